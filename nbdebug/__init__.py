@@ -1,0 +1,1 @@
+"""A live debugger for neural-network training, in the notebook."""

@@ -1,0 +1,97 @@
+"""The door into the training thread: commands, and the queue that carries them."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class SetControl:
+    """Give a control a new value at the next step boundary."""
+
+    control: str
+    value: Any
+    who: str = "api"
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Train; pause again after `steps` more steps, or on request when None."""
+
+    steps: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Finish the step under way, then wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """Go back to the beginning: weights, optimizer, RNG, data order and controls."""
+
+    who: str = "api"
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Switch an on-demand probe on or off."""
+
+    probe: str
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """End the training thread after the step under way."""
+
+
+Command = SetControl | Run | Pause | Reset | Watch | Close
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A command with its place in the order of all commands, counted from 1."""
+
+    number: int
+    command: Command
+
+
+class CommandQueue:
+    """Commands in the order they were put; any thread may put, one thread drains."""
+
+    def __init__(self) -> None:
+        self._tickets: deque[Ticket] = deque()
+        self._numbers = itertools.count(1)
+        self._ready = threading.Condition()
+
+    def put(self, command: Command) -> int:
+        """Add a command and return its number (see `Status.handled`)."""
+        with self._ready:
+            number = next(self._numbers)
+            self._tickets.append(Ticket(number, command))
+            self._ready.notify_all()
+            return number
+
+    def drain(self, wait: bool = False) -> tuple[Ticket, ...]:
+        """Take all commands; with `wait`, sleep until there is at least one."""
+        # A lock-free look first: this runs before every step.
+        if not wait and not self._tickets:
+            return ()
+        with self._ready:
+            while wait and not self._tickets:
+                self._ready.wait()
+            tickets = tuple(self._tickets)
+            self._tickets.clear()
+            return tickets
+
+    def pending(self) -> dict[str, Any]:
+        """Controls whose command waits, each with the value that was put last."""
+        with self._ready:
+            commands = [ticket.command for ticket in self._tickets]
+        return {c.control: c.value for c in commands if isinstance(c, SetControl)}

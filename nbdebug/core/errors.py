@@ -1,0 +1,75 @@
+"""Every error nbdebug raises.
+
+    NbdebugError
+    ├── ArgumentError (TypeError)        a misspelt keyword, or one missing
+    ├── ControlValueError (ValueError)   a value outside a control's range
+    ├── ControlNameError (KeyError)      a control that does not exist
+    ├── DataError (ValueError)           data that cannot be trained on
+    ├── ModelError (ValueError)          a model or optimizer that cannot be trained
+    ├── LossError (ValueError)           a loss that is not a scalar, or has no gradient
+    ├── NonFiniteError (ArithmeticError) loss or gradient became NaN or infinite
+    ├── SeriesError (KeyError)           a series that History does not hold
+    ├── PluginError (RuntimeError)       a plug-in that does not keep its contract
+    └── ClosedError (RuntimeError)       a Debugger that was closed
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class NbdebugError(Exception):
+    """Base of all errors that nbdebug raises on purpose."""
+
+    def __str__(self) -> str:
+        # KeyError shows the repr of its argument; a sentence reads better plain.
+        return " ".join(str(argument) for argument in self.args)
+
+
+class ArgumentError(NbdebugError, TypeError):
+    """A keyword that does not exist, or one that is missing."""
+
+
+class ControlValueError(NbdebugError, ValueError):
+    """A value that the control cannot take; nothing was changed."""
+
+
+class ControlNameError(NbdebugError, KeyError):
+    """A control that does not exist; nothing was changed."""
+
+
+class DataError(NbdebugError, ValueError):
+    """Data that cannot be trained on."""
+
+
+class ModelError(NbdebugError, ValueError):
+    """A model or an optimizer that cannot be trained."""
+
+
+class LossError(NbdebugError, ValueError):
+    """A loss that is not a scalar tensor, or that does not require a gradient."""
+
+
+class NonFiniteError(NbdebugError, ArithmeticError):
+    """Loss or gradient is NaN or infinite; the update was not made."""
+
+
+class SeriesError(NbdebugError, KeyError):
+    """A series that History does not hold."""
+
+
+class PluginError(NbdebugError, RuntimeError):
+    """A plug-in that does not keep its contract."""
+
+
+class ClosedError(NbdebugError, RuntimeError):
+    """The Debugger was closed; make a new one."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
+    """A sentence for a wrong name: the nearest right one first, then all of them."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return f"There is no {kind} {name!r}.{hint} There are: {', '.join(names) or 'none'}."

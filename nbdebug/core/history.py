@@ -1,0 +1,213 @@
+"""The door out of the training thread: a bounded store that everyone may read."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from nbdebug.core.block import Block
+from nbdebug.core.errors import SeriesError, unknown_name
+from nbdebug.core.records import ControlChange, Histogram, Notice, Status, StepRecord
+from nbdebug.core.snapshot import Series, Snapshot
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MAX_CHANGES = 10_000
+MAX_NOTICES = 200
+
+
+class History:
+    """The numbers of a run, bounded in memory whatever its length.
+
+    Args:
+        buckets: most buckets a series may have. The first `buckets` values are kept one
+            by one; then neighbours merge (min, max, mean, last, count).
+    """
+
+    def __init__(self, buckets: int = 2048) -> None:
+        if buckets < 2:
+            raise ValueError(f"buckets must be at least 2, got {buckets}.")
+        self.buckets = buckets
+        self._changed = threading.Condition(threading.RLock())
+        self._version = 0
+        self._status = Status()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._blocks: dict[tuple[str, ...], Block] = {}
+        self._place: dict[str, tuple[Block, int]] = {}
+        self._histograms: dict[str, Histogram] = {}
+        self._changes: deque[ControlChange] = deque(maxlen=MAX_CHANGES)
+        self._notices: deque[Notice] = deque(maxlen=MAX_NOTICES)
+
+    # The worker writes.
+
+    def append(self, record: StepRecord) -> None:
+        """Add the numbers of one step."""
+        with self._changed:
+            for reading in record.readings:
+                block = self._blocks.get(reading.names)
+                if block is None:
+                    block = self._add_block(reading.names)
+                block.append(record.step, reading.values)
+            for histogram in record.histograms:
+                self._histograms[histogram.name] = histogram
+            self._version += 1
+
+    def _add_block(self, names: tuple[str, ...]) -> Block:
+        for name in names:
+            if name in self._place:
+                raise ValueError(f"Series {name!r} is already measured together with others.")
+        block = Block(names, self.buckets)
+        self._blocks[names] = block
+        self._place.update({name: (block, column) for column, name in enumerate(names)})
+        return block
+
+    def add_change(self, change: ControlChange) -> None:
+        with self._changed:
+            self._changes.append(change)
+            self._version += 1
+
+    def add_notice(self, notice: Notice) -> None:
+        with self._changed:
+            self._notices.append(notice)
+            self._version += 1
+
+    def set_status(self, status: Status) -> None:
+        with self._changed:
+            self._status = status
+            self._version += 1
+            self._changed.notify_all()
+
+    def clear(self) -> None:
+        """Forget everything but the status: a new run begins."""
+        with self._changed:
+            self._forget()
+            self._version += 1
+
+    # Everyone reads.
+
+    @property
+    def status(self) -> Status:
+        return self._status
+
+    @property
+    def version(self) -> int:
+        """Grows with every change; equal versions hold equal content."""
+        return self._version
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        """Names of all series, in the order in which they were first measured."""
+        with self._changed:
+            return tuple(self._place)
+
+    @property
+    def changes(self) -> tuple[ControlChange, ...]:
+        with self._changed:
+            return tuple(self._changes)
+
+    @property
+    def notices(self) -> tuple[Notice, ...]:
+        with self._changed:
+            return tuple(self._notices)
+
+    def last(self, name: str) -> float:
+        """The newest value of a series.
+
+        Raises:
+            SeriesError: when the series was never measured.
+        """
+        with self._changed:
+            block, column = self._find(name)
+            return float(block.latest()[column])
+
+    def wait_until(
+        self, condition: Callable[[Status], bool], timeout: float | None = None
+    ) -> bool:
+        """Sleep until the status fulfils `condition`; False when `timeout` seconds passed."""
+        with self._changed:
+            return self._changed.wait_for(lambda: condition(self._status), timeout)
+
+    def snapshot(self, patterns: Iterable[str] = ("*",)) -> Snapshot:
+        """An immutable copy.
+
+        Args:
+            patterns: names or shell patterns (`grad_norm/*`) of the series to copy whole;
+                of the others only the last value comes along. `samples` and `epoch`
+                always come, since positions are computed from them.
+        """
+        wanted = {*patterns, "samples", "epoch"}
+        with self._changed:
+            return Snapshot(
+                status=self._status,
+                latest=self._latest(),
+                series={name: self._copy(name) for name in self._matching(wanted)},
+                histograms=dict(self._histograms),
+                changes=tuple(self._changes),
+                notices=tuple(self._notices),
+                version=self._version,
+            )
+
+    def frame(self, series: str | Iterable[str] | None = None) -> pd.DataFrame:
+        """The series as a DataFrame, one row a step, one column a series.
+
+        After `buckets` values a row stands for several steps: it carries the mean, at
+        the last step of its bucket. Steps at which a series was not measured are NaN.
+
+        Args:
+            series: names to take; all when None.
+
+        Raises:
+            SeriesError: when a name was never measured.
+        """
+        import pandas as pd
+
+        names = [series] if isinstance(series, str) else list(series or self.series)
+        with self._changed:
+            copies = [self._copy(name) for name in names]
+        columns = {c.name: pd.Series(c.mean, index=c.step, dtype=float) for c in copies}
+        frame = pd.DataFrame(columns, columns=names)
+        frame.index.name = "step"
+        return frame.sort_index()
+
+    def _latest(self) -> dict[str, float]:
+        latest: dict[str, float] = {}
+        for block in self._blocks.values():
+            latest.update(zip(block.names, block.latest().tolist(), strict=True))
+        return latest
+
+    def _matching(self, patterns: set[str]) -> list[str]:
+        exact = [name for name in self._place if name in patterns]
+        wild = [pattern for pattern in patterns if "*" in pattern]
+        if not wild:
+            return exact
+        return [
+            name
+            for name in self._place
+            if name in patterns or any(fnmatchcase(name, pattern) for pattern in wild)
+        ]
+
+    def _find(self, name: str) -> tuple[Block, int]:
+        if name not in self._place:
+            raise SeriesError(unknown_name("series", name, self._place))
+        return self._place[name]
+
+    def _copy(self, name: str) -> Series:
+        block, column = self._find(name)
+        block.fold()
+        # A bucket in which this series was never measured is no point of it.
+        known = block.count[:, column] > 0
+        return Series(
+            name,
+            block.steps[known],
+            block.mean[known, column],
+            block.minimum[known, column],
+            block.maximum[known, column],
+            block.last[known, column],
+            block.count[known, column],
+        )

@@ -1,0 +1,60 @@
+"""Finds plug-ins: one class in one file of a package, or an entry point of the same name."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def discover(
+    package: str,
+    base: type[T],
+    on_error: Callable[[str, Exception], None] | None = None,
+) -> tuple[type[T], ...]:
+    """Every concrete subclass of `base` that a module of `package` defines.
+
+    Third parties add theirs with an entry point in the group named like the package
+    (`nbdebug.probes`, `nbdebug.controls`, ...).
+
+    Args:
+        package: dotted name of the package to walk.
+        base: the contract.
+        on_error: called with the name and the exception of an entry point that cannot
+            be loaded; without it the exception is raised.
+
+    Returns:
+        The classes, sorted by their `order` (0 when they have none), then by name.
+    """
+    found: list[type[T]] = []
+    module = importlib.import_module(package)
+    for info in pkgutil.iter_modules(module.__path__):
+        found += _classes(importlib.import_module(f"{package}.{info.name}"), base)
+    for point in entry_points(group=package):
+        try:
+            found.append(point.load())
+        except Exception as error:
+            if on_error is None:
+                raise
+            on_error(point.name, error)
+    return tuple(sorted(found, key=_place))
+
+
+def _classes(module: Any, base: type[T]) -> list[type[T]]:
+    return [
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value)
+        and issubclass(value, base)
+        and value.__module__ == module.__name__
+        and not inspect.isabstract(value)
+    ]
+
+
+def _place(plugin: type) -> tuple[int, str]:
+    return getattr(plugin, "order", 0), getattr(plugin, "name", plugin.__name__)

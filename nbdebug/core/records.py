@@ -1,0 +1,103 @@
+"""What crosses the doors between threads: frozen records of plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+ChangeStatus = Literal["applied", "refused", "superseded"]
+RunState = Literal["paused", "running", "closed"]
+Severity = Literal["error", "warning", "info"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Numbers of several series measured together, `values` [K] in the order of `names`.
+
+    NaN stands for "not measured at this step".
+    """
+
+    names: tuple[str, ...]
+    values: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Counts [B] of equally wide bins between `low` and `high`, measured at `step`."""
+
+    name: str
+    step: int
+    low: float
+    high: float
+    counts: Array
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """The numbers of one optimizer step, counted from 0."""
+
+    step: int
+    readings: tuple[Reading, ...]
+    histograms: tuple[Histogram, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ControlChange:
+    """One request to change a control, and what became of it.
+
+    Attributes:
+        step: the first step that runs with the new value.
+        samples: training samples seen before that step.
+        control: name of the control.
+        old: value in force before; new: value asked for.
+        who: "dashboard", "api", "reset" or the name of the program that asked.
+        why: the reason given, or "".
+        status: applied, refused (see note) or superseded by a later value.
+        note: what the user should know: a clamped value, a delay, a refusal's reason.
+    """
+
+    step: int
+    samples: int
+    epoch: float
+    control: str
+    old: Any
+    new: Any
+    who: str
+    why: str
+    status: ChangeStatus
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something the user must see: a failure, a part switched off, a clamped value."""
+
+    step: int
+    severity: Severity
+    title: str
+    text: str
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Where training stands.
+
+    Attributes:
+        handled: number of the last command that was dealt with.
+        epoch: whole epochs and the share of the current one.
+        goal: the step at which the run will pause, None when it goes on until paused.
+        failure: why it stopped, None when it stopped on request.
+    """
+
+    state: RunState = "paused"
+    step: int = 0
+    samples: int = 0
+    epoch: float = 0.0
+    goal: int | None = None
+    handled: int = 0
+    failure: Notice | None = None

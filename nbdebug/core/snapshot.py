@@ -1,0 +1,100 @@
+"""An immutable copy of a part of History, for panels, rules and users."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbdebug.core.records import Array, ControlChange, Histogram, Notice, Status
+
+Axis = Literal["step", "samples", "epoch"]
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One series in B buckets, the oldest first; all arrays [B].
+
+    Attributes:
+        step: last step of each bucket.
+        mean, minimum, maximum, last: of the values in the bucket.
+        count: how many values that were.
+    """
+
+    name: str
+    step: NDArray[np.int64]
+    mean: Array
+    minimum: Array
+    maximum: Array
+    last: Array
+    count: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.step)
+
+    def thin(self, limit: int) -> Series:
+        """At most `limit` buckets: neighbours merge in groups of 2, 4, 8, ...
+
+        Groups are counted from the first bucket, so what was thinned once stays the
+        same while the series grows.
+        """
+        group = 1
+        while -(-len(self) // group) > limit:
+            group *= 2
+        if group == 1:
+            return self
+        starts = np.arange(0, len(self), group)
+        ends = np.append(starts[1:], len(self)) - 1
+        count = np.add.reduceat(self.count, starts)
+        weighted = np.add.reduceat(np.nan_to_num(self.mean) * self.count, starts)
+        return Series(
+            self.name,
+            self.step[ends],
+            weighted / np.maximum(count, 1),
+            np.fmin.reduceat(self.minimum, starts),
+            np.fmax.reduceat(self.maximum, starts),
+            self.last[ends],
+            count.astype(np.int32),
+        )
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A part of History as it was at one moment.
+
+    Attributes:
+        status: where training stood.
+        latest: the last value of every series there is, also of those not copied.
+        series: the series that were asked for, by name.
+        histograms: the newest of each name.
+        changes: control changes, the oldest first.
+        notices: what the user must see, the oldest first.
+        version: grows with every change of History.
+    """
+
+    status: Status = field(default_factory=Status)
+    latest: Mapping[str, float] = field(default_factory=dict)
+    series: Mapping[str, Series] = field(default_factory=dict)
+    histograms: Mapping[str, Histogram] = field(default_factory=dict)
+    changes: tuple[ControlChange, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    version: int = 0
+
+    def members(self, group: str) -> dict[str, float]:
+        """Latest values of `group/<member>`, by member, in the model's order."""
+        prefix = f"{group}/"
+        return {
+            name[len(prefix) :]: value
+            for name, value in self.latest.items()
+            if name.startswith(prefix)
+        }
+
+    def position(self, steps: NDArray[np.int64], axis: Axis) -> Array:
+        """Where steps [B] lie on an axis counted in steps, samples or epochs."""
+        track = self.series.get(axis)
+        if axis == "step" or track is None or not len(track):
+            return steps.astype(np.float64)
+        return np.interp(steps, track.step, track.last)
