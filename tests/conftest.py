@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.chromium import find_chromium
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of the browser; without one browser tests are skipped, but fail where CI=true."""
+    path = find_chromium()
+    if path is not None:
+        return path
+    reason = "There is no Chromium: install Debian's chromium or set CHROMIUM to one."
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
