@@ -1,0 +1,52 @@
+"""Batch size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nbdebug.controls.base import Control, number
+from nbdebug.core.control_spec import ControlSpec
+from nbdebug.core.errors import ControlValueError
+from nbdebug.model.subject import Subject
+
+
+class BatchSize(Control):
+    """Samples per step; the learning rate is left as it is."""
+
+    name = "batch_size"
+    label = "Batch size"
+    order = 20
+
+    def spec(self, session: Subject) -> ControlSpec:
+        ahead = session.batching.ahead
+        when = f"after {ahead} batches that are prepared already" if ahead else "at the next batch"
+        return ControlSpec(
+            self.name,
+            self.label,
+            "int",
+            f"Samples per step. Takes effect {when}; the learning rate stays as it is.",
+            low=1,
+            high=min(session.batching.limit or 1024, 4096),
+            step=1,
+            unit="samples",
+        )
+
+    def read(self, session: Subject) -> int:
+        return session.batching.size
+
+    def validate(self, session: Subject, value: Any) -> int:
+        size = number(self.name, value, 1, float("inf"))
+        if size != int(size):
+            raise ControlValueError(f"batch_size must be a whole number, got {value!r}.")
+        return int(size)
+
+    def apply(self, session: Subject, value: int) -> str:
+        batching = session.batching
+        size = value if batching.limit is None else min(value, batching.limit)
+        notes = []
+        if size != value:
+            notes.append(f"Clamped to {size}, all the samples there are.")
+        if size != batching.size and batching.ahead:
+            notes.append(f"Up to {batching.ahead} batches of the old size are prepared already.")
+        batching.size = size
+        return " ".join(notes)

@@ -1,0 +1,41 @@
+"""Gradient clipping threshold."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from nbdebug.controls.base import Control, number
+from nbdebug.core.control_spec import ControlSpec
+from nbdebug.model.subject import Subject
+
+
+class ClipThreshold(Control):
+    """Largest gradient norm, or largest entry, that passes unclipped."""
+
+    name = "clip_threshold"
+    label = "Clip threshold"
+    order = 40
+
+    def spec(self, session: Subject) -> ControlSpec:
+        return ControlSpec(
+            self.name,
+            self.label,
+            "float",
+            "Gradients above it are clipped, in the way that Clipping says. "
+            "Takes effect at the next step.",
+            low=1e-3,
+            high=1e3,
+            step=0.05,
+            scale="log",
+        )
+
+    def read(self, session: Subject) -> float:
+        return session.clipping.threshold
+
+    def validate(self, session: Subject, value: Any) -> float:
+        return number(self.name, value, 0.0, math.inf, low_open=True)
+
+    def apply(self, session: Subject, value: float) -> str:
+        session.clipping.threshold = value
+        return "" if session.clipping.mode != "off" else "Clipping is off; choose a mode to use it."

@@ -1,0 +1,58 @@
+"""Dropout probability."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from nbdebug.controls.base import Control, number, require_available
+from nbdebug.core.control_spec import ControlSpec
+from nbdebug.core.errors import ControlValueError, unknown_name
+from nbdebug.model.subject import Subject
+
+
+class Dropout(Control):
+    """Probability of dropping a unit, of all dropout layers or, by a dict, of some."""
+
+    name = "dropout"
+    label = "Dropout"
+    order = 80
+
+    def spec(self, session: Subject) -> ControlSpec:
+        missing = "" if session.dropouts else "the model has no dropout layer."
+        return ControlSpec(
+            self.name,
+            self.label,
+            "float",
+            "Probability of dropping a unit while training. Takes effect at the next step.",
+            low=0.0,
+            high=0.95,
+            step=0.05,
+            members=tuple(session.dropouts),
+            unavailable=missing,
+            advanced=True,
+        )
+
+    def read(self, session: Subject) -> float | dict[str, float]:
+        values = {name: site.get() for name, site in session.dropouts.items()}
+        if len(set(values.values())) > 1:
+            return values
+        return next(iter(values.values()), 0.0)
+
+    def validate(self, session: Subject, value: Any) -> float | dict[str, float]:
+        require_available(self.spec(session))
+        if not isinstance(value, Mapping):
+            return number(self.name, value, 0.0, 1.0, high_open=True)
+        for layer in value:
+            if layer not in session.dropouts:
+                raise ControlValueError(unknown_name("dropout layer", layer, session.dropouts))
+        return {
+            layer: number(f"dropout of {layer}", p, 0.0, 1.0, high_open=True)
+            for layer, p in value.items()
+        }
+
+    def apply(self, session: Subject, value: float | dict[str, float]) -> str:
+        by_layer = value if isinstance(value, dict) else dict.fromkeys(session.dropouts, value)
+        for layer, p in by_layer.items():
+            session.dropouts[layer].set(p)
+        return ""

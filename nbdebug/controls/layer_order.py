@@ -1,0 +1,49 @@
+"""Order of dropout and batch normalisation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nbdebug.controls.base import Control, choice, require_available
+from nbdebug.core.control_spec import ControlSpec
+from nbdebug.model.subject import Subject
+
+LABELS = {
+    "as_built": "As built",
+    "norm_dropout": "BatchNorm, then Dropout",
+    "dropout_norm": "Dropout, then BatchNorm",
+}
+
+
+class LayerOrderControl(Control):
+    """Order of dropout and batch normalisation where they stand side by side."""
+
+    name = "layer_order"
+    label = "Layer order"
+    order = 90
+
+    def spec(self, session: Subject) -> ControlSpec:
+        return ControlSpec(
+            self.name,
+            self.label,
+            "choice",
+            "Order of BatchNorm and Dropout in nn.Sequential. Takes effect at the next step; "
+            "weights and optimizer state stay.",
+            choices=tuple((order, LABELS[order]) for order in session.layer_order.available),
+            unavailable=session.layer_order.reason,
+            advanced=True,
+        )
+
+    def read(self, session: Subject) -> str:
+        return session.layer_order.current
+
+    def validate(self, session: Subject, value: Any) -> str:
+        if value == session.layer_order.current:
+            return str(value)
+        require_available(self.spec(session))
+        return choice(self.name, value, session.layer_order.available)
+
+    def apply(self, session: Subject, value: str) -> str:
+        if value == session.layer_order.current:
+            return ""
+        return session.layer_order.set(value)

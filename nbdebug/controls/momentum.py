@@ -1,0 +1,53 @@
+"""Momentum."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nbdebug.controls.base import Control, number, require_available
+from nbdebug.core.control_spec import ControlSpec
+from nbdebug.core.errors import ControlValueError
+from nbdebug.model.subject import Subject
+
+
+class Momentum(Control):
+    """Momentum of SGD, Nesterov and RMSprop; the first beta of Adam and AdamW."""
+
+    name = "momentum"
+    label = "Momentum"
+    order = 60
+
+    def spec(self, session: Subject) -> ControlSpec:
+        group = session.optimizer.param_groups[0]
+        missing = "" if "momentum" in group or "betas" in group else "this optimizer has none."
+        meaning = "First beta of Adam" if "betas" in group else "Momentum"
+        return ControlSpec(
+            self.name,
+            self.label,
+            "float",
+            f"{meaning}: share of the past in each update. Takes effect at the next step.",
+            low=0.0,
+            high=0.999,
+            step=0.001,
+            unavailable=missing,
+            advanced=True,
+        )
+
+    def read(self, session: Subject) -> float:
+        group = session.optimizer.param_groups[0]
+        return float(group["betas"][0] if "betas" in group else group.get("momentum", 0.0))
+
+    def validate(self, session: Subject, value: Any) -> float:
+        require_available(self.spec(session))
+        momentum = number(self.name, value, 0.0, 1.0, high_open=True)
+        if momentum == 0.0 and session.optimizer.param_groups[0].get("nesterov"):
+            raise ControlValueError("momentum must be above 0 with Nesterov; choose SGD for 0.")
+        return momentum
+
+    def apply(self, session: Subject, value: float) -> str:
+        for group in session.optimizer.param_groups:
+            if "betas" in group:
+                group["betas"] = (value, group["betas"][1])
+            else:
+                group["momentum"] = value
+        return ""

@@ -1,0 +1,45 @@
+"""Optimizer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nbdebug.controls.base import Control, choice
+from nbdebug.core.control_spec import ControlSpec
+from nbdebug.model.subject import Subject
+
+LABELS = {
+    "sgd": "SGD",
+    "nesterov": "Nesterov",
+    "adam": "Adam",
+    "adamw": "AdamW",
+    "rmsprop": "RMSprop",
+}
+
+
+class OptimizerKind(Control):
+    """Update rule; weights, learning rates and weight decay stay as they are."""
+
+    name = "optimizer"
+    label = "Optimizer"
+    order = 50
+
+    def spec(self, session: Subject) -> ControlSpec:
+        return ControlSpec(
+            self.name,
+            self.label,
+            "choice",
+            "Update rule. Takes effect at the next step; weights, learning rate and weight "
+            "decay stay, and gathered state is kept where the new rule can use it.",
+            choices=tuple((kind, LABELS.get(kind, kind)) for kind in session.optimizers.kinds),
+            advanced=True,
+        )
+
+    def read(self, session: Subject) -> str:
+        return session.optimizers.kind
+
+    def validate(self, session: Subject, value: Any) -> str:
+        return choice(self.name, value, session.optimizers.kinds)
+
+    def apply(self, session: Subject, value: str) -> str:
+        return session.optimizers.switch(value)

@@ -1,0 +1,45 @@
+"""Weight decay."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from nbdebug.controls.base import Control, number, require_available
+from nbdebug.core.control_spec import ControlSpec
+from nbdebug.model.subject import Subject
+
+
+class WeightDecay(Control):
+    """Weight decay; parameter groups keep their ratio, so a group without stays without."""
+
+    name = "weight_decay"
+    label = "Weight decay"
+    order = 70
+
+    def spec(self, session: Subject) -> ControlSpec:
+        missing = "weight_decay" not in session.optimizer.param_groups[0]
+        return ControlSpec(
+            self.name,
+            self.label,
+            "float",
+            "Pull of the weights towards zero. Takes effect at the next step.",
+            low=0.0,
+            high=0.1,
+            step=0.0005,
+            unavailable="this optimizer has none." if missing else "",
+            advanced=True,
+        )
+
+    def read(self, session: Subject) -> float:
+        return float(session.optimizer.param_groups[session.decay_leader].get("weight_decay", 0.0))
+
+    def validate(self, session: Subject, value: Any) -> float:
+        require_available(self.spec(session))
+        return number(self.name, value, 0.0, math.inf)
+
+    def apply(self, session: Subject, value: float) -> str:
+        groups = session.optimizer.param_groups
+        for group, ratio in zip(groups, session.decay_ratios, strict=True):
+            group["weight_decay"] = value * ratio
+        return ""

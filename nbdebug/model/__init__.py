@@ -1,0 +1,1 @@
+"""Floor 1: everything ever done to the user's nn.Module."""

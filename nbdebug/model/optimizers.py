@@ -1,0 +1,144 @@
+"""The optimizers that can be exchanged live, and what is kept when they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
+
+KINDS: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]] = {
+    "sgd": (torch.optim.SGD, {}),
+    "nesterov": (torch.optim.SGD, {"momentum": 0.9, "nesterov": True}),
+    "adam": (torch.optim.Adam, {}),
+    "adamw": (torch.optim.AdamW, {}),
+    "rmsprop": (torch.optim.RMSprop, {}),
+}
+FAMILIES = {"sgd": "sgd", "nesterov": "sgd", "adam": "adam", "adamw": "adam"}
+KEPT = ("lr", "weight_decay", "initial_lr", "max_lr", "min_lr")
+SCALED = ("initial_lr", "max_lr", "min_lr")
+
+
+def build(
+    kind: str, parameters: Sequence[nn.Parameter], **options: Any
+) -> torch.optim.Optimizer:
+    """A new optimizer of one of `KINDS` with torch's own defaults."""
+    cls, defaults = KINDS[kind]
+    return cls(parameters, **{**defaults, **options})
+
+
+def kind_of(optimizer: torch.optim.Optimizer) -> str:
+    """Name in `KINDS`, or the lowercase class name of an optimizer that is not there."""
+    if type(optimizer) is torch.optim.SGD:
+        return "nesterov" if optimizer.param_groups[0]["nesterov"] else "sgd"
+    for kind, (cls, _) in KINDS.items():
+        if type(optimizer) is cls:
+            return kind
+    return type(optimizer).__name__.lower()
+
+
+class Optimizers:
+    """The optimizer in force and those that were in force before.
+
+    Switching keeps weights, learning rates and weight decay of every parameter group.
+    SGD and Nesterov share their momentum buffers, Adam and AdamW their moments. What an
+    optimizer of another family had gathered is put away and found again on return.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, schedulers: Sequence[LRScheduler]) -> None:
+        self.current = optimizer
+        self.schedulers = tuple(schedulers)
+        self._made = {kind_of(optimizer): optimizer}
+
+    @property
+    def kind(self) -> str:
+        return kind_of(self.current)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Kinds that can be chosen: the known ones and the one the user brought."""
+        return tuple(dict.fromkeys([*KINDS, *self._made]))
+
+    def switch(self, kind: str) -> str:
+        """Put an optimizer of `kind` in force and say what of the state was kept."""
+        old, old_kind = self.current, self.kind
+        if kind == old_kind:
+            return ""
+        family = FAMILIES.get(kind, kind)
+        if family == FAMILIES.get(old_kind, old_kind):
+            new, note = self._relative(kind), "The gathered state goes on."
+        elif kind in self._made:
+            new, note = self._made[kind], "Its state from the last time is back in use."
+        else:
+            new, note = self._new(kind), "It starts without gathered state."
+        for ours, theirs in zip(new.param_groups, old.param_groups, strict=True):
+            ours.update({key: theirs[key] for key in KEPT if key in theirs})
+        self._made[kind] = self.current = new
+        for scheduler in nested(self.schedulers):
+            scheduler.optimizer = new
+        return note
+
+    def _relative(self, kind: str) -> torch.optim.Optimizer:
+        """An optimizer of the same family, on the same gathered state."""
+        new = self._new(kind)
+        new.state = self.current.state
+        shared = ("momentum", "dampening", "betas", "eps", "amsgrad")
+        for ours, theirs in zip(new.param_groups, self.current.param_groups, strict=True):
+            ours.update({key: theirs[key] for key in shared if key in theirs and key in ours})
+            if kind == "nesterov":
+                ours["momentum"] = ours["momentum"] or KINDS[kind][1]["momentum"]
+                ours["dampening"] = 0
+        return new
+
+    def _new(self, kind: str) -> torch.optim.Optimizer:
+        cls, options = KINDS[kind]
+        groups = [
+            {"params": group["params"], "lr": group["lr"]} for group in self.current.param_groups
+        ]
+        return cls(groups, **options)
+
+
+def nested(schedulers: Sequence[LRScheduler]) -> Iterator[Any]:
+    """Schedulers and those inside chained and sequential ones."""
+    for scheduler in schedulers:
+        yield scheduler
+        yield from nested(getattr(scheduler, "_schedulers", ()))
+
+
+def ratios(optimizer: torch.optim.Optimizer, option: str) -> tuple[int, tuple[float, ...]]:
+    """How an option of the parameter groups relates to that of the leading group.
+
+    Returns:
+        The index of the leading group (the first whose option is not zero) and one
+        ratio a group. When all are zero every ratio is 1.
+    """
+    values = [float(group[option]) for group in optimizer.param_groups]
+    leader = next((index for index, value in enumerate(values) if value), None)
+    if leader is None:
+        return 0, (1.0,) * len(values)
+    return leader, tuple(value / values[leader] for value in values)
+
+
+def set_option(group: dict[str, Any], option: str, value: float) -> None:
+    """Write an option that may be a tensor (capturable optimizers keep lr so)."""
+    if isinstance(group[option], torch.Tensor):
+        group[option].fill_(value)
+    else:
+        group[option] = value
+
+
+def scale_schedules(
+    optimizer: torch.optim.Optimizer, schedulers: Sequence[LRScheduler], factor: float
+) -> None:
+    """Scale what schedules compute their learning rates from."""
+    for group in optimizer.param_groups:
+        for key in SCALED:
+            if key in group:
+                set_option(group, key, float(group[key]) * factor)
+    for scheduler in nested(schedulers):
+        for name in ("base_lrs", "max_lrs"):
+            values = getattr(scheduler, name, None)
+            if values is not None:
+                setattr(scheduler, name, [float(value) * factor for value in values])

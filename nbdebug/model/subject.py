@@ -1,0 +1,76 @@
+"""What is under training: everything that controls and probes may look at or touch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from nbdebug.model.dropout import DropoutSite, dropouts
+from nbdebug.model.optimizers import Optimizers, ratios
+from nbdebug.model.surgery import LayerOrder
+from nbdebug.model.tree import trainable
+
+
+@dataclass
+class Clipping:
+    """How gradients are clipped: mode is off, norm (global) or value."""
+
+    mode: str = "off"
+    threshold: float = 1.0
+
+
+class Batching:
+    """How batches are drawn.
+
+    Attributes:
+        size: samples in a batch; read for every batch.
+        limit: samples there are, None for a stream.
+        ahead: batches that loader workers have prepared already; a new size comes
+            after them.
+    """
+
+    def __init__(self, size: int, limit: int | None, ahead: int = 0) -> None:
+        self.size = size
+        self.limit = limit
+        self.ahead = ahead
+
+
+class Subject:
+    """Model, optimizer and settings of one training.
+
+    Attributes:
+        model: the user's module, the same object all the time.
+        optimizers: the optimizer in force (`optimizer`) and its schedules.
+        parameters: trainable parameters with their names, from input to output.
+        lr_leader, lr_ratios: the group that `lr` speaks of, and what the others are of it;
+            decay_leader, decay_ratios likewise for `weight_decay`.
+        outputs, targets: of the step under way, None between steps or with a `step_fn`.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizers: Optimizers,
+        batching: Batching,
+        device: torch.device,
+    ) -> None:
+        self.model = model
+        self.optimizers = optimizers
+        self.batching = batching
+        self.device = device
+        self.clipping = Clipping()
+        self.parameters: tuple[tuple[str, nn.Parameter], ...] = trainable(model)
+        self.layer_order = LayerOrder(model)
+        self.dropouts: dict[str, DropoutSite] = dropouts(model)
+        self.lr_leader, self.lr_ratios = ratios(optimizers.current, "lr")
+        self.decay_leader, self.decay_ratios = 0, (1.0,) * len(optimizers.current.param_groups)
+        if "weight_decay" in optimizers.current.defaults:
+            self.decay_leader, self.decay_ratios = ratios(optimizers.current, "weight_decay")
+        self.outputs: object = None
+        self.targets: object = None
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        return self.optimizers.current

@@ -1,0 +1,1 @@
+"""Floor 3: session, loop, worker and sampler."""
