@@ -1,0 +1,166 @@
+"""Turns what users hand over as data into sources of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, SequentialSampler
+from torch.utils.data import default_collate
+
+from nbdebug.core.errors import DataError
+
+
+class TensorSource:
+    """Tensors in memory, each [N, ...]; a batch is one gather per tensor."""
+
+    workers: DataLoader[Any] | None = None
+
+    def __init__(self, tensors: tuple[torch.Tensor, ...]) -> None:
+        self.tensors = tensors
+        self.length = len(tensors[0])
+
+    def fetch(self, indices: torch.Tensor) -> Any:
+        return tuple(tensor[indices] for tensor in self.tensors)
+
+
+class DatasetSource:
+    """A map-style dataset and the function that makes a batch of its samples."""
+
+    def __init__(
+        self,
+        dataset: Dataset[Any],
+        collate: Callable[[list[Any]], Any],
+        workers: DataLoader[Any] | None = None,
+    ) -> None:
+        self.dataset = dataset
+        self.collate = collate
+        self.workers = workers
+        self.length = len(dataset)  # type: ignore[arg-type]
+
+    def fetch(self, indices: torch.Tensor) -> Any:
+        return self.collate([self.dataset[index] for index in indices.tolist()])
+
+
+class StreamSource:
+    """Samples that come one after the other; an epoch is one pass."""
+
+    length = None
+
+    def __init__(self, samples: Iterable[Any], collate: Callable[[list[Any]], Any]) -> None:
+        self.samples = samples
+        self.collate = collate
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.samples)
+
+
+IndexedSource = TensorSource | DatasetSource
+Source = IndexedSource | StreamSource
+
+
+def as_source(data: Any, dtype: torch.dtype, name: str = "train_data") -> Source:
+    """A source of samples.
+
+    Args:
+        data: a tuple (X, y) of tensors, arrays or DataFrames; a Dataset; a DataLoader,
+            whose dataset, collate_fn and workers stay.
+        dtype: what floating arrays and DataFrames become; tensors stay as they are.
+        name: what to call it in an error.
+
+    Raises:
+        DataError: when there is none, it is empty, or lengths differ.
+    """
+    if data is None:
+        raise DataError(f"{name} is None: expected (X, y), a Dataset or a DataLoader.")
+    source = _source(data, dtype, name)
+    if source.length == 0:
+        raise DataError(f"{name} is empty: expected at least one sample.")
+    return source
+
+
+def _source(data: Any, dtype: torch.dtype, name: str) -> Source:
+    if isinstance(data, DataLoader):
+        return _from_loader(data, name)
+    if isinstance(data, IterableDataset):
+        return StreamSource(data, default_collate)
+    if isinstance(data, tuple | list) and not isinstance(data, Dataset):
+        return _from_arrays(data, dtype, name)
+    if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not _is_array(data):
+        return DatasetSource(data, default_collate)
+    raise DataError(
+        f"{name} is a {type(data).__name__}: expected (X, y) of tensors, arrays or DataFrames, "
+        "a Dataset or a DataLoader."
+    )
+
+
+def _from_loader(loader: DataLoader[Any], name: str) -> Source:
+    collate = loader.collate_fn or default_collate
+    if isinstance(loader.dataset, IterableDataset):
+        if loader.batch_size is None:
+            raise DataError(
+                f"{name} yields ready-made batches (batch_size=None), so their size cannot be "
+                "changed: give a dataset that yields samples."
+            )
+        samples: Iterable[Any] = loader.dataset
+        if loader.num_workers:
+            samples = DataLoader(loader.dataset, batch_size=None, num_workers=loader.num_workers)
+        return StreamSource(samples, collate)
+    return DatasetSource(loader.dataset, collate, loader if loader.num_workers else None)
+
+
+def _from_arrays(arrays: Sequence[Any], dtype: torch.dtype, name: str) -> TensorSource:
+    if not arrays:
+        raise DataError(f"{name} is empty: expected (X, y).")
+    parts = ["X", "y"] if len(arrays) == 2 else [f"part {i}" for i in range(len(arrays))]
+    tensors = tuple(
+        _tensor(array, dtype, f"{name}: {part}") for array, part in zip(arrays, parts, strict=True)
+    )
+    lengths = {part: len(tensor) for part, tensor in zip(parts, tensors, strict=True)}
+    if len(set(lengths.values())) > 1:
+        said = ", ".join(f"{part} has {length}" for part, length in lengths.items())
+        raise DataError(f"{name}: all parts must have as many samples; {said}.")
+    return TensorSource(tensors)
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, torch.Tensor | np.ndarray) or hasattr(value, "to_numpy")
+
+
+def _tensor(value: Any, dtype: torch.dtype, name: str) -> torch.Tensor:
+    if isinstance(value, torch.Tensor):
+        if not value.ndim:
+            raise DataError(f"{name} is a single number: expected one row a sample.")
+        return value.detach()
+    if hasattr(value, "to_numpy"):
+        value = value.to_numpy()
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise DataError(
+            f"{name} has dtype {array.dtype}: expected numbers. Encode text and categories first."
+        )
+    if not array.ndim:
+        raise DataError(f"{name} is a single number: expected one row a sample.")
+    # A DataFrame's values may be read-only; training never writes to them, torch warns.
+    tensor = torch.from_numpy(np.array(array) if not array.flags.writeable else array)
+    if tensor.is_floating_point():
+        return tensor.to(dtype)
+    return tensor if tensor.dtype == torch.bool else tensor.to(torch.int64)
+
+
+def order_of(data: Any) -> tuple[bool, bool, Any]:
+    """How a DataLoader walks its dataset: shuffled, last short batch dropped, own sampler.
+
+    Everything that is not a DataLoader is shuffled and keeps its last batch.
+    """
+    if not isinstance(data, DataLoader) or isinstance(data.dataset, IterableDataset):
+        return True, bool(getattr(data, "drop_last", False)), None
+    sampler = getattr(data.batch_sampler, "sampler", data.sampler)
+    drop_last = bool(getattr(data.batch_sampler, "drop_last", data.drop_last))
+    if isinstance(sampler, RandomSampler) and not sampler.replacement:
+        return True, drop_last, None
+    if isinstance(sampler, SequentialSampler):
+        return False, drop_last, None
+    return False, drop_last, sampler
