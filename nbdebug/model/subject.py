@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from nbdebug.model.dropout import DropoutSite, dropouts
+from nbdebug.model.metrics import Metrics
 from nbdebug.model.optimizers import Optimizers, ratios
 from nbdebug.model.surgery import LayerOrder
 from nbdebug.model.tree import trainable
@@ -46,6 +47,8 @@ class Subject:
         parameters: trainable parameters with their names, from input to output.
         lr_leader, lr_ratios: the group that `lr` speaks of, and what the others are of it;
             decay_leader, decay_ratios likewise for `weight_decay`.
+        grad_norms: [K] gradient norms of the step under way, before clipping, one for each
+            parameter that has a gradient.
         outputs, targets: of the step under way, None between steps or with a `step_fn`.
     """
 
@@ -55,11 +58,13 @@ class Subject:
         optimizers: Optimizers,
         batching: Batching,
         device: torch.device,
+        metrics: Metrics,
     ) -> None:
         self.model = model
         self.optimizers = optimizers
         self.batching = batching
         self.device = device
+        self.metrics = metrics
         self.clipping = Clipping()
         self.parameters: tuple[tuple[str, nn.Parameter], ...] = trainable(model)
         self.layer_order = LayerOrder(model)
@@ -70,6 +75,7 @@ class Subject:
             self.decay_leader, self.decay_ratios = ratios(optimizers.current, "weight_decay")
         self.outputs: object = None
         self.targets: object = None
+        self.grad_norms = torch.zeros(0)
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:

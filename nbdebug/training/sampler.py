@@ -135,8 +135,12 @@ class WorkerSampler:
     def next(self) -> Batch:
         if self._batches is None:
             self._batches = iter(self._loader)
-        data = next(self._batches)
-        return Batch(data, *self._drawn.popleft())
+        try:
+            data = next(self._batches)
+        finally:
+            # A batch that a worker failed to fetch is drawn all the same.
+            drawn = self._drawn.popleft()
+        return Batch(data, *drawn)
 
     def reset(self) -> None:
         self._batches = None

@@ -1,0 +1,42 @@
+"""Histogram of each layer's output."""
+
+from __future__ import annotations
+
+import torch
+
+from nbdebug.model.subject import Subject
+from nbdebug.model.tree import Layer, measured_layers
+from nbdebug.probes.base import Probe, Values
+from nbdebug.probes.histogram import histogram
+from nbdebug.probes.layer_outputs import LayerOutputs
+
+
+class ActivationHistogram(Probe):
+    """Histogram of each layer's output, while it is looked at."""
+
+    name = "activation_histogram"
+    every = 20
+    on_demand = True
+    order = 60
+
+    def attach(self, session: Subject) -> None:
+        self._layers = measured_layers(session.model)
+        self._outputs: LayerOutputs | None = None
+        self._counts: dict[str | tuple[str, ...], torch.Tensor | float] = {}
+
+    def begin(self, step: int) -> None:
+        self._counts = {}
+        self._outputs = LayerOutputs(self._layers, self._look)
+
+    def _look(self, layer: Layer, output: torch.Tensor) -> None:
+        self._counts[f"activation/{layer.name}"] = histogram(output)
+
+    def read(self, step: int) -> Values:
+        if self._outputs is not None:
+            self.inside += self._outputs.seconds
+        return self._counts
+
+    def cancel(self) -> None:
+        if self._outputs is not None:
+            self._outputs.remove()
+            self._outputs = None

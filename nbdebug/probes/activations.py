@@ -1,0 +1,87 @@
+"""Mean, spread, near-zero and dead share of each layer's output."""
+
+from __future__ import annotations
+
+import torch
+
+from nbdebug.model.subject import Subject
+from nbdebug.model.tree import Layer, measured_layers
+from nbdebug.probes.base import Probe, Values
+from nbdebug.probes.layer_outputs import LayerOutputs, by_unit
+
+NEAR_ZERO = 0.05
+DEAD = 1e-5
+DEAD_SAMPLES = 512
+SAMPLE = 65_536
+
+
+class Activations(Probe):
+    """Output of each layer: `activation_mean`, `activation_std`, `near_zero`, `dead`.
+
+    near_zero is the share of values with |x| <= 0.05. dead is the share of units whose
+    95th percentile of |x| over at least 512 samples is under 1e-5, counted over as many
+    measured steps as that takes (TheDeepChecker's definition; NaN until then).
+    """
+
+    name = "activations"
+    order = 30
+
+    def attach(self, session: Subject) -> None:
+        self._layers = measured_layers(session.model)
+        groups = ("activation_mean", "activation_std", "near_zero", "dead")
+        self._names = tuple(f"{group}/{layer.name}" for group in groups for layer in self._layers)
+        self._column = {layer.name: index for index, layer in enumerate(self._layers)}
+        self._device = session.device
+        self._outputs: LayerOutputs | None = None
+        self._seen = 0
+        self._active: dict[str, torch.Tensor] = {}
+        self._observed: dict[str, int] = {}
+
+    def begin(self, step: int) -> None:
+        self._moments: dict[str, torch.Tensor] = {}
+        self._samples = 0
+        self._outputs = LayerOutputs(self._layers, self._look)
+
+    def _look(self, layer: Layer, output: torch.Tensor) -> None:
+        flat = output.flatten().float()
+        if len(flat) > SAMPLE:
+            flat = flat[:: -(-len(flat) // SAMPLE)]
+        size = flat.abs()
+        mean = flat.mean()
+        square = torch.dot(flat, flat) / len(flat)
+        spread = (square - mean * mean).clamp(min=0).sqrt()
+        near = (size <= NEAR_ZERO).sum() / len(flat)
+        # A module that runs several times in a step shows its last call.
+        self._moments[layer.name] = torch.stack([mean, spread, near.to(mean)])
+        units = by_unit(layer, output)
+        active = (units.abs() >= DEAD).sum(0)
+        known = self._active.get(layer.name)
+        if known is not None and known.shape == active.shape:
+            active = active + known
+            self._observed[layer.name] += len(units)
+        else:
+            self._observed[layer.name] = len(units)
+        self._active[layer.name] = active
+        self._samples = max(self._samples, len(output))
+
+    def read(self, step: int) -> Values:
+        if self._outputs is not None:
+            self.inside += self._outputs.seconds
+        self._seen += self._samples
+        width = len(self._layers)
+        table = torch.full((4, width), torch.nan, device=self._device)
+        if self._moments:
+            columns = [self._column[name] for name in self._moments]
+            table[:3, columns] = torch.stack(list(self._moments.values()), 1).to(self._device)
+        if self._seen >= DEAD_SAMPLES:
+            for name, active in self._active.items():
+                # p95 under the bound: at most a twentieth of the values is above it.
+                dead = (active <= 0.05 * self._observed[name]).float().mean()
+                table[3, self._column[name]] = dead
+            self._seen, self._active, self._observed = 0, {}, {}
+        return {self._names: table.flatten()}
+
+    def cancel(self) -> None:
+        if self._outputs is not None:
+            self._outputs.remove()
+            self._outputs = None

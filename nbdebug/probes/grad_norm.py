@@ -1,0 +1,30 @@
+"""Gradient norm of each parameter."""
+
+from __future__ import annotations
+
+import torch
+
+from nbdebug.model.subject import Subject
+from nbdebug.probes.base import Probe, Values
+
+
+class GradNorm(Probe):
+    """L2 norm of each parameter's gradient, before clipping: `grad_norm/<parameter>`."""
+
+    name = "grad_norm"
+    cost = "cheap"
+    order = 10
+
+    def attach(self, session: Subject) -> None:
+        self._session = session
+        self._names = tuple(f"grad_norm/{name}" for name, _ in session.parameters)
+
+    def read(self, step: int) -> Values:
+        # The loop took these norms for the total; nothing is computed twice.
+        each = self._session.grad_norms
+        present = [p.grad is not None for _, p in self._session.parameters]
+        if all(present):
+            return {self._names: each}
+        values = torch.full((len(present),), torch.nan, dtype=each.dtype, device=each.device)
+        values[torch.tensor(present, device=each.device)] = each
+        return {self._names: values}

@@ -1,0 +1,26 @@
+"""Histogram of each parameter's gradient."""
+
+from __future__ import annotations
+
+from nbdebug.model.subject import Subject
+from nbdebug.probes.base import Probe, Values
+from nbdebug.probes.histogram import histogram
+
+
+class GradientHistogram(Probe):
+    """Histogram of each parameter's gradient after clipping, while it is looked at."""
+
+    name = "gradient_histogram"
+    every = 20
+    on_demand = True
+    order = 50
+
+    def attach(self, session: Subject) -> None:
+        self._parameters = session.parameters
+
+    def read(self, step: int) -> Values:
+        return {
+            f"gradient/{name}": histogram(parameter.grad)
+            for name, parameter in self._parameters
+            if parameter.grad is not None
+        }

@@ -1,0 +1,58 @@
+"""Hooks on the outputs of layers, for as long as one step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.hooks import RemovableHandle
+
+from nbdebug.model.tree import Layer
+
+Look = Callable[[Layer, torch.Tensor], None]
+
+
+class LayerOutputs:
+    """Calls `look(layer, output)` for each layer that runs, until removed.
+
+    Only the first tensor of an output is looked at (an LSTM returns several). Hooks see
+    calls in training mode alone; a module that `torch.compile` wrapped ignores them.
+    """
+
+    def __init__(self, layers: tuple[Layer, ...], look: Look) -> None:
+        self.seconds = 0.0
+        self._look = look
+        self._handles: list[RemovableHandle] = [
+            layer.module.register_forward_hook(self._hook(layer)) for layer in layers
+        ]
+
+    def _hook(self, layer: Layer) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+            if not module.training:
+                return
+            start = time.perf_counter()
+            tensor = output[0] if isinstance(output, tuple | list) and output else output
+            if isinstance(tensor, torch.Tensor) and tensor.is_floating_point():
+                with torch.no_grad():
+                    self._look(layer, tensor.detach())
+            self.seconds += time.perf_counter() - start
+
+        return hook
+
+    def remove(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+
+def by_unit(layer: Layer, output: torch.Tensor) -> torch.Tensor:
+    """Output as [observations, units]: channels of images, features of everything else."""
+    if output.ndim < 2:
+        return output.reshape(-1, 1)
+    channels_first = output.ndim > 3 or isinstance(layer.module, nn.Conv1d | nn.BatchNorm1d)
+    if channels_first and output.ndim > 2:
+        output = output.transpose(1, -1)
+    return output.reshape(-1, output.shape[-1])

@@ -1,0 +1,20 @@
+"""Metrics on the training batch."""
+
+from __future__ import annotations
+
+from nbdebug.model.subject import Subject
+from nbdebug.probes.base import Probe, Values
+
+
+class Metrics(Probe):
+    """The session's metrics on the batch just trained on: `accuracy` for classification."""
+
+    name = "metrics"
+    cost = "cheap"
+    order = 40
+
+    def attach(self, session: Subject) -> None:
+        self._session = session
+
+    def read(self, step: int) -> Values:
+        return self._session.metrics.measure(self._session.outputs, self._session.targets)
