@@ -1,0 +1,72 @@
+"""What the viewer may choose about the plots: axis, smoothing, layer of a histogram."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+Option = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One drop-down above the plots of a tab.
+
+    Attributes:
+        options: values, each with the words shown for it.
+    """
+
+    name: str
+    label: str
+    tab: str
+    options: tuple[Option, ...]
+    value: str
+
+
+class Choices:
+    """All choices of one dashboard; safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self._choices: dict[str, Choice] = {}
+        self._lock = threading.Lock()
+        self.version = 0
+
+    def offer(self, name: str, label: str, tab: str, options: Sequence[Option]) -> None:
+        """Offer a choice, or new options for it; a value still on offer is kept."""
+        choice = Choice(name, label, tab, tuple(options), options[0][0] if options else "")
+        with self._lock:
+            old = self._choices.get(name)
+            if old is not None and old.value in dict(options):
+                choice = replace(choice, value=old.value)
+            if choice != old:
+                self._choices[name] = choice
+                self.version += 1
+
+    def pick(self, name: str, value: str) -> None:
+        """Take a value; one that is not on offer is left alone."""
+        with self._lock:
+            choice = self._choices.get(name)
+            if choice is None or value not in dict(choice.options) or choice.value == value:
+                return
+            self._choices[name] = replace(choice, value=value)
+            self.version += 1
+
+    def __getitem__(self, name: str) -> str:
+        return self._choices[name].value
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Plain values for the browser."""
+        with self._lock:
+            choices = list(self._choices.values())
+        return [
+            {
+                "name": choice.name,
+                "label": choice.label,
+                "tab": choice.tab,
+                "options": [list(option) for option in choice.options],
+                "value": choice.value,
+            }
+            for choice in choices
+        ]
