@@ -49,6 +49,13 @@ class Control(ABC):
             What the user should know about it, or "".
         """
 
+    def series(self, session: Subject) -> float:
+        """The value in force as a number for plots; NaN when it is not one."""
+        value = self.read(session)
+        if isinstance(value, dict):
+            return sum(value.values()) / len(value)
+        return math.nan if isinstance(value, str) else float(value)
+
 
 def number(
     name: str, value: Any, low: float, high: float, *, low_open: bool = False, high_open: bool = False

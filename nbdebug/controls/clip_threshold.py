@@ -39,3 +39,6 @@ class ClipThreshold(Control):
     def apply(self, session: Subject, value: float) -> str:
         session.clipping.threshold = value
         return "" if session.clipping.mode != "off" else "Clipping is off; choose a mode to use it."
+
+    def series(self, session: Subject) -> float:
+        return session.clipping.threshold if session.clipping.mode != "off" else math.nan

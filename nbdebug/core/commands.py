@@ -21,9 +21,10 @@ class SetControl:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Train; pause again after `steps` more steps, or on request when None."""
+    """Train; pause again after so many more steps or epochs, on request when both are None."""
 
     steps: int | None = None
+    epochs: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,10 @@ class Optimizers:
             scheduler.optimizer = new
         return note
 
+    def forget_others(self) -> None:
+        """Drop what the optimizers that are not in force had gathered."""
+        self._made = {self.kind: self.current}
+
     def _relative(self, kind: str) -> torch.optim.Optimizer:
         """An optimizer of the same family, on the same gathered state."""
         new = self._new(kind)

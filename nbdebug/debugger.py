@@ -1,0 +1,314 @@
+"""Debugger: the only place that wires the parts together."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from nbdebug.controls.base import Control
+from nbdebug.core.commands import Close, Command, CommandQueue, Pause, Reset, Run, SetControl
+from nbdebug.core.errors import ArgumentError, ClosedError, unknown_name
+from nbdebug.core.history import History
+from nbdebug.core.plugins import discover
+from nbdebug.core.records import ControlChange, Notice
+from nbdebug.model.metrics import Metric
+from nbdebug.notebook import replace_predecessors
+from nbdebug.probes.base import Probe
+from nbdebug.training.beginning import Beginning
+from nbdebug.training.forward import LossFn, StepFn
+from nbdebug.training.loop import Loop
+from nbdebug.training.measuring import Measuring
+from nbdebug.training.session import OptimizerLike, ScheduleLike, Session, Setup
+from nbdebug.training.settings import Settings
+from nbdebug.training.worker import Worker
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nbdebug.panels.dashboard import Dashboard
+
+
+class Debugger:
+    """A model under training, and the dashboard around it.
+
+    Args:
+        model: the module to train, in place.
+        train_data: `(X, y)` of tensors, arrays or DataFrames, each with one row a sample
+            [N, ...]; a Dataset; or a DataLoader, whose dataset, collate_fn and workers
+            stay while its batch size becomes live.
+        loss_fn: `loss_fn(outputs, targets)` gives a scalar tensor.
+        step_fn: `step_fn(model, batch)` gives the loss, for everything that is not
+            `loss_fn(model(inputs), targets)`; give one of the two.
+        val_data: held-out data of the same forms, evaluated once an epoch, or every
+            `val_every` steps.
+        metrics: `{name: f(outputs, targets)}`; accuracy by default for classification.
+        optimizer: `sgd`, `nesterov`, `adam`, `adamw`, `rmsprop`; an optimizer already
+            built on the model; or a factory that takes the parameters.
+        lr: learning rate; None is 1e-3, or what the optimizer was built with.
+        batch_size: samples a step; None is 64, or the DataLoader's own.
+        schedule: a torch.optim.lr_scheduler object or a factory that takes the optimizer;
+            stepped after every step.
+        seed: of dropout and of the order of data.
+        device: where to train; None is where the model is.
+        overhead: largest share of time that the dear probes may take.
+        **controls: initial values of other controls, as `clip_mode="norm"`.
+
+    Raises:
+        ArgumentError: a keyword is misspelt or missing.
+        DataError, ModelError: the data or the model cannot be trained on.
+        ControlValueError: a value is out of range.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        train_data: Any,
+        loss_fn: LossFn | None = None,
+        *,
+        step_fn: StepFn | None = None,
+        val_data: Any = None,
+        val_every: int | None = None,
+        metrics: Mapping[str, Metric] | None = None,
+        optimizer: OptimizerLike = "adam",
+        lr: float | None = None,
+        batch_size: int | None = None,
+        schedule: ScheduleLike = None,
+        seed: int = 0,
+        device: str | torch.device | None = None,
+        name: str | None = None,
+        overhead: float = 0.05,
+        **controls: Any,
+    ) -> None:
+        kinds = [control() for control in discover("nbdebug.controls", Control)]
+        _check_names(controls, kinds)
+        if not 0.0 <= overhead <= 1.0:
+            raise ArgumentError(f"overhead must be a share in [0, 1], got {overhead!r}.")
+        session = Session(
+            Setup(
+                model=model,
+                train_data=train_data,
+                loss_fn=loss_fn,
+                step_fn=step_fn,
+                val_data=val_data,
+                val_every=val_every,
+                metrics=metrics,
+                optimizer=optimizer,
+                lr=lr,
+                batch_size=batch_size,
+                schedule=schedule,
+                seed=seed,
+                device=device,
+            )
+        )
+        if lr is not None and not isinstance(optimizer, str):
+            controls["lr"] = lr
+        if batch_size is not None:
+            controls["batch_size"] = batch_size
+        self.name = name or type(model).__name__
+        self.model = model
+        self.history = History()
+        self._queue = CommandQueue()
+        self._settings = Settings(kinds, session, self.history)
+        self._start_with(controls)
+        self._worker = self._make_worker(session, overhead)
+        self._dashboard: Dashboard | None = None
+        # A Debugger that nobody holds any more must not leave its thread behind.
+        self._finalizer = weakref.finalize(self, self._queue.put, Close())
+        replace_predecessors(self)
+
+    def _make_worker(self, session: Session, overhead: float) -> Worker:
+        probes = [probe() for probe in discover("nbdebug.probes", Probe)]
+        for probe in probes:
+            probe.attach(session)
+        measuring = Measuring(probes, overhead, self.history.add_notice)
+        loop = Loop(session, measuring, self.history, self._settings.numbers)
+        return Worker(loop, self._settings, self._queue, self.history, Beginning(session))
+
+    def _start_with(self, controls: Mapping[str, Any]) -> None:
+        for name, note in self._settings.begin_with(controls).items():
+            self.history.add_notice(Notice(0, "info", f"{name} at the start", note))
+
+    # Running
+
+    def start(self) -> None:
+        """Train until paused; returns at once."""
+        self._put(Run())
+
+    def pause(self) -> None:
+        """Finish the step under way and pause; nothing is lost."""
+        self._wait_for(self._put(Pause()))
+
+    def step(self, n: int = 1) -> None:
+        """Make `n` steps and pause; returns when they are made, raises as `run` does."""
+        self.run(steps=n)
+
+    def run(self, steps: int | None = None, epochs: float | None = None) -> None:
+        """Train for so many more steps or epochs; returns when they are done.
+
+        Interrupting the kernel pauses training; it can go on afterwards.
+
+        Raises:
+            NonFiniteError: loss or gradient became NaN or infinite.
+            Exception: whatever the model, the loss or the data raised, as it was.
+        """
+        given = steps if epochs is None else epochs
+        if (steps is None) == (epochs is None) or given is None:
+            raise ArgumentError("Say how long: run(steps=...) or run(epochs=...); start() for more.")
+        if isinstance(given, bool | str) or given < 0:
+            raise ArgumentError(f"steps and epochs must not be negative, got {given!r}.")
+        number = self._put(Run(steps, epochs))
+        try:
+            self._wait_for(number, state="paused")
+        except KeyboardInterrupt:
+            self.pause()
+            raise
+        if self._worker.error is not None:
+            raise self._worker.error
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Sleep until training is paused; False when `timeout` seconds passed before."""
+        return self.history.wait_until(lambda status: status.state != "running", timeout)
+
+    def reset(self) -> None:
+        """Back to the beginning: weights, optimizer, RNG, data order, controls, History."""
+        self._wait_for(self._put(Reset()))
+
+    def close(self) -> None:
+        """Remove thread and widgets; the model keeps its weights. May be called twice."""
+        if self._dashboard is not None:
+            self._dashboard.close()
+        self._queue.put(Close())
+        self._worker.join(timeout=30)
+
+    def __enter__(self) -> Debugger:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # Controls
+
+    def set(self, *, why: str | None = None, **controls: Any) -> None:
+        """Change controls, as the dashboard's sliders do.
+
+        Values are checked at once; they take effect at the next step boundary, or at
+        once while paused.
+
+        Args:
+            why: a reason, written down with the change.
+
+        Raises:
+            ControlNameError, ControlValueError: nothing was changed.
+        """
+        values = self._settings.validate(controls)
+        numbers = [self._put(SetControl(n, v, "api", why or "")) for n, v in values.items()]
+        if numbers and self.state == "paused":
+            self._wait_for(numbers[-1])
+
+    @property
+    def controls(self) -> Mapping[str, Any]:
+        """The value in force of every control, by name."""
+        return self._settings.values()
+
+    @property
+    def changes(self) -> pd.DataFrame:
+        """Every change of a control: step, samples, old, new, who, why, status."""
+        import pandas as pd
+
+        rows = [asdict(change) for change in self.history.changes]
+        return pd.DataFrame(rows, columns=list(ControlChange.__dataclass_fields__))
+
+    @property
+    def state(self) -> str:
+        """paused, running or closed."""
+        return self.history.status.state
+
+    @property
+    def failure(self) -> Notice | None:
+        """Why training stopped, None when it stopped on request."""
+        return self.history.status.failure
+
+    # Showing
+
+    @property
+    def dashboard(self) -> Dashboard:
+        """The widget; `display(dbg)` shows the same one."""
+        if self.state == "closed":
+            raise ClosedError("This Debugger was closed; make a new one.")
+        if self._dashboard is None:
+            from nbdebug.panels.dashboard import Dashboard
+
+            self._dashboard = Dashboard(
+                self.history,
+                self._queue,
+                self._settings.states,
+                _Requests(self._settings, self._queue),
+                title=self.name,
+            )
+        return self._dashboard
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        if self.state == "closed":
+            return {"text/plain": repr(self)}
+        return self.dashboard._repr_mimebundle_(**kwargs)
+
+    def __repr__(self) -> str:
+        status = self.history.status
+        return f"<Debugger {self.name}: {status.state} at step {status.step}>"
+
+    # Commands
+
+    def _put(self, command: Command) -> int:
+        if self.state == "closed":
+            raise ClosedError("This Debugger was closed; make a new one.")
+        return self._queue.put(command)
+
+    def _wait_for(self, number: int, state: str | None = None) -> None:
+        # In slices: an interrupt must get through on every platform.
+        while not self.history.wait_until(
+            lambda status: (
+                status.state == "closed"
+                or (status.handled >= number and state in (None, status.state))
+            ),
+            timeout=0.5,
+        ):
+            pass
+
+
+class _Requests:
+    """What the dashboard's controls call; holds no Debugger, so that one can be let go."""
+
+    def __init__(self, settings: Settings, queue: CommandQueue) -> None:
+        self._settings, self._queue = settings, queue
+
+    def __call__(self, name: str, value: Any) -> None:
+        for control, valid in self._settings.validate({name: value}).items():
+            self._queue.put(SetControl(control, valid, who="dashboard"))
+
+
+def _check_names(controls: Mapping[str, Any], known: list[Control]) -> None:
+    names = [control.name for control in known]
+    for name in controls:
+        if name not in names:
+            raise ArgumentError(unknown_name("keyword", name, [*names, *KEYWORDS]))
+
+
+KEYWORDS = (
+    "step_fn",
+    "val_data",
+    "val_every",
+    "metrics",
+    "optimizer",
+    "lr",
+    "batch_size",
+    "schedule",
+    "seed",
+    "device",
+    "name",
+    "overhead",
+)

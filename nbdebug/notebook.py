@@ -1,0 +1,47 @@
+"""What belongs to a notebook cell: a cell that is run again closes what it made before."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+ATTRIBUTE = "_nbdebug_by_cell"
+
+
+class Closable(Protocol):
+    def close(self) -> None: ...
+
+
+def replace_predecessors(made: Closable) -> None:
+    """Close what an earlier execution of the current cell made, and remember `made`.
+
+    Several objects made in one execution (a loop over learning rates) live side by side.
+    Outside a notebook nothing happens.
+    """
+    place = _cell()
+    if place is None:
+        return
+    shell, cell, execution = place
+    # Kept on the shell: it lives and dies with the kernel, as the cells' objects do.
+    by_cell: dict[str, tuple[int, list[Closable]]] = getattr(shell, ATTRIBUTE, {})
+    setattr(shell, ATTRIBUTE, by_cell)
+    last, objects = by_cell.get(cell, (execution, []))
+    if last != execution:
+        for old in objects:
+            old.close()
+        objects = []
+    by_cell[cell] = (execution, [*objects, made])
+
+
+def _cell() -> tuple[Any, str, int] | None:
+    """Shell, id of the running cell and its execution count; None outside a notebook."""
+    try:
+        from IPython.core.getipython import get_ipython
+    except ImportError:
+        return None
+    shell = get_ipython()
+    kernel = getattr(shell, "kernel", None)
+    if shell is None or kernel is None:
+        return None
+    metadata = kernel.get_parent("shell").get("metadata", {})
+    cell = metadata.get("cellId")
+    return None if cell is None else (shell, str(cell), shell.execution_count)

@@ -1,0 +1,93 @@
+"""From a batch to a loss, whatever shape the user's batch, model and loss have."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from nbdebug.core.errors import DataError, LossError
+
+LossFn = Callable[[Any, Any], torch.Tensor]
+StepFn = Callable[[nn.Module, Any], torch.Tensor]
+
+
+def to_device(batch: Any, device: torch.device) -> Any:
+    """A batch with every tensor on `device`; what is there already is not copied.
+
+    Raises:
+        DataError: when a tensor is neither there nor on the CPU.
+    """
+    if isinstance(batch, torch.Tensor):
+        if batch.device == device:
+            return batch
+        if batch.device.type != "cpu":
+            raise DataError(
+                f"The data is on {batch.device}, the model on {device}: "
+                "put the data on the CPU or on the model's device."
+            )
+        return batch.to(device, non_blocking=True)
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
+        return type(batch)(*(to_device(part, device) for part in batch))
+    if isinstance(batch, tuple | list):
+        return type(batch)(to_device(part, device) for part in batch)
+    if isinstance(batch, Mapping):
+        return {key: to_device(part, device) for key, part in batch.items()}
+    if dataclasses.is_dataclass(batch) and not isinstance(batch, type):
+        parts = {f.name: getattr(batch, f.name) for f in dataclasses.fields(batch) if f.init}
+        return dataclasses.replace(
+            batch, **{name: to_device(part, device) for name, part in parts.items()}
+        )
+    return batch
+
+
+def split(batch: Any) -> tuple[Any, Any]:
+    """Inputs and targets of a batch: the last part is the targets.
+
+    Raises:
+        DataError: when the batch does not come in parts.
+    """
+    if isinstance(batch, tuple | list) and len(batch) >= 2:
+        return (batch[0] if len(batch) == 2 else tuple(batch[:-1])), batch[-1]
+    raise DataError(
+        f"A batch is a {type(batch).__name__}: expected (inputs, targets). "
+        "For anything else give step_fn(model, batch) -> loss."
+    )
+
+
+def call(model: nn.Module, inputs: Any) -> Any:
+    """Outputs of the model: a mapping goes in as keywords, a tuple as arguments."""
+    if isinstance(inputs, Mapping):
+        return model(**inputs)
+    if isinstance(inputs, tuple | list):
+        return model(*inputs)
+    return model(inputs)
+
+
+def checked(loss: Any, name: str) -> torch.Tensor:
+    """The loss, when it can be trained on.
+
+    Raises:
+        LossError: when it is not a scalar tensor or has no gradient.
+    """
+    if not isinstance(loss, torch.Tensor):
+        raise LossError(f"{name} gave a {type(loss).__name__}: expected a scalar tensor.")
+    if loss.numel() != 1:
+        raise LossError(
+            f"{name} gave a tensor of shape {tuple(loss.shape)}: expected one number. "
+            "Reduce it, for example with .mean()."
+        )
+    return loss
+
+
+def with_gradient(loss: torch.Tensor, name: str) -> torch.Tensor:
+    """The loss, when something trainable went into it, else LossError."""
+    if not loss.requires_grad:
+        raise LossError(
+            f"{name} does not depend on any trainable parameter: is there a .detach(), a "
+            ".item(), torch.no_grad() or an argmax between the model and the loss?"
+        )
+    return loss

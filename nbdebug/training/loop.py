@@ -1,0 +1,205 @@
+"""The life of one step: the only place that orders what happens in it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from nbdebug.core.errors import NonFiniteError
+from nbdebug.core.history import History
+from nbdebug.core.records import Histogram, Reading, StepRecord
+from nbdebug.model.nonfinite import first_nonfinite, worst_gradient
+from nbdebug.training import gradients
+from nbdebug.training.forward import checked, to_device, with_gradient
+from nbdebug.training.measuring import Measuring, to_floats
+from nbdebug.training.sampler import Batch
+from nbdebug.training.session import Session
+
+MAIN = (
+    "loss",
+    "grad_norm",
+    "grad_norm_clipped",
+    "clipped",
+    "samples",
+    "epoch",
+    "step_ms",
+    "samples_per_second",
+    "measuring_share",
+)
+SETTINGS_EVERY = 10
+WINDOW = 0.02
+
+
+class Loop:
+    """Makes one step after the other and writes each one down.
+
+    Args:
+        settings: reads the controls that are numbers, by name.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        measuring: Measuring,
+        history: History,
+        settings: Callable[[], dict[str, float]],
+    ) -> None:
+        self.session = session
+        self.measuring = measuring
+        self.history = history
+        self._settings = settings
+        self._fresh_settings = True
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the batch under way and the averages of time."""
+        self._batch: Batch | None = None
+        self._step_seconds = self._samples = self._spent = 0.0
+        self.measuring.reset()
+
+    def settings_changed(self) -> None:
+        """The next record carries the controls' values."""
+        self._fresh_settings = True
+
+    def step(self) -> None:
+        """One step, or an exception that leaves the weights as they were before it.
+
+        Raises:
+            NonFiniteError: loss or gradient is not finite; the batch is left out.
+            Exception: whatever the user's code raised; the batch is tried again.
+        """
+        start = time.perf_counter()
+        session = self.session
+        batch = self._next_batch()
+        due = self.measuring.begin(session.step)
+        try:
+            with session.rng:
+                values = self._update(batch)
+        except BaseException:
+            self.measuring.cancel()
+            session.outputs = session.targets = None
+            raise
+        self._batch = None
+        session.samples += batch.samples
+        session.epoch = batch.epoch + batch.progress
+        readings, histograms = self.measuring.read(session.step) if due else ([], [])
+        session.outputs = session.targets = None
+        self._account(time.perf_counter() - start, due, batch)
+        with self.measuring.timed():
+            self._publish(values, readings, histograms)
+        session.step += 1
+        if self._validation_due(batch):
+            self._validate()
+
+    def _update(self, batch: Batch) -> tuple[float, float, float, float]:
+        """Forward to optimizer step; loss, gradient norm before and after clipping, lr."""
+        session = self.session
+        total, loss, norm = self._forward_backward(batch)
+        clipped = gradients.clip(session.parameters, session.clipping, total, norm)
+        self.measuring.before_update(session.step)
+        session.optimizer.step()
+        lr = float(session.optimizer.param_groups[session.lr_leader]["lr"])
+        for scheduler in session.optimizers.schedulers:
+            scheduler.step()
+        return loss, norm, float(clipped), lr
+
+    def _next_batch(self) -> Batch:
+        if self._batch is None:
+            drawn = self.session.sampler.next()
+            data = to_device(drawn.data, self.session.device)
+            self._batch = Batch(data, drawn.samples, drawn.epoch, drawn.progress)
+        return self._batch
+
+    def _forward_backward(self, batch: Batch) -> tuple[torch.Tensor, float, float]:
+        session = self.session
+        loss, session.outputs, session.targets, _ = session.evaluate(batch.data)
+        loss = with_gradient(checked(loss, session.loss_name), session.loss_name)
+        session.optimizer.zero_grad()
+        loss.backward()
+        with self.measuring.timed():
+            found = gradients.gradients(session.parameters)
+            total, session.grad_norms = gradients.norms(found, session.device)
+        loss_value, total_value = to_floats((loss, total))
+        if not (math.isfinite(loss_value) and math.isfinite(total_value)):
+            self._batch = None
+            raise NonFiniteError(self._explain(batch, loss_value))
+        return total, loss_value, total_value
+
+    def _explain(self, batch: Batch, loss: float) -> str:
+        session = self.session
+        if math.isfinite(loss):
+            where = worst_gradient(session.model)
+            what = f"The gradient of {where or 'a parameter'} is not finite, the loss is {loss:g}."
+        else:
+            where = first_nonfinite(session.model, lambda: session.evaluate(batch.data))
+            origin = f"first seen in {where}" if where else "it arises in the loss itself"
+            what = f"The loss is {loss:g}; {origin}."
+        return (
+            f"{what} The update of step {session.step} was not made, the weights are as before "
+            "it. Lower the learning rate, clip gradients or look at the data; Run goes on "
+            "with the next batch."
+        )
+
+    def _account(self, seconds: float, due: bool, batch: Batch) -> None:
+        spent = self.measuring.take_spent()
+        if not due:
+            self.measuring.step_took(seconds - spent)
+        weight = WINDOW if self._step_seconds else 1.0
+        self._step_seconds += weight * (seconds - self._step_seconds)
+        self._samples += weight * (batch.samples - self._samples)
+        self._spent += weight * (spent - self._spent)
+
+    def _publish(
+        self,
+        values: tuple[float, float, float, float],
+        readings: list[Reading],
+        histograms: list[Histogram],
+    ) -> None:
+        session = self.session
+        loss, norm, after, lr = values
+        seconds = self._step_seconds
+        main = np.array(
+            (
+                loss,
+                norm,
+                after,
+                after < norm,
+                session.samples,
+                session.epoch,
+                seconds * 1e3,
+                self._samples / seconds,
+                self._spent / seconds,
+            )
+        )
+        readings.append(Reading(MAIN, main))
+        if self._fresh_settings or session.step % SETTINGS_EVERY == 0:
+            self._fresh_settings = False
+            settings = {**self._settings(), "lr": lr}
+            readings.append(Reading(tuple(settings), np.array(list(settings.values()))))
+        self.history.append(StepRecord(session.step, tuple(readings), tuple(histograms)))
+
+    def _validation_due(self, batch: Batch) -> bool:
+        validation = self.session.validation
+        if validation is None:
+            return False
+        if validation.every is not None:
+            return self.session.step % validation.every == 0
+        return batch.progress == 1.0
+
+    def _validate(self) -> None:
+        validation = self.session.validation
+        if validation is None:
+            return
+        # Neither the RNG of training nor that of other cells moves.
+        state = self.session.rng.state
+        with self.session.rng:
+            values = validation.evaluate(self.session)
+        self.session.rng.state = state
+        readings = tuple(
+            Reading((name,), np.array([value])) for name, value in values.items()
+        )
+        self.history.append(StepRecord(self.session.step - 1, readings))

@@ -1,0 +1,184 @@
+"""Decides which probes are due, keeps their cost within the budget, and reads them."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+import numpy as np
+import torch
+
+from nbdebug.core.records import Histogram, Notice, Reading
+from nbdebug.probes.base import Probe, Values
+
+SMOOTHING = 0.2
+LONGEST = 10_000
+Report = Callable[[Notice], None]
+
+
+class Slot:
+    """A probe, when it is due next, and what it costs.
+
+    Attributes:
+        seconds: smoothed cost of one measurement.
+        on: whether it measures at all.
+    """
+
+    def __init__(self, probe: Probe) -> None:
+        self.probe = probe
+        self.on = not probe.on_demand
+        self.next = 0
+        self.seconds = 0.0
+        self.spent = 0.0
+
+    def charge(self) -> float:
+        """Take the seconds of the measurement just made into the average."""
+        spent = self.spent + self.probe.inside
+        self.spent = self.probe.inside = 0.0
+        # The first measurement warms caches up; it is replaced by the second.
+        weight = SMOOTHING if self.seconds else 1.0
+        self.seconds += weight * (spent - self.seconds)
+        return spent
+
+
+class Measuring:
+    """All probes of a session.
+
+    A dear probe is due as often as its part of the budget allows: its cost over the time
+    of a bare step, shared with the other dear ones. A probe that raises is switched off.
+    """
+
+    def __init__(self, probes: Sequence[Probe], overhead: float, report: Report) -> None:
+        self.slots = {probe.name: Slot(probe) for probe in probes}
+        self.overhead = overhead
+        self._report = report
+        self._due: list[Slot] = []
+        self._spent = 0.0
+        self.bare = 0.0
+
+    def watch(self, name: str, on: bool) -> None:
+        """Switch an on-demand probe on or off."""
+        slot = self.slots.get(name)
+        if slot is not None and slot.probe.on_demand:
+            slot.on, slot.next = on, 0
+
+    def reset(self) -> None:
+        """Measure from step 0 again."""
+        for slot in self.slots.values():
+            slot.next = 0
+
+    def begin(self, step: int) -> bool:
+        """Before the forward pass; False when no probe is due."""
+        self._due = [s for s in self.slots.values() if s.on and s.next <= step]
+        self._each("begin", step)
+        return bool(self._due)
+
+    def before_update(self, step: int) -> None:
+        """Before the optimizer's step."""
+        if self._due:
+            self._each("before_update", step)
+
+    def read(self, step: int) -> tuple[list[Reading], list[Histogram]]:
+        """Everything the due probes measured, brought over in one transfer."""
+        values: dict[str | tuple[str, ...], torch.Tensor | float] = {}
+        for slot in list(self._due):
+            start = time.perf_counter()
+            values.update(self._try(slot, step, partial(slot.probe.read, step)) or {})
+            slot.spent += time.perf_counter() - start
+        with self.timed():
+            readings, histograms = _to_host(values, step)
+        for slot in list(self._due):
+            self._try(slot, step, slot.probe.cancel)
+            self._spent += slot.charge()
+            slot.next = step + self._interval(slot)
+        self._due = []
+        return readings, histograms
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Count what is done inside as time spent on measuring."""
+        start = time.perf_counter()
+        yield
+        self._spent += time.perf_counter() - start
+
+    def take_spent(self) -> float:
+        """Seconds spent on measuring since this was last asked."""
+        spent, self._spent = self._spent, 0.0
+        return spent
+
+    def cancel(self) -> None:
+        """Remove every hook: the step did not come to its end."""
+        for slot in self._due:
+            slot.probe.cancel()
+            slot.spent = slot.probe.inside = 0.0
+        self._due = []
+
+    def step_took(self, bare: float) -> None:
+        """Take the time of a step without measuring into the average."""
+        weight = SMOOTHING if self.bare else 1.0
+        self.bare += weight * (bare - self.bare)
+
+    def _interval(self, slot: Slot) -> int:
+        if slot.probe.cost == "cheap" or not self.bare:
+            return slot.probe.every
+        dear = sum(s.on and s.probe.cost != "cheap" for s in self.slots.values())
+        allowed = self.bare * self.overhead / dear
+        if allowed <= 0:
+            return LONGEST
+        return min(max(slot.probe.every, math.ceil(slot.seconds / allowed)), LONGEST)
+
+    def _each(self, method: str, step: int) -> None:
+        for slot in list(self._due):
+            start = time.perf_counter()
+            self._try(slot, step, partial(getattr(slot.probe, method), step))
+            slot.spent += time.perf_counter() - start
+
+    def _try(self, slot: Slot, step: int, call: Callable[[], Values | None]) -> Values | None:
+        try:
+            return call()
+        except Exception as error:
+            slot.on = False
+            if slot in self._due:
+                self._due.remove(slot)
+            slot.probe.cancel()
+            text = f"{type(error).__name__}: {error}. Training goes on without it."
+            title = f"The probe {slot.probe.name} failed and was switched off"
+            self._report(Notice(step, "warning", title, text))
+            return None
+
+
+def to_floats(tensors: Iterable[torch.Tensor]) -> list[float]:
+    """All numbers of several tensors, in order, in one transfer to the host."""
+    flat = [tensor.detach().flatten() for tensor in tensors]
+    if not flat:
+        return []
+    first = flat[0]
+    if any(t.dtype != first.dtype or t.device != first.device for t in flat):
+        # MPS has no float64.
+        wide = torch.float32 if first.device.type == "mps" else torch.float64
+        flat = [tensor.to(first.device, wide) for tensor in flat]
+    return list(torch.cat(flat).tolist())
+
+
+def _to_host(
+    values: Values, step: int
+) -> tuple[list[Reading], list[Histogram]]:
+    tensors = [value for value in values.values() if isinstance(value, torch.Tensor)]
+    numbers = iter(to_floats(tensors))
+    readings: list[Reading] = []
+    histograms: list[Histogram] = []
+    for key, value in values.items():
+        size = value.numel() if isinstance(value, torch.Tensor) else 0
+        row = [next(numbers) for _ in range(size)] or [float(value)]
+        array = np.array(row)
+        array.setflags(write=False)
+        if isinstance(key, tuple):
+            readings.append(Reading(key, array))
+        elif size > 1:
+            histograms.append(Histogram(key, step, row[0], row[1], array[2:]))
+        else:
+            readings.append(Reading((key,), array))
+    return readings, histograms

@@ -1,0 +1,185 @@
+"""One training: model, optimizer, loss, sampler and device."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from nbdebug.controls.base import number
+from nbdebug.core.errors import ArgumentError, ControlValueError, ModelError
+from nbdebug.model.metrics import Metric, Metrics
+from nbdebug.model.optimizers import KINDS, Optimizers, build
+from nbdebug.model.subject import Batching, Subject
+from nbdebug.model.tree import trainable
+from nbdebug.training.data import as_source
+from nbdebug.training.forward import LossFn, StepFn, call, split
+from nbdebug.training.rng import SessionRng
+from nbdebug.training.sampler import make_sampler
+from nbdebug.training.validation import Validation
+
+OptimizerLike = str | torch.optim.Optimizer | Callable[[Any], torch.optim.Optimizer]
+ScheduleLike = LRScheduler | Callable[[torch.optim.Optimizer], LRScheduler] | None
+
+BATCH = 64
+LR = 1e-3
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the user handed over; the arguments of `Debugger`."""
+
+    model: nn.Module
+    train_data: Any
+    loss_fn: LossFn | None = None
+    step_fn: StepFn | None = None
+    val_data: Any = None
+    val_every: int | None = None
+    metrics: Mapping[str, Metric] | None = None
+    optimizer: OptimizerLike = "adam"
+    lr: float | None = None
+    batch_size: int | None = None
+    schedule: ScheduleLike = None
+    seed: int = 0
+    device: str | torch.device | None = None
+
+
+class Session(Subject):
+    """Everything one training needs, and where it stands.
+
+    Attributes:
+        step: the next step; samples: seen so far; epoch: whole epochs and a share.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        _check(setup)
+        model, device = _place(setup.model, setup.device)
+        dtype = _dtype(model)
+        source = as_source(setup.train_data, dtype)
+        size = setup.batch_size or getattr(setup.train_data, "batch_size", None) or BATCH
+        batching = Batching(min(size, source.length or size), source.length)
+        optimizer = make_optimizer(setup, model)
+        schedulers = _schedulers(setup.schedule, optimizer)
+        metrics = Metrics(setup.metrics)
+        super().__init__(model, Optimizers(optimizer, schedulers), batching, device, metrics)
+        self.loss_fn, self.step_fn = setup.loss_fn, setup.step_fn
+        self.loss_name = "loss_fn" if setup.loss_fn is not None else "step_fn"
+        self.sampler = make_sampler(source, setup.train_data, batching, setup.seed)
+        self.rng = SessionRng(setup.seed, device)
+        self.validation = (
+            None
+            if setup.val_data is None
+            else Validation(setup.val_data, setup.val_every, dtype)
+        )
+        self.step, self.samples, self.epoch = 0, 0, 0.0
+
+    def evaluate(self, batch: Any) -> tuple[Any, Any, Any, int]:
+        """Loss, outputs, targets and number of samples of a batch on the device."""
+        if self.step_fn is not None:
+            return self.step_fn(self.model, batch), None, None, count(batch)
+        assert self.loss_fn is not None  # one of the two is there: _check
+        inputs, targets = split(batch)
+        outputs = call(self.model, inputs)
+        return self.loss_fn(outputs, targets), outputs, targets, count(batch)
+
+
+def count(batch: Any) -> int:
+    """Samples in a batch: the length of its first tensor."""
+    if isinstance(batch, torch.Tensor):
+        return len(batch) if batch.ndim else 1
+    parts = batch.values() if isinstance(batch, Mapping) else batch
+    if isinstance(parts, tuple | list) or isinstance(batch, Mapping):
+        return next((count(part) for part in parts), 1)
+    return 1
+
+
+def make_optimizer(setup: Setup, model: nn.Module) -> torch.optim.Optimizer:
+    """The optimizer that the arguments ask for, checked against the model.
+
+    Raises:
+        ModelError: when it does not hold the model's parameters.
+        ArgumentError: when the name is unknown.
+    """
+    wanted = setup.optimizer
+    if isinstance(wanted, str):
+        if wanted not in KINDS:
+            raise ArgumentError(
+                f"optimizer must be one of {', '.join(KINDS)}, an optimizer or a factory; "
+                f"got {wanted!r}."
+            )
+        lr = LR if setup.lr is None else setup.lr
+        return build(wanted, [parameter for _, parameter in trainable(model)], lr=lr)
+    if isinstance(wanted, torch.optim.Optimizer):
+        optimizer = wanted
+    else:
+        optimizer = wanted(parameter for _, parameter in trainable(model))
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise ArgumentError(f"optimizer gave a {type(optimizer).__name__}: expected an Optimizer.")
+    if isinstance(optimizer, torch.optim.LBFGS):
+        raise ModelError("LBFGS calls the model several times a step and cannot be debugged live.")
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    missing = [name for name, parameter in trainable(model) if id(parameter) not in held]
+    foreign = len(held - {id(p) for p in model.parameters()})
+    if foreign or len(missing) == len(trainable(model)):
+        raise ModelError(
+            f"The optimizer does not hold this model's parameters ({foreign} of its {len(held)} "
+            "belong to something else). Build it on model.parameters() after the model."
+        )
+    return optimizer
+
+
+def _check(setup: Setup) -> None:
+    if not isinstance(setup.model, nn.Module):
+        raise ModelError(f"model is a {type(setup.model).__name__}: expected a torch.nn.Module.")
+    if (setup.loss_fn is None) == (setup.step_fn is None):
+        raise ArgumentError("Give exactly one of loss_fn(outputs, targets) and step_fn(model, batch).")
+    if setup.lr is not None:
+        number("lr", setup.lr, 0.0, math.inf, low_open=True)
+    size = setup.batch_size
+    if size is not None and number("batch_size", size, 1, math.inf) != int(size):
+        raise ControlValueError(f"batch_size must be a whole number, got {size!r}.")
+    for name in ("loss_fn", "step_fn"):
+        value = getattr(setup, name)
+        if value is not None and not callable(value):
+            raise ArgumentError(f"{name} is a {type(value).__name__}: expected a function.")
+    if setup.val_every is not None and setup.val_every < 1:
+        raise ArgumentError(f"val_every must be at least 1 step, got {setup.val_every!r}.")
+    if any(isinstance(p, nn.UninitializedParameter) for p in setup.model.parameters()):
+        raise ModelError("The model has lazy layers: run one batch through it first.")
+    if not trainable(setup.model):
+        raise ModelError("The model has no trainable parameter (requires_grad is False, or none).")
+
+
+def _place(
+    model: nn.Module, device: str | torch.device | None
+) -> tuple[nn.Module, torch.device]:
+    if device is not None:
+        # With an index, so that it compares equal to the device of a tensor.
+        wanted = torch.empty(0, device=device).device
+        return model.to(wanted), wanted
+    devices = {parameter.device for parameter in model.parameters()}
+    first = next(model.parameters()).device
+    if any(d.type == "meta" for d in devices):
+        raise ModelError("The model is on the meta device: it has no weights to train.")
+    return model, first
+
+
+def _dtype(model: nn.Module) -> torch.dtype:
+    floating = (p.dtype for p in model.parameters() if p.is_floating_point())
+    return next(floating, torch.get_default_dtype())
+
+
+def _schedulers(schedule: ScheduleLike, optimizer: torch.optim.Optimizer) -> list[LRScheduler]:
+    if schedule is None:
+        return []
+    made = schedule if isinstance(schedule, LRScheduler) else schedule(optimizer)
+    if isinstance(made, ReduceLROnPlateau):
+        raise ArgumentError("ReduceLROnPlateau needs a metric and cannot be stepped every step.")
+    if getattr(made, "optimizer", optimizer) is not optimizer:
+        raise ArgumentError("schedule belongs to another optimizer: build it on the one given here.")
+    return [made]

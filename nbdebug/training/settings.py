@@ -1,0 +1,117 @@
+"""The controls of a session: reading, checking and applying them, each change written down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nbdebug.controls.base import Control
+from nbdebug.core.commands import SetControl
+from nbdebug.core.control_spec import ControlState
+from nbdebug.core.errors import ControlNameError, ControlValueError, unknown_name
+from nbdebug.core.history import History
+from nbdebug.core.records import ChangeStatus, ControlChange
+from nbdebug.training.session import Session
+
+
+class Settings:
+    """All controls, by name.
+
+    `apply` runs on the training thread alone; the rest reads.
+    """
+
+    def __init__(self, controls: Sequence[Control], session: Session, history: History) -> None:
+        self.controls = {control.name: control for control in controls}
+        self._session = session
+        self._history = history
+        self._initial = self.values()
+
+    def begin_with(self, values: Mapping[str, Any]) -> dict[str, str]:
+        """Put values in force before the first step; what the user should know, by control.
+
+        Raises:
+            ControlValueError: for a value out of range; nothing was changed.
+        """
+        notes = {}
+        for name, value in self.validate(values).items():
+            notes[name] = self.controls[name].apply(self._session, value)
+        self._initial = self.values()
+        return {name: note for name, note in notes.items() if note}
+
+    def values(self) -> dict[str, Any]:
+        """The value in force of every control."""
+        return {name: control.read(self._session) for name, control in self.controls.items()}
+
+    def states(self) -> tuple[ControlState, ...]:
+        """Every control as it stands, for whoever draws them."""
+        session = self._session
+        return tuple(
+            ControlState(control.spec(session), control.read(session))
+            for control in self.controls.values()
+        )
+
+    def numbers(self) -> dict[str, float]:
+        """Values that are numbers, as series; a dict by member counts with its mean."""
+        return {name: control.series(self._session) for name, control in self.controls.items()}
+
+    def validate(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The values as they will be applied.
+
+        Raises:
+            ControlNameError: for a name that does not exist, listing those that do.
+            ControlValueError: for a value out of range.
+        """
+        for name in values:
+            if name not in self.controls:
+                raise ControlNameError(unknown_name("control", name, self.controls))
+        return {
+            name: self.controls[name].validate(self._session, value)
+            for name, value in values.items()
+        }
+
+    def apply(self, command: SetControl) -> None:
+        """Put a value in force and write down what became of it."""
+        control = self.controls[command.control]
+        old = control.read(self._session)
+        status: ChangeStatus = "applied"
+        try:
+            # What was in range when it was asked for may not be any more.
+            value = control.validate(self._session, command.value)
+            note = control.apply(self._session, value)
+            new = control.read(self._session)
+        except ControlValueError as error:
+            status, note, new = "refused", str(error), command.value
+        except Exception as error:
+            status, note, new = "refused", f"{type(error).__name__}: {error}", command.value
+        self._write(command, old, new, status, note)
+
+    def supersede(self, command: SetControl) -> None:
+        """Write down a value that a later one overtook before it was applied."""
+        old = self.controls[command.control].read(self._session)
+        self._write(command, old, command.value, "superseded", "A later value came first.")
+
+    def restore(self) -> None:
+        """Put the initial values back in force, without a record."""
+        for name, value in self._initial.items():
+            control = self.controls[name]
+            if control.read(self._session) != value:
+                control.apply(self._session, value)
+
+    def _write(
+        self, command: SetControl, old: Any, new: Any, status: ChangeStatus, note: str
+    ) -> None:
+        session = self._session
+        self._history.add_change(
+            ControlChange(
+                step=session.step,
+                samples=session.samples,
+                epoch=session.epoch,
+                control=command.control,
+                old=old,
+                new=new,
+                who=command.who,
+                why=command.why,
+                status=status,
+                note=note,
+            )
+        )

@@ -1,0 +1,70 @@
+"""Evaluates the model on held-out data and leaves everything as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from nbdebug.training.data import StreamSource, TensorSource, as_source
+from nbdebug.training.forward import checked, to_device
+
+BATCH = 256
+
+
+class Validation:
+    """Held-out data, evaluated in eval mode without gradients.
+
+    Args:
+        data: as for training; a DataLoader is iterated as it is.
+        every: steps between two evaluations; None for once an epoch.
+    """
+
+    def __init__(self, data: Any, every: int | None, dtype: torch.dtype) -> None:
+        self.every = every
+        self._loader = data if isinstance(data, DataLoader) else None
+        self._source = as_source(data, dtype, "val_data")
+
+    def evaluate(self, session: Any) -> dict[str, float]:
+        """Mean loss and metrics over all samples, as `val_<name>`."""
+        modules = [(module, module.training) for module in session.model.modules()]
+        totals: dict[str, torch.Tensor] = {}
+        count = 0
+        try:
+            session.model.eval()
+            with torch.no_grad():
+                for batch in self._batches():
+                    moved = to_device(batch, session.device)
+                    loss, outputs, targets, size = session.evaluate(moved)
+                    values = {"loss": checked(loss, session.loss_name)}
+                    values.update(session.metrics.measure(outputs, targets))
+                    for name, value in values.items():
+                        part = torch.as_tensor(value).detach().cpu().double() * size
+                        totals[name] = totals.get(name, torch.zeros((), dtype=torch.float64)) + part
+                    count += size
+        finally:
+            # Module by module: a layer the user froze in eval mode stays so.
+            for module, training in modules:
+                module.training = training
+        return {f"val_{name}": float(total / max(count, 1)) for name, total in totals.items()}
+
+    def _batches(self) -> Iterator[Any]:
+        if self._loader is not None:
+            yield from self._loader
+        elif isinstance(self._source, StreamSource):
+            waiting: list[Any] = []
+            for sample in self._source:
+                waiting.append(sample)
+                if len(waiting) == BATCH:
+                    yield self._source.collate(waiting)
+                    waiting = []
+            if waiting:
+                yield self._source.collate(waiting)
+        elif isinstance(self._source, TensorSource):
+            parts = [tensor.split(BATCH) for tensor in self._source.tensors]
+            yield from zip(*parts, strict=True)
+        else:
+            for indices in torch.arange(self._source.length).split(BATCH):
+                yield self._source.fetch(indices)

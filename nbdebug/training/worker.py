@@ -1,0 +1,150 @@
+"""The training thread: takes commands between steps, makes steps, says where it stands."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+import traceback
+from collections.abc import Sequence
+
+from nbdebug.core.commands import (
+    Close,
+    CommandQueue,
+    Pause,
+    Reset,
+    Run,
+    SetControl,
+    Ticket,
+    Watch,
+)
+from nbdebug.core.errors import NonFiniteError
+from nbdebug.core.history import History
+from nbdebug.core.records import Notice, RunState, Status
+from nbdebug.training.beginning import Beginning
+from nbdebug.training.loop import Loop
+from nbdebug.training.settings import Settings
+
+
+class Worker:
+    """Owns the session: nothing else touches model, optimizer or sampler.
+
+    Attributes:
+        error: the exception that stopped the last run, None when it was not stopped so.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        settings: Settings,
+        queue: CommandQueue,
+        history: History,
+        beginning: Beginning,
+    ) -> None:
+        self._loop, self._settings, self._queue = loop, settings, queue
+        self._history, self._beginning = history, beginning
+        self._state: RunState = "paused"
+        self._goal: int | None = None
+        self._epoch_goal: float | None = None
+        self._handled = 0
+        self._failure: Notice | None = None
+        self.error: Exception | None = None
+        # The context of the cell: what the thread sends belongs to that cell's output.
+        context = contextvars.copy_context()
+        self._thread = threading.Thread(
+            target=context.run, args=(self._live,), name="nbdebug-training", daemon=True
+        )
+        self._thread.start()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for the end of the thread."""
+        if threading.current_thread() is not self._thread:
+            self._thread.join(timeout)
+
+    def _live(self) -> None:
+        while self._state != "closed":
+            try:
+                tickets = self._queue.drain(wait=self._state == "paused")
+                if tickets:
+                    self._handle(tickets)
+                if self._state == "running":
+                    self._one_step()
+            except Exception as error:
+                self._stop_for(error)
+            self._say()
+
+    def _handle(self, tickets: Sequence[Ticket]) -> None:
+        self._handled = tickets[-1].number
+        last = {
+            ticket.command.control: ticket.number
+            for ticket in tickets
+            if isinstance(ticket.command, SetControl)
+        }
+        for ticket in tickets:
+            command = ticket.command
+            if isinstance(command, SetControl):
+                if last[command.control] == ticket.number:
+                    self._settings.apply(command)
+                    self._loop.settings_changed()
+                else:
+                    self._settings.supersede(command)
+            else:
+                self._act(command)
+
+    def _act(self, command: Run | Pause | Reset | Watch | Close) -> None:
+        session = self._loop.session
+        if isinstance(command, Run):
+            self._goal = None if command.steps is None else session.step + command.steps
+            self._epoch_goal = None if command.epochs is None else session.epoch + command.epochs
+            self._failure = self.error = None
+            self._state = "running"
+        elif isinstance(command, Pause):
+            self._pause()
+        elif isinstance(command, Close):
+            self._state = "closed"
+        elif isinstance(command, Watch):
+            self._loop.measuring.watch(command.probe, command.on)
+        else:
+            self._pause()
+            self._failure = self.error = None
+            self._beginning.restore(self._loop, self._settings, self._history)
+
+    def _pause(self) -> None:
+        self._state, self._goal, self._epoch_goal = "paused", None, None
+
+    def _one_step(self) -> None:
+        if not self._reached():
+            self._loop.step()
+        if self._reached():
+            self._pause()
+
+    def _reached(self) -> bool:
+        session = self._loop.session
+        if self._goal is not None and session.step >= self._goal:
+            return True
+        return self._epoch_goal is not None and session.epoch >= self._epoch_goal
+
+    def _stop_for(self, error: Exception) -> None:
+        self._pause()
+        self.error = error
+        step = self._loop.session.step
+        if isinstance(error, NonFiniteError):
+            self._failure = Notice(step, "error", "Stopped: a value is not finite", str(error))
+            return
+        title = f"Stopped at step {step}: {type(error).__name__}"
+        text = f"{error} — Training is paused. Mend it in another cell, then press Run."
+        trace = "".join(traceback.format_exception(error))
+        self._failure = Notice(step, "error", title, text, trace)
+
+    def _say(self) -> None:
+        session = self._loop.session
+        self._history.set_status(
+            Status(
+                state=self._state,
+                step=session.step,
+                samples=session.samples,
+                epoch=session.epoch,
+                goal=self._goal,
+                handled=self._handled,
+                failure=self._failure,
+            )
+        )
