@@ -24,6 +24,8 @@ MAIN = (
     "grad_norm",
     "grad_norm_clipped",
     "clipped",
+    "lr",
+    "batch_size",
     "samples",
     "epoch",
     "step_ms",
@@ -90,7 +92,7 @@ class Loop:
         session.outputs = session.targets = None
         self._account(time.perf_counter() - start, due, batch)
         with self.measuring.timed():
-            self._publish(values, readings, histograms)
+            self._publish((*values, batch.samples), readings, histograms)
         session.step += 1
         if self._validation_due(batch):
             self._validate()
@@ -155,12 +157,12 @@ class Loop:
 
     def _publish(
         self,
-        values: tuple[float, float, float, float],
+        values: tuple[float, float, float, float, int],
         readings: list[Reading],
         histograms: list[Histogram],
     ) -> None:
         session = self.session
-        loss, norm, after, lr = values
+        loss, norm, after, lr, size = values
         seconds = self._step_seconds
         main = np.array(
             (
@@ -168,6 +170,8 @@ class Loop:
                 norm,
                 after,
                 after < norm,
+                lr,
+                size,
                 session.samples,
                 session.epoch,
                 seconds * 1e3,
@@ -178,7 +182,7 @@ class Loop:
         readings.append(Reading(MAIN, main))
         if self._fresh_settings or session.step % SETTINGS_EVERY == 0:
             self._fresh_settings = False
-            settings = {**self._settings(), "lr": lr}
+            settings = self._settings()
             readings.append(Reading(tuple(settings), np.array(list(settings.values()))))
         self.history.append(StepRecord(session.step, tuple(readings), tuple(histograms)))
 

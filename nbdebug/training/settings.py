@@ -13,6 +13,8 @@ from nbdebug.core.history import History
 from nbdebug.core.records import ChangeStatus, ControlChange
 from nbdebug.training.session import Session
 
+EVERY_STEP = ("lr", "batch_size")
+
 
 class Settings:
     """All controls, by name.
@@ -25,6 +27,11 @@ class Settings:
         self._session = session
         self._history = history
         self._initial = self.values()
+        self._numeric = [
+            control.name
+            for control in controls
+            if control.spec(session).kind != "choice" and control.name not in EVERY_STEP
+        ]
 
     def begin_with(self, values: Mapping[str, Any]) -> dict[str, str]:
         """Put values in force before the first step; what the user should know, by control.
@@ -51,8 +58,8 @@ class Settings:
         )
 
     def numbers(self) -> dict[str, float]:
-        """Values that are numbers, as series; a dict by member counts with its mean."""
-        return {name: control.series(self._session) for name, control in self.controls.items()}
+        """Values that are numbers, as series, but for those that every step carries."""
+        return {name: self.controls[name].series(self._session) for name in self._numeric}
 
     def validate(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The values as they will be applied.
