@@ -158,7 +158,9 @@ class Debugger:
         """
         given = steps if epochs is None else epochs
         if (steps is None) == (epochs is None) or given is None:
-            raise ArgumentError("Say how long: run(steps=...) or run(epochs=...); start() for more.")
+            raise ArgumentError(
+                "Say how long: run(steps=...) or run(epochs=...); start() for more."
+            )
         if isinstance(given, bool | str) or given < 0:
             raise ArgumentError(f"steps and epochs must not be negative, got {given!r}.")
         number = self._put(Run(steps, epochs))

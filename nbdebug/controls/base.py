@@ -58,7 +58,13 @@ class Control(ABC):
 
 
 def number(
-    name: str, value: Any, low: float, high: float, *, low_open: bool = False, high_open: bool = False
+    name: str,
+    value: Any,
+    low: float,
+    high: float,
+    *,
+    low_open: bool = False,
+    high_open: bool = False,
 ) -> float:
     """A finite float within a range, else ControlValueError."""
     left, right = "(" if low_open else "[", ")" if high_open else "]"

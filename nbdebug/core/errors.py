@@ -1,16 +1,16 @@
 """Every error nbdebug raises.
 
-    NbdebugError
-    ├── ArgumentError (TypeError)        a misspelt keyword, or one missing
-    ├── ControlValueError (ValueError)   a value outside a control's range
-    ├── ControlNameError (KeyError)      a control that does not exist
-    ├── DataError (ValueError)           data that cannot be trained on
-    ├── ModelError (ValueError)          a model or optimizer that cannot be trained
-    ├── LossError (ValueError)           a loss that is not a scalar, or has no gradient
-    ├── NonFiniteError (ArithmeticError) loss or gradient became NaN or infinite
-    ├── SeriesError (KeyError)           a series that History does not hold
-    ├── PluginError (RuntimeError)       a plug-in that does not keep its contract
-    └── ClosedError (RuntimeError)       a Debugger that was closed
+NbdebugError
+├── ArgumentError (TypeError)        a misspelt keyword, or one missing
+├── ControlValueError (ValueError)   a value outside a control's range
+├── ControlNameError (KeyError)      a control that does not exist
+├── DataError (ValueError)           data that cannot be trained on
+├── ModelError (ValueError)          a model or optimizer that cannot be trained
+├── LossError (ValueError)           a loss that is not a scalar, or has no gradient
+├── NonFiniteError (ArithmeticError) loss or gradient became NaN or infinite
+├── SeriesError (KeyError)           a series that History does not hold
+├── PluginError (RuntimeError)       a plug-in that does not keep its contract
+└── ClosedError (RuntimeError)       a Debugger that was closed
 """
 
 from __future__ import annotations

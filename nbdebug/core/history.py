@@ -126,9 +126,7 @@ class History:
             block, column = self._find(name)
             return float(block.latest()[column])
 
-    def wait_until(
-        self, condition: Callable[[Status], bool], timeout: float | None = None
-    ) -> bool:
+    def wait_until(self, condition: Callable[[Status], bool], timeout: float | None = None) -> bool:
         """Sleep until the status fulfils `condition`; False when `timeout` seconds passed."""
         with self._changed:
             return self._changed.wait_for(lambda: condition(self._status), timeout)
@@ -199,15 +197,15 @@ class History:
 
     def _copy(self, name: str) -> Series:
         block, column = self._find(name)
-        block.fold()
+        buckets = block.fold()
         # A bucket in which this series was never measured is no point of it.
-        known = block.count[:, column] > 0
+        known = buckets.count[:, column] > 0
         return Series(
             name,
-            block.steps[known],
-            block.mean[known, column],
-            block.minimum[known, column],
-            block.maximum[known, column],
-            block.last[known, column],
-            block.count[known, column],
+            buckets.steps[known],
+            buckets.mean[known, column],
+            buckets.minimum[known, column],
+            buckets.maximum[known, column],
+            buckets.last[known, column],
+            buckets.count[known, column],
         )

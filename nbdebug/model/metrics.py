@@ -20,7 +20,9 @@ class Metrics:
     def __init__(self, metrics: Mapping[str, Metric] | None) -> None:
         self._metrics = metrics
 
-    def measure(self, outputs: Any, targets: Any) -> dict[str | tuple[str, ...], torch.Tensor | float]:
+    def measure(
+        self, outputs: Any, targets: Any
+    ) -> dict[str | tuple[str, ...], torch.Tensor | float]:
         """Every metric by its name; empty when there is nothing to measure."""
         if outputs is None:
             return {}

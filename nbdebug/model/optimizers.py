@@ -21,9 +21,7 @@ KEPT = ("lr", "weight_decay", "initial_lr", "max_lr", "min_lr")
 SCALED = ("initial_lr", "max_lr", "min_lr")
 
 
-def build(
-    kind: str, parameters: Sequence[nn.Parameter], **options: Any
-) -> torch.optim.Optimizer:
+def build(kind: str, parameters: Sequence[nn.Parameter], **options: Any) -> torch.optim.Optimizer:
     """A new optimizer of one of `KINDS` with torch's own defaults."""
     cls, defaults = KINDS[kind]
     return cls(parameters, **{**defaults, **options})

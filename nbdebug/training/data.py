@@ -7,8 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, SequentialSampler
-from torch.utils.data import default_collate
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    default_collate,
+)
 
 from nbdebug.core.errors import DataError
 
@@ -86,7 +92,7 @@ def _source(data: Any, dtype: torch.dtype, name: str) -> Source:
         return _from_loader(data, name)
     if isinstance(data, IterableDataset):
         return StreamSource(data, default_collate)
-    if isinstance(data, tuple | list) and not isinstance(data, Dataset):
+    if isinstance(data, tuple | list):
         return _from_arrays(data, dtype, name)
     if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not _is_array(data):
         return DatasetSource(data, default_collate)
@@ -97,7 +103,7 @@ def _source(data: Any, dtype: torch.dtype, name: str) -> Source:
 
 
 def _from_loader(loader: DataLoader[Any], name: str) -> Source:
-    collate = loader.collate_fn or default_collate
+    collate = loader.collate_fn
     if isinstance(loader.dataset, IterableDataset):
         if loader.batch_size is None:
             raise DataError(

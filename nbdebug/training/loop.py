@@ -203,7 +203,5 @@ class Loop:
         with self.session.rng:
             values = validation.evaluate(self.session)
         self.session.rng.state = state
-        readings = tuple(
-            Reading((name,), np.array([value])) for name, value in values.items()
-        )
+        readings = tuple(Reading((name,), np.array([value])) for name, value in values.items())
         self.history.append(StepRecord(self.session.step - 1, readings))

@@ -163,9 +163,7 @@ def to_floats(tensors: Iterable[torch.Tensor]) -> list[float]:
     return list(torch.cat(flat).tolist())
 
 
-def _to_host(
-    values: Values, step: int
-) -> tuple[list[Reading], list[Histogram]]:
+def _to_host(values: Values, step: int) -> tuple[list[Reading], list[Histogram]]:
     tensors = [value for value in values.values() if isinstance(value, torch.Tensor)]
     numbers = iter(to_floats(tensors))
     readings: list[Reading] = []

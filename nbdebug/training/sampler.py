@@ -108,7 +108,9 @@ class DirectSampler:
 class WorkerSampler:
     """Lets the workers of a DataLoader fetch; they run a few batches ahead."""
 
-    def __init__(self, source: DatasetSource, loader: DataLoader[Any], indices: IndexSampler) -> None:
+    def __init__(
+        self, source: DatasetSource, loader: DataLoader[Any], indices: IndexSampler
+    ) -> None:
         self.indices = indices
         self._drawn: deque[tuple[int, int, float]] = deque()
         self._loader: DataLoader[Any] = DataLoader(

@@ -72,9 +72,7 @@ class Session(Subject):
         self.sampler = make_sampler(source, setup.train_data, batching, setup.seed)
         self.rng = SessionRng(setup.seed, device)
         self.validation = (
-            None
-            if setup.val_data is None
-            else Validation(setup.val_data, setup.val_every, dtype)
+            None if setup.val_data is None else Validation(setup.val_data, setup.val_every, dtype)
         )
         self.step, self.samples, self.epoch = 0, 0, 0.0
 
@@ -137,7 +135,9 @@ def _check(setup: Setup) -> None:
     if not isinstance(setup.model, nn.Module):
         raise ModelError(f"model is a {type(setup.model).__name__}: expected a torch.nn.Module.")
     if (setup.loss_fn is None) == (setup.step_fn is None):
-        raise ArgumentError("Give exactly one of loss_fn(outputs, targets) and step_fn(model, batch).")
+        raise ArgumentError(
+            "Give exactly one of loss_fn(outputs, targets) and step_fn(model, batch)."
+        )
     if setup.lr is not None:
         number("lr", setup.lr, 0.0, math.inf, low_open=True)
     size = setup.batch_size
@@ -155,9 +155,7 @@ def _check(setup: Setup) -> None:
         raise ModelError("The model has no trainable parameter (requires_grad is False, or none).")
 
 
-def _place(
-    model: nn.Module, device: str | torch.device | None
-) -> tuple[nn.Module, torch.device]:
+def _place(model: nn.Module, device: str | torch.device | None) -> tuple[nn.Module, torch.device]:
     if device is not None:
         # With an index, so that it compares equal to the device of a tensor.
         wanted = torch.empty(0, device=device).device
@@ -181,5 +179,7 @@ def _schedulers(schedule: ScheduleLike, optimizer: torch.optim.Optimizer) -> lis
     if isinstance(made, ReduceLROnPlateau):
         raise ArgumentError("ReduceLROnPlateau needs a metric and cannot be stepped every step.")
     if getattr(made, "optimizer", optimizer) is not optimizer:
-        raise ArgumentError("schedule belongs to another optimizer: build it on the one given here.")
+        raise ArgumentError(
+            "schedule belongs to another optimizer: build it on the one given here."
+        )
     return [made]
