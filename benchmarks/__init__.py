@@ -1,0 +1,1 @@
+"""What nbdebug costs, measured by one command: `python -m benchmarks`."""

@@ -1,0 +1,49 @@
+"""Prints the table of what nbdebug costs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+
+import torch
+
+from benchmarks import cost, memory
+from benchmarks.table import Row, render
+from benchmarks.workloads import WORKLOADS
+
+PARTS = ("cost", "memory")
+
+
+def main() -> None:
+    arguments = _arguments()
+    torch.set_num_threads(1)
+    rows = []
+    for row in _measure(arguments):
+        rows.append(row)
+        print(f"{row.what}: {row.median:.3f} {row.unit}", file=sys.stderr, flush=True)
+    print(render(rows))
+
+
+def _measure(arguments: argparse.Namespace) -> Iterator[Row]:
+    quick = arguments.quick
+    if "cost" in arguments.parts:
+        for workload in WORKLOADS:
+            if arguments.only in workload.name:
+                yield cost.measure(workload, dashboard=False, quick=quick)
+    if "memory" in arguments.parts:
+        yield from memory.measure(quick)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("parts", nargs="*", default=list(PARTS), help=f"of {', '.join(PARTS)}")
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter blocks")
+    parser.add_argument(
+        "--only", default="", metavar="TEXT", help="workloads with this in the name"
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
