@@ -91,7 +91,7 @@ class Block:
         self._pending_steps = np.empty(PENDING, np.int64)
         nothing = np.empty((0, width))
         uncounted = np.empty((0, width), np.int32)
-        self.buckets = Buckets(np.empty(0, np.int64), *(4 * [nothing]), uncounted)
+        self.buckets = Buckets(np.empty(0, np.int64), nothing, nothing, nothing, nothing, uncounted)
 
     def append(self, step: int, values: Array) -> None:
         """Add one row, values [K]."""
