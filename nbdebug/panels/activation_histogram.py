@@ -1,0 +1,31 @@
+"""How the activations of one layer are spread."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from bokeh.models import UIElement
+
+from nbdebug.core.snapshot import Snapshot
+from nbdebug.panels.base import Panel
+from nbdebug.panels.histogram import HistogramPlot
+
+
+class ActivationHistogram(Panel):
+    """Measured only while this tab is open."""
+
+    name = "activation_histogram"
+    tab = "Activations"
+    order = 42
+    title = "Histogram of a layer"
+    help = "newest batch; measured only while this tab is open"
+    height = 240
+    wide = True
+    watches: ClassVar = ("activation_histogram",)
+
+    def build(self) -> UIElement:
+        self.plot = HistogramPlot(self, "activation", "Layer")
+        return self.plot.figure
+
+    def update(self, snapshot: Snapshot) -> None:
+        self.plot.update(snapshot)

@@ -1,0 +1,115 @@
+"""The contract of a panel: build once, update in place."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Protocol, cast
+
+import numpy as np
+from bokeh.model import Model
+from bokeh.models import ColumnDataSource, DataRange1d, UIElement
+from numpy.typing import NDArray
+
+from nbdebug.core.records import Array
+from nbdebug.core.snapshot import Axis, Series, Snapshot
+from nbdebug.panels.choices import Choices
+from nbdebug.panels.markers import marker_columns
+from nbdebug.panels.mirror import Values
+
+MAX_POINTS = 1000
+AXES = (("step", "Steps"), ("samples", "Samples"), ("epoch", "Epochs"))
+
+
+class Sink(Protocol):
+    """Where panels put what they show; recording only, nothing is sent at once."""
+
+    def set_data(self, source: Model, columns: Values) -> None: ...
+
+    def set_prop(self, model: Model, attribute: str, value: Any) -> None: ...
+
+    def set_note(self, panel: str, text: str) -> None: ...
+
+
+class Stage:
+    """What all panels of one dashboard share: the sink, the choices, the time axis."""
+
+    def __init__(self, choices: Choices) -> None:
+        self.choices = choices
+        choices.offer("axis", "Time in", "Training", AXES)
+        self.time_range = DataRange1d(range_padding=0.02)
+        self.markers = ColumnDataSource(marker_columns(Snapshot(), "step"))
+        self.sink: Sink = NoSink()
+        self._marked: tuple[int, str] | None = None
+
+    @property
+    def axis(self) -> Axis:
+        """What the time axis counts."""
+        return cast(Axis, self.choices["axis"])
+
+    def mark_changes(self, snapshot: Snapshot) -> None:
+        """Bring the markers of control changes up to date, once a snapshot."""
+        state = (snapshot.version, self.axis)
+        if state != self._marked:
+            self._marked = state
+            self.sink.set_data(self.markers, marker_columns(snapshot, self.axis))
+
+
+class NoSink:
+    """Takes everything and keeps nothing: the sink of a stage that is not shown."""
+
+    def set_data(self, source: Model, columns: Values) -> None:
+        """Nothing to do."""
+
+    def set_prop(self, model: Model, attribute: str, value: Any) -> None:
+        """Nothing to do."""
+
+    def set_note(self, panel: str, text: str) -> None:
+        """Nothing to do."""
+
+
+class Panel(ABC):
+    """One plot of the dashboard.
+
+    Attributes:
+        name: unique; also the name of its figure.
+        tab: the tab it stands in; order: its place among all panels.
+        title, help: the words above the plot.
+        height: of the plot in pixels; wide: takes the whole row.
+        needs: series to copy whole, names or shell patterns; the last value of every
+            series always comes along.
+        watches: on-demand probes it wants while it is visible.
+    """
+
+    name: ClassVar[str]
+    tab: ClassVar[str]
+    order: ClassVar[int] = 100
+    title: ClassVar[str]
+    help: ClassVar[str] = ""
+    height: ClassVar[int] = 260
+    wide: ClassVar[bool] = False
+    needs: ClassVar[tuple[str, ...]] = ()
+    watches: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+
+    @abstractmethod
+    def build(self) -> UIElement:
+        """Make the figure and its sources; called once, before the first update."""
+
+    @abstractmethod
+    def update(self, snapshot: Snapshot) -> None:
+        """Record the newest numbers with the stage's sink."""
+
+    def note(self, text: str) -> None:
+        """Words over the plot, "" for none."""
+        self.stage.sink.set_note(self.name, text)
+
+    def points(self, snapshot: Snapshot, name: str) -> Series | None:
+        """A series with at most 1,000 points, None while it was never measured."""
+        series = snapshot.series.get(name)
+        return series.thin(MAX_POINTS) if series is not None and len(series) else None
+
+    def place(self, snapshot: Snapshot, steps: NDArray[np.int64]) -> Array:
+        """Where steps [B] lie on the time axis."""
+        return snapshot.position(steps, self.stage.axis)

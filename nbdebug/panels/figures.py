@@ -1,0 +1,143 @@
+"""The few kinds of figures that the panels are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bokeh.models import (
+    BasicTicker,
+    ColumnDataSource,
+    DataRange1d,
+    FixedTicker,
+    HoverTool,
+    Legend,
+    LegendItem,
+    LinearAxis,
+    NoOverlap,
+    Range1d,
+    Renderer,
+)
+from bokeh.plotting import figure
+
+from nbdebug.panels.theme import PURPLE, hover_card
+
+LEFT, RIGHT = 96, 64
+TOOLS = "pan,box_zoom,reset,save"
+
+
+def plain_figure(name: str, height: int, **options: Any) -> figure:
+    """A figure as wide as its panel, with quiet axes and room for tick labels."""
+    made = figure(
+        name=name,
+        height=height,
+        sizing_mode="stretch_width",
+        tools=options.pop("tools", TOOLS),
+        toolbar_location="above",
+        background_fill_color=None,
+        border_fill_color=None,
+        min_border_top=4,
+        min_border_bottom=4,
+        **options,
+    )
+    made.toolbar.logo = None
+    made.toolbar.autohide = True
+    made.axis.major_label_text_font_size = "11px"
+    made.axis.axis_label_text_font_size = "11px"
+    made.axis.axis_label_text_font_style = "normal"
+    made.axis.minor_tick_line_color = None
+    made.axis.major_tick_in = 0
+    made.axis.major_label_policy = NoOverlap()
+    return made
+
+
+def time_figure(
+    name: str, height: int, x_range: DataRange1d, markers: ColumnDataSource, **options: Any
+) -> figure:
+    """A figure over the shared time axis, in which every control change is marked."""
+    made = plain_figure(name, height, x_range=x_range, **options)
+    # Equal borders: the time axes of stacked figures lie one under the other.
+    made.min_border_left, made.min_border_right = LEFT, RIGHT
+    made.ygrid.grid_line_width = 1
+    made.xgrid.grid_line_color = None
+    marks = made.vspan(
+        x="x", source=markers, line_color=PURPLE, line_width=1.5, line_dash=[4, 3], level="underlay"
+    )
+    made.add_tools(
+        HoverTool(
+            renderers=[marks],
+            tooltips=hover_card(
+                [("@label:", "<b>@old → @new</b>"), ("@when", "@who"), ("", "@why")]
+            ),
+            toggleable=False,
+        )
+    )
+    return made
+
+
+def hover(made: figure, renderer: Renderer, rows: Sequence[tuple[str, str]], mode: Any) -> None:
+    """Show a card for the nearest point of one renderer."""
+    made.add_tools(
+        HoverTool(
+            renderers=[renderer],
+            tooltips=hover_card(rows),
+            mode=mode,
+            toggleable=False,
+            point_policy="snap_to_data",
+        )
+    )
+
+
+def legend_above(made: figure, items: Sequence[tuple[str, Sequence[Any]]]) -> None:
+    """A one-line legend outside the plot; a click hides what it names."""
+    legend = Legend(
+        items=[LegendItem(label=label, renderers=list(parts)) for label, parts in items],
+        orientation="horizontal",
+        location="left",
+        click_policy="hide",
+        background_fill_color=None,
+        inactive_fill_alpha=0.6,
+        border_line_color=None,
+        label_text_font_size="11px",
+        glyph_height=10,
+        glyph_width=16,
+        label_height=10,
+        spacing=14,
+        padding=0,
+        margin=2,
+    )
+    made.add_layout(legend, "above")
+
+
+def layer_figure(name: str, height: int, x_label: str, *, log: bool = False) -> figure:
+    """Rows from input (top) to output (bottom), named at the left as far as there is room."""
+    made = plain_figure(
+        name,
+        height,
+        x_axis_type="log" if log else "linear",
+        y_range=Range1d(start=0.5, end=-0.5),
+        x_axis_label=x_label,
+    )
+    made.yaxis.ticker = BasicTicker(min_interval=1, desired_num_ticks=24, num_minor_ticks=0)
+    made.yaxis.major_label_policy = NoOverlap(min_distance=1)
+    made.ygrid.grid_line_color = None
+    made.min_border_right = 16
+    return made
+
+
+def lane_axis(made: figure, count: int, side: Any) -> LinearAxis:
+    """An axis whose labels name lanes 0, 1, ... of a strip."""
+    axis = LinearAxis(
+        ticker=FixedTicker(ticks=[lane + 0.4 for lane in range(count)]),
+        major_label_text_font_size="11px",
+        major_tick_line_color=None,
+        axis_line_color=None,
+        major_tick_in=0,
+    )
+    made.add_layout(axis, side)
+    return axis
+
+
+def shortened(name: str, limit: int = 26) -> str:
+    """A long name without its beginning: the end says which layer it is."""
+    return name if len(name) <= limit else "…" + name[-(limit - 1) :]

@@ -1,0 +1,30 @@
+"""How the gradient of one parameter is spread."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from bokeh.models import UIElement
+
+from nbdebug.core.snapshot import Snapshot
+from nbdebug.panels.base import Panel
+from nbdebug.panels.histogram import HistogramPlot
+
+
+class GradientHistogram(Panel):
+    """Measured only while this tab is open."""
+
+    name = "gradient_histogram"
+    tab = "Gradients"
+    order = 21
+    title = "Histogram of a gradient"
+    help = "newest step; measured only while this tab is open"
+    height = 460
+    watches: ClassVar = ("gradient_histogram",)
+
+    def build(self) -> UIElement:
+        self.plot = HistogramPlot(self, "gradient", "Parameter")
+        return self.plot.figure
+
+    def update(self, snapshot: Snapshot) -> None:
+        self.plot.update(snapshot)

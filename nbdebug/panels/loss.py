@@ -1,0 +1,116 @@
+"""Training and validation loss over time."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from bokeh.models import (
+    BasicTicker,
+    BasicTickFormatter,
+    ColumnDataSource,
+    LinearScale,
+    LogScale,
+    LogTicker,
+    UIElement,
+)
+
+from nbdebug.core.records import Array
+from nbdebug.core.snapshot import Snapshot
+from nbdebug.panels.base import Panel
+from nbdebug.panels.figures import hover, legend_above, time_figure
+from nbdebug.panels.theme import BLUE, ORANGE, SKY
+
+SMOOTHING = (("0.9", "medium"), ("0", "off"), ("0.6", "light"), ("0.97", "strong"))
+SCALES = (("linear", "linear"), ("log", "logarithmic"))
+
+
+class Loss(Panel):
+    """Loss of every step, its range where steps were merged, and the validation loss."""
+
+    name = "loss"
+    tab = "Training"
+    order = 10
+    title = "Loss"
+    help = "every training step; validation once an epoch"
+    height = 270
+    wide = True
+    needs: ClassVar = ("loss", "val_loss")
+
+    def build(self) -> UIElement:
+        choices = self.stage.choices
+        choices.offer("smoothing", "Smoothing", self.tab, SMOOTHING)
+        choices.offer("loss_scale", "Loss scale", self.tab, SCALES)
+        self.train = ColumnDataSource({"x": [], "mean": [], "low": [], "high": [], "smooth": []})
+        self.val = ColumnDataSource({"x": [], "y": [], "step": []})
+        made = time_figure(self.name, self.height, self.stage.time_range, self.stage.markers)
+        band = made.varea("x", "low", "high", source=self.train, fill_color=SKY, fill_alpha=0.25)
+        raw = made.line("x", "mean", source=self.train, color=SKY, line_alpha=0.7)
+        smooth = made.line("x", "smooth", source=self.train, color=BLUE, line_width=2)
+        dots = made.scatter("x", "y", source=self.val, color=ORANGE, size=7)
+        line = made.line("x", "y", source=self.val, color=ORANGE, line_width=1.5)
+        legend_above(
+            made,
+            [("loss", [raw, band]), ("smoothed", [smooth]), ("validation loss", [dots, line])],
+        )
+        card = [("loss", "<b>@mean{0.0000}</b>"), ("smoothed", "@smooth{0.0000}")]
+        hover(made, smooth, card, "vline")
+        hover(
+            made, dots, [("validation loss", "<b>@y{0.0000}</b>"), ("step", "@step{0,0}")], "mouse"
+        )
+        self.figure = made
+        self.scales = {
+            "linear": (LinearScale(), BasicTicker(num_minor_ticks=0), BasicTickFormatter()),
+            "log": (LogScale(), LogTicker(num_minor_ticks=0), BasicTickFormatter(precision=3)),
+        }
+        # Models that are switched to later must be part of the document from the start.
+        made.tags = [model for models in self.scales.values() for model in models]
+        return made
+
+    def update(self, snapshot: Snapshot) -> None:
+        self._switch_scale()
+        self.stage.mark_changes(snapshot)
+        loss = self.points(snapshot, "loss")
+        self.note("" if loss is not None else "Press Run to see the loss.")
+        if loss is None:
+            self.stage.sink.set_data(self.train, {n: [] for n in self.train.column_names})
+        else:
+            columns = {
+                "x": self.place(snapshot, loss.step),
+                "mean": loss.mean,
+                "low": loss.minimum,
+                "high": loss.maximum,
+                "smooth": smoothed(loss.mean, float(self.stage.choices["smoothing"])),
+            }
+            self.stage.sink.set_data(self.train, columns)
+        self._update_validation(snapshot)
+
+    def _update_validation(self, snapshot: Snapshot) -> None:
+        val = self.points(snapshot, "val_loss")
+        empty = np.empty(0)
+        columns = {
+            "x": empty if val is None else self.place(snapshot, val.step),
+            "y": empty if val is None else val.mean,
+            "step": empty if val is None else val.step,
+        }
+        self.stage.sink.set_data(self.val, columns)
+
+    def _switch_scale(self) -> None:
+        scale, ticker, formatter = self.scales[self.stage.choices["loss_scale"]]
+        sink = self.stage.sink
+        sink.set_prop(self.figure, "y_scale", scale)
+        sink.set_prop(self.figure.yaxis[0], "ticker", ticker)
+        sink.set_prop(self.figure.yaxis[0], "formatter", formatter)
+        sink.set_prop(self.figure.ygrid[0], "ticker", ticker)
+
+
+def smoothed(values: Array, weight: float) -> Array:
+    """Exponential moving average of values [B], corrected for its start (Kingma, Ba 2015)."""
+    result = np.empty_like(values)
+    average, total = 0.0, 0.0
+    for place, value in enumerate(values.tolist()):
+        if np.isfinite(value):
+            average = weight * average + (1 - weight) * value
+            total = weight * total + (1 - weight)
+        result[place] = average / total if total else np.nan
+    return result

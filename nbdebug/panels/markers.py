@@ -1,0 +1,50 @@
+"""Control changes as vertical marks in the plots over time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nbdebug.core.records import ControlChange
+from nbdebug.core.snapshot import Axis, Snapshot
+from nbdebug.panels.mirror import Values
+
+MAX_MARKS = 200
+MAX_WORDS = 60
+LABELS = {"lr": "Learning rate", "clip_mode": "Clipping"}
+
+
+def marker_columns(snapshot: Snapshot, axis: Axis) -> Values:
+    """The newest applied changes, as columns of the markers' source."""
+    changes = [change for change in snapshot.changes if change.status == "applied"][-MAX_MARKS:]
+    return {
+        "x": [float(position(change, axis)) for change in changes],
+        "label": [label_of(change.control) for change in changes],
+        "old": [words(change.old) for change in changes],
+        "new": [words(change.new) for change in changes],
+        "when": [f"step {change.step:,}" for change in changes],
+        "who": [f"by {change.who}" if change.who else "" for change in changes],
+        "why": [_clip(change.why or change.note) for change in changes],
+    }
+
+
+def position(change: ControlChange, axis: Axis) -> float:
+    """Where a change lies on the time axis."""
+    return {"step": change.step, "samples": change.samples, "epoch": change.epoch}[axis]
+
+
+def label_of(control: str) -> str:
+    """What the dashboard calls a control."""
+    return LABELS.get(control, control.replace("_", " ").capitalize())
+
+
+def words(value: Any) -> str:
+    """A control's value in few characters."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict):
+        return _clip(", ".join(f"{name}: {words(part)}" for name, part in value.items()))
+    return _clip(str(value))
+
+
+def _clip(text: str) -> str:
+    return text if len(text) <= MAX_WORDS else text[: MAX_WORDS - 1] + "…"

@@ -1,0 +1,28 @@
+"""Colours that stay apart for colour-blind eyes, on white and on black, and hover cards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+# M. Okabe and K. Ito, Color Universal Design, 2008.
+ORANGE = "#E69F00"
+SKY = "#56B4E9"
+GREEN = "#009E73"
+BLUE = "#0072B2"
+VERMILLION = "#D55E00"
+PURPLE = "#CC79A7"
+GREY = "#8C8C8C"
+
+CARD = (
+    "margin:-5px;padding:6px 9px;font-size:12px;line-height:1.5;max-width:420px;"
+    "overflow-wrap:anywhere;"
+    "color:var(--jp-ui-font-color1,#222);background:var(--jp-layout-color1,#fff)"
+)
+
+
+def hover_card(rows: Sequence[tuple[str, str]]) -> str:
+    """A hover card in the page's colours; `@column` is replaced and escaped by Bokeh."""
+    lines = "".join(
+        f'<div><span style="opacity:.7">{label}</span> {value}</div>' for label, value in rows
+    )
+    return f'<div style="{CARD}">{lines}</div>'

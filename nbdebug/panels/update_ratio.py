@@ -1,0 +1,39 @@
+"""Size of the updates against the size of the weights, by parameter."""
+
+from __future__ import annotations
+
+from bokeh.models import BoxAnnotation, UIElement
+
+from nbdebug.core.snapshot import Snapshot
+from nbdebug.panels.base import Panel
+from nbdebug.panels.layer_rows import ParameterRows
+from nbdebug.panels.theme import GREEN
+
+USUAL = (1e-4, 1e-2)
+
+
+class UpdateRatio(Panel):
+    """L2 norm of the last update over L2 norm of the weights, with the usual range shaded."""
+
+    name = "update_ratio"
+    tab = "Updates"
+    order = 30
+    title = "Update ratio by parameter"
+    help = "size of the last update over size of the weights; shaded: the usual 1e-4 to 1e-2"
+    height = 460
+    wide = True
+
+    def build(self) -> UIElement:
+        self.rows = ParameterRows(self, "update ratio")
+        low, high = USUAL
+        band = BoxAnnotation(
+            left=low, right=high, fill_color=GREEN, fill_alpha=0.13, line_color=None,
+            level="underlay",
+        )  # fmt: skip
+        self.rows.figure.add_layout(band)
+        return self.rows.figure
+
+    def update(self, snapshot: Snapshot) -> None:
+        values = snapshot.members("update_ratio")
+        self.note("" if values else "Press Run to see how far each update moves the weights.")
+        self.rows.update(values)
