@@ -1,0 +1,57 @@
+"""Every dropout probability in a model."""
+
+from __future__ import annotations
+
+import math
+from numbers import Real
+
+from torch import nn
+
+from nbdebug.core.errors import ControlValueError
+from nbdebug.model.tree import DROPOUTS, every_module
+
+
+class DropoutSite:
+    """One dropout probability: that of a dropout layer, of attention or of a recurrent layer."""
+
+    def __init__(self, module: nn.Module, attribute: str) -> None:
+        self.module = module
+        self._attribute = attribute
+
+    def get(self) -> float:
+        """The probability of dropping a unit while training."""
+        return float(getattr(self.module, self._attribute))
+
+    def set(self, p: float) -> None:
+        """Put a probability in force, from the next forward pass on.
+
+        Args:
+            p: at least 0, below 1.
+
+        Raises:
+            ControlValueError: for anything else; nothing is changed.
+        """
+        number = isinstance(p, Real) and not isinstance(p, bool)
+        if not number or math.isnan(p) or not 0 <= p < 1:
+            raise ControlValueError(
+                f"A dropout probability must be at least 0 and below 1, got {p!r}."
+            )
+        setattr(self.module, self._attribute, float(p))
+
+
+def dropouts(model: nn.Module) -> dict[str, DropoutSite]:
+    """Every dropout of a model by the name of its layer, in the order of registration.
+
+    Found are the dropout layers of torch.nn, `nn.MultiheadAttention`, and recurrent layers
+    (RNN, LSTM, GRU) with more than one level, since only those drop anything. Calls of
+    `torch.nn.functional.dropout` in a forward of the user's own are not seen.
+    """
+    sites: dict[str, DropoutSite] = {}
+    for name, module in every_module(model):
+        if isinstance(module, DROPOUTS):
+            sites[name] = DropoutSite(module, "p")
+        elif isinstance(module, nn.MultiheadAttention) or (
+            isinstance(module, nn.RNNBase) and module.num_layers > 1
+        ):
+            sites[name] = DropoutSite(module, "dropout")
+    return sites
