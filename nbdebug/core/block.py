@@ -106,6 +106,8 @@ class Block:
         """The last row, [K]."""
         return self._pending[self._waiting - 1] if self._waiting else self._newest
 
+    # Infinite values are welcome: what is not a number has no mean, that is all.
+    @np.errstate(invalid="ignore", over="ignore")
     def fold(self) -> Buckets:
         """Move the waiting rows into buckets, and give all of them."""
         new = self._waiting

@@ -49,7 +49,9 @@ class Series:
         starts = np.arange(0, len(self), group)
         ends = np.append(starts[1:], len(self)) - 1
         count = np.add.reduceat(self.count, starts)
-        weighted = np.add.reduceat(np.nan_to_num(self.mean) * self.count, starts)
+        # The sum of opposite infinities is not a number; their mean neither.
+        with np.errstate(invalid="ignore", over="ignore"):
+            weighted = np.add.reduceat(self.mean * self.count, starts)
         return Series(
             self.name,
             self.step[ends],
