@@ -1,0 +1,203 @@
+"""A real JupyterLab, and one notebook of it in a real Chromium."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import nbformat
+from playwright.sync_api import Browser, Locator, Page, expect
+
+T = TypeVar("T")
+LONG = 90_000
+ARTEFACTS = Path(__file__).parents[1] / "artefacts"
+SETTINGS: dict[str, dict[str, Any]] = {
+    "@jupyterlab/apputils-extension:notification": {"fetchNews": "false"},
+    # Outputs stay rendered when they are scrolled away, as most users have it.
+    "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},
+}
+
+
+class Lab:
+    """`jupyter lab` on a free port with directories of its own, for all browser tests."""
+
+    def __init__(self, home: Path) -> None:
+        self.notebooks = home / "notebooks"
+        self.notebooks.mkdir()
+        config = home / "config" / "labconfig"
+        config.mkdir(parents=True)
+        (config / "default_setting_overrides.json").write_text(json.dumps(SETTINGS))
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.log = (home / "server.log").open("wb")
+        folders = {
+            "JUPYTER_CONFIG_DIR": "config",
+            "JUPYTER_DATA_DIR": "data",
+            "JUPYTER_RUNTIME_DIR": "runtime",
+            "JUPYTERLAB_SETTINGS_DIR": "settings",
+            "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+            "IPYTHONDIR": "ipython",
+        }
+        command = [
+            *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
+            *("--ip=127.0.0.1", f"--port={self.port}", "--ServerApp.port_retries=0"),
+            *("--IdentityProvider.token=", f"--ServerApp.root_dir={self.notebooks}"),
+            *("--LabApp.expose_app_in_browser=True", "--LabApp.news_url="),
+            "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        ]
+        self.process = subprocess.Popen(
+            command,
+            env={**os.environ, **{name: str(home / folder) for name, folder in folders.items()}},
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+        )
+        until(self._answers, 90, "JupyterLab to answer")
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/status", timeout=5):
+                return True
+        except OSError:
+            assert self.process.poll() is None, Path(self.log.name).read_text()[-2000:]
+            return False
+
+    def stop(self) -> None:
+        """End the server, and its kernels with it."""
+        self.process.terminate()
+        self.process.wait(30)
+        self.log.close()
+
+    def write(self, name: str, cells: list[str]) -> str:
+        """Put a notebook of code cells where the server finds it."""
+        notebook = nbformat.v4.new_notebook(
+            cells=[nbformat.v4.new_code_cell(cell) for cell in cells],
+            metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
+        )
+        nbformat.write(notebook, self.notebooks / name)
+        return name
+
+
+class Notebook:
+    """A notebook as its user has it before them."""
+
+    def __init__(self, lab: Lab, browser: Browser, name: str, **options: Any) -> None:
+        self.lab, self.name = lab, name
+        self.page: Page = browser.new_page(
+            viewport={"width": 1280, "height": 1000}, reduced_motion="reduce", **options
+        )
+        self.errors: list[str] = []
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.goto(f"http://127.0.0.1:{lab.port}/lab/tree/{name}?reset")
+        self._ready()
+
+    def _ready(self) -> None:
+        self.page.wait_for_function("window.jupyterapp?.shell.currentWidget?.sessionContext")
+        self.page.evaluate(
+            """async () => {
+                const app = window.jupyterapp; await app.restored;
+                const panel = app.shell.currentWidget;
+                await panel.context.ready; await panel.sessionContext.ready;
+                await panel.revealed;
+            }"""
+        )
+        idle = (
+            "() => jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status == 'idle'"
+        )
+        self.page.wait_for_function(idle, timeout=LONG)
+
+    def command(self, name: str, wait: bool = True) -> None:
+        """Execute a command of JupyterLab, as its menus do."""
+        run = f"jupyterapp.commands.execute({name!r})"
+        self.page.evaluate(f"async () => {{ await {run} }}" if wait else f"() => {{ {run} }}")
+
+    def run_all(self) -> None:
+        self.command("notebook:run-all-cells")
+
+    def run_cell(self, index: int, wait: bool = True) -> None:
+        """Execute one cell and leave it selected."""
+        self.page.evaluate(
+            "i => { jupyterapp.shell.currentWidget.content.activeCellIndex = i }", index
+        )
+        self.command("notebook:run-cell", wait)
+
+    def text(self, index: int) -> str:
+        """What stands under a cell."""
+        cell = self.page.locator(".jp-Notebook .jp-Cell").nth(index)
+        return cell.locator(".jp-Cell-outputArea").inner_text()
+
+    def reload(self) -> None:
+        """Save, then load the page anew; the kernel goes on."""
+        self.command("docmanager:save")
+        self.page.reload()
+        self._ready()
+
+    def button(self, name: str) -> Locator:
+        return self.page.get_by_role("button", name=name, exact=True).first
+
+    def tab(self, name: str) -> Locator:
+        return self.page.get_by_role("tab", name=name, exact=True).first
+
+    def control(self, label: str) -> Locator:
+        """The labelled widget of a control."""
+        return (
+            self.page.locator(".jupyter-widgets")
+            .filter(has=self.page.locator(":scope > .widget-label", has_text=label))
+            .first
+        )
+
+    def figure(self, name: str) -> dict[str, Any]:
+        """A figure that is on the page: its id, document and the data of its sources."""
+        return dict(self.page.evaluate(FIGURE, name))
+
+    def shows(self, words: str) -> None:
+        """Wait until words can be read."""
+        expect(self.page.get_by_text(words).first).to_be_visible(timeout=LONG)
+
+    def picture(self, name: str) -> None:
+        """Keep a screenshot for people to look at."""
+        ARTEFACTS.mkdir(exist_ok=True)
+        self.page.screenshot(path=ARTEFACTS / f"{name}.png")
+
+    def close(self) -> None:
+        """Shut the kernel down and leave the page."""
+        self.page.evaluate(
+            "async () => { await jupyterapp.shell.currentWidget.sessionContext.shutdown() }"
+        )
+        self.page.close()
+
+
+def until(condition: Callable[[], T], timeout: float, what: str) -> T:
+    """Ask again until the answer is true."""
+    end = time.monotonic() + timeout
+    while not (answer := condition()):
+        assert time.monotonic() < end, f"waited {timeout:g} s for {what}"
+        time.sleep(0.1)
+    return answer
+
+
+FIGURE = """name => {
+  const found = [];
+  for (const doc of window.Bokeh?.documents ?? []) {
+    for (const figure of doc.get_model_by_name ? [doc.get_model_by_name(name)] : []) {
+      if (figure == null) continue;
+      const sources = {};
+      for (const renderer of figure.renderers) {
+        const source = renderer.data_source;
+        if (source) sources[source.id] = Object.fromEntries(
+          [...Object.entries(source.data)].map(([key, column]) => [key, Array.from(column)]));
+      }
+      found.push({id: figure.id, document: doc.__nbd ??= Math.random(), sources});
+    }
+  }
+  return {count: found.length, documents: window.Bokeh?.documents.length ?? 0, ...found.at(-1)};
+}"""

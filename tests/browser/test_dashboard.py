@@ -1,0 +1,248 @@
+"""What a user sees: the dashboard in JupyterLab, from the first cell to a restart of training."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.lab import LONG, Notebook, until
+
+pytestmark = pytest.mark.browser
+
+QUICKSTART = Path(__file__).parents[2] / "notebooks" / "01_quickstart.ipynb"
+SETUP = """
+import torch, nbdebug as nbd
+from torch import nn
+torch.manual_seed(0)
+X = torch.randn(2000, 20); y = (X[:, :4].sum(1) > 0).long() + (X[:, 4] > 1).long()
+class Model(nn.Module):
+    broken = False
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Linear(20, 64), nn.BatchNorm1d(64), nn.Dropout(0.2), nn.ReLU(), nn.Linear(64, 3))
+    def forward(self, x):
+        if Model.broken:
+            raise RuntimeError('the model was <b>broken</b> on purpose')
+        return self.net(x)
+"""
+MAKE = """
+dbg = nbd.Debugger(Model(), (X, y), nn.CrossEntropyLoss(), val_data=(X[:200], y[:200]))
+dbg
+"""
+Open = Callable[..., Notebook]
+
+
+def points(notebook: Notebook, figure: str = "loss") -> int:
+    """Rows of the longest source of a figure."""
+    sources = notebook.figure(figure).get("sources", {})
+    return max((len(column) for s in sources.values() for column in s.values()), default=0)
+
+
+def last_x(notebook: Notebook, figure: str = "loss") -> float:
+    """The newest place on the time axis."""
+    sources = notebook.figure(figure).get("sources", {})
+    return max((max(s["x"], default=0.0) for s in sources.values() if "x" in s), default=0.0)
+
+
+def dashboard(open_notebook: Open, *more: str) -> Notebook:
+    """A notebook whose second cell shows a dashboard, with plots ready."""
+    notebook = open_notebook(SETUP, MAKE, *more)
+    notebook.run_cell(0)
+    notebook.run_cell(1)
+    expect(notebook.button("Run")).to_be_visible(timeout=LONG)
+    until(lambda: notebook.figure("loss")["count"], 60, "the figures")
+    return notebook
+
+
+def train(notebook: Notebook, beyond: float = 30) -> None:
+    """Press Run and wait until the curve has come some way."""
+    notebook.button("Run").click()
+    until(lambda: last_x(notebook) > beyond, 60, "the loss curve")
+
+
+def marks(notebook: Notebook) -> list[tuple[str, str, str]]:
+    """Control, old and new value of every marked change in the loss figure."""
+    for source in notebook.figure("loss")["sources"].values():
+        if "old" in source:
+            return list(zip(source["label"], source["old"], source["new"], strict=True))
+    return []
+
+
+def test_the_quickstart_trains_real_digits(open_notebook: Open, lab: object) -> None:
+    import nbformat
+
+    cells = [c.source for c in nbformat.read(QUICKSTART, 4).cells if c.cell_type == "code"]
+    shown = next(i for i, cell in enumerate(cells) if cell.rstrip().endswith("dbg"))
+    notebook = open_notebook(*cells[: shown + 1])
+    notebook.run_all()
+    expect(notebook.button("Run")).to_be_visible(timeout=LONG)
+    notebook.picture("quickstart-before")
+    train(notebook, beyond=200)
+    notebook.picture("quickstart-training")
+    notebook.button("Pause").click()
+    expect(notebook.button("Run")).to_be_visible(timeout=LONG)
+    assert notebook.errors == []
+
+
+def test_the_learning_rate_moves_by_keyboard_and_the_same_figure_goes_on(
+    open_notebook: Open,
+) -> None:
+    notebook = dashboard(open_notebook, "print(dbg.controls['lr'])")
+    train(notebook)
+    before = notebook.figure("loss")
+    outputs = notebook.page.locator(".jp-OutputArea-output").count()
+    slider = notebook.control("Learning rate").locator("[role=slider]").first
+    slider.focus()
+    for _ in range(10):
+        slider.press("ArrowRight")
+    found = until(lambda: marks(notebook), 30, "the mark of the change")
+    assert found[0][0] == "Learning rate"
+    assert found[0][1] == "0.001"
+    started = last_x(notebook)
+    until(lambda: last_x(notebook) > started + 20, 60, "the curve to go on")
+    after = notebook.figure("loss")
+    assert (after["id"], after["document"]) == (before["id"], before["document"])
+    assert notebook.page.locator(".jp-OutputArea-output").count() == outputs
+    notebook.run_cell(2)
+    expected = marks(notebook)[-1][2]
+    in_force = until(lambda: notebook.text(2).strip().splitlines()[-1:], 30, "the printed value")
+    assert float(in_force[0]) == pytest.approx(float(expected), rel=1e-3)
+    notebook.picture("learning-rate-changed")
+    assert notebook.errors == []
+
+
+def test_the_batch_size_is_typed_and_is_in_force(open_notebook: Open) -> None:
+    notebook = dashboard(
+        open_notebook, "dbg.pause(); print('in force', dbg.controls['batch_size'])"
+    )
+    train(notebook)
+    box = notebook.control("Batch size").locator("input, .widget-readout").first
+    box.click()
+    notebook.page.keyboard.press("Control+a")
+    notebook.page.keyboard.type("16")
+    notebook.page.keyboard.press("Enter")
+    found = until(lambda: marks(notebook), 30, "the mark of the change")
+    assert found[-1] == ("Batch size", "64", "16")
+    notebook.run_cell(2)
+    until(lambda: "in force 16" in notebook.text(2), 30, "the value in force")
+
+
+def test_every_tab_shows_its_plots(open_notebook: Open) -> None:
+    notebook = dashboard(open_notebook)
+    train(notebook, beyond=60)
+    for tab in notebook.page.get_by_role("tab").all():
+        if (
+            not tab.is_visible()
+            or tab.locator("xpath=ancestor::*[contains(@class,'nbd')]").count() == 0
+        ):
+            continue
+        tab.click()
+        expect(tab).to_have_attribute("aria-selected", "true")
+        name = re.sub(r"\W+", "-", tab.inner_text().lower())
+        notebook.page.wait_for_timeout(1500)
+        notebook.picture(f"tab-{name}")
+    for figure in ("update_ratio", "activations"):
+        assert points(notebook, figure) > 0
+    notebook.tab("Training").focus()
+    notebook.page.keyboard.press("ArrowRight")
+    expect(notebook.tab("Gradients")).to_have_attribute("aria-selected", "true")
+    assert notebook.errors == []
+
+
+def test_a_reload_while_training_shows_all_data_and_goes_on(open_notebook: Open) -> None:
+    notebook = dashboard(open_notebook)
+    train(notebook)
+    reached = last_x(notebook)
+    notebook.reload()
+    until(lambda: notebook.figure("loss")["count"], 60, "the figures after the reload")
+    until(lambda: last_x(notebook) > reached, 60, "the curve after the reload")
+    sources = notebook.figure("loss")["sources"].values()
+    x = next(s["x"] for s in sources if "smooth" in s)
+    assert min(x) < 64
+    assert x == sorted(set(x))
+    expect(notebook.button("Pause")).to_be_visible(timeout=LONG)
+    notebook.picture("after-reload")
+
+
+def test_running_the_cell_again_replaces_the_dashboard(open_notebook: Open) -> None:
+    count = (
+        "import threading; print('threads', "
+        "sum(t.name.startswith('nbdebug') for t in threading.enumerate()))"
+    )
+    notebook = dashboard(open_notebook, count)
+    train(notebook)
+    for _ in range(4):
+        notebook.run_cell(1)
+        until(lambda: notebook.figure("loss")["count"] == 1, 60, "one figure on the page")
+    train(notebook)
+    assert notebook.figure("loss")["documents"] == 1
+    notebook.run_cell(2)
+    # One thread trains, one draws.
+    until(lambda: "threads 2" in notebook.text(2), 30, "the old threads to end")
+
+
+def test_a_second_view_shows_the_same_data(open_notebook: Open) -> None:
+    notebook = dashboard(open_notebook, "dbg")
+    train(notebook)
+    notebook.run_cell(2)
+    until(lambda: notebook.figure("loss")["count"] == 2, 60, "the second view")
+    reached = last_x(notebook)
+    until(lambda: last_x(notebook) > reached + 10, 60, "both to go on")
+    x = next(s["x"] for s in notebook.figure("loss")["sources"].values() if "smooth" in s)
+    assert x == sorted(set(x))
+
+
+def test_an_interrupt_pauses_a_blocking_run(open_notebook: Open) -> None:
+    notebook = dashboard(open_notebook, "dbg.run(steps=10_000_000)", "print(dbg.state)")
+    notebook.run_cell(2, wait=False)
+    until(lambda: last_x(notebook) > 30, 60, "training")
+    notebook.command("notebook:interrupt-kernel")
+    until(lambda: "KeyboardInterrupt" in notebook.text(2), 60, "the interrupt")
+    notebook.run_cell(3)
+    until(lambda: "paused" in notebook.text(3), 30, "the pause")
+    reached = last_x(notebook)
+    notebook.button("Run").click()
+    until(lambda: last_x(notebook) > reached, 60, "training to go on")
+
+
+def test_an_exception_shows_in_the_dashboard_and_training_goes_on(open_notebook: Open) -> None:
+    notebook = dashboard(open_notebook, "Model.broken = True", "Model.broken = False")
+    train(notebook)
+    notebook.run_cell(2)
+    notebook.shows("the model was <b>broken</b> on purpose")
+    expect(notebook.button("Run")).to_be_visible(timeout=LONG)
+    notebook.picture("exception")
+    notebook.run_cell(3)
+    reached = last_x(notebook)
+    notebook.button("Run").click()
+    until(lambda: last_x(notebook) > reached + 10, 60, "training to go on")
+
+
+def test_the_dark_theme(open_notebook: Open) -> None:
+    notebook = dashboard(open_notebook)
+    train(notebook)
+    notebook.page.evaluate(
+        "jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})"
+    )
+    notebook.page.wait_for_function("document.body.dataset.jpThemeLight == 'false'")
+    dark = until(lambda: notebook.page.evaluate(INK), 30, "the colour of the axis labels")
+    assert min(dark) > 128, f"labels are {dark} on a dark page"
+    notebook.page.wait_for_timeout(1000)
+    notebook.picture("dark")
+    notebook.page.evaluate(
+        "jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Light'})"
+    )
+
+
+INK = """() => {
+  const doc = Bokeh.documents.find(d => d.get_model_by_name('loss'));
+  const axis = doc.get_model_by_name('loss').below[0];
+  const colour = axis.major_label_text_color?.value ?? axis.major_label_text_color;
+  const numbers = String(colour).match(/\\d+/g)?.map(Number).slice(0, 3);
+  return numbers && Math.min(...numbers) > 128 ? numbers : null;
+}"""
