@@ -52,7 +52,7 @@ class ControlStrip(Panel):
             lane + 0.4: label for lane, label in enumerate(LANES.values())
         }
         self.values = lane_axis(made, len(LANES), "right")
-        self.values.major_label_overrides = {lane + 0.4: "–" for lane in range(len(LANES))}
+        self.values.major_label_overrides = {lane + 0.4: "-" for lane in range(len(LANES))}
         self.sources = {name: ColumnDataSource({"x": [], "y": [], "value": []}) for name in LANES}
         for name, source in self.sources.items():
             line = made.step("x", "y", source=source, color=BLUE, line_width=1.5, mode="after")
@@ -65,7 +65,7 @@ class ControlStrip(Panel):
         for lane, (name, source) in enumerate(self.sources.items()):
             series = self.points(snapshot, name)
             value = snapshot.latest.get(name, np.nan)
-            now[lane + 0.4] = words(value) if np.isfinite(value) else "–"
+            now[lane + 0.4] = words(value) if np.isfinite(value) else "-"
             empty = np.empty(0)
             x = empty if series is None else self.place(snapshot, series.step)
             last = empty if series is None else series.last

@@ -69,7 +69,7 @@ def time_figure(
             tooltips=hover_card(
                 [("@label:", "<b>@old → @new</b>"), ("@when", "@who"), ("", "@why")]
             ),
-            toggleable=False,
+            visible=False,
         )
     )
     return made
@@ -82,7 +82,7 @@ def hover(made: figure, renderer: Renderer, rows: Sequence[tuple[str, str]], mod
             renderers=[renderer],
             tooltips=hover_card(rows),
             mode=mode,
-            toggleable=False,
+            visible=False,
             point_policy="snap_to_data",
         )
     )

@@ -1,0 +1,169 @@
+"""One control as a widget: shows the value in force, asks for another."""
+
+from __future__ import annotations
+
+import html
+import math
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import ipywidgets
+
+from nbdebug.core.control_spec import ControlSpec, ControlState
+
+WIDTH = "118px"
+ALL = "all layers"
+
+
+class ControlWidget:
+    """A slider or a drop-down for one control.
+
+    Args:
+        state: the control at the beginning.
+        ask: called with a value when the user asks for it; never called by `show`.
+    """
+
+    def __init__(self, state: ControlState, ask: Callable[[Any], None]) -> None:
+        self.name = state.spec.name
+        self._ask = ask
+        self._spec = state.spec
+        self._showing: int | None = None
+        self.input = _input(state.spec)
+        self.member = _member(state.spec)
+        self.reason = ipywidgets.HTML(layout=ipywidgets.Layout(margin="0 0 0 8px", width="auto"))
+        rows = [self.input] if self.member is None else [self.input, self.member]
+        self.box = ipywidgets.VBox(
+            [*rows, self.reason],
+            layout=ipywidgets.Layout(flex="1 1 290px", max_width="460px", min_width="250px"),
+        )
+        self.show(state)
+        self.input.observe(self._on_value, "value")
+        if self.member is not None:
+            self.member.observe(self._on_member, "value")
+
+    def show(self, state: ControlState) -> bool:
+        """Show what is in force; True when a message was needed for it."""
+        self._spec = state.spec
+        self._state = state
+        wanted = self._traits(state)
+        if any(getattr(self.input, name) != value for name, value in wanted.items()):
+            # The user may move the widget at the same time, on another thread.
+            self._showing = threading.get_ident()
+            try:
+                with self.input.hold_sync():
+                    _assign(self.input, wanted)
+            finally:
+                self._showing = None
+            return True
+        reason = _why_not(state.spec)
+        if self.reason.value != reason:
+            self.reason.value = reason
+            return True
+        return False
+
+    def _traits(self, state: ControlState) -> dict[str, Any]:
+        spec = state.spec
+        traits: dict[str, Any] = {"disabled": bool(spec.unavailable)}
+        if spec.kind == "choice":
+            traits["options"] = tuple((words, value) for value, words in spec.choices)
+            if state.value in dict(spec.choices):
+                traits["value"] = state.value
+            return traits
+        value = self._number(state.value)
+        low, high = spec.low, spec.high
+        if value is not None and math.isfinite(value):
+            # The API may go beyond what a slider offers; the slider then follows.
+            low, high = min(low, value), max(high, value)
+            traits["value"] = int(value) if spec.kind == "int" else float(value)
+        if _is_log(spec):
+            low, high = math.log10(low), math.log10(high)
+        return {"min": low, "max": high, **traits}
+
+    def _number(self, value: Any) -> float | None:
+        if isinstance(value, dict):
+            picked = self.member.value if self.member is not None else ALL
+            parts = list(value.values())
+            return value.get(picked, sum(parts) / len(parts) if parts else None)
+        return None if value is None or isinstance(value, str) else value
+
+    def _on_value(self, change: Any) -> None:
+        if self._showing == threading.get_ident():
+            return
+        value = change["new"]
+        if self.member is not None and self.member.value != ALL:
+            value = {self.member.value: value}
+        self._ask(value)
+
+    def _on_member(self, _change: Any) -> None:
+        self._ask(None)
+
+
+def _input(spec: ControlSpec) -> Any:
+    common = {
+        "description": spec.label,
+        "tooltip": spec.help,
+        "style": {"description_width": WIDTH},
+        "layout": ipywidgets.Layout(width="auto"),
+    }
+    if spec.kind == "choice":
+        return ipywidgets.Dropdown(
+            options=[(words, value) for value, words in spec.choices], **common
+        )
+    common["continuous_update"] = False
+    if spec.kind == "int":
+        return ipywidgets.IntSlider(
+            int(spec.low), int(spec.low), int(spec.high), int(max(spec.step, 1)), **common
+        )
+    if _is_log(spec):
+        ends = {"min": math.log10(spec.low), "max": math.log10(spec.high)}
+        return ipywidgets.FloatLogSlider(
+            spec.low, **ends, step=spec.step, readout_format=".3g", **common
+        )
+    return ipywidgets.FloatSlider(
+        spec.low, min=spec.low, max=spec.high, step=spec.step, readout_format=f".{_decimals(spec.step)}f", **common
+    )
+
+
+def _decimals(step: float) -> int:
+    """Digits after the point that tell two slider positions apart."""
+    return max(0, math.ceil(-math.log10(step) - 1e-9))
+
+
+def _member(spec: ControlSpec) -> Any:
+    if len(spec.members) < 2:
+        return None
+    return ipywidgets.Dropdown(
+        options=[ALL, *spec.members],
+        description="applies to",
+        tooltip=f"{spec.label} of all layers, or of one",
+        style={"description_width": WIDTH},
+        layout=ipywidgets.Layout(width="auto"),
+    )
+
+
+def _assign(widget: Any, traits: dict[str, Any]) -> None:
+    """Set ends before values, wider ends first, so that nothing is clamped on the way."""
+    if "min" in traits and traits["min"] <= widget.max:
+        widget.min, widget.max = traits["min"], traits["max"]
+    elif "min" in traits:
+        widget.max, widget.min = traits["max"], traits["min"]
+    if "options" in traits and tuple(widget.options) != traits["options"]:
+        widget.options = traits["options"]
+    if "value" in traits:
+        widget.value = traits["value"]
+    widget.disabled = traits["disabled"]
+
+
+def _is_log(spec: ControlSpec) -> bool:
+    return spec.kind == "float" and spec.scale == "log" and spec.low > 0
+
+
+def _why_not(spec: ControlSpec) -> str:
+    if not spec.unavailable:
+        return ""
+    return (
+        '<details style="line-height:1.4;margin-left:118px"><summary style="cursor:pointer;'
+        'color:var(--jp-ui-font-color2,#666)">why not?</summary>'
+        f"{html.escape(spec.label)} cannot be changed: {html.escape(spec.unavailable)}</details>"
+    )

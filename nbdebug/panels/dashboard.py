@@ -1,0 +1,108 @@
+"""The dashboard: header, controls, messages and plots in one widget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ipywidgets
+from bokeh.models import ColumnDataSource
+
+from nbdebug.core.commands import CommandQueue
+from nbdebug.core.control_spec import ControlState
+from nbdebug.core.history import History
+from nbdebug.core.plugins import discover
+from nbdebug.panels.base import Panel, Stage
+from nbdebug.panels.bokeh_view import BokehView, Place
+from nbdebug.panels.choices import Choices
+from nbdebug.panels.control_board import ControlBoard
+from nbdebug.panels.figures import plain_figure
+from nbdebug.panels.header import Header
+from nbdebug.panels.messages import Messages
+from nbdebug.panels.pump import TICKS_PER_SECOND, Pump, switched_off
+from nbdebug.panels.widget_tree import close_tree
+
+
+class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
+    """Shows a training while it runs and passes on what the viewer wants.
+
+    Args:
+        history: the numbers of the training.
+        queue: takes commands.
+        controls: gives the controls as they stand.
+        request: asks for a new value of a control; may refuse by raising.
+        title: what is trained.
+        rate: updates per second.
+        panels: the plots; all that are installed when None.
+        start: tick in a thread; False leaves it to the caller to call `tick`.
+    """
+
+    def __init__(
+        self,
+        history: History,
+        queue: CommandQueue,
+        controls: Callable[[], Sequence[ControlState]],
+        request: Callable[[str, Any], None],
+        *,
+        title: str = "",
+        rate: float = TICKS_PER_SECOND,
+        panels: Sequence[type[Panel]] | None = None,
+        start: bool = True,
+    ) -> None:
+        failures: list[tuple[str, Exception]] = []
+        choices = Choices()
+        stage = Stage(choices)
+        if panels is None:
+            panels = discover("nbdebug.panels", Panel, lambda *failed: failures.append(failed))
+        made = [panel(stage) for panel in panels]
+        built, places, notes = _build(made, failures)
+        self.view = BokehView(places, choices, self._wake)
+        stage.sink = self.view
+        for name, text in notes.items():
+            self.view.set_note(name, text)
+        self.header = Header(queue, title)
+        self.messages = Messages(lambda: self.pump.failures)
+        self.board = ControlBoard(controls, request, queue.pending, self._wake)
+        parts = (self.header.update, self.messages.update, self.board.update)
+        self.pump = Pump(history, queue, self.view, built, choices, parts, rate)
+        for subject, error in failures:
+            self.pump.fail(f"The plot {subject!r} could not be made", error)
+        rows = [self.header.box, self.board.box, self.messages.box, self.view]
+        super().__init__(rows, layout=ipywidgets.Layout(width="100%", overflow="hidden"))
+        self.tick()
+        if start:
+            self.pump.start()
+
+    def _wake(self) -> None:
+        self.pump.wake()
+
+    def tick(self) -> int:
+        """Bring everything up to date now; returns how many messages that took."""
+        return self.pump.tick()
+
+    def close(self) -> None:
+        """End the thread and remove all widgets. May be called twice."""
+        self.pump.close()
+        if self.comm is not None:
+            close_tree(self)
+            super().close()
+
+
+def _build(
+    panels: Sequence[Panel], failures: list[tuple[str, Exception]]
+) -> tuple[list[Panel], list[Place], dict[str, str]]:
+    """Build every panel; one that fails leaves an empty plot with the reason."""
+    built, places, notes = [], [], {}
+    for panel in sorted(panels, key=lambda panel: (panel.order, panel.name)):
+        try:
+            root = panel.build()
+            built.append(panel)
+        except Exception as error:
+            failures.append((panel.name, error))
+            notes[panel.name] = switched_off(error)
+            root = plain_figure(panel.name, panel.height)
+            root.scatter("x", "y", source=ColumnDataSource({"x": [], "y": []}))
+        places.append(
+            Place(panel.name, panel.tab, panel.title, panel.help, panel.height, panel.wide, root)
+        )
+    return built, places, notes
