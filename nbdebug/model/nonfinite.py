@@ -1,0 +1,140 @@
+"""Where the first value that is not finite comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from nbdebug.model.state import undisturbed
+from nbdebug.model.tree import every_module, is_compiled, stable_name
+
+
+def first_nonfinite(model: nn.Module, forward: Callable[[], Any]) -> str | None:
+    """Run `forward` once more and name the first value that is NaN or infinite.
+
+    Gradients, buffers, modes and random numbers are afterwards as before; draw the same
+    dropout masks by restoring the generators before the call. The answer is one of: the
+    input of the model, a parameter or buffer, the output of a layer, or the input of a
+    layer when the model's own code made it so between two layers.
+
+    Returns:
+        Words for the middle of a sentence, such as "the output of layer fc2 (Linear)";
+        None when every layer gave finite values.
+    """
+    trace = _Trace(model)
+    try:
+        with undisturbed(model), torch.no_grad(), _eager(model):
+            forward()
+    except Exception:
+        # User code may itself raise on such a value; the finding is what matters then.
+        if trace.found is None:
+            raise
+    finally:
+        trace.remove()
+    return trace.found or _bad_value(model)
+
+
+def worst_gradient(model: nn.Module) -> str | None:
+    """Names of parameters whose gradient is not finite, nearest to the output first.
+
+    Backward runs from the output to the input, so the first name is where it began.
+    """
+    names = [
+        stable_name(name)
+        for name, parameter in model.named_parameters()
+        if parameter.grad is not None and not _is_finite(parameter.grad)
+    ]
+    return ", ".join(reversed(names)) or None
+
+
+class _Trace:
+    """Hooks on every module that remember the first value that is not finite."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.found: str | None = None
+        self._handles = []
+        for place, (name, module) in enumerate(every_module(model)):
+            words = f"layer {name} ({type(module).__name__})" if name else "the model"
+            before, after = self._hooks("the model" if place == 0 else words, words)
+            self._handles += [
+                module.register_forward_pre_hook(before, with_kwargs=True),
+                module.register_forward_hook(after),
+            ]
+
+    def _hooks(self, receiver: str, words: str) -> tuple[Callable[..., None], Callable[..., None]]:
+        def before(module: nn.Module, args: Any, kwargs: Any) -> None:
+            # Infinite values are common in masks, so only the first argument is judged by them.
+            if self.found is None and (_bad(args[:1]) or _bad((args[1:], kwargs), nan_only=True)):
+                self.found = f"the input of {receiver}"
+
+        def after(module: nn.Module, args: Any, output: Any) -> None:
+            if self.found is None and _bad(output):
+                self.found = _bad_value(module, words) or f"the output of {words}"
+
+        return before, after
+
+    def remove(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+
+def _bad_value(module: nn.Module, of: str = "") -> str | None:
+    """A parameter that is not finite, or a buffer with NaN (masks hold infinite values)."""
+    place = f" of {of}" if of else ""
+    for name, parameter in module.named_parameters():
+        if not is_lazy(parameter) and not _is_finite(parameter):
+            return f"the parameter {stable_name(name)}{place}"
+    for name, buffer in module.named_buffers():
+        if not is_lazy(buffer) and _bad(buffer, nan_only=not of):
+            # Batch norm in training mode spoils its averages itself, with bad input.
+            if of and module.training:
+                continue
+            return f"the buffer {stable_name(name)}{place}"
+    return None
+
+
+def _eager(model: nn.Module) -> AbstractContextManager[Any]:
+    # Compiled code skips hooks.
+    if any(is_compiled(module) for module in model.modules()):
+        stance: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
+        return stance
+    return nullcontext()
+
+
+def _bad(value: Any, nan_only: bool = False) -> bool:
+    return any(not _is_finite(tensor, nan_only) for tensor in _tensors(value))
+
+
+def _tensors(value: Any) -> Iterator[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _tensors(item)
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from _tensors(item)
+    elif is_dataclass(value) and not isinstance(value, type):
+        for field in fields(value):
+            yield from _tensors(getattr(value, field.name))
+
+
+def _is_finite(tensor: torch.Tensor, nan_only: bool = False) -> bool:
+    if not (tensor.is_floating_point() or tensor.is_complex()):
+        return True
+    if tensor.is_nested:
+        return all(_is_finite(part, nan_only) for part in tensor.unbind())
+    if tensor.layout is torch.sparse_coo:
+        tensor = tensor.coalesce().values()
+    elif tensor.layout is not torch.strided:
+        tensor = tensor.values()
+    if nan_only:
+        return not bool(torch.isnan(tensor).any())
+    return bool(torch.isfinite(tensor).all())
