@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from nbdebug.controls.base import Control
 from nbdebug.core.commands import Close, Command, CommandQueue, Pause, Reset, Run, SetControl
 from nbdebug.core.errors import ArgumentError, ClosedError, unknown_name
 from nbdebug.core.history import History
-from nbdebug.core.plugins import discover
+from nbdebug.core.plugins import instances
 from nbdebug.core.records import ControlChange, Notice
 from nbdebug.model.metrics import Metric
 from nbdebug.notebook import replace_predecessors
@@ -84,7 +84,8 @@ class Debugger:
         overhead: float = 0.05,
         **controls: Any,
     ) -> None:
-        kinds = [control() for control in discover("nbdebug.controls", Control)]
+        self.history = History()
+        kinds = instances("nbdebug.controls", Control, self._leave_out)
         _check_names(controls, kinds)
         if not 0.0 <= overhead <= 1.0:
             raise ArgumentError(f"overhead must be a share in [0, 1], got {overhead!r}.")
@@ -111,7 +112,6 @@ class Debugger:
             controls["batch_size"] = batch_size
         self.name = name or type(model).__name__
         self.model = model
-        self.history = History()
         self._queue = CommandQueue()
         self._settings = Settings(kinds, session, self.history)
         self._start_with(controls)
@@ -122,12 +122,15 @@ class Debugger:
         replace_predecessors(self)
 
     def _make_worker(self, session: Session, overhead: float) -> Worker:
-        probes = [probe() for probe in discover("nbdebug.probes", Probe)]
-        for probe in probes:
-            probe.attach(session)
+        probes = instances("nbdebug.probes", Probe, self._leave_out)
         measuring = Measuring(probes, overhead, self.history.add_notice)
+        measuring.attach(session)
         loop = Loop(session, measuring, self.history, self._settings.numbers)
         return Worker(loop, self._settings, self._queue, self.history, Beginning(session))
+
+    def _leave_out(self, plugin: str, error: Exception) -> None:
+        text = f"{type(error).__name__}: {error}. Everything else works without it."
+        self.history.add_notice(Notice(0, "warning", f"{plugin} could not be loaded", text))
 
     def _start_with(self, controls: Mapping[str, Any]) -> None:
         for name, note in self._settings.begin_with(controls).items():
@@ -293,7 +296,7 @@ class _Requests:
             self._queue.put(SetControl(control, valid, who="dashboard"))
 
 
-def _check_names(controls: Mapping[str, Any], known: list[Control]) -> None:
+def _check_names(controls: Mapping[str, Any], known: Sequence[Control]) -> None:
     names = [control.name for control in known]
     for name in controls:
         if name not in names:

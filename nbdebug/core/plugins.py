@@ -9,6 +9,8 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
+from nbdebug.core.errors import PluginError
+
 T = TypeVar("T")
 
 
@@ -26,7 +28,7 @@ def discover(
         package: dotted name of the package to walk.
         base: the contract.
         on_error: called with the name and the exception of an entry point that cannot
-            be loaded; without it the exception is raised.
+            be loaded or is no subclass of `base`; without it the exception is raised.
 
     Returns:
         The classes, sorted by their `order` (0 when they have none), then by name.
@@ -37,12 +39,25 @@ def discover(
         found += _classes(importlib.import_module(f"{package}.{info.name}"), base)
     for point in entry_points(group=package):
         try:
-            found.append(point.load())
+            found.append(_checked(point.name, point.load(), base))
         except Exception as error:
             if on_error is None:
                 raise
             on_error(point.name, error)
     return tuple(sorted(found, key=_place))
+
+
+def instances(
+    package: str, base: type[T], on_error: Callable[[str, Exception], None]
+) -> tuple[T, ...]:
+    """One object of every plug-in; those that cannot be made are reported and left out."""
+    made: list[T] = []
+    for plugin in discover(package, base, on_error):
+        try:
+            made.append(plugin())
+        except Exception as error:
+            on_error(plugin.__name__, error)
+    return tuple(made)
 
 
 def _classes(module: Any, base: type[T]) -> list[type[T]]:
@@ -54,6 +69,12 @@ def _classes(module: Any, base: type[T]) -> list[type[T]]:
         and value.__module__ == module.__name__
         and not inspect.isabstract(value)
     ]
+
+
+def _checked(name: str, plugin: Any, base: type[T]) -> type[T]:
+    if inspect.isclass(plugin) and issubclass(plugin, base) and not inspect.isabstract(plugin):
+        return plugin
+    raise PluginError(f"{name} gave {plugin!r}: expected a subclass of {base.__name__}.")
 
 
 def _place(plugin: type) -> tuple[int, str]:

@@ -54,6 +54,7 @@ class Loop:
         self.measuring = measuring
         self.history = history
         self._settings = settings
+        measuring.reserve((*MAIN, *settings()))
         self._fresh_settings = True
         self.reset()
 

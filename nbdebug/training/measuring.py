@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import numpy as np
 import torch
 
+from nbdebug.core.errors import PluginError
 from nbdebug.core.records import Histogram, Notice, Reading
+from nbdebug.model.subject import Subject
 from nbdebug.probes.base import Probe, Values
 
 SMOOTHING = 0.2
@@ -56,8 +58,19 @@ class Measuring:
         self.overhead = overhead
         self._report = report
         self._due: list[Slot] = []
+        self._groups: set[str | tuple[str, ...]] = set()
+        self._taken: set[str] = set()
         self._spent = 0.0
         self.bare = 0.0
+
+    def attach(self, session: Subject) -> None:
+        """Let every probe get to know the session."""
+        for slot in self.slots.values():
+            self._try(slot, 0, partial(slot.probe.attach, session))
+
+    def reserve(self, names: Iterable[str]) -> None:
+        """Names of series that no probe may use."""
+        self._taken.update(names)
 
     def watch(self, name: str, on: bool) -> None:
         """Switch an on-demand probe on or off."""
@@ -86,7 +99,7 @@ class Measuring:
         values: dict[str | tuple[str, ...], torch.Tensor | float] = {}
         for slot in list(self._due):
             start = time.perf_counter()
-            values.update(self._try(slot, step, partial(slot.probe.read, step)) or {})
+            values.update(self._try(slot, step, partial(self._read, slot.probe, step)) or {})
             slot.spent += time.perf_counter() - start
         with self.timed():
             readings, histograms = _to_host(values, step)
@@ -111,8 +124,8 @@ class Measuring:
 
     def cancel(self) -> None:
         """Remove every hook: the step did not come to its end."""
-        for slot in self._due:
-            slot.probe.cancel()
+        for slot in list(self._due):
+            self._try(slot, 0, slot.probe.cancel)
             slot.spent = slot.probe.inside = 0.0
         self._due = []
 
@@ -120,6 +133,20 @@ class Measuring:
         """Take the time of a step without measuring into the average."""
         weight = SMOOTHING if self.bare else 1.0
         self.bare += weight * (bare - self.bare)
+
+    def _read(self, probe: Probe, step: int) -> Values:
+        """What a probe measured, when History can take it."""
+        values = probe.read(step)
+        for names in [names for names in values if names not in self._groups]:
+            each = {names} if isinstance(names, str) else set(names)
+            if each & self._taken:
+                raise PluginError(f"The series {min(each & self._taken)!r} is measured elsewhere")
+            self._taken |= each
+            self._groups.add(names)
+        for names, value in values.items():
+            if isinstance(names, tuple) and len(names) != torch.as_tensor(value).numel():
+                raise PluginError(f"{len(names)} series need as many values, got {value!r}")
+        return values
 
     def _interval(self, slot: Slot) -> int:
         if slot.probe.cost == "cheap" or not self.bare:
@@ -143,7 +170,9 @@ class Measuring:
             slot.on = False
             if slot in self._due:
                 self._due.remove(slot)
-            slot.probe.cancel()
+            # A probe that is broken may not even be able to clean up.
+            with suppress(Exception):
+                slot.probe.cancel()
             text = f"{type(error).__name__}: {error}. Training goes on without it."
             title = f"The probe {slot.probe.name} failed and was switched off"
             self._report(Notice(step, "warning", title, text))
