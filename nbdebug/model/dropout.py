@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from numbers import Real
-
 from torch import nn
 
 from nbdebug.core.errors import ControlValueError
@@ -31,12 +28,12 @@ class DropoutSite:
         Raises:
             ControlValueError: for anything else; nothing is changed.
         """
-        number = isinstance(p, Real) and not isinstance(p, bool)
-        if not number or math.isnan(p) or not 0 <= p < 1:
+        value: object = p
+        if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1:
             raise ControlValueError(
                 f"A dropout probability must be at least 0 and below 1, got {p!r}."
             )
-        setattr(self.module, self._attribute, float(p))
+        setattr(self.module, self._attribute, float(value))
 
 
 def dropouts(model: nn.Module) -> dict[str, DropoutSite]:
