@@ -8,27 +8,50 @@ import textwrap
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from types import FunctionType
+from typing import NamedTuple
 
 from torch import nn
 
 
-def indexed_in(model: nn.Module, place: nn.Sequential) -> str:
-    """Who picks layers out of `place` (`self.net[0]`, `self.net[:2]`, `self.net.norm`).
+class Pick(NamedTuple):
+    """One place in the code: the path of the container, the key where one is named, who."""
 
-    Read is the source of the classes of all modules that hold `place`, as far as it can
-    be had; what happens behind another variable or outside the model is not seen.
+    path: str
+    key: str | None
+    who: str
 
-    Returns:
-        The end of a sentence that begins with the name of `place`, or "".
+
+class PickedLayers:
+    """Who picks layers out of containers (`self.net[0]`, `self.net[:2]`, `self.net.norm`).
+
+    Read is the source of the classes of all modules that hold a container, as far as it
+    can be had; what happens behind another variable or outside the model is not seen.
     """
-    for owner in model.modules():
-        if type(owner).__module__.startswith("torch.nn."):
-            continue
-        paths = [path for path, module in owner.named_modules() if module is place]
-        for function in _methods(type(owner)):
-            if any(_picks(function, path, tuple(place._modules)) for path in paths):
-                return f"has layers that {function.__qualname__} picks one by one"
-    return ""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._holders: dict[nn.Module, list[tuple[str, type]]] = {}
+        kinds = set()
+        for owner in model.modules():
+            kind = type(owner)
+            if kind.__module__.startswith("torch.nn."):
+                continue
+            kinds.add(kind)
+            for path, module in owner.named_modules():
+                if isinstance(module, nn.Sequential):
+                    self._holders.setdefault(module, []).append((path, kind))
+        self._picks = {
+            kind: [pick for function in _methods(kind) for pick in _picks(function)]
+            for kind in kinds
+        }
+
+    def sentence(self, place: nn.Sequential) -> str:
+        """The end of a sentence that begins with the name of `place`; "" when nobody does."""
+        for path, kind in self._holders.get(place, ()):
+            for pick in self._picks[kind]:
+                named = pick.key is None or pick.key in place._modules
+                if named and fnmatchcase(path, pick.path):
+                    return f"has layers that {pick.who} picks one by one"
+        return ""
 
 
 def _methods(kind: type) -> Iterator[FunctionType]:
@@ -43,23 +66,20 @@ def _methods(kind: type) -> Iterator[FunctionType]:
         overridden.update(vars(base))
 
 
-def _picks(function: FunctionType, path: str, keys: tuple[str, ...]) -> bool:
+def _picks(function: FunctionType) -> list[Pick]:
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError, SyntaxError):
-        return False
-    arguments = function.__code__.co_varnames[: function.__code__.co_argcount]
-    if not arguments:
-        return False
+        return []
+    owner = next(iter(inspect.signature(function).parameters), "")
+    picks = []
     for node in ast.walk(tree):
-        picked = isinstance(node, ast.Subscript) or (
-            isinstance(node, ast.Attribute) and node.attr in keys
-        )
-        if picked and isinstance(node, ast.Subscript | ast.Attribute):
-            pattern = _path(node.value, arguments[0])
-            if pattern is not None and fnmatchcase(path, pattern):
-                return True
-    return False
+        if isinstance(node, ast.Subscript | ast.Attribute):
+            path = _path(node.value, owner)
+            key = node.attr if isinstance(node, ast.Attribute) else None
+            if path is not None:
+                picks.append(Pick(path, key, function.__qualname__))
+    return picks
 
 
 def _path(node: ast.expr, owner: str) -> str | None:

@@ -60,6 +60,8 @@ class _Trace:
         self.found: str | None = None
         self._handles = []
         for place, (name, module) in enumerate(every_module(model)):
+            if isinstance(module, torch.jit.ScriptModule):
+                continue  # takes no hooks
             words = f"layer {name} ({type(module).__name__})" if name else "the model"
             before, after = self._hooks("the model" if place == 0 else words, words)
             self._handles += [

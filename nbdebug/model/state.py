@@ -174,11 +174,15 @@ def _copy_buffers(model: nn.Module) -> Buffers:
 
 def _write_buffers(model: nn.Module, saved: Buffers) -> None:
     for name, module in model.named_modules():
-        kept = saved.get(name, {})
-        for key in [key for key in module._buffers if key not in kept]:
+        kept, current = saved.get(name, {}), dict(module._buffers.items())
+        for key in current.keys() - kept.keys():
             del module._buffers[key]
         for key, value in kept.items():
-            module._buffers[key] = _written(module._buffers.get(key), value)
+            now = current.get(key)
+            new = _written(now, value)
+            # TorchScript modules take no new buffers, only new values.
+            if new is not now or key not in current:
+                module._buffers[key] = new
 
 
 def _written(current: torch.Tensor | None, saved: torch.Tensor | None) -> torch.Tensor | None:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from nbdebug.core.errors import ControlValueError, ModelError, unknown_name
-from nbdebug.model.indexing import indexed_in
+from nbdebug.model.indexing import PickedLayers
 from nbdebug.model.tree import DROPOUTS, every_module, is_compiled
 
 ORDERS = ("as_built", "norm_dropout", "dropout_norm")
@@ -110,10 +110,11 @@ def _examine(model: nn.Module) -> tuple[dict[str, nn.Sequential], Orders]:
         return {}, Orders(("as_built",), reason)
     places: dict[str, nn.Sequential] = {}
     refused: list[str] = []
+    picked = PickedLayers(model)
     for name, module in every_module(model):
         if not isinstance(module, nn.Sequential) or not _runs(module, tuple(module._modules)):
             continue
-        obstacle = _obstacle(module) or indexed_in(model, module)
+        obstacle = _obstacle(module) or picked.sentence(module)
         if obstacle:
             refused.append(f"{name or 'the model'} ({type(module).__name__}) {obstacle}")
         else:

@@ -86,6 +86,14 @@ def test_a_compiled_model_is_looked_into() -> None:
     assert found == "the output of layer 1 (Log)"
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_torchscript_takes_no_hooks_but_is_not_disturbed() -> None:
+    model = torch.jit.script(net(nn.BatchNorm1d(4)))
+    before = copy.deepcopy(model.state_dict())
+    assert first_nonfinite(model, lambda: model(torch.randn(8, 4))) is None
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+
+
 def test_looking_disturbs_nothing() -> None:
     model = net(nn.BatchNorm1d(4), nn.Dropout(), Log())
     before, rng = copy.deepcopy(model.state_dict()), torch.get_rng_state()

@@ -188,6 +188,23 @@ def test_refused_with_the_reason(model: nn.Module, reason: str) -> None:
         order.set("norm_dropout")
 
 
+class Naming(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList([nn.Sequential()])
+        self.blocks[0].add_module("norm", nn.BatchNorm1d(2))
+        self.blocks[0].add_module("drop", nn.Dropout())
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        for index in range(len(self.blocks)):
+            inputs = self.blocks[index].norm(inputs)
+        return inputs
+
+
+def test_layers_called_by_their_key_are_refused() -> None:
+    assert "blocks.0 (Sequential) has layers that Naming.forward picks" in orders(Naming()).reason
+
+
 def test_calling_the_whole_container_is_fine() -> None:
     assert orders(Calling()).available == ("as_built", "norm_dropout", "dropout_norm")
 
