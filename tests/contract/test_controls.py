@@ -1,0 +1,192 @@
+"""What holds for every control there is; a new file is tested the moment it exists."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from nbdebug.controls.base import Control
+from nbdebug.core.errors import ControlValueError
+from nbdebug.core.plugins import discover
+from nbdebug.training.session import Session, Setup
+from tests.problems import blobs, tiny_mlp
+
+CONTROLS = discover("nbdebug.controls", Control)
+
+
+def make_session(optimizer: str = "adam") -> Session:
+    """A session two steps into its training, so that the optimizer has gathered state."""
+    model = tiny_mlp()
+    session = Session(
+        Setup(model, blobs(), nn.CrossEntropyLoss(), optimizer=optimizer, batch_size=32)
+    )
+    for _ in range(2):
+        loss = session.evaluate(session.sampler.next().data)[0]
+        session.optimizer.zero_grad()
+        loss.backward()
+        session.optimizer.step()
+    return session
+
+
+@pytest.fixture(params=CONTROLS, ids=lambda control: control.name)
+def control(request: pytest.FixtureRequest) -> Control:
+    made = request.param()
+    assert isinstance(made, Control)
+    return made
+
+
+@pytest.fixture
+def session(control: Control) -> Session:
+    """One in which the control can be used."""
+    for optimizer in ("adam", "nesterov", "sgd", "rmsprop"):
+        session = make_session(optimizer)
+        if not control.spec(session).unavailable:
+            return session
+    pytest.skip(f"{control.name} cannot be used: {control.spec(session).unavailable}")
+
+
+def state_of(session: Session) -> dict[str, Any]:
+    """Everything that a control may change, to be compared."""
+    optimizer = session.optimizer
+    return {
+        "modules": [(name, type(m).__name__) for name, m in session.model.named_modules()],
+        "weights": copy.deepcopy(session.model.state_dict()),
+        "optimizer": type(optimizer).__name__,
+        "state": copy.deepcopy(optimizer.state_dict()),
+        "batch": session.batching.size,
+        "clipping": copy.copy(session.clipping),
+        "dropout": {name: site.get() for name, site in session.dropouts.items()},
+    }
+
+
+def same(one: Any, other: Any) -> bool:
+    if isinstance(one, torch.Tensor):
+        return isinstance(other, torch.Tensor) and torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other)
+
+
+def other_values(control: Control, session: Session) -> list[Any]:
+    """Valid values that are not in force."""
+    spec, now = control.spec(session), control.read(session)
+    if spec.kind == "choice":
+        return [value for value, _ in spec.choices if value != now]
+    middle = math.sqrt(spec.low * spec.high) if spec.scale == "log" else spec.low + spec.high / 2
+    values = [spec.low, spec.high, int(middle) if spec.kind == "int" else min(middle, spec.high)]
+    return [value for value in values if value != now and _valid(control, session, value)]
+
+
+def _valid(control: Control, session: Session, value: Any) -> bool:
+    try:
+        control.validate(session, value)
+    except ControlValueError:
+        return False
+    return True
+
+
+def test_names_labels_and_places_are_not_shared() -> None:
+    for attribute in ("name", "label", "order"):
+        values = [getattr(control, attribute) for control in CONTROLS]
+        assert len(set(values)) == len(values) > 0
+
+
+def test_the_description_is_complete(control: Control, session: Session) -> None:
+    spec = control.spec(session)
+    assert (spec.name, spec.label) == (control.name, control.label)
+    assert spec.name.isidentifier()
+    assert spec.label[0].isupper()
+    assert spec.help.endswith(".")
+    assert "akes effect" in spec.help
+    assert (type(control).__doc__ or "").strip().split("\n")[0]
+    if spec.kind == "choice":
+        values = [value for value, _ in spec.choices]
+        assert control.read(session) in values
+        assert len(set(values)) == len(values)
+        assert all(words for _, words in spec.choices)
+    else:
+        assert math.isfinite(spec.low)
+        assert math.isfinite(spec.high)
+        assert spec.low < spec.high
+        assert 0 < spec.step < spec.high - spec.low
+        assert spec.scale == "linear" or spec.low > 0
+
+
+def test_both_ends_of_the_slider_are_valid(control: Control, session: Session) -> None:
+    spec = control.spec(session)
+    ends = [value for value, _ in spec.choices] or [spec.low, spec.high]
+    refused = [value for value in ends if not _valid(control, session, value)]
+    assert refused == []
+
+
+@pytest.mark.parametrize(
+    "value",
+    [math.nan, math.inf, -1.0, "fast", None, [], {"nowhere": 0.1}, object(), True],
+    ids=lambda value: type(value).__name__ if type(value) is object else str(value),
+)
+def test_what_makes_no_sense_is_refused_by_name_and_changes_nothing(
+    control: Control, session: Session, value: Any
+) -> None:
+    before = state_of(session)
+    with pytest.raises(ControlValueError) as caught:
+        control.validate(session, value)
+    assert control.name in str(caught.value)
+    assert same(before, state_of(session))
+
+
+def test_the_old_value_undoes_the_new_one(control: Control, session: Session) -> None:
+    old, before = control.read(session), state_of(session)
+    values = other_values(control, session)
+    for value in values:
+        control.apply(session, control.validate(session, value))
+        reached = control.read(session)
+        assert reached == value or math.isclose(reached, value, rel_tol=1e-12)
+        control.apply(session, control.validate(session, old))
+        assert control.read(session) == old
+        assert same(before, state_of(session))
+    assert values or control.spec(session).kind == "choice"
+
+
+def test_the_same_value_twice_is_the_same_state(control: Control, session: Session) -> None:
+    for value in [control.read(session), *other_values(control, session)]:
+        control.apply(session, control.validate(session, value))
+        once = state_of(session)
+        control.apply(session, control.validate(session, value))
+        assert same(once, state_of(session))
+
+
+def test_validating_changes_nothing(control: Control, session: Session) -> None:
+    before = state_of(session)
+    for value in other_values(control, session):
+        control.validate(session, value)
+        control.series(session)
+        control.spec(session)
+    assert same(before, state_of(session))
+
+
+def test_weights_and_their_objects_stay(control: Control, session: Session) -> None:
+    weights = copy.deepcopy(session.model.state_dict())
+    objects = [id(parameter) for parameter in session.model.parameters()]
+    for value in other_values(control, session):
+        control.apply(session, control.validate(session, value))
+        assert {id(p) for p in session.model.parameters()} == set(objects)
+    for value, kept in zip(session.model.state_dict().values(), weights.values(), strict=True):
+        assert value.dtype == kept.dtype
+    norms = sorted(float(value.double().norm()) for value in session.model.state_dict().values())
+    assert norms == sorted(float(value.double().norm()) for value in weights.values())
+
+
+def test_the_value_as_a_number_for_plots(control: Control, session: Session) -> None:
+    number = control.series(session)
+    assert isinstance(number, float)
+    if control.spec(session).kind == "choice":
+        assert math.isnan(number)
+    elif not math.isnan(number):
+        assert number == control.read(session)
