@@ -8,7 +8,10 @@ from nbdebug.probes.histogram import histogram
 
 
 class GradientHistogram(Probe):
-    """Histogram of each parameter's gradient after clipping, while it is looked at."""
+    """Histogram of each parameter's gradient after clipping: `gradient/<parameter>`.
+
+    Measured while it is looked at.
+    """
 
     name = "gradient_histogram"
     every = 20
