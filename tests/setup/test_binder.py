@@ -1,0 +1,113 @@
+"""Binder without Docker: a fresh venv stands in for the conda environment of its image."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+BINDER = ROOT / "binder"
+TORCH = "import torch; print(torch.__version__, torch.__file__)"
+CHECKOUT = ("nbdebug", "notebooks", "binder", "pyproject.toml", "constraints.txt", "README.md")
+
+
+def run(*command: str | Path, cwd: Path, env: dict[str, str]) -> str:
+    result = subprocess.run(
+        [str(part) for part in command], cwd=cwd, env=env, capture_output=True, text=True
+    )
+    assert result.returncode == 0, f"{command}:\n{result.stdout[-3000:]}{result.stderr[-3000:]}"
+    return result.stdout
+
+
+def asked_of_conda() -> dict[str, str]:
+    """What environment.yml asks for: package to version."""
+    packages = yaml.safe_load((BINDER / "environment.yml").read_text())["dependencies"]
+    parts = [re.fullmatch(r"([a-z-]+)(.*)", package) for package in packages]
+    return {part[1]: part[2] for part in parts if part}
+
+
+def test_conda_is_asked_for_python_pip_and_torch_without_cuda() -> None:
+    environment = yaml.safe_load((BINDER / "environment.yml").read_text())
+
+    assert environment["channels"] == ["conda-forge"]
+    assert set(asked_of_conda()) == {"python", "pip", "pytorch-cpu"}
+    assert asked_of_conda()["python"] == "=3.11"
+
+
+def test_condas_torch_is_the_one_that_the_package_asks_for() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+    assert f"torch{asked_of_conda()['pytorch-cpu']}" in project["dependencies"]
+
+
+@pytest.mark.parametrize("name", ["postBuild", "start"])
+def test_scripts_can_be_executed(name: str) -> None:
+    assert os.access(BINDER / name, os.X_OK)
+    assert (BINDER / name).read_text().startswith("#!/usr/bin/env bash\n")
+
+
+def test_start_gives_one_thread_and_hands_over(tmp_path: Path) -> None:
+    show = "echo $OMP_NUM_THREADS $OMP_WAIT_POLICY $0 $1"
+    bare = {"PATH": os.environ["PATH"]}
+
+    out = run(BINDER / "start", "bash", "-c", show, "jupyter", "two words", cwd=tmp_path, env=bare)
+
+    assert out.strip() == "1 passive jupyter two words"
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """A checkout, and the variables of an environment that holds torch and nothing else."""
+    folder = tmp_path_factory.mktemp("binder")
+    checkout = folder / "checkout"
+    checkout.mkdir()
+    for name in (*CHECKOUT, "LICENSE"):
+        source = ROOT / name
+        copy = shutil.copytree if source.is_dir() else shutil.copy2
+        copy(source, checkout / name)
+    environment = {
+        **{key: value for key, value in os.environ.items() if not key.startswith("PYTHON")},
+        "PATH": f"{folder / 'conda' / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "HOME": os.environ.get("HOME", str(folder)),
+        "IPYTHONDIR": str(folder / "ipython"),
+        "JUPYTER_CONFIG_DIR": str(folder / "config"),
+        "JUPYTER_DATA_DIR": str(folder / "data"),
+        "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
+    }
+    run(sys.executable, "-m", "venv", folder / "conda", cwd=folder, env=environment)
+    (pin,) = re.findall(r"^torch==.*$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    run("python", "-m", "pip", "install", pin, cwd=folder, env=environment)
+    return checkout, environment
+
+
+@pytest.mark.slow
+def test_post_build_leaves_torch_and_the_quickstart_runs(
+    image: tuple[Path, dict[str, str]],
+) -> None:
+    checkout, environment = image
+    before = run("python", "-c", TORCH, cwd=checkout / "notebooks", env=environment)
+
+    run(checkout / "binder" / "postBuild", cwd=checkout, env=environment)
+
+    folder = checkout / "notebooks"
+    assert run("python", "-c", TORCH, cwd=folder, env=environment) == before
+    where = run(
+        "python", "-c", "import nbdebug; print(nbdebug.__file__)", cwd=folder, env=environment
+    )
+    assert "site-packages" in where
+    assert list(Path(where.strip()).parent.glob("panels/*.js"))
+    start = checkout / "binder" / "start"
+    run(
+        start, "jupyter", "execute", "--inplace", "01_quickstart.ipynb", cwd=folder, env=environment
+    )
+    notebook = nbformat.read(folder / "01_quickstart.ipynb", as_version=4)
+    assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code")
