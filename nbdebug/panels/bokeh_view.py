@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 import anywidget
 import bokeh
 import traitlets
+from bokeh.core.json_encoder import serialize_json
 from bokeh.document import Document
 from bokeh.model import Model
 from bokeh.models import UIElement
@@ -193,7 +195,7 @@ def _document(places: Sequence[Place]) -> Any:
     document = Document()
     for place in places:
         document.add_root(place.root)
-    return document.to_json()
+    return json.loads(serialize_json(document.to_json()))
 
 
 def _library() -> bytes:

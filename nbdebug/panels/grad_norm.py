@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-from bokeh.models import ColumnDataSource, LinearAxis, NumeralTickFormatter, Range1d, UIElement
+from bokeh.models import ColumnDataSource, LinearAxis, LinearScale, NumeralTickFormatter, Range1d, UIElement
 
 from nbdebug.core.records import Array
 from nbdebug.core.snapshot import Snapshot
@@ -36,7 +36,8 @@ class GradNorm(Panel):
         made = time_figure(
             self.name, self.height, self.stage.time_range, self.stage.markers, y_axis_type="log"
         )
-        made.extra_y_ranges["share"] = Range1d(0, 1)
+        made.extra_y_ranges["share"] = Range1d(start=0, end=1)
+        made.extra_y_scales["share"] = LinearScale()
         axis = LinearAxis(y_range_name="share", formatter=NumeralTickFormatter(format="0%"))
         axis.ticker.desired_num_ticks = 3
         axis.minor_tick_line_color = None

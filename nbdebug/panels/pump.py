@@ -17,6 +17,7 @@ from nbdebug.panels.choices import Choices
 
 TICKS_PER_SECOND = 4.0
 MAX_MESSAGES = 3
+MAX_TEXT = 300
 
 Part = Callable[[Snapshot, int], int]
 
@@ -85,7 +86,7 @@ class Pump:
 
     def fail(self, title: str, error: Exception) -> None:
         """Keep a failure to be shown among the notices."""
-        text = f"{type(error).__name__}: {error}"
+        text = _brief(error)
         details = "".join(traceback.format_exception(error))
         step = self._history.status.step
         self._failures += (Notice(step, "warning", title, text, details),)
@@ -145,4 +146,9 @@ class Pump:
 
 def switched_off(error: Exception) -> str:
     """The words over a plot that failed."""
-    return f"This plot was switched off; training goes on. {type(error).__name__}: {error}"
+    return f"This plot was switched off; training goes on. {_brief(error)}"
+
+
+def _brief(error: Exception) -> str:
+    text = f"{type(error).__name__}: {error}"
+    return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "..."
