@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 MAX_CHANGES = 10_000
 MAX_NOTICES = 200
+LOOK_EVERY = 0.02
 
 
 class History:
@@ -79,9 +81,11 @@ class History:
 
     def set_status(self, status: Status) -> None:
         with self._changed:
-            self._status = status
+            before, self._status = self._status, status
             self._version += 1
-            self._changed.notify_all()
+            # Waking a thread at every step would cost more than measuring does.
+            if (before.state, before.handled) != (status.state, status.handled):
+                self._changed.notify_all()
 
     def clear(self) -> None:
         """Forget everything but the status: a new run begins."""
@@ -127,9 +131,18 @@ class History:
             return float(block.latest()[column])
 
     def wait_until(self, condition: Callable[[Status], bool], timeout: float | None = None) -> bool:
-        """Sleep until the status fulfils `condition`; False when `timeout` seconds passed."""
+        """Sleep until the status fulfils `condition`; False when `timeout` seconds passed.
+
+        A change of state or a handled command is seen at once, progress 20 ms late.
+        """
+        end = None if timeout is None else time.monotonic() + timeout
         with self._changed:
-            return self._changed.wait_for(lambda: condition(self._status), timeout)
+            while not condition(self._status):
+                left = LOOK_EVERY if end is None else min(LOOK_EVERY, end - time.monotonic())
+                if left <= 0:
+                    return False
+                self._changed.wait(left)
+            return True
 
     def snapshot(self, patterns: Iterable[str] = ("*",)) -> Snapshot:
         """An immutable copy.

@@ -12,7 +12,7 @@ from nbdebug.probes.layer_outputs import LayerOutputs
 
 
 class ActivationHistogram(Probe):
-    """Histogram of each layer's output, while it is looked at."""
+    """Histogram of each layer's output, while it is looked at: `activation/<layer>`."""
 
     name = "activation_histogram"
     every = 20
@@ -33,7 +33,7 @@ class ActivationHistogram(Probe):
 
     def read(self, step: int) -> Values:
         if self._outputs is not None:
-            self.inside += self._outputs.seconds
+            self.inside += self._outputs.finish()
         return self._counts
 
     def cancel(self) -> None:

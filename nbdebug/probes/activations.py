@@ -7,12 +7,10 @@ import torch
 from nbdebug.model.subject import Subject
 from nbdebug.model.tree import Layer, measured_layers
 from nbdebug.probes.base import Probe, Values
-from nbdebug.probes.layer_outputs import LayerOutputs, by_unit
+from nbdebug.probes.layer_outputs import LayerOutputs
+from nbdebug.probes.layer_statistics import active, by_unit, moments
 
-NEAR_ZERO = 0.05
-DEAD = 1e-5
 DEAD_SAMPLES = 512
-SAMPLE = 65_536
 
 
 class Activations(Probe):
@@ -43,30 +41,20 @@ class Activations(Probe):
         self._outputs = LayerOutputs(self._layers, self._look)
 
     def _look(self, layer: Layer, output: torch.Tensor) -> None:
-        flat = output.flatten().float()
-        if len(flat) > SAMPLE:
-            flat = flat[:: -(-len(flat) // SAMPLE)]
-        size = flat.abs()
-        mean = flat.mean()
-        square = torch.dot(flat, flat) / len(flat)
-        spread = (square - mean * mean).clamp(min=0).sqrt()
-        near = (size <= NEAR_ZERO).sum() / len(flat)
         # A module that runs several times in a step shows its last call.
-        self._moments[layer.name] = torch.stack([mean, spread, near.to(mean)])
+        self._moments[layer.name] = moments(output)
         units = by_unit(layer, output)
-        active = (units.abs() >= DEAD).sum(0)
+        count, observed = active(units), len(units)
         known = self._active.get(layer.name)
-        if known is not None and known.shape == active.shape:
-            active = active + known
-            self._observed[layer.name] += len(units)
-        else:
-            self._observed[layer.name] = len(units)
-        self._active[layer.name] = active
-        self._samples = max(self._samples, len(output))
+        if known is not None and known.shape == count.shape:
+            count = count + known
+            observed += self._observed[layer.name]
+        self._active[layer.name], self._observed[layer.name] = count, observed
+        self._samples = max(self._samples, len(output) if output.ndim else 1)
 
     def read(self, step: int) -> Values:
         if self._outputs is not None:
-            self.inside += self._outputs.seconds
+            self.inside += self._outputs.finish()
         self._seen += self._samples
         width = len(self._layers)
         table = torch.full((4, width), torch.nan, device=self._device)

@@ -20,39 +20,45 @@ class LayerOutputs:
 
     Only the first tensor of an output is looked at (an LSTM returns several). Hooks see
     calls in training mode alone; a module that `torch.compile` wrapped ignores them.
+    What `look` raises must not reach the user's forward pass: it waits for `finish`.
     """
 
     def __init__(self, layers: tuple[Layer, ...], look: Look) -> None:
         self.seconds = 0.0
         self._look = look
+        self._error: Exception | None = None
         self._handles: list[RemovableHandle] = [
             layer.module.register_forward_hook(self._hook(layer)) for layer in layers
         ]
 
     def _hook(self, layer: Layer) -> Callable[[nn.Module, Any, Any], None]:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-            if not module.training:
+            if not module.training or self._error is not None:
                 return
             start = time.perf_counter()
             tensor = output[0] if isinstance(output, tuple | list) and output else output
             if isinstance(tensor, torch.Tensor) and tensor.is_floating_point():
-                with torch.no_grad():
-                    self._look(layer, tensor.detach())
+                try:
+                    with torch.no_grad():
+                        self._look(layer, tensor.detach())
+                except Exception as error:
+                    self._error = error
             self.seconds += time.perf_counter() - start
 
         return hook
+
+    def finish(self) -> float:
+        """Remove the hooks; the seconds spent in them.
+
+        Raises:
+            Exception: what `look` raised.
+        """
+        self.remove()
+        if self._error is not None:
+            raise self._error
+        return self.seconds
 
     def remove(self) -> None:
         for handle in self._handles:
             handle.remove()
         self._handles = []
-
-
-def by_unit(layer: Layer, output: torch.Tensor) -> torch.Tensor:
-    """Output as [observations, units]: channels of images, features of everything else."""
-    if output.ndim < 2:
-        return output.reshape(-1, 1)
-    channels_first = output.ndim > 3 or isinstance(layer.module, nn.Conv1d | nn.BatchNorm1d)
-    if channels_first and output.ndim > 2:
-        output = output.transpose(1, -1)
-    return output.reshape(-1, output.shape[-1])

@@ -150,7 +150,7 @@ class Loop:
     def _account(self, seconds: float, due: bool, batch: Batch) -> None:
         spent = self.measuring.take_spent()
         if not due:
-            self.measuring.step_took(seconds - spent)
+            self.measuring.step_took(seconds - spent, spent)
         weight = WINDOW if self._step_seconds else 1.0
         self._step_seconds += weight * (seconds - self._step_seconds)
         self._samples += weight * (batch.samples - self._samples)

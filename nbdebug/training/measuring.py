@@ -18,6 +18,7 @@ from nbdebug.probes.base import Probe, Values
 
 SMOOTHING = 0.2
 LONGEST = 10_000
+LEAST = 0.4
 Report = Callable[[Notice], None]
 
 
@@ -49,8 +50,9 @@ class Slot:
 class Measuring:
     """All probes of a session.
 
-    A dear probe is due as often as its part of the budget allows: its cost over the time
-    of a bare step, shared with the other dear ones. A probe that raises is switched off.
+    A dear probe is due as often as its part of the budget allows: a share of the time of
+    a bare step, less what every step measures anyway, divided among the dear ones. A probe
+    that raises is switched off.
     """
 
     def __init__(self, probes: Sequence[Probe], overhead: float, report: Report) -> None:
@@ -61,7 +63,7 @@ class Measuring:
         self._groups: set[str | tuple[str, ...]] = set()
         self._taken: set[str] = set()
         self._spent = 0.0
-        self.bare = 0.0
+        self.bare = self.fixed = 0.0
 
     def attach(self, session: Subject) -> None:
         """Let every probe get to know the session."""
@@ -129,10 +131,15 @@ class Measuring:
             slot.spent = slot.probe.inside = 0.0
         self._due = []
 
-    def step_took(self, bare: float) -> None:
-        """Take the time of a step without measuring into the average."""
+    def step_took(self, bare: float, fixed: float) -> None:
+        """Take a step on which no probe was due into the averages.
+
+        Args:
+            bare: its seconds without measuring; fixed: those that every step measures.
+        """
         weight = SMOOTHING if self.bare else 1.0
         self.bare += weight * (bare - self.bare)
+        self.fixed += weight * (fixed - self.fixed)
 
     def _read(self, probe: Probe, step: int) -> Values:
         """What a probe measured, when History can take it."""
@@ -152,7 +159,9 @@ class Measuring:
         if slot.probe.cost == "cheap" or not self.bare:
             return slot.probe.every
         dear = sum(s.on and s.probe.cost != "cheap" for s in self.slots.values())
-        allowed = self.bare * self.overhead / dear
+        budget = self.bare * self.overhead
+        # Where steps are so short that the fixed part fills the budget, some is left to see.
+        allowed = max(budget - self.fixed, budget * LEAST) / dear
         if allowed <= 0:
             return LONGEST
         return min(max(slot.probe.every, math.ceil(slot.seconds / allowed)), LONGEST)
@@ -182,8 +191,9 @@ class Measuring:
 def to_floats(tensors: Iterable[torch.Tensor]) -> list[float]:
     """All numbers of several tensors, in order, in one transfer to the host."""
     flat = [tensor.detach().flatten() for tensor in tensors]
-    if not flat:
-        return []
+    if all(tensor.device.type == "cpu" for tensor in flat):
+        # Nothing is transferred: joining them first would only cost.
+        return [number for tensor in flat for number in tensor.tolist()]
     first = flat[0]
     if any(t.dtype != first.dtype or t.device != first.device for t in flat):
         # MPS has no float64.
