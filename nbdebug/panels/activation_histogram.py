@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from bokeh.models import UIElement
+from bokeh.models.ui import UIElement
 
 from nbdebug.core.snapshot import Snapshot
 from nbdebug.panels.base import Panel
@@ -18,7 +18,7 @@ class ActivationHistogram(Panel):
     tab = "Activations"
     order = 42
     title = "Histogram of a layer"
-    help = "newest batch; measured only while this tab is open"
+    help = "newest; measured while this tab is open"
     height = 240
     wide = True
     watches: ClassVar = ("activation_histogram",)

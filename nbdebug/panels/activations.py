@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from bokeh.models import ColumnDataSource, UIElement
+from bokeh.models import ColumnDataSource
+from bokeh.models.ui import UIElement
 
 from nbdebug.core.snapshot import Snapshot
 from nbdebug.panels.base import Panel
@@ -19,7 +20,7 @@ class Activations(Panel):
     tab = "Activations"
     order = 40
     title = "Activations by layer"
-    help = "newest; input at the top, output at the bottom"
+    help = "newest; input at the top"
     height = 420
 
     def build(self) -> UIElement:

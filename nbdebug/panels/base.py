@@ -7,7 +7,8 @@ from typing import Any, ClassVar, Protocol, cast
 
 import numpy as np
 from bokeh.model import Model
-from bokeh.models import ColumnDataSource, DataRange1d, UIElement
+from bokeh.models import ColumnDataSource, DataRange1d
+from bokeh.models.ui import UIElement
 from numpy.typing import NDArray
 
 from nbdebug.core.records import Array
@@ -37,7 +38,7 @@ class Stage:
         self.choices = choices
         choices.offer("axis", "Time in", "Training", AXES)
         self.time_range = DataRange1d(range_padding=0.02)
-        self.markers = ColumnDataSource(marker_columns(Snapshot(), "step"))
+        self.markers = ColumnDataSource(dict(marker_columns(Snapshot(), "step")))
         self.sink: Sink = NoSink()
         self._marked: tuple[int, str] | None = None
 

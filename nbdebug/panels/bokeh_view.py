@@ -16,7 +16,7 @@ import traitlets
 from bokeh.core.json_encoder import serialize_json
 from bokeh.document import Document
 from bokeh.model import Model
-from bokeh.models import UIElement
+from bokeh.models.ui import UIElement
 from bokeh.resources import Resources
 
 from nbdebug.panels.choices import Choices
@@ -136,8 +136,8 @@ class BokehView(anywidget.AnyWidget):
 
     def _welcome(self, view: str, library: bool) -> None:
         if library:
-            content = {"kind": "library", "view": view, "version": bokeh.__version__}
-            self.send(content, [_library()])
+            library_of = {"kind": "library", "view": view, "version": bokeh.__version__}
+            self.send(library_of, [_library()])
         packet = self._mirror.everything()
         content = {
             "kind": "snapshot",

@@ -42,7 +42,7 @@ class ControlBoard:
         # Ticks for which a control just moved is left alone: between the moment training
         # takes a command from the queue and the moment it is in force.
         self._moved: dict[str, int] = {}
-        self._refusal: tuple[str, str] | None = None
+        self._remark: tuple[str, str] | None = None
         self._last_change: ControlChange | None = None
         self._open = False
         states = controls()
@@ -53,7 +53,9 @@ class ControlBoard:
 
     def _make(self, state: ControlState) -> ControlWidget:
         name = state.spec.name
-        return ControlWidget(state, lambda value: self._ask(name, value))
+        widget = ControlWidget(state, lambda value: self._ask(name, value))
+        widget.help.on_click(lambda _: self._explain(widget))
+        return widget
 
     def _build(self, advanced: Mapping[str, bool]) -> None:
         def row(flag: bool, display: str) -> Any:
@@ -79,13 +81,17 @@ class ControlBoard:
         if value is not None:
             with self._lock:
                 self._moved[name] = GRACE
-                self._refusal = None
+                self._remark = None
             try:
                 self._request(name, value)
             except Exception as error:
                 with self._lock:
                     self._moved.pop(name, None)
-                    self._refusal = (name, str(error))
+                    self._remark = (name, str(error))
+        self._wake()
+
+    def _explain(self, widget: ControlWidget) -> None:
+        self._remark = (widget.name, widget.unavailable)
         self._wake()
 
     def _on_more(self, change: Any) -> None:
@@ -111,7 +117,7 @@ class ControlBoard:
                 break
             if change.status == "refused" and change.control in self._widgets:
                 text = f"{words(change.new)} was refused: {change.note}"
-                self._refusal = (change.control, text)
+                self._remark = (change.control, text)
                 break
         self._last_change = snapshot.changes[-1] if snapshot.changes else None
 
@@ -145,10 +151,10 @@ class ControlBoard:
 
     def _show_note(self) -> int:
         text = ""
-        if self._refusal is not None:
-            name, reason = self._refusal
+        if self._remark is not None:
+            name, reason = self._remark
             text = f"<b>{html.escape(self._labels[name])}</b>: {html.escape(reason)}"
-            text = f'<span role="status" style="color:var(--jp-error-color1,#b00)">{text}</span>'
+            text = f'<span role="status">{text}</span>'
         if self.note.value == text:
             return 0
         self.note.value = text

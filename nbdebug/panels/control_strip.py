@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-from bokeh.models import ColumnDataSource, Range1d, UIElement
+from bokeh.models import ColumnDataSource, Range1d
+from bokeh.models.ui import UIElement
 
 from nbdebug.core.records import Array
 from nbdebug.core.snapshot import Snapshot
@@ -32,7 +33,7 @@ class ControlStrip(Panel):
     tab = "Training"
     order = 12
     title = "Controls"
-    help = "the value in force over time; at the right, the value now"
+    help = "value in force; right: now"
     height = 190
     wide = True
     needs: ClassVar = tuple(LANES)

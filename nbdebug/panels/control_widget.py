@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 import threading
 from collections.abc import Callable
@@ -31,16 +30,25 @@ class ControlWidget:
         self._showing: int | None = None
         self.input = _input(state.spec)
         self.member = _member(state.spec)
-        self.reason = ipywidgets.HTML(layout=ipywidgets.Layout(margin="0 0 0 8px", width="auto"))
-        rows = [self.input] if self.member is None else [self.input, self.member]
-        self.box = ipywidgets.VBox(
-            [*rows, self.reason],
-            layout=ipywidgets.Layout(flex="1 1 290px", max_width="460px", min_width="250px"),
+        self.help = ipywidgets.Button(
+            description="?", layout=ipywidgets.Layout(width="28px", padding="0", flex="0 0 28px")
         )
-        self.show(state)
+        rows = [self.input] if self.member is None else [self.input, self.member]
+        inputs = ipywidgets.VBox(rows, layout=ipywidgets.Layout(flex="1 1 auto", min_width="0"))
+        self.box = ipywidgets.HBox(
+            [inputs, self.help],
+            layout=ipywidgets.Layout(flex="1 1 320px", max_width="480px", min_width="250px"),
+        )
+        while self.show(state):
+            pass
         self.input.observe(self._on_value, "value")
         if self.member is not None:
             self.member.observe(self._on_member, "value")
+
+    @property
+    def unavailable(self) -> str:
+        """Why the control cannot be used now, "" when it can."""
+        return self._spec.unavailable
 
     def show(self, state: ControlState) -> bool:
         """Show what is in force; True when a message was needed for it."""
@@ -56,9 +64,17 @@ class ControlWidget:
             finally:
                 self._showing = None
             return True
-        reason = _why_not(state.spec)
-        if self.reason.value != reason:
-            self.reason.value = reason
+        return self._show_help(state.spec)
+
+    def _show_help(self, spec: ControlSpec) -> bool:
+        """The button that explains takes its place also while it is hidden."""
+        visibility = "visible" if spec.unavailable else "hidden"
+        if self.help.layout.visibility != visibility:
+            self.help.layout.visibility = visibility
+            return True
+        tooltip = f"Why {spec.label} cannot be changed: {spec.unavailable}"
+        if spec.unavailable and self.help.tooltip != tooltip:
+            self.help.tooltip = tooltip
             return True
         return False
 
@@ -121,13 +137,18 @@ def _input(spec: ControlSpec) -> Any:
             spec.low, **ends, step=spec.step, readout_format=".3g", **common
         )
     return ipywidgets.FloatSlider(
-        spec.low, min=spec.low, max=spec.high, step=spec.step, readout_format=f".{_decimals(spec.step)}f", **common
+        spec.low,
+        min=spec.low,
+        max=spec.high,
+        step=spec.step,
+        readout_format=_digits(spec.step),
+        **common,
     )
 
 
-def _decimals(step: float) -> int:
-    """Digits after the point that tell two slider positions apart."""
-    return max(0, math.ceil(-math.log10(step) - 1e-9))
+def _digits(step: float) -> str:
+    """As many digits after the point as tell two slider positions apart."""
+    return f".{max(0, math.ceil(-math.log10(step) - 1e-9))}f"
 
 
 def _member(spec: ControlSpec) -> Any:
@@ -157,13 +178,3 @@ def _assign(widget: Any, traits: dict[str, Any]) -> None:
 
 def _is_log(spec: ControlSpec) -> bool:
     return spec.kind == "float" and spec.scale == "log" and spec.low > 0
-
-
-def _why_not(spec: ControlSpec) -> str:
-    if not spec.unavailable:
-        return ""
-    return (
-        '<details style="line-height:1.4;margin-left:118px"><summary style="cursor:pointer;'
-        'color:var(--jp-ui-font-color2,#666)">why not?</summary>'
-        f"{html.escape(spec.label)} cannot be changed: {html.escape(spec.unavailable)}</details>"
-    )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from bokeh.models import ColumnDataSource, NumeralTickFormatter, Range1d, UIElement
+from bokeh.models import ColumnDataSource, NumeralTickFormatter, Range1d
+from bokeh.models.ui import UIElement
 
 from nbdebug.core.snapshot import Snapshot
 from nbdebug.panels.base import Panel
 from nbdebug.panels.figures import hover, layer_figure, legend_above
 from nbdebug.panels.layer_rows import name_rows
+from nbdebug.panels.mirror import Values
 from nbdebug.panels.theme import SKY, VERMILLION
 
 
@@ -19,14 +21,14 @@ class DeadShare(Panel):
     tab = "Activations"
     order = 41
     title = "Dead and near zero"
-    help = "share of units that never answer, and of activations near zero"
+    help = "newest, share by layer"
     height = 420
 
     def build(self) -> UIElement:
         names = ("upper", "lower", "dead", "near", "name")
         self.source = ColumnDataSource({name: [] for name in names})
         made = layer_figure(self.name, self.height, "share")
-        made.x_range = Range1d(0, 1)
+        made.x_range = Range1d(start=0, end=1)
         made.xaxis.formatter = NumeralTickFormatter(format="0%")
         dead = made.hbar(y="upper", right="dead", height=0.36, source=self.source, color=VERMILLION)
         near = made.hbar(y="lower", right="near", height=0.36, source=self.source, color=SKY)
@@ -42,7 +44,7 @@ class DeadShare(Panel):
         names = list(near) or list(dead)
         self.note("" if names else "Press Run to see which units stay silent.")
         place = np.arange(len(names))
-        columns = {
+        columns: Values = {
             "upper": place - 0.2,
             "lower": place + 0.2,
             "dead": [dead.get(name, np.nan) for name in names],

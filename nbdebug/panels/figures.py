@@ -11,13 +11,12 @@ from bokeh.models import (
     DataRange1d,
     FixedTicker,
     HoverTool,
-    Legend,
-    LegendItem,
     LinearAxis,
     NoOverlap,
     Range1d,
-    Renderer,
 )
+from bokeh.models.annotations import Legend, LegendItem
+from bokeh.models.renderers import DataRenderer
 from bokeh.plotting import figure
 
 from nbdebug.panels.theme import PURPLE, hover_card
@@ -76,7 +75,7 @@ def time_figure(
     return made
 
 
-def hover(made: figure, renderer: Renderer, rows: Sequence[tuple[str, str]], mode: Any) -> None:
+def hover(made: figure, renderer: DataRenderer, rows: Sequence[tuple[str, str]], mode: Any) -> None:
     """Show a card for the nearest point of one renderer."""
     made.add_tools(
         HoverTool(
@@ -91,6 +90,7 @@ def hover(made: figure, renderer: Renderer, rows: Sequence[tuple[str, str]], mod
 
 def legend_above(made: figure, items: Sequence[tuple[str, Sequence[Any]]]) -> None:
     """A one-line legend outside the plot; a click hides what it names."""
+    no_padding: Any = 0
     legend = Legend(
         items=[LegendItem(label=label, renderers=list(parts)) for label, parts in items],
         orientation="horizontal",
@@ -104,7 +104,7 @@ def legend_above(made: figure, items: Sequence[tuple[str, Sequence[Any]]]) -> No
         glyph_width=16,
         label_height=10,
         spacing=14,
-        padding=0,
+        padding=no_padding,
         margin=2,
     )
     made.add_layout(legend, "above")
@@ -122,14 +122,15 @@ def layer_figure(name: str, height: int, x_label: str, *, log: bool = False) -> 
     made.yaxis.ticker = BasicTicker(min_interval=1, desired_num_ticks=24, num_minor_ticks=0)
     made.yaxis.major_label_policy = NoOverlap(min_distance=1)
     made.ygrid.grid_line_color = None
-    made.min_border_right = 16
+    made.min_border_right = 20
     return made
 
 
 def lane_axis(made: figure, count: int, side: Any) -> LinearAxis:
     """An axis whose labels name lanes 0, 1, ... of a strip."""
+    ticker: Any = FixedTicker(ticks=[lane + 0.4 for lane in range(count)])
     axis = LinearAxis(
-        ticker=FixedTicker(ticks=[lane + 0.4 for lane in range(count)]),
+        ticker=ticker,
         major_label_text_font_size="11px",
         major_tick_line_color=None,
         axis_line_color=None,
@@ -139,6 +140,17 @@ def lane_axis(made: figure, count: int, side: Any) -> LinearAxis:
     return axis
 
 
-def shortened(name: str, limit: int = 26) -> str:
-    """A long name without its beginning: the end says which layer it is."""
-    return name if len(name) <= limit else "…" + name[-(limit - 1) :]
+def shortened(names: Sequence[str], limit: int = 28) -> list[str]:
+    """Names that fit: without the beginning they share, then without their middle."""
+    if all(len(name) <= limit for name in names):
+        return list(names)
+    parts = [name.split(".") for name in names]
+    shared = 0
+    while len({tuple(name[: shared + 1]) for name in parts}) == 1 and len(parts) > 1:
+        shared += 1
+    return [_without_middle(".".join(name[shared:]), limit) for name in parts]
+
+
+def _without_middle(name: str, limit: int) -> str:
+    head = limit // 2 - 2
+    return name if len(name) <= limit else f"{name[:head]}…{name[head + 1 - limit :]}"

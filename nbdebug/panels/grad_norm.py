@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
-from bokeh.models import ColumnDataSource, LinearAxis, LinearScale, NumeralTickFormatter, Range1d, UIElement
+from bokeh.models import (
+    ColumnDataSource,
+    DataRange1d,
+    LinearAxis,
+    LinearScale,
+    NumeralTickFormatter,
+    Range1d,
+)
+from bokeh.models.ui import UIElement
 
 from nbdebug.core.records import Array
 from nbdebug.core.snapshot import Snapshot
@@ -23,7 +31,7 @@ class GradNorm(Panel):
     tab = "Training"
     order = 11
     title = "Gradient norm"
-    help = f"over all parameters; at the right, the share of {WINDOW} neighbouring steps clipped"
+    help = f"over all parameters; right: share clipped of the last {WINDOW} steps"
     height = 230
     wide = True
     needs: ClassVar = ("grad_norm", "grad_norm_clipped", "clip_threshold", "clipped")
@@ -38,7 +46,8 @@ class GradNorm(Panel):
         )
         made.extra_y_ranges["share"] = Range1d(start=0, end=1)
         made.extra_y_scales["share"] = LinearScale()
-        axis = LinearAxis(y_range_name="share", formatter=NumeralTickFormatter(format="0%"))
+        percent: Any = NumeralTickFormatter(format="0%")
+        axis = LinearAxis(y_range_name="share", formatter=percent)
         axis.ticker.desired_num_ticks = 3
         axis.minor_tick_line_color = None
         axis.major_label_text_font_size = "11px"
@@ -47,8 +56,8 @@ class GradNorm(Panel):
             "x", "low", "high", source=share, y_range_name="share", fill_color=GREY, fill_alpha=0.22
         )
         band = made.varea("x", "low", "high", source=before, fill_color=SKY, fill_alpha=0.25)
-        raw = made.line("x", "y", source=before, color=BLUE, line_width=1.5)
-        clipped = made.line("x", "y", source=after, color=GREEN, line_width=1.5)
+        clipped = made.line("x", "y", source=after, color=GREEN, line_width=2.5)
+        raw = made.line("x", "y", source=before, color=BLUE, line_width=1.2)
         limit = made.step(
             "x", "y", source=threshold, color=VERMILLION, line_dash="dashed", mode="after"
         )
@@ -63,7 +72,7 @@ class GradNorm(Panel):
         )
         hover(made, raw, [("before clipping", "<b>@y{0.000e+0}</b>")], "vline")
         # Only the first data decides the range of the axis: the share has its own.
-        made.y_range.renderers = [raw, clipped, limit]
+        made.y_range = DataRange1d(renderers=[raw, clipped, limit])
         return made
 
     def update(self, snapshot: Snapshot) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from bokeh.models import UIElement
+from bokeh.models.ui import UIElement
 
 from nbdebug.core.snapshot import Snapshot
 from nbdebug.panels.base import Panel
@@ -18,7 +18,7 @@ class GradientHistogram(Panel):
     tab = "Gradients"
     order = 21
     title = "Histogram of a gradient"
-    help = "newest step; measured only while this tab is open"
+    help = "newest; measured while open"
     height = 460
     watches: ClassVar = ("gradient_histogram",)
 

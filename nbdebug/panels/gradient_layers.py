@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bokeh.models import UIElement
+from bokeh.models.ui import UIElement
 
 from nbdebug.core.snapshot import Snapshot
 from nbdebug.panels.base import Panel
@@ -16,7 +16,7 @@ class GradientLayers(Panel):
     tab = "Gradients"
     order = 20
     title = "Gradient norm by parameter"
-    help = "newest; input at the top, output at the bottom"
+    help = "newest; input at the top"
     height = 460
 
     def build(self) -> UIElement:

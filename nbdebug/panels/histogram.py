@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from bokeh.models import ColumnDataSource
+from bokeh.models import BasicTicker, ColumnDataSource, DataRange1d, PrintfTickFormatter
 from bokeh.plotting import figure
 
 from nbdebug.core.records import Histogram
 from nbdebug.core.snapshot import Snapshot
 from nbdebug.panels.base import Panel
-from nbdebug.panels.figures import hover, plain_figure
+from nbdebug.panels.figures import hover, plain_figure, shortened
 from nbdebug.panels.mirror import Values
 from nbdebug.panels.theme import BLUE
 
@@ -34,7 +34,10 @@ class HistogramPlot:
             left="left", right="right", bottom=0, top="count", source=self.source,
             fill_color=BLUE, fill_alpha=0.75, line_color=None,
         )  # fmt: skip
-        self.figure.y_range.start = 0
+        self.figure.y_range = DataRange1d(start=0)
+        self.figure.xaxis.ticker = BasicTicker(desired_num_ticks=5, num_minor_ticks=0)
+        self.figure.xaxis.formatter = PrintfTickFormatter(format="%.2g")
+        self.figure.min_border_right = 28
         card = [("from", "@left{0.000e+0}"), ("to", "@right{0.000e+0}"), ("count", "@count{0,0}")]
         hover(self.figure, bars, card, "mouse")
 
@@ -47,7 +50,7 @@ class HistogramPlot:
             if name.startswith(prefix)
         }
         choices = self.panel.stage.choices
-        options = [(name, name) for name in found]
+        options = list(zip(found, shortened(list(found), 40), strict=True))
         choices.offer(self.choice, self.label, self.panel.tab, options)
         picked = found.get(choices[self.choice])
         running = snapshot.status.state == "running"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 from bokeh.models import ColumnDataSource
@@ -26,7 +27,7 @@ def name_rows(panel: Panel, made: figure, names: Iterable[str]) -> None:
     rows = list(names)
     sink = panel.stage.sink
     sink.set_prop(made.y_range, "start", max(len(rows), 1) - 0.5)
-    labels = {row: shortened(name) for row, name in enumerate(rows)}
+    labels = dict(enumerate(shortened(rows)))
     sink.set_prop(made.yaxis[0], "major_label_overrides", labels)
 
 
@@ -73,5 +74,5 @@ def parameter_columns(values: Mapping[str, float]) -> dict[str, Values]:
     }
 
 
-def _turned(rows: list[tuple[int, float, str, str]]) -> list[list[object]]:
+def _turned(rows: list[tuple[int, float, str, str]]) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)] or [[], [], [], []]

@@ -12,8 +12,8 @@ from bokeh.models import (
     LinearScale,
     LogScale,
     LogTicker,
-    UIElement,
 )
+from bokeh.models.ui import UIElement
 
 from nbdebug.core.records import Array
 from nbdebug.core.snapshot import Snapshot
@@ -61,7 +61,11 @@ class Loss(Panel):
         self.figure = made
         self.scales = {
             "linear": (LinearScale(), BasicTicker(num_minor_ticks=0), BasicTickFormatter()),
-            "log": (LogScale(), LogTicker(num_minor_ticks=0), BasicTickFormatter(precision=3)),
+            "log": (
+                LogScale(),
+                LogTicker(num_minor_ticks=0, desired_num_ticks=8),
+                BasicTickFormatter(precision=3),
+            ),
         }
         # Models that are switched to later must be part of the document from the start.
         made.tags = [model for models in self.scales.values() for model in models]

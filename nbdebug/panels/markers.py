@@ -6,14 +6,13 @@ from typing import Any
 
 from nbdebug.core.records import ControlChange
 from nbdebug.core.snapshot import Axis, Snapshot
-from nbdebug.panels.mirror import Values
 
 MAX_MARKS = 200
 MAX_WORDS = 60
 LABELS = {"lr": "Learning rate", "clip_mode": "Clipping"}
 
 
-def marker_columns(snapshot: Snapshot, axis: Axis) -> Values:
+def marker_columns(snapshot: Snapshot, axis: Axis) -> dict[str, list[float] | list[str]]:
     """The newest applied changes, as columns of the markers' source."""
     changes = [change for change in snapshot.changes if change.status == "applied"][-MAX_MARKS:]
     return {

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bokeh.models import BoxAnnotation, UIElement
+from bokeh.models.annotations import BoxAnnotation
+from bokeh.models.ui import UIElement
 
 from nbdebug.core.snapshot import Snapshot
 from nbdebug.panels.base import Panel
@@ -19,7 +20,7 @@ class UpdateRatio(Panel):
     tab = "Updates"
     order = 30
     title = "Update ratio by parameter"
-    help = "size of the last update over size of the weights; shaded: the usual 1e-4 to 1e-2"
+    help = "last update over weights; shaded: the usual 1e-4 to 1e-2"
     height = 460
     wide = True
 
