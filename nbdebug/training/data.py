@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import (
+    BatchSampler,
     DataLoader,
     Dataset,
     IterableDataset,
@@ -104,12 +106,12 @@ def _source(data: Any, dtype: torch.dtype, name: str) -> Source:
 
 def _from_loader(loader: DataLoader[Any], name: str) -> Source:
     collate = loader.collate_fn
+    if loader.batch_sampler is None:
+        raise DataError(
+            f"{name} yields ready-made batches (batch_size=None), so their size cannot be "
+            "changed: give a dataset that yields samples."
+        )
     if isinstance(loader.dataset, IterableDataset):
-        if loader.batch_size is None:
-            raise DataError(
-                f"{name} yields ready-made batches (batch_size=None), so their size cannot be "
-                "changed: give a dataset that yields samples."
-            )
         samples: Iterable[Any] = loader.dataset
         if loader.num_workers:
             samples = DataLoader(loader.dataset, batch_size=None, num_workers=loader.num_workers)
@@ -156,6 +158,24 @@ def _tensor(value: Any, dtype: torch.dtype, name: str) -> torch.Tensor:
     return tensor if tensor.dtype == torch.bool else tensor.to(torch.int64)
 
 
+class _Flat:
+    """The indices of a batch sampler, without the ends of its batches."""
+
+    def __init__(self, batches: Any) -> None:
+        self._batches = batches
+
+    def __iter__(self) -> Iterator[int]:
+        return itertools.chain.from_iterable(self._batches)
+
+
+def batch_size_of(data: Any) -> int | None:
+    """The batch size a DataLoader was made with, None when there is none."""
+    if not isinstance(data, DataLoader):
+        return None
+    size = getattr(data.batch_sampler, "batch_size", data.batch_size)
+    return size if isinstance(size, int) else None
+
+
 def order_of(data: Any) -> tuple[bool, bool, Any]:
     """How a DataLoader walks its dataset: shuffled, last short batch dropped, own sampler.
 
@@ -163,10 +183,14 @@ def order_of(data: Any) -> tuple[bool, bool, Any]:
     """
     if not isinstance(data, DataLoader) or isinstance(data.dataset, IterableDataset):
         return True, bool(getattr(data, "drop_last", False)), None
-    sampler = getattr(data.batch_sampler, "sampler", data.sampler)
-    drop_last = bool(getattr(data.batch_sampler, "drop_last", data.drop_last))
-    if isinstance(sampler, RandomSampler) and not sampler.replacement:
-        return True, drop_last, None
-    if isinstance(sampler, SequentialSampler):
+    batches = data.batch_sampler
+    # Batches of the user's own making: their indices one after the other.
+    sampler = batches.sampler if isinstance(batches, BatchSampler) else _Flat(batches)
+    drop_last = bool(getattr(batches, "drop_last", False))
+    # Not isinstance: a subclass may walk in another way.
+    if type(sampler) is RandomSampler and not sampler.replacement:
+        whole = sampler.num_samples == len(sampler.data_source)
+        return (True, drop_last, None) if whole else (False, drop_last, sampler)
+    if type(sampler) is SequentialSampler:
         return False, drop_last, None
     return False, drop_last, sampler

@@ -38,6 +38,9 @@ class Sampler(Protocol):
     def reset(self) -> None:
         """Begin again with the first batch of the first epoch."""
 
+    def close(self) -> None:
+        """End the processes that fetch; may be called twice."""
+
 
 class IndexSampler:
     """Walks indices of a finite source, epoch after epoch.
@@ -104,6 +107,9 @@ class DirectSampler:
     def reset(self) -> None:
         self.indices.reset()
 
+    def close(self) -> None:
+        pass
+
 
 class WorkerSampler:
     """Lets the workers of a DataLoader fetch; they run a few batches ahead."""
@@ -144,9 +150,13 @@ class WorkerSampler:
             drawn = self._drawn.popleft()
         return Batch(data, *drawn)
 
-    def reset(self) -> None:
+    def close(self) -> None:
+        # The iterator ends its processes when it is let go.
         self._batches = None
         self._drawn.clear()
+
+    def reset(self) -> None:
+        self.close()
         self.indices.reset()
         if self._loader.generator is not None:
             self._loader.generator.manual_seed(self.indices.seed)
@@ -174,6 +184,10 @@ class StreamSampler:
         self._epoch = -1
         self._samples: Iterator[Any] = iter(())
         self._following: list[Any] = []
+
+    def close(self) -> None:
+        # A stream may be fetched by a process: it ends when its iterator is let go.
+        self._samples = iter(())
 
     def next(self) -> Batch:
         samples = self._take()

@@ -17,7 +17,7 @@ from nbdebug.model.metrics import Metric, Metrics
 from nbdebug.model.optimizers import KINDS, Optimizers, build
 from nbdebug.model.subject import Batching, Subject
 from nbdebug.model.tree import trainable
-from nbdebug.training.data import as_source
+from nbdebug.training.data import as_source, batch_size_of
 from nbdebug.training.forward import LossFn, StepFn, call, split
 from nbdebug.training.rng import SessionRng
 from nbdebug.training.sampler import make_sampler
@@ -61,7 +61,7 @@ class Session(Subject):
         model, device = _place(setup.model, setup.device)
         dtype = _dtype(model)
         source = as_source(setup.train_data, dtype)
-        size = setup.batch_size or getattr(setup.train_data, "batch_size", None) or BATCH
+        size = setup.batch_size or batch_size_of(setup.train_data) or BATCH
         batching = Batching(min(size, source.length or size), source.length)
         optimizer = make_optimizer(setup, model)
         schedulers = _schedulers(setup.schedule, optimizer)

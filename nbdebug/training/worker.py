@@ -71,6 +71,7 @@ class Worker:
             except Exception as error:
                 self._stop_for(error)
             self._say()
+        self._loop.session.sampler.close()
 
     def _handle(self, tickets: Sequence[Ticket]) -> None:
         self._handled = tickets[-1].number
