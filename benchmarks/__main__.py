@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import torch
 
-from benchmarks import cost, memory
+from benchmarks import cost, memory, transport
 from benchmarks.table import Row, render
 from benchmarks.workloads import WORKLOADS
 
-PARTS = ("cost", "memory")
+PARTS = ("cost", "dashboard", "transport", "memory")
 
 
 def main() -> None:
@@ -31,17 +31,24 @@ def _measure(arguments: argparse.Namespace) -> Iterator[Row]:
         for workload in WORKLOADS:
             if arguments.only in workload.name:
                 yield cost.measure(workload, dashboard=False, quick=quick)
+    if "dashboard" in arguments.parts:
+        for workload in WORKLOADS:
+            if arguments.only in workload.name:
+                yield cost.measure(workload, dashboard=True, quick=quick)
+    if "transport" in arguments.parts:
+        yield from transport.ticks(quick)
+        yield transport.latency(quick)
     if "memory" in arguments.parts:
         yield from memory.measure(quick)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("parts", nargs="*", default=list(PARTS), help=f"of {', '.join(PARTS)}")
-    parser.add_argument("--quick", action="store_true", help="fewer and shorter blocks")
     parser.add_argument(
-        "--only", default="", metavar="TEXT", help="workloads with this in the name"
+        "parts", nargs="*", default=PARTS, metavar="PART", help=f"of {', '.join(PARTS)}"
     )
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter blocks")
+    parser.add_argument("--only", default="", metavar="TEXT", help="in names of workloads")
     return parser.parse_args()
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
 from benchmarks.bare import BareLoop
 from benchmarks.table import Row, row
+from benchmarks.viewer import show_first, wired
 from benchmarks.workloads import Workload
 from nbdebug import Debugger
 
@@ -25,37 +27,44 @@ def measure(workload: Workload, dashboard: bool, quick: bool) -> Row:
     torch.manual_seed(0)
     bare = BareLoop(workload.model(), data, workload.loss_fn, workload.batch)
     torch.manual_seed(0)
-    with Debugger(
-        workload.model(), data, workload.loss_fn, batch_size=workload.batch, lr=1e-3
-    ) as debugger:
+    arguments = (workload.model(), data, workload.loss_fn)
+    with wired(), Debugger(*arguments, batch_size=workload.batch, lr=1e-3) as debugger:
         if dashboard:
-            _ = debugger.dashboard
+            show_first(debugger.dashboard)
         times = _blocks(lambda: debugger.run(steps=block), lambda: bare.run(block), pairs)
-    ratios = [with_probes / plain for with_probes, plain in times]
-    total = sum(t for t, _ in times) / sum(t for _, t in times)
+    ratios = [watched.wall / plain.wall for watched, plain in times]
+    processor = sum(t.cpu for t, _ in times) / sum(t.cpu for _, t in times)
     what = f"{workload.name}, {'dashboard at 4 ticks/s' if dashboard else 'default probes'}"
-    return row(what, ratios, workload.bar, total=total)
+    return row(what, ratios, workload.bar, cpu=processor)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Seconds of one block: by the clock, and of the processor in all threads."""
+
+    wall: float
+    cpu: float
 
 
 def _blocks(
     one: Callable[[], None], other: Callable[[], None], pairs: int
-) -> list[tuple[float, float]]:
-    """Seconds of both, pair by pair; which of them goes first changes every time."""
+) -> list[tuple[Taken, Taken]]:
+    """Times of both, pair by pair; which of them goes first changes every time."""
     times = []
     for pair in range(pairs + WARM_UP):
         gc.collect()
         if pair % 2:
-            first = _seconds(one)
-            second = _seconds(other)
+            first = _timed(one)
+            second = _timed(other)
         else:
-            second = _seconds(other)
-            first = _seconds(one)
+            second = _timed(other)
+            first = _timed(one)
         if pair >= WARM_UP:
             times.append((first, second))
     return times
 
 
-def _seconds(call: Callable[[], None]) -> float:
-    start = time.perf_counter()
+def _timed(call: Callable[[], None]) -> Taken:
+    wall, cpu = time.perf_counter(), time.process_time()
     call()
-    return time.perf_counter() - start
+    return Taken(time.perf_counter() - wall, time.process_time() - cpu)

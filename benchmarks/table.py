@@ -14,7 +14,8 @@ class Row:
 
     Attributes:
         low, high: quartiles; None where there is one figure only.
-        total: the ratio of all time together, which outliers do move.
+        cpu: the ratio of processor time of all blocks together; others on the machine
+            disturb it less, and no outlier is left out.
     """
 
     what: str
@@ -23,7 +24,7 @@ class Row:
     unit: str = ""
     low: float | None = None
     high: float | None = None
-    total: float | None = None
+    cpu: float | None = None
 
     @property
     def verdict(self) -> str:
@@ -34,11 +35,11 @@ class Row:
 
 
 def row(
-    what: str, values: Sequence[float], bar: float, unit: str = "", total: float | None = None
+    what: str, values: Sequence[float], bar: float, unit: str = "", cpu: float | None = None
 ) -> Row:
     """A row with the median and quartiles of several values."""
     low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
-    return Row(what, float(median), bar, unit, float(low), float(high), total)
+    return Row(what, float(median), bar, unit, float(low), float(high), cpu)
 
 
 def _number(value: float | None, unit: str) -> str:
@@ -47,7 +48,7 @@ def _number(value: float | None, unit: str) -> str:
     return f"{value:.3f}" if not unit else f"{value:.1f} {unit}"
 
 
-HEADS = ("what", "median", "quartiles", "of all time", "bar", "")
+HEADS = ("what", "median", "quartiles", "processor time", "bar", "")
 
 
 def render(rows: Iterable[Row]) -> str:
@@ -71,7 +72,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         row.what,
         _number(row.median, row.unit),
         spread,
-        _number(row.total, row.unit),
+        _number(row.cpu, row.unit),
         f"{row.bar:.2f}" if not row.unit else f"{row.bar:g} {row.unit}",
         row.verdict,
     )

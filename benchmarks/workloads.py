@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -68,7 +69,7 @@ class Transformer(nn.Module):
 def mlp(*widths: int) -> nn.Sequential:
     """Linear layers with ReLU between them."""
     layers: list[nn.Module] = []
-    for left, right in zip(widths[:-1], widths[1:], strict=True):
+    for left, right in pairwise(widths):
         layers += [nn.Linear(left, right), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 
