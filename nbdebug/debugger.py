@@ -87,7 +87,7 @@ class Debugger:
         self.history = History()
         kinds = instances("nbdebug.controls", Control, self._leave_out)
         _check_names(controls, kinds)
-        if not 0.0 <= overhead <= 1.0:
+        if not (isinstance(overhead, int | float) and 0.0 <= overhead <= 1.0):
             raise ArgumentError(f"overhead must be a share in [0, 1], got {overhead!r}.")
         session = Session(
             Setup(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -96,7 +96,8 @@ def _source(data: Any, dtype: torch.dtype, name: str) -> Source:
         return StreamSource(data, default_collate)
     if isinstance(data, tuple | list):
         return _from_arrays(data, dtype, name)
-    if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not _is_array(data):
+    indexed = hasattr(data, "__getitem__") and hasattr(data, "__len__")
+    if indexed and not (_is_array(data) or isinstance(data, str | bytes | Mapping)):
         return DatasetSource(data, default_collate)
     raise DataError(
         f"{name} is a {type(data).__name__}: expected (X, y) of tensors, arrays or DataFrames, "

@@ -58,9 +58,13 @@ class Session(Subject):
 
     def __init__(self, setup: Setup) -> None:
         _check(setup)
-        model, device = _place(setup.model, setup.device)
-        dtype = _dtype(model)
+        dtype = _dtype(setup.model)
         source = as_source(setup.train_data, dtype)
+        self.validation = (
+            None if setup.val_data is None else Validation(setup.val_data, setup.val_every, dtype)
+        )
+        # The data is in order: only now the model may move.
+        model, device = _place(setup.model, setup.device)
         size = setup.batch_size or batch_size_of(setup.train_data) or BATCH
         batching = Batching(min(size, source.length or size), source.length)
         optimizer = make_optimizer(setup, model)
@@ -71,9 +75,6 @@ class Session(Subject):
         self.loss_name = "loss_fn" if setup.loss_fn is not None else "step_fn"
         self.sampler = make_sampler(source, setup.train_data, batching, setup.seed)
         self.rng = SessionRng(setup.seed, device)
-        self.validation = (
-            None if setup.val_data is None else Validation(setup.val_data, setup.val_every, dtype)
-        )
         self.step, self.samples, self.epoch = 0, 0, 0.0
 
     def evaluate(self, batch: Any) -> tuple[Any, Any, Any, int]:
@@ -147,8 +148,11 @@ def _check(setup: Setup) -> None:
         value = getattr(setup, name)
         if value is not None and not callable(value):
             raise ArgumentError(f"{name} is a {type(value).__name__}: expected a function.")
-    if setup.val_every is not None and setup.val_every < 1:
-        raise ArgumentError(f"val_every must be at least 1 step, got {setup.val_every!r}.")
+    every = setup.val_every
+    if every is not None and (isinstance(every, bool) or not isinstance(every, int) or every < 1):
+        raise ArgumentError(f"val_every must be a whole number of at least 1 step, got {every!r}.")
+    if "loss" in (setup.metrics or {}):
+        raise ArgumentError("A metric cannot be called 'loss': give it another name.")
     if any(isinstance(p, nn.UninitializedParameter) for p in setup.model.parameters()):
         raise ModelError("The model has lazy layers: run one batch through it first.")
     if not trainable(setup.model):
