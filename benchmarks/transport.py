@@ -51,7 +51,7 @@ def latency(quick: bool) -> Row:
             time.sleep(0.05 + 0.013 * (turn % 20))
             before = len(debugger.history.changes)
             start = time.perf_counter()
-            move(slider, 1e-3 * (1 + turn % 7) + 1e-6 * turn)
+            move(slider, 1e-3 * (2 + turn % 7))
             while len(debugger.history.changes) == before:
                 time.sleep(0.0002)
             waited = (time.perf_counter() - start) * 1e3
