@@ -12,7 +12,7 @@ SOURCES := pyproject.toml constraints.txt tools/install
 .PHONY: lab test check notebooks bench readme clean
 
 lab: .venv/installed-lab
-	$(BIN)/jupyter lab $(ROOT) $(JUPYTER_ARGS) $(NOTEBOOK)
+	$(BIN)/jupyter lab $(ROOT) --ServerApp.root_dir="$(CURDIR)" $(JUPYTER_ARGS) $(NOTEBOOK)
 
 test: .venv/installed-test
 	tools/install-chromium
