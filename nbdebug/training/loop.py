@@ -14,6 +14,7 @@ from nbdebug.core.history import History
 from nbdebug.core.records import Histogram, Reading, StepRecord
 from nbdebug.model.nonfinite import first_nonfinite, worst_gradient
 from nbdebug.training import gradients
+from nbdebug.training.buffers import Buffers
 from nbdebug.training.forward import checked, to_device, with_gradient
 from nbdebug.training.measuring import Measuring, to_floats
 from nbdebug.training.sampler import Batch
@@ -54,6 +55,7 @@ class Loop:
         self.measuring = measuring
         self.history = history
         self._settings = settings
+        self._buffers = Buffers(session.model)
         measuring.reserve((*MAIN, *settings()))
         self._fresh_settings = True
         self.reset()
@@ -79,13 +81,16 @@ class Loop:
         session = self.session
         batch = self._next_batch()
         due = self.measuring.begin(session.step)
+        self._buffers.keep()
         try:
             with session.rng:
                 values = self._update(batch)
         except BaseException:
             self.measuring.cancel()
+            self._buffers.restore()
             session.outputs = session.targets = None
             raise
+        self._buffers.settle()
         self._batch = None
         session.samples += batch.samples
         session.epoch = batch.epoch + batch.progress
