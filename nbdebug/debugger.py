@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -23,6 +24,7 @@ from nbdebug.training.beginning import Beginning
 from nbdebug.training.forward import LossFn, StepFn
 from nbdebug.training.loop import Loop
 from nbdebug.training.measuring import Measuring
+from nbdebug.training.requests import Requests
 from nbdebug.training.session import OptimizerLike, ScheduleLike, Session, Setup
 from nbdebug.training.settings import Settings
 from nbdebug.training.worker import Worker
@@ -252,7 +254,7 @@ class Debugger:
                 self.history,
                 self._queue,
                 self._settings.states,
-                _Requests(self._settings, self._queue),
+                Requests(self._settings, self._queue),
                 title=self.name,
             )
         return self._dashboard
@@ -285,35 +287,9 @@ class Debugger:
             pass
 
 
-class _Requests:
-    """What the dashboard's controls call; holds no Debugger, so that one can be let go."""
-
-    def __init__(self, settings: Settings, queue: CommandQueue) -> None:
-        self._settings, self._queue = settings, queue
-
-    def __call__(self, name: str, value: Any) -> None:
-        for control, valid in self._settings.validate({name: value}).items():
-            self._queue.put(SetControl(control, valid, who="dashboard"))
-
-
 def _check_names(controls: Mapping[str, Any], known: Sequence[Control]) -> None:
     names = [control.name for control in known]
+    own = inspect.signature(Debugger).parameters.keys() - {"controls"}
     for name in controls:
         if name not in names:
-            raise ArgumentError(unknown_name("keyword", name, [*names, *KEYWORDS]))
-
-
-KEYWORDS = (
-    "step_fn",
-    "val_data",
-    "val_every",
-    "metrics",
-    "optimizer",
-    "lr",
-    "batch_size",
-    "schedule",
-    "seed",
-    "device",
-    "name",
-    "overhead",
-)
+            raise ArgumentError(unknown_name("keyword", name, [*names, *own]))

@@ -1,0 +1,24 @@
+"""How the dashboard asks for a control's value."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nbdebug.core.commands import CommandQueue, SetControl
+from nbdebug.training.settings import Settings
+
+
+class Requests:
+    """What the dashboard's controls call; holds no Debugger, so that one can be let go."""
+
+    def __init__(self, settings: Settings, queue: CommandQueue) -> None:
+        self._settings, self._queue = settings, queue
+
+    def __call__(self, name: str, value: Any) -> None:
+        """Ask for a value at the next step boundary.
+
+        Raises:
+            ControlValueError: the value is out of range; nothing was asked for.
+        """
+        for control, valid in self._settings.validate({name: value}).items():
+            self._queue.put(SetControl(control, valid, who="dashboard"))
