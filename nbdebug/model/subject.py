@@ -47,8 +47,8 @@ class Subject:
         parameters: trainable parameters with their names, from input to output.
         lr_leader, lr_ratios: the group that `lr` speaks of, and what the others are of it;
             decay_leader, decay_ratios likewise for `weight_decay`.
-        grad_norms: [K] gradient norms of the step under way, before clipping, one for each
-            parameter that has a gradient.
+        grad_norms: gradient norms of the step under way, before clipping, one 0-d tensor
+            for each parameter that has a gradient.
         outputs, targets: of the step under way, None between steps or with a `step_fn`.
     """
 
@@ -75,7 +75,7 @@ class Subject:
             self.decay_leader, self.decay_ratios = ratios(optimizers.current, "weight_decay")
         self.outputs: object = None
         self.targets: object = None
-        self.grad_norms = torch.zeros(0)
+        self.grad_norms: tuple[torch.Tensor, ...] = ()
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:

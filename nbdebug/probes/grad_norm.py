@@ -21,7 +21,9 @@ class GradNorm(Probe):
 
     def read(self, step: int) -> Values:
         # The loop took these norms for the total; nothing is computed twice.
-        each = self._session.grad_norms
+        if not self._session.grad_norms:
+            return {}
+        each = torch.stack(self._session.grad_norms)
         present = [p.grad is not None for _, p in self._session.parameters]
         if all(present):
             return {self._names: each}

@@ -7,16 +7,15 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-import torch
 
 from nbdebug.core.errors import NonFiniteError
 from nbdebug.core.history import History
 from nbdebug.core.records import Histogram, Reading, StepRecord
 from nbdebug.model.nonfinite import first_nonfinite, worst_gradient
-from nbdebug.training import gradients
 from nbdebug.training.buffers import Buffers
 from nbdebug.training.forward import checked, to_device, with_gradient
-from nbdebug.training.measuring import Measuring, to_floats
+from nbdebug.training.gradients import Norms, clip, gradients
+from nbdebug.training.measuring import Measuring
 from nbdebug.training.sampler import Batch
 from nbdebug.training.session import Session
 
@@ -106,14 +105,14 @@ class Loop:
     def _update(self, batch: Batch) -> tuple[float, float, float, float]:
         """Forward to optimizer step; loss, gradient norm before and after clipping, lr."""
         session = self.session
-        total, loss, norm = self._forward_backward(batch)
-        clipped = gradients.clip(session.parameters, session.clipping, total, norm)
+        norms, loss, norm = self._forward_backward(batch)
+        clipped = clip(session.parameters, session.clipping, norms, norm)
         self.measuring.before_update(session.step)
         session.optimizer.step()
         lr = float(session.optimizer.param_groups[session.lr_leader]["lr"])
         for scheduler in session.optimizers.schedulers:
             scheduler.step()
-        return loss, norm, float(clipped), lr
+        return loss, norm, clipped, lr
 
     def _next_batch(self) -> Batch:
         if self._batch is None:
@@ -122,20 +121,20 @@ class Loop:
             self._batch = Batch(data, drawn.samples, drawn.epoch, drawn.progress)
         return self._batch
 
-    def _forward_backward(self, batch: Batch) -> tuple[torch.Tensor, float, float]:
+    def _forward_backward(self, batch: Batch) -> tuple[Norms, float, float]:
         session = self.session
         loss, session.outputs, session.targets, _ = session.evaluate(batch.data)
         loss = with_gradient(checked(loss, session.loss_name), session.loss_name)
         session.optimizer.zero_grad()
         loss.backward()
         with self.measuring.timed():
-            found = gradients.gradients(session.parameters)
-            total, session.grad_norms = gradients.norms(found, session.device)
-        loss_value, total_value = to_floats((loss, total))
+            norms = Norms(gradients(session.parameters), session.device)
+            session.grad_norms = norms.each
+        loss_value, total_value = norms.to_host(loss)
         if not (math.isfinite(loss_value) and math.isfinite(total_value)):
             self._batch = None
             raise NonFiniteError(self._explain(batch, loss_value))
-        return total, loss_value, total_value
+        return norms, loss_value, total_value
 
     def _explain(self, batch: Batch, loss: float) -> str:
         session = self.session
