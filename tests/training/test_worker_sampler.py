@@ -69,6 +69,8 @@ def test_workers_walk_the_same_permutation_and_a_new_size_comes_late(workers: in
     ]
     sampler.reset()
     assert sampler.next().data.tolist() == left[:2]
+    sampler.close()
+    sampler.close()
 
 
 def test_the_delay_of_a_new_size_is_told() -> None:
