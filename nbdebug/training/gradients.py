@@ -55,7 +55,8 @@ class Norms:
             return torch.zeros((), device=self._device)
         if self._alike:
             return torch.linalg.vector_norm(torch.stack(self.each))
-        return torch.nn.utils.get_total_norm(self._found)
+        total: torch.Tensor = torch.nn.utils.get_total_norm(self._found)
+        return total
 
     def to_host(self, loss: torch.Tensor) -> tuple[float, float]:
         """Loss and total norm as numbers, in one transfer."""

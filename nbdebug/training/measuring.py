@@ -18,7 +18,7 @@ from nbdebug.probes.base import Probe, Values
 
 SMOOTHING = 0.2
 LONGEST = 10_000
-LEAST = 0.4
+LEAST = 0.3
 Report = Callable[[Notice], None]
 
 
