@@ -64,8 +64,8 @@ function themeOf(model, c) {
     };
   }
   if (/Grid$/.test(model.type)) return { grid_line_color: c.grid };
-  if (model.type === "Figure") return { outline_line_color: c.grid };
   if (model.type === "Legend") return { label_text_color: c.ink, inactive_fill_color: c.paper };
+  if (model.tags?.includes("ink")) return { line_color: c.ink };
   if (model.type === "Label") return { text_color: c.faint };
   return null;
 }

@@ -21,7 +21,7 @@ from bokeh.plotting import figure
 
 from nbdebug.panels.theme import PURPLE, hover_card
 
-LEFT, RIGHT = 96, 64
+LEFT, RIGHT = 96, 96
 TOOLS = "pan,box_zoom,reset,save"
 
 
@@ -33,9 +33,9 @@ def plain_figure(name: str, height: int, **options: Any) -> figure:
         sizing_mode="stretch_width",
         tools=options.pop("tools", TOOLS),
         toolbar_location="right",
-        toolbar_inner=True,
         background_fill_color=None,
         border_fill_color=None,
+        outline_line_color=None,
         min_border_top=4,
         min_border_bottom=4,
         **options,

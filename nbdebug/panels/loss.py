@@ -47,6 +47,8 @@ class Loss(Panel):
         band = made.varea("x", "low", "high", source=self.train, fill_color=SKY, fill_alpha=0.25)
         raw = made.line("x", "mean", source=self.train, color=SKY, line_alpha=0.7)
         smooth = made.line("x", "smooth", source=self.train, color=BLUE, line_width=2)
+        # Drawn in the page's text colour, black or white.
+        smooth.glyph.tags = ["ink"]
         dots = made.scatter("x", "y", source=self.val, color=ORANGE, size=7)
         line = made.line("x", "y", source=self.val, color=ORANGE, line_width=1.5)
         legend_above(

@@ -44,33 +44,37 @@ class Messages:
 
 
 def message_lines(failure: Notice | None, notices: Sequence[Notice]) -> str:
-    """HTML of all messages, the newest first, each folded to one line."""
-    lines = [] if failure is None else [_line(failure)]
-    lines += [_line(notice) for notice in notices if notice != failure][: SHOWN - len(lines)]
+    """HTML of all messages, the newest first, folded to one line."""
+    lines = [] if failure is None else [failure]
+    lines += [notice for notice in notices if notice != failure][: SHOWN - len(lines)]
     if not lines:
         return QUIET
     first, rest = lines[0], lines[1:]
-    if not rest:
-        return f'<div role="status">{first}</div>'
-    label = f"{len(rest)} earlier message{'s' if len(rest) > 1 else ''}"
+    count = f" (and {len(rest)} more)" if rest else ""
+    body = _text(first) + "".join(f"<hr><div>{_head(one)}</div>{_text(one)}" for one in rest)
     return (
-        f'<div role="status">{first}</div><details><summary style="cursor:pointer">{label}'
-        f'</summary><div style="max-height:180px;overflow:auto">{"".join(rest)}</div></details>'
+        # No width of its own: a long line is cut off, not the dashboard widened.
+        '<details role="status" style="line-height:1.5;width:0;min-width:100%">'
+        '<summary style="cursor:pointer;white-space:nowrap;overflow:hidden;text-overflow:ellipsis">'
+        f"{_head(first)} {html.escape(first.text)}{count}</summary>"
+        f'<div style="max-height:360px;overflow:auto;padding:4px 16px">{body}</div></details>'
     )
 
 
-def _line(notice: Notice) -> str:
+def _head(notice: Notice) -> str:
     title = html.escape(notice.title.rstrip("."))
-    text = html.escape(notice.text)
-    where = f"step {notice.step:,}"
-    head = f'<b style="color:{COLOURS[notice.severity]}">{title}</b>'
-    words = f'{head} <span style="opacity:.7">({where})</span>. {text}'
-    if not notice.traceback:
-        return f'<div style="line-height:1.5">{words}</div>'
     return (
-        '<details style="line-height:1.5"><summary style="cursor:pointer">'
-        f"{words}</summary>"
-        '<pre style="max-height:320px;overflow:auto;font-size:12px;line-height:1.4;'
-        'padding:8px;background:var(--jp-layout-color2,#eee);color:inherit">'
-        f"{html.escape(notice.traceback)}</pre></details>"
+        f'<b style="color:{COLOURS[notice.severity]}">{title}</b> '
+        f'<span style="opacity:.7">(step {notice.step:,})</span>.'
+    )
+
+
+def _text(notice: Notice) -> str:
+    text = f'<div style="overflow-wrap:anywhere">{html.escape(notice.text)}</div>'
+    if not notice.traceback:
+        return text
+    return (
+        f'{text}<pre style="overflow:auto;font-size:12px;line-height:1.4;padding:8px;'
+        'background:var(--jp-layout-color2,#eee);color:inherit">'
+        f"{html.escape(notice.traceback)}</pre>"
     )
