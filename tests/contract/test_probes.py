@@ -101,7 +101,9 @@ def test_training_is_bit_equal_to_a_plain_loop(
 ) -> None:
     expected = plain(problem)
     with debug_with(probe, problem) as dbg:
+        outside = torch.get_rng_state()
         dbg.run(steps=STEPS)
+        assert torch.equal(torch.get_rng_state(), outside)
         assert dbg.history.frame("loss")["loss"].tolist() == expected.losses
         assert same_weights(dbg.model, expected.model)
         assert dbg.history.notices == ()
