@@ -27,6 +27,12 @@ def main() -> None:
 
 def _measure(arguments: argparse.Namespace) -> Iterator[Row]:
     quick = arguments.quick
+    if arguments.browser is not None:
+        # Playwright and JupyterLab are needed for this part alone.
+        from benchmarks import stream
+
+        yield from stream.measure(arguments.browser)
+        return
     if "cost" in arguments.parts:
         for workload in WORKLOADS:
             if arguments.only in workload.name:
@@ -49,6 +55,14 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="fewer and shorter blocks")
     parser.add_argument("--only", default="", metavar="TEXT", help="in names of workloads")
+    parser.add_argument(
+        "--browser",
+        nargs="?",
+        type=float,
+        const=10.0,
+        metavar="MINUTES",
+        help="stream to a real JupyterLab in Chromium instead, 10 minutes when not said",
+    )
     return parser.parse_args()
 
 
