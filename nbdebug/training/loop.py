@@ -97,7 +97,9 @@ class Loop:
         session.outputs = session.targets = None
         self._account(time.perf_counter() - start, due, batch)
         with self.measuring.timed():
-            self._publish((*values, batch.samples), readings, histograms)
+            # The last batch of an epoch may be short; that is no change of the setting.
+            size = session.batching.size if batch.progress == 1.0 else batch.samples
+            self._publish((*values, size), readings, histograms)
         session.step += 1
         if self._validation_due(batch):
             self._validate()

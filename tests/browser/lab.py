@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import nbformat
 from playwright.sync_api import Browser, Locator, Page, expect
 
 T = TypeVar("T")
-LONG = 90_000
+LONG = 60_000
 ARTEFACTS = Path(__file__).parents[1] / "artefacts"
 SETTINGS: dict[str, dict[str, Any]] = {
     "@jupyterlab/apputils-extension:notification": {"fetchNews": "false"},
@@ -142,7 +143,9 @@ class Notebook:
         self._ready()
 
     def button(self, name: str) -> Locator:
-        return self.page.get_by_role("button", name=name, exact=True).first
+        # The icon's glyph is part of the accessible name, so the text is matched.
+        words = re.compile(rf"^\s*{re.escape(name)}\s*$")
+        return self.page.locator("button.jupyter-button", has_text=words).first
 
     def tab(self, name: str) -> Locator:
         return self.page.get_by_role("tab", name=name, exact=True).first
