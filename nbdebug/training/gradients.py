@@ -54,7 +54,8 @@ class Norms:
         if not self._found:
             return torch.zeros((), device=self._device)
         if self._alike:
-            return torch.linalg.vector_norm(torch.stack(self.each))
+            norm: torch.Tensor = torch.linalg.vector_norm(torch.stack(self.each))
+            return norm
         total: torch.Tensor = torch.nn.utils.get_total_norm(self._found)
         return total
 
