@@ -38,6 +38,10 @@ class Place:
     root: UIElement
 
 
+def _beside(name: str) -> Path:
+    return Path(__file__).with_name(name)
+
+
 class BokehView(anywidget.AnyWidget):
     """Shows one Bokeh document in any number of views, each always up to date.
 
@@ -51,8 +55,10 @@ class BokehView(anywidget.AnyWidget):
         wake: called when a view wants something; runs on any thread.
     """
 
-    _esm = Path(__file__).with_name("bokeh_view.js")
-    _css = Path(__file__).with_name("bokeh_view.css")
+    _esm = "\n".join(
+        _beside(name).read_text("utf-8") for name in ("view_frame.js", "bokeh_view.js")
+    )
+    _css = _beside("bokeh_view.css")
     bokeh_version = traitlets.Unicode(bokeh.__version__).tag(sync=True)
 
     def __init__(

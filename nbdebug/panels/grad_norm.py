@@ -64,9 +64,9 @@ class GradNorm(Panel):
         legend_above(
             made,
             [
-                ("before clipping", [raw, band]),
+                ("before", [raw, band]),
                 ("after", [clipped]),
-                ("clip threshold", [limit]),
+                ("threshold", [limit]),
                 ("share clipped", [area]),
             ],
         )

@@ -1,0 +1,119 @@
+// Comes before bokeh_view.js: both make one module, since anywidget loads one text.
+
+/** The DOM around the figures: tab bar, drop-downs, one box a panel. */
+class Frame {
+  constructor(el, id, send) {
+    Object.assign(this, { el, id, send, tabs: [], panels: new Map(), selects: new Map() });
+    this.current = 0;
+    this.page = document.createElement("div");
+    this.page.className = "nbd-page";
+    this.wait("Loading the plots…");
+    el.append(this.page);
+  }
+  wait(text) {
+    const note = node("div", "nbd-wait", text);
+    note.setAttribute("role", "status");
+    this.page.replaceChildren(note);
+  }
+  build(tabs) {
+    const bar = node("div", "nbd-tabs");
+    bar.setAttribute("role", "tablist");
+    bar.setAttribute("aria-label", "Plots");
+    bar.addEventListener("keydown", (event) => this.key(event));
+    this.tabs = tabs.map((tab, place) => this.buildTab(tab, place));
+    bar.append(...this.tabs.map((tab) => tab.button));
+    this.page.replaceChildren(bar, ...this.tabs.map((tab) => tab.body));
+    this.show(Math.min(this.current, tabs.length - 1), false);
+  }
+  buildTab(tab, place) {
+    const button = node("button", "nbd-tab", tab.name);
+    const body = node("div", "nbd-body");
+    const tools = node("div", "nbd-tools");
+    const grid = node("div", "nbd-grid");
+    Object.assign(button, { type: "button", id: `${this.id}-tab-${place}` });
+    button.setAttribute("role", "tab");
+    button.setAttribute("aria-controls", (body.id = `${this.id}-body-${place}`));
+    button.addEventListener("click", () => this.show(place));
+    body.setAttribute("role", "tabpanel");
+    body.setAttribute("aria-labelledby", button.id);
+    for (const panel of tab.panels) grid.append(this.buildPanel(panel));
+    body.append(tools, grid);
+    return { name: tab.name, button, body, tools };
+  }
+  buildPanel(panel) {
+    const box = node("section", panel.wide ? "nbd-panel nbd-wide" : "nbd-panel");
+    const title = node("div", "nbd-title", panel.title);
+    const plot = node("div", "nbd-plot");
+    const note = node("div", "nbd-note");
+    box.setAttribute("aria-label", panel.title);
+    title.append(node("span", "nbd-help", panel.help));
+    note.setAttribute("role", "status");
+    plot.style.minHeight = `${panel.height}px`;
+    const stage = node("div", "nbd-stage");
+    stage.append(plot, note);
+    box.append(title, stage);
+    this.panels.set(panel.name, { plot, note, root: panel.root });
+    return box;
+  }
+  key(event) {
+    const last = this.tabs.length - 1;
+    const next = { ArrowRight: this.current + 1, ArrowLeft: this.current - 1, Home: 0, End: last };
+    if (!(event.key in next)) return;
+    event.preventDefault();
+    event.stopPropagation();
+    this.show((next[event.key] + last + 1) % (last + 1));
+    this.tabs[this.current].button.focus();
+  }
+  show(place, tell = true) {
+    this.current = place;
+    this.tabs.forEach((tab, index) => {
+      const on = index === place;
+      tab.button.setAttribute("aria-selected", String(on));
+      tab.button.tabIndex = on ? 0 : -1;
+      tab.body.hidden = !on;
+    });
+    if (tell) this.send({ kind: "show", tab: this.tab });
+  }
+  get tab() {
+    return this.tabs[this.current]?.name ?? "";
+  }
+  choose(choices) {
+    for (const choice of choices) {
+      const tab = this.tabs.find((tab) => tab.name === choice.tab);
+      if (!tab) continue;
+      let select = this.selects.get(choice.name);
+      if (!select || !select.isConnected) select = this.buildSelect(choice, tab);
+      const options = JSON.stringify(choice.options);
+      if (select.dataset.options !== options) {
+        select.dataset.options = options;
+        select.replaceChildren(...choice.options.map(([value, text]) => new Option(text, value)));
+      }
+      select.value = choice.value;
+      select.closest("label").hidden = choice.options.length === 0;
+    }
+  }
+  buildSelect(choice, tab) {
+    const label = node("label", "nbd-choice", choice.label);
+    const select = node("select", "");
+    select.setAttribute("aria-label", choice.label);
+    select.addEventListener("change", () =>
+      this.send({ kind: "choose", name: choice.name, value: select.value }));
+    label.append(select);
+    tab.tools.append(label);
+    this.selects.set(choice.name, select);
+    return select;
+  }
+  write(notes) {
+    for (const [name, text] of Object.entries(notes)) {
+      const panel = this.panels.get(name);
+      if (panel && panel.note.textContent !== text) panel.note.textContent = text;
+    }
+  }
+}
+
+function node(tag, name, text) {
+  const made = document.createElement(tag);
+  if (name) made.className = name;
+  if (text) made.textContent = text;
+  return made;
+}
