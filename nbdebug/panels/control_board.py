@@ -68,10 +68,10 @@ class ControlBoard:
             description="More controls",
             tooltip="Optimizer, momentum, weight decay, dropout and layer order",
             icon="sliders",
-            layout=ipywidgets.Layout(width="auto"),
+            layout=ipywidgets.Layout(width="auto", flex="0 0 auto"),
         )
         self.more.observe(self._on_more, "value")
-        self.note = ipywidgets.HTML(layout=ipywidgets.Layout(flex="1 1 auto", margin="2px 12px"))
+        self.note = ipywidgets.HTML(layout=ipywidgets.Layout(flex="1 1 0", margin="2px 12px"))
         bar = ipywidgets.HBox([self.more, self.note], layout=ipywidgets.Layout(width="100%"))
         self.box = ipywidgets.VBox([self.first, self.rest, bar])
 
