@@ -158,16 +158,14 @@ class Debugger:
         Interrupting the kernel pauses training; it can go on afterwards.
 
         Raises:
+            ArgumentError: neither steps nor epochs is given, or both, or a negative one.
             NonFiniteError: loss or gradient became NaN or infinite.
             Exception: whatever the model, the loss or the data raised, as it was.
         """
-        given = steps if epochs is None else epochs
-        if (steps is None) == (epochs is None) or given is None:
+        if (steps is None) == (epochs is None):
             raise ArgumentError(
                 "Say how long: run(steps=...) or run(epochs=...); start() for more."
             )
-        if isinstance(given, bool | str) or given < 0:
-            raise ArgumentError(f"steps and epochs must not be negative, got {given!r}.")
         number = self._put(Run(steps, epochs))
         try:
             self._wait_for(number, state="paused")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 from collections import deque
 from dataclasses import dataclass
 from typing import Any
+
+from nbdebug.core.errors import ArgumentError
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +24,22 @@ class SetControl:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Train; pause again after so many more steps or epochs, on request when both are None."""
+    """Train; pause again after so many more steps or epochs, on request when both are None.
+
+    Raises:
+        ArgumentError: steps is not a whole number, or one of them is negative.
+    """
 
     steps: int | None = None
     epochs: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.steps is not None and (type(self.steps) is not int or self.steps < 0):
+            raise ArgumentError(f"steps must be a whole number from 0 on, got {self.steps!r}.")
+        if self.epochs is None:
+            return
+        if type(self.epochs) not in (int, float) or not 0 <= self.epochs < math.inf:
+            raise ArgumentError(f"epochs must be a number from 0 on, got {self.epochs!r}.")
 
 
 @dataclass(frozen=True, slots=True)

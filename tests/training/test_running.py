@@ -8,6 +8,7 @@ import gc
 import threading
 import weakref
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -272,3 +273,14 @@ def test_twenty_debuggers_on_one_model_leave_no_hook() -> None:
         with nbd.Debugger(model, blobs(), nn.CrossEntropyLoss()) as dbg:
             dbg.run(steps=2)
     assert sum(len(module._forward_hooks) for module in model.modules()) == 0
+
+
+@pytest.mark.parametrize(
+    "amount",
+    [{}, {"steps": 1, "epochs": 1}, {"steps": 2.5}, {"steps": -1}, {"steps": "3"}]
+    + [{"epochs": -1}, {"epochs": float("nan")}, {"epochs": "1"}, {"steps": True}],
+)
+def test_how_long_to_run_must_be_said_clearly(dbg: nbd.Debugger, amount: dict[str, Any]) -> None:
+    with pytest.raises(nbd.ArgumentError, match=r"steps|epochs"):
+        dbg.run(**amount)
+    assert dbg.history.status.step == 0
