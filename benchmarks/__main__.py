@@ -53,7 +53,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "parts", nargs="*", default=PARTS, metavar="PART", help=f"of {', '.join(PARTS)}"
     )
-    parser.add_argument("--quick", action="store_true", help="fewer and shorter blocks")
+    parser.add_argument("--quick", action="store_true", help="a quarter of the blocks")
     parser.add_argument("--only", default="", metavar="TEXT", help="in names of workloads")
     parser.add_argument(
         "--browser",

@@ -126,7 +126,7 @@ def sequence_loss(scores: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 cross_entropy = nn.functional.cross_entropy
 
 WORKLOADS = (
-    Workload("digits MLP", lambda: mlp(64, 256, 256, 10), digits, cross_entropy, 64, 200, 40, 1.10),
+    Workload("digits MLP", lambda: mlp(64, 256, 256, 10), digits, cross_entropy, 64, 300, 40, 1.10),
     Workload(
         "100-layer MLP",
         lambda: mlp(*[128] * 100, 10),
