@@ -101,7 +101,8 @@ class Worker:
         elif isinstance(command, Pause):
             self._pause()
         elif isinstance(command, Close):
-            self._state = "closed"
+            # An exception keeps the frames it went through alive, loader and all.
+            self._state, self.error = "closed", None
         elif isinstance(command, Watch):
             self._loop.measuring.watch(command.probe, command.on)
         else:

@@ -277,8 +277,17 @@ def test_twenty_debuggers_on_one_model_leave_no_hook() -> None:
 
 @pytest.mark.parametrize(
     "amount",
-    [{}, {"steps": 1, "epochs": 1}, {"steps": 2.5}, {"steps": -1}, {"steps": "3"}]
-    + [{"epochs": -1}, {"epochs": float("nan")}, {"epochs": "1"}, {"steps": True}],
+    [
+        {},
+        {"steps": 1, "epochs": 1},
+        {"steps": 2.5},
+        {"steps": -1},
+        {"steps": "3"},
+        {"steps": True},
+        {"epochs": -1},
+        {"epochs": float("nan")},
+        {"epochs": "1"},
+    ],
 )
 def test_how_long_to_run_must_be_said_clearly(dbg: nbd.Debugger, amount: dict[str, Any]) -> None:
     with pytest.raises(nbd.ArgumentError, match=r"steps|epochs"):
