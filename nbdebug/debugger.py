@@ -91,37 +91,42 @@ class Debugger:
         _check_names(controls, kinds)
         if not (isinstance(overhead, int | float) and 0.0 <= overhead <= 1.0):
             raise ArgumentError(f"overhead must be a share in [0, 1], got {overhead!r}.")
-        session = Session(
-            Setup(
-                model=model,
-                train_data=train_data,
-                loss_fn=loss_fn,
-                step_fn=step_fn,
-                val_data=val_data,
-                val_every=val_every,
-                metrics=metrics,
-                optimizer=optimizer,
-                lr=lr,
-                batch_size=batch_size,
-                schedule=schedule,
-                seed=seed,
-                device=device,
-            )
+        setup = Setup(
+            model=model,
+            train_data=train_data,
+            loss_fn=loss_fn,
+            step_fn=step_fn,
+            val_data=val_data,
+            val_every=val_every,
+            metrics=metrics,
+            optimizer=optimizer,
+            lr=lr,
+            batch_size=batch_size,
+            schedule=schedule,
+            seed=seed,
+            device=device,
         )
-        if lr is not None and not isinstance(optimizer, str):
-            controls["lr"] = lr
-        if batch_size is not None:
-            controls["batch_size"] = batch_size
         self.name = name or type(model).__name__
         self.model = model
+        self._dashboard: Dashboard | None = None
+        self._wire(setup, kinds, controls, overhead)
+        replace_predecessors(self)
+
+    def _wire(
+        self, setup: Setup, kinds: Sequence[Control], controls: dict[str, Any], overhead: float
+    ) -> None:
+        session = Session(setup)
+        if setup.lr is not None and not isinstance(setup.optimizer, str):
+            controls["lr"] = setup.lr
+        if setup.batch_size is not None:
+            controls["batch_size"] = setup.batch_size
         self._queue = CommandQueue()
         self._settings = Settings(kinds, session, self.history)
-        self._start_with(controls)
+        for control, note in self._settings.begin_with(controls).items():
+            self.history.add_notice(Notice(0, "info", f"{control} at the start", note))
         self._worker = self._make_worker(session, overhead)
-        self._dashboard: Dashboard | None = None
         # A Debugger that nobody holds any more must not leave its thread behind.
         self._finalizer = weakref.finalize(self, self._queue.put, Close())
-        replace_predecessors(self)
 
     def _make_worker(self, session: Session, overhead: float) -> Worker:
         probes = instances("nbdebug.probes", Probe, self._leave_out)
@@ -133,10 +138,6 @@ class Debugger:
     def _leave_out(self, plugin: str, error: Exception) -> None:
         text = f"{type(error).__name__}: {error}. Everything else works without it."
         self.history.add_notice(Notice(0, "warning", f"{plugin} could not be loaded", text))
-
-    def _start_with(self, controls: Mapping[str, Any]) -> None:
-        for name, note in self._settings.begin_with(controls).items():
-            self.history.add_notice(Notice(0, "info", f"{name} at the start", note))
 
     # Running
 

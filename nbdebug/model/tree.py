@@ -36,8 +36,7 @@ class Layer(NamedTuple):
 def every_module(model: nn.Module) -> tuple[Layer, ...]:
     """Every module in the order of registration, the model itself first, shared ones once."""
     return tuple(
-        Layer(name or _root_name(model), module)
-        for name, module in _walk(model, "", set())
+        Layer(name or _root_name(model), module) for name, module in _walk(model, "", set())
     )
 
 
