@@ -86,11 +86,6 @@ class Debugger:
         overhead: float = 0.05,
         **controls: Any,
     ) -> None:
-        self.history = History()
-        kinds = instances("nbdebug.controls", Control, self._leave_out)
-        _check_names(controls, kinds)
-        if not (isinstance(overhead, int | float) and 0.0 <= overhead <= 1.0):
-            raise ArgumentError(f"overhead must be a share in [0, 1], got {overhead!r}.")
         setup = Setup(
             model=model,
             train_data=train_data,
@@ -105,17 +100,19 @@ class Debugger:
             schedule=schedule,
             seed=seed,
             device=device,
+            name=name,
+            overhead=overhead,
         )
-        self.name = name or type(model).__name__
-        self.model = model
-        self._dashboard: Dashboard | None = None
-        self._wire(setup, kinds, controls, overhead)
+        self._wire(setup, controls)
         replace_predecessors(self)
 
-    def _wire(
-        self, setup: Setup, kinds: Sequence[Control], controls: dict[str, Any], overhead: float
-    ) -> None:
+    def _wire(self, setup: Setup, controls: dict[str, Any]) -> None:
+        self.history = History()
+        kinds = instances("nbdebug.controls", Control, self._leave_out)
+        _check_names(controls, kinds)
         session = Session(setup)
+        self.model = setup.model
+        self.name = setup.name or type(setup.model).__name__
         if setup.lr is not None and not isinstance(setup.optimizer, str):
             controls["lr"] = setup.lr
         if setup.batch_size is not None:
@@ -124,7 +121,8 @@ class Debugger:
         self._settings = Settings(kinds, session, self.history)
         for control, note in self._settings.begin_with(controls).items():
             self.history.add_notice(Notice(0, "info", f"{control} at the start", note))
-        self._worker = self._make_worker(session, overhead)
+        self._worker = self._make_worker(session, setup.overhead)
+        self._dashboard: Dashboard | None = None
         # A Debugger that nobody holds any more must not leave its thread behind.
         self._finalizer = weakref.finalize(self, self._queue.put, Close())
 

@@ -47,6 +47,8 @@ class Setup:
     schedule: ScheduleLike = None
     seed: int = 0
     device: str | torch.device | None = None
+    name: str | None = None
+    overhead: float = 0.05
 
 
 class Session(Subject):
@@ -133,6 +135,8 @@ def make_optimizer(setup: Setup, model: nn.Module) -> torch.optim.Optimizer:
 
 
 def _check(setup: Setup) -> None:
+    if not (isinstance(setup.overhead, int | float) and 0.0 <= setup.overhead <= 1.0):
+        raise ArgumentError(f"overhead must be a share in [0, 1], got {setup.overhead!r}.")
     if not isinstance(setup.model, nn.Module):
         raise ModelError(f"model is a {type(setup.model).__name__}: expected a torch.nn.Module.")
     if (setup.loss_fn is None) == (setup.step_fn is None):
