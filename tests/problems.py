@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.data import Dataset
 
 CLASSES = 4
 FEATURES = 12
@@ -54,6 +55,16 @@ def images(samples: int = 96, seed: int = 7) -> tuple[torch.Tensor, torch.Tensor
     y = torch.randint(0, CLASSES, (samples,), generator=generator)
     X = torch.randn(samples, 1, 8, 8, generator=generator) + y[:, None, None, None]
     return X, y
+
+
+class Numbers(Dataset[int]):
+    """Samples that are their own index."""
+
+    def __len__(self) -> int:
+        return 50
+
+    def __getitem__(self, index: int) -> int:
+        return index
 
 
 @dataclass

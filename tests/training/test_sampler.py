@@ -11,7 +11,6 @@ from torch import nn
 from torch.utils.data import (
     BatchSampler,
     DataLoader,
-    Dataset,
     IterableDataset,
     RandomSampler,
     SequentialSampler,
@@ -24,19 +23,9 @@ from nbdebug.core.errors import DataError
 from nbdebug.model.subject import Batching
 from nbdebug.training.data import as_source, batch_size_of
 from nbdebug.training.sampler import Batch, IndexSampler, Sampler, make_sampler
-from tests.problems import PlainLoop, blobs, same_weights, tiny_mlp
+from tests.problems import Numbers, PlainLoop, blobs, same_weights, tiny_mlp
 
-LENGTH = 50
-
-
-class Numbers(Dataset[int]):
-    """Samples that are their own index."""
-
-    def __len__(self) -> int:
-        return LENGTH
-
-    def __getitem__(self, index: int) -> int:
-        return index
+LENGTH = len(Numbers())
 
 
 class Count(IterableDataset[int]):

@@ -14,19 +14,9 @@ import nbdebug as nbd
 from nbdebug.model.subject import Batching
 from nbdebug.training.data import as_source
 from nbdebug.training.sampler import make_sampler
-from tests.problems import blobs, tiny_mlp
+from tests.problems import Numbers, blobs, tiny_mlp
 
-LENGTH = 50
-
-
-class Numbers(Dataset[int]):
-    """Samples that are their own index."""
-
-    def __len__(self) -> int:
-        return LENGTH
-
-    def __getitem__(self, index: int) -> int:
-        return index
+LENGTH = len(Numbers())
 
 
 class Pairs(Dataset[Any]):
