@@ -106,13 +106,15 @@ class Block:
         """The last row, [K]."""
         return self._pending[self._waiting - 1] if self._waiting else self._newest
 
-    # Infinite values are welcome: what is not a number has no mean, that is all.
-    @np.errstate(invalid="ignore", over="ignore")
     def fold(self) -> Buckets:
         """Move the waiting rows into buckets, and give all of them."""
-        new = self._waiting
-        if not new:
-            return self.buckets
+        if self._waiting:
+            self._fold(self._waiting)
+        return self.buckets
+
+    # Infinite values are welcome: what is not a number has no mean, that is all.
+    @np.errstate(invalid="ignore", over="ignore")
+    def _fold(self, new: int) -> None:
         rows, steps = self._pending[:new], self._pending_steps[:new]
         self._newest = rows[-1].copy()
         while -(-(self.rows + new) // self.stride) > self.capacity:
@@ -131,7 +133,6 @@ class Block:
         self.buckets = kept.then(added)
         self.rows += new
         self._waiting = 0
-        return self.buckets
 
     def _halve(self) -> None:
         """Merge neighbouring buckets and double the stride."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 import numpy as np
@@ -112,11 +113,11 @@ class Loss(Panel):
 
 def smoothed(values: Array, weight: float) -> Array:
     """Exponential moving average of values [B], corrected for its start (Kingma, Ba 2015)."""
-    result = np.empty_like(values)
+    result = []
     average, total = 0.0, 0.0
-    for place, value in enumerate(values.tolist()):
-        if np.isfinite(value):
+    for value in values.tolist():
+        if math.isfinite(value):
             average = weight * average + (1 - weight) * value
             total = weight * total + (1 - weight)
-        result[place] = average / total if total else np.nan
-    return result
+        result.append(average / total if total else math.nan)
+    return np.array(result)

@@ -42,8 +42,8 @@ class Activations(Probe):
 
     def _look(self, layer: Layer, output: torch.Tensor) -> None:
         # A module that runs several times in a step shows its last call.
-        self._moments[layer.name] = moments(output)
         units = by_unit(layer, output)
+        self._moments[layer.name] = moments(units)
         count, observed = active(units), len(units)
         known = self._active.get(layer.name)
         if known is not None and known.shape == count.shape:

@@ -14,15 +14,11 @@ DEAD = 1e-5
 SAMPLE = 16_384
 
 
-def moments(output: torch.Tensor) -> torch.Tensor:
-    """Mean, standard deviation and share of values with |x| <= 0.05, [3].
-
-    Of more than 16,384 values an evenly spaced sample is taken.
-    """
-    flat = output.reshape(-1)
-    flat = flat[:: _stride(flat.numel())].float().contiguous()
+def moments(units: torch.Tensor) -> torch.Tensor:
+    """Mean, standard deviation and share of values with |x| <= 0.05 of units [R, U], [3]."""
+    flat = units.reshape(-1).float()
     if flat.device.type == "cpu":
-        return torch.tensor(_on_host(flat.numpy()), dtype=torch.float32)
+        return torch.from_numpy(np.array(_on_host(flat.numpy()), np.float32))
     mean = flat.mean()
     square = torch.dot(flat, flat) / len(flat)
     spread = (square - mean * mean).clamp(min=0).sqrt()
@@ -33,9 +29,10 @@ def moments(output: torch.Tensor) -> torch.Tensor:
 def _on_host(values: NDArray[np.float32]) -> tuple[float, float, float]:
     # Activations of a diverging network overflow; that is for the plot to show.
     with np.errstate(all="ignore"):
-        mean = float(values.mean())
-        variance = float(np.dot(values, values)) / len(values) - mean * mean
-        near = np.count_nonzero(np.abs(values) <= NEAR_ZERO) / len(values)
+        size = values.size
+        mean = float(np.add.reduce(values)) / size
+        variance = float(np.dot(values, values)) / size - mean * mean
+        near = np.count_nonzero(np.abs(values) <= NEAR_ZERO) / size
         return mean, float(np.sqrt(np.maximum(variance, 0.0))), near
 
 
@@ -59,7 +56,9 @@ def active(units: torch.Tensor) -> torch.Tensor:
     """How many of the observations of each unit [R, U] are not under 1e-5, [U]."""
     if units.device.type == "cpu":
         alive = np.abs(units.float().numpy()) >= DEAD
-        return torch.from_numpy(np.add.reduce(alive.view(np.uint8), axis=0, dtype=np.int64))
+        # As a product of matrices: several times faster than adding up the columns.
+        counts = np.ones(len(alive), np.float32) @ alive.astype(np.float32)
+        return torch.from_numpy(counts)
     return (units.abs() >= DEAD).sum(0)
 
 

@@ -10,7 +10,6 @@ class Metrics(Probe):
     """The session's metrics on the batch just trained on: `accuracy` for classification."""
 
     name = "metrics"
-    cost = "cheap"
     order = 40
 
     def attach(self, session: Subject) -> None:

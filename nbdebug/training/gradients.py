@@ -66,7 +66,7 @@ class Norms:
             return loss_value, total
         # Without a transfer to save, a few numbers are joined faster by Python.
         norms = [norm.item() for norm in self.each]
-        return loss.item(), math.sqrt(sum(norm * norm for norm in norms))
+        return loss.item(), math.hypot(*norms)
 
 
 def clip(

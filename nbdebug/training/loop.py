@@ -96,7 +96,7 @@ class Loop:
         readings, histograms = self.measuring.read(session.step) if due else ([], [])
         session.outputs = session.targets = None
         self._account(time.perf_counter() - start, due, batch)
-        with self.measuring.timed():
+        with self.measuring.timed:
             # The last batch of an epoch may be short; that is no change of the setting.
             size = session.batching.size if batch.progress == 1.0 else batch.samples
             self._publish((*values, size), readings, histograms)
@@ -125,11 +125,11 @@ class Loop:
 
     def _forward_backward(self, batch: Batch) -> tuple[Norms, float, float]:
         session = self.session
-        loss, session.outputs, session.targets, _ = session.evaluate(batch.data)
+        loss, session.outputs, session.targets = session.evaluate(batch.data)
         loss = with_gradient(checked(loss, session.loss_name), session.loss_name)
         session.optimizer.zero_grad()
         loss.backward()
-        with self.measuring.timed():
+        with self.measuring.timed:
             norms = Norms(gradients(session.parameters), session.device)
             session.grad_norms = norms.each
         loss_value, total_value = norms.to_host(loss)

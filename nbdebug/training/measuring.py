@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 
 import numpy as np
@@ -18,7 +18,7 @@ from nbdebug.probes.base import Probe, Values
 
 SMOOTHING = 0.2
 LONGEST = 10_000
-LEAST = 0.3
+LEAST = 0.15
 Report = Callable[[Notice], None]
 
 
@@ -47,12 +47,25 @@ class Slot:
         return spent
 
 
+class Stopwatch:
+    """Adds up the seconds of the blocks run under it; not for blocks in one another."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __enter__(self) -> None:
+        self._start = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds += time.perf_counter() - self._start
+
+
 class Measuring:
     """All probes of a session.
 
     A dear probe is due as often as its part of the budget allows: a share of the time of
-    a bare step, less what every step measures anyway, divided among the dear ones. A probe
-    that raises is switched off.
+    a bare step, less what every step and the cheap probes take, divided among the dear
+    ones. A probe that raises is switched off.
     """
 
     def __init__(self, probes: Sequence[Probe], overhead: float, report: Report) -> None:
@@ -62,7 +75,7 @@ class Measuring:
         self._due: list[Slot] = []
         self._groups: set[str | tuple[str, ...]] = set()
         self._taken: set[str] = set()
-        self._spent = 0.0
+        self.timed = Stopwatch()
         self.bare = self.fixed = 0.0
 
     def attach(self, session: Subject) -> None:
@@ -103,25 +116,18 @@ class Measuring:
             start = time.perf_counter()
             values.update(self._try(slot, step, partial(self._read, slot.probe, step)) or {})
             slot.spent += time.perf_counter() - start
-        with self.timed():
+        with self.timed:
             readings, histograms = _to_host(values, step)
         for slot in list(self._due):
             self._try(slot, step, slot.probe.cancel)
-            self._spent += slot.charge()
+            self.timed.seconds += slot.charge()
             slot.next = step + self._interval(slot)
         self._due = []
         return readings, histograms
 
-    @contextmanager
-    def timed(self) -> Iterator[None]:
-        """Count what is done inside as time spent on measuring."""
-        start = time.perf_counter()
-        yield
-        self._spent += time.perf_counter() - start
-
     def take_spent(self) -> float:
         """Seconds spent on measuring since this was last asked."""
-        spent, self._spent = self._spent, 0.0
+        spent, self.timed.seconds = self.timed.seconds, 0.0
         return spent
 
     def cancel(self) -> None:
@@ -158,10 +164,12 @@ class Measuring:
     def _interval(self, slot: Slot) -> int:
         if slot.probe.cost == "cheap" or not self.bare:
             return slot.probe.every
-        dear = sum(s.on and s.probe.cost != "cheap" for s in self.slots.values())
+        on = [s for s in self.slots.values() if s.on]
+        cheap = [s for s in on if s.probe.cost == "cheap"]
+        fixed = self.fixed + sum(s.seconds / s.probe.every for s in cheap)
         budget = self.bare * self.overhead
         # Where steps are so short that the fixed part fills the budget, some is left to see.
-        allowed = max(budget - self.fixed, budget * LEAST) / dear
+        allowed = max(budget - fixed, budget * LEAST) / (len(on) - len(cheap))
         if allowed <= 0:
             return LONGEST
         return min(max(slot.probe.every, math.ceil(slot.seconds / allowed)), LONGEST)

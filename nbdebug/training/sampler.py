@@ -67,31 +67,33 @@ class IndexSampler:
         self.epoch = -1
         self._generator = torch.Generator().manual_seed(self.seed)
         self._order = torch.empty(0, dtype=torch.int64)
-        self._position = 0
+        # Kept as a number: this is asked for at every step.
+        self._length = self._position = 0
 
     def next(self) -> tuple[torch.Tensor, int, float]:
         """Indices [B] of the next batch, their epoch, and the share of it then done."""
-        left = len(self._order) - self._position
         size = self.batching.size
+        left = self._length - self._position
         if left <= 0 or (self.drop_last and 0 < left < size and self._position):
             self._begin_epoch()
         indices = self._order[self._position : self._position + size]
-        self._position += len(indices)
-        left = len(self._order) - self._position
+        self._position = min(self._position + size, self._length)
+        left = self._length - self._position
         done = left < size if self.drop_last else left == 0
-        return indices, self.epoch, 1.0 if done else self._position / len(self._order)
+        return indices, self.epoch, 1.0 if done else self._position / self._length
 
     def _begin_epoch(self) -> None:
         self.epoch += 1
         self._position = 0
         if self.own is not None:
             self._order = torch.as_tensor(list(self.own), dtype=torch.int64)
-            if not len(self._order):
-                raise DataError("The DataLoader's sampler gave no index for this epoch.")
         elif self.shuffle:
             self._order = torch.randperm(self.length, generator=self._generator)
-        elif not len(self._order):
+        elif not self._length:
             self._order = torch.arange(self.length)
+        self._length = len(self._order)
+        if not self._length:
+            raise DataError("The DataLoader's sampler gave no index for this epoch.")
 
 
 class DirectSampler:

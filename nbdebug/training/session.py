@@ -79,24 +79,14 @@ class Session(Subject):
         self.rng = SessionRng(setup.seed, device)
         self.step, self.samples, self.epoch = 0, 0, 0.0
 
-    def evaluate(self, batch: Any) -> tuple[Any, Any, Any, int]:
-        """Loss, outputs, targets and number of samples of a batch on the device."""
+    def evaluate(self, batch: Any) -> tuple[Any, Any, Any]:
+        """Loss, outputs and targets of a batch on the device; a `step_fn` gives the loss alone."""
         if self.step_fn is not None:
-            return self.step_fn(self.model, batch), None, None, count(batch)
+            return self.step_fn(self.model, batch), None, None
         assert self.loss_fn is not None  # one of the two is there: _check
         inputs, targets = split(batch)
         outputs = call(self.model, inputs)
-        return self.loss_fn(outputs, targets), outputs, targets, count(batch)
-
-
-def count(batch: Any) -> int:
-    """Samples in a batch: the length of its first tensor."""
-    if isinstance(batch, torch.Tensor):
-        return len(batch) if batch.ndim else 1
-    parts = batch.values() if isinstance(batch, Mapping) else batch
-    if isinstance(parts, tuple | list) or isinstance(batch, Mapping):
-        return next((count(part) for part in parts), 1)
-    return 1
+        return self.loss_fn(outputs, targets), outputs, targets
 
 
 def make_optimizer(setup: Setup, model: nn.Module) -> torch.optim.Optimizer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -37,7 +37,8 @@ class Validation:
             with torch.no_grad():
                 for batch in self._batches():
                     moved = to_device(batch, session.device)
-                    loss, outputs, targets, size = session.evaluate(moved)
+                    loss, outputs, targets = session.evaluate(moved)
+                    size = samples_in(moved)
                     values = {"loss": checked(loss, session.loss_name)}
                     values.update(session.metrics.measure(outputs, targets))
                     for name, value in values.items():
@@ -68,3 +69,13 @@ class Validation:
         else:
             for indices in torch.arange(self._source.length).split(BATCH):
                 yield self._source.fetch(indices)
+
+
+def samples_in(batch: Any) -> int:
+    """Samples in a batch: the length of its first tensor."""
+    if isinstance(batch, torch.Tensor):
+        return len(batch) if batch.ndim else 1
+    parts = batch.values() if isinstance(batch, Mapping) else batch
+    if isinstance(parts, tuple | list) or isinstance(batch, Mapping):
+        return next((samples_in(part) for part in parts), 1)
+    return 1
