@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol, cast
 
 import numpy as np
@@ -11,6 +12,7 @@ from bokeh.models import ColumnDataSource, DataRange1d
 from bokeh.models.ui import UIElement
 from numpy.typing import NDArray
 
+from nbdebug.core.control_spec import ControlSpec
 from nbdebug.core.records import Array
 from nbdebug.core.snapshot import Axis, Series, Snapshot
 from nbdebug.panels.choices import Choices
@@ -32,13 +34,18 @@ class Sink(Protocol):
 
 
 class Stage:
-    """What all panels of one dashboard share: the sink, the choices, the time axis."""
+    """What all panels of one dashboard share: the sink, the choices, the time axis.
 
-    def __init__(self, choices: Choices) -> None:
-        self.choices = choices
+    Args:
+        controls: of the session; the plots call them what the sliders do.
+    """
+
+    def __init__(self, choices: Choices, controls: Sequence[ControlSpec] = ()) -> None:
+        self.choices, self.controls = choices, controls
+        self._labels = {spec.name: spec.label for spec in controls}
         choices.offer("axis", "Time in", "Training", AXES)
         self.time_range = DataRange1d(range_padding=0.02)
-        self.markers = ColumnDataSource(dict(marker_columns(Snapshot(), "step")))
+        self.markers = ColumnDataSource(dict(marker_columns(Snapshot(), "step", {})))
         self.sink: Sink = NoSink()
         self._marked: tuple[int, str] | None = None
 
@@ -52,7 +59,8 @@ class Stage:
         state = (snapshot.version, self.axis)
         if state != self._marked:
             self._marked = state
-            self.sink.set_data(self.markers, marker_columns(snapshot, self.axis))
+            columns = marker_columns(snapshot, self.axis, self._labels)
+            self.sink.set_data(self.markers, columns)
 
 
 class NoSink:
@@ -86,9 +94,9 @@ class Panel(ABC):
     order: ClassVar[int] = 100
     title: ClassVar[str]
     help: ClassVar[str] = ""
-    height: ClassVar[int] = 260
+    height: int = 260
     wide: ClassVar[bool] = False
-    needs: ClassVar[tuple[str, ...]] = ()
+    needs: tuple[str, ...] = ()
     watches: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, stage: Stage) -> None:

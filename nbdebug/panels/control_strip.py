@@ -2,62 +2,61 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 from bokeh.models import ColumnDataSource, Range1d
 from bokeh.models.ui import UIElement
 
 from nbdebug.core.records import Array
 from nbdebug.core.snapshot import Snapshot
-from nbdebug.panels.base import Panel
+from nbdebug.panels.base import Panel, Stage
 from nbdebug.panels.figures import hover, lane_axis, time_figure
 from nbdebug.panels.markers import words
 from nbdebug.panels.theme import BLUE
 
-LANES = {
-    "lr": "Learning rate",
-    "batch_size": "Batch size",
-    "clip_threshold": "Clip threshold",
-    "momentum": "Momentum",
-    "weight_decay": "Weight decay",
-    "dropout": "Dropout",
-}
 LANE_HEIGHT = 0.8
+PIXELS = 27
+AROUND = 28
 
 
 class ControlStrip(Panel):
-    """What was in force when: each control in its own lane, low to high."""
+    """What was in force when: each control that is a number in its own lane, low to high."""
 
     name = "controls"
     tab = "Training"
     order = 12
     title = "Controls"
     help = "value in force; right: now"
-    height = 190
     wide = True
-    needs: ClassVar = tuple(LANES)
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(stage)
+        self.lanes = {c.name: c.label for c in stage.controls if c.kind != "choice"}
+        self.needs = tuple(self.lanes)
+        self.height = AROUND + PIXELS * len(self.lanes)
 
     def build(self) -> UIElement:
+        count = len(self.lanes)
         made = time_figure(
             self.name,
             self.height,
             self.stage.time_range,
             self.stage.markers,
-            y_range=Range1d(start=len(LANES), end=-0.2),
+            y_range=Range1d(start=count, end=-0.2),
         )
         made.yaxis.visible = False
         made.ygrid.grid_line_color = None
-        labels = lane_axis(made, len(LANES), "left")
+        labels = lane_axis(made, count, "left")
         labels.major_label_overrides = {
-            lane + 0.4: label for lane, label in enumerate(LANES.values())
+            lane + 0.4: label for lane, label in enumerate(self.lanes.values())
         }
-        self.values = lane_axis(made, len(LANES), "right")
-        self.values.major_label_overrides = {lane + 0.4: "-" for lane in range(len(LANES))}
-        self.sources = {name: ColumnDataSource({"x": [], "y": [], "value": []}) for name in LANES}
+        self.values = lane_axis(made, count, "right")
+        self.values.major_label_overrides = {lane + 0.4: "-" for lane in range(count)}
+        self.sources = {
+            name: ColumnDataSource({"x": [], "y": [], "value": []}) for name in self.lanes
+        }
         for name, source in self.sources.items():
             line = made.step("x", "y", source=source, color=BLUE, line_width=1.5, mode="after")
-            hover(made, line, [(LANES[name], "<b>@value{0.[000000]}</b>")], "mouse")
+            hover(made, line, [(self.lanes[name], "<b>@value{0.[000000]}</b>")], "mouse")
         return made
 
     def update(self, snapshot: Snapshot) -> None:

@@ -51,7 +51,7 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
     ) -> None:
         failures: list[tuple[str, Exception]] = []
         choices = Choices()
-        stage = Stage(choices)
+        stage = Stage(choices, [state.spec for state in controls()])
         if panels is None:
             panels = discover("nbdebug.panels", Panel, lambda *failed: failures.append(failed))
         made = [panel(stage) for panel in panels]

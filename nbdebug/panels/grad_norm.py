@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from bokeh.models import (
@@ -34,7 +34,7 @@ class GradNorm(Panel):
     help = f"over all parameters; right: share clipped of the last {WINDOW} steps"
     height = 230
     wide = True
-    needs: ClassVar = ("grad_norm", "grad_norm_clipped", "clip_threshold", "clipped")
+    needs = ("grad_norm", "grad_norm_clipped", "clip_threshold", "clipped")
 
     def build(self) -> UIElement:
         self.sources = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
 
 import numpy as np
 from bokeh.models import (
@@ -36,7 +35,7 @@ class Loss(Panel):
     help = "every training step; validation once an epoch"
     height = 270
     wide = True
-    needs: ClassVar = ("loss", "val_loss")
+    needs = ("loss", "val_loss")
 
     def build(self) -> UIElement:
         choices = self.stage.choices

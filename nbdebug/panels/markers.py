@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from nbdebug.core.records import ControlChange
@@ -9,15 +10,20 @@ from nbdebug.core.snapshot import Axis, Snapshot
 
 MAX_MARKS = 200
 MAX_WORDS = 60
-LABELS = {"lr": "Learning rate", "clip_mode": "Clipping"}
 
 
-def marker_columns(snapshot: Snapshot, axis: Axis) -> dict[str, list[float] | list[str]]:
-    """The newest applied changes, as columns of the markers' source."""
+def marker_columns(
+    snapshot: Snapshot, axis: Axis, labels: Mapping[str, str]
+) -> dict[str, list[float] | list[str]]:
+    """The newest applied changes, as columns of the markers' source.
+
+    Args:
+        labels: what the dashboard calls each control.
+    """
     changes = [change for change in snapshot.changes if change.status == "applied"][-MAX_MARKS:]
     return {
         "x": [float(position(change, axis)) for change in changes],
-        "label": [label_of(change.control) for change in changes],
+        "label": [labels.get(change.control, change.control) for change in changes],
         "old": [words(change.old) for change in changes],
         "new": [words(change.new) for change in changes],
         "when": [f"step {change.step:,}" for change in changes],
@@ -29,11 +35,6 @@ def marker_columns(snapshot: Snapshot, axis: Axis) -> dict[str, list[float] | li
 def position(change: ControlChange, axis: Axis) -> float:
     """Where a change lies on the time axis."""
     return {"step": change.step, "samples": change.samples, "epoch": change.epoch}[axis]
-
-
-def label_of(control: str) -> str:
-    """What the dashboard calls a control."""
-    return LABELS.get(control, control.replace("_", " ").capitalize())
 
 
 def words(value: Any) -> str:

@@ -3,12 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from nbdebug.core.control_spec import ControlSpec
 from nbdebug.core.plugins import discover
-from nbdebug.core.records import Histogram, Notice
+from nbdebug.core.records import ControlChange, Histogram, Notice
 from nbdebug.core.snapshot import Snapshot
 from nbdebug.panels.base import Panel, Stage
 from nbdebug.panels.choices import Choices
-from nbdebug.panels.control_strip import LANE_HEIGHT, lane_heights
+from nbdebug.panels.control_strip import LANE_HEIGHT, ControlStrip, lane_heights
 from nbdebug.panels.figures import shortened
 from nbdebug.panels.grad_norm import running_mean
 from nbdebug.panels.histogram import histogram_columns
@@ -17,6 +18,11 @@ from nbdebug.panels.loss import smoothed
 from nbdebug.panels.messages import message_lines
 
 PANELS = discover("nbdebug.panels", Panel)
+CONTROLS = [
+    ControlSpec("lr", "Learning rate", "float", ""),
+    ControlSpec("clip_mode", "Clipping", "choice", ""),
+    ControlSpec("beta2", "Second beta", "float", ""),
+]
 
 
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel.name)
@@ -31,7 +37,7 @@ def test_every_panel_says_what_to_do_while_there_is_nothing_to_show(panel, quiet
 
 @pytest.fixture
 def quiet_stage():
-    stage, notes = Stage(Choices()), {}
+    stage, notes = Stage(Choices(), CONTROLS), {}
     stage.sink.set_note = notes.__setitem__
     return stage, notes
 
@@ -49,6 +55,21 @@ def test_running_mean_against_a_loop():
     values = np.random.default_rng(0).random(30)
     expected = [values[max(0, end - 7) : end].mean() for end in range(1, 31)]
     assert np.allclose(running_mean(values, 7), expected)
+
+
+def test_every_control_that_is_a_number_has_a_lane(quiet_stage):
+    strip = ControlStrip(quiet_stage[0])
+    assert strip.lanes == {"lr": "Learning rate", "beta2": "Second beta"}
+    assert strip.needs == ("lr", "beta2")
+
+
+def test_marks_call_a_control_what_its_slider_does(quiet_stage):
+    stage, data = quiet_stage[0], {}
+    stage.sink.set_data = lambda source, columns: data.update(columns)
+    change = ControlChange(7, 448, 0.2, "beta2", 0.999, 0.99, "api", "", "applied")
+    stage.mark_changes(Snapshot(changes=(change,), version=1))
+    assert data["label"] == ["Second beta"]
+    assert data["x"] == [7.0]
 
 
 def test_a_lane_puts_the_largest_value_on_top_and_a_constant_in_the_middle():
