@@ -55,6 +55,8 @@ class Debugger:
         batch_size: samples a step; None is 64, or the DataLoader's own.
         schedule: a torch.optim.lr_scheduler object or a factory that takes the optimizer;
             stepped after every step.
+        scaler: a torch.amp.GradScaler; norms are read and clipped after unscaling, steps
+            that it skips are counted (`skipped`). Autocast stays the model's own affair.
         seed: of dropout and of the order of data.
         device: where to train; None is where the model is.
         overhead: largest share of time that the dear probes may take.
@@ -80,6 +82,7 @@ class Debugger:
         lr: float | None = None,
         batch_size: int | None = None,
         schedule: ScheduleLike = None,
+        scaler: torch.amp.GradScaler | None = None,
         seed: int = 0,
         device: str | torch.device | None = None,
         name: str | None = None,
@@ -87,22 +90,11 @@ class Debugger:
         **controls: Any,
     ) -> None:
         setup = Setup(
-            model=model,
-            train_data=train_data,
-            loss_fn=loss_fn,
-            step_fn=step_fn,
-            val_data=val_data,
-            val_every=val_every,
-            metrics=metrics,
-            optimizer=optimizer,
-            lr=lr,
-            batch_size=batch_size,
-            schedule=schedule,
-            seed=seed,
-            device=device,
-            name=name,
-            overhead=overhead,
-        )
+            model=model, train_data=train_data, loss_fn=loss_fn, step_fn=step_fn,
+            val_data=val_data, val_every=val_every, metrics=metrics,
+            optimizer=optimizer, lr=lr, batch_size=batch_size, schedule=schedule, scaler=scaler,
+            seed=seed, device=device, name=name, overhead=overhead,
+        )  # fmt: skip
         self._wire(setup, controls)
         replace_predecessors(self)
 

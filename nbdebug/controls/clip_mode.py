@@ -8,11 +8,18 @@ from nbdebug.controls.base import Control, choice
 from nbdebug.core.control_spec import ControlSpec
 from nbdebug.model.subject import Subject
 
-MODES = (("off", "Off"), ("norm", "Global norm"), ("value", "Value"))
+MODES = (
+    ("off", "Off"),
+    ("norm", "Global norm (Keras: global_clipnorm)"),
+    ("value", "Value"),
+    ("parameter", "Each parameter's norm (Keras: clipnorm)"),
+    ("layer", "Each layer's norm"),
+    ("adaptive", "Adaptive (AutoClip)"),
+)
 
 
 class ClipMode(Control):
-    """How gradients are clipped: off, by their global norm, or value by value."""
+    """How gradients are clipped: off, norm, value, parameter, layer or adaptive."""
 
     name = "clip_mode"
     label = "Clipping"
@@ -23,8 +30,9 @@ class ClipMode(Control):
             self.name,
             self.label,
             "choice",
-            "Off; Global norm scales all gradients together; Value cuts each entry. "
-            "Takes effect at the next step.",
+            "Global norm scales all gradients together, Each parameter and Each layer scale "
+            "apart, Value cuts each entry, Adaptive is Global norm with a threshold from recent "
+            "norms (Clip percentile). Takes effect at the next step.",
             choices=MODES,
         )
 

@@ -38,7 +38,10 @@ class ClipThreshold(Control):
 
     def apply(self, session: Subject, value: float) -> str:
         session.clipping.threshold = value
+        if session.clipping.mode == "adaptive":
+            return "Adaptive clipping sets its own threshold; choose another mode to use this one."
         return "" if session.clipping.mode != "off" else "Clipping is off; choose a mode to use it."
 
     def series(self, session: Subject) -> float:
-        return session.clipping.threshold if session.clipping.mode != "off" else math.nan
+        # Adaptive clipping has a threshold of its own.
+        return session.clipping.limit

@@ -26,6 +26,7 @@ class ControlSpec:
         members: parts that can be set one by one (layers), each by its name.
         unavailable: why it cannot be used now; "" when it can.
         advanced: shown one click away.
+        plotted: its value in force has a lane among the plots, when it is a number.
     """
 
     name: str
@@ -41,6 +42,7 @@ class ControlSpec:
     members: tuple[str, ...] = ()
     unavailable: str = ""
     advanced: bool = False
+    plotted: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import nn
 
+from nbdebug.model.clipping import Clipping, parameter_layers
 from nbdebug.model.dropout import DropoutSite, dropouts
 from nbdebug.model.metrics import Metrics
 from nbdebug.model.optimizers import Optimizers, ratios
+from nbdebug.model.recurrent import RecurrentClipping
 from nbdebug.model.surgery import LayerOrder
 from nbdebug.model.tree import trainable
-
-
-@dataclass
-class Clipping:
-    """How gradients are clipped: mode is off, norm (global) or value."""
-
-    mode: str = "off"
-    threshold: float = 1.0
 
 
 class Batching:
@@ -65,8 +57,10 @@ class Subject:
         self.batching = batching
         self.device = device
         self.metrics = metrics
-        self.clipping = Clipping()
         self.parameters: tuple[tuple[str, nn.Parameter], ...] = trainable(model)
+        names = [name for name, _ in self.parameters]
+        self.clipping = Clipping(parameter_layers(names, model))
+        self.recurrent = RecurrentClipping(model)
         self.layer_order = LayerOrder(model)
         self.dropouts: dict[str, DropoutSite] = dropouts(model)
         self.lr_leader, self.lr_ratios = ratios(optimizers.current, "lr")

@@ -19,7 +19,7 @@ AROUND = 28
 
 
 class ControlStrip(Panel):
-    """What was in force when: each control that is a number in its own lane, low to high."""
+    """What was in force when: controls that are numbers, each in a lane, low to high."""
 
     name = "controls"
     tab = "Training"
@@ -30,7 +30,7 @@ class ControlStrip(Panel):
 
     def __init__(self, stage: Stage) -> None:
         super().__init__(stage)
-        self.lanes = {c.name: c.label for c in stage.controls if c.kind != "choice"}
+        self.lanes = {c.name: c.label for c in stage.controls if c.plotted and c.kind != "choice"}
         self.needs = tuple(self.lanes)
         self.height = AROUND + PIXELS * len(self.lanes)
 

@@ -17,6 +17,7 @@ class Beginning:
         self._state = ModelState.capture(
             session.model, session.optimizer, session.optimizers.schedulers
         )
+        self._scale = None if session.scaler is None else session.scaler.state_dict()
 
     def restore(self, loop: Loop, settings: Settings, history: History) -> None:
         """Go back: also the RNG, the order of data and the controls; History is emptied."""
@@ -27,6 +28,9 @@ class Beginning:
         self._state.restore(session.model, session.optimizer, session.optimizers.schedulers)
         session.sampler.reset()
         session.rng.reset()
-        session.step, session.samples, session.epoch = 0, 0, 0.0
+        session.clipping.window.clear()
+        if session.scaler is not None and self._scale is not None:
+            session.scaler.load_state_dict(self._scale)
+        session.step, session.samples, session.epoch, session.skipped = 0, 0, 0.0, 0
         loop.reset()
         history.clear()

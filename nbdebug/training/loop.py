@@ -14,7 +14,7 @@ from nbdebug.core.records import Histogram, Reading, StepRecord
 from nbdebug.model.nonfinite import first_nonfinite, worst_gradient
 from nbdebug.training.buffers import Buffers
 from nbdebug.training.forward import checked, to_device, with_gradient
-from nbdebug.training.gradients import Norms, clip, gradients
+from nbdebug.training.gradients import Clipped, Gradients
 from nbdebug.training.measuring import Measuring
 from nbdebug.training.sampler import Batch
 from nbdebug.training.session import Session
@@ -24,6 +24,7 @@ MAIN = (
     "grad_norm",
     "grad_norm_clipped",
     "clipped",
+    "clip_norm",
     "lr",
     "batch_size",
     "samples",
@@ -32,6 +33,7 @@ MAIN = (
     "samples_per_second",
     "measuring_share",
 )
+SCALER = ("skipped", "loss_scale")
 SETTINGS_EVERY = 10
 WINDOW = 0.02
 
@@ -55,7 +57,7 @@ class Loop:
         self.history = history
         self._settings = settings
         self._buffers = Buffers(session.model)
-        measuring.reserve((*MAIN, *settings()))
+        measuring.reserve((*MAIN, *SCALER, *settings()))
         self._fresh_settings = True
         self.reset()
 
@@ -82,7 +84,7 @@ class Loop:
         due = self.measuring.begin(session.step)
         self._buffers.keep()
         try:
-            with session.rng:
+            with session.rng, session.recurrent:
                 values = self._update(batch)
         except BaseException:
             self.measuring.cancel()
@@ -104,13 +106,22 @@ class Loop:
         if self._validation_due(batch):
             self._validate()
 
-    def _update(self, batch: Batch) -> tuple[float, float, float, float]:
-        """Forward to optimizer step; loss, gradient norm before and after clipping, lr."""
+    def _update(self, batch: Batch) -> tuple[float, float, Clipped, float]:
+        """Forward to optimizer step; loss, gradient norm before clipping, what it did, lr."""
         session = self.session
-        norms, loss, norm = self._forward_backward(batch)
-        clipped = clip(session.parameters, session.clipping, norms, norm)
+        found, loss, norm = self._forward_backward(batch)
+        if math.isfinite(norm):
+            clipped = found.clip(norm)
+        else:
+            # The scaler leaves this update out and tries a smaller scale.
+            session.skipped += 1
+            norm, clipped = math.nan, Clipped(math.nan, False, math.nan)
         self.measuring.before_update(session.step)
-        session.optimizer.step()
+        if session.scaler is None:
+            session.optimizer.step()
+        else:
+            session.scaler.step(session.optimizer)
+            session.scaler.update()
         lr = float(session.optimizer.param_groups[session.lr_leader]["lr"])
         for scheduler in session.optimizers.schedulers:
             scheduler.step()
@@ -123,20 +134,24 @@ class Loop:
             self._batch = Batch(data, drawn.samples, drawn.epoch, drawn.progress)
         return self._batch
 
-    def _forward_backward(self, batch: Batch) -> tuple[Norms, float, float]:
+    def _forward_backward(self, batch: Batch) -> tuple[Gradients, float, float]:
         session = self.session
         loss, session.outputs, session.targets = session.evaluate(batch.data)
         loss = with_gradient(checked(loss, session.loss_name), session.loss_name)
         session.optimizer.zero_grad()
-        loss.backward()
+        scaler = session.scaler
+        (loss if scaler is None else scaler.scale(loss)).backward()
         with self.measuring.timed:
-            norms = Norms(gradients(session.parameters), session.device)
-            session.grad_norms = norms.each
-        loss_value, total_value = norms.to_host(loss)
-        if not (math.isfinite(loss_value) and math.isfinite(total_value)):
+            found = Gradients(session.parameters, session.device, session.clipping)
+            if scaler is not None:
+                scaler.unscale_(session.optimizer)
+            loss_value, total_value = found.measure(loss)
+            session.grad_norms = found.norms.each
+        healthy = math.isfinite(total_value) or scaler is not None
+        if not (math.isfinite(loss_value) and healthy):
             self._batch = None
             raise NonFiniteError(self._explain(batch, loss_value))
-        return norms, loss_value, total_value
+        return found, loss_value, total_value
 
     def _explain(self, batch: Batch, loss: float) -> str:
         session = self.session
@@ -164,19 +179,20 @@ class Loop:
 
     def _publish(
         self,
-        values: tuple[float, float, float, float, int],
+        values: tuple[float, float, Clipped, float, int],
         readings: list[Reading],
         histograms: list[Histogram],
     ) -> None:
         session = self.session
-        loss, norm, after, lr, size = values
+        loss, norm, clipped, lr, size = values
         seconds = self._step_seconds
         main = np.array(
             (
                 loss,
                 norm,
-                after,
-                after < norm,
+                clipped.after,
+                clipped.active,
+                clipped.compared,
                 lr,
                 size,
                 session.samples,
@@ -187,6 +203,10 @@ class Loop:
             )
         )
         readings.append(Reading(MAIN, main))
+        if session.scaler is not None:
+            readings.append(
+                Reading(SCALER, np.array((session.skipped, session.scaler.get_scale())))
+            )
         if self._fresh_settings or session.step % SETTINGS_EVERY == 0:
             self._fresh_settings = False
             settings = self._settings()

@@ -45,6 +45,7 @@ class Setup:
     lr: float | None = None
     batch_size: int | None = None
     schedule: ScheduleLike = None
+    scaler: torch.amp.GradScaler | None = None
     seed: int = 0
     device: str | torch.device | None = None
     name: str | None = None
@@ -55,7 +56,8 @@ class Session(Subject):
     """Everything one training needs, and where it stands.
 
     Attributes:
-        step: the next step; samples: seen so far; epoch: whole epochs and a share.
+        step: the next step; samples: seen so far; epoch: whole epochs and a share;
+        skipped: updates that the scaler left out.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -77,7 +79,8 @@ class Session(Subject):
         self.loss_name = "loss_fn" if setup.loss_fn is not None else "step_fn"
         self.sampler = make_sampler(source, setup.train_data, batching, setup.seed)
         self.rng = SessionRng(setup.seed, device)
-        self.step, self.samples, self.epoch = 0, 0, 0.0
+        self.scaler = setup.scaler if setup.scaler and setup.scaler.is_enabled() else None
+        self.step, self.samples, self.epoch, self.skipped = 0, 0, 0.0, 0
 
     def evaluate(self, batch: Any) -> tuple[Any, Any, Any]:
         """Loss, outputs and targets of a batch on the device; a `step_fn` gives the loss alone."""
@@ -138,6 +141,10 @@ def _check(setup: Setup) -> None:
     size = setup.batch_size
     if size is not None and number("batch_size", size, 1, math.inf) != int(size):
         raise ControlValueError(f"batch_size must be a whole number, got {size!r}.")
+    if setup.scaler is not None and not isinstance(setup.scaler, torch.amp.GradScaler):
+        raise ArgumentError(
+            f"scaler is a {type(setup.scaler).__name__}: expected a torch.amp.GradScaler."
+        )
     for name in ("loss_fn", "step_fn"):
         value = getattr(setup, name)
         if value is not None and not callable(value):

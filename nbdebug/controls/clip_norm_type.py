@@ -1,0 +1,42 @@
+"""Type of the norm that gradients are clipped by."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nbdebug.controls.base import Control, choice
+from nbdebug.core.control_spec import ControlSpec
+from nbdebug.model.subject import Subject
+
+TYPES = (("2", "L2"), ("1", "L1"), ("inf", "Largest entry (inf)"))
+
+
+class ClipNormType(Control):
+    """Norm that clipping goes by: 1, 2 or inf, as `norm_type` of torch's clip_grad_norm_."""
+
+    name = "clip_norm_type"
+    label = "Clip norm"
+    order = 42
+
+    def spec(self, session: Subject) -> ControlSpec:
+        return ControlSpec(
+            self.name,
+            self.label,
+            "choice",
+            "The norm that is compared with the clip threshold; Value has none. The gradient "
+            "norm in the plots stays L2. Takes effect at the next step.",
+            choices=TYPES,
+            advanced=True,
+        )
+
+    def read(self, session: Subject) -> str:
+        return f"{session.clipping.norm_type:g}"
+
+    def validate(self, session: Subject, value: Any) -> str:
+        # 2 and 2.0 mean the same as "2".
+        known = isinstance(value, int | float) and not isinstance(value, bool)
+        return choice(self.name, f"{value:g}" if known else value, [kind for kind, _ in TYPES])
+
+    def apply(self, session: Subject, value: str) -> str:
+        session.clipping.norm_type = float(value)
+        return ""

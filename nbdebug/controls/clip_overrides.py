@@ -1,0 +1,61 @@
+"""Clip thresholds of single layers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from nbdebug.controls.base import Control, number
+from nbdebug.core.control_spec import ControlSpec
+from nbdebug.model.clipping import layers_like
+from nbdebug.model.subject import Subject
+
+
+class ClipOverrides(Control):
+    """Clip threshold of single layers, `{"head": 100.0, "rnn": 10.0}`; 0 is the common one.
+
+    A key is the name of a layer, of a module with layers inside, or a shell pattern. Layers
+    that are not named keep what they have. Output layers are commonly allowed larger
+    gradients than hidden ones.
+    """
+
+    name = "clip_overrides"
+    label = "Layer's threshold"
+    order = 46
+
+    def spec(self, session: Subject) -> ControlSpec:
+        return ControlSpec(
+            self.name,
+            self.label,
+            "float",
+            "Clip threshold of one layer while Clipping is Each layer's norm; 0 means Clip "
+            "threshold. Takes effect at the next step.",
+            low=0.0,
+            high=100.0,
+            step=0.5,
+            members=tuple(session.clipping.layers),
+            advanced=True,
+            plotted=False,
+        )
+
+    def read(self, session: Subject) -> float | dict[str, float]:
+        clipping = session.clipping
+        values = {layer: clipping.overrides.get(layer, 0.0) for layer in clipping.layers}
+        return values if len(set(values.values())) > 1 else next(iter(values.values()))
+
+    def validate(self, session: Subject, value: Any) -> dict[str, float]:
+        layers = session.clipping.layers
+        if not isinstance(value, Mapping):
+            return dict.fromkeys(layers, number(self.name, value, 0.0, math.inf))
+        return {
+            layer: number(f"clip_overrides of {pattern}", limit, 0.0, math.inf)
+            for pattern, limit in value.items()
+            for layer in layers_like(str(pattern), layers)
+        }
+
+    def apply(self, session: Subject, value: Mapping[str, float]) -> str:
+        clipping = session.clipping
+        merged = {**clipping.overrides, **value}
+        clipping.overrides = {layer: limit for layer, limit in merged.items() if limit > 0}
+        return "" if clipping.mode == "layer" else "Used while clip_mode is 'layer' alone."

@@ -1,0 +1,45 @@
+"""Percentile of recent gradient norms that adaptive clipping clips at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nbdebug.controls.base import Control, number
+from nbdebug.core.control_spec import ControlSpec
+from nbdebug.model.subject import Subject
+
+
+class ClipPercentile(Control):
+    """Percentile of the last 1,000 gradient norms that is the threshold of adaptive clipping.
+
+    AutoClip (Seetharaman et al. 2020) uses 10: nine steps in ten are clipped.
+    """
+
+    name = "clip_percentile"
+    label = "Clip percentile"
+    order = 44
+
+    def spec(self, session: Subject) -> ControlSpec:
+        return ControlSpec(
+            self.name,
+            self.label,
+            "float",
+            "Adaptive clipping clips at this percentile of the last 1,000 gradient norms. "
+            "Takes effect at the next step.",
+            low=0.0,
+            high=100.0,
+            step=1.0,
+            unit="%",
+            advanced=True,
+            plotted=False,
+        )
+
+    def read(self, session: Subject) -> float:
+        return session.clipping.percentile
+
+    def validate(self, session: Subject, value: Any) -> float:
+        return number(self.name, value, 0.0, 100.0)
+
+    def apply(self, session: Subject, value: float) -> str:
+        session.clipping.percentile = value
+        return "" if session.clipping.mode == "adaptive" else "Used by adaptive clipping alone."

@@ -1,0 +1,45 @@
+"""Clipping of the gradient that leaves recurrent layers by their inputs."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from nbdebug.controls.base import Control, number, require_available
+from nbdebug.core.control_spec import ControlSpec
+from nbdebug.model.subject import Subject
+
+
+class ClipRecurrent(Control):
+    """Largest entry of the gradient with respect to the inputs of RNN, LSTM and GRU; 0 is off."""
+
+    name = "clip_recurrent"
+    label = "Clip into RNN"
+    order = 48
+
+    def spec(self, session: Subject) -> ControlSpec:
+        missing = "" if session.recurrent.layers else "the model has no RNN, LSTM or GRU."
+        return ControlSpec(
+            self.name,
+            self.label,
+            "float",
+            "Cuts the entries of the gradient that flows back into the inputs of recurrent "
+            "layers; 0 is off. Takes effect at the next step.",
+            low=0.0,
+            high=10.0,
+            step=0.1,
+            unavailable=missing,
+            advanced=True,
+            plotted=False,
+        )
+
+    def read(self, session: Subject) -> float:
+        return session.recurrent.limit
+
+    def validate(self, session: Subject, value: Any) -> float:
+        require_available(self.spec(session))
+        return number(self.name, value, 0.0, math.inf)
+
+    def apply(self, session: Subject, value: float) -> str:
+        session.recurrent.limit = value
+        return ""

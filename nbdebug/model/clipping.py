@@ -1,0 +1,147 @@
+"""How gradients are clipped, and the norms that it goes by."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, insort
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+
+from torch import nn
+
+from nbdebug.core.errors import ControlValueError, unknown_name
+
+WINDOW = 1000
+
+
+class NormWindow:
+    """The norms of the last 1,000 steps, before clipping, also in ascending order."""
+
+    def __init__(self, size: int = WINDOW) -> None:
+        self._size = size
+        self.clear()
+
+    def clear(self) -> None:
+        self._recent: deque[float] = deque()
+        self.ascending: list[float] = []
+
+    def __len__(self) -> int:
+        return len(self._recent)
+
+    def add(self, norm: float) -> None:
+        """Take in a finite norm; the oldest one makes room."""
+        self._recent.append(norm)
+        insort(self.ascending, norm)
+        if len(self._recent) > self._size:
+            oldest = self._recent.popleft()
+            del self.ascending[bisect_left(self.ascending, oldest)]
+
+    def percentile(self, q: float) -> float:
+        """The q-th percentile, to the bit what `numpy.percentile` gives; NaN when empty."""
+        if not self.ascending:
+            return math.nan
+        place = q / 100 * (len(self.ascending) - 1)
+        low = math.floor(place)
+        left, right = self.ascending[low], self.ascending[min(low + 1, len(self.ascending) - 1)]
+        share, gap = place - low, right - left
+        return left + gap * share if share < 0.5 else right - gap * (1 - share)
+
+    def share_above(self, threshold: float) -> float:
+        """Share of the norms that are larger; NaN when empty."""
+        if not self.ascending:
+            return math.nan
+        # Few compare equal, and clipping leaves those as they are.
+        kept = bisect_left(self.ascending, math.nextafter(threshold, math.inf))
+        return 1.0 - kept / len(self.ascending)
+
+
+class Clipping:
+    """The settings of gradient clipping.
+
+    Args:
+        layers: names of the parameters by the layer that holds them.
+
+    Attributes:
+        mode: off; norm (all gradients together); value (entry by entry); parameter (each
+            parameter by its own norm, what Keras calls clipnorm); layer (the parameters of
+            a layer together); adaptive (all together, at a percentile of the recent norms:
+            AutoClip, Seetharaman et al. 2020).
+        threshold: the largest norm, or entry, that passes; adaptive sets its own.
+        norm_type: p of the norms, 1, 2 or inf; without meaning for value.
+        percentile: of the last 1,000 norms, the threshold of adaptive.
+        overrides: thresholds of single layers in the mode layer.
+        window: recent norms of what the mode compares with its threshold: the total norm,
+            or the largest one of a parameter, a layer without override or an entry.
+    """
+
+    def __init__(self, layers: Mapping[str, Sequence[str]] | None = None) -> None:
+        self.layers = layers or {}
+        self.threshold, self.percentile = 1.0, 10.0
+        self.overrides: dict[str, float] = {}
+        self.window = NormWindow()
+        self._mode, self._norm_type = "off", 2.0
+
+    @property
+    def mode(self) -> str:
+        return self._mode
+
+    @mode.setter
+    def mode(self, mode: str) -> None:
+        before = self.compared
+        self._mode = mode
+        self._begin_anew(before)
+
+    @property
+    def norm_type(self) -> float:
+        return self._norm_type
+
+    @norm_type.setter
+    def norm_type(self, norm_type: float) -> None:
+        before = self.compared
+        self._norm_type = norm_type
+        self._begin_anew(before)
+
+    @property
+    def compared(self) -> tuple[str, float]:
+        """What is compared with the threshold, and the p of its norm."""
+        if self._mode == "value":
+            return "value", math.inf
+        return (self._mode if self._mode in ("parameter", "layer") else "total"), self._norm_type
+
+    @property
+    def limit(self) -> float:
+        """The threshold in force; NaN while there is none."""
+        if self._mode == "off":
+            return math.nan
+        return (
+            self.window.percentile(self.percentile) if self._mode == "adaptive" else self.threshold
+        )
+
+    def _begin_anew(self, before: tuple[str, float]) -> None:
+        if self.compared != before:
+            # Norms of different kinds have no common percentile.
+            self.window.clear()
+
+
+def parameter_layers(names: Iterable[str], model: nn.Module) -> dict[str, tuple[str, ...]]:
+    """Names of parameters by the layer that holds them; those of no layer by the model."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        layer = name.rpartition(".")[0] or type(model).__name__.lower()
+        found.setdefault(layer, []).append(name)
+    return {layer: tuple(members) for layer, members in found.items()}
+
+
+def layers_like(pattern: str, layers: Iterable[str]) -> list[str]:
+    """The layers that a pattern means: a name, what is inside it, or a shell pattern.
+
+    Raises:
+        ControlValueError: when there is none; lists the layers.
+    """
+    names = list(layers)
+    found = [n for n in names if n == pattern or n.startswith(f"{pattern}.")]
+    found = found or [name for name in names if fnmatchcase(name, pattern)]
+    if not found:
+        raise ControlValueError(unknown_name("layer for clip_overrides", pattern, names))
+    return found
