@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol, cast
 
 import numpy as np
@@ -12,9 +12,10 @@ from bokeh.models import ColumnDataSource, DataRange1d
 from bokeh.models.ui import UIElement
 from numpy.typing import NDArray
 
-from nbdebug.core.control_spec import ControlSpec
+from nbdebug.core.control_spec import ControlState
 from nbdebug.core.records import Array
 from nbdebug.core.snapshot import Axis, Series, Snapshot
+from nbdebug.panels.advice import Advice
 from nbdebug.panels.choices import Choices
 from nbdebug.panels.markers import marker_columns
 from nbdebug.panels.mirror import Values
@@ -32,17 +33,22 @@ class Sink(Protocol):
 
     def set_note(self, panel: str, text: str) -> None: ...
 
+    def set_advice(self, panel: str, advice: Advice) -> None: ...
+
 
 class Stage:
     """What all panels of one dashboard share: the sink, the choices, the time axis.
 
     Args:
-        controls: of the session; the plots call them what the sliders do.
+        states: gives the controls as they stand; the plots call them what the sliders do.
     """
 
-    def __init__(self, choices: Choices, controls: Sequence[ControlSpec] = ()) -> None:
-        self.choices, self.controls = choices, controls
-        self._labels = {spec.name: spec.label for spec in controls}
+    def __init__(
+        self, choices: Choices, states: Callable[[], Sequence[ControlState]] = tuple
+    ) -> None:
+        self.choices, self._states = choices, states
+        self.controls = [state.spec for state in states()]
+        self._labels = {spec.name: spec.label for spec in self.controls}
         choices.offer("axis", "Time in", "Training", AXES)
         self.time_range = DataRange1d(range_padding=0.02)
         self.markers = ColumnDataSource(dict(marker_columns(Snapshot(), "step", {})))
@@ -53,6 +59,10 @@ class Stage:
     def axis(self) -> Axis:
         """What the time axis counts."""
         return cast(Axis, self.choices["axis"])
+
+    def in_force(self, control: str) -> Any:
+        """The value of a control now, None when there is no such control."""
+        return next((s.value for s in self._states() if s.spec.name == control), None)
 
     def mark_changes(self, snapshot: Snapshot) -> None:
         """Bring the markers of control changes up to date, once a snapshot."""
@@ -73,6 +83,9 @@ class NoSink:
         """Nothing to do."""
 
     def set_note(self, panel: str, text: str) -> None:
+        """Nothing to do."""
+
+    def set_advice(self, panel: str, advice: Advice) -> None:
         """Nothing to do."""
 
 

@@ -140,6 +140,7 @@ class View {
       this.frame.build(content.tabs);
       this.apply(content, buffers[0]);
       this.paint();
+      this.listen();
       const panels = [...this.frame.panels.values()];
       const places = this.document.roots().map(
         (root) => panels.find((panel) => panel.root === root.id)?.plot ?? this.el);
@@ -150,7 +151,25 @@ class View {
       this.apply(content, buffers[0]);
     }
   }
+  /** Lines that ask for a control's value where they are dragged to. */
+  listen() {
+    for (const line of this.document.all_models) {
+      const asks = line.tags?.find((tag) => String(tag).startsWith("asks:"));
+      if (!asks) continue;
+      line.properties.location.change.connect(() => {
+        if (this.applying) return;
+        clearTimeout(this.dragging);
+        this.dragging = setTimeout(() => this.send(
+          { kind: "ask", control: asks.slice(5), value: line.location }), 200);
+      });
+    }
+  }
   apply(content, buffer) {
+    // What the kernel sets must not be asked for again.
+    this.applying = true;
+    try { this.write(content, buffer); } finally { this.applying = false; }
+  }
+  write(content, buffer) {
     let offset = 0;
     for (const [id, start, rows, numeric, text] of content.sources) {
       const source = this.document.get_model_by_id(id);
@@ -170,6 +189,7 @@ class View {
     }
     if (content.choices) this.frame.choose(content.choices);
     if (content.notes) this.frame.write(content.notes);
+    if (content.advice) this.frame.advise(content.advice);
   }
   decode(value) {
     if (value?.model) return this.document.get_model_by_id(value.model);
@@ -207,6 +227,7 @@ class View {
     this.closed = true;
     clearInterval(this.retry);
     clearTimeout(this.later);
+    clearTimeout(this.dragging);
     this.watcher.disconnect();
     window.removeEventListener("pagehide", this.leave);
     this.model.off("msg:custom", this.receive);

@@ -19,6 +19,7 @@ from bokeh.model import Model
 from bokeh.models.ui import UIElement
 from bokeh.resources import Resources
 
+from nbdebug.panels.advice import Advice
 from nbdebug.panels.choices import Choices
 from nbdebug.panels.mirror import BUDGET, Mirror, Packet, Values
 
@@ -53,6 +54,7 @@ class BokehView(anywidget.AnyWidget):
         places: one for each panel, in the order of the page.
         choices: the drop-downs above the plots.
         wake: called when a view wants something; runs on any thread.
+        ask: called with a control and a value that the viewer asked for, on any thread.
     """
 
     _esm = "\n".join(
@@ -62,14 +64,20 @@ class BokehView(anywidget.AnyWidget):
     bokeh_version = traitlets.Unicode(bokeh.__version__).tag(sync=True)
 
     def __init__(
-        self, places: Sequence[Place], choices: Choices, wake: Callable[[], None] = lambda: None
+        self,
+        places: Sequence[Place],
+        choices: Choices,
+        wake: Callable[[], None] = lambda: None,
+        ask: Callable[[str, Any], None] = lambda control, value: None,
     ) -> None:
         self._mirror = Mirror()
         self._choices = choices
         self._choices_sent = -1
-        self._wake = wake
+        self._wake, self._ask = wake, ask
         self._notes: dict[str, str] = {}
         self._notes_sent: dict[str, str] = {}
+        self._advice: dict[str, Advice] = {}
+        self._advice_sent: dict[str, Advice] = {}
         self._tabs = _tabs(places)
         self._document = _document(places)
         self._sequence = 0
@@ -92,6 +100,10 @@ class BokehView(anywidget.AnyWidget):
     def set_note(self, panel: str, text: str) -> None:
         """Record the words that lie over a panel, "" for none."""
         self._notes[panel] = text
+
+    def set_advice(self, panel: str, advice: Advice) -> None:
+        """Record the sentence and the buttons under a panel."""
+        self._advice[panel] = advice
 
     @property
     def visible(self) -> frozenset[str]:
@@ -121,6 +133,7 @@ class BokehView(anywidget.AnyWidget):
         elif greetings:
             self._mirror.promote()
             self._notes_sent, self._choices_sent = dict(self._notes), self._choices.version
+            self._advice_sent = dict(self._advice)
         for view, library in greetings.items():
             self._welcome(view, library)
         return sent
@@ -133,6 +146,9 @@ class BokehView(anywidget.AnyWidget):
             self._choices_sent = version
         if self._notes != self._notes_sent:
             extra["notes"] = self._notes_sent = dict(self._notes)
+        if self._advice != self._advice_sent:
+            self._advice_sent = dict(self._advice)
+            extra["advice"] = _described(self._advice_sent)
         packet = self._mirror.tick(budget - len(str(extra)))
         if not packet and not extra:
             return 0
@@ -153,6 +169,7 @@ class BokehView(anywidget.AnyWidget):
             "tabs": self._tabs,
             "choices": self._choices.describe(),
             "notes": dict(self._notes_sent),
+            "advice": _described(self._advice_sent),
             **self._content(packet),
         }
         self.send(content, [packet.buffer()])
@@ -177,6 +194,8 @@ class BokehView(anywidget.AnyWidget):
                 self._greetings.pop(view, None)
         if kind == "choose":
             self._choices.pick(str(content.get("name")), str(content.get("value")))
+        if kind == "ask" and isinstance(content.get("value"), int | float | str):
+            self._ask(str(content.get("control")), content["value"])
         self._wake()
 
 
@@ -194,6 +213,10 @@ def _tabs(places: Sequence[Place]) -> list[dict[str, Any]]:
             }
         )
     return [{"name": name, "panels": panels} for name, panels in tabs.items()]
+
+
+def _described(advice: dict[str, Advice]) -> dict[str, Any]:
+    return {panel: each.describe() for panel, each in advice.items()}
 
 
 def _document(places: Sequence[Place]) -> Any:

@@ -53,7 +53,7 @@ class ControlBoard:
 
     def _make(self, state: ControlState) -> ControlWidget:
         name = state.spec.name
-        widget = ControlWidget(state, lambda value: self._ask(name, value))
+        widget = ControlWidget(state, lambda value: self.ask(name, value))
         widget.help.on_click(lambda _: self._explain(widget))
         return widget
 
@@ -77,7 +77,8 @@ class ControlBoard:
 
     # Callbacks: any thread; they only take notes and put commands.
 
-    def _ask(self, name: str, value: Any) -> None:
+    def ask(self, name: str, value: Any) -> None:
+        """Ask for a value; one that is refused is answered by a remark under the controls."""
         if value is not None:
             with self._lock:
                 self._moved[name] = GRACE

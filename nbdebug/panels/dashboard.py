@@ -51,12 +51,12 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
     ) -> None:
         failures: list[tuple[str, Exception]] = []
         choices = Choices()
-        stage = Stage(choices, [state.spec for state in controls()])
+        stage = Stage(choices, controls)
         if panels is None:
             panels = discover("nbdebug.panels", Panel, lambda *failed: failures.append(failed))
         made = [panel(stage) for panel in panels]
         built, places, notes = _build(made, failures)
-        self.view = BokehView(places, choices, self._wake)
+        self.view = BokehView(places, choices, self._wake, self._ask)
         stage.sink = self.view
         for name, text in notes.items():
             self.view.set_note(name, text)
@@ -75,6 +75,9 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
 
     def _wake(self) -> None:
         self.pump.wake()
+
+    def _ask(self, control: str, value: Any) -> None:
+        self.board.ask(control, value)
 
     def tick(self) -> int:
         """Bring everything up to date now; returns how many messages that took."""

@@ -51,8 +51,10 @@ class Frame {
     plot.style.minHeight = `${panel.height}px`;
     const stage = node("div", "nbd-stage");
     stage.append(plot, note);
-    box.append(title, stage);
-    this.panels.set(panel.name, { plot, note, root: panel.root });
+    const advice = node("div", "nbd-advice");
+    advice.hidden = true;
+    box.append(title, stage, advice);
+    this.panels.set(panel.name, { plot, note, advice, root: panel.root });
     return box;
   }
   key(event) {
@@ -102,6 +104,23 @@ class Frame {
     tab.tools.append(label);
     this.selects.set(choice.name, select);
     return select;
+  }
+  /** A sentence and buttons under each panel; buttons stay, so that a click is not lost. */
+  advise(all) {
+    for (const [name, { text, offers }] of Object.entries(all)) {
+      const box = this.panels.get(name)?.advice;
+      if (!box) continue;
+      if (!box.firstChild) box.append(node("span", "nbd-words", ""));
+      box.firstChild.textContent = text;
+      box.hidden = !text && !offers.length;
+      while (box.children.length - 1 > offers.length) box.lastChild.remove();
+      offers.forEach((offer, place) => {
+        const button = box.children[place + 1] ?? box.appendChild(node("button", "nbd-offer", ""));
+        Object.assign(button, { type: "button", title: offer.tooltip, textContent: offer.label });
+        button.onclick = () =>
+          this.send({ kind: "ask", control: offer.control, value: offer.value });
+      });
+    }
   }
   write(notes) {
     for (const [name, text] of Object.entries(notes)) {

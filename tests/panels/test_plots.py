@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nbdebug.core.control_spec import ControlSpec
+from nbdebug.core.control_spec import ControlSpec, ControlState
 from nbdebug.core.plugins import discover
 from nbdebug.core.records import ControlChange, Histogram, Notice
 from nbdebug.core.snapshot import Snapshot
@@ -37,7 +37,7 @@ def test_every_panel_says_what_to_do_while_there_is_nothing_to_show(panel, quiet
 
 @pytest.fixture
 def quiet_stage():
-    stage, notes = Stage(Choices(), CONTROLS), {}
+    stage, notes = Stage(Choices(), lambda: [ControlState(spec, 1.0) for spec in CONTROLS]), {}
     stage.sink.set_note = notes.__setitem__
     return stage, notes
 

@@ -1,0 +1,147 @@
+"""Gradient norms beside the clip threshold."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import numpy as np
+from bokeh.models import (
+    ColumnDataSource,
+    DataRange1d,
+    LinearAxis,
+    LinearScale,
+    NumeralTickFormatter,
+    Range1d,
+)
+from bokeh.models.annotations import Span
+from bokeh.models.ui import UIElement
+
+from nbdebug.core.records import Array, Histogram
+from nbdebug.core.snapshot import Snapshot
+from nbdebug.panels.advice import Advice, Offer, draggable
+from nbdebug.panels.base import Panel
+from nbdebug.panels.figures import LEFT, RIGHT, hover, plain_figure
+from nbdebug.panels.theme import BLUE, GREY, ORANGE, VERMILLION
+
+PERCENTILES = ("p50", "p90", "p99")
+
+
+class ClipNorms(Panel):
+    """Histogram and cumulative share of the unclipped norms, and the threshold to drag."""
+
+    name = "clip_norms"
+    tab = "Clipping"
+    order = 25
+    title = "Norms before clipping"
+    help = "last 1,000 steps; drag the line to set Clip threshold; measured while open"
+    height = 360
+    wide = True
+    watches: ClassVar = ("clip_norms",)
+
+    def build(self) -> UIElement:
+        self.bars = ColumnDataSource({"left": [], "right": [], "count": []})
+        self.curve = ColumnDataSource({"x": [], "share": []})
+        made = plain_figure(
+            self.name,
+            self.height,
+            x_axis_type="log",
+            x_axis_label="norm that the threshold is compared with",
+            y_axis_label="steps",
+        )
+        made.min_border_left, made.min_border_right = LEFT, RIGHT
+        made.y_range = DataRange1d(start=0)
+        made.extra_y_ranges["share"] = Range1d(start=0, end=1.02)
+        made.extra_y_scales["share"] = LinearScale()
+        percent: Any = NumeralTickFormatter(format="0%")
+        axis = LinearAxis(y_range_name="share", formatter=percent, axis_label="share up to here")
+        axis.minor_tick_line_color = None
+        axis.axis_label_text_font_style = "normal"
+        axis.major_label_text_font_size = axis.axis_label_text_font_size = "11px"
+        made.add_layout(axis, "right")
+        quads = made.quad(
+            left="left", right="right", bottom=0, top="count", source=self.bars,
+            fill_color=BLUE, fill_alpha=0.55, line_color=None,
+        )  # fmt: skip
+        line = made.line(
+            "x", "share", source=self.curve, y_range_name="share", color=ORANGE, line_width=2
+        )
+        made.y_range.renderers = [quads]
+        card = [("norm", "@left{0.00e+0} to @right{0.00e+0}"), ("steps", "@count{0,0}")]
+        hover(made, quads, card, "mouse")
+        hover(made, line, [("norm", "@x{0.00e+0}"), ("share", "@share{0.0%}")], "vline")
+        self.threshold = Span(
+            dimension="height", location=1.0, line_color=VERMILLION, line_width=3,
+            editable=True, visible=False,
+        )  # fmt: skip
+        draggable(self.threshold, "clip_threshold")
+        made.add_layout(self.threshold)
+        return made
+
+    def update(self, snapshot: Snapshot) -> None:
+        found = snapshot.histograms.get("clip_norms")
+        self.note("" if found else "Press Run to see how large the gradients are.")
+        sink, mode = self.stage.sink, self.stage.in_force("clip_mode")
+        edges, counts = (np.empty(0), np.empty(0)) if found is None else norm_bins(found)
+        columns = {"left": edges[:-1], "right": edges[1:], "count": counts}
+        sink.set_data(self.bars, columns)
+        total = counts.sum()
+        sink.set_data(self.curve, {"x": edges[1:], "share": counts.cumsum() / max(total, 1)})
+        limit = snapshot.latest.get("clip_threshold", math.nan)
+        if mode == "off":
+            limit = self.stage.in_force("clip_threshold")
+        known = found is not None and limit is not None and math.isfinite(limit)
+        sink.set_prop(self.threshold, "visible", known)
+        sink.set_prop(self.threshold, "editable", mode != "adaptive")
+        sink.set_prop(self.threshold, "line_dash", [6, 4] if mode == "off" else [])
+        sink.set_prop(self.threshold, "line_color", GREY if mode == "off" else VERMILLION)
+        if known:
+            sink.set_prop(self.threshold, "location", float(limit))
+        text = "" if found is None else sentence(snapshot, str(mode), float(limit))
+        sink.set_advice(self.name, Advice(text, offers(snapshot) if found else ()))
+
+
+def norm_bins(found: Histogram) -> tuple[Array, Array]:
+    """Edges [B + 1] and counts [B] of norms, from a histogram over their log10."""
+    edges: Array = 10.0 ** np.linspace(found.low, found.high, len(found.counts) + 1)
+    return edges, found.counts
+
+
+def sentence(snapshot: Snapshot, mode: str, limit: float) -> str:
+    """What the threshold does to the last 1,000 steps."""
+    latest = snapshot.latest
+    share = latest.get("clip_over", math.nan)
+    if not math.isfinite(share):
+        return ""
+    verb = "would clip" if mode == "off" else "clips"
+    text = f"The threshold {limit:.3g} {verb} {share:.0%} of these steps."
+    if mode == "off" or share <= 0.5:
+        return text
+    median, lr = latest.get("clip_norm_p50", math.nan), latest.get("lr", math.nan)
+    if mode not in ("norm", "adaptive") or not (median > limit and lr > 0):
+        return f"{text} More than half: lower the learning rate instead."
+    # The size of an update goes with lr times the norm after clipping.
+    return (
+        f"{text} More than half: for SGD that is about a learning rate of "
+        f"{lr * limit / median:.2g} instead of {lr:.2g}; lower it rather than clip so much."
+    )
+
+
+def offers(snapshot: Snapshot) -> tuple[Offer, ...]:
+    """A button for each percentile that sets the threshold there."""
+    made = []
+    for name in PERCENTILES:
+        norm = snapshot.latest.get(f"clip_norm_{name}", math.nan)
+        if math.isfinite(norm) and norm > 0:
+            value = float(f"{norm:.4g}")
+            clipped = 100 - int(name[1:])
+            made.append(
+                Offer(
+                    f"Threshold to {name} ({value:.3g})",
+                    "clip_threshold",
+                    value,
+                    f"Sets Clip threshold so that about {clipped}% of such steps are clipped; "
+                    "takes effect at the next step.",
+                )
+            )
+    return tuple(made)
