@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import copy
 import gc
+import signal
 import threading
 import weakref
 from collections.abc import Iterator
@@ -127,6 +128,15 @@ def test_reset_restores_a_schedule() -> None:
         assert dbg.history.frame("lr")["lr"].tolist() == [0.1, 0.05, 0.025, 0.0125]
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl+C works, also where the tests run in the background and it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_pauses_and_leaves_a_session_that_goes_on(dbg: nbd.Debugger) -> None:
     def interrupt() -> None:
         dbg.history.wait_until(lambda status: status.step >= 3)
