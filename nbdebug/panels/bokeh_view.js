@@ -192,9 +192,10 @@ class View {
     if (content.advice) this.frame.advise(content.advice);
   }
   decode(value) {
-    if (value?.model) return this.document.get_model_by_id(value.model);
-    if (value?.map) return new Map(value.map);
-    return value;
+    // Plain arrays have a method map.
+    if (value === null || typeof value !== "object" || Array.isArray(value)) return value;
+    if (value.model) return this.document.get_model_by_id(value.model);
+    return value.map ? new Map(value.map) : value;
   }
   repaint() {
     this.paint();

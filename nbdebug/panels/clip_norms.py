@@ -42,6 +42,7 @@ class ClipNorms(Panel):
     def build(self) -> UIElement:
         self.bars = ColumnDataSource({"left": [], "right": [], "count": []})
         self.curve = ColumnDataSource({"x": [], "share": []})
+        self.anchor = ColumnDataSource({"x": []})
         made = plain_figure(
             self.name,
             self.height,
@@ -74,6 +75,8 @@ class ClipNorms(Panel):
             dimension="height", location=1.0, line_color=VERMILLION, line_width=3,
             editable=True, visible=False,
         )  # fmt: skip
+        # A Span alone does not widen the range of the axis.
+        made.scatter("x", 0, source=self.anchor, alpha=0)
         draggable(self.threshold, "clip_threshold")
         made.add_layout(self.threshold)
         return made
@@ -95,6 +98,7 @@ class ClipNorms(Panel):
         sink.set_prop(self.threshold, "editable", mode != "adaptive")
         sink.set_prop(self.threshold, "line_dash", [6, 4] if mode == "off" else [])
         sink.set_prop(self.threshold, "line_color", GREY if mode == "off" else VERMILLION)
+        sink.set_data(self.anchor, {"x": [float(limit)] if known else []})
         if known:
             sink.set_prop(self.threshold, "location", float(limit))
         text = "" if found is None else sentence(snapshot, str(mode), float(limit))

@@ -1,0 +1,63 @@
+"""The Clipping tab: drag the threshold, press a percentile, see it in force."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.browser.lab import Notebook, until
+
+SETUP = """
+import torch, nbdebug as nbd
+from torch import nn
+from sklearn.datasets import load_digits
+X, y = load_digits(return_X_y=True)
+torch.manual_seed(0)
+model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+dbg = nbd.Debugger(model, (torch.tensor(X / 16, dtype=torch.float32), torch.tensor(y)),
+                   nn.CrossEntropyLoss(), clip_mode="norm", clip_threshold=0.5, lr=1e-3)
+dbg
+"""
+PLACE = """() => {
+    for (const document of window.Bokeh.documents) {
+        const figure = document.get_model_by_name("clip_norms");
+        const view = document.views_manager.get_by_id(figure.id);
+        const line = figure.center.find((m) => m.tags?.some((t) => String(t).startsWith("asks:")));
+        const box = view.el.getBoundingClientRect();
+        return {
+            x: box.left + view.frame.x_scale.compute(line.location),
+            y: box.top + view.frame.bbox.top + view.frame.bbox.height / 3,
+        };
+    }
+}"""
+
+
+def test_the_threshold_is_dragged_and_set_by_a_percentile(
+    open_notebook: Callable[..., Notebook],
+) -> None:
+    notebook = open_notebook(SETUP, "print(dbg.controls['clip_threshold'])")
+    notebook.run_cell(0)
+    notebook.tab("Clipping").click()
+    notebook.button("Run").click()
+    notebook.page.locator(".nbd-offer").nth(2).wait_for(timeout=60_000)
+    until(lambda: notebook.page.get_by_text("of these steps").count(), 30, "the share clipped")
+    notebook.picture("clipping_tab")
+
+    def in_force() -> float:
+        notebook.run_cell(1)
+        return float(notebook.text(1))
+
+    p50 = notebook.page.locator(".nbd-offer").first
+    p50.click()
+    until(lambda: in_force() != 0.5, 30, "the percentile to be in force")
+    notebook.page.locator(".nbd-offer").first.scroll_into_view_if_needed()
+    notebook.page.wait_for_timeout(600)
+    place = notebook.page.evaluate(PLACE)
+    before = in_force()
+    mouse = notebook.page.mouse
+    mouse.move(place["x"], place["y"])
+    mouse.down()
+    mouse.move(place["x"] + 60, place["y"], steps=6)
+    mouse.up()
+    until(lambda: in_force() > 1.05 * before, 30, "the dragged threshold to be in force")
+    notebook.picture("clipping_dragged")
+    assert not notebook.errors
