@@ -41,8 +41,8 @@ FUNCTIONS = {
 METHODS = frozenset(name for name in NAMES if hasattr(torch.Tensor, name))
 FUNCTIONAL_DROPOUTS = frozenset(
     {
-        functional.dropout, functional.dropout1d, functional.dropout2d, functional.dropout3d, functional.alpha_dropout,
-        functional.feature_alpha_dropout, torch.dropout,
+        torch.dropout, functional.dropout, functional.dropout1d, functional.dropout2d,
+        functional.dropout3d, functional.alpha_dropout, functional.feature_alpha_dropout,
     }
 )  # fmt: skip
 IN_PLACE = frozenset(
@@ -205,8 +205,8 @@ def _read(
         for chain in [_chain(first, steps, modules, slots)]
         if any(step.role == "dropout" for step in chain.steps)
     ]
-    functional = any(node.target in FUNCTIONAL_DROPOUTS for node in graph.nodes)
-    return Trace(tuple(chains), frozenset(dropouts), functional)
+    as_function = any(node.target in FUNCTIONAL_DROPOUTS for node in graph.nodes)
+    return Trace(tuple(chains), frozenset(dropouts), as_function)
 
 
 def _step(node: fx.Node, module: nn.Module | None, reasons: Mapping[nn.Module, str]) -> Step | None:
