@@ -10,8 +10,10 @@ from nbdebug.model.subject import Subject
 
 LABELS = {
     "as_built": "As built",
-    "norm_dropout": "BatchNorm, then Dropout",
-    "dropout_norm": "Dropout, then BatchNorm",
+    "norm_dropout": "{norm}, then Dropout",
+    "dropout_norm": "Dropout, then {norm}",
+    "activation_dropout": "{norm}, activation, then Dropout",
+    "dropout_last": "Dropout behind the last {norm}",
 }
 
 
@@ -23,14 +25,17 @@ class LayerOrderControl(Control):
     order = 90
 
     def spec(self, session: Subject) -> ControlSpec:
+        layers = session.layer_order
         return ControlSpec(
             self.name,
             self.label,
             "choice",
-            "Order of BatchNorm and Dropout in nn.Sequential. Takes effect at the next step; "
-            "weights and optimizer state stay.",
-            choices=tuple((order, LABELS[order]) for order in session.layer_order.available),
-            unavailable=session.layer_order.reason,
+            "Moves dropout before or behind the norm or the activation it stands next to; takes "
+            "effect at the next step, weights and optimizer state stay.",
+            choices=tuple(
+                (order, LABELS[order].format(norm=layers.norm_word)) for order in layers.available
+            ),
+            unavailable=layers.reason,
             advanced=True,
         )
 

@@ -1,29 +1,20 @@
-"""The order of dropout and batch normalisation in `nn.Sequential`."""
+"""The order of dropout and normalisation in a model that stays the same object."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from nbdebug.core.errors import ControlValueError, ModelError, unknown_name
+from nbdebug.model.dropout_order import BATCH_NORMS, NORMS, ORDERS
 from nbdebug.model.indexing import PickedLayers
-from nbdebug.model.tree import DROPOUTS, every_module, is_compiled
+from nbdebug.model.sequential_order import SequentialOrder
+from nbdebug.model.traced_order import TracedOrder
+from nbdebug.model.tree import DROPOUTS, is_compiled
 
-ORDERS = ("as_built", "norm_dropout", "dropout_norm")
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-ELEMENTWISE = frozenset(
-    {
-        nn.Identity, nn.CELU, nn.ELU, nn.GELU, nn.Hardshrink, nn.Hardsigmoid, nn.Hardswish,
-        nn.Hardtanh, nn.LeakyReLU, nn.LogSigmoid, nn.Mish, nn.PReLU, nn.ReLU, nn.ReLU6, nn.RReLU,
-        nn.SELU, nn.SiLU, nn.Sigmoid, nn.Softplus, nn.Softshrink, nn.Softsign, nn.Tanh,
-        nn.Tanhshrink, nn.Threshold,
-    }
-)  # fmt: skip
-# They may hand on the very tensor they were given.
-PASS_ON = (*DROPOUTS, nn.Identity, nn.Flatten, nn.Unflatten, nn.Sequential)
+COMPILED = "the model was compiled, which fixes the order; compile it after choosing one."
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +22,10 @@ class Orders:
     """Which orders a model can take.
 
     Attributes:
-        available: of as_built, norm_dropout and dropout_norm; as_built always.
+        available: of as_built, norm_dropout, dropout_norm, activation_dropout and
+            dropout_last; as_built always.
         reason: why there is nothing to reorder; "" when there is.
-        left_alone: containers that must stay as they are, each with the reason.
+        left_alone: parts that must stay as they are, each with the reason.
     """
 
     available: tuple[str, ...]
@@ -42,179 +34,98 @@ class Orders:
 
 
 class LayerOrder:
-    """Moves BatchNorm before Dropout, or after it, in a model that stays the same object.
+    """Moves dropout against the norms and activations it stands with on a straight path.
 
-    A BatchNorm and a Dropout in the same `nn.Sequential` with only activations between
-    them exchange their positions; what stands between stays where it is. Every module
-    keeps its key, so the keys of `state_dict` stay, checkpoints load, and parameters,
-    optimizer state and hooks stay with their modules. Only the order of the keys changes:
-    `named_parameters` of a reordered model lists parameters in another order where a PReLU
-    stands between. An optimizer that exists is not touched by that, but one built anew
-    from such a model numbers the parameters differently in its `state_dict`.
+    A straight path is a row of layers in one `nn.Sequential`, or in a forward that
+    `torch.fx` can follow, where each takes the one output of the one before it alone. Only
+    dropouts move, everything else is run in the order it was built in. Every module keeps
+    its name, so the keys of `state_dict` stay, also their order, checkpoints load, and
+    parameters, optimizer state and hooks stay with their modules.
 
-    Go back to "as_built" before adding layers to a Sequential or deleting some: torch
-    numbers new keys by position.
+    A forward of the user's own is run as it is written, with its modes, flags and
+    arguments. Where it leaves the way that it took when it was examined, so that a moved
+    dropout would be lost, it raises ModelError.
+
+    Go back to "as_built" before adding layers to a Sequential or deleting some, and before
+    compiling or scripting the model.
+
+    Attributes:
+        available, reason, left_alone: see `Orders`.
+        current: the order in force.
+        norm_word: what to call the norms of this model, BatchNorm or Norm.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._places, found = _examine(model)
-        self._built = {name: tuple(place._modules) for name, place in self._places.items()}
-        self._left_alone = found.left_alone
-        self.available = found.available
-        self.reason = found.reason
-        self.current = "as_built"
+        self._model = model
+        self._hopeless = _hopeless(model)
+        examined = nn.Module() if self._hopeless else model
+        self._sequential = SequentialOrder(examined, PickedLayers(examined))
+        self._traced = TracedOrder(examined, self._sequential.held)
+        refused = (*self._sequential.refused, *self._traced.refused)
+        possible = self._sequential.possible | self._traced.possible
+        self.available = tuple(o for o in ORDERS if o == "as_built" or o in possible)
+        self.left_alone = refused if possible else ()
+        self.reason = "" if possible else self._hopeless or _nothing(refused)
+        self.current = self._traced.current
+        norms = [module for module in model.modules() if isinstance(module, NORMS)]
+        batch = all(isinstance(module, BATCH_NORMS) for module in norms)
+        self.norm_word = "BatchNorm" if batch else "Norm"
 
     def set(self, order: str) -> str:
         """Put an order in force and tell what moved.
 
         Raises:
             ControlValueError: for an order that does not exist or is not available.
-            ModelError: when layers were added or deleted since the model was given.
+            ModelError: when layers were added, replaced or deleted since the model was
+                given, or the model was compiled since.
         """
         if order not in ORDERS:
             raise ControlValueError(unknown_name("layer order", order, ORDERS))
         if order not in self.available:
-            raise ControlValueError(f"The layer order cannot be {order!r}: {self.reason}")
-        wanted = {name: self._wanted(name, order) for name in self._places}
-        moved: list[str] = []
-        for name, keys in wanted.items():
-            place = self._places[name]
-            before = tuple(place._modules)
-            if keys == before:
-                continue
-            moved += _moves(name, place, before, keys)
-            # One assignment, so that nobody who iterates meets half an order.
-            place._modules = type(place._modules)((key, place._modules[key]) for key in keys)
+            why = self.reason or f"it can be {', '.join(self.available)}."
+            raise ControlValueError(f"The layer order cannot be {order!r}: {why}")
+        if order != "as_built" and any(is_compiled(m) for m in self._model.modules()):
+            raise ModelError(f"The layer order cannot be {order!r}: {COMPILED}")
+        self._sequential.check()
+        self._traced.check()
+        moved, stays = self._sequential.set(order)
+        more_moved, more_stays = self._traced.set(order)
         self.current = order
-        return _note(moved, self._left_alone)
-
-    def _wanted(self, name: str, order: str) -> tuple[str, ...]:
-        place, built = self._places[name], self._built[name]
-        if set(place._modules) != set(built):
-            raise ModelError(
-                f"Layers of {name or 'the model'!r} were added or deleted since training was "
-                "set up; make a new Debugger to reorder them."
-            )
-        return _arranged(place, built, order)
+        return _note(moved + more_moved, [*self.left_alone, *stays, *more_stays])
 
 
 def orders(model: nn.Module) -> Orders:
-    """Which of the orders of dropout and batch normalisation a model can take."""
-    return _examine(model)[1]
-
-
-def _examine(model: nn.Module) -> tuple[dict[str, nn.Sequential], Orders]:
-    """The containers that can be reordered, by name, and what there is to say."""
-    reason = _hopeless(model)
-    if reason:
-        return {}, Orders(("as_built",), reason)
-    places: dict[str, nn.Sequential] = {}
-    refused: list[str] = []
-    picked = PickedLayers(model)
-    for name, module in every_module(model):
-        if not isinstance(module, nn.Sequential) or not _runs(module, tuple(module._modules)):
-            continue
-        obstacle = _obstacle(module) or picked.sentence(module)
-        if obstacle:
-            refused.append(f"{name or 'the model'} ({type(module).__name__}) {obstacle}")
-        else:
-            places[name] = module
-    if places:
-        return places, Orders(ORDERS, "", tuple(refused))
-    reason = "; ".join(refused) or (
-        "no BatchNorm and Dropout stand in the same nn.Sequential with only activations "
-        "between them"
-    )
-    return {}, Orders(("as_built",), f"{reason}.", tuple(refused))
+    """Which of the orders of dropout and normalisation a model can take."""
+    found = LayerOrder(model)
+    return Orders(found.available, found.reason, found.left_alone)
 
 
 def _hopeless(model: nn.Module) -> str:
     modules = list(model.modules())
     if any(is_compiled(module) for module in modules):
-        return "the model was compiled, which fixes the order; compile it after choosing one."
+        return COMPILED
     if any(isinstance(module, torch.jit.ScriptModule) for module in modules):
         return "the model is TorchScript, whose order is fixed."
     if not any(isinstance(module, NORMS) for module in modules):
-        return "the model has no BatchNorm layer."
+        return "the model has no BatchNorm, LayerNorm or GroupNorm layer."
     if not any(isinstance(module, DROPOUTS) for module in modules):
-        return "the model has no dropout layer."
+        return (
+            "the model has no dropout layer; a call of torch.nn.functional.dropout is none and "
+            "cannot be moved."
+        )
     return ""
 
 
-def _obstacle(place: nn.Sequential) -> str:
-    kind = type(place)
-    own = kind.forward is not nn.Sequential.forward or "forward" in vars(place)
-    if own or kind.__iter__ is not nn.Sequential.__iter__:
-        return "has a forward of its own, which may not follow the order of its layers"
-    built = tuple(place._modules)
-    moving = [place._modules[key] for run in _runs(place, built) for key in run]
-    if any(getattr(module, "inplace", False) for module in moving):
-        return "has a dropout that works in place; build it with inplace=False"
-    for order in ORDERS[1:]:
-        if _writes_input(place, _arranged(place, built, order)) > _writes_input(place, built):
-            return "would overwrite its own input with an in-place activation; use inplace=False"
-    return ""
+def _nothing(refused: tuple[str, ...]) -> str:
+    reason = "; ".join(refused) or (
+        "no norm and dropout meet on a straight path (in an nn.Sequential, or in a forward, each "
+        "feeding the next one alone) with only activations between them"
+    )
+    return f"{reason}."
 
 
-def _runs(place: nn.Sequential, keys: Iterable[str]) -> list[list[str]]:
-    """Keys of norms and dropouts that stand together, where there are both."""
-    runs: list[list[str]] = [[]]
-    for key in keys:
-        module = place._modules[key]
-        if isinstance(module, (*NORMS, *DROPOUTS)):
-            runs[-1].append(key)
-        elif type(module) not in ELEMENTWISE:
-            runs.append([])
-    return [run for run in runs if len({_is_norm(place, key) for key in run}) == 2]
-
-
-def _is_norm(place: nn.Sequential, key: str) -> bool:
-    return isinstance(place._modules[key], NORMS)
-
-
-def _arranged(place: nn.Sequential, built: tuple[str, ...], order: str) -> tuple[str, ...]:
-    """Keys in the order of execution; norms keep their order among themselves, so do dropouts."""
-    if order == "as_built":
-        return built
-    keys = list(built)
-    norm_first = order == "norm_dropout"
-    for run in _runs(place, built):
-        slots = [built.index(key) for key in run]
-        ordered = sorted(run, key=lambda key: _is_norm(place, key) != norm_first)
-        for slot, key in zip(slots, ordered, strict=True):
-            keys[slot] = key
-    return tuple(keys)
-
-
-def _writes_input(place: nn.Sequential, keys: tuple[str, ...]) -> bool:
-    """Whether, in eval mode, a module changes the tensor that the container was given."""
-    for key in keys:
-        module = place._modules[key]
-        if getattr(module, "inplace", False):
-            return True
-        if not isinstance(module, PASS_ON):
-            return False
-    return False
-
-
-def _moves(
-    name: str, place: nn.Sequential, before: tuple[str, ...], after: tuple[str, ...]
-) -> list[str]:
-    sentences = []
-    for run in _runs(place, before):
-        new = sorted(run, key=after.index)
-        if new != run:
-            words = [f"{f'{name}.{key}'.lstrip('.')} ({_kind(place, key)})" for key in new]
-            sentences.append(" before ".join(words))
-    return sentences
-
-
-def _kind(place: nn.Sequential, key: str) -> str:
-    return type(place._modules[key]).__name__
-
-
-def _note(moved: list[str], left_alone: tuple[str, ...]) -> str:
+def _note(moved: list[str], stays: list[str]) -> str:
     note = f"Now {'; '.join(moved)}." if moved else "Nothing moved."
-    if left_alone:
-        note += f" Left alone: {'; '.join(left_alone)}."
+    if stays:
+        note += f" Left alone: {'; '.join(dict.fromkeys(stays))}."
     return note

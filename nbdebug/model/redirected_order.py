@@ -1,0 +1,151 @@
+"""A forward of the user's own, run as it is, with dropout applied elsewhere."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from nbdebug.core.errors import ModelError
+
+# Looked up on the object by nn.Module.__call__, so it may stand there.
+CALL = "_call_impl"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Where dropouts are applied. All names are paths in the module.
+
+    Attributes:
+        before, after: by the module that carries them, the dropouts that its input or its
+            output goes through.
+        output: the dropouts that the output of forward goes through.
+        moved: dropouts that hand on their input where forward calls them.
+    """
+
+    before: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    after: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    output: tuple[str, ...] = ()
+    moved: frozenset[str] = frozenset()
+
+    @property
+    def slots(self) -> frozenset[str]:
+        """Modules whose call is another than they were written for."""
+        return frozenset({*self.before, *self.after, *self.moved})
+
+    def joined(self, other: Plan) -> Plan:
+        """Both plans, which have no dropout in common."""
+        return Plan(
+            {**self.before, **other.before},
+            {**self.after, **other.after},
+            self.output + other.output,
+            self.moved | other.moved,
+        )
+
+
+class ReorderedForward:
+    """Stands on a module as its `forward` and runs the one of its class.
+
+    So everything Python does in it (flags, branches, arguments, outputs) is done as ever;
+    only the calls of the plan's modules are others meanwhile. Pickled and copied with the
+    module.
+
+    Attributes:
+        order: the name of the order that is in force.
+    """
+
+    def __init__(self, module: nn.Module, order: str, plans: Mapping[bool, Plan]) -> None:
+        self._module = module
+        self.order = order
+        self._plans = plans
+        self._running = threading.local()
+
+    def install(self) -> None:
+        """Put this in force on the module, instead of what its class does."""
+        for name in self._slots():
+            layer = self._module.get_submodule(name)
+            vars(layer)[CALL] = RedirectedCall(self, name)
+        vars(self._module)["forward"] = self
+
+    @staticmethod
+    def remove(module: nn.Module) -> None:
+        """Let a module do again what its class does."""
+        reordered = vars(module).pop("forward", None)
+        if isinstance(reordered, ReorderedForward):
+            for name in reordered._slots():
+                vars(module.get_submodule(name)).pop(CALL, None)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        outer = getattr(self._running, "now", None)
+        plan, called = self._plans[self._module.training], list[str]()
+        self._running.now = plan, called
+        try:
+            outputs = type(self._module).forward(self._module, *args, **kwargs)
+            if sorted(called) != sorted(plan.slots):
+                raise ModelError(self._strayed(plan, called))
+            for name in plan.output:
+                outputs = self._run(name, outputs)
+        finally:
+            self._running.now = outer
+        return outputs
+
+    def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What a module of the plan does when forward calls it."""
+        now = getattr(self._running, "now", None)
+        if now is None:
+            raise ModelError(
+                f"{name} was called outside of {type(self._module).__name__}.forward, while "
+                f"layer_order is {self.order!r}: go back to 'as_built'."
+            )
+        plan, called = now
+        if name not in plan.slots:
+            return self._run(name, *args, **kwargs)
+        called.append(name)
+        for dropout in plan.before.get(name, ()):
+            args = (self._run(dropout, args[0]), *args[1:])
+        outputs = args[0] if name in plan.moved else self._run(name, *args, **kwargs)
+        for dropout in plan.after.get(name, ()):
+            outputs = self._run(dropout, outputs)
+        return outputs
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return inspect.signature(type(self._module).forward.__get__(self._module))
+
+    def __getstate__(self) -> tuple[nn.Module, str, Mapping[bool, Plan]]:
+        return self._module, self.order, self._plans
+
+    def __setstate__(self, state: tuple[nn.Module, str, Mapping[bool, Plan]]) -> None:
+        self._module, self.order, self._plans = state
+        self._running = threading.local()
+
+    def _slots(self) -> frozenset[str]:
+        return frozenset().union(*(plan.slots for plan in self._plans.values()))
+
+    def _run(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """Call a layer as its class does, hooks included."""
+        layer = self._module.get_submodule(name)
+        return nn.Module._call_impl(layer, *args, **kwargs)
+
+    def _strayed(self, plan: Plan, called: list[str]) -> str:
+        missed = sorted(plan.slots - set(called))
+        what = f"did not call {', '.join(missed)}" if missed else "called a layer twice"
+        return (
+            f"{type(self._module).__name__}.forward {what}, as it did when it was examined: "
+            f"layer_order {self.order!r} does not hold any more, go back to 'as_built'."
+        )
+
+
+class RedirectedCall:
+    """Stands on a layer and lets the module that calls it say what happens."""
+
+    def __init__(self, owner: ReorderedForward, name: str) -> None:
+        self._owner = owner
+        self._name = name
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._owner.call(self._name, args, kwargs)
