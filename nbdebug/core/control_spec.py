@@ -26,6 +26,7 @@ class ControlSpec:
         members: parts that can be set one by one (layers), each by its name.
         unavailable: why it cannot be used now; "" when it can.
         advanced: shown one click away.
+        action: done once when it is asked for; the value in force stays "".
     """
 
     name: str
@@ -41,6 +42,7 @@ class ControlSpec:
     members: tuple[str, ...] = ()
     unavailable: str = ""
     advanced: bool = False
+    action: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,8 @@ class Settings:
             # What was in range when it was asked for may not be any more.
             value = control.validate(self._session, command.value)
             note = control.apply(self._session, value)
-            new = control.read(self._session)
+            action = control.spec(self._session).action
+            new = value if action else control.read(self._session)
         except ControlValueError as error:
             status, note, new = "refused", str(error), command.value
         except Exception as error:
