@@ -11,6 +11,7 @@ from nbdebug.core.commands import (
     Close,
     CommandQueue,
     Pause,
+    Reestimate,
     Reset,
     Run,
     SetControl,
@@ -22,6 +23,7 @@ from nbdebug.core.history import History
 from nbdebug.core.records import Notice, RunState, Status
 from nbdebug.training.beginning import Beginning
 from nbdebug.training.loop import Loop
+from nbdebug.training.reestimation import reestimate_statistics
 from nbdebug.training.settings import Settings
 
 
@@ -91,7 +93,7 @@ class Worker:
             else:
                 self._act(command)
 
-    def _act(self, command: Run | Pause | Reset | Watch | Close) -> None:
+    def _act(self, command: Run | Pause | Reset | Watch | Reestimate | Close) -> None:
         session = self._loop.session
         if isinstance(command, Run):
             self._goal = None if command.steps is None else session.step + command.steps
@@ -105,6 +107,8 @@ class Worker:
             self._state, self.error = "closed", None
         elif isinstance(command, Watch):
             self._loop.measuring.watch(command.probe, command.on)
+        elif isinstance(command, Reestimate):
+            reestimate_statistics(command, session, self._settings)
         else:
             self._pause()
             self._failure = self.error = None
