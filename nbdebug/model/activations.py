@@ -121,6 +121,8 @@ class Activations:
         places = f"{count} place{'' if count == 1 else 's'} changed."
         if self.functional is None:
             return f"{places} Functions that forward calls (F.relu) stay as they are."
+        if self.functional == 1:
+            return f"{places} 1 call of a function (F.relu) stays as it is."
         if self.functional:
             return f"{places} {self.functional} calls of functions (F.relu) stay as they are."
         return places
