@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from typing import NamedTuple
 
@@ -133,12 +134,25 @@ class Activations:
         held = [m for m in self._model.modules() if isinstance(m, TRANSFORMERS)]
         functions = sum(not isinstance(layer.activation, nn.Module) for layer in held)
         try:
-            with undisturbed(self._model):
+            with undisturbed(self._model), _attributes_kept(self._model):
                 graph = fx.Tracer().trace(self._model)
         except Exception:
             # The forward is the user's own code; what a trace meets there may be anything.
             return None
         return functions + sum(_is_activation(node.op, node.target) for node in graph.nodes)
+
+
+@contextmanager
+def _attributes_kept(model: nn.Module) -> Iterator[None]:
+    """Put back what a forward that is traced leaves in attributes of its modules."""
+    kept = [(vars(module), dict(vars(module))) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for now, before in kept:
+            for name in now.keys() - before.keys():
+                del now[name]
+            now.update(before)
 
 
 def _is_activation(op: str, target: Callable[..., object] | str) -> bool:

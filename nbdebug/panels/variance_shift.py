@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 from bokeh.models import ColumnDataSource
-from bokeh.models.annotations import Span, Title
+from bokeh.models.annotations import Title
 from bokeh.models.ui import UIElement
 
 from nbdebug.core.records import ControlChange
@@ -17,6 +17,7 @@ from nbdebug.panels.layer_rows import name_rows
 from nbdebug.panels.mirror import Values
 from nbdebug.panels.theme import BLUE, GREY, ORANGE
 
+LINE = ("x", "low", "high")
 STALE = (
     "The running statistics still come from the old order; wait about an epoch or re-estimate "
     "them\n(dbg.reestimate_batchnorm())."
@@ -35,8 +36,8 @@ class VarianceShift(Panel):
     order = 43
     title = "Variance shift of BatchNorm"
     help = (
-        "running variance over that of eval mode; 1: no shift; dashed: 1 / (1 - p), "
-        "Dropout right before the layer"
+        "running variance over that of eval mode; dashed: expected where Dropout of "
+        "probability p stands right before the layer"
     )
     height = 300
     wide = True
@@ -45,11 +46,15 @@ class VarianceShift(Panel):
 
     def build(self) -> UIElement:
         made = layer_figure(self.name, self.height, "variance shift")
-        self.theory = Span(
-            location=1.0, dimension="height", line_color=ORANGE, line_dash="dashed", line_width=1.5
+        # Lines that are data: the axis then always shows them.
+        self.unit, self.theory = (ColumnDataSource({name: [] for name in LINE}) for _ in range(2))
+        unit, theory = (
+            made.segment("x", "low", "x", "high", source=source, color=colour, line_dash=dash)
+            for source, colour, dash in (
+                (self.unit, GREY, "solid"),
+                (self.theory, ORANGE, "dashed"),
+            )
         )
-        made.add_layout(Span(location=1.0, dimension="height", line_color=GREY, line_width=1.5))
-        made.add_layout(self.theory)
         self.now, self.before = (
             ColumnDataSource({"row": [], "shift": [], "name": []}) for _ in range(2)
         )
@@ -59,7 +64,15 @@ class VarianceShift(Panel):
         )
         for part, words in ((dots, "now"), (rings, "before the reorder")):
             hover(made, part, [("", "<b>@name</b>"), (words, "@shift{0.00}")], "mouse")
-        legend_above(made, [("now", [dots]), ("before the last reorder", [rings])])
+        legend_above(
+            made,
+            [
+                ("now", [dots]),
+                ("before the last reorder", [rings]),
+                ("no shift", [unit]),
+                ("1 / (1 - p)", [theory]),
+            ],
+        )
         self.remark = Title(text="", text_font_size="11px", text_font_style="normal")
         made.add_layout(self.remark, "above")
         self.figure = made
@@ -71,8 +84,8 @@ class VarianceShift(Panel):
         sink = self.stage.sink
         sink.set_data(self.now, _columns(shifts, shifts))
         sink.set_data(self.before, _columns(shifts, shifts_before(snapshot, reorder)))
-        dropped = snapshot.latest.get("dropout", np.nan)
-        sink.set_prop(self.theory, "location", 1 / (1 - dropped) if 0 <= dropped < 1 else 1.0)
+        sink.set_data(self.unit, _line(1.0, len(shifts)))
+        sink.set_data(self.theory, _line(theory(snapshot), len(shifts)))
         sink.set_prop(self.remark, "text", STALE if shifts and stale(snapshot, reorder) else "")
         name_rows(self, self.figure, shifts)
         self.note(self._wait(snapshot) if not shifts else "")
@@ -86,6 +99,12 @@ class VarianceShift(Panel):
         return (
             "Measured at the next steps, while this tab is open; a training with a step_fn is not."
         )
+
+
+def theory(snapshot: Snapshot) -> float:
+    """The shift behind a Dropout, 1 / (1 - p); 1 without dropout."""
+    dropped = snapshot.latest.get("dropout", np.nan)
+    return 1 / (1 - dropped) if 0 <= dropped < 1 else 1.0
 
 
 def last_reorder(changes: Iterable[ControlChange]) -> ControlChange | None:
@@ -113,6 +132,11 @@ def stale(snapshot: Snapshot, reorder: ControlChange | None) -> bool:
         return False
     later = snapshot.changes[snapshot.changes.index(reorder) :]
     return not any(c.new == "re-estimated" and c.status == "applied" for c in later)
+
+
+def _line(x: float, rows: int) -> Values:
+    """A vertical line past all rows; none without rows."""
+    return {"x": [x], "low": [-0.5], "high": [rows - 0.5]} if rows else dict.fromkeys(LINE, ())
 
 
 def _columns(rows: Iterable[str], shifts: Mapping[str, float]) -> Values:

@@ -78,14 +78,14 @@ class Worker:
     def _handle(self, tickets: Sequence[Ticket]) -> None:
         self._handled = tickets[-1].number
         last = {
-            ticket.command.control: ticket.number
+            _target(ticket.command): ticket.number
             for ticket in tickets
             if isinstance(ticket.command, SetControl)
         }
         for ticket in tickets:
             command = ticket.command
             if isinstance(command, SetControl):
-                if last[command.control] == ticket.number:
+                if last[_target(command)] == ticket.number:
                     self._settings.apply(command)
                     self._loop.settings_changed()
                 else:
@@ -154,3 +154,9 @@ class Worker:
                 failure=self._failure,
             )
         )
+
+
+def _target(command: SetControl) -> tuple[str, ...]:
+    """What a command sets: a control, or some of its layers."""
+    layers = command.value if isinstance(command.value, dict) else ()
+    return command.control, *sorted(layers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import nn
 from torch.nn import init
 
 import nbdebug as nbd
+from nbdebug.core.commands import SetControl
 from nbdebug.core.errors import ControlValueError, LossError
 from tests.controls.test_against_plain_loop import SGD, compare
 from tests.problems import CLASSES, FEATURES, PlainLoop, blobs, same_weights, tiny_mlp
@@ -320,6 +322,25 @@ def test_bad_requests_name_layers_and_kinds() -> None:
 # All of them
 
 
+def test_requests_for_two_layers_in_one_step_both_hold() -> None:
+    inside, gate = threading.Event(), threading.Event()
+
+    def loss_fn(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        inside.set()
+        assert gate.wait(30)
+        return nn.functional.cross_entropy(outputs, targets)
+
+    with nbd.Debugger(tiny_mlp(), blobs(), loss_fn) as dbg:
+        dbg.start()
+        assert inside.wait(30)
+        for value in ({"0": "frozen"}, {"1": "frozen"}, {"1": "trainable"}):
+            dbg._queue.put(SetControl("frozen", value))
+        gate.set()
+        dbg.pause()
+        assert dbg.controls["frozen"] == {"0": "frozen", "1": "trainable", "4": "trainable"}
+        assert list(dbg.changes["status"]) == ["applied", "superseded", "applied"]
+
+
 def test_reset_takes_everything_back() -> None:
     with debugger() as dbg:
         dbg.run(steps=20)
@@ -331,6 +352,8 @@ def test_reset_takes_everything_back() -> None:
         dbg.set(frozen={"0": "frozen"})
         dbg.run(steps=5)
         dbg.reset()
+        with pytest.raises(ControlValueError, match="reinit must be one of"):
+            dbg.set(reinit="undo")
         assert dict(dbg.controls) == controls
         assert [id(module) for module in dbg.model.modules()] == modules
         assert all(parameter.requires_grad for parameter in dbg.model.parameters())

@@ -155,15 +155,17 @@ def test_where_the_trace_stops_the_note_says_what_may_stay() -> None:
     assert note == "1 place changed. Functions that forward calls (F.relu) stay as they are."
 
 
-def test_the_trace_draws_no_random_numbers_and_moves_no_buffer() -> None:
+def test_the_trace_leaves_no_trace() -> None:
     class Noisy(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.act = nn.ReLU()
             self.register_buffer("count", torch.zeros(()))
+            self.last = None
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             self.count += 1
+            self.last, self.seen = x, x
             return self.act(x + torch.rand(()).item())
 
     model, state = Noisy(), torch.get_rng_state()
@@ -171,6 +173,8 @@ def test_the_trace_draws_no_random_numbers_and_moves_no_buffer() -> None:
     assert torch.equal(torch.get_rng_state(), state)
     assert isinstance(model.count, torch.Tensor)
     assert model.count == 0
+    assert model.last is None
+    assert not hasattr(model, "seen")
 
 
 def plain() -> nn.Sequential:

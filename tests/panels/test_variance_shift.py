@@ -69,7 +69,8 @@ def test_dots_theory_and_no_ring_without_a_reorder(made):
     assert shown.data[panel.now]["shift"] == [2.0, 1.5]
     assert shown.data[panel.now]["row"] == [0.0, 1.0]
     assert shown.data[panel.before]["name"] == []
-    assert shown.props[panel.theory, "location"] == 2.0
+    assert shown.data[panel.unit] == {"x": [1.0], "low": [-0.5], "high": [1.5]}
+    assert shown.data[panel.theory] == {"x": [2.0], "low": [-0.5], "high": [1.5]}
     assert shown.props[panel.remark, "text"] == ""
     assert shown.note == ""
 
@@ -108,7 +109,7 @@ def test_a_probability_of_zero_puts_theory_on_the_line(made):
     panel, shown, history = made
     measure(history, 21, 1.0, 1.0, 0.0)
     show(panel, history)
-    assert shown.props[panel.theory, "location"] == 1.0
+    assert shown.data[panel.theory]["x"] == [1.0]
 
 
 def test_a_model_without_batchnorm_is_told_so():
