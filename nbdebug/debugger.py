@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import inspect
 import weakref
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from nbdebug.controls.base import Control
-from nbdebug.core.commands import Close, Command, CommandQueue, Pause, Reset, Run, SetControl
-from nbdebug.core.errors import ArgumentError, ClosedError, unknown_name
+from nbdebug.core.commands import (
+    Close,
+    Command,
+    CommandQueue,
+    Pause,
+    Reestimate,
+    Reset,
+    Run,
+    SetControl,
+)
+from nbdebug.core.errors import ArgumentError, ClosedError, ModelError
 from nbdebug.core.history import History
 from nbdebug.core.plugins import instances
-from nbdebug.core.records import ControlChange, Notice
+from nbdebug.core.records import Notice
 from nbdebug.model.metrics import Metric
 from nbdebug.notebook import replace_predecessors
 from nbdebug.probes.base import Probe
@@ -26,7 +33,7 @@ from nbdebug.training.loop import Loop
 from nbdebug.training.measuring import Measuring
 from nbdebug.training.requests import Requests
 from nbdebug.training.session import OptimizerLike, ScheduleLike, Session, Setup
-from nbdebug.training.settings import Settings
+from nbdebug.training.settings import Settings, check_keywords
 from nbdebug.training.worker import Worker
 
 if TYPE_CHECKING:
@@ -101,7 +108,7 @@ class Debugger:
     def _wire(self, setup: Setup, controls: dict[str, Any]) -> None:
         self.history = History()
         kinds = instances("nbdebug.controls", Control, self._leave_out)
-        _check_names(controls, kinds)
+        check_keywords(controls, kinds, type(self))
         session = Session(setup)
         self.model = setup.model
         self.name = setup.name or type(setup.model).__name__
@@ -206,6 +213,17 @@ class Debugger:
         if numbers and self.state == "paused":
             self._wait_for(numbers[-1])
 
+    def reestimate_batchnorm(self) -> None:
+        """Average BatchNorm's running statistics anew over up to 100 training batches.
+
+        Raises:
+            ModelError: there is nothing to estimate or to estimate from; nothing was changed.
+        """
+        self._wait_for(self._put(Reestimate()))
+        change = next(c for c in reversed(self.history.changes) if c.new == Reestimate.value)
+        if change.status == "refused":
+            raise ModelError(change.note)
+
     @property
     def controls(self) -> Mapping[str, Any]:
         """The value in force of every control, by name."""
@@ -214,10 +232,7 @@ class Debugger:
     @property
     def changes(self) -> pd.DataFrame:
         """Every change of a control: step, samples, old, new, who, why, status."""
-        import pandas as pd
-
-        rows = [asdict(change) for change in self.history.changes]
-        return pd.DataFrame(rows, columns=list(ControlChange.__dataclass_fields__))
+        return self.history.changes_frame()
 
     @property
     def state(self) -> str:
@@ -265,20 +280,9 @@ class Debugger:
         return self._queue.put(command)
 
     def _wait_for(self, number: int, state: str | None = None) -> None:
-        # In slices: an interrupt must get through on every platform.
-        while not self.history.wait_until(
+        self.history.wait_until(
             lambda status: (
                 status.state == "closed"
                 or (status.handled >= number and state in (None, status.state))
-            ),
-            timeout=0.5,
-        ):
-            pass
-
-
-def _check_names(controls: Mapping[str, Any], known: Sequence[Control]) -> None:
-    names = [control.name for control in known]
-    own = inspect.signature(Debugger).parameters.keys() - {"controls"}
-    for name in controls:
-        if name not in names:
-            raise ArgumentError(unknown_name("keyword", name, [*names, *own]))
+            )
+        )

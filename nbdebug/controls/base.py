@@ -52,9 +52,10 @@ class Control(ABC):
     def series(self, session: Subject) -> float:
         """The value in force as a number for plots; NaN when it is not one."""
         value = self.read(session)
-        if isinstance(value, dict):
-            return sum(value.values()) / len(value)
-        return math.nan if isinstance(value, str) else float(value)
+        parts = list(value.values()) if isinstance(value, dict) else [value]
+        if any(isinstance(part, str) for part in parts):
+            return math.nan
+        return float(sum(parts) / len(parts))
 
 
 def number(

@@ -7,7 +7,7 @@ import math
 import threading
 from collections import deque
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from nbdebug.core.errors import ArgumentError
 
@@ -63,11 +63,21 @@ class Watch:
 
 
 @dataclass(frozen=True, slots=True)
+class Reestimate:
+    """Estimate BatchNorm's running statistics anew, between two steps."""
+
+    who: str = "api"
+    why: str = ""
+    control: ClassVar[str] = "bn_statistics"
+    value: ClassVar[str] = "re-estimated"
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
     """End the training thread after the step under way."""
 
 
-Command = SetControl | Run | Pause | Reset | Watch | Close
+Command = SetControl | Run | Pause | Reset | Watch | Reestimate | Close
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ class ControlSpec:
         unavailable: why it cannot be used now; "" when it can.
         advanced: shown one click away.
         plotted: its value in force has a lane among the plots, when it is a number.
+        action: done once when it is asked for; the value in force stays "".
     """
 
     name: str
@@ -43,6 +44,7 @@ class ControlSpec:
     unavailable: str = ""
     advanced: bool = False
     plotted: bool = True
+    action: bool = False
 
 
 @dataclass(frozen=True, slots=True)

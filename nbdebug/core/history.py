@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -133,7 +134,8 @@ class History:
     def wait_until(self, condition: Callable[[Status], bool], timeout: float | None = None) -> bool:
         """Sleep until the status fulfils `condition`; False when `timeout` seconds passed.
 
-        A change of state or a handled command is seen at once, progress 20 ms late.
+        A change of state or a handled command is seen at once, progress 20 ms late. It
+        sleeps in slices: an interrupt must get through on every platform.
         """
         end = None if timeout is None else time.monotonic() + timeout
         with self._changed:
@@ -185,6 +187,13 @@ class History:
         frame = pd.DataFrame(columns, columns=names)
         frame.index.name = "step"
         return frame.sort_index()
+
+    def changes_frame(self) -> pd.DataFrame:
+        """The control changes as a DataFrame, one row a change."""
+        import pandas as pd
+
+        rows = [asdict(change) for change in self.changes]
+        return pd.DataFrame(rows, columns=list(ControlChange.__dataclass_fields__))
 
     def _latest(self) -> dict[str, float]:
         latest: dict[str, float] = {}

@@ -29,7 +29,7 @@ def first_nonfinite(model: nn.Module, forward: Callable[[], Any]) -> str | None:
     """
     trace = _Trace(model)
     try:
-        with undisturbed(model), torch.no_grad(), _eager(model):
+        with undisturbed(model), torch.no_grad(), eager(model):
             forward()
     except Exception:
         # User code may itself raise on such a value; the finding is what matters then.
@@ -102,8 +102,8 @@ def _bad_value(module: nn.Module, of: str = "") -> str | None:
     return None
 
 
-def _eager(model: nn.Module) -> AbstractContextManager[Any]:
-    # Compiled code skips hooks.
+def eager(model: nn.Module) -> AbstractContextManager[Any]:
+    """A context in which a compiled model runs as it was written: compiled code skips hooks."""
     if any(is_compiled(module) for module in model.modules()):
         stance: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
         return stance

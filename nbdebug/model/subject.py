@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
 import torch
 from torch import nn
 
+from nbdebug.model.activations import Activations
+from nbdebug.model.batchnorm import BatchNorms
 from nbdebug.model.clipping import Clipping, parameter_layers
 from nbdebug.model.dropout import DropoutSite, dropouts
+from nbdebug.model.freezing import Freezing
+from nbdebug.model.initialisation import Initialisation
 from nbdebug.model.metrics import Metrics
 from nbdebug.model.optimizers import Optimizers, ratios
 from nbdebug.model.recurrent import RecurrentClipping
@@ -42,6 +50,9 @@ class Subject:
         grad_norms: gradient norms of the step under way, before clipping, one 0-d tensor
             for each parameter that has a gradient.
         outputs, targets: of the step under way, None between steps or with a `step_fn`.
+        again: calls the model once more on the inputs of the step under way; None when
+            outputs are.
+        rng: a context in which torch's global generators are those of training.
     """
 
     def __init__(
@@ -63,12 +74,18 @@ class Subject:
         self.recurrent = RecurrentClipping(model)
         self.layer_order = LayerOrder(model)
         self.dropouts: dict[str, DropoutSite] = dropouts(model)
+        self.batch_norms = BatchNorms(model)
+        self.activations = Activations(model)
+        self.freezing = Freezing(model, self.parameters)
+        self.initialisation = Initialisation(model)
+        self.rng: AbstractContextManager[None] = nullcontext()
         self.lr_leader, self.lr_ratios = ratios(optimizers.current, "lr")
         self.decay_leader, self.decay_ratios = 0, (1.0,) * len(optimizers.current.param_groups)
         if "weight_decay" in optimizers.current.defaults:
             self.decay_leader, self.decay_ratios = ratios(optimizers.current, "weight_decay")
         self.outputs: object = None
         self.targets: object = None
+        self.again: Callable[[], Any] | None = None
         self.grad_norms: tuple[torch.Tensor, ...] = ()
 
     @property

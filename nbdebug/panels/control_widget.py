@@ -83,8 +83,10 @@ class ControlWidget:
         traits: dict[str, Any] = {"disabled": bool(spec.unavailable)}
         if spec.kind == "choice":
             traits["options"] = tuple((words, value) for value, words in spec.choices)
-            if state.value in dict(spec.choices):
-                traits["value"] = state.value
+            value = self._picked(state.value)
+            # Blank where layers differ.
+            if value is None or value in dict(spec.choices):
+                traits["value"] = value
             return traits
         value = self._number(state.value)
         low, high = spec.low, spec.high
@@ -97,11 +99,17 @@ class ControlWidget:
         return {"min": low, "max": high, **traits}
 
     def _number(self, value: Any) -> float | None:
-        if isinstance(value, dict):
-            picked = self.member.value if self.member is not None else ALL
+        picked = self._picked(value)
+        if picked is None and isinstance(value, dict):
             parts = list(value.values())
-            return value.get(picked, sum(parts) / len(parts) if parts else None)
-        return None if value is None or isinstance(value, str) else value
+            return sum(parts) / len(parts) if parts else None
+        return None if picked is None or isinstance(picked, str) else picked
+
+    def _picked(self, value: Any) -> Any:
+        """The value of what the widget applies to; None for all where they differ."""
+        if not isinstance(value, dict):
+            return value
+        return value.get(self.member.value if self.member is not None else ALL)
 
     def _on_value(self, change: Any) -> None:
         if self._showing == threading.get_ident():

@@ -40,8 +40,11 @@ class UpdateRatio(Probe):
         device = moved[0].device
         weights = torch.stack([norm.to(device) for norm in kept])
         ratio = torch.stack([norm.to(device) for norm in moved]) / weights
-        # Weights that are all zero (a new bias) have no relative size.
-        return {self._names: torch.where(weights > 0, ratio, torch.nan)}
+        # Weights that are all zero (a new bias) have no relative size; a frozen layer gets
+        # no update.
+        learns = [parameter.requires_grad for parameter in self._parameters]
+        known = (weights > 0) & torch.tensor(learns, device=device)
+        return {self._names: torch.where(known, ratio, torch.nan)}
 
     def cancel(self) -> None:
         # Small copies are kept: fresh memory costs more than the copy does.

@@ -25,6 +25,7 @@ class Beginning:
         settings.restore()
         session.optimizers.switch(self._kind)
         session.optimizers.forget_others()
+        session.initialisation.forget()
         self._state.restore(session.model, session.optimizer, session.optimizers.schedulers)
         session.sampler.reset()
         session.rng.reset()

@@ -87,7 +87,8 @@ def with_gradient(loss: torch.Tensor, name: str) -> torch.Tensor:
     """The loss, when something trainable went into it, else LossError."""
     if not loss.requires_grad:
         raise LossError(
-            f"{name} does not depend on any trainable parameter: is there a .detach(), a "
-            ".item(), torch.no_grad() or an argmax between the model and the loss?"
+            f"{name} does not depend on any trainable parameter: is every layer frozen, or is "
+            "there a .detach(), a .item(), torch.no_grad() or an argmax between the model and the "
+            "loss?"
         )
     return loss

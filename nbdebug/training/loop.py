@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from nbdebug.core.history import History
 from nbdebug.core.records import Histogram, Reading, StepRecord
 from nbdebug.model.nonfinite import first_nonfinite, worst_gradient
 from nbdebug.training.buffers import Buffers
-from nbdebug.training.forward import checked, to_device, with_gradient
+from nbdebug.training.forward import call, checked, split, to_device, with_gradient
 from nbdebug.training.gradients import Clipped, Gradients
 from nbdebug.training.measuring import Measuring
 from nbdebug.training.sampler import Batch
@@ -89,14 +90,14 @@ class Loop:
         except BaseException:
             self.measuring.cancel()
             self._buffers.restore()
-            session.outputs = session.targets = None
+            session.outputs = session.targets = session.again = None
             raise
         self._buffers.settle()
         self._batch = None
         session.samples += batch.samples
         session.epoch = batch.epoch + batch.progress
         readings, histograms = self.measuring.read(session.step) if due else ([], [])
-        session.outputs = session.targets = None
+        session.outputs = session.targets = session.again = None
         self._account(time.perf_counter() - start, due, batch)
         with self.measuring.timed:
             # The last batch of an epoch may be short; that is no change of the setting.
@@ -137,6 +138,8 @@ class Loop:
     def _forward_backward(self, batch: Batch) -> tuple[Gradients, float, float]:
         session = self.session
         loss, session.outputs, session.targets = session.evaluate(batch.data)
+        if session.step_fn is None:
+            session.again = partial(call, session.model, split(batch.data)[0])
         loss = with_gradient(checked(loss, session.loss_name), session.loss_name)
         session.optimizer.zero_grad()
         scaler = session.scaler

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from nbdebug.controls.base import Control
-from nbdebug.core.commands import SetControl
+from nbdebug.core.commands import Reestimate, SetControl
 from nbdebug.core.control_spec import ControlState
-from nbdebug.core.errors import ControlNameError, ControlValueError, unknown_name
+from nbdebug.core.errors import ArgumentError, ControlNameError, ControlValueError, unknown_name
 from nbdebug.core.history import History
 from nbdebug.core.records import ChangeStatus, ControlChange
 from nbdebug.training.session import Session
@@ -85,17 +86,18 @@ class Settings:
             # What was in range when it was asked for may not be any more.
             value = control.validate(self._session, command.value)
             note = control.apply(self._session, value)
-            new = control.read(self._session)
+            action = control.spec(self._session).action
+            new = value if action else control.read(self._session)
         except ControlValueError as error:
             status, note, new = "refused", str(error), command.value
         except Exception as error:
             status, note, new = "refused", f"{type(error).__name__}: {error}", command.value
-        self._write(command, old, new, status, note)
+        self.write(command, old, new, status, note)
 
     def supersede(self, command: SetControl) -> None:
         """Write down a value that a later one overtook before it was applied."""
         old = self.controls[command.control].read(self._session)
-        self._write(command, old, command.value, "superseded", "A later value came first.")
+        self.write(command, old, command.value, "superseded", "A later value came first.")
 
     def restore(self) -> None:
         """Put the initial values back in force, without a record."""
@@ -104,9 +106,10 @@ class Settings:
             if control.read(self._session) != value:
                 control.apply(self._session, value)
 
-    def _write(
-        self, command: SetControl, old: Any, new: Any, status: ChangeStatus, note: str
+    def write(
+        self, command: SetControl | Reestimate, old: Any, new: Any, status: ChangeStatus, note: str
     ) -> None:
+        """Write down what became of a command."""
         session = self._session
         self._history.add_change(
             ControlChange(
@@ -122,3 +125,12 @@ class Settings:
                 note=note,
             )
         )
+
+
+def check_keywords(names: Iterable[str], controls: Sequence[Control], owner: type) -> None:
+    """ArgumentError for a keyword that is neither a control nor an argument of the owner's."""
+    known = [control.name for control in controls]
+    own = inspect.signature(owner).parameters.keys() - {"controls"}
+    for name in names:
+        if name not in known:
+            raise ArgumentError(unknown_name("keyword", name, [*known, *own]))

@@ -11,6 +11,7 @@ from nbdebug.core.commands import (
     Close,
     CommandQueue,
     Pause,
+    Reestimate,
     Reset,
     Run,
     SetControl,
@@ -22,6 +23,7 @@ from nbdebug.core.history import History
 from nbdebug.core.records import Notice, RunState, Status
 from nbdebug.training.beginning import Beginning
 from nbdebug.training.loop import Loop
+from nbdebug.training.reestimation import reestimate_statistics
 from nbdebug.training.settings import Settings
 
 
@@ -76,14 +78,14 @@ class Worker:
     def _handle(self, tickets: Sequence[Ticket]) -> None:
         self._handled = tickets[-1].number
         last = {
-            ticket.command.control: ticket.number
+            _target(ticket.command): ticket.number
             for ticket in tickets
             if isinstance(ticket.command, SetControl)
         }
         for ticket in tickets:
             command = ticket.command
             if isinstance(command, SetControl):
-                if last[command.control] == ticket.number:
+                if last[_target(command)] == ticket.number:
                     self._settings.apply(command)
                     self._loop.settings_changed()
                 else:
@@ -91,7 +93,7 @@ class Worker:
             else:
                 self._act(command)
 
-    def _act(self, command: Run | Pause | Reset | Watch | Close) -> None:
+    def _act(self, command: Run | Pause | Reset | Watch | Reestimate | Close) -> None:
         session = self._loop.session
         if isinstance(command, Run):
             self._goal = None if command.steps is None else session.step + command.steps
@@ -105,6 +107,8 @@ class Worker:
             self._state, self.error = "closed", None
         elif isinstance(command, Watch):
             self._loop.measuring.watch(command.probe, command.on)
+        elif isinstance(command, Reestimate):
+            reestimate_statistics(command, session, self._settings)
         else:
             self._pause()
             self._failure = self.error = None
@@ -150,3 +154,9 @@ class Worker:
                 failure=self._failure,
             )
         )
+
+
+def _target(command: SetControl) -> tuple[str, ...]:
+    """What a command sets: a control, or some of its layers."""
+    layers = command.value if isinstance(command.value, dict) else ()
+    return command.control, *sorted(layers)

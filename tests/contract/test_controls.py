@@ -46,6 +46,10 @@ def make_session(optimizer: str = "adam", build: Callable[[], nn.Module] = tiny_
     return session
 
 
+ACTIONS = [control for control in CONTROLS if control().spec(make_session()).action]
+SETTINGS = [control for control in CONTROLS if control not in ACTIONS]
+
+
 @pytest.fixture(params=CONTROLS, ids=lambda control: control.name)
 def control(request: pytest.FixtureRequest) -> Control:
     made = request.param()
@@ -76,6 +80,11 @@ def state_of(session: Session) -> dict[str, Any]:
         "clipping": {**vars(session.clipping), "window": list(session.clipping.window.ascending)},
         "recurrent": session.recurrent.limit,
         "dropout": {name: site.get() for name, site in session.dropouts.items()},
+        "momentum": {name: norm.momentum for name, norm in session.batch_norms.layers.items()},
+        "modes": [(name, module.training) for name, module in session.model.named_modules()],
+        "gradients": [parameter.requires_grad for parameter in session.model.parameters()],
+        "objects": [id(module) for module in session.model.modules()],
+        "hooks": [len(module._forward_pre_hooks) for module in session.model.modules()],
     }
 
 
@@ -158,6 +167,7 @@ def test_what_makes_no_sense_is_refused_by_name_and_changes_nothing(
     assert same(before, state_of(session))
 
 
+@pytest.mark.parametrize("control", SETTINGS, ids=lambda c: c.name, indirect=True)
 def test_the_old_value_undoes_the_new_one(control: Control, session: Session) -> None:
     old, before = control.read(session), state_of(session)
     values = other_values(control, session)
@@ -171,6 +181,7 @@ def test_the_old_value_undoes_the_new_one(control: Control, session: Session) ->
     assert values or control.spec(session).kind == "choice"
 
 
+@pytest.mark.parametrize("control", SETTINGS, ids=lambda c: c.name, indirect=True)
 def test_the_same_value_twice_is_the_same_state(control: Control, session: Session) -> None:
     for value in [control.read(session), *other_values(control, session)]:
         control.apply(session, control.validate(session, value))
@@ -188,6 +199,7 @@ def test_validating_changes_nothing(control: Control, session: Session) -> None:
     assert same(before, state_of(session))
 
 
+@pytest.mark.parametrize("control", SETTINGS, ids=lambda c: c.name, indirect=True)
 def test_weights_and_their_objects_stay(control: Control, session: Session) -> None:
     weights = copy.deepcopy(session.model.state_dict())
     objects = [id(parameter) for parameter in session.model.parameters()]
@@ -198,6 +210,23 @@ def test_weights_and_their_objects_stay(control: Control, session: Session) -> N
         assert value.dtype == kept.dtype
     norms = sorted(float(value.double().norm()) for value in session.model.state_dict().values())
     assert norms == sorted(float(value.double().norm()) for value in weights.values())
+
+
+@pytest.mark.parametrize("control", ACTIONS, ids=lambda c: c.name, indirect=True)
+def test_an_action_is_undone_and_leaves_no_value(control: Control, session: Session) -> None:
+    values = other_values(control, session)
+    objects = [id(parameter) for parameter in session.model.parameters()]
+    for value in values:
+        before = state_of(session)
+        control.apply(session, control.validate(session, value))
+        assert control.read(session) == ""
+        assert not same(before, state_of(session))
+        control.apply(session, control.validate(session, "undo"))
+        assert same(before, state_of(session))
+        control.apply(session, control.validate(session, ""))
+        assert same(before, state_of(session))
+    assert values
+    assert [id(parameter) for parameter in session.model.parameters()] == objects
 
 
 def test_the_value_as_a_number_for_plots(control: Control, session: Session) -> None:

@@ -149,9 +149,10 @@ def test_on_demand_probes_are_watched_while_their_tab_is_visible(training, dashb
     assert put(training) == []
     show(dashboard, kind="show", tab="Activations")
     dashboard.tick()
-    assert put(training) == [Watch("activation_histogram", True)]
+    probes = ("activation_histogram", "variance_shift")
+    assert put(training) == [Watch(probe, True) for probe in probes]
     dashboard.close()
-    assert put(training) == [Watch("activation_histogram", False)]
+    assert put(training) == [Watch(probe, False) for probe in probes]
 
 
 def test_closing_leaves_no_comm_and_no_thread(wire, training):

@@ -1,0 +1,49 @@
+"""Activation function."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nbdebug.controls.base import Control, choice, require_available
+from nbdebug.core.control_spec import ControlSpec
+from nbdebug.model.subject import Subject
+
+CHOICES = (
+    ("as_built", "As built"),
+    ("relu", "ReLU"),
+    ("leaky_relu", "LeakyReLU"),
+    ("elu", "ELU"),
+    ("gelu", "GELU"),
+    ("silu", "SiLU"),
+    ("tanh", "Tanh"),
+)
+
+
+class Activation(Control):
+    """Kind of all activation modules; functions that a forward calls stay as they are."""
+
+    name = "activation"
+    label = "Activation"
+    order = 97
+
+    def spec(self, session: Subject) -> ControlSpec:
+        return ControlSpec(
+            self.name,
+            self.label,
+            "choice",
+            "Exchanges the ReLU, LeakyReLU, ELU, GELU, SiLU and Tanh modules of the model; calls "
+            "of functions in forward (F.relu) stay. Takes effect at the next step.",
+            choices=CHOICES,
+            unavailable=session.activations.reason,
+            advanced=True,
+        )
+
+    def read(self, session: Subject) -> str:
+        return session.activations.current
+
+    def validate(self, session: Subject, value: Any) -> str:
+        require_available(self.spec(session))
+        return choice(self.name, value, [kind for kind, _ in CHOICES])
+
+    def apply(self, session: Subject, value: str) -> str:
+        return session.activations.set(value)

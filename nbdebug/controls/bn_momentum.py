@@ -1,0 +1,66 @@
+"""Momentum of BatchNorm's running statistics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from nbdebug.controls.base import Control, number, require_available
+from nbdebug.controls.by_layer import checked, gathered, spread
+from nbdebug.core.control_spec import ControlSpec
+from nbdebug.model.subject import Subject
+
+
+class BatchNormMomentum(Control):
+    """Share of the newest batch in BatchNorm's running statistics, of all layers or some."""
+
+    name = "bn_momentum"
+    label = "BatchNorm momentum"
+    order = 92
+
+    def spec(self, session: Subject) -> ControlSpec:
+        return ControlSpec(
+            self.name,
+            self.label,
+            "float",
+            "Share of the newest batch in the running mean and variance of BatchNorm layers; "
+            "training itself uses the batch. Takes effect at the next step.",
+            low=0.0,
+            high=1.0,
+            step=0.01,
+            members=tuple(_layers(session)),
+            unavailable=_missing(session),
+            advanced=True,
+        )
+
+    def read(self, session: Subject) -> float | dict[str, float]:
+        return gathered({name: _momentum(norm) for name, norm in _layers(session).items()}, 0.0)
+
+    def validate(self, session: Subject, value: Any) -> float | dict[str, float]:
+        require_available(self.spec(session))
+        return checked(self.name, value, _layers(session), lambda name, v: number(name, v, 0, 1))
+
+    def apply(self, session: Subject, value: float | dict[str, float]) -> str:
+        norms = _layers(session)
+        for layer, momentum in spread(value, norms).items():
+            norms[layer].momentum = momentum
+        return "BatchNorm statistics are frozen at present." if session.batch_norms.frozen else ""
+
+
+def _layers(session: Subject) -> dict[str, _BatchNorm]:
+    """Those with a momentum; None stands for an average over all batches."""
+    norms = session.batch_norms.layers.items()
+    return {name: norm for name, norm in norms if norm.momentum is not None}
+
+
+def _momentum(norm: _BatchNorm) -> float:
+    return 0.0 if norm.momentum is None else float(norm.momentum)
+
+
+def _missing(session: Subject) -> str:
+    if not session.batch_norms.layers:
+        return "the model has no BatchNorm layer with running statistics."
+    if not _layers(session):
+        return "the BatchNorm layers average over all batches (momentum=None)."
+    return ""

@@ -1,0 +1,61 @@
+"""Layers that do not learn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from nbdebug.controls.base import Control, choice
+from nbdebug.controls.by_layer import checked, gathered, spread
+from nbdebug.core.control_spec import ControlSpec
+from nbdebug.model.subject import Subject
+
+CHOICES = (("trainable", "Trainable"), ("frozen", "Frozen"))
+
+KINDS = [kind for kind, _ in CHOICES]
+
+
+class Frozen(Control):
+    """Whether parameters learn or stand still, of all layers or, by a dict, of some."""
+
+    name = "frozen"
+    label = "Frozen layers"
+    order = 96
+
+    def spec(self, session: Subject) -> ControlSpec:
+        return ControlSpec(
+            self.name,
+            self.label,
+            "choice",
+            "Frozen: parameters get no gradient and no update, their optimizer state waits; "
+            "running statistics of BatchNorm go on. Takes effect at the next step.",
+            choices=CHOICES,
+            members=tuple(session.freezing.members),
+            advanced=True,
+        )
+
+    def read(self, session: Subject) -> str | dict[str, str]:
+        frozen = session.freezing.frozen
+        values = {
+            name: "frozen" if name in frozen else "trainable" for name in session.freezing.members
+        }
+        return gathered(values, "trainable")
+
+    def validate(self, session: Subject, value: Any) -> str | dict[str, str]:
+        layers = session.freezing.members
+        if isinstance(value, Mapping):
+            # The name of a block stands for all layers in it.
+            value = {
+                layer: part
+                for name, part in value.items()
+                for layer in (session.freezing.within(str(name)) or (name,))
+            }
+        return checked(self.name, value, layers, lambda name, v: choice(name, v, KINDS))
+
+    def apply(self, session: Subject, value: str | dict[str, str]) -> str:
+        freezing = session.freezing
+        by_layer = spread(value, freezing.members)
+        freezing.freeze({layer: part == "frozen" for layer, part in by_layer.items()})
+        if len(freezing.frozen) == len(freezing.members):
+            return "Every layer is frozen: make one trainable before the next step."
+        return ""

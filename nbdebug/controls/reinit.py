@@ -1,0 +1,88 @@
+"""New initial weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from nbdebug.controls.base import Control, choice, require_available
+from nbdebug.controls.by_layer import checked_each
+from nbdebug.core.control_spec import ControlSpec
+from nbdebug.core.errors import ControlValueError
+from nbdebug.model.subject import Subject
+
+NOTHING = ("", "-")
+KINDS = (
+    ("he", "He"),
+    ("xavier", "Xavier"),
+    ("orthogonal", "Orthogonal"),
+    ("default", "As PyTorch builds it"),
+)
+UNDO = ("undo", "Undo the last")
+
+
+class Reinit(Control):
+    """Draws new initial weights for all layers or, by a dict, for some; `undo` takes it back.
+
+    An action: the value in force is always "". With one kind for all layers, those that it
+    does not suit (norms, embeddings) stay as they are. Random numbers come from the session:
+    the same run with the same seed draws the same weights.
+    """
+
+    name = "reinit"
+    label = "Re-initialise"
+    order = 98
+
+    def spec(self, session: Subject) -> ControlSpec:
+        undo = (UNDO,) if session.initialisation.undoable else ()
+        return ControlSpec(
+            self.name,
+            self.label,
+            "choice",
+            "Draws new initial weights and clears their optimizer state; biases become 0 except "
+            "as PyTorch builds them. Takes effect at the next step; the last time can be undone.",
+            choices=(NOTHING, *KINDS, *undo),
+            members=tuple(session.initialisation.layers),
+            unavailable="" if session.initialisation.layers else "no layer can be drawn anew.",
+            advanced=True,
+            action=True,
+        )
+
+    def read(self, session: Subject) -> str:
+        return ""
+
+    def validate(self, session: Subject, value: Any) -> str | dict[str, str]:
+        spec = self.spec(session)
+        require_available(spec)
+        if not isinstance(value, Mapping):
+            return choice(self.name, value, [kind for kind, _ in spec.choices])
+        if session.initialisation.undoable and "undo" in value.values():
+            return "undo"
+        kinds = checked_each(self.name, value, spec.members, _kind)
+        for layer, kind in kinds.items():
+            if kind not in session.initialisation.kinds(layer):
+                raise ControlValueError(
+                    f"reinit of {layer} must be 'default', got {kind!r}: it has no weight matrix."
+                )
+        return kinds
+
+    def apply(self, session: Subject, value: str | dict[str, str]) -> str:
+        initialisation = session.initialisation
+        if value == "undo":
+            initialisation.undo()
+            return "Weights and optimizer state are those from before the last re-initialisation."
+        if not isinstance(value, dict):
+            value = {
+                layer: value
+                for layer in initialisation.layers
+                if value in initialisation.kinds(layer)
+            }
+        if not value:
+            return ""
+        with session.rng:
+            initialisation.draw(value, session.optimizer)
+        return f"Drawn anew: {', '.join(value)}. Their optimizer state was cleared."
+
+
+def _kind(name: str, value: Any) -> str:
+    return choice(name, value, [kind for kind, _ in KINDS])

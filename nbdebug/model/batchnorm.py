@@ -1,0 +1,113 @@
+"""The BatchNorm layers of a model: their running statistics, frozen or estimated anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.hooks import RemovableHandle
+
+from nbdebug.core.errors import ModelError
+from nbdebug.model.state import undisturbed
+from nbdebug.model.tree import every_module
+
+
+class BatchNorms:
+    """BatchNorm layers that keep running statistics.
+
+    Attributes:
+        layers: by name, in the order of registration; shared ones once.
+        frozen: whether they are held in eval mode.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.layers: dict[str, _BatchNorm] = {
+            name: module
+            for name, module in every_module(model)
+            if isinstance(module, _BatchNorm) and module.running_var is not None
+        }
+        self.frozen = False
+        self._flags: list[tuple[_BatchNorm, bool]] = []
+        self._handles: list[RemovableHandle] = []
+
+    def freeze(self, frozen: bool) -> None:
+        """Hold the layers in eval mode, or put them back into the mode they were in.
+
+        Frozen layers normalise with their running statistics and leave them as they are,
+        also after `model.train()`.
+        """
+        if frozen == self.frozen:
+            return
+        self.frozen = frozen
+        if frozen:
+            self._flags = [(layer, layer.training) for layer in self.layers.values()]
+            self._handles = [
+                layer.register_forward_pre_hook(_stay_in_eval) for layer, _ in self._flags
+            ]
+            for layer, _ in self._flags:
+                layer.training = False
+            return
+        for handle in self._handles:
+            handle.remove()
+        for layer, training in self._flags:
+            layer.training = training
+        self._handles, self._flags = [], []
+
+
+def reestimate(
+    model: nn.Module, batches: Iterable[Any], forward: Callable[[Any], Any] | None = None
+) -> int:
+    """Replace running statistics by averages over the given batches, all with equal weight.
+
+    What `torch.optim.swa_utils.update_bn` computes, with the same `num_batches_tracked`
+    afterwards. Every layer runs in the mode it is in (dropout drops while training);
+    BatchNorm layers in eval mode keep their statistics. Everything else stays as it was:
+    weights, gradients, other buffers, momenta, random numbers. Nothing is changed when a
+    batch fails.
+
+    Args:
+        batches: what `forward` takes, one after the other.
+        forward: runs one batch through the model; None calls the model.
+
+    Returns:
+        How many batches it took.
+
+    Raises:
+        ModelError: no BatchNorm layer is in training mode, or there is no batch.
+    """
+    norms = [norm for norm in BatchNorms(model).layers.values() if norm.training]
+    if not norms:
+        raise ModelError("No BatchNorm layer with running statistics is in training mode.")
+    momenta = [norm.momentum for norm in norms]
+    run, count = forward or model, 0
+    with undisturbed(model), torch.no_grad():
+        try:
+            for norm in norms:
+                norm.reset_running_stats()
+                norm.momentum = None
+            for batch in batches:
+                run(batch)
+                count += 1
+            estimated = [[buffer.clone() for buffer in _statistics(norm)] for norm in norms]
+        finally:
+            for norm, momentum in zip(norms, momenta, strict=True):
+                norm.momentum = momentum
+    if not count:
+        raise ModelError("There is no batch to estimate BatchNorm statistics from.")
+    for norm, values in zip(norms, estimated, strict=True):
+        for buffer, value in zip(_statistics(norm), values, strict=True):
+            buffer.copy_(value)
+    return count
+
+
+def _statistics(norm: _BatchNorm) -> list[torch.Tensor]:
+    buffers = (norm.running_mean, norm.running_var, norm.num_batches_tracked)
+    return [buffer for buffer in buffers if buffer is not None]
+
+
+def _stay_in_eval(module: nn.Module, _inputs: Any) -> None:
+    # At every call: model.train() may have been called since.
+    module.training = False

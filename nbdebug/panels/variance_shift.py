@@ -1,0 +1,149 @@
+"""How far the variance that BatchNorm expects is from the one it meets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+from bokeh.models import ColumnDataSource
+from bokeh.models.annotations import Title
+from bokeh.models.ui import UIElement
+
+from nbdebug.core.records import ControlChange
+from nbdebug.core.snapshot import Snapshot
+from nbdebug.panels.base import Panel
+from nbdebug.panels.figures import hover, layer_figure, legend_above
+from nbdebug.panels.layer_rows import name_rows
+from nbdebug.panels.mirror import Values
+from nbdebug.panels.theme import BLUE, GREY, ORANGE
+
+LINE = ("x", "low", "high")
+STALE = (
+    "The running statistics still come from the old order; wait about an epoch or re-estimate "
+    "them\n(dbg.reestimate_batchnorm())."
+)
+
+
+class VarianceShift(Panel):
+    """Running variance of each BatchNorm layer over the variance it meets in eval mode.
+
+    At 1 both agree. A Dropout before the layer adds variance while training that is gone in
+    eval mode: the layer then scales its outputs too low (Li et al. 2018).
+    """
+
+    name = "variance_shift"
+    tab = "Activations"
+    order = 43
+    title = "Variance shift of BatchNorm"
+    help = (
+        "running variance over that of eval mode; dashed: expected where Dropout of "
+        "probability p stands right before the layer"
+    )
+    height = 300
+    wide = True
+    needs = ("variance_shift/*",)
+    watches = ("variance_shift",)
+
+    def build(self) -> UIElement:
+        made = layer_figure(self.name, self.height, "variance shift")
+        # Lines that are data: the axis then always shows them.
+        self.unit, self.theory = (ColumnDataSource({name: [] for name in LINE}) for _ in range(2))
+        unit, theory = (
+            made.segment("x", "low", "x", "high", source=source, color=colour, line_dash=dash)
+            for source, colour, dash in (
+                (self.unit, GREY, "solid"),
+                (self.theory, ORANGE, "dashed"),
+            )
+        )
+        self.now, self.before = (
+            ColumnDataSource({"row": [], "shift": [], "name": []}) for _ in range(2)
+        )
+        dots = made.scatter("shift", "row", source=self.now, color=BLUE, size=8)
+        rings = made.scatter(
+            "shift", "row", source=self.before, line_color=BLUE, fill_alpha=0, size=11
+        )
+        for part, words in ((dots, "now"), (rings, "before the reorder")):
+            hover(made, part, [("", "<b>@name</b>"), (words, "@shift{0.00}")], "mouse")
+        legend_above(
+            made,
+            [
+                ("now", [dots]),
+                ("before the last reorder", [rings]),
+                ("no shift", [unit]),
+                ("1 / (1 - p)", [theory]),
+            ],
+        )
+        self.remark = Title(text="", text_font_size="11px", text_font_style="normal")
+        made.add_layout(self.remark, "above")
+        self.figure = made
+        return made
+
+    def update(self, snapshot: Snapshot) -> None:
+        shifts = snapshot.members("variance_shift")
+        reorder = last_reorder(snapshot.changes)
+        sink = self.stage.sink
+        sink.set_data(self.now, _columns(shifts, shifts))
+        sink.set_data(self.before, _columns(shifts, shifts_before(snapshot, reorder)))
+        sink.set_data(self.unit, _line(1.0, len(shifts)))
+        sink.set_data(self.theory, _line(theory(snapshot), len(shifts)))
+        sink.set_prop(self.remark, "text", STALE if shifts and stale(snapshot, reorder) else "")
+        name_rows(self, self.figure, shifts)
+        self.note(self._wait(snapshot) if not shifts else "")
+
+    def _wait(self, snapshot: Snapshot) -> str:
+        for spec in self.stage.controls:
+            if spec.name == "bn_statistics" and spec.unavailable:
+                return f"There is no variance shift to measure: {spec.unavailable}"
+        if not snapshot.status.step:
+            return "Press Run to see the variance shift of every BatchNorm layer."
+        return (
+            "Measured at the next steps, while this tab is open; a training with a step_fn is not."
+        )
+
+
+def theory(snapshot: Snapshot) -> float:
+    """The shift behind a Dropout, 1 / (1 - p); 1 without dropout."""
+    dropped = snapshot.latest.get("dropout", np.nan)
+    return 1 / (1 - dropped) if 0 <= dropped < 1 else 1.0
+
+
+def last_reorder(changes: Iterable[ControlChange]) -> ControlChange | None:
+    """The newest change of the layer order that was applied."""
+    found = [c for c in changes if c.control == "layer_order" and c.status == "applied"]
+    return found[-1] if found else None
+
+
+def shifts_before(snapshot: Snapshot, reorder: ControlChange | None) -> dict[str, float]:
+    """The last shift of each layer that was measured before a reorder."""
+    found: dict[str, float] = {}
+    if reorder is None:
+        return found
+    for name, series in snapshot.series.items():
+        group, _, layer = name.partition("/")
+        earlier = series.last[series.step < reorder.step]
+        if group == "variance_shift" and len(earlier):
+            found[layer] = float(earlier[-1])
+    return found
+
+
+def stale(snapshot: Snapshot, reorder: ControlChange | None) -> bool:
+    """Whether running statistics are still those of the order before."""
+    if reorder is None or snapshot.status.epoch - reorder.epoch >= 1:
+        return False
+    later = snapshot.changes[snapshot.changes.index(reorder) :]
+    return not any(c.new == "re-estimated" and c.status == "applied" for c in later)
+
+
+def _line(x: float, rows: int) -> Values:
+    """A vertical line past all rows; none without rows."""
+    return {"x": [x], "low": [-0.5], "high": [rows - 0.5]} if rows else dict.fromkeys(LINE, ())
+
+
+def _columns(rows: Iterable[str], shifts: Mapping[str, float]) -> Values:
+    places = {name: row for row, name in enumerate(rows)}
+    known = {n: v for n, v in shifts.items() if n in places and np.isfinite(v)}
+    return {
+        "row": [float(places[name]) for name in known],
+        "shift": list(known.values()),
+        "name": list(known),
+    }

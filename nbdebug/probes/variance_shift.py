@@ -1,0 +1,74 @@
+"""Variance shift of each BatchNorm layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from nbdebug.model.nonfinite import eager
+from nbdebug.model.state import undisturbed
+from nbdebug.model.subject import Subject
+from nbdebug.probes.base import Probe, Values
+
+
+class VarianceShift(Probe):
+    """Running variance of BatchNorm over the one it meets in eval mode: `variance_shift/<layer>`.
+
+    The mean over channels of the running variance, divided by the mean over channels of the
+    (unbiased) variance of the layer's input in eval mode, on the batch just trained on and
+    with the weights after the update. Above 1 the layer expects more variance than it meets
+    once dropout is off, and its outputs come out too small. A Dropout of probability p right
+    before the layer multiplies the variance of training by 1 / (1 - p), exactly so for inputs
+    of mean zero and by more for others: p = 0.5 gives about 2. The two variances are those
+    of Li et al. 2018, "Understanding the Disharmony between Dropout and Batch Normalization
+    by Variance Shift", who divide the one of eval mode by the one of training; dividing the
+    means lets a channel that is silent in this batch not outweigh the others.
+
+    Costs one more forward pass in eval mode. A training with a `step_fn` is not measured.
+    """
+
+    name = "variance_shift"
+    every = 20
+    on_demand = True
+    order = 70
+
+    def attach(self, session: Subject) -> None:
+        self._session = session
+        self._norms = session.batch_norms.layers
+        self._names = tuple(f"variance_shift/{name}" for name in self._norms)
+
+    def read(self, step: int) -> Values:
+        session = self._session
+        if session.again is None or not self._norms:
+            return {}
+        met: dict[str, torch.Tensor] = {}
+        handles = [
+            norm.register_forward_pre_hook(_hook(name, met)) for name, norm in self._norms.items()
+        ]
+        try:
+            with undisturbed(session.model), torch.no_grad(), eager(session.model):
+                session.model.eval()
+                session.again()
+        finally:
+            for handle in handles:
+                handle.remove()
+        shifts = torch.full((len(self._norms),), torch.nan, device=session.device)
+        for place, (name, norm) in enumerate(self._norms.items()):
+            if name in met and norm.running_var is not None:
+                # A constant input has no variance to compare with.
+                ratio = norm.running_var.mean() / met[name]
+                shifts[place] = torch.where(met[name] > 0, ratio, torch.nan)
+        return {self._names: shifts}
+
+
+def _hook(name: str, met: dict[str, torch.Tensor]) -> Callable[[nn.Module, Any], None]:
+    def hook(norm: nn.Module, inputs: Any) -> None:
+        channels = inputs[0].transpose(0, 1).flatten(1)
+        # A layer that runs several times shows its last call; one value has no variance.
+        if channels.shape[1] > 1:
+            met[name] = channels.float().var(1).mean()
+
+    return hook
