@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import inspect
 import weakref
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from nbdebug.controls.base import Control
-from nbdebug.core.commands import Close, Command, CommandQueue, Pause, Reset, Run, SetControl
-from nbdebug.core.errors import ArgumentError, ClosedError, unknown_name
+from nbdebug.core.commands import (
+    Close,
+    Command,
+    CommandQueue,
+    Pause,
+    RangeTest,
+    Reset,
+    Run,
+    SetControl,
+)
+from nbdebug.core.errors import ArgumentError, ClosedError
 from nbdebug.core.history import History
 from nbdebug.core.plugins import instances
-from nbdebug.core.records import ControlChange, Notice
+from nbdebug.core.records import Notice
 from nbdebug.model.metrics import Metric
 from nbdebug.notebook import replace_predecessors
 from nbdebug.probes.base import Probe
@@ -26,12 +34,13 @@ from nbdebug.training.loop import Loop
 from nbdebug.training.measuring import Measuring
 from nbdebug.training.requests import Requests
 from nbdebug.training.session import OptimizerLike, ScheduleLike, Session, Setup
-from nbdebug.training.settings import Settings
+from nbdebug.training.settings import Settings, check_keywords
 from nbdebug.training.worker import Worker
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from nbdebug.core.range_test import LrRangeTest
     from nbdebug.panels.dashboard import Dashboard
 
 
@@ -53,8 +62,9 @@ class Debugger:
             built on the model; or a factory that takes the parameters.
         lr: learning rate; None is 1e-3, or what the optimizer was built with.
         batch_size: samples a step; None is 64, or the DataLoader's own.
-        schedule: a torch.optim.lr_scheduler object or a factory that takes the optimizer;
-            stepped after every step.
+        schedule: a name (`cosine`, ...; see the control), a torch.optim.lr_scheduler object
+            or a factory that takes the optimizer; stepped after every step,
+            ReduceLROnPlateau with the validation loss (without it, an epoch's mean loss).
         seed: of dropout and of the order of data.
         device: where to train; None is where the model is.
         overhead: largest share of time that the dear probes may take.
@@ -109,14 +119,11 @@ class Debugger:
     def _wire(self, setup: Setup, controls: dict[str, Any]) -> None:
         self.history = History()
         kinds = instances("nbdebug.controls", Control, self._leave_out)
-        _check_names(controls, kinds)
+        check_keywords(controls, kinds, inspect.signature(Debugger).parameters)
         session = Session(setup)
         self.model = setup.model
         self.name = setup.name or type(setup.model).__name__
-        if setup.lr is not None and not isinstance(setup.optimizer, str):
-            controls["lr"] = setup.lr
-        if setup.batch_size is not None:
-            controls["batch_size"] = setup.batch_size
+        controls.update(setup.controls())
         self._queue = CommandQueue()
         self._settings = Settings(kinds, session, self.history)
         for control, note in self._settings.begin_with(controls).items():
@@ -145,7 +152,7 @@ class Debugger:
 
     def pause(self) -> None:
         """Finish the step under way and pause; nothing is lost."""
-        self._wait_for(self._put(Pause()))
+        self.history.wait_handled(self._put(Pause()))
 
     def step(self, n: int = 1) -> None:
         """Make `n` steps and pause; returns when they are made, raises as `run` does."""
@@ -167,7 +174,7 @@ class Debugger:
             )
         number = self._put(Run(steps, epochs))
         try:
-            self._wait_for(number, state="paused")
+            self.history.wait_handled(number, state="paused")
         except KeyboardInterrupt:
             self.pause()
             raise
@@ -180,7 +187,7 @@ class Debugger:
 
     def reset(self) -> None:
         """Back to the beginning: weights, optimizer, RNG, data order, controls, History."""
-        self._wait_for(self._put(Reset()))
+        self.history.wait_handled(self._put(Reset()))
 
     def close(self) -> None:
         """Remove thread and widgets; the model keeps its weights. May be called twice."""
@@ -212,7 +219,25 @@ class Debugger:
         values = self._settings.validate(controls)
         numbers = [self._put(SetControl(n, v, "api", why or "")) for n, v in values.items()]
         if numbers and self.state == "paused":
-            self._wait_for(numbers[-1])
+            self.history.wait_handled(numbers[-1])
+
+    def lr_range_test(self, low: float = 1e-7, high: float = 10.0, steps: int = 100) -> LrRangeTest:
+        """Sweep the learning rate from `low` to `high` and see how the loss answers.
+
+        Made between two steps, of which training notices nothing (Smith 2015); it ends when
+        the loss explodes, or on `pause`. `dbg.set(lr=result.suggestion)` takes what it found.
+
+        Raises:
+            ArgumentError: low, high or steps make no sense.
+            Exception: whatever the model, the loss or the data raised, as it was.
+        """
+        number = self._put(RangeTest(low, high, steps))
+        try:
+            self.history.wait_handled(number)
+        except KeyboardInterrupt:
+            self.pause()
+            raise
+        return self._worker.range_test(number)
 
     @property
     def controls(self) -> Mapping[str, Any]:
@@ -222,10 +247,7 @@ class Debugger:
     @property
     def changes(self) -> pd.DataFrame:
         """Every change of a control: step, samples, old, new, who, why, status."""
-        import pandas as pd
-
-        rows = [asdict(change) for change in self.history.changes]
-        return pd.DataFrame(rows, columns=list(ControlChange.__dataclass_fields__))
+        return self.history.changes_frame()
 
     @property
     def state(self) -> str:
@@ -271,22 +293,3 @@ class Debugger:
         if self.state == "closed":
             raise ClosedError("This Debugger was closed; make a new one.")
         return self._queue.put(command)
-
-    def _wait_for(self, number: int, state: str | None = None) -> None:
-        # In slices: an interrupt must get through on every platform.
-        while not self.history.wait_until(
-            lambda status: (
-                status.state == "closed"
-                or (status.handled >= number and state in (None, status.state))
-            ),
-            timeout=0.5,
-        ):
-            pass
-
-
-def _check_names(controls: Mapping[str, Any], known: Sequence[Control]) -> None:
-    names = [control.name for control in known]
-    own = inspect.signature(Debugger).parameters.keys() - {"controls"}
-    for name in controls:
-        if name not in names:
-            raise ArgumentError(unknown_name("keyword", name, [*names, *own]))

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from nbdebug.model.dropout import DropoutSite, dropouts
+from nbdebug.model.live_schedule import Schedule
 from nbdebug.model.metrics import Metrics
 from nbdebug.model.optimizers import Optimizers, ratios
 from nbdebug.model.surgery import LayerOrder
@@ -43,7 +44,8 @@ class Subject:
 
     Attributes:
         model: the user's module, the same object all the time.
-        optimizers: the optimizer in force (`optimizer`) and its schedules.
+        optimizers: the optimizer in force (`optimizer`) and its `schedule`.
+        validated: whether there is validation data.
         parameters: trainable parameters with their names, from input to output.
         lr_leader, lr_ratios: the group that `lr` speaks of, and what the others are of it;
             decay_leader, decay_ratios likewise for `weight_decay`.
@@ -73,6 +75,7 @@ class Subject:
         self.decay_leader, self.decay_ratios = 0, (1.0,) * len(optimizers.current.param_groups)
         if "weight_decay" in optimizers.current.defaults:
             self.decay_leader, self.decay_ratios = ratios(optimizers.current, "weight_decay")
+        self.validated = False
         self.outputs: object = None
         self.targets: object = None
         self.grad_norms: tuple[torch.Tensor, ...] = ()
@@ -80,3 +83,7 @@ class Subject:
     @property
     def optimizer(self) -> torch.optim.Optimizer:
         return self.optimizers.current
+
+    @property
+    def schedule(self) -> Schedule:
+        return self.optimizers.schedule

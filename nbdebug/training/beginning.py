@@ -14,9 +14,8 @@ class Beginning:
 
     def __init__(self, session: Session) -> None:
         self._kind = session.optimizers.kind
-        self._state = ModelState.capture(
-            session.model, session.optimizer, session.optimizers.schedulers
-        )
+        self._state = ModelState.capture(session.model, session.optimizer)
+        self._schedule = session.schedule.capture()
 
     def restore(self, loop: Loop, settings: Settings, history: History) -> None:
         """Go back: also the RNG, the order of data and the controls; History is emptied."""
@@ -24,7 +23,8 @@ class Beginning:
         settings.restore()
         session.optimizers.switch(self._kind)
         session.optimizers.forget_others()
-        self._state.restore(session.model, session.optimizer, session.optimizers.schedulers)
+        self._state.restore(session.model, session.optimizer)
+        session.schedule.restore(self._schedule)
         session.sampler.reset()
         session.rng.reset()
         session.step, session.samples, session.epoch = 0, 0, 0.0

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from nbdebug.controls.base import Control
 from nbdebug.core.commands import SetControl
 from nbdebug.core.control_spec import ControlState
-from nbdebug.core.errors import ControlNameError, ControlValueError, unknown_name
+from nbdebug.core.errors import (
+    ArgumentError,
+    ControlNameError,
+    ControlValueError,
+    unknown_name,
+)
 from nbdebug.core.history import History
 from nbdebug.core.records import ChangeStatus, ControlChange
 from nbdebug.training.session import Session
@@ -122,3 +127,14 @@ class Settings:
                 note=note,
             )
         )
+
+
+def check_keywords(
+    given: Iterable[str], controls: Sequence[Control], arguments: Iterable[str]
+) -> None:
+    """ArgumentError for a keyword that is no control's name."""
+    names = [control.name for control in controls]
+    for name in given:
+        if name not in names:
+            known = {*names, *arguments} - {"controls"}
+            raise ArgumentError(unknown_name("keyword", name, known))
