@@ -80,6 +80,8 @@ def describe(session: Subject) -> str:
         words = _what_plateau_sees(session)
     if plan.needs("warmup") and course.warming:
         words = f"{words} {plan.warmup:,} steps of linear warm-up come first.".strip()
+    if not any(float(group["lr"]) for group in session.optimizer.param_groups):
+        words = f"{words} The learning rate in force is 0: set it as well.".strip()
     return words
 
 

@@ -17,7 +17,8 @@ class WarmupSteps(Control):
     """Steps of linear warm-up before the schedule, 0 for none.
 
     The first of N steps runs with 1/(N+1) of the learning rate; after N steps the schedule
-    begins with all of it (`torch.optim.lr_scheduler.LinearLR`).
+    begins with all of it (`torch.optim.lr_scheduler.LinearLR`). A warm-up that is over is
+    not repeated when the schedule is changed; a new number begins one.
     """
 
     name = "warmup_steps"

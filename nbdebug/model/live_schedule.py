@@ -114,6 +114,8 @@ class Schedule:
 
     def _begin(self, plan: Plan) -> None:
         rates = self._start_rates(plan)
+        # A warm-up that is over is not repeated for another schedule.
+        warms = plan.warmup != self.plan.warmup or self.course.warming
         self._sum, self._count = 0.0, 0
         if self.plan.kind == OWN:
             self._own_state = self._captured()
@@ -123,7 +125,8 @@ class Schedule:
             self._resume_own(rates)
             return
         self._length = plan.length or self._automatic(plan.kind)
-        self.course = begin(plan, self.optimizer, self._length)
+        chosen = plan if warms else replace(plan, warmup=0)
+        self.course = begin(chosen, self.optimizer, self._length)
 
     def _start_rates(self, plan: Plan) -> list[float]:
         """The rate of each group that a new course is made for."""

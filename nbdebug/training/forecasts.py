@@ -12,7 +12,7 @@ from nbdebug.core.records import Array, Forecast
 from nbdebug.model.schedules import forecast
 from nbdebug.training.session import Session
 
-FARTHEST = 10_000
+FARTHEST = 20_000
 NO_STEPS = np.empty(0, np.int64)
 NO_RATES = np.empty(0)
 
@@ -21,7 +21,7 @@ class Forecasts:
     """Keeps the forecast in History true.
 
     A forecast is made when a setting changes and when training has left the last one
-    behind; it looks to the end of the run or of the schedule, at most 10,000 steps ahead.
+    behind; it looks to the end of the run or of the schedule, at most 20,000 steps ahead.
     """
 
     def __init__(self, session: Session, history: History) -> None:
@@ -40,6 +40,8 @@ class Forecasts:
         elif last is not None:
             ghost_step, ghost_lr = last.ghost_step, last.ghost_lr
         step, lr = self._foresee()
+        for array in (step, lr, ghost_step, ghost_lr):
+            array.setflags(write=False)
         self._last = Forecast(step, lr, ghost_step, ghost_lr)
         self._rate, self._edits = self._now(), session.schedule.edits
         self._history.set_forecast(self._last)
@@ -47,7 +49,7 @@ class Forecasts:
     def keep(self) -> None:
         """After a step: a new forecast when the old one has run out or was not kept to."""
         if self._session.step >= self._ends or (
-            self._session.schedule.course.listens and self._now() != self._rate
+            self._session.schedule.course.waits and self._now() != self._rate
         ):
             self.publish()
 
