@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from nbdebug.core.commands import (
     Command,
     CommandQueue,
     Pause,
+    RangeTest,
     Reestimate,
     Reset,
     Run,
@@ -39,6 +41,7 @@ from nbdebug.training.worker import Worker
 if TYPE_CHECKING:
     import pandas as pd
 
+    from nbdebug.core.range_test import LrRangeTest
     from nbdebug.panels.dashboard import Dashboard
 
 
@@ -60,8 +63,9 @@ class Debugger:
             built on the model; or a factory that takes the parameters.
         lr: learning rate; None is 1e-3, or what the optimizer was built with.
         batch_size: samples a step; None is 64, or the DataLoader's own.
-        schedule: a torch.optim.lr_scheduler object or a factory that takes the optimizer;
-            stepped after every step.
+        schedule: a name (`cosine`, ...; see the control), a torch.optim.lr_scheduler object
+            or a factory that takes the optimizer; stepped after every step,
+            ReduceLROnPlateau with the validation loss (without it, an epoch's mean loss).
         scaler: a torch.amp.GradScaler; norms are read and clipped after unscaling, steps
             that it skips are counted (`skipped`). Autocast stays the model's own affair.
         seed: of dropout and of the order of data.
@@ -108,14 +112,11 @@ class Debugger:
     def _wire(self, setup: Setup, controls: dict[str, Any]) -> None:
         self.history = History()
         kinds = instances("nbdebug.controls", Control, self._leave_out)
-        check_keywords(controls, kinds, type(self))
+        check_keywords(controls, kinds, inspect.signature(Debugger).parameters)
         session = Session(setup)
         self.model = setup.model
         self.name = setup.name or type(setup.model).__name__
-        if setup.lr is not None and not isinstance(setup.optimizer, str):
-            controls["lr"] = setup.lr
-        if setup.batch_size is not None:
-            controls["batch_size"] = setup.batch_size
+        controls.update(setup.controls())
         self._queue = CommandQueue()
         self._settings = Settings(kinds, session, self.history)
         for control, note in self._settings.begin_with(controls).items():
@@ -144,7 +145,7 @@ class Debugger:
 
     def pause(self) -> None:
         """Finish the step under way and pause; nothing is lost."""
-        self._wait_for(self._put(Pause()))
+        self.history.wait_handled(self._put(Pause()))
 
     def step(self, n: int = 1) -> None:
         """Make `n` steps and pause; returns when they are made, raises as `run` does."""
@@ -166,7 +167,7 @@ class Debugger:
             )
         number = self._put(Run(steps, epochs))
         try:
-            self._wait_for(number, state="paused")
+            self.history.wait_handled(number, state="paused")
         except KeyboardInterrupt:
             self.pause()
             raise
@@ -179,7 +180,7 @@ class Debugger:
 
     def reset(self) -> None:
         """Back to the beginning: weights, optimizer, RNG, data order, controls, History."""
-        self._wait_for(self._put(Reset()))
+        self.history.wait_handled(self._put(Reset()))
 
     def close(self) -> None:
         """Remove thread and widgets; the model keeps its weights. May be called twice."""
@@ -211,7 +212,25 @@ class Debugger:
         values = self._settings.validate(controls)
         numbers = [self._put(SetControl(n, v, "api", why or "")) for n, v in values.items()]
         if numbers and self.state == "paused":
-            self._wait_for(numbers[-1])
+            self.history.wait_handled(numbers[-1])
+
+    def lr_range_test(self, low: float = 1e-7, high: float = 10.0, steps: int = 100) -> LrRangeTest:
+        """Sweep the learning rate from `low` to `high` and see how the loss answers.
+
+        Made between two steps, of which training notices nothing (Smith 2015); it ends when
+        the loss explodes, or on `pause`. `dbg.set(lr=result.suggestion)` takes what it found.
+
+        Raises:
+            ArgumentError: low, high or steps make no sense.
+            Exception: whatever the model, the loss or the data raised, as it was.
+        """
+        number = self._put(RangeTest(low, high, steps))
+        try:
+            self.history.wait_handled(number)
+        except KeyboardInterrupt:
+            self.pause()
+            raise
+        return self._worker.range_test(number)
 
     def reestimate_batchnorm(self) -> None:
         """Average BatchNorm's running statistics anew over up to 100 training batches.
@@ -219,7 +238,7 @@ class Debugger:
         Raises:
             ModelError: there is nothing to estimate or to estimate from; nothing was changed.
         """
-        self._wait_for(self._put(Reestimate()))
+        self.history.wait_handled(self._put(Reestimate()))
         change = next(c for c in reversed(self.history.changes) if c.new == Reestimate.value)
         if change.status == "refused":
             raise ModelError(change.note)
@@ -278,11 +297,3 @@ class Debugger:
         if self.state == "closed":
             raise ClosedError("This Debugger was closed; make a new one.")
         return self._queue.put(command)
-
-    def _wait_for(self, number: int, state: str | None = None) -> None:
-        self.history.wait_until(
-            lambda status: (
-                status.state == "closed"
-                or (status.handled >= number and state in (None, status.state))
-            )
-        )

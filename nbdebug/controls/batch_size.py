@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from nbdebug.controls.base import Control, number
@@ -24,7 +25,8 @@ class BatchSize(Control):
             self.name,
             self.label,
             "int",
-            f"Samples per step. Takes effect {when}; the learning rate stays as it is.",
+            f"Samples per step. Takes effect {when}; the learning rate stays as it is, and "
+            "scaled ones are offered.",
             low=1,
             high=min(session.batching.limit or 1024, 4096),
             step=1,
@@ -48,5 +50,24 @@ class BatchSize(Control):
             notes.append(f"Clamped to {size}, all the samples there are.")
         if size != batching.size and batching.ahead:
             notes.append(f"Up to {batching.ahead} batches of the old size are prepared already.")
+        if size != batching.size:
+            notes.append(lr_offer(batching.size, size, _lr(session)))
         batching.size = size
         return " ".join(notes)
+
+
+def lr_offer(old: int, new: int, lr: float) -> str:
+    """What the learning rate would be if it were scaled with the batch size.
+
+    Linear scaling keeps the expected update of an epoch (Goyal et al. 2017), the square
+    root keeps the variance of an update (Krizhevsky 2014), as adaptive optimizers want it.
+    """
+    ratio = new / old
+    return (
+        f"{new} is {ratio:.3g} times {old}: linear scaling would be lr {lr * ratio:.3g}, "
+        f"square-root {lr * math.sqrt(ratio):.3g}; the learning rate was left as it is."
+    )
+
+
+def _lr(session: Subject) -> float:
+    return float(session.optimizer.param_groups[session.lr_leader]["lr"])

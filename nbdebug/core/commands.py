@@ -73,11 +73,36 @@ class Reestimate:
 
 
 @dataclass(frozen=True, slots=True)
+class RangeTest:
+    """Sweep the learning rate from `low` to `high` over `steps` batches, then undo it all.
+
+    Raises:
+        ArgumentError: low is not above 0, high not above low, or steps not in [10, 10000].
+    """
+
+    low: float = 1e-7
+    high: float = 10.0
+    steps: int = 100
+
+    def __post_init__(self) -> None:
+        for name, value in (("low", self.low), ("high", self.high)):
+            if type(value) not in (int, float) or not 0 < value < math.inf:
+                raise ArgumentError(f"{name} must be a number above 0, got {value!r}.")
+        if self.low >= self.high:
+            raise ArgumentError(f"low must be below high, got {self.low!r} and {self.high!r}.")
+        if type(self.steps) is not int or not 10 <= self.steps <= 10_000:
+            raise ArgumentError(
+                f"steps must be a whole number from 10 to 10000, got {self.steps!r}."
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
     """End the training thread after the step under way."""
 
 
-Command = SetControl | Run | Pause | Reset | Watch | Reestimate | Close
+HALTING = (Pause, Reset, Close)
+Command = SetControl | Run | Pause | Reset | Watch | Reestimate | RangeTest | Close
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +140,11 @@ class CommandQueue:
             tickets = tuple(self._tickets)
             self._tickets.clear()
             return tickets
+
+    def halting(self) -> bool:
+        """Whether a command waits that ends what is under way: Pause, Reset or Close."""
+        with self._ready:
+            return any(isinstance(t.command, HALTING) for t in self._tickets)
 
     def pending(self) -> dict[str, Any]:
         """Controls whose command waits, each with the value that was put last."""

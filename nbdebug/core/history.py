@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING
 
 from nbdebug.core.block import Block
 from nbdebug.core.errors import SeriesError, unknown_name
-from nbdebug.core.records import ControlChange, Histogram, Notice, Status, StepRecord
+from nbdebug.core.range_test import LrRangeTest
+from nbdebug.core.records import (
+    ControlChange,
+    Forecast,
+    Histogram,
+    Notice,
+    Status,
+    StepRecord,
+)
 from nbdebug.core.snapshot import Series, Snapshot
 
 if TYPE_CHECKING:
@@ -46,6 +54,8 @@ class History:
         self._histograms: dict[str, Histogram] = {}
         self._changes: deque[ControlChange] = deque(maxlen=MAX_CHANGES)
         self._notices: deque[Notice] = deque(maxlen=MAX_NOTICES)
+        self._forecast: Forecast | None = None
+        self._range_test: LrRangeTest | None = None
 
     # The worker writes.
 
@@ -78,6 +88,16 @@ class History:
     def add_notice(self, notice: Notice) -> None:
         with self._changed:
             self._notices.append(notice)
+            self._version += 1
+
+    def set_forecast(self, forecast: Forecast) -> None:
+        with self._changed:
+            self._forecast = forecast
+            self._version += 1
+
+    def set_range_test(self, test: LrRangeTest) -> None:
+        with self._changed:
+            self._range_test = test
             self._version += 1
 
     def set_status(self, status: Status) -> None:
@@ -146,6 +166,18 @@ class History:
                 self._changed.wait(left)
             return True
 
+    def wait_handled(self, number: int, state: str | None = None) -> None:
+        """Sleep until a command was dealt with and training is in `state`, or closed."""
+        # In slices: an interrupt must get through on every platform.
+        while not self.wait_until(
+            lambda status: (
+                status.state == "closed"
+                or (status.handled >= number and state in (None, status.state))
+            ),
+            timeout=0.5,
+        ):
+            pass
+
     def snapshot(self, patterns: Iterable[str] = ("*",)) -> Snapshot:
         """An immutable copy.
 
@@ -163,6 +195,8 @@ class History:
                 histograms=dict(self._histograms),
                 changes=tuple(self._changes),
                 notices=tuple(self._notices),
+                forecast=self._forecast,
+                range_test=self._range_test,
                 version=self._version,
             )
 

@@ -73,6 +73,24 @@ class ControlChange:
 
 
 @dataclass(frozen=True, slots=True)
+class Forecast:
+    """The learning rate that is to come, when nothing is changed.
+
+    What waits for a loss to stagnate is foreseen as constant.
+
+    Attributes:
+        step: [P] steps, the next one first; lr: [P] the learning rate they will run with.
+        ghost_step: [G] steps, ghost_lr: [G] what was to come before the last edit; empty
+            when there was none.
+    """
+
+    step: NDArray[np.int64]
+    lr: Array
+    ghost_step: NDArray[np.int64]
+    ghost_lr: Array
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """Something the user must see: a failure, a part switched off, a clamped value."""
 

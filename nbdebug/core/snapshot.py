@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nbdebug.core.records import Array, ControlChange, Histogram, Notice, Status
+from nbdebug.core.range_test import LrRangeTest
+from nbdebug.core.records import Array, ControlChange, Forecast, Histogram, Notice, Status
 
 Axis = Literal["step", "samples", "epoch"]
 
@@ -74,6 +75,8 @@ class Snapshot:
         histograms: the newest of each name.
         changes: control changes, the oldest first.
         notices: what the user must see, the oldest first.
+        forecast: the learning rate to come, None before training was set up.
+        range_test: the last learning-rate range test, None without one.
         version: grows with every change of History.
     """
 
@@ -83,6 +86,8 @@ class Snapshot:
     histograms: Mapping[str, Histogram] = field(default_factory=dict)
     changes: tuple[ControlChange, ...] = ()
     notices: tuple[Notice, ...] = ()
+    forecast: Forecast | None = None
+    range_test: LrRangeTest | None = None
     version: int = 0
 
     def members(self, group: str) -> dict[str, float]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
+
+from nbdebug.model.live_schedule import Schedule
+from nbdebug.model.schedules import RATES
 
 KINDS: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]] = {
     "sgd": (torch.optim.SGD, {}),
@@ -17,8 +20,8 @@ KINDS: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]] = {
     "rmsprop": (torch.optim.RMSprop, {}),
 }
 FAMILIES = {"sgd": "sgd", "nesterov": "sgd", "adam": "adam", "adamw": "adam"}
-KEPT = ("lr", "weight_decay", "initial_lr", "max_lr", "min_lr")
-SCALED = ("initial_lr", "max_lr", "min_lr")
+SCHEDULED = (*RATES[1:], "max_momentum", "base_momentum")
+KEPT = ("lr", "weight_decay", *SCHEDULED)
 
 
 def build(kind: str, parameters: Sequence[nn.Parameter], **options: Any) -> torch.optim.Optimizer:
@@ -43,11 +46,14 @@ class Optimizers:
     Switching keeps weights, learning rates and weight decay of every parameter group.
     SGD and Nesterov share their momentum buffers, Adam and AdamW their moments. What an
     optimizer of another family had gathered is put away and found again on return.
+
+    Attributes:
+        schedule: what moves the learning rate; it goes on with the new optimizer.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer, schedulers: Sequence[LRScheduler]) -> None:
+    def __init__(self, optimizer: torch.optim.Optimizer, own: LRScheduler | None = None) -> None:
         self.current = optimizer
-        self.schedulers = tuple(schedulers)
+        self.schedule = Schedule(optimizer, own)
         self._made = {kind_of(optimizer): optimizer}
 
     @property
@@ -60,7 +66,11 @@ class Optimizers:
         return tuple(dict.fromkeys([*KINDS, *self._made]))
 
     def switch(self, kind: str) -> str:
-        """Put an optimizer of `kind` in force and say what of the state was kept."""
+        """Put an optimizer of `kind` in force and say what of the state was kept.
+
+        Raises:
+            ControlValueError: the user's scheduler needs what it does not have.
+        """
         old, old_kind = self.current, self.kind
         if kind == old_kind:
             return ""
@@ -71,11 +81,13 @@ class Optimizers:
             new, note = self._made[kind], "Its state from the last time is back in use."
         else:
             new, note = self._new(kind), "It starts without gathered state."
+        self.schedule.check_can_move_to(new)
         for ours, theirs in zip(new.param_groups, old.param_groups, strict=True):
+            for key in SCHEDULED:
+                ours.pop(key, None)
             ours.update({key: theirs[key] for key in KEPT if key in theirs})
         self._made[kind] = self.current = new
-        for scheduler in nested(self.schedulers):
-            scheduler.optimizer = new
+        self.schedule.move_to(new)
         return note
 
     def forget_others(self) -> None:
@@ -102,13 +114,6 @@ class Optimizers:
         return cls(groups, **options)
 
 
-def nested(schedulers: Sequence[LRScheduler]) -> Iterator[Any]:
-    """Schedulers and those inside chained and sequential ones."""
-    for scheduler in schedulers:
-        yield scheduler
-        yield from nested(getattr(scheduler, "_schedulers", ()))
-
-
 def ratios(optimizer: torch.optim.Optimizer, option: str) -> tuple[int, tuple[float, ...]]:
     """How an option of the parameter groups relates to that of the leading group.
 
@@ -121,26 +126,3 @@ def ratios(optimizer: torch.optim.Optimizer, option: str) -> tuple[int, tuple[fl
     if leader is None:
         return 0, (1.0,) * len(values)
     return leader, tuple(value / values[leader] for value in values)
-
-
-def set_option(group: dict[str, Any], option: str, value: float) -> None:
-    """Write an option that may be a tensor (capturable optimizers keep lr so)."""
-    if isinstance(group[option], torch.Tensor):
-        group[option].fill_(value)
-    else:
-        group[option] = value
-
-
-def scale_schedules(
-    optimizer: torch.optim.Optimizer, schedulers: Sequence[LRScheduler], factor: float
-) -> None:
-    """Scale what schedules compute their learning rates from."""
-    for group in optimizer.param_groups:
-        for key in SCALED:
-            if key in group:
-                set_option(group, key, float(group[key]) * factor)
-    for scheduler in nested(schedulers):
-        for name in ("base_lrs", "max_lrs"):
-            values = getattr(scheduler, name, None)
-            if values is not None:
-                setattr(scheduler, name, [float(value) * factor for value in values])

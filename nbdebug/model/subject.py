@@ -15,6 +15,7 @@ from nbdebug.model.clipping import Clipping, parameter_layers
 from nbdebug.model.dropout import DropoutSite, dropouts
 from nbdebug.model.freezing import Freezing
 from nbdebug.model.initialisation import Initialisation
+from nbdebug.model.live_schedule import Schedule
 from nbdebug.model.metrics import Metrics
 from nbdebug.model.optimizers import Optimizers, ratios
 from nbdebug.model.recurrent import RecurrentClipping
@@ -43,7 +44,8 @@ class Subject:
 
     Attributes:
         model: the user's module, the same object all the time.
-        optimizers: the optimizer in force (`optimizer`) and its schedules.
+        optimizers: the optimizer in force (`optimizer`) and its `schedule`.
+        validated: whether there is validation data.
         parameters: trainable parameters with their names, from input to output.
         lr_leader, lr_ratios: the group that `lr` speaks of, and what the others are of it;
             decay_leader, decay_ratios likewise for `weight_decay`.
@@ -83,6 +85,7 @@ class Subject:
         self.decay_leader, self.decay_ratios = 0, (1.0,) * len(optimizers.current.param_groups)
         if "weight_decay" in optimizers.current.defaults:
             self.decay_leader, self.decay_ratios = ratios(optimizers.current, "weight_decay")
+        self.validated = False
         self.outputs: object = None
         self.targets: object = None
         self.again: Callable[[], Any] | None = None
@@ -91,3 +94,7 @@ class Subject:
     @property
     def optimizer(self) -> torch.optim.Optimizer:
         return self.optimizers.current
+
+    @property
+    def schedule(self) -> Schedule:
+        return self.optimizers.schedule

@@ -16,6 +16,7 @@ from bokeh.models import (
 )
 from bokeh.models.annotations import Span
 from bokeh.models.ui import UIElement
+from bokeh.plotting import figure
 
 from nbdebug.core.records import Array, Histogram
 from nbdebug.core.snapshot import Snapshot
@@ -52,14 +53,7 @@ class ClipNorms(Panel):
         )
         made.min_border_left, made.min_border_right = LEFT, RIGHT
         made.y_range = DataRange1d(start=0)
-        made.extra_y_ranges["share"] = Range1d(start=0, end=1.02)
-        made.extra_y_scales["share"] = LinearScale()
-        percent: Any = NumeralTickFormatter(format="0%")
-        axis = LinearAxis(y_range_name="share", formatter=percent, axis_label="share up to here")
-        axis.minor_tick_line_color = None
-        axis.axis_label_text_font_style = "normal"
-        axis.major_label_text_font_size = axis.axis_label_text_font_size = "11px"
-        made.add_layout(axis, "right")
+        _add_share_axis(made)
         quads = made.quad(
             left="left", right="right", bottom=0, top="count", source=self.bars,
             fill_color=BLUE, fill_alpha=0.55, line_color=None,
@@ -103,6 +97,17 @@ class ClipNorms(Panel):
             sink.set_prop(self.threshold, "location", float(limit))
         text = "" if found is None else sentence(snapshot, str(mode), float(limit))
         sink.set_advice(self.name, Advice(text, offers(snapshot) if found else ()))
+
+
+def _add_share_axis(made: figure) -> None:
+    made.extra_y_ranges["share"] = Range1d(start=0, end=1.02)
+    made.extra_y_scales["share"] = LinearScale()
+    percent: Any = NumeralTickFormatter(format="0%")
+    axis = LinearAxis(y_range_name="share", formatter=percent, axis_label="share up to here")
+    axis.minor_tick_line_color = None
+    axis.axis_label_text_font_style = "normal"
+    axis.major_label_text_font_size = axis.axis_label_text_font_size = "11px"
+    made.add_layout(axis, "right")
 
 
 def norm_bins(found: Histogram) -> tuple[Array, Array]:

@@ -14,9 +14,8 @@ class Beginning:
 
     def __init__(self, session: Session) -> None:
         self._kind = session.optimizers.kind
-        self._state = ModelState.capture(
-            session.model, session.optimizer, session.optimizers.schedulers
-        )
+        self._state = ModelState.capture(session.model, session.optimizer)
+        self._schedule = session.schedule.capture()
         self._scale = None if session.scaler is None else session.scaler.state_dict()
 
     def restore(self, loop: Loop, settings: Settings, history: History) -> None:
@@ -26,7 +25,8 @@ class Beginning:
         session.optimizers.switch(self._kind)
         session.optimizers.forget_others()
         session.initialisation.forget()
-        self._state.restore(session.model, session.optimizer, session.optimizers.schedulers)
+        self._state.restore(session.model, session.optimizer)
+        session.schedule.restore(self._schedule)
         session.sampler.reset()
         session.rng.reset()
         session.clipping.window.clear()

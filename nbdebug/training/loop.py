@@ -104,8 +104,28 @@ class Loop:
             size = session.batching.size if batch.progress == 1.0 else batch.samples
             self._publish((*values, size), readings, histograms)
         session.step += 1
-        if self._validation_due(batch):
+        session.schedule.step()
+        if session.validation is None:
+            session.schedule.saw(values[0], batch.samples, batch.progress == 1.0)
+        elif self._validation_due(batch):
             self._validate()
+
+    def rehearse(self, batch: Batch) -> float:
+        """The update of a step and nothing else: neither probes, records nor schedule.
+
+        Returns:
+            The loss before it.
+
+        Raises:
+            NonFiniteError: loss or gradient is not finite; the update was not made.
+        """
+        kept = self._batch, self.session.grad_norms
+        try:
+            with self.session.rng, self.session.recurrent:
+                return self._update(batch)[0]
+        finally:
+            self._batch, self.session.grad_norms = kept
+            self.session.outputs = self.session.targets = None
 
     def _update(self, batch: Batch) -> tuple[float, float, Clipped, float]:
         """Forward to optimizer step; loss, gradient norm before clipping, what it did, lr."""
@@ -124,8 +144,6 @@ class Loop:
             session.scaler.step(session.optimizer)
             session.scaler.update()
         lr = float(session.optimizer.param_groups[session.lr_leader]["lr"])
-        for scheduler in session.optimizers.schedulers:
-            scheduler.step()
         return loss, norm, clipped, lr
 
     def _next_batch(self) -> Batch:
@@ -233,5 +251,6 @@ class Loop:
         with self.session.rng:
             values = validation.evaluate(self.session)
         self.session.rng.state = state
+        self.session.schedule.measured(values["val_loss"])
         readings = tuple(Reading((name,), np.array([value])) for name, value in values.items())
         self.history.append(StepRecord(self.session.step - 1, readings))

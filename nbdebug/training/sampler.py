@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -81,6 +82,23 @@ class IndexSampler:
         left = self._length - self._position
         done = left < size if self.drop_last else left == 0
         return indices, self.epoch, 1.0 if done else self._position / self._length
+
+    @contextmanager
+    def rewound(self) -> Iterator[None]:
+        """What is drawn inside is drawn again afterwards.
+
+        A sampler of the user's own is not asked inside: its last epoch is repeated.
+        """
+        if self.own is not None and not self._length:
+            self._begin_epoch()
+        saved, state = dict(vars(self)), self._generator.get_state()
+        if self.own is not None:
+            self.own = self._order.tolist()
+        try:
+            yield
+        finally:
+            vars(self).update(saved)
+            self._generator.set_state(state)
 
     def _begin_epoch(self) -> None:
         self.epoch += 1
@@ -208,6 +226,24 @@ class StreamSampler:
     def _take(self) -> list[Any]:
         wanted = self.batching.size - len(self._following)
         return self._following + list(itertools.islice(self._samples, wanted))
+
+
+class HeldSampler:
+    """Gives batches that were drawn already, then those of another sampler."""
+
+    def __init__(self, held: list[Batch], sampler: Sampler) -> None:
+        self._held, self._sampler = deque(held), sampler
+
+    def next(self) -> Batch:
+        return self._held.popleft() if self._held else self._sampler.next()
+
+    def reset(self) -> None:
+        self._held.clear()
+        self._sampler.reset()
+
+    def close(self) -> None:
+        self._held.clear()
+        self._sampler.close()
 
 
 def make_sampler(source: Source, data: Any, batching: Batching, seed: int) -> Sampler:

@@ -15,6 +15,7 @@ from nbdebug.controls.base import number
 from nbdebug.core.errors import ArgumentError, ControlValueError, ModelError
 from nbdebug.model.metrics import Metric, Metrics
 from nbdebug.model.optimizers import KINDS, Optimizers, build
+from nbdebug.model.schedules import OWN
 from nbdebug.model.subject import Batching, Subject
 from nbdebug.model.tree import trainable
 from nbdebug.training.data import as_source, batch_size_of
@@ -24,10 +25,12 @@ from nbdebug.training.sampler import make_sampler
 from nbdebug.training.validation import Validation
 
 OptimizerLike = str | torch.optim.Optimizer | Callable[[Any], torch.optim.Optimizer]
-ScheduleLike = LRScheduler | Callable[[torch.optim.Optimizer], LRScheduler] | None
+ScheduleLike = str | LRScheduler | Callable[[torch.optim.Optimizer], LRScheduler] | None
 
 BATCH = 64
 LR = 1e-3
+EPOCHS = 10
+STREAM_STEPS = 1000
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,18 @@ class Setup:
     name: str | None = None
     overhead: float = 0.05
 
+    def controls(self) -> dict[str, Any]:
+        """Values of controls that are arguments of their own, in the order to apply them in."""
+        values: dict[str, Any] = {}
+        if self.lr is not None and not isinstance(self.optimizer, str):
+            values["lr"] = self.lr
+        if self.batch_size is not None:
+            values["batch_size"] = self.batch_size
+        if self.schedule is not None:
+            # Last: it begins at the learning rate that the others put in force.
+            values["schedule"] = self.schedule if isinstance(self.schedule, str) else OWN
+        return values
+
 
 class Session(Subject):
     """Everything one training needs, and where it stands.
@@ -72,9 +87,9 @@ class Session(Subject):
         size = setup.batch_size or batch_size_of(setup.train_data) or BATCH
         batching = Batching(min(size, source.length or size), source.length)
         optimizer = make_optimizer(setup, model)
-        schedulers = _schedulers(setup.schedule, optimizer)
+        own = _own_scheduler(setup.schedule, optimizer)
         metrics = Metrics(setup.metrics)
-        super().__init__(model, Optimizers(optimizer, schedulers), batching, device, metrics)
+        super().__init__(model, Optimizers(optimizer, own), batching, device, metrics)
         self.loss_fn, self.step_fn = setup.loss_fn, setup.step_fn
         self.loss_name = "loss_fn" if setup.loss_fn is not None else "step_fn"
         self.sampler = make_sampler(source, setup.train_data, batching, setup.seed)
@@ -82,6 +97,15 @@ class Session(Subject):
         self.source = source
         self.scaler = setup.scaler if setup.scaler and setup.scaler.is_enabled() else None
         self.step, self.samples, self.epoch, self.skipped = 0, 0, 0.0, 0
+        self.validated = self.validation is not None
+        self.aim(None, EPOCHS)
+
+    def aim(self, steps: int | None, epochs: float | None = None) -> None:
+        """Let schedules that begin now be made for so many steps or epochs, 10 when unknown."""
+        if steps is None and self.batching.limit is not None:
+            per_epoch = math.ceil(self.batching.limit / self.batching.size)
+            steps = math.ceil(per_epoch * (EPOCHS if epochs is None else epochs))
+        self.schedule.fallback = max(steps or STREAM_STEPS, 1)
 
     def evaluate(self, batch: Any) -> tuple[Any, Any, Any]:
         """Loss, outputs and targets of a batch on the device; a `step_fn` gives the loss alone."""
@@ -178,14 +202,21 @@ def _dtype(model: nn.Module) -> torch.dtype:
     return next(floating, torch.get_default_dtype())
 
 
-def _schedulers(schedule: ScheduleLike, optimizer: torch.optim.Optimizer) -> list[LRScheduler]:
-    if schedule is None:
-        return []
+def _own_scheduler(schedule: ScheduleLike, optimizer: torch.optim.Optimizer) -> LRScheduler | None:
+    """The scheduler that the user handed in; a name is the business of the control."""
+    if schedule is None or isinstance(schedule, str):
+        return None
     made = schedule if isinstance(schedule, LRScheduler) else schedule(optimizer)
-    if isinstance(made, ReduceLROnPlateau):
-        raise ArgumentError("ReduceLROnPlateau needs a metric and cannot be stepped every step.")
+    if not callable(getattr(made, "step", None)) or not hasattr(made, "state_dict"):
+        raise ArgumentError(
+            f"schedule gave a {type(made).__name__}: expected a torch.optim.lr_scheduler object."
+        )
     if getattr(made, "optimizer", optimizer) is not optimizer:
         raise ArgumentError(
             "schedule belongs to another optimizer: build it on the one given here."
         )
-    return [made]
+    if isinstance(made, ReduceLROnPlateau) and made.mode != "min":
+        raise ArgumentError(
+            "ReduceLROnPlateau is stepped with a loss, which should fall: build it with mode='min'."
+        )
+    return made

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -127,10 +126,12 @@ class Settings:
         )
 
 
-def check_keywords(names: Iterable[str], controls: Sequence[Control], owner: type) -> None:
-    """ArgumentError for a keyword that is neither a control nor an argument of the owner's."""
-    known = [control.name for control in controls]
-    own = inspect.signature(owner).parameters.keys() - {"controls"}
-    for name in names:
-        if name not in known:
-            raise ArgumentError(unknown_name("keyword", name, [*known, *own]))
+def check_keywords(
+    given: Iterable[str], controls: Sequence[Control], arguments: Iterable[str]
+) -> None:
+    """ArgumentError for a keyword that is no control's name."""
+    names = [control.name for control in controls]
+    for name in given:
+        if name not in names:
+            known = {*names, *arguments} - {"controls"}
+            raise ArgumentError(unknown_name("keyword", name, known))

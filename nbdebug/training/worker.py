@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextvars
 import threading
 import traceback
+from collections import deque
 from collections.abc import Sequence
 
 from nbdebug.core.commands import (
+    HALTING,
     Close,
     CommandQueue,
     Pause,
+    RangeTest,
     Reestimate,
     Reset,
     Run,
@@ -18,11 +21,14 @@ from nbdebug.core.commands import (
     Ticket,
     Watch,
 )
-from nbdebug.core.errors import NonFiniteError
+from nbdebug.core.errors import ClosedError, NonFiniteError
 from nbdebug.core.history import History
+from nbdebug.core.range_test import LrRangeTest
 from nbdebug.core.records import Notice, RunState, Status
 from nbdebug.training.beginning import Beginning
+from nbdebug.training.forecasts import Forecasts
 from nbdebug.training.loop import Loop
+from nbdebug.training.range_test import sweep
 from nbdebug.training.reestimation import reestimate_statistics
 from nbdebug.training.settings import Settings
 
@@ -50,6 +56,9 @@ class Worker:
         self._handled = 0
         self._failure: Notice | None = None
         self.error: Exception | None = None
+        self._range_tests: deque[tuple[int, LrRangeTest | Exception]] = deque(maxlen=8)
+        self._forecasts = Forecasts(loop.session, history)
+        self._forecasts.publish()
         # The context of the cell: what the thread sends belongs to that cell's output.
         context = contextvars.copy_context()
         self._thread = threading.Thread(
@@ -77,6 +86,7 @@ class Worker:
 
     def _handle(self, tickets: Sequence[Ticket]) -> None:
         self._handled = tickets[-1].number
+        self._aim()
         last = {
             _target(ticket.command): ticket.number
             for ticket in tickets
@@ -90,14 +100,51 @@ class Worker:
                     self._loop.settings_changed()
                 else:
                     self._settings.supersede(command)
+            elif isinstance(command, RangeTest):
+                later = tickets[tickets.index(ticket) :]
+                stop = any(isinstance(other.command, HALTING) for other in later)
+                self._range_test(ticket.number, command, stop)
             else:
                 self._act(command)
+        self._forecasts.publish()
+
+    def range_test(self, number: int) -> LrRangeTest:
+        """What came of the range test that a command asked for, or the exception it raised."""
+        result = dict(self._range_tests).get(number)
+        if result is None:
+            raise ClosedError("This Debugger was closed before the range test began.")
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def _range_test(self, number: int, command: RangeTest, stop: bool) -> None:
+        try:
+            found = sweep(self._loop, command, lambda: stop or self._queue.halting())
+        except Exception as error:
+            self._range_tests.append((number, error))
+            text = f"{type(error).__name__}: {error}. Everything was put back as it was."
+            title = "The learning-rate range test failed"
+            self._history.add_notice(Notice(self._loop.session.step, "warning", title, text))
+        else:
+            self._range_tests.append((number, found))
+            self._history.set_range_test(found)
+
+    def _aim(self) -> None:
+        """Tell schedules that begin now how long the run goes on."""
+        session = self._loop.session
+        if self._goal is not None:
+            session.aim(max(self._goal - session.step, 0))
+        elif self._epoch_goal is not None:
+            session.aim(None, max(self._epoch_goal - session.epoch, 0.0))
+        else:
+            session.aim(None)
 
     def _act(self, command: Run | Pause | Reset | Watch | Reestimate | Close) -> None:
         session = self._loop.session
         if isinstance(command, Run):
             self._goal = None if command.steps is None else session.step + command.steps
             self._epoch_goal = None if command.epochs is None else session.epoch + command.epochs
+            self._aim()
             self._failure = self.error = None
             self._state = "running"
         elif isinstance(command, Pause):
@@ -113,6 +160,8 @@ class Worker:
             self._pause()
             self._failure = self.error = None
             self._beginning.restore(self._loop, self._settings, self._history)
+            self._aim()
+            self._forecasts.forget()
 
     def _pause(self) -> None:
         self._state, self._goal, self._epoch_goal = "paused", None, None
@@ -120,6 +169,7 @@ class Worker:
     def _one_step(self) -> None:
         if not self._reached():
             self._loop.step()
+            self._forecasts.keep()
         if self._reached():
             self._pause()
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from nbdebug.core.control_spec import ControlSpec
+from nbdebug.core.control_spec import ControlSpec, ControlState
 from nbdebug.core.history import History
 from nbdebug.core.records import ControlChange, Reading, Status, StepRecord
 from nbdebug.panels.base import Stage
@@ -34,7 +34,7 @@ class Shown:
 @pytest.fixture
 def made():
     """The panel, what it shows, and a history with two steps of two layers."""
-    stage = Stage(Choices(), [])
+    stage = Stage(Choices())
     stage.sink = shown = Shown()
     panel = VarianceShift(stage)
     panel.build()
@@ -115,7 +115,7 @@ def test_a_probability_of_zero_puts_theory_on_the_line(made):
 def test_a_model_without_batchnorm_is_told_so():
     reason = "the model has no BatchNorm layer with running statistics."
     spec = ControlSpec("bn_statistics", "BatchNorm statistics", "choice", "", unavailable=reason)
-    stage = Stage(Choices(), [spec])
+    stage = Stage(Choices(), lambda: [ControlState(spec, 0.5)])
     stage.sink = shown = Shown()
     panel = VarianceShift(stage)
     panel.build()
@@ -124,7 +124,7 @@ def test_a_model_without_batchnorm_is_told_so():
 
 
 def test_a_run_that_is_not_measured_says_what_to_expect():
-    stage = Stage(Choices(), [])
+    stage = Stage(Choices())
     stage.sink = shown = Shown()
     panel = VarianceShift(stage)
     panel.build()

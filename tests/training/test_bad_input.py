@@ -7,6 +7,7 @@ import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -191,8 +192,8 @@ ARGUMENTS: dict[str, tuple[dict[str, Any], str]] = {
     "overhead text": ({"overhead": "5%"}, "overhead must be a share"),
     "metric": ({"metrics": {"loss": lambda outputs, targets: 0.0}}, "metric.*'loss'.*another name"),
     "plateau": (
-        {"schedule": torch.optim.lr_scheduler.ReduceLROnPlateau},
-        "ReduceLROnPlateau needs a metric",
+        {"schedule": partial(torch.optim.lr_scheduler.ReduceLROnPlateau, mode="max")},
+        "ReduceLROnPlateau is stepped with a loss.*mode='min'",
     ),
 }
 

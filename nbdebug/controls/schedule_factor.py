@@ -1,0 +1,51 @@
+"""Decay factor of the schedule."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+from nbdebug.controls.base import Control, number
+from nbdebug.controls.schedule import describe
+from nbdebug.core.control_spec import ControlSpec
+from nbdebug.model.subject import Subject
+
+
+class ScheduleFactor(Control):
+    """What step and plateau multiply by; what exponential and 1/t leave after their length."""
+
+    name = "schedule_factor"
+    label = "Schedule factor"
+    order = 14
+
+    def spec(self, session: Subject) -> ControlSpec:
+        return ControlSpec(
+            self.name,
+            self.label,
+            "float",
+            "Step and plateau multiply the learning rate by it; exponential and 1/t leave this "
+            "share of it after their length. Takes effect at the next step: the schedule "
+            "begins anew, from the learning rate in force.",
+            low=0.01,
+            high=0.99,
+            step=0.01,
+            advanced=True,
+        )
+
+    def read(self, session: Subject) -> float:
+        return session.schedule.plan.factor
+
+    def validate(self, session: Subject, value: Any) -> float:
+        return number(self.name, value, 0.0, 1.0, low_open=True, high_open=True)
+
+    def apply(self, session: Subject, value: float) -> str:
+        schedule = session.schedule
+        schedule.follow(replace(schedule.plan, factor=value))
+        if schedule.plan.needs("factor"):
+            return describe(session)
+        return "The schedule in force has no factor; choose one that has."
+
+    def series(self, session: Subject) -> float:
+        plan = session.schedule.plan
+        return plan.factor if plan.needs("factor") else math.nan

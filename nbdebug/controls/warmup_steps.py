@@ -1,0 +1,57 @@
+"""Warm-up."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+from nbdebug.controls.base import Control, number, require_available
+from nbdebug.controls.schedule import describe
+from nbdebug.core.control_spec import ControlSpec
+from nbdebug.core.errors import ControlValueError
+from nbdebug.model.subject import Subject
+
+
+class WarmupSteps(Control):
+    """Steps of linear warm-up before the schedule, 0 for none.
+
+    The first of N steps runs with 1/(N+1) of the learning rate; after N steps the schedule
+    begins with all of it (`torch.optim.lr_scheduler.LinearLR`). A warm-up that is over is
+    not repeated when the schedule is changed; a new number begins one.
+    """
+
+    name = "warmup_steps"
+    label = "Warm-up"
+    order = 15
+
+    def spec(self, session: Subject) -> ControlSpec:
+        own = not session.schedule.plan.needs("warmup")
+        return ControlSpec(
+            self.name,
+            self.label,
+            "int",
+            "Steps in which the learning rate rises to its value before the schedule begins. "
+            "Takes effect at the next step: warm-up and schedule begin anew.",
+            low=0,
+            high=max(100, session.schedule.fallback),
+            step=1,
+            unit="steps",
+            unavailable="your own schedule is left as it is." if own else "",
+            advanced=True,
+        )
+
+    def read(self, session: Subject) -> int:
+        return session.schedule.plan.warmup
+
+    def validate(self, session: Subject, value: Any) -> int:
+        require_available(self.spec(session))
+        steps = number(self.name, value, 0, math.inf)
+        if steps != int(steps):
+            raise ControlValueError(f"{self.name} must be a whole number, got {value!r}.")
+        return int(steps)
+
+    def apply(self, session: Subject, value: int) -> str:
+        schedule = session.schedule
+        schedule.follow(replace(schedule.plan, warmup=value))
+        return describe(session)

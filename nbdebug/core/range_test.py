@@ -1,0 +1,87 @@
+"""What a learning-rate range test found."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = NDArray[np.float64]
+WEIGHT = 0.98
+
+
+@dataclass(frozen=True, eq=False)
+class LrRangeTest:
+    """Loss against learning rate in an exponential sweep (Smith 2015, arXiv:1506.01186).
+
+    Attributes:
+        lr: [N] the learning rates that were tried, rising.
+        loss: [N] the loss of each batch, before the update with that rate.
+        smoothed: [N] its exponential average, as fast.ai takes it.
+        steps: how many rates were to be tried.
+        ended: why the sweep ended, in words.
+        note: what else the user should know, or "".
+    """
+
+    lr: Array
+    loss: Array
+    smoothed: Array
+    steps: int
+    ended: str
+    note: str = ""
+
+    @property
+    def suggestion(self) -> float | None:
+        """The rate at which the smoothed loss falls steepest, None when it never falls.
+
+        As in fast.ai, the slope is taken against the logarithm of the rate, without the
+        first tenth of the sweep and the last five rates that were tried.
+        """
+        kept = slice(self.steps // 10, max(len(self.lr) - 5, 0))
+        lr, smoothed = self.lr[kept], self.smoothed[kept]
+        if len(lr) < 2:
+            return None
+        slope = np.diff(smoothed) / np.diff(np.log(lr))
+        steepest = int(np.argmin(slope))
+        return float(lr[steepest]) if slope[steepest] < 0 else None
+
+    def frame(self) -> pd.DataFrame:
+        """One row a learning rate: lr, loss, smoothed."""
+        import pandas as pd
+
+        return pd.DataFrame({"lr": self.lr, "loss": self.loss, "smoothed": self.smoothed})
+
+    def __repr__(self) -> str:
+        lines = [f"LrRangeTest: {len(self.lr)} learning rates of {self.steps}; {self.ended}"]
+        return "\n".join([*lines, *self._advice()])
+
+    def _repr_html_(self) -> str:
+        first, *rest = (html.escape(line) for line in repr(self).split("\n"))
+        return f"<p><b>{first}</b><br>{'<br>'.join(rest)}</p>"
+
+    def _advice(self) -> list[str]:
+        lr = self.suggestion
+        if lr is None:
+            said = "The loss never falls: try other ends, more steps, or look at the data."
+        else:
+            said = f"The loss falls steepest at lr {lr:.3g}. To take it: dbg.set(lr={lr:.3g})"
+        return [line for line in (said, self.note) if line]
+
+
+class Smoothing:
+    """Exponential average of losses, with its bias towards the beginning removed."""
+
+    def __init__(self) -> None:
+        self._average, self._count = 0.0, 0
+
+    def add(self, loss: float) -> float:
+        """The average with one more loss."""
+        self._count += 1
+        self._average = WEIGHT * self._average + (1 - WEIGHT) * loss
+        return self._average / (1 - WEIGHT**self._count)
