@@ -64,6 +64,19 @@ def test_training_goes_on_with_the_same_batches_and_masks() -> None:
         assert torch.equal(value, dict(model.named_parameters())[name])
 
 
+def test_masks_come_from_the_numbers_of_the_session() -> None:
+    def estimate(outside: int) -> torch.Tensor:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Dropout(0.5), nn.BatchNorm1d(FEATURES), nn.Linear(FEATURES, 4))
+        with debugger(model) as dbg:
+            dbg.run(steps=2)
+            torch.manual_seed(outside)
+            dbg.reestimate_batchnorm()
+        return model[1].running_var.clone()
+
+    assert torch.equal(estimate(1), estimate(2))
+
+
 def test_at_most_a_hundred_batches_are_taken() -> None:
     with debugger(sharp(), blobs(1000)) as dbg:
         dbg.set(batch_size=5)
