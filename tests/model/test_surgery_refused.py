@@ -319,12 +319,12 @@ def test_compiling_a_reordered_model_loses_no_order_silently() -> None:
     torch.manual_seed(1)
     expected = other.linear(other.norm(other.drop(x)))
     torch.manual_seed(1)
+    refused, outputs = "", torch.empty(0)
     try:
         outputs = torch.compile(model, backend="eager")(x)
     except ModelError as error:
-        assert "go back to 'as_built'" in str(error)
-    else:
-        assert torch.equal(outputs, expected)
+        refused = str(error)
+    assert "go back to 'as_built'" in refused or torch.equal(outputs, expected)
 
 
 def test_inspect_sees_the_signature_of_the_class() -> None:
