@@ -66,7 +66,7 @@ class ControlBoard:
         self.first, self.rest = row(False, "flex"), row(True, "none")
         self.more = ipywidgets.ToggleButton(
             description="More controls",
-            tooltip="Optimizer, momentum, weight decay, dropout and layer order",
+            tooltip="Optimizer, schedule, clipping in detail, dropout, layers",
             icon="sliders",
             layout=ipywidgets.Layout(width="auto", flex="0 0 auto"),
         )
