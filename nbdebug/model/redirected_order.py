@@ -6,6 +6,7 @@ import inspect
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from torch import nn
@@ -16,7 +17,7 @@ from nbdebug.core.errors import ModelError
 CALL = "_call_impl"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Plan:
     """Where dropouts are applied. All names are paths in the module.
 
@@ -32,10 +33,10 @@ class Plan:
     output: tuple[str, ...] = ()
     moved: frozenset[str] = frozenset()
 
-    @property
-    def slots(self) -> frozenset[str]:
-        """Modules whose call is another than they were written for."""
-        return frozenset({*self.before, *self.after, *self.moved})
+    @cached_property
+    def names(self) -> list[str]:
+        """Modules whose call does something else than in the class, sorted."""
+        return sorted({*self.before, *self.after, *self.moved})
 
     def joined(self, other: Plan) -> Plan:
         """Both plans, which have no dropout in common."""
@@ -62,12 +63,13 @@ class ReorderedForward:
         self._module = module
         self.order = order
         self._plans = plans
+        names = {name for plan in plans.values() for name in plan.names}
+        self._layers = {name: module.get_submodule(name) for name in sorted(names)}
         self._running = threading.local()
 
     def install(self) -> None:
         """Put this in force on the module, instead of what its class does."""
-        for name in self._slots():
-            layer = self._module.get_submodule(name)
+        for name, layer in self._layers.items():
             vars(layer)[CALL] = RedirectedCall(self, name)
         vars(self._module)["forward"] = self
 
@@ -76,16 +78,17 @@ class ReorderedForward:
         """Let a module do again what its class does."""
         reordered = vars(module).pop("forward", None)
         if isinstance(reordered, ReorderedForward):
-            for name in reordered._slots():
-                vars(module.get_submodule(name)).pop(CALL, None)
+            for layer in reordered._layers.values():
+                vars(layer).pop(CALL, None)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         outer = getattr(self._running, "now", None)
-        plan, called = self._plans[self._module.training], list[str]()
+        plan = self._plans[self._module.training]
+        called: list[str] = []
         self._running.now = plan, called
         try:
             outputs = type(self._module).forward(self._module, *args, **kwargs)
-            if sorted(called) != sorted(plan.slots):
+            if sorted(called) != plan.names:
                 raise ModelError(self._strayed(plan, called))
             for name in plan.output:
                 outputs = self._run(name, outputs)
@@ -102,7 +105,7 @@ class ReorderedForward:
                 f"layer_order is {self.order!r}: go back to 'as_built'."
             )
         plan, called = now
-        if name not in plan.slots:
+        if name not in plan.names:
             return self._run(name, *args, **kwargs)
         called.append(name)
         for dropout in plan.before.get(name, ()):
@@ -116,23 +119,19 @@ class ReorderedForward:
     def __signature__(self) -> inspect.Signature:
         return inspect.signature(type(self._module).forward.__get__(self._module))
 
-    def __getstate__(self) -> tuple[nn.Module, str, Mapping[bool, Plan]]:
-        return self._module, self.order, self._plans
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in vars(self).items() if key != "_running"}
 
-    def __setstate__(self, state: tuple[nn.Module, str, Mapping[bool, Plan]]) -> None:
-        self._module, self.order, self._plans = state
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
         self._running = threading.local()
-
-    def _slots(self) -> frozenset[str]:
-        return frozenset().union(*(plan.slots for plan in self._plans.values()))
 
     def _run(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """Call a layer as its class does, hooks included."""
-        layer = self._module.get_submodule(name)
-        return nn.Module._call_impl(layer, *args, **kwargs)
+        return nn.Module._call_impl(self._layers[name], *args, **kwargs)
 
     def _strayed(self, plan: Plan, called: list[str]) -> str:
-        missed = sorted(plan.slots - set(called))
+        missed = [name for name in plan.names if name not in called]
         what = f"did not call {', '.join(missed)}" if missed else "called a layer twice"
         return (
             f"{type(self._module).__name__}.forward {what}, as it did when it was examined: "

@@ -94,7 +94,7 @@ class _Owner:
             name: self.module.get_submodule(name)
             for order in ORDERS
             for plan in self._plans(order).values()
-            for name in plan.slots
+            for name in plan.names
         }
         if not self.possible:
             words = (words for order in ORDERS for words in self.refused(order))
@@ -114,7 +114,7 @@ class _Owner:
             moved += new.moves(chain, old)
         ReorderedForward.remove(self.module)
         plans = self._plans(order)
-        if any(plan.slots for plan in plans.values()):
+        if any(plan.names for plan in plans.values()):
             ReorderedForward(self.module, order, plans).install()
         self._current = places
         return moved
