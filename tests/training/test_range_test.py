@@ -324,3 +324,24 @@ def test_closed() -> None:
     dbg.close()
     with pytest.raises(nbd.ClosedError):
         dbg.lr_range_test()
+
+
+def test_a_batch_that_waits_to_be_tried_again_still_does() -> None:
+    calls = 0
+
+    def loss_fn(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == 6:
+            raise ZeroDivisionError("mine")
+        return nn.functional.cross_entropy(outputs, targets)
+
+    model = tiny_mlp()
+    with nbd.Debugger(model, (X, y), loss_fn, batch_size=32) as dbg:
+        with pytest.raises(ZeroDivisionError):
+            dbg.run(steps=20)
+        assert "not finite" in dbg.lr_range_test(1e37, 3e38, steps=30).ended
+        dbg.run(steps=15)
+    reference = tiny_mlp()
+    PlainLoop(reference, (X, y), torch.optim.Adam(reference.parameters())).run(20)
+    assert same_weights(model, reference)
