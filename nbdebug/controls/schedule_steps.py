@@ -39,6 +39,7 @@ class ScheduleSteps(Control):
             step=1,
             unit="steps",
             advanced=True,
+            plotted=False,
         )
 
     def read(self, session: Subject) -> int:

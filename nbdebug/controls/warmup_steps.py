@@ -39,6 +39,7 @@ class WarmupSteps(Control):
             unit="steps",
             unavailable="your own schedule is left as it is." if own else "",
             advanced=True,
+            plotted=False,
         )
 
     def read(self, session: Subject) -> int:

@@ -173,10 +173,10 @@ class Schedule:
         self.edits += 1
         self._back_to_boundary("lr")
         old = float(groups[leader]["lr"])
-        if value == old:
-            return "The schedule is again as it was."
-        factor = value / old if old else 0.0
         running = self.course.warming or self.course.main is not None
+        if value == old:
+            return "The schedule is again as it was." if running else ""
+        factor = value / old if old else 0.0
         moving = running and old != 0.0
         for place, (group, ratio) in enumerate(zip(groups, ratios, strict=True)):
             same = place == leader or not moving

@@ -11,7 +11,7 @@ import ipywidgets
 
 from nbdebug.core.control_spec import ControlSpec, ControlState
 
-WIDTH = "118px"
+WIDTH = "148px"
 ALL = "all layers"
 
 
@@ -95,6 +95,9 @@ class ControlWidget:
             low, high = min(low, value), max(high, value)
             traits["value"] = int(value) if spec.kind == "int" else float(value)
         if _is_log(spec):
+            # A schedule may end at 0, which a log scale has not: the slider stands at its end.
+            low = low if low > 0 else spec.low
+            traits["value"] = max(traits.get("value", low), low)
             low, high = math.log10(low), math.log10(high)
         return {"min": low, "max": high, **traits}
 

@@ -77,6 +77,8 @@ def state_of(session: Session) -> dict[str, Any]:
         "optimizer": type(optimizer).__name__,
         "state": copy.deepcopy(optimizer.state_dict()),
         "batch": session.batching.size,
+        "schedule": [type(s).__name__ for s in session.schedule.schedulers],
+        "course": copy.deepcopy([s.state_dict() for s in session.schedule.schedulers]),
         "clipping": {**vars(session.clipping), "window": list(session.clipping.window.ascending)},
         "recurrent": session.recurrent.limit,
         "dropout": {name: site.get() for name, site in session.dropouts.items()},

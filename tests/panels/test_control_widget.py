@@ -59,3 +59,12 @@ def test_an_action_goes_back_to_nothing(wire, asked):
     settle(widget, ControlState(ACTION, ""))
     assert widget.input.value == ""
     assert asked == ["he"]
+
+
+def test_a_rate_that_a_schedule_took_to_zero_stands_at_the_end_of_its_slider(wire):
+    spec = ControlSpec("lr", "Learning rate", "float", "", low=1e-6, high=10.0, scale="log")
+    rate = ControlWidget(ControlState(spec, 1e-3), lambda value: None)
+    rate.show(ControlState(spec, 0.0))
+    assert rate.input.value == pytest.approx(1e-6)
+    rate.show(ControlState(spec, 1e-8))
+    assert rate.input.value == pytest.approx(1e-8)

@@ -81,7 +81,9 @@ def all_of(dbg: nbd.Debugger) -> dict[str, Any]:
         "schedule": [copy.deepcopy(s.state_dict()) for s in session.schedule.schedulers],
         "rng": session.rng.state.clone(),
         "global": [torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()],
-        "counters": (session.step, session.samples, session.epoch),
+        "counters": (session.step, session.samples, session.epoch, session.skipped),
+        "norms": (list(session.clipping.window._recent), list(session.clipping.window.ascending)),
+        "scale": None if session.scaler is None else session.scaler.state_dict(),
         "rows": dbg.history.frame(EVERY_STEP).to_numpy().tolist(),
         "controls": dict(dbg.controls),
         "changes": len(dbg.history.changes),
@@ -229,7 +231,8 @@ def test_while_it_runs_training_goes_on() -> None:
         dbg.pause()
         steps = dbg.history.status.step
         frame = dbg.history.frame(["lr", "loss"])
-    assert len(frame) == min(steps, len(frame))
+    assert frame.index[-1] == steps - 1
+    assert len(frame) == steps or steps > 2048
     assert set(frame["lr"]) == {0.02}
     reference = tiny_mlp()
     groups = [
@@ -323,3 +326,24 @@ def test_closed() -> None:
     dbg.close()
     with pytest.raises(nbd.ClosedError):
         dbg.lr_range_test()
+
+
+def test_a_batch_that_waits_to_be_tried_again_still_does() -> None:
+    calls = 0
+
+    def loss_fn(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == 6:
+            raise ZeroDivisionError("mine")
+        return nn.functional.cross_entropy(outputs, targets)
+
+    model = tiny_mlp()
+    with nbd.Debugger(model, (X, y), loss_fn, batch_size=32) as dbg:
+        with pytest.raises(ZeroDivisionError):
+            dbg.run(steps=20)
+        assert "not finite" in dbg.lr_range_test(1e37, 3e38, steps=30).ended
+        dbg.run(steps=15)
+    reference = tiny_mlp()
+    PlainLoop(reference, (X, y), torch.optim.Adam(reference.parameters())).run(20)
+    assert same_weights(model, reference)
