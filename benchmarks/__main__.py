@@ -12,7 +12,7 @@ from benchmarks import cost, memory, transport
 from benchmarks.table import Row, render
 from benchmarks.workloads import WORKLOADS
 
-PARTS = ("cost", "dashboard", "transport", "memory")
+PARTS = ("cost", "dashboard", "clipping", "transport", "memory")
 
 
 def main() -> None:
@@ -41,6 +41,8 @@ def _measure(arguments: argparse.Namespace) -> Iterator[Row]:
         for workload in WORKLOADS:
             if arguments.only in workload.name:
                 yield cost.measure(workload, dashboard=True, quick=quick)
+    if "clipping" in arguments.parts:
+        yield cost.adaptive_clipping(WORKLOADS[0], quick)
     if "transport" in arguments.parts:
         yield from transport.ticks(quick)
         yield transport.latency(quick)

@@ -37,6 +37,27 @@ def measure(workload: Workload, dashboard: bool, quick: bool) -> Row:
     return row(what, ratios, workload.bar, cpu=processor)
 
 
+def adaptive_clipping(workload: Workload, quick: bool) -> Row:
+    """Ratio of adaptive clipping to clipping by the global norm, both always active."""
+    block, pairs = workload.block, workload.pairs // (4 if quick else 1)
+    data = workload.data()
+    made = []
+    for mode in ("adaptive", "norm"):
+        torch.manual_seed(0)
+        made.append(
+            Debugger(
+                workload.model(), data, workload.loss_fn, batch_size=workload.batch, lr=1e-3,
+                clip_mode=mode, clip_threshold=1e-3,
+            )
+        )  # fmt: skip
+    adaptive, norm = made
+    with adaptive, norm:
+        times = _blocks(lambda: adaptive.run(steps=block), lambda: norm.run(steps=block), pairs)
+    ratios = [one.wall / other.wall for one, other in times]
+    processor = sum(t.cpu for t, _ in times) / sum(t.cpu for _, t in times)
+    return row(f"{workload.name}, adaptive over global norm", ratios, 1.02, cpu=processor)
+
+
 @dataclass(frozen=True)
 class Taken:
     """Seconds of one block: by the clock, and of the processor in all threads."""

@@ -72,6 +72,10 @@ class Stage:
             columns = marker_columns(snapshot, self.axis, self._labels)
             self.sink.set_data(self.markers, columns)
 
+    def marks_in_steps(self, snapshot: Snapshot) -> Values:
+        """Columns of the markers for a plot whose axis always counts steps."""
+        return marker_columns(snapshot, "step", self._labels)
+
 
 class NoSink:
     """Takes everything and keeps nothing: the sink of a stage that is not shown."""

@@ -1,0 +1,100 @@
+"""The learning rate: what it was, what is to come, and what was to come before the last edit."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from bokeh.models import ColumnDataSource, DataRange1d, NumeralTickFormatter
+from bokeh.models.ui import UIElement
+
+from nbdebug.core.snapshot import Snapshot
+from nbdebug.panels.advice import Advice, Offer
+from nbdebug.panels.base import Panel
+from nbdebug.panels.figures import hover, legend_above, time_figure
+from nbdebug.panels.theme import BLUE, GREY, ORANGE
+
+
+class LearningRate(Panel):
+    """Past, forecast of the schedule, and the ghost of the schedule as it was."""
+
+    name = "learning_rate"
+    tab = "Learning rate"
+    order = 27
+    title = "Learning rate"
+    help = "over steps; what a schedule waits to see (plateau) is foreseen as constant"
+    height = 300
+    wide = True
+    needs = ("lr",)
+
+    def build(self) -> UIElement:
+        self.past, self.coming, self.ghost = (
+            ColumnDataSource({"x": [], "lr": []}) for _ in range(3)
+        )
+        # Of its own: the future has no place on the axis of samples or epochs.
+        self.marks = ColumnDataSource(
+            {name: [] for name in ("x", "label", "old", "new", "when", "who", "why")}
+        )
+        made = time_figure(
+            self.name,
+            self.height,
+            DataRange1d(range_padding=0.02),
+            self.marks,
+            x_axis_label="step",
+            y_axis_label="learning rate",
+        )
+        made.y_range = DataRange1d(start=0, range_padding=0.08)
+        made.yaxis.formatter = NumeralTickFormatter(format="0.[0]e+0")
+        was = made.step("x", "lr", source=self.past, mode="after", color=BLUE, line_width=2)
+        ghost = made.line("x", "lr", source=self.ghost, color=GREY, line_dash=[2, 4], line_width=2)
+        coming = made.line(
+            "x", "lr", source=self.coming, color=ORANGE, line_dash=[8, 4], line_width=2
+        )
+        for line in (was, ghost, coming):
+            hover(made, line, [("step", "@x{0,0}"), ("learning rate", "@lr{0.00e+0}")], "mouse")
+        legend_above(
+            made,
+            [("so far", [was]), ("to come", [coming]), ("before the last edit", [ghost])],
+        )
+        return made
+
+    def update(self, snapshot: Snapshot) -> None:
+        sink, empty = self.stage.sink, np.empty(0)
+        past, forecast = self.points(snapshot, "lr"), snapshot.forecast
+        x, lr = (empty, empty) if past is None else (past.step, past.last)
+        sink.set_data(self.past, {"x": x, "lr": lr})
+        ahead = (empty, empty) if forecast is None else (forecast.step, forecast.lr)
+        sink.set_data(self.coming, {"x": ahead[0], "lr": ahead[1]})
+        ghost = (empty, empty) if forecast is None else (forecast.ghost_step, forecast.ghost_lr)
+        sink.set_data(self.ghost, {"x": ghost[0], "lr": ghost[1]})
+        sink.set_data(self.marks, self.stage.marks_in_steps(snapshot))
+        known = past is not None or bool(len(ahead[0]))
+        self.note("" if known else "Press Run to see the learning rate.")
+        sink.set_advice(self.name, batch_advice(snapshot))
+
+
+def batch_advice(snapshot: Snapshot) -> Advice:
+    """Scaled learning rates, when the batch size was changed and the rate was not since."""
+    applied = [change for change in snapshot.changes if change.status == "applied"]
+    last = next((c for c in reversed(applied) if c.control in ("batch_size", "lr")), None)
+    lr = snapshot.latest.get("lr", math.nan)
+    if last is None or last.control != "batch_size" or not (lr > 0 and last.old != last.new):
+        return Advice()
+    factor = last.new / last.old
+    offers = tuple(
+        Offer(
+            f"{words} ({value:.3g})",
+            "lr",
+            value,
+            f"Sets the learning rate to {value:.3g}; takes effect at the next step.",
+        )
+        for words, value in (
+            ("Linear scaling", float(f"{lr * factor:.4g}")),
+            ("Square-root scaling", float(f"{lr * math.sqrt(factor):.4g}")),
+        )
+    )
+    text = (
+        f"The batch size went from {last.old} to {last.new} at step {last.step:,}; "
+        f"the learning rate was left at {lr:.3g}."
+    )
+    return Advice(text, offers)

@@ -1,0 +1,66 @@
+"""The curve of the last learning-rate range test."""
+
+from __future__ import annotations
+
+import numpy as np
+from bokeh.models import ColumnDataSource
+from bokeh.models.annotations import Span
+from bokeh.models.ui import UIElement
+
+from nbdebug.core.snapshot import Snapshot
+from nbdebug.panels.advice import Advice, Offer
+from nbdebug.panels.base import Panel
+from nbdebug.panels.figures import LEFT, RIGHT, hover, legend_above, plain_figure
+from nbdebug.panels.theme import BLUE, SKY, VERMILLION
+
+
+class RangeTestCurve(Panel):
+    """Loss against learning rate (Smith 2015), and a button that takes the suggested one."""
+
+    name = "lr_range_test"
+    tab = "Learning rate"
+    order = 28
+    title = "Range test"
+    help = "loss while the learning rate rises; training is put back afterwards"
+    height = 300
+    wide = True
+
+    def build(self) -> UIElement:
+        self.source = ColumnDataSource({"lr": [], "loss": [], "smoothed": []})
+        made = plain_figure(
+            self.name,
+            self.height,
+            x_axis_type="log",
+            x_axis_label="learning rate",
+            y_axis_label="loss",
+        )
+        made.min_border_left, made.min_border_right = LEFT, RIGHT
+        batches = made.line("lr", "loss", source=self.source, color=SKY, line_width=1)
+        smooth = made.line("lr", "smoothed", source=self.source, color=BLUE, line_width=2)
+        hover(made, smooth, [("learning rate", "@lr{0.00e+0}"), ("loss", "@smoothed")], "vline")
+        legend_above(made, [("each batch", [batches]), ("smoothed", [smooth])])
+        self.suggested = Span(
+            dimension="height", location=1.0, line_color=VERMILLION, line_width=2, visible=False
+        )
+        made.add_layout(self.suggested)
+        return made
+
+    def update(self, snapshot: Snapshot) -> None:
+        found, sink, empty = snapshot.range_test, self.stage.sink, np.empty(0)
+        self.note("" if found else "Run dbg.lr_range_test() in a cell to see the curve here.")
+        columns = {name: getattr(found, name, empty) for name in ("lr", "loss", "smoothed")}
+        sink.set_data(self.source, columns)
+        best = None if found is None else found.suggestion
+        sink.set_prop(self.suggested, "visible", best is not None)
+        if found is None:
+            sink.set_advice(self.name, Advice())
+        elif best is None:
+            text = f"The loss never falls: {found.ended}"
+            sink.set_advice(self.name, Advice(text))
+        else:
+            sink.set_prop(self.suggested, "location", best)
+            value = float(f"{best:.3g}")
+            tip = f"Sets the learning rate to {value:g}; takes effect at the next step."
+            offer = Offer(f"Take {value:g}", "lr", value, tip)
+            text = f"The loss falls steepest at {value:g}; {found.ended}"
+            sink.set_advice(self.name, Advice(text, (offer,)))

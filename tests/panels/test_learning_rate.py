@@ -1,0 +1,86 @@
+"""The learning rate over time, its forecast, the range test, and what is offered with them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nbdebug.core.range_test import LrRangeTest
+from nbdebug.core.records import ControlChange, Forecast
+from nbdebug.core.snapshot import Series, Snapshot
+from nbdebug.panels.advice import Advice
+from nbdebug.panels.base import Stage
+from nbdebug.panels.choices import Choices
+from nbdebug.panels.learning_rate import LearningRate, batch_advice
+from nbdebug.panels.lr_range_test import RangeTestCurve
+
+
+class Kept:
+    """A sink that keeps what it is given."""
+
+    def __init__(self):
+        self.data, self.props, self.notes, self.advice = {}, {}, {}, {}
+
+    def set_data(self, source, columns):
+        self.data[source.id] = columns
+
+    def set_prop(self, model, attribute, value):
+        self.props[model.id, attribute] = value
+
+    def set_note(self, panel, text):
+        self.notes[panel] = text
+
+    def set_advice(self, panel, advice):
+        self.advice[panel] = advice
+
+
+@pytest.fixture
+def stage():
+    made = Stage(Choices())
+    made.sink = Kept()
+    return made
+
+
+def change(control, old, new, step=50):
+    return ControlChange(step, step * 64, 1.0, control, old, new, "api", "", "applied")
+
+
+def test_past_forecast_and_ghost_are_drawn_where_they_are(stage):
+    panel = LearningRate(stage)
+    panel.build()
+    steps, ones = np.arange(3), np.ones(3)
+    past = Series("lr", steps, ones, ones, ones, ones * 0.5, np.ones(3, np.int32))
+    forecast = Forecast(np.array([3, 4]), np.array([0.4, 0.3]), np.array([3]), np.array([0.5]))
+    panel.update(Snapshot(series={"lr": past}, forecast=forecast, latest={"lr": 0.5}))
+    drawn = stage.sink.data
+    assert list(drawn[panel.past.id]["lr"]) == [0.5] * 3
+    assert list(drawn[panel.coming.id]["x"]) == [3, 4]
+    assert list(drawn[panel.ghost.id]["lr"]) == [0.5]
+    assert stage.sink.notes["learning_rate"] == ""
+
+
+def test_a_new_batch_size_offers_both_scalings_until_the_rate_is_set():
+    resized = change("batch_size", 64, 256)
+    advice = batch_advice(Snapshot(changes=(resized,), latest={"lr": 1e-3}))
+    assert [(o.control, o.value) for o in advice.offers] == [("lr", 4e-3), ("lr", 2e-3)]
+    assert "64 to 256" in advice.text
+    after = (resized, change("lr", 1e-3, 2e-3, 60))
+    assert batch_advice(Snapshot(changes=after, latest={"lr": 2e-3})) == Advice()
+    assert batch_advice(Snapshot(latest={"lr": 1e-3})) == Advice()
+
+
+def test_the_rate_that_a_range_test_suggests_is_one_press_away(stage):
+    panel = RangeTestCurve(stage)
+    panel.build()
+    lr = np.geomspace(1e-5, 1.0, 60)
+    loss = 2.0 - 1.0 / (1.0 + (1e-2 / lr) ** 2)
+    found = LrRangeTest(lr, loss, loss, 60, "the sweep came to its end.")
+    panel.update(Snapshot(range_test=found))
+    (offer,) = stage.sink.advice["lr_range_test"].offers
+    assert offer.control == "lr"
+    assert offer.value == pytest.approx(found.suggestion, rel=0.01)
+    assert stage.sink.props[panel.suggested.id, "location"] == found.suggestion
+    flat = LrRangeTest(lr, lr, lr, 60, "the sweep came to its end.")
+    panel.update(Snapshot(range_test=flat))
+    assert stage.sink.advice["lr_range_test"].offers == ()
+    assert stage.sink.props[panel.suggested.id, "visible"] is False
