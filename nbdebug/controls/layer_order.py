@@ -1,4 +1,4 @@
-"""Order of dropout and batch normalisation."""
+"""Order of dropout and normalisation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LABELS = {
 
 
 class LayerOrderControl(Control):
-    """Order of dropout and batch normalisation where they stand side by side."""
+    """Order of dropout and normalisation where they meet on a straight path."""
 
     name = "layer_order"
     label = "Layer order"
