@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from bokeh.models import ColumnDataSource, DataRange1d, NumeralTickFormatter
+from bokeh.models import ColumnDataSource, DataRange1d, PrintfTickFormatter
 from bokeh.models.ui import UIElement
 
 from nbdebug.core.snapshot import Snapshot
 from nbdebug.panels.advice import Advice, Offer
 from nbdebug.panels.base import Panel
 from nbdebug.panels.figures import hover, legend_above, time_figure
+from nbdebug.panels.mirror import Column
 from nbdebug.panels.theme import BLUE, GREY, ORANGE
 
 
@@ -44,7 +45,7 @@ class LearningRate(Panel):
             y_axis_label="learning rate",
         )
         made.y_range = DataRange1d(start=0, range_padding=0.08)
-        made.yaxis.formatter = NumeralTickFormatter(format="0.[0]e+0")
+        made.yaxis.formatter = PrintfTickFormatter(format="%.2g")
         was = made.step("x", "lr", source=self.past, mode="after", color=BLUE, line_width=2)
         ghost = made.line("x", "lr", source=self.ghost, color=GREY, line_dash=[2, 4], line_width=2)
         coming = made.line(
@@ -63,7 +64,11 @@ class LearningRate(Panel):
         past, forecast = self.points(snapshot, "lr"), snapshot.forecast
         x, lr = (empty, empty) if past is None else (past.step, past.last)
         sink.set_data(self.past, {"x": x, "lr": lr})
-        ahead = (empty, empty) if forecast is None else (forecast.step, forecast.lr)
+        ahead: tuple[Column, Column] = (empty, empty)
+        if forecast is not None:
+            # It was made when something was changed: part of it may have come true since.
+            left = forecast.step >= snapshot.status.step
+            ahead = (forecast.step[left], forecast.lr[left])
         sink.set_data(self.coming, {"x": ahead[0], "lr": ahead[1]})
         ghost = (empty, empty) if forecast is None else (forecast.ghost_step, forecast.ghost_lr)
         sink.set_data(self.ghost, {"x": ghost[0], "lr": ghost[1]})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from bokeh.models import ColumnDataSource
+from bokeh.models import ColumnDataSource, DataRange1d
 from bokeh.models.annotations import Span
 from bokeh.models.ui import UIElement
 
@@ -37,6 +37,8 @@ class RangeTestCurve(Panel):
         made.min_border_left, made.min_border_right = LEFT, RIGHT
         batches = made.line("lr", "loss", source=self.source, color=SKY, line_width=1)
         smooth = made.line("lr", "smoothed", source=self.source, color=BLUE, line_width=2)
+        # Single batches may shoot up where it diverges.
+        made.y_range = DataRange1d(renderers=[smooth], range_padding=0.2)
         hover(made, smooth, [("learning rate", "@lr{0.00e+0}"), ("loss", "@smoothed")], "vline")
         legend_above(made, [("each batch", [batches]), ("smoothed", [smooth])])
         self.suggested = Span(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from nbdebug.core.range_test import LrRangeTest
-from nbdebug.core.records import ControlChange, Forecast
+from nbdebug.core.records import ControlChange, Forecast, Status
 from nbdebug.core.snapshot import Series, Snapshot
 from nbdebug.panels.advice import Advice
 from nbdebug.panels.base import Stage
@@ -51,12 +53,15 @@ def test_past_forecast_and_ghost_are_drawn_where_they_are(stage):
     steps, ones = np.arange(3), np.ones(3)
     past = Series("lr", steps, ones, ones, ones, ones * 0.5, np.ones(3, np.int32))
     forecast = Forecast(np.array([3, 4]), np.array([0.4, 0.3]), np.array([3]), np.array([0.5]))
-    panel.update(Snapshot(series={"lr": past}, forecast=forecast, latest={"lr": 0.5}))
+    now = Snapshot(series={"lr": past}, forecast=forecast, status=Status(step=3))
+    panel.update(now)
     drawn = stage.sink.data
     assert list(drawn[panel.past.id]["lr"]) == [0.5] * 3
     assert list(drawn[panel.coming.id]["x"]) == [3, 4]
     assert list(drawn[panel.ghost.id]["lr"]) == [0.5]
     assert stage.sink.notes["learning_rate"] == ""
+    panel.update(replace(now, status=Status(step=4)))
+    assert list(drawn[panel.coming.id]["x"]) == [4]
 
 
 def test_a_new_batch_size_offers_both_scalings_until_the_rate_is_set():
