@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 from bokeh.models import ColumnDataSource
-from bokeh.models.annotations import Title
 from bokeh.models.ui import UIElement
 
+from nbdebug.core.commands import Reestimate
 from nbdebug.core.records import ControlChange
 from nbdebug.core.snapshot import Snapshot
+from nbdebug.panels.advice import Advice, Offer
 from nbdebug.panels.base import Panel
 from nbdebug.panels.figures import hover, layer_figure, legend_above
 from nbdebug.panels.layer_rows import name_rows
@@ -18,9 +19,18 @@ from nbdebug.panels.mirror import Values
 from nbdebug.panels.theme import BLUE, GREY, ORANGE
 
 LINE = ("x", "low", "high")
-STALE = (
-    "The running statistics still come from the old order; wait about an epoch or re-estimate "
-    "them\n(dbg.reestimate_batchnorm())."
+STALE = Advice(
+    "The running statistics still come from the old order; wait about an epoch, or re-estimate "
+    "them now (dbg.reestimate_batchnorm()).",
+    (
+        Offer(
+            "Re-estimate the statistics",
+            Reestimate.control,
+            Reestimate.value,
+            "Averages BatchNorm's running statistics anew over up to 100 training batches, "
+            "between two steps.",
+        ),
+    ),
 )
 
 
@@ -73,8 +83,6 @@ class VarianceShift(Panel):
                 ("1 / (1 - p)", [theory]),
             ],
         )
-        self.remark = Title(text="", text_font_size="11px", text_font_style="normal")
-        made.add_layout(self.remark, "above")
         self.figure = made
         return made
 
@@ -86,7 +94,7 @@ class VarianceShift(Panel):
         sink.set_data(self.before, _columns(shifts, shifts_before(snapshot, reorder)))
         sink.set_data(self.unit, _line(1.0, len(shifts)))
         sink.set_data(self.theory, _line(theory(snapshot), len(shifts)))
-        sink.set_prop(self.remark, "text", STALE if shifts and stale(snapshot, reorder) else "")
+        sink.set_advice(self.name, STALE if shifts and stale(snapshot, reorder) else Advice())
         name_rows(self, self.figure, shifts)
         self.note(self._wait(snapshot) if not shifts else "")
 
@@ -131,7 +139,7 @@ def stale(snapshot: Snapshot, reorder: ControlChange | None) -> bool:
     if reorder is None or snapshot.status.epoch - reorder.epoch >= 1:
         return False
     later = snapshot.changes[snapshot.changes.index(reorder) :]
-    return not any(c.new == "re-estimated" and c.status == "applied" for c in later)
+    return not any(c.new == Reestimate.value and c.status == "applied" for c in later)
 
 
 def _line(x: float, rows: int) -> Values:

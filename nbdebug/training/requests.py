@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nbdebug.core.commands import CommandQueue, SetControl
+from nbdebug.core.commands import CommandQueue, Reestimate, SetControl
 from nbdebug.training.settings import Settings
 
 
@@ -15,10 +15,13 @@ class Requests:
         self._settings, self._queue = settings, queue
 
     def __call__(self, name: str, value: Any) -> None:
-        """Ask for a value at the next step boundary.
+        """Ask for a value, or for BatchNorm's statistics anew, at the next step boundary.
 
         Raises:
             ControlValueError: the value is out of range; nothing was asked for.
         """
+        if (name, value) == (Reestimate.control, Reestimate.value):
+            self._queue.put(Reestimate(who="dashboard"))
+            return
         for control, valid in self._settings.validate({name: value}).items():
             self._queue.put(SetControl(control, valid, who="dashboard"))
