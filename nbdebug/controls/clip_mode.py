@@ -10,9 +10,9 @@ from nbdebug.model.subject import Subject
 
 MODES = (
     ("off", "Off"),
-    ("norm", "Global norm (Keras: global_clipnorm)"),
+    ("norm", "Global norm"),
     ("value", "Value"),
-    ("parameter", "Each parameter's norm (Keras: clipnorm)"),
+    ("parameter", "Each parameter's norm"),
     ("layer", "Each layer's norm"),
     ("adaptive", "Adaptive (AutoClip)"),
 )
@@ -30,9 +30,10 @@ class ClipMode(Control):
             self.name,
             self.label,
             "choice",
-            "Global norm scales all gradients together, Each parameter and Each layer scale "
-            "apart, Value cuts each entry, Adaptive is Global norm with a threshold from recent "
-            "norms (Clip percentile). Takes effect at the next step.",
+            "Global norm (Keras: global_clipnorm) scales all gradients together, Each parameter "
+            "(Keras: clipnorm) and Each layer scale apart, Value cuts each entry, Adaptive is "
+            "Global norm with a threshold from recent norms (Clip percentile). Takes effect at "
+            "the next step.",
             choices=MODES,
         )
 
