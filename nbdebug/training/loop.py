@@ -125,7 +125,7 @@ class Loop:
                 return self._update(batch)[0]
         finally:
             self._batch, self.session.grad_norms = kept
-            self.session.outputs = self.session.targets = None
+            self.session.outputs = self.session.targets = self.session.again = None
 
     def _update(self, batch: Batch) -> tuple[float, float, Clipped, float]:
         """Forward to optimizer step; loss, gradient norm before clipping, what it did, lr."""
@@ -171,6 +171,9 @@ class Loop:
         healthy = math.isfinite(total_value) or scaler is not None
         if not (math.isfinite(loss_value) and healthy):
             self._batch = None
+            if scaler is not None:
+                # It takes gradients once between two updates; the next step brings new ones.
+                scaler.update()
             raise NonFiniteError(self._explain(batch, loss_value))
         return found, loss_value, total_value
 

@@ -238,6 +238,24 @@ def test_a_scaler_is_unscaled_before_clipping_and_its_skipped_steps_are_counted(
             )
 
 
+def test_with_a_scaler_training_goes_on_after_a_loss_that_is_not_finite() -> None:
+    factor = math.inf
+
+    def loss_fn(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return factor * nn.functional.cross_entropy(outputs, targets)
+
+    scaler = torch.amp.GradScaler("cpu")
+    with nbd.Debugger(tiny_mlp(), blobs(), loss_fn, scaler=scaler) as dbg:
+        with pytest.raises(nbd.NonFiniteError, match="The loss is inf"):
+            dbg.run(steps=3)
+        with pytest.raises(nbd.NonFiniteError, match="The loss is inf"):
+            dbg.run(steps=3)
+        assert len(dbg.lr_range_test(steps=10).lr) == 0
+        factor = 1.0
+        dbg.run(steps=3)
+        assert dbg.history.status.step == 3
+
+
 def test_something_that_is_no_scaler_is_refused() -> None:
     with pytest.raises(nbd.NbdebugError, match=r"float.*GradScaler"):
         nbd.Debugger(tiny_mlp(), blobs(), nn.CrossEntropyLoss(), scaler=2.0)
