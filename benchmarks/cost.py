@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,10 +31,8 @@ def measure(workload: Workload, dashboard: bool, quick: bool) -> Row:
         if dashboard:
             show_first(debugger.dashboard)
         times = _blocks(lambda: debugger.run(steps=block), lambda: bare.run(block), pairs)
-    ratios = [watched.wall / plain.wall for watched, plain in times]
-    processor = sum(t.cpu for t, _ in times) / sum(t.cpu for _, t in times)
     what = f"{workload.name}, {'dashboard at 4 ticks/s' if dashboard else 'default probes'}"
-    return row(what, ratios, workload.bar, cpu=processor)
+    return _compared(what, times, workload.bar)
 
 
 def adaptive_clipping(workload: Workload, quick: bool) -> Row:
@@ -56,9 +54,7 @@ def adaptive_clipping(workload: Workload, quick: bool) -> Row:
     adaptive, norm = made
     with adaptive, norm:
         times = _blocks(lambda: adaptive.run(steps=block), lambda: norm.run(steps=block), pairs)
-    ratios = [one.wall / other.wall for one, other in times]
-    processor = sum(t.cpu for t, _ in times) / sum(t.cpu for _, t in times)
-    return row(f"{workload.name}, adaptive over global norm", ratios, 1.02, cpu=processor)
+    return _compared(f"{workload.name}, adaptive over global norm", times, 1.02)
 
 
 @dataclass(frozen=True)
@@ -67,6 +63,13 @@ class Taken:
 
     wall: float
     cpu: float
+
+
+def _compared(what: str, times: Sequence[tuple[Taken, Taken]], bar: float) -> Row:
+    """The row of one block against the other, pair by pair, and all processor time."""
+    ratios = [one.wall / other.wall for one, other in times]
+    processor = sum(one.cpu for one, _ in times) / sum(other.cpu for _, other in times)
+    return row(what, ratios, bar, cpu=processor)
 
 
 def _blocks(

@@ -84,6 +84,14 @@ def number(
     return result
 
 
+def whole_number(name: str, value: Any, low: int) -> int:
+    """A whole number from `low` on, else ControlValueError."""
+    found = number(name, value, low, math.inf)
+    if found != int(found):
+        raise ControlValueError(f"{name} must be a whole number, got {value!r}.")
+    return int(found)
+
+
 def choice(name: str, value: Any, choices: Collection[str]) -> str:
     """One of `choices`, else ControlValueError."""
     if value not in choices:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from nbdebug.controls.base import Control, number
+from nbdebug.controls.base import Control, whole_number
 from nbdebug.core.control_spec import ControlSpec
-from nbdebug.core.errors import ControlValueError
 from nbdebug.model.subject import Subject
 
 
@@ -37,10 +36,7 @@ class BatchSize(Control):
         return session.batching.size
 
     def validate(self, session: Subject, value: Any) -> int:
-        size = number(self.name, value, 1, float("inf"))
-        if size != int(size):
-            raise ControlValueError(f"batch_size must be a whole number, got {value!r}.")
-        return int(size)
+        return whole_number(self.name, value, 1)
 
     def apply(self, session: Subject, value: int) -> str:
         batching = session.batching
@@ -51,7 +47,7 @@ class BatchSize(Control):
         if size != batching.size and batching.ahead:
             notes.append(f"Up to {batching.ahead} batches of the old size are prepared already.")
         if size != batching.size:
-            notes.append(lr_offer(batching.size, size, _lr(session)))
+            notes.append(lr_offer(batching.size, size, session.lr))
         batching.size = size
         return " ".join(notes)
 
@@ -67,7 +63,3 @@ def lr_offer(old: int, new: int, lr: float) -> str:
         f"{new} is {ratio:.3g} times {old}: linear scaling would be lr {lr * ratio:.3g}, "
         f"square-root {lr * math.sqrt(ratio):.3g}; the learning rate was left as it is."
     )
-
-
-def _lr(session: Subject) -> float:
-    return float(session.optimizer.param_groups[session.lr_leader]["lr"])

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nbdebug.controls.base import Control, number
+from nbdebug.controls.by_layer import gathered
 from nbdebug.core.control_spec import ControlSpec
 from nbdebug.model.clipping import layers_like
 from nbdebug.model.subject import Subject
@@ -42,7 +43,7 @@ class ClipOverrides(Control):
     def read(self, session: Subject) -> float | dict[str, float]:
         clipping = session.clipping
         values = {layer: clipping.overrides.get(layer, 0.0) for layer in clipping.layers}
-        return values if len(set(values.values())) > 1 else next(iter(values.values()))
+        return gathered(values, 0.0)
 
     def validate(self, session: Subject, value: Any) -> dict[str, float]:
         layers = session.clipping.layers

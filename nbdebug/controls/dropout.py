@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nbdebug.controls.base import Control, number, require_available
+from nbdebug.controls.by_layer import gathered, spread
 from nbdebug.core.control_spec import ControlSpec
 from nbdebug.core.errors import ControlValueError, unknown_name
 from nbdebug.model.subject import Subject
@@ -35,9 +36,7 @@ class Dropout(Control):
 
     def read(self, session: Subject) -> float | dict[str, float]:
         values = {name: site.get() for name, site in session.dropouts.items()}
-        if len(set(values.values())) > 1:
-            return values
-        return next(iter(values.values()), 0.0)
+        return gathered(values, 0.0)
 
     def validate(self, session: Subject, value: Any) -> float | dict[str, float]:
         require_available(self.spec(session))
@@ -52,7 +51,6 @@ class Dropout(Control):
         }
 
     def apply(self, session: Subject, value: float | dict[str, float]) -> str:
-        by_layer = value if isinstance(value, dict) else dict.fromkeys(session.dropouts, value)
-        for layer, p in by_layer.items():
+        for layer, p in spread(value, session.dropouts).items():
             session.dropouts[layer].set(p)
         return ""

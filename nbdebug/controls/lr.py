@@ -35,7 +35,7 @@ class LearningRate(Control):
         )
 
     def read(self, session: Subject) -> float:
-        return float(session.optimizer.param_groups[session.lr_leader]["lr"])
+        return session.lr
 
     def validate(self, session: Subject, value: Any) -> float:
         rate = number(self.name, value, 0.0, math.inf, low_open=True)

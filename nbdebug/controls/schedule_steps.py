@@ -6,10 +6,9 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from nbdebug.controls.base import Control, number
+from nbdebug.controls.base import Control, whole_number
 from nbdebug.controls.schedule import describe
 from nbdebug.core.control_spec import ControlSpec
-from nbdebug.core.errors import ControlValueError
 from nbdebug.model.subject import Subject
 
 
@@ -46,10 +45,7 @@ class ScheduleSteps(Control):
         return session.schedule.plan.length or 0
 
     def validate(self, session: Subject, value: Any) -> int:
-        length = number(self.name, value, 0, math.inf)
-        if length != int(length):
-            raise ControlValueError(f"{self.name} must be a whole number, got {value!r}.")
-        return int(length)
+        return whole_number(self.name, value, 0)
 
     def apply(self, session: Subject, value: int) -> str:
         schedule = session.schedule

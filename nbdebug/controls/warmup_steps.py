@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any
 
-from nbdebug.controls.base import Control, number, require_available
+from nbdebug.controls.base import Control, require_available, whole_number
 from nbdebug.controls.schedule import describe
 from nbdebug.core.control_spec import ControlSpec
-from nbdebug.core.errors import ControlValueError
 from nbdebug.model.subject import Subject
 
 
@@ -47,10 +45,7 @@ class WarmupSteps(Control):
 
     def validate(self, session: Subject, value: Any) -> int:
         require_available(self.spec(session))
-        steps = number(self.name, value, 0, math.inf)
-        if steps != int(steps):
-            raise ControlValueError(f"{self.name} must be a whole number, got {value!r}.")
-        return int(steps)
+        return whole_number(self.name, value, 0)
 
     def apply(self, session: Subject, value: int) -> str:
         schedule = session.schedule

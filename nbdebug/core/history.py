@@ -168,15 +168,12 @@ class History:
 
     def wait_handled(self, number: int, state: str | None = None) -> None:
         """Sleep until a command was dealt with and training is in `state`, or closed."""
-        # In slices: an interrupt must get through on every platform.
-        while not self.wait_until(
+        self.wait_until(
             lambda status: (
                 status.state == "closed"
                 or (status.handled >= number and state in (None, status.state))
-            ),
-            timeout=0.5,
-        ):
-            pass
+            )
+        )
 
     def snapshot(self, patterns: Iterable[str] = ("*",)) -> Snapshot:
         """An immutable copy.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from torch import nn
 
 from nbdebug.core.errors import ControlValueError, unknown_name
+from nbdebug.model.tree import within
 
 WINDOW = 1000
 
@@ -51,9 +52,7 @@ class NormWindow:
         """Share of the norms that are larger; NaN when empty."""
         if not self.ascending:
             return math.nan
-        # Few compare equal, and clipping leaves those as they are.
-        kept = bisect_left(self.ascending, math.nextafter(threshold, math.inf))
-        return 1.0 - kept / len(self.ascending)
+        return 1.0 - bisect_right(self.ascending, threshold) / len(self.ascending)
 
 
 class Clipping:
@@ -140,8 +139,7 @@ def layers_like(pattern: str, layers: Iterable[str]) -> list[str]:
         ControlValueError: when there is none; lists the layers.
     """
     names = list(layers)
-    found = [n for n in names if n == pattern or n.startswith(f"{pattern}.")]
-    found = found or [name for name in names if fnmatchcase(name, pattern)]
+    found = within(pattern, names) or [name for name in names if fnmatchcase(name, pattern)]
     if not found:
         raise ControlValueError(unknown_name("layer for clip_overrides", pattern, names))
     return found

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import nn
 
-from nbdebug.model.tree import every_module, layers
+from nbdebug.model.tree import every_module, layers, within
 
 
 class Freezing:
@@ -36,8 +36,7 @@ class Freezing:
 
     def within(self, name: str) -> tuple[str, ...]:
         """The layer of that name, or all layers inside the module of that name."""
-        inside = (member for member in self.members if member.startswith(f"{name}."))
-        return tuple(member for member in self.members if member == name) + tuple(inside)
+        return tuple(within(name, self.members))
 
     def freeze(self, frozen: Mapping[str, bool]) -> None:
         """Freeze layers or unfreeze them; those that are not named stay as they are."""

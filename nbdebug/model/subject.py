@@ -96,5 +96,10 @@ class Subject:
         return self.optimizers.current
 
     @property
+    def lr(self) -> float:
+        """Learning rate in force, of the group that `lr` speaks of."""
+        return float(self.optimizer.param_groups[self.lr_leader]["lr"])
+
+    @property
     def schedule(self) -> Schedule:
         return self.optimizers.schedule

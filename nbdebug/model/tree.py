@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from torch import nn
@@ -70,6 +70,11 @@ def trainable(model: nn.Module) -> tuple[tuple[str, nn.Parameter], ...]:
 def stable_name(path: str) -> str:
     """A dotted path without what `torch.compile` puts into it."""
     return ".".join(part for part in path.split(".") if part != WRAPPER)
+
+
+def within(name: str, names: Iterable[str]) -> list[str]:
+    """Of all names, that of a module and those of what is inside it."""
+    return [other for other in names if other == name or other.startswith(f"{name}.")]
 
 
 def is_compiled(module: nn.Module) -> bool:

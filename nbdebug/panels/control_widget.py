@@ -91,13 +91,13 @@ class ControlWidget:
         value = self._number(state.value)
         low, high = spec.low, spec.high
         if value is not None and math.isfinite(value):
+            if _is_log(spec) and value <= 0:
+                # A schedule may end at 0, which a log scale has not: the slider stands at its end.
+                value = low
             # The API may go beyond what a slider offers; the slider then follows.
             low, high = min(low, value), max(high, value)
             traits["value"] = int(value) if spec.kind == "int" else float(value)
         if _is_log(spec):
-            # A schedule may end at 0, which a log scale has not: the slider stands at its end.
-            low = low if low > 0 else spec.low
-            traits["value"] = max(traits.get("value", low), low)
             low, high = math.log10(low), math.log10(high)
         return {"min": low, "max": high, **traits}
 

@@ -43,13 +43,13 @@ class Forecasts:
         for array in (step, lr, ghost_step, ghost_lr):
             array.setflags(write=False)
         self._last = Forecast(step, lr, ghost_step, ghost_lr)
-        self._rate, self._edits = self._now(), session.schedule.edits
+        self._rate, self._edits = self._session.lr, session.schedule.edits
         self._history.set_forecast(self._last)
 
     def keep(self) -> None:
         """After a step: a new forecast when the old one has run out or was not kept to."""
         if self._session.step >= self._ends or (
-            self._session.schedule.course.waits and self._now() != self._rate
+            self._session.schedule.course.waits and self._session.lr != self._rate
         ):
             self.publish()
 
@@ -70,6 +70,3 @@ class Forecasts:
             place, lr = NO_STEPS, NO_RATES
         self._ends = session.step + steps
         return place + session.step, lr
-
-    def _now(self) -> float:
-        return float(self._session.optimizer.param_groups[self._session.lr_leader]["lr"])

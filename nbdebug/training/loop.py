@@ -14,7 +14,7 @@ from nbdebug.core.history import History
 from nbdebug.core.records import Histogram, Reading, StepRecord
 from nbdebug.model.nonfinite import first_nonfinite, worst_gradient
 from nbdebug.training.buffers import Buffers
-from nbdebug.training.forward import call, checked, split, to_device, with_gradient
+from nbdebug.training.forward import call, checked, split, with_gradient
 from nbdebug.training.gradients import Clipped, Gradients
 from nbdebug.training.measuring import Measuring
 from nbdebug.training.sampler import Batch
@@ -143,14 +143,12 @@ class Loop:
         else:
             session.scaler.step(session.optimizer)
             session.scaler.update()
-        lr = float(session.optimizer.param_groups[session.lr_leader]["lr"])
+        lr = session.lr
         return loss, norm, clipped, lr
 
     def _next_batch(self) -> Batch:
         if self._batch is None:
-            drawn = self.session.sampler.next()
-            data = to_device(drawn.data, self.session.device)
-            self._batch = Batch(data, drawn.samples, drawn.epoch, drawn.progress)
+            self._batch = self.session.sampler.next().to(self.session.device)
         return self._batch
 
     def _forward_backward(self, batch: Batch) -> tuple[Gradients, float, float]:

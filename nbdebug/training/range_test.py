@@ -13,7 +13,6 @@ from nbdebug.core.errors import NonFiniteError
 from nbdebug.core.range_test import LrRangeTest, Smoothing
 from nbdebug.model.schedules import set_option
 from nbdebug.model.state import ModelState, RngState
-from nbdebug.training.forward import to_device
 from nbdebug.training.loop import Loop
 from nbdebug.training.sampler import Batch, DirectSampler, HeldSampler
 from nbdebug.training.session import Session
@@ -75,7 +74,7 @@ def _batches(session: Session, steps: int) -> Iterator[tuple[Callable[[], Batch]
     sampler = session.sampler
     if isinstance(sampler, DirectSampler):
         with sampler.indices.rewound():
-            yield (lambda: _moved(session, sampler.next())), ""
+            yield (lambda: sampler.next().to(session.device)), ""
         return
     kept: list[Batch] = []
     try:
@@ -88,12 +87,7 @@ def _batches(session: Session, steps: int) -> Iterator[tuple[Callable[[], Batch]
         f"The data cannot be rewound: the {steps} batches of the test are the next that "
         "training takes, in the size they were drawn with."
     )
-    yield (lambda: _moved(session, next(coming))), note
-
-
-def _moved(session: Session, batch: Batch) -> Batch:
-    data = to_device(batch.data, session.device)
-    return Batch(data, batch.samples, batch.epoch, batch.progress)
+    yield (lambda: next(coming).to(session.device)), note
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from nbdebug.core.errors import DataError
 from nbdebug.model.subject import Batching
 from nbdebug.training.data import DatasetSource, IndexedSource, Source, StreamSource, order_of
+from nbdebug.training.forward import to_device
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,10 @@ class Batch:
     samples: int
     epoch: int
     progress: float
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch with its data on a device."""
+        return Batch(to_device(self.data, device), self.samples, self.epoch, self.progress)
 
 
 class Sampler(Protocol):

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from nbdebug.controls.base import number
-from nbdebug.core.errors import ArgumentError, ControlValueError, ModelError
+from nbdebug.controls.base import number, whole_number
+from nbdebug.core.errors import ArgumentError, ModelError
 from nbdebug.model.metrics import Metric, Metrics
 from nbdebug.model.optimizers import KINDS, Optimizers, build
 from nbdebug.model.schedules import OWN
@@ -164,8 +164,8 @@ def _check(setup: Setup) -> None:
     if setup.lr is not None:
         number("lr", setup.lr, 0.0, math.inf, low_open=True)
     size = setup.batch_size
-    if size is not None and number("batch_size", size, 1, math.inf) != int(size):
-        raise ControlValueError(f"batch_size must be a whole number, got {size!r}.")
+    if size is not None:
+        whole_number("batch_size", size, 1)
     if setup.scaler is not None and not isinstance(setup.scaler, torch.amp.GradScaler):
         raise ArgumentError(
             f"scaler is a {type(setup.scaler).__name__}: expected a torch.amp.GradScaler."

@@ -106,7 +106,9 @@ class Worker:
                 self._range_test(ticket.number, command, stop)
             else:
                 self._act(command)
-        self._forecasts.publish()
+        # Opening a tab changes nothing that a forecast is made of.
+        if not all(isinstance(ticket.command, Watch) for ticket in tickets):
+            self._forecasts.publish()
 
     def range_test(self, number: int) -> LrRangeTest:
         """What came of the range test that a command asked for, or the exception it raised."""
