@@ -11,7 +11,7 @@ import ipywidgets
 
 from nbdebug.core.control_spec import ControlSpec, ControlState
 
-WIDTH = "148px"
+WIDTH = "160px"
 ALL = "all layers"
 
 
