@@ -26,11 +26,11 @@ from nbdebug.core.errors import ArgumentError, ClosedError, ModelError
 from nbdebug.core.history import History
 from nbdebug.core.plugins import instances
 from nbdebug.core.records import Notice
+from nbdebug.model.forward import LossFn, StepFn
 from nbdebug.model.metrics import Metric
 from nbdebug.notebook import replace_predecessors
 from nbdebug.probes.base import Probe
 from nbdebug.training.beginning import Beginning
-from nbdebug.training.forward import LossFn, StepFn
 from nbdebug.training.loop import Loop
 from nbdebug.training.measuring import Measuring
 from nbdebug.training.requests import Requests

@@ -12,9 +12,9 @@ import numpy as np
 from nbdebug.core.errors import NonFiniteError
 from nbdebug.core.history import History
 from nbdebug.core.records import Histogram, Reading, StepRecord
+from nbdebug.model.forward import call, checked, split, with_gradient
 from nbdebug.model.nonfinite import first_nonfinite, worst_gradient
 from nbdebug.training.buffers import Buffers
-from nbdebug.training.forward import call, checked, split, with_gradient
 from nbdebug.training.gradients import Clipped, Gradients
 from nbdebug.training.measuring import Measuring
 from nbdebug.training.sampler import Batch

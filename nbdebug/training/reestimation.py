@@ -10,8 +10,8 @@ import torch
 from nbdebug.core.commands import Reestimate
 from nbdebug.core.errors import ModelError
 from nbdebug.model.batchnorm import reestimate
+from nbdebug.model.forward import to_device
 from nbdebug.training.data import StreamSource
-from nbdebug.training.forward import to_device
 from nbdebug.training.session import Session
 from nbdebug.training.settings import Settings
 

@@ -13,9 +13,9 @@ import torch
 from torch.utils.data import DataLoader
 
 from nbdebug.core.errors import DataError
+from nbdebug.model.forward import to_device
 from nbdebug.model.subject import Batching
 from nbdebug.training.data import DatasetSource, IndexedSource, Source, StreamSource, order_of
-from nbdebug.training.forward import to_device
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,13 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from nbdebug.controls.base import number, whole_number
 from nbdebug.core.errors import ArgumentError, ModelError
+from nbdebug.model.forward import LossFn, StepFn, call, split
 from nbdebug.model.metrics import Metric, Metrics
 from nbdebug.model.optimizers import KINDS, Optimizers, build
 from nbdebug.model.schedules import OWN
 from nbdebug.model.subject import Batching, Subject
 from nbdebug.model.tree import trainable
 from nbdebug.training.data import as_source, batch_size_of
-from nbdebug.training.forward import LossFn, StepFn, call, split
 from nbdebug.training.rng import SessionRng
 from nbdebug.training.sampler import make_sampler
 from nbdebug.training.validation import Validation

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
+from nbdebug.model.forward import checked, to_device
 from nbdebug.training.data import StreamSource, TensorSource, as_source
-from nbdebug.training.forward import checked, to_device
 
 BATCH = 256
 
