@@ -6,8 +6,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nbdebug.core.checklist import CheckReport
     from nbdebug.core.errors import (
         ArgumentError,
+        CheckNameError,
+        CheckStopped,
         ClosedError,
         ControlNameError,
         ControlValueError,
@@ -26,6 +29,9 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ArgumentError",
+    "CheckNameError",
+    "CheckReport",
+    "CheckStopped",
     "ClosedError",
     "ControlNameError",
     "ControlValueError",
@@ -45,6 +51,8 @@ def __getattr__(name: str) -> Any:
     # PEP 562: `import nbdebug` alone loads neither torch nor bokeh.
     if name == "Debugger":
         return importlib.import_module("nbdebug.debugger").Debugger
+    if name == "CheckReport":
+        return importlib.import_module("nbdebug.core.checklist").CheckReport
     if name == "History":
         return importlib.import_module("nbdebug.core.history").History
     if name in __all__:

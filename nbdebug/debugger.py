@@ -10,18 +10,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from nbdebug.checks.base import Check
 from nbdebug.controls.base import Control
-from nbdebug.core.commands import (
-    Close,
-    Command,
-    CommandQueue,
-    Pause,
-    RangeTest,
-    Reestimate,
-    Reset,
-    Run,
-    SetControl,
-)
+from nbdebug.core import commands
+from nbdebug.core.checklist import CheckReport
 from nbdebug.core.errors import ArgumentError, ClosedError, ModelError
 from nbdebug.core.history import History
 from nbdebug.core.plugins import instances
@@ -31,6 +23,7 @@ from nbdebug.model.metrics import Metric
 from nbdebug.notebook import replace_predecessors
 from nbdebug.probes.base import Probe
 from nbdebug.training.beginning import Beginning
+from nbdebug.training.checking import Checking
 from nbdebug.training.loop import Loop
 from nbdebug.training.measuring import Measuring
 from nbdebug.training.requests import Requests
@@ -117,35 +110,37 @@ class Debugger:
         self.model = setup.model
         self.name = setup.name or type(setup.model).__name__
         controls.update(setup.controls())
-        self._queue = CommandQueue()
+        self._queue = commands.CommandQueue()
         self._settings = Settings(kinds, session, self.history)
         for control, note in self._settings.begin_with(controls).items():
             self.history.add_notice(Notice(0, "info", f"{control} at the start", note))
         self._worker = self._make_worker(session, setup.overhead)
         self._dashboard: Dashboard | None = None
         # A Debugger that nobody holds any more must not leave its thread behind.
-        self._finalizer = weakref.finalize(self, self._queue.put, Close())
+        self._finalizer = weakref.finalize(self, self._queue.put, commands.Close())
 
     def _make_worker(self, session: Session, overhead: float) -> Worker:
         probes = instances("nbdebug.probes", Probe, self._leave_out)
         measuring = Measuring(probes, overhead, self.history.add_notice)
         measuring.attach(session)
         loop = Loop(session, measuring, self.history, self._settings.numbers)
-        return Worker(loop, self._settings, self._queue, self.history, Beginning(session))
+        checks = instances("nbdebug.checks", Check, self._leave_out)
+        self._checking = Checking(checks, session, self.history)
+        return Worker(
+            loop, self._settings, self._queue, self.history, Beginning(session), self._checking
+        )
 
     def _leave_out(self, plugin: str, error: Exception) -> None:
         text = f"{type(error).__name__}: {error}. Everything else works without it."
         self.history.add_notice(Notice(0, "warning", f"{plugin} could not be loaded", text))
 
-    # Running
-
     def start(self) -> None:
         """Train until paused; returns at once."""
-        self._put(Run())
+        self._put(commands.Run())
 
     def pause(self) -> None:
         """Finish the step under way and pause; nothing is lost."""
-        self.history.wait_handled(self._put(Pause()))
+        self.history.wait_handled(self._put(commands.Pause()))
 
     def step(self, n: int = 1) -> None:
         """Make `n` steps and pause; returns when they are made, raises as `run` does."""
@@ -165,12 +160,7 @@ class Debugger:
             raise ArgumentError(
                 "Say how long: run(steps=...) or run(epochs=...); start() for more."
             )
-        number = self._put(Run(steps, epochs))
-        try:
-            self.history.wait_handled(number, state="paused")
-        except KeyboardInterrupt:
-            self.pause()
-            raise
+        self._do(commands.Run(steps, epochs), "paused")
         if self._worker.error is not None:
             raise self._worker.error
 
@@ -180,13 +170,13 @@ class Debugger:
 
     def reset(self) -> None:
         """Back to the beginning: weights, optimizer, RNG, data order, controls, History."""
-        self.history.wait_handled(self._put(Reset()))
+        self.history.wait_handled(self._put(commands.Reset()))
 
     def close(self) -> None:
         """Remove thread and widgets; the model keeps its weights. May be called twice."""
         if self._dashboard is not None:
             self._dashboard.close()
-        self._queue.put(Close())
+        self._queue.put(commands.Close())
         self._worker.join(timeout=30)
 
     def __enter__(self) -> Debugger:
@@ -194,8 +184,6 @@ class Debugger:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    # Controls
 
     def set(self, *, why: str | None = None, **controls: Any) -> None:
         """Change controls, as the dashboard's sliders do.
@@ -210,7 +198,8 @@ class Debugger:
             ControlNameError, ControlValueError: nothing was changed.
         """
         values = self._settings.validate(controls)
-        numbers = [self._put(SetControl(n, v, "api", why or "")) for n, v in values.items()]
+        wanted = [commands.SetControl(name, v, "api", why or "") for name, v in values.items()]
+        numbers = [self._put(command) for command in wanted]
         if numbers and self.state == "paused":
             self.history.wait_handled(numbers[-1])
 
@@ -224,13 +213,20 @@ class Debugger:
             ArgumentError: low, high or steps make no sense.
             Exception: whatever the model, the loss or the data raised, as it was.
         """
-        number = self._put(RangeTest(low, high, steps))
-        try:
-            self.history.wait_handled(number)
-        except KeyboardInterrupt:
-            self.pause()
-            raise
-        return self._worker.range_test(number)
+        return self._worker.range_test(self._do(commands.RangeTest(low, high, steps)))
+
+    def check(self, *names: str) -> CheckReport:
+        """Run checks of the five-step checklist between two steps; nothing is moved by them.
+
+        Args:
+            names: of the checks; without names all that are cheap.
+
+        Raises:
+            CheckNameError: there is no such check; the message lists those there are.
+        """
+        chosen = self._checking.chosen(names)
+        self._do(commands.Examine(chosen))
+        return CheckReport.of(result for result in self.history.checks if result.name in chosen)
 
     def reestimate_batchnorm(self) -> None:
         """Average BatchNorm's running statistics anew over up to 100 training batches.
@@ -238,8 +234,10 @@ class Debugger:
         Raises:
             ModelError: there is nothing to estimate or to estimate from; nothing was changed.
         """
-        self.history.wait_handled(self._put(Reestimate()))
-        change = next(c for c in reversed(self.history.changes) if c.new == Reestimate.value)
+        self.history.wait_handled(self._put(commands.Reestimate()))
+        change = next(
+            c for c in reversed(self.history.changes) if c.new == commands.Reestimate.value
+        )
         if change.status == "refused":
             raise ModelError(change.note)
 
@@ -263,8 +261,6 @@ class Debugger:
         """Why training stopped, None when it stopped on request."""
         return self.history.status.failure
 
-    # Showing
-
     @property
     def dashboard(self) -> Dashboard:
         """The widget; `display(dbg)` shows the same one."""
@@ -273,12 +269,9 @@ class Debugger:
         if self._dashboard is None:
             from nbdebug.panels.dashboard import Dashboard
 
+            request = Requests(self._settings, self._queue)
             self._dashboard = Dashboard(
-                self.history,
-                self._queue,
-                self._settings.states,
-                Requests(self._settings, self._queue),
-                title=self.name,
+                self.history, self._queue, self._settings.states, request, title=self.name
             )
         return self._dashboard
 
@@ -291,9 +284,17 @@ class Debugger:
         status = self.history.status
         return f"<Debugger {self.name}: {status.state} at step {status.step}>"
 
-    # Commands
-
-    def _put(self, command: Command) -> int:
+    def _put(self, command: commands.Command) -> int:
         if self.state == "closed":
             raise ClosedError("This Debugger was closed; make a new one.")
         return self._queue.put(command)
+
+    def _do(self, command: commands.Command, state: str | None = None) -> int:
+        """Put a command and wait until it is done; interrupting the kernel pauses training."""
+        number = self._put(command)
+        try:
+            self.history.wait_handled(number, state)
+        except KeyboardInterrupt:
+            self.pause()
+            raise
+        return number

@@ -97,12 +97,19 @@ class RangeTest:
 
 
 @dataclass(frozen=True, slots=True)
+class Examine:
+    """Run checks of the checklist, between two steps; all cheap ones without names."""
+
+    checks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
     """End the training thread after the step under way."""
 
 
 HALTING = (Pause, Reset, Close)
-Command = SetControl | Run | Pause | Reset | Watch | Reestimate | RangeTest | Close
+Command = SetControl | Run | Pause | Reset | Watch | Reestimate | RangeTest | Examine | Close
 
 
 @dataclass(frozen=True, slots=True)

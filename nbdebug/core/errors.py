@@ -4,6 +4,8 @@ NbdebugError
 ├── ArgumentError (TypeError)        a misspelt keyword, or one missing
 ├── ControlValueError (ValueError)   a value outside a control's range
 ├── ControlNameError (KeyError)      a control that does not exist
+├── CheckNameError (KeyError)        a check that does not exist
+├── CheckStopped (RuntimeError)      a check that was stopped on request
 ├── DataError (ValueError)           data that cannot be trained on
 ├── ModelError (ValueError)          a model or optimizer that cannot be trained
 ├── LossError (ValueError)           a loss that is not a scalar, or has no gradient
@@ -37,6 +39,14 @@ class ControlValueError(NbdebugError, ValueError):
 
 class ControlNameError(NbdebugError, KeyError):
     """A control that does not exist; nothing was changed."""
+
+
+class CheckNameError(NbdebugError, KeyError):
+    """A check that does not exist, or was not run."""
+
+
+class CheckStopped(NbdebugError, RuntimeError):  # noqa: N818
+    """A check that was stopped on request; everything was put back."""
 
 
 class DataError(NbdebugError, ValueError):

@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from nbdebug.core.block import Block
+from nbdebug.core.checklist import CheckReport
 from nbdebug.core.errors import SeriesError, unknown_name
 from nbdebug.core.range_test import LrRangeTest
 from nbdebug.core.records import (
@@ -56,6 +57,7 @@ class History:
         self._notices: deque[Notice] = deque(maxlen=MAX_NOTICES)
         self._forecast: Forecast | None = None
         self._range_test: LrRangeTest | None = None
+        self._checks = CheckReport()
 
     # The worker writes.
 
@@ -100,6 +102,11 @@ class History:
             self._range_test = test
             self._version += 1
 
+    def set_checks(self, report: CheckReport) -> None:
+        with self._changed:
+            self._checks = report
+            self._version += 1
+
     def set_status(self, status: Status) -> None:
         with self._changed:
             before, self._status = self._status, status
@@ -135,6 +142,11 @@ class History:
     def changes(self) -> tuple[ControlChange, ...]:
         with self._changed:
             return tuple(self._changes)
+
+    @property
+    def checks(self) -> CheckReport:
+        """The newest result of every check that was run."""
+        return self._checks
 
     @property
     def notices(self) -> tuple[Notice, ...]:
@@ -194,6 +206,7 @@ class History:
                 notices=tuple(self._notices),
                 forecast=self._forecast,
                 range_test=self._range_test,
+                checks=self._checks,
                 version=self._version,
             )
 

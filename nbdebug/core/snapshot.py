@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from nbdebug.core.checklist import CheckReport
 from nbdebug.core.range_test import LrRangeTest
 from nbdebug.core.records import Array, ControlChange, Forecast, Histogram, Notice, Status
 
@@ -77,6 +78,7 @@ class Snapshot:
         notices: what the user must see, the oldest first.
         forecast: the learning rate to come, None before training was set up.
         range_test: the last learning-rate range test, None without one.
+        checks: the newest result of every check that was run.
         version: grows with every change of History.
     """
 
@@ -88,6 +90,7 @@ class Snapshot:
     notices: tuple[Notice, ...] = ()
     forecast: Forecast | None = None
     range_test: LrRangeTest | None = None
+    checks: CheckReport = field(default_factory=CheckReport)
     version: int = 0
 
     def members(self, group: str) -> dict[str, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -12,7 +11,7 @@ from nbdebug.core.commands import RangeTest
 from nbdebug.core.errors import NonFiniteError
 from nbdebug.core.range_test import LrRangeTest, Smoothing
 from nbdebug.model.schedules import set_option
-from nbdebug.model.state import ModelState, RngState
+from nbdebug.training.kept import Kept
 from nbdebug.training.loop import Loop
 from nbdebug.training.sampler import Batch, DirectSampler, HeldSampler
 from nbdebug.training.session import Session
@@ -93,21 +92,10 @@ def _batches(session: Session, steps: int) -> Iterator[tuple[Callable[[], Batch]
 @contextmanager
 def _restored(session: Session) -> Iterator[None]:
     """Put back on exit what training moves, but for the order of data."""
-    state = ModelState.capture(session.model, session.optimizer)
-    rng, own = RngState.capture(), (session.rng.state, session.rng.cuda_state)
-    gradients = [(parameter, parameter.grad) for parameter in session.model.parameters()]
-    window, skipped = copy.deepcopy(session.clipping.window), session.skipped
-    scale = None if session.scaler is None else session.scaler.state_dict()
-    for parameter, _ in gradients:
+    kept = Kept(session)
+    for parameter in session.model.parameters():
         parameter.grad = None
     try:
         yield
     finally:
-        state.restore(session.model, session.optimizer)
-        for parameter, gradient in gradients:
-            parameter.grad = gradient
-        session.clipping.window, session.skipped = window, skipped
-        if session.scaler is not None and scale is not None:
-            session.scaler.load_state_dict(scale)
-        session.rng.state, session.rng.cuda_state = own
-        rng.restore()
+        kept.restore()

@@ -12,6 +12,7 @@ from nbdebug.core.commands import (
     HALTING,
     Close,
     CommandQueue,
+    Examine,
     Pause,
     RangeTest,
     Reestimate,
@@ -26,6 +27,7 @@ from nbdebug.core.history import History
 from nbdebug.core.range_test import LrRangeTest
 from nbdebug.core.records import Notice, RunState, Status
 from nbdebug.training.beginning import Beginning
+from nbdebug.training.checking import Checking
 from nbdebug.training.forecasts import Forecasts
 from nbdebug.training.loop import Loop
 from nbdebug.training.range_test import sweep
@@ -47,9 +49,11 @@ class Worker:
         queue: CommandQueue,
         history: History,
         beginning: Beginning,
+        checking: Checking,
     ) -> None:
         self._loop, self._settings, self._queue = loop, settings, queue
         self._history, self._beginning = history, beginning
+        self._checking = checking
         self._state: RunState = "paused"
         self._goal: int | None = None
         self._epoch_goal: float | None = None
@@ -100,15 +104,21 @@ class Worker:
                     self._loop.settings_changed()
                 else:
                     self._settings.supersede(command)
-            elif isinstance(command, RangeTest):
-                later = tickets[tickets.index(ticket) :]
-                stop = any(isinstance(other.command, HALTING) for other in later)
-                self._range_test(ticket.number, command, stop)
+            elif isinstance(command, RangeTest | Examine):
+                self._try_out(ticket, tickets[tickets.index(ticket) :])
             else:
                 self._act(command)
         # Opening a tab changes nothing that a forecast is made of.
         if not all(isinstance(ticket.command, Watch) for ticket in tickets):
             self._forecasts.publish()
+
+    def _try_out(self, ticket: Ticket, later: Sequence[Ticket]) -> None:
+        """A range test or checks; a command that halts ends them, also one that waits already."""
+        stop = any(isinstance(other.command, HALTING) for other in later)
+        if isinstance(ticket.command, RangeTest):
+            self._range_test(ticket.number, ticket.command, stop)
+        elif isinstance(ticket.command, Examine):
+            self._checking.run(ticket.command, lambda: stop or self._queue.halting())
 
     def range_test(self, number: int) -> LrRangeTest:
         """What came of the range test that a command asked for, or the exception it raised."""

@@ -1,0 +1,1 @@
+"""Checks of the five-step checklist, one file each."""

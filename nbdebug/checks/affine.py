@@ -1,0 +1,51 @@
+"""Missing nonlinearity."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from nbdebug.checks.base import Check
+from nbdebug.checks.study import Study
+from nbdebug.core.checklist import Outcome
+
+WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+class Affine(Check):
+    """Whether a network of several layers is more than one linear map.
+
+    Without an activation between them, layers of any number collapse into one: the model
+    can learn no more than a linear regression.
+    """
+
+    name = "affine"
+    step = 3
+    order = 30
+    title = "Nonlinearity"
+    source = "NeuraLint (2021); DeepFD (2022)"
+
+    CLOSE = 1e-4
+
+    def examine(self, study: Study) -> Outcome:
+        number = sum(isinstance(module, WEIGHTED) for module in study.model.modules())
+        inputs = study.inputs
+        if number < 2:
+            return Outcome("not_applicable", f"the model has {number} linear layers.")
+        if not isinstance(inputs, torch.Tensor) or not inputs.is_floating_point():
+            return Outcome("not_applicable", "the inputs are no single tensor of numbers.")
+        first, second = inputs, inputs.flip(0)
+        # Far apart, so that a bend lies between them.
+        middle = study.outputs(2 * first - second)
+        ends = 2 * study.outputs(first) - study.outputs(second)
+        if not isinstance(middle, torch.Tensor):
+            return Outcome("not_applicable", "the outputs are no single tensor.")
+        spread = float((study.outputs(first) - study.outputs(second)).abs().max())
+        if not spread:
+            return Outcome("not_applicable", "the output does not depend on the input.")
+        bend = float((middle - ends).abs().max()) / spread
+        seen = f"outputs bend by {bend:.2g} of their range"
+        if bend < self.CLOSE:
+            remedy = "Put an activation such as nn.ReLU() between the layers."
+            return Outcome("fail", f"{number} layers, and {seen}", "clearly above 0", remedy)
+        return Outcome("pass", seen, "clearly above 0")

@@ -1,0 +1,50 @@
+"""The contract of a check: it looks at a training before or between steps, and moves nothing."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from nbdebug.checks.study import Study
+from nbdebug.core.checklist import CheckResult, Outcome
+
+
+class Check(ABC):
+    """Examines one thing.
+
+    The docstring is what the user reads: the first line says what is looked at, the rest
+    why it matters. A check may train, change modes and attach hooks as it likes: whoever
+    runs it puts everything back and proves it.
+
+    Attributes:
+        name: unique; step: 1 to 5 of the checklist; order: its place in it.
+        title: short, for the table.
+        source: where this is known from.
+        dear: takes seconds, so it runs on request alone.
+        explains: checks that must fail too when this one fails.
+    """
+
+    name: ClassVar[str]
+    step: ClassVar[int]
+    title: ClassVar[str]
+    source: ClassVar[str]
+    order: ClassVar[int] = 100
+    dear: ClassVar[bool] = False
+    explains: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def examine(self, study: Study) -> Outcome:
+        """Look, and say what was seen.
+
+        Raises:
+            Exception: anything; the report says so in the check's row and goes on.
+        """
+
+    def result(self, outcome: Outcome, seconds: float) -> CheckResult:
+        """The outcome as a row of the report."""
+        why = " ".join((inspect.getdoc(type(self)) or "").split())
+        return CheckResult(
+            self.name, self.title, self.step, outcome.status, outcome.seen, outcome.expected,
+            outcome.remedy, why, self.source, seconds, self.explains,
+        )  # fmt: skip

@@ -1,0 +1,48 @@
+"""Shapes of outputs and targets."""
+
+from __future__ import annotations
+
+import torch
+
+from nbdebug.checks.base import Check
+from nbdebug.checks.constant import plain
+from nbdebug.checks.study import Study
+from nbdebug.core.checklist import Outcome
+
+
+class Broadcast(Check):
+    """Whether the loss compares each output with its own target.
+
+    Outputs [N, 1] against targets [N] broadcast to [N, N]: every output is compared with
+    every target, and the best the model can learn is their mean.
+    """
+
+    name = "broadcast"
+    step = 2
+    order = 5
+    title = "Shapes of outputs and targets"
+    source = "PyTorch, broadcasting semantics; TheDeepChecker (2022)"
+    explains = ("initial_loss", "overfit")
+
+    def examine(self, study: Study) -> Outcome:
+        found = plain(study)
+        if isinstance(found, str):
+            return Outcome("not_applicable", found)
+        outputs, targets = found
+        seen = f"outputs {tuple(outputs.shape)}, targets {tuple(targets.shape)}"
+        if not targets.is_floating_point():
+            return Outcome("pass", seen, "class indices with the outputs of each class")
+        if outputs.shape == targets.shape:
+            return Outcome("pass", seen, "equal shapes")
+        try:
+            both = torch.broadcast_shapes(outputs.shape, targets.shape)
+        except RuntimeError:
+            return Outcome("pass", seen, "shapes that the loss itself tells apart")
+        if outputs.numel() == targets.numel() == both.numel():
+            return Outcome("pass", seen, "as many targets as outputs")
+        return Outcome(
+            "fail",
+            f"{seen}, which broadcast to {tuple(both)}",
+            "equal shapes",
+            "Give both the same shape, for example targets.unsqueeze(1) or outputs.squeeze(1).",
+        )

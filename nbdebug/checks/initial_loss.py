@@ -1,0 +1,79 @@
+"""Loss before training."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from nbdebug.checks.base import Check
+from nbdebug.checks.constant import best_constant, is_binary, is_cross_entropy, plain
+from nbdebug.checks.study import Study
+from nbdebug.core.checklist import Outcome
+from nbdebug.model.forward import split
+
+
+class InitialLoss(Check):
+    """The loss of the untrained model, against that of a model that ignores its inputs.
+
+    An untrained classifier of C classes should say 1/C for each, a loss of ln C (2.302 for
+    10 classes, 0.693 for two); a regression should lose about the variance of its targets.
+    Far above: initial weights or targets on the wrong scale. Far below: the targets leak
+    into the inputs, or the loss is divided once too often.
+    """
+
+    name = "initial_loss"
+    step = 2
+    order = 20
+    title = "Loss before training"
+    source = "CS231n, Neural Networks 3; Karpathy, A Recipe for Training Neural Networks"
+
+    FAIL = 3.0
+    WARNING = 2.0
+    LOW = 0.5
+
+    def examine(self, study: Study) -> Outcome:
+        if study.step:
+            return Outcome("not_applicable", "training has begun; Reset to check the beginning.")
+        found = plain(study)
+        if isinstance(found, str):
+            return Outcome("not_applicable", found)
+        outputs, _ = found
+        targets = torch.cat([split(batch)[1] for batch in study.batches])
+        losses = study.losses()
+        loss = sum(losses) / len(losses)
+        chance, words = self._chance(study, outputs, targets)
+        if chance is None:
+            return Outcome("not_applicable", "no best constant output was found for this loss.")
+        seen, expected = f"loss {loss:.4g}", f"about {chance:.4g} ({words})"
+        ratio = loss / chance
+        if not math.isfinite(loss) or ratio > self.FAIL:
+            status = "fail"
+        elif ratio > self.WARNING or ratio < self.LOW:
+            status = "warning"
+        else:
+            return Outcome("pass", seen, expected)
+        return Outcome(status, f"{seen}, {ratio:.2g} times chance", expected, _advice(ratio))  # type: ignore[arg-type]
+
+    def _chance(
+        self, study: Study, outputs: torch.Tensor, targets: torch.Tensor
+    ) -> tuple[float | None, str]:
+        first = targets[: len(outputs)]
+        if is_cross_entropy(study, outputs, first):
+            classes = outputs.shape[1]
+            return math.log(classes), f"-ln(1/{classes})"
+        if is_binary(study, outputs, first):
+            return math.log(2), "-ln(1/2)"
+        return best_constant(study, targets, outputs.shape[1:]), "of the best constant output"
+
+
+def _advice(ratio: float) -> str:
+    if ratio < 1:
+        return (
+            "See whether the targets leak into the inputs, whether these weights are trained "
+            "already, and how the loss is reduced."
+        )
+    return (
+        "Standardise inputs and, for a regression, targets; use PyTorch's default initial "
+        "weights; see that the loss takes what the model gives."
+    )

@@ -1,0 +1,46 @@
+"""Scale of the inputs."""
+
+from __future__ import annotations
+
+import torch
+
+from nbdebug.checks.base import Check
+from nbdebug.checks.study import Study
+from nbdebug.core.checklist import Outcome
+from nbdebug.model.forward import split
+
+
+class InputScale(Check):
+    """Whether the inputs are finite and of a size that initial weights are made for.
+
+    PyTorch's initial weights expect features with a mean near 0 and a standard deviation
+    near 1. One feature in thousands drowns the others; a NaN ends training at once.
+    """
+
+    name = "input_scale"
+    step = 4
+    order = 10
+    title = "Scale of the inputs"
+    source = "LeCun et al. (1998), Efficient BackProp; TheDeepChecker (2022)"
+    explains = ("initial_loss", "overfit", "dead_units")
+
+    LARGE = 10.0
+
+    def examine(self, study: Study) -> Outcome:
+        rows = [split(batch)[0] for batch in study.batches]
+        if not all(isinstance(r, torch.Tensor) and r.is_floating_point() for r in rows):
+            return Outcome("not_applicable", "the inputs are no single tensor of numbers.")
+        inputs = torch.cat(rows)
+        bad = int((~torch.isfinite(inputs)).sum())
+        if bad:
+            return Outcome(
+                "fail", f"{bad:,} of {inputs.numel():,} inputs are not finite", "0",
+                "Leave out or fill these values before training.",
+            )  # fmt: skip
+        features = inputs.flatten(1) if inputs.ndim == 2 else inputs.flatten(0, -1)[:, None]
+        mean, spread = features.mean(0).abs().max(), features.std(0).max()
+        seen = f"largest mean {float(mean):.3g}, largest standard deviation {float(spread):.3g}"
+        if max(float(mean), float(spread)) > self.LARGE:
+            remedy = "Standardise: (X - X.mean(0)) / X.std(0), with the training data's numbers."
+            return Outcome("warning", seen, "both at most 10", remedy)
+        return Outcome("pass", seen, "both at most 10")

@@ -1,0 +1,64 @@
+"""Targets that can be learned."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from nbdebug.checks.base import Check
+from nbdebug.checks.study import Study
+from nbdebug.core.checklist import Outcome
+from nbdebug.model.forward import split
+
+
+class Labels(Check):
+    """Whether the targets differ, are finite, lie in range and on a scale that can be learned.
+
+    One class alone, or a constant, is learned without looking at the inputs. Targets in the
+    hundreds make the first gradients explode.
+    """
+
+    name = "labels"
+    step = 4
+    order = 20
+    title = "Targets"
+    source = "TheDeepChecker (2022); Google, Deep Learning Tuning Playbook"
+    explains = ("initial_loss", "output_activation", "overfit")
+
+    RARE = 0.5
+    LARGE = 10.0
+
+    def examine(self, study: Study) -> Outcome:
+        parts = [split(batch)[1] for batch in study.batches]
+        if not all(isinstance(part, torch.Tensor) for part in parts):
+            return Outcome("not_applicable", "the targets are no single tensor.")
+        targets = torch.cat(parts)
+        if not bool(torch.isfinite(targets).all()):
+            remedy = "Leave out or fill these samples."
+            return Outcome("fail", "some targets are not finite", "finite targets", remedy)
+        if bool((targets == targets.flatten()[0]).all()):
+            return Outcome(
+                "fail", f"all {len(targets):,} targets seen are {targets.flatten()[0].item():g}",
+                "at least two values", "Look at how the targets are made, and at shuffling.",
+            )  # fmt: skip
+        return self._classes(targets) if not targets.is_floating_point() else self._numbers(targets)
+
+    def _classes(self, targets: torch.Tensor) -> Outcome:
+        counts = torch.unique(targets, return_counts=True)[1].double()
+        share = counts / counts.sum()
+        even = float(-(share * share.log()).sum()) / math.log(len(counts))
+        seen = f"{len(counts)} classes, evenness {even:.2f}"
+        if even < self.RARE:
+            remedy = "Weight the loss by class, or sample rare classes more often."
+            return Outcome("warning", seen, "at least 0.5 of the entropy of equal shares", remedy)
+        return Outcome("pass", seen, "at least 0.5 of the entropy of equal shares")
+
+    def _numbers(self, targets: torch.Tensor) -> Outcome:
+        flat = targets.flatten(1) if targets.ndim > 1 else targets[:, None]
+        spread, mean = float(flat.std(0).max()), float(flat.mean(0).abs().max())
+        seen = f"standard deviation {spread:.3g}, mean {mean:.3g}"
+        if max(spread, mean) > self.LARGE:
+            remedy = "Standardise the targets, and scale the predictions back."
+            return Outcome("warning", seen, "both at most 10", remedy)
+        return Outcome("pass", seen, "both at most 10")

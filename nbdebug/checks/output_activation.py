@@ -1,0 +1,77 @@
+"""Last activation against the loss."""
+
+from __future__ import annotations
+
+import torch
+
+from nbdebug.checks.base import Check
+from nbdebug.checks.constant import in_reach, is_binary, is_cross_entropy, is_regression, plain
+from nbdebug.checks.study import Study
+from nbdebug.core.checklist import Outcome
+
+
+class OutputActivation(Check):
+    """Whether the last activation fits the loss.
+
+    Cross-entropy in PyTorch takes logits: a softmax or sigmoid before it is applied twice,
+    which flattens the gradient. A softmax over one unit is always 1 and learns nothing. A
+    tanh, sigmoid or ReLU at the end cannot reach targets outside its range.
+    """
+
+    name = "output_activation"
+    step = 2
+    order = 10
+    title = "Output activation and loss"
+    source = "PyTorch, CrossEntropyLoss and BCEWithLogitsLoss; UMLAUT (2021); NeuraLint (2021)"
+    explains = ("initial_loss", "zero_gradient", "overfit")
+
+    OUTSIDE = 0.02
+
+    def examine(self, study: Study) -> Outcome:
+        found = plain(study)
+        if isinstance(found, str):
+            return Outcome("not_applicable", found)
+        outputs, targets = found
+        low, high = in_reach(study)
+        if outputs.ndim > 1 and outputs.shape[1] == 1 and low == high == 1.0:
+            return Outcome(
+                "fail", "every output is 1: a softmax over one unit",
+                "a unit for each class, or one logit", "Leave out the softmax.",
+            )  # fmt: skip
+        simplex = outputs.ndim > 1 and low >= 0 and _sums_to_one(outputs)
+        if simplex and is_cross_entropy(study, outputs, targets):
+            return Outcome(
+                "fail", "the outputs of each sample are positive and sum to 1",
+                "logits: the loss applies log-softmax itself",
+                "Leave out the softmax at the end of the model.",
+            )  # fmt: skip
+        if low >= 0 and high <= 1 and is_binary(study, outputs, targets):
+            return Outcome(
+                "fail", f"all outputs lie in [{low:.2g}, {high:.2g}]",
+                "logits: the loss applies the sigmoid itself",
+                "Leave out the sigmoid at the end of the model.",
+            )  # fmt: skip
+        if is_regression(outputs, targets):
+            return self._reach(low, high, targets)
+        return Outcome("pass", f"outputs from {low:.3g} to {high:.3g}", "what the loss takes")
+
+    def _reach(self, low: float, high: float, targets: torch.Tensor) -> Outcome:
+        bounded_below = low >= -1 or low == 0
+        outside = torch.zeros_like(targets, dtype=torch.bool)
+        if high <= 1 and low >= -1:
+            outside = (targets > high) | (targets < low)
+        elif bounded_below and low >= 0:
+            outside = targets < low
+        share = float(outside.float().mean())
+        seen = f"{share:.0%} of the targets lie outside what the outputs reach"
+        if share > self.OUTSIDE:
+            return Outcome(
+                "fail", f"{seen} ([{low:.3g}, {high:.3g}])", "0%",
+                "Leave out the activation at the end, or scale the targets into its range.",
+            )  # fmt: skip
+        return Outcome("pass", seen, "0%")
+
+
+def _sums_to_one(outputs: torch.Tensor) -> bool:
+    total = outputs.sum(1)
+    return bool(torch.allclose(total, torch.ones_like(total), atol=1e-4))

@@ -1,0 +1,109 @@
+"""Learning a few examples by heart."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from nbdebug.checks.base import Check
+from nbdebug.checks.constant import best_constant, plain
+from nbdebug.checks.study import Study
+from nbdebug.core.checklist import Outcome
+from nbdebug.model.forward import split
+from nbdebug.model.state import ModelState
+from nbdebug.model.tree import DROPOUTS
+
+EXAMPLES = 16
+STEPS = 500
+
+
+class Overfit(Check):
+    """Whether the model can learn 16 examples by heart, with the user's own optimizer.
+
+    A model that cannot has a fault in itself, in its loss or in its learning rate; more data
+    does not help. Dropout and weight decay are off meanwhile. When it fails, other learning
+    rates are tried: where one works the learning rate was wrong, where none does look at the
+    model and the loss.
+    """
+
+    name = "overfit"
+    step = 1
+    order = 10
+    title = "Overfits a few examples"
+    source = "Karpathy, A Recipe for Training Neural Networks; CS231n, Neural Networks 3"
+    dear = True
+
+    FAIL = 0.5
+    GOOD = 0.05
+
+    def examine(self, study: Study) -> Outcome:
+        found = plain(study)
+        if isinstance(found, str):
+            return Outcome("not_applicable", found)
+        outputs, _ = found
+        inputs, targets = (_first(part) for part in split(study.batch))
+        baseline = best_constant(study, targets, outputs.shape[1:])
+        if baseline is None or bool((targets == targets.flatten()[0]).all()):
+            return Outcome("not_applicable", "all of these examples have the same target.")
+        for group in study.subject.optimizer.param_groups:
+            if "weight_decay" in group:
+                group["weight_decay"] = 0.0
+        start = ModelState.capture(study.model, study.subject.optimizer)
+        left = self._train(study, (inputs, targets), study.subject.optimizer) / baseline
+        seen = f"{left:.2g} of the loss of the best constant is left after {STEPS} steps"
+        expected = f"under {self.GOOD:g}"
+        if left < self.GOOD:
+            return Outcome("pass", seen, expected)
+        if left < self.FAIL:
+            advice = "It learns, but slowly: try a larger learning rate."
+            return Outcome("warning", seen, expected, advice)
+        remedy = self._ladder(study, (inputs, targets), baseline, start)
+        return Outcome("fail", seen, expected, remedy)
+
+    def _ladder(self, study: Study, batch: Any, baseline: float, start: ModelState) -> str:
+        optimizer = study.subject.optimizer
+        for factor in (0.1, 10.0, 0.01):
+            start.restore(study.model, optimizer)
+            for group in optimizer.param_groups:
+                group["lr"] = group["lr"] * factor
+            if self._train(study, batch, optimizer) / baseline < self.FAIL:
+                return f"It works at {factor:g} times the learning rate: the rate is wrong."
+        start.restore(study.model, optimizer)
+        adam = torch.optim.Adam([p for _, p in study.subject.parameters], lr=1e-3)
+        if self._train(study, batch, adam) / baseline < self.FAIL:
+            return "It works with Adam at 1e-3: the optimizer or its learning rate is wrong."
+        return "No learning rate works: look at the model, the loss and the labels."
+
+    def _train(self, study: Study, batch: Any, optimizer: torch.optim.Optimizer) -> float:
+        """The smallest loss in at most 500 steps, infinite when it is not finite."""
+        study.model.train()
+        for module in study.model.modules():
+            if isinstance(module, DROPOUTS):
+                module.eval()
+        best = math.inf
+        for step in range(STEPS):
+            if step % 10 == 0:
+                study.go_on()
+            optimizer.zero_grad()
+            loss = study.evaluate(batch)[0]
+            value = float(loss.detach())
+            if not math.isfinite(value):
+                return math.inf
+            best = min(best, value)
+            if best < 1e-4:
+                break
+            loss.backward()
+            optimizer.step()
+        return best
+
+
+def _first(part: Any) -> Any:
+    if isinstance(part, torch.Tensor):
+        return part[:EXAMPLES]
+    if isinstance(part, tuple | list):
+        return type(part)(_first(each) for each in part)
+    if isinstance(part, dict):
+        return {key: _first(each) for key, each in part.items()}
+    return part

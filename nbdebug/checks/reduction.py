@@ -1,0 +1,41 @@
+"""Mean or sum over the batch."""
+
+from __future__ import annotations
+
+import torch
+
+from nbdebug.checks.base import Check
+from nbdebug.checks.constant import plain
+from nbdebug.checks.study import Study
+from nbdebug.core.checklist import Outcome
+
+
+class Reduction(Check):
+    """Whether the loss is a mean over the batch.
+
+    With a sum the gradient grows with the batch size: a learning rate that fits one size
+    is wrong for every other, and a short last batch counts less.
+    """
+
+    name = "reduction"
+    step = 2
+    order = 30
+    title = "Mean over the batch"
+    source = "TheDeepChecker (2022); PyTorch, reduction of loss functions"
+    explains = ("initial_loss",)
+
+    def examine(self, study: Study) -> Outcome:
+        found = plain(study)
+        if isinstance(found, str):
+            return Outcome("not_applicable", found)
+        outputs, targets = found
+        assert study.loss_fn is not None  # plain() asked
+        once = float(study.loss_fn(outputs, targets))
+        twice = float(study.loss_fn(torch.cat([outputs] * 2), torch.cat([targets] * 2)))
+        if abs(once) < 1e-12:
+            return Outcome("not_applicable", "the loss of this batch is 0.")
+        seen = f"the loss of a batch taken twice is {twice / once:.3g} times that of the batch"
+        if abs(twice / once - 2) < 0.01:
+            remedy = 'Build the loss with reduction="mean", or divide by the batch size.'
+            return Outcome("warning", seen, "1", remedy)
+        return Outcome("pass", seen, "1")

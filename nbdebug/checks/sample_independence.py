@@ -1,0 +1,59 @@
+"""Samples that see each other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from nbdebug.checks.base import Check
+from nbdebug.checks.study import Study
+from nbdebug.core.checklist import Outcome
+
+
+class SampleIndependence(Check):
+    """Whether the output of a sample depends on that sample alone.
+
+    A .view() that should have been a .transpose(), or a softmax over the batch, mixes
+    samples: training goes on without an error and learns something else. In eval mode
+    BatchNorm does not mix; attention over the batch dimension does.
+    """
+
+    name = "sample_independence"
+    step = 3
+    order = 40
+    title = "Samples do not mix"
+    source = "Karpathy, A Recipe for Training Neural Networks"
+
+    CLOSE = 1e-4
+
+    def examine(self, study: Study) -> Outcome:
+        inputs = study.inputs
+        if not isinstance(inputs, torch.Tensor) or len(inputs) < 3:
+            return Outcome("not_applicable", "the inputs are no tensor of at least 3 samples.")
+        before, again = study.outputs(inputs), study.outputs(inputs)
+        if not isinstance(before, torch.Tensor) or len(before) != len(inputs):
+            return Outcome("not_applicable", "the outputs are no tensor with one row a sample.")
+        if not _close(before, again, self.CLOSE):
+            return Outcome(
+                "fail", "the same inputs give two outputs in eval mode", "equal outputs",
+                "Use nn.Dropout, which eval mode switches off, or pass training=self.training.",
+            )  # fmt: skip
+        changed = inputs.clone()
+        # Copies of the first: a mere permutation of the others could leave a sum as it was.
+        changed[1:] = inputs[:1]
+        if changed.equal(inputs):
+            return Outcome("not_applicable", "all samples of the batch are equal.")
+        after = study.outputs(changed)
+        shift = float((after[0] - before[0]).abs().max())
+        if not _close(after[0], before[0], self.CLOSE):
+            return Outcome(
+                "fail", f"the first output moved by {shift:.2g} when other samples changed", "0",
+                "Look for .view() or .reshape() across the batch dimension, or dim=0 in a softmax.",
+            )  # fmt: skip
+        return Outcome("pass", "outputs do not move when other samples change", "0")
+
+
+def _close(one: Any, other: Any, tolerance: float) -> bool:
+    scale = float(other.abs().max()) or 1.0
+    return float((one - other).abs().max()) <= tolerance * scale

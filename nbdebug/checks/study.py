@@ -1,0 +1,88 @@
+"""What a check looks at: a training between two steps, with some of its data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import nn
+
+from nbdebug.core.errors import CheckStopped
+from nbdebug.model.forward import call, split
+from nbdebug.model.subject import Subject
+
+Evaluate = Callable[[Any], tuple[Any, Any, Any]]
+
+
+class Study:
+    """One training under examination, always the same batches for every check.
+
+    Attributes:
+        subject: model, optimizer and settings.
+        loss_fn: the user's, None when training has a `step_fn`.
+        evaluate: loss, outputs and targets of a batch.
+        step: updates made so far; 0 means the weights are the initial ones.
+        batches: some training batches on the device, whole ones first.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        loss_fn: Callable[..., Any] | None,
+        evaluate: Evaluate,
+        batches: Sequence[Any],
+        step: int = 0,
+        halting: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.subject, self.loss_fn, self.evaluate = subject, loss_fn, evaluate
+        self.batches, self.step, self._halting = batches, step, halting
+
+    @property
+    def model(self) -> nn.Module:
+        return self.subject.model
+
+    @property
+    def batch(self) -> Any:
+        """The first batch."""
+        return self.batches[0]
+
+    @cached_property
+    def inputs(self) -> Any:
+        """Inputs of the first batch."""
+        return split(self.batch)[0]
+
+    @cached_property
+    def targets(self) -> Any:
+        """Targets of the first batch."""
+        return split(self.batch)[1]
+
+    def outputs(self, inputs: Any | None = None) -> Any:
+        """What the model gives in eval mode, without gradients."""
+        self.model.eval()
+        with torch.no_grad():
+            return call(self.model, self.inputs if inputs is None else inputs)
+
+    def losses(self) -> list[float]:
+        """The loss of every batch in eval mode."""
+        self.model.eval()
+        with torch.no_grad():
+            return [float(self.evaluate(batch)[0]) for batch in self.batches]
+
+    def gradients(self) -> float:
+        """Loss of the first batch in training mode; leaves its gradients in the parameters."""
+        self.model.train()
+        self.subject.optimizer.zero_grad()
+        loss = self.evaluate(self.batch)[0]
+        loss.backward()
+        return float(loss.detach())
+
+    def go_on(self) -> None:
+        """Call now and then in what takes long.
+
+        Raises:
+            CheckStopped: somebody asked to stop.
+        """
+        if self._halting():
+            raise CheckStopped("Stopped on request.")

@@ -1,0 +1,51 @@
+"""Units that begin alike."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from nbdebug.checks.base import Check
+from nbdebug.checks.study import Study
+from nbdebug.core.checklist import Outcome
+from nbdebug.model.tree import layers
+
+WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.RNNBase)
+
+
+class Symmetry(Check):
+    """Layers whose units all begin with the same weights.
+
+    Equal units get equal gradients and stay equal: the layer is as good as one unit. With
+    all weights zero a ReLU network gets no gradient at all.
+    """
+
+    name = "symmetry"
+    step = 3
+    order = 5
+    title = "Units begin different"
+    source = "CS231n, Neural Networks 2; TheDeepChecker (2022)"
+    explains = ("dead_units", "zero_gradient", "affine", "initial_loss", "overfit")
+
+    def examine(self, study: Study) -> Outcome:
+        found = [layer for layer in layers(study.model) if isinstance(layer.module, WEIGHTED)]
+        if not found:
+            return Outcome("not_applicable", "the model has no linear, convolution or RNN layer.")
+        # The last layer may begin at 0 without harm: what feeds it still differs.
+        inner = found[:-1] or found
+        alike = [
+            layer.name
+            for layer in inner
+            for name, weight in layer.module.named_parameters(recurse=False)
+            if weight.ndim > 1 and len(weight) > 1 and _equal_rows(weight)
+        ]
+        if alike:
+            return Outcome(
+                "fail", f"all units of {', '.join(dict.fromkeys(alike))} have equal weights",
+                "different weights", "Draw the weights at random (reinit, or PyTorch's default).",
+            )  # fmt: skip
+        return Outcome("pass", f"units of {len(found)} layers differ", "different weights")
+
+
+def _equal_rows(weight: torch.Tensor) -> bool:
+    return bool((weight == weight[:1]).all())

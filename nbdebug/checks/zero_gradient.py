@@ -1,0 +1,59 @@
+"""Parameters that cannot learn."""
+
+from __future__ import annotations
+
+import torch
+
+from nbdebug.checks.base import Check
+from nbdebug.checks.study import Study
+from nbdebug.core.checklist import Outcome
+
+
+class ZeroGradient(Check):
+    """Parameters whose gradient is missing or exactly zero, or that the optimizer lacks.
+
+    A parameter that gets no gradient is no part of what the loss is computed from: a layer
+    that forward never calls, a .detach(), an output that does not reach the loss. A gradient
+    of exactly zero comes from dead units or an output that is constant. What the optimizer
+    does not hold is never updated.
+    """
+
+    name = "zero_gradient"
+    step = 3
+    order = 10
+    title = "Gradients reach every parameter"
+    source = "PyTorch, autograd; TrainCheck (2025); torchtest"
+    explains = ("overfit",)
+
+    def examine(self, study: Study) -> Outcome:
+        study.gradients()
+        named = study.subject.parameters
+        held = {id(p) for g in study.subject.optimizer.param_groups for p in g["params"]}
+        lost = [name for name, p in named if id(p) not in held]
+        missing = [name for name, p in named if p.requires_grad and p.grad is None]
+        zero = [n for n, p in named if p.grad is not None and p.ndim > 1 and _is_zero(p.grad)]
+        if lost:
+            return Outcome(
+                "fail", f"the optimizer does not hold {_list(lost)}", "all trainable parameters",
+                "Build the optimizer on model.parameters(), after every layer is in the model.",
+            )  # fmt: skip
+        if zero:
+            return Outcome(
+                "fail", f"the gradient of {_list(zero)} is exactly 0", "not 0",
+                "Look for dead units, a constant output, or a loss that ignores its input.",
+            )  # fmt: skip
+        if missing:
+            return Outcome(
+                "warning", f"{_list(missing)} get no gradient", "a gradient for every parameter",
+                "Call the layer in forward, remove a .detach(), or freeze it on purpose.",
+            )  # fmt: skip
+        return Outcome("pass", f"{len(named)} of {len(named)} parameters get a gradient", "all")
+
+
+def _is_zero(gradient: torch.Tensor) -> bool:
+    return not bool(gradient.to_dense().count_nonzero())
+
+
+def _list(names: list[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more

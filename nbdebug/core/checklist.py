@@ -1,0 +1,187 @@
+"""What the checks of the five-step checklist found."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from nbdebug.core.errors import CheckNameError, unknown_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Verdict = Literal["pass", "warning", "fail", "not_applicable"]
+STEPS = {
+    1: "Start simple",
+    2: "Look at the loss",
+    3: "Look inside the layers",
+    4: "Look at parameters and data",
+    5: "Document",
+}
+SIGNS = {"pass": "✓", "warning": "!", "fail": "✗", "not_applicable": "-"}
+WORDS = {"pass": "pass", "warning": "warning", "fail": "fail", "not_applicable": "not applicable"}
+GRAVITY = ("fail", "warning", "pass", "not_applicable")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one check says.
+
+    Attributes:
+        seen: what was found, with the number; for a check that does not apply, because.
+        expected: what it should be, with the number.
+        remedy: what to do.
+    """
+
+    status: Verdict
+    seen: str
+    expected: str = ""
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """The row of one check.
+
+    Attributes:
+        name, title, step: of the check; step 1 to 5 of the checklist.
+        status, seen, expected, remedy: see `Outcome`.
+        why: why it matters; source: where this is known from.
+        seconds: what it cost.
+        explains: checks that must fail too when this one does.
+        because: title of the check that explains this one, "" for a cause of its own.
+    """
+
+    name: str
+    title: str
+    step: int
+    status: Verdict
+    seen: str
+    expected: str
+    remedy: str
+    why: str
+    source: str
+    seconds: float
+    explains: tuple[str, ...] = ()
+    because: str = ""
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """Results of the checklist, step by step; iterates them.
+
+    Indexing takes the name of a check. `causes` are what to look at first.
+    """
+
+    results: tuple[CheckResult, ...] = ()
+
+    @classmethod
+    def of(cls, results: Iterable[CheckResult]) -> CheckReport:
+        """The results in the order of the steps, consequences under their cause."""
+        ordered = sorted(results, key=lambda result: result.step)
+        by_name = {result.name: result for result in ordered}
+        return cls(tuple(replace(r, because=_cause(r, by_name)) for r in ordered))
+
+    def __iter__(self) -> Iterator[CheckResult]:
+        return iter(self.results)
+
+    def __len__(self) -> int:
+        return len(self.results)
+
+    def __getitem__(self, name: str) -> CheckResult:
+        for result in self.results:
+            if result.name == name:
+                return result
+        raise CheckNameError(unknown_name("check", name, [r.name for r in self.results]))
+
+    @property
+    def causes(self) -> tuple[CheckResult, ...]:
+        """Failures, then warnings, that no other one explains."""
+        bad = [r for r in self.results if r.status in ("fail", "warning") and not r.because]
+        return tuple(sorted(bad, key=lambda result: GRAVITY.index(result.status)))
+
+    def frame(self) -> pd.DataFrame:
+        """One row a check."""
+        import pandas as pd
+
+        columns = list(CheckResult.__dataclass_fields__)
+        rows = [[getattr(result, name) for name in columns] for result in self.results]
+        return pd.DataFrame(rows, columns=columns)
+
+    def __str__(self) -> str:
+        lines = [self._summary()]
+        for step, results in self._steps():
+            lines += ["", f"{step}. {STEPS[step]}"]
+            lines += [line for result in results for line in _text(result)]
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        parts = [f"<p><b>{html.escape(self._summary())}</b></p>"]
+        for step, results in self._steps():
+            rows = "".join(_row(result) for result in results)
+            parts.append(
+                f"<h4>{step}. {STEPS[step]}</h4>"
+                '<table style="text-align:left"><thead><tr><th></th><th>Check</th><th>Seen</th>'
+                f"<th>Expected</th><th>Seconds</th></tr></thead><tbody>{rows}</tbody></table>"
+            )
+        return f'<div class="nbdebug-checks">{"".join(parts)}</div>'
+
+    def _summary(self) -> str:
+        counts = {s: sum(r.status == s for r in self.results) for s in GRAVITY}
+        said = ", ".join(f"{n} {WORDS[s]}" for s, n in counts.items() if n)
+        first = f" Look first at: {self.causes[0].title}." if self.causes else ""
+        return f"Checklist: {said or 'nothing was checked'}.{first}"
+
+    def _steps(self) -> Iterator[tuple[int, list[CheckResult]]]:
+        for step in STEPS:
+            results = [result for result in self.results if result.step == step]
+            if results:
+                yield step, results
+
+
+def _cause(result: CheckResult, by_name: Mapping[str, CheckResult]) -> str:
+    """The title of the first failed check that explains a bad result."""
+    if result.status not in ("fail", "warning"):
+        return ""
+    for other in by_name.values():
+        if other.status == "fail" and result.name in other.explains:
+            return other.title
+    return ""
+
+
+def _text(result: CheckResult) -> Iterator[str]:
+    yield f"  {SIGNS[result.status]} {result.title}: {result.seen}"
+    if result.status in ("pass", "not_applicable"):
+        return
+    if result.because:
+        yield f"      follows from: {result.because}"
+        return
+    if result.expected:
+        yield f"      expected: {result.expected}"
+    if result.remedy:
+        yield f"      to do: {result.remedy}"
+
+
+def _row(result: CheckResult) -> str:
+    seen = html.escape(result.seen)
+    if result.because:
+        seen += f"<br><i>follows from: {html.escape(result.because)}</i>"
+    elif result.remedy and result.status in ("fail", "warning"):
+        why, source = html.escape(result.why), html.escape(result.source)
+        seen += (
+            f"<br><b>To do:</b> {html.escape(result.remedy)}"
+            f"<details><summary>Why it matters</summary>{why}<br>Source: {source}</details>"
+        )
+    cells = (
+        f'<span title="{WORDS[result.status]}">{SIGNS[result.status]}</span>',
+        html.escape(result.title),
+        seen,
+        html.escape(result.expected),
+        f"{result.seconds:.2f}",
+    )
+    style = "vertical-align:top;text-align:left"
+    return f"<tr>{''.join(f'<td style={style!r}>{cell}</td>' for cell in cells)}</tr>"

@@ -1,0 +1,121 @@
+"""Runs the checks of the checklist between two steps, and proves that they moved nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+
+from nbdebug.checks.base import Check
+from nbdebug.checks.study import Study
+from nbdebug.core.checklist import CheckReport, CheckResult, Outcome
+from nbdebug.core.commands import Examine
+from nbdebug.core.errors import CheckNameError, CheckStopped, unknown_name
+from nbdebug.core.history import History
+from nbdebug.model.forward import to_device
+from nbdebug.training.data import StreamSource
+from nbdebug.training.kept import Kept
+from nbdebug.training.sampler import Batch, HeldSampler
+from nbdebug.training.session import Session
+
+SAMPLES = 1024
+BATCHES = 32
+
+
+class Checking:
+    """The checks there are, and the report of those that ran."""
+
+    def __init__(self, checks: Sequence[Check], session: Session, history: History) -> None:
+        self.checks = {check.name: check for check in checks}
+        self._session, self._history = session, history
+
+    def chosen(self, names: Sequence[str]) -> tuple[str, ...]:
+        """The checks of these names; all cheap ones without names.
+
+        Raises:
+            CheckNameError: for a name that does not exist, listing those that do.
+        """
+        for name in names:
+            if name not in self.checks:
+                raise CheckNameError(unknown_name("check", name, self.checks))
+        return tuple(names) or tuple(n for n, check in self.checks.items() if not check.dear)
+
+    def run(self, command: Examine, halting: Callable[[], bool]) -> None:
+        """Run the checks of a command; each row is published as soon as it is there."""
+        known = {result.name: result for result in self._history.checks}
+        checks = [self.checks[name] for name in self.chosen(command.checks)]
+        try:
+            study = self._study(halting)
+        except Exception as error:
+            refusal = _failed(error, "No batch could be drawn")
+            known |= {check.name: check.result(refusal, 0.0) for check in checks}
+            self._history.set_checks(CheckReport.of(known.values()))
+            return
+        kept = Kept(self._session)
+        for check in checks:
+            known[check.name] = self._one(check, study, kept)
+            self._history.set_checks(CheckReport.of(known.values()))
+
+    def _one(self, check: Check, study: Study, kept: Kept) -> CheckResult:
+        start = time.perf_counter()
+        try:
+            study.go_on()
+            with self._session.rng, torch.enable_grad():
+                outcome = check.examine(study)
+        except CheckStopped as error:
+            outcome = Outcome("not_applicable", str(error))
+        except Exception as error:
+            outcome = _failed(error, "The check could not be made")
+        if kept.moved():
+            kept.restore()
+            left = kept.moved()
+            if left:
+                outcome = Outcome(
+                    "fail",
+                    f"The check moved {', '.join(left)} and could not put it back.",
+                    "nothing moves",
+                    "Press Reset, or build the Debugger anew; please report this check.",
+                )
+        return check.result(outcome, time.perf_counter() - start)
+
+    def _study(self, halting: Callable[[], bool]) -> Study:
+        session = self._session
+        kept = Kept(session)
+        try:
+            batches = list(_batches(session))
+        finally:
+            # Data of the user's own may draw random numbers.
+            kept.restore()
+        return Study(session, session.loss_fn, session.evaluate, batches, session.step, halting)
+
+
+def _failed(error: Exception, what: str) -> Outcome:
+    return Outcome(
+        "fail",
+        f"{what}: {type(error).__name__}: {error}",
+        "no exception",
+        "Mend the model, the loss or the data in another cell, and run the check again.",
+    )
+
+
+def _batches(session: Session) -> Iterator[Any]:
+    """Some training batches, whole ones first; the order of training is not touched.
+
+    A stream cannot be drawn twice: what is read from it here, training takes next.
+    """
+    source, size = session.source, session.batching.size
+    if isinstance(source, StreamSource):
+        held: list[Batch] = []
+        try:
+            held.append(session.sampler.next())
+        finally:
+            session.sampler = HeldSampler(held, session.sampler)
+        yield to_device(held[0].data, session.device)
+        return
+    order = torch.randperm(source.length, generator=torch.Generator().manual_seed(session.step))
+    parts = order[: max(SAMPLES, size)].split(size)
+    whole = [part for part in parts if len(part) == size] or list(parts)
+    for part in whole[:BATCHES]:
+        yield to_device(source.fetch(part), session.device)
