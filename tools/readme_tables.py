@@ -1,4 +1,4 @@
-"""Writes the README's tables of controls and probes from the classes.
+"""Writes the README's tables of controls, probes and checks from the classes.
 
 Run `make readme`; with `--check` nothing is written, and a stale table is an error.
 """
@@ -9,6 +9,7 @@ import inspect
 import sys
 from pathlib import Path
 
+from nbdebug.checks.base import Check
 from nbdebug.controls.base import Control
 from nbdebug.core.plugins import discover
 from nbdebug.probes.base import Probe
@@ -36,6 +37,16 @@ def probes() -> str:
     return "\n".join(["| probe | what it measures | when |", "|---|---|---|", *rows])
 
 
+def checks() -> str:
+    """One row for every check that comes with nbdebug."""
+    own = [check for check in discover("nbdebug.checks", Check) if _is_own(check)]
+    rows = [
+        f"| {check.step} | `{check.name}` | {_summary(check)} | {'by name' if check.dear else ''} |"
+        for check in sorted(own, key=lambda check: (check.step, check.order))
+    ]
+    return "\n".join(["| step | check | what it looks at | |", "|---|---|---|---|", *rows])
+
+
 def fill(text: str, name: str, table: str) -> str:
     """The text with `table` between the markers of `name`."""
     before, opening, rest = text.partition(f"<!-- {name}: written by `make readme` -->\n")
@@ -47,7 +58,10 @@ def fill(text: str, name: str, table: str) -> str:
 
 def render(text: str) -> str:
     """The README as the classes want it."""
-    return fill(fill(text, "controls", controls()), "probes", probes())
+    tables = {"controls": controls(), "probes": probes(), "checks": checks()}
+    for name, table in tables.items():
+        text = fill(text, name, table)
+    return text
 
 
 def _is_own(plugin: type) -> bool:

@@ -28,7 +28,7 @@ class DeadUnits(Check):
     explains = ("zero_gradient", "overfit")
 
     ZERO = 1e-5
-    SHARE = 0.5
+    SHARE = 0.8
 
     def examine(self, study: Study) -> Outcome:
         kinds = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU)
@@ -54,8 +54,8 @@ class DeadUnits(Check):
         words = f"{worst:.0%} of the units of {name} are dead"
         if worst > self.SHARE:
             remedy = "Draw its weights anew (reinit), lower the learning rate, standardise inputs."
-            return Outcome("fail" if worst == 1 else "warning", words, "at most 50%", remedy)
-        return Outcome("pass", words, "at most 50%")
+            return Outcome("fail" if worst == 1 else "warning", words, "at most 80%", remedy)
+        return Outcome("pass", words, "at most 80%")
 
     def _run(self, study: Study) -> None:
         study.model.eval()
