@@ -68,6 +68,10 @@ def test_a_new_batch_size_offers_both_scalings_until_the_rate_is_set():
     resized = change("batch_size", 64, 256)
     advice = batch_advice(Snapshot(changes=(resized,), latest={"lr": 1e-3}))
     assert [(o.control, o.value) for o in advice.offers] == [("lr", 4e-3), ("lr", 2e-3)]
+    assert [o.label for o in advice.offers] == [
+        "Linear scaling (0.004)",
+        "Square-root scaling (0.002)",
+    ]
     assert "64 to 256" in advice.text
     after = (resized, change("lr", 1e-3, 2e-3, 60))
     assert batch_advice(Snapshot(changes=after, latest={"lr": 2e-3})) == Advice()
