@@ -36,6 +36,7 @@ class Activation(Control):
             choices=CHOICES,
             unavailable=session.activations.reason,
             advanced=True,
+            group="Layers",
         )
 
     def read(self, session: Subject) -> str:

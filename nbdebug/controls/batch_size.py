@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from nbdebug.controls.base import Control, whole_number
 from nbdebug.core.control_spec import ControlSpec
+from nbdebug.core.lr_scaling import scaled_rates
 from nbdebug.model.subject import Subject
 
 
@@ -53,13 +53,9 @@ class BatchSize(Control):
 
 
 def lr_offer(old: int, new: int, lr: float) -> str:
-    """What the learning rate would be if it were scaled with the batch size.
-
-    Linear scaling keeps the expected update of an epoch (Goyal et al. 2017), the square
-    root keeps the variance of an update (Krizhevsky 2014), as adaptive optimizers want it.
-    """
-    ratio = new / old
+    """What the learning rate would be, in words."""
+    rates = scaled_rates(lr, old, new)
     return (
-        f"{new} is {ratio:.3g} times {old}: linear scaling would be lr {lr * ratio:.3g}, "
-        f"square-root {lr * math.sqrt(ratio):.3g}; the learning rate was left as it is."
+        f"{new} is {new / old:.3g} times {old}: linear scaling would be lr {rates['linear']:.3g}, "
+        f"square-root {rates['square-root']:.3g}; the learning rate was left as it is."
     )

@@ -30,6 +30,7 @@ class Beta2(Control):
             step=0.0001,
             unavailable=missing,
             advanced=True,
+            group="Optimizer",
             plotted=False,
         )
 

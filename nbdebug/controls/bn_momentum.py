@@ -32,6 +32,7 @@ class BatchNormMomentum(Control):
             members=tuple(_layers(session)),
             unavailable=_missing(session),
             advanced=True,
+            group="Dropout and BatchNorm",
             plotted=False,
         )
 

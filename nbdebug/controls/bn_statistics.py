@@ -30,6 +30,7 @@ class BatchNormStatistics(Control):
             choices=CHOICES,
             unavailable="" if session.batch_norms.layers else missing,
             advanced=True,
+            group="Dropout and BatchNorm",
         )
 
     def read(self, session: Subject) -> str:

@@ -27,6 +27,7 @@ class ClipNormType(Control):
             "norm in the plots stays L2. Takes effect at the next step.",
             choices=TYPES,
             advanced=True,
+            group="Clipping",
         )
 
     def read(self, session: Subject) -> str:

@@ -37,6 +37,7 @@ class ClipOverrides(Control):
             step=0.5,
             members=tuple(session.clipping.layers),
             advanced=True,
+            group="Clipping",
             plotted=False,
         )
 

@@ -31,6 +31,7 @@ class ClipPercentile(Control):
             step=1.0,
             unit="%",
             advanced=True,
+            group="Clipping",
             plotted=False,
         )
 

@@ -30,6 +30,7 @@ class ClipRecurrent(Control):
             step=0.1,
             unavailable=missing,
             advanced=True,
+            group="Clipping",
             plotted=False,
         )
 

@@ -32,6 +32,7 @@ class Dropout(Control):
             members=tuple(session.dropouts),
             unavailable=missing,
             advanced=True,
+            group="Dropout and BatchNorm",
         )
 
     def read(self, session: Subject) -> float | dict[str, float]:

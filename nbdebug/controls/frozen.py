@@ -32,6 +32,7 @@ class Frozen(Control):
             choices=CHOICES,
             members=tuple(session.freezing.members),
             advanced=True,
+            group="Layers",
         )
 
     def read(self, session: Subject) -> str | dict[str, str]:

@@ -37,6 +37,7 @@ class LayerOrderControl(Control):
             ),
             unavailable=layers.reason,
             advanced=True,
+            group="Dropout and BatchNorm",
         )
 
     def read(self, session: Subject) -> str:

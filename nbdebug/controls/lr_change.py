@@ -36,6 +36,7 @@ class LrChange(Control):
             "change of the learning rate.",
             choices=MODES,
             advanced=True,
+            group="Schedule",
         )
 
     def read(self, session: Subject) -> str:

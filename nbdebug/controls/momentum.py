@@ -31,6 +31,7 @@ class Momentum(Control):
             step=0.001,
             unavailable=missing,
             advanced=True,
+            group="Optimizer",
         )
 
     def read(self, session: Subject) -> float:

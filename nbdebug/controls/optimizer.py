@@ -33,6 +33,7 @@ class OptimizerKind(Control):
             "decay stay, and gathered state is kept where the new rule can use it.",
             choices=tuple((kind, LABELS.get(kind, kind)) for kind in session.optimizers.kinds),
             advanced=True,
+            group="Optimizer",
         )
 
     def read(self, session: Subject) -> str:

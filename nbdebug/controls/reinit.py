@@ -45,6 +45,7 @@ class Reinit(Control):
             members=tuple(session.initialisation.layers),
             unavailable="" if session.initialisation.layers else "no layer can be drawn anew.",
             advanced=True,
+            group="Layers",
             action=True,
         )
 

@@ -48,6 +48,7 @@ class ScheduleKind(Control):
             "rate in force: one-cycle has its peak there and leaves the momentum alone.",
             choices=tuple((kind, LABELS[kind]) for kind in _kinds(session)),
             advanced=True,
+            group="Schedule",
         )
 
     def read(self, session: Subject) -> str:

@@ -31,6 +31,7 @@ class ScheduleFactor(Control):
             high=0.99,
             step=0.01,
             advanced=True,
+            group="Schedule",
             plotted=False,
         )
 

@@ -38,6 +38,7 @@ class ScheduleSteps(Control):
             step=1,
             unit="steps",
             advanced=True,
+            group="Schedule",
             plotted=False,
         )
 

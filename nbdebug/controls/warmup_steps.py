@@ -37,6 +37,7 @@ class WarmupSteps(Control):
             unit="steps",
             unavailable="your own schedule is left as it is." if own else "",
             advanced=True,
+            group="Schedule",
             plotted=False,
         )
 

@@ -29,6 +29,7 @@ class WeightDecay(Control):
             step=0.0005,
             unavailable="this optimizer has none." if missing else "",
             advanced=True,
+            group="Optimizer",
         )
 
     def read(self, session: Subject) -> float:

@@ -83,6 +83,8 @@ class RangeTest:
     low: float = 1e-7
     high: float = 10.0
     steps: int = 100
+    control: ClassVar[str] = "lr"
+    value: ClassVar[str] = "range test"
 
     def __post_init__(self) -> None:
         for name, value in (("low", self.low), ("high", self.high)):

@@ -26,6 +26,7 @@ class ControlSpec:
         members: parts that can be set one by one (layers), each by its name.
         unavailable: why it cannot be used now; "" when it can.
         advanced: shown one click away.
+        group: the heading over it among the advanced controls; those of one name stand together.
         plotted: its value in force has a lane among the plots, when it is a number.
         action: done once when it is asked for; the value in force stays "".
     """
@@ -43,6 +44,7 @@ class ControlSpec:
     members: tuple[str, ...] = ()
     unavailable: str = ""
     advanced: bool = False
+    group: str = "More"
     plotted: bool = True
     action: bool = False
 

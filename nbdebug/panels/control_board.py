@@ -10,7 +10,7 @@ from typing import Any
 
 import ipywidgets
 
-from nbdebug.core.control_spec import ControlState
+from nbdebug.core.control_spec import ControlSpec, ControlState
 from nbdebug.core.records import ControlChange
 from nbdebug.core.snapshot import Snapshot
 from nbdebug.panels.control_widget import ControlWidget
@@ -49,7 +49,7 @@ class ControlBoard:
         self._widgets = {state.spec.name: self._make(state) for state in states}
         self._order = deque(self._widgets)
         self._labels = {state.spec.name: state.spec.label for state in states}
-        self._build({state.spec.name: state.spec.advanced for state in states})
+        self._build([state.spec for state in states])
 
     def _make(self, state: ControlState) -> ControlWidget:
         name = state.spec.name
@@ -57,28 +57,42 @@ class ControlBoard:
         widget.help.on_click(lambda _: self._explain(widget))
         return widget
 
-    def _build(self, advanced: Mapping[str, bool]) -> None:
-        def row(flag: bool, display: str) -> Any:
-            boxes = [w.box for name, w in self._widgets.items() if advanced[name] is flag]
-            layout = ipywidgets.Layout(flex_flow="row wrap", display=display, width="100%")
-            return ipywidgets.Box(boxes, layout=layout)
-
-        self.first, self.rest = row(False, "flex"), row(True, "none")
+    def _build(self, specs: Sequence[ControlSpec]) -> None:
+        groups: dict[str, list[ControlSpec]] = {}
+        for spec in specs:
+            if spec.advanced:
+                groups.setdefault(spec.group, []).append(spec)
+        self.first = self._row([spec for spec in specs if not spec.advanced])
+        self.rest = ipywidgets.VBox(
+            [
+                part
+                for name, inside in groups.items()
+                for part in (_heading(name), self._row(inside))
+            ],
+            layout=ipywidgets.Layout(display="none", width="100%"),
+        )
         self.more = ipywidgets.ToggleButton(
             description="More controls",
-            tooltip="Optimizer, schedule, clipping in detail, dropout, layers",
+            tooltip=f"Shows or hides: {', '.join(groups)}",
             icon="sliders",
             layout=ipywidgets.Layout(width="auto", flex="0 0 auto"),
         )
         self.more.observe(self._on_more, "value")
         self.note = ipywidgets.HTML(layout=ipywidgets.Layout(flex="1 1 0", margin="2px 12px"))
         bar = ipywidgets.HBox([self.more, self.note], layout=ipywidgets.Layout(width="100%"))
-        self.box = ipywidgets.VBox([self.first, self.rest, bar])
+        # Above what it opens, the button stays under the mouse.
+        self.box = ipywidgets.VBox([self.first, bar, self.rest])
+
+    def _row(self, specs: Sequence[ControlSpec]) -> Any:
+        # Columns of one width in every group, also where the last row is not full.
+        columns = "repeat(auto-fill, minmax(min(100%, 320px), 1fr))"
+        layout = ipywidgets.Layout(grid_template_columns=columns, width="100%")
+        return ipywidgets.GridBox([self._widgets[spec.name].box for spec in specs], layout=layout)
 
     # Callbacks: any thread; they only take notes and put commands.
 
     def ask(self, name: str, value: Any) -> None:
-        """Ask for a value; one that is refused is answered by a remark under the controls."""
+        """Ask for a value; one that is refused is answered by a remark beside the button."""
         if value is not None:
             with self._lock:
                 self._moved[name] = GRACE
@@ -160,3 +174,11 @@ class ControlBoard:
             return 0
         self.note.value = text
         return 1
+
+
+def _heading(text: str) -> Any:
+    line = (
+        '<div role="heading" aria-level="3" style="font-weight:600;line-height:1.35;'
+        f'color:var(--jp-ui-font-color2,#666)">{html.escape(text)}</div>'
+    )
+    return ipywidgets.HTML(line, layout=ipywidgets.Layout(margin="6px 2px 0"))

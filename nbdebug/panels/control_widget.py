@@ -37,7 +37,7 @@ class ControlWidget:
         inputs = ipywidgets.VBox(rows, layout=ipywidgets.Layout(flex="1 1 auto", min_width="0"))
         self.box = ipywidgets.HBox(
             [inputs, self.help],
-            layout=ipywidgets.Layout(flex="1 1 320px", max_width="480px", min_width="250px"),
+            layout=ipywidgets.Layout(max_width="480px", min_width="250px"),
         )
         while self.show(state):
             pass

@@ -8,6 +8,7 @@ import numpy as np
 from bokeh.models import ColumnDataSource, DataRange1d, PrintfTickFormatter
 from bokeh.models.ui import UIElement
 
+from nbdebug.core.lr_scaling import scaled_rates
 from nbdebug.core.snapshot import Snapshot
 from nbdebug.panels.advice import Advice, Offer
 from nbdebug.panels.base import Panel
@@ -85,21 +86,16 @@ def batch_advice(snapshot: Snapshot) -> Advice:
     lr = snapshot.latest.get("lr", math.nan)
     if last is None or last.control != "batch_size" or not (lr > 0 and last.old != last.new):
         return Advice()
-    factor = last.new / last.old
-    offers = tuple(
-        Offer(
-            f"{words} ({value:.3g})",
-            "lr",
-            value,
-            f"Sets the learning rate to {value:.3g}; takes effect at the next step.",
-        )
-        for words, value in (
-            ("Linear scaling", float(f"{lr * factor:.4g}")),
-            ("Square-root scaling", float(f"{lr * math.sqrt(factor):.4g}")),
-        )
-    )
+    rates = scaled_rates(lr, last.old, last.new)
+    offers = tuple(_scaling(rule, rate) for rule, rate in rates.items())
     text = (
         f"The batch size went from {last.old} to {last.new} at step {last.step:,}; "
         f"the learning rate was left at {lr:.3g}."
     )
     return Advice(text, offers)
+
+
+def _scaling(rule: str, rate: float) -> Offer:
+    value = float(f"{rate:.4g}")
+    tip = f"Sets the learning rate to {value:.3g}; takes effect at the next step."
+    return Offer(f"{rule.capitalize()} scaling ({value:.3g})", "lr", value, tip)

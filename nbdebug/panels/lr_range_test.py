@@ -7,15 +7,23 @@ from bokeh.models import ColumnDataSource, DataRange1d
 from bokeh.models.annotations import Span
 from bokeh.models.ui import UIElement
 
+from nbdebug.core.commands import RangeTest
+from nbdebug.core.range_test import LrRangeTest
 from nbdebug.core.snapshot import Snapshot
 from nbdebug.panels.advice import Advice, Offer
 from nbdebug.panels.base import Panel
 from nbdebug.panels.figures import LEFT, RIGHT, hover, legend_above, plain_figure
 from nbdebug.panels.theme import BLUE, SKY, VERMILLION
 
+HINT = "Press Run range test, or call dbg.lr_range_test() in a cell, to see the curve here."
+TOOLTIP = (
+    f"Sweeps the learning rate over {RangeTest().steps} batches and puts everything back: training "
+    "notices nothing. Begins between two steps; Pause, or dbg.pause() in a cell, stops it."
+)
+
 
 class RangeTestCurve(Panel):
-    """Loss against learning rate (Smith 2015), and a button that takes the suggested one."""
+    """Loss against learning rate (Smith 2015), with buttons to test and to take what it found."""
 
     name = "lr_range_test"
     tab = "Learning rate"
@@ -49,20 +57,30 @@ class RangeTestCurve(Panel):
 
     def update(self, snapshot: Snapshot) -> None:
         found, sink, empty = snapshot.range_test, self.stage.sink, np.empty(0)
-        self.note("" if found else "Run dbg.lr_range_test() in a cell to see the curve here.")
+        self.note("" if found else HINT)
         columns = {name: getattr(found, name, empty) for name in ("lr", "loss", "smoothed")}
         sink.set_data(self.source, columns)
         best = None if found is None else found.suggestion
         sink.set_prop(self.suggested, "visible", best is not None)
-        if found is None:
-            sink.set_advice(self.name, Advice())
-        elif best is None:
-            text = f"The loss never falls: {found.ended}"
-            sink.set_advice(self.name, Advice(text))
-        else:
+        if best is not None:
             sink.set_prop(self.suggested, "location", best)
-            value = float(f"{best:.3g}")
-            tip = f"Sets the learning rate to {value:g}; takes effect at the next step."
-            offer = Offer(f"Take {value:g}", "lr", value, tip)
-            text = f"The loss falls steepest at {value:g}; {found.ended}"
-            sink.set_advice(self.name, Advice(text, (offer,)))
+        sink.set_advice(self.name, advice(found))
+
+
+def advice(found: LrRangeTest | None) -> Advice:
+    """What the last test suggests, and the button that makes one."""
+    if found is None:
+        return Advice(offers=(_start("Run range test"),))
+    best, again = found.suggestion, _start("Run again")
+    remarks = f"{found.ended} {found.note}".rstrip()
+    if best is None:
+        return Advice(f"No learning rate to suggest: {remarks}", (again,))
+    value = float(f"{best:.3g}")
+    tip = f"Sets the learning rate to {value:g}; takes effect at the next step."
+    # The button that starts a test keeps its place: a second press of it sets no rate.
+    offers = (again, Offer(f"Take {value:g}", "lr", value, tip))
+    return Advice(f"The loss falls steepest at {value:g}; {remarks}", offers)
+
+
+def _start(label: str) -> Offer:
+    return Offer(label, RangeTest.control, RangeTest.value, TOOLTIP)

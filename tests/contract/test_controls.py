@@ -131,6 +131,7 @@ def test_the_description_is_complete(control: Control, session: Session) -> None
     assert spec.label[0].isupper()
     assert spec.help.endswith(".")
     assert "akes effect" in spec.help
+    assert not spec.advanced or spec.group != "More"
     assert (type(control).__doc__ or "").strip().split("\n")[0]
     if spec.kind == "choice":
         values = [value for value, _ in spec.choices]

@@ -68,6 +68,10 @@ def test_a_new_batch_size_offers_both_scalings_until_the_rate_is_set():
     resized = change("batch_size", 64, 256)
     advice = batch_advice(Snapshot(changes=(resized,), latest={"lr": 1e-3}))
     assert [(o.control, o.value) for o in advice.offers] == [("lr", 4e-3), ("lr", 2e-3)]
+    assert [o.label for o in advice.offers] == [
+        "Linear scaling (0.004)",
+        "Square-root scaling (0.002)",
+    ]
     assert "64 to 256" in advice.text
     after = (resized, change("lr", 1e-3, 2e-3, 60))
     assert batch_advice(Snapshot(changes=after, latest={"lr": 2e-3})) == Advice()
@@ -81,11 +85,22 @@ def test_the_rate_that_a_range_test_suggests_is_one_press_away(stage):
     loss = 2.0 - 1.0 / (1.0 + (1e-2 / lr) ** 2)
     found = LrRangeTest(lr, loss, loss, 60, "the sweep came to its end.")
     panel.update(Snapshot(range_test=found))
-    (offer,) = stage.sink.advice["lr_range_test"].offers
+    again, offer = stage.sink.advice["lr_range_test"].offers
+    assert (again.label, again.control, again.value) == ("Run again", "lr", "range test")
     assert offer.control == "lr"
     assert offer.value == pytest.approx(found.suggestion, rel=0.01)
     assert stage.sink.props[panel.suggested.id, "location"] == found.suggestion
     flat = LrRangeTest(lr, lr, lr, 60, "the sweep came to its end.")
     panel.update(Snapshot(range_test=flat))
-    assert stage.sink.advice["lr_range_test"].offers == ()
+    assert [o.label for o in stage.sink.advice["lr_range_test"].offers] == ["Run again"]
     assert stage.sink.props[panel.suggested.id, "visible"] is False
+
+
+def test_a_range_test_is_one_press_away_before_the_first(stage):
+    panel = RangeTestCurve(stage)
+    panel.build()
+    panel.update(Snapshot())
+    (offer,) = stage.sink.advice["lr_range_test"].offers
+    assert (offer.label, offer.control, offer.value) == ("Run range test", "lr", "range test")
+    assert "100 batches" in offer.tooltip
+    assert "Press Run range test" in stage.sink.notes["lr_range_test"]

@@ -41,3 +41,16 @@ def test_statistics_are_estimated_anew_at_the_press_of_a_button(dbg: nbd.Debugge
     )  # fmt: skip
     assert change.status == "applied"
     assert not (before == dbg.model[1].running_mean).all()
+
+
+def test_a_range_test_begins_at_the_press_of_a_button(dbg: nbd.Debugger) -> None:
+    weight, lr = dbg.model[0].weight.clone(), dbg.controls["lr"]
+    Requests(dbg._settings, dbg._queue)("lr", "range test")
+    dbg.history.wait_until(lambda _: dbg.history.snapshot(()).range_test is not None, timeout=30)
+    found = dbg.history.snapshot(()).range_test
+    assert found is not None
+    assert found.steps == 100
+    assert len(found.lr) > 10
+    assert (weight == dbg.model[0].weight).all()
+    assert dbg.controls["lr"] == lr
+    assert not dbg.history.changes

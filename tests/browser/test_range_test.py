@@ -1,0 +1,39 @@
+"""The Learning rate tab: a range test at the press of a button, and its rate taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.lab import LONG, Notebook, until
+from tests.browser.test_clipping import SETUP
+
+pytestmark = pytest.mark.browser
+
+
+def test_a_range_test_is_run_and_its_rate_taken(open_notebook: Callable[..., Notebook]) -> None:
+    notebook = open_notebook(SETUP, "print(dbg.controls['lr'], dbg.history.status.step)")
+    notebook.run_cell(0)
+    notebook.tab("Learning rate").click()
+    offers = notebook.page.locator(".nbd-panel[aria-label='Range test'] .nbd-offer")
+    expect(offers).to_have_text(["Run range test"], timeout=LONG)
+    before = offers.bounding_box()
+    offers.click()
+    expect(offers.nth(1)).to_contain_text("Take", timeout=LONG)
+    expect(offers.first).to_have_text("Run again")
+    notebook.picture("range_test")
+    after = offers.first.bounding_box()
+    assert before is not None
+    assert after is not None
+    assert after["x"] == before["x"]
+
+    def in_force() -> str:
+        notebook.run_cell(1)
+        return notebook.text(1).strip()
+
+    assert in_force() == "0.001 0"
+    offers.nth(1).click()
+    until(lambda: in_force() != "0.001 0", 30, "the suggested rate to be in force")
+    assert not notebook.errors
