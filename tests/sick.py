@@ -127,6 +127,9 @@ def first_layer_only(parameters: Any) -> torch.optim.Optimizer:
 
 SICK: dict[str, Sick] = {
     "softmax before cross-entropy": Sick("output_activation", lambda: mlp(nn.Softmax(1))),
+    "softmax before a summed cross-entropy": Sick(
+        "output_activation", lambda: mlp(nn.Softmax(1)), loss=nn.CrossEntropyLoss(reduction="sum")
+    ),
     "softmax over one unit": Sick(
         "output_activation", lambda: mlp(nn.Softmax(1), out=1), binary, nn.BCELoss()
     ),

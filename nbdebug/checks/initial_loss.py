@@ -38,10 +38,12 @@ class InitialLoss(Check):
         found = plain(study)
         if isinstance(found, str):
             return Outcome("not_applicable", found)
-        outputs, _ = found
-        targets = torch.cat([split(batch)[1] for batch in study.batches])
-        losses = study.losses()
-        loss = sum(losses) / len(losses)
+        parts = [split(batch) for batch in study.batches]
+        # All at once, so that a sum over samples is a sum on both sides.
+        outputs = torch.cat([study.outputs(inputs) for inputs, _ in parts])
+        targets = torch.cat([targets for _, targets in parts])
+        assert study.loss_fn is not None  # plain() asked
+        loss = float(study.loss_fn(outputs, targets))
         chance, words = self._chance(study, outputs, targets)
         if chance is None:
             return Outcome("not_applicable", "no best constant output was found for this loss.")
@@ -58,12 +60,12 @@ class InitialLoss(Check):
     def _chance(
         self, study: Study, outputs: torch.Tensor, targets: torch.Tensor
     ) -> tuple[float | None, str]:
-        first = targets[: len(outputs)]
-        if is_cross_entropy(study, outputs, first):
-            classes = outputs.shape[1]
-            return math.log(classes), f"-ln(1/{classes})"
-        if is_binary(study, outputs, first):
-            return math.log(2), "-ln(1/2)"
+        assert study.loss_fn is not None  # plain() asked
+        uniform = torch.zeros_like(outputs)
+        if is_cross_entropy(study, outputs, targets):
+            return float(study.loss_fn(uniform, targets)), f"-ln(1/{outputs.shape[1]}) a sample"
+        if is_binary(study, outputs, targets):
+            return float(study.loss_fn(uniform, targets)), "-ln(1/2) a sample"
         return best_constant(study, targets, outputs.shape[1:]), "of the best constant output"
 
 

@@ -64,12 +64,6 @@ class Study:
         with torch.no_grad():
             return call(self.model, self.inputs if inputs is None else inputs)
 
-    def losses(self) -> list[float]:
-        """The loss of every batch in eval mode."""
-        self.model.eval()
-        with torch.no_grad():
-            return [float(self.evaluate(batch)[0]) for batch in self.batches]
-
     def gradients(self) -> float:
         """Loss of the first batch in training mode; leaves its gradients in the parameters."""
         self.model.train()

@@ -21,7 +21,12 @@ STEPS = {
     5: "Document",
 }
 SIGNS = {"pass": "✓", "warning": "!", "fail": "✗", "not_applicable": "-"}
-WORDS = {"pass": "pass", "warning": "warning", "fail": "fail", "not_applicable": "not applicable"}
+WORDS = {
+    "pass": "passed",
+    "warning": "with a warning",
+    "fail": "failed",
+    "not_applicable": "not applicable",
+}
 GRAVITY = ("fail", "warning", "pass", "not_applicable")
 
 
@@ -120,15 +125,20 @@ class CheckReport:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        parts = [f"<p><b>{html.escape(self._summary())}</b></p>"]
-        for step, results in self._steps():
-            rows = "".join(_row(result) for result in results)
-            parts.append(
-                f"<h4>{step}. {STEPS[step]}</h4>"
-                '<table style="text-align:left"><thead><tr><th></th><th>Check</th><th>Seen</th>'
-                f"<th>Expected</th><th>Seconds</th></tr></thead><tbody>{rows}</tbody></table>"
-            )
-        return f'<div class="nbdebug-checks">{"".join(parts)}</div>'
+        style = "text-align:left"
+        head = "".join(
+            f"<th style={style!r}>{word}</th>"
+            for word in ("", "Check", "Seen", "Expected", "Seconds")
+        )
+        body = "".join(
+            f"<tr><th colspan='5' style={style!r}>{step}. {STEPS[step]}</th></tr>"
+            + "".join(_row(result) for result in results)
+            for step, results in self._steps()
+        )
+        return (
+            f'<div class="nbdebug-checks"><p><b>{html.escape(self._summary())}</b></p>'
+            f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        )
 
     def _summary(self) -> str:
         counts = {s: sum(r.status == s for r in self.results) for s in GRAVITY}
