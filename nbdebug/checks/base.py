@@ -22,7 +22,7 @@ class Check(ABC):
         title: short, for the table.
         source: where this is known from.
         dear: takes seconds, so it runs on request alone.
-        explains: checks that must fail too when this one fails.
+        explains: checks whose bad result follows from a bad one of this check.
     """
 
     name: ClassVar[str]

@@ -27,6 +27,7 @@ WORDS = {
     "fail": "failed",
     "not_applicable": "not applicable",
 }
+BAD = ("fail", "warning")
 GRAVITY = ("fail", "warning", "pass", "not_applicable")
 
 
@@ -55,7 +56,7 @@ class CheckResult:
         status, seen, expected, remedy: see `Outcome`.
         why: why it matters; source: where this is known from.
         seconds: what it cost.
-        explains: checks that must fail too when this one does.
+        explains: checks whose bad result follows from a bad one of this check.
         because: title of the check that explains this one, "" for a cause of its own.
     """
 
@@ -104,7 +105,7 @@ class CheckReport:
     @property
     def causes(self) -> tuple[CheckResult, ...]:
         """Failures, then warnings, that no other one explains."""
-        bad = [r for r in self.results if r.status in ("fail", "warning") and not r.because]
+        bad = [r for r in self.results if r.status in BAD and not r.because]
         return tuple(sorted(bad, key=lambda result: GRAVITY.index(result.status)))
 
     def frame(self) -> pd.DataFrame:
@@ -154,11 +155,11 @@ class CheckReport:
 
 
 def _cause(result: CheckResult, by_name: Mapping[str, CheckResult]) -> str:
-    """The title of the first failed check that explains a bad result."""
-    if result.status not in ("fail", "warning"):
+    """The title of the first bad result that explains this bad one."""
+    if result.status not in BAD:
         return ""
     for other in by_name.values():
-        if other.status == "fail" and result.name in other.explains:
+        if other.status in BAD and result.name in other.explains:
             return other.title
     return ""
 
@@ -180,7 +181,7 @@ def _row(result: CheckResult) -> str:
     seen = html.escape(result.seen)
     if result.because:
         seen += f"<br><i>follows from: {html.escape(result.because)}</i>"
-    elif result.remedy and result.status in ("fail", "warning"):
+    elif result.remedy and result.status in BAD:
         why, source = html.escape(result.why), html.escape(result.source)
         seen += (
             f"<br><b>To do:</b> {html.escape(result.remedy)}"
