@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from nbdebug.core.errors import ModelError
+from nbdebug.model.own_forward import put, take
 
 # Looked up on the object by nn.Module.__call__, so it may stand there.
 CALL = "_call_impl"
@@ -49,11 +49,11 @@ class Plan:
 
 
 class ReorderedForward:
-    """Stands on a module as its `forward` and runs the one of its class.
+    """Stands around the forward of a module and runs it as it is.
 
     So everything Python does in it (flags, branches, arguments, outputs) is done as ever;
-    only the calls of the plan's modules are others meanwhile. Pickled and copied with the
-    module.
+    only the calls of the plan's modules are others meanwhile. They go by name, since an
+    activation among them may be exchanged. Pickled and copied with the module.
 
     Attributes:
         order: the name of the order that is in force.
@@ -63,31 +63,29 @@ class ReorderedForward:
         self._module = module
         self.order = order
         self._plans = plans
-        names = {name for plan in plans.values() for name in plan.names}
-        self._layers = {name: module.get_submodule(name) for name in sorted(names)}
+        self._names = sorted({name for plan in plans.values() for name in plan.names})
         self._running = threading.local()
 
     def install(self) -> None:
         """Put this in force on the module, instead of what its class does."""
-        for name, layer in self._layers.items():
-            vars(layer)[CALL] = RedirectedCall(self, name)
-        vars(self._module)["forward"] = self
+        for name in self._names:
+            vars(self._module.get_submodule(name))[CALL] = RedirectedCall(self, name)
+        put(self._module, self)
 
     @staticmethod
     def remove(module: nn.Module) -> None:
         """Let a module do again what its class does."""
-        reordered = vars(module).pop("forward", None)
-        if isinstance(reordered, ReorderedForward):
-            for layer in reordered._layers.values():
-                vars(layer).pop(CALL, None)
+        reordered = take(module, ReorderedForward)
+        for name in reordered._names if reordered else ():
+            vars(module.get_submodule(name)).pop(CALL, None)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, run: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         outer = getattr(self._running, "now", None)
         plan = self._plans[self._module.training]
         called: list[str] = []
         self._running.now = plan, called
         try:
-            outputs = type(self._module).forward(self._module, *args, **kwargs)
+            outputs = run(*args, **kwargs)
             if sorted(called) != plan.names:
                 raise ModelError(self._strayed(plan, called))
             for name in plan.output:
@@ -115,10 +113,6 @@ class ReorderedForward:
             outputs = self._run(dropout, outputs)
         return outputs
 
-    @property
-    def __signature__(self) -> inspect.Signature:
-        return inspect.signature(type(self._module).forward.__get__(self._module))
-
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in vars(self).items() if key != "_running"}
 
@@ -128,7 +122,7 @@ class ReorderedForward:
 
     def _run(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """Call a layer as its class does, hooks included."""
-        return nn.Module._call_impl(self._layers[name], *args, **kwargs)
+        return nn.Module._call_impl(self._module.get_submodule(name), *args, **kwargs)
 
     def _strayed(self, plan: Plan, called: list[str]) -> str:
         missed = [name for name in plan.names if name not in called]

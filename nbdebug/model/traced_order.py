@@ -8,12 +8,20 @@ from collections.abc import Callable, Iterator, Set
 from torch import nn
 
 from nbdebug.core.errors import ModelError
-from nbdebug.model.dropout_order import NORMS, ORDERS, Chain, Placement, offered, placement
+from nbdebug.model.dropout_order import (
+    ACTIVATIONS,
+    NORMS,
+    ORDERS,
+    Chain,
+    Placement,
+    offered,
+    placement,
+)
+from nbdebug.model.own_forward import COPYING, found, obstacle, overrides
 from nbdebug.model.redirected_order import Plan, ReorderedForward
 from nbdebug.model.traced_order_graph import OUTPUT, Trace, UntraceableError, trace
-from nbdebug.model.tree import DROPOUTS, Layer, every_module
+from nbdebug.model.tree import DROPOUTS, Layer, every_module, sentences, title
 
-COPYING = ("__deepcopy__", "__reduce__", "__reduce_ex__", "__getstate__")
 CALLING = ("__call__", "_call_impl")
 MODES = (True, False)
 
@@ -43,16 +51,16 @@ class TracedOrder:
                     raise UntraceableError("is copied to every device by nn.DataParallel")
                 owner = _Owner(layer, barred, held)
             except UntraceableError as error:
-                notes.setdefault(str(error), []).append(_title(layer))
+                notes.setdefault(str(error), []).append(title(layer))
                 continue
             for words in owner.notes:
-                notes.setdefault(words, []).append(_title(layer))
+                notes.setdefault(words, []).append(title(layer))
             self.refused += owner.stays
             if owner.possible:
                 self._owners.append(owner)
                 self.possible |= owner.possible
                 self.current = owner.found or self.current
-        self.refused += [_sentence(titles, words) for words, titles in notes.items()]
+        self.refused += sentences(notes)
 
     def check(self) -> None:
         """ModelError when layers were replaced since the model was examined."""
@@ -74,18 +82,17 @@ class _Owner:
 
     def __init__(self, layer: Layer, barred: dict[nn.Module, str], held: Set[nn.Module]) -> None:
         self.name, self.module = layer
-        found = vars(self.module).get("forward")
-        if found is not None and not isinstance(found, ReorderedForward):
-            raise UntraceableError("has a forward that was put on the object itself")
-        if _overrides(self.module, COPYING):
-            raise UntraceableError("says itself how it is copied and pickled")
+        closed = obstacle(self.module)
+        if closed:
+            raise UntraceableError(closed)
         traces = {mode: trace(layer, mode, barred, held) for mode in MODES}
         self.notes: list[str] = []
         self.stays: list[str] = []
         if any(each.functional for each in (*traces[True], *traces[False])):
             self.notes.append("calls dropout as a function, which is no layer and stays")
         self._chains = list(self._consistent(traces))
-        self.found = found.order if isinstance(found, ReorderedForward) else ""
+        reordered = found(self.module, ReorderedForward)
+        self.found = reordered.order if reordered else ""
         self._current = self._placements(self.found or "as_built")
         self.possible = {
             order for chain, _ in self._chains for order in offered(chain, _anchors(chain))
@@ -102,7 +109,8 @@ class _Owner:
 
     def check(self) -> None:
         for name, layer in self._layers.items():
-            if _found(self.module, name) is not layer:
+            now = _submodule(self.module, name)
+            if now is not layer and not _exchanged(layer, now):
                 raise ModelError(
                     f"{f'{self.name}.{name}'.lstrip('.')} was replaced since training was set "
                     "up; make a new Debugger to reorder it."
@@ -190,11 +198,16 @@ def _plan(chain: Chain, place: Placement) -> Plan:
     return plan
 
 
-def _found(module: nn.Module, name: str) -> nn.Module | None:
+def _submodule(module: nn.Module, name: str) -> nn.Module | None:
     try:
         return module.get_submodule(name)
     except AttributeError:
         return None
+
+
+def _exchanged(layer: nn.Module, now: nn.Module | None) -> bool:
+    """Whether an activation hangs where another one did: the path is the same."""
+    return {type(layer), type(now)} <= ACTIVATIONS and not getattr(now, "inplace", False)
 
 
 def _has_pair(chain: Chain) -> bool:
@@ -231,20 +244,5 @@ def _barred(model: nn.Module) -> dict[nn.Module, str]:
         if number > 1
     }
     own = "is called or copied in a way of its own"
-    barred |= {m: own for m in model.modules() if _overrides(m, (*CALLING, *COPYING))}
+    barred |= {m: own for m in model.modules() if overrides(m, (*CALLING, *COPYING))}
     return barred
-
-
-def _overrides(module: nn.Module, names: tuple[str, ...]) -> bool:
-    return any(
-        getattr(type(module), name, None) is not getattr(nn.Module, name, None) for name in names
-    )
-
-
-def _title(layer: Layer) -> str:
-    return f"{layer.name or 'the model'} ({type(layer.module).__name__})"
-
-
-def _sentence(titles: list[str], words: str) -> str:
-    more = f" and {len(titles) - 1} more" if len(titles) > 1 else ""
-    return f"{titles[0]}{more} {words}"

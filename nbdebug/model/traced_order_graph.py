@@ -10,7 +10,7 @@ import os
 import threading
 import traceback
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,21 @@ class Trace:
 def trace(
     layer: Layer, training: bool, barred: Mapping[nn.Module, str], held: Set[nn.Module]
 ) -> list[Trace]:
+    """Follow a forward in a mode, once for every choice of optional arguments.
+
+    Args:
+        barred: modules that cannot carry or be a dropout that moves, with the reason.
+        held: modules that end a straight path.
+
+    Raises:
+        UntraceableError: with the line of the user's code that stopped it.
+    """
+    return [_read(graph, layer, barred, held) for graph in graphs(layer.module, training)]
+
+
+def graphs(
+    module: nn.Module, training: bool, tracer: Callable[[], fx.Tracer] | None = None
+) -> Iterator[fx.Graph]:
     """Follow a forward without running a layer, once for every choice of optional arguments.
 
     An argument that is None unless given counts as given and as not given: `if mask is None`
@@ -83,13 +98,11 @@ def trace(
 
     Args:
         training: the mode that it is followed in.
-        barred: modules that cannot carry or be a dropout that moves, with the reason.
-        held: modules that end a straight path.
+        tracer: makes what follows it; ForwardTracer when None.
 
     Raises:
         UntraceableError: with the line of the user's code that stopped it.
     """
-    module = layer.module
     optional = [
         name
         for name, parameter in inspect.signature(type(module).forward).parameters.items()
@@ -99,16 +112,13 @@ def trace(
     choices: Iterator[tuple[bool, ...]] = itertools.product(
         (True, False), repeat=len(optional) if several else 1
     )
-    traces = []
     for choice in choices:
         flags = choice if several else choice * len(optional)
         missing = {name: None for name, given in zip(optional, flags, strict=True) if not given}
-        graph = _graph(module, training, missing)
-        traces.append(_read(graph, layer, barred, held))
-    return traces
+        yield _graph(module, training, missing, (tracer or ForwardTracer)())
 
 
-class _Tracer(fx.Tracer):
+class ForwardTracer(fx.Tracer):
     """Leaves every module alone, and other threads too."""
 
     proxy_buffer_attributes = True
@@ -131,13 +141,15 @@ class _Tracer(fx.Tracer):
         return super().getattr(attr, attr_val, parameter_proxy_cache)
 
 
-def _graph(module: nn.Module, training: bool, missing: dict[str, None]) -> fx.Graph:
+def _graph(
+    module: nn.Module, training: bool, missing: dict[str, None], tracer: fx.Tracer
+) -> fx.Graph:
     stand_in = _stand_in(module)
     stand_in.training = training
     before = RngState.capture()
     try:
         with ONE_AT_A_TIME:
-            graph = _Tracer().trace(stand_in, missing or None)
+            graph = tracer.trace(stand_in, missing or None)
     except Exception as error:
         raise UntraceableError(_where(error)) from error
     finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from torch import nn
@@ -75,6 +75,19 @@ def stable_name(path: str) -> str:
 def within(name: str, names: Iterable[str]) -> list[str]:
     """Of all names, that of a module and those of what is inside it."""
     return [other for other in names if other == name or other.startswith(f"{name}.")]
+
+
+def title(layer: Layer) -> str:
+    """What to call a layer in a sentence."""
+    return f"{layer.name or 'the model'} ({type(layer.module).__name__})"
+
+
+def sentences(notes: Mapping[str, Sequence[str]]) -> list[str]:
+    """One sentence for each ending, about the first of those it is said of."""
+    return [
+        f"{titles[0]}{f' and {len(titles) - 1} more' if len(titles) > 1 else ''} {words}"
+        for words, titles in notes.items()
+    ]
 
 
 def is_compiled(module: nn.Module) -> bool:
