@@ -20,7 +20,7 @@ CHOICES = (
 
 
 class Activation(Control):
-    """Kind of all activation modules; functions that a forward calls stay as they are."""
+    """Kind of all activations: modules, and functions in forwards that torch.fx can follow."""
 
     name = "activation"
     label = "Activation"
@@ -31,8 +31,9 @@ class Activation(Control):
             self.name,
             self.label,
             "choice",
-            "Exchanges the ReLU, LeakyReLU, ELU, GELU, SiLU and Tanh modules of the model; calls "
-            "of functions in forward (F.relu) stay. Takes effect at the next step.",
+            "Exchanges every ReLU, LeakyReLU, ELU, GELU, SiLU and Tanh: modules, and calls of "
+            "functions (F.relu) where torch.fx can follow forward. Takes effect at the next "
+            "step.",
             choices=CHOICES,
             unavailable=session.activations.reason,
             advanced=True,

@@ -229,6 +229,56 @@ def test_activations_are_exchanged(kind: str) -> None:
     assert type(dbg.model[3]) is KINDS[kind]  # type: ignore[index]
 
 
+class Functional(nn.Module):
+    """Activations that are functions alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.last = nn.Linear(FEATURES, 16), nn.Linear(16, CLASSES)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(nn.functional.relu(self.first(x)))
+
+
+class ByHand(Functional):
+    act: Callable[[torch.Tensor], torch.Tensor] = staticmethod(nn.functional.relu)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.act(self.first(x)))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_functions_in_forward_are_exchanged_and_exchanged_back(optimizer: str) -> None:
+    reference = ByHand()
+    cls = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[optimizer]
+    edits = {
+        4: lambda loop: setattr(loop.model, "act", torch.tanh),
+        9: lambda loop: setattr(loop.model, "act", nn.functional.relu),
+    }
+    made = cls(reference.parameters(), lr=0.01)
+    losses = PlainLoop(reference, blobs(), made, at=edits).run(15).losses
+    model = Functional()
+    with debugger(model, optimizer=optimizer, lr=0.01) as dbg:
+        dbg.run(steps=4)
+        dbg.set(activation="tanh")
+        dbg.run(steps=5)
+        change = dbg.changes.iloc[-1]
+        assert (change.old, change.new, change.status) == ("as_built", "tanh", "applied")
+        assert change.note == "1 place changed."
+        dbg.set(activation="as_built")
+        assert "forward" not in vars(model)
+        dbg.run(steps=6)
+        assert dbg.history.frame("loss")["loss"].tolist() == losses
+    assert same_weights(model, reference)
+
+
+def test_a_model_without_activations_says_why_the_control_is_closed() -> None:
+    model = nn.Sequential(nn.Linear(FEATURES, CLASSES))
+    with debugger(model) as dbg, pytest.raises(ControlValueError, match="no activation module"):
+        dbg.set(activation="tanh")
+
+
 def test_the_activation_of_a_layer_is_measured_after_a_swap_too() -> None:
     with debugger() as dbg:
         dbg.run(steps=1)

@@ -16,7 +16,7 @@ from nbdebug.model.activations import KINDS, Activations
 
 
 class Shared(nn.Module):
-    """One activation object in two places, called three times, and one functional call."""
+    """One activation object in two places, called three times, and one call of a function."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,10 +61,10 @@ def test_a_shared_module_stays_shared_and_comes_back_itself() -> None:
     assert type(model.act) is nn.Tanh
     assert model.body[1] is model.act
     assert type(model.body[2]) is nn.PReLU
-    assert note == "2 places changed. 1 call of a function (F.relu) stays as it is."
+    assert note == "3 places changed."
     inner = torch.tanh(model.first(x))
     inner = model.body[2](torch.tanh(model.body[0](inner)))
-    assert torch.equal(model(x), functional.relu(torch.tanh(inner)))
+    assert torch.equal(model(x), torch.tanh(torch.tanh(inner)))
     swapper.set("silu")
     swapper.set("as_built")
     assert model.act is model.body[1] is built
@@ -141,18 +141,14 @@ def test_a_transformer_layer_computes_the_same_in_both_modes() -> None:
         assert torch.equal(layer.eval()(x), built)
 
 
-def test_a_function_in_a_transformer_layer_is_counted_and_stays() -> None:
-    layer = nn.TransformerEncoderLayer(8, 2, 16)
-    assert "no activation module" in Activations(layer).reason
-    model = nn.Sequential(layer, nn.ReLU())
-    assert "1 call of a function" in Activations(model).set("tanh")
-    assert layer.activation is functional.relu
-
-
-def test_where_the_trace_stops_the_note_says_what_may_stay() -> None:
-    model = Untraceable()
+def test_where_the_trace_stops_the_note_says_where_and_what_stays() -> None:
+    model, x = Untraceable(), torch.tensor([-1.0, 0.5])
     note = Activations(model).set("tanh")
-    assert note == "1 place changed. Functions that forward calls (F.relu) stay as they are."
+    assert note.startswith("1 place changed. Calls of functions (F.relu) stay: the model (Untr")
+    assert "test_activations.py:" in note
+    assert "functional.relu(x)" in note
+    assert torch.equal(model(x), functional.relu(x))
+    assert torch.equal(model(-x), torch.tanh(-x))
 
 
 def test_the_trace_leaves_no_trace() -> None:
