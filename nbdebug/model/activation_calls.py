@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable
+from functools import cached_property
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torch.utils import checkpoint
 
+from nbdebug.model.activation_mentions import mentions
 from nbdebug.model.own_forward import found, is_users, obstacle, put, take
 from nbdebug.model.traced_order_graph import ForwardTracer, UntraceableError, graphs
 from nbdebug.model.tree import every_module, sentences, title
@@ -57,9 +59,8 @@ CALLS: dict[Any, Call] = {
 METHODS = {"relu": "relu", "relu_": "relu", "tanh": "tanh", "tanh_": "tanh"}
 OWN = "called by forward itself"
 ELSEWHERE = "calls them within torch.utils.checkpoint or an autograd.Function"
-AGAIN = frozenset(
-    {checkpoint.checkpoint.__code__.co_filename, sys.modules["torch.autograd.function"].__file__}
-)
+NAMES = frozenset(name for kind in FUNCTIONS for name in (kind, f"{kind}_"))
+AGAIN = frozenset({checkpoint.__file__, sys.modules["torch.autograd.function"].__file__})
 
 
 class SwappedCalls:
@@ -137,56 +138,50 @@ def kind_of(node: fx.Node) -> str:
     return call.kind if call and "out" not in node.kwargs else ""
 
 
+class Examined(NamedTuple):
+    """What was found in forwards.
+
+    Attributes:
+        kinds: how many calls of each kind the forward of a module makes.
+        built: what stood around it; a copied or loaded model may come with other functions.
+        left_alone: modules with calls that cannot be exchanged or found, and why.
+    """
+
+    kinds: dict[nn.Module, Counter[str]]
+    built: dict[nn.Module, SwappedCalls | None]
+    left_alone: tuple[str, ...]
+
+
 class ActivationCalls:
     """Every module whose own forward calls activations as functions.
 
-    Attributes:
-        number: how many calls there are.
-        left_alone: modules of which it cannot be told what they call, or whose calls
-            cannot be exchanged, each with the reason.
+    Following a forward runs it, with whatever its author does there: that waits until
+    somebody wants to know, and is left out where its code names no activation.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        # What a copied or loaded model came with is what it is built with.
-        self._built: dict[nn.Module, SwappedCalls | None] = {}
-        self._kinds: dict[nn.Module, Counter[str]] = {}
-        notes: dict[str, list[str]] = {}
-        replicated = any(isinstance(module, nn.DataParallel) for module in model.modules())
-        for layer in every_module(model):
-            if not is_users(layer.module):
-                continue
-            words = "is copied to every device by nn.DataParallel" if replicated else ""
-            try:
-                words = words or self._examine(layer.module)
-            except UntraceableError as error:
-                words = str(error)
-            if words:
-                notes.setdefault(words, []).append(title(layer))
-        self.number = sum(kinds.total() for kinds in self._kinds.values())
-        self.left_alone = tuple(sentences(notes))
+        self._replicated = any(isinstance(module, nn.DataParallel) for module in model.modules())
+        self._layers = [
+            layer
+            for layer in every_module(model)
+            if is_users(layer.module) and mentions(layer.module, NAMES, CALLS)
+        ]
 
-    def _examine(self, module: nn.Module) -> str:
-        """Get to know one forward; what stays in it and why, the end of a sentence, or ""."""
-        closed = obstacle(module)
-        if closed:
-            return closed
-        kinds: Counter[str] = Counter()
-        elsewhere = False
-        for training in (True, False):
-            for graph in graphs(module, training, _CallTracer):
-                nodes = [node for node in graph.nodes if kind_of(node)]
-                # Of several ways through a forward none makes more calls than this.
-                kinds |= Counter(kind_of(node) for node in nodes if node.meta[OWN])
-                elsewhere = elsewhere or not all(node.meta[OWN] for node in nodes)
-        if kinds:
-            self._kinds[module], self._built[module] = kinds, found(module, SwappedCalls)
-        return ELSEWHERE if elsewhere else ""
+    @property
+    def number(self) -> int:
+        """How many calls there are."""
+        return sum(kinds.total() for kinds in self._examined.kinds.values())
+
+    @property
+    def left_alone(self) -> tuple[str, ...]:
+        """Modules with calls that cannot be exchanged or found, each with the reason."""
+        return self._examined.left_alone
 
     def set(self, kind: str) -> int:
         """Put activations of one kind in force, or what was built; how many calls that moves."""
         moved = 0
-        for module, kinds in self._kinds.items():
-            before, built = found(module, SwappedCalls), self._built[module]
+        for module, kinds in self._examined.kinds.items():
+            before, built = found(module, SwappedCalls), self._examined.built[module]
             new = built if kind == "as_built" else SwappedCalls(kind)
             if new is None or (built is None and set(kinds) == {kind}):
                 take(module, SwappedCalls)
@@ -195,3 +190,38 @@ class ActivationCalls:
             old_kind, new_kind = (around and around.kind for around in (before, new))
             moved += sum(n for k, n in kinds.items() if (old_kind or k) != (new_kind or k))
         return moved
+
+    @cached_property
+    def _examined(self) -> Examined:
+        kinds: dict[nn.Module, Counter[str]] = {}
+        notes: dict[str, list[str]] = {}
+        for layer in self._layers:
+            try:
+                if self._replicated:
+                    raise UntraceableError("is copied to every device by nn.DataParallel")
+                calls, elsewhere = _calls(layer.module)
+            except UntraceableError as error:
+                notes.setdefault(str(error), []).append(title(layer))
+                continue
+            if calls:
+                kinds[layer.module] = calls
+            if elsewhere:
+                notes.setdefault(ELSEWHERE, []).append(title(layer))
+        built = {module: found(module, SwappedCalls) for module in kinds}
+        return Examined(kinds, built, tuple(sentences(notes)))
+
+
+def _calls(module: nn.Module) -> tuple[Counter[str], bool]:
+    """Calls that a forward makes itself, by kind, and whether there are others."""
+    closed = obstacle(module)
+    if closed:
+        raise UntraceableError(closed)
+    kinds: Counter[str] = Counter()
+    elsewhere = False
+    for training in (True, False):
+        for graph in graphs(module, training, _CallTracer):
+            nodes = [node for node in graph.nodes if kind_of(node)]
+            # Of several ways through a forward none makes more calls than this.
+            kinds |= Counter(kind_of(node) for node in nodes if node.meta[OWN])
+            elsewhere = elsewhere or not all(node.meta[OWN] for node in nodes)
+    return kinds, elsewhere

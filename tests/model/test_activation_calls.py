@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -346,3 +347,70 @@ def test_a_model_that_was_compiled_meanwhile_is_refused() -> None:
     model.compile(backend="eager")
     with pytest.raises(ModelError, match="compiled"):
         swapper.set("tanh")
+
+
+def rectified(x: torch.Tensor) -> torch.Tensor:
+    return torch.clamp(x, min=0.0)
+
+
+class Plain(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        RUNS.append("plain")
+        return rectified(x)
+
+
+class Method(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.within(x)
+
+    def within(self, x: torch.Tensor) -> torch.Tensor:
+        return TABLE["one"](x)
+
+
+class Chosen(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return getattr(functional, "re" + "lu")(x)
+
+
+class Kept(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.function = partial(functional.leaky_relu, negative_slope=0.2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.function(x)
+
+
+TABLE = {"one": functional.silu}
+RUNS: list[str] = []
+
+
+def test_a_forward_that_names_no_activation_is_not_run() -> None:
+    RUNS.clear()
+    assert "no activation module" in Activations(Plain()).reason
+    assert RUNS == []
+
+
+def test_where_a_module_can_be_exchanged_no_forward_is_run_before_it_is() -> None:
+    class Noted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.act = nn.ELU()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            RUNS.append("noted")
+            return functional.relu(self.act(x))
+
+    RUNS.clear()
+    swapper = Activations(Noted())
+    assert RUNS == []
+    assert swapper.set("tanh") == "2 places changed."
+
+
+@pytest.mark.parametrize("cls", [Method, Chosen, Kept])
+def test_functions_behind_other_names_are_found(cls: type[nn.Module]) -> None:
+    model, x = cls(), torch.randn(4)
+    swapper = Activations(model)
+    assert swapper.reason == ""
+    assert swapper.set("tanh") == "1 place changed."
+    assert torch.equal(model(x), torch.tanh(x))
