@@ -28,7 +28,8 @@ class Frozen(Control):
             self.label,
             "choice",
             "Frozen: parameters get no gradient and no update, their optimizer state waits; "
-            "running statistics of BatchNorm go on. Takes effect at the next step.",
+            "running statistics of BatchNorm go on. Layers that came frozen can be unfrozen. "
+            "Takes effect at the next step.",
             choices=CHOICES,
             members=tuple(session.freezing.members),
             advanced=True,
@@ -56,7 +57,9 @@ class Frozen(Control):
     def apply(self, session: Subject, value: str | dict[str, str]) -> str:
         freezing = session.freezing
         by_layer = spread(value, freezing.members)
-        freezing.freeze({layer: part == "frozen" for layer, part in by_layer.items()})
+        frozen = {layer: part == "frozen" for layer, part in by_layer.items()}
+        note = session.take_in(freezing.roused(frozen))
+        freezing.freeze(frozen)
         if len(freezing.frozen) == len(freezing.members):
             return "Every layer is frozen: make one trainable before the next step."
-        return ""
+        return note

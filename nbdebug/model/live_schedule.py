@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau
 
 from nbdebug.core.errors import ControlValueError
+from nbdebug.model.schedule_groups import grow
 from nbdebug.model.schedules import (
     CHAINABLE,
     OWN,
@@ -253,6 +255,16 @@ class Schedule:
         self.optimizer = optimizer
         self._undo = None
 
+    def grow(self, leader: int) -> None:
+        """The optimizer was given another parameter group, like the leading one."""
+        put_away = self._own_state.course.schedulers if self._own_state else ()
+        for scheduler in dict.fromkeys((*self.schedulers, *put_away)):
+            grow(vars(scheduler), leader)
+        if self._own_state is not None:
+            self._own_state = _grown(self._own_state, leader)
+        # What it would go back to has a group less.
+        self._undo = None
+
     def check_can_move_to(self, optimizer: torch.optim.Optimizer) -> None:
         """ControlValueError when the user's scheduler moves a momentum the optimizer lacks."""
         for scheduler in nested(() if self.own is None else (self.own,)):
@@ -265,6 +277,15 @@ class Schedule:
                     f"{type(optimizer).__name__} does not have. Build it with "
                     "cycle_momentum=False to switch optimizers."
                 )
+
+
+def _grown(state: State, leader: int) -> State:
+    """A copy of a state with one more parameter group, like the leading one."""
+    schedulers = copy.deepcopy(state.schedulers)
+    for values in schedulers:
+        grow(values, leader)
+    more = copy.deepcopy(state.groups[leader])
+    return replace(state, schedulers=schedulers, groups=(*state.groups, more))
 
 
 def _differ(one: Plan, other: Plan) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
+from nbdebug.core.errors import ModelError
 from nbdebug.model.live_schedule import Schedule
 from nbdebug.model.schedules import RATES
 
@@ -89,6 +91,34 @@ class Optimizers:
         self._made[kind] = self.current = new
         self.schedule.move_to(new)
         return note
+
+    def take_in(self, parameters: Sequence[nn.Parameter], leader: int) -> None:
+        """Let parameters learn that no optimizer holds so far, with the settings of a group.
+
+        Raises:
+            ModelError: an optimizer does not take them; then nothing was changed.
+        """
+        groups = len(self.current.param_groups)
+        for optimizer in self._made.values():
+            settings = {k: v for k, v in optimizer.param_groups[leader].items() if k != "params"}
+            try:
+                optimizer.add_param_group({**copy.deepcopy(settings), "params": list(parameters)})
+            except Exception as error:
+                # The user's own optimizer may raise anything.
+                self.let_go(groups)
+                raise ModelError(
+                    f"{type(optimizer).__name__} does not hold these parameters and takes no more "
+                    f"({type(error).__name__}: {error}). Build it on all of model.parameters()."
+                ) from error
+        self.schedule.grow(leader)
+
+    def let_go(self, groups: int) -> None:
+        """Drop the parameter groups that were taken in after the first so many."""
+        for optimizer in self._made.values():
+            for group in optimizer.param_groups[groups:]:
+                for parameter in group["params"]:
+                    optimizer.state.pop(parameter, None)
+            del optimizer.param_groups[groups:]
 
     def forget_others(self) -> None:
         """Drop what the optimizers that are not in force had gathered."""

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from torch.optim import lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from nbdebug.model.schedule_groups import trim
+
 KINDS = (
     "constant",
     "step",
@@ -233,6 +235,7 @@ class State:
         """Put the copy back into schedulers and groups."""
         for scheduler, state in zip(self.course.schedulers, self.schedulers, strict=True):
             scheduler.load_state_dict(copy.deepcopy(state))
+            trim(vars(scheduler), len(self.groups))
         for group, saved in zip(optimizer.param_groups, self.groups, strict=True):
             for key in RATES:
                 if key not in saved:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -13,14 +13,13 @@ from nbdebug.model.activations import Activations
 from nbdebug.model.batchnorm import BatchNorms
 from nbdebug.model.clipping import Clipping, parameter_layers
 from nbdebug.model.dropout import DropoutSite, dropouts
-from nbdebug.model.freezing import Freezing
+from nbdebug.model.freezing import Freezing, learnable
 from nbdebug.model.initialisation import Initialisation
 from nbdebug.model.live_schedule import Schedule
 from nbdebug.model.metrics import Metrics
 from nbdebug.model.optimizers import Optimizers, ratios
 from nbdebug.model.recurrent import RecurrentClipping
 from nbdebug.model.surgery import LayerOrder
-from nbdebug.model.tree import trainable
 
 
 class Batching:
@@ -46,7 +45,8 @@ class Subject:
         model: the user's module, the same object all the time.
         optimizers: the optimizer in force (`optimizer`) and its `schedule`.
         validated: whether there is validation data.
-        parameters: trainable parameters with their names, from input to output.
+        parameters: those that learn or may be unfrozen, with their names, from input to
+            output.
         lr_leader, lr_ratios: the group that `lr` speaks of, and what the others are of it;
             decay_leader, decay_ratios likewise for `weight_decay`.
         grad_norms: gradient norms of the step under way, before clipping, one 0-d tensor
@@ -70,7 +70,7 @@ class Subject:
         self.batching = batching
         self.device = device
         self.metrics = metrics
-        self.parameters: tuple[tuple[str, nn.Parameter], ...] = trainable(model)
+        self.parameters: tuple[tuple[str, nn.Parameter], ...] = learnable(model)
         names = [name for name, _ in self.parameters]
         self.clipping = Clipping(parameter_layers(names, model))
         self.recurrent = RecurrentClipping(model)
@@ -78,7 +78,7 @@ class Subject:
         self.dropouts: dict[str, DropoutSite] = dropouts(model)
         self.batch_norms = BatchNorms(model)
         self.activations = Activations(model)
-        self.freezing = Freezing(model, self.parameters)
+        self.freezing = Freezing(model)
         self.initialisation = Initialisation(model)
         self.rng: AbstractContextManager[None] = nullcontext()
         self.lr_leader, self.lr_ratios = ratios(optimizers.current, "lr")
@@ -90,6 +90,30 @@ class Subject:
         self.targets: object = None
         self.again: Callable[[], Any] | None = None
         self.grad_norms: tuple[torch.Tensor, ...] = ()
+
+    def take_in(self, parameters: Iterable[nn.Parameter]) -> str:
+        """See that the optimizer holds parameters that begin to learn; what it took for that.
+
+        Raises:
+            ModelError: it does not take them; then nothing was changed.
+        """
+        held = {p for group in self.optimizer.param_groups for p in group["params"]}
+        missing = [parameter for parameter in parameters if parameter not in held]
+        if not missing:
+            return ""
+        leader = self.lr_leader
+        self.optimizers.take_in(missing, leader)
+        self.lr_ratios += (self.lr_ratios[leader],)
+        self.decay_ratios += (self.decay_ratios[leader],)
+        return (
+            f"The optimizer did not hold {len(missing)} of the parameters: it took them in as a "
+            f"new group, with the settings of group {leader}."
+        )
+
+    def let_go(self, groups: int) -> None:
+        """Drop the parameter groups that were taken in after the first so many."""
+        self.optimizers.let_go(groups)
+        self.lr_ratios, self.decay_ratios = self.lr_ratios[:groups], self.decay_ratios[:groups]
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:

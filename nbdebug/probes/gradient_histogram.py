@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nbdebug.model.freezing import learns
 from nbdebug.model.subject import Subject
 from nbdebug.probes.base import Probe, Values
 from nbdebug.probes.histogram import histogram
@@ -25,5 +26,5 @@ class GradientHistogram(Probe):
         return {
             f"gradient/{name}": histogram(parameter.grad)
             for name, parameter in self._parameters
-            if parameter.grad is not None
+            if parameter.grad is not None and learns(parameter)
         }

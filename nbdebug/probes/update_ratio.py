@@ -21,32 +21,41 @@ class UpdateRatio(Probe):
 
     def attach(self, session: Subject) -> None:
         self._parameters = [parameter for _, parameter in session.parameters]
-        self._size = sum(p.numel() * p.element_size() for p in self._parameters)
+        # Frozen layers get no update: they are neither copied nor measured.
+        self._learn: list[int] = []
         self._copies: list[torch.Tensor] | None = None
         self._names = tuple(f"update_ratio/{name}" for name, _ in session.parameters)
 
     def before_update(self, step: int) -> None:
-        now = [parameter.detach() for parameter in self._parameters]
-        if self._copies is None:
+        learn = [place for place, p in enumerate(self._parameters) if p.requires_grad]
+        now = self._now(learn)
+        if self._copies is None or learn != self._learn:
+            self._learn = learn
             self._copies = [torch.empty_like(parameter) for parameter in now]
-        torch._foreach_copy_(self._copies, now)
+        if now:
+            torch._foreach_copy_(self._copies, now)
 
     def read(self, step: int) -> Values:
-        if self._copies is None:
+        if not self._copies:
             return {}
         kept = [norm.float() for norm in torch._foreach_norm(self._copies)]
-        torch._foreach_sub_(self._copies, [parameter.detach() for parameter in self._parameters])
+        torch._foreach_sub_(self._copies, self._now(self._learn))
         moved = [norm.float() for norm in torch._foreach_norm(self._copies)]
         device = moved[0].device
         weights = torch.stack([norm.to(device) for norm in kept])
         ratio = torch.stack([norm.to(device) for norm in moved]) / weights
-        # Weights that are all zero (a new bias) have no relative size; a frozen layer gets
-        # no update.
-        learns = [parameter.requires_grad for parameter in self._parameters]
-        known = (weights > 0) & torch.tensor(learns, device=device)
-        return {self._names: torch.where(known, ratio, torch.nan)}
+        # Weights that are all zero (a new bias) have no relative size.
+        known = torch.where(weights > 0, ratio, torch.nan)
+        if len(self._learn) == len(self._names):
+            return {self._names: known}
+        values = torch.full((len(self._names),), torch.nan, dtype=known.dtype, device=device)
+        values[torch.tensor(self._learn, device=device)] = known
+        return {self._names: values}
 
     def cancel(self) -> None:
         # Small copies are kept: fresh memory costs more than the copy does.
-        if self._size > KEPT:
+        if sum(copy.nbytes for copy in self._copies or ()) > KEPT:
             self._copies = None
+
+    def _now(self, places: list[int]) -> list[torch.Tensor]:
+        return [self._parameters[place].detach() for place in places]

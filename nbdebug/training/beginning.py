@@ -14,6 +14,7 @@ class Beginning:
 
     def __init__(self, session: Session) -> None:
         self._kind = session.optimizers.kind
+        self._groups = len(session.optimizer.param_groups)
         self._state = ModelState.capture(session.model, session.optimizer)
         self._schedule = session.schedule.capture()
         self._scale = None if session.scaler is None else session.scaler.state_dict()
@@ -24,6 +25,7 @@ class Beginning:
         settings.restore()
         session.optimizers.switch(self._kind)
         session.optimizers.forget_others()
+        session.let_go(self._groups)
         session.initialisation.forget()
         self._state.restore(session.model, session.optimizer)
         session.schedule.restore(self._schedule)

@@ -12,6 +12,7 @@ from torch import nn
 
 from nbdebug.core.errors import ModelError
 from nbdebug.model.clipping import Clipping
+from nbdebug.model.freezing import learns
 from nbdebug.training.measuring import to_floats
 
 Named = Sequence[tuple[str, nn.Parameter]]
@@ -73,7 +74,7 @@ class Gradients:
 
     def __init__(self, parameters: Named, device: torch.device, clipping: Clipping) -> None:
         self._device, self._clipping = device, clipping
-        self.held = [(name, p) for name, p in parameters if p.grad is not None]
+        self.held = [(name, p) for name, p in parameters if learns(p)]
         self.all = [p.grad for _, p in self.held if p.grad is not None]
         for (name, _), gradient in zip(self.held, self.all, strict=True):
             if gradient.is_sparse:

@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from nbdebug.controls.base import number, whole_number
 from nbdebug.core.errors import ArgumentError, ModelError
 from nbdebug.model.forward import LossFn, StepFn, call, split
+from nbdebug.model.freezing import learnable
 from nbdebug.model.metrics import Metric, Metrics
 from nbdebug.model.optimizers import KINDS, Optimizers, build
 from nbdebug.model.schedules import OWN
@@ -132,7 +133,8 @@ def make_optimizer(setup: Setup, model: nn.Module) -> torch.optim.Optimizer:
                 f"got {wanted!r}."
             )
         lr = LR if setup.lr is None else setup.lr
-        return build(wanted, [parameter for _, parameter in trainable(model)], lr=lr)
+        # What is frozen has no gradient and is skipped until it is unfrozen.
+        return build(wanted, [parameter for _, parameter in learnable(model)], lr=lr)
     if isinstance(wanted, torch.optim.Optimizer):
         optimizer = wanted
     else:

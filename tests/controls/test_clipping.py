@@ -127,7 +127,7 @@ def test_each_layer_with_overrides(p: str) -> None:
         clip_overrides={"head": 100.0, "body": 0.02},
     )
     assert dbg.controls["clip_overrides"] == {
-        "awkward": 0.0, "body.0": 0.02, "body.2": 0.02, "head": 100.0
+        "awkward": 0.0, "frozen": 0.0, "body.0": 0.02, "body.2": 0.02, "head": 100.0
     }  # fmt: skip
 
 

@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 from nbdebug.model.freezing import Freezing
-from nbdebug.model.tree import trainable
 
 
 class Tokens(nn.Module):
@@ -26,7 +25,7 @@ class Tokens(nn.Module):
 def test_every_trainable_parameter_belongs_to_a_layer() -> None:
     model = Tokens()
     model.head.bias.requires_grad_(False)
-    made = Freezing(model, trainable(model))
+    made = Freezing(model)
     assert {name: len(held) for name, held in made.members.items()} == {
         "tokens": 1,
         "attention": 4,
@@ -43,7 +42,7 @@ def test_every_trainable_parameter_belongs_to_a_layer() -> None:
 def test_a_gradient_that_is_left_over_is_dropped() -> None:
     model = Tokens()
     model(torch.randn(3, 4)).sum().backward()
-    made = Freezing(model, trainable(model))
+    made = Freezing(model)
     made.freeze({"head": True})
     assert model.head.weight.grad is None
     assert model.token.grad is not None
@@ -54,7 +53,7 @@ def test_names_within_a_block_do_not_catch_longer_names() -> None:
     model = nn.ModuleDict(
         {"block": nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)), "block2": nn.Linear(2, 2)}
     )
-    made = Freezing(model, trainable(model))
+    made = Freezing(model)
     assert made.within("block") == ("block.0", "block.1")
     assert made.within("block2") == ("block2",)
     assert made.within("nowhere") == ()
