@@ -27,10 +27,10 @@ class ZeroGradient(Check):
 
     def examine(self, study: Study) -> Outcome:
         study.gradients()
-        named = study.subject.parameters
+        named = [(name, p) for name, p in study.subject.parameters if p.requires_grad]
         held = {id(p) for g in study.subject.optimizer.param_groups for p in g["params"]}
         lost = [name for name, p in named if id(p) not in held]
-        missing = [name for name, p in named if p.requires_grad and p.grad is None]
+        missing = [name for name, p in named if p.grad is None]
         zero = [n for n, p in named if p.grad is not None and p.ndim > 1 and _is_zero(p.grad)]
         if lost:
             return Outcome(
