@@ -17,7 +17,7 @@ from nbdebug.core.history import History
 from nbdebug.model.forward import to_device
 from nbdebug.training.data import StreamSource
 from nbdebug.training.kept import Kept
-from nbdebug.training.sampler import Batch, HeldSampler
+from nbdebug.training.sampler import HeldSampler
 from nbdebug.training.session import Session
 
 SAMPLES = 1024
@@ -107,12 +107,11 @@ def _batches(session: Session) -> Iterator[Any]:
     """
     source, size = session.source, session.batching.size
     if isinstance(source, StreamSource):
-        held: list[Batch] = []
-        try:
-            held.append(session.sampler.next())
-        finally:
-            session.sampler = HeldSampler(held, session.sampler)
-        yield to_device(held[0].data, session.device)
+        if not isinstance(session.sampler, HeldSampler):
+            session.sampler = HeldSampler([], session.sampler)
+        batch = session.sampler.next()
+        session.sampler.give_back(batch)
+        yield to_device(batch.data, session.device)
         return
     order = torch.randperm(source.length, generator=torch.Generator().manual_seed(session.step))
     parts = order[: max(SAMPLES, size)].split(size)

@@ -242,6 +242,10 @@ class HeldSampler:
     def next(self) -> Batch:
         return self._held.popleft() if self._held else self._sampler.next()
 
+    def give_back(self, batch: Batch) -> None:
+        """Let this batch be the next one."""
+        self._held.appendleft(batch)
+
     def reset(self) -> None:
         self._held.clear()
         self._sampler.reset()
