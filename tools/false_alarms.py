@@ -11,10 +11,11 @@ from collections import Counter
 from pathlib import Path
 
 import torch
+from readme_tables import README, fill
 
 import nbdebug as nbd
 from nbdebug.checks.base import Check
-from nbdebug.core.checklist import CheckReport
+from nbdebug.core.checklist import BAD, CheckReport
 from nbdebug.core.plugins import discover
 
 ROOT = Path(__file__).parent.parent
@@ -23,8 +24,6 @@ from tests.healthy import healthy  # noqa: E402
 from tests.sick import SICK  # noqa: E402
 
 NAMES = [check.name for check in discover("nbdebug.checks", Check)]
-README = ROOT / "README.md"
-OPENING, CLOSING = "<!-- alarms: written by `make alarms` -->\n", "<!-- /alarms -->"
 
 
 def main() -> None:
@@ -43,7 +42,7 @@ def main() -> None:
     for name, sick in SICK.items():
         with nbd.Debugger(sick.model(), sick.data(), sick.loss, **sick.settings) as dbg:
             report = dbg.check(*NAMES)
-        found.update(r.name for r in report if r.status in ("fail", "warning"))
+        found.update(r.name for r in report if r.status in BAD)
         shown = [result.name for result in report.causes][:2]
         first += sick.fault in shown
         if sick.fault not in shown:
@@ -61,13 +60,12 @@ def main() -> None:
     table = "\n".join([head, "|---|---|---|---|", *rows, last])
     print(table)
     text = README.read_text("utf-8")
-    before, _, rest = text.partition(OPENING)
-    README.write_text(f"{before}{OPENING}{table}{CLOSING}{rest.partition(CLOSING)[2]}", "utf-8")
+    README.write_text(fill(text, "alarms", table.rstrip("\n"), "make alarms"), "utf-8")
 
 
 def _count(report: CheckReport, count: Counter[tuple[str, str]], where: str) -> None:
     for result in report:
-        if result.status in ("fail", "warning"):
+        if result.status in BAD:
             count[result.name, result.status] += 1
             print(f"{where}: {result.name} {result.status}: {result.seen}", file=sys.stderr)
 

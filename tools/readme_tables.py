@@ -47,9 +47,9 @@ def checks() -> str:
     return "\n".join(["| step | check | what it looks at | |", "|---|---|---|---|", *rows])
 
 
-def fill(text: str, name: str, table: str) -> str:
+def fill(text: str, name: str, table: str, command: str = "make readme") -> str:
     """The text with `table` between the markers of `name`."""
-    before, opening, rest = text.partition(f"<!-- {name}: written by `make readme` -->\n")
+    before, opening, rest = text.partition(f"<!-- {name}: written by `{command}` -->\n")
     _, closing, after = rest.partition(f"<!-- /{name} -->")
     if not opening or not closing:
         raise SystemExit(f"README.md has lost its markers for {name}.")

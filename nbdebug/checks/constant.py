@@ -89,7 +89,7 @@ def in_reach(study: Study) -> tuple[float, float]:
     """Smallest and largest output of this model, also with other, larger weights.
 
     What stays within bounds then is bounded by the model's last operation. The weights are
-    put back by whoever runs the check.
+    put back: a check may go on with the model.
     """
     kept = [(p, p.detach().clone()) for p in study.model.parameters() if p.is_floating_point()]
     low, high = math.inf, -math.inf

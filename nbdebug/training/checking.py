@@ -46,14 +46,14 @@ class Checking:
         """Run the checks of a command; each row is published as soon as it is there."""
         known = {result.name: result for result in self._history.checks}
         checks = [self.checks[name] for name in self.chosen(command.checks)]
+        kept = Kept(self._session)
         try:
-            study = self._study(halting)
+            study = self._study(kept, halting)
         except Exception as error:
             refusal = _failed(error, "No batch could be drawn")
             known |= {check.name: check.result(refusal, 0.0) for check in checks}
             self._history.set_checks(CheckReport.of(known.values()))
             return
-        kept = Kept(self._session)
         for check in checks:
             known[check.name] = self._one(check, study, kept)
             self._history.set_checks(CheckReport.of(known.values()))
@@ -80,9 +80,8 @@ class Checking:
                 )
         return check.result(outcome, time.perf_counter() - start)
 
-    def _study(self, halting: Callable[[], bool]) -> Study:
+    def _study(self, kept: Kept, halting: Callable[[], bool]) -> Study:
         session = self._session
-        kept = Kept(session)
         try:
             batches = list(_batches(session))
         finally:
