@@ -41,10 +41,12 @@ class Check(ABC):
             Exception: anything; the report says so in the check's row and goes on.
         """
 
-    def result(self, outcome: Outcome, seconds: float) -> CheckResult:
-        """The outcome as a row of the report."""
-        why = " ".join((inspect.getdoc(type(self)) or "").split())
+    def result(self, outcome: Outcome, seconds: float, at: int) -> CheckResult:
+        """The outcome, seen before training step `at`, as a row of the report."""
         return CheckResult(
-            self.name, self.title, self.step, outcome.status, outcome.seen, outcome.expected,
-            outcome.remedy, why, self.source, seconds, self.explains,
+            name=self.name, title=self.title, step=self.step, status=outcome.status,
+            seen=outcome.seen, expected=outcome.expected, remedy=outcome.remedy,
+            why=" ".join((inspect.getdoc(type(self)) or "").split()), source=self.source,
+            seconds=seconds, at=at, dear=self.dear, proposal=outcome.proposal,
+            explains=self.explains,
         )  # fmt: skip

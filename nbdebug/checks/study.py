@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from nbdebug.checks.samples import Samples
 from nbdebug.core.errors import CheckStopped
 from nbdebug.model.forward import call, split
 from nbdebug.model.subject import Subject
@@ -25,6 +26,8 @@ class Study:
         evaluate: loss, outputs and targets of a batch.
         step: updates made so far; 0 means the weights are the initial ones.
         batches: some training batches on the device, whole ones first.
+        samples: all the data there is.
+        progress: told the share of the check that is done, by `go_on`.
     """
 
     def __init__(
@@ -33,11 +36,14 @@ class Study:
         loss_fn: Callable[..., Any] | None,
         evaluate: Evaluate,
         batches: Sequence[Any],
+        samples: Samples,
         step: int = 0,
         halting: Callable[[], bool] = lambda: False,
     ) -> None:
         self.subject, self.loss_fn, self.evaluate = subject, loss_fn, evaluate
-        self.batches, self.step, self._halting = batches, step, halting
+        self.batches, self.samples, self.step = batches, samples, step
+        self._halting = halting
+        self.progress: Callable[[float], None] = lambda share: None
 
     @property
     def model(self) -> nn.Module:
@@ -72,11 +78,12 @@ class Study:
         loss.backward()
         return float(loss.detach())
 
-    def go_on(self) -> None:
-        """Call now and then in what takes long.
+    def go_on(self, share: float = 0.0) -> None:
+        """Call now and then in what takes long, with the share that is done, 0 to 1.
 
         Raises:
             CheckStopped: somebody asked to stop.
         """
+        self.progress(share)
         if self._halting():
             raise CheckStopped("Stopped on request.")

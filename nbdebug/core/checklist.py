@@ -12,7 +12,7 @@ from nbdebug.core.errors import CheckNameError, unknown_name
 if TYPE_CHECKING:
     import pandas as pd
 
-Verdict = Literal["pass", "warning", "fail", "not_applicable"]
+Verdict = Literal["pass", "warning", "fail", "not_applicable", "not_run"]
 STEPS = {
     1: "Start simple",
     2: "Look at the loss",
@@ -20,15 +20,24 @@ STEPS = {
     4: "Look at parameters and data",
     5: "Document",
 }
-SIGNS = {"pass": "✓", "warning": "!", "fail": "✗", "not_applicable": "-"}
+SIGNS = {"pass": "✓", "warning": "!", "fail": "✗", "not_applicable": "-", "not_run": "·"}
 WORDS = {
     "pass": "passed",
     "warning": "with a warning",
     "fail": "failed",
     "not_applicable": "not applicable",
+    "not_run": "not run yet",
 }
 BAD = ("fail", "warning")
-GRAVITY = ("fail", "warning", "pass", "not_applicable")
+GRAVITY = ("fail", "warning", "pass", "not_applicable", "not_run")
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A remedy that is a control's value."""
+
+    control: str
+    value: float | str
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +48,14 @@ class Outcome:
         seen: what was found, with the number; for a check that does not apply, because.
         expected: what it should be, with the number.
         remedy: what to do.
+        proposal: the remedy as the value of a control, None where it is none.
     """
 
     status: Verdict
     seen: str
     expected: str = ""
     remedy: str = ""
+    proposal: Proposal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +63,11 @@ class CheckResult:
     """The row of one check.
 
     Attributes:
-        name, title, step: of the check; step 1 to 5 of the checklist.
-        status, seen, expected, remedy: see `Outcome`.
+        name, title, step, dear: of the check; step 1 to 5 of the checklist.
+        status, seen, expected, remedy, proposal: see `Outcome`.
         why: why it matters; source: where this is known from.
         seconds: what it cost.
+        at: the training step before which it was made.
         explains: checks whose bad result follows from a bad one of this check.
         because: title of the check that explains this one, "" for a cause of its own.
     """
@@ -70,6 +82,9 @@ class CheckResult:
     why: str
     source: str
     seconds: float
+    at: int = 0
+    dear: bool = False
+    proposal: Proposal | None = None
     explains: tuple[str, ...] = ()
     because: str = ""
 
@@ -166,7 +181,7 @@ def _cause(result: CheckResult, by_name: Mapping[str, CheckResult]) -> str:
 
 def _text(result: CheckResult) -> Iterator[str]:
     yield f"  {SIGNS[result.status]} {result.title}: {result.seen}"
-    if result.status in ("pass", "not_applicable"):
+    if result.status not in BAD:
         return
     if result.because:
         yield f"      follows from: {result.because}"

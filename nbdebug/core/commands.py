@@ -103,6 +103,14 @@ class Examine:
     """Run checks of the checklist, between two steps; all cheap ones without names."""
 
     checks: tuple[str, ...] = ()
+    control: ClassVar[str] = "checklist"
+    value: ClassVar[str] = "all"
+    stop: ClassVar[str] = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """End the checks or the range test under way; training is as before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +118,8 @@ class Close:
     """End the training thread after the step under way."""
 
 
-HALTING = (Pause, Reset, Close)
-Command = SetControl | Run | Pause | Reset | Watch | Reestimate | RangeTest | Examine | Close
+HALTING = (Pause, Stop, Reset, Close)
+Command = SetControl | Run | Pause | Reset | Watch | Reestimate | RangeTest | Examine | Stop | Close
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +159,7 @@ class CommandQueue:
             return tickets
 
     def halting(self) -> bool:
-        """Whether a command waits that ends what is under way: Pause, Reset or Close."""
+        """Whether a command waits that ends what is under way."""
         with self._ready:
             return any(isinstance(t.command, HALTING) for t in self._tickets)
 

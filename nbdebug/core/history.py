@@ -19,6 +19,7 @@ from nbdebug.core.records import (
     Forecast,
     Histogram,
     Notice,
+    Progress,
     Status,
     StepRecord,
 )
@@ -58,6 +59,7 @@ class History:
         self._forecast: Forecast | None = None
         self._range_test: LrRangeTest | None = None
         self._checks = CheckReport()
+        self._progress: Progress | None = None
 
     # The worker writes.
 
@@ -107,6 +109,11 @@ class History:
             self._checks = report
             self._version += 1
 
+    def set_progress(self, progress: Progress | None) -> None:
+        with self._changed:
+            self._progress = progress
+            self._version += 1
+
     def set_status(self, status: Status) -> None:
         with self._changed:
             before, self._status = self._status, status
@@ -145,7 +152,7 @@ class History:
 
     @property
     def checks(self) -> CheckReport:
-        """The newest result of every check that was run."""
+        """The newest result of every check, also of those that were not run yet."""
         return self._checks
 
     @property
@@ -207,6 +214,7 @@ class History:
                 forecast=self._forecast,
                 range_test=self._range_test,
                 checks=self._checks,
+                progress=self._progress,
                 version=self._version,
             )
 

@@ -73,6 +73,15 @@ class ControlChange:
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """What is under way between two steps, and the share of it that is done, 0 to 1."""
+
+    task: str
+    title: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
 class Forecast:
     """The learning rate that is to come, when nothing is changed.
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nbdebug.core.checklist import CheckReport
 from nbdebug.core.range_test import LrRangeTest
-from nbdebug.core.records import Array, ControlChange, Forecast, Histogram, Notice, Status
+from nbdebug.core.records import Array, ControlChange, Forecast, Histogram, Notice, Progress, Status
 
 Axis = Literal["step", "samples", "epoch"]
 
@@ -78,7 +78,8 @@ class Snapshot:
         notices: what the user must see, the oldest first.
         forecast: the learning rate to come, None before training was set up.
         range_test: the last learning-rate range test, None without one.
-        checks: the newest result of every check that was run.
+        checks: the newest result of every check, also of those that were not run yet.
+        progress: the range test or the checks under way, None when there is nothing.
         version: grows with every change of History.
     """
 
@@ -91,6 +92,7 @@ class Snapshot:
     forecast: Forecast | None = None
     range_test: LrRangeTest | None = None
     checks: CheckReport = field(default_factory=CheckReport)
+    progress: Progress | None = None
     version: int = 0
 
     def members(self, group: str) -> dict[str, float]:

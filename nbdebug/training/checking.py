@@ -9,16 +9,18 @@ from typing import Any
 import torch
 
 from nbdebug.checks.base import Check
+from nbdebug.checks.samples import Samples
 from nbdebug.checks.study import Study
 from nbdebug.core.checklist import CheckReport, CheckResult, Outcome
 from nbdebug.core.commands import Examine
 from nbdebug.core.errors import CheckNameError, CheckStopped, unknown_name
 from nbdebug.core.history import History
 from nbdebug.model.forward import to_device
-from nbdebug.training.data import StreamSource
+from nbdebug.training.data import DatasetSource, StreamSource
 from nbdebug.training.kept import Kept
-from nbdebug.training.sampler import HeldSampler
+from nbdebug.training.sampler import DirectSampler, HeldSampler, WorkerSampler
 from nbdebug.training.session import Session
+from nbdebug.training.task import Task
 
 SAMPLES = 1024
 BATCHES = 32
@@ -30,6 +32,13 @@ class Checking:
     def __init__(self, checks: Sequence[Check], session: Session, history: History) -> None:
         self.checks = {check.name: check for check in checks}
         self._session, self._history = session, history
+        self.announce()
+
+    def announce(self) -> None:
+        """Say in the report which checks there are, before any was run."""
+        words = {True: "takes some seconds: run it on request", False: "runs at once"}
+        rows = (c.result(Outcome("not_run", words[c.dear]), 0.0, 0) for c in self.checks.values())
+        self._history.set_checks(CheckReport.of(rows))
 
     def chosen(self, names: Sequence[str]) -> tuple[str, ...]:
         """The checks of these names; all cheap ones without names.
@@ -42,19 +51,22 @@ class Checking:
                 raise CheckNameError(unknown_name("check", name, self.checks))
         return tuple(names) or tuple(n for n, check in self.checks.items() if not check.dear)
 
-    def run(self, command: Examine, halting: Callable[[], bool]) -> None:
+    def run(self, command: Examine, task: Task) -> None:
         """Run the checks of a command; each row is published as soon as it is there."""
         known = {result.name: result for result in self._history.checks}
         checks = [self.checks[name] for name in self.chosen(command.checks)]
         kept = Kept(self._session)
         try:
-            study = self._study(kept, halting)
+            batches = self._draw(kept)
         except Exception as error:
             refusal = _failed(error, "No batch could be drawn")
-            known |= {check.name: check.result(refusal, 0.0) for check in checks}
+            step = self._session.step
+            known |= {check.name: check.result(refusal, 0.0, step) for check in checks}
             self._history.set_checks(CheckReport.of(known.values()))
             return
-        for check in checks:
+        study = self._study(batches, task.halting)
+        for number, check in enumerate(checks):
+            study.progress = _part_of(task, check.title, number, len(checks))
             known[check.name] = self._one(check, study, kept)
             self._history.set_checks(CheckReport.of(known.values()))
 
@@ -78,16 +90,52 @@ class Checking:
                     "nothing moves",
                     "Press Reset, or build the Debugger anew; please report this check.",
                 )
-        return check.result(outcome, time.perf_counter() - start)
+        return check.result(outcome, time.perf_counter() - start, study.step)
 
-    def _study(self, kept: Kept, halting: Callable[[], bool]) -> Study:
-        session = self._session
+    def _draw(self, kept: Kept) -> list[Any]:
         try:
-            batches = list(_batches(session))
+            return list(_batches(self._session))
         finally:
             # Data of the user's own may draw random numbers.
             kept.restore()
-        return Study(session, session.loss_fn, session.evaluate, batches, session.step, halting)
+
+    def _study(self, batches: list[Any], halting: Callable[[], bool]) -> Study:
+        session = self._session
+        return Study(
+            session, session.loss_fn, session.evaluate, batches, _samples(session),
+            session.step, halting,
+        )  # fmt: skip
+
+
+def _part_of(task: Task, title: str, number: int, count: int) -> Callable[[float], None]:
+    """Says the progress of one check among all that run."""
+    return lambda share: task.advance((number + share) / count, title)
+
+
+def _samples(session: Session) -> Samples:
+    source, validation = session.source, session.validation
+    stream = isinstance(source, StreamSource)
+    sampler = session.sampler
+    indices = sampler.indices if isinstance(sampler, DirectSampler | WorkerSampler) else None
+
+    def fetch(chosen: torch.Tensor) -> Any:
+        assert not isinstance(source, StreamSource)
+        return to_device(source.fetch(chosen), session.device)
+
+    def held_out() -> Iterator[Any]:
+        assert validation is not None
+        return (to_device(batch, session.device) for batch in validation.batches())
+
+    return Samples(
+        length=source.length,
+        shuffled=None if indices is None or indices.own is not None else indices.shuffle,
+        drop_last=False if indices is None else indices.drop_last,
+        seed=session.seed,
+        batch_size=session.batching.size,
+        fetch=None if stream else fetch,
+        held_out=None if validation is None else held_out,
+        loader=source.workers if isinstance(source, DatasetSource) else None,
+    )
 
 
 def _failed(error: Exception, what: str) -> Outcome:

@@ -15,17 +15,18 @@ from nbdebug.training.kept import Kept
 from nbdebug.training.loop import Loop
 from nbdebug.training.sampler import Batch, DirectSampler, HeldSampler
 from nbdebug.training.session import Session
+from nbdebug.training.task import Task
 
 LIMIT = 4.0
 
 
-def sweep(loop: Loop, test: RangeTest, halting: Callable[[], bool]) -> LrRangeTest:
+def sweep(loop: Loop, test: RangeTest, task: Task) -> LrRangeTest:
     """Train with rising learning rates, between two steps, then put everything back.
 
     Weights, buffers, gradients, optimizer, schedule, modes, random numbers, counters and the
     order of data are afterwards to the bit what they were; clipping is done as in training.
     The sweep ends early when the smoothed loss is over 4 times its best (fast.ai's rule),
-    when a value is not finite, or when `halting` says so.
+    when a value is not finite, or when the task is to stop.
 
     Raises:
         Exception: whatever the user's code raised; everything was put back.
@@ -36,8 +37,9 @@ def sweep(loop: Loop, test: RangeTest, halting: Callable[[], bool]) -> LrRangeTe
     smoothed: list[float] = []
     smoothing, ended = Smoothing(), "the sweep came to its end."
     with _batches(session, test.steps) as (draw, note), _restored(session):
-        for rate in rates:
-            if halting():
+        for number, rate in enumerate(rates):
+            task.advance(number / test.steps, "Range test")
+            if task.halting():
                 ended = "it was stopped."
                 break
             _set_rate(session, float(rate))

@@ -94,6 +94,7 @@ class Session(Subject):
         self.loss_fn, self.step_fn = setup.loss_fn, setup.step_fn
         self.loss_name = "loss_fn" if setup.loss_fn is not None else "step_fn"
         self.sampler = make_sampler(source, setup.train_data, batching, setup.seed)
+        self.seed = setup.seed
         self.rng: SessionRng = SessionRng(setup.seed, device)
         self.source = source
         self.scaler = setup.scaler if setup.scaler and setup.scaler.is_enabled() else None

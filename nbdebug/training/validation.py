@@ -35,7 +35,7 @@ class Validation:
         try:
             session.model.eval()
             with torch.no_grad():
-                for batch in self._batches():
+                for batch in self.batches():
                     moved = to_device(batch, session.device)
                     loss, outputs, targets = session.evaluate(moved)
                     size = samples_in(moved)
@@ -51,7 +51,8 @@ class Validation:
                 module.training = training
         return {f"val_{name}": float(total / max(count, 1)) for name, total in totals.items()}
 
-    def _batches(self) -> Iterator[Any]:
+    def batches(self) -> Iterator[Any]:
+        """All held-out samples, as the data gives them."""
         if self._loader is not None:
             yield from self._loader
         elif isinstance(self._source, StreamSource):

@@ -19,6 +19,7 @@ from nbdebug.core.commands import (
     Reset,
     Run,
     SetControl,
+    Stop,
     Ticket,
     Watch,
 )
@@ -33,6 +34,7 @@ from nbdebug.training.loop import Loop
 from nbdebug.training.range_test import sweep
 from nbdebug.training.reestimation import reestimate_statistics
 from nbdebug.training.settings import Settings
+from nbdebug.training.task import Task
 
 
 class Worker:
@@ -115,10 +117,14 @@ class Worker:
     def _try_out(self, ticket: Ticket, later: Sequence[Ticket]) -> None:
         """A range test or checks; a command that halts ends them, also one that waits already."""
         stop = any(isinstance(other.command, HALTING) for other in later)
-        if isinstance(ticket.command, RangeTest):
-            self._range_test(ticket.number, ticket.command, stop)
-        elif isinstance(ticket.command, Examine):
-            self._checking.run(ticket.command, lambda: stop or self._queue.halting())
+        command = ticket.command
+        if not isinstance(command, RangeTest | Examine):
+            return
+        with Task(command.control, self._history, lambda: stop or self._queue.halting()) as task:
+            if isinstance(command, RangeTest):
+                self._range_test(ticket.number, command, task)
+            else:
+                self._checking.run(command, task)
 
     def range_test(self, number: int) -> LrRangeTest:
         """What came of the range test that a command asked for, or the exception it raised."""
@@ -129,9 +135,9 @@ class Worker:
             raise result
         return result
 
-    def _range_test(self, number: int, command: RangeTest, stop: bool) -> None:
+    def _range_test(self, number: int, command: RangeTest, task: Task) -> None:
         try:
-            found = sweep(self._loop, command, lambda: stop or self._queue.halting())
+            found = sweep(self._loop, command, task)
         except Exception as error:
             self._range_tests.append((number, error))
             text = f"{type(error).__name__}: {error}. Everything was put back as it was."
@@ -151,7 +157,7 @@ class Worker:
         else:
             session.aim(None)
 
-    def _act(self, command: Run | Pause | Reset | Watch | Reestimate | Close) -> None:
+    def _act(self, command: Run | Pause | Reset | Watch | Reestimate | Stop | Close) -> None:
         session = self._loop.session
         if isinstance(command, Run):
             self._goal = None if command.steps is None else session.step + command.steps
@@ -168,12 +174,13 @@ class Worker:
             self._loop.measuring.watch(command.probe, command.on)
         elif isinstance(command, Reestimate):
             reestimate_statistics(command, session, self._settings)
-        else:
+        elif isinstance(command, Reset):
             self._pause()
             self._failure = self.error = None
             self._beginning.restore(self._loop, self._settings, self._history)
             self._aim()
             self._forecasts.forget()
+            self._checking.announce()
 
     def _pause(self) -> None:
         self._state, self._goal, self._epoch_goal = "paused", None, None

@@ -20,6 +20,7 @@ from nbdebug.checks.base import Check
 from nbdebug.checks.study import Study
 from nbdebug.core.checklist import STEPS, Outcome
 from nbdebug.core.plugins import discover, instances
+from nbdebug.training.task import Task
 from tests.problems import PlainLoop, blobs, images, same_weights, tiny_cnn, tiny_mlp
 
 CHECKS = discover("nbdebug.checks", Check)
@@ -109,7 +110,9 @@ def test_also_when_it_breaks_off(
     if end == "stopped":
         monkeypatch.setattr(
             "nbdebug.training.worker.Worker._try_out",
-            lambda self, ticket, later: self._checking.run(ticket.command, lambda: True),
+            lambda self, ticket, later: self._checking.run(
+                ticket.command, Task("checklist", self._history, lambda: True)
+            ),
         )
     with nbd.Debugger(tiny_mlp(), blobs(), broken) as dbg:
         dbg.run(steps=STEPS_BEFORE)

@@ -1,0 +1,11 @@
+"""Sick problems: each with one planted fault, and the check that must name it."""
+
+from tests.sick.base import Sick
+from tests.sick.data import DATA
+from tests.sick.layers import LAYERS
+from tests.sick.loss import LOSS
+from tests.sick.start import START
+
+SICK: dict[str, Sick] = {**START, **LOSS, **LAYERS, **DATA}
+
+__all__ = ["SICK", "Sick"]

@@ -1,0 +1,93 @@
+"""Faults inside the model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from tests.problems import CLASSES, FEATURES
+from tests.sick.base import Sick, mlp
+
+
+def dead() -> nn.Module:
+    model = mlp()
+    nn.init.constant_(model[0].bias, -100.0)
+    return model
+
+
+def zero_weights() -> nn.Module:
+    model = mlp()
+    for parameter in model.parameters():
+        nn.init.zeros_(parameter)
+    return model
+
+
+class Unused(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.spare = mlp(), nn.Linear(FEATURES, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.body(x)
+
+
+class Detached(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.last = nn.Linear(FEATURES, 16), nn.Linear(16, CLASSES)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.first(x).relu().detach())
+
+
+class Mixing(nn.Module):
+    """Softmax over the batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = mlp()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.body(x).softmax(0) * 10
+
+
+class AlwaysDropping(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = mlp()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.body(nn.functional.dropout(x, 0.5, training=True))
+
+
+class Half(nn.Module):
+    """The optimizer is built before its second layer exists: see `settings`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.last = nn.Linear(FEATURES, 16), nn.Linear(16, CLASSES)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.first(x).relu())
+
+
+def first_layer_only(parameters: Any) -> torch.optim.Optimizer:
+    return torch.optim.Adam(list(parameters)[:2], lr=1e-3)
+
+
+LAYERS: dict[str, Sick] = {
+    "a layer that is not called": Sick("zero_gradient", Unused),
+    "a detached layer": Sick("zero_gradient", Detached),
+    "an optimizer without the last layer": Sick(
+        "zero_gradient", Half, settings={"optimizer": first_layer_only}
+    ),
+    "weights all zero": Sick("symmetry", zero_weights),
+    "dead units": Sick("dead_units", dead),
+    "no activation": Sick("affine", lambda: mlp(act=nn.Identity)),
+    "softmax over the batch": Sick("sample_independence", Mixing),
+    "dropout in eval mode": Sick("sample_independence", AlwaysDropping),
+}  # fmt: skip

@@ -1,0 +1,47 @@
+"""Faults of the loss and of what it is given."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from tests.sick.base import Sick, X, binary, mlp, regression
+
+
+def huge_weights() -> nn.Module:
+    model = mlp()
+    for parameter in model.parameters():
+        parameter.data.mul_(10)
+    return model
+
+
+LOSS: dict[str, Sick] = {
+    "softmax before cross-entropy": Sick("output_activation", lambda: mlp(nn.Softmax(1))),
+    "softmax before a summed cross-entropy": Sick(
+        "output_activation", lambda: mlp(nn.Softmax(1)), loss=nn.CrossEntropyLoss(reduction="sum")
+    ),
+    "softmax over one unit": Sick(
+        "output_activation", lambda: mlp(nn.Softmax(1), out=1), binary, nn.BCELoss()
+    ),
+    "sigmoid before the loss with logits": Sick(
+        "output_activation", lambda: mlp(nn.Sigmoid(), out=1), binary, nn.BCEWithLogitsLoss()
+    ),
+    "tanh against wide targets": Sick(
+        "output_activation", lambda: mlp(nn.Tanh(), out=1), lambda: regression(3.0), nn.MSELoss()
+    ),
+    "sigmoid against signed targets": Sick(
+        "output_activation", lambda: mlp(nn.Sigmoid(), out=1), regression, nn.MSELoss()
+    ),
+    "relu against signed targets": Sick(
+        "output_activation", lambda: mlp(nn.ReLU(), out=1), regression, nn.MSELoss()
+    ),
+    "(N, 1) against (N,)": Sick(
+        "broadcast",
+        lambda: mlp(out=1),
+        lambda: (X, regression()[1][:, 0]),
+        lambda out, target: ((out - target) ** 2).mean(),
+    ),
+    "sum over the batch": Sick(
+        "reduction", mlp, loss=nn.CrossEntropyLoss(reduction="sum")
+    ),
+    "huge initial weights": Sick("initial_loss", huge_weights),
+}  # fmt: skip
