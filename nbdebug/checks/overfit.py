@@ -17,6 +17,8 @@ from nbdebug.model.tree import DROPOUTS
 
 EXAMPLES = 16
 STEPS = 500
+LADDER = (0.1, 10.0, 0.01)
+ATTEMPTS = len(LADDER) + 2
 
 
 class Overfit(Check):
@@ -66,21 +68,23 @@ class Overfit(Check):
         self, study: Study, batch: Any, baseline: float, start: ModelState
     ) -> tuple[Verdict, str]:
         optimizer = study.subject.optimizer
-        for factor in (0.1, 10.0, 0.01):
+        for attempt, factor in enumerate(LADDER, 1):
             start.restore(study.model, optimizer)
             for group in optimizer.param_groups:
                 group["lr"] = group["lr"] * factor
-            if self._train(study, batch, optimizer) / baseline < self.FAIL:
+            if self._train(study, batch, optimizer, attempt) / baseline < self.FAIL:
                 words = f"It works at {factor:g} times the learning rate: try other rates."
                 # Sixteen examples may want another rate than all of them; not one of 1/100.
                 return ("warning" if factor >= 0.1 else "fail"), words
         start.restore(study.model, optimizer)
         adam = torch.optim.Adam([p for _, p in study.subject.parameters], lr=1e-3)
-        if self._train(study, batch, adam) / baseline < self.FAIL:
+        if self._train(study, batch, adam, ATTEMPTS - 1) / baseline < self.FAIL:
             return "fail", "It works with Adam at 1e-3: optimizer or learning rate are wrong."
         return "fail", "No learning rate works: look at the model, the loss and the labels."
 
-    def _train(self, study: Study, batch: Any, optimizer: torch.optim.Optimizer) -> float:
+    def _train(
+        self, study: Study, batch: Any, optimizer: torch.optim.Optimizer, attempt: int = 0
+    ) -> float:
         """The smallest loss in at most 500 steps, infinite when it is not finite."""
         study.model.train()
         for module in study.model.modules():
@@ -89,7 +93,7 @@ class Overfit(Check):
         best = math.inf
         for step in range(STEPS):
             if step % 10 == 0:
-                study.go_on()
+                study.go_on((attempt + step / STEPS) / ATTEMPTS)
             optimizer.zero_grad()
             loss = study.evaluate(batch)[0]
             value = float(loss.detach())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
@@ -132,7 +131,7 @@ class CheckReport:
         return pd.DataFrame(rows, columns=columns)
 
     def __str__(self) -> str:
-        lines = [self._summary()]
+        lines = [self.summary]
         for step, results in self._steps():
             lines += ["", f"{step}. {STEPS[step]}"]
             lines += [line for result in results for line in _text(result)]
@@ -141,22 +140,13 @@ class CheckReport:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        style = "text-align:left"
-        head = "".join(
-            f"<th style={style!r}>{word}</th>"
-            for word in ("", "Check", "Seen", "Expected", "Seconds")
-        )
-        body = "".join(
-            f"<tr><th colspan='5' style={style!r}>{step}. {STEPS[step]}</th></tr>"
-            + "".join(_row(result) for result in results)
-            for step, results in self._steps()
-        )
-        return (
-            f'<div class="nbdebug-checks"><p><b>{html.escape(self._summary())}</b></p>'
-            f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-        )
+        from nbdebug.core.checklist_html import page
 
-    def _summary(self) -> str:
+        return page(self)
+
+    @property
+    def summary(self) -> str:
+        """How many passed, failed and so on, and what to look at first."""
         counts = {s: sum(r.status == s for r in self.results) for s in GRAVITY}
         said = ", ".join(f"{n} {WORDS[s]}" for s, n in counts.items() if n)
         first = f" Look first at: {self.causes[0].title}." if self.causes else ""
@@ -170,13 +160,18 @@ class CheckReport:
 
 
 def _cause(result: CheckResult, by_name: Mapping[str, CheckResult]) -> str:
-    """The title of the first bad result that explains this bad one."""
-    if result.status not in BAD:
-        return ""
-    for other in by_name.values():
-        if other.status in BAD and result.name in other.explains:
-            return other.title
-    return ""
+    """The title of the bad result at the root of this bad one, "" when it is one itself."""
+    seen = [result]
+    while result.status in BAD:
+        above = [r for r in by_name.values() if r.status in BAD and result.name in r.explains]
+        if not above:
+            break
+        result = above[0]
+        if result in seen:
+            # They explain each other: neither is folded away.
+            return ""
+        seen.append(result)
+    return result.title if len(seen) > 1 else ""
 
 
 def _text(result: CheckResult) -> Iterator[str]:
@@ -190,24 +185,3 @@ def _text(result: CheckResult) -> Iterator[str]:
         yield f"      expected: {result.expected}"
     if result.remedy:
         yield f"      to do: {result.remedy}"
-
-
-def _row(result: CheckResult) -> str:
-    seen = html.escape(result.seen)
-    if result.because:
-        seen += f"<br><i>follows from: {html.escape(result.because)}</i>"
-    elif result.remedy and result.status in BAD:
-        why, source = html.escape(result.why), html.escape(result.source)
-        seen += (
-            f"<br><b>To do:</b> {html.escape(result.remedy)}"
-            f"<details><summary>Why it matters</summary>{why}<br>Source: {source}</details>"
-        )
-    cells = (
-        f'<span title="{WORDS[result.status]}">{SIGNS[result.status]}</span>',
-        html.escape(result.title),
-        seen,
-        html.escape(result.expected),
-        f"{result.seconds:.2f}",
-    )
-    style = "vertical-align:top;text-align:left"
-    return f"<tr>{''.join(f'<td style={style!r}>{cell}</td>' for cell in cells)}</tr>"

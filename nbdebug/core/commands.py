@@ -104,13 +104,14 @@ class Examine:
 
     checks: tuple[str, ...] = ()
     control: ClassVar[str] = "checklist"
-    value: ClassVar[str] = "all"
-    stop: ClassVar[str] = "stop"
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
     """End the checks or the range test under way; training is as before."""
+
+    control: ClassVar[str] = "task"
+    value: ClassVar[str] = "stop"
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,18 +35,24 @@ class Sink(Protocol):
 
     def set_advice(self, panel: str, advice: Advice) -> None: ...
 
+    def set_section(self, panel: str, section: str, page: str) -> None: ...
+
 
 class Stage:
     """What all panels of one dashboard share: the sink, the choices, the time axis.
 
     Args:
         states: gives the controls as they stand; the plots call them what the sliders do.
+        ask: called with a control and a value that a panel wants of its own accord.
     """
 
     def __init__(
-        self, choices: Choices, states: Callable[[], Sequence[ControlState]] = tuple
+        self,
+        choices: Choices,
+        states: Callable[[], Sequence[ControlState]] = tuple,
+        ask: Callable[[str, Any], None] = lambda control, value: None,
     ) -> None:
-        self.choices, self._states = choices, states
+        self.choices, self._states, self.ask = choices, states, ask
         self.controls = [state.spec for state in states()]
         self._labels = {spec.name: spec.label for spec in self.controls}
         choices.offer("axis", "Time in", "Training", AXES)
@@ -92,9 +98,12 @@ class NoSink:
     def set_advice(self, panel: str, advice: Advice) -> None:
         """Nothing to do."""
 
+    def set_section(self, panel: str, section: str, page: str) -> None:
+        """Nothing to do."""
+
 
 class Panel(ABC):
-    """One plot of the dashboard.
+    """One plot of the dashboard, or a page of HTML.
 
     Attributes:
         name: unique; also the name of its figure.
@@ -120,8 +129,11 @@ class Panel(ABC):
         self.stage = stage
 
     @abstractmethod
-    def build(self) -> UIElement:
-        """Make the figure and its sources; called once, before the first update."""
+    def build(self) -> UIElement | None:
+        """Make the figure and its sources; called once, before the first update.
+
+        None for a panel that shows sections of HTML instead.
+        """
 
     @abstractmethod
     def update(self, snapshot: Snapshot) -> None:

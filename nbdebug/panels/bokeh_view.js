@@ -190,6 +190,7 @@ class View {
     if (content.choices) this.frame.choose(content.choices);
     if (content.notes) this.frame.write(content.notes);
     if (content.advice) this.frame.advise(content.advice);
+    if (content.pages) this.frame.fill(content.pages);
   }
   decode(value) {
     // Plain arrays have a method map.

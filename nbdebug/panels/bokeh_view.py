@@ -22,13 +22,14 @@ from bokeh.resources import Resources
 from nbdebug.panels.advice import Advice
 from nbdebug.panels.choices import Choices
 from nbdebug.panels.mirror import BUDGET, Mirror, Packet, Values
+from nbdebug.panels.words import Words
 
 MAX_VIEWS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where one root of the document goes: a panel of a tab, with words around it."""
+    """Where a panel goes, with words around it; without a root it is HTML alone."""
 
     name: str
     tab: str
@@ -36,7 +37,7 @@ class Place:
     help: str
     height: int
     wide: bool
-    root: UIElement
+    root: UIElement | None
 
 
 def _beside(name: str) -> Path:
@@ -74,10 +75,7 @@ class BokehView(anywidget.AnyWidget):
         self._choices = choices
         self._choices_sent = -1
         self._wake, self._ask = wake, ask
-        self._notes: dict[str, str] = {}
-        self._notes_sent: dict[str, str] = {}
-        self._advice: dict[str, Advice] = {}
-        self._advice_sent: dict[str, Advice] = {}
+        self._words = Words()
         self._tabs = _tabs(places)
         self._document = _document(places)
         self._sequence = 0
@@ -99,11 +97,19 @@ class BokehView(anywidget.AnyWidget):
 
     def set_note(self, panel: str, text: str) -> None:
         """Record the words that lie over a panel, "" for none."""
-        self._notes[panel] = text
+        self._words.set("notes", panel, text)
 
     def set_advice(self, panel: str, advice: Advice) -> None:
         """Record the sentence and the buttons under a panel."""
-        self._advice[panel] = advice
+        self._words.set("advice", panel, advice.describe())
+
+    def set_section(self, panel: str, section: str, page: str) -> None:
+        """Record HTML of a panel without a plot; its sections stand in the order of their names.
+
+        A button with `data-control` and `data-value`, JSON, asks for that value of a control;
+        a `details` with `data-key` stays open when its section changes.
+        """
+        self._words.set("pages", f"{panel}/{section}", page)
 
     @property
     def visible(self) -> frozenset[str]:
@@ -132,8 +138,8 @@ class BokehView(anywidget.AnyWidget):
             sent = self._send_tick(budget)
         elif greetings:
             self._mirror.promote()
-            self._notes_sent, self._choices_sent = dict(self._notes), self._choices.version
-            self._advice_sent = dict(self._advice)
+            self._choices_sent = self._choices.version
+            self._words.changes()
         for view, library in greetings.items():
             self._welcome(view, library)
         return sent
@@ -144,11 +150,7 @@ class BokehView(anywidget.AnyWidget):
         if version != self._choices_sent:
             extra["choices"] = self._choices.describe()
             self._choices_sent = version
-        if self._notes != self._notes_sent:
-            extra["notes"] = self._notes_sent = dict(self._notes)
-        if self._advice != self._advice_sent:
-            self._advice_sent = dict(self._advice)
-            extra["advice"] = _described(self._advice_sent)
+        extra |= self._words.changes()
         packet = self._mirror.tick(budget - len(str(extra)))
         if not packet and not extra:
             return 0
@@ -168,8 +170,7 @@ class BokehView(anywidget.AnyWidget):
             "document": self._document,
             "tabs": self._tabs,
             "choices": self._choices.describe(),
-            "notes": dict(self._notes_sent),
-            "advice": _described(self._advice_sent),
+            **self._words.everything(),
             **self._content(packet),
         }
         self.send(content, [packet.buffer()])
@@ -209,21 +210,18 @@ def _tabs(places: Sequence[Place]) -> list[dict[str, Any]]:
                 "help": place.help,
                 "height": place.height,
                 "wide": place.wide,
-                "root": place.root.id,
+                "root": None if place.root is None else place.root.id,
             }
         )
     return [{"name": name, "panels": panels} for name, panels in tabs.items()]
-
-
-def _described(advice: dict[str, Advice]) -> dict[str, Any]:
-    return {panel: each.describe() for panel, each in advice.items()}
 
 
 def _document(places: Sequence[Place]) -> Any:
     """The document as JSON; it never changes again on this side."""
     document = Document()
     for place in places:
-        document.add_root(place.root)
+        if place.root is not None:
+            document.add_root(place.root)
     return json.loads(serialize_json(document.to_json()))
 
 

@@ -168,7 +168,7 @@ class ControlBoard:
         text = ""
         if self._remark is not None:
             name, reason = self._remark
-            text = f"<b>{html.escape(self._labels[name])}</b>: {html.escape(reason)}"
+            text = f"<b>{html.escape(self._labels.get(name, name))}</b>: {html.escape(reason)}"
             text = f'<span role="status">{text}</span>'
         if self.note.value == text:
             return 0

@@ -7,6 +7,7 @@ from typing import Any
 
 import ipywidgets
 from bokeh.models import ColumnDataSource
+from bokeh.models.ui import UIElement
 
 from nbdebug.core.commands import CommandQueue
 from nbdebug.core.control_spec import ControlState
@@ -51,7 +52,7 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
     ) -> None:
         failures: list[tuple[str, Exception]] = []
         choices = Choices()
-        stage = Stage(choices, controls)
+        stage = Stage(choices, controls, self._ask)
         if panels is None:
             panels = discover("nbdebug.panels", Panel, lambda *failed: failures.append(failed))
         made = [panel(stage) for panel in panels]
@@ -98,7 +99,7 @@ def _build(
     built, places, notes = [], [], {}
     for panel in sorted(panels, key=lambda panel: (panel.order, panel.name)):
         try:
-            root = panel.build()
+            root: UIElement | None = panel.build()
             built.append(panel)
         except Exception as error:
             failures.append((panel.name, error))

@@ -7,8 +7,9 @@ from bokeh.models import ColumnDataSource, DataRange1d
 from bokeh.models.annotations import Span
 from bokeh.models.ui import UIElement
 
-from nbdebug.core.commands import RangeTest
+from nbdebug.core.commands import RangeTest, Stop
 from nbdebug.core.range_test import LrRangeTest
+from nbdebug.core.records import Progress
 from nbdebug.core.snapshot import Snapshot
 from nbdebug.panels.advice import Advice, Offer
 from nbdebug.panels.base import Panel
@@ -18,7 +19,7 @@ from nbdebug.panels.theme import BLUE, SKY, VERMILLION
 HINT = "Press Run range test, or call dbg.lr_range_test() in a cell, to see the curve here."
 TOOLTIP = (
     f"Sweeps the learning rate over {RangeTest().steps} batches and puts everything back: training "
-    "notices nothing. Begins between two steps; Pause, or dbg.pause() in a cell, stops it."
+    "notices nothing. Begins between two steps; Stop ends it."
 )
 
 
@@ -64,11 +65,15 @@ class RangeTestCurve(Panel):
         sink.set_prop(self.suggested, "visible", best is not None)
         if best is not None:
             sink.set_prop(self.suggested, "location", best)
-        sink.set_advice(self.name, advice(found))
+        sink.set_advice(self.name, advice(found, snapshot.progress))
 
 
-def advice(found: LrRangeTest | None) -> Advice:
-    """What the last test suggests, and the button that makes one."""
+def advice(found: LrRangeTest | None, progress: Progress | None = None) -> Advice:
+    """What the last test suggests, and the button that makes one; how far one under way is."""
+    if progress is not None and progress.task == RangeTest.control:
+        start = _start("Run range test" if found is None else "Run again")
+        stop = Offer("Stop", Stop.control, Stop.value, "Ends the range test; training goes on.")
+        return Advice(f"Range test under way: {progress.share:.0%}", (start, stop))
     if found is None:
         return Advice(offers=(_start("Run range test"),))
     best, again = found.suggestion, _start("Run again")

@@ -47,6 +47,7 @@ class Frame {
     const note = node("div", "nbd-note");
     box.setAttribute("aria-label", panel.title);
     title.append(node("span", "nbd-help", panel.help));
+    if (!panel.root) plot.addEventListener("click", (event) => this.press(event));
     note.setAttribute("role", "status");
     plot.style.minHeight = `${panel.height}px`;
     const stage = node("div", "nbd-stage");
@@ -122,12 +123,47 @@ class Frame {
       });
     }
   }
+  /** Sections of HTML, in the order of their names; what is open or has the focus stays so. */
+  fill(pages) {
+    for (const [place, html] of Object.entries(pages)) {
+      const [name, key] = place.split("/");
+      const page = this.panels.get(name)?.plot;
+      if (!page) continue;
+      let section = [...page.children].find((child) => child.dataset.section === key);
+      if (!section) {
+        section = node("div", "nbd-section", "");
+        section.dataset.section = key;
+        page.insertBefore(section,
+          [...page.children].find((child) => child.dataset.section > key) ?? null);
+      }
+      const open = [...section.querySelectorAll("details[open]")].map((one) => one.dataset.key);
+      const focus = section.contains(document.activeElement) ? mark(document.activeElement) : null;
+      section.innerHTML = html;
+      for (const one of section.querySelectorAll("details")) one.open = open.includes(one.dataset.key);
+      if (focus) {
+        const all = [...section.querySelectorAll("button, summary")];
+        all.find((one) => mark(one) === focus)?.focus({ preventScroll: true });
+      }
+    }
+  }
+  press(event) {
+    const button = event.target.closest("button[data-control]");
+    if (!button || button.ariaDisabled === "true") return;
+    const { control, value } = button.dataset;
+    this.send({ kind: "ask", control, value: JSON.parse(value) });
+  }
   write(notes) {
     for (const [name, text] of Object.entries(notes)) {
       const panel = this.panels.get(name);
       if (panel && panel.note.textContent !== text) panel.note.textContent = text;
     }
   }
+}
+
+/** What a button or a summary is about; the same before and after its section is rewritten. */
+function mark(element) {
+  const { control, value } = element.dataset;
+  return control ? `${control}=${value}` : element.parentElement?.dataset.key;
 }
 
 function node(tag, name, text) {

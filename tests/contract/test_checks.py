@@ -132,6 +132,16 @@ def test_its_words_are_there(check: type[Check]) -> None:
     assert set(check.explains) <= names - {check.name}
 
 
+def test_no_check_explains_itself_by_way_of_others() -> None:
+    explains = {check.name: check.explains for check in CHECKS}
+    for name in explains:
+        reached, found = {name}, set(explains[name])
+        while found - reached:
+            reached |= found
+            found = {other for each in found for other in explains[each]}
+        assert name not in found
+
+
 class Rude(Check):
     """Moves everything it can reach, and then raises."""
 

@@ -1,0 +1,137 @@
+"""The five-step checklist: results, buttons to run checks, and remedies to press."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from nbdebug.core.checklist import BAD, STEPS, CheckReport, CheckResult
+from nbdebug.core.checklist_html import step_section
+from nbdebug.core.commands import Examine, Stop
+from nbdebug.core.records import Progress
+from nbdebug.core.snapshot import Snapshot
+from nbdebug.panels.base import Panel
+
+QUICK = (
+    "Runs all quick checks between two steps. Everything is put back: training notices nothing "
+    "but the pause."
+)
+SLOW = (
+    "Runs {what} between two steps, which takes some seconds or more. Everything is put back "
+    "afterwards; Stop ends it at any time."
+)
+STOP = "Ends the check under way at once. Training stays as it is."
+
+
+class Checklist(Panel):
+    """Results under the five steps; the quick checks run when the tab is opened first."""
+
+    name = "checklist"
+    tab = "Checklist"
+    order = 50
+    title = "Five-step checklist"
+    help = "examines model, loss and data between two steps; nothing is changed by it"
+    height = 320
+    wide = True
+
+    def build(self) -> None:
+        self._shown: tuple[CheckReport, bool, bool] | None = None
+        self._asked = False
+
+    def update(self, snapshot: Snapshot) -> None:
+        report, live = snapshot.checks, snapshot.status.state != "closed"
+        quick = [result.name for result in report if not result.dear]
+        if any(result.status != "not_run" for result in report):
+            self._asked = False
+        elif live and not self._asked and quick:
+            self._asked = True
+            self.stage.ask(Examine.control, ",".join(quick))
+        busy = under_way(snapshot) is not None
+        self._section("0", head(snapshot, live))
+        if (report, live, busy) == self._shown:
+            return
+        self._shown = report, live, busy
+        present = [step for step in STEPS if any(result.step == step for result in report)]
+        for step in present:
+            section = step_section(
+                report, step, lambda result: self._buttons(result, busy) if live else "",
+                head=step == present[0],
+            )  # fmt: skip
+            self._section(str(step), section)
+
+    def _section(self, name: str, page: str) -> None:
+        self.stage.sink.set_section(self.name, name, page)
+
+    def _buttons(self, result: CheckResult, busy: bool) -> str:
+        made = ""
+        if result.dear:
+            label = "Run" if result.status == "not_run" else "Run again"
+            tip = f"{result.title}: {SLOW.format(what='this check')}"
+            made = button(label, Examine.control, result.name, tip, busy)
+        remedy = result.proposal
+        if remedy is not None and result.status in BAD:
+            known = {spec.name: spec.label for spec in self.stage.controls}
+            word = known.get(remedy.control, remedy.control)
+            value = f"{remedy.value:g}" if isinstance(remedy.value, float) else remedy.value
+            tip = f"Sets {word} to {value}; takes effect at the next step."
+            made += button(f"{word}: {value}", remedy.control, remedy.value, tip)
+        return made
+
+
+def under_way(snapshot: Snapshot) -> Progress | None:
+    """How far the checks are, None when none are made now."""
+    progress = snapshot.progress
+    return progress if progress is not None and progress.task == Examine.control else None
+
+
+def head(snapshot: Snapshot, live: bool) -> str:
+    """The summary, what is under way, and the buttons for many checks at once."""
+    report, progress = snapshot.checks, under_way(snapshot)
+    tools = _tools(report, progress is not None) if live else ""
+    if progress is not None:
+        title = html.escape(progress.title)
+        said = (
+            button("Stop", Stop.control, Stop.value, STOP)
+            + f'<progress max="1" value="{progress.share:.2f}" aria-label="{title}"></progress>'
+            f"<span>{title}…</span>"
+        )
+    else:
+        said = f'<span class="nbd-help">{_when(snapshot)}</span>'
+    return (
+        f'<div role="status">{html.escape(report.summary)}</div>'
+        f'<div class="nbd-row">{tools}{said}</div>'
+    )
+
+
+def _when(snapshot: Snapshot) -> str:
+    """When the newest result was seen, where training has gone on since."""
+    seen = [result.at for result in snapshot.checks if result.status != "not_run"]
+    now = snapshot.status.step
+    return f"seen at step {max(seen):,}, now at {now:,}" if seen and max(seen) != now else ""
+
+
+def _tools(report: CheckReport, busy: bool) -> str:
+    slow = [result for result in report if result.dear]
+    waiting = [result for result in slow if result.status == "not_run"] or slow
+    number = f"{len(waiting)} slow checks" if len(waiting) > 1 else "the slow check"
+    quick = [result for result in report if not result.dear]
+    return _many("Run quick checks", quick, QUICK, busy) + _many(
+        f"Run {number}", waiting, SLOW.format(what=number), busy
+    )
+
+
+def _many(label: str, results: Sequence[CheckResult], tip: str, busy: bool) -> str:
+    names = ",".join(result.name for result in results)
+    return button(label, Examine.control, names, tip, busy) if names else ""
+
+
+def button(label: str, control: str, value: Any, tooltip: str, disabled: bool = False) -> str:
+    """A button that asks for a value of a control."""
+    said = {"data-control": control, "data-value": json.dumps(value), "title": tooltip}
+    attributes = " ".join(f'{name}="{html.escape(text)}"' for name, text in said.items())
+    # Not the attribute `disabled`: that would take the focus away from the keyboard.
+    off = ' aria-disabled="true"' if disabled else ""
+    words = html.escape(label)
+    return f'<button type="button" class="nbd-offer" {attributes}{off}>{words}</button>'
