@@ -13,11 +13,11 @@ from torch import nn
 from nbdebug.checks.base import Check
 from nbdebug.controls.base import Control
 from nbdebug.core import commands
-from nbdebug.core.checklist import CheckReport
-from nbdebug.core.errors import ArgumentError, ClosedError, ModelError
+from nbdebug.core.errors import ArgumentError, ClosedError
 from nbdebug.core.history import History
 from nbdebug.core.plugins import instances
 from nbdebug.core.records import Notice
+from nbdebug.examining import Examining
 from nbdebug.model.forward import LossFn, StepFn
 from nbdebug.model.metrics import Metric
 from nbdebug.notebook import replace_predecessors
@@ -34,11 +34,10 @@ from nbdebug.training.worker import Worker
 if TYPE_CHECKING:
     import pandas as pd
 
-    from nbdebug.core.range_test import LrRangeTest
     from nbdebug.panels.dashboard import Dashboard
 
 
-class Debugger:
+class Debugger(Examining):
     """A model under training, and the dashboard around it.
 
     Args:
@@ -138,10 +137,6 @@ class Debugger:
         """Train until paused; returns at once."""
         self._put(commands.Run())
 
-    def pause(self) -> None:
-        """Finish the step under way and pause; nothing is lost."""
-        self.history.wait_handled(self._put(commands.Pause()))
-
     def step(self, n: int = 1) -> None:
         """Make `n` steps and pause; returns when they are made, raises as `run` does."""
         self.run(steps=n)
@@ -203,44 +198,6 @@ class Debugger:
         if numbers and self.state == "paused":
             self.history.wait_handled(numbers[-1])
 
-    def lr_range_test(self, low: float = 1e-7, high: float = 10.0, steps: int = 100) -> LrRangeTest:
-        """Sweep the learning rate from `low` to `high` and see how the loss answers.
-
-        Made between two steps, of which training notices nothing (Smith 2015); it ends when
-        the loss explodes, or on `pause`. `dbg.set(lr=result.suggestion)` takes what it found.
-
-        Raises:
-            ArgumentError: low, high or steps make no sense.
-            Exception: whatever the model, the loss or the data raised, as it was.
-        """
-        return self._worker.range_test(self._do(commands.RangeTest(low, high, steps)))
-
-    def check(self, *names: str) -> CheckReport:
-        """Run checks of the five-step checklist between two steps; nothing is moved by them.
-
-        Args:
-            names: of the checks; without names all that are cheap.
-
-        Raises:
-            CheckNameError: there is no such check; the message lists those there are.
-        """
-        chosen = self._checking.chosen(names)
-        self._do(commands.Examine(chosen))
-        return CheckReport.of(result for result in self.history.checks if result.name in chosen)
-
-    def reestimate_batchnorm(self) -> None:
-        """Average BatchNorm's running statistics anew over up to 100 training batches.
-
-        Raises:
-            ModelError: there is nothing to estimate or to estimate from; nothing was changed.
-        """
-        self.history.wait_handled(self._put(commands.Reestimate()))
-        change = next(
-            c for c in reversed(self.history.changes) if c.new == commands.Reestimate.value
-        )
-        if change.status == "refused":
-            raise ModelError(change.note)
-
     @property
     def controls(self) -> Mapping[str, Any]:
         """The value in force of every control, by name."""
@@ -283,18 +240,3 @@ class Debugger:
     def __repr__(self) -> str:
         status = self.history.status
         return f"<Debugger {self.name}: {status.state} at step {status.step}>"
-
-    def _put(self, command: commands.Command) -> int:
-        if self.state == "closed":
-            raise ClosedError("This Debugger was closed; make a new one.")
-        return self._queue.put(command)
-
-    def _do(self, command: commands.Command, state: str | None = None) -> int:
-        """Put a command and wait until it is done; interrupting the kernel pauses training."""
-        number = self._put(command)
-        try:
-            self.history.wait_handled(number, state)
-        except KeyboardInterrupt:
-            self.pause()
-            raise
-        return number

@@ -107,6 +107,11 @@ class Examine:
 
 
 @dataclass(frozen=True, slots=True)
+class Summarise:
+    """Run one batch through the model and list its modules, between two steps."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """End the checks or the range test under way; training is as before."""
 
@@ -120,7 +125,10 @@ class Close:
 
 
 HALTING = (Pause, Stop, Reset, Close)
-Command = SetControl | Run | Pause | Reset | Watch | Reestimate | RangeTest | Examine | Stop | Close
+Command = (
+    SetControl | Run | Pause | Reset | Watch | Reestimate | RangeTest | Examine | Summarise
+    | Stop | Close
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

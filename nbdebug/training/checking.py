@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
 from nbdebug.checks.base import Check
-from nbdebug.checks.samples import Samples
 from nbdebug.checks.study import Study
 from nbdebug.core.checklist import CheckReport, CheckResult, Outcome
 from nbdebug.core.commands import Examine
 from nbdebug.core.errors import CheckNameError, CheckStopped, unknown_name
 from nbdebug.core.history import History
-from nbdebug.model.forward import to_device
-from nbdebug.training.data import DatasetSource, StreamSource
 from nbdebug.training.kept import Kept
-from nbdebug.training.sampler import DirectSampler, HeldSampler, WorkerSampler
 from nbdebug.training.session import Session
+from nbdebug.training.study_data import all_samples, some_batches
 from nbdebug.training.task import Task
-
-SAMPLES = 1024
-BATCHES = 32
 
 
 class Checking:
@@ -94,7 +88,7 @@ class Checking:
 
     def _draw(self, kept: Kept) -> list[Any]:
         try:
-            return list(_batches(self._session))
+            return list(some_batches(self._session))
         finally:
             # Data of the user's own may draw random numbers.
             kept.restore()
@@ -102,7 +96,7 @@ class Checking:
     def _study(self, batches: list[Any], halting: Callable[[], bool]) -> Study:
         session = self._session
         return Study(
-            session, session.loss_fn, session.evaluate, batches, _samples(session),
+            session, session.loss_fn, session.evaluate, batches, all_samples(session),
             session.step, halting,
         )  # fmt: skip
 
@@ -112,32 +106,6 @@ def _part_of(task: Task, title: str, number: int, count: int) -> Callable[[float
     return lambda share: task.advance((number + share) / count, title)
 
 
-def _samples(session: Session) -> Samples:
-    source, validation = session.source, session.validation
-    stream = isinstance(source, StreamSource)
-    sampler = session.sampler
-    indices = sampler.indices if isinstance(sampler, DirectSampler | WorkerSampler) else None
-
-    def fetch(chosen: torch.Tensor) -> Any:
-        assert not isinstance(source, StreamSource)
-        return to_device(source.fetch(chosen), session.device)
-
-    def held_out() -> Iterator[Any]:
-        assert validation is not None
-        return (to_device(batch, session.device) for batch in validation.batches())
-
-    return Samples(
-        length=source.length,
-        shuffled=None if indices is None or indices.own is not None else indices.shuffle,
-        drop_last=False if indices is None else indices.drop_last,
-        seed=session.seed,
-        batch_size=session.batching.size,
-        fetch=None if stream else fetch,
-        held_out=None if validation is None else held_out,
-        loader=source.workers if isinstance(source, DatasetSource) else None,
-    )
-
-
 def _failed(error: Exception, what: str) -> Outcome:
     return Outcome(
         "fail",
@@ -145,23 +113,3 @@ def _failed(error: Exception, what: str) -> Outcome:
         "no exception",
         "Mend the model, the loss or the data in another cell, and run the check again.",
     )
-
-
-def _batches(session: Session) -> Iterator[Any]:
-    """Some training batches, whole ones first; the order of training is not touched.
-
-    A stream cannot be drawn twice: what is read from it here, training takes next.
-    """
-    source, size = session.source, session.batching.size
-    if isinstance(source, StreamSource):
-        if not isinstance(session.sampler, HeldSampler):
-            session.sampler = HeldSampler([], session.sampler)
-        batch = session.sampler.next()
-        session.sampler.give_back(batch)
-        yield to_device(batch.data, session.device)
-        return
-    order = torch.randperm(source.length, generator=torch.Generator().manual_seed(session.step))
-    parts = order[: max(SAMPLES, size)].split(size)
-    whole = [part for part in parts if len(part) == size] or list(parts)
-    for part in whole[:BATCHES]:
-        yield to_device(source.fetch(part), session.device)

@@ -20,11 +20,13 @@ from nbdebug.core.commands import (
     Run,
     SetControl,
     Stop,
+    Summarise,
     Ticket,
     Watch,
 )
 from nbdebug.core.errors import ClosedError, NonFiniteError
 from nbdebug.core.history import History
+from nbdebug.core.model_summary import ModelSummary
 from nbdebug.core.range_test import LrRangeTest
 from nbdebug.core.records import Notice, RunState, Status
 from nbdebug.training.beginning import Beginning
@@ -34,7 +36,10 @@ from nbdebug.training.loop import Loop
 from nbdebug.training.range_test import sweep
 from nbdebug.training.reestimation import reestimate_statistics
 from nbdebug.training.settings import Settings
+from nbdebug.training.summary import summarise
 from nbdebug.training.task import Task
+
+Result = LrRangeTest | ModelSummary
 
 
 class Worker:
@@ -62,7 +67,7 @@ class Worker:
         self._handled = 0
         self._failure: Notice | None = None
         self.error: Exception | None = None
-        self._range_tests: deque[tuple[int, LrRangeTest | Exception]] = deque(maxlen=8)
+        self._results: deque[tuple[int, Result | Exception]] = deque(maxlen=8)
         self._forecasts = Forecasts(loop.session, history)
         self._forecasts.publish()
         # The context of the cell: what the thread sends belongs to that cell's output.
@@ -108,6 +113,8 @@ class Worker:
                     self._settings.supersede(command)
             elif isinstance(command, RangeTest | Examine):
                 self._try_out(ticket, tickets[tickets.index(ticket) :])
+            elif isinstance(command, Summarise):
+                self._summarise(ticket.number)
             else:
                 self._act(command)
         # Opening a tab changes nothing that a forecast is made of.
@@ -126,25 +133,31 @@ class Worker:
             else:
                 self._checking.run(command, task)
 
-    def range_test(self, number: int) -> LrRangeTest:
-        """What came of the range test that a command asked for, or the exception it raised."""
-        result = dict(self._range_tests).get(number)
+    def result(self, number: int) -> Result:
+        """What came of the command with this number, or the exception it raised."""
+        result = dict(self._results).get(number)
         if result is None:
-            raise ClosedError("This Debugger was closed before the range test began.")
+            raise ClosedError("This Debugger was closed before that could begin.")
         if isinstance(result, Exception):
             raise result
         return result
+
+    def _summarise(self, number: int) -> None:
+        try:
+            self._results.append((number, summarise(self._loop.session)))
+        except Exception as error:
+            self._results.append((number, error))
 
     def _range_test(self, number: int, command: RangeTest, task: Task) -> None:
         try:
             found = sweep(self._loop, command, task)
         except Exception as error:
-            self._range_tests.append((number, error))
+            self._results.append((number, error))
             text = f"{type(error).__name__}: {error}. Everything was put back as it was."
             title = "The learning-rate range test failed"
             self._history.add_notice(Notice(self._loop.session.step, "warning", title, text))
         else:
-            self._range_tests.append((number, found))
+            self._results.append((number, found))
             self._history.set_range_test(found)
 
     def _aim(self) -> None:

@@ -1,0 +1,70 @@
+"""The layers of a model as a table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSummary:
+    """One module.
+
+    Attributes:
+        layer: its path in the model; kind: its class; depth: modules around it.
+        output_shape: of the last call with one batch, () when it was not called.
+        parameters: numbers in it and in what is inside it; trainable: of those, how many learn.
+    """
+
+    layer: str
+    kind: str
+    depth: int
+    output_shape: tuple[int, ...]
+    parameters: int
+    trainable: int
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """The model, module by module, in the order of their calls.
+
+    Attributes:
+        layers: the model itself first.
+        text: the same as torchinfo prints it.
+    """
+
+    layers: tuple[LayerSummary, ...]
+    text: str
+
+    def frame(self) -> pd.DataFrame:
+        """One row a module, with the share of its parameters that learns."""
+        import pandas as pd
+
+        names = list(LayerSummary.__dataclass_fields__)
+        rows = [[getattr(layer, name) for name in names] for layer in self.layers]
+        frame = pd.DataFrame(rows, columns=names)
+        frame["share_trainable"] = frame["trainable"] / frame["parameters"].where(
+            frame["parameters"] > 0
+        )
+        return frame
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        import pandas as pd
+
+        rows = [
+            {
+                "Layer": "\u2003" * each.depth + (each.layer.rpartition(".")[2] or "model"),
+                "Class": each.kind,
+                "Output shape": ", ".join(str(n) for n in each.output_shape) or "-",
+                "Parameters": f"{each.parameters:,}",
+                "Trainable": f"{each.trainable / each.parameters:.0%}" if each.parameters else "-",
+            }
+            for each in self.layers
+        ]
+        return str(pd.DataFrame(rows).to_html(index=False))

@@ -1,0 +1,64 @@
+"""Data for what looks at a training between two steps; training misses none of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from nbdebug.checks.samples import Samples
+from nbdebug.model.forward import to_device
+from nbdebug.training.data import DatasetSource, StreamSource
+from nbdebug.training.sampler import DirectSampler, HeldSampler, WorkerSampler
+from nbdebug.training.session import Session
+
+SAMPLES = 1024
+BATCHES = 32
+
+
+def some_batches(session: Session) -> Iterator[Any]:
+    """Some training batches, whole ones first; the order of training is not touched.
+
+    A stream cannot be drawn twice: what is read from it here, training takes next.
+    """
+    source, size = session.source, session.batching.size
+    if isinstance(source, StreamSource):
+        if not isinstance(session.sampler, HeldSampler):
+            session.sampler = HeldSampler([], session.sampler)
+        batch = session.sampler.next()
+        session.sampler.give_back(batch)
+        yield to_device(batch.data, session.device)
+        return
+    order = torch.randperm(source.length, generator=torch.Generator().manual_seed(session.step))
+    parts = order[: max(SAMPLES, size)].split(size)
+    whole = [part for part in parts if len(part) == size] or list(parts)
+    for part in whole[:BATCHES]:
+        yield to_device(source.fetch(part), session.device)
+
+
+def all_samples(session: Session) -> Samples:
+    """Where batches come from, for checks."""
+    source, validation = session.source, session.validation
+    stream = isinstance(source, StreamSource)
+    sampler = session.sampler
+    indices = sampler.indices if isinstance(sampler, DirectSampler | WorkerSampler) else None
+
+    def fetch(chosen: torch.Tensor) -> Any:
+        assert not isinstance(source, StreamSource)
+        return to_device(source.fetch(chosen), session.device)
+
+    def held_out() -> Iterator[Any]:
+        assert validation is not None
+        return (to_device(batch, session.device) for batch in validation.batches())
+
+    return Samples(
+        length=source.length,
+        shuffled=None if indices is None or indices.own is not None else indices.shuffle,
+        drop_last=False if indices is None else indices.drop_last,
+        seed=session.seed,
+        batch_size=session.batching.size,
+        fetch=None if stream else fetch,
+        held_out=None if validation is None else held_out,
+        loader=source.workers if isinstance(source, DatasetSource) else None,
+    )
