@@ -61,9 +61,7 @@ def test_training_notices_nothing() -> None:
 def test_a_model_that_cannot_be_run_is_named() -> None:
     broken = nn.Sequential(nn.Linear(5, 2), nn.Linear(3, 2))
     with (
-        nbd.Debugger(
-            nn.Sequential(nn.Linear(5, 2), nn.Linear(3, 2)), features(), nn.MSELoss()
-        ) as d,
+        nbd.Debugger(broken, features(), nn.MSELoss()) as d,
         pytest.raises(nbd.ModelError, match="could not be run"),
     ):
         d.summary()
