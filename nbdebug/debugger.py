@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import threading
 import weakref
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -116,7 +117,7 @@ class Debugger(Examining):
         self._worker = self._make_worker(session, setup.overhead)
         self._dashboard: Dashboard | None = None
         # A Debugger that nobody holds any more must not leave its thread behind.
-        self._finalizer = weakref.finalize(self, self._queue.put, commands.Close())
+        self._finalizer = weakref.finalize(self, _let_go, self._queue, self._worker)
 
     def _make_worker(self, session: Session, overhead: float) -> Worker:
         probes = instances("nbdebug.probes", Probe, self._leave_out)
@@ -240,3 +241,10 @@ class Debugger(Examining):
     def __repr__(self) -> str:
         status = self.history.status
         return f"<Debugger {self.name}: {status.state} at step {status.step}>"
+
+
+def _let_go(queue: commands.CommandQueue, worker: Worker) -> None:
+    """End the thread; at the end of the program also wait, since torch dies with its threads."""
+    queue.put(commands.Close())
+    if not threading.main_thread().is_alive():
+        worker.join(timeout=10)

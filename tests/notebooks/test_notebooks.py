@@ -65,3 +65,23 @@ def test_the_quickstart_shows_dashboard_change_and_numbers() -> None:
     (numbers,) = outputs(notebook, "history")
     assert "val_accuracy" in numbers.data["text/plain"]
     assert "<table" in numbers.data["text/html"]
+
+
+def test_the_checklist_finds_six_faults_one_after_the_other() -> None:
+    notebook = execute(FOLDER / "04_checklist.ipynb")
+
+    def first(cell: str) -> str:
+        return str(outputs(notebook, cell)[0].text).splitlines()[0].split(":")[0]
+
+    assert [first(cell) for cell in ("sick", "two", "three", "four", "five", "seven")] == [
+        "Output activation and loss",
+        "Units begin different",
+        "Mean over the batch",
+        "Gradients reach every parameter",
+        "Scale of the inputs",
+        "Overfits a few examples",
+    ]
+    assert outputs(notebook, "six") == []
+    said = "".join(output.text for output in outputs(notebook, "mended"))
+    assert "1 passed" in said
+    assert float(said.rsplit(" ", 1)[1]) < 0.5
