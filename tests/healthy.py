@@ -19,7 +19,8 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
     "adamw": {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 0.01},
     "rmsprop": {"optimizer": "rmsprop", "lr": 1e-3},
 }
-SEEDS = (0, 1)
+# Thresholds of checks were chosen on the first; the second are for counting.
+SEEDS, FRESH = (0, 1), (2, 3)
 Model = Callable[[int, int], nn.Module]
 
 
