@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -55,16 +56,24 @@ class ModelSummary:
         return self.text
 
     def _repr_html_(self) -> str:
-        import pandas as pd
+        names = ("Layer", "Class", "Output shape", "Parameters", "Trainable")
+        head = "".join(_cell("th", name, place) for place, name in enumerate(names))
+        body = "".join(f"<tr>{_row(layer)}</tr>" for layer in self.layers)
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
-        rows = [
-            {
-                "Layer": "\u2003" * each.depth + (each.layer.rpartition(".")[2] or "model"),
-                "Class": each.kind,
-                "Output shape": ", ".join(str(n) for n in each.output_shape) or "-",
-                "Parameters": f"{each.parameters:,}",
-                "Trainable": f"{each.trainable / each.parameters:.0%}" if each.parameters else "-",
-            }
-            for each in self.layers
-        ]
-        return str(pd.DataFrame(rows).to_html(index=False))
+
+def _row(layer: LayerSummary) -> str:
+    count = layer.parameters
+    texts = (
+        "\u2003" * layer.depth + (layer.layer.rpartition(".")[2] or "model"),
+        layer.kind,
+        ", ".join(str(n) for n in layer.output_shape) or "-",
+        f"{count:,}",
+        f"{layer.trainable / count:.0%}" if count else "-",
+    )
+    return "".join(_cell("td", text, place) for place, text in enumerate(texts))
+
+
+def _cell(tag: str, text: str, place: int) -> str:
+    side = "left" if place < 2 else "right"
+    return f'<{tag} style="text-align:{side}">{html.escape(text)}</{tag}>'
