@@ -12,6 +12,8 @@ from nbdebug.checks.study import Study
 from nbdebug.core.checklist import Outcome
 from nbdebug.model.forward import split
 
+SAMPLES = 128
+
 
 class InitialLoss(Check):
     """The loss of the untrained model, against that of a model that ignores its inputs.
@@ -38,7 +40,8 @@ class InitialLoss(Check):
         found = plain(study)
         if isinstance(found, str):
             return Outcome("not_applicable", found)
-        parts = [split(batch) for batch in study.batches]
+        enough = -(-SAMPLES // study.samples.batch_size)
+        parts = [split(batch) for batch in study.batches[:enough]]
         # All at once, so that a sum over samples is a sum on both sides.
         outputs = torch.cat([study.outputs(inputs) for inputs, _ in parts])
         targets = torch.cat([targets for _, targets in parts])

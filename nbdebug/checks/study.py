@@ -14,6 +14,7 @@ from nbdebug.core.errors import CheckStopped
 from nbdebug.model.forward import call, split
 from nbdebug.model.subject import Subject
 
+Kept = tuple[nn.Parameter, torch.Tensor | None]
 Evaluate = Callable[[Any], tuple[Any, Any, Any]]
 
 
@@ -43,6 +44,9 @@ class Study:
         self.subject, self.loss_fn, self.evaluate = subject, loss_fn, evaluate
         self.batches, self.samples, self.step = batches, samples, step
         self._halting = halting
+        self._first: Any = None
+        self._gradients: tuple[float, list[Kept]] | None = None
+        self.begin()
         self.progress: Callable[[float], None] = lambda share: None
 
     @property
@@ -64,19 +68,52 @@ class Study:
         """Targets of the first batch."""
         return split(self.batch)[1]
 
+    def begin(self) -> None:
+        """The next check begins: from here on the model counts as untouched."""
+        self._begun = self._versions()
+
     def outputs(self, inputs: Any | None = None) -> Any:
-        """What the model gives in eval mode, without gradients."""
+        """What the model gives in eval mode, without gradients.
+
+        Without inputs those of the first batch; of an untouched model they are computed once
+        for all checks, so they must not be written to.
+        """
         self.model.eval()
+        if inputs is None and self._versions() == self._begun:
+            if self._first is None:
+                self._first = self._call(self.inputs)
+            return self._first
+        return self._call(self.inputs if inputs is None else inputs)
+
+    def _call(self, inputs: Any) -> Any:
         with torch.no_grad():
-            return call(self.model, self.inputs if inputs is None else inputs)
+            return call(self.model, inputs)
 
     def gradients(self) -> float:
-        """Loss of the first batch in training mode; leaves its gradients in the parameters."""
+        """Loss of the first batch in training mode; leaves its gradients in the parameters.
+
+        Of an untouched model they are computed once for all checks.
+        """
         self.model.train()
+        known, untouched = self._gradients, self._versions() == self._begun
+        if known is not None and untouched:
+            for parameter, gradient in known[1]:
+                parameter.grad = None if gradient is None else gradient.clone()
+            return known[0]
         self.subject.optimizer.zero_grad()
         loss = self.evaluate(self.batch)[0]
         loss.backward()
-        return float(loss.detach())
+        value = float(loss.detach())
+        if untouched:
+            self._gradients = (
+                value,
+                [(p, None if p.grad is None else p.grad.clone()) for p in self.model.parameters()],
+            )
+        return value
+
+    def _versions(self) -> tuple[int, ...]:
+        """Grows whenever a weight is written to."""
+        return tuple(p._version for p in self.model.parameters())
 
     def go_on(self, share: float = 0.0) -> None:
         """Call now and then in what takes long, with the share that is done, 0 to 1.

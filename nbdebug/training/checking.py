@@ -68,6 +68,7 @@ class Checking:
         start = time.perf_counter()
         try:
             study.go_on()
+            study.begin()
             with self._session.rng, torch.enable_grad():
                 outcome = check.examine(study)
         except CheckStopped as error:
