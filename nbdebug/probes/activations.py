@@ -60,7 +60,8 @@ class Activations(Probe):
         table = torch.full((4, width), torch.nan, device=self._device)
         if self._moments:
             columns = [self._column[name] for name in self._moments]
-            table[:3, columns] = torch.stack(list(self._moments.values()), 1).to(self._device)
+            measured = [each.to(self._device) for each in self._moments.values()]
+            table[:3, columns] = torch.stack(measured, 1)
         if self._seen >= DEAD_SAMPLES:
             for name, active in self._active.items():
                 # p95 under the bound: at most a twentieth of the values is above it.
