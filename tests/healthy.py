@@ -37,13 +37,16 @@ class Healthy:
         return f"{self.data}-{self.model}-{self.optimizer}-{self.seed}"
 
     def arguments(self) -> tuple[nn.Module, Any, nn.Module, dict[str, Any]]:
-        """Model, data, loss and keywords of a Debugger."""
+        """Model, training data, loss and keywords of a Debugger; a fifth is validation data."""
         X, y = load(self.data)
         out = 1 if y.is_floating_point() else int(y.max()) + 1
+        order = torch.randperm(len(X), generator=torch.Generator().manual_seed(self.seed))
+        held_out, train = order[: len(X) // 5], order[len(X) // 5 :]
         torch.manual_seed(self.seed)
         model = MODELS[self.model](X.shape[1], out)
         loss = nn.MSELoss() if y.is_floating_point() else nn.CrossEntropyLoss()
-        return model, (X, y), loss, {**OPTIMIZERS[self.optimizer], "batch_size": 32}
+        validation = {"batch_size": 32, "val_data": (X[held_out], y[held_out])}
+        return model, (X[train], y[train]), loss, {**OPTIMIZERS[self.optimizer], **validation}
 
 
 @cache

@@ -22,7 +22,8 @@ class Check(ABC):
         title: short, for the table.
         source: where this is known from.
         dear: takes seconds, so it runs on request alone.
-        explains: checks whose bad result follows from a bad one of this check.
+        explains: checks whose bad result follows from a bad one of this check; "*" are all
+            that could not be made.
     """
 
     name: ClassVar[str]
@@ -48,5 +49,6 @@ class Check(ABC):
             seen=outcome.seen, expected=outcome.expected, remedy=outcome.remedy,
             why=" ".join((inspect.getdoc(type(self)) or "").split()), source=self.source,
             seconds=seconds, at=at, dear=self.dear, proposal=outcome.proposal,
+            raised=outcome.raised,
             explains=self.explains,
         )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from nbdebug.checks.base import Check
+from nbdebug.checks.named import listed
 from nbdebug.checks.study import Study
 from nbdebug.core.checklist import Outcome
 
@@ -34,17 +35,17 @@ class ZeroGradient(Check):
         zero = [n for n, p in named if p.grad is not None and p.ndim > 1 and _is_zero(p.grad)]
         if lost:
             return Outcome(
-                "fail", f"the optimizer does not hold {_list(lost)}", "all trainable parameters",
+                "fail", f"the optimizer does not hold {listed(lost)}", "all trainable parameters",
                 "Build the optimizer on model.parameters(), after every layer is in the model.",
             )  # fmt: skip
         if zero:
             return Outcome(
-                "fail", f"the gradient of {_list(zero)} is exactly 0", "not 0",
+                "fail", f"the gradient of {listed(zero)} is exactly 0", "not 0",
                 "Look for dead units, a constant output, or a loss that ignores its input.",
             )  # fmt: skip
         if missing:
             return Outcome(
-                "warning", f"{_list(missing)} get no gradient", "a gradient for every parameter",
+                "warning", f"{listed(missing)} get no gradient", "a gradient for every parameter",
                 "Call the layer in forward, remove a .detach(), or freeze it on purpose.",
             )  # fmt: skip
         return Outcome("pass", f"{len(named)} of {len(named)} parameters get a gradient", "all")
@@ -52,8 +53,3 @@ class ZeroGradient(Check):
 
 def _is_zero(gradient: torch.Tensor) -> bool:
     return not bool(gradient.to_dense().count_nonzero())
-
-
-def _list(names: list[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more

@@ -48,6 +48,7 @@ class Outcome:
         expected: what it should be, with the number.
         remedy: what to do.
         proposal: the remedy as the value of a control, None where it is none.
+        raised: whether the check itself could not be made.
     """
 
     status: Verdict
@@ -55,6 +56,7 @@ class Outcome:
     expected: str = ""
     remedy: str = ""
     proposal: Proposal | None = None
+    raised: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +65,12 @@ class CheckResult:
 
     Attributes:
         name, title, step, dear: of the check; step 1 to 5 of the checklist.
-        status, seen, expected, remedy, proposal: see `Outcome`.
+        status, seen, expected, remedy, proposal, raised: see `Outcome`.
         why: why it matters; source: where this is known from.
         seconds: what it cost.
         at: the training step before which it was made.
-        explains: checks whose bad result follows from a bad one of this check.
+        explains: checks whose bad result follows from a bad one of this check; "*" are all
+            that could not be made.
         because: title of the check that explains this one, "" for a cause of its own.
     """
 
@@ -84,6 +87,7 @@ class CheckResult:
     at: int = 0
     dear: bool = False
     proposal: Proposal | None = None
+    raised: bool = False
     explains: tuple[str, ...] = ()
     because: str = ""
 
@@ -163,7 +167,7 @@ def _cause(result: CheckResult, by_name: Mapping[str, CheckResult]) -> str:
     """The title of the bad result at the root of this bad one, "" when it is one itself."""
     seen = [result]
     while result.status in BAD:
-        above = [r for r in by_name.values() if r.status in BAD and result.name in r.explains]
+        above = [r for r in by_name.values() if _explains(r, result)]
         if not above:
             break
         result = above[0]
@@ -172,6 +176,12 @@ def _cause(result: CheckResult, by_name: Mapping[str, CheckResult]) -> str:
             return ""
         seen.append(result)
     return result.title if len(seen) > 1 else ""
+
+
+def _explains(cause: CheckResult, result: CheckResult) -> bool:
+    if cause.status not in BAD or cause.raised:
+        return False
+    return result.name in cause.explains or (result.raised and "*" in cause.explains)
 
 
 def _text(result: CheckResult) -> Iterator[str]:

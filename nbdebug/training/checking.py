@@ -113,4 +113,5 @@ def _failed(error: Exception, what: str) -> Outcome:
         f"{what}: {type(error).__name__}: {error}",
         "no exception",
         "Mend the model, the loss or the data in another cell, and run the check again.",
+        raised=True,
     )

@@ -46,6 +46,18 @@ def test_a_check_that_passed_explains_nothing() -> None:
     assert [cause.name for cause in report.causes] == ["b"]
 
 
+def test_checks_that_could_not_be_made_follow_from_what_breaks_them() -> None:
+    report = CheckReport.of(
+        [
+            row("a", "fail", 2, ("c",), raised=True),
+            row("b", "fail", 3, ("*",)),
+            row("c", "fail", 4),
+        ]
+    )
+    assert {r.name: r.because for r in report} == {"a": "B", "b": "", "c": ""}
+    assert [cause.name for cause in report.causes] == ["b", "c"]
+
+
 def test_the_summary_counts_and_names_the_first_cause() -> None:
     assert CHAIN.summary == (
         "Checklist: 2 failed, 1 with a warning, 1 passed, 1 not applicable, 1 not run yet. "

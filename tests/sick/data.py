@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
+from tests.problems import images, tiny_cnn
 from tests.sick.base import Sick, X, mlp, regression, y
 
 
@@ -12,6 +17,32 @@ def with_nan() -> tuple[torch.Tensor, torch.Tensor]:
     broken = X.clone()
     broken[::7, 2] = torch.nan
     return broken, y
+
+
+def in_bytes() -> tuple[torch.Tensor, torch.Tensor]:
+    pictures, labels = images()
+    return (pictures * 20 + 100).clamp(0, 255).to(torch.uint8), labels
+
+
+def channels_last() -> tuple[torch.Tensor, torch.Tensor]:
+    pictures, labels = images()
+    return pictures.permute(0, 2, 3, 1), labels
+
+
+def sorted_by_class() -> DataLoader[Any]:
+    order = torch.argsort(y)
+    return DataLoader(TensorDataset(X[order], y[order]), batch_size=16)
+
+
+class Noisy(Dataset[Any]):
+    """Augmented with random numbers that nobody seeds."""
+
+    def __len__(self) -> int:
+        return len(X)
+
+    def __getitem__(self, index: int) -> Any:
+        noise = torch.tensor(0.01 * np.random.randn(X.shape[1]), dtype=torch.float32)
+        return X[index] + noise, y[index]
 
 
 DATA: dict[str, Sick] = {
@@ -24,4 +55,25 @@ DATA: dict[str, Sick] = {
     ),
     "NaN in the inputs": Sick("input_scale", mlp, with_nan),
     "raw inputs": Sick("input_scale", mlp, lambda: (X * 500 + 1000, y)),
+    "labels that begin at 1": Sick("label_range", mlp, lambda: (X, y + 1)),
+    "more classes than outputs": Sick("label_range", lambda: mlp(out=3)),
+    "labels as floats": Sick("label_range", mlp, lambda: (X, y.float())),
+    "labels in a column": Sick("label_range", mlp, lambda: (X, y[:, None])),
+    "the same sample again and again": Sick(
+        "features", mlp, lambda: (X[:1].expand(len(X), -1).clone(), y)
+    ),
+    "images as bytes": Sick("dtype_layout", tiny_cnn, in_bytes),
+    "channels last": Sick("dtype_layout", tiny_cnn, channels_last),
+    "double precision": Sick("dtype_layout", mlp, lambda: (X.double(), y)),
+    "sorted by class": Sick("shuffling", mlp, sorted_by_class),
+    "validated on training data": Sick("overlap", mlp, settings={"val_data": (X, y)}),
+    "validation data not scaled": Sick(
+        "validation_scale", mlp, lambda: (X[:150], y[:150]),
+        settings={"val_data": (20 * X[150:] + 5, y[150:])},
+    ),
+    "a learning rate of 0": Sick("lr_sanity", mlp, settings={
+        "optimizer": lambda parameters: torch.optim.SGD(parameters, lr=0.0)
+    }),
+    "Adam with the rate of SGD": Sick("lr_sanity", mlp, settings={"lr": 0.5}),
+    "augmentation that nobody seeds": Sick("seeds", mlp, Noisy),
 }  # fmt: skip

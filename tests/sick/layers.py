@@ -79,6 +79,42 @@ def first_layer_only(parameters: Any) -> torch.optim.Optimizer:
     return torch.optim.Adam(list(parameters)[:2], lr=1e-3)
 
 
+def deep(act: type[nn.Module], depth: int = 20) -> nn.Module:
+    torch.manual_seed(0)
+    layers = [part for _ in range(depth) for part in (nn.Linear(16, 16), act())]
+    return nn.Sequential(nn.Linear(FEATURES, 16), act(), *layers, nn.Linear(16, CLASSES))
+
+
+def tiny_weights() -> nn.Module:
+    model = deep(nn.Tanh, 4)
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=0.005)
+            nn.init.zeros_(module.bias)
+    return model
+
+
+def saturated() -> nn.Module:
+    model = deep(nn.Tanh)
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            module.weight.data.mul_(20)
+    return model
+
+
+def first_at_zero(parameters: Any) -> torch.optim.Optimizer:
+    first, *rest = list(parameters)
+    groups = [{"params": [first], "lr": 0.0}, {"params": rest, "lr": 0.1}]
+    return torch.optim.SGD(groups, lr=0.1)
+
+
+def normed() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Linear(FEATURES, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, CLASSES)
+    )
+
+
 LAYERS: dict[str, Sick] = {
     "a layer that is not called": Sick("zero_gradient", Unused),
     "a detached layer": Sick("zero_gradient", Detached),
@@ -89,5 +125,16 @@ LAYERS: dict[str, Sick] = {
     "dead units": Sick("dead_units", dead),
     "no activation": Sick("affine", lambda: mlp(act=nn.Identity)),
     "softmax over the batch": Sick("sample_independence", Mixing),
+    "a layer of the wrong width": Sick(
+        "shapes", lambda: nn.Sequential(nn.Linear(FEATURES, 16), nn.ReLU(), nn.Linear(8, CLASSES))
+    ),
+    "twenty sigmoids": Sick("initial_scale", lambda: deep(nn.Sigmoid)),
+    "twenty saturated tanhs": Sick("gradient_ratio", saturated),
+    "tiny initial weights": Sick("initial_scale", tiny_weights),
+    "a parameter group without a rate": Sick(
+        "unchanged_parameters", mlp, settings={"optimizer": first_at_zero}
+    ),
+    "BatchNorm on two samples": Sick("batchnorm_batch", normed, settings={"batch_size": 2}),
+    "a last batch of one": Sick("batchnorm_batch", normed, settings={"batch_size": 199}),
     "dropout in eval mode": Sick("sample_independence", AlwaysDropping),
 }  # fmt: skip

@@ -43,5 +43,11 @@ LOSS: dict[str, Sick] = {
     "sum over the batch": Sick(
         "reduction", mlp, loss=nn.CrossEntropyLoss(reduction="sum")
     ),
+    "weight decay of 10": Sick(
+        "regularisation", mlp, settings={"optimizer": "sgd", "lr": 1e-3, "weight_decay": 10.0}
+    ),
+    "numbers far from 0": Sick(
+        "prior_bias", lambda: mlp(out=1), lambda: regression(1.0, 9.0), nn.MSELoss()
+    ),
     "huge initial weights": Sick("initial_loss", huge_weights),
 }  # fmt: skip

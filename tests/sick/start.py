@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
-from tests.sick.base import Sick, mlp
+import torch
+from torch import nn
+
+from tests.sick.base import Sick, X, mlp, y
+
+
+def one_broken_sample() -> tuple[torch.Tensor, torch.Tensor]:
+    broken = X.clone()
+    broken[150] = torch.inf
+    return broken, y
+
 
 START: dict[str, Sick] = {
-    "a vanishing learning rate": Sick("overfit", mlp, settings={"optimizer": "sgd", "lr": 1e-7}),
-    "an exploding learning rate": Sick("overfit", mlp, settings={"optimizer": "sgd", "lr": 1e3}),
+    "a vanishing learning rate": Sick("lr_sanity", mlp, settings={"optimizer": "sgd", "lr": 1e-7}),
+    "an exploding learning rate": Sick("lr_sanity", mlp, settings={"optimizer": "sgd", "lr": 1e3}),
+    "a learning rate of 8": Sick("lr_range", mlp, settings={"optimizer": "sgd", "lr": 8.0}),
+    "a learning rate of 1e-5": Sick("baselines", mlp, settings={"optimizer": "sgd", "lr": 1e-5}),
+    "logits squeezed to 0.01": Sick("overfit", lambda: mlp(nn.Hardtanh(-0.01, 0.01))),
+    "one sample that is not finite": Sick("one_epoch", mlp, one_broken_sample),
 }  # fmt: skip

@@ -1,0 +1,77 @@
+"""Batches that are large enough for BatchNorm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from nbdebug.checks.base import Check
+from nbdebug.checks.study import Study
+from nbdebug.core.checklist import Outcome, Proposal
+from nbdebug.model.forward import split
+
+KINDS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+USUAL = 32
+
+
+class BatchNormBatch(Check):
+    """Whether batches are large enough for BatchNorm, the last one of an epoch too.
+
+    BatchNorm estimates mean and variance from the batch. With a few samples the estimate
+    is mostly noise; with one, PyTorch raises an error, at the end of the first epoch.
+    """
+
+    name = "batchnorm_batch"
+    step = 3
+    order = 62
+    title = "Batches for BatchNorm"
+    source = "Wu and He (2018), Group Normalization; PyTorch, BatchNorm1d"
+    explains = ("one_epoch",)
+
+    FEW = 4
+
+    def examine(self, study: Study) -> Outcome:
+        norms = [m for m in study.model.modules() if isinstance(m, KINDS) and m.training]
+        if not any(isinstance(m, KINDS) for m in study.model.modules()):
+            return Outcome("not_applicable", "the model has no BatchNorm.")
+        if not norms:
+            return Outcome("not_applicable", "every BatchNorm is frozen in eval mode.")
+        samples = study.samples
+        size, length = samples.batch_size, samples.length
+        last = 0 if length is None or samples.drop_last else length % size
+        expected = f"more than {self.FEW} samples"
+        if last == 1 and self._refuses(study):
+            better = next(n for n in range(size + 1, size + 4) if (length or 0) % n != 1)
+            return Outcome(
+                "fail", f"{length:,} samples in batches of {size} leave a last batch of 1",
+                expected, "Take drop_last=True, or another batch size.",
+                Proposal("batch_size", better),
+            )  # fmt: skip
+        if size <= self.FEW:
+            usual = min(USUAL, length or USUAL)
+            remedy = "Take larger batches, or GroupNorm or LayerNorm in place of BatchNorm."
+            proposal = Proposal("batch_size", usual) if usual > self.FEW else None
+            return Outcome("warning", f"batches of {size}", expected, remedy, proposal)
+        return Outcome("pass", f"batches of {size}, the last one of {last or size}", expected)
+
+    def _refuses(self, study: Study) -> bool:
+        inputs, targets = (_one(part) for part in split(study.batch))
+        study.model.train()
+        try:
+            with torch.no_grad():
+                study.evaluate((inputs, targets))
+        except ValueError as error:
+            return "more than 1 value per channel" in str(error)
+        return False
+
+
+def _one(part: Any) -> Any:
+    if isinstance(part, torch.Tensor):
+        return part[:1]
+    if isinstance(part, tuple | list):
+        return type(part)(_one(each) for each in part)
+    if isinstance(part, dict):
+        return {key: _one(each) for key, each in part.items()}
+    return part

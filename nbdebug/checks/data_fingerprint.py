@@ -1,0 +1,66 @@
+"""A number by which the data is known again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+
+from nbdebug.checks.base import Check
+from nbdebug.checks.study import Study
+from nbdebug.core.checklist import Outcome
+
+SAMPLES = 1024
+
+
+class DataFingerprint(Check):
+    """The SHA-256 of the first samples, to know the same data again.
+
+    Files are replaced, columns reordered, downloads updated: two runs with the same seed
+    differ, and only the fingerprint tells why.
+    """
+
+    name = "data_fingerprint"
+    step = 5
+    order = 40
+    title = "Fingerprint of the data"
+    source = "Pineau et al. (2021); Gebru et al. (2021), Datasheets for Datasets"
+
+    def examine(self, study: Study) -> Outcome:
+        samples = study.samples
+        if samples.fetch is None or samples.length is None:
+            return Outcome("not_applicable", "the data is a stream: it has no fixed content.")
+        size = min(samples.length, SAMPLES)
+        digest, again = (_digest(samples.fetch(torch.arange(size))) for _ in range(2))
+        said = f"{digest[:12]} over the first {size:,} of {samples.length:,} samples"
+        if digest != again:
+            words = "the samples differ each time they are read, as augmentation makes them"
+            return Outcome("not_applicable", f"{words}: they have no fingerprint.")
+        return Outcome("pass", said, "the same again, to repeat the run")
+
+
+def _digest(batch: Any) -> str:
+    found = hashlib.sha256()
+    for part in _leaves(batch):
+        if isinstance(part, torch.Tensor):
+            found.update(f"{part.dtype}{tuple(part.shape)}".encode())
+            found.update(
+                part.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+            )
+        else:
+            found.update(repr(part).encode())
+    return found.hexdigest()
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, Mapping):
+        for key in value:
+            yield key
+            yield from _leaves(value[key])
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _leaves(part)
+    else:
+        yield value

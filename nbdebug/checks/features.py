@@ -1,0 +1,49 @@
+"""Inputs that differ from sample to sample."""
+
+from __future__ import annotations
+
+import torch
+
+from nbdebug.checks.base import Check
+from nbdebug.checks.study import Study
+from nbdebug.core.checklist import Outcome
+from nbdebug.model.forward import split
+
+
+class Features(Check):
+    """Input features that are constant over the samples, and those that are there twice.
+
+    A constant feature says nothing, a few of them (the border of images) do no harm. Where
+    nearly all are constant, the data was read or scaled wrongly.
+    """
+
+    name = "features"
+    step = 4
+    order = 12
+    title = "Features vary"
+    source = "TheDeepChecker (2022); scikit-learn, VarianceThreshold"
+    explains = ("overfit", "baselines", "one_epoch")
+
+    SHARE = 0.9
+
+    def examine(self, study: Study) -> Outcome:
+        parts = [split(batch)[0] for batch in study.batches]
+        if not all(isinstance(part, torch.Tensor) for part in parts):
+            return Outcome("not_applicable", "the inputs are no single tensor.")
+        shapes = {part.shape[1:] for part in parts}
+        if len(shapes) > 1 or sum(len(part) for part in parts) < 3:
+            return Outcome("not_applicable", "the samples differ in shape, or there are under 3.")
+        inputs = torch.cat(parts).flatten(1)
+        constant = (inputs == inputs[:1]).all(0)
+        number, still = inputs.shape[1], int(constant.sum())
+        varying = inputs[:, ~constant]
+        twice = varying.shape[1] - len(torch.unique(varying, dim=1).T) if number <= 4096 else 0
+        seen = f"{still} of {number} features constant, {twice} there twice"
+        expected = f"under {self.SHARE:.0%} constant"
+        if still == number:
+            remedy = "Look at how the inputs are read: every sample is the same."
+            return Outcome("fail", f"all {len(inputs):,} samples are equal", expected, remedy)
+        if still > self.SHARE * number:
+            remedy = "Look at how the inputs are read, scaled and rounded."
+            return Outcome("warning", seen, expected, remedy)
+        return Outcome("pass", seen, expected)

@@ -1,0 +1,45 @@
+"""The code that the run is made with."""
+
+from __future__ import annotations
+
+import subprocess
+
+from nbdebug.checks.base import Check
+from nbdebug.checks.study import Study
+from nbdebug.core.checklist import Outcome
+
+SECONDS = 2.0
+
+
+class GitState(Check):
+    """Which commit of the code this is, and what was changed since.
+
+    A run can be repeated from a commit; not from changes that nobody committed. Outside of
+    a repository the notebook itself is the only record.
+    """
+
+    name = "git_state"
+    step = 5
+    order = 30
+    title = "State of the code"
+    source = "Pineau et al. (2021), Improving Reproducibility in Machine Learning Research"
+
+    def examine(self, study: Study) -> Outcome:
+        commit = _git("rev-parse", "--short", "HEAD")
+        if commit is None:
+            return Outcome("not_applicable", "this is no folder under git with a commit.")
+        changed = len((_git("status", "--porcelain", "--untracked-files=no") or "").splitlines())
+        files = f"{changed} changed file{'' if changed == 1 else 's'}"
+        said = f"commit {commit}, {files if changed else 'nothing changed'} since"
+        return Outcome("pass", said, "a commit without changes, to repeat the run")
+
+
+def _git(*arguments: str) -> str | None:
+    """What git says, None when it is not there or has nothing to say of this folder."""
+    try:
+        done = subprocess.run(
+            ["git", *arguments], capture_output=True, text=True, timeout=SECONDS, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

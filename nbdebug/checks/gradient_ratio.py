@@ -1,0 +1,53 @@
+"""Gradients that vanish or explode on their way back."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from nbdebug.checks.base import Check
+from nbdebug.checks.study import Study
+from nbdebug.checks.weight_layers import weight_layers
+from nbdebug.core.checklist import Outcome
+
+
+class GradientRatio(Check):
+    """How large the gradient is at the first layer, against the last.
+
+    In a deep network each layer multiplies the gradient. Where every factor is below 1 it
+    vanishes before it reaches the first layers, which then do not learn; above 1 it explodes.
+    Normalisation, residual connections and fitting initial weights keep it of one size.
+    """
+
+    name = "gradient_ratio"
+    step = 3
+    order = 14
+    title = "Gradients from last to first layer"
+    source = "Glorot and Bengio (2010); Pascanu et al. (2013)"
+    explains = ("overfit", "unchanged_parameters")
+
+    VANISHING = 1e-4
+    EXPLODING = 1e4
+
+    def examine(self, study: Study) -> Outcome:
+        study.gradients()
+        sizes = [
+            (name, float(weight.grad.norm()) / math.sqrt(weight.numel()))
+            for name, module in weight_layers(study)
+            if isinstance(weight := module.weight, torch.Tensor) and weight.grad is not None
+        ]
+        known = [(name, size) for name, size in sizes if size > 0 and math.isfinite(size)]
+        if len(known) < 3:
+            return Outcome("not_applicable", "there are fewer than 3 weight layers to compare.")
+        (first, small), (last, large) = known[0], known[-1]
+        ratio = small / large
+        seen = f"{first} gets {ratio:.2g} times the gradient of {last}, an entry on average"
+        expected = f"{self.VANISHING:g} to {self.EXPLODING:g}"
+        if ratio < self.VANISHING:
+            remedy = "Add normalisation or residual connections; ReLU or GELU in place of sigmoid."
+            return Outcome("warning", f"{seen}: it vanishes", expected, remedy)
+        if ratio > self.EXPLODING:
+            remedy = "Scale initial weights down, add normalisation, or clip gradients."
+            return Outcome("warning", f"{seen}: it explodes", expected, remedy)
+        return Outcome("pass", seen, expected)

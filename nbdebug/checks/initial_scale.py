@@ -1,0 +1,65 @@
+"""Activations that keep their size through the layers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from nbdebug.checks.base import Check
+from nbdebug.checks.study import Study
+from nbdebug.checks.weight_layers import weight_layers
+from nbdebug.core.checklist import Outcome
+
+
+class InitialScale(Check):
+    """How much the outputs of layers vary over the samples, from the first layer to the last.
+
+    Initial weights are drawn so that each layer passes on the variance it gets (He et al.
+    2015, Glorot and Bengio 2010). Drawn too small, all samples look alike to the last
+    layer; too large, activations saturate or overflow.
+    """
+
+    name = "initial_scale"
+    step = 3
+    order = 8
+    title = "Spread from first to last layer"
+    source = "He et al. (2015); Glorot and Bengio (2010); TheDeepChecker (2022)"
+    explains = ("gradient_ratio", "initial_loss", "overfit")
+
+    LOW = 1e-5
+    HIGH = 1e4
+
+    def examine(self, study: Study) -> Outcome:
+        if study.step:
+            return Outcome("not_applicable", "training has begun; Reset to check the beginning.")
+        spreads: list[tuple[str, float]] = []
+        handles = []
+        # The last layer may begin at 0 on purpose.
+        for name, module in weight_layers(study)[:-1]:
+
+            def look(_m: nn.Module, _i: Any, output: Any, name: str = name) -> None:
+                if isinstance(output, torch.Tensor) and len(output) > 1:
+                    spreads.append((name, float(output.detach().float().std(0).mean())))
+
+            handles.append(module.register_forward_hook(look))
+        study.model.eval()
+        try:
+            with torch.no_grad():
+                study.evaluate(study.batch)
+        finally:
+            for handle in handles:
+                handle.remove()
+        known = [(name, size) for name, size in spreads if math.isfinite(size)]
+        if len(known) < 2 or not known[0][1]:
+            return Outcome("not_applicable", "there are fewer than 3 weight layers to compare.")
+        (first, begin), (last, end) = known[0], known[-1]
+        ratio = end / begin
+        seen = f"{last} varies {ratio:.2g} times as much as {first} over the samples"
+        expected = f"{self.LOW:g} to {self.HIGH:g}"
+        if self.LOW <= ratio <= self.HIGH:
+            return Outcome("pass", seen, expected)
+        remedy = "Draw initial weights by He's or Glorot's rule (reinit), or add normalisation."
+        return Outcome("warning", seen, expected, remedy)

@@ -1,0 +1,79 @@
+"""The learning rate against a range test."""
+
+from __future__ import annotations
+
+import math
+from itertools import cycle
+
+import numpy as np
+
+from nbdebug.checks.base import Check
+from nbdebug.checks.study import Study
+from nbdebug.core.checklist import Outcome, Proposal
+from nbdebug.core.range_test import LrRangeTest, Smoothing
+
+LOW, HIGH, STEPS = 1e-7, 10.0, 100
+LIMIT = 4.0
+
+
+class LrRange(Check):
+    """Where the learning rate lies in a sweep from 1e-7 to 10.
+
+    The rate at which the loss falls steepest is a good one to begin with; where the loss
+    explodes is too much for any step. `dbg.lr_range_test()` draws the curve.
+    """
+
+    name = "lr_range"
+    step = 4
+    order = 45
+    title = "Learning rate in a range test"
+    source = "Smith (2015), arXiv:1506.01186; fast.ai, lr_find"
+    dear = True
+    explains = ("one_epoch", "baselines", "overfit")
+
+    SMALL = 1e-4
+
+    def examine(self, study: Study) -> Outcome:
+        lr, found, exploded = study.subject.lr, *self._sweep(study)
+        best = found.suggestion
+        if best is None:
+            return Outcome("not_applicable", "the loss never falls in the sweep.")
+        seen = f"{lr:.3g}; the loss falls steepest at {best:.3g}"
+        if exploded is not None:
+            seen += f" and explodes at {exploded:.3g}"
+        expected = f"above {best * self.SMALL:.2g}, below where it explodes"
+        proposal = Proposal("lr", float(f"{best:.2g}"))
+        if exploded is not None and lr >= exploded:
+            remedy = f"Lower the learning rate, to {best:.2g} or less."
+            return Outcome("warning", seen, expected, remedy, proposal)
+        if lr < best * self.SMALL:
+            remedy = f"Raise the learning rate, towards {best:.2g}."
+            return Outcome("warning", seen, expected, remedy, proposal)
+        return Outcome("pass", seen, expected)
+
+    def _sweep(self, study: Study) -> tuple[LrRangeTest, float | None]:
+        """The sweep, and the rate at which the loss exploded, None when it did not."""
+        optimizer, rates = study.subject.optimizer, np.geomspace(LOW, HIGH, STEPS)
+        losses: list[float] = []
+        smoothed: list[float] = []
+        smoothing, exploded = Smoothing(), None
+        study.model.train()
+        for number, (rate, batch) in enumerate(zip(rates, cycle(study.batches), strict=False)):
+            study.go_on(number / STEPS)
+            for group in optimizer.param_groups:
+                group["lr"] = float(rate)
+            optimizer.zero_grad()
+            loss = study.evaluate(batch)[0]
+            value = float(loss.detach())
+            if not math.isfinite(value):
+                exploded = float(rate)
+                break
+            losses.append(value)
+            smoothed.append(smoothing.add(value))
+            if smoothed[-1] - min(smoothed) > (LIMIT - 1) * abs(min(smoothed)):
+                exploded = float(rate)
+                break
+            loss.backward()
+            optimizer.step()
+        tried = rates[: len(losses)]
+        return LrRangeTest(tried, np.array(losses), np.array(smoothed), STEPS, ""), exploded

@@ -1,0 +1,50 @@
+"""A learning rate of the usual size."""
+
+from __future__ import annotations
+
+from nbdebug.checks.base import Check
+from nbdebug.checks.study import Study
+from nbdebug.core.checklist import Outcome, Proposal
+
+# Smallest, usual and largest that is not out of the ordinary.
+USUAL = {
+    "SGD": (1e-6, 0.01, 10.0),
+    "Adam": (1e-7, 1e-3, 0.1),
+    "AdamW": (1e-7, 1e-3, 0.1),
+    "NAdam": (1e-7, 1e-3, 0.1),
+    "RAdam": (1e-7, 1e-3, 0.1),
+    "RMSprop": (1e-7, 1e-3, 0.1),
+}
+
+
+class LrSanity(Check):
+    """Whether the learning rate is of the size that its optimizer is used with.
+
+    Adam and its kin divide by the size of the gradient and want rates about a hundred times
+    smaller than SGD. A rate of 0 trains nothing.
+    """
+
+    name = "lr_sanity"
+    step = 4
+    order = 40
+    title = "Learning rate for this optimizer"
+    source = "PyTorch, torch.optim; Google, Deep Learning Tuning Playbook"
+    explains = ("overfit", "unchanged_parameters", "one_epoch", "lr_range", "baselines")
+
+    def examine(self, study: Study) -> Outcome:
+        optimizer, lr = study.subject.optimizer, study.subject.lr
+        kind = type(optimizer).__name__
+        seen = f"{lr:.3g} with {kind}"
+        low, usual, high = USUAL.get(kind, (0.0, 1e-3, float("inf")))
+        proposal = Proposal("lr", usual)
+        if lr == 0:
+            scheduled = bool(study.subject.schedule.schedulers)
+            if scheduled:
+                return Outcome("pass", f"{seen}, set by the schedule", "above 0")
+            return Outcome("fail", seen, "above 0", f"Begin with {usual:g}.", proposal)
+        if kind not in USUAL:
+            return Outcome("not_applicable", f"no usual range is known for {kind}.")
+        expected = f"{low:g} to {high:g}"
+        if not low <= lr <= high:
+            return Outcome("warning", seen, expected, f"Begin with {usual:g}.", proposal)
+        return Outcome("pass", seen, expected)

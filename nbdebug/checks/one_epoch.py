@@ -1,0 +1,62 @@
+"""One epoch from end to end."""
+
+from __future__ import annotations
+
+import math
+from itertools import islice
+
+from nbdebug.checks.base import Check
+from nbdebug.checks.study import Study
+from nbdebug.core.checklist import Outcome
+
+STEPS = 300
+
+
+class OneEpoch(Check):
+    """Whether one epoch runs through: every batch, the last short one too, with a finite loss.
+
+    A run that breaks after hours mostly breaks at the end of its first epoch, in a batch
+    that is odd. Of long epochs the first 300 batches are trained. The loss should be lower
+    at the end than at the beginning.
+    """
+
+    name = "one_epoch"
+    step = 1
+    order = 30
+    title = "One epoch runs through"
+    source = "Karpathy, A Recipe for Training Neural Networks; Keras, training FAQ"
+    dear = True
+
+    WORSE = 1.5
+
+    def examine(self, study: Study) -> Outcome:
+        samples = study.samples
+        if samples.length is None:
+            return Outcome("not_applicable", "the data is a stream, which cannot be read twice.")
+        count = min(-(-samples.length // samples.batch_size), STEPS)
+        losses: list[float] = []
+        study.model.train()
+        expected = "every loss finite, and falling"
+        for number, batch in enumerate(islice(samples.epoch(), count)):
+            study.go_on(number / count)
+            study.subject.optimizer.zero_grad()
+            try:
+                loss = study.evaluate(batch)[0]
+                losses.append(float(loss.detach()))
+                loss.backward()
+            except Exception as error:
+                said = f"batch {number + 1} of {count} raised {type(error).__name__}: {error}"
+                remedy = "Look at this batch, the last one may be short: drop_last leaves it out."
+                return Outcome("fail", said, expected, remedy)
+            if not math.isfinite(losses[-1]):
+                remedy = "Lower the learning rate, clip gradients, and look at this batch."
+                return Outcome(
+                    "fail", f"the loss of batch {number + 1} is {losses[-1]}", expected, remedy
+                )
+            study.subject.optimizer.step()
+        part = max(len(losses) // 4, 1)
+        begin, end = sum(losses[:part]) / part, sum(losses[-part:]) / part
+        seen = f"{count} batches, loss from {begin:.4g} to {end:.4g}"
+        if len(losses) >= 8 and end - begin > (self.WORSE - 1) * abs(begin):
+            return Outcome("warning", seen, expected, "Lower the learning rate: the loss rises.")
+        return Outcome("pass", seen, expected)

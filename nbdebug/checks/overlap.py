@@ -1,0 +1,53 @@
+"""Samples that are in both training and validation data."""
+
+from __future__ import annotations
+
+import torch
+
+from nbdebug.checks.base import Check
+from nbdebug.checks.held_out import training_inputs, validation_inputs
+from nbdebug.checks.study import Study
+from nbdebug.core.checklist import Outcome
+
+
+class Overlap(Check):
+    """Whether validation samples are among the training samples too.
+
+    What the model was trained on, it knows: the validation loss then says nothing about new
+    data. Splits made after augmentation, or of data with copies in it, leak this way.
+    """
+
+    name = "overlap"
+    step = 4
+    order = 30
+    title = "Training and validation apart"
+    source = "Deepchecks, train-test samples mix; Kaufman et al. (2012), Leakage in Data Mining"
+
+    WARNING = 0.05
+    FAIL = 0.5
+
+    def examine(self, study: Study) -> Outcome:
+        train, held_out = training_inputs(study), validation_inputs(study)
+        for part in (held_out, train):
+            if isinstance(part, str):
+                return Outcome("not_applicable", part)
+        assert isinstance(train, torch.Tensor)
+        assert isinstance(held_out, torch.Tensor)
+        if train.shape[1:] != held_out.shape[1:]:
+            return Outcome("not_applicable", "training and validation samples differ in shape.")
+        known, rows = set(_rows(train)), _rows(held_out)
+        share = sum(row in known for row in rows) / len(rows)
+        # Data of few values repeats itself naturally, also within one part.
+        natural = 1 - len(set(rows)) / len(rows)
+        seen = f"{share:.1%} of {len(rows):,} validation samples are training samples too"
+        remedy = "Split before augmenting, drop copies, and keep groups of samples together."
+        if share > self.FAIL and natural < self.WARNING:
+            return Outcome("fail", seen, "none", remedy)
+        if share > self.WARNING + 2 * natural:
+            return Outcome("warning", seen, "none", remedy)
+        return Outcome("pass", seen, "none, but for data that repeats itself")
+
+
+def _rows(inputs: torch.Tensor) -> list[bytes]:
+    flat = inputs.detach().cpu().flatten(1).contiguous()
+    return [row.tobytes() for row in flat.numpy()]

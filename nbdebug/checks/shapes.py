@@ -1,0 +1,101 @@
+"""Shapes from layer to layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from nbdebug.checks.base import Check
+from nbdebug.checks.study import Study
+from nbdebug.core.checklist import Outcome
+from nbdebug.model.tree import Layer, layers
+
+WANTS = {
+    "in_features": "features in the last dimension",
+    "in_channels": "channels in the second dimension",
+    "num_features": "features or channels in the second dimension",
+    "input_size": "features in the last dimension",
+    "normalized_shape": "as the last dimensions",
+    "num_embeddings": "as one more than the largest index",
+}
+
+
+class Shapes(Check):
+    """Whether one batch goes through the model and the loss, and the layer that breaks it.
+
+    Where a forward pass raises, the first layer that did not take its input is named, with
+    the shape that came in and what it takes. `dbg.summary()` lists the shapes of all layers.
+    """
+
+    name = "shapes"
+    step = 3
+    order = 1
+    title = "Shapes from layer to layer"
+    source = "Karpathy, A Recipe for Training Neural Networks; torchinfo"
+    explains = ("*",)
+
+    def examine(self, study: Study) -> Outcome:
+        calls: list[tuple[str, str]] = []
+        under_way: list[tuple[Layer, str]] = []
+        handles = []
+        for layer in layers(study.model):
+
+            def comes(_m: nn.Module, inputs: Any, layer: Layer = layer) -> None:
+                under_way.append((layer, _shape(inputs)))
+
+            def goes(_m: nn.Module, _i: Any, output: Any, layer: Layer = layer) -> None:
+                under_way.pop()
+                calls.append((layer.name, _shape(output)))
+
+            handles += [
+                layer.module.register_forward_pre_hook(comes),
+                layer.module.register_forward_hook(goes),
+            ]
+        study.model.train()
+        try:
+            with torch.no_grad():
+                study.evaluate(study.batch)
+        except Exception as error:
+            return _broken(error, under_way, calls)
+        finally:
+            for handle in handles:
+                handle.remove()
+        shape = calls[-1][1] if calls else "unknown"
+        return Outcome("pass", f"{len(calls)} calls of layers, the last one gives {shape}", "")
+
+
+def _broken(
+    error: Exception, under_way: list[tuple[Layer, str]], calls: list[tuple[str, str]]
+) -> Outcome:
+    said = f"{type(error).__name__}: {error}"
+    before = "; ".join(f"{name or 'the model'} gives {shape}" for name, shape in calls[-2:])
+    before = f" Before it: {before}." if before else ""
+    if not under_way:
+        return Outcome(
+            "fail", f"every layer took its input, then model or loss raised {said}.{before}",
+            "no exception",
+            "Compare shapes and types of outputs and targets with what the loss takes.",
+        )  # fmt: skip
+    layer, shape = under_way[-1]
+    wants = next(
+        (
+            f"{getattr(layer.module, name)} {words}"
+            for name, words in WANTS.items()
+            if hasattr(layer.module, name)
+        ),
+        "another shape",
+    )
+    return Outcome(
+        "fail", f"{layer.name} ({type(layer.module).__name__}) got {shape}: {said}.{before}", wants,
+        "Give this layer what comes out of the one before it, or reshape in between.",
+    )  # fmt: skip
+
+
+def _shape(value: Any) -> str:
+    if isinstance(value, torch.Tensor):
+        return f"{tuple(value.shape)}"
+    if isinstance(value, tuple | list):
+        return ", ".join(_shape(part) for part in value)
+    return type(value).__name__

@@ -1,0 +1,69 @@
+"""Batches that hold a bit of everything."""
+
+from __future__ import annotations
+
+import torch
+
+from nbdebug.checks.base import Check
+from nbdebug.checks.study import Study
+from nbdebug.core.checklist import Outcome
+from nbdebug.model.forward import split
+
+PLACES = 4
+
+
+class Shuffling(Check):
+    """Whether samples come in an order that mixes their targets.
+
+    Data sorted by class, fed in that order, teaches one class after the other: each batch
+    undoes what the last one taught. Shuffle every epoch.
+    """
+
+    name = "shuffling"
+    step = 4
+    order = 25
+    title = "Shuffled"
+    source = "Google, Deep Learning Tuning Playbook; Bengio (2012)"
+    explains = ("one_epoch",)
+
+    FAIL = 0.5
+    WARNING = 0.8
+
+    def examine(self, study: Study) -> Outcome:
+        samples = study.samples
+        if samples.shuffled:
+            return Outcome("pass", "every epoch has an order of its own", "shuffled")
+        if samples.shuffled is None or samples.fetch is None or samples.length is None:
+            return Outcome("not_applicable", "the order is a stream's or a sampler's own.")
+        random = [_spread(split(batch)[1]) for batch in study.batches]
+        starts = range(0, samples.length, max(samples.length // PLACES, samples.batch_size))
+        ends = ((start, min(start + samples.batch_size, samples.length)) for start in starts)
+        inside = [
+            _spread(split(samples.fetch(torch.arange(start, end)))[1])
+            for start, end in ends
+            if end - start >= min(samples.batch_size, samples.length)
+        ]
+        known = [value for value in random if value is not None]
+        found = [value for value in inside if value is not None]
+        if len(found) < 2 or not known or not sum(known):
+            return Outcome("not_applicable", "the targets are no numbers that can be compared.")
+        ratio = (sum(found) / len(found)) / (sum(known) / len(known))
+        seen = f"not shuffled; targets in a batch vary {ratio:.2f} times as much as in mixed ones"
+        remedy = "Shuffle: DataLoader(..., shuffle=True)."
+        if ratio < self.FAIL:
+            return Outcome("fail", seen, "about 1", remedy)
+        return Outcome("warning" if ratio < self.WARNING else "pass", seen, "about 1", remedy)
+
+
+def _spread(targets: object) -> float | None:
+    """Gini impurity of class indices, variance of numbers, None for anything else."""
+    if not isinstance(targets, torch.Tensor) or len(targets) < 2:
+        return None
+    if targets.is_floating_point():
+        return (
+            float(targets.double().flatten(1).var(0).mean())
+            if targets.ndim > 1
+            else float(targets.double().var())
+        )
+    share = torch.unique(targets, return_counts=True)[1].double() / targets.numel()
+    return float(1 - (share**2).sum()) * targets.numel() / max(targets.numel() - 1, 1)

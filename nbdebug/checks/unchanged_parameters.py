@@ -1,0 +1,59 @@
+"""Parameters that one update does not move."""
+
+from __future__ import annotations
+
+import torch
+
+from nbdebug.checks.base import Check
+from nbdebug.checks.named import listed
+from nbdebug.checks.study import Study
+from nbdebug.core.checklist import Outcome
+
+
+class UnchangedParameters(Check):
+    """Whether one optimizer step changes every parameter that has a gradient.
+
+    A learning rate so small that the update is lost to rounding, a parameter group with a
+    rate of 0 or an optimizer that skips its step leave weights where they were, and nothing
+    says so. Biases are left out, since normalisation takes their gradient
+    away; frozen parameters are counted, not judged.
+    """
+
+    name = "unchanged_parameters"
+    step = 3
+    order = 12
+    title = "An update moves every parameter"
+    source = "torchtest; Schoop et al. (2021), UMLAUT; TrainCheck (2025)"
+    explains = ("overfit",)
+
+    def examine(self, study: Study) -> Outcome:
+        optimizer = study.subject.optimizer
+        study.gradients()
+        held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        named = [
+            (name, p)
+            for name, p in study.subject.parameters
+            if p.requires_grad and p.grad is not None and id(p) in held and p.ndim > 1
+            and bool(p.grad.to_dense().count_nonzero())
+        ]  # fmt: skip
+        frozen = sum(not p.requires_grad for p in study.model.parameters())
+        if not named:
+            return Outcome("not_applicable", "no parameter of the optimizer has a gradient.")
+        before = [p.detach().clone() for _, p in named]
+        optimizer.step()
+        still = [name for (name, p), old in zip(named, before, strict=True) if torch.equal(p, old)]
+        words = f", {frozen} frozen" if frozen else ""
+        seen = f"{len(named) - len(still)} of {len(named)} parameters moved{words}"
+        if not still:
+            return Outcome("pass", seen, "all that have a gradient")
+        if all(group["lr"] == 0 for group in optimizer.param_groups):
+            if study.subject.schedule.schedulers:
+                return Outcome("not_applicable", "the schedule begins at a learning rate of 0.")
+            remedy = "Set a learning rate above 0."
+        else:
+            remedy = (
+                "Raise the learning rate, of the group that holds them: updates are rounded off."
+            )
+        return Outcome(
+            "warning", f"{seen}; {listed(still)} stood still", "all that have a gradient", remedy
+        )

@@ -1,0 +1,48 @@
+"""Training and validation inputs that were prepared alike."""
+
+from __future__ import annotations
+
+import torch
+
+from nbdebug.checks.base import Check
+from nbdebug.checks.held_out import validation_inputs
+from nbdebug.checks.study import Study
+from nbdebug.core.checklist import Outcome
+from nbdebug.model.forward import split
+
+
+class ValidationScale(Check):
+    """Whether training and validation inputs have about the same mean and spread.
+
+    What is scaled in one part and not in the other, or scaled by its own statistics, is
+    another problem to the model: validation then measures the preparation.
+    """
+
+    name = "validation_scale"
+    step = 4
+    order = 31
+    title = "Validation data prepared alike"
+    source = "TheDeepChecker (2022); scikit-learn, Common pitfalls"
+
+    SHIFT = 0.5
+    RATIO = 2.0
+
+    def examine(self, study: Study) -> Outcome:
+        held_out = validation_inputs(study)
+        if isinstance(held_out, str):
+            return Outcome("not_applicable", held_out)
+        parts = [split(batch)[0] for batch in study.batches]
+        if not all(isinstance(p, torch.Tensor) and p.is_floating_point() for p in parts):
+            return Outcome("not_applicable", "the inputs are no tensor of real numbers.")
+        train = torch.cat([part.flatten() for part in parts]).double()
+        other = held_out.flatten().double()
+        spread, others = float(train.std()), float(other.std())
+        if not spread or not others or min(len(train), len(other)) < 100:
+            return Outcome("not_applicable", "there are too few numbers to compare.")
+        shift, ratio = abs(float(train.mean() - other.mean())) / spread, others / spread
+        seen = f"mean {shift:.2f} standard deviations apart, spread {ratio:.2f} times"
+        expected = "under 0.5, and from 0.5 to 2"
+        if shift > self.SHIFT or not 1 / self.RATIO < ratio < self.RATIO:
+            remedy = "Scale validation data with the mean and spread of the training data."
+            return Outcome("warning", seen, expected, remedy)
+        return Outcome("pass", seen, expected)

@@ -1,0 +1,40 @@
+"""What the run was made with."""
+
+from __future__ import annotations
+
+import platform
+
+import numpy
+import torch
+
+from nbdebug.checks.base import Check
+from nbdebug.checks.study import Study
+from nbdebug.core.checklist import Outcome
+
+
+class Versions(Check):
+    """The versions to write down with the run, and the device and threads it is made on.
+
+    Other versions of PyTorch, other devices and another number of threads add up in another
+    order: the same seed then gives another run.
+    """
+
+    name = "versions"
+    step = 5
+    order = 20
+    title = "Versions"
+    source = "PyTorch, Reproducibility; Pineau et al. (2021)"
+
+    def examine(self, study: Study) -> Outcome:
+        device = study.subject.device
+        said = (
+            f"Python {platform.python_version()}, torch {torch.__version__}, numpy "
+            f"{numpy.__version__}, {platform.system()} {platform.machine()}, {device}, "
+            f"{torch.get_num_threads()} threads"
+        )
+        if device.type != "cuda" or torch.are_deterministic_algorithms_enabled():
+            return Outcome("pass", said, "the same again, to repeat the run")
+        return Outcome(
+            "pass", f"{said}, algorithms that need not repeat to the bit",
+            "torch.use_deterministic_algorithms(True), to repeat the run to the bit",
+        )  # fmt: skip
