@@ -1,0 +1,125 @@
+"""Odd trainings in which nothing is wrong: no check may break, none may cry wolf."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+import nbdebug as nbd
+from nbdebug.checks.base import Check
+from nbdebug.core.plugins import discover
+from tests.problems import CLASSES, FEATURES, blobs, tiny_mlp
+
+CHECKS = discover("nbdebug.checks", Check)
+X, y = blobs()
+
+
+class Two(nn.Module):
+    """Two inputs, a dict of outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.left, self.right = nn.Linear(4, 8), nn.Linear(FEATURES - 4, 8)
+        self.head = nn.Linear(8, CLASSES)
+
+    def forward(self, left: torch.Tensor, right: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"logits": self.head((self.left(left) + self.right(right)).relu())}
+
+
+class Named(Dataset[Any]):
+    """Inputs by name."""
+
+    def __len__(self) -> int:
+        return len(X)
+
+    def __getitem__(self, index: int) -> Any:
+        return {"left": X[index, :4], "right": X[index, 4:]}, y[index]
+
+
+class Tokens(nn.Module):
+    """An output for every token."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed, self.rnn = nn.Embedding(9, 8), nn.GRU(8, 8, batch_first=True)
+        self.head = nn.Linear(8, 9)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.rnn(self.embed(x))[0]).transpose(1, 2)
+
+
+def text() -> tuple[torch.Tensor, torch.Tensor]:
+    tokens = torch.randint(0, 9, (60, 7), generator=torch.Generator().manual_seed(1))
+    return tokens[:, :-1], tokens[:, 1:]
+
+
+class Stream(IterableDataset[Any]):
+    def __iter__(self) -> Iterator[Any]:
+        return iter(zip(X, y, strict=True))
+
+
+class Bare(nn.Module):
+    """Neither layers nor activations, only a parameter; outputs without a class dimension."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.weight = nn.Parameter(torch.randn(FEATURES) * 0.1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x @ self.weight
+
+
+def partly_frozen() -> nn.Module:
+    model = tiny_mlp()
+    model[0].requires_grad_(False)
+    return model
+
+
+def step_fn(model: nn.Module, batch: Any) -> torch.Tensor:
+    return nn.functional.cross_entropy(model(batch[0]), batch[1])
+
+
+def dict_loss(outputs: Any, targets: torch.Tensor) -> torch.Tensor:
+    return nn.functional.cross_entropy(outputs["logits"], targets)
+
+
+CE = nn.CrossEntropyLoss()
+Make = Callable[[], dict[str, Any]]
+ODD: dict[str, Make] = {
+    "step_fn": lambda: {"model": tiny_mlp(), "train_data": (X, y), "step_fn": step_fn},
+    "named inputs": lambda: {"model": Two(), "train_data": Named(), "loss_fn": dict_loss},
+    "two inputs": lambda: {"model": Two(), "train_data": (X[:, :4], X[:, 4:], y),
+                           "loss_fn": dict_loss},
+    "tokens": lambda: {"model": Tokens(), "train_data": text(), "loss_fn": CE},
+    "stream": lambda: {"model": tiny_mlp(), "train_data": DataLoader(Stream(), batch_size=16),
+                       "loss_fn": CE},
+    "a bare parameter": lambda: {"model": Bare(), "train_data": (X, X.sum(1) / 12),
+                                 "loss_fn": nn.MSELoss()},
+    "partly frozen": lambda: {"model": partly_frozen(), "train_data": (X, y), "loss_fn": CE},
+    "double precision": lambda: {"model": tiny_mlp().double(), "train_data": (X.double(), y),
+                                 "loss_fn": CE},
+    "three samples": lambda: {"model": nn.Linear(FEATURES, CLASSES),
+                              "train_data": (X[:3], y[:3]), "loss_fn": CE},
+    "own optimizer": lambda: {"model": tiny_mlp(), "train_data": (X, y), "loss_fn": CE,
+                              "optimizer": lambda p: torch.optim.Adagrad(p, lr=0.01)},
+    "validated": lambda: {"model": tiny_mlp(), "train_data": (X[:150], y[:150]), "loss_fn": CE,
+                          "val_data": (X[150:], y[150:])},
+    "class weights": lambda: {"model": tiny_mlp(), "train_data": (X, y),
+                              "loss_fn": nn.CrossEntropyLoss(torch.tensor([1.0, 2.0, 3.0, 4.0]))},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_no_check_breaks_or_fails(odd: str) -> None:
+    with nbd.Debugger(**ODD[odd]()) as dbg:
+        report = dbg.check(*(check.name for check in CHECKS))
+    assert [result.name for result in report if result.raised] == [], report
+    assert [result.name for result in report if result.status == "fail"] == [], report
