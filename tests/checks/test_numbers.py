@@ -58,7 +58,7 @@ def test_spread_from_first_to_last_layer() -> None:
 def test_weight_decay_as_a_penalty() -> None:
     model, decay = mlp(), 0.01
     squares = sum(float((p.detach().numpy().astype(float) ** 2).sum()) for p in model.parameters())
-    data = float(CE(model(X), y))
+    data = float(CE(model(X), y).detach())
     settings = all_batches(optimizer="sgd", lr=0.1, weight_decay=decay)
     expected = [data, data + decay / 2 * squares, data + 10 * decay / 2 * squares]
     assert numbers(result("regularisation", mlp(), **settings)) == pytest.approx(expected, rel=1e-3)
