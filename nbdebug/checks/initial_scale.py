@@ -27,7 +27,7 @@ class InitialScale(Check):
     order = 8
     title = "Spread from first to last layer"
     source = "He et al. (2015); Glorot and Bengio (2010); TheDeepChecker (2022)"
-    explains = ("gradient_ratio", "initial_loss", "overfit")
+    explains = ("gradient_ratio", "initial_loss", "constant_activations", "overfit")
 
     LOW = 1e-5
     HIGH = 1e4

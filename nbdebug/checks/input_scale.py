@@ -22,7 +22,7 @@ class InputScale(Check):
     order = 10
     title = "Scale of the inputs"
     source = "LeCun et al. (1998), Efficient BackProp; TheDeepChecker (2022)"
-    explains = ("initial_loss", "overfit", "dead_units")
+    explains = ("initial_loss", "overfit", "dead_units", "saturated_units")
 
     LARGE = 10.0
 

@@ -23,7 +23,7 @@ class OutputActivation(Check):
     order = 10
     title = "Output activation and loss"
     source = "PyTorch, CrossEntropyLoss and BCEWithLogitsLoss; UMLAUT (2021); NeuraLint (2021)"
-    explains = ("initial_loss", "zero_gradient", "overfit")
+    explains = ("initial_loss", "zero_gradient", "constant_activations", "overfit")
 
     OUTSIDE = 0.02
 

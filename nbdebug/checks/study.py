@@ -9,11 +9,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from nbdebug.checks.activation_outputs import Watched, watch
 from nbdebug.checks.samples import Samples
 from nbdebug.core.errors import CheckStopped
 from nbdebug.model.forward import call, split
 from nbdebug.model.subject import Subject
 
+SAMPLES = 256
 Kept = tuple[nn.Parameter, torch.Tensor | None]
 Evaluate = Callable[[Any], tuple[Any, Any, Any]]
 
@@ -67,6 +69,12 @@ class Study:
     def targets(self) -> Any:
         """Targets of the first batch."""
         return split(self.batch)[1]
+
+    @cached_property
+    def activations(self) -> dict[str, Watched]:
+        """What activations give for some samples of the untouched model, by name."""
+        enough = -(-SAMPLES // self.samples.batch_size)
+        return watch(self.model, self.batches[:enough], self.evaluate)
 
     def begin(self) -> None:
         """The next check begins: from here on the model counts as untouched."""

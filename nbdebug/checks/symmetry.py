@@ -25,7 +25,9 @@ class Symmetry(Check):
     order = 5
     title = "Units begin different"
     source = "CS231n, Neural Networks 2; TheDeepChecker (2022)"
-    explains = ("dead_units", "zero_gradient", "affine", "initial_loss", "overfit")
+    explains = (
+        "dead_units", "constant_activations", "zero_gradient", "affine", "initial_loss", "overfit",
+    )  # fmt: skip
 
     def examine(self, study: Study) -> Outcome:
         found = [layer for layer in layers(study.model) if isinstance(layer.module, WEIGHTED)]

@@ -63,6 +63,39 @@ class AlwaysDropping(nn.Module):
         return self.body(nn.functional.dropout(x, 0.5, training=True))
 
 
+class Faint(nn.Module):
+    """The gradient of the first layer passes with a factor of 1e-6."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.end = nn.Linear(FEATURES, 16), mlp()[2:]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hidden = self.body(x).relu()
+        return self.end(hidden.detach() + 1e-6 * (hidden - hidden.detach()))
+
+
+class DeadFunction(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = mlp()
+        nn.init.constant_(self.body[0].bias, -100.0)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.body[4](self.body[2](self.body[0](x).relu()).relu())
+
+
+class Dropped(nn.Module):
+    """A mask that is always 0, and a bias that hides it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = mlp()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.body(x * (x.abs() > 1e6))
+
+
 class Half(nn.Module):
     """The optimizer is built before its second layer exists: see `settings`."""
 
@@ -129,7 +162,10 @@ LAYERS: dict[str, Sick] = {
         "shapes", lambda: nn.Sequential(nn.Linear(FEATURES, 16), nn.ReLU(), nn.Linear(8, CLASSES))
     ),
     "twenty sigmoids": Sick("initial_scale", lambda: deep(nn.Sigmoid)),
-    "twenty saturated tanhs": Sick("gradient_ratio", saturated),
+    "twenty saturated tanhs": Sick("saturated_units", saturated),
+    "a gradient made faint": Sick("gradient_ratio", Faint),
+    "dead units of a function": Sick("dead_units", DeadFunction),
+    "inputs that are dropped": Sick("constant_activations", Dropped),
     "tiny initial weights": Sick("initial_scale", tiny_weights),
     "a parameter group without a rate": Sick(
         "unchanged_parameters", mlp, settings={"optimizer": first_at_zero}

@@ -1,0 +1,57 @@
+"""Units that are always at the end of their range."""
+
+from __future__ import annotations
+
+import torch
+
+from nbdebug.checks.activation_outputs import FEATURES, Watched
+from nbdebug.checks.base import Check
+from nbdebug.checks.study import Study
+from nbdebug.core.checklist import Outcome
+
+
+class SaturatedUnits(Check):
+    """Units of tanh, sigmoid or softsign that lie at the end of their range for all samples.
+
+    There the slope is next to 0, and so is the gradient that passes. Large initial weights
+    or inputs that are not scaled saturate a layer before training begins.
+    """
+
+    name = "saturated_units"
+    step = 3
+    order = 22
+    title = "Saturated units"
+    source = "Glorot and Bengio (2010); TheDeepChecker (2022)"
+    explains = ("gradient_ratio", "zero_gradient", "overfit")
+
+    OFTEN = 0.95
+    SHARE = 0.5
+
+    def examine(self, study: Study) -> Outcome:
+        outputs = study.outputs()
+        watched = {
+            name: each
+            for name, each in study.activations.items()
+            if each.edges and not _is_output(each, outputs)
+        }
+        if not watched:
+            return Outcome("not_applicable", "no hidden tanh, sigmoid or softsign is seen.")
+        shares = {name: self._saturated(each.edges) for name, each in watched.items()}
+        name, worst = max(shares.items(), key=lambda item: item[1])
+        seen = f"{worst:.0%} of the units of {name} within 2.5% of the end of their range"
+        expected = f"at most {self.SHARE:.0%}"
+        if worst > self.SHARE:
+            remedy = "Scale inputs and initial weights down, add normalisation, or take ReLU."
+            return Outcome("warning", seen, expected, remedy)
+        return Outcome("pass", seen, expected)
+
+    def _saturated(self, edges: list[torch.Tensor]) -> float:
+        return float((torch.cat(edges).mean(0) > self.OFTEN).float().mean())
+
+
+def _is_output(watched: Watched, outputs: object) -> bool:
+    """Whether this activation gives the outputs, which may be sure of themselves."""
+    if not isinstance(outputs, torch.Tensor) or outputs.ndim < 2:
+        return False
+    same = outputs.float().flatten(1)[:, :FEATURES]
+    return watched.values[0].shape == same.shape and torch.allclose(watched.values[0], same)
