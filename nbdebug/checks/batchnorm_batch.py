@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import nn
 
 from nbdebug.checks.base import Check
 from nbdebug.checks.study import Study
 from nbdebug.core.checklist import Outcome, Proposal
-from nbdebug.model.forward import split
+from nbdebug.model.forward import first_samples
 
 KINDS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 USUAL = 32
@@ -57,21 +55,10 @@ class BatchNormBatch(Check):
         return Outcome("pass", f"batches of {size}, the last one of {last or size}", expected)
 
     def _refuses(self, study: Study) -> bool:
-        inputs, targets = (_one(part) for part in split(study.batch))
         study.model.train()
         try:
             with torch.no_grad():
-                study.evaluate((inputs, targets))
+                study.evaluate(first_samples(study.batch, 1))
         except ValueError as error:
             return "more than 1 value per channel" in str(error)
         return False
-
-
-def _one(part: Any) -> Any:
-    if isinstance(part, torch.Tensor):
-        return part[:1]
-    if isinstance(part, tuple | list):
-        return type(part)(_one(each) for each in part)
-    if isinstance(part, dict):
-        return {key: _one(each) for key, each in part.items()}
-    return part

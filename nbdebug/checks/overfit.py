@@ -11,7 +11,7 @@ from nbdebug.checks.base import Check
 from nbdebug.checks.constant import best_constant, plain
 from nbdebug.checks.study import Study
 from nbdebug.core.checklist import Outcome, Verdict
-from nbdebug.model.forward import split
+from nbdebug.model.forward import first_samples, split
 from nbdebug.model.state import ModelState
 from nbdebug.model.tree import DROPOUTS
 
@@ -45,7 +45,7 @@ class Overfit(Check):
         if isinstance(found, str):
             return Outcome("not_applicable", found)
         outputs, _ = found
-        inputs, targets = (_first(part) for part in split(study.batch))
+        inputs, targets = split(first_samples(study.batch, EXAMPLES))
         baseline = best_constant(study, targets, outputs.shape[1:])
         if baseline is None or bool((targets == targets.flatten()[0]).all()):
             return Outcome("not_applicable", "all of these examples have the same target.")
@@ -105,13 +105,3 @@ class Overfit(Check):
             loss.backward()
             optimizer.step()
         return best
-
-
-def _first(part: Any) -> Any:
-    if isinstance(part, torch.Tensor):
-        return part[:EXAMPLES]
-    if isinstance(part, tuple | list):
-        return type(part)(_first(each) for each in part)
-    if isinstance(part, dict):
-        return {key: _first(each) for key, each in part.items()}
-    return part

@@ -44,6 +44,19 @@ def to_device(batch: Any, device: torch.device) -> Any:
     return batch
 
 
+def first_samples(batch: Any, count: int) -> Any:
+    """The first samples of a batch: of every tensor in it, the first rows."""
+    if isinstance(batch, torch.Tensor):
+        return batch[:count] if batch.ndim else batch
+    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
+        return type(batch)(*(first_samples(part, count) for part in batch))
+    if isinstance(batch, tuple | list):
+        return type(batch)(first_samples(part, count) for part in batch)
+    if isinstance(batch, Mapping):
+        return {key: first_samples(part, count) for key, part in batch.items()}
+    return batch
+
+
 def split(batch: Any) -> tuple[Any, Any]:
     """Inputs and targets of a batch: the last part is the targets.
 

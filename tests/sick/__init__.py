@@ -2,10 +2,11 @@
 
 from tests.sick.base import Sick
 from tests.sick.data import DATA
+from tests.sick.forwards import FORWARDS
 from tests.sick.layers import LAYERS
 from tests.sick.loss import LOSS
 from tests.sick.start import START
 
-SICK: dict[str, Sick] = {**START, **LOSS, **LAYERS, **DATA}
+SICK: dict[str, Sick] = {**START, **LOSS, **LAYERS, **FORWARDS, **DATA}
 
 __all__ = ["SICK", "Sick"]

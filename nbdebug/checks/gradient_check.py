@@ -1,0 +1,137 @@
+"""Gradients against differences of the loss."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from nbdebug.checks.base import Check
+from nbdebug.checks.named import listed
+from nbdebug.checks.study import Study
+from nbdebug.core.checklist import Outcome
+from nbdebug.model.forward import call, first_samples, split
+
+SAMPLES = 3
+PARAMETERS, ENTRIES = 40, 3
+STEP = 1e-6
+FLOOR = 1e-5
+KINK = 1e-3
+
+
+@dataclass
+class Compared:
+    """Relative errors by parameter, and how many entries lay at a kink."""
+
+    errors: dict[str, float] = field(default_factory=dict)
+    entries: int = 0
+    kinks: int = 0
+
+
+class GradientCheck(Check):
+    """Whether backward gives the slope of the loss, measured by small steps to both sides.
+
+    It is done in double precision, on a copy in eval mode, with the data loss alone: neither
+    dropout nor weight decay can hide an error. PyTorch's own operations pass; a backward
+    written by hand may not. Entries at a kink, as of ReLU, are left out and counted.
+    """
+
+    name = "gradient_check"
+    step = 3
+    order = 80
+    title = "Gradients are right"
+    source = "CS231n, Neural Networks 3 (gradient checks); torch.autograd.gradcheck"
+    dear = True
+    explains = ("overfit", "baselines")
+
+    FAIL = 1e-2
+    WARNING = 1e-4
+
+    def examine(self, study: Study) -> Outcome:
+        if study.loss_fn is None:
+            return Outcome("not_applicable", "training has a step_fn, which hides the loss.")
+        try:
+            model, loss = _double(study)
+            loss(model)
+        except (RuntimeError, TypeError, ValueError) as error:
+            return Outcome("not_applicable", f"no run in double precision: {error}")
+        found = _compare(study, model, loss)
+        if not found.errors:
+            return Outcome("not_applicable", "no parameter gets a gradient off a kink.")
+        worst = max(found.errors.values())
+        seen = (
+            f"largest relative error {worst:.1e} in {found.entries} entries, {found.kinks} at kinks"
+        )
+        expected = f"about 1e-7, under {self.WARNING:g}"
+        if worst <= self.WARNING:
+            return Outcome("pass", seen, expected)
+        wrong = [name for name, error in found.errors.items() if error > self.WARNING]
+        status = "fail" if worst > self.FAIL else "warning"
+        remedy = "Look at every autograd.Function, hook on a gradient and .data behind these."
+        return Outcome(status, f"{seen}; wrong for {listed(wrong)}", expected, remedy)  # type: ignore[arg-type]
+
+
+def _double(study: Study) -> tuple[nn.Module, Callable[[nn.Module], torch.Tensor]]:
+    """A copy of the model, and its loss on a few samples."""
+    model = copy.deepcopy(study.model).double().eval()
+    own = study.loss_fn
+    assert own is not None  # examine() asked
+    loss_fn = copy.deepcopy(own).double() if isinstance(own, nn.Module) else own
+    inputs, targets = (_double_numbers(part) for part in split(first_samples(study.batch, SAMPLES)))
+    return model, lambda copied: loss_fn(call(copied, inputs), targets)
+
+
+def _compare(study: Study, model: nn.Module, loss: Callable[[nn.Module], torch.Tensor]) -> Compared:
+    loss(model).backward()
+    generator = torch.Generator().manual_seed(0)
+    named = [(name, p) for name, p in model.named_parameters() if p.grad is not None]
+    chosen = named[:: max(len(named) // PARAMETERS, 1)]
+    found = Compared()
+    with torch.no_grad():
+        middle = float(loss(model))
+        for number, (name, parameter) in enumerate(chosen):
+            study.go_on(number / len(chosen))
+            for place in torch.randint(parameter.numel(), (ENTRIES,), generator=generator).tolist():
+                _entry(found, name, parameter, place, lambda: float(loss(model)), middle)
+    return found
+
+
+def _entry(
+    found: Compared,
+    name: str,
+    parameter: nn.Parameter,
+    place: int,
+    loss: Callable[[], float],
+    middle: float,
+) -> None:
+    assert parameter.grad is not None  # chosen so
+    flat, gradient = parameter.view(-1), float(parameter.grad.reshape(-1)[place])
+    kept = float(flat[place])
+    step = STEP * max(1.0, abs(kept))
+    flat[place] = kept + step
+    above = loss()
+    flat[place] = kept - step
+    below = loss()
+    flat[place] = kept
+    slope = (above - below) / (2 * step)
+    scale = max(abs(slope), abs(gradient), FLOOR)
+    found.entries += 1
+    if abs((above - middle) - (middle - below)) / step > KINK * scale:
+        found.kinks += 1
+        return
+    found.errors[name] = max(found.errors.get(name, 0.0), abs(slope - gradient) / scale)
+
+
+def _double_numbers(part: Any) -> Any:
+    """Real numbers in double precision, whole ones as they are."""
+    if isinstance(part, torch.Tensor):
+        return part.double() if part.is_floating_point() else part
+    if isinstance(part, tuple | list):
+        return type(part)(_double_numbers(each) for each in part)
+    if isinstance(part, dict):
+        return {key: _double_numbers(each) for key, each in part.items()}
+    return part

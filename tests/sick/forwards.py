@@ -1,0 +1,89 @@
+"""Faults of forward and backward."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from tests.problems import CLASSES, FEATURES
+from tests.sick.base import Sick, mlp
+
+
+class Square(torch.autograd.Function):
+    """A backward without the factor of 2."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(x)
+        return x**2
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        (x,) = ctx.saved_tensors
+        return gradient * x
+
+
+class WrongBackward(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.last = nn.Linear(FEATURES, 16), nn.Linear(16, CLASSES)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(Square.apply(self.first(x)))
+
+
+class Reader(nn.Module):
+    """Attention over a text, with or without a mask."""
+
+    def __init__(self, masked: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.masked, self.embed = masked, nn.Embedding(9, 16)
+        self.place = nn.Parameter(torch.randn(6, 16) * 0.1)
+        self.attend = nn.TransformerEncoderLayer(16, 2, 32, dropout=0.0, batch_first=True)
+        self.head = nn.Linear(16, 9)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1])
+        read = self.attend(self.embed(x) + self.place, mask if self.masked else None)
+        return self.head(read).transpose(1, 2)
+
+
+def text() -> tuple[torch.Tensor, torch.Tensor]:
+    tokens = torch.randint(0, 9, (64, 7), generator=torch.Generator().manual_seed(1))
+    return tokens[:, :-1], tokens[:, 1:]
+
+
+class Squeezing(nn.Module):
+    """A squeeze() that takes the batch dimension away from a single sample."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = mlp()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.body[4](self.body[:4](x).squeeze())[:, :]
+
+
+def in_eval_mode() -> nn.Module:
+    return nn.Sequential(mlp(), nn.Dropout(0.5)).eval()
+
+
+def dropout_first(p: float) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Linear(FEATURES, 32), nn.Dropout(p), nn.BatchNorm1d(32), nn.ReLU(),
+        nn.Linear(32, CLASSES),
+    )  # fmt: skip
+
+
+FORWARDS: dict[str, Sick] = {
+    "a backward that is wrong": Sick("gradient_check", WrongBackward),
+    "attention without a mask": Sick("causality", lambda: Reader(False), text),
+    "squeezed to a single sample": Sick("train_eval", Squeezing),
+    "handed over in eval mode": Sick("train_eval", in_eval_mode),
+    "dropout before BatchNorm": Sick("dropout_before_batchnorm", lambda: dropout_first(0.6)),
+}  # fmt: skip
