@@ -24,7 +24,7 @@ class ConstantActivations(Check):
     order = 24
     title = "Outputs vary over samples"
     source = "TheDeepChecker (2022); Karpathy, A Recipe for Training Neural Networks"
-    explains = ("zero_gradient", "gradient_ratio", "overfit", "baselines")
+    explains = ("zero_gradient", "gradient_ratio", "overfit", "baselines", "signal")
 
     SMALL = 1e-6
 

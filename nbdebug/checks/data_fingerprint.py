@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ import torch
 from nbdebug.checks.base import Check
 from nbdebug.checks.study import Study
 from nbdebug.core.checklist import Outcome
+from nbdebug.model.forward import leaves
 
 SAMPLES = 1024
 
@@ -43,7 +43,7 @@ class DataFingerprint(Check):
 
 def _digest(batch: Any) -> str:
     found = hashlib.sha256()
-    for part in _leaves(batch):
+    for part in leaves(batch):
         if isinstance(part, torch.Tensor):
             found.update(f"{part.dtype}{tuple(part.shape)}".encode())
             found.update(
@@ -52,15 +52,3 @@ def _digest(batch: Any) -> str:
         else:
             found.update(repr(part).encode())
     return found.hexdigest()
-
-
-def _leaves(value: Any) -> Iterator[Any]:
-    if isinstance(value, Mapping):
-        for key in value:
-            yield key
-            yield from _leaves(value[key])
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from _leaves(part)
-    else:
-        yield value

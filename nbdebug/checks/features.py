@@ -22,7 +22,7 @@ class Features(Check):
     order = 12
     title = "Features vary"
     source = "TheDeepChecker (2022); scikit-learn, VarianceThreshold"
-    explains = ("constant_activations", "overfit", "baselines", "one_epoch")
+    explains = ("constant_activations", "overfit", "baselines", "one_epoch", "signal")
 
     SHARE = 0.9
 

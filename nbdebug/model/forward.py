@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -55,6 +55,19 @@ def first_samples(batch: Any, count: int) -> Any:
     if isinstance(batch, Mapping):
         return {key: first_samples(part, count) for key, part in batch.items()}
     return batch
+
+
+def leaves(value: Any) -> Iterator[Any]:
+    """What is inside nested containers, keys of mappings too, one after the other."""
+    if isinstance(value, Mapping):
+        for key in value:
+            yield key
+            yield from leaves(value[key])
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from leaves(part)
+    else:
+        yield value
 
 
 def split(batch: Any) -> tuple[Any, Any]:

@@ -71,7 +71,7 @@ def test_the_proposed_order_is_one_that_can_be_set() -> None:
 
 
 class Half(nn.Module):
-    """Halves its outputs in eval mode; forward asks for `training`, or keeps it to itself."""
+    """Halves its outputs in eval mode; nothing in its forward says so."""
 
     def __init__(self) -> None:
         super().__init__()

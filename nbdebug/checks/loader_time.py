@@ -1,0 +1,69 @@
+"""Time to load a batch against time to train on it."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from nbdebug.checks.base import Check
+from nbdebug.checks.study import Study
+from nbdebug.core.checklist import Outcome
+
+BATCHES = 5
+
+
+class LoaderTime(Check):
+    """How long it takes to load a batch, against forward, backward and update.
+
+    Where loading takes longer, the processor that trains waits for data, and a faster one
+    would not help. Workers load side by side: their time is divided by their number.
+    """
+
+    name = "loader_time"
+    step = 4
+    order = 75
+    title = "Loading against training"
+    source = "PyTorch, Performance Tuning Guide; torch.profiler"
+    dear = True
+
+    SHARE = 0.5
+    SECONDS = 0.005
+
+    def examine(self, study: Study) -> Outcome:
+        samples = study.samples
+        if samples.fetch is None or samples.length is None:
+            return Outcome("not_applicable", "the data is a stream: training reads it once.")
+        fetch, size = samples.fetch, min(samples.batch_size, samples.length)
+        generator = torch.Generator().manual_seed(0)
+        loading = self._median(
+            study, lambda: fetch(torch.randint(samples.length or 1, (size,), generator=generator))
+        )
+        workers = samples.loader.num_workers if samples.loader is not None else 1
+        loading /= workers
+        training = self._median(study, lambda: self._train(study))
+        share = loading / (loading + training)
+        seen = f"{1e3 * loading:.2g} ms a batch, {1e3 * training:.2g} ms to train on it"
+        expected = f"at most {self.SHARE:.0%} of both"
+        if share > self.SHARE and loading > self.SECONDS:
+            remedy = "Load with more workers (num_workers), or prepare the samples once before."
+            return Outcome("warning", seen, expected, remedy)
+        return Outcome("pass", seen, expected)
+
+    def _train(self, study: Study) -> None:
+        study.model.train()
+        study.subject.optimizer.zero_grad()
+        study.evaluate(study.batch)[0].backward()
+        study.subject.optimizer.step()
+
+    def _median(self, study: Study, work: Callable[[], Any]) -> float:
+        seconds = []
+        for number in range(BATCHES):
+            study.go_on(number / BATCHES / 2)
+            begin = time.perf_counter()
+            work()
+            seconds.append(time.perf_counter() - begin)
+        return statistics.median(seconds)

@@ -1,0 +1,58 @@
+"""How fast the loss rises around the weights."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from nbdebug.checks.base import Check
+from nbdebug.checks.study import Study
+from nbdebug.core.checklist import Outcome
+
+BOX = 1e-3
+STEPS = 5
+
+
+class Sharpness(Check):
+    """The largest rise of the loss when each weight w may move by 0.001 (|w| + 1).
+
+    Large batches tend to end in sharp minima, which do worse on new data than flat ones of
+    the same loss. A number to compare between runs at equal loss; by itself it says little.
+    """
+
+    name = "sharpness"
+    step = 4
+    order = 66
+    title = "Sharpness"
+    source = "Keskar et al. (2017), arXiv:1609.04836"
+    dear = True
+
+    def examine(self, study: Study) -> Outcome:
+        weights = [p for _, p in study.subject.parameters if p.requires_grad]
+        centre = [p.detach().clone() for p in weights]
+        reach = [BOX * (p.abs() + 1) for p in centre]
+        study.model.eval()
+        begin = highest = self._loss(study, weights)
+        if not math.isfinite(begin):
+            return Outcome("not_applicable", "the loss is not finite.")
+        for step in range(STEPS):
+            study.go_on(step / STEPS)
+            with torch.no_grad():
+                for p, middle, most in zip(weights, centre, reach, strict=True):
+                    if p.grad is not None:
+                        # Ascent by the sign: the corner of the box that the gradient points to.
+                        moved = p + most * p.grad.to_dense().sign()
+                        p.copy_(torch.clamp(moved, middle - most, middle + most))
+            loss = self._loss(study, weights)
+            if math.isfinite(loss):
+                highest = max(highest, loss)
+        rise = 100 * (highest - begin) / (1 + begin)
+        return Outcome("pass", f"{rise:.3g}, at a loss of {begin:.4g}", "to compare between runs")
+
+    def _loss(self, study: Study, weights: list[torch.nn.Parameter]) -> float:
+        for p in weights:
+            p.grad = None
+        loss = study.evaluate(study.batch)[0]
+        loss.backward()
+        return float(loss.detach())

@@ -1,0 +1,117 @@
+"""Whether there is anything to learn from the inputs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import cycle, islice
+from typing import Any
+
+import torch
+
+from nbdebug.checks.base import Check
+from nbdebug.checks.constant import best_constant, plain
+from nbdebug.checks.study import Study
+from nbdebug.core.checklist import Outcome
+from nbdebug.model.forward import split
+from nbdebug.model.state import ModelState
+
+STEPS, LOOKS = 150, 6
+Change = Callable[[Any], Any]
+
+
+class Signal(Check):
+    """Whether real targets and real inputs help on held-out samples.
+
+    The model is trained for 150 steps three times more: with the targets shuffled (twice),
+    and with the inputs set to 0. When that does as well on samples it has not seen, the
+    inputs say nothing about the targets: look at how they were put together.
+    """
+
+    name = "signal"
+    step = 4
+    order = 60
+    title = "Inputs tell about targets"
+    source = "Karpathy, A Recipe for Training Neural Networks; Zhang et al. (2017)"
+    dear = True
+
+    BETTER = 0.98
+    LEARNED = 0.97
+
+    def examine(self, study: Study) -> Outcome:
+        found = plain(study)
+        if isinstance(found, str):
+            return Outcome("not_applicable", found)
+        outputs, targets = found
+        held_out, train = study.batches[::4], [b for i, b in enumerate(study.batches) if i % 4]
+        inputs = split(study.batch)[0]
+        if not train or not isinstance(inputs, torch.Tensor):
+            return Outcome("not_applicable", "there is but one batch, or the inputs are no tensor.")
+        constant = best_constant(study, targets, outputs.shape[1:])
+        start = ModelState.capture(study.model, study.subject.optimizer)
+        losses: dict[str, float] = {}
+        changes: dict[str, Change] = {
+            "real": lambda batch: batch, "shuffled": _shuffled(1), "shuffled again": _shuffled(2),
+            "zeroed": _zeroed,
+        }  # fmt: skip
+        for number, (name, change) in enumerate(changes.items()):
+            start.restore(study.model, study.subject.optimizer)
+            learned, losses[name] = self._train(study, train, held_out, change, number / 4)
+            if name == "real" and (constant is None or not learned < self.LEARNED * constant):
+                return Outcome("not_applicable", f"too little is learned in {STEPS} steps.")
+        real, other = losses["real"], min(loss for name, loss in losses.items() if name != "real")
+        said = ", ".join(f"{name} {loss:.3g}" for name, loss in losses.items())
+        seen = f"smallest loss on held-out samples: {said}"
+        expected = "smallest with the real ones"
+        if real < self.BETTER * other:
+            return Outcome("pass", seen, expected)
+        remedy = "See that inputs and targets belong together, and that the inputs hold the answer."
+        return Outcome("warning", seen, expected, remedy)
+
+    def _train(
+        self,
+        study: Study,
+        train: Sequence[Any],
+        held_out: Sequence[Any],
+        change: Change,
+        begun: float,
+    ) -> tuple[float, float]:
+        """Mean training loss of the last tenth, and the smallest loss on held-out batches."""
+        optimizer, losses, best = study.subject.optimizer, [], math.inf
+        for step, batch in enumerate(islice(cycle(train), STEPS), 1):
+            study.go_on(begun + step / STEPS / 4)
+            study.model.train()
+            optimizer.zero_grad()
+            loss = study.evaluate(change(batch))[0]
+            losses.append(float(loss.detach()))
+            if not math.isfinite(losses[-1]):
+                return math.inf, best
+            loss.backward()
+            optimizer.step()
+            if step % (STEPS // LOOKS) == 0:
+                best = min(best, self._loss(study, held_out, change))
+        tail = losses[-STEPS // 10 :]
+        return sum(tail) / len(tail), best
+
+    def _loss(self, study: Study, batches: Sequence[Any], change: Change) -> float:
+        """Mean over batches with real targets; inputs are zeroed where training zeroes them."""
+        study.model.eval()
+        seen = [_zeroed(batch) if change is _zeroed else batch for batch in batches]
+        with torch.no_grad():
+            return sum(float(study.evaluate(batch)[0]) for batch in seen) / len(seen)
+
+
+def _shuffled(seed: int) -> Change:
+    """Gives every sample the target of another one, always the same."""
+
+    def change(batch: Any) -> Any:
+        inputs, targets = split(batch)
+        order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(seed))
+        return inputs, targets[order.to(targets.device)]
+
+    return change
+
+
+def _zeroed(batch: Any) -> Any:
+    inputs, targets = split(batch)
+    return torch.zeros_like(inputs), targets

@@ -1,0 +1,66 @@
+"""Random numbers of loader workers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from nbdebug.checks.base import Check
+from nbdebug.checks.study import Study
+from nbdebug.core.checklist import Outcome
+from nbdebug.model.forward import leaves
+
+
+class WorkerRng(Check):
+    """Whether the workers of a DataLoader draw different random numbers.
+
+    PyTorch seeds torch, NumPy and Python's random in each worker. A generator that the
+    dataset keeps for itself is copied with its state: every worker augments alike, and the
+    same again in every epoch.
+    """
+
+    name = "worker_rng"
+    step = 4
+    order = 70
+    title = "Random numbers of workers"
+    source = "PyTorch, Randomness in multi-process data loading"
+    dear = True
+
+    def examine(self, study: Study) -> Outcome:
+        loader = study.samples.loader
+        if loader is None:
+            return Outcome("not_applicable", "no DataLoader with workers is used.")
+        if _same(loader.dataset[0], loader.dataset[0]):
+            return Outcome("not_applicable", "a sample is the same each time: nothing is drawn.")
+        study.go_on(0.5)
+        first, second = self._by_two_workers(loader)
+        if _same(first, second):
+            return Outcome(
+                "fail", "two workers give the same sample with the same random numbers",
+                "different random numbers",
+                "Draw with torch.rand and its kin, or seed the generator in worker_init_fn.",
+            )  # fmt: skip
+        return Outcome("pass", "two workers draw differently", "different random numbers")
+
+    def _by_two_workers(self, loader: DataLoader[Any]) -> list[Any]:
+        """The first sample, once from each of two workers of a loader made alike."""
+        twice: DataLoader[Any] = DataLoader(
+            loader.dataset,
+            batch_sampler=[[0], [0]],
+            num_workers=2,
+            collate_fn=loader.collate_fn,
+            worker_init_fn=loader.worker_init_fn,
+            multiprocessing_context=loader.multiprocessing_context,
+            timeout=loader.timeout,
+            generator=torch.Generator().manual_seed(0),
+        )
+        return list(twice)
+
+
+def _same(one: Any, other: Any) -> bool:
+    pairs = zip(leaves(one), leaves(other), strict=True)
+    return all(
+        torch.equal(a, b) if isinstance(a, torch.Tensor) else repr(a) == repr(b) for a, b in pairs
+    )
