@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from nbdebug.model.activation_calls import CALLS
 from nbdebug.model.tree import every_module
 
-FEATURES = 256
+FEATURES = ROWS = 256
 MORE: dict[Any, str] = {
     torch.sigmoid: "sigmoid",
     torch.Tensor.sigmoid: "sigmoid",
@@ -58,8 +58,11 @@ class Watched:
 
 
 def _rows(out: torch.Tensor) -> torch.Tensor:
-    """Outputs [N, units]; positions of a sequence count as samples."""
-    return out.flatten(0, -2) if out.ndim == 3 else out.flatten(1)
+    """Outputs [N, units]; positions of a sequence count as samples, up to 256 of them."""
+    if out.ndim != 3:
+        return out.flatten(1)
+    rows = out.flatten(0, -2)
+    return rows[:: -(-len(rows) // ROWS)]
 
 
 def watch(

@@ -9,8 +9,10 @@ import torch
 from torch.nn import functional
 
 from nbdebug.checks.study import Study
+from nbdebug.model.forward import first_samples
 
 REACH = (3.0, 30.0)
+SAMPLES = 16
 
 
 def plain(study: Study) -> tuple[torch.Tensor, torch.Tensor] | str:
@@ -91,6 +93,7 @@ def in_reach(study: Study) -> tuple[float, float]:
     What stays within bounds then is bounded by the model's last operation. The weights are
     put back: a check may go on with the model.
     """
+    inputs = first_samples(study.inputs, SAMPLES)
     kept = [(p, p.detach().clone()) for p in study.model.parameters() if p.is_floating_point()]
     low, high = math.inf, -math.inf
     for factor in (1.0, *REACH, *(-f for f in REACH)):
@@ -99,7 +102,7 @@ def in_reach(study: Study) -> tuple[float, float]:
                 # The noise: a last layer that begins at 0 would stay there.
                 noise = 0.1 * torch.randn_like(value) if factor != 1.0 else 0.0
                 parameter.copy_(factor * (value + noise))
-        outputs = study.outputs()
+        outputs = study.outputs(inputs)
         finite = outputs[torch.isfinite(outputs)]
         if finite.numel():
             low, high = min(low, float(finite.min())), max(high, float(finite.max()))

@@ -12,7 +12,7 @@ from nbdebug.checks.study import Study
 from nbdebug.core.checklist import Outcome
 from nbdebug.model.forward import split
 
-SAMPLES = 128
+SAMPLES = 64
 
 
 class InitialLoss(Check):

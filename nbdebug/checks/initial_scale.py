@@ -12,6 +12,9 @@ from nbdebug.checks.base import Check
 from nbdebug.checks.study import Study
 from nbdebug.checks.weight_layers import weight_layers
 from nbdebug.core.checklist import Outcome
+from nbdebug.model.forward import first_samples
+
+SAMPLES = 16
 
 
 class InitialScale(Check):
@@ -48,7 +51,7 @@ class InitialScale(Check):
         study.model.eval()
         try:
             with torch.no_grad():
-                study.evaluate(study.batch)
+                study.evaluate(first_samples(study.batch, SAMPLES))
         finally:
             for handle in handles:
                 handle.remove()

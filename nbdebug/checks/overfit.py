@@ -38,7 +38,7 @@ class Overfit(Check):
     dear = True
 
     FAIL = 0.5
-    GOOD = 0.25
+    GOOD = 0.35
 
     def examine(self, study: Study) -> Outcome:
         found = plain(study)

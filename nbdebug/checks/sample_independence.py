@@ -9,6 +9,9 @@ import torch
 from nbdebug.checks.base import Check
 from nbdebug.checks.study import Study
 from nbdebug.core.checklist import Outcome
+from nbdebug.model.forward import first_samples
+
+SAMPLES = 8
 
 
 class SampleIndependence(Check):
@@ -28,7 +31,7 @@ class SampleIndependence(Check):
     CLOSE = 1e-4
 
     def examine(self, study: Study) -> Outcome:
-        inputs = study.inputs
+        inputs = first_samples(study.inputs, SAMPLES)
         if not isinstance(inputs, torch.Tensor) or len(inputs) < 3:
             return Outcome("not_applicable", "the inputs are no tensor of at least 3 samples.")
         before, again = study.outputs(inputs), study.outputs(inputs)

@@ -15,7 +15,7 @@ from nbdebug.core.errors import CheckStopped
 from nbdebug.model.forward import call, split
 from nbdebug.model.subject import Subject
 
-SAMPLES = 256
+SAMPLES = 64
 Kept = tuple[nn.Parameter, torch.Tensor | None]
 Evaluate = Callable[[Any], tuple[Any, Any, Any]]
 

@@ -14,6 +14,7 @@ from nbdebug.core.checklist import Outcome
 from nbdebug.model.forward import first_samples
 from nbdebug.model.tree import DROPOUTS
 
+SAMPLES = 8
 WITH_DROPOUT = (nn.RNNBase, nn.MultiheadAttention)
 
 
@@ -43,10 +44,11 @@ class TrainEval(Check):
         broken = self._eval_runs(study)
         if broken is not None:
             return broken
-        outputs = study.outputs()
-        study.model.train()
+        few = first_samples(study.batch, SAMPLES)
         with torch.no_grad():
-            again = study.evaluate(study.batch)[1]
+            outputs = study.evaluate(few)[1]
+            study.model.train()
+            again = study.evaluate(few)[1]
         if not isinstance(outputs, torch.Tensor) or not isinstance(again, torch.Tensor):
             return Outcome("pass", "both modes run, also one sample in eval mode", "both run")
         scale = float(outputs.abs().max()) or 1.0
@@ -62,12 +64,13 @@ class TrainEval(Check):
 
     def _eval_runs(self, study: Study) -> Outcome | None:
         """What is wrong with eval mode, None when it runs with the batch and with one sample."""
+        few = first_samples(study.batch, SAMPLES)
         study.model.train()
         with torch.no_grad():
-            study.evaluate(study.batch)
+            study.evaluate(few)
         study.model.eval()
         for batch, words, status in (
-            (study.batch, "in eval mode the forward raised", "fail"),
+            (few, "in eval mode the forward raised", "fail"),
             (first_samples(study.batch, 1), "in eval mode one sample alone raised", "warning"),
         ):
             try:
