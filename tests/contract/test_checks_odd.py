@@ -71,7 +71,7 @@ class Bare(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.weight = nn.Parameter(torch.randn(FEATURES) * 0.1)
+        self.weight = nn.Parameter(torch.randn(FEATURES) * 0.01)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x @ self.weight
