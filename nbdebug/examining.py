@@ -39,16 +39,17 @@ class Examining:
         number = self._do(commands.RangeTest(low, high, steps))
         return cast(LrRangeTest, self._worker.result(number))
 
-    def check(self, *names: str) -> CheckReport:
+    def check(self, *names: str, slow: bool = False) -> CheckReport:
         """Run checks of the five-step checklist between two steps; nothing is moved by them.
 
         Args:
             names: of the checks; without names all that are cheap.
+            slow: without names also those that train for some seconds.
 
         Raises:
             CheckNameError: there is no such check; the message lists those there are.
         """
-        chosen = self._checking.chosen(names)
+        chosen = self._checking.chosen(names, slow)
         self._do(commands.Examine(chosen))
         return CheckReport.of(result for result in self.history.checks if result.name in chosen)
 

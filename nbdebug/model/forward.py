@@ -57,6 +57,17 @@ def first_samples(batch: Any, count: int) -> Any:
     return batch
 
 
+def repeated(batch: Any, times: int) -> Any:
+    """A batch that holds its samples several times."""
+    if isinstance(batch, torch.Tensor):
+        return torch.cat([batch] * times) if batch.ndim else batch
+    if isinstance(batch, tuple | list):
+        return type(batch)(repeated(part, times) for part in batch)
+    if isinstance(batch, Mapping):
+        return {key: repeated(part, times) for key, part in batch.items()}
+    return batch
+
+
 def leaves(value: Any) -> Iterator[Any]:
     """What is inside nested containers, keys of mappings too, one after the other."""
     if isinstance(value, Mapping):

@@ -34,8 +34,8 @@ class Checking:
         rows = (c.result(Outcome("not_run", words[c.dear]), 0.0, 0) for c in self.checks.values())
         self._history.set_checks(CheckReport.of(rows))
 
-    def chosen(self, names: Sequence[str]) -> tuple[str, ...]:
-        """The checks of these names; all cheap ones without names.
+    def chosen(self, names: Sequence[str], slow: bool = False) -> tuple[str, ...]:
+        """The checks of these names; without names all cheap ones, and with `slow` all.
 
         Raises:
             CheckNameError: for a name that does not exist, listing those that do.
@@ -43,7 +43,7 @@ class Checking:
         for name in names:
             if name not in self.checks:
                 raise CheckNameError(unknown_name("check", name, self.checks))
-        return tuple(names) or tuple(n for n, check in self.checks.items() if not check.dear)
+        return tuple(names) or tuple(n for n, c in self.checks.items() if slow or not c.dear)
 
     def run(self, command: Examine, task: Task) -> None:
         """Run the checks of a command; each row is published as soon as it is there."""

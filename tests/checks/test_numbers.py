@@ -191,3 +191,21 @@ def test_a_loss_that_is_not_finite_names_its_batch() -> None:
     found = result("one_epoch", mlp(), (broken, y))
     assert found.status == "fail"
     assert "batch 1 " in found.seen
+
+
+@pytest.mark.parametrize(("inputs", "words"), [(100.0, "inputs are"), (1.0, "initial weights")])
+def test_a_loss_far_above_chance_says_whether_data_or_weights_are_at_fault(
+    inputs: float, words: str
+) -> None:
+    model = mlp()
+    for parameter in model.parameters():
+        parameter.data.mul_(1.0 if inputs > 1 else 10.0)
+    found = result("initial_loss", model, (inputs * X, y))
+    assert found.status == "fail"
+    assert words in found.remedy
+
+
+def test_a_failed_overfit_says_what_one_example_gives() -> None:
+    found = result("overfit", mlp(nn.Hardtanh(-0.01, 0.01)))
+    assert found.status == "fail"
+    assert 0.9 < float(found.seen.split("alone ")[1].split()[0]) <= 1.0

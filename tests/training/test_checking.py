@@ -79,6 +79,11 @@ def test_the_report_lists_what_was_not_run_also_after_a_reset(dbg: nbd.Debugger)
     assert {result.status for result in dbg.history.checks} == {"not_run"}
 
 
+def test_all_checks_there_are() -> None:
+    with nbd.Debugger(tiny_mlp(), blobs(), nn.CrossEntropyLoss()) as dbg:
+        assert len(dbg.check(slow=True)) == len(dbg.history.checks) > len(dbg.check())
+
+
 def test_a_result_says_at_which_step_it_was_seen(dbg: nbd.Debugger) -> None:
     dbg.run(steps=3)
     assert dbg.check("reduction")["reduction"].at == 3
