@@ -40,6 +40,7 @@ class Baselines(Check):
 
     CONSTANT = 0.98
     LINEAR = 0.8
+    FALLING = 0.99
 
     def examine(self, study: Study) -> Outcome:
         found = plain(study)
@@ -54,25 +55,28 @@ class Baselines(Check):
         constant = best_constant(study, targets, outputs.shape[1:])
         if constant is None:
             return Outcome("not_applicable", "no best constant output was found for this loss.")
-        own = self._train(study, study.model, study.subject.optimizer, 0.0)
+        begin, own = self._train(study, study.model, study.subject.optimizer, 0.0)
         losses = {"constant": constant}
         torch.manual_seed(0)
         for number, (name, model) in enumerate(_models(inputs[0], outputs).items(), 1):
             model = model.to(study.subject.device, inputs[0].dtype)
             adam = torch.optim.Adam(model.parameters(), lr=LR)
-            losses[name] = self._train(study, model, adam, number / 4)
+            losses[name] = self._train(study, model, adam, number / 4)[1]
         said = ", ".join(f"{name} {loss:.3g}" for name, loss in losses.items())
-        seen = f"loss {own:.3g}; {said}"
+        seen = f"loss {own:.3g}, from {begin:.3g}; {said}"
         expected = f"under {self.CONSTANT:g} of the constant's"
-        if not own < self.CONSTANT * constant and losses["linear"] < self.LINEAR * constant:
+        # One that is slow, and still falling, only needs more steps.
+        stuck = not own < self.FALLING * begin
+        worse = not own < self.CONSTANT * constant and losses["linear"] < self.LINEAR * constant
+        if stuck and worse:
             remedy = "Look at the learning rate, the initial weights and the forward of the model."
             return Outcome("warning", f"{seen}: no better than a constant", expected, remedy)
         return Outcome("pass", seen, expected)
 
     def _train(
         self, study: Study, model: nn.Module, optimizer: torch.optim.Optimizer, begun: float
-    ) -> float:
-        """Mean loss of the last tenth of the steps, infinite when one is not finite."""
+    ) -> tuple[float, float]:
+        """Mean loss of the second and of the last fifth, infinite when one is not finite."""
         own, losses = model is study.model, []
         assert study.loss_fn is not None  # plain() asked
         model.train()
@@ -83,11 +87,11 @@ class Baselines(Check):
             loss = study.evaluate(batch)[0] if own else study.loss_fn(model(inputs), targets)
             losses.append(float(loss.detach()))
             if not math.isfinite(losses[-1]):
-                return math.inf
+                return losses[0], math.inf
             loss.backward()
             optimizer.step()
-        tail = losses[-STEPS // 10 :]
-        return sum(tail) / len(tail)
+        part = STEPS // 5
+        return sum(losses[part : 2 * part]) / part, sum(losses[-part:]) / part
 
 
 def _steps(study: Study) -> Iterator[Any]:

@@ -29,7 +29,7 @@ class OneEpoch(Check):
     source = "Karpathy, A Recipe for Training Neural Networks; Keras, training FAQ"
     dear = True
 
-    WORSE = 1.5
+    WORSE = 2.0
 
     def examine(self, study: Study) -> Outcome:
         samples = study.samples

@@ -14,11 +14,23 @@ def one_broken_sample() -> tuple[torch.Tensor, torch.Tensor]:
     return broken, y
 
 
+class Parity(nn.Module):
+    """Looks at nothing of a sample but whether its numbers multiply to more than 0."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = mlp()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.body(x.sign().prod(1, keepdim=True).expand_as(x))
+
+
 START: dict[str, Sick] = {
     "a vanishing learning rate": Sick("lr_sanity", mlp, settings={"optimizer": "sgd", "lr": 1e-7}),
     "an exploding learning rate": Sick("lr_sanity", mlp, settings={"optimizer": "sgd", "lr": 1e3}),
     "a learning rate of 8": Sick("lr_range", mlp, settings={"optimizer": "sgd", "lr": 8.0}),
-    "a learning rate of 1e-5": Sick("baselines", mlp, settings={"optimizer": "sgd", "lr": 1e-5}),
+    "a learning rate of 1e-5": Sick("lr_range", mlp, settings={"optimizer": "sgd", "lr": 1e-5}),
+    "inputs reduced to a sign": Sick("baselines", Parity),
     "logits squeezed to 0.01": Sick("overfit", lambda: mlp(nn.Hardtanh(-0.01, 0.01))),
     "one sample that is not finite": Sick("one_epoch", mlp, one_broken_sample),
 }  # fmt: skip
