@@ -30,10 +30,21 @@ class GitState(Check):
         commit = _git("rev-parse", "--short", "HEAD")
         if commit is None:
             return Outcome("not_applicable", "this is no folder under git with a commit.")
-        changed = len((_git("status", "--porcelain", "--untracked-files=no") or "").splitlines())
-        files = f"{changed} changed file{'' if changed == 1 else 's'}"
-        said = f"commit {commit}, {files if changed else 'nothing changed'} since"
-        return Outcome("pass", said, "a commit without changes, to repeat the run")
+        status = _git("status", "--porcelain", "--untracked-files=no")
+        return Outcome(
+            "pass",
+            f"commit {commit}, {_changes(status)}",
+            "a commit without changes, to repeat the run",
+        )
+
+
+def _changes(status: str | None) -> str:
+    if status is None:
+        return "git did not say in time what changed since"
+    changed = len(status.splitlines())
+    if not changed:
+        return "nothing changed since"
+    return f"{changed} changed file{'' if changed == 1 else 's'} since"
 
 
 def _git(*arguments: str) -> str | None:

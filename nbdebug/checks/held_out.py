@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import islice
-
 import torch
 
+from nbdebug.checks.samples import for_a_while
 from nbdebug.checks.study import Study
 from nbdebug.model.forward import split
 
@@ -17,7 +16,7 @@ def validation_inputs(study: Study) -> torch.Tensor | str:
     if study.samples.held_out is None:
         return "there is no validation data."
     rows: list[torch.Tensor] = []
-    for batch in islice(study.samples.held_out(), ROWS):
+    for batch in for_a_while(study.samples.held_out()):
         inputs = split(batch)[0] if isinstance(batch, tuple | list) and len(batch) > 1 else None
         if not isinstance(inputs, torch.Tensor):
             return "the inputs are no single tensor."
@@ -34,8 +33,11 @@ def training_inputs(study: Study) -> torch.Tensor | str:
     samples = study.samples
     if samples.length is None or samples.fetch is None:
         return "the training data is a stream."
-    order = torch.randperm(samples.length, generator=torch.Generator().manual_seed(0))[:ROWS]
-    parts = [split(samples.fetch(part))[0] for part in order.split(samples.batch_size)]
+    parts: list[torch.Tensor] = []
+    for batch in for_a_while(samples.epoch()):
+        parts.append(split(batch)[0])
+        if len(parts) * samples.batch_size >= ROWS:
+            break
     if not all(isinstance(part, torch.Tensor) for part in parts):
         return "the inputs are no single tensor."
     if len({part.shape[1:] for part in parts}) != 1:

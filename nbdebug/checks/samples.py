@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
+
+
+def for_a_while(batches: Iterable[Any], seconds: float = 1.0) -> Iterator[Any]:
+    """The batches that come within some seconds, one at least: data may be slow to read."""
+    end = time.monotonic() + seconds
+    for batch in batches:
+        yield batch
+        if time.monotonic() > end:
+            return
 
 
 @dataclass(frozen=True)

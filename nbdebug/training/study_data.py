@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from nbdebug.checks.samples import Samples
+from nbdebug.checks.samples import Samples, for_a_while
 from nbdebug.model.forward import to_device
 from nbdebug.training.data import DatasetSource, StreamSource
 from nbdebug.training.sampler import DirectSampler, HeldSampler, WorkerSampler
@@ -15,6 +15,7 @@ from nbdebug.training.session import Session
 
 SAMPLES = 1024
 BATCHES = 32
+SECONDS = 2.0
 
 
 def some_batches(session: Session) -> Iterator[Any]:
@@ -33,8 +34,8 @@ def some_batches(session: Session) -> Iterator[Any]:
     order = torch.randperm(source.length, generator=torch.Generator().manual_seed(session.step))
     parts = order[: max(SAMPLES, size)].split(size)
     whole = [part for part in parts if len(part) == size] or list(parts)
-    for part in whole[:BATCHES]:
-        yield to_device(source.fetch(part), session.device)
+    drawn = (to_device(source.fetch(part), session.device) for part in whole[:BATCHES])
+    yield from for_a_while(drawn, SECONDS)
 
 
 def all_samples(session: Session) -> Samples:

@@ -16,6 +16,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import nbdebug as nbd
+from nbdebug.checks.samples import for_a_while
 from nbdebug.core.checklist import CheckResult, Proposal
 from tests.problems import CLASSES, FEATURES
 from tests.sick.base import CE, X, mlp, y
@@ -140,8 +141,8 @@ def test_shuffling_against_a_count_of_classes() -> None:
 def test_the_fingerprint_is_that_of_the_bytes() -> None:
     digest = hashlib.sha256()
     for part in (X, y):
-        digest.update(f"{part.dtype}{tuple(part.shape)}".encode())
-        digest.update(part.numpy().tobytes())
+        digest.update(f"{part.dtype}{tuple(part[:128].shape)}".encode())
+        digest.update(part[:128].numpy().tobytes())
     found = result("data_fingerprint", mlp())
     assert found.seen.startswith(digest.hexdigest()[:12])
     assert result("data_fingerprint", mlp(), (X + 1e-6, y)).seen != found.seen
@@ -209,3 +210,20 @@ def test_a_failed_overfit_says_what_one_example_gives() -> None:
     found = result("overfit", mlp(nn.Hardtanh(-0.01, 0.01)))
     assert found.status == "fail"
     assert 0.9 < float(found.seen.split("alone ")[1].split()[0]) <= 1.0
+
+
+def test_of_much_data_the_shared_part_is_estimated() -> None:
+    generator = torch.Generator().manual_seed(0)
+    many = torch.randn(20_000, FEATURES, generator=generator)
+    labels = torch.randint(0, CLASSES, (20_000,), generator=generator)
+    held_out = torch.cat([many[:500], many[:500] + 9])
+    found = result(
+        "overlap", mlp(), (many, labels), val_data=(held_out, labels[:1000]), batch_size=256
+    )
+    assert numbers(found)[0] == pytest.approx(50, abs=20)
+
+
+def test_data_that_is_slow_to_read_is_not_read_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 1000, 10))
+    monkeypatch.setattr("nbdebug.checks.samples.time.monotonic", lambda: next(clock))
+    assert list(for_a_while(range(100), 25.0)) == [0, 1, 2]
