@@ -97,27 +97,44 @@ def _write(
     found: dict[str, CheckReport],
 ) -> None:
     """Write the table, and the rate of each check into its docstring."""
-    number, flagged = len(reports), sum(bool(report.causes) for report in reports.values())
-    fires = Counter(r.name for report in found.values() for r in report if r.status in BAD)
-    first = 0
-    for name, report in found.items():
-        shown = [result.name for result in report.causes][:2]
-        first += SICK[name].fault in shown
-        if SICK[name].fault not in shown:
-            print(f"{name}: {SICK[name].fault} is not among {shown}", file=sys.stderr)
-    rows = [
-        f"| `{name}` | {count[name, 'fail']} | {count[name, 'warning']} | {fires[name]} |"
-        for name in CHECKS
-    ]
-    head = f"| check | fails of {number} healthy | warnings | fires of {len(SICK)} sick |"
-    last = (
-        f"\n{flagged} of {number} healthy configurations were flagged at all; the planted fault "
-        f"was among the first two shown in {first} of {len(SICK)} sick problems."
-    )
-    table = "\n".join([head, "|---|---|---|---|", *rows, last])
+    table = _table(count, reports, found)
     print(table)
     README.write_text(fill(README.read_text("utf-8"), "alarms", table, "make alarms"), "utf-8")
-    _record(count, number, CHECKS.values())
+    _record(count, len(reports), CHECKS.values())
+
+
+def _table(
+    count: Counter[tuple[str, str]],
+    reports: dict[str, CheckReport],
+    found: dict[str, CheckReport],
+) -> str:
+    results = [result for report in reports.values() for result in report]
+    applied = Counter(r.name for r in results if r.status != "not_applicable")
+    fires = Counter(r.name for report in found.values() for r in report if r.status in BAD)
+    number, flagged = len(reports), sum(bool(report.causes) for report in reports.values())
+    first = sum(_is_among_the_first(name, report) for name, report in found.items())
+    rows = [
+        f"| `{name}` | {applied[name]} | {count[name, 'fail']} | {count[name, 'warning']} "
+        f"| {fires[name]} |"
+        for name in CHECKS
+    ]
+    return "\n".join(
+        [
+            f"| check | applies to, of {number} healthy | fails | warnings "
+            f"| fires of {len(SICK)} sick |",
+            "|---|---|---|---|---|",
+            *rows,
+            f"\n{flagged} of {number} healthy configurations were flagged at all; the "
+            f"planted fault was among the first two shown in {first} of {len(SICK)} sick problems.",
+        ]
+    )
+
+
+def _is_among_the_first(name: str, report: CheckReport) -> bool:
+    shown = [result.name for result in report.causes][:2]
+    if SICK[name].fault not in shown:
+        print(f"{name}: {SICK[name].fault} is not among {shown}", file=sys.stderr)
+    return SICK[name].fault in shown
 
 
 def _record(count: Counter[tuple[str, str]], number: int, checks: Iterable[type[Check]]) -> None:

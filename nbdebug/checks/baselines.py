@@ -28,7 +28,7 @@ class Baselines(Check):
     batches, with Adam. Each layer added should help, and the model should help most: one that
     is no better than a constant, while a linear model is, has a fault of its own.
 
-    False alarms: 0 fails and 4 warnings on 288 healthy configurations.
+    False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
 
     name = "baselines"

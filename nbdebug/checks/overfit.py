@@ -29,7 +29,7 @@ class Overfit(Check):
     rates are tried: where one works the learning rate was wrong, where none does look at the
     model and the loss.
 
-    False alarms: 0 fails and 0 warnings on 288 healthy configurations.
+    False alarms: 0 fails and 2 warnings on 288 healthy configurations.
     """
 
     name = "overfit"

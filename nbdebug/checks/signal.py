@@ -27,7 +27,7 @@ class Signal(Check):
     and with the inputs set to 0. When that does as well on samples it has not seen, the
     inputs say nothing about the targets: look at how they were put together.
 
-    False alarms: 0 fails and 2 warnings on 288 healthy configurations.
+    False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
 
     name = "signal"

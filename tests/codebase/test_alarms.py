@@ -13,7 +13,7 @@ from nbdebug.core.plugins import discover
 
 README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
 CHECKS = discover("nbdebug.checks", Check)
-ROW = re.compile(r"^\| `(\w+)` \| (\d+) \| (\d+) \| \d+ \|$", re.M)
+ROW = re.compile(r"^\| `(\w+)` \| \d+ \| (\d+) \| (\d+) \| \d+ \|$", re.M)
 MEASURED = {name: (int(fails), int(warned)) for name, fails, warned in ROW.findall(README)}
 
 
