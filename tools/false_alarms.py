@@ -1,6 +1,6 @@
 """Counts how often each check fires on healthy and on sick problems.
 
-Run `make alarms`; it takes most of an hour on two cores. It writes the README's table and the
+Run `make alarms`; it takes about eight minutes on two cores. It writes the README's table and the
 last line of each check's docstring. With names of checks, only these are counted, on healthy
 configurations alone, and nothing is written; `--seeds 0 1` takes the seeds that thresholds
 were chosen on, in place of fresh ones.

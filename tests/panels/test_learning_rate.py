@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from nbdebug.core.range_test import LrRangeTest
-from nbdebug.core.records import ControlChange, Forecast, Status
+from nbdebug.core.records import ControlChange, Forecast, Progress, Status
 from nbdebug.core.snapshot import Series, Snapshot
 from nbdebug.panels.advice import Advice
 from nbdebug.panels.base import Stage
 from nbdebug.panels.choices import Choices
 from nbdebug.panels.learning_rate import LearningRate, batch_advice
 from nbdebug.panels.lr_range_test import RangeTestCurve
+from nbdebug.panels.lr_range_test import advice as range_advice
 
 
 class Kept:
@@ -104,3 +105,12 @@ def test_a_range_test_is_one_press_away_before_the_first(stage):
     assert (offer.label, offer.control, offer.value) == ("Run range test", "lr", "range test")
     assert "100 batches" in offer.tooltip
     assert "Press Run range test" in stage.sink.notes["lr_range_test"]
+
+
+def test_a_range_test_under_way_says_how_far_it_is_and_can_be_stopped():
+    under_way = range_advice(None, Progress("lr", "Range test", 0.37))
+    assert under_way.text == "Range test under way: 37%"
+    assert [offer.label for offer in under_way.offers] == ["Run range test", "Stop"]
+    assert (under_way.offers[1].control, under_way.offers[1].value) == ("task", "stop")
+    # Checks under way are no range test.
+    assert range_advice(None, Progress("checklist", "Dead units", 0.5)) == range_advice(None)
