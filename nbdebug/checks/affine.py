@@ -38,11 +38,11 @@ class Affine(Check):
             return Outcome("not_applicable", "the inputs are no single tensor of numbers.")
         first, second = inputs, inputs.flip(0)
         # Far apart, so that a bend lies between them.
-        middle = study.outputs(2 * first - second)
-        ends = 2 * study.outputs(first) - study.outputs(second)
-        if not isinstance(middle, torch.Tensor):
+        one, other = study.outputs(first), study.outputs(second)
+        if not isinstance(one, torch.Tensor):
             return Outcome("not_applicable", "the outputs are no single tensor.")
-        spread = float((study.outputs(first) - study.outputs(second)).abs().max())
+        middle, ends = study.outputs(2 * first - second), 2 * one - other
+        spread = float((one - other).abs().max())
         if not spread:
             return Outcome("not_applicable", "the output does not depend on the input.")
         bend = float((middle - ends).abs().max()) / spread

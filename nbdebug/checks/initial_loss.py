@@ -10,7 +10,6 @@ from nbdebug.checks.base import Check
 from nbdebug.checks.constant import best_constant, is_binary, is_cross_entropy, plain
 from nbdebug.checks.study import Study
 from nbdebug.core.checklist import Outcome
-from nbdebug.model.forward import split
 
 SAMPLES = 64
 LARGE = 5.0
@@ -44,7 +43,7 @@ class InitialLoss(Check):
         if isinstance(found, str):
             return Outcome("not_applicable", found)
         enough = -(-SAMPLES // study.samples.batch_size)
-        parts = [split(batch) for batch in study.batches[:enough]]
+        parts = study.alike[:enough]
         # All at once, so that a sum over samples is a sum on both sides.
         outputs = torch.cat([study.outputs(inputs) for inputs, _ in parts])
         targets = torch.cat([targets for _, targets in parts])

@@ -9,7 +9,6 @@ import torch
 from nbdebug.checks.base import Check
 from nbdebug.checks.study import Study
 from nbdebug.core.checklist import Outcome
-from nbdebug.model.forward import split
 
 
 class Labels(Check):
@@ -32,7 +31,7 @@ class Labels(Check):
     LARGE = 10.0
 
     def examine(self, study: Study) -> Outcome:
-        parts = [split(batch)[1] for batch in study.batches]
+        parts = [targets for _, targets in study.alike]
         if not all(isinstance(part, torch.Tensor) for part in parts):
             return Outcome("not_applicable", "the targets are no single tensor.")
         targets = torch.cat(parts)

@@ -8,7 +8,6 @@ from nbdebug.checks.base import Check
 from nbdebug.checks.constant import best_constant, is_binary, is_cross_entropy, plain
 from nbdebug.checks.study import Study
 from nbdebug.core.checklist import Outcome
-from nbdebug.model.forward import split
 
 
 class PriorBias(Check):
@@ -37,7 +36,7 @@ class PriorBias(Check):
         if isinstance(found, str):
             return Outcome("not_applicable", found)
         outputs, _ = found
-        targets = torch.cat([split(batch)[1] for batch in study.batches])
+        targets = torch.cat([targets for _, targets in study.alike])
         assert study.loss_fn is not None  # plain() asked
         logits = is_cross_entropy(study, *found) or is_binary(study, *found)
         mean = None if logits or not targets.is_floating_point() else targets.double().mean()

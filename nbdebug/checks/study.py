@@ -71,6 +71,13 @@ class Study:
         return split(self.batch)[1]
 
     @cached_property
+    def alike(self) -> list[tuple[Any, Any]]:
+        """Inputs and targets of the batches whose samples have the shapes of the first one's."""
+        pairs = [split(batch) for batch in self.batches]
+        shapes = [(_shape(inputs), _shape(targets)) for inputs, targets in pairs]
+        return [pair for pair, shape in zip(pairs, shapes, strict=True) if shape == shapes[0]]
+
+    @cached_property
     def activations(self) -> dict[str, Watched]:
         """What activations give for some samples of the untouched model, by name."""
         enough = -(-SAMPLES // self.samples.batch_size)
@@ -132,3 +139,8 @@ class Study:
         self.progress(share)
         if self._halting():
             raise CheckStopped("Stopped on request.")
+
+
+def _shape(part: Any) -> tuple[int, ...] | None:
+    """Of one sample; None for what is no tensor."""
+    return tuple(part.shape[1:]) if isinstance(part, torch.Tensor) else None

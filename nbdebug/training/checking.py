@@ -74,7 +74,12 @@ class Checking:
         except CheckStopped as error:
             outcome = Outcome("not_applicable", str(error))
         except Exception as error:
-            outcome = _failed(error, "The check could not be made")
+            if _trains(study):
+                # Then it is the check that does not fit, not the training that is wrong.
+                said = f"it does not fit this training: {type(error).__name__}: {error}"
+                outcome = Outcome("not_applicable", said)
+            else:
+                outcome = _failed(error, "The check could not be made")
         if kept.moved():
             kept.restore()
             left = kept.moved()
@@ -100,6 +105,16 @@ class Checking:
             session, session.loss_fn, session.evaluate, batches, all_samples(session),
             session.step, halting,
         )  # fmt: skip
+
+
+def _trains(study: Study) -> bool:
+    """Whether the model and the loss take a batch in training mode."""
+    study.model.train()
+    try:
+        study.evaluate(study.batch)
+    except Exception:
+        return False
+    return True
 
 
 def _part_of(task: Task, title: str, number: int, count: int) -> Callable[[float], None]:
