@@ -56,14 +56,15 @@ class LrRange(Check):
     def _sweep(self, study: Study) -> tuple[LrRangeTest, float | None]:
         """The sweep, and the rate at which the loss exploded, None when it did not."""
         optimizer, rates = study.subject.optimizer, np.geomspace(LOW, HIGH, STEPS)
+        ratios = study.subject.lr_ratios
         losses: list[float] = []
         smoothed: list[float] = []
         smoothing, exploded = Smoothing(), None
         study.model.train()
         for number, (rate, batch) in enumerate(zip(rates, cycle(study.batches), strict=False)):
             study.go_on(number / STEPS)
-            for group in optimizer.param_groups:
-                group["lr"] = float(rate)
+            for group, ratio in zip(optimizer.param_groups, ratios, strict=True):
+                group["lr"] = float(rate) * ratio
             optimizer.zero_grad()
             loss = study.evaluate(batch)[0]
             value = float(loss.detach())

@@ -58,7 +58,7 @@ class OneEpoch(Check):
             study.subject.optimizer.step()
         part = max(len(losses) // 4, 1)
         begin, end = sum(losses[:part]) / part, sum(losses[-part:]) / part
-        seen = f"{count} batches, loss from {begin:.4g} to {end:.4g}"
+        seen = f"{len(losses)} batches, loss from {begin:.4g} to {end:.4g}"
         if len(losses) >= 8 and end - begin > (self.WORSE - 1) * abs(begin):
             return Outcome("warning", seen, expected, "Lower the learning rate: the loss rises.")
         return Outcome("pass", seen, expected)

@@ -48,6 +48,8 @@ class Samples:
     def epoch(self, seed: int = 0) -> Iterator[Any]:
         """Every sample once, in batches of the size in force, in an order from `seed`.
 
+        A short last batch is left out where training leaves it out.
+
         Raises:
             ValueError: the data is a stream, which cannot be read twice.
         """
@@ -55,4 +57,5 @@ class Samples:
             raise ValueError("The data is a stream: it cannot be read twice.")
         order = torch.randperm(self.length, generator=torch.Generator().manual_seed(seed))
         for indices in order.split(self.batch_size):
-            yield self.fetch(indices)
+            if not (self.drop_last and len(indices) < self.batch_size):
+                yield self.fetch(indices)

@@ -227,3 +227,15 @@ def test_data_that_is_slow_to_read_is_not_read_for_long(monkeypatch: pytest.Monk
     clock = iter(range(0, 1000, 10))
     monkeypatch.setattr("nbdebug.checks.samples.time.monotonic", lambda: next(clock))
     assert list(for_a_while(range(100), 25.0)) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("drop_last", "status"), [(True, "pass"), (False, "fail")])
+def test_a_last_batch_of_one_counts_only_where_training_takes_it(
+    drop_last: bool, status: str
+) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(FEATURES, 8), nn.BatchNorm1d(8), nn.Linear(8, CLASSES))
+    data = TensorDataset(X[:193], y[:193])
+    loader = DataLoader(data, batch_size=32, shuffle=True, drop_last=drop_last)
+    for check in ("one_epoch", "batchnorm_batch"):
+        assert result(check, model, loader).status == status
