@@ -17,6 +17,7 @@ import sys
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -44,11 +45,13 @@ def main() -> None:
     asked = parser.parse_args()
     names = asked.checks or list(CHECKS)
     configurations = list(healthy(tuple(asked.seeds)))
-    with multiprocessing.get_context("spawn").Pool(os.cpu_count(), _quiet) as pool:
-        examined = pool.imap(partial(on_healthy, names), configurations)
+    # Not a Pool: its processes may have no children, as loader workers are.
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(os.cpu_count(), spawn, _quiet) as pool:
+        examined = pool.map(partial(on_healthy, names), configurations)
         reports = dict(zip(map(str, configurations), examined, strict=True))
         sick = asked.checks or tuple(asked.seeds) != FRESH
-        found = {} if sick else dict(zip(SICK, pool.imap(on_sick, SICK), strict=True))
+        found = {} if sick else dict(zip(SICK, pool.map(on_sick, SICK), strict=True))
     count = _counted(reports)
     if found:
         _write(count, reports, found)
