@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from nbdebug.model.state import ModelState, RngState
-from nbdebug.training.sampler import DirectSampler, WorkerSampler
 from nbdebug.training.session import Session
 
 HOOKS = (
@@ -97,21 +96,12 @@ class Kept:
             "the scaler": None if session.scaler is None else session.scaler.state_dict(),
             "the random numbers": [rng.python, rng.numpy, rng.cpu, list(rng.cuda)],
             "the session's random numbers": [session.rng.state, session.rng.cuda_state],
-            "the order of data": _position(session.sampler),
+            "the order of data": session.sampler.position(),
         }
 
 
 def _attributes(module: torch.nn.Module) -> dict[str, Any]:
     return {name: value for name, value in vars(module).items() if name not in OWN}
-
-
-def _position(sampler: Any) -> Any:
-    """Where an index-based sampler stands; a stream is only ever read ahead for training."""
-    if not isinstance(sampler, DirectSampler | WorkerSampler):
-        return None
-    indices = sampler.indices
-    kept = {k: v for k, v in vars(indices).items() if isinstance(v, int | torch.Tensor)}
-    return {**kept, "generator": indices._generator.get_state()}
 
 
 def _clone(value: Any) -> Any:

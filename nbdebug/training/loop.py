@@ -14,10 +14,10 @@ from nbdebug.core.history import History
 from nbdebug.core.records import Histogram, Reading, StepRecord
 from nbdebug.model.forward import call, checked, split, with_gradient
 from nbdebug.model.nonfinite import first_nonfinite, worst_gradient
+from nbdebug.training.batch import Batch
 from nbdebug.training.buffers import Buffers
 from nbdebug.training.gradients import Clipped, Gradients
 from nbdebug.training.measuring import Measuring
-from nbdebug.training.sampler import Batch
 from nbdebug.training.session import Session
 
 MAIN = (

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from nbdebug.core.range_test import LrRangeTest, Smoothing
 from nbdebug.model.schedules import set_option
 from nbdebug.training.kept import Kept
 from nbdebug.training.loop import Loop
-from nbdebug.training.sampler import Batch, DirectSampler, HeldSampler
+from nbdebug.training.recorded_sampler import RecordedSampler
 from nbdebug.training.session import Session
 from nbdebug.training.task import Task
 
@@ -36,7 +36,7 @@ def sweep(loop: Loop, test: RangeTest, task: Task) -> LrRangeTest:
     losses: list[float] = []
     smoothed: list[float] = []
     smoothing, ended = Smoothing(), "the sweep came to its end."
-    with _batches(session, test.steps) as (draw, note), _restored(session):
+    with _drawing(session), _restored(session):
         for number, rate in enumerate(rates):
             task.advance(number / test.steps, "Range test")
             if task.halting():
@@ -44,7 +44,7 @@ def sweep(loop: Loop, test: RangeTest, task: Task) -> LrRangeTest:
                 break
             _set_rate(session, float(rate))
             try:
-                losses.append(loop.rehearse(draw()))
+                losses.append(loop.rehearse(session.sampler.next().to(session.device)))
             except NonFiniteError:
                 ended = f"loss or gradient was not finite at {rate:.3g}."
                 break
@@ -57,7 +57,7 @@ def sweep(loop: Loop, test: RangeTest, task: Task) -> LrRangeTest:
     arrays = (rates[: len(losses)].copy(), np.array(losses), np.array(smoothed))
     for array in arrays:
         array.setflags(write=False)
-    return LrRangeTest(*arrays, test.steps, ended, note)
+    return LrRangeTest(*arrays, test.steps, ended, _note(session, len(losses)))
 
 
 def _set_rate(session: Session, rate: float) -> None:
@@ -65,30 +65,25 @@ def _set_rate(session: Session, rate: float) -> None:
         set_option(group, "lr", rate * ratio)
 
 
-@contextmanager
-def _batches(session: Session, steps: int) -> Iterator[tuple[Callable[[], Batch], str]]:
-    """A function that draws batches which training will draw again.
-
-    A stream, and loader workers that run ahead, cannot go back: there all batches are drawn
-    first and kept, and training takes them before it draws on.
-    """
-    sampler = session.sampler
-    if isinstance(sampler, DirectSampler):
-        with sampler.indices.rewound():
-            yield (lambda: sampler.next().to(session.device)), ""
-        return
-    kept: list[Batch] = []
-    try:
-        kept.extend(sampler.next() for _ in range(steps))
-    finally:
-        # What was drawn before an exception is not lost either.
-        session.sampler = HeldSampler(kept, sampler)
-    coming = iter(kept)
-    note = (
-        f"The data cannot be rewound: the {steps} batches of the test are the next that "
-        "training takes, in the size they were drawn with."
+def _note(session: Session, batches: int) -> str:
+    if not isinstance(session.sampler, RecordedSampler):
+        return ""
+    return (
+        f"The data is read ahead: the {batches} batches of the test are the next that training "
+        "takes, in the size they were drawn with."
     )
-    yield (lambda: next(coming).to(session.device)), note
+
+
+@contextmanager
+def _drawing(session: Session) -> Iterator[None]:
+    """What is drawn inside is drawn again afterwards."""
+    sampler = session.sampler
+    with sampler.holding() if isinstance(sampler, RecordedSampler) else nullcontext():
+        position = sampler.position()
+        try:
+            yield
+        finally:
+            sampler.go_to(position)
 
 
 @contextmanager

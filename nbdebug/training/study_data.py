@@ -10,7 +10,7 @@ import torch
 from nbdebug.checks.samples import Samples, for_a_while
 from nbdebug.model.forward import to_device
 from nbdebug.training.data import DatasetSource, StreamSource
-from nbdebug.training.sampler import DirectSampler, HeldSampler, WorkerSampler
+from nbdebug.training.sampler import indices_of
 from nbdebug.training.session import Session
 
 SAMPLES = 1024
@@ -25,10 +25,10 @@ def some_batches(session: Session) -> Iterator[Any]:
     """
     source, size = session.source, session.batching.size
     if isinstance(source, StreamSource):
-        if not isinstance(session.sampler, HeldSampler):
-            session.sampler = HeldSampler([], session.sampler)
-        batch = session.sampler.next()
-        session.sampler.give_back(batch)
+        sampler = session.sampler
+        position = sampler.position()
+        batch = sampler.next()
+        sampler.go_to(position)
         yield to_device(batch.data, session.device)
         return
     order = torch.randperm(source.length, generator=torch.Generator().manual_seed(session.step))
@@ -42,8 +42,7 @@ def all_samples(session: Session) -> Samples:
     """Where batches come from, for checks."""
     source, validation = session.source, session.validation
     stream = isinstance(source, StreamSource)
-    sampler = session.sampler
-    indices = sampler.indices if isinstance(sampler, DirectSampler | WorkerSampler) else None
+    indices = indices_of(session.sampler)
 
     def fetch(chosen: torch.Tensor) -> Any:
         assert not isinstance(source, StreamSource)

@@ -1,0 +1,53 @@
+"""A batch, and what gives batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+from nbdebug.model.forward import to_device
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A batch, how many samples it holds, and where the epoch stands after it.
+
+    `epoch` counts whole passes before the batch was drawn; `progress` is the share of
+    the current pass that is done, 1.0 with its last batch (a stream: 0.0 until then).
+    `indices` [B] say which samples those are; a stream has none.
+    """
+
+    data: Any
+    samples: int
+    epoch: int
+    progress: float
+    indices: torch.Tensor | None = None
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch with its data on a device."""
+        data = to_device(self.data, device)
+        return Batch(data, self.samples, self.epoch, self.progress, self.indices)
+
+
+class Sampler(Protocol):
+    """Where training gets its batches from."""
+
+    def next(self) -> Batch: ...
+
+    def position(self) -> Any:
+        """Where it stands, as plain values and tensors that nobody writes to."""
+
+    def go_to(self, position: Any) -> None:
+        """Stand there again, so that the same batches come; new sizes come into force.
+
+        Raises:
+            DataError: the data cannot be read again from there; nothing was changed.
+        """
+
+    def reset(self) -> None:
+        """Begin again with the first batch of the first epoch."""
+
+    def close(self) -> None:
+        """End the processes that fetch; may be called twice."""
