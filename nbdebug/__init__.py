@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         NonFiniteError,
         PluginError,
         SeriesError,
+        TaskStopped,
     )
     from nbdebug.core.history import History
     from nbdebug.debugger import Debugger
@@ -44,6 +45,7 @@ __all__ = [
     "NonFiniteError",
     "PluginError",
     "SeriesError",
+    "TaskStopped",
 ]
 
 

@@ -18,19 +18,19 @@ from nbdebug.core.errors import ArgumentError, ClosedError
 from nbdebug.core.history import History
 from nbdebug.core.plugins import instances
 from nbdebug.core.records import Notice
-from nbdebug.examining import Examining
 from nbdebug.model.forward import LossFn, StepFn
 from nbdebug.model.metrics import Metric
 from nbdebug.notebook import replace_predecessors
 from nbdebug.probes.base import Probe
-from nbdebug.training.beginning import Beginning
 from nbdebug.training.checking import Checking
 from nbdebug.training.loop import Loop
 from nbdebug.training.measuring import Measuring
 from nbdebug.training.requests import Requests
 from nbdebug.training.session import OptimizerLike, ScheduleLike, Session, Setup
 from nbdebug.training.settings import Settings, check_keywords
+from nbdebug.training.timeline import Timeline
 from nbdebug.training.worker import Worker
+from nbdebug.travelling import Travelling
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from nbdebug.panels.dashboard import Dashboard
 
 
-class Debugger(Examining):
+class Debugger(Travelling):
     """A model under training, and the dashboard around it.
 
     Args:
@@ -64,6 +64,7 @@ class Debugger(Examining):
         seed: of dropout and of the order of data.
         device: where to train; None is where the model is.
         overhead: largest share of time that the dear probes may take.
+        checkpoint_memory: bytes for checkpoints; None is 10 % of free memory, at most 2 GiB.
         **controls: initial values of other controls, as `clip_mode="norm"`.
 
     Raises:
@@ -91,6 +92,7 @@ class Debugger(Examining):
         device: str | torch.device | None = None,
         name: str | None = None,
         overhead: float = 0.05,
+        checkpoint_memory: int | None = None,
         **controls: Any,
     ) -> None:
         setup = Setup(
@@ -98,6 +100,7 @@ class Debugger(Examining):
             val_data=val_data, val_every=val_every, metrics=metrics,
             optimizer=optimizer, lr=lr, batch_size=batch_size, schedule=schedule, scaler=scaler,
             seed=seed, device=device, name=name, overhead=overhead,
+            checkpoint_memory=checkpoint_memory,
         )  # fmt: skip
         self._wire(setup, controls)
         replace_predecessors(self)
@@ -114,21 +117,20 @@ class Debugger(Examining):
         self._settings = Settings(kinds, session, self.history)
         for control, note in self._settings.begin_with(controls).items():
             self.history.add_notice(Notice(0, "info", f"{control} at the start", note))
-        self._worker = self._make_worker(session, setup.overhead)
+        self._worker = self._make_worker(session, setup.overhead, setup.checkpoint_memory)
         self._dashboard: Dashboard | None = None
         # A Debugger that nobody holds any more must not leave its thread behind.
         self._finalizer = weakref.finalize(self, _let_go, self._queue, self._worker)
 
-    def _make_worker(self, session: Session, overhead: float) -> Worker:
+    def _make_worker(self, session: Session, overhead: float, memory: int | None) -> Worker:
         probes = instances("nbdebug.probes", Probe, self._leave_out)
         measuring = Measuring(probes, overhead, self.history.add_notice)
         measuring.attach(session)
         loop = Loop(session, measuring, self.history, self._settings.numbers)
         checks = instances("nbdebug.checks", Check, self._leave_out)
         self._checking = Checking(checks, session, self.history)
-        return Worker(
-            loop, self._settings, self._queue, self.history, Beginning(session), self._checking
-        )
+        timeline = Timeline(loop, self._settings, self.history, memory)
+        return Worker(loop, self._settings, self._queue, self.history, timeline, self._checking)
 
     def _leave_out(self, plugin: str, error: Exception) -> None:
         text = f"{type(error).__name__}: {error}. Everything else works without it."

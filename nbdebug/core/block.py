@@ -106,6 +106,22 @@ class Block:
         """The last row, [K]."""
         return self._pending[self._waiting - 1] if self._waiting else self._newest
 
+    @property
+    def last_step(self) -> int:
+        """Step of the last row, -1 when there is none."""
+        steps = self._pending_steps[: self._waiting] if self._waiting else self.buckets.steps
+        return int(steps[-1]) if len(steps) else -1
+
+    def truncate(self, step: int) -> None:
+        """Forget the rows from a step on, and with them all of the bucket they share."""
+        buckets = self.fold()
+        kept = int(np.searchsorted(buckets.steps, step))
+        if kept == len(buckets.steps):
+            return
+        self.buckets = buckets.part(slice(0, kept))
+        self.rows = kept * self.stride
+        self._newest = self.buckets.last[-1].copy() if kept else np.full(len(self.names), np.nan)
+
     def fold(self) -> Buckets:
         """Move the waiting rows into buckets, and give all of them."""
         if self._waiting:

@@ -6,10 +6,13 @@ import itertools
 import math
 import threading
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from nbdebug.core.errors import ArgumentError
+
+MOST_WAYS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,73 @@ class Summarise:
 
 
 @dataclass(frozen=True, slots=True)
+class NameCheckpoint:
+    """Take a checkpoint and give it a name."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rewind:
+    """Go back to a step, a number of steps (negative) or a name; training pauses there.
+
+    Attributes:
+        cursor: with how much of what was done at that step; None for nothing of it.
+    """
+
+    target: int | str
+    cursor: int | None = None
+    who: str = "api"
+    why: str = ""
+    control: ClassVar[str] = "rewind"
+
+
+@dataclass(frozen=True, slots=True)
+class ForkSteps:
+    """Train so many steps with and without changes; training stays where it is.
+
+    Attributes:
+        changes: the ways to try, each the values of some controls.
+
+    Raises:
+        ArgumentError: steps is not a whole number from 1 to 100,000, or there are too many ways.
+    """
+
+    steps: int
+    changes: tuple[Mapping[str, Any], ...]
+    control: ClassVar[str] = "fork"
+
+    def __post_init__(self) -> None:
+        if type(self.steps) is not int or not 1 <= self.steps <= 100_000:
+            raise ArgumentError(
+                f"steps must be a whole number from 1 to 100000, got {self.steps!r}."
+            )
+        if len(self.changes) > MOST_WAYS:
+            raise ArgumentError(
+                f"A fork has at most {MOST_WAYS} ways, {len(self.changes)} were asked for."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class KeepFork:
+    """Go back to a fork, make its change there and train its steps."""
+
+    step: int
+    cursor: int
+    steps: int
+    changes: Mapping[str, Any]
+    who: str = "api"
+    control: ClassVar[str] = "keep_fork"
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Run everything again from the beginning and compare; training stays where it is."""
+
+    control: ClassVar[str] = "replay"
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """End the checks or the range test under way; training is as before."""
 
@@ -125,9 +195,10 @@ class Close:
 
 
 HALTING = (Pause, Stop, Reset, Close)
+LONG = (RangeTest, Examine, Rewind, ForkSteps, KeepFork, Replay)
 Command = (
     SetControl | Run | Pause | Reset | Watch | Reestimate | RangeTest | Examine | Summarise
-    | Stop | Close
+    | NameCheckpoint | Rewind | ForkSteps | KeepFork | Replay | Stop | Close
 )  # fmt: skip
 
 

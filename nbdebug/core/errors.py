@@ -49,6 +49,10 @@ class CheckStopped(NbdebugError, RuntimeError):  # noqa: N818
     """A check that was stopped on request; everything was put back."""
 
 
+class TaskStopped(NbdebugError, RuntimeError):  # noqa: N818
+    """What was under way between two steps was stopped; training is where it was."""
+
+
 class DataError(NbdebugError, ValueError):
     """Data that cannot be trained on."""
 

@@ -6,13 +6,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
-from fnmatch import fnmatchcase
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from nbdebug.core.block import Block
 from nbdebug.core.checklist import CheckReport
-from nbdebug.core.errors import SeriesError, unknown_name
+from nbdebug.core.columns import Columns
+from nbdebug.core.fork import ForkResult
 from nbdebug.core.range_test import LrRangeTest
 from nbdebug.core.records import (
     ControlChange,
@@ -23,13 +22,17 @@ from nbdebug.core.records import (
     Status,
     StepRecord,
 )
-from nbdebug.core.snapshot import Series, Snapshot
+from nbdebug.core.snapshot import Snapshot
+from nbdebug.core.timeline import Branch, Mark
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MAX_CHANGES = 10_000
 MAX_NOTICES = 200
+MAX_BRANCHES = 20
+BRANCH_POINTS = 500
+BRANCH_SERIES = ("loss", "val_loss", "grad_norm", "lr")
 LOOK_EVERY = 0.02
 
 
@@ -51,8 +54,7 @@ class History:
         self._forget()
 
     def _forget(self) -> None:
-        self._blocks: dict[tuple[str, ...], Block] = {}
-        self._place: dict[str, tuple[Block, int]] = {}
+        self._columns = Columns(self.buckets)
         self._histograms: dict[str, Histogram] = {}
         self._changes: deque[ControlChange] = deque(maxlen=MAX_CHANGES)
         self._notices: deque[Notice] = deque(maxlen=MAX_NOTICES)
@@ -60,29 +62,19 @@ class History:
         self._range_test: LrRangeTest | None = None
         self._checks = CheckReport()
         self._progress: Progress | None = None
+        self._marks: tuple[Mark, ...] = ()
+        self._fork: ForkResult | None = None
+        self._branches: deque[Branch] = deque(maxlen=MAX_BRANCHES)
 
     # The worker writes.
 
     def append(self, record: StepRecord) -> None:
         """Add the numbers of one step."""
         with self._changed:
-            for reading in record.readings:
-                block = self._blocks.get(reading.names)
-                if block is None:
-                    block = self._add_block(reading.names)
-                block.append(record.step, reading.values)
+            self._columns.append(record)
             for histogram in record.histograms:
                 self._histograms[histogram.name] = histogram
             self._version += 1
-
-    def _add_block(self, names: tuple[str, ...]) -> Block:
-        for name in names:
-            if name in self._place:
-                raise ValueError(f"Series {name!r} is already measured together with others.")
-        block = Block(names, self.buckets)
-        self._blocks[names] = block
-        self._place.update({name: (block, column) for column, name in enumerate(names)})
-        return block
 
     def add_change(self, change: ControlChange) -> None:
         with self._changed:
@@ -122,6 +114,42 @@ class History:
             if (before.state, before.handled) != (status.state, status.handled):
                 self._changed.notify_all()
 
+    def set_fork(self, fork: ForkResult | None) -> None:
+        with self._changed:
+            self._fork = fork
+            self._version += 1
+
+    def set_marks(self, marks: tuple[Mark, ...]) -> None:
+        with self._changed:
+            self._marks = marks
+            self._version += 1
+
+    def rewind(self, step: int, until: int, records: Iterable[StepRecord] = ()) -> None:
+        """Go back to where a step is to be made; what came after becomes a branch.
+
+        Args:
+            until: the step that training had reached.
+            records: of steps before `step`, the oldest first, which fill up what is lost where
+                buckets hold earlier and later steps.
+        """
+        with self._changed:
+            copies = (self._columns.copy(n) for n in BRANCH_SERIES if n in self._columns.names)
+            later = (copy.part(copy.step >= step) for copy in copies)
+            series = {s.name: s.thin(BRANCH_POINTS) for s in later if len(s)}
+            self._branches.append(Branch(step, until, series))
+            self._columns.rewind(step, records)
+            note = f"Training went back to step {step}."
+            for place, change in enumerate(self._changes):
+                if change.step >= step and change.status == "applied":
+                    self._changes[place] = replace(change, status="undone", note=note)
+            self._version += 1
+
+    @property
+    def stride(self) -> int:
+        """Most steps that one bucket of any series stands for."""
+        with self._changed:
+            return self._columns.stride
+
     def clear(self) -> None:
         """Forget everything but the status: a new run begins."""
         with self._changed:
@@ -143,7 +171,7 @@ class History:
     def series(self) -> tuple[str, ...]:
         """Names of all series, in the order in which they were first measured."""
         with self._changed:
-            return tuple(self._place)
+            return tuple(self._columns.names)
 
     @property
     def changes(self) -> tuple[ControlChange, ...]:
@@ -154,6 +182,11 @@ class History:
     def checks(self) -> CheckReport:
         """The newest result of every check, also of those that were not run yet."""
         return self._checks
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        """Checkpoints and what else lies on the timeline."""
+        return self._marks
 
     @property
     def notices(self) -> tuple[Notice, ...]:
@@ -167,8 +200,7 @@ class History:
             SeriesError: when the series was never measured.
         """
         with self._changed:
-            block, column = self._find(name)
-            return float(block.latest()[column])
+            return self._columns.last(name)
 
     def wait_until(self, condition: Callable[[Status], bool], timeout: float | None = None) -> bool:
         """Sleep until the status fulfils `condition`; False when `timeout` seconds passed.
@@ -206,8 +238,8 @@ class History:
         with self._changed:
             return Snapshot(
                 status=self._status,
-                latest=self._latest(),
-                series={name: self._copy(name) for name in self._matching(wanted)},
+                latest=self._columns.latest(),
+                series={n: self._columns.copy(n) for n in self._columns.matching(wanted)},
                 histograms=dict(self._histograms),
                 changes=tuple(self._changes),
                 notices=tuple(self._notices),
@@ -215,6 +247,9 @@ class History:
                 range_test=self._range_test,
                 checks=self._checks,
                 progress=self._progress,
+                marks=self._marks,
+                fork=self._fork,
+                branches=tuple(self._branches),
                 version=self._version,
             )
 
@@ -234,7 +269,7 @@ class History:
 
         names = [series] if isinstance(series, str) else list(series or self.series)
         with self._changed:
-            copies = [self._copy(name) for name in names]
+            copies = [self._columns.copy(name) for name in names]
         columns = {c.name: pd.Series(c.mean, index=c.step, dtype=float) for c in copies}
         frame = pd.DataFrame(columns, columns=names)
         frame.index.name = "step"
@@ -246,40 +281,3 @@ class History:
 
         rows = [asdict(change) for change in self.changes]
         return pd.DataFrame(rows, columns=list(ControlChange.__dataclass_fields__))
-
-    def _latest(self) -> dict[str, float]:
-        latest: dict[str, float] = {}
-        for block in self._blocks.values():
-            latest.update(zip(block.names, block.latest().tolist(), strict=True))
-        return latest
-
-    def _matching(self, patterns: set[str]) -> list[str]:
-        exact = [name for name in self._place if name in patterns]
-        wild = [pattern for pattern in patterns if "*" in pattern]
-        if not wild:
-            return exact
-        return [
-            name
-            for name in self._place
-            if name in patterns or any(fnmatchcase(name, pattern) for pattern in wild)
-        ]
-
-    def _find(self, name: str) -> tuple[Block, int]:
-        if name not in self._place:
-            raise SeriesError(unknown_name("series", name, self._place))
-        return self._place[name]
-
-    def _copy(self, name: str) -> Series:
-        block, column = self._find(name)
-        buckets = block.fold()
-        # A bucket in which this series was never measured is no point of it.
-        known = buckets.count[:, column] > 0
-        return Series(
-            name,
-            buckets.steps[known],
-            buckets.mean[known, column],
-            buckets.minimum[known, column],
-            buckets.maximum[known, column],
-            buckets.last[known, column],
-            buckets.count[known, column],
-        )

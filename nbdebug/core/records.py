@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-ChangeStatus = Literal["applied", "refused", "superseded"]
+ChangeStatus = Literal["applied", "refused", "superseded", "undone"]
 RunState = Literal["paused", "running", "closed"]
 Severity = Literal["error", "warning", "info"]
 
@@ -56,7 +56,7 @@ class ControlChange:
         old: value in force before; new: value asked for.
         who: "dashboard", "api", "reset" or the name of the program that asked.
         why: the reason given, or "".
-        status: applied, refused (see note) or superseded by a later value.
+        status: applied, refused (see note), superseded by a later value, or undone by a rewind.
         note: what the user should know: a clamped value, a delay, a refusal's reason.
     """
 

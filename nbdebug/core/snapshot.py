@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbdebug.core.checklist import CheckReport
+from nbdebug.core.fork import ForkResult
 from nbdebug.core.range_test import LrRangeTest
 from nbdebug.core.records import Array, ControlChange, Forecast, Histogram, Notice, Progress, Status
+from nbdebug.core.timeline import Branch, Mark
 
 Axis = Literal["step", "samples", "epoch"]
 
@@ -36,6 +38,18 @@ class Series:
 
     def __len__(self) -> int:
         return len(self.step)
+
+    def part(self, which: NDArray[np.bool_]) -> Series:
+        """Some of the buckets."""
+        return Series(
+            self.name,
+            self.step[which],
+            self.mean[which],
+            self.minimum[which],
+            self.maximum[which],
+            self.last[which],
+            self.count[which],
+        )
 
     def thin(self, limit: int) -> Series:
         """At most `limit` buckets: neighbours merge in groups of 2, 4, 8, ...
@@ -80,6 +94,8 @@ class Snapshot:
         range_test: the last learning-rate range test, None without one.
         checks: the newest result of every check, also of those that were not run yet.
         progress: the range test or the checks under way, None when there is nothing.
+        marks: checkpoints and what else lies on the timeline; branches: what was rewound.
+        fork: the last one, None without one.
         version: grows with every change of History.
     """
 
@@ -93,6 +109,9 @@ class Snapshot:
     range_test: LrRangeTest | None = None
     checks: CheckReport = field(default_factory=CheckReport)
     progress: Progress | None = None
+    marks: tuple[Mark, ...] = ()
+    branches: tuple[Branch, ...] = ()
+    fork: ForkResult | None = None
     version: int = 0
 
     def members(self, group: str) -> dict[str, float]:

@@ -38,6 +38,12 @@ class NormWindow:
             oldest = self._recent.popleft()
             del self.ascending[bisect_left(self.ascending, oldest)]
 
+    def copied(self) -> NormWindow:
+        """The same norms, apart."""
+        new = NormWindow(self._size)
+        new._recent, new.ascending = self._recent.copy(), self.ascending.copy()
+        return new
+
     def percentile(self, q: float) -> float:
         """The q-th percentile, to the bit what `numpy.percentile` gives; NaN when empty."""
         if not self.ascending:

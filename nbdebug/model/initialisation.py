@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -45,6 +46,10 @@ class _Kept:
     values: list[tuple[torch.Tensor, torch.Tensor]]
     gathered: dict[torch.Tensor, Any]
     state: dict[torch.Tensor, Any]
+
+    def copied(self) -> _Kept:
+        """The same, apart from what undoing and training go on to change."""
+        return _Kept(self.values, copy.deepcopy(self.gathered), self.state)
 
 
 class Initialisation:
@@ -103,9 +108,13 @@ class Initialisation:
                 self._kept.state[tensor] = gathered
         self._kept = None
 
-    def forget(self) -> None:
-        """Drop what could be undone."""
-        self._kept = None
+    def capture(self) -> _Kept | None:
+        """A copy of what could be undone, for `restore`."""
+        return None if self._kept is None else self._kept.copied()
+
+    def restore(self, kept: _Kept | None) -> None:
+        """Let that be undone which could be when it was captured."""
+        self._kept = None if kept is None else kept.copied()
 
 
 def _plain(module: nn.Module) -> bool:

@@ -244,7 +244,7 @@ class Schedule:
         """Write a copy back."""
         state, self._own_state, self.on_lr, self._sum, self._count = saved
         self._write(state)
-        self._undo = None
+        self.move_to(self.optimizer)
 
     def move_to(self, optimizer: torch.optim.Optimizer) -> None:
         """Go on with another optimizer whose groups hold the same rates."""

@@ -12,7 +12,9 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from nbdebug.core.errors import ModelError
 from nbdebug.model.live_schedule import Schedule
+from nbdebug.model.optimizer_copy import OptimizerCopy
 from nbdebug.model.schedules import RATES
+from nbdebug.model.weights import Copy, cloned
 
 KINDS: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]] = {
     "sgd": (torch.optim.SGD, {}),
@@ -120,9 +122,20 @@ class Optimizers:
                     optimizer.state.pop(parameter, None)
             del optimizer.param_groups[groups:]
 
-    def forget_others(self) -> None:
-        """Drop what the optimizers that are not in force had gathered."""
-        self._made = {self.kind: self.current}
+    def capture(self, copy: Copy = cloned) -> dict[str, OptimizerCopy]:
+        """Copies of all of them by kind, the one in force last; for `restore`."""
+        others = {kind: o for kind, o in self._made.items() if o is not self.current}
+        seen: set[int] = set()
+        return {
+            kind: OptimizerCopy.capture(optimizer, seen, copy)
+            for kind, optimizer in {**others, self.kind: self.current}.items()
+        }
+
+    def restore(self, saved: dict[str, OptimizerCopy]) -> None:
+        """Write copies back; the schedule is restored by itself."""
+        self._made = {kind: one.restore() for kind, one in saved.items()}
+        self.current = self._made[next(reversed(saved))]
+        self.schedule.move_to(self.current)
 
     def _relative(self, kind: str) -> torch.optim.Optimizer:
         """An optimizer of the same family, on the same gathered state."""

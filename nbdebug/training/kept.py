@@ -36,7 +36,7 @@ class Kept:
         self._session = session
         self._model = ModelState.capture(session.model, session.optimizer)
         self._rng = RngState.capture()
-        self._own_rng = session.rng.state, session.rng.cuda_state
+        self._own_rng = session.rng.position()
         self._gradients = [(p, p.grad, _clone(p.grad)) for p in session.model.parameters()]
         self._scale = None if session.scaler is None else session.scaler.state_dict()
         self._window, self._skipped = copy.deepcopy(session.clipping.window), session.skipped
@@ -48,7 +48,10 @@ class Kept:
             for hooks in (getattr(module, kind) for kind in HOOKS)
         ]
         # The large ones are copied already.
-        copies = {"the weights": self._model.parameters, "the optimizer": self._model.optimizer}
+        copies = {
+            "the weights": self._model.weights.parameters,
+            "the optimizer": self._model.optimizer,
+        }
         rest = {name: value for name, value in self._look().items() if name not in copies}
         self._seen: dict[str, Any] = {**copies, **_clone(rest)}
 
@@ -77,7 +80,7 @@ class Kept:
         session.clipping.window, session.skipped = copy.deepcopy(self._window), self._skipped
         session.grad_norms = self._norms
         session.outputs = session.targets = session.again = None
-        session.rng.state, session.rng.cuda_state = self._own_rng
+        session.rng.go_to(self._own_rng)
         self._rng.restore()
 
     def _look(self) -> dict[str, Any]:
@@ -95,7 +98,7 @@ class Kept:
             "the schedule": [s.state_dict() for s in session.schedule.schedulers],
             "the scaler": None if session.scaler is None else session.scaler.state_dict(),
             "the random numbers": [rng.python, rng.numpy, rng.cpu, list(rng.cuda)],
-            "the session's random numbers": [session.rng.state, session.rng.cuda_state],
+            "the session's random numbers": session.rng.position(),
             "the order of data": session.sampler.position(),
         }
 

@@ -37,6 +37,7 @@ MAIN = (
 SCALER = ("skipped", "loss_scale")
 SETTINGS_EVERY = 10
 WINDOW = 0.02
+LOOKS = 3
 
 
 class Loop:
@@ -44,6 +45,10 @@ class Loop:
 
     Args:
         settings: reads the controls that are numbers, by name.
+
+    Attributes:
+        batch: what the next step takes, when a step failed and is to be tried again.
+        last: loss and gradient norm of the last step.
     """
 
     def __init__(
@@ -60,11 +65,12 @@ class Loop:
         self._buffers = Buffers(session.model)
         measuring.reserve((*MAIN, *SCALER, *settings()))
         self._fresh_settings = True
+        self.last = math.nan, math.nan
         self.reset()
 
     def reset(self) -> None:
         """Forget the batch under way and the averages of time."""
-        self._batch: Batch | None = None
+        self.batch: Batch | None = None
         self._step_seconds = self._samples = self._spent = 0.0
         self.measuring.reset()
 
@@ -72,7 +78,7 @@ class Loop:
         """The next record carries the controls' values."""
         self._fresh_settings = True
 
-    def step(self) -> None:
+    def step(self) -> StepRecord:
         """One step, or an exception that leaves the weights as they were before it.
 
         Raises:
@@ -81,8 +87,40 @@ class Loop:
         """
         start = time.perf_counter()
         session = self.session
+        if session.step < LOOKS:
+            session.rng.look()
         batch = self._next_batch()
         due = self.measuring.begin(session.step)
+        values = self._make(batch)
+        readings, histograms = self.measuring.read(session.step) if due else ([], [])
+        self._account(time.perf_counter() - start, due, batch)
+        with self.measuring.timed:
+            record = self._record(batch, values, readings, histograms)
+            self.history.append(record)
+        validated = self._advance(batch, values[0])
+        if validated:
+            self.history.append(validated)
+        return record
+
+    def repeat(self) -> StepRecord:
+        """A step that was made before: probes rest, nothing goes to History.
+
+        Raises:
+            NonFiniteError: it was not finite that time either; the batch is left out.
+            Exception: whatever the user's code raised.
+        """
+        if self.session.step < LOOKS:
+            self.session.rng.look()
+        batch = self._next_batch()
+        values = self._make(batch)
+        self.measuring.take_spent()
+        record = self._record(batch, values, [], [])
+        self._advance(batch, values[0], silent=True)
+        return record
+
+    def _make(self, batch: Batch) -> tuple[float, float, Clipped, float]:
+        """Everything that moves the weights, or an exception that leaves them as they were."""
+        session = self.session
         self._buffers.keep()
         try:
             with session.rng, session.recurrent:
@@ -93,22 +131,23 @@ class Loop:
             session.outputs = session.targets = session.again = None
             raise
         self._buffers.settle()
-        self._batch = None
+        self.batch = None
+        self.last = values[0], values[1]
         session.samples += batch.samples
         session.epoch = batch.epoch + batch.progress
-        readings, histograms = self.measuring.read(session.step) if due else ([], [])
+        return values
+
+    def _advance(self, batch: Batch, loss: float, silent: bool = False) -> StepRecord | None:
+        """To the next step: the schedule, and what it waits for; gives what validation found."""
+        session = self.session
         session.outputs = session.targets = session.again = None
-        self._account(time.perf_counter() - start, due, batch)
-        with self.measuring.timed:
-            # The last batch of an epoch may be short; that is no change of the setting.
-            size = session.batching.size if batch.progress == 1.0 else batch.samples
-            self._publish((*values, size), readings, histograms)
         session.step += 1
         session.schedule.step()
         if session.validation is None:
-            session.schedule.saw(values[0], batch.samples, batch.progress == 1.0)
-        elif self._validation_due(batch):
-            self._validate()
+            session.schedule.saw(loss, batch.samples, batch.progress == 1.0)
+        elif self._validation_due(batch) and (session.schedule.course.listens or not silent):
+            return self._validate()
+        return None
 
     def rehearse(self, batch: Batch) -> float:
         """The update of a step and nothing else: neither probes, records nor schedule.
@@ -119,12 +158,12 @@ class Loop:
         Raises:
             NonFiniteError: loss or gradient is not finite; the update was not made.
         """
-        kept = self._batch, self.session.grad_norms
+        kept = self.batch, self.session.grad_norms
         try:
             with self.session.rng, self.session.recurrent:
                 return self._update(batch)[0]
         finally:
-            self._batch, self.session.grad_norms = kept
+            self.batch, self.session.grad_norms = kept
             self.session.outputs = self.session.targets = self.session.again = None
 
     def _update(self, batch: Batch) -> tuple[float, float, Clipped, float]:
@@ -147,9 +186,9 @@ class Loop:
         return loss, norm, clipped, lr
 
     def _next_batch(self) -> Batch:
-        if self._batch is None:
-            self._batch = self.session.sampler.next().to(self.session.device)
-        return self._batch
+        if self.batch is None:
+            self.batch = self.session.sampler.next().to(self.session.device)
+        return self.batch
 
     def _forward_backward(self, batch: Batch) -> tuple[Gradients, float, float]:
         session = self.session
@@ -168,7 +207,7 @@ class Loop:
             session.grad_norms = found.norms.each
         healthy = math.isfinite(total_value) or scaler is not None
         if not (math.isfinite(loss_value) and healthy):
-            self._batch = None
+            self.batch = None
             if scaler is not None:
                 # It takes gradients once between two updates; the next step brings new ones.
                 scaler.update()
@@ -199,15 +238,18 @@ class Loop:
         self._samples += weight * (batch.samples - self._samples)
         self._spent += weight * (spent - self._spent)
 
-    def _publish(
+    def _record(
         self,
-        values: tuple[float, float, Clipped, float, int],
+        batch: Batch,
+        values: tuple[float, float, Clipped, float],
         readings: list[Reading],
         histograms: list[Histogram],
-    ) -> None:
+    ) -> StepRecord:
         session = self.session
-        loss, norm, clipped, lr, size = values
-        seconds = self._step_seconds
+        loss, norm, clipped, lr = values
+        # The last batch of an epoch may be short; that is no change of the setting.
+        size = session.batching.size if batch.progress == 1.0 else batch.samples
+        seconds = self._step_seconds or math.nan
         main = np.array(
             (
                 loss,
@@ -233,7 +275,7 @@ class Loop:
             self._fresh_settings = False
             settings = self._settings()
             readings.append(Reading(tuple(settings), np.array(list(settings.values()))))
-        self.history.append(StepRecord(session.step, tuple(readings), tuple(histograms)))
+        return StepRecord(session.step, tuple(readings), tuple(histograms))
 
     def _validation_due(self, batch: Batch) -> bool:
         validation = self.session.validation
@@ -243,15 +285,14 @@ class Loop:
             return self.session.step % validation.every == 0
         return batch.progress == 1.0
 
-    def _validate(self) -> None:
+    def _validate(self) -> StepRecord:
         validation = self.session.validation
-        if validation is None:
-            return
+        assert validation is not None  # or it would not be due
         # Neither the RNG of training nor that of other cells moves.
-        state = self.session.rng.state
+        position = self.session.rng.position()
         with self.session.rng:
             values = validation.evaluate(self.session)
-        self.session.rng.state = state
+        self.session.rng.go_to(position)
         self.session.schedule.measured(values["val_loss"])
         readings = tuple(Reading((name,), np.array([value])) for name, value in values.items())
-        self.history.append(StepRecord(self.session.step - 1, readings))
+        return StepRecord(self.session.step - 1, readings)

@@ -18,8 +18,12 @@ from nbdebug.training.settings import Settings
 BATCHES = 100
 
 
-def reestimate_statistics(command: Reestimate, session: Session, settings: Settings) -> None:
-    """Carry out the command and write down what became of it; frozen layers take part."""
+def reestimate_statistics(command: Reestimate, session: Session, settings: Settings) -> bool:
+    """Carry out the command and write down what became of it; frozen layers take part.
+
+    Returns:
+        Whether it was carried out.
+    """
     norms = session.batch_norms
     frozen = norms.frozen
     old = "freeze" if frozen else "track"
@@ -30,9 +34,11 @@ def reestimate_statistics(command: Reestimate, session: Session, settings: Setti
     except Exception as error:
         reason = str(error) if isinstance(error, ModelError) else f"{type(error).__name__}: {error}"
         settings.write(command, old, command.value, "refused", reason)
+        return False
     else:
         note = f"Running statistics are averages over {count} training batches."
         settings.write(command, old, command.value, "applied", note)
+        return True
     finally:
         norms.freeze(frozen)
 

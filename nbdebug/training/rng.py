@@ -2,7 +2,26 @@
 
 from __future__ import annotations
 
+import random
+from typing import Any, NamedTuple
+
+import numpy as np
 import torch
+
+
+class RngPosition(NamedTuple):
+    """Where the generators of a session stand; nobody writes to the tensors.
+
+    Attributes:
+        host: (Python's state, NumPy's state); wide: whether steps draw from these;
+        looking: whether the next step shows it.
+    """
+
+    cpu: torch.Tensor
+    cuda: torch.Tensor | None
+    host: tuple[Any, Any]
+    wide: bool
+    looking: bool
 
 
 class SessionRng:
@@ -10,7 +29,8 @@ class SessionRng:
 
     Between steps other cells draw from their own state: neither disturbs the other, and
     a step that failed draws the same numbers again. NumPy's and Python's generators are
-    left alone.
+    taken along where training draws from them, which `look` finds out: to swap them at every
+    step would cost more than measuring does.
     """
 
     def __init__(self, seed: int, device: torch.device) -> None:
@@ -19,23 +39,64 @@ class SessionRng:
         self.reset()
 
     def reset(self) -> None:
-        self.state = torch.Generator().manual_seed(self._seed).get_state()
-        self.cuda_state: torch.Tensor | None = None
+        self._cpu_state = torch.Generator().manual_seed(self._seed).get_state()
+        self._cuda_state: torch.Tensor | None = None
         if self._cuda is not None:
-            self.cuda_state = torch.Generator(self._cuda).manual_seed(self._seed).get_state()
+            self._cuda_state = torch.Generator(self._cuda).manual_seed(self._seed).get_state()
+        own = np.random.RandomState(self._seed % 2**32).get_state()
+        self._host: tuple[Any, Any] = random.Random(self._seed).getstate(), own
+        self._wide = self._looking = False
+
+    def look(self) -> None:
+        """Find out whether the next step draws from NumPy's or Python's generator."""
+        self._looking = True
+
+    def position(self) -> RngPosition:
+        """Where the generators stand."""
+        return RngPosition(self._cpu_state, self._cuda_state, self._host, self._wide, self._looking)
+
+    def go_to(self, position: RngPosition) -> None:
+        """Stand there again."""
+        self._cpu_state, self._cuda_state, self._host, self._wide, self._looking = position
 
     def __enter__(self) -> None:
         self._outer = torch.get_rng_state()
-        torch.set_rng_state(self.state)
-        if self._cuda is not None and self.cuda_state is not None:
+        torch.set_rng_state(self._cpu_state)
+        if self._cuda is not None and self._cuda_state is not None:
             self._outer_cuda = torch.cuda.get_rng_state(self._cuda)
-            torch.cuda.set_rng_state(self.cuda_state, self._cuda)
+            torch.cuda.set_rng_state(self._cuda_state, self._cuda)
+        self._swapped = self._wide or self._looking
+        if self._swapped:
+            self._outer_host = _host_state()
+            _set_host_state(self._host)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
-            self.state = torch.get_rng_state()
+            self._cpu_state = torch.get_rng_state()
         torch.set_rng_state(self._outer)
         if self._cuda is not None:
             if kind is None:
-                self.cuda_state = torch.cuda.get_rng_state(self._cuda)
+                self._cuda_state = torch.cuda.get_rng_state(self._cuda)
             torch.cuda.set_rng_state(self._outer_cuda, self._cuda)
+        if self._swapped:
+            if kind is None:
+                now = _host_state()
+                self._wide = self._wide or not _equal(now, self._host)
+                self._host, self._looking = now, False
+            _set_host_state(self._outer_host)
+
+
+def _host_state() -> tuple[Any, Any]:
+    return random.getstate(), np.random.get_state()
+
+
+def _set_host_state(state: tuple[Any, Any]) -> None:
+    random.setstate(state[0])
+    np.random.set_state(state[1])
+
+
+def _equal(one: tuple[Any, Any], other: tuple[Any, Any]) -> bool:
+    """Whether no number was drawn between the two states."""
+    left, right = one[1], other[1]
+    numbers = left[2:] == right[2:] and np.array_equal(left[1], right[1])
+    return numbers and one[0] == other[0]

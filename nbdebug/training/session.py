@@ -54,6 +54,7 @@ class Setup:
     device: str | torch.device | None = None
     name: str | None = None
     overhead: float = 0.05
+    checkpoint_memory: int | None = None
 
     def controls(self) -> dict[str, Any]:
         """Values of controls that are arguments of their own, in the order to apply them in."""
@@ -158,6 +159,9 @@ def make_optimizer(setup: Setup, model: nn.Module) -> torch.optim.Optimizer:
 def _check(setup: Setup) -> None:
     if not (isinstance(setup.overhead, int | float) and 0.0 <= setup.overhead <= 1.0):
         raise ArgumentError(f"overhead must be a share in [0, 1], got {setup.overhead!r}.")
+    memory = setup.checkpoint_memory
+    if memory is not None and (type(memory) is not int or memory < 0):
+        raise ArgumentError(f"checkpoint_memory must be a number of bytes, got {memory!r}.")
     if not isinstance(setup.model, nn.Module):
         raise ModelError(f"model is a {type(setup.model).__name__}: expected a torch.nn.Module.")
     if (setup.loss_fn is None) == (setup.step_fn is None):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from nbdebug.controls.base import Control
@@ -26,7 +27,7 @@ class Settings:
         self.controls = {control.name: control for control in controls}
         self._session = session
         self._history = history
-        self._initial = self.values()
+        self._silent = False
         self._numeric = [
             control.name
             for control in controls
@@ -42,7 +43,6 @@ class Settings:
         notes = {}
         for name, value in self.validate(values).items():
             notes[name] = self.controls[name].apply(self._session, value)
-        self._initial = self.values()
         return {name: note for name, note in notes.items() if note}
 
     def values(self) -> dict[str, Any]:
@@ -76,8 +76,8 @@ class Settings:
             for name, value in values.items()
         }
 
-    def apply(self, command: SetControl) -> None:
-        """Put a value in force and write down what became of it."""
+    def apply(self, command: SetControl) -> bool:
+        """Put a value in force, write down what became of it, and say whether it was applied."""
         control = self.controls[command.control]
         old = control.read(self._session)
         status: ChangeStatus = "applied"
@@ -92,15 +92,25 @@ class Settings:
         except Exception as error:
             status, note, new = "refused", f"{type(error).__name__}: {error}", command.value
         self.write(command, old, new, status, note)
+        return status == "applied"
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """Inside, nothing is written down: what is done was done before, or will be undone."""
+        self._silent = True
+        try:
+            yield
+        finally:
+            self._silent = False
 
     def supersede(self, command: SetControl) -> None:
         """Write down a value that a later one overtook before it was applied."""
         old = self.controls[command.control].read(self._session)
         self.write(command, old, command.value, "superseded", "A later value came first.")
 
-    def restore(self) -> None:
-        """Put the initial values back in force, without a record."""
-        for name, value in self._initial.items():
+    def put_back(self, values: Mapping[str, Any]) -> None:
+        """Put values back in force that were so before, without a record."""
+        for name, value in values.items():
             control = self.controls[name]
             if control.read(self._session) != value:
                 control.apply(self._session, value)
@@ -109,17 +119,35 @@ class Settings:
         self, command: SetControl | Reestimate, old: Any, new: Any, status: ChangeStatus, note: str
     ) -> None:
         """Write down what became of a command."""
+        if self._silent:
+            return
+        self._add(command.control, old, new, command.who, command.why, status, note)
+
+    def write_rewind(self, old: int, note: str, who: str, why: str) -> None:
+        """Write down that training went back from a step to where it stands now."""
+        self._add("timeline", old, self._session.step, who, why, "applied", note)
+
+    def _add(
+        self,
+        control: str,
+        old: Any,
+        new: Any,
+        who: str,
+        why: str,
+        status: ChangeStatus,
+        note: str,
+    ) -> None:
         session = self._session
         self._history.add_change(
             ControlChange(
                 step=session.step,
                 samples=session.samples,
                 epoch=session.epoch,
-                control=command.control,
+                control=control,
                 old=old,
                 new=new,
-                who=command.who,
-                why=command.why,
+                who=who,
+                why=why,
                 status=status,
                 note=note,
             )

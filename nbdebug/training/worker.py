@@ -5,41 +5,37 @@ from __future__ import annotations
 import contextvars
 import threading
 import traceback
-from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
 from nbdebug.core.commands import (
     HALTING,
+    LONG,
     Close,
+    Command,
     CommandQueue,
-    Examine,
+    KeepFork,
+    NameCheckpoint,
     Pause,
-    RangeTest,
     Reestimate,
     Reset,
+    Rewind,
     Run,
     SetControl,
-    Stop,
     Summarise,
     Ticket,
     Watch,
 )
-from nbdebug.core.errors import ClosedError, NonFiniteError
+from nbdebug.core.errors import NonFiniteError
 from nbdebug.core.history import History
-from nbdebug.core.model_summary import ModelSummary
-from nbdebug.core.range_test import LrRangeTest
 from nbdebug.core.records import Notice, RunState, Status
-from nbdebug.training.beginning import Beginning
 from nbdebug.training.checking import Checking
 from nbdebug.training.forecasts import Forecasts
 from nbdebug.training.loop import Loop
-from nbdebug.training.range_test import sweep
 from nbdebug.training.reestimation import reestimate_statistics
 from nbdebug.training.settings import Settings
-from nbdebug.training.summary import summarise
-from nbdebug.training.task import Task
-
-Result = LrRangeTest | ModelSummary
+from nbdebug.training.tasks import Tasks
+from nbdebug.training.timeline import Timeline
 
 
 class Worker:
@@ -55,19 +51,19 @@ class Worker:
         settings: Settings,
         queue: CommandQueue,
         history: History,
-        beginning: Beginning,
+        timeline: Timeline,
         checking: Checking,
     ) -> None:
         self._loop, self._settings, self._queue = loop, settings, queue
-        self._history, self._beginning = history, beginning
+        self._history, self._timeline = history, timeline
         self._checking = checking
+        self._tasks = Tasks(loop, settings, history, checking, timeline)
         self._state: RunState = "paused"
         self._goal: int | None = None
         self._epoch_goal: float | None = None
         self._handled = 0
         self._failure: Notice | None = None
         self.error: Exception | None = None
-        self._results: deque[tuple[int, Result | Exception]] = deque(maxlen=8)
         self._forecasts = Forecasts(loop.session, history)
         self._forecasts.publish()
         # The context of the cell: what the thread sends belongs to that cell's output.
@@ -107,58 +103,34 @@ class Worker:
             command = ticket.command
             if isinstance(command, SetControl):
                 if last[_target(command)] == ticket.number:
-                    self._settings.apply(command)
-                    self._loop.settings_changed()
+                    self._tasks.change(command)
                 else:
                     self._settings.supersede(command)
-            elif isinstance(command, RangeTest | Examine):
-                self._try_out(ticket, tickets[tickets.index(ticket) :])
-            elif isinstance(command, Summarise):
-                self._summarise(ticket.number)
+            elif isinstance(command, (*LONG, Summarise)):
+                self._carry_out(ticket, tickets[tickets.index(ticket) :])
             else:
                 self._act(command)
         # Opening a tab changes nothing that a forecast is made of.
         if not all(isinstance(ticket.command, Watch) for ticket in tickets):
             self._forecasts.publish()
 
-    def _try_out(self, ticket: Ticket, later: Sequence[Ticket]) -> None:
-        """A range test or checks; a command that halts ends them, also one that waits already."""
+    def _carry_out(self, ticket: Ticket, later: Sequence[Ticket]) -> None:
+        """What takes its time; a command that halts ends it, also one that waits already."""
         stop = any(isinstance(other.command, HALTING) for other in later)
+        done = self._tasks.run(ticket, lambda: stop or self._queue.halting())
         command = ticket.command
-        if not isinstance(command, RangeTest | Examine):
+        if not done or not isinstance(command, Rewind | KeepFork):
             return
-        with Task(command.control, self._history, lambda: stop or self._queue.halting()) as task:
-            if isinstance(command, RangeTest):
-                self._range_test(ticket.number, command, task)
-            else:
-                self._checking.run(command, task)
+        self._pause()
+        self._failure = self.error = None
+        self._forecasts.forget()
+        if isinstance(command, KeepFork):
+            self._goal = command.step + command.steps
+            self._state = "running"
 
-    def result(self, number: int) -> Result:
+    def result(self, number: int) -> Any:
         """What came of the command with this number, or the exception it raised."""
-        result = dict(self._results).get(number)
-        if result is None:
-            raise ClosedError("This Debugger was closed before that could begin.")
-        if isinstance(result, Exception):
-            raise result
-        return result
-
-    def _summarise(self, number: int) -> None:
-        try:
-            self._results.append((number, summarise(self._loop.session)))
-        except Exception as error:
-            self._results.append((number, error))
-
-    def _range_test(self, number: int, command: RangeTest, task: Task) -> None:
-        try:
-            found = sweep(self._loop, command, task)
-        except Exception as error:
-            self._results.append((number, error))
-            text = f"{type(error).__name__}: {error}. Everything was put back as it was."
-            title = "The learning-rate range test failed"
-            self._history.add_notice(Notice(self._loop.session.step, "warning", title, text))
-        else:
-            self._results.append((number, found))
-            self._history.set_range_test(found)
+        return self._tasks.result(number)
 
     def _aim(self) -> None:
         """Tell schedules that begin now how long the run goes on."""
@@ -170,7 +142,7 @@ class Worker:
         else:
             session.aim(None)
 
-    def _act(self, command: Run | Pause | Reset | Watch | Reestimate | Stop | Close) -> None:
+    def _act(self, command: Command) -> None:
         session = self._loop.session
         if isinstance(command, Run):
             self._goal = None if command.steps is None else session.step + command.steps
@@ -186,11 +158,17 @@ class Worker:
         elif isinstance(command, Watch):
             self._loop.measuring.watch(command.probe, command.on)
         elif isinstance(command, Reestimate):
-            reestimate_statistics(command, session, self._settings)
+            self._timeline.before_change()
+            if reestimate_statistics(command, session, self._settings):
+                self._timeline.changed(command)
+        elif isinstance(command, NameCheckpoint):
+            self._timeline.name(command.name)
         elif isinstance(command, Reset):
             self._pause()
             self._failure = self.error = None
-            self._beginning.restore(self._loop, self._settings, self._history)
+            self._timeline.begin_anew()
+            self._history.clear()
+            self._timeline.show()
             self._aim()
             self._forecasts.forget()
             self._checking.announce()
@@ -200,7 +178,9 @@ class Worker:
 
     def _one_step(self) -> None:
         if not self._reached():
+            self._timeline.before_step()
             self._loop.step()
+            self._timeline.after_step()
             self._forecasts.keep()
         if self._reached():
             self._pause()
@@ -216,6 +196,7 @@ class Worker:
         self.error = error
         step = self._loop.session.step
         if isinstance(error, NonFiniteError):
+            self._timeline.left_out()
             self._failure = Notice(step, "error", "Stopped: a value is not finite", str(error))
             return
         title = f"Stopped at step {step}: {type(error).__name__}"

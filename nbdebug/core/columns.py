@@ -1,0 +1,105 @@
+"""All series of a run, in blocks of those that are measured together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+from nbdebug.core.block import Block
+from nbdebug.core.errors import SeriesError, unknown_name
+from nbdebug.core.records import StepRecord
+from nbdebug.core.snapshot import Series
+
+
+class Columns:
+    """Finds a series by its name.
+
+    Args:
+        capacity: most buckets a series may have.
+
+    Attributes:
+        names: of all series, in the order in which they were first measured, each with its
+            place.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._blocks: dict[tuple[str, ...], Block] = {}
+        self.names: dict[str, tuple[Block, int]] = {}
+
+    def append(self, record: StepRecord) -> None:
+        """Add the numbers of one step."""
+        for reading in record.readings:
+            block = self._blocks.get(reading.names)
+            if block is None:
+                block = self._add_block(reading.names)
+            block.append(record.step, reading.values)
+
+    def rewind(self, step: int, records: Iterable[StepRecord]) -> None:
+        """Forget everything from a step on; `records` fill up what that took too much."""
+        for block in self._blocks.values():
+            block.truncate(step)
+        for record in records:
+            for reading in record.readings:
+                known = self._blocks.get(reading.names)
+                if known is not None and record.step > known.last_step:
+                    known.append(record.step, reading.values)
+
+    @property
+    def stride(self) -> int:
+        """Most steps that one bucket of any series stands for."""
+        return max((block.stride for block in self._blocks.values()), default=1)
+
+    def last(self, name: str) -> float:
+        """The newest value of a series, else SeriesError."""
+        block, column = self._find(name)
+        return float(block.latest()[column])
+
+    def latest(self) -> dict[str, float]:
+        """The newest value of every series."""
+        latest: dict[str, float] = {}
+        for block in self._blocks.values():
+            latest.update(zip(block.names, block.latest().tolist(), strict=True))
+        return latest
+
+    def matching(self, patterns: set[str]) -> list[str]:
+        """Names that are among the patterns or fit one of them."""
+        exact = [name for name in self.names if name in patterns]
+        wild = [pattern for pattern in patterns if "*" in pattern]
+        if not wild:
+            return exact
+        return [
+            name
+            for name in self.names
+            if name in patterns or any(fnmatchcase(name, pattern) for pattern in wild)
+        ]
+
+    def copy(self, name: str) -> Series:
+        """A series as it is now, else SeriesError."""
+        block, column = self._find(name)
+        buckets = block.fold()
+        # A bucket in which this series was never measured is no point of it.
+        known = buckets.count[:, column] > 0
+        return Series(
+            name,
+            buckets.steps[known],
+            buckets.mean[known, column],
+            buckets.minimum[known, column],
+            buckets.maximum[known, column],
+            buckets.last[known, column],
+            buckets.count[known, column],
+        )
+
+    def _add_block(self, names: tuple[str, ...]) -> Block:
+        for name in names:
+            if name in self.names:
+                raise ValueError(f"Series {name!r} is already measured together with others.")
+        block = Block(names, self._capacity)
+        self._blocks[names] = block
+        self.names.update({name: (block, column) for column, name in enumerate(names)})
+        return block
+
+    def _find(self, name: str) -> tuple[Block, int]:
+        if name not in self.names:
+            raise SeriesError(unknown_name("series", name, self.names))
+        return self.names[name]

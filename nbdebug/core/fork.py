@@ -1,0 +1,199 @@
+"""What a fork found: the same steps with and without a change, on the same batches."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nbdebug.core.records import Array
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CONFIDENCE = 0.95
+FEWEST = 10
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One way to go on.
+
+    Attributes:
+        settings: what was changed at the fork; empty for the base.
+        loss: [N] of each step; NaN from where it ended early.
+        ended: why it ended early, "" when it did not.
+    """
+
+    settings: Mapping[str, Any]
+    loss: Array
+    ended: str = ""
+
+    @property
+    def label(self) -> str:
+        said = (f"{name}={_short(value)}" for name, value in self.settings.items())
+        return ", ".join(said) or "no change"
+
+
+@dataclass(frozen=True)
+class ForkResult:
+    """A fork and its trials.
+
+    Attributes:
+        step: where it begins; cursor: how much had been done to training until then.
+        base: without a change; trials: one for each value.
+        note: what keeps base and trials from being pairs, or "".
+    """
+
+    step: int
+    steps: int
+    cursor: int
+    base: Trial
+    trials: tuple[Trial, ...]
+    note: str = ""
+
+    def difference(self, trial: Trial) -> Array:
+        """Loss of a trial minus that of the base, [N], step by step."""
+        return trial.loss - self.base.loss
+
+    def interval(self, trial: Trial) -> tuple[float, float, float]:
+        """Mean difference over the second half of the steps, and its 95 % interval.
+
+        The differences of neighbouring steps are alike: the standard error is that of Newey
+        and West (1987) with a lag of the square root of their number. NaN where there are
+        fewer than 10.
+        """
+        half = self.difference(trial)[self.steps // 2 :]
+        return mean_interval(half[np.isfinite(half)])
+
+    def verdict(self, trial: Trial) -> str:
+        """What the interval says, in words."""
+        if trial.ended:
+            return trial.ended
+        if not np.any(self.difference(trial)):
+            return "exactly the same"
+        _, low, high = self.interval(trial)
+        if math.isnan(low):
+            return "too few steps to say"
+        if low > 0:
+            return "worse: its loss is higher"
+        return "better: its loss is lower" if high < 0 else "no clear difference"
+
+
+def mean_interval(values: Array) -> tuple[float, float, float]:
+    """Mean of values [N] that follow one another, and the ends of its 95 % interval."""
+    if len(values) < FEWEST:
+        return (float(values.mean()) if len(values) else math.nan), math.nan, math.nan
+    mean = float(values.mean())
+    centred = values - mean
+    lag = math.isqrt(len(values))
+    variance = float(centred @ centred)
+    for shift in range(1, lag + 1):
+        weight = 1.0 - shift / (lag + 1)
+        variance += 2.0 * weight * float(centred[shift:] @ centred[:-shift])
+    error = math.sqrt(max(variance, 0.0)) / len(values)
+    width = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2) * error
+    return mean, mean - width, mean + width
+
+
+@dataclass(frozen=True)
+class Fork:
+    """The same steps with and without a change; training itself has not moved.
+
+    Attributes:
+        base, changed: loss [N] of each step, without and with the (first) change.
+        difference: [N] changed minus base, on the same batches and dropout masks.
+    """
+
+    result: ForkResult
+    _keep: Callable[[int], None] = field(repr=False)
+
+    @property
+    def base(self) -> Array:
+        return self.result.base.loss
+
+    @property
+    def changed(self) -> Array:
+        return self.result.trials[0].loss
+
+    @property
+    def difference(self) -> Array:
+        return self.result.difference(self.result.trials[0])
+
+    @property
+    def interval(self) -> tuple[float, float, float]:
+        """Mean difference over the second half of the steps, and its 95 % interval."""
+        return self.result.interval(self.result.trials[0])
+
+    def keep(self, which: int = 0) -> None:
+        """Go on with a change: go back to the fork, make it there and train the steps again.
+
+        Args:
+            which: number of the trial, when there are several.
+
+        Raises:
+            ArgumentError: there is no such trial.
+        """
+        self._keep(which)
+
+    def discard(self) -> None:
+        """Leave training as it is; there is nothing to undo."""
+
+    def frame(self) -> pd.DataFrame:
+        """Losses, one row a step, one column a trial."""
+        import pandas as pd
+
+        first = self.result.step
+        index = pd.RangeIndex(first, first + self.result.steps, name="step")
+        trials = (self.result.base, *self.result.trials)
+        return pd.DataFrame({trial.label: trial.loss for trial in trials}, index=index)
+
+    def __repr__(self) -> str:
+        return "\n".join([_title(self.result), *(" | ".join(row) for row in rows(self.result))])
+
+    def _repr_html_(self) -> str:
+        return fork_table(self.result)
+
+
+HEADINGS = ("", "last loss", "difference", "95 % interval", "verdict")
+
+
+def rows(result: ForkResult) -> list[tuple[str, ...]]:
+    """The trials in words, one row each, the base first."""
+    first = result.base
+    found: list[tuple[str, ...]] = [(first.label, _last(first), "", "", first.ended)]
+    for trial in result.trials:
+        mean, low, high = result.interval(trial)
+        between = "" if math.isnan(low) else f"{low:+.3g} to {high:+.3g}"
+        found.append((trial.label, _last(trial), f"{mean:+.3g}", between, result.verdict(trial)))
+    return found
+
+
+def fork_table(result: ForkResult) -> str:
+    """A fork as HTML."""
+    head = "".join(f"<th>{html.escape(word)}</th>" for word in HEADINGS)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
+        for row in rows(result)
+    )
+    note = f"<p>{html.escape(result.note)}</p>" if result.note else ""
+    title = html.escape(_title(result))
+    return f"<p><b>{title}</b></p><table><tr>{head}</tr>{body}</table>{note}"
+
+
+def _title(result: ForkResult) -> str:
+    return f"{result.steps:,} steps from step {result.step:,}, each way on the same batches"
+
+
+def _last(trial: Trial) -> str:
+    known = trial.loss[np.isfinite(trial.loss)]
+    return f"{known[-1]:.4g}" if len(known) else "none"
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,74 @@
+"""Trains some steps with and without a change, from the same state on the same batches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from nbdebug.core.commands import ForkSteps, SetControl
+from nbdebug.core.errors import ControlValueError, NonFiniteError, TaskStopped
+from nbdebug.core.fork import ForkResult, Trial
+from nbdebug.training.loop import Loop
+from nbdebug.training.settings import Settings
+from nbdebug.training.task import Task
+from nbdebug.training.timeline import Timeline
+
+
+def fork(
+    timeline: Timeline, loop: Loop, settings: Settings, command: ForkSteps, task: Task
+) -> ForkResult:
+    """Try every way, then stand where training stood.
+
+    Random numbers and batches are the same each time, as long as the change does not alter
+    how many are drawn.
+
+    Raises:
+        TaskStopped: it was stopped; training is where it was.
+        ControlValueError: a change was refused.
+        Exception: whatever the user's code raised; training is where it was.
+    """
+    session = loop.session
+    ways = ({}, *command.changes)
+    trials: list[Trial] = []
+    step, cursor = session.step, len(timeline.log)
+    with timeline.excursion() as present:
+        for number, changes in enumerate(ways):
+            if number:
+                present.restore(loop, settings)
+            for name, value in changes.items():
+                if not settings.apply(SetControl(name, value, "fork")):
+                    raise ControlValueError(f"{name} could not be set to {value!r} for the fork.")
+            loss, ended = _train(loop, command.steps, task, (number, len(ways)))
+            trials.append(Trial(changes, loss, ended))
+    timeline.mark("fork", ", ".join(dict.fromkeys(name for way in ways for name in way)))
+    base, *others = trials
+    return ForkResult(step, command.steps, cursor, base, tuple(others), _note(command.changes))
+
+
+def _train(
+    loop: Loop, steps: int, task: Task, place: tuple[int, int]
+) -> tuple[np.ndarray[Any, np.dtype[np.float64]], str]:
+    """Losses [N], and why it ended early."""
+    losses = np.full(steps, math.nan)
+    number, count = place
+    for done in range(steps):
+        share = (number + done / steps) / count
+        task.advance(share, f"Fork, {number + 1} of {count} ways")
+        if task.halting():
+            raise TaskStopped("The fork was stopped; training is where it was.")
+        try:
+            loop.repeat()
+        except NonFiniteError:
+            return losses, f"not finite after {done} steps"
+        losses[done] = loop.last[0]
+    losses.setflags(write=False)
+    return losses, ""
+
+
+def _note(changes: tuple[Mapping[str, Any], ...]) -> str:
+    if any("batch_size" in way for way in changes):
+        return "With another batch size the batches are not the same: steps are not pairs."
+    return ""

@@ -1,0 +1,120 @@
+"""What takes its time between two steps: tests, checks, the ways of the timeline."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from nbdebug.core.commands import (
+    Examine,
+    ForkSteps,
+    KeepFork,
+    RangeTest,
+    Replay,
+    Rewind,
+    SetControl,
+    Summarise,
+    Ticket,
+)
+from nbdebug.core.errors import ClosedError, TaskStopped
+from nbdebug.core.history import History
+from nbdebug.core.records import Notice
+from nbdebug.training.checking import Checking
+from nbdebug.training.forking import fork
+from nbdebug.training.loop import Loop
+from nbdebug.training.range_test import sweep
+from nbdebug.training.settings import Settings
+from nbdebug.training.summary import summarise
+from nbdebug.training.task import Task
+from nbdebug.training.timeline import Timeline
+
+TITLES = {
+    RangeTest: "The learning-rate range test failed",
+    Rewind: "The rewind failed",
+    ForkSteps: "The fork failed",
+    KeepFork: "The fork could not be kept",
+    Replay: "The replay failed",
+}
+
+
+class Tasks:
+    """Carries out commands that give a result, and keeps the last results for who asked."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        settings: Settings,
+        history: History,
+        checking: Checking,
+        timeline: Timeline,
+    ) -> None:
+        self._loop, self._settings, self._history = loop, settings, history
+        self._checking, self._timeline = checking, timeline
+        self._results: deque[tuple[int, Any]] = deque(maxlen=8)
+
+    def result(self, number: int) -> Any:
+        """What came of the command with this number, or the exception it raised."""
+        known = dict(self._results)
+        if number not in known:
+            raise ClosedError("This Debugger was closed before that could begin.")
+        if isinstance(known[number], Exception):
+            raise known[number]
+        return known[number]
+
+    def run(self, ticket: Ticket, halting: Callable[[], bool]) -> bool:
+        """Carry out one of `LONG` or a summary; whether it came to its end.
+
+        What it raises is kept for who asked, and told; training is then where it was.
+        """
+        command = ticket.command
+        try:
+            with Task(getattr(command, "control", ""), self._history, halting) as task:
+                self._results.append((ticket.number, self._do(command, task)))
+        except Exception as error:
+            self._results.append((ticket.number, error))
+            if type(command) in TITLES:
+                self._tell(TITLES[type(command)], error)
+            return False
+        return True
+
+    def _do(self, command: Any, task: Task) -> Any:
+        loop, timeline = self._loop, self._timeline
+        if isinstance(command, RangeTest):
+            test = sweep(loop, command, task)
+            self._history.set_range_test(test)
+            return test
+        if isinstance(command, Examine):
+            return self._checking.run(command, task)
+        if isinstance(command, Summarise):
+            return summarise(loop.session)
+        if isinstance(command, Rewind):
+            place = timeline.place(command.target)
+            return timeline.rewind(place, task, command.who, command.why)
+        if isinstance(command, Replay):
+            return timeline.replay(task)
+        if isinstance(command, KeepFork):
+            return self._keep(command, task)
+        found = fork(timeline, loop, self._settings, command, task)
+        self._history.set_fork(found)
+        return found
+
+    def _keep(self, command: KeepFork, task: Task) -> None:
+        here = self._loop.session.step, len(self._timeline.log)
+        if here != (command.step, command.cursor):
+            self._timeline.rewind((command.step, command.cursor), task, command.who, "a fork kept")
+        for name, value in command.changes.items():
+            self.change(SetControl(name, value, command.who, "a fork kept"))
+
+    def change(self, command: SetControl) -> None:
+        """Give a control a value, in a way that can be taken back and repeated."""
+        self._timeline.before_change()
+        if self._settings.apply(command):
+            self._timeline.changed(command)
+        self._loop.settings_changed()
+
+    def _tell(self, title: str, error: Exception) -> None:
+        if isinstance(error, TaskStopped):
+            return
+        text = f"{type(error).__name__}: {error} Everything was put back as it was."
+        self._history.add_notice(Notice(self._loop.session.step, "warning", title, text))

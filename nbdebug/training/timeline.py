@@ -1,0 +1,309 @@
+"""The timeline of a training: checkpoints, what happened between them, and the way back."""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections import deque
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+
+from nbdebug.core.commands import Reestimate, SetControl
+from nbdebug.core.errors import ArgumentError, NonFiniteError, TaskStopped
+from nbdebug.core.history import History
+from nbdebug.core.records import Notice, StepRecord
+from nbdebug.core.timeline import Difference, Mark, MarkKind, Repeated
+from nbdebug.training.checkpoint import Checkpoint
+from nbdebug.training.kept import same
+from nbdebug.training.loop import Loop
+from nbdebug.training.recorded_sampler import RecordedSampler
+from nbdebug.training.reestimation import reestimate_statistics
+from nbdebug.training.repeatability import what_differs
+from nbdebug.training.ring import Ring, default_budget
+from nbdebug.training.settings import Settings
+from nbdebug.training.task import Task
+
+SHARE = 0.01
+LOSSES = 1_000_000
+NAN = float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What was done at a step boundary; without a command the batch was left out.
+
+    `fallback` is how many steps a schedule is made for that begins now.
+    """
+
+    step: int
+    command: SetControl | Reestimate | None
+    fallback: int
+
+
+class Timeline:
+    """Takes checkpoints while a training runs, and goes back to any step.
+
+    Checkpoints cost at most 1 % of the time of training. To go back is to restore the nearest
+    earlier one and to run the steps from there again, with what was done between them; each
+    loss and gradient norm is compared with the recorded one.
+
+    Args:
+        budget: bytes for checkpoints, 10 % of free memory and at most 2 GiB when None.
+
+    Attributes:
+        log: everything that was done to training, in order.
+    """
+
+    def __init__(
+        self, loop: Loop, settings: Settings, history: History, budget: int | None = None
+    ) -> None:
+        self._loop, self._settings, self._history = loop, settings, history
+        self._budget = default_budget() if budget is None else budget
+        self.log: list[Event] = []
+        self._names: dict[str, tuple[int, int]] = {}
+        self._marks: list[Mark] = []
+        self._seen = _Seen()
+        self._ring = Ring(Checkpoint.capture(loop, settings), self._budget)
+        self._next = 0.0
+        self.show()
+        if self._ring.hopeless:
+            self._tell_hopeless()
+
+    # While training runs
+
+    def before_step(self) -> None:
+        """Take a checkpoint when one is due."""
+        if time.perf_counter() >= self._next:
+            self._take()
+
+    def after_step(self) -> None:
+        """Write down what the step gave."""
+        self._seen.add(self._loop.session.step - 1, self._loop.last)
+
+    def before_change(self) -> None:
+        """Take a checkpoint, so that the change can be taken back at once."""
+        self._take()
+
+    def changed(self, command: SetControl | Reestimate) -> None:
+        """Write down a change that was made."""
+        session = self._loop.session
+        self.log.append(Event(session.step, command, session.schedule.fallback))
+
+    def left_out(self) -> None:
+        """Write down that a batch was left out, for a value that is not finite."""
+        session = self._loop.session
+        self.log.append(Event(session.step, None, session.schedule.fallback))
+
+    def name(self, name: str) -> None:
+        """Give a name to where training stands."""
+        self._take()
+        step = self._loop.session.step
+        self._names[name] = (step, len(self.log))
+        self.mark("named", name)
+
+    def mark(self, kind: MarkKind, name: str = "") -> None:
+        """Show on the timeline that something happened here."""
+        self._marks.append(Mark(self._loop.session.step, kind, name))
+        self.show()
+
+    def _take(self) -> None:
+        session = self._loop.session
+        # One a step, from before anything was done there: what follows depends on all of it.
+        done = bool(self.log) and self.log[-1].step == session.step
+        if done or self._ring.hopeless or self._ring.kept[-1].step >= session.step:
+            return
+        start = time.perf_counter()
+        session.rng.look()
+        self._ring.add(Checkpoint.capture(self._loop, self._settings, len(self.log)))
+        self.show()
+        end = time.perf_counter()
+        self._next = end + (end - start) / SHARE
+
+    # Back
+
+    def begin_anew(self) -> None:
+        """Back to the beginning for good: nothing of what was is remembered."""
+        first = self._ring.kept[0]
+        first.restore(self._loop, self._settings, anew=True)
+        self.log, self._names, self._marks, self._seen = [], {}, [], _Seen()
+        self._ring.drop_after(first.step)
+        self.show()
+
+    def place(self, target: int | str) -> tuple[int, int]:
+        """The step and the number of events that a step or a name stands for.
+
+        Raises:
+            ArgumentError: there is no such place behind.
+        """
+        if isinstance(target, str):
+            if target not in self._names:
+                known = ", ".join(self._names) or "none"
+                raise ArgumentError(f"There is no checkpoint {target!r}; named are: {known}.")
+            return self._names[target]
+        here = self._loop.session.step
+        step = target + here if target < 0 else target
+        if isinstance(target, bool) or not 0 <= step <= here:
+            raise ArgumentError(
+                f"step must be from 0 to {here}, where training stands, or from {-here} to -1 "
+                f"for so many steps back; got {target!r}."
+            )
+        return step, next((i for i, e in enumerate(self.log) if e.step >= step), len(self.log))
+
+    def rewind(self, target: tuple[int, int], task: Task, who: str, why: str) -> Repeated:
+        """Go back for good; what comes after is an abandoned branch in History.
+
+        Raises:
+            TaskStopped, DataError, ModelError: training is where it was.
+        """
+        step, cursor = target
+        here = self._loop.session.step
+        records: deque[StepRecord] = deque(maxlen=self._history.stride)
+        with self.excursion(keep=True):
+            found = self._go(step, cursor, task, records)
+        del self.log[cursor:]
+        self._names = {n: place for n, place in self._names.items() if place <= target}
+        self._marks = [mark for mark in self._marks if mark.step <= step]
+        self._ring.drop_after(step)
+        self._seen.drop_from(step)
+        self._history.rewind(step, here, tuple(records))
+        self._settings.write_rewind(here, str(found), who, why)
+        self.show()
+        return found
+
+    def replay(self, task: Task) -> Repeated:
+        """Run everything again from the beginning; afterwards training stands where it stood.
+
+        Raises:
+            TaskStopped, DataError, ModelError: it could not be run to the end.
+        """
+        here = self._loop.session.step
+        with self.excursion() as present:
+            found = self._go(here, len(self.log), task, first=True)
+            now = Checkpoint.capture(self._loop, self._settings)
+        return Repeated(
+            found.start, found.step, found.compared, found.difference, _alike(now, present)
+        )
+
+    @contextmanager
+    def excursion(self, keep: bool = False) -> Iterator[Checkpoint]:
+        """Whatever training does inside is undone; with `keep` only when it raises."""
+        loop, settings = self._loop, self._settings
+        present = Checkpoint.capture(loop, settings, len(self.log))
+        with self._holding(), settings.silent():
+            try:
+                yield present
+            except BaseException:
+                present.restore(loop, settings)
+                raise
+            if not keep:
+                present.restore(loop, settings)
+
+    def _holding(self) -> AbstractContextManager[None]:
+        sampler = self._loop.session.sampler
+        return sampler.holding() if isinstance(sampler, RecordedSampler) else nullcontext()
+
+    def _go(
+        self,
+        step: int,
+        cursor: int,
+        task: Task,
+        records: deque[StepRecord] | None = None,
+        first: bool = False,
+    ) -> Repeated:
+        """Restore the nearest checkpoint and run from there to a step, events included."""
+        session = self._loop.session
+        base = self._ring.kept[0] if first else self._ring.before(step)
+        base.restore(self._loop, self._settings)
+        events = deque(self.log[base.cursor : cursor])
+        difference: Difference | None = None
+        compared = 0
+        while True:
+            while events and events[0].step <= session.step:
+                difference = self._do(events.popleft()) or difference
+            if session.step >= step:
+                break
+            task.advance((session.step - base.step) / (step - base.step), "Running steps again")
+            if task.halting():
+                raise TaskStopped("It was stopped; training is where it was.")
+            number = session.step
+            recorded = self._seen.at(number)
+            record = self._loop.repeat()
+            if recorded is not None:
+                compared += 1
+                if difference is None and not same(self._loop.last, recorded):
+                    difference = Difference(number, recorded, self._loop.last)
+            if records is not None:
+                records.append(record)
+        if difference is not None:
+            where = what_differs(session)
+            difference = Difference(
+                difference.step, difference.recorded, difference.repeated, where
+            )
+        return Repeated(base.step, step, compared, difference)
+
+    def _do(self, event: Event) -> Difference | None:
+        """Do again what was done at a step boundary."""
+        session = self._loop.session
+        session.schedule.fallback = event.fallback
+        if isinstance(event.command, SetControl):
+            self._settings.apply(event.command)
+        elif event.command is not None:
+            reestimate_statistics(event.command, session, self._settings)
+        else:
+            try:
+                self._loop.repeat()
+            except NonFiniteError:
+                return None
+            return Difference(event.step, (NAN, NAN), self._loop.last)
+        self._loop.settings_changed()
+        return None
+
+    def show(self) -> None:
+        """Write down in History what lies on the timeline."""
+        kept = [Mark(checkpoint.step, "checkpoint") for checkpoint in self._ring.kept]
+        self._history.set_marks((*kept, *self._marks))
+
+    def _tell_hopeless(self) -> None:
+        size, budget = self._ring.kept[0].size / 2**20, self._budget / 2**20
+        text = (
+            f"A checkpoint takes {size:,.0f} MB, there are {budget:,.0f} MB for them. Only the "
+            "beginning is kept: to rewind is to run everything again from there. "
+            "checkpoint_memory= gives them more."
+        )
+        self._history.add_notice(Notice(0, "warning", "No room for checkpoints", text))
+
+
+class _Seen:
+    """Loss and gradient norm of the last million steps."""
+
+    def __init__(self) -> None:
+        self._values = array("d")
+        self._first = 0
+
+    def add(self, step: int, values: tuple[float, float]) -> None:
+        if not self._values:
+            self._first = step
+        self._values.extend(values)
+        if len(self._values) > 4 * LOSSES:
+            del self._values[: 2 * LOSSES]
+            self._first += LOSSES
+
+    def at(self, step: int) -> tuple[float, float] | None:
+        place = 2 * (step - self._first)
+        if not 0 <= place < len(self._values):
+            return None
+        return self._values[place], self._values[place + 1]
+
+    def drop_from(self, step: int) -> None:
+        del self._values[max(2 * (step - self._first), 0) :]
+
+
+def _alike(one: Checkpoint, other: Checkpoint) -> bool:
+    """Whether weights, buffers and what the optimizer in force gathered are equal to the bit."""
+    mine, theirs = (list(c.optimizers.values())[-1] for c in (one, other))
+    return (
+        same(one.weights.parameters, other.weights.parameters)
+        and same(one.weights.buffers, other.weights.buffers)
+        and same(mine.tensors(), theirs.tensors())
+    )
