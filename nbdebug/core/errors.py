@@ -6,6 +6,7 @@ NbdebugError
 ├── ControlNameError (KeyError)      a control that does not exist
 ├── CheckNameError (KeyError)        a check that does not exist
 ├── CheckStopped (RuntimeError)      a check that was stopped on request
+├── TaskStopped (RuntimeError)       a fork, a rewind or a replay that was stopped
 ├── DataError (ValueError)           data that cannot be trained on
 ├── ModelError (ValueError)          a model or optimizer that cannot be trained
 ├── LossError (ValueError)           a loss that is not a scalar, or has no gradient

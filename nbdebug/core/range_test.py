@@ -26,7 +26,6 @@ class LrRangeTest:
         smoothed: [N] its exponential average, as fast.ai takes it.
         steps: how many rates were to be tried.
         ended: why the sweep ended, in words.
-        note: what else the user should know, or "".
     """
 
     lr: Array
@@ -34,7 +33,6 @@ class LrRangeTest:
     smoothed: Array
     steps: int
     ended: str
-    note: str = ""
 
     @property
     def suggestion(self) -> float | None:
@@ -59,19 +57,17 @@ class LrRangeTest:
 
     def __repr__(self) -> str:
         lines = [f"LrRangeTest: {len(self.lr)} learning rates of {self.steps}; {self.ended}"]
-        return "\n".join([*lines, *self._advice()])
+        return "\n".join([*lines, self._advice()])
 
     def _repr_html_(self) -> str:
         first, *rest = (html.escape(line) for line in repr(self).split("\n"))
         return f"<p><b>{first}</b><br>{'<br>'.join(rest)}</p>"
 
-    def _advice(self) -> list[str]:
+    def _advice(self) -> str:
         lr = self.suggestion
         if lr is None:
-            said = "The loss never falls: try other ends, more steps, or look at the data."
-        else:
-            said = f"The loss falls steepest at lr {lr:.3g}. To take it: dbg.set(lr={lr:.3g})"
-        return [line for line in (said, self.note) if line]
+            return "The loss never falls: try other ends, more steps, or look at the data."
+        return f"The loss falls steepest at lr {lr:.3g}. To take it: dbg.set(lr={lr:.3g})"
 
 
 class Smoothing:

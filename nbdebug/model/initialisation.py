@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from torch import nn
 from torch.nn import init
 from torch.nn.modules.conv import _ConvNd
 
+from nbdebug.model.optimizer_copy import copied
 from nbdebug.model.tree import layers
 
 SCHEMES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
@@ -49,7 +49,7 @@ class _Kept:
 
     def copied(self) -> _Kept:
         """The same, apart from what undoing and training go on to change."""
-        return _Kept(self.values, copy.deepcopy(self.gathered), self.state)
+        return _Kept(self.values, copied(self.gathered), self.state)
 
 
 class Initialisation:

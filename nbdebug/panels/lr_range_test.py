@@ -77,14 +77,13 @@ def advice(found: LrRangeTest | None, progress: Progress | None = None) -> Advic
     if found is None:
         return Advice(offers=(_start("Run range test"),))
     best, again = found.suggestion, _start("Run again")
-    remarks = f"{found.ended} {found.note}".rstrip()
     if best is None:
-        return Advice(f"No learning rate to suggest: {remarks}", (again,))
+        return Advice(f"No learning rate to suggest: {found.ended}", (again,))
     value = float(f"{best:.3g}")
     tip = f"Sets the learning rate to {value:g}; takes effect at the next step."
     # The button that starts a test keeps its place: a second press of it sets no rate.
     offers = (again, Offer(f"Take {value:g}", "lr", value, tip))
-    return Advice(f"The loss falls steepest at {value:g}; {remarks}", offers)
+    return Advice(f"The loss falls steepest at {value:g}; {found.ended}", offers)
 
 
 def _start(label: str) -> Offer:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 
-from nbdebug.model.forward import to_device
+from nbdebug.model.forward import leaves, to_device
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,19 @@ class Sampler(Protocol):
             DataError: the data cannot be read again from there; nothing was changed.
         """
 
+    def holding(self) -> AbstractContextManager[None]:
+        """Whatever is drawn inside can come again afterwards."""
+
     def reset(self) -> None:
         """Begin again with the first batch of the first epoch."""
 
     def close(self) -> None:
         """End the processes that fetch; may be called twice."""
+
+
+def bytes_in(data: Any) -> int:
+    """Bytes of all tensors in nested containers, and 64 for each part that is none."""
+    return sum(
+        leaf.numel() * leaf.element_size() if isinstance(leaf, torch.Tensor) else 64
+        for leaf in leaves(data)
+    )

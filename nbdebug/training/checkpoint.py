@@ -9,6 +9,7 @@ from nbdebug.model.clipping import NormWindow
 from nbdebug.model.optimizer_copy import OptimizerCopy, copied
 from nbdebug.model.weights import Weights, to_host
 from nbdebug.training.batch import Batch
+from nbdebug.training.kept import same
 from nbdebug.training.loop import Loop
 from nbdebug.training.rng import RngPosition
 from nbdebug.training.settings import Settings
@@ -119,6 +120,15 @@ class Checkpoint:
             session.scaler.load_state_dict(copied(self.scale))
         session.rng.go_to(self.rng)
         self._count(loop)
+
+    def alike(self, other: Checkpoint) -> bool:
+        """Whether weights, buffers and what the optimizer gathered are equal to the bit."""
+        mine, theirs = (list(one.optimizers.values())[-1] for one in (self, other))
+        return (
+            same(self.weights.parameters, other.weights.parameters)
+            and same(self.weights.buffers, other.weights.buffers)
+            and same(mine.tensors(), theirs.tensors())
+        )
 
     def _count(self, loop: Loop) -> None:
         session, counters = loop.session, self.counters

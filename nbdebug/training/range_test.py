@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -13,7 +13,6 @@ from nbdebug.core.range_test import LrRangeTest, Smoothing
 from nbdebug.model.schedules import set_option
 from nbdebug.training.kept import Kept
 from nbdebug.training.loop import Loop
-from nbdebug.training.recorded_sampler import RecordedSampler
 from nbdebug.training.session import Session
 from nbdebug.training.task import Task
 
@@ -57,7 +56,7 @@ def sweep(loop: Loop, test: RangeTest, task: Task) -> LrRangeTest:
     arrays = (rates[: len(losses)].copy(), np.array(losses), np.array(smoothed))
     for array in arrays:
         array.setflags(write=False)
-    return LrRangeTest(*arrays, test.steps, ended, _note(session, len(losses)))
+    return LrRangeTest(*arrays, test.steps, ended)
 
 
 def _set_rate(session: Session, rate: float) -> None:
@@ -65,20 +64,11 @@ def _set_rate(session: Session, rate: float) -> None:
         set_option(group, "lr", rate * ratio)
 
 
-def _note(session: Session, batches: int) -> str:
-    if not isinstance(session.sampler, RecordedSampler):
-        return ""
-    return (
-        f"The data is read ahead: the {batches} batches of the test are the next that training "
-        "takes, in the size they were drawn with."
-    )
-
-
 @contextmanager
 def _drawing(session: Session) -> Iterator[None]:
     """What is drawn inside is drawn again afterwards."""
     sampler = session.sampler
-    with sampler.holding() if isinstance(sampler, RecordedSampler) else nullcontext():
+    with sampler.holding():
         position = sampler.position()
         try:
             yield

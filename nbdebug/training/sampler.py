@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from torch.utils.data import TensorDataset, default_collate
@@ -50,6 +51,9 @@ class DirectSampler:
     def go_to(self, position: IndexPosition) -> None:
         self.indices.go_to(position)
 
+    def holding(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
     def reset(self) -> None:
         self.indices.reset()
 
@@ -61,14 +65,14 @@ def make_sampler(source: Source, data: Any, batching: Batching, seed: int) -> Sa
     """The sampler that fits a source; `data` is what the user handed over."""
     shuffle, drop_last, own = order_of(data)
     if isinstance(source, StreamSource):
-        return RecordedSampler(StreamSampler(source, batching, drop_last))
+        return StreamSampler(source, batching, seed, drop_last)
     indices = IndexSampler(
         source.length, batching, seed, shuffle=shuffle, drop_last=drop_last, own=own
     )
     if isinstance(source, DatasetSource) and source.workers is not None:
         loader = source.workers
         batching.ahead = loader.num_workers * (loader.prefetch_factor or 2)
-        return RecordedSampler(WorkerSampler(source, loader, indices))
+        return RecordedSampler(WorkerSampler(source, loader, indices), batching)
     return DirectSampler(source, indices)
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from array import array
 from collections import deque
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from nbdebug.core.commands import Reestimate, SetControl
@@ -17,7 +16,7 @@ from nbdebug.core.timeline import Difference, Mark, MarkKind, Repeated
 from nbdebug.training.checkpoint import Checkpoint
 from nbdebug.training.kept import same
 from nbdebug.training.loop import Loop
-from nbdebug.training.recorded_sampler import RecordedSampler
+from nbdebug.training.recorded import Recorded
 from nbdebug.training.reestimation import reestimate_statistics
 from nbdebug.training.repeatability import what_differs
 from nbdebug.training.ring import Ring, default_budget
@@ -25,7 +24,6 @@ from nbdebug.training.settings import Settings
 from nbdebug.training.task import Task
 
 SHARE = 0.01
-LOSSES = 1_000_000
 NAN = float("nan")
 
 
@@ -63,7 +61,7 @@ class Timeline:
         self.log: list[Event] = []
         self._names: dict[str, tuple[int, int]] = {}
         self._marks: list[Mark] = []
-        self._seen = _Seen()
+        self._recorded = Recorded()
         self._ring = Ring(Checkpoint.capture(loop, settings), self._budget)
         self._next = 0.0
         self.show()
@@ -79,7 +77,7 @@ class Timeline:
 
     def after_step(self) -> None:
         """Write down what the step gave."""
-        self._seen.add(self._loop.session.step - 1, self._loop.last)
+        self._recorded.add(self._loop.session.step - 1, self._loop.last)
 
     def before_change(self) -> None:
         """Take a checkpoint, so that the change can be taken back at once."""
@@ -126,7 +124,7 @@ class Timeline:
         """Back to the beginning for good: nothing of what was is remembered."""
         first = self._ring.kept[0]
         first.restore(self._loop, self._settings, anew=True)
-        self.log, self._names, self._marks, self._seen = [], {}, [], _Seen()
+        self.log, self._names, self._marks, self._recorded = [], {}, [], Recorded()
         self._ring.drop_after(first.step)
         self.show()
 
@@ -165,7 +163,7 @@ class Timeline:
         self._names = {n: place for n, place in self._names.items() if place <= target}
         self._marks = [mark for mark in self._marks if mark.step <= step]
         self._ring.drop_after(step)
-        self._seen.drop_from(step)
+        self._recorded.drop_from(step)
         self._history.rewind(step, here, tuple(records))
         self._settings.write_rewind(here, str(found), who, why)
         self.show()
@@ -182,7 +180,7 @@ class Timeline:
             found = self._go(here, len(self.log), task, first=True)
             now = Checkpoint.capture(self._loop, self._settings)
         return Repeated(
-            found.start, found.step, found.compared, found.difference, _alike(now, present)
+            found.start, found.step, found.compared, found.difference, now.alike(present)
         )
 
     @contextmanager
@@ -190,7 +188,7 @@ class Timeline:
         """Whatever training does inside is undone; with `keep` only when it raises."""
         loop, settings = self._loop, self._settings
         present = Checkpoint.capture(loop, settings, len(self.log))
-        with self._holding(), settings.silent():
+        with loop.session.sampler.holding(), settings.silent():
             try:
                 yield present
             except BaseException:
@@ -198,10 +196,6 @@ class Timeline:
                 raise
             if not keep:
                 present.restore(loop, settings)
-
-    def _holding(self) -> AbstractContextManager[None]:
-        sampler = self._loop.session.sampler
-        return sampler.holding() if isinstance(sampler, RecordedSampler) else nullcontext()
 
     def _go(
         self,
@@ -227,7 +221,7 @@ class Timeline:
             if task.halting():
                 raise TaskStopped("It was stopped; training is where it was.")
             number = session.step
-            recorded = self._seen.at(number)
+            recorded = self._recorded.at(number)
             record = self._loop.repeat()
             if recorded is not None:
                 compared += 1
@@ -272,38 +266,3 @@ class Timeline:
             "checkpoint_memory= gives them more."
         )
         self._history.add_notice(Notice(0, "warning", "No room for checkpoints", text))
-
-
-class _Seen:
-    """Loss and gradient norm of the last million steps."""
-
-    def __init__(self) -> None:
-        self._values = array("d")
-        self._first = 0
-
-    def add(self, step: int, values: tuple[float, float]) -> None:
-        if not self._values:
-            self._first = step
-        self._values.extend(values)
-        if len(self._values) > 4 * LOSSES:
-            del self._values[: 2 * LOSSES]
-            self._first += LOSSES
-
-    def at(self, step: int) -> tuple[float, float] | None:
-        place = 2 * (step - self._first)
-        if not 0 <= place < len(self._values):
-            return None
-        return self._values[place], self._values[place + 1]
-
-    def drop_from(self, step: int) -> None:
-        del self._values[max(2 * (step - self._first), 0) :]
-
-
-def _alike(one: Checkpoint, other: Checkpoint) -> bool:
-    """Whether weights, buffers and what the optimizer in force gathered are equal to the bit."""
-    mine, theirs = (list(c.optimizers.values())[-1] for c in (one, other))
-    return (
-        same(one.weights.parameters, other.weights.parameters)
-        and same(one.weights.buffers, other.weights.buffers)
-        and same(mine.tensors(), theirs.tensors())
-    )

@@ -54,7 +54,7 @@ def digest(dbg: nbd.Debugger) -> dict[str, str]:
         "torch": torch.get_rng_state().numpy().tobytes(),
         "numpy": _plain(np.random.get_state()),
         "python": random.getstate(),
-        "session rng": session.rng.state.numpy().tobytes(),
+        "session rng": session.rng.position().cpu.numpy().tobytes(),
         "sampler": (indices.epoch, indices._position, indices._order.numpy().tobytes()),
         "sampler rng": indices._generator.get_state().numpy().tobytes(),
     }
@@ -109,8 +109,8 @@ def test_also_when_it_breaks_off(
 
     if end == "stopped":
         monkeypatch.setattr(
-            "nbdebug.training.worker.Worker._try_out",
-            lambda self, ticket, later: self._checking.run(
+            "nbdebug.training.tasks.Tasks.run",
+            lambda self, ticket, halting: self._checking.run(
                 ticket.command, Task("checklist", self._history, lambda: True)
             ),
         )

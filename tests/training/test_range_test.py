@@ -79,7 +79,7 @@ def all_of(dbg: nbd.Debugger) -> dict[str, Any]:
         "modes": [module.training for module in dbg.model.modules()],
         "optimizer": copy.deepcopy(session.optimizer.state_dict()),
         "schedule": [copy.deepcopy(s.state_dict()) for s in session.schedule.schedulers],
-        "rng": session.rng.state.clone(),
+        "rng": session.rng.position().cpu.clone(),
         "global": [torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()],
         "counters": (session.step, session.samples, session.epoch, session.skipped),
         "norms": (list(session.clipping.window._recent), list(session.clipping.window.ascending)),
@@ -166,7 +166,7 @@ def test_the_curve_is_that_of_a_loop_by_hand() -> None:
 def made(loss: list[float], steps: int = 0) -> LrRangeTest:
     lr = np.geomspace(1e-4, 1.0, len(loss)) if loss else np.empty(0)
     values = np.array(loss)
-    return LrRangeTest(lr, values, values, steps or len(loss), "it ended.", "a <note>")
+    return LrRangeTest(lr, values, values, steps or len(loss), "it <ended>.")
 
 
 def test_the_suggestion_is_the_steepest_descent() -> None:
@@ -174,7 +174,7 @@ def test_the_suggestion_is_the_steepest_descent() -> None:
     found = made(loss)
     assert found.suggestion == found.lr[12]
     assert f"dbg.set(lr={found.lr[12]:.3g})" in repr(found)
-    assert "a &lt;note&gt;" in found._repr_html_()
+    assert "it &lt;ended&gt;" in found._repr_html_()
     assert found.frame().columns.tolist() == ["lr", "loss", "smoothed"]
     assert len(found.frame()) == len(loss)
 

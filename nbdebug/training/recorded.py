@@ -1,0 +1,35 @@
+"""What each step gave, to compare with when it is run again."""
+
+from __future__ import annotations
+
+from array import array
+
+LOSSES = 1_000_000
+
+
+class Recorded:
+    """Loss and gradient norm of the last million steps."""
+
+    def __init__(self) -> None:
+        self._values = array("d")
+        self._first = 0
+
+    def add(self, step: int, values: tuple[float, float]) -> None:
+        """Write down what the next step gave."""
+        if not self._values:
+            self._first = step
+        self._values.extend(values)
+        if len(self._values) > 4 * LOSSES:
+            del self._values[: 2 * LOSSES]
+            self._first += LOSSES
+
+    def at(self, step: int) -> tuple[float, float] | None:
+        """What a step gave, None when that is no longer known."""
+        place = 2 * (step - self._first)
+        if not 0 <= place < len(self._values):
+            return None
+        return self._values[place], self._values[place + 1]
+
+    def drop_from(self, step: int) -> None:
+        """Forget a step and all after it."""
+        del self._values[max(2 * (step - self._first), 0) :]
