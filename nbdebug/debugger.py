@@ -22,6 +22,7 @@ from nbdebug.model.forward import LossFn, StepFn
 from nbdebug.model.metrics import Metric
 from nbdebug.notebook import replace_predecessors
 from nbdebug.probes.base import Probe
+from nbdebug.training.breakpoints import Breakpoints
 from nbdebug.training.checking import Checking
 from nbdebug.training.loop import Loop
 from nbdebug.training.measuring import Measuring
@@ -126,7 +127,8 @@ class Debugger(Travelling):
         probes = instances("nbdebug.probes", Probe, self._leave_out)
         measuring = Measuring(probes, overhead, self.history.add_notice)
         measuring.attach(session)
-        loop = Loop(session, measuring, self.history, self._settings.numbers)
+        self._breakpoints = Breakpoints(self.history)
+        loop = Loop(session, measuring, self.history, self._settings.numbers, self._breakpoints)
         checks = instances("nbdebug.checks", Check, self._leave_out)
         self._checking = Checking(checks, session, self.history)
         timeline = Timeline(loop, self._settings, self.history, memory)

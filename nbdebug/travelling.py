@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Mapping
 from typing import Any, cast
+
+import torch
 
 from nbdebug.core import commands
 from nbdebug.core.errors import ArgumentError
 from nbdebug.core.fork import Fork, ForkResult
 from nbdebug.core.timeline import Repeated
 from nbdebug.examining import Examining
+from nbdebug.training.breakpoints import Breakpoints, Inspection
 from nbdebug.training.settings import Settings
 
 
@@ -17,6 +21,7 @@ class Travelling(Examining):
     """The verbs of the timeline."""
 
     _settings: Settings
+    _breakpoints: Breakpoints
 
     def checkpoint(self, name: str | None = None) -> int:
         """Keep the state of training, to come back to it by its step or by a name.
@@ -91,6 +96,53 @@ class Travelling(Examining):
             TaskStopped: it was stopped.
         """
         return cast(Repeated, self._result(commands.Replay()))
+
+    def break_when(self, condition: str | Callable[[Mapping[str, float]], Any]) -> None:
+        """Pause before the update of a step at which a condition holds.
+
+        There `batch`, `outputs` and `gradients` can be looked at; `step`, `start` and `run` make
+        the update and go on.
+
+        Args:
+            condition: `"grad_norm > 10"`, `"val_loss rises 5"` (5 measurements in a row),
+                `"step == 500"`, joined by `and`, `or` and parentheses; any series will do. It is
+                parsed, never run as code. Or a function of all newest values by name.
+
+        Raises:
+            ArgumentError: the condition cannot be read, or there is no such series.
+        """
+        self._breakpoints.check(condition)
+        self.history.wait_handled(self._put(commands.BreakWhen(condition)))
+
+    def clear_breakpoints(self, condition: str | None = None) -> None:
+        """Forget one breakpoint, all without a condition."""
+        self.history.wait_handled(self._put(commands.ClearBreak(condition)))
+
+    @property
+    def breakpoints(self) -> tuple[str, ...]:
+        """The conditions that pause training."""
+        return self.history.snapshot(()).breakpoints
+
+    @property
+    def stopped(self) -> Inspection | None:
+        """The step that training stopped in before its update: at a breakpoint, or at a value
+        that is not finite. None while it goes on."""
+        return self._breakpoints.found
+
+    @property
+    def batch(self) -> Any:
+        """The batch of the step that training stopped in, None when it did not."""
+        return None if self.stopped is None else self.stopped.batch
+
+    @property
+    def outputs(self) -> Any:
+        """What the model gave in the step that training stopped in; None with a `step_fn`."""
+        return None if self.stopped is None else self.stopped.outputs
+
+    @property
+    def gradients(self) -> dict[str, torch.Tensor]:
+        """Gradients before clipping in the step that training stopped in, by parameter."""
+        return {} if self.stopped is None else self.stopped.gradients
 
     def _result(self, command: commands.Command) -> Any:
         return self._worker.result(self._do(command))

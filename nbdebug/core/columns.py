@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
@@ -54,6 +55,13 @@ class Columns:
         """The newest value of a series, else SeriesError."""
         block, column = self._find(name)
         return float(block.latest()[column])
+
+    def measured(self, name: str) -> tuple[int, float]:
+        """Step and value of the last measurement; (-1, NaN) when there is none."""
+        if name not in self.names:
+            return -1, math.nan
+        block, column = self.names[name]
+        return block.last_step, float(block.latest()[column])
 
     def latest(self) -> dict[str, float]:
         """The newest value of every series."""

@@ -122,6 +122,22 @@ class NameCheckpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class BreakWhen:
+    """Pause before the update of a step at which a condition holds."""
+
+    condition: Any
+    control: ClassVar[str] = "break_when"
+
+
+@dataclass(frozen=True, slots=True)
+class ClearBreak:
+    """Forget a breakpoint, all when None."""
+
+    name: str | None = None
+    control: ClassVar[str] = "clear_break"
+
+
+@dataclass(frozen=True, slots=True)
 class Rewind:
     """Go back to a step, a number of steps (negative) or a name; training pauses there.
 
@@ -198,7 +214,8 @@ HALTING = (Pause, Stop, Reset, Close)
 LONG = (RangeTest, Examine, Rewind, ForkSteps, KeepFork, Replay)
 Command = (
     SetControl | Run | Pause | Reset | Watch | Reestimate | RangeTest | Examine | Summarise
-    | NameCheckpoint | Rewind | ForkSteps | KeepFork | Replay | Stop | Close
+    | NameCheckpoint | BreakWhen | ClearBreak | Rewind | ForkSteps | KeepFork | Replay | Stop
+    | Close
 )  # fmt: skip
 
 

@@ -50,6 +50,7 @@ class History:
         self.buckets = buckets
         self._changed = threading.Condition(threading.RLock())
         self._version = 0
+        self._breakpoints: tuple[str, ...] = ()
         self._status = Status()
         self._forget()
 
@@ -117,6 +118,11 @@ class History:
     def set_fork(self, fork: ForkResult | None) -> None:
         with self._changed:
             self._fork = fork
+            self._version += 1
+
+    def set_breakpoints(self, names: tuple[str, ...]) -> None:
+        with self._changed:
+            self._breakpoints = names
             self._version += 1
 
     def set_marks(self, marks: tuple[Mark, ...]) -> None:
@@ -202,6 +208,11 @@ class History:
         with self._changed:
             return self._columns.last(name)
 
+    def measured(self, name: str) -> tuple[int, float]:
+        """The step at which a series was measured last, and its value; (-1, NaN) without one."""
+        with self._changed:
+            return self._columns.measured(name)
+
     def wait_until(self, condition: Callable[[Status], bool], timeout: float | None = None) -> bool:
         """Sleep until the status fulfils `condition`; False when `timeout` seconds passed.
 
@@ -248,6 +259,7 @@ class History:
                 checks=self._checks,
                 progress=self._progress,
                 marks=self._marks,
+                breakpoints=self._breakpoints,
                 fork=self._fork,
                 branches=tuple(self._branches),
                 version=self._version,

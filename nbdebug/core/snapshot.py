@@ -94,6 +94,7 @@ class Snapshot:
         range_test: the last learning-rate range test, None without one.
         checks: the newest result of every check, also of those that were not run yet.
         progress: the range test or the checks under way, None when there is nothing.
+        breakpoints: the conditions that pause training.
         marks: checkpoints and what else lies on the timeline; branches: what was rewound.
         fork: the last one, None without one.
         version: grows with every change of History.
@@ -110,6 +111,7 @@ class Snapshot:
     checks: CheckReport = field(default_factory=CheckReport)
     progress: Progress | None = None
     marks: tuple[Mark, ...] = ()
+    breakpoints: tuple[str, ...] = ()
     branches: tuple[Branch, ...] = ()
     fork: ForkResult | None = None
     version: int = 0

@@ -57,6 +57,19 @@ def first_samples(batch: Any, count: int) -> Any:
     return batch
 
 
+def detached(value: Any) -> Any:
+    """The same nested containers, with tensors that hold no graph."""
+    if isinstance(value, torch.Tensor):
+        return value.detach()
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(detached(part) for part in value))
+    if isinstance(value, tuple | list):
+        return type(value)(detached(part) for part in value)
+    if isinstance(value, Mapping):
+        return {key: detached(part) for key, part in value.items()}
+    return value
+
+
 def repeated(batch: Any, times: int) -> Any:
     """A batch that holds its samples several times."""
     if isinstance(batch, torch.Tensor):

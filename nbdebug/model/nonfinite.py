@@ -27,6 +27,11 @@ def first_nonfinite(model: nn.Module, forward: Callable[[], Any]) -> str | None:
         Words for the middle of a sentence, such as "the output of layer fc2 (Linear)";
         None when every layer gave finite values.
     """
+    return origin(model, forward)[0]
+
+
+def origin(model: nn.Module, forward: Callable[[], Any]) -> tuple[str | None, str]:
+    """The same, and the range of what went into that layer, "" when that is not known."""
     trace = _Trace(model)
     try:
         with undisturbed(model), torch.no_grad(), eager(model):
@@ -37,7 +42,7 @@ def first_nonfinite(model: nn.Module, forward: Callable[[], Any]) -> str | None:
             raise
     finally:
         trace.remove()
-    return trace.found or _bad_value(model)
+    return trace.found or _bad_value(model), trace.span
 
 
 def worst_gradient(model: nn.Module) -> str | None:
@@ -58,6 +63,7 @@ class _Trace:
 
     def __init__(self, model: nn.Module) -> None:
         self.found: str | None = None
+        self.span = ""
         self._handles = []
         for place, (name, module) in enumerate(every_module(model)):
             if isinstance(module, torch.jit.ScriptModule):
@@ -78,6 +84,7 @@ class _Trace:
         def after(module: nn.Module, args: Any, output: Any) -> None:
             if self.found is None and _bad(output):
                 self.found = _bad_value(module, words) or f"the output of {words}"
+                self.span = _span(args)
 
         return before, after
 
@@ -85,6 +92,16 @@ class _Trace:
         for handle in self._handles:
             handle.remove()
         self._handles = []
+
+
+def _span(args: Any) -> str:
+    """The range of the first tensor that went in, as the end of a sentence."""
+    tensor = next(_tensors(args), None)
+    if tensor is None or tensor.layout is not torch.strided or not tensor.is_floating_point():
+        return ""
+    if not tensor.numel():
+        return ""
+    return f", whose input ran from {float(tensor.min()):.3g} to {float(tensor.max()):.3g}"
 
 
 def _bad_value(module: nn.Module, of: str = "") -> str | None:

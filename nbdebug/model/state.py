@@ -15,7 +15,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from nbdebug.core.errors import ModelError
-from nbdebug.model.weights import Weights, copy_buffers, write_buffers
+from nbdebug.model.weights import Weights, copy_buffers, plain, write_buffers
 
 
 @dataclass(frozen=True)
@@ -106,13 +106,14 @@ class ModelState:
 def undisturbed(model: nn.Module) -> Iterator[None]:
     """Put gradients, buffers, training flags and random numbers back on exit, come what may.
 
-    Inside, parameters begin without gradients. What forward keeps in plain Python
-    attributes is not seen.
+    Inside, parameters begin without gradients. Of what forward keeps in attributes, numbers and
+    words are put back; what a list or a dict holds is not seen.
     """
     rng = RngState.capture()
     gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
     flags = [(module, module.training) for module in model.modules()]
     buffers = copy_buffers(model)
+    attributes = [(module, plain(module)) for module in model.modules()]
     try:
         for parameter, _ in gradients:
             parameter.grad = None
@@ -123,4 +124,6 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
         for module, flag in flags:
             module.training = flag
         write_buffers(model, buffers)
+        for module, kept in attributes:
+            vars(module).update(kept)
         rng.restore()

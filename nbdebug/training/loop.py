@@ -13,12 +13,13 @@ from nbdebug.core.errors import NonFiniteError
 from nbdebug.core.history import History
 from nbdebug.core.records import Histogram, Reading, StepRecord
 from nbdebug.model.forward import call, checked, split, with_gradient
-from nbdebug.model.nonfinite import first_nonfinite, worst_gradient
 from nbdebug.training.batch import Batch
+from nbdebug.training.breakpoints import Breakpoints
 from nbdebug.training.buffers import Buffers
 from nbdebug.training.gradients import Clipped, Gradients
 from nbdebug.training.measuring import Measuring
 from nbdebug.training.session import Session
+from nbdebug.training.stopping import attributes_kept, explain, inspect, stop_at_breakpoint
 
 MAIN = (
     "loss",
@@ -57,10 +58,11 @@ class Loop:
         measuring: Measuring,
         history: History,
         settings: Callable[[], dict[str, float]],
+        breakpoints: Breakpoints,
     ) -> None:
         self.session = session
         self.measuring = measuring
-        self.history = history
+        self.history, self.breakpoints = history, breakpoints
         self._settings = settings
         self._buffers = Buffers(session.model)
         measuring.reserve((*MAIN, *SCALER, *settings()))
@@ -91,7 +93,8 @@ class Loop:
             session.rng.look()
         batch = self._next_batch()
         due = self.measuring.begin(session.step)
-        values = self._make(batch)
+        self.breakpoints.found = None
+        values = self._make(batch, watched=True)
         readings, histograms = self.measuring.read(session.step) if due else ([], [])
         self._account(time.perf_counter() - start, due, batch)
         with self.measuring.timed:
@@ -118,13 +121,14 @@ class Loop:
         self._advance(batch, values[0], silent=True)
         return record
 
-    def _make(self, batch: Batch) -> tuple[float, float, Clipped, float]:
+    def _make(self, batch: Batch, watched: bool = False) -> tuple[float, float, Clipped, float]:
         """Everything that moves the weights, or an exception that leaves them as they were."""
         session = self.session
         self._buffers.keep()
+        armed = watched and bool(self.breakpoints)
         try:
-            with session.rng, session.recurrent:
-                values = self._update(batch)
+            with session.rng, session.recurrent, attributes_kept(session.model, armed):
+                values = self._update(batch, watched)
         except BaseException:
             self.measuring.cancel()
             self._buffers.restore()
@@ -166,10 +170,12 @@ class Loop:
             self.batch, self.session.grad_norms = kept
             self.session.outputs = self.session.targets = self.session.again = None
 
-    def _update(self, batch: Batch) -> tuple[float, float, Clipped, float]:
+    def _update(self, batch: Batch, watched: bool = False) -> tuple[float, float, Clipped, float]:
         """Forward to optimizer step; loss, gradient norm before clipping, what it did, lr."""
         session = self.session
-        found, loss, norm = self._forward_backward(batch)
+        found, loss, norm = self._forward_backward(batch, watched)
+        if watched and self.breakpoints:
+            stop_at_breakpoint(session, self.breakpoints, batch, (loss, norm))
         if math.isfinite(norm):
             clipped = found.clip(norm)
         else:
@@ -190,7 +196,7 @@ class Loop:
             self.batch = self.session.sampler.next().to(self.session.device)
         return self.batch
 
-    def _forward_backward(self, batch: Batch) -> tuple[Gradients, float, float]:
+    def _forward_backward(self, batch: Batch, watched: bool) -> tuple[Gradients, float, float]:
         session = self.session
         loss, session.outputs, session.targets = session.evaluate(batch.data)
         if session.step_fn is None:
@@ -211,23 +217,11 @@ class Loop:
             if scaler is not None:
                 # It takes gradients once between two updates; the next step brings new ones.
                 scaler.update()
-            raise NonFiniteError(self._explain(batch, loss_value))
+            if not watched:
+                raise NonFiniteError(f"Step {session.step} is not finite.")
+            self.breakpoints.found = inspect(session, batch, loss_value)
+            raise NonFiniteError(explain(session, batch, loss_value))
         return found, loss_value, total_value
-
-    def _explain(self, batch: Batch, loss: float) -> str:
-        session = self.session
-        if math.isfinite(loss):
-            where = worst_gradient(session.model)
-            what = f"The gradient of {where or 'a parameter'} is not finite, the loss is {loss:g}."
-        else:
-            where = first_nonfinite(session.model, lambda: session.evaluate(batch.data))
-            origin = f"first seen in {where}" if where else "it arises in the loss itself"
-            what = f"The loss is {loss:g}; {origin}."
-        return (
-            f"{what} The update of step {session.step} was not made, the weights are as before "
-            "it. Lower the learning rate, clip gradients or look at the data; Run goes on "
-            "with the next batch."
-        )
 
     def _account(self, seconds: float, due: bool, batch: Batch) -> None:
         spent = self.measuring.take_spent()

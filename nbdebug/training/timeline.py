@@ -125,6 +125,7 @@ class Timeline:
         first = self._ring.kept[0]
         first.restore(self._loop, self._settings, anew=True)
         self.log, self._names, self._marks, self._recorded = [], {}, [], Recorded()
+        self._loop.breakpoints.went_back()
         self._ring.drop_after(first.step)
         self.show()
 
@@ -164,6 +165,7 @@ class Timeline:
         self._marks = [mark for mark in self._marks if mark.step <= step]
         self._ring.drop_after(step)
         self._recorded.drop_from(step)
+        self._loop.breakpoints.went_back()
         self._history.rewind(step, here, tuple(records))
         self._settings.write_rewind(here, str(found), who, why)
         self.show()

@@ -11,6 +11,8 @@ from typing import Any
 from nbdebug.core.commands import (
     HALTING,
     LONG,
+    BreakWhen,
+    ClearBreak,
     Close,
     Command,
     CommandQueue,
@@ -29,6 +31,7 @@ from nbdebug.core.commands import (
 from nbdebug.core.errors import NonFiniteError
 from nbdebug.core.history import History
 from nbdebug.core.records import Notice, RunState, Status
+from nbdebug.training.breakpoints import Break
 from nbdebug.training.checking import Checking
 from nbdebug.training.forecasts import Forecasts
 from nbdebug.training.loop import Loop
@@ -86,6 +89,8 @@ class Worker:
                     self._handle(tickets)
                 if self._state == "running":
                     self._one_step()
+            except Break as stop:
+                self._break(str(stop))
             except Exception as error:
                 self._stop_for(error)
             self._say()
@@ -163,6 +168,10 @@ class Worker:
                 self._timeline.changed(command)
         elif isinstance(command, NameCheckpoint):
             self._timeline.name(command.name)
+        elif isinstance(command, BreakWhen):
+            self._loop.breakpoints.add(command.condition)
+        elif isinstance(command, ClearBreak):
+            self._loop.breakpoints.remove(command.name)
         elif isinstance(command, Reset):
             self._pause()
             self._failure = self.error = None
@@ -190,6 +199,16 @@ class Worker:
         if self._goal is not None and session.step >= self._goal:
             return True
         return self._epoch_goal is not None and session.epoch >= self._epoch_goal
+
+    def _break(self, condition: str) -> None:
+        step = self._loop.session.step
+        self._pause()
+        self._timeline.mark("break", condition)
+        text = (
+            "Training is paused before the update of this step: dbg.batch, dbg.outputs and "
+            "dbg.gradients hold what it has come to. Step or Run makes the update and goes on."
+        )
+        self._failure = Notice(step, "info", f"Break: {condition}", text)
 
     def _stop_for(self, error: Exception) -> None:
         self._pause()
