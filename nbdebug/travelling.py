@@ -53,13 +53,14 @@ class Travelling(Examining):
         """
         return cast(Repeated, self._result(commands.Rewind(step, why=why)))
 
-    def fork(self, steps: int = 200, **changes: Any) -> Fork:
+    def fork(self, steps: int = 200, *, start: int | str | None = None, **changes: Any) -> Fork:
         """Train some steps with and without a change, on the same batches and dropout masks.
 
         Training stays where it is; `keep` of what this gives goes on with the change.
 
         Args:
             steps: how many, from 1 to 100,000.
+            start: where to begin, as for `rewind`; None is where training stands.
             **changes: values of controls; a list tries each of its values, several lists all
                 combinations, 16 at most.
 
@@ -73,7 +74,7 @@ class Travelling(Examining):
             dict(zip(choices, way, strict=True)) for way in itertools.product(*choices.values())
         ]
         checked = tuple(self._settings.validate(way) for way in ways)
-        result = cast(ForkResult, self._result(commands.ForkSteps(steps, checked)))
+        result = cast(ForkResult, self._result(commands.ForkSteps(steps, checked, start)))
 
         def keep(which: int) -> None:
             if not 0 <= which < len(result.trials):

@@ -30,14 +30,15 @@ def fork(
         ControlValueError: a change was refused.
         Exception: whatever the user's code raised; training is where it was.
     """
-    session = loop.session
     ways = ({}, *command.changes)
     trials: list[Trial] = []
-    step, cursor = session.step, len(timeline.log)
     with timeline.excursion() as present:
+        start = present
+        if command.start is not None:
+            start = timeline.visit(timeline.place(command.start), task)
         for number, changes in enumerate(ways):
             if number:
-                present.restore(loop, settings)
+                start.restore(loop, settings)
             for name, value in changes.items():
                 if not settings.apply(SetControl(name, value, "fork")):
                     raise ControlValueError(f"{name} could not be set to {value!r} for the fork.")
@@ -45,7 +46,9 @@ def fork(
             trials.append(Trial(changes, loss, ended))
     timeline.mark("fork", ", ".join(dict.fromkeys(name for way in ways for name in way)))
     base, *others = trials
-    return ForkResult(step, command.steps, cursor, base, tuple(others), _note(command.changes))
+    return ForkResult(
+        start.step, command.steps, start.cursor, base, tuple(others), _note(command.changes)
+    )
 
 
 def _train(

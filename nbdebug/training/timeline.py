@@ -171,6 +171,12 @@ class Timeline:
         self.show()
         return found
 
+    def visit(self, target: tuple[int, int], task: Task) -> Checkpoint:
+        """Go to a place inside an excursion; a checkpoint of it."""
+        step, cursor = target
+        self._go(step, cursor, task)
+        return Checkpoint.capture(self._loop, self._settings, cursor)
+
     def replay(self, task: Task) -> Repeated:
         """Run everything again from the beginning; afterwards training stands where it stood.
 

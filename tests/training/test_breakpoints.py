@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -100,7 +101,7 @@ def test_losses_that_rise(dbg: nbd.Debugger) -> None:
     dbg.run(steps=500)
     step = dbg.history.status.step
     losses = [*dbg.history.frame("loss")["loss"], dbg.stopped.loss]  # type: ignore[union-attr]
-    rises = [later > earlier for earlier, later in zip(losses, losses[1:], strict=False)]
+    rises = [later > earlier for earlier, later in itertools.pairwise(losses)]
     runs = [i for i in range(2, len(rises)) if all(rises[i - 2 : i + 1])]
     assert runs[0] + 1 == step == len(losses) - 1
 

@@ -301,6 +301,20 @@ def test_to_keep_a_fork_is_to_go_on_with_its_change(dbg: nbd.Debugger) -> None:
         fork.keep(2)
 
 
+def test_a_fork_may_begin_earlier(dbg: nbd.Debugger) -> None:
+    change_everything(dbg)
+    before, losses = state(dbg), dbg.history.frame("loss")["loss"].tolist()
+    fork = dbg.fork(6, start=-6, lr=0.1)
+    assert fork.result.step == 33
+    # The changes that were made on the way come again with neither of them.
+    assert fork.base[0] == losses[33]
+    assert equal(before, state(dbg))
+    fork.keep()
+    assert dbg.history.status.step == 39
+    assert dbg.history.frame("loss")["loss"].tolist()[33:] == fork.changed.tolist()
+    assert dbg.replay().equal
+
+
 def test_several_values_are_tried_in_all_combinations(dbg: nbd.Debugger) -> None:
     fork = dbg.fork(3, lr=[1e-3, 1e-2], dropout=[0.0, 0.5])
     assert list(fork.frame().columns) == [
