@@ -231,7 +231,9 @@ class Debugger(Travelling):
         if self._dashboard is None:
             from nbdebug.panels.dashboard import Dashboard
 
-            request = Requests(self._settings, self._checking, self._queue)
+            request = Requests(
+                self._settings, self._checking, self._breakpoints, self.history, self._queue
+            )
             self._dashboard = Dashboard(
                 self.history, self._queue, self._settings.states, request, title=self.name
             )

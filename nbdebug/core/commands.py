@@ -35,6 +35,7 @@ class Run:
 
     steps: int | None = None
     epochs: float | None = None
+    value: ClassVar[str] = "run"
 
     def __post_init__(self) -> None:
         if self.steps is not None and (type(self.steps) is not int or self.steps < 0):
@@ -119,6 +120,7 @@ class NameCheckpoint:
     """Take a checkpoint and give it a name."""
 
     name: str
+    control: ClassVar[str] = "checkpoint"
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +195,13 @@ class KeepFork:
 
 
 @dataclass(frozen=True, slots=True)
+class DiscardFork:
+    """Put the last fork away."""
+
+    control: ClassVar[str] = "discard_fork"
+
+
+@dataclass(frozen=True, slots=True)
 class Replay:
     """Run everything again from the beginning and compare; training stays where it is."""
 
@@ -217,7 +226,7 @@ LONG = (RangeTest, Examine, Rewind, ForkSteps, KeepFork, Replay)
 Command = (
     SetControl | Run | Pause | Reset | Watch | Reestimate | RangeTest | Examine | Summarise
     | NameCheckpoint | BreakWhen | ClearBreak | Rewind | ForkSteps | KeepFork | Replay | Stop
-    | Close
+    | DiscardFork | Close
 )  # fmt: skip
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 CONFIDENCE = 0.95
 FEWEST = 10
+WIDTH, HEIGHT = 220, 60
+LEFT = "text-align:left;vertical-align:middle"
 
 
 @dataclass(frozen=True)
@@ -175,15 +177,43 @@ def rows(result: ForkResult) -> list[tuple[str, ...]]:
 
 
 def fork_table(result: ForkResult) -> str:
-    """A fork as HTML."""
-    head = "".join(f"<th>{html.escape(word)}</th>" for word in HEADINGS)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
-        for row in rows(result)
-    )
+    """A fork as HTML: each way a small plot of its loss over that of the base, in grey."""
+    head = "".join(f'<th style="{LEFT}">{html.escape(word)}</th>' for word in ("", *HEADINGS))
+    trials = (result.base, *result.trials)
+    known = np.concatenate([trial.loss[np.isfinite(trial.loss)] for trial in trials])
+    low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
+    body = ""
+    for trial, row in zip(trials, rows(result), strict=True):
+        cells = [_plot(result.base, trial, low, high), *map(html.escape, row)]
+        body += "<tr>" + "".join(f'<td style="{LEFT}">{cell}</td>' for cell in cells) + "</tr>"
     note = f"<p>{html.escape(result.note)}</p>" if result.note else ""
     title = html.escape(_title(result))
-    return f"<p><b>{title}</b></p><table><tr>{head}</tr>{body}</table>{note}"
+    return (
+        f"<div><b>{title}</b></div><table><thead><tr>{head}</tr></thead>"
+        f"<tbody>{body}</tbody></table>{note}"
+    )
+
+
+def _plot(base: Trial, trial: Trial, low: float, high: float) -> str:
+    """Losses as an SVG, all of a fork on one scale."""
+    lines = [] if trial is base else [_line(base.loss, low, high, "#8C8C8C")]
+    lines.append(_line(trial.loss, low, high, "#0072B2"))
+    return (
+        f'<svg width="{WIDTH}" height="{HEIGHT}" role="img" '
+        f'aria-label="loss, {html.escape(trial.label)}">{"".join(lines)}</svg>'
+    )
+
+
+def _line(loss: Array, low: float, high: float, colour: str) -> str:
+    places = np.unique(np.linspace(0, len(loss) - 1, min(len(loss), WIDTH)).astype(int))
+    span = (high - low) or 1.0
+    points = " ".join(
+        f"{1 + (WIDTH - 2) * i / max(len(loss) - 1, 1):.1f},"
+        f"{1 + (HEIGHT - 2) * (high - loss[i]) / span:.1f}"
+        for i in places.tolist()
+        if np.isfinite(loss[i])
+    )
+    return f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.2"/>'
 
 
 def _title(result: ForkResult) -> str:

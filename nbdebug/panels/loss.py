@@ -19,9 +19,11 @@ from nbdebug.core.records import Array
 from nbdebug.core.snapshot import Snapshot
 from nbdebug.panels.base import Panel
 from nbdebug.panels.figures import hover, legend_above, time_figure
-from nbdebug.panels.theme import BLUE, ORANGE, SKY
+from nbdebug.panels.theme import BLUE, GREY, ORANGE, SKY
 
 SMOOTHING = (("0.9", "medium"), ("0", "off"), ("0.6", "light"), ("0.97", "strong"))
+CARD = [("loss", "<b>@mean{0.0000}</b>"), ("smoothed", "@smooth{0.0000}")]
+VALIDATION_CARD = [("validation loss", "<b>@y{0.0000}</b>"), ("step", "@step{0,0}")]
 SCALES = (("linear", "linear"), ("log", "logarithmic"))
 
 
@@ -44,6 +46,8 @@ class Loss(Panel):
         self.train = ColumnDataSource({"x": [], "mean": [], "low": [], "high": [], "smooth": []})
         self.val = ColumnDataSource({"x": [], "y": [], "step": []})
         made = time_figure(self.name, self.height, self.stage.time_range, self.stage.markers)
+        self.gone = ColumnDataSource({"x": [], "y": []})
+        gone = made.line("x", "y", source=self.gone, color=GREY, line_alpha=0.7)
         band = made.varea("x", "low", "high", source=self.train, fill_color=SKY, fill_alpha=0.25)
         raw = made.line("x", "mean", source=self.train, color=SKY, line_alpha=0.7)
         smooth = made.line("x", "smooth", source=self.train, color=BLUE, line_width=2)
@@ -53,13 +57,15 @@ class Loss(Panel):
         line = made.line("x", "y", source=self.val, color=ORANGE, line_width=1.5)
         legend_above(
             made,
-            [("loss", [raw, band]), ("smoothed", [smooth]), ("validation loss", [dots, line])],
+            [
+                ("loss", [raw, band]),
+                ("smoothed", [smooth]),
+                ("validation loss", [dots, line]),
+                ("left behind", [gone]),
+            ],
         )
-        card = [("loss", "<b>@mean{0.0000}</b>"), ("smoothed", "@smooth{0.0000}")]
-        hover(made, smooth, card, "vline")
-        hover(
-            made, dots, [("validation loss", "<b>@y{0.0000}</b>"), ("step", "@step{0,0}")], "mouse"
-        )
+        hover(made, smooth, CARD, "vline")
+        hover(made, dots, VALIDATION_CARD, "mouse")
         self.figure = made
         self.scales = {
             "linear": (LinearScale(), BasicTicker(num_minor_ticks=0), BasicTickFormatter()),
@@ -90,6 +96,18 @@ class Loss(Panel):
             }
             self.stage.sink.set_data(self.train, columns)
         self._update_validation(snapshot)
+        self._update_branches(snapshot)
+
+    def _update_branches(self, snapshot: Snapshot) -> None:
+        """What was rewound, one line after the other with gaps between."""
+        x, y = [np.empty(0)], [np.empty(0)]
+        for branch in snapshot.branches:
+            loss = branch.series.get("loss")
+            if loss is not None:
+                x += [self.place(snapshot, loss.step), np.array([np.nan])]
+                y += [loss.mean, np.array([np.nan])]
+        columns = {"x": np.concatenate(x), "y": np.concatenate(y)}
+        self.stage.sink.set_data(self.gone, columns)
 
     def _update_validation(self, snapshot: Snapshot) -> None:
         val = self.points(snapshot, "val_loss")

@@ -47,7 +47,10 @@ class Frame {
     const note = node("div", "nbd-note");
     box.setAttribute("aria-label", panel.title);
     title.append(node("span", "nbd-help", panel.help));
-    if (!panel.root) plot.addEventListener("click", (event) => this.press(event));
+    if (!panel.root) {
+      plot.addEventListener("click", (event) => this.press(event));
+      plot.addEventListener("keydown", (event) => this.enter(event));
+    }
     note.setAttribute("role", "status");
     plot.style.minHeight = `${panel.height}px`;
     const stage = node("div", "nbd-stage");
@@ -136,12 +139,16 @@ class Frame {
         page.insertBefore(section,
           [...page.children].find((child) => child.dataset.section > key) ?? null);
       }
+      const typed = new Map(fieldsOf(section).map((one) => [one.dataset.field, one.value]));
       const open = [...section.querySelectorAll("details[open]")].map((one) => one.dataset.key);
       const focus = section.contains(document.activeElement) ? mark(document.activeElement) : null;
       section.innerHTML = html;
+      for (const one of fieldsOf(section)) {
+        if (typed.has(one.dataset.field)) one.value = typed.get(one.dataset.field);
+      }
       for (const one of section.querySelectorAll("details")) one.open = open.includes(one.dataset.key);
       if (focus) {
-        const all = [...section.querySelectorAll("button, summary")];
+        const all = [...section.querySelectorAll("button, summary, [data-field]")];
         all.find((one) => mark(one) === focus)?.focus({ preventScroll: true });
       }
     }
@@ -149,8 +156,29 @@ class Frame {
   press(event) {
     const button = event.target.closest("button[data-control]");
     if (!button || button.ariaDisabled === "true") return;
-    const { control, value } = button.dataset;
-    this.send({ kind: "ask", control, value: JSON.parse(value) });
+    const { control, value, fill } = button.dataset;
+    if (fill) {
+      const field = event.currentTarget.querySelector(`[data-field="${fill}"]`);
+      field.value = JSON.parse(value);
+      field.focus();
+      return;
+    }
+    if (!("form" in button.dataset)) {
+      this.send({ kind: "ask", control, value: JSON.parse(value) });
+      return;
+    }
+    const fields = fieldsOf(button.closest(".nbd-row"));
+    const filled = Object.fromEntries(fields.map((one) => [one.dataset.field, one.value]));
+    this.send({ kind: "ask", control, value: JSON.stringify({ ...JSON.parse(value), ...filled }) });
+  }
+  /** Enter in a field presses the button of its row; JupyterLab must not run the cell. */
+  enter(event) {
+    const field = event.target.closest("[data-field]");
+    if (!field) return;
+    event.stopPropagation();
+    if (event.key !== "Enter" || field.tagName === "SELECT") return;
+    event.preventDefault();
+    field.closest(".nbd-row").querySelector("button[data-form]")?.click();
   }
   write(notes) {
     for (const [name, text] of Object.entries(notes)) {
@@ -160,9 +188,14 @@ class Frame {
   }
 }
 
+function fieldsOf(element) {
+  return [...(element?.querySelectorAll("[data-field]") ?? [])];
+}
+
 /** What a button or a summary is about; the same before and after its section is rewritten. */
 function mark(element) {
-  const { control, value } = element.dataset;
+  const { control, value, field } = element.dataset;
+  if (field) return field;
   return control ? `${control}=${value}` : element.parentElement?.dataset.key;
 }
 

@@ -1,47 +1,138 @@
-"""How the dashboard asks for a control's value."""
+"""What the dashboard asks for, as commands."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from typing import Any
 
 from nbdebug.core.commands import (
+    BreakWhen,
+    ClearBreak,
+    Command,
     CommandQueue,
+    DiscardFork,
     Examine,
+    ForkSteps,
+    KeepFork,
+    NameCheckpoint,
     RangeTest,
     Reestimate,
+    Replay,
+    Rewind,
+    Run,
     SetControl,
     Stop,
 )
+from nbdebug.core.errors import ArgumentError
+from nbdebug.core.history import History
+from nbdebug.training.breakpoints import Breakpoints
 from nbdebug.training.checking import Checking
 from nbdebug.training.settings import Settings
+
+WHO = "dashboard"
 
 
 class Requests:
     """What the dashboard's controls call; holds no Debugger, so that one can be let go."""
 
-    def __init__(self, settings: Settings, checking: Checking, queue: CommandQueue) -> None:
-        self._settings, self._checking, self._queue = settings, checking, queue
+    def __init__(
+        self,
+        settings: Settings,
+        checking: Checking,
+        breakpoints: Breakpoints,
+        history: History,
+        queue: CommandQueue,
+    ) -> None:
+        self._settings, self._checking, self._breakpoints = settings, checking, breakpoints
+        self._history, self._queue = history, queue
+        self._others: dict[str, Callable[[Any], Command]] = {
+            Examine.control: self._examine,
+            NameCheckpoint.control: lambda value: NameCheckpoint(_field(value, "name")),
+            Rewind.control: lambda value: Rewind(_place(_field(value, "step")), who=WHO),
+            Replay.control: lambda value: Replay(),
+            BreakWhen.control: self._break_when,
+            ClearBreak.control: lambda value: ClearBreak(str(value)),
+            ForkSteps.control: self._fork,
+            KeepFork.control: self._keep_fork,
+            DiscardFork.control: lambda value: DiscardFork(),
+        }
 
     def __call__(self, name: str, value: Any) -> None:
         """Ask for a value, at the next step boundary.
 
-        Some values name a command of their own: BatchNorm's statistics anew, a range test,
-        checks by their names with commas between, the end of what is under way.
+        Some values name a command of their own: BatchNorm's statistics anew, a range test, the
+        end of what is under way; so do some names: checks, and what the timeline can do.
 
         Raises:
-            ControlValueError, CheckNameError: there is no such value; nothing was asked for.
+            ControlValueError, CheckNameError, ArgumentError: nothing was asked for.
         """
-        if (name, value) == (Stop.control, Stop.value):
-            self._queue.put(Stop())
-            return
-        if name == Examine.control:
-            self._queue.put(Examine(self._checking.chosen(str(value).split(","))))
-            return
-        if (name, value) == (Reestimate.control, Reestimate.value):
-            self._queue.put(Reestimate(who="dashboard"))
-            return
-        if (name, value) == (RangeTest.control, RangeTest.value):
-            self._queue.put(RangeTest())
-            return
-        for control, valid in self._settings.validate({name: value}).items():
-            self._queue.put(SetControl(control, valid, who="dashboard"))
+        fixed: dict[tuple[str, Any], Command] = {
+            (Stop.control, Stop.value): Stop(),
+            (Stop.control, Run.value): Run(),
+            (Reestimate.control, Reestimate.value): Reestimate(who=WHO),
+            (RangeTest.control, RangeTest.value): RangeTest(),
+        }
+        if (name, value) in fixed:
+            self._queue.put(fixed[name, value])
+        elif name in self._others:
+            self._queue.put(self._others[name](value))
+        else:
+            for control, valid in self._settings.validate({name: value}).items():
+                self._queue.put(SetControl(control, valid, who=WHO))
+
+    def _examine(self, value: Any) -> Command:
+        return Examine(self._checking.chosen(str(value).split(",")))
+
+    def _break_when(self, value: Any) -> Command:
+        condition = _field(value, "condition")
+        self._breakpoints.check(condition)
+        return BreakWhen(condition)
+
+    def _fork(self, value: Any) -> Command:
+        name = _field(value, "control")
+        values = [_number_or_word(part) for part in _field(value, "values").split(",")]
+        # A threshold alone would do nothing while clipping is off.
+        more = {"clip_mode": "norm"} if name == "clip_threshold" and self._clips_nothing() else {}
+        ways = tuple(self._settings.validate({**more, name: each}) for each in values)
+        start = _field(value, "start")
+        steps = _whole(_field(value, "steps"), "steps")
+        return ForkSteps(steps, ways, _place(start) if start else None)
+
+    def _clips_nothing(self) -> bool:
+        return bool(self._settings.values()["clip_mode"] == "off")
+
+    def _keep_fork(self, value: Any) -> Command:
+        fork = self._history.snapshot(()).fork
+        if fork is None or not 0 <= int(value) < len(fork.trials):
+            raise ArgumentError("There is no such fork any more: make a new one.")
+        settings = fork.trials[int(value)].settings
+        return KeepFork(fork.step, fork.cursor, fork.steps, settings, WHO)
+
+
+def _field(value: Any, name: str) -> str:
+    """A field of a form, which comes as JSON."""
+    fields = json.loads(value) if isinstance(value, str) and value.startswith("{") else {}
+    return str(fields.get(name, "")).strip()
+
+
+def _place(text: str) -> int | str:
+    """A step, or the name of a checkpoint."""
+    try:
+        return int(text.replace(",", ""))
+    except ValueError:
+        return text
+
+
+def _whole(text: str, name: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ArgumentError(f"{name} must be a whole number, got {text!r}.") from None
+
+
+def _number_or_word(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text.strip()

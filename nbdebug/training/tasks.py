@@ -19,7 +19,7 @@ from nbdebug.core.commands import (
 )
 from nbdebug.core.errors import ClosedError, TaskStopped
 from nbdebug.core.history import History
-from nbdebug.core.records import Notice
+from nbdebug.core.records import Notice, Severity
 from nbdebug.training.checking import Checking
 from nbdebug.training.forking import fork
 from nbdebug.training.loop import Loop
@@ -90,14 +90,19 @@ class Tasks:
             return summarise(loop.session)
         if isinstance(command, Rewind):
             place = timeline.place(command.target)
-            return timeline.rewind(place, task, command.who, command.why)
+            found = timeline.rewind(place, task, command.who, command.why)
+            if not found.equal:
+                self._say("warning", "What was run again is not what it was", str(found))
+            return found
         if isinstance(command, Replay):
-            return timeline.replay(task)
+            found = timeline.replay(task)
+            self._say("info" if found.equal else "warning", "Replay", str(found))
+            return found
         if isinstance(command, KeepFork):
             return self._keep(command, task)
-        found = fork(timeline, loop, self._settings, command, task)
-        self._history.set_fork(found)
-        return found
+        result = fork(timeline, loop, self._settings, command, task)
+        self._history.set_fork(result)
+        return result
 
     def _keep(self, command: KeepFork, task: Task) -> None:
         here = self._loop.session.step, len(self._timeline.log)
@@ -117,4 +122,7 @@ class Tasks:
         if isinstance(error, TaskStopped):
             return
         text = f"{type(error).__name__}: {error} Everything was put back as it was."
-        self._history.add_notice(Notice(self._loop.session.step, "warning", title, text))
+        self._say("warning", title, text)
+
+    def _say(self, severity: Severity, title: str, text: str) -> None:
+        self._history.add_notice(Notice(self._loop.session.step, severity, title, text))

@@ -16,6 +16,7 @@ from nbdebug.core.commands import (
     Close,
     Command,
     CommandQueue,
+    DiscardFork,
     KeepFork,
     NameCheckpoint,
     Pause,
@@ -172,6 +173,8 @@ class Worker:
             self._loop.breakpoints.add(command.condition)
         elif isinstance(command, ClearBreak):
             self._loop.breakpoints.remove(command.name)
+        elif isinstance(command, DiscardFork):
+            self._history.set_fork(None)
         elif isinstance(command, Reset):
             self._pause()
             self._failure = self.error = None

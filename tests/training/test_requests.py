@@ -19,8 +19,12 @@ def dbg() -> Iterator[nbd.Debugger]:
         yield made
 
 
+def requests(dbg: nbd.Debugger) -> Requests:
+    return Requests(dbg._settings, dbg._checking, dbg._breakpoints, dbg.history, dbg._queue)
+
+
 def ask(dbg: nbd.Debugger, name: str, value: object) -> None:
-    Requests(dbg._settings, dbg._checking, dbg._queue)(name, value)
+    requests(dbg)(name, value)
     dbg.history.wait_until(lambda status: bool(dbg.history.changes), timeout=30)
 
 
@@ -45,7 +49,7 @@ def test_statistics_are_estimated_anew_at_the_press_of_a_button(dbg: nbd.Debugge
 
 def test_a_range_test_begins_at_the_press_of_a_button(dbg: nbd.Debugger) -> None:
     weight, lr = dbg.model[0].weight.clone(), dbg.controls["lr"]
-    Requests(dbg._settings, dbg._checking, dbg._queue)("lr", "range test")
+    requests(dbg)("lr", "range test")
     dbg.history.wait_until(lambda _: dbg.history.snapshot(()).range_test is not None, timeout=30)
     found = dbg.history.snapshot(()).range_test
     assert found is not None

@@ -1,0 +1,196 @@
+"""The Timeline tab: go back, break, fork and compare, replay."""
+
+from __future__ import annotations
+
+import html
+import json
+from typing import Any
+
+import numpy as np
+
+from nbdebug.core.commands import (
+    BreakWhen,
+    ClearBreak,
+    DiscardFork,
+    ForkSteps,
+    KeepFork,
+    NameCheckpoint,
+    Replay,
+    Rewind,
+    Run,
+    Stop,
+)
+from nbdebug.core.fork import ForkResult, fork_table
+from nbdebug.core.snapshot import Snapshot
+from nbdebug.panels.base import Panel
+from nbdebug.panels.checklist import button
+from nbdebug.panels.timeline_strip import strip
+
+TASKS = {
+    Rewind.control: "Rewind",
+    ForkSteps.control: "Fork",
+    KeepFork.control: "Fork",
+    Replay.control: "Replay",
+}
+NOT_FINITE = "Stopped: a value is not finite"
+BACK = 50
+TIPS = {
+    "rewind": "Goes back to where this step is to be made and pauses there: what was done at it "
+    "and later is undone and stays as a grey branch. A mark of the timeline fills in its step; a "
+    "negative number is so many steps back, a word the name of a checkpoint.",
+    "checkpoint": "Keeps the state of training under this name, to come back to by it.",
+    "replay": "Runs everything again from the beginning, changes included, and compares each loss "
+    "and the weights at the end; training stays where it is.",
+    "break": "Pauses before the update of a step at which this holds, such as grad_norm > 10, "
+    "val_loss rises 5, step == 500.",
+    "clear": "Forgets this breakpoint.",
+    "fork": "Trains these steps without and with each value, on the same batches and dropout "
+    "masks. Training stays where it is.",
+    "keep": "Goes back to where the fork began, makes its change there and trains its steps.",
+    "discard": "Puts this comparison away; training is as it was.",
+    "stop": "Ends what is under way; training is where it was.",
+    "go_on": "Goes on with the next batch; this one is left out, also when it is replayed.",
+    "remedy": "Goes {back} steps back on a copy and trains {steps} steps without and with it. "
+    "Training stays where it is.",
+}
+
+
+class Timeline(Panel):
+    """Where training has been, and the ways back and aside."""
+
+    name = "timeline"
+    tab = "Timeline"
+    order = 60
+    title = "Timeline"
+    help = "every step can be gone back to; choose a mark, then Rewind"
+    height = 320
+    wide = True
+    needs = ("grad_norm",)
+
+    def build(self) -> None:
+        self._forked: tuple[ForkResult | None, bool] | None = None
+
+    def update(self, snapshot: Snapshot) -> None:
+        live = snapshot.status.state != "closed"
+        labels = {spec.name: spec.label for spec in self.stage.controls} | {"timeline": "Rewind"}
+        self._section("0", strip(snapshot, labels))
+        self._section("1", _travel() if live else "")
+        self._section("2", _remedies(snapshot) if live else "")
+        self._section("3", _breakpoints(snapshot) if live else "")
+        self._section("4", self._fork_form() if live else "")
+        self._section("5", _under_way(snapshot))
+        shown = snapshot.fork, live
+        if shown != self._forked:
+            self._forked = shown
+            self._section("6", _forked(snapshot.fork, live))
+
+    def _section(self, name: str, page: str) -> None:
+        self.stage.sink.set_section(self.name, name, page)
+
+    def _fork_form(self) -> str:
+        options = "".join(
+            f'<option value="{spec.name}">{html.escape(spec.label)}</option>'
+            for spec in self.stage.controls
+            if not spec.action and not spec.unavailable
+        )
+        choose = f'<label>Try <select data-field="control" aria-label="Control">{options}</select>'
+        return _row(
+            choose + "</label>",
+            _field("values", "at", "1e-4, 1e-2", 14, "Values, with commas between"),
+            _field("steps", "for", "200", 6, "Steps of each way"),
+            "<span>steps</span>",
+            _submit("Fork and compare", ForkSteps.control, TIPS["fork"]),
+        )
+
+
+def _under_way(snapshot: Snapshot) -> str:
+    """How far a rewind, a fork or a replay is; room for it when there is none."""
+    progress = snapshot.progress
+    if progress is None or progress.task not in TASKS:
+        return '<div class="nbd-row"></div>'
+    title = html.escape(progress.title)
+    stop = button("Stop", Stop.control, Stop.value, TIPS["stop"])
+    return (
+        f'<div class="nbd-row" role="status">{stop}'
+        f'<progress max="1" value="{progress.share:.2f}" aria-label="{title}"></progress>'
+        f"<span>{title}…</span></div>"
+    )
+
+
+def _travel() -> str:
+    go = _row(
+        _field("step", "Step", "", 10, "Step to go back to, or the name of a checkpoint"),
+        _submit("Rewind", Rewind.control, TIPS["rewind"]),
+    )
+    keep = _row(
+        _field("name", "Checkpoint", "", 14, "Name of the checkpoint"),
+        _submit("Keep", NameCheckpoint.control, TIPS["checkpoint"]),
+    )
+    replay = _row(button("Replay everything", Replay.control, "", TIPS["replay"]))
+    return f'<div class="nbd-rows">{go}{keep}{replay}</div>'
+
+
+def _breakpoints(snapshot: Snapshot) -> str:
+    known = "".join(
+        button(f"{name} ✕", ClearBreak.control, name, TIPS["clear"])
+        for name in snapshot.breakpoints
+    )
+    return _row(
+        _field("condition", "Break when", "", 26, "Condition, such as grad_norm > 10"),
+        _submit("Add", BreakWhen.control, TIPS["break"]),
+        known,
+    )
+
+
+def _remedies(snapshot: Snapshot) -> str:
+    """After a value that is not finite: what to try, each on a copy from some steps before."""
+    failure = snapshot.status.failure
+    if failure is None or failure.title != NOT_FINITE:
+        return ""
+    step = snapshot.status.step
+    back = min(BACK, step)
+    tip = TIPS["remedy"].format(back=back, steps=2 * BACK)
+    fixed = {"start": -back if back else "", "steps": 2 * BACK}
+    tries = [("A tenth of the learning rate", "lr", snapshot.latest.get("lr", np.nan) / 10)]
+    norms = snapshot.series.get("grad_norm")
+    if norms is not None and len(norms):
+        finite = norms.mean[np.isfinite(norms.mean)]
+        if len(finite):
+            p90 = float(np.percentile(finite, 90))
+            tries.append(("Clip at the 90th percentile", "clip_threshold", p90))
+    made = [button("Leave this batch out", Stop.control, Run.value, TIPS["go_on"])]
+    for label, control, value in tries:
+        if not value > 0:
+            continue
+        ask: dict[str, Any] = {**fixed, "control": control, "values": f"{value:.3g}"}
+        made.append(button(f"Try: {label} ({value:.3g})", ForkSteps.control, json.dumps(ask), tip))
+    return _row('<span role="status">Not finite at step ' + f"{step:,}:</span>", *made)
+
+
+def _forked(fork: ForkResult | None, live: bool) -> str:
+    if fork is None:
+        return ""
+    made = [
+        button(f"Keep {trial.label}", KeepFork.control, number, TIPS["keep"])
+        for number, trial in enumerate(fork.trials)
+        if live and not trial.ended
+    ]
+    made.append(button("Discard", DiscardFork.control, "", TIPS["discard"]))
+    return fork_table(fork) + _row(*made)
+
+
+def _row(*parts: str) -> str:
+    return f'<div class="nbd-row">{"".join(parts)}</div>'
+
+
+def _field(name: str, label: str, value: str, size: int, tip: str) -> str:
+    said = html.escape(tip)
+    return (
+        f'<label>{html.escape(label)} <input type="text" data-field="{name}" size="{size}" '
+        f'value="{html.escape(value)}" title="{said}" aria-label="{said}"></label>'
+    )
+
+
+def _submit(label: str, control: str, tip: str) -> str:
+    """A button that sends the fields of its row."""
+    return button(label, control, {}, tip).replace("<button ", "<button data-form ", 1)

@@ -1,0 +1,134 @@
+"""The Timeline tab without a browser: marks, forms, what it asks for."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nbdebug.core.control_spec import ControlSpec, ControlState
+from nbdebug.core.fork import ForkResult, Trial
+from nbdebug.core.records import ControlChange, Notice, Progress, Status
+from nbdebug.core.snapshot import Snapshot
+from nbdebug.core.timeline import Branch, Mark
+from nbdebug.panels.base import NoSink, Stage
+from nbdebug.panels.choices import Choices
+from nbdebug.panels.timeline import NOT_FINITE, Timeline
+
+
+class Page(NoSink):
+    def __init__(self) -> None:
+        self.sections: dict[str, str] = {}
+
+    def set_section(self, panel: str, section: str, page: str) -> None:
+        self.sections[section] = page
+
+    @property
+    def whole(self) -> str:
+        return "".join(self.sections[name] for name in sorted(self.sections))
+
+
+@pytest.fixture
+def panel() -> Timeline:
+    spec = ControlSpec("lr", "Learning <rate>", "float", "", 1e-6, 10.0, 0.05, "log")
+    stage = Stage(Choices(), lambda: [ControlState(spec, 0.1)])
+    stage.sink = Page()
+    made = Timeline(stage)
+    assert made.build() is None
+    return made
+
+
+def shown(panel: Timeline, **parts: Any) -> str:
+    panel.update(Snapshot(**parts))
+    page = panel.stage.sink
+    assert isinstance(page, Page)
+    return page.whole
+
+
+def asks(page: str) -> list[tuple[str, Any]]:
+    found = re.findall(r'data-control="([^"]*)" data-value="([^"]*)"', page)
+    return [(control, json.loads(html.unescape(value))) for control, value in found]
+
+
+def change(step: int, status: Any = "applied") -> ControlChange:
+    return ControlChange(step, 0, 0.0, "lr", 0.1, 0.2, "api", "", status)
+
+
+def test_each_mark_is_a_button_that_takes_its_step(panel: Timeline) -> None:
+    marks = (Mark(0, "checkpoint"), Mark(30, "named", "good"), Mark(40, "break", "loss > <3>"))
+    page = shown(
+        panel, marks=marks, changes=(change(20), change(25, "undone")), status=Status(step=50)
+    )
+    labels = re.findall(r'nbd-mark"[^>]* aria-label="([^"]*)" style="left:([\d.]+)%', page)
+    assert labels == [
+        ("step 0: checkpoint", "0.00"), ("step 30: checkpoint good", "60.00"),
+        ("step 20: Learning &lt;rate&gt;: 0.1 to 0.2", "40.00"),
+        ("step 40: break loss &gt; &lt;3&gt;", "80.00"),
+    ]  # fmt: skip
+    assert page.count('data-fill="step"') == 4
+
+
+def test_many_checkpoints_are_thinned_and_names_stay(panel: Timeline) -> None:
+    marks = [Mark(step, "checkpoint") for step in range(200)]
+    marks.append(Mark(101, "named", "good"))
+    page = shown(panel, marks=tuple(marks), status=Status(step=199))
+    assert 50 < page.count('class="nbd-mark"') <= 62
+    assert "step 101: checkpoint good" in page
+    assert "step 199: checkpoint" in page
+
+
+def test_what_was_left_behind_stays_in_sight(panel: Timeline) -> None:
+    page = shown(panel, branches=(Branch(20, 100),), status=Status(step=25))
+    assert "left:20.00%;width:80.00%" in page
+    assert "steps 20 to 100" in page
+    assert 'title="step 25" style="left:25.00%"' in page
+
+
+def test_a_task_under_way_can_be_stopped(panel: Timeline) -> None:
+    page = shown(panel, progress=Progress("fork", "Fork, 1 of 2 ways", 0.25))
+    assert ("task", "stop") in asks(page)
+    assert 'value="0.25"' in page
+    assert ("task", "stop") not in asks(shown(panel, progress=Progress("checklist", "x", 0.5)))
+
+
+def test_breakpoints_are_listed_and_can_be_cleared(panel: Timeline) -> None:
+    assert ("clear_break", "loss > 3") in asks(shown(panel, breakpoints=("loss > 3",)))
+
+
+def fork(*trials: Trial) -> ForkResult:
+    base = Trial({}, np.linspace(1.0, 0.5, 40))
+    return ForkResult(10, 40, 0, base, trials)
+
+
+def test_a_fork_is_a_plot_a_row_and_can_be_kept(panel: Timeline) -> None:
+    better = Trial({"lr": 0.2}, np.linspace(1.0, 0.3, 40))
+    ended = Trial({"lr": 9.0}, np.full(40, np.nan), "not finite after 0 steps")
+    page = shown(panel, fork=fork(better, ended))
+    assert page.count("<svg") == 3
+    assert "better: its loss is lower" in page
+    assert "not finite after 0 steps" in page
+    assert ("keep_fork", 0) in asks(page)
+    assert ("keep_fork", 1) not in asks(page)
+    assert ("discard_fork", "") in asks(page)
+
+
+def test_a_value_that_is_not_finite_brings_remedies_to_try(panel: Timeline) -> None:
+    failure = Notice(80, "error", NOT_FINITE, "")
+    page = shown(panel, status=Status(step=80, failure=failure), latest={"lr": 0.1})
+    (asked,) = [v for c, v in asks(page) if c == "fork" and v]
+    assert json.loads(asked) == {
+        "start": -50, "steps": 100, "control": "lr", "values": "0.01"
+    }  # fmt: skip
+    assert ("task", "run") in asks(page)
+    assert ("task", "run") not in asks(shown(panel, status=Status(step=80)))
+
+
+def test_nothing_can_be_asked_of_a_closed_debugger(panel: Timeline) -> None:
+    better = Trial({"lr": 0.2}, np.linspace(1.0, 0.3, 40))
+    page = shown(panel, status=Status(state="closed"), fork=fork(better))
+    assert "<input" not in page
+    assert {control for control, _ in asks(page)} <= {"rewind", "discard_fork"}
