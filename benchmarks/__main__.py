@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import torch
 
-from benchmarks import cost, memory, transport
+from benchmarks import cost, memory, transport, travel
 from benchmarks.table import Row, render
 from benchmarks.workloads import WORKLOADS
 
-PARTS = ("cost", "dashboard", "clipping", "transport", "memory")
+PARTS = ("cost", "dashboard", "clipping", "timeline", "transport", "memory")
 
 
 def main() -> None:
@@ -43,6 +43,11 @@ def _measure(arguments: argparse.Namespace) -> Iterator[Row]:
                 yield cost.measure(workload, dashboard=True, quick=quick)
     if "clipping" in arguments.parts:
         yield cost.adaptive_clipping(WORKLOADS[0], quick)
+    if "timeline" in arguments.parts:
+        for workload in WORKLOADS:
+            if arguments.only in workload.name:
+                yield from travel.checkpoints(workload, quick)
+        yield travel.rewind(WORKLOADS[0], quick)
     if "transport" in arguments.parts:
         yield from transport.ticks(quick)
         yield transport.latency(quick)

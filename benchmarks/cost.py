@@ -30,9 +30,9 @@ def measure(workload: Workload, dashboard: bool, quick: bool) -> Row:
     with wired(), Debugger(*arguments, batch_size=workload.batch, lr=1e-3) as debugger:
         if dashboard:
             show_first(debugger.dashboard)
-        times = _blocks(lambda: debugger.run(steps=block), lambda: bare.run(block), pairs)
+        times = in_turn(lambda: debugger.run(steps=block), lambda: bare.run(block), pairs)
     what = f"{workload.name}, {'dashboard at 4 ticks/s' if dashboard else 'default probes'}"
-    return _compared(what, times, workload.bar)
+    return compared(what, times, workload.bar)
 
 
 def adaptive_clipping(workload: Workload, quick: bool) -> Row:
@@ -53,8 +53,8 @@ def adaptive_clipping(workload: Workload, quick: bool) -> Row:
         )  # fmt: skip
     adaptive, norm = made
     with adaptive, norm:
-        times = _blocks(lambda: adaptive.run(steps=block), lambda: norm.run(steps=block), pairs)
-    return _compared(f"{workload.name}, adaptive over global norm", times, 1.02)
+        times = in_turn(lambda: adaptive.run(steps=block), lambda: norm.run(steps=block), pairs)
+    return compared(f"{workload.name}, adaptive over global norm", times, 1.02)
 
 
 @dataclass(frozen=True)
@@ -65,14 +65,14 @@ class Taken:
     cpu: float
 
 
-def _compared(what: str, times: Sequence[tuple[Taken, Taken]], bar: float) -> Row:
+def compared(what: str, times: Sequence[tuple[Taken, Taken]], bar: float) -> Row:
     """The row of one block against the other, pair by pair, and all processor time."""
     ratios = [one.wall / other.wall for one, other in times]
     processor = sum(one.cpu for one, _ in times) / sum(other.cpu for _, other in times)
     return row(what, ratios, bar, cpu=processor)
 
 
-def _blocks(
+def in_turn(
     one: Callable[[], None], other: Callable[[], None], pairs: int
 ) -> list[tuple[Taken, Taken]]:
     """Times of both, pair by pair; which of them goes first changes every time."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         NbdebugError,
         NonFiniteError,
         PluginError,
+        ScriptError,
         SeriesError,
         TaskStopped,
     )
@@ -44,6 +45,7 @@ __all__ = [
     "NbdebugError",
     "NonFiniteError",
     "PluginError",
+    "ScriptError",
     "SeriesError",
     "TaskStopped",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
+from os import PathLike
 from typing import Any, cast
 
 import torch
@@ -97,6 +98,31 @@ class Travelling(Examining):
             TaskStopped: it was stopped.
         """
         return cast(Repeated, self._result(commands.Replay()))
+
+    def script(
+        self,
+        path: str | PathLike[str],
+        *,
+        model: str | None = None,
+        data: Callable[[], Any] | None = None,
+    ) -> None:
+        """Write a plain PyTorch program that makes the same steps and ends in the same weights.
+
+        Changes stand at their steps. Initial weights and data are in a `.pt` file beside it,
+        loaded with `weights_only=True`; the trained weights are saved as `<name>-trained.pt`.
+
+        Args:
+            path: where to write it, such as "train.py".
+            model: the expression that builds the model, such as "Net(width=64)"; None finds it
+                for layers of torch.nn and for classes that need no argument.
+            data: a function of yours that gives the tensors (X, y); None writes them into the
+                file.
+
+        Raises:
+            ScriptError: something was done that plain PyTorch cannot say; says what.
+            TaskStopped: it was stopped.
+        """
+        self._result(commands.WriteScript(str(path), model, data))
 
     def break_when(self, condition: str | Callable[[Mapping[str, float]], Any]) -> None:
         """Pause before the update of a step at which a condition holds.

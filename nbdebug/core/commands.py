@@ -6,7 +6,7 @@ import itertools
 import math
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -195,6 +195,20 @@ class KeepFork:
 
 
 @dataclass(frozen=True, slots=True)
+class WriteScript:
+    """Replay everything and write it as a plain PyTorch program.
+
+    Attributes:
+        model: the expression that builds the model; data: a function that loads the data.
+    """
+
+    path: str
+    model: str | None = None
+    data: Callable[[], Any] | None = None
+    control: ClassVar[str] = "script"
+
+
+@dataclass(frozen=True, slots=True)
 class DiscardFork:
     """Put the last fork away."""
 
@@ -222,11 +236,11 @@ class Close:
 
 
 HALTING = (Pause, Stop, Reset, Close)
-LONG = (RangeTest, Examine, Rewind, ForkSteps, KeepFork, Replay)
+LONG = (RangeTest, Examine, Rewind, ForkSteps, KeepFork, Replay, WriteScript)
 Command = (
     SetControl | Run | Pause | Reset | Watch | Reestimate | RangeTest | Examine | Summarise
     | NameCheckpoint | BreakWhen | ClearBreak | Rewind | ForkSteps | KeepFork | Replay | Stop
-    | DiscardFork | Close
+    | DiscardFork | WriteScript | Close
 )  # fmt: skip
 
 

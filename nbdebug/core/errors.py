@@ -7,6 +7,7 @@ NbdebugError
 ├── CheckNameError (KeyError)        a check that does not exist
 ├── CheckStopped (RuntimeError)      a check that was stopped on request
 ├── TaskStopped (RuntimeError)       a fork, a rewind or a replay that was stopped
+├── ScriptError (ValueError)         a training that cannot be written as a plain program
 ├── DataError (ValueError)           data that cannot be trained on
 ├── ModelError (ValueError)          a model or optimizer that cannot be trained
 ├── LossError (ValueError)           a loss that is not a scalar, or has no gradient
@@ -52,6 +53,10 @@ class CheckStopped(NbdebugError, RuntimeError):  # noqa: N818
 
 class TaskStopped(NbdebugError, RuntimeError):  # noqa: N818
     """What was under way between two steps was stopped; training is where it was."""
+
+
+class ScriptError(NbdebugError, ValueError):
+    """A training that cannot be written as a plain program."""
 
 
 class DataError(NbdebugError, ValueError):

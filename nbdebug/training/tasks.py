@@ -16,6 +16,7 @@ from nbdebug.core.commands import (
     SetControl,
     Summarise,
     Ticket,
+    WriteScript,
 )
 from nbdebug.core.errors import ClosedError, TaskStopped
 from nbdebug.core.history import History
@@ -24,6 +25,7 @@ from nbdebug.training.checking import Checking
 from nbdebug.training.forking import fork
 from nbdebug.training.loop import Loop
 from nbdebug.training.range_test import sweep
+from nbdebug.training.script import write_script
 from nbdebug.training.settings import Settings
 from nbdebug.training.summary import summarise
 from nbdebug.training.task import Task
@@ -98,6 +100,8 @@ class Tasks:
             found = timeline.replay(task)
             self._say("info" if found.equal else "warning", "Replay", str(found))
             return found
+        if isinstance(command, WriteScript):
+            return write_script(timeline, loop.session, task, command)
         if isinstance(command, KeepFork):
             return self._keep(command, task)
         result = fork(timeline, loop, self._settings, command, task)

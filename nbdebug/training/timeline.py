@@ -6,7 +6,6 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from nbdebug.core.commands import Reestimate, SetControl
 from nbdebug.core.errors import ArgumentError, NonFiniteError, TaskStopped
@@ -14,6 +13,7 @@ from nbdebug.core.history import History
 from nbdebug.core.records import Notice, StepRecord
 from nbdebug.core.timeline import Difference, Mark, MarkKind, Repeated
 from nbdebug.training.checkpoint import Checkpoint
+from nbdebug.training.events import NOBODY, Event, Watcher
 from nbdebug.training.kept import same
 from nbdebug.training.loop import Loop
 from nbdebug.training.recorded import Recorded
@@ -25,18 +25,6 @@ from nbdebug.training.task import Task
 
 SHARE = 0.01
 NAN = float("nan")
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """What was done at a step boundary; without a command the batch was left out.
-
-    `fallback` is how many steps a schedule is made for that begins now.
-    """
-
-    step: int
-    command: SetControl | Reestimate | None
-    fallback: int
 
 
 class Timeline:
@@ -177,7 +165,7 @@ class Timeline:
         self._go(step, cursor, task)
         return Checkpoint.capture(self._loop, self._settings, cursor)
 
-    def replay(self, task: Task) -> Repeated:
+    def replay(self, task: Task, watcher: Watcher = NOBODY) -> Repeated:
         """Run everything again from the beginning; afterwards training stands where it stood.
 
         Raises:
@@ -185,7 +173,7 @@ class Timeline:
         """
         here = self._loop.session.step
         with self.excursion() as present:
-            found = self._go(here, len(self.log), task, first=True)
+            found = self._go(here, len(self.log), task, watcher=watcher, first=True)
             now = Checkpoint.capture(self._loop, self._settings)
         return Repeated(
             found.start, found.step, found.compared, found.difference, now.alike(present)
@@ -211,6 +199,7 @@ class Timeline:
         cursor: int,
         task: Task,
         records: deque[StepRecord] | None = None,
+        watcher: Watcher = NOBODY,
         first: bool = False,
     ) -> Repeated:
         """Restore the nearest checkpoint and run from there to a step, events included."""
@@ -218,11 +207,13 @@ class Timeline:
         base = self._ring.kept[0] if first else self._ring.before(step)
         base.restore(self._loop, self._settings)
         events = deque(self.log[base.cursor : cursor])
+        watcher.begin()
         difference: Difference | None = None
         compared = 0
         while True:
             while events and events[0].step <= session.step:
-                difference = self._do(events.popleft()) or difference
+                with watcher.event(events[0]):
+                    difference = self._do(events.popleft()) or difference
             if session.step >= step:
                 break
             task.advance((session.step - base.step) / (step - base.step), "Running steps again")
@@ -230,7 +221,8 @@ class Timeline:
                 raise TaskStopped("It was stopped; training is where it was.")
             number = session.step
             recorded = self._recorded.at(number)
-            record = self._loop.repeat()
+            with watcher.step():
+                record = self._loop.repeat()
             if recorded is not None:
                 compared += 1
                 if difference is None and not same(self._loop.last, recorded):
