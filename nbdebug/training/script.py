@@ -19,42 +19,10 @@ from nbdebug.training.data import DatasetSource, TensorSource
 from nbdebug.training.events import Event, Watcher
 from nbdebug.training.observed import Changes, Observed, build
 from nbdebug.training.sampler import DirectSampler
+from nbdebug.training.script_helpers import CLIP, HELPERS
 from nbdebug.training.session import Session
 from nbdebug.training.task import Task
 from nbdebug.training.timeline import Timeline
-
-HELPERS = '''
-
-def parameters(names):
-    """Parameters of the model, by their names."""
-    return [model.get_parameter(name) for name in names]
-
-
-def load(model, values):
-    """Write values into parameters and buffers of the model."""
-    with torch.no_grad():
-        named = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-        for name, value in values.items():
-            named[name].copy_(value)
-'''
-CLIP = '''
-
-def clip(threshold):
-    """Clip gradients as it was done at this step."""
-    held = {n: p for n, p in model.named_parameters() if p.grad is not None and p.requires_grad}
-    norm, value = torch.nn.utils.clip_grad_norm_, torch.nn.utils.clip_grad_value_
-    if clip_mode in ("norm", "adaptive"):
-        norm(held.values(), threshold, clip_norm_type)
-    elif clip_mode == "value":
-        value(held.values(), threshold)
-    elif clip_mode == "parameter":
-        for parameter in held.values():
-            norm([parameter], threshold, clip_norm_type)
-    elif clip_mode == "layer":
-        for layer, names in layers.items():
-            inside = [held[name] for name in names if name in held]
-            norm(inside, clip_overrides.get(layer, threshold), clip_norm_type)
-'''
 
 
 class Writer(Watcher):
@@ -73,7 +41,7 @@ class Writer(Watcher):
         self._given = model
         self._loss = self._loss_line()
         self._blocks: list[tuple[int, list[str]]] = []
-        self._rates: list[list[float]] = []
+        self._rates: list[list[dict[str, Any]]] = []
         self._limits: list[float] = []
         self._saved: dict[str, Any] = {}
         self._scheduled = self._adaptive = False
@@ -125,7 +93,7 @@ class Writer(Watcher):
     def step(self) -> Iterator[None]:
         """A step is made again inside."""
         session = self._session
-        self._rates.append([float(group["lr"]) for group in session.optimizer.param_groups])
+        self._rates.append([moved(group) for group in session.optimizer.param_groups])
         self._adaptive = self._adaptive or session.clipping.mode == "adaptive"
         yield
         self._limits.append(self._session.clipping.limit)
@@ -150,7 +118,7 @@ class Writer(Watcher):
         title = f'"""{steps:,} steps of {type(session.model).__name__}, as they were made."""'
         imports = sorted(self._sources.imports, key=lambda line: (line[0] != "i", line))
         parts = [
-            title, "", *imports, "",
+            title, "", "from __future__ import annotations", "", *imports, "",
             *(f"\n{definition}\n" for definition in self._sources.definitions),
             HELPERS.strip("\n"), "",
             '\nsaved = torch.load(Path(__file__).with_suffix(".pt"), weights_only=True)',
@@ -272,11 +240,11 @@ class Writer(Watcher):
                     lines += [textwrap.indent(line, "        ") for line in block]
         if self._scheduled:
             lines += [
-                "    # The learning rates that the schedule gave.",
-                '    for group, lr in zip(optimizer.param_groups, saved["lr"][step]):',
-                '        group["lr"] = lr',
+                "    # What the schedule gave for this step.",
+                '    for group, rates in zip(optimizer.param_groups, saved["schedule"][step]):',
+                "        group.update(rates)",
             ]
-            self._saved["lr"] = self._rates
+            self._saved["schedule"] = self._rates
         if self._session.step_fn is None:
             lines += [
                 "    *inputs, targets = next_batch()",
@@ -292,6 +260,12 @@ class Writer(Watcher):
                 limit = 'saved["limits"][step] if clip_mode == "adaptive" else clip_threshold'
             lines += ['    if clip_mode != "off":', f"        clip({limit})"]
         return [*lines, "    optimizer.step()"]
+
+
+def moved(group: dict[str, Any]) -> dict[str, Any]:
+    """What a schedule moves in a parameter group."""
+    found: dict[str, Any] = {"lr": float(group["lr"])}
+    return found | {key: group[key] for key in ("betas", "momentum") if key in group}
 
 
 def write_script(timeline: Timeline, session: Session, task: Task, command: WriteScript) -> None:

@@ -113,7 +113,7 @@ class Settings:
         for name, value in values.items():
             control = self.controls[name]
             if control.read(self._session) != value:
-                control.apply(self._session, value)
+                control.apply(self._session, control.validate(self._session, value))
 
     def write(
         self, command: SetControl | Reestimate, old: Any, new: Any, status: ChangeStatus, note: str

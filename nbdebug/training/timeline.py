@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from nbdebug.core.commands import Reestimate, SetControl
 from nbdebug.core.errors import ArgumentError, NonFiniteError, TaskStopped
@@ -230,10 +231,7 @@ class Timeline:
             if records is not None:
                 records.append(record)
         if difference is not None:
-            where = what_differs(session)
-            difference = Difference(
-                difference.step, difference.recorded, difference.repeated, where
-            )
+            difference = replace(difference, where=what_differs(session))
         return Repeated(base.step, step, compared, difference)
 
     def _do(self, event: Event) -> Difference | None:

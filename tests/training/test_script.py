@@ -93,7 +93,7 @@ def test_a_class_of_ones_own_comes_with_what_it_needs(tmp_path: Path) -> None:
     with make(model=Net) as dbg:
         dbg._worker._loop.session.loss_fn = smoothed
         dbg.run(steps=20)
-        dbg.set(dropout=0.5, lr={"x": 1}.get("x", 1) * 1e-2, why="to see")
+        dbg.set(dropout=0.5, lr=1e-2, why="to see")
         dbg.set(clip_mode="layer", clip_threshold=0.1, clip_overrides={"first": 0.01})
         dbg.run(steps=20)
         text = run_script(dbg, tmp_path)
@@ -117,7 +117,7 @@ def test_a_loader_over_tensors(shuffle: bool, drop_last: bool, tmp_path: Path) -
     data = DataLoader(TensorDataset(X, Y), batch_size=20, shuffle=shuffle, drop_last=drop_last)
     with make(data=data, batch_size=None) as dbg:
         dbg.run(steps=13)
-        dbg.set(batch_size=7)
+        dbg.set(batch_size=6)
         dbg.run(steps=31)
         run_script(dbg, tmp_path)
 

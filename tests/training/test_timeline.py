@@ -398,6 +398,41 @@ def test_a_stream_that_is_gone_is_refused_and_nothing_moves() -> None:
         dbg.run(steps=1)
 
 
+CHANGES: list[dict[str, Any]] = [
+    {"clip_overrides": {"0": 0.1}, "clip_mode": "layer"}, {"dropout": {"3": 0.6}},
+    {"activation": "tanh"}, {"bn_momentum": 0.5}, {"bn_statistics": "freeze"},
+    {"frozen": {"0": "frozen"}}, {"layer_order": "dropout_norm"}, {"clip_recurrent": 1.0},
+    {"weight_decay": 0.1, "momentum": 0.5, "beta2": 0.9}, {"optimizer": "rmsprop"},
+    {"schedule": "one_cycle", "schedule_steps": 40, "warmup_steps": 3},
+    {"lr_change": "continue", "schedule": "step", "schedule_factor": 0.5, "lr": 0.1},
+    {"clip_mode": "adaptive", "clip_percentile": 50.0, "clip_norm_type": 1.0},
+    {"batch_size": 5}, {"reinit": "default"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", CHANGES, ids=lambda c: next(iter(c)))
+def test_every_control_goes_back_and_comes_again(changes: dict[str, Any]) -> None:
+    with make() as dbg:
+        dbg.run(steps=9)
+        controls, before = dict(dbg.controls), state(dbg)
+        changes = {n: v for n, v in changes.items() if n in controls}
+        try:
+            dbg._settings.validate(changes)
+        except nbd.ControlValueError:
+            pytest.skip("this model has no such part")
+        dbg.set(**changes)
+        dbg.run(steps=9)
+        assert dbg.replay().equal
+        after = state(dbg)
+        dbg.rewind(9)
+        assert (dict(dbg.controls), equal(state(dbg), before)) == (controls, True)
+        dbg.set(**changes)
+        dbg.run(steps=9)
+        assert equal(state(dbg), after)
+        dbg.reset()
+        assert dict(dbg.controls) == controls
+
+
 def test_reset_forgets_the_timeline(dbg: nbd.Debugger) -> None:
     dbg.run(steps=10)
     dbg.set(lr=0.1)
