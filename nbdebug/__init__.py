@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from nbdebug.core.errors import (
         ArgumentError,
         CheckNameError,
+        CheckpointError,
         CheckStopped,
         ClosedError,
         ControlNameError,
@@ -34,6 +35,7 @@ __all__ = [
     "CheckNameError",
     "CheckReport",
     "CheckStopped",
+    "CheckpointError",
     "ClosedError",
     "ControlNameError",
     "ControlValueError",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import threading
 import weakref
@@ -24,6 +25,7 @@ from nbdebug.notebook import replace_predecessors
 from nbdebug.probes.base import Probe
 from nbdebug.training.breakpoints import Breakpoints
 from nbdebug.training.checking import Checking
+from nbdebug.training.disk import place_of, read
 from nbdebug.training.loop import Loop
 from nbdebug.training.measuring import Measuring
 from nbdebug.training.requests import Requests
@@ -64,6 +66,8 @@ class Debugger(Travelling):
             that it skips are counted (`skipped`). Autocast stays the model's own affair.
         seed: of dropout and of the order of data.
         device: where to train; None is where the model is.
+        name: what to call it. With a name, the last checkpoint is also on disk, every minute
+            and on close, for `resume`: nbdebug-checkpoints/<name>.pt beside the notebook.
         overhead: largest share of time that the dear probes may take.
         checkpoint_memory: bytes for checkpoints; None is 10 % of free memory, at most 2 GiB.
         **controls: initial values of other controls, as `clip_mode="norm"`.
@@ -106,6 +110,42 @@ class Debugger(Travelling):
         self._wire(setup, controls)
         replace_predecessors(self)
 
+    @classmethod
+    def resume(
+        cls,
+        name: str,
+        model: nn.Module,
+        train_data: Any,
+        loss_fn: LossFn | None = None,
+        **arguments: Any,
+    ) -> Debugger:
+        """Go on from the last checkpoint on disk, to the bit as if nothing had come between.
+
+        History and the timeline begin there.
+
+        Args:
+            name, model, train_data, loss_fn: as they were given to the Debugger.
+            **arguments: others as then (val_data, step_fn, ...); what is in the checkpoint (lr,
+                batch_size, seed, controls, ...) need not be given.
+
+        Raises:
+            CheckpointError: there is none that can be read, or it is of another training.
+            ModelError: the model is another one.
+        """
+        data, reason = read(name)
+        known = {field.name for field in dataclasses.fields(Setup)}
+        found = {"seed": data["seed"], "optimizer": data["optimizers"][0][0]}
+        given = found | {n: v for n, v in arguments.items() if n in known}
+        setup = Setup(
+            model=model, train_data=train_data, loss_fn=loss_fn, name=name, resumed=data, **given
+        )
+        made = cls.__new__(cls)
+        made._wire(setup, {n: v for n, v in arguments.items() if n not in known})
+        if reason:
+            made.history.add_notice(Notice(0, "warning", "An older checkpoint", reason))
+        replace_predecessors(made)
+        return made
+
     def _wire(self, setup: Setup, controls: dict[str, Any]) -> None:
         self.history = History()
         kinds = instances("nbdebug.controls", Control, self._leave_out)
@@ -118,20 +158,23 @@ class Debugger(Travelling):
         self._settings = Settings(kinds, session, self.history)
         for control, note in self._settings.begin_with(controls).items():
             self.history.add_notice(Notice(0, "info", f"{control} at the start", note))
-        self._worker = self._make_worker(session, setup.overhead, setup.checkpoint_memory)
+        self._worker = self._make_worker(session, setup)
         self._dashboard: Dashboard | None = None
         # A Debugger that nobody holds any more must not leave its thread behind.
         self._finalizer = weakref.finalize(self, _let_go, self._queue, self._worker)
 
-    def _make_worker(self, session: Session, overhead: float, memory: int | None) -> Worker:
+    def _make_worker(self, session: Session, setup: Setup) -> Worker:
         probes = instances("nbdebug.probes", Probe, self._leave_out)
-        measuring = Measuring(probes, overhead, self.history.add_notice)
+        measuring = Measuring(probes, setup.overhead, self.history.add_notice)
         measuring.attach(session)
         self._breakpoints = Breakpoints(self.history)
         loop = Loop(session, measuring, self.history, self._settings.numbers, self._breakpoints)
         checks = instances("nbdebug.checks", Check, self._leave_out)
         self._checking = Checking(checks, session, self.history)
-        timeline = Timeline(loop, self._settings, self.history, memory)
+        path = None if setup.name is None else place_of(setup.name)
+        timeline = Timeline(loop, self._settings, self.history, setup.checkpoint_memory, path)
+        if setup.resumed is not None:
+            timeline.resume(setup.resumed)
         return Worker(loop, self._settings, self._queue, self.history, timeline, self._checking)
 
     def _leave_out(self, plugin: str, error: Exception) -> None:

@@ -8,6 +8,7 @@ NbdebugError
 ├── CheckStopped (RuntimeError)      a check that was stopped on request
 ├── TaskStopped (RuntimeError)       a fork, a rewind or a replay that was stopped
 ├── ScriptError (ValueError)         a training that cannot be written as a plain program
+├── CheckpointError (ValueError)     a checkpoint on disk that is not there, or does not fit
 ├── DataError (ValueError)           data that cannot be trained on
 ├── ModelError (ValueError)          a model or optimizer that cannot be trained
 ├── LossError (ValueError)           a loss that is not a scalar, or has no gradient
@@ -57,6 +58,10 @@ class TaskStopped(NbdebugError, RuntimeError):  # noqa: N818
 
 class ScriptError(NbdebugError, ValueError):
     """A training that cannot be written as a plain program."""
+
+
+class CheckpointError(NbdebugError, ValueError):
+    """A checkpoint on disk that is not there, or does not fit."""
 
 
 class DataError(NbdebugError, ValueError):

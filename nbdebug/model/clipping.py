@@ -27,6 +27,11 @@ class NormWindow:
         self._recent: deque[float] = deque()
         self.ascending: list[float] = []
 
+    @property
+    def recent(self) -> tuple[float, ...]:
+        """The norms, the oldest first."""
+        return tuple(self._recent)
+
     def __len__(self) -> int:
         return len(self._recent)
 

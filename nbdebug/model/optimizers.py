@@ -122,6 +122,18 @@ class Optimizers:
                     optimizer.state.pop(parameter, None)
             del optimizer.param_groups[groups:]
 
+    def made(self, kind: str) -> torch.optim.Optimizer:
+        """The optimizer of a kind, a new one where it was never in force.
+
+        Raises:
+            ModelError: it is neither known nor the one in force.
+        """
+        if kind in self._made:
+            return self._made[kind]
+        if kind not in KINDS:
+            raise ModelError(f"The optimizer was {kind!r}, here it is {self.kind!r}.")
+        return self._new(kind)
+
     def capture(self, copy: Copy = cloned) -> dict[str, OptimizerCopy]:
         """Copies of all of them by kind, the one in force last; for `restore`."""
         others = {kind: o for kind, o in self._made.items() if o is not self.current}

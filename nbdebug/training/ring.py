@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import psutil
 
+from nbdebug.core.records import Notice
 from nbdebug.training.checkpoint import Checkpoint
 
 SHARE, MOST = 0.1, 2 * 2**30
@@ -38,6 +39,16 @@ class Ring:
     def hopeless(self) -> bool:
         """Whether not even a second checkpoint fits."""
         return 2 * self.kept[0].size > self.budget
+
+    def no_room(self) -> Notice:
+        """What to tell where there is no room for a second one."""
+        size, budget = self.kept[0].size / 2**20, self.budget / 2**20
+        text = (
+            f"A checkpoint takes {size:,.0f} MB, there are {budget:,.0f} MB for them. Only the "
+            "beginning is kept: to rewind is to run everything again from there. "
+            "checkpoint_memory= gives them more."
+        )
+        return Notice(0, "warning", "No room for checkpoints", text)
 
     def add(self, checkpoint: Checkpoint) -> None:
         """Keep a checkpoint that is later than all others."""

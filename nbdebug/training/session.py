@@ -55,6 +55,7 @@ class Setup:
     name: str | None = None
     overhead: float = 0.05
     checkpoint_memory: int | None = None
+    resumed: Mapping[str, Any] | None = None
 
     def controls(self) -> dict[str, Any]:
         """Values of controls that are arguments of their own, in the order to apply them in."""

@@ -84,11 +84,12 @@ class StreamSampler:
         Raises:
             DataError: these samples are no longer kept.
         """
-        if position.number < self._first:
+        if not self._first <= position.number <= self._first + len(self._kept):
             raise DataError(
                 "The data is a stream that cannot be read again, and of its samples only the last "
                 f"{self._number - self._first:,} are kept ({self.limit / 2**20:.0f} MB): sample "
-                f"{position.number:,} is gone, those from {self._first:,} on can come again."
+                f"{position.number:,} is not among them, those from {self._first:,} on can come "
+                "again."
             )
         self._number, self._epoch, self._drawn = position
 

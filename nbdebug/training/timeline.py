@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from nbdebug.core.commands import Reestimate, SetControl
-from nbdebug.core.errors import ArgumentError, NonFiniteError, TaskStopped
+from nbdebug.core.errors import ArgumentError, CheckpointError, NonFiniteError, TaskStopped
 from nbdebug.core.history import History
-from nbdebug.core.records import Notice, StepRecord
+from nbdebug.core.records import StepRecord
 from nbdebug.core.timeline import Difference, Mark, MarkKind, Repeated
 from nbdebug.training.checkpoint import Checkpoint
+from nbdebug.training.disk import Disk
 from nbdebug.training.events import NOBODY, Event, Watcher
 from nbdebug.training.kept import same
 from nbdebug.training.loop import Loop
+from nbdebug.training.portable import from_plain, to_plain
 from nbdebug.training.recorded import Recorded
 from nbdebug.training.reestimation import reestimate_statistics
 from nbdebug.training.repeatability import what_differs
@@ -43,7 +47,12 @@ class Timeline:
     """
 
     def __init__(
-        self, loop: Loop, settings: Settings, history: History, budget: int | None = None
+        self,
+        loop: Loop,
+        settings: Settings,
+        history: History,
+        budget: int | None = None,
+        path: Path | None = None,
     ) -> None:
         self._loop, self._settings, self._history = loop, settings, history
         self._budget = default_budget() if budget is None else budget
@@ -52,10 +61,11 @@ class Timeline:
         self._marks: list[Mark] = []
         self._recorded = Recorded()
         self._ring = Ring(Checkpoint.capture(loop, settings), self._budget)
+        self._disk = Disk(path, history)
         self._next = 0.0
         self.show()
         if self._ring.hopeless:
-            self._tell_hopeless()
+            history.add_notice(self._ring.no_room())
 
     # While training runs
 
@@ -63,6 +73,8 @@ class Timeline:
         """Take a checkpoint when one is due."""
         if time.perf_counter() >= self._next:
             self._take()
+            if self._disk.due:
+                self._to_disk()
 
     def after_step(self) -> None:
         """Write down what the step gave."""
@@ -93,6 +105,35 @@ class Timeline:
         """Show on the timeline that something happened here."""
         self._marks.append(Mark(self._loop.session.step, kind, name))
         self.show()
+
+    def close(self) -> None:
+        """Write where training stands to disk, where it has a name."""
+        if self._disk.path is not None and self._loop.session.step > self._ring.kept[0].step:
+            self._to_disk()
+        self._disk.close()
+
+    def resume(self, data: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint on disk; the timeline begins there.
+
+        Raises:
+            CheckpointError, ModelError, DataError: it is of another training.
+        """
+        session = self._loop.session
+        if data["length"] != session.source.length:
+            raise CheckpointError(
+                f"The data had {data['length']} samples, here it has {session.source.length}."
+            )
+        from_plain(data, session).restore(self._loop, self._settings)
+        self._ring = Ring(Checkpoint.capture(self._loop, self._settings), self._budget)
+        self.show()
+
+    def _to_disk(self) -> None:
+        session = self._loop.session
+        try:
+            checkpoint = Checkpoint.capture(self._loop, self._settings, len(self.log))
+            self._disk.put(to_plain(checkpoint, session))
+        except Exception as error:
+            self._disk.tell(error, session.step)
 
     def _take(self) -> None:
         session = self._loop.session
@@ -129,12 +170,12 @@ class Timeline:
                 known = ", ".join(self._names) or "none"
                 raise ArgumentError(f"There is no checkpoint {target!r}; named are: {known}.")
             return self._names[target]
-        here = self._loop.session.step
+        here, first = self._loop.session.step, self._ring.kept[0].step
         step = target + here if target < 0 else target
-        if isinstance(target, bool) or not 0 <= step <= here:
+        if isinstance(target, bool) or not first <= step <= here:
             raise ArgumentError(
-                f"step must be from 0 to {here}, where training stands, or from {-here} to -1 "
-                f"for so many steps back; got {target!r}."
+                f"step must be from {first} to {here}, where training stands, or from "
+                f"{first - here} to -1 for so many steps back; got {target!r}."
             )
         return step, next((i for i, e in enumerate(self.log) if e.step >= step), len(self.log))
 
@@ -255,12 +296,3 @@ class Timeline:
         """Write down in History what lies on the timeline."""
         kept = [Mark(checkpoint.step, "checkpoint") for checkpoint in self._ring.kept]
         self._history.set_marks((*kept, *self._marks))
-
-    def _tell_hopeless(self) -> None:
-        size, budget = self._ring.kept[0].size / 2**20, self._budget / 2**20
-        text = (
-            f"A checkpoint takes {size:,.0f} MB, there are {budget:,.0f} MB for them. Only the "
-            "beginning is kept: to rewind is to run everything again from there. "
-            "checkpoint_memory= gives them more."
-        )
-        self._history.add_notice(Notice(0, "warning", "No room for checkpoints", text))

@@ -70,6 +70,7 @@ class Worker:
         self.error: Exception | None = None
         self._forecasts = Forecasts(loop.session, history)
         self._forecasts.publish()
+        self._say()
         # The context of the cell: what the thread sends belongs to that cell's output.
         context = contextvars.copy_context()
         self._thread = threading.Thread(
@@ -95,6 +96,7 @@ class Worker:
             except Exception as error:
                 self._stop_for(error)
             self._say()
+        self._timeline.close()
         self._loop.session.sampler.close()
 
     def _handle(self, tickets: Sequence[Ticket]) -> None:
