@@ -76,12 +76,14 @@ class Repeated:
 
     def __str__(self) -> str:
         made = self.step - self.start
+        if not made:
+            return f"Back at the checkpoint of step {self.start:,}."
         text = f"{made:,} steps run again from step {self.start:,}"
         if self.difference is not None:
             return f"{text}; {self.difference}"
         if self.compared < made:
             text += f"; the last {self.compared:,} of their losses are equal to the bit"
-        elif made:
+        else:
             text += ", each loss and gradient norm equal to the bit"
         if self.end_equal is not None:
             equal = "are" if self.end_equal else "are NOT"

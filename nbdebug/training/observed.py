@@ -91,6 +91,11 @@ class Changes:
         self.optimizers: dict[int, str] = {id(first.optimizer): "first"}
         self._kept = [first.optimizer]
 
+    @property
+    def switched(self) -> bool:
+        """Whether more than one optimizer was in force."""
+        return len(self.optimizers) > 1
+
     def lines(self, step: int, before: Observed, after: Observed, with_lr: bool) -> list[str]:
         """What turns the one into the other.
 

@@ -127,8 +127,8 @@ class Writer(Watcher):
             f"model = {self._model}", 'model.load_state_dict(saved["model"])', "model.train()",
             *self._modes(),
             self._loss,
-            f"optimizer = first = {self._optimizer}",
-            *(f"{name} = {value!r}" for name, value in self._first.settings.items()),
+            f"optimizer = {'first = ' if self._changes.switched else ''}{self._optimizer}",
+            *self._settings(),
             *self._layers(),
             *self._random(),
             *self._batches(),
@@ -145,6 +145,14 @@ class Writer(Watcher):
             f"model.get_submodule({name!r}).eval()"
             for name, training in self._first.weights.training.items()
             if not training
+        ]
+
+    def _settings(self) -> list[str]:
+        clips = self._clips()
+        return [
+            f"{name} = {value!r}"
+            for name, value in self._first.settings.items()
+            if clips or not name.startswith("clip")
         ]
 
     def _random(self) -> list[str]:

@@ -85,3 +85,17 @@ def test_the_checklist_finds_six_faults_one_after_the_other() -> None:
     said = "".join(output.text for output in outputs(notebook, "mended"))
     assert "1 passed" in said
     assert float(said.rsplit(" ", 1)[1]) < 0.5
+
+
+def test_time_travel_finds_the_step_and_ends_in_the_same_weights() -> None:
+    notebook = execute(FOLDER / "06_time_travel.ipynb")
+
+    def said(cell: str) -> str:
+        return str(outputs(notebook, cell)[0]["data"]["text/plain"])
+
+    assert said("break").startswith("('Break: grad_norm > 15 and step > 10', 15")
+    assert said("rewind") == "Back at the checkpoint of step 150."
+    assert "lr=0.9" in said("fork")
+    assert said("nothing") == "0.0"
+    assert "equal to the bit at the end" in said("replay")
+    assert said("run-script") == "True"
