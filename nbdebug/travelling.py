@@ -80,10 +80,7 @@ class Travelling(Examining):
         def keep(which: int) -> None:
             if not 0 <= which < len(result.trials):
                 raise ArgumentError(f"which must be from 0 to {len(result.trials) - 1}.")
-            settings = result.trials[which].settings
-            command = commands.KeepFork(result.step, result.cursor, result.steps, settings)
-            number = self._do(command, "paused")
-            self._worker.result(number)
+            self._worker.result(self._do(commands.KeepFork(result, which), "paused"))
 
         return Fork(result, keep)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from nbdebug.core.errors import ArgumentError
+from nbdebug.core.fork import ForkResult
 
 MOST_WAYS = 16
 
@@ -186,10 +187,8 @@ class ForkSteps:
 class KeepFork:
     """Go back to a fork, make its change there and train its steps."""
 
-    step: int
-    cursor: int
-    steps: int
-    changes: Mapping[str, Any]
+    fork: ForkResult
+    which: int
     who: str = "api"
     control: ClassVar[str] = "keep_fork"
 

@@ -47,7 +47,8 @@ class ForkResult:
     """A fork and its trials.
 
     Attributes:
-        step: where it begins; cursor: how much had been done to training until then.
+        step: where it begins; cursor: how much had been done to training until then;
+        rewinds: how often training had gone back.
         base: without a change; trials: one for each value.
         note: what keeps base and trials from being pairs, or "".
     """
@@ -55,6 +56,7 @@ class ForkResult:
     step: int
     steps: int
     cursor: int
+    rewinds: int
     base: Trial
     trials: tuple[Trial, ...]
     note: str = ""

@@ -47,7 +47,13 @@ def fork(
     timeline.mark("fork", ", ".join(dict.fromkeys(name for way in ways for name in way)))
     base, *others = trials
     return ForkResult(
-        start.step, command.steps, start.cursor, base, tuple(others), _note(command.changes)
+        start.step,
+        command.steps,
+        start.cursor,
+        timeline.journal.rewinds,
+        base,
+        tuple(others),
+        _note(command.changes),
     )
 
 

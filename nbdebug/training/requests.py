@@ -106,8 +106,7 @@ class Requests:
         fork = self._history.snapshot(()).fork
         if fork is None or not 0 <= int(value) < len(fork.trials):
             raise ArgumentError("There is no such fork any more: make a new one.")
-        settings = fork.trials[int(value)].settings
-        return KeepFork(fork.step, fork.cursor, fork.steps, settings, WHO)
+        return KeepFork(fork, int(value), WHO)
 
 
 def _field(value: Any, name: str) -> str:

@@ -109,10 +109,12 @@ class Tasks:
         return result
 
     def _keep(self, command: KeepFork, task: Task) -> None:
-        here = self._loop.session.step, len(self._timeline.log)
-        if here != (command.step, command.cursor):
-            self._timeline.rewind((command.step, command.cursor), task, command.who, "a fork kept")
-        for name, value in command.changes.items():
+        fork = command.fork
+        here, journal = self._loop.session.step, self._timeline.journal
+        journal.check_reachable(fork, here)
+        if (here, len(journal.events)) != (fork.step, fork.cursor):
+            self._timeline.rewind((fork.step, fork.cursor), task, command.who, "a fork kept")
+        for name, value in fork.trials[command.which].settings.items():
             self.change(SetControl(name, value, command.who, "a fork kept"))
 
     def change(self, command: SetControl) -> None:

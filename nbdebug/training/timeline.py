@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from nbdebug.core.commands import Reestimate, SetControl
-from nbdebug.core.errors import ArgumentError, CheckpointError, NonFiniteError, TaskStopped
+from nbdebug.core.errors import CheckpointError, NonFiniteError, TaskStopped
 from nbdebug.core.history import History
 from nbdebug.core.records import StepRecord
 from nbdebug.core.timeline import Difference, Mark, MarkKind, Repeated
 from nbdebug.training.checkpoint import Checkpoint
 from nbdebug.training.disk import Disk
 from nbdebug.training.events import NOBODY, Event, Watcher
+from nbdebug.training.journal import Journal
 from nbdebug.training.kept import same
 from nbdebug.training.loop import Loop
 from nbdebug.training.portable import from_plain, to_plain
@@ -43,7 +44,7 @@ class Timeline:
         budget: bytes for checkpoints, 10 % of free memory and at most 2 GiB when None.
 
     Attributes:
-        log: everything that was done to training, in order.
+        journal: what was done to training, in order.
     """
 
     def __init__(
@@ -56,9 +57,7 @@ class Timeline:
     ) -> None:
         self._loop, self._settings, self._history = loop, settings, history
         self._budget = default_budget() if budget is None else budget
-        self.log: list[Event] = []
-        self._names: dict[str, tuple[int, int]] = {}
-        self._marks: list[Mark] = []
+        self.journal = Journal()
         self._recorded = Recorded()
         self._ring = Ring(Checkpoint.capture(loop, settings), self._budget)
         self._disk = Disk(path, history)
@@ -87,23 +86,22 @@ class Timeline:
     def changed(self, command: SetControl | Reestimate) -> None:
         """Write down a change that was made."""
         session = self._loop.session
-        self.log.append(Event(session.step, command, session.schedule.fallback))
+        self.journal.events.append(Event(session.step, command, session.schedule.fallback))
 
     def left_out(self) -> None:
         """Write down that a batch was left out, for a value that is not finite."""
         session = self._loop.session
-        self.log.append(Event(session.step, None, session.schedule.fallback))
+        self.journal.events.append(Event(session.step, None, session.schedule.fallback))
 
     def name(self, name: str) -> None:
         """Give a name to where training stands."""
         self._take()
-        step = self._loop.session.step
-        self._names[name] = (step, len(self.log))
-        self.mark("named", name)
+        self.journal.name(name, self._loop.session.step)
+        self.show()
 
     def mark(self, kind: MarkKind, name: str = "") -> None:
         """Show on the timeline that something happened here."""
-        self._marks.append(Mark(self._loop.session.step, kind, name))
+        self.journal.mark(self._loop.session.step, kind, name)
         self.show()
 
     def close(self) -> None:
@@ -130,7 +128,7 @@ class Timeline:
     def _to_disk(self) -> None:
         session = self._loop.session
         try:
-            checkpoint = Checkpoint.capture(self._loop, self._settings, len(self.log))
+            checkpoint = Checkpoint.capture(self._loop, self._settings, len(self.journal.events))
             self._disk.put(to_plain(checkpoint, session))
         except Exception as error:
             self._disk.tell(error, session.step)
@@ -138,12 +136,15 @@ class Timeline:
     def _take(self) -> None:
         session = self._loop.session
         # One a step, from before anything was done there: what follows depends on all of it.
-        done = bool(self.log) and self.log[-1].step == session.step
-        if done or self._ring.hopeless or self._ring.kept[-1].step >= session.step:
+        if (
+            self.journal.done_at(session.step)
+            or self._ring.hopeless
+            or self._ring.kept[-1].step >= session.step
+        ):
             return
         start = time.perf_counter()
         session.rng.look()
-        self._ring.add(Checkpoint.capture(self._loop, self._settings, len(self.log)))
+        self._ring.add(Checkpoint.capture(self._loop, self._settings, len(self.journal.events)))
         self.show()
         end = time.perf_counter()
         self._next = end + (end - start) / SHARE
@@ -154,7 +155,8 @@ class Timeline:
         """Back to the beginning for good: nothing of what was is remembered."""
         first = self._ring.kept[0]
         first.restore(self._loop, self._settings, anew=True)
-        self.log, self._names, self._marks, self._recorded = [], {}, [], Recorded()
+        self.journal.clear()
+        self._recorded = Recorded()
         self._loop.breakpoints.went_back()
         self._ring.drop_after(first.step)
         self.show()
@@ -165,19 +167,8 @@ class Timeline:
         Raises:
             ArgumentError: there is no such place behind.
         """
-        if isinstance(target, str):
-            if target not in self._names:
-                known = ", ".join(self._names) or "none"
-                raise ArgumentError(f"There is no checkpoint {target!r}; named are: {known}.")
-            return self._names[target]
-        here, first = self._loop.session.step, self._ring.kept[0].step
-        step = target + here if target < 0 else target
-        if isinstance(target, bool) or not first <= step <= here:
-            raise ArgumentError(
-                f"step must be from {first} to {here}, where training stands, or from "
-                f"{first - here} to -1 for so many steps back; got {target!r}."
-            )
-        return step, next((i for i, e in enumerate(self.log) if e.step >= step), len(self.log))
+        here = self._loop.session.step
+        return self.journal.place(target, self._ring.kept[0].step, here)
 
     def rewind(self, target: tuple[int, int], task: Task, who: str, why: str) -> Repeated:
         """Go back for good; what comes after is an abandoned branch in History.
@@ -190,9 +181,7 @@ class Timeline:
         records: deque[StepRecord] = deque(maxlen=self._history.stride)
         with self.excursion(keep=True):
             found = self._go(step, cursor, task, records)
-        del self.log[cursor:]
-        self._names = {n: place for n, place in self._names.items() if place <= target}
-        self._marks = [mark for mark in self._marks if mark.step <= step]
+        self.journal.cut(target)
         self._ring.drop_after(step)
         self._recorded.drop_from(step)
         self._loop.breakpoints.went_back()
@@ -215,7 +204,7 @@ class Timeline:
         """
         here = self._loop.session.step
         with self.excursion() as present:
-            found = self._go(here, len(self.log), task, watcher=watcher, first=True)
+            found = self._go(here, len(self.journal.events), task, watcher=watcher, first=True)
             now = Checkpoint.capture(self._loop, self._settings)
         return Repeated(
             found.start, found.step, found.compared, found.difference, now.alike(present)
@@ -225,7 +214,7 @@ class Timeline:
     def excursion(self, keep: bool = False) -> Iterator[Checkpoint]:
         """Whatever training does inside is undone; with `keep` only when it raises."""
         loop, settings = self._loop, self._settings
-        present = Checkpoint.capture(loop, settings, len(self.log))
+        present = Checkpoint.capture(loop, settings, len(self.journal.events))
         with loop.session.sampler.holding(), settings.silent():
             try:
                 yield present
@@ -248,7 +237,7 @@ class Timeline:
         session = self._loop.session
         base = self._ring.kept[0] if first else self._ring.before(step)
         base.restore(self._loop, self._settings)
-        events = deque(self.log[base.cursor : cursor])
+        events = deque(self.journal.events[base.cursor : cursor])
         watcher.begin()
         difference: Difference | None = None
         compared = 0
@@ -295,4 +284,4 @@ class Timeline:
     def show(self) -> None:
         """Write down in History what lies on the timeline."""
         kept = [Mark(checkpoint.step, "checkpoint") for checkpoint in self._ring.kept]
-        self._history.set_marks((*kept, *self._marks))
+        self._history.set_marks((*kept, *self.journal.marks))

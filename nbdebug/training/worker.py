@@ -133,7 +133,7 @@ class Worker:
         self._failure = self.error = None
         self._forecasts.forget()
         if isinstance(command, KeepFork):
-            self._goal = command.step + command.steps
+            self._goal = command.fork.step + command.fork.steps
             self._state = "running"
 
     def result(self, number: int) -> Any:

@@ -44,7 +44,7 @@ def test_few_values_have_none() -> None:
 
 def made(loss: np.ndarray, ended: str = "") -> ForkResult:
     base = Trial({}, np.linspace(2.0, 1.0, len(loss)))
-    return ForkResult(5, len(loss), 0, base, (Trial({"lr": 0.1}, loss, ended),))
+    return ForkResult(5, len(loss), 0, 0, base, (Trial({"lr": 0.1}, loss, ended),))
 
 
 @pytest.mark.parametrize(
@@ -76,5 +76,5 @@ def test_its_frame_and_its_html() -> None:
 
 def test_words_of_the_user_are_escaped() -> None:
     trial = Trial({"activation": "<b>"}, np.ones(20))
-    fork = Fork(ForkResult(0, 20, 0, Trial({}, np.ones(20)), (trial,)), lambda which: None)
+    fork = Fork(ForkResult(0, 20, 0, 0, Trial({}, np.ones(20)), (trial,)), lambda which: None)
     assert "<b>" not in fork._repr_html_().replace("<b>20 steps", "")

@@ -101,7 +101,7 @@ def test_breakpoints_are_listed_and_can_be_cleared(panel: Timeline) -> None:
 
 def fork(*trials: Trial) -> ForkResult:
     base = Trial({}, np.linspace(1.0, 0.5, 40))
-    return ForkResult(10, 40, 0, base, trials)
+    return ForkResult(10, 40, 0, 0, base, trials)
 
 
 def test_a_fork_is_a_plot_a_row_and_can_be_kept(panel: Timeline) -> None:
