@@ -208,6 +208,13 @@ class WriteScript:
 
 
 @dataclass(frozen=True, slots=True)
+class LookBack:
+    """Run the last steps again on a copy, with a look at every module."""
+
+    control: ClassVar[str] = "flight_record"
+
+
+@dataclass(frozen=True, slots=True)
 class DiscardFork:
     """Put the last fork away."""
 
@@ -235,11 +242,11 @@ class Close:
 
 
 HALTING = (Pause, Stop, Reset, Close)
-LONG = (RangeTest, Examine, Rewind, ForkSteps, KeepFork, Replay, WriteScript)
+LONG = (RangeTest, Examine, Rewind, ForkSteps, KeepFork, Replay, WriteScript, LookBack)
 Command = (
     SetControl | Run | Pause | Reset | Watch | Reestimate | RangeTest | Examine | Summarise
     | NameCheckpoint | BreakWhen | ClearBreak | Rewind | ForkSteps | KeepFork | Replay | Stop
-    | DiscardFork | WriteScript | Close
+    | DiscardFork | WriteScript | LookBack | Close
 )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from nbdebug.core.checklist import CheckReport
 from nbdebug.core.columns import Columns
+from nbdebug.core.flight import FlightRecord
 from nbdebug.core.fork import ForkResult
 from nbdebug.core.range_test import LrRangeTest
 from nbdebug.core.records import (
@@ -65,6 +66,7 @@ class History:
         self._progress: Progress | None = None
         self._marks: tuple[Mark, ...] = ()
         self._fork: ForkResult | None = None
+        self._flight: FlightRecord | None = None
         self._branches: deque[Branch] = deque(maxlen=MAX_BRANCHES)
 
     # The worker writes.
@@ -87,25 +89,22 @@ class History:
             self._notices.append(notice)
             self._version += 1
 
-    def set_forecast(self, forecast: Forecast) -> None:
+    def _set(self, name: str, value: object) -> None:
         with self._changed:
-            self._forecast = forecast
+            setattr(self, name, value)
             self._version += 1
+
+    def set_forecast(self, forecast: Forecast) -> None:
+        self._set("_forecast", forecast)
 
     def set_range_test(self, test: LrRangeTest) -> None:
-        with self._changed:
-            self._range_test = test
-            self._version += 1
+        self._set("_range_test", test)
 
     def set_checks(self, report: CheckReport) -> None:
-        with self._changed:
-            self._checks = report
-            self._version += 1
+        self._set("_checks", report)
 
     def set_progress(self, progress: Progress | None) -> None:
-        with self._changed:
-            self._progress = progress
-            self._version += 1
+        self._set("_progress", progress)
 
     def set_status(self, status: Status) -> None:
         with self._changed:
@@ -115,20 +114,17 @@ class History:
             if (before.state, before.handled) != (status.state, status.handled):
                 self._changed.notify_all()
 
+    def set_flight(self, record: FlightRecord) -> None:
+        self._set("_flight", record)
+
     def set_fork(self, fork: ForkResult | None) -> None:
-        with self._changed:
-            self._fork = fork
-            self._version += 1
+        self._set("_fork", fork)
 
     def set_breakpoints(self, names: tuple[str, ...]) -> None:
-        with self._changed:
-            self._breakpoints = names
-            self._version += 1
+        self._set("_breakpoints", names)
 
     def set_marks(self, marks: tuple[Mark, ...]) -> None:
-        with self._changed:
-            self._marks = marks
-            self._version += 1
+        self._set("_marks", marks)
 
     def rewind(self, step: int, until: int, records: Iterable[StepRecord] = ()) -> None:
         """Go back to where a step is to be made; what came after becomes a branch.
@@ -261,6 +257,7 @@ class History:
                 marks=self._marks,
                 breakpoints=self._breakpoints,
                 fork=self._fork,
+                flight=self._flight,
                 branches=tuple(self._branches),
                 version=self._version,
             )

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbdebug.core.checklist import CheckReport
+from nbdebug.core.flight import FlightRecord
 from nbdebug.core.fork import ForkResult
 from nbdebug.core.range_test import LrRangeTest
 from nbdebug.core.records import Array, ControlChange, Forecast, Histogram, Notice, Progress, Status
@@ -96,7 +97,7 @@ class Snapshot:
         progress: the range test or the checks under way, None when there is nothing.
         breakpoints: the conditions that pause training.
         marks: checkpoints and what else lies on the timeline; branches: what was rewound.
-        fork: the last one, None without one.
+        fork: the last one, flight: the last steps before a stop; None without one.
         version: grows with every change of History.
     """
 
@@ -114,6 +115,7 @@ class Snapshot:
     breakpoints: tuple[str, ...] = ()
     branches: tuple[Branch, ...] = ()
     fork: ForkResult | None = None
+    flight: FlightRecord | None = None
     version: int = 0
 
     def members(self, group: str) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import textwrap
 
 from torch import nn
@@ -52,7 +53,9 @@ def leaf(layer: nn.Module, sources: Sources) -> str:
         ScriptError: what the layer prints of itself does not build it.
     """
     sources.imports["from torch import nn"] = None
-    text = f"nn.{type(layer).__name__}({layer.extra_repr()})"
+    # Words are printed without their quotes.
+    said = re.sub(r"=([a-z]\w*)(?=,|$)", r"='\1'", layer.extra_repr())
+    text = f"nn.{type(layer).__name__}({said})"
     try:
         # What torch prints of its own layers is what builds them.
         built = eval(text, {"nn": nn, "__builtins__": {}})

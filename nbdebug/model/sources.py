@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import builtins
+import dis
 import inspect
+import linecache
 import sys
 import textwrap
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from nbdebug.core.errors import ScriptError
@@ -53,12 +56,12 @@ class Sources:
             return short
         self._known.add(short)
         try:
-            source = textwrap.dedent(inspect.getsource(thing))
+            source = source_of(thing)
         except (OSError, TypeError) as error:
             raise ScriptError(
                 f"The source of {short} cannot be found ({error}): define it in a cell or a file."
             ) from error
-        for used, value in _globals_of(thing):
+        for used, value in _globals_of(thing, source):
             self._need(used, value)
         self.definitions.append(source.rstrip())
         return short
@@ -85,6 +88,34 @@ class Sources:
             )
 
 
+def source_of(thing: Any) -> str:
+    """The source of a class or a function, also of a class from a cell.
+
+    Raises:
+        OSError, TypeError: it cannot be found.
+    """
+    try:
+        return textwrap.dedent(inspect.getsource(thing))
+    except (OSError, TypeError):
+        # A cell is no file; its functions know their lines, classes do not.
+        for function in _functions(thing):
+            found = _class_around(function.__code__, thing.__name__)
+            if found is not None:
+                return found
+        raise
+
+
+def _class_around(code: types.CodeType, name: str) -> str | None:
+    lines = linecache.getlines(code.co_filename)
+    for node in ast.walk(ast.parse("".join(lines))):
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            end = node.end_lineno or node.lineno
+            if node.lineno <= code.co_firstlineno <= end:
+                first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+                return textwrap.dedent("".join(lines[first - 1 : end]))
+    return None
+
+
 def _installed(module: str) -> bool:
     """Whether a module can be imported by whoever runs the script; cells and scripts cannot."""
     found = sys.modules.get(module)
@@ -94,36 +125,35 @@ def _installed(module: str) -> bool:
     return "site-packages" in place or module.partition(".")[0] in sys.stdlib_module_names
 
 
-def _globals_of(thing: Any) -> Iterator[tuple[str, Any]]:
+def _globals_of(thing: Any, source: str) -> Iterator[tuple[str, Any]]:
     """Global names that a class or a function uses, and what they stand for."""
+    around = vars(sys.modules[thing.__module__]) if thing.__module__ in sys.modules else {}
+    for name in dict.fromkeys(_outside(ast.parse(source).body[0])):
+        if name in around and not hasattr(builtins, name):
+            yield name, around[name]
     for function in _functions(thing):
-        names = dict.fromkeys(_names(function.__code__))
-        for name in names:
-            if name in function.__globals__ and not hasattr(builtins, name):
-                value = function.__globals__[name]
-                if value is not thing:
-                    yield name, value
-    if inspect.isclass(thing):
-        for base in thing.__bases__:
-            if base is not object:
-                found = sys.modules.get(thing.__module__)
-                known = vars(found) if found is not None else {}
-                name = next((n for n, v in known.items() if v is base), "")
-                if name:
-                    yield name, base
-        # class Net(nn.Module): the source names the module.
-        yield from _modules_named(thing)
+        for name in dict.fromkeys(_loaded(function.__code__)):
+            known = function.__globals__
+            if name in known and not hasattr(builtins, name) and known[name] is not thing:
+                yield name, known[name]
 
 
-def _modules_named(kind: type) -> Iterator[tuple[str, Any]]:
-    found = sys.modules.get(kind.__module__)
-    try:
-        source = inspect.getsource(kind)
-    except (OSError, TypeError):
+def _outside(node: ast.AST) -> Iterator[str]:
+    """Names that are looked up when a definition is made: bases, decorators, defaults."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        parts: list[ast.AST | None] = [
+            *node.decorator_list,
+            *node.args.defaults,
+            *node.args.kw_defaults,
+        ]
+    elif isinstance(node, ast.ClassDef):
+        parts = [*node.decorator_list, *node.bases, *(k.value for k in node.keywords), *node.body]
+    else:
+        yield from (n.id for n in ast.walk(node) if isinstance(n, ast.Name))
         return
-    for name, value in list(vars(found).items()) if found is not None else ():
-        if isinstance(value, types.ModuleType) and f"{name}." in source:
-            yield name, value
+    for part in parts:
+        if part is not None:
+            yield from _outside(part)
 
 
 def _functions(thing: Any) -> Iterator[types.FunctionType]:
@@ -136,8 +166,11 @@ def _functions(thing: Any) -> Iterator[types.FunctionType]:
                 yield inner
 
 
-def _names(code: types.CodeType) -> Iterable[str]:
-    yield from code.co_names
+def _loaded(code: types.CodeType) -> Iterator[str]:
+    """Global names that code reads; names of attributes are none."""
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+            yield instruction.argval
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            yield from _names(constant)
+            yield from _loaded(constant)

@@ -20,6 +20,7 @@ from nbdebug.core.commands import (
     Run,
     Stop,
 )
+from nbdebug.core.flight import flight_table
 from nbdebug.core.fork import ForkResult, fork_table
 from nbdebug.core.snapshot import Snapshot
 from nbdebug.panels.base import Panel
@@ -164,7 +165,8 @@ def _remedies(snapshot: Snapshot) -> str:
             continue
         ask: dict[str, Any] = {**fixed, "control": control, "values": f"{value:.3g}"}
         made.append(button(f"Try: {label} ({value:.3g})", ForkSteps.control, json.dumps(ask), tip))
-    return _row('<span role="status">Not finite at step ' + f"{step:,}:</span>", *made)
+    look = flight_table(snapshot.flight) if snapshot.flight is not None else ""
+    return look + _row('<span role="status">Not finite at step ' + f"{step:,}:</span>", *made)
 
 
 def _forked(fork: ForkResult | None, live: bool) -> str:

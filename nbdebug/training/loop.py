@@ -76,6 +76,11 @@ class Loop:
         self._step_seconds = self._samples = self._spent = 0.0
         self.measuring.reset()
 
+    @property
+    def step_seconds(self) -> float:
+        """Seconds that a step takes, measuring included; averaged."""
+        return self._step_seconds
+
     def settings_changed(self) -> None:
         """The next record carries the controls' values."""
         self._fresh_settings = True

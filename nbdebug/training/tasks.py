@@ -10,6 +10,7 @@ from nbdebug.core.commands import (
     Examine,
     ForkSteps,
     KeepFork,
+    LookBack,
     RangeTest,
     Replay,
     Rewind,
@@ -22,6 +23,7 @@ from nbdebug.core.errors import ClosedError, TaskStopped
 from nbdebug.core.history import History
 from nbdebug.core.records import Notice, Severity
 from nbdebug.training.checking import Checking
+from nbdebug.training.flight import last_steps
 from nbdebug.training.forking import fork
 from nbdebug.training.loop import Loop
 from nbdebug.training.range_test import sweep
@@ -31,6 +33,7 @@ from nbdebug.training.summary import summarise
 from nbdebug.training.task import Task
 from nbdebug.training.timeline import Timeline
 
+QUICK = 2.0
 TITLES = {
     RangeTest: "The learning-rate range test failed",
     Rewind: "The rewind failed",
@@ -102,6 +105,10 @@ class Tasks:
             return found
         if isinstance(command, WriteScript):
             return write_script(timeline, loop.session, task, command)
+        if isinstance(command, LookBack):
+            record = last_steps(timeline, loop.session, task)
+            self._history.set_flight(record)
+            return record
         if isinstance(command, KeepFork):
             return self._keep(command, task)
         result = fork(timeline, loop, self._settings, command, task)
@@ -117,9 +124,15 @@ class Tasks:
         for name, value in fork.trials[command.which].settings.items():
             self.change(SetControl(name, value, command.who, "a fork kept"))
 
+    def look_back(self) -> None:
+        """After a value that is not finite: look at the last steps, where that is quick."""
+        seconds = self._loop.step_seconds * self._timeline.behind
+        if seconds < QUICK:
+            self.run(Ticket(0, LookBack()), lambda: False)
+
     def change(self, command: SetControl) -> None:
         """Give a control a value, in a way that can be taken back and repeated."""
-        self._timeline.before_change()
+        self._timeline.take()
         if self._settings.apply(command):
             self._timeline.changed(command)
         self._loop.settings_changed()

@@ -30,6 +30,7 @@ from nbdebug.training.settings import Settings
 from nbdebug.training.task import Task
 
 SHARE = 0.01
+STEPS_SEEN = 5
 NAN = float("nan")
 
 
@@ -71,17 +72,13 @@ class Timeline:
     def before_step(self) -> None:
         """Take a checkpoint when one is due."""
         if time.perf_counter() >= self._next:
-            self._take()
+            self.take()
             if self._disk.due:
                 self._to_disk()
 
     def after_step(self) -> None:
         """Write down what the step gave."""
         self._recorded.add(self._loop.session.step - 1, self._loop.last)
-
-    def before_change(self) -> None:
-        """Take a checkpoint, so that the change can be taken back at once."""
-        self._take()
 
     def changed(self, command: SetControl | Reestimate) -> None:
         """Write down a change that was made."""
@@ -95,7 +92,7 @@ class Timeline:
 
     def name(self, name: str) -> None:
         """Give a name to where training stands."""
-        self._take()
+        self.take()
         self.journal.name(name, self._loop.session.step)
         self.show()
 
@@ -133,7 +130,8 @@ class Timeline:
         except Exception as error:
             self._disk.tell(error, session.step)
 
-    def _take(self) -> None:
+    def take(self) -> None:
+        """Take a checkpoint, where there is room and none of this step yet."""
         session = self._loop.session
         # One a step, from before anything was done there: what follows depends on all of it.
         if (
@@ -196,6 +194,18 @@ class Timeline:
         self._go(step, cursor, task)
         return Checkpoint.capture(self._loop, self._settings, cursor)
 
+    def revisit(self, task: Task, watcher: Watcher) -> None:
+        """Run the steps since the last checkpoint again, watched; training stays where it is."""
+        with self.excursion():
+            events = len(self.journal.events)
+            self._go(self._loop.session.step, events, task, watcher=watcher, back=STEPS_SEEN)
+
+    @property
+    def behind(self) -> int:
+        """How many steps lie between training and a checkpoint that shows its last steps."""
+        here = self._loop.session.step
+        return here - self._ring.before(max(here - STEPS_SEEN, self._ring.kept[0].step)).step
+
     def replay(self, task: Task, watcher: Watcher = NOBODY) -> Repeated:
         """Run everything again from the beginning; afterwards training stands where it stood.
 
@@ -232,10 +242,12 @@ class Timeline:
         records: deque[StepRecord] | None = None,
         watcher: Watcher = NOBODY,
         first: bool = False,
+        back: int = 0,
     ) -> Repeated:
         """Restore the nearest checkpoint and run from there to a step, events included."""
         session = self._loop.session
-        base = self._ring.kept[0] if first else self._ring.before(step)
+        oldest = self._ring.kept[0]
+        base = oldest if first else self._ring.before(max(step - back, oldest.step))
         base.restore(self._loop, self._settings)
         events = deque(self.journal.events[base.cursor : cursor])
         watcher.begin()

@@ -166,7 +166,7 @@ class Worker:
         elif isinstance(command, Watch):
             self._loop.measuring.watch(command.probe, command.on)
         elif isinstance(command, Reestimate):
-            self._timeline.before_change()
+            self._timeline.take()
             if reestimate_statistics(command, session, self._settings):
                 self._timeline.changed(command)
         elif isinstance(command, NameCheckpoint):
@@ -221,6 +221,7 @@ class Worker:
         step = self._loop.session.step
         if isinstance(error, NonFiniteError):
             self._timeline.left_out()
+            self._tasks.look_back()
             self._failure = Notice(step, "error", "Stopped: a value is not finite", str(error))
             return
         title = f"Stopped at step {step}: {type(error).__name__}"

@@ -185,3 +185,44 @@ def test_a_stop_names_the_first_module_and_the_range_that_went_in() -> None:
     assert "first seen in the output of layer 1 (Steep), whose input ran from -" in str(
         caught.value
     )
+
+
+def test_the_last_steps_are_looked_at_module_by_module() -> None:
+    model = nn.Sequential(nn.Linear(6, 3), Steep(), nn.Linear(3, 3))
+    for parameter in model[0].parameters():
+        nn.init.constant_(parameter, 1e-3)
+    with make(model=model, optimizer="sgd", lr=0.5) as dbg:
+        before = None
+        with pytest.raises(nbd.NonFiniteError):
+            dbg.run(steps=500)
+        before = state(dbg)
+        record = dbg.history.snapshot(()).flight
+        assert record is not None
+        assert record.first is not None
+        step = dbg.history.status.step
+        assert (record.first.step, record.first.module) == (step, "1")
+        assert not record.first.updated
+        assert record.steps == tuple(range(max(step - 5, 0), step + 1))
+        frame = dbg.flight_record().frame()
+        assert list(frame.index) == ["0 (Linear)", "1 (Steep)", "2 (Linear)"]
+        assert frame.loc["1 (Steep)", step] == float("inf")
+        assert "not finite" in record._repr_html_()
+        assert equal(before, state(dbg))
+        dbg.set(lr=1e-6)
+        assert dbg.replay().equal
+
+
+def test_the_outputs_seen_are_those_of_the_steps(dbg: nbd.Debugger) -> None:
+    dbg.run(steps=12)
+    seen = dbg.flight_record()
+    assert seen.first is None
+    assert seen.steps == (7, 8, 9, 10, 11)
+    dbg.rewind(9)
+    found: list[float] = []
+    hook = dbg.model[4].register_forward_hook(
+        lambda module, inputs, output: found.append(float(output.detach().abs().max()))
+    )
+    dbg.run(steps=1)
+    hook.remove()
+    (largest,) = [look.largest for look in seen.looks if (look.step, look.module) == (9, "4")]
+    assert found[0] == largest
