@@ -62,7 +62,8 @@ class Travelling(Examining):
 
         Args:
             steps: how many, from 1 to 100,000.
-            start: where to begin, as for `rewind`; None is where training stands.
+            start: where to begin, as for `rewind`; None is where training stands. What was
+                changed between there and now is not changed in the fork.
             **changes: values of controls; a list tries each of its values, several lists all
                 combinations, 16 at most.
 

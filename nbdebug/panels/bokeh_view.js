@@ -227,6 +227,7 @@ class View {
   close() {
     this.leave();
     this.closed = true;
+    this.frame.close();
     clearInterval(this.retry);
     clearTimeout(this.later);
     clearTimeout(this.dragging);

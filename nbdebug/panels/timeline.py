@@ -149,7 +149,9 @@ def _remedies(snapshot: Snapshot) -> str:
     if failure is None or failure.title != NOT_FINITE:
         return ""
     step = snapshot.status.step
-    back = min(BACK, step)
+    # From after the last change: what was done on the way is not done again in a fork.
+    done = [c.step for c in snapshot.changes if c.status == "applied"]
+    back = min(BACK, step, max(step - max(done, default=-1) - 1, 0))
     tip = TIPS["remedy"].format(back=back, steps=2 * BACK)
     fixed = {"start": -back if back else "", "steps": 2 * BACK}
     tries = [("A tenth of the learning rate", "lr", snapshot.latest.get("lr", np.nan) / 10)]

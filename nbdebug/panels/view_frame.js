@@ -9,6 +9,25 @@ class Frame {
     this.page.className = "nbd-page";
     this.wait("Loading the plots…");
     el.append(this.page);
+    this.held = false;
+    this.pending = {};
+    this.release = () => this.letGo();
+    window.addEventListener("pointerup", this.release);
+    window.addEventListener("pointercancel", this.release);
+  }
+  close() {
+    window.removeEventListener("pointerup", this.release);
+    window.removeEventListener("pointercancel", this.release);
+  }
+  /** What came while a button was held down is written after its click. */
+  letGo() {
+    if (!this.held) return;
+    this.held = false;
+    setTimeout(() => {
+      const pages = this.pending;
+      this.pending = {};
+      this.fill(pages);
+    });
   }
   wait(text) {
     const note = node("div", "nbd-wait", text);
@@ -50,6 +69,8 @@ class Frame {
     if (!panel.root) {
       plot.addEventListener("click", (event) => this.press(event));
       plot.addEventListener("keydown", (event) => this.enter(event));
+      // A section that is rewritten between press and release would lose the click.
+      plot.addEventListener("pointerdown", () => { this.held = true; });
     }
     note.setAttribute("role", "status");
     plot.style.minHeight = `${panel.height}px`;
@@ -128,6 +149,10 @@ class Frame {
   }
   /** Sections of HTML, in the order of their names; what is open or has the focus stays so. */
   fill(pages) {
+    if (this.held) {
+      Object.assign(this.pending, pages);
+      return;
+    }
     for (const [place, html] of Object.entries(pages)) {
       const [name, key] = place.split("/");
       const page = this.panels.get(name)?.plot;

@@ -11,6 +11,7 @@ from tests.browser.lab import LONG, Notebook, until
 
 pytestmark = pytest.mark.browser
 SETUP = """
+import time
 import torch
 from torch import nn
 from sklearn.datasets import load_digits
@@ -18,8 +19,14 @@ import nbdebug as nbd
 
 digits = load_digits()
 X, y = torch.tensor(digits.data / 16, dtype=torch.float32), torch.tensor(digits.target)
+class Slow(nn.Identity):
+    # Takes its time, so that there is some to stop a check in.
+    def forward(self, x):
+        time.sleep(0.002)
+        return x
+
 torch.manual_seed(0)
-model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10), nn.Softmax(1))
+model = nn.Sequential(nn.Linear(64, 32), Slow(), nn.ReLU(), nn.Linear(32, 10), nn.Softmax(1))
 dbg = nbd.Debugger(model, (X, y), nn.CrossEntropyLoss())
 dbg
 """
@@ -40,6 +47,7 @@ def test_the_checklist(open_notebook: Callable[..., Notebook]) -> None:
     notebook.picture("checklist")
 
     # A slow check, run and stopped by the keyboard; what is open stays open.
+    expect(panel.locator("progress")).to_have_count(0, timeout=LONG)
     row = panel.locator("tr", has_text="Overfits a few examples")
     row.get_by_role("button", name="Run").focus()
     page.keyboard.press("Enter")

@@ -123,6 +123,10 @@ def test_a_value_that_is_not_finite_brings_remedies_to_try(panel: Timeline) -> N
     assert json.loads(asked) == {
         "start": -50, "steps": 100, "control": "lr", "values": "0.01"
     }  # fmt: skip
+    late = shown(
+        panel, status=Status(step=80, failure=failure), latest={"lr": 0.1}, changes=(change(70),)
+    )
+    assert "&quot;start\\&quot;: -9" in late
     assert ("task", "run") in asks(page)
     assert ("task", "run") not in asks(shown(panel, status=Status(step=80)))
 

@@ -15,8 +15,8 @@ from nbdebug.core import commands
 from nbdebug.core.checklist import Outcome
 from nbdebug.core.errors import CheckNameError
 from nbdebug.core.plugins import instances
-from nbdebug.training.requests import Requests
 from tests.problems import blobs, tiny_mlp
+from tests.training.test_requests import requests
 
 
 class Endless(Check):
@@ -44,7 +44,7 @@ def dbg(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def ask(dbg: nbd.Debugger, name: str, value: Any) -> None:
-    Requests(dbg._settings, dbg._checking, dbg._queue)(name, value)
+    requests(dbg)(name, value)
 
 
 def test_stop_ends_a_check_and_training_goes_on(dbg: nbd.Debugger) -> None:
