@@ -8,7 +8,7 @@ from nbdebug.core.records import Notice
 from nbdebug.training.checkpoint import Checkpoint
 
 SHARE, MOST = 0.1, 2 * 2**30
-COUNT = 200
+COUNT = 100
 
 
 def default_budget() -> int:
