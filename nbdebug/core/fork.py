@@ -201,7 +201,7 @@ def _plot(base: Trial, trial: Trial, low: float, high: float) -> str:
     lines = [] if trial is base else [_line(base.loss, low, high, "#8C8C8C")]
     lines.append(_line(trial.loss, low, high, "#0072B2"))
     return (
-        f'<svg width="{WIDTH}" height="{HEIGHT}" role="img" '
+        f'<svg width="{WIDTH}" height="{HEIGHT}" style="max-width:none" role="img" '
         f'aria-label="loss, {html.escape(trial.label)}">{"".join(lines)}</svg>'
     )
 
