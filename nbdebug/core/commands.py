@@ -115,6 +115,8 @@ class Examine:
 class Summarise:
     """Run one batch through the model and list its modules, between two steps."""
 
+    control: ClassVar[str] = "summary"
+
 
 @dataclass(frozen=True, slots=True)
 class NameCheckpoint:
@@ -142,14 +144,9 @@ class ClearBreak:
 
 @dataclass(frozen=True, slots=True)
 class Rewind:
-    """Go back to a step, a number of steps (negative) or a name; training pauses there.
-
-    Attributes:
-        cursor: with how much of what was done at that step; None for nothing of it.
-    """
+    """Go back to a step, a number of steps (negative) or a name; training pauses there."""
 
     target: int | str
-    cursor: int | None = None
     who: str = "api"
     why: str = ""
     control: ClassVar[str] = "rewind"
@@ -242,7 +239,10 @@ class Close:
 
 
 HALTING = (Pause, Stop, Reset, Close)
-LONG = (RangeTest, Examine, Rewind, ForkSteps, KeepFork, Replay, WriteScript, LookBack)
+# Each gives a result, or what it raised.
+LONG = (
+    RangeTest, Examine, Summarise, Rewind, ForkSteps, KeepFork, Replay, WriteScript, LookBack,
+)  # fmt: skip
 Command = (
     SetControl | Run | Pause | Reset | Watch | Reestimate | RangeTest | Examine | Summarise
     | NameCheckpoint | BreakWhen | ClearBreak | Rewind | ForkSteps | KeepFork | Replay | Stop

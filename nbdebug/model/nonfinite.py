@@ -15,7 +15,7 @@ from nbdebug.model.state import undisturbed
 from nbdebug.model.tree import every_module, is_compiled, stable_name
 
 
-def first_nonfinite(model: nn.Module, forward: Callable[[], Any]) -> str | None:
+def origin(model: nn.Module, forward: Callable[[], Any]) -> tuple[str | None, str]:
     """Run `forward` once more and name the first value that is NaN or infinite.
 
     Gradients, buffers, modes and random numbers are afterwards as before; draw the same
@@ -25,13 +25,9 @@ def first_nonfinite(model: nn.Module, forward: Callable[[], Any]) -> str | None:
 
     Returns:
         Words for the middle of a sentence, such as "the output of layer fc2 (Linear)";
-        None when every layer gave finite values.
+        None when every layer gave finite values. And the range of what went into that layer,
+        as the end of a sentence; "" when that is not known.
     """
-    return origin(model, forward)[0]
-
-
-def origin(model: nn.Module, forward: Callable[[], Any]) -> tuple[str | None, str]:
-    """The same, and the range of what went into that layer, "" when that is not known."""
     trace = _Trace(model)
     try:
         with undisturbed(model), torch.no_grad(), eager(model):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy as shallow
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from nbdebug.model.forward import leaves
 from nbdebug.model.weights import Copy, cloned, plain
 
 
@@ -61,7 +63,8 @@ class OptimizerCopy:
 
     def tensors(self) -> list[torch.Tensor]:
         """All copies."""
-        return list(_tensors(self.state))
+        kept = [] if self.state is None else list(self.state.values())
+        return [leaf for leaf in leaves(kept) if isinstance(leaf, torch.Tensor)]
 
 
 def copied(value: Any, copy: Copy = cloned) -> Any:
@@ -74,7 +77,7 @@ def copied(value: Any, copy: Copy = cloned) -> Any:
         return [copied(part, copy) for part in value]
     if type(value) is tuple:
         return tuple(copied(part, copy) for part in value)
-    return value
+    return shallow(value)
 
 
 def _back(value: Any, device: torch.device | None = None) -> Any:
@@ -86,12 +89,3 @@ def _back(value: Any, device: torch.device | None = None) -> Any:
         return tensor.to(device, copy=True)
 
     return copied(value, placed)
-
-
-def _tensors(value: Any) -> list[torch.Tensor]:
-    if isinstance(value, torch.Tensor):
-        return [value]
-    parts = value.values() if isinstance(value, Mapping) else value
-    if isinstance(value, Mapping | list | tuple):
-        return [tensor for part in parts for tensor in _tensors(part)]
-    return []

@@ -14,8 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from nbdebug.core.errors import ScriptError
-
-PLAIN = (int, float, complex, str, bytes, bool, type(None))
+from nbdebug.model.weights import PLAIN
 
 
 class Sources:

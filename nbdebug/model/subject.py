@@ -110,11 +110,6 @@ class Subject:
             f"new group, with the settings of group {leader}."
         )
 
-    def let_go(self, groups: int) -> None:
-        """Drop the parameter groups that were taken in after the first so many."""
-        self.optimizers.let_go(groups)
-        self.lr_ratios, self.decay_ratios = self.lr_ratios[:groups], self.decay_ratios[:groups]
-
     @property
     def optimizer(self) -> torch.optim.Optimizer:
         return self.optimizers.current

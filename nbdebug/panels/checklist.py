@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import html
-import json
 from collections.abc import Sequence
-from typing import Any
 
 from nbdebug.core.checklist import BAD, STEPS, CheckReport, CheckResult
 from nbdebug.core.checklist_html import step_section
-from nbdebug.core.commands import Examine, Stop
+from nbdebug.core.commands import Examine
 from nbdebug.core.records import Progress
 from nbdebug.core.snapshot import Snapshot
 from nbdebug.panels.base import Panel
+from nbdebug.panels.buttons import button, under_way_row
 
 QUICK = (
     "Runs all quick checks between two steps. Everything is put back: training notices nothing "
@@ -91,12 +90,7 @@ def head(snapshot: Snapshot, live: bool) -> str:
     report, progress = snapshot.checks, under_way(snapshot)
     tools = _tools(report, progress is not None) if live else ""
     if progress is not None:
-        title = html.escape(progress.title)
-        said = (
-            button("Stop", Stop.control, Stop.value, STOP)
-            + f'<progress max="1" value="{progress.share:.2f}" aria-label="{title}"></progress>'
-            f"<span>{title}…</span>"
-        )
+        said = under_way_row(progress, STOP)
     else:
         said = f'<span class="nbd-help">{_when(snapshot)}</span>'
     return (
@@ -125,13 +119,3 @@ def _tools(report: CheckReport, busy: bool) -> str:
 def _many(label: str, results: Sequence[CheckResult], tip: str, busy: bool) -> str:
     names = ",".join(result.name for result in results)
     return button(label, Examine.control, names, tip, busy) if names else ""
-
-
-def button(label: str, control: str, value: Any, tooltip: str, disabled: bool = False) -> str:
-    """A button that asks for a value of a control."""
-    said = {"data-control": control, "data-value": json.dumps(value), "title": tooltip}
-    attributes = " ".join(f'{name}="{html.escape(text)}"' for name, text in said.items())
-    # Not the attribute `disabled`: that would take the focus away from the keyboard.
-    off = ' aria-disabled="true"' if disabled else ""
-    words = html.escape(label)
-    return f'<button type="button" class="nbd-offer" {attributes}{off}>{words}</button>'

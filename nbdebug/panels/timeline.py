@@ -24,7 +24,7 @@ from nbdebug.core.flight import flight_table
 from nbdebug.core.fork import ForkResult, fork_table
 from nbdebug.core.snapshot import Snapshot
 from nbdebug.panels.base import Panel
-from nbdebug.panels.checklist import button
+from nbdebug.panels.buttons import button, under_way_row
 from nbdebug.panels.timeline_strip import strip
 
 TASKS = {
@@ -109,13 +109,8 @@ def _under_way(snapshot: Snapshot) -> str:
     progress = snapshot.progress
     if progress is None or progress.task not in TASKS:
         return '<div class="nbd-row"></div>'
-    title = html.escape(progress.title)
-    stop = button("Stop", Stop.control, Stop.value, TIPS["stop"])
-    return (
-        f'<div class="nbd-row" role="status">{stop}'
-        f'<progress max="1" value="{progress.share:.2f}" aria-label="{title}"></progress>'
-        f"<span>{title}…</span></div>"
-    )
+    said = under_way_row(progress, TIPS["stop"])
+    return f'<div class="nbd-row" role="status">{said}</div>'
 
 
 def _travel() -> str:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import math
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 
 from nbdebug.model.forward import leaves, to_device
+
+BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,21 @@ class Sampler(Protocol):
 
     def close(self) -> None:
         """End the processes that fetch; may be called twice."""
+
+
+class Remembering:
+    """Keeps what it gave, so that it can come again, up to `limit` bytes."""
+
+    limit: float = BYTES
+
+    @contextmanager
+    def holding(self) -> Iterator[None]:
+        """Whatever is drawn inside can come again afterwards."""
+        limit, self.limit = self.limit, math.inf
+        try:
+            yield
+        finally:
+            self.limit = limit
 
 
 def bytes_in(data: Any) -> int:

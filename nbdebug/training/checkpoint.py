@@ -8,7 +8,7 @@ from typing import Any
 from nbdebug.model.clipping import NormWindow
 from nbdebug.model.optimizer_copy import OptimizerCopy, copied
 from nbdebug.model.weights import Weights, to_host
-from nbdebug.training.batch import Batch
+from nbdebug.training.batch import Batch, bytes_in
 from nbdebug.training.kept import same
 from nbdebug.training.loop import Loop
 from nbdebug.training.rng import RngPosition
@@ -84,7 +84,7 @@ class Checkpoint:
             session.sampler.position(),
             loop.batch,
             settings.values(),
-            sum(tensor.numel() * tensor.element_size() for tensor in tensors),
+            bytes_in(tensors),
         )
 
     def restore(self, loop: Loop, settings: Settings, *, anew: bool = False) -> None:
@@ -108,10 +108,8 @@ class Checkpoint:
         )
         session.optimizers.restore(self.optimizers)
         session.schedule.restore(self.schedule)
+        # Controls that read from these have their values already, and are left alone.
         settings.put_back(self.controls)
-        # Once more: a control may have stepped on what it shares with them.
-        session.optimizers.restore(self.optimizers)
-        session.schedule.restore(self.schedule)
         session.schedule.fallback = self.fallback
         self.weights.restore(session.model)
         session.initialisation.restore(self.initialisation)

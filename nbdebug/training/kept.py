@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
+from nbdebug.model.optimizer_copy import copied
 from nbdebug.model.state import ModelState, RngState
 from nbdebug.training.session import Session
 
@@ -37,9 +37,9 @@ class Kept:
         self._model = ModelState.capture(session.model, session.optimizer)
         self._rng = RngState.capture()
         self._own_rng = session.rng.position()
-        self._gradients = [(p, p.grad, _clone(p.grad)) for p in session.model.parameters()]
+        self._gradients = [(p, p.grad, copied(p.grad)) for p in session.model.parameters()]
         self._scale = None if session.scaler is None else session.scaler.state_dict()
-        self._window, self._skipped = copy.deepcopy(session.clipping.window), session.skipped
+        self._window, self._skipped = session.clipping.window.copied(), session.skipped
         self._norms = session.grad_norms
         self._attributes = [(module, _attributes(module)) for module in session.model.modules()]
         self._hooks = [
@@ -53,7 +53,7 @@ class Kept:
             "the optimizer": self._model.optimizer,
         }
         rest = {name: value for name, value in self._look().items() if name not in copies}
-        self._seen: dict[str, Any] = {**copies, **_clone(rest)}
+        self._seen: dict[str, Any] = {**copies, **copied(rest)}
 
     def moved(self) -> tuple[str, ...]:
         """What is not what it was, in words; empty when nothing moved."""
@@ -77,7 +77,7 @@ class Kept:
             parameter.grad = gradient
         if session.scaler is not None and self._scale is not None:
             session.scaler.load_state_dict(self._scale)
-        session.clipping.window, session.skipped = copy.deepcopy(self._window), self._skipped
+        session.clipping.window, session.skipped = self._window.copied(), self._skipped
         session.grad_norms = self._norms
         session.outputs = session.targets = session.again = None
         session.rng.go_to(self._own_rng)
@@ -105,17 +105,6 @@ class Kept:
 
 def _attributes(module: torch.nn.Module) -> dict[str, Any]:
     return {name: value for name, value in vars(module).items() if name not in OWN}
-
-
-def _clone(value: Any) -> Any:
-    """A copy of nested containers with tensors in them."""
-    if isinstance(value, torch.Tensor):
-        return value.detach().clone()
-    if isinstance(value, Mapping):
-        return {key: _clone(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_clone(part) for part in value]
-    return copy.copy(value)
 
 
 def same(one: Any, other: Any) -> bool:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 from nbdebug.model.subject import Batching
-from nbdebug.training.batch import Batch, bytes_in
+from nbdebug.training.batch import BYTES, Batch, Remembering, bytes_in
 from nbdebug.training.worker_sampler import WorkerPosition, WorkerSampler
-
-BYTES = 256 * 2**20
 
 
 class RecordedPosition(NamedTuple):
@@ -22,7 +17,7 @@ class RecordedPosition(NamedTuple):
     inner: WorkerPosition
 
 
-class Recorded(NamedTuple):
+class Served(NamedTuple):
     """A batch, its bytes, and the batch size and the workers' position it was taken at."""
 
     batch: Batch
@@ -31,7 +26,7 @@ class Recorded(NamedTuple):
     where: WorkerPosition
 
 
-class RecordedSampler:
+class RecordedSampler(Remembering):
     """Gives the batches of workers and keeps the last ones.
 
     To go back in workers takes them a moment, so they are asked only for what is not kept, or
@@ -48,7 +43,7 @@ class RecordedSampler:
 
     def _forget(self, number: int) -> None:
         # Batches from `_first` on; those from `_number` on are still to come (again).
-        self._kept: deque[Recorded] = deque()
+        self._kept: deque[Served] = deque()
         self._first = self._number = number
         self._bytes = 0
 
@@ -61,7 +56,7 @@ class RecordedSampler:
         if place == len(self._kept):
             where = self.inner.position()
             batch = self.inner.next()
-            self._kept.append(Recorded(batch, bytes_in(batch.data), size, where))
+            self._kept.append(Served(batch, bytes_in(batch.data), size, where))
             self._bytes += self._kept[-1].size
         self._number += 1
         batch = self._kept[place].batch
@@ -84,15 +79,6 @@ class RecordedSampler:
     def _ask_again(self, number: int, where: WorkerPosition) -> None:
         self.inner.go_to(where)
         self._forget(number)
-
-    @contextmanager
-    def holding(self) -> Iterator[None]:
-        """Whatever is drawn inside can come again afterwards."""
-        limit, self.limit = self.limit, math.inf
-        try:
-            yield
-        finally:
-            self.limit = limit
 
     def reset(self) -> None:
         self._forget(0)

@@ -60,10 +60,6 @@ class Ring:
         """The latest that is not after a step."""
         return next(c for c in reversed(self.kept) if c.step <= step)
 
-    def has(self, step: int) -> bool:
-        """Whether there is one of that step."""
-        return any(checkpoint.step == step for checkpoint in reversed(self.kept))
-
     def drop_after(self, step: int) -> None:
         """Forget those of later steps."""
         self.kept = [checkpoint for checkpoint in self.kept if checkpoint.step <= step]

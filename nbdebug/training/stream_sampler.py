@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from nbdebug.core.errors import DataError
 from nbdebug.model.subject import Batching
-from nbdebug.training.batch import Batch, bytes_in
+from nbdebug.training.batch import BYTES, Batch, Remembering, bytes_in
 from nbdebug.training.data import StreamSource
 from nbdebug.training.seeding import mixed, seeded
 
-BYTES = 256 * 2**20
 END = object()
 
 
@@ -26,7 +23,7 @@ class StreamPosition(NamedTuple):
     drawn: int
 
 
-class StreamSampler:
+class StreamSampler(Remembering):
     """Collects samples of a stream to batches.
 
     A stream cannot be read again: it can be gone back in as far as samples are kept.
@@ -92,15 +89,6 @@ class StreamSampler:
                 "again."
             )
         self._number, self._epoch, self._drawn = position
-
-    @contextmanager
-    def holding(self) -> Iterator[None]:
-        """Whatever is drawn inside can come again afterwards."""
-        limit, self.limit = self.limit, math.inf
-        try:
-            yield
-        finally:
-            self.limit = limit
 
     def _take(self) -> list[Any]:
         samples: list[Any] = []

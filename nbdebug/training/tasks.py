@@ -68,13 +68,13 @@ class Tasks:
         return known[number]
 
     def run(self, ticket: Ticket, halting: Callable[[], bool]) -> bool:
-        """Carry out one of `LONG` or a summary; whether it came to its end.
+        """Carry out one of `LONG`; whether it came to its end.
 
         What it raises is kept for who asked, and told; training is then where it was.
         """
-        command = ticket.command
+        command: Any = ticket.command
         try:
-            with Task(getattr(command, "control", ""), self._history, halting) as task:
+            with Task(command.control, self._history, halting) as task:
                 self._results.append((ticket.number, self._do(command, task)))
         except Exception as error:
             self._results.append((ticket.number, error))
@@ -134,7 +134,7 @@ class Tasks:
         """Give a control a value, in a way that can be taken back and repeated."""
         self._timeline.take()
         if self._settings.apply(command):
-            self._timeline.changed(command)
+            self._timeline.done(command)
         self._loop.settings_changed()
 
     def _tell(self, title: str, error: Exception) -> None:

@@ -80,15 +80,10 @@ class Timeline:
         """Write down what the step gave."""
         self._recorded.add(self._loop.session.step - 1, self._loop.last)
 
-    def changed(self, command: SetControl | Reestimate) -> None:
-        """Write down a change that was made."""
+    def done(self, command: SetControl | Reestimate | None) -> None:
+        """Write down what was done at this step; None: a batch that is not finite was left out."""
         session = self._loop.session
         self.journal.events.append(Event(session.step, command, session.schedule.fallback))
-
-    def left_out(self) -> None:
-        """Write down that a batch was left out, for a value that is not finite."""
-        session = self._loop.session
-        self.journal.events.append(Event(session.step, None, session.schedule.fallback))
 
     def name(self, name: str) -> None:
         """Give a name to where training stands."""
@@ -125,8 +120,10 @@ class Timeline:
     def _to_disk(self) -> None:
         session = self._loop.session
         try:
-            checkpoint = Checkpoint.capture(self._loop, self._settings, len(self.journal.events))
-            self._disk.put(to_plain(checkpoint, session))
+            newest, events = self._ring.kept[-1], len(self.journal.events)
+            if (newest.step, newest.cursor) != (session.step, events):
+                newest = Checkpoint.capture(self._loop, self._settings, events)
+            self._disk.put(to_plain(newest, session))
         except Exception as error:
             self._disk.tell(error, session.step)
 
@@ -204,7 +201,11 @@ class Timeline:
     def behind(self) -> int:
         """How many steps lie between training and a checkpoint that shows its last steps."""
         here = self._loop.session.step
-        return here - self._ring.before(max(here - STEPS_SEEN, self._ring.kept[0].step)).step
+        return here - self._before(here, STEPS_SEEN).step
+
+    def _before(self, step: int, back: int = 0) -> Checkpoint:
+        """The nearest checkpoint that lies so many steps back, or the first one."""
+        return self._ring.before(max(step - back, self._ring.kept[0].step))
 
     def replay(self, task: Task, watcher: Watcher = NOBODY) -> Repeated:
         """Run everything again from the beginning; afterwards training stands where it stood.
@@ -246,8 +247,7 @@ class Timeline:
     ) -> Repeated:
         """Restore the nearest checkpoint and run from there to a step, events included."""
         session = self._loop.session
-        oldest = self._ring.kept[0]
-        base = oldest if first else self._ring.before(max(step - back, oldest.step))
+        base = self._ring.kept[0] if first else self._before(step, back)
         base.restore(self._loop, self._settings)
         events = deque(self.journal.events[base.cursor : cursor])
         watcher.begin()

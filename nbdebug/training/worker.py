@@ -25,7 +25,6 @@ from nbdebug.core.commands import (
     Rewind,
     Run,
     SetControl,
-    Summarise,
     Ticket,
     Watch,
 )
@@ -114,7 +113,7 @@ class Worker:
                     self._tasks.change(command)
                 else:
                     self._settings.supersede(command)
-            elif isinstance(command, (*LONG, Summarise)):
+            elif isinstance(command, LONG):
                 self._carry_out(ticket, tickets[tickets.index(ticket) :])
             else:
                 self._act(command)
@@ -168,7 +167,7 @@ class Worker:
         elif isinstance(command, Reestimate):
             self._timeline.take()
             if reestimate_statistics(command, session, self._settings):
-                self._timeline.changed(command)
+                self._timeline.done(command)
         elif isinstance(command, NameCheckpoint):
             self._timeline.name(command.name)
         elif isinstance(command, BreakWhen):
@@ -220,7 +219,7 @@ class Worker:
         self.error = error
         step = self._loop.session.step
         if isinstance(error, NonFiniteError):
-            self._timeline.left_out()
+            self._timeline.done(None)
             self._tasks.look_back()
             self._failure = Notice(step, "error", "Stopped: a value is not finite", str(error))
             return

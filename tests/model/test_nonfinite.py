@@ -1,15 +1,21 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from nbdebug.model.nonfinite import first_nonfinite, worst_gradient
+from nbdebug.model.nonfinite import origin, worst_gradient
 
 NAN = float("nan")
+
+
+def first_nonfinite(model: nn.Module, forward: Callable[[], Any]) -> str | None:
+    return origin(model, forward)[0]
 
 
 class Log(nn.Module):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import nbdebug as nbd
-from tests.training.timelines import KINDS, X, Y, change_everything, make, mixup
+from tests.training.timelines import KINDS, X, Y, change_everything, go_on_to, make, mixup
 
 WIDTH = 16
 
@@ -143,9 +142,7 @@ def test_a_batch_that_was_left_out_is_left_out(tmp_path: Path) -> None:
     broken = X.clone()
     broken[40] = torch.nan
     with make(data=(broken, Y), val_data=None) as dbg:
-        while dbg.history.status.step < 20:
-            with contextlib.suppress(nbd.NonFiniteError):
-                dbg.run(steps=20 - dbg.history.status.step)
+        go_on_to(dbg, 20)
         assert "this batch was left out" in run_script(dbg, tmp_path)
 
 

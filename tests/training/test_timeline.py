@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +12,18 @@ from torch import nn
 
 import nbdebug as nbd
 from nbdebug.training.timeline import Timeline
-from tests.training.timelines import KINDS, N, X, Y, change_everything, equal, make, net, state
+from tests.training.timelines import (
+    KINDS,
+    N,
+    X,
+    Y,
+    change_everything,
+    equal,
+    go_on_to,
+    make,
+    net,
+    state,
+)
 
 
 @pytest.fixture
@@ -186,19 +196,13 @@ def test_a_batch_left_out_is_left_out_again() -> None:
     broken = X.clone()
     broken[40] = torch.nan
     with make(data=(broken, Y), val_data=None) as dbg:
-        _go_on_to(dbg, 20)
+        go_on_to(dbg, 20)
         before = state(dbg)
         assert len(timeline(dbg).journal.events) >= 3
         assert dbg.replay().equal
         assert dbg.rewind(3).equal
-        _go_on_to(dbg, 20)
+        go_on_to(dbg, 20)
         assert equal(before, state(dbg))
-
-
-def _go_on_to(dbg: nbd.Debugger, step: int) -> None:
-    while dbg.history.status.step < step:
-        with contextlib.suppress(nbd.NonFiniteError):
-            dbg.run(steps=step - dbg.history.status.step)
 
 
 def test_a_scaler_goes_back_too() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Callable
 from typing import Any
@@ -143,3 +144,10 @@ def state(dbg: nbd.Debugger) -> dict[str, torch.Tensor]:
 
 def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+def go_on_to(dbg: nbd.Debugger, step: int) -> None:
+    """Train to a step, past batches that are not finite."""
+    while dbg.history.status.step < step:
+        with contextlib.suppress(nbd.NonFiniteError):
+            dbg.run(steps=step - dbg.history.status.step)
