@@ -182,8 +182,11 @@ def fork_table(result: ForkResult) -> str:
     """A fork as HTML: each way a small plot of its loss over that of the base, in grey."""
     head = "".join(f'<th style="{LEFT}">{html.escape(word)}</th>' for word in ("", *HEADINGS))
     trials = (result.base, *result.trials)
-    known = np.concatenate([trial.loss[np.isfinite(trial.loss)] for trial in trials])
-    low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
+    known = [trial.loss[np.isfinite(trial.loss)] for trial in trials]
+    known = [losses for losses in known if len(losses)] or [np.array([0.0, 1.0])]
+    # All begin alike: a way that explodes leaves its plot at the top, the others stay legible.
+    low, high = min(map(np.min, known)), min(map(np.max, known))
+    high = min(high + 0.2 * (high - low), max(map(np.max, known)))
     body = ""
     for trial, row in zip(trials, rows(result), strict=True):
         cells = [_plot(result.base, trial, low, high), *map(html.escape, row)]

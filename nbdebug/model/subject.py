@@ -54,6 +54,8 @@ class Subject:
         outputs, targets: of the step under way, None between steps or with a `step_fn`.
         again: calls the model once more on the inputs of the step under way; None when
             outputs are.
+        leaving_out: whether a batch whose loss or gradient is not finite is left out, without
+            a stop.
         rng: a context in which torch's global generators are those of training.
     """
 
@@ -85,7 +87,7 @@ class Subject:
         self.decay_leader, self.decay_ratios = 0, (1.0,) * len(optimizers.current.param_groups)
         if "weight_decay" in optimizers.current.defaults:
             self.decay_leader, self.decay_ratios = ratios(optimizers.current, "weight_decay")
-        self.validated = False
+        self.validated = self.leaving_out = False
         self.outputs: object = None
         self.targets: object = None
         self.again: Callable[[], Any] | None = None

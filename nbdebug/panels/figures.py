@@ -88,11 +88,12 @@ def hover(made: figure, renderer: DataRenderer, rows: Sequence[tuple[str, str]],
     )
 
 
-def legend_above(made: figure, items: Sequence[tuple[str, Sequence[Any]]]) -> None:
+def legend_above(made: figure, items: Sequence[tuple[str, Sequence[Any]]]) -> list[LegendItem]:
     """A one-line legend outside the plot; a click hides what it names."""
+    entries = [LegendItem(label=label, renderers=list(parts)) for label, parts in items]
     no_padding: Any = 0
     legend = Legend(
-        items=[LegendItem(label=label, renderers=list(parts)) for label, parts in items],
+        items=entries,
         orientation="horizontal",
         location="left",
         click_policy="hide",
@@ -108,6 +109,7 @@ def legend_above(made: figure, items: Sequence[tuple[str, Sequence[Any]]]) -> No
         margin=2,
     )
     made.add_layout(legend, "above")
+    return entries
 
 
 def layer_figure(name: str, height: int, x_label: str, *, log: bool = False) -> figure:

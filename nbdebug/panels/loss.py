@@ -55,7 +55,7 @@ class Loss(Panel):
         smooth.glyph.tags = ["ink"]
         dots = made.scatter("x", "y", source=self.val, color=ORANGE, size=7)
         line = made.line("x", "y", source=self.val, color=ORANGE, line_width=1.5)
-        legend_above(
+        entries = legend_above(
             made,
             [
                 ("loss", [raw, band]),
@@ -64,6 +64,8 @@ class Loss(Panel):
                 ("left behind", [gone]),
             ],
         )
+        # What is not there needs no name.
+        self.named = {"val": entries[2], "gone": entries[3]}
         hover(made, smooth, CARD, "vline")
         hover(made, dots, VALIDATION_CARD, "mouse")
         self.figure = made
@@ -108,6 +110,7 @@ class Loss(Panel):
                 y += [loss.mean, np.array([np.nan])]
         columns = {"x": np.concatenate(x), "y": np.concatenate(y)}
         self.stage.sink.set_data(self.gone, columns)
+        self.stage.sink.set_prop(self.named["gone"], "visible", bool(snapshot.branches))
 
     def _update_validation(self, snapshot: Snapshot) -> None:
         val = self.points(snapshot, "val_loss")
@@ -118,6 +121,7 @@ class Loss(Panel):
             "step": empty if val is None else val.step,
         }
         self.stage.sink.set_data(self.val, columns)
+        self.stage.sink.set_prop(self.named["val"], "visible", val is not None)
 
     def _switch_scale(self) -> None:
         scale, ticker, formatter = self.scales[self.stage.choices["loss_scale"]]

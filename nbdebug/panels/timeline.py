@@ -156,14 +156,21 @@ def _remedies(snapshot: Snapshot) -> str:
         if len(finite):
             p90 = float(np.percentile(finite, 90))
             tries.append(("Clip at the 90th percentile", "clip_threshold", p90))
-    made = [button("Leave this batch out", Stop.control, Run.value, TIPS["go_on"])]
+    made = [
+        button("Go on without this batch", Stop.control, Run.value, TIPS["go_on"]),
+        _try("Leave such batches out", "not_finite", "leave_out", fixed, tip),
+    ]
     for label, control, value in tries:
         if not value > 0:
             continue
-        ask: dict[str, Any] = {**fixed, "control": control, "values": f"{value:.3g}"}
-        made.append(button(f"Try: {label} ({value:.3g})", ForkSteps.control, json.dumps(ask), tip))
+        made.append(_try(f"{label} ({value:.3g})", control, f"{value:.3g}", fixed, tip))
     look = flight_table(snapshot.flight) if snapshot.flight is not None else ""
     return look + _row('<span role="status">Not finite at step ' + f"{step:,}:</span>", *made)
+
+
+def _try(label: str, control: str, value: str, fixed: dict[str, Any], tip: str) -> str:
+    ask = json.dumps({**fixed, "control": control, "values": value})
+    return button(f"Try: {label}", ForkSteps.control, ask, tip)
 
 
 def _forked(fork: ForkResult | None, live: bool) -> str:

@@ -13,6 +13,7 @@ from nbdebug.core.errors import ControlValueError, NonFiniteError, TaskStopped
 from nbdebug.core.fork import ForkResult, Trial
 from nbdebug.training.loop import Loop
 from nbdebug.training.settings import Settings
+from nbdebug.training.stopping import IN_A_ROW
 from nbdebug.training.task import Task
 from nbdebug.training.timeline import Timeline
 
@@ -68,13 +69,22 @@ def _train(
         task.advance(share, f"Fork, {number + 1} of {count} ways")
         if task.halting():
             raise TaskStopped("The fork was stopped; training is where it was.")
-        try:
-            loop.repeat()
-        except NonFiniteError:
+        if not _make_step(loop):
             return losses, f"not finite after {done} steps"
         losses[done] = loop.last[0]
     losses.setflags(write=False)
     return losses, ""
+
+
+def _make_step(loop: Loop) -> bool:
+    """Whether a step could be made, past batches that are left out."""
+    for _ in range(IN_A_ROW if loop.session.leaving_out else 1):
+        try:
+            loop.repeat()
+        except NonFiniteError:
+            continue
+        return True
+    return False
 
 
 def _note(changes: tuple[Mapping[str, Any], ...]) -> str:

@@ -31,6 +31,10 @@ class Journal:
         """Whether something was done at this step, the newest one, already."""
         return bool(self.events) and self.events[-1].step == step
 
+    def left_out(self, step: int) -> int:
+        """How many batches were left out at this step, which is still to be made."""
+        return sum(event.step == step and event.command is None for event in self.events)
+
     def name(self, name: str, step: int) -> None:
         """Give a name to where training stands."""
         self._names[name] = (step, len(self.events))

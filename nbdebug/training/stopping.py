@@ -17,6 +17,7 @@ from nbdebug.training.breakpoints import ALWAYS, Break, Breakpoints, Inspection
 from nbdebug.training.session import Session
 
 NAMED = 10
+IN_A_ROW = 20
 
 
 @contextmanager
@@ -77,7 +78,7 @@ def explain(session: Session, batch: Batch, loss: float) -> str:
     return (
         f"{what}{_samples(session, batch)} The update of step {session.step} was not made, the "
         "weights are as before it. Lower the learning rate, clip gradients or look at the data; "
-        "Run goes on with the next batch."
+        "the next batch comes next."
     )
 
 

@@ -37,6 +37,7 @@ from nbdebug.training.forecasts import Forecasts
 from nbdebug.training.loop import Loop
 from nbdebug.training.reestimation import reestimate_statistics
 from nbdebug.training.settings import Settings
+from nbdebug.training.stopping import IN_A_ROW
 from nbdebug.training.tasks import Tasks
 from nbdebug.training.timeline import Timeline
 
@@ -214,7 +215,19 @@ class Worker:
         )
         self._failure = Notice(step, "info", f"Break: {condition}", text)
 
+    def _leave_out(self, error: NonFiniteError) -> bool:
+        """Go on without this batch, when that is wanted and helps."""
+        step = self._loop.session.step
+        before = self._timeline.journal.left_out(step)
+        if not self._loop.session.leaving_out or before + 1 >= IN_A_ROW:
+            return False
+        self._timeline.done(None)
+        self._history.add_notice(Notice(step, "warning", "A batch was left out", str(error)))
+        return True
+
     def _stop_for(self, error: Exception) -> None:
+        if isinstance(error, NonFiniteError) and self._leave_out(error):
+            return
         self._pause()
         self.error = error
         step = self._loop.session.step

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import nbdebug as nbd
-from tests.training.timelines import KINDS, X, Y, equal, make, state
+from tests.training.timelines import KINDS, X, Y, equal, go_on_to, make, state
 
 
 @pytest.fixture
@@ -226,3 +226,45 @@ def test_the_outputs_seen_are_those_of_the_steps(dbg: nbd.Debugger) -> None:
     hook.remove()
     (largest,) = [look.largest for look in seen.looks if (look.step, look.module) == (9, "4")]
     assert found[0] == largest
+
+
+def broken_data() -> tuple[torch.Tensor, torch.Tensor]:
+    broken = X.clone()
+    broken[40] = torch.nan
+    return broken, Y
+
+
+def test_batches_can_be_left_out_without_a_stop() -> None:
+    """As if someone had pressed Run after each stop, to the bit."""
+    with make(data=broken_data(), val_data=None, not_finite="leave_out") as dbg:
+        dbg.run(steps=20)
+        assert dbg.history.status.step == 20
+        said = [notice for notice in dbg.history.notices if notice.title == "A batch was left out"]
+        assert len(said) >= 3
+        assert "index in the data: 40" in said[0].text
+        with make(data=broken_data(), val_data=None) as other:
+            go_on_to(other, 20)
+            assert equal(state(dbg), state(other))
+        assert dbg.replay().equal
+
+
+def test_a_fork_proves_that_leaving_batches_out_helps() -> None:
+    with make(data=broken_data(), val_data=None) as dbg:
+        with pytest.raises(nbd.NonFiniteError):
+            dbg.run(steps=50)
+        here = dbg.history.status.step
+        fork = dbg.fork(30, not_finite="leave_out")
+        assert "not finite after" in fork.result.base.ended
+        assert not fork.result.trials[0].ended
+        dbg.set(not_finite="leave_out")
+        dbg.run(steps=30)
+        assert dbg.history.frame("loss")["loss"].tolist()[here:] == fork.changed.tolist()
+
+
+def test_it_stops_where_no_batch_is_finite() -> None:
+    with make(data=(X * torch.nan, Y), val_data=None, not_finite="leave_out") as dbg:
+        with pytest.raises(nbd.NonFiniteError):
+            dbg.run(steps=5)
+        assert len(dbg._worker._timeline.journal.events) == 20
+        fork = dbg.fork(5, lr=0.1)
+        assert fork.result.base.ended == "not finite after 0 steps"
