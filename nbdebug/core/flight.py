@@ -86,7 +86,10 @@ def flight_table(record: FlightRecord) -> str:
         _row("td", [module, *(_number(values.get(step)) for step in steps)])
         for module, values in record._table().items()
     )
-    return f"<div><b>{html.escape(str(record))}</b></div><table>{head}{body}</table>"
+    return (
+        f"<div><b>{html.escape(str(record))}</b></div>"
+        f'<div style="overflow-x:auto"><table>{head}{body}</table></div>'
+    )
 
 
 def _number(value: float | None) -> str:
@@ -96,6 +99,6 @@ def _number(value: float | None) -> str:
 
 
 def _row(tag: str, cells: Sequence[str]) -> str:
-    style = "text-align:left"
+    style = "text-align:left;overflow-wrap:normal"
     inner = "".join(f'<{tag} style="{style}">{html.escape(cell)}</{tag}>' for cell in cells)
     return f"<tr>{inner}</tr>"

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 CONFIDENCE = 0.95
 FEWEST = 10
-WIDTH, HEIGHT = 220, 60
-LEFT = "text-align:left;vertical-align:middle"
+WIDTH, HEIGHT = 180, 60
+LEFT = "text-align:left;vertical-align:middle;overflow-wrap:normal"
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,8 @@ class ForkResult:
         """What the interval says, in words."""
         if trial.ended:
             return trial.ended
+        if self.base.ended:
+            return "goes on where without it a value is not finite"
         if not np.any(self.difference(trial)):
             return "exactly the same"
         _, low, high = self.interval(trial)
@@ -164,17 +166,18 @@ class Fork:
         return fork_table(self.result)
 
 
-HEADINGS = ("", "last loss", "difference", "95 % interval", "verdict")
+HEADINGS = ("", "verdict", "last loss", "difference", "95 % interval")
 
 
 def rows(result: ForkResult) -> list[tuple[str, ...]]:
     """The trials in words, one row each, the base first."""
     first = result.base
-    found: list[tuple[str, ...]] = [(first.label, _last(first), "", "", first.ended)]
+    found: list[tuple[str, ...]] = [(first.label, first.ended, _last(first), "", "")]
     for trial in result.trials:
         mean, low, high = result.interval(trial)
         between = "" if math.isnan(low) else f"{low:+.3g} to {high:+.3g}"
-        found.append((trial.label, _last(trial), f"{mean:+.3g}", between, result.verdict(trial)))
+        apart = "" if math.isnan(mean) else f"{mean:+.3g}"
+        found.append((trial.label, result.verdict(trial), _last(trial), apart, between))
     return found
 
 
@@ -194,8 +197,8 @@ def fork_table(result: ForkResult) -> str:
     note = f"<p>{html.escape(result.note)}</p>" if result.note else ""
     title = html.escape(_title(result))
     return (
-        f"<div><b>{title}</b></div><table><thead><tr>{head}</tr></thead>"
-        f"<tbody>{body}</tbody></table>{note}"
+        f'<div><b>{title}</b></div><div style="overflow-x:auto"><table><thead><tr>{head}</tr>'
+        f"</thead><tbody>{body}</tbody></table></div>{note}"
     )
 
 

@@ -256,6 +256,8 @@ def test_a_fork_proves_that_leaving_batches_out_helps() -> None:
         fork = dbg.fork(30, not_finite="leave_out")
         assert "not finite after" in fork.result.base.ended
         assert not fork.result.trials[0].ended
+        assert "goes on where without it a value is not finite" in repr(fork)
+        assert "nan" not in fork._repr_html_()
         dbg.set(not_finite="leave_out")
         dbg.run(steps=30)
         assert dbg.history.frame("loss")["loss"].tolist()[here:] == fork.changed.tolist()
