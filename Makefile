@@ -9,7 +9,7 @@ QUIET := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 SOURCES := pyproject.toml constraints.txt tools/install
 
-.PHONY: lab test check notebooks bench readme alarms clean
+.PHONY: lab test check notebooks bench readme alarms rules clean
 
 lab: .venv/installed-lab
 	$(BIN)/jupyter lab $(ROOT) --ServerApp.root_dir="$(CURDIR)" $(JUPYTER_ARGS) $(NOTEBOOK)
@@ -32,6 +32,9 @@ bench: .venv/installed-test
 
 readme: .venv/installed-test
 	$(BIN)/python tools/readme_tables.py
+
+rules: .venv/installed-test
+	$(QUIET) $(BIN)/python tools/rule_alarms.py
 
 alarms: .venv/installed-test
 	$(QUIET) $(BIN)/python tools/false_alarms.py

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import torch
 
-from benchmarks import cost, memory, transport, travel
+from benchmarks import cost, memory, rules, transport, travel
 from benchmarks.table import Row, render
 from benchmarks.workloads import WORKLOADS
 
-PARTS = ("cost", "dashboard", "clipping", "timeline", "transport", "memory")
+PARTS = ("cost", "dashboard", "clipping", "timeline", "rules", "transport", "memory")
 
 
 def main() -> None:
@@ -48,6 +48,10 @@ def _measure(arguments: argparse.Namespace) -> Iterator[Row]:
             if arguments.only in workload.name:
                 yield from travel.checkpoints(workload, quick)
         yield travel.rewind(WORKLOADS[0], quick)
+    if "rules" in arguments.parts:
+        for workload in WORKLOADS:
+            if arguments.only in workload.name:
+                yield rules.asked(workload, quick)
     if "transport" in arguments.parts:
         yield from transport.ticks(quick)
         yield transport.latency(quick)

@@ -177,10 +177,6 @@ class Debugger(Travelling):
             timeline.resume(setup.resumed)
         return Worker(loop, self._settings, self._queue, self.history, timeline, self._checking)
 
-    def _leave_out(self, plugin: str, error: Exception) -> None:
-        text = f"{type(error).__name__}: {error}. Everything else works without it."
-        self.history.add_notice(Notice(0, "warning", f"{plugin} could not be loaded", text))
-
     def start(self) -> None:
         """Train until paused; returns at once."""
         self._put(commands.Run())
@@ -278,8 +274,9 @@ class Debugger(Travelling):
                 self._settings, self._checking, self._breakpoints, self.history, self._queue
             )
             self._dashboard = Dashboard(
-                self.history, self._queue, self._settings.states, request, title=self.name
-            )
+                self.history, self._queue, self._settings.states, request, title=self.name,
+                diagnose=self.rules.look_when_due,
+            )  # fmt: skip
         return self._dashboard
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:

@@ -7,9 +7,14 @@ from typing import cast
 from nbdebug.core import commands
 from nbdebug.core.checklist import CheckReport
 from nbdebug.core.errors import ClosedError, ModelError
+from nbdebug.core.findings import Findings
 from nbdebug.core.history import History
 from nbdebug.core.model_summary import ModelSummary
+from nbdebug.core.plugins import instances
 from nbdebug.core.range_test import LrRangeTest
+from nbdebug.core.records import Notice
+from nbdebug.rules.base import Rule
+from nbdebug.rules.diagnosis import Diagnosis
 from nbdebug.training.checking import Checking
 from nbdebug.training.worker import Worker
 
@@ -21,6 +26,25 @@ class Examining:
     _queue: commands.CommandQueue
     _worker: Worker
     _checking: Checking
+
+    _diagnosis: Diagnosis | None = None
+
+    @property
+    def findings(self) -> Findings:
+        """What looks sick, why, and what to do: root causes first."""
+        return self.rules.look()
+
+    @property
+    def rules(self) -> Diagnosis:
+        """The rules that findings come from; `add` takes one of your own, `remove` a name."""
+        if self._diagnosis is None:
+            rules = instances("nbdebug.rules", Rule, self._leave_out)
+            self._diagnosis = Diagnosis(rules, self.history)
+        return self._diagnosis
+
+    def _leave_out(self, plugin: str, error: Exception) -> None:
+        text = f"{type(error).__name__}: {error}. Everything else works without it."
+        self.history.add_notice(Notice(0, "warning", f"{plugin} could not be loaded", text))
 
     def pause(self) -> None:
         """Finish the step under way and pause; nothing is lost."""

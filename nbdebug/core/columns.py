@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
+import numpy as np
+
 from nbdebug.core.block import Block
 from nbdebug.core.errors import SeriesError, unknown_name
 from nbdebug.core.records import StepRecord
@@ -82,12 +84,14 @@ class Columns:
             if name in patterns or any(fnmatchcase(name, pattern) for pattern in wild)
         ]
 
-    def copy(self, name: str) -> Series:
-        """A series as it is now, else SeriesError."""
+    def copy(self, name: str, last: int | None = None) -> Series:
+        """A series as it is now, or so many of its newest buckets, else SeriesError."""
         block, column = self._find(name)
         buckets = block.fold()
         # A bucket in which this series was never measured is no point of it.
-        known = buckets.count[:, column] > 0
+        known = np.flatnonzero(buckets.count[:, column])
+        if last is not None:
+            known = known[-last:]
         return Series(
             name,
             buckets.steps[known],

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from nbdebug.core.checklist import CheckReport
 from nbdebug.core.columns import Columns
-from nbdebug.core.flight import FlightRecord
-from nbdebug.core.fork import ForkResult
-from nbdebug.core.range_test import LrRangeTest
+from nbdebug.core.newest import Newest
 from nbdebug.core.records import (
     ControlChange,
-    Forecast,
     Histogram,
     Notice,
-    Progress,
     Status,
     StepRecord,
 )
 from nbdebug.core.snapshot import Snapshot
-from nbdebug.core.timeline import Branch, Mark
+from nbdebug.core.timeline import Branch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +31,7 @@ BRANCH_SERIES = ("loss", "val_loss", "grad_norm", "lr")
 LOOK_EVERY = 0.02
 
 
-class History:
+class History(Newest):
     """The numbers of a run, bounded in memory whatever its length.
 
     Args:
@@ -49,24 +43,16 @@ class History:
         if buckets < 2:
             raise ValueError(f"buckets must be at least 2, got {buckets}.")
         self.buckets = buckets
-        self._changed = threading.Condition(threading.RLock())
-        self._version = 0
-        self._breakpoints: tuple[str, ...] = ()
+        super().__init__()
         self._status = Status()
         self._forget()
 
     def _forget(self) -> None:
         self._columns = Columns(self.buckets)
+        self._forget_newest()
         self._histograms: dict[str, Histogram] = {}
         self._changes: deque[ControlChange] = deque(maxlen=MAX_CHANGES)
         self._notices: deque[Notice] = deque(maxlen=MAX_NOTICES)
-        self._forecast: Forecast | None = None
-        self._range_test: LrRangeTest | None = None
-        self._checks = CheckReport()
-        self._progress: Progress | None = None
-        self._marks: tuple[Mark, ...] = ()
-        self._fork: ForkResult | None = None
-        self._flight: FlightRecord | None = None
         self._branches: deque[Branch] = deque(maxlen=MAX_BRANCHES)
 
     # The worker writes.
@@ -89,23 +75,6 @@ class History:
             self._notices.append(notice)
             self._version += 1
 
-    def _set(self, name: str, value: object) -> None:
-        with self._changed:
-            setattr(self, name, value)
-            self._version += 1
-
-    def set_forecast(self, forecast: Forecast) -> None:
-        self._set("_forecast", forecast)
-
-    def set_range_test(self, test: LrRangeTest) -> None:
-        self._set("_range_test", test)
-
-    def set_checks(self, report: CheckReport) -> None:
-        self._set("_checks", report)
-
-    def set_progress(self, progress: Progress | None) -> None:
-        self._set("_progress", progress)
-
     def set_status(self, status: Status) -> None:
         with self._changed:
             before, self._status = self._status, status
@@ -113,18 +82,6 @@ class History:
             # Waking a thread at every step would cost more than measuring does.
             if (before.state, before.handled) != (status.state, status.handled):
                 self._changed.notify_all()
-
-    def set_flight(self, record: FlightRecord) -> None:
-        self._set("_flight", record)
-
-    def set_fork(self, fork: ForkResult | None) -> None:
-        self._set("_fork", fork)
-
-    def set_breakpoints(self, names: tuple[str, ...]) -> None:
-        self._set("_breakpoints", names)
-
-    def set_marks(self, marks: tuple[Mark, ...]) -> None:
-        self._set("_marks", marks)
 
     def rewind(self, step: int, until: int, records: Iterable[StepRecord] = ()) -> None:
         """Go back to where a step is to be made; what came after becomes a branch.
@@ -181,16 +138,6 @@ class History:
             return tuple(self._changes)
 
     @property
-    def checks(self) -> CheckReport:
-        """The newest result of every check, also of those that were not run yet."""
-        return self._checks
-
-    @property
-    def marks(self) -> tuple[Mark, ...]:
-        """Checkpoints and what else lies on the timeline."""
-        return self._marks
-
-    @property
     def notices(self) -> tuple[Notice, ...]:
         with self._changed:
             return tuple(self._notices)
@@ -233,26 +180,32 @@ class History:
             )
         )
 
-    def snapshot(self, patterns: Iterable[str] = ("*",)) -> Snapshot:
+    def snapshot(
+        self, patterns: Iterable[str] = ("*",), recent: tuple[Iterable[str], int] = ((), 0)
+    ) -> Snapshot:
         """An immutable copy.
 
         Args:
             patterns: names or shell patterns (`grad_norm/*`) of the series to copy whole;
                 of the others only the last value comes along. `samples` and `epoch`
                 always come, since positions are computed from them.
+            recent: patterns of series of which so many of the newest buckets come.
         """
         wanted = {*patterns, "samples", "epoch"}
         with self._changed:
+            columns = self._columns
+            parts = {n: columns.copy(n, recent[1]) for n in columns.matching(set(recent[0]))}
             return Snapshot(
                 status=self._status,
-                latest=self._columns.latest(),
-                series={n: self._columns.copy(n) for n in self._columns.matching(wanted)},
+                latest=columns.latest(),
+                series=parts | {n: columns.copy(n) for n in columns.matching(wanted)},
                 histograms=dict(self._histograms),
                 changes=tuple(self._changes),
                 notices=tuple(self._notices),
                 forecast=self._forecast,
                 range_test=self._range_test,
                 checks=self._checks,
+                findings=self._findings,
                 progress=self._progress,
                 marks=self._marks,
                 breakpoints=self._breakpoints,

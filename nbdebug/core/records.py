@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 ChangeStatus = Literal["applied", "refused", "superseded", "undone"]
+NOT_FINITE = "Stopped: a value is not finite"
 RunState = Literal["paused", "running", "closed"]
 Severity = Literal["error", "warning", "info"]
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbdebug.core.checklist import CheckReport
+from nbdebug.core.findings import Findings
 from nbdebug.core.flight import FlightRecord
 from nbdebug.core.fork import ForkResult
 from nbdebug.core.range_test import LrRangeTest
@@ -94,6 +95,7 @@ class Snapshot:
         forecast: the learning rate to come, None before training was set up.
         range_test: the last learning-rate range test, None without one.
         checks: the newest result of every check, also of those that were not run yet.
+        findings: what looked sick when the rules were asked last.
         progress: the range test or the checks under way, None when there is nothing.
         breakpoints: the conditions that pause training.
         marks: checkpoints and what else lies on the timeline; branches: what was rewound.
@@ -110,6 +112,7 @@ class Snapshot:
     forecast: Forecast | None = None
     range_test: LrRangeTest | None = None
     checks: CheckReport = field(default_factory=CheckReport)
+    findings: Findings = field(default_factory=Findings)
     progress: Progress | None = None
     marks: tuple[Mark, ...] = ()
     breakpoints: tuple[str, ...] = ()

@@ -13,6 +13,7 @@ from nbdebug.core.commands import CommandQueue
 from nbdebug.core.control_spec import ControlState
 from nbdebug.core.history import History
 from nbdebug.core.plugins import discover
+from nbdebug.core.snapshot import Snapshot
 from nbdebug.panels.base import Panel, Stage
 from nbdebug.panels.bokeh_view import BokehView, Place
 from nbdebug.panels.choices import Choices
@@ -20,7 +21,7 @@ from nbdebug.panels.control_board import ControlBoard
 from nbdebug.panels.figures import plain_figure
 from nbdebug.panels.header import Header
 from nbdebug.panels.messages import Messages
-from nbdebug.panels.pump import TICKS_PER_SECOND, Pump, switched_off
+from nbdebug.panels.pump import TICKS_PER_SECOND, Part, Pump, switched_off
 from nbdebug.panels.widget_tree import close_tree
 
 
@@ -35,6 +36,7 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
         title: what is trained.
         rate: updates per second.
         panels: the plots; all that are installed when None.
+        diagnose: called at every tick; brings findings up to date when that is due.
         start: tick in a thread; False leaves it to the caller to call `tick`.
     """
 
@@ -48,6 +50,7 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
         title: str = "",
         rate: float = TICKS_PER_SECOND,
         panels: Sequence[type[Panel]] | None = None,
+        diagnose: Callable[[], None] = lambda: None,
         start: bool = True,
     ) -> None:
         failures: list[tuple[str, Exception]] = []
@@ -64,7 +67,7 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
         self.header = Header(queue, title)
         self.messages = Messages(lambda: self.pump.failures)
         self.board = ControlBoard(controls, request, queue.pending, self._wake)
-        parts = (self.header.update, self.messages.update, self.board.update)
+        parts = (_part(diagnose), self.header.update, self.messages.update, self.board.update)
         self.pump = Pump(history, queue, self.view, built, choices, parts, rate)
         for subject, error in failures:
             self.pump.fail(f"The plot {subject!r} could not be made", error)
@@ -90,6 +93,14 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
         if self.comm is not None:
             close_tree(self)
             super().close()
+
+
+def _part(diagnose: Callable[[], None]) -> Part:
+    def look(snapshot: Snapshot, limit: int) -> int:
+        diagnose()
+        return 0
+
+    return look
 
 
 def _build(

@@ -25,6 +25,7 @@ SMOOTHING = (("0.9", "medium"), ("0", "off"), ("0.6", "light"), ("0.97", "strong
 CARD = [("loss", "<b>@mean{0.0000}</b>"), ("smoothed", "@smooth{0.0000}")]
 VALIDATION_CARD = [("validation loss", "<b>@y{0.0000}</b>"), ("step", "@step{0,0}")]
 SCALES = (("linear", "linear"), ("log", "logarithmic"))
+CHOICES = (("smoothing", "Smoothing", SMOOTHING), ("loss_scale", "Loss scale", SCALES))
 
 
 class Loss(Panel):
@@ -40,13 +41,12 @@ class Loss(Panel):
     needs = ("loss", "val_loss")
 
     def build(self) -> UIElement:
-        choices = self.stage.choices
-        choices.offer("smoothing", "Smoothing", self.tab, SMOOTHING)
-        choices.offer("loss_scale", "Loss scale", self.tab, SCALES)
+        for name, label, offered in CHOICES:
+            self.stage.choices.offer(name, label, self.tab, offered)
         self.train = ColumnDataSource({"x": [], "mean": [], "low": [], "high": [], "smooth": []})
         self.val = ColumnDataSource({"x": [], "y": [], "step": []})
-        made = time_figure(self.name, self.height, self.stage.time_range, self.stage.markers)
         self.gone = ColumnDataSource({"x": [], "y": []})
+        made = time_figure(self.name, self.height, self.stage.time_range, self.stage.markers)
         gone = made.line("x", "y", source=self.gone, color=GREY, line_alpha=0.7)
         band = made.varea("x", "low", "high", source=self.train, fill_color=SKY, fill_alpha=0.25)
         raw = made.line("x", "mean", source=self.train, color=SKY, line_alpha=0.7)
@@ -65,7 +65,7 @@ class Loss(Panel):
             ],
         )
         # What is not there needs no name.
-        self.named = {"val": entries[2], "gone": entries[3]}
+        self.named = dict(zip(("val", "gone"), entries[2:], strict=True))
         hover(made, smooth, CARD, "vline")
         hover(made, dots, VALIDATION_CARD, "mouse")
         self.figure = made

@@ -22,6 +22,7 @@ from nbdebug.core.commands import (
 )
 from nbdebug.core.flight import flight_table
 from nbdebug.core.fork import ForkResult, fork_table
+from nbdebug.core.records import NOT_FINITE
 from nbdebug.core.snapshot import Snapshot
 from nbdebug.panels.base import Panel
 from nbdebug.panels.buttons import button, under_way_row
@@ -33,7 +34,6 @@ TASKS = {
     KeepFork.control: "Fork",
     Replay.control: "Replay",
 }
-NOT_FINITE = "Stopped: a value is not finite"
 BACK = 50
 TIPS = {
     "rewind": "Goes back to where this step is to be made and pauses there: what was done at it "

@@ -31,6 +31,7 @@ from nbdebug.training.checking import Checking
 from nbdebug.training.settings import Settings
 
 WHO = "dashboard"
+SEVERAL = "settings"
 
 
 class Requests:
@@ -77,6 +78,9 @@ class Requests:
             self._queue.put(fixed[name, value])
         elif name in self._others:
             self._queue.put(self._others[name](value))
+        elif name == SEVERAL:
+            for control, valid in self._settings.validate(json.loads(value)).items():
+                self._queue.put(SetControl(control, valid, who=WHO))
         else:
             for control, valid in self._settings.validate({name: value}).items():
                 self._queue.put(SetControl(control, valid, who=WHO))
@@ -90,14 +94,18 @@ class Requests:
         return BreakWhen(condition)
 
     def _fork(self, value: Any) -> Command:
+        start = _field(value, "start")
+        steps = _whole(_field(value, "steps"), "steps")
+        place = _place(start) if start else None
+        settings = json.loads(value).get(SEVERAL)
+        if settings:
+            return ForkSteps(steps, (self._settings.validate(settings),), place)
         name = _field(value, "control")
         values = [_number_or_word(part) for part in _field(value, "values").split(",")]
         # A threshold alone would do nothing while clipping is off.
         more = {"clip_mode": "norm"} if name == "clip_threshold" and self._clips_nothing() else {}
         ways = tuple(self._settings.validate({**more, name: each}) for each in values)
-        start = _field(value, "start")
-        steps = _whole(_field(value, "steps"), "steps")
-        return ForkSteps(steps, ways, _place(start) if start else None)
+        return ForkSteps(steps, ways, place)
 
     def _clips_nothing(self) -> bool:
         return bool(self._settings.values()["clip_mode"] == "off")

@@ -30,7 +30,7 @@ from nbdebug.core.commands import (
 )
 from nbdebug.core.errors import NonFiniteError
 from nbdebug.core.history import History
-from nbdebug.core.records import Notice, RunState, Status
+from nbdebug.core.records import NOT_FINITE, Notice, RunState, Status
 from nbdebug.training.breakpoints import Break
 from nbdebug.training.checking import Checking
 from nbdebug.training.forecasts import Forecasts
@@ -234,7 +234,7 @@ class Worker:
         if isinstance(error, NonFiniteError):
             self._timeline.done(None)
             self._tasks.look_back()
-            self._failure = Notice(step, "error", "Stopped: a value is not finite", str(error))
+            self._failure = Notice(step, "error", NOT_FINITE, str(error))
             return
         title = f"Stopped at step {step}: {type(error).__name__}"
         text = f"{error} — Training is paused. Mend it in another cell, then press Run."

@@ -12,12 +12,12 @@ import pytest
 
 from nbdebug.core.control_spec import ControlSpec, ControlState
 from nbdebug.core.fork import ForkResult, Trial
-from nbdebug.core.records import ControlChange, Notice, Progress, Status
+from nbdebug.core.records import NOT_FINITE, ControlChange, Notice, Progress, Status
 from nbdebug.core.snapshot import Snapshot
 from nbdebug.core.timeline import Branch, Mark
 from nbdebug.panels.base import NoSink, Stage
 from nbdebug.panels.choices import Choices
-from nbdebug.panels.timeline import NOT_FINITE, Timeline
+from nbdebug.panels.timeline import Timeline
 
 
 class Page(NoSink):

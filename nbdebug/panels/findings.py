@@ -1,0 +1,118 @@
+"""What looks sick: findings, causes first, with remedies to try or to apply."""
+
+from __future__ import annotations
+
+import html
+import json
+
+from nbdebug.core.commands import ForkSteps
+from nbdebug.core.findings import Finding, Findings, Remedy
+from nbdebug.core.sketch import sketch
+from nbdebug.core.snapshot import Snapshot
+from nbdebug.panels.base import Panel
+from nbdebug.panels.buttons import button
+
+STEPS, BACK = 200, 50
+COLOURS = {
+    "error": "var(--jp-error-color1,#d32f2f)",
+    "warning": "var(--jp-warn-color1,#b35c00)",
+}
+TRY = (
+    f"Trains {STEPS} steps without and with it on a copy, on the same batches and dropout masks. "
+    "The Timeline tab shows what came of it; training stays where it is until you keep it."
+)
+APPLY = "Sets it at once, without a trial; takes effect at the next step."
+
+
+class FindingsPanel(Panel):
+    """Findings, each with its evidence, why it happens and what to do."""
+
+    name = "findings"
+    tab = "Findings"
+    order = 13
+    title = "Findings"
+    help = "what looks sick while it trains; a finding goes when its evidence is gone"
+    height = 320
+    wide = True
+
+    def build(self) -> None:
+        self._shown: tuple[Findings, bool, bool] | None = None
+
+    def update(self, snapshot: Snapshot) -> None:
+        live = snapshot.status.state != "closed"
+        state = snapshot.findings, live, snapshot.progress is not None
+        if state == self._shown:
+            return
+        self._shown = state
+        self.stage.sink.set_section(self.name, "0", self._page(snapshot, live))
+
+    def _page(self, snapshot: Snapshot, live: bool) -> str:
+        findings = snapshot.findings
+        busy = snapshot.progress is not None
+        parts = [f'<div role="status">{html.escape(_summary(snapshot))}</div>']
+        for cause in findings.causes:
+            tools = self._tools(cause, snapshot, busy) if live else ""
+            parts.append(_finding(cause, findings.follow(cause), tools))
+        return "".join(parts)
+
+    def _tools(self, finding: Finding, snapshot: Snapshot, busy: bool) -> str:
+        rows = []
+        for remedy in finding.remedies:
+            said = f"<span>{html.escape(remedy.text)}{self._values(remedy)}</span>"
+            known = {spec.name for spec in self.stage.controls if not spec.unavailable}
+            made = _buttons(remedy, snapshot, busy) if set(remedy.settings) <= known else ""
+            rows.append(f'<div class="nbd-row">{said}{made}</div>')
+        return "".join(rows)
+
+    def _values(self, remedy: Remedy) -> str:
+        labels = {spec.name: spec.label for spec in self.stage.controls}
+        said = [
+            f"{labels.get(name, name)} {value:g}"
+            for name, value in remedy.settings.items()
+            if isinstance(value, float)
+        ]
+        return html.escape(f" ({', '.join(said)})") if said else ""
+
+
+def _buttons(remedy: Remedy, snapshot: Snapshot, busy: bool) -> str:
+    if not remedy.settings:
+        return ""
+    fields = {"settings": dict(remedy.settings), "steps": STEPS}
+    if snapshot.status.failure is not None:
+        # At the stop itself the loss would not be finite in the very next step.
+        done = max((c.step for c in snapshot.changes if c.status == "applied"), default=-1)
+        fields["start"] = -min(BACK, max(snapshot.status.step - done - 1, 0)) or ""
+    return button("Try", ForkSteps.control, json.dumps(fields), TRY, busy) + button(
+        "Apply without trying", "settings", json.dumps(dict(remedy.settings)), APPLY, busy
+    )
+
+
+def _summary(snapshot: Snapshot) -> str:
+    if not snapshot.series and not snapshot.latest:
+        return "Nothing to judge yet: press Run."
+    return snapshot.findings.summary
+
+
+def _finding(finding: Finding, follow: tuple[Finding, ...], tools: str) -> str:
+    colour = COLOURS[finding.severity]
+    head = (
+        f'<div role="heading" aria-level="3"><b style="color:{colour}">{finding.severity}</b> '
+        f"<b>{html.escape(finding.title)}</b> "
+        f'<span class="nbd-help">since step {finding.since:,}</span></div>'
+    )
+    drawn = sketch(finding.evidence, f"evidence of: {finding.title}")
+    consequences = "".join(
+        f"<li>{html.escape(one.title)}: {html.escape(one.seen)}</li>" for one in follow
+    )
+    folded = (
+        f'<details data-key="follow-{finding.name}"><summary>{len(follow)} more that this explains'
+        f"</summary><ul>{consequences}</ul></details>"
+        if follow
+        else ""
+    )
+    return (
+        f'<section style="margin:10px 0">{head}<div class="nbd-row">{drawn}'
+        f"<span>{html.escape(finding.seen)}</span></div>{tools}{folded}"
+        f'<details data-key="why-{finding.name}"><summary>Why it happens</summary>'
+        f"{html.escape(finding.why)}<br>Source: {html.escape(finding.source)}</details></section>"
+    )

@@ -1,0 +1,1 @@
+"""One file for every symptom that is looked for while a model trains."""

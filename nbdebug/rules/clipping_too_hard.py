@@ -1,0 +1,56 @@
+"""Clipping that cuts almost every gradient."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nbdebug.core.findings import Remedy, Symptom
+from nbdebug.core.snapshot import Snapshot
+from nbdebug.rules.base import Rule, shown
+from nbdebug.rules.example import example, falling
+from nbdebug.rules.remedies import clip_at_p90, scale_lr
+
+
+class ClippingTooHard(Rule):
+    """Almost every gradient is clipped to far less than it was.
+
+    The threshold sets the size of the steps then, not the learning rate. The tuning playbook
+    advises to lower the learning rate rather than to raise the threshold.
+    """
+
+    name = "clipping_too_hard"
+    title = "Clipping cuts almost every gradient"
+    source = "Google's tuning playbook (half); nbdebug: 95 %, to under a tenth"
+    needs = ("clipped", "grad_norm", "grad_norm_clipped")
+
+    SHARE = 0.95
+    KEPT = 0.1
+    LAST = 100
+
+    def diagnose(self, snapshot: Snapshot) -> Symptom | None:
+        clipped = snapshot.series["clipped"]
+        if len(clipped) < self.LAST:
+            return None
+        value = float(clipped.mean[-self.LAST :].mean())
+        norms = snapshot.series["grad_norm"].mean[-self.LAST :]
+        after = snapshot.series["grad_norm_clipped"].mean[-self.LAST :]
+        kept = float(np.median(after / np.maximum(norms, 1e-30)))
+        if not value > self.SHARE or kept > self.KEPT:
+            return None
+        since = int(clipped.step[-self.LAST])
+        seen = f"{value:.0%} of the last gradients were clipped, to {kept:.2g} of what they were."
+        remedies = (
+            *clip_at_p90(snapshot),
+            *scale_lr(snapshot, 0.3),
+            Remedy("No clipping", {"clip_mode": "off"}),
+        )
+        return Symptom(value, self.SHARE, since, seen, remedies, shown(norms))
+
+    @staticmethod
+    def examples() -> tuple[Snapshot, Snapshot]:
+        norms = {"grad_norm": falling(3.0, 1.0)}
+        cut = {"clipped": np.ones(400), "grad_norm_clipped": np.full(400, 0.01)}
+        return (
+            example({**norms, **cut}),
+            example({**norms, **cut, "clipped": np.zeros(400)}),
+        )

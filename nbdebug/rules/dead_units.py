@@ -1,0 +1,54 @@
+"""Layers most of whose units are silent."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nbdebug.core.findings import Remedy, Symptom
+from nbdebug.core.snapshot import Snapshot
+from nbdebug.rules.base import Rule, group
+from nbdebug.rules.example import example, falling
+from nbdebug.rules.remedies import scale_lr
+
+
+class DeadUnits(Rule):
+    """Most units of a layer give 0 for practically every sample.
+
+    A step that was too large pushed their inputs below 0, where ReLU has no gradient: they
+    cannot come back. A unit is dead where the 95th percentile of its output over at least 512
+    samples is under 1e-5.
+    """
+
+    name = "dead_units"
+    title = "Dead units"
+    source = "TheDeepChecker (p95 under 1e-5 for half of the units)"
+    needs = ("dead/*",)
+
+    SHARE = 0.6
+    LAST = 1
+
+    def diagnose(self, snapshot: Snapshot) -> Symptom | None:
+        layers = group(snapshot, "dead", self.LAST)
+        dead = {name: one for name, one in layers.items() if one.minimum.min() > self.SHARE}
+        if not dead:
+            return None
+        worst = max(dead, key=lambda name: float(dead[name].last[-1]))
+        value = float(dead[worst].last[-1])
+        names = ", ".join(list(dead)[:3]) + (", ..." if len(dead) > 3 else "")
+        seen = f"{value:.0%} of the units of {worst} are dead; most are in: {names}."
+        remedies = (
+            Remedy("A function without a dead side", {"activation": "leaky_relu"}),
+            *scale_lr(snapshot, 0.1),
+            Remedy("Draw the weights anew, as He et al. (2015)", {"reinit": "he"}),
+        )
+        since = int(dead[worst].step[0])
+        evidence = tuple(map(float, snapshot.series[f"dead/{worst}"].mean))
+        return Symptom(value, self.SHARE, since, seen, remedies, evidence)
+
+    @staticmethod
+    def examples() -> tuple[Snapshot, Snapshot]:
+        loss = {"loss": falling(2.3, 0.5)}
+        return (
+            example({**loss, "dead/1": np.full(4, 0.9)}),
+            example({**loss, "dead/1": np.full(4, 0.3)}),
+        )

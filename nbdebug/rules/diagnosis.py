@@ -1,0 +1,165 @@
+"""Asks all rules what looks sick, and keeps what they found until its evidence is gone."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from nbdebug.core.errors import ArgumentError, PluginError, unknown_name
+from nbdebug.core.findings import GRAVITY, Finding, Findings
+from nbdebug.core.history import History
+from nbdebug.core.records import Notice, Severity
+from nbdebug.core.snapshot import Snapshot
+from nbdebug.rules.base import RECENT, Rule
+from nbdebug.rules.implications import root_of
+
+SHARE = 0.004
+EVERY = 1.0
+QUIET = 50
+
+
+@dataclass
+class _Known:
+    """A finding, and the step at which its rule was first silent again."""
+
+    finding: Finding
+    silent: int | None = None
+
+
+class Diagnosis(Sequence[Rule]):
+    """The rules of a training. Never runs on the training thread.
+
+    A finding that is there stays until its rule was silent for 50 steps, so it does not flicker.
+    Then a notice says that it is gone.
+    """
+
+    def __init__(self, rules: Sequence[Rule], history: History) -> None:
+        self._rules = {rule.name: rule for rule in rules}
+        self._history = history
+        self._known: dict[str, _Known] = {}
+        self._looking = threading.Lock()
+        self._step, self._seen, self._next = 0, -1, 0.0
+
+    def __getitem__(self, place: int) -> Rule:  # type: ignore[override]
+        return tuple(self._rules.values())[place]
+
+    def __len__(self) -> int:
+        return len(self._rules)
+
+    def add(self, rule: type[Rule] | Rule) -> None:
+        """Use one more rule; it replaces one of the same name.
+
+        Raises:
+            PluginError: it is no rule.
+        """
+        made = rule() if isinstance(rule, type) else rule
+        if not isinstance(made, Rule):
+            raise PluginError(
+                f"{made!r} is no rule: derive its class from nbdebug.rules.base.Rule."
+            )
+        with self._looking:
+            self._rules[made.name] = made
+            self._seen = -1
+
+    def remove(self, name: str) -> None:
+        """Use a rule no more.
+
+        Raises:
+            ArgumentError: there is none of this name.
+        """
+        with self._looking:
+            if name not in self._rules:
+                raise ArgumentError(unknown_name("rule", name, self._rules))
+            self._forget(name)
+            self._seen = -1
+
+    def look_when_due(self) -> None:
+        """Look once a second at most, and seldom enough to cost at most 0.4 % of the time."""
+        if time.monotonic() >= self._next:
+            start = time.monotonic()
+            self.look()
+            end = time.monotonic()
+            self._next = end + max(EVERY, (end - start) / SHARE)
+
+    def look(self) -> Findings:
+        """What looks sick now; also written to History."""
+        with self._looking:
+            if self._history.version == self._seen:
+                return self._history.findings
+            snapshot = self._snapshot()
+            step = snapshot.status.step
+            if step < self._step:
+                # Training went back: what was found lies ahead of it.
+                self._known = {}
+            self._step = step
+            missing = dict(self._diagnose(snapshot))
+            found = Findings(tuple(self._ordered()), missing)
+            if found != self._history.findings:
+                self._history.set_findings(found)
+            self._seen = snapshot.version
+            return found
+
+    def _snapshot(self) -> Snapshot:
+        wanted = {name for rule in self._rules.values() for name in (*rule.needs, *rule.wants)}
+        whole = {name for name in wanted if "*" not in name}
+        return self._history.snapshot(whole, recent=(wanted - whole, RECENT))
+
+    def _diagnose(self, snapshot: Snapshot) -> Iterator[tuple[str, str]]:
+        """Bring what is known up to date; gives the rules that could not judge."""
+        present = [name for name, one in snapshot.series.items() if len(one)]
+        for name, rule in list(self._rules.items()):
+            lacking = [need for need in rule.needs if not _there(need, present)]
+            if lacking:
+                yield name, ", ".join(lacking)
+                continue
+            try:
+                symptom = rule.diagnose(snapshot)
+            except Exception as error:
+                self._forget(name)
+                text = f"{type(error).__name__}: {error}. All other rules go on."
+                self._say(snapshot, "warning", f"The rule {name} failed and was removed", text)
+                continue
+            if symptom is not None:
+                self._take(snapshot, rule.finding(symptom))
+            elif name in self._known:
+                self._release(snapshot, self._known[name])
+
+    def _take(self, snapshot: Snapshot, finding: Finding) -> None:
+        before = self._known.get(finding.name)
+        if before is None:
+            self._say(snapshot, finding.severity, finding.title, finding.seen)
+        else:
+            finding = replace(finding, since=min(before.finding.since, finding.since))
+        self._known[finding.name] = _Known(finding)
+
+    def _release(self, snapshot: Snapshot, known: _Known) -> None:
+        step, finding = snapshot.status.step, known.finding
+        known.silent = step if known.silent is None else known.silent
+        # A proof is there or it is not.
+        if finding.severity == "error" or step >= known.silent + QUIET:
+            del self._known[finding.name]
+            self._say(snapshot, "info", f"No longer seen: {finding.title}", "Its evidence is gone.")
+
+    def _forget(self, name: str) -> None:
+        self._rules.pop(name)
+        self._known.pop(name, None)
+
+    def _ordered(self) -> list[Finding]:
+        """Root causes first, errors before warnings; each knows what explains it."""
+        titles = {name: known.finding.title for name, known in self._known.items()}
+        found = []
+        for name, known in self._known.items():
+            root = root_of(name, titles)
+            found.append(replace(known.finding, because="" if root == name else titles[root]))
+        return sorted(found, key=lambda f: (bool(f.because), GRAVITY.index(f.severity)))
+
+    def _say(self, snapshot: Snapshot, severity: Severity, title: str, text: str) -> None:
+        self._history.add_notice(Notice(snapshot.status.step, severity, title, text))
+
+
+def _there(need: str, present: Sequence[str]) -> bool:
+    if "*" not in need:
+        return need in present
+    return any(name.startswith(need.rstrip("*")) for name in present)

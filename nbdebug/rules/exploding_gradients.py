@@ -1,0 +1,52 @@
+"""Gradients that grow on the way back to the first layer."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nbdebug.core.findings import Remedy, Symptom
+from nbdebug.core.snapshot import Snapshot
+from nbdebug.rules.base import Rule, group
+from nbdebug.rules.example import example, falling
+from nbdebug.rules.remedies import clip_at_p90
+
+
+class ExplodingGradients(Rule):
+    """The gradient of the first layer is many times that of the last one.
+
+    Large weights make it larger at each layer on its way back; recurrent networks do so at each
+    step in time.
+    """
+
+    name = "exploding_gradients"
+    title = "Exploding gradients"
+    source = "AutoTrainer (ratio 70)"
+    needs = ("grad_norm/*",)
+    wants = ("grad_norm",)
+
+    RATIO = 70.0
+    LAST = 5
+
+    def diagnose(self, snapshot: Snapshot) -> Symptom | None:
+        weights = [s for n, s in group(snapshot, "grad_norm", self.LAST).items() if "bias" not in n]
+        if len(weights) < 3:
+            return None
+        first, last = weights[0].minimum, weights[-1].maximum
+        ratio = first / np.maximum(last, 1e-12)
+        if ratio.min() < self.RATIO:
+            return None
+        value = float(np.median(ratio))
+        seen = f"The gradient of the first layer is {value:.3g} times that of the last one."
+        remedies = (
+            *clip_at_p90(snapshot),
+            Remedy("Draw the weights anew, as Glorot and Bengio (2010)", {"reinit": "xavier"}),
+        )
+        since = int(weights[0].step[0])
+        return Symptom(value, self.RATIO, since, seen, remedies, tuple(map(float, first)))
+
+    @staticmethod
+    def examples() -> tuple[Snapshot, Snapshot]:
+        norms = {f"grad_norm/{i}.weight": np.full(9, 10.0 ** (3 - i)) for i in range(5)}
+        even = {name: np.full(9, 0.1) for name in norms}
+        whole = {"loss": falling(2.3, 0.5), "grad_norm": np.full(100, 1e3)}
+        return example({**whole, **norms}), example({**whole, **even})

@@ -1,0 +1,48 @@
+"""Dropout that leaves too little to learn with."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nbdebug.core.findings import Remedy, Symptom
+from nbdebug.core.snapshot import Snapshot
+from nbdebug.rules.base import Rule, shown
+from nbdebug.rules.example import example, falling
+
+
+class HeavyDropout(Rule):
+    """Much dropout, and the model does far better without it than it can be trained with it.
+
+    The training loss is measured with dropout, the validation loss without: where the second is
+    far below the first, dropout holds training back.
+    """
+
+    name = "heavy_dropout"
+    title = "Too much dropout"
+    source = "UMLAUT (over 0.5, which is everyone's default); nbdebug: over 0.6 and both losses"
+    needs = ("dropout", "loss", "val_loss")
+
+    SHARE = 0.6
+    LOSSES = 0.75
+    LAST = 3
+
+    def diagnose(self, snapshot: Snapshot) -> Symptom | None:
+        value = snapshot.latest.get("dropout", 0.0)
+        val, loss = snapshot.series["val_loss"], snapshot.series["loss"]
+        if not value > self.SHARE or len(val) < self.LAST or len(loss) < 50:
+            return None
+        trained, held_out = float(np.median(loss.mean[-50:])), float(val.mean[-self.LAST :].max())
+        if not held_out < self.LOSSES * trained:
+            return None
+        seen = f"Dropout {value:g}: the loss is {trained:.3g} with it and {held_out:.3g} without."
+        since = int(val.step[-self.LAST])
+        remedies = (Remedy("Less dropout", {"dropout": 0.3}),)
+        return Symptom(value, self.SHARE, since, seen, remedies, shown(loss.mean))
+
+    @staticmethod
+    def examples() -> tuple[Snapshot, Snapshot]:
+        losses = {"loss": falling(2.3, 1.5), "val_loss": np.full(9, 0.6)}
+        return (
+            example({**losses, "dropout": np.full(9, 0.8)}),
+            example({**losses, "dropout": np.full(9, 0.3)}),
+        )

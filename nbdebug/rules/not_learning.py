@@ -1,0 +1,60 @@
+"""A loss that does not fall."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nbdebug.core.findings import Remedy, Symptom
+from nbdebug.core.snapshot import Snapshot
+from nbdebug.rules.base import Rule, group, shown
+from nbdebug.rules.example import example, falling
+from nbdebug.rules.remedies import scale_lr
+
+
+class NotLearning(Rule):
+    """The loss of the last half of the steps is not below that of the first ones.
+
+    The steps are too small or too large, the gradient does not reach the weights, or inputs and
+    targets have nothing to do with each other.
+    """
+
+    name = "not_learning"
+    title = "The loss does not fall"
+    source = "Karpathy's recipe; SageMaker's LossNotDecreasing made patient"
+    needs = ("loss",)
+    wants = ("update_ratio/*",)
+
+    STEPS = 200
+    FALLEN = 0.97
+    SMALL, LARGE = 3e-5, 3e-2
+
+    def diagnose(self, snapshot: Snapshot) -> Symptom | None:
+        loss = snapshot.series["loss"]
+        if len(loss) < 40 or loss.step[-1] < self.STEPS or snapshot.latest.get("epoch", 1.0) < 1:
+            return None
+        first = float(np.median(loss.mean[:5]))
+        half = loss.mean[len(loss) // 2 :]
+        error = float(half.std() / np.sqrt(len(half)))
+        value = float(half.mean())
+        bound = first - (1 - self.FALLEN) * abs(first)
+        if not np.isfinite(value) or value + 2 * error < bound or value < 1e-3:
+            return None
+        seen = f"Mean loss {value:.4g} over the last half of the steps, {first:.4g} at first."
+        return Symptom(
+            value, bound, int(loss.step[0]), seen, self._remedies(snapshot), shown(loss.mean)
+        )
+
+    def _remedies(self, snapshot: Snapshot) -> tuple[Remedy, ...]:
+        moved = [float(np.median(s.mean)) for s in group(snapshot, "update_ratio", 2).values()]
+        ratio = float(np.median(moved)) if moved else np.nan
+        look = Remedy("Run the checklist: dbg.check()")
+        if ratio < self.SMALL:
+            return (*scale_lr(snapshot, 100.0), *scale_lr(snapshot, 10.0), look)
+        if ratio > self.LARGE:
+            return (*scale_lr(snapshot, 0.1), *scale_lr(snapshot, 0.01), look)
+        return (look, *scale_lr(snapshot, 10.0), *scale_lr(snapshot, 0.1))
+
+    @staticmethod
+    def examples() -> tuple[Snapshot, Snapshot]:
+        noise = np.random.default_rng(0).normal(2.3, 0.1, 400)
+        return example({"loss": noise}), example({"loss": falling(2.3, 0.5)})

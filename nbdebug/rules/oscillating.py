@@ -1,0 +1,53 @@
+"""A loss that goes up and down from step to step."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nbdebug.core.findings import Symptom
+from nbdebug.core.snapshot import Snapshot
+from nbdebug.rules.base import Rule, shown
+from nbdebug.rules.example import example, falling
+from nbdebug.rules.remedies import scale_lr
+
+
+class Oscillating(Rule):
+    """The loss alternates: each step undoes what the one before it did.
+
+    The step jumps over the valley and back. Batches differ at random, which alternates less: the
+    correlation of a loss with the next one is near 0 then.
+    """
+
+    name = "oscillating"
+    title = "The loss oscillates"
+    source = "nbdebug; lag-1 autocorrelation of the loss"
+    needs = ("loss",)
+
+    STEPS = 60
+    CORRELATION = -0.6
+
+    def diagnose(self, snapshot: Snapshot) -> Symptom | None:
+        loss = snapshot.series["loss"]
+        # Where buckets stand for several steps nothing is left of it.
+        if len(loss) < self.STEPS or loss.count[-self.STEPS :].max() > 1:
+            return None
+        recent = loss.mean[-self.STEPS :]
+        if not np.isfinite(recent).all():
+            return None
+        around = recent - np.convolve(np.pad(recent, 2, "edge"), np.full(5, 0.2), "valid")
+        size = float(around @ around)
+        if size < 1e-12 * float(recent @ recent):
+            return None
+        value = float(around[1:] @ around[:-1]) / size
+        if value > self.CORRELATION:
+            return None
+        since = int(loss.step[-self.STEPS])
+        seen = f"Correlation {value:.2f} of a loss with the next one, over {self.STEPS} steps."
+        return Symptom(
+            value, self.CORRELATION, since, seen, scale_lr(snapshot, 0.25), shown(recent)
+        )
+
+    @staticmethod
+    def examples() -> tuple[Snapshot, Snapshot]:
+        calm = falling(2.3, 0.5)
+        return example({"loss": calm + 0.5 * (-1.0) ** np.arange(400)}), example({"loss": calm})

@@ -1,0 +1,60 @@
+"""A validation loss that rises while the training loss falls."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nbdebug.core.findings import Remedy, Symptom
+from nbdebug.core.snapshot import Snapshot
+from nbdebug.rules.base import Rule, shown
+from nbdebug.rules.example import example, falling
+
+
+class Overfitting(Rule):
+    """The validation loss has lost half of what it had won, while the training loss falls on.
+
+    The model learns the training samples by heart. Its best state was some epochs ago.
+    """
+
+    name = "overfitting"
+    title = "Overfitting"
+    source = "early stopping with patience; published rules (10 % apart) fire on 86 to 100 %"
+    needs = ("val_loss", "loss")
+
+    PART = 0.5
+    LAST = 5
+
+    def diagnose(self, snapshot: Snapshot) -> Symptom | None:
+        val = snapshot.series["val_loss"]
+        if len(val) < self.LAST + 2 or not np.isfinite(val.mean).all():
+            return None
+        best = int(np.argmin(val.mean))
+        start = float(np.median(snapshot.series["loss"].mean[:5]))
+        least, first = float(val.mean[best]), max(start, float(val.mean[0]))
+        now = float(val.mean[-self.LAST :].min())
+        bound = least + max(self.PART * (first - least), 0.2 * abs(least))
+        if best > len(val) - self.LAST - 1 or now <= bound or not self._falls(snapshot):
+            return None
+        since = int(val.step[best])
+        seen = f"Validation loss at least {now:.4g} in the last {self.LAST} measurements, "
+        seen += f"{least:.4g} at step {since:,}."
+        remedies = (
+            Remedy("More weight decay", {"weight_decay": 0.01}),
+            Remedy("Dropout", {"dropout": 0.3}),
+            Remedy(f"Stop earlier: dbg.rewind({since})"),
+        )
+        return Symptom(now, bound, since, seen, remedies, shown(val.mean))
+
+    def _falls(self, snapshot: Snapshot) -> bool:
+        loss = snapshot.series["loss"].mean
+        part = max(1, len(loss) // 10)
+        return bool(np.median(loss[-part:]) < np.median(loss[: 3 * part]))
+
+    @staticmethod
+    def examples() -> tuple[Snapshot, Snapshot]:
+        loss = {"loss": falling(2.3, 0.1)}
+        rises = np.concatenate([np.linspace(2.3, 1.0, 10), np.linspace(1.0, 3.0, 20)])
+        return (
+            example({**loss, "val_loss": rises}),
+            example({**loss, "val_loss": np.linspace(2.3, 1.0, 30)}),
+        )

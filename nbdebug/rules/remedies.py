@@ -1,0 +1,27 @@
+"""Remedies that several rules offer."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nbdebug.core.findings import Remedy
+from nbdebug.core.snapshot import Snapshot
+
+
+def scale_lr(snapshot: Snapshot, factor: float) -> tuple[Remedy, ...]:
+    """Another learning rate; none where the one in force is not known."""
+    lr = float(f"{snapshot.latest.get('lr', 0.0) * factor:.3g}")
+    if not lr > 0:
+        return ()
+    word = f"{factor:g} times as large" if factor >= 1 else f"{1 / factor:g} times smaller"
+    return (Remedy(f"A learning rate {word}", {"lr": lr}),)
+
+
+def clip_at_p90(snapshot: Snapshot) -> tuple[Remedy, ...]:
+    """Clip by the norm, at the 90th percentile of the norms there were."""
+    norms = snapshot.series.get("grad_norm")
+    if norms is None or not np.isfinite(norms.mean).any():
+        return ()
+    p90 = float(np.percentile(norms.mean[np.isfinite(norms.mean)], 90))
+    settings = {"clip_mode": "norm", "clip_threshold": float(f"{p90:.3g}")}
+    return (Remedy("Clip the gradient at its 90th percentile", settings),) if p90 > 0 else ()

@@ -1,0 +1,60 @@
+"""Parameters that learn nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from nbdebug.core.findings import Remedy, Symptom
+from nbdebug.core.snapshot import Snapshot
+from nbdebug.rules.base import Rule, group
+from nbdebug.rules.example import example, falling
+
+
+class UnchangedParameters(Rule):
+    """Some parameters do not move at all, although they are meant to learn.
+
+    Their layer takes no part in the forward pass, its output is detached or constant, or the
+    optimizer does not hold them.
+    """
+
+    name = "unchanged_parameters"
+    title = "Parameters that do not change"
+    severity = "error"
+    source = "proof; TrainCheck, torchtest"
+    needs = ("update_ratio/*",)
+    wants = ("grad_norm/*",)
+
+    LAST = 2
+    ROUNDING = 1e-4
+
+    def diagnose(self, snapshot: Snapshot) -> Symptom | None:
+        if not snapshot.latest.get("lr", 0.0) > 0:
+            return None
+        known = group(snapshot, "update_ratio", self.LAST)
+        gradients = {n: float(s.mean.max()) for n, s in group(snapshot, "grad_norm", 1).items()}
+        still = {
+            name: one
+            for name, one in known.items()
+            if not one.maximum.any() and self._meant(gradients.get(name), gradients.values())
+        }
+        if not still:
+            return None
+        names = ", ".join(list(still)[:3]) + (", ..." if len(still) > 3 else "")
+        since = int(min(one.step[0] for one in still.values()))
+        seen = f"{len(still)} of {len(known)} parameters were the same before and after: {names}."
+        return Symptom(
+            float(len(still)), 0.0, since, seen,
+            (Remedy("See whether forward uses them, and whether something detaches their output"),
+             Remedy("Freeze the layer, if it is not meant to learn")),
+        )  # fmt: skip
+
+    def _meant(self, norm: float | None, norms: Iterable[float]) -> bool:
+        """Whether rounding is no excuse: a bias before BatchNorm has a gradient of almost 0."""
+        return not norm or norm > self.ROUNDING * max(norms)
+
+    @staticmethod
+    def examples() -> tuple[Snapshot, Snapshot]:
+        moves = {"loss": falling(2.3, 0.5), "update_ratio/0.weight": np.full(9, 1e-3)}
+        return example({**moves, "update_ratio/1.weight": np.zeros(9)}), example(moves)

@@ -1,0 +1,52 @@
+"""Steps that replace the weights rather than change them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nbdebug.core.findings import Symptom
+from nbdebug.core.snapshot import Snapshot
+from nbdebug.rules.base import Rule, group
+from nbdebug.rules.example import example, falling
+from nbdebug.rules.remedies import scale_lr
+
+
+class UpdatesTooLarge(Rule):
+    """A step changes the weights by more than a tenth of their norm again and again, or by all.
+
+    The learning rate is too large for this optimizer and these weights.
+    """
+
+    name = "updates_too_large"
+    title = "Updates far too large"
+    source = "CS231n (about 1e-3); the bound 0.1 is nbdebug's"
+    needs = ("update_ratio/*",)
+
+    RATIO = 0.1
+    REPLACED = 1.0
+    LAST = 2
+
+    def diagnose(self, snapshot: Snapshot) -> Symptom | None:
+        known = group(snapshot, "update_ratio", 1)
+        weights = [snapshot.series[f"update_ratio/{name}"] for name in known if "bias" not in name]
+        if not weights:
+            return None
+        length = min(map(len, weights))
+        table = np.median(np.stack([one.mean[-length:] for one in weights]), axis=0)
+        again = length >= self.LAST and bool(table[-self.LAST :].min() > self.RATIO)
+        place = int(np.nanargmax(table)) if np.isfinite(table).any() else 0
+        value, since = float(table[place]), int(weights[0].step[-length:][place])
+        if not again and not value > self.REPLACED:
+            return None
+        seen = f"Step {since:,} changed the weights by {value:.2g} of their norm; 0.001 is usual."
+        factor = 0.001 if value > self.REPLACED else 0.1
+        remedies = scale_lr(snapshot, factor)
+        return Symptom(value, self.RATIO, since, seen, remedies, tuple(map(float, table)))
+
+    @staticmethod
+    def examples() -> tuple[Snapshot, Snapshot]:
+        loss = {"loss": falling(2.3, 0.5)}
+        return (
+            example({**loss, "update_ratio/0.weight": np.full(4, 0.4)}),
+            example({**loss, "update_ratio/0.weight": np.full(4, 0.01)}),
+        )

@@ -1,0 +1,47 @@
+"""Steps that hardly change the weights."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nbdebug.core.findings import Symptom
+from nbdebug.core.snapshot import Snapshot
+from nbdebug.rules.base import Rule, group, progress
+from nbdebug.rules.example import example, falling
+from nbdebug.rules.remedies import scale_lr
+
+
+class UpdatesTooSmall(Rule):
+    """A step changes the weights by less than a hundred-thousandth, and the loss has not fallen.
+
+    The learning rate is too small, or gradients are clipped or scaled down too far.
+    """
+
+    name = "updates_too_small"
+    title = "Updates far too small"
+    source = "CS231n (about 1e-3); the bound 1e-5 and the gate by the loss are nbdebug's"
+    needs = ("update_ratio/*", "loss")
+
+    RATIO = 1e-5
+    LAST = 2
+    FALLEN = 0.9
+
+    def diagnose(self, snapshot: Snapshot) -> Symptom | None:
+        known = group(snapshot, "update_ratio", self.LAST)
+        weights = [one for name, one in known.items() if "bias" not in name]
+        if not weights or progress(snapshot) < self.FALLEN or snapshot.status.step < 100:
+            return None
+        table = np.median(np.stack([one.mean for one in weights]), axis=0)
+        if table.max() > self.RATIO:
+            return None
+        value, since = float(table[-1]), int(weights[0].step[0])
+        seen = f"A step changes the weights by {value:.2g} of their norm; 0.001 is usual."
+        factor = 10.0 ** min(max(round(float(np.log10(1e-3 / max(value, 1e-9)))), 1), 6)
+        remedies = (*scale_lr(snapshot, factor), *scale_lr(snapshot, factor / 10))
+        return Symptom(value, self.RATIO, since, seen, remedies, tuple(map(float, table)))
+
+    @staticmethod
+    def examples() -> tuple[Snapshot, Snapshot]:
+        flat, falls = np.full(400, 2.3), falling(2.3, 0.5)
+        small = {"update_ratio/0.weight": np.full(9, 1e-7)}
+        return example({"loss": flat, **small}), example({"loss": falls, **small})

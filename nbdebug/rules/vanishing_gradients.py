@@ -1,0 +1,55 @@
+"""Gradients that fade on the way back to the first layer."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nbdebug.core.findings import Remedy, Symptom
+from nbdebug.core.snapshot import Snapshot
+from nbdebug.rules.base import Rule, group, progress
+from nbdebug.rules.example import example
+
+
+class VanishingGradients(Rule):
+    """The first layers get almost no gradient, and the loss has hardly fallen.
+
+    Each saturating layer (sigmoid, tanh) and each small weight makes it smaller on its way back.
+    """
+
+    name = "vanishing_gradients"
+    title = "Vanishing gradients"
+    source = "AutoTrainer (ratio 1e-3 and norm 1e-4), gated by the loss"
+    needs = ("grad_norm/*", "loss")
+
+    RATIO = 1e-3
+    NORM = 1e-4
+    LAST = 5
+    FALLEN = 0.5
+
+    def diagnose(self, snapshot: Snapshot) -> Symptom | None:
+        weights = [s for n, s in group(snapshot, "grad_norm", self.LAST).items() if "bias" not in n]
+        if len(weights) < 3 or progress(snapshot) < self.FALLEN:
+            return None
+        first, last = weights[0].maximum, weights[-1].minimum
+        ratio = float(np.median(first / np.maximum(last, 1e-30)))
+        # No gradient at all is another matter.
+        if first.max() > self.NORM or ratio > self.RATIO or not first.min() > 0:
+            return None
+        seen = (
+            f"The gradient of the first layer is {np.median(first):.2g}, {ratio:.2g} of that of "
+            f"the last one (under {self.RATIO:g})."
+        )
+        remedies = (
+            Remedy("ReLU in place of functions that saturate", {"activation": "relu"}),
+            Remedy("Draw the weights anew, as He et al. (2015)", {"reinit": "he"}),
+            Remedy("Normalisation or residual connections between the layers"),
+        )
+        since = int(weights[0].step[0])
+        return Symptom(ratio, self.RATIO, since, seen, remedies, tuple(map(float, first)))
+
+    @staticmethod
+    def examples() -> tuple[Snapshot, Snapshot]:
+        flat = {"loss": np.full(100, 2.3)}
+        norms = {f"grad_norm/{i}.weight": np.full(9, 10.0 ** (2 * i - 9)) for i in range(5)}
+        even = {name: np.full(9, 0.1) for name in norms}
+        return example({**flat, **norms}), example({**flat, **even})

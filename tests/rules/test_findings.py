@@ -1,0 +1,163 @@
+"""Findings of real trainings: they come, they name their cause, they go."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import nn
+
+import nbdebug as nbd
+from nbdebug.core.findings import Remedy, Symptom
+from nbdebug.core.snapshot import Snapshot
+from nbdebug.rules.base import Rule
+from nbdebug.rules.example import example
+from tests.problems import blobs, tiny_mlp
+from tests.ward import WARD
+
+
+@pytest.fixture
+def dbg() -> Iterator[nbd.Debugger]:
+    with nbd.Debugger(tiny_mlp(), blobs(), nn.CrossEntropyLoss(), batch_size=32) as made:
+        yield made
+
+
+class HighLoss(Rule):
+    """The loss is over a number.
+
+    It was set so high by a test.
+    """
+
+    name = "high_loss"
+    title = "A high loss"
+    source = "a test"
+    needs = ("loss",)
+    bound = 0.0
+
+    def diagnose(self, snapshot: Snapshot) -> Symptom | None:
+        loss = float(snapshot.series["loss"].last[-1])
+        if loss <= self.bound:
+            return None
+        return Symptom(loss, self.bound, 0, "High.", (Remedy("Nothing", {"lr": 0.01}),))
+
+    @staticmethod
+    def examples() -> tuple[Snapshot, Snapshot]:
+        return example({"loss": [1.0]}), example({"loss": [-1.0]})
+
+
+def test_nothing_looks_sick_in_a_healthy_training(dbg: nbd.Debugger) -> None:
+    dbg.run(steps=400)
+    assert list(dbg.findings) == []
+    assert dbg.findings.summary.startswith("Nothing looks sick")
+    assert "heavy_dropout" in dbg.findings.not_judged
+
+
+def test_before_training_nothing_is_judged(dbg: nbd.Debugger) -> None:
+    found = dbg.findings
+    assert not found
+    assert set(found.not_judged) == {rule.name for rule in dbg.rules} - {"not_finite"}
+
+
+@pytest.mark.parametrize("name", WARD)
+def test_the_fault_of_a_patient_is_among_the_first_two(name: str) -> None:
+    patient = WARD[name]
+    with patient.make(0) as dbg:
+        causes: set[str] = set()
+        for _ in range(patient.steps // 50):
+            with contextlib.suppress(nbd.NonFiniteError):
+                dbg.run(steps=50)
+            causes |= {finding.name for finding in dbg.findings.causes[:2]}
+            if causes & set(patient.faults):
+                return
+        pytest.fail(f"found were {causes or 'none'}")
+
+
+def test_asking_moves_nothing() -> None:
+    ends = []
+    for ask in (False, True):
+        with WARD["deep sigmoids"].make(1) as dbg:
+            for _ in range(6):
+                dbg.run(steps=25)
+                if ask:
+                    assert dbg.findings is not None
+            ends.append([p.detach().clone() for p in dbg.model.parameters()])
+    assert all(torch.equal(one, other) for one, other in zip(*ends, strict=True))
+
+
+def test_a_rule_of_ones_own_fires_and_clears(dbg: nbd.Debugger) -> None:
+    class Mine(HighLoss):
+        """The loss is over a number."""
+
+        name = "mine"
+
+    dbg.rules.add(Mine)
+    dbg.run(steps=5)
+    (finding,) = dbg.findings
+    assert (finding.name, finding.severity, finding.because) == ("mine", "warning", "")
+    assert [n.title for n in dbg.history.notices] == ["A high loss"]
+    assert "dbg.set(lr=0.01)" in repr(dbg.findings)
+    assert dbg.findings.frame().loc[0, "threshold"] == 0.0
+    Mine.bound = 100.0
+    dbg.run(steps=10)
+    assert len(dbg.findings) == 1
+    dbg.run(steps=60)
+    assert not dbg.findings
+    assert dbg.history.notices[-1].title == "No longer seen: A high loss"
+
+
+def test_a_finding_that_comes_back_soon_does_not_flicker(dbg: nbd.Debugger) -> None:
+    class Mine(HighLoss):
+        """The loss is over a number."""
+
+    dbg.rules.add(Mine)
+    for bound in (0.0, 100.0, 0.0, 100.0, 0.0):
+        Mine.bound = bound
+        dbg.run(steps=20)
+        assert len(dbg.findings) == 1
+    assert len(dbg.history.notices) == 1
+
+
+def test_a_rule_that_raises_is_removed_with_a_message(dbg: nbd.Debugger) -> None:
+    class Broken(HighLoss):
+        """Raises."""
+
+        name = "broken"
+
+        def diagnose(self, snapshot: Snapshot) -> Symptom | None:
+            raise RuntimeError("no")
+
+    dbg.rules.add(Broken())
+    dbg.run(steps=2)
+    assert not dbg.findings
+    assert "broken" not in {rule.name for rule in dbg.rules}
+    assert "The rule broken failed and was removed" in {n.title for n in dbg.history.notices}
+
+
+def test_what_is_no_rule_is_refused(dbg: nbd.Debugger) -> None:
+    with pytest.raises(nbd.NbdebugError, match="is no rule"):
+        dbg.rules.add(3)  # type: ignore[arg-type]
+    with pytest.raises(nbd.ArgumentError, match="Did you mean"):
+        dbg.rules.remove("dead_unit")
+
+
+def test_what_was_found_ahead_is_forgotten_by_a_rewind(dbg: nbd.Debugger) -> None:
+    dbg.rules.add(HighLoss)
+    dbg.run(steps=5)
+    assert dbg.findings
+    dbg.rules.remove("high_loss")
+    dbg.rewind(2)
+    assert not dbg.findings
+
+
+def test_a_stop_for_a_value_that_is_not_finite_is_a_proof() -> None:
+    X, y = blobs()
+    X[7] = torch.nan
+    data = (X, y)
+    with nbd.Debugger(tiny_mlp(), data, nn.CrossEntropyLoss(), batch_size=200) as dbg:
+        with pytest.raises(nbd.NonFiniteError):
+            dbg.run(steps=3)
+        (found,) = dbg.findings.causes
+        assert (found.name, found.severity) == ("not_finite", "error")
+        assert {"not_finite": "leave_out"} in [dict(r.settings) for r in found.remedies]
