@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 import nbdebug as nbd
 from tests.healthy import load, stack
@@ -79,11 +80,12 @@ def broken_sample(seed: int) -> nbd.Debugger:
 
 
 def outlier(seed: int) -> nbd.Debugger:
-    X, y = digits(seed, 6400)
+    """Batches in order, the 163rd with a sample of its own kind."""
+    X, y = digits(seed)
     X = X.clone()
-    X[-1] *= 300.0
-    order = torch.randperm(len(X), generator=torch.Generator().manual_seed(seed))
-    return train(mlp(seed), seed, data=(X[order], y[order]), lr=1e-4, batch_size=8)
+    X[1300] *= 3000.0
+    loader = DataLoader(TensorDataset(X, y), batch_size=8)
+    return train(mlp(seed), seed, data=loader, lr=0.05, batch_size=8)
 
 
 def by_heart(seed: int) -> nbd.Debugger:

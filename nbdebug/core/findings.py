@@ -126,7 +126,8 @@ class Findings(Sequence[Finding]):
         return tuple(finding for finding in self.found if finding.because == cause.title)
 
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(str(self))}</pre>"
+        style = "white-space:pre-wrap;word-break:normal;overflow-wrap:normal"
+        return f'<pre style="{style}">{html.escape(str(self))}</pre>'
 
 
 def _text(finding: Finding) -> Iterator[str]:

@@ -22,17 +22,17 @@ QUIET = 50
 
 @dataclass
 class _Known:
-    """A finding, and the step at which its rule was first silent again."""
+    """A finding, and the step at which its rule fired last."""
 
     finding: Finding
-    silent: int | None = None
+    fired: int
 
 
 class Diagnosis(Sequence[Rule]):
     """The rules of a training. Never runs on the training thread.
 
-    A finding that is there stays until its rule was silent for 50 steps, so it does not flicker.
-    Then a notice says that it is gone.
+    A finding stays for 50 steps after its rule fired last, so it does not flicker. Then a notice
+    says that it is gone.
     """
 
     def __init__(self, rules: Sequence[Rule], history: History) -> None:
@@ -132,13 +132,12 @@ class Diagnosis(Sequence[Rule]):
             self._say(snapshot, finding.severity, finding.title, finding.seen)
         else:
             finding = replace(finding, since=min(before.finding.since, finding.since))
-        self._known[finding.name] = _Known(finding)
+        self._known[finding.name] = _Known(finding, snapshot.status.step)
 
     def _release(self, snapshot: Snapshot, known: _Known) -> None:
-        step, finding = snapshot.status.step, known.finding
-        known.silent = step if known.silent is None else known.silent
+        finding = known.finding
         # A proof is there or it is not.
-        if finding.severity == "error" or step >= known.silent + QUIET:
+        if finding.severity == "error" or snapshot.status.step >= known.fired + QUIET:
             del self._known[finding.name]
             self._say(snapshot, "info", f"No longer seen: {finding.title}", "Its evidence is gone.")
 

@@ -1,0 +1,114 @@
+"""The Findings tab without a browser: what it shows and what its buttons ask for."""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+import re
+from typing import Any
+
+import pytest
+
+from nbdebug.core.control_spec import ControlSpec, ControlState
+from nbdebug.core.findings import Finding, Findings, Remedy
+from nbdebug.core.records import NOT_FINITE, Notice, Status
+from nbdebug.core.sketch import sketch
+from nbdebug.core.snapshot import Snapshot
+from nbdebug.panels.base import NoSink, Stage
+from nbdebug.panels.choices import Choices
+from nbdebug.panels.findings import FindingsPanel
+
+
+class Page(NoSink):
+    def __init__(self) -> None:
+        self.page, self.writes = "", 0
+
+    def set_section(self, panel: str, section: str, page: str) -> None:
+        self.page, self.writes = page, self.writes + 1
+
+
+@pytest.fixture
+def panel() -> FindingsPanel:
+    lr = ControlSpec("lr", "Learning <rate>", "float", "", 1e-6, 10.0, 0.05, "log")
+    off = ControlSpec("dropout", "Dropout", "float", "", 0.0, 1.0, 0.1, unavailable="there is none")
+    stage = Stage(Choices(), lambda: [ControlState(lr, 0.1), ControlState(off, 0.0)])
+    stage.sink = Page()
+    made = FindingsPanel(stage)
+    assert made.build() is None
+    return made
+
+
+def finding(name: str, because: str = "", *remedies: Remedy) -> Finding:
+    return Finding(
+        name, name.title(), "warning", 1200, 3.0, 2.0, f"<{name}> seen.", "Because.", remedies,
+        "a source", (1.0, 2.0, math.nan, 0.5), because,
+    )  # fmt: skip
+
+
+SLOWER = Remedy("Slower", {"lr": 0.01})
+FINDINGS = Findings(
+    (finding("cause", "", SLOWER, Remedy("Less", {"dropout": 0.1}), Remedy("Look")),
+     finding("effect", "Cause", SLOWER)),
+)  # fmt: skip
+
+
+def shown(panel: FindingsPanel, **parts: Any) -> str:
+    panel.update(Snapshot(latest={"loss": 1.0}, **parts))
+    sink = panel.stage.sink
+    assert isinstance(sink, Page)
+    return sink.page
+
+
+def asks(page: str) -> list[tuple[str, Any]]:
+    found = re.findall(r'data-control="([^"]*)" data-value="([^"]*)"', page)
+    return [(control, json.loads(json.loads(html.unescape(value)))) for control, value in found]
+
+
+def test_before_training_it_says_what_to_do(panel: FindingsPanel) -> None:
+    panel.update(Snapshot())
+    assert isinstance(panel.stage.sink, Page)
+    assert "press Run" in panel.stage.sink.page
+
+
+def test_a_cause_comes_with_what_it_explains_folded(panel: FindingsPanel) -> None:
+    page = shown(panel, findings=FINDINGS)
+    assert page.count("<section") == 1
+    assert "since step 1,200" in page
+    assert "1 more that this explains" in page
+    assert "&lt;effect&gt; seen." in page
+    assert "<effect>" not in page
+    assert "Source: a source" in page
+    assert "Learning &lt;rate&gt; 0.01" in page
+
+
+def test_a_remedy_can_be_tried_or_applied(panel: FindingsPanel) -> None:
+    assert asks(shown(panel, findings=FINDINGS)) == [
+        ("fork", {"settings": {"lr": 0.01}, "steps": 200}),
+        ("settings", {"lr": 0.01}),
+    ]
+
+
+def test_after_a_stop_it_is_tried_from_some_steps_before(panel: FindingsPanel) -> None:
+    status = Status(step=80, failure=Notice(80, "error", NOT_FINITE, ""))
+    (tried, _) = asks(shown(panel, findings=FINDINGS, status=status))
+    assert tried[1]["start"] == -50
+
+
+def test_nothing_can_be_asked_of_a_closed_debugger(panel: FindingsPanel) -> None:
+    assert asks(shown(panel, findings=FINDINGS, status=Status(state="closed"))) == []
+
+
+def test_what_did_not_change_is_not_written_again(panel: FindingsPanel) -> None:
+    for step in range(5):
+        shown(panel, findings=FINDINGS, status=Status(step=step))
+    assert isinstance(panel.stage.sink, Page)
+    assert panel.stage.sink.writes == 1
+
+
+def test_evidence_is_a_line_from_the_lowest_to_the_highest() -> None:
+    drawn = sketch((0.0, 1.0, math.inf, 0.5), "a & b")
+    points = re.findall(r"([\d.]+),([\d.]+)", drawn.partition('points="')[2].partition('"')[0])
+    assert [(float(x), float(y)) for x, y in points] == [(1.0, 39.0), (53.7, 1.0), (159.0, 20.0)]
+    assert "a &amp; b, 0 to 1" in drawn
+    assert sketch((1.0,), "") == sketch((), "") == ""
