@@ -5,10 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
-import torch
-
-from benchmarks.cost import Taken, compared, in_turn
+from benchmarks.cost import Taken, compared, in_both_orders, in_turn, make
 from benchmarks.table import Row
 from benchmarks.workloads import WORKLOADS, Workload
 from nbdebug import Debugger
@@ -21,22 +20,17 @@ def asked(workload: Workload, quick: bool) -> Row:
     pairs = workload.pairs // (8 if quick else 2)
     bar = 1.02 if workload is WORKLOADS[0] else 1.005
     times: list[tuple[Taken, Taken]] = []
-    for swapped in (False, True):
-        first, second = _debugger(workload), _debugger(workload)
-        with first, second:
-            one, other = (second, first) if swapped else (first, second)
-            times += in_turn(
-                lambda one=one: _run(one, workload.block, asking=True),  # type: ignore[misc]
-                lambda other=other: _run(other, workload.block, asking=False),  # type: ignore[misc]
-                pairs,
-            )
+    silent = partial(make, workload, checkpoint_memory=0)
+    for one, other in in_both_orders(silent, silent):
+        times += in_turn(
+            partial(_run_asked, one, workload.block),
+            partial(other.run, steps=workload.block),
+            pairs,
+        )
     return compared(f"{workload.name}, all rules over none", times, bar)
 
 
-def _run(debugger: Debugger, steps: int, asking: bool) -> None:
-    if not asking:
-        debugger.run(steps=steps)
-        return
+def _run_asked(debugger: Debugger, steps: int) -> None:
     with _ticking(debugger):
         debugger.run(steps=steps)
 
@@ -57,11 +51,3 @@ def _ticking(debugger: Debugger) -> Iterator[None]:
     finally:
         done.set()
         thread.join()
-
-
-def _debugger(workload: Workload) -> Debugger:
-    torch.manual_seed(0)
-    return Debugger(
-        workload.model(), workload.data(), workload.loss_fn, batch_size=workload.batch, lr=1e-3,
-        checkpoint_memory=0,
-    )  # fmt: skip

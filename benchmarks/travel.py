@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
-import torch
-
-from benchmarks.cost import Taken, compared, in_turn
+from benchmarks.cost import Taken, compared, in_both_orders, in_turn, make
 from benchmarks.table import Row
 from benchmarks.workloads import Workload
-from nbdebug import Debugger
 
 STEPS, REACH = 3_000, 1_000
 
@@ -18,28 +16,22 @@ def checkpoints(workload: Workload, quick: bool) -> list[Row]:
     """Ratio of training with checkpoints at their default rate to the same without."""
     pairs = workload.pairs // (8 if quick else 2)
     times: list[tuple[Taken, Taken]] = []
-    # The one that is made first lies elsewhere in memory and is up to 3 % slower.
-    for memory in ((None, 0), (0, None)):
-        first, second = (_debugger(workload, checkpoint_memory=given) for given in memory)
-        with first, second:
-            kept, without = (first, second) if memory[0] is None else (second, first)
-            times += _in_turn(kept, without, workload.block, pairs)
-            ring = kept._worker._timeline._ring
-            share = ring.size / ring.budget
+    plain = partial(make, workload, checkpoint_memory=0)
+    for kept, without in in_both_orders(partial(make, workload), plain):
+        block = workload.block
+        times += in_turn(partial(kept.run, steps=block), partial(without.run, steps=block), pairs)
+        ring = kept._worker._timeline._ring
+        share = ring.size / ring.budget
     return [
         compared(f"{workload.name}, checkpoints over none", times, 1.03),
         Row(f"{workload.name}, share of the checkpoints' memory in use", share, 1.0),
     ]
 
 
-def _in_turn(one: Debugger, other: Debugger, block: int, pairs: int) -> list[tuple[Taken, Taken]]:
-    return in_turn(lambda: one.run(steps=block), lambda: other.run(steps=block), pairs)
-
-
 def rewind(workload: Workload, quick: bool) -> Row:
     """The longest of many rewinds to one of the last 1,000 steps, spread over all of them."""
     longest = 0.0
-    with _debugger(workload) as debugger:
+    with make(workload) as debugger:
         debugger.run(steps=STEPS)
         for turn in range(5 if quick else 25):
             back = 1 + (turn * 397) % REACH
@@ -50,11 +42,3 @@ def rewind(workload: Workload, quick: bool) -> Row:
                 raise RuntimeError(f"The rewind did not repeat what was: {found}")
             debugger.run(steps=back)
     return Row(f"{workload.name}, rewind within the last 1,000 steps, at most", longest, 2.0, "s")
-
-
-def _debugger(workload: Workload, **options: int | None) -> Debugger:
-    torch.manual_seed(0)
-    return Debugger(
-        workload.model(), workload.data(), workload.loss_fn, batch_size=workload.batch, lr=1e-3,
-        **options,
-    )  # fmt: skip

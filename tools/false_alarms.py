@@ -47,7 +47,7 @@ def main() -> None:
     configurations = list(healthy(tuple(asked.seeds)))
     # Not a Pool: its processes may have no children, as loader workers are.
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(os.cpu_count(), spawn, _quiet) as pool:
+    with ProcessPoolExecutor(os.cpu_count(), spawn, quiet) as pool:
         examined = pool.map(partial(on_healthy, names), configurations)
         reports = dict(zip(map(str, configurations), examined, strict=True))
         sick = asked.checks or tuple(asked.seeds) != FRESH
@@ -64,7 +64,8 @@ def main() -> None:
         print(f"{name}: {fails} fails, {warned} warnings, {took:.0f} s in all")
 
 
-def _quiet() -> None:
+def quiet() -> None:
+    """A process of a pool that keeps to one thread and does not warn."""
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
 

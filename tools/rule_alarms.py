@@ -12,27 +12,21 @@ import contextlib
 import inspect
 import multiprocessing
 import os
-import re
 import sys
-import warnings
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-import torch
+from false_alarms import MARK, ROOT, quiet, with_line
 from readme_tables import README, fill
 
 import nbdebug as nbd
 from nbdebug.core.plugins import discover
 from nbdebug.rules.base import Rule
-
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
-from tests.healthy import Healthy, healthy  # noqa: E402
-from tests.ward import WARD  # noqa: E402
+from tests.healthy import Healthy, healthy
+from tests.ward import WARD
 
 RULES = {rule.name: rule for rule in discover("nbdebug.rules", Rule)}
-MARK = "False alarms:"
 STEPS, EVERY = 600, 50
 # Thresholds were chosen on seeds 0 and 4 to 6.
 FRESH = (7,)
@@ -48,7 +42,7 @@ def main() -> None:
     configurations = [] if asked.sick else list(healthy(tuple(asked.seeds)))
     patients = [(name, seed) for name in WARD for seed in WARD_SEEDS]
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(os.cpu_count(), spawn, _quiet) as pool:
+    with ProcessPoolExecutor(os.cpu_count(), spawn, quiet) as pool:
         calm = dict(
             zip(map(str, configurations), pool.map(on_healthy, configurations), strict=True)
         )
@@ -68,11 +62,6 @@ def main() -> None:
     if configurations and tuple(asked.seeds) == FRESH:
         README.write_text(fill(README.read_text("utf-8"), "rules", table, "make rules"), "utf-8")
         _record(calm)
-
-
-def _quiet() -> None:
-    torch.set_num_threads(1)
-    warnings.simplefilter("ignore")
 
 
 def on_healthy(configuration: Healthy) -> Fired:
@@ -128,15 +117,10 @@ def _record(calm: dict[str, Fired]) -> None:
     alarms = Counter(rule for fired in calm.values() for rule in fired)
     for rule in RULES.values():
         path = Path(inspect.getfile(rule))
-        text = path.read_text("utf-8")
-        line = f"    {MARK} {alarms[rule.name]} of {len(calm)} healthy trainings.\n"
-        if MARK in text:
-            text = re.sub(rf"    {MARK}.*\n", line, text)
-        else:
-            head, _, rest = text.partition(f"class {rule.__name__}(")
-            before, quotes, after = rest.partition('    """\n')
-            text = f"{head}class {rule.__name__}({before}\n{line}{quotes}{after}"
-        path.write_text(text, "utf-8")
+        if not path.is_relative_to(ROOT):
+            continue
+        line = f"{MARK} {alarms[rule.name]} of {len(calm)} healthy trainings."
+        path.write_text(with_line(path.read_text("utf-8"), rule.__name__, line), "utf-8")
 
 
 if __name__ == "__main__":

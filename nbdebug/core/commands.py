@@ -238,6 +238,8 @@ class Close:
     """End the training thread after the step under way."""
 
 
+# What a panel calls a request for several controls at once.
+SEVERAL = "settings"
 HALTING = (Pause, Stop, Reset, Close)
 # Each gives a result, or what it raised.
 LONG = (

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nbdebug.core.records import Array
+from nbdebug.core.sketch import BLUE, polyline
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 CONFIDENCE = 0.95
 FEWEST = 10
 WIDTH, HEIGHT = 180, 60
+GREY = "#8C8C8C"
 LEFT = "text-align:left;vertical-align:middle;overflow-wrap:normal"
 
 
@@ -204,24 +206,13 @@ def fork_table(result: ForkResult) -> str:
 
 def _plot(base: Trial, trial: Trial, low: float, high: float) -> str:
     """Losses as an SVG, all of a fork on one scale."""
-    lines = [] if trial is base else [_line(base.loss, low, high, "#8C8C8C")]
-    lines.append(_line(trial.loss, low, high, "#0072B2"))
+    ways = [(trial, BLUE)] if trial is base else [(base, GREY), (trial, BLUE)]
+    size = WIDTH, HEIGHT
+    lines = [polyline(way.loss.tolist(), low, high, size, colour) for way, colour in ways]
     return (
         f'<svg width="{WIDTH}" height="{HEIGHT}" style="max-width:none" role="img" '
         f'aria-label="loss, {html.escape(trial.label)}">{"".join(lines)}</svg>'
     )
-
-
-def _line(loss: Array, low: float, high: float, colour: str) -> str:
-    places = np.unique(np.linspace(0, len(loss) - 1, min(len(loss), WIDTH)).astype(int))
-    span = (high - low) or 1.0
-    points = " ".join(
-        f"{1 + (WIDTH - 2) * i / max(len(loss) - 1, 1):.1f},"
-        f"{1 + (HEIGHT - 2) * (high - loss[i]) / span:.1f}"
-        for i in places.tolist()
-        if np.isfinite(loss[i])
-    )
-    return f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.2"/>'
 
 
 def _title(result: ForkResult) -> str:

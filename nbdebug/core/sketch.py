@@ -7,24 +7,39 @@ import math
 from collections.abc import Sequence
 
 WIDTH, HEIGHT = 160, 40
-COLOUR = "#0072B2"
+BLUE = "#0072B2"
+
+
+def polyline(
+    values: Sequence[float], low: float, high: float, size: tuple[int, int], colour: str
+) -> str:
+    """A line through the finite values [N], in a picture that reaches from `low` to `high`.
+
+    Args:
+        size: width and height of the picture, in pixels; no more points than its width are drawn.
+    """
+    width, height = size
+    last, span = max(len(values) - 1, 1), (high - low) or 1.0
+    count = min(len(values), width)
+    places = {place * last // max(count - 1, 1) for place in range(count)}
+    points = " ".join(
+        f"{1 + (width - 2) * place / last:.1f},"
+        f"{1 + (height - 2) * (high - values[place]) / span:.1f}"
+        for place in sorted(places)
+        if math.isfinite(values[place])
+    )
+    return f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.2"/>'
 
 
 def sketch(values: Sequence[float], label: str) -> str:
     """A line through the finite values [N], lowest to highest; "" for fewer than two."""
-    known = [(place, value) for place, value in enumerate(values) if math.isfinite(value)]
+    known = [value for value in values if math.isfinite(value)]
     if len(known) < 2:
         return ""
-    low, high = min(value for _, value in known), max(value for _, value in known)
-    span = (high - low) or 1.0
-    points = " ".join(
-        f"{1 + (WIDTH - 2) * place / (len(values) - 1):.1f},"
-        f"{1 + (HEIGHT - 2) * (high - value) / span:.1f}"
-        for place, value in known
-    )
+    low, high = min(known), max(known)
     title = html.escape(f"{label}, {low:.3g} to {high:.3g}")
+    line = polyline(values, low, high, (WIDTH, HEIGHT), BLUE)
     return (
         f'<svg width="{WIDTH}" height="{HEIGHT}" style="max-width:none;flex:none" role="img" '
-        f'aria-label="{title}"><title>{title}</title><polyline points="{points}" fill="none" '
-        f'stroke="{COLOUR}" stroke-width="1.2"/></svg>'
+        f'aria-label="{title}"><title>{title}</title>{line}</svg>'
     )

@@ -5,18 +5,17 @@ from __future__ import annotations
 import html
 import json
 
-from nbdebug.core.commands import ForkSteps
+from nbdebug.core.checklist_html import COLOURS as VERDICTS
+from nbdebug.core.commands import SEVERAL, ForkSteps
 from nbdebug.core.findings import Finding, Findings, Remedy
 from nbdebug.core.sketch import sketch
 from nbdebug.core.snapshot import Snapshot
 from nbdebug.panels.base import Panel
 from nbdebug.panels.buttons import button
+from nbdebug.panels.trials import steps_back
 
-STEPS, BACK = 200, 50
-COLOURS = {
-    "error": "var(--jp-error-color1,#d32f2f)",
-    "warning": "var(--jp-warn-color1,#b35c00)",
-}
+STEPS = 200
+COLOURS = {"error": VERDICTS["fail"], "warning": VERDICTS["warning"]}
 TRY = (
     f"Trains {STEPS} steps without and with it on a copy, on the same batches and dropout masks. "
     "The Timeline tab shows what came of it; training stays where it is until you keep it."
@@ -77,13 +76,12 @@ class FindingsPanel(Panel):
 def _buttons(remedy: Remedy, snapshot: Snapshot, busy: bool) -> str:
     if not remedy.settings:
         return ""
-    fields = {"settings": dict(remedy.settings), "steps": STEPS}
+    fields = {SEVERAL: dict(remedy.settings), "steps": STEPS}
     if snapshot.status.failure is not None:
         # At the stop itself the loss would not be finite in the very next step.
-        done = max((c.step for c in snapshot.changes if c.status == "applied"), default=-1)
-        fields["start"] = -min(BACK, max(snapshot.status.step - done - 1, 0)) or ""
+        fields["start"] = -steps_back(snapshot) or ""
     return button("Try", ForkSteps.control, json.dumps(fields), TRY, busy) + button(
-        "Apply without trying", "settings", json.dumps(dict(remedy.settings)), APPLY, busy
+        "Apply without trying", SEVERAL, json.dumps(dict(remedy.settings)), APPLY, busy
     )
 
 

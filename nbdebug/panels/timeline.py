@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import html
 import json
+import math
 from typing import Any
-
-import numpy as np
 
 from nbdebug.core.commands import (
     BreakWhen,
@@ -27,6 +26,8 @@ from nbdebug.core.snapshot import Snapshot
 from nbdebug.panels.base import Panel
 from nbdebug.panels.buttons import button, under_way_row
 from nbdebug.panels.timeline_strip import strip
+from nbdebug.panels.trials import BACK, steps_back
+from nbdebug.rules.remedies import p90
 
 TASKS = {
     Rewind.control: "Rewind",
@@ -34,7 +35,6 @@ TASKS = {
     KeepFork.control: "Fork",
     Replay.control: "Replay",
 }
-BACK = 50
 TIPS = {
     "rewind": "Goes back to where this step is to be made and pauses there: what was done at it "
     "and later is undone and stays as a grey branch. A mark of the timeline fills in its step; a "
@@ -144,18 +144,11 @@ def _remedies(snapshot: Snapshot) -> str:
     if failure is None or failure.title != NOT_FINITE:
         return ""
     step = snapshot.status.step
-    # From after the last change: what was done on the way is not done again in a fork.
-    done = [c.step for c in snapshot.changes if c.status == "applied"]
-    back = min(BACK, step, max(step - max(done, default=-1) - 1, 0))
+    back = steps_back(snapshot)
     tip = TIPS["remedy"].format(back=back, steps=2 * BACK)
     fixed = {"start": -back if back else "", "steps": 2 * BACK}
-    tries = [("A tenth of the learning rate", "lr", snapshot.latest.get("lr", np.nan) / 10)]
-    norms = snapshot.series.get("grad_norm")
-    if norms is not None and len(norms):
-        finite = norms.mean[np.isfinite(norms.mean)]
-        if len(finite):
-            p90 = float(np.percentile(finite, 90))
-            tries.append(("Clip at the 90th percentile", "clip_threshold", p90))
+    tries = [("A tenth of the learning rate", "lr", snapshot.latest.get("lr", math.nan) / 10)]
+    tries.append(("Clip at the 90th percentile", "clip_threshold", p90(snapshot)))
     made = [
         button("Go on without this batch", Stop.control, Run.value, TIPS["go_on"]),
         _try("Leave such batches out", "not_finite", "leave_out", fixed, tip),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import ClassVar
 
 import numpy as np
@@ -74,6 +75,17 @@ def group(snapshot: Snapshot, name: str, last: int) -> dict[str, Series]:
             if np.isfinite(part.mean).all():
                 found[full.partition("/")[2]] = part
     return found
+
+
+def weights(snapshot: Snapshot, name: str, last: int) -> list[Series]:
+    """As `group`, of all parameters but biases, from input to output."""
+    return [s for member, s in group(snapshot, name, last).items() if "bias" not in member]
+
+
+def listed(names: Iterable[str]) -> str:
+    """The first three of some names."""
+    known = list(names)
+    return ", ".join(known[:3]) + (", ..." if len(known) > 3 else "")
 
 
 def progress(snapshot: Snapshot) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 
 from nbdebug.core.findings import Remedy, Symptom
 from nbdebug.core.snapshot import Snapshot
-from nbdebug.rules.base import Rule, group
+from nbdebug.rules.base import Rule, group, listed
 from nbdebug.rules.example import example, falling
 from nbdebug.rules.remedies import scale_lr
 
@@ -36,8 +36,7 @@ class DeadUnits(Rule):
             return None
         worst = max(dead, key=lambda name: float(dead[name].last[-1]))
         value = float(dead[worst].last[-1])
-        names = ", ".join(list(dead)[:3]) + (", ..." if len(dead) > 3 else "")
-        seen = f"{value:.0%} of the units of {worst} are dead; most are in: {names}."
+        seen = f"{value:.0%} of the units of {worst} are dead; most are in: {listed(dead)}."
         remedies = (
             Remedy("A function without a dead side", {"activation": "leaky_relu"}),
             *scale_lr(snapshot, 0.1),

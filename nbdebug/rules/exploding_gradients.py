@@ -6,7 +6,7 @@ import numpy as np
 
 from nbdebug.core.findings import Remedy, Symptom
 from nbdebug.core.snapshot import Snapshot
-from nbdebug.rules.base import Rule, group
+from nbdebug.rules.base import Rule, weights
 from nbdebug.rules.example import example, falling
 from nbdebug.rules.remedies import clip_at_p90
 
@@ -30,10 +30,10 @@ class ExplodingGradients(Rule):
     LAST = 5
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
-        weights = [s for n, s in group(snapshot, "grad_norm", self.LAST).items() if "bias" not in n]
-        if len(weights) < 3:
+        layers = weights(snapshot, "grad_norm", self.LAST)
+        if len(layers) < 3:
             return None
-        first, last = weights[0].minimum, weights[-1].maximum
+        first, last = layers[0].minimum, layers[-1].maximum
         ratio = first / np.maximum(last, 1e-12)
         if ratio.min() < self.RATIO:
             return None
@@ -43,7 +43,7 @@ class ExplodingGradients(Rule):
             *clip_at_p90(snapshot),
             Remedy("Draw the weights anew, as Glorot and Bengio (2010)", {"reinit": "xavier"}),
         )
-        since = int(weights[0].step[0])
+        since = int(layers[0].step[0])
         return Symptom(value, self.RATIO, since, seen, remedies, tuple(map(float, first)))
 
     @staticmethod

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from nbdebug.core.findings import Remedy
@@ -17,11 +19,16 @@ def scale_lr(snapshot: Snapshot, factor: float) -> tuple[Remedy, ...]:
     return (Remedy(f"A learning rate {word}", {"lr": lr}),)
 
 
-def clip_at_p90(snapshot: Snapshot) -> tuple[Remedy, ...]:
-    """Clip by the norm, at the 90th percentile of the norms there were."""
+def p90(snapshot: Snapshot) -> float:
+    """The 90th percentile of the gradient norms there were; NaN without one."""
     norms = snapshot.series.get("grad_norm")
     if norms is None or not np.isfinite(norms.mean).any():
-        return ()
-    p90 = float(np.percentile(norms.mean[np.isfinite(norms.mean)], 90))
-    settings = {"clip_mode": "norm", "clip_threshold": float(f"{p90:.3g}")}
-    return (Remedy("Clip the gradient at its 90th percentile", settings),) if p90 > 0 else ()
+        return math.nan
+    return float(np.percentile(norms.mean[np.isfinite(norms.mean)], 90))
+
+
+def clip_at_p90(snapshot: Snapshot) -> tuple[Remedy, ...]:
+    """Clip by the norm, at the 90th percentile of the norms there were."""
+    bound = p90(snapshot)
+    settings = {"clip_mode": "norm", "clip_threshold": float(f"{bound:.3g}")}
+    return (Remedy("Clip the gradient at its 90th percentile", settings),) if bound > 0 else ()

@@ -8,7 +8,7 @@ import numpy as np
 
 from nbdebug.core.findings import Remedy, Symptom
 from nbdebug.core.snapshot import Snapshot
-from nbdebug.rules.base import Rule, group
+from nbdebug.rules.base import Rule, group, listed
 from nbdebug.rules.example import example, falling
 
 
@@ -43,9 +43,9 @@ class UnchangedParameters(Rule):
         }
         if not still:
             return None
-        names = ", ".join(list(still)[:3]) + (", ..." if len(still) > 3 else "")
         since = int(min(one.step[0] for one in still.values()))
-        seen = f"{len(still)} of {len(known)} parameters were the same before and after: {names}."
+        share = f"{len(still)} of {len(known)}"
+        seen = f"{share} parameters were the same before and after: {listed(still)}."
         return Symptom(
             float(len(still)), 0.0, since, seen,
             (Remedy("See whether forward uses them, and whether something detaches their output"),

@@ -6,7 +6,7 @@ import numpy as np
 
 from nbdebug.core.findings import Symptom
 from nbdebug.core.snapshot import Snapshot
-from nbdebug.rules.base import Rule, group, progress
+from nbdebug.rules.base import Rule, progress, weights
 from nbdebug.rules.example import example, falling
 from nbdebug.rules.remedies import scale_lr
 
@@ -29,14 +29,13 @@ class UpdatesTooSmall(Rule):
     FALLEN = 0.9
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
-        known = group(snapshot, "update_ratio", self.LAST)
-        weights = [one for name, one in known.items() if "bias" not in name]
-        if not weights or progress(snapshot) < self.FALLEN or snapshot.status.step < 100:
+        layers = weights(snapshot, "update_ratio", self.LAST)
+        if not layers or progress(snapshot) < self.FALLEN or snapshot.status.step < 100:
             return None
-        table = np.median(np.stack([one.mean for one in weights]), axis=0)
+        table = np.median(np.stack([one.mean for one in layers]), axis=0)
         if table.max() > self.RATIO:
             return None
-        value, since = float(table[-1]), int(weights[0].step[0])
+        value, since = float(table[-1]), int(layers[0].step[0])
         seen = f"A step changes the weights by {value:.2g} of their norm; 0.001 is usual."
         factor = 10.0 ** min(max(round(float(np.log10(1e-3 / max(value, 1e-9)))), 1), 6)
         remedies = (*scale_lr(snapshot, factor), *scale_lr(snapshot, factor / 10))

@@ -6,7 +6,7 @@ import numpy as np
 
 from nbdebug.core.findings import Remedy, Symptom
 from nbdebug.core.snapshot import Snapshot
-from nbdebug.rules.base import Rule, group, progress
+from nbdebug.rules.base import Rule, progress, weights
 from nbdebug.rules.example import example
 
 
@@ -29,10 +29,10 @@ class VanishingGradients(Rule):
     FALLEN = 0.5
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
-        weights = [s for n, s in group(snapshot, "grad_norm", self.LAST).items() if "bias" not in n]
-        if len(weights) < 3 or progress(snapshot) < self.FALLEN:
+        layers = weights(snapshot, "grad_norm", self.LAST)
+        if len(layers) < 3 or progress(snapshot) < self.FALLEN:
             return None
-        first, last = weights[0].maximum, weights[-1].minimum
+        first, last = layers[0].maximum, layers[-1].minimum
         ratio = float(np.median(first / np.maximum(last, 1e-30)))
         # No gradient at all is another matter.
         if first.max() > self.NORM or ratio > self.RATIO or not first.min() > 0:
@@ -46,7 +46,7 @@ class VanishingGradients(Rule):
             Remedy("Draw the weights anew, as He et al. (2015)", {"reinit": "he"}),
             Remedy("Normalisation or residual connections between the layers"),
         )
-        since = int(weights[0].step[0])
+        since = int(layers[0].step[0])
         return Symptom(ratio, self.RATIO, since, seen, remedies, tuple(map(float, first)))
 
     @staticmethod

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nbdebug.core.commands import (
+    SEVERAL,
     BreakWhen,
     ClearBreak,
     Command,
@@ -31,7 +32,6 @@ from nbdebug.training.checking import Checking
 from nbdebug.training.settings import Settings
 
 WHO = "dashboard"
-SEVERAL = "settings"
 
 
 class Requests:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -12,12 +12,6 @@ from torch import nn
 
 import nbdebug as nbd
 from tests.training.timelines import KINDS, X, Y, equal, go_on_to, make, state
-
-
-@pytest.fixture
-def dbg() -> Iterator[nbd.Debugger]:
-    with make() as made:
-        yield made
 
 
 def test_training_pauses_before_the_update(dbg: nbd.Debugger) -> None:

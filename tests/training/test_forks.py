@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 import nbdebug as nbd
@@ -11,15 +9,8 @@ from tests.training.timelines import (
     KINDS,
     change_everything,
     equal,
-    make,
     state,
 )
-
-
-@pytest.fixture
-def dbg() -> Iterator[nbd.Debugger]:
-    with make() as made:
-        yield made
 
 
 def test_a_fork_without_a_change_differs_by_exactly_nothing(dbg: nbd.Debugger) -> None:

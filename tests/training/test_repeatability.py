@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -20,12 +19,6 @@ from tests.training.timelines import (
     net,
     state,
 )
-
-
-@pytest.fixture
-def dbg() -> Iterator[nbd.Debugger]:
-    with make() as made:
-        yield made
 
 
 class Clock(nn.Module):

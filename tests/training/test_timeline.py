@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,12 +16,6 @@ from tests.training.timelines import (
     make,
     state,
 )
-
-
-@pytest.fixture
-def dbg() -> Iterator[nbd.Debugger]:
-    with make() as made:
-        yield made
 
 
 def timeline(dbg: nbd.Debugger) -> Timeline:

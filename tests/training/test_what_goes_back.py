@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,12 +17,6 @@ from tests.training.timelines import (
     net,
     state,
 )
-
-
-@pytest.fixture
-def dbg() -> Iterator[nbd.Debugger]:
-    with make() as made:
-        yield made
 
 
 def test_a_batch_left_out_is_left_out_again() -> None:

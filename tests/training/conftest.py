@@ -1,0 +1,16 @@
+"""A small training, for whoever asks for `dbg`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+import nbdebug as nbd
+from tests.training.timelines import make
+
+
+@pytest.fixture
+def dbg() -> Iterator[nbd.Debugger]:
+    with make() as made:
+        yield made
