@@ -15,6 +15,7 @@ from torch import nn
 from nbdebug.checks.base import Check
 from nbdebug.controls.base import Control
 from nbdebug.core import commands
+from nbdebug.core.command_queue import CommandQueue
 from nbdebug.core.errors import ArgumentError, ClosedError
 from nbdebug.core.history import History
 from nbdebug.core.plugins import instances
@@ -154,7 +155,7 @@ class Debugger(Travelling):
         self.model = setup.model
         self.name = setup.name or type(setup.model).__name__
         controls.update(setup.controls())
-        self._queue = commands.CommandQueue()
+        self._queue = CommandQueue()
         self._settings = Settings(kinds, session, self.history)
         for control, note in self._settings.begin_with(controls).items():
             self.history.add_notice(Notice(0, "info", f"{control} at the start", note))
@@ -289,7 +290,7 @@ class Debugger(Travelling):
         return f"<Debugger {self.name}: {status.state} at step {status.step}>"
 
 
-def _let_go(queue: commands.CommandQueue, worker: Worker) -> None:
+def _let_go(queue: CommandQueue, worker: Worker) -> None:
     """End the thread; at the end of the program also wait, since torch dies with its threads."""
     queue.put(commands.Close())
     if not threading.main_thread().is_alive():

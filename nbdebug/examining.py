@@ -6,6 +6,7 @@ from typing import cast
 
 from nbdebug.core import commands
 from nbdebug.core.checklist import CheckReport
+from nbdebug.core.command_queue import CommandQueue
 from nbdebug.core.errors import ClosedError, ModelError
 from nbdebug.core.findings import Findings
 from nbdebug.core.history import History
@@ -23,7 +24,7 @@ class Examining:
     """The verbs of a Debugger that examine; it brings the parts they work with."""
 
     history: History
-    _queue: commands.CommandQueue
+    _queue: CommandQueue
     _worker: Worker
     _checking: Checking
 

@@ -9,7 +9,7 @@ import ipywidgets
 from bokeh.models import ColumnDataSource
 from bokeh.models.ui import UIElement
 
-from nbdebug.core.commands import CommandQueue
+from nbdebug.core.command_queue import CommandQueue
 from nbdebug.core.control_spec import ControlState
 from nbdebug.core.history import History
 from nbdebug.core.plugins import discover

@@ -8,7 +8,8 @@ from typing import Any
 
 import ipywidgets
 
-from nbdebug.core.commands import CommandQueue, Pause, Reset, Run
+from nbdebug.core.command_queue import CommandQueue
+from nbdebug.core.commands import Pause, Reset, Run
 from nbdebug.core.snapshot import Snapshot
 
 MAX_STEPS = 1_000_000

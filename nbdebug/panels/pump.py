@@ -7,7 +7,8 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 
-from nbdebug.core.commands import CommandQueue, Watch
+from nbdebug.core.command_queue import CommandQueue
+from nbdebug.core.commands import Watch
 from nbdebug.core.history import History
 from nbdebug.core.records import Notice
 from nbdebug.core.snapshot import Snapshot

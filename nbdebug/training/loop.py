@@ -11,33 +11,17 @@ import numpy as np
 
 from nbdebug.core.errors import NonFiniteError
 from nbdebug.core.history import History
-from nbdebug.core.records import Histogram, Reading, StepRecord
+from nbdebug.core.records import Reading, StepRecord
 from nbdebug.model.forward import call, checked, split, with_gradient
 from nbdebug.training.batch import Batch
 from nbdebug.training.breakpoints import Breakpoints
 from nbdebug.training.buffers import Buffers
 from nbdebug.training.gradients import Clipped, Gradients
 from nbdebug.training.measuring import Measuring
+from nbdebug.training.recording import Recording
 from nbdebug.training.session import Session
 from nbdebug.training.stopping import attributes_kept, explain, inspect, stop_at_breakpoint
 
-MAIN = (
-    "loss",
-    "grad_norm",
-    "grad_norm_clipped",
-    "clipped",
-    "clip_norm",
-    "lr",
-    "batch_size",
-    "samples",
-    "epoch",
-    "step_ms",
-    "samples_per_second",
-    "measuring_share",
-)
-SCALER = ("skipped", "loss_scale")
-SETTINGS_EVERY = 10
-WINDOW = 0.02
 LOOKS = 3
 
 
@@ -63,27 +47,26 @@ class Loop:
         self.session = session
         self.measuring = measuring
         self.history, self.breakpoints = history, breakpoints
-        self._settings = settings
         self._buffers = Buffers(session.model)
-        measuring.reserve((*MAIN, *SCALER, *settings()))
-        self._fresh_settings = True
+        self._recording = Recording(session, settings)
+        measuring.reserve(self._recording.names)
         self.last = math.nan, math.nan
         self.reset()
 
     def reset(self) -> None:
         """Forget the batch under way and the averages of time."""
         self.batch: Batch | None = None
-        self._step_seconds = self._samples = self._spent = 0.0
+        self._recording.reset()
         self.measuring.reset()
 
     @property
     def step_seconds(self) -> float:
         """Seconds that a step takes, measuring included; averaged."""
-        return self._step_seconds
+        return self._recording.step_seconds
 
     def settings_changed(self) -> None:
         """The next record carries the controls' values."""
-        self._fresh_settings = True
+        self._recording.settings_due = True
 
     def step(self) -> StepRecord:
         """One step, or an exception that leaves the weights as they were before it.
@@ -101,9 +84,12 @@ class Loop:
         self.breakpoints.found = None
         values = self._make(batch, watched=True)
         readings, histograms = self.measuring.read(session.step) if due else ([], [])
-        self._account(time.perf_counter() - start, due, batch)
+        seconds, spent = time.perf_counter() - start, self.measuring.take_spent()
+        if not due:
+            self.measuring.step_took(seconds - spent, spent)
+        self._recording.account(seconds, spent, batch)
         with self.measuring.timed:
-            record = self._record(batch, values, readings, histograms)
+            record = self._recording.record(batch, values, readings, histograms)
             self.history.append(record)
         validated = self._advance(batch, values[0])
         if validated:
@@ -122,7 +108,7 @@ class Loop:
         batch = self._next_batch()
         values = self._make(batch)
         self.measuring.take_spent()
-        record = self._record(batch, values, [], [])
+        record = self._recording.record(batch, values, [], [])
         self._advance(batch, values[0], silent=True)
         return record
 
@@ -227,54 +213,6 @@ class Loop:
             self.breakpoints.found = inspect(session, batch, loss_value)
             raise NonFiniteError(explain(session, batch, loss_value))
         return found, loss_value, total_value
-
-    def _account(self, seconds: float, due: bool, batch: Batch) -> None:
-        spent = self.measuring.take_spent()
-        if not due:
-            self.measuring.step_took(seconds - spent, spent)
-        weight = WINDOW if self._step_seconds else 1.0
-        self._step_seconds += weight * (seconds - self._step_seconds)
-        self._samples += weight * (batch.samples - self._samples)
-        self._spent += weight * (spent - self._spent)
-
-    def _record(
-        self,
-        batch: Batch,
-        values: tuple[float, float, Clipped, float],
-        readings: list[Reading],
-        histograms: list[Histogram],
-    ) -> StepRecord:
-        session = self.session
-        loss, norm, clipped, lr = values
-        # The last batch of an epoch may be short; that is no change of the setting.
-        size = session.batching.size if batch.progress == 1.0 else batch.samples
-        seconds = self._step_seconds or math.nan
-        main = np.array(
-            (
-                loss,
-                norm,
-                clipped.after,
-                clipped.active,
-                clipped.compared,
-                lr,
-                size,
-                session.samples,
-                session.epoch,
-                seconds * 1e3,
-                self._samples / seconds,
-                self._spent / seconds,
-            )
-        )
-        readings.append(Reading(MAIN, main))
-        if session.scaler is not None:
-            readings.append(
-                Reading(SCALER, np.array((session.skipped, session.scaler.get_scale())))
-            )
-        if self._fresh_settings or session.step % SETTINGS_EVERY == 0:
-            self._fresh_settings = False
-            settings = self._settings()
-            readings.append(Reading(tuple(settings), np.array(list(settings.values()))))
-        return StepRecord(session.step, tuple(readings), tuple(histograms))
 
     def _validation_due(self, batch: Batch) -> bool:
         validation = self.session.validation

@@ -6,12 +6,12 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from nbdebug.core.command_queue import CommandQueue
 from nbdebug.core.commands import (
     SEVERAL,
     BreakWhen,
     ClearBreak,
     Command,
-    CommandQueue,
     DiscardFork,
     Examine,
     ForkSteps,

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from nbdebug.core.command_queue import Ticket
 from nbdebug.core.commands import (
     Examine,
     ForkSteps,
@@ -16,7 +17,6 @@ from nbdebug.core.commands import (
     Rewind,
     SetControl,
     Summarise,
-    Ticket,
     WriteScript,
 )
 from nbdebug.core.errors import ClosedError, TaskStopped

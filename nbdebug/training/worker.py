@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
+from nbdebug.core.command_queue import CommandQueue, Ticket
 from nbdebug.core.commands import (
     HALTING,
     LONG,
@@ -15,7 +16,6 @@ from nbdebug.core.commands import (
     ClearBreak,
     Close,
     Command,
-    CommandQueue,
     DiscardFork,
     KeepFork,
     NameCheckpoint,
@@ -25,7 +25,6 @@ from nbdebug.core.commands import (
     Rewind,
     Run,
     SetControl,
-    Ticket,
     Watch,
 )
 from nbdebug.core.errors import NonFiniteError

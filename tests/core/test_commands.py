@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from nbdebug import Debugger
-from nbdebug.core.commands import CommandQueue, Pause, Run, SetControl, Ticket
+from nbdebug.core.command_queue import CommandQueue, Ticket
+from nbdebug.core.commands import Pause, Run, SetControl
 from tests.problems import blobs, tiny_mlp
 
 

@@ -10,7 +10,8 @@ import ipywidgets
 import numpy as np
 import pytest
 
-from nbdebug.core.commands import CommandQueue, SetControl
+from nbdebug.core.command_queue import CommandQueue
+from nbdebug.core.commands import SetControl
 from nbdebug.core.control_spec import ControlSpec, ControlState
 from nbdebug.core.history import History
 from nbdebug.core.records import ControlChange, Reading, Status, StepRecord
