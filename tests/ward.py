@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import nbdebug as nbd
 from tests.healthy import load, stack
@@ -26,7 +27,7 @@ class Patient:
 
     faults: tuple[str, ...]
     make: Callable[[int], nbd.Debugger]
-    steps: int = 400
+    steps: int = 1000
 
 
 def digits(seed: int, count: int = 1437) -> tuple[torch.Tensor, torch.Tensor]:
@@ -131,6 +132,113 @@ def scaled(seed: int) -> nbd.Debugger:
     return dbg
 
 
+def saturated(seed: int) -> nbd.Debugger:
+    model = mlp(seed, 3, nn.Tanh)
+    with torch.no_grad():
+        for layer in model[:-1]:
+            if isinstance(layer, nn.Linear):
+                layer.weight.mul_(200.0)
+    return train(model, seed, lr=1e-3)
+
+
+class Masked(nn.Module):
+    """Inputs that a mask takes away, all of them."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.body = mlp(seed)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.body(x * (x > 1e6))
+
+
+def mixed_up(seed: int) -> nbd.Debugger:
+    """Real digits, with labels of other samples."""
+    X, y = digits(seed)
+    wrong = y[torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))]
+    return train(mlp(seed), seed, data=(X, wrong), lr=0.01)
+
+
+def noisy_training(seed: int) -> nbd.Debugger:
+    """A third of the training labels is wrong, the held-out ones are clean."""
+    X, y = digits(seed)
+    at_random = torch.Generator().manual_seed(seed)
+    bad = torch.rand(len(y), generator=at_random) < 0.35
+    y = torch.where(bad, torch.randint(0, 10, y.shape, generator=at_random), y)
+    X_val, y_val = digits(seed + 1, 300)
+    return train(mlp(seed), seed, data=(X, y), val_data=(X_val, y_val), lr=0.1)
+
+
+def norms(seed: int, dropout: float = 0.0, momentum: float = 0.1) -> nn.Sequential:
+    torch.manual_seed(seed)
+    drop = [nn.Dropout(dropout)] if dropout else []
+    return stack(
+        64, 10, (48, 48), lambda w: [*drop, nn.BatchNorm1d(w, momentum=momentum), nn.ReLU()]
+    )
+
+
+class Adding(torch.optim.SGD):
+    """An optimizer whose zero_grad does nothing."""
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        pass
+
+
+class Slow(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+    """Samples that take long to prepare."""
+
+    def __init__(self, seed: int) -> None:
+        self.X, self.y = digits(seed)
+        self.work = torch.rand(6_000)
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        self.work.sort()
+        return self.X[index], self.y[index]
+
+
+def leaking(seed: int) -> nbd.Debugger:
+    """A step_fn that keeps what belongs to its step, half a megabyte each time."""
+    kept: list[torch.Tensor] = []
+
+    def step_fn(model: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        kept.append(torch.ones(130_000))
+        return CE(model(batch[0]), batch[1])
+
+    return nbd.Debugger(
+        mlp(seed), digits(seed), step_fn=step_fn, batch_size=32, optimizer="sgd", lr=0.05
+    )
+
+
+class Outside(nn.Module):
+    """Noise from a generator that no training knows of."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.body = mlp(seed)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.body(x + 1e-3 * int.from_bytes(os.urandom(1), "big"))
+
+
+def not_repeatable(seed: int) -> nbd.Debugger:
+    """Someone goes back, and what was run again is another training."""
+    dbg = train(Outside(seed), seed)
+    dbg.run(steps=60)
+    dbg.rewind(50)
+    return dbg
+
+
+def turned_up_and_down(seed: int) -> nbd.Debugger:
+    dbg = train(mlp(seed), seed)
+    for lr in (0.2, 0.02, 0.2, 0.02, 0.2):
+        dbg.run(steps=20)
+        dbg.set(lr=lr)
+    return dbg
+
+
 WARD: dict[str, Patient] = {
     "learning rate far too large": Patient(
         ("updates_too_large", "not_finite", "diverging"),
@@ -157,10 +265,50 @@ WARD: dict[str, Patient] = {
     "a layer cut off": Patient(("unchanged_parameters",), lambda seed: train(Unused(seed), seed)),
     "a sample that is not finite": Patient(("not_finite",), broken_sample),
     "an outlier among the samples": Patient(("gradient_spike",), outlier),
-    "labels learnt by heart": Patient(("overfitting",), by_heart, 800),
-    "inputs without a signal": Patient(("not_learning",), no_signal, 600),
+    "labels learnt by heart": Patient(("overfitting",), by_heart, 2000),
+    "inputs without a signal": Patient(
+        ("not_learning", "no_better_than_constant"), no_signal, 1500
+    ),
     "full batches and a long step": Patient(("oscillating", "updates_too_large"), oscillating),
-    "dropout of 0.85": Patient(("heavy_dropout",), heavy_dropout, 600),
+    "dropout of 0.85": Patient(("heavy_dropout",), heavy_dropout, 1500),
+    "large weights before tanh": Patient(("saturated_units",), saturated),
+    "a mask that takes everything": Patient(
+        ("constant_output",), lambda seed: train(Masked(seed), seed)
+    ),
+    "labels of other samples": Patient(("no_better_than_constant",), mixed_up, 1500),
+    "learning rate too small": Patient(
+        ("too_slow", "updates_too_small"), lambda seed: train(mlp(seed), seed, lr=1e-3), 2000
+    ),
+    "wrong labels in training alone": Patient(("suspicious_validation",), noisy_training, 3000),
+    "dropout before BatchNorm": Patient(
+        ("variance_shift",), lambda seed: train(norms(seed, 0.5), seed)
+    ),
+    "batches of 2 with BatchNorm": Patient(
+        ("tiny_batchnorm",),
+        lambda seed: train(norms(seed), seed, data=digits(seed, 1436), batch_size=2),
+    ),
+    "BatchNorm with a momentum of 0.0001": Patient(
+        ("stale_batchnorm",), lambda seed: train(norms(seed, momentum=1e-4), seed)
+    ),
+    "no zero_grad": Patient(
+        ("missing_zero_grad",),
+        lambda seed: train(mlp(seed), seed, optimizer=lambda p: Adding(p, lr=1e-3), lr=None),
+    ),
+    "weight decay of 2": Patient(
+        ("weight_decay_dominates",), lambda seed: train(mlp(seed), seed, weight_decay=2.0)
+    ),
+    "slow samples": Patient(
+        ("loader_bound",),
+        lambda seed: train(mlp(seed), seed, data=DataLoader(Slow(seed), batch_size=32)),
+    ),
+    "memory that grows": Patient(("memory_growth",), leaking, 4000),
+    "noise from outside": Patient(("not_reproducible",), not_repeatable),
+    "learning rate up and down": Patient(("lr_edits_fight",), turned_up_and_down),
+    "clipping at 1e6": Patient(
+        ("clipping_never_active",),
+        lambda seed: train(mlp(seed), seed, clip_mode="norm", clip_threshold=1e6),
+        2000,
+    ),
     "clipping at 1e-4": Patient(
         ("clipping_too_hard",),
         lambda seed: train(mlp(seed), seed, clip_mode="norm", clip_threshold=1e-4),

@@ -211,6 +211,7 @@ class History(Newest):
                 breakpoints=self._breakpoints,
                 fork=self._fork,
                 flight=self._flight,
+                repeated=self._repeated,
                 branches=tuple(self._branches),
                 version=self._version,
             )

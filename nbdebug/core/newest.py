@@ -10,7 +10,7 @@ from nbdebug.core.flight import FlightRecord
 from nbdebug.core.fork import ForkResult
 from nbdebug.core.range_test import LrRangeTest
 from nbdebug.core.records import Forecast, Progress
-from nbdebug.core.timeline import Mark
+from nbdebug.core.timeline import Mark, Repeated
 
 
 class Newest:
@@ -30,6 +30,7 @@ class Newest:
         self._marks: tuple[Mark, ...] = ()
         self._fork: ForkResult | None = None
         self._flight: FlightRecord | None = None
+        self._repeated: Repeated | None = None
         self._findings = Findings()
 
     def _set(self, name: str, value: object) -> None:
@@ -51,6 +52,9 @@ class Newest:
 
     def set_flight(self, record: FlightRecord) -> None:
         self._set("_flight", record)
+
+    def set_repeated(self, repeated: Repeated) -> None:
+        self._set("_repeated", repeated)
 
     def set_findings(self, findings: Findings) -> None:
         self._set("_findings", findings)

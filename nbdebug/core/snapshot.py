@@ -15,7 +15,7 @@ from nbdebug.core.flight import FlightRecord
 from nbdebug.core.fork import ForkResult
 from nbdebug.core.range_test import LrRangeTest
 from nbdebug.core.records import Array, ControlChange, Forecast, Histogram, Notice, Progress, Status
-from nbdebug.core.timeline import Branch, Mark
+from nbdebug.core.timeline import Branch, Mark, Repeated
 
 Axis = Literal["step", "samples", "epoch"]
 
@@ -99,7 +99,8 @@ class Snapshot:
         progress: the range test or the checks under way, None when there is nothing.
         breakpoints: the conditions that pause training.
         marks: checkpoints and what else lies on the timeline; branches: what was rewound.
-        fork: the last one, flight: the last steps before a stop; None without one.
+        fork: the last one, flight: the last steps before a stop, repeated: what running steps
+            again gave last; None without one.
         version: grows with every change of History.
     """
 
@@ -119,6 +120,7 @@ class Snapshot:
     branches: tuple[Branch, ...] = ()
     fork: ForkResult | None = None
     flight: FlightRecord | None = None
+    repeated: Repeated | None = None
     version: int = 0
 
     def members(self, group: str) -> dict[str, float]:

@@ -128,6 +128,11 @@ class Clipping:
             self.window.percentile(self.percentile) if self._mode == "adaptive" else self.threshold
         )
 
+    @property
+    def fixed_limit(self) -> float:
+        """The threshold in force; NaN without clipping, and where it follows the norms."""
+        return math.nan if self._mode in ("off", "adaptive") else self.threshold
+
     def _begin_anew(self, before: tuple[str, float]) -> None:
         if self.compared != before:
             # Norms of different kinds have no common percentile.

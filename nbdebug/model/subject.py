@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -13,6 +14,7 @@ from nbdebug.model.activations import Activations
 from nbdebug.model.batchnorm import BatchNorms
 from nbdebug.model.clipping import Clipping, parameter_layers
 from nbdebug.model.dropout import DropoutSite, dropouts
+from nbdebug.model.forward import LossFn
 from nbdebug.model.freezing import Freezing, learnable
 from nbdebug.model.initialisation import Initialisation
 from nbdebug.model.live_schedule import Schedule
@@ -54,6 +56,8 @@ class Subject:
         outputs, targets: of the step under way, None between steps or with a `step_fn`.
         again: calls the model once more on the inputs of the step under way; None when
             outputs are.
+        loss: of the step under way; loss_fn: None where training has a `step_fn`.
+        checkpoint_bytes: memory that checkpoints take.
         leaving_out: whether a batch whose loss or gradient is not finite is left out, without
             a stop.
         rng: a context in which torch's global generators are those of training.
@@ -91,6 +95,8 @@ class Subject:
         self.outputs: object = None
         self.targets: object = None
         self.again: Callable[[], Any] | None = None
+        self.loss_fn: LossFn | None = None
+        self.loss, self.checkpoint_bytes = math.nan, 0
         self.grad_norms: tuple[torch.Tensor, ...] = ()
 
     def take_in(self, parameters: Iterable[nn.Parameter]) -> str:

@@ -52,7 +52,6 @@ class VarianceShift(Panel):
     height = 300
     wide = True
     needs = ("variance_shift/*",)
-    watches = ("variance_shift",)
 
     def build(self) -> UIElement:
         made = layer_figure(self.name, self.height, "variance shift")
@@ -104,9 +103,7 @@ class VarianceShift(Panel):
                 return f"There is no variance shift to measure: {spec.unavailable}"
         if not snapshot.status.step:
             return "Press Run to see the variance shift of every BatchNorm layer."
-        return (
-            "Measured at the next steps, while this tab is open; a training with a step_fn is not."
-        )
+        return "Measured every so many steps; a training with a step_fn is not."
 
 
 def theory(snapshot: Snapshot) -> float:

@@ -1,24 +1,29 @@
-"""Mean, spread, near-zero and dead share of each layer's output."""
+"""Mean, spread, near-zero, dead and saturated share of each layer's output."""
 
 from __future__ import annotations
 
 import torch
+from torch import nn
 
 from nbdebug.model.subject import Subject
 from nbdebug.model.tree import Layer, measured_layers
 from nbdebug.probes.base import Probe, Values
 from nbdebug.probes.layer_outputs import LayerOutputs
-from nbdebug.probes.layer_statistics import active, by_unit, moments
+from nbdebug.probes.layer_statistics import active, by_unit, moments, saturated
 
 DEAD_SAMPLES = 512
+BOUNDED = (nn.Tanh, nn.Sigmoid, nn.Softsign)
 
 
 class Activations(Probe):
-    """Output of each layer: `activation_mean`, `activation_std`, `near_zero`, `dead`.
+    """Output of each layer: `activation_mean`, `activation_std`, `near_zero`, `dead`, `saturated`.
 
     near_zero is the share of values with |x| <= 0.05. dead is the share of units whose
     95th percentile of |x| over at least 512 samples is under 1e-5, counted over as many
-    measured steps as that takes (TheDeepChecker's definition; NaN until then).
+    measured steps as that takes (TheDeepChecker's definition; NaN until then). saturated, of
+    tanh, sigmoid and softsign alone, is the share of units that lie within 2.5 % of an end of
+    their range for at least 95 % of the batch; that of the last layer, which may be sure of
+    itself, is not measured.
     """
 
     name = "activations"
@@ -28,6 +33,10 @@ class Activations(Probe):
         self._layers = measured_layers(session.model)
         groups = ("activation_mean", "activation_std", "near_zero", "dead")
         self._names = tuple(f"{group}/{layer.name}" for group in groups for layer in self._layers)
+        self._bounded = [
+            layer.name for layer in self._layers[:-1] if isinstance(layer.module, BOUNDED)
+        ]
+        self._edges = tuple(f"saturated/{name}" for name in self._bounded)
         self._column = {layer.name: index for index, layer in enumerate(self._layers)}
         self._device = session.device
         self._outputs: LayerOutputs | None = None
@@ -37,6 +46,7 @@ class Activations(Probe):
 
     def begin(self, step: int) -> None:
         self._moments: dict[str, torch.Tensor] = {}
+        self._saturated: dict[str, torch.Tensor] = {}
         self._samples = 0
         self._outputs = LayerOutputs(self._layers, self._look)
 
@@ -44,6 +54,8 @@ class Activations(Probe):
         # A module that runs several times in a step shows its last call.
         units = by_unit(layer, output)
         self._moments[layer.name] = moments(units)
+        if isinstance(layer.module, BOUNDED):
+            self._saturated[layer.name] = saturated(units, isinstance(layer.module, nn.Sigmoid))
         count, observed = active(units), len(units)
         known = self._active.get(layer.name)
         if known is not None and known.shape == count.shape:
@@ -68,7 +80,12 @@ class Activations(Probe):
                 dead = (active <= 0.05 * self._observed[name]).float().mean()
                 table[3, self._column[name]] = dead
             self._seen, self._active, self._observed = 0, {}, {}
-        return {self._names: table.flatten()}
+        found: dict[str | tuple[str, ...], torch.Tensor | float] = {self._names: table.flatten()}
+        if self._edges:
+            missing = torch.tensor(torch.nan, device=self._device)
+            shares = [self._saturated.get(name, missing) for name in self._bounded]
+            found[self._edges] = torch.stack([share.to(self._device) for share in shares])
+        return found
 
     def cancel(self) -> None:
         if self._outputs is not None:

@@ -16,9 +16,10 @@ Values = Mapping[str | tuple[str, ...], torch.Tensor | float]
 class Probe(ABC):
     """Measures one quantity on the steps it is due; costs nothing on the others.
 
-    The order within a due step: `begin`, forward, backward, clipping, `before_update`,
-    optimizer step, `read`; or `cancel` when the step did not come to its end. Never call
-    `.item()` in a hook: what `read` returns is brought to the host in one transfer.
+    The order within a due step: `begin`, forward, `zero_grad`, `before_backward`, backward,
+    clipping, `before_update`, optimizer step, `read`; or `cancel` when the step did not come to
+    its end. Never call `.item()` in a hook: what `read` returns is brought to the host in one
+    transfer.
 
     Attributes:
         name: what it is called in `Debugger.probes` and in notices.
@@ -27,6 +28,8 @@ class Probe(ABC):
             stays within the session's budget.
         on_demand: measures only while somebody looks at it.
         inside: seconds spent in hooks since they were last counted.
+        idle: set in `attach` where there is nothing to measure in this training.
+        soon: set in `read` by a probe whose measurement goes on at the next step.
     """
 
     name: ClassVar[str]
@@ -35,6 +38,8 @@ class Probe(ABC):
     on_demand: ClassVar[bool] = False
     order: ClassVar[int] = 0
     inside: float = 0.0
+    idle: bool = False
+    soon: bool = False
 
     @abstractmethod
     def attach(self, session: Subject) -> None:
@@ -42,6 +47,9 @@ class Probe(ABC):
 
     def begin(self, step: int) -> None:  # noqa: B027
         """Before the forward pass of a due step."""
+
+    def before_backward(self, step: int) -> None:  # noqa: B027
+        """Between `zero_grad` and the backward pass."""
 
     def before_update(self, step: int) -> None:  # noqa: B027
         """After clipping, before the optimizer's step."""

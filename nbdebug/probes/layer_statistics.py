@@ -11,6 +11,7 @@ from nbdebug.model.tree import Layer
 
 NEAR_ZERO = 0.05
 DEAD = 1e-5
+EDGE, OFTEN = 0.025, 0.95
 SAMPLE = 16_384
 
 
@@ -60,6 +61,17 @@ def active(units: torch.Tensor) -> torch.Tensor:
         counts = np.ones(len(alive), np.float32) @ alive.astype(np.float32)
         return torch.from_numpy(counts)
     return (units.abs() >= DEAD).sum(0)
+
+
+def saturated(units: torch.Tensor, from_zero: bool) -> torch.Tensor:
+    """Share of units [R, U] that lie near an end of their range for most observations.
+
+    Args:
+        from_zero: whether the range begins at 0, as that of sigmoid; else at -1.
+    """
+    values = 2.0 * units - 1.0 if from_zero else units
+    often = (values.abs() > 1.0 - 2.0 * EDGE).float().mean(0) > OFTEN
+    return often.float().mean()
 
 
 def _stride(size: int) -> int:

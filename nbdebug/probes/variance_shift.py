@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import nn
 
+from nbdebug.model.forward import LossFn
 from nbdebug.model.nonfinite import eager
 from nbdebug.model.state import undisturbed
 from nbdebug.model.subject import Subject
@@ -27,31 +30,37 @@ class VarianceShift(Probe):
     by Variance Shift", who divide the one of eval mode by the one of training; dividing the
     means lets a channel that is silent in this batch not outweigh the others.
 
-    Costs one more forward pass in eval mode. A training with a `step_fn` is not measured.
+    `eval_loss` is the loss of that pass: where it is far above the training loss, BatchNorm's
+    running statistics do not fit. `norm_values` is the fewest values that a layer averages a
+    channel over. Costs one more forward pass in eval mode, in models with
+    BatchNorm alone. A training with a `step_fn` is not measured.
     """
 
     name = "variance_shift"
     every = 20
-    on_demand = True
     order = 70
 
     def attach(self, session: Subject) -> None:
         self._session = session
         self._norms = session.batch_norms.layers
         self._names = tuple(f"variance_shift/{name}" for name in self._norms)
+        self.idle = not self._norms or session.loss_fn is None
 
     def read(self, step: int) -> Values:
         session = self._session
-        if session.again is None or not self._norms:
+        if session.again is None or session.loss_fn is None:
             return {}
+        loss_fn = session.loss_fn
         met: dict[str, torch.Tensor] = {}
+        self._counts: dict[str, int] = {}
         handles = [
-            norm.register_forward_pre_hook(_hook(name, met)) for name, norm in self._norms.items()
+            norm.register_forward_pre_hook(_hook(name, met, self._counts))
+            for name, norm in self._norms.items()
         ]
         try:
-            with undisturbed(session.model), torch.no_grad(), eager(session.model):
+            with undisturbed(session.model), _kept(loss_fn), torch.no_grad(), eager(session.model):
                 session.model.eval()
-                session.again()
+                loss = loss_fn(session.again(), session.targets)
         finally:
             for handle in handles:
                 handle.remove()
@@ -61,12 +70,23 @@ class VarianceShift(Probe):
                 # A constant input has no variance to compare with.
                 ratio = norm.running_var.mean() / met[name]
                 shifts[place] = torch.where(met[name] > 0, ratio, torch.nan)
-        return {self._names: shifts}
+        fewest = float(min(self._counts.values(), default=math.nan))
+        return {
+            self._names: shifts, "eval_loss": loss.detach().reshape(()), "norm_values": fewest
+        }  # fmt: skip
 
 
-def _hook(name: str, met: dict[str, torch.Tensor]) -> Callable[[nn.Module, Any], None]:
+def _kept(loss_fn: LossFn) -> AbstractContextManager[None]:
+    """Puts back what a loss that is a module keeps."""
+    return undisturbed(loss_fn) if isinstance(loss_fn, nn.Module) else nullcontext()
+
+
+def _hook(
+    name: str, met: dict[str, torch.Tensor], counts: dict[str, int]
+) -> Callable[[nn.Module, Any], None]:
     def hook(norm: nn.Module, inputs: Any) -> None:
         channels = inputs[0].transpose(0, 1).flatten(1)
+        counts[name] = channels.shape[1]
         # A layer that runs several times shows its last call; one value has no variance.
         if channels.shape[1] > 1:
             met[name] = channels.float().var(1).mean()

@@ -8,7 +8,7 @@ from nbdebug.core.findings import Remedy, Symptom
 from nbdebug.core.snapshot import Snapshot
 from nbdebug.rules.base import Rule, group, listed
 from nbdebug.rules.example import example, falling
-from nbdebug.rules.remedies import scale_lr
+from nbdebug.rules.remedies import REDRAW, scale_lr
 
 
 class DeadUnits(Rule):
@@ -40,7 +40,7 @@ class DeadUnits(Rule):
         remedies = (
             Remedy("A function without a dead side", {"activation": "leaky_relu"}),
             *scale_lr(snapshot, 0.1),
-            Remedy("Draw the weights anew, as He et al. (2015)", {"reinit": "he"}),
+            REDRAW,
         )
         since = int(dead[worst].step[0])
         evidence = tuple(map(float, snapshot.series[f"dead/{worst}"].mean))

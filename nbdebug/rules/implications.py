@@ -4,26 +4,51 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+# A loss that stays where it was follows from almost everything.
+FLAT = ("not_learning", "no_better_than_constant", "too_slow")
+
 EXPLAINS: dict[str, tuple[str, ...]] = {
+    "missing_zero_grad": (
+        *FLAT, "diverging", "oscillating", "exploding_gradients", "gradient_spike", "not_finite",
+        "updates_too_large", "dead_units", "constant_output", "saturated_units",
+    ),
     "updates_too_large": (
-        "dead_units", "unchanged_parameters", "diverging", "gradient_spike", "oscillating",
-        "not_learning", "exploding_gradients", "not_finite",
+        *FLAT, "dead_units", "saturated_units", "constant_output", "unchanged_parameters",
+        "diverging", "gradient_spike", "oscillating", "exploding_gradients", "not_finite",
+        "stale_batchnorm",
     ),
     "dead_units": (
-        "unchanged_parameters", "vanishing_gradients", "updates_too_small", "not_learning",
+        *FLAT, "constant_output", "unchanged_parameters", "vanishing_gradients",
+        "updates_too_small",
     ),
-    "vanishing_gradients": ("unchanged_parameters", "not_learning", "updates_too_small"),
-    "exploding_gradients": ("not_finite", "diverging", "gradient_spike", "not_learning"),
-    "unchanged_parameters": ("not_learning", "updates_too_small"),
-    "updates_too_small": ("not_learning",),
-    "clipping_too_hard": ("updates_too_small", "not_learning"),
-    "heavy_dropout": ("not_learning",),
-    "oscillating": ("not_learning",),
+    "saturated_units": (
+        *FLAT, "constant_output", "unchanged_parameters", "vanishing_gradients",
+        "updates_too_small",
+    ),
+    "constant_output": (
+        *FLAT, "unchanged_parameters", "vanishing_gradients", "updates_too_small",
+    ),
+    "vanishing_gradients": (*FLAT, "unchanged_parameters", "updates_too_small"),
+    "exploding_gradients": (*FLAT, "not_finite", "diverging", "gradient_spike"),
+    "unchanged_parameters": (*FLAT, "updates_too_small"),
+    "updates_too_small": FLAT,
+    "weight_decay_dominates": (*FLAT, "vanishing_gradients", "constant_output"),
+    "clipping_too_hard": (*FLAT, "updates_too_small"),
+    "heavy_dropout": (*FLAT, "suspicious_validation"),
+    "variance_shift": ("stale_batchnorm",),
+    "stale_batchnorm": ("overfitting",),
+    "tiny_batchnorm": (*FLAT, "stale_batchnorm", "gradient_spike", "suspicious_validation"),
+    "oscillating": FLAT,
+    "lr_edits_fight": ("oscillating", "diverging"),
     "diverging": (
-        "gradient_spike", "not_learning", "not_finite", "unchanged_parameters",
-        "updates_too_small", "vanishing_gradients",
+        *FLAT, "gradient_spike", "not_finite", "unchanged_parameters", "updates_too_small",
+        "vanishing_gradients", "constant_output", "saturated_units",
     ),
-    "gradient_spike": ("not_finite",),
+    "gradient_spike": (
+        *FLAT, "not_finite", "constant_output", "unchanged_parameters", "updates_too_small",
+    ),
+    "too_slow": ("no_better_than_constant", "not_learning"),
+    "no_better_than_constant": ("not_learning",),
 }  # fmt: skip
 
 

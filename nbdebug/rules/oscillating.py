@@ -24,9 +24,11 @@ class Oscillating(Rule):
     title = "The loss oscillates"
     source = "nbdebug; lag-1 autocorrelation of the loss"
     needs = ("loss",)
+    wants = ("overshoot",)
 
     STEPS = 60
     CORRELATION = -0.75
+    OVERSHOOT = 0.3
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
         loss = snapshot.series["loss"]
@@ -45,11 +47,24 @@ class Oscillating(Rule):
             return None
         since = int(loss.step[-self.STEPS])
         seen = f"Correlation {value:.2f} of a loss with the next one, over {self.STEPS} steps."
-        return Symptom(
-            value, self.CORRELATION, since, seen, scale_lr(snapshot, 0.25), shown(recent)
-        )
+        beyond = self._beyond(snapshot)
+        factor = 0.25
+        if beyond > self.OVERSHOOT:
+            seen += " The step size does it: along a step the loss falls and rises again, to a "
+            seen += f"slope {beyond:.2f} of that at its start."
+            # To the lowest point of the parabola.
+            factor = float(f"{1 / (1 + beyond):.2g}")
+        remedies = (*scale_lr(snapshot, factor), *scale_lr(snapshot, factor / 4))
+        return Symptom(value, self.CORRELATION, since, seen, remedies, shown(recent))
+
+    def _beyond(self, snapshot: Snapshot) -> float:
+        """Median of the overshoot of the last steps; NaN without one."""
+        series = snapshot.series.get("overshoot")
+        known = series.mean[np.isfinite(series.mean)][-10:] if series is not None else ()
+        return float(np.median(known)) if len(known) else np.nan
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:
         calm = falling(2.3, 0.5)
-        return example({"loss": calm + 0.5 * (-1.0) ** np.arange(400)}), example({"loss": calm})
+        jumps = calm + 0.5 * (-1.0) ** np.arange(400)
+        return example({"loss": jumps, "overshoot": np.full(40, 0.9)}), example({"loss": calm})

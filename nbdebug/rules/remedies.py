@@ -9,6 +9,8 @@ import numpy as np
 from nbdebug.core.findings import Remedy
 from nbdebug.core.snapshot import Snapshot
 
+REDRAW = Remedy("Draw the weights anew, as He et al. (2015)", {"reinit": "he"})
+
 
 def scale_lr(snapshot: Snapshot, factor: float) -> tuple[Remedy, ...]:
     """Another learning rate; none where the one in force is not known."""

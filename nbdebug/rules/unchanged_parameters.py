@@ -46,6 +46,12 @@ class UnchangedParameters(Rule):
         since = int(min(one.step[0] for one in still.values()))
         share = f"{len(still)} of {len(known)}"
         seen = f"{share} parameters were the same before and after: {listed(still)}."
+        held = [name for name in still if gradients.get(name, 0.0) > 0]
+        if held:
+            seen += f" A gradient reaches {listed(held)}: the optimizer does not hold them, or its "
+            seen += "learning rate for them is 0."
+        else:
+            seen += " No gradient reaches them."
         return Symptom(
             float(len(still)), 0.0, since, seen,
             (Remedy("See whether forward uses them, and whether something detaches their output"),

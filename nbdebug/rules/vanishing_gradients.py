@@ -8,6 +8,7 @@ from nbdebug.core.findings import Remedy, Symptom
 from nbdebug.core.snapshot import Snapshot
 from nbdebug.rules.base import Rule, progress, weights
 from nbdebug.rules.example import example
+from nbdebug.rules.remedies import REDRAW
 
 
 class VanishingGradients(Rule):
@@ -43,7 +44,7 @@ class VanishingGradients(Rule):
         )
         remedies = (
             Remedy("ReLU in place of functions that saturate", {"activation": "relu"}),
-            Remedy("Draw the weights anew, as He et al. (2015)", {"reinit": "he"}),
+            REDRAW,
             Remedy("Normalisation or residual connections between the layers"),
         )
         since = int(layers[0].step[0])

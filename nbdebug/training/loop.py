@@ -80,6 +80,7 @@ class Loop:
         if session.step < LOOKS:
             session.rng.look()
         batch = self._next_batch()
+        fetched = time.perf_counter() - start
         due = self.measuring.begin(session.step)
         self.breakpoints.found = None
         values = self._make(batch, watched=True)
@@ -87,7 +88,7 @@ class Loop:
         seconds, spent = time.perf_counter() - start, self.measuring.take_spent()
         if not due:
             self.measuring.step_took(seconds - spent, spent)
-        self._recording.account(seconds, spent, batch)
+        self._recording.account((seconds, spent, fetched), batch)
         with self.measuring.timed:
             record = self._recording.record(batch, values, readings, histograms)
             self.history.append(record)
@@ -194,6 +195,7 @@ class Loop:
             session.again = partial(call, session.model, split(batch.data)[0])
         loss = with_gradient(checked(loss, session.loss_name), session.loss_name)
         session.optimizer.zero_grad()
+        self.measuring.before_backward(session.step)
         scaler = session.scaler
         (loss if scaler is None else scaler.scale(loss)).backward()
         with self.measuring.timed:
@@ -201,7 +203,7 @@ class Loop:
             if scaler is not None:
                 scaler.unscale_(session.optimizer)
             loss_value, total_value = found.measure(loss)
-            session.grad_norms = found.norms.each
+            session.grad_norms, session.loss = found.norms.each, loss_value
         healthy = math.isfinite(total_value) or scaler is not None
         if not (math.isfinite(loss_value) and healthy):
             self.batch = None

@@ -18,6 +18,7 @@ MAIN = (
     "grad_norm_clipped",
     "clipped",
     "clip_norm",
+    "clip_limit",
     "lr",
     "batch_size",
     "samples",
@@ -25,6 +26,7 @@ MAIN = (
     "step_ms",
     "samples_per_second",
     "measuring_share",
+    "data_share",
 )
 SCALER = ("skipped", "loss_scale")
 SETTINGS_EVERY = 10
@@ -49,19 +51,25 @@ class Recording:
 
     def reset(self) -> None:
         """Forget the averages."""
-        self.step_seconds = self._samples = self._spent = 0.0
+        self.step_seconds = self._samples = self._spent = self._fetched = 0.0
 
     @property
     def names(self) -> tuple[str, ...]:
         """The series that a record can have."""
         return (*MAIN, *SCALER, *self._settings())
 
-    def account(self, seconds: float, spent: float, batch: Batch) -> None:
-        """Take a step into the averages: its seconds, and those of measuring among them."""
+    def account(self, times: tuple[float, float, float], batch: Batch) -> None:
+        """Take a step into the averages.
+
+        Args:
+            times: its seconds; among them those of measuring, and of waiting for the batch.
+        """
+        seconds, spent, fetched = times
         weight = WINDOW if self.step_seconds else 1.0
         self.step_seconds += weight * (seconds - self.step_seconds)
         self._samples += weight * (batch.samples - self._samples)
         self._spent += weight * (spent - self._spent)
+        self._fetched += weight * (fetched - self._fetched)
 
     def record(
         self,
@@ -87,6 +95,7 @@ class Recording:
                 clipped.after,
                 clipped.active,
                 clipped.compared,
+                session.clipping.fixed_limit,
                 lr,
                 size,
                 session.samples,
@@ -94,6 +103,7 @@ class Recording:
                 seconds * 1e3,
                 self._samples / seconds,
                 self._spent / seconds,
+                self._fetched / seconds,
             )
         )
         readings.append(Reading(MAIN, main))

@@ -96,11 +96,14 @@ class Tasks:
         if isinstance(command, Rewind):
             place = timeline.place(command.target)
             found = timeline.rewind(place, task, command.who, command.why)
+            if found.compared or not found.equal:
+                self._history.set_repeated(found)
             if not found.equal:
                 self._say("warning", "What was run again is not what it was", str(found))
             return found
         if isinstance(command, Replay):
             found = timeline.replay(task)
+            self._history.set_repeated(found)
             self._say("info" if found.equal else "warning", "Replay", str(found))
             return found
         if isinstance(command, WriteScript):

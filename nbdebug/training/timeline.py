@@ -29,8 +29,7 @@ from nbdebug.training.ring import Ring, default_budget
 from nbdebug.training.settings import Settings
 from nbdebug.training.task import Task
 
-SHARE = 0.004
-STEPS_SEEN = 5
+SHARE, STEPS_SEEN = 0.004, 5
 NAN = float("nan")
 
 
@@ -298,3 +297,4 @@ class Timeline:
         """Write down in History what lies on the timeline."""
         kept = [Mark(checkpoint.step, "checkpoint") for checkpoint in self._ring.kept]
         self._history.set_marks((*kept, *self.journal.marks))
+        self._loop.session.checkpoint_bytes = self._ring.size

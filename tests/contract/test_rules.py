@@ -42,7 +42,9 @@ def test_it_fires_where_it_must_and_nowhere_else(rule: Rule) -> None:
 def test_its_remedies_can_be_applied(rule: Rule) -> None:
     symptom = rule.diagnose(rule.examples()[0])
     assert symptom is not None
-    with nbd.Debugger(tiny_mlp(), blobs(), nn.CrossEntropyLoss(), dropout=0.8) as dbg:
+    # Two blocks: dropout can also go behind the last norm.
+    model = nn.Sequential(*tiny_mlp()[:4], nn.Linear(16, 12), *tiny_mlp())
+    with nbd.Debugger(model, blobs(), nn.CrossEntropyLoss(), dropout=0.8, bn_momentum=0.3) as dbg:
         for remedy in symptom.remedies:
             before = dict(dbg.controls)
             dbg.set(**remedy.settings)
@@ -82,6 +84,14 @@ def test_it_takes_short_series_and_values_that_are_not_finite(rule: Rule, length
 def test_implications_are_of_rules_that_exist() -> None:
     named = {*EXPLAINS, *(name for follow in EXPLAINS.values() for name in follow)}
     assert named <= set(RULES)
+
+
+def test_nothing_follows_from_what_it_explains() -> None:
+    def reached(name: str, seen: frozenset[str] = frozenset()) -> set[str]:
+        below = set(EXPLAINS.get(name, ())) - seen
+        return below.union(*(reached(one, seen | below) for one in below))
+
+    assert [name for name in EXPLAINS if name in reached(name)] == []
 
 
 def test_what_explains_itself_in_a_circle_has_a_root_all_the_same() -> None:

@@ -11,15 +11,12 @@ from torch import nn
 from torch.utils.data import Dataset
 
 import nbdebug as nbd
-from nbdebug.core.commands import Watch
 from tests.problems import CLASSES, FEATURES, blobs, images, tiny_cnn
 
 
 def watched(model: nn.Module, data: Any, **keywords: Any) -> nbd.Debugger:
     loss = {} if "step_fn" in keywords else {"loss_fn": nn.CrossEntropyLoss()}
-    dbg = nbd.Debugger(model, data, batch_size=50, overhead=1.0, **loss, **keywords)
-    dbg._queue.put(Watch("variance_shift", True))
-    return dbg
+    return nbd.Debugger(model, data, batch_size=50, overhead=1.0, **loss, **keywords)
 
 
 def last(dbg: nbd.Debugger) -> dict[str, float]:
@@ -60,7 +57,7 @@ def test_the_value_is_that_of_plain_arithmetic(
 ) -> None:
     X, y = data()
     with nbd.Debugger(build(), (X, y), nn.CrossEntropyLoss(), batch_size=len(X)) as dbg:
-        dbg._queue.put(Watch("variance_shift", True))
+        assert dbg.history is not None
         dbg.run(steps=1)
         shifts = last(dbg)
         model = dbg.model.eval()
@@ -128,7 +125,7 @@ def test_a_step_function_and_a_model_without_norms_are_not_measured() -> None:
 def test_other_probes_do_not_see_the_extra_pass() -> None:
     def means(watch: bool) -> list[float]:
         with watched(after_dropout(0.5), blobs()) as dbg:
-            dbg._queue.put(Watch("variance_shift", watch))
+            dbg._worker._loop.measuring.slots["variance_shift"].on = watch
             dbg.run(steps=1)
             frame = dbg.history.frame(["activation_mean/3", "activation_std/1", "near_zero/0"])
             assert bool(last(dbg)) is watch

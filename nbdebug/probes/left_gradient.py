@@ -1,0 +1,35 @@
+"""What zero_grad left over."""
+
+from __future__ import annotations
+
+import torch
+
+from nbdebug.model.subject import Subject
+from nbdebug.probes.base import Probe, Values
+
+
+class LeftGradient(Probe):
+    """L2 norm of the gradients that `zero_grad` left, before the backward pass: `left_gradient`.
+
+    0 where it does its work. Of those parameters that the optimizer holds.
+    """
+
+    name = "left_gradient"
+    cost = "cheap"
+    order = 12
+
+    def attach(self, session: Subject) -> None:
+        self._session = session
+        self._left: torch.Tensor | float = 0.0
+
+    def before_backward(self, step: int) -> None:
+        groups = self._session.optimizer.param_groups
+        found = [p.grad for group in groups for p in group["params"] if p.grad is not None]
+        # Usually there are none at all: zero_grad takes them away.
+        norms = [norm.float() for norm in torch._foreach_norm(found)] if found else []
+        device = norms[0].device if norms else None
+        left = [norm.to(device) for norm in norms]
+        self._left = torch.linalg.vector_norm(torch.stack(left)) if left else 0.0
+
+    def read(self, step: int) -> Values:
+        return {"left_gradient": self._left}

@@ -1,0 +1,36 @@
+"""Memory that the program takes."""
+
+from __future__ import annotations
+
+import psutil
+import torch
+
+from nbdebug.model.subject import Subject
+from nbdebug.probes.base import Probe, Values
+
+MEGABYTE = 2**20
+
+
+class Memory(Probe):
+    """Memory in MB: `memory_mb` of the process, without checkpoints; `gpu_memory_mb` of tensors.
+
+    The first is its resident size; the second is there on a CUDA device alone.
+    """
+
+    name = "memory"
+    cost = "cheap"
+    every = 20
+    order = 80
+
+    def attach(self, session: Subject) -> None:
+        self._session, self._process = session, psutil.Process()
+
+    def read(self, step: int) -> Values:
+        resident = self._process.memory_info().rss - self._session.checkpoint_bytes
+        found: dict[str | tuple[str, ...], torch.Tensor | float] = {
+            "memory_mb": resident / MEGABYTE
+        }
+        device = self._session.device
+        if device.type == "cuda":
+            found["gpu_memory_mb"] = torch.cuda.memory_allocated(device) / MEGABYTE
+        return found

@@ -1,0 +1,39 @@
+"""Whether the outputs differ from sample to sample."""
+
+from __future__ import annotations
+
+import torch
+
+from nbdebug.model.subject import Subject
+from nbdebug.probes.base import Probe, Values
+
+UNITS = 256
+
+
+class OutputSpread(Probe):
+    """How far outputs differ between the samples of a batch: `output_spread`.
+
+    The largest standard deviation of an output over the batch, over 1 + |its mean|, of at most
+    256 outputs. 0 where the model gives the same for everything. A training with a `step_fn` is
+    not measured.
+    """
+
+    name = "output_spread"
+    cost = "cheap"
+    every = 20
+    order = 44
+
+    def attach(self, session: Subject) -> None:
+        self._session = session
+        self.idle = session.loss_fn is None
+
+    def read(self, step: int) -> Values:
+        outputs = self._session.outputs
+        if not isinstance(outputs, torch.Tensor) or not outputs.is_floating_point():
+            return {}
+        if outputs.ndim < 1 or len(outputs) < 2 or not outputs.numel():
+            return {}
+        flat = outputs.detach().reshape(len(outputs), -1)
+        flat = flat[:, :: -(-flat.shape[1] // UNITS)]
+        spread, mean = torch.std_mean(flat.float(), 0)
+        return {"output_spread": (spread / (1 + mean.abs())).max()}

@@ -1,0 +1,51 @@
+"""A model that gives the same for everything."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nbdebug.core.findings import Remedy, Symptom
+from nbdebug.core.snapshot import Snapshot
+from nbdebug.rules.base import Rule
+from nbdebug.rules.example import example, falling
+from nbdebug.rules.remedies import REDRAW, scale_lr
+
+
+class ConstantOutput(Rule):
+    """The model gives the same outputs for every sample: it has collapsed.
+
+    Somewhere on the way a layer gives a constant: its units died or saturated together, its
+    weights are all 0, or something takes the inputs away. Hardly any gradient comes back then.
+    """
+
+    name = "constant_output"
+    title = "The same output for everything"
+    source = "nbdebug: a spread under 1e-6 of 1 + |mean| over the batch; 0 of 200 healthy models"
+    needs = ("output_spread",)
+
+    SPREAD = 1e-6
+    LAST = 2
+
+    def diagnose(self, snapshot: Snapshot) -> Symptom | None:
+        spread = snapshot.series["output_spread"]
+        if len(spread) < self.LAST or not spread.maximum[-self.LAST :].max() <= self.SPREAD:
+            return None
+        value = float(spread.last[-1])
+        seen = f"Over a batch, outputs differ by {value:.2g} of their size."
+        remedies = (
+            REDRAW,
+            Remedy("A function without a dead side", {"activation": "leaky_relu"}),
+            *scale_lr(snapshot, 0.1),
+        )
+        known = spread.mean > self.SPREAD
+        since = int(spread.step[np.flatnonzero(known)[-1] if known.any() else 0])
+        evidence = tuple(map(float, spread.mean[-64:]))
+        return Symptom(value, self.SPREAD, since, seen, remedies, evidence)
+
+    @staticmethod
+    def examples() -> tuple[Snapshot, Snapshot]:
+        loss = {"loss": falling(2.3, 0.5)}
+        return (
+            example({**loss, "output_spread": np.zeros(4)}),
+            example({**loss, "output_spread": np.full(4, 0.2)}),
+        )

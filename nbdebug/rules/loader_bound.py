@@ -1,0 +1,51 @@
+"""Training that waits for its data."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nbdebug.core.findings import Remedy, Symptom
+from nbdebug.core.snapshot import Snapshot
+from nbdebug.rules.base import Rule, shown
+from nbdebug.rules.example import example, falling
+
+
+class LoaderBound(Rule):
+    """Most of the time of a step goes by in waiting for the batch.
+
+    Reading, decoding or augmenting the samples takes longer than the step itself.
+    """
+
+    name = "loader_bound"
+    title = "Training waits for its data"
+    source = "SageMaker's profiler rules and others (30 %); nbdebug: 60 %, for 100 steps"
+    needs = ("data_share", "step_ms")
+
+    SHARE = 0.6
+    LAST = 100
+    LEAST_MS = 2.0
+
+    def diagnose(self, snapshot: Snapshot) -> Symptom | None:
+        share, took = snapshot.series["data_share"], snapshot.series["step_ms"]
+        if len(share) < self.LAST:
+            return None
+        value = float(np.median(share.mean[-self.LAST :]))
+        step = float(np.median(took.mean[-self.LAST :]))
+        # Where a step takes next to no time, so does waiting for its batch.
+        if share.mean[-self.LAST :].min() <= self.SHARE or step < self.LEAST_MS:
+            return None
+        seen = f"{value:.0%} of {step:.3g} ms a step."
+        remedies = (
+            Remedy("A DataLoader with num_workers=2 or more"),
+            Remedy("Prepare the samples once and keep them as tensors"),
+        )
+        since = int(share.step[-self.LAST])
+        return Symptom(value, self.SHARE, since, seen, remedies, shown(share.mean[-self.LAST :]))
+
+    @staticmethod
+    def examples() -> tuple[Snapshot, Snapshot]:
+        common = {"loss": falling(2.3, 0.5), "step_ms": np.full(400, 30.0)}
+        return (
+            example({**common, "data_share": np.full(400, 0.8)}),
+            example({**common, "data_share": np.full(400, 0.2)}),
+        )

@@ -1,0 +1,75 @@
+"""Edits of the learning rate that undo one another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+
+from nbdebug.core.findings import Remedy, Symptom
+from nbdebug.core.records import ControlChange
+from nbdebug.core.snapshot import Snapshot
+from nbdebug.rules.base import Rule, shown
+from nbdebug.rules.example import example, falling
+
+
+class LrEditsFight(Rule):
+    """The learning rate was turned up and down and up again within a few hundred steps.
+
+    Each edit undoes what the one before it was to show: none of them had the time to show in the
+    loss. A fork compares them on the same batches.
+    """
+
+    name = "lr_edits_fight"
+    title = "Edits of the learning rate undo one another"
+    source = "nbdebug; four edits by turns, each by half or more, within 500 steps"
+    needs = ("lr",)
+
+    EDITS = 4
+    FACTOR = 1.5
+    STEPS = 500
+
+    def diagnose(self, snapshot: Snapshot) -> Symptom | None:
+        edits = list(self._edits(snapshot.changes))[-self.EDITS :]
+        if len(edits) < self.EDITS or snapshot.status.step - edits[0].step > self.STEPS:
+            return None
+        ups = [edit.new > edit.old for edit in edits]
+        if any(one == other for one, other in pairwise(ups)):
+            return None
+        rates = [float(edit.new) for edit in edits]
+        low, high = min(rates), max(rates)
+        since, first = edits[0].step, float(f"{low:.3g}")
+        seen = (
+            f"{self.EDITS} edits by turns since step {since:,}, between {low:.3g} and {high:.3g}."
+        )
+        remedies = (
+            Remedy("The smallest of them, for some hundred steps", {"lr": first}),
+            Remedy(f"Compare them first: dbg.fork(lr={high:.3g}) from here, and keep the better"),
+        )
+        lr = snapshot.series["lr"]
+        return Symptom(
+            float(self.EDITS), float(self.EDITS), since, seen, remedies,
+            shown(lr.mean[lr.step >= since - 10]),
+        )  # fmt: skip
+
+    def _edits(self, changes: tuple[ControlChange, ...]) -> Iterator[ControlChange]:
+        """Edits of the learning rate that changed it by much."""
+        for change in changes:
+            numbers = change.old, change.new
+            if change.control != "lr" or change.status != "applied":
+                continue
+            if all(isinstance(number, int | float) and number > 0 for number in numbers):
+                ratio = max(numbers) / min(numbers)
+                if ratio >= self.FACTOR:
+                    yield change
+
+    @staticmethod
+    def examples() -> tuple[Snapshot, Snapshot]:
+        loss = {"loss": falling(2.3, 0.5), "lr": np.full(400, 0.01)}
+        rates = (0.1, 0.01, 0.1, 0.01, 0.1, 0.01)
+        made = tuple(
+            ControlChange(100 + 40 * i, 0, 0.0, "lr", old, new, "api", "", "applied")
+            for i, (old, new) in enumerate(pairwise(rates))
+        )
+        return example(loss, changes=made), example(loss, changes=made[:2])

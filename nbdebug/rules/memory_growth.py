@@ -1,0 +1,67 @@
+"""Memory that grows with every step."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nbdebug.core.findings import Remedy, Symptom
+from nbdebug.core.snapshot import Snapshot
+from nbdebug.rules.base import Rule, shown
+from nbdebug.rules.example import example, falling
+
+
+class MemoryGrowth(Rule):
+    """The program takes more memory from step to step, evenly, without checkpoints.
+
+    Something keeps what belongs to a step: a list of losses that are still tensors holds the
+    whole graph of each (take `loss.item()`), a cache, a hook.
+    """
+
+    name = "memory_growth"
+    title = "Memory grows from step to step"
+    source = "nbdebug: 100 MB in four even parts; the resident size of the process"
+    needs = ("memory_mb",)
+    wants = ("gpu_memory_mb",)
+
+    MEGABYTES = 100.0
+    PARTS = 4
+    EVEN = 0.15
+    STEPS = 100
+
+    def diagnose(self, snapshot: Snapshot) -> Symptom | None:
+        for name in ("gpu_memory_mb", "memory_mb"):
+            series = snapshot.series.get(name)
+            if series is None or len(series) < 4 * self.PARTS:
+                continue
+            # The beginning fills caches; what grows for good grows in the later half too.
+            half = series.part(np.arange(len(series)) >= len(series) // 2)
+            steps = int(half.step[-1] - half.step[0])
+            if not np.isfinite(half.mean).all():
+                continue
+            places = np.linspace(0, len(half) - 1, self.PARTS + 1).astype(int)
+            gains = np.diff(half.mean[places])
+            value = float(gains.sum())
+            if steps < self.STEPS or value < self.MEGABYTES:
+                continue
+            if gains.min() >= self.EVEN * value:
+                return self._symptom(value, steps, int(half.step[0]), shown(series.mean))
+        return None
+
+    def _symptom(
+        self, value: float, steps: int, since: int, evidence: tuple[float, ...]
+    ) -> Symptom:
+        seen = f"{value:,.0f} MB more over the last {steps:,} steps: {value / steps:.2g} MB a step."
+        remedies = (
+            Remedy("Keep numbers, not tensors: loss.item(), outputs.detach()"),
+            Remedy("Look for lists and hooks in the model, the loss or step_fn that grow"),
+        )
+        return Symptom(value, self.MEGABYTES, since, seen, remedies, evidence)
+
+    @staticmethod
+    def examples() -> tuple[Snapshot, Snapshot]:
+        loss = {"loss": falling(2.3, 0.5)}
+        early = np.minimum(np.linspace(500.0, 1500.0, 400), 800.0)
+        return (
+            example({**loss, "memory_mb": np.linspace(500.0, 1500.0, 400)}),
+            example({**loss, "memory_mb": early}),
+        )

@@ -1,0 +1,46 @@
+"""Gradients that add up from step to step."""
+
+from __future__ import annotations
+
+from nbdebug.core.findings import Remedy, Symptom
+from nbdebug.core.snapshot import Snapshot
+from nbdebug.rules.base import Rule
+from nbdebug.rules.example import example, falling
+
+
+class MissingZeroGrad(Rule):
+    """`zero_grad` left gradients in place, so those of all steps before are added to each new one.
+
+    The optimizer's own `zero_grad` does nothing or not everything: it was overridden, or it does
+    not hold all parameters. Steps then follow the sum of old gradients.
+    """
+
+    name = "missing_zero_grad"
+    title = "Gradients are not set to zero"
+    severity = "error"
+    source = "proof: what is there between zero_grad and the backward pass; TrainCheck"
+    needs = ("left_gradient",)
+
+    LAST = 2
+
+    def diagnose(self, snapshot: Snapshot) -> Symptom | None:
+        left = snapshot.series["left_gradient"]
+        if len(left) < self.LAST or not left.minimum[-self.LAST :].min() > 0:
+            return None
+        value = float(left.last[-1])
+        seen = f"Before the backward pass there was a gradient of norm {value:.3g} already."
+        remedies = (
+            Remedy("Let zero_grad of the optimizer set all gradients to None or 0"),
+            Remedy("Build the optimizer on all of model.parameters()"),
+        )
+        evidence = tuple(map(float, left.mean[-64:]))
+        since = int(left.step[left.minimum > 0][0])
+        return Symptom(value, 0.0, since, seen, remedies, evidence)
+
+    @staticmethod
+    def examples() -> tuple[Snapshot, Snapshot]:
+        loss = {"loss": falling(2.3, 0.5)}
+        return (
+            example({**loss, "left_gradient": [0.0, 1.0, 2.0, 3.0]}),
+            example({**loss, "left_gradient": [0.0] * 4}),
+        )

@@ -1,0 +1,60 @@
+"""BatchNorm whose running statistics do not fit."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nbdebug.core.findings import Remedy, Symptom
+from nbdebug.core.snapshot import Snapshot
+from nbdebug.rules.base import Rule
+from nbdebug.rules.example import example, falling
+from nbdebug.rules.remedies import scale_lr
+
+
+class StaleBatchnorm(Rule):
+    """On the same batch the model is far worse in eval mode than while it trains.
+
+    BatchNorm takes the statistics of the batch while it trains and running averages in eval mode.
+    These do not fit: the momentum is so small that they lag behind, the weights move too fast, or
+    dropout changed what they are taken of.
+    """
+
+    name = "stale_batchnorm"
+    title = "BatchNorm does not fit in eval mode"
+    source = "nbdebug: a loss half as large again, and by a tenth of what it was at first"
+    needs = ("eval_loss", "loss")
+
+    TIMES = 1.5
+    PART = 0.1
+    LAST = 3
+    STEPS = 80
+
+    def diagnose(self, snapshot: Snapshot) -> Symptom | None:
+        ours, loss = snapshot.series["eval_loss"], snapshot.series["loss"]
+        if len(ours) < self.LAST or snapshot.status.step < self.STEPS:
+            return None
+        part = ours.part(np.arange(len(ours)) >= len(ours) - self.LAST)
+        start = abs(float(np.median(loss.mean[:5])))
+        around = loss.mean[loss.step >= part.step[0]]
+        if not len(around) or not np.isfinite(part.mean).all():
+            return None
+        trained, value = float(np.median(around)), float(np.median(part.mean))
+        bound = max(self.TIMES * trained, trained + self.PART * start)
+        if float(np.sort(part.mean)[1]) <= bound:
+            return None
+        seen = f"Loss {value:.4g} in eval mode on batches whose training loss is {trained:.4g}."
+        remedies = (
+            Remedy("Momentum 0.1 for the running averages", {"bn_momentum": 0.1}),
+            Remedy("Average the statistics anew: dbg.reestimate_batchnorm()"),
+            *scale_lr(snapshot, 0.1),
+        )
+        evidence = tuple(map(float, ours.mean[-64:]))
+        return Symptom(value, bound, int(part.step[0]), seen, remedies, evidence)
+
+    @staticmethod
+    def examples() -> tuple[Snapshot, Snapshot]:
+        common = {"loss": falling(2.3, 0.5)}
+        return (
+            example({**common, "eval_loss": np.full(400, 2.0)}),
+            example({**common, "eval_loss": np.full(400, 0.6)}),
+        )

@@ -1,0 +1,59 @@
+"""A loss that falls, but hardly."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nbdebug.core.findings import Symptom
+from nbdebug.core.snapshot import Series, Snapshot
+from nbdebug.rules.base import Rule, shown, weights
+from nbdebug.rules.example import example, falling
+from nbdebug.rules.remedies import scale_lr
+
+
+class TooSlow(Rule):
+    """The loss falls from stretch to stretch, but each step changes the weights by next to nothing.
+
+    It would get there after many times as many steps. The learning rate is small, or a schedule
+    has brought it down before the work was done.
+    """
+
+    name = "too_slow"
+    title = "Training is slow"
+    source = "AutoTrainer (slow convergence); nbdebug: updates under 3e-4 and a loss that falls on"
+    needs = ("loss", "update_ratio/*")
+
+    RATIO = 3e-4
+    STEPS = 200
+    LEFT = 0.8
+    ERRORS = 4.0
+    LAST = 2
+
+    def diagnose(self, snapshot: Snapshot) -> Symptom | None:
+        loss, layers = snapshot.series["loss"], weights(snapshot, "update_ratio", self.LAST)
+        if not layers or len(loss) < 40 or snapshot.status.step < self.STEPS:
+            return None
+        ratio = float(np.max([np.median(one.mean) for one in layers]))
+        first = float(np.median(loss.mean[:5]))
+        left = float(np.median(loss.mean[-len(loss) // 4 :])) / first if first > 0 else 0.0
+        if ratio > self.RATIO or left < self.LEFT or not self._falls(loss):
+            return None
+        seen = f"A step changes the weights by {ratio:.2g} of their norm; after "
+        seen += f"{snapshot.status.step:,} steps {left:.0%} of the loss is left, and it falls on."
+        factor = 10.0 if ratio > 3e-5 else 100.0
+        remedies = (*scale_lr(snapshot, factor), *scale_lr(snapshot, factor / 3))
+        return Symptom(ratio, self.RATIO, 0, seen, remedies, shown(loss.mean))
+
+    def _falls(self, loss: Series) -> bool:
+        """Whether a straight line through the loss falls, by more than chance."""
+        steps, losses = loss.step - loss.step.mean(), loss.mean - loss.mean.mean()
+        slope = float(steps @ losses) / float(steps @ steps)
+        rest = losses - slope * steps
+        error = np.sqrt(float(rest @ rest) / (len(steps) - 2) / float(steps @ steps))
+        return bool(slope < -self.ERRORS * error)
+
+    @staticmethod
+    def examples() -> tuple[Snapshot, Snapshot]:
+        small = {"update_ratio/0.weight": np.full(9, 2e-5)}
+        slow = np.linspace(2.3, 2.2, 400)
+        return example({"loss": slow, **small}), example({"loss": falling(2.3, 0.5), **small})

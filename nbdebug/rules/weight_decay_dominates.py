@@ -1,0 +1,54 @@
+"""Weight decay that moves the weights more than the loss does."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nbdebug.core.findings import Remedy, Symptom
+from nbdebug.core.snapshot import Snapshot
+from nbdebug.rules.base import Rule, progress, weights
+from nbdebug.rules.example import example, falling
+
+
+class WeightDecayDominates(Rule):
+    """Most of every update is weight decay, and the loss has hardly fallen.
+
+    The weights are pulled to 0 faster than the gradient of the loss can move them. Decay moves
+    them by lr times weight decay of their norm; that is compared with all a step moves them by.
+    Adam, which scales decay with the gradient, hides it from this comparison; AdamW does not.
+    """
+
+    name = "weight_decay_dominates"
+    title = "Weight decay outweighs the loss"
+    source = "TheDeepChecker (regularisation against data loss), as a share of the update"
+    needs = ("update_ratio/*", "loss", "weight_decay")
+
+    SHARE = 0.8
+    LAST = 2
+    FALLEN = 0.7
+
+    def diagnose(self, snapshot: Snapshot) -> Symptom | None:
+        layers = weights(snapshot, "update_ratio", self.LAST)
+        if not layers or progress(snapshot) < self.FALLEN or snapshot.status.step < 30:
+            return None
+        decay = snapshot.latest.get("weight_decay", 0.0)
+        moved = np.median(np.stack([one.mean for one in layers]), axis=0)
+        shares = snapshot.latest.get("lr", 0.0) * decay / np.maximum(moved, 1e-30)
+        if not (decay > 0 and np.isfinite(shares).all() and shares.min() > self.SHARE):
+            return None
+        value = float(shares[-1])
+        seen = f"Weight decay {decay:g} makes up {min(value, 1.0):.0%} of what a step moves."
+        remedies = (
+            Remedy("Weight decay a hundred times smaller", {"weight_decay": decay / 100}),
+            Remedy("No weight decay", {"weight_decay": 0.0}),
+        )
+        since = int(layers[0].step[0])
+        return Symptom(value, self.SHARE, since, seen, remedies, tuple(map(float, shares)))
+
+    @staticmethod
+    def examples() -> tuple[Snapshot, Snapshot]:
+        common = {"weight_decay": [0.5] * 9, "update_ratio/0.weight": [0.055] * 9}
+        return (
+            example({"loss": np.full(400, 2.3), **common}),
+            example({"loss": falling(2.3, 0.1), **common}),
+        )
