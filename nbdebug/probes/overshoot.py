@@ -7,6 +7,8 @@ import torch
 from nbdebug.model.subject import Subject
 from nbdebug.probes.base import Probe, Values
 
+KEPT = 64 * 2**20
+
 
 class Overshoot(Probe):
     """How far up the other side a step goes, by the parabola along it: `overshoot`.
@@ -23,43 +25,54 @@ class Overshoot(Probe):
 
     def attach(self, session: Subject) -> None:
         self._session = session
-        self._way: list[torch.Tensor] | None = None
+        self._held: list[torch.nn.Parameter] = []
+        self._way: list[torch.Tensor] = []
         self._begun = -1
         self._slope: torch.Tensor | None = None
         self._end: torch.Tensor | None = None
 
     def before_update(self, step: int) -> None:
         session = self._session
-        self._end = None
-        if self._way is not None and self._begun == step - 1:
-            self._end = self._along(self._way)
+        if self._slope is not None and self._begun == step - 1:
+            self._end = self._along()
             return
-        self._way = None
+        self._slope = self._end = None
+        self._begun = -1
         if session.clipping.mode == "off":
-            self._held = [p for _, p in session.parameters if p.requires_grad]
-            self._way = [parameter.detach().clone() for parameter in self._held]
             self._begun = step
+            self._copy([p for _, p in session.parameters if p.requires_grad])
 
     def read(self, step: int) -> Values:
         self.soon = False
-        if self._way is None:
-            return {}
         if self._end is not None and self._slope is not None:
             # Where a step climbs from the start there is no parabola to speak of.
             found = torch.where(self._slope < 0, -self._end / self._slope, torch.nan)
-            self._way = self._slope = None
+            self._slope = self._end = None
+            if sum(copy.nbytes for copy in self._way) > KEPT:
+                self._way = []
             return {"overshoot": found}
+        if self._begun != step:
+            return {}
         torch._foreach_sub_(self._way, [p.detach() for p in self._held])
-        self._slope = self._along(self._way)
+        self._slope = self._along()
         self.soon = True
         return {}
 
-    def _along(self, way: list[torch.Tensor]) -> torch.Tensor:
-        """Slope of the loss along the step; `way` is the step backwards."""
-        first = way[0].device
+    def _copy(self, held: list[torch.nn.Parameter]) -> None:
+        now = [parameter.detach() for parameter in held]
+        if len(self._way) != len(held) or any(
+            one is not other for one, other in zip(held, self._held, strict=False)
+        ):
+            self._way = [torch.empty_like(parameter) for parameter in now]
+        self._held = held
+        torch._foreach_copy_(self._way, now)
+
+    def _along(self) -> torch.Tensor:
+        """Slope of the loss along the step, from which `_way` leads back."""
+        device = self._way[0].device
         parts = [
-            torch.sum(parameter.grad * back).float().to(first)
-            for parameter, back in zip(self._held, way, strict=True)
+            torch.dot(parameter.grad.flatten(), back.flatten()).float().to(device)
+            for parameter, back in zip(self._held, self._way, strict=True)
             if parameter.grad is not None
         ]
-        return -torch.stack(parts).sum() if parts else torch.zeros((), device=first)
+        return -torch.stack(parts).sum() if parts else torch.zeros((), device=device)
