@@ -81,10 +81,11 @@ def broken_sample(seed: int) -> nbd.Debugger:
 
 
 def outlier(seed: int) -> nbd.Debugger:
-    """Batches in order, the 163rd with a sample of its own kind."""
+    """Batches in order, the 163rd with a sample of its own kind and the wrong label."""
     X, y = digits(seed)
-    X = X.clone()
+    X, y = X.clone(), y.clone()
     X[1300] *= 3000.0
+    y[1300] = (y[1300] + 1) % 10
     loader = DataLoader(TensorDataset(X, y), batch_size=8)
     return train(mlp(seed), seed, data=loader, lr=0.05, batch_size=8)
 

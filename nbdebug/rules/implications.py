@@ -25,10 +25,10 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
         *FLAT, "constant_output", "unchanged_parameters", "vanishing_gradients",
         "updates_too_small",
     ),
-    "constant_output": (
-        *FLAT, "unchanged_parameters", "vanishing_gradients", "updates_too_small",
+    "vanishing_gradients": (
+        *FLAT, "constant_output", "unchanged_parameters", "updates_too_small",
     ),
-    "vanishing_gradients": (*FLAT, "unchanged_parameters", "updates_too_small"),
+    "constant_output": (*FLAT, "unchanged_parameters", "updates_too_small"),
     "exploding_gradients": (*FLAT, "not_finite", "diverging", "gradient_spike"),
     "unchanged_parameters": (*FLAT, "updates_too_small"),
     "updates_too_small": FLAT,

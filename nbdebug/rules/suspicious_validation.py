@@ -24,7 +24,7 @@ class SuspiciousValidation(Rule):
 
     SHARE = 0.5
     LAST = 5
-    LEAST = 0.02
+    LEAST = 0.2
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
         val, loss = snapshot.series["val_loss"], snapshot.series["loss"]
@@ -37,7 +37,7 @@ class SuspiciousValidation(Rule):
         trained, start = float(np.median(known)), float(np.median(loss.mean[:5]))
         value = float(val.mean[-self.LAST :].max())
         bound = self.SHARE * trained
-        # Where next to nothing is left of the loss, both are noise.
+        # Where little is left of the loss, it is a matter of a few samples.
         if not 0 <= value < bound or trained < self.LEAST * start:
             return None
         seen = f"Validation loss at most {value:.4g} in the last {self.LAST} measurements, "
