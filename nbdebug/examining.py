@@ -17,6 +17,7 @@ from nbdebug.core.records import Notice
 from nbdebug.rules.base import Rule
 from nbdebug.rules.diagnosis import Diagnosis
 from nbdebug.training.checking import Checking
+from nbdebug.training.settings import Settings
 from nbdebug.training.worker import Worker
 
 
@@ -27,6 +28,7 @@ class Examining:
     _queue: CommandQueue
     _worker: Worker
     _checking: Checking
+    _settings: Settings
 
     _diagnosis: Diagnosis | None = None
 
@@ -40,7 +42,7 @@ class Examining:
         """The rules that findings come from; `add` takes one of your own, `remove` a name."""
         if self._diagnosis is None:
             rules = instances("nbdebug.rules", Rule, self._leave_out)
-            self._diagnosis = Diagnosis(rules, self.history)
+            self._diagnosis = Diagnosis(rules, self.history, self._settings.takes)
         return self._diagnosis
 
     def _leave_out(self, plugin: str, error: Exception) -> None:

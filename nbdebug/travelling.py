@@ -16,13 +16,11 @@ from nbdebug.core.fork import Fork, ForkResult
 from nbdebug.core.timeline import Repeated
 from nbdebug.examining import Examining
 from nbdebug.training.breakpoints import Breakpoints, Inspection
-from nbdebug.training.settings import Settings
 
 
 class Travelling(Examining):
     """The verbs of the timeline."""
 
-    _settings: Settings
     _breakpoints: Breakpoints
 
     def checkpoint(self, name: str | None = None) -> int:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from nbdebug.core.errors import ArgumentError, PluginError, unknown_name
-from nbdebug.core.findings import GRAVITY, Finding, Findings
+from nbdebug.core.findings import GRAVITY, Finding, Findings, Symptom
 from nbdebug.core.history import History
 from nbdebug.core.records import Notice, Severity
 from nbdebug.core.snapshot import Snapshot
@@ -31,13 +32,22 @@ class _Known:
 class Diagnosis(Sequence[Rule]):
     """The rules of a training. Never runs on the training thread.
 
+    Args:
+        possible: whether this training can take some settings; remedies that it cannot take
+            are left out.
+
     A finding stays for 50 steps after its rule fired last, so it does not flicker. Then a notice
     says that it is gone.
     """
 
-    def __init__(self, rules: Sequence[Rule], history: History) -> None:
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        history: History,
+        possible: Callable[[Mapping[str, Any]], bool] = lambda settings: True,
+    ) -> None:
         self._rules = {rule.name: rule for rule in rules}
-        self._history = history
+        self._history, self._possible = history, possible
         self._known: dict[str, _Known] = {}
         self._looking = threading.Lock()
         self._step, self._seen, self._next = 0, -1, 0.0
@@ -122,9 +132,13 @@ class Diagnosis(Sequence[Rule]):
                 self._say(snapshot, "warning", f"The rule {name} failed and was removed", text)
                 continue
             if symptom is not None:
-                self._take(snapshot, rule.finding(symptom))
+                self._take(snapshot, self._finding(rule, symptom))
             elif name in self._known:
                 self._release(snapshot, self._known[name])
+
+    def _finding(self, rule: Rule, symptom: Symptom) -> Finding:
+        remedies = tuple(each for each in symptom.remedies if self._possible(each.settings))
+        return rule.finding(replace(symptom, remedies=remedies))
 
     def _take(self, snapshot: Snapshot, finding: Finding) -> None:
         before = self._known.get(finding.name)

@@ -76,6 +76,14 @@ class Settings:
             for name, value in values.items()
         }
 
+    def takes(self, values: Mapping[str, Any]) -> bool:
+        """Whether `validate` would take these values."""
+        try:
+            self.validate(values)
+        except (ControlNameError, ControlValueError):
+            return False
+        return True
+
     def apply(self, command: SetControl) -> bool:
         """Put a value in force, write down what became of it, and say whether it was applied."""
         control = self.controls[command.control]

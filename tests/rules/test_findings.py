@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -164,3 +165,24 @@ def test_a_stop_for_a_value_that_is_not_finite_is_a_proof() -> None:
         (found,) = dbg.findings.causes
         assert (found.name, found.severity) == ("not_finite", "error")
         assert {"not_finite": "leave_out"} in [dict(r.settings) for r in found.remedies]
+
+
+def test_remedies_that_this_training_cannot_take_are_not_offered(dbg: nbd.Debugger) -> None:
+    class Mine(HighLoss):
+        """The loss is over a number."""
+
+        bound = 0.0
+
+        def diagnose(self, snapshot: Snapshot) -> Symptom | None:
+            found = super().diagnose(snapshot)
+            assert found is not None
+            remedies = [
+                Remedy("Order", {"layer_order": order}) for order in ("sideways", "as_built")
+            ]
+            return replace(found, remedies=(*remedies, Remedy("Think")))
+
+    dbg.rules.add(Mine)
+    dbg.run(steps=5)
+    (finding,) = dbg.findings
+    offered = [(remedy.text, dict(remedy.settings)) for remedy in finding.remedies]
+    assert offered == [("Order", {"layer_order": "as_built"}), ("Think", {})]
