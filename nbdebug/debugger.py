@@ -24,6 +24,8 @@ from nbdebug.model.forward import LossFn, StepFn
 from nbdebug.model.metrics import Metric
 from nbdebug.notebook import replace_predecessors
 from nbdebug.probes.base import Probe
+from nbdebug.rules.base import Rule
+from nbdebug.rules.diagnosis import Diagnosis
 from nbdebug.training.breakpoints import Breakpoints
 from nbdebug.training.checking import Checking
 from nbdebug.training.disk import place_of, read
@@ -176,7 +178,12 @@ class Debugger(Travelling):
         timeline = Timeline(loop, self._settings, self.history, setup.checkpoint_memory, path)
         if setup.resumed is not None:
             timeline.resume(setup.resumed)
-        return Worker(loop, self._settings, self._queue, self.history, timeline, self._checking)
+        rules = instances("nbdebug.rules", Rule, self._leave_out)
+        self._diagnosis = Diagnosis(rules, self.history, self._settings.takes)
+        return Worker(
+            loop, self._settings, self._queue, self.history, timeline, self._checking,
+            self._diagnosis,
+        )  # fmt: skip
 
     def start(self) -> None:
         """Train until paused; returns at once."""
@@ -207,10 +214,6 @@ class Debugger(Travelling):
     def wait(self, timeout: float | None = None) -> bool:
         """Sleep until training is paused; False when `timeout` seconds passed before."""
         return self.history.wait_until(lambda status: status.state != "running", timeout)
-
-    def reset(self) -> None:
-        """Back to the beginning: weights, optimizer, RNG, data order, controls, History."""
-        self.history.wait_handled(self._put(commands.Reset()))
 
     def close(self) -> None:
         """Remove thread and widgets; the model keeps its weights. May be called twice."""

@@ -11,10 +11,8 @@ from nbdebug.core.errors import ClosedError, ModelError
 from nbdebug.core.findings import Findings
 from nbdebug.core.history import History
 from nbdebug.core.model_summary import ModelSummary
-from nbdebug.core.plugins import instances
 from nbdebug.core.range_test import LrRangeTest
 from nbdebug.core.records import Notice
-from nbdebug.rules.base import Rule
 from nbdebug.rules.diagnosis import Diagnosis
 from nbdebug.training.checking import Checking
 from nbdebug.training.settings import Settings
@@ -29,8 +27,7 @@ class Examining:
     _worker: Worker
     _checking: Checking
     _settings: Settings
-
-    _diagnosis: Diagnosis | None = None
+    _diagnosis: Diagnosis
 
     @property
     def findings(self) -> Findings:
@@ -40,9 +37,6 @@ class Examining:
     @property
     def rules(self) -> Diagnosis:
         """The rules that findings come from; `add` takes one of your own, `remove` a name."""
-        if self._diagnosis is None:
-            rules = instances("nbdebug.rules", Rule, self._leave_out)
-            self._diagnosis = Diagnosis(rules, self.history, self._settings.takes)
         return self._diagnosis
 
     def _leave_out(self, plugin: str, error: Exception) -> None:

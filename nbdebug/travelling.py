@@ -35,6 +35,10 @@ class Travelling(Examining):
         self.history.wait_handled(self._put(commands.NameCheckpoint(name or "")))
         return next(m.step for m in reversed(self.history.marks) if m.kind == "named")
 
+    def reset(self) -> None:
+        """Back to the beginning: weights, optimizer, RNG, data order, controls, History."""
+        self.history.wait_handled(self._put(commands.Reset()))
+
     def rewind(self, step: int | str, *, why: str = "") -> Repeated:
         """Go back to where a step is to be made, and pause there.
 
@@ -53,7 +57,14 @@ class Travelling(Examining):
         """
         return cast(Repeated, self._result(commands.Rewind(step, why=why)))
 
-    def fork(self, steps: int = 200, *, start: int | str | None = None, **changes: Any) -> Fork:
+    def fork(
+        self,
+        steps: int = 200,
+        *,
+        start: int | str | None = None,
+        cures: str = "",
+        **changes: Any,
+    ) -> Fork:
         """Train some steps with and without a change, on the same batches and dropout masks.
 
         Training stays where it is; `keep` of what this gives goes on with the change.
@@ -62,6 +73,8 @@ class Travelling(Examining):
             steps: how many, from 1 to 100,000.
             start: where to begin, as for `rewind`; None is where training stands. What was
                 changed between there and now is not changed in the fork.
+            cures: name of the finding that the change is to cure: the fork then says whether it
+                is gone at the end.
             **changes: values of controls; a list tries each of its values, several lists all
                 combinations, 16 at most.
 
@@ -75,7 +88,7 @@ class Travelling(Examining):
             dict(zip(choices, way, strict=True)) for way in itertools.product(*choices.values())
         ]
         checked = tuple(self._settings.validate(way) for way in ways)
-        result = cast(ForkResult, self._result(commands.ForkSteps(steps, checked, start)))
+        result = cast(ForkResult, self._result(commands.ForkSteps(steps, checked, start, cures)))
 
         def keep(which: int) -> None:
             if not 0 <= which < len(result.trials):

@@ -156,6 +156,7 @@ class ForkSteps:
     Attributes:
         changes: the ways to try, each the values of some controls.
         start: where to begin, as for `Rewind`; None where training stands.
+        cures: name of the finding that the change is to cure, or "".
 
     Raises:
         ArgumentError: steps is not a whole number from 1 to 100,000, or there are too many ways.
@@ -164,6 +165,7 @@ class ForkSteps:
     steps: int
     changes: tuple[Mapping[str, Any], ...]
     start: int | str | None = None
+    cures: str = ""
     control: ClassVar[str] = "fork"
 
     def __post_init__(self) -> None:

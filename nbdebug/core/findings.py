@@ -92,6 +92,11 @@ class Findings(Sequence[Finding]):
         return len(self.found)
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all of them, in order."""
+        return tuple(finding.name for finding in self.found)
+
+    @property
     def causes(self) -> tuple[Finding, ...]:
         """Those that no other one explains."""
         return tuple(finding for finding in self.found if not finding.because)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nbdebug.core.findings import Findings
 from nbdebug.core.records import Array
 from nbdebug.core.sketch import BLUE, polyline
 
@@ -32,11 +33,13 @@ class Trial:
         settings: what was changed at the fork; empty for the base.
         loss: [N] of each step; NaN from where it ended early.
         ended: why it ended early, "" when it did not.
+        findings: what looked sick at its end.
     """
 
     settings: Mapping[str, Any]
     loss: Array
     ended: str = ""
+    findings: Findings = field(default_factory=Findings)
 
     @property
     def label(self) -> str:
@@ -53,6 +56,7 @@ class ForkResult:
         rewinds: how often training had gone back.
         base: without a change; trials: one for each value.
         note: what keeps base and trials from being pairs, or "".
+        cures: name of the finding that the change is to cure, or "".
     """
 
     step: int
@@ -62,6 +66,27 @@ class ForkResult:
     base: Trial
     trials: tuple[Trial, ...]
     note: str = ""
+    cures: str = ""
+
+    def cured(self, trial: Trial) -> bool | None:
+        """Whether the finding that was to be cured is gone; None where it is not there without.
+
+        A way that ended early has cured nothing.
+        """
+        if not self.cures or self.cures not in self.base.findings.names:
+            return None
+        return not trial.ended and self.cures not in trial.findings.names
+
+    def condition(self, trial: Trial) -> str:
+        """What looked sick at the end of a trial, in words."""
+        titles = [finding.title for finding in trial.findings.causes]
+        said = ", ".join(titles[:2]) + (", ..." if len(titles) > 2 else "")
+        cured = self.cured(trial) if trial is not self.base else None
+        if cured is None:
+            return said or "nothing"
+        title = next(f.title for f in self.base.findings if f.name == self.cures)
+        rest = f"; {said}" if said and cured else ""
+        return f"{title}: {'gone' if cured else 'still there'}{rest}"
 
     def difference(self, trial: Trial) -> Array:
         """Loss of a trial minus that of the base, [N], step by step."""
@@ -138,6 +163,16 @@ class Fork:
         """Mean difference over the second half of the steps, and its 95 % interval."""
         return self.result.interval(self.result.trials[0])
 
+    @property
+    def cured(self) -> bool | None:
+        """Whether the (first) change cures what it was to; None where nothing was named."""
+        return self.result.cured(self.result.trials[0])
+
+    @property
+    def findings(self) -> Findings:
+        """What looked sick at the end with the (first) change."""
+        return self.result.trials[0].findings
+
     def keep(self, which: int = 0) -> None:
         """Go on with a change: go back to the fork, make it there and train the steps again.
 
@@ -168,18 +203,21 @@ class Fork:
         return fork_table(self.result)
 
 
-HEADINGS = ("", "verdict", "last loss", "difference", "95 % interval")
+HEADINGS = ("", "verdict", "looks sick at the end", "last loss", "difference", "95 % interval")
 
 
 def rows(result: ForkResult) -> list[tuple[str, ...]]:
     """The trials in words, one row each, the base first."""
     first = result.base
-    found: list[tuple[str, ...]] = [(first.label, first.ended, _last(first), "", "")]
+    found: list[tuple[str, ...]] = [
+        (first.label, first.ended, result.condition(first), _last(first), "", "")
+    ]
     for trial in result.trials:
         mean, low, high = result.interval(trial)
         between = "" if math.isnan(low) else f"{low:+.3g} to {high:+.3g}"
         apart = "" if math.isnan(mean) else f"{mean:+.3g}"
-        found.append((trial.label, result.verdict(trial), _last(trial), apart, between))
+        verdict, condition = result.verdict(trial), result.condition(trial)
+        found.append((trial.label, verdict, condition, _last(trial), apart, between))
     return found
 
 

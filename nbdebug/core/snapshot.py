@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -80,6 +80,13 @@ class Series:
             count.astype(np.int32),
         )
 
+    def followed(self, start: int, other: Series) -> Series:
+        """Its buckets before a step, and then those of another one."""
+        before = self.part(self.step < start)
+        columns = ("step", "mean", "minimum", "maximum", "last", "count")
+        joined = (np.concatenate([getattr(before, c), getattr(other, c)]) for c in columns)
+        return Series(self.name, *joined)
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -131,6 +138,21 @@ class Snapshot:
             for name, value in self.latest.items()
             if name.startswith(prefix)
         }
+
+    def followed(self, start: int, way: Snapshot) -> Snapshot:
+        """As if training had gone on from a step in another way."""
+        none = np.zeros(0)
+        empty = Series("", none.astype(np.int64), none, none, none, none, none.astype(np.int32))
+        series = {}
+        for name in (*self.series, *(n for n in way.series if n not in self.series)):
+            old = self.series.get(name, replace(empty, name=name))
+            series[name] = old.followed(start, way.series.get(name, empty))
+        ends = {name: float(one.last[-1]) for name, one in series.items() if len(one)}
+        changes = tuple(change for change in self.changes if change.step <= start)
+        return replace(
+            self, status=way.status, latest={**self.latest, **ends, **way.latest},
+            series=series, changes=changes,
+        )  # fmt: skip
 
     def position(self, steps: NDArray[np.int64], axis: Axis) -> Array:
         """Where steps [B] lie on an axis counted in steps, samples or epochs."""

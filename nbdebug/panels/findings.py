@@ -18,7 +18,8 @@ STEPS = 200
 COLOURS = {"error": VERDICTS["fail"], "warning": VERDICTS["warning"]}
 TRY = (
     f"Trains {STEPS} steps without and with it on a copy, on the same batches and dropout masks. "
-    "The Timeline tab shows what came of it; training stays where it is until you keep it."
+    "The Timeline tab shows what came of it and whether the finding is gone; training stays where "
+    "it is until you keep it."
 )
 APPLY = "Sets it at once, without a trial; takes effect at the next step."
 
@@ -59,7 +60,11 @@ class FindingsPanel(Panel):
         for remedy in finding.remedies:
             said = f"<span>{html.escape(remedy.text)}{self._values(remedy)}</span>"
             known = {spec.name for spec in self.stage.controls if not spec.unavailable}
-            made = _buttons(remedy, snapshot, busy) if set(remedy.settings) <= known else ""
+            made = (
+                _buttons(finding.name, remedy, snapshot, busy)
+                if set(remedy.settings) <= known
+                else ""
+            )
             rows.append(f'<div class="nbd-row">{said}{made}</div>')
         return "".join(rows)
 
@@ -73,10 +78,10 @@ class FindingsPanel(Panel):
         return html.escape(f" ({', '.join(said)})") if said else ""
 
 
-def _buttons(remedy: Remedy, snapshot: Snapshot, busy: bool) -> str:
+def _buttons(cures: str, remedy: Remedy, snapshot: Snapshot, busy: bool) -> str:
     if not remedy.settings:
         return ""
-    fields = {SEVERAL: dict(remedy.settings), "steps": STEPS}
+    fields = {SEVERAL: dict(remedy.settings), "steps": STEPS, "cures": cures}
     if snapshot.status.failure is not None:
         # At the stop itself the loss would not be finite in the very next step.
         fields["start"] = -steps_back(snapshot) or ""

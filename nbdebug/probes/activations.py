@@ -40,6 +40,9 @@ class Activations(Probe):
         self._column = {layer.name: index for index, layer in enumerate(self._layers)}
         self._device = session.device
         self._outputs: LayerOutputs | None = None
+        self.forget()
+
+    def forget(self) -> None:
         self._seen = 0
         self._active: dict[str, torch.Tensor] = {}
         self._observed: dict[str, int] = {}
@@ -79,7 +82,7 @@ class Activations(Probe):
                 # p95 under the bound: at most a twentieth of the values is above it.
                 dead = (active <= 0.05 * self._observed[name]).float().mean()
                 table[3, self._column[name]] = dead
-            self._seen, self._active, self._observed = 0, {}, {}
+            self.forget()
         found: dict[str | tuple[str, ...], torch.Tensor | float] = {self._names: table.flatten()}
         if self._edges:
             missing = torch.tensor(torch.nan, device=self._device)

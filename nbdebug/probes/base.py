@@ -64,5 +64,8 @@ class Probe(ABC):
             with a tensor [2 + B] is a histogram: low end, high end, counts of B bins.
         """
 
+    def forget(self) -> None:  # noqa: B027
+        """Let go of what was gathered over several steps: others come next."""
+
     def cancel(self) -> None:  # noqa: B027
         """Remove every hook of `begin`; called after `read` too."""

@@ -31,13 +31,16 @@ class Overshoot(Probe):
         self._slope: torch.Tensor | None = None
         self._end: torch.Tensor | None = None
 
+    def forget(self) -> None:
+        self._slope = self._end = None
+        self._begun, self.soon = -1, False
+
     def before_update(self, step: int) -> None:
         session = self._session
         if self._slope is not None and self._begun == step - 1:
             self._end = self._along()
             return
-        self._slope = self._end = None
-        self._begun = -1
+        self.forget()
         if session.clipping.mode == "off":
             self._begun = step
             self._copy([p for _, p in session.parameters if p.requires_grad])

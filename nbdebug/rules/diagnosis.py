@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -98,29 +99,46 @@ class Diagnosis(Sequence[Rule]):
         with self._looking:
             if self._history.version == self._seen:
                 return self._history.findings
-            snapshot = self._snapshot()
+            snapshot = self._snapshot(self._history)
             step = snapshot.status.step
             if step < self._step:
                 # Training went back: what was found lies ahead of it.
                 self._known = {}
             self._step = step
             missing = dict(self._diagnose(snapshot))
-            found = Findings(tuple(self._ordered()), missing)
+            known = {name: one.finding for name, one in self._known.items()}
+            found = Findings(tuple(ordered(known)), missing)
             if found != self._history.findings:
                 self._history.set_findings(found)
             self._seen = snapshot.version
             return found
 
-    def _snapshot(self) -> Snapshot:
+    def judge(self, start: int, way: History) -> Findings:
+        """What would look sick if training had gone on from a step as in another History.
+
+        A rule that fails finds nothing here.
+        """
+        with self._looking:
+            rules = list(self._rules.values())
+            past, now = self._snapshot(self._history), self._snapshot(way)
+        joined = past.followed(start, now)
+        found = {}
+        for rule in rules:
+            with suppress(Exception):
+                symptom = None if _lacking(rule, joined) else rule.diagnose(joined)
+                if symptom is not None:
+                    found[rule.name] = self._finding(rule, symptom)
+        return Findings(tuple(ordered(found)))
+
+    def _snapshot(self, history: History) -> Snapshot:
         wanted = {name for rule in self._rules.values() for name in (*rule.needs, *rule.wants)}
         whole = {name for name in wanted if "*" not in name}
-        return self._history.snapshot(whole, recent=(wanted - whole, RECENT))
+        return history.snapshot(whole, recent=(wanted - whole, RECENT))
 
     def _diagnose(self, snapshot: Snapshot) -> Iterator[tuple[str, str]]:
         """Bring what is known up to date; gives the rules that could not judge."""
-        present = [name for name, one in snapshot.series.items() if len(one)]
         for name, rule in list(self._rules.items()):
-            lacking = [need for need in rule.needs if not _there(need, present)]
+            lacking = _lacking(rule, snapshot)
             if lacking:
                 yield name, ", ".join(lacking)
                 continue
@@ -159,17 +177,23 @@ class Diagnosis(Sequence[Rule]):
         self._rules.pop(name)
         self._known.pop(name, None)
 
-    def _ordered(self) -> list[Finding]:
-        """Root causes first, errors before warnings; each knows what explains it."""
-        titles = {name: known.finding.title for name, known in self._known.items()}
-        found = []
-        for name, known in self._known.items():
-            root = root_of(name, titles)
-            found.append(replace(known.finding, because="" if root == name else titles[root]))
-        return sorted(found, key=lambda f: (bool(f.because), GRAVITY.index(f.severity)))
-
     def _say(self, snapshot: Snapshot, severity: Severity, title: str, text: str) -> None:
         self._history.add_notice(Notice(snapshot.status.step, severity, title, text))
+
+
+def ordered(known: Mapping[str, Finding]) -> list[Finding]:
+    """Root causes first, errors before warnings; each knows what explains it."""
+    found = []
+    for name, finding in known.items():
+        root = root_of(name, known)
+        found.append(replace(finding, because="" if root == name else known[root].title))
+    return sorted(found, key=lambda f: (bool(f.because), GRAVITY.index(f.severity)))
+
+
+def _lacking(rule: Rule, snapshot: Snapshot) -> list[str]:
+    """Series that a rule needs and that are not there."""
+    present = [name for name, one in snapshot.series.items() if len(one)]
+    return [need for need in rule.needs if not _there(need, present)]
 
 
 def _there(need: str, present: Sequence[str]) -> bool:

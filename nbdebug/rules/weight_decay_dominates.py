@@ -39,7 +39,10 @@ class WeightDecayDominates(Rule):
         value = float(shares[-1])
         seen = f"Weight decay {decay:g} makes up {min(value, 1.0):.0%} of what a step moves."
         remedies = (
-            Remedy("Weight decay a hundred times smaller", {"weight_decay": decay / 100}),
+            Remedy(
+                "A hundredth of it, with weights drawn anew: those there are have shrunk",
+                {"weight_decay": decay / 100, "reinit": "he"},
+            ),
             Remedy("No weight decay", {"weight_decay": 0.0}),
         )
         since = int(layers[0].step[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,9 @@ import numpy as np
 from nbdebug.core.commands import ForkSteps, SetControl
 from nbdebug.core.errors import ControlValueError, NonFiniteError, TaskStopped
 from nbdebug.core.fork import ForkResult, Trial
+from nbdebug.core.history import History
+from nbdebug.core.records import NOT_FINITE, Notice, Status
+from nbdebug.rules.diagnosis import Diagnosis
 from nbdebug.training.loop import Loop
 from nbdebug.training.settings import Settings
 from nbdebug.training.stopping import IN_A_ROW
@@ -19,9 +23,16 @@ from nbdebug.training.timeline import Timeline
 
 
 def fork(
-    timeline: Timeline, loop: Loop, settings: Settings, command: ForkSteps, task: Task
+    timeline: Timeline,
+    loop: Loop,
+    settings: Settings,
+    command: ForkSteps,
+    task: Task,
+    diagnosis: Diagnosis,
 ) -> ForkResult:
     """Try every way, then stand where training stood.
+
+    Each way is measured into a History of its own, and rules say what looks sick at its end.
 
     Random numbers and batches are the same each time, as long as the change does not alter
     how many are drawn.
@@ -33,7 +44,7 @@ def fork(
     """
     ways = ({}, *command.changes)
     trials: list[Trial] = []
-    with timeline.excursion() as present:
+    with timeline.excursion() as present, loop.measuring.densely():
         start = present
         if command.start is not None:
             start = timeline.visit(timeline.place(command.start), task)
@@ -43,8 +54,10 @@ def fork(
             for name, value in changes.items():
                 if not settings.apply(SetControl(name, value, "fork")):
                     raise ControlValueError(f"{name} could not be set to {value!r} for the fork.")
-            loss, ended = _train(loop, command.steps, task, (number, len(ways)))
-            trials.append(Trial(changes, loss, ended))
+            loop.settings_changed()
+            way = History()
+            loss, ended = _train(loop, way, command.steps, task, (number, len(ways)))
+            trials.append(Trial(changes, loss, ended, diagnosis.judge(start.step, way)))
     timeline.mark("fork", ", ".join(dict.fromkeys(name for way in ways for name in way)))
     base, *others = trials
     return ForkResult(
@@ -55,11 +68,12 @@ def fork(
         base,
         tuple(others),
         _note(command.changes),
+        command.cures,
     )
 
 
 def _train(
-    loop: Loop, steps: int, task: Task, place: tuple[int, int]
+    loop: Loop, way: History, steps: int, task: Task, place: tuple[int, int]
 ) -> tuple[np.ndarray[Any, np.dtype[np.float64]], str]:
     """Losses [N], and why it ended early."""
     losses = np.full(steps, math.nan)
@@ -69,22 +83,33 @@ def _train(
         task.advance(share, f"Fork, {number + 1} of {count} ways")
         if task.halting():
             raise TaskStopped("The fork was stopped; training is where it was.")
-        if not _make_step(loop):
+        error = _make_step(loop, way)
+        if error is not None:
+            failure = Notice(loop.session.step, "error", NOT_FINITE, str(error))
+            way.set_status(replace(_status(loop), failure=failure))
             return losses, f"not finite after {done} steps"
         losses[done] = loop.last[0]
     losses.setflags(write=False)
+    way.set_status(_status(loop))
     return losses, ""
 
 
-def _make_step(loop: Loop) -> bool:
-    """Whether a step could be made, past batches that are left out."""
+def _status(loop: Loop) -> Status:
+    session = loop.session
+    return Status(step=session.step, samples=session.samples, epoch=session.epoch)
+
+
+def _make_step(loop: Loop, way: History) -> NonFiniteError | None:
+    """Make a step, past batches that are left out; why it could not be made."""
+    error = None
     for _ in range(IN_A_ROW if loop.session.leaving_out else 1):
         try:
-            loop.repeat()
-        except NonFiniteError:
+            loop.observe(way)
+        except NonFiniteError as raised:
+            error = raised
             continue
-        return True
-    return False
+        return None
+    return error
 
 
 def _note(changes: tuple[Mapping[str, Any], ...]) -> str:

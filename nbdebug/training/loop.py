@@ -75,6 +75,19 @@ class Loop:
             NonFiniteError: loss or gradient is not finite; the batch is left out.
             Exception: whatever the user's code raised; the batch is tried again.
         """
+        self.breakpoints.found = None
+        return self._observed(self.history, watched=True)
+
+    def observe(self, history: History) -> StepRecord:
+        """A step on trial: its numbers go to another History; breakpoints rest.
+
+        Raises:
+            NonFiniteError: loss or gradient is not finite; the batch is left out.
+            Exception: whatever the user's code raised.
+        """
+        return self._observed(history, watched=False)
+
+    def _observed(self, history: History, watched: bool) -> StepRecord:
         start = time.perf_counter()
         session = self.session
         if session.step < LOOKS:
@@ -82,8 +95,7 @@ class Loop:
         batch = self._next_batch()
         fetched = time.perf_counter() - start
         due = self.measuring.begin(session.step)
-        self.breakpoints.found = None
-        values = self._make(batch, watched=True)
+        values = self._make(batch, watched)
         readings, histograms = self.measuring.read(session.step) if due else ([], [])
         seconds, spent = time.perf_counter() - start, self.measuring.take_spent()
         if not due:
@@ -91,10 +103,10 @@ class Loop:
         self._recording.account((seconds, spent, fetched), batch)
         with self.measuring.timed:
             record = self._recording.record(batch, values, readings, histograms)
-            self.history.append(record)
+            history.append(record)
         validated = self._advance(batch, values[0])
         if validated:
-            self.history.append(validated)
+            history.append(validated)
         return record
 
     def repeat(self) -> StepRecord:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import numpy as np
@@ -83,6 +83,7 @@ class Measuring:
         self._taken: set[str] = set()
         self.timed = Stopwatch()
         self.bare = self.fixed = 0.0
+        self._dense = False
 
     def attach(self, session: Subject) -> None:
         """Let every probe get to know the session."""
@@ -101,9 +102,21 @@ class Measuring:
             slot.on, slot.next = on, 0
 
     def reset(self) -> None:
-        """Measure from step 0 again."""
+        """Measure at the next step, whatever it is."""
         for slot in self.slots.values():
             slot.next = 0
+            self._try(slot, 0, slot.probe.forget)
+
+    @contextmanager
+    def densely(self) -> Iterator[None]:
+        """Inside, probes keep to their `every`, whatever it costs."""
+        self._dense = True
+        self.reset()
+        try:
+            yield
+        finally:
+            self._dense = False
+            self.reset()
 
     def begin(self, step: int) -> bool:
         """Before the forward pass; False when no probe is due."""
@@ -179,7 +192,8 @@ class Measuring:
     def _interval(self, slot: Slot) -> int:
         if slot.probe.cost == "cheap" or not self.bare:
             return slot.probe.every
-        if slot.looks < FIRST and slot.total < FIRST_SECONDS:
+        first = slot.looks < FIRST and slot.total < FIRST_SECONDS
+        if first or self._dense:
             return slot.probe.every
         on = [s for s in self.slots.values() if s.on]
         cheap = [s for s in on if s.probe.cost == "cheap"]

@@ -99,7 +99,8 @@ class Requests:
         place = _place(start) if start else None
         settings = json.loads(value).get(SEVERAL)
         if settings:
-            return ForkSteps(steps, (self._settings.validate(settings),), place)
+            way = self._settings.validate(settings)
+            return ForkSteps(steps, (way,), place, _field(value, "cures"))
         name = _field(value, "control")
         values = [_number_or_word(part) for part in _field(value, "values").split(",")]
         # A threshold alone would do nothing while clipping is off.

@@ -22,6 +22,7 @@ from nbdebug.core.commands import (
 from nbdebug.core.errors import ClosedError, TaskStopped
 from nbdebug.core.history import History
 from nbdebug.core.records import Notice, Severity
+from nbdebug.rules.diagnosis import Diagnosis
 from nbdebug.training.checking import Checking
 from nbdebug.training.flight import last_steps
 from nbdebug.training.forking import fork
@@ -53,9 +54,11 @@ class Tasks:
         history: History,
         checking: Checking,
         timeline: Timeline,
+        diagnosis: Diagnosis,
     ) -> None:
         self._loop, self._settings, self._history = loop, settings, history
         self._checking, self._timeline = checking, timeline
+        self._diagnosis = diagnosis
         self._results: deque[tuple[int, Any]] = deque(maxlen=8)
 
     def result(self, number: int) -> Any:
@@ -114,7 +117,7 @@ class Tasks:
             return record
         if isinstance(command, KeepFork):
             return self._keep(command, task)
-        result = fork(timeline, loop, self._settings, command, task)
+        result = fork(timeline, loop, self._settings, command, task, self._diagnosis)
         self._history.set_fork(result)
         return result
 

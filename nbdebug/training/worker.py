@@ -30,6 +30,7 @@ from nbdebug.core.commands import (
 from nbdebug.core.errors import NonFiniteError
 from nbdebug.core.history import History
 from nbdebug.core.records import NOT_FINITE, Notice, RunState, Status
+from nbdebug.rules.diagnosis import Diagnosis
 from nbdebug.training.breakpoints import Break
 from nbdebug.training.checking import Checking
 from nbdebug.training.forecasts import Forecasts
@@ -56,11 +57,12 @@ class Worker:
         history: History,
         timeline: Timeline,
         checking: Checking,
+        diagnosis: Diagnosis,
     ) -> None:
         self._loop, self._settings, self._queue = loop, settings, queue
         self._history, self._timeline = history, timeline
         self._checking = checking
-        self._tasks = Tasks(loop, settings, history, checking, timeline)
+        self._tasks = Tasks(loop, settings, history, checking, timeline, diagnosis)
         self._state: RunState = "paused"
         self._goal: int | None = None
         self._epoch_goal: float | None = None

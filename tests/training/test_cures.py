@@ -1,0 +1,158 @@
+"""A fork says what looks sick at the end of each of its ways."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nbdebug as nbd
+from nbdebug.core.history import History
+from nbdebug.core.snapshot import Series, Snapshot
+from nbdebug.rules.base import Rule
+from nbdebug.rules.example import example
+from tests.training.timelines import equal, state
+from tests.ward import WARD
+
+
+def cause(dbg: nbd.Debugger, steps: int) -> Any:
+    with contextlib.suppress(nbd.NonFiniteError):
+        dbg.run(steps=steps)
+    return dbg.findings[0]
+
+
+@pytest.mark.parametrize(
+    ("patient", "steps", "name"),
+    [
+        ("learning rate far too small", 150, "updates_too_small"),
+        ("clipping at 1e-4", 150, "clipping_too_hard"),
+        ("weight decay of 2", 60, "weight_decay_dominates"),
+    ],
+)
+def test_a_remedy_is_proved(patient: str, steps: int, name: str) -> None:
+    with WARD[patient].make(0) as dbg:
+        found = cause(dbg, steps)
+        assert found.name == name
+        settings = next(dict(r.settings) for r in found.remedies if r.settings)
+        before, version = state(dbg), dbg.history.frame()
+        fork = dbg.fork(200, cures=name, **settings)
+        assert equal(before, state(dbg))
+        assert dbg.history.frame().equals(version)
+        assert name in fork.result.base.findings.names
+        assert fork.cured is True
+        assert name not in fork.findings.names
+        assert f"{found.title}: gone" in repr(fork)
+        assert dbg.findings[0].name == name
+
+
+def test_what_does_not_help_is_said_too() -> None:
+    with WARD["learning rate far too small"].make(0) as dbg:
+        cause(dbg, 150)
+        fork = dbg.fork(150, cures="updates_too_small", lr=2e-6)
+        assert fork.cured is False
+        assert "still there" in fork._repr_html_()
+
+
+def test_a_finding_that_is_not_there_cannot_be_cured() -> None:
+    with WARD["learning rate far too small"].make(0) as dbg:
+        cause(dbg, 150)
+        assert dbg.fork(50, cures="overfitting", lr=0.1).cured is None
+        assert dbg.fork(50, lr=0.1).cured is None
+
+
+def test_a_way_that_is_not_finite_has_the_finding_of_it() -> None:
+    with WARD["a sample that is not finite"].make(0) as dbg:
+        assert cause(dbg, 100).name == "not_finite"
+        fork = dbg.fork(60, start=-5, cures="not_finite", not_finite="leave_out")
+        assert fork.result.base.findings.names[0] == "not_finite"
+        assert fork.cured is True
+        assert dbg.failure is not None
+
+
+def test_training_goes_on_as_if_there_had_been_no_fork() -> None:
+    ends = []
+    for forks in (0, 2):
+        with WARD["dropout before BatchNorm"].make(0) as dbg:
+            dbg.run(steps=45)
+            for _ in range(forks):
+                dbg.fork(30, dropout=0.0)
+            dbg.run(steps=45)
+            ends.append((state(dbg), dbg.history.frame("loss")["loss"].tolist()))
+    assert equal(ends[0][0], ends[1][0])
+    assert ends[0][1] == ends[1][1]
+
+
+def test_probes_measure_at_their_own_pace_in_a_fork_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[int]] = []
+
+    class Spy(Rule):
+        """Looks at the update ratio.
+
+        Writes its steps down.
+        """
+
+        name, title, source = "spy", "Spy", "a test"
+        needs = ("update_ratio/*",)
+
+        def diagnose(self, snapshot: Snapshot) -> None:
+            seen.append(snapshot.series["update_ratio/0.weight"].step.tolist())
+
+        @staticmethod
+        def examples() -> tuple[Snapshot, Snapshot]:
+            return example({}), example({})
+
+    monkeypatch.setattr("nbdebug.training.measuring.FIRST", 0)
+    with WARD["learning rate far too small"].make(0) as dbg:
+        dbg._worker._loop.measuring.overhead = 0.0
+        dbg.run(steps=20)
+        dbg.rules.add(Spy)
+        dbg.fork(60, lr=[0.1])
+        dbg.run(steps=40)
+        assert dbg.findings is not None
+    before, base, changed, after = seen[0][:-6], seen[0], seen[1], seen[2]
+    assert base == changed == before + list(range(20, 80, 10))
+    assert after == [*before, 20]
+
+
+def series(steps: list[int], values: list[float]) -> Series:
+    array, count = np.array(values), np.ones(len(values), np.int32)
+    return Series("loss", np.array(steps), array, array, array, array, count)
+
+
+def test_a_way_follows_the_past() -> None:
+    past = series([0, 1, 2, 3, 4], [5.0, 4.0, 3.0, 2.0, 1.0])
+    way = series([2, 3], [9.0, 8.0])
+    joined = past.followed(2, way)
+    assert joined.step.tolist() == [0, 1, 2, 3]
+    assert joined.mean.tolist() == joined.last.tolist() == [5.0, 4.0, 9.0, 8.0]
+    whole = Snapshot(series={"loss": past}, latest={"loss": 1.0, "lr": 0.1}).followed(
+        2, Snapshot(series={"loss": way, "val_loss": way}, latest={"lr": 0.5})
+    )
+    assert whole.series["loss"].mean.tolist() == joined.mean.tolist()
+    assert whole.series["val_loss"].step.tolist() == [2, 3]
+    assert whole.latest == {"loss": 8.0, "val_loss": 8.0, "lr": 0.5}
+
+
+def test_a_rule_that_fails_breaks_no_fork() -> None:
+    class Broken(Rule):
+        """Raises.
+
+        Always.
+        """
+
+        name, title, source = "broken", "Broken", "a test"
+
+        def diagnose(self, snapshot: Snapshot) -> None:
+            raise RuntimeError("no")
+
+        @staticmethod
+        def examples() -> tuple[Snapshot, Snapshot]:
+            return example({}), example({})
+
+    with WARD["learning rate far too small"].make(0) as dbg:
+        dbg.rules.add(Broken)
+        dbg.run(steps=150)
+        assert dbg.rules.judge(0, History()).names == ()
+        assert "updates_too_small" in dbg.fork(50, lr=1e-6).findings.names
