@@ -11,10 +11,12 @@ import torch
 
 from nbdebug.core import commands
 from nbdebug.core.errors import ArgumentError
+from nbdebug.core.findings import Finding
 from nbdebug.core.flight import FlightRecord
 from nbdebug.core.fork import Fork, ForkResult
 from nbdebug.core.timeline import Repeated
 from nbdebug.examining import Examining
+from nbdebug.rules.trials import STEPS, begins
 from nbdebug.training.breakpoints import Breakpoints, Inspection
 
 
@@ -96,6 +98,35 @@ class Travelling(Examining):
             self._worker.result(self._do(commands.KeepFork(result, which), "paused"))
 
         return Fork(result, keep)
+
+    def try_remedy(
+        self, finding: Finding | None = None, which: int = 0, steps: int = STEPS
+    ) -> Fork:
+        """Prove a remedy of a finding: train some steps without and with it, as a fork.
+
+        It begins where training stands; after a stop, or where harm stays done, before that.
+
+        Args:
+            finding: one of `findings`; None is the first one.
+            which: number of the remedy.
+            steps: how many, from 1 to 100,000.
+
+        Raises:
+            ArgumentError: there is no such finding or remedy, or it is no value of a control.
+        """
+        found = self.rules.look()
+        chosen = finding if finding is not None else next(iter(found), None)
+        if chosen is None:
+            raise ArgumentError("There is no finding: nothing looks sick.")
+        if not 0 <= which < len(chosen.remedies):
+            raise ArgumentError(
+                f"{chosen.name} has {len(chosen.remedies)} remedies, counted from 0; got {which}."
+            )
+        remedy = chosen.remedies[which]
+        if not remedy.settings:
+            raise ArgumentError(f"{remedy.text!r} is no value of a control: it cannot be tried.")
+        start = begins(self.history.snapshot(()), chosen)
+        return self.fork(steps, start=start, cures=chosen.name, **remedy.settings)
 
     def replay(self) -> Repeated:
         """Run everything again from the beginning, changes included, and compare.

@@ -1,7 +1,7 @@
 """Counts how often each rule fires on healthy and on sick trainings, and what its remedy cures.
 
-Run `make rules`; about twenty minutes on two cores. It writes the README's table and the last line of
-each rule's docstring. `--seeds 0` takes a seed that thresholds were chosen on in place of
+Run `make rules`; about twenty minutes on two cores. It writes the README's table and the last
+line of each rule's docstring. `--seeds 0` takes a seed that thresholds were chosen on in place of
 the fresh one, and writes nothing; `--sick NAME` takes patients whose name has this in it.
 
 A healthy training goes on until it has converged: until the median loss of the last 200 steps is
@@ -29,7 +29,6 @@ from readme_tables import README, fill
 import nbdebug as nbd
 from nbdebug.core.findings import Finding
 from nbdebug.core.plugins import discover
-from nbdebug.panels.trials import steps_back
 from nbdebug.rules.base import Rule
 from tests.healthy import Healthy, healthy
 from tests.ward import WARD
@@ -144,17 +143,14 @@ def _look(dbg: nbd.Debugger, fired: Fired) -> None:
 
 
 def _tried(dbg: nbd.Debugger, finding: Finding) -> tuple[str, bool | None]:
-    """What the first remedy that is a value of a control does, proved by a fork."""
-    settings = next((dict(r.settings) for r in finding.remedies if r.settings), None)
-    if settings is None:
-        return "has no remedy that is a control's", None
-    snapshot = dbg.history.snapshot(())
-    back = steps_back(snapshot) if snapshot.status.failure is not None else 0
-    fork = dbg.fork(TRIAL, start=-back if back else None, cures=finding.name, **settings)
+    """What the remedy offered first does, where it is a value of a control."""
+    if not finding.remedies or not finding.remedies[0].settings:
+        return "is told what to look at", None
+    fork = dbg.try_remedy(finding, steps=TRIAL)
     trial = fork.result.trials[0]
     verdict = fork.result.verdict(trial)
     cured = fork.cured if fork.cured is None else fork.cured and not verdict.startswith("worse")
-    return f"{settings}: {verdict}; {fork.result.condition(trial)}", cured
+    return f"{dict(trial.settings)}: {verdict}; {fork.result.condition(trial)}", cured
 
 
 def _table(calm: dict[Any, Watched], sick: dict[Any, Watched]) -> str:

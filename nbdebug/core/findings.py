@@ -54,6 +54,7 @@ class Finding:
         name, title, severity, source: of the rule.
         why: why it happens.
         because: title of the finding that explains this one, "" for a root cause.
+        harms: whether what it did stays done, so that a remedy is tried from before it.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Finding:
     source: str
     evidence: tuple[float, ...] = ()
     because: str = ""
+    harms: bool = False
 
 
 @dataclass(frozen=True)

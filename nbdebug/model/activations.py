@@ -46,8 +46,9 @@ class Activations:
 
     Known are ReLU, LeakyReLU, ELU, GELU, SiLU and Tanh: modules, wherever they hang, calls
     of functions (`F.relu(x)`, `x.tanh()`) in forwards of the user's own that torch.fx can
-    follow, and functions that torch's transformer layers hold. What is of the wanted kind
-    already stays with its settings; the new ones have torch's defaults.
+    follow, and functions that torch's transformer layers hold. Sigmoid too, where it stands
+    between two modules of a Sequential: elsewhere it may be a gate or the output. What is of
+    the wanted kind already stays with its settings; the new ones have torch's defaults.
 
     A module that hangs in several places is replaced by one that hangs in the same places
     and does not work in place. Keys and hooks stay: old and new module share the same hooks.
@@ -69,7 +70,7 @@ class Activations:
             Site(parent, key, child)
             for parent in examined.modules()
             for key, child in parent._modules.items()
-            if type(child) in KINDS.values() and child is not None
+            if child is not None and (type(child) in KINDS.values() or _between(parent, key, child))
         ]
         self._calls = ActivationCalls(examined)
         self._transformers = TransformerActivations(examined)
@@ -103,7 +104,7 @@ class Activations:
 
     def _set_modules(self, kind: str) -> int:
         wanted = {
-            built: built if kind in ("as_built", self._kind[type(built)]) else KINDS[kind]()
+            built: built if kind in ("as_built", self._kind.get(type(built))) else KINDS[kind]()
             for _, _, built in self._sites
         }
         moved = 0
@@ -123,6 +124,12 @@ class Activations:
         more = len(left) - MOST_SENTENCES
         shown = "; ".join(left[:MOST_SENTENCES]) + (f"; and {more} more" if more > 0 else "")
         return f"Calls of functions (F.relu) stay: {shown}."
+
+
+def _between(parent: nn.Module, key: str, child: nn.Module) -> bool:
+    """Whether this is a Sigmoid that is neither the output of a Sequential nor used elsewhere."""
+    inside = isinstance(parent, nn.Sequential) and key != list(parent._modules)[-1]
+    return type(child) is nn.Sigmoid and inside
 
 
 def _fixed(model: nn.Module) -> str:

@@ -12,9 +12,8 @@ from nbdebug.core.sketch import sketch
 from nbdebug.core.snapshot import Snapshot
 from nbdebug.panels.base import Panel
 from nbdebug.panels.buttons import button
-from nbdebug.panels.trials import steps_back
+from nbdebug.rules.trials import STEPS, begins
 
-STEPS = 200
 COLOURS = {"error": VERDICTS["fail"], "warning": VERDICTS["warning"]}
 TRY = (
     f"Trains {STEPS} steps without and with it on a copy, on the same batches and dropout masks. "
@@ -61,9 +60,7 @@ class FindingsPanel(Panel):
             said = f"<span>{html.escape(remedy.text)}{self._values(remedy)}</span>"
             known = {spec.name for spec in self.stage.controls if not spec.unavailable}
             made = (
-                _buttons(finding.name, remedy, snapshot, busy)
-                if set(remedy.settings) <= known
-                else ""
+                _buttons(finding, remedy, snapshot, busy) if set(remedy.settings) <= known else ""
             )
             rows.append(f'<div class="nbd-row">{said}{made}</div>')
         return "".join(rows)
@@ -78,13 +75,15 @@ class FindingsPanel(Panel):
         return html.escape(f" ({', '.join(said)})") if said else ""
 
 
-def _buttons(cures: str, remedy: Remedy, snapshot: Snapshot, busy: bool) -> str:
+def _buttons(finding: Finding, remedy: Remedy, snapshot: Snapshot, busy: bool) -> str:
     if not remedy.settings:
         return ""
-    fields = {SEVERAL: dict(remedy.settings), "steps": STEPS, "cures": cures}
-    if snapshot.status.failure is not None:
-        # At the stop itself the loss would not be finite in the very next step.
-        fields["start"] = -steps_back(snapshot) or ""
+    fields = {
+        SEVERAL: dict(remedy.settings),
+        "steps": STEPS,
+        "cures": finding.name,
+        "start": begins(snapshot, finding) or "",
+    }
     return button("Try", ForkSteps.control, json.dumps(fields), TRY, busy) + button(
         "Apply without trying", SEVERAL, json.dumps(dict(remedy.settings)), APPLY, busy
     )

@@ -26,8 +26,8 @@ from nbdebug.core.snapshot import Snapshot
 from nbdebug.panels.base import Panel
 from nbdebug.panels.buttons import button, under_way_row
 from nbdebug.panels.timeline_strip import strip
-from nbdebug.panels.trials import BACK, steps_back
 from nbdebug.rules.remedies import p90
+from nbdebug.rules.trials import BACK, steps_back
 
 TASKS = {
     Rewind.control: "Rewind",

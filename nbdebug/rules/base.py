@@ -30,6 +30,8 @@ class Rule(ABC):
         needs: series that it judges by; without one of them it cannot. A name comes whole, of a
             pattern (`dead/*`) the last 64 buckets come.
         wants: series that it takes into account where there are any.
+        harms: whether what it finds stays done (weights that were thrown far away): a remedy is
+            tried from before it then.
     """
 
     name: ClassVar[str]
@@ -38,6 +40,7 @@ class Rule(ABC):
     severity: ClassVar[Gravity] = "warning"
     needs: ClassVar[tuple[str, ...]] = ()
     wants: ClassVar[tuple[str, ...]] = ()
+    harms: ClassVar[bool] = False
 
     @abstractmethod
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
@@ -54,7 +57,7 @@ class Rule(ABC):
         return Finding(
             self.name, self.title, self.severity, symptom.since, symptom.value,
             symptom.threshold, symptom.seen, " ".join(why.split()), symptom.remedies,
-            self.source, symptom.evidence,
+            self.source, symptom.evidence, harms=self.harms,
         )  # fmt: skip
 
 

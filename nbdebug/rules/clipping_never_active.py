@@ -38,7 +38,10 @@ class ClippingNeverActive(Rule):
             return None
         seen = f"The largest norm of {steps:,} steps was {largest:.3g}, the threshold is "
         seen += f"{threshold:g}."
-        remedies = (*clip_at_p90(snapshot), Remedy("No clipping", {"clip_mode": "off"}))
+        usual = Remedy(
+            "Clip what is larger than all there was", {"clip_threshold": float(f"{largest:.3g}")}
+        )
+        remedies = (usual, *clip_at_p90(snapshot), Remedy("No clipping", {"clip_mode": "off"}))
         value = largest / threshold
         return Symptom(
             value, 1 / self.TIMES, int(norms.step[0]), seen, remedies, shown(norms.maximum)

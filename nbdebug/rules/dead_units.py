@@ -6,7 +6,7 @@ import numpy as np
 
 from nbdebug.core.findings import Remedy, Symptom
 from nbdebug.core.snapshot import Snapshot
-from nbdebug.rules.base import Rule, group, listed
+from nbdebug.rules.base import Rule, group, listed, progress
 from nbdebug.rules.example import example, falling
 from nbdebug.rules.remedies import REDRAW, scale_lr
 
@@ -25,8 +25,10 @@ class DeadUnits(Rule):
     title = "Dead units"
     source = "TheDeepChecker (p95 under 1e-5 for half of the units)"
     needs = ("dead/*",)
+    wants = ("loss",)
 
     SHARE = 0.6
+    FLAT = 0.7
     LAST = 1
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
@@ -37,10 +39,13 @@ class DeadUnits(Rule):
         worst = max(dead, key=lambda name: float(dead[name].last[-1]))
         value = float(dead[worst].last[-1])
         seen = f"{value:.0%} of the units of {worst} are dead; most are in: {listed(dead)}."
+        leaky = Remedy("A function without a dead side", {"activation": "leaky_relu"})
+        # Where nothing was learnt yet, nothing is lost by beginning again.
+        lost = snapshot.series.get("loss") is not None and progress(snapshot) > self.FLAT
         remedies = (
-            Remedy("A function without a dead side", {"activation": "leaky_relu"}),
-            *scale_lr(snapshot, 0.1),
-            REDRAW,
+            (REDRAW, leaky, *scale_lr(snapshot, 0.1))
+            if lost
+            else (leaky, *scale_lr(snapshot, 0.1), REDRAW)
         )
         since = int(dead[worst].step[0])
         evidence = tuple(map(float, snapshot.series[f"dead/{worst}"].mean))

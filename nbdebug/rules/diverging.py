@@ -23,6 +23,7 @@ class Diverging(Rule):
     name = "diverging"
     title = "The loss diverges"
     source = "TheDeepChecker (twice the minimum, 5 times), relative to what was won"
+    harms = True
     needs = ("loss",)
     wants = ("grad_norm",)
 

@@ -23,11 +23,13 @@ class ExplodingGradients(Rule):
     name = "exploding_gradients"
     title = "Exploding gradients"
     source = "AutoTrainer (ratio 70)"
+    harms = True
     needs = ("grad_norm/*",)
     wants = ("grad_norm",)
 
     RATIO = 70.0
     LAST = 5
+    EARLY = 200
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
         layers = weights(snapshot, "grad_norm", self.LAST)
@@ -39,11 +41,11 @@ class ExplodingGradients(Rule):
             return None
         value = float(np.median(ratio))
         seen = f"The gradient of the first layer is {value:.3g} times that of the last one."
-        remedies = (
-            *clip_at_p90(snapshot),
-            Remedy("Draw the weights anew, as Glorot and Bengio (2010)", {"reinit": "xavier"}),
-        )
+        anew = Remedy("Draw the weights anew, as Glorot and Bengio (2010)", {"reinit": "xavier"})
         since = int(layers[0].step[0])
+        # What explodes from the beginning began with its weights.
+        first_ones = since < self.EARLY
+        remedies = (anew, *clip_at_p90(snapshot)) if first_ones else (*clip_at_p90(snapshot), anew)
         return Symptom(value, self.RATIO, since, seen, remedies, tuple(map(float, first)))
 
     @staticmethod

@@ -24,6 +24,7 @@ class GradientSpike(Rule):
     source = (
         "median + 6 MAD of log10, as Google's tuning playbook plots it, and 30 times the median"
     )
+    harms = True
     needs = ("grad_norm", "loss")
 
     BEFORE = 200

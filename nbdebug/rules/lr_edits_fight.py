@@ -23,12 +23,12 @@ class LrEditsFight(Rule):
 
     name = "lr_edits_fight"
     title = "Edits of the learning rate undo one another"
-    source = "nbdebug; four edits by turns, each by half or more, within 500 steps"
+    source = "nbdebug; four edits by turns, each by half or more, within 300 steps"
     needs = ("lr",)
 
     EDITS = 4
     FACTOR = 1.5
-    STEPS = 500
+    STEPS = 300
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
         edits = list(self._edits(snapshot.changes))[-self.EDITS :]

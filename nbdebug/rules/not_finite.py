@@ -32,11 +32,11 @@ class NotFinite(Rule):
         if failure is None or failure.title != NOT_FINITE:
             return None
         loss = snapshot.series.get("loss")
-        remedies = (
-            *scale_lr(snapshot, 0.1),
-            *clip_at_p90(snapshot),
-            Remedy("Leave such batches out", {"not_finite": "leave_out"}),
-        )
+        smaller = (*scale_lr(snapshot, 0.1), *clip_at_p90(snapshot))
+        leave_out = Remedy("Leave such batches out", {"not_finite": "leave_out"})
+        # No step size helps against data that are not finite themselves.
+        data = "the data are not finite" in failure.text
+        remedies = (leave_out, *smaller) if data else (*smaller, leave_out)
         evidence = () if loss is None else shown(loss.mean)
         return Symptom(math.nan, math.inf, failure.step, failure.text, remedies, evidence)
 

@@ -21,6 +21,7 @@ class Overfitting(Rule):
     name = "overfitting"
     title = "Overfitting"
     source = "early stopping with patience; published rules (10 % apart) fire on 86 to 100 %"
+    harms = True
     needs = ("val_loss", "loss")
 
     PART = 0.8

@@ -22,10 +22,12 @@ class UpdatesTooLarge(Rule):
     name = "updates_too_large"
     title = "Updates far too large"
     source = "CS231n (about 1e-3); the bound 0.1 is nbdebug's"
+    harms = True
     needs = ("update_ratio/*",)
 
     RATIO = 0.1
     REPLACED = 1.0
+    AIM = 0.05
     LAST = 2
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
@@ -41,8 +43,8 @@ class UpdatesTooLarge(Rule):
         if not again and not value > self.REPLACED:
             return None
         seen = f"Step {since:,} changed the weights by {value:.2g} of their norm; 0.001 is usual."
-        factor = 0.001 if value > self.REPLACED else 0.1
-        remedies = scale_lr(snapshot, factor)
+        factor = float(f"{min(max(self.AIM / value, 1e-4), 0.3):.1g}")
+        remedies = (*scale_lr(snapshot, factor), *scale_lr(snapshot, factor / 10))
         return Symptom(value, self.RATIO, since, seen, remedies, tuple(map(float, table)))
 
     @staticmethod

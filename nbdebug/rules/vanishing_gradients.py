@@ -43,7 +43,10 @@ class VanishingGradients(Rule):
             f"the last one (under {self.RATIO:g})."
         )
         remedies = (
-            Remedy("ReLU in place of functions that saturate", {"activation": "relu"}),
+            Remedy(
+                "ReLU in place of functions that saturate, with weights drawn for it",
+                {"activation": "relu", "reinit": "he"},
+            ),
             REDRAW,
             Remedy("Normalisation or residual connections between the layers"),
         )

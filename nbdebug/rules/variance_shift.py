@@ -41,7 +41,10 @@ class VarianceShift(Rule):
         seen += f"shifted are: {listed(bad)}."
         remedies = (
             Remedy("Dropout behind the last BatchNorm", {"layer_order": "dropout_last"}),
-            Remedy("Dropout behind BatchNorm in each block", {"layer_order": "norm_dropout"}),
+            Remedy(
+                "Dropout behind BatchNorm in each block, and half of it",
+                {"layer_order": "norm_dropout", "dropout": snapshot.latest["dropout"] / 2},
+            ),
             Remedy("No dropout", {"dropout": 0.0}),
         )
         evidence = tuple(map(float, snapshot.series[f"variance_shift/{worst}"].mean))

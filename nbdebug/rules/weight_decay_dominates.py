@@ -21,6 +21,7 @@ class WeightDecayDominates(Rule):
     name = "weight_decay_dominates"
     title = "Weight decay outweighs the loss"
     source = "TheDeepChecker (regularisation against data loss), as a share of the update"
+    harms = True
     needs = ("update_ratio/*", "loss", "weight_decay")
 
     SHARE = 0.8
@@ -39,10 +40,7 @@ class WeightDecayDominates(Rule):
         value = float(shares[-1])
         seen = f"Weight decay {decay:g} makes up {min(value, 1.0):.0%} of what a step moves."
         remedies = (
-            Remedy(
-                "A hundredth of it, with weights drawn anew: those there are have shrunk",
-                {"weight_decay": decay / 100, "reinit": "he"},
-            ),
+            Remedy("A hundredth of the weight decay", {"weight_decay": decay / 100}),
             Remedy("No weight decay", {"weight_decay": 0.0}),
         )
         since = int(layers[0].step[0])

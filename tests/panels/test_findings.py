@@ -84,7 +84,7 @@ def test_a_cause_comes_with_what_it_explains_folded(panel: FindingsPanel) -> Non
 
 def test_a_remedy_can_be_tried_or_applied(panel: FindingsPanel) -> None:
     assert asks(shown(panel, findings=FINDINGS)) == [
-        ("fork", {"settings": {"lr": 0.01}, "steps": 200, "cures": "cause"}),
+        ("fork", {"settings": {"lr": 0.01}, "steps": 200, "cures": "cause", "start": ""}),
         ("settings", {"lr": 0.01}),
     ]
 

@@ -35,9 +35,8 @@ def test_a_remedy_is_proved(patient: str, steps: int, name: str) -> None:
     with WARD[patient].make(0) as dbg:
         found = cause(dbg, steps)
         assert found.name == name
-        settings = next(dict(r.settings) for r in found.remedies if r.settings)
         before, version = state(dbg), dbg.history.frame()
-        fork = dbg.fork(200, cures=name, **settings)
+        fork = dbg.try_remedy(found)
         assert equal(before, state(dbg))
         assert dbg.history.frame().equals(version)
         assert name in fork.result.base.findings.names
@@ -45,6 +44,27 @@ def test_a_remedy_is_proved(patient: str, steps: int, name: str) -> None:
         assert name not in fork.findings.names
         assert f"{found.title}: gone" in repr(fork)
         assert dbg.findings[0].name == name
+
+
+def test_harm_that_stays_done_is_cured_from_before_it() -> None:
+    with WARD["learning rate turned up"].make(0) as dbg:
+        found = cause(dbg, 50)
+        assert (found.name, found.harms) == ("diverging", True)
+        fork = dbg.try_remedy(found)
+        # The learning rate was changed at step 100; what was done there stays done.
+        assert fork.result.step == 101
+        assert dict(fork.result.trials[0].settings) == {"lr": 0.3}
+
+
+def test_what_cannot_be_tried_says_why(dbg: nbd.Debugger) -> None:
+    with pytest.raises(nbd.ArgumentError, match="nothing looks sick"):
+        dbg.try_remedy()
+    with WARD["a layer cut off"].make(0) as sick:
+        found = cause(sick, 50)
+        with pytest.raises(nbd.ArgumentError, match="no value of a control"):
+            sick.try_remedy(found)
+        with pytest.raises(nbd.ArgumentError, match="counted from 0"):
+            sick.try_remedy(found, which=9)
 
 
 def test_what_does_not_help_is_said_too() -> None:
