@@ -271,7 +271,7 @@ WARD: dict[str, Patient] = {
         ("not_learning", "no_better_than_constant"), no_signal, 1500
     ),
     "full batches and a long step": Patient(("oscillating", "updates_too_large"), oscillating),
-    "dropout of 0.85": Patient(("heavy_dropout",), heavy_dropout, 1500),
+    "dropout of 0.85": Patient(("heavy_dropout",), heavy_dropout, 2000),
     "large weights before tanh": Patient(("saturated_units",), saturated),
     "a mask that takes everything": Patient(
         ("constant_output",), lambda seed: train(Masked(seed), seed)

@@ -34,12 +34,14 @@ class Trial:
         loss: [N] of each step; NaN from where it ended early.
         ended: why it ended early, "" when it did not.
         findings: what looked sick at its end.
+        val_loss: the last one of its steps, NaN where none was measured.
     """
 
     settings: Mapping[str, Any]
     loss: Array
     ended: str = ""
     findings: Findings = field(default_factory=Findings)
+    val_loss: float = math.nan
 
     @property
     def label(self) -> str:
@@ -203,21 +205,25 @@ class Fork:
         return fork_table(self.result)
 
 
-HEADINGS = ("", "verdict", "looks sick at the end", "last loss", "difference", "95 % interval")
+HEADINGS = (
+    "", "verdict", "looks sick at the end", "last loss", "difference", "95 % interval",
+    "validation",
+)  # fmt: skip
 
 
 def rows(result: ForkResult) -> list[tuple[str, ...]]:
     """The trials in words, one row each, the base first."""
     first = result.base
     found: list[tuple[str, ...]] = [
-        (first.label, first.ended, result.condition(first), _last(first), "", "")
+        (first.label, first.ended, result.condition(first), _last(first), "", "", _number(first))
     ]
     for trial in result.trials:
         mean, low, high = result.interval(trial)
         between = "" if math.isnan(low) else f"{low:+.3g} to {high:+.3g}"
         apart = "" if math.isnan(mean) else f"{mean:+.3g}"
         verdict, condition = result.verdict(trial), result.condition(trial)
-        found.append((trial.label, verdict, condition, _last(trial), apart, between))
+        shown = (_last(trial), apart, between, _number(trial))
+        found.append((trial.label, verdict, condition, *shown))
     return found
 
 
@@ -255,6 +261,11 @@ def _plot(base: Trial, trial: Trial, low: float, high: float) -> str:
 
 def _title(result: ForkResult) -> str:
     return f"{result.steps:,} steps from step {result.step:,}, each way on the same batches"
+
+
+def _number(trial: Trial) -> str:
+    """Its validation loss, "" where none was measured."""
+    return "" if math.isnan(trial.val_loss) else f"{trial.val_loss:.4g}"
 
 
 def _last(trial: Trial) -> str:

@@ -8,7 +8,7 @@ from nbdebug.core.findings import Symptom
 from nbdebug.core.snapshot import Snapshot
 from nbdebug.rules.base import Rule, shown
 from nbdebug.rules.example import example, falling
-from nbdebug.rules.remedies import clip_at_p90, scale_lr
+from nbdebug.rules.remedies import as_before, clip_at_p90, scale_lr
 
 
 class Diverging(Rule):
@@ -46,7 +46,9 @@ class Diverging(Rule):
             return None
         since = int(loss.step[len(loss) % self.WINDOW + (best + 1) * self.WINDOW - 1])
         seen = f"Median loss {now:.4g}, after {medians[best]:.4g} around step {since:,}."
-        remedies = (*scale_lr(snapshot, 0.1), *clip_at_p90(snapshot))
+        remedies = (
+            *as_before(snapshot, since), *scale_lr(snapshot, 0.1), *clip_at_p90(snapshot)
+        )  # fmt: skip
         return Symptom(now, bound, since, seen, remedies, shown(loss.mean))
 
     @staticmethod

@@ -26,6 +26,7 @@ class Overfitting(Rule):
 
     PART = 0.8
     LAST = 5
+    DECAY = 0.1
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
         val = snapshot.series["val_loss"]
@@ -41,8 +42,9 @@ class Overfitting(Rule):
         since = int(val.step[best])
         seen = f"Validation loss at least {now:.4g} in the last {self.LAST} measurements, "
         seen += f"{least:.4g} at step {since:,}."
+        decay = snapshot.latest.get("weight_decay", 0.0)
         remedies = (
-            Remedy("More weight decay", {"weight_decay": 0.01}),
+            Remedy("More weight decay", {"weight_decay": max(self.DECAY, 10 * decay)}),
             Remedy("Dropout", {"dropout": 0.3}),
             Remedy(f"Stop earlier: dbg.rewind({since})"),
         )

@@ -9,6 +9,7 @@ import numpy as np
 from nbdebug.core.findings import Remedy
 from nbdebug.core.snapshot import Snapshot
 
+SHORTLY = 50
 REDRAW = Remedy("Draw the weights anew, as He et al. (2015)", {"reinit": "he"})
 
 
@@ -19,6 +20,16 @@ def scale_lr(snapshot: Snapshot, factor: float) -> tuple[Remedy, ...]:
         return ()
     word = f"{factor:g} times as large" if factor >= 1 else f"{1 / factor:g} times smaller"
     return (Remedy(f"A learning rate {word}", {"lr": lr}),)
+
+
+def as_before(snapshot: Snapshot, since: int) -> tuple[Remedy, ...]:
+    """The learning rate before the last raise of it, when that came shortly before a step."""
+    for change in reversed(snapshot.changes):
+        old, new = change.old, change.new
+        raised = change.control == "lr" and change.status == "applied" and new > old > 0
+        if raised and since - SHORTLY <= change.step <= since + SHORTLY:
+            return (Remedy(f"The learning rate of before step {change.step:,}", {"lr": old}),)
+    return ()
 
 
 def p90(snapshot: Snapshot) -> float:

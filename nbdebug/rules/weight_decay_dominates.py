@@ -33,9 +33,11 @@ class WeightDecayDominates(Rule):
         if not layers or progress(snapshot) < self.FALLEN or snapshot.status.step < 30:
             return None
         decay = snapshot.latest.get("weight_decay", 0.0)
-        moved = np.median(np.stack([one.mean for one in layers]), axis=0)
+        whole = [snapshot.series[one.name] for one in layers]
+        length = min(map(len, whole))
+        moved = np.median(np.stack([one.mean[-length:] for one in whole]), axis=0)
         shares = snapshot.latest.get("lr", 0.0) * decay / np.maximum(moved, 1e-30)
-        if not (decay > 0 and np.isfinite(shares).all() and shares.min() > self.SHARE):
+        if not (decay > 0 and (shares[-self.LAST :] > self.SHARE).all()):
             return None
         value = float(shares[-1])
         seen = f"Weight decay {decay:g} makes up {min(value, 1.0):.0%} of what a step moves."
@@ -43,7 +45,8 @@ class WeightDecayDominates(Rule):
             Remedy("A hundredth of the weight decay", {"weight_decay": decay / 100}),
             Remedy("No weight decay", {"weight_decay": 0.0}),
         )
-        since = int(layers[0].step[0])
+        small = np.flatnonzero(~(shares > self.SHARE))
+        since = int(whole[0].step[-length:][small[-1] + 1 if len(small) else 0])
         return Symptom(value, self.SHARE, since, seen, remedies, tuple(map(float, shares)))
 
     @staticmethod

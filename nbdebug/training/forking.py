@@ -57,7 +57,9 @@ def fork(
             loop.settings_changed()
             way = History()
             loss, ended = _train(loop, way, command.steps, task, (number, len(ways)))
-            trials.append(Trial(changes, loss, ended, diagnosis.judge(start.step, way)))
+            held_out = way.last("val_loss") if "val_loss" in way.series else math.nan
+            findings = diagnosis.judge(start.step, way)
+            trials.append(Trial(changes, loss, ended, findings, held_out))
     timeline.mark("fork", ", ".join(dict.fromkeys(name for way in ways for name in way)))
     base, *others = trials
     return ForkResult(

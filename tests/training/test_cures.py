@@ -53,7 +53,8 @@ def test_harm_that_stays_done_is_cured_from_before_it() -> None:
         fork = dbg.try_remedy(found)
         # The learning rate was changed at step 100; what was done there stays done.
         assert fork.result.step == 101
-        assert dict(fork.result.trials[0].settings) == {"lr": 0.3}
+        assert dict(fork.result.trials[0].settings) == {"lr": 0.05}
+        assert fork.cured is True
 
 
 def test_what_cannot_be_tried_says_why(dbg: nbd.Debugger) -> None:
