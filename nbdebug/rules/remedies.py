@@ -18,7 +18,8 @@ def scale_lr(snapshot: Snapshot, factor: float) -> tuple[Remedy, ...]:
     lr = float(f"{snapshot.latest.get('lr', 0.0) * factor:.3g}")
     if not lr > 0:
         return ()
-    word = f"{factor:g} times as large" if factor >= 1 else f"{1 / factor:g} times smaller"
+    times = float(f"{max(factor, 1 / factor):.2g}")
+    word = f"{times:g} times {'as large' if factor >= 1 else 'smaller'}"
     return (Remedy(f"A learning rate {word}", {"lr": lr}),)
 
 
@@ -28,7 +29,7 @@ def as_before(snapshot: Snapshot, since: int) -> tuple[Remedy, ...]:
         old, new = change.old, change.new
         raised = change.control == "lr" and change.status == "applied" and new > old > 0
         if raised and since - SHORTLY <= change.step <= since + SHORTLY:
-            return (Remedy(f"The learning rate of before step {change.step:,}", {"lr": old}),)
+            return (Remedy(f"The learning rate from before step {change.step:,}", {"lr": old}),)
     return ()
 
 

@@ -29,13 +29,14 @@ class UpdatesTooLarge(Rule):
     REPLACED = 1.0
     AIM = 0.05
     LAST = 2
+    LOOKS = 20
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
         known = group(snapshot, "update_ratio", 1)
         weights = [snapshot.series[f"update_ratio/{name}"] for name in known if "bias" not in name]
         if not weights:
             return None
-        length = min(map(len, weights))
+        length = min(self.LOOKS, *map(len, weights))
         table = np.median(np.stack([one.mean[-length:] for one in weights]), axis=0)
         again = length >= self.LAST and bool(table[-self.LAST :].min() > self.RATIO)
         place = int(np.nanargmax(table)) if np.isfinite(table).any() else 0
