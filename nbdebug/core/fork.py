@@ -205,31 +205,42 @@ class Fork:
         return fork_table(self.result)
 
 
-HEADINGS = (
-    "", "verdict", "looks sick at the end", "last loss", "difference", "95 % interval",
-    "validation",
-)  # fmt: skip
+HEADINGS = ("", "verdict", "looks sick at the end", "last loss", "difference", "95 % interval")
+VALIDATION = "last val. loss"
 
 
 def rows(result: ForkResult) -> list[tuple[str, ...]]:
-    """The trials in words, one row each, the base first."""
+    """The trials in words, one row each, the base first; below `headings`."""
     first = result.base
     found: list[tuple[str, ...]] = [
-        (first.label, first.ended, result.condition(first), _last(first), "", "", _number(first))
+        (first.label, first.ended, result.condition(first), _last(first), "", "")
     ]
     for trial in result.trials:
         mean, low, high = result.interval(trial)
         between = "" if math.isnan(low) else f"{low:+.3g} to {high:+.3g}"
         apart = "" if math.isnan(mean) else f"{mean:+.3g}"
         verdict, condition = result.verdict(trial), result.condition(trial)
-        shown = (_last(trial), apart, between, _number(trial))
-        found.append((trial.label, verdict, condition, *shown))
-    return found
+        found.append((trial.label, verdict, condition, _last(trial), apart, between))
+    if not _validated(result):
+        return found
+    trials = (first, *result.trials)
+    return [(*row, f"{trial.val_loss:.4g}") for row, trial in zip(found, trials, strict=True)]
+
+
+def headings(result: ForkResult) -> tuple[str, ...]:
+    """What stands above the columns of `rows`."""
+    return (*HEADINGS, VALIDATION) if _validated(result) else HEADINGS
+
+
+def _validated(result: ForkResult) -> bool:
+    return math.isfinite(result.base.val_loss)
 
 
 def fork_table(result: ForkResult) -> str:
     """A fork as HTML: each way a small plot of its loss over that of the base, in grey."""
-    head = "".join(f'<th style="{LEFT}">{html.escape(word)}</th>' for word in ("", *HEADINGS))
+    head = "".join(
+        f'<th style="{LEFT}">{html.escape(word)}</th>' for word in ("", *headings(result))
+    )
     trials = (result.base, *result.trials)
     known = [trial.loss[np.isfinite(trial.loss)] for trial in trials]
     known = [losses for losses in known if len(losses)] or [np.array([0.0, 1.0])]
@@ -261,11 +272,6 @@ def _plot(base: Trial, trial: Trial, low: float, high: float) -> str:
 
 def _title(result: ForkResult) -> str:
     return f"{result.steps:,} steps from step {result.step:,}, each way on the same batches"
-
-
-def _number(trial: Trial) -> str:
-    """Its validation loss, "" where none was measured."""
-    return "" if math.isnan(trial.val_loss) else f"{trial.val_loss:.4g}"
 
 
 def _last(trial: Trial) -> str:

@@ -105,9 +105,13 @@ class Diagnosis(Sequence[Rule]):
                 # Training went back: what was found lies ahead of it.
                 self._known = {}
             self._step = step
+            before = set(self._known)
             missing = dict(self._diagnose(snapshot))
             known = {name: one.finding for name, one in self._known.items()}
             found = Findings(tuple(ordered(known)), missing)
+            for cause in found.causes:
+                if cause.name not in before:
+                    self._say(snapshot, cause.severity, cause.title, cause.seen)
             if found != self._history.findings:
                 self._history.set_findings(found)
             self._seen = snapshot.version
@@ -150,7 +154,7 @@ class Diagnosis(Sequence[Rule]):
                 self._say(snapshot, "warning", f"The rule {name} failed and was removed", text)
                 continue
             if symptom is not None:
-                self._take(snapshot, self._finding(rule, symptom))
+                self._take(self._finding(rule, symptom), snapshot.status.step)
             elif name in self._known:
                 self._release(snapshot, self._known[name])
 
@@ -158,13 +162,11 @@ class Diagnosis(Sequence[Rule]):
         remedies = tuple(each for each in symptom.remedies if self._possible(each.settings))
         return rule.finding(replace(symptom, remedies=remedies))
 
-    def _take(self, snapshot: Snapshot, finding: Finding) -> None:
+    def _take(self, finding: Finding, step: int) -> None:
         before = self._known.get(finding.name)
-        if before is None:
-            self._say(snapshot, finding.severity, finding.title, finding.seen)
-        else:
+        if before is not None:
             finding = replace(finding, since=min(before.finding.since, finding.since))
-        self._known[finding.name] = _Known(finding, snapshot.status.step)
+        self._known[finding.name] = _Known(finding, step)
 
     def _release(self, snapshot: Snapshot, known: _Known) -> None:
         finding = known.finding

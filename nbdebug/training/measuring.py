@@ -19,7 +19,7 @@ from nbdebug.probes.base import Probe, Values
 SMOOTHING = 0.2
 LONGEST = 10_000
 LEAST = 0.15
-FIRST, FIRST_SECONDS = 30, 0.2
+FIRST, FIRST_SECONDS = 16, 0.2
 Report = Callable[[Notice], None]
 
 
@@ -70,7 +70,7 @@ class Measuring:
 
     A dear probe is due as often as its part of the budget allows: a share of the time of
     a bare step, less what every step and the cheap probes take, divided among the dear
-    ones. The first 30 measurements of each keep to its `every`, for at most 0.2 seconds in all:
+    ones. The first 16 measurements of each keep to its `every`, for at most 0.2 seconds in all:
     what is sick shows early. A probe that raises is switched off.
     """
 

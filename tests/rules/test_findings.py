@@ -186,3 +186,10 @@ def test_remedies_that_this_training_cannot_take_are_not_offered(dbg: nbd.Debugg
     (finding,) = dbg.findings
     offered = [(remedy.text, dict(remedy.settings)) for remedy in finding.remedies]
     assert offered == [("Order", {"layer_order": "as_built"}), ("Think", {})]
+
+
+def test_only_causes_are_announced() -> None:
+    with WARD["clipping at 1e-4"].make(0) as dbg:
+        dbg.run(steps=250)
+        assert {"clipping_too_hard", "updates_too_small"} <= set(dbg.findings.names)
+        assert [n.title for n in dbg.history.notices] == ["Clipping cuts almost every gradient"]

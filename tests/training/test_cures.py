@@ -46,6 +46,17 @@ def test_a_remedy_is_proved(patient: str, steps: int, name: str) -> None:
         assert dbg.findings[0].name == name
 
 
+def test_what_helps_validation_shows_it() -> None:
+    with WARD["labels learnt by heart"].make(0) as dbg:
+        assert cause(dbg, 150).name == "overfitting"
+        fork = dbg.try_remedy()
+        assert fork.cured is True
+        trial = fork.result.trials[0]
+        assert trial.val_loss < fork.result.base.val_loss
+        assert f"{trial.val_loss:.4g}" in fork._repr_html_()
+        assert "last val. loss" in fork._repr_html_()
+
+
 def test_harm_that_stays_done_is_cured_from_before_it() -> None:
     with WARD["learning rate turned up"].make(0) as dbg:
         found = cause(dbg, 50)
