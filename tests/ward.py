@@ -240,6 +240,14 @@ def turned_up_and_down(seed: int) -> nbd.Debugger:
     return dbg
 
 
+def warming_up(seed: int) -> nbd.Debugger:
+    """Turned down while the warm-up goes on."""
+    dbg = train(mlp(seed), seed, warmup_steps=400)
+    dbg.run(steps=100)
+    dbg.set(lr=dbg.controls["lr"] / 2)
+    return dbg
+
+
 WARD: dict[str, Patient] = {
     "learning rate far too large": Patient(
         ("updates_too_large", "not_finite", "diverging"),
@@ -305,6 +313,7 @@ WARD: dict[str, Patient] = {
     "memory that grows": Patient(("memory_growth",), leaking, 4000),
     "noise from outside": Patient(("not_reproducible",), not_repeatable),
     "learning rate up and down": Patient(("lr_edits_fight",), turned_up_and_down),
+    "turned down in the warm-up": Patient(("schedule_undoes_edit",), warming_up, 2000),
     "clipping at 1e6": Patient(
         ("clipping_never_active",),
         lambda seed: train(mlp(seed), seed, clip_mode="norm", clip_threshold=1e6),

@@ -40,6 +40,7 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
     "tiny_batchnorm": (*FLAT, "stale_batchnorm", "gradient_spike", "suspicious_validation"),
     "oscillating": FLAT,
     "lr_edits_fight": ("oscillating", "diverging"),
+    "schedule_undoes_edit": ("diverging",),
     "diverging": (
         *FLAT, "gradient_spike", "not_finite", "unchanged_parameters", "updates_too_small",
         "vanishing_gradients", "constant_output", "saturated_units",

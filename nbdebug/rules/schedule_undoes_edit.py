@@ -1,0 +1,64 @@
+"""A schedule that brings back the learning rate that was turned down."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nbdebug.core.findings import Remedy, Symptom
+from nbdebug.core.records import ControlChange
+from nbdebug.core.snapshot import Snapshot
+from nbdebug.rules.base import Rule, shown
+from nbdebug.rules.example import example, falling
+
+
+class ScheduleUndoesEdit(Rule):
+    """The learning rate was turned down, and the schedule has brought it up again since.
+
+    A warm-up or a restart goes on from the edit: it scales what is to come, it does not stop it.
+    """
+
+    name = "schedule_undoes_edit"
+    title = "The schedule undoes an edit"
+    source = "nbdebug; an edit by half or more, undone within 300 steps"
+    needs = ("lr",)
+
+    FACTOR = 1.5
+    STEPS = 300
+
+    def diagnose(self, snapshot: Snapshot) -> Symptom | None:
+        edit = self._last(snapshot.changes)
+        if edit is None or not 0 < snapshot.status.step - edit.step <= self.STEPS:
+            return None
+        lr = snapshot.series["lr"]
+        value = float(lr.last[-1])
+        if not edit.new * self.FACTOR <= edit.old <= value:
+            return None
+        seen = f"Turned down from {edit.old:.3g} to {edit.new:.3g} at step {edit.step:,}; it is "
+        seen += f"{value:.3g} again."
+        remedies = (
+            Remedy(
+                "That learning rate, held constant",
+                {"schedule": "constant", "lr": float(edit.new)},
+            ),
+            Remedy("See what is to come in the Learning rate tab before the edit"),
+        )
+        evidence = shown(lr.mean[lr.step >= edit.step - 10])
+        return Symptom(value, float(edit.old), edit.step, seen, remedies, evidence)
+
+    def _last(self, changes: tuple[ControlChange, ...]) -> ControlChange | None:
+        """The last edit of the learning rate, if nothing else about it was changed since."""
+        for change in reversed(changes):
+            numbers = isinstance(change.old, float) and isinstance(change.new, float)
+            if change.status == "applied" and change.control in ("lr", "schedule", "optimizer"):
+                return change if change.control == "lr" and numbers else None
+        return None
+
+    @staticmethod
+    def examples() -> tuple[Snapshot, Snapshot]:
+        edit = ControlChange(300, 0, 0.0, "lr", 0.05, 0.01, "api", "", "applied")
+        warming = np.linspace(0.0, 0.1, 400)
+        loss = {"loss": falling(2.3, 0.5)}
+        return (
+            example({**loss, "lr": warming}, changes=(edit,)),
+            example({**loss, "lr": np.full(400, 0.01)}, changes=(edit,)),
+        )
