@@ -99,3 +99,19 @@ def test_time_travel_finds_the_step_and_ends_in_the_same_weights() -> None:
     assert said("nothing") == "0.0"
     assert "equal to the bit at the end" in said("replay")
     assert said("run-script") == "True"
+
+
+def test_the_ward_names_every_fault_and_proves_remedies() -> None:
+    notebook = execute(FOLDER / "05_what_is_wrong.ipynb")
+
+    def said(cell: str) -> str:
+        return str(outputs(notebook, cell)[0]["data"]["text/plain"])
+
+    for cell in ("one-fork", "two-fork", "three-fork", "five-fork", "six-fork", "seven-fork"):
+        assert ": gone" in said(cell)
+    assert "Nothing looks sick" in said("one-keep")
+    assert "index in the data: 700" in said("four")
+    assert "The step size does it" in said("eight")
+    assert "This takes too long for me" in said("own")
+    assert "not named" not in said("all")
+    assert said("all").count("learning rate") >= 5
