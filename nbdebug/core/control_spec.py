@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-ControlKind = Literal["float", "int", "choice"]
+ControlKind = Literal["float", "int", "choice", "samples"]
 Scale = Literal["linear", "log"]
 
 
@@ -16,7 +16,7 @@ class ControlSpec:
     Attributes:
         name: what `Debugger.set` calls it.
         label: what the dashboard calls it.
-        kind: float, int or choice.
+        kind: float, int or choice; samples: set by their number from a table, without a widget.
         help: what it does and when it takes effect; the tooltip.
         low, high: ends of the range offered by a slider (float and int).
         step: distance of two slider positions; in decades for a log scale.
@@ -53,7 +53,8 @@ class ControlSpec:
 class ControlState:
     """A control as it stands: its description and the value in force.
 
-    `value` is a float, an int or a str, or a dict by member where members differ.
+    `value` is a float, an int or a str, or a dict by member where members differ; of samples a
+    tuple of indices, or a dict by index.
     """
 
     spec: ControlSpec

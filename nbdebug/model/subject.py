@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from nbdebug.model.activations import Activations
+from nbdebug.model.amendments import Amendments
 from nbdebug.model.batchnorm import BatchNorms
 from nbdebug.model.clipping import Clipping, parameter_layers
 from nbdebug.model.dropout import DropoutSite, dropouts
@@ -32,12 +33,19 @@ class Batching:
         limit: samples there are, None for a stream.
         ahead: batches that loader workers have prepared already; a new size comes
             after them.
+        amendments: samples that are left out or have other targets.
     """
 
     def __init__(self, size: int, limit: int | None, ahead: int = 0) -> None:
         self.size = size
         self.limit = limit
         self.ahead = ahead
+        self.amendments = Amendments()
+
+    @property
+    def remaining(self) -> int | None:
+        """Samples that are not left out, None for a stream."""
+        return None if self.limit is None else self.limit - len(self.amendments.left_out)
 
 
 class Subject:

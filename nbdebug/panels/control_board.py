@@ -45,10 +45,12 @@ class ControlBoard:
         self._remark: tuple[str, str] | None = None
         self._last_change: ControlChange | None = None
         self._open = False
-        states = controls()
+        every = controls()
+        # Samples are chosen in a table of their own.
+        states = [state for state in every if state.spec.kind != "samples"]
         self._widgets = {state.spec.name: self._make(state) for state in states}
         self._order = deque(self._widgets)
-        self._labels = {state.spec.name: state.spec.label for state in states}
+        self._labels = {state.spec.name: state.spec.label for state in every}
         self._build([state.spec for state in states])
 
     def _make(self, state: ControlState) -> ControlWidget:
@@ -130,7 +132,7 @@ class ControlBoard:
         for change in reversed(snapshot.changes):
             if change is self._last_change:
                 break
-            if change.status == "refused" and change.control in self._widgets:
+            if change.status == "refused" and change.control in self._labels:
                 text = f"{words(change.new)} was refused: {change.note}"
                 self._remark = (change.control, text)
                 break

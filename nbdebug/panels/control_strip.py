@@ -30,7 +30,9 @@ class ControlStrip(Panel):
 
     def __init__(self, stage: Stage) -> None:
         super().__init__(stage)
-        self.lanes = {c.name: c.label for c in stage.controls if c.plotted and c.kind != "choice"}
+        self.lanes = {
+            c.name: c.label for c in stage.controls if c.plotted and c.kind in ("int", "float")
+        }
         self.needs = tuple(self.lanes)
         self.height = AROUND + PIXELS * len(self.lanes)
 

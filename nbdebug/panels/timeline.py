@@ -92,7 +92,7 @@ class Timeline(Panel):
         options = "".join(
             f'<option value="{spec.name}">{html.escape(spec.label)}</option>'
             for spec in self.stage.controls
-            if not spec.action and not spec.unavailable
+            if not spec.action and not spec.unavailable and spec.kind != "samples"
         )
         choose = f'<label>Try <select data-field="control" aria-label="Control">{options}</select>'
         return _row(

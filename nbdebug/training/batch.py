@@ -32,7 +32,10 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same batch with its data on a device."""
-        data = to_device(self.data, device)
+        return self.with_data(to_device(self.data, device))
+
+    def with_data(self, data: Any) -> Batch:
+        """The same batch with other data."""
         return Batch(data, self.samples, self.epoch, self.progress, self.indices)
 
 

@@ -59,24 +59,55 @@ class IndexSampler:
         self._generator = torch.Generator().manual_seed(self.seed)
         self._before = self._generator.get_state()
         self._order = torch.empty(0, dtype=torch.int64)
+        self._places: tuple[torch.Tensor, tuple[int, ...], torch.Tensor]
+        self._places = self._order, (), self._order
         # Kept as a number: this is asked for at every step.
         self._length = self._position = 0
 
     def next(self) -> tuple[torch.Tensor, int, float]:
         """Indices [B] of the next batch, their epoch, and the share of it then done."""
         size = self.batching.size
+        if self.batching.amendments.left_out:
+            return self._next_without(size)
         left = self._length - self._position
         if left <= 0 or (self.drop_last and 0 < left < size and self._position):
-            self.epoch += 1
-            self._before = self._generator.get_state()
-            self._take_order()
-            self._position = 0
+            self._begin_epoch()
         indices = self._order[self._position : self._position + size]
         self._position = min(self._position + size, self._length)
         self.drawn += 1
         left = self._length - self._position
         done = left < size if self.drop_last else left == 0
         return indices, self.epoch, 1.0 if done else self._position / self._length
+
+    def _next_without(self, size: int) -> tuple[torch.Tensor, int, float]:
+        """`next`, past the samples that are left out."""
+        left = self._left()
+        if not len(left) or (self.drop_last and len(left) < size and self._position):
+            self._begin_epoch()
+            left = self._left()
+        if not len(left):
+            raise DataError("All samples that the DataLoader's sampler gave are left out.")
+        taken, left = left[:size], left[size:]
+        self._position = int(taken[-1]) + 1 if len(left) else self._length
+        self.drawn += 1
+        done = len(left) < size if self.drop_last else not len(left)
+        share = 1.0 if done else self._position / self._length
+        return self._order[taken], self.epoch, share
+
+    def _left(self) -> torch.Tensor:
+        """Places in the order, from where it stands, of the samples that are not left out."""
+        amendments = self.batching.amendments
+        order, left_out, places = self._places
+        if order is not self._order or left_out != amendments.left_out:
+            places = amendments.kept(self._order).nonzero().flatten()
+            self._places = self._order, amendments.left_out, places
+        return places[int(torch.searchsorted(places, self._position)) :]
+
+    def _begin_epoch(self) -> None:
+        self.epoch += 1
+        self._before = self._generator.get_state()
+        self._take_order()
+        self._position = 0
 
     def position(self) -> IndexPosition:
         return IndexPosition(self.epoch, self._position, self.drawn, self._before)

@@ -40,6 +40,7 @@ class Observed:
     hidden: dict[str, dict[str, int]]
     rng: RngPosition
     settings: dict[str, Any]
+    samples: tuple[Any, ...]
     eval_norms: bool
 
     @classmethod
@@ -64,6 +65,7 @@ class Observed:
                 "clip_norm_type": clipping.norm_type,
                 "clip_overrides": dict(clipping.overrides),
             },
+            (session.batching.amendments.left_out, session.batching.amendments.relabelled),
             session.batch_norms.frozen,
         )
 
@@ -105,6 +107,8 @@ class Changes:
         Raises:
             ScriptError: it cannot be said in plain PyTorch.
         """
+        if before.samples != after.samples:
+            raise ScriptError("the program trains on all samples, with the targets they have")
         found = list(self._layers(before, after))
         found += self._optimizer(before, after, with_lr)
         found += self._values(step, before, after)

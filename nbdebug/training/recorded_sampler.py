@@ -18,11 +18,11 @@ class RecordedPosition(NamedTuple):
 
 
 class Served(NamedTuple):
-    """A batch, its bytes, and the batch size and the workers' position it was taken at."""
+    """A batch, its bytes, and the settings and the workers' position it was taken at."""
 
     batch: Batch
     size: int
-    batch_size: int
+    settings: tuple[int, tuple[int, ...]]
     where: WorkerPosition
 
 
@@ -30,7 +30,7 @@ class RecordedSampler(Remembering):
     """Gives the batches of workers and keeps the last ones.
 
     To go back in workers takes them a moment, so they are asked only for what is not kept, or
-    was fetched while another batch size was in force.
+    was fetched while another batch size was in force or other samples were left out.
 
     Args:
         limit: most bytes to keep; what is still to come (again) is always kept.
@@ -49,21 +49,24 @@ class RecordedSampler(Remembering):
 
     def next(self) -> Batch:
         place = self._number - self._first
-        size = self._batching.size
-        if place < len(self._kept) and self._kept[place].batch_size != size:
+        amendments = self._batching.amendments
+        settings = self._batching.size, amendments.left_out
+        if place < len(self._kept) and self._kept[place].settings != settings:
             self._ask_again(self._number, self._kept[place].where)
             place = 0
         if place == len(self._kept):
             where = self.inner.position()
             batch = self.inner.next()
-            self._kept.append(Served(batch, bytes_in(batch.data), size, where))
+            self._kept.append(Served(batch, bytes_in(batch.data), settings, where))
             self._bytes += self._kept[-1].size
         self._number += 1
         batch = self._kept[place].batch
         while self._bytes > self.limit and self._first < self._number:
             self._bytes -= self._kept.popleft().size
             self._first += 1
-        return batch
+        # What is kept has the data's own targets.
+        assert batch.indices is not None
+        return batch.with_data(amendments.applied(batch.data, batch.indices))
 
     def position(self) -> RecordedPosition:
         place = self._number - self._first

@@ -51,9 +51,12 @@ def _batches(session: Session) -> Iterator[Any]:
     source, size = session.source, session.batching.size
     if isinstance(source, StreamSource):
         raise ModelError("The data is a stream: to read from it would take samples from training.")
-    order = torch.randperm(
-        source.length, generator=torch.Generator().manual_seed(session.step)
-    ).split(size)
-    whole = [indices for indices in order if len(indices) == size] or list(order)
+    order = torch.randperm(source.length, generator=torch.Generator().manual_seed(session.step))
+    amendments = session.batching.amendments
+    if amendments.left_out:
+        order = order[amendments.kept(order)]
+    parts = order.split(size)
+    whole = [indices for indices in parts if len(indices) == size] or list(parts)
     for indices in whole[:BATCHES]:
-        yield to_device(source.fetch(indices), session.device)
+        data = amendments.applied(source.fetch(indices), indices)
+        yield to_device(data, session.device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import torch
 from torch.utils.data import TensorDataset, default_collate
 
 from nbdebug.model.subject import Batching
@@ -43,6 +44,7 @@ class DirectSampler:
                 data = self.source.fetch(indices)
         else:
             data = self.source.fetch(indices)
+        data = self.indices.batching.amendments.applied(data, indices)
         return Batch(data, len(indices), epoch, progress, indices)
 
     def position(self) -> IndexPosition:
@@ -69,6 +71,8 @@ def make_sampler(source: Source, data: Any, batching: Batching, seed: int) -> Sa
     indices = IndexSampler(
         source.length, batching, seed, shuffle=shuffle, drop_last=drop_last, own=own
     )
+    if _plain(source):
+        batching.amendments.see(source.fetch(torch.tensor([0])), 1)
     if isinstance(source, DatasetSource) and source.workers is not None:
         loader = source.workers
         batching.ahead = loader.num_workers * (loader.prefetch_factor or 2)

@@ -55,6 +55,11 @@ class Writer(Watcher):
             self._sources.add(kind)
         self._sources.imports["from torch import nn"] = None
         self._first = Observed.of(session)
+        if any(self._first.samples):
+            raise ScriptError(
+                "Samples were left_out or relabelled from the beginning, which cannot be written "
+                "into a script."
+            )
         self._changes = Changes(self._sources, self._first)
         self._saved["model"] = {k: v.clone() for k, v in session.model.state_dict().items()}
         self._scheduled = bool(session.schedule.schedulers)

@@ -90,6 +90,7 @@ class Session(Subject):
         size = setup.batch_size or batch_size_of(setup.train_data) or BATCH
         batching = Batching(min(size, source.length or size), source.length)
         optimizer = make_optimizer(setup, model)
+        batching.amendments.pairs_only = setup.step_fn is not None
         own = _own_scheduler(setup.schedule, optimizer)
         metrics = Metrics(setup.metrics)
         super().__init__(model, Optimizers(optimizer, own), batching, device, metrics)
@@ -106,8 +107,8 @@ class Session(Subject):
 
     def aim(self, steps: int | None, epochs: float | None = None) -> None:
         """Let schedules that begin now be made for so many steps or epochs, 10 when unknown."""
-        if steps is None and self.batching.limit is not None:
-            per_epoch = math.ceil(self.batching.limit / self.batching.size)
+        if steps is None and self.batching.remaining is not None:
+            per_epoch = math.ceil(self.batching.remaining / self.batching.size)
             steps = math.ceil(per_epoch * (EPOCHS if epochs is None else epochs))
         self.schedule.fallback = max(steps or STREAM_STEPS, 1)
 

@@ -32,9 +32,15 @@ def some_batches(session: Session) -> Iterator[Any]:
         yield to_device(batch.data, session.device)
         return
     order = torch.randperm(source.length, generator=torch.Generator().manual_seed(session.step))
+    amendments = session.batching.amendments
+    if amendments.left_out:
+        order = order[amendments.kept(order)]
     parts = order[: max(SAMPLES, size)].split(size)
     whole = [part for part in parts if len(part) == size] or list(parts)
-    drawn = (to_device(source.fetch(part), session.device) for part in whole[:BATCHES])
+    drawn = (
+        to_device(amendments.applied(source.fetch(part), part), session.device)
+        for part in whole[:BATCHES]
+    )
     yield from for_a_while(drawn, SECONDS)
 
 

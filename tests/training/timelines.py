@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 import nbdebug as nbd
 
@@ -75,6 +75,11 @@ def mixup(model: nn.Module, batch: Any) -> torch.Tensor:
 
 def workers() -> DataLoader[Any]:
     return DataLoader(Augmented(), batch_size=16, shuffle=True, num_workers=2)
+
+
+def pairs() -> DataLoader[Any]:
+    """Samples without noise, fetched by workers."""
+    return DataLoader(TensorDataset(X, Y), batch_size=16, shuffle=True, num_workers=2)
 
 
 Make = Callable[..., nbd.Debugger]

@@ -1,0 +1,63 @@
+"""Samples that are trained on with other targets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from nbdebug.controls.base import Control, require_available
+from nbdebug.controls.left_out import STREAM, sample_index
+from nbdebug.core.control_spec import ControlSpec
+from nbdebug.core.errors import ControlValueError
+from nbdebug.model.amendments import plain_target
+from nbdebug.model.subject import Subject
+
+
+class Relabelled(Control):
+    """New targets of single samples, `{5: 2}`; `{}` is none. Your data is not written to.
+
+    A target is a class index or a number, or a list where targets have more dimensions.
+    """
+
+    name = "relabelled"
+    label = "Samples relabelled"
+    order = 23
+
+    def spec(self, session: Subject) -> ControlSpec:
+        stream = session.batching.limit is None
+        return ControlSpec(
+            self.name,
+            self.label,
+            "samples",
+            "New targets of samples, in batches alone: the data is not written to. Takes effect "
+            "at the next batch.",
+            unavailable=STREAM if stream else session.batching.amendments.unavailable,
+            plotted=False,
+        )
+
+    def read(self, session: Subject) -> dict[int, Any]:
+        return dict(session.batching.amendments.relabelled)
+
+    def validate(self, session: Subject, value: Any) -> dict[int, Any]:
+        if not isinstance(value, Mapping):
+            raise ControlValueError(
+                f"{self.name} must be new targets by the index of the sample, got {value!r}."
+            )
+        if value:
+            require_available(self.spec(session))
+        form = session.batching.amendments.form
+        found = {}
+        for key, target in value.items():
+            # JSON knows only words as keys.
+            key = int(key) if isinstance(key, str) and key.isdecimal() else key
+            index = sample_index(self.name, key, session)
+            found[index] = plain_target(f"{self.name}: the target of sample {index}", target, form)
+        return dict(sorted(found.items()))
+
+    def apply(self, session: Subject, value: dict[int, Any]) -> str:
+        session.batching.amendments.relabelled = value
+        return ""
+
+    def series(self, session: Subject) -> float:
+        """How many they are."""
+        return float(len(self.read(session)))
