@@ -10,6 +10,7 @@ from typing import Any, cast
 import torch
 
 from nbdebug.core import commands
+from nbdebug.core.culprits import Culprits
 from nbdebug.core.errors import ArgumentError
 from nbdebug.core.findings import Finding
 from nbdebug.core.flight import FlightRecord
@@ -175,6 +176,23 @@ class Travelling(Examining):
             TaskStopped: it was stopped.
         """
         self._result(commands.WriteScript(str(path), model, data))
+
+    def culprits(self, step: int | None = None, top: int = 8) -> Culprits:
+        """The samples of a batch with the largest losses, each looked at alone.
+
+        In eval mode, at the weights before the update of that step; at most 256 samples and 5
+        seconds. Training notices nothing. `set(left_out=[...])` and `set(relabelled={...})` act
+        on what was found.
+
+        Args:
+            step: whose batch; None is the one that training stopped in, else the last one.
+            top: how many samples to give.
+
+        Raises:
+            ArgumentError: there is no such step behind; DataError: its batch cannot be read again.
+            ModelError: the model cannot take a single sample.
+        """
+        return cast(Culprits, self._result(commands.FindCulprits(step, top)))
 
     def break_when(self, condition: str | Callable[[Mapping[str, float]], Any]) -> None:
         """Pause before the update of a step at which a condition holds.

@@ -211,6 +211,33 @@ class LookBack:
 
 
 @dataclass(frozen=True, slots=True)
+class FindCulprits:
+    """Look at each sample of a batch alone, for those with the largest losses.
+
+    Attributes:
+        step: whose batch; None is the one that training stopped in, else the last one.
+
+    Raises:
+        ArgumentError: top is not a whole number from 1 on.
+    """
+
+    step: int | None = None
+    top: int = 8
+    control: ClassVar[str] = "culprits"
+
+    def __post_init__(self) -> None:
+        if type(self.top) is not int or self.top < 1:
+            raise ArgumentError(f"top must be a whole number from 1 on, got {self.top!r}.")
+
+
+@dataclass(frozen=True, slots=True)
+class CloseCulprits:
+    """Put the table of samples away."""
+
+    control: ClassVar[str] = "close_culprits"
+
+
+@dataclass(frozen=True, slots=True)
 class DiscardFork:
     """Put the last fork away."""
 
@@ -243,9 +270,10 @@ HALTING = (Pause, Stop, Reset, Close)
 # Each gives a result, or what it raised.
 LONG = (
     RangeTest, Examine, Summarise, Rewind, ForkSteps, KeepFork, Replay, WriteScript, LookBack,
+    FindCulprits,
 )  # fmt: skip
 Command = (
     SetControl | Run | Pause | Reset | Watch | Reestimate | RangeTest | Examine | Summarise
     | NameCheckpoint | BreakWhen | ClearBreak | Rewind | ForkSteps | KeepFork | Replay | Stop
-    | DiscardFork | WriteScript | LookBack | Close
+    | DiscardFork | WriteScript | LookBack | FindCulprits | CloseCulprits | Close
 )  # fmt: skip

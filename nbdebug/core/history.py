@@ -212,6 +212,7 @@ class History(Newest):
                 fork=self._fork,
                 flight=self._flight,
                 repeated=self._repeated,
+                culprits=self._culprits,
                 branches=tuple(self._branches),
                 version=self._version,
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 from nbdebug.core.checklist import CheckReport
+from nbdebug.core.culprits import Culprits
 from nbdebug.core.findings import Findings
 from nbdebug.core.flight import FlightRecord
 from nbdebug.core.fork import ForkResult
@@ -31,6 +32,7 @@ class Newest:
         self._fork: ForkResult | None = None
         self._flight: FlightRecord | None = None
         self._repeated: Repeated | None = None
+        self._culprits: Culprits | None = None
         self._findings = Findings()
 
     def _set(self, name: str, value: object) -> None:
@@ -55,6 +57,9 @@ class Newest:
 
     def set_repeated(self, repeated: Repeated) -> None:
         self._set("_repeated", repeated)
+
+    def set_culprits(self, culprits: Culprits | None) -> None:
+        self._set("_culprits", culprits)
 
     def set_findings(self, findings: Findings) -> None:
         self._set("_findings", findings)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbdebug.core.checklist import CheckReport
+from nbdebug.core.culprits import Culprits
 from nbdebug.core.findings import Findings
 from nbdebug.core.flight import FlightRecord
 from nbdebug.core.fork import ForkResult
@@ -107,7 +108,7 @@ class Snapshot:
         breakpoints: the conditions that pause training.
         marks: checkpoints and what else lies on the timeline; branches: what was rewound.
         fork: the last one, flight: the last steps before a stop, repeated: what running steps
-            again gave last; None without one.
+            again gave last, culprits: samples that were looked at; None without one.
         version: grows with every change of History.
     """
 
@@ -128,6 +129,7 @@ class Snapshot:
     fork: ForkResult | None = None
     flight: FlightRecord | None = None
     repeated: Repeated | None = None
+    culprits: Culprits | None = None
     version: int = 0
 
     def members(self, group: str) -> dict[str, float]:

@@ -46,14 +46,19 @@ def to_device(batch: Any, device: torch.device) -> Any:
 
 def first_samples(batch: Any, count: int) -> Any:
     """The first samples of a batch: of every tensor in it, the first rows."""
+    return some_samples(batch, slice(count))
+
+
+def some_samples(batch: Any, which: slice) -> Any:
+    """Some samples of a batch: of every tensor in it, these rows."""
     if isinstance(batch, torch.Tensor):
-        return batch[:count] if batch.ndim else batch
+        return batch[which] if batch.ndim else batch
     if isinstance(batch, tuple) and hasattr(batch, "_fields"):
-        return type(batch)(*(first_samples(part, count) for part in batch))
+        return type(batch)(*(some_samples(part, which) for part in batch))
     if isinstance(batch, tuple | list):
-        return type(batch)(first_samples(part, count) for part in batch)
+        return type(batch)(some_samples(part, which) for part in batch)
     if isinstance(batch, Mapping):
-        return {key: first_samples(part, count) for key, part in batch.items()}
+        return {key: some_samples(part, which) for key, part in batch.items()}
     return batch
 
 

@@ -7,11 +7,13 @@ import json
 
 from nbdebug.core.checklist_html import COLOURS as VERDICTS
 from nbdebug.core.commands import SEVERAL, ForkSteps
+from nbdebug.core.culprits import Culprits
 from nbdebug.core.findings import Finding, Findings, Remedy
 from nbdebug.core.sketch import sketch
 from nbdebug.core.snapshot import Snapshot
 from nbdebug.panels.base import Panel
 from nbdebug.panels.buttons import button
+from nbdebug.panels.culprit_rows import InForce, culprit_rows, look_button
 from nbdebug.rules.trials import STEPS, begins
 
 COLOURS = {"error": VERDICTS["fail"], "warning": VERDICTS["warning"]}
@@ -36,14 +38,25 @@ class FindingsPanel(Panel):
 
     def build(self) -> None:
         self._shown: tuple[Findings, bool, bool] | None = None
+        self._samples: tuple[Culprits | None, InForce, bool] | None = None
 
     def update(self, snapshot: Snapshot) -> None:
         live = snapshot.status.state != "closed"
+        self._update_samples(snapshot, live)
         state = snapshot.findings, live, snapshot.progress is not None
         if state == self._shown:
             return
         self._shown = state
         self.stage.sink.set_section(self.name, "0", self._page(snapshot, live))
+
+    def _update_samples(self, snapshot: Snapshot, live: bool) -> None:
+        in_force = self.stage.in_force("left_out") or (), self.stage.in_force("relabelled") or {}
+        state = snapshot.culprits, in_force, live
+        if state != self._samples:
+            self._samples = state
+            known = {spec.name for spec in self.stage.controls if not spec.unavailable}
+            rows = culprit_rows(snapshot.culprits, in_force, known if live else set())
+            self.stage.sink.set_section(self.name, "1", rows)
 
     def _page(self, snapshot: Snapshot, live: bool) -> str:
         findings = snapshot.findings
@@ -63,7 +76,7 @@ class FindingsPanel(Panel):
                 _buttons(finding, remedy, snapshot, busy) if set(remedy.settings) <= known else ""
             )
             rows.append(f'<div class="nbd-row">{said}{made}</div>')
-        return "".join(rows)
+        return "".join(rows) + look_button(finding, busy)
 
     def _values(self, remedy: Remedy) -> str:
         labels = {spec.name: spec.label for spec in self.stage.controls}

@@ -11,9 +11,11 @@ from nbdebug.core.commands import (
     SEVERAL,
     BreakWhen,
     ClearBreak,
+    CloseCulprits,
     Command,
     DiscardFork,
     Examine,
+    FindCulprits,
     ForkSteps,
     KeepFork,
     NameCheckpoint,
@@ -57,6 +59,8 @@ class Requests:
             ForkSteps.control: self._fork,
             KeepFork.control: self._keep_fork,
             DiscardFork.control: lambda value: DiscardFork(),
+            FindCulprits.control: lambda value: FindCulprits(value if value else None),
+            CloseCulprits.control: lambda value: CloseCulprits(),
         }
 
     def __call__(self, name: str, value: Any) -> None:

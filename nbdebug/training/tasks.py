@@ -9,6 +9,7 @@ from typing import Any
 from nbdebug.core.command_queue import Ticket
 from nbdebug.core.commands import (
     Examine,
+    FindCulprits,
     ForkSteps,
     KeepFork,
     LookBack,
@@ -24,6 +25,7 @@ from nbdebug.core.history import History
 from nbdebug.core.records import Notice, Severity
 from nbdebug.rules.diagnosis import Diagnosis
 from nbdebug.training.checking import Checking
+from nbdebug.training.culprits import worst_samples
 from nbdebug.training.flight import last_steps
 from nbdebug.training.forking import fork
 from nbdebug.training.loop import Loop
@@ -41,6 +43,7 @@ TITLES = {
     ForkSteps: "The fork failed",
     KeepFork: "The fork could not be kept",
     Replay: "The replay failed",
+    FindCulprits: "The samples could not be looked at",
 }
 
 
@@ -115,6 +118,10 @@ class Tasks:
             record = last_steps(timeline, loop.session, task)
             self._history.set_flight(record)
             return record
+        if isinstance(command, FindCulprits):
+            worst = worst_samples(timeline, loop.session, loop.breakpoints, command, task)
+            self._history.set_culprits(worst)
+            return worst
         if isinstance(command, KeepFork):
             return self._keep(command, task)
         result = fork(timeline, loop, self._settings, command, task, self._diagnosis)

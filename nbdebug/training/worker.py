@@ -15,6 +15,7 @@ from nbdebug.core.commands import (
     BreakWhen,
     ClearBreak,
     Close,
+    CloseCulprits,
     Command,
     DiscardFork,
     KeepFork,
@@ -178,6 +179,8 @@ class Worker:
             self._loop.breakpoints.remove(command.name)
         elif isinstance(command, DiscardFork):
             self._history.set_fork(None)
+        elif isinstance(command, CloseCulprits):
+            self._history.set_culprits(None)
         elif isinstance(command, Reset):
             self._pause()
             self._failure = self.error = None

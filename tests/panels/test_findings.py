@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from nbdebug.core.control_spec import ControlSpec, ControlState
+from nbdebug.core.culprits import Culprit, Culprits
 from nbdebug.core.findings import Finding, Findings, Remedy
 from nbdebug.core.records import NOT_FINITE, Notice, Status
 from nbdebug.core.sketch import sketch
@@ -22,17 +23,28 @@ from nbdebug.panels.findings import FindingsPanel
 
 class Page(NoSink):
     def __init__(self) -> None:
-        self.page, self.writes = "", 0
+        self.sections: dict[str, str] = {}
+        self.writes = 0
 
     def set_section(self, panel: str, section: str, page: str) -> None:
-        self.page, self.writes = page, self.writes + 1
+        self.sections[section] = page
+        self.writes += 1
+
+    @property
+    def page(self) -> str:
+        return "".join(page for _, page in sorted(self.sections.items()))
 
 
 @pytest.fixture
 def panel() -> FindingsPanel:
     lr = ControlSpec("lr", "Learning <rate>", "float", "", 1e-6, 10.0, 0.05, "log")
     off = ControlSpec("dropout", "Dropout", "float", "", 0.0, 1.0, 0.1, unavailable="there is none")
-    stage = Stage(Choices(), lambda: [ControlState(lr, 0.1), ControlState(off, 0.0)])
+    samples = [
+        ControlState(ControlSpec(name, name, "samples", ""), value)
+        for name, value in (("left_out", (3,)), ("relabelled", {5: 2}))
+    ]
+    states = [ControlState(lr, 0.1), ControlState(off, 0.0), *samples]
+    stage = Stage(Choices(), lambda: states)
     stage.sink = Page()
     made = FindingsPanel(stage)
     assert made.build() is None
@@ -60,9 +72,12 @@ def shown(panel: FindingsPanel, **parts: Any) -> str:
     return sink.page
 
 
-def asks(page: str) -> list[tuple[str, Any]]:
+def asks(page: str, section: str = "") -> list[tuple[str, Any]]:
     found = re.findall(r'data-control="([^"]*)" data-value="([^"]*)"', page)
-    return [(control, json.loads(json.loads(html.unescape(value)))) for control, value in found]
+    asked = [(control, json.loads(html.unescape(value))) for control, value in found]
+    plain = [(c, json.loads(v) if isinstance(v, str) and v else v) for c, v in asked]
+    about = [(c, v) for c, v in plain if isinstance(v, dict) and {*v} & {"left_out", "relabelled"}]
+    return about if section == "samples" else [one for one in plain if one not in about]
 
 
 def test_before_training_it_says_what_to_do(panel: FindingsPanel) -> None:
@@ -103,7 +118,43 @@ def test_what_did_not_change_is_not_written_again(panel: FindingsPanel) -> None:
     for step in range(5):
         shown(panel, findings=FINDINGS, status=Status(step=step))
     assert isinstance(panel.stage.sink, Page)
-    assert panel.stage.sink.writes == 1
+    # The findings, and below them the samples.
+    assert panel.stage.sink.writes == 2
+
+
+SAMPLES = Culprits(
+    7,
+    (Culprit(9, 0, math.nan, math.nan, 1, 4, (1.0, 2.0)),
+     Culprit(5, 1, 3.0, 2.0, 1, 2, picture="data:image/png;base64,AA=="),
+     Culprit(3, 2, 1.0, 1.0, 0, 0)),
+    3, 3,
+)  # fmt: skip
+
+
+def test_samples_can_be_left_out_relabelled_and_taken_back(panel: FindingsPanel) -> None:
+    page = shown(panel, culprits=SAMPLES)
+    assert asks(page, "samples") == [
+        ("settings", {"left_out": [3, 9]}),
+        ("settings", {"relabelled": {"5": 2, "9": 4}}),
+        ("settings", {"left_out": [3, 5]}),
+        ("settings", {"left_out": []}),
+        ("settings", {"relabelled": {}}),
+    ]
+    assert "3 is left out" in page
+    assert "5 is now 2" in page
+    assert page.count("<img ") == 1
+    assert ("close_culprits", "") in asks(page)
+    closed = shown(panel, culprits=SAMPLES, status=Status(state="closed"))
+    assert ("settings", {"left_out": [3, 9]}) not in asks(closed, "samples")
+
+
+@pytest.mark.parametrize(("name", "step"), [("gradient_spike", 1200), ("not_finite", 0)])
+def test_the_samples_behind_a_finding_can_be_asked_for(
+    panel: FindingsPanel, name: str, step: int
+) -> None:
+    page = shown(panel, findings=Findings((finding(name),)))
+    assert ("culprits", step) in asks(page)
+    assert "culprits" not in [c for c, _ in asks(shown(panel, findings=FINDINGS))]
 
 
 def test_evidence_is_a_line_from_the_lowest_to_the_highest() -> None:

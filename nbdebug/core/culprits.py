@@ -1,0 +1,126 @@
+"""The samples of a batch with the largest losses."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+HEADINGS = ("sample", "inputs", "target", "prediction", "loss", "gradient norm")
+CELL = "text-align:left;vertical-align:middle;overflow-wrap:normal"
+
+
+@dataclass(frozen=True, slots=True)
+class Culprit:
+    """One sample.
+
+    Attributes:
+        index: in the data; None in a stream.
+        place: in the batch.
+        loss: its own; grad_norm: L2 norm over all parameters of the gradient of that loss.
+        target, prediction: the class, the number or the numbers; None where nobody knows.
+        row: the first of its inputs; picture: its inputs as a data URI, "" where they are none.
+    """
+
+    index: int | None
+    place: int
+    loss: float
+    grad_norm: float
+    target: Any = None
+    prediction: Any = None
+    row: tuple[float, ...] = ()
+    picture: str = ""
+
+    @property
+    def name(self) -> str:
+        """What to call it."""
+        return f"{self.index}" if self.index is not None else f"place {self.place}"
+
+    @property
+    def inputs(self) -> str:
+        """Its first inputs in words."""
+        return ", ".join(f"{value:.3g}" for value in self.row)
+
+
+@dataclass(frozen=True)
+class Culprits:
+    """Samples of one batch, the worst first: those that are not finite, then by loss.
+
+    Attributes:
+        step: the step that the batch belongs to; samples: the worst ones.
+        looked_at: of how many samples, of `count` in the batch.
+    """
+
+    step: int
+    samples: tuple[Culprit, ...]
+    looked_at: int
+    count: int
+
+    @property
+    def title(self) -> str:
+        """What this is."""
+        of = (
+            f"{self.count}" if self.looked_at == self.count else f"{self.looked_at} of {self.count}"
+        )
+        return f"The {len(self.samples)} worst of {of} samples in the batch of step {self.step:,}"
+
+    def frame(self) -> pd.DataFrame:
+        """One row a sample."""
+        import pandas as pd
+
+        columns = ("index", "place", "loss", "grad_norm", "target", "prediction", "row")
+        rows = [[getattr(sample, name) for name in columns] for sample in self.samples]
+        return pd.DataFrame(rows, columns=list(columns))
+
+    def __repr__(self) -> str:
+        lines = [self.title, " | ".join(HEADINGS)]
+        return "\n".join(lines + [" | ".join(words(sample)) for sample in self.samples])
+
+    def _repr_html_(self) -> str:
+        return culprit_table(self)
+
+
+def words(sample: Culprit) -> tuple[str, ...]:
+    """A sample below `HEADINGS`."""
+    known = (sample.target, sample.prediction)
+    target, prediction = ("" if value is None else _short(value) for value in known)
+    return (
+        sample.name, sample.inputs, target, prediction, f"{sample.loss:.4g}",
+        f"{sample.grad_norm:.4g}",
+    )  # fmt: skip
+
+
+def culprit_table(found: Culprits, tools: tuple[str, ...] = ()) -> str:
+    """The samples as HTML.
+
+    Args:
+        tools: HTML that stands in the last cell of each row.
+    """
+    names = (*HEADINGS, "") if tools else HEADINGS
+    head = "".join(f'<th style="{CELL}">{html.escape(name)}</th>' for name in names)
+    body = ""
+    for place, sample in enumerate(found.samples):
+        cells = [html.escape(word) for word in words(sample)]
+        if sample.picture:
+            said = f"inputs of sample {sample.name}"
+            cells[1] = (
+                f'<img src="{sample.picture}" width="48" alt="{said}" '
+                'style="image-rendering:pixelated">'
+            )
+        cells += tools[place : place + 1]
+        body += "<tr>" + "".join(f'<td style="{CELL}">{cell}</td>' for cell in cells) + "</tr>"
+    return (
+        f"<div><b>{html.escape(found.title)}</b></div>"
+        f'<div style="overflow-x:auto"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody>'
+        "</table></div>"
+    )
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        shown = ", ".join(_short(part) for part in value[:3])
+        return shown + (", ..." if len(value) > 3 else "")
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

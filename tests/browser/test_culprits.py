@@ -1,0 +1,53 @@
+"""A sample that is not finite is found in the Findings tab, left out, and training goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.lab import LONG, Notebook
+
+pytestmark = pytest.mark.browser
+SETUP = """
+import torch
+from torch import nn
+import nbdebug as nbd
+
+torch.manual_seed(0)
+X = torch.randn(400, 1, 8, 8)
+y = (X.mean((1, 2, 3)) > 0).long()
+X[123, 0, 3, 4] = torch.nan
+model = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 2))
+dbg = nbd.Debugger(model, (X, y), nn.CrossEntropyLoss(), batch_size=40)
+dbg
+"""
+
+
+def test_a_sample_is_left_out_and_taken_back(open_notebook: Callable[..., Notebook]) -> None:
+    notebook = open_notebook(SETUP, "print(dbg.controls['left_out'], dbg.history.status.step)")
+    page = notebook.page
+    notebook.run_cell(0)
+    page.get_by_role("button", name="Run", exact=True).click()
+    notebook.tab("Findings").click()
+    panel = page.locator(".nbd-panel[aria-label='Findings']")
+    expect(panel.get_by_text("A value is not finite", exact=True)).to_be_visible(timeout=LONG)
+    panel.get_by_role("button", name="Show the samples").click()
+    row = panel.get_by_role("row").filter(has=page.get_by_role("cell", name="123", exact=True))
+    expect(row).to_be_visible(timeout=LONG)
+    expect(row.get_by_role("img")).to_be_visible()
+    expect(panel.get_by_role("row").nth(1)).to_contain_text("123")
+    row.get_by_role("button", name="Leave out").click()
+    undo = panel.get_by_role("button", name="123 is left out")
+    expect(undo).to_be_visible(timeout=LONG)
+    notebook.picture("culprits")
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(panel.get_by_text("Nothing looks sick")).to_be_visible(timeout=LONG)
+    undo.click()
+    expect(undo).to_have_count(0, timeout=LONG)
+    panel.get_by_role("button", name="Close").click()
+    expect(row).to_have_count(0, timeout=LONG)
+    page.get_by_role("button", name="Pause", exact=True).click()
+    notebook.run_cell(1)
+    expect(page.get_by_text("() ").first).to_be_visible(timeout=LONG)
