@@ -67,7 +67,7 @@ def _tools(sample: Culprit, in_force: InForce, available: set[str]) -> str:
         changed = {**relabelled, sample.index: guess}
         if relabelled.get(sample.index) != guess:
             made += _ask(f"Relabel as {guess}", {"relabelled": changed}, RELABEL)
-    return made
+    return f'<span style="display:inline-flex;gap:8px">{made}</span>' if made else ""
 
 
 def _done(left_out: tuple[int, ...], relabelled: dict[int, Any]) -> Iterator[str]:
