@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-HEADINGS = ("sample", "inputs", "target", "prediction", "loss", "gradient norm")
+HEADINGS = ("sample", "loss", "target", "prediction", "gradient norm", "inputs")
 CELL = "text-align:left;vertical-align:middle;overflow-wrap:normal"
 
 
@@ -87,30 +87,28 @@ def words(sample: Culprit) -> tuple[str, ...]:
     """A sample below `HEADINGS`."""
     known = (sample.target, sample.prediction)
     target, prediction = ("" if value is None else _short(value) for value in known)
-    return (
-        sample.name, sample.inputs, target, prediction, f"{sample.loss:.4g}",
-        f"{sample.grad_norm:.4g}",
-    )  # fmt: skip
+    numbers = f"{sample.loss:.4g}", f"{sample.grad_norm:.4g}"
+    return sample.name, numbers[0], target, prediction, numbers[1], sample.inputs
 
 
 def culprit_table(found: Culprits, tools: tuple[str, ...] = ()) -> str:
     """The samples as HTML.
 
     Args:
-        tools: HTML that stands in the last cell of each row.
+        tools: HTML that stands in the second cell of each row, where a narrow page shows it too.
     """
-    names = (*HEADINGS, "") if tools else HEADINGS
+    names = (HEADINGS[0], "", *HEADINGS[1:]) if tools else HEADINGS
     head = "".join(f'<th style="{CELL}">{html.escape(name)}</th>' for name in names)
     body = ""
     for place, sample in enumerate(found.samples):
         cells = [html.escape(word) for word in words(sample)]
         if sample.picture:
             said = f"inputs of sample {sample.name}"
-            cells[1] = (
+            cells[-1] = (
                 f'<img src="{sample.picture}" width="48" alt="{said}" '
                 'style="image-rendering:pixelated">'
             )
-        cells += tools[place : place + 1]
+        cells[1:1] = tools[place : place + 1]
         body += "<tr>" + "".join(f'<td style="{CELL}">{cell}</td>' for cell in cells) + "</tr>"
     return (
         f"<div><b>{html.escape(found.title)}</b></div>"

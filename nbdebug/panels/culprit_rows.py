@@ -27,6 +27,7 @@ RELABEL = (
 )
 UNDO = "Trains on it again as it is in the data. Takes effect at the next batch."
 CLOSE = "Puts this table away."
+TOOLS = "display:inline-flex;gap:8px;white-space:nowrap"
 InForce = tuple[tuple[int, ...], dict[int, Any]]
 
 
@@ -67,7 +68,11 @@ def _tools(sample: Culprit, in_force: InForce, available: set[str]) -> str:
         changed = {**relabelled, sample.index: guess}
         if relabelled.get(sample.index) != guess:
             made += _ask(f"Relabel as {guess}", {"relabelled": changed}, RELABEL)
-    return f'<span style="display:inline-flex;gap:8px">{made}</span>' if made else ""
+    return (
+        f'<span style="display:inline-flex;gap:8px;white-space:nowrap">{made}</span>'
+        if made
+        else ""
+    )
 
 
 def _done(left_out: tuple[int, ...], relabelled: dict[int, Any]) -> Iterator[str]:

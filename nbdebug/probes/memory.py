@@ -19,7 +19,7 @@ class Memory(Probe):
 
     name = "memory"
     cost = "cheap"
-    every = 20
+    every = 50
     order = 80
 
     def attach(self, session: Subject) -> None:

@@ -20,7 +20,7 @@ class OutputSpread(Probe):
 
     name = "output_spread"
     cost = "cheap"
-    every = 20
+    every = 50
     order = 44
 
     def attach(self, session: Subject) -> None:
