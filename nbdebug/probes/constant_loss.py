@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
-from torch.nn import functional
 
+from nbdebug.model.known_loss import known_loss
 from nbdebug.model.subject import Subject
 from nbdebug.probes.base import Probe, Values
 
 ENOUGH, FEWEST = 8192, 256
-Known = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class ConstantLoss(Probe):
@@ -43,7 +41,7 @@ class ConstantLoss(Probe):
         outputs, targets = outputs.detach(), targets.detach()
         if not self._kind and self._tried < 3:
             self._tried += 1
-            self._kind = _kind(outputs, targets, self._session.loss)
+            self._kind = known_loss(outputs, targets, self._session.loss)
         if not self._kind:
             return {}
         if self._count < ENOUGH:
@@ -73,28 +71,3 @@ class ConstantLoss(Probe):
         if self._kind == "binary":
             found = entropy(mean) + entropy(1 - mean)
         return found.mean()
-
-
-def _kind(outputs: torch.Tensor, targets: torch.Tensor, loss: float) -> str:
-    """Which loss gives this number, "" for none of them."""
-    if not targets.is_floating_point():
-        if outputs.ndim < 2 or targets.shape == outputs.shape or targets.dtype != torch.int64:
-            return ""
-        return _same("cross_entropy", functional.cross_entropy, outputs, targets, loss)
-    if targets.shape != outputs.shape or not targets.ndim:
-        return ""
-    found = _same("mse", functional.mse_loss, outputs, targets, loss)
-    binary = functional.binary_cross_entropy_with_logits
-    if not found and bool(((targets == 0) | (targets == 1)).all()):
-        found = _same("binary", binary, outputs, targets, loss)
-    return found
-
-
-def _same(
-    name: str, known: Known, outputs: torch.Tensor, targets: torch.Tensor, loss: float
-) -> str:
-    try:
-        number = float(known(outputs, targets))
-    except (ValueError, RuntimeError, IndexError):
-        return ""
-    return name if math.isclose(number, loss, rel_tol=1e-4) else ""

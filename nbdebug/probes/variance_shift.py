@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import nn
 
-from nbdebug.model.forward import LossFn
+from nbdebug.model.known_loss import KNOWN, known_loss
 from nbdebug.model.nonfinite import eager
 from nbdebug.model.state import undisturbed
 from nbdebug.model.subject import Subject
 from nbdebug.probes.base import Probe, Values
+
+TRIES = 3
 
 
 class VarianceShift(Probe):
@@ -30,10 +31,10 @@ class VarianceShift(Probe):
     by Variance Shift", who divide the one of eval mode by the one of training; dividing the
     means lets a channel that is silent in this batch not outweigh the others.
 
-    `eval_loss` is the loss of that pass: where it is far above the training loss, BatchNorm's
-    running statistics do not fit. `norm_values` is the fewest values that a layer averages a
-    channel over. Costs one more forward pass in eval mode, in models with
-    BatchNorm alone. A training with a `step_fn` is not measured.
+    `eval_loss` is the loss of that pass, for cross-entropy and the mean squared error: where it
+    is far above the training loss, BatchNorm's running statistics do not fit. `norm_values` is
+    the fewest values that a layer averages a channel over. Costs one more forward pass in eval
+    mode, in models with BatchNorm alone. A training with a `step_fn` is not measured.
     """
 
     name = "variance_shift"
@@ -45,12 +46,12 @@ class VarianceShift(Probe):
         self._norms = session.batch_norms.layers
         self._names = tuple(f"variance_shift/{name}" for name in self._norms)
         self.idle = not self._norms or session.loss_fn is None
+        self._loss, self._tried = "", 0
 
     def read(self, step: int) -> Values:
         session = self._session
-        if session.again is None or session.loss_fn is None:
+        if session.again is None:
             return {}
-        loss_fn = session.loss_fn
         met: dict[str, torch.Tensor] = {}
         self._counts: dict[str, int] = {}
         handles = [
@@ -58,9 +59,9 @@ class VarianceShift(Probe):
             for name, norm in self._norms.items()
         ]
         try:
-            with undisturbed(session.model), _kept(loss_fn), torch.no_grad(), eager(session.model):
+            with undisturbed(session.model), torch.no_grad(), eager(session.model):
                 session.model.eval()
-                loss = loss_fn(session.again(), session.targets)
+                outputs = session.again()
         finally:
             for handle in handles:
                 handle.remove()
@@ -71,14 +72,23 @@ class VarianceShift(Probe):
                 ratio = norm.running_var.mean() / met[name]
                 shifts[place] = torch.where(met[name] > 0, ratio, torch.nan)
         fewest = float(min(self._counts.values(), default=math.nan))
-        return {
-            self._names: shifts, "eval_loss": loss.detach().reshape(()), "norm_values": fewest
+        found: dict[str | tuple[str, ...], torch.Tensor | float] = {
+            self._names: shifts, "norm_values": fewest
         }  # fmt: skip
+        return found | self._judged(outputs)
 
-
-def _kept(loss_fn: LossFn) -> AbstractContextManager[None]:
-    """Puts back what a loss that is a module keeps."""
-    return undisturbed(loss_fn) if isinstance(loss_fn, nn.Module) else nullcontext()
+    def _judged(self, outputs: Any) -> dict[str | tuple[str, ...], torch.Tensor | float]:
+        """The loss of outputs of eval mode, where it is one that torch has."""
+        session = self._session
+        trained, targets = session.outputs, session.targets
+        if not all(isinstance(part, torch.Tensor) for part in (outputs, trained, targets)):
+            return {}
+        assert isinstance(trained, torch.Tensor)
+        assert isinstance(targets, torch.Tensor)
+        if not self._loss and self._tried < TRIES:
+            self._tried += 1
+            self._loss = known_loss(trained.detach(), targets, session.loss)
+        return {"eval_loss": KNOWN[self._loss](outputs, targets)} if self._loss else {}
 
 
 def _hook(
