@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
+from torch import nn
 
 from nbdebug.core.commands import FindCulprits
 from nbdebug.core.culprits import Culprit, Culprits
@@ -62,7 +64,7 @@ def _count(data: Any) -> int:
 def _worst(session: Session, batch: Batch, step: int, top: int, task: Task) -> Culprits:
     found: list[Culprit] = []
     count, start = min(batch.samples, MOST), time.monotonic()
-    with undisturbed(session.model), eager(session.model):
+    with undisturbed(session.model), eager(session.model), _differentiable(session.model):
         # BatchNorm takes no single sample while it trains.
         session.model.eval()
         for place in range(count):
@@ -74,6 +76,13 @@ def _worst(session: Session, batch: Batch, step: int, top: int, task: Task) -> C
                 break
     worst = sorted(found, key=_badness, reverse=True)[:top]
     return Culprits(step, tuple(worst), len(found), batch.samples)
+
+
+def _differentiable(model: nn.Module) -> AbstractContextManager[None]:
+    """cuDNN gives gradients of recurrent layers in train mode alone: do without it there."""
+    if any(isinstance(module, nn.RNNBase) for module in model.modules()):
+        return torch.backends.cudnn.flags(enabled=False)
+    return nullcontext()
 
 
 def _badness(sample: Culprit) -> tuple[bool, float, float]:

@@ -113,6 +113,33 @@ def test_an_outlier_is_the_sample_behind_its_spike() -> None:
         assert "<table" in found._repr_html_()
 
 
+def test_a_batch_that_was_left_out_is_the_one_of_its_step() -> None:
+    with WARD["a sample that is not finite"].make(0) as dbg:
+        dbg.set(not_finite="leave_out")
+        dbg.run(steps=60)
+        (left_out,) = [n.step for n in dbg.history.notices if n.title == "A batch was left out"][:1]
+        assert dbg.culprits(left_out).samples[0].index == 700
+
+
+def test_a_recurrent_model_is_looked_at_too() -> None:
+    X = torch.randn(60, 7, 3)
+    y = (X.mean((1, 2)) > 0).long()
+
+    class Reader(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn, self.head = nn.GRU(3, 8, batch_first=True), nn.Linear(8, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(self.rnn(x)[0][:, -1])
+
+    with nbd.Debugger(Reader(), (X, y), nn.CrossEntropyLoss(), batch_size=20) as dbg:
+        dbg.run(steps=4)
+        found = dbg.culprits(top=20)
+        assert len(found.samples) == 20
+        assert all(sample.grad_norm > 0 for sample in found.samples)
+
+
 def test_a_stream_has_no_indices() -> None:
     class Stream(IterableDataset[Any]):
         def __iter__(self) -> Any:
