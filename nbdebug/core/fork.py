@@ -25,7 +25,8 @@ GREY = "#8C8C8C"
 LEFT = "text-align:left;vertical-align:middle;overflow-wrap:normal"
 
 
-@dataclass(frozen=True)
+# Arrays have no truth value: two of these are equal when they are the same object.
+@dataclass(frozen=True, eq=False)
 class Trial:
     """One way to go on.
 
@@ -49,7 +50,7 @@ class Trial:
         return ", ".join(said) or "no change"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ForkResult:
     """A fork and its trials.
 

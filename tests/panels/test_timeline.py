@@ -116,6 +116,14 @@ def test_a_fork_is_a_plot_a_row_and_can_be_kept(panel: Timeline) -> None:
     assert ("discard_fork", "") in asks(page)
 
 
+def test_a_later_fork_from_the_same_step_takes_the_place_of_the_first(panel: Timeline) -> None:
+    first, later = (Trial({"lr": lr}, np.linspace(1.0, lr, 40)) for lr in (0.2, 0.3))
+    assert "Keep lr=0.2" in shown(panel, fork=fork(first))
+    page = shown(panel, fork=fork(later))
+    assert "Keep lr=0.3" in page
+    assert "Keep lr=0.2" not in page
+
+
 def test_a_value_that_is_not_finite_brings_remedies_to_try(panel: Timeline) -> None:
     failure = Notice(80, "error", NOT_FINITE, "")
     page = shown(panel, status=Status(step=80, failure=failure), latest={"lr": 0.1})
