@@ -84,12 +84,18 @@ class Columns:
             if name in patterns or any(fnmatchcase(name, pattern) for pattern in wild)
         ]
 
-    def copy(self, name: str, last: int | None = None) -> Series:
-        """A series as it is now, or so many of its newest buckets, else SeriesError."""
+    def copy(self, name: str, last: int | None = None, before: int | None = None) -> Series:
+        """A series as it is now, else SeriesError.
+
+        Args:
+            last: so many of its newest buckets alone; before: those before this step alone.
+        """
         block, column = self._find(name)
         buckets = block.fold()
         # A bucket in which this series was never measured is no point of it.
         known = np.flatnonzero(buckets.count[:, column])
+        if before is not None:
+            known = known[buckets.steps[known] < before]
         if last is not None:
             known = known[-last:]
         return Series(

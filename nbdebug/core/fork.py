@@ -59,7 +59,7 @@ class ForkResult:
         rewinds: how often training had gone back.
         base: without a change; trials: one for each value.
         note: what keeps base and trials from being pairs, or "".
-        cures: name of the finding that the change is to cure, or "".
+        cures: name of the finding that the change is to cure, or ""; title: its title.
     """
 
     step: int
@@ -70,26 +70,37 @@ class ForkResult:
     trials: tuple[Trial, ...]
     note: str = ""
     cures: str = ""
+    title: str = ""
 
     def cured(self, trial: Trial) -> bool | None:
-        """Whether the finding that was to be cured is gone; None where it is not there without.
+        """Whether the finding that was to be cured is gone.
 
+        None where it is not there without the change, or where too little was measured to say.
         A way that ended early has cured nothing.
         """
         if not self.cures or self.cures not in self.base.findings.names:
             return None
-        return not trial.ended and self.cures not in trial.findings.names
+        if trial.ended or self.cures in trial.findings.names:
+            return False
+        return None if self.cures in trial.findings.not_judged else True
 
     def condition(self, trial: Trial) -> str:
-        """What looked sick at the end of a trial, in words."""
-        titles = [finding.title for finding in trial.findings.causes]
-        said = ", ".join(titles[:2]) + (", ..." if len(titles) > 2 else "")
-        cured = self.cured(trial) if trial is not self.base else None
-        if cured is None:
+        """What looked sick at the end of a way, in words; first what was to be cured."""
+        causes = [f.title for f in trial.findings.causes if f.name != self.cures]
+        said = ", ".join(causes[:2]) + (", ..." if len(causes) > 2 else "")
+        if not self.cures:
             return said or "nothing"
-        title = next(f.title for f in self.base.findings if f.name == self.cures)
-        rest = f"; {said}" if said and cured else ""
-        return f"{title}: {'gone' if cured else 'still there'}{rest}"
+        return f"{self.title}: {self._fate(trial)}" + (f"; {said}" if said else "")
+
+    def _fate(self, trial: Trial) -> str:
+        """What became of the finding that was to be cured."""
+        if self.cures in trial.findings.names:
+            return "still there"
+        if trial.ended:
+            return "not cured"
+        if self.cures in trial.findings.not_judged:
+            return "too little measured to say"
+        return "gone without it too" if trial is self.base else "gone"
 
     def difference(self, trial: Trial) -> Array:
         """Loss of a trial minus that of the base, [N], step by step."""
@@ -168,7 +179,11 @@ class Fork:
 
     @property
     def cured(self) -> bool | None:
-        """Whether the (first) change cures what it was to; None where nothing was named."""
+        """Whether the (first) change cures what it was to.
+
+        None where nothing was named, where it is not there without the change, or where too
+        little was measured to say.
+        """
         return self.result.cured(self.result.trials[0])
 
     @property

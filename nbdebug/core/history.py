@@ -181,7 +181,10 @@ class History(Newest):
         )
 
     def snapshot(
-        self, patterns: Iterable[str] = ("*",), recent: tuple[Iterable[str], int] = ((), 0)
+        self,
+        patterns: Iterable[str] = ("*",),
+        recent: tuple[Iterable[str], int] = ((), 0),
+        before: int | None = None,
     ) -> Snapshot:
         """An immutable copy.
 
@@ -190,15 +193,18 @@ class History(Newest):
                 of the others only the last value comes along. `samples` and `epoch`
                 always come, since positions are computed from them.
             recent: patterns of series of which so many of the newest buckets come.
+            before: a step; series come without what was measured at it or later.
         """
         wanted = {*patterns, "samples", "epoch"}
         with self._changed:
             columns = self._columns
-            parts = {n: columns.copy(n, recent[1]) for n in columns.matching(set(recent[0]))}
+            newest = columns.matching(set(recent[0]))
+            parts = {name: columns.copy(name, recent[1], before) for name in newest}
+            whole = {name: columns.copy(name, before=before) for name in columns.matching(wanted)}
             return Snapshot(
                 status=self._status,
                 latest=columns.latest(),
-                series=parts | {n: columns.copy(n) for n in columns.matching(wanted)},
+                series=parts | whole,
                 histograms=dict(self._histograms),
                 changes=tuple(self._changes),
                 notices=tuple(self._notices),

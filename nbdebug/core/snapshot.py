@@ -142,19 +142,17 @@ class Snapshot:
         }
 
     def followed(self, start: int, way: Snapshot) -> Snapshot:
-        """As if training had gone on from a step in another way."""
-        none = np.zeros(0)
-        empty = Series("", none.astype(np.int64), none, none, none, none, none.astype(np.int32))
-        series = {}
-        for name in (*self.series, *(n for n in way.series if n not in self.series)):
-            old = self.series.get(name, replace(empty, name=name))
-            series[name] = old.followed(start, way.series.get(name, empty))
-        ends = {name: float(one.last[-1]) for name, one in series.items() if len(one)}
+        """As if training had gone on from a step in another way.
+
+        What was not measured on that way is left out: its past tells nothing of it.
+        """
+        series = {
+            name: self.series[name].followed(start, one) if name in self.series else one
+            for name, one in way.series.items()
+            if len(one)
+        }
         changes = tuple(change for change in self.changes if change.step <= start)
-        return replace(
-            self, status=way.status, latest={**self.latest, **ends, **way.latest},
-            series=series, changes=changes,
-        )  # fmt: skip
+        return replace(self, status=way.status, latest=way.latest, series=series, changes=changes)
 
     def position(self, steps: NDArray[np.int64], axis: Axis) -> Array:
         """Where steps [B] lie on an axis counted in steps, samples or epochs."""

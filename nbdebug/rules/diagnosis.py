@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,7 +30,7 @@ class _Known:
 
 
 class Diagnosis(Sequence[Rule]):
-    """The rules of a training. Never runs on the training thread.
+    """The rules of a training; only what is on trial is judged on the training thread.
 
     Args:
         possible: whether this training can take some settings; remedies that it cannot take
@@ -120,24 +119,41 @@ class Diagnosis(Sequence[Rule]):
     def judge(self, start: int, way: History) -> Findings:
         """What would look sick if training had gone on from a step as in another History.
 
-        A rule that fails finds nothing here.
+        Rules that fail here, or lack what was not measured on the way, have not judged.
         """
         with self._looking:
             rules = list(self._rules.values())
-            past, now = self._snapshot(self._history), self._snapshot(way)
+            past, now = self._snapshot(self._history, start), self._snapshot(way)
         joined = past.followed(start, now)
-        found = {}
+        found, missing = {}, {}
         for rule in rules:
-            with suppress(Exception):
-                symptom = None if _lacking(rule, joined) else rule.diagnose(joined)
-                if symptom is not None:
-                    found[rule.name] = self._finding(rule, symptom)
-        return Findings(tuple(ordered(found)))
+            lacking = _lacking(rule, joined)
+            if lacking:
+                missing[rule.name] = ", ".join(lacking)
+                continue
+            try:
+                symptom = rule.diagnose(joined)
+            except Exception as error:
+                missing[rule.name] = f"{type(error).__name__}: {error}"
+                continue
+            if symptom is not None:
+                found[rule.name] = self._finding(rule, symptom)
+        return Findings(tuple(ordered(found)), missing)
 
-    def _snapshot(self, history: History) -> Snapshot:
+    def title(self, name: str) -> str:
+        """The title of a rule.
+
+        Raises:
+            ArgumentError: there is none of this name.
+        """
+        if name not in self._rules:
+            raise ArgumentError(unknown_name("rule", name, self._rules))
+        return self._rules[name].title
+
+    def _snapshot(self, history: History, before: int | None = None) -> Snapshot:
         wanted = {name for rule in self._rules.values() for name in (*rule.needs, *rule.wants)}
         whole = {name for name in wanted if "*" not in name}
-        return history.snapshot(whole, recent=(wanted - whole, RECENT))
+        return history.snapshot(whole, (wanted - whole, RECENT), before)
 
     def _diagnose(self, snapshot: Snapshot) -> Iterator[tuple[str, str]]:
         """Bring what is known up to date; gives the rules that could not judge."""

@@ -40,11 +40,14 @@ def fork(
     Raises:
         TaskStopped: it was stopped; training is where it was.
         ControlValueError: a change was refused.
+        ArgumentError: there is no rule of the finding that is to be cured.
         Exception: whatever the user's code raised; training is where it was.
     """
     ways = ({}, *command.changes)
+    title = diagnosis.title(command.cures) if command.cures else ""
     trials: list[Trial] = []
-    with timeline.excursion() as present, loop.measuring.densely():
+    # The way back from the excursion would make all probes due.
+    with loop.on_trial(), timeline.excursion() as present:
         start = present
         if command.start is not None:
             start = timeline.visit(timeline.place(command.start), task)
@@ -59,6 +62,7 @@ def fork(
             loss, ended = _train(loop, way, command.steps, task, (number, len(ways)))
             held_out = way.last("val_loss") if "val_loss" in way.series else math.nan
             findings = diagnosis.judge(start.step, way)
+            loss.setflags(write=False)
             trials.append(Trial(changes, loss, ended, findings, held_out))
     timeline.mark("fork", ", ".join(dict.fromkeys(name for way in ways for name in way)))
     base, *others = trials
@@ -71,6 +75,7 @@ def fork(
         tuple(others),
         _note(command.changes),
         command.cures,
+        title,
     )
 
 
@@ -91,7 +96,6 @@ def _train(
             way.set_status(replace(_status(loop), failure=failure))
             return losses, f"not finite after {done} steps"
         losses[done] = loop.last[0]
-    losses.setflags(write=False)
     way.set_status(_status(loop))
     return losses, ""
 

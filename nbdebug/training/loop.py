@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
@@ -108,6 +109,16 @@ class Loop:
         if validated:
             history.append(validated)
         return record
+
+    @contextmanager
+    def on_trial(self) -> Iterator[None]:
+        """For steps that are observed; afterwards all is measured as if there had been none."""
+        due = self._recording.settings_due
+        with self.measuring.densely():
+            try:
+                yield
+            finally:
+                self._recording.settings_due = due
 
     def repeat(self) -> StepRecord:
         """A step that was made before: probes rest, nothing goes to History.

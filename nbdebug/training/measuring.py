@@ -40,6 +40,15 @@ class Slot:
         self.spent = 0.0
         self.looks = 0
 
+    @property
+    def plan(self) -> tuple[bool, int, float, float, int]:
+        """When it is due, and what that follows from."""
+        return self.on, self.next, self.seconds, self.total, self.looks
+
+    @plan.setter
+    def plan(self, plan: tuple[bool, int, float, float, int]) -> None:
+        self.on, self.next, self.seconds, self.total, self.looks = plan
+
     def charge(self) -> float:
         """Take the seconds of the measurement just made into the average."""
         spent = self.spent + self.probe.inside
@@ -109,7 +118,11 @@ class Measuring:
 
     @contextmanager
     def densely(self) -> Iterator[None]:
-        """Inside, probes keep to their `every`, whatever it costs."""
+        """Inside, probes keep to their `every`, whatever it costs.
+
+        Afterwards all are due when they were before, one that failed inside too.
+        """
+        plans, times = [slot.plan for slot in self.slots.values()], (self.bare, self.fixed)
         self._dense = True
         self.reset()
         try:
@@ -117,6 +130,9 @@ class Measuring:
         finally:
             self._dense = False
             self.reset()
+            self.bare, self.fixed = times
+            for slot, plan in zip(self.slots.values(), plans, strict=True):
+                slot.plan = plan
 
     def begin(self, step: int) -> bool:
         """Before the forward pass; False when no probe is due."""
@@ -221,8 +237,10 @@ class Measuring:
             # A probe that is broken may not even be able to clean up.
             with suppress(Exception):
                 slot.probe.cancel()
-            text = f"{type(error).__name__}: {error}. Training goes on without it."
-            title = f"The probe {slot.probe.name} failed and was switched off"
+            rest = "The fork goes on" if self._dense else "Training goes on"
+            text = f"{type(error).__name__}: {error}. {rest} without it."
+            end = "in a fork" if self._dense else "and was switched off"
+            title = f"The probe {slot.probe.name} failed {end}"
             self._report(Notice(step, "warning", title, text))
             return None
 

@@ -10,8 +10,10 @@ import pytest
 
 import nbdebug as nbd
 from nbdebug.core.history import History
+from nbdebug.core.records import Reading, StepRecord
 from nbdebug.core.snapshot import Series, Snapshot
 from nbdebug.rules.base import Rule
+from nbdebug.rules.diagnosis import Diagnosis
 from nbdebug.rules.example import example
 from tests.training.timelines import equal, state
 from tests.ward import WARD
@@ -90,8 +92,49 @@ def test_what_does_not_help_is_said_too() -> None:
 def test_a_finding_that_is_not_there_cannot_be_cured() -> None:
     with WARD["learning rate far too small"].make(0) as dbg:
         cause(dbg, 150)
-        assert dbg.fork(50, cures="overfitting", lr=0.1).cured is None
+        assert dbg.fork(50, cures="diverging", lr=0.1).cured is None
         assert dbg.fork(50, lr=0.1).cured is None
+        with pytest.raises(nbd.ArgumentError, match="diverging"):
+            dbg.fork(50, cures="divergng", lr=0.1)
+
+
+def test_what_was_not_measured_is_not_judged() -> None:
+    with WARD["labels learnt by heart"].make(0) as dbg:
+        assert cause(dbg, 150).name == "overfitting"
+        validation = dbg._worker._loop.session.validation
+        assert validation is not None
+        validation.every = 1000
+        fork = dbg.fork(30, cures="overfitting", weight_decay=0.1)
+        assert fork.cured is None
+        assert fork.findings.not_judged["overfitting"] == "val_loss"
+        assert repr(fork).count("Overfitting: too little measured to say") == 2
+
+
+def test_the_past_of_a_fork_that_begins_long_ago_is_judged_too() -> None:
+    seen: list[list[int]] = []
+
+    class Spy(Rule):
+        """Looks at dead units.
+
+        Writes its steps down.
+        """
+
+        name, title, source = "spy", "Spy", "a test"
+        needs = ("dead/*",)
+
+        def diagnose(self, snapshot: Snapshot) -> None:
+            seen.append(snapshot.series["dead/1"].step.tolist())
+
+        @staticmethod
+        def examples() -> tuple[Snapshot, Snapshot]:
+            return example({}), example({})
+
+    past, way = History(), History()
+    for step in range(0, 2000, 10):
+        past.append(StepRecord(step, (Reading(("dead/1",), np.array([0.1])),)))
+    way.append(StepRecord(500, (Reading(("dead/1",), np.array([0.2])),)))
+    Diagnosis([Spy()], past).judge(500, way)
+    assert seen == [[*range(0, 500, 10), 500]]
 
 
 def test_a_way_that_is_not_finite_has_the_finding_of_it() -> None:
@@ -145,12 +188,13 @@ def test_probes_measure_at_their_own_pace_in_a_fork_alone(monkeypatch: pytest.Mo
         assert dbg.findings is not None
     before, base, changed, after = seen[0][:-6], seen[0], seen[1], seen[2]
     assert base == changed == before + list(range(20, 80, 10))
-    assert after == [*before, 20]
+    # Without a budget there is none any more, as if there had been no fork.
+    assert after == before
 
 
 def series(steps: list[int], values: list[float]) -> Series:
     array, count = np.array(values), np.ones(len(values), np.int32)
-    return Series("loss", np.array(steps), array, array, array, array, count)
+    return Series("loss", np.array(steps, np.int64), array, array, array, array, count)
 
 
 def test_a_way_follows_the_past() -> None:
@@ -160,11 +204,21 @@ def test_a_way_follows_the_past() -> None:
     assert joined.step.tolist() == [0, 1, 2, 3]
     assert joined.mean.tolist() == joined.last.tolist() == [5.0, 4.0, 9.0, 8.0]
     whole = Snapshot(series={"loss": past}, latest={"loss": 1.0, "lr": 0.1}).followed(
-        2, Snapshot(series={"loss": way, "val_loss": way}, latest={"lr": 0.5})
+        2, Snapshot(series={"loss": way, "val_loss": way}, latest={"loss": 8.0, "lr": 0.5})
     )
     assert whole.series["loss"].mean.tolist() == joined.mean.tolist()
     assert whole.series["val_loss"].step.tolist() == [2, 3]
-    assert whole.latest == {"loss": 8.0, "val_loss": 8.0, "lr": 0.5}
+    assert whole.latest == {"loss": 8.0, "lr": 0.5}
+
+
+def test_what_a_way_did_not_measure_is_left_out() -> None:
+    past = {"loss": series([0, 1], [5.0, 4.0]), "val_loss": series([0], [3.0])}
+    way = {"loss": series([2], [1.0]), "val_loss": series([], [])}
+    joined = Snapshot(series=past, latest={"val_loss": 3.0}).followed(2, Snapshot(series=way))
+    assert {name: one.mean.tolist() for name, one in joined.series.items()} == {
+        "loss": [5.0, 4.0, 1.0]
+    }
+    assert "val_loss" not in joined.latest
 
 
 def test_a_rule_that_fails_breaks_no_fork() -> None:
@@ -186,5 +240,7 @@ def test_a_rule_that_fails_breaks_no_fork() -> None:
     with WARD["learning rate far too small"].make(0) as dbg:
         dbg.rules.add(Broken)
         dbg.run(steps=150)
-        assert dbg.rules.judge(0, History()).names == ()
+        judged = dbg.rules.judge(0, History())
+        assert judged.names == ()
+        assert judged.not_judged["broken"] == "RuntimeError: no"
         assert "updates_too_small" in dbg.fork(50, lr=1e-6).findings.names
