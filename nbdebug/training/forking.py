@@ -54,9 +54,7 @@ def fork(
         for number, changes in enumerate(ways):
             if number:
                 start.restore(loop, settings)
-            for name, value in changes.items():
-                if not settings.apply(SetControl(name, value, "fork")):
-                    raise ControlValueError(f"{name} could not be set to {value!r} for the fork.")
+            _change(settings, changes)
             loop.settings_changed()
             way = History()
             loss, ended = _train(loop, way, command.steps, task, (number, len(ways)))
@@ -77,6 +75,13 @@ def fork(
         command.cures,
         title,
     )
+
+
+def _change(settings: Settings, changes: Mapping[str, Any]) -> None:
+    """Put values in force, or ControlValueError."""
+    for name, value in changes.items():
+        if not settings.apply(SetControl(name, value, "fork")):
+            raise ControlValueError(f"{name} could not be set to {value!r} for the fork.")
 
 
 def _train(

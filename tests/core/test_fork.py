@@ -8,7 +8,8 @@ import math
 import numpy as np
 import pytest
 
-from nbdebug.core.fork import Fork, ForkResult, Trial, mean_interval
+from nbdebug.core.findings import Finding, Findings
+from nbdebug.core.fork import Fork, ForkResult, Trial, fork_table, mean_interval, rows
 
 
 def test_the_interval_of_independent_values_is_the_usual_one() -> None:
@@ -78,3 +79,47 @@ def test_words_of_the_user_are_escaped() -> None:
     trial = Trial({"activation": "<b>"}, np.ones(20))
     fork = Fork(ForkResult(0, 20, 0, 0, Trial({}, np.ones(20)), (trial,)), lambda which: None)
     assert "<b>" not in fork._repr_html_().replace("<b>20 steps", "")
+
+
+def found(*names: str, lacking: str = "") -> Findings:
+    titles = {name: name.replace("_", " ").capitalize() for name in names}
+    made = [
+        Finding(name, title, "warning", 5, 2.0, 1.0, "Seen.", "Because.", (), "a source")
+        for name, title in titles.items()
+    ]
+    return Findings(tuple(made), {lacking: "val_loss"} if lacking else {})
+
+
+def cure(base: Findings, trial: Findings, ended: str = "", cures: str = "sick") -> ForkResult:
+    loss = np.linspace(2.0, 1.0, 20)
+    trials = (Trial({"lr": 0.1}, loss, ended, trial),)
+    return ForkResult(5, 20, 0, 0, Trial({}, loss, "", base), trials, "", cures, "Sick")
+
+
+@pytest.mark.parametrize(
+    ("result", "cured", "base", "trial"),
+    [
+        (cure(found("sick"), found()), True, "Sick: still there", "Sick: gone"),
+        (cure(found("sick"), found("sick", "x")), False, "Sick: still there",
+         "Sick: still there; X"),
+        (cure(found("sick"), found("x", "y", "z")), True, "Sick: still there",
+         "Sick: gone; X, Y, ..."),
+        (cure(found("sick"), found("x"), "not finite"), False, "Sick: still there",
+         "Sick: not cured; X"),
+        (cure(found("x"), found()), None, "Sick: gone without it too; X", "Sick: gone"),
+        (cure(found("sick"), found(lacking="sick")), None, "Sick: still there",
+         "Sick: too little measured to say"),
+        (cure(found("x"), found(), cures=""), None, "X", "nothing"),
+    ],
+)  # fmt: skip
+def test_what_became_of_a_finding(
+    result: ForkResult, cured: bool | None, base: str, trial: str
+) -> None:
+    assert result.cured(result.trials[0]) is cured
+    assert (result.condition(result.base), result.condition(result.trials[0])) == (base, trial)
+    assert [row[2] for row in rows(result)] == [base, trial]
+    page = fork_table(result)
+    # The verdict stays before it: tables scroll sideways in narrow columns.
+    assert page.index(">verdict<") < page.index(">looks sick at the end<")
+    assert f">{trial}</td>" in page
+    assert Fork(result, lambda which: None).cured is cured

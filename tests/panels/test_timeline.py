@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from nbdebug.core.control_spec import ControlSpec, ControlState
+from nbdebug.core.findings import Finding, Findings
 from nbdebug.core.fork import ForkResult, Trial
 from nbdebug.core.records import NOT_FINITE, ControlChange, Notice, Progress, Status
 from nbdebug.core.snapshot import Snapshot
@@ -114,6 +115,18 @@ def test_a_fork_is_a_plot_a_row_and_can_be_kept(panel: Timeline) -> None:
     assert ("keep_fork", 0) in asks(page)
     assert ("keep_fork", 1) not in asks(page)
     assert ("discard_fork", "") in asks(page)
+
+
+def test_a_fork_says_what_became_of_the_finding_it_is_to_cure(panel: Timeline) -> None:
+    sick = Finding("sick", "<Sick>", "warning", 5, 2.0, 1.0, "Seen.", "Because.", (), "a source")
+    loss = np.linspace(1.0, 0.5, 40)
+    base = Trial({}, loss, findings=Findings((sick,)))
+    trial = Trial({"lr": 0.2}, loss - 0.1)
+    page = shown(panel, fork=ForkResult(10, 40, 0, 0, base, (trial,), "", "sick", "<Sick>"))
+    assert "looks sick at the end" in page
+    assert "&lt;Sick&gt;: still there" in page
+    assert "&lt;Sick&gt;: gone<" in page
+    assert "<Sick>" not in page
 
 
 def test_a_later_fork_from_the_same_step_takes_the_place_of_the_first(panel: Timeline) -> None:
