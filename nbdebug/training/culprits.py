@@ -62,6 +62,17 @@ def _count(data: Any) -> int:
 
 
 def _worst(session: Session, batch: Batch, step: int, top: int, task: Task) -> Culprits:
+    # A model may draw random numbers in eval mode too: those of training must not move.
+    position = session.rng.position()
+    try:
+        found = _each(session, batch, task)
+    finally:
+        session.rng.go_to(position)
+    worst = sorted(found, key=_badness, reverse=True)[:top]
+    return Culprits(step, tuple(worst), len(found), batch.samples)
+
+
+def _each(session: Session, batch: Batch, task: Task) -> list[Culprit]:
     found: list[Culprit] = []
     count, start = min(batch.samples, MOST), time.monotonic()
     with undisturbed(session.model), eager(session.model), _differentiable(session.model):
@@ -74,8 +85,7 @@ def _worst(session: Session, batch: Batch, step: int, top: int, task: Task) -> C
             found.append(_look(session, batch, place))
             if time.monotonic() - start > SECONDS:
                 break
-    worst = sorted(found, key=_badness, reverse=True)[:top]
-    return Culprits(step, tuple(worst), len(found), batch.samples)
+    return found
 
 
 def _differentiable(model: nn.Module) -> AbstractContextManager[None]:

@@ -73,6 +73,28 @@ def test_training_notices_nothing() -> None:
     assert ends[0][1] == ends[1][1]
 
 
+def test_a_model_that_draws_in_eval_mode_moves_no_random_number_of_training() -> None:
+    class Noisy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = tiny_mlp()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.body(x + 0.1 * torch.randn_like(x))
+
+    losses = []
+    for look in (False, True):
+        with nbd.Debugger(Noisy(), blobs(), nn.CrossEntropyLoss(), batch_size=32) as dbg:
+            dbg.break_when("step == 5")
+            dbg.run(steps=20)
+            if look:
+                dbg.culprits()
+            dbg.clear_breakpoints()
+            dbg.run(steps=10)
+            losses.append(dbg.history.frame("loss")["loss"].tolist())
+    assert losses[0] == losses[1]
+
+
 def test_the_batch_is_that_of_the_step() -> None:
     X, y = blobs()
     with nbd.Debugger(tiny_mlp(), (X, y), nn.CrossEntropyLoss(), batch_size=32) as dbg:
