@@ -51,7 +51,7 @@ def _measure(arguments: argparse.Namespace) -> Iterator[Row]:
     if "rules" in arguments.parts:
         for workload in WORKLOADS:
             if arguments.only in workload.name:
-                yield rules.asked(workload, quick)
+                yield from rules.asked(workload, quick)
     if "transport" in arguments.parts:
         yield from transport.ticks(quick)
         yield transport.latency(quick)

@@ -73,6 +73,6 @@ def _cells(row: Row) -> tuple[str, ...]:
         _number(row.median, row.unit),
         spread,
         _number(row.cpu, row.unit),
-        f"{row.bar:.2f}" if not row.unit else f"{row.bar:g} {row.unit}",
+        f"{row.bar:.3f}" if not row.unit else f"{row.bar:g} {row.unit}",
         row.verdict,
     )

@@ -16,7 +16,7 @@ from nbdebug.core.snapshot import Snapshot
 from nbdebug.rules.base import RECENT, Rule
 from nbdebug.rules.implications import root_of
 
-SHARE = 0.004
+SHARE = 0.003
 EVERY = 1.0
 QUIET = 50
 
@@ -86,7 +86,7 @@ class Diagnosis(Sequence[Rule]):
             self._seen = -1
 
     def look_when_due(self) -> None:
-        """Look once a second at most, and seldom enough to cost at most 0.4 % of the time."""
+        """Look once a second at most, and seldom enough to cost at most 0.3 % of the time."""
         if time.monotonic() >= self._next:
             start = time.monotonic()
             self.look()
