@@ -21,12 +21,17 @@ if TYPE_CHECKING:
         NbdebugError,
         NonFiniteError,
         PluginError,
+        RunNameError,
+        RunStoreError,
         ScriptError,
         SeriesError,
         TaskStopped,
     )
     from nbdebug.core.history import History
     from nbdebug.debugger import Debugger
+    from nbdebug.runs.catalogue import import_run, load_run, runs
+    from nbdebug.runs.comparison import compare
+    from nbdebug.runs.run import Run
 
 __version__ = "0.1.0"
 
@@ -47,22 +52,39 @@ __all__ = [
     "NbdebugError",
     "NonFiniteError",
     "PluginError",
+    "Run",
+    "RunNameError",
+    "RunStoreError",
     "ScriptError",
     "SeriesError",
     "TaskStopped",
+    "compare",
+    "import_run",
+    "load_run",
+    "runs",
 ]
+
+
+# Where to find what is not an error.
+_PLACES = {
+    "CheckReport": "core.checklist",
+    "Debugger": "debugger",
+    "History": "core.history",
+    "Run": "runs.run",
+    "compare": "runs.comparison",
+    "import_run": "runs.catalogue",
+    "load_run": "runs.catalogue",
+}
 
 
 def __getattr__(name: str) -> Any:
     # PEP 562: `import nbdebug` alone loads neither torch nor bokeh.
-    if name == "Debugger":
-        return importlib.import_module("nbdebug.debugger").Debugger
-    if name == "CheckReport":
-        return importlib.import_module("nbdebug.core.checklist").CheckReport
-    if name == "History":
-        return importlib.import_module("nbdebug.core.history").History
+    if name == "runs":
+        # The package, which is called like a function.
+        return importlib.import_module("nbdebug.runs")
     if name in __all__:
-        return getattr(importlib.import_module("nbdebug.core.errors"), name)
+        place = _PLACES.get(name, "core.errors")
+        return getattr(importlib.import_module(f"nbdebug.{place}"), name)
     raise AttributeError(f"module 'nbdebug' has no attribute {name!r}")
 
 

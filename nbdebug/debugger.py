@@ -7,6 +7,7 @@ import inspect
 import threading
 import weakref
 from collections.abc import Mapping
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,7 +17,7 @@ from nbdebug.checks.base import Check
 from nbdebug.controls.base import Control
 from nbdebug.core import commands
 from nbdebug.core.command_queue import CommandQueue
-from nbdebug.core.errors import ArgumentError, ClosedError
+from nbdebug.core.errors import ClosedError
 from nbdebug.core.history import History
 from nbdebug.core.plugins import instances
 from nbdebug.core.records import Notice
@@ -26,8 +27,12 @@ from nbdebug.notebook import replace_predecessors
 from nbdebug.probes.base import Probe
 from nbdebug.rules.base import Rule
 from nbdebug.rules.diagnosis import Diagnosis
+from nbdebug.runs.place import AUTO, place_for
+from nbdebug.runs.recorder import Recorder
+from nbdebug.steering import Steering
 from nbdebug.training.breakpoints import Breakpoints
 from nbdebug.training.checking import Checking
+from nbdebug.training.describing import describe
 from nbdebug.training.disk import place_of, read
 from nbdebug.training.loop import Loop
 from nbdebug.training.measuring import Measuring
@@ -36,15 +41,12 @@ from nbdebug.training.session import OptimizerLike, ScheduleLike, Session, Setup
 from nbdebug.training.settings import Settings, check_keywords
 from nbdebug.training.timeline import Timeline
 from nbdebug.training.worker import Worker
-from nbdebug.travelling import Travelling
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from nbdebug.panels.dashboard import Dashboard
 
 
-class Debugger(Travelling):
+class Debugger(Steering):
     """A model under training, and the dashboard around it.
 
     Args:
@@ -71,6 +73,8 @@ class Debugger(Travelling):
         device: where to train; None is where the model is.
         name: what to call it. With a name, the last checkpoint is also on disk, every minute
             and on close, for `resume`: nbdebug-checkpoints/<name>.pt beside the notebook.
+        runs: where to record it: a database file, the address of an MLflow server, None for no
+            record; "auto" is MLFLOW_TRACKING_URI, else nbdebug-runs.db beside the notebook.
         overhead: largest share of time that the dear probes may take.
         checkpoint_memory: bytes for checkpoints; None is 10 % of free memory, at most 2 GiB.
         **controls: initial values of other controls, as `clip_mode="norm"`.
@@ -99,6 +103,7 @@ class Debugger(Travelling):
         seed: int = 0,
         device: str | torch.device | None = None,
         name: str | None = None,
+        runs: str | PathLike[str] | None = AUTO,
         overhead: float = 0.05,
         checkpoint_memory: int | None = None,
         **controls: Any,
@@ -107,7 +112,7 @@ class Debugger(Travelling):
             model=model, train_data=train_data, loss_fn=loss_fn, step_fn=step_fn,
             val_data=val_data, val_every=val_every, metrics=metrics,
             optimizer=optimizer, lr=lr, batch_size=batch_size, schedule=schedule, scaler=scaler,
-            seed=seed, device=device, name=name, overhead=overhead,
+            seed=seed, device=device, name=name, runs=runs, overhead=overhead,
             checkpoint_memory=checkpoint_memory,
         )  # fmt: skip
         self._wire(setup, controls)
@@ -163,8 +168,13 @@ class Debugger(Travelling):
             self.history.add_notice(Notice(0, "info", f"{control} at the start", note))
         self._worker = self._make_worker(session, setup)
         self._dashboard: Dashboard | None = None
-        # A Debugger that nobody holds any more must not leave its thread behind.
-        self._finalizer = weakref.finalize(self, _let_go, self._queue, self._worker)
+        place = place_for(setup.runs)
+        self._about = describe(session, self._settings.values())
+        self._recorder = None
+        if place is not None:
+            self._recorder = Recorder(self.history, self.name, self._about, place)
+        # A Debugger that nobody holds any more must not leave its threads behind.
+        self._finalizer = weakref.finalize(self, _let_go, self._queue, self._worker, self._recorder)
 
     def _make_worker(self, session: Session, setup: Setup) -> Worker:
         probes = instances("nbdebug.probes", Probe, self._leave_out)
@@ -185,86 +195,20 @@ class Debugger(Travelling):
             self._diagnosis,
         )  # fmt: skip
 
-    def start(self) -> None:
-        """Train until paused; returns at once."""
-        self._put(commands.Run())
-
-    def step(self, n: int = 1) -> None:
-        """Make `n` steps and pause; returns when they are made, raises as `run` does."""
-        self.run(steps=n)
-
-    def run(self, steps: int | None = None, epochs: float | None = None) -> None:
-        """Train for so many more steps or epochs; returns when they are done.
-
-        Interrupting the kernel pauses training; it can go on afterwards.
-
-        Raises:
-            ArgumentError: neither steps nor epochs is given, or both, or a negative one.
-            NonFiniteError: loss or gradient became NaN or infinite.
-            Exception: whatever the model, the loss or the data raised, as it was.
-        """
-        if (steps is None) == (epochs is None):
-            raise ArgumentError(
-                "Say how long: run(steps=...) or run(epochs=...); start() for more."
-            )
-        self._do(commands.Run(steps, epochs), "paused")
-        if self._worker.error is not None:
-            raise self._worker.error
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Sleep until training is paused; False when `timeout` seconds passed before."""
-        return self.history.wait_until(lambda status: status.state != "running", timeout)
-
     def close(self) -> None:
         """Remove thread and widgets; the model keeps its weights. May be called twice."""
         if self._dashboard is not None:
             self._dashboard.close()
         self._queue.put(commands.Close())
         self._worker.join(timeout=30)
+        if self._recorder is not None:
+            self._recorder.close()
 
     def __enter__(self) -> Debugger:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def set(self, *, why: str | None = None, **controls: Any) -> None:
-        """Change controls, as the dashboard's sliders do.
-
-        Values are checked at once; they take effect at the next step boundary, or at
-        once while paused.
-
-        Args:
-            why: a reason, written down with the change.
-
-        Raises:
-            ControlNameError, ControlValueError: nothing was changed.
-        """
-        values = self._settings.validate(controls)
-        wanted = [commands.SetControl(name, v, "api", why or "") for name, v in values.items()]
-        numbers = [self._put(command) for command in wanted]
-        if numbers and self.state == "paused":
-            self.history.wait_handled(numbers[-1])
-
-    @property
-    def controls(self) -> Mapping[str, Any]:
-        """The value in force of every control, by name."""
-        return self._settings.values()
-
-    @property
-    def changes(self) -> pd.DataFrame:
-        """Every change of a control: step, samples, old, new, who, why, status."""
-        return self.history.changes_frame()
-
-    @property
-    def state(self) -> str:
-        """paused, running or closed."""
-        return self.history.status.state
-
-    @property
-    def failure(self) -> Notice | None:
-        """Why training stopped, None when it stopped on request."""
-        return self.history.status.failure
 
     @property
     def dashboard(self) -> Dashboard:
@@ -293,8 +237,11 @@ class Debugger(Travelling):
         return f"<Debugger {self.name}: {status.state} at step {status.step}>"
 
 
-def _let_go(queue: CommandQueue, worker: Worker) -> None:
-    """End the thread; at the end of the program also wait, since torch dies with its threads."""
+def _let_go(queue: CommandQueue, worker: Worker, recorder: Recorder | None) -> None:
+    """End the threads; at the end of the program also wait, since torch dies with its threads."""
     queue.put(commands.Close())
     if not threading.main_thread().is_alive():
         worker.join(timeout=10)
+    if recorder is not None:
+        # The journal is complete; the next program takes it into the store.
+        recorder.close(file=False)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-from typing import Any
-
 import torch
 
 from nbdebug.checks.base import Check
 from nbdebug.checks.study import Study
 from nbdebug.core.checklist import Outcome
-from nbdebug.model.forward import leaves
+from nbdebug.model.fingerprint import digest
 
 SAMPLES, AGAIN = 128, 16
 
@@ -35,24 +32,11 @@ class DataFingerprint(Check):
         if samples.fetch is None or samples.length is None:
             return Outcome("not_applicable", "the data is a stream: it has no fixed content.")
         size = min(samples.length, SAMPLES)
-        digest = _digest(samples.fetch(torch.arange(size)))
+        known = digest(samples.fetch(torch.arange(size)))
         few = torch.arange(min(size, AGAIN))
-        first, again = (_digest(samples.fetch(few)) for _ in range(2))
-        said = f"{digest[:12]} over the first {size:,} of {samples.length:,} samples"
+        first, again = (digest(samples.fetch(few)) for _ in range(2))
+        said = f"{known[:12]} over the first {size:,} of {samples.length:,} samples"
         if first != again:
             words = "the samples differ each time they are read, as augmentation makes them"
             return Outcome("not_applicable", f"{words}: they have no fingerprint.")
         return Outcome("pass", said, "the same again, to repeat the run")
-
-
-def _digest(batch: Any) -> str:
-    found = hashlib.sha256()
-    for part in leaves(batch):
-        if isinstance(part, torch.Tensor):
-            found.update(f"{part.dtype}{tuple(part.shape)}".encode())
-            found.update(
-                part.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-            )
-        else:
-            found.update(repr(part).encode())
-    return found.hexdigest()

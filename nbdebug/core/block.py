@@ -71,6 +71,20 @@ class Buckets:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What is new of K series: from row `start` on, this stands for all that was there.
+
+    Attributes:
+        names: of the series; stride: rows in each bucket, the last one may hold fewer.
+    """
+
+    names: tuple[str, ...]
+    start: int
+    stride: int
+    buckets: Buckets
+
+
 class Block:
     """Buckets of K series with common steps, at most `capacity`, however many rows come.
 
@@ -86,6 +100,7 @@ class Block:
         self.rows = 0
         width = len(names)
         self._newest = np.full(width, np.nan)
+        self._given, self._cut = 0, False
         self._waiting = 0
         self._pending = np.empty((PENDING, width))
         self._pending_steps = np.empty(PENDING, np.int64)
@@ -120,7 +135,21 @@ class Block:
             return
         self.buckets = buckets.part(slice(0, kept))
         self.rows = kept * self.stride
+        if self.rows < self._given:
+            self._given, self._cut = self.rows, True
         self._newest = self.buckets.last[-1].copy() if kept else np.full(len(self.names), np.nan)
+
+    def changed(self, all_of_it: bool = False) -> Rows | None:
+        """What is new since this was last asked for; None when nothing is."""
+        buckets = self.fold()
+        if all_of_it:
+            self._given = 0
+        if self.rows == self._given and not self._cut:
+            return None
+        first = self._given // self.stride
+        self._given, self._cut = self.rows, False
+        part = buckets.part(slice(first, None))
+        return Rows(self.names, first * self.stride, self.stride, part)
 
     def fold(self) -> Buckets:
         """Move the waiting rows into buckets, and give all of them."""

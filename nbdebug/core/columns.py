@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 
 import numpy as np
 
-from nbdebug.core.block import Block
+from nbdebug.core.block import Block, Rows
 from nbdebug.core.errors import SeriesError, unknown_name
 from nbdebug.core.records import StepRecord
 from nbdebug.core.snapshot import Series
@@ -47,6 +47,11 @@ class Columns:
                 known = self._blocks.get(reading.names)
                 if known is not None and record.step > known.last_step:
                     known.append(record.step, reading.values)
+
+    def changed(self, all_of_it: bool = False) -> list[Rows]:
+        """What is new of all series since this was last asked for."""
+        found = (block.changed(all_of_it) for block in self._blocks.values())
+        return [rows for rows in found if rows is not None]
 
     @property
     def stride(self) -> int:

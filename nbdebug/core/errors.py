@@ -13,6 +13,8 @@ NbdebugError
 ├── ModelError (ValueError)          a model or optimizer that cannot be trained
 ├── LossError (ValueError)           a loss that is not a scalar, or has no gradient
 ├── NonFiniteError (ArithmeticError) loss or gradient became NaN or infinite
+├── RunNameError (KeyError)          a run that is not in the store
+├── RunStoreError (OSError)          a store of runs that cannot be read or written
 ├── SeriesError (KeyError)           a series that History does not hold
 ├── PluginError (RuntimeError)       a plug-in that does not keep its contract
 └── ClosedError (RuntimeError)       a Debugger that was closed
@@ -78,6 +80,14 @@ class LossError(NbdebugError, ValueError):
 
 class NonFiniteError(NbdebugError, ArithmeticError):
     """Loss or gradient is NaN or infinite; the update was not made."""
+
+
+class RunNameError(NbdebugError, KeyError):
+    """A run that is not in the store."""
+
+
+class RunStoreError(NbdebugError, OSError):
+    """A store of runs, or a file that holds one, that cannot be read or written."""
 
 
 class SeriesError(NbdebugError, KeyError):

@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
+from nbdebug.core.block import Rows
 from nbdebug.core.columns import Columns
 from nbdebug.core.newest import Newest
 from nbdebug.core.records import (
     ControlChange,
     Histogram,
+    Note,
     Notice,
     Status,
     StepRecord,
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 MAX_CHANGES = 10_000
 MAX_NOTICES = 200
+MAX_NOTES = 1000
 MAX_BRANCHES = 20
 BRANCH_POINTS = 500
 BRANCH_SERIES = ("loss", "val_loss", "grad_norm", "lr")
@@ -45,14 +48,17 @@ class History(Newest):
         self.buckets = buckets
         super().__init__()
         self._status = Status()
+        self._era = -1
         self._forget()
 
     def _forget(self) -> None:
+        self._era += 1
         self._columns = Columns(self.buckets)
         self._forget_newest()
         self._histograms: dict[str, Histogram] = {}
         self._changes: deque[ControlChange] = deque(maxlen=MAX_CHANGES)
         self._notices: deque[Notice] = deque(maxlen=MAX_NOTICES)
+        self._notes: deque[Note] = deque(maxlen=MAX_NOTES)
         self._branches: deque[Branch] = deque(maxlen=MAX_BRANCHES)
 
     # The worker writes.
@@ -73,6 +79,13 @@ class History(Newest):
     def add_notice(self, notice: Notice) -> None:
         with self._changed:
             self._notices.append(notice)
+            self._version += 1
+
+    def add_note(self, text: str) -> None:
+        """Tie a sentence to where training stands; anyone may."""
+        with self._changed:
+            status = self._status
+            self._notes.append(Note(status.step, status.samples, status.epoch, text))
             self._version += 1
 
     def set_status(self, status: Status) -> None:
@@ -127,6 +140,11 @@ class History(Newest):
         return self._version
 
     @property
+    def era(self) -> int:
+        """How often all was forgotten: another number, another run."""
+        return self._era
+
+    @property
     def series(self) -> tuple[str, ...]:
         """Names of all series, in the order in which they were first measured."""
         with self._changed:
@@ -141,6 +159,11 @@ class History(Newest):
     def notices(self) -> tuple[Notice, ...]:
         with self._changed:
             return tuple(self._notices)
+
+    def changed_rows(self, all_of_it: bool = False) -> list[Rows]:
+        """What is new of all series since this was last asked for; for one reader."""
+        with self._changed:
+            return self._columns.changed(all_of_it)
 
     def last(self, name: str) -> float:
         """The newest value of a series.
@@ -208,6 +231,7 @@ class History(Newest):
                 histograms=dict(self._histograms),
                 changes=tuple(self._changes),
                 notices=tuple(self._notices),
+                notes=tuple(self._notes),
                 forecast=self._forecast,
                 range_test=self._range_test,
                 checks=self._checks,

@@ -112,6 +112,16 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """A sentence of the user's own, tied to where training stood."""
+
+    step: int
+    samples: int
+    epoch: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """Where training stands.
 

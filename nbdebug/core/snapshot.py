@@ -15,7 +15,16 @@ from nbdebug.core.findings import Findings
 from nbdebug.core.flight import FlightRecord
 from nbdebug.core.fork import ForkResult
 from nbdebug.core.range_test import LrRangeTest
-from nbdebug.core.records import Array, ControlChange, Forecast, Histogram, Notice, Progress, Status
+from nbdebug.core.records import (
+    Array,
+    ControlChange,
+    Forecast,
+    Histogram,
+    Note,
+    Notice,
+    Progress,
+    Status,
+)
 from nbdebug.core.timeline import Branch, Mark, Repeated
 
 Axis = Literal["step", "samples", "epoch"]
@@ -99,7 +108,7 @@ class Snapshot:
         series: the series that were asked for, by name.
         histograms: the newest of each name.
         changes: control changes, the oldest first.
-        notices: what the user must see, the oldest first.
+        notices: what the user must see, the oldest first; notes: what the user wrote down.
         forecast: the learning rate to come, None before training was set up.
         range_test: the last learning-rate range test, None without one.
         checks: the newest result of every check, also of those that were not run yet.
@@ -118,6 +127,7 @@ class Snapshot:
     histograms: Mapping[str, Histogram] = field(default_factory=dict)
     changes: tuple[ControlChange, ...] = ()
     notices: tuple[Notice, ...] = ()
+    notes: tuple[Note, ...] = ()
     forecast: Forecast | None = None
     range_test: LrRangeTest | None = None
     checks: CheckReport = field(default_factory=CheckReport)

@@ -20,6 +20,11 @@ class Metrics:
     def __init__(self, metrics: Mapping[str, Metric] | None) -> None:
         self._metrics = metrics
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all that may be measured."""
+        return ("accuracy",) if self._metrics is None else tuple(self._metrics)
+
     def measure(
         self, outputs: Any, targets: Any
     ) -> dict[str | tuple[str, ...], torch.Tensor | float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from nbdebug.model.optimizers import KINDS, Optimizers, build
 from nbdebug.model.schedules import OWN
 from nbdebug.model.subject import Batching, Subject
 from nbdebug.model.tree import trainable
+from nbdebug.runs.place import AUTO
 from nbdebug.training.data import as_source, batch_size_of
 from nbdebug.training.rng import SessionRng
 from nbdebug.training.sampler import make_sampler
@@ -53,6 +55,7 @@ class Setup:
     seed: int = 0
     device: str | torch.device | None = None
     name: str | None = None
+    runs: str | PathLike[str] | None = AUTO
     overhead: float = 0.05
     checkpoint_memory: int | None = None
     resumed: Mapping[str, Any] | None = None

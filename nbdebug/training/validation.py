@@ -20,12 +20,15 @@ class Validation:
     Args:
         data: as for training; a DataLoader is iterated as it is.
         every: steps between two evaluations; None for once an epoch.
+
+    Attributes:
+        source: the held-out samples.
     """
 
     def __init__(self, data: Any, every: int | None, dtype: torch.dtype) -> None:
         self.every = every
         self._loader = data if isinstance(data, DataLoader) else None
-        self._source = as_source(data, dtype, "val_data")
+        self.source = as_source(data, dtype, "val_data")
 
     def evaluate(self, session: Any) -> dict[str, float]:
         """Mean loss and metrics over all samples, as `val_<name>`."""
@@ -55,21 +58,21 @@ class Validation:
         """All held-out samples, as the data gives them."""
         if self._loader is not None:
             yield from self._loader
-        elif isinstance(self._source, StreamSource):
+        elif isinstance(self.source, StreamSource):
             waiting: list[Any] = []
-            for sample in self._source:
+            for sample in self.source:
                 waiting.append(sample)
                 if len(waiting) == BATCH:
-                    yield self._source.collate(waiting)
+                    yield self.source.collate(waiting)
                     waiting = []
             if waiting:
-                yield self._source.collate(waiting)
-        elif isinstance(self._source, TensorSource):
-            parts = [tensor.split(BATCH) for tensor in self._source.tensors]
+                yield self.source.collate(waiting)
+        elif isinstance(self.source, TensorSource):
+            parts = [tensor.split(BATCH) for tensor in self.source.tensors]
             yield from zip(*parts, strict=True)
         else:
-            for indices in torch.arange(self._source.length).split(BATCH):
-                yield self._source.fetch(indices)
+            for indices in torch.arange(self.source.length).split(BATCH):
+                yield self.source.fetch(indices)
 
 
 def samples_in(batch: Any) -> int:

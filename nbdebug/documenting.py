@@ -1,0 +1,71 @@
+"""What a Debugger writes down of its training, without being asked and on request."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nbdebug.core.errors import ArgumentError
+from nbdebug.runs.bundle import Bundle
+from nbdebug.runs.library import Library, frame_of_rows
+from nbdebug.runs.log import Log
+from nbdebug.runs.recorder import Recorder
+from nbdebug.runs.run import Run
+from nbdebug.travelling import Travelling
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LONGEST_NOTE = 2000
+
+
+class Documenting(Travelling):
+    """The verbs of the record."""
+
+    name: str
+    _recorder: Recorder | None
+    _about: Mapping[str, Any]
+
+    def note(self, text: str) -> None:
+        """Tie a sentence to the step that training stands at; it shows on the plots.
+
+        Raises:
+            ArgumentError: it is no text, or longer than 2,000 characters.
+        """
+        if not isinstance(text, str) or not text.strip():
+            raise ArgumentError(f"A note is a sentence, got {text!r}.")
+        if len(text) > LONGEST_NOTE:
+            raise ArgumentError(f"A note has at most {LONGEST_NOTE:,} characters, got {len(text)}.")
+        self.history.add_note(text.strip())
+
+    @property
+    def record(self) -> Run:
+        """The documentation of this training, as far as it has come."""
+        if self._recorder is None:
+            log = Log(self.history, "", self.name, self._about)
+            return Run(lambda: Bundle.of(log.frames()))
+        bundle = self._recorder.bundle()
+        return Run(lambda: bundle, self._recorder.key)
+
+    @property
+    def runs(self) -> pd.DataFrame:
+        """All runs that are kept where this one is; see `nbdebug.runs`.
+
+        Raises:
+            ArgumentError: this one is not recorded.
+        """
+        if self._recorder is None:
+            raise ArgumentError(
+                "This training is not recorded (runs=None); nbdebug.runs(...) lists others."
+            )
+        self._recorder.flush()
+        return frame_of_rows(Library(self._recorder.place).rows())
+
+    def report(self, path: str | os.PathLike[str]) -> Path:
+        """Write one page of HTML: plots, changes, findings, checklist, notes, environment.
+
+        It needs nothing else: it works without a network.
+        """
+        return self.record.report(path)

@@ -1,0 +1,218 @@
+"""All runs of a place: those in its store, and those that still are journals."""
+
+from __future__ import annotations
+
+import os
+import socket
+import zipfile
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from nbdebug.core.errors import RunNameError, RunStoreError, unknown_name
+from nbdebug.runs.bundle import Bundle
+from nbdebug.runs.journal import SUFFIX, read_frames
+from nbdebug.runs.place import Place
+from nbdebug.runs.run import Run
+from nbdebug.runs.shelf import headline, shelve
+from nbdebug.runs.store import Row, Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FIRST = ("name", "status", "started", "seconds", "steps", "loss", "val_loss")
+
+
+class Library:
+    """Finds, reads and changes the runs of a place."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+
+    @cached_property
+    def store(self) -> Store:
+        """Opened when it is first needed."""
+        return Store(self.place)
+
+    def rows(self) -> list[Row]:
+        """All runs, the newest first; what a dead kernel left is taken into the store before."""
+        self.adopt()
+        # A server may be asked before anything was recorded; a file need not be made for that.
+        known = [] if self._nothing() else self.store.rows()
+        keys = {row.key for row in known}
+        waiting = (row_of(bundle) for bundle in self._bundles())
+        rows = known + [row for row in waiting if row.key not in keys]
+        return sorted(rows, key=lambda row: row.started, reverse=True)
+
+    def find(self, which: str) -> Row:
+        """A run by its id, the beginning of its id, or its name; of one name the newest.
+
+        Raises:
+            RunNameError: there is none.
+        """
+        rows = self.rows()
+        for fits in (
+            lambda row: which in (row.id, row.key),
+            lambda row: row.name == which,
+            lambda row: len(which) >= 4 and row.id.startswith(which),
+        ):
+            for row in rows:
+                if fits(row):
+                    return row
+        raise RunNameError(unknown_name("run", which, [row.name for row in rows]))
+
+    def load(self, which: str) -> Run:
+        """A run; see `find`."""
+        return self.run(self.find(which))
+
+    def run(self, row: Row) -> Run:
+        """The run that a row stands for."""
+        return Run(lambda: self._bundle(row), row.id, row.name)
+
+    def add(self, bundle: Bundle) -> Run:
+        """Take in a run from elsewhere; one that is here already stays as it is."""
+        self.store.rows()
+        return self.load(shelve(self.store, bundle))
+
+    def adopt(self) -> int:
+        """Take journals whose kernel is dead into the store, as interrupted; gives how many."""
+        taken = 0
+        for path in self._journals():
+            if _lives(path):
+                continue
+            claimed = path.with_name(f"{path.name.partition(SUFFIX)[0]}{SUFFIX}.{os.getpid()}")
+            try:
+                path.rename(claimed)
+            except OSError:
+                continue  # Another kernel was faster, or the folder is read-only.
+            try:
+                bundle = Bundle.of(read_frames(claimed))
+                if bundle["run"]:
+                    shelve(self.store, bundle)
+                    taken += 1
+            except Exception:
+                claimed.rename(path)
+                raise
+            claimed.unlink()
+        return taken
+
+    def _nothing(self) -> bool:
+        return self.place.file is not None and not self.place.file.exists()
+
+    def _bundle(self, row: Row) -> Bundle:
+        path = self.place.folder / f"{row.key}{SUFFIX}"
+        if path.exists():
+            return Bundle.of(read_frames(path))
+        found = Bundle.of_files(lambda name: self.store.file(row.id, name))
+        if not found.documents:
+            raise RunStoreError(
+                f"The files of run {row.name} ({row.id}) are gone: only its row in "
+                f"{self.place.name} is left."
+            )
+        return found
+
+    def _journals(self) -> list[Path]:
+        return sorted(self.place.folder.glob(f"*{SUFFIX}*"))
+
+    def _bundles(self) -> Iterator[Bundle]:
+        for path in self._journals():
+            try:
+                found = Bundle.of(read_frames(path))
+            except OSError:
+                continue  # It was taken into the store just now.
+            if found["run"]:
+                yield found
+
+
+def row_of(bundle: Bundle) -> Row:
+    """The row of a run that is not in the store yet."""
+    about = bundle["run"]
+    names = headline(bundle.series, about.get("metrics", ()))
+    last = {n: float(bundle.series[n].last[-1]) for n in names if len(bundle.series[n])}
+    return Row(
+        id=about["key"], key=about["key"], name=about["name"], status=about["status"],
+        started=about["started"], ended=about.get("ended"),
+        parameters={n: str(v) for n, v in bundle["parameters"].items()}, metrics=last,
+        steps=about.get("step"),
+    )  # fmt: skip
+
+
+def frame_of_rows(rows: list[Row]) -> pd.DataFrame:
+    """Runs as a DataFrame, indexed by id: name, status, times, last values, hyperparameters."""
+    import pandas as pd
+
+    lines: list[dict[str, Any]] = []
+    for row in rows:
+        line: dict[str, Any] = {
+            "name": row.name,
+            "status": row.status,
+            "started": pd.Timestamp(row.started, unit="s", tz="UTC"),
+            "seconds": None if row.ended is None else row.ended - row.started,
+            "steps": row.steps,
+        }
+        line |= {"loss": None, "val_loss": None} | dict(row.metrics)
+        line |= {n: _value(v) for n, v in row.parameters.items()}
+        line |= {f"tag.{name}": value for name, value in row.tags.items()}
+        lines.append(line)
+    frame = pd.DataFrame(lines, index=pd.Index([row.id for row in rows], name="id"))
+    return frame if lines else pd.DataFrame(columns=list(FIRST), index=frame.index)
+
+
+def bundle_in(path: Path) -> Bundle:
+    """What a file holds: a zip that `Run.export` wrote, or a journal.
+
+    Raises:
+        RunStoreError: it is neither, or it is damaged.
+    """
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                found = Bundle.of_files(archive.read)
+        else:
+            found = Bundle.of(read_frames(path))
+    except (OSError, ValueError, zipfile.BadZipFile, KeyError) as error:
+        raise RunStoreError(f"{path} cannot be read as a run: {error}") from error
+    if "key" not in found["run"]:
+        raise RunStoreError(f"{path} holds no run: expected a zip that Run.export wrote.")
+    return found
+
+
+def owner() -> dict[str, Any]:
+    """Which process writes a journal."""
+    return {
+        "pid": os.getpid(),
+        "born": psutil.Process().create_time(),
+        "host": socket.gethostname(),
+    }
+
+
+def _lives(path: Path) -> bool:
+    """Whether the process that writes a journal, or takes it in, is there."""
+    claimed = path.name.partition(SUFFIX)[2]
+    if claimed:
+        number = claimed.removeprefix(".")
+        return not number.isdigit() or int(number) == os.getpid() or psutil.pid_exists(int(number))
+    try:
+        first = next(iter(read_frames(path)), None)
+    except OSError:
+        return True
+    about = {} if first is None else first.header.get("value", {})
+    if about.get("host") != socket.gethostname():
+        return first is not None
+    try:
+        return bool(abs(psutil.Process(about["pid"]).create_time() - about["born"]) < 1.0)
+    except psutil.Error:
+        return False
+
+
+def _value(text: str) -> Any:
+    """A hyperparameter as a number where it is one."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return {"True": True, "False": False, "None": None}.get(text, text)

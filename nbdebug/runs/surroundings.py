@@ -1,0 +1,94 @@
+"""What a run was made with: machine, versions, code."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from nbdebug.runs.secrets import masked
+
+SECONDS = 5.0
+LONGEST_DIFF = 1_000_000
+
+
+def environment() -> dict[str, Any]:
+    """Python, packages and machine. Environment variables are not among them."""
+    packages: dict[str, str] = {}
+    for found in importlib.metadata.distributions():
+        name = found.metadata["Name"]
+        if name:
+            packages.setdefault(str(name), found.version)
+    return {
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
+        "packages": dict(sorted(packages.items(), key=lambda pair: pair[0].lower())),
+    }
+
+
+def git_state(folder: Path) -> dict[str, Any]:
+    """Commit, branch and uncommitted diff of a folder; empty where it is in no repository."""
+    commit = _git(folder, "rev-parse", "HEAD")
+    if commit is None:
+        return {}
+    diff = masked(_git(folder, "diff", "HEAD") or "")
+    cut = len(diff) > LONGEST_DIFF
+    return {
+        "commit": commit,
+        "branch": _git(folder, "rev-parse", "--abbrev-ref", "HEAD"),
+        "diff": diff[:LONGEST_DIFF],
+        "diff_cut": cut,
+    }
+
+
+def cells() -> list[str]:
+    """Sources of the notebook cells that were run so far, the oldest first; tokens masked."""
+    shell = _shell()
+    inputs = [] if shell is None else list(shell.user_ns.get("In", ()))
+    return [masked(source) for source in inputs if source.strip()]
+
+
+def cell_count() -> int:
+    """How many cells were run."""
+    shell = _shell()
+    return 0 if shell is None else len(shell.user_ns.get("In", ()))
+
+
+def _shell() -> Any:
+    # Whoever runs in a notebook has loaded it; nobody else should.
+    if "IPython" not in sys.modules:
+        return None
+    from IPython.core.getipython import get_ipython
+
+    return get_ipython()
+
+
+def _cpu() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """What git says, None when it is not there or has nothing to say of this folder."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, timeout=SECONDS,
+            check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.decode("utf-8", "replace").strip()
