@@ -45,9 +45,11 @@ class Documenting(Travelling):
         """The documentation of this training, as far as it has come."""
         if self._recorder is None:
             log = Log(self.history, "", self.name, self._about)
-            return Run(lambda: Bundle.of(log.frames()))
-        bundle = self._recorder.bundle()
-        return Run(lambda: bundle, self._recorder.key)
+            log.surround()
+            bundle = Bundle.of(log.frames(anew=True))
+        else:
+            bundle = self._recorder.bundle()
+        return Run(lambda: bundle)
 
     @property
     def runs(self) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import nbdebug
@@ -14,7 +15,7 @@ from nbdebug.runs.bundle import frame_of
 from nbdebug.runs.journal import Frame
 from nbdebug.runs.library import owner
 from nbdebug.runs.plain import plain
-from nbdebug.runs.surroundings import cell_count, cells
+from nbdebug.runs.surroundings import cell_count, cells, environment, git_state
 
 
 class Log:
@@ -41,9 +42,11 @@ class Log:
         self._cells = 0
         self.end = ""
 
-    def add(self, name: str, value: Any) -> None:
-        """One more document that stays as it is."""
-        self._about[name] = value
+    def surround(self) -> None:
+        """Add machine, versions and the state of git, which takes a moment to find out."""
+        about = self._about
+        about["environment"] = {**environment(), **about.get("environment", {})}
+        about["code"] = {**about.get("code", {}), "git": git_state(Path.cwd())}
 
     def frames(self, anew: bool = False) -> list[Frame]:
         """What is new since the last time; with `anew` everything."""

@@ -16,7 +16,6 @@ from nbdebug.runs.filing import Filing
 from nbdebug.runs.journal import SUFFIX, Journal, read_frames
 from nbdebug.runs.log import Log
 from nbdebug.runs.place import Place
-from nbdebug.runs.surroundings import environment, git_state
 
 EVERY = 1.0
 ROOM = 4_000_000
@@ -83,7 +82,7 @@ class Recorder:
             if self._journal is not None and not self._lost:
                 return Bundle.of(read_frames(self._journal.path))
             log = self._log or Log(self._history, self.key, self._name, self._about)
-            self._surround(log)
+            log.surround()
             self._lost = True
             return Bundle.of(log.frames(anew=True))
 
@@ -147,15 +146,11 @@ class Recorder:
             return
         if not self._surrounded:
             # Only now: the numbers of the first second do not wait for it.
-            self._surround(self._log)
+            self._log.surround()
             self._surrounded = True
             self._write()
             return
         self._file()
-
-    def _surround(self, log: Log) -> None:
-        log.add("environment", {**environment(), **self._about.get("environment", {})})
-        log.add("code", {**self._about.get("code", {}), "git": git_state(Path.cwd())})
 
     def _open(self) -> Journal | None:
         """The journal beside the store, or in the system's folder for what is temporary."""
