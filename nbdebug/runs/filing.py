@@ -12,7 +12,7 @@ from nbdebug.core.history import History
 from nbdebug.core.records import Severity
 from nbdebug.core.snapshot import Series
 from nbdebug.runs.bundle import Bundle
-from nbdebug.runs.journal import read_frames
+from nbdebug.runs.journal import LEFT, read_frames
 from nbdebug.runs.library import Library
 from nbdebug.runs.place import Place
 from nbdebug.runs.shelf import headline, points, shelve
@@ -58,8 +58,9 @@ class Filing:
         wait = DELAY
         while not self._ending.wait(wait):
             wait = self._tried(self._beat)
-        # The last time: what cannot be filed now is taken in at the next start.
-        self._tried(self._end)
+        if self._tried(self._end) == AGAIN and self._path.exists():
+            # Whoever opens the store next takes it in.
+            self._path.rename(self._path.with_name(self._path.name + LEFT))
 
     def _tried(self, act: Callable[[], None]) -> float:
         """Seconds until the next time."""

@@ -15,7 +15,7 @@ from nbdebug.runs.plain import to_json
 
 MAGIC = b"nbd1"
 HEAD = struct.Struct("<4sIII")
-SUFFIX = ".journal"
+SUFFIX, LEFT = ".journal", ".left"
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import psutil
 
 from nbdebug.core.errors import RunNameError, RunStoreError, unknown_name
 from nbdebug.runs.bundle import Bundle
-from nbdebug.runs.journal import SUFFIX, read_frames
+from nbdebug.runs.journal import LEFT, SUFFIX, read_frames
 from nbdebug.runs.place import Place
 from nbdebug.runs.run import Run
 from nbdebug.runs.shelf import headline, shelve
@@ -103,8 +103,7 @@ class Library:
         return self.place.file is not None and not self.place.file.exists()
 
     def _bundle(self, row: Row) -> Bundle:
-        path = self.place.folder / f"{row.key}{SUFFIX}"
-        if path.exists():
+        for path in self.place.folder.glob(f"{row.key}{SUFFIX}*"):
             return Bundle.of(read_frames(path))
         found = Bundle.of_files(lambda name: self.store.file(row.id, name))
         if not found.documents:
@@ -192,6 +191,8 @@ def owner() -> dict[str, Any]:
 def _lives(path: Path) -> bool:
     """Whether the process that writes a journal, or takes it in, is there."""
     claimed = path.name.partition(SUFFIX)[2]
+    if claimed == LEFT:
+        return False
     if claimed:
         number = claimed.removeprefix(".")
         return not number.isdigit() or int(number) == os.getpid() or psutil.pid_exists(int(number))

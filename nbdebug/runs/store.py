@@ -7,12 +7,14 @@ import os
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nbdebug.core.errors import RunNameError, RunStoreError
+from filelock import FileLock
+
+from nbdebug.core.errors import NbdebugError, RunStoreError
 from nbdebug.runs.place import Place
 
 EXPERIMENT = "nbdebug"
@@ -20,7 +22,7 @@ KEY, STATUS, STEPS = "nbdebug.key", "nbdebug.status", "nbdebug.steps"
 STATES = {"running": "RUNNING", "finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 LONGEST = 500
 PAGE = 1000
-TRIES, PAUSE = 5, 0.2
+PATIENCE = 60.0
 
 
 @dataclass(frozen=True)
@@ -61,11 +63,9 @@ class Store:
             # MLflow sets its loggers up when it is imported: silence them only then.
             from mlflow import MlflowClient
 
-        with self._explained("opened"), _quiet():
-            if place.file is not None:
-                place.file.parent.mkdir(parents=True, exist_ok=True)
-            self._client = _again(lambda: MlflowClient(place.uri, place.uri))
-            self._experiment = _again(self._find_experiment)
+        with self._explained("opened"), _quiet(), _alone(place):
+            self._client = MlflowClient(place.uri, place.uri)
+            self._experiment = self._find_experiment()
 
     def _find_experiment(self) -> str:
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
@@ -167,16 +167,19 @@ class Store:
             if not token:
                 return rows
 
-    @contextmanager
-    def _explained(self, done: str) -> Iterator[None]:
-        """Errors of MLflow and its database as ours."""
-        try:
-            yield
-        except (RunStoreError, RunNameError):
-            raise
-        except Exception as error:
-            name = self.place.name
-            raise RunStoreError(f"{name} could not be {done}: {_reason(error, name)}") from error
+    def _explained(self, done: str) -> AbstractContextManager[None]:
+        return explained(self.place.name, done)
+
+
+@contextmanager
+def explained(name: str, done: str) -> Iterator[None]:
+    """Inside, errors of MLflow and its database become ours."""
+    try:
+        yield
+    except NbdebugError:
+        raise
+    except Exception as error:
+        raise RunStoreError(f"{name} could not be {done}: {_reason(error)}") from error
 
 
 def _row(run: Any) -> Row:
@@ -199,7 +202,7 @@ def _row(run: Any) -> Row:
     )
 
 
-def _reason(error: Exception, name: str) -> str:
+def _reason(error: Exception) -> str:
     text = " ".join(str(error).split())
     if "not a database" in text or "malformed" in text:
         return (
@@ -214,16 +217,16 @@ def _reason(error: Exception, name: str) -> str:
     return f"{type(error).__name__}: {text[:300]}"
 
 
-def _again(call: Any) -> Any:
-    """A call that another process may disturb, which makes the same tables just now."""
-    for _ in range(TRIES):
-        try:
-            return call()
-        except Exception as error:
-            if not any(word in str(error) for word in ("already exists", "UNIQUE", "locked")):
-                raise
-            time.sleep(PAUSE)
-    return call()
+@contextmanager
+def _alone(place: Place) -> Iterator[None]:
+    """Inside, no other program makes the tables of the same database."""
+    with ExitStack() as held:
+        # Where no file can be made nobody else makes tables either: it opens or says why not.
+        with suppress(OSError):
+            if place.file is not None:
+                place.folder.mkdir(parents=True, exist_ok=True)
+                held.enter_context(FileLock(place.folder / "opening.lock", timeout=PATIENCE))
+        yield
 
 
 @contextmanager

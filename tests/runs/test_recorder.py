@@ -167,7 +167,7 @@ def test_findings_stay_with_the_step_at_which_they_went(debugger: Make) -> None:
     dbg.reset()
 
     assert before.findings["until"].isna().all()
-    assert set(before.findings["name"]) >= set(f.name for f in dbg.findings)
+    assert set(before.findings["name"]) >= {f.name for f in dbg.findings}
     assert before.status == "running"
 
 
