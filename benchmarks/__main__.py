@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator
 
 import torch
 
-from benchmarks import cost, memory, rules, transport, travel
+from benchmarks import cost, memory, recording, rules, transport, travel
 from benchmarks.table import Row, render
 from benchmarks.workloads import WORKLOADS
 
-PARTS = ("cost", "dashboard", "clipping", "timeline", "rules", "transport", "memory")
+PARTS = (
+    "cost", "dashboard", "clipping", "timeline", "rules", "recording", "transport", "memory",
+)  # fmt: skip
 
 
 def main() -> None:
+    # Only what is said to be recorded is.
+    os.environ["NBDEBUG_RUNS"] = "off"
     arguments = _arguments()
     torch.set_num_threads(1)
     rows = []
@@ -52,6 +57,12 @@ def _measure(arguments: argparse.Namespace) -> Iterator[Row]:
         for workload in WORKLOADS:
             if arguments.only in workload.name:
                 yield from rules.asked(workload, quick)
+    if "recording" in arguments.parts:
+        for workload in WORKLOADS:
+            if arguments.only in workload.name:
+                yield recording.recorded(workload, quick)
+        if not arguments.only:
+            yield from recording.store_of_many(quick)
     if "transport" in arguments.parts:
         yield from transport.ticks(quick)
         yield transport.latency(quick)

@@ -158,7 +158,9 @@ class Debugger(Steering):
         self.history = History()
         kinds = instances("nbdebug.controls", Control, self._leave_out)
         check_keywords(controls, kinds, inspect.signature(Debugger).parameters)
+        place = place_for(setup.runs)
         session = Session(setup)
+        session.recorded_in = "" if place is None else place.name
         self.model = setup.model
         self.name = setup.name or type(setup.model).__name__
         controls.update(setup.controls())
@@ -168,7 +170,6 @@ class Debugger(Steering):
             self.history.add_notice(Notice(0, "info", f"{control} at the start", note))
         self._worker = self._make_worker(session, setup)
         self._dashboard: Dashboard | None = None
-        place = place_for(setup.runs)
         self._about = describe(session, self._settings.values())
         self._recorder = None
         if place is not None:

@@ -39,6 +39,8 @@ MARK = "False alarms:"
 
 
 def main() -> None:
+    # Thousands of small trainings: no record of them is wanted.
+    os.environ["NBDEBUG_RUNS"] = "off"
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checks", nargs="*", metavar="check")
     parser.add_argument("--seeds", nargs="+", type=int, default=FRESH)

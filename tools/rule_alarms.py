@@ -60,6 +60,8 @@ class Watched:
 
 
 def main() -> None:
+    # Thousands of small trainings: no record of them is wanted.
+    os.environ["NBDEBUG_RUNS"] = "off"
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", nargs="+", type=int, default=FRESH)
     parser.add_argument("--sick", nargs="?", const="", help="the sick ones alone")

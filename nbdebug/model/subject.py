@@ -66,6 +66,7 @@ class Subject:
             outputs are.
         loss: of the step under way; loss_fn: None where training has a `step_fn`.
         checkpoint_bytes: memory that checkpoints take.
+        recorded_in: where the run is written down, "" when it is not.
         leaving_out: whether a batch whose loss or gradient is not finite is left out, without
             a stop.
         rng: a context in which torch's global generators are those of training.
@@ -106,6 +107,7 @@ class Subject:
         self.loss_fn: LossFn | None = None
         self.loss, self.checkpoint_bytes = math.nan, 0
         self.grad_norms: tuple[torch.Tensor, ...] = ()
+        self.recorded_in = ""
 
     def take_in(self, parameters: Iterable[nn.Parameter]) -> str:
         """See that the optimizer holds parameters that begin to learn; what it took for that.

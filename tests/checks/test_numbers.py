@@ -169,6 +169,17 @@ def test_the_state_of_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert result("git_state", mlp()).seen == f"commit {commit}, 1 changed file since"
 
 
+def test_the_record_is_named(tmp_path: Path) -> None:
+    with nbd.Debugger(mlp(), (X, y), CE, runs=tmp_path / "mine.db") as dbg:
+        found = dbg.check("run_record")["run_record"]
+        written = dbg.record.checks
+    assert (found.status, found.seen) == ("pass", "recorded in mine.db")
+    assert written["name"].tolist() == ["run_record"]
+    without = result("run_record", mlp(), runs=None)
+    assert without.status == "not_applicable"
+    assert "switched off" in without.seen
+
+
 def test_a_broken_layer_is_named_with_its_shape() -> None:
     model = nn.Sequential(nn.Linear(FEATURES, 16), nn.ReLU(), nn.Linear(8, CLASSES))
     found = result("shapes", model, batch_size=32)
