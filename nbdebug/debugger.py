@@ -21,12 +21,14 @@ from nbdebug.core.errors import ClosedError
 from nbdebug.core.history import History
 from nbdebug.core.plugins import instances
 from nbdebug.core.records import Notice
+from nbdebug.core.run_list import RunList
 from nbdebug.model.forward import LossFn, StepFn
 from nbdebug.model.metrics import Metric
 from nbdebug.notebook import replace_predecessors
 from nbdebug.probes.base import Probe
 from nbdebug.rules.base import Rule
 from nbdebug.rules.diagnosis import Diagnosis
+from nbdebug.runs.desk import RunDesk
 from nbdebug.runs.place import AUTO, place_for
 from nbdebug.runs.recorder import Recorder
 from nbdebug.steering import Steering
@@ -170,12 +172,17 @@ class Debugger(Steering):
             self.history.add_notice(Notice(0, "info", f"{control} at the start", note))
         self._worker = self._make_worker(session, setup)
         self._dashboard: Dashboard | None = None
-        self._about = describe(session, self._settings.values())
-        self._recorder = None
-        if place is not None:
+        self._about = describe(session, setup, self._settings.states())
+        self._recorder = self._desk = None
+        if place is None:
+            self.history.set_run_list(RunList("off"))
+        else:
             self._recorder = Recorder(self.history, self.name, self._about, place)
+            self._desk = RunDesk(self.history, self._recorder)
         # A Debugger that nobody holds any more must not leave its threads behind.
-        self._finalizer = weakref.finalize(self, _let_go, self._queue, self._worker, self._recorder)
+        self._finalizer = weakref.finalize(
+            self, _let_go, self._queue, self._worker, self._recorder, self._desk
+        )
 
     def _make_worker(self, session: Session, setup: Setup) -> Worker:
         probes = instances("nbdebug.probes", Probe, self._leave_out)
@@ -202,6 +209,8 @@ class Debugger(Steering):
             self._dashboard.close()
         self._queue.put(commands.Close())
         self._worker.join(timeout=30)
+        if self._desk is not None:
+            self._desk.close()
         if self._recorder is not None:
             self._recorder.close()
 
@@ -218,13 +227,16 @@ class Debugger(Steering):
             raise ClosedError("This Debugger was closed; make a new one.")
         if self._dashboard is None:
             from nbdebug.panels.dashboard import Dashboard
+            from nbdebug.panels.runs import Runs
 
             request = Requests(
-                self._settings, self._checking, self._breakpoints, self.history, self._queue
-            )
+                self._settings, self._checking, self._breakpoints, self.history, self._queue,
+                self._desk,
+            )  # fmt: skip
+            attend = {} if self._desk is None else {Runs.tab: self._desk.look_when_due}
             self._dashboard = Dashboard(
                 self.history, self._queue, self._settings.states, request, title=self.name,
-                diagnose=self.rules.look_when_due,
+                diagnose=self.rules.look_when_due, attend=attend,
             )  # fmt: skip
         return self._dashboard
 
@@ -238,11 +250,15 @@ class Debugger(Steering):
         return f"<Debugger {self.name}: {status.state} at step {status.step}>"
 
 
-def _let_go(queue: CommandQueue, worker: Worker, recorder: Recorder | None) -> None:
+def _let_go(
+    queue: CommandQueue, worker: Worker, recorder: Recorder | None, desk: RunDesk | None
+) -> None:
     """End the threads; at the end of the program also wait, since torch dies with its threads."""
     queue.put(commands.Close())
     if not threading.main_thread().is_alive():
         worker.join(timeout=10)
+    if desk is not None:
+        desk.close(wait=False)
     if recorder is not None:
         # The journal is complete; the next program takes it into the store.
         recorder.close(file=False)

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 from nbdebug.core import commands
 from nbdebug.core.errors import ArgumentError
 from nbdebug.core.records import Notice
+from nbdebug.core.timeline import Repeated
 from nbdebug.documenting import Documenting
+from nbdebug.runs.repetition import compared, plan
+from nbdebug.runs.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,3 +87,24 @@ class Steering(Documenting):
     def failure(self) -> Notice | None:
         """Why training stopped, None when it stopped on request."""
         return self.history.status.failure
+
+    def repeat(self, run: Run) -> Repeated:
+        """Train as a recorded run was trained: its changes at their steps, to its last step.
+
+        Build this Debugger as that one was: `Debugger(model, data, loss_fn, **run.settings)`, the
+        model with the same initial weights. `equal` of what this gives is True where each loss and
+        gradient norm that both records still hold one by one is the same to the bit.
+
+        Raises:
+            ArgumentError: training has begun already, the initial weights are others, or something
+                was done that is no value of a control.
+        """
+        mine = self.record
+        if self.history.status.step:
+            raise ArgumentError("Training has begun already: repeat a run on a new Debugger.")
+        for step, values, why in plan(run, mine, self.controls):
+            if step > self.history.status.step:
+                self.run(steps=step - self.history.status.step)
+            if values:
+                self.set(why=why, **values)
+        return compared(run, self.record)

@@ -18,6 +18,8 @@ from nbdebug.runs.bundle import Bundle
 if TYPE_CHECKING:
     import pandas as pd
 
+# Parameters that follow from model and data.
+DERIVED = ("model", "parameters", "loss_fn", "train_samples", "device", "bn_statistics")
 CHANGES = ("step", "samples", "epoch", "control", "old", "new", "who", "why", "status", "note")
 NOTES = ("step", "samples", "epoch", "text")
 FINDINGS = ("name", "title", "severity", "since", "until", "value", "threshold", "seen", "because")
@@ -75,6 +77,12 @@ class Run:
     def parameters(self) -> Mapping[str, Any]:
         """Controls and other hyperparameters at the start, by name."""
         return dict(self.bundle["parameters"])
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Those of the parameters that are keywords of `Debugger`, to make the run again."""
+        kept = {n: v for n, v in self.parameters.items() if n not in DERIVED}
+        return {name: value for name, value in kept.items() if value not in ("", "as_built")}
 
     @property
     def model(self) -> Mapping[str, Any]:

@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import nn
 
+from nbdebug.core.control_spec import ControlState
 from nbdebug.model.fingerprint import digest_of
 from nbdebug.model.sources import source_of
 from nbdebug.runs.secrets import masked
 from nbdebug.training.data import DatasetSource, StreamSource, TensorSource
-from nbdebug.training.session import Session
+from nbdebug.training.session import LR, Session, Setup
 
 MOST_CLASSES = 1000
 MOST_LAYERS = 2000
 
 
-def describe(session: Session, controls: Mapping[str, Any]) -> dict[str, Any]:
+def describe(session: Session, setup: Setup, controls: Iterable[ControlState]) -> dict[str, Any]:
     """Parameters, model, data, code and settings of torch; nothing is run or drawn for it.
 
     Args:
-        controls: the values in force, by name.
+        controls: as they stand; what this training cannot take is left out.
     """
     return {
         "metrics": list(session.metrics.names),
-        "parameters": _parameters(session, controls),
+        "parameters": {**_parameters(session, controls), "lr": _lr(session, setup)},
         "model": _model(session.model),
         "data": {"train": _data(session.source), "validation": _validation(session)},
         "code": {"model": _source(type(session.model)), "loss": _source(_loss(session))},
@@ -35,10 +36,10 @@ def describe(session: Session, controls: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _parameters(session: Session, controls: Mapping[str, Any]) -> dict[str, Any]:
+def _parameters(session: Session, controls: Iterable[ControlState]) -> dict[str, Any]:
     count = sum(p.numel() for p in session.model.parameters())
     return {
-        **{name: value for name, value in controls.items() if _tells(value)},
+        **{one.spec.name: one.value for one in controls if _tells(one)},
         "model": type(session.model).__name__,
         "parameters": count,
         "loss_fn": _name(session.loss_fn or session.step_fn),
@@ -48,9 +49,18 @@ def _parameters(session: Session, controls: Mapping[str, Any]) -> dict[str, Any]
     }
 
 
-def _tells(value: Any) -> bool:
-    """Whether a control is set: {}, () and None are its rest."""
-    return value is not None and not (isinstance(value, dict | tuple | list) and not value)
+def _lr(session: Session, setup: Setup) -> float:
+    """The learning rate that was asked for: a schedule may begin elsewhere."""
+    if setup.resumed is None and isinstance(setup.optimizer, str):
+        return LR if setup.lr is None else setup.lr
+    return session.lr
+
+
+def _tells(control: ControlState) -> bool:
+    """Whether a control has a value here: {}, () and None are none."""
+    spec, value = control.spec, control.value
+    empty = value is None or (isinstance(value, dict | tuple | list) and not value)
+    return not (spec.unavailable or spec.action or empty)
 
 
 def _model(model: nn.Module) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import platform
 import sqlite3
 from collections.abc import Callable
@@ -13,6 +12,7 @@ import torch
 
 import nbdebug as nbd
 from nbdebug import Debugger
+from nbdebug.core.findings import Finding, Findings
 from nbdebug.core.history import History
 from nbdebug.runs.place import place_for
 from nbdebug.runs.recorder import Recorder
@@ -64,7 +64,7 @@ def test_what_the_run_was_made_with(debugger: Make) -> None:
     assert run.model["initial_weights"] == weights.hexdigest()
     assert run.model["parameters"] == sum(p.numel() for p in dbg.model.parameters())
     assert [layer["kind"] for layer in run.model["layers"]] == [
-        "Sequential", "Linear", "ReLU", "Linear",
+        "Sequential", "Linear", "ReLU", "Dropout", "Linear",
     ]  # fmt: skip
     X, y = run.data["train"]["parts"]
     assert (X["shape"], X["dtype"], y["dtype"]) == ([100, 4], "float32", "int64")
@@ -224,15 +224,20 @@ def test_a_journal_that_grew_is_made_small_again(tmp_path: Path) -> None:
     history = History(buckets=16)
     recorder = Recorder(history, "n", {}, _place(tmp_path), start=False)
     for n in range(20):
-        history.add_note(f"{n} " + "x" * 500_000)
+        # Each time another finding, of which only the newest state counts.
+        about = "x" * 1_000_000
+        finding = Finding("rule", "Rule", "warning", n, 1.0, 0.5, about, "why", (), "source")
+        history.add_note(str(n))
+        history.set_findings(Findings((finding,)))
         recorder.flush()
     assert recorder.path is not None
     size = recorder.path.stat().st_size
-    notes = recorder.bundle()["notes"]
+    bundle = recorder.bundle()
     recorder.close(file=False)
 
-    assert [note["text"].split()[0] for note in notes] == [str(n) for n in range(20)]
-    assert size < 1.5 * sum(len(json.dumps(note)) for note in notes)
+    assert [note["text"] for note in bundle["notes"]] == [str(n) for n in range(20)]
+    assert [finding["since"] for finding in bundle["findings"]] == [19]
+    assert size < 10_000_000
 
 
 def test_the_recording_is_no_heavier_than_what_is_new(tmp_path: Path) -> None:
