@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import subprocess
@@ -20,18 +19,13 @@ LONGEST_DIFF = 1_000_000
 
 def environment() -> dict[str, Any]:
     """Python, packages and machine. Environment variables are not among them."""
-    packages: dict[str, str] = {}
-    for found in importlib.metadata.distributions():
-        name = found.metadata["Name"]
-        if name:
-            packages.setdefault(str(name), found.version)
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cpu": _cpu(),
         "cores": os.cpu_count(),
         "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
-        "packages": dict(sorted(packages.items(), key=lambda pair: pair[0].lower())),
+        "packages": _packages(),
     }
 
 
@@ -70,6 +64,19 @@ def _shell() -> Any:
     from IPython.core.getipython import get_ipython
 
     return get_ipython()
+
+
+def _packages() -> dict[str, str]:
+    """Installed packages and their versions, by the names of their folders.
+
+    To read the metadata of all of them takes a quarter of a second of Python.
+    """
+    found: dict[str, str] = {}
+    for place in sys.path:
+        for folder in Path(place or ".").glob("*.dist-info"):
+            name, _, version = folder.name.removesuffix(".dist-info").partition("-")
+            found.setdefault(name.replace("_", "-"), version)
+    return dict(sorted(found.items(), key=lambda pair: pair[0].lower()))
 
 
 def _cpu() -> str:

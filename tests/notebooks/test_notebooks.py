@@ -22,6 +22,8 @@ def own_jupyter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JUPYTER_CONFIG_DIR", str(tmp_path / "config"))
     monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))
+    # Recorded as for every user, but not beside the notebooks.
+    monkeypatch.setenv("NBDEBUG_RUNS", str(tmp_path / "runs.db"))
 
 
 def execute(path: Path) -> nbformat.NotebookNode:
