@@ -10,6 +10,7 @@ from nbdebug.runs.bundle import Bundle
 from nbdebug.runs.store import STEPS, Store
 
 HEADLINE = ("loss", "val_loss", "grad_norm", "lr", "batch_size", "samples", "epoch")
+GROWING = ("samples", "epoch")
 POINTS = 200
 
 
@@ -20,10 +21,14 @@ def headline(names: Iterable[str], metrics: Iterable[str]) -> list[str]:
 
 
 def points(series: Mapping[str, Series], most: int) -> Iterator[tuple[str, int, float]]:
-    """At most so many values of each series, as metrics: name, step, value."""
+    """At most so many values of each series, as metrics: name, step, value.
+
+    Where several steps are one point it is their mean, of what only grows the last.
+    """
     for name, one in series.items():
         thin = one.thin(most)
-        for step, value in zip(thin.step.tolist(), thin.mean.tolist(), strict=True):
+        values = thin.last if name in GROWING else thin.mean
+        for step, value in zip(thin.step.tolist(), values.tolist(), strict=True):
             if math.isfinite(value):
                 yield name, step, value
 

@@ -57,8 +57,9 @@ class Store:
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        # Nothing about our users leaves their machine.
+        # Nothing about our users leaves their machine; nothing is printed into their cells.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
         with self._explained("opened"):
             # MLflow sets its loggers up when it is imported: silence them only then.
             from mlflow import MlflowClient
