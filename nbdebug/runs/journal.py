@@ -46,12 +46,15 @@ class Journal:
         self.size = path.stat().st_size
 
     def append(self, frames: Iterable[Frame]) -> None:
-        """Write frames at the end.
+        """Write frames at the end; without any the file only becomes new, a sign of life.
 
         Raises:
             OSError: not all of it could be written; what was is cut off again.
         """
         data = b"".join(frame.encode() for frame in frames)
+        if not data:
+            os.utime(self.path)
+            return
         if self._file.write(data) != len(data):
             self._file.truncate(self.size)
             raise OSError("The disk took only a part of what was to be written; it may be full.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -139,9 +140,11 @@ class Store:
             raise KeyError(f"{name} is not among the files of run {run}.") from error
 
     def delete(self, run: str) -> None:
-        """Put a run away for good, its files too."""
+        """Delete a run: MLflow lists it no more, and its files are gone."""
         with self._explained("written"):
             self._client.delete_run(run)
+        if self.place.file is not None and run:
+            shutil.rmtree(self.place.folder / run, ignore_errors=True)
 
     def rename(self, run: str, name: str) -> None:
         """Give a run another name."""
