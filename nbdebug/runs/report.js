@@ -1,0 +1,102 @@
+// Puts the figures of a page in their places and keeps them in its colours.
+
+const read = (id) => document.getElementById(id)?.textContent ?? "";
+const boxes = [...document.querySelectorAll("[data-root]")];
+const frame = window.frameElement;
+let shown = null;
+
+async function loadLibrary() {
+  const bytes = Uint8Array.from(atob(read("nbd-library")), (sign) => sign.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const script = document.createElement("script");
+  script.textContent = await new Response(stream).text();
+  document.head.append(script);
+}
+
+/** Whether what lies behind an element is dark; the page around a frame decides. */
+function darkBehind(element) {
+  for (let at = element; at; at = at.parentElement) {
+    const [r, g, b, alpha = 1] = (getComputedStyle(at).backgroundColor.match(/[\d.]+/g) ?? []).map(Number);
+    if (b !== undefined && alpha > 0.5) return 0.299 * r + 0.587 * g + 0.114 * b < 128;
+  }
+  return false;
+}
+
+function isDark() {
+  return frame ? darkBehind(frame) : matchMedia("(prefers-color-scheme: dark)").matches;
+}
+
+function themeOf(model, c) {
+  if (/Axis$/.test(model.type)) {
+    return {
+      axis_line_color: c.line, major_tick_line_color: c.line, minor_tick_line_color: null,
+      major_label_text_color: c.ink, axis_label_text_color: c.faint,
+    };
+  }
+  if (/Grid$/.test(model.type)) return { grid_line_color: model.dimension ? c.grid : null };
+  if (model.type === "Legend") return { label_text_color: c.ink, inactive_fill_color: c.paper };
+  if (model.type === "Text") return { text_color: c.ink, background_fill_color: c.paper };
+  if (model.tags?.includes("ink")) return { line_color: c.ink };
+  return null;
+}
+
+function paint() {
+  // Figures are drawn too late for paper, for which a browser turns its scheme to light: they
+  // are inverted there (report.css).
+  if (matchMedia("print").matches) return;
+  document.documentElement.dataset.theme = isDark() ? "dark" : "light";
+  if (!shown) return;
+  const style = getComputedStyle(document.documentElement);
+  const colours = Object.fromEntries(
+    ["ink", "faint", "line", "grid", "paper"].map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
+  for (const model of shown.all_models) {
+    const theme = themeOf(model, colours);
+    if (theme) model.setv(theme);
+  }
+}
+
+function watchColours() {
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
+  if (!frame) return;
+  const { body, documentElement } = frame.ownerDocument;
+  const seen = new MutationObserver(() => {
+    paint();
+    // JupyterLab marks the body before the new theme's style sheet is in force.
+    setTimeout(paint, 600);
+  });
+  for (const one of [body, documentElement]) seen.observe(one, { attributes: true });
+  const fit = () => { frame.style.height = `${document.body.offsetHeight + 2}px`; };
+  new ResizeObserver(fit).observe(document.body);
+}
+
+/** A button for a run hides it in all figures. */
+function listen() {
+  for (const button of document.querySelectorAll("[data-run]")) {
+    button.addEventListener("click", () => {
+      const on = button.getAttribute("aria-pressed") !== "true";
+      button.setAttribute("aria-pressed", String(on));
+      for (const model of shown?.all_models ?? []) {
+        if (model.name === button.dataset.run) model.visible = on;
+      }
+    });
+  }
+}
+
+async function main() {
+  paint();
+  watchColours();
+  listen();
+  if (!boxes.length) return;
+  await loadLibrary();
+  const { Document } = Bokeh.require("document");
+  shown = Document.from_json(JSON.parse(read("nbd-document")));
+  paint();
+  const places = shown.roots().map((root) => boxes.find((box) => box.dataset.root === root.id));
+  await Bokeh.embed.add_document_standalone(shown, document.body, places);
+  document.documentElement.dataset.ready = "";
+}
+
+main().catch((error) => {
+  console.error("nbdebug:", error);
+  for (const box of boxes) box.textContent = `This plot cannot be shown: ${error.message}`;
+});
