@@ -18,8 +18,6 @@ from nbdebug.travelling import Travelling
 if TYPE_CHECKING:
     import pandas as pd
 
-LONGEST_NOTE = 2000
-
 
 class Documenting(Travelling):
     """The verbs of the record."""
@@ -34,11 +32,7 @@ class Documenting(Travelling):
         Raises:
             ArgumentError: it is no text, or longer than 2,000 characters.
         """
-        if not isinstance(text, str) or not text.strip():
-            raise ArgumentError(f"A note is a sentence, got {text!r}.")
-        if len(text) > LONGEST_NOTE:
-            raise ArgumentError(f"A note has at most {LONGEST_NOTE:,} characters, got {len(text)}.")
-        self.history.add_note(text.strip())
+        self.history.add_note(text)
 
     @property
     def record(self) -> Run:

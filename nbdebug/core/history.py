@@ -82,10 +82,9 @@ class History(Newest):
             self._version += 1
 
     def add_note(self, text: str) -> None:
-        """Tie a sentence to where training stands; anyone may."""
+        """Tie a sentence to where training stands; anyone may. ArgumentError when it is none."""
         with self._changed:
-            status = self._status
-            self._notes.append(Note(status.step, status.samples, status.epoch, text))
+            self._notes.append(Note.at(self._status, text))
             self._version += 1
 
     def set_status(self, status: Status) -> None:
@@ -243,6 +242,7 @@ class History(Newest):
                 flight=self._flight,
                 repeated=self._repeated,
                 culprits=self._culprits,
+                run_list=self._run_list,
                 branches=tuple(self._branches),
                 version=self._version,
             )

@@ -11,6 +11,7 @@ from nbdebug.core.flight import FlightRecord
 from nbdebug.core.fork import ForkResult
 from nbdebug.core.range_test import LrRangeTest
 from nbdebug.core.records import Forecast, Progress
+from nbdebug.core.run_list import RunList
 from nbdebug.core.timeline import Mark, Repeated
 
 
@@ -21,6 +22,7 @@ class Newest:
         self._changed = threading.Condition(threading.RLock())
         self._version = 0
         self._breakpoints: tuple[str, ...] = ()
+        self._run_list = RunList()
         self._forget_newest()
 
     def _forget_newest(self) -> None:
@@ -72,6 +74,9 @@ class Newest:
 
     def set_marks(self, marks: tuple[Mark, ...]) -> None:
         self._set("_marks", marks)
+
+    def set_run_list(self, runs: RunList) -> None:
+        self._set("_run_list", runs)
 
     @property
     def checks(self) -> CheckReport:

@@ -8,9 +8,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from nbdebug.core.errors import ArgumentError
+
 Array = NDArray[np.float64]
 ChangeStatus = Literal["applied", "refused", "superseded", "undone"]
 NOT_FINITE = "Stopped: a value is not finite"
+LONGEST_NOTE = 2000
 RunState = Literal["paused", "running", "closed"]
 Severity = Literal["error", "warning", "info"]
 
@@ -119,6 +122,19 @@ class Note:
     samples: int
     epoch: float
     text: str
+
+    @classmethod
+    def at(cls, status: Status, text: object) -> Note:
+        """A note on where training stands.
+
+        Raises:
+            ArgumentError: it is no text, or longer than 2,000 characters.
+        """
+        if not isinstance(text, str) or not text.strip():
+            raise ArgumentError(f"A note is a sentence, got {text!r}.")
+        if len(text) > LONGEST_NOTE:
+            raise ArgumentError(f"A note has at most {LONGEST_NOTE:,} characters, got {len(text)}.")
+        return cls(status.step, status.samples, status.epoch, text.strip())
 
 
 @dataclass(frozen=True, slots=True)

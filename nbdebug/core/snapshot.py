@@ -25,6 +25,7 @@ from nbdebug.core.records import (
     Progress,
     Status,
 )
+from nbdebug.core.run_list import RunList
 from nbdebug.core.timeline import Branch, Mark, Repeated
 
 Axis = Literal["step", "samples", "epoch"]
@@ -118,6 +119,7 @@ class Snapshot:
         marks: checkpoints and what else lies on the timeline; branches: what was rewound.
         fork: the last one, flight: the last steps before a stop, repeated: what running steps
             again gave last, culprits: samples that were looked at; None without one.
+        run_list: the runs that are kept beside this one, as far as they were asked for.
         version: grows with every change of History.
     """
 
@@ -140,6 +142,7 @@ class Snapshot:
     flight: FlightRecord | None = None
     repeated: Repeated | None = None
     culprits: Culprits | None = None
+    run_list: RunList = field(default_factory=RunList)
     version: int = 0
 
     def members(self, group: str) -> dict[str, float]:

@@ -29,6 +29,8 @@ from nbdebug.core.commands import (
 )
 from nbdebug.core.errors import ArgumentError
 from nbdebug.core.history import History
+from nbdebug.core.run_list import ADD_NOTE, RunRequest
+from nbdebug.runs.desk import RunDesk
 from nbdebug.training.breakpoints import Breakpoints
 from nbdebug.training.checking import Checking
 from nbdebug.training.settings import Settings
@@ -46,9 +48,10 @@ class Requests:
         breakpoints: Breakpoints,
         history: History,
         queue: CommandQueue,
+        desk: RunDesk | None = None,
     ) -> None:
         self._settings, self._checking, self._breakpoints = settings, checking, breakpoints
-        self._history, self._queue = history, queue
+        self._history, self._queue, self._desk = history, queue, desk
         self._others: dict[str, Callable[[Any], Command]] = {
             Examine.control: self._examine,
             NameCheckpoint.control: lambda value: NameCheckpoint(_field(value, "name")),
@@ -67,7 +70,8 @@ class Requests:
         """Ask for a value, at the next step boundary.
 
         Some values name a command of their own: BatchNorm's statistics anew, a range test, the
-        end of what is under way; so do some names: checks, and what the timeline can do.
+        end of what is under way; so do some names: checks, and what the timeline can do. Notes
+        and kept runs are no affair of training.
 
         Raises:
             ControlValueError, CheckNameError, ArgumentError: nothing was asked for.
@@ -82,12 +86,21 @@ class Requests:
             self._queue.put(fixed[name, value])
         elif name in self._others:
             self._queue.put(self._others[name](value))
+        elif name == ADD_NOTE:
+            self._history.add_note(_field(value, "text"))
+        elif name == RunRequest.control:
+            self._ask_desk(RunRequest.of(value))
         elif name == SEVERAL:
             for control, valid in self._settings.validate(json.loads(value)).items():
                 self._queue.put(SetControl(control, valid, who=WHO))
         else:
             for control, valid in self._settings.validate({name: value}).items():
                 self._queue.put(SetControl(control, valid, who=WHO))
+
+    def _ask_desk(self, request: RunRequest) -> None:
+        if self._desk is None:
+            raise ArgumentError("This training is not recorded: it was made with runs=None.")
+        self._desk.ask(request)
 
     def _examine(self, value: Any) -> Command:
         return Examine(self._checking.chosen(str(value).split(",")))
