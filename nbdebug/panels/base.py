@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Protocol, cast
 
 import numpy as np
 from bokeh.model import Model
-from bokeh.models import ColumnDataSource, DataRange1d
+from bokeh.models import DataRange1d
 from bokeh.models.ui import UIElement
 from numpy.typing import NDArray
 
@@ -17,7 +17,7 @@ from nbdebug.core.records import Array
 from nbdebug.core.snapshot import Axis, Series, Snapshot
 from nbdebug.panels.advice import Advice
 from nbdebug.panels.choices import Choices
-from nbdebug.panels.markers import marker_columns
+from nbdebug.panels.markers import Markers, marker_columns, note_columns
 from nbdebug.panels.mirror import Values
 
 MAX_POINTS = 1000
@@ -57,7 +57,7 @@ class Stage:
         self._labels = {spec.name: spec.label for spec in self.controls}
         choices.offer("axis", "Time in", "Training", AXES)
         self.time_range = DataRange1d(range_padding=0.02)
-        self.markers = ColumnDataSource(dict(marker_columns(Snapshot(), "step", {})))
+        self.markers = Markers()
         self.sink: Sink = NoSink()
         self._marked: tuple[int, str] | None = None
 
@@ -70,17 +70,20 @@ class Stage:
         """The value of a control now, None when there is no such control."""
         return next((s.value for s in self._states() if s.spec.name == control), None)
 
-    def mark_changes(self, snapshot: Snapshot) -> None:
-        """Bring the markers of control changes up to date, once a snapshot."""
+    def mark(self, snapshot: Snapshot) -> None:
+        """Bring the marks of control changes and notes up to date, once a snapshot."""
         state = (snapshot.version, self.axis)
         if state != self._marked:
             self._marked = state
-            columns = marker_columns(snapshot, self.axis, self._labels)
-            self.sink.set_data(self.markers, columns)
+            self._fill(self.markers, snapshot, self.axis)
 
-    def marks_in_steps(self, snapshot: Snapshot) -> Values:
-        """Columns of the markers for a plot whose axis always counts steps."""
-        return marker_columns(snapshot, "step", self._labels)
+    def mark_in_steps(self, markers: Markers, snapshot: Snapshot) -> None:
+        """The same for a plot of its own markers, whose axis always counts steps."""
+        self._fill(markers, snapshot, "step")
+
+    def _fill(self, markers: Markers, snapshot: Snapshot, axis: Axis) -> None:
+        self.sink.set_data(markers.changes, marker_columns(snapshot, axis, self._labels))
+        self.sink.set_data(markers.notes, note_columns(snapshot, axis))
 
 
 class NoSink:

@@ -63,7 +63,8 @@ function themeOf(model, c) {
       major_label_text_color: c.ink, axis_label_text_color: c.faint,
     };
   }
-  if (/Grid$/.test(model.type)) return { grid_line_color: c.grid };
+  // A grid that is switched off would be drawn over the marks of changes and notes.
+  if (/Grid$/.test(model.type)) return model.grid_line_color && { grid_line_color: c.grid };
   if (model.type === "Legend") return { label_text_color: c.ink, inactive_fill_color: c.paper };
   if (model.tags?.includes("ink")) return { line_color: c.ink };
   if (model.type === "Label") return { text_color: c.faint };

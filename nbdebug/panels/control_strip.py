@@ -62,7 +62,7 @@ class ControlStrip(Panel):
         return made
 
     def update(self, snapshot: Snapshot) -> None:
-        self.stage.mark_changes(snapshot)
+        self.stage.mark(snapshot)
         now = {}
         for lane, (name, source) in enumerate(self.sources.items()):
             series = self.points(snapshot, name)

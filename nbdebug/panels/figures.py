@@ -7,7 +7,6 @@ from typing import Any
 
 from bokeh.models import (
     BasicTicker,
-    ColumnDataSource,
     DataRange1d,
     FixedTicker,
     HoverTool,
@@ -19,7 +18,8 @@ from bokeh.models.annotations import Legend, LegendItem
 from bokeh.models.renderers import DataRenderer
 from bokeh.plotting import figure
 
-from nbdebug.panels.theme import PURPLE, hover_card
+from nbdebug.panels.markers import Markers
+from nbdebug.panels.theme import GREEN, PURPLE, hover_card
 
 LEFT, RIGHT = 96, 96
 TOOLS = "pan,box_zoom,reset,save"
@@ -52,27 +52,33 @@ def plain_figure(name: str, height: int, **options: Any) -> figure:
 
 
 def time_figure(
-    name: str, height: int, x_range: DataRange1d, markers: ColumnDataSource, **options: Any
+    name: str, height: int, x_range: DataRange1d, markers: Markers, **options: Any
 ) -> figure:
-    """A figure over the shared time axis, in which every control change is marked."""
+    """A figure over the shared time axis, in which control changes and notes are marked."""
     made = plain_figure(name, height, x_range=x_range, **options)
     # Equal borders: the time axes of stacked figures lie one under the other.
     made.min_border_left, made.min_border_right = LEFT, RIGHT
     made.ygrid.grid_line_width = 1
     made.xgrid.grid_line_color = None
-    marks = made.vspan(
-        x="x", source=markers, line_color=PURPLE, line_width=1.5, line_dash=[4, 3], level="underlay"
-    )
-    made.add_tools(
-        HoverTool(
-            renderers=[marks],
-            tooltips=hover_card(
-                [("@label:", "<b>@old → @new</b>"), ("@when", "@who"), ("", "@why")]
-            ),
-            visible=False,
-        )
-    )
+    # Notes are wider and come first: a change at the same step is seen upon its note.
+    notes = made.vspan(
+        x="x", source=markers.notes, line_color=GREEN, line_width=3, line_dash=[2, 4],
+        level="underlay",
+    )  # fmt: skip
+    changes = made.vspan(
+        x="x", source=markers.changes, line_color=PURPLE, line_width=1.5, line_dash=[4, 3],
+        level="underlay",
+    )  # fmt: skip
+    change = [("@label:", "<b>@old → @new</b>"), ("@when", "@who"), ("", "@why")]
+    note = [("note at", "@when"), ("", "@text")]
+    made.add_tools(_card(notes, note, "vertical"), _card(changes, change, "horizontal"))
     return made
+
+
+def _card(marks: DataRenderer, rows: Sequence[tuple[str, str]], side: Any) -> HoverTool:
+    """Beside marks of one kind, above or below those of the other: both are seen."""
+    card = hover_card(rows)
+    return HoverTool(renderers=[marks], tooltips=card, visible=False, attachment=side)
 
 
 def hover(made: figure, renderer: DataRenderer, rows: Sequence[tuple[str, str]], mode: Any) -> None:

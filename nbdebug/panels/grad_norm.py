@@ -76,7 +76,7 @@ class GradNorm(Panel):
         return made
 
     def update(self, snapshot: Snapshot) -> None:
-        self.stage.mark_changes(snapshot)
+        self.stage.mark(snapshot)
         for name, source in self.sources.items():
             self.stage.sink.set_data(source, self._columns(snapshot, name))
         measured = self.points(snapshot, "grad_norm") is not None

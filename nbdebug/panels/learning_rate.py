@@ -13,6 +13,7 @@ from nbdebug.core.snapshot import Snapshot
 from nbdebug.panels.advice import Advice, Offer
 from nbdebug.panels.base import Panel
 from nbdebug.panels.figures import hover, legend_above, time_figure
+from nbdebug.panels.markers import Markers
 from nbdebug.panels.mirror import Column
 from nbdebug.panels.theme import BLUE, GREY, ORANGE
 
@@ -34,9 +35,7 @@ class LearningRate(Panel):
             ColumnDataSource({"x": [], "lr": []}) for _ in range(3)
         )
         # Of its own: the future has no place on the axis of samples or epochs.
-        self.marks = ColumnDataSource(
-            {name: [] for name in ("x", "label", "old", "new", "when", "who", "why")}
-        )
+        self.marks = Markers()
         made = time_figure(
             self.name,
             self.height,
@@ -73,7 +72,7 @@ class LearningRate(Panel):
         sink.set_data(self.coming, {"x": ahead[0], "lr": ahead[1]})
         ghost = (empty, empty) if forecast is None else (forecast.ghost_step, forecast.ghost_lr)
         sink.set_data(self.ghost, {"x": ghost[0], "lr": ghost[1]})
-        sink.set_data(self.marks, self.stage.marks_in_steps(snapshot))
+        self.stage.mark_in_steps(self.marks, snapshot)
         known = past is not None or bool(len(ahead[0]))
         self.note("" if known else "Press Run to see the learning rate.")
         sink.set_advice(self.name, batch_advice(snapshot))

@@ -83,7 +83,7 @@ class Loss(Panel):
 
     def update(self, snapshot: Snapshot) -> None:
         self._switch_scale()
-        self.stage.mark_changes(snapshot)
+        self.stage.mark(snapshot)
         loss = self.points(snapshot, "loss")
         self.note("" if loss is not None else "Press Run to see the loss.")
         if loss is None:

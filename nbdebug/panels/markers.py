@@ -1,15 +1,30 @@
-"""Control changes as vertical marks in the plots over time."""
+"""Control changes and notes as vertical marks in the plots over time."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from nbdebug.core.records import ControlChange
+from bokeh.models import ColumnDataSource
+
+from nbdebug.core.records import ControlChange, Note
 from nbdebug.core.snapshot import Axis, Snapshot
 
 MAX_MARKS = 200
 MAX_WORDS = 60
+MAX_SENTENCE = 200
+
+
+class Markers:
+    """The sources of all marks of a time axis.
+
+    Attributes:
+        changes: of controls; notes: what the user wrote down.
+    """
+
+    def __init__(self) -> None:
+        self.changes = ColumnDataSource(dict(marker_columns(Snapshot(), "step", {})))
+        self.notes = ColumnDataSource(dict(note_columns(Snapshot(), "step")))
 
 
 def marker_columns(
@@ -32,8 +47,18 @@ def marker_columns(
     }
 
 
-def position(change: ControlChange, axis: Axis) -> float:
-    """Where a change lies on the time axis."""
+def note_columns(snapshot: Snapshot, axis: Axis) -> dict[str, list[float] | list[str]]:
+    """The newest notes, as columns of their source."""
+    notes = snapshot.notes[-MAX_MARKS:]
+    return {
+        "x": [float(position(note, axis)) for note in notes],
+        "text": [_clip(note.text, MAX_SENTENCE) for note in notes],
+        "when": [f"step {note.step:,}" for note in notes],
+    }
+
+
+def position(change: ControlChange | Note, axis: Axis) -> float:
+    """Where a change or a note lies on the time axis."""
     return {"step": change.step, "samples": change.samples, "epoch": change.epoch}[axis]
 
 
@@ -46,5 +71,5 @@ def words(value: Any) -> str:
     return _clip(str(value))
 
 
-def _clip(text: str) -> str:
-    return text if len(text) <= MAX_WORDS else text[: MAX_WORDS - 1] + "…"
+def _clip(text: str, most: int = MAX_WORDS) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"

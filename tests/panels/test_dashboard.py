@@ -173,6 +173,6 @@ def test_control_changes_are_marked_with_old_new_and_why(training, dashboard, sh
     training.apply("lr", 0.5)
     dashboard.tick()
     stage = next(p for p in dashboard.pump._panels if p.name == "loss").stage
-    marks = dashboard.view._mirror._wanted[stage.markers.id]
+    marks = dashboard.view._mirror._wanted[stage.markers.changes.id]
     assert marks["x"].tolist() == [3.0]
     assert [marks[name][0] for name in ("label", "old", "new")] == ["Learning rate", "0.001", "0.5"]
