@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import html
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from nbdebug.core.commands import Stop
 from nbdebug.core.records import Progress
 
 
-def button(label: str, control: str, value: Any, tooltip: str, disabled: bool = False) -> str:
-    """A button that asks for a value of a control."""
+def button(
+    label: str,
+    control: str,
+    value: Any,
+    tooltip: str,
+    disabled: bool = False,
+    more: Mapping[str, str] | None = None,
+) -> str:
+    """A button that asks for a value of a control.
+
+    Args:
+        more: further attributes, as `aria-pressed`.
+    """
     said = {"data-control": control, "data-value": json.dumps(value), "title": tooltip}
+    said |= more or {}
     attributes = " ".join(f'{name}="{html.escape(text)}"' for name, text in said.items())
     # Not the attribute `disabled`: that would take the focus away from the keyboard.
     off = ' aria-disabled="true"' if disabled else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ipywidgets
@@ -37,6 +37,7 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
         rate: updates per second.
         panels: the plots; all that are installed when None.
         diagnose: called at every tick; brings findings up to date when that is due.
+        attend: by name of a tab, called at every tick at which somebody sees that tab.
         start: tick in a thread; False leaves it to the caller to call `tick`.
     """
 
@@ -51,6 +52,7 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
         rate: float = TICKS_PER_SECOND,
         panels: Sequence[type[Panel]] | None = None,
         diagnose: Callable[[], None] = lambda: None,
+        attend: Mapping[str, Callable[[], None]] | None = None,
         start: bool = True,
     ) -> None:
         failures: list[tuple[str, Exception]] = []
@@ -67,7 +69,8 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
         self.header = Header(queue, title)
         self.messages = Messages(lambda: self.pump.failures)
         self.board = ControlBoard(controls, request, queue.pending, self._wake)
-        parts = (_part(diagnose), self.header.update, self.messages.update, self.board.update)
+        looks = (_part(diagnose), _part(lambda: self._attend(attend or {})))
+        parts = (*looks, self.header.update, self.messages.update, self.board.update)
         self.pump = Pump(history, queue, self.view, built, choices, parts, rate)
         for subject, error in failures:
             self.pump.fail(f"The plot {subject!r} could not be made", error)
@@ -83,6 +86,10 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
     def _ask(self, control: str, value: Any) -> None:
         self.board.ask(control, value)
 
+    def _attend(self, by_tab: Mapping[str, Callable[[], None]]) -> None:
+        for tab in self.view.visible & by_tab.keys():
+            by_tab[tab]()
+
     def tick(self) -> int:
         """Bring everything up to date now; returns how many messages that took."""
         return self.pump.tick()
@@ -95,9 +102,9 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
             super().close()
 
 
-def _part(diagnose: Callable[[], None]) -> Part:
+def _part(act: Callable[[], None]) -> Part:
     def look(snapshot: Snapshot, limit: int) -> int:
-        diagnose()
+        act()
         return 0
 
     return look

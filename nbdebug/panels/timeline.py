@@ -25,6 +25,7 @@ from nbdebug.core.records import NOT_FINITE
 from nbdebug.core.snapshot import Snapshot
 from nbdebug.panels.base import Panel
 from nbdebug.panels.buttons import button, under_way_row
+from nbdebug.panels.forms import row, submit, text_field
 from nbdebug.panels.timeline_strip import strip
 from nbdebug.rules.remedies import p90
 from nbdebug.rules.trials import BACK, steps_back
@@ -95,12 +96,12 @@ class Timeline(Panel):
             if not spec.action and not spec.unavailable and spec.kind != "samples"
         )
         choose = f'<label>Try <select data-field="control" aria-label="Control">{options}</select>'
-        return _row(
+        return row(
             choose + "</label>",
-            _field("values", "at", "1e-4, 1e-2", 14, "Values, with commas between"),
-            _field("steps", "for", "200", 6, "Steps of each way"),
+            text_field("values", "at", "1e-4, 1e-2", 14, "Values, with commas between"),
+            text_field("steps", "for", "200", 6, "Steps of each way"),
             "<span>steps</span>",
-            _submit("Fork and compare", ForkSteps.control, TIPS["fork"]),
+            submit("Fork and compare", ForkSteps.control, TIPS["fork"]),
         )
 
 
@@ -114,15 +115,15 @@ def _under_way(snapshot: Snapshot) -> str:
 
 
 def _travel() -> str:
-    go = _row(
-        _field("step", "Step", "", 10, "Step to go back to, or the name of a checkpoint"),
-        _submit("Rewind", Rewind.control, TIPS["rewind"]),
+    go = row(
+        text_field("step", "Step", "", 10, "Step to go back to, or the name of a checkpoint"),
+        submit("Rewind", Rewind.control, TIPS["rewind"]),
     )
-    keep = _row(
-        _field("name", "Checkpoint", "", 14, "Name of the checkpoint"),
-        _submit("Keep", NameCheckpoint.control, TIPS["checkpoint"]),
+    keep = row(
+        text_field("name", "Checkpoint", "", 14, "Name of the checkpoint"),
+        submit("Keep", NameCheckpoint.control, TIPS["checkpoint"]),
     )
-    replay = _row(button("Replay everything", Replay.control, "", TIPS["replay"]))
+    replay = row(button("Replay everything", Replay.control, "", TIPS["replay"]))
     return f'<div class="nbd-rows">{go}{keep}{replay}</div>'
 
 
@@ -131,9 +132,9 @@ def _breakpoints(snapshot: Snapshot) -> str:
         button(f"{name} ✕", ClearBreak.control, name, TIPS["clear"])
         for name in snapshot.breakpoints
     )
-    return _row(
-        _field("condition", "Break when", "", 26, "Condition, such as grad_norm > 10"),
-        _submit("Add", BreakWhen.control, TIPS["break"]),
+    return row(
+        text_field("condition", "Break when", "", 26, "Condition, such as grad_norm > 10"),
+        submit("Add", BreakWhen.control, TIPS["break"]),
         known,
     )
 
@@ -158,7 +159,7 @@ def _remedies(snapshot: Snapshot) -> str:
             continue
         made.append(_try(f"{label} ({value:.3g})", control, f"{value:.3g}", fixed, tip))
     look = flight_table(snapshot.flight) if snapshot.flight is not None else ""
-    return look + _row('<span role="status">Not finite at step ' + f"{step:,}:</span>", *made)
+    return look + row('<span role="status">Not finite at step ' + f"{step:,}:</span>", *made)
 
 
 def _try(label: str, control: str, value: str, fixed: dict[str, Any], tip: str) -> str:
@@ -175,21 +176,4 @@ def _forked(fork: ForkResult | None, live: bool) -> str:
         if live and not trial.ended
     ]
     made.append(button("Discard", DiscardFork.control, "", TIPS["discard"]))
-    return fork_table(fork) + _row(*made)
-
-
-def _row(*parts: str) -> str:
-    return f'<div class="nbd-row">{"".join(parts)}</div>'
-
-
-def _field(name: str, label: str, value: str, size: int, tip: str) -> str:
-    said = html.escape(tip)
-    return (
-        f'<label>{html.escape(label)} <input type="text" data-field="{name}" size="{size}" '
-        f'value="{html.escape(value)}" title="{said}" aria-label="{said}"></label>'
-    )
-
-
-def _submit(label: str, control: str, tip: str) -> str:
-    """A button that sends the fields of its row."""
-    return button(label, control, {}, tip).replace("<button ", "<button data-form ", 1)
+    return fork_table(fork) + row(*made)

@@ -195,6 +195,7 @@ class Frame {
     const fields = fieldsOf(button.closest(".nbd-row"));
     const filled = Object.fromEntries(fields.map((one) => [one.dataset.field, one.value]));
     this.send({ kind: "ask", control, value: JSON.stringify({ ...JSON.parse(value), ...filled }) });
+    if ("clears" in button.dataset) fields.forEach((one) => { one.value = ""; });
   }
   /** Enter in a field presses the button of its row; JupyterLab must not run the cell. */
   enter(event) {

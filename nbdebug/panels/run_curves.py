@@ -1,0 +1,70 @@
+"""The losses of several runs in one plot."""
+
+from __future__ import annotations
+
+import numpy as np
+from bokeh.models import ColumnDataSource
+from bokeh.models.ui import UIElement
+
+from nbdebug.core.records import Array
+from nbdebug.core.run_list import RunRow
+from nbdebug.core.snapshot import Series, Snapshot
+from nbdebug.panels.base import Panel
+from nbdebug.panels.figures import hover, legend_above, plain_figure
+from nbdebug.panels.loss import smoothed
+from nbdebug.panels.run_table import COLOURS, labels
+
+CURVES = (("smooth", "loss, smoothed"), ("loss", "loss"), ("val_loss", "validation loss"))
+SMOOTHING = 0.9
+POINTS = 500
+
+
+class RunCurves(Panel):
+    """One line a run, over steps; this run goes on as it trains."""
+
+    name = "run_curves"
+    tab = "Runs"
+    order = 91
+    title = "Comparison"
+    help = "of the runs ticked above, over steps"
+    height = 280
+    wide = True
+    needs = ("loss", "val_loss")
+
+    def build(self) -> UIElement:
+        self.stage.choices.offer("run_curves", "Draw", self.tab, ())
+        made = plain_figure(self.name, self.height, x_axis_label="step")
+        made.xgrid.grid_line_color = None
+        self.sources = [ColumnDataSource({"x": [], "y": []}) for _ in COLOURS]
+        lines = []
+        for colour, source in zip(COLOURS, self.sources, strict=True):
+            line = made.line("x", "y", source=source, color=colour, line_width=2)
+            rows = [(f'<b style="color:{colour}">●</b> step', "@x{0,0}"), ("", "@y{0.0000}")]
+            hover(made, line, rows, "mouse")
+            lines.append(line)
+        self.entries = legend_above(made, [("", [line]) for line in lines])
+        return made
+
+    def update(self, snapshot: Snapshot) -> None:
+        rows = snapshot.run_list.compared
+        enough = len(rows) > 1
+        self.stage.choices.offer("run_curves", "Draw", self.tab, CURVES if enough else ())
+        self.note("" if enough else "Two or more runs that are ticked above are drawn here.")
+        said = labels(rows)
+        for place, source in enumerate(self.sources):
+            there = enough and place < len(rows)
+            x, y = self._line(snapshot, rows[place]) if there else (np.empty(0), np.empty(0))
+            self.stage.sink.set_data(source, {"x": x, "y": y})
+            self.stage.sink.set_prop(self.entries[place], "visible", there)
+            self.stage.sink.set_prop(self.entries[place], "label", said[place] if there else "")
+
+    def _line(self, snapshot: Snapshot, row: RunRow) -> tuple[Array, Array]:
+        kind = self.stage.choices["run_curves"]
+        name = "loss" if kind == "smooth" else kind
+        curves = snapshot.series if row.this else snapshot.run_list.curves.get(row.id, {})
+        series: Series | None = curves.get(name)
+        if series is None:
+            return np.empty(0), np.empty(0)
+        series = series.thin(POINTS)
+        y = smoothed(series.mean, SMOOTHING) if kind == "smooth" else series.mean
+        return series.step.astype(np.float64), y
