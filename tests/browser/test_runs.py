@@ -1,0 +1,92 @@
+"""The Runs tab: a note, the list, rename, tag, compare and delete."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.lab import LONG, Notebook, until
+
+pytestmark = pytest.mark.browser
+SETUP = """
+import torch
+from torch import nn
+import nbdebug as nbd
+
+def make(name, lr):
+    torch.manual_seed(0)
+    X = torch.randn(400, 8)
+    y = (X[:, 0] > 0).long() + (X[:, 1] > 1).long()
+    model = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 3))
+    return nbd.Debugger(model, (X, y), nn.CrossEntropyLoss(), lr=lr, name=name, runs="tab.db")
+
+for name, lr in (("slow", 1e-4), ("<img src=x onerror=alert(1)>", 1e-2)):
+    with make(name, lr) as one:
+        one.run(steps=60)
+dbg = make("now", 1e-3)
+dbg.run(steps=80)
+dbg
+"""
+KEPT = "dbg.run(steps=20); print(sorted(nbd.runs('tab.db')['name']), dbg.record.notes['text'][0])"
+
+
+def lines(notebook: Notebook) -> list[dict[str, Any]]:
+    """The curves that are drawn."""
+    sources = notebook.figure("run_curves")["sources"].values()
+    return [source for source in sources if source["x"]]
+
+
+def test_the_runs(open_notebook: Callable[..., Notebook]) -> None:
+    notebook = open_notebook(SETUP, KEPT)
+    page = notebook.page
+    notebook.run_cell(0)
+    notebook.tab("Runs").click()
+    panel = page.locator(".nbd-panel[aria-label='Runs']")
+    rows = panel.locator(".nbd-name")
+    expect(rows).to_have_text(
+        ["now (this run)", "<img src=x onerror=alert(1)>", "slow"], timeout=LONG
+    )
+
+    note = panel.get_by_label("A note on this run")
+    note.fill("now with <b>less</b> @x")
+    note.press("Enter")
+    expect(panel.get_by_text("1 note; at step 80: now with <b>less</b> @x")).to_be_visible()
+    expect(note).to_have_value("")
+    expect(note).to_be_focused()
+
+    panel.get_by_label("More <img").press("Enter")
+    name = panel.get_by_label("New name of the run")
+    name.fill("fast")
+    name.press("Enter")
+    expect(rows).to_have_text(["now (this run)", "fast", "slow"], timeout=LONG)
+    tag = panel.get_by_label("Tag, as name or name=value")
+    tag.fill("data=v2")
+    tag.press("Enter")
+    expect(panel.locator(".nbd-tag")).to_have_text("data=v2", timeout=LONG)
+    expect(tag).to_be_focused()
+
+    for chosen in ("now", "fast"):
+        panel.get_by_label(f"Compare {chosen}").click()
+        expect(panel.get_by_label(f"Compare {chosen}")).to_have_attribute("aria-pressed", "true")
+    expect(panel.get_by_role("cell", name="0.001", exact=True).last).to_be_visible(timeout=LONG)
+    until(lambda: [len(line["x"]) for line in lines(notebook)] == [80, 60], 30, "two curves")
+    notebook.picture("runs")
+
+    panel.get_by_label("Compare fast").click()
+    panel.get_by_label("More slow").click()
+    expect(name).to_have_value("slow", timeout=LONG)
+    panel.get_by_role("button", name="Delete", exact=True).press("Enter")
+    # The keyboard stays where it was, on what does no harm.
+    expect(panel.get_by_role("button", name="Keep")).to_be_focused(timeout=LONG)
+    panel.get_by_role("button", name="Delete for good?").click()
+    expect(rows).to_have_text(["now (this run)", "fast data=v2"], timeout=LONG)
+
+    notebook.tab("Training").click()
+    until(lambda: "now with" in str(notebook.figure("loss")["sources"]), 30, "the note's mark")
+    notebook.run_cell(1)
+    notebook.shows("['fast', 'now'] now with <b>less</b> @x")
+    assert notebook.errors == []
+    assert page.locator(".nbd-view img").count() == 0
