@@ -13,17 +13,25 @@ async function loadLibrary() {
   document.head.append(script);
 }
 
-/** Whether what lies behind an element is dark; the page around a frame decides. */
-function darkBehind(element) {
+/** Red, green and blue of what lies behind a frame; white where nothing says. */
+function behind(element) {
   for (let at = element; at; at = at.parentElement) {
     const [r, g, b, alpha = 1] = (getComputedStyle(at).backgroundColor.match(/[\d.]+/g) ?? []).map(Number);
-    if (b !== undefined && alpha > 0.5) return 0.299 * r + 0.587 * g + 0.114 * b < 128;
+    if (b !== undefined && alpha > 0.5) return [r, g, b];
   }
-  return false;
+  return [255, 255, 255];
 }
 
-function isDark() {
-  return frame ? darkBehind(frame) : matchMedia("(prefers-color-scheme: dark)").matches;
+/** The page around a frame decides, else the system. */
+function chooseTheme() {
+  let dark = matchMedia("(prefers-color-scheme: dark)").matches;
+  if (frame) {
+    // A frame is not seen through when its scheme is another than that of the page around it.
+    const [r, g, b] = behind(frame);
+    document.documentElement.style.setProperty("--paper", `rgb(${r}, ${g}, ${b})`);
+    dark = 0.299 * r + 0.587 * g + 0.114 * b < 128;
+  }
+  document.documentElement.dataset.theme = dark ? "dark" : "light";
 }
 
 function themeOf(model, c) {
@@ -44,7 +52,7 @@ function paint() {
   // Figures are drawn too late for paper, for which a browser turns its scheme to light: they
   // are inverted there (report.css).
   if (matchMedia("print").matches) return;
-  document.documentElement.dataset.theme = isDark() ? "dark" : "light";
+  chooseTheme();
   if (!shown) return;
   const style = getComputedStyle(document.documentElement);
   const colours = Object.fromEntries(

@@ -46,7 +46,7 @@ def plain_figure(name: str, height: int, **options: Any) -> figure:
     made.axis.major_tick_in = 0
     made.axis.major_label_policy = NoOverlap()
     made.xgrid.grid_line_color = None
-    thousands: Any = NumeralTickFormatter(format="0,0")
+    thousands: Any = NumeralTickFormatter(format="0,0.[000]")
     made.xaxis.formatter = thousands
     made.min_border_left, made.min_border_right = LEFT, RIGHT
     return made
@@ -72,10 +72,14 @@ def time_figure(
     return made
 
 
-def hover(made: figure, renderer: DataRenderer, rows: Sequence[tuple[str, str]], mode: Any) -> None:
-    """Show a card for the nearest point of one renderer.
+def hover(
+    made: figure, of: DataRenderer | Sequence[DataRenderer], rows: Sequence[tuple[str, str]],
+    mode: Any,
+) -> None:  # fmt: skip
+    """Show a card for the nearest point of what is drawn.
 
     Args:
+        of: what was drawn, in one piece or several.
         rows: words and template, as HTML; `@column` is replaced and escaped by Bokeh, so what
             others named goes into a column and never in here.
     """
@@ -83,9 +87,10 @@ def hover(made: figure, renderer: DataRenderer, rows: Sequence[tuple[str, str]],
         f'<div><span style="opacity:.7">{label}</span> {value}</div>' for label, value in rows
     )
     card = f'<div style="{CARD}">{lines}</div>'
+    renderers = list(of) if isinstance(of, Sequence) else [of]
     made.add_tools(
         HoverTool(
-            renderers=[renderer], tooltips=card, mode=mode, visible=False,
+            renderers=renderers, tooltips=card, mode=mode, visible=False,
             point_policy="snap_to_data", line_policy="nearest",
         )
     )  # fmt: skip
@@ -129,12 +134,12 @@ def positive(columns: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def spans_decades(*parts: Array) -> bool:
-    """Whether values are all above zero and the largest over a hundred times the smallest."""
+    """Whether values are all above zero and the largest at least a hundred times the smallest."""
     values = np.concatenate([np.empty(0), *parts])
     values = values[np.isfinite(values)]
     if not len(values) or values.min() <= 0:
         return False
-    return bool(np.log10(values.max()) - np.log10(values.min()) > DECADES)
+    return bool(np.log10(values.max()) - np.log10(values.min()) >= DECADES)
 
 
 def smoothed(values: Array, log: bool = False) -> Array:
@@ -151,9 +156,7 @@ def smoothed(values: Array, log: bool = False) -> Array:
     total = np.concatenate([[0.0], np.cumsum(np.where(known, values, 0.0))])
     count = np.concatenate([[0], np.cumsum(known)])
     places = np.arange(len(values))
-    # As far to the left as to the right, so that the ends are not pulled inwards.
-    reach = np.minimum(half, np.minimum(places, len(values) - 1 - places))
-    low, high = places - reach, places + reach + 1
+    low, high = np.maximum(places - half, 0), np.minimum(places + half + 1, len(values))
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = (total[high] - total[low]) / (count[high] - count[low])
     return np.where(known, mean, np.nan)
