@@ -40,6 +40,9 @@ class History(Newest):
     Args:
         buckets: most buckets a series may have. The first `buckets` values are kept one
             by one; then neighbours merge (min, max, mean, last, count).
+
+    Attributes:
+        begun: when the first step was written down, in seconds since 1970; 0 before.
     """
 
     def __init__(self, buckets: int = 2048) -> None:
@@ -53,6 +56,7 @@ class History(Newest):
 
     def _forget(self) -> None:
         self._era += 1
+        self.begun = 0.0
         self._columns = Columns(self.buckets)
         self._forget_newest()
         self._histograms: dict[str, Histogram] = {}
@@ -66,6 +70,8 @@ class History(Newest):
     def append(self, record: StepRecord) -> None:
         """Add the numbers of one step."""
         with self._changed:
+            if not self.begun:
+                self.begun = time.time()
             self._columns.append(record)
             for histogram in record.histograms:
                 self._histograms[histogram.name] = histogram

@@ -31,7 +31,6 @@ class Log:
             **owner(),
             "key": key,
             "name": name,
-            "started": time.time(),
             "nbdebug": nbdebug.__version__,
             "metrics": list(about.get("metrics", ())),
         }
@@ -73,6 +72,7 @@ class Log:
         status = snapshot.status
         now = time.time()
         failed = status.failure is not None and status.failure.severity == "error"
+        self._first.setdefault("started", self._history.begun or now)
         run = self._first | {
             "step": status.step,
             "samples": status.samples,

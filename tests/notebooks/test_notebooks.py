@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import nbformat
@@ -26,7 +27,9 @@ def own_jupyter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NBDEBUG_RUNS", str(tmp_path / "runs.db"))
 
 
+@functools.cache
 def execute(path: Path) -> nbformat.NotebookNode:
+    """The notebook with its outputs; nobody changes it, so once is enough."""
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(FOLDER)}})
     return client.execute()
@@ -101,6 +104,23 @@ def test_time_travel_finds_the_step_and_ends_in_the_same_weights() -> None:
     assert said("nothing") == "0.0"
     assert "equal to the bit at the end" in said("replay")
     assert said("run-script") == "True"
+
+
+def test_runs_are_compared_made_again_and_carried() -> None:
+    notebook = execute(FOLDER / "07_runs.ipynb")
+
+    def said(cell: str) -> str:
+        return "".join(
+            str(output.get("text") or output["data"]["text/plain"])
+            for output in outputs(notebook, cell)
+        )
+
+    names = ["steered", "sgd 1e-1", "adam 1e-1", "adam 1e-2", "adam 1e-3"]
+    assert all(name in said("list") and name in said("compare") for name in names)
+    assert "jumpy" in said("changes")
+    assert "far too jumpy" in said("one")
+    assert said("again").startswith("220 steps run again from step 0, each loss and gradient norm")
+    assert "at step 220> True" in said("travel")
 
 
 def test_the_ward_names_every_fault_and_proves_remedies() -> None:

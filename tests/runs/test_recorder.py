@@ -4,6 +4,7 @@ import hashlib
 import importlib.metadata
 import platform
 import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,7 +24,10 @@ Make = Callable[..., Debugger]
 
 def test_a_closed_run_is_in_the_store_as_it_was(debugger: Make, place: Path) -> None:
     dbg = debugger(name="digits", lr=0.05)
-    dbg.run(steps=30)
+    before = time.time()
+    dbg.run(steps=1)
+    begun = time.time()
+    dbg.run(steps=29)
     dbg.set(lr=0.01, why="plateau")
     dbg.note("now slower")
     dbg.run(steps=30)
@@ -40,6 +44,8 @@ def test_a_closed_run_is_in_the_store_as_it_was(debugger: Make, place: Path) -> 
     assert table["optimizer"].tolist() == ["adam"]
     assert table["loss"].tolist() == [pytest.approx(losses["loss"].iloc[-1])]
     assert (run.name, run.status, run.steps) == ("digits", "finished", 60)
+    assert before <= run.started.timestamp() <= begun
+    assert 0 < run.seconds <= time.time() - before
     found = run.frame()
     assert set(found.columns) == set(losses.columns)
     np.testing.assert_array_equal(found[losses.columns].to_numpy(), losses.to_numpy())
