@@ -72,7 +72,7 @@ class Library:
 
     def run(self, row: Row) -> Run:
         """The run that a row stands for."""
-        return Run(lambda: self._bundle(row), row.id, row.name)
+        return Run(lambda: self._bundle(row), row.id, row.name, row.status)
 
     def add(self, bundle: Bundle) -> Run:
         """Take in a run from elsewhere; one that is here already stays as it is."""

@@ -33,10 +33,17 @@ class Run:
         read: gives all of it.
         id: in its store, or the key of its journal.
         name: what to call it; None is the name it was recorded with.
+        status: what became of it; None is what its record says.
     """
 
-    def __init__(self, read: Callable[[], Bundle], id: str = "", name: str | None = None) -> None:
-        self._read, self._id, self._name = read, id, name
+    def __init__(
+        self,
+        read: Callable[[], Bundle],
+        id: str = "",
+        name: str | None = None,
+        status: str | None = None,
+    ) -> None:
+        self._read, self._id, self._name, self._status = read, id, name, status
 
     @cached_property
     def bundle(self) -> Bundle:
@@ -55,7 +62,7 @@ class Run:
     @property
     def status(self) -> str:
         """running, finished, failed (it ended at an error) or interrupted (its kernel died)."""
-        return str(self.bundle["run"].get("status", ""))
+        return self._status or str(self.bundle["run"].get("status", ""))
 
     @property
     def started(self) -> datetime:

@@ -80,6 +80,7 @@ def test_a_killed_kernel_leaves_a_record_that_opens(place: Path, seconds: float)
         return
     run = nbd.load_run("killed", place)
     assert table["status"].tolist() == ["interrupted"]
+    assert run.status == "interrupted"
     assert run.notes["text"].tolist() == ["begun"]
     steps = run.frame("loss").index
     assert steps[-1] >= max(before, default=0)
