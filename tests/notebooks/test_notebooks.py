@@ -120,7 +120,7 @@ def test_runs_are_compared_made_again_and_carried() -> None:
     assert "jumpy" in said("changes")
     assert "far too jumpy" in said("one")
     assert said("again").startswith("220 steps run again from step 0, each loss and gradient norm")
-    assert "interrupted at step 220> True" in said("travel")
+    assert "<Run adam 1e-2: finished at step 220> True" in said("travel")
 
 
 def test_the_ward_names_every_fault_and_proves_remedies() -> None:
