@@ -42,6 +42,7 @@ class RunCurves(Panel):
             rows = [(f'<b style="color:{colour}">●</b> step', "@x{0,0}"), ("", "@y{0.0000}")]
             hover(made, line, rows, "mouse")
             lines.append(line)
+        self.axis = made.yaxis[0]
         self.entries = legend_above(made, [("", [line]) for line in lines])
         return made
 
@@ -50,6 +51,8 @@ class RunCurves(Panel):
         enough = len(rows) > 1
         self.stage.choices.offer("run_curves", "Draw", self.tab, CURVES if enough else ())
         self.note("" if enough else "Two or more runs that are ticked above are drawn here.")
+        drawn = dict(CURVES).get(self.stage.choices["run_curves"], "")
+        self.stage.sink.set_prop(self.axis, "axis_label", drawn)
         said = labels(rows)
         for place, source in enumerate(self.sources):
             there = enough and place < len(rows)

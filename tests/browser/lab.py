@@ -57,7 +57,12 @@ class Lab:
         ]
         self.process = subprocess.Popen(
             command,
-            env={**os.environ, **{name: str(home / folder) for name, folder in folders.items()}},
+            env={
+                **os.environ,
+                # Runs are recorded where a cell says so.
+                "NBDEBUG_RUNS": "off",
+                **{name: str(home / folder) for name, folder in folders.items()},
+            },
             stdin=subprocess.DEVNULL,
             stdout=self.log,
             stderr=subprocess.STDOUT,

@@ -335,6 +335,7 @@ def test_two_or_more_runs_are_drawn_this_one_as_it_goes(curves: RunCurves, page:
         curves.update(Snapshot(run_list=both, series={"loss": series("loss", live)}))
         assert drawn(curves, page) == [("old", [3.0, 2.0]), ("now (this run)", live)]
     assert page.note == ""
+    assert page.props[curves.axis.id, "axis_label"] == "loss"
     curves.stage.choices.pick("run_curves", "val_loss")
     curves.update(Snapshot(run_list=both))
     assert drawn(curves, page) == [("old", [4.0]), ("now (this run)", [])]
