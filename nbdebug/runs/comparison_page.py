@@ -94,7 +94,9 @@ def _table(frame: pd.DataFrame, styles: Sequence[Look], comparison: Comparison) 
         [_dot(look, label), *(_cell(value) for value in row)]
         for look, label, row in zip(styles, comparison.labels, frame.values.tolist(), strict=True)
     ]
-    return _plain_table(["run", *map(str, frame.columns)], rows)
+    rest = len(rows) - MOST_ROWS
+    more = f"<p>and {rest} runs more: see <code>.table</code>.</p>" if rest > 0 else ""
+    return _plain_table(["run", *map(str, frame.columns)], rows[:MOST_ROWS]) + more
 
 
 def _differences(comparison: Comparison, styles: Sequence[Look]) -> str:

@@ -97,7 +97,7 @@ def _line(made: figure, columns: dict[str, Any], look: Look, raw: bool) -> Any:
 
 def _cards(made: figure, lines: Sequence[Any], marks: Sequence[Any], title: str) -> None:
     unit = made.xaxis[0].axis_label
-    rows = [("", "<b>@run</b>"), (f"{title}:", "@y{0.0000}"), ("step", "@step{0,0}")]
+    rows = [("", "<b>@run</b>"), (f"{title}:", "@y{%.4g}"), ("step", "@step{0,0}")]
     if unit != "step":
         rows.append((f"{unit}:", "@x{0,0.[00]}"))
     hover(made, lines, rows, "mouse")

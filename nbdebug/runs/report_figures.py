@@ -92,6 +92,7 @@ def hover(
         HoverTool(
             renderers=renderers, tooltips=card, mode=mode, visible=False,
             point_policy="snap_to_data", line_policy="nearest",
+            formatters={"@y": "printf", "@smooth": "printf"},
         )
     )  # fmt: skip
 

@@ -132,7 +132,7 @@ def _measured(time: _Time, name: str, title: str, whole: bool = False) -> Drawin
         line = made.line("x", "y", source=source, color=ORANGE, line_width=1.5)
         dots = made.scatter("x", "y", source=source, color=ORANGE, size=5)
         legend.append((f"validation {title.lower()}", [band, line, dots]))
-        hover(made, dots, [("validation", "<b>@y{0.0000}</b>"), ("step", "@x{0,0}")], "mouse")
+        hover(made, dots, [("validation", "<b>@y{%.4g}</b>"), ("step", "@x{0,0}")], "mouse")
     legend_above(made, legend)
     # The band may reach far beyond: it is cut off.
     lines = [
@@ -153,7 +153,7 @@ def _training_lines(
     smooth = made.line("x", "smooth", source=source, color=BLUE, line_width=2)
     # Drawn in the page's colour of text, black or white.
     smooth.glyph.tags = ["ink"]
-    card = [("step", "@x{0,0}"), ("value", "<b>@y{0.0000}</b>"), ("smoothed", "@smooth{0.0000}")]
+    card = [("step", "@x{0,0}"), ("value", "<b>@y{%.4g}</b>"), ("smoothed", "@smooth{%.4g}")]
     hover(made, smooth, card, "vline")
     return [(title.lower(), [raw, band]), ("smoothed", [smooth])]
 
@@ -170,7 +170,7 @@ def _gradient(time: _Time) -> Drawing | None:
     band = made.varea("x", "low", "high", source=source, fill_color=SKY, fill_alpha=0.25)
     line = made.line("x", "y", source=source, color=BLUE, line_width=1.2)
     legend: list[tuple[str, list[Any]]] = [("gradient norm", [line, band])]
-    hover(made, line, [("step", "@x{0,0}"), ("norm", "<b>@y{0.000e+0}</b>")], "vline")
+    hover(made, line, [("step", "@x{0,0}"), ("norm", "<b>@y{%.4g}</b>")], "vline")
     clipped, threshold = time.get("clipped"), time.get("clip_threshold")
     if clipped is not None and (clipped.mean > 0).any():
         legend.append(("clipped", [_clip_marks(made, clipped, columns)]))
@@ -225,7 +225,7 @@ def _control(time: _Time, name: str) -> Drawing | None:
     made = time.figure(name, HALF, spans_decades(values))
     source = ColumnDataSource({"x": thin.step.astype(np.float64), "y": values})
     line = made.step("x", "y", source=source, mode="after", color=BLUE, line_width=2)
-    hover(made, line, [("step", "@x{0,0}"), ("value", "<b>@y{0.[000000]}</b>")], "mouse")
+    hover(made, line, [("step", "@x{0,0}"), ("value", "<b>@y{%.6g}</b>")], "mouse")
     made.yaxis.formatter = PrintfTickFormatter(format="%.3g")
     title = "Learning rate" if name == "lr" else name.replace("_", " ").capitalize()
     return Drawing(made, title, "value in force")
@@ -262,7 +262,7 @@ def _layers(time: _Time, group: str, title: str, help: str) -> Drawing | None:
         line = made.line("x", "y", source=source, color=colour, line_width=1.6)
         legend.append((name or "model", [line]))
         lines.append(line)
-        hover(made, line, [("", "<b>@name</b>"), ("step @x{0,0}:", "@y{0.000e+0}")], "mouse")
+        hover(made, line, [("", "<b>@name</b>"), ("step @x{0,0}:", "@y{%.4g}")], "mouse")
     legend_above(made, legend)
     return Drawing(made, title, help)
 

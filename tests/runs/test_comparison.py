@@ -332,3 +332,16 @@ def test_comparing_loads_neither_bokeh_nor_torch() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert json.loads(done.stdout) == []
+
+
+def test_the_page_of_many_runs_names_all_and_lists_some() -> None:
+    loss = series("loss", [3, 2, 1])
+    runs = [run_of(f"run {n}", [loss], id=str(n), parameters={"lr": n}) for n in range(60)]
+
+    page = nbd.compare(runs)._repr_html_()
+
+    frame, _, tables = page.partition("</iframe>")
+    assert html.unescape(frame).count('data-run="run-') == 60
+    assert "run 49" in tables
+    assert "run 50" not in tables
+    assert "and 10 runs more: see <code>.table</code>" in tables
