@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import socket
 import time
@@ -44,9 +45,9 @@ class Library:
         self.adopt()
         # A server may be asked before anything was recorded; a file need not be made for that.
         known = [] if self._nothing() else self.store.rows()
-        keys = {row.key for row in known}
-        waiting = (row_of(bundle) for bundle in self._bundles())
-        rows = known + [row for row in waiting if row.key not in keys]
+        waiting = {row.key: row for row in map(row_of, self._bundles())}
+        rows = [_further(row, waiting.pop(row.key, None)) for row in known]
+        rows += waiting.values()
         return sorted(rows, key=lambda row: row.started, reverse=True)
 
     def find(self, which: str) -> Row:
@@ -139,6 +140,13 @@ def row_of(bundle: Bundle) -> Row:
         parameters={n: str(v) for n, v in bundle["parameters"].items()}, metrics=last,
         steps=about.get("step"),
     )  # fmt: skip
+
+
+def _further(row: Row, journal: Row | None) -> Row:
+    """A row of the store with what its journal, which is ahead of it, says of steps and values."""
+    if journal is None:
+        return row
+    return dataclasses.replace(row, steps=journal.steps, metrics=journal.metrics)
 
 
 def frame_of_rows(rows: list[Row]) -> pd.DataFrame:

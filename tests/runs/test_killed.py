@@ -104,6 +104,7 @@ def test_a_run_of_a_living_kernel_is_left_alone(place: Path) -> None:
         table = nbd.runs(place)
 
         assert table["status"].tolist() == ["running"]
+        assert table["steps"].notna().all()
         assert journal.exists()
         assert Bundle.of(read_frames(journal))["run"]["name"] == "killed"
 
