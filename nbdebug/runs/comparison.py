@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from nbdebug.core.errors import ArgumentError, RunNameError, SeriesError, unknown_name
+from nbdebug.core.errors import ArgumentError, SeriesError, unknown_name
 from nbdebug.core.records import Array
 from nbdebug.core.snapshot import Series, Snapshot
 from nbdebug.runs.catalogue import Where, library
 from nbdebug.runs.comparison_facts import differing, fingerprint, surroundings
+from nbdebug.runs.library import pick
 from nbdebug.runs.place import AUTO
 from nbdebug.runs.run import CHANGES, Run
 
@@ -83,18 +84,7 @@ def _finder(where: Where) -> Callable[[str], Run]:
     """Finds runs by id, name or the beginning of an id, in one reading of the store."""
     shelf = library(where)
     rows = shelf.rows()
-    ids = {key: row for row in reversed(rows) for key in (row.key, row.id)}
-    names = {row.name: row for row in reversed(rows)}
-
-    def look_up(which: str) -> Run:
-        row = ids.get(which) or names.get(which)
-        if row is None and len(which) >= 4:
-            row = next((row for row in rows if row.id.startswith(which)), None)
-        if row is None:
-            raise RunNameError(unknown_name("run", which, names))
-        return shelf.run(row)
-
-    return look_up
+    return lambda which: shelf.run(pick(rows, which))
 
 
 @dataclass(frozen=True)

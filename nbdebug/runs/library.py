@@ -7,7 +7,7 @@ import os
 import socket
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,24 +51,11 @@ class Library:
         return sorted(rows, key=lambda row: row.started, reverse=True)
 
     def find(self, which: str) -> Row:
-        """A run by its id, the beginning of its id, or its name; of one name the newest.
-
-        Raises:
-            RunNameError: there is none.
-        """
-        rows = self.rows()
-        for fits in (
-            lambda row: which in (row.id, row.key),
-            lambda row: row.name == which,
-            lambda row: len(which) >= 4 and row.id.startswith(which),
-        ):
-            for row in rows:
-                if fits(row):
-                    return row
-        raise RunNameError(unknown_name("run", which, [row.name for row in rows]))
+        """A run; see `pick`."""
+        return pick(self.rows(), which)
 
     def load(self, which: str) -> Run:
-        """A run; see `find`."""
+        """A run; see `pick`."""
         return self.run(self.find(which))
 
     def run(self, row: Row) -> Run:
@@ -127,6 +114,26 @@ class Library:
                 continue  # It was taken into the store just now.
             if found["run"]:
                 yield found
+
+
+def pick(rows: Sequence[Row], which: str) -> Row:
+    """A run by its id, its name, or the beginning of its id (4 characters or more).
+
+    Of several the newest, which is the first.
+
+    Raises:
+        RunNameError: there is none.
+    """
+    ways: tuple[Callable[[Row], bool], ...] = (
+        lambda row: which in (row.id, row.key),
+        lambda row: row.name == which,
+        lambda row: len(which) >= 4 and row.id.startswith(which),
+    )
+    for fits in ways:
+        for row in rows:
+            if fits(row):
+                return row
+    raise RunNameError(unknown_name("run", which, [row.name for row in rows]))
 
 
 def row_of(bundle: Bundle) -> Row:

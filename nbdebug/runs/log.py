@@ -91,7 +91,7 @@ class Log:
                 self._told[name] = value
                 # When it was written down says how long a killed run lived.
                 more = {"seen": now} if name == "run" else {}
-                yield Frame({"document": name, "value": value | more if more else value})
+                yield Frame({"document": name, "value": plain(value | more if more else value)})
 
     def _findings(self, snapshot: Snapshot) -> list[dict[str, Any]]:
         """Everything that was found so far; what is gone says until when."""

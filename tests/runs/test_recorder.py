@@ -125,8 +125,10 @@ def test_runs_none_records_nothing_and_still_reports(
     dbg = debugger(runs=None)
     dbg.run(steps=10)
     dbg.note("kept in memory")
+    dbg.check("seeds")
 
     run = dbg.record
+    assert run.checks[["name", "status"]].values.tolist() == [["seeds", "pass"]]
 
     assert run.frame("loss").shape == (10, 1)
     assert run.notes["text"].tolist() == ["kept in memory"]
