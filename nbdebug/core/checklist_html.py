@@ -109,13 +109,13 @@ def _seen(result: CheckResult, follow: Sequence[CheckResult]) -> str:
             for r in follow
         )
         text += (
-            f'<details data-key="follow-{html.escape(result.name)}"><summary>{len(follow)} more that this '
-            f"explains</summary><ul>{items}</ul></details>"
+            f'<details data-key="follow-{html.escape(result.name)}"><summary>{len(follow)} more '
+            f"that this explains</summary><ul>{items}</ul></details>"
         )
     why, source = html.escape(result.why), html.escape(result.source)
     return text + (
-        f'<details data-key="why-{html.escape(result.name)}"><summary>Why it matters</summary>{why}<br>'
-        f"Source: {source}</details>"
+        f'<details data-key="why-{html.escape(result.name)}"><summary>Why it matters</summary>'
+        f"{why}<br>Source: {source}</details>"
         if result.status in BAD
         else ""
     )
