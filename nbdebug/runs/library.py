@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SILENT = 600.0
+LARGEST = 2_000_000_000
 FIRST = ("name", "status", "started", "seconds", "steps", "loss", "val_loss")
 
 
@@ -186,6 +187,9 @@ def bundle_in(path: Path) -> Bundle:
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
+                size = sum(member.file_size for member in archive.infolist())
+                if size > LARGEST:
+                    raise ValueError(f"unpacked it has {size / 1e9:.1f} GB, more than any run")
                 found = Bundle.of_files(archive.read)
         else:
             found = Bundle.of(read_frames(path))

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import json
 import os
 import socket
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -177,3 +179,25 @@ def test_what_is_no_run_is_refused(tmp_path: Path, content: bytes) -> None:
 def test_where_recording_is_off_a_place_must_be_named() -> None:
     with pytest.raises(nbd.ArgumentError, match="Name a file"):
         nbd.runs()
+
+
+def test_an_archive_that_would_fill_the_memory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(library, "LARGEST", 1_000_000)
+    with zipfile.ZipFile(tmp_path / "run.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("run.json", b" " * 2_000_000)
+
+    with pytest.raises(nbd.RunStoreError, match="more than any run"):
+        nbd.import_run(tmp_path / "run.zip", tmp_path / "runs.db")
+
+
+def test_names_in_an_archive_are_never_paths(tmp_path: Path, place: Path) -> None:
+    run = {"key": "k", "name": "n", "status": "finished", "started": 1.0, "ended": 2.0}
+    with zipfile.ZipFile(tmp_path / "run.zip", "w") as archive:
+        archive.writestr("../escaped.json", "{}")
+        archive.writestr("run.json", json.dumps(run))
+
+    assert nbd.import_run(tmp_path / "run.zip", place).name == "n"
+    assert not list(tmp_path.parent.glob("escaped*"))
+    assert not list(tmp_path.rglob("escaped*"))
