@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,12 +40,17 @@ class Documenting(Travelling):
     def record(self) -> Run:
         """The documentation of this training, as far as it has come."""
         if self._recorder is None:
-            log = Log(self.history, "", self.name, self._about)
+            log = Log(self.history, self._key, self.name, self._about)
             log.surround()
             bundle = Bundle.of(log.frames(anew=True))
         else:
             bundle = self._recorder.bundle()
         return Run(lambda: bundle)
+
+    @cached_property
+    def _key(self) -> str:
+        """What a training that is not recorded is known by where its run is imported."""
+        return uuid.uuid4().hex
 
     @property
     def runs(self) -> pd.DataFrame:

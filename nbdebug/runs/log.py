@@ -27,12 +27,13 @@ class Log:
 
     def __init__(self, history: History, key: str, name: str, about: Mapping[str, Any]) -> None:
         self._history, self._about = history, dict(about)
+        metrics = self._about.pop("metrics", ())
         self._first = {
             **owner(),
             "key": key,
             "name": name,
             "nbdebug": nbdebug.__version__,
-            "metrics": list(about.get("metrics", ())),
+            "metrics": list(metrics),
         }
         self._told: dict[str, Any] = {}
         self._lists: dict[str, Sequence[Any]] = {}

@@ -133,6 +133,7 @@ def test_runs_none_records_nothing_and_still_reports(
     assert run.frame("loss").shape == (10, 1)
     assert run.notes["text"].tolist() == ["kept in memory"]
     assert run.environment["packages"]
+    assert run.id == dbg.record.id != debugger(runs=None).record.id
     assert list(tmp_path.iterdir()) == [place]
     with pytest.raises(nbd.NbdebugError, match="not recorded"):
         _ = dbg.runs
