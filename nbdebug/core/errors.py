@@ -13,6 +13,7 @@ NbdebugError
 ├── ModelError (ValueError)          a model or optimizer that cannot be trained
 ├── LossError (ValueError)           a loss that is not a scalar, or has no gradient
 ├── NonFiniteError (ArithmeticError) loss or gradient became NaN or infinite
+├── MissingPackageError (ImportError) an optional package that is not installed
 ├── RunNameError (KeyError)          a run that is not in the store
 ├── RunStoreError (OSError)          a store of runs that cannot be read or written
 ├── SeriesError (KeyError)           a series that History does not hold
@@ -80,6 +81,10 @@ class LossError(NbdebugError, ValueError):
 
 class NonFiniteError(NbdebugError, ArithmeticError):
     """Loss or gradient is NaN or infinite; the update was not made."""
+
+
+class MissingPackageError(NbdebugError, ImportError):
+    """An optional package that is not installed; the message says how to install it."""
 
 
 class RunNameError(NbdebugError, KeyError):

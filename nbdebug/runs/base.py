@@ -25,6 +25,6 @@ class Exporter(ABC):
         """Write the run; gives the path of what was written.
 
         Raises:
-            ImportError: an optional package is missing; says how to install it.
+            MissingPackageError: an optional package is missing; says how to install it.
             OSError: it cannot be written.
         """

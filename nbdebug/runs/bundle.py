@@ -53,18 +53,25 @@ class Bundle:
 
     @classmethod
     def of_files(cls, read: Callable[[str], bytes]) -> Bundle:
-        """What files hold; `read` gives the bytes of one, or raises KeyError or OSError."""
+        """What files hold; `read` gives the bytes of one, or raises KeyError or OSError.
+
+        Raises:
+            ValueError: one is damaged.
+        """
         documents = {}
-        for name in DOCUMENTS:
+        for name, kind in DOCUMENTS.items():
             try:
-                documents[name] = json.loads(read(f"{name}.json"))
+                value = json.loads(read(f"{name}.json"))
             except (KeyError, OSError):
                 continue
+            if not isinstance(value, kind):
+                raise ValueError(f"{name}.json holds a {type(value).__name__}")
+            documents[name] = value
         try:
-            series = from_parquet(read(SERIES))
+            data = read(SERIES)
         except (KeyError, OSError):
-            series = {}
-        return cls(documents, series)
+            return cls(documents, {})
+        return cls(documents, from_parquet(data))
 
     def files(self) -> Iterator[tuple[str, bytes]]:
         """Name and content of each file that holds it."""

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from nbdebug.core.errors import MissingPackageError
 from nbdebug.runs.base import Exporter
 from nbdebug.runs.plain import plain
 
@@ -67,7 +68,7 @@ class CometArchive(Exporter):
 
     def export(self, run: Run, path: Path) -> Path:
         if importlib.util.find_spec("comet_ml") is None:
-            raise ImportError(INSTALL)
+            raise MissingPackageError(INSTALL)
         path.mkdir(parents=True, exist_ok=True)
         # Whatever comet_ml puts down stays in here, also when it fails.
         work = path / f".{uuid.uuid4().hex}.part"

@@ -96,7 +96,12 @@ class Library:
     def _bundle(self, row: Row) -> Bundle:
         for path in self.place.folder.glob(f"{row.key}{SUFFIX}*"):
             return Bundle.of(read_frames(path))
-        found = Bundle.of_files(lambda name: self.store.file(row.id, name))
+        try:
+            found = Bundle.of_files(lambda name: self.store.file(row.id, name))
+        except ValueError as error:
+            raise RunStoreError(
+                f"The files of run {row.name} ({row.id}) are damaged: {error}"
+            ) from error
         if not found.documents:
             raise RunStoreError(
                 f"The files of run {row.name} ({row.id}) are gone: only its row in "
@@ -193,7 +198,8 @@ def bundle_in(path: Path) -> Bundle:
                 found = Bundle.of_files(archive.read)
         else:
             found = Bundle.of(read_frames(path))
-    except (OSError, ValueError, zipfile.BadZipFile, KeyError) as error:
+    except Exception as error:
+        # A damaged archive raises what it likes: zlib.error, EOFError, RecursionError, ...
         raise RunStoreError(f"{path} cannot be read as a run: {error}") from error
     if "key" not in found["run"]:
         raise RunStoreError(f"{path} holds no run: expected a zip that Run.export wrote.")

@@ -39,7 +39,8 @@ class Log:
         self._lists: dict[str, Sequence[Any]] = {}
         self._found: dict[str, dict[str, Any]] = {}
         self._gone: list[dict[str, Any]] = []
-        self._cells = 0
+        self._cells: list[str] = []
+        self._run_cells = 0
         self.end = ""
 
     def surround(self) -> None:
@@ -52,15 +53,15 @@ class Log:
         """What is new since the last time; with `anew` everything."""
         if anew:
             self._told, self._lists = {}, {}
-            self._cells = 0
         snapshot = self._history.snapshot(())
         made = list(self._documents(snapshot))
         made += self._list("changes", snapshot.changes)
         made += self._list("notes", snapshot.notes)
         count = cell_count()
-        if count != self._cells:
-            self._cells = count
-            made += self._list("cells", cells())
+        if count != self._run_cells:
+            self._cells += cells(self._run_cells)
+            self._run_cells = count
+        made += self._list("cells", self._cells)
         made += [frame_of(rows) for rows in self._history.changed_rows(anew)]
         return made
 

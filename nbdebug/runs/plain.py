@@ -16,7 +16,10 @@ def plain(value: Any) -> Any:
 
     Numbers that are not finite become "NaN", "Infinity" and "-Infinity": JSON has no such numbers.
     """
-    if value is None or isinstance(value, bool | int | str):
+    if isinstance(value, str):
+        # Half a surrogate pair, which no file can hold.
+        return value.encode("utf-8", "replace").decode()
+    if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else _odd(value)

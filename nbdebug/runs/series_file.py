@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from nbdebug.core.snapshot import Series
 if TYPE_CHECKING:
     import pandas as pd
 
+MOST_ROWS = 20_000_000
 COLUMNS = ("step", "mean", "minimum", "maximum", "last", "count")
 
 
@@ -37,10 +38,24 @@ def to_parquet(series: Mapping[str, Series]) -> bytes:
 
 
 def from_parquet(data: bytes) -> dict[str, Series]:
-    """The series of a table that `to_parquet` wrote."""
+    """The series of a table that `to_parquet` wrote.
+
+    Raises:
+        ValueError: it is no such table, or larger than any.
+    """
+    import pyarrow as pa
     from pyarrow import parquet
 
-    table = parquet.read_table(io.BytesIO(data))
+    try:
+        rows = parquet.read_metadata(io.BytesIO(data)).num_rows
+        if rows > MOST_ROWS:
+            raise ValueError(f"it has {rows:,} rows, more than any run")
+        return _series(parquet.read_table(io.BytesIO(data)))
+    except (pa.ArrowException, KeyError, OSError) as error:
+        raise ValueError(f"series cannot be read: {error}") from error
+
+
+def _series(table: Any) -> dict[str, Series]:
     names = table.column("series").combine_chunks().dictionary_encode()
     columns = {column: table.column(column).to_numpy() for column in COLUMNS}
     which = names.indices.to_numpy()

@@ -34,20 +34,27 @@ def git_state(folder: Path) -> dict[str, Any]:
     commit = _git(folder, "rev-parse", "HEAD")
     if commit is None:
         return {}
-    diff = masked(_git(folder, "diff", "HEAD") or "")
+    diff = _git(folder, "diff", "HEAD") or ""
     cut = len(diff) > LONGEST_DIFF
+    if cut:
+        # Whole lines: half a token would not be known as one.
+        diff = diff[: diff.rfind("\n", 0, LONGEST_DIFF) + 1]
     return {
         "commit": commit,
         "branch": _git(folder, "rev-parse", "--abbrev-ref", "HEAD"),
-        "diff": diff[:LONGEST_DIFF],
+        "diff": masked(diff),
         "diff_cut": cut,
     }
 
 
-def cells() -> list[str]:
-    """Sources of the notebook cells that were run so far, the oldest first; tokens masked."""
+def cells(since: int = 0) -> list[str]:
+    """Sources of the notebook cells that were run, the oldest first; tokens masked.
+
+    Args:
+        since: how many were run when this was last asked.
+    """
     shell = _shell()
-    inputs = [] if shell is None else list(shell.user_ns.get("In", ()))
+    inputs = [] if shell is None else list(shell.user_ns.get("In", ()))[since:]
     return [masked(source) for source in inputs if source.strip()]
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from nbdebug.core.errors import MissingPackageError
 from nbdebug.core.records import Array
 from nbdebug.core.snapshot import Series
 from nbdebug.runs.base import Exporter
@@ -50,7 +51,7 @@ class TensorboardFiles(Exporter):
         try:
             from tensorboard.summary.writer.record_writer import RecordWriter
         except ImportError as error:
-            raise ImportError(INSTALL.format(error)) from error
+            raise MissingPackageError(INSTALL.format(error)) from error
         about = run.bundle["run"]
         place = zlib.crc32(str(about.get("key") or about.get("started", "")).encode())
         target = path / f"events.out.tfevents.{_started(run):.0f}.nbdebug-{place:08x}"

@@ -201,3 +201,36 @@ def test_names_in_an_archive_are_never_paths(tmp_path: Path, place: Path) -> Non
     assert nbd.import_run(tmp_path / "run.zip", place).name == "n"
     assert not list(tmp_path.parent.glob("escaped*"))
     assert not list(tmp_path.rglob("escaped*"))
+
+
+@pytest.mark.parametrize("name", ["run.json", "series.parquet", "changes.json"])
+def test_a_damaged_archive_is_refused_whatever_it_raises(
+    debugger: Make, tmp_path: Path, name: str
+) -> None:
+    dbg = debugger(runs=None)
+    dbg.run(steps=5)
+    files = dict(dbg.record.bundle.files())
+    for content in (b"[" * 100_000, b'"key"', files[name][: len(files[name]) // 2]):
+        with zipfile.ZipFile(tmp_path / "run.zip", "w") as archive:
+            for member, data in {**files, name: content}.items():
+                archive.writestr(member, data)
+        with pytest.raises(nbd.RunStoreError, match="run"):
+            nbd.import_run(tmp_path / "run.zip", tmp_path / "runs.db")
+
+
+def test_damaged_files_of_a_run_are_named(debugger: Make, place: Path) -> None:
+    finished(debugger, "damaged")
+    row = open_library(place).find("damaged")
+    (place.with_suffix("") / row.id / "artifacts" / "series.parquet").write_bytes(b"PAR1 no")
+
+    with pytest.raises(nbd.RunStoreError, match="damaged: series cannot be read"):
+        nbd.load_run("damaged", place).frame()
+
+
+def test_a_note_with_half_a_surrogate_pair_is_kept(debugger: Make, place: Path) -> None:
+    dbg = debugger(name="odd")
+    dbg.run(steps=2)
+    dbg.note("half \ud83d of it")
+    dbg.close()
+
+    assert nbd.load_run("odd", place).notes["text"].tolist() == ["half ? of it"]
