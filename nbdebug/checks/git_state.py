@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-
 from nbdebug.checks.base import Check
 from nbdebug.checks.study import Study
 from nbdebug.core.checklist import Outcome
-
-SECONDS = 2.0
+from nbdebug.core.git import git
 
 
 class GitState(Check):
@@ -27,10 +24,10 @@ class GitState(Check):
     source = "Pineau et al. (2021), Improving Reproducibility in Machine Learning Research"
 
     def examine(self, study: Study) -> Outcome:
-        commit = _git("rev-parse", "--short", "HEAD")
+        commit = git("rev-parse", "--short", "HEAD")
         if commit is None:
             return Outcome("not_applicable", "this is no folder under git with a commit.")
-        status = _git("status", "--porcelain", "--untracked-files=no")
+        status = git("status", "--porcelain", "--untracked-files=no")
         return Outcome(
             "pass",
             f"commit {commit}, {_changes(status)}",
@@ -45,14 +42,3 @@ def _changes(status: str | None) -> str:
     if not changed:
         return "nothing changed since"
     return f"{changed} changed file{'' if changed == 1 else 's'} since"
-
-
-def _git(*arguments: str) -> str | None:
-    """What git says, None when it is not there or has nothing to say of this folder."""
-    try:
-        done = subprocess.run(
-            ["git", *arguments], capture_output=True, text=True, timeout=SECONDS, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()

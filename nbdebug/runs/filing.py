@@ -33,7 +33,7 @@ class Filing:
     """
 
     def __init__(self, place: Place, journal: Path, history: History, tell: Tell) -> None:
-        self._place, self._path, self._history, self._tell = place, journal, history, tell
+        self._path, self._history, self._tell = journal, history, tell
         self._library = Library(place)
         self._ending = threading.Event()
         self._run: str | None = None

@@ -65,12 +65,10 @@ class Library:
 
     def add(self, bundle: Bundle) -> Run:
         """Take in a run from elsewhere; one that is here already stays as it is."""
-        self.store.rows()
         return self.load(shelve(self.store, bundle))
 
-    def adopt(self) -> int:
-        """Take journals whose kernel is dead into the store, as interrupted; gives how many."""
-        taken = 0
+    def adopt(self) -> None:
+        """Take journals whose kernel is dead into the store, as interrupted."""
         for path in self._journals():
             if _lives(path):
                 continue
@@ -83,12 +81,10 @@ class Library:
                 bundle = Bundle.of(read_frames(claimed))
                 if bundle["run"]:
                     shelve(self.store, bundle)
-                    taken += 1
             except Exception:
                 claimed.rename(path)
                 raise
             claimed.unlink()
-        return taken
 
     def _nothing(self) -> bool:
         return self.place.file is not None and not self.place.file.exists()

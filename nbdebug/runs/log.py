@@ -23,6 +23,9 @@ class Log:
 
     Args:
         about: documents that stay as they are: parameters, model, data, code, environment.
+
+    Attributes:
+        ended: set before the last frames are asked for.
     """
 
     def __init__(self, history: History, key: str, name: str, about: Mapping[str, Any]) -> None:
@@ -41,7 +44,7 @@ class Log:
         self._gone: list[dict[str, Any]] = []
         self._cells: list[str] = []
         self._run_cells = 0
-        self.end = ""
+        self.ended = False
 
     def surround(self) -> None:
         """Add machine, versions and the state of git, which takes a moment to find out."""
@@ -79,8 +82,8 @@ class Log:
             "step": status.step,
             "samples": status.samples,
             "epoch": status.epoch,
-            "status": ("failed" if failed else "finished") if self.end else "running",
-            "ended": now if self.end else None,
+            "status": ("failed" if failed else "finished") if self.ended else "running",
+            "ended": now if self.ended else None,
             "failure": None if status.failure is None else status.failure.title,
         }
         documents = {
@@ -92,8 +95,8 @@ class Log:
             if self._told.get(name) != value:
                 self._told[name] = value
                 # When it was written down says how long a killed run lived.
-                more = {"seen": now} if name == "run" else {}
-                yield Frame({"document": name, "value": plain(value | more if more else value)})
+                told = value | {"seen": now} if name == "run" else value
+                yield Frame({"document": name, "value": plain(told)})
 
     def _findings(self, snapshot: Snapshot) -> list[dict[str, Any]]:
         """Everything that was found so far; what is gone says until when."""

@@ -176,17 +176,18 @@ class Recorder:
         return made
 
     def _file(self) -> None:
-        if self._filing is None and self._journal is not None:
-            beside = self._journal.path.parent == self.place.folder
-            if beside:
-                self._filing = Filing(self.place, self._journal.path, self._history, self._tell)
-                self._filing.start()
+        if self._filing is not None or self._journal is None:
+            return
+        # What waits in another folder is not filed: nobody would look for it there again.
+        if self._journal.path.parent == self.place.folder:
+            self._filing = Filing(self.place, self._journal.path, self._history, self._tell)
+            self._filing.start()
 
     def _finish(self) -> None:
         """Write the end of the run down and let it be filed."""
         if self._log is None or self._journal is None:
             return
-        self._log.end = "ended"
+        self._log.ended = True
         same = self._era == self._history.era
         try:
             # After a reset History holds the next run's numbers; the last ones are in the file.

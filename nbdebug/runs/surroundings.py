@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from nbdebug.core.git import git
 from nbdebug.runs.secrets import masked
 
 SECONDS = 5.0
@@ -31,17 +31,17 @@ def environment() -> dict[str, Any]:
 
 def git_state(folder: Path) -> dict[str, Any]:
     """Commit, branch and uncommitted diff of a folder; empty where it is in no repository."""
-    commit = _git(folder, "rev-parse", "HEAD")
+    commit = git("rev-parse", "HEAD", folder=folder, seconds=SECONDS)
     if commit is None:
         return {}
-    diff = _git(folder, "diff", "HEAD") or ""
+    diff = git("diff", "HEAD", folder=folder, seconds=SECONDS) or ""
     cut = len(diff) > LONGEST_DIFF
     if cut:
         # Whole lines: half a token would not be known as one.
         diff = diff[: diff.rfind("\n", 0, LONGEST_DIFF) + 1]
     return {
         "commit": commit,
-        "branch": _git(folder, "rev-parse", "--abbrev-ref", "HEAD"),
+        "branch": git("rev-parse", "--abbrev-ref", "HEAD", folder=folder, seconds=SECONDS),
         "diff": masked(diff),
         "diff_cut": cut,
     }
@@ -94,15 +94,3 @@ def _cpu() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    """What git says, None when it is not there or has nothing to say of this folder."""
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, timeout=SECONDS,
-            check=True,
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.decode("utf-8", "replace").strip()
