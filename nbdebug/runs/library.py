@@ -8,6 +8,7 @@ import socket
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,7 +92,9 @@ class Library:
 
     def _bundle(self, row: Row) -> Bundle:
         for path in self.place.folder.glob(f"{row.key}{SUFFIX}*"):
-            return Bundle.of(read_frames(path))
+            # It may be taken into the store this very moment.
+            with suppress(FileNotFoundError):
+                return Bundle.of(read_frames(path))
         try:
             found = Bundle.of_files(lambda name: self.store.file(row.id, name))
         except ValueError as error:

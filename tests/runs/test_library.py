@@ -234,3 +234,14 @@ def test_a_note_with_half_a_surrogate_pair_is_kept(debugger: Make, place: Path) 
     dbg.close()
 
     assert nbd.load_run("odd", place).notes["text"].tolist() == ["half ? of it"]
+
+
+def test_a_journal_that_is_filed_while_it_is_found_is_read_from_the_store(
+    debugger: Make, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished(debugger, "filed")
+    row = open_library(place).find("filed")
+    gone = place.with_suffix("") / f"{row.key}.journal"
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: iter([gone]))
+
+    assert open_library(place).run(row).steps == 4
