@@ -14,7 +14,7 @@ import torch
 from benchmarks.table import Row
 from benchmarks.workloads import mlp, noise
 from nbdebug import Debugger
-from nbdebug.core.history import History
+from nbdebug.core.history.history import History
 from nbdebug.core.records import Reading, StepRecord
 
 MEGABYTE = 2**20

@@ -18,12 +18,12 @@ from benchmarks.cost import Taken, compared, in_both_orders, in_turn, make
 from benchmarks.table import Row
 from benchmarks.workloads import Workload
 from nbdebug import Debugger
-from nbdebug.core.history import History
+from nbdebug.core.history.history import History
 from nbdebug.core.records import Reading, StepRecord
-from nbdebug.runs.bundle import Bundle, frame_of
-from nbdebug.runs.place import place_for
-from nbdebug.runs.shelf import shelve
-from nbdebug.runs.store import Store
+from nbdebug.runs.record.location import place_for
+from nbdebug.runs.record.run_data import Bundle, frame_of
+from nbdebug.runs.store.mlflow_store import Store
+from nbdebug.runs.store.upload import shelve
 
 RUNS, STEPS, SERIES = 200, 10_000, 40
 ASK = "import sys, time, nbdebug; s = time.perf_counter(); nbdebug.runs(sys.argv[1]); " + (

@@ -11,7 +11,7 @@ import comm
 from comm.base_comm import BaseComm
 
 from nbdebug import Debugger
-from nbdebug.panels.dashboard import Dashboard
+from nbdebug.dashboard.dashboard import Dashboard
 
 
 class Wire:

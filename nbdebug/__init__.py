@@ -6,7 +6,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nbdebug.core.checklist import CheckReport
     from nbdebug.core.errors import (
         ArgumentError,
         CheckNameError,
@@ -28,11 +27,12 @@ if TYPE_CHECKING:
         SeriesError,
         TaskStopped,
     )
-    from nbdebug.core.history import History
-    from nbdebug.debugger import Debugger
-    from nbdebug.runs.catalogue import import_run, load_run, runs
-    from nbdebug.runs.comparison import compare
-    from nbdebug.runs.run import Run
+    from nbdebug.core.history.history import History
+    from nbdebug.core.results.check_report import CheckReport
+    from nbdebug.debugger.debugger import Debugger
+    from nbdebug.runs.compare.data import compare
+    from nbdebug.runs.record.run_record import Run
+    from nbdebug.runs.store.api import import_run, load_run, runs
 
 __version__ = "0.1.0"
 
@@ -69,13 +69,13 @@ __all__ = [
 
 # Where to find what is not an error.
 _PLACES = {
-    "CheckReport": "core.checklist",
-    "Debugger": "debugger",
-    "History": "core.history",
-    "Run": "runs.run",
-    "compare": "runs.comparison",
-    "import_run": "runs.catalogue",
-    "load_run": "runs.catalogue",
+    "CheckReport": "core.results.check_report",
+    "Debugger": "debugger.debugger",
+    "History": "core.history.history",
+    "Run": "runs.record.run_record",
+    "compare": "runs.compare.data",
+    "import_run": "runs.store.api",
+    "load_run": "runs.store.api",
 }
 
 

@@ -26,8 +26,8 @@ from readme_tables import README, fill
 
 import nbdebug as nbd
 from nbdebug.checks.base import Check
-from nbdebug.core.checklist import BAD, CheckReport
 from nbdebug.core.plugins import discover
+from nbdebug.core.results.check_report import BAD, CheckReport
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))

@@ -27,8 +27,8 @@ from false_alarms import MARK, ROOT, quiet, with_line
 from readme_tables import README, fill
 
 import nbdebug as nbd
-from nbdebug.core.findings import Finding
 from nbdebug.core.plugins import discover
+from nbdebug.core.results.findings import Finding
 from nbdebug.rules.base import Rule
 from tests.healthy import Healthy, healthy
 from tests.ward import WARD

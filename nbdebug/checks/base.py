@@ -6,8 +6,8 @@ import inspect
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-from nbdebug.checks.study import Study
-from nbdebug.core.checklist import CheckResult, Outcome
+from nbdebug.checks._study import Study
+from nbdebug.core.results.check_report import CheckResult, Outcome
 
 
 class Check(ABC):

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from nbdebug.checks._constant import best_constant, plain
+from nbdebug.checks._study import Study
 from nbdebug.checks.base import Check
-from nbdebug.checks.constant import best_constant, plain
-from nbdebug.checks.study import Study
-from nbdebug.core.checklist import Outcome
-from nbdebug.model.forward import split
+from nbdebug.core.results.check_report import Outcome
+from nbdebug.model.module.forward import split
 
 STEPS = 200
 WIDTH = 64

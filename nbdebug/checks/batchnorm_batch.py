@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from nbdebug.checks._study import Study
 from nbdebug.checks.base import Check
-from nbdebug.checks.study import Study
-from nbdebug.core.checklist import Outcome, Proposal
-from nbdebug.model.forward import first_samples
+from nbdebug.core.results.check_report import Outcome, Proposal
+from nbdebug.model.module.forward import first_samples
 
 KINDS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 USUAL = 32

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from nbdebug.checks._named import listed
+from nbdebug.checks._study import Study
+from nbdebug.checks._weight_layers import weight_layers
 from nbdebug.checks.base import Check
-from nbdebug.checks.named import listed
-from nbdebug.checks.study import Study
-from nbdebug.checks.weight_layers import weight_layers
-from nbdebug.core.checklist import Outcome
+from nbdebug.core.results.check_report import Outcome
 
 
 class ConstantActivations(Check):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from nbdebug.checks._study import Study
 from nbdebug.checks.base import Check
-from nbdebug.checks.study import Study
-from nbdebug.core.checklist import Outcome
-from nbdebug.model.fingerprint import digest
+from nbdebug.core.results.check_report import Outcome
+from nbdebug.model.state.digest import digest
 
 SAMPLES, AGAIN = 128, 16
 

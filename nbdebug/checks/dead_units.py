@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
+from nbdebug.checks._study import Study
 from nbdebug.checks.base import Check
-from nbdebug.checks.study import Study
-from nbdebug.core.checklist import Outcome
+from nbdebug.core.results.check_report import Outcome
 
 KINDS = ("relu", "relu6", "leaky_relu", "elu", "gelu", "silu")
 

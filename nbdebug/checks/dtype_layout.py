@@ -7,9 +7,9 @@ from typing import cast
 import torch
 from torch import nn
 
+from nbdebug.checks._study import Study
 from nbdebug.checks.base import Check
-from nbdebug.checks.study import Study
-from nbdebug.core.checklist import Outcome
+from nbdebug.core.results.check_report import Outcome
 
 CONVOLUTIONS = {nn.Conv1d: 3, nn.Conv2d: 4, nn.Conv3d: 5}
 

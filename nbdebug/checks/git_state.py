@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from nbdebug.checks._study import Study
 from nbdebug.checks.base import Check
-from nbdebug.checks.study import Study
-from nbdebug.core.checklist import Outcome
 from nbdebug.core.git import git
+from nbdebug.core.results.check_report import Outcome
 
 
 class GitState(Check):

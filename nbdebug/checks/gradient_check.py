@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from nbdebug.checks._named import listed
+from nbdebug.checks._study import Study
 from nbdebug.checks.base import Check
-from nbdebug.checks.named import listed
-from nbdebug.checks.study import Study
-from nbdebug.core.checklist import Outcome
-from nbdebug.model.forward import call, first_samples, split
+from nbdebug.core.results.check_report import Outcome
+from nbdebug.model.module.forward import call, first_samples, split
 
 SAMPLES = 3
 PARAMETERS, ENTRIES = 40, 3

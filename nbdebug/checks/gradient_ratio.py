@@ -6,10 +6,10 @@ import math
 
 import torch
 
+from nbdebug.checks._study import Study
+from nbdebug.checks._weight_layers import weight_layers
 from nbdebug.checks.base import Check
-from nbdebug.checks.study import Study
-from nbdebug.checks.weight_layers import weight_layers
-from nbdebug.core.checklist import Outcome
+from nbdebug.core.results.check_report import Outcome
 
 
 class GradientRatio(Check):

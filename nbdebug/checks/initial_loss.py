@@ -6,10 +6,10 @@ import math
 
 import torch
 
+from nbdebug.checks._constant import best_constant, is_binary, is_cross_entropy, plain
+from nbdebug.checks._study import Study
 from nbdebug.checks.base import Check
-from nbdebug.checks.constant import best_constant, is_binary, is_cross_entropy, plain
-from nbdebug.checks.study import Study
-from nbdebug.core.checklist import Outcome
+from nbdebug.core.results.check_report import Outcome
 
 SAMPLES = 64
 LARGE = 5.0

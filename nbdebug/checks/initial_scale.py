@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from nbdebug.checks._study import Study
+from nbdebug.checks._weight_layers import weight_layers
 from nbdebug.checks.base import Check
-from nbdebug.checks.study import Study
-from nbdebug.checks.weight_layers import weight_layers
-from nbdebug.core.checklist import Outcome
-from nbdebug.model.forward import first_samples
+from nbdebug.core.results.check_report import Outcome
+from nbdebug.model.module.forward import first_samples
 
 SAMPLES = 16
 

@@ -6,11 +6,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from nbdebug.checks._constant import is_cross_entropy
+from nbdebug.checks._study import Study
 from nbdebug.checks.base import Check
-from nbdebug.checks.constant import is_cross_entropy
-from nbdebug.checks.study import Study
-from nbdebug.core.checklist import Outcome
-from nbdebug.model.forward import split
+from nbdebug.core.results.check_report import Outcome
+from nbdebug.model.module.forward import split
 
 KINDS = (nn.CrossEntropyLoss, nn.NLLLoss)
 FUNCTIONS = (functional.cross_entropy, functional.nll_loss)

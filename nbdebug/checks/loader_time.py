@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
+from nbdebug.checks._study import Study
 from nbdebug.checks.base import Check
-from nbdebug.checks.study import Study
-from nbdebug.core.checklist import Outcome
+from nbdebug.core.results.check_report import Outcome
 
 BATCHES = 5
 

@@ -7,10 +7,10 @@ from itertools import cycle
 
 import numpy as np
 
+from nbdebug.checks._study import Study
 from nbdebug.checks.base import Check
-from nbdebug.checks.study import Study
-from nbdebug.core.checklist import Outcome, Proposal
-from nbdebug.core.range_test import LrRangeTest, Smoothing
+from nbdebug.core.results.check_report import Outcome, Proposal
+from nbdebug.core.results.lr_range_test import LrRangeTest, Smoothing
 
 LOW, HIGH, STEPS = 1e-7, 10.0, 100
 LIMIT = 4.0

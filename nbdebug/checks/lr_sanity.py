@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from nbdebug.checks._study import Study
 from nbdebug.checks.base import Check
-from nbdebug.checks.study import Study
-from nbdebug.core.checklist import Outcome, Proposal
+from nbdebug.core.results.check_report import Outcome, Proposal
 
 # Smallest, usual and largest that is not out of the ordinary.
 USUAL = {

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import torch
 
+from nbdebug.checks._study import Study
 from nbdebug.checks.base import Check
-from nbdebug.checks.study import Study
-from nbdebug.core.checklist import Outcome
+from nbdebug.core.results.check_report import Outcome
 
 FEW = 4
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 
+from nbdebug.checks._constant import best_constant, plain
+from nbdebug.checks._study import Study
 from nbdebug.checks.base import Check
-from nbdebug.checks.constant import best_constant, plain
-from nbdebug.checks.study import Study
-from nbdebug.core.checklist import Outcome, Verdict
-from nbdebug.model.forward import first_samples, repeated, split
-from nbdebug.model.state import ModelState
-from nbdebug.model.tree import DROPOUTS
+from nbdebug.core.results.check_report import Outcome, Verdict
+from nbdebug.model.module.forward import first_samples, repeated, split
+from nbdebug.model.module.names import DROPOUTS
+from nbdebug.model.state.model_state import ModelState
 
 EXAMPLES = 16
 STEPS = 500

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from nbdebug.checks._held_out import training_inputs, validation_inputs
+from nbdebug.checks._study import Study
 from nbdebug.checks.base import Check
-from nbdebug.checks.held_out import training_inputs, validation_inputs
-from nbdebug.checks.study import Study
-from nbdebug.core.checklist import Outcome
+from nbdebug.core.results.check_report import Outcome
 
 FEW = 3
 

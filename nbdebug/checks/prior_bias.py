@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from nbdebug.checks._constant import best_constant, is_binary, is_cross_entropy, plain
+from nbdebug.checks._study import Study
 from nbdebug.checks.base import Check
-from nbdebug.checks.constant import best_constant, is_binary, is_cross_entropy, plain
-from nbdebug.checks.study import Study
-from nbdebug.core.checklist import Outcome
+from nbdebug.core.results.check_report import Outcome
 
 
 class PriorBias(Check):

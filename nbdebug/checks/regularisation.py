@@ -6,11 +6,11 @@ import math
 
 import torch
 
+from nbdebug.checks._constant import plain
+from nbdebug.checks._study import Study
+from nbdebug.checks._weight_decay import decayed, is_decoupled
 from nbdebug.checks.base import Check
-from nbdebug.checks.constant import plain
-from nbdebug.checks.study import Study
-from nbdebug.checks.weight_decay import decayed, is_decoupled
-from nbdebug.core.checklist import Outcome, Proposal
+from nbdebug.core.results.check_report import Outcome, Proposal
 
 
 class Regularisation(Check):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
+from nbdebug.checks._study import Study
+from nbdebug.checks._weight_decay import decayed, is_decoupled
 from nbdebug.checks.base import Check
-from nbdebug.checks.study import Study
-from nbdebug.checks.weight_decay import decayed, is_decoupled
-from nbdebug.core.checklist import Outcome, Proposal
+from nbdebug.core.results.check_report import Outcome, Proposal
 
 
 class RegularisationGradient(Check):

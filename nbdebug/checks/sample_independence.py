@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
+from nbdebug.checks._study import Study
 from nbdebug.checks.base import Check
-from nbdebug.checks.study import Study
-from nbdebug.core.checklist import Outcome
-from nbdebug.model.forward import first_samples
+from nbdebug.core.results.check_report import Outcome
+from nbdebug.model.module.forward import first_samples
 
 SAMPLES = 8
 

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from nbdebug.checks._study import Study
 from nbdebug.checks.base import Check
-from nbdebug.checks.study import Study
-from nbdebug.core.checklist import Outcome
-from nbdebug.model.tree import Layer, layers
+from nbdebug.core.results.check_report import Outcome
+from nbdebug.model.module.names import Layer, layers
 
 WANTS = {
     "in_features": "features in the last dimension",

@@ -6,9 +6,9 @@ import math
 
 import torch
 
+from nbdebug.checks._study import Study
 from nbdebug.checks.base import Check
-from nbdebug.checks.study import Study
-from nbdebug.core.checklist import Outcome
+from nbdebug.core.results.check_report import Outcome
 
 BOX = 1e-3
 STEPS = 5

@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 
+from nbdebug.checks._constant import best_constant, plain
+from nbdebug.checks._study import Study
 from nbdebug.checks.base import Check
-from nbdebug.checks.constant import best_constant, plain
-from nbdebug.checks.study import Study
-from nbdebug.core.checklist import Outcome
-from nbdebug.model.forward import split
-from nbdebug.model.state import ModelState
+from nbdebug.core.results.check_report import Outcome
+from nbdebug.model.module.forward import split
+from nbdebug.model.state.model_state import ModelState
 
 STEPS, LOOKS = 150, 6
 Change = Callable[[Any], Any]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from nbdebug.checks._study import Study
 from nbdebug.checks.base import Check
-from nbdebug.checks.study import Study
-from nbdebug.core.checklist import Outcome
-from nbdebug.model.tree import layers
+from nbdebug.core.results.check_report import Outcome
+from nbdebug.model.module.names import layers
 
 WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.RNNBase)
 

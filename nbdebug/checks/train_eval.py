@@ -8,11 +8,11 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from nbdebug.checks._study import Study
 from nbdebug.checks.base import Check
-from nbdebug.checks.study import Study
-from nbdebug.core.checklist import Outcome
-from nbdebug.model.forward import first_samples
-from nbdebug.model.tree import DROPOUTS
+from nbdebug.core.results.check_report import Outcome
+from nbdebug.model.module.forward import first_samples
+from nbdebug.model.module.names import DROPOUTS
 
 SAMPLES = 8
 WITH_DROPOUT = (nn.RNNBase, nn.MultiheadAttention)

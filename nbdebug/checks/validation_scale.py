@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
+from nbdebug.checks._held_out import validation_inputs
+from nbdebug.checks._study import Study
 from nbdebug.checks.base import Check
-from nbdebug.checks.held_out import validation_inputs
-from nbdebug.checks.study import Study
-from nbdebug.core.checklist import Outcome
-from nbdebug.model.forward import split
+from nbdebug.core.results.check_report import Outcome
+from nbdebug.model.module.forward import split
 
 
 class ValidationScale(Check):

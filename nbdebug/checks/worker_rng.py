@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
+from nbdebug.checks._study import Study
 from nbdebug.checks.base import Check
-from nbdebug.checks.study import Study
-from nbdebug.core.checklist import Outcome
-from nbdebug.model.forward import leaves
+from nbdebug.core.results.check_report import Outcome
+from nbdebug.model.module.forward import leaves
 
 
 class WorkerRng(Check):

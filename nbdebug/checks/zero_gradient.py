@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from nbdebug.checks._named import listed
+from nbdebug.checks._study import Study
 from nbdebug.checks.base import Check
-from nbdebug.checks.named import listed
-from nbdebug.checks.study import Study
-from nbdebug.core.checklist import Outcome
+from nbdebug.core.results.check_report import Outcome
 
 
 class ZeroGradient(Check):

@@ -6,7 +6,7 @@ from typing import Any
 
 from nbdebug.controls.base import Control, choice, require_available
 from nbdebug.core.control_spec import ControlSpec
-from nbdebug.model.subject import Subject
+from nbdebug.model.training_state import Subject
 
 CHOICES = (
     ("as_built", "As built"),

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from nbdebug.core.control_spec import ControlSpec
 from nbdebug.core.errors import ControlValueError
-from nbdebug.model.subject import Subject
+from nbdebug.model.training_state import Subject
 
 
 class Control(ABC):

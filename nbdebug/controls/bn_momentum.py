@@ -6,10 +6,10 @@ from typing import Any
 
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from nbdebug.controls._by_layer import checked, gathered, spread
 from nbdebug.controls.base import Control, number, require_available
-from nbdebug.controls.by_layer import checked, gathered, spread
 from nbdebug.core.control_spec import ControlSpec
-from nbdebug.model.subject import Subject
+from nbdebug.model.training_state import Subject
 
 
 class BatchNormMomentum(Control):

@@ -6,7 +6,7 @@ from typing import Any
 
 from nbdebug.controls.base import Control, choice
 from nbdebug.core.control_spec import ControlSpec
-from nbdebug.model.subject import Subject
+from nbdebug.model.training_state import Subject
 
 TYPES = (("2", "L2"), ("1", "L1"), ("inf", "Largest entry (inf)"))
 

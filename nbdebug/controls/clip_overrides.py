@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from nbdebug.controls._by_layer import gathered
 from nbdebug.controls.base import Control, number
-from nbdebug.controls.by_layer import gathered
 from nbdebug.core.control_spec import ControlSpec
 from nbdebug.model.clipping import layers_like
-from nbdebug.model.subject import Subject
+from nbdebug.model.training_state import Subject
 
 
 class ClipOverrides(Control):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from nbdebug.controls._by_layer import gathered, spread
 from nbdebug.controls.base import Control, number, require_available
-from nbdebug.controls.by_layer import gathered, spread
 from nbdebug.core.control_spec import ControlSpec
 from nbdebug.core.errors import ControlValueError, unknown_name
-from nbdebug.model.subject import Subject
+from nbdebug.model.training_state import Subject
 
 
 class Dropout(Control):

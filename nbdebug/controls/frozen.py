@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from nbdebug.controls._by_layer import checked, gathered, spread
 from nbdebug.controls.base import Control, choice
-from nbdebug.controls.by_layer import checked, gathered, spread
 from nbdebug.core.control_spec import ControlSpec
-from nbdebug.model.subject import Subject
+from nbdebug.model.training_state import Subject
 
 CHOICES = (("trainable", "Trainable"), ("frozen", "Frozen"))
 

@@ -8,7 +8,7 @@ from typing import Any
 from nbdebug.controls.base import Control, require_available, whole_number
 from nbdebug.core.control_spec import ControlSpec
 from nbdebug.core.errors import ControlValueError
-from nbdebug.model.subject import Subject
+from nbdebug.model.training_state import Subject
 
 STREAM = "The data is a stream: its samples have no numbers."
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from nbdebug.controls._by_layer import checked_each
 from nbdebug.controls.base import Control, choice, require_available
-from nbdebug.controls.by_layer import checked_each
 from nbdebug.core.control_spec import ControlSpec
 from nbdebug.core.errors import ControlValueError
-from nbdebug.model.subject import Subject
+from nbdebug.model.training_state import Subject
 
 NOTHING = ("", "-")
 KINDS = (

@@ -9,8 +9,8 @@ from nbdebug.controls.base import Control, require_available
 from nbdebug.controls.left_out import STREAM, sample_index
 from nbdebug.core.control_spec import ControlSpec
 from nbdebug.core.errors import ControlValueError
-from nbdebug.model.amendments import plain_target
-from nbdebug.model.subject import Subject
+from nbdebug.model.sample_edits import plain_target
+from nbdebug.model.training_state import Subject
 
 
 class Relabelled(Control):

@@ -7,8 +7,8 @@ from typing import Any
 
 from nbdebug.controls.base import Control, choice
 from nbdebug.core.control_spec import ControlSpec
-from nbdebug.model.schedules import KINDS, OWN
-from nbdebug.model.subject import Subject
+from nbdebug.model.schedule.builders import KINDS, OWN
+from nbdebug.model.training_state import Subject
 
 LABELS = {
     "constant": "Constant",

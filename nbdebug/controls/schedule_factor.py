@@ -9,7 +9,7 @@ from typing import Any
 from nbdebug.controls.base import Control, number
 from nbdebug.controls.schedule import describe
 from nbdebug.core.control_spec import ControlSpec
-from nbdebug.model.subject import Subject
+from nbdebug.model.training_state import Subject
 
 
 class ScheduleFactor(Control):

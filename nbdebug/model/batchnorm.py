@@ -11,8 +11,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.hooks import RemovableHandle
 
 from nbdebug.core.errors import ModelError
-from nbdebug.model.state import undisturbed
-from nbdebug.model.tree import every_module
+from nbdebug.model.module.names import every_module
+from nbdebug.model.state.model_state import undisturbed
 
 
 class BatchNorms:

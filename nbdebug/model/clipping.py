@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from torch import nn
 
 from nbdebug.core.errors import ControlValueError, unknown_name
-from nbdebug.model.tree import within
+from nbdebug.model.module.names import within
 
 WINDOW = 1000
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from nbdebug.core.errors import ControlValueError
-from nbdebug.model.tree import DROPOUTS, every_module
+from nbdebug.model.module.names import DROPOUTS, every_module
 
 
 class DropoutSite:

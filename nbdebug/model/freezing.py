@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from nbdebug.model.tree import every_module, layers, stable_name, within
+from nbdebug.model.module.names import every_module, layers, stable_name, within
 
 
 class Freezing:

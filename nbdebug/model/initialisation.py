@@ -11,8 +11,8 @@ from torch import nn
 from torch.nn import init
 from torch.nn.modules.conv import _ConvNd
 
-from nbdebug.model.optimizer_copy import copied
-from nbdebug.model.tree import layers
+from nbdebug.model.module.names import layers
+from nbdebug.model.state.optimizer import copied
 
 SCHEMES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "he": lambda weight: init.kaiming_normal_(weight, nonlinearity="relu"),

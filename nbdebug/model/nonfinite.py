@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from nbdebug.model.state import undisturbed
-from nbdebug.model.tree import every_module, is_compiled, stable_name
+from nbdebug.model.module.names import every_module, is_compiled, stable_name
+from nbdebug.model.state.model_state import undisturbed
 
 
 def origin(model: nn.Module, forward: Callable[[], Any]) -> tuple[str | None, str]:

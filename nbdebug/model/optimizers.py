@@ -11,10 +11,10 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from nbdebug.core.errors import ModelError
-from nbdebug.model.live_schedule import Schedule
-from nbdebug.model.optimizer_copy import OptimizerCopy
-from nbdebug.model.schedules import RATES
-from nbdebug.model.weights import Copy, cloned
+from nbdebug.model.schedule.builders import RATES
+from nbdebug.model.schedule.live import Schedule
+from nbdebug.model.state.optimizer import OptimizerCopy
+from nbdebug.model.state.weights import Copy, cloned
 
 KINDS: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]] = {
     "sgd": (torch.optim.SGD, {}),

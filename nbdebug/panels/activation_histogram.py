@@ -6,9 +6,9 @@ from typing import ClassVar
 
 from bokeh.models.ui import UIElement
 
-from nbdebug.core.snapshot import Snapshot
+from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.panels._histogram import HistogramPlot
 from nbdebug.panels.base import Panel
-from nbdebug.panels.histogram import HistogramPlot
 
 
 class ActivationHistogram(Panel):

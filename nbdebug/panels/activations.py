@@ -6,11 +6,11 @@ import numpy as np
 from bokeh.models import ColumnDataSource
 from bokeh.models.ui import UIElement
 
-from nbdebug.core.snapshot import Snapshot
+from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.panels._layer_rows import name_rows
 from nbdebug.panels.base import Panel
-from nbdebug.panels.figures import hover, layer_figure, legend_above
-from nbdebug.panels.layer_rows import name_rows
-from nbdebug.panels.theme import BLUE, SKY
+from nbdebug.plots.figures import hover, layer_figure, legend_above
+from nbdebug.plots.theme import BLUE, SKY
 
 
 class Activations(Panel):

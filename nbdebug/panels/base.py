@@ -13,12 +13,12 @@ from bokeh.models.ui import UIElement
 from numpy.typing import NDArray
 
 from nbdebug.core.control_spec import ControlState
+from nbdebug.core.history.snapshot import Axis, Series, Snapshot
 from nbdebug.core.records import Array
-from nbdebug.core.snapshot import Axis, Series, Snapshot
-from nbdebug.panels.advice import Advice
-from nbdebug.panels.choices import Choices
-from nbdebug.panels.markers import Markers, marker_columns, note_columns
-from nbdebug.panels.mirror import Values
+from nbdebug.dashboard.view.mirror import Values
+from nbdebug.plots.markers import Markers, marker_columns, note_columns
+from nbdebug.plots.plot_actions import Advice
+from nbdebug.plots.plot_options import Choices
 
 MAX_POINTS = 1000
 AXES = (("step", "Steps"), ("samples", "Samples"), ("epoch", "Epochs"))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-from nbdebug.core.checklist import BAD, STEPS, CheckReport, CheckResult
-from nbdebug.core.checklist_html import step_section
-from nbdebug.core.commands import Examine
+from nbdebug.core.commands.commands import Examine
+from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Progress
-from nbdebug.core.snapshot import Snapshot
+from nbdebug.core.results.check_report import BAD, STEPS, CheckReport, CheckResult
+from nbdebug.core.results.check_table import step_section
+from nbdebug.panels._buttons import button, under_way_row
 from nbdebug.panels.base import Panel
-from nbdebug.panels.buttons import button, under_way_row
 
 QUICK = (
     "Runs all quick checks between two steps. Everything is put back: training notices nothing "

@@ -18,12 +18,12 @@ from bokeh.models.annotations import Span
 from bokeh.models.ui import UIElement
 from bokeh.plotting import figure
 
+from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Array, Histogram
-from nbdebug.core.snapshot import Snapshot
-from nbdebug.panels.advice import Advice, Offer, draggable
 from nbdebug.panels.base import Panel
-from nbdebug.panels.figures import LEFT, RIGHT, hover, plain_figure
-from nbdebug.panels.theme import BLUE, GREY, ORANGE, VERMILLION
+from nbdebug.plots.figures import LEFT, RIGHT, hover, plain_figure
+from nbdebug.plots.plot_actions import Advice, Offer, draggable
+from nbdebug.plots.theme import BLUE, GREY, ORANGE, VERMILLION
 
 PERCENTILES = ("p50", "p90", "p99")
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import html
 import json
 
-from nbdebug.core.checklist_html import COLOURS as VERDICTS
-from nbdebug.core.commands import SEVERAL, ForkSteps
-from nbdebug.core.culprits import Culprits
-from nbdebug.core.findings import Finding, Findings, Remedy
-from nbdebug.core.sketch import sketch
-from nbdebug.core.snapshot import Snapshot
+from nbdebug.core.commands.commands import SEVERAL, ForkSteps
+from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.core.html.sparkline import sketch
+from nbdebug.core.results.check_table import COLOURS as VERDICTS
+from nbdebug.core.results.findings import Finding, Findings, Remedy
+from nbdebug.core.results.worst_samples import Culprits
+from nbdebug.panels._buttons import button
+from nbdebug.panels._sample_table import InForce, culprit_rows, look_button
 from nbdebug.panels.base import Panel
-from nbdebug.panels.buttons import button
-from nbdebug.panels.culprit_rows import InForce, culprit_rows, look_button
-from nbdebug.rules.trials import STEPS, begins
+from nbdebug.rules._trials import STEPS, begins
 
 COLOURS = {"error": VERDICTS["fail"], "warning": VERDICTS["warning"]}
 TRY = (

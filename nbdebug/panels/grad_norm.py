@@ -15,11 +15,11 @@ from bokeh.models import (
 )
 from bokeh.models.ui import UIElement
 
+from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Array
-from nbdebug.core.snapshot import Snapshot
 from nbdebug.panels.base import Panel
-from nbdebug.panels.figures import hover, legend_above, time_figure
-from nbdebug.panels.theme import BLUE, GREEN, GREY, SKY, VERMILLION
+from nbdebug.plots.figures import hover, legend_above, time_figure
+from nbdebug.plots.theme import BLUE, GREEN, GREY, SKY, VERMILLION
 
 WINDOW = 50
 

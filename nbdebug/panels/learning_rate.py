@@ -8,14 +8,14 @@ import numpy as np
 from bokeh.models import ColumnDataSource, DataRange1d, PrintfTickFormatter
 from bokeh.models.ui import UIElement
 
+from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.lr_scaling import scaled_rates
-from nbdebug.core.snapshot import Snapshot
-from nbdebug.panels.advice import Advice, Offer
+from nbdebug.dashboard.view.mirror import Column
 from nbdebug.panels.base import Panel
-from nbdebug.panels.figures import hover, legend_above, time_figure
-from nbdebug.panels.markers import Markers
-from nbdebug.panels.mirror import Column
-from nbdebug.panels.theme import BLUE, GREY, ORANGE
+from nbdebug.plots.figures import hover, legend_above, time_figure
+from nbdebug.plots.markers import Markers
+from nbdebug.plots.plot_actions import Advice, Offer
+from nbdebug.plots.theme import BLUE, GREY, ORANGE
 
 
 class LearningRate(Panel):

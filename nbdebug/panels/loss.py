@@ -15,11 +15,11 @@ from bokeh.models import (
 )
 from bokeh.models.ui import UIElement
 
+from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Array
-from nbdebug.core.snapshot import Snapshot
 from nbdebug.panels.base import Panel
-from nbdebug.panels.figures import hover, legend_above, time_figure
-from nbdebug.panels.theme import BLUE, GREY, ORANGE, SKY
+from nbdebug.plots.figures import hover, legend_above, time_figure
+from nbdebug.plots.theme import BLUE, GREY, ORANGE, SKY
 
 SMOOTHING = (("0.9", "medium"), ("0", "off"), ("0.6", "light"), ("0.97", "strong"))
 CARD = [("loss", "<b>@mean{0.0000}</b>"), ("smoothed", "@smooth{0.0000}")]

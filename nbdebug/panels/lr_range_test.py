@@ -7,14 +7,14 @@ from bokeh.models import ColumnDataSource, DataRange1d
 from bokeh.models.annotations import Span
 from bokeh.models.ui import UIElement
 
-from nbdebug.core.commands import RangeTest, Stop
-from nbdebug.core.range_test import LrRangeTest
+from nbdebug.core.commands.commands import RangeTest, Stop
+from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Progress
-from nbdebug.core.snapshot import Snapshot
-from nbdebug.panels.advice import Advice, Offer
+from nbdebug.core.results.lr_range_test import LrRangeTest
 from nbdebug.panels.base import Panel
-from nbdebug.panels.figures import LEFT, RIGHT, hover, legend_above, plain_figure
-from nbdebug.panels.theme import BLUE, SKY, VERMILLION
+from nbdebug.plots.figures import LEFT, RIGHT, hover, legend_above, plain_figure
+from nbdebug.plots.plot_actions import Advice, Offer
+from nbdebug.plots.theme import BLUE, SKY, VERMILLION
 
 HINT = "Press Run range test, or call dbg.lr_range_test() in a cell, to see the curve here."
 TOOLTIP = (

@@ -6,13 +6,13 @@ import numpy as np
 from bokeh.models import ColumnDataSource
 from bokeh.models.ui import UIElement
 
+from nbdebug.core.history.snapshot import Series, Snapshot
 from nbdebug.core.records import Array
-from nbdebug.core.run_list import RunRow
-from nbdebug.core.snapshot import Series, Snapshot
+from nbdebug.core.results.run_list import RunRow
+from nbdebug.panels._run_table import COLOURS, labels
 from nbdebug.panels.base import Panel
-from nbdebug.panels.figures import hover, legend_above, plain_figure
 from nbdebug.panels.loss import smoothed
-from nbdebug.panels.run_table import COLOURS, labels
+from nbdebug.plots.figures import hover, legend_above, plain_figure
 
 CURVES = (("smooth", "loss, smoothed"), ("loss", "loss"), ("val_loss", "validation loss"))
 SMOOTHING = 0.9

@@ -7,13 +7,13 @@ import json
 import math
 from collections.abc import Sequence
 
+from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import LONGEST_NOTE
-from nbdebug.core.run_list import ADD_NOTE, RunList, RunRequest, RunRow, differing
-from nbdebug.core.snapshot import Snapshot
+from nbdebug.core.results.run_list import ADD_NOTE, RunList, RunRequest, RunRow, differing
+from nbdebug.panels._buttons import button
+from nbdebug.panels._forms import row, submit, text_field
+from nbdebug.panels._run_table import STATUS, comparison_table, run_table, shortened
 from nbdebug.panels.base import Panel
-from nbdebug.panels.buttons import button
-from nbdebug.panels.forms import row, submit, text_field
-from nbdebug.panels.run_table import STATUS, comparison_table, run_table, shortened
 
 SORTS = (
     ("newest", "newest first"),

@@ -7,7 +7,7 @@ import json
 import math
 from typing import Any
 
-from nbdebug.core.commands import (
+from nbdebug.core.commands.commands import (
     BreakWhen,
     ClearBreak,
     DiscardFork,
@@ -19,16 +19,16 @@ from nbdebug.core.commands import (
     Run,
     Stop,
 )
-from nbdebug.core.flight import flight_table
-from nbdebug.core.fork import ForkResult, fork_table
+from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import NOT_FINITE
-from nbdebug.core.snapshot import Snapshot
+from nbdebug.core.results.flight_record import flight_table
+from nbdebug.core.results.fork import ForkResult, fork_table
+from nbdebug.panels._buttons import button, under_way_row
+from nbdebug.panels._forms import row, submit, text_field
+from nbdebug.panels._timeline_strip import strip
 from nbdebug.panels.base import Panel
-from nbdebug.panels.buttons import button, under_way_row
-from nbdebug.panels.forms import row, submit, text_field
-from nbdebug.panels.timeline_strip import strip
-from nbdebug.rules.remedies import p90
-from nbdebug.rules.trials import BACK, steps_back
+from nbdebug.rules._remedies import p90
+from nbdebug.rules._trials import BACK, steps_back
 
 TASKS = {
     Rewind.control: "Rewind",

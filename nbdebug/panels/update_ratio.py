@@ -5,10 +5,10 @@ from __future__ import annotations
 from bokeh.models.annotations import BoxAnnotation
 from bokeh.models.ui import UIElement
 
-from nbdebug.core.snapshot import Snapshot
+from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.panels._layer_rows import ParameterRows
 from nbdebug.panels.base import Panel
-from nbdebug.panels.layer_rows import ParameterRows
-from nbdebug.panels.theme import GREEN
+from nbdebug.plots.theme import GREEN
 
 USUAL = (1e-4, 1e-2)
 

@@ -8,15 +8,15 @@ import numpy as np
 from bokeh.models import ColumnDataSource
 from bokeh.models.ui import UIElement
 
-from nbdebug.core.commands import Reestimate
+from nbdebug.core.commands.commands import Reestimate
+from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import ControlChange
-from nbdebug.core.snapshot import Snapshot
-from nbdebug.panels.advice import Advice, Offer
+from nbdebug.dashboard.view.mirror import Values
+from nbdebug.panels._layer_rows import name_rows
 from nbdebug.panels.base import Panel
-from nbdebug.panels.figures import hover, layer_figure, legend_above
-from nbdebug.panels.layer_rows import name_rows
-from nbdebug.panels.mirror import Values
-from nbdebug.panels.theme import BLUE, GREY, ORANGE
+from nbdebug.plots.figures import hover, layer_figure, legend_above
+from nbdebug.plots.plot_actions import Advice, Offer
+from nbdebug.plots.theme import BLUE, GREY, ORANGE
 
 LINE = ("x", "low", "high")
 STALE = Advice(

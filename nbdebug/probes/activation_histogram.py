@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from nbdebug.model.subject import Subject
-from nbdebug.model.tree import Layer, measured_layers
+from nbdebug.model.module.names import Layer, measured_layers
+from nbdebug.model.training_state import Subject
+from nbdebug.probes._histogram import histogram
+from nbdebug.probes._layer_outputs import LayerOutputs
 from nbdebug.probes.base import Probe, Values
-from nbdebug.probes.histogram import histogram
-from nbdebug.probes.layer_outputs import LayerOutputs
 
 
 class ActivationHistogram(Probe):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from nbdebug.model.subject import Subject
-from nbdebug.model.tree import Layer, measured_layers
+from nbdebug.model.module.names import Layer, measured_layers
+from nbdebug.model.training_state import Subject
+from nbdebug.probes._layer_outputs import LayerOutputs
+from nbdebug.probes._layer_statistics import active, by_unit, moments, saturated
 from nbdebug.probes.base import Probe, Values
-from nbdebug.probes.layer_outputs import LayerOutputs
-from nbdebug.probes.layer_statistics import active, by_unit, moments, saturated
 
 DEAD_SAMPLES = 512
 BOUNDED = (nn.Tanh, nn.Sigmoid, nn.Softsign)

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import torch
 
-from nbdebug.model.subject import Subject
+from nbdebug.model.training_state import Subject
 
 Values = Mapping[str | tuple[str, ...], torch.Tensor | float]
 

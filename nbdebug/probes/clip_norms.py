@@ -7,7 +7,7 @@ import math
 import numpy as np
 import torch
 
-from nbdebug.model.subject import Subject
+from nbdebug.model.training_state import Subject
 from nbdebug.probes.base import Probe, Values
 
 BIN = 0.05

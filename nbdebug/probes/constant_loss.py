@@ -6,8 +6,8 @@ import math
 
 import torch
 
-from nbdebug.model.known_loss import known_loss
-from nbdebug.model.subject import Subject
+from nbdebug.model.loss_kind import known_loss
+from nbdebug.model.training_state import Subject
 from nbdebug.probes.base import Probe, Values
 
 ENOUGH, FEWEST = 8192, 256

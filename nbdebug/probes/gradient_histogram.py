@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from nbdebug.model.freezing import learns
-from nbdebug.model.subject import Subject
+from nbdebug.model.training_state import Subject
+from nbdebug.probes._histogram import histogram
 from nbdebug.probes.base import Probe, Values
-from nbdebug.probes.histogram import histogram
 
 
 class GradientHistogram(Probe):

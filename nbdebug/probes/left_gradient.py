@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from nbdebug.model.subject import Subject
+from nbdebug.model.training_state import Subject
 from nbdebug.probes.base import Probe, Values
 
 

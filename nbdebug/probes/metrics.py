@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nbdebug.model.subject import Subject
+from nbdebug.model.training_state import Subject
 from nbdebug.probes.base import Probe, Values
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from nbdebug.model.known_loss import KNOWN, known_loss
+from nbdebug.model.loss_kind import KNOWN, known_loss
 from nbdebug.model.nonfinite import eager
-from nbdebug.model.state import undisturbed
-from nbdebug.model.subject import Subject
+from nbdebug.model.state.model_state import undisturbed
+from nbdebug.model.training_state import Subject
 from nbdebug.probes.base import Probe, Values
 
 TRIES = 3

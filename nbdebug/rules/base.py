@@ -9,9 +9,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from nbdebug.core.findings import Finding, Gravity, Symptom
+from nbdebug.core.history.snapshot import Series, Snapshot
 from nbdebug.core.records import Array
-from nbdebug.core.snapshot import Series, Snapshot
+from nbdebug.core.results.findings import Finding, Gravity, Symptom
 
 EVIDENCE = 100
 RECENT = 64

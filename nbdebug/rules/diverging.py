@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from nbdebug.core.findings import Symptom
-from nbdebug.core.snapshot import Snapshot
+from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.core.results.findings import Symptom
+from nbdebug.rules._example import example, falling
+from nbdebug.rules._remedies import as_before, clip_at_p90, scale_lr
 from nbdebug.rules.base import Rule, shown
-from nbdebug.rules.example import example, falling
-from nbdebug.rules.remedies import as_before, clip_at_p90, scale_lr
 
 
 class Diverging(Rule):

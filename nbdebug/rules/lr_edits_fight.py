@@ -7,11 +7,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from nbdebug.core.findings import Remedy, Symptom
+from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import ControlChange
-from nbdebug.core.snapshot import Snapshot
+from nbdebug.core.results.findings import Remedy, Symptom
+from nbdebug.rules._example import example, falling
 from nbdebug.rules.base import Rule, shown
-from nbdebug.rules.example import example, falling
 
 
 class LrEditsFight(Rule):

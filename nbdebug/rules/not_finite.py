@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
-from nbdebug.core.findings import Remedy, Symptom
+from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import NOT_FINITE, Notice, Status
-from nbdebug.core.snapshot import Snapshot
+from nbdebug.core.results.findings import Remedy, Symptom
+from nbdebug.rules._example import example, falling
+from nbdebug.rules._remedies import clip_at_p90, scale_lr
 from nbdebug.rules.base import Rule, shown
-from nbdebug.rules.example import example, falling
-from nbdebug.rules.remedies import clip_at_p90, scale_lr
 
 
 class NotFinite(Rule):

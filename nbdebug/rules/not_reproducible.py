@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from nbdebug.core.findings import Remedy, Symptom
-from nbdebug.core.snapshot import Snapshot
-from nbdebug.core.timeline import Difference, Repeated
+from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.core.results.findings import Remedy, Symptom
+from nbdebug.core.results.timeline import Difference, Repeated
+from nbdebug.rules._example import example, falling
 from nbdebug.rules.base import Rule
-from nbdebug.rules.example import example, falling
 
 
 class NotReproducible(Rule):

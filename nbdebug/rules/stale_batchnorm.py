@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from nbdebug.core.findings import Remedy, Symptom
-from nbdebug.core.snapshot import Snapshot
+from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.core.results.findings import Remedy, Symptom
+from nbdebug.rules._example import example, falling
+from nbdebug.rules._remedies import scale_lr
 from nbdebug.rules.base import Rule
-from nbdebug.rules.example import example, falling
-from nbdebug.rules.remedies import scale_lr
 
 
 class StaleBatchnorm(Rule):

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from nbdebug.core.findings import Remedy, Symptom
-from nbdebug.core.snapshot import Snapshot
+from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.core.results.findings import Remedy, Symptom
+from nbdebug.rules._example import example, falling
 from nbdebug.rules.base import Rule, group, listed
-from nbdebug.rules.example import example, falling
 
 
 class UnchangedParameters(Rule):

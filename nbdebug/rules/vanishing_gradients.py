@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from nbdebug.core.findings import Remedy, Symptom
-from nbdebug.core.snapshot import Snapshot
+from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.core.results.findings import Remedy, Symptom
+from nbdebug.rules._example import example
+from nbdebug.rules._remedies import REDRAW
 from nbdebug.rules.base import Rule, progress, weights
-from nbdebug.rules.example import example
-from nbdebug.rules.remedies import REDRAW
 
 
 class VanishingGradients(Rule):

@@ -14,7 +14,7 @@ class _Callable(types.ModuleType):
     """`nbdebug.runs` is this package and the function that lists what is in it."""
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
-        from nbdebug.runs.catalogue import runs
+        from nbdebug.runs.store.api import runs
 
         return runs(*arguments, **named)
 

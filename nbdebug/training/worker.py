@@ -8,8 +8,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from nbdebug.core.command_queue import CommandQueue, Ticket
-from nbdebug.core.commands import (
+from nbdebug.core.commands.commands import (
     HALTING,
     LONG,
     BreakWhen,
@@ -28,19 +27,20 @@ from nbdebug.core.commands import (
     SetControl,
     Watch,
 )
+from nbdebug.core.commands.queue import CommandQueue, Ticket
 from nbdebug.core.errors import NonFiniteError
-from nbdebug.core.history import History
+from nbdebug.core.history.history import History
 from nbdebug.core.records import NOT_FINITE, Notice, RunState, Status
-from nbdebug.rules.diagnosis import Diagnosis
-from nbdebug.training.breakpoints import Break
-from nbdebug.training.checking import Checking
-from nbdebug.training.forecasts import Forecasts
-from nbdebug.training.loop import Loop
-from nbdebug.training.reestimation import reestimate_statistics
-from nbdebug.training.settings import Settings
-from nbdebug.training.stopping import IN_A_ROW
-from nbdebug.training.tasks import Tasks
-from nbdebug.training.timeline import Timeline
+from nbdebug.rules._diagnosis import Diagnosis
+from nbdebug.training.engine.batchnorm_reestimation import reestimate_statistics
+from nbdebug.training.engine.breakpoints import Break
+from nbdebug.training.engine.control_set import Settings
+from nbdebug.training.engine.loop import Loop
+from nbdebug.training.engine.lr_forecast import Forecasts
+from nbdebug.training.engine.stop_report import IN_A_ROW
+from nbdebug.training.tasks.check_runner import Checking
+from nbdebug.training.tasks.runner import Tasks
+from nbdebug.training.timeline.timeline import Timeline
 
 
 class Worker:

@@ -11,9 +11,9 @@ import pytest
 from playwright.sync_api import Browser, Frame, Page, expect
 
 import nbdebug as nbd
-from nbdebug.runs.comparison import Comparison
-from nbdebug.runs.report import report_page
-from nbdebug.runs.run import Run
+from nbdebug.runs.compare.data import Comparison
+from nbdebug.runs.record.run_record import Run
+from nbdebug.runs.report.report import report_page
 from tests.browser.lab import Notebook, until
 from tests.runs.handmade import HOSTILE, change, run_of, series
 
@@ -242,9 +242,9 @@ def test_a_comparison_shows_when_its_notebook_is_opened_again(
     notebook = open_notebook(
         "import sys; sys.path.insert(0, '.')\n"
         "import nbdebug as nbd\n"
-        "from nbdebug.core.snapshot import Series\n"
-        "from nbdebug.runs.bundle import Bundle\n"
-        "from nbdebug.runs.run import Run\n"
+        "from nbdebug.core.history.snapshot import Series\n"
+        "from nbdebug.runs.record.run_data import Bundle\n"
+        "from nbdebug.runs.record.run_record import Run\n"
         "import numpy as np\n"
         "def run(n):\n"
         "    y, at = np.linspace(3, n, 50), np.arange(50)\n"

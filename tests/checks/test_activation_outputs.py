@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 import nbdebug as nbd
-from nbdebug.checks.activation_outputs import watch
+from nbdebug.checks._activation_outputs import watch
 from tests.problems import CLASSES, FEATURES
 from tests.sick.base import CE, X, mlp, y
 

@@ -16,8 +16,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import nbdebug as nbd
-from nbdebug.checks.samples import for_a_while
-from nbdebug.core.checklist import CheckResult, Proposal
+from nbdebug.checks._samples import for_a_while
+from nbdebug.core.results.check_report import CheckResult, Proposal
 from tests.problems import CLASSES, FEATURES
 from tests.sick.base import CE, X, mlp, y
 
@@ -236,7 +236,7 @@ def test_of_much_data_the_shared_part_is_estimated() -> None:
 
 def test_data_that_is_slow_to_read_is_not_read_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 1000, 10))
-    monkeypatch.setattr("nbdebug.checks.samples.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("nbdebug.checks._samples.time.monotonic", lambda: next(clock))
     assert list(for_a_while(range(100), 25.0)) == [0, 1, 2]
 
 

@@ -16,11 +16,11 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
 import nbdebug as nbd
+from nbdebug.checks._study import Study
 from nbdebug.checks.base import Check
-from nbdebug.checks.study import Study
-from nbdebug.core.checklist import STEPS, Outcome
 from nbdebug.core.plugins import discover, instances
-from nbdebug.training.task import Task
+from nbdebug.core.results.check_report import STEPS, Outcome
+from nbdebug.training.engine.progress import Task
 from tests.problems import PlainLoop, blobs, images, same_weights, tiny_cnn, tiny_mlp
 
 CHECKS = discover("nbdebug.checks", Check)
@@ -109,7 +109,7 @@ def test_also_when_it_breaks_off(
 
     if end == "stopped":
         monkeypatch.setattr(
-            "nbdebug.training.tasks.Tasks.run",
+            "nbdebug.training.tasks.runner.Tasks.run",
             lambda self, ticket, halting: self._checking.run(
                 ticket.command, Task("checklist", self._history, lambda: True)
             ),
@@ -170,7 +170,7 @@ def test_what_a_rude_check_moves_is_put_back(monkeypatch: pytest.MonkeyPatch) ->
         found = instances(package, base, on_error)
         return (*found, Rude()) if package == "nbdebug.checks" else found
 
-    monkeypatch.setattr("nbdebug.debugger.instances", with_rude)
+    monkeypatch.setattr("nbdebug.debugger.debugger.instances", with_rude)
     with nbd.Debugger(tiny_mlp(), blobs(), nn.CrossEntropyLoss()) as dbg:
         dbg.run(steps=STEPS_BEFORE)
         before = digest(dbg)

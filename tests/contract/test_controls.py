@@ -14,7 +14,7 @@ from torch import nn
 from nbdebug.controls.base import Control
 from nbdebug.core.errors import ControlValueError
 from nbdebug.core.plugins import discover
-from nbdebug.training.session import Session, Setup
+from nbdebug.training.engine.session import Session, Setup
 from tests.problems import blobs, tiny_mlp
 
 CONTROLS = discover("nbdebug.controls", Control)

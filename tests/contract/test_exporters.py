@@ -15,14 +15,14 @@ import pytest
 from torch import nn
 
 import nbdebug as nbd
+from nbdebug.core.history.snapshot import Series
 from nbdebug.core.plugins import discover
-from nbdebug.core.snapshot import Series
-from nbdebug.runs.base import Exporter
-from nbdebug.runs.bundle import Bundle
-from nbdebug.runs.run import Run
+from nbdebug.runs.exporters.base import Exporter
+from nbdebug.runs.record.run_data import Bundle
+from nbdebug.runs.record.run_record import Run
 from tests.problems import CLASSES, FEATURES, blobs, tiny_mlp
 
-EXPORTERS = discover("nbdebug.runs", Exporter)
+EXPORTERS = discover("nbdebug.runs.exporters", Exporter)
 # Package that an exporter needs and that is not always there.
 OPTIONAL = {"tensorboard": "tensorboard", "comet": "comet_ml"}
 HOSTILE = "../../ü 木/a:b*?\"<>|'\\ $HOME `id` .."

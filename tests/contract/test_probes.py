@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 import nbdebug as nbd
-from nbdebug.core.commands import Watch
+from nbdebug.core.commands.commands import Watch
 from nbdebug.core.plugins import discover, instances
-from nbdebug.model.subject import Subject
-from nbdebug.model.tree import Layer, measured_layers, trainable
+from nbdebug.model.module.names import Layer, measured_layers, trainable
+from nbdebug.model.training_state import Subject
+from nbdebug.probes._layer_outputs import LayerOutputs
 from nbdebug.probes.base import Probe, Values
-from nbdebug.probes.layer_outputs import LayerOutputs
 from tests.problems import PlainLoop, blobs, images, same_weights, tiny_cnn, tiny_mlp
 
 PROBES = discover("nbdebug.probes", Probe)
@@ -61,7 +61,7 @@ def debug_with(monkeypatch: pytest.MonkeyPatch) -> MakeDebugger:
             found = instances(package, base, on_error)
             return (probe,) if package == "nbdebug.probes" else found
 
-        monkeypatch.setattr("nbdebug.debugger.instances", only)
+        monkeypatch.setattr("nbdebug.debugger.debugger.instances", only)
         monkeypatch.setattr(type(probe), "every", 1)
         model, data = PROBLEMS[problem]
         loss = {} if "step_fn" in keywords else {"loss_fn": nn.CrossEntropyLoss()}

@@ -9,12 +9,12 @@ import pytest
 from torch import nn
 
 import nbdebug as nbd
+from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.plugins import discover
-from nbdebug.core.snapshot import Snapshot
+from nbdebug.rules._diagnosis import Diagnosis
+from nbdebug.rules._example import example
+from nbdebug.rules._implications import EXPLAINS, root_of
 from nbdebug.rules.base import Rule
-from nbdebug.rules.diagnosis import Diagnosis
-from nbdebug.rules.example import example
-from nbdebug.rules.implications import EXPLAINS, root_of
 from tests.problems import blobs, tiny_mlp
 from tests.ward import WARD
 
@@ -106,7 +106,7 @@ def test_every_rule_has_a_patient() -> None:
 
 
 def test_a_diagnosis_holds_all_of_them() -> None:
-    from nbdebug.core.history import History
+    from nbdebug.core.history.history import History
 
     made = Diagnosis([rule() for rule in RULES.values()], History())
     assert {rule.name for rule in made} == set(RULES)

@@ -441,7 +441,7 @@ def test_the_length_is_that_of_the_run_or_ten_epochs() -> None:
         assert schedule.length() == 70 // 3
         assert dbg.controls["schedule_steps"] == 0
     with debugger(tiny_mlp()) as dbg:
-        from nbdebug.core.commands import Run, SetControl
+        from nbdebug.core.commands.commands import Run, SetControl
 
         # Both wait when the thread looks: the run has begun when the schedule is chosen.
         dbg._queue.put(Run(steps=30))

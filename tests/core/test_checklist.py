@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from nbdebug.core.checklist import CheckReport, CheckResult
-from nbdebug.core.checklist_html import step_section
 from nbdebug.core.errors import CheckNameError
+from nbdebug.core.results.check_report import CheckReport, CheckResult
+from nbdebug.core.results.check_table import step_section
 
 
 def row(name: str, status: Any = "pass", step: int = 2, explains: Any = (), **more: Any) -> Any:

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from nbdebug import Debugger
-from nbdebug.core.command_queue import CommandQueue, Ticket
-from nbdebug.core.commands import Pause, Run, SetControl
+from nbdebug.core.commands.commands import Pause, Run, SetControl
+from nbdebug.core.commands.queue import CommandQueue, Ticket
 from tests.problems import blobs, tiny_mlp
 
 

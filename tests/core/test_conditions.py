@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from nbdebug.core.conditions import parse
+from nbdebug.core.commands.breakpoint_condition import parse
 from nbdebug.core.errors import ArgumentError
 
 VALUES = {"loss": 2.0, "grad_norm": 12.0, "step": 500.0, "lr": 1e-3, "dead/fc1.0": 0.5}

@@ -8,8 +8,8 @@ import math
 import numpy as np
 import pytest
 
-from nbdebug.core.findings import Finding, Findings
-from nbdebug.core.fork import Fork, ForkResult, Trial, fork_table, mean_interval, rows
+from nbdebug.core.results.findings import Finding, Findings
+from nbdebug.core.results.fork import Fork, ForkResult, Trial, fork_table, mean_interval, rows
 
 
 def test_the_interval_of_independent_values_is_the_usual_one() -> None:

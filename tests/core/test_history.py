@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nbdebug.core.errors import SeriesError
-from nbdebug.core.history import MAX_CHANGES, MAX_NOTICES, History
+from nbdebug.core.history.history import MAX_CHANGES, MAX_NOTICES, History
 from nbdebug.core.records import (
     ControlChange,
     Histogram,

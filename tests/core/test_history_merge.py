@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from nbdebug.core.block import PENDING, Block
-from nbdebug.core.history import History
+from nbdebug.core.history.block import PENDING, Block
+from nbdebug.core.history.history import History
+from nbdebug.core.history.snapshot import Series
 from nbdebug.core.records import Reading, StepRecord
-from nbdebug.core.snapshot import Series
 
 NAMES = ("a", "b", "c")
 COLUMNS = ("minimum", "maximum", "mean", "last", "count")

@@ -15,8 +15,8 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from nbdebug.core.errors import ModelError
-from nbdebug.model.activations import Activations
-from nbdebug.model.surgery import LayerOrder
+from nbdebug.model.activations.swap import Activations
+from nbdebug.model.order.layer_order import LayerOrder
 
 Act = Callable[[torch.Tensor], torch.Tensor]
 FUNCTIONS: dict[str, Act] = {

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from nbdebug.model.activations import KINDS, Activations
+from nbdebug.model.activations.swap import KINDS, Activations
 
 
 class Shared(nn.Module):

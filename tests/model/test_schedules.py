@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch.optim import lr_scheduler
 
-from nbdebug.model.schedules import KINDS, Course, Plan, begin, forecast
-from nbdebug.model.state import RngState
+from nbdebug.model.schedule.builders import KINDS, Course, Plan, begin, forecast
+from nbdebug.model.state.model_state import RngState
 
 STEPS = 60
 

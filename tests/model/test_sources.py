@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from nbdebug.core.errors import ScriptError
-from nbdebug.model.building import expression
-from nbdebug.model.sources import Sources
+from nbdebug.model.source_code import Sources
+from nbdebug.training.script.constructors import expression
 
 CELL = '''
 import math

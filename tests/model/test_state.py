@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from nbdebug.core.errors import ModelError
-from nbdebug.model.state import ModelState, RngState, undisturbed
+from nbdebug.model.state.model_state import ModelState, RngState, undisturbed
 
 
 def make() -> tuple[nn.Sequential, torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from nbdebug.core.errors import ControlValueError, ModelError
-from nbdebug.model.surgery import LayerOrder, orders
+from nbdebug.model.order.layer_order import LayerOrder, orders
 
 
 def mlp() -> nn.Sequential:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from nbdebug.model.surgery import LayerOrder
+from nbdebug.model.order.layer_order import LayerOrder
 from tests.model.architectures import ARCHITECTURES, Architecture, tensors
 
 CASES = [

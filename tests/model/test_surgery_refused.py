@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional
 
 from nbdebug.core.errors import ControlValueError, ModelError
-from nbdebug.model.surgery import LayerOrder
+from nbdebug.model.order.layer_order import LayerOrder
 
 
 class Pair(nn.Module):

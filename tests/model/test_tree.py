@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations
 
-from nbdebug.model.tree import layers, measured_layers, trainable
+from nbdebug.model.module.names import layers, measured_layers, trainable
 
 
 def names(found: tuple[tuple[str, object], ...]) -> list[str]:

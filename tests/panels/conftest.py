@@ -10,12 +10,12 @@ import ipywidgets
 import numpy as np
 import pytest
 
-from nbdebug.core.command_queue import CommandQueue
-from nbdebug.core.commands import SetControl
+from nbdebug.core.commands.commands import SetControl
+from nbdebug.core.commands.queue import CommandQueue
 from nbdebug.core.control_spec import ControlSpec, ControlState
-from nbdebug.core.history import History
+from nbdebug.core.history.history import History
 from nbdebug.core.records import ControlChange, Reading, Status, StepRecord
-from nbdebug.panels.dashboard import Dashboard
+from nbdebug.dashboard.dashboard import Dashboard
 
 
 class Wire:

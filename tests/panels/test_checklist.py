@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from nbdebug.core.checklist import CheckReport, CheckResult, Proposal
 from nbdebug.core.control_spec import ControlSpec, ControlState
+from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Progress, Status
-from nbdebug.core.snapshot import Snapshot
+from nbdebug.core.results.check_report import CheckReport, CheckResult, Proposal
+from nbdebug.dashboard.view.html_state import Words
 from nbdebug.panels.base import NoSink, Stage
 from nbdebug.panels.checklist import Checklist
-from nbdebug.panels.choices import Choices
-from nbdebug.panels.words import Words
+from nbdebug.plots.plot_options import Choices
 
 NOT_RUN = {"quick": "not_run", "other": "not_run", "slow": "not_run"}
 

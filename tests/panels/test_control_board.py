@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from nbdebug.core.control_spec import ControlSpec, ControlState
-from nbdebug.core.snapshot import Snapshot
-from nbdebug.panels.control_board import ControlBoard
+from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.dashboard.control_form import ControlBoard
 
 
 def advanced(name, **group):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nbdebug.core.control_spec import ControlSpec, ControlState
-from nbdebug.panels.control_widget import ALL, ControlWidget
+from nbdebug.dashboard.control_widget import ALL, ControlWidget
 
 CHOICES = (("trainable", "Trainable"), ("frozen", "Frozen"))
 SPEC = ControlSpec(

@@ -5,9 +5,9 @@ import threading
 import ipywidgets
 import pytest
 
-from nbdebug.core.commands import Pause, Reset, Run, SetControl, Watch
+from nbdebug.core.commands.commands import Pause, Reset, Run, SetControl, Watch
 from nbdebug.core.records import Notice, Status
-from nbdebug.panels.dashboard import Dashboard
+from nbdebug.dashboard.dashboard import Dashboard
 from nbdebug.panels.loss import Loss
 
 

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from nbdebug.core.control_spec import ControlSpec, ControlState
-from nbdebug.core.culprits import Culprit, Culprits
-from nbdebug.core.findings import Finding, Findings, Remedy
+from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.core.html.sparkline import sketch
 from nbdebug.core.records import NOT_FINITE, Notice, Status
-from nbdebug.core.sketch import sketch
-from nbdebug.core.snapshot import Snapshot
+from nbdebug.core.results.findings import Finding, Findings, Remedy
+from nbdebug.core.results.worst_samples import Culprit, Culprits
 from nbdebug.panels.base import NoSink, Stage
-from nbdebug.panels.choices import Choices
 from nbdebug.panels.findings import FindingsPanel
+from nbdebug.plots.plot_options import Choices
 
 
 class Page(NoSink):

@@ -7,15 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nbdebug.core.range_test import LrRangeTest
+from nbdebug.core.history.snapshot import Series, Snapshot
 from nbdebug.core.records import ControlChange, Forecast, Progress, Status
-from nbdebug.core.snapshot import Series, Snapshot
-from nbdebug.panels.advice import Advice
+from nbdebug.core.results.lr_range_test import LrRangeTest
 from nbdebug.panels.base import Stage
-from nbdebug.panels.choices import Choices
 from nbdebug.panels.learning_rate import LearningRate, batch_advice
 from nbdebug.panels.lr_range_test import RangeTestCurve
 from nbdebug.panels.lr_range_test import advice as range_advice
+from nbdebug.plots.plot_actions import Advice
+from nbdebug.plots.plot_options import Choices
 
 
 class Kept:

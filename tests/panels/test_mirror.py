@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nbdebug.panels.mirror import Mirror, first_difference
+from nbdebug.dashboard.view.mirror import Mirror, first_difference
 from tests.panels.browser_replay import Replay
 
 

@@ -9,13 +9,13 @@ from bokeh.models import HoverTool
 from bokeh.models.glyphs import VSpan
 
 from nbdebug.core.errors import ArgumentError
-from nbdebug.core.history import History
+from nbdebug.core.history.history import History
+from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.plugins import discover
 from nbdebug.core.records import Note, Status
-from nbdebug.core.snapshot import Snapshot
 from nbdebug.panels.base import NoSink, Panel, Stage
-from nbdebug.panels.choices import Choices
-from nbdebug.panels.markers import MAX_MARKS, MAX_SENTENCE, note_columns
+from nbdebug.plots.markers import MAX_MARKS, MAX_SENTENCE, note_columns
+from nbdebug.plots.plot_options import Choices
 
 HOSTILE = "<img src=x onerror=alert(1)> @x $index {safe}"
 NOTES = (Note(7, 448, 0.25, HOSTILE), Note(20, 1280, 1.5, "x" * 2000))

@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 
 from nbdebug.core.control_spec import ControlSpec, ControlState
+from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.plugins import discover
 from nbdebug.core.records import ControlChange, Histogram, Notice
-from nbdebug.core.snapshot import Snapshot
+from nbdebug.dashboard.messages import message_lines
+from nbdebug.panels._histogram import histogram_columns
+from nbdebug.panels._layer_rows import parameter_columns
 from nbdebug.panels.base import Panel, Stage
-from nbdebug.panels.choices import Choices
-from nbdebug.panels.control_strip import LANE_HEIGHT, ControlStrip, lane_heights
-from nbdebug.panels.figures import shortened
+from nbdebug.panels.control_history import LANE_HEIGHT, ControlStrip, lane_heights
 from nbdebug.panels.grad_norm import running_mean
-from nbdebug.panels.histogram import histogram_columns
-from nbdebug.panels.layer_rows import parameter_columns
 from nbdebug.panels.loss import smoothed
-from nbdebug.panels.messages import message_lines
+from nbdebug.plots.figures import shortened
+from nbdebug.plots.plot_options import Choices
 
 PANELS = discover("nbdebug.panels", Panel)
 CONTROLS = [

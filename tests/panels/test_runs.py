@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nbdebug.core.history.snapshot import Series, Snapshot
 from nbdebug.core.records import Note, Status
-from nbdebug.core.run_list import RunList, RunRequest, RunRow, differing
-from nbdebug.core.snapshot import Series, Snapshot
+from nbdebug.core.results.run_list import RunList, RunRequest, RunRow, differing
+from nbdebug.dashboard.dashboard import Dashboard
+from nbdebug.panels._run_table import COLOURS, duration, labels
 from nbdebug.panels.base import NoSink, Stage
-from nbdebug.panels.choices import Choices
-from nbdebug.panels.dashboard import Dashboard
 from nbdebug.panels.run_curves import RunCurves
-from nbdebug.panels.run_table import COLOURS, duration, labels
 from nbdebug.panels.runs import Runs
+from nbdebug.plots.plot_options import Choices
 
 HOSTILE = '<img src=x onerror="alert(1)">'
 NOON = datetime(datetime.now().year, 3, 4, 12, 5).timestamp()

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from nbdebug.core.control_spec import ControlSpec, ControlState
-from nbdebug.core.findings import Finding, Findings
-from nbdebug.core.fork import ForkResult, Trial
+from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import NOT_FINITE, ControlChange, Notice, Progress, Status
-from nbdebug.core.snapshot import Snapshot
-from nbdebug.core.timeline import Branch, Mark
+from nbdebug.core.results.findings import Finding, Findings
+from nbdebug.core.results.fork import ForkResult, Trial
+from nbdebug.core.results.timeline import Branch, Mark
 from nbdebug.panels.base import NoSink, Stage
-from nbdebug.panels.choices import Choices
 from nbdebug.panels.timeline import Timeline
+from nbdebug.plots.plot_options import Choices
 
 
 class Page(NoSink):

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from nbdebug.core.control_spec import ControlSpec, ControlState
-from nbdebug.core.history import History
+from nbdebug.core.history.history import History
 from nbdebug.core.records import ControlChange, Reading, Status, StepRecord
 from nbdebug.panels.base import Stage
-from nbdebug.panels.choices import Choices
 from nbdebug.panels.variance_shift import VarianceShift
+from nbdebug.plots.plot_options import Choices
 
 
 class Shown:

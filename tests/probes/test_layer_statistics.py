@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from nbdebug.model.tree import Layer
-from nbdebug.probes.layer_statistics import SAMPLE, active, by_unit, moments
+from nbdebug.model.module.names import Layer
+from nbdebug.probes._layer_statistics import SAMPLE, active, by_unit, moments
 
 SHAPES = [(64, 32), (8, 4, 5, 5), (8, 12, 6), (30,), (64, 16, 28, 28)]
 

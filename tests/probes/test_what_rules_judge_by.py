@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import nbdebug as nbd
-from nbdebug.probes.layer_statistics import saturated
+from nbdebug.probes._layer_statistics import saturated
 from tests.problems import CLASSES, FEATURES, blobs, tiny_mlp
 from tests.ward import Adding
 

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 import nbdebug as nbd
-from nbdebug.core.findings import Remedy, Symptom
-from nbdebug.core.snapshot import Snapshot
+from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.core.results.findings import Remedy, Symptom
+from nbdebug.rules._example import example
 from nbdebug.rules.base import Rule
-from nbdebug.rules.example import example
 from tests.problems import blobs, tiny_mlp
 from tests.ward import WARD
 

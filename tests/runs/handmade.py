@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from nbdebug.core.snapshot import Series
-from nbdebug.runs.bundle import Bundle
-from nbdebug.runs.run import Run
+from nbdebug.core.history.snapshot import Series
+from nbdebug.runs.record.run_data import Bundle
+from nbdebug.runs.record.run_record import Run
 
 HOSTILE = "</script><script>alert('it ran')</script><img src=x onerror=\"alert('it ran')\"> $$x^2$$"
 

@@ -12,12 +12,13 @@ import pytest
 
 import nbdebug as nbd
 from nbdebug import Debugger
-from nbdebug.core.history import History
+from nbdebug.core.history.history import History
 from nbdebug.core.records import Reading, StepRecord
-from nbdebug.runs import filing, store
-from nbdebug.runs.journal import Frame, Journal
-from nbdebug.runs.place import place_for
-from nbdebug.runs.recorder import Recorder
+from nbdebug.runs.record.journal import Frame, Journal
+from nbdebug.runs.record.location import place_for
+from nbdebug.runs.recording import store_writer as filing
+from nbdebug.runs.recording.recorder import Recorder
+from nbdebug.runs.store import mlflow_store as store
 
 Make = Callable[..., Debugger]
 

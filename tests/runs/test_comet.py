@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nbdebug.core.snapshot import Series
-from nbdebug.runs import comet_archive
-from nbdebug.runs.bundle import Bundle
-from nbdebug.runs.run import Run
+from nbdebug.core.history.snapshot import Series
+from nbdebug.runs.exporters import comet as comet_archive
+from nbdebug.runs.record.run_data import Bundle
+from nbdebug.runs.record.run_record import Run
 
 needs_comet = pytest.mark.skipif(
     importlib.util.find_spec("comet_ml") is None, reason="comet_ml is not installed"
@@ -178,7 +178,7 @@ def test_the_network_is_shut_off_in_the_child(
     monkeypatch.setattr(
         comet_archive,
         "CHILD",
-        "import sys, socket; from nbdebug.runs.comet_archive import _no_network; "
+        "import sys, socket; from nbdebug.runs.exporters.comet import _no_network; "
         "sys.addaudithook(_no_network); socket.create_connection(('127.0.0.1', 9))",
     )
 

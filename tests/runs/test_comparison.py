@@ -13,10 +13,10 @@ import pytest
 
 import nbdebug as nbd
 from nbdebug import ArgumentError, Debugger, RunNameError, SeriesError
-from nbdebug.core.snapshot import Snapshot
-from nbdebug.runs.comparison import Comparison, position
-from nbdebug.runs.comparison_parallel import LOST, rails_of
-from nbdebug.runs.library import Library
+from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.runs.compare.data import Comparison, position
+from nbdebug.runs.compare.parallel_coordinates import LOST, rails_of
+from nbdebug.runs.store.run_store import Library
 from tests.runs.handmade import HOSTILE, buckets, change, run_of, series
 
 Make = Callable[..., Debugger]
@@ -325,7 +325,8 @@ def test_a_live_run_beside_a_recorded_one(debugger: Make, place: Path) -> None:
 def test_comparing_loads_neither_bokeh_nor_torch() -> None:
     code = (
         "import json, sys\n"
-        "import nbdebug.runs.run, nbdebug.runs.comparison, nbdebug.runs.report\n"
+        "import nbdebug.runs.record.run_record, nbdebug.runs.compare.data\n"
+        "import nbdebug.runs.report.report\n"
         "print(json.dumps([name for name in ('bokeh', 'pandas', 'torch', 'mlflow') "
         "if name in sys.modules]))"
     )

@@ -16,10 +16,10 @@ from torch import nn
 
 import nbdebug as nbd
 from nbdebug import Debugger
-from nbdebug.core.run_list import RunList, RunRequest
-from nbdebug.runs import desk as desk_module
-from nbdebug.runs.desk import MOST, POINTS, RunDesk
-from nbdebug.training.requests import Requests
+from nbdebug.core.results.run_list import RunList, RunRequest
+from nbdebug.debugger.dashboard_api import Requests
+from nbdebug.runs.store import runs_tab as desk_module
+from nbdebug.runs.store.runs_tab import MOST, POINTS, RunDesk
 
 Make = Callable[..., Debugger]
 

@@ -11,10 +11,10 @@ from torch import nn
 
 import nbdebug as nbd
 from nbdebug.core.errors import ArgumentError
-from nbdebug.core.snapshot import Series
-from nbdebug.runs.bundle import DOCUMENTS, Bundle
-from nbdebug.runs.library import bundle_in
-from nbdebug.runs.run import Run
+from nbdebug.core.history.snapshot import Series
+from nbdebug.runs.record.run_data import DOCUMENTS, Bundle
+from nbdebug.runs.record.run_record import Run
+from nbdebug.runs.store.run_store import bundle_in
 from tests.problems import blobs, tiny_mlp
 
 COLUMNS = ("step", "mean", "minimum", "maximum", "last", "count")

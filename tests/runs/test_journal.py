@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nbdebug.core.history import History
+from nbdebug.core.history.history import History
 from nbdebug.core.records import Reading, StepRecord
-from nbdebug.runs.bundle import Bundle, frame_of
-from nbdebug.runs.journal import Frame, Journal, read_frames
+from nbdebug.runs.record.journal import Frame, Journal, read_frames
+from nbdebug.runs.record.run_data import Bundle, frame_of
 
 NAMES = ("loss", "samples")
 

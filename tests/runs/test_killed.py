@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 import nbdebug as nbd
-from nbdebug.runs.bundle import Bundle
-from nbdebug.runs.journal import read_frames
-from nbdebug.runs.library import Library
-from nbdebug.runs.place import place_for
+from nbdebug.runs.record.journal import read_frames
+from nbdebug.runs.record.location import place_for
+from nbdebug.runs.record.run_data import Bundle
+from nbdebug.runs.store.run_store import Library
 
 SCRIPT = Path(__file__).with_name("killed_training.py")
 # Seconds; a second for the recorder, the rest for a machine that is busy with other tests.

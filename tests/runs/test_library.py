@@ -12,9 +12,10 @@ import pytest
 
 import nbdebug as nbd
 from nbdebug import Debugger
-from nbdebug.runs import library, store
-from nbdebug.runs.catalogue import library as open_library
-from nbdebug.runs.journal import Frame, Journal
+from nbdebug.runs.record.journal import Frame, Journal
+from nbdebug.runs.store import mlflow_store as store
+from nbdebug.runs.store import run_store as library
+from nbdebug.runs.store.api import library as open_library
 
 Make = Callable[..., Debugger]
 

@@ -14,10 +14,10 @@ import torch
 
 import nbdebug as nbd
 from nbdebug import Debugger
-from nbdebug.core.findings import Finding, Findings
-from nbdebug.core.history import History
-from nbdebug.runs.place import place_for
-from nbdebug.runs.recorder import Recorder
+from nbdebug.core.history.history import History
+from nbdebug.core.results.findings import Finding, Findings
+from nbdebug.runs.record.location import place_for
+from nbdebug.runs.recording.recorder import Recorder
 
 Make = Callable[..., Debugger]
 

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from nbdebug import Debugger
-from nbdebug.core.snapshot import Series
-from nbdebug.runs.bundle import Bundle
-from nbdebug.runs.report import report_page
-from nbdebug.runs.report_figures import caption, smoothed, spans_decades
-from nbdebug.runs.run import Run
+from nbdebug.core.history.snapshot import Series
+from nbdebug.runs.record.run_data import Bundle
+from nbdebug.runs.record.run_record import Run
+from nbdebug.runs.report.figures import caption, smoothed, spans_decades
+from nbdebug.runs.report.report import report_page
 from tests.runs.handmade import HOSTILE, change, run_of, series
 
 Make = Callable[..., Debugger]

@@ -8,7 +8,7 @@ import string
 
 import pytest
 
-from nbdebug.runs.secrets import masked
+from nbdebug.runs.redaction.redact import masked
 
 # S is the secret in each; it must be gone and all the rest still there.
 S = "hunter2Zq"

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nbdebug.core.snapshot import Series
-from nbdebug.runs.bundle import Bundle
-from nbdebug.runs.run import Run
+from nbdebug.core.history.snapshot import Series
+from nbdebug.runs.record.run_data import Bundle
+from nbdebug.runs.record.run_record import Run
 
 pytest.importorskip("tensorboard", reason="tensorboard is not installed")
 

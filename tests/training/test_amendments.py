@@ -13,10 +13,10 @@ from torch.utils.data import DataLoader, Dataset, SubsetRandomSampler, TensorDat
 
 import nbdebug as nbd
 from nbdebug.core.errors import ControlValueError, DataError, ScriptError
-from nbdebug.model.subject import Batching
-from nbdebug.training.batch import Sampler
-from nbdebug.training.data import as_source
-from nbdebug.training.sampler import make_sampler
+from nbdebug.model.training_state import Batching
+from nbdebug.training.data.batch import Sampler
+from nbdebug.training.data.samplers import make_sampler
+from nbdebug.training.data.sources import as_source
 from tests.training.timelines import KINDS, X, Y, equal, go_on_to, make, net, pairs, state
 
 LENGTH = 50

@@ -9,12 +9,12 @@ import pytest
 from torch import nn
 
 import nbdebug as nbd
+from nbdebug.checks._study import Study
 from nbdebug.checks.base import Check
-from nbdebug.checks.study import Study
-from nbdebug.core import commands
-from nbdebug.core.checklist import Outcome
+from nbdebug.core.commands import commands
 from nbdebug.core.errors import CheckNameError
 from nbdebug.core.plugins import instances
+from nbdebug.core.results.check_report import Outcome
 from tests.problems import blobs, tiny_mlp
 from tests.training.test_requests import requests
 
@@ -37,7 +37,7 @@ def dbg(monkeypatch: pytest.MonkeyPatch) -> Any:
         found = instances(package, base, on_error)
         return (*found, Endless()) if package == "nbdebug.checks" else found
 
-    monkeypatch.setattr("nbdebug.debugger.instances", with_endless)
+    monkeypatch.setattr("nbdebug.debugger.debugger.instances", with_endless)
     Endless.begun.clear()
     with nbd.Debugger(tiny_mlp(), blobs(), nn.CrossEntropyLoss()) as made:
         yield made

@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.data import IterableDataset
 
 import nbdebug as nbd
-from nbdebug.core.thumbnail import thumbnail
+from nbdebug.core.html.thumbnail import thumbnail
 from tests.problems import blobs, images, tiny_cnn, tiny_mlp
 from tests.training.timelines import equal, state
 from tests.ward import WARD
@@ -208,7 +208,7 @@ def test_what_takes_no_single_sample_says_so() -> None:
 
 
 def test_words_of_the_user_are_escaped_in_the_table() -> None:
-    from nbdebug.core.culprits import Culprit, Culprits
+    from nbdebug.core.results.worst_samples import Culprit, Culprits
 
     found = Culprits(1, (Culprit(3, 0, 1.0, 1.0, "<b>", "<i>"),), 1, 1)
     assert "<i>" not in found._repr_html_()

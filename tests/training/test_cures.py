@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 import nbdebug as nbd
-from nbdebug.core.history import History
+from nbdebug.core.history.history import History
+from nbdebug.core.history.snapshot import Series, Snapshot
 from nbdebug.core.records import Reading, StepRecord
-from nbdebug.core.snapshot import Series, Snapshot
+from nbdebug.rules._diagnosis import Diagnosis
+from nbdebug.rules._example import example
 from nbdebug.rules.base import Rule
-from nbdebug.rules.diagnosis import Diagnosis
-from nbdebug.rules.example import example
 from tests.training.timelines import equal, state
 from tests.ward import WARD
 
@@ -178,7 +178,7 @@ def test_probes_measure_at_their_own_pace_in_a_fork_alone(monkeypatch: pytest.Mo
         def examples() -> tuple[Snapshot, Snapshot]:
             return example({}), example({})
 
-    monkeypatch.setattr("nbdebug.training.measuring.FIRST", 0)
+    monkeypatch.setattr("nbdebug.training.engine.probe_runner.FIRST", 0)
     with WARD["learning rate far too small"].make(0) as dbg:
         dbg._worker._loop.measuring.overhead = 0.0
         dbg.run(steps=20)

@@ -12,12 +12,12 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, get_worker_info
 
 from nbdebug.core.errors import DataError
-from nbdebug.model.subject import Batching
-from nbdebug.training.batch import Sampler
-from nbdebug.training.data import as_source
-from nbdebug.training.recorded_sampler import RecordedSampler
-from nbdebug.training.sampler import make_sampler
-from nbdebug.training.stream_sampler import StreamSampler
+from nbdebug.model.training_state import Batching
+from nbdebug.training.data.batch import Sampler
+from nbdebug.training.data.cached_sampler import RecordedSampler
+from nbdebug.training.data.samplers import make_sampler
+from nbdebug.training.data.sources import as_source
+from nbdebug.training.data.stream_sampler import StreamSampler
 
 N = 50
 X = torch.arange(N * 2, dtype=torch.float32).reshape(N, 2)

@@ -15,8 +15,8 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, SubsetRandomSampler, TensorDataset
 
 import nbdebug as nbd
-from nbdebug.core.range_test import LrRangeTest
-from nbdebug.training.session import Session
+from nbdebug.core.results.lr_range_test import LrRangeTest
+from nbdebug.training.engine.session import Session
 from tests.contract.test_controls import same
 from tests.problems import PlainLoop, blobs, same_weights, tiny_mlp
 
@@ -260,7 +260,7 @@ class Slow(nn.Module):
 
 @pytest.mark.parametrize("close", [False, True])
 def test_pause_and_close_end_it(close: bool) -> None:
-    from nbdebug.core.commands import Close, Pause
+    from nbdebug.core.commands.commands import Close, Pause
 
     model = Slow()
     with nbd.Debugger(model, (X, y), nn.CrossEntropyLoss()) as dbg:

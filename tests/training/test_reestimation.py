@@ -14,7 +14,7 @@ from torch.utils.data import IterableDataset
 
 import nbdebug as nbd
 from nbdebug.core.errors import ModelError
-from nbdebug.training.reestimation import BATCHES
+from nbdebug.training.engine.batchnorm_reestimation import BATCHES
 from tests.problems import CLASSES, FEATURES, PlainLoop, blobs, same_weights, tiny_mlp
 
 

@@ -8,7 +8,7 @@ import pytest
 from torch import nn
 
 import nbdebug as nbd
-from nbdebug.training.requests import Requests
+from nbdebug.debugger.dashboard_api import Requests
 from tests.problems import blobs, tiny_mlp
 
 

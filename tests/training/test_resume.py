@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 import nbdebug as nbd
-from nbdebug.training import disk
+from nbdebug.training.timeline import checkpoint_file as disk
 from tests.training.timelines import (
     KINDS,
     Augmented,
@@ -103,7 +103,7 @@ def test_relatives_share_their_state_after_a_restart() -> None:
 PROGRAM = """
 import os, torch, nbdebug as nbd
 from torch import nn
-from nbdebug.training import disk
+from nbdebug.training.timeline import checkpoint_file as disk
 disk.SECONDS = 0.0
 torch.manual_seed(1)
 X = torch.randn(96, 6); Y = torch.randint(0, 3, (96,))

@@ -6,8 +6,8 @@ import itertools
 from dataclasses import dataclass
 from typing import Any, cast
 
-from nbdebug.training.checkpoint import Checkpoint
-from nbdebug.training.ring import COUNT, Ring, default_budget
+from nbdebug.training.timeline.checkpoint import Checkpoint
+from nbdebug.training.timeline.checkpoint_pool import COUNT, Ring, default_budget
 
 
 @dataclass

@@ -32,7 +32,7 @@ def plain(steps: int) -> nn.Module:
 
 
 def watch_everything(dbg: nbd.Debugger) -> None:
-    from nbdebug.core.commands import Watch
+    from nbdebug.core.commands.commands import Watch
 
     for name in ("activation_histogram", "gradient_histogram"):
         dbg._queue.put(Watch(name, True))
@@ -233,7 +233,7 @@ def test_a_gradient_that_is_not_finite_names_the_parameter() -> None:
 
 
 def test_commands_put_together_take_the_last_value(dbg: nbd.Debugger) -> None:
-    from nbdebug.core.commands import SetControl
+    from nbdebug.core.commands.commands import SetControl
 
     dbg.start()
     for value in (0.1, 0.2, 0.3):

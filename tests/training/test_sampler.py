@@ -20,9 +20,9 @@ from torch.utils.data import (
 
 import nbdebug as nbd
 from nbdebug.core.errors import DataError
-from nbdebug.model.subject import Batching
-from nbdebug.training.data import as_source, batch_size_of
-from nbdebug.training.sampler import Batch, IndexSampler, Sampler, make_sampler
+from nbdebug.model.training_state import Batching
+from nbdebug.training.data.samplers import Batch, IndexSampler, Sampler, make_sampler
+from nbdebug.training.data.sources import as_source, batch_size_of
 from tests.problems import Numbers, PlainLoop, blobs, same_weights, tiny_mlp
 
 LENGTH = len(Numbers())

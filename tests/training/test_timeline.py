@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import nbdebug as nbd
-from nbdebug.training.timeline import Timeline
+from nbdebug.training.timeline.timeline import Timeline
 from tests.training.timelines import (
     KINDS,
     change_everything,

@@ -11,9 +11,9 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 import nbdebug as nbd
-from nbdebug.model.subject import Batching
-from nbdebug.training.data import as_source
-from nbdebug.training.sampler import make_sampler
+from nbdebug.model.training_state import Batching
+from nbdebug.training.data.samplers import make_sampler
+from nbdebug.training.data.sources import as_source
 from tests.problems import Numbers, blobs, tiny_mlp
 
 LENGTH = len(Numbers())

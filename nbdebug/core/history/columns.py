@@ -1,0 +1,128 @@
+"""All series of a run, in blocks of those that are measured together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+import numpy as np
+
+from nbdebug.core.errors import SeriesError, unknown_name
+from nbdebug.core.history.block import Block, Rows
+from nbdebug.core.history.snapshot import Series
+from nbdebug.core.records import StepRecord
+
+
+class Columns:
+    """Finds a series by its name.
+
+    Args:
+        capacity: most buckets a series may have.
+
+    Attributes:
+        names: of all series, in the order in which they were first measured, each with its
+            place.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._blocks: dict[tuple[str, ...], Block] = {}
+        self.names: dict[str, tuple[Block, int]] = {}
+
+    def append(self, record: StepRecord) -> None:
+        """Add the numbers of one step."""
+        for reading in record.readings:
+            block = self._blocks.get(reading.names)
+            if block is None:
+                block = self._add_block(reading.names)
+            block.append(record.step, reading.values)
+
+    def rewind(self, step: int, records: Iterable[StepRecord]) -> None:
+        """Forget everything from a step on; `records` fill up what that took too much."""
+        for block in self._blocks.values():
+            block.truncate(step)
+        for record in records:
+            for reading in record.readings:
+                known = self._blocks.get(reading.names)
+                if known is not None and record.step > known.last_step:
+                    known.append(record.step, reading.values)
+
+    def changed(self, all_of_it: bool = False) -> list[Rows]:
+        """What is new of all series since this was last asked for."""
+        found = (block.changed(all_of_it) for block in self._blocks.values())
+        return [rows for rows in found if rows is not None]
+
+    @property
+    def stride(self) -> int:
+        """Most steps that one bucket of any series stands for."""
+        return max((block.stride for block in self._blocks.values()), default=1)
+
+    def last(self, name: str) -> float:
+        """The newest value of a series, else SeriesError."""
+        block, column = self._find(name)
+        return float(block.latest()[column])
+
+    def measured(self, name: str) -> tuple[int, float]:
+        """Step and value of the last measurement; (-1, NaN) when there is none."""
+        if name not in self.names:
+            return -1, math.nan
+        block, column = self.names[name]
+        return block.last_step, float(block.latest()[column])
+
+    def latest(self) -> dict[str, float]:
+        """The newest value of every series."""
+        latest: dict[str, float] = {}
+        for block in self._blocks.values():
+            latest.update(zip(block.names, block.latest().tolist(), strict=True))
+        return latest
+
+    def matching(self, patterns: set[str]) -> list[str]:
+        """Names that are among the patterns or fit one of them."""
+        exact = [name for name in self.names if name in patterns]
+        wild = [pattern for pattern in patterns if "*" in pattern]
+        if not wild:
+            return exact
+        return [
+            name
+            for name in self.names
+            if name in patterns or any(fnmatchcase(name, pattern) for pattern in wild)
+        ]
+
+    def copy(self, name: str, last: int | None = None, before: int | None = None) -> Series:
+        """A series as it is now, else SeriesError.
+
+        Args:
+            last: so many of its newest buckets alone; before: those before this step alone.
+        """
+        block, column = self._find(name)
+        buckets = block.fold()
+        # A bucket in which this series was never measured is no point of it.
+        known = np.flatnonzero(buckets.count[:, column])
+        if before is not None:
+            known = known[buckets.steps[known] < before]
+        if last is not None:
+            known = known[-last:]
+        return Series(
+            name,
+            buckets.steps[known],
+            buckets.mean[known, column],
+            buckets.minimum[known, column],
+            buckets.maximum[known, column],
+            buckets.last[known, column],
+            buckets.count[known, column],
+        )
+
+    def _add_block(self, names: tuple[str, ...]) -> Block:
+        for name in names:
+            if name in self.names:
+                raise ValueError(f"Series {name!r} is already measured together with others.")
+        block = Block(names, self._capacity)
+        self._blocks[names] = block
+        self.names.update({name: (block, column) for column, name in enumerate(names)})
+        return block
+
+    def _find(self, name: str) -> tuple[Block, int]:
+        if name not in self.names:
+            raise SeriesError(unknown_name("series", name, self.names))
+        return self.names[name]

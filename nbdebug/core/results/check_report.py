@@ -1,0 +1,197 @@
+"""What the checks of the five-step checklist found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from nbdebug.core.errors import CheckNameError, unknown_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Verdict = Literal["pass", "warning", "fail", "not_applicable", "not_run"]
+STEPS = {
+    1: "Start simple",
+    2: "Look at the loss",
+    3: "Look inside the layers",
+    4: "Look at parameters and data",
+    5: "Document",
+}
+SIGNS = {"pass": "✓", "warning": "!", "fail": "✗", "not_applicable": "-", "not_run": "·"}
+WORDS = {
+    "pass": "passed",
+    "warning": "with a warning",
+    "fail": "failed",
+    "not_applicable": "not applicable",
+    "not_run": "not run yet",
+}
+BAD = ("fail", "warning")
+GRAVITY = ("fail", "warning", "pass", "not_applicable", "not_run")
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A remedy that is a control's value."""
+
+    control: str
+    value: float | str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one check says.
+
+    Attributes:
+        seen: what was found, with the number; for a check that does not apply, because.
+        expected: what it should be, with the number.
+        remedy: what to do.
+        proposal: the remedy as the value of a control, None where it is none.
+        raised: whether the check itself could not be made.
+    """
+
+    status: Verdict
+    seen: str
+    expected: str = ""
+    remedy: str = ""
+    proposal: Proposal | None = None
+    raised: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """The row of one check.
+
+    Attributes:
+        name, title, step, dear: of the check; step 1 to 5 of the checklist.
+        status, seen, expected, remedy, proposal, raised: see `Outcome`.
+        why: why it matters; source: where this is known from.
+        seconds: what it cost.
+        at: the training step before which it was made.
+        explains: checks whose bad result follows from a bad one of this check; "*" are all
+            that could not be made.
+        because: title of the check that explains this one, "" for a cause of its own.
+    """
+
+    name: str
+    title: str
+    step: int
+    status: Verdict
+    seen: str
+    expected: str
+    remedy: str
+    why: str
+    source: str
+    seconds: float
+    at: int = 0
+    dear: bool = False
+    proposal: Proposal | None = None
+    raised: bool = False
+    explains: tuple[str, ...] = ()
+    because: str = ""
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """Results of the checklist, step by step; iterates them.
+
+    Indexing takes the name of a check. `causes` are what to look at first.
+    """
+
+    results: tuple[CheckResult, ...] = ()
+
+    @classmethod
+    def of(cls, results: Iterable[CheckResult]) -> CheckReport:
+        """The results in the order of the steps, consequences under their cause."""
+        ordered = sorted(results, key=lambda result: result.step)
+        by_name = {result.name: result for result in ordered}
+        return cls(tuple(replace(r, because=_cause(r, by_name)) for r in ordered))
+
+    def __iter__(self) -> Iterator[CheckResult]:
+        return iter(self.results)
+
+    def __len__(self) -> int:
+        return len(self.results)
+
+    def __getitem__(self, name: str) -> CheckResult:
+        for result in self.results:
+            if result.name == name:
+                return result
+        raise CheckNameError(unknown_name("check", name, [r.name for r in self.results]))
+
+    @property
+    def causes(self) -> tuple[CheckResult, ...]:
+        """Failures, then warnings, that no other one explains."""
+        bad = [r for r in self.results if r.status in BAD and not r.because]
+        return tuple(sorted(bad, key=lambda result: GRAVITY.index(result.status)))
+
+    def frame(self) -> pd.DataFrame:
+        """One row a check."""
+        import pandas as pd
+
+        columns = list(CheckResult.__dataclass_fields__)
+        rows = [[getattr(result, name) for name in columns] for result in self.results]
+        return pd.DataFrame(rows, columns=columns)
+
+    def __str__(self) -> str:
+        lines = [self.summary]
+        for step, results in self._steps():
+            lines += ["", f"{step}. {STEPS[step]}"]
+            lines += [line for result in results for line in _text(result)]
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        from nbdebug.core.results.check_table import page
+
+        return page(self)
+
+    @property
+    def summary(self) -> str:
+        """How many passed, failed and so on, and what to look at first."""
+        counts = {s: sum(r.status == s for r in self.results) for s in GRAVITY}
+        said = ", ".join(f"{n} {WORDS[s]}" for s, n in counts.items() if n)
+        first = f" Look first at: {self.causes[0].title}." if self.causes else ""
+        return f"Checklist: {said or 'nothing was checked'}.{first}"
+
+    def _steps(self) -> Iterator[tuple[int, list[CheckResult]]]:
+        for step in STEPS:
+            results = [result for result in self.results if result.step == step]
+            if results:
+                yield step, results
+
+
+def _cause(result: CheckResult, by_name: Mapping[str, CheckResult]) -> str:
+    """The title of the bad result at the root of this bad one, "" when it is one itself."""
+    seen = [result]
+    while result.status in BAD:
+        above = [r for r in by_name.values() if _explains(r, result)]
+        if not above:
+            break
+        result = above[0]
+        if result in seen:
+            # They explain each other: neither is folded away.
+            return ""
+        seen.append(result)
+    return result.title if len(seen) > 1 else ""
+
+
+def _explains(cause: CheckResult, result: CheckResult) -> bool:
+    if cause.status not in BAD or cause.raised:
+        return False
+    return result.name in cause.explains or (result.raised and "*" in cause.explains)
+
+
+def _text(result: CheckResult) -> Iterator[str]:
+    yield f"  {SIGNS[result.status]} {result.title}: {result.seen}"
+    if result.status not in BAD:
+        return
+    if result.because:
+        yield f"      follows from: {result.because}"
+        return
+    if result.expected:
+        yield f"      expected: {result.expected}"
+    if result.remedy:
+        yield f"      to do: {result.remedy}"

@@ -1,0 +1,121 @@
+"""The results of the checklist as HTML: a table for each step."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Sequence
+
+from nbdebug.core.results.check_report import BAD, SIGNS, STEPS, WORDS, CheckReport, CheckResult
+
+COLOURS = {
+    "fail": "var(--jp-error-color1,#d32f2f)",
+    "warning": "var(--jp-warn-color1,#b35c00)",
+    "pass": "var(--jp-success-color1,#388e3c)",
+    "not_applicable": "inherit",
+    "not_run": "inherit",
+}
+HEAD = (("", 3), ("Check", 19), ("Seen", 42), ("Expected", 21), ("Seconds", 15))
+CELL = "vertical-align:top;white-space:normal;text-align:"
+SIDES = ("left", "left", "left", "left", "right")
+Action = Callable[[CheckResult], str]
+
+
+def nothing(_result: CheckResult) -> str:
+    """No buttons: for where nothing listens to them."""
+    return ""
+
+
+def page(report: CheckReport) -> str:
+    """The whole report."""
+    present = [step for step in STEPS if any(result.step == step for result in report)]
+    parts = "".join(step_section(report, step, head=step == present[0]) for step in present)
+    return f'<div class="nbdebug-checks"><p><b>{html.escape(report.summary)}</b></p>{parts}</div>'
+
+
+def step_section(
+    report: CheckReport, step: int, action: Action = nothing, head: bool = True
+) -> str:
+    """The results of one step.
+
+    What follows from another result is folded under it, what does not apply under a line.
+
+    Args:
+        action: gives the buttons of a row, as HTML.
+        head: whether the columns carry their names.
+    """
+    results = [result for result in report if result.step == step]
+    shown = [r for r in results if r.status != "not_applicable" and not r.because]
+    rest = [r for r in results if r.status == "not_applicable"]
+    parts = [f'<div role="heading" aria-level="3"><b>{step}. {STEPS[step]}</b></div>']
+    if shown or head:
+        parts.append(_table([_row(r, _consequences(report, r), action(r)) for r in shown], head))
+    parts += [
+        f'<div style="opacity:.75">{html.escape(f"{r.title}: follows from {r.because}")}</div>'
+        for r in results
+        if r.because
+    ]
+    if rest:
+        inner = _table([_row(r, (), action(r)) for r in rest], False)
+        words = f"{len(rest)} not applicable"
+        parts.append(f'<details data-key="rest-{step}"><summary>{words}</summary>{inner}</details>')
+    return f'<section style="margin-bottom:10px">{"".join(parts)}</section>'
+
+
+def _consequences(report: CheckReport, cause: CheckResult) -> tuple[CheckResult, ...]:
+    return tuple(result for result in report if result.because == cause.title)
+
+
+def _table(rows: Sequence[str], head: bool) -> str:
+    columns = "".join(f'<col style="width:{width}%">' for _, width in HEAD)
+    names = _cells("th", [word for word, _ in HEAD], ' scope="col"')
+    return (
+        '<table style="width:100%;table-layout:fixed;margin:2px 0">'
+        f"<colgroup>{columns}</colgroup>{f'<thead><tr>{names}</tr></thead>' if head else ''}"
+        f"<tbody>{''.join(rows)}</tbody></table>"
+    )
+
+
+def _row(result: CheckResult, follow: Sequence[CheckResult], buttons: str) -> str:
+    status = result.status
+    sign = (
+        f'<span title="{WORDS[status]}" aria-label="{WORDS[status]}" role="img" '
+        f'style="font-weight:700;color:{COLOURS[status]}">{SIGNS[status]}</span>'
+    )
+    known = "" if status == "not_run" else f"{result.seconds:.2f}"
+    cells = (
+        sign,
+        html.escape(result.title),
+        _seen(result, follow),
+        html.escape(result.expected),
+        f'<span style="font-variant-numeric:tabular-nums">{known}</span> {buttons}',
+    )
+    return f"<tr>{_cells('td', cells)}</tr>"
+
+
+def _cells(tag: str, texts: Sequence[str], attributes: str = "") -> str:
+    return "".join(
+        f'<{tag}{attributes} style="{CELL}{side}">{text}</{tag}>'
+        for text, side in zip(texts, SIDES, strict=True)
+    )
+
+
+def _seen(result: CheckResult, follow: Sequence[CheckResult]) -> str:
+    text = html.escape(result.seen)
+    if result.status in BAD and result.remedy:
+        text += f"<br><b>To do:</b> {html.escape(result.remedy)}"
+    if follow:
+        items = "".join(
+            f"<li>{SIGNS[r.status]} {html.escape(r.title)}: {html.escape(r.seen)}</li>"
+            for r in follow
+        )
+        text += (
+            f'<details data-key="follow-{html.escape(result.name)}"><summary>{len(follow)} more '
+            f"that this explains</summary><ul>{items}</ul></details>"
+        )
+    why, source = html.escape(result.why), html.escape(result.source)
+    return text + (
+        f'<details data-key="why-{html.escape(result.name)}"><summary>Why it matters</summary>'
+        f"{why}<br>Source: {source}</details>"
+        if result.status in BAD
+        else ""
+    )

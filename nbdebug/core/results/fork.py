@@ -1,0 +1,299 @@
+"""What a fork found: the same steps with and without a change, on the same batches."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nbdebug.core.html.sparkline import BLUE, polyline
+from nbdebug.core.records import Array
+from nbdebug.core.results.findings import Findings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CONFIDENCE = 0.95
+FEWEST = 10
+WIDTH, HEIGHT = 180, 60
+GREY = "#8C8C8C"
+LEFT = "text-align:left;vertical-align:middle;overflow-wrap:normal"
+
+
+# Arrays have no truth value: two of these are equal when they are the same object.
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """One way to go on.
+
+    Attributes:
+        settings: what was changed at the fork; empty for the base.
+        loss: [N] of each step; NaN from where it ended early.
+        ended: why it ended early, "" when it did not.
+        findings: what looked sick at its end.
+        val_loss: the last one of its steps, NaN where none was measured.
+    """
+
+    settings: Mapping[str, Any]
+    loss: Array
+    ended: str = ""
+    findings: Findings = field(default_factory=Findings)
+    val_loss: float = math.nan
+
+    @property
+    def label(self) -> str:
+        said = (f"{name}={_short(value)}" for name, value in self.settings.items())
+        return ", ".join(said) or "no change"
+
+
+@dataclass(frozen=True, eq=False)
+class ForkResult:
+    """A fork and its trials.
+
+    Attributes:
+        step: where it begins; cursor: how much had been done to training until then;
+        rewinds: how often training had gone back.
+        base: without a change; trials: one for each value.
+        note: what keeps base and trials from being pairs, or "".
+        cures: name of the finding that the change is to cure, or ""; title: its title.
+    """
+
+    step: int
+    steps: int
+    cursor: int
+    rewinds: int
+    base: Trial
+    trials: tuple[Trial, ...]
+    note: str = ""
+    cures: str = ""
+    title: str = ""
+
+    def cured(self, trial: Trial) -> bool | None:
+        """Whether the finding that was to be cured is gone.
+
+        None where it is not there without the change, or where too little was measured to say.
+        A way that ended early has cured nothing.
+        """
+        if not self.cures or self.cures not in self.base.findings.names:
+            return None
+        if trial.ended or self.cures in trial.findings.names:
+            return False
+        return None if self.cures in trial.findings.not_judged else True
+
+    def condition(self, trial: Trial) -> str:
+        """What looked sick at the end of a way, in words; first what was to be cured."""
+        causes = [f.title for f in trial.findings.causes if f.name != self.cures]
+        said = ", ".join(causes[:2]) + (", ..." if len(causes) > 2 else "")
+        if not self.cures:
+            return said or "nothing"
+        return f"{self.title}: {self._fate(trial)}" + (f"; {said}" if said else "")
+
+    def _fate(self, trial: Trial) -> str:
+        """What became of the finding that was to be cured."""
+        if self.cures in trial.findings.names:
+            return "still there"
+        if trial.ended:
+            return "not cured"
+        if self.cures in trial.findings.not_judged:
+            return "too little measured to say"
+        return "gone without it too" if trial is self.base else "gone"
+
+    def difference(self, trial: Trial) -> Array:
+        """Loss of a trial minus that of the base, [N], step by step."""
+        return trial.loss - self.base.loss
+
+    def interval(self, trial: Trial) -> tuple[float, float, float]:
+        """Mean difference over the second half of the steps, and its 95 % interval.
+
+        The differences of neighbouring steps are alike: the standard error is that of Newey
+        and West (1987) with a lag of the square root of their number. NaN where there are
+        fewer than 10.
+        """
+        half = self.difference(trial)[self.steps // 2 :]
+        return mean_interval(half[np.isfinite(half)])
+
+    def verdict(self, trial: Trial) -> str:
+        """What the interval says, in words."""
+        if trial.ended:
+            return trial.ended
+        if self.base.ended:
+            return "goes on where without it a value is not finite"
+        if not np.any(self.difference(trial)):
+            return "exactly the same"
+        _, low, high = self.interval(trial)
+        if math.isnan(low):
+            return "too few steps to say"
+        if low > 0:
+            return "worse: its loss is higher"
+        return "better: its loss is lower" if high < 0 else "no clear difference"
+
+
+def mean_interval(values: Array) -> tuple[float, float, float]:
+    """Mean of values [N] that follow one another, and the ends of its 95 % interval."""
+    if len(values) < FEWEST:
+        return (float(values.mean()) if len(values) else math.nan), math.nan, math.nan
+    mean = float(values.mean())
+    centred = values - mean
+    lag = math.isqrt(len(values))
+    variance = float(centred @ centred)
+    for shift in range(1, lag + 1):
+        weight = 1.0 - shift / (lag + 1)
+        variance += 2.0 * weight * float(centred[shift:] @ centred[:-shift])
+    error = math.sqrt(max(variance, 0.0)) / len(values)
+    width = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2) * error
+    return mean, mean - width, mean + width
+
+
+@dataclass(frozen=True)
+class Fork:
+    """The same steps with and without a change; training itself has not moved.
+
+    Attributes:
+        base, changed: loss [N] of each step, without and with the (first) change.
+        difference: [N] changed minus base, on the same batches and dropout masks.
+    """
+
+    result: ForkResult
+    _keep: Callable[[int], None] = field(repr=False)
+
+    @property
+    def base(self) -> Array:
+        return self.result.base.loss
+
+    @property
+    def changed(self) -> Array:
+        return self.result.trials[0].loss
+
+    @property
+    def difference(self) -> Array:
+        return self.result.difference(self.result.trials[0])
+
+    @property
+    def interval(self) -> tuple[float, float, float]:
+        """Mean difference over the second half of the steps, and its 95 % interval."""
+        return self.result.interval(self.result.trials[0])
+
+    @property
+    def cured(self) -> bool | None:
+        """Whether the (first) change cures what it was to.
+
+        None where nothing was named, where it is not there without the change, or where too
+        little was measured to say.
+        """
+        return self.result.cured(self.result.trials[0])
+
+    @property
+    def findings(self) -> Findings:
+        """What looked sick at the end with the (first) change."""
+        return self.result.trials[0].findings
+
+    def keep(self, which: int = 0) -> None:
+        """Go on with a change: go back to the fork, make it there and train the steps again.
+
+        Args:
+            which: number of the trial, when there are several.
+
+        Raises:
+            ArgumentError: there is no such trial.
+        """
+        self._keep(which)
+
+    def discard(self) -> None:
+        """Leave training as it is; there is nothing to undo."""
+
+    def frame(self) -> pd.DataFrame:
+        """Losses, one row a step, one column a trial."""
+        import pandas as pd
+
+        first = self.result.step
+        index = pd.RangeIndex(first, first + self.result.steps, name="step")
+        trials = (self.result.base, *self.result.trials)
+        return pd.DataFrame({trial.label: trial.loss for trial in trials}, index=index)
+
+    def __repr__(self) -> str:
+        return "\n".join([_title(self.result), *(" | ".join(row) for row in rows(self.result))])
+
+    def _repr_html_(self) -> str:
+        return fork_table(self.result)
+
+
+HEADINGS = ("", "verdict", "looks sick at the end", "last loss", "difference", "95 % interval")
+VALIDATION = "last val. loss"
+
+
+def rows(result: ForkResult) -> list[tuple[str, ...]]:
+    """The trials in words, one row each, the base first; below `headings`."""
+    first = result.base
+    found: list[tuple[str, ...]] = [
+        (first.label, first.ended, result.condition(first), _last(first), "", "")
+    ]
+    for trial in result.trials:
+        mean, low, high = result.interval(trial)
+        between = "" if math.isnan(low) else f"{low:+.3g} to {high:+.3g}"
+        apart = "" if math.isnan(mean) else f"{mean:+.3g}"
+        verdict, condition = result.verdict(trial), result.condition(trial)
+        found.append((trial.label, verdict, condition, _last(trial), apart, between))
+    if not _validated(result):
+        return found
+    trials = (first, *result.trials)
+    return [(*row, f"{trial.val_loss:.4g}") for row, trial in zip(found, trials, strict=True)]
+
+
+def headings(result: ForkResult) -> tuple[str, ...]:
+    """What stands above the columns of `rows`."""
+    return (*HEADINGS, VALIDATION) if _validated(result) else HEADINGS
+
+
+def _validated(result: ForkResult) -> bool:
+    return math.isfinite(result.base.val_loss)
+
+
+def fork_table(result: ForkResult) -> str:
+    """A fork as HTML: each way a small plot of its loss over that of the base, in grey."""
+    head = "".join(
+        f'<th style="{LEFT}">{html.escape(word)}</th>' for word in ("", *headings(result))
+    )
+    trials = (result.base, *result.trials)
+    known = [trial.loss[np.isfinite(trial.loss)] for trial in trials]
+    known = [losses for losses in known if len(losses)] or [np.array([0.0, 1.0])]
+    # All begin alike: a way that explodes leaves its plot at the top, the others stay legible.
+    low, high = min(map(np.min, known)), min(map(np.max, known))
+    high = min(high + 0.2 * (high - low), max(map(np.max, known)))
+    body = ""
+    for trial, row in zip(trials, rows(result), strict=True):
+        cells = [_plot(result.base, trial, low, high), *map(html.escape, row)]
+        body += "<tr>" + "".join(f'<td style="{LEFT}">{cell}</td>' for cell in cells) + "</tr>"
+    note = f"<p>{html.escape(result.note)}</p>" if result.note else ""
+    title = html.escape(_title(result))
+    return (
+        f'<div><b>{title}</b></div><div style="overflow-x:auto"><table><thead><tr>{head}</tr>'
+        f"</thead><tbody>{body}</tbody></table></div>{note}"
+    )
+
+
+def _plot(base: Trial, trial: Trial, low: float, high: float) -> str:
+    """Losses as an SVG, all of a fork on one scale."""
+    ways = [(trial, BLUE)] if trial is base else [(base, GREY), (trial, BLUE)]
+    size = WIDTH, HEIGHT
+    lines = [polyline(way.loss.tolist(), low, high, size, colour) for way, colour in ways]
+    return (
+        f'<svg width="{WIDTH}" height="{HEIGHT}" style="max-width:none" role="img" '
+        f'aria-label="loss, {html.escape(trial.label)}">{"".join(lines)}</svg>'
+    )
+
+
+def _title(result: ForkResult) -> str:
+    return f"{result.steps:,} steps from step {result.step:,}, each way on the same batches"
+
+
+def _last(trial: Trial) -> str:
+    known = trial.loss[np.isfinite(trial.loss)]
+    return f"{known[-1]:.4g}" if len(known) else "none"
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

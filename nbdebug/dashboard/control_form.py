@@ -1,0 +1,186 @@
+"""All controls of a session, the everyday ones first."""
+
+from __future__ import annotations
+
+import html
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import ipywidgets
+
+from nbdebug.core.control_spec import ControlSpec, ControlState
+from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.core.records import ControlChange
+from nbdebug.dashboard.control_widget import ControlWidget
+from nbdebug.plots.markers import words
+
+GRACE = 2
+
+
+class ControlBoard:
+    """Widgets for the controls; a move asks for a value, a tick shows the value in force.
+
+    Args:
+        controls: gives the controls as they stand.
+        request: asks for a value; may raise when the value cannot be taken.
+        pending: values asked for that training has not taken up yet, by control.
+        wake: makes the pump tick soon.
+    """
+
+    def __init__(
+        self,
+        controls: Callable[[], Sequence[ControlState]],
+        request: Callable[[str, Any], None],
+        pending: Callable[[], Mapping[str, Any]],
+        wake: Callable[[], None],
+    ) -> None:
+        self._controls, self._request = controls, request
+        self._pending, self._wake = pending, wake
+        self._lock = threading.Lock()
+        # Ticks for which a control just moved is left alone: between the moment training
+        # takes a command from the queue and the moment it is in force.
+        self._moved: dict[str, int] = {}
+        self._remark: tuple[str, str] | None = None
+        self._last_change: ControlChange | None = None
+        self._open = False
+        every = controls()
+        # Samples are chosen in a table of their own.
+        states = [state for state in every if state.spec.kind != "samples"]
+        self._widgets = {state.spec.name: self._make(state) for state in states}
+        self._order = deque(self._widgets)
+        self._labels = {state.spec.name: state.spec.label for state in every}
+        self._build([state.spec for state in states])
+
+    def _make(self, state: ControlState) -> ControlWidget:
+        name = state.spec.name
+        widget = ControlWidget(state, lambda value: self.ask(name, value))
+        widget.help.on_click(lambda _: self._explain(widget))
+        return widget
+
+    def _build(self, specs: Sequence[ControlSpec]) -> None:
+        groups: dict[str, list[ControlSpec]] = {}
+        for spec in specs:
+            if spec.advanced:
+                groups.setdefault(spec.group, []).append(spec)
+        self.first = self._row([spec for spec in specs if not spec.advanced])
+        self.rest = ipywidgets.VBox(
+            [
+                part
+                for name, inside in groups.items()
+                for part in (_heading(name), self._row(inside))
+            ],
+            layout=ipywidgets.Layout(display="none", width="100%"),
+        )
+        self.more = ipywidgets.ToggleButton(
+            description="More controls",
+            tooltip=f"Shows or hides: {', '.join(groups)}",
+            icon="sliders",
+            layout=ipywidgets.Layout(width="auto", flex="0 0 auto"),
+        )
+        self.more.observe(self._on_more, "value")
+        self.note = ipywidgets.HTML(layout=ipywidgets.Layout(flex="1 1 0", margin="2px 12px"))
+        bar = ipywidgets.HBox([self.more, self.note], layout=ipywidgets.Layout(width="100%"))
+        # Above what it opens, the button stays under the mouse.
+        self.box = ipywidgets.VBox([self.first, bar, self.rest])
+
+    def _row(self, specs: Sequence[ControlSpec]) -> Any:
+        # Columns of one width in every group, also where the last row is not full.
+        columns = "repeat(auto-fill, minmax(min(100%, 320px), 1fr))"
+        layout = ipywidgets.Layout(grid_template_columns=columns, width="100%")
+        return ipywidgets.GridBox([self._widgets[spec.name].box for spec in specs], layout=layout)
+
+    # Callbacks: any thread; they only take notes and put commands.
+
+    def ask(self, name: str, value: Any) -> None:
+        """Ask for a value; one that is refused is answered by a remark beside the button."""
+        if value is not None:
+            with self._lock:
+                self._moved[name] = GRACE
+                self._remark = None
+            try:
+                self._request(name, value)
+            except Exception as error:
+                with self._lock:
+                    self._moved.pop(name, None)
+                    self._remark = (name, str(error))
+        self._wake()
+
+    def _explain(self, widget: ControlWidget) -> None:
+        self._remark = (widget.name, widget.unavailable)
+        self._wake()
+
+    def _on_more(self, change: Any) -> None:
+        self._open = bool(change["new"])
+        self._wake()
+
+    # The pump.
+
+    def update(self, snapshot: Snapshot, limit: int) -> int:
+        """Show the values in force with at most `limit` messages; the rest waits a tick."""
+        self._hear(snapshot)
+        sent = 0
+        for send in (self._show_more, self._show_note, *self._refreshers()):
+            if sent >= limit:
+                break
+            sent += send()
+        return sent
+
+    def _hear(self, snapshot: Snapshot) -> None:
+        """Look for refusals among the changes that are new since the last tick."""
+        for change in reversed(snapshot.changes):
+            if change is self._last_change:
+                break
+            if change.status == "refused" and change.control in self._labels:
+                text = f"{words(change.new)} was refused: {change.note}"
+                self._remark = (change.control, text)
+                break
+        self._last_change = snapshot.changes[-1] if snapshot.changes else None
+
+    def _refreshers(self) -> Iterator[Callable[[], int]]:
+        states = {state.spec.name: state for state in self._controls()}
+        busy = self._busy()
+        # Those shown first this time come last next time: none has to wait for ever.
+        for name in list(self._order):
+            if name in states and name not in busy:
+                yield lambda name=name: self._show(name, states[name])  # type: ignore[misc]
+
+    def _show(self, name: str, state: ControlState) -> int:
+        if not self._widgets[name].show(state):
+            return 0
+        self._order.remove(name)
+        self._order.append(name)
+        return 1
+
+    def _busy(self) -> set[str]:
+        with self._lock:
+            busy = set(self._moved)
+            self._moved = {name: left - 1 for name, left in self._moved.items() if left > 1}
+        return busy | set(self._pending())
+
+    def _show_more(self) -> int:
+        display = "flex" if self._open else "none"
+        if self.rest.layout.display == display:
+            return 0
+        self.rest.layout.display = display
+        return 1
+
+    def _show_note(self) -> int:
+        text = ""
+        if self._remark is not None:
+            name, reason = self._remark
+            text = f"<b>{html.escape(self._labels.get(name, name))}</b>: {html.escape(reason)}"
+            text = f'<span role="status">{text}</span>'
+        if self.note.value == text:
+            return 0
+        self.note.value = text
+        return 1
+
+
+def _heading(text: str) -> Any:
+    line = (
+        '<div role="heading" aria-level="3" style="font-weight:600;line-height:1.35;'
+        f'color:var(--jp-ui-font-color2,#666)">{html.escape(text)}</div>'
+    )
+    return ipywidgets.HTML(line, layout=ipywidgets.Layout(margin="6px 2px 0"))

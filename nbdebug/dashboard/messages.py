@@ -1,0 +1,80 @@
+"""The line for what the user must see: failures first, then notices."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Sequence
+
+import ipywidgets
+
+from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.core.records import Notice
+
+SHOWN = 20
+COLOURS = {
+    "error": "var(--jp-error-color1,#c62828)",
+    "warning": "var(--jp-warn-color0,#b26a00)",
+    "info": "var(--jp-ui-font-color2,#666)",
+}
+QUIET = '<div style="color:var(--jp-ui-font-color2,#666)">No messages.</div>'
+
+
+class Messages:
+    """One line of constant height; a click unfolds the rest.
+
+    Args:
+        more: notices that History does not hold, such as panels switched off.
+    """
+
+    def __init__(self, more: Callable[[], Sequence[Notice]] = tuple) -> None:
+        self._more = more
+        self.box = ipywidgets.HTML(
+            QUIET, layout=ipywidgets.Layout(min_height="30px", width="100%", margin="2px 0")
+        )
+
+    def update(self, snapshot: Snapshot, limit: int) -> int:
+        """Rewrite the line when there is something new and a message is left for it."""
+        failure = snapshot.status.failure
+        notices = [*reversed(self._more()), *reversed(snapshot.notices)]
+        text = message_lines(failure, notices)
+        if not limit or self.box.value == text:
+            return 0
+        self.box.value = text
+        return 1
+
+
+def message_lines(failure: Notice | None, notices: Sequence[Notice]) -> str:
+    """HTML of all messages, the newest first, folded to one line."""
+    lines = [] if failure is None else [failure]
+    lines += [notice for notice in notices if notice != failure][: SHOWN - len(lines)]
+    if not lines:
+        return QUIET
+    first, rest = lines[0], lines[1:]
+    count = f" (and {len(rest)} more)" if rest else ""
+    body = _text(first) + "".join(f"<hr><div>{_head(one)}</div>{_text(one)}" for one in rest)
+    return (
+        # No width of its own: a long line is cut off, not the dashboard widened.
+        '<details role="status" style="line-height:1.5;width:0;min-width:100%">'
+        '<summary style="cursor:pointer;white-space:nowrap;overflow:hidden;text-overflow:ellipsis">'
+        f"{_head(first)} {html.escape(first.text)}{count}</summary>"
+        f'<div style="max-height:360px;overflow:auto;padding:4px 16px">{body}</div></details>'
+    )
+
+
+def _head(notice: Notice) -> str:
+    title = html.escape(notice.title.rstrip("."))
+    return (
+        f'<b style="color:{COLOURS[notice.severity]}">{title}</b> '
+        f'<span style="opacity:.7">(step {notice.step:,})</span>.'
+    )
+
+
+def _text(notice: Notice) -> str:
+    text = f'<div style="overflow-wrap:anywhere">{html.escape(notice.text)}</div>'
+    if not notice.traceback:
+        return text
+    return (
+        f'{text}<pre style="overflow:auto;font-size:12px;line-height:1.4;padding:8px;'
+        'background:var(--jp-layout-color2,#eee);color:inherit">'
+        f"{html.escape(notice.traceback)}</pre>"
+    )

@@ -1,0 +1,155 @@
+"""The clock of a dashboard: one thread that brings everything shown up to date."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+
+from nbdebug.core.commands.commands import Watch
+from nbdebug.core.commands.queue import CommandQueue
+from nbdebug.core.history.history import History
+from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.core.records import Notice
+from nbdebug.dashboard.view.bokeh_view import BokehView
+from nbdebug.panels.base import Panel
+from nbdebug.plots.plot_options import Choices
+
+TICKS_PER_SECOND = 4.0
+MAX_MESSAGES = 3
+MAX_TEXT = 300
+
+Part = Callable[[Snapshot, int], int]
+
+
+class Pump:
+    """Looks at History a few times a second and passes on what changed.
+
+    Args:
+        history: where the numbers come from.
+        queue: takes the wishes for on-demand probes.
+        view: shows the panels.
+        panels: updated while their tab is visible.
+        choices: what the viewer chose.
+        parts: the widgets around the plots; each gets the snapshot and the number of
+            messages it may send, and says how many it sent.
+        rate: ticks per second.
+    """
+
+    def __init__(
+        self,
+        history: History,
+        queue: CommandQueue,
+        view: BokehView,
+        panels: Sequence[Panel],
+        choices: Choices,
+        parts: Sequence[Part],
+        rate: float = TICKS_PER_SECOND,
+    ) -> None:
+        self._history, self._queue = history, queue
+        self._view, self._choices, self._parts = view, choices, parts
+        self._panels = list(panels)
+        self._interval = 1.0 / rate
+        self._seen: object = None
+        self._snapshot = Snapshot()
+        self._watched: frozenset[str] = frozenset()
+        self._failures: tuple[Notice, ...] = ()
+        self._ticking = threading.Lock()
+        self._wake = threading.Event()
+        self._closing = False
+        self._thread: threading.Thread | None = None
+
+    @property
+    def failures(self) -> tuple[Notice, ...]:
+        """Panels that were switched off, and why."""
+        return self._failures
+
+    def start(self) -> None:
+        """Tick in a thread of its own, in the context of the cell that runs now."""
+        run = contextvars.copy_context().run
+        self._thread = threading.Thread(
+            target=run, args=(self._loop,), name="nbdebug-pump", daemon=True
+        )
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Tick soon; may be called from any thread."""
+        self._wake.set()
+
+    def close(self) -> None:
+        """Stop ticking and give back the on-demand probes. May be called twice."""
+        self._closing = True
+        self._wake.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout=10)
+        self._watch(frozenset())
+
+    def fail(self, title: str, error: Exception) -> None:
+        """Keep a failure to be shown among the notices."""
+        text = _brief(error)
+        details = "".join(traceback.format_exception(error))
+        step = self._history.status.step
+        self._failures += (Notice(step, "warning", title, text, details),)
+        self._seen = None
+
+    def _loop(self) -> None:
+        while not self._closing:
+            try:
+                self.tick()
+            except Exception as error:
+                # A closed comm, say: the plots wait, training and the next tick go on.
+                self.fail("The dashboard missed an update", error)
+            if self._history.status.state == "closed" and not self._view.waiting:
+                self._interval = 60.0
+            self._wake.wait(self._interval)
+            self._wake.clear()
+
+    def tick(self) -> int:
+        """Bring everything up to date.
+
+        Returns:
+            How many messages went to all views; at most 3.
+        """
+        with self._ticking:
+            if self._closing:
+                return 0
+            visible = self._view.visible
+            now = (self._history.version, self._choices.version, visible, len(self._failures))
+            if now != self._seen:
+                self._seen = now
+                self._update(visible)
+            sent = self._view.flush()
+            for part in self._parts:
+                sent += part(self._snapshot, MAX_MESSAGES - sent)
+            return sent
+
+    def _update(self, visible: frozenset[str]) -> None:
+        panels = [panel for panel in self._panels if panel.tab in visible]
+        self._watch(frozenset(probe for panel in panels for probe in panel.watches))
+        self._snapshot = self._history.snapshot({need for panel in panels for need in panel.needs})
+        for panel in panels:
+            try:
+                panel.update(self._snapshot)
+            except Exception as error:
+                self._switch_off(panel, error)
+
+    def _switch_off(self, panel: Panel, error: Exception) -> None:
+        self._panels.remove(panel)
+        self._view.set_note(panel.name, switched_off(error))
+        self.fail(f"The plot “{panel.title}” was switched off", error)
+
+    def _watch(self, wanted: frozenset[str]) -> None:
+        for probe in sorted(wanted ^ self._watched):
+            self._queue.put(Watch(probe, probe in wanted))
+        self._watched = wanted
+
+
+def switched_off(error: Exception) -> str:
+    """The words over a plot that failed."""
+    return f"This plot was switched off; training goes on. {_brief(error)}"
+
+
+def _brief(error: Exception) -> str:
+    text = f"{type(error).__name__}: {error}"
+    return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "..."

@@ -1,0 +1,239 @@
+"""An anywidget view of one Bokeh document: kernel to browser, one message a tick."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import bokeh
+import traitlets
+from bokeh.core.json_encoder import serialize_json
+from bokeh.document import Document
+from bokeh.model import Model
+from bokeh.models.ui import UIElement
+from bokeh.resources import Resources
+
+from nbdebug.dashboard.view.html_state import Words
+from nbdebug.dashboard.view.mirror import BUDGET, Mirror, Packet, Values
+from nbdebug.plots.plot_actions import Advice
+from nbdebug.plots.plot_options import Choices
+
+MAX_VIEWS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a panel goes, with words around it; without a root it is HTML alone."""
+
+    name: str
+    tab: str
+    title: str
+    help: str
+    height: int
+    wide: bool
+    root: UIElement | None
+
+
+def _beside(name: str) -> Path:
+    return Path(__file__).with_name(name)
+
+
+class BokehView(anywidget.AnyWidget):
+    """Shows one Bokeh document in any number of views, each always up to date.
+
+    `set_data`, `set_prop` and `set_note` only record; `flush` sends the difference. A view
+    that is born, or misses a message, says hello and gets everything. Views send back only
+    what the viewer did: which tab is shown, which choice was made.
+
+    Args:
+        places: one for each panel, in the order of the page.
+        choices: the drop-downs above the plots.
+        wake: called when a view wants something; runs on any thread.
+        ask: called with a control and a value that the viewer asked for, on any thread.
+    """
+
+    _esm = "\n".join(
+        _beside(name).read_text("utf-8") for name in ("view_frame.js", "bokeh_view.js")
+    )
+    _css = _beside("bokeh_view.css")
+    bokeh_version = traitlets.Unicode(bokeh.__version__).tag(sync=True)
+
+    def __init__(
+        self,
+        places: Sequence[Place],
+        choices: Choices,
+        wake: Callable[[], None] = lambda: None,
+        ask: Callable[[str, Any], None] = lambda control, value: None,
+    ) -> None:
+        self._mirror = Mirror()
+        self._choices = choices
+        self._choices_sent = -1
+        self._wake, self._ask = wake, ask
+        self._words = Words()
+        self._tabs = _tabs(places)
+        self._document = _document(places)
+        self._sequence = 0
+        self._lock = threading.Lock()
+        self._shown: dict[str, str] = {}
+        self._greetings: dict[str, bool] = {}
+        super().__init__()
+        self.on_msg(self._hear)
+
+    # The pump writes.
+
+    def set_data(self, source: Model, columns: Values) -> None:
+        """Record all columns of a source; see `Mirror.set_data`."""
+        self._mirror.set_data(source.id, columns)
+
+    def set_prop(self, model: Model, attribute: str, value: Any) -> None:
+        """Record a property: plain values, dicts with any keys, models of the document."""
+        self._mirror.set_prop(model.id, attribute, _encode(value))
+
+    def set_note(self, panel: str, text: str) -> None:
+        """Record the words that lie over a panel, "" for none."""
+        self._words.set("notes", panel, text)
+
+    def set_advice(self, panel: str, advice: Advice) -> None:
+        """Record the sentence and the buttons under a panel."""
+        self._words.set("advice", panel, advice.describe())
+
+    def set_section(self, panel: str, section: str, page: str) -> None:
+        """Record HTML of a panel without a plot; its sections stand in the order of their names.
+
+        A button with `data-control` and `data-value`, JSON, asks for that value of a control;
+        a `details` with `data-key` stays open when its section changes.
+        """
+        self._words.set("pages", f"{panel}/{section}", page)
+
+    @property
+    def visible(self) -> frozenset[str]:
+        """Tabs that some view shows now."""
+        with self._lock:
+            return frozenset(self._shown.values())
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a view asked for a snapshot."""
+        return bool(self._greetings)
+
+    def flush(self, budget: int = BUDGET) -> int:
+        """Send what changed since the last flush in at most one message, none when nothing.
+
+        Views that said hello get a snapshot each besides.
+
+        Returns:
+            The number of messages sent to all views.
+        """
+        with self._lock:
+            greetings, self._greetings = self._greetings, {}
+            listeners = len(self._shown) - len(self._shown.keys() & greetings.keys())
+        sent = 0
+        if listeners:
+            sent = self._send_tick(budget)
+        elif greetings:
+            self._mirror.promote()
+            self._choices_sent = self._choices.version
+            self._words.changes()
+        for view, library in greetings.items():
+            self._welcome(view, library)
+        return sent
+
+    def _send_tick(self, budget: int) -> int:
+        extra: dict[str, Any] = {}
+        version = self._choices.version
+        if version != self._choices_sent:
+            extra["choices"] = self._choices.describe()
+            self._choices_sent = version
+        extra |= self._words.changes()
+        packet = self._mirror.tick(budget - len(str(extra)))
+        if not packet and not extra:
+            return 0
+        self._sequence += 1
+        self.send({"kind": "tick", **self._content(packet), **extra}, [packet.buffer()])
+        return 1
+
+    def _welcome(self, view: str, library: bool) -> None:
+        if library:
+            library_of = {"kind": "library", "view": view, "version": bokeh.__version__}
+            self.send(library_of, [_library()])
+        packet = self._mirror.everything()
+        content = {
+            "kind": "snapshot",
+            "view": view,
+            "version": bokeh.__version__,
+            "document": self._document,
+            "tabs": self._tabs,
+            "choices": self._choices.describe(),
+            **self._words.everything(),
+            **self._content(packet),
+        }
+        self.send(content, [packet.buffer()])
+
+    def _content(self, packet: Packet) -> dict[str, Any]:
+        return {"sequence": self._sequence, "sources": packet.sources, "props": packet.props}
+
+    # Views speak; this may run on any thread, so it only takes notes.
+
+    def _hear(self, _widget: Any, content: dict[str, Any], _buffers: Any) -> None:
+        kind, view = content.get("kind"), str(content.get("view"))
+        with self._lock:
+            if kind == "hello":
+                self._greetings[view] = bool(content.get("library"))
+            if kind in ("hello", "show"):
+                self._shown.pop(view, None)
+                self._shown[view] = str(content.get("tab") or self._tabs[0]["name"])
+                while len(self._shown) > MAX_VIEWS:
+                    self._shown.pop(next(iter(self._shown)))
+            if kind == "bye":
+                self._shown.pop(view, None)
+                self._greetings.pop(view, None)
+        if kind == "choose":
+            self._choices.pick(str(content.get("name")), str(content.get("value")))
+        if kind == "ask" and isinstance(content.get("value"), int | float | str):
+            self._ask(str(content.get("control")), content["value"])
+        self._wake()
+
+
+def _tabs(places: Sequence[Place]) -> list[dict[str, Any]]:
+    tabs: dict[str, list[dict[str, Any]]] = {}
+    for place in places:
+        tabs.setdefault(place.tab, []).append(
+            {
+                "name": place.name,
+                "title": place.title,
+                "help": place.help,
+                "height": place.height,
+                "wide": place.wide,
+                "root": None if place.root is None else place.root.id,
+            }
+        )
+    return [{"name": name, "panels": panels} for name, panels in tabs.items()]
+
+
+def _document(places: Sequence[Place]) -> Any:
+    """The document as JSON; it never changes again on this side."""
+    document = Document()
+    for place in places:
+        if place.root is not None:
+            document.add_root(place.root)
+    return json.loads(serialize_json(document.to_json()))
+
+
+def _library() -> bytes:
+    """BokehJS as it came with the installed package, compressed."""
+    resources = Resources(mode="inline", components=["bokeh"], log_level="error")
+    return gzip.compress("\n".join(resources.js_raw).encode(), 6)
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, Model):
+        return {"model": value.id}
+    if isinstance(value, dict):
+        return {"map": [list(pair) for pair in value.items()]}
+    return value

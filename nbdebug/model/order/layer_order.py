@@ -1,0 +1,131 @@
+"""The order of dropout and normalisation in a model that stays the same object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from nbdebug.core.errors import ControlValueError, ModelError, unknown_name
+from nbdebug.model.module.names import DROPOUTS, is_compiled
+from nbdebug.model.order.index_usage import PickedLayers
+from nbdebug.model.order.placement import BATCH_NORMS, NORMS, ORDERS
+from nbdebug.model.order.sequential import SequentialOrder
+from nbdebug.model.order.traced import TracedOrder
+
+COMPILED = "the model was compiled, which fixes the order; compile it after choosing one."
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """Which orders a model can take.
+
+    Attributes:
+        available: of as_built, norm_dropout, dropout_norm, activation_dropout and
+            dropout_last; as_built always.
+        reason: why there is nothing to reorder; "" when there is.
+        left_alone: parts that must stay as they are, each with the reason.
+    """
+
+    available: tuple[str, ...]
+    reason: str = ""
+    left_alone: tuple[str, ...] = ()
+
+
+class LayerOrder:
+    """Moves dropout against the norms and activations it stands with on a straight path.
+
+    A straight path is a row of layers in one `nn.Sequential`, or in a forward that
+    `torch.fx` can follow, where each takes the one output of the one before it alone. Only
+    dropouts move, everything else is run in the order it was built in. Every module keeps
+    its name, so the keys of `state_dict` stay, also their order, checkpoints load, and
+    parameters, optimizer state and hooks stay with their modules.
+
+    A forward of the user's own is run as it is written, with its modes, flags and
+    arguments. Where it leaves the way that it took when it was examined, so that a moved
+    dropout would be lost, it raises ModelError.
+
+    Go back to "as_built" before adding layers to a Sequential or deleting some, and before
+    compiling or scripting the model.
+
+    Attributes:
+        available, reason, left_alone: see `Orders`.
+        current: the order in force.
+        norm_word: what to call the norms of this model, BatchNorm or Norm.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._hopeless = _hopeless(model)
+        examined = nn.Module() if self._hopeless else model
+        self._sequential = SequentialOrder(examined, PickedLayers(examined))
+        self._traced = TracedOrder(examined, self._sequential.held)
+        refused = (*self._sequential.refused, *self._traced.refused)
+        possible = self._sequential.possible | self._traced.possible
+        self.available = tuple(o for o in ORDERS if o == "as_built" or o in possible)
+        self.left_alone = refused if possible else ()
+        self.reason = "" if possible else self._hopeless or _nothing(refused)
+        self.current = self._traced.current
+        norms = [module for module in model.modules() if isinstance(module, NORMS)]
+        batch = all(isinstance(module, BATCH_NORMS) for module in norms)
+        self.norm_word = "BatchNorm" if batch else "Norm"
+
+    def set(self, order: str) -> str:
+        """Put an order in force and tell what moved.
+
+        Raises:
+            ControlValueError: for an order that does not exist or is not available.
+            ModelError: when layers were added, replaced or deleted since the model was
+                given, or the model was compiled since.
+        """
+        if order not in ORDERS:
+            raise ControlValueError(unknown_name("layer order", order, ORDERS))
+        if order not in self.available:
+            why = self.reason or f"it can be {', '.join(self.available)}."
+            raise ControlValueError(f"The layer order cannot be {order!r}: {why}")
+        if order != "as_built" and any(is_compiled(m) for m in self._model.modules()):
+            raise ModelError(f"The layer order cannot be {order!r}: {COMPILED}")
+        self._sequential.check()
+        self._traced.check()
+        moved, stays = self._sequential.set(order)
+        more_moved, more_stays = self._traced.set(order)
+        self.current = order
+        return _note(moved + more_moved, [*self.left_alone, *stays, *more_stays])
+
+
+def orders(model: nn.Module) -> Orders:
+    """Which of the orders of dropout and normalisation a model can take."""
+    found = LayerOrder(model)
+    return Orders(found.available, found.reason, found.left_alone)
+
+
+def _hopeless(model: nn.Module) -> str:
+    modules = list(model.modules())
+    if any(is_compiled(module) for module in modules):
+        return COMPILED
+    if any(isinstance(module, torch.jit.ScriptModule) for module in modules):
+        return "the model is TorchScript, whose order is fixed."
+    if not any(isinstance(module, NORMS) for module in modules):
+        return "the model has no BatchNorm, LayerNorm or GroupNorm layer."
+    if not any(isinstance(module, DROPOUTS) for module in modules):
+        return (
+            "the model has no dropout layer; a call of torch.nn.functional.dropout is none and "
+            "cannot be moved."
+        )
+    return ""
+
+
+def _nothing(refused: tuple[str, ...]) -> str:
+    reason = "; ".join(refused) or (
+        "no norm and dropout meet on a straight path (in an nn.Sequential, or in a forward, each "
+        "feeding the next one alone) with only activations between them"
+    )
+    return f"{reason}."
+
+
+def _note(moved: list[str], stays: list[str]) -> str:
+    note = f"Now {'; '.join(moved)}." if moved else "Nothing moved."
+    if stays:
+        note += f" Left alone: {'; '.join(dict.fromkeys(stays))}."
+    return note

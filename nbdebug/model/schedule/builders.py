@@ -1,0 +1,295 @@
+"""Learning-rate schedules that can be chosen, changed and foreseen while a model trains."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.optim import lr_scheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from nbdebug.model.schedule.param_groups import trim
+
+KINDS = (
+    "constant",
+    "step",
+    "exponential",
+    "inverse_time",
+    "cosine",
+    "warm_restarts",
+    "one_cycle",
+    "plateau",
+)
+OWN = "yours"
+USES = {
+    "step": ("length", "factor"),
+    "exponential": ("length", "factor"),
+    "inverse_time": ("length", "factor"),
+    "cosine": ("length",),
+    "warm_restarts": ("length",),
+    "one_cycle": ("length",),
+    "plateau": ("factor",),
+}
+PERIODS = 3
+RATES = ("lr", "initial_lr", "max_lr", "min_lr")
+# These go on from the learning rate they find; others compute it anew from their base.
+CHAINABLE = (
+    lr_scheduler.ConstantLR,
+    lr_scheduler.CosineAnnealingLR,
+    lr_scheduler.ExponentialLR,
+    lr_scheduler.LinearLR,
+    lr_scheduler.MultiplicativeLR,
+    lr_scheduler.MultiStepLR,
+    lr_scheduler.PolynomialLR,
+    lr_scheduler.StepLR,
+    ReduceLROnPlateau,
+)
+POINTS = 500
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What was asked for.
+
+    Attributes:
+        kind: one of `KINDS`, or `OWN` for the scheduler that the user handed in.
+        length: steps to the end, or of one period; None is found when the schedule begins.
+        factor: what a drop multiplies by, or the share that is left after `length`.
+        warmup: steps of linear warm-up before it.
+    """
+
+    kind: str = "constant"
+    length: int | None = None
+    factor: float = 0.1
+    warmup: int = 0
+
+    def needs(self, field: str) -> bool:
+        """Whether a schedule of this kind depends on a field."""
+        if field == "warmup":
+            return self.kind != OWN
+        return field in USES.get(self.kind, ())
+
+
+class InverseTime:
+    """1 / (1 + t/length * (1/factor - 1)): `factor` is left after `length` steps."""
+
+    def __init__(self, length: int, factor: float) -> None:
+        self.rate = (1.0 / factor - 1.0) / length
+
+    def __call__(self, step: int) -> float:
+        return 1.0 / (1.0 + self.rate * step)
+
+
+def build(
+    kind: str, optimizer: torch.optim.Optimizer, length: int, factor: float
+) -> LRScheduler | None:
+    """torch's scheduler of one of `KINDS`, starting at the lr of each parameter group.
+
+    All are torch's own with their defaults, so that groups keep their ratios: cosines end
+    at 0. A one-cycle has its peak at the lr in force, begins at 1/25 of it and leaves the
+    momentum alone. `constant` needs none.
+    """
+    if kind == "step":
+        return lr_scheduler.StepLR(optimizer, step_size=length, gamma=factor)
+    if kind == "exponential":
+        return lr_scheduler.ExponentialLR(optimizer, gamma=factor ** (1 / length))
+    if kind == "inverse_time":
+        return lr_scheduler.LambdaLR(optimizer, InverseTime(length, factor))
+    if kind == "cosine":
+        return lr_scheduler.CosineAnnealingLR(optimizer, T_max=length)
+    if kind == "warm_restarts":
+        return lr_scheduler.CosineAnnealingWarmRestarts(optimizer, T_0=length)
+    if kind == "one_cycle":
+        peaks = [float(group["lr"]) for group in optimizer.param_groups]
+        return lr_scheduler.OneCycleLR(
+            optimizer, max_lr=peaks, total_steps=length, cycle_momentum=False
+        )
+    if kind == "plateau":
+        return ReduceLROnPlateau(optimizer, factor=factor)
+    return None
+
+
+def nested(schedulers: Sequence[LRScheduler]) -> Iterator[Any]:
+    """Schedulers and those inside chained and sequential ones."""
+    for scheduler in schedulers:
+        yield scheduler
+        yield from nested(getattr(scheduler, "_schedulers", ()))
+
+
+def set_option(group: dict[str, Any], option: str, value: float) -> None:
+    """Write an option that may be a tensor (capturable optimizers keep lr so)."""
+    if isinstance(group.get(option), torch.Tensor):
+        group[option].fill_(value)
+    else:
+        group[option] = value
+
+
+def scale(optimizer: torch.optim.Optimizer, schedulers: Sequence[LRScheduler], by: float) -> None:
+    """Scale what schedulers compute their learning rates from."""
+    for group in optimizer.param_groups:
+        for key in RATES[1:]:
+            if key in group:
+                set_option(group, key, float(group[key]) * by)
+    for scheduler in nested(schedulers):
+        for name in ("base_lrs", "max_lrs"):
+            values = getattr(scheduler, name, None)
+            if values is not None:
+                setattr(scheduler, name, [float(value) * by for value in values])
+
+
+@dataclass
+class Course:
+    """A schedule under way: at most a warm-up and the scheduler that follows it.
+
+    Attributes:
+        end: step of `main` after which it is left alone; None when it has no end.
+    """
+
+    warm: lr_scheduler.LinearLR | None = None
+    main: LRScheduler | None = None
+    end: int | None = None
+
+    @property
+    def schedulers(self) -> tuple[LRScheduler, ...]:
+        return tuple(s for s in (self.warm, self.main) if s is not None)
+
+    @property
+    def warming(self) -> bool:
+        return self.warm is not None and self.warm.last_epoch < self.warm.total_iters
+
+    @property
+    def listens(self) -> bool:
+        """Whether it acts on a loss and not on steps, but for its warm-up."""
+        return isinstance(self.main, ReduceLROnPlateau)
+
+    @property
+    def waits(self) -> bool:
+        """Whether only a loss can move it now."""
+        return self.listens and not self.warming
+
+    @property
+    def left(self) -> int | None:
+        """Steps until its end, without those of the warm-up; None when it has none."""
+        if self.main is None or self.end is None:
+            return None
+        return max(self.end - self.main.last_epoch, 0)
+
+    def step(self) -> None:
+        """After the optimizer's step."""
+        if self.warm is not None and self.warming:
+            self.warm.step()
+            if self.warm.last_epoch == self.warm.total_iters:
+                # To the bit, since a warm-up adds up its roundings.
+                groups = self.warm.optimizer.param_groups
+                for group, lr in zip(groups, self.warm.base_lrs, strict=True):
+                    set_option(group, "lr", float(lr))
+        elif self.main is not None and not self.waits and self.left != 0:
+            self.main.step()
+
+
+def begin(plan: Plan, optimizer: torch.optim.Optimizer, length: int) -> Course:
+    """A course from here on; what an earlier one left in the parameter groups is removed."""
+    for group in optimizer.param_groups:
+        for key in RATES[1:]:
+            group.pop(key, None)
+    main = build(plan.kind, optimizer, length, plan.factor)
+    end = {"cosine": length, "one_cycle": length - 1}.get(plan.kind)
+    warm = None
+    if plan.warmup:
+        share = 1.0 / (plan.warmup + 1)
+        warm = lr_scheduler.LinearLR(optimizer, start_factor=share, total_iters=plan.warmup)
+    return Course(warm, main, end)
+
+
+@dataclass(frozen=True)
+class State:
+    """A copy of all that a schedule moves: of its course, and the rates in each group."""
+
+    plan: Plan
+    length: int
+    course: Course
+    schedulers: tuple[dict[str, Any], ...]
+    groups: tuple[dict[str, Any], ...]
+
+    @classmethod
+    def capture(
+        cls, plan: Plan, length: int, course: Course, optimizer: torch.optim.Optimizer
+    ) -> State:
+        return cls(
+            plan,
+            length,
+            replace(course),
+            tuple(copy.deepcopy(scheduler.state_dict()) for scheduler in course.schedulers),
+            tuple(
+                {key: copy.deepcopy(group[key]) for key in RATES if key in group}
+                for group in optimizer.param_groups
+            ),
+        )
+
+    def write(self, optimizer: torch.optim.Optimizer) -> Course:
+        """Put the copy back into schedulers and groups."""
+        for scheduler, state in zip(self.course.schedulers, self.schedulers, strict=True):
+            scheduler.load_state_dict(copy.deepcopy(state))
+            trim(vars(scheduler), len(self.groups))
+        for group, saved in zip(optimizer.param_groups, self.groups, strict=True):
+            for key in RATES:
+                if key not in saved:
+                    group.pop(key, None)
+                elif isinstance(group.get(key), torch.Tensor):
+                    group[key].fill_(float(saved[key]))
+                else:
+                    group[key] = copy.deepcopy(saved[key])
+        return replace(self.course)
+
+
+class _StandIn(torch.optim.SGD):
+    """Parameter groups without a model, for schedulers to write to."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        groups = [{"params": [torch.zeros(())]} for _ in optimizer.param_groups]
+        super().__init__(groups, lr=0.0)
+        for mine, theirs in zip(self.param_groups, optimizer.param_groups, strict=True):
+            mine.update({k: copy.deepcopy(v) for k, v in theirs.items() if k != "params"})
+
+
+def forecast(
+    course: Course, optimizer: torch.optim.Optimizer, group: int, steps: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The lr of one parameter group in each of the coming steps; nothing is moved.
+
+    Copies of the schedulers run on a stand-in for the optimizer. What waits for a loss to
+    stagnate is foreseen as constant.
+
+    Returns:
+        Positions [P] from 0, the next step, to at most `steps` - 1, and the lr [P] there;
+        P is at most 500, the first and the last position included. It ends early where a
+        scheduler raises.
+    """
+    wanted = np.unique(np.linspace(0, steps - 1, min(steps, POINTS)).astype(np.int64))
+    now = float(optimizer.param_groups[group]["lr"])
+    if not course.schedulers or course.waits:
+        return wanted, np.full(len(wanted), now)
+    stand_in = _StandIn(optimizer)
+    copied: Course = copy.deepcopy(course, {id(optimizer): stand_in})
+    for scheduler in nested(copied.schedulers):
+        unwarned(scheduler)
+    values = [now]
+    for _ in range(steps - 1):
+        try:
+            copied.step()
+        except Exception:
+            wanted = wanted[wanted < len(values)]
+            break
+        values.append(float(stand_in.param_groups[group]["lr"]))
+    return wanted, np.array(values)[wanted]
+
+
+def unwarned(scheduler: LRScheduler) -> None:
+    """Keep torch from warning that the optimizer is not the one a scheduler was built on."""
+    if getattr(scheduler, "_step_count", None) == 1:
+        scheduler._step_count = 2

@@ -1,0 +1,175 @@
+"""The source of classes and functions of the user's own, with what they need from around them."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import dis
+import inspect
+import linecache
+import sys
+import textwrap
+import types
+from collections.abc import Iterator
+from typing import Any
+
+from nbdebug.core.errors import ScriptError
+from nbdebug.model.state.weights import PLAIN
+
+
+class Sources:
+    """Collects imports and definitions, each once, what is needed first comes first.
+
+    Attributes:
+        imports: lines such as `from torch import nn`; definitions: sources and constants.
+    """
+
+    def __init__(self) -> None:
+        self.imports: dict[str, None] = {}
+        self.definitions: list[str] = []
+        self._known: set[str] = set()
+
+    def add(self, thing: Any) -> str:
+        """Take in a class or a function; gives the expression that names it.
+
+        Raises:
+            ScriptError: its source cannot be found.
+        """
+        module = getattr(thing, "__module__", None) or "builtins"
+        name = getattr(thing, "__qualname__", "")
+        if name == "<lambda>" or "<locals>" in name:
+            return self._define(thing, name)
+        if _installed(module):
+            top, _, rest = name.partition(".")
+            self.imports[f"from {module} import {top}"] = None
+            return f"{top}.{rest}" if rest else top
+        return self._define(thing, name)
+
+    def _define(self, thing: Any, name: str) -> str:
+        short = name.rpartition(".")[2]
+        if not short.isidentifier():
+            raise ScriptError(
+                f"A {short or 'thing'} cannot be written into a script: give it a name by def."
+            )
+        if short in self._known:
+            return short
+        self._known.add(short)
+        try:
+            source = source_of(thing)
+        except (OSError, TypeError) as error:
+            raise ScriptError(
+                f"The source of {short} cannot be found ({error}): define it in a cell or a file."
+            ) from error
+        for used, value in _globals_of(thing, source):
+            self._need(used, value)
+        self.definitions.append(source.rstrip())
+        return short
+
+    def _need(self, name: str, value: Any) -> None:
+        """Something that a definition uses by a global name."""
+        if isinstance(value, types.ModuleType):
+            line = f"import {value.__name__}"
+            self.imports[line if value.__name__ == name else f"{line} as {name}"] = None
+        elif isinstance(value, type | types.FunctionType | types.BuiltinFunctionType):
+            found = self.add(value)
+            if found != name:
+                self.definitions.append(f"{name} = {found}")
+        elif type(value) in PLAIN or (
+            type(value) in (tuple, list) and all(type(part) in PLAIN for part in value)
+        ):
+            if name not in self._known:
+                self._known.add(name)
+                self.definitions.append(f"{name} = {value!r}")
+        else:
+            raise ScriptError(
+                f"{name}, a {type(value).__name__} that your code uses, cannot be written into a "
+                "script: pass it as an argument or define it by numbers."
+            )
+
+
+def source_of(thing: Any) -> str:
+    """The source of a class or a function, also of a class from a cell.
+
+    Raises:
+        OSError, TypeError: it cannot be found.
+    """
+    try:
+        return textwrap.dedent(inspect.getsource(thing))
+    except (OSError, TypeError):
+        # A cell is no file; its functions know their lines, classes do not.
+        for function in _functions(thing):
+            found = _class_around(function.__code__, thing.__name__)
+            if found is not None:
+                return found
+        raise
+
+
+def _class_around(code: types.CodeType, name: str) -> str | None:
+    lines = linecache.getlines(code.co_filename)
+    for node in ast.walk(ast.parse("".join(lines))):
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            end = node.end_lineno or node.lineno
+            if node.lineno <= code.co_firstlineno <= end:
+                first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+                return textwrap.dedent("".join(lines[first - 1 : end]))
+    return None
+
+
+def _installed(module: str) -> bool:
+    """Whether a module can be imported by whoever runs the script; cells and scripts cannot."""
+    found = sys.modules.get(module)
+    if module in ("__main__", "builtins"):
+        return module == "builtins"
+    place = getattr(found, "__file__", "") or ""
+    return "site-packages" in place or module.partition(".")[0] in sys.stdlib_module_names
+
+
+def _globals_of(thing: Any, source: str) -> Iterator[tuple[str, Any]]:
+    """Global names that a class or a function uses, and what they stand for."""
+    around = vars(sys.modules[thing.__module__]) if thing.__module__ in sys.modules else {}
+    for name in dict.fromkeys(_outside(ast.parse(source).body[0])):
+        if name in around and not hasattr(builtins, name):
+            yield name, around[name]
+    for function in _functions(thing):
+        for name in dict.fromkeys(_loaded(function.__code__)):
+            known = function.__globals__
+            if name in known and not hasattr(builtins, name) and known[name] is not thing:
+                yield name, known[name]
+
+
+def _outside(node: ast.AST) -> Iterator[str]:
+    """Names that are looked up when a definition is made: bases, decorators, defaults."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        parts: list[ast.AST | None] = [
+            *node.decorator_list,
+            *node.args.defaults,
+            *node.args.kw_defaults,
+        ]
+    elif isinstance(node, ast.ClassDef):
+        parts = [*node.decorator_list, *node.bases, *(k.value for k in node.keywords), *node.body]
+    else:
+        yield from (n.id for n in ast.walk(node) if isinstance(n, ast.Name))
+        return
+    for part in parts:
+        if part is not None:
+            yield from _outside(part)
+
+
+def _functions(thing: Any) -> Iterator[types.FunctionType]:
+    if isinstance(thing, types.FunctionType):
+        yield thing
+    elif inspect.isclass(thing):
+        for member in vars(thing).values():
+            inner = getattr(member, "__func__", getattr(member, "fget", member))
+            if isinstance(inner, types.FunctionType):
+                yield inner
+
+
+def _loaded(code: types.CodeType) -> Iterator[str]:
+    """Global names that code reads; names of attributes are none."""
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+            yield instruction.argval
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _loaded(constant)

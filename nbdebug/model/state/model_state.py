@@ -1,0 +1,129 @@
+"""Capture and restore of weights, buffers, optimizer, schedules, modes and random numbers."""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
+
+from nbdebug.core.errors import ModelError
+from nbdebug.model.state.weights import Weights, copy_buffers, plain, write_buffers
+
+
+@dataclass(frozen=True)
+class RngState:
+    """The global generators of torch (CPU; CUDA once it is in use), NumPy and Python."""
+
+    python: Any
+    numpy: Any
+    cpu: torch.Tensor
+    cuda: tuple[torch.Tensor, ...]
+
+    @classmethod
+    def capture(cls) -> RngState:
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+        return cls(random.getstate(), np.random.get_state(), torch.get_rng_state(), tuple(cuda))
+
+    def restore(self) -> None:
+        random.setstate(self.python)
+        np.random.set_state(self.numpy)
+        torch.set_rng_state(self.cpu)
+        if self.cuda:
+            torch.cuda.set_rng_state_all(self.cuda)
+
+
+@dataclass(frozen=True)
+class ModelState:
+    """Copies of everything that training changes in a model, its optimizer and schedules."""
+
+    weights: Weights
+    optimizer: dict[str, Any]
+    optimizer_kind: type[torch.optim.Optimizer]
+    schedulers: tuple[dict[str, Any], ...]
+
+    @classmethod
+    def capture(
+        cls,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        schedulers: Sequence[LRScheduler] = (),
+    ) -> ModelState:
+        """Copy the state as it is now.
+
+        Raises:
+            ModelError: when a lazy layer has no weights yet.
+        """
+        return cls(
+            Weights.capture(model),
+            copy.deepcopy(optimizer.state_dict()),
+            type(optimizer),
+            tuple(copy.deepcopy(scheduler.state_dict()) for scheduler in schedulers),
+        )
+
+    def restore(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        schedulers: Sequence[LRScheduler] = (),
+    ) -> None:
+        """Write the copies back; parameters stay the same objects, gradients are left alone.
+
+        Raises:
+            ModelError: when model, optimizer or schedules are not the captured ones; then
+                nothing is changed.
+        """
+        self.weights.check(model)
+        self._check(optimizer, schedulers)
+        for scheduler, state in zip(schedulers, self.schedulers, strict=True):
+            scheduler.load_state_dict(copy.deepcopy(state))
+        optimizer.load_state_dict(copy.deepcopy(self.optimizer))
+        self.weights.restore(model)
+
+    def _check(self, optimizer: torch.optim.Optimizer, schedulers: Sequence[LRScheduler]) -> None:
+        if type(optimizer) is not self.optimizer_kind:
+            raise ModelError(
+                f"Captured was {self.optimizer_kind.__name__}, the optimizer in force is "
+                f"{type(optimizer).__name__}: switch back first."
+            )
+        groups = [len(group["params"]) for group in self.optimizer["param_groups"]]
+        if groups != [len(group["params"]) for group in optimizer.param_groups]:
+            raise ModelError("The optimizer's parameter groups are not those that were captured.")
+        if len(schedulers) != len(self.schedulers):
+            raise ModelError(
+                f"Captured were {len(self.schedulers)} schedules, there are {len(schedulers)}."
+            )
+
+
+@contextmanager
+def undisturbed(model: nn.Module) -> Iterator[None]:
+    """Put gradients, buffers, training flags and random numbers back on exit, come what may.
+
+    Inside, parameters begin without gradients. Of what forward keeps in attributes, numbers and
+    words are put back; what a list or a dict holds is not seen.
+    """
+    rng = RngState.capture()
+    gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
+    flags = [(module, module.training) for module in model.modules()]
+    buffers = copy_buffers(model)
+    attributes = [(module, plain(module)) for module in model.modules()]
+    try:
+        for parameter, _ in gradients:
+            parameter.grad = None
+        yield
+    finally:
+        for parameter, gradient in gradients:
+            parameter.grad = gradient
+        for module, flag in flags:
+            module.training = flag
+        write_buffers(model, buffers)
+        for module, kept in attributes:
+            vars(module).update(kept)
+        rng.restore()

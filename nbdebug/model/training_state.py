@@ -1,0 +1,142 @@
+"""What is under training: everything that controls and probes may look at or touch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import nn
+
+from nbdebug.model.activations.swap import Activations
+from nbdebug.model.batchnorm import BatchNorms
+from nbdebug.model.clipping import Clipping, parameter_layers
+from nbdebug.model.dropout import DropoutSite, dropouts
+from nbdebug.model.freezing import Freezing, learnable
+from nbdebug.model.initialisation import Initialisation
+from nbdebug.model.metrics import Metrics
+from nbdebug.model.module.forward import LossFn
+from nbdebug.model.optimizers import Optimizers, ratios
+from nbdebug.model.order.layer_order import LayerOrder
+from nbdebug.model.recurrent_clipping import RecurrentClipping
+from nbdebug.model.sample_edits import Amendments
+from nbdebug.model.schedule.live import Schedule
+
+
+class Batching:
+    """How batches are drawn.
+
+    Attributes:
+        size: samples in a batch; read for every batch.
+        limit: samples there are, None for a stream.
+        ahead: batches that loader workers have prepared already; a new size comes
+            after them.
+        amendments: samples that are left out or have other targets.
+    """
+
+    def __init__(self, size: int, limit: int | None, ahead: int = 0) -> None:
+        self.size = size
+        self.limit = limit
+        self.ahead = ahead
+        self.amendments = Amendments()
+
+    @property
+    def remaining(self) -> int | None:
+        """Samples that are not left out, None for a stream."""
+        return None if self.limit is None else self.limit - len(self.amendments.left_out)
+
+
+class Subject:
+    """Model, optimizer and settings of one training.
+
+    Attributes:
+        model: the user's module, the same object all the time.
+        optimizers: the optimizer in force (`optimizer`) and its `schedule`.
+        validated: whether there is validation data.
+        parameters: those that learn or may be unfrozen, with their names, from input to
+            output.
+        lr_leader, lr_ratios: the group that `lr` speaks of, and what the others are of it;
+            decay_leader, decay_ratios likewise for `weight_decay`.
+        grad_norms: gradient norms of the step under way, before clipping, one 0-d tensor
+            for each parameter that has a gradient.
+        outputs, targets: of the step under way, None between steps or with a `step_fn`.
+        again: calls the model once more on the inputs of the step under way; None when
+            outputs are.
+        loss: of the step under way; loss_fn: None where training has a `step_fn`.
+        checkpoint_bytes: memory that checkpoints take.
+        recorded_in: where the run is written down, "" when it is not.
+        leaving_out: whether a batch whose loss or gradient is not finite is left out, without
+            a stop.
+        rng: a context in which torch's global generators are those of training.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizers: Optimizers,
+        batching: Batching,
+        device: torch.device,
+        metrics: Metrics,
+    ) -> None:
+        self.model = model
+        self.optimizers = optimizers
+        self.batching = batching
+        self.device = device
+        self.metrics = metrics
+        self.parameters: tuple[tuple[str, nn.Parameter], ...] = learnable(model)
+        names = [name for name, _ in self.parameters]
+        self.clipping = Clipping(parameter_layers(names, model))
+        self.recurrent = RecurrentClipping(model)
+        self.layer_order = LayerOrder(model)
+        self.dropouts: dict[str, DropoutSite] = dropouts(model)
+        self.batch_norms = BatchNorms(model)
+        self.activations = Activations(model)
+        self.freezing = Freezing(model)
+        self.initialisation = Initialisation(model)
+        self.rng: AbstractContextManager[None] = nullcontext()
+        self.lr_leader, self.lr_ratios = ratios(optimizers.current, "lr")
+        self.decay_leader, self.decay_ratios = 0, (1.0,) * len(optimizers.current.param_groups)
+        if "weight_decay" in optimizers.current.defaults:
+            self.decay_leader, self.decay_ratios = ratios(optimizers.current, "weight_decay")
+        self.validated = self.leaving_out = False
+        self.outputs: object = None
+        self.targets: object = None
+        self.again: Callable[[], Any] | None = None
+        self.loss_fn: LossFn | None = None
+        self.loss, self.checkpoint_bytes = math.nan, 0
+        self.grad_norms: tuple[torch.Tensor, ...] = ()
+        self.recorded_in = ""
+
+    def take_in(self, parameters: Iterable[nn.Parameter]) -> str:
+        """See that the optimizer holds parameters that begin to learn; what it took for that.
+
+        Raises:
+            ModelError: it does not take them; then nothing was changed.
+        """
+        held = {p for group in self.optimizer.param_groups for p in group["params"]}
+        missing = [parameter for parameter in parameters if parameter not in held]
+        if not missing:
+            return ""
+        leader = self.lr_leader
+        self.optimizers.take_in(missing, leader)
+        self.lr_ratios += (self.lr_ratios[leader],)
+        self.decay_ratios += (self.decay_ratios[leader],)
+        return (
+            f"The optimizer did not hold {len(missing)} of the parameters: it took them in as a "
+            f"new group, with the settings of group {leader}."
+        )
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        return self.optimizers.current
+
+    @property
+    def lr(self) -> float:
+        """Learning rate in force, of the group that `lr` speaks of."""
+        return float(self.optimizer.param_groups[self.lr_leader]["lr"])
+
+    @property
+    def schedule(self) -> Schedule:
+        return self.optimizers.schedule

@@ -1,0 +1,43 @@
+"""Buttons of HTML sections, which the view turns into requests."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from nbdebug.core.commands.commands import Stop
+from nbdebug.core.records import Progress
+
+
+def button(
+    label: str,
+    control: str,
+    value: Any,
+    tooltip: str,
+    disabled: bool = False,
+    more: Mapping[str, str] | None = None,
+) -> str:
+    """A button that asks for a value of a control.
+
+    Args:
+        more: further attributes, as `aria-pressed`.
+    """
+    said = {"data-control": control, "data-value": json.dumps(value), "title": tooltip}
+    said |= more or {}
+    attributes = " ".join(f'{name}="{html.escape(text)}"' for name, text in said.items())
+    # Not the attribute `disabled`: that would take the focus away from the keyboard.
+    off = ' aria-disabled="true"' if disabled else ""
+    words = html.escape(label)
+    return f'<button type="button" class="nbd-offer" {attributes}{off}>{words}</button>'
+
+
+def under_way_row(progress: Progress, tooltip: str) -> str:
+    """Stop, a bar and the title of what is under way."""
+    title = html.escape(progress.title)
+    return (
+        button("Stop", Stop.control, Stop.value, tooltip)
+        + f'<progress max="1" value="{progress.share:.2f}" aria-label="{title}"></progress>'
+        f"<span>{title}…</span>"
+    )

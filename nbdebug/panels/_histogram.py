@@ -1,0 +1,69 @@
+"""A histogram of one layer or parameter, chosen from a list."""
+
+from __future__ import annotations
+
+import numpy as np
+from bokeh.models import BasicTicker, ColumnDataSource, DataRange1d, PrintfTickFormatter
+from bokeh.plotting import figure
+
+from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.core.records import Histogram
+from nbdebug.dashboard.view.mirror import Values
+from nbdebug.panels.base import Panel
+from nbdebug.plots.figures import hover, plain_figure, shortened
+from nbdebug.plots.theme import BLUE
+
+
+class HistogramPlot:
+    """Bars of the newest histogram `group/<member>`; the viewer picks the member.
+
+    Args:
+        group: `activation` or `gradient`.
+        label: of the drop-down that picks, also its name.
+    """
+
+    def __init__(self, panel: Panel, group: str, label: str) -> None:
+        self.panel, self.group, self.label = panel, group, label
+        self.choice = f"{panel.name}_of"
+        panel.stage.choices.offer(self.choice, label, panel.tab, ())
+        self.source = ColumnDataSource({"left": [], "right": [], "count": []})
+        self.figure: figure = plain_figure(
+            panel.name, panel.height, x_axis_label=group, y_axis_label="count"
+        )
+        bars = self.figure.quad(
+            left="left", right="right", bottom=0, top="count", source=self.source,
+            fill_color=BLUE, fill_alpha=0.75, line_color=None,
+        )  # fmt: skip
+        self.figure.y_range = DataRange1d(start=0)
+        self.figure.xaxis.ticker = BasicTicker(desired_num_ticks=5, num_minor_ticks=0)
+        self.figure.xaxis.formatter = PrintfTickFormatter(format="%.2g")
+        self.figure.min_border_right = 28
+        card = [("from", "@left{0.000e+0}"), ("to", "@right{0.000e+0}"), ("count", "@count{0,0}")]
+        hover(self.figure, bars, card, "mouse")
+
+    def update(self, snapshot: Snapshot) -> None:
+        """Show the member picked, or say what to do while there is none."""
+        prefix = f"{self.group}/"
+        found = {
+            name.removeprefix(prefix): histogram
+            for name, histogram in snapshot.histograms.items()
+            if name.startswith(prefix)
+        }
+        choices = self.panel.stage.choices
+        options = list(zip(found, shortened(list(found), 40), strict=True))
+        choices.offer(self.choice, self.label, self.panel.tab, options)
+        picked = found.get(choices[self.choice])
+        running = snapshot.status.state == "running"
+        waiting = (
+            "The first histogram comes in a moment." if running else "Press Run to measure it."
+        )
+        self.panel.note("" if picked else waiting)
+        self.panel.stage.sink.set_data(self.source, histogram_columns(picked))
+
+
+def histogram_columns(histogram: Histogram | None) -> Values:
+    """Edges and counts of the bins [B]."""
+    if histogram is None:
+        return {name: np.empty(0) for name in ("left", "right", "count")}
+    edges = np.linspace(histogram.low, histogram.high, len(histogram.counts) + 1)
+    return {"left": edges[:-1], "right": edges[1:], "count": histogram.counts}

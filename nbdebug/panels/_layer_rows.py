@@ -1,0 +1,78 @@
+"""Plots with one row a layer or parameter, from input (top) to output (bottom)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from bokeh.models import ColumnDataSource
+from bokeh.plotting import figure
+
+from nbdebug.dashboard.view.mirror import Values
+from nbdebug.panels.base import Panel
+from nbdebug.plots.figures import hover, layer_figure, legend_above, shortened
+from nbdebug.plots.markers import words
+from nbdebug.plots.theme import BLUE, ORANGE, VERMILLION
+
+KINDS = (
+    ("weights", BLUE, "circle"),
+    ("biases", ORANGE, "circle"),
+    ("zero", VERMILLION, "x"),
+)
+
+
+def name_rows(panel: Panel, made: figure, names: Iterable[str]) -> None:
+    """Make room for one row a name and write the names at the left."""
+    rows = list(names)
+    sink = panel.stage.sink
+    sink.set_prop(made.y_range, "start", max(len(rows), 1) - 0.5)
+    labels = dict(enumerate(shortened(rows)))
+    sink.set_prop(made.yaxis[0], "major_label_overrides", labels)
+
+
+class ParameterRows:
+    """One dot a parameter on a logarithmic axis; a zero, which has no logarithm, is a cross."""
+
+    def __init__(self, panel: Panel, label: str) -> None:
+        self.panel = panel
+        self.figure = layer_figure(panel.name, panel.height, label, log=True)
+        self.sources = {
+            kind: ColumnDataSource({"row": [], "value": [], "name": [], "words": []})
+            for kind, _, _ in KINDS
+        }
+        dots = {
+            kind: self.figure.scatter(
+                "value", "row", source=self.sources[kind], color=colour, size=7, marker=marker
+            )
+            for kind, colour, marker in KINDS
+        }
+        for part in dots.values():
+            hover(self.figure, part, [("", "<b>@name</b>"), (label, "@words")], "mouse")
+        legend_above(self.figure, [(kind, [part]) for kind, part in dots.items()])
+
+    def update(self, values: Mapping[str, float]) -> None:
+        """Show the newest value of every parameter, in this order."""
+        name_rows(self.panel, self.figure, values)
+        for kind, columns in parameter_columns(values).items():
+            self.panel.stage.sink.set_data(self.sources[kind], columns)
+
+
+def parameter_columns(values: Mapping[str, float]) -> dict[str, Values]:
+    """Columns by kind of row; parameters never measured so far have none."""
+    positive = [value for value in values.values() if np.isfinite(value) and value > 0]
+    floor = min(positive, default=1.0) / 3
+    rows: dict[str, list[tuple[int, float, str, str]]] = {kind: [] for kind, _, _ in KINDS}
+    for row, (name, value) in enumerate(values.items()):
+        if not np.isfinite(value):
+            continue
+        kind = "zero" if value <= 0 else "biases" if name.endswith("bias") else "weights"
+        rows[kind].append((row, max(value, floor), name, words(value)))
+    return {
+        kind: dict(zip(("row", "value", "name", "words"), _turned(found), strict=True))
+        for kind, found in rows.items()
+    }
+
+
+def _turned(rows: list[tuple[int, float, str, str]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)] or [[], [], [], []]

@@ -1,0 +1,88 @@
+"""The samples behind a finding, with what can be done about each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from nbdebug.core.commands.commands import SEVERAL, CloseCulprits, FindCulprits
+from nbdebug.core.results.findings import Finding
+from nbdebug.core.results.worst_samples import Culprit, Culprits, culprit_table
+from nbdebug.panels._buttons import button
+
+# Where single samples may be behind it; whether it is those of the step it began at.
+SHOWN = {
+    "not_finite": False,
+    "gradient_spike": True,
+    "diverging": False,
+    "not_learning": False,
+    "no_better_than_constant": False,
+}
+LOOK = "Looks at each sample of the batch alone, for its loss and gradient; moves nothing."
+LEAVE = "No batch holds this sample any more. Takes effect at the next batch; can be undone."
+RELABEL = (
+    "Trains on this sample with what the model predicts as its target; the data is not written "
+    "to. Takes effect at the next batch; can be undone."
+)
+UNDO = "Trains on it again as it is in the data. Takes effect at the next batch."
+CLOSE = "Puts this table away."
+TOOLS = "display:inline-flex;gap:8px;white-space:nowrap"
+InForce = tuple[tuple[int, ...], dict[int, Any]]
+
+
+def look_button(finding: Finding, busy: bool) -> str:
+    """Asks for the samples behind a finding; "" where there are none to speak of."""
+    if finding.name not in SHOWN:
+        return ""
+    step = finding.since if SHOWN[finding.name] else 0
+    asked = button("Show the samples", FindCulprits.control, step, LOOK, busy)
+    return f'<div class="nbd-row">{asked}</div>'
+
+
+def culprit_rows(found: Culprits | None, in_force: InForce, available: set[str]) -> str:
+    """The table, and what was done about samples.
+
+    Args:
+        in_force: samples left out, and new targets by sample.
+        available: controls that can be used.
+    """
+    done = "".join(_done(*in_force))
+    said = f'<div class="nbd-row" role="status">{done}</div>' if done else ""
+    if found is None:
+        return said
+    tools = tuple(_tools(sample, in_force, available) for sample in found.samples)
+    close = f'<div class="nbd-row">{button("Close", CloseCulprits.control, "", CLOSE)}</div>'
+    return culprit_table(found, tools) + said + close
+
+
+def _tools(sample: Culprit, in_force: InForce, available: set[str]) -> str:
+    left_out, relabelled = in_force
+    if sample.index is None:
+        return ""
+    made = ""
+    if "left_out" in available and sample.index not in left_out:
+        made += _ask("Leave out", {"left_out": [*left_out, sample.index]}, LEAVE)
+    guess = sample.prediction
+    if "relabelled" in available and isinstance(guess, int) and guess != sample.target:
+        changed = {**relabelled, sample.index: guess}
+        if relabelled.get(sample.index) != guess:
+            made += _ask(f"Relabel as {guess}", {"relabelled": changed}, RELABEL)
+    return (
+        f'<span style="display:inline-flex;gap:8px;white-space:nowrap">{made}</span>'
+        if made
+        else ""
+    )
+
+
+def _done(left_out: tuple[int, ...], relabelled: dict[int, Any]) -> Iterator[str]:
+    for index in left_out:
+        rest = [other for other in left_out if other != index]
+        yield _ask(f"{index} is left out ✕", {"left_out": rest}, UNDO)
+    for index, target in relabelled.items():
+        others = {other: value for other, value in relabelled.items() if other != index}
+        yield _ask(f"{index} is now {target} ✕", {"relabelled": others}, UNDO)
+
+
+def _ask(label: str, settings: dict[str, Any], tip: str) -> str:
+    return button(label, SEVERAL, json.dumps(settings), tip)

@@ -1,0 +1,91 @@
+"""The values of the controls over time, one lane each."""
+
+from __future__ import annotations
+
+import numpy as np
+from bokeh.models import ColumnDataSource, Range1d
+from bokeh.models.ui import UIElement
+
+from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.core.records import Array
+from nbdebug.panels.base import Panel, Stage
+from nbdebug.plots.figures import hover, lane_axis, time_figure
+from nbdebug.plots.markers import words
+from nbdebug.plots.theme import BLUE
+
+LANE_HEIGHT = 0.8
+PIXELS = 27
+AROUND = 28
+
+
+class ControlStrip(Panel):
+    """What was in force when: controls that are numbers, each in a lane, low to high."""
+
+    name = "controls"
+    tab = "Training"
+    order = 12
+    title = "Controls"
+    help = "value in force; right: now"
+    wide = True
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(stage)
+        self.lanes = {
+            c.name: c.label for c in stage.controls if c.plotted and c.kind in ("int", "float")
+        }
+        self.needs = tuple(self.lanes)
+        self.height = AROUND + PIXELS * len(self.lanes)
+
+    def build(self) -> UIElement:
+        count = len(self.lanes)
+        made = time_figure(
+            self.name,
+            self.height,
+            self.stage.time_range,
+            self.stage.markers,
+            y_range=Range1d(start=count, end=-0.2),
+        )
+        made.yaxis.visible = False
+        made.ygrid.grid_line_color = None
+        labels = lane_axis(made, count, "left")
+        labels.major_label_overrides = {
+            lane + 0.4: label for lane, label in enumerate(self.lanes.values())
+        }
+        self.values = lane_axis(made, count, "right")
+        self.values.major_label_overrides = {lane + 0.4: "-" for lane in range(count)}
+        self.sources = {
+            name: ColumnDataSource({"x": [], "y": [], "value": []}) for name in self.lanes
+        }
+        for name, source in self.sources.items():
+            line = made.step("x", "y", source=source, color=BLUE, line_width=1.5, mode="after")
+            hover(made, line, [(self.lanes[name], "<b>@value{0.[000000]}</b>")], "mouse")
+        return made
+
+    def update(self, snapshot: Snapshot) -> None:
+        self.stage.mark(snapshot)
+        now = {}
+        for lane, (name, source) in enumerate(self.sources.items()):
+            series = self.points(snapshot, name)
+            value = snapshot.latest.get(name, np.nan)
+            now[lane + 0.4] = words(value) if np.isfinite(value) else "-"
+            empty = np.empty(0)
+            x = empty if series is None else self.place(snapshot, series.step)
+            last = empty if series is None else series.last
+            columns = {"x": x, "y": lane + lane_heights(last), "value": last}
+            self.stage.sink.set_data(source, columns)
+        self.stage.sink.set_prop(self.values, "major_label_overrides", now)
+        self.note("" if "lr" in snapshot.latest else "Press Run to see the values in force.")
+
+
+def lane_heights(values: Array) -> Array:
+    """Values [B] as distances from the top of a lane: the largest at 0, a constant in the middle.
+
+    Positive values are placed by their logarithm, since rates move by factors.
+    """
+    known = values[np.isfinite(values)]
+    if not len(known) or known.min() == known.max():
+        return np.where(np.isfinite(values), LANE_HEIGHT / 2, np.nan)
+    scaled = np.log(values) if known.min() > 0 else values
+    low, high = np.nanmin(scaled), np.nanmax(scaled)
+    heights: Array = (high - scaled) / (high - low) * LANE_HEIGHT
+    return heights

@@ -1,0 +1,29 @@
+"""Gradient norm of every parameter, from input to output."""
+
+from __future__ import annotations
+
+from bokeh.models.ui import UIElement
+
+from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.panels._layer_rows import ParameterRows
+from nbdebug.panels.base import Panel
+
+
+class GradientLayers(Panel):
+    """Vanishing or exploding gradients show as a slope from top to bottom."""
+
+    name = "grad_norm_layers"
+    tab = "Gradients"
+    order = 20
+    title = "Gradient norm by parameter"
+    help = "newest; input at the top"
+    height = 460
+
+    def build(self) -> UIElement:
+        self.rows = ParameterRows(self, "gradient norm (L2)")
+        return self.rows.figure
+
+    def update(self, snapshot: Snapshot) -> None:
+        values = snapshot.members("grad_norm")
+        self.note("" if values else "Press Run to see the gradient of every parameter.")
+        self.rows.update(values)

@@ -1,0 +1,164 @@
+"""The few kinds of figures that the panels are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bokeh.models import (
+    BasicTicker,
+    DataRange1d,
+    FixedTicker,
+    HoverTool,
+    LinearAxis,
+    NoOverlap,
+    Range1d,
+)
+from bokeh.models.annotations import Legend, LegendItem
+from bokeh.models.renderers import DataRenderer
+from bokeh.plotting import figure
+
+from nbdebug.plots.markers import Markers
+from nbdebug.plots.theme import GREEN, PURPLE, hover_card
+
+LEFT, RIGHT = 96, 96
+TOOLS = "pan,box_zoom,reset,save"
+
+
+def plain_figure(name: str, height: int, **options: Any) -> figure:
+    """A figure as wide as its panel, with quiet axes and room for tick labels."""
+    made = figure(
+        name=name,
+        height=height,
+        sizing_mode="stretch_width",
+        tools=options.pop("tools", TOOLS),
+        toolbar_location="right",
+        background_fill_color=None,
+        border_fill_color=None,
+        outline_line_color=None,
+        min_border_top=4,
+        min_border_bottom=4,
+        **options,
+    )
+    made.toolbar.logo = None
+    made.toolbar.autohide = True
+    made.axis.major_label_text_font_size = "11px"
+    made.axis.axis_label_text_font_size = "11px"
+    made.axis.axis_label_text_font_style = "normal"
+    made.axis.minor_tick_line_color = None
+    made.axis.major_tick_in = 0
+    made.axis.major_label_policy = NoOverlap()
+    return made
+
+
+def time_figure(
+    name: str, height: int, x_range: DataRange1d, markers: Markers, **options: Any
+) -> figure:
+    """A figure over the shared time axis, in which control changes and notes are marked."""
+    made = plain_figure(name, height, x_range=x_range, **options)
+    # Equal borders: the time axes of stacked figures lie one under the other.
+    made.min_border_left, made.min_border_right = LEFT, RIGHT
+    made.ygrid.grid_line_width = 1
+    made.xgrid.grid_line_color = None
+    # Notes are wider and come first: a change at the same step is seen upon its note.
+    notes = made.vspan(
+        x="x", source=markers.notes, line_color=GREEN, line_width=3, line_dash=[2, 4],
+        level="underlay",
+    )  # fmt: skip
+    changes = made.vspan(
+        x="x", source=markers.changes, line_color=PURPLE, line_width=1.5, line_dash=[4, 3],
+        level="underlay",
+    )  # fmt: skip
+    change = [("@label:", "<b>@old → @new</b>"), ("@when", "@who"), ("", "@why")]
+    note = [("note at", "@when"), ("", "@text")]
+    made.add_tools(_card(notes, note, "vertical"), _card(changes, change, "horizontal"))
+    return made
+
+
+def _card(marks: DataRenderer, rows: Sequence[tuple[str, str]], side: Any) -> HoverTool:
+    """Beside marks of one kind, above or below those of the other: both are seen."""
+    card = hover_card(rows)
+    return HoverTool(renderers=[marks], tooltips=card, visible=False, attachment=side)
+
+
+def hover(made: figure, renderer: DataRenderer, rows: Sequence[tuple[str, str]], mode: Any) -> None:
+    """Show a card for the nearest point of one renderer."""
+    made.add_tools(
+        HoverTool(
+            renderers=[renderer],
+            tooltips=hover_card(rows),
+            mode=mode,
+            visible=False,
+            point_policy="snap_to_data",
+        )
+    )
+
+
+def legend_above(made: figure, items: Sequence[tuple[str, Sequence[Any]]]) -> list[LegendItem]:
+    """A one-line legend outside the plot; a click hides what it names."""
+    entries = [LegendItem(label=label, renderers=list(parts)) for label, parts in items]
+    no_padding: Any = 0
+    legend = Legend(
+        items=entries,
+        orientation="horizontal",
+        location="left",
+        click_policy="hide",
+        background_fill_color=None,
+        inactive_fill_alpha=0.6,
+        border_line_color=None,
+        label_text_font_size="11px",
+        glyph_height=10,
+        glyph_width=16,
+        label_height=10,
+        spacing=14,
+        padding=no_padding,
+        margin=2,
+    )
+    made.add_layout(legend, "above")
+    return entries
+
+
+def layer_figure(name: str, height: int, x_label: str, *, log: bool = False) -> figure:
+    """Rows from input (top) to output (bottom), named at the left as far as there is room."""
+    made = plain_figure(
+        name,
+        height,
+        x_axis_type="log" if log else "linear",
+        y_range=Range1d(start=0.5, end=-0.5),
+        x_axis_label=x_label,
+    )
+    made.yaxis.ticker = BasicTicker(min_interval=1, desired_num_ticks=24, num_minor_ticks=0)
+    made.yaxis.major_label_policy = NoOverlap(min_distance=1)
+    made.ygrid.grid_line_color = None
+    made.min_border_right = 20
+    return made
+
+
+def lane_axis(made: figure, count: int, side: Any) -> LinearAxis:
+    """An axis whose labels name lanes 0, 1, ... of a strip."""
+    ticker: Any = FixedTicker(ticks=[lane + 0.4 for lane in range(count)])
+    axis = LinearAxis(
+        ticker=ticker,
+        major_label_text_font_size="11px",
+        major_tick_line_color=None,
+        axis_line_color=None,
+        major_tick_in=0,
+    )
+    made.add_layout(axis, side)
+    return axis
+
+
+def shortened(names: Sequence[str], limit: int = 28) -> list[str]:
+    """Names that fit: without the beginning they share, then without their middle."""
+    if all(len(name) <= limit for name in names):
+        return list(names)
+    parts = [name.split(".") for name in names]
+    shared = 0
+    while len({tuple(name[: shared + 1]) for name in parts}) == 1 and len(parts) > 1:
+        shared += 1
+    return [_without_middle(".".join(name[shared:]), limit) for name in parts]
+
+
+def _without_middle(name: str, limit: int) -> str:
+    head = limit // 2 - 2
+    return name if len(name) <= limit else f"{name[:head]}…{name[head + 1 - limit :]}"

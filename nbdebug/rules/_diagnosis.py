@@ -1,0 +1,220 @@
+"""Asks all rules what looks sick, and keeps what they found until its evidence is gone."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nbdebug.core.errors import ArgumentError, PluginError, unknown_name
+from nbdebug.core.history.history import History
+from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.core.records import Notice, Severity
+from nbdebug.core.results.findings import GRAVITY, Finding, Findings, Symptom
+from nbdebug.rules._implications import root_of
+from nbdebug.rules.base import RECENT, Rule
+
+SHARE = 0.003
+EVERY = 1.0
+QUIET = 50
+
+
+@dataclass
+class _Known:
+    """A finding, and the step at which its rule fired last."""
+
+    finding: Finding
+    fired: int
+
+
+class Diagnosis(Sequence[Rule]):
+    """The rules of a training; only what is on trial is judged on the training thread.
+
+    Args:
+        possible: whether this training can take some settings; remedies that it cannot take
+            are left out.
+
+    A finding stays for 50 steps after its rule fired last, so it does not flicker. Then a notice
+    says that it is gone.
+    """
+
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        history: History,
+        possible: Callable[[Mapping[str, Any]], bool] = lambda settings: True,
+    ) -> None:
+        self._rules = {rule.name: rule for rule in rules}
+        self._history, self._possible = history, possible
+        self._known: dict[str, _Known] = {}
+        self._looking = threading.Lock()
+        self._step, self._seen, self._next = 0, -1, 0.0
+
+    def __getitem__(self, place: int) -> Rule:  # type: ignore[override]
+        return tuple(self._rules.values())[place]
+
+    def __len__(self) -> int:
+        return len(self._rules)
+
+    def add(self, rule: type[Rule] | Rule) -> None:
+        """Use one more rule; it replaces one of the same name.
+
+        Raises:
+            PluginError: it is no rule.
+        """
+        made = rule() if isinstance(rule, type) else rule
+        if not isinstance(made, Rule):
+            raise PluginError(
+                f"{made!r} is no rule: derive its class from nbdebug.rules.base.Rule."
+            )
+        with self._looking:
+            self._rules[made.name] = made
+            self._seen = -1
+
+    def remove(self, name: str) -> None:
+        """Use a rule no more.
+
+        Raises:
+            ArgumentError: there is none of this name.
+        """
+        with self._looking:
+            if name not in self._rules:
+                raise ArgumentError(unknown_name("rule", name, self._rules))
+            self._forget(name)
+            self._seen = -1
+
+    def look_when_due(self) -> None:
+        """Look once a second at most, and seldom enough to cost at most 0.3 % of the time."""
+        if time.monotonic() >= self._next:
+            start = time.monotonic()
+            self.look()
+            end = time.monotonic()
+            self._next = end + max(EVERY, (end - start) / SHARE)
+
+    def look(self) -> Findings:
+        """What looks sick now; also written to History."""
+        with self._looking:
+            if self._history.version == self._seen:
+                return self._history.findings
+            snapshot = self._snapshot(self._history)
+            step = snapshot.status.step
+            if step < self._step:
+                # Training went back: what was found lies ahead of it.
+                self._known = {}
+            self._step = step
+            before = set(self._known)
+            missing = dict(self._diagnose(snapshot))
+            known = {name: one.finding for name, one in self._known.items()}
+            found = Findings(tuple(ordered(known)), missing)
+            for cause in found.causes:
+                if cause.name not in before:
+                    self._say(snapshot, cause.severity, cause.title, cause.seen)
+            if found != self._history.findings:
+                self._history.set_findings(found)
+            self._seen = snapshot.version
+            return found
+
+    def judge(self, start: int, way: History) -> Findings:
+        """What would look sick if training had gone on from a step as in another History.
+
+        Rules that fail here, or lack what was not measured on the way, have not judged.
+        """
+        with self._looking:
+            rules = list(self._rules.values())
+            past, now = self._snapshot(self._history, start), self._snapshot(way)
+        joined = past.followed(start, now)
+        found, missing = {}, {}
+        for rule in rules:
+            lacking = _lacking(rule, joined)
+            if lacking:
+                missing[rule.name] = ", ".join(lacking)
+                continue
+            try:
+                symptom = rule.diagnose(joined)
+            except Exception as error:
+                missing[rule.name] = f"{type(error).__name__}: {error}"
+                continue
+            if symptom is not None:
+                found[rule.name] = self._finding(rule, symptom)
+        return Findings(tuple(ordered(found)), missing)
+
+    def title(self, name: str) -> str:
+        """The title of a rule.
+
+        Raises:
+            ArgumentError: there is none of this name.
+        """
+        if name not in self._rules:
+            raise ArgumentError(unknown_name("rule", name, self._rules))
+        return self._rules[name].title
+
+    def _snapshot(self, history: History, before: int | None = None) -> Snapshot:
+        wanted = {name for rule in self._rules.values() for name in (*rule.needs, *rule.wants)}
+        whole = {name for name in wanted if "*" not in name}
+        return history.snapshot(whole, (wanted - whole, RECENT), before)
+
+    def _diagnose(self, snapshot: Snapshot) -> Iterator[tuple[str, str]]:
+        """Bring what is known up to date; gives the rules that could not judge."""
+        for name, rule in list(self._rules.items()):
+            lacking = _lacking(rule, snapshot)
+            if lacking:
+                yield name, ", ".join(lacking)
+                continue
+            try:
+                symptom = rule.diagnose(snapshot)
+            except Exception as error:
+                self._forget(name)
+                text = f"{type(error).__name__}: {error}. All other rules go on."
+                self._say(snapshot, "warning", f"The rule {name} failed and was removed", text)
+                continue
+            if symptom is not None:
+                self._take(self._finding(rule, symptom), snapshot.status.step)
+            elif name in self._known:
+                self._release(snapshot, self._known[name])
+
+    def _finding(self, rule: Rule, symptom: Symptom) -> Finding:
+        remedies = tuple(each for each in symptom.remedies if self._possible(each.settings))
+        return rule.finding(replace(symptom, remedies=remedies))
+
+    def _take(self, finding: Finding, step: int) -> None:
+        before = self._known.get(finding.name)
+        if before is not None:
+            finding = replace(finding, since=min(before.finding.since, finding.since))
+        self._known[finding.name] = _Known(finding, step)
+
+    def _release(self, snapshot: Snapshot, known: _Known) -> None:
+        finding = known.finding
+        # A proof is there or it is not.
+        if finding.severity == "error" or snapshot.status.step >= known.fired + QUIET:
+            del self._known[finding.name]
+            self._say(snapshot, "info", f"No longer seen: {finding.title}", "Its evidence is gone.")
+
+    def _forget(self, name: str) -> None:
+        self._rules.pop(name)
+        self._known.pop(name, None)
+
+    def _say(self, snapshot: Snapshot, severity: Severity, title: str, text: str) -> None:
+        self._history.add_notice(Notice(snapshot.status.step, severity, title, text))
+
+
+def ordered(known: Mapping[str, Finding]) -> list[Finding]:
+    """Root causes first, errors before warnings; each knows what explains it."""
+    found = []
+    for name, finding in known.items():
+        root = root_of(name, known)
+        found.append(replace(finding, because="" if root == name else known[root].title))
+    return sorted(found, key=lambda f: (bool(f.because), GRAVITY.index(f.severity)))
+
+
+def _lacking(rule: Rule, snapshot: Snapshot) -> list[str]:
+    """Series that a rule needs and that are not there."""
+    present = [name for name, one in snapshot.series.items() if len(one)]
+    return [need for need in rule.needs if not _there(need, present)]
+
+
+def _there(need: str, present: Sequence[str]) -> bool:
+    if "*" not in need:
+        return need in present
+    return any(name.startswith(need.rstrip("*")) for name in present)

@@ -1,0 +1,205 @@
+"""The runs of a store for the Runs tab, on a thread of their own."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from queue import SimpleQueue
+from typing import Any
+
+from nbdebug.core.errors import ArgumentError, NbdebugError
+from nbdebug.core.history.history import History
+from nbdebug.core.history.snapshot import Series, Snapshot
+from nbdebug.core.records import Status
+from nbdebug.core.results.run_list import RunList, RunRequest, RunRow
+from nbdebug.runs.recording.recorder import Recorder
+from nbdebug.runs.store.mlflow_store import Row
+from nbdebug.runs.store.run_store import Library
+
+EVERY, SHARE = 5.0, 0.05
+POINTS = 500
+CURVES = ("loss", "val_loss")
+METRICS = (*CURVES, "accuracy", "val_accuracy")
+MOST = 7
+PATIENCE = 10.0
+Curves = Mapping[str, Series]
+
+
+class RunDesk:
+    """Takes requests, works on the store and says in History what there is.
+
+    MLflow takes seconds to open and its database may hang: neither training nor the dashboard
+    waits for it. The thread begins with the first request.
+
+    Args:
+        recorder: of this training; knows the place.
+    """
+
+    def __init__(self, history: History, recorder: Recorder) -> None:
+        self._history, self._recorder = history, recorder
+        self._library = Library(recorder.place)
+        self._requests: SimpleQueue[RunRequest | None] = SimpleQueue()
+        self._shown = RunList(place=recorder.place.name)
+        self._rows: dict[str, Row] = {}
+        self._due = 0.0
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        history.set_run_list(self._shown)
+
+    def ask(self, request: RunRequest) -> None:
+        """Put a request in the queue; from any thread, returns at once."""
+        with self._lock:
+            if self._closed:
+                return
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._live, name="nbdebug-runs", daemon=True)
+                self._thread.start()
+            self._requests.put(request)
+
+    def look_when_due(self) -> None:
+        """Have the list read anew when the last time is some seconds ago."""
+        if time.monotonic() >= self._due:
+            self._due = math.inf
+            self.ask(RunRequest("list"))
+
+    def close(self, wait: bool = True) -> None:
+        """End the thread. May be called twice."""
+        with self._lock:
+            self._closed = True
+            self._requests.put(None)
+            thread = self._thread
+        if wait and thread is not None and thread is not threading.current_thread():
+            thread.join(PATIENCE)
+
+    # The desk's own thread.
+
+    def _live(self) -> None:
+        while (request := self._requests.get()) is not None:
+            try:
+                self._answer(request)
+            except Exception as error:
+                self._refuse(request, error)
+            if not self._closed:
+                self._history.set_run_list(self._shown)
+
+    def _answer(self, request: RunRequest) -> None:
+        request.check()
+        if request.act == "list":
+            self._read()
+            return
+        {
+            "find": lambda: self._show(find=request.text),
+            "open": lambda: self._show(opened=self._toggled("opened", request.run), asked=""),
+            "ask": lambda: self._show(asked=self._toggled("asked", request.run)),
+            "compare": lambda: self._compare(request.run),
+        }.get(request.act, lambda: self._change(request))()
+        if self._shown.state != "failed":
+            self._show(error="")
+
+    def _refuse(self, request: RunRequest, error: Exception) -> None:
+        ours = isinstance(error, NbdebugError)
+        self._show(error=str(error) if ours else f"{type(error).__name__}: {error}")
+        if request.act == "list":
+            self._show(state="failed")
+            self._due = time.monotonic() + EVERY
+
+    def _show(self, **parts: Any) -> None:
+        self._shown = replace(self._shown, **parts)
+
+    def _toggled(self, what: str, run: str) -> str:
+        return "" if getattr(self._shown, what) == run else run
+
+    def _read(self) -> None:
+        """Read the list anew, and the curves of those runs that go on."""
+        start = time.monotonic()
+        before = self._shown
+        self._rows = {row.key or row.id: row for row in self._library.rows()}
+        snapshot = self._history.snapshot(())
+        rows = tuple(self._row(run, row, snapshot) for run, row in self._rows.items())
+        self._show(rows=rows, state="ready", error="" if before.state == "failed" else before.error)
+        over = {row.id for row in before.rows if not row.live}
+        self._draw(before.chosen, {run: c for run, c in before.curves.items() if run in over})
+        end = time.monotonic()
+        # The first time it was opened as well, which is no measure.
+        took = 0.0 if before.state == "opening" else end - start
+        self._due = end + max(EVERY, took / SHARE)
+
+    def _row(self, run: str, row: Row, snapshot: Snapshot) -> RunRow:
+        """A row of the store; this training and those that run are further than it says."""
+        this = row.key != "" and row.key == self._recorder.key
+        status = snapshot.status
+        now = time.time() if row.status == "running" or this else row.started
+        return RunRow(
+            id=run,
+            name=row.name,
+            status=_status(status) if this else row.status,
+            started=row.started,
+            seconds=(row.ended or now) - row.started,
+            steps=status.step if this else row.steps,
+            parameters=row.parameters,
+            metrics={
+                name: float(value)
+                for name, value in (snapshot.latest if this else row.metrics).items()
+                if name in METRICS
+            },
+            tags=row.tags,
+            this=this,
+            stored=row.id != row.key,
+        )
+
+    def _compare(self, run: str) -> None:
+        chosen = self._shown.chosen
+        if run in chosen:
+            self._draw(tuple(one for one in chosen if one != run), self._shown.curves)
+            return
+        if len(chosen) >= MOST:
+            raise ArgumentError(
+                f"At most {MOST} runs are compared here; nbdebug.compare takes more."
+            )
+        self._draw((*chosen, run), self._shown.curves)
+
+    def _draw(self, chosen: tuple[str, ...], known: Mapping[str, Curves]) -> None:
+        """The losses of the chosen runs; this training's own come from History."""
+        curves: dict[str, Curves] = {}
+        rows = [row for row in map(self._shown.row, chosen) if row is not None]
+        for row in rows:
+            if not row.this:
+                curves[row.id] = known.get(row.id) or self._curves(row.id)
+        self._show(chosen=tuple(row.id for row in rows), curves=curves)
+
+    def _curves(self, run: str) -> Curves:
+        series = self._library.run(self._rows[run]).bundle.series
+        return {name: series[name].thin(POINTS) for name in CURVES if name in series}
+
+    def _change(self, request: RunRequest) -> None:
+        """Change a run in the store, and read the list again."""
+        row = self._shown.row(request.run)
+        if row is None:
+            raise ArgumentError("This run is not there any more.")
+        if not row.stored:
+            raise ArgumentError("This run is not in the store yet; try again in some seconds.")
+        store, run = self._library.store, self._rows[row.id].id
+        name, value = request.tag
+        if request.act == "rename":
+            store.rename(run, request.text)
+        elif request.act == "tag":
+            store.tag(run, name, value)
+        elif request.act == "untag":
+            store.tag(run, name, None)
+        elif row.live:
+            raise ArgumentError("A run that goes on cannot be deleted.")
+        elif self._shown.asked != row.id:
+            raise ArgumentError("It is deleted when that is asked for and then confirmed.")
+        else:
+            store.delete(run)
+        self._show(asked="")
+        self._read()
+
+
+def _status(status: Status) -> str:
+    """What this training does."""
+    return "stopped" if status.failure is not None else status.state

@@ -1,0 +1,154 @@
+"""Which samples come next, the size of each batch read when it is drawn."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+
+from nbdebug.core.errors import DataError
+from nbdebug.model.training_state import Batching
+from nbdebug.training.data.seeding import mixed, seeded
+
+REMEMBERED = 8_000_000
+
+
+class IndexPosition(NamedTuple):
+    """Where an `IndexSampler` stands.
+
+    Attributes:
+        epoch: -1 before the first; position: in its order; drawn: batches so far.
+        before: state of the generator before the order of this epoch was drawn.
+    """
+
+    epoch: int
+    position: int
+    drawn: int
+    before: torch.Tensor
+
+
+class IndexSampler:
+    """Walks indices of a finite source, epoch after epoch.
+
+    Each epoch is one permutation, drawn with a generator of its own from `seed`:
+    `torch.randperm(length, generator=g)`. A batch is the next `batching.size` of it.
+    Orders that a sampler of the user's own gave are remembered, up to 8 million indices,
+    so that they can come again.
+
+    Attributes:
+        drawn: number of the next batch.
+    """
+
+    def __init__(
+        self,
+        length: int,
+        batching: Batching,
+        seed: int,
+        *,
+        shuffle: bool = True,
+        drop_last: bool = False,
+        own: Any = None,
+    ) -> None:
+        self.length, self.batching, self.seed = length, batching, seed
+        self.shuffle, self.drop_last, self.own = shuffle, drop_last, own
+        self._orders: dict[int, torch.Tensor] = {}
+        self.reset()
+
+    def reset(self) -> None:
+        self.epoch, self.drawn = -1, 0
+        self._generator = torch.Generator().manual_seed(self.seed)
+        self._before = self._generator.get_state()
+        self._order = torch.empty(0, dtype=torch.int64)
+        self._places: tuple[torch.Tensor, tuple[int, ...], torch.Tensor]
+        self._places = self._order, (), self._order
+        # Kept as a number: this is asked for at every step.
+        self._length = self._position = 0
+
+    def next(self) -> tuple[torch.Tensor, int, float]:
+        """Indices [B] of the next batch, their epoch, and the share of it then done."""
+        size = self.batching.size
+        if self.batching.amendments.left_out:
+            return self._next_without(size)
+        left = self._length - self._position
+        if left <= 0 or (self.drop_last and 0 < left < size and self._position):
+            self._begin_epoch()
+        indices = self._order[self._position : self._position + size]
+        self._position = min(self._position + size, self._length)
+        self.drawn += 1
+        left = self._length - self._position
+        done = left < size if self.drop_last else left == 0
+        return indices, self.epoch, 1.0 if done else self._position / self._length
+
+    def _next_without(self, size: int) -> tuple[torch.Tensor, int, float]:
+        """`next`, past the samples that are left out."""
+        left = self._left()
+        if not len(left) or (self.drop_last and len(left) < size and self._position):
+            self._begin_epoch()
+            left = self._left()
+        if not len(left):
+            raise DataError("All samples that the DataLoader's sampler gave are left out.")
+        taken, left = left[:size], left[size:]
+        self._position = int(taken[-1]) + 1 if len(left) else self._length
+        self.drawn += 1
+        done = len(left) < size if self.drop_last else not len(left)
+        share = 1.0 if done else self._position / self._length
+        return self._order[taken], self.epoch, share
+
+    def _left(self) -> torch.Tensor:
+        """Places in the order, from where it stands, of the samples that are not left out."""
+        amendments = self.batching.amendments
+        order, left_out, places = self._places
+        if order is not self._order or left_out != amendments.left_out:
+            places = amendments.kept(self._order).nonzero().flatten()
+            self._places = self._order, amendments.left_out, places
+        return places[int(torch.searchsorted(places, self._position)) :]
+
+    def _begin_epoch(self) -> None:
+        self.epoch += 1
+        self._before = self._generator.get_state()
+        self._take_order()
+        self._position = 0
+
+    def position(self) -> IndexPosition:
+        return IndexPosition(self.epoch, self._position, self.drawn, self._before)
+
+    def go_to(self, position: IndexPosition) -> None:
+        """Stand there again.
+
+        Raises:
+            DataError: the user's own sampler gave that order too long ago.
+        """
+        if position.epoch < 0:
+            self.reset()
+            return
+        if self.own is not None and position.epoch not in self._orders:
+            raise DataError(
+                f"The order of epoch {position.epoch} came from a sampler of your own and is no "
+                "longer remembered: only later epochs can be gone back to."
+            )
+        self.epoch, self.drawn, self._before = position.epoch, position.drawn, position.before
+        self._generator.set_state(position.before)
+        self._take_order()
+        self._position = position.position
+
+    def _take_order(self) -> None:
+        if self.own is not None:
+            self._order = self._own_order()
+        elif self.shuffle:
+            self._order = torch.randperm(self.length, generator=self._generator)
+        elif not self._length:
+            self._order = torch.arange(self.length)
+        self._length = len(self._order)
+        if not self._length:
+            raise DataError("The DataLoader's sampler gave no index for this epoch.")
+
+    def _own_order(self) -> torch.Tensor:
+        known = self._orders.get(self.epoch)
+        if known is not None:
+            return known
+        with seeded(mixed(self.seed, self.epoch)):
+            order = torch.as_tensor(list(self.own), dtype=torch.int64)
+        self._orders[self.epoch] = order
+        while len(self._orders) > 2 and sum(map(len, self._orders.values())) > REMEMBERED:
+            del self._orders[min(self._orders)]
+        return order

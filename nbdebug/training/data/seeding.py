@@ -1,0 +1,35 @@
+"""Random numbers for whoever fetches data: a batch draws the same ones each time."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+from nbdebug.model.state.model_state import RngState
+
+
+def seed_all(seed: int) -> None:
+    """Seed the global generators of torch (CPU), NumPy and Python."""
+    torch.default_generator.manual_seed(seed % 2**63)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
+
+
+def mixed(seed: int, number: int) -> int:
+    """A seed for the batch or epoch of that number."""
+    return seed * 1_000_003 + number
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Inside, the global generators are freshly seeded; afterwards they are as before."""
+    outer = RngState.capture()
+    seed_all(seed)
+    try:
+        yield
+    finally:
+        outer.restore()

@@ -1,0 +1,112 @@
+"""Batches of a stream, whose last samples are kept so that they can come again."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from nbdebug.core.errors import DataError
+from nbdebug.model.training_state import Batching
+from nbdebug.training.data.batch import BYTES, Batch, Remembering, bytes_in
+from nbdebug.training.data.seeding import mixed, seeded
+from nbdebug.training.data.sources import StreamSource
+
+END = object()
+
+
+class StreamPosition(NamedTuple):
+    """Where a `StreamSampler` stands: number of the next sample, epoch, number of the batch."""
+
+    number: int
+    epoch: int
+    drawn: int
+
+
+class StreamSampler(Remembering):
+    """Collects samples of a stream to batches.
+
+    A stream cannot be read again: it can be gone back in as far as samples are kept.
+
+    Args:
+        limit: most bytes of samples to keep; those that are still to come are always kept.
+    """
+
+    def __init__(
+        self,
+        source: StreamSource,
+        batching: Batching,
+        seed: int,
+        drop_last: bool = False,
+        limit: float = BYTES,
+    ) -> None:
+        self.source, self.batching, self.drop_last = source, batching, drop_last
+        self.seed, self.limit = seed, limit
+        self.reset()
+
+    def reset(self) -> None:
+        # Samples from `_first` on, each with its bytes; END stands for the end of a pass.
+        self._kept: deque[tuple[Any, int]] = deque()
+        self._samples: Iterator[Any] | None = None
+        self._first = self._number = self._epoch = self._drawn = self._bytes = 0
+
+    def close(self) -> None:
+        # A stream may be fetched by a process: it ends when its iterator is let go.
+        self._samples = None
+
+    def next(self) -> Batch:
+        samples = self._take()
+        if not samples or (self.drop_last and len(samples) < self.batching.size):
+            self._number += 1
+            self._epoch += 1 if self._drawn else 0
+            samples = self._take()
+        if not samples:
+            raise DataError("The iterable dataset gave no sample.")
+        # One sample is read ahead, so that the end of a pass is known with its last batch.
+        progress = 1.0 if self._item() is END else 0.0
+        with seeded(mixed(self.seed, self._drawn)):
+            data = self.source.collate(samples)
+        self._drawn += 1
+        while self._bytes > self.limit and self._first < self._number:
+            self._bytes -= self._kept.popleft()[1]
+            self._first += 1
+        return Batch(data, len(samples), self._epoch, progress)
+
+    def position(self) -> StreamPosition:
+        return StreamPosition(self._number, self._epoch, self._drawn)
+
+    def go_to(self, position: StreamPosition) -> None:
+        """Stand there again.
+
+        Raises:
+            DataError: these samples are no longer kept.
+        """
+        if not self._first <= position.number <= self._first + len(self._kept):
+            raise DataError(
+                "The data is a stream that cannot be read again, and of its samples only the last "
+                f"{self._number - self._first:,} are kept ({self.limit / 2**20:.0f} MB): sample "
+                f"{position.number:,} is not among them, those from {self._first:,} on can come "
+                "again."
+            )
+        self._number, self._epoch, self._drawn = position
+
+    def _take(self) -> list[Any]:
+        samples: list[Any] = []
+        while len(samples) < self.batching.size and (item := self._item()) is not END:
+            samples.append(item)
+            self._number += 1
+        return samples
+
+    def _item(self) -> Any:
+        """The next sample, or END; it stays the next one."""
+        place = self._number - self._first
+        if place == len(self._kept):
+            if self._samples is None:
+                self._samples = iter(self.source)
+            item = next(self._samples, END)
+            if item is END:
+                self._samples = None
+            size = bytes_in(item)
+            self._kept.append((item, size))
+            self._bytes += size
+        return self._kept[place][0]

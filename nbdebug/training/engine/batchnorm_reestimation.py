@@ -1,0 +1,62 @@
+"""Estimates BatchNorm's running statistics anew from the training data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from nbdebug.core.commands.commands import Reestimate
+from nbdebug.core.errors import ModelError
+from nbdebug.model.batchnorm import reestimate
+from nbdebug.model.module.forward import to_device
+from nbdebug.training.data.sources import StreamSource
+from nbdebug.training.engine.control_set import Settings
+from nbdebug.training.engine.session import Session
+
+BATCHES = 100
+
+
+def reestimate_statistics(command: Reestimate, session: Session, settings: Settings) -> bool:
+    """Carry out the command and write down what became of it; frozen layers take part.
+
+    Returns:
+        Whether it was carried out.
+    """
+    norms = session.batch_norms
+    frozen = norms.frozen
+    old = "freeze" if frozen else "track"
+    try:
+        norms.freeze(False)
+        with session.rng:
+            count = reestimate(session.model, _batches(session), session.evaluate)
+    except Exception as error:
+        reason = str(error) if isinstance(error, ModelError) else f"{type(error).__name__}: {error}"
+        settings.write(command, old, command.value, "refused", reason)
+        return False
+    else:
+        note = f"Running statistics are averages over {count} training batches."
+        settings.write(command, old, command.value, "applied", note)
+        return True
+    finally:
+        norms.freeze(frozen)
+
+
+def _batches(session: Session) -> Iterator[Any]:
+    """At most 100 batches in an order of their own; the sampler of training stays where it is.
+
+    A last batch that is short is left out: its statistics would count like the others'.
+    """
+    source, size = session.source, session.batching.size
+    if isinstance(source, StreamSource):
+        raise ModelError("The data is a stream: to read from it would take samples from training.")
+    order = torch.randperm(source.length, generator=torch.Generator().manual_seed(session.step))
+    amendments = session.batching.amendments
+    if amendments.left_out:
+        order = order[amendments.kept(order)]
+    parts = order.split(size)
+    whole = [indices for indices in parts if len(indices) == size] or list(parts)
+    for indices in whole[:BATCHES]:
+        data = amendments.applied(source.fetch(indices), indices)
+        yield to_device(data, session.device)

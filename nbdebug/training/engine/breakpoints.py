@@ -1,0 +1,150 @@
+"""Breakpoints: conditions that pause training before the update of a step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from nbdebug.core.commands.breakpoint_condition import Condition, parse
+from nbdebug.core.errors import ArgumentError, unknown_name
+from nbdebug.core.history.history import History
+from nbdebug.core.records import Notice
+
+Test = Callable[[Mapping[str, float]], Any]
+ALWAYS = ("step", "samples", "epoch", "loss", "grad_norm", "lr", "batch_size")
+
+
+class Break(Exception):  # noqa: N818
+    """A condition holds: the update of this step is not made yet."""
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """The step that training stopped in, before its update.
+
+    Attributes:
+        batch: on the device; indices: [B] of its samples, None of a stream.
+        outputs, targets: None with a `step_fn`.
+        gradients: before clipping, by parameter name.
+    """
+
+    step: int
+    batch: Any
+    indices: torch.Tensor | None
+    outputs: Any
+    targets: Any
+    loss: float
+    gradients: dict[str, torch.Tensor]
+
+
+@dataclass
+class _Run:
+    """How often in a row a series rose or fell."""
+
+    step: int = -1
+    value: float = math.nan
+    times: dict[str, int] = field(default_factory=lambda: {"rises": 0, "falls": 0})
+
+    def take(self, step: int, value: float) -> None:
+        """Take in a measurement that is newer than the last."""
+        if step <= self.step or math.isnan(value):
+            return
+        if not math.isnan(self.value):
+            grew = {"rises": value > self.value, "falls": value < self.value}
+            self.times = {name: self.times[name] + 1 if grew[name] else 0 for name in grew}
+        self.step, self.value = step, value
+
+
+class Breakpoints:
+    """All conditions; training asks once a step whether one holds.
+
+    Attributes:
+        found: the step that training stopped in, None while it goes on.
+    """
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self._kept: dict[str, Condition | Test] = {}
+        self._runs: dict[str, _Run] = {}
+        self._passed = -1
+        self.found: Inspection | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self._kept)
+
+    def check(self, condition: str | Test) -> str:
+        """The name of a breakpoint, when it can be one.
+
+        Raises:
+            ArgumentError: the condition cannot be read, or is about a series there is not.
+        """
+        if not isinstance(condition, str) and callable(condition):
+            return str(getattr(condition, "__name__", type(condition).__name__))
+        parsed = parse(condition)
+        known = {*ALWAYS, *self._history.series}
+        for name in parsed.names:
+            # Before the first step nobody knows what the probes will measure.
+            if name not in known and self._history.series:
+                raise ArgumentError(unknown_name("series", name, sorted(known)))
+        return parsed.text
+
+    def add(self, condition: str | Test) -> None:
+        """Break when it holds."""
+        name = self.check(condition)
+        parsed = parse(condition) if isinstance(condition, str) else condition
+        self._kept[name] = parsed
+        if isinstance(parsed, Condition):
+            self._runs.update({trend: _Run() for trend in parsed.trends})
+        self._history.set_breakpoints(tuple(self._kept))
+
+    def remove(self, name: str | None = None) -> None:
+        """Forget one of them, all when None."""
+        self._kept = {n: c for n, c in self._kept.items() if name is not None and n != name}
+        self._history.set_breakpoints(tuple(self._kept))
+
+    def went_back(self) -> None:
+        """Steps are going to be made again: conditions begin to count anew."""
+        self._passed, self.found = -1, None
+        self._runs = {name: _Run() for name in self._runs}
+
+    def hit(self, values: Mapping[str, float]) -> str | None:
+        """The first condition that holds now; a step at which one held is let pass the next time.
+
+        Args:
+            values: of `ALWAYS`, for the step under way.
+        """
+        step = int(values["step"])
+        for name, run in self._runs.items():
+            run.take(*self._measured(name, values))
+        if step == self._passed:
+            return None
+        for name, condition in list(self._kept.items()):
+            if self._holds(name, condition, values):
+                self._passed = step
+                return name
+        return None
+
+    def _holds(self, name: str, condition: Condition | Test, values: Mapping[str, float]) -> bool:
+        if isinstance(condition, Condition):
+            return condition.holds(
+                lambda series: self._measured(series, values)[1],
+                lambda series, direction: self._runs[series].times[direction],
+            )
+        try:
+            return bool(condition({**self._history.snapshot(()).latest, **values}))
+        except Exception as error:
+            self.remove(name)
+            text = f"{type(error).__name__}: {error}. Training goes on without it."
+            title = f"The breakpoint {name} failed and was removed"
+            self._history.add_notice(Notice(int(values["step"]), "warning", title, text))
+            return False
+
+    def _measured(self, name: str, values: Mapping[str, float]) -> tuple[int, float]:
+        """The step at which a series was measured last, and its value."""
+        if name in values:
+            return int(values["step"]), values[name]
+        return self._history.measured(name)

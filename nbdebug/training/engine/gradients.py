@@ -1,0 +1,161 @@
+"""Gradient norms, all parameters at once, and clipping with the same norms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import nn
+
+from nbdebug.core.errors import ModelError
+from nbdebug.model.clipping import Clipping
+from nbdebug.model.freezing import learns
+from nbdebug.training.engine.probe_runner import to_floats
+
+Named = Sequence[tuple[str, nn.Parameter]]
+
+
+class Norms:
+    """Norms of gradients.
+
+    Args:
+        found: the gradients; p: 1, 2 or inf.
+
+    Attributes:
+        each: one 0-d tensor a gradient.
+    """
+
+    def __init__(self, found: list[torch.Tensor], device: torch.device, p: float = 2.0) -> None:
+        self._found, self._device, self.p = found, device, p
+        first = found[0] if found else torch.zeros((), device=device)
+        self._alike = all(g.dtype == first.dtype and g.device == first.device for g in found)
+        self.each: tuple[torch.Tensor, ...] = ()
+        if found and self._alike:
+            self.each = torch._foreach_norm(found, p)
+        elif found:
+            self.each = tuple(torch.linalg.vector_norm(g, p).to(first.device) for g in found)
+
+    @cached_property
+    def total(self) -> torch.Tensor:
+        """Norm over all gradients, to the bit what `torch.nn.utils.get_total_norm` gives."""
+        if not self._found:
+            return torch.zeros((), device=self._device)
+        if self._alike:
+            norm: torch.Tensor = torch.linalg.vector_norm(torch.stack(self.each), self.p)
+            return norm
+        total: torch.Tensor = torch.nn.utils.get_total_norm(self._found, self.p)
+        return total
+
+
+@dataclass(frozen=True, slots=True)
+class Clipped:
+    """What clipping did.
+
+    Attributes:
+        after: L2 norm over all gradients afterwards.
+        active: whether any gradient was made smaller.
+        compared: the norm that the threshold was compared with.
+    """
+
+    after: float
+    active: bool
+    compared: float
+
+
+class Gradients:
+    """The gradients of one step: their norms, and clipping in place.
+
+    Raises:
+        ModelError: on a sparse gradient, whose norm torch cannot take.
+    """
+
+    def __init__(self, parameters: Named, device: torch.device, clipping: Clipping) -> None:
+        self._device, self._clipping = device, clipping
+        self.held = [(name, p) for name, p in parameters if learns(p)]
+        self.all = [p.grad for _, p in self.held if p.grad is not None]
+        for (name, _), gradient in zip(self.held, self.all, strict=True):
+            if gradient.is_sparse:
+                raise ModelError(
+                    f"{name} has a sparse gradient: build its layer with sparse=False."
+                )
+
+    def measure(self, loss: torch.Tensor) -> tuple[float, float]:
+        """Loss and L2 norm over all gradients as numbers, in one transfer.
+
+        The norms that clipping goes by come along.
+        """
+        self.norms = Norms(self.all, self._device)
+        what, p = self._clipping.compared
+        self._own = self.norms if p == 2.0 else Norms(self.all, self._device, p)
+        wanted = [loss, self.norms.total]
+        if what in ("parameter", "layer"):
+            wanted += self._own.each
+        elif self._own is not self.norms:
+            wanted.append(self._own.total)
+        loss_value, total, *self._values = to_floats(wanted)
+        if not self._values:
+            self._values = [total]
+        return loss_value, total
+
+    def clip(self, total: float) -> Clipped:
+        """Clip in place, as the settings say.
+
+        Args:
+            total: L2 norm over all gradients, on the host.
+        """
+        clipping = self._clipping
+        what, _ = clipping.compared
+        if what == "parameter":
+            return self._clip_groups({name: (name,) for name, _ in self.held}, total)
+        if what == "layer":
+            return self._clip_groups(clipping.layers, total)
+        compared = self._values[0]
+        clipping.window.add(compared)
+        limit = clipping.limit
+        # Far below the threshold torch multiplies by exactly 1: that can be left out.
+        if clipping.mode == "off" or _far_below(compared, limit):
+            return Clipped(total, False, compared)
+        inside = [p for _, p in self.held]
+        if what == "value":
+            torch.nn.utils.clip_grad_value_(inside, limit)
+            return Clipped(self._total_now(), compared > limit, compared)
+        torch.nn.utils.clip_grads_with_norm_(inside, limit, self._own.total)
+        factor = min(1.0, limit / (compared + 1e-6))
+        return Clipped(total * factor, factor < 1.0, compared)
+
+    def _clip_groups(self, groups: Mapping[str, Sequence[str]], total: float) -> Clipped:
+        """Clip group by group; the parameters of one share a norm and a limit."""
+        place = {name: index for index, (name, _) in enumerate(self.held)}
+        clipping, largest, active = self._clipping, 0.0, False
+        overrides = clipping.overrides if clipping.mode == "layer" else {}
+        for group, names in groups.items():
+            members = [place[name] for name in names if name in place]
+            norm = _joined([self._values[i] for i in members], self._own.p)
+            limit = overrides.get(group, clipping.threshold)
+            if group not in overrides:
+                largest = max(largest, norm)
+            if not members or _far_below(norm, limit):
+                continue
+            inside = [self.held[i][1] for i in members]
+            exact = torch.nn.utils.get_total_norm([self.all[i] for i in members], self._own.p)
+            torch.nn.utils.clip_grads_with_norm_(inside, limit, exact)
+            active = active or norm > limit
+        clipping.window.add(largest)
+        return Clipped(self._total_now() if active else total, active, largest)
+
+    def _total_now(self) -> float:
+        return float(Norms(self.all, self._device).total)
+
+
+def _far_below(norm: float, limit: float) -> bool:
+    return norm < 0.999 * limit - 1e-6
+
+
+def _joined(norms: Sequence[float], p: float) -> float:
+    """Norm of the whole from the norms of its parts."""
+    if p == math.inf:
+        return max(norms, default=0.0)
+    return math.hypot(*norms) if p == 2.0 else sum(norms)

@@ -1,0 +1,265 @@
+"""The life of one step: the only place that orders what happens in it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import numpy as np
+
+from nbdebug.core.errors import NonFiniteError
+from nbdebug.core.history.history import History
+from nbdebug.core.records import Reading, StepRecord
+from nbdebug.model.module.forward import call, checked, split, with_gradient
+from nbdebug.training.data.batch import Batch
+from nbdebug.training.engine.breakpoints import Breakpoints
+from nbdebug.training.engine.buffer_guard import Buffers
+from nbdebug.training.engine.gradients import Clipped, Gradients
+from nbdebug.training.engine.probe_runner import Measuring
+from nbdebug.training.engine.session import Session
+from nbdebug.training.engine.step_recorder import Recording
+from nbdebug.training.engine.stop_report import (
+    attributes_kept,
+    explain,
+    inspect,
+    stop_at_breakpoint,
+)
+
+LOOKS = 3
+
+
+class Loop:
+    """Makes one step after the other and writes each one down.
+
+    Args:
+        settings: reads the controls that are numbers, by name.
+
+    Attributes:
+        batch: what the next step takes, when a step failed and is to be tried again.
+        last: loss and gradient norm of the last step.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        measuring: Measuring,
+        history: History,
+        settings: Callable[[], dict[str, float]],
+        breakpoints: Breakpoints,
+    ) -> None:
+        self.session = session
+        self.measuring = measuring
+        self.history, self.breakpoints = history, breakpoints
+        self._buffers = Buffers(session.model)
+        self._recording = Recording(session, settings)
+        measuring.reserve(self._recording.names)
+        self.last = math.nan, math.nan
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the batch under way and the averages of time."""
+        self.batch: Batch | None = None
+        self._recording.reset()
+        self.measuring.reset()
+
+    @property
+    def step_seconds(self) -> float:
+        """Seconds that a step takes, measuring included; averaged."""
+        return self._recording.step_seconds
+
+    def settings_changed(self) -> None:
+        """The next record carries the controls' values."""
+        self._recording.settings_due = True
+
+    def step(self) -> StepRecord:
+        """One step, or an exception that leaves the weights as they were before it.
+
+        Raises:
+            NonFiniteError: loss or gradient is not finite; the batch is left out.
+            Exception: whatever the user's code raised; the batch is tried again.
+        """
+        self.breakpoints.found = None
+        return self._observed(self.history, watched=True)
+
+    def observe(self, history: History) -> StepRecord:
+        """A step on trial: its numbers go to another History; breakpoints rest.
+
+        Raises:
+            NonFiniteError: loss or gradient is not finite; the batch is left out.
+            Exception: whatever the user's code raised.
+        """
+        return self._observed(history, watched=False)
+
+    def _observed(self, history: History, watched: bool) -> StepRecord:
+        start = time.perf_counter()
+        session = self.session
+        if session.step < LOOKS:
+            session.rng.look()
+        batch = self._next_batch()
+        fetched = time.perf_counter() - start
+        due = self.measuring.begin(session.step)
+        values = self._make(batch, watched)
+        readings, histograms = self.measuring.read(session.step) if due else ([], [])
+        seconds, spent = time.perf_counter() - start, self.measuring.take_spent()
+        if not due:
+            self.measuring.step_took(seconds - spent, spent)
+        self._recording.account((seconds, spent, fetched), batch)
+        with self.measuring.timed:
+            record = self._recording.record(batch, values, readings, histograms)
+            history.append(record)
+        validated = self._advance(batch, values[0])
+        if validated:
+            history.append(validated)
+        return record
+
+    @contextmanager
+    def on_trial(self) -> Iterator[None]:
+        """For steps that are observed; afterwards all is measured as if there had been none."""
+        due = self._recording.settings_due
+        with self.measuring.densely():
+            try:
+                yield
+            finally:
+                self._recording.settings_due = due
+
+    def repeat(self) -> StepRecord:
+        """A step that was made before: probes rest, nothing goes to History.
+
+        Raises:
+            NonFiniteError: it was not finite that time either; the batch is left out.
+            Exception: whatever the user's code raised.
+        """
+        if self.session.step < LOOKS:
+            self.session.rng.look()
+        batch = self._next_batch()
+        values = self._make(batch)
+        self.measuring.take_spent()
+        record = self._recording.record(batch, values, [], [])
+        self._advance(batch, values[0], silent=True)
+        return record
+
+    def _make(self, batch: Batch, watched: bool = False) -> tuple[float, float, Clipped, float]:
+        """Everything that moves the weights, or an exception that leaves them as they were."""
+        session = self.session
+        self._buffers.keep()
+        armed = watched and bool(self.breakpoints)
+        try:
+            with session.rng, session.recurrent, attributes_kept(session.model, armed):
+                values = self._update(batch, watched)
+        except BaseException:
+            self.measuring.cancel()
+            self._buffers.restore()
+            session.outputs = session.targets = session.again = None
+            raise
+        self._buffers.settle()
+        self.batch = None
+        self.last = values[0], values[1]
+        session.samples += batch.samples
+        session.epoch = batch.epoch + batch.progress
+        return values
+
+    def _advance(self, batch: Batch, loss: float, silent: bool = False) -> StepRecord | None:
+        """To the next step: the schedule, and what it waits for; gives what validation found."""
+        session = self.session
+        session.outputs = session.targets = session.again = None
+        session.step += 1
+        session.schedule.step()
+        if session.validation is None:
+            session.schedule.saw(loss, batch.samples, batch.progress == 1.0)
+        elif self._validation_due(batch) and (session.schedule.course.listens or not silent):
+            return self._validate()
+        return None
+
+    def rehearse(self, batch: Batch) -> float:
+        """The update of a step and nothing else: neither probes, records nor schedule.
+
+        Returns:
+            The loss before it.
+
+        Raises:
+            NonFiniteError: loss or gradient is not finite; the update was not made.
+        """
+        kept = self.batch, self.session.grad_norms
+        try:
+            with self.session.rng, self.session.recurrent:
+                return self._update(batch)[0]
+        finally:
+            self.batch, self.session.grad_norms = kept
+            self.session.outputs = self.session.targets = self.session.again = None
+
+    def _update(self, batch: Batch, watched: bool = False) -> tuple[float, float, Clipped, float]:
+        """Forward to optimizer step; loss, gradient norm before clipping, what it did, lr."""
+        session = self.session
+        found, loss, norm = self._forward_backward(batch, watched)
+        if watched and self.breakpoints:
+            stop_at_breakpoint(session, self.breakpoints, batch, (loss, norm))
+        if math.isfinite(norm):
+            clipped = found.clip(norm)
+        else:
+            # The scaler leaves this update out and tries a smaller scale.
+            session.skipped += 1
+            norm, clipped = math.nan, Clipped(math.nan, False, math.nan)
+        self.measuring.before_update(session.step)
+        if session.scaler is None:
+            session.optimizer.step()
+        else:
+            session.scaler.step(session.optimizer)
+            session.scaler.update()
+        lr = session.lr
+        return loss, norm, clipped, lr
+
+    def _next_batch(self) -> Batch:
+        if self.batch is None:
+            self.batch = self.session.sampler.next().to(self.session.device)
+        return self.batch
+
+    def _forward_backward(self, batch: Batch, watched: bool) -> tuple[Gradients, float, float]:
+        session = self.session
+        loss, session.outputs, session.targets = session.evaluate(batch.data)
+        if session.step_fn is None:
+            session.again = partial(call, session.model, split(batch.data)[0])
+        loss = with_gradient(checked(loss, session.loss_name), session.loss_name)
+        session.optimizer.zero_grad()
+        self.measuring.before_backward(session.step)
+        scaler = session.scaler
+        (loss if scaler is None else scaler.scale(loss)).backward()
+        with self.measuring.timed:
+            found = Gradients(session.parameters, session.device, session.clipping)
+            if scaler is not None:
+                scaler.unscale_(session.optimizer)
+            loss_value, total_value = found.measure(loss)
+            session.grad_norms, session.loss = found.norms.each, loss_value
+        healthy = math.isfinite(total_value) or scaler is not None
+        if not (math.isfinite(loss_value) and healthy):
+            self.batch = None
+            if scaler is not None:
+                # It takes gradients once between two updates; the next step brings new ones.
+                scaler.update()
+            if not watched:
+                raise NonFiniteError(f"Step {session.step} is not finite.")
+            self.breakpoints.found = inspect(session, batch, loss_value)
+            raise NonFiniteError(explain(session, batch, loss_value))
+        return found, loss_value, total_value
+
+    def _validation_due(self, batch: Batch) -> bool:
+        validation = self.session.validation
+        if validation is None:
+            return False
+        if validation.every is not None:
+            return self.session.step % validation.every == 0
+        return batch.progress == 1.0
+
+    def _validate(self) -> StepRecord:
+        validation = self.session.validation
+        assert validation is not None  # or it would not be due
+        # Neither the RNG of training nor that of other cells moves.
+        position = self.session.rng.position()
+        with self.session.rng:
+            values = validation.evaluate(self.session)
+        self.session.rng.go_to(position)
+        self.session.schedule.measured(values["val_loss"])
+        readings = tuple(Reading((name,), np.array([value])) for name, value in values.items())
+        return StepRecord(self.session.step - 1, readings)

@@ -1,0 +1,278 @@
+"""Decides which probes are due, keeps their cost within the budget, and reads them."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+
+import numpy as np
+import torch
+
+from nbdebug.core.errors import PluginError
+from nbdebug.core.records import Histogram, Notice, Reading
+from nbdebug.model.training_state import Subject
+from nbdebug.probes.base import Probe, Values
+
+SMOOTHING = 0.2
+LONGEST = 10_000
+LEAST = 0.15
+FIRST, FIRST_SECONDS = 16, 0.2
+Report = Callable[[Notice], None]
+
+
+class Slot:
+    """A probe, when it is due next, and what it costs.
+
+    Attributes:
+        seconds: smoothed cost of one measurement; total: cost of all.
+        on: whether it measures at all.
+        looks: how often it measured.
+    """
+
+    def __init__(self, probe: Probe) -> None:
+        self.probe = probe
+        self.on = not probe.on_demand
+        self.next = 0
+        self.seconds = self.total = 0.0
+        self.spent = 0.0
+        self.looks = 0
+
+    @property
+    def plan(self) -> tuple[bool, int, float, float, int]:
+        """When it is due, and what that follows from."""
+        return self.on, self.next, self.seconds, self.total, self.looks
+
+    @plan.setter
+    def plan(self, plan: tuple[bool, int, float, float, int]) -> None:
+        self.on, self.next, self.seconds, self.total, self.looks = plan
+
+    def charge(self) -> float:
+        """Take the seconds of the measurement just made into the average."""
+        spent = self.spent + self.probe.inside
+        self.spent = self.probe.inside = 0.0
+        # The first measurement warms caches up; it is replaced by the second.
+        weight = SMOOTHING if self.seconds else 1.0
+        self.seconds += weight * (spent - self.seconds)
+        self.total += spent
+        self.looks += 1
+        return spent
+
+
+class Stopwatch:
+    """Adds up the seconds of the blocks run under it; not for blocks in one another."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __enter__(self) -> None:
+        self._start = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds += time.perf_counter() - self._start
+
+
+class Measuring:
+    """All probes of a session.
+
+    A dear probe is due as often as its part of the budget allows: a share of the time of
+    a bare step, less what every step and the cheap probes take, divided among the dear
+    ones. The first 16 measurements of each keep to its `every`, for at most 0.2 seconds in all:
+    what is sick shows early. A probe that raises is switched off.
+    """
+
+    def __init__(self, probes: Sequence[Probe], overhead: float, report: Report) -> None:
+        self.slots = {probe.name: Slot(probe) for probe in probes}
+        self.overhead = overhead
+        self._report = report
+        self._due: list[Slot] = []
+        self._groups: set[str | tuple[str, ...]] = set()
+        self._taken: set[str] = set()
+        self.timed = Stopwatch()
+        self.bare = self.fixed = 0.0
+        self._dense = False
+
+    def attach(self, session: Subject) -> None:
+        """Let every probe get to know the session."""
+        for slot in self.slots.values():
+            self._try(slot, 0, partial(slot.probe.attach, session))
+            slot.on = slot.on and not slot.probe.idle
+
+    def reserve(self, names: Iterable[str]) -> None:
+        """Names of series that no probe may use."""
+        self._taken.update(names)
+
+    def watch(self, name: str, on: bool) -> None:
+        """Switch an on-demand probe on or off."""
+        slot = self.slots.get(name)
+        if slot is not None and slot.probe.on_demand:
+            slot.on, slot.next = on, 0
+
+    def reset(self) -> None:
+        """Measure at the next step, whatever it is."""
+        for slot in self.slots.values():
+            slot.next = 0
+            self._try(slot, 0, slot.probe.forget)
+
+    @contextmanager
+    def densely(self) -> Iterator[None]:
+        """Inside, probes keep to their `every`, whatever it costs.
+
+        Afterwards all are due when they were before, one that failed inside too.
+        """
+        plans, times = [slot.plan for slot in self.slots.values()], (self.bare, self.fixed)
+        self._dense = True
+        self.reset()
+        try:
+            yield
+        finally:
+            self._dense = False
+            self.reset()
+            self.bare, self.fixed = times
+            for slot, plan in zip(self.slots.values(), plans, strict=True):
+                slot.plan = plan
+
+    def begin(self, step: int) -> bool:
+        """Before the forward pass; False when no probe is due."""
+        self._due = [s for s in self.slots.values() if s.on and s.next <= step]
+        self._each("begin", step)
+        return bool(self._due)
+
+    def before_backward(self, step: int) -> None:
+        """Between `zero_grad` and the backward pass."""
+        if self._due:
+            self._each("before_backward", step)
+
+    def before_update(self, step: int) -> None:
+        """Before the optimizer's step."""
+        if self._due:
+            self._each("before_update", step)
+
+    def read(self, step: int) -> tuple[list[Reading], list[Histogram]]:
+        """Everything the due probes measured, brought over in one transfer."""
+        values: dict[str | tuple[str, ...], torch.Tensor | float] = {}
+        for slot in list(self._due):
+            start = time.perf_counter()
+            values.update(self._try(slot, step, partial(self._read, slot.probe, step)) or {})
+            slot.spent += time.perf_counter() - start
+        with self.timed:
+            readings, histograms = _to_host(values, step)
+        for slot in list(self._due):
+            self._try(slot, step, slot.probe.cancel)
+            if slot.probe.soon:
+                slot.next = step + 1
+                continue
+            self.timed.seconds += slot.charge()
+            slot.next = step + self._interval(slot)
+        self._due = []
+        return readings, histograms
+
+    def take_spent(self) -> float:
+        """Seconds spent on measuring since this was last asked."""
+        spent, self.timed.seconds = self.timed.seconds, 0.0
+        return spent
+
+    def cancel(self) -> None:
+        """Remove every hook: the step did not come to its end."""
+        for slot in list(self._due):
+            self._try(slot, 0, slot.probe.cancel)
+            slot.spent = slot.probe.inside = 0.0
+        self._due = []
+
+    def step_took(self, bare: float, fixed: float) -> None:
+        """Take a step on which no probe was due into the averages.
+
+        Args:
+            bare: its seconds without measuring; fixed: those that every step measures.
+        """
+        weight = SMOOTHING if self.bare else 1.0
+        self.bare += weight * (bare - self.bare)
+        self.fixed += weight * (fixed - self.fixed)
+
+    def _read(self, probe: Probe, step: int) -> Values:
+        """What a probe measured, when History can take it."""
+        values = probe.read(step)
+        for names in [names for names in values if names not in self._groups]:
+            each = {names} if isinstance(names, str) else set(names)
+            if each & self._taken:
+                raise PluginError(f"The series {min(each & self._taken)!r} is measured elsewhere")
+            self._taken |= each
+            self._groups.add(names)
+        for names, value in values.items():
+            if isinstance(names, tuple) and len(names) != torch.as_tensor(value).numel():
+                raise PluginError(f"{len(names)} series need as many values, got {value!r}")
+        return values
+
+    def _interval(self, slot: Slot) -> int:
+        if slot.probe.cost == "cheap" or not self.bare:
+            return slot.probe.every
+        first = slot.looks < FIRST and slot.total < FIRST_SECONDS
+        if first or self._dense:
+            return slot.probe.every
+        on = [s for s in self.slots.values() if s.on]
+        cheap = [s for s in on if s.probe.cost == "cheap"]
+        fixed = self.fixed + sum(s.seconds / s.probe.every for s in cheap)
+        budget = self.bare * self.overhead
+        # Where steps are so short that the fixed part fills the budget, some is left to see.
+        allowed = max(budget - fixed, budget * LEAST) / (len(on) - len(cheap))
+        if allowed <= 0:
+            return LONGEST
+        return min(max(slot.probe.every, math.ceil(slot.seconds / allowed)), LONGEST)
+
+    def _each(self, method: str, step: int) -> None:
+        for slot in list(self._due):
+            start = time.perf_counter()
+            self._try(slot, step, partial(getattr(slot.probe, method), step))
+            slot.spent += time.perf_counter() - start
+
+    def _try(self, slot: Slot, step: int, call: Callable[[], Values | None]) -> Values | None:
+        try:
+            return call()
+        except Exception as error:
+            slot.on = False
+            if slot in self._due:
+                self._due.remove(slot)
+            # A probe that is broken may not even be able to clean up.
+            with suppress(Exception):
+                slot.probe.cancel()
+            rest = "The fork goes on" if self._dense else "Training goes on"
+            text = f"{type(error).__name__}: {error}. {rest} without it."
+            end = "in a fork" if self._dense else "and was switched off"
+            title = f"The probe {slot.probe.name} failed {end}"
+            self._report(Notice(step, "warning", title, text))
+            return None
+
+
+def to_floats(tensors: Iterable[torch.Tensor]) -> list[float]:
+    """All numbers of several tensors, in order, in one transfer to the host."""
+    flat = [tensor.detach().flatten() for tensor in tensors]
+    if all(tensor.device.type == "cpu" for tensor in flat):
+        # Nothing is transferred: joining them first would only cost.
+        return [number for tensor in flat for number in tensor.tolist()]
+    first = flat[0]
+    if any(t.dtype != first.dtype or t.device != first.device for t in flat):
+        # MPS has no float64.
+        wide = torch.float32 if first.device.type == "mps" else torch.float64
+        flat = [tensor.to(first.device, wide) for tensor in flat]
+    return list(torch.cat(flat).tolist())
+
+
+def _to_host(values: Values, step: int) -> tuple[list[Reading], list[Histogram]]:
+    tensors = [value for value in values.values() if isinstance(value, torch.Tensor)]
+    numbers = iter(to_floats(tensors))
+    readings: list[Reading] = []
+    histograms: list[Histogram] = []
+    for key, value in values.items():
+        size = value.numel() if isinstance(value, torch.Tensor) else 0
+        row = [next(numbers) for _ in range(size)] or [float(value)]
+        array = np.array(row)
+        array.setflags(write=False)
+        if isinstance(key, tuple):
+            readings.append(Reading(key, array))
+        elif size > 1:
+            histograms.append(Histogram(key, step, row[0], row[1], array[2:]))
+        else:
+            readings.append(Reading((key,), array))
+    return readings, histograms

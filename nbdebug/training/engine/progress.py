@@ -1,0 +1,42 @@
+"""What is tried out between two steps: how far it is, and whether to stop it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+from nbdebug.core.history.history import History
+from nbdebug.core.records import Progress
+
+EVERY = 0.1
+
+
+class Task:
+    """Checks or a range test under way; its progress is in History while it is entered.
+
+    Attributes:
+        halting: asks whether somebody wants it to stop.
+    """
+
+    def __init__(self, name: str, history: History, halting: Callable[[], bool]) -> None:
+        self._name, self._history, self.halting = name, history, halting
+        self._title, self._next = "", 0.0
+
+    def __enter__(self) -> Task:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._history.set_progress(None)
+
+    def advance(self, share: float, title: str) -> None:
+        """Say how far it is; not more than ten times a second, but for a new title."""
+        now = time.monotonic()
+        if title != self._title or now >= self._next:
+            self._title, self._next = title, now + EVERY
+            self._history.set_progress(Progress(self._name, title, min(max(share, 0.0), 1.0)))

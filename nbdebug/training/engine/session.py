@@ -1,0 +1,234 @@
+"""One training: model, optimizer, loss, sampler and device."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from nbdebug.controls.base import number, whole_number
+from nbdebug.core.errors import ArgumentError, ModelError
+from nbdebug.model.freezing import learnable
+from nbdebug.model.metrics import Metric, Metrics
+from nbdebug.model.module.forward import LossFn, StepFn, call, split
+from nbdebug.model.module.names import trainable
+from nbdebug.model.optimizers import KINDS, Optimizers, build
+from nbdebug.model.schedule.builders import OWN
+from nbdebug.model.training_state import Batching, Subject
+from nbdebug.runs.record.location import AUTO
+from nbdebug.training.data.samplers import make_sampler
+from nbdebug.training.data.sources import as_source, batch_size_of
+from nbdebug.training.engine.rng import SessionRng
+from nbdebug.training.engine.validation import Validation
+
+OptimizerLike = str | torch.optim.Optimizer | Callable[[Any], torch.optim.Optimizer]
+ScheduleLike = str | LRScheduler | Callable[[torch.optim.Optimizer], LRScheduler] | None
+
+BATCH = 64
+LR = 1e-3
+EPOCHS = 10
+STREAM_STEPS = 1000
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the user handed over; the arguments of `Debugger`."""
+
+    model: nn.Module
+    train_data: Any
+    loss_fn: LossFn | None = None
+    step_fn: StepFn | None = None
+    val_data: Any = None
+    val_every: int | None = None
+    metrics: Mapping[str, Metric] | None = None
+    optimizer: OptimizerLike = "adam"
+    lr: float | None = None
+    batch_size: int | None = None
+    schedule: ScheduleLike = None
+    scaler: torch.amp.GradScaler | None = None
+    seed: int = 0
+    device: str | torch.device | None = None
+    name: str | None = None
+    runs: str | PathLike[str] | None = AUTO
+    overhead: float = 0.05
+    checkpoint_memory: int | None = None
+    resumed: Mapping[str, Any] | None = None
+
+    def controls(self) -> dict[str, Any]:
+        """Values of controls that are arguments of their own, in the order to apply them in."""
+        values: dict[str, Any] = {}
+        if self.lr is not None and not isinstance(self.optimizer, str):
+            values["lr"] = self.lr
+        if self.batch_size is not None:
+            values["batch_size"] = self.batch_size
+        if self.schedule is not None:
+            # Last: it begins at the learning rate that the others put in force.
+            values["schedule"] = self.schedule if isinstance(self.schedule, str) else OWN
+        return values
+
+
+class Session(Subject):
+    """Everything one training needs, and where it stands.
+
+    Attributes:
+        step: the next step; samples: seen so far; epoch: whole epochs and a share;
+        skipped: updates that the scaler left out.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        _check(setup)
+        dtype = _dtype(setup.model)
+        source = as_source(setup.train_data, dtype)
+        self.validation = (
+            None if setup.val_data is None else Validation(setup.val_data, setup.val_every, dtype)
+        )
+        # The data is in order: only now the model may move.
+        model, device = _place(setup.model, setup.device)
+        size = setup.batch_size or batch_size_of(setup.train_data) or BATCH
+        batching = Batching(min(size, source.length or size), source.length)
+        optimizer = make_optimizer(setup, model)
+        batching.amendments.pairs_only = setup.step_fn is not None
+        own = _own_scheduler(setup.schedule, optimizer)
+        metrics = Metrics(setup.metrics)
+        super().__init__(model, Optimizers(optimizer, own), batching, device, metrics)
+        self.loss_fn, self.step_fn = setup.loss_fn, setup.step_fn
+        self.loss_name = "loss_fn" if setup.loss_fn is not None else "step_fn"
+        self.sampler = make_sampler(source, setup.train_data, batching, setup.seed)
+        self.seed = setup.seed
+        self.rng: SessionRng = SessionRng(setup.seed, device)
+        self.source = source
+        self.scaler = setup.scaler if setup.scaler and setup.scaler.is_enabled() else None
+        self.step, self.samples, self.epoch, self.skipped = 0, 0, 0.0, 0
+        self.validated = self.validation is not None
+        self.aim(None, EPOCHS)
+
+    def aim(self, steps: int | None, epochs: float | None = None) -> None:
+        """Let schedules that begin now be made for so many steps or epochs, 10 when unknown."""
+        if steps is None and self.batching.remaining is not None:
+            per_epoch = math.ceil(self.batching.remaining / self.batching.size)
+            steps = math.ceil(per_epoch * (EPOCHS if epochs is None else epochs))
+        self.schedule.fallback = max(steps or STREAM_STEPS, 1)
+
+    def evaluate(self, batch: Any) -> tuple[Any, Any, Any]:
+        """Loss, outputs and targets of a batch on the device; a `step_fn` gives the loss alone."""
+        if self.step_fn is not None:
+            return self.step_fn(self.model, batch), None, None
+        assert self.loss_fn is not None  # one of the two is there: _check
+        inputs, targets = split(batch)
+        outputs = call(self.model, inputs)
+        return self.loss_fn(outputs, targets), outputs, targets
+
+
+def make_optimizer(setup: Setup, model: nn.Module) -> torch.optim.Optimizer:
+    """The optimizer that the arguments ask for, checked against the model.
+
+    Raises:
+        ModelError: when it does not hold the model's parameters.
+        ArgumentError: when the name is unknown.
+    """
+    wanted = setup.optimizer
+    if isinstance(wanted, str):
+        if wanted not in KINDS:
+            raise ArgumentError(
+                f"optimizer must be one of {', '.join(KINDS)}, an optimizer or a factory; "
+                f"got {wanted!r}."
+            )
+        lr = LR if setup.lr is None else setup.lr
+        # What is frozen has no gradient and is skipped until it is unfrozen.
+        return build(wanted, [parameter for _, parameter in learnable(model)], lr=lr)
+    if isinstance(wanted, torch.optim.Optimizer):
+        optimizer = wanted
+    else:
+        optimizer = wanted(parameter for _, parameter in trainable(model))
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise ArgumentError(f"optimizer gave a {type(optimizer).__name__}: expected an Optimizer.")
+    if isinstance(optimizer, torch.optim.LBFGS):
+        raise ModelError("LBFGS calls the model several times a step and cannot be debugged live.")
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    missing = [name for name, parameter in trainable(model) if id(parameter) not in held]
+    foreign = len(held - {id(p) for p in model.parameters()})
+    if foreign or len(missing) == len(trainable(model)):
+        raise ModelError(
+            f"The optimizer does not hold this model's parameters ({foreign} of its {len(held)} "
+            "belong to something else). Build it on model.parameters() after the model."
+        )
+    return optimizer
+
+
+def _check(setup: Setup) -> None:
+    if not (isinstance(setup.overhead, int | float) and 0.0 <= setup.overhead <= 1.0):
+        raise ArgumentError(f"overhead must be a share in [0, 1], got {setup.overhead!r}.")
+    memory = setup.checkpoint_memory
+    if memory is not None and (type(memory) is not int or memory < 0):
+        raise ArgumentError(f"checkpoint_memory must be a number of bytes, got {memory!r}.")
+    if not isinstance(setup.model, nn.Module):
+        raise ModelError(f"model is a {type(setup.model).__name__}: expected a torch.nn.Module.")
+    if (setup.loss_fn is None) == (setup.step_fn is None):
+        raise ArgumentError(
+            "Give exactly one of loss_fn(outputs, targets) and step_fn(model, batch)."
+        )
+    if setup.lr is not None:
+        number("lr", setup.lr, 0.0, math.inf, low_open=True)
+    size = setup.batch_size
+    if size is not None:
+        whole_number("batch_size", size, 1)
+    if setup.scaler is not None and not isinstance(setup.scaler, torch.amp.GradScaler):
+        raise ArgumentError(
+            f"scaler is a {type(setup.scaler).__name__}: expected a torch.amp.GradScaler."
+        )
+    for name in ("loss_fn", "step_fn"):
+        value = getattr(setup, name)
+        if value is not None and not callable(value):
+            raise ArgumentError(f"{name} is a {type(value).__name__}: expected a function.")
+    every = setup.val_every
+    if every is not None and (isinstance(every, bool) or not isinstance(every, int) or every < 1):
+        raise ArgumentError(f"val_every must be a whole number of at least 1 step, got {every!r}.")
+    if "loss" in (setup.metrics or {}):
+        raise ArgumentError("A metric cannot be called 'loss': give it another name.")
+    if any(isinstance(p, nn.UninitializedParameter) for p in setup.model.parameters()):
+        raise ModelError("The model has lazy layers: run one batch through it first.")
+    if not trainable(setup.model):
+        raise ModelError("The model has no trainable parameter (requires_grad is False, or none).")
+
+
+def _place(model: nn.Module, device: str | torch.device | None) -> tuple[nn.Module, torch.device]:
+    if device is not None:
+        # With an index, so that it compares equal to the device of a tensor.
+        wanted = torch.empty(0, device=device).device
+        return model.to(wanted), wanted
+    devices = {parameter.device for parameter in model.parameters()}
+    first = next(model.parameters()).device
+    if any(d.type == "meta" for d in devices):
+        raise ModelError("The model is on the meta device: it has no weights to train.")
+    return model, first
+
+
+def _dtype(model: nn.Module) -> torch.dtype:
+    floating = (p.dtype for p in model.parameters() if p.is_floating_point())
+    return next(floating, torch.get_default_dtype())
+
+
+def _own_scheduler(schedule: ScheduleLike, optimizer: torch.optim.Optimizer) -> LRScheduler | None:
+    """The scheduler that the user handed in; a name is the business of the control."""
+    if schedule is None or isinstance(schedule, str):
+        return None
+    made = schedule if isinstance(schedule, LRScheduler) else schedule(optimizer)
+    if not callable(getattr(made, "step", None)) or not hasattr(made, "state_dict"):
+        raise ArgumentError(
+            f"schedule gave a {type(made).__name__}: expected a torch.optim.lr_scheduler object."
+        )
+    if getattr(made, "optimizer", optimizer) is not optimizer:
+        raise ArgumentError(
+            "schedule belongs to another optimizer: build it on the one given here."
+        )
+    if isinstance(made, ReduceLROnPlateau) and made.mode != "min":
+        raise ArgumentError(
+            "ReduceLROnPlateau is stepped with a loss, which should fall: build it with mode='min'."
+        )
+    return made

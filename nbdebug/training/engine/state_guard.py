@@ -1,0 +1,130 @@
+"""A copy of a training between two steps: what moved since, and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from nbdebug.model.state.model_state import ModelState, RngState
+from nbdebug.model.state.optimizer import copied
+from nbdebug.training.engine.session import Session
+
+HOOKS = (
+    "_forward_hooks",
+    "_forward_pre_hooks",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+    "_state_dict_hooks",
+    "_load_state_dict_pre_hooks",
+)
+OWN = (*HOOKS, "_parameters", "_buffers", "_modules", "training")
+
+
+class Kept:
+    """Copies of weights, buffers, gradients, optimizer, random numbers and the rest.
+
+    `moved` compares bit for bit what is there now with the copies; `restore` writes them
+    back, but for the schedule, which is only compared: nothing steps it but training.
+    Parameters and modules stay the same objects. Of plain Python attributes that
+    modules keep, the references are put back, not what a list or a dict in them holds.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._model = ModelState.capture(session.model, session.optimizer)
+        self._rng = RngState.capture()
+        self._own_rng = session.rng.position()
+        self._gradients = [(p, p.grad, copied(p.grad)) for p in session.model.parameters()]
+        self._scale = None if session.scaler is None else session.scaler.state_dict()
+        self._window, self._skipped = session.clipping.window.copied(), session.skipped
+        self._norms = session.grad_norms
+        self._attributes = [(module, _attributes(module)) for module in session.model.modules()]
+        self._hooks = [
+            (hooks, dict(hooks))
+            for module in session.model.modules()
+            for hooks in (getattr(module, kind) for kind in HOOKS)
+        ]
+        # The large ones are copied already.
+        copies = {
+            "the weights": self._model.weights.parameters,
+            "the optimizer": self._model.optimizer,
+        }
+        rest = {name: value for name, value in self._look().items() if name not in copies}
+        self._seen: dict[str, Any] = {**copies, **copied(rest)}
+
+    def moved(self) -> tuple[str, ...]:
+        """What is not what it was, in words; empty when nothing moved."""
+        now = self._look()
+        return tuple(name for name, value in self._seen.items() if not same(now[name], value))
+
+    def restore(self) -> None:
+        """Write the copies back."""
+        session = self._session
+        for hooks, kept in self._hooks:
+            hooks.clear()
+            hooks.update(kept)
+        for module, attributes in self._attributes:
+            for name in _attributes(module).keys() - attributes.keys():
+                del vars(module)[name]
+            vars(module).update(attributes)
+        self._model.restore(session.model, session.optimizer)
+        for parameter, gradient, value in self._gradients:
+            if gradient is not None and not same(gradient, value):
+                gradient.detach().copy_(value)
+            parameter.grad = gradient
+        if session.scaler is not None and self._scale is not None:
+            session.scaler.load_state_dict(self._scale)
+        session.clipping.window, session.skipped = self._window.copied(), self._skipped
+        session.grad_norms = self._norms
+        session.outputs = session.targets = session.again = None
+        session.rng.go_to(self._own_rng)
+        self._rng.restore()
+
+    def _look(self) -> dict[str, Any]:
+        session, model = self._session, self._session.model
+        named = list(model.named_parameters())
+        rng = RngState.capture()
+        return {
+            "the weights": {name: p.detach() for name, p in named},
+            "the buffers": dict(model.named_buffers()),
+            "requires_grad": {name: p.requires_grad for name, p in named},
+            "the gradients": {name: p.grad for name, p in named},
+            "the training flags": {name: m.training for name, m in model.named_modules()},
+            "the hooks": [[list(getattr(m, k)) for k in HOOKS] for m in model.modules()],
+            "the optimizer": session.optimizer.state_dict(),
+            "the schedule": [s.state_dict() for s in session.schedule.schedulers],
+            "the scaler": None if session.scaler is None else session.scaler.state_dict(),
+            "the random numbers": [rng.python, rng.numpy, rng.cpu, list(rng.cuda)],
+            "the session's random numbers": session.rng.position(),
+            "the order of data": session.sampler.position(),
+        }
+
+
+def _attributes(module: torch.nn.Module) -> dict[str, Any]:
+    return {name: value for name, value in vars(module).items() if name not in OWN}
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two nested containers hold the same bits; NaN is the same as NaN."""
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        return one.dtype == other.dtype and one.shape == other.shape and _same_bits(one, other)
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        return np.array_equal(one, other)
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        pairs = zip(one, other, strict=False)
+        return len(one) == len(other) and all(same(a, b) for a, b in pairs)
+    return type(one) is type(other) and bool(one == other)
+
+
+def _same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
+    if one.layout is not torch.strided:
+        one, other = one.to_dense(), other.to_dense()
+    if torch.equal(one, other):
+        return True
+    left, right = (t.detach().reshape(-1).contiguous().view(torch.uint8) for t in (one, other))
+    return torch.equal(left, right)

@@ -1,0 +1,118 @@
+"""Puts the numbers of a step together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from nbdebug.core.records import Histogram, Reading, StepRecord
+from nbdebug.training.data.batch import Batch
+from nbdebug.training.engine.gradients import Clipped
+from nbdebug.training.engine.session import Session
+
+MAIN = (
+    "loss",
+    "grad_norm",
+    "grad_norm_clipped",
+    "clipped",
+    "clip_norm",
+    "clip_limit",
+    "lr",
+    "batch_size",
+    "samples",
+    "epoch",
+    "step_ms",
+    "samples_per_second",
+    "measuring_share",
+    "data_share",
+)
+SCALER = ("skipped", "loss_scale")
+SETTINGS_EVERY = 10
+WINDOW = 0.02
+
+
+class Recording:
+    """Writes a step down, with what a step takes on average.
+
+    Args:
+        settings: reads the controls that are numbers, by name.
+
+    Attributes:
+        step_seconds: seconds that a step takes, measuring included; averaged.
+        settings_due: whether the next record carries the controls' values.
+    """
+
+    def __init__(self, session: Session, settings: Callable[[], dict[str, float]]) -> None:
+        self._session, self._settings = session, settings
+        self.settings_due = True
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the averages."""
+        self.step_seconds = self._samples = self._spent = self._fetched = 0.0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The series that a record can have."""
+        return (*MAIN, *SCALER, *self._settings())
+
+    def account(self, times: tuple[float, float, float], batch: Batch) -> None:
+        """Take a step into the averages.
+
+        Args:
+            times: its seconds; among them those of measuring, and of waiting for the batch.
+        """
+        seconds, spent, fetched = times
+        weight = WINDOW if self.step_seconds else 1.0
+        self.step_seconds += weight * (seconds - self.step_seconds)
+        self._samples += weight * (batch.samples - self._samples)
+        self._spent += weight * (spent - self._spent)
+        self._fetched += weight * (fetched - self._fetched)
+
+    def record(
+        self,
+        batch: Batch,
+        values: tuple[float, float, Clipped, float],
+        readings: list[Reading],
+        histograms: list[Histogram],
+    ) -> StepRecord:
+        """The record of a step.
+
+        Args:
+            values: its loss, gradient norm before clipping, what clipping did, learning rate.
+        """
+        session = self._session
+        loss, norm, clipped, lr = values
+        # The last batch of an epoch may be short; that is no change of the setting.
+        size = session.batching.size if batch.progress == 1.0 else batch.samples
+        seconds = self.step_seconds or math.nan
+        main = np.array(
+            (
+                loss,
+                norm,
+                clipped.after,
+                clipped.active,
+                clipped.compared,
+                session.clipping.fixed_limit,
+                lr,
+                size,
+                session.samples,
+                session.epoch,
+                seconds * 1e3,
+                self._samples / seconds,
+                self._spent / seconds,
+                self._fetched / seconds,
+            )
+        )
+        readings.append(Reading(MAIN, main))
+        if session.scaler is not None:
+            readings.append(
+                Reading(SCALER, np.array((session.skipped, session.scaler.get_scale())))
+            )
+        if self.settings_due or session.step % SETTINGS_EVERY == 0:
+            self.settings_due = False
+            settings = self._settings()
+            readings.append(Reading(tuple(settings), np.array(list(settings.values()))))
+        return StepRecord(session.step, tuple(readings), tuple(histograms))

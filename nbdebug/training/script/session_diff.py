@@ -1,0 +1,257 @@
+"""What a change did to a training, as lines of plain PyTorch."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from nbdebug.core.errors import ScriptError
+from nbdebug.model.source_code import Sources
+from nbdebug.model.state.weights import Weights, plain
+from nbdebug.training.engine.rng import RngPosition
+from nbdebug.training.engine.session import Session
+from nbdebug.training.engine.state_guard import same
+from nbdebug.training.script.constructors import leaf
+
+Options = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Observed:
+    """All that a control may touch, before or after it did.
+
+    Attributes:
+        options: of each parameter group, without the parameters; held: their names.
+        children: of each module, its layers by key; hidden: what a module keeps besides that
+            is no plain value, by identity.
+    """
+
+    options: Options
+    held: list[list[str]]
+    optimizer: torch.optim.Optimizer
+    state: dict[str, Any]
+    weights: Weights
+    children: dict[str, dict[str, nn.Module | None]]
+    hidden: dict[str, dict[str, int]]
+    rng: RngPosition
+    settings: dict[str, Any]
+    samples: tuple[Any, ...]
+    eval_norms: bool
+
+    @classmethod
+    def of(cls, session: Session) -> Observed:
+        """The session as it is now."""
+        named = {id(p): name for name, p in session.model.named_parameters()}
+        groups = session.optimizer.param_groups
+        clipping = session.clipping
+        return cls(
+            [{k: v for k, v in group.items() if k != "params"} for group in groups],
+            [[named[id(p)] for p in group["params"]] for group in groups],
+            session.optimizer,
+            {named[id(p)]: v for p, v in session.optimizer.state.items() if id(p) in named},
+            Weights.capture(session.model),
+            {name: dict(m._modules) for name, m in session.model.named_modules()},
+            {name: _hidden(m) for name, m in session.model.named_modules()},
+            session.rng.position(),
+            {
+                "batch_size": session.batching.size,
+                "clip_mode": clipping.mode,
+                "clip_threshold": clipping.threshold,
+                "clip_norm_type": clipping.norm_type,
+                "clip_overrides": dict(clipping.overrides),
+            },
+            (session.batching.amendments.left_out, session.batching.amendments.relabelled),
+            session.batch_norms.frozen,
+        )
+
+
+def _hidden(module: nn.Module) -> dict[str, int]:
+    own = ("_parameters", "_buffers", "_modules", "_backward_hooks", "_backward_pre_hooks")
+    return {
+        name: id(value)
+        for name, value in vars(module).items()
+        if name not in plain(module) and name not in own
+    }
+
+
+class Changes:
+    """Writes what became different, and keeps the tensors that lines refer to.
+
+    Attributes:
+        tensors: by the key under which the script finds them in `saved`.
+        optimizers: the name of each optimizer that was in force.
+    """
+
+    def __init__(self, sources: Sources, first: Observed) -> None:
+        self._sources = sources
+        self.tensors: dict[str, Any] = {}
+        self.optimizers: dict[int, str] = {id(first.optimizer): "first"}
+        self._kept = [first.optimizer]
+
+    @property
+    def switched(self) -> bool:
+        """Whether more than one optimizer was in force."""
+        return len(self.optimizers) > 1
+
+    def lines(self, step: int, before: Observed, after: Observed, with_lr: bool) -> list[str]:
+        """What turns the one into the other.
+
+        Args:
+            with_lr: write learning rates; else they come from a table.
+
+        Raises:
+            ScriptError: it cannot be said in plain PyTorch.
+        """
+        if before.samples != after.samples:
+            raise ScriptError("the program trains on all samples, with the targets they have")
+        found = list(self._layers(before, after))
+        found += self._optimizer(before, after, with_lr)
+        found += self._values(step, before, after)
+        for name, value in after.settings.items():
+            if before.settings[name] != value:
+                found.append(f"{name} = {value!r}")
+        if before.eval_norms != after.eval_norms:
+            mode = "eval" if after.eval_norms else "train"
+            found.append(f"batch_norms_{mode}()")
+        return found
+
+    def _layers(self, before: Observed, after: Observed) -> Iterator[str]:
+        for name, old in before.children.items():
+            new = after.children.get(name, {})
+            place = f"model.get_submodule({name!r})" if name else "model"
+            for key, child in new.items():
+                if child is not None and child is not old.get(key):
+                    yield f"setattr({place}, {key!r}, {leaf(child, self._sources)})"
+            if list(old) != list(new):
+                self._sources.imports["from collections import OrderedDict"] = None
+                pairs = f"(key, {place}._modules[key]) for key in {list(new)!r}"
+                yield f"{place}._modules = OrderedDict({pairs})"
+        for name, attributes in before.weights.attributes.items():
+            now = after.weights.attributes.get(name, {})
+            swapped = any(
+                after.children[p].get(k) is not before.children[p].get(k)
+                for p, _, k in [name.rpartition(".")]
+                if p in before.children and name
+            )
+            for key, value in now.items():
+                if attributes.get(key, value) != value and not swapped:
+                    yield f"model.get_submodule({name!r}).{key} = {value!r}"
+            if not swapped and before.hidden[name] != after.hidden.get(name):
+                raise ScriptError(
+                    f"what it did to {name or 'the model'} changes how its forward runs, which "
+                    "plain PyTorch cannot say"
+                )
+        for name, flag in after.weights.requires_grad.items():
+            if before.weights.requires_grad[name] != flag:
+                yield f"model.get_parameter({name!r}).requires_grad_({flag})"
+                yield f"model.get_parameter({name!r}).grad = None"
+
+    def _optimizer(self, before: Observed, after: Observed, with_lr: bool) -> Iterator[str]:
+        hidden = () if with_lr else ("lr", "initial_lr")
+        if after.optimizer is not before.optimizer:
+            yield from self._switch(before, after)
+            return
+        for number, names in enumerate(after.held[len(before.held) :], len(before.held)):
+            yield f"optimizer.add_param_group({group(names, after.options[number])})"
+        pairs = zip(before.options, after.options, strict=False)
+        for number, (old, new) in enumerate(pairs):
+            for key, value in new.items():
+                # Of a schedule that begins or ends only the rates count.
+                if key in ("max_lr", "min_lr", "initial_lr") or key in hidden:
+                    continue
+                if not same(old.get(key), value):
+                    yield f"optimizer.param_groups[{number}][{key!r}] = {_literal(value)}"
+
+    def _switch(self, before: Observed, after: Observed) -> Iterator[str]:
+        optimizer = after.optimizer
+        known = self.optimizers.get(id(optimizer))
+        if known is not None:
+            yield f"optimizer = {known}"
+            for number, options in enumerate(after.options):
+                yield f"optimizer.param_groups[{number}].update({_options(options)!r})"
+            return
+        name = f"{type(optimizer).__name__.lower()}_{len(self.optimizers)}"
+        self.optimizers[id(optimizer)] = name
+        self._kept.append(optimizer)
+        yield f"{name} = {build(after)}"
+        if optimizer.state is before.optimizer.state:
+            yield f"{name}.state = optimizer.state"
+        yield f"optimizer = {name}"
+
+    def _values(self, step: int, before: Observed, after: Observed) -> Iterator[str]:
+        """New weights, buffers, gathered state and random numbers, from the file."""
+        now, then = _tensors(after.weights), _tensors(before.weights)
+        moved = {n: t for n, t in now.items() if n in then and not same(then[n], t)}
+        if moved:
+            key = f"values at {step}, {len(self.tensors)}"
+            self.tensors[key] = moved
+            yield f"load(model, saved[{key!r}])  # {', '.join(moved)}"
+        if after.optimizer is before.optimizer:
+            for name in before.state.keys() - after.state.keys():
+                yield f"optimizer.state.pop(model.get_parameter({name!r}), None)"
+            back = {n: s for n, s in after.state.items() if s is not before.state.get(n)}
+            if back:
+                key = f"state at {step}, {len(self.tensors)}"
+                self.tensors[key] = {
+                    n: {k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in s.items()}
+                    for n, s in back.items()
+                }
+                yield f"for name, state in saved[{key!r}].items():"
+                yield "    optimizer.state[model.get_parameter(name)] = dict(state)"
+        if not same(before.rng.cpu, after.rng.cpu):
+            key = f"random numbers at {step}, {len(self.tensors)}"
+            self.tensors[key] = after.rng.cpu
+            yield f"torch.set_rng_state(saved[{key!r}])"
+
+
+def build(seen: Observed) -> str:
+    """The expression that makes the optimizer in force, without its gathered state."""
+    kind = type(seen.optimizer)
+    if not kind.__module__.startswith("torch.optim"):
+        raise ScriptError(f"the optimizer {kind.__name__} is not one of torch.optim")
+    known = inspect.signature(kind).parameters
+    groups = []
+    for names, given in zip(seen.held, seen.options, strict=True):
+        wanted = {
+            key: value
+            for key, value in _options(given).items()
+            if key in known and (key == "lr" or known[key].default != value)
+        }
+        if names == list(seen.weights.parameters):
+            said = "".join(f", {key}={value!r}" for key, value in wanted.items())
+            return f"torch.optim.{kind.__name__}(model.parameters(){said})"
+        groups.append(group(names, wanted))
+    return f"torch.optim.{kind.__name__}([{', '.join(groups)}])"
+
+
+def group(names: list[str], options: dict[str, Any]) -> str:
+    """A parameter group as a dict display."""
+    said = "".join(f", {key!r}: {value!r}" for key, value in _options(options).items())
+    return f'{{"params": parameters({names!r}){said}}}'
+
+
+def _options(options: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: float(value) if isinstance(value, torch.Tensor) else value
+        for key, value in options.items()
+        if key not in ("initial_lr", "max_lr", "min_lr", "base_momentum", "max_momentum")
+    }
+
+
+def _literal(value: Any) -> str:
+    return f"{float(value)!r}" if isinstance(value, torch.Tensor) else repr(value)
+
+
+def _tensors(weights: Weights) -> dict[str, torch.Tensor]:
+    buffers = {
+        f"{module}.{key}".lstrip("."): buffer
+        for module, held in weights.buffers.items()
+        for key, buffer in held.items()
+        if buffer is not None
+    }
+    return {**weights.parameters, **buffers}

@@ -1,0 +1,294 @@
+"""Writes a training as a plain PyTorch program that ends in the same weights."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import TensorDataset, default_collate
+
+from nbdebug.core.commands.commands import SetControl, WriteScript
+from nbdebug.core.errors import ScriptError
+from nbdebug.model.source_code import Sources
+from nbdebug.training.data.samplers import DirectSampler
+from nbdebug.training.data.sources import DatasetSource, TensorSource
+from nbdebug.training.engine.progress import Task
+from nbdebug.training.engine.session import Session
+from nbdebug.training.script.constructors import expression
+from nbdebug.training.script.session_diff import Changes, Observed, build
+from nbdebug.training.script.templates import CLIP, HELPERS
+from nbdebug.training.timeline.replay_events import Event, Watcher
+from nbdebug.training.timeline.timeline import Timeline
+
+
+class Writer(Watcher):
+    """Watches a replay and writes down what it takes to do the same without nbdebug.
+
+    Args:
+        model: the expression that builds the model, None to find it.
+        data: a function without arguments that gives (X, y) or all parts of the data; None to
+            write the tensors into the file.
+    """
+
+    def __init__(self, session: Session, model: str | None, data: Callable[[], Any] | None) -> None:
+        self._session, self._data = session, data
+        self._sources = Sources()
+        self._sources.imports["import torch"] = None
+        self._given = model
+        self._loss = self._loss_line()
+        self._blocks: list[tuple[int, list[str]]] = []
+        self._rates: list[list[dict[str, Any]]] = []
+        self._limits: list[float] = []
+        self._saved: dict[str, Any] = {}
+        self._scheduled = self._adaptive = False
+
+    def begin(self) -> None:
+        """At the beginning of the replay, its first state restored."""
+        session = self._session
+        self._model = self._given or expression(session.model, self._sources)
+        kind = type(session.model)
+        if self._given is not None and kind.__module__.partition(".")[0] != "torch":
+            self._sources.add(kind)
+        self._sources.imports["from torch import nn"] = None
+        self._first = Observed.of(session)
+        if any(self._first.samples):
+            raise ScriptError(
+                "Samples were left_out or relabelled from the beginning, which cannot be written "
+                "into a script."
+            )
+        self._changes = Changes(self._sources, self._first)
+        self._saved["model"] = {k: v.clone() for k, v in session.model.state_dict().items()}
+        self._scheduled = bool(session.schedule.schedulers)
+        self._optimizer = build(self._first)
+        if session.optimizer.state:
+            raise ScriptError("The optimizer had gathered state before training began.")
+        if session.scaler is not None:
+            raise ScriptError("Training with a GradScaler cannot be written as a script yet.")
+
+    @contextmanager
+    def event(self, event: Event) -> Iterator[None]:
+        """Something is done again inside."""
+        if event.command is None:
+            yield
+            said = "# A value was not finite here: this batch was left out."
+            self._blocks.append((event.step, [said, "next_batch()"]))
+            return
+        before = Observed.of(self._session)
+        yield
+        after = Observed.of(self._session)
+        command = event.command
+        self._scheduled = self._scheduled or bool(self._session.schedule.schedulers)
+        try:
+            lines = self._changes.lines(event.step, before, after, with_lr=True)
+        except ScriptError as error:
+            raise ScriptError(
+                f"{command.control} = {command.value!r} at step {event.step} cannot be written "
+                f"into a script: {error}."
+            ) from None
+        value = command.value if isinstance(command, SetControl) else "re-estimated"
+        why = f": {command.why}" if command.why else ""
+        text = f"# {command.control} = {value!r}, by {command.who}{why}"
+        self._blocks.append((event.step, [" ".join(text.split()), *lines]))
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """A step is made again inside."""
+        session = self._session
+        self._rates.append([moved(group) for group in session.optimizer.param_groups])
+        self._adaptive = self._adaptive or session.clipping.mode == "adaptive"
+        yield
+        self._limits.append(self._session.clipping.limit)
+
+    def write(self, path: Path) -> None:
+        """The program, and beside it the file that it loads."""
+        body = self._program(path)
+        self._saved.update(self._changes.tensors)
+        torch.save(self._saved, path.with_suffix(".pt"))
+        path.write_text(body, encoding="utf-8")
+
+    # Parts of the program
+
+    def _program(self, path: Path) -> str:
+        session = self._session
+        steps = len(self._rates)
+        data = self._data_lines()
+        self._sources.imports["from pathlib import Path"] = None
+        if session.rng.position().wide:
+            self._sources.imports["import random"] = None
+            self._sources.imports["import numpy as np"] = None
+        title = f'"""{steps:,} steps of {type(session.model).__name__}, as they were made."""'
+        imports = sorted(self._sources.imports, key=lambda line: (line[0] != "i", line))
+        parts = [
+            title, "", "from __future__ import annotations", "", *imports, "",
+            *(f"\n{definition}\n" for definition in self._sources.definitions),
+            HELPERS.strip("\n"), "",
+            '\nsaved = torch.load(Path(__file__).with_suffix(".pt"), weights_only=True)',
+            *data,
+            f"torch.set_num_threads({torch.get_num_threads()})",
+            f"model = {self._model}", 'model.load_state_dict(saved["model"])', "model.train()",
+            *self._modes(),
+            self._loss,
+            f"optimizer = {'first = ' if self._changes.switched else ''}{self._optimizer}",
+            *self._settings(),
+            *self._layers(),
+            *self._random(),
+            *self._batches(),
+            *([CLIP.strip("\n"), ""] if self._clips() else []),
+            *self._loop(steps),
+            "",
+            f'torch.save(model.state_dict(), Path(__file__).with_name("{path.stem}-trained.pt"))',
+            "",
+        ]  # fmt: skip
+        return "\n".join(parts)
+
+    def _modes(self) -> list[str]:
+        return [
+            f"model.get_submodule({name!r}).eval()"
+            for name, training in self._first.weights.training.items()
+            if not training
+        ]
+
+    def _settings(self) -> list[str]:
+        clips = self._clips()
+        return [
+            f"{name} = {value!r}"
+            for name, value in self._first.settings.items()
+            if clips or not name.startswith("clip")
+        ]
+
+    def _random(self) -> list[str]:
+        lines = [f"torch.manual_seed({self._session.seed})  # dropout"]
+        if self._session.rng.position().wide:
+            seed = self._session.seed
+            lines += [f"np.random.seed({seed % 2**32})", f"random.seed({seed})"]
+        return lines
+
+    def _data_lines(self) -> list[str]:
+        if self._data is not None:
+            return [f"data = {self._sources.add(self._data)}()"]
+        source = self._session.source
+        if isinstance(source, TensorSource):
+            tensors = source.tensors
+        elif (
+            isinstance(source, DatasetSource)
+            and type(source.dataset) is TensorDataset
+            and source.collate is default_collate
+        ):
+            tensors = source.dataset.tensors
+        else:
+            raise ScriptError(
+                "The data is a dataset of your own. Give a function that loads it as tensors: "
+                "dbg.script(path, data=load)."
+            )
+        self._saved["data"] = tuple(tensor.cpu() for tensor in tensors)
+        return ['data = saved["data"]']
+
+    def _batches(self) -> list[str]:
+        sampler = self._session.sampler
+        if not isinstance(sampler, DirectSampler) or sampler.indices.own is not None:
+            raise ScriptError(
+                "Batches come from loader workers, a stream or a sampler of your own, which a "
+                "script cannot repeat yet."
+            )
+        indices = sampler.indices
+        draw = "torch.randperm(len(data[0]), generator=order)"
+        if not indices.shuffle:
+            draw = "torch.arange(len(data[0]))"
+        fresh = "not len(left)"
+        if indices.drop_last:
+            fresh = "len(left) < batch_size"
+        return [
+            f"order = torch.Generator().manual_seed({indices.seed})",
+            "left = torch.empty(0, dtype=torch.int64)",
+            "", "",
+            "def next_batch():",
+            '    """The next batch of an order that is drawn anew for each epoch."""',
+            "    global left",
+            f"    if {fresh}:",
+            f"        left = {draw}",
+            "    indices, left = left[:batch_size], left[batch_size:]",
+            "    return tuple(part[indices] for part in data)",
+            "", "",
+        ]  # fmt: skip
+
+    def _loss_line(self) -> str:
+        session = self._session
+        loss = session.loss_fn if session.step_fn is None else session.step_fn
+        name = "loss_fn" if session.step_fn is None else "step_fn"
+        if isinstance(loss, torch.nn.Module):
+            return f"{name} = {expression(loss, self._sources)}"
+        found = self._sources.add(loss)
+        return "" if found == name else f"{name} = {found}"
+
+    def _clips(self) -> bool:
+        texts = [line for _, lines in self._blocks for line in lines]
+        first = self._first.settings["clip_mode"] != "off"
+        return first or any(line.startswith("clip_mode") for line in texts)
+
+    def _layers(self) -> list[str]:
+        layers = {name: list(held) for name, held in self._session.clipping.layers.items()}
+        norms = [
+            name for name, m in self._session.model.named_modules() if hasattr(m, "running_mean")
+        ]
+        lines = [f"layers = {layers!r}"] if self._clips() else []
+        if any("batch_norms_" in line for _, block in self._blocks for line in block):
+            for mode in ("eval", "train"):
+                lines += [
+                    "", "", f"def batch_norms_{mode}():",
+                    f"    for name in {norms!r}:",
+                    f"        model.get_submodule(name).{mode}()", "", "",
+                ]  # fmt: skip
+        return lines
+
+    def _loop(self, steps: int) -> list[str]:
+        lines = ["", f"for step in range({steps}):"]
+        for step in dict.fromkeys(step for step, _ in self._blocks):
+            lines.append(f"    if step == {step}:")
+            for at, block in self._blocks:
+                if at == step:
+                    lines += [textwrap.indent(line, "        ") for line in block]
+        if self._scheduled:
+            lines += [
+                "    # What the schedule gave for this step.",
+                '    for group, rates in zip(optimizer.param_groups, saved["schedule"][step]):',
+                "        group.update(rates)",
+            ]
+            self._saved["schedule"] = self._rates
+        if self._session.step_fn is None:
+            lines += [
+                "    *inputs, targets = next_batch()",
+                "    loss = loss_fn(model(*inputs), targets)",
+            ]
+        else:
+            lines.append("    loss = step_fn(model, next_batch())")
+        lines += ["    optimizer.zero_grad()", "    loss.backward()"]
+        if self._clips():
+            limit = "clip_threshold"
+            if self._adaptive:
+                self._saved["limits"] = self._limits
+                limit = 'saved["limits"][step] if clip_mode == "adaptive" else clip_threshold'
+            lines += ['    if clip_mode != "off":', f"        clip({limit})"]
+        return [*lines, "    optimizer.step()"]
+
+
+def moved(group: dict[str, Any]) -> dict[str, Any]:
+    """What a schedule moves in a parameter group."""
+    found: dict[str, Any] = {"lr": float(group["lr"])}
+    return found | {key: group[key] for key in ("betas", "momentum") if key in group}
+
+
+def write_script(timeline: Timeline, session: Session, task: Task, command: WriteScript) -> None:
+    """Replay everything, and write down what a plain program must do.
+
+    Raises:
+        ScriptError: it cannot be written, or does not repeat itself.
+    """
+    writer = Writer(session, command.model, command.data)
+    found = timeline.replay(task, writer)
+    if not found.equal:
+        raise ScriptError(f"The training does not repeat itself: {found}")
+    writer.write(Path(command.path))

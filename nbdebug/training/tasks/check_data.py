@@ -1,0 +1,70 @@
+"""Data for what looks at a training between two steps; training misses none of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from nbdebug.checks._samples import Samples, for_a_while
+from nbdebug.model.module.forward import to_device
+from nbdebug.training.data.samplers import indices_of
+from nbdebug.training.data.sources import DatasetSource, StreamSource
+from nbdebug.training.engine.session import Session
+
+SAMPLES = 1024
+BATCHES = 32
+SECONDS = 2.0
+
+
+def some_batches(session: Session) -> Iterator[Any]:
+    """Some training batches, whole ones first; the order of training is not touched.
+
+    A stream cannot be drawn twice: what is read from it here, training takes next.
+    """
+    source, size = session.source, session.batching.size
+    if isinstance(source, StreamSource):
+        sampler = session.sampler
+        position = sampler.position()
+        batch = sampler.next()
+        sampler.go_to(position)
+        yield to_device(batch.data, session.device)
+        return
+    order = torch.randperm(source.length, generator=torch.Generator().manual_seed(session.step))
+    amendments = session.batching.amendments
+    if amendments.left_out:
+        order = order[amendments.kept(order)]
+    parts = order[: max(SAMPLES, size)].split(size)
+    whole = [part for part in parts if len(part) == size] or list(parts)
+    drawn = (
+        to_device(amendments.applied(source.fetch(part), part), session.device)
+        for part in whole[:BATCHES]
+    )
+    yield from for_a_while(drawn, SECONDS)
+
+
+def all_samples(session: Session) -> Samples:
+    """Where batches come from, for checks."""
+    source, validation = session.source, session.validation
+    stream = isinstance(source, StreamSource)
+    indices = indices_of(session.sampler)
+
+    def fetch(chosen: torch.Tensor) -> Any:
+        assert not isinstance(source, StreamSource)
+        return to_device(source.fetch(chosen), session.device)
+
+    def held_out() -> Iterator[Any]:
+        assert validation is not None
+        return (to_device(batch, session.device) for batch in validation.batches())
+
+    return Samples(
+        length=source.length,
+        shuffled=None if indices is None or indices.own is not None else indices.shuffle,
+        drop_last=False if indices is None else indices.drop_last,
+        seed=session.seed,
+        batch_size=session.batching.size,
+        fetch=None if stream else fetch,
+        held_out=None if validation is None else held_out,
+        loader=source.workers if isinstance(source, DatasetSource) else None,
+    )

@@ -1,0 +1,132 @@
+"""Runs the checks of the checklist between two steps, and proves that they moved nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from nbdebug.checks._study import Study
+from nbdebug.checks.base import Check
+from nbdebug.core.commands.commands import Examine
+from nbdebug.core.errors import CheckNameError, CheckStopped, unknown_name
+from nbdebug.core.history.history import History
+from nbdebug.core.results.check_report import CheckReport, CheckResult, Outcome
+from nbdebug.training.engine.progress import Task
+from nbdebug.training.engine.session import Session
+from nbdebug.training.engine.state_guard import Kept
+from nbdebug.training.tasks.check_data import all_samples, some_batches
+
+
+class Checking:
+    """The checks there are, and the report of those that ran."""
+
+    def __init__(self, checks: Sequence[Check], session: Session, history: History) -> None:
+        self.checks = {check.name: check for check in checks}
+        self._session, self._history = session, history
+        self.announce()
+
+    def announce(self) -> None:
+        """Say in the report which checks there are, before any was run."""
+        words = {True: "takes some seconds: run it on request", False: "runs at once"}
+        rows = (c.result(Outcome("not_run", words[c.dear]), 0.0, 0) for c in self.checks.values())
+        self._history.set_checks(CheckReport.of(rows))
+
+    def chosen(self, names: Sequence[str], slow: bool = False) -> tuple[str, ...]:
+        """The checks of these names; without names all cheap ones, and with `slow` all.
+
+        Raises:
+            CheckNameError: for a name that does not exist, listing those that do.
+        """
+        for name in names:
+            if name not in self.checks:
+                raise CheckNameError(unknown_name("check", name, self.checks))
+        return tuple(names) or tuple(n for n, c in self.checks.items() if slow or not c.dear)
+
+    def run(self, command: Examine, task: Task) -> None:
+        """Run the checks of a command; each row is published as soon as it is there."""
+        known = {result.name: result for result in self._history.checks}
+        checks = [self.checks[name] for name in self.chosen(command.checks)]
+        kept = Kept(self._session)
+        try:
+            batches = self._draw(kept)
+        except Exception as error:
+            refusal = _failed(error, "No batch could be drawn")
+            step = self._session.step
+            known |= {check.name: check.result(refusal, 0.0, step) for check in checks}
+            self._history.set_checks(CheckReport.of(known.values()))
+            return
+        study = self._study(batches, task.halting)
+        for number, check in enumerate(checks):
+            study.progress = _part_of(task, check.title, number, len(checks))
+            known[check.name] = self._one(check, study, kept)
+            self._history.set_checks(CheckReport.of(known.values()))
+
+    def _one(self, check: Check, study: Study, kept: Kept) -> CheckResult:
+        start = time.perf_counter()
+        try:
+            study.go_on()
+            study.begin()
+            with self._session.rng, torch.enable_grad():
+                outcome = check.examine(study)
+        except CheckStopped as error:
+            outcome = Outcome("not_applicable", str(error))
+        except Exception as error:
+            if _trains(study):
+                # Then it is the check that does not fit, not the training that is wrong.
+                said = f"it does not fit this training: {type(error).__name__}: {error}"
+                outcome = Outcome("not_applicable", said)
+            else:
+                outcome = _failed(error, "The check could not be made")
+        if kept.moved():
+            kept.restore()
+            left = kept.moved()
+            if left:
+                outcome = Outcome(
+                    "fail",
+                    f"The check moved {', '.join(left)} and could not put it back.",
+                    "nothing moves",
+                    "Press Reset, or build the Debugger anew; please report this check.",
+                )
+        return check.result(outcome, time.perf_counter() - start, study.step)
+
+    def _draw(self, kept: Kept) -> list[Any]:
+        try:
+            return list(some_batches(self._session))
+        finally:
+            # Data of the user's own may draw random numbers.
+            kept.restore()
+
+    def _study(self, batches: list[Any], halting: Callable[[], bool]) -> Study:
+        session = self._session
+        return Study(
+            session, session.loss_fn, session.evaluate, batches, all_samples(session),
+            session.step, halting,
+        )  # fmt: skip
+
+
+def _trains(study: Study) -> bool:
+    """Whether the model and the loss take a batch in training mode."""
+    study.model.train()
+    try:
+        study.evaluate(study.batch)
+    except Exception:
+        return False
+    return True
+
+
+def _part_of(task: Task, title: str, number: int, count: int) -> Callable[[float], None]:
+    """Says the progress of one check among all that run."""
+    return lambda share: task.advance((number + share) / count, title)
+
+
+def _failed(error: Exception, what: str) -> Outcome:
+    return Outcome(
+        "fail",
+        f"{what}: {type(error).__name__}: {error}",
+        "no exception",
+        "Mend the model, the loss or the data in another cell, and run the check again.",
+        raised=True,
+    )

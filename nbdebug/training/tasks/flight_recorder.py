@@ -1,0 +1,92 @@
+"""Runs the last steps again on a copy, with a look at the output of every module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from nbdebug.core.results.flight_record import FlightRecord, Look
+from nbdebug.model.module.forward import leaves
+from nbdebug.model.module.names import layers
+from nbdebug.model.nonfinite import eager
+from nbdebug.training.engine.progress import Task
+from nbdebug.training.engine.session import Session
+from nbdebug.training.timeline.replay_events import Event, Watcher
+from nbdebug.training.timeline.timeline import STEPS_SEEN, Timeline
+
+
+class FlightRecorder(Watcher):
+    """Hooks on all layers in the steps from `start` on, and in batches that were left out."""
+
+    def __init__(self, session: Session, start: int) -> None:
+        self._session, self._start = session, start
+        self._seen: list[tuple[int, str, str, torch.Tensor, bool]] = []
+
+    @contextmanager
+    def event(self, event: Event) -> Iterator[None]:
+        """A batch that was left out is looked at, other events are not."""
+        if event.command is None and event.step >= self._start:
+            with self._looking(updated=False):
+                yield
+        else:
+            yield
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """A step that is made again."""
+        if self._session.step >= self._start:
+            with self._looking(updated=True):
+                yield
+        else:
+            yield
+
+    @contextmanager
+    def _looking(self, updated: bool) -> Iterator[None]:
+        step = self._session.step
+        hooks = [
+            layer.module.register_forward_hook(self._hook(step, layer.name, updated))
+            for layer in layers(self._session.model)
+            if not isinstance(layer.module, torch.jit.ScriptModule)
+        ]
+        try:
+            with eager(self._session.model):
+                yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _hook(self, step: int, name: str, updated: bool) -> Any:
+        def look(module: torch.nn.Module, _inputs: Any, output: Any) -> None:
+            found = next((t for t in leaves(output) if isinstance(t, torch.Tensor)), None)
+            if found is None or not found.is_floating_point() or not found.numel():
+                return
+            values = found.detach()
+            finite = torch.isfinite(values)
+            largest = torch.where(finite, values, 0.0).abs().max()
+            count = torch.tensor(float(values.numel()), device=largest.device)
+            numbers = torch.stack([largest.float(), (~finite).sum().float(), count])
+            self._seen.append((step, name, type(module).__name__, numbers, updated))
+
+        return look
+
+    def record(self) -> FlightRecord:
+        """What was seen, brought over from the device at once."""
+        looks = []
+        for step, name, kind, numbers, updated in self._seen:
+            largest, bad, count = numbers.tolist()
+            looks.append(Look(step, name or "model", kind, largest, int(bad), int(count), updated))
+        return FlightRecord(tuple(looks))
+
+
+def last_steps(timeline: Timeline, session: Session, task: Task) -> FlightRecord:
+    """The last steps, and the batches left out at the step that is to be made.
+
+    Raises:
+        TaskStopped, DataError, ModelError: they cannot be run again.
+    """
+    recorder = FlightRecorder(session, session.step - STEPS_SEEN)
+    timeline.revisit(task, recorder)
+    return recorder.record()

@@ -1,0 +1,129 @@
+"""Trains some steps with and without a change, from the same state on the same batches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from nbdebug.core.commands.commands import ForkSteps, SetControl
+from nbdebug.core.errors import ControlValueError, NonFiniteError, TaskStopped
+from nbdebug.core.history.history import History
+from nbdebug.core.records import NOT_FINITE, Notice, Status
+from nbdebug.core.results.fork import ForkResult, Trial
+from nbdebug.rules._diagnosis import Diagnosis
+from nbdebug.training.engine.control_set import Settings
+from nbdebug.training.engine.loop import Loop
+from nbdebug.training.engine.progress import Task
+from nbdebug.training.engine.stop_report import IN_A_ROW
+from nbdebug.training.timeline.timeline import Timeline
+
+
+def fork(
+    timeline: Timeline,
+    loop: Loop,
+    settings: Settings,
+    command: ForkSteps,
+    task: Task,
+    diagnosis: Diagnosis,
+) -> ForkResult:
+    """Try every way, then stand where training stood.
+
+    Each way is measured into a History of its own, and rules say what looks sick at its end.
+
+    Random numbers and batches are the same each time, as long as the change does not alter
+    how many are drawn.
+
+    Raises:
+        TaskStopped: it was stopped; training is where it was.
+        ControlValueError: a change was refused.
+        ArgumentError: there is no rule of the finding that is to be cured.
+        Exception: whatever the user's code raised; training is where it was.
+    """
+    ways = ({}, *command.changes)
+    title = diagnosis.title(command.cures) if command.cures else ""
+    trials: list[Trial] = []
+    # The way back from the excursion would make all probes due.
+    with loop.on_trial(), timeline.excursion() as present:
+        start = present
+        if command.start is not None:
+            start = timeline.visit(timeline.place(command.start), task)
+        for number, changes in enumerate(ways):
+            if number:
+                start.restore(loop, settings)
+            _change(settings, changes)
+            loop.settings_changed()
+            way = History()
+            loss, ended = _train(loop, way, command.steps, task, (number, len(ways)))
+            held_out = way.last("val_loss") if "val_loss" in way.series else math.nan
+            findings = diagnosis.judge(start.step, way)
+            loss.setflags(write=False)
+            trials.append(Trial(changes, loss, ended, findings, held_out))
+    timeline.mark("fork", ", ".join(dict.fromkeys(name for way in ways for name in way)))
+    base, *others = trials
+    return ForkResult(
+        start.step,
+        command.steps,
+        start.cursor,
+        timeline.journal.rewinds,
+        base,
+        tuple(others),
+        _note(command.changes),
+        command.cures,
+        title,
+    )
+
+
+def _change(settings: Settings, changes: Mapping[str, Any]) -> None:
+    """Put values in force, or ControlValueError."""
+    for name, value in changes.items():
+        if not settings.apply(SetControl(name, value, "fork")):
+            raise ControlValueError(f"{name} could not be set to {value!r} for the fork.")
+
+
+def _train(
+    loop: Loop, way: History, steps: int, task: Task, place: tuple[int, int]
+) -> tuple[np.ndarray[Any, np.dtype[np.float64]], str]:
+    """Losses [N], and why it ended early."""
+    losses = np.full(steps, math.nan)
+    number, count = place
+    for done in range(steps):
+        share = (number + done / steps) / count
+        task.advance(share, f"Fork, {number + 1} of {count} ways")
+        if task.halting():
+            raise TaskStopped("The fork was stopped; training is where it was.")
+        error = _make_step(loop, way)
+        if error is not None:
+            failure = Notice(loop.session.step, "error", NOT_FINITE, str(error))
+            way.set_status(replace(_status(loop), failure=failure))
+            return losses, f"not finite after {done} steps"
+        losses[done] = loop.last[0]
+    way.set_status(_status(loop))
+    return losses, ""
+
+
+def _status(loop: Loop) -> Status:
+    session = loop.session
+    return Status(step=session.step, samples=session.samples, epoch=session.epoch)
+
+
+def _make_step(loop: Loop, way: History) -> NonFiniteError | None:
+    """Make a step, past batches that are left out; why it could not be made."""
+    error = None
+    for _ in range(IN_A_ROW if loop.session.leaving_out else 1):
+        try:
+            loop.observe(way)
+        except NonFiniteError as raised:
+            error = raised
+            continue
+        return None
+    return error
+
+
+def _note(changes: tuple[Mapping[str, Any], ...]) -> str:
+    if any("batch_size" in way for way in changes):
+        return "With another batch size the batches are not the same: steps are not pairs."
+    return ""

@@ -1,0 +1,88 @@
+"""The learning-rate range test: a sweep on the real session, of which nothing stays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from nbdebug.core.commands.commands import RangeTest
+from nbdebug.core.errors import NonFiniteError
+from nbdebug.core.results.lr_range_test import LrRangeTest, Smoothing
+from nbdebug.model.schedule.builders import set_option
+from nbdebug.training.engine.loop import Loop
+from nbdebug.training.engine.progress import Task
+from nbdebug.training.engine.session import Session
+from nbdebug.training.engine.state_guard import Kept
+
+LIMIT = 4.0
+
+
+def sweep(loop: Loop, test: RangeTest, task: Task) -> LrRangeTest:
+    """Train with rising learning rates, between two steps, then put everything back.
+
+    Weights, buffers, gradients, optimizer, schedule, modes, random numbers, counters and the
+    order of data are afterwards to the bit what they were; clipping is done as in training.
+    The sweep ends early when the smoothed loss is over 4 times its best (fast.ai's rule),
+    when a value is not finite, or when the task is to stop.
+
+    Raises:
+        Exception: whatever the user's code raised; everything was put back.
+    """
+    session = loop.session
+    rates = np.geomspace(test.low, test.high, test.steps)
+    losses: list[float] = []
+    smoothed: list[float] = []
+    smoothing, ended = Smoothing(), "the sweep came to its end."
+    with _drawing(session), _restored(session):
+        for number, rate in enumerate(rates):
+            task.advance(number / test.steps, "Range test")
+            if task.halting():
+                ended = "it was stopped."
+                break
+            _set_rate(session, float(rate))
+            try:
+                losses.append(loop.rehearse(session.sampler.next().to(session.device)))
+            except NonFiniteError:
+                ended = f"loss or gradient was not finite at {rate:.3g}."
+                break
+            smoothed.append(smoothing.add(losses[-1]))
+            best = min(smoothed)
+            # For a positive loss: over 4 times the best. A negative best has no multiple.
+            if smoothed[-1] - best > (LIMIT - 1) * abs(best):
+                ended = f"the loss rose over {LIMIT:g} times its best at {rate:.3g}."
+                break
+    arrays = (rates[: len(losses)].copy(), np.array(losses), np.array(smoothed))
+    for array in arrays:
+        array.setflags(write=False)
+    return LrRangeTest(*arrays, test.steps, ended)
+
+
+def _set_rate(session: Session, rate: float) -> None:
+    for group, ratio in zip(session.optimizer.param_groups, session.lr_ratios, strict=True):
+        set_option(group, "lr", rate * ratio)
+
+
+@contextmanager
+def _drawing(session: Session) -> Iterator[None]:
+    """What is drawn inside is drawn again afterwards."""
+    sampler = session.sampler
+    with sampler.holding():
+        position = sampler.position()
+        try:
+            yield
+        finally:
+            sampler.go_to(position)
+
+
+@contextmanager
+def _restored(session: Session) -> Iterator[None]:
+    """Put back on exit what training moves, but for the order of data."""
+    kept = Kept(session)
+    for parameter in session.model.parameters():
+        parameter.grad = None
+    try:
+        yield
+    finally:
+        kept.restore()

@@ -1,0 +1,60 @@
+"""The model as a table, from one forward pass of which nothing stays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torchinfo
+
+from nbdebug.core.errors import ModelError
+from nbdebug.core.results.model_summary import LayerSummary, ModelSummary
+from nbdebug.model.module.forward import split
+from nbdebug.training.engine.session import Session
+from nbdebug.training.engine.state_guard import Kept
+from nbdebug.training.tasks.check_data import some_batches
+
+DEPTH = 100
+COLUMNS = ("output_size", "num_params", "params_percent", "trainable")
+
+
+def summarise(session: Session) -> ModelSummary:
+    """Run one training batch through the model in eval mode and list its modules.
+
+    Raises:
+        ModelError: the model has no inputs of its own (`step_fn`), or it cannot be run.
+    """
+    if session.step_fn is not None:
+        raise ModelError("With a step_fn the model's inputs are not known: there is no summary.")
+    kept = Kept(session)
+    try:
+        batch = next(iter(some_batches(session)))
+        with session.rng:
+            found = torchinfo.summary(
+                session.model, input_data=split(batch)[0], mode="eval", verbose=0, depth=DEPTH,
+                device=session.device, col_names=COLUMNS, row_settings=("var_names", "depth"),
+            )  # fmt: skip
+    except RuntimeError as error:
+        reason = error.__cause__ or error
+        raise ModelError(
+            f"The model could not be run on a training batch: {reason} "
+            "dbg.check('shapes') names the layer."
+        ) from error
+    finally:
+        kept.restore()
+    return ModelSummary(tuple(_rows(found.summary_list)), str(found))
+
+
+def _rows(infos: list[Any]) -> Iterator[LayerSummary]:
+    path: list[str] = []
+    for info in infos:
+        path[info.depth - 1 :] = [info.var_name] if info.depth else []
+        shape = info.output_size if info.executed else ()
+        yield LayerSummary(
+            layer=".".join(path),
+            kind=info.class_name,
+            depth=info.depth,
+            output_shape=tuple(shape or ()),
+            parameters=info.num_params,
+            trainable=info.trainable_params,
+        )

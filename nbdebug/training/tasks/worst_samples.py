@@ -1,0 +1,149 @@
+"""Finds the samples of a batch with the largest losses, each looked at alone."""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import nn
+
+from nbdebug.core.commands.commands import FindCulprits
+from nbdebug.core.errors import ModelError, TaskStopped
+from nbdebug.core.html.thumbnail import thumbnail
+from nbdebug.core.results.worst_samples import Culprit, Culprits
+from nbdebug.model.module.forward import leaves, some_samples, split
+from nbdebug.model.nonfinite import eager
+from nbdebug.model.state.model_state import undisturbed
+from nbdebug.training.data.batch import Batch
+from nbdebug.training.engine.breakpoints import Breakpoints
+from nbdebug.training.engine.progress import Task
+from nbdebug.training.engine.session import Session
+from nbdebug.training.timeline.timeline import Timeline
+
+MOST = 256
+SECONDS = 5.0
+FEATURES = 6
+
+
+def worst_samples(
+    timeline: Timeline,
+    session: Session,
+    breakpoints: Breakpoints,
+    command: FindCulprits,
+    task: Task,
+) -> Culprits:
+    """The samples with the largest losses, at the weights before the update of their step.
+
+    Of the step that training stopped in, else of the last one; another one is gone back to.
+
+    Raises:
+        TaskStopped: it was stopped; DataError, ArgumentError: there is no such step behind.
+        ModelError: the model cannot take a single sample.
+        Exception: whatever the user's code raised. Training is where it was.
+    """
+    stopped = breakpoints.found
+    if stopped is not None and command.step in (None, stopped.step):
+        samples = _count(stopped.batch)
+        batch = Batch(stopped.batch, samples, 0, 0.0, stopped.indices)
+        return _worst(session, batch, stopped.step, command.top, task)
+    step = max(session.step - 1, 0) if command.step is None else command.step
+    with timeline.excursion():
+        timeline.visit(timeline.place(step), task)
+        batch = session.sampler.next().to(session.device)
+        return _worst(session, batch, session.step, command.top, task)
+
+
+def _count(data: Any) -> int:
+    sizes = [len(leaf) for leaf in leaves(data) if isinstance(leaf, torch.Tensor) and leaf.ndim]
+    return min(sizes, default=0)
+
+
+def _worst(session: Session, batch: Batch, step: int, top: int, task: Task) -> Culprits:
+    # A model may draw random numbers in eval mode too: those of training must not move.
+    position = session.rng.position()
+    try:
+        found = _each(session, batch, task)
+    finally:
+        session.rng.go_to(position)
+    worst = sorted(found, key=_badness, reverse=True)[:top]
+    return Culprits(step, tuple(worst), len(found), batch.samples)
+
+
+def _each(session: Session, batch: Batch, task: Task) -> list[Culprit]:
+    found: list[Culprit] = []
+    count, start = min(batch.samples, MOST), time.monotonic()
+    with undisturbed(session.model), eager(session.model), _differentiable(session.model):
+        # BatchNorm takes no single sample while it trains.
+        session.model.eval()
+        for place in range(count):
+            task.advance(place / count, "Looking at each sample")
+            if task.halting():
+                raise TaskStopped("It was stopped; training is where it was.")
+            found.append(_look(session, batch, place))
+            if time.monotonic() - start > SECONDS:
+                break
+    return found
+
+
+def _differentiable(model: nn.Module) -> AbstractContextManager[None]:
+    """cuDNN gives gradients of recurrent layers in train mode alone: do without it there."""
+    if any(isinstance(module, nn.RNNBase) for module in model.modules()):
+        return torch.backends.cudnn.flags(enabled=False)
+    return nullcontext()
+
+
+def _badness(sample: Culprit) -> tuple[bool, float, float]:
+    finite = math.isfinite(sample.loss) and math.isfinite(sample.grad_norm)
+    return not finite, sample.loss if finite else 0.0, sample.grad_norm if finite else 0.0
+
+
+def _look(session: Session, batch: Batch, place: int) -> Culprit:
+    one = some_samples(batch.data, slice(place, place + 1))
+    with session.rng, torch.enable_grad():
+        try:
+            loss, outputs, targets = session.evaluate(one)
+        except (RuntimeError, ValueError, IndexError) as error:
+            raise ModelError(f"The model or the loss takes no single sample: {error}") from error
+        held = [parameter for _, parameter in session.parameters if parameter.requires_grad]
+        gradients = torch.autograd.grad(loss.sum(), held, allow_unused=True)
+    norms = [gradient.float().norm() for gradient in gradients if gradient is not None]
+    total = torch.stack([norm.to(session.device) for norm in norms]).norm() if norms else None
+    return Culprit(
+        None if batch.indices is None else int(batch.indices[place]),
+        place,
+        float(loss.detach().sum()),
+        math.nan if total is None else float(total),
+        _plain(targets),
+        _predicted(outputs, targets),
+        *_inputs(one, session),
+    )
+
+
+def _plain(targets: Any) -> Any:
+    if not isinstance(targets, torch.Tensor) or not targets.numel() or not targets.ndim:
+        return None
+    return targets[0].tolist()
+
+
+def _predicted(outputs: Any, targets: Any) -> Any:
+    """The class where targets are classes, else the outputs."""
+    if not isinstance(outputs, torch.Tensor) or not outputs.numel() or not outputs.ndim:
+        return None
+    classes = isinstance(targets, torch.Tensor) and not targets.is_floating_point()
+    if classes and outputs.ndim > 1 and outputs.shape[:1] + outputs.shape[2:] == targets.shape:
+        return outputs[0].argmax(0).tolist()
+    return outputs[0].detach().tolist()
+
+
+def _inputs(one: Any, session: Session) -> tuple[tuple[float, ...], str]:
+    """The first inputs of a sample, and its picture where it is one."""
+    data = split(one)[0] if session.step_fn is None else one
+    found = next((leaf for leaf in leaves(data) if isinstance(leaf, torch.Tensor)), None)
+    if found is None or found.is_complex() or not found.ndim:
+        return (), ""
+    values = found[0].detach().float().cpu()
+    row = tuple(values.flatten()[:FEATURES].tolist())
+    return row, thumbnail(values.double().numpy()) if values.ndim == 3 else ""

@@ -1,0 +1,139 @@
+"""All that a training is between two steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from nbdebug.model.clipping import NormWindow
+from nbdebug.model.state.optimizer import OptimizerCopy, copied
+from nbdebug.model.state.weights import Weights, to_host
+from nbdebug.training.data.batch import Batch, bytes_in
+from nbdebug.training.engine.control_set import Settings
+from nbdebug.training.engine.loop import Loop
+from nbdebug.training.engine.rng import RngPosition
+from nbdebug.training.engine.state_guard import same
+
+
+@dataclass(frozen=True)
+class Counters:
+    """How far a training is; see `Session`."""
+
+    step: int
+    samples: int
+    epoch: float
+    skipped: int
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Copies, in the host's memory, of everything a training goes on from.
+
+    Weights, buffers, modes, optimizers, schedule, scaler, random numbers, the order of data,
+    controls in force and counters. Model and optimizers stay the same objects; gradients are
+    not kept.
+
+    Attributes:
+        cursor: how many events of the log came before.
+        size: bytes of all tensors.
+    """
+
+    counters: Counters
+    cursor: int
+    weights: Weights
+    optimizers: dict[str, OptimizerCopy]
+    ratios: tuple[int, tuple[float, ...], int, tuple[float, ...]]
+    schedule: tuple[Any, ...]
+    fallback: int
+    initialisation: Any
+    scale: dict[str, Any] | None
+    window: NormWindow
+    rng: RngPosition
+    position: Any
+    batch: Batch | None
+    controls: dict[str, Any]
+    size: int
+
+    @property
+    def step(self) -> int:
+        return self.counters.step
+
+    @classmethod
+    def capture(cls, loop: Loop, settings: Settings, cursor: int = 0) -> Checkpoint:
+        """Copy the state as it is now.
+
+        Raises:
+            ModelError: when a lazy layer has no weights yet.
+        """
+        session = loop.session
+        weights = Weights.capture(session.model, to_host)
+        optimizers = session.optimizers.capture(to_host)
+        tensors = weights.tensors() + [t for o in optimizers.values() for t in o.tensors()]
+        return cls(
+            Counters(session.step, session.samples, session.epoch, session.skipped),
+            cursor,
+            weights,
+            optimizers,
+            (session.lr_leader, session.lr_ratios, session.decay_leader, session.decay_ratios),
+            session.schedule.capture(),
+            session.schedule.fallback,
+            session.initialisation.capture(),
+            None if session.scaler is None else copied(session.scaler.state_dict()),
+            session.clipping.window.copied(),
+            session.rng.position(),
+            session.sampler.position(),
+            loop.batch,
+            settings.values(),
+            bytes_in(tensors),
+        )
+
+    def restore(self, loop: Loop, settings: Settings, *, anew: bool = False) -> None:
+        """Write everything back.
+
+        Args:
+            anew: begin with the data again from its first batch, which a stream can do too.
+
+        Raises:
+            ModelError: the model is not the captured one; nothing was changed.
+            DataError: the data cannot be read again from there; nothing was changed.
+        """
+        session = loop.session
+        self.weights.check(session.model)
+        if anew:
+            session.sampler.reset()
+        else:
+            session.sampler.go_to(self.position)
+        session.lr_leader, session.lr_ratios, session.decay_leader, session.decay_ratios = (
+            self.ratios
+        )
+        session.optimizers.restore(self.optimizers)
+        session.schedule.restore(self.schedule)
+        # Controls that read from these have their values already, and are left alone.
+        settings.put_back(self.controls)
+        session.schedule.fallback = self.fallback
+        self.weights.restore(session.model)
+        session.initialisation.restore(self.initialisation)
+        session.clipping.window = self.window.copied()
+        if session.scaler is not None and self.scale is not None:
+            session.scaler.load_state_dict(copied(self.scale))
+        session.rng.go_to(self.rng)
+        self._count(loop)
+
+    def alike(self, other: Checkpoint) -> bool:
+        """Whether weights, buffers and what the optimizer gathered are equal to the bit."""
+        mine, theirs = (list(one.optimizers.values())[-1] for one in (self, other))
+        return (
+            same(self.weights.parameters, other.weights.parameters)
+            and same(self.weights.buffers, other.weights.buffers)
+            and same(mine.tensors(), theirs.tensors())
+        )
+
+    def _count(self, loop: Loop) -> None:
+        session, counters = loop.session, self.counters
+        session.step, session.samples = counters.step, counters.samples
+        session.epoch, session.skipped = counters.epoch, counters.skipped
+        for parameter in session.model.parameters():
+            parameter.grad = None
+        session.grad_norms = ()
+        loop.reset()
+        loop.batch = self.batch

@@ -1,0 +1,131 @@
+"""The last checkpoint on disk: written beside training, read without executing anything."""
+
+from __future__ import annotations
+
+import os
+import queue
+import re
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nbdebug.core.errors import CheckpointError
+from nbdebug.core.history.history import History
+from nbdebug.core.records import Notice
+from nbdebug.training.timeline.serialization import FORMAT
+
+FOLDER = "nbdebug-checkpoints"
+SECONDS = 60.0
+
+
+def place_of(name: str) -> Path:
+    """The file of a training; what is no letter or digit becomes a dash."""
+    return Path(FOLDER) / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', name).strip('.') or 'training'}.pt"
+
+
+def previous_of(path: Path) -> Path:
+    """The file of the checkpoint before the last."""
+    return path.with_suffix(".previous.pt")
+
+
+class Disk:
+    """Writes checkpoints in a thread of its own, into a new file that is then renamed.
+
+    A disk that is full or gone is told once; training goes on.
+
+    Args:
+        path: None writes nothing.
+    """
+
+    def __init__(self, path: Path | None, history: History) -> None:
+        self.path = path
+        self._history = history
+        self._next = time.monotonic() + SECONDS
+        self._failed = False
+        self._waiting: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def due(self) -> bool:
+        """Whether a minute has passed since the last one."""
+        return self.path is not None and time.monotonic() >= self._next
+
+    def put(self, data: dict[str, Any]) -> None:
+        """Have a checkpoint written; returns at once."""
+        self._next = time.monotonic() + SECONDS
+        if self._thread is None:
+            self._thread = threading.Thread(
+                target=self._live, name="nbdebug-checkpoints", daemon=True
+            )
+            self._thread.start()
+        self._waiting.put(data)
+
+    def close(self) -> None:
+        """Wait until everything is written."""
+        if self._thread is not None:
+            self._waiting.put(None)
+            self._thread.join(timeout=60)
+
+    def _live(self) -> None:
+        while (data := self._waiting.get()) is not None:
+            try:
+                self._write(data)
+                self._failed = False
+            except Exception as error:
+                self.tell(error, data["counters"]["step"])
+
+    def tell(self, error: Exception, step: int) -> None:
+        """Say that there is no checkpoint on disk, once until one is written again."""
+        if self._failed:
+            return
+        self._failed = True
+        text = (
+            f"{self.path}: {type(error).__name__}: {error}. Training goes on; it is tried again "
+            "in a minute."
+        )
+        self._history.add_notice(Notice(step, "warning", "No checkpoint on disk", text))
+
+    def _write(self, data: dict[str, Any]) -> None:
+        assert self.path is not None  # or nothing would have been put
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        new = self.path.with_suffix(f".{os.getpid()}.new")
+        try:
+            with new.open("wb") as file:
+                torch.save(data, file)
+                file.flush()
+                os.fsync(file.fileno())
+            if self.path.exists():
+                os.replace(self.path, previous_of(self.path))
+            os.replace(new, self.path)
+        finally:
+            new.unlink(missing_ok=True)
+
+
+def read(name: str) -> tuple[dict[str, Any], str]:
+    """The newest checkpoint that can be read, and why a newer one was not; "" when it was.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    path = place_of(name)
+    reasons: list[str] = []
+    for candidate in (path, previous_of(path)):
+        try:
+            data = torch.load(candidate, map_location="cpu", weights_only=True)
+            if not isinstance(data, dict) or "counters" not in data:
+                raise CheckpointError("it is no checkpoint of nbdebug")
+            if data.get("format") != FORMAT:
+                raise CheckpointError(f"its format is {data.get('format')}, not {FORMAT}")
+            return data, "; ".join(reasons)
+        except FileNotFoundError:
+            reasons.append(f"{candidate} is not there")
+        except Exception as error:
+            first = str(error).split("\n", 1)[0]
+            reasons.append(f"{candidate} cannot be read: {type(error).__name__}: {first}")
+    raise CheckpointError(
+        f"There is no checkpoint to resume {name!r} from: {'; '.join(reasons)}. Checkpoints are "
+        'written every minute and on close where a Debugger is given a name: name="...".'
+    )

@@ -1,0 +1,78 @@
+"""Finds what does not give the same answer twice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from nbdebug.model.module.forward import leaves
+from nbdebug.model.module.names import every_module
+from nbdebug.model.state.model_state import undisturbed
+from nbdebug.training.engine.session import Session
+from nbdebug.training.engine.state_guard import same
+
+
+def what_differs(session: Session) -> str:
+    """The likely reason why a step did not repeat itself, in words.
+
+    The next batch is drawn and run through model and loss twice, from the same random
+    numbers; training notices nothing.
+    """
+    sampler, rng = session.sampler, session.rng
+    position, numbers = sampler.position(), rng.position()
+    try:
+        batch = sampler.next().to(session.device)
+        sampler.go_to(position)
+        again = sampler.next().to(session.device)
+        if not same(list(leaves(batch.data)), list(leaves(again.data))):
+            return (
+                "The data gives other values when it is read again: seed what is random in it by "
+                "torch, numpy or random, not by the clock or a generator of its own."
+            )
+        first, second = (_outputs(session, batch.data) for _ in range(2))
+    except Exception as error:
+        return f"What differs could not be found: {type(error).__name__}: {error}"
+    finally:
+        sampler.go_to(position)
+        rng.go_to(numbers)
+    for (name, kind, one), (_, _, other) in zip(first, second, strict=False):
+        if not same(one, other):
+            return (
+                f"{name} ({kind}) gives two answers to the same input: it draws random numbers of "
+                "its own, or runs an operation that is not deterministic on "
+                f"{session.device.type} (see torch.use_deterministic_algorithms)."
+            )
+    return (
+        "The forward pass repeats itself now: something outside training was changed (the model, "
+        "the data, the number of threads), or backward is not deterministic on "
+        f"{session.device.type}."
+    )
+
+
+def _outputs(session: Session, data: Any) -> list[tuple[str, str, Any]]:
+    """What each module gave, and the loss, from the session's random numbers as they are."""
+    found: list[tuple[str, str, Any]] = []
+    numbers = session.rng.position()
+    hooks = [
+        module.register_forward_hook(_note(found, name or "model", type(module).__name__))
+        for name, module in every_module(session.model)
+        if not isinstance(module, torch.jit.ScriptModule)
+    ]
+    try:
+        with undisturbed(session.model), session.rng:
+            loss = session.evaluate(data)[0]
+        found.append(("the loss", session.loss_name, loss.detach().clone()))
+    finally:
+        for hook in hooks:
+            hook.remove()
+        session.rng.go_to(numbers)
+    return found
+
+
+def _note(found: list[tuple[str, str, Any]], name: str, kind: str) -> Any:
+    def hook(_module: Any, _inputs: Any, output: Any) -> None:
+        tensors = [t.detach().clone() for t in leaves(output) if isinstance(t, torch.Tensor)]
+        found.append((name, kind, tensors))
+
+    return hook

@@ -1,0 +1,242 @@
+"""Checkpoints as plain data, which a file holds and which executes nothing when it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from torch.optim import lr_scheduler
+from torch.optim.lr_scheduler import LRScheduler
+
+from nbdebug.core.errors import CheckpointError
+from nbdebug.model.clipping import NormWindow
+from nbdebug.model.schedule.builders import Course, Plan, State
+from nbdebug.model.schedule.builders import build as build_scheduler
+from nbdebug.model.state.optimizer import OptimizerCopy
+from nbdebug.model.state.weights import Weights
+from nbdebug.training.data.cached_sampler import RecordedPosition
+from nbdebug.training.data.index_sampler import IndexPosition
+from nbdebug.training.data.stream_sampler import StreamPosition
+from nbdebug.training.data.worker_sampler import Drawn, WorkerPosition
+from nbdebug.training.engine.rng import RngPosition
+from nbdebug.training.engine.session import Session
+from nbdebug.training.timeline.checkpoint import Checkpoint, Counters
+
+FORMAT = 1
+RECORDS = {
+    record.__name__: record
+    for record in (
+        IndexPosition, WorkerPosition, RecordedPosition, StreamPosition, Drawn, RngPosition,
+    )
+}  # fmt: skip
+KINDS = {
+    lr_scheduler.StepLR: "step",
+    lr_scheduler.ExponentialLR: "exponential",
+    lr_scheduler.LambdaLR: "inverse_time",
+    lr_scheduler.CosineAnnealingLR: "cosine",
+    lr_scheduler.CosineAnnealingWarmRestarts: "warm_restarts",
+    lr_scheduler.OneCycleLR: "one_cycle",
+    lr_scheduler.ReduceLROnPlateau: "plateau",
+}
+
+
+def to_plain(checkpoint: Checkpoint, session: Session) -> dict[str, Any]:
+    """A checkpoint without any object of ours or of the user's.
+
+    Raises:
+        CheckpointError: something in it is not plain.
+    """
+    names = {p: name for name, p in session.model.named_parameters()}
+    state, own_state, *rest = checkpoint.schedule
+    return {
+        "format": FORMAT,
+        "seed": session.seed,
+        "length": session.source.length,
+        "counters": asdict(checkpoint.counters),
+        "weights": {
+            "parameters": checkpoint.weights.parameters,
+            "requires_grad": checkpoint.weights.requires_grad,
+            "buffers": checkpoint.weights.buffers,
+            "training": checkpoint.weights.training,
+            "attributes": checkpoint.weights.attributes,
+        },
+        "optimizers": [
+            [kind, _optimizer(copy, names)] for kind, copy in checkpoint.optimizers.items()
+        ],
+        "shared": _shared(checkpoint.optimizers),
+        "ratios": checkpoint.ratios,
+        "schedule": [
+            _state(state, session), None if own_state is None else _state(own_state, session), rest
+        ],
+        "fallback": checkpoint.fallback,
+        "scale": checkpoint.scale,
+        "window": list(checkpoint.window.recent),
+        "rng": _plain(checkpoint.rng),
+        "position": _plain(checkpoint.position),
+        "controls": _plain(checkpoint.controls),
+    }  # fmt: skip
+
+
+def from_plain(data: Mapping[str, Any], session: Session) -> Checkpoint:
+    """The checkpoint for a session of the same model and data.
+
+    Raises:
+        CheckpointError: it is of another training.
+    """
+    weights = Weights(**data["weights"])
+    weights.check(session.model)
+    parameters = dict(session.model.named_parameters())
+    optimizers = _optimizers(data, session, parameters)
+    state, own_state, rest = data["schedule"]
+    window = NormWindow()
+    for norm in data["window"]:
+        window.add(norm)
+    leader, ratios, decay_leader, decay_ratios = data["ratios"]
+    return Checkpoint(
+        Counters(**data["counters"]),
+        0,
+        weights,
+        optimizers,
+        (leader, tuple(ratios), decay_leader, tuple(decay_ratios)),
+        (
+            _course(state, session),
+            None if own_state is None else _course(own_state, session),
+            *rest,
+        ),
+        data["fallback"],
+        None,
+        data["scale"],
+        window,
+        _back(data["rng"]),
+        _back(data["position"]),
+        None,
+        data["controls"],
+        0,
+    )
+
+
+def _optimizer(copy: OptimizerCopy, names: Mapping[Any, str]) -> dict[str, Any]:
+    return {
+        "class": type(copy.optimizer).__name__,
+        "state": None if copy.state is None else {names[p]: s for p, s in copy.state.items()},
+        "groups": [
+            {k: [names[p] for p in v] if k == "params" else _plain(v) for k, v in group.items()}
+            for group in copy.groups
+        ],
+        "attributes": copy.attributes,
+    }
+
+
+def _shared(optimizers: Mapping[str, OptimizerCopy]) -> list[list[str]]:
+    """Kinds whose gathered state is one."""
+    by_state: dict[int, list[str]] = {}
+    for kind, copy in optimizers.items():
+        by_state.setdefault(id(copy.held), []).append(kind)
+    return list(by_state.values())
+
+
+def _optimizers(
+    data: Mapping[str, Any], session: Session, parameters: Mapping[str, Any]
+) -> dict[str, OptimizerCopy]:
+    found: dict[str, OptimizerCopy] = {}
+    held = {kind: shared[0] for shared in data["shared"] for kind in shared}
+    mappings: dict[str, dict[Any, Any]] = {}
+    for kind, saved in data["optimizers"]:
+        optimizer = session.optimizers.made(kind)
+        if type(optimizer).__name__ != saved["class"]:
+            raise CheckpointError(
+                f"The optimizer was a {saved['class']}, here it is a {type(optimizer).__name__}: "
+                "give the same optimizer= as then."
+            )
+        state = saved["state"]
+        found[kind] = OptimizerCopy(
+            optimizer,
+            mappings.setdefault(held[kind], optimizer.state),
+            None if state is None else {parameters[n]: s for n, s in state.items()},
+            tuple(
+                {
+                    key: [parameters[n] for n in value] if key == "params" else _back(value)
+                    for key, value in group.items()
+                }
+                for group in saved["groups"]
+            ),
+            saved["attributes"],
+        )
+    return found
+
+
+def _state(state: State, session: Session) -> dict[str, Any]:
+    course = state.course
+    main = course.main
+    kind = None if main is None else KINDS.get(type(main))
+    if main is not None and main is session.schedule.own:
+        kind = "yours"
+    return {
+        "plan": asdict(state.plan),
+        "length": state.length,
+        "main": kind,
+        "warm": course.warm is not None,
+        "end": course.end,
+        "schedulers": [_plain(one) for one in state.schedulers],
+        "groups": [_plain(group) for group in state.groups],
+    }
+
+
+def _course(saved: Mapping[str, Any], session: Session) -> State:
+    """A state whose schedulers are new ones; their values are written by `State.write`."""
+    optimizer, length = session.optimizer, max(saved["length"], 1)
+    options = [dict(group) for group in optimizer.param_groups]
+    main: LRScheduler | None = None
+    if saved["main"] == "yours":
+        main = session.schedule.own
+        if main is None:
+            raise CheckpointError("A schedule of your own was in force: give it as schedule=.")
+    elif saved["main"] is not None:
+        main = build_scheduler(saved["main"], optimizer, length, saved["plan"]["factor"])
+    warm = lr_scheduler.LinearLR(optimizer, total_iters=1) if saved["warm"] else None
+    for group, before in zip(optimizer.param_groups, options, strict=True):
+        group.clear()
+        group.update(before)
+    return State(
+        Plan(**saved["plan"]),
+        saved["length"],
+        Course(warm, main, saved["end"]),
+        tuple(_back(one) for one in saved["schedulers"]),
+        tuple(_back(group) for group in saved["groups"]),
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Nested containers of numbers, words and tensors; records by their names."""
+    if isinstance(value, torch.Tensor) or type(value) in (int, float, str, bool, type(None)):
+        return value
+    if isinstance(value, np.ndarray):
+        return {"__array__": value.tolist(), "dtype": str(value.dtype)}
+    if type(value).__name__ in RECORDS:
+        return {"__record__": type(value).__name__, "parts": [_plain(part) for part in value]}
+    if isinstance(value, Mapping):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, tuple):
+        return tuple(_plain(part) for part in value)
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    raise CheckpointError(f"A {type(value).__name__} cannot be kept in a checkpoint on disk.")
+
+
+def _back(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        if "__array__" in value:
+            return np.array(value["__array__"], dtype=value["dtype"])
+        if "__record__" in value:
+            return RECORDS[value["__record__"]](*(_back(part) for part in value["parts"]))
+        return {key: _back(part) for key, part in value.items()}
+    if isinstance(value, tuple):
+        return tuple(_back(part) for part in value)
+    if isinstance(value, list):
+        return [_back(part) for part in value]
+    return value
