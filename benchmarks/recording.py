@@ -20,10 +20,10 @@ from benchmarks.workloads import Workload
 from nbdebug import Debugger
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Reading, StepRecord
-from nbdebug.runs.record.location import place_for
-from nbdebug.runs.record.run_data import Bundle, frame_of
-from nbdebug.runs.store.mlflow_store import Store
-from nbdebug.runs.store.upload import shelve
+from nbdebug.runs.record.location import store_location
+from nbdebug.runs.record.run_data import RunData, frame_of
+from nbdebug.runs.store.mlflow_store import MlflowStore
+from nbdebug.runs.store.upload import upload
 
 RUNS, STEPS, SERIES = 200, 10_000, 40
 ASK = "import sys, time, nbdebug; s = time.perf_counter(); nbdebug.runs(sys.argv[1]); " + (
@@ -60,11 +60,11 @@ def store_of_many(quick: bool) -> Iterator[Row]:
     count = RUNS // (8 if quick else 1)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "runs.db"
-        place = place_for(file)
+        place = store_location(file)
         assert place is not None
-        store = Store(place)
+        store = MlflowStore(place)
         for number in range(count):
-            shelve(store, _run(number))
+            upload(store, _run(number))
         nbd.runs(file)
         start = time.perf_counter()
         table = nbd.runs(file)
@@ -78,7 +78,7 @@ def store_of_many(quick: bool) -> Iterator[Row]:
         yield Row("compare of 10 of them, drawn", time.perf_counter() - start, 3.0, "s")
 
 
-def _run(number: int) -> Bundle:
+def _run(number: int) -> RunData:
     history = History()
     random = np.random.default_rng(number)
     names = ("loss", "grad_norm", "lr", "samples", "epoch", "step_ms")
@@ -94,5 +94,5 @@ def _run(number: int) -> Bundle:
         "ended": 1e9 + number + 60, "status": "finished", "step": STEPS,
     }  # fmt: skip
     parameters = {"lr": 10.0 ** -(number % 5), "batch_size": 2 ** (number % 7), "model": "MLP"}
-    series = Bundle.of(frame_of(rows) for rows in history.changed_rows()).series
-    return Bundle({"run": about, "parameters": parameters}, series)
+    series = RunData.of(frame_of(rows) for rows in history.changed_rows()).series
+    return RunData({"run": about, "parameters": parameters}, series)

@@ -6,7 +6,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nbdebug.core.errors import (
+    from nbdebug.core.history.history import History
+    from nbdebug.core.results.check_report import CheckReport
+    from nbdebug.debugger.debugger import Debugger
+    from nbdebug.errors import (
         ArgumentError,
         CheckNameError,
         CheckpointError,
@@ -27,14 +30,11 @@ if TYPE_CHECKING:
         SeriesError,
         TaskStopped,
     )
-    from nbdebug.core.history.history import History
-    from nbdebug.core.results.check_report import CheckReport
-    from nbdebug.debugger.debugger import Debugger
-    from nbdebug.runs.compare.data import compare
-    from nbdebug.runs.record.run_record import Run
+    from nbdebug.runs.compare.comparison import compare
     from nbdebug.runs.store.api import import_run, load_run, runs
+    from nbdebug.runs.store.run import Run
 
-__version__ = "0.1.0"
+from nbdebug._version import __version__ as __version__
 
 __all__ = [
     "ArgumentError",
@@ -72,8 +72,8 @@ _PLACES = {
     "CheckReport": "core.results.check_report",
     "Debugger": "debugger.debugger",
     "History": "core.history.history",
-    "Run": "runs.record.run_record",
-    "compare": "runs.compare.data",
+    "Run": "runs.store.run",
+    "compare": "runs.compare.comparison",
     "import_run": "runs.store.api",
     "load_run": "runs.store.api",
 }
@@ -85,7 +85,7 @@ def __getattr__(name: str) -> Any:
         # The package, which is called like a function.
         return importlib.import_module("nbdebug.runs")
     if name in __all__:
-        place = _PLACES.get(name, "core.errors")
+        place = _PLACES.get(name, "errors")
         return getattr(importlib.import_module(f"nbdebug.{place}"), name)
     raise AttributeError(f"module 'nbdebug' has no attribute {name!r}")
 

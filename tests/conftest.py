@@ -6,6 +6,8 @@ import pytest
 
 from tests.chromium import find_chromium
 
+pytest_plugins = ["tests.widgets"]
+
 
 @pytest.fixture(autouse=True)
 def unrecorded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,8 @@ from readme_tables import README, fill
 import nbdebug as nbd
 from nbdebug.checks.base import Check
 from nbdebug.core.plugins import discover
-from nbdebug.core.results.check_report import BAD, CheckReport
+from nbdebug.core.results.check_report import CheckReport
+from nbdebug.core.results.check_result import BAD
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))

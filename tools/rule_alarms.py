@@ -31,7 +31,7 @@ from nbdebug.core.plugins import discover
 from nbdebug.core.results.findings import Finding
 from nbdebug.rules.base import Rule
 from tests.healthy import Healthy, healthy
-from tests.ward import WARD
+from tests.sick_trainings import WARD
 
 RULES = {rule.name: rule for rule in discover("nbdebug.rules", Rule)}
 FEWEST, MOST, EVERY, WINDOW, GAIN = 600, 2000, 50, 200, 0.01

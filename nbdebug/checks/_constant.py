@@ -8,18 +8,18 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from nbdebug.checks._study import Study
+from nbdebug.checks._context import CheckContext
 from nbdebug.model.module.forward import first_samples
 
 REACH = (3.0, 30.0)
 SAMPLES = 16
 
 
-def plain(study: Study) -> tuple[torch.Tensor, torch.Tensor] | str:
+def plain(context: CheckContext) -> tuple[torch.Tensor, torch.Tensor] | str:
     """Outputs and targets of the first batch as tensors, or why there are none."""
-    if study.loss_fn is None:
+    if context.loss_fn is None:
         return "training has a step_fn, which hides outputs and targets."
-    outputs, targets = study.outputs(), study.targets
+    outputs, targets = context.outputs(), context.targets
     if not isinstance(outputs, torch.Tensor) or not isinstance(targets, torch.Tensor):
         return "outputs or targets are no single tensor."
     if not outputs.is_floating_point() or not outputs.ndim or not targets.ndim:
@@ -27,18 +27,18 @@ def plain(study: Study) -> tuple[torch.Tensor, torch.Tensor] | str:
     return outputs, targets
 
 
-def is_cross_entropy(study: Study, outputs: torch.Tensor, targets: torch.Tensor) -> bool:
+def is_cross_entropy(context: CheckContext, outputs: torch.Tensor, targets: torch.Tensor) -> bool:
     """Whether the loss is cross-entropy of logits, judged by the number it gives."""
     if targets.is_floating_point() or outputs.ndim < 2 or targets.shape == outputs.shape:
         return False
-    return _agrees(study, outputs, targets, functional.cross_entropy)
+    return _agrees(context, outputs, targets, functional.cross_entropy)
 
 
-def is_binary(study: Study, outputs: torch.Tensor, targets: torch.Tensor) -> bool:
+def is_binary(context: CheckContext, outputs: torch.Tensor, targets: torch.Tensor) -> bool:
     """Whether the loss is binary cross-entropy of logits, judged by the number it gives."""
     if targets.shape != outputs.shape or not targets.is_floating_point():
         return False
-    return _agrees(study, outputs, targets, functional.binary_cross_entropy_with_logits)
+    return _agrees(context, outputs, targets, functional.binary_cross_entropy_with_logits)
 
 
 def is_regression(outputs: torch.Tensor, targets: torch.Tensor) -> bool:
@@ -48,28 +48,30 @@ def is_regression(outputs: torch.Tensor, targets: torch.Tensor) -> bool:
     return not bool(((targets == 0) | (targets == 1)).all())
 
 
-def _agrees(study: Study, outputs: torch.Tensor, targets: torch.Tensor, known: Any) -> bool:
+def _agrees(
+    context: CheckContext, outputs: torch.Tensor, targets: torch.Tensor, known: Any
+) -> bool:
     # Logits of some size: at 0 several losses give the same number.
     logits = outputs + torch.linspace(-1, 1, outputs.numel()).to(outputs).view_as(outputs)
-    assert study.loss_fn is not None  # plain() asked
+    assert context.loss_fn is not None  # plain() asked
     try:
-        said = float(study.loss_fn(logits, targets))
+        said = float(context.loss_fn(logits, targets))
         expected = [float(known(logits, targets, reduction=each)) for each in ("mean", "sum")]
     except (ValueError, RuntimeError, TypeError, IndexError):
         return False
     return any(math.isclose(said, number, rel_tol=1e-4) for number in expected)
 
 
-def best_constant(study: Study, targets: torch.Tensor, shape: torch.Size) -> float | None:
+def best_constant(context: CheckContext, targets: torch.Tensor, shape: torch.Size) -> float | None:
     """Smallest loss of one output [..] for all samples; None where that cannot be found.
 
     Args:
         targets: [N, ...]; shape: of the outputs without the first dimension.
     """
-    loss_fn = study.loss_fn
+    loss_fn = context.loss_fn
     assert loss_fn is not None  # plain() asked
     begin = torch.zeros(shape, dtype=targets.dtype if targets.is_floating_point() else None)
-    begin = begin.to(study.subject.device)
+    begin = begin.to(context.subject.device)
     if targets.is_floating_point() and targets.shape[1:] == shape:
         begin = targets.mean(0)
     constant = begin.detach().clone().requires_grad_(True)
@@ -87,14 +89,14 @@ def best_constant(study: Study, targets: torch.Tensor, shape: torch.Size) -> flo
     return value if math.isfinite(value) and value > 0 else None
 
 
-def in_reach(study: Study) -> tuple[float, float]:
+def in_reach(context: CheckContext) -> tuple[float, float]:
     """Smallest and largest output of this model, also with other, larger weights.
 
     What stays within bounds then is bounded by the model's last operation. The weights are
     put back: a check may go on with the model.
     """
-    inputs = first_samples(study.inputs, SAMPLES)
-    kept = [(p, p.detach().clone()) for p in study.model.parameters() if p.is_floating_point()]
+    inputs = first_samples(context.inputs, SAMPLES)
+    kept = [(p, p.detach().clone()) for p in context.model.parameters() if p.is_floating_point()]
     low, high = math.inf, -math.inf
     for factor in (1.0, *REACH, *(-f for f in REACH)):
         with torch.no_grad():
@@ -102,7 +104,7 @@ def in_reach(study: Study) -> tuple[float, float]:
                 # The noise: a last layer that begins at 0 would stay there.
                 noise = 0.1 * torch.randn_like(value) if factor != 1.0 else 0.0
                 parameter.copy_(factor * (value + noise))
-        outputs = study.outputs(inputs)
+        outputs = context.outputs(inputs)
         finite = outputs[torch.isfinite(outputs)]
         if finite.numel():
             low, high = min(low, float(finite.min())), max(high, float(finite.max()))

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import torch
 
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks._samples import for_a_while
-from nbdebug.checks._study import Study
 from nbdebug.model.module.forward import split
 
 ROWS = 4096
 
 
-def validation_inputs(study: Study) -> torch.Tensor | str:
+def validation_inputs(context: CheckContext) -> torch.Tensor | str:
     """Inputs [N, ...] of up to 4,096 held-out samples, or why there are none."""
-    if study.samples.held_out is None:
+    if context.samples.held_out is None:
         return "there is no validation data."
     rows: list[torch.Tensor] = []
-    for batch in for_a_while(study.samples.held_out()):
+    for batch in for_a_while(context.samples.held_out()):
         inputs = split(batch)[0] if isinstance(batch, tuple | list) and len(batch) > 1 else None
         if not isinstance(inputs, torch.Tensor):
             return "the inputs are no single tensor."
@@ -28,9 +28,9 @@ def validation_inputs(study: Study) -> torch.Tensor | str:
     return torch.cat(rows)[:ROWS]
 
 
-def training_inputs(study: Study) -> torch.Tensor | str:
+def training_inputs(context: CheckContext) -> torch.Tensor | str:
     """Inputs [N, ...] of up to 4,096 training samples, or why there are none."""
-    samples = study.samples
+    samples = context.samples
     if samples.length is None or samples.fetch is None:
         return "the training data is a stream."
     parts: list[torch.Tensor] = []

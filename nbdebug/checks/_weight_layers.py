@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from torch import nn
 
-from nbdebug.checks._study import Study
+from nbdebug.checks._context import CheckContext
 from nbdebug.model.module.names import layers
 
 KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
-def weight_layers(study: Study) -> list[tuple[str, nn.Module]]:
+def weight_layers(context: CheckContext) -> list[tuple[str, nn.Module]]:
     """Linear layers and convolutions, from input to output as they were registered."""
-    return [(name, module) for name, module in layers(study.model) if isinstance(module, KINDS)]
+    return [(name, module) for name, module in layers(context.model) if isinstance(module, KINDS)]

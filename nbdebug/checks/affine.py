@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from nbdebug.checks._study import Study
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_report import Outcome
+from nbdebug.core.results.check_result import Outcome
 
 WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -29,19 +29,19 @@ class Affine(Check):
 
     CLOSE = 1e-4
 
-    def examine(self, study: Study) -> Outcome:
-        number = sum(isinstance(module, WEIGHTED) for module in study.model.modules())
-        inputs = study.inputs
+    def examine(self, context: CheckContext) -> Outcome:
+        number = sum(isinstance(module, WEIGHTED) for module in context.model.modules())
+        inputs = context.inputs
         if number < 2:
             return Outcome("not_applicable", f"the model has {number} linear layers.")
         if not isinstance(inputs, torch.Tensor) or not inputs.is_floating_point():
             return Outcome("not_applicable", "the inputs are no single tensor of numbers.")
         first, second = inputs, inputs.flip(0)
         # Far apart, so that a bend lies between them.
-        one, other = study.outputs(first), study.outputs(second)
+        one, other = context.outputs(first), context.outputs(second)
         if not isinstance(one, torch.Tensor):
             return Outcome("not_applicable", "the outputs are no single tensor.")
-        middle, ends = study.outputs(2 * first - second), 2 * one - other
+        middle, ends = context.outputs(2 * first - second), 2 * one - other
         spread = float((one - other).abs().max())
         if not spread:
             return Outcome("not_applicable", "the output does not depend on the input.")

@@ -6,8 +6,8 @@ import inspect
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-from nbdebug.checks._study import Study
-from nbdebug.core.results.check_report import CheckResult, Outcome
+from nbdebug.checks._context import CheckContext
+from nbdebug.core.results.check_result import CheckResult, Outcome
 
 
 class Check(ABC):
@@ -35,7 +35,7 @@ class Check(ABC):
     explains: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
-    def examine(self, study: Study) -> Outcome:
+    def examine(self, context: CheckContext) -> Outcome:
         """Look, and say what was seen.
 
         Raises:

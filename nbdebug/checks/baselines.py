@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from nbdebug.checks._constant import best_constant, plain
-from nbdebug.checks._study import Study
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_report import Outcome
+from nbdebug.core.results.check_result import Outcome
 from nbdebug.model.module.forward import split
 
 STEPS = 200
@@ -42,26 +42,26 @@ class Baselines(Check):
     LINEAR = 0.8
     FALLING = 0.99
 
-    def examine(self, study: Study) -> Outcome:
-        found = plain(study)
+    def examine(self, context: CheckContext) -> Outcome:
+        found = plain(context)
         if isinstance(found, str):
             return Outcome("not_applicable", found)
         outputs, targets = found
-        inputs = [split(batch)[0] for batch in study.batches]
+        inputs = [split(batch)[0] for batch in context.batches]
         if not all(isinstance(part, torch.Tensor) and part.is_floating_point() for part in inputs):
             return Outcome("not_applicable", "the inputs are no tensor of real numbers.")
         if len({part.shape[1:] for part in inputs}) > 1 or outputs.shape[0] != len(inputs[0]):
             return Outcome("not_applicable", "the samples differ in shape.")
-        constant = best_constant(study, targets, outputs.shape[1:])
+        constant = best_constant(context, targets, outputs.shape[1:])
         if constant is None:
             return Outcome("not_applicable", "no best constant output was found for this loss.")
-        begin, own = self._train(study, study.model, study.subject.optimizer, 0.0)
+        begin, own = self._train(context, context.model, context.subject.optimizer, 0.0)
         losses = {"constant": constant}
         torch.manual_seed(0)
         for number, (name, model) in enumerate(_models(inputs[0], outputs).items(), 1):
-            model = model.to(study.subject.device, inputs[0].dtype)
+            model = model.to(context.subject.device, inputs[0].dtype)
             adam = torch.optim.Adam(model.parameters(), lr=LR)
-            losses[name] = self._train(study, model, adam, number / 4)[1]
+            losses[name] = self._train(context, model, adam, number / 4)[1]
         said = ", ".join(f"{name} {loss:.3g}" for name, loss in losses.items())
         seen = f"loss {own:.3g}, from {begin:.3g}; {said}"
         expected = f"under {self.CONSTANT:g} of the constant's"
@@ -74,17 +74,21 @@ class Baselines(Check):
         return Outcome("pass", seen, expected)
 
     def _train(
-        self, study: Study, model: nn.Module, optimizer: torch.optim.Optimizer, begun: float
+        self,
+        context: CheckContext,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        begun: float,
     ) -> tuple[float, float]:
         """Mean loss of the second and of the last fifth, infinite when one is not finite."""
-        own, losses = model is study.model, []
-        assert study.loss_fn is not None  # plain() asked
+        own, losses = model is context.model, []
+        assert context.loss_fn is not None  # plain() asked
         model.train()
-        for step, batch in enumerate(_steps(study)):
-            study.go_on(begun + step / STEPS / 4)
+        for step, batch in enumerate(_steps(context)):
+            context.go_on(begun + step / STEPS / 4)
             optimizer.zero_grad()
             inputs, targets = split(batch)
-            loss = study.evaluate(batch)[0] if own else study.loss_fn(model(inputs), targets)
+            loss = context.evaluate(batch)[0] if own else context.loss_fn(model(inputs), targets)
             losses.append(float(loss.detach()))
             if not math.isfinite(losses[-1]):
                 return losses[0], math.inf
@@ -94,8 +98,8 @@ class Baselines(Check):
         return sum(losses[part : 2 * part]) / part, sum(losses[-part:]) / part
 
 
-def _steps(study: Study) -> Iterator[Any]:
-    return islice(cycle(study.batches), STEPS)
+def _steps(context: CheckContext) -> Iterator[Any]:
+    return islice(cycle(context.batches), STEPS)
 
 
 def _models(inputs: torch.Tensor, outputs: torch.Tensor) -> dict[str, nn.Module]:

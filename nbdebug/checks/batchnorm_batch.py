@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from nbdebug.checks._study import Study
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_report import Outcome, Proposal
+from nbdebug.core.results.check_result import Outcome, Proposal
 from nbdebug.model.module.forward import first_samples
 
 KINDS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -32,17 +32,17 @@ class BatchNormBatch(Check):
 
     FEW = 4
 
-    def examine(self, study: Study) -> Outcome:
-        norms = [m for m in study.model.modules() if isinstance(m, KINDS) and m.training]
-        if not any(isinstance(m, KINDS) for m in study.model.modules()):
+    def examine(self, context: CheckContext) -> Outcome:
+        norms = [m for m in context.model.modules() if isinstance(m, KINDS) and m.training]
+        if not any(isinstance(m, KINDS) for m in context.model.modules()):
             return Outcome("not_applicable", "the model has no BatchNorm.")
         if not norms:
             return Outcome("not_applicable", "every BatchNorm is frozen in eval mode.")
-        samples = study.samples
+        samples = context.samples
         size, length = samples.batch_size, samples.length
         last = 0 if length is None or samples.drop_last else length % size
         expected = f"more than {self.FEW} samples"
-        if last == 1 and self._refuses(study):
+        if last == 1 and self._refuses(context):
             better = next(n for n in range(size + 1, size + 4) if (length or 0) % n != 1)
             return Outcome(
                 "fail", f"{length:,} samples in batches of {size} leave a last batch of 1",
@@ -56,11 +56,11 @@ class BatchNormBatch(Check):
             return Outcome("warning", f"batches of {size}", expected, remedy, proposal)
         return Outcome("pass", f"batches of {size}, the last one of {last or size}", expected)
 
-    def _refuses(self, study: Study) -> bool:
-        study.model.train()
+    def _refuses(self, context: CheckContext) -> bool:
+        context.model.train()
         try:
             with torch.no_grad():
-                study.evaluate(first_samples(study.batch, 1))
+                context.evaluate(first_samples(context.batch, 1))
         except ValueError as error:
             return "more than 1 value per channel" in str(error)
         return False

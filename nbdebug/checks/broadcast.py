@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from nbdebug.checks._constant import plain
-from nbdebug.checks._study import Study
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_report import Outcome
+from nbdebug.core.results.check_result import Outcome
 
 
 class Broadcast(Check):
@@ -26,8 +26,8 @@ class Broadcast(Check):
     source = "PyTorch, broadcasting semantics; TheDeepChecker (2022)"
     explains = ("initial_loss", "overfit")
 
-    def examine(self, study: Study) -> Outcome:
-        found = plain(study)
+    def examine(self, context: CheckContext) -> Outcome:
+        found = plain(context)
         if isinstance(found, str):
             return Outcome("not_applicable", found)
         outputs, targets = found

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from nbdebug.checks._study import Study
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_report import Outcome
+from nbdebug.core.results.check_result import Outcome
 
 
 class Causality(Check):
@@ -26,8 +26,8 @@ class Causality(Check):
 
     CLOSE = 1e-4
 
-    def examine(self, study: Study) -> Outcome:
-        inputs, targets = study.inputs, study.targets
+    def examine(self, context: CheckContext) -> Outcome:
+        inputs, targets = context.inputs, context.targets
         both = isinstance(inputs, torch.Tensor) and isinstance(targets, torch.Tensor)
         if not both or inputs.ndim < 2 or targets.shape[:2] != inputs.shape[:2]:
             return Outcome("not_applicable", "there is no target for each place of a sequence.")
@@ -36,7 +36,7 @@ class Causality(Check):
             return Outcome("not_applicable", "there is no target for each place of a sequence.")
         if not torch.equal(inputs[:, 1:], targets[:, :-1]):
             return Outcome("not_applicable", "the targets are not the inputs shifted by one.")
-        before = study.outputs(inputs)
+        before = context.outputs(inputs)
         axis = _time(before, inputs)
         if axis is None:
             return Outcome("not_applicable", "the outputs have no place for each of the inputs.")
@@ -44,7 +44,7 @@ class Causality(Check):
         changed = inputs.clone()
         # The later half of another sample: still inputs that the model knows.
         changed[:, cut:] = inputs.roll(1, 0)[:, cut:]
-        after = study.outputs(changed)
+        after = context.outputs(changed)
         shift = (after - before).transpose(0, axis)[:cut].abs().max()
         scale = float(before.abs().max()) or 1.0
         seen = f"outputs before a change move by {float(shift):.2g}"

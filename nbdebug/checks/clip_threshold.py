@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from nbdebug.checks._study import Study
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_report import Outcome, Proposal
+from nbdebug.core.results.check_result import Outcome, Proposal
 
 ENOUGH = 20
 
@@ -26,8 +26,8 @@ class ClipThreshold(Check):
 
     SHARE = 0.5
 
-    def examine(self, study: Study) -> Outcome:
-        clipping = study.subject.clipping
+    def examine(self, context: CheckContext) -> Outcome:
+        clipping = context.subject.clipping
         if clipping.mode == "off":
             return Outcome("not_applicable", "clipping is off.")
         if clipping.mode == "adaptive":

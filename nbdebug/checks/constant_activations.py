@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks._named import listed
-from nbdebug.checks._study import Study
 from nbdebug.checks._weight_layers import weight_layers
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_report import Outcome
+from nbdebug.core.results.check_result import Outcome
 
 
 class ConstantActivations(Check):
@@ -30,17 +30,17 @@ class ConstantActivations(Check):
 
     SMALL = 1e-6
 
-    def examine(self, study: Study) -> Outcome:
-        if not _varies(study.inputs, 0.0):
+    def examine(self, context: CheckContext) -> Outcome:
+        if not _varies(context.inputs, 0.0):
             return Outcome("not_applicable", "the inputs themselves are no tensor that varies.")
-        outputs = study.outputs()
+        outputs = context.outputs()
         still = [
             name
-            for name, watched in study.activations.items()
+            for name, watched in context.activations.items()
             if not _varies(torch.cat(watched.values), self.SMALL)
         ]
         if isinstance(outputs, torch.Tensor) and len(outputs) > 1:
-            last = [module for _, module in weight_layers(study)][-1:]
+            last = [module for _, module in weight_layers(context)][-1:]
             if not _varies(outputs, 0.0) and not any(_is_zero(module) for module in last):
                 remedy = "Follow the inputs through forward: something drops them."
                 seen = "the outputs are the same for all samples"
@@ -50,7 +50,8 @@ class ConstantActivations(Check):
             return Outcome(
                 "warning", f"{listed(still)} give the same for all samples", "they vary", remedy
             )
-        return Outcome("pass", f"outputs of {len(study.activations)} activations vary", "they vary")
+        count = len(context.activations)
+        return Outcome("pass", f"outputs of {count} activations vary", "they vary")
 
 
 def _varies(values: object, tolerance: float) -> bool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from nbdebug.checks._study import Study
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_report import Outcome
+from nbdebug.core.results.check_result import Outcome
 from nbdebug.model.state.digest import digest
 
 SAMPLES, AGAIN = 128, 16
@@ -27,8 +27,8 @@ class DataFingerprint(Check):
     title = "Fingerprint of the data"
     source = "Pineau et al. (2021); Gebru et al. (2021), Datasheets for Datasets"
 
-    def examine(self, study: Study) -> Outcome:
-        samples = study.samples
+    def examine(self, context: CheckContext) -> Outcome:
+        samples = context.samples
         if samples.fetch is None or samples.length is None:
             return Outcome("not_applicable", "the data is a stream: it has no fixed content.")
         size = min(samples.length, SAMPLES)

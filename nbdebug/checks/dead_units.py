@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from nbdebug.checks._study import Study
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_report import Outcome
+from nbdebug.core.results.check_result import Outcome
 
 KINDS = ("relu", "relu6", "leaky_relu", "elu", "gelu", "silu")
 
@@ -30,10 +30,10 @@ class DeadUnits(Check):
     ZERO = 1e-5
     SHARE = 0.8
 
-    def examine(self, study: Study) -> Outcome:
+    def examine(self, context: CheckContext) -> Outcome:
         shares = {
             name: self._dead(watched.peaks)
-            for name, watched in study.activations.items()
+            for name, watched in context.activations.items()
             if watched.kind in KINDS
         }
         if not shares:

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from nbdebug.checks._study import Study
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_report import Outcome, Proposal
+from nbdebug.core.results.check_result import Outcome, Proposal
 from nbdebug.model.module.names import DROPOUTS
 
 BEHIND = "norm_dropout"
@@ -33,12 +33,12 @@ class DropoutBeforeBatchNorm(Check):
 
     SHIFT = 1.5
 
-    def examine(self, study: Study) -> Outcome:
-        norms = study.subject.batch_norms.layers
-        dropping = [m for m in study.model.modules() if isinstance(m, DROPOUTS) and m.p > 0]
+    def examine(self, context: CheckContext) -> Outcome:
+        norms = context.subject.batch_norms.layers
+        dropping = [m for m in context.model.modules() if isinstance(m, DROPOUTS) and m.p > 0]
         if not norms or not dropping:
             return Outcome("not_applicable", "the model has no Dropout together with BatchNorm.")
-        training, evaluating = (self._variances(study, mode) for mode in (True, False))
+        training, evaluating = (self._variances(context, mode) for mode in (True, False))
         shifts = {
             name: training[name] / evaluating[name]
             for name in norms
@@ -51,17 +51,17 @@ class DropoutBeforeBatchNorm(Check):
         expected = f"under {self.SHIFT:g}"
         if worst < self.SHIFT:
             return Outcome("pass", seen, expected)
-        orders = study.subject.layer_order
+        orders = context.subject.layer_order
         possible = BEHIND in orders.available and orders.current != BEHIND
         return Outcome(
             "warning", seen, expected, "Put Dropout behind BatchNorm, or behind the last one.",
             Proposal("layer_order", BEHIND) if possible else None,
         )  # fmt: skip
 
-    def _variances(self, study: Study, training: bool) -> dict[str, float]:
+    def _variances(self, context: CheckContext, training: bool) -> dict[str, float]:
         met: dict[str, float] = {}
         handles = []
-        for name, norm in study.subject.batch_norms.layers.items():
+        for name, norm in context.subject.batch_norms.layers.items():
 
             def look(_m: nn.Module, inputs: Any, name: str = name) -> None:
                 channels = inputs[0].detach().transpose(0, 1).flatten(1)
@@ -69,10 +69,10 @@ class DropoutBeforeBatchNorm(Check):
                     met[name] = float(channels.float().var(1).mean())
 
             handles.append(norm.register_forward_pre_hook(look))
-        study.model.train(training)
+        context.model.train(training)
         try:
             with torch.no_grad():
-                study.evaluate(study.batch)
+                context.evaluate(context.batch)
         finally:
             for handle in handles:
                 handle.remove()

@@ -7,9 +7,9 @@ from typing import cast
 import torch
 from torch import nn
 
-from nbdebug.checks._study import Study
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_report import Outcome
+from nbdebug.core.results.check_result import Outcome
 
 CONVOLUTIONS = {nn.Conv1d: 3, nn.Conv2d: 4, nn.Conv3d: 5}
 
@@ -31,13 +31,13 @@ class DtypeLayout(Check):
     source = "PyTorch, Conv2d; Karpathy, A Recipe for Training Neural Networks"
     explains = ("*", "shapes", "input_scale")
 
-    def examine(self, study: Study) -> Outcome:
-        inputs = study.inputs
+    def examine(self, context: CheckContext) -> Outcome:
+        inputs = context.inputs
         if not isinstance(inputs, torch.Tensor):
             return Outcome("not_applicable", "the inputs are no single tensor.")
         seen = f"{inputs.dtype} of shape {tuple(inputs.shape)}"
-        weights = [p for p in study.model.parameters() if p.is_floating_point()]
-        first = _first(study.model, inputs.ndim)
+        weights = [p for p in context.model.parameters() if p.is_floating_point()]
+        first = _first(context.model, inputs.ndim)
         if first is not None and inputs.shape[1] != first.in_channels == inputs.shape[-1]:
             order = ", ".join(str(n) for n in (0, inputs.ndim - 1, *range(1, inputs.ndim - 1)))
             return Outcome(
@@ -50,7 +50,7 @@ class DtypeLayout(Check):
                 return Outcome("fail", seen, f"{weights[0].dtype}", remedy)
             return Outcome("pass", seen, "whole numbers for an embedding")
         # Autocast and own casts may make other types meet, so only a forward that fails is wrong.
-        if inputs.dtype not in {p.dtype for p in weights} and _fails(study):
+        if inputs.dtype not in {p.dtype for p in weights} and _fails(context):
             remedy = f"Give the inputs the type of the weights: inputs.to({weights[0].dtype})."
             return Outcome("fail", seen, f"{weights[0].dtype}", remedy)
         return Outcome("pass", seen, "the type of the weights")
@@ -65,9 +65,9 @@ def _first(model: nn.Module, ndim: int) -> nn.Conv2d | None:
     return cast(nn.Conv2d, module) if fits else None
 
 
-def _fails(study: Study) -> bool:
+def _fails(context: CheckContext) -> bool:
     try:
-        study.outputs()
+        context.outputs()
     except RuntimeError:
         return True
     return False

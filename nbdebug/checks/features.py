@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from nbdebug.checks._study import Study
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_report import Outcome
+from nbdebug.core.results.check_result import Outcome
 from nbdebug.model.module.forward import split
 
 
@@ -28,8 +28,8 @@ class Features(Check):
 
     SHARE = 0.9
 
-    def examine(self, study: Study) -> Outcome:
-        parts = [split(batch)[0] for batch in study.batches]
+    def examine(self, context: CheckContext) -> Outcome:
+        parts = [split(batch)[0] for batch in context.batches]
         if not all(isinstance(part, torch.Tensor) for part in parts):
             return Outcome("not_applicable", "the inputs are no single tensor.")
         shapes = {part.shape[1:] for part in parts}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from nbdebug.checks._study import Study
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.git import git
-from nbdebug.core.results.check_report import Outcome
+from nbdebug.core.results.check_result import Outcome
 
 
 class GitState(Check):
@@ -23,7 +23,7 @@ class GitState(Check):
     title = "State of the code"
     source = "Pineau et al. (2021), Improving Reproducibility in Machine Learning Research"
 
-    def examine(self, study: Study) -> Outcome:
+    def examine(self, context: CheckContext) -> Outcome:
         commit = git("rev-parse", "--short", "HEAD")
         if commit is None:
             return Outcome("not_applicable", "this is no folder under git with a commit.")

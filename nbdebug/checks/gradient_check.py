@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks._named import listed
-from nbdebug.checks._study import Study
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_report import Outcome
+from nbdebug.core.results.check_result import Outcome
 from nbdebug.model.module.forward import call, first_samples, split
 
 SAMPLES = 3
@@ -53,15 +53,15 @@ class GradientCheck(Check):
     FAIL = 1e-2
     WARNING = 1e-4
 
-    def examine(self, study: Study) -> Outcome:
-        if study.loss_fn is None:
+    def examine(self, context: CheckContext) -> Outcome:
+        if context.loss_fn is None:
             return Outcome("not_applicable", "training has a step_fn, which hides the loss.")
         try:
-            model, loss = _double(study)
+            model, loss = _double(context)
             loss(model)
         except (RuntimeError, TypeError, ValueError) as error:
             return Outcome("not_applicable", f"no run in double precision: {error}")
-        found = _compare(study, model, loss)
+        found = _compare(context, model, loss)
         if not found.errors:
             return Outcome("not_applicable", "no parameter gets a gradient off a kink.")
         worst = max(found.errors.values())
@@ -77,17 +77,21 @@ class GradientCheck(Check):
         return Outcome(status, f"{seen}; wrong for {listed(wrong)}", expected, remedy)  # type: ignore[arg-type]
 
 
-def _double(study: Study) -> tuple[nn.Module, Callable[[nn.Module], torch.Tensor]]:
+def _double(context: CheckContext) -> tuple[nn.Module, Callable[[nn.Module], torch.Tensor]]:
     """A copy of the model, and its loss on a few samples."""
-    model = copy.deepcopy(study.model).double().eval()
-    own = study.loss_fn
+    model = copy.deepcopy(context.model).double().eval()
+    own = context.loss_fn
     assert own is not None  # examine() asked
     loss_fn = copy.deepcopy(own).double() if isinstance(own, nn.Module) else own
-    inputs, targets = (_double_numbers(part) for part in split(first_samples(study.batch, SAMPLES)))
+    inputs, targets = (
+        _double_numbers(part) for part in split(first_samples(context.batch, SAMPLES))
+    )
     return model, lambda copied: loss_fn(call(copied, inputs), targets)
 
 
-def _compare(study: Study, model: nn.Module, loss: Callable[[nn.Module], torch.Tensor]) -> Compared:
+def _compare(
+    context: CheckContext, model: nn.Module, loss: Callable[[nn.Module], torch.Tensor]
+) -> Compared:
     loss(model).backward()
     generator = torch.Generator().manual_seed(0)
     named = [(name, p) for name, p in model.named_parameters() if p.grad is not None]
@@ -96,7 +100,7 @@ def _compare(study: Study, model: nn.Module, loss: Callable[[nn.Module], torch.T
     with torch.no_grad():
         middle = float(loss(model))
         for number, (name, parameter) in enumerate(chosen):
-            study.go_on(number / len(chosen))
+            context.go_on(number / len(chosen))
             for place in torch.randint(parameter.numel(), (ENTRIES,), generator=generator).tolist():
                 _entry(found, name, parameter, place, lambda: float(loss(model)), middle)
     return found

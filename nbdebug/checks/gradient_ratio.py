@@ -6,10 +6,10 @@ import math
 
 import torch
 
-from nbdebug.checks._study import Study
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks._weight_layers import weight_layers
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_report import Outcome
+from nbdebug.core.results.check_result import Outcome
 
 
 class GradientRatio(Check):
@@ -32,11 +32,11 @@ class GradientRatio(Check):
     VANISHING = 1e-4
     EXPLODING = 1e4
 
-    def examine(self, study: Study) -> Outcome:
-        study.gradients()
+    def examine(self, context: CheckContext) -> Outcome:
+        context.gradients()
         sizes = [
             (name, float(weight.grad.norm()) / math.sqrt(weight.numel()))
-            for name, module in weight_layers(study)
+            for name, module in weight_layers(context)
             if isinstance(weight := module.weight, torch.Tensor) and weight.grad is not None
         ]
         known = [(name, size) for name, size in sizes if size > 0 and math.isfinite(size)]

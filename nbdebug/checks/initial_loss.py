@@ -7,9 +7,9 @@ import math
 import torch
 
 from nbdebug.checks._constant import best_constant, is_binary, is_cross_entropy, plain
-from nbdebug.checks._study import Study
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_report import Outcome
+from nbdebug.core.results.check_result import Outcome, Verdict
 
 SAMPLES = 64
 LARGE = 5.0
@@ -36,51 +36,53 @@ class InitialLoss(Check):
     WARNING = 2.0
     LOW = 0.5
 
-    def examine(self, study: Study) -> Outcome:
-        if study.step:
+    def examine(self, context: CheckContext) -> Outcome:
+        if context.step:
             return Outcome("not_applicable", "training has begun; Reset to check the beginning.")
-        found = plain(study)
+        found = plain(context)
         if isinstance(found, str):
             return Outcome("not_applicable", found)
-        enough = -(-SAMPLES // study.samples.batch_size)
-        parts = study.alike[:enough]
+        enough = -(-SAMPLES // context.samples.batch_size)
+        parts = context.alike[:enough]
         # All at once, so that a sum over samples is a sum on both sides.
-        outputs = torch.cat([study.outputs(inputs) for inputs, _ in parts])
+        outputs = torch.cat([context.outputs(inputs) for inputs, _ in parts])
         targets = torch.cat([targets for _, targets in parts])
-        assert study.loss_fn is not None  # plain() asked
-        loss = float(study.loss_fn(outputs, targets))
-        chance, words = self._chance(study, outputs, targets)
+        assert context.loss_fn is not None  # plain() asked
+        loss = float(context.loss_fn(outputs, targets))
+        chance, words = self._chance(context, outputs, targets)
         if chance is None:
             return Outcome("not_applicable", "no best constant output was found for this loss.")
         seen, expected = f"loss {loss:.4g}", f"about {chance:.4g} ({words})"
         ratio = loss / chance
         if not math.isfinite(loss) or ratio > self.FAIL:
-            status = "fail"
+            status: Verdict = "fail"
         elif ratio > self.WARNING or ratio < self.LOW:
             status = "warning"
         else:
             return Outcome("pass", seen, expected)
-        return Outcome(status, f"{seen}, {ratio:.2g} times chance", expected, _advice(study, ratio))  # type: ignore[arg-type]
+        return Outcome(
+            status, f"{seen}, {ratio:.2g} times chance", expected, _advice(context, ratio)
+        )
 
     def _chance(
-        self, study: Study, outputs: torch.Tensor, targets: torch.Tensor
+        self, context: CheckContext, outputs: torch.Tensor, targets: torch.Tensor
     ) -> tuple[float | None, str]:
-        assert study.loss_fn is not None  # plain() asked
+        assert context.loss_fn is not None  # plain() asked
         uniform = torch.zeros_like(outputs)
-        if is_cross_entropy(study, outputs, targets):
-            return float(study.loss_fn(uniform, targets)), f"-ln(1/{outputs.shape[1]}) a sample"
-        if is_binary(study, outputs, targets):
-            return float(study.loss_fn(uniform, targets)), "-ln(1/2) a sample"
-        return best_constant(study, targets, outputs.shape[1:]), "of the best constant output"
+        if is_cross_entropy(context, outputs, targets):
+            return float(context.loss_fn(uniform, targets)), f"-ln(1/{outputs.shape[1]}) a sample"
+        if is_binary(context, outputs, targets):
+            return float(context.loss_fn(uniform, targets)), "-ln(1/2) a sample"
+        return best_constant(context, targets, outputs.shape[1:]), "of the best constant output"
 
 
-def _advice(study: Study, ratio: float) -> str:
+def _advice(context: CheckContext, ratio: float) -> str:
     if ratio < 1:
         return (
             "See whether the targets leak into the inputs, whether these weights are trained "
             "already, and how the loss is reduced."
         )
-    for part, name in ((study.inputs, "inputs"), (study.targets, "targets")):
+    for part, name in ((context.inputs, "inputs"), (context.targets, "targets")):
         if isinstance(part, torch.Tensor) and part.is_floating_point():
             size = float(part.float().abs().mean())
             if size > LARGE:

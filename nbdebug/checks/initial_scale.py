@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from nbdebug.checks._study import Study
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks._weight_layers import weight_layers
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_report import Outcome
+from nbdebug.core.results.check_result import Outcome
 from nbdebug.model.module.forward import first_samples
 
 SAMPLES = 16
@@ -37,23 +37,23 @@ class InitialScale(Check):
     LOW = 1e-5
     HIGH = 1e4
 
-    def examine(self, study: Study) -> Outcome:
-        if study.step:
+    def examine(self, context: CheckContext) -> Outcome:
+        if context.step:
             return Outcome("not_applicable", "training has begun; Reset to check the beginning.")
         spreads: list[tuple[str, float]] = []
         handles = []
         # The last layer may begin at 0 on purpose.
-        for name, module in weight_layers(study)[:-1]:
+        for name, module in weight_layers(context)[:-1]:
 
             def look(_m: nn.Module, _i: Any, output: Any, name: str = name) -> None:
                 if isinstance(output, torch.Tensor) and len(output) > 1:
                     spreads.append((name, float(output.detach().float().std(0).mean())))
 
             handles.append(module.register_forward_hook(look))
-        study.model.eval()
+        context.model.eval()
         try:
             with torch.no_grad():
-                study.evaluate(first_samples(study.batch, SAMPLES))
+                context.evaluate(first_samples(context.batch, SAMPLES))
         finally:
             for handle in handles:
                 handle.remove()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from nbdebug.checks._study import Study
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_report import Outcome
+from nbdebug.core.results.check_result import Outcome
 from nbdebug.model.module.forward import split
 
 
@@ -28,8 +28,8 @@ class InputScale(Check):
 
     LARGE = 10.0
 
-    def examine(self, study: Study) -> Outcome:
-        rows = [split(batch)[0] for batch in study.batches]
+    def examine(self, context: CheckContext) -> Outcome:
+        rows = [split(batch)[0] for batch in context.batches]
         if not all(isinstance(r, torch.Tensor) and r.is_floating_point() for r in rows):
             return Outcome("not_applicable", "the inputs are no single tensor of numbers.")
         inputs = torch.cat(rows)

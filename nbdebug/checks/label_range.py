@@ -7,9 +7,9 @@ from torch import nn
 from torch.nn import functional
 
 from nbdebug.checks._constant import is_cross_entropy
-from nbdebug.checks._study import Study
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_report import Outcome
+from nbdebug.core.results.check_result import Outcome
 from nbdebug.model.module.forward import split
 
 KINDS = (nn.CrossEntropyLoss, nn.NLLLoss)
@@ -34,18 +34,18 @@ class LabelRange(Check):
     source = "PyTorch, CrossEntropyLoss; TheDeepChecker (2022)"
     explains = ("*", "shapes", "broadcast", "initial_loss", "overfit")
 
-    def examine(self, study: Study) -> Outcome:
-        if study.loss_fn is None:
+    def examine(self, context: CheckContext) -> Outcome:
+        if context.loss_fn is None:
             return Outcome("not_applicable", "training has a step_fn, which hides the labels.")
-        outputs, targets = study.outputs(), study.targets
+        outputs, targets = context.outputs(), context.targets
         if not isinstance(outputs, torch.Tensor) or not isinstance(targets, torch.Tensor):
             return Outcome("not_applicable", "outputs or targets are no single tensor.")
-        known = isinstance(study.loss_fn, KINDS) or study.loss_fn in FUNCTIONS
-        if outputs.ndim < 2 or not (known or is_cross_entropy(study, outputs, targets)):
+        known = isinstance(context.loss_fn, KINDS) or context.loss_fn in FUNCTIONS
+        if outputs.ndim < 2 or not (known or is_cross_entropy(context, outputs, targets)):
             return Outcome("not_applicable", "the loss does not take class labels.")
-        return self._fit(study, outputs, targets)
+        return self._fit(context, outputs, targets)
 
-    def _fit(self, study: Study, outputs: torch.Tensor, targets: torch.Tensor) -> Outcome:
+    def _fit(self, context: CheckContext, outputs: torch.Tensor, targets: torch.Tensor) -> Outcome:
         classes, expected = outputs.shape[1], outputs.shape[:1] + outputs.shape[2:]
         words = f"whole numbers from 0 to {classes - 1}, shape {tuple(expected)}"
         if targets.is_floating_point() and targets.shape == outputs.shape:
@@ -60,8 +60,8 @@ class LabelRange(Check):
         if targets.shape != expected:
             remedy = "Bring them into this shape, for example with targets.squeeze(1)."
             return Outcome("fail", f"labels of shape {tuple(targets.shape)}", words, remedy)
-        seen = torch.cat([split(batch)[1].flatten() for batch in study.batches])
-        ignored = getattr(study.loss_fn, "ignore_index", IGNORED)
+        seen = torch.cat([split(batch)[1].flatten() for batch in context.batches])
+        ignored = getattr(context.loss_fn, "ignore_index", IGNORED)
         return _within(seen[seen != ignored], classes, words)
 
 

@@ -6,9 +6,9 @@ import math
 
 import torch
 
-from nbdebug.checks._study import Study
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_report import Outcome
+from nbdebug.core.results.check_result import Outcome
 
 
 class Labels(Check):
@@ -30,8 +30,8 @@ class Labels(Check):
     RARE = 0.5
     LARGE = 10.0
 
-    def examine(self, study: Study) -> Outcome:
-        parts = [targets for _, targets in study.alike]
+    def examine(self, context: CheckContext) -> Outcome:
+        parts = [targets for _, targets in context.alike]
         if not all(isinstance(part, torch.Tensor) for part in parts):
             return Outcome("not_applicable", "the targets are no single tensor.")
         targets = torch.cat(parts)

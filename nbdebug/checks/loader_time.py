@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from nbdebug.checks._study import Study
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_report import Outcome
+from nbdebug.core.results.check_result import Outcome
 
 BATCHES = 5
 
@@ -35,18 +35,18 @@ class LoaderTime(Check):
     SHARE = 0.5
     SECONDS = 0.005
 
-    def examine(self, study: Study) -> Outcome:
-        samples = study.samples
+    def examine(self, context: CheckContext) -> Outcome:
+        samples = context.samples
         if samples.fetch is None or samples.length is None:
             return Outcome("not_applicable", "the data is a stream: training reads it once.")
         fetch, size = samples.fetch, min(samples.batch_size, samples.length)
         generator = torch.Generator().manual_seed(0)
         loading = self._median(
-            study, lambda: fetch(torch.randint(samples.length or 1, (size,), generator=generator))
+            context, lambda: fetch(torch.randint(samples.length or 1, (size,), generator=generator))
         )
         workers = samples.loader.num_workers if samples.loader is not None else 1
         loading /= workers
-        training = self._median(study, lambda: self._train(study))
+        training = self._median(context, lambda: self._train(context))
         share = loading / (loading + training)
         seen = f"{1e3 * loading:.2g} ms a batch, {1e3 * training:.2g} ms to train on it"
         expected = f"at most {self.SHARE:.0%} of both"
@@ -55,16 +55,16 @@ class LoaderTime(Check):
             return Outcome("warning", seen, expected, remedy)
         return Outcome("pass", seen, expected)
 
-    def _train(self, study: Study) -> None:
-        study.model.train()
-        study.subject.optimizer.zero_grad()
-        study.evaluate(study.batch)[0].backward()
-        study.subject.optimizer.step()
+    def _train(self, context: CheckContext) -> None:
+        context.model.train()
+        context.subject.optimizer.zero_grad()
+        context.evaluate(context.batch)[0].backward()
+        context.subject.optimizer.step()
 
-    def _median(self, study: Study, work: Callable[[], Any]) -> float:
+    def _median(self, context: CheckContext, work: Callable[[], Any]) -> float:
         seconds = []
         for number in range(BATCHES):
-            study.go_on(number / BATCHES / 2)
+            context.go_on(number / BATCHES / 2)
             begin = time.perf_counter()
             work()
             seconds.append(time.perf_counter() - begin)

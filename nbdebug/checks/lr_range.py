@@ -7,9 +7,9 @@ from itertools import cycle
 
 import numpy as np
 
-from nbdebug.checks._study import Study
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_report import Outcome, Proposal
+from nbdebug.core.results.check_result import Outcome, Proposal
 from nbdebug.core.results.lr_range_test import LrRangeTest, Smoothing
 
 LOW, HIGH, STEPS = 1e-7, 10.0, 100
@@ -35,8 +35,8 @@ class LrRange(Check):
 
     SMALL = 1e-4
 
-    def examine(self, study: Study) -> Outcome:
-        lr, found, exploded = study.subject.lr, *self._sweep(study)
+    def examine(self, context: CheckContext) -> Outcome:
+        lr, found, exploded = context.subject.lr, *self._sweep(context)
         best = found.suggestion
         if best is None:
             return Outcome("not_applicable", "the loss never falls in the sweep.")
@@ -53,20 +53,20 @@ class LrRange(Check):
             return Outcome("warning", seen, expected, remedy, proposal)
         return Outcome("pass", seen, expected)
 
-    def _sweep(self, study: Study) -> tuple[LrRangeTest, float | None]:
+    def _sweep(self, context: CheckContext) -> tuple[LrRangeTest, float | None]:
         """The sweep, and the rate at which the loss exploded, None when it did not."""
-        optimizer, rates = study.subject.optimizer, np.geomspace(LOW, HIGH, STEPS)
-        ratios = study.subject.lr_ratios
+        optimizer, rates = context.subject.optimizer, np.geomspace(LOW, HIGH, STEPS)
+        ratios = context.subject.lr_ratios
         losses: list[float] = []
         smoothed: list[float] = []
         smoothing, exploded = Smoothing(), None
-        study.model.train()
-        for number, (rate, batch) in enumerate(zip(rates, cycle(study.batches), strict=False)):
-            study.go_on(number / STEPS)
+        context.model.train()
+        for number, (rate, batch) in enumerate(zip(rates, cycle(context.batches), strict=False)):
+            context.go_on(number / STEPS)
             for group, ratio in zip(optimizer.param_groups, ratios, strict=True):
                 group["lr"] = float(rate) * ratio
             optimizer.zero_grad()
-            loss = study.evaluate(batch)[0]
+            loss = context.evaluate(batch)[0]
             value = float(loss.detach())
             if not math.isfinite(value):
                 exploded = float(rate)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from nbdebug.checks._study import Study
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_report import Outcome, Proposal
+from nbdebug.core.results.check_result import Outcome, Proposal
 
 # Smallest, usual and largest that is not out of the ordinary.
 USUAL = {
@@ -33,14 +33,14 @@ class LrSanity(Check):
     source = "PyTorch, torch.optim; Google, Deep Learning Tuning Playbook"
     explains = ("overfit", "unchanged_parameters", "one_epoch", "lr_range", "baselines")
 
-    def examine(self, study: Study) -> Outcome:
-        optimizer, lr = study.subject.optimizer, study.subject.lr
+    def examine(self, context: CheckContext) -> Outcome:
+        optimizer, lr = context.subject.optimizer, context.subject.lr
         kind = type(optimizer).__name__
         seen = f"{lr:.3g} with {kind}"
         low, usual, high = USUAL.get(kind, (0.0, 1e-3, float("inf")))
         proposal = Proposal("lr", usual)
         if lr == 0:
-            scheduled = bool(study.subject.schedule.schedulers)
+            scheduled = bool(context.subject.schedule.schedulers)
             if scheduled:
                 return Outcome("pass", f"{seen}, set by the schedule", "above 0")
             return Outcome("fail", seen, "above 0", f"Begin with {usual:g}.", proposal)

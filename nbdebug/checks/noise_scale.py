@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import torch
 
-from nbdebug.checks._study import Study
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_report import Outcome
+from nbdebug.core.results.check_result import Outcome
 
 FEW = 4
 
@@ -31,19 +31,19 @@ class NoiseScale(Check):
     source = "McCandlish et al. (2018), arXiv:1812.06162, appendix A.1"
     dear = True
 
-    def examine(self, study: Study) -> Outcome:
-        size = study.samples.batch_size
-        count = len(study.batches)
+    def examine(self, context: CheckContext) -> Outcome:
+        size = context.samples.batch_size
+        count = len(context.batches)
         if count < FEW:
             return Outcome("not_applicable", f"there are fewer than {FEW} batches to compare.")
-        parameters = [p for _, p in study.subject.parameters if p.requires_grad]
+        parameters = [p for _, p in context.subject.parameters if p.requires_grad]
         total = [torch.zeros_like(p) for p in parameters]
         squares = []
-        study.model.train()
-        for number, batch in enumerate(study.batches):
-            study.go_on(number / count)
-            study.subject.optimizer.zero_grad()
-            study.evaluate(batch)[0].backward()
+        context.model.train()
+        for number, batch in enumerate(context.batches):
+            context.go_on(number / count)
+            context.subject.optimizer.zero_grad()
+            context.evaluate(batch)[0].backward()
             for mean, parameter in zip(total, parameters, strict=True):
                 if parameter.grad is not None:
                     mean += parameter.grad.to_dense() / count

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from itertools import islice
 
-from nbdebug.checks._study import Study
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_report import Outcome
+from nbdebug.core.results.check_result import Outcome
 
 STEPS = 300
 
@@ -31,19 +31,19 @@ class OneEpoch(Check):
 
     WORSE = 2.0
 
-    def examine(self, study: Study) -> Outcome:
-        samples = study.samples
+    def examine(self, context: CheckContext) -> Outcome:
+        samples = context.samples
         if samples.length is None:
             return Outcome("not_applicable", "the data is a stream, which cannot be read twice.")
         count = min(-(-samples.length // samples.batch_size), STEPS)
         losses: list[float] = []
-        study.model.train()
+        context.model.train()
         expected = "every loss finite, and falling"
         for number, batch in enumerate(islice(samples.epoch(), count)):
-            study.go_on(number / count)
-            study.subject.optimizer.zero_grad()
+            context.go_on(number / count)
+            context.subject.optimizer.zero_grad()
             try:
-                loss = study.evaluate(batch)[0]
+                loss = context.evaluate(batch)[0]
                 losses.append(float(loss.detach()))
                 loss.backward()
             except Exception as error:
@@ -55,7 +55,7 @@ class OneEpoch(Check):
                 return Outcome(
                     "fail", f"the loss of batch {number + 1} is {losses[-1]}", expected, remedy
                 )
-            study.subject.optimizer.step()
+            context.subject.optimizer.step()
         part = max(len(losses) // 4, 1)
         begin, end = sum(losses[:part]) / part, sum(losses[-part:]) / part
         seen = f"{len(losses)} batches, loss from {begin:.4g} to {end:.4g}"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from nbdebug.checks._constant import in_reach, is_binary, is_cross_entropy, is_regression, plain
-from nbdebug.checks._study import Study
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_report import Outcome
+from nbdebug.core.results.check_result import Outcome
 
 
 class OutputActivation(Check):
@@ -29,25 +29,25 @@ class OutputActivation(Check):
 
     OUTSIDE = 0.02
 
-    def examine(self, study: Study) -> Outcome:
-        found = plain(study)
+    def examine(self, context: CheckContext) -> Outcome:
+        found = plain(context)
         if isinstance(found, str):
             return Outcome("not_applicable", found)
         outputs, targets = found
-        low, high = in_reach(study)
+        low, high = in_reach(context)
         if outputs.ndim > 1 and outputs.shape[1] == 1 and low == high == 1.0:
             return Outcome(
                 "fail", "every output is 1: a softmax over one unit",
                 "a unit for each class, or one logit", "Leave out the softmax.",
             )  # fmt: skip
         simplex = outputs.ndim > 1 and low >= 0 and _sums_to_one(outputs)
-        if simplex and is_cross_entropy(study, outputs, targets):
+        if simplex and is_cross_entropy(context, outputs, targets):
             return Outcome(
                 "fail", "the outputs of each sample are positive and sum to 1",
                 "logits: the loss applies log-softmax itself",
                 "Leave out the softmax at the end of the model.",
             )  # fmt: skip
-        if low >= 0 and high <= 1 and is_binary(study, outputs, targets):
+        if low >= 0 and high <= 1 and is_binary(context, outputs, targets):
             return Outcome(
                 "fail", f"all outputs lie in [{low:.2g}, {high:.2g}]",
                 "logits: the loss applies the sigmoid itself",

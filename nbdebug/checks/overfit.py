@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from nbdebug.checks._constant import best_constant, plain
-from nbdebug.checks._study import Study
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_report import Outcome, Verdict
+from nbdebug.core.results.check_result import Outcome, Verdict
 from nbdebug.model.module.forward import first_samples, repeated, split
 from nbdebug.model.module.names import DROPOUTS
 from nbdebug.model.state.model_state import ModelState
@@ -42,20 +42,20 @@ class Overfit(Check):
     FAIL = 0.5
     GOOD = 0.35
 
-    def examine(self, study: Study) -> Outcome:
-        found = plain(study)
+    def examine(self, context: CheckContext) -> Outcome:
+        found = plain(context)
         if isinstance(found, str):
             return Outcome("not_applicable", found)
         outputs, _ = found
-        inputs, targets = split(first_samples(study.batch, EXAMPLES))
-        baseline = best_constant(study, targets, outputs.shape[1:])
+        inputs, targets = split(first_samples(context.batch, EXAMPLES))
+        baseline = best_constant(context, targets, outputs.shape[1:])
         if baseline is None or bool((targets == targets.flatten()[0]).all()):
             return Outcome("not_applicable", "all of these examples have the same target.")
-        for group in study.subject.optimizer.param_groups:
+        for group in context.subject.optimizer.param_groups:
             if "weight_decay" in group:
                 group["weight_decay"] = 0.0
-        start = ModelState.capture(study.model, study.subject.optimizer)
-        left = self._train(study, (inputs, targets), study.subject.optimizer) / baseline
+        start = ModelState.capture(context.model, context.subject.optimizer)
+        left = self._train(context, (inputs, targets), context.subject.optimizer) / baseline
         seen = f"{left:.2g} of the loss of the best constant is left after {STEPS} steps"
         expected = f"under {self.GOOD:g}"
         if left < self.GOOD:
@@ -63,51 +63,51 @@ class Overfit(Check):
         if left < self.FAIL:
             advice = "It learns, but slowly: try a larger learning rate."
             return Outcome("warning", seen, expected, advice)
-        seen += f"; of one example alone {self._one(study, start):.2g} of its first loss"
-        status, remedy = self._ladder(study, (inputs, targets), baseline, start)
+        seen += f"; of one example alone {self._one(context, start):.2g} of its first loss"
+        status, remedy = self._ladder(context, (inputs, targets), baseline, start)
         return Outcome(status, seen, expected, remedy)
 
-    def _one(self, study: Study, start: ModelState) -> float:
+    def _one(self, context: CheckContext, start: ModelState) -> float:
         """What is left of the first loss of one example; twice in a batch, for BatchNorm."""
-        start.restore(study.model, study.subject.optimizer)
-        batch = repeated(first_samples(study.batch, 1), 2)
-        study.model.eval()
+        start.restore(context.model, context.subject.optimizer)
+        batch = repeated(first_samples(context.batch, 1), 2)
+        context.model.eval()
         with torch.no_grad():
-            first = float(study.evaluate(batch)[0])
-        return self._train(study, batch, study.subject.optimizer) / max(first, 1e-12)
+            first = float(context.evaluate(batch)[0])
+        return self._train(context, batch, context.subject.optimizer) / max(first, 1e-12)
 
     def _ladder(
-        self, study: Study, batch: Any, baseline: float, start: ModelState
+        self, context: CheckContext, batch: Any, baseline: float, start: ModelState
     ) -> tuple[Verdict, str]:
-        optimizer = study.subject.optimizer
+        optimizer = context.subject.optimizer
         for attempt, factor in enumerate(LADDER, 1):
-            start.restore(study.model, optimizer)
+            start.restore(context.model, optimizer)
             for group in optimizer.param_groups:
                 group["lr"] = group["lr"] * factor
-            if self._train(study, batch, optimizer, attempt) / baseline < self.FAIL:
+            if self._train(context, batch, optimizer, attempt) / baseline < self.FAIL:
                 words = f"It works at {factor:g} times the learning rate: try other rates."
                 # Sixteen examples may want another rate than all of them; not one of 1/100.
                 return ("warning" if factor >= 0.1 else "fail"), words
-        start.restore(study.model, optimizer)
-        adam = torch.optim.Adam([p for _, p in study.subject.parameters], lr=1e-3)
-        if self._train(study, batch, adam, ATTEMPTS - 1) / baseline < self.FAIL:
+        start.restore(context.model, optimizer)
+        adam = torch.optim.Adam([p for _, p in context.subject.parameters], lr=1e-3)
+        if self._train(context, batch, adam, ATTEMPTS - 1) / baseline < self.FAIL:
             return "fail", "It works with Adam at 1e-3: optimizer or learning rate are wrong."
         return "fail", "No learning rate works: look at the model, the loss and the labels."
 
     def _train(
-        self, study: Study, batch: Any, optimizer: torch.optim.Optimizer, attempt: int = 0
+        self, context: CheckContext, batch: Any, optimizer: torch.optim.Optimizer, attempt: int = 0
     ) -> float:
         """The smallest loss in at most 500 steps, infinite when it is not finite."""
-        study.model.train()
-        for module in study.model.modules():
+        context.model.train()
+        for module in context.model.modules():
             if isinstance(module, DROPOUTS):
                 module.eval()
         best = math.inf
         for step in range(STEPS):
             if step % 10 == 0:
-                study.go_on((attempt + step / STEPS) / ATTEMPTS)
+                context.go_on((attempt + step / STEPS) / ATTEMPTS)
             optimizer.zero_grad()
-            loss = study.evaluate(batch)[0]
+            loss = context.evaluate(batch)[0]
             value = float(loss.detach())
             if not math.isfinite(value):
                 return math.inf

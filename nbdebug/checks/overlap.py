@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks._held_out import training_inputs, validation_inputs
-from nbdebug.checks._study import Study
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_report import Outcome
+from nbdebug.core.results.check_result import Outcome
 
 FEW = 3
 
@@ -30,8 +30,8 @@ class Overlap(Check):
     WARNING = 0.05
     FAIL = 0.5
 
-    def examine(self, study: Study) -> Outcome:
-        train, held_out = training_inputs(study), validation_inputs(study)
+    def examine(self, context: CheckContext) -> Outcome:
+        train, held_out = training_inputs(context), validation_inputs(context)
         for part in (held_out, train):
             if isinstance(part, str):
                 return Outcome("not_applicable", part)
@@ -42,7 +42,7 @@ class Overlap(Check):
         known, rows = set(_rows(train)), _rows(held_out)
         shared = sum(row in known for row in rows)
         # Of much data only a part was looked at.
-        share = min(shared / len(rows) * (study.samples.length or 0) / len(train), 1.0)
+        share = min(shared / len(rows) * (context.samples.length or 0) / len(train), 1.0)
         # Data of few values repeats itself naturally, also within one part.
         natural = 1 - len(set(rows)) / len(rows)
         seen = f"{share:.1%} of {len(rows):,} validation samples are training samples too"

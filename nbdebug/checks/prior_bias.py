@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from nbdebug.checks._constant import best_constant, is_binary, is_cross_entropy, plain
-from nbdebug.checks._study import Study
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_report import Outcome
+from nbdebug.core.results.check_result import Outcome
 
 
 class PriorBias(Check):
@@ -29,22 +29,22 @@ class PriorBias(Check):
 
     SHARE = 0.7
 
-    def examine(self, study: Study) -> Outcome:
-        if study.step:
+    def examine(self, context: CheckContext) -> Outcome:
+        if context.step:
             return Outcome("not_applicable", "training has begun; Reset to check the beginning.")
-        found = plain(study)
+        found = plain(context)
         if isinstance(found, str):
             return Outcome("not_applicable", found)
         outputs, _ = found
-        targets = torch.cat([targets for _, targets in study.alike])
-        assert study.loss_fn is not None  # plain() asked
-        logits = is_cross_entropy(study, *found) or is_binary(study, *found)
+        targets = torch.cat([targets for _, targets in context.alike])
+        assert context.loss_fn is not None  # plain() asked
+        logits = is_cross_entropy(context, *found) or is_binary(context, *found)
         mean = None if logits or not targets.is_floating_point() else targets.double().mean()
-        best = best_constant(study, targets, outputs.shape[1:])
+        best = best_constant(context, targets, outputs.shape[1:])
         if best is None or (targets.shape[1:] != outputs.shape[1:] and not logits):
             return Outcome("not_applicable", "no best constant output was found for this loss.")
         begin = torch.zeros(len(targets), *outputs.shape[1:]).to(outputs)
-        zero = float(study.loss_fn(begin, targets))
+        zero = float(context.loss_fn(begin, targets))
         saved = 1 - best / zero if zero > 0 else 0.0
         seen = f"a fitting bias begins at {best:.4g} in place of {zero:.4g}: {saved:.0%} less"
         if saved > self.SHARE:

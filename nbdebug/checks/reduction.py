@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from nbdebug.checks._constant import plain
-from nbdebug.checks._study import Study
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_report import Outcome
+from nbdebug.core.results.check_result import Outcome
 
 
 class Reduction(Check):
@@ -26,14 +26,14 @@ class Reduction(Check):
     source = "TheDeepChecker (2022); PyTorch, reduction of loss functions"
     explains = ("initial_loss",)
 
-    def examine(self, study: Study) -> Outcome:
-        found = plain(study)
+    def examine(self, context: CheckContext) -> Outcome:
+        found = plain(context)
         if isinstance(found, str):
             return Outcome("not_applicable", found)
         outputs, targets = found
-        assert study.loss_fn is not None  # plain() asked
-        once = float(study.loss_fn(outputs, targets))
-        twice = float(study.loss_fn(torch.cat([outputs] * 2), torch.cat([targets] * 2)))
+        assert context.loss_fn is not None  # plain() asked
+        once = float(context.loss_fn(outputs, targets))
+        twice = float(context.loss_fn(torch.cat([outputs] * 2), torch.cat([targets] * 2)))
         if abs(once) < 1e-12:
             return Outcome("not_applicable", "the loss of this batch is 0.")
         seen = f"the loss of a batch taken twice is {twice / once:.3g} times that of the batch"

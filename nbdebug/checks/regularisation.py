@@ -7,10 +7,10 @@ import math
 import torch
 
 from nbdebug.checks._constant import plain
-from nbdebug.checks._study import Study
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks._weight_decay import decayed, is_decoupled
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_report import Outcome, Proposal
+from nbdebug.core.results.check_result import Outcome, Proposal
 
 
 class Regularisation(Check):
@@ -30,20 +30,20 @@ class Regularisation(Check):
     source = "CS231n, Neural Networks 3 (sanity checks)"
     explains = ("overfit", "baselines", "regularisation_gradient")
 
-    def examine(self, study: Study) -> Outcome:
-        found = plain(study)
+    def examine(self, context: CheckContext) -> Outcome:
+        found = plain(context)
         if isinstance(found, str):
             return Outcome("not_applicable", found)
         outputs, targets = found
-        own = self._own(study, outputs, targets)
+        own = self._own(context, outputs, targets)
         if own is not None:
             return own
-        pairs = decayed(study)
-        if not pairs or is_decoupled(study):
+        pairs = decayed(context)
+        if not pairs or is_decoupled(context):
             said = "this optimizer applies decay apart from the loss." if pairs else "it is off."
             return Outcome("not_applicable", f"weight decay: {said}")
-        assert study.loss_fn is not None  # plain() asked
-        data = float(study.loss_fn(outputs, targets))
+        assert context.loss_fn is not None  # plain() asked
+        data = float(context.loss_fn(outputs, targets))
         penalty = sum(decay / 2 * float((p.detach() ** 2).sum()) for p, decay in pairs)
         seen = (
             f"data loss {data:.4g}, with weight decay {data + penalty:.4g}, "
@@ -57,17 +57,19 @@ class Regularisation(Check):
             )  # fmt: skip
         return Outcome("pass", seen, "a penalty below the data loss")
 
-    def _own(self, study: Study, outputs: torch.Tensor, targets: torch.Tensor) -> Outcome | None:
+    def _own(
+        self, context: CheckContext, outputs: torch.Tensor, targets: torch.Tensor
+    ) -> Outcome | None:
         """What the loss adds for the weights; None when it does not look at them."""
-        assert study.loss_fn is not None  # plain() asked
+        assert context.loss_fn is not None  # plain() asked
         losses = []
-        weights = [p for _, p in study.subject.parameters]
+        weights = [p for _, p in context.subject.parameters]
         with torch.no_grad():
             for factor in (1.0, 0.0, 2.0):
                 kept = [p.clone() for p in weights]
                 for weight in weights:
                     weight.mul_(factor)
-                losses.append(float(study.loss_fn(outputs, targets)))
+                losses.append(float(context.loss_fn(outputs, targets)))
                 for weight, value in zip(weights, kept, strict=True):
                     weight.copy_(value)
         now, none, double = losses

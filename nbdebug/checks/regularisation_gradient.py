@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from nbdebug.checks._study import Study
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks._weight_decay import decayed, is_decoupled
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_report import Outcome, Proposal
+from nbdebug.core.results.check_result import Outcome, Proposal
 
 
 class RegularisationGradient(Check):
@@ -28,13 +28,13 @@ class RegularisationGradient(Check):
 
     LARGE = 1.0
 
-    def examine(self, study: Study) -> Outcome:
-        pairs = decayed(study)
+    def examine(self, context: CheckContext) -> Outcome:
+        pairs = decayed(context)
         if not pairs:
             return Outcome("not_applicable", "weight decay is off.")
-        if is_decoupled(study):
+        if is_decoupled(context):
             return Outcome("not_applicable", "this optimizer applies decay apart from gradients.")
-        study.gradients()
+        context.gradients()
         data = math.sqrt(sum(float((p.grad**2).sum()) for p, _ in pairs if p.grad is not None))
         decay = math.sqrt(sum(decay**2 * float((p.detach() ** 2).sum()) for p, decay in pairs))
         if not data or not math.isfinite(data):

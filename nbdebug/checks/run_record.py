@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from nbdebug.checks._study import Study
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_report import Outcome
+from nbdebug.core.results.check_result import Outcome
 
 
 class RunRecord(Check):
@@ -22,8 +22,8 @@ class RunRecord(Check):
     title = "Run record"
     source = "Pineau et al. (2021), Improving Reproducibility in Machine Learning Research"
 
-    def examine(self, study: Study) -> Outcome:
-        place = study.subject.recorded_in
+    def examine(self, context: CheckContext) -> Outcome:
+        place = context.subject.recorded_in
         if not place:
             return Outcome("not_applicable", "the record was switched off (runs is None or off).")
         return Outcome("pass", f"recorded in {place}", "a record, to know what was done")

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from nbdebug.checks._study import Study
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_report import Outcome
+from nbdebug.core.results.check_result import Outcome
 from nbdebug.model.module.forward import first_samples
 
 SAMPLES = 8
@@ -32,11 +32,11 @@ class SampleIndependence(Check):
 
     CLOSE = 1e-4
 
-    def examine(self, study: Study) -> Outcome:
-        inputs = first_samples(study.inputs, SAMPLES)
+    def examine(self, context: CheckContext) -> Outcome:
+        inputs = first_samples(context.inputs, SAMPLES)
         if not isinstance(inputs, torch.Tensor) or len(inputs) < 3:
             return Outcome("not_applicable", "the inputs are no tensor of at least 3 samples.")
-        before, again = study.outputs(inputs), study.outputs(inputs)
+        before, again = context.outputs(inputs), context.outputs(inputs)
         if not isinstance(before, torch.Tensor) or len(before) != len(inputs):
             return Outcome("not_applicable", "the outputs are no tensor with one row a sample.")
         if not _close(before, again, self.CLOSE):
@@ -49,7 +49,7 @@ class SampleIndependence(Check):
         changed[1:] = inputs[:1]
         if changed.equal(inputs):
             return Outcome("not_applicable", "all samples of the batch are equal.")
-        after = study.outputs(changed)
+        after = context.outputs(changed)
         shift = float((after[0] - before[0]).abs().max())
         if not _close(after[0], before[0], self.CLOSE):
             return Outcome(

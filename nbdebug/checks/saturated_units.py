@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from nbdebug.checks._activation_outputs import FEATURES, Watched
-from nbdebug.checks._study import Study
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_report import Outcome
+from nbdebug.core.results.check_result import Outcome
 
 
 class SaturatedUnits(Check):
@@ -29,11 +29,11 @@ class SaturatedUnits(Check):
     OFTEN = 0.95
     SHARE = 0.5
 
-    def examine(self, study: Study) -> Outcome:
-        outputs = study.outputs()
+    def examine(self, context: CheckContext) -> Outcome:
+        outputs = context.outputs()
         watched = {
             name: each
-            for name, each in study.activations.items()
+            for name, each in context.activations.items()
             if each.edges and not _is_output(each, outputs)
         }
         if not watched:

@@ -7,9 +7,9 @@ import random
 import numpy as np
 import torch
 
-from nbdebug.checks._study import Study
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_report import Outcome
+from nbdebug.core.results.check_result import Outcome
 
 
 class Seeds(Check):
@@ -28,12 +28,12 @@ class Seeds(Check):
     title = "Seeds"
     source = "PyTorch, Reproducibility; Pineau et al. (2021)"
 
-    def examine(self, study: Study) -> Outcome:
-        said = f"seed {study.samples.seed} for the order of data and for PyTorch"
+    def examine(self, context: CheckContext) -> Outcome:
+        said = f"seed {context.samples.seed} for the order of data and for PyTorch"
         before = random.getstate(), _numpy_state()
-        if study.samples.fetch is not None and study.samples.length:
-            study.samples.fetch(torch.arange(min(4, study.samples.length)))
-        study.outputs()
+        if context.samples.fetch is not None and context.samples.length:
+            context.samples.fetch(torch.arange(min(4, context.samples.length)))
+        context.outputs()
         drawn = [
             name
             for name, moved in (

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from nbdebug.checks._study import Study
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_report import Outcome
+from nbdebug.core.results.check_result import Outcome
 from nbdebug.model.module.names import Layer, layers
 
 WANTS = {
@@ -38,11 +38,11 @@ class Shapes(Check):
     source = "Karpathy, A Recipe for Training Neural Networks; torchinfo"
     explains = ("*",)
 
-    def examine(self, study: Study) -> Outcome:
+    def examine(self, context: CheckContext) -> Outcome:
         calls: list[tuple[str, str]] = []
         under_way: list[tuple[Layer, str]] = []
         handles = []
-        for layer in layers(study.model):
+        for layer in layers(context.model):
 
             def comes(_m: nn.Module, inputs: Any, layer: Layer = layer) -> None:
                 under_way.append((layer, _shape(inputs)))
@@ -55,10 +55,10 @@ class Shapes(Check):
                 layer.module.register_forward_pre_hook(comes),
                 layer.module.register_forward_hook(goes),
             ]
-        study.model.train()
+        context.model.train()
         try:
             with torch.no_grad():
-                study.evaluate(study.batch)
+                context.evaluate(context.batch)
         except Exception as error:
             return _broken(error, under_way, calls)
         finally:

@@ -6,9 +6,9 @@ import math
 
 import torch
 
-from nbdebug.checks._study import Study
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_report import Outcome
+from nbdebug.core.results.check_result import Outcome
 
 BOX = 1e-3
 STEPS = 5
@@ -30,31 +30,31 @@ class Sharpness(Check):
     source = "Keskar et al. (2017), arXiv:1609.04836"
     dear = True
 
-    def examine(self, study: Study) -> Outcome:
-        weights = [p for _, p in study.subject.parameters if p.requires_grad]
+    def examine(self, context: CheckContext) -> Outcome:
+        weights = [p for _, p in context.subject.parameters if p.requires_grad]
         centre = [p.detach().clone() for p in weights]
         reach = [BOX * (p.abs() + 1) for p in centre]
-        study.model.eval()
-        begin = highest = self._loss(study, weights)
+        context.model.eval()
+        begin = highest = self._loss(context, weights)
         if not math.isfinite(begin):
             return Outcome("not_applicable", "the loss is not finite.")
         for step in range(STEPS):
-            study.go_on(step / STEPS)
+            context.go_on(step / STEPS)
             with torch.no_grad():
                 for p, middle, most in zip(weights, centre, reach, strict=True):
                     if p.grad is not None:
                         # Ascent by the sign: the corner of the box that the gradient points to.
                         moved = p + most * p.grad.to_dense().sign()
                         p.copy_(torch.clamp(moved, middle - most, middle + most))
-            loss = self._loss(study, weights)
+            loss = self._loss(context, weights)
             if math.isfinite(loss):
                 highest = max(highest, loss)
         rise = 100 * (highest - begin) / (1 + begin)
         return Outcome("pass", f"{rise:.3g}, at a loss of {begin:.4g}", "to compare between runs")
 
-    def _loss(self, study: Study, weights: list[torch.nn.Parameter]) -> float:
+    def _loss(self, context: CheckContext, weights: list[torch.nn.Parameter]) -> float:
         for p in weights:
             p.grad = None
-        loss = study.evaluate(study.batch)[0]
+        loss = context.evaluate(context.batch)[0]
         loss.backward()
         return float(loss.detach())

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from nbdebug.checks._study import Study
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_report import Outcome
+from nbdebug.core.results.check_result import Outcome
 from nbdebug.model.module.forward import split
 
 PLACES = 4
@@ -31,13 +31,13 @@ class Shuffling(Check):
     FAIL = 0.5
     WARNING = 0.8
 
-    def examine(self, study: Study) -> Outcome:
-        samples = study.samples
+    def examine(self, context: CheckContext) -> Outcome:
+        samples = context.samples
         if samples.shuffled:
             return Outcome("pass", "every epoch has an order of its own", "shuffled")
         if samples.shuffled is None or samples.fetch is None or samples.length is None:
             return Outcome("not_applicable", "the order is a stream's or a sampler's own.")
-        random = [_spread(split(batch)[1]) for batch in study.batches]
+        random = [_spread(split(batch)[1]) for batch in context.batches]
         starts = range(0, samples.length, max(samples.length // PLACES, samples.batch_size))
         ends = ((start, min(start + samples.batch_size, samples.length)) for start in starts)
         inside = [

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from nbdebug.checks._constant import best_constant, plain
-from nbdebug.checks._study import Study
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_report import Outcome
+from nbdebug.core.results.check_result import Outcome
 from nbdebug.model.module.forward import split
 from nbdebug.model.state.model_state import ModelState
 
@@ -39,25 +39,25 @@ class Signal(Check):
 
     LEARNED = 0.97
 
-    def examine(self, study: Study) -> Outcome:
-        found = plain(study)
+    def examine(self, context: CheckContext) -> Outcome:
+        found = plain(context)
         if isinstance(found, str):
             return Outcome("not_applicable", found)
         outputs, targets = found
-        held_out, train = study.batches[::4], [b for i, b in enumerate(study.batches) if i % 4]
-        inputs = split(study.batch)[0]
+        held_out, train = context.batches[::4], [b for i, b in enumerate(context.batches) if i % 4]
+        inputs = split(context.batch)[0]
         if not train or not isinstance(inputs, torch.Tensor):
             return Outcome("not_applicable", "there is but one batch, or the inputs are no tensor.")
-        constant = best_constant(study, targets, outputs.shape[1:])
-        start = ModelState.capture(study.model, study.subject.optimizer)
+        constant = best_constant(context, targets, outputs.shape[1:])
+        start = ModelState.capture(context.model, context.subject.optimizer)
         losses: dict[str, float] = {}
         changes: dict[str, Change] = {
             "real": lambda batch: batch, "shuffled": _shuffled(1), "shuffled again": _shuffled(2),
             "zeroed": _zeroed,
         }  # fmt: skip
         for number, (name, change) in enumerate(changes.items()):
-            start.restore(study.model, study.subject.optimizer)
-            learned, losses[name] = self._train(study, train, held_out, change, number / 4)
+            start.restore(context.model, context.subject.optimizer)
+            learned, losses[name] = self._train(context, train, held_out, change, number / 4)
             if name == "real" and (constant is None or not learned < self.LEARNED * constant):
                 return Outcome("not_applicable", f"too little is learned in {STEPS} steps.")
         real, other = losses["real"], min(loss for name, loss in losses.items() if name != "real")
@@ -71,35 +71,35 @@ class Signal(Check):
 
     def _train(
         self,
-        study: Study,
+        context: CheckContext,
         train: Sequence[Any],
         held_out: Sequence[Any],
         change: Change,
         begun: float,
     ) -> tuple[float, float]:
         """Mean training loss of the last tenth, and the smallest loss on held-out batches."""
-        optimizer, losses, best = study.subject.optimizer, [], math.inf
+        optimizer, losses, best = context.subject.optimizer, [], math.inf
         for step, batch in enumerate(islice(cycle(train), STEPS), 1):
-            study.go_on(begun + step / STEPS / 4)
-            study.model.train()
+            context.go_on(begun + step / STEPS / 4)
+            context.model.train()
             optimizer.zero_grad()
-            loss = study.evaluate(change(batch))[0]
+            loss = context.evaluate(change(batch))[0]
             losses.append(float(loss.detach()))
             if not math.isfinite(losses[-1]):
                 return math.inf, best
             loss.backward()
             optimizer.step()
             if step % (STEPS // LOOKS) == 0:
-                best = min(best, self._loss(study, held_out, change))
+                best = min(best, self._loss(context, held_out, change))
         tail = losses[-STEPS // 10 :]
         return sum(tail) / len(tail), best
 
-    def _loss(self, study: Study, batches: Sequence[Any], change: Change) -> float:
+    def _loss(self, context: CheckContext, batches: Sequence[Any], change: Change) -> float:
         """Mean over batches with real targets; inputs are zeroed where training zeroes them."""
-        study.model.eval()
+        context.model.eval()
         seen = [_zeroed(batch) if change is _zeroed else batch for batch in batches]
         with torch.no_grad():
-            return sum(float(study.evaluate(batch)[0]) for batch in seen) / len(seen)
+            return sum(float(context.evaluate(batch)[0]) for batch in seen) / len(seen)
 
 
 def _shuffled(seed: int) -> Change:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from nbdebug.checks._study import Study
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_report import Outcome
+from nbdebug.core.results.check_result import Outcome
 from nbdebug.model.module.names import layers
 
 WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.RNNBase)
@@ -31,8 +31,8 @@ class Symmetry(Check):
         "dead_units", "constant_activations", "zero_gradient", "affine", "initial_loss", "overfit",
     )  # fmt: skip
 
-    def examine(self, study: Study) -> Outcome:
-        found = [layer for layer in layers(study.model) if isinstance(layer.module, WEIGHTED)]
+    def examine(self, context: CheckContext) -> Outcome:
+        found = [layer for layer in layers(context.model) if isinstance(layer.module, WEIGHTED)]
         if not found:
             return Outcome("not_applicable", "the model has no linear, convolution or RNN layer.")
         # The last layer may begin at 0 without harm: what feeds it still differs.

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from nbdebug.checks._study import Study
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_report import Outcome
+from nbdebug.core.results.check_result import Outcome
 from nbdebug.model.module.forward import first_samples
 from nbdebug.model.module.names import DROPOUTS
 
@@ -36,27 +36,27 @@ class TrainEval(Check):
 
     CLOSE = 1e-4
 
-    def examine(self, study: Study) -> Outcome:
-        acting = [type(m).__name__ for m in study.model.modules() if _acts(m)]
-        if not study.model.training and acting:
+    def examine(self, context: CheckContext) -> Outcome:
+        acting = [type(m).__name__ for m in context.model.modules() if _acts(m)]
+        if not context.model.training and acting:
             return Outcome(
                 "warning", f"the model was handed over in eval mode: {acting[0]} does not act",
                 "training mode", "Call model.train() before training.",
             )  # fmt: skip
-        broken = self._eval_runs(study)
+        broken = self._eval_runs(context)
         if broken is not None:
             return broken
-        few = first_samples(study.batch, SAMPLES)
+        few = first_samples(context.batch, SAMPLES)
         with torch.no_grad():
-            outputs = study.evaluate(few)[1]
-            study.model.train()
-            again = study.evaluate(few)[1]
+            outputs = context.evaluate(few)[1]
+            context.model.train()
+            again = context.evaluate(few)[1]
         if not isinstance(outputs, torch.Tensor) or not isinstance(again, torch.Tensor):
             return Outcome("pass", "both modes run, also one sample in eval mode", "both run")
         scale = float(outputs.abs().max()) or 1.0
         apart = float((again - outputs).abs().max()) / scale
         seen = f"outputs of both modes differ by {apart:.2g} of their size"
-        if apart > self.CLOSE and not acting and not _speaks_of_training(study.model):
+        if apart > self.CLOSE and not acting and not _speaks_of_training(context.model):
             return Outcome(
                 "warning", f"{seen}, without a layer that would", "0",
                 "Look for what forward keeps from call to call, or draws at random.",
@@ -64,20 +64,20 @@ class TrainEval(Check):
         reason = f": {', '.join(dict.fromkeys(acting))}" if acting else ""
         return Outcome("pass", f"{seen}{reason}", "0, but for layers such as Dropout")
 
-    def _eval_runs(self, study: Study) -> Outcome | None:
+    def _eval_runs(self, context: CheckContext) -> Outcome | None:
         """What is wrong with eval mode, None when it runs with the batch and with one sample."""
-        few = first_samples(study.batch, SAMPLES)
-        study.model.train()
+        few = first_samples(context.batch, SAMPLES)
+        context.model.train()
         with torch.no_grad():
-            study.evaluate(few)
-        study.model.eval()
+            context.evaluate(few)
+        context.model.eval()
         for batch, words, status in (
             (few, "in eval mode the forward raised", "fail"),
-            (first_samples(study.batch, 1), "in eval mode one sample alone raised", "warning"),
+            (first_samples(context.batch, 1), "in eval mode one sample alone raised", "warning"),
         ):
             try:
                 with torch.no_grad():
-                    study.evaluate(batch)
+                    context.evaluate(batch)
             except Exception as error:
                 remedy = "Mend forward, or it fails in validation and in use: .squeeze() may be it."
                 said = f"{words} {type(error).__name__}: {error}"

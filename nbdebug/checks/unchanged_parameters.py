@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks._named import listed
-from nbdebug.checks._study import Study
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_report import Outcome
+from nbdebug.core.results.check_result import Outcome
 
 
 class UnchangedParameters(Check):
@@ -28,17 +28,17 @@ class UnchangedParameters(Check):
     source = "torchtest; Schoop et al. (2021), UMLAUT; TrainCheck (2025)"
     explains = ("overfit",)
 
-    def examine(self, study: Study) -> Outcome:
-        optimizer = study.subject.optimizer
-        study.gradients()
+    def examine(self, context: CheckContext) -> Outcome:
+        optimizer = context.subject.optimizer
+        context.gradients()
         held = {id(p) for group in optimizer.param_groups for p in group["params"]}
         named = [
             (name, p)
-            for name, p in study.subject.parameters
+            for name, p in context.subject.parameters
             if p.requires_grad and p.grad is not None and id(p) in held and p.ndim > 1
             and bool(p.grad.to_dense().count_nonzero())
         ]  # fmt: skip
-        frozen = sum(not p.requires_grad for p in study.model.parameters())
+        frozen = sum(not p.requires_grad for p in context.model.parameters())
         if not named:
             return Outcome("not_applicable", "no parameter of the optimizer has a gradient.")
         before = [p.detach().clone() for _, p in named]
@@ -49,7 +49,7 @@ class UnchangedParameters(Check):
         if not still:
             return Outcome("pass", seen, "all that have a gradient")
         if all(group["lr"] == 0 for group in optimizer.param_groups):
-            if study.subject.schedule.schedulers:
+            if context.subject.schedule.schedulers:
                 return Outcome("not_applicable", "the schedule begins at a learning rate of 0.")
             remedy = "Set a learning rate above 0."
         else:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks._held_out import validation_inputs
-from nbdebug.checks._study import Study
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_report import Outcome
+from nbdebug.core.results.check_result import Outcome
 from nbdebug.model.module.forward import split
 
 
@@ -29,11 +29,11 @@ class ValidationScale(Check):
     SHIFT = 0.5
     RATIO = 2.0
 
-    def examine(self, study: Study) -> Outcome:
-        held_out = validation_inputs(study)
+    def examine(self, context: CheckContext) -> Outcome:
+        held_out = validation_inputs(context)
         if isinstance(held_out, str):
             return Outcome("not_applicable", held_out)
-        parts = [split(batch)[0] for batch in study.batches]
+        parts = [split(batch)[0] for batch in context.batches]
         if not all(isinstance(p, torch.Tensor) and p.is_floating_point() for p in parts):
             return Outcome("not_applicable", "the inputs are no tensor of real numbers.")
         train = torch.cat([part.flatten() for part in parts]).double()

@@ -7,9 +7,9 @@ import platform
 import numpy
 import torch
 
-from nbdebug.checks._study import Study
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_report import Outcome
+from nbdebug.core.results.check_result import Outcome
 
 
 class Versions(Check):
@@ -27,8 +27,8 @@ class Versions(Check):
     title = "Versions"
     source = "PyTorch, Reproducibility; Pineau et al. (2021)"
 
-    def examine(self, study: Study) -> Outcome:
-        device = study.subject.device
+    def examine(self, context: CheckContext) -> Outcome:
+        device = context.subject.device
         said = (
             f"Python {platform.python_version()}, torch {torch.__version__}, numpy "
             f"{numpy.__version__}, {platform.system()} {platform.machine()}, {device}, "

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from nbdebug.checks._study import Study
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_report import Outcome
+from nbdebug.core.results.check_result import Outcome
 from nbdebug.model.module.forward import leaves
 
 
@@ -30,13 +30,13 @@ class WorkerRng(Check):
     source = "PyTorch, Randomness in multi-process data loading"
     dear = True
 
-    def examine(self, study: Study) -> Outcome:
-        loader = study.samples.loader
+    def examine(self, context: CheckContext) -> Outcome:
+        loader = context.samples.loader
         if loader is None:
             return Outcome("not_applicable", "no DataLoader with workers is used.")
         if _same(loader.dataset[0], loader.dataset[0]):
             return Outcome("not_applicable", "a sample is the same each time: nothing is drawn.")
-        study.go_on(0.5)
+        context.go_on(0.5)
         first, second = self._by_two_workers(loader)
         if _same(first, second):
             return Outcome(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks._named import listed
-from nbdebug.checks._study import Study
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_report import Outcome
+from nbdebug.core.results.check_result import Outcome
 
 
 class ZeroGradient(Check):
@@ -28,10 +28,10 @@ class ZeroGradient(Check):
     source = "PyTorch, autograd; TrainCheck (2025); torchtest"
     explains = ("overfit",)
 
-    def examine(self, study: Study) -> Outcome:
-        study.gradients()
-        named = [(name, p) for name, p in study.subject.parameters if p.requires_grad]
-        held = {id(p) for g in study.subject.optimizer.param_groups for p in g["params"]}
+    def examine(self, context: CheckContext) -> Outcome:
+        context.gradients()
+        named = [(name, p) for name, p in context.subject.parameters if p.requires_grad]
+        held = {id(p) for g in context.subject.optimizer.param_groups for p in g["params"]}
         lost = [name for name, p in named if id(p) not in held]
         missing = [name for name, p in named if p.grad is None]
         zero = [n for n, p in named if p.grad is not None and p.ndim > 1 and _is_zero(p.grad)]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from nbdebug.core.errors import ControlValueError, unknown_name
+from nbdebug.core.names import unknown_name
+from nbdebug.errors import ControlValueError
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from nbdebug.controls.base import Control, choice, require_available
 from nbdebug.core.control_spec import ControlSpec
-from nbdebug.model.training_state import Subject
+from nbdebug.model.training_state import TrainingState
 
 CHOICES = (
     ("as_built", "As built"),
@@ -26,7 +26,7 @@ class Activation(Control):
     label = "Activation"
     order = 97
 
-    def spec(self, session: Subject) -> ControlSpec:
+    def spec(self, session: TrainingState) -> ControlSpec:
         return ControlSpec(
             self.name,
             self.label,
@@ -40,12 +40,12 @@ class Activation(Control):
             group="Layers",
         )
 
-    def read(self, session: Subject) -> str:
+    def read(self, session: TrainingState) -> str:
         return session.activations.current
 
-    def validate(self, session: Subject, value: Any) -> str:
+    def validate(self, session: TrainingState, value: Any) -> str:
         require_available(self.spec(session))
         return choice(self.name, value, [kind for kind, _ in CHOICES])
 
-    def apply(self, session: Subject, value: str) -> str:
+    def apply(self, session: TrainingState, value: str) -> str:
         return session.activations.set(value)

@@ -8,8 +8,8 @@ from collections.abc import Collection
 from typing import Any, ClassVar
 
 from nbdebug.core.control_spec import ControlSpec
-from nbdebug.core.errors import ControlValueError
-from nbdebug.model.training_state import Subject
+from nbdebug.errors import ControlValueError
+from nbdebug.model.training_state import TrainingState
 
 
 class Control(ABC):
@@ -26,15 +26,15 @@ class Control(ABC):
     order: ClassVar[int] = 0
 
     @abstractmethod
-    def spec(self, session: Subject) -> ControlSpec:
+    def spec(self, session: TrainingState) -> ControlSpec:
         """Range, scale, help, and whether it can be used now."""
 
     @abstractmethod
-    def read(self, session: Subject) -> Any:
+    def read(self, session: TrainingState) -> Any:
         """The value in force."""
 
     @abstractmethod
-    def validate(self, session: Subject, value: Any) -> Any:
+    def validate(self, session: TrainingState, value: Any) -> Any:
         """The value as it will be applied.
 
         Raises:
@@ -42,14 +42,14 @@ class Control(ABC):
         """
 
     @abstractmethod
-    def apply(self, session: Subject, value: Any) -> str:
+    def apply(self, session: TrainingState, value: Any) -> str:
         """Put a validated value in force; runs between two steps.
 
         Returns:
             What the user should know about it, or "".
         """
 
-    def series(self, session: Subject) -> float:
+    def series(self, session: TrainingState) -> float:
         """The value in force as a number for plots; NaN when it is not one."""
         value = self.read(session)
         parts = list(value.values()) if isinstance(value, dict) else [value]

@@ -7,7 +7,7 @@ from typing import Any
 from nbdebug.controls.base import Control, whole_number
 from nbdebug.core.control_spec import ControlSpec
 from nbdebug.core.lr_scaling import scaled_rates
-from nbdebug.model.training_state import Subject
+from nbdebug.model.training_state import TrainingState
 
 
 class BatchSize(Control):
@@ -17,7 +17,7 @@ class BatchSize(Control):
     label = "Batch size"
     order = 20
 
-    def spec(self, session: Subject) -> ControlSpec:
+    def spec(self, session: TrainingState) -> ControlSpec:
         ahead = session.batching.ahead
         when = f"after {ahead} batches that are prepared already" if ahead else "at the next batch"
         return ControlSpec(
@@ -32,13 +32,13 @@ class BatchSize(Control):
             unit="samples",
         )
 
-    def read(self, session: Subject) -> int:
+    def read(self, session: TrainingState) -> int:
         return session.batching.size
 
-    def validate(self, session: Subject, value: Any) -> int:
+    def validate(self, session: TrainingState, value: Any) -> int:
         return whole_number(self.name, value, 1)
 
-    def apply(self, session: Subject, value: int) -> str:
+    def apply(self, session: TrainingState, value: int) -> str:
         batching = session.batching
         size = value if batching.limit is None else min(value, batching.limit)
         notes = []

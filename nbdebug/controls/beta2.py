@@ -6,7 +6,7 @@ from typing import Any
 
 from nbdebug.controls.base import Control, number, require_available
 from nbdebug.core.control_spec import ControlSpec
-from nbdebug.model.training_state import Subject
+from nbdebug.model.training_state import TrainingState
 
 
 class Beta2(Control):
@@ -16,7 +16,7 @@ class Beta2(Control):
     label = "Second beta"
     order = 65
 
-    def spec(self, session: Subject) -> ControlSpec:
+    def spec(self, session: TrainingState) -> ControlSpec:
         group = session.optimizer.param_groups[0]
         missing = "" if "betas" in group or "alpha" in group else "this optimizer has none."
         return ControlSpec(
@@ -34,15 +34,15 @@ class Beta2(Control):
             plotted=False,
         )
 
-    def read(self, session: Subject) -> float:
+    def read(self, session: TrainingState) -> float:
         group = session.optimizer.param_groups[0]
         return float(group["betas"][1] if "betas" in group else group.get("alpha", 0.0))
 
-    def validate(self, session: Subject, value: Any) -> float:
+    def validate(self, session: TrainingState, value: Any) -> float:
         require_available(self.spec(session))
         return number(self.name, value, 0.0, 1.0, high_open=True)
 
-    def apply(self, session: Subject, value: float) -> str:
+    def apply(self, session: TrainingState, value: float) -> str:
         for group in session.optimizer.param_groups:
             if "betas" in group:
                 group["betas"] = (group["betas"][0], value)

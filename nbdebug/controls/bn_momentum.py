@@ -9,7 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from nbdebug.controls._by_layer import checked, gathered, spread
 from nbdebug.controls.base import Control, number, require_available
 from nbdebug.core.control_spec import ControlSpec
-from nbdebug.model.training_state import Subject
+from nbdebug.model.training_state import TrainingState
 
 
 class BatchNormMomentum(Control):
@@ -19,7 +19,7 @@ class BatchNormMomentum(Control):
     label = "BatchNorm momentum"
     order = 92
 
-    def spec(self, session: Subject) -> ControlSpec:
+    def spec(self, session: TrainingState) -> ControlSpec:
         return ControlSpec(
             self.name,
             self.label,
@@ -36,21 +36,21 @@ class BatchNormMomentum(Control):
             plotted=False,
         )
 
-    def read(self, session: Subject) -> float | dict[str, float]:
+    def read(self, session: TrainingState) -> float | dict[str, float]:
         return gathered({name: _momentum(norm) for name, norm in _layers(session).items()}, 0.0)
 
-    def validate(self, session: Subject, value: Any) -> float | dict[str, float]:
+    def validate(self, session: TrainingState, value: Any) -> float | dict[str, float]:
         require_available(self.spec(session))
         return checked(self.name, value, _layers(session), lambda name, v: number(name, v, 0, 1))
 
-    def apply(self, session: Subject, value: float | dict[str, float]) -> str:
+    def apply(self, session: TrainingState, value: float | dict[str, float]) -> str:
         norms = _layers(session)
         for layer, momentum in spread(value, norms).items():
             norms[layer].momentum = momentum
         return "BatchNorm statistics are frozen at present." if session.batch_norms.frozen else ""
 
 
-def _layers(session: Subject) -> dict[str, _BatchNorm]:
+def _layers(session: TrainingState) -> dict[str, _BatchNorm]:
     """Those with a momentum; None stands for an average over all batches."""
     norms = session.batch_norms.layers.items()
     return {name: norm for name, norm in norms if norm.momentum is not None}
@@ -60,7 +60,7 @@ def _momentum(norm: _BatchNorm) -> float:
     return 0.0 if norm.momentum is None else float(norm.momentum)
 
 
-def _missing(session: Subject) -> str:
+def _missing(session: TrainingState) -> str:
     if not session.batch_norms.layers:
         return "the model has no BatchNorm layer with running statistics."
     if not _layers(session):

@@ -6,7 +6,7 @@ from typing import Any
 
 from nbdebug.controls.base import Control, choice, require_available
 from nbdebug.core.control_spec import ControlSpec
-from nbdebug.model.training_state import Subject
+from nbdebug.model.training_state import TrainingState
 
 CHOICES = (("track", "Update"), ("freeze", "Frozen"))
 
@@ -18,7 +18,7 @@ class BatchNormStatistics(Control):
     label = "BatchNorm statistics"
     order = 94
 
-    def spec(self, session: Subject) -> ControlSpec:
+    def spec(self, session: TrainingState) -> ControlSpec:
         missing = "the model has no BatchNorm layer with running statistics."
         return ControlSpec(
             self.name,
@@ -33,13 +33,13 @@ class BatchNormStatistics(Control):
             group="Dropout and BatchNorm",
         )
 
-    def read(self, session: Subject) -> str:
+    def read(self, session: TrainingState) -> str:
         return "freeze" if session.batch_norms.frozen else "track"
 
-    def validate(self, session: Subject, value: Any) -> str:
+    def validate(self, session: TrainingState, value: Any) -> str:
         require_available(self.spec(session))
         return choice(self.name, value, [name for name, _ in CHOICES])
 
-    def apply(self, session: Subject, value: str) -> str:
+    def apply(self, session: TrainingState, value: str) -> str:
         session.batch_norms.freeze(value == "freeze")
         return ""

@@ -6,7 +6,7 @@ from typing import Any
 
 from nbdebug.controls.base import Control, choice
 from nbdebug.core.control_spec import ControlSpec
-from nbdebug.model.training_state import Subject
+from nbdebug.model.training_state import TrainingState
 
 MODES = (
     ("off", "Off"),
@@ -25,7 +25,7 @@ class ClipMode(Control):
     label = "Clipping"
     order = 30
 
-    def spec(self, session: Subject) -> ControlSpec:
+    def spec(self, session: TrainingState) -> ControlSpec:
         return ControlSpec(
             self.name,
             self.label,
@@ -37,12 +37,12 @@ class ClipMode(Control):
             choices=MODES,
         )
 
-    def read(self, session: Subject) -> str:
+    def read(self, session: TrainingState) -> str:
         return session.clipping.mode
 
-    def validate(self, session: Subject, value: Any) -> str:
+    def validate(self, session: TrainingState, value: Any) -> str:
         return choice(self.name, value, [mode for mode, _ in MODES])
 
-    def apply(self, session: Subject, value: str) -> str:
+    def apply(self, session: TrainingState, value: str) -> str:
         session.clipping.mode = value
         return ""

@@ -6,7 +6,7 @@ from typing import Any
 
 from nbdebug.controls.base import Control, choice
 from nbdebug.core.control_spec import ControlSpec
-from nbdebug.model.training_state import Subject
+from nbdebug.model.training_state import TrainingState
 
 TYPES = (("2", "L2"), ("1", "L1"), ("inf", "Largest entry (inf)"))
 
@@ -18,7 +18,7 @@ class ClipNormType(Control):
     label = "Clip norm"
     order = 42
 
-    def spec(self, session: Subject) -> ControlSpec:
+    def spec(self, session: TrainingState) -> ControlSpec:
         return ControlSpec(
             self.name,
             self.label,
@@ -30,14 +30,14 @@ class ClipNormType(Control):
             group="Clipping",
         )
 
-    def read(self, session: Subject) -> str:
+    def read(self, session: TrainingState) -> str:
         return f"{session.clipping.norm_type:g}"
 
-    def validate(self, session: Subject, value: Any) -> str:
+    def validate(self, session: TrainingState, value: Any) -> str:
         # 2 and 2.0 mean the same as "2".
         known = isinstance(value, int | float) and not isinstance(value, bool)
         return choice(self.name, f"{value:g}" if known else value, [kind for kind, _ in TYPES])
 
-    def apply(self, session: Subject, value: str) -> str:
+    def apply(self, session: TrainingState, value: str) -> str:
         session.clipping.norm_type = float(value)
         return ""

@@ -10,7 +10,7 @@ from nbdebug.controls._by_layer import gathered
 from nbdebug.controls.base import Control, number
 from nbdebug.core.control_spec import ControlSpec
 from nbdebug.model.clipping import layers_like
-from nbdebug.model.training_state import Subject
+from nbdebug.model.training_state import TrainingState
 
 
 class ClipOverrides(Control):
@@ -25,7 +25,7 @@ class ClipOverrides(Control):
     label = "Layer's threshold"
     order = 46
 
-    def spec(self, session: Subject) -> ControlSpec:
+    def spec(self, session: TrainingState) -> ControlSpec:
         return ControlSpec(
             self.name,
             self.label,
@@ -41,12 +41,12 @@ class ClipOverrides(Control):
             plotted=False,
         )
 
-    def read(self, session: Subject) -> float | dict[str, float]:
+    def read(self, session: TrainingState) -> float | dict[str, float]:
         clipping = session.clipping
         values = {layer: clipping.overrides.get(layer, 0.0) for layer in clipping.layers}
         return gathered(values, 0.0)
 
-    def validate(self, session: Subject, value: Any) -> dict[str, float]:
+    def validate(self, session: TrainingState, value: Any) -> dict[str, float]:
         layers = session.clipping.layers
         if not isinstance(value, Mapping):
             return dict.fromkeys(layers, number(self.name, value, 0.0, math.inf))
@@ -56,7 +56,7 @@ class ClipOverrides(Control):
             for layer in layers_like(str(pattern), layers)
         }
 
-    def apply(self, session: Subject, value: Mapping[str, float]) -> str:
+    def apply(self, session: TrainingState, value: Mapping[str, float]) -> str:
         clipping = session.clipping
         merged = {**clipping.overrides, **value}
         clipping.overrides = {layer: limit for layer, limit in merged.items() if limit > 0}

@@ -6,7 +6,7 @@ from typing import Any
 
 from nbdebug.controls.base import Control, number
 from nbdebug.core.control_spec import ControlSpec
-from nbdebug.model.training_state import Subject
+from nbdebug.model.training_state import TrainingState
 
 
 class ClipPercentile(Control):
@@ -19,7 +19,7 @@ class ClipPercentile(Control):
     label = "Clip percentile"
     order = 44
 
-    def spec(self, session: Subject) -> ControlSpec:
+    def spec(self, session: TrainingState) -> ControlSpec:
         return ControlSpec(
             self.name,
             self.label,
@@ -35,12 +35,12 @@ class ClipPercentile(Control):
             plotted=False,
         )
 
-    def read(self, session: Subject) -> float:
+    def read(self, session: TrainingState) -> float:
         return session.clipping.percentile
 
-    def validate(self, session: Subject, value: Any) -> float:
+    def validate(self, session: TrainingState, value: Any) -> float:
         return number(self.name, value, 0.0, 100.0)
 
-    def apply(self, session: Subject, value: float) -> str:
+    def apply(self, session: TrainingState, value: float) -> str:
         session.clipping.percentile = value
         return "" if session.clipping.mode == "adaptive" else "Used by adaptive clipping alone."

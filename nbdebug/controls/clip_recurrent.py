@@ -7,7 +7,7 @@ from typing import Any
 
 from nbdebug.controls.base import Control, number, require_available
 from nbdebug.core.control_spec import ControlSpec
-from nbdebug.model.training_state import Subject
+from nbdebug.model.training_state import TrainingState
 
 
 class ClipRecurrent(Control):
@@ -17,7 +17,7 @@ class ClipRecurrent(Control):
     label = "Clip into RNN"
     order = 48
 
-    def spec(self, session: Subject) -> ControlSpec:
+    def spec(self, session: TrainingState) -> ControlSpec:
         missing = "" if session.recurrent.layers else "the model has no RNN, LSTM or GRU."
         return ControlSpec(
             self.name,
@@ -34,13 +34,13 @@ class ClipRecurrent(Control):
             plotted=False,
         )
 
-    def read(self, session: Subject) -> float:
+    def read(self, session: TrainingState) -> float:
         return session.recurrent.limit
 
-    def validate(self, session: Subject, value: Any) -> float:
+    def validate(self, session: TrainingState, value: Any) -> float:
         require_available(self.spec(session))
         return number(self.name, value, 0.0, math.inf)
 
-    def apply(self, session: Subject, value: float) -> str:
+    def apply(self, session: TrainingState, value: float) -> str:
         session.recurrent.limit = value
         return ""

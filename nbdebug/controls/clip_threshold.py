@@ -7,7 +7,7 @@ from typing import Any
 
 from nbdebug.controls.base import Control, number
 from nbdebug.core.control_spec import ControlSpec
-from nbdebug.model.training_state import Subject
+from nbdebug.model.training_state import TrainingState
 
 
 class ClipThreshold(Control):
@@ -17,7 +17,7 @@ class ClipThreshold(Control):
     label = "Clip threshold"
     order = 40
 
-    def spec(self, session: Subject) -> ControlSpec:
+    def spec(self, session: TrainingState) -> ControlSpec:
         return ControlSpec(
             self.name,
             self.label,
@@ -30,18 +30,18 @@ class ClipThreshold(Control):
             scale="log",
         )
 
-    def read(self, session: Subject) -> float:
+    def read(self, session: TrainingState) -> float:
         return session.clipping.threshold
 
-    def validate(self, session: Subject, value: Any) -> float:
+    def validate(self, session: TrainingState, value: Any) -> float:
         return number(self.name, value, 0.0, math.inf, low_open=True)
 
-    def apply(self, session: Subject, value: float) -> str:
+    def apply(self, session: TrainingState, value: float) -> str:
         session.clipping.threshold = value
         if session.clipping.mode == "adaptive":
             return "Adaptive clipping sets its own threshold; choose another mode to use this one."
         return "" if session.clipping.mode != "off" else "Clipping is off; choose a mode to use it."
 
-    def series(self, session: Subject) -> float:
+    def series(self, session: TrainingState) -> float:
         # Adaptive clipping has a threshold of its own.
         return session.clipping.limit

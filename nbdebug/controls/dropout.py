@@ -8,8 +8,9 @@ from typing import Any
 from nbdebug.controls._by_layer import gathered, spread
 from nbdebug.controls.base import Control, number, require_available
 from nbdebug.core.control_spec import ControlSpec
-from nbdebug.core.errors import ControlValueError, unknown_name
-from nbdebug.model.training_state import Subject
+from nbdebug.core.names import unknown_name
+from nbdebug.errors import ControlValueError
+from nbdebug.model.training_state import TrainingState
 
 
 class Dropout(Control):
@@ -19,7 +20,7 @@ class Dropout(Control):
     label = "Dropout"
     order = 80
 
-    def spec(self, session: Subject) -> ControlSpec:
+    def spec(self, session: TrainingState) -> ControlSpec:
         missing = "" if session.dropouts else "the model has no dropout layer."
         return ControlSpec(
             self.name,
@@ -35,11 +36,11 @@ class Dropout(Control):
             group="Dropout and BatchNorm",
         )
 
-    def read(self, session: Subject) -> float | dict[str, float]:
+    def read(self, session: TrainingState) -> float | dict[str, float]:
         values = {name: site.get() for name, site in session.dropouts.items()}
         return gathered(values, 0.0)
 
-    def validate(self, session: Subject, value: Any) -> float | dict[str, float]:
+    def validate(self, session: TrainingState, value: Any) -> float | dict[str, float]:
         require_available(self.spec(session))
         if not isinstance(value, Mapping):
             return number(self.name, value, 0.0, 1.0, high_open=True)
@@ -51,7 +52,7 @@ class Dropout(Control):
             for layer, p in value.items()
         }
 
-    def apply(self, session: Subject, value: float | dict[str, float]) -> str:
+    def apply(self, session: TrainingState, value: float | dict[str, float]) -> str:
         for layer, p in spread(value, session.dropouts).items():
             session.dropouts[layer].set(p)
         return ""

@@ -8,7 +8,7 @@ from typing import Any
 from nbdebug.controls._by_layer import checked, gathered, spread
 from nbdebug.controls.base import Control, choice
 from nbdebug.core.control_spec import ControlSpec
-from nbdebug.model.training_state import Subject
+from nbdebug.model.training_state import TrainingState
 
 CHOICES = (("trainable", "Trainable"), ("frozen", "Frozen"))
 
@@ -22,7 +22,7 @@ class Frozen(Control):
     label = "Frozen layers"
     order = 96
 
-    def spec(self, session: Subject) -> ControlSpec:
+    def spec(self, session: TrainingState) -> ControlSpec:
         return ControlSpec(
             self.name,
             self.label,
@@ -36,14 +36,14 @@ class Frozen(Control):
             group="Layers",
         )
 
-    def read(self, session: Subject) -> str | dict[str, str]:
+    def read(self, session: TrainingState) -> str | dict[str, str]:
         frozen = session.freezing.frozen
         values = {
             name: "frozen" if name in frozen else "trainable" for name in session.freezing.members
         }
         return gathered(values, "trainable")
 
-    def validate(self, session: Subject, value: Any) -> str | dict[str, str]:
+    def validate(self, session: TrainingState, value: Any) -> str | dict[str, str]:
         layers = session.freezing.members
         if isinstance(value, Mapping):
             # The name of a block stands for all layers in it.
@@ -54,7 +54,7 @@ class Frozen(Control):
             }
         return checked(self.name, value, layers, lambda name, v: choice(name, v, KINDS))
 
-    def apply(self, session: Subject, value: str | dict[str, str]) -> str:
+    def apply(self, session: TrainingState, value: str | dict[str, str]) -> str:
         freezing = session.freezing
         by_layer = spread(value, freezing.members)
         frozen = {layer: part == "frozen" for layer, part in by_layer.items()}

@@ -6,7 +6,7 @@ from typing import Any
 
 from nbdebug.controls.base import Control, choice, require_available
 from nbdebug.core.control_spec import ControlSpec
-from nbdebug.model.training_state import Subject
+from nbdebug.model.training_state import TrainingState
 
 LABELS = {
     "as_built": "As built",
@@ -24,7 +24,7 @@ class LayerOrderControl(Control):
     label = "Layer order"
     order = 90
 
-    def spec(self, session: Subject) -> ControlSpec:
+    def spec(self, session: TrainingState) -> ControlSpec:
         layers = session.layer_order
         return ControlSpec(
             self.name,
@@ -40,16 +40,16 @@ class LayerOrderControl(Control):
             group="Dropout and BatchNorm",
         )
 
-    def read(self, session: Subject) -> str:
+    def read(self, session: TrainingState) -> str:
         return session.layer_order.current
 
-    def validate(self, session: Subject, value: Any) -> str:
+    def validate(self, session: TrainingState, value: Any) -> str:
         if value == session.layer_order.current:
             return str(value)
         require_available(self.spec(session))
         return choice(self.name, value, session.layer_order.available)
 
-    def apply(self, session: Subject, value: str) -> str:
+    def apply(self, session: TrainingState, value: str) -> str:
         if value == session.layer_order.current:
             return ""
         return session.layer_order.set(value)

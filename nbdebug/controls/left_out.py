@@ -7,8 +7,8 @@ from typing import Any
 
 from nbdebug.controls.base import Control, require_available, whole_number
 from nbdebug.core.control_spec import ControlSpec
-from nbdebug.core.errors import ControlValueError
-from nbdebug.model.training_state import Subject
+from nbdebug.errors import ControlValueError
+from nbdebug.model.training_state import TrainingState
 
 STREAM = "The data is a stream: its samples have no numbers."
 
@@ -23,7 +23,7 @@ class LeftOut(Control):
     label = "Samples left out"
     order = 22
 
-    def spec(self, session: Subject) -> ControlSpec:
+    def spec(self, session: TrainingState) -> ControlSpec:
         return ControlSpec(
             self.name,
             self.label,
@@ -33,10 +33,10 @@ class LeftOut(Control):
             plotted=False,
         )
 
-    def read(self, session: Subject) -> tuple[int, ...]:
+    def read(self, session: TrainingState) -> tuple[int, ...]:
         return session.batching.amendments.left_out
 
-    def validate(self, session: Subject, value: Any) -> tuple[int, ...]:
+    def validate(self, session: TrainingState, value: Any) -> tuple[int, ...]:
         if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
             raise ControlValueError(f"{self.name} must be indices of samples, got {value!r}.")
         found = {sample_index(self.name, index, session) for index in value}
@@ -45,7 +45,7 @@ class LeftOut(Control):
             raise ControlValueError(f"{self.name} must leave at least one of {limit:,} samples.")
         return tuple(sorted(found))
 
-    def apply(self, session: Subject, value: tuple[int, ...]) -> str:
+    def apply(self, session: TrainingState, value: tuple[int, ...]) -> str:
         amendments, ahead = session.batching.amendments, session.batching.ahead
         changed = value != amendments.left_out
         amendments.left_out = value
@@ -53,18 +53,18 @@ class LeftOut(Control):
             return f"Up to {ahead} batches are prepared already and may hold other samples."
         return ""
 
-    def series(self, session: Subject) -> float:
+    def series(self, session: TrainingState) -> float:
         """How many they are."""
         return float(len(self.read(session)))
 
 
-def when(session: Subject) -> str:
+def when(session: TrainingState) -> str:
     """When a batch is drawn that knows of a change."""
     ahead = session.batching.ahead
     return f"after {ahead} batches that are prepared already" if ahead else "at the next batch"
 
 
-def sample_index(name: str, value: Any, session: Subject) -> int:
+def sample_index(name: str, value: Any, session: TrainingState) -> int:
     """The index of a sample, else ControlValueError."""
     limit = session.batching.limit
     if limit is None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from nbdebug.controls.base import Control, number
 from nbdebug.core.control_spec import ControlSpec
-from nbdebug.model.training_state import Subject
+from nbdebug.model.training_state import TrainingState
 
 
 class LearningRate(Control):
@@ -21,7 +21,7 @@ class LearningRate(Control):
     label = "Learning rate"
     order = 10
 
-    def spec(self, session: Subject) -> ControlSpec:
+    def spec(self, session: TrainingState) -> ControlSpec:
         return ControlSpec(
             self.name,
             self.label,
@@ -34,14 +34,14 @@ class LearningRate(Control):
             scale="log",
         )
 
-    def read(self, session: Subject) -> float:
+    def read(self, session: TrainingState) -> float:
         return session.lr
 
-    def validate(self, session: Subject, value: Any) -> float:
+    def validate(self, session: TrainingState, value: Any) -> float:
         rate = number(self.name, value, 0.0, math.inf, low_open=True)
         if session.schedule.on_lr == "continue" and rate != self.read(session):
             session.schedule.check_can_continue()
         return rate
 
-    def apply(self, session: Subject, value: float) -> str:
+    def apply(self, session: TrainingState, value: float) -> str:
         return session.schedule.set_lr(value, session.lr_leader, session.lr_ratios)

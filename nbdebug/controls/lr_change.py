@@ -6,7 +6,7 @@ from typing import Any
 
 from nbdebug.controls.base import Control, choice
 from nbdebug.core.control_spec import ControlSpec
-from nbdebug.model.training_state import Subject
+from nbdebug.model.training_state import TrainingState
 
 MODES = (("scale", "Scale the schedule"), ("continue", "Continue from the value"))
 
@@ -26,7 +26,7 @@ class LrChange(Control):
     label = "Under a schedule"
     order = 16
 
-    def spec(self, session: Subject) -> ControlSpec:
+    def spec(self, session: TrainingState) -> ControlSpec:
         return ControlSpec(
             self.name,
             self.label,
@@ -39,12 +39,12 @@ class LrChange(Control):
             group="Schedule",
         )
 
-    def read(self, session: Subject) -> str:
+    def read(self, session: TrainingState) -> str:
         return session.schedule.on_lr
 
-    def validate(self, session: Subject, value: Any) -> str:
+    def validate(self, session: TrainingState, value: Any) -> str:
         return choice(self.name, value, [mode for mode, _ in MODES])
 
-    def apply(self, session: Subject, value: str) -> str:
+    def apply(self, session: TrainingState, value: str) -> str:
         session.schedule.on_lr = value
         return ""

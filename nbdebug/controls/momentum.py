@@ -6,8 +6,8 @@ from typing import Any
 
 from nbdebug.controls.base import Control, number, require_available
 from nbdebug.core.control_spec import ControlSpec
-from nbdebug.core.errors import ControlValueError
-from nbdebug.model.training_state import Subject
+from nbdebug.errors import ControlValueError
+from nbdebug.model.training_state import TrainingState
 
 
 class Momentum(Control):
@@ -17,7 +17,7 @@ class Momentum(Control):
     label = "Momentum"
     order = 60
 
-    def spec(self, session: Subject) -> ControlSpec:
+    def spec(self, session: TrainingState) -> ControlSpec:
         group = session.optimizer.param_groups[0]
         missing = "" if "momentum" in group or "betas" in group else "this optimizer has none."
         meaning = "First beta of Adam" if "betas" in group else "Momentum"
@@ -34,18 +34,18 @@ class Momentum(Control):
             group="Optimizer",
         )
 
-    def read(self, session: Subject) -> float:
+    def read(self, session: TrainingState) -> float:
         group = session.optimizer.param_groups[0]
         return float(group["betas"][0] if "betas" in group else group.get("momentum", 0.0))
 
-    def validate(self, session: Subject, value: Any) -> float:
+    def validate(self, session: TrainingState, value: Any) -> float:
         require_available(self.spec(session))
         momentum = number(self.name, value, 0.0, 1.0, high_open=True)
         if momentum == 0.0 and session.optimizer.param_groups[0].get("nesterov"):
             raise ControlValueError("momentum must be above 0 with Nesterov; choose SGD for 0.")
         return momentum
 
-    def apply(self, session: Subject, value: float) -> str:
+    def apply(self, session: TrainingState, value: float) -> str:
         for group in session.optimizer.param_groups:
             if "betas" in group:
                 group["betas"] = (value, group["betas"][1])

@@ -6,7 +6,7 @@ from typing import Any
 
 from nbdebug.controls.base import Control, choice
 from nbdebug.core.control_spec import ControlSpec
-from nbdebug.model.training_state import Subject
+from nbdebug.model.training_state import TrainingState
 
 CHOICES = (("stop", "Stop"), ("leave_out", "Leave the batch out"))
 
@@ -18,7 +18,7 @@ class NotFinite(Control):
     label = "NaN or infinity"
     order = 75
 
-    def spec(self, session: Subject) -> ControlSpec:
+    def spec(self, session: TrainingState) -> ControlSpec:
         return ControlSpec(
             self.name,
             self.label,
@@ -31,12 +31,12 @@ class NotFinite(Control):
             group="Optimizer",
         )
 
-    def read(self, session: Subject) -> str:
+    def read(self, session: TrainingState) -> str:
         return "leave_out" if session.leaving_out else "stop"
 
-    def validate(self, session: Subject, value: Any) -> str:
+    def validate(self, session: TrainingState, value: Any) -> str:
         return choice(self.name, value, [name for name, _ in CHOICES])
 
-    def apply(self, session: Subject, value: str) -> str:
+    def apply(self, session: TrainingState, value: str) -> str:
         session.leaving_out = value == "leave_out"
         return ""

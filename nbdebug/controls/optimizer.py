@@ -6,7 +6,7 @@ from typing import Any
 
 from nbdebug.controls.base import Control, choice
 from nbdebug.core.control_spec import ControlSpec
-from nbdebug.model.training_state import Subject
+from nbdebug.model.training_state import TrainingState
 
 LABELS = {
     "sgd": "SGD",
@@ -24,7 +24,7 @@ class OptimizerKind(Control):
     label = "Optimizer"
     order = 50
 
-    def spec(self, session: Subject) -> ControlSpec:
+    def spec(self, session: TrainingState) -> ControlSpec:
         return ControlSpec(
             self.name,
             self.label,
@@ -36,11 +36,11 @@ class OptimizerKind(Control):
             group="Optimizer",
         )
 
-    def read(self, session: Subject) -> str:
+    def read(self, session: TrainingState) -> str:
         return session.optimizers.kind
 
-    def validate(self, session: Subject, value: Any) -> str:
+    def validate(self, session: TrainingState, value: Any) -> str:
         return choice(self.name, value, session.optimizers.kinds)
 
-    def apply(self, session: Subject, value: str) -> str:
+    def apply(self, session: TrainingState, value: str) -> str:
         return session.optimizers.switch(value)

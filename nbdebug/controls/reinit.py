@@ -8,8 +8,8 @@ from typing import Any
 from nbdebug.controls._by_layer import checked_each
 from nbdebug.controls.base import Control, choice, require_available
 from nbdebug.core.control_spec import ControlSpec
-from nbdebug.core.errors import ControlValueError
-from nbdebug.model.training_state import Subject
+from nbdebug.errors import ControlValueError
+from nbdebug.model.training_state import TrainingState
 
 NOTHING = ("", "-")
 KINDS = (
@@ -33,7 +33,7 @@ class Reinit(Control):
     label = "Re-initialise"
     order = 98
 
-    def spec(self, session: Subject) -> ControlSpec:
+    def spec(self, session: TrainingState) -> ControlSpec:
         undo = (UNDO,) if session.initialisation.undoable else ()
         return ControlSpec(
             self.name,
@@ -49,10 +49,10 @@ class Reinit(Control):
             action=True,
         )
 
-    def read(self, session: Subject) -> str:
+    def read(self, session: TrainingState) -> str:
         return ""
 
-    def validate(self, session: Subject, value: Any) -> str | dict[str, str]:
+    def validate(self, session: TrainingState, value: Any) -> str | dict[str, str]:
         spec = self.spec(session)
         require_available(spec)
         if not isinstance(value, Mapping):
@@ -67,7 +67,7 @@ class Reinit(Control):
                 )
         return kinds
 
-    def apply(self, session: Subject, value: str | dict[str, str]) -> str:
+    def apply(self, session: TrainingState, value: str | dict[str, str]) -> str:
         initialisation = session.initialisation
         if value == "undo":
             initialisation.undo()

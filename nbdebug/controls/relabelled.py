@@ -8,9 +8,9 @@ from typing import Any
 from nbdebug.controls.base import Control, require_available
 from nbdebug.controls.left_out import STREAM, sample_index
 from nbdebug.core.control_spec import ControlSpec
-from nbdebug.core.errors import ControlValueError
+from nbdebug.errors import ControlValueError
 from nbdebug.model.sample_edits import plain_target
-from nbdebug.model.training_state import Subject
+from nbdebug.model.training_state import TrainingState
 
 
 class Relabelled(Control):
@@ -23,7 +23,7 @@ class Relabelled(Control):
     label = "Samples relabelled"
     order = 23
 
-    def spec(self, session: Subject) -> ControlSpec:
+    def spec(self, session: TrainingState) -> ControlSpec:
         stream = session.batching.limit is None
         return ControlSpec(
             self.name,
@@ -35,10 +35,10 @@ class Relabelled(Control):
             plotted=False,
         )
 
-    def read(self, session: Subject) -> dict[int, Any]:
+    def read(self, session: TrainingState) -> dict[int, Any]:
         return dict(session.batching.amendments.relabelled)
 
-    def validate(self, session: Subject, value: Any) -> dict[int, Any]:
+    def validate(self, session: TrainingState, value: Any) -> dict[int, Any]:
         if not isinstance(value, Mapping):
             raise ControlValueError(
                 f"{self.name} must be new targets by the index of the sample, got {value!r}."
@@ -54,10 +54,10 @@ class Relabelled(Control):
             found[index] = plain_target(f"{self.name}: the target of sample {index}", target, form)
         return dict(sorted(found.items()))
 
-    def apply(self, session: Subject, value: dict[int, Any]) -> str:
+    def apply(self, session: TrainingState, value: dict[int, Any]) -> str:
         session.batching.amendments.relabelled = value
         return ""
 
-    def series(self, session: Subject) -> float:
+    def series(self, session: TrainingState) -> float:
         """How many they are."""
         return float(len(self.read(session)))

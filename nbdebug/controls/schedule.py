@@ -8,7 +8,7 @@ from typing import Any
 from nbdebug.controls.base import Control, choice
 from nbdebug.core.control_spec import ControlSpec
 from nbdebug.model.schedule.builders import KINDS, OWN
-from nbdebug.model.training_state import Subject
+from nbdebug.model.training_state import TrainingState
 
 LABELS = {
     "constant": "Constant",
@@ -39,7 +39,7 @@ class ScheduleKind(Control):
     label = "Schedule"
     order = 12
 
-    def spec(self, session: Subject) -> ControlSpec:
+    def spec(self, session: TrainingState) -> ControlSpec:
         return ControlSpec(
             self.name,
             self.label,
@@ -51,19 +51,19 @@ class ScheduleKind(Control):
             group="Schedule",
         )
 
-    def read(self, session: Subject) -> str:
+    def read(self, session: TrainingState) -> str:
         return session.schedule.plan.kind
 
-    def validate(self, session: Subject, value: Any) -> str:
+    def validate(self, session: TrainingState, value: Any) -> str:
         return choice(self.name, value, _kinds(session))
 
-    def apply(self, session: Subject, value: str) -> str:
+    def apply(self, session: TrainingState, value: str) -> str:
         schedule = session.schedule
         schedule.follow(replace(schedule.plan, kind=value))
         return describe(session)
 
 
-def describe(session: Subject) -> str:
+def describe(session: TrainingState) -> str:
     """What the schedule in force is going to do, in words."""
     schedule = session.schedule
     plan, course = schedule.plan, schedule.course
@@ -86,7 +86,7 @@ def describe(session: Subject) -> str:
     return words
 
 
-def _what_plateau_sees(session: Subject) -> str:
+def _what_plateau_sees(session: TrainingState) -> str:
     if session.validated:
         return "It is told the validation loss at each validation."
     if session.batching.limit is None:
@@ -94,5 +94,5 @@ def _what_plateau_sees(session: Subject) -> str:
     return "It is told the mean training loss of each epoch, as there is no validation data."
 
 
-def _kinds(session: Subject) -> tuple[str, ...]:
+def _kinds(session: TrainingState) -> tuple[str, ...]:
     return KINDS if session.schedule.own is None else (*KINDS, OWN)

@@ -9,7 +9,7 @@ from typing import Any
 from nbdebug.controls.base import Control, number
 from nbdebug.controls.schedule import describe
 from nbdebug.core.control_spec import ControlSpec
-from nbdebug.model.training_state import Subject
+from nbdebug.model.training_state import TrainingState
 
 
 class ScheduleFactor(Control):
@@ -19,7 +19,7 @@ class ScheduleFactor(Control):
     label = "Schedule factor"
     order = 14
 
-    def spec(self, session: Subject) -> ControlSpec:
+    def spec(self, session: TrainingState) -> ControlSpec:
         return ControlSpec(
             self.name,
             self.label,
@@ -35,19 +35,19 @@ class ScheduleFactor(Control):
             plotted=False,
         )
 
-    def read(self, session: Subject) -> float:
+    def read(self, session: TrainingState) -> float:
         return session.schedule.plan.factor
 
-    def validate(self, session: Subject, value: Any) -> float:
+    def validate(self, session: TrainingState, value: Any) -> float:
         return number(self.name, value, 0.0, 1.0, low_open=True, high_open=True)
 
-    def apply(self, session: Subject, value: float) -> str:
+    def apply(self, session: TrainingState, value: float) -> str:
         schedule = session.schedule
         schedule.follow(replace(schedule.plan, factor=value))
         if schedule.plan.needs("factor"):
             return describe(session)
         return "The schedule in force has no factor; choose one that has."
 
-    def series(self, session: Subject) -> float:
+    def series(self, session: TrainingState) -> float:
         plan = session.schedule.plan
         return plan.factor if plan.needs("factor") else math.nan

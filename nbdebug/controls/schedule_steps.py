@@ -9,7 +9,7 @@ from typing import Any
 from nbdebug.controls.base import Control, whole_number
 from nbdebug.controls.schedule import describe
 from nbdebug.core.control_spec import ControlSpec
-from nbdebug.model.training_state import Subject
+from nbdebug.model.training_state import TrainingState
 
 
 class ScheduleSteps(Control):
@@ -24,7 +24,7 @@ class ScheduleSteps(Control):
     label = "Schedule length"
     order = 13
 
-    def spec(self, session: Subject) -> ControlSpec:
+    def spec(self, session: TrainingState) -> ControlSpec:
         return ControlSpec(
             self.name,
             self.label,
@@ -42,19 +42,19 @@ class ScheduleSteps(Control):
             plotted=False,
         )
 
-    def read(self, session: Subject) -> int:
+    def read(self, session: TrainingState) -> int:
         return session.schedule.plan.length or 0
 
-    def validate(self, session: Subject, value: Any) -> int:
+    def validate(self, session: TrainingState, value: Any) -> int:
         return whole_number(self.name, value, 0)
 
-    def apply(self, session: Subject, value: int) -> str:
+    def apply(self, session: TrainingState, value: int) -> str:
         schedule = session.schedule
         schedule.follow(replace(schedule.plan, length=value or None))
         if schedule.plan.needs("length"):
             return describe(session)
         return "The schedule in force has no length; choose one that has."
 
-    def series(self, session: Subject) -> float:
+    def series(self, session: TrainingState) -> float:
         schedule = session.schedule
         return float(schedule.length()) if schedule.plan.needs("length") else math.nan

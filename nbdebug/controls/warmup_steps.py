@@ -8,7 +8,7 @@ from typing import Any
 from nbdebug.controls.base import Control, require_available, whole_number
 from nbdebug.controls.schedule import describe
 from nbdebug.core.control_spec import ControlSpec
-from nbdebug.model.training_state import Subject
+from nbdebug.model.training_state import TrainingState
 
 
 class WarmupSteps(Control):
@@ -23,7 +23,7 @@ class WarmupSteps(Control):
     label = "Warm-up"
     order = 15
 
-    def spec(self, session: Subject) -> ControlSpec:
+    def spec(self, session: TrainingState) -> ControlSpec:
         own = not session.schedule.plan.needs("warmup")
         return ControlSpec(
             self.name,
@@ -41,14 +41,14 @@ class WarmupSteps(Control):
             plotted=False,
         )
 
-    def read(self, session: Subject) -> int:
+    def read(self, session: TrainingState) -> int:
         return session.schedule.plan.warmup
 
-    def validate(self, session: Subject, value: Any) -> int:
+    def validate(self, session: TrainingState, value: Any) -> int:
         require_available(self.spec(session))
         return whole_number(self.name, value, 0)
 
-    def apply(self, session: Subject, value: int) -> str:
+    def apply(self, session: TrainingState, value: int) -> str:
         schedule = session.schedule
         schedule.follow(replace(schedule.plan, warmup=value))
         return describe(session)

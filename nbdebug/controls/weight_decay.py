@@ -7,7 +7,7 @@ from typing import Any
 
 from nbdebug.controls.base import Control, number, require_available
 from nbdebug.core.control_spec import ControlSpec
-from nbdebug.model.training_state import Subject
+from nbdebug.model.training_state import TrainingState
 
 
 class WeightDecay(Control):
@@ -17,7 +17,7 @@ class WeightDecay(Control):
     label = "Weight decay"
     order = 70
 
-    def spec(self, session: Subject) -> ControlSpec:
+    def spec(self, session: TrainingState) -> ControlSpec:
         missing = "weight_decay" not in session.optimizer.param_groups[0]
         return ControlSpec(
             self.name,
@@ -32,14 +32,14 @@ class WeightDecay(Control):
             group="Optimizer",
         )
 
-    def read(self, session: Subject) -> float:
+    def read(self, session: TrainingState) -> float:
         return float(session.optimizer.param_groups[session.decay_leader].get("weight_decay", 0.0))
 
-    def validate(self, session: Subject, value: Any) -> float:
+    def validate(self, session: TrainingState, value: Any) -> float:
         require_available(self.spec(session))
         return number(self.name, value, 0.0, math.inf)
 
-    def apply(self, session: Subject, value: float) -> str:
+    def apply(self, session: TrainingState, value: float) -> str:
         groups = session.optimizer.param_groups
         for group, ratio in zip(groups, session.decay_ratios, strict=True):
             group["weight_decay"] = value * ratio

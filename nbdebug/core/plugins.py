@@ -6,10 +6,10 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
 
-from nbdebug.core.errors import PluginError
+from nbdebug.errors import PluginError
 
 T = TypeVar("T")
 
@@ -18,15 +18,17 @@ def discover(
     package: str,
     base: type[T],
     on_error: Callable[[str, Exception], None] | None = None,
+    groups: tuple[str, ...] = (),
 ) -> tuple[type[T], ...]:
     """Every concrete subclass of `base` that a module of `package` defines.
 
-    Third parties add theirs with an entry point in the group named like the package
-    (`nbdebug.probes`, `nbdebug.controls`, ...).
+    Modules that begin with an underscore are helpers and are skipped. Third parties add their
+    classes with an entry point in the group named like the package (`nbdebug.probes`, ...).
 
     Args:
         package: dotted name of the package to walk.
         base: the contract.
+        groups: entry-point groups to read; () for the one named like the package.
         on_error: called with the name and the exception of an entry point that cannot
             be loaded or is no subclass of `base`; without it the exception is raised.
 
@@ -36,10 +38,11 @@ def discover(
     found: list[type[T]] = []
     module = importlib.import_module(package)
     for info in pkgutil.iter_modules(module.__path__):
-        found += _classes(importlib.import_module(f"{package}.{info.name}"), base)
-    for point in entry_points(group=package):
+        if not info.name.startswith("_"):
+            found += _classes(importlib.import_module(f"{package}.{info.name}"), base)
+    for point in (p for group in groups or (package,) for p in entry_points(group=group)):
         try:
-            found.append(_checked(point.name, point.load(), base))
+            found.append(_checked(point.name, _loaded(point), base))
         except Exception as error:
             if on_error is None:
                 raise
@@ -69,6 +72,25 @@ def _classes(module: Any, base: type[T]) -> list[type[T]]:
         and value.__module__ == module.__name__
         and not inspect.isabstract(value)
     ]
+
+
+def _loaded(point: EntryPoint) -> Any:
+    """The object of an entry point.
+
+    Raises:
+        PluginError: it imports a module of nbdebug that has moved since it was written.
+        Exception: whatever importing it raised.
+    """
+    try:
+        return point.load()
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] != "nbdebug":
+            raise
+        raise PluginError(
+            f"{point.name} ({point.value}) imports {error.name}, which is not in this version of "
+            "nbdebug. Import Rule, Remedy, Symptom, Probe, Control, Check, Outcome, Panel and "
+            "Exporter from nbdebug.plugins, and errors from nbdebug.errors."
+        ) from error
 
 
 def _checked(name: str, plugin: Any, base: type[T]) -> type[T]:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nbdebug.core.errors import ArgumentError
+from nbdebug.errors import ArgumentError
 
 Array = NDArray[np.float64]
 ChangeStatus = Literal["applied", "refused", "superseded", "undone"]

@@ -19,7 +19,7 @@ from nbdebug.plots.markers import words
 GRACE = 2
 
 
-class ControlBoard:
+class ControlForm:
     """Widgets for the controls; a move asks for a value, a tick shows the value in force.
 
     Args:

@@ -15,14 +15,14 @@ from nbdebug.core.history.history import History
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.plugins import discover
 from nbdebug.dashboard.close_widgets import close_tree
-from nbdebug.dashboard.control_form import ControlBoard
+from nbdebug.dashboard.control_form import ControlForm
 from nbdebug.dashboard.messages import Messages
 from nbdebug.dashboard.pump import TICKS_PER_SECOND, Part, Pump, switched_off
-from nbdebug.dashboard.toolbar import Header
+from nbdebug.dashboard.toolbar import Toolbar
 from nbdebug.dashboard.view.bokeh_view import BokehView, Place
-from nbdebug.panels.base import Panel, Stage
+from nbdebug.panels.base import Panel, PanelContext
 from nbdebug.plots.figures import plain_figure
-from nbdebug.plots.plot_options import Choices
+from nbdebug.plots.plot_options import PlotOptions
 
 
 class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
@@ -56,19 +56,19 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
         start: bool = True,
     ) -> None:
         failures: list[tuple[str, Exception]] = []
-        choices = Choices()
-        stage = Stage(choices, controls, self._ask)
+        choices = PlotOptions()
+        context = PanelContext(choices, controls, self._ask)
         if panels is None:
             panels = discover("nbdebug.panels", Panel, lambda *failed: failures.append(failed))
-        made = [panel(stage) for panel in panels]
+        made = [panel(context) for panel in panels]
         built, places, notes = _build(made, failures)
         self.view = BokehView(places, choices, self._wake, self._ask)
-        stage.sink = self.view
+        context.sink = self.view
         for name, text in notes.items():
             self.view.set_note(name, text)
-        self.header = Header(queue, title)
+        self.header = Toolbar(queue, title)
         self.messages = Messages(lambda: self.pump.failures)
-        self.board = ControlBoard(controls, request, queue.pending, self._wake)
+        self.board = ControlForm(controls, request, queue.pending, self._wake)
         looks = (_part(diagnose), _part(lambda: self._attend(attend or {})))
         parts = (*looks, self.header.update, self.messages.update, self.board.update)
         self.pump = Pump(history, queue, self.view, built, choices, parts, rate)

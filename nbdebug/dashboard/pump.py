@@ -14,7 +14,7 @@ from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Notice
 from nbdebug.dashboard.view.bokeh_view import BokehView
 from nbdebug.panels.base import Panel
-from nbdebug.plots.plot_options import Choices
+from nbdebug.plots.plot_options import PlotOptions
 
 TICKS_PER_SECOND = 4.0
 MAX_MESSAGES = 3
@@ -43,7 +43,7 @@ class Pump:
         queue: CommandQueue,
         view: BokehView,
         panels: Sequence[Panel],
-        choices: Choices,
+        choices: PlotOptions,
         parts: Sequence[Part],
         rate: float = TICKS_PER_SECOND,
     ) -> None:

@@ -15,7 +15,7 @@ from nbdebug.core.history.snapshot import Snapshot
 MAX_STEPS = 1_000_000
 
 
-class Header:
+class Toolbar:
     """Buttons that put commands, and one HTML line that a tick rewrites.
 
     Args:

@@ -27,13 +27,13 @@ from nbdebug.core.commands.commands import (
     Stop,
 )
 from nbdebug.core.commands.queue import CommandQueue
-from nbdebug.core.errors import ArgumentError
 from nbdebug.core.history.history import History
 from nbdebug.core.results.run_list import ADD_NOTE, RunRequest
-from nbdebug.runs.store.runs_tab import RunDesk
+from nbdebug.errors import ArgumentError
+from nbdebug.runs.store.runs_tab import RunsTabService
 from nbdebug.training.engine.breakpoints import Breakpoints
-from nbdebug.training.engine.control_set import Settings
-from nbdebug.training.tasks.check_runner import Checking
+from nbdebug.training.engine.control_set import ControlSet
+from nbdebug.training.tasks.check_runner import CheckRunner
 
 WHO = "dashboard"
 
@@ -43,12 +43,12 @@ class Requests:
 
     def __init__(
         self,
-        settings: Settings,
-        checking: Checking,
+        settings: ControlSet,
+        checking: CheckRunner,
         breakpoints: Breakpoints,
         history: History,
         queue: CommandQueue,
-        desk: RunDesk | None = None,
+        desk: RunsTabService | None = None,
     ) -> None:
         self._settings, self._checking, self._breakpoints = settings, checking, breakpoints
         self._history, self._queue, self._desk = history, queue, desk

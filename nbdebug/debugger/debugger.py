@@ -17,7 +17,6 @@ from nbdebug.checks.base import Check
 from nbdebug.controls.base import Control
 from nbdebug.core.commands import commands
 from nbdebug.core.commands.queue import CommandQueue
-from nbdebug.core.errors import ClosedError
 from nbdebug.core.history.history import History
 from nbdebug.core.plugins import instances
 from nbdebug.core.records import Notice
@@ -25,21 +24,22 @@ from nbdebug.core.results.run_list import RunList
 from nbdebug.debugger.dashboard_api import Requests
 from nbdebug.debugger.notebook_cells import replace_predecessors
 from nbdebug.debugger.training import Steering
+from nbdebug.errors import ClosedError
 from nbdebug.model.metrics import Metric
 from nbdebug.model.module.forward import LossFn, StepFn
 from nbdebug.probes.base import Probe
 from nbdebug.rules._diagnosis import Diagnosis
 from nbdebug.rules.base import Rule
-from nbdebug.runs.record.location import AUTO, place_for
+from nbdebug.runs.record.location import AUTO, store_location
 from nbdebug.runs.recording.recorder import Recorder
-from nbdebug.runs.store.runs_tab import RunDesk
+from nbdebug.runs.store.runs_tab import RunsTabService
 from nbdebug.training.engine.breakpoints import Breakpoints
-from nbdebug.training.engine.control_set import Settings, check_keywords
+from nbdebug.training.engine.control_set import ControlSet, check_keywords
 from nbdebug.training.engine.loop import Loop
-from nbdebug.training.engine.probe_runner import Measuring
+from nbdebug.training.engine.probe_runner import ProbeRunner
 from nbdebug.training.engine.session import OptimizerLike, ScheduleLike, Session, Setup
 from nbdebug.training.run_metadata import describe
-from nbdebug.training.tasks.check_runner import Checking
+from nbdebug.training.tasks.check_runner import CheckRunner
 from nbdebug.training.timeline.checkpoint_file import place_of, read
 from nbdebug.training.timeline.timeline import Timeline
 from nbdebug.training.worker import Worker
@@ -160,14 +160,14 @@ class Debugger(Steering):
         self.history = History()
         kinds = instances("nbdebug.controls", Control, self._leave_out)
         check_keywords(controls, kinds, inspect.signature(Debugger).parameters)
-        place = place_for(setup.runs)
+        place = store_location(setup.runs)
         session = Session(setup)
         session.recorded_in = "" if place is None else place.name
         self.model = setup.model
         self.name = setup.name or type(setup.model).__name__
         controls.update(setup.controls())
         self._queue = CommandQueue()
-        self._settings = Settings(kinds, session, self.history)
+        self._settings = ControlSet(kinds, session, self.history)
         for control, note in self._settings.begin_with(controls).items():
             self.history.add_notice(Notice(0, "info", f"{control} at the start", note))
         self._worker = self._make_worker(session, setup)
@@ -178,7 +178,7 @@ class Debugger(Steering):
             self.history.set_run_list(RunList("off"))
         else:
             self._recorder = Recorder(self.history, self.name, self._about, place)
-            self._desk = RunDesk(self.history, self._recorder)
+            self._desk = RunsTabService(self.history, place, self._recorder.key)
         # A Debugger that nobody holds any more must not leave its threads behind.
         self._finalizer = weakref.finalize(
             self, _let_go, self._queue, self._worker, self._recorder, self._desk
@@ -186,12 +186,12 @@ class Debugger(Steering):
 
     def _make_worker(self, session: Session, setup: Setup) -> Worker:
         probes = instances("nbdebug.probes", Probe, self._leave_out)
-        measuring = Measuring(probes, setup.overhead, self.history.add_notice)
+        measuring = ProbeRunner(probes, setup.overhead, self.history.add_notice)
         measuring.attach(session)
         self._breakpoints = Breakpoints(self.history)
         loop = Loop(session, measuring, self.history, self._settings.numbers, self._breakpoints)
         checks = instances("nbdebug.checks", Check, self._leave_out)
-        self._checking = Checking(checks, session, self.history)
+        self._checking = CheckRunner(checks, session, self.history)
         path = None if setup.name is None else place_of(setup.name)
         timeline = Timeline(loop, self._settings, self.history, setup.checkpoint_memory, path)
         if setup.resumed is not None:
@@ -251,7 +251,7 @@ class Debugger(Steering):
 
 
 def _let_go(
-    queue: CommandQueue, worker: Worker, recorder: Recorder | None, desk: RunDesk | None
+    queue: CommandQueue, worker: Worker, recorder: Recorder | None, desk: RunsTabService | None
 ) -> None:
     """End the threads; at the end of the program also wait, since torch dies with its threads."""
     queue.put(commands.Close())

@@ -6,16 +6,16 @@ from typing import cast
 
 from nbdebug.core.commands import commands
 from nbdebug.core.commands.queue import CommandQueue
-from nbdebug.core.errors import ClosedError, ModelError
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Notice
 from nbdebug.core.results.check_report import CheckReport
 from nbdebug.core.results.findings import Findings
 from nbdebug.core.results.lr_range_test import LrRangeTest
 from nbdebug.core.results.model_summary import ModelSummary
+from nbdebug.errors import ClosedError, ModelError
 from nbdebug.rules._diagnosis import Diagnosis
-from nbdebug.training.engine.control_set import Settings
-from nbdebug.training.tasks.check_runner import Checking
+from nbdebug.training.engine.control_set import ControlSet
+from nbdebug.training.tasks.check_runner import CheckRunner
 from nbdebug.training.worker import Worker
 
 
@@ -25,8 +25,8 @@ class Examining:
     history: History
     _queue: CommandQueue
     _worker: Worker
-    _checking: Checking
-    _settings: Settings
+    _checking: CheckRunner
+    _settings: ControlSet
     _diagnosis: Diagnosis
 
     @property

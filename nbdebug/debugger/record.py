@@ -9,13 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nbdebug.core.errors import ArgumentError
 from nbdebug.debugger.timeline import Travelling
-from nbdebug.runs.record.run_data import Bundle
-from nbdebug.runs.record.run_record import Run
+from nbdebug.errors import ArgumentError
+from nbdebug.runs.record.run_data import RunData
 from nbdebug.runs.recording.recorder import Recorder
-from nbdebug.runs.recording.run_log import Log
-from nbdebug.runs.store.run_store import Library, frame_of_rows
+from nbdebug.runs.recording.run_log import RunLog
+from nbdebug.runs.store.run import Run
+from nbdebug.runs.store.run_store import RunStore, frame_of_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,9 +40,9 @@ class Documenting(Travelling):
     def record(self) -> Run:
         """The documentation of this training, as far as it has come."""
         if self._recorder is None:
-            log = Log(self.history, self._key, self.name, self._about)
+            log = RunLog(self.history, self._key, self.name, self._about)
             log.surround()
-            bundle = Bundle.of(log.frames(anew=True))
+            bundle = RunData.of(log.frames(anew=True))
         else:
             bundle = self._recorder.bundle()
         return Run(lambda: bundle)
@@ -64,7 +64,7 @@ class Documenting(Travelling):
                 "This training is not recorded (runs=None); nbdebug.runs(...) lists others."
             )
         self._recorder.flush()
-        return frame_of_rows(Library(self._recorder.place).rows())
+        return frame_of_rows(RunStore(self._recorder.place).rows())
 
     def report(self, path: str | os.PathLike[str]) -> Path:
         """Write one page of HTML: plots, changes, findings, checklist, notes, environment.

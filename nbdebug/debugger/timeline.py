@@ -10,13 +10,13 @@ from typing import Any, cast
 import torch
 
 from nbdebug.core.commands import commands
-from nbdebug.core.errors import ArgumentError
 from nbdebug.core.results.findings import Finding
 from nbdebug.core.results.flight_record import FlightRecord
 from nbdebug.core.results.fork import Fork, ForkResult
-from nbdebug.core.results.timeline import Repeated
-from nbdebug.core.results.worst_samples import Culprits
+from nbdebug.core.results.timeline import ReplayResult
+from nbdebug.core.results.worst_samples import WorstSamples
 from nbdebug.debugger.examination import Examining
+from nbdebug.errors import ArgumentError
 from nbdebug.rules._trials import STEPS, begins
 from nbdebug.training.engine.breakpoints import Breakpoints, Inspection
 
@@ -42,7 +42,7 @@ class Travelling(Examining):
         """Back to the beginning: weights, optimizer, RNG, data order, controls, History."""
         self.history.wait_handled(self._put(commands.Reset()))
 
-    def rewind(self, step: int | str, *, why: str = "") -> Repeated:
+    def rewind(self, step: int | str, *, why: str = "") -> ReplayResult:
         """Go back to where a step is to be made, and pause there.
 
         The nearest earlier checkpoint is restored and the steps from there are run again; each
@@ -58,7 +58,7 @@ class Travelling(Examining):
             DataError: the data cannot be read again from there.
             TaskStopped: it was stopped; training is where it was.
         """
-        return cast(Repeated, self._result(commands.Rewind(step, why=why)))
+        return cast(ReplayResult, self._result(commands.Rewind(step, why=why)))
 
     def fork(
         self,
@@ -129,7 +129,7 @@ class Travelling(Examining):
         start = begins(self.history.snapshot(()), chosen)
         return self.fork(steps, start=start, cures=chosen.name, **remedy.settings)
 
-    def replay(self) -> Repeated:
+    def replay(self) -> ReplayResult:
         """Run everything again from the beginning, changes included, and compare.
 
         Training stays where it is. `equal` of what this gives is True when each loss and, at
@@ -139,7 +139,7 @@ class Travelling(Examining):
             DataError: the data cannot be read again from its beginning.
             TaskStopped: it was stopped.
         """
-        return cast(Repeated, self._result(commands.Replay()))
+        return cast(ReplayResult, self._result(commands.Replay()))
 
     def flight_record(self) -> FlightRecord:
         """The last steps again, on a copy, with the largest output of every module.
@@ -177,7 +177,7 @@ class Travelling(Examining):
         """
         self._result(commands.WriteScript(str(path), model, data))
 
-    def culprits(self, step: int | None = None, top: int = 8) -> Culprits:
+    def culprits(self, step: int | None = None, top: int = 8) -> WorstSamples:
         """The samples of a batch with the largest losses, each looked at alone.
 
         In eval mode, at the weights before the update of that step; at most 256 samples and 5
@@ -192,7 +192,7 @@ class Travelling(Examining):
             ArgumentError: there is no such step behind; DataError: its batch cannot be read again.
             ModelError: the model cannot take a single sample.
         """
-        return cast(Culprits, self._result(commands.FindCulprits(step, top)))
+        return cast(WorstSamples, self._result(commands.FindCulprits(step, top)))
 
     def break_when(self, condition: str | Callable[[Mapping[str, float]], Any]) -> None:
         """Pause before the update of a step at which a condition holds.

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nbdebug.core.commands import commands
-from nbdebug.core.errors import ArgumentError
 from nbdebug.core.records import Notice
-from nbdebug.core.results.timeline import Repeated
+from nbdebug.core.results.timeline import ReplayResult
 from nbdebug.debugger.record import Documenting
+from nbdebug.errors import ArgumentError
 from nbdebug.runs.compare.rerun import compared, plan
-from nbdebug.runs.record.run_record import Run
+from nbdebug.runs.store.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,7 +88,7 @@ class Steering(Documenting):
         """Why training stopped, None when it stopped on request."""
         return self.history.status.failure
 
-    def repeat(self, run: Run) -> Repeated:
+    def repeat(self, run: Run) -> ReplayResult:
         """Train as a recorded run was trained: its changes at their steps, to its last step.
 
         Build this Debugger as that one was: `Debugger(model, data, loss_fn, **run.settings)`, the

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.hooks import RemovableHandle
 
-from nbdebug.core.errors import ModelError
+from nbdebug.errors import ModelError
 from nbdebug.model.module.names import every_module
 from nbdebug.model.state.model_state import undisturbed
 

@@ -10,7 +10,8 @@ from fnmatch import fnmatchcase
 
 from torch import nn
 
-from nbdebug.core.errors import ControlValueError, unknown_name
+from nbdebug.core.names import unknown_name
+from nbdebug.errors import ControlValueError
 from nbdebug.model.module.names import within
 
 WINDOW = 1000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from nbdebug.core.errors import ControlValueError
+from nbdebug.errors import ControlValueError
 from nbdebug.model.module.names import DROPOUTS, every_module
 
 

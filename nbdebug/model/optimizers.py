@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from nbdebug.core.errors import ModelError
+from nbdebug.errors import ModelError
 from nbdebug.model.schedule.builders import RATES
 from nbdebug.model.schedule.live import Schedule
 from nbdebug.model.state.optimizer import OptimizerCopy

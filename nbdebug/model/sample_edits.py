@@ -7,17 +7,17 @@ from typing import Any, NamedTuple
 
 import torch
 
-from nbdebug.core.errors import ControlValueError, DataError
+from nbdebug.errors import ControlValueError, DataError
 
 
-class Form(NamedTuple):
+class TargetSpec(NamedTuple):
     """What the target of one sample is: its dtype and its shape."""
 
     dtype: torch.dtype
     shape: tuple[int, ...]
 
 
-class Amendments:
+class SampleEdits:
     """Changes to the samples that batches hold; the data itself stays as it is.
 
     Attributes:
@@ -31,7 +31,7 @@ class Amendments:
     def __init__(self) -> None:
         self.left_out: tuple[int, ...] = ()
         self.relabelled: dict[int, Any] = {}
-        self.form: Form | None = None
+        self.form: TargetSpec | None = None
         self.unavailable = ""
         self.pairs_only = False
 
@@ -45,7 +45,7 @@ class Amendments:
         if reason:
             self.unavailable = reason
         else:
-            self.form = Form(data[-1].dtype, tuple(data[-1].shape[1:]))
+            self.form = TargetSpec(data[-1].dtype, tuple(data[-1].shape[1:]))
 
     def applied(self, data: Any, indices: torch.Tensor) -> Any:
         """A batch with its new targets; its own tensors are not written to.
@@ -95,7 +95,7 @@ class Amendments:
         return ""
 
 
-def plain_target(name: str, value: Any, form: Form | None) -> Any:
+def plain_target(name: str, value: Any, form: TargetSpec | None) -> Any:
     """A new target as a number or nested lists of numbers.
 
     Args:
@@ -127,7 +127,7 @@ def plain_target(name: str, value: Any, form: Form | None) -> Any:
     return tensor.to(form.dtype).tolist()
 
 
-def _words(form: Form | None) -> str:
+def _words(form: TargetSpec | None) -> str:
     if form is None:
         return "a number or a list of numbers"
     one = "a number" if form.dtype.is_floating_point else "a whole number from 0 on"

@@ -13,7 +13,7 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
-from nbdebug.core.errors import ScriptError
+from nbdebug.errors import ScriptError
 from nbdebug.model.state.weights import PLAIN
 
 

@@ -21,7 +21,7 @@ from nbdebug.model.module.forward import LossFn
 from nbdebug.model.optimizers import Optimizers, ratios
 from nbdebug.model.order.layer_order import LayerOrder
 from nbdebug.model.recurrent_clipping import RecurrentClipping
-from nbdebug.model.sample_edits import Amendments
+from nbdebug.model.sample_edits import SampleEdits
 from nbdebug.model.schedule.live import Schedule
 
 
@@ -40,7 +40,7 @@ class Batching:
         self.size = size
         self.limit = limit
         self.ahead = ahead
-        self.amendments = Amendments()
+        self.amendments = SampleEdits()
 
     @property
     def remaining(self) -> int | None:
@@ -48,7 +48,7 @@ class Batching:
         return None if self.limit is None else self.limit - len(self.amendments.left_out)
 
 
-class Subject:
+class TrainingState:
     """Model, optimizer and settings of one training.
 
     Attributes:

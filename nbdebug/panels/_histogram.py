@@ -8,8 +8,8 @@ from bokeh.plotting import figure
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Histogram
-from nbdebug.dashboard.view.mirror import Values
 from nbdebug.panels.base import Panel
+from nbdebug.plots.columns import Values
 from nbdebug.plots.figures import hover, plain_figure, shortened
 from nbdebug.plots.theme import BLUE
 
@@ -25,7 +25,7 @@ class HistogramPlot:
     def __init__(self, panel: Panel, group: str, label: str) -> None:
         self.panel, self.group, self.label = panel, group, label
         self.choice = f"{panel.name}_of"
-        panel.stage.choices.offer(self.choice, label, panel.tab, ())
+        panel.context.choices.offer(self.choice, label, panel.tab, ())
         self.source = ColumnDataSource({"left": [], "right": [], "count": []})
         self.figure: figure = plain_figure(
             panel.name, panel.height, x_axis_label=group, y_axis_label="count"
@@ -49,7 +49,7 @@ class HistogramPlot:
             for name, histogram in snapshot.histograms.items()
             if name.startswith(prefix)
         }
-        choices = self.panel.stage.choices
+        choices = self.panel.context.choices
         options = list(zip(found, shortened(list(found), 40), strict=True))
         choices.offer(self.choice, self.label, self.panel.tab, options)
         picked = found.get(choices[self.choice])
@@ -58,7 +58,7 @@ class HistogramPlot:
             "The first histogram comes in a moment." if running else "Press Run to measure it."
         )
         self.panel.note("" if picked else waiting)
-        self.panel.stage.sink.set_data(self.source, histogram_columns(picked))
+        self.panel.context.sink.set_data(self.source, histogram_columns(picked))
 
 
 def histogram_columns(histogram: Histogram | None) -> Values:

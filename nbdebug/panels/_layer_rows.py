@@ -9,8 +9,8 @@ import numpy as np
 from bokeh.models import ColumnDataSource
 from bokeh.plotting import figure
 
-from nbdebug.dashboard.view.mirror import Values
 from nbdebug.panels.base import Panel
+from nbdebug.plots.columns import Values
 from nbdebug.plots.figures import hover, layer_figure, legend_above, shortened
 from nbdebug.plots.markers import words
 from nbdebug.plots.theme import BLUE, ORANGE, VERMILLION
@@ -25,7 +25,7 @@ KINDS = (
 def name_rows(panel: Panel, made: figure, names: Iterable[str]) -> None:
     """Make room for one row a name and write the names at the left."""
     rows = list(names)
-    sink = panel.stage.sink
+    sink = panel.context.sink
     sink.set_prop(made.y_range, "start", max(len(rows), 1) - 0.5)
     labels = dict(enumerate(shortened(rows)))
     sink.set_prop(made.yaxis[0], "major_label_overrides", labels)
@@ -55,7 +55,7 @@ class ParameterRows:
         """Show the newest value of every parameter, in this order."""
         name_rows(self.panel, self.figure, values)
         for kind, columns in parameter_columns(values).items():
-            self.panel.stage.sink.set_data(self.sources[kind], columns)
+            self.panel.context.sink.set_data(self.sources[kind], columns)
 
 
 def parameter_columns(values: Mapping[str, float]) -> dict[str, Values]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from nbdebug.core.commands.commands import SEVERAL, CloseCulprits, FindCulprits
 from nbdebug.core.results.findings import Finding
-from nbdebug.core.results.worst_samples import Culprit, Culprits, culprit_table
+from nbdebug.core.results.worst_samples import WorstSample, WorstSamples, culprit_table
 from nbdebug.panels._buttons import button
 
 # Where single samples may be behind it; whether it is those of the step it began at.
@@ -40,7 +40,7 @@ def look_button(finding: Finding, busy: bool) -> str:
     return f'<div class="nbd-row">{asked}</div>'
 
 
-def culprit_rows(found: Culprits | None, in_force: InForce, available: set[str]) -> str:
+def culprit_rows(found: WorstSamples | None, in_force: InForce, available: set[str]) -> str:
     """The table, and what was done about samples.
 
     Args:
@@ -56,7 +56,7 @@ def culprit_rows(found: Culprits | None, in_force: InForce, available: set[str])
     return culprit_table(found, tools) + said + close
 
 
-def _tools(sample: Culprit, in_force: InForce, available: set[str]) -> str:
+def _tools(sample: WorstSample, in_force: InForce, available: set[str]) -> str:
     left_out, relabelled = in_force
     if sample.index is None:
         return ""

@@ -52,5 +52,5 @@ class Activations(Panel):
             "high": mean + std,
             "name": list(means),
         }
-        self.stage.sink.set_data(self.source, columns)
+        self.context.sink.set_data(self.source, columns)
         name_rows(self, self.figure, means)

@@ -13,18 +13,19 @@ from bokeh.models.ui import UIElement
 from numpy.typing import NDArray
 
 from nbdebug.core.control_spec import ControlState
-from nbdebug.core.history.snapshot import Axis, Series, Snapshot
+from nbdebug.core.history.snapshot import Axis, Snapshot
 from nbdebug.core.records import Array
-from nbdebug.dashboard.view.mirror import Values
+from nbdebug.core.series import Series
+from nbdebug.plots.columns import Values
 from nbdebug.plots.markers import Markers, marker_columns, note_columns
-from nbdebug.plots.plot_actions import Advice
-from nbdebug.plots.plot_options import Choices
+from nbdebug.plots.plot_actions import PlotActions
+from nbdebug.plots.plot_options import PlotOptions
 
 MAX_POINTS = 1000
 AXES = (("step", "Steps"), ("samples", "Samples"), ("epoch", "Epochs"))
 
 
-class Sink(Protocol):
+class PlotSink(Protocol):
     """Where panels put what they show; recording only, nothing is sent at once."""
 
     def set_data(self, source: Model, columns: Values) -> None: ...
@@ -33,12 +34,12 @@ class Sink(Protocol):
 
     def set_note(self, panel: str, text: str) -> None: ...
 
-    def set_advice(self, panel: str, advice: Advice) -> None: ...
+    def set_advice(self, panel: str, advice: PlotActions) -> None: ...
 
     def set_section(self, panel: str, section: str, page: str) -> None: ...
 
 
-class Stage:
+class PanelContext:
     """What all panels of one dashboard share: the sink, the choices, the time axis.
 
     Args:
@@ -48,7 +49,7 @@ class Stage:
 
     def __init__(
         self,
-        choices: Choices,
+        choices: PlotOptions,
         states: Callable[[], Sequence[ControlState]] = tuple,
         ask: Callable[[str, Any], None] = lambda control, value: None,
     ) -> None:
@@ -58,7 +59,7 @@ class Stage:
         choices.offer("axis", "Time in", "Training", AXES)
         self.time_range = DataRange1d(range_padding=0.02)
         self.markers = Markers()
-        self.sink: Sink = NoSink()
+        self.sink: PlotSink = NoSink()
         self._marked: tuple[int, str] | None = None
 
     @property
@@ -98,7 +99,7 @@ class NoSink:
     def set_note(self, panel: str, text: str) -> None:
         """Nothing to do."""
 
-    def set_advice(self, panel: str, advice: Advice) -> None:
+    def set_advice(self, panel: str, advice: PlotActions) -> None:
         """Nothing to do."""
 
     def set_section(self, panel: str, section: str, page: str) -> None:
@@ -128,8 +129,8 @@ class Panel(ABC):
     needs: tuple[str, ...] = ()
     watches: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, stage: Stage) -> None:
-        self.stage = stage
+    def __init__(self, context: PanelContext) -> None:
+        self.context = context
 
     @abstractmethod
     def build(self) -> UIElement | None:
@@ -144,7 +145,7 @@ class Panel(ABC):
 
     def note(self, text: str) -> None:
         """Words over the plot, "" for none."""
-        self.stage.sink.set_note(self.name, text)
+        self.context.sink.set_note(self.name, text)
 
     def points(self, snapshot: Snapshot, name: str) -> Series | None:
         """A series with at most 1,000 points, None while it was never measured."""
@@ -153,4 +154,4 @@ class Panel(ABC):
 
     def place(self, snapshot: Snapshot, steps: NDArray[np.int64]) -> Array:
         """Where steps [B] lie on the time axis."""
-        return snapshot.position(steps, self.stage.axis)
+        return snapshot.position(steps, self.context.axis)

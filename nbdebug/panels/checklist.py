@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from nbdebug.core.commands.commands import Examine
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Progress
-from nbdebug.core.results.check_report import BAD, STEPS, CheckReport, CheckResult
+from nbdebug.core.results.check_report import CheckReport
+from nbdebug.core.results.check_result import BAD, STEPS, CheckResult
 from nbdebug.core.results.check_table import step_section
 from nbdebug.panels._buttons import button, under_way_row
 from nbdebug.panels.base import Panel
@@ -46,7 +47,7 @@ class Checklist(Panel):
             self._asked = False
         elif live and not self._asked and quick:
             self._asked = True
-            self.stage.ask(Examine.control, ",".join(quick))
+            self.context.ask(Examine.control, ",".join(quick))
         busy = under_way(snapshot) is not None
         self._section("0", head(snapshot, live))
         if (report, live, busy) == self._shown:
@@ -55,13 +56,13 @@ class Checklist(Panel):
         present = [step for step in STEPS if any(result.step == step for result in report)]
         for step in present:
             section = step_section(
-                report, step, lambda result: self._buttons(result, busy) if live else "",
+                report.results, step, lambda result: self._buttons(result, busy) if live else "",
                 head=step == present[0],
             )  # fmt: skip
             self._section(str(step), section)
 
     def _section(self, name: str, page: str) -> None:
-        self.stage.sink.set_section(self.name, name, page)
+        self.context.sink.set_section(self.name, name, page)
 
     def _buttons(self, result: CheckResult, busy: bool) -> str:
         made = ""
@@ -71,7 +72,7 @@ class Checklist(Panel):
             made = button(label, Examine.control, result.name, tip, busy)
         remedy = result.proposal
         if remedy is not None and result.status in BAD:
-            known = {spec.name: spec.label for spec in self.stage.controls}
+            known = {spec.name: spec.label for spec in self.context.controls}
             word = known.get(remedy.control, remedy.control)
             value = f"{remedy.value:g}" if isinstance(remedy.value, float) else remedy.value
             tip = f"Sets {word} to {value}; takes effect at the next step."

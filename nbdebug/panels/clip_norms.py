@@ -22,7 +22,7 @@ from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Array, Histogram
 from nbdebug.panels.base import Panel
 from nbdebug.plots.figures import LEFT, RIGHT, hover, plain_figure
-from nbdebug.plots.plot_actions import Advice, Offer, draggable
+from nbdebug.plots.plot_actions import PlotAction, PlotActions, draggable
 from nbdebug.plots.theme import BLUE, GREY, ORANGE, VERMILLION
 
 PERCENTILES = ("p50", "p90", "p99")
@@ -78,7 +78,7 @@ class ClipNorms(Panel):
     def update(self, snapshot: Snapshot) -> None:
         found = snapshot.histograms.get("clip_norms")
         self.note("" if found else "Press Run to see how large the gradients are.")
-        sink, mode = self.stage.sink, self.stage.in_force("clip_mode")
+        sink, mode = self.context.sink, self.context.in_force("clip_mode")
         edges, counts = (np.empty(0), np.empty(0)) if found is None else norm_bins(found)
         columns = {"left": edges[:-1], "right": edges[1:], "count": counts}
         sink.set_data(self.bars, columns)
@@ -86,7 +86,7 @@ class ClipNorms(Panel):
         sink.set_data(self.curve, {"x": edges[1:], "share": counts.cumsum() / max(total, 1)})
         limit = snapshot.latest.get("clip_threshold", math.nan)
         if mode == "off":
-            limit = self.stage.in_force("clip_threshold")
+            limit = self.context.in_force("clip_threshold")
         known = found is not None and limit is not None and math.isfinite(limit)
         sink.set_prop(self.threshold, "visible", known)
         sink.set_prop(self.threshold, "editable", mode != "adaptive")
@@ -96,7 +96,7 @@ class ClipNorms(Panel):
         if known:
             sink.set_prop(self.threshold, "location", float(limit))
         text = "" if found is None else sentence(snapshot, str(mode), float(limit))
-        sink.set_advice(self.name, Advice(text, offers(snapshot) if found else ()))
+        sink.set_advice(self.name, PlotActions(text, offers(snapshot) if found else ()))
 
 
 def _add_share_axis(made: figure) -> None:
@@ -136,7 +136,7 @@ def sentence(snapshot: Snapshot, mode: str, limit: float) -> str:
     )
 
 
-def offers(snapshot: Snapshot) -> tuple[Offer, ...]:
+def offers(snapshot: Snapshot) -> tuple[PlotAction, ...]:
     """A button for each percentile that sets the threshold there."""
     made = []
     for name in PERCENTILES:
@@ -145,7 +145,7 @@ def offers(snapshot: Snapshot) -> tuple[Offer, ...]:
             value = float(f"{norm:.4g}")
             clipped = 100 - int(name[1:])
             made.append(
-                Offer(
+                PlotAction(
                     f"Threshold to {name} ({value:.3g})",
                     "clip_threshold",
                     value,

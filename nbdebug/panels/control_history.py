@@ -8,7 +8,7 @@ from bokeh.models.ui import UIElement
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Array
-from nbdebug.panels.base import Panel, Stage
+from nbdebug.panels.base import Panel, PanelContext
 from nbdebug.plots.figures import hover, lane_axis, time_figure
 from nbdebug.plots.markers import words
 from nbdebug.plots.theme import BLUE
@@ -18,7 +18,7 @@ PIXELS = 27
 AROUND = 28
 
 
-class ControlStrip(Panel):
+class ControlHistory(Panel):
     """What was in force when: controls that are numbers, each in a lane, low to high."""
 
     name = "controls"
@@ -28,10 +28,10 @@ class ControlStrip(Panel):
     help = "value in force; right: now"
     wide = True
 
-    def __init__(self, stage: Stage) -> None:
-        super().__init__(stage)
+    def __init__(self, context: PanelContext) -> None:
+        super().__init__(context)
         self.lanes = {
-            c.name: c.label for c in stage.controls if c.plotted and c.kind in ("int", "float")
+            c.name: c.label for c in context.controls if c.plotted and c.kind in ("int", "float")
         }
         self.needs = tuple(self.lanes)
         self.height = AROUND + PIXELS * len(self.lanes)
@@ -41,8 +41,8 @@ class ControlStrip(Panel):
         made = time_figure(
             self.name,
             self.height,
-            self.stage.time_range,
-            self.stage.markers,
+            self.context.time_range,
+            self.context.markers,
             y_range=Range1d(start=count, end=-0.2),
         )
         made.yaxis.visible = False
@@ -62,7 +62,7 @@ class ControlStrip(Panel):
         return made
 
     def update(self, snapshot: Snapshot) -> None:
-        self.stage.mark(snapshot)
+        self.context.mark(snapshot)
         now = {}
         for lane, (name, source) in enumerate(self.sources.items()):
             series = self.points(snapshot, name)
@@ -72,8 +72,8 @@ class ControlStrip(Panel):
             x = empty if series is None else self.place(snapshot, series.step)
             last = empty if series is None else series.last
             columns = {"x": x, "y": lane + lane_heights(last), "value": last}
-            self.stage.sink.set_data(source, columns)
-        self.stage.sink.set_prop(self.values, "major_label_overrides", now)
+            self.context.sink.set_data(source, columns)
+        self.context.sink.set_prop(self.values, "major_label_overrides", now)
         self.note("" if "lr" in snapshot.latest else "Press Run to see the values in force.")
 
 

@@ -7,14 +7,14 @@ from bokeh.models import ColumnDataSource, NumeralTickFormatter, Range1d
 from bokeh.models.ui import UIElement
 
 from nbdebug.core.history.snapshot import Snapshot
-from nbdebug.dashboard.view.mirror import Values
 from nbdebug.panels._layer_rows import name_rows
 from nbdebug.panels.base import Panel
+from nbdebug.plots.columns import Values
 from nbdebug.plots.figures import hover, layer_figure, legend_above
 from nbdebug.plots.theme import SKY, VERMILLION
 
 
-class DeadShare(Panel):
+class DeadUnits(Panel):
     """Two bars a layer: units that never answer, and activations that are almost zero."""
 
     name = "dead_share"
@@ -51,5 +51,5 @@ class DeadShare(Panel):
             "near": [near.get(name, np.nan) for name in names],
             "name": names,
         }
-        self.stage.sink.set_data(self.source, columns)
+        self.context.sink.set_data(self.source, columns)
         name_rows(self, self.figure, names)

@@ -10,7 +10,7 @@ from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.html.sparkline import sketch
 from nbdebug.core.results.check_table import COLOURS as VERDICTS
 from nbdebug.core.results.findings import Finding, Findings, Remedy
-from nbdebug.core.results.worst_samples import Culprits
+from nbdebug.core.results.worst_samples import WorstSamples
 from nbdebug.panels._buttons import button
 from nbdebug.panels._sample_table import InForce, culprit_rows, look_button
 from nbdebug.panels.base import Panel
@@ -38,7 +38,7 @@ class FindingsPanel(Panel):
 
     def build(self) -> None:
         self._shown: tuple[Findings, bool, bool] | None = None
-        self._samples: tuple[Culprits | None, InForce, bool] | None = None
+        self._samples: tuple[WorstSamples | None, InForce, bool] | None = None
 
     def update(self, snapshot: Snapshot) -> None:
         live = snapshot.status.state != "closed"
@@ -47,16 +47,19 @@ class FindingsPanel(Panel):
         if state == self._shown:
             return
         self._shown = state
-        self.stage.sink.set_section(self.name, "0", self._page(snapshot, live))
+        self.context.sink.set_section(self.name, "0", self._page(snapshot, live))
 
     def _update_samples(self, snapshot: Snapshot, live: bool) -> None:
-        in_force = self.stage.in_force("left_out") or (), self.stage.in_force("relabelled") or {}
+        in_force = (
+            self.context.in_force("left_out") or (),
+            self.context.in_force("relabelled") or {},
+        )
         state = snapshot.culprits, in_force, live
         if state != self._samples:
             self._samples = state
-            known = {spec.name for spec in self.stage.controls if not spec.unavailable}
+            known = {spec.name for spec in self.context.controls if not spec.unavailable}
             rows = culprit_rows(snapshot.culprits, in_force, known if live else set())
-            self.stage.sink.set_section(self.name, "1", rows)
+            self.context.sink.set_section(self.name, "1", rows)
 
     def _page(self, snapshot: Snapshot, live: bool) -> str:
         findings = snapshot.findings
@@ -71,7 +74,7 @@ class FindingsPanel(Panel):
         rows = []
         for remedy in finding.remedies:
             said = f"<span>{html.escape(remedy.text)}{self._values(remedy)}</span>"
-            known = {spec.name for spec in self.stage.controls if not spec.unavailable}
+            known = {spec.name for spec in self.context.controls if not spec.unavailable}
             made = (
                 _buttons(finding, remedy, snapshot, busy) if set(remedy.settings) <= known else ""
             )
@@ -79,7 +82,7 @@ class FindingsPanel(Panel):
         return "".join(rows) + look_button(finding, busy)
 
     def _values(self, remedy: Remedy) -> str:
-        labels = {spec.name: spec.label for spec in self.stage.controls}
+        labels = {spec.name: spec.label for spec in self.context.controls}
         said = [
             f"{labels.get(name, name)} {value:g}"
             for name, value in remedy.settings.items()

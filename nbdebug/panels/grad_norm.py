@@ -42,7 +42,7 @@ class GradNorm(Panel):
         }
         before, after, threshold, share = (self.sources[name] for name in self.needs)
         made = time_figure(
-            self.name, self.height, self.stage.time_range, self.stage.markers, y_axis_type="log"
+            self.name, self.height, self.context.time_range, self.context.markers, y_axis_type="log"
         )
         made.extra_y_ranges["share"] = Range1d(start=0, end=1)
         made.extra_y_scales["share"] = LinearScale()
@@ -76,9 +76,9 @@ class GradNorm(Panel):
         return made
 
     def update(self, snapshot: Snapshot) -> None:
-        self.stage.mark(snapshot)
+        self.context.mark(snapshot)
         for name, source in self.sources.items():
-            self.stage.sink.set_data(source, self._columns(snapshot, name))
+            self.context.sink.set_data(source, self._columns(snapshot, name))
         measured = self.points(snapshot, "grad_norm") is not None
         self.note("" if measured else "Press Run to see the gradient norm.")
 

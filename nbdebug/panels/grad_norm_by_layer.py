@@ -9,7 +9,7 @@ from nbdebug.panels._layer_rows import ParameterRows
 from nbdebug.panels.base import Panel
 
 
-class GradientLayers(Panel):
+class GradNormByLayer(Panel):
     """Vanishing or exploding gradients show as a slope from top to bottom."""
 
     name = "grad_norm_layers"

@@ -10,11 +10,11 @@ from bokeh.models.ui import UIElement
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.lr_scaling import scaled_rates
-from nbdebug.dashboard.view.mirror import Column
 from nbdebug.panels.base import Panel
+from nbdebug.plots.columns import Column
 from nbdebug.plots.figures import hover, legend_above, time_figure
 from nbdebug.plots.markers import Markers
-from nbdebug.plots.plot_actions import Advice, Offer
+from nbdebug.plots.plot_actions import PlotAction, PlotActions
 from nbdebug.plots.theme import BLUE, GREY, ORANGE
 
 
@@ -60,7 +60,7 @@ class LearningRate(Panel):
         return made
 
     def update(self, snapshot: Snapshot) -> None:
-        sink, empty = self.stage.sink, np.empty(0)
+        sink, empty = self.context.sink, np.empty(0)
         past, forecast = self.points(snapshot, "lr"), snapshot.forecast
         x, lr = (empty, empty) if past is None else (past.step, past.last)
         sink.set_data(self.past, {"x": x, "lr": lr})
@@ -72,29 +72,29 @@ class LearningRate(Panel):
         sink.set_data(self.coming, {"x": ahead[0], "lr": ahead[1]})
         ghost = (empty, empty) if forecast is None else (forecast.ghost_step, forecast.ghost_lr)
         sink.set_data(self.ghost, {"x": ghost[0], "lr": ghost[1]})
-        self.stage.mark_in_steps(self.marks, snapshot)
+        self.context.mark_in_steps(self.marks, snapshot)
         known = past is not None or bool(len(ahead[0]))
         self.note("" if known else "Press Run to see the learning rate.")
         sink.set_advice(self.name, batch_advice(snapshot))
 
 
-def batch_advice(snapshot: Snapshot) -> Advice:
+def batch_advice(snapshot: Snapshot) -> PlotActions:
     """Scaled learning rates, when the batch size was changed and the rate was not since."""
     applied = [change for change in snapshot.changes if change.status == "applied"]
     last = next((c for c in reversed(applied) if c.control in ("batch_size", "lr")), None)
     lr = snapshot.latest.get("lr", math.nan)
     if last is None or last.control != "batch_size" or not (lr > 0 and last.old != last.new):
-        return Advice()
+        return PlotActions()
     rates = scaled_rates(lr, last.old, last.new)
     offers = tuple(_scaling(rule, rate) for rule, rate in rates.items())
     text = (
         f"The batch size went from {last.old} to {last.new} at step {last.step:,}; "
         f"the learning rate was left at {lr:.3g}."
     )
-    return Advice(text, offers)
+    return PlotActions(text, offers)
 
 
-def _scaling(rule: str, rate: float) -> Offer:
+def _scaling(rule: str, rate: float) -> PlotAction:
     value = float(f"{rate:.4g}")
     tip = f"Sets the learning rate to {value:.3g}; takes effect at the next step."
-    return Offer(f"{rule.capitalize()} scaling ({value:.3g})", "lr", value, tip)
+    return PlotAction(f"{rule.capitalize()} scaling ({value:.3g})", "lr", value, tip)

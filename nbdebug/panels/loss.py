@@ -42,11 +42,11 @@ class Loss(Panel):
 
     def build(self) -> UIElement:
         for name, label, offered in CHOICES:
-            self.stage.choices.offer(name, label, self.tab, offered)
+            self.context.choices.offer(name, label, self.tab, offered)
         self.train = ColumnDataSource({"x": [], "mean": [], "low": [], "high": [], "smooth": []})
         self.val = ColumnDataSource({"x": [], "y": [], "step": []})
         self.gone = ColumnDataSource({"x": [], "y": []})
-        made = time_figure(self.name, self.height, self.stage.time_range, self.stage.markers)
+        made = time_figure(self.name, self.height, self.context.time_range, self.context.markers)
         gone = made.line("x", "y", source=self.gone, color=GREY, line_alpha=0.7)
         band = made.varea("x", "low", "high", source=self.train, fill_color=SKY, fill_alpha=0.25)
         raw = made.line("x", "mean", source=self.train, color=SKY, line_alpha=0.7)
@@ -83,20 +83,20 @@ class Loss(Panel):
 
     def update(self, snapshot: Snapshot) -> None:
         self._switch_scale()
-        self.stage.mark(snapshot)
+        self.context.mark(snapshot)
         loss = self.points(snapshot, "loss")
         self.note("" if loss is not None else "Press Run to see the loss.")
         if loss is None:
-            self.stage.sink.set_data(self.train, {n: [] for n in self.train.column_names})
+            self.context.sink.set_data(self.train, {n: [] for n in self.train.column_names})
         else:
             columns = {
                 "x": self.place(snapshot, loss.step),
                 "mean": loss.mean,
                 "low": loss.minimum,
                 "high": loss.maximum,
-                "smooth": smoothed(loss.mean, float(self.stage.choices["smoothing"])),
+                "smooth": smoothed(loss.mean, float(self.context.choices["smoothing"])),
             }
-            self.stage.sink.set_data(self.train, columns)
+            self.context.sink.set_data(self.train, columns)
         self._update_validation(snapshot)
         self._update_branches(snapshot)
 
@@ -109,8 +109,8 @@ class Loss(Panel):
                 x += [self.place(snapshot, loss.step), np.array([np.nan])]
                 y += [loss.mean, np.array([np.nan])]
         columns = {"x": np.concatenate(x), "y": np.concatenate(y)}
-        self.stage.sink.set_data(self.gone, columns)
-        self.stage.sink.set_prop(self.named["gone"], "visible", bool(snapshot.branches))
+        self.context.sink.set_data(self.gone, columns)
+        self.context.sink.set_prop(self.named["gone"], "visible", bool(snapshot.branches))
 
     def _update_validation(self, snapshot: Snapshot) -> None:
         val = self.points(snapshot, "val_loss")
@@ -120,12 +120,12 @@ class Loss(Panel):
             "y": empty if val is None else val.mean,
             "step": empty if val is None else val.step,
         }
-        self.stage.sink.set_data(self.val, columns)
-        self.stage.sink.set_prop(self.named["val"], "visible", val is not None)
+        self.context.sink.set_data(self.val, columns)
+        self.context.sink.set_prop(self.named["val"], "visible", val is not None)
 
     def _switch_scale(self) -> None:
-        scale, ticker, formatter = self.scales[self.stage.choices["loss_scale"]]
-        sink = self.stage.sink
+        scale, ticker, formatter = self.scales[self.context.choices["loss_scale"]]
+        sink = self.context.sink
         sink.set_prop(self.figure, "y_scale", scale)
         sink.set_prop(self.figure.yaxis[0], "ticker", ticker)
         sink.set_prop(self.figure.yaxis[0], "formatter", formatter)

@@ -13,7 +13,7 @@ from nbdebug.core.records import Progress
 from nbdebug.core.results.lr_range_test import LrRangeTest
 from nbdebug.panels.base import Panel
 from nbdebug.plots.figures import LEFT, RIGHT, hover, legend_above, plain_figure
-from nbdebug.plots.plot_actions import Advice, Offer
+from nbdebug.plots.plot_actions import PlotAction, PlotActions
 from nbdebug.plots.theme import BLUE, SKY, VERMILLION
 
 HINT = "Press Run range test, or call dbg.lr_range_test() in a cell, to see the curve here."
@@ -57,7 +57,7 @@ class RangeTestCurve(Panel):
         return made
 
     def update(self, snapshot: Snapshot) -> None:
-        found, sink, empty = snapshot.range_test, self.stage.sink, np.empty(0)
+        found, sink, empty = snapshot.range_test, self.context.sink, np.empty(0)
         self.note("" if found else HINT)
         columns = {name: getattr(found, name, empty) for name in ("lr", "loss", "smoothed")}
         sink.set_data(self.source, columns)
@@ -68,23 +68,25 @@ class RangeTestCurve(Panel):
         sink.set_advice(self.name, advice(found, snapshot.progress))
 
 
-def advice(found: LrRangeTest | None, progress: Progress | None = None) -> Advice:
+def advice(found: LrRangeTest | None, progress: Progress | None = None) -> PlotActions:
     """What the last test suggests, and the button that makes one; how far one under way is."""
     if progress is not None and progress.task == RangeTest.control:
         start = _start("Run range test" if found is None else "Run again")
-        stop = Offer("Stop", Stop.control, Stop.value, "Ends the range test; training goes on.")
-        return Advice(f"Range test under way: {progress.share:.0%}", (start, stop))
+        stop = PlotAction(
+            "Stop", Stop.control, Stop.value, "Ends the range test; training goes on."
+        )
+        return PlotActions(f"Range test under way: {progress.share:.0%}", (start, stop))
     if found is None:
-        return Advice(offers=(_start("Run range test"),))
+        return PlotActions(offers=(_start("Run range test"),))
     best, again = found.suggestion, _start("Run again")
     if best is None:
-        return Advice(f"No learning rate to suggest: {found.ended}", (again,))
+        return PlotActions(f"No learning rate to suggest: {found.ended}", (again,))
     value = float(f"{best:.3g}")
     tip = f"Sets the learning rate to {value:g}; takes effect at the next step."
     # The button that starts a test keeps its place: a second press of it sets no rate.
-    offers = (again, Offer(f"Take {value:g}", "lr", value, tip))
-    return Advice(f"The loss falls steepest at {value:g}; {found.ended}", offers)
+    offers = (again, PlotAction(f"Take {value:g}", "lr", value, tip))
+    return PlotActions(f"The loss falls steepest at {value:g}; {found.ended}", offers)
 
 
-def _start(label: str) -> Offer:
-    return Offer(label, RangeTest.control, RangeTest.value, TOOLTIP)
+def _start(label: str) -> PlotAction:
+    return PlotAction(label, RangeTest.control, RangeTest.value, TOOLTIP)

@@ -6,9 +6,10 @@ import numpy as np
 from bokeh.models import ColumnDataSource
 from bokeh.models.ui import UIElement
 
-from nbdebug.core.history.snapshot import Series, Snapshot
+from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Array
 from nbdebug.core.results.run_list import RunRow
+from nbdebug.core.series import Series
 from nbdebug.panels._run_table import COLOURS, labels
 from nbdebug.panels.base import Panel
 from nbdebug.panels.loss import smoothed
@@ -32,7 +33,7 @@ class RunCurves(Panel):
     needs = ("loss", "val_loss")
 
     def build(self) -> UIElement:
-        self.stage.choices.offer("run_curves", "Draw", self.tab, ())
+        self.context.choices.offer("run_curves", "Draw", self.tab, ())
         made = plain_figure(self.name, self.height, x_axis_label="step")
         made.xgrid.grid_line_color = None
         self.sources = [ColumnDataSource({"x": [], "y": []}) for _ in COLOURS]
@@ -49,20 +50,20 @@ class RunCurves(Panel):
     def update(self, snapshot: Snapshot) -> None:
         rows = snapshot.run_list.compared
         enough = len(rows) > 1
-        self.stage.choices.offer("run_curves", "Draw", self.tab, CURVES if enough else ())
+        self.context.choices.offer("run_curves", "Draw", self.tab, CURVES if enough else ())
         self.note("" if enough else "Two or more runs that are ticked above are drawn here.")
-        drawn = dict(CURVES).get(self.stage.choices["run_curves"], "")
-        self.stage.sink.set_prop(self.axis, "axis_label", drawn)
+        drawn = dict(CURVES).get(self.context.choices["run_curves"], "")
+        self.context.sink.set_prop(self.axis, "axis_label", drawn)
         said = labels(rows)
         for place, source in enumerate(self.sources):
             there = enough and place < len(rows)
             x, y = self._line(snapshot, rows[place]) if there else (np.empty(0), np.empty(0))
-            self.stage.sink.set_data(source, {"x": x, "y": y})
-            self.stage.sink.set_prop(self.entries[place], "visible", there)
-            self.stage.sink.set_prop(self.entries[place], "label", said[place] if there else "")
+            self.context.sink.set_data(source, {"x": x, "y": y})
+            self.context.sink.set_prop(self.entries[place], "visible", there)
+            self.context.sink.set_prop(self.entries[place], "label", said[place] if there else "")
 
     def _line(self, snapshot: Snapshot, row: RunRow) -> tuple[Array, Array]:
-        kind = self.stage.choices["run_curves"]
+        kind = self.context.choices["run_curves"]
         name = "loss" if kind == "smooth" else kind
         curves = snapshot.series if row.this else snapshot.run_list.curves.get(row.id, {})
         series: Series | None = curves.get(name)

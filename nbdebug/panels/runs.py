@@ -52,7 +52,7 @@ class Runs(Panel):
     def update(self, snapshot: Snapshot) -> None:
         runs, live = snapshot.run_list, snapshot.status.state != "closed"
         self._offer(runs.rows)
-        choices = self.stage.choices
+        choices = self.context.choices
         state = runs, live, choices["run_sort"], choices["run_status"], snapshot.notes
         if state == self._state:
             return
@@ -68,11 +68,11 @@ class Runs(Panel):
     def _offer(self, rows: Sequence[RunRow]) -> None:
         """What can be chosen; nothing where there is nothing to choose from."""
         several = len(rows) > 1
-        self.stage.choices.offer("run_sort", "Sort by", self.tab, SORTS if several else ())
-        self.stage.choices.offer("run_status", "Show", self.tab, SHOWN if several else ())
+        self.context.choices.offer("run_sort", "Sort by", self.tab, SORTS if several else ())
+        self.context.choices.offer("run_status", "Show", self.tab, SHOWN if several else ())
 
     def _section(self, name: str, page: str) -> None:
-        self.stage.sink.set_section(self.name, name, page)
+        self.context.sink.set_section(self.name, name, page)
 
 
 def _note_form(snapshot: Snapshot) -> str:

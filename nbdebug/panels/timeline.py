@@ -74,7 +74,7 @@ class Timeline(Panel):
 
     def update(self, snapshot: Snapshot) -> None:
         live = snapshot.status.state != "closed"
-        labels = {spec.name: spec.label for spec in self.stage.controls} | {"timeline": "Rewind"}
+        labels = {spec.name: spec.label for spec in self.context.controls} | {"timeline": "Rewind"}
         self._section("0", strip(snapshot, labels))
         self._section("1", _travel() if live else "")
         self._section("2", _remedies(snapshot) if live else "")
@@ -87,12 +87,12 @@ class Timeline(Panel):
             self._section("6", _forked(snapshot.fork, live))
 
     def _section(self, name: str, page: str) -> None:
-        self.stage.sink.set_section(self.name, name, page)
+        self.context.sink.set_section(self.name, name, page)
 
     def _fork_form(self) -> str:
         options = "".join(
             f'<option value="{spec.name}">{html.escape(spec.label)}</option>'
-            for spec in self.stage.controls
+            for spec in self.context.controls
             if not spec.action and not spec.unavailable and spec.kind != "samples"
         )
         choose = f'<label>Try <select data-field="control" aria-label="Control">{options}</select>'

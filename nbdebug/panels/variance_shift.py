@@ -11,19 +11,19 @@ from bokeh.models.ui import UIElement
 from nbdebug.core.commands.commands import Reestimate
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import ControlChange
-from nbdebug.dashboard.view.mirror import Values
 from nbdebug.panels._layer_rows import name_rows
 from nbdebug.panels.base import Panel
+from nbdebug.plots.columns import Values
 from nbdebug.plots.figures import hover, layer_figure, legend_above
-from nbdebug.plots.plot_actions import Advice, Offer
+from nbdebug.plots.plot_actions import PlotAction, PlotActions
 from nbdebug.plots.theme import BLUE, GREY, ORANGE
 
 LINE = ("x", "low", "high")
-STALE = Advice(
+STALE = PlotActions(
     "The running statistics still come from the old order; wait about an epoch, or re-estimate "
     "them now (dbg.reestimate_batchnorm()).",
     (
-        Offer(
+        PlotAction(
             "Re-estimate the statistics",
             Reestimate.control,
             Reestimate.value,
@@ -88,17 +88,17 @@ class VarianceShift(Panel):
     def update(self, snapshot: Snapshot) -> None:
         shifts = snapshot.members("variance_shift")
         reorder = last_reorder(snapshot.changes)
-        sink = self.stage.sink
+        sink = self.context.sink
         sink.set_data(self.now, _columns(shifts, shifts))
         sink.set_data(self.before, _columns(shifts, shifts_before(snapshot, reorder)))
         sink.set_data(self.unit, _line(1.0, len(shifts)))
         sink.set_data(self.theory, _line(theory(snapshot), len(shifts)))
-        sink.set_advice(self.name, STALE if shifts and stale(snapshot, reorder) else Advice())
+        sink.set_advice(self.name, STALE if shifts and stale(snapshot, reorder) else PlotActions())
         name_rows(self, self.figure, shifts)
         self.note(self._wait(snapshot) if not shifts else "")
 
     def _wait(self, snapshot: Snapshot) -> str:
-        for spec in self.stage.controls:
+        for spec in self.context.controls:
             if spec.name == "bn_statistics" and spec.unavailable:
                 return f"There is no variance shift to measure: {spec.unavailable}"
         if not snapshot.status.step:

@@ -9,7 +9,7 @@ from bokeh.model import Model
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class PlotAction:
     """A button: pressed, it asks for `value` of `control`."""
 
     label: str
@@ -28,11 +28,11 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
-class Advice:
+class PlotActions:
     """What stands under a plot: a sentence, "" for none, and buttons."""
 
     text: str = ""
-    offers: tuple[Offer, ...] = ()
+    offers: tuple[PlotAction, ...] = ()
 
     def describe(self) -> dict[str, Any]:
         """Plain values for the browser."""

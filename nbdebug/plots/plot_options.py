@@ -11,7 +11,7 @@ Option = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class PlotOption:
     """One drop-down above the plots of a tab.
 
     Attributes:
@@ -25,17 +25,17 @@ class Choice:
     value: str
 
 
-class Choices:
+class PlotOptions:
     """All choices of one dashboard; safe to use from any thread."""
 
     def __init__(self) -> None:
-        self._choices: dict[str, Choice] = {}
+        self._choices: dict[str, PlotOption] = {}
         self._lock = threading.Lock()
         self.version = 0
 
     def offer(self, name: str, label: str, tab: str, options: Sequence[Option]) -> None:
         """Offer a choice, or new options for it; a value still on offer is kept."""
-        choice = Choice(name, label, tab, tuple(options), options[0][0] if options else "")
+        choice = PlotOption(name, label, tab, tuple(options), options[0][0] if options else "")
         with self._lock:
             old = self._choices.get(name)
             if old is not None and old.value in dict(options):

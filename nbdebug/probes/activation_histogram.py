@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from nbdebug.model.module.names import Layer, measured_layers
-from nbdebug.model.training_state import Subject
+from nbdebug.model.training_state import TrainingState
 from nbdebug.probes._histogram import histogram
 from nbdebug.probes._layer_outputs import LayerOutputs
 from nbdebug.probes.base import Probe, Values
@@ -19,7 +19,7 @@ class ActivationHistogram(Probe):
     on_demand = True
     order = 60
 
-    def attach(self, session: Subject) -> None:
+    def attach(self, session: TrainingState) -> None:
         self._layers = measured_layers(session.model)
         self._outputs: LayerOutputs | None = None
         self._counts: dict[str | tuple[str, ...], torch.Tensor | float] = {}

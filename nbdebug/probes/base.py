@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import torch
 
-from nbdebug.model.training_state import Subject
+from nbdebug.model.training_state import TrainingState
 
 Values = Mapping[str | tuple[str, ...], torch.Tensor | float]
 
@@ -42,7 +42,7 @@ class Probe(ABC):
     soon: bool = False
 
     @abstractmethod
-    def attach(self, session: Subject) -> None:
+    def attach(self, session: TrainingState) -> None:
         """Get to know the session, once; hooks wait for `begin`."""
 
     def begin(self, step: int) -> None:  # noqa: B027

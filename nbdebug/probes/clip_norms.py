@@ -7,7 +7,7 @@ import math
 import numpy as np
 import torch
 
-from nbdebug.model.training_state import Subject
+from nbdebug.model.training_state import TrainingState
 from nbdebug.probes.base import Probe, Values
 
 BIN = 0.05
@@ -29,7 +29,7 @@ class ClipNorms(Probe):
     on_demand = True
     order = 52
 
-    def attach(self, session: Subject) -> None:
+    def attach(self, session: TrainingState) -> None:
         self._clipping = session.clipping
 
     def read(self, step: int) -> Values:

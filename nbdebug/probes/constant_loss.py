@@ -7,7 +7,7 @@ import math
 import torch
 
 from nbdebug.model.loss_kind import known_loss
-from nbdebug.model.training_state import Subject
+from nbdebug.model.training_state import TrainingState
 from nbdebug.probes.base import Probe, Values
 
 ENOUGH, FEWEST = 8192, 256
@@ -27,7 +27,7 @@ class ConstantLoss(Probe):
     every = 20
     order = 42
 
-    def attach(self, session: Subject) -> None:
+    def attach(self, session: TrainingState) -> None:
         self._session = session
         self._kind, self._count, self._tried = "", 0, 0
         self._sums = torch.zeros(0)

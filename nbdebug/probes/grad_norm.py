@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from nbdebug.model.freezing import learns
-from nbdebug.model.training_state import Subject
+from nbdebug.model.training_state import TrainingState
 from nbdebug.probes.base import Probe, Values
 
 
@@ -16,7 +16,7 @@ class GradNorm(Probe):
     cost = "cheap"
     order = 10
 
-    def attach(self, session: Subject) -> None:
+    def attach(self, session: TrainingState) -> None:
         self._session = session
         self._names = tuple(f"grad_norm/{name}" for name, _ in session.parameters)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nbdebug.model.freezing import learns
-from nbdebug.model.training_state import Subject
+from nbdebug.model.training_state import TrainingState
 from nbdebug.probes._histogram import histogram
 from nbdebug.probes.base import Probe, Values
 
@@ -19,7 +19,7 @@ class GradientHistogram(Probe):
     on_demand = True
     order = 50
 
-    def attach(self, session: Subject) -> None:
+    def attach(self, session: TrainingState) -> None:
         self._parameters = session.parameters
 
     def read(self, step: int) -> Values:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from nbdebug.model.training_state import Subject
+from nbdebug.model.training_state import TrainingState
 from nbdebug.probes.base import Probe, Values
 
 
@@ -18,7 +18,7 @@ class LeftGradient(Probe):
     cost = "cheap"
     order = 12
 
-    def attach(self, session: Subject) -> None:
+    def attach(self, session: TrainingState) -> None:
         self._session = session
         self._left: torch.Tensor | float = 0.0
 

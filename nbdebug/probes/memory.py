@@ -5,7 +5,7 @@ from __future__ import annotations
 import psutil
 import torch
 
-from nbdebug.model.training_state import Subject
+from nbdebug.model.training_state import TrainingState
 from nbdebug.probes.base import Probe, Values
 
 MEGABYTE = 2**20
@@ -22,7 +22,7 @@ class Memory(Probe):
     every = 50
     order = 80
 
-    def attach(self, session: Subject) -> None:
+    def attach(self, session: TrainingState) -> None:
         self._session, self._process = session, psutil.Process()
 
     def read(self, step: int) -> Values:

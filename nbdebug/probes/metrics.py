@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nbdebug.model.training_state import Subject
+from nbdebug.model.training_state import TrainingState
 from nbdebug.probes.base import Probe, Values
 
 
@@ -12,7 +12,7 @@ class Metrics(Probe):
     name = "metrics"
     order = 40
 
-    def attach(self, session: Subject) -> None:
+    def attach(self, session: TrainingState) -> None:
         self._session = session
 
     def read(self, step: int) -> Values:

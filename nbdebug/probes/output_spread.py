@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from nbdebug.model.training_state import Subject
+from nbdebug.model.training_state import TrainingState
 from nbdebug.probes.base import Probe, Values
 
 UNITS = 256
@@ -23,7 +23,7 @@ class OutputSpread(Probe):
     every = 50
     order = 44
 
-    def attach(self, session: Subject) -> None:
+    def attach(self, session: TrainingState) -> None:
         self._session = session
         self.idle = session.loss_fn is None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from nbdebug.model.training_state import Subject
+from nbdebug.model.training_state import TrainingState
 from nbdebug.probes.base import Probe, Values
 
 KEPT = 64 * 2**20
@@ -23,7 +23,7 @@ class Overshoot(Probe):
     name = "overshoot"
     order = 25
 
-    def attach(self, session: Subject) -> None:
+    def attach(self, session: TrainingState) -> None:
         self._session = session
         self._held: list[torch.nn.Parameter] = []
         self._way: list[torch.Tensor] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from nbdebug.model.training_state import Subject
+from nbdebug.model.training_state import TrainingState
 from nbdebug.probes.base import Probe, Values
 
 KEPT = 64 * 2**20
@@ -19,7 +19,7 @@ class UpdateRatio(Probe):
     name = "update_ratio"
     order = 20
 
-    def attach(self, session: Subject) -> None:
+    def attach(self, session: TrainingState) -> None:
         self._parameters = [parameter for _, parameter in session.parameters]
         # Frozen layers get no update: they are neither copied nor measured.
         self._learn: list[int] = []

@@ -12,7 +12,7 @@ from torch import nn
 from nbdebug.model.loss_kind import KNOWN, known_loss
 from nbdebug.model.nonfinite import eager
 from nbdebug.model.state.model_state import undisturbed
-from nbdebug.model.training_state import Subject
+from nbdebug.model.training_state import TrainingState
 from nbdebug.probes.base import Probe, Values
 
 TRIES = 3
@@ -41,7 +41,7 @@ class VarianceShift(Probe):
     every = 20
     order = 70
 
-    def attach(self, session: Subject) -> None:
+    def attach(self, session: TrainingState) -> None:
         self._session = session
         self._norms = session.batch_norms.layers
         self._names = tuple(f"variance_shift/{name}" for name in self._norms)

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nbdebug.core.errors import ArgumentError, PluginError, unknown_name
 from nbdebug.core.history.history import History
 from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.core.names import unknown_name
 from nbdebug.core.records import Notice, Severity
 from nbdebug.core.results.findings import GRAVITY, Finding, Findings, Symptom
+from nbdebug.errors import ArgumentError, PluginError
 from nbdebug.rules._implications import root_of
 from nbdebug.rules.base import RECENT, Rule
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from nbdebug.core.history.snapshot import Series, Snapshot
+from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Array, Status
+from nbdebug.core.series import Series
 
 EVERY = 10
 

@@ -9,9 +9,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from nbdebug.core.history.snapshot import Series, Snapshot
+from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Array
 from nbdebug.core.results.findings import Finding, Gravity, Symptom
+from nbdebug.core.series import Series
 
 EVIDENCE = 100
 RECENT = 64

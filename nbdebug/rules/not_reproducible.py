@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Remedy, Symptom
-from nbdebug.core.results.timeline import Difference, Repeated
+from nbdebug.core.results.timeline import Difference, ReplayResult
 from nbdebug.rules._example import example, falling
 from nbdebug.rules.base import Rule
 
@@ -42,6 +42,6 @@ class NotReproducible(Rule):
         loss = {"loss": falling(2.3, 0.5)}
         other = Difference(60, (1.0, 2.0), (1.1, 2.0))
         return (
-            example(loss, repeated=Repeated(50, 100, 50, other)),
-            example(loss, repeated=Repeated(50, 100, 50)),
+            example(loss, repeated=ReplayResult(50, 100, 50, other)),
+            example(loss, repeated=ReplayResult(50, 100, 50)),
         )

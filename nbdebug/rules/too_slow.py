@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from nbdebug.core.history.snapshot import Series, Snapshot
+from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Symptom
+from nbdebug.core.series import Series
 from nbdebug.rules._example import example, falling
 from nbdebug.rules._remedies import scale_lr
 from nbdebug.rules.base import Rule, shown, weights

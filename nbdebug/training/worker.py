@@ -28,18 +28,18 @@ from nbdebug.core.commands.commands import (
     Watch,
 )
 from nbdebug.core.commands.queue import CommandQueue, Ticket
-from nbdebug.core.errors import NonFiniteError
 from nbdebug.core.history.history import History
 from nbdebug.core.records import NOT_FINITE, Notice, RunState, Status
+from nbdebug.errors import NonFiniteError
 from nbdebug.rules._diagnosis import Diagnosis
 from nbdebug.training.engine.batchnorm_reestimation import reestimate_statistics
 from nbdebug.training.engine.breakpoints import Break
-from nbdebug.training.engine.control_set import Settings
+from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.engine.loop import Loop
-from nbdebug.training.engine.lr_forecast import Forecasts
+from nbdebug.training.engine.lr_forecast import LrForecast
 from nbdebug.training.engine.stop_report import IN_A_ROW
-from nbdebug.training.tasks.check_runner import Checking
-from nbdebug.training.tasks.runner import Tasks
+from nbdebug.training.tasks.check_runner import CheckRunner
+from nbdebug.training.tasks.runner import TaskRunner
 from nbdebug.training.timeline.timeline import Timeline
 
 
@@ -53,24 +53,24 @@ class Worker:
     def __init__(
         self,
         loop: Loop,
-        settings: Settings,
+        settings: ControlSet,
         queue: CommandQueue,
         history: History,
         timeline: Timeline,
-        checking: Checking,
+        checking: CheckRunner,
         diagnosis: Diagnosis,
     ) -> None:
         self._loop, self._settings, self._queue = loop, settings, queue
         self._history, self._timeline = history, timeline
         self._checking = checking
-        self._tasks = Tasks(loop, settings, history, checking, timeline, diagnosis)
+        self._tasks = TaskRunner(loop, settings, history, checking, timeline, diagnosis)
         self._state: RunState = "paused"
         self._goal: int | None = None
         self._epoch_goal: float | None = None
         self._handled = 0
         self._failure: Notice | None = None
         self.error: Exception | None = None
-        self._forecasts = Forecasts(loop.session, history)
+        self._forecasts = LrForecast(loop.session, history)
         self._forecasts.publish()
         self._say()
         # The context of the cell: what the thread sends belongs to that cell's output.

@@ -11,9 +11,9 @@ import pytest
 from playwright.sync_api import Browser, Frame, Page, expect
 
 import nbdebug as nbd
-from nbdebug.runs.compare.data import Comparison
-from nbdebug.runs.record.run_record import Run
+from nbdebug.runs.compare.comparison import Comparison
 from nbdebug.runs.report.report import report_page
+from nbdebug.runs.store.run import Run
 from tests.browser.lab import Notebook, until
 from tests.runs.handmade import HOSTILE, change, run_of, series
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import nbdebug as nbd
-from nbdebug.core.results.check_report import Proposal
+from nbdebug.core.results.check_result import Proposal
 from tests.problems import CLASSES, FEATURES
 from tests.sick.base import CE, X, mlp, y
 from tests.sick.forwards import Reader, Square, WrongBackward, dropout_first, text

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import nbdebug as nbd
 from nbdebug.checks._samples import for_a_while
-from nbdebug.core.results.check_report import CheckResult, Proposal
+from nbdebug.core.results.check_result import CheckResult, Proposal
 from tests.problems import CLASSES, FEATURES
 from tests.sick.base import CE, X, mlp, y
 

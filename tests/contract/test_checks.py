@@ -16,11 +16,11 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
 import nbdebug as nbd
-from nbdebug.checks._study import Study
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.plugins import discover, instances
-from nbdebug.core.results.check_report import STEPS, Outcome
-from nbdebug.training.engine.progress import Task
+from nbdebug.core.results.check_result import STEPS, Outcome
+from nbdebug.training.engine.progress import TaskProgress
 from tests.problems import PlainLoop, blobs, images, same_weights, tiny_cnn, tiny_mlp
 
 CHECKS = discover("nbdebug.checks", Check)
@@ -109,9 +109,9 @@ def test_also_when_it_breaks_off(
 
     if end == "stopped":
         monkeypatch.setattr(
-            "nbdebug.training.tasks.runner.Tasks.run",
+            "nbdebug.training.tasks.runner.TaskRunner.run",
             lambda self, ticket, halting: self._checking.run(
-                ticket.command, Task("checklist", self._history, lambda: True)
+                ticket.command, TaskProgress("checklist", self._history, lambda: True)
             ),
         )
     with nbd.Debugger(tiny_mlp(), blobs(), broken) as dbg:
@@ -150,16 +150,16 @@ class Rude(Check):
     title = "Rude"
     source = "none"
 
-    def examine(self, study: Study) -> Outcome:
-        study.gradients()
-        study.subject.optimizer.step()
-        study.model.train(not study.model.training)
-        for module in study.model.modules():
+    def examine(self, context: CheckContext) -> Outcome:
+        context.gradients()
+        context.subject.optimizer.step()
+        context.model.train(not context.model.training)
+        for module in context.model.modules():
             module.register_forward_hook(lambda *_: None)
             module.left_over = 1  # type: ignore[assignment]
-        for parameter in study.model.parameters():
+        for parameter in context.model.parameters():
             parameter.requires_grad_(False)
-        for group in study.subject.optimizer.param_groups:
+        for group in context.subject.optimizer.param_groups:
             group["lr"] = 7.0
         torch.rand(3), np.random.rand(), random.random()
         raise RuntimeError("and out")

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from nbdebug.controls.base import Control
-from nbdebug.core.errors import ControlValueError
 from nbdebug.core.plugins import discover
+from nbdebug.errors import ControlValueError
 from nbdebug.training.engine.session import Session, Setup
 from tests.problems import blobs, tiny_mlp
 

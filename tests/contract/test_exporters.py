@@ -15,11 +15,11 @@ import pytest
 from torch import nn
 
 import nbdebug as nbd
-from nbdebug.core.history.snapshot import Series
 from nbdebug.core.plugins import discover
+from nbdebug.core.series import Series
 from nbdebug.runs.exporters.base import Exporter
-from nbdebug.runs.record.run_data import Bundle
-from nbdebug.runs.record.run_record import Run
+from nbdebug.runs.record.run_data import RunData
+from nbdebug.runs.store.run import Run
 from tests.problems import CLASSES, FEATURES, blobs, tiny_mlp
 
 EXPORTERS = discover("nbdebug.runs.exporters", Exporter)
@@ -38,7 +38,7 @@ def exporter(request: pytest.FixtureRequest) -> type[Exporter]:
     return made
 
 
-def full() -> Bundle:
+def full() -> RunData:
     with nbd.Debugger(
         tiny_mlp(), blobs(), nn.CrossEntropyLoss(), val_data=blobs(64, 8), batch_size=32,
         name="first", runs=None,
@@ -50,12 +50,12 @@ def full() -> Bundle:
         return dbg.record.bundle
 
 
-def without_steps() -> Bundle:
+def without_steps() -> RunData:
     with nbd.Debugger(tiny_mlp(), blobs(), nn.CrossEntropyLoss(), runs=None) as dbg:
         return dbg.record.bundle
 
 
-def not_finite() -> Bundle:
+def not_finite() -> RunData:
     values = np.array([1.0, np.nan, np.inf, -np.inf, 1e300, -0.0])
     steps = np.arange(10, 16)
     series = Series("loss", steps, values, values, values, values, np.ones(6, np.int32))
@@ -65,10 +65,10 @@ def not_finite() -> Bundle:
         "threshold": float("inf"), "seen": "NaN", "until": None,
     }  # fmt: skip
     documents = {"run": run, "parameters": {"lr": float("nan"), "clip": None, "layers": [1, 2]}}
-    return Bundle({**documents, "findings": [finding]}, {"loss": series})
+    return RunData({**documents, "findings": [finding]}, {"loss": series})
 
 
-def hostile() -> Bundle:
+def hostile() -> RunData:
     layers = nn.Sequential()
     layers.add_module("/etc/b ü <i>|\\", nn.Linear(FEATURES, 8))
     layers.add_module("木" * 70, nn.ReLU())
@@ -78,10 +78,10 @@ def hostile() -> Bundle:
         dbg.note(HOSTILE)
         bundle = dbg.record.bundle
     run = {**bundle["run"], "key": "../../key", "name": HOSTILE}
-    return Bundle({**bundle.documents, "run": run}, bundle.series)
+    return RunData({**bundle.documents, "run": run}, bundle.series)
 
 
-RUNS: Mapping[str, Callable[[], Bundle]] = {
+RUNS: Mapping[str, Callable[[], RunData]] = {
     one.__name__: cache(one) for one in (full, without_steps, not_finite, hostile)
 }
 

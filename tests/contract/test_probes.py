@@ -13,7 +13,7 @@ import nbdebug as nbd
 from nbdebug.core.commands.commands import Watch
 from nbdebug.core.plugins import discover, instances
 from nbdebug.model.module.names import Layer, measured_layers, trainable
-from nbdebug.model.training_state import Subject
+from nbdebug.model.training_state import TrainingState
 from nbdebug.probes._layer_outputs import LayerOutputs
 from nbdebug.probes.base import Probe, Values
 from tests.problems import PlainLoop, blobs, images, same_weights, tiny_cnn, tiny_mlp
@@ -190,7 +190,7 @@ class Failing(Probe):
         if place == self.place:
             raise RuntimeError(f"broken in {place}")
 
-    def attach(self, session: Subject) -> None:
+    def attach(self, session: TrainingState) -> None:
         self.layers = measured_layers(session.model)
         self._maybe_fail("attach")
 

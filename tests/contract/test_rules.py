@@ -16,7 +16,7 @@ from nbdebug.rules._example import example
 from nbdebug.rules._implications import EXPLAINS, root_of
 from nbdebug.rules.base import Rule
 from tests.problems import blobs, tiny_mlp
-from tests.ward import WARD
+from tests.sick_trainings import WARD
 
 RULES = {rule.name: rule for rule in discover("nbdebug.rules", Rule)}
 

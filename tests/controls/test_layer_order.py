@@ -9,7 +9,7 @@ from torch import nn
 import nbdebug as nbd
 from nbdebug.controls.layer_order import LayerOrderControl
 from nbdebug.core.control_spec import ControlSpec
-from nbdebug.core.errors import ControlValueError
+from nbdebug.errors import ControlValueError
 from nbdebug.training.engine.session import Session, Setup
 from tests.problems import CLASSES, FEATURES, PlainLoop, blobs, same_weights, tiny_mlp
 

@@ -13,7 +13,7 @@ from torch.nn import init
 
 import nbdebug as nbd
 from nbdebug.core.commands.commands import SetControl
-from nbdebug.core.errors import ControlValueError, LossError
+from nbdebug.errors import ControlValueError, LossError
 from tests.controls.test_against_plain_loop import SGD, compare
 from tests.problems import CLASSES, FEATURES, PlainLoop, blobs, same_weights, tiny_mlp
 

@@ -12,7 +12,7 @@ from torch import nn
 from torch.optim import lr_scheduler as torch_schedules
 
 import nbdebug as nbd
-from nbdebug.core.errors import ArgumentError, ControlValueError
+from nbdebug.errors import ArgumentError, ControlValueError
 from tests.problems import PlainLoop, blobs, same_weights, tiny_mlp
 
 LENGTH, FACTOR, STEPS = 70, 0.2, 60

@@ -13,7 +13,7 @@ from torch import nn
 from torch.optim import lr_scheduler
 
 import nbdebug as nbd
-from nbdebug.core.errors import ControlValueError, ModelError
+from nbdebug.errors import ControlValueError, ModelError
 from tests.problems import CLASSES, FEATURES, PlainLoop, blobs, same_weights, tiny_mlp
 
 SGD = {"lr": 0.05, "momentum": 0.9, "weight_decay": 1e-3}

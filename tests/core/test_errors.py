@@ -6,8 +6,9 @@ import inspect
 
 import pytest
 
-from nbdebug.core import errors
-from nbdebug.core.errors import NbdebugError, unknown_name
+from nbdebug import errors
+from nbdebug.core.names import unknown_name
+from nbdebug.errors import NbdebugError
 
 LEAVES = [
     value

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from nbdebug.core.errors import PluginError
 from nbdebug.core.plugins import discover
+from nbdebug.errors import PluginError
 
 PACKAGE = "sample_plugins"
 MODULES = {

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import update_bn
 
-from nbdebug.core.errors import ModelError
+from nbdebug.errors import ModelError
 from nbdebug.model.batchnorm import BatchNorms, reestimate
 from tests.problems import blobs, images, same_weights, tiny_cnn, tiny_mlp
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from torch import nn
 
-from nbdebug.core.errors import ControlValueError
+from nbdebug.errors import ControlValueError
 from nbdebug.model.clipping import WINDOW, Clipping, NormWindow, layers_like, parameter_layers
 
 

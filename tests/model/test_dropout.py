@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from nbdebug.core.errors import ControlValueError
+from nbdebug.errors import ControlValueError
 from nbdebug.model.dropout import dropouts
 
 

@@ -9,11 +9,12 @@ import pytest
 from nbdebug.core.control_spec import ControlSpec, ControlState
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Progress, Status
-from nbdebug.core.results.check_report import CheckReport, CheckResult, Proposal
-from nbdebug.dashboard.view.html_state import Words
-from nbdebug.panels.base import NoSink, Stage
+from nbdebug.core.results.check_report import CheckReport
+from nbdebug.core.results.check_result import CheckResult, Proposal
+from nbdebug.dashboard.view.html_state import HtmlState
+from nbdebug.panels.base import NoSink, PanelContext
 from nbdebug.panels.checklist import Checklist
-from nbdebug.plots.plot_options import Choices
+from nbdebug.plots.plot_options import PlotOptions
 
 NOT_RUN = {"quick": "not_run", "other": "not_run", "slow": "not_run"}
 
@@ -51,16 +52,18 @@ def asked() -> list[tuple[str, Any]]:
 def panel(asked: list[tuple[str, Any]]) -> Checklist:
     spec = ControlSpec("lr", "Learning rate", "float", "", 1e-6, 10.0, 0.05, "log")
     states = lambda: [ControlState(spec, 0.1)]  # noqa: E731
-    stage = Stage(Choices(), states, lambda control, value: asked.append((control, value)))
-    stage.sink = Page()
-    made = Checklist(stage)
+    context = PanelContext(
+        PlotOptions(), states, lambda control, value: asked.append((control, value))
+    )
+    context.sink = Page()
+    made = Checklist(context)
     assert made.build() is None
     return made
 
 
 def page(panel: Checklist) -> Page:
-    assert isinstance(panel.stage.sink, Page)
-    return panel.stage.sink
+    assert isinstance(panel.context.sink, Page)
+    return panel.context.sink
 
 
 def test_opening_asks_for_the_quick_checks_once(panel: Checklist, asked: list[Any]) -> None:
@@ -111,7 +114,7 @@ def test_a_remedy_that_is_a_value_has_a_button(panel: Checklist) -> None:
 
 
 def test_words_are_sent_once() -> None:
-    words = Words()
+    words = HtmlState()
     words.set("pages", "checklist/1", "one")
     words.set("pages", "checklist/2", "two")
     assert words.changes() == {"pages": {"checklist/1": "one", "checklist/2": "two"}}

@@ -15,10 +15,10 @@ from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.html.sparkline import sketch
 from nbdebug.core.records import NOT_FINITE, Notice, Status
 from nbdebug.core.results.findings import Finding, Findings, Remedy
-from nbdebug.core.results.worst_samples import Culprit, Culprits
-from nbdebug.panels.base import NoSink, Stage
+from nbdebug.core.results.worst_samples import WorstSample, WorstSamples
+from nbdebug.panels.base import NoSink, PanelContext
 from nbdebug.panels.findings import FindingsPanel
-from nbdebug.plots.plot_options import Choices
+from nbdebug.plots.plot_options import PlotOptions
 
 
 class Page(NoSink):
@@ -44,9 +44,9 @@ def panel() -> FindingsPanel:
         for name, value in (("left_out", (3,)), ("relabelled", {5: 2}))
     ]
     states = [ControlState(lr, 0.1), ControlState(off, 0.0), *samples]
-    stage = Stage(Choices(), lambda: states)
-    stage.sink = Page()
-    made = FindingsPanel(stage)
+    context = PanelContext(PlotOptions(), lambda: states)
+    context.sink = Page()
+    made = FindingsPanel(context)
     assert made.build() is None
     return made
 
@@ -67,7 +67,7 @@ FINDINGS = Findings(
 
 def shown(panel: FindingsPanel, **parts: Any) -> str:
     panel.update(Snapshot(latest={"loss": 1.0}, **parts))
-    sink = panel.stage.sink
+    sink = panel.context.sink
     assert isinstance(sink, Page)
     return sink.page
 
@@ -82,8 +82,8 @@ def asks(page: str, section: str = "") -> list[tuple[str, Any]]:
 
 def test_before_training_it_says_what_to_do(panel: FindingsPanel) -> None:
     panel.update(Snapshot())
-    assert isinstance(panel.stage.sink, Page)
-    assert "press Run" in panel.stage.sink.page
+    assert isinstance(panel.context.sink, Page)
+    assert "press Run" in panel.context.sink.page
 
 
 def test_a_cause_comes_with_what_it_explains_folded(panel: FindingsPanel) -> None:
@@ -117,16 +117,16 @@ def test_nothing_can_be_asked_of_a_closed_debugger(panel: FindingsPanel) -> None
 def test_what_did_not_change_is_not_written_again(panel: FindingsPanel) -> None:
     for step in range(5):
         shown(panel, findings=FINDINGS, status=Status(step=step))
-    assert isinstance(panel.stage.sink, Page)
+    assert isinstance(panel.context.sink, Page)
     # The findings, and below them the samples.
-    assert panel.stage.sink.writes == 2
+    assert panel.context.sink.writes == 2
 
 
-SAMPLES = Culprits(
+SAMPLES = WorstSamples(
     7,
-    (Culprit(9, 0, math.nan, math.nan, 1, 4, (1.0, 2.0)),
-     Culprit(5, 1, 3.0, 2.0, 1, 2, picture="data:image/png;base64,AA=="),
-     Culprit(3, 2, 1.0, 1.0, 0, 0)),
+    (WorstSample(9, 0, math.nan, math.nan, 1, 4, (1.0, 2.0)),
+     WorstSample(5, 1, 3.0, 2.0, 1, 2, picture="data:image/png;base64,AA=="),
+     WorstSample(3, 2, 1.0, 1.0, 0, 0)),
     3, 3,
 )  # fmt: skip
 

@@ -7,15 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nbdebug.core.history.snapshot import Series, Snapshot
+from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import ControlChange, Forecast, Progress, Status
 from nbdebug.core.results.lr_range_test import LrRangeTest
-from nbdebug.panels.base import Stage
+from nbdebug.core.series import Series
+from nbdebug.panels.base import PanelContext
 from nbdebug.panels.learning_rate import LearningRate, batch_advice
 from nbdebug.panels.lr_range_test import RangeTestCurve
 from nbdebug.panels.lr_range_test import advice as range_advice
-from nbdebug.plots.plot_actions import Advice
-from nbdebug.plots.plot_options import Choices
+from nbdebug.plots.plot_actions import PlotActions
+from nbdebug.plots.plot_options import PlotOptions
 
 
 class Kept:
@@ -38,8 +39,8 @@ class Kept:
 
 
 @pytest.fixture
-def stage():
-    made = Stage(Choices())
+def context():
+    made = PanelContext(PlotOptions())
     made.sink = Kept()
     return made
 
@@ -48,19 +49,19 @@ def change(control, old, new, step=50):
     return ControlChange(step, step * 64, 1.0, control, old, new, "api", "", "applied")
 
 
-def test_past_forecast_and_ghost_are_drawn_where_they_are(stage):
-    panel = LearningRate(stage)
+def test_past_forecast_and_ghost_are_drawn_where_they_are(context):
+    panel = LearningRate(context)
     panel.build()
     steps, ones = np.arange(3), np.ones(3)
     past = Series("lr", steps, ones, ones, ones, ones * 0.5, np.ones(3, np.int32))
     forecast = Forecast(np.array([3, 4]), np.array([0.4, 0.3]), np.array([3]), np.array([0.5]))
     now = Snapshot(series={"lr": past}, forecast=forecast, status=Status(step=3))
     panel.update(now)
-    drawn = stage.sink.data
+    drawn = context.sink.data
     assert list(drawn[panel.past.id]["lr"]) == [0.5] * 3
     assert list(drawn[panel.coming.id]["x"]) == [3, 4]
     assert list(drawn[panel.ghost.id]["lr"]) == [0.5]
-    assert stage.sink.notes["learning_rate"] == ""
+    assert context.sink.notes["learning_rate"] == ""
     panel.update(replace(now, status=Status(step=4)))
     assert list(drawn[panel.coming.id]["x"]) == [4]
 
@@ -75,36 +76,36 @@ def test_a_new_batch_size_offers_both_scalings_until_the_rate_is_set():
     ]
     assert "64 to 256" in advice.text
     after = (resized, change("lr", 1e-3, 2e-3, 60))
-    assert batch_advice(Snapshot(changes=after, latest={"lr": 2e-3})) == Advice()
-    assert batch_advice(Snapshot(latest={"lr": 1e-3})) == Advice()
+    assert batch_advice(Snapshot(changes=after, latest={"lr": 2e-3})) == PlotActions()
+    assert batch_advice(Snapshot(latest={"lr": 1e-3})) == PlotActions()
 
 
-def test_the_rate_that_a_range_test_suggests_is_one_press_away(stage):
-    panel = RangeTestCurve(stage)
+def test_the_rate_that_a_range_test_suggests_is_one_press_away(context):
+    panel = RangeTestCurve(context)
     panel.build()
     lr = np.geomspace(1e-5, 1.0, 60)
     loss = 2.0 - 1.0 / (1.0 + (1e-2 / lr) ** 2)
     found = LrRangeTest(lr, loss, loss, 60, "the sweep came to its end.")
     panel.update(Snapshot(range_test=found))
-    again, offer = stage.sink.advice["lr_range_test"].offers
+    again, offer = context.sink.advice["lr_range_test"].offers
     assert (again.label, again.control, again.value) == ("Run again", "lr", "range test")
     assert offer.control == "lr"
     assert offer.value == pytest.approx(found.suggestion, rel=0.01)
-    assert stage.sink.props[panel.suggested.id, "location"] == found.suggestion
+    assert context.sink.props[panel.suggested.id, "location"] == found.suggestion
     flat = LrRangeTest(lr, lr, lr, 60, "the sweep came to its end.")
     panel.update(Snapshot(range_test=flat))
-    assert [o.label for o in stage.sink.advice["lr_range_test"].offers] == ["Run again"]
-    assert stage.sink.props[panel.suggested.id, "visible"] is False
+    assert [o.label for o in context.sink.advice["lr_range_test"].offers] == ["Run again"]
+    assert context.sink.props[panel.suggested.id, "visible"] is False
 
 
-def test_a_range_test_is_one_press_away_before_the_first(stage):
-    panel = RangeTestCurve(stage)
+def test_a_range_test_is_one_press_away_before_the_first(context):
+    panel = RangeTestCurve(context)
     panel.build()
     panel.update(Snapshot())
-    (offer,) = stage.sink.advice["lr_range_test"].offers
+    (offer,) = context.sink.advice["lr_range_test"].offers
     assert (offer.label, offer.control, offer.value) == ("Run range test", "lr", "range test")
     assert "100 batches" in offer.tooltip
-    assert "Press Run range test" in stage.sink.notes["lr_range_test"]
+    assert "Press Run range test" in context.sink.notes["lr_range_test"]
 
 
 def test_a_range_test_under_way_says_how_far_it_is_and_can_be_stopped():

@@ -8,14 +8,14 @@ import pytest
 from bokeh.models import HoverTool
 from bokeh.models.glyphs import VSpan
 
-from nbdebug.core.errors import ArgumentError
 from nbdebug.core.history.history import History
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.plugins import discover
 from nbdebug.core.records import Note, Status
-from nbdebug.panels.base import NoSink, Panel, Stage
+from nbdebug.errors import ArgumentError
+from nbdebug.panels.base import NoSink, Panel, PanelContext
 from nbdebug.plots.markers import MAX_MARKS, MAX_SENTENCE, note_columns
-from nbdebug.plots.plot_options import Choices
+from nbdebug.plots.plot_options import PlotOptions
 
 HOSTILE = "<img src=x onerror=alert(1)> @x $index {safe}"
 NOTES = (Note(7, 448, 0.25, HOSTILE), Note(20, 1280, 1.5, "x" * 2000))
@@ -48,14 +48,14 @@ def test_no_more_than_the_newest_are_drawn() -> None:
 
 
 def test_every_plot_over_time_shows_them_with_a_card_of_escaped_text() -> None:
-    stage = Stage(Choices())
+    context = PanelContext(PlotOptions())
     data = Data()
-    stage.sink = data
+    context.sink = data
     found = set()
     for kind in discover("nbdebug.panels", Panel):
         if kind.name not in OVER_TIME:
             continue
-        panel = kind(stage)
+        panel = kind(context)
         figure: Any = panel.build()
         panel.update(Snapshot(notes=NOTES, version=1))
         spans = [r for r in figure.renderers if isinstance(r.glyph, VSpan)]
@@ -77,12 +77,12 @@ def test_every_plot_over_time_shows_them_with_a_card_of_escaped_text() -> None:
 
 
 def test_the_axis_that_is_chosen_moves_them() -> None:
-    stage = Stage(Choices())
-    stage.sink = data = Data()
-    stage.mark(Snapshot(notes=NOTES, version=1))
-    stage.choices.pick("axis", "epoch")
-    stage.mark(Snapshot(notes=NOTES, version=1))
-    assert data.of[stage.markers.notes.id]["x"] == [0.25, 1.5]
+    context = PanelContext(PlotOptions())
+    context.sink = data = Data()
+    context.mark(Snapshot(notes=NOTES, version=1))
+    context.choices.pick("axis", "epoch")
+    context.mark(Snapshot(notes=NOTES, version=1))
+    assert data.of[context.markers.notes.id]["x"] == [0.25, 1.5]
 
 
 def test_a_note_is_a_sentence_of_at_most_2000_characters() -> None:

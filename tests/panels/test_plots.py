@@ -12,12 +12,12 @@ from nbdebug.core.records import ControlChange, Histogram, Notice
 from nbdebug.dashboard.messages import message_lines
 from nbdebug.panels._histogram import histogram_columns
 from nbdebug.panels._layer_rows import parameter_columns
-from nbdebug.panels.base import Panel, Stage
-from nbdebug.panels.control_history import LANE_HEIGHT, ControlStrip, lane_heights
+from nbdebug.panels.base import Panel, PanelContext
+from nbdebug.panels.control_history import LANE_HEIGHT, ControlHistory, lane_heights
 from nbdebug.panels.grad_norm import running_mean
 from nbdebug.panels.loss import smoothed
 from nbdebug.plots.figures import shortened
-from nbdebug.plots.plot_options import Choices
+from nbdebug.plots.plot_options import PlotOptions
 
 PANELS = discover("nbdebug.panels", Panel)
 CONTROLS = [
@@ -29,10 +29,10 @@ CONTROLS = [
 
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel.name)
 def test_every_panel_says_what_to_do_while_there_is_nothing_to_show(panel, quiet_stage):
-    stage, notes = quiet_stage
+    context, notes = quiet_stage
     pages = []
-    stage.sink.set_section = lambda name, section, page: pages.append(page)
-    made = panel(stage)
+    context.sink.set_section = lambda name, section, page: pages.append(page)
+    made = panel(context)
     root = made.build()
     made.update(Snapshot())
     if root is None:
@@ -45,9 +45,12 @@ def test_every_panel_says_what_to_do_while_there_is_nothing_to_show(panel, quiet
 
 @pytest.fixture
 def quiet_stage():
-    stage, notes = Stage(Choices(), lambda: [ControlState(spec, 1.0) for spec in CONTROLS]), {}
-    stage.sink.set_note = notes.__setitem__
-    return stage, notes
+    context, notes = (
+        PanelContext(PlotOptions(), lambda: [ControlState(spec, 1.0) for spec in CONTROLS]),
+        {},
+    )
+    context.sink.set_note = notes.__setitem__
+    return context, notes
 
 
 def test_smoothing_is_a_weighted_mean_of_all_values_so_far():
@@ -66,17 +69,17 @@ def test_running_mean_against_a_loop():
 
 
 def test_every_control_that_is_a_number_has_a_lane(quiet_stage):
-    strip = ControlStrip(quiet_stage[0])
+    strip = ControlHistory(quiet_stage[0])
     assert strip.lanes == {"lr": "Learning rate", "beta2": "Second beta"}
     assert strip.needs == ("lr", "beta2")
 
 
 def test_marks_call_a_control_what_its_slider_does(quiet_stage):
-    stage, found = quiet_stage[0], {}
-    stage.sink.set_data = lambda source, columns: found.update({source: columns})
+    context, found = quiet_stage[0], {}
+    context.sink.set_data = lambda source, columns: found.update({source: columns})
     change = ControlChange(7, 448, 0.2, "beta2", 0.999, 0.99, "api", "", "applied")
-    stage.mark(Snapshot(changes=(change,), version=1))
-    data = found[stage.markers.changes]
+    context.mark(Snapshot(changes=(change,), version=1))
+    data = found[context.markers.changes]
     assert data["label"] == ["Second beta"]
     assert data["x"] == [7.0]
 

@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nbdebug.core.history.snapshot import Series, Snapshot
+from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Note, Status
 from nbdebug.core.results.run_list import RunList, RunRequest, RunRow, differing
+from nbdebug.core.series import Series
 from nbdebug.dashboard.dashboard import Dashboard
 from nbdebug.panels._run_table import COLOURS, duration, labels
-from nbdebug.panels.base import NoSink, Stage
+from nbdebug.panels.base import NoSink, PanelContext
 from nbdebug.panels.run_curves import RunCurves
 from nbdebug.panels.runs import Runs
-from nbdebug.plots.plot_options import Choices
+from nbdebug.plots.plot_options import PlotOptions
 
 HOSTILE = '<img src=x onerror="alert(1)">'
 NOON = datetime(datetime.now().year, 3, 4, 12, 5).timestamp()
@@ -59,18 +60,18 @@ def page() -> Page:
 
 @pytest.fixture
 def panel(page: Page) -> Runs:
-    stage = Stage(Choices())
-    stage.sink = page
-    made = Runs(stage)
+    context = PanelContext(PlotOptions())
+    context.sink = page
+    made = Runs(context)
     assert made.build() is None
     return made
 
 
 @pytest.fixture
 def curves(page: Page) -> RunCurves:
-    stage = Stage(Choices())
-    stage.sink = page
-    made = RunCurves(stage)
+    context = PanelContext(PlotOptions())
+    context.sink = page
+    made = RunCurves(context)
     made.build()
     return made
 
@@ -92,7 +93,7 @@ LIST = RunList("ready", "runs.db", (NOW, OLD, OLDER))
 
 def shown(panel: Runs, runs: RunList, **parts: Any) -> str:
     panel.update(Snapshot(run_list=runs, **parts))
-    page = panel.stage.sink
+    page = panel.context.sink
     assert isinstance(page, Page)
     return page.whole
 
@@ -169,7 +170,7 @@ def test_fifty_are_shown_and_the_rest_counted(panel: Runs) -> None:
 )  # fmt: skip
 def test_they_are_sorted_as_chosen(panel: Runs, by: str, order: list[str]) -> None:
     shown(panel, LIST)
-    panel.stage.choices.pick("run_sort", by)
+    panel.context.choices.pick("run_sort", by)
     assert names(shown(panel, LIST)) == order
 
 
@@ -180,11 +181,11 @@ def test_they_are_found_by_name_tag_and_status(panel: Runs) -> None:
     assert "3 runs in runs.db, 1 of them shown" in page
     assert {"act": "find"} in asks(page)
     assert "Show all" in page
-    panel.stage.choices.pick("run_status", "interrupted")
+    panel.context.choices.pick("run_status", "interrupted")
     assert names(shown(panel, LIST)) == ["Older"]
-    panel.stage.choices.pick("run_status", "running")
+    panel.context.choices.pick("run_status", "running")
     assert names(shown(panel, LIST)) == ["now"]
-    panel.stage.choices.pick("run_status", "failed")
+    panel.context.choices.pick("run_status", "failed")
     page = shown(panel, LIST)
     assert names(page) == []
     assert "0 of them shown" in page
@@ -261,7 +262,7 @@ def test_it_says_where_things_stand(panel: Runs, runs: RunList, words: str) -> N
     assert words in page
     assert ">Add note</button>" in page
     # Nothing to sort or to find among one.
-    assert panel.stage.choices["run_sort"] == ""
+    assert panel.context.choices["run_sort"] == ""
     assert not re.search(">Find</button>", page)
 
 
@@ -330,13 +331,13 @@ def test_two_or_more_runs_are_drawn_this_one_as_it_goes(curves: RunCurves, page:
     assert "Two or more runs" in page.note
     both = replace(runs, chosen=(OLD.id, NOW.id))
     curves.update(Snapshot(run_list=both))
-    curves.stage.choices.pick("run_curves", "loss")
+    curves.context.choices.pick("run_curves", "loss")
     for live in ([9.0], [9.0, 8.0]):
         curves.update(Snapshot(run_list=both, series={"loss": series("loss", live)}))
         assert drawn(curves, page) == [("old", [3.0, 2.0]), ("now (this run)", live)]
     assert page.note == ""
     assert page.props[curves.axis.id, "axis_label"] == "loss"
-    curves.stage.choices.pick("run_curves", "val_loss")
+    curves.context.choices.pick("run_curves", "val_loss")
     curves.update(Snapshot(run_list=both))
     assert drawn(curves, page) == [("old", [4.0]), ("now (this run)", [])]
     curves.update(Snapshot(run_list=LIST))

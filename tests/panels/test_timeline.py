@@ -16,9 +16,9 @@ from nbdebug.core.records import NOT_FINITE, ControlChange, Notice, Progress, St
 from nbdebug.core.results.findings import Finding, Findings
 from nbdebug.core.results.fork import ForkResult, Trial
 from nbdebug.core.results.timeline import Branch, Mark
-from nbdebug.panels.base import NoSink, Stage
+from nbdebug.panels.base import NoSink, PanelContext
 from nbdebug.panels.timeline import Timeline
-from nbdebug.plots.plot_options import Choices
+from nbdebug.plots.plot_options import PlotOptions
 
 
 class Page(NoSink):
@@ -36,16 +36,16 @@ class Page(NoSink):
 @pytest.fixture
 def panel() -> Timeline:
     spec = ControlSpec("lr", "Learning <rate>", "float", "", 1e-6, 10.0, 0.05, "log")
-    stage = Stage(Choices(), lambda: [ControlState(spec, 0.1)])
-    stage.sink = Page()
-    made = Timeline(stage)
+    context = PanelContext(PlotOptions(), lambda: [ControlState(spec, 0.1)])
+    context.sink = Page()
+    made = Timeline(context)
     assert made.build() is None
     return made
 
 
 def shown(panel: Timeline, **parts: Any) -> str:
     panel.update(Snapshot(**parts))
-    page = panel.stage.sink
+    page = panel.context.sink
     assert isinstance(page, Page)
     return page.whole
 

@@ -10,9 +10,9 @@ import pytest
 from nbdebug.core.control_spec import ControlSpec, ControlState
 from nbdebug.core.history.history import History
 from nbdebug.core.records import ControlChange, Reading, Status, StepRecord
-from nbdebug.panels.base import Stage
+from nbdebug.panels.base import PanelContext
 from nbdebug.panels.variance_shift import VarianceShift
-from nbdebug.plots.plot_options import Choices
+from nbdebug.plots.plot_options import PlotOptions
 
 
 class Shown:
@@ -37,9 +37,9 @@ class Shown:
 @pytest.fixture
 def made():
     """The panel, what it shows, and a history with two steps of two layers."""
-    stage = Stage(Choices())
-    stage.sink = shown = Shown()
-    panel = VarianceShift(stage)
+    context = PanelContext(PlotOptions())
+    context.sink = shown = Shown()
+    panel = VarianceShift(context)
     panel.build()
     history = History()
     measure(history, 0, 1.9, 1.0)
@@ -120,18 +120,18 @@ def test_a_probability_of_zero_puts_theory_on_the_line(made):
 def test_a_model_without_batchnorm_is_told_so():
     reason = "the model has no BatchNorm layer with running statistics."
     spec = ControlSpec("bn_statistics", "BatchNorm statistics", "choice", "", unavailable=reason)
-    stage = Stage(Choices(), lambda: [ControlState(spec, 0.5)])
-    stage.sink = shown = Shown()
-    panel = VarianceShift(stage)
+    context = PanelContext(PlotOptions(), lambda: [ControlState(spec, 0.5)])
+    context.sink = shown = Shown()
+    panel = VarianceShift(context)
     panel.build()
     show(panel, History())
     assert reason in shown.note
 
 
 def test_a_run_that_is_not_measured_says_what_to_expect():
-    stage = Stage(Choices())
-    stage.sink = shown = Shown()
-    panel = VarianceShift(stage)
+    context = PanelContext(PlotOptions())
+    context.sink = shown = Shown()
+    panel = VarianceShift(context)
     panel.build()
     history = History()
     history.set_status(Status("running", 3))

@@ -13,7 +13,7 @@ from torch import nn
 import nbdebug as nbd
 from nbdebug.probes._layer_statistics import saturated
 from tests.problems import CLASSES, FEATURES, blobs, tiny_mlp
-from tests.ward import Adding
+from tests.sick_trainings import Adding
 
 Y = torch.randn(300, 2, generator=torch.Generator().manual_seed(1))
 

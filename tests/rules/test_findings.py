@@ -16,7 +16,7 @@ from nbdebug.core.results.findings import Remedy, Symptom
 from nbdebug.rules._example import example
 from nbdebug.rules.base import Rule
 from tests.problems import blobs, tiny_mlp
-from tests.ward import WARD
+from tests.sick_trainings import WARD
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from nbdebug.core.history.snapshot import Series
-from nbdebug.runs.record.run_data import Bundle
-from nbdebug.runs.record.run_record import Run
+from nbdebug.core.series import Series
+from nbdebug.runs.record.run_data import RunData
+from nbdebug.runs.store.run import Run
 
 HOSTILE = "</script><script>alert('it ran')</script><img src=x onerror=\"alert('it ran')\"> $$x^2$$"
 
@@ -39,7 +39,7 @@ def run_of(
         "ended": 1_700_000_090.0, "step": steps,
     }  # fmt: skip
     documents["run"] = about | documents.get("run", {})
-    bundle = Bundle(documents, {one.name: one for one in measured})
+    bundle = RunData(documents, {one.name: one for one in measured})
     return Run(lambda: bundle, id)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 import nbdebug as nbd
-from tests.training.timelines import make
+from tests.training.timeline.timelines import make
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from nbdebug.core.errors import ArgumentError
+from nbdebug.errors import ArgumentError
 
 COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,

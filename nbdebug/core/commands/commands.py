@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from nbdebug.core.errors import ArgumentError
 from nbdebug.core.results.fork import ForkResult
+from nbdebug.errors import ArgumentError
 
 MOST_WAYS = 16
 

@@ -8,10 +8,11 @@ from fnmatch import fnmatchcase
 
 import numpy as np
 
-from nbdebug.core.errors import SeriesError, unknown_name
 from nbdebug.core.history.block import Block, Rows
-from nbdebug.core.history.snapshot import Series
+from nbdebug.core.names import unknown_name
 from nbdebug.core.records import StepRecord
+from nbdebug.core.series import Series
+from nbdebug.errors import SeriesError
 
 
 class Columns:

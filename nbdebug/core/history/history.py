@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from nbdebug.core.history.block import Rows
 from nbdebug.core.history.columns import Columns
-from nbdebug.core.history.latest import Newest
+from nbdebug.core.history.latest import LatestResults
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import (
     ControlChange,
@@ -34,7 +34,7 @@ BRANCH_SERIES = ("loss", "val_loss", "grad_norm", "lr")
 LOOK_EVERY = 0.02
 
 
-class History(Newest):
+class History(LatestResults):
     """The numbers of a run, bounded in memory whatever its length.
 
     Args:

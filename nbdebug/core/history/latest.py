@@ -11,11 +11,11 @@ from nbdebug.core.results.flight_record import FlightRecord
 from nbdebug.core.results.fork import ForkResult
 from nbdebug.core.results.lr_range_test import LrRangeTest
 from nbdebug.core.results.run_list import RunList
-from nbdebug.core.results.timeline import Mark, Repeated
-from nbdebug.core.results.worst_samples import Culprits
+from nbdebug.core.results.timeline import Mark, ReplayResult
+from nbdebug.core.results.worst_samples import WorstSamples
 
 
-class Newest:
+class LatestResults:
     """Results and states that a later one replaces; part of History."""
 
     def __init__(self) -> None:
@@ -33,8 +33,8 @@ class Newest:
         self._marks: tuple[Mark, ...] = ()
         self._fork: ForkResult | None = None
         self._flight: FlightRecord | None = None
-        self._repeated: Repeated | None = None
-        self._culprits: Culprits | None = None
+        self._repeated: ReplayResult | None = None
+        self._culprits: WorstSamples | None = None
         self._findings = Findings()
 
     def _set(self, name: str, value: object) -> None:
@@ -57,10 +57,10 @@ class Newest:
     def set_flight(self, record: FlightRecord) -> None:
         self._set("_flight", record)
 
-    def set_repeated(self, repeated: Repeated) -> None:
+    def set_repeated(self, repeated: ReplayResult) -> None:
         self._set("_repeated", repeated)
 
-    def set_culprits(self, culprits: Culprits | None) -> None:
+    def set_culprits(self, culprits: WorstSamples | None) -> None:
         self._set("_culprits", culprits)
 
     def set_findings(self, findings: Findings) -> None:

@@ -25,78 +25,11 @@ from nbdebug.core.results.flight_record import FlightRecord
 from nbdebug.core.results.fork import ForkResult
 from nbdebug.core.results.lr_range_test import LrRangeTest
 from nbdebug.core.results.run_list import RunList
-from nbdebug.core.results.timeline import Branch, Mark, Repeated
-from nbdebug.core.results.worst_samples import Culprits
+from nbdebug.core.results.timeline import Branch, Mark, ReplayResult
+from nbdebug.core.results.worst_samples import WorstSamples
+from nbdebug.core.series import Series
 
 Axis = Literal["step", "samples", "epoch"]
-
-
-@dataclass(frozen=True, slots=True)
-class Series:
-    """One series in B buckets, the oldest first; all arrays [B].
-
-    Attributes:
-        step: last step of each bucket.
-        mean, minimum, maximum, last: of the values in the bucket.
-        count: how many values that were.
-    """
-
-    name: str
-    step: NDArray[np.int64]
-    mean: Array
-    minimum: Array
-    maximum: Array
-    last: Array
-    count: NDArray[np.int32]
-
-    def __len__(self) -> int:
-        return len(self.step)
-
-    def part(self, which: NDArray[np.bool_]) -> Series:
-        """Some of the buckets."""
-        return Series(
-            self.name,
-            self.step[which],
-            self.mean[which],
-            self.minimum[which],
-            self.maximum[which],
-            self.last[which],
-            self.count[which],
-        )
-
-    def thin(self, limit: int) -> Series:
-        """At most `limit` buckets: neighbours merge in groups of 2, 4, 8, ...
-
-        Groups are counted from the first bucket, so what was thinned once stays the
-        same while the series grows.
-        """
-        group = 1
-        while -(-len(self) // group) > limit:
-            group *= 2
-        if group == 1:
-            return self
-        starts = np.arange(0, len(self), group)
-        ends = np.append(starts[1:], len(self)) - 1
-        count = np.add.reduceat(self.count, starts)
-        # The sum of opposite infinities is not a number; their mean neither.
-        with np.errstate(invalid="ignore", over="ignore"):
-            weighted = np.add.reduceat(self.mean * self.count, starts)
-        return Series(
-            self.name,
-            self.step[ends],
-            weighted / np.maximum(count, 1),
-            np.fmin.reduceat(self.minimum, starts),
-            np.fmax.reduceat(self.maximum, starts),
-            self.last[ends],
-            count.astype(np.int32),
-        )
-
-    def followed(self, start: int, other: Series) -> Series:
-        """Its buckets before a step, and then those of another one."""
-        before = self.part(self.step < start)
-        columns = ("step", "mean", "minimum", "maximum", "last", "count")
-        joined = (np.concatenate([getattr(before, c), getattr(other, c)]) for c in columns)
-        return Series(self.name, *joined)
 
 
 @dataclass(frozen=True)
@@ -140,8 +73,8 @@ class Snapshot:
     branches: tuple[Branch, ...] = ()
     fork: ForkResult | None = None
     flight: FlightRecord | None = None
-    repeated: Repeated | None = None
-    culprits: Culprits | None = None
+    repeated: ReplayResult | None = None
+    culprits: WorstSamples | None = None
     run_list: RunList = field(default_factory=RunList)
     version: int = 0
 

@@ -4,92 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from nbdebug.core.errors import CheckNameError, unknown_name
+from nbdebug.core.names import unknown_name
+from nbdebug.core.results.check_result import BAD, SIGNS, STEPS, WORDS, CheckResult
+from nbdebug.core.results.check_table import page
+from nbdebug.errors import CheckNameError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Verdict = Literal["pass", "warning", "fail", "not_applicable", "not_run"]
-STEPS = {
-    1: "Start simple",
-    2: "Look at the loss",
-    3: "Look inside the layers",
-    4: "Look at parameters and data",
-    5: "Document",
-}
-SIGNS = {"pass": "✓", "warning": "!", "fail": "✗", "not_applicable": "-", "not_run": "·"}
-WORDS = {
-    "pass": "passed",
-    "warning": "with a warning",
-    "fail": "failed",
-    "not_applicable": "not applicable",
-    "not_run": "not run yet",
-}
-BAD = ("fail", "warning")
 GRAVITY = ("fail", "warning", "pass", "not_applicable", "not_run")
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """A remedy that is a control's value."""
-
-    control: str
-    value: float | str
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What one check says.
-
-    Attributes:
-        seen: what was found, with the number; for a check that does not apply, because.
-        expected: what it should be, with the number.
-        remedy: what to do.
-        proposal: the remedy as the value of a control, None where it is none.
-        raised: whether the check itself could not be made.
-    """
-
-    status: Verdict
-    seen: str
-    expected: str = ""
-    remedy: str = ""
-    proposal: Proposal | None = None
-    raised: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class CheckResult:
-    """The row of one check.
-
-    Attributes:
-        name, title, step, dear: of the check; step 1 to 5 of the checklist.
-        status, seen, expected, remedy, proposal, raised: see `Outcome`.
-        why: why it matters; source: where this is known from.
-        seconds: what it cost.
-        at: the training step before which it was made.
-        explains: checks whose bad result follows from a bad one of this check; "*" are all
-            that could not be made.
-        because: title of the check that explains this one, "" for a cause of its own.
-    """
-
-    name: str
-    title: str
-    step: int
-    status: Verdict
-    seen: str
-    expected: str
-    remedy: str
-    why: str
-    source: str
-    seconds: float
-    at: int = 0
-    dear: bool = False
-    proposal: Proposal | None = None
-    raised: bool = False
-    explains: tuple[str, ...] = ()
-    because: str = ""
 
 
 @dataclass(frozen=True)
@@ -144,9 +69,7 @@ class CheckReport:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        from nbdebug.core.results.check_table import page
-
-        return page(self)
+        return page(self.results, self.summary)
 
     @property
     def summary(self) -> str:

@@ -5,7 +5,13 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Sequence
 
-from nbdebug.core.results.check_report import BAD, SIGNS, STEPS, WORDS, CheckReport, CheckResult
+from nbdebug.core.results.check_result import (
+    BAD,
+    SIGNS,
+    STEPS,
+    WORDS,
+    CheckResult,
+)
 
 COLOURS = {
     "fail": "var(--jp-error-color1,#d32f2f)",
@@ -25,15 +31,15 @@ def nothing(_result: CheckResult) -> str:
     return ""
 
 
-def page(report: CheckReport) -> str:
+def page(report: Sequence[CheckResult], summary: str) -> str:
     """The whole report."""
     present = [step for step in STEPS if any(result.step == step for result in report)]
     parts = "".join(step_section(report, step, head=step == present[0]) for step in present)
-    return f'<div class="nbdebug-checks"><p><b>{html.escape(report.summary)}</b></p>{parts}</div>'
+    return f'<div class="nbdebug-checks"><p><b>{html.escape(summary)}</b></p>{parts}</div>'
 
 
 def step_section(
-    report: CheckReport, step: int, action: Action = nothing, head: bool = True
+    report: Sequence[CheckResult], step: int, action: Action = nothing, head: bool = True
 ) -> str:
     """The results of one step.
 
@@ -61,7 +67,7 @@ def step_section(
     return f'<section style="margin-bottom:10px">{"".join(parts)}</section>'
 
 
-def _consequences(report: CheckReport, cause: CheckResult) -> tuple[CheckResult, ...]:
+def _consequences(report: Sequence[CheckResult], cause: CheckResult) -> tuple[CheckResult, ...]:
     return tuple(result for result in report if result.because == cause.title)
 
 

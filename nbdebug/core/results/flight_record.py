@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ModuleOutput:
     """The output of one module in one step.
 
     Attributes:
@@ -35,10 +35,10 @@ class Look:
 class FlightRecord:
     """Outputs of all modules in the last steps, which were run again on a copy."""
 
-    looks: tuple[Look, ...]
+    looks: tuple[ModuleOutput, ...]
 
     @property
-    def first(self) -> Look | None:
+    def first(self) -> ModuleOutput | None:
         """The first output that was not finite, None when all were finite."""
         return next((look for look in self.looks if look.bad), None)
 

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
-from nbdebug.core.errors import ArgumentError, unknown_name
+from nbdebug.core.names import unknown_name
+from nbdebug.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from nbdebug.core.history.snapshot import Series
+    from nbdebug.core.series import Series
 
 Act = Literal["list", "find", "open", "compare", "rename", "tag", "untag", "ask", "delete"]
 State = Literal["off", "opening", "ready", "failed"]

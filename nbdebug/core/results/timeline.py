@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from nbdebug.core.history.snapshot import Series
+    from nbdebug.core.series import Series
 
 MarkKind = Literal["checkpoint", "named", "break", "fork"]
 
@@ -53,7 +53,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Repeated:
+class ReplayResult:
     """What came of running steps again.
 
     Attributes:

@@ -14,7 +14,7 @@ CELL = "text-align:left;vertical-align:middle;overflow-wrap:normal"
 
 
 @dataclass(frozen=True, slots=True)
-class Culprit:
+class WorstSample:
     """One sample.
 
     Attributes:
@@ -46,7 +46,7 @@ class Culprit:
 
 
 @dataclass(frozen=True)
-class Culprits:
+class WorstSamples:
     """Samples of one batch, the worst first: those that are not finite, then by loss.
 
     Attributes:
@@ -55,7 +55,7 @@ class Culprits:
     """
 
     step: int
-    samples: tuple[Culprit, ...]
+    samples: tuple[WorstSample, ...]
     looked_at: int
     count: int
 
@@ -83,7 +83,7 @@ class Culprits:
         return culprit_table(self)
 
 
-def words(sample: Culprit) -> tuple[str, ...]:
+def words(sample: WorstSample) -> tuple[str, ...]:
     """A sample below `HEADINGS`."""
     known = (sample.target, sample.prediction)
     target, prediction = ("" if value is None else _short(value) for value in known)
@@ -91,7 +91,7 @@ def words(sample: Culprit) -> tuple[str, ...]:
     return sample.name, numbers[0], target, prediction, numbers[1], sample.inputs
 
 
-def culprit_table(found: Culprits, tools: tuple[str, ...] = ()) -> str:
+def culprit_table(found: WorstSamples, tools: tuple[str, ...] = ()) -> str:
     """The samples as HTML.
 
     Args:

@@ -19,10 +19,11 @@ from bokeh.model import Model
 from bokeh.models.ui import UIElement
 from bokeh.resources import Resources
 
-from nbdebug.dashboard.view.html_state import Words
-from nbdebug.dashboard.view.mirror import BUDGET, Mirror, Packet, Values
-from nbdebug.plots.plot_actions import Advice
-from nbdebug.plots.plot_options import Choices
+from nbdebug.dashboard.view.html_state import HtmlState
+from nbdebug.dashboard.view.mirror import BUDGET, Mirror, Packet
+from nbdebug.plots.columns import Values
+from nbdebug.plots.plot_actions import PlotActions
+from nbdebug.plots.plot_options import PlotOptions
 
 MAX_VIEWS = 8
 
@@ -67,7 +68,7 @@ class BokehView(anywidget.AnyWidget):
     def __init__(
         self,
         places: Sequence[Place],
-        choices: Choices,
+        choices: PlotOptions,
         wake: Callable[[], None] = lambda: None,
         ask: Callable[[str, Any], None] = lambda control, value: None,
     ) -> None:
@@ -75,7 +76,7 @@ class BokehView(anywidget.AnyWidget):
         self._choices = choices
         self._choices_sent = -1
         self._wake, self._ask = wake, ask
-        self._words = Words()
+        self._words = HtmlState()
         self._tabs = _tabs(places)
         self._document = _document(places)
         self._sequence = 0
@@ -99,7 +100,7 @@ class BokehView(anywidget.AnyWidget):
         """Record the words that lie over a panel, "" for none."""
         self._words.set("notes", panel, text)
 
-    def set_advice(self, panel: str, advice: Advice) -> None:
+    def set_advice(self, panel: str, advice: PlotActions) -> None:
         """Record the sentence and the buttons under a panel."""
         self._words.set("advice", panel, advice.describe())
 

@@ -7,7 +7,7 @@ from typing import Any
 KINDS = ("notes", "advice", "pages")
 
 
-class Words:
+class HtmlState:
     """Plain values by kind and place, as they are now and as views know them."""
 
     def __init__(self) -> None:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Column = NDArray[Any]
-Columns = dict[str, Column]
-Values = Mapping[str, NDArray[Any] | Sequence[float] | Sequence[str]]
+from nbdebug.plots.columns import MAX_ROWS, Column, Columns, Values
 
-MAX_ROWS = 1000
 # Of the 50 kB a tick, the rest is for the header and the controls.
 BUDGET = 46_000
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from nbdebug.core.errors import ModelError
+from nbdebug.errors import ModelError
 from nbdebug.model.activations.functional import ActivationCalls
 from nbdebug.model.activations.transformer import TransformerActivations
 from nbdebug.model.module.names import is_compiled

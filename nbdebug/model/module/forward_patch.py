@@ -22,7 +22,7 @@ class Around(Protocol):
 T = TypeVar("T", bound=Around)
 
 
-class OwnForward:
+class ForwardPatch:
     """Stands on a module as its `forward` and runs the one of its class.
 
     Several things may be put around that forward, in any order, and taken away again in
@@ -55,7 +55,7 @@ def is_users(module: nn.Module) -> bool:
 def obstacle(module: nn.Module) -> str:
     """Why nothing can be put around a forward, the end of a sentence; "" when it can."""
     standing = vars(module).get("forward")
-    if standing is not None and not isinstance(standing, OwnForward):
+    if standing is not None and not isinstance(standing, ForwardPatch):
         return "has a forward that was put on the object itself"
     if overrides(module, COPYING):
         return "says itself how it is copied and pickled"
@@ -72,14 +72,14 @@ def overrides(module: nn.Module, names: tuple[str, ...]) -> bool:
 def found(module: nn.Module, kind: type[T]) -> T | None:
     """What of a kind is around the forward of a module."""
     standing = vars(module).get("forward")
-    inside = standing.around if isinstance(standing, OwnForward) else ()
+    inside = standing.around if isinstance(standing, ForwardPatch) else ()
     return next((around for around in inside if isinstance(around, kind)), None)
 
 
 def put(module: nn.Module, around: Around) -> None:
     """Put something around a forward, in the place of what it had of the same kind."""
     take(module, type(around))
-    standing = vars(module).get("forward") or OwnForward(module)
+    standing = vars(module).get("forward") or ForwardPatch(module)
     standing.around = (*standing.around, around)
     vars(module)["forward"] = standing
 
@@ -89,7 +89,7 @@ def take(module: nn.Module, kind: type[T]) -> T | None:
     away = found(module, kind)
     if away is None:
         return None
-    standing: OwnForward = vars(module)["forward"]
+    standing: ForwardPatch = vars(module)["forward"]
     standing.around = tuple(around for around in standing.around if around is not away)
     if not standing.around:
         del vars(module)["forward"]

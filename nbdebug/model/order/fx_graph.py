@@ -20,7 +20,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional
 
-from nbdebug.core.errors import ModelError
+from nbdebug.errors import ModelError
 from nbdebug.model.module.names import Layer
 from nbdebug.model.order.placement import Chain, Step, step_of
 from nbdebug.model.state.model_state import RngState

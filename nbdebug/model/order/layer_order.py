@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from nbdebug.core.errors import ControlValueError, ModelError, unknown_name
+from nbdebug.core.names import unknown_name
+from nbdebug.errors import ControlValueError, ModelError
 from nbdebug.model.module.names import DROPOUTS, is_compiled
 from nbdebug.model.order.index_usage import PickedLayers
 from nbdebug.model.order.placement import BATCH_NORMS, NORMS, ORDERS

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from nbdebug.core.errors import ModelError
+from nbdebug.errors import ModelError
 from nbdebug.model.module.forward_patch import put, take
 
 # Looked up on the object by nn.Module.__call__, so it may stand there.

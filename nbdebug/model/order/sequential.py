@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from torch import nn
 
-from nbdebug.core.errors import ModelError
+from nbdebug.errors import ModelError
 from nbdebug.model.module.names import every_module
 from nbdebug.model.order.index_usage import PickedLayers
 from nbdebug.model.order.placement import (

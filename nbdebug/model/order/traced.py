@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Set
 
 from torch import nn
 
-from nbdebug.core.errors import ModelError
+from nbdebug.errors import ModelError
 from nbdebug.model.module.forward_patch import COPYING, found, obstacle, overrides
 from nbdebug.model.module.names import DROPOUTS, Layer, every_module, sentences, title
 from nbdebug.model.order.fx_graph import OUTPUT, Trace, UntraceableError, trace

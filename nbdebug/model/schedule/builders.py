@@ -53,7 +53,7 @@ POINTS = 500
 
 
 @dataclass(frozen=True)
-class Plan:
+class ScheduleSpec:
     """What was asked for.
 
     Attributes:
@@ -143,7 +143,7 @@ def scale(optimizer: torch.optim.Optimizer, schedulers: Sequence[LRScheduler], b
 
 
 @dataclass
-class Course:
+class ActiveSchedule:
     """A schedule under way: at most a warm-up and the scheduler that follows it.
 
     Attributes:
@@ -192,7 +192,7 @@ class Course:
             self.main.step()
 
 
-def begin(plan: Plan, optimizer: torch.optim.Optimizer, length: int) -> Course:
+def begin(plan: ScheduleSpec, optimizer: torch.optim.Optimizer, length: int) -> ActiveSchedule:
     """A course from here on; what an earlier one left in the parameter groups is removed."""
     for group in optimizer.param_groups:
         for key in RATES[1:]:
@@ -203,23 +203,27 @@ def begin(plan: Plan, optimizer: torch.optim.Optimizer, length: int) -> Course:
     if plan.warmup:
         share = 1.0 / (plan.warmup + 1)
         warm = lr_scheduler.LinearLR(optimizer, start_factor=share, total_iters=plan.warmup)
-    return Course(warm, main, end)
+    return ActiveSchedule(warm, main, end)
 
 
 @dataclass(frozen=True)
-class State:
+class ScheduleState:
     """A copy of all that a schedule moves: of its course, and the rates in each group."""
 
-    plan: Plan
+    plan: ScheduleSpec
     length: int
-    course: Course
+    course: ActiveSchedule
     schedulers: tuple[dict[str, Any], ...]
     groups: tuple[dict[str, Any], ...]
 
     @classmethod
     def capture(
-        cls, plan: Plan, length: int, course: Course, optimizer: torch.optim.Optimizer
-    ) -> State:
+        cls,
+        plan: ScheduleSpec,
+        length: int,
+        course: ActiveSchedule,
+        optimizer: torch.optim.Optimizer,
+    ) -> ScheduleState:
         return cls(
             plan,
             length,
@@ -231,7 +235,7 @@ class State:
             ),
         )
 
-    def write(self, optimizer: torch.optim.Optimizer) -> Course:
+    def write(self, optimizer: torch.optim.Optimizer) -> ActiveSchedule:
         """Put the copy back into schedulers and groups."""
         for scheduler, state in zip(self.course.schedulers, self.schedulers, strict=True):
             scheduler.load_state_dict(copy.deepcopy(state))
@@ -258,7 +262,7 @@ class _StandIn(torch.optim.SGD):
 
 
 def forecast(
-    course: Course, optimizer: torch.optim.Optimizer, group: int, steps: int
+    course: ActiveSchedule, optimizer: torch.optim.Optimizer, group: int, steps: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """The lr of one parameter group in each of the coming steps; nothing is moved.
 
@@ -275,7 +279,7 @@ def forecast(
     if not course.schedulers or course.waits:
         return wanted, np.full(len(wanted), now)
     stand_in = _StandIn(optimizer)
-    copied: Course = copy.deepcopy(course, {id(optimizer): stand_in})
+    copied: ActiveSchedule = copy.deepcopy(course, {id(optimizer): stand_in})
     for scheduler in nested(copied.schedulers):
         unwarned(scheduler)
     values = [now]

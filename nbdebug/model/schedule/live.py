@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau
 
-from nbdebug.core.errors import ControlValueError
+from nbdebug.errors import ControlValueError
 from nbdebug.model.schedule.builders import (
     CHAINABLE,
     OWN,
     PERIODS,
-    Course,
-    Plan,
-    State,
+    ActiveSchedule,
+    ScheduleSpec,
+    ScheduleState,
     begin,
     nested,
     scale,
@@ -48,15 +48,15 @@ class Schedule:
     def __init__(self, optimizer: torch.optim.Optimizer, own: LRScheduler | None = None) -> None:
         self.optimizer = optimizer
         self.own = own
-        self.plan = Plan() if own is None else Plan(OWN)
-        self.course = Course(None, own)
+        self.plan = ScheduleSpec() if own is None else ScheduleSpec(OWN)
+        self.course = ActiveSchedule(None, own)
         self.on_lr = "scale"
         self.edits = 0
         self.fallback = 1000
         self._length = 0
-        self._own_state: State | None = None
+        self._own_state: ScheduleState | None = None
         # The state at this step boundary before the first change, and what was changed.
-        self._undo: tuple[str, State, State | None] | None = None
+        self._undo: tuple[str, ScheduleState, ScheduleState | None] | None = None
         self._sum, self._count = 0.0, 0
 
     @property
@@ -101,7 +101,7 @@ class Schedule:
 
     # Changes
 
-    def follow(self, plan: Plan) -> None:
+    def follow(self, plan: ScheduleSpec) -> None:
         """Put a plan in force, from the step boundary that training stands at."""
         if plan == self.plan:
             return
@@ -114,7 +114,7 @@ class Schedule:
             self._begin(plan)
         self.plan = plan
 
-    def _begin(self, plan: Plan) -> None:
+    def _begin(self, plan: ScheduleSpec) -> None:
         rates = self._start_rates(plan)
         # A warm-up that is over is not repeated for another schedule.
         warms = plan.warmup != self.plan.warmup or self.course.warming
@@ -130,7 +130,7 @@ class Schedule:
         chosen = plan if warms else replace(plan, warmup=0)
         self.course = begin(chosen, self.optimizer, self._length)
 
-    def _start_rates(self, plan: Plan) -> list[float]:
+    def _start_rates(self, plan: ScheduleSpec) -> list[float]:
         """The rate of each group that a new course is made for."""
         groups, course = self.optimizer.param_groups, self.course
         cycle = self.plan.kind == "one_cycle" and isinstance(course.main, OneCycleLR)
@@ -218,8 +218,8 @@ class Schedule:
 
     # States
 
-    def _captured(self) -> State:
-        return State.capture(self.plan, self._length, self.course, self.optimizer)
+    def _captured(self) -> ScheduleState:
+        return ScheduleState.capture(self.plan, self._length, self.course, self.optimizer)
 
     def _back_to_boundary(self, what: str) -> None:
         """To the state before changes of the same sort at this boundary, or mark it as such."""
@@ -232,7 +232,7 @@ class Schedule:
         if what == "lr":
             self.plan = plan
 
-    def _write(self, state: State) -> None:
+    def _write(self, state: ScheduleState) -> None:
         self.course = state.write(self.optimizer)
         self.plan, self._length = state.plan, state.length
 
@@ -279,7 +279,7 @@ class Schedule:
                 )
 
 
-def _grown(state: State, leader: int) -> State:
+def _grown(state: ScheduleState, leader: int) -> ScheduleState:
     """A copy of a state with one more parameter group, like the leading one."""
     schedulers = copy.deepcopy(state.schedulers)
     for values in schedulers:
@@ -288,7 +288,7 @@ def _grown(state: State, leader: int) -> State:
     return replace(state, schedulers=schedulers, groups=(*state.groups, more))
 
 
-def _differ(one: Plan, other: Plan) -> bool:
+def _differ(one: ScheduleSpec, other: ScheduleSpec) -> bool:
     """Whether two plans lead to different courses."""
     return one.kind != other.kind or any(
         one.needs(field) and getattr(one, field) != getattr(other, field)

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from nbdebug.core.errors import ModelError
+from nbdebug.errors import ModelError
 from nbdebug.model.state.weights import Weights, copy_buffers, plain, write_buffers
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from nbdebug.core.errors import ModelError
+from nbdebug.errors import ModelError
 
 Buffers = dict[str, dict[str, torch.Tensor | None]]
 Copy = Callable[[torch.Tensor], torch.Tensor]

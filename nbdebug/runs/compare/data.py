@@ -3,100 +3,40 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nbdebug.core.errors import ArgumentError, SeriesError, unknown_name
-from nbdebug.core.history.snapshot import Series, Snapshot
+from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.core.names import unknown_name
 from nbdebug.core.records import Array
+from nbdebug.core.series import Series
+from nbdebug.errors import SeriesError
 from nbdebug.runs.compare.differences import differing, fingerprint, surroundings
-from nbdebug.runs.record.location import AUTO
-from nbdebug.runs.record.run_record import CHANGES, Run
-from nbdebug.runs.store.api import Where, library
-from nbdebug.runs.store.run_store import pick
+from nbdebug.runs.record.run_record import CHANGES, RunRecord
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Align = Literal["step", "samples", "epoch", "time"]
 UNITS = {"step": "step", "samples": "samples", "epoch": "epoch", "time": "seconds"}
-MOST = 200
 SHORT = 6
 
 
-def compare(
-    runs: Run | str | Iterable[Run | str] | pd.DataFrame, where: Where = AUTO, *,
-    align: Align = "step",
-) -> Comparison:  # fmt: skip
-    """Lay runs side by side; in a notebook it shows their curves and what differs.
-
-    Args:
-        runs: runs, ids or names (of one name the newest), or rows of `nbdebug.runs()`:
-            `nbdebug.compare(nbdebug.runs().head(5))`. Up to 200.
-        where: the store that ids and names are looked up in, as for `Debugger(runs=...)`.
-        align: what the curves lie over: "step", "samples" (training samples seen), "epoch" or
-            "time" (seconds spent in steps, pauses left out).
-
-    Raises:
-        ArgumentError: no runs, too many, what is none, or another `align`.
-        RunNameError: there is no such run.
-        RunStoreError: the store cannot be read.
-    """
-    if align not in UNITS:
-        raise ArgumentError(unknown_name("align", str(align), get_args(Align)))
-    named = _listed(runs)
-    if not 1 <= len(named) <= MOST:
-        raise ArgumentError(f"compare takes 1 to {MOST} runs, got {len(named)}.")
-    look_up = _finder(where) if any(isinstance(one, str) for one in named) else None
-    found = [one if isinstance(one, Run) or look_up is None else look_up(one) for one in named]
-    # A run that was named twice is one run.
-    unique = {one.id or str(place): one for place, one in enumerate(found) if isinstance(one, Run)}
-    return Comparison(tuple(unique.values()), align)
-
-
-def _listed(runs: Any) -> list[Run | str]:
-    if isinstance(runs, Run | str):
-        return [runs]
-    # A DataFrame of runs: its index holds their ids.
-    entries = runs.index if hasattr(runs, "columns") else runs
-    if not isinstance(entries, Iterable):
-        raise ArgumentError(_expected(runs))
-    listed = list(entries)
-    for one in listed:
-        if not isinstance(one, Run | str):
-            raise ArgumentError(_expected(one))
-    return listed
-
-
-def _expected(got: Any) -> str:
-    return (
-        "compare takes runs, their ids or names, or rows of nbdebug.runs() as a DataFrame; "
-        f"got {type(got).__name__}."
-    )
-
-
-def _finder(where: Where) -> Callable[[str], Run]:
-    """Finds runs by id, name or the beginning of an id, in one reading of the store."""
-    shelf = library(where)
-    rows = shelf.rows()
-    return lambda which: shelf.run(pick(rows, which))
-
-
 @dataclass(frozen=True)
-class Comparison:
-    """Runs side by side; in a notebook a page with their curves, elsewhere a table of text.
+class ComparisonData:
+    """Runs side by side, as numbers and tables.
 
     Attributes:
         runs: in the order they were given.
         align: what curves lie over: "step", "samples", "epoch" or "time".
     """
 
-    runs: tuple[Run, ...]
+    runs: tuple[RunRecord, ...]
     align: Align = "step"
 
     @cached_property
@@ -185,7 +125,7 @@ class Comparison:
         index = pd.Index(self.labels, name="run")
         return pd.DataFrame(rows, index=index, columns=list(columns))
 
-    def _different(self, facts: Callable[[Run], Mapping[str, Any]]) -> pd.DataFrame:
+    def _different(self, facts: Callable[[RunRecord], Mapping[str, Any]]) -> pd.DataFrame:
         import pandas as pd
 
         rows = differing([facts(run) for run in self.runs])
@@ -209,13 +149,8 @@ class Comparison:
                 more = f" and {len(names) - 8} more" if len(names) > 8 else ""
                 yield f"{title}: differ in {', '.join(names[:8])}{more}"
 
-    def _repr_html_(self) -> str:
-        from nbdebug.runs.compare.page import comparison_page
 
-        return comparison_page(self)
-
-
-def outcomes(run: Run) -> dict[str, float]:
+def outcomes(run: RunRecord) -> dict[str, float]:
     """Last loss, lowest validation loss and last metrics, as far as they were measured."""
     series = run.bundle.series
     found = {"loss": _last(series.get("loss")), "best_val_loss": _lowest(series.get("val_loss"))}
@@ -236,7 +171,7 @@ def _lowest(series: Series | None) -> float | None:
     return float(known.min()) if len(known) else math.nan
 
 
-def placed(run: Run, series: Series, align: Align) -> tuple[Array, Array]:
+def placed(run: RunRecord, series: Series, align: Align) -> tuple[Array, Array]:
     """Where values lie, and the values."""
     at = position(run.bundle.series, series.step, align)
     known = ~np.isnan(at)

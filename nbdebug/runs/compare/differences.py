@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from nbdebug.runs.record.run_record import Run
+from nbdebug.runs.record.run_record import RunRecord
 
 SHORT_HASH = 16
 
@@ -21,7 +21,7 @@ def differing(facts: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     return {name: row for name, row in rows.items() if any(value != row[0] for value in row)}
 
 
-def surroundings(run: Run) -> dict[str, Any]:
+def surroundings(run: RunRecord) -> dict[str, Any]:
     """Machine, versions, settings of torch, state of the code, model and initial weights."""
     about, code, model = dict(run.environment), run.code, run.model
     packages = about.pop("packages", None) or {}
@@ -39,7 +39,7 @@ def surroundings(run: Run) -> dict[str, Any]:
     }
 
 
-def fingerprint(run: Run) -> dict[str, Any]:
+def fingerprint(run: RunRecord) -> dict[str, Any]:
     """Number, shapes, dtypes, hashes and class counts of the data, by their place in it."""
     return dict(_flat(run.data, ()))
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from nbdebug.runs.compare.data import Comparison
+from nbdebug.runs.compare.data import ComparisonData
 from nbdebug.runs.report.html import clip, escaped, words
 from nbdebug.runs.report.page import place, shell
 
@@ -21,7 +21,7 @@ NAME = 40
 CELL = "text-align:left;vertical-align:top;white-space:nowrap;padding:2px 12px 2px 0"
 
 
-def comparison_page(comparison: Comparison) -> str:
+def comparison_page(comparison: ComparisonData) -> str:
     """Curves, parallel coordinates, and tables of what differs.
 
     The figures lie in a frame of their own, which holds everything they need: it shows when
@@ -39,7 +39,7 @@ def comparison_page(comparison: Comparison) -> str:
     return f'<div class="nbdebug-comparison">{"".join(parts)}</div>'
 
 
-def _frame(comparison: Comparison, styles: Sequence[Look]) -> str:
+def _frame(comparison: ComparisonData, styles: Sequence[Look]) -> str:
     from bokeh.models import DataRange1d
 
     from nbdebug.runs.compare.parallel_coordinates import parallel
@@ -69,7 +69,7 @@ def _frame(comparison: Comparison, styles: Sequence[Look]) -> str:
     )
 
 
-def _names(comparison: Comparison, styles: Sequence[Look]) -> str:
+def _names(comparison: ComparisonData, styles: Sequence[Look]) -> str:
     """A button for each run, with its line; it hides the run in all figures."""
     buttons = "".join(
         f'<button type="button" aria-pressed="true" data-run="{look.name}" '
@@ -83,12 +83,12 @@ def _names(comparison: Comparison, styles: Sequence[Look]) -> str:
     return f'<div class="runs" role="group" aria-label="Runs">{buttons}</div>'
 
 
-def _results(comparison: Comparison) -> pd.DataFrame:
+def _results(comparison: ComparisonData) -> pd.DataFrame:
     frame = comparison.table
     return frame.assign(id=[run.id[:8] for run in comparison.runs])
 
 
-def _table(frame: pd.DataFrame, styles: Sequence[Look], comparison: Comparison) -> str:
+def _table(frame: pd.DataFrame, styles: Sequence[Look], comparison: ComparisonData) -> str:
     """Runs, a row each, with the colour of their lines."""
     rows = [
         [_dot(look, label), *(_cell(value) for value in row)]
@@ -99,7 +99,7 @@ def _table(frame: pd.DataFrame, styles: Sequence[Look], comparison: Comparison) 
     return _plain_table(["run", *map(str, frame.columns)], rows[:MOST_ROWS]) + more
 
 
-def _differences(comparison: Comparison, styles: Sequence[Look]) -> str:
+def _differences(comparison: ComparisonData, styles: Sequence[Look]) -> str:
     """What differs in hyperparameters, environment and data, a column a run."""
     titles = (
         ("parameters", "hyperparameters", "Hyperparameters that differ"),
@@ -131,7 +131,7 @@ def _differing(frame: pd.DataFrame, styles: Sequence[Look], labels: Sequence[str
     return _plain_table(["", *head], rows, ready=True) + more
 
 
-def _changes(comparison: Comparison) -> str:
+def _changes(comparison: ComparisonData) -> str:
     frame = comparison.changes
     if frame.empty:
         return ""

@@ -12,7 +12,7 @@ from bokeh.models import ColumnDataSource, FixedTicker, Range1d
 from bokeh.plotting import figure
 
 from nbdebug.core.records import Array
-from nbdebug.runs.compare.data import Comparison, outcomes
+from nbdebug.runs.compare.data import ComparisonData, outcomes
 from nbdebug.runs.compare.differences import differing
 from nbdebug.runs.compare.plots import Look, looks
 from nbdebug.runs.record.json_values import number
@@ -40,7 +40,7 @@ class Rail:
     ticks: tuple[tuple[float, str], ...]
 
 
-def parallel(comparison: Comparison) -> figure | None:
+def parallel(comparison: ComparisonData) -> figure | None:
     """A line a run through its hyperparameters to its results.
 
     None for fewer than three runs, and where no hyperparameter differs.
@@ -102,7 +102,7 @@ def _ticks(made: figure, rails: Sequence[Rail]) -> None:
     words_of.glyph.background_fill_alpha = 0.7
 
 
-def rails_of(comparison: Comparison) -> list[Rail]:
+def rails_of(comparison: ComparisonData) -> list[Rail]:
     """Hyperparameters that differ, numbers first, and the last loss and best validation loss.
 
     Empty where no hyperparameter differs.

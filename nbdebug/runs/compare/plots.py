@@ -10,9 +10,9 @@ import numpy as np
 from bokeh.models import ColumnDataSource, DataRange1d
 from bokeh.plotting import figure
 
-from nbdebug.core.history.snapshot import Series
-from nbdebug.runs.compare.data import UNITS, Comparison, position
-from nbdebug.runs.record.run_record import Run
+from nbdebug.core.series import Series
+from nbdebug.runs.compare.data import UNITS, ComparisonData, position
+from nbdebug.runs.record.run_record import RunRecord
 from nbdebug.runs.report.figures import (
     COLOURS,
     finite,
@@ -46,7 +46,9 @@ def looks(count: int) -> list[Look]:
     ]  # fmt: skip
 
 
-def curves(comparison: Comparison, name: str, title: str, x_range: DataRange1d) -> figure | None:
+def curves(
+    comparison: ComparisonData, name: str, title: str, x_range: DataRange1d
+) -> figure | None:
     """A series of all runs in one figure, with their changes of controls; None without any."""
     runs = comparison.runs
     limit = min(MOST_POINTS, max(FEWEST, ALL_POINTS // len(runs)))
@@ -72,7 +74,9 @@ def curves(comparison: Comparison, name: str, title: str, x_range: DataRange1d) 
     return made
 
 
-def _points(comparison: Comparison, run: Run, series: Series, limit: int) -> dict[str, Any]:
+def _points(
+    comparison: ComparisonData, run: RunRecord, series: Series, limit: int
+) -> dict[str, Any]:
     thin = series.thin(limit)
     at = position(run.bundle.series, thin.step, comparison.align)
     known = ~np.isnan(at)
@@ -107,7 +111,7 @@ def _cards(made: figure, lines: Sequence[Any], marks: Sequence[Any], title: str)
 
 
 def _marks(
-    made: figure, comparison: Comparison, run: Run, columns: Mapping[str, Any], look: Look
+    made: figure, comparison: ComparisonData, run: RunRecord, columns: Mapping[str, Any], look: Look
 ) -> list[Any]:
     """Small diamonds on the curve, where a control was changed."""
     applied = [c for c in run.bundle["changes"] if c.get("status") == "applied"][-MAX_MARKS:]

@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from nbdebug.core.errors import ArgumentError
-from nbdebug.core.history.snapshot import Series
-from nbdebug.core.results.timeline import Difference, Repeated
-from nbdebug.runs.record.run_record import Run
+from nbdebug.core.results.timeline import Difference, ReplayResult
+from nbdebug.core.series import Series
+from nbdebug.errors import ArgumentError
+from nbdebug.runs.record.run_record import RunRecord
 
 COMPARED = ("loss", "grad_norm")
 
 
 def plan(
-    run: Run, mine: Run, controls: Collection[str]
+    run: RunRecord, mine: RunRecord, controls: Collection[str]
 ) -> Iterator[tuple[int, dict[str, Any], str]]:
     """Steps to go to, and what is set there; the last one is the end.
 
@@ -46,7 +46,7 @@ def plan(
     yield run.steps, {}, ""
 
 
-def compared(run: Run, again: Run) -> Repeated:
+def compared(run: RunRecord, again: RunRecord) -> ReplayResult:
     """Loss and gradient norm of both, wherever both records hold single steps."""
     found = {name: _single(run[name], again[name]) for name in COMPARED}
     steps = np.intersect1d(found["loss"][0], found["grad_norm"][0])
@@ -62,7 +62,7 @@ def compared(run: Run, again: Run) -> Repeated:
             (float(there[0, place]), float(there[1, place])),
             (float(here[0, place]), float(here[1, place])),
         )
-    return Repeated(0, run.steps, len(steps), first)
+    return ReplayResult(0, run.steps, len(steps), first)
 
 
 def _single(one: Series, other: Series) -> tuple[Any, Any, Any]:

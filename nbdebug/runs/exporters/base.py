@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from nbdebug.runs.record.run_record import Run
+    from nbdebug.runs.record.run_record import RunRecord
 
 
 class Exporter(ABC):
@@ -21,7 +21,7 @@ class Exporter(ABC):
     suffix: ClassVar[str] = ""
 
     @abstractmethod
-    def export(self, run: Run, path: Path) -> Path:
+    def export(self, run: RunRecord, path: Path) -> Path:
         """Write the run; gives the path of what was written.
 
         Raises:

@@ -15,12 +15,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from nbdebug.core.errors import MissingPackageError
+from nbdebug.errors import MissingPackageError
 from nbdebug.runs.exporters.base import Exporter
-from nbdebug.runs.record.json_values import plain
+from nbdebug.runs.record.json_values import to_json_value
 
 if TYPE_CHECKING:
-    from nbdebug.runs.record.run_record import Run
+    from nbdebug.runs.record.run_record import RunRecord
 
 INSTALL = 'A Comet archive needs comet_ml: pip install "nbdebug[comet]"'
 # Comet takes 15,000 values of a metric, and 100 characters of its name.
@@ -66,7 +66,7 @@ class CometArchive(Exporter):
 
     name: ClassVar[str] = "comet"
 
-    def export(self, run: Run, path: Path) -> Path:
+    def export(self, run: RunRecord, path: Path) -> Path:
         if importlib.util.find_spec("comet_ml") is None:
             raise MissingPackageError(INSTALL)
         path.mkdir(parents=True, exist_ok=True)
@@ -85,7 +85,7 @@ class CometArchive(Exporter):
         return target
 
 
-def _contents(run: Run) -> dict[str, Any]:
+def _contents(run: RunRecord) -> dict[str, Any]:
     """What is to be written, in plain values."""
     key = str(run.bundle["run"].get("key", ""))
     # By step: Comet also writes down every move to another one.
@@ -99,7 +99,7 @@ def _contents(run: Run) -> dict[str, Any]:
         # Comet takes a run of the same key only once.
         "key": key if re.fullmatch(r"[0-9a-f]{32}", key) else None,
         "name": run.name,
-        "parameters": plain(run.parameters),
+        "parameters": to_json_value(run.parameters),
         "others": {
             "status": run.status, "steps": run.steps, "started": run.started.isoformat(),
             "seconds": run.seconds, "nbdebug": str(run.bundle["run"].get("nbdebug", "")),

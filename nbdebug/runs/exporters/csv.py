@@ -11,7 +11,7 @@ from nbdebug.runs.record.atomic_write import whole_file
 if TYPE_CHECKING:
     import pandas as pd
 
-    from nbdebug.runs.record.run_record import Run
+    from nbdebug.runs.record.run_record import RunRecord
 
 
 class CsvFiles(Exporter):
@@ -26,7 +26,7 @@ class CsvFiles(Exporter):
     name: ClassVar[str] = "csv"
     suffix: ClassVar[str] = ".csv"
 
-    def export(self, run: Run, path: Path) -> Path:
+    def export(self, run: RunRecord, path: Path) -> Path:
         _write(run.frame(), path, index=True)
         for kind, table in (("changes", run.changes), ("notes", run.notes)):
             beside = path.with_name(f"{path.stem}-{kind}{path.suffix}")

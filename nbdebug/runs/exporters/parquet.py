@@ -10,7 +10,7 @@ from nbdebug.runs.record.atomic_write import whole_file
 from nbdebug.runs.record.series_parquet import to_parquet
 
 if TYPE_CHECKING:
-    from nbdebug.runs.record.run_record import Run
+    from nbdebug.runs.record.run_record import RunRecord
 
 
 class ParquetFile(Exporter):
@@ -24,7 +24,7 @@ class ParquetFile(Exporter):
     name: ClassVar[str] = "parquet"
     suffix: ClassVar[str] = ".parquet"
 
-    def export(self, run: Run, path: Path) -> Path:
+    def export(self, run: RunRecord, path: Path) -> Path:
         with whole_file(path) as beside:
             beside.write_bytes(to_parquet(run.bundle.series))
         return path

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from nbdebug.core.errors import MissingPackageError
-from nbdebug.core.history.snapshot import Series
 from nbdebug.core.records import Array
+from nbdebug.core.series import Series
+from nbdebug.errors import MissingPackageError
 from nbdebug.runs.exporters.base import Exporter
 from nbdebug.runs.record.atomic_write import whole_file
+from nbdebug.runs.record.headline import headline
 from nbdebug.runs.record.json_values import number
-from nbdebug.runs.store.upload import headline
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from nbdebug.runs.record.run_record import Run
+    from nbdebug.runs.record.run_record import RunRecord
 
 INSTALL = 'Event files need TensorBoard ({}): pip install "nbdebug[tensorboard]"'
 LISTS = {
@@ -47,7 +47,7 @@ class TensorboardFiles(Exporter):
 
     name: ClassVar[str] = "tensorboard"
 
-    def export(self, run: Run, path: Path) -> Path:
+    def export(self, run: RunRecord, path: Path) -> Path:
         try:
             from tensorboard.summary.writer.record_writer import RecordWriter
         except ImportError as error:
@@ -69,7 +69,7 @@ class TensorboardFiles(Exporter):
         return path
 
 
-def _events(run: Run) -> Iterator[Any]:
+def _events(run: RunRecord) -> Iterator[Any]:
     from tensorboard.compat.proto.event_pb2 import Event
 
     start = _started(run)
@@ -145,7 +145,7 @@ def _cell(value: Any) -> str:
     return " ".join(str(int(value) if whole else value).split()).translate(ESCAPES)
 
 
-def _parameters(run: Run) -> Any:
+def _parameters(run: RunRecord) -> Any:
     """Which hyperparameters and metrics there are, and the values of this run."""
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.plugins.hparams import api_pb2 as api
@@ -174,7 +174,7 @@ def _parameters(run: Run) -> Any:
     ])  # fmt: skip
 
 
-def _end(run: Run) -> Any:
+def _end(run: RunRecord) -> Any:
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.plugins.hparams import api_pb2 as api
     from tensorboard.plugins.hparams import metadata, plugin_data_pb2
@@ -196,10 +196,10 @@ def _session(tag: str, **info: Any) -> Any:
     return Summary.Value(tag=tag, metadata=about, tensor=metadata.NULL_TENSOR)
 
 
-def _started(run: Run) -> float:
+def _started(run: RunRecord) -> float:
     return number(run.bundle["run"].get("started", 0.0))
 
 
-def _ended(run: Run) -> float:
+def _ended(run: RunRecord) -> float:
     trained = _elapsed(run.bundle.series.get("step_ms"), np.array([run.steps]))
     return _started(run) + max(run.seconds, float(trained[0]))

@@ -10,7 +10,7 @@ from nbdebug.runs.exporters.base import Exporter
 from nbdebug.runs.record.atomic_write import whole_file
 
 if TYPE_CHECKING:
-    from nbdebug.runs.record.run_record import Run
+    from nbdebug.runs.record.run_record import RunRecord
 
 # The earliest that the format knows: the same run gives the same bytes.
 WHEN = (1980, 1, 1, 0, 0, 0)
@@ -26,7 +26,7 @@ class ZipFile(Exporter):
     name: ClassVar[str] = "zip"
     suffix: ClassVar[str] = ".zip"
 
-    def export(self, run: Run, path: Path) -> Path:
+    def export(self, run: RunRecord, path: Path) -> Path:
         with (
             whole_file(path) as beside,
             zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED) as archive,

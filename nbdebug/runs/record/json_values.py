@@ -11,7 +11,7 @@ from typing import Any
 MOST = 10_000
 
 
-def plain(value: Any) -> Any:
+def to_json_value(value: Any) -> Any:
     """A value in strings, numbers, lists and dicts; what is none of these as its text.
 
     Numbers that are not finite become "NaN", "Infinity" and "-Infinity": JSON has no such numbers.
@@ -24,23 +24,23 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else _odd(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {f.name: to_json_value(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {str(name): plain(part) for name, part in value.items()}
+        return {str(name): to_json_value(part) for name, part in value.items()}
     if isinstance(value, Sequence | Set) and not isinstance(value, bytes):
-        return [plain(part) for part in value]
+        return [to_json_value(part) for part in value]
     if hasattr(value, "tolist"):
-        return plain(value.tolist())
+        return to_json_value(value.tolist())
     return str(value)[:MOST]
 
 
 def to_json(value: Any) -> str:
     """A value as JSON."""
-    return json.dumps(plain(value), ensure_ascii=False, allow_nan=False)
+    return json.dumps(to_json_value(value), ensure_ascii=False, allow_nan=False)
 
 
 def number(value: Any) -> float:
-    """A number that went through `plain`; NaN for what is none."""
+    """A number that went through `to_json_value`; NaN for what is none."""
     try:
         return float(value)
     except (TypeError, ValueError):

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from nbdebug.core.errors import ArgumentError
+from nbdebug.errors import ArgumentError
 
 AUTO = "auto"
 FILE = "nbdebug-runs.db"
@@ -15,7 +15,7 @@ OURS, THEIRS = "NBDEBUG_RUNS", "MLFLOW_TRACKING_URI"
 
 
 @dataclass(frozen=True)
-class Place:
+class StoreLocation:
     """Where runs are kept.
 
     Attributes:
@@ -33,7 +33,7 @@ class Place:
         return self.uri if self.file is None else self.file.name
 
 
-def place_for(runs: str | os.PathLike[str] | None = AUTO) -> Place | None:
+def store_location(runs: str | os.PathLike[str] | None = AUTO) -> StoreLocation | None:
     """The place that an argument `runs` names; None where nothing is recorded.
 
     Args:
@@ -47,7 +47,7 @@ def place_for(runs: str | os.PathLike[str] | None = AUTO) -> Place | None:
     if runs == AUTO:
         ours = os.environ.get(OURS)
         if ours is not None:
-            return None if ours.lower() in OFF else place_for(ours)
+            return None if ours.lower() in OFF else store_location(ours)
         runs = os.environ.get(THEIRS) or FILE
     if runs is None:
         return None
@@ -59,6 +59,6 @@ def place_for(runs: str | os.PathLike[str] | None = AUTO) -> Place | None:
     if text.startswith("sqlite:///"):
         text = text.removeprefix("sqlite:///")
     elif "://" in text or text.startswith("databricks"):
-        return Place(text, None, Path.cwd() / Path(FILE).stem)
+        return StoreLocation(text, None, Path.cwd() / Path(FILE).stem)
     file = Path(text).expanduser().absolute()
-    return Place(f"sqlite:///{file.as_posix()}", file, file.with_suffix(""))
+    return StoreLocation(f"sqlite:///{file.as_posix()}", file, file.with_suffix(""))

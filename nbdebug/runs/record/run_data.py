@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from nbdebug.core.history.block import Buckets, Rows
-from nbdebug.core.history.snapshot import Series
+from nbdebug.core.series import Series
 from nbdebug.runs.record.journal import Frame
 from nbdebug.runs.record.json_values import to_json
 from nbdebug.runs.record.series_parquet import from_parquet, to_parquet
@@ -25,7 +25,7 @@ SERIES = "series.parquet"
 
 
 @dataclass(frozen=True)
-class Bundle:
+class RunData:
     """Documents by name (see `DOCUMENTS`) and series by name."""
 
     documents: Mapping[str, Any] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class Bundle:
         return self.documents.get(name, DOCUMENTS[name]())
 
     @classmethod
-    def of(cls, frames: Iterable[Frame]) -> Bundle:
+    def of(cls, frames: Iterable[Frame]) -> RunData:
         """What a journal says: later frames stand for earlier ones."""
         documents: dict[str, Any] = {}
         blocks: dict[tuple[str, ...], list[Rows]] = {}
@@ -52,7 +52,7 @@ class Bundle:
         return cls(documents, dict(_series(blocks)))
 
     @classmethod
-    def of_files(cls, read: Callable[[str], bytes]) -> Bundle:
+    def of_files(cls, read: Callable[[str], bytes]) -> RunData:
         """What files hold; `read` gives the bytes of one, or raises KeyError or OSError.
 
         Raises:

@@ -1,19 +1,16 @@
-"""One training and its documentation."""
+"""What was written down of one training."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nbdebug.core.errors import ArgumentError, SeriesError, unknown_name
-from nbdebug.core.history.snapshot import Series
-from nbdebug.core.plugins import discover
-from nbdebug.runs.exporters.base import Exporter
-from nbdebug.runs.record.run_data import Bundle
+from nbdebug.core.names import unknown_name
+from nbdebug.core.series import Series
+from nbdebug.errors import SeriesError
+from nbdebug.runs.record.run_data import RunData
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +23,7 @@ FINDINGS = ("name", "title", "severity", "since", "until", "value", "threshold",
 CHECKS = ("name", "title", "step", "status", "seen", "expected", "remedy", "at", "because")
 
 
-class Run:
+class RunRecord:
     """What was written down of one training; read when it is first asked for.
 
     Args:
@@ -38,7 +35,7 @@ class Run:
 
     def __init__(
         self,
-        read: Callable[[], Bundle],
+        read: Callable[[], RunData],
         id: str = "",
         name: str | None = None,
         status: str | None = None,
@@ -46,7 +43,7 @@ class Run:
         self._read, self._id, self._name, self._status = read, id, name, status
 
     @cached_property
-    def bundle(self) -> Bundle:
+    def bundle(self) -> RunData:
         """All documents and series, in plain values."""
         return self._read()
 
@@ -158,47 +155,6 @@ class Run:
         if series not in self.bundle.series:
             raise SeriesError(unknown_name("series", series, self.bundle.series))
         return self.bundle.series[series]
-
-    def export(self, path: str | os.PathLike[str], format: str | None = None) -> Path:
-        """Write the run to a file or folder, to read it elsewhere.
-
-        Args:
-            path: where to write it; "run.zip" is what `import_run` takes.
-            format: name of an exporter (zip, csv, parquet, tensorboard, comet); None goes by the
-                ending of the path.
-
-        Returns:
-            The path of what was written.
-
-        Raises:
-            ArgumentError: there is no such format.
-        """
-        target = Path(path).expanduser()
-        exporters = {one.name: one for one in discover("nbdebug.runs.exporters", Exporter)}
-        suffixes = {one.suffix: name for name, one in exporters.items() if one.suffix}
-        chosen = suffixes.get(target.suffix.lower()) if format is None else format
-        if chosen is None:
-            known = ", ".join(sorted(suffixes))
-            raise ArgumentError(
-                f"{target.name} does not say its format: end it in one of {known}, or give "
-                f"format={' or '.join(repr(name) for name in sorted(exporters))}."
-            )
-        if chosen not in exporters:
-            raise ArgumentError(unknown_name("format", chosen, exporters))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        return exporters[chosen]().export(self, target)
-
-    def report(self, path: str | os.PathLike[str]) -> Path:
-        """Write one page of HTML with plots, changes, findings, checks and notes.
-
-        It needs nothing else: it works without a network.
-        """
-        from nbdebug.runs.report.report import report_page
-
-        target = Path(path).expanduser()
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(report_page(self), encoding="utf-8")
-        return target
 
     def __repr__(self) -> str:
         return f"<Run {self.name}: {self.status} at step {self.steps:,}>"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nbdebug.core.history.snapshot import Series
+from nbdebug.core.series import Series
 
 if TYPE_CHECKING:
     import pandas as pd

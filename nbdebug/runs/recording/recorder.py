@@ -12,10 +12,10 @@ from typing import Any
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Notice, Severity
 from nbdebug.runs.record.journal import SUFFIX, Journal, read_frames
-from nbdebug.runs.record.location import Place
-from nbdebug.runs.record.run_data import Bundle
-from nbdebug.runs.recording.run_log import Log
-from nbdebug.runs.recording.store_writer import Filing
+from nbdebug.runs.record.location import StoreLocation
+from nbdebug.runs.record.run_data import RunData
+from nbdebug.runs.recording.run_log import RunLog
+from nbdebug.runs.recording.store_writer import StoreWriter
 
 EVERY = 1.0
 ROOM = 4_000_000
@@ -30,13 +30,13 @@ class Recorder:
     leaves nothing behind.
 
     Args:
-        about: what is known of the training beforehand; see `Log`.
+        about: what is known of the training beforehand; see `RunLog`.
         place: where runs are kept.
         start: write in a thread; False leaves it to the caller to call `flush`.
     """
 
     def __init__(
-        self, history: History, name: str, about: Mapping[str, Any], place: Place,
+        self, history: History, name: str, about: Mapping[str, Any], place: StoreLocation,
         start: bool = True,
     ) -> None:  # fmt: skip
         self._history, self._name, self._about = history, name, about
@@ -53,9 +53,9 @@ class Recorder:
     def _begin_anew(self) -> None:
         self.key = uuid.uuid4().hex
         self._era = self._history.era
-        self._log: Log | None = None
+        self._log: RunLog | None = None
         self._journal: Journal | None = None
-        self._filing: Filing | None = None
+        self._filing: StoreWriter | None = None
         self._lost = self._surrounded = False
         self._compact = 0
 
@@ -75,16 +75,16 @@ class Recorder:
                 return
             self._write()
 
-    def bundle(self) -> Bundle:
+    def bundle(self) -> RunData:
         """Everything that is known of the run."""
         with self._writing:
             self.flush()
             if self._journal is not None and not self._lost:
-                return Bundle.of(read_frames(self._journal.path))
-            log = self._log or Log(self._history, self.key, self._name, self._about)
+                return RunData.of(read_frames(self._journal.path))
+            log = self._log or RunLog(self._history, self.key, self._name, self._about)
             log.surround()
             self._lost = True
-            return Bundle.of(log.frames(anew=True))
+            return RunData.of(log.frames(anew=True))
 
     def close(self, file: bool = True) -> None:
         """Write the end down and, with `file`, wait until the run is in the store.
@@ -121,7 +121,7 @@ class Recorder:
 
     def _write(self) -> None:
         if self._log is None:
-            self._log = Log(self._history, self.key, self._name, self._about)
+            self._log = RunLog(self._history, self.key, self._name, self._about)
         if self._journal is None:
             self._journal = self._open()
             if self._journal is None:
@@ -180,7 +180,7 @@ class Recorder:
             return
         # What waits in another folder is not filed: nobody would look for it there again.
         if self._journal.path.parent == self.place.folder:
-            self._filing = Filing(self.place, self._journal.path, self._history, self._tell)
+            self._filing = StoreWriter(self.place, self._journal.path, self._history, self._tell)
             self._filing.start()
 
     def _finish(self) -> None:

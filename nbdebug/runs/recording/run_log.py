@@ -7,18 +7,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import nbdebug
+from nbdebug._version import __version__
 from nbdebug.core.history.history import History
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Finding
 from nbdebug.runs.record.journal import Frame
-from nbdebug.runs.record.json_values import plain
+from nbdebug.runs.record.journal_owner import owner
+from nbdebug.runs.record.json_values import to_json_value
 from nbdebug.runs.record.run_data import frame_of
 from nbdebug.runs.recording.environment import cell_count, cells, environment, git_state
-from nbdebug.runs.store.run_store import owner
 
 
-class Log:
+class RunLog:
     """Turns what is new in a History into frames.
 
     Args:
@@ -35,7 +35,7 @@ class Log:
             **owner(),
             "key": key,
             "name": name,
-            "nbdebug": nbdebug.__version__,
+            "nbdebug": __version__,
             "metrics": list(metrics),
         }
         self._told: dict[str, Any] = {}
@@ -96,7 +96,7 @@ class Log:
                 self._told[name] = value
                 # When it was written down says how long a killed run lived.
                 told = value | {"seen": now} if name == "run" else value
-                yield Frame({"document": name, "value": plain(told)})
+                yield Frame({"document": name, "value": to_json_value(told)})
 
     def _findings(self, snapshot: Snapshot) -> list[dict[str, Any]]:
         """Everything that was found so far; what is gone says until when."""
@@ -115,7 +115,9 @@ class Log:
             same += 1
         if same < len(known) or same < len(rows):
             self._lists[name] = tuple(rows)
-            yield Frame({"list": name, "from": same, "rows": [plain(row) for row in rows[same:]]})
+            yield Frame(
+                {"list": name, "from": same, "rows": [to_json_value(row) for row in rows[same:]]}
+            )
 
 
 def _brief(finding: Finding) -> dict[str, Any]:
@@ -125,4 +127,4 @@ def _brief(finding: Finding) -> dict[str, Any]:
     )  # fmt: skip
     found = {name: getattr(finding, name) for name in kept}
     remedies = [{"text": r.text, "settings": r.settings} for r in finding.remedies]
-    return plain({**found, "until": None, "remedies": remedies})  # type: ignore[no-any-return]
+    return to_json_value({**found, "until": None, "remedies": remedies})  # type: ignore[no-any-return]

@@ -7,15 +7,16 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from nbdebug.core.errors import RunStoreError
 from nbdebug.core.history.history import History
-from nbdebug.core.history.snapshot import Series
 from nbdebug.core.records import Severity
+from nbdebug.core.series import Series
+from nbdebug.errors import RunStoreError
+from nbdebug.runs.record.headline import headline, points
 from nbdebug.runs.record.journal import LEFT, read_frames
-from nbdebug.runs.record.location import Place
-from nbdebug.runs.record.run_data import Bundle
-from nbdebug.runs.store.run_store import Library
-from nbdebug.runs.store.upload import headline, points, shelve
+from nbdebug.runs.record.location import StoreLocation
+from nbdebug.runs.record.run_data import RunData
+from nbdebug.runs.store.run_store import RunStore
+from nbdebug.runs.store.upload import upload
 
 DELAY = 2.0
 EVERY, SHARE = 1.0, 0.005
@@ -25,16 +26,16 @@ POINTS = 10
 Tell = Callable[[str, Severity, str, str], None]
 
 
-class Filing:
+class StoreWriter:
     """Writes the headline numbers of a run to MLflow while it runs, and all of it at the end.
 
     It lags behind the journal and takes at most 0.5 % of the time: MLflow is slow. Where the
     store cannot be opened or written, the journal waits and it is tried again.
     """
 
-    def __init__(self, place: Place, journal: Path, history: History, tell: Tell) -> None:
+    def __init__(self, place: StoreLocation, journal: Path, history: History, tell: Tell) -> None:
         self._path, self._history, self._tell = journal, history, tell
-        self._library = Library(place)
+        self._library = RunStore(place)
         self._ending = threading.Event()
         self._run: str | None = None
         self._sent: dict[str, int] = {}
@@ -83,7 +84,7 @@ class Filing:
     def _beat(self) -> None:
         if self._run is None:
             self._library.adopt()
-            bundle = Bundle.of(read_frames(self._path))
+            bundle = RunData.of(read_frames(self._path))
             about = bundle["run"]
             self._metrics = about.get("metrics", ())
             self._run = self._library.store.begin(
@@ -106,9 +107,9 @@ class Filing:
         self._library.store.add_points(run, points(fresh, POINTS))
 
     def _end(self) -> None:
-        bundle = Bundle.of(read_frames(self._path))
+        bundle = RunData.of(read_frames(self._path))
         if self._run is not None:
             names = headline(bundle.series, bundle["run"].get("metrics", ()))
             self._send(self._run, bundle.series, names)
-        shelve(self._library.store, bundle, self._run)
+        upload(self._library.store, bundle, self._run)
         self._path.unlink(missing_ok=True)

@@ -11,8 +11,8 @@ from bokeh.models.annotations import Legend, LegendItem
 from bokeh.models.renderers import DataRenderer
 from bokeh.plotting import figure
 
-from nbdebug.core.history.snapshot import Series
 from nbdebug.core.records import Array
+from nbdebug.core.series import Series
 
 # M. Okabe and K. Ito, Color Universal Design, 2008: apart for colour-blind eyes.
 ORANGE, SKY, GREEN, BLUE = "#E69F00", "#56B4E9", "#009E73", "#0072B2"

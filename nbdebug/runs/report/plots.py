@@ -11,9 +11,9 @@ from bokeh.models import ColumnDataSource, DataRange1d, PrintfTickFormatter
 from bokeh.models.annotations import BoxAnnotation
 from bokeh.plotting import figure
 
-from nbdebug.core.history.snapshot import Series
+from nbdebug.core.series import Series
 from nbdebug.runs.record.json_values import number
-from nbdebug.runs.record.run_record import Run
+from nbdebug.runs.record.run_record import RunRecord
 from nbdebug.runs.report.figures import (
     BLUE,
     COLOURS,
@@ -49,7 +49,7 @@ class Drawing:
     whole: bool = False
 
 
-def drawings(run: Run) -> list[Drawing]:
+def drawings(run: RunRecord) -> list[Drawing]:
     """All figures of a run, which share their time axis; none before its first step."""
     time = _Time(run)
     metrics = list(run.bundle["run"].get("metrics") or ())[:MOST_METRICS]
@@ -69,7 +69,7 @@ def drawings(run: Run) -> list[Drawing]:
 class _Time:
     """The time axis of a run, and what is marked on it."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: RunRecord) -> None:
         self._series = run.bundle.series
         self.range = DataRange1d(range_padding=0.02)
         changes = [c for c in run.bundle["changes"] if c.get("status") == "applied"][-MAX_MARKS:]
@@ -200,7 +200,7 @@ def _clip_marks(made: figure, clipped: Series, norm: Mapping[str, Any]) -> Any:
     return marks
 
 
-def _moved(run: Run) -> list[str]:
+def _moved(run: RunRecord) -> list[str]:
     """The learning rate, and the other controls that are numbers and did not stay as they were."""
     changed = [str(change.get("control")) for change in run.bundle["changes"]]
     names = dict.fromkeys([*changed, *run.bundle["parameters"]])
@@ -279,6 +279,6 @@ def _spread(series: list[Series]) -> Iterator[Series]:
         yield series[place * (len(series) - 1) // max(count - 1, 1)]
 
 
-def _any_dead(run: Run) -> bool:
+def _any_dead(run: RunRecord) -> bool:
     dead = [one for name, one in run.bundle.series.items() if name.startswith("dead/")]
     return any(bool((one.maximum > 0).any()) for one in dead)

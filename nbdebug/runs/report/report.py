@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from nbdebug.runs.record.json_values import number
-from nbdebug.runs.record.run_record import Run
+from nbdebug.runs.record.run_record import RunRecord
 from nbdebug.runs.report import sections, setup_sections
 from nbdebug.runs.report.html import (
     Markup,
@@ -35,7 +35,7 @@ STATES = {
 TONES = {"failed": "bad", "interrupted": "odd", "finished": "good"}
 
 
-def report_page(run: Run) -> str:
+def report_page(run: RunRecord) -> str:
     """A page with plots, changes, findings, checks, notes and what the run was made with.
 
     It opens without a network; its plots can be zoomed and hovered.
@@ -61,7 +61,7 @@ def report_page(run: Run) -> str:
     return shell(run.name or "run", body, [one.figure for one in drawn], "report")
 
 
-def _head(run: Run) -> str:
+def _head(run: RunRecord) -> str:
     key = escaped(run.id)
     when = f"{run.started:%Y-%m-%d %H:%M:%S}" if run.bundle["run"].get("started") else ""
     facts = "".join(
@@ -73,12 +73,12 @@ def _head(run: Run) -> str:
     return f'<h1>{escaped(run.name)}</h1>{said}{_failure(run)}<div class="facts">{facts}</div>'
 
 
-def _failure(run: Run) -> str:
+def _failure(run: RunRecord) -> str:
     failure = run.bundle["run"].get("failure")
     return f'<p class="bad">{escaped(failure)}</p>' if failure else ""
 
 
-def _facts(run: Run) -> Iterator[tuple[str, str, str]]:
+def _facts(run: RunRecord) -> Iterator[tuple[str, str, str]]:
     """Name, value and look of what one wants to know first."""
     about, status = run.bundle["run"], run.status
     tone = f' class="{TONES[status]}"' if status in TONES else ""
@@ -97,7 +97,7 @@ def _facts(run: Run) -> Iterator[tuple[str, str, str]]:
     yield count, words(model.get("class")), ""
 
 
-def _values(run: Run, key: str, name: str) -> Iterator[tuple[str, str, str]]:
+def _values(run: RunRecord, key: str, name: str) -> Iterator[tuple[str, str, str]]:
     series = run.bundle.series.get(key)
     yield f"last {name}", _last(run, key), ""
     if series is None or not len(series):
@@ -112,7 +112,7 @@ def _values(run: Run, key: str, name: str) -> Iterator[tuple[str, str, str]]:
         yield f"lowest {name}, step {step:,}", figures(low), ""
 
 
-def _last(run: Run, key: str) -> str:
+def _last(run: RunRecord, key: str) -> str:
     series: Any = run.bundle.series.get(key)
     return "" if series is None or not len(series) else figures(float(series.last[-1]))
 

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nbdebug.core.html.sparkline import sketch
-from nbdebug.core.results.check_report import SIGNS, STEPS, CheckReport, CheckResult
+from nbdebug.core.results.check_report import CheckReport
+from nbdebug.core.results.check_result import SIGNS, STEPS, CheckResult
 from nbdebug.core.results.check_table import page
-from nbdebug.runs.record.json_values import number, plain
-from nbdebug.runs.record.run_record import Run
+from nbdebug.runs.record.json_values import number, to_json_value
+from nbdebug.runs.record.run_record import RunRecord
 from nbdebug.runs.report.html import (
     Part,
     escaped,
@@ -25,7 +26,7 @@ CHANGES = ("step", "epoch", "control", "old", "new", "by", "why", "status")
 GRAVE = ("error", "warning")
 
 
-def findings(run: Run) -> Part:
+def findings(run: RunRecord) -> Part:
     """What looked sick: since when, why, and what to do."""
     found = run.bundle["findings"]
     if not found:
@@ -74,7 +75,7 @@ def _remedies(remedies: Sequence[Mapping[str, Any]]) -> str:
     return f"<p>What to do:</p><ul>{items}</ul>" if items else ""
 
 
-def changes(run: Run) -> Part:
+def changes(run: RunRecord) -> Part:
     """Every change of a control; what was taken back is struck out."""
     rows = run.bundle["changes"]
     if not rows:
@@ -95,7 +96,7 @@ def _status(row: Mapping[str, Any]) -> str:
     return f"{status}: {note}" if note else status
 
 
-def notes(run: Run) -> Part:
+def notes(run: RunRecord) -> Part:
     """What the user wrote down."""
     items = "".join(
         f"<li><b>step {escaped(whole(note.get('step')))}</b>{escaped(note.get('text'))}</li>"
@@ -104,15 +105,17 @@ def notes(run: Run) -> Part:
     return section("notes", "Notes", f'<ol class="notes">{items}</ol>' if items else "")
 
 
-def checklist(run: Run) -> Part:
+def checklist(run: RunRecord) -> Part:
     """The results of the checks, step by step."""
-    results = [one for row in plain(run.bundle["checks"]) if (one := _result(row)) is not None]
+    results = [
+        one for row in to_json_value(run.bundle["checks"]) if (one := _result(row)) is not None
+    ]
     if not results:
         return section("checklist", "Checklist", quiet("No check was run."))
     report = CheckReport(tuple(sorted(results, key=lambda result: result.step)))
     missing = [title for step, title in STEPS.items() if all(r.step != step for r in results)]
     rest = quiet(f"Not checked: {', '.join(missing)}.") if missing else ""
-    return section("checklist", "Checklist", page(report), rest)
+    return section("checklist", "Checklist", page(report.results, report.summary), rest)
 
 
 def _result(row: Mapping[str, Any]) -> CheckResult | None:

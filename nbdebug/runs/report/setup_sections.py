@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nbdebug.runs.record.run_record import Run
+from nbdebug.runs.record.run_record import RunRecord
 from nbdebug.runs.report.html import (
     Markup,
     Part,
@@ -26,12 +26,12 @@ LAYERS = ("layer", "kind", "settings", "parameters", "trainable")
 PARTS = ("part", "shape", "dtype", "SHA-256", "samples by class")
 
 
-def hyperparameters(run: Run) -> Part:
+def hyperparameters(run: RunRecord) -> Part:
     """Controls and other hyperparameters at the start."""
     return section("hyperparameters", "Hyperparameters at the start", pairs(run.parameters))
 
 
-def model(run: Run) -> Part:
+def model(run: RunRecord) -> Part:
     """Class, layers, number of parameters and hash of the initial weights."""
     about = run.bundle["model"]
     if not about:
@@ -53,7 +53,7 @@ def model(run: Run) -> Part:
     return section("model", "Model", pairs(facts), layers)
 
 
-def data(run: Run) -> Part:
+def data(run: RunRecord) -> Part:
     """By what the data is known again."""
     parts: list[str] = []
     for name, about in run.bundle["data"].items():
@@ -78,7 +78,7 @@ def _part(place: int, part: Mapping[str, Any]) -> Sequence[Any]:
     return place, shape, part.get("dtype"), _hash(part.get("sha256")), Markup(classes)
 
 
-def environment(run: Run) -> Part:
+def environment(run: RunRecord) -> Part:
     """Python, packages, machine, threads, seed and flags of determinism."""
     about = dict(run.environment)
     packages = about.pop("packages", None) or {}
@@ -88,7 +88,7 @@ def environment(run: Run) -> Part:
     return section("environment", "Environment", pairs(known), inner)
 
 
-def source(run: Run) -> Part:
+def source(run: RunRecord) -> Part:
     """Sources of model and loss, the cells that were run, the state of git."""
     about = run.code
     parts = [_git(about.get("git") or {})]

@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nbdebug.core.errors import ArgumentError
-from nbdebug.runs.record.location import AUTO, place_for
-from nbdebug.runs.record.run_record import Run
-from nbdebug.runs.store.run_store import Library, bundle_in, frame_of_rows
+from nbdebug.errors import ArgumentError
+from nbdebug.runs.record.location import AUTO, store_location
+from nbdebug.runs.store.run import Run
+from nbdebug.runs.store.run_store import RunStore, bundle_in, frame_of_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,15 +52,15 @@ def import_run(path: str | os.PathLike[str], runs: Where = AUTO) -> Run:
     return library(runs).add(bundle_in(Path(path).expanduser()))
 
 
-def library(runs: Where = AUTO) -> Library:
+def library(runs: Where = AUTO) -> RunStore:
     """The runs of a place.
 
     Raises:
         ArgumentError: recording is switched off.
     """
-    place = place_for(runs)
+    place = store_location(runs)
     if place is None:
         raise ArgumentError(
             "Runs are not recorded here: runs is None, or NBDEBUG_RUNS is off. Name a file."
         )
-    return Library(place)
+    return RunStore(place)

@@ -15,8 +15,8 @@ from typing import Any
 
 from filelock import FileLock
 
-from nbdebug.core.errors import NbdebugError, RunStoreError
-from nbdebug.runs.record.location import Place
+from nbdebug.errors import NbdebugError, RunStoreError
+from nbdebug.runs.record.location import StoreLocation
 
 EXPERIMENT = "nbdebug"
 KEY, STATUS, STEPS = "nbdebug.key", "nbdebug.status", "nbdebug.steps"
@@ -49,14 +49,14 @@ class Row:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
-class Store:
+class MlflowStore:
     """Opens the store of a place; the first time that takes seconds.
 
     Raises:
         RunStoreError: it cannot be opened; says why and what to do.
     """
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: StoreLocation) -> None:
         self.place = place
         # Nothing about our users leaves their machine; nothing is printed into their cells.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -222,7 +222,7 @@ def _reason(error: Exception) -> str:
 
 
 @contextmanager
-def _alone(place: Place) -> Iterator[None]:
+def _alone(place: StoreLocation) -> Iterator[None]:
     """Inside, no other program makes the tables of the same database."""
     with ExitStack() as held:
         # Where no file can be made nobody else makes tables either: it opens or says why not.

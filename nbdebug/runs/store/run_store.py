@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from nbdebug.core.errors import RunNameError, RunStoreError, unknown_name
+from nbdebug.core.names import unknown_name
+from nbdebug.errors import RunNameError, RunStoreError
+from nbdebug.runs.record.headline import headline
 from nbdebug.runs.record.journal import LEFT, SUFFIX, read_frames
-from nbdebug.runs.record.location import Place
-from nbdebug.runs.record.run_data import Bundle
-from nbdebug.runs.record.run_record import Run
-from nbdebug.runs.store.mlflow_store import Row, Store
-from nbdebug.runs.store.upload import headline, shelve
+from nbdebug.runs.record.location import StoreLocation
+from nbdebug.runs.record.run_data import RunData
+from nbdebug.runs.store.mlflow_store import MlflowStore, Row
+from nbdebug.runs.store.run import Run
+from nbdebug.runs.store.upload import upload
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,16 +33,16 @@ LARGEST = 2_000_000_000
 FIRST = ("name", "status", "started", "seconds", "steps", "loss", "val_loss")
 
 
-class Library:
+class RunStore:
     """Finds, reads and changes the runs of a place."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: StoreLocation) -> None:
         self.place = place
 
     @cached_property
-    def store(self) -> Store:
+    def store(self) -> MlflowStore:
         """Opened when it is first needed."""
-        return Store(self.place)
+        return MlflowStore(self.place)
 
     def rows(self) -> list[Row]:
         """All runs, the newest first; what a dead kernel left is taken into the store before."""
@@ -64,9 +66,9 @@ class Library:
         """The run that a row stands for."""
         return Run(lambda: self._bundle(row), row.id, row.name, row.status)
 
-    def add(self, bundle: Bundle) -> Run:
+    def add(self, bundle: RunData) -> Run:
         """Take in a run from elsewhere; one that is here already stays as it is."""
-        return self.load(shelve(self.store, bundle))
+        return self.load(upload(self.store, bundle))
 
     def adopt(self) -> None:
         """Take journals whose kernel is dead into the store, as interrupted."""
@@ -79,9 +81,9 @@ class Library:
             except OSError:
                 continue  # Another kernel was faster, or the folder is read-only.
             try:
-                bundle = Bundle.of(read_frames(claimed))
+                bundle = RunData.of(read_frames(claimed))
                 if bundle["run"]:
-                    shelve(self.store, bundle)
+                    upload(self.store, bundle)
             except Exception:
                 claimed.rename(path)
                 raise
@@ -90,13 +92,13 @@ class Library:
     def _nothing(self) -> bool:
         return self.place.file is not None and not self.place.file.exists()
 
-    def _bundle(self, row: Row) -> Bundle:
+    def _bundle(self, row: Row) -> RunData:
         for path in self.place.folder.glob(f"{row.key}{SUFFIX}*"):
             # It may be taken into the store this very moment.
             with suppress(FileNotFoundError):
-                return Bundle.of(read_frames(path))
+                return RunData.of(read_frames(path))
         try:
-            found = Bundle.of_files(lambda name: self.store.file(row.id, name))
+            found = RunData.of_files(lambda name: self.store.file(row.id, name))
         except ValueError as error:
             raise RunStoreError(
                 f"The files of run {row.name} ({row.id}) are damaged: {error}"
@@ -111,10 +113,10 @@ class Library:
     def _journals(self) -> list[Path]:
         return sorted(self.place.folder.glob(f"*{SUFFIX}*"))
 
-    def _bundles(self) -> Iterator[Bundle]:
+    def _bundles(self) -> Iterator[RunData]:
         for path in self._journals():
             try:
-                found = Bundle.of(read_frames(path))
+                found = RunData.of(read_frames(path))
             except OSError:
                 continue  # It was taken into the store just now.
             if found["run"]:
@@ -141,7 +143,7 @@ def pick(rows: Sequence[Row], which: str) -> Row:
     raise RunNameError(unknown_name("run", which, [row.name for row in rows]))
 
 
-def row_of(bundle: Bundle) -> Row:
+def row_of(bundle: RunData) -> Row:
     """The row of a run that is not in the store yet."""
     about = bundle["run"]
     names = headline(bundle.series, about.get("metrics", ()))
@@ -182,7 +184,7 @@ def frame_of_rows(rows: list[Row]) -> pd.DataFrame:
     return frame if lines else pd.DataFrame(columns=list(FIRST), index=frame.index)
 
 
-def bundle_in(path: Path) -> Bundle:
+def bundle_in(path: Path) -> RunData:
     """What a file holds: a zip that `Run.export` wrote, or a journal.
 
     Raises:
@@ -194,24 +196,15 @@ def bundle_in(path: Path) -> Bundle:
                 size = sum(member.file_size for member in archive.infolist())
                 if size > LARGEST:
                     raise ValueError(f"unpacked it has {size / 1e9:.1f} GB, more than any run")
-                found = Bundle.of_files(archive.read)
+                found = RunData.of_files(archive.read)
         else:
-            found = Bundle.of(read_frames(path))
+            found = RunData.of(read_frames(path))
     except Exception as error:
         # A damaged archive raises what it likes: zlib.error, EOFError, RecursionError, ...
         raise RunStoreError(f"{path} cannot be read as a run: {error}") from error
     if "key" not in found["run"]:
         raise RunStoreError(f"{path} holds no run: expected a zip that Run.export wrote.")
     return found
-
-
-def owner() -> dict[str, Any]:
-    """Which process writes a journal."""
-    return {
-        "pid": os.getpid(),
-        "born": psutil.Process().create_time(),
-        "host": socket.gethostname(),
-    }
 
 
 def _lives(path: Path) -> bool:

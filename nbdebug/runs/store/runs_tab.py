@@ -10,14 +10,15 @@ from dataclasses import replace
 from queue import SimpleQueue
 from typing import Any
 
-from nbdebug.core.errors import ArgumentError, NbdebugError
 from nbdebug.core.history.history import History
-from nbdebug.core.history.snapshot import Series, Snapshot
+from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Status
 from nbdebug.core.results.run_list import RunList, RunRequest, RunRow
-from nbdebug.runs.recording.recorder import Recorder
+from nbdebug.core.series import Series
+from nbdebug.errors import ArgumentError, NbdebugError
+from nbdebug.runs.record.location import StoreLocation
 from nbdebug.runs.store.mlflow_store import Row
-from nbdebug.runs.store.run_store import Library
+from nbdebug.runs.store.run_store import RunStore
 
 EVERY, SHARE = 5.0, 0.05
 POINTS = 500
@@ -28,21 +29,22 @@ PATIENCE = 10.0
 Curves = Mapping[str, Series]
 
 
-class RunDesk:
+class RunsTabService:
     """Takes requests, works on the store and says in History what there is.
 
     MLflow takes seconds to open and its database may hang: neither training nor the dashboard
     waits for it. The thread begins with the first request.
 
     Args:
-        recorder: of this training; knows the place.
+        place: where the runs are kept.
+        key: of this training in its journal.
     """
 
-    def __init__(self, history: History, recorder: Recorder) -> None:
-        self._history, self._recorder = history, recorder
-        self._library = Library(recorder.place)
+    def __init__(self, history: History, place: StoreLocation, key: str) -> None:
+        self._history, self._key = history, key
+        self._library = RunStore(place)
         self._requests: SimpleQueue[RunRequest | None] = SimpleQueue()
-        self._shown = RunList(place=recorder.place.name)
+        self._shown = RunList(place=place.name)
         self._rows: dict[str, Row] = {}
         self._due = 0.0
         self._lock = threading.Lock()
@@ -130,7 +132,7 @@ class RunDesk:
 
     def _row(self, run: str, row: Row, snapshot: Snapshot) -> RunRow:
         """A row of the store; this training and those that run are further than it says."""
-        this = row.key != "" and row.key == self._recorder.key
+        this = row.key != "" and row.key == self._key
         status = snapshot.status
         now = time.time() if row.status == "running" or this else row.started
         return RunRow(

@@ -10,7 +10,7 @@ from nbdebug.training.data.batch import BYTES, Batch, Remembering, bytes_in
 from nbdebug.training.data.worker_sampler import WorkerPosition, WorkerSampler
 
 
-class RecordedPosition(NamedTuple):
+class CachedPosition(NamedTuple):
     """Number of the next batch, and where the workers stand."""
 
     number: int
@@ -26,7 +26,7 @@ class Served(NamedTuple):
     where: WorkerPosition
 
 
-class RecordedSampler(Remembering):
+class CachedSampler(Remembering):
     """Gives the batches of workers and keeps the last ones.
 
     To go back in workers takes them a moment, so they are asked only for what is not kept, or
@@ -68,12 +68,12 @@ class RecordedSampler(Remembering):
         assert batch.indices is not None
         return batch.with_data(amendments.applied(batch.data, batch.indices))
 
-    def position(self) -> RecordedPosition:
+    def position(self) -> CachedPosition:
         place = self._number - self._first
         where = self._kept[place].where if place < len(self._kept) else self.inner.position()
-        return RecordedPosition(self._number, where)
+        return CachedPosition(self._number, where)
 
-    def go_to(self, position: RecordedPosition) -> None:
+    def go_to(self, position: CachedPosition) -> None:
         if self._first <= position.number < self._first + len(self._kept):
             self._number = position.number
         elif position.number != self._number:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from nbdebug.core.errors import DataError
+from nbdebug.errors import DataError
 from nbdebug.model.training_state import Batching
 from nbdebug.training.data.seeding import mixed, seeded
 

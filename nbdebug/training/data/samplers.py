@@ -10,7 +10,7 @@ from torch.utils.data import TensorDataset, default_collate
 
 from nbdebug.model.training_state import Batching
 from nbdebug.training.data.batch import Batch, Sampler
-from nbdebug.training.data.cached_sampler import RecordedSampler
+from nbdebug.training.data.cached_sampler import CachedSampler
 from nbdebug.training.data.index_sampler import IndexPosition, IndexSampler
 from nbdebug.training.data.seeding import mixed, seeded
 from nbdebug.training.data.sources import (
@@ -76,13 +76,13 @@ def make_sampler(source: Source, data: Any, batching: Batching, seed: int) -> Sa
     if isinstance(source, DatasetSource) and source.workers is not None:
         loader = source.workers
         batching.ahead = loader.num_workers * (loader.prefetch_factor or 2)
-        return RecordedSampler(WorkerSampler(source, loader, indices), batching)
+        return CachedSampler(WorkerSampler(source, loader, indices), batching)
     return DirectSampler(source, indices)
 
 
 def indices_of(sampler: Sampler) -> IndexSampler | None:
     """What chooses the samples of each batch; None for a stream."""
-    inner = sampler.inner if isinstance(sampler, RecordedSampler) else sampler
+    inner = sampler.inner if isinstance(sampler, CachedSampler) else sampler
     return inner.indices if isinstance(inner, DirectSampler | WorkerSampler) else None
 
 

@@ -18,7 +18,7 @@ from torch.utils.data import (
     default_collate,
 )
 
-from nbdebug.core.errors import DataError
+from nbdebug.errors import DataError
 
 
 class TensorSource:

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from nbdebug.core.errors import DataError
+from nbdebug.errors import DataError
 from nbdebug.model.training_state import Batching
 from nbdebug.training.data.batch import BYTES, Batch, Remembering, bytes_in
 from nbdebug.training.data.seeding import mixed, seeded

@@ -8,17 +8,17 @@ from typing import Any
 import torch
 
 from nbdebug.core.commands.commands import Reestimate
-from nbdebug.core.errors import ModelError
+from nbdebug.errors import ModelError
 from nbdebug.model.batchnorm import reestimate
 from nbdebug.model.module.forward import to_device
 from nbdebug.training.data.sources import StreamSource
-from nbdebug.training.engine.control_set import Settings
+from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.engine.session import Session
 
 BATCHES = 100
 
 
-def reestimate_statistics(command: Reestimate, session: Session, settings: Settings) -> bool:
+def reestimate_statistics(command: Reestimate, session: Session, settings: ControlSet) -> bool:
     """Carry out the command and write down what became of it; frozen layers take part.
 
     Returns:

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 
 from nbdebug.core.commands.breakpoint_condition import Condition, parse
-from nbdebug.core.errors import ArgumentError, unknown_name
 from nbdebug.core.history.history import History
+from nbdebug.core.names import unknown_name
 from nbdebug.core.records import Notice
+from nbdebug.errors import ArgumentError
 
 Test = Callable[[Mapping[str, float]], Any]
 ALWAYS = ("step", "samples", "epoch", "loss", "grad_norm", "lr", "batch_size")

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 
-class Buffers:
+class BufferGuard:
     """Copies of running statistics and the like, taken before each forward pass.
 
     Which buffers move is learnt from the first step: masks and tables that never change

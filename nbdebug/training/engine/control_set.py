@@ -9,15 +9,16 @@ from typing import Any
 from nbdebug.controls.base import Control
 from nbdebug.core.commands.commands import Reestimate, SetControl
 from nbdebug.core.control_spec import ControlState
-from nbdebug.core.errors import ArgumentError, ControlNameError, ControlValueError, unknown_name
 from nbdebug.core.history.history import History
+from nbdebug.core.names import unknown_name
 from nbdebug.core.records import ChangeStatus, ControlChange
+from nbdebug.errors import ArgumentError, ControlNameError, ControlValueError
 from nbdebug.training.engine.session import Session
 
 EVERY_STEP = ("lr", "batch_size")
 
 
-class Settings:
+class ControlSet:
     """All controls, by name.
 
     `apply` runs on the training thread alone; the rest reads.

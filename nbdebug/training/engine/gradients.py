@@ -10,7 +10,7 @@ from functools import cached_property
 import torch
 from torch import nn
 
-from nbdebug.core.errors import ModelError
+from nbdebug.errors import ModelError
 from nbdebug.model.clipping import Clipping
 from nbdebug.model.freezing import learns
 from nbdebug.training.engine.probe_runner import to_floats

@@ -10,17 +10,17 @@ from functools import partial
 
 import numpy as np
 
-from nbdebug.core.errors import NonFiniteError
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Reading, StepRecord
+from nbdebug.errors import NonFiniteError
 from nbdebug.model.module.forward import call, checked, split, with_gradient
 from nbdebug.training.data.batch import Batch
 from nbdebug.training.engine.breakpoints import Breakpoints
-from nbdebug.training.engine.buffer_guard import Buffers
+from nbdebug.training.engine.buffer_guard import BufferGuard
 from nbdebug.training.engine.gradients import Clipped, Gradients
-from nbdebug.training.engine.probe_runner import Measuring
+from nbdebug.training.engine.probe_runner import ProbeRunner
 from nbdebug.training.engine.session import Session
-from nbdebug.training.engine.step_recorder import Recording
+from nbdebug.training.engine.step_recorder import StepRecorder
 from nbdebug.training.engine.stop_report import (
     attributes_kept,
     explain,
@@ -45,7 +45,7 @@ class Loop:
     def __init__(
         self,
         session: Session,
-        measuring: Measuring,
+        measuring: ProbeRunner,
         history: History,
         settings: Callable[[], dict[str, float]],
         breakpoints: Breakpoints,
@@ -53,8 +53,8 @@ class Loop:
         self.session = session
         self.measuring = measuring
         self.history, self.breakpoints = history, breakpoints
-        self._buffers = Buffers(session.model)
-        self._recording = Recording(session, settings)
+        self._buffers = BufferGuard(session.model)
+        self._recording = StepRecorder(session, settings)
         measuring.reserve(self._recording.names)
         self.last = math.nan, math.nan
         self.reset()

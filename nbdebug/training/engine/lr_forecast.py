@@ -17,7 +17,7 @@ NO_STEPS = np.empty(0, np.int64)
 NO_RATES = np.empty(0)
 
 
-class Forecasts:
+class LrForecast:
     """Keeps the forecast in History true.
 
     A forecast is made when a setting changes and when training has left the last one

@@ -11,9 +11,9 @@ from functools import partial
 import numpy as np
 import torch
 
-from nbdebug.core.errors import PluginError
 from nbdebug.core.records import Histogram, Notice, Reading
-from nbdebug.model.training_state import Subject
+from nbdebug.errors import PluginError
+from nbdebug.model.training_state import TrainingState
 from nbdebug.probes.base import Probe, Values
 
 SMOOTHING = 0.2
@@ -23,7 +23,7 @@ FIRST, FIRST_SECONDS = 16, 0.2
 Report = Callable[[Notice], None]
 
 
-class Slot:
+class ScheduledProbe:
     """A probe, when it is due next, and what it costs.
 
     Attributes:
@@ -74,7 +74,7 @@ class Stopwatch:
         self.seconds += time.perf_counter() - self._start
 
 
-class Measuring:
+class ProbeRunner:
     """All probes of a session.
 
     A dear probe is due as often as its part of the budget allows: a share of the time of
@@ -84,17 +84,17 @@ class Measuring:
     """
 
     def __init__(self, probes: Sequence[Probe], overhead: float, report: Report) -> None:
-        self.slots = {probe.name: Slot(probe) for probe in probes}
+        self.slots = {probe.name: ScheduledProbe(probe) for probe in probes}
         self.overhead = overhead
         self._report = report
-        self._due: list[Slot] = []
+        self._due: list[ScheduledProbe] = []
         self._groups: set[str | tuple[str, ...]] = set()
         self._taken: set[str] = set()
         self.timed = Stopwatch()
         self.bare = self.fixed = 0.0
         self._dense = False
 
-    def attach(self, session: Subject) -> None:
+    def attach(self, session: TrainingState) -> None:
         """Let every probe get to know the session."""
         for slot in self.slots.values():
             self._try(slot, 0, partial(slot.probe.attach, session))
@@ -205,7 +205,7 @@ class Measuring:
                 raise PluginError(f"{len(names)} series need as many values, got {value!r}")
         return values
 
-    def _interval(self, slot: Slot) -> int:
+    def _interval(self, slot: ScheduledProbe) -> int:
         if slot.probe.cost == "cheap" or not self.bare:
             return slot.probe.every
         first = slot.looks < FIRST and slot.total < FIRST_SECONDS
@@ -227,7 +227,9 @@ class Measuring:
             self._try(slot, step, partial(getattr(slot.probe, method), step))
             slot.spent += time.perf_counter() - start
 
-    def _try(self, slot: Slot, step: int, call: Callable[[], Values | None]) -> Values | None:
+    def _try(
+        self, slot: ScheduledProbe, step: int, call: Callable[[], Values | None]
+    ) -> Values | None:
         try:
             return call()
         except Exception as error:

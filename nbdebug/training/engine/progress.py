@@ -12,7 +12,7 @@ from nbdebug.core.records import Progress
 EVERY = 0.1
 
 
-class Task:
+class TaskProgress:
     """Checks or a range test under way; its progress is in History while it is entered.
 
     Attributes:
@@ -23,7 +23,7 @@ class Task:
         self._name, self._history, self.halting = name, history, halting
         self._title, self._next = "", 0.0
 
-    def __enter__(self) -> Task:
+    def __enter__(self) -> TaskProgress:
         return self
 
     def __exit__(

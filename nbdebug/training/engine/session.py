@@ -13,14 +13,14 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from nbdebug.controls.base import number, whole_number
-from nbdebug.core.errors import ArgumentError, ModelError
+from nbdebug.errors import ArgumentError, ModelError
 from nbdebug.model.freezing import learnable
 from nbdebug.model.metrics import Metric, Metrics
 from nbdebug.model.module.forward import LossFn, StepFn, call, split
 from nbdebug.model.module.names import trainable
 from nbdebug.model.optimizers import KINDS, Optimizers, build
 from nbdebug.model.schedule.builders import OWN
-from nbdebug.model.training_state import Batching, Subject
+from nbdebug.model.training_state import Batching, TrainingState
 from nbdebug.runs.record.location import AUTO
 from nbdebug.training.data.samplers import make_sampler
 from nbdebug.training.data.sources import as_source, batch_size_of
@@ -73,7 +73,7 @@ class Setup:
         return values
 
 
-class Session(Subject):
+class Session(TrainingState):
     """Everything one training needs, and where it stands.
 
     Attributes:

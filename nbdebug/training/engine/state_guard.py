@@ -23,7 +23,7 @@ HOOKS = (
 OWN = (*HOOKS, "_parameters", "_buffers", "_modules", "training")
 
 
-class Kept:
+class StateGuard:
     """Copies of weights, buffers, gradients, optimizer, random numbers and the rest.
 
     `moved` compares bit for bit what is there now with the copies; `restore` writes them

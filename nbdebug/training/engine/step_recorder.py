@@ -33,7 +33,7 @@ SETTINGS_EVERY = 10
 WINDOW = 0.02
 
 
-class Recording:
+class StepRecorder:
     """Writes a step down, with what a step takes on average.
 
     Args:

@@ -8,7 +8,7 @@ import textwrap
 
 from torch import nn
 
-from nbdebug.core.errors import ScriptError
+from nbdebug.errors import ScriptError
 from nbdebug.model.source_code import Sources
 
 CONTAINERS = (nn.Sequential, nn.ModuleList)

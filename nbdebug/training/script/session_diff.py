@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nbdebug.core.errors import ScriptError
+from nbdebug.errors import ScriptError
 from nbdebug.model.source_code import Sources
 from nbdebug.model.state.weights import Weights, plain
 from nbdebug.training.engine.rng import RngPosition
@@ -22,7 +22,7 @@ Options = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Observed:
+class SessionView:
     """All that a control may touch, before or after it did.
 
     Attributes:
@@ -44,7 +44,7 @@ class Observed:
     eval_norms: bool
 
     @classmethod
-    def of(cls, session: Session) -> Observed:
+    def of(cls, session: Session) -> SessionView:
         """The session as it is now."""
         named = {id(p): name for name, p in session.model.named_parameters()}
         groups = session.optimizer.param_groups
@@ -79,7 +79,7 @@ def _hidden(module: nn.Module) -> dict[str, int]:
     }
 
 
-class Changes:
+class ScriptEdits:
     """Writes what became different, and keeps the tensors that lines refer to.
 
     Attributes:
@@ -87,7 +87,7 @@ class Changes:
         optimizers: the name of each optimizer that was in force.
     """
 
-    def __init__(self, sources: Sources, first: Observed) -> None:
+    def __init__(self, sources: Sources, first: SessionView) -> None:
         self._sources = sources
         self.tensors: dict[str, Any] = {}
         self.optimizers: dict[int, str] = {id(first.optimizer): "first"}
@@ -98,7 +98,7 @@ class Changes:
         """Whether more than one optimizer was in force."""
         return len(self.optimizers) > 1
 
-    def lines(self, step: int, before: Observed, after: Observed, with_lr: bool) -> list[str]:
+    def lines(self, step: int, before: SessionView, after: SessionView, with_lr: bool) -> list[str]:
         """What turns the one into the other.
 
         Args:
@@ -120,7 +120,7 @@ class Changes:
             found.append(f"batch_norms_{mode}()")
         return found
 
-    def _layers(self, before: Observed, after: Observed) -> Iterator[str]:
+    def _layers(self, before: SessionView, after: SessionView) -> Iterator[str]:
         for name, old in before.children.items():
             new = after.children.get(name, {})
             place = f"model.get_submodule({name!r})" if name else "model"
@@ -151,7 +151,7 @@ class Changes:
                 yield f"model.get_parameter({name!r}).requires_grad_({flag})"
                 yield f"model.get_parameter({name!r}).grad = None"
 
-    def _optimizer(self, before: Observed, after: Observed, with_lr: bool) -> Iterator[str]:
+    def _optimizer(self, before: SessionView, after: SessionView, with_lr: bool) -> Iterator[str]:
         hidden = () if with_lr else ("lr", "initial_lr")
         if after.optimizer is not before.optimizer:
             yield from self._switch(before, after)
@@ -167,7 +167,7 @@ class Changes:
                 if not same(old.get(key), value):
                     yield f"optimizer.param_groups[{number}][{key!r}] = {_literal(value)}"
 
-    def _switch(self, before: Observed, after: Observed) -> Iterator[str]:
+    def _switch(self, before: SessionView, after: SessionView) -> Iterator[str]:
         optimizer = after.optimizer
         known = self.optimizers.get(id(optimizer))
         if known is not None:
@@ -183,7 +183,7 @@ class Changes:
             yield f"{name}.state = optimizer.state"
         yield f"optimizer = {name}"
 
-    def _values(self, step: int, before: Observed, after: Observed) -> Iterator[str]:
+    def _values(self, step: int, before: SessionView, after: SessionView) -> Iterator[str]:
         """New weights, buffers, gathered state and random numbers, from the file."""
         now, then = _tensors(after.weights), _tensors(before.weights)
         moved = {n: t for n, t in now.items() if n in then and not same(then[n], t)}
@@ -209,7 +209,7 @@ class Changes:
             yield f"torch.set_rng_state(saved[{key!r}])"
 
 
-def build(seen: Observed) -> str:
+def build(seen: SessionView) -> str:
     """The expression that makes the optimizer in force, without its gathered state."""
     kind = type(seen.optimizer)
     if not kind.__module__.startswith("torch.optim"):

@@ -12,20 +12,20 @@ import torch
 from torch.utils.data import TensorDataset, default_collate
 
 from nbdebug.core.commands.commands import SetControl, WriteScript
-from nbdebug.core.errors import ScriptError
+from nbdebug.errors import ScriptError
 from nbdebug.model.source_code import Sources
 from nbdebug.training.data.samplers import DirectSampler
 from nbdebug.training.data.sources import DatasetSource, TensorSource
-from nbdebug.training.engine.progress import Task
+from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.engine.session import Session
 from nbdebug.training.script.constructors import expression
-from nbdebug.training.script.session_diff import Changes, Observed, build
+from nbdebug.training.script.session_diff import ScriptEdits, SessionView, build
 from nbdebug.training.script.templates import CLIP, HELPERS
-from nbdebug.training.timeline.replay_events import Event, Watcher
+from nbdebug.training.timeline.replay_events import Event, ReplayObserver
 from nbdebug.training.timeline.timeline import Timeline
 
 
-class Writer(Watcher):
+class Writer(ReplayObserver):
     """Watches a replay and writes down what it takes to do the same without nbdebug.
 
     Args:
@@ -54,13 +54,13 @@ class Writer(Watcher):
         if self._given is not None and kind.__module__.partition(".")[0] != "torch":
             self._sources.add(kind)
         self._sources.imports["from torch import nn"] = None
-        self._first = Observed.of(session)
+        self._first = SessionView.of(session)
         if any(self._first.samples):
             raise ScriptError(
                 "Samples were left_out or relabelled from the beginning, which cannot be written "
                 "into a script."
             )
-        self._changes = Changes(self._sources, self._first)
+        self._changes = ScriptEdits(self._sources, self._first)
         self._saved["model"] = {k: v.clone() for k, v in session.model.state_dict().items()}
         self._scheduled = bool(session.schedule.schedulers)
         self._optimizer = build(self._first)
@@ -77,9 +77,9 @@ class Writer(Watcher):
             said = "# A value was not finite here: this batch was left out."
             self._blocks.append((event.step, [said, "next_batch()"]))
             return
-        before = Observed.of(self._session)
+        before = SessionView.of(self._session)
         yield
-        after = Observed.of(self._session)
+        after = SessionView.of(self._session)
         command = event.command
         self._scheduled = self._scheduled or bool(self._session.schedule.schedulers)
         try:
@@ -281,7 +281,9 @@ def moved(group: dict[str, Any]) -> dict[str, Any]:
     return found | {key: group[key] for key in ("betas", "momentum") if key in group}
 
 
-def write_script(timeline: Timeline, session: Session, task: Task, command: WriteScript) -> None:
+def write_script(
+    timeline: Timeline, session: Session, task: TaskProgress, command: WriteScript
+) -> None:
     """Replay everything, and write down what a plain program must do.
 
     Raises:

@@ -8,19 +8,21 @@ from typing import Any
 
 import torch
 
-from nbdebug.checks._study import Study
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.commands.commands import Examine
-from nbdebug.core.errors import CheckNameError, CheckStopped, unknown_name
 from nbdebug.core.history.history import History
-from nbdebug.core.results.check_report import CheckReport, CheckResult, Outcome
-from nbdebug.training.engine.progress import Task
+from nbdebug.core.names import unknown_name
+from nbdebug.core.results.check_report import CheckReport
+from nbdebug.core.results.check_result import CheckResult, Outcome
+from nbdebug.errors import CheckNameError, CheckStopped
+from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.engine.session import Session
-from nbdebug.training.engine.state_guard import Kept
+from nbdebug.training.engine.state_guard import StateGuard
 from nbdebug.training.tasks.check_data import all_samples, some_batches
 
 
-class Checking:
+class CheckRunner:
     """The checks there are, and the report of those that ran."""
 
     def __init__(self, checks: Sequence[Check], session: Session, history: History) -> None:
@@ -45,11 +47,11 @@ class Checking:
                 raise CheckNameError(unknown_name("check", name, self.checks))
         return tuple(names) or tuple(n for n, c in self.checks.items() if slow or not c.dear)
 
-    def run(self, command: Examine, task: Task) -> None:
+    def run(self, command: Examine, task: TaskProgress) -> None:
         """Run the checks of a command; each row is published as soon as it is there."""
         known = {result.name: result for result in self._history.checks}
         checks = [self.checks[name] for name in self.chosen(command.checks)]
-        kept = Kept(self._session)
+        kept = StateGuard(self._session)
         try:
             batches = self._draw(kept)
         except Exception as error:
@@ -58,23 +60,23 @@ class Checking:
             known |= {check.name: check.result(refusal, 0.0, step) for check in checks}
             self._history.set_checks(CheckReport.of(known.values()))
             return
-        study = self._study(batches, task.halting)
+        context = self._study(batches, task.halting)
         for number, check in enumerate(checks):
-            study.progress = _part_of(task, check.title, number, len(checks))
-            known[check.name] = self._one(check, study, kept)
+            context.progress = _part_of(task, check.title, number, len(checks))
+            known[check.name] = self._one(check, context, kept)
             self._history.set_checks(CheckReport.of(known.values()))
 
-    def _one(self, check: Check, study: Study, kept: Kept) -> CheckResult:
+    def _one(self, check: Check, context: CheckContext, kept: StateGuard) -> CheckResult:
         start = time.perf_counter()
         try:
-            study.go_on()
-            study.begin()
+            context.go_on()
+            context.begin()
             with self._session.rng, torch.enable_grad():
-                outcome = check.examine(study)
+                outcome = check.examine(context)
         except CheckStopped as error:
             outcome = Outcome("not_applicable", str(error))
         except Exception as error:
-            if _trains(study):
+            if _trains(context):
                 # Then it is the check that does not fit, not the training that is wrong.
                 said = f"it does not fit this training: {type(error).__name__}: {error}"
                 outcome = Outcome("not_applicable", said)
@@ -90,34 +92,34 @@ class Checking:
                     "nothing moves",
                     "Press Reset, or build the Debugger anew; please report this check.",
                 )
-        return check.result(outcome, time.perf_counter() - start, study.step)
+        return check.result(outcome, time.perf_counter() - start, context.step)
 
-    def _draw(self, kept: Kept) -> list[Any]:
+    def _draw(self, kept: StateGuard) -> list[Any]:
         try:
             return list(some_batches(self._session))
         finally:
             # Data of the user's own may draw random numbers.
             kept.restore()
 
-    def _study(self, batches: list[Any], halting: Callable[[], bool]) -> Study:
+    def _study(self, batches: list[Any], halting: Callable[[], bool]) -> CheckContext:
         session = self._session
-        return Study(
+        return CheckContext(
             session, session.loss_fn, session.evaluate, batches, all_samples(session),
             session.step, halting,
         )  # fmt: skip
 
 
-def _trains(study: Study) -> bool:
+def _trains(context: CheckContext) -> bool:
     """Whether the model and the loss take a batch in training mode."""
-    study.model.train()
+    context.model.train()
     try:
-        study.evaluate(study.batch)
+        context.evaluate(context.batch)
     except Exception:
         return False
     return True
 
 
-def _part_of(task: Task, title: str, number: int, count: int) -> Callable[[float], None]:
+def _part_of(task: TaskProgress, title: str, number: int, count: int) -> Callable[[float], None]:
     """Says the progress of one check among all that run."""
     return lambda share: task.advance((number + share) / count, title)
 

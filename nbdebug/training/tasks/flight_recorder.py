@@ -8,17 +8,17 @@ from typing import Any
 
 import torch
 
-from nbdebug.core.results.flight_record import FlightRecord, Look
+from nbdebug.core.results.flight_record import FlightRecord, ModuleOutput
 from nbdebug.model.module.forward import leaves
 from nbdebug.model.module.names import layers
 from nbdebug.model.nonfinite import eager
-from nbdebug.training.engine.progress import Task
+from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.engine.session import Session
-from nbdebug.training.timeline.replay_events import Event, Watcher
+from nbdebug.training.timeline.replay_events import Event, ReplayObserver
 from nbdebug.training.timeline.timeline import STEPS_SEEN, Timeline
 
 
-class FlightRecorder(Watcher):
+class FlightRecorder(ReplayObserver):
     """Hooks on all layers in the steps from `start` on, and in batches that were left out."""
 
     def __init__(self, session: Session, start: int) -> None:
@@ -77,11 +77,13 @@ class FlightRecorder(Watcher):
         looks = []
         for step, name, kind, numbers, updated in self._seen:
             largest, bad, count = numbers.tolist()
-            looks.append(Look(step, name or "model", kind, largest, int(bad), int(count), updated))
+            looks.append(
+                ModuleOutput(step, name or "model", kind, largest, int(bad), int(count), updated)
+            )
         return FlightRecord(tuple(looks))
 
 
-def last_steps(timeline: Timeline, session: Session, task: Task) -> FlightRecord:
+def last_steps(timeline: Timeline, session: Session, task: TaskProgress) -> FlightRecord:
     """The last steps, and the batches left out at the step that is to be made.
 
     Raises:

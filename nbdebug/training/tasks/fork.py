@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from nbdebug.core.commands.commands import ForkSteps, SetControl
-from nbdebug.core.errors import ControlValueError, NonFiniteError, TaskStopped
 from nbdebug.core.history.history import History
 from nbdebug.core.records import NOT_FINITE, Notice, Status
 from nbdebug.core.results.fork import ForkResult, Trial
+from nbdebug.errors import ControlValueError, NonFiniteError, TaskStopped
 from nbdebug.rules._diagnosis import Diagnosis
-from nbdebug.training.engine.control_set import Settings
+from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.engine.loop import Loop
-from nbdebug.training.engine.progress import Task
+from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.engine.stop_report import IN_A_ROW
 from nbdebug.training.timeline.timeline import Timeline
 
@@ -25,9 +25,9 @@ from nbdebug.training.timeline.timeline import Timeline
 def fork(
     timeline: Timeline,
     loop: Loop,
-    settings: Settings,
+    settings: ControlSet,
     command: ForkSteps,
-    task: Task,
+    task: TaskProgress,
     diagnosis: Diagnosis,
 ) -> ForkResult:
     """Try every way, then stand where training stood.
@@ -77,7 +77,7 @@ def fork(
     )
 
 
-def _change(settings: Settings, changes: Mapping[str, Any]) -> None:
+def _change(settings: ControlSet, changes: Mapping[str, Any]) -> None:
     """Put values in force, or ControlValueError."""
     for name, value in changes.items():
         if not settings.apply(SetControl(name, value, "fork")):
@@ -85,7 +85,7 @@ def _change(settings: Settings, changes: Mapping[str, Any]) -> None:
 
 
 def _train(
-    loop: Loop, way: History, steps: int, task: Task, place: tuple[int, int]
+    loop: Loop, way: History, steps: int, task: TaskProgress, place: tuple[int, int]
 ) -> tuple[np.ndarray[Any, np.dtype[np.float64]], str]:
     """Losses [N], and why it ended early."""
     losses = np.full(steps, math.nan)

@@ -8,18 +8,18 @@ from contextlib import contextmanager
 import numpy as np
 
 from nbdebug.core.commands.commands import RangeTest
-from nbdebug.core.errors import NonFiniteError
 from nbdebug.core.results.lr_range_test import LrRangeTest, Smoothing
+from nbdebug.errors import NonFiniteError
 from nbdebug.model.schedule.builders import set_option
 from nbdebug.training.engine.loop import Loop
-from nbdebug.training.engine.progress import Task
+from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.engine.session import Session
-from nbdebug.training.engine.state_guard import Kept
+from nbdebug.training.engine.state_guard import StateGuard
 
 LIMIT = 4.0
 
 
-def sweep(loop: Loop, test: RangeTest, task: Task) -> LrRangeTest:
+def sweep(loop: Loop, test: RangeTest, task: TaskProgress) -> LrRangeTest:
     """Train with rising learning rates, between two steps, then put everything back.
 
     Weights, buffers, gradients, optimizer, schedule, modes, random numbers, counters and the
@@ -79,7 +79,7 @@ def _drawing(session: Session) -> Iterator[None]:
 @contextmanager
 def _restored(session: Session) -> Iterator[None]:
     """Put back on exit what training moves, but for the order of data."""
-    kept = Kept(session)
+    kept = StateGuard(session)
     for parameter in session.model.parameters():
         parameter.grad = None
     try:

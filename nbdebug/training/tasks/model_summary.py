@@ -7,11 +7,11 @@ from typing import Any
 
 import torchinfo
 
-from nbdebug.core.errors import ModelError
 from nbdebug.core.results.model_summary import LayerSummary, ModelSummary
+from nbdebug.errors import ModelError
 from nbdebug.model.module.forward import split
 from nbdebug.training.engine.session import Session
-from nbdebug.training.engine.state_guard import Kept
+from nbdebug.training.engine.state_guard import StateGuard
 from nbdebug.training.tasks.check_data import some_batches
 
 DEPTH = 100
@@ -26,7 +26,7 @@ def summarise(session: Session) -> ModelSummary:
     """
     if session.step_fn is not None:
         raise ModelError("With a step_fn the model's inputs are not known: there is no summary.")
-    kept = Kept(session)
+    kept = StateGuard(session)
     try:
         batch = next(iter(some_batches(session)))
         with session.rng:

@@ -20,15 +20,15 @@ from nbdebug.core.commands.commands import (
     WriteScript,
 )
 from nbdebug.core.commands.queue import Ticket
-from nbdebug.core.errors import ClosedError, TaskStopped
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Notice, Severity
+from nbdebug.errors import ClosedError, TaskStopped
 from nbdebug.rules._diagnosis import Diagnosis
-from nbdebug.training.engine.control_set import Settings
+from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.engine.loop import Loop
-from nbdebug.training.engine.progress import Task
+from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.script.writer import write_script
-from nbdebug.training.tasks.check_runner import Checking
+from nbdebug.training.tasks.check_runner import CheckRunner
 from nbdebug.training.tasks.flight_recorder import last_steps
 from nbdebug.training.tasks.fork import fork
 from nbdebug.training.tasks.lr_range_test import sweep
@@ -47,15 +47,15 @@ TITLES = {
 }
 
 
-class Tasks:
+class TaskRunner:
     """Carries out commands that give a result, and keeps the last results for who asked."""
 
     def __init__(
         self,
         loop: Loop,
-        settings: Settings,
+        settings: ControlSet,
         history: History,
-        checking: Checking,
+        checking: CheckRunner,
         timeline: Timeline,
         diagnosis: Diagnosis,
     ) -> None:
@@ -80,7 +80,7 @@ class Tasks:
         """
         command: Any = ticket.command
         try:
-            with Task(command.control, self._history, halting) as task:
+            with TaskProgress(command.control, self._history, halting) as task:
                 self._results.append((ticket.number, self._do(command, task)))
         except Exception as error:
             self._results.append((ticket.number, error))
@@ -89,7 +89,7 @@ class Tasks:
             return False
         return True
 
-    def _do(self, command: Any, task: Task) -> Any:
+    def _do(self, command: Any, task: TaskProgress) -> Any:
         loop, timeline = self._loop, self._timeline
         if isinstance(command, RangeTest):
             test = sweep(loop, command, task)
@@ -128,7 +128,7 @@ class Tasks:
         self._history.set_fork(result)
         return result
 
-    def _keep(self, command: KeepFork, task: Task) -> None:
+    def _keep(self, command: KeepFork, task: TaskProgress) -> None:
         fork = command.fork
         here, journal = self._loop.session.step, self._timeline.journal
         journal.check_reachable(fork, here)

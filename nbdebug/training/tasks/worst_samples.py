@@ -11,15 +11,15 @@ import torch
 from torch import nn
 
 from nbdebug.core.commands.commands import FindCulprits
-from nbdebug.core.errors import ModelError, TaskStopped
 from nbdebug.core.html.thumbnail import thumbnail
-from nbdebug.core.results.worst_samples import Culprit, Culprits
+from nbdebug.core.results.worst_samples import WorstSample, WorstSamples
+from nbdebug.errors import ModelError, TaskStopped
 from nbdebug.model.module.forward import leaves, some_samples, split
 from nbdebug.model.nonfinite import eager
 from nbdebug.model.state.model_state import undisturbed
 from nbdebug.training.data.batch import Batch
 from nbdebug.training.engine.breakpoints import Breakpoints
-from nbdebug.training.engine.progress import Task
+from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.engine.session import Session
 from nbdebug.training.timeline.timeline import Timeline
 
@@ -33,8 +33,8 @@ def worst_samples(
     session: Session,
     breakpoints: Breakpoints,
     command: FindCulprits,
-    task: Task,
-) -> Culprits:
+    task: TaskProgress,
+) -> WorstSamples:
     """The samples with the largest losses, at the weights before the update of their step.
 
     Of the step that training stopped in, else of the last one; another one is gone back to.
@@ -61,7 +61,7 @@ def _count(data: Any) -> int:
     return min(sizes, default=0)
 
 
-def _worst(session: Session, batch: Batch, step: int, top: int, task: Task) -> Culprits:
+def _worst(session: Session, batch: Batch, step: int, top: int, task: TaskProgress) -> WorstSamples:
     # A model may draw random numbers in eval mode too: those of training must not move.
     position = session.rng.position()
     try:
@@ -69,11 +69,11 @@ def _worst(session: Session, batch: Batch, step: int, top: int, task: Task) -> C
     finally:
         session.rng.go_to(position)
     worst = sorted(found, key=_badness, reverse=True)[:top]
-    return Culprits(step, tuple(worst), len(found), batch.samples)
+    return WorstSamples(step, tuple(worst), len(found), batch.samples)
 
 
-def _each(session: Session, batch: Batch, task: Task) -> list[Culprit]:
-    found: list[Culprit] = []
+def _each(session: Session, batch: Batch, task: TaskProgress) -> list[WorstSample]:
+    found: list[WorstSample] = []
     count, start = min(batch.samples, MOST), time.monotonic()
     with undisturbed(session.model), eager(session.model), _differentiable(session.model):
         # BatchNorm takes no single sample while it trains.
@@ -95,12 +95,12 @@ def _differentiable(model: nn.Module) -> AbstractContextManager[None]:
     return nullcontext()
 
 
-def _badness(sample: Culprit) -> tuple[bool, float, float]:
+def _badness(sample: WorstSample) -> tuple[bool, float, float]:
     finite = math.isfinite(sample.loss) and math.isfinite(sample.grad_norm)
     return not finite, sample.loss if finite else 0.0, sample.grad_norm if finite else 0.0
 
 
-def _look(session: Session, batch: Batch, place: int) -> Culprit:
+def _look(session: Session, batch: Batch, place: int) -> WorstSample:
     one = some_samples(batch.data, slice(place, place + 1))
     with session.rng, torch.enable_grad():
         try:
@@ -111,7 +111,7 @@ def _look(session: Session, batch: Batch, place: int) -> Culprit:
         gradients = torch.autograd.grad(loss.sum(), held, allow_unused=True)
     norms = [gradient.float().norm() for gradient in gradients if gradient is not None]
     total = torch.stack([norm.to(session.device) for norm in norms]).norm() if norms else None
-    return Culprit(
+    return WorstSample(
         None if batch.indices is None else int(batch.indices[place]),
         place,
         float(loss.detach().sum()),

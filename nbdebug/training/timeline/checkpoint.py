@@ -9,7 +9,7 @@ from nbdebug.model.clipping import NormWindow
 from nbdebug.model.state.optimizer import OptimizerCopy, copied
 from nbdebug.model.state.weights import Weights, to_host
 from nbdebug.training.data.batch import Batch, bytes_in
-from nbdebug.training.engine.control_set import Settings
+from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.rng import RngPosition
 from nbdebug.training.engine.state_guard import same
@@ -59,7 +59,7 @@ class Checkpoint:
         return self.counters.step
 
     @classmethod
-    def capture(cls, loop: Loop, settings: Settings, cursor: int = 0) -> Checkpoint:
+    def capture(cls, loop: Loop, settings: ControlSet, cursor: int = 0) -> Checkpoint:
         """Copy the state as it is now.
 
         Raises:
@@ -87,7 +87,7 @@ class Checkpoint:
             bytes_in(tensors),
         )
 
-    def restore(self, loop: Loop, settings: Settings, *, anew: bool = False) -> None:
+    def restore(self, loop: Loop, settings: ControlSet, *, anew: bool = False) -> None:
         """Write everything back.
 
         Args:

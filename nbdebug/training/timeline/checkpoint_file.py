@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from nbdebug.core.errors import CheckpointError
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Notice
+from nbdebug.errors import CheckpointError
 from nbdebug.training.timeline.serialization import FORMAT
 
 FOLDER = "nbdebug-checkpoints"
@@ -31,7 +31,7 @@ def previous_of(path: Path) -> Path:
     return path.with_suffix(".previous.pt")
 
 
-class Disk:
+class CheckpointFile:
     """Writes checkpoints in a thread of its own, into a new file that is then renamed.
 
     A disk that is full or gone is told once; training goes on.

@@ -16,7 +16,7 @@ def default_budget() -> int:
     return min(int(psutil.virtual_memory().available * SHARE), MOST)
 
 
-class Ring:
+class CheckpointPool:
     """The first checkpoint, the newest one and what fits in between.
 
     Where there is no more room, the one goes whose loss leaves the smallest gap, measured by

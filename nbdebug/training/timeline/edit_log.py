@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from nbdebug.core.errors import ArgumentError
 from nbdebug.core.results.fork import ForkResult
 from nbdebug.core.results.timeline import Mark, MarkKind
+from nbdebug.errors import ArgumentError
 from nbdebug.training.timeline.replay_events import Event
 
 
-class Journal:
+class EditLog:
     """The way that training came, apart from its steps.
 
     Attributes:

@@ -20,7 +20,7 @@ class Event:
     fallback: int
 
 
-class Watcher:
+class ReplayObserver:
     """Sees a replay from inside; this one does nothing."""
 
     def begin(self) -> None:
@@ -35,4 +35,4 @@ class Watcher:
         return nullcontext()
 
 
-NOBODY = Watcher()
+NO_OBSERVER = ReplayObserver()

@@ -11,13 +11,13 @@ import torch
 from torch.optim import lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
 
-from nbdebug.core.errors import CheckpointError
+from nbdebug.errors import CheckpointError
 from nbdebug.model.clipping import NormWindow
-from nbdebug.model.schedule.builders import Course, Plan, State
+from nbdebug.model.schedule.builders import ActiveSchedule, ScheduleSpec, ScheduleState
 from nbdebug.model.schedule.builders import build as build_scheduler
 from nbdebug.model.state.optimizer import OptimizerCopy
 from nbdebug.model.state.weights import Weights
-from nbdebug.training.data.cached_sampler import RecordedPosition
+from nbdebug.training.data.cached_sampler import CachedPosition
 from nbdebug.training.data.index_sampler import IndexPosition
 from nbdebug.training.data.stream_sampler import StreamPosition
 from nbdebug.training.data.worker_sampler import Drawn, WorkerPosition
@@ -29,7 +29,7 @@ FORMAT = 1
 RECORDS = {
     record.__name__: record
     for record in (
-        IndexPosition, WorkerPosition, RecordedPosition, StreamPosition, Drawn, RngPosition,
+        IndexPosition, WorkerPosition, CachedPosition, StreamPosition, Drawn, RngPosition,
     )
 }  # fmt: skip
 KINDS = {
@@ -168,7 +168,7 @@ def _optimizers(
     return found
 
 
-def _state(state: State, session: Session) -> dict[str, Any]:
+def _state(state: ScheduleState, session: Session) -> dict[str, Any]:
     course = state.course
     main = course.main
     kind = None if main is None else KINDS.get(type(main))
@@ -185,8 +185,8 @@ def _state(state: State, session: Session) -> dict[str, Any]:
     }
 
 
-def _course(saved: Mapping[str, Any], session: Session) -> State:
-    """A state whose schedulers are new ones; their values are written by `State.write`."""
+def _course(saved: Mapping[str, Any], session: Session) -> ScheduleState:
+    """A state whose schedulers are new ones; their values are written by `ScheduleState.write`."""
     optimizer, length = session.optimizer, max(saved["length"], 1)
     options = [dict(group) for group in optimizer.param_groups]
     main: LRScheduler | None = None
@@ -200,10 +200,10 @@ def _course(saved: Mapping[str, Any], session: Session) -> State:
     for group, before in zip(optimizer.param_groups, options, strict=True):
         group.clear()
         group.update(before)
-    return State(
-        Plan(**saved["plan"]),
+    return ScheduleState(
+        ScheduleSpec(**saved["plan"]),
         saved["length"],
-        Course(warm, main, saved["end"]),
+        ActiveSchedule(warm, main, saved["end"]),
         tuple(_back(one) for one in saved["schedulers"]),
         tuple(_back(group) for group in saved["groups"]),
     )

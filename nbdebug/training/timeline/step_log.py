@@ -7,7 +7,7 @@ from array import array
 LOSSES = 1_000_000
 
 
-class Recorded:
+class StepLog:
     """Loss and gradient norm of the last million steps."""
 
     def __init__(self) -> None:

@@ -11,26 +11,28 @@ from pathlib import Path
 from typing import Any
 
 from nbdebug.core.commands.commands import Reestimate, SetControl
-from nbdebug.core.errors import CheckpointError, NonFiniteError, TaskStopped
 from nbdebug.core.history.history import History
 from nbdebug.core.records import StepRecord
-from nbdebug.core.results.timeline import Difference, Mark, MarkKind, Repeated
+from nbdebug.core.results.timeline import Difference, Mark, MarkKind, ReplayResult
+from nbdebug.errors import CheckpointError, NonFiniteError, TaskStopped
 from nbdebug.training.engine.batchnorm_reestimation import reestimate_statistics
-from nbdebug.training.engine.control_set import Settings
+from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.engine.loop import Loop
-from nbdebug.training.engine.progress import Task
+from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.engine.state_guard import same
 from nbdebug.training.timeline.checkpoint import Checkpoint
-from nbdebug.training.timeline.checkpoint_file import Disk
-from nbdebug.training.timeline.checkpoint_pool import Ring, default_budget
-from nbdebug.training.timeline.edit_log import Journal
+from nbdebug.training.timeline.checkpoint_file import CheckpointFile
+from nbdebug.training.timeline.checkpoint_pool import CheckpointPool, default_budget
+from nbdebug.training.timeline.edit_log import EditLog
 from nbdebug.training.timeline.nondeterminism import what_differs
-from nbdebug.training.timeline.replay_events import NOBODY, Event, Watcher
+from nbdebug.training.timeline.replay_events import NO_OBSERVER, Event, ReplayObserver
 from nbdebug.training.timeline.serialization import from_plain, to_plain
-from nbdebug.training.timeline.step_log import Recorded
+from nbdebug.training.timeline.step_log import StepLog
 
 SHARE, STEPS_SEEN = 0.004, 5
 NAN = float("nan")
+# A step, and how many of the edits were made before it.
+Target = tuple[int, int]
 
 
 class Timeline:
@@ -50,17 +52,17 @@ class Timeline:
     def __init__(
         self,
         loop: Loop,
-        settings: Settings,
+        settings: ControlSet,
         history: History,
         budget: int | None = None,
         path: Path | None = None,
     ) -> None:
         self._loop, self._settings, self._history = loop, settings, history
         self._budget = default_budget() if budget is None else budget
-        self.journal = Journal()
-        self._recorded = Recorded()
-        self._ring = Ring(Checkpoint.capture(loop, settings), self._budget)
-        self._disk = Disk(path, history)
+        self.journal = EditLog()
+        self._recorded = StepLog()
+        self._ring = CheckpointPool(Checkpoint.capture(loop, settings), self._budget)
+        self._disk = CheckpointFile(path, history)
         # Seconds of training without its pauses, those at which a checkpoint is due; a clock.
         self._trained = self._next = self._began = 0.0
         self.show()
@@ -116,7 +118,7 @@ class Timeline:
                 f"The data had {data['length']} samples, here it has {session.source.length}."
             )
         from_plain(data, session).restore(self._loop, self._settings)
-        self._ring = Ring(Checkpoint.capture(self._loop, self._settings), self._budget)
+        self._ring = CheckpointPool(Checkpoint.capture(self._loop, self._settings), self._budget)
         self.show()
 
     def _to_disk(self) -> None:
@@ -152,12 +154,12 @@ class Timeline:
         first = self._ring.kept[0]
         first.restore(self._loop, self._settings, anew=True)
         self.journal.clear()
-        self._recorded = Recorded()
+        self._recorded = StepLog()
         self._loop.breakpoints.went_back()
         self._ring.drop_after(first.step)
         self.show()
 
-    def place(self, target: int | str) -> tuple[int, int]:
+    def place(self, target: int | str) -> Target:
         """The step and the number of events that a step or a name stands for.
 
         Raises:
@@ -165,7 +167,7 @@ class Timeline:
         """
         return self.journal.place(target, self._ring.kept[0].step, self._loop.session.step)
 
-    def rewind(self, target: tuple[int, int], task: Task, who: str, why: str) -> Repeated:
+    def rewind(self, target: Target, task: TaskProgress, who: str, why: str) -> ReplayResult:
         """Go back for good; what comes after is an abandoned branch in History.
 
         Raises:
@@ -185,13 +187,13 @@ class Timeline:
         self.show()
         return found
 
-    def visit(self, target: tuple[int, int], task: Task) -> Checkpoint:
+    def visit(self, target: Target, task: TaskProgress) -> Checkpoint:
         """Go to a place inside an excursion; a checkpoint of it."""
         step, cursor = target
         self._go(step, cursor, task)
         return Checkpoint.capture(self._loop, self._settings, cursor)
 
-    def revisit(self, task: Task, watcher: Watcher) -> None:
+    def revisit(self, task: TaskProgress, watcher: ReplayObserver) -> None:
         """Run the steps since the last checkpoint again, watched; training stays where it is."""
         with self.excursion():
             events = len(self.journal.events)
@@ -207,7 +209,7 @@ class Timeline:
         """The nearest checkpoint that lies so many steps back, or the first one."""
         return self._ring.before(max(step - back, self._ring.kept[0].step))
 
-    def replay(self, task: Task, watcher: Watcher = NOBODY) -> Repeated:
+    def replay(self, task: TaskProgress, watcher: ReplayObserver = NO_OBSERVER) -> ReplayResult:
         """Run everything again from the beginning; afterwards training stands where it stood.
 
         Raises:
@@ -217,9 +219,7 @@ class Timeline:
         with self.excursion() as present:
             found = self._go(here, len(self.journal.events), task, watcher=watcher, first=True)
             now = Checkpoint.capture(self._loop, self._settings)
-        return Repeated(
-            found.start, found.step, found.compared, found.difference, now.alike(present)
-        )
+        return replace(found, end_equal=now.alike(present))
 
     @contextmanager
     def excursion(self, keep: bool = False) -> Iterator[Checkpoint]:
@@ -239,12 +239,12 @@ class Timeline:
         self,
         step: int,
         cursor: int,
-        task: Task,
+        task: TaskProgress,
         records: deque[StepRecord] | None = None,
-        watcher: Watcher = NOBODY,
+        watcher: ReplayObserver = NO_OBSERVER,
         first: bool = False,
         back: int = 0,
-    ) -> Repeated:
+    ) -> ReplayResult:
         """Restore the nearest checkpoint and run from there to a step, events included."""
         session = self._loop.session
         base = self._ring.kept[0] if first else self._before(step, back)
@@ -274,7 +274,7 @@ class Timeline:
                 records.append(record)
         if difference is not None:
             difference = replace(difference, where=what_differs(session))
-        return Repeated(base.step, step, compared, difference)
+        return ReplayResult(base.step, step, compared, difference)
 
     def _do(self, event: Event) -> Difference | None:
         """Do again what was done at a step boundary."""

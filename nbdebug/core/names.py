@@ -1,0 +1,14 @@
+"""Sentences for names that do not exist."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
+    """A sentence for a wrong name: the nearest right one first, then all of them."""
+    names = sorted(set(known))
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return f"There is no {kind} {name!r}.{hint} There are: {', '.join(names) or 'none'}."

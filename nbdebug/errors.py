@@ -1,0 +1,104 @@
+"""Every error nbdebug raises.
+
+NbdebugError
+├── ArgumentError (TypeError)        a misspelt keyword, or one missing
+├── ControlValueError (ValueError)   a value outside a control's range
+├── ControlNameError (KeyError)      a control that does not exist
+├── CheckNameError (KeyError)        a check that does not exist
+├── CheckStopped (RuntimeError)      a check that was stopped on request
+├── TaskStopped (RuntimeError)       a fork, a rewind or a replay that was stopped
+├── ScriptError (ValueError)         a training that cannot be written as a plain program
+├── CheckpointError (ValueError)     a checkpoint on disk that is not there, or does not fit
+├── DataError (ValueError)           data that cannot be trained on
+├── ModelError (ValueError)          a model or optimizer that cannot be trained
+├── LossError (ValueError)           a loss that is not a scalar, or has no gradient
+├── NonFiniteError (ArithmeticError) loss or gradient became NaN or infinite
+├── MissingPackageError (ImportError) an optional package that is not installed
+├── RunNameError (KeyError)          a run that is not in the store
+├── RunStoreError (OSError)          a store of runs that cannot be read or written
+├── SeriesError (KeyError)           a series that History does not hold
+├── PluginError (RuntimeError)       a plug-in that does not keep its contract
+└── ClosedError (RuntimeError)       a Debugger that was closed
+"""
+
+from __future__ import annotations
+
+
+class NbdebugError(Exception):
+    """Base of all errors that nbdebug raises on purpose."""
+
+    def __str__(self) -> str:
+        # KeyError shows the repr of its argument; a sentence reads better plain.
+        return " ".join(str(argument) for argument in self.args)
+
+
+class ArgumentError(NbdebugError, TypeError):
+    """A keyword that does not exist, or one that is missing."""
+
+
+class ControlValueError(NbdebugError, ValueError):
+    """A value that the control cannot take; nothing was changed."""
+
+
+class ControlNameError(NbdebugError, KeyError):
+    """A control that does not exist; nothing was changed."""
+
+
+class CheckNameError(NbdebugError, KeyError):
+    """A check that does not exist, or was not run."""
+
+
+class CheckStopped(NbdebugError, RuntimeError):  # noqa: N818
+    """A check that was stopped on request; everything was put back."""
+
+
+class TaskStopped(NbdebugError, RuntimeError):  # noqa: N818
+    """What was under way between two steps was stopped; training is where it was."""
+
+
+class ScriptError(NbdebugError, ValueError):
+    """A training that cannot be written as a plain program."""
+
+
+class CheckpointError(NbdebugError, ValueError):
+    """A checkpoint on disk that is not there, or does not fit."""
+
+
+class DataError(NbdebugError, ValueError):
+    """Data that cannot be trained on."""
+
+
+class ModelError(NbdebugError, ValueError):
+    """A model or an optimizer that cannot be trained."""
+
+
+class LossError(NbdebugError, ValueError):
+    """A loss that is not a scalar tensor, or that does not require a gradient."""
+
+
+class NonFiniteError(NbdebugError, ArithmeticError):
+    """Loss or gradient is NaN or infinite; the update was not made."""
+
+
+class MissingPackageError(NbdebugError, ImportError):
+    """An optional package that is not installed; the message says how to install it."""
+
+
+class RunNameError(NbdebugError, KeyError):
+    """A run that is not in the store."""
+
+
+class RunStoreError(NbdebugError, OSError):
+    """A store of runs, or a file that holds one, that cannot be read or written."""
+
+
+class SeriesError(NbdebugError, KeyError):
+    """A series that History does not hold."""
+
+
+class PluginError(NbdebugError, RuntimeError):
+    """A plug-in that does not keep its contract."""
+
+
+class ClosedError(NbdebugError, RuntimeError):
+    """The Debugger was closed; make a new one."""

@@ -1,0 +1,61 @@
+"""One training and its documentation."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from nbdebug.core.names import unknown_name
+from nbdebug.core.plugins import discover
+from nbdebug.errors import ArgumentError
+from nbdebug.runs.exporters.base import Exporter
+from nbdebug.runs.record.run_record import RunRecord
+
+# "nbdebug.runs" is the name that 0.1 had for it; read until 0.3.
+EXPORTER_GROUPS = ("nbdebug.exporters", "nbdebug.runs")
+
+
+class Run(RunRecord):
+    """One training and its documentation; read from disk when it is first asked for."""
+
+    def export(self, path: str | os.PathLike[str], format: str | None = None) -> Path:
+        """Write the run to a file or folder, to read it elsewhere.
+
+        Args:
+            path: where to write it; "run.zip" is what `import_run` takes.
+            format: name of an exporter (zip, csv, parquet, tensorboard, comet); None goes by the
+                ending of the path.
+
+        Returns:
+            The path of what was written.
+
+        Raises:
+            ArgumentError: there is no such format.
+        """
+        target = Path(path).expanduser()
+        found = discover("nbdebug.runs.exporters", Exporter, groups=EXPORTER_GROUPS)
+        exporters = {one.name: one for one in found}
+        suffixes = {one.suffix: name for name, one in exporters.items() if one.suffix}
+        chosen = suffixes.get(target.suffix.lower()) if format is None else format
+        if chosen is None:
+            known = ", ".join(sorted(suffixes))
+            raise ArgumentError(
+                f"{target.name} does not say its format: end it in one of {known}, or give "
+                f"format={' or '.join(repr(name) for name in sorted(exporters))}."
+            )
+        if chosen not in exporters:
+            raise ArgumentError(unknown_name("format", chosen, exporters))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return exporters[chosen]().export(self, target)
+
+    def report(self, path: str | os.PathLike[str]) -> Path:
+        """Write one page of HTML with plots, changes, findings, checks and notes.
+
+        It needs nothing else: it works without a network.
+        """
+        from nbdebug.runs.report.report import report_page
+
+        target = Path(path).expanduser()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(report_page(self), encoding="utf-8")
+        return target

@@ -1,0 +1,50 @@
+"""Controls one click away stand in groups that they name themselves."""
+
+from __future__ import annotations
+
+import pytest
+
+from nbdebug.core.control_spec import ControlSpec, ControlState
+from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.dashboard.control_form import ControlForm
+
+
+def advanced(name, **group):
+    return ControlSpec(name, name.title(), "float", "", advanced=True, **group)
+
+
+SPECS = (
+    ControlSpec("lr", "Learning rate", "float", ""),
+    advanced("decay", group="Optimizer"),
+    advanced("own"),
+    advanced("dropout", group="Layers & norms"),
+    advanced("momentum", group="Optimizer"),
+)
+
+
+@pytest.fixture
+def board(wire):
+    states = [ControlState(spec, 0.5) for spec in SPECS]
+    return ControlForm(lambda: states, lambda name, value: None, dict, lambda: None)
+
+
+def labels(row):
+    return [box.children[0].children[0].description for box in row.children]
+
+
+def test_groups_come_in_the_order_of_their_first_control(board):
+    headings, rows = board.rest.children[::2], board.rest.children[1::2]
+    for heading, name in zip(headings, ("Optimizer", "More", "Layers &amp; norms"), strict=True):
+        assert 'role="heading"' in heading.value
+        assert f">{name}<" in heading.value
+    assert [labels(row) for row in rows] == [["Decay", "Momentum"], ["Own"], ["Dropout"]]
+    assert board.more.tooltip == "Shows or hides: Optimizer, More, Layers & norms"
+    assert labels(board.first) == ["Learning rate"]
+
+
+def test_one_message_opens_all_groups_below_the_button(board):
+    assert board.rest.layout.display == "none"
+    board.more.value = True
+    assert board.update(Snapshot(), 1) == 1
+    assert board.rest.layout.display == "flex"
+    assert board.box.children[-1] is board.rest

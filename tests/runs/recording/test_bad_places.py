@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import errno
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+
+import nbdebug as nbd
+from nbdebug import Debugger
+from nbdebug.core.history.history import History
+from nbdebug.core.records import Reading, StepRecord
+from nbdebug.runs.record.journal import Frame, Journal
+from nbdebug.runs.record.location import store_location
+from nbdebug.runs.recording import store_writer as filing
+from nbdebug.runs.recording.recorder import Recorder
+from nbdebug.runs.store import mlflow_store as store
+
+Make = Callable[..., Debugger]
+
+
+@pytest.fixture(autouse=True)
+def own_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+def titles(dbg: Debugger) -> list[str]:
+    return [notice.title for notice in dbg.history.notices]
+
+
+def test_where_nothing_can_be_written_rows_wait_in_a_temporary_folder(
+    debugger: Make, tmp_path: Path, own_temporary_folder: Path, place: Path
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    dbg = debugger(runs=tmp_path / "file" / "runs.db", name="waits")
+    dbg.run(steps=12)
+    assert dbg.record.steps == 12
+    dbg.run(steps=8)
+    dbg.close()
+
+    (notice,) = dbg.history.notices
+    assert notice.title == "The run is not recorded beside the notebook"
+    assert "Not a directory" in notice.text
+    (journal,) = own_temporary_folder.glob("nbdebug-runs/*.journal")
+    assert str(journal) in notice.text
+    run = nbd.import_run(journal, place)
+    assert (run.name, run.steps, run.status) == ("waits", 20, "finished")
+    assert len(run.frame("loss")) == 20
+
+
+def test_where_nothing_at_all_can_be_written_rows_wait_in_memory(
+    debugger: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
+    dbg = debugger(runs=tmp_path / "file" / "runs.db")
+    dbg.run(steps=12)
+
+    run = dbg.record
+
+    assert len(run.frame("loss")) == 12
+    assert titles(dbg) == ["The run is not being recorded"]
+    assert "memory" in dbg.history.notices[0].text
+    dbg.run(steps=3)
+    assert len(dbg.record.frame("loss")) == 15
+
+
+def test_a_full_disk_is_said_and_nothing_is_lost_when_there_is_room_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = History(buckets=32)
+    place = store_location(tmp_path / "runs.db")
+    assert place is not None
+    recorder = Recorder(history, "full", {}, place, start=False)
+
+    def steps(start: int, stop: int) -> None:
+        for step in range(start, stop):
+            history.append(StepRecord(step, (Reading(("loss",), _array(step)),)))
+        recorder.flush()
+
+    def full(self: Journal, frames: Iterable[Frame]) -> None:
+        list(frames)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    steps(0, 20)
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "append", full)
+        patched.setattr(Journal, "rewrite", full)
+        steps(20, 50)
+        steps(50, 70)
+    (notice,) = history.notices
+    assert notice.title == "The run is not being recorded"
+    assert "No space left on device" in notice.text
+    steps(70, 75)
+
+    assert [notice.title for notice in history.notices][1:] == ["The run is recorded again"]
+    assert recorder.path is not None
+    loss = recorder.bundle().series["loss"]
+    assert (loss.count.sum(), loss.step[-1]) == (75, 74)
+    recorder.close(file=False)
+
+
+def test_a_damaged_database_is_named_and_taken_over_when_it_is_moved_away(
+    debugger: Make, tmp_path: Path
+) -> None:
+    place = tmp_path / "runs.db"
+    place.write_bytes(b"this is no database" * 500)
+    dbg = debugger(runs=place, name="damaged")
+    dbg.run(steps=10)
+    dbg.close()
+
+    (notice,) = dbg.history.notices
+    assert notice.title == "The run is not in the store yet"
+    assert "runs.db could not be opened: the file is damaged" in notice.text
+    assert place.read_bytes().startswith(b"this is no database")
+    with pytest.raises(nbd.RunStoreError, match="damaged"):
+        nbd.runs(place)
+    place.rename(tmp_path / "damaged.db")
+    code = "import nbdebug, sys; print(nbdebug.runs(sys.argv[1])[['status', 'steps']].values)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(place)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[['finished' 10]]"
+
+
+def test_a_locked_database_is_tried_again(
+    debugger: Make, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filing, "DELAY", 0.0)
+    monkeypatch.setattr(filing, "AGAIN", 0.1)
+    other = sqlite3.connect(place, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN EXCLUSIVE")
+    try:
+        dbg = debugger(name="locked")
+        dbg.run(steps=10)
+        assert dbg.record.steps == 10
+        assert dbg.history.wait_until(lambda _: bool(dbg.history.notices), 60)
+        assert "locked" in dbg.history.notices[0].text
+        dbg.run(steps=5)
+        assert dbg.record.steps == 15
+    finally:
+        other.execute("ROLLBACK")
+        other.close()
+    dbg.close()
+
+    assert nbd.runs(place)["steps"].tolist() == [15]
+
+
+def test_without_mlflow_the_message_says_how_to_get_it(
+    debugger: Make, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(self: object, place: object) -> None:
+        with store.explained("runs.db", "opened"):
+            raise ImportError("No module named 'mlflow'")
+
+    monkeypatch.setattr(store.MlflowStore, "__init__", missing)
+    dbg = debugger()
+    dbg.run(steps=5)
+    dbg.close()
+
+    assert "pip install mlflow-skinny" in dbg.history.notices[0].text
+
+
+def test_a_recorder_that_fails_is_switched_off_and_training_goes_on(
+    debugger: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: Recorder) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(Recorder, "_write", broken)
+    dbg = debugger()
+    dbg.run(steps=5)
+    assert dbg.history.wait_until(lambda _: bool(dbg.history.notices), 60)
+
+    assert titles(dbg) == ["The run is not recorded any more"]
+    dbg.run(steps=5)
+    assert dbg.history.status.step == 10
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize("runs", [3, ["a"], b"x"])
+def test_a_place_that_is_none_is_refused(debugger: Make, runs: object) -> None:
+    with pytest.raises(nbd.ArgumentError, match="runs must be a file"):
+        debugger(runs=runs)
+
+
+def _array(step: int) -> object:
+    import numpy as np
+
+    return np.array([float(step)])
