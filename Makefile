@@ -9,7 +9,7 @@ QUIET := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 SOURCES := pyproject.toml constraints.txt tools/install
 
-.PHONY: lab test check notebooks bench readme alarms rules clean
+.PHONY: lab test check notebooks bench docs alarms rules clean
 
 lab: .venv/installed-lab
 	$(BIN)/jupyter lab $(ROOT) --ServerApp.root_dir="$(CURDIR)" $(JUPYTER_ARGS) $(NOTEBOOK)
@@ -30,14 +30,14 @@ notebooks: .venv/installed-test
 bench: .venv/installed-test
 	$(QUIET) $(BIN)/python -m benchmarks $(ARGS)
 
-readme: .venv/installed-test
-	$(BIN)/python tools/readme_tables.py
+docs: .venv/installed-test
+	$(BIN)/python -m tools.docs_tables
 
 rules: .venv/installed-test
-	$(QUIET) $(BIN)/python tools/rule_alarms.py
+	$(QUIET) $(BIN)/python -m tools.rule_alarms
 
 alarms: .venv/installed-test
-	$(QUIET) $(BIN)/python tools/false_alarms.py
+	$(QUIET) $(BIN)/python -m tools.false_alarms
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

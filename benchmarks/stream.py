@@ -11,9 +11,8 @@ from typing import Any
 from playwright.sync_api import CDPSession, sync_playwright
 
 from benchmarks.table import Row, row
-from tests.browser.conftest import FLAGS
-from tests.browser.lab import Lab, Notebook, until
-from tests.chromium import find_chromium
+from tools.chromium import find_chromium
+from tools.jupyterlab_driver import FLAGS, Lab, Notebook, until
 
 SETTLE = 20.0
 MEGABYTE = 2**20

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tests.chromium import find_chromium
+from tools.chromium import find_chromium
 
 pytest_plugins = ["tests.widgets"]
 

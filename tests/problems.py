@@ -10,18 +10,21 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-CLASSES = 4
-FEATURES = 12
-SAMPLES = 200
+from nbdebug.examples.data import CLASSES, FEATURES, SAMPLES, blobs, images
+from nbdebug.examples.networks import tiny_cnn
 
-
-def blobs(samples: int = SAMPLES, seed: int = 7) -> tuple[torch.Tensor, torch.Tensor]:
-    """Four clouds of points: X [N, 12], y [N]."""
-    generator = torch.Generator().manual_seed(seed)
-    centres = 2.0 * torch.randn(CLASSES, FEATURES, generator=generator)
-    y = torch.randint(0, CLASSES, (samples,), generator=generator)
-    X = centres[y] + torch.randn(samples, FEATURES, generator=generator)
-    return X, y
+__all__ = [
+    "CLASSES",
+    "FEATURES",
+    "SAMPLES",
+    "Numbers",
+    "PlainLoop",
+    "blobs",
+    "images",
+    "same_weights",
+    "tiny_cnn",
+    "tiny_mlp",
+]
 
 
 def tiny_mlp(seed: int = 0, dropout: float = 0.3) -> nn.Sequential:
@@ -34,27 +37,6 @@ def tiny_mlp(seed: int = 0, dropout: float = 0.3) -> nn.Sequential:
         nn.ReLU(),
         nn.Linear(16, CLASSES),
     )
-
-
-def tiny_cnn(seed: int = 0) -> nn.Sequential:
-    """A small network for images [N, 1, 8, 8]."""
-    torch.manual_seed(seed)
-    return nn.Sequential(
-        nn.Conv2d(1, 4, 3, padding=1),
-        nn.BatchNorm2d(4),
-        nn.ReLU(),
-        nn.Dropout2d(0.2),
-        nn.MaxPool2d(2),
-        nn.Flatten(),
-        nn.Linear(64, CLASSES),
-    )
-
-
-def images(samples: int = 96, seed: int = 7) -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    y = torch.randint(0, CLASSES, (samples,), generator=generator)
-    X = torch.randn(samples, 1, 8, 8, generator=generator) + y[:, None, None, None]
-    return X, y
 
 
 class Numbers(Dataset[int]):

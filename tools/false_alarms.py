@@ -1,8 +1,8 @@
-"""Counts how often each check fires on healthy and on sick problems.
+"""Counts how often each check fires on healthy trainings and on sick setups.
 
-Run `make alarms`; it takes about eight minutes on two cores. It writes the README's table and the
-last line of each check's docstring. With names of checks, only these are counted, on healthy
-configurations alone, and nothing is written; `--seeds 0 1` takes the seeds that thresholds
+Run `make alarms`; it takes about eight minutes on two cores. It writes the table in docs/checks.md
+and the last line of each check's docstring. With names of checks, only these are counted, on
+healthy trainings alone, and nothing is written; `--seeds 0 1` takes the seeds that thresholds
 were chosen on, in place of fresh ones.
 """
 
@@ -22,18 +22,14 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from readme_tables import README, fill
 
-import nbdebug as nbd
 from nbdebug.checks.base import Check
 from nbdebug.core.plugins import discover
 from nbdebug.core.results.check_report import CheckReport
 from nbdebug.core.results.check_result import BAD
-
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
-from tests.healthy import FRESH, Healthy, healthy  # noqa: E402
-from tests.sick import SICK  # noqa: E402
+from nbdebug.examples import SICK_SETUPS, HealthyTraining, healthy
+from nbdebug.examples.healthy_trainings import FRESH_SEEDS
+from tools.docs_tables import DOCS, ROOT, write
 
 CHECKS = {check.name: check for check in discover("nbdebug.checks", Check)}
 MARK = "False alarms:"
@@ -44,7 +40,7 @@ def main() -> None:
     os.environ["NBDEBUG_RUNS"] = "off"
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checks", nargs="*", metavar="check")
-    parser.add_argument("--seeds", nargs="+", type=int, default=FRESH)
+    parser.add_argument("--seeds", nargs="+", type=int, default=FRESH_SEEDS)
     asked = parser.parse_args()
     names = asked.checks or list(CHECKS)
     configurations = list(healthy(tuple(asked.seeds)))
@@ -53,8 +49,8 @@ def main() -> None:
     with ProcessPoolExecutor(os.cpu_count(), spawn, quiet) as pool:
         examined = pool.map(partial(on_healthy, names), configurations)
         reports = dict(zip(map(str, configurations), examined, strict=True))
-        sick = asked.checks or tuple(asked.seeds) != FRESH
-        found = {} if sick else dict(zip(SICK, pool.map(on_sick, SICK), strict=True))
+        sick = asked.checks or tuple(asked.seeds) != FRESH_SEEDS
+        found = {} if sick else dict(zip(SICK_SETUPS, pool.map(on_sick, SICK_SETUPS), strict=True))
     count = _counted(reports)
     if found:
         _write(count, reports, found)
@@ -73,17 +69,15 @@ def quiet() -> None:
     warnings.simplefilter("ignore")
 
 
-def on_healthy(names: Sequence[str], configuration: Healthy) -> CheckReport:
-    """What these checks say of one healthy configuration."""
-    model, data, loss, settings = configuration.arguments()
-    with nbd.Debugger(model, data, loss, **settings) as dbg:
+def on_healthy(names: Sequence[str], configuration: HealthyTraining) -> CheckReport:
+    """Reports of these checks on one healthy training."""
+    with configuration.debugger() as dbg:
         return dbg.check(*names)
 
 
 def on_sick(name: str) -> CheckReport:
-    """What all checks say of one sick problem."""
-    sick = SICK[name]
-    with nbd.Debugger(sick.model(), sick.data(), sick.loss, **sick.settings) as dbg:
+    """Report of all checks on one sick setup."""
+    with SICK_SETUPS[name].debugger() as dbg:
         return dbg.check(*CHECKS)
 
 
@@ -106,7 +100,7 @@ def _write(
     """Write the table, and the rate of each check into its docstring."""
     table = _table(count, reports, found)
     print(table)
-    README.write_text(fill(README.read_text("utf-8"), "alarms", table, "make alarms"), "utf-8")
+    write(DOCS / "checks.md", {"alarms": table}, "make alarms")
     _record(count, len(reports), CHECKS.values())
 
 
@@ -128,20 +122,21 @@ def _table(
     return "\n".join(
         [
             f"| check | applies to, of {number} healthy | fails | warnings "
-            f"| fires of {len(SICK)} sick |",
+            f"| fires of {len(SICK_SETUPS)} sick |",
             "|---|---|---|---|---|",
             *rows,
             f"\n{flagged} of {number} healthy configurations were flagged at all; the "
-            f"planted fault was among the first two shown in {first} of {len(SICK)} sick problems.",
+            f"planted fault was among the first two shown in {first} of {len(SICK_SETUPS)} "
+            "sick setups.",
         ]
     )
 
 
 def _is_among_the_first(name: str, report: CheckReport) -> bool:
     shown = [result.name for result in report.causes][:2]
-    if SICK[name].fault not in shown:
-        print(f"{name}: {SICK[name].fault} is not among {shown}", file=sys.stderr)
-    return SICK[name].fault in shown
+    if SICK_SETUPS[name].check not in shown:
+        print(f"{name}: {SICK_SETUPS[name].check} is not among {shown}", file=sys.stderr)
+    return SICK_SETUPS[name].check in shown
 
 
 def _record(count: Counter[tuple[str, str]], number: int, checks: Iterable[type[Check]]) -> None:

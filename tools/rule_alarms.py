@@ -1,8 +1,9 @@
 """Counts how often each rule fires on healthy and on sick trainings, and what its remedy cures.
 
-Run `make rules`; about twenty minutes on two cores. It writes the README's table and the last
-line of each rule's docstring. `--seeds 0` takes a seed that thresholds were chosen on in place of
-the fresh one, and writes nothing; `--sick NAME` takes patients whose name has this in it.
+Run `make rules`; about twenty minutes on two cores. It writes the table in docs/rules.md and the
+last line of each rule's docstring. `--seeds 0` takes a seed that thresholds were chosen on, in
+place of the fresh one, and writes nothing; `--sick NAME` takes sick trainings with this in their
+name.
 
 A healthy training goes on until it has converged: until the median loss of the last 200 steps is
 less than 1 % of the first one below that of the 200 before, for 600 to 2,000 steps.
@@ -23,28 +24,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from false_alarms import MARK, ROOT, quiet, with_line
-from readme_tables import README, fill
-
 import nbdebug as nbd
 from nbdebug.core.plugins import discover
 from nbdebug.core.results.findings import Finding
+from nbdebug.examples import SICK_TRAININGS, HealthyTraining, healthy
 from nbdebug.rules.base import Rule
-from tests.healthy import Healthy, healthy
-from tests.sick_trainings import WARD
+from tools.docs_tables import DOCS, ROOT, write
+from tools.false_alarms import MARK, quiet, with_line
 
 RULES = {rule.name: rule for rule in discover("nbdebug.rules", Rule)}
-FEWEST, MOST, EVERY, WINDOW, GAIN = 600, 2000, 50, 200, 0.01
-TRIAL = 300
+MIN_STEPS, MAX_STEPS, EVERY, WINDOW, GAIN = 600, 2000, 50, 200, 0.01
+TRIAL_STEPS = 300
 # Thresholds were chosen on seeds 0 and 4 to 7.
-FRESH = (8,)
-WARD_SEEDS = (0, 1)
+FRESH_SEEDS = (8,)
+SICK_SEEDS = (0, 1)
 Fired = dict[str, tuple[int, bool]]
 
 
 @dataclass(frozen=True)
 class Watched:
-    """What came of one training.
+    """Outcome of one training.
 
     Attributes:
         fired: rules that fired, with the step of the first look that saw them, and whether as a
@@ -63,27 +62,27 @@ def main() -> None:
     # Thousands of small trainings: no record of them is wanted.
     os.environ["NBDEBUG_RUNS"] = "off"
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", nargs="+", type=int, default=FRESH)
+    parser.add_argument("--seeds", nargs="+", type=int, default=FRESH_SEEDS)
     parser.add_argument("--sick", nargs="?", const="", help="the sick ones alone")
     asked = parser.parse_args()
     configurations = list(healthy(tuple(asked.seeds))) if asked.sick is None else []
-    wanted = [name for name in WARD if (asked.sick or "") in name]
-    patients = [(name, seed) for name in wanted for seed in WARD_SEEDS]
+    wanted = [name for name in SICK_TRAININGS if (asked.sick or "") in name]
+    sick_ones = [(name, seed) for name in wanted for seed in SICK_SEEDS]
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(os.cpu_count(), spawn, quiet) as pool:
         calm = _gathered(pool, on_healthy, configurations)
-        sick = _gathered(pool, on_sick, patients)
+        sick = _gathered(pool, on_sick, sick_ones)
     table = _table(calm, sick)
     print(table)
-    if configurations and tuple(asked.seeds) == FRESH:
-        README.write_text(fill(README.read_text("utf-8"), "rules", table, "make rules"), "utf-8")
+    if configurations and tuple(asked.seeds) == FRESH_SEEDS:
+        write(DOCS / "rules.md", {"rules": table}, "make rules")
         _record(calm)
 
 
 def _gathered(
     pool: ProcessPoolExecutor, watch: Callable[[Any], Watched], subjects: Sequence[Any]
 ) -> dict[Any, Watched]:
-    """What came of each training, told as they end."""
+    """Outcomes by training; each is printed as it ends."""
     found = {}
     for subject, watched in zip(subjects, pool.map(watch, subjects), strict=True):
         found[subject] = watched
@@ -93,24 +92,23 @@ def _gathered(
     return found
 
 
-def _named(patient: tuple[str, int], watched: Watched) -> str:
-    """When the fault was among the first two root causes: early, late or never."""
-    name, _ = patient
+def _named(training: tuple[str, int], watched: Watched) -> str:
+    """Time at which the fault was among the first two root causes: early, late or never."""
+    name, _ = training
     causes = [rule for rule, (_, cause) in watched.fired.items() if cause][:2]
-    steps = [watched.fired[rule][0] for rule in WARD[name].faults if rule in causes]
+    steps = [watched.fired[rule][0] for rule in SICK_TRAININGS[name].rules if rule in causes]
     if not steps:
         return "NOT NAMED"
-    return "early" if min(steps) <= WARD[name].steps // 4 else "LATE"
+    return "early" if min(steps) <= SICK_TRAININGS[name].steps // 4 else "LATE"
 
 
-def on_healthy(configuration: Healthy) -> Watched:
+def on_healthy(configuration: HealthyTraining) -> Watched:
     """Look at one healthy training until it has converged."""
-    model, data, loss, settings = configuration.arguments()
-    with nbd.Debugger(model, data, loss, checkpoint_memory=0, **settings) as dbg:
+    with configuration.debugger(checkpoint_memory=0) as dbg:
         fired: Fired = {}
-        while dbg.history.status.step < MOST and dbg.failure is None:
+        while dbg.history.status.step < MAX_STEPS and dbg.failure is None:
             _look(dbg, fired)
-            if dbg.history.status.step >= FEWEST and _converged(dbg):
+            if dbg.history.status.step >= MIN_STEPS and _converged(dbg):
                 return Watched(fired, converged=True)
         return Watched(fired)
 
@@ -121,15 +119,17 @@ def _converged(dbg: nbd.Debugger) -> bool:
     return float(before.median() - now.median()) < GAIN * float(first.median())
 
 
-def on_sick(patient: tuple[str, int]) -> Watched:
+def on_sick(training: tuple[str, int]) -> Watched:
     """Look at one sick training; try the first remedy when its fault is named."""
-    name, seed = patient
-    with WARD[name].make(seed) as dbg:
+    name, seed = training
+    with SICK_TRAININGS[name].debugger(seed) as dbg:
         fired: Fired = {}
         cure, cured = "", None
-        while dbg.history.status.step < WARD[name].steps and dbg.failure is None:
+        while dbg.history.status.step < SICK_TRAININGS[name].steps and dbg.failure is None:
             _look(dbg, fired)
-            found = [one for one in dbg.findings.causes[:2] if one.name in WARD[name].faults]
+            found = [
+                one for one in dbg.findings.causes[:2] if one.name in SICK_TRAININGS[name].rules
+            ]
             if found and not cure:
                 cure, cured = _tried(dbg, found[0])
         return Watched(fired, cure=cure, cured=cured)
@@ -145,10 +145,10 @@ def _look(dbg: nbd.Debugger, fired: Fired) -> None:
 
 
 def _tried(dbg: nbd.Debugger, finding: Finding) -> tuple[str, bool | None]:
-    """What the remedy offered first does, where it is a value of a control."""
+    """Effect of the remedy offered first, where it is a value of a control."""
     if not finding.remedies or not finding.remedies[0].settings:
         return "is told what to look at", None
-    fork = dbg.try_remedy(finding, steps=TRIAL)
+    fork = dbg.try_remedy(finding, steps=TRIAL_STEPS)
     trial = fork.result.trials[0]
     verdict = fork.result.verdict(trial)
     # A higher training loss is the price of what helps validation.
@@ -162,7 +162,7 @@ def _table(calm: dict[Any, Watched], sick: dict[Any, Watched]) -> str:
     fires = Counter(rule for watched in sick.values() for rule in watched.fired)
     flagged = sum(bool(watched.fired) for watched in calm.values())
     converged = sum(watched.converged for watched in calm.values())
-    early = sum(_named(patient, watched) == "early" for patient, watched in sick.items())
+    early = sum(_named(training, watched) == "early" for training, watched in sick.items())
     known = [watched.cured for watched in sick.values() if watched.cured is not None]
     rows = [
         f"| `{name}` | {rule.severity} | {alarms[name]} | {fires[name]} |"
@@ -175,11 +175,11 @@ def _table(calm: dict[Any, Watched], sick: dict[Any, Watched]) -> str:
             *rows,
             f"\n{flagged} of {len(calm)} healthy trainings were flagged at any look; "
             f"{converged} of them were followed until they had converged, the others for "
-            f"{MOST:,} steps. In {early} of {len(sick)} sick ones the planted fault was among the "
-            "first two root causes before a quarter of the steps were done. The remedy offered "
-            f"first cured {sum(known)} of the {len(known)} in which the finding was still there "
-            f"after {TRIAL} more steps without it: it was gone, and the training or the "
-            "validation loss no higher.",
+            f"{MAX_STEPS:,} steps. In {early} of {len(sick)} sick ones the planted fault was "
+            "among the first two root causes before a quarter of the steps were done. The remedy "
+            f"offered first cured {sum(known)} of the {len(known)} in which the finding was "
+            f"still there after {TRIAL_STEPS} more steps without it: it was gone, and the training "
+            "or the validation loss no higher.",
         ]
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tests.browser.lab import Notebook, until
+from tools.jupyterlab_driver import Notebook, until
 
 SETUP = """
 import torch, nbdebug as nbd

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.lab import LONG, Notebook, until
 from tests.browser.test_clipping import SETUP
+from tools.jupyterlab_driver import LONG, Notebook, until
 
 pytestmark = pytest.mark.browser
 

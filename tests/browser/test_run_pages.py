@@ -14,8 +14,8 @@ import nbdebug as nbd
 from nbdebug.runs.compare.comparison import Comparison
 from nbdebug.runs.report.report import report_page
 from nbdebug.runs.store.run import Run
-from tests.browser.lab import Notebook, until
 from tests.runs.handmade import HOSTILE, change, run_of, series
+from tools.jupyterlab_driver import Notebook, until
 
 pytestmark = pytest.mark.browser
 READY = "html[data-ready]"

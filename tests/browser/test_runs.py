@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.lab import LONG, Notebook, until
+from tools.jupyterlab_driver import LONG, Notebook, until
 
 pytestmark = pytest.mark.browser
 SETUP = """

@@ -11,8 +11,8 @@ from torch.nn import functional
 
 import nbdebug as nbd
 from nbdebug.checks._activation_outputs import watch
+from nbdebug.examples.setups.base import CE, X, mlp, y
 from tests.problems import CLASSES, FEATURES
-from tests.sick.base import CE, X, mlp, y
 
 
 class Functions(nn.Module):

@@ -10,9 +10,9 @@ from torch import nn
 
 import nbdebug as nbd
 from nbdebug.core.results.check_result import Proposal
+from nbdebug.examples.setups.base import CE, X, mlp, y
+from nbdebug.examples.setups.forwards import Reader, Square, WrongBackward, dropout_first, text
 from tests.problems import CLASSES, FEATURES
-from tests.sick.base import CE, X, mlp, y
-from tests.sick.forwards import Reader, Square, WrongBackward, dropout_first, text
 
 
 def result(name: str, model: nn.Module, data: Any = (X, y), **more: Any) -> Any:

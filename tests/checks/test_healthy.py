@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-import nbdebug as nbd
-from tests.healthy import Healthy, healthy
+from nbdebug.examples import HealthyTraining, healthy
 
 EVERY = 11
 SOME = list(healthy())[::EVERY]
@@ -16,8 +15,7 @@ def test_there_are_at_least_200() -> None:
 
 
 @pytest.mark.parametrize("config", SOME, ids=str)
-def test_a_healthy_training_passes_the_cheap_checks(config: Healthy) -> None:
-    model, data, loss, settings = config.arguments()
-    with nbd.Debugger(model, data, loss, **settings) as dbg:
+def test_a_healthy_training_passes_the_cheap_checks(config: HealthyTraining) -> None:
+    with config.debugger() as dbg:
         report = dbg.check()
     assert report.causes == (), report

@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader, TensorDataset
 import nbdebug as nbd
 from nbdebug.checks._samples import for_a_while
 from nbdebug.core.results.check_result import CheckResult, Proposal
+from nbdebug.examples.setups.base import CE, X, mlp, y
 from tests.problems import CLASSES, FEATURES
-from tests.sick.base import CE, X, mlp, y
 
 NUMBER = r"-?\d+\.?\d*(?:e[+-]?\d+)?"
 

@@ -12,8 +12,8 @@ from torch.utils.data import DataLoader, Dataset
 
 import nbdebug as nbd
 from nbdebug.checks.noise_scale import noise_scale
+from nbdebug.examples.setups.base import CE, X, mlp, y
 from tests.problems import FEATURES
-from tests.sick.base import CE, X, mlp, y
 
 
 def result(name: str, model: nn.Module, data: Any = (X, y), loss: Any = CE, **more: Any) -> Any:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -60,3 +61,30 @@ def test_importing_nbdebug_loads_nothing_heavy() -> None:
 
     assert "nbdebug" in loaded
     assert not loaded & {"torch", "bokeh", "pandas", "ipywidgets", "anywidget"}
+
+
+def imports_of_tests(source: str) -> list[str]:
+    """Lines of a program, a notebook or a script that import `tests` or run a part of it."""
+    found = r"(?:from|import) tests\b(?!\w)|-m tests\b|import_module\(.tests\b"
+    return [line for line in source.splitlines() if re.search(found, line)]
+
+
+def test_nothing_outside_the_tests_imports_them() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    names = [name for name in listed.stdout.splitlines() if not name.startswith("tests/")]
+    kinds = (".py", ".ipynb", "Makefile")
+    sources = [name for name in names if name.endswith(kinds) or name.startswith("tools/")]
+    assert "nbdebug/__init__.py" in sources
+    found = {
+        name: imports_of_tests((ROOT / name).read_text("utf-8"))
+        for name in sources
+        if (ROOT / name).exists()
+    }
+    assert {name: lines for name, lines in found.items() if lines} == {}
+
+
+@pytest.mark.parametrize(
+    "line", ["from tests.problems import blobs", '    "import tests\\n",', "python -m tests.x"]
+)
+def test_an_import_of_the_tests_is_seen(line: str) -> None:
+    assert imports_of_tests(f"import os\n{line}\nfrom testsuite import x\n") == [line]

@@ -11,12 +11,12 @@ from torch import nn
 import nbdebug as nbd
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.plugins import discover
+from nbdebug.examples import SICK_TRAININGS
 from nbdebug.rules._diagnosis import Diagnosis
 from nbdebug.rules._example import example
 from nbdebug.rules._implications import EXPLAINS, root_of
 from nbdebug.rules.base import Rule
 from tests.problems import blobs, tiny_mlp
-from tests.sick_trainings import WARD
 
 RULES = {rule.name: rule for rule in discover("nbdebug.rules", Rule)}
 
@@ -101,8 +101,8 @@ def test_what_explains_itself_in_a_circle_has_a_root_all_the_same() -> None:
     assert {root_of(name, present) for name in present} == {"dead_units"}
 
 
-def test_every_rule_has_a_patient() -> None:
-    assert {fault for patient in WARD.values() for fault in patient.faults} == set(RULES)
+def test_every_rule_has_a_sick_training() -> None:
+    assert {rule for training in SICK_TRAININGS.values() for rule in training.rules} == set(RULES)
 
 
 def test_a_diagnosis_holds_all_of_them() -> None:

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 import nbdebug as nbd
+from nbdebug.examples.sick_by_settings import WithoutZeroGrad
 from nbdebug.probes._layer_statistics import saturated
 from tests.problems import CLASSES, FEATURES, blobs, tiny_mlp
-from tests.sick_trainings import Adding
 
 Y = torch.randn(300, 2, generator=torch.Generator().manual_seed(1))
 
@@ -64,7 +64,7 @@ def test_gradients_left_over_are_those_that_add_up() -> None:
     torch.manual_seed(0)
     model = nn.Linear(FEATURES, CLASSES)
     with nbd.Debugger(
-        model, (X, y), nn.CrossEntropyLoss(), optimizer=lambda p: Adding(p, lr=0.01),
+        model, (X, y), nn.CrossEntropyLoss(), optimizer=lambda p: WithoutZeroGrad(p, lr=0.01),
         batch_size=len(X),
     ) as dbg:  # fmt: skip
         dbg.run(steps=10)

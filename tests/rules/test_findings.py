@@ -13,10 +13,10 @@ from torch import nn
 import nbdebug as nbd
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Remedy, Symptom
+from nbdebug.examples import SICK_TRAININGS
 from nbdebug.rules._example import example
 from nbdebug.rules.base import Rule
 from tests.problems import blobs, tiny_mlp
-from tests.sick_trainings import WARD
 
 
 @pytest.fixture
@@ -64,16 +64,16 @@ def test_before_training_nothing_is_judged(dbg: nbd.Debugger) -> None:
     }
 
 
-@pytest.mark.parametrize("name", WARD)
-def test_the_fault_of_a_patient_is_among_the_first_two(name: str) -> None:
-    patient = WARD[name]
-    with patient.make(0) as dbg:
+@pytest.mark.parametrize("name", SICK_TRAININGS)
+def test_the_planted_fault_is_among_the_first_two(name: str) -> None:
+    training = SICK_TRAININGS[name]
+    with training.debugger(0) as dbg:
         causes: set[str] = set()
-        for _ in range(patient.steps // 50):
+        for _ in range(training.steps // 50):
             with contextlib.suppress(nbd.NonFiniteError):
                 dbg.run(steps=50)
             causes |= {finding.name for finding in dbg.findings.causes[:2]}
-            if causes & set(patient.faults):
+            if causes & set(training.rules):
                 return
         pytest.fail(f"found were {causes or 'none'}")
 
@@ -81,7 +81,7 @@ def test_the_fault_of_a_patient_is_among_the_first_two(name: str) -> None:
 def test_asking_moves_nothing() -> None:
     ends = []
     for ask in (False, True):
-        with WARD["deep sigmoids"].make(1) as dbg:
+        with SICK_TRAININGS["deep sigmoids"].debugger(1) as dbg:
             for _ in range(6):
                 dbg.run(steps=25)
                 if ask:
@@ -189,7 +189,7 @@ def test_remedies_that_this_training_cannot_take_are_not_offered(dbg: nbd.Debugg
 
 
 def test_only_causes_are_announced() -> None:
-    with WARD["clipping at 1e-4"].make(0) as dbg:
+    with SICK_TRAININGS["clipping at 1e-4"].debugger(0) as dbg:
         dbg.run(steps=250)
         assert {"clipping_too_hard", "updates_too_small"} <= set(dbg.findings.names)
         assert [n.title for n in dbg.history.notices] == ["Clipping cuts almost every gradient"]

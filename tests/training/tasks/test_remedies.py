@@ -13,10 +13,10 @@ from nbdebug.core.history.history import History
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Reading, StepRecord
 from nbdebug.core.series import Series
+from nbdebug.examples import SICK_TRAININGS
 from nbdebug.rules._diagnosis import Diagnosis
 from nbdebug.rules._example import example
 from nbdebug.rules.base import Rule
-from tests.sick_trainings import WARD
 from tests.training.timeline.timelines import equal, state
 
 
@@ -27,15 +27,15 @@ def cause(dbg: nbd.Debugger, steps: int) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("patient", "steps", "name"),
+    ("sick", "steps", "name"),
     [
         ("learning rate far too small", 150, "updates_too_small"),
         ("clipping at 1e-4", 150, "clipping_too_hard"),
         ("weight decay of 2", 60, "weight_decay_dominates"),
     ],
 )
-def test_a_remedy_is_proved(patient: str, steps: int, name: str) -> None:
-    with WARD[patient].make(0) as dbg:
+def test_a_remedy_is_proved(sick: str, steps: int, name: str) -> None:
+    with SICK_TRAININGS[sick].debugger(0) as dbg:
         found = cause(dbg, steps)
         assert found.name == name
         before, version = state(dbg), dbg.history.frame()
@@ -50,7 +50,7 @@ def test_a_remedy_is_proved(patient: str, steps: int, name: str) -> None:
 
 
 def test_what_helps_validation_shows_it() -> None:
-    with WARD["labels learnt by heart"].make(0) as dbg:
+    with SICK_TRAININGS["labels learnt by heart"].debugger(0) as dbg:
         assert cause(dbg, 150).name == "overfitting"
         fork = dbg.try_remedy()
         assert fork.cured is True
@@ -61,7 +61,7 @@ def test_what_helps_validation_shows_it() -> None:
 
 
 def test_harm_that_stays_done_is_cured_from_before_it() -> None:
-    with WARD["learning rate turned up"].make(0) as dbg:
+    with SICK_TRAININGS["learning rate turned up"].debugger(0) as dbg:
         found = cause(dbg, 50)
         assert (found.name, found.harms) == ("diverging", True)
         fork = dbg.try_remedy(found)
@@ -74,7 +74,7 @@ def test_harm_that_stays_done_is_cured_from_before_it() -> None:
 def test_what_cannot_be_tried_says_why(dbg: nbd.Debugger) -> None:
     with pytest.raises(nbd.ArgumentError, match="nothing looks sick"):
         dbg.try_remedy()
-    with WARD["a layer cut off"].make(0) as sick:
+    with SICK_TRAININGS["a layer cut off"].debugger(0) as sick:
         found = cause(sick, 50)
         with pytest.raises(nbd.ArgumentError, match="no value of a control"):
             sick.try_remedy(found)
@@ -83,7 +83,7 @@ def test_what_cannot_be_tried_says_why(dbg: nbd.Debugger) -> None:
 
 
 def test_what_does_not_help_is_said_too() -> None:
-    with WARD["learning rate far too small"].make(0) as dbg:
+    with SICK_TRAININGS["learning rate far too small"].debugger(0) as dbg:
         cause(dbg, 150)
         fork = dbg.fork(150, cures="updates_too_small", lr=2e-6)
         assert fork.cured is False
@@ -91,7 +91,7 @@ def test_what_does_not_help_is_said_too() -> None:
 
 
 def test_a_finding_that_is_not_there_cannot_be_cured() -> None:
-    with WARD["learning rate far too small"].make(0) as dbg:
+    with SICK_TRAININGS["learning rate far too small"].debugger(0) as dbg:
         cause(dbg, 150)
         assert dbg.fork(50, cures="diverging", lr=0.1).cured is None
         assert dbg.fork(50, lr=0.1).cured is None
@@ -100,7 +100,7 @@ def test_a_finding_that_is_not_there_cannot_be_cured() -> None:
 
 
 def test_what_was_not_measured_is_not_judged() -> None:
-    with WARD["labels learnt by heart"].make(0) as dbg:
+    with SICK_TRAININGS["labels learnt by heart"].debugger(0) as dbg:
         assert cause(dbg, 150).name == "overfitting"
         validation = dbg._worker._loop.session.validation
         assert validation is not None
@@ -139,7 +139,7 @@ def test_the_past_of_a_fork_that_begins_long_ago_is_judged_too() -> None:
 
 
 def test_a_way_that_is_not_finite_has_the_finding_of_it() -> None:
-    with WARD["a sample that is not finite"].make(0) as dbg:
+    with SICK_TRAININGS["a sample that is not finite"].debugger(0) as dbg:
         assert cause(dbg, 100).name == "not_finite"
         fork = dbg.fork(60, start=-5, cures="not_finite", not_finite="leave_out")
         assert fork.result.base.findings.names[0] == "not_finite"
@@ -150,7 +150,7 @@ def test_a_way_that_is_not_finite_has_the_finding_of_it() -> None:
 def test_training_goes_on_as_if_there_had_been_no_fork() -> None:
     ends = []
     for forks in (0, 2):
-        with WARD["dropout before BatchNorm"].make(0) as dbg:
+        with SICK_TRAININGS["dropout before BatchNorm"].debugger(0) as dbg:
             dbg.run(steps=45)
             for _ in range(forks):
                 dbg.fork(30, dropout=0.0)
@@ -180,7 +180,7 @@ def test_probes_measure_at_their_own_pace_in_a_fork_alone(monkeypatch: pytest.Mo
             return example({}), example({})
 
     monkeypatch.setattr("nbdebug.training.engine.probe_runner.FIRST", 0)
-    with WARD["learning rate far too small"].make(0) as dbg:
+    with SICK_TRAININGS["learning rate far too small"].debugger(0) as dbg:
         dbg._worker._loop.measuring.overhead = 0.0
         dbg.run(steps=20)
         dbg.rules.add(Spy)
@@ -238,7 +238,7 @@ def test_a_rule_that_fails_breaks_no_fork() -> None:
         def examples() -> tuple[Snapshot, Snapshot]:
             return example({}), example({})
 
-    with WARD["learning rate far too small"].make(0) as dbg:
+    with SICK_TRAININGS["learning rate far too small"].debugger(0) as dbg:
         dbg.rules.add(Broken)
         dbg.run(steps=150)
         judged = dbg.rules.judge(0, History())

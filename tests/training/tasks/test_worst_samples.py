@@ -16,8 +16,8 @@ from torch.utils.data import IterableDataset
 
 import nbdebug as nbd
 from nbdebug.core.html.thumbnail import thumbnail
+from nbdebug.examples import SICK_TRAININGS
 from tests.problems import blobs, images, tiny_cnn, tiny_mlp
-from tests.sick_trainings import WARD
 from tests.training.timeline.timelines import equal, state
 
 
@@ -110,7 +110,7 @@ def test_the_batch_is_that_of_the_step() -> None:
 
 
 def test_a_sample_that_is_not_finite_comes_first_and_can_be_left_out() -> None:
-    with WARD["a sample that is not finite"].make(0) as dbg:
+    with SICK_TRAININGS["a sample that is not finite"].debugger(0) as dbg:
         with pytest.raises(nbd.NonFiniteError):
             dbg.run(steps=100)
         found = dbg.culprits()
@@ -124,7 +124,7 @@ def test_a_sample_that_is_not_finite_comes_first_and_can_be_left_out() -> None:
 
 
 def test_an_outlier_is_the_sample_behind_its_spike() -> None:
-    with WARD["an outlier among the samples"].make(0) as dbg:
+    with SICK_TRAININGS["an outlier among the samples"].debugger(0) as dbg:
         dbg.run(steps=200)
         spike = next(one for one in dbg.findings if one.name == "gradient_spike")
         found = dbg.culprits(spike.since)
@@ -136,7 +136,7 @@ def test_an_outlier_is_the_sample_behind_its_spike() -> None:
 
 
 def test_a_batch_that_was_left_out_is_the_one_of_its_step() -> None:
-    with WARD["a sample that is not finite"].make(0) as dbg:
+    with SICK_TRAININGS["a sample that is not finite"].debugger(0) as dbg:
         dbg.set(not_finite="leave_out")
         dbg.run(steps=60)
         (left_out,) = [n.step for n in dbg.history.notices if n.title == "A batch was left out"][:1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,9 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from tests.problems import images, tiny_cnn
-from tests.sick.base import Sick, X, mlp, regression, y
+from nbdebug.examples.data import images
+from nbdebug.examples.networks import tiny_cnn
+from nbdebug.examples.setups.base import SickSetup, X, mlp, regression, y
 
 
 def with_nan() -> tuple[torch.Tensor, torch.Tensor]:
@@ -45,35 +47,35 @@ class Noisy(Dataset[Any]):
         return X[index] + noise, y[index]
 
 
-DATA: dict[str, Sick] = {
-    "targets in the thousands": Sick(
+DATA: Mapping[str, SickSetup] = {
+    "targets in the thousands": SickSetup(
         "labels", lambda: mlp(out=1), lambda: regression(1000.0, 3000.0), nn.MSELoss()
     ),
-    "one class": Sick("labels", mlp, lambda: (X, torch.zeros_like(y))),
-    "one sample of the other class": Sick(
+    "one class": SickSetup("labels", mlp, lambda: (X, torch.zeros_like(y))),
+    "one sample of the other class": SickSetup(
         "labels", mlp, lambda: (X, (torch.arange(len(y)) % 100 == 0).long())
     ),
-    "NaN in the inputs": Sick("input_scale", mlp, with_nan),
-    "raw inputs": Sick("input_scale", mlp, lambda: (X * 500 + 1000, y)),
-    "labels that begin at 1": Sick("label_range", mlp, lambda: (X, y + 1)),
-    "more classes than outputs": Sick("label_range", lambda: mlp(out=3)),
-    "labels as floats": Sick("label_range", mlp, lambda: (X, y.float())),
-    "labels in a column": Sick("label_range", mlp, lambda: (X, y[:, None])),
-    "the same sample again and again": Sick(
+    "NaN in the inputs": SickSetup("input_scale", mlp, with_nan),
+    "raw inputs": SickSetup("input_scale", mlp, lambda: (X * 500 + 1000, y)),
+    "labels that begin at 1": SickSetup("label_range", mlp, lambda: (X, y + 1)),
+    "more classes than outputs": SickSetup("label_range", lambda: mlp(out=3)),
+    "labels as floats": SickSetup("label_range", mlp, lambda: (X, y.float())),
+    "labels in a column": SickSetup("label_range", mlp, lambda: (X, y[:, None])),
+    "the same sample again and again": SickSetup(
         "features", mlp, lambda: (X[:1].expand(len(X), -1).clone(), y)
     ),
-    "images as bytes": Sick("dtype_layout", tiny_cnn, in_bytes),
-    "channels last": Sick("dtype_layout", tiny_cnn, channels_last),
-    "double precision": Sick("dtype_layout", mlp, lambda: (X.double(), y)),
-    "sorted by class": Sick("shuffling", mlp, sorted_by_class),
-    "validated on training data": Sick("overlap", mlp, settings={"val_data": (X, y)}),
-    "validation data not scaled": Sick(
+    "images as bytes": SickSetup("dtype_layout", tiny_cnn, in_bytes),
+    "channels last": SickSetup("dtype_layout", tiny_cnn, channels_last),
+    "double precision": SickSetup("dtype_layout", mlp, lambda: (X.double(), y)),
+    "sorted by class": SickSetup("shuffling", mlp, sorted_by_class),
+    "validated on training data": SickSetup("overlap", mlp, settings={"val_data": (X, y)}),
+    "validation data not scaled": SickSetup(
         "validation_scale", mlp, lambda: (X[:150], y[:150]),
         settings={"val_data": (20 * X[150:] + 5, y[150:])},
     ),
-    "a learning rate of 0": Sick("lr_sanity", mlp, settings={
+    "a learning rate of 0": SickSetup("lr_sanity", mlp, settings={
         "optimizer": lambda parameters: torch.optim.SGD(parameters, lr=0.0)
     }),
-    "Adam with the rate of SGD": Sick("lr_sanity", mlp, settings={"lr": 0.5}),
-    "augmentation that nobody seeds": Sick("seeds", mlp, Noisy),
+    "Adam with the rate of SGD": SickSetup("lr_sanity", mlp, settings={"lr": 0.5}),
+    "augmentation that nobody seeds": SickSetup("seeds", mlp, Noisy),
 }  # fmt: skip

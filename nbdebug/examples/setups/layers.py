@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
-from tests.problems import CLASSES, FEATURES
-from tests.sick.base import Sick, mlp
+from nbdebug.examples.data import CLASSES, FEATURES
+from nbdebug.examples.setups.base import SickSetup, mlp
 
 
 def dead() -> nn.Module:
     model = mlp()
-    nn.init.constant_(model[0].bias, -100.0)
+    nn.init.constant_(model.get_parameter("0.bias"), -100.0)
     return model
 
 
@@ -30,7 +31,8 @@ class Unused(nn.Module):
         self.body, self.spare = mlp(), nn.Linear(FEATURES, 4)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.body(x)
+        result: torch.Tensor = self.body(x)
+        return result
 
 
 class Detached(nn.Module):
@@ -40,7 +42,8 @@ class Detached(nn.Module):
         self.first, self.last = nn.Linear(FEATURES, 16), nn.Linear(16, CLASSES)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.last(self.first(x).relu().detach())
+        result: torch.Tensor = self.last(self.first(x).relu().detach())
+        return result
 
 
 class Mixing(nn.Module):
@@ -51,7 +54,8 @@ class Mixing(nn.Module):
         self.body = mlp()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.body(x).softmax(0) * 10
+        result: torch.Tensor = self.body(x).softmax(0) * 10
+        return result
 
 
 class AlwaysDropping(nn.Module):
@@ -60,7 +64,8 @@ class AlwaysDropping(nn.Module):
         self.body = mlp()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.body(nn.functional.dropout(x, 0.5, training=True))
+        result: torch.Tensor = self.body(nn.functional.dropout(x, 0.5, training=True))
+        return result
 
 
 class Faint(nn.Module):
@@ -72,17 +77,19 @@ class Faint(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         hidden = self.body(x).relu()
-        return self.end(hidden.detach() + 1e-6 * (hidden - hidden.detach()))
+        result: torch.Tensor = self.end(hidden.detach() + 1e-6 * (hidden - hidden.detach()))
+        return result
 
 
 class DeadFunction(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.body = mlp()
-        nn.init.constant_(self.body[0].bias, -100.0)
+        nn.init.constant_(self.body.get_parameter("0.bias"), -100.0)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.body[4](self.body[2](self.body[0](x).relu()).relu())
+        result: torch.Tensor = self.body[4](self.body[2](self.body[0](x).relu()).relu())
+        return result
 
 
 class Dropped(nn.Module):
@@ -93,7 +100,8 @@ class Dropped(nn.Module):
         self.body = mlp()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.body(x * (x.abs() > 1e6))
+        result: torch.Tensor = self.body(x * (x.abs() > 1e6))
+        return result
 
 
 class Half(nn.Module):
@@ -105,7 +113,8 @@ class Half(nn.Module):
         self.first, self.last = nn.Linear(FEATURES, 16), nn.Linear(16, CLASSES)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.last(self.first(x).relu())
+        result: torch.Tensor = self.last(self.first(x).relu())
+        return result
 
 
 def first_layer_only(parameters: Any) -> torch.optim.Optimizer:
@@ -148,29 +157,29 @@ def normed() -> nn.Module:
     )
 
 
-LAYERS: dict[str, Sick] = {
-    "a layer that is not called": Sick("zero_gradient", Unused),
-    "a detached layer": Sick("zero_gradient", Detached),
-    "an optimizer without the last layer": Sick(
+LAYERS: Mapping[str, SickSetup] = {
+    "a layer that is not called": SickSetup("zero_gradient", Unused),
+    "a detached layer": SickSetup("zero_gradient", Detached),
+    "an optimizer without the last layer": SickSetup(
         "zero_gradient", Half, settings={"optimizer": first_layer_only}
     ),
-    "weights all zero": Sick("symmetry", zero_weights),
-    "dead units": Sick("dead_units", dead),
-    "no activation": Sick("affine", lambda: mlp(act=nn.Identity)),
-    "softmax over the batch": Sick("sample_independence", Mixing),
-    "a layer of the wrong width": Sick(
+    "weights all zero": SickSetup("symmetry", zero_weights),
+    "dead units": SickSetup("dead_units", dead),
+    "no activation": SickSetup("affine", lambda: mlp(act=nn.Identity)),
+    "softmax over the batch": SickSetup("sample_independence", Mixing),
+    "a layer of the wrong width": SickSetup(
         "shapes", lambda: nn.Sequential(nn.Linear(FEATURES, 16), nn.ReLU(), nn.Linear(8, CLASSES))
     ),
-    "twenty sigmoids": Sick("initial_scale", lambda: deep(nn.Sigmoid)),
-    "twenty saturated tanhs": Sick("saturated_units", saturated),
-    "a gradient made faint": Sick("gradient_ratio", Faint),
-    "dead units of a function": Sick("dead_units", DeadFunction),
-    "inputs that are dropped": Sick("constant_activations", Dropped),
-    "tiny initial weights": Sick("initial_scale", tiny_weights),
-    "a parameter group without a rate": Sick(
+    "twenty sigmoids": SickSetup("initial_scale", lambda: deep(nn.Sigmoid)),
+    "twenty saturated tanhs": SickSetup("saturated_units", saturated),
+    "a gradient made faint": SickSetup("gradient_ratio", Faint),
+    "dead units of a function": SickSetup("dead_units", DeadFunction),
+    "inputs that are dropped": SickSetup("constant_activations", Dropped),
+    "tiny initial weights": SickSetup("initial_scale", tiny_weights),
+    "a parameter group without a rate": SickSetup(
         "unchanged_parameters", mlp, settings={"optimizer": first_at_zero}
     ),
-    "BatchNorm on two samples": Sick("batchnorm_batch", normed, settings={"batch_size": 2}),
-    "a last batch of one": Sick("batchnorm_batch", normed, settings={"batch_size": 199}),
-    "dropout in eval mode": Sick("sample_independence", AlwaysDropping),
+    "BatchNorm on two samples": SickSetup("batchnorm_batch", normed, settings={"batch_size": 2}),
+    "a last batch of one": SickSetup("batchnorm_batch", normed, settings={"batch_size": 199}),
+    "dropout in eval mode": SickSetup("sample_independence", AlwaysDropping),
 }  # fmt: skip

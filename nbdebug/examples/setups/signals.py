@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from tests.sick.base import Sick, X, mlp, y
+from nbdebug.examples.setups.base import SickSetup, X, mlp, y
 
 
 def any_labels() -> tuple[torch.Tensor, torch.Tensor]:
@@ -38,10 +39,10 @@ class Slow(Dataset[Any]):
         return X[index], y[index]
 
 
-SIGNALS: dict[str, Sick] = {
-    "labels of other samples": Sick("signal", mlp, any_labels, settings={"batch_size": 16}),
-    "workers with one generator": Sick(
+SIGNALS: Mapping[str, SickSetup] = {
+    "labels of other samples": SickSetup("signal", mlp, any_labels, settings={"batch_size": 16}),
+    "workers with one generator": SickSetup(
         "worker_rng", mlp, lambda: DataLoader(OwnGenerator(), batch_size=16, num_workers=2)
     ),
-    "a slow loader": Sick("loader_time", mlp, lambda: DataLoader(Slow(), batch_size=16)),
+    "a slow loader": SickSetup("loader_time", mlp, lambda: DataLoader(Slow(), batch_size=16)),
 }  # fmt: skip

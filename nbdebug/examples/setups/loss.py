@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import nn
 
-from tests.sick.base import Sick, X, binary, mlp, regression
+from nbdebug.examples.setups.base import SickSetup, X, binary, mlp, regression
 
 
 def huge_weights() -> nn.Module:
@@ -14,40 +16,40 @@ def huge_weights() -> nn.Module:
     return model
 
 
-LOSS: dict[str, Sick] = {
-    "softmax before cross-entropy": Sick("output_activation", lambda: mlp(nn.Softmax(1))),
-    "softmax before a summed cross-entropy": Sick(
+LOSS: Mapping[str, SickSetup] = {
+    "softmax before cross-entropy": SickSetup("output_activation", lambda: mlp(nn.Softmax(1))),
+    "softmax before a summed cross-entropy": SickSetup(
         "output_activation", lambda: mlp(nn.Softmax(1)), loss=nn.CrossEntropyLoss(reduction="sum")
     ),
-    "softmax over one unit": Sick(
+    "softmax over one unit": SickSetup(
         "output_activation", lambda: mlp(nn.Softmax(1), out=1), binary, nn.BCELoss()
     ),
-    "sigmoid before the loss with logits": Sick(
+    "sigmoid before the loss with logits": SickSetup(
         "output_activation", lambda: mlp(nn.Sigmoid(), out=1), binary, nn.BCEWithLogitsLoss()
     ),
-    "tanh against wide targets": Sick(
+    "tanh against wide targets": SickSetup(
         "output_activation", lambda: mlp(nn.Tanh(), out=1), lambda: regression(3.0), nn.MSELoss()
     ),
-    "sigmoid against signed targets": Sick(
+    "sigmoid against signed targets": SickSetup(
         "output_activation", lambda: mlp(nn.Sigmoid(), out=1), regression, nn.MSELoss()
     ),
-    "relu against signed targets": Sick(
+    "relu against signed targets": SickSetup(
         "output_activation", lambda: mlp(nn.ReLU(), out=1), regression, nn.MSELoss()
     ),
-    "(N, 1) against (N,)": Sick(
+    "(N, 1) against (N,)": SickSetup(
         "broadcast",
         lambda: mlp(out=1),
         lambda: (X, regression()[1][:, 0]),
         lambda out, target: ((out - target) ** 2).mean(),
     ),
-    "sum over the batch": Sick(
+    "sum over the batch": SickSetup(
         "reduction", mlp, loss=nn.CrossEntropyLoss(reduction="sum")
     ),
-    "weight decay of 10": Sick(
+    "weight decay of 10": SickSetup(
         "regularisation", mlp, settings={"optimizer": "sgd", "lr": 1e-3, "weight_decay": 10.0}
     ),
-    "numbers far from 0": Sick(
+    "numbers far from 0": SickSetup(
         "prior_bias", lambda: mlp(out=1), lambda: regression(1.0, 9.0), nn.MSELoss()
     ),
-    "huge initial weights": Sick("initial_loss", huge_weights),
+    "huge initial weights": SickSetup("initial_loss", huge_weights),
 }  # fmt: skip

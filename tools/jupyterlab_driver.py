@@ -19,7 +19,17 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 T = TypeVar("T")
 LONG = 60_000
-ARTEFACTS = Path(__file__).parents[1] / "artefacts"
+ARTEFACTS = Path(__file__).parents[1] / "tests" / "artefacts"
+# What Chromium is started with.
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 SETTINGS: dict[str, dict[str, Any]] = {
     "@jupyterlab/apputils-extension:notification": {"fetchNews": "false"},
     # Outputs stay rendered when they are scrolled away, as most users have it.
@@ -28,7 +38,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 class Lab:
-    """`jupyter lab` on a free port with directories of its own, for all browser tests."""
+    """`jupyter lab` on a free port with directories of its own."""
 
     def __init__(self, home: Path) -> None:
         self.notebooks = home / "notebooks"
@@ -94,7 +104,7 @@ class Lab:
 
 
 class Notebook:
-    """A notebook as its user has it before them."""
+    """A notebook in a page of the browser."""
 
     def __init__(self, lab: Lab, browser: Browser, name: str, **options: Any) -> None:
         self.lab, self.name = lab, name
@@ -137,12 +147,12 @@ class Notebook:
         self.command("notebook:run-cell", wait)
 
     def text(self, index: int) -> str:
-        """What stands under a cell."""
+        """Text of the output under a cell."""
         cell = self.page.locator(".jp-Notebook .jp-Cell").nth(index)
         return cell.locator(".jp-Cell-outputArea").inner_text()
 
     def reload(self) -> None:
-        """Save, then load the page anew; the kernel goes on."""
+        """Save, then load the page again; the kernel goes on."""
         self.command("docmanager:save")
         self.page.reload()
         self._ready()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
-from tests.problems import CLASSES, FEATURES
-from tests.sick.base import Sick, mlp
+from nbdebug.examples.data import CLASSES, FEATURES
+from nbdebug.examples.setups.base import SickSetup, mlp
 
 
 class Square(torch.autograd.Function):
@@ -20,9 +21,10 @@ class Square(torch.autograd.Function):
         return x**2
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
         (x,) = ctx.saved_tensors
-        return gradient * x
+        result: torch.Tensor = gradient * x
+        return result
 
 
 class WrongBackward(nn.Module):
@@ -32,7 +34,8 @@ class WrongBackward(nn.Module):
         self.first, self.last = nn.Linear(FEATURES, 16), nn.Linear(16, CLASSES)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.last(Square.apply(self.first(x)))
+        result: torch.Tensor = self.last(Square.apply(self.first(x)))  # type: ignore[no-untyped-call]
+        return result
 
 
 class Reader(nn.Module):
@@ -49,7 +52,8 @@ class Reader(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1])
         read = self.attend(self.embed(x) + self.place, mask if self.masked else None)
-        return self.head(read).transpose(1, 2)
+        result: torch.Tensor = self.head(read).transpose(1, 2)
+        return result
 
 
 def text() -> tuple[torch.Tensor, torch.Tensor]:
@@ -65,7 +69,8 @@ class Squeezing(nn.Module):
         self.body = mlp()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.body[4](self.body[:4](x).squeeze())[:, :]
+        result: torch.Tensor = self.body[4](self.body[:4](x).squeeze())[:, :]
+        return result
 
 
 def in_eval_mode() -> nn.Module:
@@ -80,10 +85,10 @@ def dropout_first(p: float) -> nn.Module:
     )  # fmt: skip
 
 
-FORWARDS: dict[str, Sick] = {
-    "a backward that is wrong": Sick("gradient_check", WrongBackward),
-    "attention without a mask": Sick("causality", lambda: Reader(False), text),
-    "squeezed to a single sample": Sick("train_eval", Squeezing),
-    "handed over in eval mode": Sick("train_eval", in_eval_mode),
-    "dropout before BatchNorm": Sick("dropout_before_batchnorm", lambda: dropout_first(0.6)),
+FORWARDS: Mapping[str, SickSetup] = {
+    "a backward that is wrong": SickSetup("gradient_check", WrongBackward),
+    "attention without a mask": SickSetup("causality", lambda: Reader(False), text),
+    "squeezed to a single sample": SickSetup("train_eval", Squeezing),
+    "handed over in eval mode": SickSetup("train_eval", in_eval_mode),
+    "dropout before BatchNorm": SickSetup("dropout_before_batchnorm", lambda: dropout_first(0.6)),
 }  # fmt: skip

@@ -1,0 +1,29 @@
+"""Small trainings to try the debugger on: sick ones with a planted fault, and healthy ones.
+
+    from nbdebug import examples
+
+    for name, training in examples.sick().items():
+        print(name, "-", training.about)
+    dbg = examples.sick()["deep sigmoids"].debugger()
+
+Trainings on data sets of scikit-learn need the extra `lab`.
+"""
+
+from nbdebug.examples.catalogue import SICK_SETUPS, SICK_TRAININGS, sick, sick_setups
+from nbdebug.examples.data import digits, load
+from nbdebug.examples.healthy_trainings import HealthyTraining, healthy
+from nbdebug.examples.setups.base import SickSetup
+from nbdebug.examples.sick_training import SickTraining
+
+__all__ = [
+    "SICK_SETUPS",
+    "SICK_TRAININGS",
+    "HealthyTraining",
+    "SickSetup",
+    "SickTraining",
+    "digits",
+    "healthy",
+    "load",
+    "sick",
+    "sick_setups",
+]

@@ -1,0 +1,1 @@
+"""Setups with one planted fault that a check names before training, grouped by place."""

@@ -1,0 +1,45 @@
+"""Training that does not start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from nbdebug.examples.setups.base import SickSetup, X, mlp, y
+
+
+def one_broken_sample() -> tuple[torch.Tensor, torch.Tensor]:
+    broken = X.clone()
+    broken[150] = torch.inf
+    return broken, y
+
+
+class Parity(nn.Module):
+    """Looks at nothing of a sample but whether its numbers multiply to more than 0."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = mlp()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.body(x.sign().prod(1, keepdim=True).expand_as(x))
+        return result
+
+
+START: Mapping[str, SickSetup] = {
+    "a vanishing learning rate": SickSetup(
+        "lr_sanity", mlp, settings={"optimizer": "sgd", "lr": 1e-7}
+    ),
+    "an exploding learning rate": SickSetup(
+        "lr_sanity", mlp, settings={"optimizer": "sgd", "lr": 1e3}
+    ),
+    "a learning rate of 8": SickSetup("lr_range", mlp, settings={"optimizer": "sgd", "lr": 8.0}),
+    "a learning rate of 1e-5": SickSetup(
+        "lr_range", mlp, settings={"optimizer": "sgd", "lr": 1e-5}
+    ),
+    "inputs reduced to a sign": SickSetup("baselines", Parity),
+    "logits squeezed to 0.01": SickSetup("overfit", lambda: mlp(nn.Hardtanh(-0.01, 0.01))),
+    "one sample that is not finite": SickSetup("one_epoch", mlp, one_broken_sample),
+}

@@ -1,0 +1,1 @@
+"""Commands of the Makefile, and the driver of JupyterLab that tests and benchmarks share."""

@@ -1,0 +1,131 @@
+"""Writes the tables of controls, probes, checks and plug-in kinds in docs/ from the classes.
+
+Run `make docs`; with `--check` nothing is written, and a stale table is an error.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from nbdebug.checks.base import Check
+from nbdebug.controls.base import Control
+from nbdebug.core.plugins import discover
+from nbdebug.probes.base import Probe
+from nbdebug.rules.base import Rule
+from nbdebug.runs.exporters.base import Exporter
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+COMMAND = "make docs"
+T = TypeVar("T")
+
+
+def controls() -> str:
+    """One row for every control that comes with nbdebug."""
+    rows = [
+        f"| {control.label} | `{control.name}` | {_summary(control)} |"
+        for control in _own("nbdebug.controls", Control)
+    ]
+    return "\n".join(["| in the dashboard | in Python | what it is |", "|---|---|---|", *rows])
+
+
+def probes() -> str:
+    """One row for every probe that comes with nbdebug."""
+    rows = [
+        f"| `{probe.name}` | {_summary(probe)} | {_when(probe)} |"
+        for probe in _own("nbdebug.probes", Probe)
+    ]
+    return "\n".join(["| probe | what it measures | when |", "|---|---|---|", *rows])
+
+
+def checks() -> str:
+    """One row for every check that comes with nbdebug."""
+    rows = [
+        f"| {check.step} | `{check.name}` | {_summary(check)} | {'by name' if check.dear else ''} |"
+        for check in sorted(_own("nbdebug.checks", Check), key=lambda one: (one.step, one.order))
+    ]
+    return "\n".join(["| step | check | what it looks at | |", "|---|---|---|---|", *rows])
+
+
+def rules() -> str:
+    """One row for every rule that comes with nbdebug."""
+    rows = [
+        f"| `{rule.name}` | {rule.title} | {_summary(rule)} |"
+        for rule in _own("nbdebug.rules", Rule)
+    ]
+    return "\n".join(["| rule | finding | what it means |", "|---|---|---|", *rows])
+
+
+def exporters() -> str:
+    """One row for every exporter that comes with nbdebug."""
+    rows = [
+        f"| `{exporter.name}` | {f'`{exporter.suffix}`' if exporter.suffix else ''} "
+        f"| {_summary(exporter)} |"
+        for exporter in _own("nbdebug.runs.exporters", Exporter)
+    ]
+    return "\n".join(["| format | suffix | what is written |", "|---|---|---|", *rows])
+
+
+def tables() -> dict[str, dict[str, str]]:
+    """Tables by page and by the name of their markers."""
+    return {
+        "controls.md": {"controls": controls()},
+        "probes.md": {"probes": probes()},
+        "checks.md": {"checks": checks()},
+        "rules.md": {"meanings": rules()},
+        "runs.md": {"exporters": exporters()},
+    }
+
+
+def fill(text: str, name: str, table: str, command: str = COMMAND) -> str:
+    """The text with `table` between the markers of `name`."""
+    before, opening, rest = text.partition(f"<!-- {name}: written by `{command}` -->\n")
+    _, closing, after = rest.partition(f"<!-- /{name} -->")
+    if not opening or not closing:
+        raise SystemExit(f"The page has lost its markers for {name}.")
+    return f"{before}{opening}{table}\n{closing}{after}"
+
+
+def render(text: str, page: Mapping[str, str], command: str = COMMAND) -> str:
+    """The text of a page with these tables in it."""
+    for name, table in page.items():
+        text = fill(text, name, table, command)
+    return text
+
+
+def write(path: Path, page: Mapping[str, str], command: str = COMMAND) -> None:
+    """Put tables into a page."""
+    path.write_text(render(path.read_text("utf-8"), page, command), "utf-8")
+
+
+def _own(package: str, base: type[T]) -> list[type[T]]:
+    found = discover(package, base)
+    return [plugin for plugin in found if plugin.__module__.startswith("nbdebug.")]
+
+
+def _summary(plugin: type) -> str:
+    return (inspect.getdoc(plugin) or "").partition("\n")[0].replace("|", "\\|")
+
+
+def _when(probe: type[Probe]) -> str:
+    steps = "every step" if probe.every == 1 else f"every {probe.every} steps"
+    return f"{steps}, while its tab is open" if probe.on_demand else steps
+
+
+def main() -> None:
+    check = "--check" in sys.argv[1:]
+    for name, page in tables().items():
+        path = DOCS / name
+        text = path.read_text("utf-8")
+        if not check:
+            write(path, page)
+        elif render(text, page) != text:
+            sys.exit(f"The tables of docs/{name} are stale: run `{COMMAND}`.")
+
+
+if __name__ == "__main__":
+    main()
