@@ -123,7 +123,7 @@ def test_runs_are_compared_made_again_and_carried() -> None:
     assert "<Run adam 1e-2: finished at step 220> True" in said("travel")
 
 
-def test_the_ward_names_every_fault_and_proves_remedies() -> None:
+def test_every_planted_fault_is_named_and_remedies_are_proved() -> None:
     notebook = execute(FOLDER / "05_what_is_wrong.ipynb")
 
     def said(cell: str) -> str:
