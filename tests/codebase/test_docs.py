@@ -1,0 +1,163 @@
+"""README and docs: short, with tables from the classes, code that runs and names that exist."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import nn
+
+import nbdebug as nbd
+from nbdebug import examples, testing
+from nbdebug.controls.base import Control
+from nbdebug.core.plugins import discover
+from tests.problems import blobs, tiny_mlp
+from tools import docs_tables
+
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+GUIDES = [*PAGES, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs" / "decisions").glob("*.md"))]
+# Names that the pages have and the classes do not yet; empty this list when they do.
+PENDING = ("worst_samples", "excluded_samples", "for_finding", "timeline")
+NOT_RUN = "<!-- not run:"
+BLOCK = re.compile(r"(<!-- [^\n]* -->\n)?```python\n(.*?)```", re.S)
+# Files and folders in backticks.
+PATH = re.compile(r"`((?:[\w.-]+/)*(?:[\w-]+/|[\w-]+\.(?:py|md|ipynb|toml|txt)))`")
+PLACES = (ROOT, ROOT / "nbdebug", ROOT / "docs", ROOT / "tests")
+# Written by users, not by us.
+FOREIGN = ("nbdebug-checkpoints/", "my_package/", "pyproject.toml")
+
+
+def text(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def blocks(page: Path) -> list[tuple[str, bool]]:
+    """Python in a page, and whether it can be run."""
+    return [(code, NOT_RUN not in before) for before, code in BLOCK.findall(text(page))]
+
+
+def named(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.fixture(scope="module")
+def dbg() -> Iterator[nbd.Debugger]:
+    X, y = blobs()
+    with nbd.Debugger(tiny_mlp(), (X, y), nn.CrossEntropyLoss(), runs=None) as made:
+        yield made
+
+
+@pytest.mark.parametrize("name", docs_tables.tables())
+def test_tables_are_those_of_the_classes(name: str) -> None:
+    page = ROOT / "docs" / name
+    wanted = docs_tables.render(text(page), docs_tables.tables()[name])
+    assert wanted == text(page), "The tables are stale: run `make docs`."
+
+
+def test_a_stale_table_is_noticed() -> None:
+    page = text(ROOT / "docs" / "controls.md")
+    stale = page.replace("| `lr` |", "| `lernrate` |")
+    assert stale != page
+    assert docs_tables.render(stale, docs_tables.tables()["controls.md"]) == page
+
+
+def test_lost_markers_are_named() -> None:
+    with pytest.raises(SystemExit, match="markers for probes"):
+        docs_tables.fill("nothing", "probes", "")
+
+
+def test_the_readme_and_the_guide_are_short() -> None:
+    assert len(text(README).splitlines()) <= 150
+    assert len(text(ROOT / "CONTRIBUTING.md").splitlines()) < 60
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=named)
+def test_links_to_files_are_alive(page: Path) -> None:
+    targets = re.findall(r"\]\((?!https?:|#)([^)#]+)[^)]*\)", text(page))
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_the_index_lists_every_page_and_notebook() -> None:
+    index = text(ROOT / "docs" / "index.md")
+    links = {(ROOT / "docs" / link).resolve() for link in re.findall(r"\]\(([^)]+)\)", index)}
+    listed = {*(ROOT / "docs").glob("*.md"), *(ROOT / "notebooks").glob("*.ipynb")}
+    assert listed - {ROOT / "docs" / "index.md"} <= links
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=named)
+def test_commands_are_words_of_the_makefile(page: Path) -> None:
+    makefile = text(ROOT / "Makefile")
+    words = re.findall(r"(?:^ *|`)make ([a-z]+)", text(page), re.MULTILINE)
+    assert [word for word in words if not re.search(rf"^{word}:", makefile, re.MULTILINE)] == []
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=named)
+def test_paths_exist(page: Path) -> None:
+    paths = [path for path in PATH.findall(text(page)) if not path.startswith(FOREIGN)]
+    missing = [path for path in paths if not any((place / path).exists() for place in PLACES)]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_names_of_the_debugger_and_of_the_package_exist(page: Path, dbg: nbd.Debugger) -> None:
+    for owner, of in (("dbg", dbg), ("nbd", nbd), ("testing", testing), ("examples", examples)):
+        used = set(re.findall(rf"\b{owner}\.(\w+)", text(page)))
+        known = {*dir(of), *vars(of), *PENDING}
+        # `testing.check_...` stands for all of them.
+        assert {name for name in used if not name.endswith("_")} <= known, owner
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_keywords_exist(page: Path) -> None:
+    controls = {control.name for control in discover("nbdebug.controls", Control)}
+    own = {"epsilon", "why", "steps", "epochs", "at", *PENDING}
+    for code, _ in blocks(page):
+        for call in ast.walk(ast.parse(code)):
+            if isinstance(call, ast.Call) and ast.unparse(call.func) in ("dbg.set", "dbg.fork"):
+                assert {word.arg for word in call.keywords} <= controls | own
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=named)
+def test_code_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    if "runs" in "".join(code for code, _ in blocks(page)):
+        monkeypatch.setenv("NBDEBUG_RUNS", str(tmp_path / "runs.db"))
+    (X, y), (Xv, yv) = blobs(seed=7), blobs(seed=8)
+    space: dict[str, Any] = {
+        "nbd": nbd, "model": tiny_mlp(), "X": X, "y": y, "Xv": Xv, "yv": yv,
+        "loss_fn": nn.CrossEntropyLoss(),
+    }  # fmt: skip
+    made = nbd.Debugger(tiny_mlp(), (X, y), space["loss_fn"], val_data=(Xv, yv), lr=0.1)
+    made.run(steps=100)
+    space["dbg"] = made
+    try:
+        for code, runs in blocks(page):
+            program = compile(code, named(page), "exec")
+            if not runs or any(name in code for name in PENDING):
+                continue
+            if "try_remedy" in code:
+                with examples.sick()["learning rate far too small"].debugger() as sick:
+                    sick.run(steps=150)
+                    exec(program, {**space, "dbg": sick})
+            else:
+                exec(program, space)
+    finally:
+        for one in {id(one): one for one in (made, space["dbg"])}.values():
+            one.close()
+
+
+def test_the_code_map_has_every_room() -> None:
+    rooms = {
+        path.name
+        for path in (ROOT / "nbdebug").iterdir()
+        if path.is_dir() and (path / "__init__.py").exists()
+    }
+    guide = text(ROOT / "CONTRIBUTING.md")
+    assert {room for room in rooms if f"`{room}/`" not in guide} == set()
+    assert {room for room in re.findall(r"\| `(\w+)/` \|", guide) if room not in rooms} == set()
