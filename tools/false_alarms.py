@@ -27,7 +27,8 @@ from nbdebug.checks.base import Check
 from nbdebug.core.plugins import discover
 from nbdebug.core.results.check_report import CheckReport
 from nbdebug.core.results.check_result import BAD
-from nbdebug.examples import SICK_SETUPS, HealthyTraining, healthy
+from nbdebug.examples import HealthyTraining, healthy
+from nbdebug.examples.catalogue import SICK_SETUPS
 from nbdebug.examples.healthy_trainings import FRESH_SEEDS
 from tools.docs_tables import DOCS, ROOT, write
 

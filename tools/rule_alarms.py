@@ -27,7 +27,8 @@ from typing import Any
 import nbdebug as nbd
 from nbdebug.core.plugins import discover
 from nbdebug.core.results.findings import Finding
-from nbdebug.examples import SICK_TRAININGS, HealthyTraining, healthy
+from nbdebug.examples import HealthyTraining, healthy
+from nbdebug.examples.catalogue import SICK_TRAININGS
 from nbdebug.rules.base import Rule
 from tools.docs_tables import DOCS, ROOT, write
 from tools.false_alarms import MARK, quiet, with_line

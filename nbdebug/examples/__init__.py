@@ -9,15 +9,13 @@
 Trainings on data sets of scikit-learn need the extra `lab`.
 """
 
-from nbdebug.examples.catalogue import SICK_SETUPS, SICK_TRAININGS, sick, sick_setups
+from nbdebug.examples.catalogue import sick, sick_setups
 from nbdebug.examples.data import digits, load
 from nbdebug.examples.healthy_trainings import HealthyTraining, healthy
 from nbdebug.examples.setups.base import SickSetup
 from nbdebug.examples.sick_training import SickTraining
 
 __all__ = [
-    "SICK_SETUPS",
-    "SICK_TRAININGS",
     "HealthyTraining",
     "SickSetup",
     "SickTraining",

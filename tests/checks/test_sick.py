@@ -8,7 +8,7 @@ import pytest
 
 from nbdebug.checks.base import Check
 from nbdebug.core.plugins import discover
-from nbdebug.examples import SICK_SETUPS
+from nbdebug.examples.catalogue import SICK_SETUPS
 
 DEAR = {check.name: check.dear for check in discover("nbdebug.checks", Check)}
 

@@ -11,7 +11,7 @@ from torch import nn
 import nbdebug as nbd
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.plugins import discover
-from nbdebug.examples import SICK_TRAININGS
+from nbdebug.examples.catalogue import SICK_TRAININGS
 from nbdebug.rules._diagnosis import Diagnosis
 from nbdebug.rules._example import example
 from nbdebug.rules._implications import EXPLAINS, root_of

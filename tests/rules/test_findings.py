@@ -13,7 +13,7 @@ from torch import nn
 import nbdebug as nbd
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Remedy, Symptom
-from nbdebug.examples import SICK_TRAININGS
+from nbdebug.examples.catalogue import SICK_TRAININGS
 from nbdebug.rules._example import example
 from nbdebug.rules.base import Rule
 from tests.problems import blobs, tiny_mlp

@@ -10,7 +10,7 @@ from torch import nn
 
 import nbdebug as nbd
 from nbdebug import testing
-from nbdebug.examples import SICK_SETUPS
+from nbdebug.examples.catalogue import SICK_SETUPS
 from nbdebug.plugins import Probe, TrainingState
 from tests.plugins import HighLoss
 from tests.problems import blobs, same_weights, tiny_mlp

@@ -13,7 +13,7 @@ from nbdebug.core.history.history import History
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Reading, StepRecord
 from nbdebug.core.series import Series
-from nbdebug.examples import SICK_TRAININGS
+from nbdebug.examples.catalogue import SICK_TRAININGS
 from nbdebug.rules._diagnosis import Diagnosis
 from nbdebug.rules._example import example
 from nbdebug.rules.base import Rule

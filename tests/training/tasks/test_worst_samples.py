@@ -16,7 +16,7 @@ from torch.utils.data import IterableDataset
 
 import nbdebug as nbd
 from nbdebug.core.html.thumbnail import thumbnail
-from nbdebug.examples import SICK_TRAININGS
+from nbdebug.examples.catalogue import SICK_TRAININGS
 from tests.problems import blobs, images, tiny_cnn, tiny_mlp
 from tests.training.timeline.timelines import equal, state
 
