@@ -44,7 +44,7 @@ def latency(quick: bool) -> Row:
     with wired(), Debugger(mlp(64, 256, 256, 10), digits(), cross_entropy) as debugger:
         dashboard = debugger.dashboard
         show_first(dashboard)
-        slider = dashboard.board._widgets["lr"].input
+        slider = dashboard.form._widgets["lr"].input
         debugger.start()
         for turn in range(10 if quick else 60):
             # Moments spread over the pump's period.

@@ -23,6 +23,10 @@ NbdebugError
 
 from __future__ import annotations
 
+from typing import Literal
+
+NonFiniteOrigin = Literal["", "data", "outputs", "module", "loss", "gradient"]
+
 
 class NbdebugError(Exception):
     """Base of all errors that nbdebug raises on purpose."""
@@ -77,7 +81,16 @@ class LossError(NbdebugError, ValueError):
 
 
 class NonFiniteError(NbdebugError, ArithmeticError):
-    """Loss or gradient is NaN or infinite; the update was not made."""
+    """Loss or gradient is NaN or infinite; the update was not made.
+
+    Attributes:
+        origin: where it was seen first: "data", "outputs", "module", "loss" or "gradient"; ""
+            where that is not known.
+    """
+
+    def __init__(self, *arguments: object, origin: NonFiniteOrigin = "") -> None:
+        super().__init__(*arguments)
+        self.origin: NonFiniteOrigin = origin
 
 
 class MissingPackageError(NbdebugError, ImportError):

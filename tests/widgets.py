@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import comm
@@ -10,8 +10,9 @@ import ipywidgets
 import numpy as np
 import pytest
 
-from nbdebug.core.commands.commands import SetControl
-from nbdebug.core.commands.queue import CommandQueue
+from nbdebug.core.commands.base import SET_CONTROLS, Form
+from nbdebug.core.commands.queue import CommandQueue, Ticket
+from nbdebug.core.commands.running import Pause, Reset, Run, SetControl
 from nbdebug.core.control_spec import ControlSpec, ControlState
 from nbdebug.core.history.history import History
 from nbdebug.core.records import ControlChange, Reading, Status, StepRecord
@@ -69,9 +70,13 @@ class FakeTraining:
         )
         return [ControlState(spec, self.values[spec.name]) for spec in specs]
 
-    def request(self, name: str, value: Any) -> None:
-        self.refuse(name, value)
-        self.queue.put(SetControl(name, value, "dashboard"))
+    def request(self, command: str, fields: Mapping[str, Any]) -> list[Ticket]:
+        if command == SET_CONTROLS:
+            ((name, value),) = fields["settings"].items()
+            self.refuse(name, value)
+            return [self.queue.put(SetControl(name, value, "dashboard"))]
+        kinds = {kind.name: kind for kind in (Run, Pause, Reset)}
+        return [self.queue.put(kinds[command].from_form(Form(fields)))]
 
     def apply(self, name: str, value: Any) -> None:
         old, self.values[name] = self.values[name], value

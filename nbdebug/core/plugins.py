@@ -69,6 +69,7 @@ def _classes(module: Any, base: type[T]) -> list[type[T]]:
         for value in vars(module).values()
         if inspect.isclass(value)
         and issubclass(value, base)
+        and value is not base
         and value.__module__ == module.__name__
         and not inspect.isabstract(value)
     ]

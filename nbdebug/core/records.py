@@ -8,12 +8,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nbdebug.errors import ArgumentError
+from nbdebug.errors import ArgumentError, NonFiniteOrigin
 
 Array = NDArray[np.float64]
 ChangeStatus = Literal["applied", "refused", "superseded", "undone"]
-NOT_FINITE = "Stopped: a value is not finite"
-LONGEST_NOTE = 2000
+ChangeKind = Literal["control", "rewind", "reestimate"]
+NoticeKind = Literal["message", "non_finite", "exception", "breakpoint"]
+MAX_NOTE_LENGTH = 2000
 RunState = Literal["paused", "running", "closed"]
 Severity = Literal["error", "warning", "info"]
 
@@ -51,17 +52,18 @@ class StepRecord:
 
 @dataclass(frozen=True, slots=True)
 class ControlChange:
-    """One request to change a control, and what became of it.
+    """One request to change a control or to go back, and its outcome.
 
     Attributes:
         step: the first step that runs with the new value.
         samples: training samples seen before that step.
-        control: name of the control.
+        control: name of the control; "timeline" for a rewind.
         old: value in force before; new: value asked for.
         who: "dashboard", "api", "reset" or the name of the program that asked.
         why: the reason given, or "".
         status: applied, refused (see note), superseded by a later value, or undone by a rewind.
         note: what the user should know: a clamped value, a delay, a refusal's reason.
+        kind: a control's value, a rewind, or BatchNorm statistics that were estimated again.
     """
 
     step: int
@@ -74,13 +76,14 @@ class ControlChange:
     why: str
     status: ChangeStatus
     note: str = ""
+    kind: ChangeKind = "control"
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What is under way between two steps, and the share of it that is done, 0 to 1."""
+    """A long command under way between two steps, and the share of it that is done, 0 to 1."""
 
-    task: str
+    command: str
     title: str
     share: float
 
@@ -105,13 +108,20 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something the user must see: a failure, a part switched off, a clamped value."""
+    """Something the user must see: a failure, a part switched off, a clamped value.
+
+    Attributes:
+        kind: why training stopped, where it did; "message" for everything else.
+        origin: where a value was NaN or Inf first, as far as it is known.
+    """
 
     step: int
     severity: Severity
     title: str
     text: str
     traceback: str = ""
+    kind: NoticeKind = "message"
+    origin: NonFiniteOrigin = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +142,10 @@ class Note:
         """
         if not isinstance(text, str) or not text.strip():
             raise ArgumentError(f"A note is a sentence, got {text!r}.")
-        if len(text) > LONGEST_NOTE:
-            raise ArgumentError(f"A note has at most {LONGEST_NOTE:,} characters, got {len(text)}.")
+        if len(text) > MAX_NOTE_LENGTH:
+            raise ArgumentError(
+                f"A note has at most {MAX_NOTE_LENGTH:,} characters, got {len(text)}."
+            )
         return cls(status.step, status.samples, status.epoch, text.strip())
 
 
@@ -142,7 +154,6 @@ class Status:
     """Where training stands.
 
     Attributes:
-        handled: number of the last command that was dealt with.
         epoch: whole epochs and the share of the current one.
         goal: the step at which the run will pause, None when it goes on until paused.
         failure: why it stopped, None when it stopped on request.
@@ -153,5 +164,4 @@ class Status:
     samples: int = 0
     epoch: float = 0.0
     goal: int | None = None
-    handled: int = 0
     failure: Notice | None = None

@@ -10,6 +10,7 @@ from typing import Any
 
 import ipywidgets
 
+from nbdebug.core.commands.queue import Ticket
 from nbdebug.core.control_spec import ControlSpec, ControlState
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import ControlChange
@@ -24,7 +25,7 @@ class ControlForm:
 
     Args:
         controls: gives the controls as they stand.
-        request: asks for a value; may raise when the value cannot be taken.
+        request: asks for values by control; may raise, or its ticket may be refused later.
         pending: values asked for that training has not taken up yet, by control.
         wake: makes the pump tick soon.
     """
@@ -32,7 +33,7 @@ class ControlForm:
     def __init__(
         self,
         controls: Callable[[], Sequence[ControlState]],
-        request: Callable[[str, Any], None],
+        request: Callable[[Mapping[str, Any]], Sequence[Ticket]],
         pending: Callable[[], Mapping[str, Any]],
         wake: Callable[[], None],
     ) -> None:
@@ -94,22 +95,30 @@ class ControlForm:
     # Callbacks: any thread; they only take notes and put commands.
 
     def ask(self, name: str, value: Any) -> None:
-        """Ask for a value; one that is refused is answered by a remark beside the button."""
+        """Ask for a value; a refusal shows as a remark under the controls."""
         if value is not None:
             with self._lock:
                 self._moved[name] = GRACE
                 self._remark = None
             try:
-                self._request(name, value)
+                self._request({name: value})
             except Exception as error:
                 with self._lock:
                     self._moved.pop(name, None)
                     self._remark = (name, str(error))
         self._wake()
 
-    def _explain(self, widget: ControlWidget) -> None:
-        self._remark = (widget.name, widget.unavailable)
+    def remark(self, name: str, text: str) -> None:
+        """Show a sentence under the controls.
+
+        Args:
+            name: the control that it is about, "" for none.
+        """
+        self._remark = (name, text)
         self._wake()
+
+    def _explain(self, widget: ControlWidget) -> None:
+        self.remark(widget.name, widget.unavailable)
 
     def _on_more(self, change: Any) -> None:
         self._open = bool(change["new"])
@@ -170,7 +179,8 @@ class ControlForm:
         text = ""
         if self._remark is not None:
             name, reason = self._remark
-            text = f"<b>{html.escape(self._labels.get(name, name))}</b>: {html.escape(reason)}"
+            label = f"<b>{html.escape(self._labels.get(name, name))}</b>: " if name else ""
+            text = label + html.escape(reason)
             text = f'<span role="status">{text}</span>'
         if self.note.value == text:
             return 0

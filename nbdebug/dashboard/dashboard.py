@@ -1,4 +1,4 @@
-"""The dashboard: header, controls, messages and plots in one widget."""
+"""The dashboard: toolbar, controls, messages and plots in one widget."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ import ipywidgets
 from bokeh.models import ColumnDataSource
 from bokeh.models.ui import UIElement
 
-from nbdebug.core.commands.queue import CommandQueue
+from nbdebug.core.commands.base import SET_CONTROLS
+from nbdebug.core.commands.queue import CommandQueue, Ticket
 from nbdebug.core.control_spec import ControlState
 from nbdebug.core.history.history import History
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.plugins import discover
+from nbdebug.core.results.run_list import NotRecorded, RunListSource
 from nbdebug.dashboard.close_widgets import close_tree
 from nbdebug.dashboard.control_form import ControlForm
 from nbdebug.dashboard.messages import Messages
 from nbdebug.dashboard.pump import TICKS_PER_SECOND, Part, Pump, switched_off
+from nbdebug.dashboard.refusals import Refusals
 from nbdebug.dashboard.toolbar import Toolbar
 from nbdebug.dashboard.view.bokeh_view import BokehView, Place
 from nbdebug.panels.base import Panel, PanelContext
@@ -32,12 +35,13 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
         history: the numbers of the training.
         queue: takes commands.
         controls: gives the controls as they stand.
-        request: asks for a new value of a control; may refuse by raising.
-        title: what is trained.
+        request: asks for a command by name, with the fields of its form; may refuse by raising.
+        title: name of the training.
         rate: updates per second.
         panels: the plots; all that are installed when None.
         diagnose: called at every tick; brings findings up to date when that is due.
         attend: by name of a tab, called at every tick at which somebody sees that tab.
+        runs: the list of runs beside this one; None where nothing is recorded.
         start: tick in a thread; False leaves it to the caller to call `tick`.
     """
 
@@ -46,45 +50,73 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
         history: History,
         queue: CommandQueue,
         controls: Callable[[], Sequence[ControlState]],
-        request: Callable[[str, Any], None],
+        request: Callable[[str, Mapping[str, Any]], Sequence[Ticket]],
         *,
         title: str = "",
         rate: float = TICKS_PER_SECOND,
         panels: Sequence[type[Panel]] | None = None,
         diagnose: Callable[[], None] = lambda: None,
         attend: Mapping[str, Callable[[], None]] | None = None,
+        runs: RunListSource | None = None,
         start: bool = True,
     ) -> None:
+        self._request = request
         failures: list[tuple[str, Exception]] = []
         choices = PlotOptions()
-        context = PanelContext(choices, controls, self._ask)
+        runs = runs or NotRecorded()
+        context = PanelContext(choices, controls, self._ask, lambda: runs.run_list)
         if panels is None:
             panels = discover("nbdebug.panels", Panel, lambda *failed: failures.append(failed))
-        made = [panel(context) for panel in panels]
-        built, places, notes = _build(made, failures)
-        self.view = BokehView(places, choices, self._wake, self._ask)
-        context.sink = self.view
-        for name, text in notes.items():
-            self.view.set_note(name, text)
-        self.header = Toolbar(queue, title)
+        built = self._build_view([panel(context) for panel in panels], context, failures)
+        self.refusals = Refusals(self._show_refusal, self._wake)
+        self.toolbar = Toolbar(lambda name, fields: self._ask("", name, fields), title)
         self.messages = Messages(lambda: self.pump.failures)
-        self.board = ControlForm(controls, request, queue.pending, self._wake)
-        looks = (_part(diagnose), _part(lambda: self._attend(attend or {})))
-        parts = (*looks, self.header.update, self.messages.update, self.board.update)
-        self.pump = Pump(history, queue, self.view, built, choices, parts, rate)
+        self.form = ControlForm(controls, self._set_controls, queue.pending, self._wake)
+        parts = (
+            _part(diagnose), _part(lambda: self._attend(attend or {})), self.refusals.update,
+            self.toolbar.update, self.messages.update, self.form.update,
+        )  # fmt: skip
+        self.pump = Pump(
+            history, queue, self.view, built, choices, parts, rate, lambda: runs.version
+        )
         for subject, error in failures:
             self.pump.fail(f"The plot {subject!r} could not be made", error)
-        rows = [self.header.box, self.board.box, self.messages.box, self.view]
+        rows = (self.toolbar.box, self.form.box, self.messages.box, self.view)
         super().__init__(rows, layout=ipywidgets.Layout(width="100%", overflow="hidden"))
         self.tick()
         if start:
             self.pump.start()
 
+    def _build_view(
+        self,
+        panels: Sequence[Panel],
+        context: PanelContext,
+        failures: list[tuple[str, Exception]],
+    ) -> list[Panel]:
+        """Build the panels and the view that shows them; returns those that could be built."""
+        built, places, notes = _build(panels, failures)
+        self.view = BokehView(places, context.choices, self._wake, self._ask)
+        context.sink = self.view
+        for name, text in notes.items():
+            self.view.set_note(name, text)
+        return built
+
     def _wake(self) -> None:
         self.pump.wake()
 
-    def _ask(self, control: str, value: Any) -> None:
-        self.board.ask(control, value)
+    def _ask(self, panel: str, command: str, fields: Mapping[str, Any]) -> None:
+        self.refusals.watch(panel, lambda: self._request(command, fields))
+        self._wake()
+
+    def _show_refusal(self, panel: str, text: str) -> None:
+        """Show it in the panel; those of the toolbar under the controls."""
+        if panel:
+            self.view.set_refusal(panel, text)
+        elif text:
+            self.form.remark("", text)
+
+    def _set_controls(self, values: Mapping[str, Any]) -> Sequence[Ticket]:
+        return self._request(SET_CONTROLS, {"settings": values})
 
     def _attend(self, by_tab: Mapping[str, Callable[[], None]]) -> None:
         for tab in self.view.visible & by_tab.keys():

@@ -7,8 +7,8 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence
 
-from nbdebug.core.commands.commands import Watch
 from nbdebug.core.commands.queue import CommandQueue
+from nbdebug.core.commands.running import WatchProbe
 from nbdebug.core.history.history import History
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Notice
@@ -35,6 +35,7 @@ class Pump:
         parts: the widgets around the plots; each gets the snapshot and the number of
             messages it may send, and says how many it sent.
         rate: ticks per second.
+        run_list_version: grows when the list of runs changes.
     """
 
     def __init__(
@@ -46,11 +47,13 @@ class Pump:
         choices: PlotOptions,
         parts: Sequence[Part],
         rate: float = TICKS_PER_SECOND,
+        run_list_version: Callable[[], int] = lambda: 0,
     ) -> None:
         self._history, self._queue = history, queue
         self._view, self._choices, self._parts = view, choices, parts
         self._panels = list(panels)
         self._interval = 1.0 / rate
+        self._run_list_version = run_list_version
         self._seen: object = None
         self._snapshot = Snapshot()
         self._watched: frozenset[str] = frozenset()
@@ -115,7 +118,10 @@ class Pump:
             if self._closing:
                 return 0
             visible = self._view.visible
-            now = (self._history.version, self._choices.version, visible, len(self._failures))
+            now = (
+                self._history.version, self._choices.version, visible, len(self._failures),
+                self._run_list_version(),
+            )  # fmt: skip
             if now != self._seen:
                 self._seen = now
                 self._update(visible)
@@ -141,7 +147,7 @@ class Pump:
 
     def _watch(self, wanted: frozenset[str]) -> None:
         for probe in sorted(wanted ^ self._watched):
-            self._queue.put(Watch(probe, probe in wanted))
+            self._queue.put(WatchProbe(probe, probe in wanted))
         self._watched = wanted
 
 

@@ -1,31 +1,31 @@
-"""The line above everything: run, pause, step, reset, and where training stands."""
+"""Toolbar of the dashboard: Run, Pause, Step, Reset, and the status of training."""
 
 from __future__ import annotations
 
 import html
 import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import ipywidgets
 
-from nbdebug.core.commands.commands import Pause, Reset, Run
-from nbdebug.core.commands.queue import CommandQueue
+from nbdebug.core.commands.running import Pause, Reset, Run
 from nbdebug.core.history.snapshot import Snapshot
 
 MAX_STEPS = 1_000_000
 
 
 class Toolbar:
-    """Buttons that put commands, and one HTML line that a tick rewrites.
+    """Buttons that ask for commands, and one HTML line that a tick rewrites.
 
     Args:
-        queue: takes the commands.
-        title: what is trained.
+        ask: asks for a command by its name, with fields.
+        title: name of the training.
     """
 
-    def __init__(self, queue: CommandQueue, title: str = "") -> None:
-        self._queue = queue
-        self._title = title
+    def __init__(self, ask: Callable[[str, Mapping[str, Any]], None], title: str = "") -> None:
+        self._ask, self._title = ask, title
+        self._running = False
         self.run = _button("Run", "play", "Train until paused", "success")
         self.step = _button("Step", "step-forward", "Train as many steps as given, then pause")
         self.reset = _button(
@@ -42,8 +42,8 @@ class Toolbar:
             layout=ipywidgets.Layout(width="74px"),
         )
         self.run.on_click(self._on_run)
-        self.step.on_click(lambda _: queue.put(Run(steps=self.count.value)))
-        self.reset.on_click(lambda _: queue.put(Reset(who="dashboard")))
+        self.step.on_click(lambda _: ask(Run.name, {"steps": self.count.value}))
+        self.reset.on_click(lambda _: ask(Reset.name, {}))
         self.line = ipywidgets.HTML(layout=ipywidgets.Layout(flex="1 1 480px", min_width="300px"))
         gap = ipywidgets.Layout(margin="0 14px 0 0", align_items="center")
         buttons = ipywidgets.HBox([self.run, self.step, self.count, self.reset], layout=gap)
@@ -54,12 +54,12 @@ class Toolbar:
         self.update(Snapshot(), 2)
 
     def _on_run(self, _button: Any) -> None:
-        self._queue.put(Pause() if self.run.description == "Pause" else Run())
+        self._ask(Pause.name if self._running else Run.name, {})
 
     def update(self, snapshot: Snapshot, limit: int) -> int:
         """Rewrite what changed with at most `limit` messages."""
         sent = 0
-        running = snapshot.status.state == "running"
+        running = self._running = snapshot.status.state == "running"
         closed = snapshot.status.state == "closed"
         looks = {
             "description": "Pause" if running else "Run",

@@ -1,70 +1,56 @@
-"""Debugger: the only place that wires the parts together."""
+"""Debugger: a model under training, and the dashboard around it."""
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
-import threading
 import weakref
 from collections.abc import Mapping
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
 
-from nbdebug.checks.base import Check
-from nbdebug.controls.base import Control
-from nbdebug.core.commands import commands
-from nbdebug.core.commands.queue import CommandQueue
+from nbdebug.core.commands.examining import RunChecks
+from nbdebug.core.commands.running import Pause, Reset, Run
 from nbdebug.core.history.history import History
-from nbdebug.core.plugins import instances
 from nbdebug.core.records import Notice
-from nbdebug.core.results.run_list import RunList
-from nbdebug.debugger.dashboard_api import Requests
+from nbdebug.core.results.check_report import CheckReport
+from nbdebug.core.results.findings import Findings
+from nbdebug.debugger.assembly import Parts, abandon, assemble, close, keyword_names, resumed
+from nbdebug.debugger.client import answer
+from nbdebug.debugger.delegate import Delegate, Shortcut
 from nbdebug.debugger.notebook_cells import replace_predecessors
-from nbdebug.debugger.training import Steering
-from nbdebug.errors import ClosedError
+from nbdebug.debugger.record import LiveRun, Recording
+from nbdebug.debugger.session import DebuggerSession
+from nbdebug.debugger.timeline import DebuggerTimeline
+from nbdebug.errors import ArgumentError, ClosedError
 from nbdebug.model.metrics import Metric
 from nbdebug.model.module.forward import LossFn, StepFn
-from nbdebug.probes.base import Probe
 from nbdebug.rules._diagnosis import Diagnosis
-from nbdebug.rules.base import Rule
-from nbdebug.runs.record.location import AUTO, store_location
-from nbdebug.runs.recording.recorder import Recorder
-from nbdebug.runs.store.runs_tab import RunsTabService
-from nbdebug.training.engine.breakpoints import Breakpoints
-from nbdebug.training.engine.control_set import ControlSet, check_keywords
-from nbdebug.training.engine.loop import Loop
-from nbdebug.training.engine.probe_runner import ProbeRunner
-from nbdebug.training.engine.session import OptimizerLike, ScheduleLike, Session, Setup
-from nbdebug.training.run_metadata import describe
-from nbdebug.training.tasks.check_runner import CheckRunner
-from nbdebug.training.timeline.checkpoint_file import place_of, read
-from nbdebug.training.timeline.timeline import Timeline
-from nbdebug.training.worker import Worker
+from nbdebug.runs.record.location import AUTO
+from nbdebug.training.engine.breakpoints import NOT_STOPPED, Inspection
+from nbdebug.training.engine.session import OptimizerLike, ScheduleLike, Setup
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from nbdebug.dashboard.dashboard import Dashboard
 
 
-class Debugger(Steering):
+class Debugger:
     """A model under training, and the dashboard around it.
 
     Args:
         model: the module to train, in place.
-        train_data: `(X, y)` of tensors, arrays or DataFrames, each with one row a sample
-            [N, ...]; a Dataset; or a DataLoader, whose dataset, collate_fn and workers
-            stay while its batch size becomes live.
-        loss_fn: `loss_fn(outputs, targets)` gives a scalar tensor.
-        step_fn: `step_fn(model, batch)` gives the loss, for everything that is not
-            `loss_fn(model(inputs), targets)`; give one of the two.
-        val_data: held-out data of the same forms, evaluated once an epoch, or every
-            `val_every` steps.
+        train_data: `(X, y)` of tensors, arrays or DataFrames with one row a sample [N, ...]; a
+            Dataset; or a DataLoader, which stays as it is while its batch size becomes live.
+        loss_fn: `loss_fn(outputs, targets)` returns a scalar tensor.
+        step_fn: `step_fn(model, batch)` returns the loss; in place of `loss_fn`.
+        val_data: held-out data, evaluated once an epoch, or every `val_every` steps.
         metrics: `{name: f(outputs, targets)}`; accuracy by default for classification.
-        optimizer: `sgd`, `nesterov`, `adam`, `adamw`, `rmsprop`; an optimizer already
-            built on the model; or a factory that takes the parameters.
-        lr: learning rate; None is 1e-3, or what the optimizer was built with.
+        optimizer: `sgd`, `nesterov`, `adam`, `adamw`, `rmsprop`; an optimizer built on the
+            model; or a factory that takes the parameters.
+        lr: learning rate; None is 1e-3, or the one the optimizer was built with.
         batch_size: samples a step; None is 64, or the DataLoader's own.
         schedule: a name (`cosine`, ...; see the control), a torch.optim.lr_scheduler object
             or a factory that takes the optimizer; stepped after every step,
@@ -73,13 +59,16 @@ class Debugger(Steering):
             that it skips are counted (`skipped`). Autocast stays the model's own affair.
         seed: of dropout and of the order of data.
         device: where to train; None is where the model is.
-        name: what to call it. With a name, the last checkpoint is also on disk, every minute
+        name: of the training. With a name, the last checkpoint is also on disk, every minute
             and on close, for `resume`: nbdebug-checkpoints/<name>.pt beside the notebook.
         runs: where to record it: a database file, the address of an MLflow server, None for no
             record; "auto" is MLFLOW_TRACKING_URI, else nbdebug-runs.db beside the notebook.
-        overhead: largest share of time that the dear probes may take.
+        overhead: largest share of time that expensive probes may take.
         checkpoint_memory: bytes for checkpoints; None is 10 % of free memory, at most 2 GiB.
         **controls: initial values of other controls, as `clip_mode="norm"`.
+
+    Attributes:
+        history: the numbers; timeline: rewind, fork, replay, ...; session: model and optimizer.
 
     Raises:
         ArgumentError: a keyword is misspelt or missing.
@@ -110,15 +99,7 @@ class Debugger(Steering):
         checkpoint_memory: int | None = None,
         **controls: Any,
     ) -> None:
-        setup = Setup(
-            model=model, train_data=train_data, loss_fn=loss_fn, step_fn=step_fn,
-            val_data=val_data, val_every=val_every, metrics=metrics,
-            optimizer=optimizer, lr=lr, batch_size=batch_size, schedule=schedule, scaler=scaler,
-            seed=seed, device=device, name=name, runs=runs, overhead=overhead,
-            checkpoint_memory=checkpoint_memory,
-        )  # fmt: skip
-        self._wire(setup, controls)
-        replace_predecessors(self)
+        self._begin(Setup.of(locals()), controls)
 
     @classmethod
     def resume(
@@ -129,96 +110,138 @@ class Debugger(Steering):
         loss_fn: LossFn | None = None,
         **arguments: Any,
     ) -> Debugger:
-        """Go on from the last checkpoint on disk, to the bit as if nothing had come between.
+        """Continue from the last checkpoint on disk, equal to the bit to an uninterrupted run.
 
         History and the timeline begin there.
 
         Args:
             name, model, train_data, loss_fn: as they were given to the Debugger.
-            **arguments: others as then (val_data, step_fn, ...); what is in the checkpoint (lr,
-                batch_size, seed, controls, ...) need not be given.
+            **arguments: others as then (val_data, step_fn, ...); the checkpoint holds lr,
+                batch_size, seed and controls.
 
         Raises:
             CheckpointError: there is none that can be read, or it is of another training.
             ModelError: the model is another one.
         """
-        data, reason = read(name)
-        known = {field.name for field in dataclasses.fields(Setup)}
-        found = {"seed": data["seed"], "optimizer": data["optimizers"][0][0]}
-        given = found | {n: v for n, v in arguments.items() if n in known}
-        setup = Setup(
-            model=model, train_data=train_data, loss_fn=loss_fn, name=name, resumed=data, **given
-        )
         made = cls.__new__(cls)
-        made._wire(setup, {n: v for n, v in arguments.items() if n not in known})
-        if reason:
-            made.history.add_notice(Notice(0, "warning", "An older checkpoint", reason))
-        replace_predecessors(made)
+        made._begin(*resumed(name, model, train_data, loss_fn, arguments))
         return made
 
-    def _wire(self, setup: Setup, controls: dict[str, Any]) -> None:
-        self.history = History()
-        kinds = instances("nbdebug.controls", Control, self._leave_out)
-        check_keywords(controls, kinds, inspect.signature(Debugger).parameters)
-        place = store_location(setup.runs)
-        session = Session(setup)
-        session.recorded_in = "" if place is None else place.name
-        self.model = setup.model
-        self.name = setup.name or type(setup.model).__name__
-        controls.update(setup.controls())
-        self._queue = CommandQueue()
-        self._settings = ControlSet(kinds, session, self.history)
-        for control, note in self._settings.begin_with(controls).items():
-            self.history.add_notice(Notice(0, "info", f"{control} at the start", note))
-        self._worker = self._make_worker(session, setup)
+    def _begin(self, setup: Setup, controls: dict[str, Any], *notices: Notice) -> None:
+        parts = assemble(setup, controls, keyword_names(Debugger), notices)
+        self._parts: Parts = parts
+        self._client = parts.client
+        self.name, self.model = parts.name, parts.training.session.model
+        self.history: History = parts.history
+        self.timeline = DebuggerTimeline(parts.client, parts.history, parts.training.diagnosis)
+        self.session = DebuggerSession(parts.training.session, parts.client)
+        self._recording = Recording(parts)
         self._dashboard: Dashboard | None = None
-        self._about = describe(session, setup, self._settings.states())
-        self._recorder = self._desk = None
-        if place is None:
-            self.history.set_run_list(RunList("off"))
-        else:
-            self._recorder = Recorder(self.history, self.name, self._about, place)
-            self._desk = RunsTabService(self.history, place, self._recorder.key)
         # A Debugger that nobody holds any more must not leave its threads behind.
-        self._finalizer = weakref.finalize(
-            self, _let_go, self._queue, self._worker, self._recorder, self._desk
-        )
+        self._finalizer = weakref.finalize(self, abandon, parts)
+        replace_predecessors(self)
 
-    def _make_worker(self, session: Session, setup: Setup) -> Worker:
-        probes = instances("nbdebug.probes", Probe, self._leave_out)
-        measuring = ProbeRunner(probes, setup.overhead, self.history.add_notice)
-        measuring.attach(session)
-        self._breakpoints = Breakpoints(self.history)
-        loop = Loop(session, measuring, self.history, self._settings.numbers, self._breakpoints)
-        checks = instances("nbdebug.checks", Check, self._leave_out)
-        self._checking = CheckRunner(checks, session, self.history)
-        path = None if setup.name is None else place_of(setup.name)
-        timeline = Timeline(loop, self._settings, self.history, setup.checkpoint_memory, path)
-        if setup.resumed is not None:
-            timeline.resume(setup.resumed)
-        rules = instances("nbdebug.rules", Rule, self._leave_out)
-        self._diagnosis = Diagnosis(rules, self.history, self._settings.takes)
-        return Worker(
-            loop, self._settings, self._queue, self.history, timeline, self._checking,
-            self._diagnosis,
-        )  # fmt: skip
+    def start(self) -> None:
+        """Train until paused; returns at once."""
+        self._client.put(Run())
 
-    def close(self) -> None:
-        """Remove thread and widgets; the model keeps its weights. May be called twice."""
-        if self._dashboard is not None:
-            self._dashboard.close()
-        self._queue.put(commands.Close())
-        self._worker.join(timeout=30)
-        if self._desk is not None:
-            self._desk.close()
-        if self._recorder is not None:
-            self._recorder.close()
+    def pause(self) -> None:
+        """Finish the step under way and pause; nothing is lost."""
+        self._client.do(Pause())
 
-    def __enter__(self) -> Debugger:
-        return self
+    def step(self, n: int = 1) -> None:
+        """Make `n` steps and pause; returns when they are made, raises as `run` does."""
+        self.run(steps=n)
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def run(self, steps: int | None = None, epochs: float | None = None) -> None:
+        """Train for so many more steps or epochs; returns when they are done.
+
+        Interrupting the kernel pauses training; it can continue afterwards.
+
+        Raises:
+            ArgumentError: neither steps nor epochs is given, or both, or a negative one.
+            NonFiniteError: loss or gradient became NaN or infinite.
+            Exception: whatever the model, the loss or the data raised, as it was.
+        """
+        if (steps is None) == (epochs is None):
+            raise ArgumentError(
+                "Say how long: run(steps=...) or run(epochs=...); start() for more."
+            )
+        self._client.do(Run(steps, epochs))
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Sleep until training is paused; False when `timeout` seconds passed before."""
+        return self.history.wait_until(lambda status: status.state != "running", timeout)
+
+    def reset(self) -> None:
+        """Go back to the beginning: weights, optimizer, RNG, data order, controls, History."""
+        self._client.do(Reset())
+
+    def set(self, *, why: str | None = None, **controls: Any) -> None:
+        """Change controls, as the dashboard's sliders do.
+
+        Values are checked at once; they take effect at the next step boundary, or at
+        once while paused.
+
+        Args:
+            why: a reason, written down with the change.
+
+        Raises:
+            ControlNameError, ControlValueError: nothing was changed.
+        """
+        tickets = self._client.set(controls, why=why or "")
+        if self.state == "paused":
+            for ticket in tickets:
+                answer(ticket)
+
+    @property
+    def controls(self) -> Mapping[str, Any]:
+        """The value in force of every control, by name."""
+        return self._parts.training.controls.values()
+
+    @property
+    def changes(self) -> pd.DataFrame:
+        """Every change of a control: step, samples, old, new, who, why, status."""
+        return self.history.changes_frame()
+
+    state = Shortcut[str]("history.status.state", "paused, running or closed.")
+    failure = Shortcut[Notice | None]("history.status.failure", "Why training stopped, or None.")
+
+    def check(self, *names: str, slow: bool = False) -> CheckReport:
+        """Run checks of the five-step checklist between two steps; they change nothing.
+
+        Args:
+            names: of the checks; without names all that are cheap.
+            slow: without names also those that train for some seconds.
+
+        Raises:
+            CheckNameError: there is no such check; the message lists those there are.
+        """
+        return cast(CheckReport, self._client.do(RunChecks(names, slow)))
+
+    @property
+    def findings(self) -> Findings:
+        """Symptoms of a sick training, their causes and remedies: root causes first."""
+        return self.rules.look()
+
+    @property
+    def rules(self) -> Diagnosis:
+        """The rules behind the findings; `add` takes one of your own, `remove` a name."""
+        return self._parts.training.diagnosis
+
+    @property
+    def stopped(self) -> Inspection | None:
+        """The step that training stopped in before its update, by a breakpoint or a NaN or Inf."""
+        return self._parts.training.loop.breakpoints.found
+
+    @property
+    def _stop(self) -> Inspection:
+        return self.stopped or NOT_STOPPED
+
+    @property
+    def record(self) -> LiveRun:
+        """The documentation of this training so far; `note` and `repeat` write to it."""
+        return self._recording.run
 
     @property
     def dashboard(self) -> Dashboard:
@@ -226,19 +249,46 @@ class Debugger(Steering):
         if self.state == "closed":
             raise ClosedError("This Debugger was closed; make a new one.")
         if self._dashboard is None:
-            from nbdebug.dashboard.dashboard import Dashboard
-            from nbdebug.panels.runs import Runs
+            from nbdebug.debugger.dashboard_factory import make_dashboard
 
-            request = Requests(
-                self._settings, self._checking, self._breakpoints, self.history, self._queue,
-                self._desk,
-            )  # fmt: skip
-            attend = {} if self._desk is None else {Runs.tab: self._desk.look_when_due}
-            self._dashboard = Dashboard(
-                self.history, self._queue, self._settings.states, request, title=self.name,
-                diagnose=self.rules.look_when_due, attend=attend,
-            )  # fmt: skip
+            self._dashboard = make_dashboard(self._parts)
         return self._dashboard
+
+    def close(self) -> None:
+        """Remove thread and widgets; the model keeps its weights. May be called twice."""
+        if self._dashboard is not None:
+            self._dashboard.close()
+        close(self._parts)
+
+    checkpoint = Delegate("timeline", DebuggerTimeline.checkpoint)
+    rewind = Delegate("timeline", DebuggerTimeline.rewind)
+    fork = Delegate("timeline", DebuggerTimeline.fork)
+    try_remedy = Delegate("timeline", DebuggerTimeline.try_remedy)
+    replay = Delegate("timeline", DebuggerTimeline.replay)
+    flight_record = Delegate("timeline", DebuggerTimeline.flight_record)
+    script = Delegate("timeline", DebuggerTimeline.script)
+    break_when = Delegate("timeline", DebuggerTimeline.break_when)
+    clear_breakpoints = Delegate("timeline", DebuggerTimeline.clear_breakpoints)
+    lr_range_test = Delegate("session", DebuggerSession.lr_range_test)
+    reestimate_batchnorm = Delegate("session", DebuggerSession.reestimate_batchnorm)
+    summary = Delegate("session", DebuggerSession.summary)
+    worst_samples = Delegate("session", DebuggerSession.worst_samples)
+    culprits = Delegate("session", DebuggerSession.culprits)
+    note = Delegate("_recording", Recording.note)
+    repeat = Delegate("_recording", Recording.repeat)
+    report = Delegate("_recording", Recording.report)
+    runs = Shortcut["pd.DataFrame"]("_recording.runs", "All runs kept where this one is.")
+    optimizer = Shortcut[torch.optim.Optimizer]("session.optimizer", "The optimizer in force.")
+    breakpoints = Shortcut[tuple[str, ...]]("timeline.breakpoints", "Conditions that pause.")
+    batch = Shortcut[Any]("_stop.batch", "The batch that training stopped in, or None.")
+    outputs = Shortcut[Any]("_stop.outputs", "Outputs of the model for `batch`, or None.")
+    gradients = Shortcut[dict[str, torch.Tensor]]("_stop.gradients", "Gradients before clipping.")
+
+    def __enter__(self) -> Debugger:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         if self.state == "closed":
@@ -248,17 +298,3 @@ class Debugger(Steering):
     def __repr__(self) -> str:
         status = self.history.status
         return f"<Debugger {self.name}: {status.state} at step {status.step}>"
-
-
-def _let_go(
-    queue: CommandQueue, worker: Worker, recorder: Recorder | None, desk: RunsTabService | None
-) -> None:
-    """End the threads; at the end of the program also wait, since torch dies with its threads."""
-    queue.put(commands.Close())
-    if not threading.main_thread().is_alive():
-        worker.join(timeout=10)
-    if desk is not None:
-        desk.close(wait=False)
-    if recorder is not None:
-        # The journal is complete; the next program takes it into the store.
-        recorder.close(file=False)

@@ -1,18 +1,22 @@
-"""What a Debugger writes down of its training, without being asked and on request."""
+"""`dbg.record`: the run of a training as far as it has come, and what writes to it."""
 
 from __future__ import annotations
 
-import os
-import uuid
-from collections.abc import Mapping
+from collections.abc import Callable
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+from uuid import uuid4
 
-from nbdebug.debugger.timeline import Travelling
+from nbdebug.core.commands.running import Run as RunSteps
+from nbdebug.core.results.timeline import ReplayResult
+from nbdebug.debugger.assembly import Parts
+from nbdebug.debugger.client import answer
 from nbdebug.errors import ArgumentError
+from nbdebug.runs.compare.rerun import compared, plan
 from nbdebug.runs.record.run_data import RunData
-from nbdebug.runs.recording.recorder import Recorder
+from nbdebug.runs.record.run_record import RunRecord
 from nbdebug.runs.recording.run_log import RunLog
 from nbdebug.runs.store.run import Run
 from nbdebug.runs.store.run_store import RunStore, frame_of_rows
@@ -21,36 +25,59 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class Documenting(Travelling):
-    """The verbs of the record."""
+class LiveRun(Run):
+    """The run of a Debugger, read when it is asked for; `dbg.record` again is up to date."""
 
-    name: str
-    _recorder: Recorder | None
-    _about: Mapping[str, Any]
+    def __init__(
+        self, read: Callable[[], RunData], note: Callable[[str], None],
+        repeat: Callable[[RunRecord], ReplayResult],
+    ) -> None:  # fmt: skip
+        super().__init__(read)
+        self._note, self._repeat = note, repeat
 
     def note(self, text: str) -> None:
-        """Tie a sentence to the step that training stands at; it shows on the plots.
+        """Attach a sentence to the current step; the plots show it.
 
         Raises:
             ArgumentError: it is no text, or longer than 2,000 characters.
         """
-        self.history.add_note(text)
+        self._note(text)
 
-    @property
-    def record(self) -> Run:
-        """The documentation of this training, as far as it has come."""
-        if self._recorder is None:
-            log = RunLog(self.history, self._key, self.name, self._about)
-            log.surround()
-            bundle = RunData.of(log.frames(anew=True))
-        else:
-            bundle = self._recorder.bundle()
-        return Run(lambda: bundle)
+    def repeat(self, run: RunRecord) -> ReplayResult:
+        """Train as a recorded run was trained; see `Debugger.repeat`."""
+        return self._repeat(run)
+
+
+class Recording:
+    """Reads and writes the record of one training."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
 
     @cached_property
     def _key(self) -> str:
-        """What a training that is not recorded is known by where its run is imported."""
-        return uuid.uuid4().hex
+        """Key for exporting a run that is not recorded."""
+        return uuid4().hex
+
+    @property
+    def run(self) -> LiveRun:
+        """The run as far as it has come."""
+        return LiveRun(self._read(), self.note, self.repeat)
+
+    def note(self, text: str) -> None:
+        """Attach a sentence to the current step; the plots show it.
+
+        Raises:
+            ArgumentError: it is no text, or longer than 2,000 characters.
+        """
+        self._parts.history.add_note(text)
+
+    def report(self, path: str | PathLike[str]) -> Path:
+        """Write one page of HTML: plots, changes, findings, checklist, notes, environment.
+
+        The page needs nothing else: it works without a network.
+        """
+        return self.run.report(path)
 
     @property
     def runs(self) -> pd.DataFrame:
@@ -59,16 +86,42 @@ class Documenting(Travelling):
         Raises:
             ArgumentError: this one is not recorded.
         """
-        if self._recorder is None:
+        recorder = self._parts.recorder
+        if recorder is None:
             raise ArgumentError(
                 "This training is not recorded (runs=None); nbdebug.runs(...) lists others."
             )
-        self._recorder.flush()
-        return frame_of_rows(RunStore(self._recorder.place).rows())
+        recorder.flush()
+        return frame_of_rows(RunStore(recorder.place).rows())
 
-    def report(self, path: str | os.PathLike[str]) -> Path:
-        """Write one page of HTML: plots, changes, findings, checklist, notes, environment.
+    def repeat(self, run: RunRecord) -> ReplayResult:
+        """Train as a recorded run was trained: its changes at their steps, to its last step.
 
-        It needs nothing else: it works without a network.
+        Build this Debugger as that one was: `Debugger(model, data, loss_fn, **run.settings)`, the
+        model with the same initial weights. `equal` of the result is True where each loss and
+        gradient norm that both records still hold one by one is the same to the bit.
+
+        Raises:
+            ArgumentError: training has begun already, the initial weights differ, or a change is
+                no value of a control.
         """
-        return self.record.report(path)
+        history, client = self._parts.history, self._parts.client
+        mine = self.run
+        if history.status.step:
+            raise ArgumentError("Training has begun already: repeat a run on a new Debugger.")
+        for step, values, why in plan(run, mine, self._parts.training.controls.controls):
+            if step > history.status.step:
+                client.do(RunSteps(steps=step - history.status.step))
+            for ticket in client.set(values, why=why):
+                answer(ticket)
+        return compared(run, self.run)
+
+    def _read(self) -> Callable[[], RunData]:
+        parts = self._parts
+        if parts.recorder is not None:
+            data = parts.recorder.bundle()
+        else:
+            log = RunLog(parts.history, self._key, parts.name, parts.about)
+            log.surround()
+            data = RunData.of(log.frames(anew=True))
+        return lambda: data

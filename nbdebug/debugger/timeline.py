@@ -1,111 +1,151 @@
-"""What a Debugger can do with time: checkpoints, rewind, fork and compare, replay."""
+"""`dbg.timeline`: checkpoints, rewind, fork, replay, breakpoints and the script of a training."""
 
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Callable, Mapping
 from os import PathLike
 from typing import Any, cast
 
-import torch
-
-from nbdebug.core.commands import commands
+from nbdebug.core.commands.examining import RecordFlight
+from nbdebug.core.commands.timeline import (
+    BreakWhen,
+    ClearBreakpoint,
+    ForkSteps,
+    KeepFork,
+    NameCheckpoint,
+    Replay,
+    Rewind,
+    SaveCheckpoint,
+    WriteScript,
+)
+from nbdebug.core.history.history import History
 from nbdebug.core.results.findings import Finding
 from nbdebug.core.results.flight_record import FlightRecord
 from nbdebug.core.results.fork import Fork, ForkResult
-from nbdebug.core.results.timeline import ReplayResult
-from nbdebug.core.results.worst_samples import WorstSamples
-from nbdebug.debugger.examination import Examining
+from nbdebug.core.results.timeline import (
+    ActiveBreakpoints,
+    Branch,
+    Mark,
+    ReplayResult,
+    TimelineMarks,
+)
+from nbdebug.debugger.client import Client
 from nbdebug.errors import ArgumentError
+from nbdebug.rules._diagnosis import Diagnosis
 from nbdebug.rules._trials import STEPS, begins
-from nbdebug.training.engine.breakpoints import Breakpoints, Inspection
 
 
-class Travelling(Examining):
-    """The verbs of the timeline."""
+class DebuggerTimeline:
+    """The steps of a training: go back to any of them, try others, run them again."""
 
-    _breakpoints: Breakpoints
+    def __init__(self, client: Client, history: History, rules: Diagnosis) -> None:
+        self._client, self._history, self._rules = client, history, rules
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        """Checkpoints, breaks and forks, each with its step."""
+        return self._history.results.of(TimelineMarks, TimelineMarks()).marks
+
+    @property
+    def branches(self) -> tuple[Branch, ...]:
+        """Steps that rewinds abandoned."""
+        return self._history.snapshot(()).branches
 
     def checkpoint(self, name: str | None = None) -> int:
-        """Keep the state of training, to come back to it by its step or by a name.
+        """Keep the state of training, to rewind to it by its step or by a name.
 
-        Checkpoints are taken without asking, too: every so many steps, and before each change
-        of a control.
+        Checkpoints are taken automatically, too: every so many steps, and before each change of a
+        control.
 
         Returns:
-            The step it stands at.
+            The step of the checkpoint.
         """
-        self.history.wait_handled(self._put(commands.NameCheckpoint(name or "")))
-        return next(m.step for m in reversed(self.history.marks) if m.kind == "named")
+        return cast(int, self._client.do(NameCheckpoint(name or "")))
 
-    def reset(self) -> None:
-        """Back to the beginning: weights, optimizer, RNG, data order, controls, History."""
-        self.history.wait_handled(self._put(commands.Reset()))
+    def save(self) -> str:
+        """Write the state of training to disk now, for `Debugger.resume`.
 
-    def rewind(self, step: int | str, *, why: str = "") -> ReplayResult:
-        """Go back to where a step is to be made, and pause there.
+        A Debugger with a name does so every minute and on close.
 
-        The nearest earlier checkpoint is restored and the steps from there are run again; each
-        loss and gradient norm is compared with what was recorded. What was done at that step
-        and later is undone and stays as a grey branch.
-
-        Args:
-            step: from 0 to where training stands; a negative number goes so many steps back; or
-                the name of a checkpoint.
+        Returns:
+            The path of the file.
 
         Raises:
-            ArgumentError: there is no such step or name behind.
+            ArgumentError: the Debugger has no name.
+            OSError: the file cannot be written.
+        """
+        return cast(str, self._client.do(SaveCheckpoint()))
+
+    def rewind(self, step: int | str, *, why: str = "") -> ReplayResult:
+        """Rewind training to just before `step` and pause.
+
+        The nearest earlier checkpoint is restored and the steps from there are run again; each
+        loss and gradient norm is compared with the recorded one. Steps from `step` on are
+        discarded; the plots keep them as a grey branch.
+
+        Args:
+            step: from 0 to the current step; a negative number for so many steps back; or the
+                name of a checkpoint.
+            why: a reason, written down with the change.
+
+        Raises:
+            ArgumentError: there is no such step or name.
             DataError: the data cannot be read again from there.
             TaskStopped: it was stopped; training is where it was.
         """
-        return cast(ReplayResult, self._result(commands.Rewind(step, why=why)))
+        return cast(ReplayResult, self._client.do(Rewind(step, why=why)))
 
     def fork(
         self,
+        /,
         steps: int = 200,
         *,
         start: int | str | None = None,
-        cures: str = "",
+        for_finding: str = "",
         **changes: Any,
     ) -> Fork:
         """Train some steps with and without a change, on the same batches and dropout masks.
 
-        Training stays where it is; `keep` of what this gives goes on with the change.
+        Training stays where it is; `keep()` of the result continues with the change.
 
         Args:
             steps: how many, from 1 to 100,000.
-            start: where to begin, as for `rewind`; None is where training stands. What was
-                changed between there and now is not changed in the fork.
-            cures: name of the finding that the change is to cure: the fork then says whether it
-                is gone at the end.
+            start: where to begin, as for `rewind`; None is the current step. Changes made between
+                `start` and now are not part of the fork.
+            for_finding: name of the finding that the change is to cure: the fork then says
+                whether the finding is gone at the end.
             **changes: values of controls; a list tries each of its values, several lists all
-                combinations, 16 at most.
+                combinations, 16 at most. A clip threshold switches clipping by norm on where
+                clipping is off.
 
         Raises:
             ControlNameError, ControlValueError, ArgumentError: nothing was tried.
             TaskStopped: it was stopped.
             Exception: whatever the model, the loss or the data raised, as it was.
         """
+        if "cures" in changes:
+            warnings.warn(
+                "fork(cures=...) is now fork(for_finding=...); the old name goes in version 0.3.",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+            for_finding = changes.pop("cures")
         choices = {n: v if isinstance(v, list) else [v] for n, v in changes.items()}
-        ways = [
+        variants = tuple(
             dict(zip(choices, way, strict=True)) for way in itertools.product(*choices.values())
-        ]
-        checked = tuple(self._settings.validate(way) for way in ways)
-        result = cast(ForkResult, self._result(commands.ForkSteps(steps, checked, start, cures)))
-
-        def keep(which: int) -> None:
-            if not 0 <= which < len(result.trials):
-                raise ArgumentError(f"which must be from 0 to {len(result.trials) - 1}.")
-            self._worker.result(self._do(commands.KeepFork(result, which), "paused"))
-
-        return Fork(result, keep)
+        )
+        result: ForkResult = self._client.do(ForkSteps(steps, variants, start, for_finding))
+        return Fork(result, lambda which: self._client.do(KeepFork(which, result)))
 
     def try_remedy(
         self, finding: Finding | None = None, which: int = 0, steps: int = STEPS
     ) -> Fork:
         """Prove a remedy of a finding: train some steps without and with it, as a fork.
 
-        It begins where training stands; after a stop, or where harm stays done, before that.
+        The fork begins at the current step; after a stop, or where weights are already damaged,
+        at an earlier checkpoint.
 
         Args:
             finding: one of `findings`; None is the first one.
@@ -113,9 +153,10 @@ class Travelling(Examining):
             steps: how many, from 1 to 100,000.
 
         Raises:
-            ArgumentError: there is no such finding or remedy, or it is no value of a control.
+            ArgumentError: there is no such finding or remedy, or the remedy is no value of a
+                control.
         """
-        found = self.rules.look()
+        found = self._rules.look()
         chosen = finding if finding is not None else next(iter(found), None)
         if chosen is None:
             raise ArgumentError("There is no finding: nothing looks sick.")
@@ -126,31 +167,32 @@ class Travelling(Examining):
         remedy = chosen.remedies[which]
         if not remedy.settings:
             raise ArgumentError(f"{remedy.text!r} is no value of a control: it cannot be tried.")
-        start = begins(self.history.snapshot(()), chosen)
-        return self.fork(steps, start=start, cures=chosen.name, **remedy.settings)
+        start = begins(self._history.snapshot(()), chosen)
+        return self.fork(steps, start=start, for_finding=chosen.name, **remedy.settings)
 
     def replay(self) -> ReplayResult:
         """Run everything again from the beginning, changes included, and compare.
 
-        Training stays where it is. `equal` of what this gives is True when each loss and, at
-        the end, weights, buffers and optimizer are equal to the bit.
+        Training stays where it is. `equal` of the result is True when each loss and, at the end,
+        weights, buffers and optimizer are equal to the bit.
 
         Raises:
             DataError: the data cannot be read again from its beginning.
             TaskStopped: it was stopped.
         """
-        return cast(ReplayResult, self._result(commands.Replay()))
+        return cast(ReplayResult, self._client.do(Replay()))
 
     def flight_record(self) -> FlightRecord:
-        """The last steps again, on a copy, with the largest output of every module.
+        """Run the last steps again on a copy, and list the largest output of every module.
 
-        After a stop for a value that is not finite the batch that was left out comes last; there
-        this is made without asking, where it takes less than 2 seconds.
+        After a NaN or Inf the excluded batch comes last; the record is made automatically there
+        if it takes less than 2 seconds.
 
         Raises:
-            DataError: the data cannot be read again; TaskStopped: it was stopped.
+            DataError: the data cannot be read again.
+            TaskStopped: it was stopped.
         """
-        return cast(FlightRecord, self._result(commands.LookBack()))
+        return cast(FlightRecord, self._client.do(RecordFlight()))
 
     def script(
         self,
@@ -161,85 +203,45 @@ class Travelling(Examining):
     ) -> None:
         """Write a plain PyTorch program that makes the same steps and ends in the same weights.
 
-        Changes stand at their steps. Initial weights and data are in a `.pt` file beside it,
-        loaded with `weights_only=True`; the trained weights are saved as `<name>-trained.pt`.
+        Changes stand at their steps. Initial weights and data are in a `.pt` file beside the
+        program, loaded with `weights_only=True`; the trained weights are saved as
+        `<name>-trained.pt`.
 
         Args:
-            path: where to write it, such as "train.py".
+            path: where to write the program, such as "train.py".
             model: the expression that builds the model, such as "Net(width=64)"; None finds it
                 for layers of torch.nn and for classes that need no argument.
-            data: a function of yours that gives the tensors (X, y); None writes them into the
+            data: a function of yours that returns the tensors (X, y); None writes them into the
                 file.
 
         Raises:
-            ScriptError: something was done that plain PyTorch cannot say; says what.
+            ScriptError: a part of training cannot be written in plain PyTorch; the message says
+                which.
             TaskStopped: it was stopped.
         """
-        self._result(commands.WriteScript(str(path), model, data))
-
-    def culprits(self, step: int | None = None, top: int = 8) -> WorstSamples:
-        """The samples of a batch with the largest losses, each looked at alone.
-
-        In eval mode, at the weights before the update of that step; at most 256 samples and 5
-        seconds. Training notices nothing. `set(left_out=[...])` and `set(relabelled={...})` act
-        on what was found.
-
-        Args:
-            step: whose batch; None is the one that training stopped in, else the last one.
-            top: how many samples to give.
-
-        Raises:
-            ArgumentError: there is no such step behind; DataError: its batch cannot be read again.
-            ModelError: the model cannot take a single sample.
-        """
-        return cast(WorstSamples, self._result(commands.FindCulprits(step, top)))
+        self._client.do(WriteScript(str(path), model, data))
 
     def break_when(self, condition: str | Callable[[Mapping[str, float]], Any]) -> None:
         """Pause before the update of a step at which a condition holds.
 
-        There `batch`, `outputs` and `gradients` can be looked at; `step`, `start` and `run` make
-        the update and go on.
+        `batch`, `outputs` and `gradients` of that step can be inspected then; `step`, `start` and
+        `run` make the update and continue.
 
         Args:
             condition: `"grad_norm > 10"`, `"val_loss rises 5"` (5 measurements in a row),
-                `"step == 500"`, joined by `and`, `or` and parentheses; any series will do. It is
-                parsed, never run as code. Or a function of all newest values by name.
+                `"step == 500"`, joined by `and`, `or` and parentheses; any series will do. The
+                text is parsed, never run as code. Or a function of all latest values by name.
 
         Raises:
             ArgumentError: the condition cannot be read, or there is no such series.
         """
-        self._breakpoints.check(condition)
-        self.history.wait_handled(self._put(commands.BreakWhen(condition)))
+        self._client.do(BreakWhen(condition))
 
     def clear_breakpoints(self, condition: str | None = None) -> None:
-        """Forget one breakpoint, all without a condition."""
-        self.history.wait_handled(self._put(commands.ClearBreak(condition)))
+        """Remove one breakpoint, all without a condition."""
+        self._client.do(ClearBreakpoint(condition))
 
     @property
     def breakpoints(self) -> tuple[str, ...]:
         """The conditions that pause training."""
-        return self.history.snapshot(()).breakpoints
-
-    @property
-    def stopped(self) -> Inspection | None:
-        """The step that training stopped in before its update: at a breakpoint, or at a value
-        that is not finite. None while it goes on."""
-        return self._breakpoints.found
-
-    @property
-    def batch(self) -> Any:
-        """The batch of the step that training stopped in, None when it did not."""
-        return None if self.stopped is None else self.stopped.batch
-
-    @property
-    def outputs(self) -> Any:
-        """What the model gave in the step that training stopped in; None with a `step_fn`."""
-        return None if self.stopped is None else self.stopped.outputs
-
-    @property
-    def gradients(self) -> dict[str, torch.Tensor]:
-        """Gradients before clipping in the step that training stopped in, by parameter."""
-        return {} if self.stopped is None else self.stopped.gradients
-
-    def _result(self, command: commands.Command) -> Any:
-        return self._worker.result(self._do(command))
+        return self._history.results.of(ActiveBreakpoints, ActiveBreakpoints()).names

@@ -1,4 +1,4 @@
-"""Buttons of HTML sections, which the view turns into requests."""
+"""Buttons of HTML sections, which the view turns into commands."""
 
 from __future__ import annotations
 
@@ -7,24 +7,25 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from nbdebug.core.commands.commands import Stop
+from nbdebug.core.commands.running import Stop
 from nbdebug.core.records import Progress
 
 
 def button(
     label: str,
-    control: str,
-    value: Any,
+    command: str,
+    fields: Mapping[str, Any],
     tooltip: str,
     disabled: bool = False,
     more: Mapping[str, str] | None = None,
 ) -> str:
-    """A button that asks for a value of a control.
+    """A button that asks for a command.
 
     Args:
+        command: its name; fields: of its form.
         more: further attributes, as `aria-pressed`.
     """
-    said = {"data-control": control, "data-value": json.dumps(value), "title": tooltip}
+    said = {"data-command": command, "data-fields": json.dumps(fields), "title": tooltip}
     said |= more or {}
     attributes = " ".join(f'{name}="{html.escape(text)}"' for name, text in said.items())
     # Not the attribute `disabled`: that would take the focus away from the keyboard.
@@ -37,7 +38,7 @@ def under_way_row(progress: Progress, tooltip: str) -> str:
     """Stop, a bar and the title of what is under way."""
     title = html.escape(progress.title)
     return (
-        button("Stop", Stop.control, Stop.value, tooltip)
+        button("Stop", Stop.name, {}, tooltip)
         + f'<progress max="1" value="{progress.share:.2f}" aria-label="{title}"></progress>'
         f"<span>{title}…</span>"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping
 from typing import Any
 
 from nbdebug.panels._buttons import button
@@ -29,7 +30,9 @@ def text_field(name: str, label: str, value: str, size: int, tip: str, most: int
     )
 
 
-def submit(label: str, control: str, tip: str, fixed: Any = None, clears: bool = False) -> str:
+def submit(
+    label: str, command: str, tip: str, fixed: Mapping[str, Any] | None = None, clears: bool = False
+) -> str:
     """A button that sends the fields of its row.
 
     Args:
@@ -37,4 +40,4 @@ def submit(label: str, control: str, tip: str, fixed: Any = None, clears: bool =
         clears: whether the fields are empty afterwards.
     """
     kind = "data-form data-clears" if clears else "data-form"
-    return button(label, control, fixed or {}, tip).replace("<button ", f"<button {kind} ", 1)
+    return button(label, command, fixed or {}, tip).replace("<button ", f"<button {kind} ", 1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -108,17 +107,16 @@ def _tools(runs: RunList, one: RunRow) -> str:
     if not one.stored:
         return row(f"<span>{TIPS['unstored']}</span>")
     fixed = {"run": one.id}
-    control = RunRequest.control
     rename = row(
         text_field(f"text-name-{one.id}", "Name", one.name, 24, "New name of the run", LONGEST),
-        submit("Rename", control, TIPS["rename"], {"act": "rename", **fixed}),
+        submit("Rename", RunRequest.name, TIPS["rename"], {"act": "rename", **fixed}),
     )
     known = "".join(
         _ask(f"{_tag(name, value)} ✕", "untag", one, name) for name, value in one.tags.items()
     )
     tag = row(
         text_field(f"text-tag-{one.id}", "Tag", "", 16, "Tag, as name or name=value", 2 * LONGEST),
-        submit("Add tag", control, TIPS["tag"], {"act": "tag", **fixed}, clears=True),
+        submit("Add tag", RunRequest.name, TIPS["tag"], {"act": "tag", **fixed}, clears=True),
         known,
     )
     return f'<div class="nbd-rows">{rename}{tag}{row(*_deletion(runs, one))}</div>'
@@ -126,7 +124,7 @@ def _tools(runs: RunList, one: RunRow) -> str:
 
 def _deletion(runs: RunList, one: RunRow) -> Iterator[str]:
     if one.live:
-        yield button("Delete", RunRequest.control, "", TIPS["live"], disabled=True)
+        yield button("Delete", RunRequest.name, {}, TIPS["live"], disabled=True)
     elif one.id == runs.asked:
         # Where Delete was, and with its focus: a double click deletes nothing.
         yield _ask("Keep", "ask", one, tip="keep")
@@ -141,7 +139,7 @@ def _ask(
 ) -> str:  # fmt: skip
     value = {"act": act, "run": one.id} | ({"text": text} if text else {})
     said = TIPS[tip or act]
-    return button(label, RunRequest.control, json.dumps(value), said, more=more)
+    return button(label, RunRequest.name, value, said, more=more)
 
 
 def comparison_table(rows: Sequence[RunRow], values: Mapping[str, Sequence[str]]) -> str:

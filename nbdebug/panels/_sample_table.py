@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
-from nbdebug.core.commands.commands import SEVERAL, CloseCulprits, FindCulprits
+from nbdebug.core.commands.base import SET_CONTROLS
+from nbdebug.core.commands.examining import CloseWorstSamples, FindWorstSamples
 from nbdebug.core.results.findings import Finding
 from nbdebug.core.results.worst_samples import WorstSample, WorstSamples, culprit_table
 from nbdebug.panels._buttons import button
@@ -35,8 +35,8 @@ def look_button(finding: Finding, busy: bool) -> str:
     """Asks for the samples behind a finding; "" where there are none to speak of."""
     if finding.name not in SHOWN:
         return ""
-    step = finding.since if SHOWN[finding.name] else 0
-    asked = button("Show the samples", FindCulprits.control, step, LOOK, busy)
+    fields = {"step": finding.since} if SHOWN[finding.name] and finding.since else {}
+    asked = button("Show the samples", FindWorstSamples.name, fields, LOOK, busy)
     return f'<div class="nbd-row">{asked}</div>'
 
 
@@ -52,7 +52,7 @@ def culprit_rows(found: WorstSamples | None, in_force: InForce, available: set[s
     if found is None:
         return said
     tools = tuple(_tools(sample, in_force, available) for sample in found.samples)
-    close = f'<div class="nbd-row">{button("Close", CloseCulprits.control, "", CLOSE)}</div>'
+    close = f'<div class="nbd-row">{button("Close", CloseWorstSamples.name, {}, CLOSE)}</div>'
     return culprit_table(found, tools) + said + close
 
 
@@ -85,4 +85,4 @@ def _done(left_out: tuple[int, ...], relabelled: dict[int, Any]) -> Iterator[str
 
 
 def _ask(label: str, settings: dict[str, Any], tip: str) -> str:
-    return button(label, SEVERAL, json.dumps(settings), tip)
+    return button(label, SET_CONTROLS, {"settings": settings}, tip)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
-from nbdebug.core.commands.commands import Rewind
 from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.core.results.timeline import TimelineMarks
 from nbdebug.plots.markers import words
 from nbdebug.plots.theme import BLUE, GREY, ORANGE, VERMILLION
 
@@ -18,8 +19,16 @@ LANES = (
     ("break", "Breaks", VERMILLION),
 )
 TOP, GAP = 10, 20
-MOST = 60
-Place = tuple[str, int, str]
+MAX_MARKS = 60
+
+
+class StripMark(NamedTuple):
+    """A mark in a lane of the strip; `automatic` for a checkpoint that nobody named."""
+
+    lane: str
+    step: int
+    text: str
+    automatic: bool = False
 
 
 def strip(snapshot: Snapshot, labels: Mapping[str, str]) -> str:
@@ -44,43 +53,46 @@ def strip(snapshot: Snapshot, labels: Mapping[str, str]) -> str:
     parts.append(f'<div class="nbd-now" title="step {now:,}" style="left:{now / end:.2%}"></div>')
     colours = {lane: colour for lane, _, colour in LANES}
     for lane, _, _ in LANES:
-        found = [place for place in _places(snapshot, labels) if place[0] == lane]
-        for _, step, text in _thinned(found):
-            parts.append(_mark(step, text, step / end, height[lane], colours[lane]))
+        found = [mark for mark in _marks(snapshot, labels) if mark.lane == lane]
+        for mark in _thinned(found):
+            parts.append(_mark(mark, mark.step / end, height[lane], colours[lane]))
     empty = "" if now or snapshot.branches else "<span>Nothing has happened yet: press Run.</span>"
     parts.append(f'<div class="nbd-ends"><span>0</span>{empty}<span>step {end:,}</span></div>')
     return f'<div class="nbd-strip" role="group" aria-label="Timeline">{"".join(parts)}</div>'
 
 
-def _places(snapshot: Snapshot, labels: Mapping[str, str]) -> Iterator[Place]:
-    for mark in snapshot.marks:
+def _marks(snapshot: Snapshot, labels: Mapping[str, str]) -> Iterator[StripMark]:
+    for mark in snapshot.results.of(TimelineMarks, TimelineMarks()).marks:
         lane = "checkpoint" if mark.kind == "named" else mark.kind
-        word = {"checkpoint": "checkpoint", "named": "checkpoint"}.get(mark.kind, mark.kind)
-        yield lane, mark.step, f"{word} {mark.name}".rstrip()
+        text = f"{lane} {mark.name}".rstrip()
+        yield StripMark(lane, mark.step, text, mark.kind == "checkpoint")
     for change in snapshot.changes:
         if change.status == "applied":
-            label = labels.get(change.control, change.control)
-            yield "change", change.step, f"{label}: {words(change.old)} to {words(change.new)}"
+            known = labels.get(change.control, change.control)
+            label = "Rewind" if change.kind == "rewind" else known
+            text = f"{label}: {words(change.old)} to {words(change.new)}"
+            yield StripMark("change", change.step, text)
 
 
-def _thinned(places: list[Place]) -> list[Place]:
-    """One mark a step, at most 60: named ones and both ends stay, others are taken evenly."""
-    by_step: dict[int, Place] = {}
-    for lane, step, text in places:
-        before = by_step.get(step)
-        joined = text if before is None or before[2] == "checkpoint" else f"{before[2]}; {text}"
-        by_step[step] = (lane, step, joined)
+def _thinned(marks: list[StripMark]) -> list[StripMark]:
+    """One mark a step, at most 60: automatic checkpoints between the ends are taken evenly."""
+    by_step: dict[int, StripMark] = {}
+    for mark in marks:
+        before = by_step.get(mark.step)
+        if before is not None and not before.automatic:
+            mark = mark._replace(text=f"{before.text}; {mark.text}", automatic=False)
+        by_step[mark.step] = mark
     kept = [by_step[step] for step in sorted(by_step)]
-    stride = -(-len(kept) // MOST)
+    stride = -(-len(kept) // MAX_MARKS)
     last = len(kept) - 1
-    return [p for i, p in enumerate(kept) if i % stride == 0 or i == last or p[2] != "checkpoint"]
+    return [m for i, m in enumerate(kept) if i % stride == 0 or i == last or not m.automatic]
 
 
-def _mark(step: int, text: str, share: float, top: int, colour: str) -> str:
-    label = html.escape(f"step {step:,}: {text}")
-    value = html.escape(json.dumps(step))
+def _mark(mark: StripMark, share: float, top: int, colour: str) -> str:
+    label = html.escape(f"step {mark.step:,}: {mark.text}")
+    value = html.escape(json.dumps(mark.step))
     return (
-        f'<button type="button" class="nbd-mark" data-control="{Rewind.control}" data-fill="step" '
+        f'<button type="button" class="nbd-mark" data-fill="step" '
         f'data-value="{value}" title="{label}" aria-label="{label}" '
         f'style="left:{share:.2%};top:{top}px;--nbd-mark:{colour}"></button>'
     )

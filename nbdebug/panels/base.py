@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, cast
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from nbdebug.core.control_spec import ControlState
 from nbdebug.core.history.snapshot import Axis, Snapshot
 from nbdebug.core.records import Array
+from nbdebug.core.results.run_list import RunList
 from nbdebug.core.series import Series
 from nbdebug.plots.columns import Values
 from nbdebug.plots.markers import Markers, marker_columns, note_columns
@@ -22,6 +23,7 @@ from nbdebug.plots.plot_actions import PlotActions
 from nbdebug.plots.plot_options import PlotOptions
 
 MAX_POINTS = 1000
+Ask = Callable[[str, str, Mapping[str, Any]], None]
 AXES = (("step", "Steps"), ("samples", "Samples"), ("epoch", "Epochs"))
 
 
@@ -40,20 +42,23 @@ class PlotSink(Protocol):
 
 
 class PanelContext:
-    """What all panels of one dashboard share: the sink, the choices, the time axis.
+    """Shared by all panels of a dashboard: the sink, the plot options, the time axis.
 
     Args:
         states: gives the controls as they stand; the plots call them what the sliders do.
-        ask: called with a control and a value that a panel wants of its own accord.
+        ask: asks for a command: the panel's name, the command's name, its fields.
+        run_list: gives the runs that are kept beside this one.
     """
 
     def __init__(
         self,
         choices: PlotOptions,
         states: Callable[[], Sequence[ControlState]] = tuple,
-        ask: Callable[[str, Any], None] = lambda control, value: None,
+        ask: Ask = lambda panel, command, fields: None,
+        run_list: Callable[[], RunList] = RunList,
     ) -> None:
         self.choices, self._states, self.ask = choices, states, ask
+        self.run_list = run_list
         self.controls = [state.spec for state in states()]
         self._labels = {spec.name: spec.label for spec in self.controls}
         choices.offer("axis", "Time in", "Training", AXES)

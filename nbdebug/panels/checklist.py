@@ -5,7 +5,8 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-from nbdebug.core.commands.commands import Examine
+from nbdebug.core.commands.base import SET_CONTROLS
+from nbdebug.core.commands.examining import RunChecks
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Progress
 from nbdebug.core.results.check_report import CheckReport
@@ -47,7 +48,7 @@ class Checklist(Panel):
             self._asked = False
         elif live and not self._asked and quick:
             self._asked = True
-            self.context.ask(Examine.control, ",".join(quick))
+            self.context.ask(self.name, RunChecks.name, {"checks": quick})
         busy = under_way(snapshot) is not None
         self._section("0", head(snapshot, live))
         if (report, live, busy) == self._shown:
@@ -69,21 +70,22 @@ class Checklist(Panel):
         if result.dear:
             label = "Run" if result.status == "not_run" else "Run again"
             tip = f"{result.title}: {SLOW.format(what='this check')}"
-            made = button(label, Examine.control, result.name, tip, busy)
+            made = button(label, RunChecks.name, {"checks": [result.name]}, tip, busy)
         remedy = result.proposal
         if remedy is not None and result.status in BAD:
             known = {spec.name: spec.label for spec in self.context.controls}
             word = known.get(remedy.control, remedy.control)
             value = f"{remedy.value:g}" if isinstance(remedy.value, float) else remedy.value
-            tip = f"Sets {word} to {value}; takes effect at the next step."
-            made += button(f"{word}: {value}", remedy.control, remedy.value, tip)
+            tip = f"Set {word} to {value}; takes effect at the next step."
+            fields = {"settings": {remedy.control: remedy.value}}
+            made += button(f"{word}: {value}", SET_CONTROLS, fields, tip)
         return made
 
 
 def under_way(snapshot: Snapshot) -> Progress | None:
     """How far the checks are, None when none are made now."""
-    progress = snapshot.progress
-    return progress if progress is not None and progress.task == Examine.control else None
+    progress = snapshot.results.of(Progress)
+    return progress if progress is not None and progress.command == RunChecks.name else None
 
 
 def head(snapshot: Snapshot, live: bool) -> str:
@@ -118,5 +120,5 @@ def _tools(report: CheckReport, busy: bool) -> str:
 
 
 def _many(label: str, results: Sequence[CheckResult], tip: str, busy: bool) -> str:
-    names = ",".join(result.name for result in results)
-    return button(label, Examine.control, names, tip, busy) if names else ""
+    names = [result.name for result in results]
+    return button(label, RunChecks.name, {"checks": names}, tip, busy) if names else ""

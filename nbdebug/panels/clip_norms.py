@@ -18,6 +18,7 @@ from bokeh.models.annotations import Span
 from bokeh.models.ui import UIElement
 from bokeh.plotting import figure
 
+from nbdebug.core.commands.base import SET_CONTROLS
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Array, Histogram
 from nbdebug.panels.base import Panel
@@ -147,10 +148,10 @@ def offers(snapshot: Snapshot) -> tuple[PlotAction, ...]:
             made.append(
                 PlotAction(
                     f"Threshold to {name} ({value:.3g})",
-                    "clip_threshold",
-                    value,
-                    f"Sets Clip threshold so that about {clipped}% of such steps are clipped; "
+                    SET_CONTROLS,
+                    f"Set Clip threshold so that about {clipped}% of such steps are clipped; "
                     "takes effect at the next step.",
+                    {"settings": {"clip_threshold": value}},
                 )
             )
     return tuple(made)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import html
-import json
 
-from nbdebug.core.commands.commands import SEVERAL, ForkSteps
+from nbdebug.core.commands.base import SET_CONTROLS
+from nbdebug.core.commands.timeline import ForkSteps
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.html.sparkline import sketch
+from nbdebug.core.records import Progress
 from nbdebug.core.results.check_table import COLOURS as VERDICTS
 from nbdebug.core.results.findings import Finding, Findings, Remedy
 from nbdebug.core.results.worst_samples import WorstSamples
@@ -43,7 +44,7 @@ class FindingsPanel(Panel):
     def update(self, snapshot: Snapshot) -> None:
         live = snapshot.status.state != "closed"
         self._update_samples(snapshot, live)
-        state = snapshot.findings, live, snapshot.progress is not None
+        state = snapshot.findings, live, Progress in snapshot.results
         if state == self._shown:
             return
         self._shown = state
@@ -54,16 +55,17 @@ class FindingsPanel(Panel):
             self.context.in_force("left_out") or (),
             self.context.in_force("relabelled") or {},
         )
-        state = snapshot.culprits, in_force, live
+        found = snapshot.results.of(WorstSamples)
+        state = found, in_force, live
         if state != self._samples:
             self._samples = state
             known = {spec.name for spec in self.context.controls if not spec.unavailable}
-            rows = culprit_rows(snapshot.culprits, in_force, known if live else set())
+            rows = culprit_rows(found, in_force, known if live else set())
             self.context.sink.set_section(self.name, "1", rows)
 
     def _page(self, snapshot: Snapshot, live: bool) -> str:
         findings = snapshot.findings
-        busy = snapshot.progress is not None
+        busy = Progress in snapshot.results
         parts = [f'<div role="status">{html.escape(_summary(snapshot))}</div>']
         for cause in findings.causes:
             tools = self._tools(cause, snapshot, busy) if live else ""
@@ -95,13 +97,14 @@ def _buttons(finding: Finding, remedy: Remedy, snapshot: Snapshot, busy: bool) -
     if not remedy.settings:
         return ""
     fields = {
-        SEVERAL: dict(remedy.settings),
+        "settings": dict(remedy.settings),
         "steps": STEPS,
-        "cures": finding.name,
-        "start": begins(snapshot, finding) or "",
+        "for_finding": finding.name,
+        "start": begins(snapshot, finding),
     }
-    return button("Try", ForkSteps.control, json.dumps(fields), TRY, busy) + button(
-        "Apply without trying", SEVERAL, json.dumps(dict(remedy.settings)), APPLY, busy
+    apply = {"settings": dict(remedy.settings)}
+    return button("Try", ForkSteps.name, fields, TRY, busy) + button(
+        "Apply without trying", SET_CONTROLS, apply, APPLY, busy
     )
 
 

@@ -8,8 +8,10 @@ import numpy as np
 from bokeh.models import ColumnDataSource, DataRange1d, PrintfTickFormatter
 from bokeh.models.ui import UIElement
 
+from nbdebug.core.commands.base import SET_CONTROLS
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.lr_scaling import scaled_rates
+from nbdebug.core.records import Forecast
 from nbdebug.panels.base import Panel
 from nbdebug.plots.columns import Column
 from nbdebug.plots.figures import hover, legend_above, time_figure
@@ -61,7 +63,7 @@ class LearningRate(Panel):
 
     def update(self, snapshot: Snapshot) -> None:
         sink, empty = self.context.sink, np.empty(0)
-        past, forecast = self.points(snapshot, "lr"), snapshot.forecast
+        past, forecast = self.points(snapshot, "lr"), snapshot.results.of(Forecast)
         x, lr = (empty, empty) if past is None else (past.step, past.last)
         sink.set_data(self.past, {"x": x, "lr": lr})
         ahead: tuple[Column, Column] = (empty, empty)
@@ -96,5 +98,6 @@ def batch_advice(snapshot: Snapshot) -> PlotActions:
 
 def _scaling(rule: str, rate: float) -> PlotAction:
     value = float(f"{rate:.4g}")
-    tip = f"Sets the learning rate to {value:.3g}; takes effect at the next step."
-    return PlotAction(f"{rule.capitalize()} scaling ({value:.3g})", "lr", value, tip)
+    tip = f"Set the learning rate to {value:.3g}; takes effect at the next step."
+    label = f"{rule.capitalize()} scaling ({value:.3g})"
+    return PlotAction(label, SET_CONTROLS, tip, {"settings": {"lr": value}})

@@ -7,7 +7,9 @@ from bokeh.models import ColumnDataSource, DataRange1d
 from bokeh.models.annotations import Span
 from bokeh.models.ui import UIElement
 
-from nbdebug.core.commands.commands import RangeTest, Stop
+from nbdebug.core.commands.base import SET_CONTROLS
+from nbdebug.core.commands.examining import RunLrRangeTest
+from nbdebug.core.commands.running import Stop
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Progress
 from nbdebug.core.results.lr_range_test import LrRangeTest
@@ -18,8 +20,8 @@ from nbdebug.plots.theme import BLUE, SKY, VERMILLION
 
 HINT = "Press Run range test, or call dbg.lr_range_test() in a cell, to see the curve here."
 TOOLTIP = (
-    f"Sweeps the learning rate over {RangeTest().steps} batches and puts everything back: training "
-    "notices nothing. Begins between two steps; Stop ends it."
+    f"Sweep the learning rate over {RunLrRangeTest().steps} batches between two steps, and put "
+    "everything back: training does not change. Stop ends the test."
 )
 
 
@@ -57,7 +59,7 @@ class RangeTestCurve(Panel):
         return made
 
     def update(self, snapshot: Snapshot) -> None:
-        found, sink, empty = snapshot.range_test, self.context.sink, np.empty(0)
+        found, sink, empty = snapshot.results.of(LrRangeTest), self.context.sink, np.empty(0)
         self.note("" if found else HINT)
         columns = {name: getattr(found, name, empty) for name in ("lr", "loss", "smoothed")}
         sink.set_data(self.source, columns)
@@ -65,16 +67,14 @@ class RangeTestCurve(Panel):
         sink.set_prop(self.suggested, "visible", best is not None)
         if best is not None:
             sink.set_prop(self.suggested, "location", best)
-        sink.set_advice(self.name, advice(found, snapshot.progress))
+        sink.set_advice(self.name, advice(found, snapshot.results.of(Progress)))
 
 
 def advice(found: LrRangeTest | None, progress: Progress | None = None) -> PlotActions:
     """What the last test suggests, and the button that makes one; how far one under way is."""
-    if progress is not None and progress.task == RangeTest.control:
+    if progress is not None and progress.command == RunLrRangeTest.name:
         start = _start("Run range test" if found is None else "Run again")
-        stop = PlotAction(
-            "Stop", Stop.control, Stop.value, "Ends the range test; training goes on."
-        )
+        stop = PlotAction("Stop", Stop.name, "End the range test; training continues.")
         return PlotActions(f"Range test under way: {progress.share:.0%}", (start, stop))
     if found is None:
         return PlotActions(offers=(_start("Run range test"),))
@@ -82,11 +82,12 @@ def advice(found: LrRangeTest | None, progress: Progress | None = None) -> PlotA
     if best is None:
         return PlotActions(f"No learning rate to suggest: {found.ended}", (again,))
     value = float(f"{best:.3g}")
-    tip = f"Sets the learning rate to {value:g}; takes effect at the next step."
+    tip = f"Set the learning rate to {value:g}; takes effect at the next step."
     # The button that starts a test keeps its place: a second press of it sets no rate.
-    offers = (again, PlotAction(f"Take {value:g}", "lr", value, tip))
+    take = PlotAction(f"Take {value:g}", SET_CONTROLS, tip, {"settings": {"lr": value}})
+    offers = (again, take)
     return PlotActions(f"The loss falls steepest at {value:g}; {found.ended}", offers)
 
 
 def _start(label: str) -> PlotAction:
-    return PlotAction(label, RangeTest.control, RangeTest.value, TOOLTIP)
+    return PlotAction(label, RunLrRangeTest.name, TOOLTIP)

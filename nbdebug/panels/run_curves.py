@@ -48,7 +48,7 @@ class RunCurves(Panel):
         return made
 
     def update(self, snapshot: Snapshot) -> None:
-        rows = snapshot.run_list.compared
+        rows = self.context.run_list().compared
         enough = len(rows) > 1
         self.context.choices.offer("run_curves", "Draw", self.tab, CURVES if enough else ())
         self.note("" if enough else "Two or more runs that are ticked above are drawn here.")
@@ -65,7 +65,7 @@ class RunCurves(Panel):
     def _line(self, snapshot: Snapshot, row: RunRow) -> tuple[Array, Array]:
         kind = self.context.choices["run_curves"]
         name = "loss" if kind == "smooth" else kind
-        curves = snapshot.series if row.this else snapshot.run_list.curves.get(row.id, {})
+        curves = snapshot.series if row.this else self.context.run_list().curves.get(row.id, {})
         series: Series | None = curves.get(name)
         if series is None:
             return np.empty(0), np.empty(0)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import html
-import json
 import math
 from collections.abc import Sequence
 
 from nbdebug.core.history.snapshot import Snapshot
-from nbdebug.core.records import LONGEST_NOTE
+from nbdebug.core.records import MAX_NOTE_LENGTH
 from nbdebug.core.results.run_list import ADD_NOTE, RunList, RunRequest, RunRow, differing
 from nbdebug.panels._buttons import button
 from nbdebug.panels._forms import row, submit, text_field
@@ -50,7 +49,7 @@ class Runs(Panel):
         self._state: object = None
 
     def update(self, snapshot: Snapshot) -> None:
-        runs, live = snapshot.run_list, snapshot.status.state != "closed"
+        runs, live = self.context.run_list(), snapshot.status.state != "closed"
         self._offer(runs.rows)
         choices = self.context.choices
         state = runs, live, choices["run_sort"], choices["run_status"], snapshot.notes
@@ -66,7 +65,7 @@ class Runs(Panel):
         self._section("4", comparison_table(compared, differing(compared)))
 
     def _offer(self, rows: Sequence[RunRow]) -> None:
-        """What can be chosen; nothing where there is nothing to choose from."""
+        """Offer sort and filter options, if there are several runs."""
         several = len(rows) > 1
         self.context.choices.offer("run_sort", "Sort by", self.tab, SORTS if several else ())
         self.context.choices.offer("run_status", "Show", self.tab, SHOWN if several else ())
@@ -83,18 +82,17 @@ def _note_form(snapshot: Snapshot) -> str:
         last = f"{count}; at step {notes[-1].step:,}: {notes[-1].text}"
         said = html.escape(shortened(last))
     return row(
-        text_field("text", "Note", "", 34, "A note on this run", LONGEST_NOTE),
+        text_field("text", "Note", "", 34, "A note on this run", MAX_NOTE_LENGTH),
         submit("Add note", ADD_NOTE, NOTE_TIP, clears=True),
         f'<span class="nbd-quiet" role="status">{said}</span>',
     )
 
 
 def _find_form(runs: RunList) -> str:
-    control = RunRequest.control
-    every = button("Show all", control, json.dumps({"act": "find"}), ALL_TIP) if runs.find else ""
+    every = button("Show all", RunRequest.name, {"act": "find"}, ALL_TIP) if runs.find else ""
     return row(
         text_field("text-find", "Find", runs.find, 24, "Part of a name or a tag"),
-        submit("Find", control, FIND_TIP, {"act": "find"}),
+        submit("Find", RunRequest.name, FIND_TIP, {"act": "find"}),
         every,
     )
 

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import html
-import json
 import math
 from typing import Any
 
-from nbdebug.core.commands.commands import (
+from nbdebug.core.commands.running import Run
+from nbdebug.core.commands.timeline import (
     BreakWhen,
-    ClearBreak,
+    ClearBreakpoint,
     DiscardFork,
     ForkSteps,
     KeepFork,
     NameCheckpoint,
     Replay,
     Rewind,
-    Run,
-    Stop,
 )
 from nbdebug.core.history.snapshot import Snapshot
-from nbdebug.core.records import NOT_FINITE
-from nbdebug.core.results.flight_record import flight_table
+from nbdebug.core.records import Progress
+from nbdebug.core.results.flight_record import FlightRecord, flight_table
 from nbdebug.core.results.fork import ForkResult, fork_table
+from nbdebug.core.results.timeline import ActiveBreakpoints
 from nbdebug.panels._buttons import button, under_way_row
 from nbdebug.panels._forms import row, submit, text_field
 from nbdebug.panels._timeline_strip import strip
@@ -30,12 +29,7 @@ from nbdebug.panels.base import Panel
 from nbdebug.rules._remedies import p90
 from nbdebug.rules._trials import BACK, steps_back
 
-TASKS = {
-    Rewind.control: "Rewind",
-    ForkSteps.control: "Fork",
-    KeepFork.control: "Fork",
-    Replay.control: "Replay",
-}
+COMMANDS = (Rewind.name, ForkSteps.name, KeepFork.name, Replay.name)
 TIPS = {
     "rewind": "Goes back to where this step is to be made and pauses there: what was done at it "
     "and later is undone and stays as a grey branch. A mark of the timeline fills in its step; a "
@@ -74,17 +68,17 @@ class Timeline(Panel):
 
     def update(self, snapshot: Snapshot) -> None:
         live = snapshot.status.state != "closed"
-        labels = {spec.name: spec.label for spec in self.context.controls} | {"timeline": "Rewind"}
+        labels = {spec.name: spec.label for spec in self.context.controls}
         self._section("0", strip(snapshot, labels))
         self._section("1", _travel() if live else "")
         self._section("2", _remedies(snapshot) if live else "")
         self._section("3", _breakpoints(snapshot) if live else "")
         self._section("4", self._fork_form() if live else "")
         self._section("5", _under_way(snapshot))
-        shown = snapshot.fork, live
+        shown = snapshot.results.of(ForkResult), live
         if shown != self._forked:
             self._forked = shown
-            self._section("6", _forked(snapshot.fork, live))
+            self._section("6", _forked(*shown))
 
     def _section(self, name: str, page: str) -> None:
         self.context.sink.set_section(self.name, name, page)
@@ -101,14 +95,14 @@ class Timeline(Panel):
             text_field("values", "at", "1e-4, 1e-2", 14, "Values, with commas between"),
             text_field("steps", "for", "200", 6, "Steps of each way"),
             "<span>steps</span>",
-            submit("Fork and compare", ForkSteps.control, TIPS["fork"]),
+            submit("Fork and compare", ForkSteps.name, TIPS["fork"]),
         )
 
 
 def _under_way(snapshot: Snapshot) -> str:
     """How far a rewind, a fork or a replay is; room for it when there is none."""
-    progress = snapshot.progress
-    if progress is None or progress.task not in TASKS:
+    progress = snapshot.results.of(Progress)
+    if progress is None or progress.command not in COMMANDS:
         return '<div class="nbd-row"></div>'
     said = under_way_row(progress, TIPS["stop"])
     return f'<div class="nbd-row" role="status">{said}</div>'
@@ -117,24 +111,24 @@ def _under_way(snapshot: Snapshot) -> str:
 def _travel() -> str:
     go = row(
         text_field("step", "Step", "", 10, "Step to go back to, or the name of a checkpoint"),
-        submit("Rewind", Rewind.control, TIPS["rewind"]),
+        submit("Rewind", Rewind.name, TIPS["rewind"]),
     )
     keep = row(
-        text_field("name", "Checkpoint", "", 14, "Name of the checkpoint"),
-        submit("Keep", NameCheckpoint.control, TIPS["checkpoint"]),
+        text_field("label", "Checkpoint", "", 14, "Name of the checkpoint"),
+        submit("Keep", NameCheckpoint.name, TIPS["checkpoint"]),
     )
-    replay = row(button("Replay everything", Replay.control, "", TIPS["replay"]))
+    replay = row(button("Replay everything", Replay.name, {}, TIPS["replay"]))
     return f'<div class="nbd-rows">{go}{keep}{replay}</div>'
 
 
 def _breakpoints(snapshot: Snapshot) -> str:
     known = "".join(
-        button(f"{name} ✕", ClearBreak.control, name, TIPS["clear"])
-        for name in snapshot.breakpoints
+        button(f"{name} ✕", ClearBreakpoint.name, {"breakpoint": name}, TIPS["clear"])
+        for name in snapshot.results.of(ActiveBreakpoints, ActiveBreakpoints()).names
     )
     return row(
         text_field("condition", "Break when", "", 26, "Condition, such as grad_norm > 10"),
-        submit("Add", BreakWhen.control, TIPS["break"]),
+        submit("Add", BreakWhen.name, TIPS["break"]),
         known,
     )
 
@@ -142,38 +136,39 @@ def _breakpoints(snapshot: Snapshot) -> str:
 def _remedies(snapshot: Snapshot) -> str:
     """After a value that is not finite: what to try, each on a copy from some steps before."""
     failure = snapshot.status.failure
-    if failure is None or failure.title != NOT_FINITE:
+    if failure is None or failure.kind != "non_finite":
         return ""
     step = snapshot.status.step
     back = steps_back(snapshot)
     tip = TIPS["remedy"].format(back=back, steps=2 * BACK)
-    fixed = {"start": -back if back else "", "steps": 2 * BACK}
+    fixed = {"start": -back if back else None, "steps": 2 * BACK}
     tries = [("A tenth of the learning rate", "lr", snapshot.latest.get("lr", math.nan) / 10)]
     tries.append(("Clip at the 90th percentile", "clip_threshold", p90(snapshot)))
     made = [
-        button("Go on without this batch", Stop.control, Run.value, TIPS["go_on"]),
-        _try("Leave such batches out", "not_finite", "leave_out", fixed, tip),
+        button("Go on without this batch", Run.name, {}, TIPS["go_on"]),
+        _try("Leave such batches out", {"not_finite": "leave_out"}, fixed, tip),
     ]
     for label, control, value in tries:
         if not value > 0:
             continue
-        made.append(_try(f"{label} ({value:.3g})", control, f"{value:.3g}", fixed, tip))
-    look = flight_table(snapshot.flight) if snapshot.flight is not None else ""
+        settings = {control: float(f"{value:.3g}")}
+        made.append(_try(f"{label} ({value:.3g})", settings, fixed, tip))
+    flight = snapshot.results.of(FlightRecord)
+    look = "" if flight is None else flight_table(flight)
     return look + row('<span role="status">Not finite at step ' + f"{step:,}:</span>", *made)
 
 
-def _try(label: str, control: str, value: str, fixed: dict[str, Any], tip: str) -> str:
-    ask = json.dumps({**fixed, "control": control, "values": value})
-    return button(f"Try: {label}", ForkSteps.control, ask, tip)
+def _try(label: str, settings: dict[str, Any], fixed: dict[str, Any], tip: str) -> str:
+    return button(f"Try: {label}", ForkSteps.name, {**fixed, "settings": settings}, tip)
 
 
 def _forked(fork: ForkResult | None, live: bool) -> str:
     if fork is None:
         return ""
     made = [
-        button(f"Keep {trial.label}", KeepFork.control, number, TIPS["keep"])
+        button(f"Keep {trial.label}", KeepFork.name, {"which": number}, TIPS["keep"])
         for number, trial in enumerate(fork.trials)
         if live and not trial.ended
     ]
-    made.append(button("Discard", DiscardFork.control, "", TIPS["discard"]))
+    made.append(button("Discard", DiscardFork.name, {}, TIPS["discard"]))
     return fork_table(fork) + row(*made)

@@ -8,7 +8,7 @@ import numpy as np
 from bokeh.models import ColumnDataSource
 from bokeh.models.ui import UIElement
 
-from nbdebug.core.commands.commands import Reestimate
+from nbdebug.core.commands.running import ReestimateBatchNorm
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import ControlChange
 from nbdebug.panels._layer_rows import name_rows
@@ -25,9 +25,8 @@ STALE = PlotActions(
     (
         PlotAction(
             "Re-estimate the statistics",
-            Reestimate.control,
-            Reestimate.value,
-            "Averages BatchNorm's running statistics anew over up to 100 training batches, "
+            ReestimateBatchNorm.name,
+            "Average BatchNorm's running statistics again over up to 100 training batches, "
             "between two steps.",
         ),
     ),
@@ -136,7 +135,7 @@ def stale(snapshot: Snapshot, reorder: ControlChange | None) -> bool:
     if reorder is None or snapshot.status.epoch - reorder.epoch >= 1:
         return False
     later = snapshot.changes[snapshot.changes.index(reorder) :]
-    return not any(c.new == Reestimate.value and c.status == "applied" for c in later)
+    return not any(c.kind == "reestimate" and c.status == "applied" for c in later)
 
 
 def _line(x: float, rows: int) -> Values:

@@ -1,8 +1,9 @@
-"""Words under a plot, with buttons that ask for a control's value."""
+"""A sentence and buttons under a plot."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from bokeh.model import Model
@@ -10,26 +11,30 @@ from bokeh.model import Model
 
 @dataclass(frozen=True, slots=True)
 class PlotAction:
-    """A button: pressed, it asks for `value` of `control`."""
+    """A button that asks for a command.
+
+    Attributes:
+        command: its name; fields: of its form.
+    """
 
     label: str
-    control: str
-    value: float | str
+    command: str
     tooltip: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
     def describe(self) -> dict[str, Any]:
         """Plain values for the browser."""
         return {
             "label": self.label,
-            "control": self.control,
-            "value": self.value,
+            "command": self.command,
+            "fields": dict(self.fields),
             "tooltip": self.tooltip,
         }
 
 
 @dataclass(frozen=True, slots=True)
 class PlotActions:
-    """What stands under a plot: a sentence, "" for none, and buttons."""
+    """A sentence under a plot, "" for none, and buttons."""
 
     text: str = ""
     offers: tuple[PlotAction, ...] = ()
@@ -40,5 +45,5 @@ class PlotActions:
 
 
 def draggable(line: Model, control: str) -> None:
-    """Let the viewer drag a Span: where it is let go, its place is asked for as a value."""
-    line.tags = [*line.tags, f"asks:{control}"]
+    """Let the viewer drag a Span: where it is let go, its place is set as the control's value."""
+    line.tags = [*line.tags, f"sets:{control}"]

@@ -98,7 +98,7 @@ class Diagnosis(Sequence[Rule]):
         """What looks sick now; also written to History."""
         with self._looking:
             if self._history.version == self._seen:
-                return self._history.findings
+                return self._history.results.of(Findings, Findings())
             snapshot = self._snapshot(self._history)
             step = snapshot.status.step
             if step < self._step:
@@ -112,8 +112,8 @@ class Diagnosis(Sequence[Rule]):
             for cause in found.causes:
                 if cause.name not in before:
                     self._say(snapshot, cause.severity, cause.title, cause.seen)
-            if found != self._history.findings:
-                self._history.set_findings(found)
+            if found != self._history.results.of(Findings, Findings()):
+                self._history.set_result(found)
             self._seen = snapshot.version
             return found
 
@@ -205,7 +205,8 @@ def ordered(known: Mapping[str, Finding]) -> list[Finding]:
     found = []
     for name, finding in known.items():
         root = root_of(name, known)
-        found.append(replace(finding, because="" if root == name else known[root].title))
+        title = "" if root == name else known[root].title
+        found.append(replace(finding, because=title, cause=root if title else ""))
     return sorted(found, key=lambda f: (bool(f.because), GRAVITY.index(f.severity)))
 
 

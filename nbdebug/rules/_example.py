@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from nbdebug.core.history.latest import LatestResults
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Array, Status
 from nbdebug.core.series import Series
@@ -14,17 +15,21 @@ from nbdebug.core.series import Series
 EVERY = 10
 
 
-def example(series: Mapping[str, Sequence[float] | Array], **fields: Any) -> Snapshot:
+def example(
+    series: Mapping[str, Sequence[float] | Array], results: Sequence[object] = (), **fields: Any
+) -> Snapshot:
     """A Snapshot with these series.
 
     Args:
         series: values [N]; those of a group (`dead/1`) were measured at every tenth step.
+        results: latest results, such as a ReplayResult.
         fields: of the Snapshot.
     """
     made = {name: _series(name, np.asarray(values, float)) for name, values in series.items()}
     latest = {name: float(one.last[-1]) for name, one in made.items()} | {"lr": 0.1}
     step = max((int(one.step[-1]) + 1 for one in made.values()), default=0)
     known: dict[str, Any] = {"status": Status(step=step), "latest": latest, "series": made}
+    known["results"] = LatestResults.holding(*results)
     return Snapshot(**{**known, **fields})
 
 

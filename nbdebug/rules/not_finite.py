@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from nbdebug.core.history.snapshot import Snapshot
-from nbdebug.core.records import NOT_FINITE, Notice, Status
+from nbdebug.core.records import Notice, Status
 from nbdebug.core.results.findings import Remedy, Symptom
 from nbdebug.rules._example import example, falling
 from nbdebug.rules._remedies import clip_at_p90, scale_lr
@@ -29,19 +29,18 @@ class NotFinite(Rule):
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
         failure = snapshot.status.failure
-        if failure is None or failure.title != NOT_FINITE:
+        if failure is None or failure.kind != "non_finite":
             return None
         loss = snapshot.series.get("loss")
         smaller = (*scale_lr(snapshot, 0.1), *clip_at_p90(snapshot))
         leave_out = Remedy("Leave such batches out", {"not_finite": "leave_out"})
         # No step size helps against data that are not finite themselves.
-        data = "the data are not finite" in failure.text
-        remedies = (leave_out, *smaller) if data else (*smaller, leave_out)
+        remedies = (leave_out, *smaller) if failure.origin == "data" else (*smaller, leave_out)
         evidence = () if loss is None else shown(loss.mean)
         return Symptom(math.nan, math.inf, failure.step, failure.text, remedies, evidence)
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:
-        failure = Notice(7, "error", NOT_FINITE, "The loss is nan.")
+        failure = Notice(7, "error", "Stopped", "The loss is nan.", kind="non_finite")
         loss = {"loss": falling(2.3, 0.5)}
         return example(loss, status=Status(step=7, failure=failure)), example(loss)

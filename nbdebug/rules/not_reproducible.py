@@ -24,7 +24,7 @@ class NotReproducible(Rule):
     source = "proof: each loss and gradient norm against the recorded one"
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
-        repeated = snapshot.repeated
+        repeated = snapshot.results.of(ReplayResult)
         if repeated is None or repeated.equal:
             return None
         difference = repeated.difference
@@ -42,6 +42,6 @@ class NotReproducible(Rule):
         loss = {"loss": falling(2.3, 0.5)}
         other = Difference(60, (1.0, 2.0), (1.1, 2.0))
         return (
-            example(loss, repeated=ReplayResult(50, 100, 50, other)),
-            example(loss, repeated=ReplayResult(50, 100, 50)),
+            example(loss, results=[ReplayResult(50, 100, 50, other)]),
+            example(loss, results=[ReplayResult(50, 100, 50)]),
         )

@@ -10,7 +10,7 @@ from torch import nn
 
 from nbdebug.checks.base import Check
 from nbdebug.controls.base import Control
-from nbdebug.core.commands.commands import Examine, SetControl
+from nbdebug.core.commands.running import SetControl
 from nbdebug.core.history.history import History
 from nbdebug.core.plugins import instances
 from nbdebug.core.records import Status
@@ -140,8 +140,7 @@ class Trainer:
     def examine(self, check: Check) -> CheckResult:
         """Run one check between two steps; the training stays as it is."""
         runner = CheckRunner([check], self.session, self.history)
-        runner.run(Examine((check.name,)), self._progress("checklist"))
-        return self.history.snapshot().checks[check.name]
+        return runner.run((check.name,), self._progress("checklist"))[check.name]
 
     def diagnose(self, *rules: Rule) -> Findings:
         """Ask rules what looks sick now."""

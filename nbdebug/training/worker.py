@@ -1,4 +1,4 @@
-"""The training thread: takes commands between steps, makes steps, says where it stands."""
+"""The training thread: takes commands between steps, makes steps, publishes its status."""
 
 from __future__ import annotations
 
@@ -6,73 +6,38 @@ import contextvars
 import threading
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
-from nbdebug.core.commands.commands import (
-    HALTING,
-    LONG,
-    BreakWhen,
-    ClearBreak,
-    Close,
-    CloseCulprits,
-    Command,
-    DiscardFork,
-    KeepFork,
-    NameCheckpoint,
-    Pause,
-    Reestimate,
-    Reset,
-    Rewind,
-    Run,
-    SetControl,
-    Watch,
-)
+from nbdebug.core.commands.base import Command
+from nbdebug.core.commands.examining import RecordFlight
 from nbdebug.core.commands.queue import CommandQueue, Ticket
-from nbdebug.core.history.history import History
-from nbdebug.core.records import NOT_FINITE, Notice, RunState, Status
+from nbdebug.core.commands.running import SetControl, WatchProbe
+from nbdebug.core.records import Notice
 from nbdebug.errors import NonFiniteError
-from nbdebug.rules._diagnosis import Diagnosis
-from nbdebug.training.engine.batchnorm_reestimation import reestimate_statistics
 from nbdebug.training.engine.breakpoints import Break
-from nbdebug.training.engine.control_set import ControlSet
-from nbdebug.training.engine.loop import Loop
-from nbdebug.training.engine.lr_forecast import LrForecast
-from nbdebug.training.engine.stop_report import IN_A_ROW
-from nbdebug.training.tasks.check_runner import CheckRunner
-from nbdebug.training.tasks.runner import TaskRunner
-from nbdebug.training.timeline.timeline import Timeline
+from nbdebug.training.engine.stop_report import IN_A_ROW, failure_of
+from nbdebug.training.tasks.handler import Training
+from nbdebug.training.tasks.runner import CommandRunner
+
+# A flight record is made without being asked for where it takes less than these seconds.
+QUICK_FLIGHT_RECORD = 2.0
 
 
 class Worker:
     """Owns the session: nothing else touches model, optimizer or sampler.
 
-    Attributes:
-        error: the exception that stopped the last run, None when it was not stopped so.
+    Commands are answered after the status they lead to is in History; those that leave training
+    running, when it pauses again.
     """
 
-    def __init__(
-        self,
-        loop: Loop,
-        settings: ControlSet,
-        queue: CommandQueue,
-        history: History,
-        timeline: Timeline,
-        checking: CheckRunner,
-        diagnosis: Diagnosis,
-    ) -> None:
-        self._loop, self._settings, self._queue = loop, settings, queue
-        self._history, self._timeline = history, timeline
-        self._checking = checking
-        self._tasks = TaskRunner(loop, settings, history, checking, timeline, diagnosis)
-        self._state: RunState = "paused"
-        self._goal: int | None = None
-        self._epoch_goal: float | None = None
-        self._handled = 0
-        self._failure: Notice | None = None
-        self.error: Exception | None = None
-        self._forecasts = LrForecast(loop.session, history)
-        self._forecasts.publish()
-        self._say()
+    def __init__(self, training: Training, queue: CommandQueue) -> None:
+        self._training, self._queue = training, queue
+        self._runner = CommandRunner(training)
+        self._answers: list[tuple[Ticket, Any, Exception | None]] = []
+        self._running: list[Ticket] = []
+        training.forecast.publish()
+        training.run.publish()
         # The context of the cell: what the thread sends belongs to that cell's output.
         context = contextvars.copy_context()
         self._thread = threading.Thread(
@@ -86,181 +51,125 @@ class Worker:
             self._thread.join(timeout)
 
     def _live(self) -> None:
-        while self._state != "closed":
+        run = self._training.run
+        while run.state != "closed":
             try:
-                tickets = self._queue.drain(wait=self._state == "paused")
+                tickets = self._queue.drain(wait=run.state == "paused")
                 if tickets:
                     self._handle(tickets)
-                if self._state == "running":
+                if run.state == "running":
                     self._one_step()
             except Break as stop:
                 self._break(str(stop))
             except Exception as error:
                 self._stop_for(error)
-            self._say()
-        self._timeline.close()
-        self._loop.session.sampler.close()
+            run.publish()
+            self._answer()
+        self._queue.close()
+        self._training.timeline.close()
+        self._training.session.sampler.close()
 
     def _handle(self, tickets: Sequence[Ticket]) -> None:
-        self._handled = tickets[-1].number
-        self._aim()
+        self._training.run.announce_goal()
         last = {
-            _target(ticket.command): ticket.number
+            _target(ticket.command): ticket
             for ticket in tickets
             if isinstance(ticket.command, SetControl)
         }
-        for ticket in tickets:
+        for number, ticket in enumerate(tickets):
             command = ticket.command
-            if isinstance(command, SetControl):
-                if last[_target(command)] == ticket.number:
-                    self._tasks.change(command)
-                else:
-                    self._settings.supersede(command)
-            elif isinstance(command, LONG):
-                self._carry_out(ticket, tickets[tickets.index(ticket) :])
+            if isinstance(command, SetControl) and last[_target(command)] is not ticket:
+                self._training.controls.supersede(command)
+                self._answers.append((ticket, None, None))
             else:
-                self._act(command)
+                self._carry_out(ticket, tickets[number + 1 :])
         # Opening a tab changes nothing that a forecast is made of.
-        if not all(isinstance(ticket.command, Watch) for ticket in tickets):
-            self._forecasts.publish()
+        if not all(isinstance(ticket.command, WatchProbe) for ticket in tickets):
+            self._training.forecast.publish()
 
     def _carry_out(self, ticket: Ticket, later: Sequence[Ticket]) -> None:
-        """What takes its time; a command that halts ends it, also one that waits already."""
-        stop = any(isinstance(other.command, HALTING) for other in later)
-        done = self._tasks.run(ticket, lambda: stop or self._queue.halting())
-        command = ticket.command
-        if not done or not isinstance(command, Rewind | KeepFork):
+        """Run a command; one that halts ends a long one, also if it waits already."""
+        stop = any(other.command.halting for other in later)
+        try:
+            result = self._runner.run(ticket.command, lambda: stop or self._queue.halting())
+        except Exception as error:
+            self._answers.append((ticket, None, error))
             return
-        self._pause()
-        self._failure = self.error = None
-        self._forecasts.forget()
-        if isinstance(command, KeepFork):
-            self._goal = command.fork.step + command.fork.steps
-            self._state = "running"
-
-    def result(self, number: int) -> Any:
-        """What came of the command with this number, or the exception it raised."""
-        return self._tasks.result(number)
-
-    def _aim(self) -> None:
-        """Tell schedules that begin now how long the run goes on."""
-        session = self._loop.session
-        if self._goal is not None:
-            session.aim(max(self._goal - session.step, 0))
-        elif self._epoch_goal is not None:
-            session.aim(None, max(self._epoch_goal - session.epoch, 0.0))
+        if ticket.command.runs:
+            self._running.append(ticket)
         else:
-            session.aim(None)
+            self._answers.append((ticket, result, None))
 
-    def _act(self, command: Command) -> None:
-        session = self._loop.session
-        if isinstance(command, Run):
-            self._goal = None if command.steps is None else session.step + command.steps
-            self._epoch_goal = None if command.epochs is None else session.epoch + command.epochs
-            self._aim()
-            self._failure = self.error = None
-            self._state = "running"
-        elif isinstance(command, Pause):
-            self._pause()
-        elif isinstance(command, Close):
-            # An exception keeps the frames it went through alive, loader and all.
-            self._state, self.error = "closed", None
-        elif isinstance(command, Watch):
-            self._loop.measuring.watch(command.probe, command.on)
-        elif isinstance(command, Reestimate):
-            self._timeline.take()
-            if reestimate_statistics(command, session, self._settings):
-                self._timeline.done(command)
-        elif isinstance(command, NameCheckpoint):
-            self._timeline.name(command.name)
-        elif isinstance(command, BreakWhen):
-            self._loop.breakpoints.add(command.condition)
-        elif isinstance(command, ClearBreak):
-            self._loop.breakpoints.remove(command.name)
-        elif isinstance(command, DiscardFork):
-            self._history.set_fork(None)
-        elif isinstance(command, CloseCulprits):
-            self._history.set_culprits(None)
-        elif isinstance(command, Reset):
-            self._pause()
-            self._failure = self.error = None
-            self._timeline.begin_anew()
-            self._history.clear()
-            self._timeline.show()
-            self._aim()
-            self._forecasts.forget()
-            self._checking.announce()
-
-    def _pause(self) -> None:
-        self._state, self._goal, self._epoch_goal = "paused", None, None
+    def _answer(self) -> None:
+        """Answer the commands that are done; called when the status is in History."""
+        run = self._training.run
+        if run.state != "running" and self._running:
+            self._answers += [(ticket, None, run.error) for ticket in self._running]
+            self._running = []
+        answers, self._answers = self._answers, []
+        for ticket, result, error in answers:
+            if error is None:
+                ticket.answer.set_result(result)
+            else:
+                ticket.answer.set_exception(error)
 
     def _one_step(self) -> None:
-        if not self._reached():
-            self._timeline.before_step()
-            self._loop.step()
-            self._timeline.after_step()
-            self._forecasts.keep()
-        if self._reached():
-            self._pause()
-
-    def _reached(self) -> bool:
-        session = self._loop.session
-        if self._goal is not None and session.step >= self._goal:
-            return True
-        return self._epoch_goal is not None and session.epoch >= self._epoch_goal
+        training = self._training
+        if not training.run.reached:
+            training.timeline.before_step()
+            training.loop.step()
+            training.timeline.after_step()
+            training.forecast.keep()
+        if training.run.reached:
+            training.run.pause()
 
     def _break(self, condition: str) -> None:
-        step = self._loop.session.step
-        self._pause()
-        self._timeline.mark("break", condition)
+        self._training.timeline.mark("break", condition)
         text = (
             "Training is paused before the update of this step: dbg.batch, dbg.outputs and "
-            "dbg.gradients hold what it has come to. Step or Run makes the update and goes on."
+            "dbg.gradients hold its data. Step or Run makes the update and continues."
         )
-        self._failure = Notice(step, "info", f"Break: {condition}", text)
+        step = self._training.session.step
+        failure = Notice(step, "info", f"Break: {condition}", text, kind="breakpoint")
+        self._training.run.stop(failure)
 
-    def _leave_out(self, error: NonFiniteError) -> bool:
-        """Go on without this batch, when that is wanted and helps."""
-        step = self._loop.session.step
-        before = self._timeline.journal.left_out(step)
-        if not self._loop.session.leaving_out or before + 1 >= IN_A_ROW:
+    def _exclude_batch(self, error: NonFiniteError) -> bool:
+        """Continue without this batch, where that is wanted and helps."""
+        training = self._training
+        step = training.session.step
+        before = training.timeline.edits.left_out(step)
+        if not training.session.leaving_out or before + 1 >= IN_A_ROW:
             return False
-        self._timeline.done(None)
-        self._history.add_notice(Notice(step, "warning", "A batch was left out", str(error)))
+        training.timeline.done(None)
+        training.notify("warning", "A batch was excluded", str(error))
         return True
 
     def _stop_for(self, error: Exception) -> None:
-        if isinstance(error, NonFiniteError) and self._leave_out(error):
+        training = self._training
+        step = training.session.step
+        if not isinstance(error, NonFiniteError):
+            title = f"Stopped at step {step}: {type(error).__name__}"
+            text = f"{error} — Training is paused. Fix it in another cell, then press Run."
+            trace = "".join(traceback.format_exception(error))
+            training.run.stop(Notice(step, "error", title, text, trace, "exception"), error)
+        elif not self._exclude_batch(error):
+            training.run.pause()
+            training.timeline.done(None)
+            self._look_back()
+            training.run.stop(failure_of(error, step), error)
+
+    def _look_back(self) -> None:
+        """After a NaN or Inf: look at the last steps, where that is quick."""
+        training = self._training
+        if training.loop.step_seconds * training.timeline.behind >= QUICK_FLIGHT_RECORD:
             return
-        self._pause()
-        self.error = error
-        step = self._loop.session.step
-        if isinstance(error, NonFiniteError):
-            self._timeline.done(None)
-            self._tasks.look_back()
-            self._failure = Notice(step, "error", NOT_FINITE, str(error))
-            return
-        title = f"Stopped at step {step}: {type(error).__name__}"
-        text = f"{error} — Training is paused. Mend it in another cell, then press Run."
-        trace = "".join(traceback.format_exception(error))
-        self._failure = Notice(step, "error", title, text, trace)
-
-    def _say(self) -> None:
-        session = self._loop.session
-        self._history.set_status(
-            Status(
-                state=self._state,
-                step=session.step,
-                samples=session.samples,
-                epoch=session.epoch,
-                goal=self._goal,
-                handled=self._handled,
-                failure=self._failure,
-            )
-        )
+        # Data that cannot be read again (a stream) leaves no record; asking for one says why.
+        with suppress(Exception):
+            self._runner.run(RecordFlight())
 
 
-def _target(command: SetControl) -> tuple[str, ...]:
-    """What a command sets: a control, or some of its layers."""
+def _target(command: Command) -> tuple[str, ...]:
+    """The control, or the layers of it, that a command sets."""
+    assert isinstance(command, SetControl)
     layers = command.value if isinstance(command.value, dict) else ()
     return command.control, *sorted(layers)

@@ -30,7 +30,7 @@ model = nn.Sequential(nn.Linear(64, 32), Slow(), nn.ReLU(), nn.Linear(32, 10), n
 dbg = nbd.Debugger(model, (X, y), nn.CrossEntropyLoss())
 dbg
 """
-STATE = "print(dbg.state, dbg.history.checks['overfit'].status)"
+STATE = "print(dbg.state, dbg.history.snapshot(()).checks['overfit'].status)"
 
 
 def test_the_checklist(open_notebook: Callable[..., Notebook]) -> None:

@@ -23,7 +23,7 @@ README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 GUIDES = [*PAGES, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs" / "decisions").glob("*.md"))]
 # Names that the pages have and the classes do not yet; empty this list when they do.
-PENDING = ("worst_samples", "excluded_samples", "for_finding", "timeline")
+PENDING = ("excluded_samples",)
 NOT_RUN = "<!-- not run:"
 BLOCK = re.compile(r"(<!-- [^\n]* -->\n)?```python\n(.*?)```", re.S)
 # Files and folders in backticks.

@@ -33,7 +33,7 @@ STEPS_BEFORE, STEPS_AFTER = 5, 5
 
 def digest(dbg: nbd.Debugger) -> dict[str, str]:
     """A hash of everything that a check could move, by name; not the code under test."""
-    session, model = dbg._worker._loop.session, dbg.model
+    session, model = dbg._parts.training.loop.session, dbg.model
     indices = session.sampler.indices  # type: ignore[attr-defined]
     hooks = [
         [sorted(getattr(module, kind)) for kind in vars(module) if kind.endswith("_hooks")]
@@ -109,9 +109,9 @@ def test_also_when_it_breaks_off(
 
     if end == "stopped":
         monkeypatch.setattr(
-            "nbdebug.training.tasks.runner.TaskRunner.run",
-            lambda self, ticket, halting: self._checking.run(
-                ticket.command, TaskProgress("checklist", self._history, lambda: True)
+            "nbdebug.training.tasks.runner.CommandRunner.run",
+            lambda self, command, halting: self._training.checks.run(
+                command.checks, TaskProgress("run_checks", self._training.history, lambda: True)
             ),
         )
     with nbd.Debugger(tiny_mlp(), blobs(), broken) as dbg:
@@ -170,7 +170,7 @@ def test_what_a_rude_check_moves_is_put_back(monkeypatch: pytest.MonkeyPatch) ->
         found = instances(package, base, on_error)
         return (*found, Rude()) if package == "nbdebug.checks" else found
 
-    monkeypatch.setattr("nbdebug.debugger.debugger.instances", with_rude)
+    monkeypatch.setattr("nbdebug.debugger.assembly.instances", with_rude)
     with nbd.Debugger(tiny_mlp(), blobs(), nn.CrossEntropyLoss()) as dbg:
         dbg.run(steps=STEPS_BEFORE)
         before = digest(dbg)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import nbdebug as nbd
-from nbdebug.core.commands.commands import Watch
+from nbdebug.core.commands.running import WatchProbe
 from nbdebug.core.plugins import discover, instances
 from nbdebug.model.module.names import Layer, measured_layers, trainable
 from nbdebug.model.training_state import TrainingState
@@ -61,13 +61,13 @@ def debug_with(monkeypatch: pytest.MonkeyPatch) -> MakeDebugger:
             found = instances(package, base, on_error)
             return (probe,) if package == "nbdebug.probes" else found
 
-        monkeypatch.setattr("nbdebug.debugger.debugger.instances", only)
+        monkeypatch.setattr("nbdebug.debugger.assembly.instances", only)
         monkeypatch.setattr(type(probe), "every", 1)
         model, data = PROBLEMS[problem]
         loss = {} if "step_fn" in keywords else {"loss_fn": nn.CrossEntropyLoss()}
         dbg = nbd.Debugger(model(), data(), batch_size=32, overhead=1.0, **loss, **keywords)
         if probe.on_demand:
-            dbg._queue.put(Watch(probe.name, True))
+            dbg._parts.queue.put(WatchProbe(probe.name, True))
         return dbg
 
     return make
@@ -169,7 +169,7 @@ def always(problem: str) -> set[str]:
     """Series that are there without any probe."""
     make, data = PROBLEMS[problem]
     with nbd.Debugger(make(), data(), nn.CrossEntropyLoss()) as dbg:
-        dbg._worker._loop.measuring.slots.clear()
+        dbg._parts.training.loop.measuring.slots.clear()
         dbg.step()
         return set(dbg.history.series)
 

@@ -5,7 +5,7 @@ import threading
 import ipywidgets
 import pytest
 
-from nbdebug.core.commands.commands import Pause, Reset, Run, SetControl, Watch
+from nbdebug.core.commands.running import Pause, Reset, Run, SetControl, WatchProbe
 from nbdebug.core.records import Notice, Status
 from nbdebug.dashboard.dashboard import Dashboard
 from nbdebug.panels.loss import Loss
@@ -16,7 +16,7 @@ def put(training):
 
 
 def lr_of(dashboard):
-    return dashboard.board._widgets["lr"].input
+    return dashboard.form._widgets["lr"].input
 
 
 def test_moving_a_slider_asks_for_the_value(training, dashboard, move):
@@ -30,7 +30,7 @@ def test_showing_a_value_in_force_asks_for_nothing(training, dashboard):
     for _ in range(3):
         dashboard.tick()
     assert lr_of(dashboard).value == 0.25
-    assert dashboard.board._widgets["batch_size"].input.value == 128
+    assert dashboard.form._widgets["batch_size"].input.value == 128
     assert put(training) == []
 
 
@@ -59,13 +59,13 @@ def test_a_refused_value_goes_back_and_says_why(training, dashboard, move, where
     for _ in range(4):
         dashboard.tick()
     assert lr_of(dashboard).value == 1e-3
-    assert "too large" in dashboard.board.note.value
+    assert "too large" in dashboard.form.note.value
 
 
 def test_a_value_beyond_the_slider_widens_it(training, dashboard):
     training.apply("batch_size", 4096)
     dashboard.tick()
-    assert dashboard.board._widgets["batch_size"].input.value == 4096
+    assert dashboard.form._widgets["batch_size"].input.value == 4096
 
 
 def test_a_control_that_cannot_be_used_is_disabled_and_explains_itself(training, dashboard):
@@ -73,23 +73,23 @@ def test_a_control_that_cannot_be_used_is_disabled_and_explains_itself(training,
     for _ in range(4):
         training.train(1)
         dashboard.tick()
-    widget = dashboard.board._widgets["clip_mode"]
+    widget = dashboard.form._widgets["clip_mode"]
     assert widget.input.disabled
     widget.help.click()
     dashboard.tick()
-    assert "the gradients are fused." in dashboard.board.note.value
+    assert "the gradients are fused." in dashboard.form.note.value
 
 
 def test_buttons_put_commands(training, dashboard, move):
-    dashboard.header.run.click()
-    move(dashboard.header.count, 7)
-    dashboard.header.step.click()
-    dashboard.header.reset.click()
+    dashboard.toolbar.run.click()
+    move(dashboard.toolbar.count, 7)
+    dashboard.toolbar.step.click()
+    dashboard.toolbar.reset.click()
     assert put(training) == [Run(), Run(steps=7), Reset(who="dashboard")]
     training.train(1)
     dashboard.tick()
-    assert dashboard.header.run.description == "Pause"
-    dashboard.header.run.click()
+    assert dashboard.toolbar.run.description == "Pause"
+    dashboard.toolbar.run.click()
     assert put(training) == [Pause()]
 
 
@@ -99,7 +99,7 @@ def test_a_failure_is_shown_and_escaped(training, dashboard):
     dashboard.tick()
     assert "&lt;b&gt;boom&lt;/b&gt;" in dashboard.messages.box.value
     assert "Traceback &lt;module&gt;" in dashboard.messages.box.value
-    assert "stopped" in dashboard.header.line.value
+    assert "stopped" in dashboard.toolbar.line.value
 
 
 class Broken(Loss):
@@ -150,9 +150,9 @@ def test_on_demand_probes_are_watched_while_their_tab_is_visible(training, dashb
     show(dashboard, kind="show", tab="Activations")
     dashboard.tick()
     probes = ("activation_histogram",)
-    assert put(training) == [Watch(probe, True) for probe in probes]
+    assert put(training) == [WatchProbe(probe, True) for probe in probes]
     dashboard.close()
-    assert put(training) == [Watch(probe, False) for probe in probes]
+    assert put(training) == [WatchProbe(probe, False) for probe in probes]
 
 
 def test_closing_leaves_no_comm_and_no_thread(wire, training):
@@ -172,7 +172,7 @@ def test_control_changes_are_marked_with_old_new_and_why(training, dashboard, sh
     training.train(3)
     training.apply("lr", 0.5)
     dashboard.tick()
-    stage = next(p for p in dashboard.pump._panels if p.name == "loss").context
-    marks = dashboard.view._mirror._wanted[stage.markers.changes.id]
+    context = next(p for p in dashboard.pump._panels if p.name == "loss").context
+    marks = dashboard.view._mirror._wanted[context.markers.changes.id]
     assert marks["x"].tolist() == [3.0]
     assert [marks[name][0] for name in ("label", "old", "new")] == ["Learning rate", "0.001", "0.5"]

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from nbdebug.core.control_spec import ControlSpec, ControlState
+from nbdebug.core.history.latest import LatestResults
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.html.sparkline import sketch
-from nbdebug.core.records import NOT_FINITE, Notice, Status
+from nbdebug.core.records import Notice, Status
 from nbdebug.core.results.findings import Finding, Findings, Remedy
 from nbdebug.core.results.worst_samples import WorstSample, WorstSamples
 from nbdebug.panels.base import NoSink, PanelContext
@@ -54,30 +55,30 @@ def panel() -> FindingsPanel:
 def finding(name: str, because: str = "", *remedies: Remedy) -> Finding:
     return Finding(
         name, name.title(), "warning", 1200, 3.0, 2.0, f"<{name}> seen.", "Because.", remedies,
-        "a source", (1.0, 2.0, math.nan, 0.5), because,
+        "a source", (1.0, 2.0, math.nan, 0.5), because.title(), cause=because,
     )  # fmt: skip
 
 
 SLOWER = Remedy("Slower", {"lr": 0.01})
 FINDINGS = Findings(
     (finding("cause", "", SLOWER, Remedy("Less", {"dropout": 0.1}), Remedy("Look")),
-     finding("effect", "Cause", SLOWER)),
+     finding("effect", "cause", SLOWER)),
 )  # fmt: skip
 
 
-def shown(panel: FindingsPanel, **parts: Any) -> str:
-    panel.update(Snapshot(latest={"loss": 1.0}, **parts))
+def shown(panel: FindingsPanel, *results: object, **parts: Any) -> str:
+    held = LatestResults.holding(*results)
+    panel.update(Snapshot(latest={"loss": 1.0}, results=held, **parts))
     sink = panel.context.sink
     assert isinstance(sink, Page)
     return sink.page
 
 
 def asks(page: str, section: str = "") -> list[tuple[str, Any]]:
-    found = re.findall(r'data-control="([^"]*)" data-value="([^"]*)"', page)
-    asked = [(control, json.loads(html.unescape(value))) for control, value in found]
-    plain = [(c, json.loads(v) if isinstance(v, str) and v else v) for c, v in asked]
-    about = [(c, v) for c, v in plain if isinstance(v, dict) and {*v} & {"left_out", "relabelled"}]
-    return about if section == "samples" else [one for one in plain if one not in about]
+    found = re.findall(r'data-command="([^"]*)" data-fields="([^"]*)"', page)
+    asked = [(command, json.loads(html.unescape(fields))) for command, fields in found]
+    about = [one for one in asked if {*one[1].get("settings", ())} & {"left_out", "relabelled"}]
+    return about if section == "samples" else [one for one in asked if one not in about]
 
 
 def test_before_training_it_says_what_to_do(panel: FindingsPanel) -> None:
@@ -87,7 +88,7 @@ def test_before_training_it_says_what_to_do(panel: FindingsPanel) -> None:
 
 
 def test_a_cause_comes_with_what_it_explains_folded(panel: FindingsPanel) -> None:
-    page = shown(panel, findings=FINDINGS)
+    page = shown(panel, FINDINGS)
     assert page.count("<section") == 1
     assert "since step 1,200" in page
     assert "1 more that this explains" in page
@@ -98,25 +99,28 @@ def test_a_cause_comes_with_what_it_explains_folded(panel: FindingsPanel) -> Non
 
 
 def test_a_remedy_can_be_tried_or_applied(panel: FindingsPanel) -> None:
-    assert asks(shown(panel, findings=FINDINGS)) == [
-        ("fork", {"settings": {"lr": 0.01}, "steps": 200, "cures": "cause", "start": ""}),
-        ("settings", {"lr": 0.01}),
+    assert asks(shown(panel, FINDINGS)) == [
+        (
+            "fork",
+            {"settings": {"lr": 0.01}, "steps": 200, "for_finding": "cause", "start": None},
+        ),
+        ("set_controls", {"settings": {"lr": 0.01}}),
     ]
 
 
 def test_after_a_stop_it_is_tried_from_some_steps_before(panel: FindingsPanel) -> None:
-    status = Status(step=80, failure=Notice(80, "error", NOT_FINITE, ""))
-    (tried, _) = asks(shown(panel, findings=FINDINGS, status=status))
+    status = Status(step=80, failure=Notice(80, "error", "Stopped", "", kind="non_finite"))
+    (tried, _) = asks(shown(panel, FINDINGS, status=status))
     assert tried[1]["start"] == -50
 
 
 def test_nothing_can_be_asked_of_a_closed_debugger(panel: FindingsPanel) -> None:
-    assert asks(shown(panel, findings=FINDINGS, status=Status(state="closed"))) == []
+    assert asks(shown(panel, FINDINGS, status=Status(state="closed"))) == []
 
 
 def test_what_did_not_change_is_not_written_again(panel: FindingsPanel) -> None:
     for step in range(5):
-        shown(panel, findings=FINDINGS, status=Status(step=step))
+        shown(panel, FINDINGS, status=Status(step=step))
     assert isinstance(panel.context.sink, Page)
     # The findings, and below them the samples.
     assert panel.context.sink.writes == 2
@@ -132,29 +136,31 @@ SAMPLES = WorstSamples(
 
 
 def test_samples_can_be_left_out_relabelled_and_taken_back(panel: FindingsPanel) -> None:
-    page = shown(panel, culprits=SAMPLES)
+    page = shown(panel, SAMPLES)
     assert asks(page, "samples") == [
-        ("settings", {"left_out": [3, 9]}),
-        ("settings", {"relabelled": {"5": 2, "9": 4}}),
-        ("settings", {"left_out": [3, 5]}),
-        ("settings", {"left_out": []}),
-        ("settings", {"relabelled": {}}),
+        ("set_controls", {"settings": {"left_out": [3, 9]}}),
+        ("set_controls", {"settings": {"relabelled": {"5": 2, "9": 4}}}),
+        ("set_controls", {"settings": {"left_out": [3, 5]}}),
+        ("set_controls", {"settings": {"left_out": []}}),
+        ("set_controls", {"settings": {"relabelled": {}}}),
     ]
     assert "3 is left out" in page
     assert "5 is now 2" in page
     assert page.count("<img ") == 1
-    assert ("close_culprits", "") in asks(page)
-    closed = shown(panel, culprits=SAMPLES, status=Status(state="closed"))
-    assert ("settings", {"left_out": [3, 9]}) not in asks(closed, "samples")
+    assert ("close_worst_samples", {}) in asks(page)
+    closed = shown(panel, SAMPLES, status=Status(state="closed"))
+    assert ("set_controls", {"settings": {"left_out": [3, 9]}}) not in asks(closed, "samples")
 
 
-@pytest.mark.parametrize(("name", "step"), [("gradient_spike", 1200), ("not_finite", 0)])
+@pytest.mark.parametrize(
+    ("name", "fields"), [("gradient_spike", {"step": 1200}), ("not_finite", {})]
+)
 def test_the_samples_behind_a_finding_can_be_asked_for(
-    panel: FindingsPanel, name: str, step: int
+    panel: FindingsPanel, name: str, fields: dict[str, int]
 ) -> None:
-    page = shown(panel, findings=Findings((finding(name),)))
-    assert ("culprits", step) in asks(page)
-    assert "culprits" not in [c for c, _ in asks(shown(panel, findings=FINDINGS))]
+    page = shown(panel, Findings((finding(name),)))
+    assert ("find_worst_samples", fields) in asks(page)
+    assert "find_worst_samples" not in [c for c, _ in asks(shown(panel, FINDINGS))]
 
 
 def test_evidence_is_a_line_from_the_lowest_to_the_highest() -> None:

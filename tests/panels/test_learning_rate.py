@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from nbdebug.core.history.latest import LatestResults
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import ControlChange, Forecast, Progress, Status
 from nbdebug.core.results.lr_range_test import LrRangeTest
@@ -55,7 +56,9 @@ def test_past_forecast_and_ghost_are_drawn_where_they_are(context):
     steps, ones = np.arange(3), np.ones(3)
     past = Series("lr", steps, ones, ones, ones, ones * 0.5, np.ones(3, np.int32))
     forecast = Forecast(np.array([3, 4]), np.array([0.4, 0.3]), np.array([3]), np.array([0.5]))
-    now = Snapshot(series={"lr": past}, forecast=forecast, status=Status(step=3))
+    now = Snapshot(
+        series={"lr": past}, status=Status(step=3), results=LatestResults.holding(forecast)
+    )
     panel.update(now)
     drawn = context.sink.data
     assert list(drawn[panel.past.id]["lr"]) == [0.5] * 3
@@ -69,7 +72,8 @@ def test_past_forecast_and_ghost_are_drawn_where_they_are(context):
 def test_a_new_batch_size_offers_both_scalings_until_the_rate_is_set():
     resized = change("batch_size", 64, 256)
     advice = batch_advice(Snapshot(changes=(resized,), latest={"lr": 1e-3}))
-    assert [(o.control, o.value) for o in advice.offers] == [("lr", 4e-3), ("lr", 2e-3)]
+    assert [o.fields["settings"] for o in advice.offers] == [{"lr": 4e-3}, {"lr": 2e-3}]
+    assert {o.command for o in advice.offers} == {"set_controls"}
     assert [o.label for o in advice.offers] == [
         "Linear scaling (0.004)",
         "Square-root scaling (0.002)",
@@ -86,14 +90,14 @@ def test_the_rate_that_a_range_test_suggests_is_one_press_away(context):
     lr = np.geomspace(1e-5, 1.0, 60)
     loss = 2.0 - 1.0 / (1.0 + (1e-2 / lr) ** 2)
     found = LrRangeTest(lr, loss, loss, 60, "the sweep came to its end.")
-    panel.update(Snapshot(range_test=found))
+    panel.update(Snapshot(results=LatestResults.holding(found)))
     again, offer = context.sink.advice["lr_range_test"].offers
-    assert (again.label, again.control, again.value) == ("Run again", "lr", "range test")
-    assert offer.control == "lr"
-    assert offer.value == pytest.approx(found.suggestion, rel=0.01)
+    assert (again.label, again.command) == ("Run again", "lr_range_test")
+    assert offer.command == "set_controls"
+    assert offer.fields["settings"] == {"lr": pytest.approx(found.suggestion, rel=0.01)}
     assert context.sink.props[panel.suggested.id, "location"] == found.suggestion
     flat = LrRangeTest(lr, lr, lr, 60, "the sweep came to its end.")
-    panel.update(Snapshot(range_test=flat))
+    panel.update(Snapshot(results=LatestResults.holding(flat)))
     assert [o.label for o in context.sink.advice["lr_range_test"].offers] == ["Run again"]
     assert context.sink.props[panel.suggested.id, "visible"] is False
 
@@ -103,15 +107,15 @@ def test_a_range_test_is_one_press_away_before_the_first(context):
     panel.build()
     panel.update(Snapshot())
     (offer,) = context.sink.advice["lr_range_test"].offers
-    assert (offer.label, offer.control, offer.value) == ("Run range test", "lr", "range test")
+    assert (offer.label, offer.command) == ("Run range test", "lr_range_test")
     assert "100 batches" in offer.tooltip
     assert "Press Run range test" in context.sink.notes["lr_range_test"]
 
 
 def test_a_range_test_under_way_says_how_far_it_is_and_can_be_stopped():
-    under_way = range_advice(None, Progress("lr", "Range test", 0.37))
+    under_way = range_advice(None, Progress("lr_range_test", "Range test", 0.37))
     assert under_way.text == "Range test under way: 37%"
     assert [offer.label for offer in under_way.offers] == ["Run range test", "Stop"]
-    assert (under_way.offers[1].control, under_way.offers[1].value) == ("task", "stop")
+    assert under_way.offers[1].command == "stop"
     # Checks under way are no range test.
-    assert range_advice(None, Progress("checklist", "Dead units", 0.5)) == range_advice(None)
+    assert range_advice(None, Progress("run_checks", "Dead units", 0.5)) == range_advice(None)

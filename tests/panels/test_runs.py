@@ -92,7 +92,8 @@ LIST = RunList("ready", "runs.db", (NOW, OLD, OLDER))
 
 
 def shown(panel: Runs, runs: RunList, **parts: Any) -> str:
-    panel.update(Snapshot(run_list=runs, **parts))
+    panel.context.run_list = lambda: runs
+    panel.update(Snapshot(**parts))
     page = panel.context.sink
     assert isinstance(page, Page)
     return page.whole
@@ -103,9 +104,8 @@ def names(page: str) -> list[str]:
 
 
 def asks(page: str) -> list[dict[str, Any]]:
-    found = re.findall(r'data-control="runs" data-value="([^"]*)"', page)
-    values = [json.loads(html.unescape(value)) for value in found]
-    return [json.loads(value) if isinstance(value, str) and value else value for value in values]
+    found = re.findall(r'data-command="runs" data-fields="([^"]*)"', page)
+    return [json.loads(html.unescape(value)) for value in found]
 
 
 def headings(page: str) -> list[str]:
@@ -323,24 +323,29 @@ def drawn(curves: RunCurves, page: Page) -> list[tuple[str, list[float]]]:
     ]
 
 
+def draw(curves: RunCurves, runs: RunList, **parts: Any) -> None:
+    curves.context.run_list = lambda: runs
+    curves.update(Snapshot(**parts))
+
+
 def test_two_or_more_runs_are_drawn_this_one_as_it_goes(curves: RunCurves, page: Page) -> None:
     kept = {OLD.id: {"loss": series("loss", [3.0, 2.0]), "val_loss": series("val_loss", [4.0])}}
     runs = replace(LIST, chosen=(OLD.id,), curves=kept)
-    curves.update(Snapshot(run_list=runs))
+    draw(curves, runs)
     assert drawn(curves, page) == []
     assert "Two or more runs" in page.note
     both = replace(runs, chosen=(OLD.id, NOW.id))
-    curves.update(Snapshot(run_list=both))
+    draw(curves, both)
     curves.context.choices.pick("run_curves", "loss")
     for live in ([9.0], [9.0, 8.0]):
-        curves.update(Snapshot(run_list=both, series={"loss": series("loss", live)}))
+        draw(curves, both, series={"loss": series("loss", live)})
         assert drawn(curves, page) == [("old", [3.0, 2.0]), ("now (this run)", live)]
     assert page.note == ""
     assert page.props[curves.axis.id, "axis_label"] == "loss"
     curves.context.choices.pick("run_curves", "val_loss")
-    curves.update(Snapshot(run_list=both))
+    draw(curves, both)
     assert drawn(curves, page) == [("old", [4.0]), ("now (this run)", [])]
-    curves.update(Snapshot(run_list=LIST))
+    draw(curves, LIST)
     assert drawn(curves, page) == []
 
 
@@ -361,7 +366,7 @@ def test_durations_are_readable(seconds: float, words: str) -> None:
 
 
 def test_a_request_is_read_from_what_a_form_sends() -> None:
-    sent = json.dumps({"act": "rename", "run": "7", "text-name-7": " new "})
+    sent = {"act": "rename", "run": "7", "text-name-7": " new "}
     assert RunRequest.of(sent) == RunRequest("rename", "7", "new")
     assert RunRequest("tag", "7", "data = v=2").tag == ("data", "v=2")
 

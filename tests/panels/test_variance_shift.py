@@ -53,8 +53,9 @@ def measure(history, step, first, second, dropout=0.5):
     history.set_status(Status("running", step + 1, 0, step / 40))
 
 
-def change(history, step, control, new, status="applied"):
-    history.add_change(ControlChange(step, 0, step / 40, control, "", new, "api", "", status))
+def change(history, step, control, new, status="applied", kind="control"):
+    made = ControlChange(step, 0, step / 40, control, "", new, "api", "", status, kind=kind)
+    history.add_change(made)
 
 
 def show(panel, history):
@@ -97,15 +98,15 @@ def test_words_for_an_epoch_after_a_reorder_or_until_re_estimated(made):
     assert "old order" in shown.advice.text
     assert "re-estimate" in shown.advice.text
     (offer,) = shown.advice.offers
-    assert (offer.control, offer.value) == ("bn_statistics", "re-estimated")
+    assert offer.command == "reestimate_batchnorm"
     measure(history, 62, 1.1, 1.0)
     show(panel, history)
     assert shown.advice.text == ""
     change(history, 63, "layer_order", "norm_dropout")
-    change(history, 63, "bn_statistics", "re-estimated", "refused")
+    change(history, 63, "bn_statistics", "re-estimated", "refused", "reestimate")
     show(panel, history)
     assert "old order" in shown.advice.text
-    change(history, 63, "bn_statistics", "re-estimated")
+    change(history, 63, "bn_statistics", "re-estimated", kind="reestimate")
     show(panel, history)
     assert shown.advice.text == ""
 

@@ -109,11 +109,11 @@ def test_outputs_that_differ_are_told_from_those_that_do_not() -> None:
 
 def test_memory_is_that_of_the_process_without_checkpoints() -> None:
     with nbd.Debugger(tiny_mlp(), blobs(), nn.CrossEntropyLoss(), batch_size=32) as dbg:
-        session = dbg._worker._loop.session
+        session = dbg._parts.training.loop.session
         dbg.run(steps=1)
         resident = psutil.Process().memory_info().rss / 2**20
         assert dbg.history.last("memory_mb") == pytest.approx(resident, rel=0.2)
-        assert session.checkpoint_bytes == dbg._worker._timeline._ring.size > 0
+        assert session.checkpoint_bytes == dbg._parts.training.timeline._pool.size > 0
 
 
 def test_the_first_measurements_are_not_spaced_out() -> None:
@@ -129,7 +129,7 @@ def test_the_first_measurements_are_not_spaced_out() -> None:
 
 def test_a_probe_with_nothing_to_measure_takes_no_part() -> None:
     with nbd.Debugger(nn.Linear(FEATURES, CLASSES), blobs(), nn.CrossEntropyLoss()) as dbg:
-        slots = dbg._worker._loop.measuring.slots
+        slots = dbg._parts.training.loop.measuring.slots
         assert not slots["variance_shift"].on
         assert slots["activations"].on
 

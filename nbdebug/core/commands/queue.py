@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections import deque
-from dataclasses import dataclass
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from typing import Any
 
-from nbdebug.core.commands.commands import HALTING, Command, SetControl
+from nbdebug.core.commands.base import Command
+from nbdebug.core.commands.running import SetControl
+from nbdebug.errors import ClosedError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Ticket:
-    """A command with its place in the order of all commands, counted from 1."""
+    """A command in the queue, and the answer that it will get.
 
-    number: int
+    Attributes:
+        answer: the result of the command, or what it raised.
+    """
+
     command: Command
+    answer: Future[Any] = field(default_factory=Future)
 
 
 class CommandQueue:
@@ -24,16 +30,19 @@ class CommandQueue:
 
     def __init__(self) -> None:
         self._tickets: deque[Ticket] = deque()
-        self._numbers = itertools.count(1)
         self._ready = threading.Condition()
+        self._closed = False
 
-    def put(self, command: Command) -> int:
-        """Add a command and return its number (see `Status.handled`)."""
+    def put(self, command: Command) -> Ticket:
+        """Add a command; its ticket holds the answer to come."""
+        ticket = Ticket(command)
         with self._ready:
-            number = next(self._numbers)
-            self._tickets.append(Ticket(number, command))
+            if self._closed:
+                ticket.answer.set_exception(_closed())
+                return ticket
+            self._tickets.append(ticket)
             self._ready.notify_all()
-            return number
+        return ticket
 
     def drain(self, wait: bool = False) -> tuple[Ticket, ...]:
         """Take all commands; with `wait`, sleep until there is at least one."""
@@ -47,13 +56,26 @@ class CommandQueue:
             self._tickets.clear()
             return tickets
 
+    def close(self) -> None:
+        """Refuse what waits and what comes later: nobody drains any more."""
+        with self._ready:
+            self._closed = True
+            left = tuple(self._tickets)
+            self._tickets.clear()
+        for ticket in left:
+            ticket.answer.set_exception(_closed())
+
     def halting(self) -> bool:
         """Whether a command waits that ends what is under way."""
         with self._ready:
-            return any(isinstance(t.command, HALTING) for t in self._tickets)
+            return any(ticket.command.halting for ticket in self._tickets)
 
     def pending(self) -> dict[str, Any]:
         """Controls whose command waits, each with the value that was put last."""
         with self._ready:
             commands = [ticket.command for ticket in self._tickets]
         return {c.control: c.value for c in commands if isinstance(c, SetControl)}
+
+
+def _closed() -> ClosedError:
+    return ClosedError("This Debugger was closed before that could begin.")

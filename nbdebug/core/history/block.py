@@ -71,9 +71,13 @@ class Buckets:
         )
 
 
+# How many rows a reader knows, and how many truncations had come before that.
+Position = tuple[int, int]
+
+
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """What is new of K series: from row `start` on, this stands for all that was there.
+    """New buckets of K series: from row `start` on, they replace all that was there.
 
     Attributes:
         names: of the series; stride: rows in each bucket, the last one may hold fewer.
@@ -100,7 +104,7 @@ class Block:
         self.rows = 0
         width = len(names)
         self._newest = np.full(width, np.nan)
-        self._given, self._cut = 0, False
+        self._cuts: list[int] = []
         self._waiting = 0
         self._pending = np.empty((PENDING, width))
         self._pending_steps = np.empty(PENDING, np.int64)
@@ -135,21 +139,23 @@ class Block:
             return
         self.buckets = buckets.part(slice(0, kept))
         self.rows = kept * self.stride
-        if self.rows < self._given:
-            self._given, self._cut = self.rows, True
+        self._cuts.append(self.rows)
         self._newest = self.buckets.last[-1].copy() if kept else np.full(len(self.names), np.nan)
 
-    def changed(self, all_of_it: bool = False) -> Rows | None:
-        """What is new since this was last asked for; None when nothing is."""
+    def changed(self, since: Position = (0, 0)) -> tuple[Rows | None, Position]:
+        """Rows that are new since a position, None without any; and the position to ask from next.
+
+        The reader keeps the position, so any number of readers may read.
+        """
         buckets = self.fold()
-        if all_of_it:
-            self._given = 0
-        if self.rows == self._given and not self._cut:
-            return None
-        first = self._given // self.stride
-        self._given, self._cut = self.rows, False
+        known, cuts = since
+        start = min((known, *self._cuts[cuts:]))
+        now = self.rows, len(self._cuts)
+        if start == known == self.rows:
+            return None, now
+        first = start // self.stride
         part = buckets.part(slice(first, None))
-        return Rows(self.names, first * self.stride, self.stride, part)
+        return Rows(self.names, first * self.stride, self.stride, part), now
 
     def fold(self) -> Buckets:
         """Move the waiting rows into buckets, and give all of them."""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 
 import numpy as np
 
-from nbdebug.core.history.block import Block, Rows
+from nbdebug.core.history.block import Block, Position, Rows
 from nbdebug.core.names import unknown_name
 from nbdebug.core.records import StepRecord
 from nbdebug.core.series import Series
 from nbdebug.errors import SeriesError
+
+# Of one reader, by the names of the series that are measured together.
+Positions = Mapping[tuple[str, ...], Position]
 
 
 class Columns:
@@ -49,10 +52,13 @@ class Columns:
                 if known is not None and record.step > known.last_step:
                     known.append(record.step, reading.values)
 
-    def changed(self, all_of_it: bool = False) -> list[Rows]:
-        """What is new of all series since this was last asked for."""
-        found = (block.changed(all_of_it) for block in self._blocks.values())
-        return [rows for rows in found if rows is not None]
+    def changed(self, since: Positions) -> tuple[list[Rows], Positions]:
+        """Rows that are new since the positions of a reader, and the positions to ask from next."""
+        found = {
+            names: block.changed(since.get(names, (0, 0))) for names, block in self._blocks.items()
+        }
+        rows = [rows for rows, _ in found.values() if rows is not None]
+        return rows, {names: position for names, (_, position) in found.items()}
 
     @property
     def stride(self) -> int:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from nbdebug.core.history.block import Rows
-from nbdebug.core.history.columns import Columns
+from nbdebug.core.history.columns import Columns, Positions
 from nbdebug.core.history.latest import LatestResults
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import (
@@ -25,6 +26,7 @@ from nbdebug.core.results.timeline import Branch
 if TYPE_CHECKING:
     import pandas as pd
 
+
 MAX_CHANGES = 10_000
 MAX_NOTICES = 200
 MAX_NOTES = 1000
@@ -34,7 +36,15 @@ BRANCH_SERIES = ("loss", "val_loss", "grad_norm", "lr")
 LOOK_EVERY = 0.02
 
 
-class History(LatestResults):
+@dataclass(frozen=True)
+class Cursor:
+    """How far a reader of `changed_rows` has come."""
+
+    era: int
+    positions: Positions
+
+
+class History:
     """The numbers of a run, bounded in memory whatever its length.
 
     Args:
@@ -49,7 +59,8 @@ class History(LatestResults):
         if buckets < 2:
             raise ValueError(f"buckets must be at least 2, got {buckets}.")
         self.buckets = buckets
-        super().__init__()
+        self._changed = threading.Condition(threading.RLock())
+        self._version = 0
         self._status = Status()
         self._era = -1
         self._forget()
@@ -58,7 +69,7 @@ class History(LatestResults):
         self._era += 1
         self.begun = 0.0
         self._columns = Columns(self.buckets)
-        self._forget_newest()
+        self._results = LatestResults()
         self._histograms: dict[str, Histogram] = {}
         self._changes: deque[ControlChange] = deque(maxlen=MAX_CHANGES)
         self._notices: deque[Notice] = deque(maxlen=MAX_NOTICES)
@@ -98,8 +109,20 @@ class History(LatestResults):
             before, self._status = self._status, status
             self._version += 1
             # Waking a thread at every step would cost more than measuring does.
-            if (before.state, before.handled) != (status.state, status.handled):
+            if before.state != status.state:
                 self._changed.notify_all()
+
+    def set_result(self, result: object) -> None:
+        """Publish a result; it replaces the last one of its class."""
+        with self._changed:
+            self._results = self._results.with_result(result)
+            self._version += 1
+
+    def drop_result(self, kind: type) -> None:
+        """Remove the last result of a class, if there is one."""
+        with self._changed:
+            self._results = self._results.without(kind)
+            self._version += 1
 
     def rewind(self, step: int, until: int, records: Iterable[StepRecord] = ()) -> None:
         """Go back to where a step is to be made; what came after becomes a branch.
@@ -165,10 +188,24 @@ class History(LatestResults):
         with self._changed:
             return tuple(self._notices)
 
-    def changed_rows(self, all_of_it: bool = False) -> list[Rows]:
-        """What is new of all series since this was last asked for; for one reader."""
+    @property
+    def results(self) -> LatestResults:
+        """The latest result of each kind: `results.of(ForkResult)`."""
+        return self._results
+
+    def changed_rows(self, since: Cursor | None = None) -> tuple[list[Rows], Cursor]:
+        """New rows of all series.
+
+        Args:
+            since: what the last call returned; None for all rows.
+
+        Returns:
+            The rows, and a cursor to ask from next time. Readers do not affect each other.
+        """
         with self._changed:
-            return self._columns.changed(all_of_it)
+            known = since.positions if since is not None and since.era == self._era else {}
+            rows, positions = self._columns.changed(known)
+            return rows, Cursor(self._era, positions)
 
     def last(self, name: str) -> float:
         """The newest value of a series.
@@ -187,8 +224,8 @@ class History(LatestResults):
     def wait_until(self, condition: Callable[[Status], bool], timeout: float | None = None) -> bool:
         """Sleep until the status fulfils `condition`; False when `timeout` seconds passed.
 
-        A change of state or a handled command is seen at once, progress 20 ms late. It
-        sleeps in slices: an interrupt must get through on every platform.
+        A change of state is seen at once, progress 20 ms late. The thread sleeps in slices: an
+        interrupt must get through on every platform.
         """
         end = None if timeout is None else time.monotonic() + timeout
         with self._changed:
@@ -198,15 +235,6 @@ class History(LatestResults):
                     return False
                 self._changed.wait(left)
             return True
-
-    def wait_handled(self, number: int, state: str | None = None) -> None:
-        """Sleep until a command was dealt with and training is in `state`, or closed."""
-        self.wait_until(
-            lambda status: (
-                status.state == "closed"
-                or (status.handled >= number and state in (None, status.state))
-            )
-        )
 
     def snapshot(
         self,
@@ -237,18 +265,7 @@ class History(LatestResults):
                 changes=tuple(self._changes),
                 notices=tuple(self._notices),
                 notes=tuple(self._notes),
-                forecast=self._forecast,
-                range_test=self._range_test,
-                checks=self._checks,
-                findings=self._findings,
-                progress=self._progress,
-                marks=self._marks,
-                breakpoints=self._breakpoints,
-                fork=self._fork,
-                flight=self._flight,
-                repeated=self._repeated,
-                culprits=self._culprits,
-                run_list=self._run_list,
+                results=self._results,
                 branches=tuple(self._branches),
                 version=self._version,
             )

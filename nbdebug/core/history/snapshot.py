@@ -9,24 +9,18 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from nbdebug.core.history.latest import LatestResults
 from nbdebug.core.records import (
     Array,
     ControlChange,
-    Forecast,
     Histogram,
     Note,
     Notice,
-    Progress,
     Status,
 )
 from nbdebug.core.results.check_report import CheckReport
 from nbdebug.core.results.findings import Findings
-from nbdebug.core.results.flight_record import FlightRecord
-from nbdebug.core.results.fork import ForkResult
-from nbdebug.core.results.lr_range_test import LrRangeTest
-from nbdebug.core.results.run_list import RunList
-from nbdebug.core.results.timeline import Branch, Mark, ReplayResult
-from nbdebug.core.results.worst_samples import WorstSamples
+from nbdebug.core.results.timeline import Branch
 from nbdebug.core.series import Series
 
 Axis = Literal["step", "samples", "epoch"]
@@ -43,16 +37,8 @@ class Snapshot:
         histograms: the newest of each name.
         changes: control changes, the oldest first.
         notices: what the user must see, the oldest first; notes: what the user wrote down.
-        forecast: the learning rate to come, None before training was set up.
-        range_test: the last learning-rate range test, None without one.
-        checks: the newest result of every check, also of those that were not run yet.
-        findings: what looked sick when the rules were asked last.
-        progress: the range test or the checks under way, None when there is nothing.
-        breakpoints: the conditions that pause training.
-        marks: checkpoints and what else lies on the timeline; branches: what was rewound.
-        fork: the last one, flight: the last steps before a stop, repeated: what running steps
-            again gave last, culprits: samples that were looked at; None without one.
-        run_list: the runs that are kept beside this one, as far as they were asked for.
+        branches: steps that were left behind by a rewind.
+        results: the latest result of each kind; `results.of(ForkResult)`, None without one.
         version: grows with every change of History.
     """
 
@@ -63,20 +49,19 @@ class Snapshot:
     changes: tuple[ControlChange, ...] = ()
     notices: tuple[Notice, ...] = ()
     notes: tuple[Note, ...] = ()
-    forecast: Forecast | None = None
-    range_test: LrRangeTest | None = None
-    checks: CheckReport = field(default_factory=CheckReport)
-    findings: Findings = field(default_factory=Findings)
-    progress: Progress | None = None
-    marks: tuple[Mark, ...] = ()
-    breakpoints: tuple[str, ...] = ()
     branches: tuple[Branch, ...] = ()
-    fork: ForkResult | None = None
-    flight: FlightRecord | None = None
-    repeated: ReplayResult | None = None
-    culprits: WorstSamples | None = None
-    run_list: RunList = field(default_factory=RunList)
+    results: LatestResults = field(default_factory=LatestResults)
     version: int = 0
+
+    @property
+    def checks(self) -> CheckReport:
+        """The latest result of every check, also of those that were not run yet."""
+        return self.results.of(CheckReport, CheckReport())
+
+    @property
+    def findings(self) -> Findings:
+        """What looked sick when the rules were asked last."""
+        return self.results.of(Findings, Findings())
 
     def members(self, group: str) -> dict[str, float]:
         """Latest values of `group/<member>`, by member, in the model's order."""
@@ -88,9 +73,9 @@ class Snapshot:
         }
 
     def followed(self, start: int, way: Snapshot) -> Snapshot:
-        """As if training had gone on from a step in another way.
+        """This history up to `start`, continued with another run's.
 
-        What was not measured on that way is left out: its past tells nothing of it.
+        Series missing from the other run are dropped.
         """
         series = {
             name: self.series[name].followed(start, one) if name in self.series else one

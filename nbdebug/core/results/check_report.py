@@ -31,7 +31,7 @@ class CheckReport:
         """The results in the order of the steps, consequences under their cause."""
         ordered = sorted(results, key=lambda result: result.step)
         by_name = {result.name: result for result in ordered}
-        return cls(tuple(replace(r, because=_cause(r, by_name)) for r in ordered))
+        return cls(tuple(_explained(result, by_name) for result in ordered))
 
     def __iter__(self) -> Iterator[CheckResult]:
         return iter(self.results)
@@ -86,8 +86,16 @@ class CheckReport:
                 yield step, results
 
 
-def _cause(result: CheckResult, by_name: Mapping[str, CheckResult]) -> str:
-    """The title of the bad result at the root of this bad one, "" when it is one itself."""
+def _explained(result: CheckResult, by_name: Mapping[str, CheckResult]) -> CheckResult:
+    """The result with the root cause that explains it, if there is one."""
+    cause = _root(result, by_name)
+    if cause is None:
+        return replace(result, because="", cause="")
+    return replace(result, because=cause.title, cause=cause.name)
+
+
+def _root(result: CheckResult, by_name: Mapping[str, CheckResult]) -> CheckResult | None:
+    """The bad result at the root of this bad one, None when it is one itself."""
     seen = [result]
     while result.status in BAD:
         above = [r for r in by_name.values() if _explains(r, result)]
@@ -96,9 +104,9 @@ def _cause(result: CheckResult, by_name: Mapping[str, CheckResult]) -> str:
         result = above[0]
         if result in seen:
             # They explain each other: neither is folded away.
-            return ""
+            return None
         seen.append(result)
-    return result.title if len(seen) > 1 else ""
+    return result if len(seen) > 1 else None
 
 
 def _explains(cause: CheckResult, result: CheckResult) -> bool:

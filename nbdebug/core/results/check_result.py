@@ -68,7 +68,8 @@ class CheckResult:
         at: the training step before which it was made.
         explains: checks whose bad result follows from a bad one of this check; "*" are all
             that could not be made.
-        because: title of the check that explains this one, "" for a cause of its own.
+        because: title of the check that explains this one, "" for a cause of its own; cause: the
+            name of that check.
     """
 
     name: str
@@ -87,3 +88,4 @@ class CheckResult:
     raised: bool = False
     explains: tuple[str, ...] = ()
     because: str = ""
+    cause: str = ""

@@ -68,7 +68,7 @@ def step_section(
 
 
 def _consequences(report: Sequence[CheckResult], cause: CheckResult) -> tuple[CheckResult, ...]:
-    return tuple(result for result in report if result.because == cause.title)
+    return tuple(result for result in report if result.cause == cause.name)
 
 
 def _table(rows: Sequence[str], head: bool) -> str:

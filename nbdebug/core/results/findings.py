@@ -53,7 +53,8 @@ class Finding:
     Attributes:
         name, title, severity, source: of the rule.
         why: why it happens.
-        because: title of the finding that explains this one, "" for a root cause.
+        because: title of the finding that explains this one, "" for a root cause; cause: the
+            name of that finding.
         harms: whether what it did stays done, so that a remedy is tried from before it.
     """
 
@@ -70,6 +71,7 @@ class Finding:
     evidence: tuple[float, ...] = ()
     because: str = ""
     harms: bool = False
+    cause: str = ""
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ class Findings(Sequence[Finding]):
     @property
     def causes(self) -> tuple[Finding, ...]:
         """Those that no other one explains."""
-        return tuple(finding for finding in self.found if not finding.because)
+        return tuple(finding for finding in self.found if not finding.cause)
 
     def frame(self) -> pd.DataFrame:
         """One row a finding."""
@@ -130,7 +132,7 @@ class Findings(Sequence[Finding]):
 
     def follow(self, cause: Finding) -> tuple[Finding, ...]:
         """What a finding explains."""
-        return tuple(finding for finding in self.found if finding.because == cause.title)
+        return tuple(finding for finding in self.found if finding.cause == cause.name)
 
     def _repr_html_(self) -> str:
         style = "white-space:pre-wrap;word-break:normal;overflow-wrap:normal"

@@ -59,7 +59,7 @@ class ForkResult:
         rewinds: how often training had gone back.
         base: without a change; trials: one for each value.
         note: what keeps base and trials from being pairs, or "".
-        cures: name of the finding that the change is to cure, or ""; title: its title.
+        for_finding: name of the finding that the change is to cure, or ""; title: its title.
     """
 
     step: int
@@ -69,7 +69,7 @@ class ForkResult:
     base: Trial
     trials: tuple[Trial, ...]
     note: str = ""
-    cures: str = ""
+    for_finding: str = ""
     title: str = ""
 
     def cured(self, trial: Trial) -> bool | None:
@@ -78,27 +78,27 @@ class ForkResult:
         None where it is not there without the change, or where too little was measured to say.
         A way that ended early has cured nothing.
         """
-        if not self.cures or self.cures not in self.base.findings.names:
+        if not self.for_finding or self.for_finding not in self.base.findings.names:
             return None
-        if trial.ended or self.cures in trial.findings.names:
+        if trial.ended or self.for_finding in trial.findings.names:
             return False
-        return None if self.cures in trial.findings.not_judged else True
+        return None if self.for_finding in trial.findings.not_judged else True
 
     def condition(self, trial: Trial) -> str:
         """What looked sick at the end of a way, in words; first what was to be cured."""
-        causes = [f.title for f in trial.findings.causes if f.name != self.cures]
+        causes = [f.title for f in trial.findings.causes if f.name != self.for_finding]
         said = ", ".join(causes[:2]) + (", ..." if len(causes) > 2 else "")
-        if not self.cures:
+        if not self.for_finding:
             return said or "nothing"
         return f"{self.title}: {self._fate(trial)}" + (f"; {said}" if said else "")
 
     def _fate(self, trial: Trial) -> str:
         """What became of the finding that was to be cured."""
-        if self.cures in trial.findings.names:
+        if self.for_finding in trial.findings.names:
             return "still there"
         if trial.ended:
             return "not cured"
-        if self.cures in trial.findings.not_judged:
+        if self.for_finding in trial.findings.not_judged:
             return "too little measured to say"
         return "gone without it too" if trial is self.base else "gone"
 

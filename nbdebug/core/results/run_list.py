@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, get_args
 
 from nbdebug.core.names import unknown_name
 from nbdebug.errors import ArgumentError
@@ -87,6 +86,19 @@ class RunList:
         return tuple(row for row in map(self.row, self.chosen) if row is not None)
 
 
+class RunListSource(Protocol):
+    """Keeps the list of runs; `version` grows with every change of it."""
+
+    run_list: RunList
+    version: int
+
+
+class NotRecorded:
+    """The source where nothing is recorded."""
+
+    run_list, version = RunList("off"), 0
+
+
 @dataclass(frozen=True, slots=True)
 class RunRequest:
     """Something to be done with the runs of a store.
@@ -101,7 +113,7 @@ class RunRequest:
     act: Act
     run: str = ""
     text: str = ""
-    control: ClassVar[str] = "runs"
+    name: ClassVar[str] = "runs"
 
     def check(self) -> None:
         """Raise ArgumentError where there is no such act, or the text does not do."""
@@ -126,9 +138,8 @@ class RunRequest:
         return name.strip(), value.strip()
 
     @classmethod
-    def of(cls, value: Any) -> RunRequest:
-        """From the JSON of a button or a form; its field's name begins with `text`."""
-        fields: dict[str, Any] = json.loads(value)
+    def of(cls, fields: Mapping[str, Any]) -> RunRequest:
+        """From the fields of a form; the name of the field with the text begins with `text`."""
         text = next((str(v) for name, v in fields.items() if name.startswith("text")), "")
         return cls(fields.get("act", "list"), str(fields.get("run", "")), text.strip())
 

@@ -1,4 +1,4 @@
-"""The timeline of a training in plain values: marks, abandoned branches, what was found."""
+"""The timeline of a training in plain values: marks, abandoned branches, results of replays."""
 
 from __future__ import annotations
 
@@ -21,9 +21,23 @@ class Mark:
     name: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class TimelineMarks:
+    """All marks of a training, in no order."""
+
+    marks: tuple[Mark, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveBreakpoints:
+    """Names of the breakpoints that may pause training."""
+
+    names: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Branch:
-    """What was left behind by a rewind: steps from `at` on, `until` where training had been."""
+    """Steps that a rewind abandoned: from `at` on, up to `until`, where training had been."""
 
     at: int
     until: int
@@ -54,7 +68,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class ReplayResult:
-    """What came of running steps again.
+    """Comparison of steps that were run again with the recorded ones.
 
     Attributes:
         start: the step of the checkpoint it began at; step: where it ended.

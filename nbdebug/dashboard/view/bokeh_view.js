@@ -152,16 +152,20 @@ class View {
       this.apply(content, buffers[0]);
     }
   }
-  /** Lines that ask for a control's value where they are dragged to. */
+  /** Lines that set a control to the place where they are dragged to. */
   listen() {
+    const panels = [...this.frame.panels.entries()];
     for (const line of this.document.all_models) {
-      const asks = line.tags?.find((tag) => String(tag).startsWith("asks:"));
-      if (!asks) continue;
+      const sets = line.tags?.find((tag) => String(tag).startsWith("sets:"));
+      if (!sets) continue;
+      const root = this.document.roots().find((one) => one.references().has(line));
+      const panel = panels.find(([, { root: id }]) => id === root?.id)?.[0] ?? "";
       line.properties.location.change.connect(() => {
         if (this.applying) return;
         clearTimeout(this.dragging);
-        this.dragging = setTimeout(() => this.send(
-          { kind: "ask", control: asks.slice(5), value: line.location }), 200);
+        const settings = { [sets.slice(5)]: line.location };
+        this.dragging = setTimeout(
+          () => this.frame.ask(panel, "set_controls", { settings }), 200);
       });
     }
   }
@@ -192,6 +196,7 @@ class View {
     if (content.notes) this.frame.write(content.notes);
     if (content.advice) this.frame.advise(content.advice);
     if (content.pages) this.frame.fill(content.pages);
+    if (content.refusals) this.frame.refuse(content.refusals);
   }
   decode(value) {
     // Plain arrays have a method map.

@@ -21,6 +21,7 @@ from bokeh.resources import Resources
 
 from nbdebug.dashboard.view.html_state import HtmlState
 from nbdebug.dashboard.view.mirror import BUDGET, Mirror, Packet
+from nbdebug.panels.base import Ask
 from nbdebug.plots.columns import Values
 from nbdebug.plots.plot_actions import PlotActions
 from nbdebug.plots.plot_options import PlotOptions
@@ -56,7 +57,7 @@ class BokehView(anywidget.AnyWidget):
         places: one for each panel, in the order of the page.
         choices: the drop-downs above the plots.
         wake: called when a view wants something; runs on any thread.
-        ask: called with a control and a value that the viewer asked for, on any thread.
+        ask: called with panel, command and fields when a button is pressed, on any thread.
     """
 
     _esm = "\n".join(
@@ -70,7 +71,7 @@ class BokehView(anywidget.AnyWidget):
         places: Sequence[Place],
         choices: PlotOptions,
         wake: Callable[[], None] = lambda: None,
-        ask: Callable[[str, Any], None] = lambda control, value: None,
+        ask: Ask = lambda panel, command, fields: None,
     ) -> None:
         self._mirror = Mirror()
         self._choices = choices
@@ -107,10 +108,14 @@ class BokehView(anywidget.AnyWidget):
     def set_section(self, panel: str, section: str, page: str) -> None:
         """Record HTML of a panel without a plot; its sections stand in the order of their names.
 
-        A button with `data-control` and `data-value`, JSON, asks for that value of a control;
-        a `details` with `data-key` stays open when its section changes.
+        A button with `data-command` and `data-fields`, JSON, asks for that command; a `details`
+        with `data-key` stays open when its section changes.
         """
         self._words.set("pages", f"{panel}/{section}", page)
+
+    def set_refusal(self, panel: str, text: str) -> None:
+        """Record why a button of a panel was refused, "" for none."""
+        self._words.set("refusals", panel, text)
 
     @property
     def visible(self) -> frozenset[str]:
@@ -196,8 +201,9 @@ class BokehView(anywidget.AnyWidget):
                 self._greetings.pop(view, None)
         if kind == "choose":
             self._choices.pick(str(content.get("name")), str(content.get("value")))
-        if kind == "ask" and isinstance(content.get("value"), int | float | str):
-            self._ask(str(content.get("control")), content["value"])
+        if kind == "ask" and isinstance(content.get("fields"), dict):
+            panel, command = str(content.get("panel", "")), str(content.get("command"))
+            self._ask(panel, command, content["fields"])
         self._wake()
 
 

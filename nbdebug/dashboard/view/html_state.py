@@ -1,10 +1,10 @@
-"""What panels say beside their plots; only what changed is sent."""
+"""Texts of panels beside their plots; only changed ones are sent."""
 
 from __future__ import annotations
 
 from typing import Any
 
-KINDS = ("notes", "advice", "pages")
+KINDS = ("notes", "advice", "pages", "refusals")
 
 
 class HtmlState:
@@ -18,7 +18,7 @@ class HtmlState:
         self._now[kind][place] = value
 
     def changes(self) -> dict[str, dict[str, Any]]:
-        """What views do not know yet, by kind; they know it afterwards."""
+        """Changes since the last call, by kind; marks them as sent."""
         changed = {
             kind: {k: v for k, v in now.items() if self._sent[kind].get(k) != v}
             for kind, now in self._now.items()
@@ -28,5 +28,5 @@ class HtmlState:
         return {kind: values for kind, values in changed.items() if values}
 
     def everything(self) -> dict[str, dict[str, Any]]:
-        """All that views were told so far."""
+        """Everything that was sent so far, by kind."""
         return {kind: dict(values) for kind, values in self._sent.items()}

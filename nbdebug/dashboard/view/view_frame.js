@@ -67,7 +67,7 @@ class Frame {
     box.setAttribute("aria-label", panel.title);
     title.append(node("span", "nbd-help", panel.help));
     if (!panel.root) {
-      plot.addEventListener("click", (event) => this.press(event));
+      plot.addEventListener("click", (event) => this.press(event, panel.name));
       plot.addEventListener("keydown", (event) => this.enter(event));
       // A section that is rewritten between press and release would lose the click.
       plot.addEventListener("pointerdown", () => { this.held = true; });
@@ -78,8 +78,10 @@ class Frame {
     stage.append(plot, note);
     const advice = node("div", "nbd-advice");
     advice.hidden = true;
-    box.append(title, stage, advice);
-    this.panels.set(panel.name, { plot, note, advice, root: panel.root });
+    const refusal = node("div", "nbd-refusal");
+    refusal.setAttribute("role", "alert");
+    box.append(title, stage, advice, refusal);
+    this.panels.set(panel.name, { plot, note, advice, refusal, root: panel.root });
     return box;
   }
   key(event) {
@@ -142,8 +144,7 @@ class Frame {
       offers.forEach((offer, place) => {
         const button = box.children[place + 1] ?? box.appendChild(node("button", "nbd-offer", ""));
         Object.assign(button, { type: "button", title: offer.tooltip, textContent: offer.label });
-        button.onclick = () =>
-          this.send({ kind: "ask", control: offer.control, value: offer.value });
+        button.onclick = () => this.ask(name, offer.command, offer.fields);
       });
     }
   }
@@ -178,24 +179,28 @@ class Frame {
       }
     }
   }
-  press(event) {
-    const button = event.target.closest("button[data-control]");
+  ask(panel, command, fields) {
+    this.send({ kind: "ask", panel, command, fields });
+  }
+  press(event, panel) {
+    const button = event.target.closest("button[data-command], button[data-fill]");
     if (!button || button.ariaDisabled === "true") return;
-    const { control, value, fill } = button.dataset;
+    const { command, fill } = button.dataset;
     if (fill) {
       const field = event.currentTarget.querySelector(`[data-field="${fill}"]`);
-      field.value = JSON.parse(value);
+      field.value = JSON.parse(button.dataset.value);
       field.focus();
       return;
     }
-    if (!("form" in button.dataset)) {
-      this.send({ kind: "ask", control, value: JSON.parse(value) });
-      return;
-    }
-    const fields = fieldsOf(button.closest(".nbd-row"));
-    const filled = Object.fromEntries(fields.map((one) => [one.dataset.field, one.value]));
-    this.send({ kind: "ask", control, value: JSON.stringify({ ...JSON.parse(value), ...filled }) });
-    if ("clears" in button.dataset) fields.forEach((one) => { one.value = ""; });
+    // A refusal comes below the section of the button: the section may be rewritten before.
+    const { refusal } = this.panels.get(panel);
+    refusal.textContent = "";
+    button.closest(".nbd-section").after(refusal);
+    const fixed = JSON.parse(button.dataset.fields);
+    const typed = "form" in button.dataset ? fieldsOf(button.closest(".nbd-row")) : [];
+    const filled = Object.fromEntries(typed.map((one) => [one.dataset.field, one.value]));
+    this.ask(panel, command, { ...fixed, ...filled });
+    if ("clears" in button.dataset) typed.forEach((one) => { one.value = ""; });
   }
   /** Enter in a field presses the button of its row; JupyterLab must not run the cell. */
   enter(event) {
@@ -205,6 +210,13 @@ class Frame {
     if (event.key !== "Enter" || field.tagName === "SELECT") return;
     event.preventDefault();
     field.closest(".nbd-row").querySelector("button[data-form]")?.click();
+  }
+  /** Why a button was refused, next to it. */
+  refuse(texts) {
+    for (const [name, text] of Object.entries(texts)) {
+      const panel = this.panels.get(name);
+      if (panel) panel.refusal.textContent = text;
+    }
   }
   write(notes) {
     for (const [name, text] of Object.entries(notes)) {
@@ -220,9 +232,10 @@ function fieldsOf(element) {
 
 /** What a button or a summary is about; the same before and after its section is rewritten. */
 function mark(element) {
-  const { control, value, field } = element.dataset;
+  const { command, fields, value, field } = element.dataset;
   if (field) return field;
-  return control ? `${control}=${value}` : element.parentElement?.dataset.key;
+  if (command) return `${command}=${fields}`;
+  return value ? `fill=${value}` : element.parentElement?.dataset.key;
 }
 
 function node(tag, name, text) {

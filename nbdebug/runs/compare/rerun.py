@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -34,9 +34,10 @@ def plan(
             )
     changes = [c for c in run.bundle["changes"] if c["status"] == "applied"]
     for change in changes:
-        if change["control"] == "timeline":
+        kind = _kind(change)
+        if kind == "rewind":
             continue
-        if change["control"] not in controls or change["new"] == "re-estimated":
+        if change["control"] not in controls or kind != "control":
             raise ArgumentError(
                 f"{change['control']} = {change['new']!r} at step {change['step']} is no value of "
                 "a control that can be set again."
@@ -44,6 +45,13 @@ def plan(
         why = change["why"] or f"as in {run.name}"
         yield change["step"], {change["control"]: change["new"]}, why
     yield run.steps, {}, ""
+
+
+def _kind(change: Mapping[str, Any]) -> str:
+    """The kind of a recorded change; version 0.1 wrote it into the values."""
+    old = {"timeline": "rewind"}.get(change["control"])
+    old = "reestimate" if change["new"] == "re-estimated" else old
+    return str(change.get("kind") or old or "control")
 
 
 def compared(run: RunRecord, again: RunRecord) -> ReplayResult:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nbdebug._version import __version__
-from nbdebug.core.history.history import History
+from nbdebug.core.history.history import Cursor, History
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Finding
 from nbdebug.runs.record.journal import Frame
@@ -44,6 +44,7 @@ class RunLog:
         self._gone: list[dict[str, Any]] = []
         self._cells: list[str] = []
         self._run_cells = 0
+        self._cursor: Cursor | None = None
         self.ended = False
 
     def surround(self) -> None:
@@ -55,7 +56,7 @@ class RunLog:
     def frames(self, anew: bool = False) -> list[Frame]:
         """What is new since the last time; with `anew` everything."""
         if anew:
-            self._told, self._lists = {}, {}
+            self._told, self._lists, self._cursor = {}, {}, None
         snapshot = self._history.snapshot(())
         made = list(self._documents(snapshot))
         made += self._list("changes", snapshot.changes)
@@ -65,8 +66,8 @@ class RunLog:
             self._cells += cells(self._run_cells)
             self._run_cells = count
         made += self._list("cells", self._cells)
-        made += [frame_of(rows) for rows in self._history.changed_rows(anew)]
-        return made
+        rows, self._cursor = self._history.changed_rows(self._cursor)
+        return made + [frame_of(part) for part in rows]
 
     def last(self) -> list[Frame]:
         """The end of a run of which History knows nothing any more."""

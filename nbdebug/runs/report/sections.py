@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from nbdebug.core.html.sparkline import sketch
@@ -112,6 +113,9 @@ def checklist(run: RunRecord) -> Part:
     ]
     if not results:
         return section("checklist", "Checklist", quiet("No check was run."))
+    # The record holds the titles of causes.
+    names = {result.title: result.name for result in results}
+    results = [replace(result, cause=names.get(result.because, "")) for result in results]
     report = CheckReport(tuple(sorted(results, key=lambda result: result.step)))
     missing = [title for step, title in STEPS.items() if all(r.step != step for r in results)]
     rest = quiet(f"Not checked: {', '.join(missing)}.") if missing else ""

@@ -44,13 +44,13 @@ class RunsTabService:
         self._history, self._key = history, key
         self._library = RunStore(place)
         self._requests: SimpleQueue[RunRequest | None] = SimpleQueue()
-        self._shown = RunList(place=place.name)
+        self.run_list = self._shown = RunList(place=place.name)
         self._rows: dict[str, Row] = {}
         self._due = 0.0
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed = False
-        history.set_run_list(self._shown)
+        self.version = 0
 
     def ask(self, request: RunRequest) -> None:
         """Put a request in the queue; from any thread, returns at once."""
@@ -85,8 +85,8 @@ class RunsTabService:
                 self._answer(request)
             except Exception as error:
                 self._refuse(request, error)
-            if not self._closed:
-                self._history.set_run_list(self._shown)
+            self.run_list = self._shown
+            self.version += 1
 
     def _answer(self, request: RunRequest) -> None:
         request.check()

@@ -1,4 +1,4 @@
-"""Estimates BatchNorm's running statistics anew from the training data."""
+"""Estimates BatchNorm's running statistics again from the training data."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from nbdebug.core.commands.commands import Reestimate
+from nbdebug.core.commands.running import ReestimateBatchNorm
+from nbdebug.core.records import ControlChange
 from nbdebug.errors import ModelError
 from nbdebug.model.batchnorm import reestimate
 from nbdebug.model.module.forward import to_device
@@ -18,11 +19,13 @@ from nbdebug.training.engine.session import Session
 BATCHES = 100
 
 
-def reestimate_statistics(command: Reestimate, session: Session, settings: ControlSet) -> bool:
-    """Carry out the command and write down what became of it; frozen layers take part.
+def reestimate_statistics(
+    command: ReestimateBatchNorm, session: Session, settings: ControlSet
+) -> ControlChange:
+    """Estimate the statistics of all layers, frozen ones too.
 
     Returns:
-        Whether it was carried out.
+        The change that was written down: applied, or refused with the reason.
     """
     norms = session.batch_norms
     frozen = norms.frozen
@@ -33,12 +36,10 @@ def reestimate_statistics(command: Reestimate, session: Session, settings: Contr
             count = reestimate(session.model, _batches(session), session.evaluate)
     except Exception as error:
         reason = str(error) if isinstance(error, ModelError) else f"{type(error).__name__}: {error}"
-        settings.write(command, old, command.value, "refused", reason)
-        return False
+        return settings.write_reestimation(command, old, "refused", reason)
     else:
         note = f"Running statistics are averages over {count} training batches."
-        settings.write(command, old, command.value, "applied", note)
-        return True
+        return settings.write_reestimation(command, old, "applied", note)
     finally:
         norms.freeze(frozen)
 

@@ -13,6 +13,7 @@ from nbdebug.core.commands.breakpoint_condition import Condition, parse
 from nbdebug.core.history.history import History
 from nbdebug.core.names import unknown_name
 from nbdebug.core.records import Notice
+from nbdebug.core.results.timeline import ActiveBreakpoints
 from nbdebug.errors import ArgumentError
 
 Test = Callable[[Mapping[str, float]], Any]
@@ -40,6 +41,9 @@ class Inspection:
     targets: Any
     loss: float
     gradients: dict[str, torch.Tensor]
+
+
+NOT_STOPPED = Inspection(-1, None, None, None, None, math.nan, {})
 
 
 @dataclass
@@ -100,12 +104,16 @@ class Breakpoints:
         self._kept[name] = parsed
         if isinstance(parsed, Condition):
             self._runs.update({trend: _Run() for trend in parsed.trends})
-        self._history.set_breakpoints(tuple(self._kept))
+        self.show()
 
     def remove(self, name: str | None = None) -> None:
         """Forget one of them, all when None."""
         self._kept = {n: c for n, c in self._kept.items() if name is not None and n != name}
-        self._history.set_breakpoints(tuple(self._kept))
+        self.show()
+
+    def show(self) -> None:
+        """Publish the names in History."""
+        self._history.set_result(ActiveBreakpoints(tuple(self._kept)))
 
     def went_back(self) -> None:
         """Steps are going to be made again: conditions begin to count anew."""

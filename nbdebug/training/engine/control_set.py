@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from nbdebug.controls.base import Control
-from nbdebug.core.commands.commands import Reestimate, SetControl
+from nbdebug.core.commands.running import ReestimateBatchNorm, SetControl
 from nbdebug.core.control_spec import ControlState
 from nbdebug.core.history.history import History
 from nbdebug.core.names import unknown_name
-from nbdebug.core.records import ChangeStatus, ControlChange
+from nbdebug.core.records import ChangeKind, ChangeStatus, ControlChange
 from nbdebug.errors import ArgumentError, ControlNameError, ControlValueError
 from nbdebug.training.engine.session import Session
 
@@ -85,8 +85,8 @@ class ControlSet:
             return False
         return True
 
-    def apply(self, command: SetControl) -> bool:
-        """Put a value in force, write down what became of it, and say whether it was applied."""
+    def apply(self, command: SetControl) -> ControlChange:
+        """Put a value in force and write the change down: applied, or refused with the reason."""
         control = self.controls[command.control]
         old = control.read(self._session)
         status: ChangeStatus = "applied"
@@ -100,8 +100,7 @@ class ControlSet:
             status, note, new = "refused", str(error), command.value
         except Exception as error:
             status, note, new = "refused", f"{type(error).__name__}: {error}", command.value
-        self.write(command, old, new, status, note)
-        return status == "applied"
+        return self._write(command.control, (old, new), command, status, note)
 
     @contextmanager
     def silent(self) -> Iterator[None]:
@@ -115,7 +114,8 @@ class ControlSet:
     def supersede(self, command: SetControl) -> None:
         """Write down a value that a later one overtook before it was applied."""
         old = self.controls[command.control].read(self._session)
-        self.write(command, old, command.value, "superseded", "A later value came first.")
+        change = (old, command.value)
+        self._write(command.control, change, command, "superseded", "A later value came first.")
 
     def put_back(self, values: Mapping[str, Any]) -> None:
         """Put values back in force that were so before, without a record."""
@@ -124,43 +124,53 @@ class ControlSet:
             if control.read(self._session) != value:
                 control.apply(self._session, control.validate(self._session, value))
 
-    def write(
-        self, command: SetControl | Reestimate, old: Any, new: Any, status: ChangeStatus, note: str
-    ) -> None:
-        """Write down what became of a command."""
-        if self._silent:
-            return
-        self._add(command.control, old, new, command.who, command.why, status, note)
+    def write_reestimation(
+        self, command: ReestimateBatchNorm, mode: str, status: ChangeStatus, note: str
+    ) -> ControlChange:
+        """Write down that BatchNorm's statistics were estimated again, or why not.
+
+        Args:
+            mode: the value of `bn_statistics` in force, which stays.
+        """
+        change = (mode, "re-estimated")
+        return self._write("bn_statistics", change, command, status, note, "reestimate")
 
     def write_rewind(self, old: int, note: str, who: str, why: str) -> None:
         """Write down that training went back from a step to where it stands now."""
-        self._add("timeline", old, self._session.step, who, why, "applied", note)
+        command = SetControl("timeline", None, who, why)
+        self._write("timeline", (old, self._session.step), command, "applied", note, "rewind")
 
-    def _add(
+    def _write(
         self,
         control: str,
-        old: Any,
-        new: Any,
-        who: str,
-        why: str,
+        values: tuple[Any, Any],
+        command: SetControl | ReestimateBatchNorm,
         status: ChangeStatus,
         note: str,
-    ) -> None:
+        kind: ChangeKind = "control",
+    ) -> ControlChange:
+        """Add a change to History, unless silent.
+
+        Args:
+            values: old and new; command: who asked and why.
+        """
         session = self._session
-        self._history.add_change(
-            ControlChange(
-                step=session.step,
-                samples=session.samples,
-                epoch=session.epoch,
-                control=control,
-                old=old,
-                new=new,
-                who=who,
-                why=why,
-                status=status,
-                note=note,
-            )
+        change = ControlChange(
+            step=session.step,
+            samples=session.samples,
+            epoch=session.epoch,
+            control=control,
+            old=values[0],
+            new=values[1],
+            who=command.who,
+            why=command.why,
+            status=status,
+            note=note,
+            kind=kind,
         )
+        if not self._silent:
+            self._history.add_change(change)
+        return change
 
 
 def check_keywords(

@@ -241,7 +241,7 @@ class Loop:
             if not watched:
                 raise NonFiniteError(f"Step {session.step} is not finite.")
             self.breakpoints.found = inspect(session, batch, loss_value)
-            raise NonFiniteError(explain(session, batch, loss_value))
+            raise explain(session, batch, loss_value)
         return found, loss_value, total_value
 
     def _validation_due(self, batch: Batch) -> bool:

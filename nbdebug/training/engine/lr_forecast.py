@@ -44,7 +44,7 @@ class LrForecast:
             array.setflags(write=False)
         self._last = Forecast(step, lr, ghost_step, ghost_lr)
         self._rate, self._edits = self._session.lr, session.schedule.edits
-        self._history.set_forecast(self._last)
+        self._history.set_result(self._last)
 
     def keep(self) -> None:
         """After a step: a new forecast when the old one has run out or was not kept to."""

@@ -32,11 +32,11 @@ class TaskProgress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._history.set_progress(None)
+        self._history.drop_result(Progress)
 
     def advance(self, share: float, title: str) -> None:
         """Say how far it is; not more than ten times a second, but for a new title."""
         now = time.monotonic()
         if title != self._title or now >= self._next:
             self._title, self._next = title, now + EVERY
-            self._history.set_progress(Progress(self._name, title, min(max(share, 0.0), 1.0)))
+            self._history.set_result(Progress(self._name, title, min(max(share, 0.0), 1.0)))

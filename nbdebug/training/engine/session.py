@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from os import PathLike
 from typing import Any
 
@@ -59,6 +59,12 @@ class Setup:
     overhead: float = 0.05
     checkpoint_memory: int | None = None
     resumed: Mapping[str, Any] | None = None
+
+    @classmethod
+    def of(cls, arguments: Mapping[str, Any]) -> Setup:
+        """Those of the arguments that are fields of a Setup."""
+        names = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in arguments.items() if name in names})
 
     def controls(self) -> dict[str, Any]:
         """Values of controls that are arguments of their own, in the order to apply them in."""

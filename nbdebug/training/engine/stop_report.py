@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
 
+from nbdebug.core.records import Notice
+from nbdebug.errors import NonFiniteError, NonFiniteOrigin
 from nbdebug.model.module.forward import detached, leaves
 from nbdebug.model.nonfinite import origin, worst_gradient
 from nbdebug.model.state.weights import plain
@@ -66,25 +69,39 @@ def inspect(session: Session, batch: Batch, loss: float) -> Inspection:
     )
 
 
-def explain(session: Session, batch: Batch, loss: float) -> str:
-    """Why loss or gradient is not finite: the first module, its range, the samples."""
+def explain(session: Session, batch: Batch, loss: float) -> NonFiniteError:
+    """Error for a NaN or infinite loss or gradient: the first module, its range, the samples."""
+    found: NonFiniteOrigin
     if math.isfinite(loss):
-        where = worst_gradient(session.model)
+        found, where = "gradient", worst_gradient(session.model)
         what = f"The gradient of {where or 'a parameter'} is not finite, the loss is {loss:g}."
     else:
         where, span = origin(session.model, lambda: session.evaluate(batch.data))
+        found = "module" if where else "loss"
         first = f"first seen in {where}{span}" if where else "it arises in the loss itself"
         what = f"The loss is {loss:g}; {first}."
-    return (
-        f"{what}{_samples(session, batch)} The update of step {session.step} was not made, the "
+    part, samples = _samples(session, batch)
+    text = (
+        f"{what}{samples} The update of step {session.step} was not made, the "
         "weights are as before it. Lower the learning rate, clip gradients or look at the data; "
         "the next batch comes next."
     )
+    return NonFiniteError(text, origin=part or found)
 
 
-def _samples(session: Session, batch: Batch) -> str:
-    """Which samples of the batch have a value that is not finite, when not all have."""
-    for name, value in (("data", batch.data), ("outputs", session.outputs)):
+def failure_of(error: NonFiniteError, step: int) -> Notice:
+    """The failure that the dashboard and the rules see."""
+    title = "Stopped: a value is not finite"
+    return Notice(step, "error", title, str(error), kind="non_finite", origin=error.origin)
+
+
+def _samples(session: Session, batch: Batch) -> tuple[NonFiniteOrigin, str]:
+    """Samples with a NaN or Inf, and whether in data or outputs; "" when it is none or all."""
+    parts: tuple[tuple[NonFiniteOrigin, Any], ...] = (
+        ("data", batch.data),
+        ("outputs", session.outputs),
+    )
+    for name, value in parts:
         bad = torch.zeros(batch.samples, dtype=torch.bool)
         for leaf in leaves(value):
             if isinstance(leaf, torch.Tensor) and _one_row_each(leaf, batch.samples):
@@ -97,8 +114,9 @@ def _samples(session: Session, batch: Batch) -> str:
         ids = places if batch.indices is None else batch.indices[places]
         said = ", ".join(str(int(i)) for i in ids[:NAMED]) + (", ..." if count > NAMED else "")
         what = "place in the batch" if batch.indices is None else "index in the data"
-        return f" Of {count} of {batch.samples} samples the {name} are not finite ({what}: {said})."
-    return ""
+        text = f" Of {count} of {batch.samples} samples the {name} are not finite ({what}: {said})."
+        return name, text
+    return "", ""
 
 
 def _one_row_each(tensor: torch.Tensor, samples: int) -> bool:

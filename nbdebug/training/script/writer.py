@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch.utils.data import TensorDataset, default_collate
 
-from nbdebug.core.commands.commands import SetControl, WriteScript
+from nbdebug.core.commands.running import ReestimateBatchNorm, SetControl
+from nbdebug.core.commands.timeline import WriteScript
 from nbdebug.errors import ScriptError
 from nbdebug.model.source_code import Sources
 from nbdebug.training.data.samplers import DirectSampler
@@ -44,7 +45,7 @@ class Writer(ReplayObserver):
         self._rates: list[list[dict[str, Any]]] = []
         self._limits: list[float] = []
         self._saved: dict[str, Any] = {}
-        self._scheduled = self._adaptive = False
+        self._scheduled = self._adaptive = self._clipped = self._norms_switched = False
 
     def begin(self) -> None:
         """At the beginning of the replay, its first state restored."""
@@ -65,7 +66,7 @@ class Writer(ReplayObserver):
         self._scheduled = bool(session.schedule.schedulers)
         self._optimizer = build(self._first)
         if session.optimizer.state:
-            raise ScriptError("The optimizer had gathered state before training began.")
+            raise ScriptError("The optimizer had state before training began.")
         if session.scaler is not None:
             raise ScriptError("Training with a GradScaler cannot be written as a script yet.")
 
@@ -86,12 +87,12 @@ class Writer(ReplayObserver):
             lines = self._changes.lines(event.step, before, after, with_lr=True)
         except ScriptError as error:
             raise ScriptError(
-                f"{command.control} = {command.value!r} at step {event.step} cannot be written "
-                f"into a script: {error}."
+                f"{_title(command)} at step {event.step} cannot be written into a script: {error}."
             ) from None
-        value = command.value if isinstance(command, SetControl) else "re-estimated"
         why = f": {command.why}" if command.why else ""
-        text = f"# {command.control} = {value!r}, by {command.who}{why}"
+        text = f"# {_title(command)}, by {command.who}{why}"
+        self._clipped = self._clipped or after.settings["clip_mode"] != "off"
+        self._norms_switched = self._norms_switched or before.eval_norms != after.eval_norms
         self._blocks.append((event.step, [" ".join(text.split()), *lines]))
 
     @contextmanager
@@ -225,17 +226,14 @@ class Writer(ReplayObserver):
         return "" if found == name else f"{name} = {found}"
 
     def _clips(self) -> bool:
-        texts = [line for _, lines in self._blocks for line in lines]
-        first = self._first.settings["clip_mode"] != "off"
-        return first or any(line.startswith("clip_mode") for line in texts)
+        return self._clipped or self._first.settings["clip_mode"] != "off"
 
     def _layers(self) -> list[str]:
         layers = {name: list(held) for name, held in self._session.clipping.layers.items()}
-        norms = [
-            name for name, m in self._session.model.named_modules() if hasattr(m, "running_mean")
-        ]
+        modules = self._session.model.named_modules()
+        norms = [name for name, module in modules if hasattr(module, "running_mean")]
         lines = [f"layers = {layers!r}"] if self._clips() else []
-        if any("batch_norms_" in line for _, block in self._blocks for line in block):
+        if self._norms_switched:
             for mode in ("eval", "train"):
                 lines += [
                     "", "", f"def batch_norms_{mode}():",
@@ -275,8 +273,14 @@ class Writer(ReplayObserver):
         return [*lines, "    optimizer.step()"]
 
 
+def _title(command: SetControl | ReestimateBatchNorm) -> str:
+    if isinstance(command, SetControl):
+        return f"{command.control} = {command.value!r}"
+    return "BatchNorm statistics re-estimated"
+
+
 def moved(group: dict[str, Any]) -> dict[str, Any]:
-    """What a schedule moves in a parameter group."""
+    """The values of a parameter group that a schedule moves."""
     found: dict[str, Any] = {"lr": float(group["lr"])}
     return found | {key: group[key] for key in ("betas", "momentum") if key in group}
 

@@ -10,7 +10,6 @@ import torch
 
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.commands.commands import Examine
 from nbdebug.core.history.history import History
 from nbdebug.core.names import unknown_name
 from nbdebug.core.results.check_report import CheckReport
@@ -34,7 +33,7 @@ class CheckRunner:
         """Say in the report which checks there are, before any was run."""
         words = {True: "takes some seconds: run it on request", False: "runs at once"}
         rows = (c.result(Outcome("not_run", words[c.dear]), 0.0, 0) for c in self.checks.values())
-        self._history.set_checks(CheckReport.of(rows))
+        self._history.set_result(CheckReport.of(rows))
 
     def chosen(self, names: Sequence[str], slow: bool = False) -> tuple[str, ...]:
         """The checks of these names; without names all cheap ones, and with `slow` all.
@@ -47,10 +46,11 @@ class CheckRunner:
                 raise CheckNameError(unknown_name("check", name, self.checks))
         return tuple(names) or tuple(n for n, c in self.checks.items() if slow or not c.dear)
 
-    def run(self, command: Examine, task: TaskProgress) -> None:
-        """Run the checks of a command; each row is published as soon as it is there."""
-        known = {result.name: result for result in self._history.checks}
-        checks = [self.checks[name] for name in self.chosen(command.checks)]
+    def run(self, names: Sequence[str], task: TaskProgress) -> CheckReport:
+        """Run some checks and return their report; each row is published when it is ready."""
+        before = self._history.results.of(CheckReport, CheckReport())
+        known = {result.name: result for result in before}
+        checks = [self.checks[name] for name in self.chosen(names)]
         kept = StateGuard(self._session)
         try:
             batches = self._draw(kept)
@@ -58,13 +58,14 @@ class CheckRunner:
             refusal = _failed(error, "No batch could be drawn")
             step = self._session.step
             known |= {check.name: check.result(refusal, 0.0, step) for check in checks}
-            self._history.set_checks(CheckReport.of(known.values()))
-            return
+            self._history.set_result(CheckReport.of(known.values()))
+            return CheckReport.of(known[check.name] for check in checks)
         context = self._study(batches, task.halting)
         for number, check in enumerate(checks):
             context.progress = _part_of(task, check.title, number, len(checks))
             known[check.name] = self._one(check, context, kept)
-            self._history.set_checks(CheckReport.of(known.values()))
+            self._history.set_result(CheckReport.of(known.values()))
+        return CheckReport.of(known[check.name] for check in checks)
 
     def _one(self, check: Check, context: CheckContext, kept: StateGuard) -> CheckResult:
         start = time.perf_counter()

@@ -9,16 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from nbdebug.core.commands.commands import ForkSteps, SetControl
+from nbdebug.core.commands.running import SetControl
+from nbdebug.core.commands.timeline import ForkSteps
 from nbdebug.core.history.history import History
-from nbdebug.core.records import NOT_FINITE, Notice, Status
+from nbdebug.core.records import Status
 from nbdebug.core.results.fork import ForkResult, Trial
 from nbdebug.errors import ControlValueError, NonFiniteError, TaskStopped
 from nbdebug.rules._diagnosis import Diagnosis
 from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.progress import TaskProgress
-from nbdebug.training.engine.stop_report import IN_A_ROW
+from nbdebug.training.engine.stop_report import IN_A_ROW, failure_of
 from nbdebug.training.timeline.timeline import Timeline
 
 
@@ -44,7 +45,7 @@ def fork(
         Exception: whatever the user's code raised; training is where it was.
     """
     ways = ({}, *command.changes)
-    title = diagnosis.title(command.cures) if command.cures else ""
+    title = diagnosis.title(command.for_finding) if command.for_finding else ""
     trials: list[Trial] = []
     # The way back from the excursion would make all probes due.
     with loop.on_trial(), timeline.excursion() as present:
@@ -68,11 +69,11 @@ def fork(
         start.step,
         command.steps,
         start.cursor,
-        timeline.journal.rewinds,
+        timeline.edits.rewinds,
         base,
         tuple(others),
         _note(command.changes),
-        command.cures,
+        command.for_finding,
         title,
     )
 
@@ -80,8 +81,9 @@ def fork(
 def _change(settings: ControlSet, changes: Mapping[str, Any]) -> None:
     """Put values in force, or ControlValueError."""
     for name, value in changes.items():
-        if not settings.apply(SetControl(name, value, "fork")):
-            raise ControlValueError(f"{name} could not be set to {value!r} for the fork.")
+        change = settings.apply(SetControl(name, value, "fork"))
+        if change.status != "applied":
+            raise ControlValueError(f"{name} could not be set to {value!r}: {change.note}")
 
 
 def _train(
@@ -97,8 +99,7 @@ def _train(
             raise TaskStopped("The fork was stopped; training is where it was.")
         error = _make_step(loop, way)
         if error is not None:
-            failure = Notice(loop.session.step, "error", NOT_FINITE, str(error))
-            way.set_status(replace(_status(loop), failure=failure))
+            way.set_status(replace(_status(loop), failure=failure_of(error, loop.session.step)))
             return losses, f"not finite after {done} steps"
         losses[done] = loop.last[0]
     way.set_status(_status(loop))

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from nbdebug.core.commands.commands import RangeTest
+from nbdebug.core.commands.examining import RunLrRangeTest
 from nbdebug.core.results.lr_range_test import LrRangeTest, Smoothing
 from nbdebug.errors import NonFiniteError
 from nbdebug.model.schedule.builders import set_option
@@ -19,7 +19,7 @@ from nbdebug.training.engine.state_guard import StateGuard
 LIMIT = 4.0
 
 
-def sweep(loop: Loop, test: RangeTest, task: TaskProgress) -> LrRangeTest:
+def sweep(loop: Loop, test: RunLrRangeTest, task: TaskProgress) -> LrRangeTest:
     """Train with rising learning rates, between two steps, then put everything back.
 
     Weights, buffers, gradients, optimizer, schedule, modes, random numbers, counters and the

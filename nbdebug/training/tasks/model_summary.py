@@ -18,7 +18,7 @@ DEPTH = 100
 COLUMNS = ("output_size", "num_params", "params_percent", "trainable")
 
 
-def summarise(session: Session) -> ModelSummary:
+def summarize(session: Session) -> ModelSummary:
     """Run one training batch through the model in eval mode and list its modules.
 
     Raises:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nbdebug.core.commands.commands import FindCulprits
+from nbdebug.core.commands.examining import FindWorstSamples
 from nbdebug.core.html.thumbnail import thumbnail
 from nbdebug.core.results.worst_samples import WorstSample, WorstSamples
 from nbdebug.errors import ModelError, TaskStopped
@@ -32,7 +32,7 @@ def worst_samples(
     timeline: Timeline,
     session: Session,
     breakpoints: Breakpoints,
-    command: FindCulprits,
+    command: FindWorstSamples,
     task: TaskProgress,
 ) -> WorstSamples:
     """The samples with the largest losses, at the weights before the update of their step.

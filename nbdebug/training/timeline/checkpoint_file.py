@@ -14,7 +14,7 @@ import torch
 
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Notice
-from nbdebug.errors import CheckpointError
+from nbdebug.errors import ArgumentError, CheckpointError
 from nbdebug.training.timeline.serialization import FORMAT
 
 FOLDER = "nbdebug-checkpoints"
@@ -45,6 +45,7 @@ class CheckpointFile:
         self._history = history
         self._next = time.monotonic() + SECONDS
         self._failed = False
+        self._writing = threading.Lock()
         self._waiting: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
@@ -72,7 +73,7 @@ class CheckpointFile:
     def _live(self) -> None:
         while (data := self._waiting.get()) is not None:
             try:
-                self._write(data)
+                self.write(data)
                 self._failed = False
             except Exception as error:
                 self.tell(error, data["counters"]["step"])
@@ -88,18 +89,29 @@ class CheckpointFile:
         )
         self._history.add_notice(Notice(step, "warning", "No checkpoint on disk", text))
 
-    def _write(self, data: dict[str, Any]) -> None:
-        assert self.path is not None  # or nothing would have been put
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        new = self.path.with_suffix(f".{os.getpid()}.new")
+    def write(self, data: dict[str, Any]) -> Path:
+        """Write a checkpoint now, whole or not at all.
+
+        Raises:
+            ArgumentError: there is no path; OSError: the file cannot be written.
+        """
+        if self.path is None:
+            raise ArgumentError('Only a Debugger with a name can be saved: name="...".')
+        with self._writing:
+            self._replace(self.path, data)
+        return self.path
+
+    def _replace(self, path: Path, data: dict[str, Any]) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = path.with_suffix(f".{os.getpid()}.new")
         try:
             with new.open("wb") as file:
                 torch.save(data, file)
                 file.flush()
                 os.fsync(file.fileno())
-            if self.path.exists():
-                os.replace(self.path, previous_of(self.path))
-            os.replace(new, self.path)
+            if path.exists():
+                os.replace(path, previous_of(path))
+            os.replace(new, path)
         finally:
             new.unlink(missing_ok=True)
 

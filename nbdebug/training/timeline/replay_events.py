@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
-from nbdebug.core.commands.commands import Reestimate, SetControl
+from nbdebug.core.commands.running import ReestimateBatchNorm, SetControl
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class Event:
     """
 
     step: int
-    command: SetControl | Reestimate | None
+    command: SetControl | ReestimateBatchNorm | None
     fallback: int
 
 

@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nbdebug.core.commands.commands import Reestimate, SetControl
+from nbdebug.core.commands.running import ReestimateBatchNorm, SetControl
 from nbdebug.core.history.history import History
 from nbdebug.core.records import StepRecord
-from nbdebug.core.results.timeline import Difference, Mark, MarkKind, ReplayResult
+from nbdebug.core.results.timeline import Difference, Mark, MarkKind, ReplayResult, TimelineMarks
 from nbdebug.errors import CheckpointError, NonFiniteError, TaskStopped
 from nbdebug.training.engine.batchnorm_reestimation import reestimate_statistics
 from nbdebug.training.engine.control_set import ControlSet
@@ -38,15 +38,11 @@ Target = tuple[int, int]
 class Timeline:
     """Takes checkpoints while a training runs, and goes back to any step.
 
-    Checkpoints cost at most 0.4 % of the time of training. To go back is to restore the nearest
-    earlier one and to run the steps from there again, with what was done between them; each
-    loss and gradient norm is compared with the recorded one.
+    Checkpoints cost at most 0.4 % of the time of training. Going back restores the nearest earlier
+    one and runs the steps from there again, changes included, each compared with its record.
 
     Args:
         budget: bytes for checkpoints, 10 % of free memory and at most 2 GiB when None.
-
-    Attributes:
-        journal: what was done to training, in order.
     """
 
     def __init__(
@@ -59,15 +55,15 @@ class Timeline:
     ) -> None:
         self._loop, self._settings, self._history = loop, settings, history
         self._budget = default_budget() if budget is None else budget
-        self.journal = EditLog()
-        self._recorded = StepLog()
-        self._ring = CheckpointPool(Checkpoint.capture(loop, settings), self._budget)
-        self._disk = CheckpointFile(path, history)
+        self.edits = EditLog()
+        self._log = StepLog()
+        self._pool = CheckpointPool(Checkpoint.capture(loop, settings), self._budget)
+        self._file = CheckpointFile(path, history)
         # Seconds of training without its pauses, those at which a checkpoint is due; a clock.
         self._trained = self._next = self._began = 0.0
         self.show()
-        if self._ring.hopeless:
-            history.add_notice(self._ring.no_room())
+        if self._pool.hopeless:
+            history.add_notice(self._pool.no_room())
 
     # While training runs
 
@@ -75,36 +71,36 @@ class Timeline:
         """Take a checkpoint when one is due."""
         if self._trained >= self._next:
             self.take()
-            if self._disk.due:
+            if self._file.due:
                 self._to_disk()
         self._began = time.perf_counter()
 
     def after_step(self) -> None:
         """Write down what the step gave."""
-        self._recorded.add(self._loop.session.step - 1, self._loop.last)
+        self._log.add(self._loop.session.step - 1, self._loop.last)
         self._trained += time.perf_counter() - self._began
 
-    def done(self, command: SetControl | Reestimate | None) -> None:
+    def done(self, command: SetControl | ReestimateBatchNorm | None) -> None:
         """Write down what was done at this step; None: a batch that is not finite was left out."""
         session = self._loop.session
-        self.journal.events.append(Event(session.step, command, session.schedule.fallback))
+        self.edits.events.append(Event(session.step, command, session.schedule.fallback))
 
     def name(self, name: str) -> None:
         """Give a name to where training stands."""
         self.take()
-        self.journal.name(name, self._loop.session.step)
+        self.edits.name(name, self._loop.session.step)
         self.show()
 
     def mark(self, kind: MarkKind, name: str = "") -> None:
         """Show on the timeline that something happened here."""
-        self.journal.mark(self._loop.session.step, kind, name)
+        self.edits.mark(self._loop.session.step, kind, name)
         self.show()
 
     def close(self) -> None:
-        """Write where training stands to disk, where it has a name."""
-        if self._disk.path is not None and self._loop.session.step > self._ring.kept[0].step:
+        """Write the last checkpoint to disk, where training has a name."""
+        if self._file.path is not None and self._loop.session.step > self._pool.kept[0].step:
             self._to_disk()
-        self._disk.close()
+        self._file.close()
 
     def resume(self, data: Mapping[str, Any]) -> None:
         """Go on from a checkpoint on disk; the timeline begins there.
@@ -118,45 +114,48 @@ class Timeline:
                 f"The data had {data['length']} samples, here it has {session.source.length}."
             )
         from_plain(data, session).restore(self._loop, self._settings)
-        self._ring = CheckpointPool(Checkpoint.capture(self._loop, self._settings), self._budget)
+        self._pool = CheckpointPool(Checkpoint.capture(self._loop, self._settings), self._budget)
         self.show()
 
+    def save(self) -> str:
+        """Write the current state to disk now, and return the path; see `CheckpointFile.write`."""
+        return str(self._file.write(self._portable()))
+
     def _to_disk(self) -> None:
-        session = self._loop.session
         try:
-            newest, events = self._ring.kept[-1], len(self.journal.events)
-            if (newest.step, newest.cursor) != (session.step, events):
-                newest = Checkpoint.capture(self._loop, self._settings, events)
-            self._disk.put(to_plain(newest, session))
+            self._file.put(self._portable())
         except Exception as error:
-            self._disk.tell(error, session.step)
+            self._file.tell(error, self._loop.session.step)
+
+    def _portable(self) -> dict[str, Any]:
+        session, newest, events = self._loop.session, self._pool.kept[-1], len(self.edits.events)
+        if (newest.step, newest.cursor) != (session.step, events):
+            newest = Checkpoint.capture(self._loop, self._settings, events)
+        return to_plain(newest, session)
 
     def take(self) -> None:
         """Take a checkpoint, where there is room and none of this step yet."""
         session = self._loop.session
         # One a step, from before anything was done there: what follows depends on all of it.
-        if (
-            self.journal.done_at(session.step)
-            or self._ring.hopeless
-            or self._ring.kept[-1].step >= session.step
-        ):
+        late = self.edits.done_at(session.step) or self._pool.kept[-1].step >= session.step
+        if late or self._pool.hopeless:
             return
         start = time.perf_counter()
         session.rng.look()
-        self._ring.add(Checkpoint.capture(self._loop, self._settings, len(self.journal.events)))
+        self._pool.add(Checkpoint.capture(self._loop, self._settings, len(self.edits.events)))
         self.show()
         self._next = self._trained + (time.perf_counter() - start) / SHARE
 
     # Back
 
-    def begin_anew(self) -> None:
+    def reset(self) -> None:
         """Back to the beginning for good: nothing of what was is remembered."""
-        first = self._ring.kept[0]
+        first = self._pool.kept[0]
         first.restore(self._loop, self._settings, anew=True)
-        self.journal.clear()
-        self._recorded = StepLog()
+        self.edits.clear()
+        self._log = StepLog()
         self._loop.breakpoints.went_back()
-        self._ring.drop_after(first.step)
+        self._pool.drop_after(first.step)
         self.show()
 
     def place(self, target: int | str) -> Target:
@@ -165,7 +164,7 @@ class Timeline:
         Raises:
             ArgumentError: there is no such place behind.
         """
-        return self.journal.place(target, self._ring.kept[0].step, self._loop.session.step)
+        return self.edits.place(target, self._pool.kept[0].step, self._loop.session.step)
 
     def rewind(self, target: Target, task: TaskProgress, who: str, why: str) -> ReplayResult:
         """Go back for good; what comes after is an abandoned branch in History.
@@ -178,9 +177,9 @@ class Timeline:
         records: deque[StepRecord] = deque(maxlen=self._history.stride)
         with self.excursion(keep=True):
             found = self._go(step, cursor, task, records)
-        self.journal.cut(target)
-        self._ring.drop_after(step)
-        self._recorded.drop_from(step)
+        self.edits.cut(target)
+        self._pool.drop_after(step)
+        self._log.drop_from(step)
         self._loop.breakpoints.went_back()
         self._history.rewind(step, here, tuple(records))
         self._settings.write_rewind(here, str(found), who, why)
@@ -196,7 +195,7 @@ class Timeline:
     def revisit(self, task: TaskProgress, watcher: ReplayObserver) -> None:
         """Run the steps since the last checkpoint again, watched; training stays where it is."""
         with self.excursion():
-            events = len(self.journal.events)
+            events = len(self.edits.events)
             self._go(self._loop.session.step, events, task, watcher=watcher, back=STEPS_SEEN)
 
     @property
@@ -207,7 +206,7 @@ class Timeline:
 
     def _before(self, step: int, back: int = 0) -> Checkpoint:
         """The nearest checkpoint that lies so many steps back, or the first one."""
-        return self._ring.before(max(step - back, self._ring.kept[0].step))
+        return self._pool.before(max(step - back, self._pool.kept[0].step))
 
     def replay(self, task: TaskProgress, watcher: ReplayObserver = NO_OBSERVER) -> ReplayResult:
         """Run everything again from the beginning; afterwards training stands where it stood.
@@ -217,7 +216,7 @@ class Timeline:
         """
         here = self._loop.session.step
         with self.excursion() as present:
-            found = self._go(here, len(self.journal.events), task, watcher=watcher, first=True)
+            found = self._go(here, len(self.edits.events), task, watcher=watcher, first=True)
             now = Checkpoint.capture(self._loop, self._settings)
         return replace(found, end_equal=now.alike(present))
 
@@ -225,7 +224,7 @@ class Timeline:
     def excursion(self, keep: bool = False) -> Iterator[Checkpoint]:
         """Whatever training does inside is undone; with `keep` only when it raises."""
         loop, settings = self._loop, self._settings
-        present = Checkpoint.capture(loop, settings, len(self.journal.events))
+        present = Checkpoint.capture(loop, settings, len(self.edits.events))
         with loop.session.sampler.holding(), settings.silent():
             try:
                 yield present
@@ -247,9 +246,9 @@ class Timeline:
     ) -> ReplayResult:
         """Restore the nearest checkpoint and run from there to a step, events included."""
         session = self._loop.session
-        base = self._ring.kept[0] if first else self._before(step, back)
+        base = self._pool.kept[0] if first else self._before(step, back)
         base.restore(self._loop, self._settings)
-        events = deque(self.journal.events[base.cursor : cursor])
+        events = deque(self.edits.events[base.cursor : cursor])
         watcher.begin()
         difference: Difference | None = None
         compared = 0
@@ -263,7 +262,7 @@ class Timeline:
             if task.halting():
                 raise TaskStopped("It was stopped; training is where it was.")
             number = session.step
-            recorded = self._recorded.at(number)
+            recorded = self._log.at(number)
             with watcher.step():
                 record = self._loop.repeat()
             if recorded is not None:
@@ -295,6 +294,6 @@ class Timeline:
 
     def show(self) -> None:
         """Write down in History what lies on the timeline."""
-        kept = [Mark(checkpoint.step, "checkpoint") for checkpoint in self._ring.kept]
-        self._history.set_marks((*kept, *self.journal.marks))
-        self._loop.session.checkpoint_bytes = self._ring.size
+        kept = [Mark(checkpoint.step, "checkpoint") for checkpoint in self._pool.kept]
+        self._history.set_result(TimelineMarks((*kept, *self.edits.marks)))
+        self._loop.session.checkpoint_bytes = self._pool.size

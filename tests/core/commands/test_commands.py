@@ -9,21 +9,30 @@ import pytest
 import torch
 from torch import nn
 
-from nbdebug import Debugger
-from nbdebug.core.commands.commands import Pause, Run, SetControl
+from nbdebug import ClosedError, Debugger
 from nbdebug.core.commands.queue import CommandQueue, Ticket
+from nbdebug.core.commands.running import Pause, Run, SetControl
 from tests.problems import blobs, tiny_mlp
 
 
-def test_commands_come_out_in_order_and_numbered_from_one() -> None:
+def test_commands_come_out_in_order_with_the_tickets_that_were_given() -> None:
     queue = CommandQueue()
     commands = [Run(steps=3), SetControl("lr", 0.1), Pause(), SetControl("lr", 0.2)]
-    assert [queue.put(command) for command in commands] == [1, 2, 3, 4]
-    assert queue.drain() == tuple(
-        Ticket(number, command) for number, command in enumerate(commands, start=1)
-    )
+    given = tuple(queue.put(command) for command in commands)
+    assert queue.drain() == given
+    assert [ticket.command for ticket in given] == commands
     assert queue.drain() == ()
-    assert queue.put(Pause()) == 5
+    assert not any(ticket.answer.done() for ticket in given)
+
+
+def test_a_closed_queue_refuses_what_waits_and_what_comes_later() -> None:
+    queue = CommandQueue()
+    waiting = queue.put(Pause())
+    queue.close()
+    for ticket in (waiting, queue.put(Pause())):
+        with pytest.raises(ClosedError):
+            ticket.answer.result(0)
+    assert queue.drain() == ()
 
 
 def test_pending_shows_the_last_value_of_each_control() -> None:
@@ -43,7 +52,7 @@ def test_drain_waits_for_the_first_command() -> None:
     thread.start()
     queue.put(Pause())
     thread.join()
-    assert taken == [(Ticket(1, Pause()),)]
+    assert [[ticket.command for ticket in some] for some in taken] == [[Pause()]]
 
 
 def test_no_command_of_many_threads_is_lost_or_out_of_order() -> None:
@@ -51,9 +60,11 @@ def test_no_command_of_many_threads_is_lost_or_out_of_order() -> None:
     threads, each = 8, 500
     taken: list[Ticket] = []
 
+    given: list[list[Ticket]] = [[] for _ in range(threads)]
+
     def put(who: int) -> None:
         for value in range(each):
-            queue.put(SetControl("lr", value, who=str(who)))
+            given[who].append(queue.put(SetControl("lr", value, who=str(who))))
 
     def drain() -> None:
         while len(taken) < threads * each:
@@ -65,7 +76,8 @@ def test_no_command_of_many_threads_is_lost_or_out_of_order() -> None:
         thread.start()
     for thread in everyone:
         thread.join()
-    assert [ticket.number for ticket in taken] == list(range(1, threads * each + 1))
+    assert {id(ticket) for ticket in taken} == {id(t) for some in given for t in some}
+    assert len(taken) == threads * each
     for who in range(threads):
         mine = [t.command for t in taken if isinstance(t.command, SetControl)]
         values = [command.value for command in mine if command.who == str(who)]

@@ -90,10 +90,10 @@ def found(*names: str, lacking: str = "") -> Findings:
     return Findings(tuple(made), {lacking: "val_loss"} if lacking else {})
 
 
-def cure(base: Findings, trial: Findings, ended: str = "", cures: str = "sick") -> ForkResult:
+def cure(base: Findings, trial: Findings, ended: str = "", for_finding: str = "sick") -> ForkResult:
     loss = np.linspace(2.0, 1.0, 20)
     trials = (Trial({"lr": 0.1}, loss, ended, trial),)
-    return ForkResult(5, 20, 0, 0, Trial({}, loss, "", base), trials, "", cures, "Sick")
+    return ForkResult(5, 20, 0, 0, Trial({}, loss, "", base), trials, "", for_finding, "Sick")
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def cure(base: Findings, trial: Findings, ended: str = "", cures: str = "sick") 
         (cure(found("x"), found()), None, "Sick: gone without it too; X", "Sick: gone"),
         (cure(found("sick"), found(lacking="sick")), None, "Sick: still there",
          "Sick: too little measured to say"),
-        (cure(found("x"), found(), cures=""), None, "X", "nothing"),
+        (cure(found("x"), found(), for_finding=""), None, "X", "nothing"),
     ],
 )  # fmt: skip
 def test_what_became_of_a_finding(

@@ -239,7 +239,7 @@ def test_a_journal_that_grew_is_made_small_again(tmp_path: Path) -> None:
         about = "x" * 1_000_000
         finding = Finding("rule", "Rule", "warning", n, 1.0, 0.5, about, "why", (), "source")
         history.add_note(str(n))
-        history.set_findings(Findings((finding,)))
+        history.set_result(Findings((finding,)))
         recorder.flush()
     assert recorder.path is not None
     size = recorder.path.stat().st_size

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -17,27 +16,29 @@ from torch import nn
 import nbdebug as nbd
 from nbdebug import Debugger
 from nbdebug.core.results.run_list import RunList, RunRequest
-from nbdebug.debugger.dashboard_api import Requests
 from nbdebug.runs.store import runs_tab as desk_module
 from nbdebug.runs.store.runs_tab import MOST, POINTS, RunsTabService
+from tests.debugger.test_dashboard_api import requests
 
 Make = Callable[..., Debugger]
 
 
 def desk_of(dbg: Debugger) -> RunsTabService:
-    assert dbg._desk is not None
-    return dbg._desk
+    assert dbg._parts.runs is not None
+    return dbg._parts.runs
 
 
 def asked(dbg: Debugger, act: Any, run: str = "", text: str = "") -> RunList:
     """Ask, and wait for what comes of it."""
-    before = dbg.history.snapshot(()).run_list
+    before = desk_of(dbg).version
     desk_of(dbg).ask(RunRequest(act, run, text))
-    there = dbg.history.wait_until(
-        lambda _: dbg.history.snapshot(()).run_list is not before, timeout=60
-    )
-    assert there
-    return dbg.history.snapshot(()).run_list
+    return until(dbg, lambda _: desk_of(dbg).version != before)
+
+
+def until(dbg: Debugger, condition: Callable[[RunList], bool]) -> RunList:
+    """The list of runs once it fulfils a condition."""
+    assert dbg.history.wait_until(lambda _: condition(desk_of(dbg).run_list), timeout=60)
+    return desk_of(dbg).run_list
 
 
 def threads() -> list[str]:
@@ -57,8 +58,8 @@ def listed(debugger: Make) -> tuple[Debugger, RunList]:
     """A training under way that knows of the others."""
     dbg = debugger(name="now", lr=0.01)
     dbg.run(steps=7)
-    assert dbg._recorder is not None
-    dbg._recorder.flush()
+    assert dbg._parts.recorder is not None
+    dbg._parts.recorder.flush()
     return dbg, asked(dbg, "list")
 
 
@@ -186,12 +187,9 @@ def test_it_is_read_when_that_is_due_and_only_then(
         desk.look_when_due()
     # Training does not wait for a store that hangs.
     dbg.run(steps=3)
-    assert dbg.history.snapshot(()).run_list.state == "opening"
+    assert desk.run_list.state == "opening"
     shelf.gate.set()
-    state = dbg.history.wait_until(
-        lambda _: dbg.history.snapshot(()).run_list.state == "ready", timeout=30
-    )
-    assert state
+    until(dbg, lambda runs: runs.state == "ready")
     for _ in range(10):
         desk.look_when_due()
     asked(dbg, "find", text="x")
@@ -244,34 +242,24 @@ def test_a_debugger_that_is_let_go_leaves_no_thread_of_it(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_a_record_there_is_no_desk_but_notes(debugger: Make) -> None:
+def test_without_a_record_there_is_no_list_but_notes(debugger: Make) -> None:
     dbg = debugger(runs=None)
-    request = Requests(
-        dbg._settings, dbg._checking, dbg._breakpoints, dbg.history, dbg._queue, dbg._desk
-    )
+    api = requests(dbg)
 
-    assert dbg.history.snapshot(()).run_list.state == "off"
+    assert dbg._parts.runs is None
     with pytest.raises(nbd.ArgumentError, match="runs=None"):
-        request("runs", json.dumps({"act": "list"}))
-    request("note", json.dumps({"text": " a <b>thought</b> "}))
+        api.ask("runs", {"act": "list"})
+    api.ask("note", {"text": " a <b>thought</b> "})
     assert [note.text for note in dbg.history.snapshot(()).notes] == ["a <b>thought</b>"]
     with pytest.raises(nbd.ArgumentError, match="A note is a sentence"):
-        request("note", json.dumps({"text": " "}))
+        api.ask("note", {"text": " "})
 
 
-def test_what_the_tab_sends_arrives_at_the_desk(kept: None, debugger: Make) -> None:
+def test_what_the_tab_sends_arrives_at_the_service(kept: None, debugger: Make) -> None:
     dbg, runs = listed(debugger)
-    request = Requests(
-        dbg._settings, dbg._checking, dbg._breakpoints, dbg.history, dbg._queue, dbg._desk
-    )
-    form = {"act": "rename", "run": runs.rows[1].id, f"text-name-{runs.rows[1].id}": " <new> "}
-    request("runs", json.dumps(form))
-    there = dbg.history.wait_until(
-        lambda _: dbg.history.snapshot(()).run_list.rows[1].name == "<new>", timeout=30
-    )
-    assert there
-    request("runs", json.dumps({"act": "burn"}))
-    told = dbg.history.wait_until(
-        lambda _: "There is no request 'burn'" in dbg.history.snapshot(()).run_list.error, 30
-    )
-    assert told
+    api = requests(dbg)
+    fields = {"act": "rename", "run": runs.rows[1].id, f"text-name-{runs.rows[1].id}": " <new> "}
+    api.ask("runs", fields)
+    until(dbg, lambda found: found.rows[1].name == "<new>")
+    api.ask("runs", {"act": "burn"})
+    until(dbg, lambda found: "There is no request 'burn'" in found.error)

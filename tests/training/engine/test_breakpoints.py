@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 import nbdebug as nbd
+from nbdebug.core.results.flight_record import FlightRecord
 from tests.training.timeline.timelines import KINDS, X, Y, equal, go_on_to, make, state
 
 
@@ -190,7 +191,7 @@ def test_the_last_steps_are_looked_at_module_by_module() -> None:
         with pytest.raises(nbd.NonFiniteError):
             dbg.run(steps=500)
         before = state(dbg)
-        record = dbg.history.snapshot(()).flight
+        record = dbg.history.results.of(FlightRecord)
         assert record is not None
         assert record.first is not None
         step = dbg.history.status.step
@@ -233,7 +234,7 @@ def test_batches_can_be_left_out_without_a_stop() -> None:
     with make(data=broken_data(), val_data=None, not_finite="leave_out") as dbg:
         dbg.run(steps=20)
         assert dbg.history.status.step == 20
-        said = [notice for notice in dbg.history.notices if notice.title == "A batch was left out"]
+        said = [notice for notice in dbg.history.notices if notice.title == "A batch was excluded"]
         assert len(said) >= 3
         assert "index in the data: 40" in said[0].text
         with make(data=broken_data(), val_data=None) as other:
@@ -261,6 +262,6 @@ def test_it_stops_where_no_batch_is_finite() -> None:
     with make(data=(X * torch.nan, Y), val_data=None, not_finite="leave_out") as dbg:
         with pytest.raises(nbd.NonFiniteError):
             dbg.run(steps=5)
-        assert len(dbg._worker._timeline.journal.events) == 20
+        assert len(dbg._parts.training.timeline.edits.events) == 20
         fork = dbg.fork(5, lr=0.1)
         assert fork.result.base.ended == "not finite after 0 steps"

@@ -72,13 +72,16 @@ def test_a_loss_that_fails_leaves_everything_as_it_was(case: str) -> None:
     loss = Faulty(fault)
     with nbd.Debugger(tiny_mlp(), blobs(), loss, batch_size=32) as dbg:
         dbg.run(steps=FAILS_AT)
-        weights, state = copy.deepcopy(dbg.model), dbg._worker._loop.session.optimizer.state_dict()
+        weights, state = (
+            copy.deepcopy(dbg.model),
+            dbg.optimizer.state_dict(),
+        )
         state = copy.deepcopy(state)
         with pytest.raises(error, match=said):
             dbg.run(steps=STEPS - FAILS_AT)
         assert dbg.state == "paused"
         assert same_weights(dbg.model, weights)
-        now = dbg._worker._loop.session.optimizer.state_dict()
+        now = dbg.optimizer.state_dict()
         assert now["param_groups"] == state["param_groups"]
         assert all(
             torch.equal(now["state"][key][name], value)
@@ -114,7 +117,7 @@ def test_the_failure_shows_title_text_and_traceback() -> None:
     assert (failure.step, failure.severity) == (FAILS_AT, "error")
     assert failure.title == f"Stopped at step {FAILS_AT}: IndexError"
     assert 'outputs["logits"]' in failure.traceback
-    assert "Mend it" in failure.text
+    assert "Fix it" in failure.text
 
 
 def test_a_forward_pass_that_fails_late_leaves_no_trace() -> None:

@@ -19,7 +19,7 @@ def debugger(**arguments: Any) -> nbd.Debugger:
 
 
 def now(dbg: nbd.Debugger) -> Forecast:
-    forecast = dbg.history.snapshot().forecast
+    forecast = dbg.history.results.of(Forecast)
     assert forecast is not None
     return forecast
 

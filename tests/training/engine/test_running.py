@@ -32,10 +32,10 @@ def plain(steps: int) -> nn.Module:
 
 
 def watch_everything(dbg: nbd.Debugger) -> None:
-    from nbdebug.core.commands.commands import Watch
+    from nbdebug.core.commands.running import WatchProbe
 
     for name in ("activation_histogram", "gradient_histogram"):
-        dbg._queue.put(Watch(name, True))
+        dbg._parts.queue.put(WatchProbe(name, True))
 
 
 def test_with_every_probe_on_weights_equal_those_of_a_plain_loop(dbg: nbd.Debugger) -> None:
@@ -233,11 +233,11 @@ def test_a_gradient_that_is_not_finite_names_the_parameter() -> None:
 
 
 def test_commands_put_together_take_the_last_value(dbg: nbd.Debugger) -> None:
-    from nbdebug.core.commands.commands import SetControl
+    from nbdebug.core.commands.running import SetControl
 
     dbg.start()
     for value in (0.1, 0.2, 0.3):
-        dbg._queue.put(SetControl("lr", value, "dashboard"))
+        dbg._parts.queue.put(SetControl("lr", value, "dashboard"))
     dbg.pause()
     changes = dbg.changes
     assert dbg.controls["lr"] == 0.3
@@ -268,7 +268,7 @@ def test_closing_ends_the_thread_and_may_be_done_twice() -> None:
 
 def test_a_debugger_that_is_let_go_leaves_no_thread() -> None:
     dbg = nbd.Debugger(tiny_mlp(), blobs(), nn.CrossEntropyLoss())
-    thread, alive = dbg._worker._thread, weakref.ref(dbg)
+    thread, alive = dbg._parts.worker._thread, weakref.ref(dbg)
     dbg.start()
     del dbg
     gc.collect()

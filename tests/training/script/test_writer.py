@@ -90,7 +90,7 @@ def test_a_script_with_many_changes_ends_in_the_same_weights(kind: str, tmp_path
 
 def test_a_class_of_ones_own_comes_with_what_it_needs(tmp_path: Path) -> None:
     with make(model=Net) as dbg:
-        dbg._worker._loop.session.loss_fn = smoothed
+        dbg._parts.training.loop.session.loss_fn = smoothed
         dbg.run(steps=20)
         dbg.set(dropout=0.5, lr=1e-2, why="to see")
         dbg.set(clip_mode="layer", clip_threshold=0.1, clip_overrides={"first": 0.01})
@@ -193,7 +193,7 @@ def test_what_cannot_be_written_is_refused_or_right(
 
 def test_a_loss_without_a_name_is_refused(tmp_path: Path) -> None:
     with make() as dbg:
-        dbg._worker._loop.session.loss_fn = lambda o, t: nn.functional.cross_entropy(o, t)
+        dbg._parts.training.loop.session.loss_fn = lambda o, t: nn.functional.cross_entropy(o, t)
         dbg.run(steps=2)
         with pytest.raises(nbd.ScriptError, match="give it a name by def"):
             dbg.script(tmp_path / "train.py")

@@ -11,8 +11,9 @@ from torch import nn
 import nbdebug as nbd
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.commands import commands
+from nbdebug.core.commands.queue import Ticket
 from nbdebug.core.plugins import instances
+from nbdebug.core.records import Progress
 from nbdebug.core.results.check_result import Outcome
 from nbdebug.errors import CheckNameError
 from tests.debugger.test_dashboard_api import requests
@@ -37,51 +38,51 @@ def dbg(monkeypatch: pytest.MonkeyPatch) -> Any:
         found = instances(package, base, on_error)
         return (*found, Endless()) if package == "nbdebug.checks" else found
 
-    monkeypatch.setattr("nbdebug.debugger.debugger.instances", with_endless)
+    monkeypatch.setattr("nbdebug.debugger.assembly.instances", with_endless)
     Endless.begun.clear()
     with nbd.Debugger(tiny_mlp(), blobs(), nn.CrossEntropyLoss()) as made:
         yield made
 
 
-def ask(dbg: nbd.Debugger, name: str, value: Any) -> None:
-    requests(dbg)(name, value)
+def ask(dbg: nbd.Debugger, name: str, **fields: Any) -> list[Ticket]:
+    return requests(dbg).ask(name, fields)
 
 
 def test_stop_ends_a_check_and_training_goes_on(dbg: nbd.Debugger) -> None:
     dbg.start()
-    ask(dbg, "checklist", "endless")
+    (ticket,) = ask(dbg, "run_checks", checks="endless")
     assert Endless.begun.wait(30)
-    ask(dbg, commands.Stop.control, commands.Stop.value)
-    dbg.history.wait_handled(dbg._queue.put(commands.Watch("none", False)))
-    assert dbg.history.checks["endless"].seen == "Stopped on request."
+    ask(dbg, "stop")
+    assert ticket.answer.result(30)["endless"].seen == "Stopped on request."
+    assert dbg.history.snapshot(()).checks["endless"].seen == "Stopped on request."
     at = dbg.history.status.step
     assert dbg.history.wait_until(lambda status: status.step > at + 5, 30)
     assert dbg.state == "running"
 
 
 def test_progress_is_there_while_a_check_is_made_and_gone_afterwards(dbg: nbd.Debugger) -> None:
-    ask(dbg, "checklist", "endless")
+    ask(dbg, "run_checks", checks="endless")
     assert Endless.begun.wait(30)
-    progress = dbg.history.snapshot().progress
+    progress = dbg.history.results.of(Progress)
     assert progress is not None
-    assert (progress.task, progress.title) == ("checklist", "Endless")
+    assert (progress.command, progress.title) == ("run_checks", "Endless")
     assert progress.share <= 0.5
     dbg.pause()
-    assert dbg.history.snapshot().progress is None
+    assert dbg.history.results.of(Progress) is None
 
 
 def test_the_report_lists_what_was_not_run_also_after_a_reset(dbg: nbd.Debugger) -> None:
-    assert {result.status for result in dbg.history.checks} == {"not_run"}
+    assert {result.status for result in dbg.history.snapshot(()).checks} == {"not_run"}
     dbg.check("reduction")
-    assert dbg.history.checks["reduction"].status == "pass"
-    assert dbg.history.checks["overfit"].status == "not_run"
+    assert dbg.history.snapshot(()).checks["reduction"].status == "pass"
+    assert dbg.history.snapshot(()).checks["overfit"].status == "not_run"
     dbg.reset()
-    assert {result.status for result in dbg.history.checks} == {"not_run"}
+    assert {result.status for result in dbg.history.snapshot(()).checks} == {"not_run"}
 
 
 def test_all_checks_there_are() -> None:
     with nbd.Debugger(tiny_mlp(), blobs(), nn.CrossEntropyLoss()) as dbg:
-        assert len(dbg.check(slow=True)) == len(dbg.history.checks) > len(dbg.check())
+        assert len(dbg.check(slow=True)) == len(dbg.history.snapshot(()).checks) > len(dbg.check())
 
 
 def test_a_result_says_at_which_step_it_was_seen(dbg: nbd.Debugger) -> None:
@@ -91,5 +92,5 @@ def test_a_result_says_at_which_step_it_was_seen(dbg: nbd.Debugger) -> None:
 
 def test_an_unknown_check_is_refused_before_anything_is_asked_for(dbg: nbd.Debugger) -> None:
     with pytest.raises(CheckNameError, match="overfit"):
-        ask(dbg, "checklist", "overfit,overfat")
+        ask(dbg, "run_checks", checks="overfit,overfat")
     assert dbg.state == "paused"

@@ -89,7 +89,7 @@ def test_several_values_are_tried_in_all_combinations(dbg: nbd.Debugger) -> None
         "no change", "lr=0.001, dropout=0", "lr=0.001, dropout=0.5", "lr=0.01, dropout=0",
         "lr=0.01, dropout=0.5",
     ]  # fmt: skip
-    with pytest.raises(nbd.ArgumentError, match="at most 16 ways"):
+    with pytest.raises(nbd.ArgumentError, match="at most 16 variants"):
         dbg.fork(3, lr=[1e-3] * 17)
     with pytest.raises(nbd.ControlValueError):
         dbg.fork(3, lr=-1.0)

@@ -72,7 +72,7 @@ def seed() -> None:
 
 def all_of(dbg: nbd.Debugger) -> dict[str, Any]:
     """Every number that training moves."""
-    session: Session = dbg._settings._session
+    session: Session = dbg._parts.training.session
     return {
         "weights": copy.deepcopy(session.model.state_dict()),
         "gradients": [None if p.grad is None else p.grad.clone() for p in dbg.model.parameters()],
@@ -192,7 +192,7 @@ def test_the_remedy_can_be_taken() -> None:
         assert found.suggestion is not None
         dbg.set(lr=found.suggestion)
         assert dbg.controls["lr"] == found.suggestion
-        assert dbg.history.snapshot().range_test is found
+        assert dbg.history.results.of(LrRangeTest) is found
 
 
 def test_it_ends_when_the_loss_explodes_or_is_not_finite() -> None:
@@ -260,7 +260,7 @@ class Slow(nn.Module):
 
 @pytest.mark.parametrize("close", [False, True])
 def test_pause_and_close_end_it(close: bool) -> None:
-    from nbdebug.core.commands.commands import Close, Pause
+    from nbdebug.core.commands.running import Close, Pause
 
     model = Slow()
     with nbd.Debugger(model, (X, y), nn.CrossEntropyLoss()) as dbg:
@@ -269,7 +269,7 @@ def test_pause_and_close_end_it(close: bool) -> None:
         thread = threading.Thread(target=lambda: found.append(dbg.lr_range_test(steps=1000)))
         thread.start()
         assert model.began.wait(60)
-        dbg._queue.put(Close() if close else Pause())
+        dbg._parts.queue.put(Close() if close else Pause())
         model.go_on.set()
         thread.join(60)
         assert found[0].ended == "it was stopped."

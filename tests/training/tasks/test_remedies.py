@@ -85,7 +85,7 @@ def test_what_cannot_be_tried_says_why(dbg: nbd.Debugger) -> None:
 def test_what_does_not_help_is_said_too() -> None:
     with SICK_TRAININGS["learning rate far too small"].debugger(0) as dbg:
         cause(dbg, 150)
-        fork = dbg.fork(150, cures="updates_too_small", lr=2e-6)
+        fork = dbg.fork(150, for_finding="updates_too_small", lr=2e-6)
         assert fork.cured is False
         assert "still there" in fork._repr_html_()
 
@@ -93,19 +93,19 @@ def test_what_does_not_help_is_said_too() -> None:
 def test_a_finding_that_is_not_there_cannot_be_cured() -> None:
     with SICK_TRAININGS["learning rate far too small"].debugger(0) as dbg:
         cause(dbg, 150)
-        assert dbg.fork(50, cures="diverging", lr=0.1).cured is None
+        assert dbg.fork(50, for_finding="diverging", lr=0.1).cured is None
         assert dbg.fork(50, lr=0.1).cured is None
         with pytest.raises(nbd.ArgumentError, match="diverging"):
-            dbg.fork(50, cures="divergng", lr=0.1)
+            dbg.fork(50, for_finding="divergng", lr=0.1)
 
 
 def test_what_was_not_measured_is_not_judged() -> None:
     with SICK_TRAININGS["labels learnt by heart"].debugger(0) as dbg:
         assert cause(dbg, 150).name == "overfitting"
-        validation = dbg._worker._loop.session.validation
+        validation = dbg._parts.training.loop.session.validation
         assert validation is not None
         validation.every = 1000
-        fork = dbg.fork(30, cures="overfitting", weight_decay=0.1)
+        fork = dbg.fork(30, for_finding="overfitting", weight_decay=0.1)
         assert fork.cured is None
         assert fork.findings.not_judged["overfitting"] == "val_loss"
         assert repr(fork).count("Overfitting: too little measured to say") == 2
@@ -141,7 +141,7 @@ def test_the_past_of_a_fork_that_begins_long_ago_is_judged_too() -> None:
 def test_a_way_that_is_not_finite_has_the_finding_of_it() -> None:
     with SICK_TRAININGS["a sample that is not finite"].debugger(0) as dbg:
         assert cause(dbg, 100).name == "not_finite"
-        fork = dbg.fork(60, start=-5, cures="not_finite", not_finite="leave_out")
+        fork = dbg.fork(60, start=-5, for_finding="not_finite", not_finite="leave_out")
         assert fork.result.base.findings.names[0] == "not_finite"
         assert fork.cured is True
         assert dbg.failure is not None
@@ -181,7 +181,7 @@ def test_probes_measure_at_their_own_pace_in_a_fork_alone(monkeypatch: pytest.Mo
 
     monkeypatch.setattr("nbdebug.training.engine.probe_runner.FIRST", 0)
     with SICK_TRAININGS["learning rate far too small"].debugger(0) as dbg:
-        dbg._worker._loop.measuring.overhead = 0.0
+        dbg._parts.training.loop.measuring.overhead = 0.0
         dbg.run(steps=20)
         dbg.rules.add(Spy)
         dbg.fork(60, lr=[0.1])

@@ -16,6 +16,7 @@ from torch.utils.data import IterableDataset
 
 import nbdebug as nbd
 from nbdebug.core.html.thumbnail import thumbnail
+from nbdebug.core.results.worst_samples import WorstSamples
 from nbdebug.examples.catalogue import SICK_TRAININGS
 from tests.problems import blobs, images, tiny_cnn, tiny_mlp
 from tests.training.timeline.timelines import equal, state
@@ -42,7 +43,7 @@ def plain(model: nn.Module, X: torch.Tensor, y: torch.Tensor) -> list[tuple[floa
 def test_losses_and_gradients_are_those_of_a_plain_loop(make: Any, data: Any) -> None:
     X, y = data(80)
     with nbd.Debugger(make(), (X, y), nn.CrossEntropyLoss(), batch_size=80) as dbg:
-        found = dbg.culprits(0, top=80)
+        found = dbg.worst_samples(0, top=80)
         assert (found.step, found.looked_at, found.count) == (0, 80, 80)
         expected = plain(dbg.model, X, y)
     assert sorted(sample.index for sample in found.samples) == list(range(80))
@@ -63,8 +64,8 @@ def test_training_notices_nothing() -> None:
             dbg.run(steps=12)
             if look:
                 before = state(dbg)
-                dbg.culprits()
-                dbg.culprits(4)
+                dbg.worst_samples()
+                dbg.worst_samples(4)
                 assert equal(before, state(dbg))
                 assert dbg.model.training
             dbg.run(steps=12)
@@ -88,7 +89,7 @@ def test_a_model_that_draws_in_eval_mode_moves_no_random_number_of_training() ->
             dbg.break_when("step == 5")
             dbg.run(steps=20)
             if look:
-                dbg.culprits()
+                dbg.worst_samples()
             dbg.clear_breakpoints()
             dbg.run(steps=10)
             losses.append(dbg.history.frame("loss")["loss"].tolist())
@@ -102,32 +103,32 @@ def test_the_batch_is_that_of_the_step() -> None:
         dbg.run(steps=20)
         assert dbg.stopped is not None
         indices = set(dbg.stopped.indices.tolist())
-        assert {s.index for s in dbg.culprits(top=32).samples} == indices
+        assert {s.index for s in dbg.worst_samples(top=32).samples} == indices
         dbg.clear_breakpoints()
         dbg.run(steps=5)
-        assert dbg.culprits().step == dbg.history.status.step - 1
-        assert {s.index for s in dbg.culprits(9, top=32).samples} == indices
+        assert dbg.worst_samples().step == dbg.history.status.step - 1
+        assert {s.index for s in dbg.worst_samples(9, top=32).samples} == indices
 
 
 def test_a_sample_that_is_not_finite_comes_first_and_can_be_left_out() -> None:
     with SICK_TRAININGS["a sample that is not finite"].debugger(0) as dbg:
         with pytest.raises(nbd.NonFiniteError):
             dbg.run(steps=100)
-        found = dbg.culprits()
+        found = dbg.worst_samples()
         assert found.samples[0].index == 700
         assert math.isnan(found.samples[0].loss)
         assert math.isfinite(found.samples[1].loss)
         dbg.set(left_out=[found.samples[0].index])
         dbg.run(steps=100)
         assert dbg.failure is None
-        assert dbg.history.snapshot().culprits == found
+        assert dbg.history.results.of(WorstSamples) == found
 
 
 def test_an_outlier_is_the_sample_behind_its_spike() -> None:
     with SICK_TRAININGS["an outlier among the samples"].debugger(0) as dbg:
         dbg.run(steps=200)
         spike = next(one for one in dbg.findings if one.name == "gradient_spike")
-        found = dbg.culprits(spike.since)
+        found = dbg.worst_samples(spike.since)
         assert found.samples[0].index == 1300
         assert found.samples[0].target != found.samples[0].prediction
         assert "1300" in repr(found)
@@ -139,8 +140,8 @@ def test_a_batch_that_was_left_out_is_the_one_of_its_step() -> None:
     with SICK_TRAININGS["a sample that is not finite"].debugger(0) as dbg:
         dbg.set(not_finite="leave_out")
         dbg.run(steps=60)
-        (left_out,) = [n.step for n in dbg.history.notices if n.title == "A batch was left out"][:1]
-        assert dbg.culprits(left_out).samples[0].index == 700
+        (left_out,) = [n.step for n in dbg.history.notices if n.title == "A batch was excluded"][:1]
+        assert dbg.worst_samples(left_out).samples[0].index == 700
 
 
 def test_a_recurrent_model_is_looked_at_too() -> None:
@@ -157,7 +158,7 @@ def test_a_recurrent_model_is_looked_at_too() -> None:
 
     with nbd.Debugger(Reader(), (X, y), nn.CrossEntropyLoss(), batch_size=20) as dbg:
         dbg.run(steps=4)
-        found = dbg.culprits(top=20)
+        found = dbg.worst_samples(top=20)
         assert len(found.samples) == 20
         assert all(sample.grad_norm > 0 for sample in found.samples)
 
@@ -170,7 +171,7 @@ def test_a_stream_has_no_indices() -> None:
 
     with nbd.Debugger(tiny_mlp(), Stream(), nn.CrossEntropyLoss(), batch_size=32) as dbg:
         dbg.run(steps=5)
-        first = dbg.culprits(top=1).samples[0]
+        first = dbg.worst_samples(top=1).samples[0]
         assert first.index is None
         assert first.name.startswith("place ")
 
@@ -181,7 +182,7 @@ def test_a_step_fn_gives_losses_alone() -> None:
 
     with nbd.Debugger(tiny_mlp(), blobs(), step_fn=step_fn, batch_size=32) as dbg:
         dbg.run(steps=3)
-        found = dbg.culprits(top=3)
+        found = dbg.worst_samples(top=3)
         assert len(found.samples) == 3
         assert found.samples[0].prediction is None
 
@@ -198,13 +199,13 @@ def test_what_takes_no_single_sample_says_so() -> None:
     with nbd.Debugger(Pairs(), blobs(), nn.CrossEntropyLoss(), batch_size=50) as dbg:
         dbg.run(steps=3)
         with pytest.raises(nbd.ModelError, match="single sample"):
-            dbg.culprits()
+            dbg.worst_samples()
         dbg.run(steps=3)
     with (
         nbd.Debugger(tiny_mlp(), blobs(), nn.CrossEntropyLoss()) as other,
         pytest.raises(nbd.ArgumentError, match="whole number from 1"),
     ):
-        other.culprits(top=0)
+        other.worst_samples(top=0)
 
 
 def test_words_of_the_user_are_escaped_in_the_table() -> None:

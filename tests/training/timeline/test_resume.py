@@ -193,9 +193,9 @@ def test_another_model_or_other_data_is_refused() -> None:
 def test_a_disk_that_takes_nothing_is_told_and_training_goes_on() -> None:
     FOLDER.write_text("a file where the folder should be")
     with make(name="a run") as dbg:
-        dbg._worker._timeline._disk._next = 0.0
+        dbg._parts.training.timeline._file._next = 0.0
         dbg.run(steps=5)
-        dbg._worker._timeline._next = 0.0
+        dbg._parts.training.timeline._next = 0.0
         dbg.run(steps=50)
         assert dbg.history.status.step == 55
     titles = [notice.title for notice in dbg.history.notices]
@@ -220,7 +220,7 @@ def test_a_stream_cannot_be_resumed() -> None:
         nbd.Debugger.resume(
             "a run",
             net(),
-            KINDS["stream"]()._settings._session.source.samples,
+            KINDS["stream"]()._parts.training.session.source.samples,
             nn.CrossEntropyLoss(),
         )
 

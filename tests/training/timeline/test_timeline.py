@@ -19,7 +19,7 @@ from tests.training.timeline.timelines import (
 
 
 def timeline(dbg: nbd.Debugger) -> Timeline:
-    return dbg._worker._timeline
+    return dbg._parts.training.timeline
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -87,7 +87,7 @@ def test_without_any_checkpoint_but_the_first(dbg: nbd.Debugger) -> None:
     with make(checkpoint_memory=0) as poor:
         change_everything(poor)
         change_everything(dbg)
-        assert [c.step for c in timeline(poor)._ring.kept] == [0]
+        assert [c.step for c in timeline(poor)._pool.kept] == [0]
         found = poor.rewind(21)
         assert (found.start, found.equal) == (0, True)
         dbg.rewind(21)
@@ -183,7 +183,7 @@ def test_reset_forgets_the_timeline(dbg: nbd.Debugger) -> None:
     dbg.set(lr=0.1)
     dbg.checkpoint("here")
     dbg.reset()
-    assert [(m.step, m.kind) for m in dbg.history.marks] == [(0, "checkpoint")]
+    assert [(m.step, m.kind) for m in dbg.timeline.marks] == [(0, "checkpoint")]
     with pytest.raises(nbd.ArgumentError):
         dbg.rewind("here")
     dbg.run(steps=5)

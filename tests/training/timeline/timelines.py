@@ -130,7 +130,7 @@ def change_everything(dbg: nbd.Debugger) -> None:
     dbg.set(frozen={first: "frozen"})
     dbg.set(reinit="he")
     dbg.run(steps=4)
-    if "dropout_norm" in dbg._settings._session.layer_order.available:
+    if "dropout_norm" in dbg._parts.training.session.layer_order.available:
         dbg.set(layer_order="dropout_norm")
     dbg.set(optimizer="adam")
     dbg.run(steps=8)
@@ -139,7 +139,7 @@ def change_everything(dbg: nbd.Debugger) -> None:
 def state(dbg: nbd.Debugger) -> dict[str, torch.Tensor]:
     """Weights, buffers and gathered state, to the bit."""
     found = {name: tensor.clone() for name, tensor in dbg.model.state_dict().items()}
-    optimizer = dbg._worker._loop.session.optimizer
+    optimizer = dbg._parts.training.loop.session.optimizer
     for name, parameter in dbg.model.named_parameters():
         for key, value in optimizer.state.get(parameter, {}).items():
             if isinstance(value, torch.Tensor):

@@ -1,0 +1,120 @@
+"""Commands that look at a training between two steps and leave it as it was."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
+
+from nbdebug.core.commands.base import Command, Form, Validator
+from nbdebug.errors import ArgumentError
+
+
+@dataclass(frozen=True, slots=True)
+class RunLrRangeTest(Command):
+    """Sweep the learning rate from `low` to `high` over `steps` batches, then undo it all.
+
+    Raises:
+        ArgumentError: low is not above 0, high not above low, or steps not in [10, 10000].
+    """
+
+    name: ClassVar[str] = "lr_range_test"
+    long: ClassVar[bool] = True
+    low: float = 1e-7
+    high: float = 10.0
+    steps: int = 100
+
+    def __post_init__(self) -> None:
+        for name, value in (("low", self.low), ("high", self.high)):
+            if type(value) not in (int, float) or not 0 < value < math.inf:
+                raise ArgumentError(f"{name} must be a number above 0, got {value!r}.")
+        if self.low >= self.high:
+            raise ArgumentError(f"low must be below high, got {self.low!r} and {self.high!r}.")
+        if type(self.steps) is not int or not 10 <= self.steps <= 10_000:
+            raise ArgumentError(
+                f"steps must be a whole number from 10 to 10000, got {self.steps!r}."
+            )
+
+    @classmethod
+    def from_form(cls, form: Form) -> Self:
+        """Takes no fields."""
+        return cls()
+
+
+@dataclass(frozen=True, slots=True)
+class RunChecks(Command):
+    """Run checks of the checklist.
+
+    Attributes:
+        checks: their names; () for all that are cheap.
+        slow: without names also those that train for some seconds.
+    """
+
+    name: ClassVar[str] = "run_checks"
+    long: ClassVar[bool] = True
+    checks: tuple[str, ...] = ()
+    slow: bool = False
+
+    @classmethod
+    def from_form(cls, form: Form) -> Self:
+        """`checks`: names with commas between."""
+        return cls(form.texts("checks"))
+
+    def checked(self, validator: Validator) -> Self:
+        """All checks by name; CheckNameError for a wrong one."""
+        return replace(self, checks=validator.check_names(self.checks, self.slow))
+
+
+@dataclass(frozen=True, slots=True)
+class SummarizeModel(Command):
+    """Run one batch through the model and list its modules."""
+
+    name: ClassVar[str] = "summarize_model"
+    long: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class RecordFlight(Command):
+    """Run the last steps again on a copy, with a look at every module."""
+
+    name: ClassVar[str] = "record_flight"
+    long: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class FindWorstSamples(Command):
+    """Look at each sample of a batch alone, for those with the largest losses.
+
+    Attributes:
+        step: whose batch; None is the one that training stopped in, else the last one.
+        top: how many samples to list.
+
+    Raises:
+        ArgumentError: top is not a whole number from 1 on.
+    """
+
+    name: ClassVar[str] = "find_worst_samples"
+    long: ClassVar[bool] = True
+    step: int | None = None
+    top: int = 8
+
+    def __post_init__(self) -> None:
+        if type(self.top) is not int or self.top < 1:
+            raise ArgumentError(f"top must be a whole number from 1 on, got {self.top!r}.")
+
+    @classmethod
+    def from_form(cls, form: Form) -> Self:
+        """`step`, empty for the batch that training stopped in."""
+        return cls(form.whole("step"))
+
+
+@dataclass(frozen=True, slots=True)
+class CloseWorstSamples(Command):
+    """Remove the table of samples."""
+
+    name: ClassVar[str] = "close_worst_samples"
+
+    @classmethod
+    def from_form(cls, form: Form) -> Self:
+        """Takes no fields."""
+        return cls()

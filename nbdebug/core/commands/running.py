@@ -1,0 +1,124 @@
+"""Commands that run training: run, pause, reset, close, and change controls."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+from nbdebug.core.commands.base import Command, Form, Validator
+from nbdebug.errors import ArgumentError
+
+
+@dataclass(frozen=True, slots=True)
+class SetControl(Command):
+    """Give a control a new value at the next step boundary."""
+
+    name: ClassVar[str] = "set_control"
+    control: str
+    value: Any
+    who: str = "api"
+    why: str = ""
+
+    def checked(self, validator: Validator) -> Self:
+        """The value as it will be applied; ControlNameError or ControlValueError otherwise."""
+        values = validator.controls({self.control: self.value})
+        return replace(self, value=values[self.control])
+
+
+@dataclass(frozen=True, slots=True)
+class Run(Command):
+    """Train until paused, or for so many more steps or epochs.
+
+    Raises:
+        ArgumentError: steps is not a whole number, or one of them is negative.
+    """
+
+    name: ClassVar[str] = "run"
+    runs: ClassVar[bool] = True
+    steps: int | None = None
+    epochs: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.steps is not None and (type(self.steps) is not int or self.steps < 0):
+            raise ArgumentError(f"steps must be a whole number from 0 on, got {self.steps!r}.")
+        if self.epochs is None:
+            return
+        if type(self.epochs) not in (int, float) or not 0 <= self.epochs < math.inf:
+            raise ArgumentError(f"epochs must be a number from 0 on, got {self.epochs!r}.")
+
+    @classmethod
+    def from_form(cls, form: Form) -> Self:
+        """`steps`, empty to train until paused."""
+        return cls(form.whole("steps"))
+
+
+@dataclass(frozen=True, slots=True)
+class Pause(Command):
+    """Finish the step under way, then wait."""
+
+    name: ClassVar[str] = "pause"
+    halting: ClassVar[bool] = True
+
+    @classmethod
+    def from_form(cls, form: Form) -> Self:
+        """Takes no fields."""
+        return cls()
+
+
+@dataclass(frozen=True, slots=True)
+class Reset(Command):
+    """Go back to the beginning: weights, optimizer, RNG, data order and controls."""
+
+    name: ClassVar[str] = "reset"
+    halting: ClassVar[bool] = True
+    who: str = "api"
+
+    @classmethod
+    def from_form(cls, form: Form) -> Self:
+        """Takes no fields."""
+        return cls(form.who)
+
+
+@dataclass(frozen=True, slots=True)
+class Stop(Command):
+    """End the long command under way; training is as before."""
+
+    name: ClassVar[str] = "stop"
+    halting: ClassVar[bool] = True
+
+    @classmethod
+    def from_form(cls, form: Form) -> Self:
+        """Takes no fields."""
+        return cls()
+
+
+@dataclass(frozen=True, slots=True)
+class Close(Command):
+    """End the training thread after the step under way."""
+
+    name: ClassVar[str] = "close"
+    halting: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class WatchProbe(Command):
+    """Switch an on-demand probe on or off."""
+
+    name: ClassVar[str] = "watch_probe"
+    probe: str
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReestimateBatchNorm(Command):
+    """Estimate BatchNorm's running statistics again from training batches, between two steps."""
+
+    name: ClassVar[str] = "reestimate_batchnorm"
+    who: str = "api"
+    why: str = ""
+
+    @classmethod
+    def from_form(cls, form: Form) -> Self:
+        """Takes no fields."""
+        return cls(form.who)

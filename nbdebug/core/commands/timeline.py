@@ -1,0 +1,215 @@
+"""Commands of the timeline: checkpoint, rewind, fork, replay, breakpoints, script."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+from nbdebug.core.commands.base import Command, Form, Validator
+from nbdebug.core.results.fork import ForkResult
+from nbdebug.errors import ArgumentError
+
+MAX_VARIANTS = 16
+MAX_FORK_STEPS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class NameCheckpoint(Command):
+    """Take a checkpoint and give it a name."""
+
+    name: ClassVar[str] = "checkpoint"
+    label: str = ""
+
+    @classmethod
+    def from_form(cls, form: Form) -> Self:
+        """`label`."""
+        return cls(form.text("label"))
+
+
+@dataclass(frozen=True, slots=True)
+class SaveCheckpoint(Command):
+    """Write the state of training to disk."""
+
+    name: ClassVar[str] = "save_checkpoint"
+
+
+@dataclass(frozen=True, slots=True)
+class Rewind(Command):
+    """Go back to a step, a number of steps (negative) or a name; training pauses there."""
+
+    name: ClassVar[str] = "rewind"
+    long: ClassVar[bool] = True
+    target: int | str
+    who: str = "api"
+    why: str = ""
+
+    @classmethod
+    def from_form(cls, form: Form) -> Self:
+        """`step`: a step or the name of a checkpoint."""
+        target = form.position("step")
+        return cls("" if target is None else target, who=form.who)
+
+
+@dataclass(frozen=True, slots=True)
+class Replay(Command):
+    """Run everything again from the beginning and compare; training stays where it is."""
+
+    name: ClassVar[str] = "replay"
+    long: ClassVar[bool] = True
+
+    @classmethod
+    def from_form(cls, form: Form) -> Self:
+        """Takes no fields."""
+        return cls()
+
+
+@dataclass(frozen=True, slots=True)
+class ForkSteps(Command):
+    """Train so many steps with and without changes; training stays where it is.
+
+    Attributes:
+        changes: the variants to try, each the values of some controls.
+        start: where to begin, as for `Rewind`; None where training stands.
+        for_finding: name of the finding that the change is to cure, or "".
+
+    Raises:
+        ArgumentError: steps is not a whole number from 1 to 100,000, or there are too many
+            variants.
+    """
+
+    name: ClassVar[str] = "fork"
+    long: ClassVar[bool] = True
+    steps: int
+    changes: tuple[Mapping[str, Any], ...]
+    start: int | str | None = None
+    for_finding: str = ""
+
+    def __post_init__(self) -> None:
+        if type(self.steps) is not int or not 1 <= self.steps <= MAX_FORK_STEPS:
+            raise ArgumentError(
+                f"steps must be a whole number from 1 to {MAX_FORK_STEPS}, got {self.steps!r}."
+            )
+        if len(self.changes) > MAX_VARIANTS:
+            raise ArgumentError(
+                f"A fork has at most {MAX_VARIANTS} variants, {len(self.changes)} were asked for."
+            )
+
+    @classmethod
+    def from_form(cls, form: Form) -> Self:
+        """`steps`, `start`, and `settings`, or a `control` with `values` and commas between."""
+        steps = form.whole("steps")
+        if steps is None:
+            raise ArgumentError("steps must be a whole number, got ''.")
+        settings, control = form.settings(), form.text("control")
+        changes: tuple[Mapping[str, Any], ...] = (settings,)
+        if not settings:
+            changes = tuple({control: _number_or_text(value)} for value in form.texts("values"))
+        return cls(steps, changes, form.position("start"), form.text("for_finding"))
+
+    def checked(self, validator: Validator) -> Self:
+        """All values as they will be applied; ControlNameError or ControlValueError otherwise.
+
+        A threshold alone would do nothing while clipping is off: clipping by norm comes with it.
+        """
+        clips = validator.clips()
+        changes = (
+            way if clips or "clip_threshold" not in way else {"clip_mode": "norm", **way}
+            for way in self.changes
+        )
+        return replace(self, changes=tuple(validator.controls(way) for way in changes))
+
+
+@dataclass(frozen=True, slots=True)
+class KeepFork(Command):
+    """Go back to a fork, make its change there and train its steps.
+
+    Attributes:
+        which: number of the variant; fork: None is the last one.
+    """
+
+    name: ClassVar[str] = "keep_fork"
+    long: ClassVar[bool] = True
+    runs: ClassVar[bool] = True
+    which: int
+    fork: ForkResult | None = None
+    who: str = "api"
+
+    @classmethod
+    def from_form(cls, form: Form) -> Self:
+        """`which`."""
+        return cls(form.whole("which") or 0, who=form.who)
+
+    def checked(self, validator: Validator) -> Self:
+        """The command with its fork; ArgumentError when there is no such fork or variant."""
+        fork = self.fork or validator.last_fork()
+        if fork is None:
+            raise ArgumentError("There is no fork to keep: make one first.")
+        if not 0 <= self.which < len(fork.trials):
+            raise ArgumentError(f"which must be from 0 to {len(fork.trials) - 1}.")
+        return replace(self, fork=fork)
+
+
+@dataclass(frozen=True, slots=True)
+class DiscardFork(Command):
+    """Remove the last fork."""
+
+    name: ClassVar[str] = "discard_fork"
+
+    @classmethod
+    def from_form(cls, form: Form) -> Self:
+        """Takes no fields."""
+        return cls()
+
+
+@dataclass(frozen=True, slots=True)
+class BreakWhen(Command):
+    """Pause before the update of a step at which a condition holds."""
+
+    name: ClassVar[str] = "break_when"
+    condition: Any
+
+    @classmethod
+    def from_form(cls, form: Form) -> Self:
+        """`condition`."""
+        return cls(form.text("condition"))
+
+    def checked(self, validator: Validator) -> Self:
+        """The same; ArgumentError when the condition cannot be read."""
+        validator.condition(self.condition)
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class ClearBreakpoint(Command):
+    """Remove a breakpoint, all of them when None."""
+
+    name: ClassVar[str] = "clear_breakpoint"
+    breakpoint: str | None = None
+
+    @classmethod
+    def from_form(cls, form: Form) -> Self:
+        """`breakpoint`: its name."""
+        return cls(form.text("breakpoint"))
+
+
+@dataclass(frozen=True, slots=True)
+class WriteScript(Command):
+    """Replay everything and write it as a plain PyTorch program.
+
+    Attributes:
+        model: the expression that builds the model; data: a function that loads the data.
+    """
+
+    name: ClassVar[str] = "write_script"
+    long: ClassVar[bool] = True
+    path: str
+    model: str | None = None
+    data: Callable[[], Any] | None = None
+
+
+def _number_or_text(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text

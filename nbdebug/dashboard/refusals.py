@@ -1,0 +1,73 @@
+"""Refusals of what a panel's buttons asked for, shown in that panel."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+
+from nbdebug.core.commands.queue import Ticket
+from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.core.records import ControlChange
+from nbdebug.errors import TaskStopped
+
+
+class Refusals:
+    """Collects refusals on any thread; a tick hands them to the view.
+
+    Args:
+        show: shows a text in a panel, "" removes it.
+        wake: makes the pump tick soon.
+    """
+
+    def __init__(self, show: Callable[[str, str], None], wake: Callable[[], None]) -> None:
+        self._show, self._wake = show, wake
+        self._lock = threading.Lock()
+        self._texts: dict[str, str] = {}
+        self._latest: dict[str, int] = {}
+
+    def watch(self, panel: str, request: Callable[[], Iterable[Ticket]]) -> None:
+        """Make a request for a panel; a refusal, at once or later, is shown there.
+
+        The refusal of an earlier request of the panel goes.
+        """
+        number = self._begin(panel)
+        try:
+            tickets = request()
+        except Exception as error:
+            self._set(panel, number, str(error))
+            return
+        for ticket in tickets:
+            # A run that ends with an error has a message of its own.
+            if not ticket.command.runs:
+                ticket.answer.add_done_callback(
+                    lambda _, ticket=ticket: self._done(panel, number, ticket)  # type: ignore[misc]
+                )
+
+    def update(self, snapshot: Snapshot, limit: int) -> int:
+        """Hand over what is new; sends nothing itself."""
+        with self._lock:
+            texts, self._texts = self._texts, {}
+        for panel, text in texts.items():
+            self._show(panel, text)
+        return 0
+
+    def _begin(self, panel: str) -> int:
+        with self._lock:
+            self._latest[panel] = self._latest.get(panel, 0) + 1
+            self._texts[panel] = ""
+            return self._latest[panel]
+
+    def _done(self, panel: str, number: int, ticket: Ticket) -> None:
+        error = ticket.answer.exception()
+        result = None if error is not None else ticket.answer.result()
+        if isinstance(result, ControlChange) and result.status == "refused":
+            self._set(panel, number, f"{result.control} was refused: {result.note}")
+        elif error is not None and not isinstance(error, TaskStopped):
+            self._set(panel, number, str(error) or type(error).__name__)
+
+    def _set(self, panel: str, number: int, text: str) -> None:
+        with self._lock:
+            if self._latest[panel] != number:
+                return
+            self._texts[panel] = text
+        self._wake()

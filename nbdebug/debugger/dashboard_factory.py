@@ -1,0 +1,24 @@
+"""Builds the dashboard of a Debugger; apart from it, so that scripts load no widgets."""
+
+from __future__ import annotations
+
+from nbdebug.dashboard.dashboard import Dashboard
+from nbdebug.debugger.assembly import Parts
+from nbdebug.debugger.dashboard_api import DashboardApi
+from nbdebug.panels.runs import Runs
+
+
+def make_dashboard(parts: Parts) -> Dashboard:
+    """The widget around a training."""
+    api = DashboardApi(parts.client, parts.history, parts.runs)
+    attend = {} if parts.runs is None else {Runs.tab: parts.runs.look_when_due}
+    return Dashboard(
+        parts.history,
+        parts.queue,
+        parts.training.controls.states,
+        api.ask,
+        title=parts.name,
+        diagnose=parts.training.diagnosis.look_when_due,
+        attend=attend,
+        runs=parts.runs,
+    )

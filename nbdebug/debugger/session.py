@@ -1,0 +1,114 @@
+"""`dbg.session`: the model under training, and looks at it that leave it as it is."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import cast
+
+import torch
+from torch import nn
+
+from nbdebug.core.commands.examining import FindWorstSamples, RunLrRangeTest, SummarizeModel
+from nbdebug.core.commands.running import ReestimateBatchNorm
+from nbdebug.core.results.lr_range_test import LrRangeTest
+from nbdebug.core.results.model_summary import ModelSummary
+from nbdebug.core.results.worst_samples import WorstSamples
+from nbdebug.debugger.client import Client
+from nbdebug.training.engine.session import Session
+
+
+class DebuggerSession:
+    """Model, optimizer and data of a training, and where it stands."""
+
+    def __init__(self, session: Session, client: Client) -> None:
+        self._session, self._client = session, client
+
+    @property
+    def model(self) -> nn.Module:
+        """The module under training."""
+        return self._session.model
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """The optimizer in force; the control `optimizer` exchanges it."""
+        return self._session.optimizer
+
+    @property
+    def parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Parameters that the optimizer updates, by name."""
+        return iter(self._session.parameters)
+
+    @property
+    def device(self) -> torch.device:
+        """The device of model and batches."""
+        return self._session.device
+
+    @property
+    def step(self) -> int:
+        """The next step, counted from 0."""
+        return self._session.step
+
+    @property
+    def samples(self) -> int:
+        """Training samples seen so far."""
+        return self._session.samples
+
+    @property
+    def epoch(self) -> float:
+        """Whole epochs and the share of the current one."""
+        return self._session.epoch
+
+    def lr_range_test(self, low: float = 1e-7, high: float = 10.0, steps: int = 100) -> LrRangeTest:
+        """Sweep the learning rate from `low` to `high` and record the loss (Smith 2015).
+
+        Made between two steps, and undone afterwards; the sweep ends when the loss explodes, or on
+        `pause`. `dbg.set(lr=result.suggestion)` takes the learning rate that was found.
+
+        Raises:
+            ArgumentError: low, high or steps make no sense.
+            Exception: whatever the model, the loss or the data raised, as it was.
+        """
+        return cast(LrRangeTest, self._client.do(RunLrRangeTest(low, high, steps)))
+
+    def reestimate_batchnorm(self) -> None:
+        """Average BatchNorm's running statistics again over up to 100 training batches.
+
+        Raises:
+            ModelError: there are no statistics, or no data to estimate them from; nothing was
+                changed.
+        """
+        self._client.do(ReestimateBatchNorm())
+
+    def summary(self) -> ModelSummary:
+        """The model as a table: layer, output shape, parameters, trainable parameters.
+
+        One training batch is run through the model in eval mode, between two steps.
+
+        Raises:
+            ModelError: the model cannot be run on a batch, or training has a `step_fn`.
+        """
+        return cast(ModelSummary, self._client.do(SummarizeModel()))
+
+    def culprits(self, step: int | None = None, top: int = 8) -> WorstSamples:
+        """Old name of `worst_samples`; removed in version 0.3."""
+        text = "culprits() is now worst_samples(); the old name will be removed in version 0.3."
+        warnings.warn(text, DeprecationWarning, stacklevel=2)
+        return self.worst_samples(step, top)
+
+    def worst_samples(self, step: int | None = None, top: int = 8) -> WorstSamples:
+        """The samples of a batch with the largest losses, each evaluated alone.
+
+        In eval mode, at the weights before the update of that step; at most 256 samples and 5
+        seconds. `set(excluded_samples=[...])` and `set(relabelled={...})` act on the result.
+
+        Args:
+            step: whose batch; None is the one that training stopped in, else the last one.
+            top: how many samples to list.
+
+        Raises:
+            ArgumentError: there is no such step.
+            DataError: the batch cannot be read again.
+            ModelError: the model cannot take a single sample.
+        """
+        return cast(WorstSamples, self._client.do(FindWorstSamples(step, top)))

@@ -1,0 +1,84 @@
+"""Whether training runs, how far it is to run, and why it stopped."""
+
+from __future__ import annotations
+
+from nbdebug.core.history.history import History
+from nbdebug.core.records import Notice, RunState, Status
+from nbdebug.training.engine.session import Session
+
+
+class RunControl:
+    """The state that Run, Pause and Close change; `publish` writes it into History.
+
+    Attributes:
+        state: paused, running or closed.
+        failure: why training stopped, None when it stopped on request.
+        error: the exception that stopped it, None when it was not stopped so.
+    """
+
+    def __init__(self, session: Session, history: History) -> None:
+        self._session, self._history = session, history
+        self.state: RunState = "paused"
+        self.failure: Notice | None = None
+        self.error: Exception | None = None
+        self._goal: int | None = None
+        self._epoch_goal: float | None = None
+
+    def start(self, steps: int | None = None, epochs: float | None = None) -> None:
+        """Run for so many more steps or epochs, until paused when both are None."""
+        session = self._session
+        self._goal = None if steps is None else session.step + steps
+        self._epoch_goal = None if epochs is None else session.epoch + epochs
+        self.state = "running"
+        self.forgive()
+        self.announce_goal()
+
+    def pause(self) -> None:
+        """Wait for the next command; the goal of the run is forgotten."""
+        self.state, self._goal, self._epoch_goal = "paused", None, None
+
+    def stop(self, failure: Notice, error: Exception | None = None) -> None:
+        """Pause, and say why."""
+        self.pause()
+        self.failure, self.error = failure, error
+
+    def forgive(self) -> None:
+        """Forget why training stopped."""
+        self.failure = self.error = None
+
+    def close(self) -> None:
+        """End for good."""
+        # An exception keeps the frames it went through alive, loader and all.
+        self.state, self.error = "closed", None
+
+    @property
+    def reached(self) -> bool:
+        """Whether the goal of the run is reached."""
+        session = self._session
+        if self._goal is not None and session.step >= self._goal:
+            return True
+        return self._epoch_goal is not None and session.epoch >= self._epoch_goal
+
+    def announce_goal(self) -> None:
+        """Tell schedules that begin now how long the run goes on."""
+        session = self._session
+        if self._goal is not None:
+            session.aim(max(self._goal - session.step, 0))
+        elif self._epoch_goal is not None:
+            session.aim(None, max(self._epoch_goal - session.epoch, 0.0))
+        else:
+            session.aim(None)
+
+    def publish(self) -> None:
+        """Write the status into History."""
+        session = self._session
+        self._history.set_status(
+            Status(
+                state=self.state,
+                step=session.step,
+                samples=session.samples,
+                epoch=session.epoch,
+                goal=self._goal,
+                failure=self.failure,
+            )
+        )

@@ -1,0 +1,117 @@
+"""Handlers that look at a training and leave it as it was."""
+
+from __future__ import annotations
+
+from nbdebug.core.commands.examining import (
+    CloseWorstSamples,
+    FindWorstSamples,
+    RecordFlight,
+    RunChecks,
+    RunLrRangeTest,
+    SummarizeModel,
+)
+from nbdebug.core.commands.timeline import ForkSteps, WriteScript
+from nbdebug.core.results.check_report import CheckReport
+from nbdebug.core.results.flight_record import FlightRecord
+from nbdebug.core.results.fork import ForkResult
+from nbdebug.core.results.lr_range_test import LrRangeTest
+from nbdebug.core.results.model_summary import ModelSummary
+from nbdebug.core.results.worst_samples import WorstSamples
+from nbdebug.training.engine.progress import TaskProgress
+from nbdebug.training.script.writer import write_script
+from nbdebug.training.tasks.flight_recorder import last_steps
+from nbdebug.training.tasks.fork import fork
+from nbdebug.training.tasks.handler import Handler
+from nbdebug.training.tasks.lr_range_test import sweep
+from nbdebug.training.tasks.model_summary import summarize
+from nbdebug.training.tasks.worst_samples import worst_samples
+
+
+class RangeTestHandler(Handler[RunLrRangeTest]):
+    """Sweeps the learning rate."""
+
+    command = RunLrRangeTest
+    failed = "The learning-rate range test failed"
+
+    def handle(self, command: RunLrRangeTest, progress: TaskProgress) -> LrRangeTest:
+        test = sweep(self.training.loop, command, progress)
+        self.training.history.set_result(test)
+        return test
+
+
+class RunChecksHandler(Handler[RunChecks]):
+    """Runs checks; answers with the report of those that were asked for."""
+
+    command = RunChecks
+
+    def handle(self, command: RunChecks, progress: TaskProgress) -> CheckReport:
+        return self.training.checks.run(command.checks, progress)
+
+
+class SummarizeHandler(Handler[SummarizeModel]):
+    """Lists the layers of the model."""
+
+    command = SummarizeModel
+
+    def handle(self, command: SummarizeModel, progress: TaskProgress) -> ModelSummary:
+        return summarize(self.training.session)
+
+
+class RecordFlightHandler(Handler[RecordFlight]):
+    """Runs the last steps again on a copy."""
+
+    command = RecordFlight
+
+    def handle(self, command: RecordFlight, progress: TaskProgress) -> FlightRecord:
+        record = last_steps(self.training.timeline, self.training.session, progress)
+        self.training.history.set_result(record)
+        return record
+
+
+class FindWorstSamplesHandler(Handler[FindWorstSamples]):
+    """Looks at each sample of a batch alone."""
+
+    command = FindWorstSamples
+    failed = "The samples could not be looked at"
+
+    def handle(self, command: FindWorstSamples, progress: TaskProgress) -> WorstSamples:
+        training = self.training
+        worst = worst_samples(
+            training.timeline, training.session, training.loop.breakpoints, command, progress
+        )
+        training.history.set_result(worst)
+        return worst
+
+
+class CloseWorstSamplesHandler(Handler[CloseWorstSamples]):
+    """Removes the table of samples."""
+
+    command = CloseWorstSamples
+
+    def handle(self, command: CloseWorstSamples, progress: TaskProgress) -> None:
+        self.training.history.drop_result(WorstSamples)
+
+
+class ForkHandler(Handler[ForkSteps]):
+    """Trains some steps with and without changes."""
+
+    command = ForkSteps
+    failed = "The fork failed"
+
+    def handle(self, command: ForkSteps, progress: TaskProgress) -> ForkResult:
+        training = self.training
+        result = fork(
+            training.timeline, training.loop, training.controls, command, progress,
+            training.diagnosis,
+        )  # fmt: skip
+        training.history.set_result(result)
+        return result
+
+
+class WriteScriptHandler(Handler[WriteScript]):
+    """Writes training as a plain PyTorch program."""
+
+    command = WriteScript
+
+    def handle(self, command: WriteScript, progress: TaskProgress) -> None:
+        write_script(self.training.timeline, self.training.session, progress, command)

@@ -1,0 +1,122 @@
+"""Handlers of the timeline: checkpoint, rewind, replay, keep or discard a fork, breakpoints."""
+
+from __future__ import annotations
+
+from nbdebug.core.commands.running import SetControl
+from nbdebug.core.commands.timeline import (
+    BreakWhen,
+    ClearBreakpoint,
+    DiscardFork,
+    KeepFork,
+    NameCheckpoint,
+    Replay,
+    Rewind,
+    SaveCheckpoint,
+)
+from nbdebug.core.results.fork import ForkResult
+from nbdebug.core.results.timeline import ReplayResult
+from nbdebug.errors import ArgumentError
+from nbdebug.training.engine.progress import TaskProgress
+from nbdebug.training.tasks.handler import Handler
+from nbdebug.training.tasks.running import set_control
+
+
+class NameCheckpointHandler(Handler[NameCheckpoint]):
+    """Takes a checkpoint; answers with its step."""
+
+    command = NameCheckpoint
+
+    def handle(self, command: NameCheckpoint, progress: TaskProgress) -> int:
+        self.training.timeline.name(command.label)
+        return self.training.session.step
+
+
+class SaveCheckpointHandler(Handler[SaveCheckpoint]):
+    """Writes a checkpoint to disk; answers with the path of its file."""
+
+    command = SaveCheckpoint
+
+    def handle(self, command: SaveCheckpoint, progress: TaskProgress) -> str:
+        return self.training.timeline.save()
+
+
+class RewindHandler(Handler[Rewind]):
+    """Goes back; answers with the comparison of the steps that were run again."""
+
+    command = Rewind
+    failed = "The rewind failed"
+
+    def handle(self, command: Rewind, progress: TaskProgress) -> ReplayResult:
+        training = self.training
+        target = training.timeline.place(command.target)
+        found = training.timeline.rewind(target, progress, command.who, command.why)
+        if found.compared or not found.equal:
+            training.history.set_result(found)
+        if not found.equal:
+            training.notify("warning", "Rewind did not reproduce the recorded steps", str(found))
+        training.run.pause()
+        training.run.forgive()
+        training.forecast.forget()
+        return found
+
+
+class ReplayHandler(Handler[Replay]):
+    """Runs everything again and compares."""
+
+    command = Replay
+    failed = "The replay failed"
+
+    def handle(self, command: Replay, progress: TaskProgress) -> ReplayResult:
+        training = self.training
+        found = training.timeline.replay(progress)
+        training.history.set_result(found)
+        training.notify("info" if found.equal else "warning", "Replay", str(found))
+        return found
+
+
+class KeepForkHandler(Handler[KeepFork]):
+    """Goes back to a fork, makes its change there and lets training run its steps."""
+
+    command = KeepFork
+    failed = "The fork could not be kept"
+
+    def handle(self, command: KeepFork, progress: TaskProgress) -> None:
+        training, fork = self.training, command.fork
+        if fork is None:
+            raise ArgumentError("There is no fork to keep: make one first.")
+        here, edits = training.session.step, training.timeline.edits
+        edits.check_reachable(fork, here)
+        if (here, len(edits.events)) != (fork.step, fork.cursor):
+            place = (fork.step, fork.cursor)
+            training.timeline.rewind(place, progress, command.who, "a fork kept")
+        for name, value in fork.trials[command.which].settings.items():
+            set_control(training, SetControl(name, value, command.who, "a fork kept"))
+        training.forecast.forget()
+        training.run.start(fork.steps)
+
+
+class DiscardForkHandler(Handler[DiscardFork]):
+    """Removes the last fork."""
+
+    command = DiscardFork
+
+    def handle(self, command: DiscardFork, progress: TaskProgress) -> None:
+        self.training.history.drop_result(ForkResult)
+
+
+class BreakWhenHandler(Handler[BreakWhen]):
+    """Adds a breakpoint."""
+
+    command = BreakWhen
+
+    def handle(self, command: BreakWhen, progress: TaskProgress) -> None:
+        self.training.loop.breakpoints.add(command.condition)
+
+
+class ClearBreakpointHandler(Handler[ClearBreakpoint]):
+    """Removes a breakpoint, or all of them."""
+
+    command = ClearBreakpoint
+
+    def handle(self, command: ClearBreakpoint, progress: TaskProgress) -> None:
+        self.training.loop.breakpoints.remove(command.breakpoint)

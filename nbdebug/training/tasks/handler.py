@@ -1,0 +1,74 @@
+"""The contract of a handler: it carries out one kind of command on the training thread."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
+
+from nbdebug.core.commands.base import Command
+from nbdebug.core.history.history import History
+from nbdebug.core.records import Notice, Severity
+from nbdebug.rules._diagnosis import Diagnosis
+from nbdebug.training.engine.control_set import ControlSet
+from nbdebug.training.engine.loop import Loop
+from nbdebug.training.engine.lr_forecast import LrForecast
+from nbdebug.training.engine.progress import TaskProgress
+from nbdebug.training.engine.run_control import RunControl
+from nbdebug.training.engine.session import Session
+from nbdebug.training.tasks.check_runner import CheckRunner
+from nbdebug.training.timeline.timeline import Timeline
+
+C = TypeVar("C", bound=Command)
+
+
+@dataclass(frozen=True)
+class Training:
+    """The parts of a training that handlers work with."""
+
+    loop: Loop
+    controls: ControlSet
+    history: History
+    timeline: Timeline
+    checks: CheckRunner
+    diagnosis: Diagnosis
+    run: RunControl
+    forecast: LrForecast
+
+    @property
+    def session(self) -> Session:
+        """Model, optimizer, loss and data."""
+        return self.loop.session
+
+    def notify(self, severity: Severity, title: str, text: str) -> None:
+        """Show a message at the step where training stands."""
+        self.history.add_notice(Notice(self.session.step, severity, title, text))
+
+
+class Handler(ABC, Generic[C]):
+    """Carries out one kind of command, between two steps.
+
+    Attributes:
+        command: the class of the command.
+        failed: title of the message when it raises; "" for no message.
+    """
+
+    command: ClassVar[type[Command]]
+    failed: ClassVar[str] = ""
+
+    def __init__(self, training: Training) -> None:
+        self.training = training
+
+    @abstractmethod
+    def handle(self, command: C, progress: TaskProgress) -> Any:
+        """Carry out the command.
+
+        Args:
+            progress: says how far a long command is, and whether it is to stop.
+
+        Returns:
+            The answer for whoever asked.
+
+        Raises:
+            Exception: whatever went wrong; training is then as it was before.
+        """

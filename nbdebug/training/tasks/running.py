@@ -1,0 +1,116 @@
+"""Handlers that run training: run, pause, reset, close, probes and controls."""
+
+from __future__ import annotations
+
+from nbdebug.core.commands.running import (
+    Close,
+    Pause,
+    ReestimateBatchNorm,
+    Reset,
+    Run,
+    SetControl,
+    Stop,
+    WatchProbe,
+)
+from nbdebug.core.records import ControlChange
+from nbdebug.errors import ModelError
+from nbdebug.training.engine.batchnorm_reestimation import reestimate_statistics
+from nbdebug.training.engine.progress import TaskProgress
+from nbdebug.training.tasks.handler import Handler, Training
+
+
+class RunHandler(Handler[Run]):
+    """Lets training run."""
+
+    command = Run
+
+    def handle(self, command: Run, progress: TaskProgress) -> None:
+        self.training.run.start(command.steps, command.epochs)
+
+
+class PauseHandler(Handler[Pause]):
+    """Pauses training."""
+
+    command = Pause
+
+    def handle(self, command: Pause, progress: TaskProgress) -> None:
+        self.training.run.pause()
+
+
+class StopHandler(Handler[Stop]):
+    """Does nothing more: a long command has ended because this one waited."""
+
+    command = Stop
+
+    def handle(self, command: Stop, progress: TaskProgress) -> None:
+        return None
+
+
+class CloseHandler(Handler[Close]):
+    """Ends the training thread."""
+
+    command = Close
+
+    def handle(self, command: Close, progress: TaskProgress) -> None:
+        self.training.run.close()
+
+
+class ResetHandler(Handler[Reset]):
+    """Goes back to the beginning and clears History."""
+
+    command = Reset
+
+    def handle(self, command: Reset, progress: TaskProgress) -> None:
+        training = self.training
+        training.run.pause()
+        training.run.forgive()
+        training.timeline.reset()
+        training.history.clear()
+        training.timeline.show()
+        training.loop.breakpoints.show()
+        training.run.announce_goal()
+        training.forecast.forget()
+        training.checks.announce()
+
+
+class WatchProbeHandler(Handler[WatchProbe]):
+    """Switches an on-demand probe."""
+
+    command = WatchProbe
+
+    def handle(self, command: WatchProbe, progress: TaskProgress) -> None:
+        self.training.loop.measuring.watch(command.probe, command.on)
+
+
+class SetControlHandler(Handler[SetControl]):
+    """Applies a control's value in a way that can be undone and repeated."""
+
+    command = SetControl
+
+    def handle(self, command: SetControl, progress: TaskProgress) -> ControlChange:
+        return set_control(self.training, command)
+
+
+class ReestimateHandler(Handler[ReestimateBatchNorm]):
+    """Estimates BatchNorm's running statistics again."""
+
+    command = ReestimateBatchNorm
+
+    def handle(self, command: ReestimateBatchNorm, progress: TaskProgress) -> ControlChange:
+        training = self.training
+        training.timeline.take()
+        change = reestimate_statistics(command, training.session, training.controls)
+        if change.status == "refused":
+            raise ModelError(change.note)
+        training.timeline.done(command)
+        return change
+
+
+def set_control(training: Training, command: SetControl) -> ControlChange:
+    """Apply a control's value; the change says whether it was applied or refused."""
+    training.timeline.take()
+    change = training.controls.apply(command)
+    if change.status == "applied":
+        training.timeline.done(command)
+    training.loop.settings_changed()
+    return change
