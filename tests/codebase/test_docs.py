@@ -24,8 +24,7 @@ PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 GUIDES = [*PAGES, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs" / "decisions").glob("*.md"))]
 # Names that the pages have and the classes do not yet; empty this list when they do.
 PENDING = ("excluded_samples",)
-NOT_RUN = "<!-- not run:"
-BLOCK = re.compile(r"(<!-- [^\n]* -->\n)?```python\n(.*?)```", re.S)
+BLOCK = re.compile(r"```python\n(.*?)```", re.S)
 # Files and folders in backticks.
 PATH = re.compile(r"`((?:[\w.-]+/)*(?:[\w-]+/|[\w-]+\.(?:py|md|ipynb|toml|txt)))`")
 PLACES = (ROOT, ROOT / "nbdebug", ROOT / "docs", ROOT / "tests")
@@ -37,9 +36,9 @@ def text(page: Path) -> str:
     return page.read_text(encoding="utf-8")
 
 
-def blocks(page: Path) -> list[tuple[str, bool]]:
-    """Python in a page, and whether it can be run."""
-    return [(code, NOT_RUN not in before) for before, code in BLOCK.findall(text(page))]
+def blocks(page: Path) -> list[str]:
+    """Blocks of Python in a page."""
+    return BLOCK.findall(text(page))
 
 
 def named(page: Path) -> str:
@@ -117,7 +116,7 @@ def test_names_of_the_debugger_and_of_the_package_exist(page: Path, dbg: nbd.Deb
 def test_keywords_exist(page: Path) -> None:
     controls = {control.name for control in discover("nbdebug.controls", Control)}
     own = {"epsilon", "why", "steps", "epochs", "at", *PENDING}
-    for code, _ in blocks(page):
+    for code in blocks(page):
         for call in ast.walk(ast.parse(code)):
             if isinstance(call, ast.Call) and ast.unparse(call.func) in ("dbg.set", "dbg.fork"):
                 assert {word.arg for word in call.keywords} <= controls | own
@@ -126,7 +125,7 @@ def test_keywords_exist(page: Path) -> None:
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=named)
 def test_code_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    if "runs" in "".join(code for code, _ in blocks(page)):
+    if "runs" in "".join(blocks(page)):
         monkeypatch.setenv("NBDEBUG_RUNS", str(tmp_path / "runs.db"))
     (X, y), (Xv, yv) = blobs(seed=7), blobs(seed=8)
     space: dict[str, Any] = {
@@ -137,9 +136,9 @@ def test_code_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     made.run(steps=100)
     space["dbg"] = made
     try:
-        for code, runs in blocks(page):
+        for code in blocks(page):
             program = compile(code, named(page), "exec")
-            if not runs or any(name in code for name in PENDING):
+            if any(name in code for name in PENDING):
                 continue
             if "try_remedy" in code:
                 with examples.sick()["learning rate far too small"].debugger() as sick:

@@ -70,16 +70,14 @@ def imports_of_tests(source: str) -> list[str]:
 
 
 def test_nothing_outside_the_tests_imports_them() -> None:
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
-    names = [name for name in listed.stdout.splitlines() if not name.startswith("tests/")]
-    kinds = (".py", ".ipynb", "Makefile")
-    sources = [name for name in names if name.endswith(kinds) or name.startswith("tools/")]
-    assert "nbdebug/__init__.py" in sources
-    found = {
-        name: imports_of_tests((ROOT / name).read_text("utf-8"))
-        for name in sources
-        if (ROOT / name).exists()
+    folders = ("nbdebug", "tools", "benchmarks", "notebooks", "binder")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
+    texts = [path for path in files if path.suffix in ("", ".py", ".ipynb")]
+    sources = {str(p.relative_to(ROOT)): p.read_text("utf-8") for p in [ROOT / "Makefile", *texts]}
+    assert {"nbdebug/__init__.py", "tools/install", "notebooks/05_what_is_wrong.ipynb"} <= {
+        *sources
     }
+    found = {name: imports_of_tests(source) for name, source in sources.items()}
     assert {name: lines for name, lines in found.items() if lines} == {}
 
 
