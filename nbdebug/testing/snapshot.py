@@ -8,7 +8,7 @@ from typing import Any
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Array
-from nbdebug.rules._example import example
+from nbdebug.plugins import example
 
 
 def snapshot(
