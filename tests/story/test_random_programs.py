@@ -87,6 +87,7 @@ PROGRAMS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROBLEMS)
 @given(data=st.data())
 def test_a_program_of_commands(name: str, data: st.DataObject) -> None:

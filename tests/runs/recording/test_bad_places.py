@@ -107,6 +107,7 @@ def test_a_full_disk_is_said_and_nothing_is_lost_when_there_is_room_again(
     recorder.close(file=False)
 
 
+@pytest.mark.slow
 def test_a_damaged_database_is_named_and_taken_over_when_it_is_moved_away(
     debugger: Make, tmp_path: Path
 ) -> None:
@@ -130,6 +131,7 @@ def test_a_damaged_database_is_named_and_taken_over_when_it_is_moved_away(
     assert done.stdout.strip() == "[['finished' 10]]"
 
 
+@pytest.mark.slow
 def test_a_locked_database_is_tried_again(
     debugger: Make, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -116,6 +116,7 @@ os.kill(os.getpid(), 9)
 """
 
 
+@pytest.mark.slow
 def test_a_process_that_was_killed_leaves_a_checkpoint_that_opens() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], check=False, capture_output=True)
     assert done.returncode == -9, done.stderr
