@@ -9,6 +9,7 @@ from torch import nn
 
 import nbdebug as nbd
 from nbdebug.debugger.dashboard_api import Requests
+from tests.inside import requests_of
 from tests.problems import blobs, tiny_mlp
 
 
@@ -20,7 +21,7 @@ def dbg() -> Iterator[nbd.Debugger]:
 
 
 def requests(dbg: nbd.Debugger) -> Requests:
-    return Requests(dbg._settings, dbg._checking, dbg._breakpoints, dbg.history, dbg._queue)
+    return requests_of(dbg)
 
 
 def ask(dbg: nbd.Debugger, name: str, value: object) -> None:

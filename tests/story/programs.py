@@ -14,7 +14,6 @@ from torch import nn
 
 import nbdebug as nbd
 from nbdebug.core.results.fork import Fork
-from tests.inside import optimizer_of
 from tests.story.plain_lr import FACTOR, LENGTH
 from tests.story.plain_training import (
     SEED,
@@ -24,6 +23,7 @@ from tests.story.plain_training import (
 )
 from tests.story.problem import Problem
 from tests.story.verbs import Verb
+from tests.training.timeline.timelines import state
 
 
 @dataclass
@@ -64,18 +64,9 @@ class Program:
             assert dbg.history.frame("loss")["loss"].tolist() == plain.losses
         assert dbg.controls["lr"] == plain.curve.lr
         assert dbg.controls["batch_size"] == plain.values["batch_size"]
-        expected, found = plain.state(), self._state()
+        expected, found = plain.state(), state(self.dbg)
         assert found.keys() == expected.keys()
         assert [n for n in expected if not torch.equal(found[n], expected[n])] == []
-
-    def _state(self) -> dict[str, torch.Tensor]:
-        found = dict(self.dbg.model.state_dict())
-        state = optimizer_of(self.dbg).state
-        for name, parameter in self.dbg.model.named_parameters():
-            for key, value in state.get(parameter, {}).items():
-                if isinstance(value, torch.Tensor):
-                    found[f"{name}/{key}"] = value
-        return found
 
     # Training
 

@@ -19,6 +19,7 @@ from nbdebug.runs.record.location import store_location
 from nbdebug.runs.recording import store_writer as filing
 from nbdebug.runs.recording.recorder import Recorder
 from nbdebug.runs.store import mlflow_store as store
+from tests.inside import break_recording
 
 Make = Callable[..., Debugger]
 
@@ -173,10 +174,7 @@ def test_without_mlflow_the_message_says_how_to_get_it(
 def test_a_recorder_that_fails_is_switched_off_and_training_goes_on(
     debugger: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(self: Recorder) -> None:
-        raise ZeroDivisionError("a bug")
-
-    monkeypatch.setattr(Recorder, "_write", broken)
+    break_recording(ZeroDivisionError("a bug"), monkeypatch)
     dbg = debugger()
     dbg.run(steps=5)
     assert dbg.history.wait_until(lambda _: bool(dbg.history.notices), 60)

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 import nbdebug as nbd
+from tests.inside import timeline_of
 from tests.training.timeline.timelines import KINDS, X, Y, equal, go_on_to, make, state
 
 
@@ -261,6 +262,6 @@ def test_it_stops_where_no_batch_is_finite() -> None:
     with make(data=(X * torch.nan, Y), val_data=None, not_finite="leave_out") as dbg:
         with pytest.raises(nbd.NonFiniteError):
             dbg.run(steps=5)
-        assert len(dbg._worker._timeline.journal.events) == 20
+        assert len(timeline_of(dbg).journal.events) == 20
         fork = dbg.fork(5, lr=0.1)
         assert fork.result.base.ended == "not finite after 0 steps"

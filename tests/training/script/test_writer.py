@@ -13,6 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import nbdebug as nbd
+from tests.inside import session_of
 from tests.training.script.script_host import ScriptHost
 from tests.training.timeline.timelines import KINDS, X, Y, change_everything, go_on_to, make, mixup
 
@@ -112,7 +113,7 @@ def test_a_script_with_many_changes_ends_in_the_same_weights(
 
 def test_a_class_of_ones_own_comes_with_what_it_needs(host: ScriptHost, tmp_path: Path) -> None:
     with make(model=Net) as dbg:
-        dbg._worker._loop.session.loss_fn = smoothed
+        session_of(dbg).loss_fn = smoothed
         dbg.run(steps=20)
         dbg.set(dropout=0.5, lr=1e-2, why="to see")
         dbg.set(clip_mode="layer", clip_threshold=0.1, clip_overrides={"first": 0.01})
@@ -219,7 +220,7 @@ def test_what_cannot_be_written_is_refused_or_right(
 
 def test_a_loss_without_a_name_is_refused(tmp_path: Path) -> None:
     with make() as dbg:
-        dbg._worker._loop.session.loss_fn = lambda o, t: nn.functional.cross_entropy(o, t)
+        session_of(dbg).loss_fn = lambda o, t: nn.functional.cross_entropy(o, t)
         dbg.run(steps=2)
         with pytest.raises(nbd.ScriptError, match="give it a name by def"):
             dbg.script(tmp_path / "train.py")

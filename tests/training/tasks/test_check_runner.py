@@ -16,6 +16,7 @@ from nbdebug.core.plugins import instances
 from nbdebug.core.results.check_result import Outcome
 from nbdebug.errors import CheckNameError
 from tests.debugger.test_dashboard_api import requests
+from tests.inside import queue_of
 from tests.problems import blobs, tiny_mlp
 
 
@@ -52,7 +53,7 @@ def test_stop_ends_a_check_and_training_goes_on(dbg: nbd.Debugger) -> None:
     ask(dbg, "checklist", "endless")
     assert Endless.begun.wait(30)
     ask(dbg, commands.Stop.control, commands.Stop.value)
-    dbg.history.wait_handled(dbg._queue.put(commands.Watch("none", False)))
+    dbg.history.wait_handled(queue_of(dbg).put(commands.Watch("none", False)))
     assert dbg.history.checks["endless"].seen == "Stopped on request."
     at = dbg.history.status.step
     assert dbg.history.wait_until(lambda status: status.step > at + 5, 30)

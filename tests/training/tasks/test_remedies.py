@@ -16,6 +16,7 @@ from nbdebug.core.series import Series
 from nbdebug.rules._diagnosis import Diagnosis
 from nbdebug.rules._example import example
 from nbdebug.rules.base import Rule
+from tests.inside import probes_of, session_of
 from tests.sick_trainings import WARD
 from tests.training.timeline.timelines import equal, state
 
@@ -102,7 +103,7 @@ def test_a_finding_that_is_not_there_cannot_be_cured() -> None:
 def test_what_was_not_measured_is_not_judged() -> None:
     with WARD["labels learnt by heart"].make(0) as dbg:
         assert cause(dbg, 150).name == "overfitting"
-        validation = dbg._worker._loop.session.validation
+        validation = session_of(dbg).validation
         assert validation is not None
         validation.every = 1000
         fork = dbg.fork(30, cures="overfitting", weight_decay=0.1)
@@ -181,7 +182,7 @@ def test_probes_measure_at_their_own_pace_in_a_fork_alone(monkeypatch: pytest.Mo
 
     monkeypatch.setattr("nbdebug.training.engine.probe_runner.FIRST", 0)
     with WARD["learning rate far too small"].make(0) as dbg:
-        dbg._worker._loop.measuring.overhead = 0.0
+        probes_of(dbg).overhead = 0.0
         dbg.run(steps=20)
         dbg.rules.add(Spy)
         dbg.fork(60, lr=[0.1])

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 import nbdebug as nbd
 from nbdebug.training.timeline import checkpoint_file as disk
+from tests.inside import let_a_checkpoint_be_due, session_of
 from tests.training.timeline.timelines import (
     KINDS,
     Augmented,
@@ -194,9 +195,9 @@ def test_another_model_or_other_data_is_refused() -> None:
 def test_a_disk_that_takes_nothing_is_told_and_training_goes_on() -> None:
     FOLDER.write_text("a file where the folder should be")
     with make(name="a run") as dbg:
-        dbg._worker._timeline._disk._next = 0.0
+        let_a_checkpoint_be_due(dbg, on_disk=True)
         dbg.run(steps=5)
-        dbg._worker._timeline._next = 0.0
+        let_a_checkpoint_be_due(dbg)
         dbg.run(steps=50)
         assert dbg.history.status.step == 55
     titles = [notice.title for notice in dbg.history.notices]
@@ -221,7 +222,7 @@ def test_a_stream_cannot_be_resumed() -> None:
         nbd.Debugger.resume(
             "a run",
             net(),
-            KINDS["stream"]()._settings._session.source.samples,
+            session_of(KINDS["stream"]()).source.samples,
             nn.CrossEntropyLoss(),
         )
 
