@@ -3,20 +3,31 @@
 BIN := .venv/bin
 NOTEBOOK ?= notebooks/01_quickstart.ipynb
 JUPYTER_ARGS ?=
+WORKERS ?= 2
 ARGS ?=
 # One thread: small models stall when OpenMP's threads fight for a busy core.
 QUIET := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
+# Tests run side by side; those that share a JupyterLab or a notebook stay together.
+SPREAD := -n $(WORKERS) --dist loadgroup
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 SOURCES := pyproject.toml constraints.txt tools/install
 
-.PHONY: lab test check notebooks bench docs alarms rules clean
+.PHONY: lab test cov soak check notebooks bench docs alarms rules clean
 
 lab: .venv/installed-lab
 	$(BIN)/jupyter lab $(ROOT) --ServerApp.root_dir="$(CURDIR)" $(JUPYTER_ARGS) $(NOTEBOOK)
 
 test: .venv/installed-test
 	tools/install-chromium
-	$(QUIET) $(BIN)/python -m pytest $(ARGS)
+	$(QUIET) $(BIN)/python -m pytest $(SPREAD) $(ARGS)
+
+cov: .venv/installed-test
+	$(QUIET) $(BIN)/python -m pytest $(SPREAD) -m "not browser" --cov=nbdebug \
+		--cov-report=term --cov-report=xml $(ARGS)
+
+soak: .venv/installed-test
+	HYPOTHESIS_PROFILE=soak $(QUIET) $(BIN)/python -m pytest $(SPREAD) \
+		-k "properties or random_programs" $(ARGS)
 
 check: .venv/installed-test
 	$(BIN)/ruff check .
@@ -25,7 +36,7 @@ check: .venv/installed-test
 	$(BIN)/lint-imports
 
 notebooks: .venv/installed-test
-	$(QUIET) $(BIN)/python -m pytest tests/notebooks $(ARGS)
+	$(QUIET) $(BIN)/python -m pytest $(SPREAD) tests/notebooks $(ARGS)
 
 bench: .venv/installed-test
 	$(QUIET) $(BIN)/python -m benchmarks $(ARGS)
@@ -40,8 +51,8 @@ alarms: .venv/installed-test
 	$(QUIET) $(BIN)/python -m tools.false_alarms
 
 clean:
-	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
-	rm -rf tests/artefacts *.egg-info
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf tests/artefacts .coverage coverage.xml *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/installed-%: $(SOURCES)

@@ -43,6 +43,11 @@ class Batching:
         self.amendments = SampleEdits()
 
     @property
+    def settings(self) -> tuple[Any, ...]:
+        """What decides which samples the next batch holds, and with which targets."""
+        return self.size, self.amendments.left_out, self.amendments.relabelled
+
+    @property
     def remaining(self) -> int | None:
         """Samples that are not left out, None for a stream."""
         return None if self.limit is None else self.limit - len(self.amendments.left_out)

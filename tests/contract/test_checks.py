@@ -21,6 +21,7 @@ from nbdebug.checks.base import Check
 from nbdebug.core.plugins import discover, instances
 from nbdebug.core.results.check_result import STEPS, Outcome
 from nbdebug.training.engine.progress import TaskProgress
+from tests.inside import order_of, session_of
 from tests.problems import PlainLoop, blobs, images, same_weights, tiny_cnn, tiny_mlp
 
 CHECKS = discover("nbdebug.checks", Check)
@@ -33,7 +34,7 @@ STEPS_BEFORE, STEPS_AFTER = 5, 5
 
 def digest(dbg: nbd.Debugger) -> dict[str, str]:
     """A hash of everything that a check could move, by name; not the code under test."""
-    session, model = dbg._parts.training.loop.session, dbg.model
+    session, model = session_of(dbg), dbg.model
     indices = session.sampler.indices  # type: ignore[attr-defined]
     hooks = [
         [sorted(getattr(module, kind)) for kind in vars(module) if kind.endswith("_hooks")]
@@ -55,8 +56,7 @@ def digest(dbg: nbd.Debugger) -> dict[str, str]:
         "numpy": _plain(np.random.get_state()),
         "python": random.getstate(),
         "session rng": session.rng.position().cpu.numpy().tobytes(),
-        "sampler": (indices.epoch, indices._position, indices._order.numpy().tobytes()),
-        "sampler rng": indices._generator.get_state().numpy().tobytes(),
+        "sampler": order_of(indices),
     }
     return {n: hashlib.sha256(pickle.dumps(part)).hexdigest() for n, part in parts.items()}
 

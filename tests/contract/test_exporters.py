@@ -28,7 +28,16 @@ OPTIONAL = {"tensorboard": "tensorboard", "comet": "comet_ml"}
 HOSTILE = "../../ü 木/a:b*?\"<>|'\\ $HOME `id` .."
 
 
-@pytest.fixture(params=EXPORTERS, ids=lambda exporter: exporter.name)
+# Each export by Comet's client takes seconds: it is imported in a process of its own.
+SLOW = {"comet"}
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(one, id=one.name, marks=[pytest.mark.slow] if one.name in SLOW else [])
+        for one in EXPORTERS
+    ]
+)
 def exporter(request: pytest.FixtureRequest) -> type[Exporter]:
     made = request.param
     assert issubclass(made, Exporter)

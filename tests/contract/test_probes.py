@@ -16,6 +16,7 @@ from nbdebug.model.module.names import Layer, measured_layers, trainable
 from nbdebug.model.training_state import TrainingState
 from nbdebug.probes._layer_outputs import LayerOutputs
 from nbdebug.probes.base import Probe, Values
+from tests.inside import probes_of, queue_of
 from tests.problems import PlainLoop, blobs, images, same_weights, tiny_cnn, tiny_mlp
 
 PROBES = discover("nbdebug.probes", Probe)
@@ -67,7 +68,7 @@ def debug_with(monkeypatch: pytest.MonkeyPatch) -> MakeDebugger:
         loss = {} if "step_fn" in keywords else {"loss_fn": nn.CrossEntropyLoss()}
         dbg = nbd.Debugger(model(), data(), batch_size=32, overhead=1.0, **loss, **keywords)
         if probe.on_demand:
-            dbg._parts.queue.put(WatchProbe(probe.name, True))
+            queue_of(dbg).put(WatchProbe(probe.name, True))
         return dbg
 
     return make
@@ -169,7 +170,7 @@ def always(problem: str) -> set[str]:
     """Series that are there without any probe."""
     make, data = PROBLEMS[problem]
     with nbd.Debugger(make(), data(), nn.CrossEntropyLoss()) as dbg:
-        dbg._parts.training.loop.measuring.slots.clear()
+        probes_of(dbg).slots.clear()
         dbg.step()
         return set(dbg.history.series)
 

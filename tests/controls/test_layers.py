@@ -15,6 +15,7 @@ import nbdebug as nbd
 from nbdebug.core.commands.running import SetControl
 from nbdebug.errors import ControlValueError, LossError
 from tests.controls.test_against_plain_loop import SGD, compare
+from tests.inside import optimizer_of, probes_of, queue_of
 from tests.problems import CLASSES, FEATURES, PlainLoop, blobs, same_weights, tiny_mlp
 
 KINDS = {
@@ -168,7 +169,7 @@ def test_probes_have_nothing_to_say_about_a_frozen_layer() -> None:
     with debugger(overhead=1.0) as dbg:
         dbg.run(steps=3)
         dbg.set(frozen={"0": "frozen"})
-        dbg._parts.training.loop.measuring.reset()
+        probes_of(dbg).reset()
         dbg.run(steps=1)
         latest = dbg.history.snapshot(["*"]).series
         for group in ("grad_norm", "update_ratio"):
@@ -283,12 +284,12 @@ def test_the_activation_of_a_layer_is_measured_after_a_swap_too() -> None:
     with debugger() as dbg:
         dbg.run(steps=1)
         dbg.set(activation="tanh")
-        dbg._parts.training.loop.measuring.reset()
+        probes_of(dbg).reset()
         dbg.run(steps=1)
         series = dbg.history.snapshot(["activation_mean/3"]).series["activation_mean/3"]
         assert series.step.tolist() == [0, 1]
         dbg.set(activation="as_built")
-        dbg._parts.training.loop.measuring.reset()
+        probes_of(dbg).reset()
         dbg.run(steps=1)
         series = dbg.history.snapshot(["activation_mean/3"]).series["activation_mean/3"]
         assert series.step.tolist() == [0, 1, 2]
@@ -339,7 +340,7 @@ def test_undo_gives_weights_and_optimizer_state_back(optimizer: str) -> None:
         dbg.set(momentum=0.9)
         dbg.run(steps=5)
         weights = {key: value.clone() for key, value in dbg.model.state_dict().items()}
-        state = dbg._parts.training.loop.session.optimizer.state_dict()
+        state = optimizer_of(dbg).state_dict()
         kept = {
             index: {key: torch.as_tensor(value).clone() for key, value in entries.items()}
             for index, entries in state["state"].items()
@@ -348,7 +349,7 @@ def test_undo_gives_weights_and_optimizer_state_back(optimizer: str) -> None:
         assert not torch.equal(weights["0.weight"], dbg.model[0].weight)
         dbg.set(reinit="undo")
         assert all(torch.equal(weights[k], value) for k, value in dbg.model.state_dict().items())
-        now = dbg._parts.training.loop.session.optimizer.state_dict()["state"]
+        now = optimizer_of(dbg).state_dict()["state"]
         assert now.keys() == kept.keys()
         for index, entries in kept.items():
             for key, value in entries.items():
@@ -384,7 +385,7 @@ def test_requests_for_two_layers_in_one_step_both_hold() -> None:
         dbg.start()
         assert inside.wait(30)
         for value in ({"0": "frozen"}, {"1": "frozen"}, {"1": "trainable"}):
-            dbg._parts.queue.put(SetControl("frozen", value))
+            queue_of(dbg).put(SetControl("frozen", value))
         gate.set()
         dbg.pause()
         assert dbg.controls["frozen"] == {"0": "frozen", "1": "trainable", "4": "trainable"}

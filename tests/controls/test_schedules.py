@@ -13,6 +13,7 @@ from torch.optim import lr_scheduler as torch_schedules
 
 import nbdebug as nbd
 from nbdebug.errors import ArgumentError, ControlValueError
+from tests.inside import optimizer_of, queue_of, session_of
 from tests.problems import PlainLoop, blobs, same_weights, tiny_mlp
 
 LENGTH, FACTOR, STEPS = 70, 0.2, 60
@@ -114,7 +115,7 @@ def compare(plain: Plain, edits: dict[int, dict[str, Any]], **arguments: Any) ->
         for step in range(STEPS):
             if step in edits:
                 dbg.set(**edits[step])
-            now = [group["lr"] for group in dbg._parts.training.session.optimizer.param_groups]
+            now = [group["lr"] for group in optimizer_of(dbg).param_groups]
             assert now == plain.rates[step], step
             dbg.step()
         assert lr_of(dbg) == [rates[0] for rates in plain.rates]
@@ -392,7 +393,7 @@ def test_a_switch_at_the_very_beginning_of_a_schedule_does_not_warn() -> None:
         dbg.run(steps=5)
         dbg.set(schedule="constant", optimizer="sgd")
         dbg.run(steps=2)
-        groups = dbg._parts.training.session.optimizer.param_groups
+        groups = optimizer_of(dbg).param_groups
         assert not any("initial_lr" in group for group in groups)
 
 
@@ -430,7 +431,7 @@ def test_reset_restores_the_schedule(start: str) -> None:
 
 def test_the_length_is_that_of_the_run_or_ten_epochs() -> None:
     with debugger(tiny_mlp()) as dbg:
-        schedule = dbg._parts.training.loop.session.schedule
+        schedule = session_of(dbg).schedule
         dbg.set(schedule="cosine")
         assert schedule.length() == 10 * 7
         dbg.set(schedule="step")
@@ -444,11 +445,11 @@ def test_the_length_is_that_of_the_run_or_ten_epochs() -> None:
         from nbdebug.core.commands.running import Run, SetControl
 
         # Both wait when the thread looks: the run has begun when the schedule is chosen.
-        dbg._parts.queue.put(Run(steps=30))
-        dbg._parts.queue.put(SetControl("schedule", "cosine"))
+        queue_of(dbg).put(Run(steps=30))
+        queue_of(dbg).put(SetControl("schedule", "cosine"))
         dbg.wait()
         dbg.history.wait_until(lambda status: status.state == "paused" and status.step == 30)
-        assert 25 <= dbg._parts.training.loop.session.schedule.length() <= 30
+        assert 25 <= session_of(dbg).schedule.length() <= 30
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from torch.optim import lr_scheduler
 
 import nbdebug as nbd
 from nbdebug.errors import ControlValueError, ModelError
+from tests.inside import probes_of
 from tests.problems import CLASSES, FEATURES, PlainLoop, blobs, same_weights, tiny_mlp
 
 SGD = {"lr": 0.05, "momentum": 0.9, "weight_decay": 1e-3}
@@ -203,7 +204,7 @@ def test_probes_measure_a_layer_from_when_it_is_unfrozen() -> None:
     with debugger(pretrained(), "adam", overhead=1.0) as dbg:
         dbg.run(steps=3)
         dbg.set(frozen={"0": "trainable"})
-        dbg._parts.training.loop.measuring.reset()
+        probes_of(dbg).reset()
         dbg.run(steps=1)
         series = dbg.history.snapshot(["*"]).series
         for group in ("grad_norm", "update_ratio"):

@@ -9,6 +9,7 @@ from nbdebug.core.commands.running import Pause, Reset, Run, SetControl, WatchPr
 from nbdebug.core.records import Notice, Status
 from nbdebug.dashboard.dashboard import Dashboard
 from nbdebug.panels.loss import Loss
+from tests.inside import columns_of, note_of, panel_of, panels_of, widget_of
 
 
 def put(training):
@@ -16,7 +17,7 @@ def put(training):
 
 
 def lr_of(dashboard):
-    return dashboard.form._widgets["lr"].input
+    return widget_of(dashboard, "lr").input
 
 
 def test_moving_a_slider_asks_for_the_value(training, dashboard, move):
@@ -30,7 +31,7 @@ def test_showing_a_value_in_force_asks_for_nothing(training, dashboard):
     for _ in range(3):
         dashboard.tick()
     assert lr_of(dashboard).value == 0.25
-    assert dashboard.form._widgets["batch_size"].input.value == 128
+    assert widget_of(dashboard, "batch_size").input.value == 128
     assert put(training) == []
 
 
@@ -65,7 +66,7 @@ def test_a_refused_value_goes_back_and_says_why(training, dashboard, move, where
 def test_a_value_beyond_the_slider_widens_it(training, dashboard):
     training.apply("batch_size", 4096)
     dashboard.tick()
-    assert dashboard.form._widgets["batch_size"].input.value == 4096
+    assert widget_of(dashboard, "batch_size").input.value == 4096
 
 
 def test_a_control_that_cannot_be_used_is_disabled_and_explains_itself(training, dashboard):
@@ -73,7 +74,7 @@ def test_a_control_that_cannot_be_used_is_disabled_and_explains_itself(training,
     for _ in range(4):
         training.train(1)
         dashboard.tick()
-    widget = dashboard.form._widgets["clip_mode"]
+    widget = widget_of(dashboard, "clip_mode")
     assert widget.input.disabled
     widget.help.click()
     dashboard.tick()
@@ -137,9 +138,9 @@ def test_a_panel_that_fails_is_switched_off_and_the_rest_goes_on(
     training.train(2)
     for _ in range(3):
         dashboard.tick()
-    assert reason in dashboard.view._words._now["notes"][sick.name]
+    assert reason in note_of(dashboard, sick.name)
     assert reason in dashboard.messages.box.value
-    assert [panel.name for panel in dashboard.pump._panels] == ["loss"]
+    assert [panel.name for panel in panels_of(dashboard)] == ["loss"]
     dashboard.close()
 
 
@@ -172,7 +173,7 @@ def test_control_changes_are_marked_with_old_new_and_why(training, dashboard, sh
     training.train(3)
     training.apply("lr", 0.5)
     dashboard.tick()
-    context = next(p for p in dashboard.pump._panels if p.name == "loss").context
-    marks = dashboard.view._mirror._wanted[context.markers.changes.id]
+    stage = panel_of(dashboard, "loss").context
+    marks = columns_of(dashboard, stage.markers.changes.id)
     assert marks["x"].tolist() == [3.0]
     assert [marks[name][0] for name in ("label", "old", "new")] == ["Learning rate", "0.001", "0.5"]

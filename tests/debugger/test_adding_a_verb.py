@@ -14,10 +14,10 @@ import nbdebug as nbd
 from nbdebug.core import plugins
 from nbdebug.core.commands.base import Command, Form
 from nbdebug.debugger import dashboard_api
-from nbdebug.debugger.dashboard_api import DashboardApi
 from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.tasks import runner
 from nbdebug.training.tasks.handler import Handler
+from tests.inside import client_of, requests_of
 from tests.problems import blobs, tiny_mlp
 
 
@@ -80,9 +80,9 @@ def counted(model: nn.Module, limit: float) -> int:
 
 def test_python_and_a_button_ask_for_it_alike(dbg: nbd.Debugger) -> None:
     expected = WeightCount(0.1, counted(dbg.model, 0.1))
-    api = DashboardApi(dbg._parts.client, dbg.history, None)
+    api = requests_of(dbg)
 
-    assert dbg._parts.client.do(CountWeights(0.1)) == expected
+    assert client_of(dbg).do(CountWeights(0.1)) == expected
     (ticket,) = api.ask("count_weights", {"limit": "0.1"})
     assert ticket.answer.result(30) == expected
     assert dbg.history.snapshot(()).results.of(WeightCount) == expected
@@ -90,7 +90,7 @@ def test_python_and_a_button_ask_for_it_alike(dbg: nbd.Debugger) -> None:
 
 def test_its_failure_reaches_who_asked_and_is_told(dbg: nbd.Debugger) -> None:
     with pytest.raises(ValueError, match="below 0"):
-        dbg._parts.client.do(CountWeights(-1.0))
+        client_of(dbg).do(CountWeights(-1.0))
     assert dbg.history.notices[-1].title == "The weights could not be counted"
     dbg.run(steps=2)
     assert dbg.history.status.step == 2
@@ -101,6 +101,6 @@ def test_a_command_without_a_handler_is_refused_and_training_goes_on(dbg: nbd.De
         name = "orphan"
 
     with pytest.raises(nbd.PluginError, match="no handler for the command 'orphan'"):
-        dbg._parts.client.do(Orphan())
+        client_of(dbg).do(Orphan())
     dbg.run(steps=2)
     assert dbg.history.status.step == 2

@@ -11,7 +11,7 @@ from torch import nn
 import nbdebug as nbd
 from nbdebug.core.commands.base import SET_CONTROLS
 from nbdebug.core.results.lr_range_test import LrRangeTest
-from nbdebug.debugger.dashboard_api import DashboardApi
+from tests.inside import requests_of
 from tests.problems import blobs, tiny_mlp
 
 
@@ -22,13 +22,9 @@ def dbg() -> Iterator[nbd.Debugger]:
         yield made
 
 
-def requests(dbg: nbd.Debugger) -> DashboardApi:
-    return DashboardApi(dbg._parts.client, dbg.history, dbg._parts.runs)
-
-
 def ask(dbg: nbd.Debugger, name: str, **fields: Any) -> list[Any]:
     """What the training thread answers to a button."""
-    return [ticket.answer.result(30) for ticket in requests(dbg).ask(name, fields)]
+    return [ticket.answer.result(30) for ticket in requests_of(dbg).ask(name, fields)]
 
 
 def test_a_value_is_asked_for_by_the_dashboard(dbg: nbd.Debugger) -> None:

@@ -11,6 +11,16 @@ FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 
 
+def executed(stem: str) -> pytest.MarkDecorator:
+    """Tests of one notebook share its execution, so one process runs them."""
+    return pytest.mark.xdist_group(f"notebook {stem}")
+
+
+EACH = pytest.mark.parametrize(
+    "path", [pytest.param(path, marks=executed(path.stem), id=path.stem) for path in NOTEBOOKS]
+)
+
+
 def outputs(notebook: nbformat.NotebookNode, cell: str) -> list[nbformat.NotebookNode]:
     """Outputs of the cell with this id."""
     return next(c.outputs for c in notebook.cells if c.id == cell)
@@ -35,7 +45,8 @@ def execute(path: Path) -> nbformat.NotebookNode:
     return client.execute()
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.slow
+@EACH
 def test_runs_from_top_to_bottom(path: Path) -> None:
     notebook = execute(path)
 
@@ -51,7 +62,7 @@ def test_runs_from_top_to_bottom(path: Path) -> None:
     assert noise == []
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@EACH
 def test_is_kept_without_outputs(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
 
@@ -60,6 +71,8 @@ def test_is_kept_without_outputs(path: Path) -> None:
     assert [cell.id for cell in code if cell.outputs or cell.execution_count] == []
 
 
+@pytest.mark.slow
+@executed("01_quickstart")
 def test_the_quickstart_shows_dashboard_change_and_numbers() -> None:
     notebook = execute(FOLDER / "01_quickstart.ipynb")
 
@@ -72,6 +85,8 @@ def test_the_quickstart_shows_dashboard_change_and_numbers() -> None:
     assert "<table" in numbers.data["text/html"]
 
 
+@pytest.mark.slow
+@executed("04_checklist")
 def test_the_checklist_finds_six_faults_one_after_the_other() -> None:
     notebook = execute(FOLDER / "04_checklist.ipynb")
 
@@ -92,6 +107,8 @@ def test_the_checklist_finds_six_faults_one_after_the_other() -> None:
     assert float(said.rsplit(" ", 1)[1]) < 0.5
 
 
+@pytest.mark.slow
+@executed("06_time_travel")
 def test_time_travel_finds_the_step_and_ends_in_the_same_weights() -> None:
     notebook = execute(FOLDER / "06_time_travel.ipynb")
 
@@ -106,6 +123,8 @@ def test_time_travel_finds_the_step_and_ends_in_the_same_weights() -> None:
     assert said("run-script") == "True"
 
 
+@pytest.mark.slow
+@executed("07_runs")
 def test_runs_are_compared_made_again_and_carried() -> None:
     notebook = execute(FOLDER / "07_runs.ipynb")
 
@@ -123,7 +142,9 @@ def test_runs_are_compared_made_again_and_carried() -> None:
     assert "<Run adam 1e-2: finished at step 220> True" in said("travel")
 
 
-def test_every_planted_fault_is_named_and_remedies_are_proved() -> None:
+@pytest.mark.slow
+@executed("05_what_is_wrong")
+def test_the_ward_names_every_fault_and_proves_remedies() -> None:
     notebook = execute(FOLDER / "05_what_is_wrong.ipynb")
 
     def said(cell: str) -> str:

@@ -13,6 +13,7 @@ from torch import nn
 import nbdebug as nbd
 from nbdebug.examples.sick_by_settings import WithoutZeroGrad
 from nbdebug.probes._layer_statistics import saturated
+from tests.inside import checkpoint_bytes_of, probes_of, session_of
 from tests.problems import CLASSES, FEATURES, blobs, tiny_mlp
 
 Y = torch.randn(300, 2, generator=torch.Generator().manual_seed(1))
@@ -109,11 +110,11 @@ def test_outputs_that_differ_are_told_from_those_that_do_not() -> None:
 
 def test_memory_is_that_of_the_process_without_checkpoints() -> None:
     with nbd.Debugger(tiny_mlp(), blobs(), nn.CrossEntropyLoss(), batch_size=32) as dbg:
-        session = dbg._parts.training.loop.session
+        session = session_of(dbg)
         dbg.run(steps=1)
         resident = psutil.Process().memory_info().rss / 2**20
         assert dbg.history.last("memory_mb") == pytest.approx(resident, rel=0.2)
-        assert session.checkpoint_bytes == dbg._parts.training.timeline._pool.size > 0
+        assert session.checkpoint_bytes == checkpoint_bytes_of(dbg) > 0
 
 
 def test_the_first_measurements_are_not_spaced_out() -> None:
@@ -129,7 +130,7 @@ def test_the_first_measurements_are_not_spaced_out() -> None:
 
 def test_a_probe_with_nothing_to_measure_takes_no_part() -> None:
     with nbd.Debugger(nn.Linear(FEATURES, CLASSES), blobs(), nn.CrossEntropyLoss()) as dbg:
-        slots = dbg._parts.training.loop.measuring.slots
+        slots = probes_of(dbg).slots
         assert not slots["variance_shift"].on
         assert slots["activations"].on
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 SCRIPT = """
 import torch
 from torch import nn
@@ -18,6 +20,7 @@ dbg.history.wait_until(lambda status: status.step > 3)
 """
 
 
+@pytest.mark.slow
 def test_it_ends_without_a_crash() -> None:
     for _ in range(3):
         done = subprocess.run(

@@ -238,13 +238,14 @@ class Schedule:
 
     def capture(self) -> tuple[Any, ...]:
         """A copy of everything, for `restore`."""
-        return self._captured(), self._own_state, self.on_lr, self._sum, self._count
+        return self._captured(), self._own_state, self.on_lr, self._sum, self._count, self._undo
 
     def restore(self, saved: tuple[Any, ...]) -> None:
         """Write a copy back."""
-        state, self._own_state, self.on_lr, self._sum, self._count = saved
+        state, self._own_state, self.on_lr, self._sum, self._count, undo = saved
         self._write(state)
         self.move_to(self.optimizer)
+        self._undo = undo
 
     def move_to(self, optimizer: torch.optim.Optimizer) -> None:
         """Go on with another optimizer whose groups hold the same rates."""

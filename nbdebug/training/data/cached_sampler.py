@@ -33,7 +33,8 @@ class CachedSampler(Remembering):
     was fetched while another batch size was in force or other samples were left out.
 
     Args:
-        limit: most bytes to keep; what is still to come (again) is always kept.
+        limit: most bytes to keep; the last batch and what is still to come (again) are always
+            kept.
     """
 
     def __init__(self, inner: WorkerSampler, batching: Batching, limit: float = BYTES) -> None:
@@ -61,7 +62,7 @@ class CachedSampler(Remembering):
             self._bytes += self._kept[-1].size
         self._number += 1
         batch = self._kept[place].batch
-        while self._bytes > self.limit and self._first < self._number:
+        while self._bytes > self.limit and self._first < self._number - 1:
             self._bytes -= self._kept.popleft().size
             self._first += 1
         # What is kept has the data's own targets.

@@ -29,7 +29,8 @@ class StreamSampler(Remembering):
     A stream cannot be read again: it can be gone back in as far as samples are kept.
 
     Args:
-        limit: most bytes of samples to keep; those that are still to come are always kept.
+        limit: most bytes of samples to keep; those of the last batch and those that are still
+            to come are always kept.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class StreamSampler(Remembering):
         self._samples = None
 
     def next(self) -> Batch:
+        last = self._number
         samples = self._take()
         if not samples or (self.drop_last and len(samples) < self.batching.size):
             self._number += 1
@@ -67,7 +69,8 @@ class StreamSampler(Remembering):
         with seeded(mixed(self.seed, self._drawn)):
             data = self.source.collate(samples)
         self._drawn += 1
-        while self._bytes > self.limit and self._first < self._number:
+        # The last batch may be asked for again, whatever its size.
+        while self._bytes > self.limit and self._first < last:
             self._bytes -= self._kept.popleft()[1]
             self._first += 1
         return Batch(data, len(samples), self._epoch, progress)

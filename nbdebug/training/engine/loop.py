@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -62,8 +63,15 @@ class Loop:
     def reset(self) -> None:
         """Forget the batch under way and the averages of time."""
         self.batch: Batch | None = None
+        # Where the sampler stood before that batch, and the settings that it was drawn with.
+        self._before: Any = None
+        self._drawn_with: tuple[Any, ...] = ()
         self._recording.reset()
         self.measuring.reset()
+
+    def position(self) -> Any:
+        """Where the sampler stands for the next step: before the batch that is tried again."""
+        return self.session.sampler.position() if self.batch is None else self._before
 
     @property
     def step_seconds(self) -> float:
@@ -212,8 +220,14 @@ class Loop:
         return loss, norm, clipped, lr
 
     def _next_batch(self) -> Batch:
+        session, settings = self.session, self.session.batching.settings
+        if self.batch is not None and self._drawn_with != settings:
+            # What was changed since it was drawn holds for this step already.
+            session.sampler.go_to(self._before)
+            self.batch = None
         if self.batch is None:
-            self.batch = self.session.sampler.next().to(self.session.device)
+            self._before, self._drawn_with = session.sampler.position(), settings
+            self.batch = session.sampler.next().to(session.device)
         return self.batch
 
     def _forward_backward(self, batch: Batch, watched: bool) -> tuple[Gradients, float, float]:

@@ -8,7 +8,7 @@ from typing import Any
 from nbdebug.model.clipping import NormWindow
 from nbdebug.model.state.optimizer import OptimizerCopy, copied
 from nbdebug.model.state.weights import Weights, to_host
-from nbdebug.training.data.batch import Batch, bytes_in
+from nbdebug.training.data.batch import bytes_in
 from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.rng import RngPosition
@@ -50,7 +50,6 @@ class Checkpoint:
     window: NormWindow
     rng: RngPosition
     position: Any
-    batch: Batch | None
     controls: dict[str, Any]
     size: int
 
@@ -81,8 +80,7 @@ class Checkpoint:
             None if session.scaler is None else copied(session.scaler.state_dict()),
             session.clipping.window.copied(),
             session.rng.position(),
-            session.sampler.position(),
-            loop.batch,
+            loop.position(),
             settings.values(),
             bytes_in(tensors),
         )
@@ -136,4 +134,3 @@ class Checkpoint:
             parameter.grad = None
         session.grad_norms = ()
         loop.reset()
-        loop.batch = self.batch

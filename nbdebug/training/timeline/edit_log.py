@@ -20,7 +20,7 @@ class EditLog:
         self.events: list[Event] = []
         self.marks: list[Mark] = []
         self._names: dict[str, tuple[int, int]] = {}
-        self._gone_back: list[int] = []
+        self._gone_back: list[tuple[int, int]] = []
 
     @property
     def rewinds(self) -> int:
@@ -70,7 +70,7 @@ class EditLog:
     def check_reachable(self, fork: ForkResult, here: int) -> None:
         """ArgumentError when training has left the way that a fork was made on."""
         later = self._gone_back[fork.rewinds :]
-        if fork.step > here or any(step < fork.step for step in later):
+        if fork.step > here or any(place < (fork.step, fork.cursor) for place in later):
             raise ArgumentError(
                 f"The fork at step {fork.step:,} lies on a way that training has left: make it "
                 "again."
@@ -79,7 +79,7 @@ class EditLog:
     def cut(self, target: tuple[int, int]) -> None:
         """Training went back to a place: forget what came after."""
         step, cursor = target
-        self._gone_back.append(step)
+        self._gone_back.append(target)
         del self.events[cursor:]
         self._names = {name: place for name, place in self._names.items() if place <= target}
         self.marks = [mark for mark in self.marks if mark.step <= step]

@@ -50,7 +50,8 @@ def to_plain(checkpoint: Checkpoint, session: Session) -> dict[str, Any]:
         CheckpointError: something in it is not plain.
     """
     names = {p: name for name, p in session.model.named_parameters()}
-    state, own_state, *rest = checkpoint.schedule
+    # A file holds no change of this boundary that could still be taken back.
+    state, own_state, *rest, _ = checkpoint.schedule
     return {
         "format": FORMAT,
         "seed": session.seed,
@@ -105,6 +106,7 @@ def from_plain(data: Mapping[str, Any], session: Session) -> Checkpoint:
             _course(state, session),
             None if own_state is None else _course(own_state, session),
             *rest,
+            None,
         ),
         data["fallback"],
         None,
@@ -112,7 +114,6 @@ def from_plain(data: Mapping[str, Any], session: Session) -> Checkpoint:
         window,
         _back(data["rng"]),
         _back(data["position"]),
-        None,
         data["controls"],
         0,
     )

@@ -10,6 +10,7 @@ from nbdebug.core.history.block import PENDING, Block
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Reading, StepRecord
 from nbdebug.core.series import Series
+from tests.inside import fill
 
 NAMES = ("a", "b", "c")
 COLUMNS = ("minimum", "maximum", "mean", "last", "count")
@@ -133,10 +134,8 @@ def test_a_million_steps_of_200_series_stay_under_64_mb() -> None:
     block = Block(("loss",), capacity)
     row = np.ones(1)
     block.append(0, row)
-    # A whole waiting buffer at once: what that many calls of append come to.
     while block.rows < 1_000_000:
-        block._waiting = PENDING
-        block.fold()
+        fill(block)
         assert len(block.buckets.steps) <= capacity
     full = Block(("loss",), capacity)
     for step in range(capacity):

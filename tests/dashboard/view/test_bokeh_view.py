@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from tests.dashboard.view.browser_replay import Replay
+from tests.inside import panel_of
 
 
 def loss_of(replay, dashboard):
-    panel = next(p for p in dashboard.pump._panels if p.name == "loss")
+    panel = panel_of(dashboard, "loss")
     return replay.data[panel.train.id]["mean"]
 
 
@@ -115,7 +116,7 @@ def test_bokehjs_comes_from_the_installed_package_when_asked_for(
 def test_only_panels_of_visible_tabs_are_updated(wire, training, dashboard, show):
     show(dashboard)
     dashboard.tick()
-    panel = next(p for p in dashboard.pump._panels if p.name == "grad_norm_layers")
+    panel = panel_of(dashboard, "grad_norm_layers")
     training.train(3)
     dashboard.tick()
     view = Replay("later")
@@ -137,5 +138,5 @@ def test_a_choice_made_in_the_browser_changes_the_plot(wire, training, dashboard
     show(dashboard, kind="choose", name="axis", value="nonsense")
     dashboard.tick()
     view.hear(wire.take())
-    panel = next(p for p in dashboard.pump._panels if p.name == "loss")
+    panel = panel_of(dashboard, "loss")
     assert view.data[panel.train.id]["x"] == [0.0, 0.1, 0.2, 0.3]

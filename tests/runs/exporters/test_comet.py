@@ -18,6 +18,8 @@ from nbdebug.runs.exporters import comet as comet_archive
 from nbdebug.runs.record.run_data import RunData
 from nbdebug.runs.store.run import Run
 
+# Comet's client runs in a process of its own, which takes seconds to import it.
+pytestmark = pytest.mark.slow
 needs_comet = pytest.mark.skipif(
     importlib.util.find_spec("comet_ml") is None, reason="comet_ml is not installed"
 )

@@ -10,6 +10,7 @@ from nbdebug.core.history.history import History
 from nbdebug.core.records import Reading, StepRecord
 from nbdebug.runs.record.journal import Frame, Journal, read_frames
 from nbdebug.runs.record.run_data import RunData, frame_of
+from tests.inside import file_of, write_into
 
 NAMES = ("loss", "samples")
 
@@ -162,11 +163,11 @@ def test_a_full_disk_leaves_the_frames_before(
         def truncate(self, size: int) -> int:
             return real.truncate(size)
 
-    real = journal._file
-    monkeypatch.setattr(journal, "_file", Full())
+    real = file_of(journal)
+    write_into(journal, Full(), monkeypatch)
     with pytest.raises(OSError, match="full"):
         journal.append([Frame({"document": "run", "value": {"step": 2}})])
-    monkeypatch.setattr(journal, "_file", real)
+    write_into(journal, real, monkeypatch)
     journal.append([Frame({"document": "run", "value": {"step": 3}})])
 
     values = [frame.header["value"]["step"] for frame in read_frames(journal.path)]

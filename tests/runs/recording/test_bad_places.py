@@ -19,6 +19,7 @@ from nbdebug.runs.record.location import store_location
 from nbdebug.runs.recording import store_writer as filing
 from nbdebug.runs.recording.recorder import Recorder
 from nbdebug.runs.store import mlflow_store as store
+from tests.inside import break_recording
 
 Make = Callable[..., Debugger]
 
@@ -107,6 +108,7 @@ def test_a_full_disk_is_said_and_nothing_is_lost_when_there_is_room_again(
     recorder.close(file=False)
 
 
+@pytest.mark.slow
 def test_a_damaged_database_is_named_and_taken_over_when_it_is_moved_away(
     debugger: Make, tmp_path: Path
 ) -> None:
@@ -130,6 +132,7 @@ def test_a_damaged_database_is_named_and_taken_over_when_it_is_moved_away(
     assert done.stdout.strip() == "[['finished' 10]]"
 
 
+@pytest.mark.slow
 def test_a_locked_database_is_tried_again(
     debugger: Make, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,10 +174,7 @@ def test_without_mlflow_the_message_says_how_to_get_it(
 def test_a_recorder_that_fails_is_switched_off_and_training_goes_on(
     debugger: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(self: Recorder) -> None:
-        raise ZeroDivisionError("a bug")
-
-    monkeypatch.setattr(Recorder, "_write", broken)
+    break_recording(ZeroDivisionError("a bug"), monkeypatch)
     dbg = debugger()
     dbg.run(steps=5)
     assert dbg.history.wait_until(lambda _: bool(dbg.history.notices), 60)

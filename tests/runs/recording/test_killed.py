@@ -17,6 +17,8 @@ from nbdebug.runs.record.location import store_location
 from nbdebug.runs.record.run_data import RunData
 from nbdebug.runs.store.run_store import RunStore
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).with_name("killed_training.py")
 # Seconds; a second for the recorder, the rest for a machine that is busy with other tests.
 LATE = 4.0

@@ -267,6 +267,7 @@ def test_the_recording_is_no_heavier_than_what_is_new(tmp_path: Path) -> None:
     recorder.close(file=False)
 
 
+@pytest.mark.slow
 def test_a_moved_folder_keeps_its_runs(debugger: Make, place: Path, tmp_path: Path) -> None:
     dbg = debugger(name="moved")
     dbg.run(steps=5)

@@ -18,14 +18,13 @@ from nbdebug import Debugger
 from nbdebug.core.results.run_list import RunList, RunRequest
 from nbdebug.runs.store import runs_tab as desk_module
 from nbdebug.runs.store.runs_tab import MOST, POINTS, RunsTabService
-from tests.debugger.test_dashboard_api import requests
+from tests.inside import recorder_of, requests_of, runs_tab_of, serve_from
 
 Make = Callable[..., Debugger]
 
 
 def desk_of(dbg: Debugger) -> RunsTabService:
-    assert dbg._parts.runs is not None
-    return dbg._parts.runs
+    return runs_tab_of(dbg)
 
 
 def asked(dbg: Debugger, act: Any, run: str = "", text: str = "") -> RunList:
@@ -58,8 +57,7 @@ def listed(debugger: Make) -> tuple[Debugger, RunList]:
     """A training under way that knows of the others."""
     dbg = debugger(name="now", lr=0.01)
     dbg.run(steps=7)
-    assert dbg._parts.recorder is not None
-    dbg._parts.recorder.flush()
+    recorder_of(dbg).flush()
     return dbg, asked(dbg, "list")
 
 
@@ -145,7 +143,7 @@ def test_no_more_runs_are_compared_than_there_are_colours(debugger: Make) -> Non
     dbg = debugger()
     desk = desk_of(dbg)
     rows = [desk_module.Row(str(n), str(n), "r", "running", 0.0, None) for n in range(MOST + 1)]
-    desk._library = Shelf(rows)  # type: ignore[assignment]
+    serve_from(desk, Shelf(rows))
     asked(dbg, "list")
     for n in range(MOST):
         assert asked(dbg, "compare", str(n)).error == ""
@@ -180,7 +178,7 @@ def test_it_is_read_when_that_is_due_and_only_then(
 ) -> None:
     dbg = debugger()
     desk, shelf = desk_of(dbg), Shelf([])
-    desk._library = shelf  # type: ignore[assignment]
+    serve_from(desk, shelf)
     assert threads() == []
     shelf.gate.clear()
     for _ in range(10):
@@ -219,7 +217,7 @@ def test_a_store_that_is_damaged_is_said_and_training_goes_on(
 
 def test_closing_ends_its_thread(debugger: Make) -> None:
     dbg = debugger()
-    desk_of(dbg)._library = Shelf([])  # type: ignore[assignment]
+    serve_from(desk_of(dbg), Shelf([]))
     asked(dbg, "list")
     assert threads() == ["nbdebug-runs"]
     dbg.close()
@@ -232,7 +230,7 @@ def test_closing_ends_its_thread(debugger: Make) -> None:
 def test_a_debugger_that_is_let_go_leaves_no_thread_of_it(tmp_path: Path) -> None:
     data = (torch.randn(20, 4), torch.randn(20, 1))
     dbg = Debugger(nn.Linear(4, 1), data, nn.MSELoss(), runs=tmp_path / "never-made.db")
-    desk_of(dbg)._library = Shelf([])  # type: ignore[assignment]
+    serve_from(desk_of(dbg), Shelf([]))
     asked(dbg, "list")
     (thread,) = (t for t in threading.enumerate() if t.name == "nbdebug-runs")
     del dbg
@@ -244,9 +242,8 @@ def test_a_debugger_that_is_let_go_leaves_no_thread_of_it(tmp_path: Path) -> Non
 
 def test_without_a_record_there_is_no_list_but_notes(debugger: Make) -> None:
     dbg = debugger(runs=None)
-    api = requests(dbg)
+    api = requests_of(dbg)
 
-    assert dbg._parts.runs is None
     with pytest.raises(nbd.ArgumentError, match="runs=None"):
         api.ask("runs", {"act": "list"})
     api.ask("note", {"text": " a <b>thought</b> "})
@@ -257,7 +254,7 @@ def test_without_a_record_there_is_no_list_but_notes(debugger: Make) -> None:
 
 def test_what_the_tab_sends_arrives_at_the_service(kept: None, debugger: Make) -> None:
     dbg, runs = listed(debugger)
-    api = requests(dbg)
+    api = requests_of(dbg)
     fields = {"act": "rename", "run": runs.rows[1].id, f"text-name-{runs.rows[1].id}": " <new> "}
     api.ask("runs", fields)
     until(dbg, lambda found: found.rows[1].name == "<new>")

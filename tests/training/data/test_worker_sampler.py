@@ -87,6 +87,7 @@ def test_a_sample_that_cannot_be_read_pauses_and_the_next_batch_goes_on(workers:
         assert dbg.history.last("epoch") == pytest.approx(0.4)
 
 
+@pytest.mark.slow
 def test_workers_end_with_the_debugger() -> None:
     before = set(multiprocessing.active_children())
     loader = DataLoader(Pairs(), batch_size=20, num_workers=2)

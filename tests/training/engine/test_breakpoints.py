@@ -12,6 +12,7 @@ from torch import nn
 
 import nbdebug as nbd
 from nbdebug.core.results.flight_record import FlightRecord
+from tests.inside import timeline_of
 from tests.training.timeline.timelines import KINDS, X, Y, equal, go_on_to, make, state
 
 
@@ -262,6 +263,6 @@ def test_it_stops_where_no_batch_is_finite() -> None:
     with make(data=(X * torch.nan, Y), val_data=None, not_finite="leave_out") as dbg:
         with pytest.raises(nbd.NonFiniteError):
             dbg.run(steps=5)
-        assert len(dbg._parts.training.timeline.edits.events) == 20
+        assert len(timeline_of(dbg).journal.events) == 20
         fork = dbg.fork(5, lr=0.1)
         assert fork.result.base.ended == "not finite after 0 steps"

@@ -12,6 +12,7 @@ from torch import nn
 
 import nbdebug as nbd
 from nbdebug.errors import DataError, LossError, ModelError, NonFiniteError
+from tests.inside import optimizer_of
 from tests.problems import CLASSES, FEATURES, PlainLoop, blobs, same_weights, tiny_mlp
 
 STEPS = 12
@@ -72,16 +73,13 @@ def test_a_loss_that_fails_leaves_everything_as_it_was(case: str) -> None:
     loss = Faulty(fault)
     with nbd.Debugger(tiny_mlp(), blobs(), loss, batch_size=32) as dbg:
         dbg.run(steps=FAILS_AT)
-        weights, state = (
-            copy.deepcopy(dbg.model),
-            dbg.optimizer.state_dict(),
-        )
+        weights, state = copy.deepcopy(dbg.model), optimizer_of(dbg).state_dict()
         state = copy.deepcopy(state)
         with pytest.raises(error, match=said):
             dbg.run(steps=STEPS - FAILS_AT)
         assert dbg.state == "paused"
         assert same_weights(dbg.model, weights)
-        now = dbg.optimizer.state_dict()
+        now = optimizer_of(dbg).state_dict()
         assert now["param_groups"] == state["param_groups"]
         assert all(
             torch.equal(now["state"][key][name], value)

@@ -16,6 +16,8 @@ import torch
 from torch import nn
 
 import nbdebug as nbd
+from nbdebug.core.commands.running import SetControl, WatchProbe
+from tests.inside import queue_of, thread_of
 from tests.problems import PlainLoop, blobs, images, same_weights, tiny_cnn, tiny_mlp
 
 
@@ -32,10 +34,9 @@ def plain(steps: int) -> nn.Module:
 
 
 def watch_everything(dbg: nbd.Debugger) -> None:
-    from nbdebug.core.commands.running import WatchProbe
 
     for name in ("activation_histogram", "gradient_histogram"):
-        dbg._parts.queue.put(WatchProbe(name, True))
+        queue_of(dbg).put(WatchProbe(name, True))
 
 
 def test_with_every_probe_on_weights_equal_those_of_a_plain_loop(dbg: nbd.Debugger) -> None:
@@ -233,11 +234,9 @@ def test_a_gradient_that_is_not_finite_names_the_parameter() -> None:
 
 
 def test_commands_put_together_take_the_last_value(dbg: nbd.Debugger) -> None:
-    from nbdebug.core.commands.running import SetControl
-
     dbg.start()
     for value in (0.1, 0.2, 0.3):
-        dbg._parts.queue.put(SetControl("lr", value, "dashboard"))
+        queue_of(dbg).put(SetControl("lr", value, "dashboard"))
     dbg.pause()
     changes = dbg.changes
     assert dbg.controls["lr"] == 0.3
@@ -268,7 +267,7 @@ def test_closing_ends_the_thread_and_may_be_done_twice() -> None:
 
 def test_a_debugger_that_is_let_go_leaves_no_thread() -> None:
     dbg = nbd.Debugger(tiny_mlp(), blobs(), nn.CrossEntropyLoss())
-    thread, alive = dbg._parts.worker._thread, weakref.ref(dbg)
+    thread, alive = thread_of(dbg), weakref.ref(dbg)
     dbg.start()
     del dbg
     gc.collect()

@@ -13,6 +13,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import nbdebug as nbd
+from tests.inside import session_of
+from tests.training.script.script_host import ScriptHost
 from tests.training.timeline.timelines import KINDS, X, Y, change_everything, go_on_to, make, mixup
 
 WIDTH = 16
@@ -56,22 +58,41 @@ def loaded() -> tuple[torch.Tensor, torch.Tensor]:
     return inputs, torch.randint(0, 3, (96,), generator=generator)
 
 
-def run_script(dbg: nbd.Debugger, folder: Path, **options: Any) -> str:
+def run_script(dbg: nbd.Debugger, host: ScriptHost, folder: Path, **options: Any) -> str:
     """Write it, run it elsewhere, compare every tensor; gives the program."""
     path = folder / "train.py"
     dbg.script(path, **options)
     text = path.read_text(encoding="utf-8")
     assert "nbdebug" not in text
-    made = subprocess.run(
-        [sys.executable, str(path)], capture_output=True, text=True, cwd=folder, check=False
-    )
-    assert made.returncode == 0, made.stderr
+    assert host.run(path) == ""
+    assert_trained(dbg, folder)
+    return text
+
+
+def assert_trained(dbg: nbd.Debugger, folder: Path) -> None:
+    """What the script saved is the model of the Debugger, to the bit."""
     trained = torch.load(folder / "train-trained.pt", weights_only=True)
     wanted = dbg.model.state_dict()
     assert list(trained) == list(wanted)
     differ = [name for name in wanted if not torch.equal(trained[name], wanted[name])]
     assert differ == []
-    return text
+
+
+def test_python_runs_it_as_a_program(tmp_path: Path) -> None:
+    with make() as dbg:
+        dbg.run(steps=5)
+        dbg.script(tmp_path / "train.py")
+        made = subprocess.run(
+            [sys.executable, "-I", "train.py"], capture_output=True, text=True, cwd=tmp_path
+        )
+        assert made.returncode == 0, made.stderr
+        assert_trained(dbg, tmp_path)
+
+
+def test_a_script_that_needs_nbdebug_would_be_found_out(host: ScriptHost, tmp_path: Path) -> None:
+    path = tmp_path / "train.py"
+    path.write_text("import nbdebug.errors\n")
+    assert "nbdebug" in host.run(path).splitlines()[-1]
 
 
 PLAIN = [
@@ -80,51 +101,57 @@ PLAIN = [
 
 
 @pytest.mark.parametrize("kind", PLAIN)
-def test_a_script_with_many_changes_ends_in_the_same_weights(kind: str, tmp_path: Path) -> None:
+def test_a_script_with_many_changes_ends_in_the_same_weights(
+    kind: str, host: ScriptHost, tmp_path: Path
+) -> None:
     with KINDS[kind]() as dbg:
         change_everything(dbg)
-        text = run_script(dbg, tmp_path)
+        text = run_script(dbg, host, tmp_path)
     for control in ("lr", "batch_size", "clip_mode", "dropout", "weight_decay", "reinit"):
         assert f"# {control} = " in text
 
 
-def test_a_class_of_ones_own_comes_with_what_it_needs(tmp_path: Path) -> None:
+def test_a_class_of_ones_own_comes_with_what_it_needs(host: ScriptHost, tmp_path: Path) -> None:
     with make(model=Net) as dbg:
-        dbg._parts.training.loop.session.loss_fn = smoothed
+        session_of(dbg).loss_fn = smoothed
         dbg.run(steps=20)
         dbg.set(dropout=0.5, lr=1e-2, why="to see")
         dbg.set(clip_mode="layer", clip_threshold=0.1, clip_overrides={"first": 0.01})
         dbg.run(steps=20)
-        text = run_script(dbg, tmp_path)
+        text = run_script(dbg, host, tmp_path)
     assert "class Block(nn.Module):" in text
     assert "WIDTH = 16" in text
     assert "def smoothed(" in text
     assert "# lr = 0.01, by api: to see" in text
 
 
-def test_a_step_of_ones_own_with_random_numbers(tmp_path: Path) -> None:
+def test_a_step_of_ones_own_with_random_numbers(host: ScriptHost, tmp_path: Path) -> None:
     with make(step_fn=mixup) as dbg:
         dbg.run(steps=15)
         dbg.set(lr=1e-2)
         dbg.run(steps=15)
-        assert "np.random.seed(0)" in run_script(dbg, tmp_path)
+        assert "np.random.seed(0)" in run_script(dbg, host, tmp_path)
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
 @pytest.mark.parametrize("drop_last", [True, False])
-def test_a_loader_over_tensors(shuffle: bool, drop_last: bool, tmp_path: Path) -> None:
+def test_a_loader_over_tensors(
+    shuffle: bool, drop_last: bool, host: ScriptHost, tmp_path: Path
+) -> None:
     data = DataLoader(TensorDataset(X, Y), batch_size=20, shuffle=shuffle, drop_last=drop_last)
     with make(data=data, batch_size=None) as dbg:
         dbg.run(steps=13)
         dbg.set(batch_size=6)
         dbg.run(steps=31)
-        run_script(dbg, tmp_path)
+        run_script(dbg, host, tmp_path)
 
 
-def test_a_loading_function_takes_the_place_of_the_tensors(tmp_path: Path) -> None:
+def test_a_loading_function_takes_the_place_of_the_tensors(
+    host: ScriptHost, tmp_path: Path
+) -> None:
     with make() as dbg:
         dbg.run(steps=9)
-        text = run_script(dbg, tmp_path, data=loaded)
+        text = run_script(dbg, host, tmp_path, data=loaded)
     assert "def loaded()" in text
     assert "data" not in torch.load(tmp_path / "train.pt", weights_only=True)
 
@@ -138,15 +165,15 @@ def test_an_expression_says_how_the_model_is_built(tmp_path: Path) -> None:
             dbg.script(tmp_path / "train.py")
 
 
-def test_a_batch_that_was_left_out_is_left_out(tmp_path: Path) -> None:
+def test_a_batch_that_was_left_out_is_left_out(host: ScriptHost, tmp_path: Path) -> None:
     broken = X.clone()
     broken[40] = torch.nan
     with make(data=(broken, Y), val_data=None) as dbg:
         go_on_to(dbg, 20)
-        assert "this batch was left out" in run_script(dbg, tmp_path)
+        assert "this batch was left out" in run_script(dbg, host, tmp_path)
 
 
-def test_frozen_layers_that_learn_later_become_a_group(tmp_path: Path) -> None:
+def test_frozen_layers_that_learn_later_become_a_group(host: ScriptHost, tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
     for parameter in model[0].parameters():
@@ -156,16 +183,16 @@ def test_frozen_layers_that_learn_later_become_a_group(tmp_path: Path) -> None:
         dbg.run(steps=5)
         dbg.set(frozen="trainable")
         dbg.run(steps=5)
-        run_script(dbg, tmp_path)
+        run_script(dbg, host, tmp_path)
 
 
 @pytest.mark.parametrize("mode", ["norm", "value", "parameter", "layer", "adaptive"])
-def test_every_way_of_clipping(mode: str, tmp_path: Path) -> None:
+def test_every_way_of_clipping(mode: str, host: ScriptHost, tmp_path: Path) -> None:
     with make(clip_mode=mode, clip_threshold=0.05) as dbg:
         dbg.run(steps=10)
         dbg.set(clip_norm_type=1.0)
         dbg.run(steps=10)
-        run_script(dbg, tmp_path)
+        run_script(dbg, host, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -178,12 +205,12 @@ def test_every_way_of_clipping(mode: str, tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_written_is_refused_or_right(
-    kind: str, reason: str | None, tmp_path: Path
+    kind: str, reason: str | None, host: ScriptHost, tmp_path: Path
 ) -> None:
     with KINDS[kind]() as dbg:
         dbg.run(steps=6)
         if reason is None:
-            run_script(dbg, tmp_path)
+            run_script(dbg, host, tmp_path)
             return
         with pytest.raises(nbd.ScriptError, match=reason):
             dbg.script(tmp_path / "train.py")
@@ -193,7 +220,7 @@ def test_what_cannot_be_written_is_refused_or_right(
 
 def test_a_loss_without_a_name_is_refused(tmp_path: Path) -> None:
     with make() as dbg:
-        dbg._parts.training.loop.session.loss_fn = lambda o, t: nn.functional.cross_entropy(o, t)
+        session_of(dbg).loss_fn = lambda o, t: nn.functional.cross_entropy(o, t)
         dbg.run(steps=2)
         with pytest.raises(nbd.ScriptError, match="give it a name by def"):
             dbg.script(tmp_path / "train.py")

@@ -16,7 +16,7 @@ from nbdebug.core.plugins import instances
 from nbdebug.core.records import Progress
 from nbdebug.core.results.check_result import Outcome
 from nbdebug.errors import CheckNameError
-from tests.debugger.test_dashboard_api import requests
+from tests.inside import requests_of
 from tests.problems import blobs, tiny_mlp
 
 
@@ -45,7 +45,7 @@ def dbg(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def ask(dbg: nbd.Debugger, name: str, **fields: Any) -> list[Ticket]:
-    return requests(dbg).ask(name, fields)
+    return requests_of(dbg).ask(name, fields)
 
 
 def test_stop_ends_a_check_and_training_goes_on(dbg: nbd.Debugger) -> None:

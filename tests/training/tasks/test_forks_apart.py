@@ -8,6 +8,7 @@ import pytest
 
 import nbdebug as nbd
 from nbdebug.probes.update_ratio import UpdateRatio
+from tests.inside import probes_of
 from tests.training.timeline.timelines import KINDS
 
 CLOCKS = {"step_ms", "samples_per_second", "measuring_share", "data_share", "memory_mb"}
@@ -23,7 +24,7 @@ def recorded(dbg: nbd.Debugger) -> dict[str, list[tuple[int, float]]]:
 
 
 def plans(dbg: nbd.Debugger) -> list[Any]:
-    return [slot.plan for slot in dbg._parts.training.loop.measuring.slots.values()]
+    return [slot.plan for slot in probes_of(dbg).slots.values()]
 
 
 @pytest.mark.parametrize("kind", ["adam", "plateau", "stream"])

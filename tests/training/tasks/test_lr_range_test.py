@@ -18,6 +18,7 @@ import nbdebug as nbd
 from nbdebug.core.results.lr_range_test import LrRangeTest
 from nbdebug.training.engine.session import Session
 from tests.contract.test_controls import same
+from tests.inside import queue_of, session_of
 from tests.problems import PlainLoop, blobs, same_weights, tiny_mlp
 
 X, y = blobs()
@@ -72,7 +73,7 @@ def seed() -> None:
 
 def all_of(dbg: nbd.Debugger) -> dict[str, Any]:
     """Every number that training moves."""
-    session: Session = dbg._parts.training.session
+    session: Session = session_of(dbg)
     return {
         "weights": copy.deepcopy(session.model.state_dict()),
         "gradients": [None if p.grad is None else p.grad.clone() for p in dbg.model.parameters()],
@@ -82,7 +83,7 @@ def all_of(dbg: nbd.Debugger) -> dict[str, Any]:
         "rng": session.rng.position().cpu.clone(),
         "global": [torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()],
         "counters": (session.step, session.samples, session.epoch, session.skipped),
-        "norms": (list(session.clipping.window._recent), list(session.clipping.window.ascending)),
+        "norms": (list(session.clipping.window.recent), list(session.clipping.window.ascending)),
         "scale": None if session.scaler is None else session.scaler.state_dict(),
         "rows": dbg.history.frame(EVERY_STEP).to_numpy().tolist(),
         "controls": dict(dbg.controls),
@@ -269,7 +270,7 @@ def test_pause_and_close_end_it(close: bool) -> None:
         thread = threading.Thread(target=lambda: found.append(dbg.lr_range_test(steps=1000)))
         thread.start()
         assert model.began.wait(60)
-        dbg._parts.queue.put(Close() if close else Pause())
+        queue_of(dbg).put(Close() if close else Pause())
         model.go_on.set()
         thread.join(60)
         assert found[0].ended == "it was stopped."

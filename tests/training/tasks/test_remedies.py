@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.sick_trainings import WARD
 
 import nbdebug as nbd
 from nbdebug.core.history.history import History
@@ -17,6 +18,7 @@ from nbdebug.examples.catalogue import SICK_TRAININGS
 from nbdebug.rules._diagnosis import Diagnosis
 from nbdebug.rules._example import example
 from nbdebug.rules.base import Rule
+from tests.inside import probes_of, session_of
 from tests.training.timeline.timelines import equal, state
 
 
@@ -102,7 +104,7 @@ def test_a_finding_that_is_not_there_cannot_be_cured() -> None:
 def test_what_was_not_measured_is_not_judged() -> None:
     with SICK_TRAININGS["labels learnt by heart"].debugger(0) as dbg:
         assert cause(dbg, 150).name == "overfitting"
-        validation = dbg._parts.training.loop.session.validation
+        validation = session_of(dbg).validation
         assert validation is not None
         validation.every = 1000
         fork = dbg.fork(30, for_finding="overfitting", weight_decay=0.1)
@@ -180,8 +182,8 @@ def test_probes_measure_at_their_own_pace_in_a_fork_alone(monkeypatch: pytest.Mo
             return example({}), example({})
 
     monkeypatch.setattr("nbdebug.training.engine.probe_runner.FIRST", 0)
-    with SICK_TRAININGS["learning rate far too small"].debugger(0) as dbg:
-        dbg._parts.training.loop.measuring.overhead = 0.0
+    with WARD["learning rate far too small"].make(0) as dbg:
+        probes_of(dbg).overhead = 0.0
         dbg.run(steps=20)
         dbg.rules.add(Spy)
         dbg.fork(60, lr=[0.1])

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import nbdebug as nbd
+from tests.inside import session_of
 from tests.training.timeline.timelines import (
     KINDS,
     N,
@@ -75,7 +76,7 @@ def test_weights_changed_by_hand_are_noticed(dbg: nbd.Debugger) -> None:
 
 def test_a_stream_that_is_gone_is_refused_and_nothing_moves() -> None:
     with KINDS["stream"]() as dbg:
-        sampler: Any = dbg._parts.training.loop.session.sampler
+        sampler: Any = session_of(dbg).sampler
         sampler.limit = 5 * 16 * 32
         dbg.run(steps=30)
         before = state(dbg)

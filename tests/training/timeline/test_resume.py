@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 import nbdebug as nbd
 from nbdebug.training.timeline import checkpoint_file as disk
+from tests.inside import let_a_checkpoint_be_due, session_of
 from tests.training.timeline.timelines import (
     KINDS,
     Augmented,
@@ -116,6 +117,7 @@ os.kill(os.getpid(), 9)
 """
 
 
+@pytest.mark.slow
 def test_a_process_that_was_killed_leaves_a_checkpoint_that_opens() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], check=False, capture_output=True)
     assert done.returncode == -9, done.stderr
@@ -193,9 +195,9 @@ def test_another_model_or_other_data_is_refused() -> None:
 def test_a_disk_that_takes_nothing_is_told_and_training_goes_on() -> None:
     FOLDER.write_text("a file where the folder should be")
     with make(name="a run") as dbg:
-        dbg._parts.training.timeline._file._next = 0.0
+        let_a_checkpoint_be_due(dbg, on_disk=True)
         dbg.run(steps=5)
-        dbg._parts.training.timeline._next = 0.0
+        let_a_checkpoint_be_due(dbg)
         dbg.run(steps=50)
         assert dbg.history.status.step == 55
     titles = [notice.title for notice in dbg.history.notices]
@@ -220,7 +222,7 @@ def test_a_stream_cannot_be_resumed() -> None:
         nbd.Debugger.resume(
             "a run",
             net(),
-            KINDS["stream"]()._parts.training.session.source.samples,
+            session_of(KINDS["stream"]()).source.samples,
             nn.CrossEntropyLoss(),
         )
 

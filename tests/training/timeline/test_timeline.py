@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import nbdebug as nbd
-from nbdebug.training.timeline.timeline import Timeline
+from tests.inside import checkpoints_of
 from tests.training.timeline.timelines import (
     KINDS,
     change_everything,
@@ -16,10 +16,6 @@ from tests.training.timeline.timelines import (
     make,
     state,
 )
-
-
-def timeline(dbg: nbd.Debugger) -> Timeline:
-    return dbg._parts.training.timeline
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -87,7 +83,7 @@ def test_without_any_checkpoint_but_the_first(dbg: nbd.Debugger) -> None:
     with make(checkpoint_memory=0) as poor:
         change_everything(poor)
         change_everything(dbg)
-        assert [c.step for c in timeline(poor)._pool.kept] == [0]
+        assert checkpoints_of(poor) == [0]
         found = poor.rewind(21)
         assert (found.start, found.equal) == (0, True)
         dbg.rewind(21)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import nbdebug as nbd
+from tests.inside import optimizer_of, timeline_of
 from tests.training.timeline.timelines import (
     X,
     Y,
@@ -25,7 +26,7 @@ def test_a_batch_left_out_is_left_out_again() -> None:
     with make(data=(broken, Y), val_data=None) as dbg:
         go_on_to(dbg, 20)
         before = state(dbg)
-        assert len(dbg._parts.training.timeline.edits.events) >= 3
+        assert len(timeline_of(dbg).journal.events) >= 3
         assert dbg.replay().equal
         assert dbg.rewind(3).equal
         go_on_to(dbg, 20)
@@ -54,9 +55,9 @@ def test_groups_that_an_optimizer_took_in_are_given_back() -> None:
         dbg.set(frozen="trainable")
         dbg.run(steps=5)
         assert dbg.replay().equal
-        assert len(dbg._parts.training.loop.session.optimizer.param_groups) == 2
+        assert len(optimizer_of(dbg).param_groups) == 2
         dbg.rewind(5)
-        assert len(dbg._parts.training.loop.session.optimizer.param_groups) == 1
+        assert len(optimizer_of(dbg).param_groups) == 1
         assert not model[0].weight.requires_grad
 
 

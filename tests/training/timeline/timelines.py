@@ -13,6 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 import nbdebug as nbd
+from tests.inside import optimizer_of, session_of
 
 N = 96
 DATA = torch.Generator().manual_seed(5)
@@ -130,7 +131,7 @@ def change_everything(dbg: nbd.Debugger) -> None:
     dbg.set(frozen={first: "frozen"})
     dbg.set(reinit="he")
     dbg.run(steps=4)
-    if "dropout_norm" in dbg._parts.training.session.layer_order.available:
+    if "dropout_norm" in session_of(dbg).layer_order.available:
         dbg.set(layer_order="dropout_norm")
     dbg.set(optimizer="adam")
     dbg.run(steps=8)
@@ -139,7 +140,7 @@ def change_everything(dbg: nbd.Debugger) -> None:
 def state(dbg: nbd.Debugger) -> dict[str, torch.Tensor]:
     """Weights, buffers and gathered state, to the bit."""
     found = {name: tensor.clone() for name, tensor in dbg.model.state_dict().items()}
-    optimizer = dbg._parts.training.loop.session.optimizer
+    optimizer = optimizer_of(dbg)
     for name, parameter in dbg.model.named_parameters():
         for key, value in optimizer.state.get(parameter, {}).items():
             if isinstance(value, torch.Tensor):
