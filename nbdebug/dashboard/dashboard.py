@@ -60,9 +60,8 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
         runs: RunListSource | None = None,
         start: bool = True,
     ) -> None:
-        self._request = request
+        self._request, choices = request, PlotOptions()
         failures: list[tuple[str, Exception]] = []
-        choices = PlotOptions()
         runs = runs or NotRecorded()
         context = PanelContext(choices, controls, self._ask, lambda: runs.run_list)
         if panels is None:

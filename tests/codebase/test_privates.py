@@ -20,6 +20,7 @@ ALLOWED = {
     "_C",
     "_acc",
     "_reset_parameters",
+    "_foreach_norm",
     "_setup_privateuseone_for_python_backend",
     # ipywidgets counts its living widgets there alone.
     "_instances",

@@ -263,6 +263,6 @@ def test_it_stops_where_no_batch_is_finite() -> None:
     with make(data=(X * torch.nan, Y), val_data=None, not_finite="leave_out") as dbg:
         with pytest.raises(nbd.NonFiniteError):
             dbg.run(steps=5)
-        assert len(timeline_of(dbg).journal.events) == 20
+        assert len(timeline_of(dbg).edits.events) == 20
         fork = dbg.fork(5, lr=0.1)
         assert fork.result.base.ended == "not finite after 0 steps"

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.sick_trainings import WARD
 
 import nbdebug as nbd
 from nbdebug.core.history.history import History
@@ -182,7 +181,7 @@ def test_probes_measure_at_their_own_pace_in_a_fork_alone(monkeypatch: pytest.Mo
             return example({}), example({})
 
     monkeypatch.setattr("nbdebug.training.engine.probe_runner.FIRST", 0)
-    with WARD["learning rate far too small"].make(0) as dbg:
+    with SICK_TRAININGS["learning rate far too small"].debugger(0) as dbg:
         probes_of(dbg).overhead = 0.0
         dbg.run(steps=20)
         dbg.rules.add(Spy)

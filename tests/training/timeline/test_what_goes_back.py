@@ -26,7 +26,7 @@ def test_a_batch_left_out_is_left_out_again() -> None:
     with make(data=(broken, Y), val_data=None) as dbg:
         go_on_to(dbg, 20)
         before = state(dbg)
-        assert len(timeline_of(dbg).journal.events) >= 3
+        assert len(timeline_of(dbg).edits.events) >= 3
         assert dbg.replay().equal
         assert dbg.rewind(3).equal
         go_on_to(dbg, 20)
