@@ -41,7 +41,8 @@ def checks() -> str:
     """One row for every check that comes with nbdebug."""
     own = [check for check in discover("nbdebug.checks", Check) if _is_own(check)]
     rows = [
-        f"| {check.step} | `{check.name}` | {_summary(check)} | {'by name' if check.dear else ''} |"
+        f"| {check.step} | `{check.name}` | {_summary(check)} | "
+        f"{'by name' if check.expensive else ''} |"
         for check in sorted(own, key=lambda check: (check.step, check.order))
     ]
     return "\n".join(["| step | check | what it looks at | |", "|---|---|---|---|", *rows])

@@ -36,7 +36,7 @@ class Baselines(Check):
     order = 20
     title = "Better than simple models"
     source = "Karpathy, A Recipe for Training Neural Networks; Zinkevich, Rules of Machine Learning"
-    dear = True
+    expensive = True
 
     CONSTANT = 0.98
     LINEAR = 0.8
@@ -85,7 +85,7 @@ class Baselines(Check):
         assert context.loss_fn is not None  # plain() asked
         model.train()
         for step, batch in enumerate(_steps(context)):
-            context.go_on(begun + step / STEPS / 4)
+            context.report_progress(begun + step / STEPS / 4)
             optimizer.zero_grad()
             inputs, targets = split(batch)
             loss = context.evaluate(batch)[0] if own else context.loss_fn(model(inputs), targets)

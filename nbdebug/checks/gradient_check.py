@@ -47,7 +47,7 @@ class GradientCheck(Check):
     order = 80
     title = "Gradients are right"
     source = "CS231n, Neural Networks 3 (gradient checks); torch.autograd.gradcheck"
-    dear = True
+    expensive = True
     explains = ("overfit", "baselines")
 
     FAIL = 1e-2
@@ -100,7 +100,7 @@ def _compare(
     with torch.no_grad():
         middle = float(loss(model))
         for number, (name, parameter) in enumerate(chosen):
-            context.go_on(number / len(chosen))
+            context.report_progress(number / len(chosen))
             for place in torch.randint(parameter.numel(), (ENTRIES,), generator=generator).tolist():
                 _entry(found, name, parameter, place, lambda: float(loss(model)), middle)
     return found

@@ -30,7 +30,7 @@ class LoaderTime(Check):
     order = 75
     title = "Loading against training"
     source = "PyTorch, Performance Tuning Guide; torch.profiler"
-    dear = True
+    expensive = True
 
     SHARE = 0.5
     SECONDS = 0.005
@@ -64,7 +64,7 @@ class LoaderTime(Check):
     def _median(self, context: CheckContext, work: Callable[[], Any]) -> float:
         seconds = []
         for number in range(BATCHES):
-            context.go_on(number / BATCHES / 2)
+            context.report_progress(number / BATCHES / 2)
             begin = time.perf_counter()
             work()
             seconds.append(time.perf_counter() - begin)

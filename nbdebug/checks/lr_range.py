@@ -30,7 +30,7 @@ class LrRange(Check):
     order = 45
     title = "Learning rate in a range test"
     source = "Smith (2015), arXiv:1506.01186; fast.ai, lr_find"
-    dear = True
+    expensive = True
     explains = ("one_epoch", "baselines", "overfit")
 
     SMALL = 1e-4
@@ -62,7 +62,7 @@ class LrRange(Check):
         smoothing, exploded = Smoothing(), None
         context.model.train()
         for number, (rate, batch) in enumerate(zip(rates, cycle(context.batches), strict=False)):
-            context.go_on(number / STEPS)
+            context.report_progress(number / STEPS)
             for group, ratio in zip(optimizer.param_groups, ratios, strict=True):
                 group["lr"] = float(rate) * ratio
             optimizer.zero_grad()

@@ -29,7 +29,7 @@ class NoiseScale(Check):
     order = 65
     title = "Batch size against gradient noise"
     source = "McCandlish et al. (2018), arXiv:1812.06162, appendix A.1"
-    dear = True
+    expensive = True
 
     def examine(self, context: CheckContext) -> Outcome:
         size = context.samples.batch_size
@@ -41,7 +41,7 @@ class NoiseScale(Check):
         squares = []
         context.model.train()
         for number, batch in enumerate(context.batches):
-            context.go_on(number / count)
+            context.report_progress(number / count)
             context.subject.optimizer.zero_grad()
             context.evaluate(batch)[0].backward()
             for mean, parameter in zip(total, parameters, strict=True):

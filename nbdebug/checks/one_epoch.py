@@ -27,7 +27,7 @@ class OneEpoch(Check):
     order = 30
     title = "One epoch runs through"
     source = "Karpathy, A Recipe for Training Neural Networks; Keras, training FAQ"
-    dear = True
+    expensive = True
 
     WORSE = 2.0
 
@@ -40,7 +40,7 @@ class OneEpoch(Check):
         context.model.train()
         expected = "every loss finite, and falling"
         for number, batch in enumerate(islice(samples.epoch(), count)):
-            context.go_on(number / count)
+            context.report_progress(number / count)
             context.subject.optimizer.zero_grad()
             try:
                 loss = context.evaluate(batch)[0]

@@ -37,7 +37,7 @@ class Overfit(Check):
     order = 10
     title = "Overfits a few examples"
     source = "Karpathy, A Recipe for Training Neural Networks; CS231n, Neural Networks 3"
-    dear = True
+    expensive = True
 
     FAIL = 0.5
     GOOD = 0.35
@@ -105,7 +105,7 @@ class Overfit(Check):
         best = math.inf
         for step in range(STEPS):
             if step % 10 == 0:
-                context.go_on((attempt + step / STEPS) / ATTEMPTS)
+                context.report_progress((attempt + step / STEPS) / ATTEMPTS)
             optimizer.zero_grad()
             loss = context.evaluate(batch)[0]
             value = float(loss.detach())

@@ -28,7 +28,7 @@ class Sharpness(Check):
     order = 66
     title = "Sharpness"
     source = "Keskar et al. (2017), arXiv:1609.04836"
-    dear = True
+    expensive = True
 
     def examine(self, context: CheckContext) -> Outcome:
         weights = [p for _, p in context.subject.parameters if p.requires_grad]
@@ -39,7 +39,7 @@ class Sharpness(Check):
         if not math.isfinite(begin):
             return Outcome("not_applicable", "the loss is not finite.")
         for step in range(STEPS):
-            context.go_on(step / STEPS)
+            context.report_progress(step / STEPS)
             with torch.no_grad():
                 for p, middle, most in zip(weights, centre, reach, strict=True):
                     if p.grad is not None:

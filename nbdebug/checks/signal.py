@@ -35,7 +35,7 @@ class Signal(Check):
     order = 60
     title = "Inputs tell about targets"
     source = "Karpathy, A Recipe for Training Neural Networks; Zhang et al. (2017)"
-    dear = True
+    expensive = True
 
     LEARNED = 0.97
 
@@ -80,7 +80,7 @@ class Signal(Check):
         """Mean training loss of the last tenth, and the smallest loss on held-out batches."""
         optimizer, losses, best = context.subject.optimizer, [], math.inf
         for step, batch in enumerate(islice(cycle(train), STEPS), 1):
-            context.go_on(begun + step / STEPS / 4)
+            context.report_progress(begun + step / STEPS / 4)
             context.model.train()
             optimizer.zero_grad()
             loss = context.evaluate(change(batch))[0]

@@ -28,7 +28,7 @@ class WorkerRng(Check):
     order = 70
     title = "Random numbers of workers"
     source = "PyTorch, Randomness in multi-process data loading"
-    dear = True
+    expensive = True
 
     def examine(self, context: CheckContext) -> Outcome:
         loader = context.samples.loader
@@ -36,7 +36,7 @@ class WorkerRng(Check):
             return Outcome("not_applicable", "no DataLoader with workers is used.")
         if _same(loader.dataset[0], loader.dataset[0]):
             return Outcome("not_applicable", "a sample is the same each time: nothing is drawn.")
-        context.go_on(0.5)
+        context.report_progress(0.5)
         first, second = self._by_two_workers(loader)
         if _same(first, second):
             return Outcome(

@@ -13,7 +13,7 @@ from nbdebug.model.training_state import TrainingState
 
 
 class BatchNormMomentum(Control):
-    """Share of the newest batch in BatchNorm's running statistics, of all layers or some."""
+    """Weight of the newest batch in the running statistics of BatchNorm layers."""
 
     name = "bn_momentum"
     label = "BatchNorm momentum"
@@ -24,8 +24,8 @@ class BatchNormMomentum(Control):
             self.name,
             self.label,
             "float",
-            "Share of the newest batch in the running mean and variance of BatchNorm layers; "
-            "training itself uses the batch. Takes effect at the next step.",
+            "Weight of the newest batch in the running mean and variance of BatchNorm layers, "
+            "which eval mode uses. Takes effect at the next step.",
             low=0.0,
             high=1.0,
             step=0.01,
@@ -47,11 +47,11 @@ class BatchNormMomentum(Control):
         norms = _layers(session)
         for layer, momentum in spread(value, norms).items():
             norms[layer].momentum = momentum
-        return "BatchNorm statistics are frozen at present." if session.batch_norms.frozen else ""
+        return "The BatchNorm statistics are frozen now." if session.batch_norms.frozen else ""
 
 
 def _layers(session: TrainingState) -> dict[str, _BatchNorm]:
-    """Those with a momentum; None stands for an average over all batches."""
+    """BatchNorm layers with a momentum; a momentum of None averages over all batches."""
     norms = session.batch_norms.layers.items()
     return {name: norm for name, norm in norms if norm.momentum is not None}
 

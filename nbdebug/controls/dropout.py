@@ -14,7 +14,7 @@ from nbdebug.model.training_state import TrainingState
 
 
 class Dropout(Control):
-    """Probability of dropping a unit, of all dropout layers or, by a dict, of some."""
+    """Dropout probability of all dropout layers or, given as a dict, of some."""
 
     name = "dropout"
     label = "Dropout"
@@ -26,7 +26,7 @@ class Dropout(Control):
             self.name,
             self.label,
             "float",
-            "Probability of dropping a unit while training. Takes effect at the next step.",
+            "Probability of dropping a unit during training. Takes effect at the next step.",
             low=0.0,
             high=0.95,
             step=0.05,

@@ -77,7 +77,7 @@ class Debugger(Steering):
             and on close, for `resume`: nbdebug-checkpoints/<name>.pt beside the notebook.
         runs: where to record it: a database file, the address of an MLflow server, None for no
             record; "auto" is MLFLOW_TRACKING_URI, else nbdebug-runs.db beside the notebook.
-        overhead: largest share of time that the dear probes may take.
+        overhead: largest share of time that expensive probes may take.
         checkpoint_memory: bytes for checkpoints; None is 10 % of free memory, at most 2 GiB.
         **controls: initial values of other controls, as `clip_mode="norm"`.
 

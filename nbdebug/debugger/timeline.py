@@ -17,7 +17,7 @@ from nbdebug.core.results.timeline import ReplayResult
 from nbdebug.core.results.worst_samples import WorstSamples
 from nbdebug.debugger.examination import Examining
 from nbdebug.errors import ArgumentError
-from nbdebug.rules._trials import STEPS, begins
+from nbdebug.rules._fork_start import FORK_STEPS, fork_start
 from nbdebug.training.engine.breakpoints import Breakpoints, Inspection
 
 
@@ -101,7 +101,7 @@ class Travelling(Examining):
         return Fork(result, keep)
 
     def try_remedy(
-        self, finding: Finding | None = None, which: int = 0, steps: int = STEPS
+        self, finding: Finding | None = None, which: int = 0, steps: int = FORK_STEPS
     ) -> Fork:
         """Prove a remedy of a finding: train some steps without and with it, as a fork.
 
@@ -126,7 +126,7 @@ class Travelling(Examining):
         remedy = chosen.remedies[which]
         if not remedy.settings:
             raise ArgumentError(f"{remedy.text!r} is no value of a control: it cannot be tried.")
-        start = begins(self.history.snapshot(()), chosen)
+        start = fork_start(self.history.snapshot(()), chosen)
         return self.fork(steps, start=start, cures=chosen.name, **remedy.settings)
 
     def replay(self) -> ReplayResult:
@@ -181,8 +181,8 @@ class Travelling(Examining):
         """The samples of a batch with the largest losses, each looked at alone.
 
         In eval mode, at the weights before the update of that step; at most 256 samples and 5
-        seconds. Training notices nothing. `set(left_out=[...])` and `set(relabelled={...})` act
-        on what was found.
+        seconds. Training notices nothing. `set(excluded_samples=[...])` and
+        `set(relabelled={...})` act on what was found.
 
         Args:
             step: whose batch; None is the one that training stopped in, else the last one.

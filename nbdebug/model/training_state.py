@@ -45,7 +45,7 @@ class Batching:
     @property
     def remaining(self) -> int | None:
         """Samples that are not left out, None for a stream."""
-        return None if self.limit is None else self.limit - len(self.amendments.left_out)
+        return None if self.limit is None else self.limit - len(self.amendments.excluded)
 
 
 class TrainingState:

@@ -12,7 +12,7 @@ from nbdebug.core.history.history import History
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.names import unknown_name
 from nbdebug.core.records import Notice, Severity
-from nbdebug.core.results.findings import GRAVITY, Finding, Findings, Symptom
+from nbdebug.core.results.findings import SEVERITIES, Finding, Findings, Symptom
 from nbdebug.errors import ArgumentError, PluginError
 from nbdebug.rules._implications import root_of
 from nbdebug.rules.base import RECENT, Rule
@@ -206,7 +206,7 @@ def ordered(known: Mapping[str, Finding]) -> list[Finding]:
     for name, finding in known.items():
         root = root_of(name, known)
         found.append(replace(finding, because="" if root == name else known[root].title))
-    return sorted(found, key=lambda f: (bool(f.because), GRAVITY.index(f.severity)))
+    return sorted(found, key=lambda f: (bool(f.because), SEVERITIES.index(f.severity)))
 
 
 def _lacking(rule: Rule, snapshot: Snapshot) -> list[str]:

@@ -7,7 +7,7 @@ import math
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import NOT_FINITE, Notice, Status
 from nbdebug.core.results.findings import Remedy, Symptom
-from nbdebug.rules._example import example, falling
+from nbdebug.rules._examples import example, falling
 from nbdebug.rules._remedies import clip_at_p90, scale_lr
 from nbdebug.rules.base import Rule, shown
 
@@ -33,10 +33,10 @@ class NotFinite(Rule):
             return None
         loss = snapshot.series.get("loss")
         smaller = (*scale_lr(snapshot, 0.1), *clip_at_p90(snapshot))
-        leave_out = Remedy("Leave such batches out", {"not_finite": "leave_out"})
+        exclude = Remedy("Leave such batches out", {"not_finite": "exclude"})
         # No step size helps against data that are not finite themselves.
         data = "the data are not finite" in failure.text
-        remedies = (leave_out, *smaller) if data else (*smaller, leave_out)
+        remedies = (exclude, *smaller) if data else (*smaller, exclude)
         evidence = () if loss is None else shown(loss.mean)
         return Symptom(math.nan, math.inf, failure.step, failure.text, remedies, evidence)
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Remedy, Symptom
-from nbdebug.rules._example import example, falling
+from nbdebug.rules._examples import example, falling
 from nbdebug.rules._remedies import scale_lr
 from nbdebug.rules.base import Rule, group, shown
 

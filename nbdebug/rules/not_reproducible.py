@@ -5,7 +5,7 @@ from __future__ import annotations
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Remedy, Symptom
 from nbdebug.core.results.timeline import Difference, ReplayResult
-from nbdebug.rules._example import example, falling
+from nbdebug.rules._examples import example, falling
 from nbdebug.rules.base import Rule
 
 

@@ -26,7 +26,9 @@ dbg
 
 
 def test_a_sample_is_left_out_and_taken_back(open_notebook: Callable[..., Notebook]) -> None:
-    notebook = open_notebook(SETUP, "print(dbg.controls['left_out'], dbg.history.status.step)")
+    notebook = open_notebook(
+        SETUP, "print(dbg.controls['excluded_samples'], dbg.history.status.step)"
+    )
     page = notebook.page
     notebook.run_cell(0)
     notebook.button("Run").click()

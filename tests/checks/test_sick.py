@@ -11,13 +11,13 @@ from nbdebug.checks.base import Check
 from nbdebug.core.plugins import discover
 from tests.sick import SICK
 
-DEAR = {check.name: check.dear for check in discover("nbdebug.checks", Check)}
+EXPENSIVE = {check.name: check.expensive for check in discover("nbdebug.checks", Check)}
 
 
 @pytest.mark.parametrize("name", SICK)
 def test_the_planted_fault_is_named_among_the_first_two(name: str) -> None:
     sick = SICK[name]
-    names = (sick.fault,) if DEAR[sick.fault] else ()
+    names = (sick.fault,) if EXPENSIVE[sick.fault] else ()
     # PyTorch itself warns of some of these faults.
     with (
         warnings.catch_warnings(action="ignore"),

@@ -193,7 +193,7 @@ def test_a_stream_loses_no_sample() -> None:
         with nbd.Debugger(tiny_mlp(), loader, nn.CrossEntropyLoss()) as dbg:
             dbg.run(steps=2)
             if checked:
-                assert len(dbg.check()) == len([c for c in CHECKS if not c.dear])
+                assert len(dbg.check()) == len([c for c in CHECKS if not c.expensive])
             dbg.run(steps=6)
             losses.append(dbg.history.frame("loss")["loss"].tolist())
     assert losses[0] == losses[1]

@@ -48,7 +48,7 @@ def make_session(optimizer: str = "adam", build: Callable[[], nn.Module] = tiny_
 
 # What to try where no slider offers anything.
 SAMPLES: dict[str, list[Any]] = {
-    "left_out": [(3,), (0, 17, 199)],
+    "excluded_samples": [(3,), (0, 17, 199)],
     "relabelled": [{3: 1}, {0: 2, 17: 0}],
 }
 ACTIONS = [control for control in CONTROLS if control().spec(make_session()).action]
@@ -173,7 +173,7 @@ def test_what_makes_no_sense_is_refused_by_name_and_changes_nothing(
 ) -> None:
     if (control.name, value) == ("clip_norm_type", math.inf):
         pytest.skip("the largest entry is a norm")
-    if (control.name, value) == ("left_out", []):
+    if (control.name, value) == ("excluded_samples", []):
         pytest.skip("no sample is a choice")
     before = state_of(session)
     with pytest.raises(ControlValueError) as caught:

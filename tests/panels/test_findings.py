@@ -41,7 +41,7 @@ def panel() -> FindingsPanel:
     off = ControlSpec("dropout", "Dropout", "float", "", 0.0, 1.0, 0.1, unavailable="there is none")
     samples = [
         ControlState(ControlSpec(name, name, "samples", ""), value)
-        for name, value in (("left_out", (3,)), ("relabelled", {5: 2}))
+        for name, value in (("excluded_samples", (3,)), ("relabelled", {5: 2}))
     ]
     states = [ControlState(lr, 0.1), ControlState(off, 0.0), *samples]
     context = PanelContext(PlotOptions(), lambda: states)
@@ -76,7 +76,8 @@ def asks(page: str, section: str = "") -> list[tuple[str, Any]]:
     found = re.findall(r'data-control="([^"]*)" data-value="([^"]*)"', page)
     asked = [(control, json.loads(html.unescape(value))) for control, value in found]
     plain = [(c, json.loads(v) if isinstance(v, str) and v else v) for c, v in asked]
-    about = [(c, v) for c, v in plain if isinstance(v, dict) and {*v} & {"left_out", "relabelled"}]
+    names = {"excluded_samples", "relabelled"}
+    about = [(c, v) for c, v in plain if isinstance(v, dict) and {*v} & names]
     return about if section == "samples" else [one for one in plain if one not in about]
 
 
@@ -134,10 +135,10 @@ SAMPLES = WorstSamples(
 def test_samples_can_be_left_out_relabelled_and_taken_back(panel: FindingsPanel) -> None:
     page = shown(panel, culprits=SAMPLES)
     assert asks(page, "samples") == [
-        ("settings", {"left_out": [3, 9]}),
+        ("settings", {"excluded_samples": [3, 9]}),
         ("settings", {"relabelled": {"5": 2, "9": 4}}),
-        ("settings", {"left_out": [3, 5]}),
-        ("settings", {"left_out": []}),
+        ("settings", {"excluded_samples": [3, 5]}),
+        ("settings", {"excluded_samples": []}),
         ("settings", {"relabelled": {}}),
     ]
     assert "3 is left out" in page
@@ -145,7 +146,7 @@ def test_samples_can_be_left_out_relabelled_and_taken_back(panel: FindingsPanel)
     assert page.count("<img ") == 1
     assert ("close_culprits", "") in asks(page)
     closed = shown(panel, culprits=SAMPLES, status=Status(state="closed"))
-    assert ("settings", {"left_out": [3, 9]}) not in asks(closed, "samples")
+    assert ("settings", {"excluded_samples": [3, 9]}) not in asks(closed, "samples")
 
 
 @pytest.mark.parametrize(("name", "step"), [("gradient_spike", 1200), ("not_finite", 0)])

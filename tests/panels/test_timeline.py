@@ -142,7 +142,7 @@ def test_a_value_that_is_not_finite_brings_remedies_to_try(panel: Timeline) -> N
     page = shown(panel, status=Status(step=80, failure=failure), latest={"lr": 0.1})
     asked = [json.loads(v) for c, v in asks(page) if c == "fork" and v]
     assert [(one["control"], one["values"]) for one in asked] == [
-        ("not_finite", "leave_out"),
+        ("not_finite", "exclude"),
         ("lr", "0.01"),
     ]
     assert all((one["start"], one["steps"]) == (-50, 100) for one in asked)

@@ -13,7 +13,7 @@ from torch import nn
 import nbdebug as nbd
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Remedy, Symptom
-from nbdebug.rules._example import example
+from nbdebug.rules._examples import example
 from nbdebug.rules.base import Rule
 from tests.problems import blobs, tiny_mlp
 from tests.sick_trainings import WARD
@@ -164,7 +164,7 @@ def test_a_stop_for_a_value_that_is_not_finite_is_a_proof() -> None:
             dbg.run(steps=3)
         (found,) = dbg.findings.causes
         assert (found.name, found.severity) == ("not_finite", "error")
-        assert {"not_finite": "leave_out"} in [dict(r.settings) for r in found.remedies]
+        assert {"not_finite": "exclude"} in [dict(r.settings) for r in found.remedies]
 
 
 def test_remedies_that_this_training_cannot_take_are_not_offered(dbg: nbd.Debugger) -> None:

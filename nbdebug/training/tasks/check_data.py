@@ -33,7 +33,7 @@ def some_batches(session: Session) -> Iterator[Any]:
         return
     order = torch.randperm(source.length, generator=torch.Generator().manual_seed(session.step))
     amendments = session.batching.amendments
-    if amendments.left_out:
+    if amendments.excluded:
         order = order[amendments.kept(order)]
     parts = order[: max(SAMPLES, size)].split(size)
     whole = [part for part in parts if len(part) == size] or list(parts)
