@@ -28,7 +28,7 @@ from nbdebug.panels._forms import row, submit, text_field
 from nbdebug.panels._timeline_strip import strip
 from nbdebug.panels.base import Panel
 from nbdebug.rules._fork_start import STEPS_BACK, steps_back
-from nbdebug.rules._remedies import p90
+from nbdebug.rules._remedies import grad_norm_p90
 
 TASKS = {
     Rewind.control: "Rewind",
@@ -149,7 +149,7 @@ def _remedies(snapshot: Snapshot) -> str:
     tip = TIPS["remedy"].format(back=back, steps=2 * STEPS_BACK)
     fixed = {"start": -back if back else "", "steps": 2 * STEPS_BACK}
     tries = [("A tenth of the learning rate", "lr", snapshot.latest.get("lr", math.nan) / 10)]
-    tries.append(("Clip at the 90th percentile", "clip_threshold", p90(snapshot)))
+    tries.append(("Clip at the 90th percentile", "clip_threshold", grad_norm_p90(snapshot)))
     made = [
         button("Go on without this batch", Stop.control, Run.value, TIPS["go_on"]),
         _try("Leave such batches out", "not_finite", "exclude", fixed, tip),

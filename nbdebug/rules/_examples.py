@@ -1,4 +1,4 @@
-"""Snapshots that stand for trainings in the examples of rules."""
+"""Synthetic snapshots for the examples of rules."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Array, Status
 from nbdebug.core.series import Series
 
-EVERY = 10
+GROUP_INTERVAL = 10
 
 
 def example(series: Mapping[str, Sequence[float] | Array], **fields: Any) -> Snapshot:
-    """A Snapshot with these series.
+    """Make a Snapshot with the given series.
 
     Args:
-        series: values [N]; those of a group (`dead/1`) were measured at every tenth step.
-        fields: of the Snapshot.
+        series: values [N] by name; the values of a group (`dead/1`) belong to every tenth step.
+        fields: other fields of the Snapshot.
     """
     made = {name: _series(name, np.asarray(values, float)) for name, values in series.items()}
     latest = {name: float(one.last[-1]) for name, one in made.items()} | {"lr": 0.1}
@@ -29,13 +29,13 @@ def example(series: Mapping[str, Sequence[float] | Array], **fields: Any) -> Sna
 
 
 def _series(name: str, values: Array) -> Series:
-    steps = np.arange(len(values)) * (EVERY if "/" in name else 1)
+    steps = np.arange(len(values)) * (GROUP_INTERVAL if "/" in name else 1)
     count = np.ones(len(values), np.int32)
     return Series(name, steps, values, values, values, values, count)
 
 
-def falling(start: float, end: float, steps: int = 400) -> Array:
-    """A loss [steps] that falls, with the noise of batches."""
+def falling_loss(start: float, end: float, steps: int = 400) -> Array:
+    """A loss curve [steps] that decreases from `start` to `end`, with batch noise."""
     noise = np.random.default_rng(0).normal(0.0, 0.05 * start, steps)
     shape = np.exp(-np.arange(steps) / (steps / 5))
     result: Array = np.maximum(end + (start - end) * shape + noise, 1e-3)

@@ -34,7 +34,7 @@ def test_a_sample_is_left_out_and_taken_back(open_notebook: Callable[..., Notebo
     notebook.button("Run").click()
     notebook.tab("Findings").click()
     panel = page.locator(".nbd-panel[aria-label='Findings']")
-    expect(panel.get_by_text("A value is not finite", exact=True)).to_be_visible(timeout=LONG)
+    expect(panel.get_by_text("NaN or Inf", exact=True)).to_be_visible(timeout=LONG)
     panel.get_by_role("button", name="Show the samples").click()
     row = panel.get_by_role("row").filter(has=page.get_by_role("cell", name="123", exact=True))
     expect(row).to_be_visible(timeout=LONG)

@@ -16,7 +16,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import nbdebug as nbd
-from nbdebug.checks._samples import for_a_while
+from nbdebug.checks._samples import limited_by_time
 from nbdebug.core.results.check_result import CheckResult, Proposal
 from tests.problems import CLASSES, FEATURES
 from tests.sick.base import CE, X, mlp, y
@@ -237,7 +237,7 @@ def test_of_much_data_the_shared_part_is_estimated() -> None:
 def test_data_that_is_slow_to_read_is_not_read_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 1000, 10))
     monkeypatch.setattr("nbdebug.checks._samples.time.monotonic", lambda: next(clock))
-    assert list(for_a_while(range(100), 25.0)) == [0, 1, 2]
+    assert list(limited_by_time(range(100), 25.0)) == [0, 1, 2]
 
 
 @pytest.mark.parametrize(("drop_last", "status"), [(True, "pass"), (False, "fail")])

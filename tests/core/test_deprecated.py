@@ -14,7 +14,7 @@ NEW = {"excluded_samples": [3], "not_finite": "exclude", "lr": 0.1}
 
 
 def test_old_names_are_accepted_with_a_warning_that_names_the_new_one() -> None:
-    with pytest.warns(DeprecationWarning) as caught:
+    with pytest.warns(DeprecationWarning, match="was renamed to") as caught:
         assert accepted_settings(OLD) == NEW
 
     texts = [str(warning.message) for warning in caught]

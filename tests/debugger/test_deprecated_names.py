@@ -25,7 +25,7 @@ def make(**arguments: object) -> Debugger:
 
 
 def test_keywords_of_the_debugger() -> None:
-    with pytest.warns(DeprecationWarning) as caught:
+    with pytest.warns(DeprecationWarning, match="was renamed to") as caught:
         dbg = make(left_out=[3, 17], not_finite="leave_out")
     with dbg:
         assert dbg.controls["excluded_samples"] == (3, 17)

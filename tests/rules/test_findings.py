@@ -140,7 +140,7 @@ def test_a_rule_that_raises_is_removed_with_a_message(dbg: nbd.Debugger) -> None
 
 
 def test_what_is_no_rule_is_refused(dbg: nbd.Debugger) -> None:
-    with pytest.raises(nbd.NbdebugError, match="is no rule"):
+    with pytest.raises(nbd.NbdebugError, match="is not a rule"):
         dbg.rules.add(3)  # type: ignore[arg-type]
     with pytest.raises(nbd.ArgumentError, match="Did you mean"):
         dbg.rules.remove("dead_unit")
@@ -192,4 +192,4 @@ def test_only_causes_are_announced() -> None:
     with WARD["clipping at 1e-4"].make(0) as dbg:
         dbg.run(steps=250)
         assert {"clipping_too_hard", "updates_too_small"} <= set(dbg.findings.names)
-        assert [n.title for n in dbg.history.notices] == ["Clipping cuts almost every gradient"]
+        assert [n.title for n in dbg.history.notices] == ["Almost every gradient is clipped"]

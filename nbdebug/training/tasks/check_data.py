@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from nbdebug.checks._samples import Samples, for_a_while
+from nbdebug.checks._samples import Samples, limited_by_time
 from nbdebug.model.module.forward import to_device
 from nbdebug.training.data.samplers import indices_of
 from nbdebug.training.data.sources import DatasetSource, StreamSource
@@ -41,7 +41,7 @@ def some_batches(session: Session) -> Iterator[Any]:
         to_device(amendments.applied(source.fetch(part), part), session.device)
         for part in whole[:BATCHES]
     )
-    yield from for_a_while(drawn, SECONDS)
+    yield from limited_by_time(drawn, SECONDS)
 
 
 def all_samples(session: Session) -> Samples:
