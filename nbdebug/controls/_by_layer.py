@@ -11,7 +11,7 @@ from nbdebug.errors import ControlValueError
 T = TypeVar("T")
 
 
-def checked(
+def validate_by_layer(
     control: str, value: Any, layers: Iterable[str], check: Callable[[str, Any], T]
 ) -> T | dict[str, T]:
     """Validate a value for all layers, or a dict of values by layer.
@@ -24,17 +24,17 @@ def checked(
             refused a value.
     """
     if isinstance(value, Mapping):
-        return checked_each(control, value, layers, check)
+        return validate_each_layer(control, value, layers, check)
     return check(control, value)
 
 
-def checked_each(
+def validate_each_layer(
     control: str,
     values: Mapping[Any, Any],
     layers: Iterable[str],
     check: Callable[[str, Any], T],
 ) -> dict[str, T]:
-    """Validate a dict of values by layer, as `checked` does."""
+    """Validate a dict of values by layer, as `validate_by_layer` does."""
     known = list(layers)
     for layer in values:
         if layer not in known:
@@ -42,12 +42,12 @@ def checked_each(
     return {layer: check(f"{control} of {layer}", part) for layer, part in values.items()}
 
 
-def spread(value: T | dict[str, T], layers: Iterable[str]) -> dict[str, T]:
+def expand_by_layer(value: T | dict[str, T], layers: Iterable[str]) -> dict[str, T]:
     """Expand a validated value to one value per layer."""
     return value if isinstance(value, dict) else dict.fromkeys(layers, value)
 
 
-def gathered(values: dict[str, T], empty: T) -> T | dict[str, T]:
+def collapse_by_layer(values: dict[str, T], empty: T) -> T | dict[str, T]:
     """Reduce values by layer to one value if all are equal; `empty` if there are no layers."""
     if len(set(values.values())) > 1:
         return values

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from nbdebug.controls._by_layer import checked, gathered, spread
+from nbdebug.controls._by_layer import collapse_by_layer, expand_by_layer, validate_by_layer
 from nbdebug.controls.base import Control, number, require_available
 from nbdebug.core.control_spec import ControlSpec
 from nbdebug.model.training_state import TrainingState
@@ -37,15 +37,19 @@ class BatchNormMomentum(Control):
         )
 
     def read(self, session: TrainingState) -> float | dict[str, float]:
-        return gathered({name: _momentum(norm) for name, norm in _layers(session).items()}, 0.0)
+        return collapse_by_layer(
+            {name: _momentum(norm) for name, norm in _layers(session).items()}, 0.0
+        )
 
     def validate(self, session: TrainingState, value: Any) -> float | dict[str, float]:
         require_available(self.spec(session))
-        return checked(self.name, value, _layers(session), lambda name, v: number(name, v, 0, 1))
+        return validate_by_layer(
+            self.name, value, _layers(session), lambda name, v: number(name, v, 0, 1)
+        )
 
     def apply(self, session: TrainingState, value: float | dict[str, float]) -> str:
         norms = _layers(session)
-        for layer, momentum in spread(value, norms).items():
+        for layer, momentum in expand_by_layer(value, norms).items():
             norms[layer].momentum = momentum
         return "The BatchNorm statistics are frozen now." if session.batch_norms.frozen else ""
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from nbdebug.controls._by_layer import gathered
+from nbdebug.controls._by_layer import collapse_by_layer
 from nbdebug.controls.base import Control, number
 from nbdebug.core.control_spec import ControlSpec
 from nbdebug.model.clipping import layers_like
@@ -44,7 +44,7 @@ class ClipOverrides(Control):
     def read(self, session: TrainingState) -> float | dict[str, float]:
         clipping = session.clipping
         values = {layer: clipping.overrides.get(layer, 0.0) for layer in clipping.layers}
-        return gathered(values, 0.0)
+        return collapse_by_layer(values, 0.0)
 
     def validate(self, session: TrainingState, value: Any) -> dict[str, float]:
         layers = session.clipping.layers

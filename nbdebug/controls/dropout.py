@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nbdebug.controls._by_layer import gathered, spread
+from nbdebug.controls._by_layer import collapse_by_layer, expand_by_layer
 from nbdebug.controls.base import Control, number, require_available
 from nbdebug.core.control_spec import ControlSpec
 from nbdebug.core.names import unknown_name
@@ -38,7 +38,7 @@ class Dropout(Control):
 
     def read(self, session: TrainingState) -> float | dict[str, float]:
         values = {name: site.get() for name, site in session.dropouts.items()}
-        return gathered(values, 0.0)
+        return collapse_by_layer(values, 0.0)
 
     def validate(self, session: TrainingState, value: Any) -> float | dict[str, float]:
         require_available(self.spec(session))
@@ -53,6 +53,6 @@ class Dropout(Control):
         }
 
     def apply(self, session: TrainingState, value: float | dict[str, float]) -> str:
-        for layer, p in spread(value, session.dropouts).items():
+        for layer, p in expand_by_layer(value, session.dropouts).items():
             session.dropouts[layer].set(p)
         return ""

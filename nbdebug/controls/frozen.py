@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nbdebug.controls._by_layer import checked, gathered, spread
+from nbdebug.controls._by_layer import collapse_by_layer, expand_by_layer, validate_by_layer
 from nbdebug.controls.base import Control, choice
 from nbdebug.core.control_spec import ControlSpec
 from nbdebug.model.training_state import TrainingState
@@ -40,7 +40,7 @@ class Frozen(Control):
         values = {
             name: "frozen" if name in frozen else "trainable" for name in session.freezing.members
         }
-        return gathered(values, "trainable")
+        return collapse_by_layer(values, "trainable")
 
     def validate(self, session: TrainingState, value: Any) -> str | dict[str, str]:
         layers = session.freezing.members
@@ -51,11 +51,11 @@ class Frozen(Control):
                 for name, part in value.items()
                 for layer in (session.freezing.within(str(name)) or (name,))
             }
-        return checked(self.name, value, layers, lambda name, v: choice(name, v, STATES))
+        return validate_by_layer(self.name, value, layers, lambda name, v: choice(name, v, STATES))
 
     def apply(self, session: TrainingState, value: str | dict[str, str]) -> str:
         freezing = session.freezing
-        by_layer = spread(value, freezing.members)
+        by_layer = expand_by_layer(value, freezing.members)
         frozen = {layer: part == "frozen" for layer, part in by_layer.items()}
         note = session.take_in(freezing.roused(frozen))
         freezing.freeze(frozen)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nbdebug.controls._by_layer import checked_each
+from nbdebug.controls._by_layer import validate_each_layer
 from nbdebug.controls.base import Control, choice, require_available
 from nbdebug.core.control_spec import ControlSpec
 from nbdebug.errors import ControlValueError
@@ -59,7 +59,7 @@ class Reinit(Control):
             return choice(self.name, value, [kind for kind, _ in spec.choices])
         if session.initialisation.undoable and "undo" in value.values():
             return "undo"
-        kinds = checked_each(self.name, value, spec.members, _kind)
+        kinds = validate_each_layer(self.name, value, spec.members, _kind)
         for layer, kind in kinds.items():
             if kind not in session.initialisation.kinds(layer):
                 raise ControlValueError(

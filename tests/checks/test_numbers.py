@@ -164,7 +164,7 @@ def test_the_state_of_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     git("add", "train.py")
     git("commit", "-qm", "first")
     commit = git("rev-parse", "--short", "HEAD")
-    assert result("git_state", mlp()).seen == f"commit {commit}, nothing changed since"
+    assert result("git_state", mlp()).seen == f"commit {commit}, no changes since"
     (tmp_path / "train.py").write_text("2\n")
     assert result("git_state", mlp()).seen == f"commit {commit}, 1 changed file since"
 
