@@ -75,7 +75,8 @@ class Regularisation(Check):
         now, none, double = losses
         if now == none == double or not all(math.isfinite(loss) for loss in losses):
             return None
-        seen = f"loss {now:.4g}, {none:.4g} with zero weights, {double:.4g} with doubled weights"
+        seen = f"loss {none:.4g} with zero weights, {now:.4g} with the current weights, "
+        seen += f"{double:.4g} with doubled weights"
         expected = "a loss that rises with the weights"
         if not none < now < double:
             remedy = "Add the penalty to the loss instead of subtracting it."
