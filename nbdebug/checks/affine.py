@@ -13,7 +13,7 @@ LINEAR_KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 class Affine(Check):
-    """The network is nonlinear: several layers do not collapse into one linear map.
+    """Checks that the network is nonlinear: several layers do not collapse into one linear map.
 
     Without activations between them, any number of linear layers is equivalent to one: the
     model cannot learn more than a linear regression.

@@ -22,7 +22,7 @@ BASELINE_LR = 1e-2
 
 
 class Baselines(Check):
-    """The model after 200 steps compared with a constant, a linear model and small networks.
+    """Compares the model after 200 steps with a constant, a linear model and small networks.
 
     A linear model and networks with one and two hidden layers are trained on the same batches
     with Adam. Each additional layer should lower the loss, and the model should have the lowest

@@ -15,7 +15,7 @@ USUAL_BATCH_SIZE = 32
 
 
 class BatchNormBatch(Check):
-    """Batches are large enough for BatchNorm, including the last batch of an epoch.
+    """Checks that batches are large enough for BatchNorm, including the last batch of an epoch.
 
     BatchNorm estimates mean and variance from the batch. With a few samples the estimate is
     mostly noise; with a single sample PyTorch raises an error at the end of the first epoch.

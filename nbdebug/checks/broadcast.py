@@ -11,7 +11,7 @@ from nbdebug.core.results.check_result import Outcome
 
 
 class Broadcast(Check):
-    """The loss compares each output only with its own target.
+    """Checks that the loss compares each output only with its own target.
 
     Outputs [N, 1] and targets [N] broadcast to [N, N]: every output is compared with every
     target, and the model can only learn the mean of the targets.

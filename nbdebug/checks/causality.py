@@ -10,7 +10,7 @@ from nbdebug.core.results.check_result import Outcome
 
 
 class Causality(Check):
-    """A model that predicts the next element depends only on earlier elements.
+    """Checks that a model that predicts the next element depends only on earlier elements.
 
     If the targets are the inputs shifted by one, a model that sees later elements copies the
     answer: the loss falls to 0 and nothing is learned. The usual cause is a missing mask.

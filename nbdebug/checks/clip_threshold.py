@@ -10,7 +10,7 @@ MIN_STEPS = 20
 
 
 class ClipThreshold(Check):
-    """The clip threshold is above most of the recent gradient norms.
+    """Checks that the clip threshold is above most of the recent gradient norms.
 
     Clipping is meant for rare large gradients. If more than half of the steps are clipped,
     clipping acts like a smaller learning rate: lower the learning rate instead.

@@ -13,7 +13,7 @@ from nbdebug.core.results.check_result import Outcome
 
 
 class ConstantActivations(Check):
-    """Outputs and activations vary from sample to sample.
+    """Checks that outputs and activations vary from sample to sample.
 
     A value that is the same for every sample carries no information. If the outputs are
     constant, the model loses its inputs: they are multiplied by 0, overwritten or not used.

@@ -13,7 +13,7 @@ HASHED_SAMPLES, REREAD_SAMPLES = 128, 16
 
 
 class DataFingerprint(Check):
-    """SHA-256 hash of the first samples, which identifies the data.
+    """Reports the SHA-256 hash of the first samples, which identifies the data.
 
     Files are replaced, columns reordered, downloads updated: then two runs with the same seed
     differ, and only the hash tells why.

@@ -12,7 +12,7 @@ DEAD_KINDS = ("relu", "relu6", "leaky_relu", "elu", "gelu", "silu")
 
 
 class DeadUnits(Check):
-    """Few units of each activation are dead, that is 0 for almost every sample.
+    """Checks that few units of each activation are dead, that is 0 for almost every sample.
 
     A dead unit gets no gradient and does not recover. ReLU units die from a bias or a learning
     rate that is too large, or from inputs far from 0.

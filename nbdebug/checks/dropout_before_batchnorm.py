@@ -16,7 +16,7 @@ SAFE_ORDER = "norm_dropout"
 
 
 class DropoutBeforeBatchNorm(Check):
-    """Dropout does not change the variance of the inputs of BatchNorm between the two modes.
+    """Checks that dropout does not change the variance of BatchNorm inputs between modes.
 
     Dropout with probability p multiplies the variance of activations by 1/(1 - p) during
     training. A BatchNorm after the dropout learns this variance, but the variance in eval mode is

@@ -15,7 +15,7 @@ CONVOLUTION_DIMENSIONS = {nn.Conv1d: 3, nn.Conv2d: 4, nn.Conv3d: 5}
 
 
 class DtypeLayout(Check):
-    """Inputs have the dtype of the weights, and images have channels first.
+    """Checks that inputs have the dtype of the weights, and images have channels first.
 
     Images as bytes (0 to 255) are not scaled, and double-precision inputs do not match
     single-precision weights. PyTorch convolutions take [N, C, H, W], but most libraries load

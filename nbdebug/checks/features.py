@@ -11,7 +11,7 @@ from nbdebug.model.module.forward import split
 
 
 class Features(Check):
-    """Most input features vary over the samples; duplicate features are counted.
+    """Checks that most input features vary over the samples; counts duplicate features.
 
     A constant feature carries no information; some constant features (the border of images) do
     no harm. If almost all features are constant, the data was read or scaled incorrectly.

@@ -9,7 +9,7 @@ from nbdebug.core.results.check_result import Outcome
 
 
 class GitState(Check):
-    """Commit of the code, and the number of files changed since.
+    """Reports the commit of the code, and the number of files changed since.
 
     A run can be repeated from a commit, but not from uncommitted changes. Outside of a
     repository, the notebook is the only record of the code.

@@ -33,7 +33,7 @@ class Compared:
 
 
 class GradientCheck(Check):
-    """The gradients of backward agree with central finite differences of the loss.
+    """Checks that the gradients of backward agree with central finite differences of the loss.
 
     The check uses double precision and a copy of the model in eval mode, without weight decay,
     so that neither dropout nor weight decay hides an error. PyTorch's own operations pass; a

@@ -13,7 +13,7 @@ from nbdebug.core.results.check_result import Outcome
 
 
 class GradientRatio(Check):
-    """The gradients of the first and the last layer are of similar size.
+    """Checks that the gradients of the first and the last layer are of similar size.
 
     In a deep network each layer multiplies the gradient. If every factor is below 1, the gradient
     vanishes before it reaches the first layers, which then do not learn; above 1, the gradient

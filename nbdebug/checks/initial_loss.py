@@ -16,7 +16,7 @@ LARGE_MEAN = 5.0
 
 
 class InitialLoss(Check):
-    """The loss of the untrained model is close to that of a constant output.
+    """Checks that the loss of the untrained model is close to that of a constant output.
 
     An untrained classifier of C classes should give each the probability 1/C, a loss of ln C
     (2.302 for 10 classes, 0.693 for two); the loss of a regression should be about the variance

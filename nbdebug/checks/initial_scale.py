@@ -18,7 +18,7 @@ SCALE_SAMPLES = 16
 
 
 class InitialScale(Check):
-    """The outputs of the first and the last layer vary similarly over the samples.
+    """Checks that outputs of the first and the last layer vary similarly over the samples.
 
     Initial weights are chosen so that each layer preserves the variance of its inputs (He et al.
     2015, Glorot and Bengio 2010). With weights that are too small, all samples look the same to

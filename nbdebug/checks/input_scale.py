@@ -11,7 +11,7 @@ from nbdebug.model.module.forward import split
 
 
 class InputScale(Check):
-    """Inputs have no NaN or Inf, and their scale fits the initial weights.
+    """Checks that inputs have no NaN or Inf, and their scale fits the initial weights.
 
     PyTorch's initial weights expect features with a mean near 0 and a standard deviation near 1.
     A single feature in the thousands dominates the others; NaN or Inf stops training at once.

@@ -18,7 +18,7 @@ DEFAULT_IGNORE_INDEX = -100
 
 
 class LabelRange(Check):
-    """Class labels are integers from 0 to C - 1, one per position of the outputs.
+    """Checks that class labels are integers from 0 to C - 1, one per position of the outputs.
 
     Cross-entropy selects the output of the true class by its index. Labels that start at 1, or
     that exceed the number of outputs, raise an error or, on a GPU, stop the program; labels of

@@ -12,7 +12,7 @@ from nbdebug.core.results.check_result import Outcome
 
 
 class Labels(Check):
-    """Targets have no NaN or Inf, take several values, and have a scale that can be learned.
+    """Checks that targets have no NaN or Inf, take several values, and are on a usable scale.
 
     A single class or a constant target is learned without the inputs. Targets in the hundreds
     make the first gradients explode.

@@ -17,7 +17,7 @@ TIMED_BATCHES = 5
 
 
 class LoaderTime(Check):
-    """Loading a batch takes no longer than forward, backward and update.
+    """Checks that loading a batch takes no longer than forward, backward and update.
 
     If loading takes longer, the device waits for data, and a faster device would not help.
     Workers load in parallel: the loading time is divided by their number.

@@ -17,7 +17,7 @@ EXPLOSION_FACTOR = 4.0
 
 
 class LrRange(Check):
-    """The learning rate is in the useful range of a sweep from 1e-7 to 10.
+    """Checks that the learning rate is in the useful range of a sweep from 1e-7 to 10.
 
     The learning rate at which the loss falls steepest is a good initial value; a learning rate
     at which the loss explodes is too large. `dbg.lr_range_test()` plots the curve.

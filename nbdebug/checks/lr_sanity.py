@@ -18,7 +18,7 @@ USUAL_LR = {
 
 
 class LrSanity(Check):
-    """The learning rate is in the usual range of its optimizer.
+    """Checks that the learning rate is in the usual range of its optimizer.
 
     Adam and similar optimizers divide by the size of the gradient and need learning rates about a
     hundred times smaller than SGD. With a learning rate of 0 the model does not learn.

@@ -15,7 +15,7 @@ MIN_BATCHES = 4
 
 
 class NoiseScale(Check):
-    """Gradient noise scale: the batch size at which noise and gradient have the same size.
+    """Measures the gradient noise scale, the batch size at which noise equals the gradient.
 
     For batches much smaller than the scale, a larger batch improves each step as much as it
     raises the cost; for batches much larger, a larger batch only raises the cost. The scale grows

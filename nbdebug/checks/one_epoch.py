@@ -13,7 +13,7 @@ MAX_BATCHES = 300
 
 
 class OneEpoch(Check):
-    """One epoch runs without an error, NaN or Inf, including the short last batch.
+    """Checks that one epoch runs without an error, NaN or Inf, including the short last batch.
 
     A run that fails after hours often fails at the end of the first epoch, in an unusual batch.
     In long epochs only the first 300 batches are trained. The loss should be lower at the end

@@ -17,7 +17,7 @@ from nbdebug.core.results.check_result import Outcome
 
 
 class OutputActivation(Check):
-    """The last activation fits the loss.
+    """Checks that the last activation fits the loss.
 
     Cross-entropy in PyTorch takes logits: with a softmax or sigmoid at the end of the model, the
     function is applied twice, which weakens the gradient. A softmax over one unit is always 1 and

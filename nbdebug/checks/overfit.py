@@ -22,9 +22,9 @@ ATTEMPTS = len(LR_FACTORS) + 2
 
 
 class Overfit(Check):
-    """The model can overfit 16 examples with your optimizer.
+    """Checks that the model can overfit 16 examples with your optimizer.
 
-    If it cannot, the model, the loss or the learning rate has a fault; more data does not help.
+    A failure means a fault of the model, the loss or the learning rate; more data does not help.
     Dropout and weight decay are off during this check. If the check fails, other learning rates
     are tried: if one works, the learning rate was wrong; if none works, look at the model and the
     loss.

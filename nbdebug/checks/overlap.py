@@ -13,7 +13,7 @@ MIN_SHARED = 3
 
 
 class Overlap(Check):
-    """Training and validation data share no samples.
+    """Checks that training and validation data share no samples.
 
     The loss on samples of the training data does not measure the performance on new data. Common
     causes are a split after augmentation, and duplicates in the data.

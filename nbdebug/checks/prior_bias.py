@@ -11,7 +11,7 @@ from nbdebug.core.results.check_result import Outcome
 
 
 class PriorBias(Check):
-    """A better initial bias of the last layer would not lower the initial loss much.
+    """Checks that another initial bias of the last layer would not lower the loss much.
 
     With rare classes, or targets far from 0, the first steps only learn the class frequencies or
     the mean. A last bias set to the log of the class frequencies, or to the mean, saves these

@@ -11,7 +11,7 @@ from nbdebug.core.results.check_result import Outcome
 
 
 class Reduction(Check):
-    """The loss is a mean over the batch.
+    """Checks that the loss is a mean over the batch.
 
     With a sum, the gradient grows with the batch size: a learning rate that fits one batch size
     is wrong for others, and a short last batch counts less.

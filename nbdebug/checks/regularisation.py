@@ -14,7 +14,7 @@ from nbdebug.core.results.check_result import Outcome, Proposal
 
 
 class Regularisation(Check):
-    """The penalty on the weights raises the loss, and is smaller than the data loss.
+    """Checks that the penalty on the weights raises the loss, and is smaller than the data loss.
 
     The penalty is weight decay, or a term of the loss that depends on the weights. If the penalty
     is larger than the data loss, training mostly shrinks the weights; if it lowers the loss, its

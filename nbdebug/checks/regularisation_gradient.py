@@ -11,7 +11,7 @@ from nbdebug.core.results.check_result import Outcome, Proposal
 
 
 class RegularisationGradient(Check):
-    """The gradient of weight decay is smaller than that of the data loss.
+    """Checks that the gradient of weight decay is smaller than that of the data loss.
 
     If weight decay dominates, the weights go to zero regardless of the data, and a fault in the
     gradient of the data loss stays hidden.

@@ -8,7 +8,7 @@ from nbdebug.core.results.check_result import Outcome
 
 
 class RunRecord(Check):
-    """Settings, changes, series and environment of the run are recorded.
+    """Checks that settings, changes, series and environment of the run are recorded.
 
     A record holds every change of a control, and everything that is needed to repeat the run.
 

@@ -15,7 +15,7 @@ TESTED_SAMPLES = 8
 
 
 class SampleIndependence(Check):
-    """The output of each sample depends only on that sample.
+    """Checks that the output of each sample depends only on that sample.
 
     A .view() instead of a .transpose(), or a softmax over the batch dimension, mixes samples:
     training raises no error but learns something else. In eval mode BatchNorm does not mix

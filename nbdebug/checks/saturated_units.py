@@ -11,7 +11,7 @@ from nbdebug.core.results.check_result import Outcome
 
 
 class SaturatedUnits(Check):
-    """Few units of tanh, sigmoid or softsign are saturated for almost all samples.
+    """Checks that few units of tanh, sigmoid or softsign are saturated for almost all samples.
 
     Near the limits of the activation the slope is almost 0, and so is the gradient. Large initial
     weights or unscaled inputs saturate a layer before training starts.

@@ -13,7 +13,7 @@ from nbdebug.core.results.check_result import Outcome
 
 
 class Seeds(Check):
-    """All random numbers of the training come from seeded generators.
+    """Checks that all random numbers of the training come from seeded generators.
 
     nbdebug seeds the order of the data and PyTorch's generators, and separates them from those of
     other cells. NumPy and Python's random module are not seeded: if data or model use them, the

@@ -23,7 +23,7 @@ EXPECTED_INPUTS = {
 
 
 class Shapes(Check):
-    """One batch passes through the model and the loss.
+    """Checks that one batch passes through the model and the loss.
 
     If the forward pass raises an exception, the result names the first layer that refused its
     input, the shape of the input and the expected shape. `dbg.summary()` lists the shapes of all

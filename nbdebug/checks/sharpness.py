@@ -15,7 +15,7 @@ ASCENT_STEPS = 5
 
 
 class Sharpness(Check):
-    """The largest increase of the loss if each weight w changes by at most 0.001 (|w| + 1).
+    """Measures the largest loss increase if each weight w changes by at most 0.001 (|w| + 1).
 
     Large batches tend to converge to sharp minima, which generalise worse than flat minima of the
     same loss. Compare the sharpness of runs at equal loss; a single value says little.

@@ -13,7 +13,7 @@ COMPARED_BATCHES = 4
 
 
 class Shuffling(Check):
-    """The order of the samples mixes their targets.
+    """Checks that the order of the samples mixes their targets.
 
     If data is sorted by class and not shuffled, the model learns one class after the other, and
     each batch undoes the last. Shuffle the data in every epoch.

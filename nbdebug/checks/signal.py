@@ -21,7 +21,7 @@ Change = Callable[[Any], Any]
 
 
 class Signal(Check):
-    """The inputs help to predict the targets of held-out samples.
+    """Checks that the inputs help to predict the targets of held-out samples.
 
     The model is trained for 150 steps with the real data, twice with shuffled targets, and with
     inputs set to 0. If the last three give the same loss on held-out samples, the inputs carry no

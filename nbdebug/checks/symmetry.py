@@ -14,7 +14,7 @@ WEIGHT_KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.RNNBase)
 
 
 class Symmetry(Check):
-    """The units of each layer start with different weights.
+    """Checks that the units of each layer start with different weights.
 
     Equal units get equal gradients and stay equal: the layer is equivalent to a single unit. If
     all weights are 0, a ReLU network gets no gradient.

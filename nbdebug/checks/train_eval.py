@@ -19,7 +19,7 @@ WITH_DROPOUT = (nn.RNNBase, nn.MultiheadAttention)
 
 
 class TrainEval(Check):
-    """Training mode and eval mode differ only in layers such as Dropout and BatchNorm.
+    """Checks that training and eval mode differ only in layers such as Dropout and BatchNorm.
 
     A model that is passed in eval mode trains without the effect of these layers. A model that
     fails in eval mode, or on a single sample, trains without an error and fails in use.

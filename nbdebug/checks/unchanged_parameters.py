@@ -11,7 +11,7 @@ from nbdebug.core.results.check_result import Outcome
 
 
 class UnchangedParameters(Check):
-    """One optimizer step changes every weight that has a gradient.
+    """Checks that one optimizer step changes every weight that has a gradient.
 
     Weights stay unchanged without any error if the learning rate is so small that rounding
     removes the update, if a parameter group has a learning rate of 0, or if the optimizer skips

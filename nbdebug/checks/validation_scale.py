@@ -12,7 +12,7 @@ from nbdebug.model.module.forward import split
 
 
 class ValidationScale(Check):
-    """Training and validation inputs have about the same mean and standard deviation.
+    """Checks that training and validation inputs have about the same mean and spread.
 
     If only one part is scaled, or each part is scaled by its own statistics, the validation loss
     measures the difference in preprocessing.

@@ -13,7 +13,7 @@ from nbdebug.core.results.check_result import Outcome
 
 
 class Versions(Check):
-    """Versions of packages, device and number of threads.
+    """Reports versions of packages, device and number of threads.
 
     With another version of PyTorch, another device or another number of threads, sums are
     computed in another order: the same seed then gives another run.

@@ -14,7 +14,7 @@ from nbdebug.model.module.forward import leaves
 
 
 class WorkerRng(Check):
-    """The workers of a DataLoader draw different random numbers.
+    """Checks that the workers of a DataLoader draw different random numbers.
 
     PyTorch seeds torch, NumPy and Python's random in each worker. A generator that the dataset
     holds is copied with its state: then all workers apply the same augmentations, and the same

@@ -11,7 +11,7 @@ from nbdebug.core.results.check_result import Outcome
 
 
 class ZeroGradient(Check):
-    """Every parameter gets a nonzero gradient and is held by the optimizer.
+    """Checks that every parameter gets a nonzero gradient and is held by the optimizer.
 
     A parameter without a gradient does not contribute to the loss: forward does not call its
     layer, a .detach() cuts it off, or its output does not reach the loss. A gradient of exactly
