@@ -31,8 +31,8 @@ class Activation(Control):
             self.name,
             self.label,
             "choice",
-            "Replaces every ReLU, LeakyReLU, ELU, GELU, SiLU and Tanh: modules, and function "
-            "calls (F.relu) if torch.fx can trace forward. Takes effect at the next step.",
+            "Replace every ReLU, LeakyReLU, ELU, GELU, SiLU and Tanh: modules, and function "
+            "calls (F.relu) if torch.fx can trace forward. Changes take effect at the next step.",
             choices=CHOICES,
             unavailable=session.activations.reason,
             advanced=True,

@@ -26,8 +26,8 @@ class BatchSize(Control):
             self.name,
             self.label,
             "int",
-            f"Samples per step. Takes effect {when}. The learning rate does not change; a note "
-            "suggests scaled learning rates.",
+            f"Samples per step. Changes take effect {when}. The learning rate does not change; a "
+            "note suggests scaled learning rates.",
             low=1,
             high=min(session.batching.limit or 1024, 4096),
             step=1,

@@ -26,7 +26,7 @@ class Beta2(Control):
             self.label,
             "float",
             "Decay rate of the average of squared gradients (beta2 of Adam, alpha of RMSprop). "
-            "Takes effect at the next step.",
+            "Changes take effect at the next step.",
             low=0.8,
             high=0.9999,
             step=0.0001,

@@ -25,7 +25,7 @@ class BatchNormMomentum(Control):
             self.label,
             "float",
             "Weight of the newest batch in the running mean and variance of BatchNorm layers, "
-            "which eval mode uses. Takes effect at the next step.",
+            "which eval mode uses. Changes take effect at the next step.",
             low=0.0,
             high=1.0,
             step=0.01,

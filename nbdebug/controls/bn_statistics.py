@@ -26,7 +26,7 @@ class BatchNormStatistics(Control):
             "choice",
             "Update: normalise by the statistics of the batch and update the running statistics. "
             "Frozen: normalise by the running statistics without updating them; weight and bias "
-            "keep learning. Takes effect at the next step.",
+            "keep learning. Changes take effect at the next step.",
             choices=CHOICES,
             unavailable="" if session.batch_norms.layers else missing,
             advanced=True,

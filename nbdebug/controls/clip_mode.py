@@ -33,7 +33,7 @@ class ClipMode(Control):
             "Global norm (Keras: global_clipnorm) scales all gradients by one factor. Each "
             "parameter (Keras: clipnorm) and Each layer scale separately. Value clamps each "
             "entry. Adaptive is Global norm with a threshold from recent norms (Clip "
-            "percentile). Takes effect at the next step.",
+            "percentile). Changes take effect at the next step.",
             choices=MODES,
         )
 

@@ -24,7 +24,7 @@ class ClipNormType(Control):
             self.label,
             "choice",
             "Norm that is compared with the clip threshold; not used by Value. The gradient "
-            "norm in the plots is always L2. Takes effect at the next step.",
+            "norm in the plots is always L2. Changes take effect at the next step.",
             choices=TYPES,
             advanced=True,
             group="Clipping",

@@ -31,7 +31,7 @@ class ClipOverrides(Control):
             self.label,
             "float",
             "Clip threshold of one layer, used if Clipping is 'Each layer's norm'; 0 means the "
-            "value of Clip threshold. Takes effect at the next step.",
+            "value of Clip threshold. Changes take effect at the next step.",
             low=0.0,
             high=100.0,
             step=0.5,
@@ -60,4 +60,8 @@ class ClipOverrides(Control):
         clipping = session.clipping
         merged = {**clipping.overrides, **value}
         clipping.overrides = {layer: limit for layer, limit in merged.items() if limit > 0}
-        return "" if clipping.mode == "layer" else "Used only if clip_mode is 'layer'."
+        return (
+            ""
+            if clipping.mode == "layer"
+            else "These thresholds are used only if clip_mode is 'layer'."
+        )

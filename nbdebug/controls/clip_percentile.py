@@ -25,7 +25,7 @@ class ClipPercentile(Control):
             self.label,
             "float",
             "Adaptive clipping clips at this percentile of the last 1,000 gradient norms. "
-            "Takes effect at the next step.",
+            "Changes take effect at the next step.",
             low=0.0,
             high=100.0,
             step=1.0,
@@ -43,4 +43,4 @@ class ClipPercentile(Control):
 
     def apply(self, session: TrainingState, value: float) -> str:
         session.clipping.percentile = value
-        return "" if session.clipping.mode == "adaptive" else "Used only by adaptive clipping."
+        return "" if session.clipping.mode == "adaptive" else "Only adaptive clipping uses this."

@@ -23,8 +23,8 @@ class ClipRecurrent(Control):
             self.name,
             self.label,
             "float",
-            "Clamps the entries of the gradient with respect to the inputs of recurrent layers; "
-            "0 switches clipping off. Takes effect at the next step.",
+            "Clamp the entries of the gradient with respect to the inputs of recurrent layers; "
+            "0 switches clipping off. Changes take effect at the next step.",
             low=0.0,
             high=10.0,
             step=0.1,

@@ -23,7 +23,7 @@ class ClipThreshold(Control):
             self.label,
             "float",
             "Gradients above this threshold are clipped with the method of the control Clipping. "
-            "Takes effect at the next step.",
+            "Changes take effect at the next step.",
             low=1e-3,
             high=1e3,
             step=0.05,

@@ -26,7 +26,7 @@ class Dropout(Control):
             self.name,
             self.label,
             "float",
-            "Probability of dropping a unit during training. Takes effect at the next step.",
+            "Probability of dropping a unit during training. Changes take effect at the next step.",
             low=0.0,
             high=0.95,
             step=0.05,

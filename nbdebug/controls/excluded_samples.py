@@ -28,7 +28,7 @@ class ExcludedSamples(Control):
             self.name,
             self.label,
             "samples",
-            f"Indices of samples that training skips. Takes effect {effect_time(session)}.",
+            f"Indices of samples that training skips. Changes take effect {effect_time(session)}.",
             unavailable=STREAM if session.batching.limit is None else "",
             plotted=False,
         )

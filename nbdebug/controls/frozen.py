@@ -28,7 +28,7 @@ class Frozen(Control):
             "choice",
             "Frozen: parameters get no gradient and no update, and their optimizer state is "
             "kept; BatchNorm still updates its running statistics. Layers that were frozen at "
-            "the start can be unfrozen. Takes effect at the next step.",
+            "the start can be unfrozen. Changes take effect at the next step.",
             choices=CHOICES,
             members=tuple(session.freezing.members),
             advanced=True,

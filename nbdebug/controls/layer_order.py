@@ -30,8 +30,8 @@ class LayerOrderControl(Control):
             self.name,
             self.label,
             "choice",
-            "Moves dropout before or after the adjacent normalisation or activation. Takes "
-            "effect at the next step; weights and optimizer state are kept.",
+            "Move dropout before or after the adjacent normalisation or activation. Changes "
+            "take effect at the next step; weights and optimizer state are kept.",
             choices=tuple(
                 (order, LABELS[order].format(norm=layers.norm_word)) for order in layers.available
             ),

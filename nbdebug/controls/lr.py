@@ -26,8 +26,8 @@ class LearningRate(Control):
             self.name,
             self.label,
             "float",
-            "Step size of the optimizer. Takes effect at the next step. If a schedule is active, "
-            "'When lr changes' decides how it continues.",
+            "Step size of the optimizer. Changes take effect at the next step. If a schedule is "
+            "active, 'When lr changes' decides how it continues.",
             low=1e-6,
             high=10.0,
             step=0.05,

@@ -32,8 +32,8 @@ class LrChange(Control):
             self.label,
             "choice",
             "Effect of a new learning rate on an active schedule: scale the schedule by the same "
-            "factor, or continue it from the new value. Takes effect at the next change of the "
-            "learning rate.",
+            "factor, or continue it from the new value. A choice takes effect at the next change "
+            "of the learning rate.",
             choices=MODES,
             advanced=True,
             group="Schedule",

@@ -27,7 +27,7 @@ class Momentum(Control):
             self.name,
             self.label,
             "float",
-            f"{meaning}: weight of past gradients in each update. Takes effect at the next step.",
+            f"{meaning}: weight of past gradients. Changes take effect at the next step.",
             low=0.0,
             high=0.999,
             step=0.001,

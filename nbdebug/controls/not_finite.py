@@ -25,7 +25,7 @@ class NotFinite(Control):
             "choice",
             "Response to NaN or Inf in a loss or a gradient; the update is skipped in both "
             "cases. Stop: pause and analyse the last steps. Exclude the batch: record the event "
-            "and continue with the next batch. Takes effect at the next step.",
+            "and continue with the next batch. Changes take effect at the next step.",
             choices=CHOICES,
             advanced=True,
             group="Optimizer",

@@ -29,8 +29,8 @@ class OptimizerKind(Control):
             self.name,
             self.label,
             "choice",
-            "Update rule. Takes effect at the next step. Weights, learning rate and weight decay "
-            "do not change; the optimizer state is kept if the new optimizer can use it.",
+            "Update rule. Changes take effect at the next step. Weights, learning rate and weight "
+            "decay do not change; the optimizer state is kept if the new optimizer can use it.",
             choices=tuple((kind, LABELS.get(kind, kind)) for kind in session.optimizers.kinds),
             advanced=True,
             group="Optimizer",

@@ -39,8 +39,9 @@ class Reinit(Control):
             self.name,
             self.label,
             "choice",
-            "Draws new initial weights and clears their optimizer state. Biases become 0, except "
-            "with 'PyTorch default'. Takes effect at the next step; the last one can be undone.",
+            "Draw new initial weights and clear their optimizer state. Biases become 0, except "
+            "with 'PyTorch default'. The change takes effect at the next step; the last one can be "
+            "undone.",
             choices=(NO_ACTION, *INITIALISATIONS, *undo),
             members=tuple(session.initialisation.layers),
             unavailable="" if session.initialisation.layers else "no layer can be re-initialised.",

@@ -29,8 +29,8 @@ class Relabelled(Control):
             self.name,
             self.label,
             "samples",
-            "New targets of samples; only batches are changed, the data is not modified. Takes "
-            "effect at the next batch.",
+            "New targets of samples; only batches are changed, the data is not modified. Changes "
+            "take effect at the next batch.",
             unavailable=STREAM if stream else session.batching.amendments.unavailable,
             plotted=False,
         )

@@ -44,8 +44,9 @@ class ScheduleKind(Control):
             self.name,
             self.label,
             "choice",
-            "Learning-rate schedule. Takes effect at the next step and starts from the current "
-            "learning rate; one-cycle has its peak there and does not change the momentum.",
+            "Learning-rate schedule. A new schedule takes effect at the next step and starts from "
+            "the current learning rate; one-cycle has its peak there and does not change the "
+            "momentum.",
             choices=tuple((kind, LABELS[kind]) for kind in _kinds(session)),
             advanced=True,
             group="Schedule",

@@ -25,8 +25,8 @@ class ScheduleFactor(Control):
             self.label,
             "float",
             "Factor by which step and plateau multiply the learning rate, and by which "
-            "exponential and 1/t decay over the schedule length. Takes effect at the next step: "
-            "the schedule restarts from the current learning rate.",
+            "exponential and 1/t decay over the schedule length. Changes take effect at the next "
+            "step: the schedule restarts from the current learning rate.",
             low=0.01,
             high=0.99,
             step=0.01,

@@ -30,8 +30,8 @@ class ScheduleSteps(Control):
             self.label,
             "int",
             "Length of cosine and one-cycle, or steps between two drops or restarts; 0 means the "
-            "remaining steps of the run. Takes effect at the next step: the schedule restarts "
-            "from the current learning rate.",
+            "remaining steps of the run. Changes take effect at the next step: the schedule "
+            "restarts from the current learning rate.",
             low=0,
             high=max(100, 10 * session.schedule.fallback),
             step=1,

@@ -29,8 +29,8 @@ class WarmupSteps(Control):
             self.name,
             self.label,
             "int",
-            "Steps in which the learning rate rises linearly before the schedule starts. Takes "
-            "effect at the next step: warm-up and schedule restart.",
+            "Steps in which the learning rate rises linearly before the schedule starts. Changes "
+            "take effect at the next step: warm-up and schedule restart.",
             low=0,
             high=max(100, session.schedule.fallback),
             step=1,

@@ -23,7 +23,7 @@ class WeightDecay(Control):
             self.name,
             self.label,
             "float",
-            "Strength with which weights are pulled towards zero. Takes effect at the next step.",
+            "Strength of the pull of weights towards zero. Changes take effect at the next step.",
             low=0.0,
             high=0.1,
             step=0.0005,
