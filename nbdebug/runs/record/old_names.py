@@ -34,8 +34,8 @@ def _change(row: Row) -> Row:
     if not isinstance(row.get("control"), str):
         return row
     control = current_name(row["control"])
-    values = {key: current_value(control, row[key]) for key in ("old", "new") if key in row}
-    return {**row, "control": control, **values}
+    values = {k: current_value(control, v) if k in ("old", "new") else v for k, v in row.items()}
+    return {**values, "control": control}
 
 
 def _finding(row: Row) -> Row:
