@@ -94,5 +94,5 @@ def _run(number: int) -> RunData:
         "ended": 1e9 + number + 60, "status": "finished", "step": STEPS,
     }  # fmt: skip
     parameters = {"lr": 10.0 ** -(number % 5), "batch_size": 2 ** (number % 7), "model": "MLP"}
-    series = RunData.of(frame_of(rows) for rows in history.changed_rows()).series
+    series = RunData.of(frame_of(rows) for rows in history.changed_rows()[0]).series
     return RunData({"run": about, "parameters": parameters}, series)

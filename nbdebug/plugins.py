@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from nbdebug.model.training_state import TrainingState
     from nbdebug.panels.base import Panel, PanelContext
     from nbdebug.probes.base import Probe
-    from nbdebug.rules._example import example
+    from nbdebug.rules._examples import example
     from nbdebug.rules.base import Rule
     from nbdebug.runs.exporters.base import Exporter
     from nbdebug.runs.record.run_record import RunRecord
@@ -74,7 +74,7 @@ _MODULES = {
     "Snapshot": "core.history.snapshot",
     "Symptom": "core.results.findings",
     "TrainingState": "model.training_state",
-    "example": "rules._example",
+    "example": "rules._examples",
 }
 
 

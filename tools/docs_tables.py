@@ -45,7 +45,8 @@ def probes() -> str:
 def checks() -> str:
     """One row for every check that comes with nbdebug."""
     rows = [
-        f"| {check.step} | `{check.name}` | {_summary(check)} | {'by name' if check.dear else ''} |"
+        f"| {check.step} | `{check.name}` | {_summary(check)} "
+        f"| {'by name' if check.expensive else ''} |"
         for check in sorted(_own("nbdebug.checks", Check), key=lambda one: (one.step, one.order))
     ]
     return "\n".join(["| step | check | what it looks at | |", "|---|---|---|---|", *rows])

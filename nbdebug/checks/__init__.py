@@ -1,1 +1,1 @@
-"""Checks of the five-step checklist, one file each."""
+"""Checks (floor 2) of the five-step checklist: one file per check."""

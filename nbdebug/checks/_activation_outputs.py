@@ -1,4 +1,4 @@
-"""What activations give, modules and calls of functions alike, for checks that look at them."""
+"""Recorded outputs of activations, both modules and function calls, for checks."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from torch.overrides import TorchFunctionMode
 from nbdebug.model.activations.functional import CALLS
 from nbdebug.model.module.names import every_module
 
-FEATURES = ROWS = 256
-MORE: dict[Any, str] = {
+MAX_FEATURES = MAX_ROWS = 256
+MORE_KINDS: dict[Any, str] = {
     torch.sigmoid: "sigmoid",
     torch.Tensor.sigmoid: "sigmoid",
     functional.sigmoid: "sigmoid",
@@ -23,20 +23,20 @@ MORE: dict[Any, str] = {
     functional.hardtanh: "hardtanh",
     functional.relu6: "relu6",
 }
-KINDS: dict[Any, str] = {func: call.kind for func, call in CALLS.items()} | MORE
-BOUNDS = {"tanh": (-1.0, 1.0), "softsign": (-1.0, 1.0), "sigmoid": (0.0, 1.0)}
-EDGE = 0.025
+KIND_OF_FUNCTION: dict[Any, str] = {func: call.kind for func, call in CALLS.items()} | MORE_KINDS
+OUTPUT_RANGES = {"tanh": (-1.0, 1.0), "softsign": (-1.0, 1.0), "sigmoid": (0.0, 1.0)}
+EDGE_MARGIN = 0.025
 
 
 @dataclass
 class Watched:
-    """The outputs of one activation over some samples.
+    """Recorded outputs of one activation over some samples.
 
     Attributes:
-        kind: as `relu`.
-        peaks: parts [N, units] of the largest |output| of each unit over its positions.
-        edges: parts [N, units] of the share of positions at the limits of its range.
-        values: parts [N, features] of the first outputs of each sample.
+        kind: name of the activation function, such as `relu`.
+        peaks: tensors [N, units], the largest |output| of each unit over its positions.
+        edges: tensors [N, units], the share of positions near a limit of the output range.
+        values: tensors [N, features], the first outputs of each sample.
     """
 
     kind: str
@@ -45,30 +45,30 @@ class Watched:
     values: list[torch.Tensor] = field(default_factory=list)
 
     def take(self, output: torch.Tensor) -> None:
-        """Note what one call gave."""
+        """Record the output of one call."""
         out = output.detach().float()
-        self.values.append(out.flatten(1)[:, :FEATURES].clone())
+        self.values.append(out.flatten(1)[:, :MAX_FEATURES].clone())
         units = out.flatten(2) if out.ndim > 3 else _rows(out)[:, :, None]
         self.peaks.append(units.abs().amax(2))
-        if self.kind in BOUNDS:
-            low, high = BOUNDS[self.kind]
-            margin = EDGE * (high - low)
+        if self.kind in OUTPUT_RANGES:
+            low, high = OUTPUT_RANGES[self.kind]
+            margin = EDGE_MARGIN * (high - low)
             at_edge = (units < low + margin) | (units > high - margin)
             self.edges.append(at_edge.float().mean(2))
 
 
 def _rows(out: torch.Tensor) -> torch.Tensor:
-    """Outputs [N, units]; positions of a sequence count as samples, up to 256 of them."""
+    """Reshape to [N, units]; positions of a sequence count as samples, at most 256 of them."""
     if out.ndim != 3:
         return out.flatten(1)
     rows = out.flatten(0, -2)
-    return rows[:: -(-len(rows) // ROWS)]
+    return rows[:: -(-len(rows) // MAX_ROWS)]
 
 
 def watch(
     model: nn.Module, batches: Sequence[Any], run: Callable[[Any], Any]
 ) -> dict[str, Watched]:
-    """Run batches in eval mode; activations in the order of their first call, by name."""
+    """Run batches in eval mode and record activations by name, in the order of first calls."""
     mode = _Watching()
     handles = []
     for name, module in every_module(model):
@@ -89,7 +89,7 @@ def watch(
 
 
 class _Watching(TorchFunctionMode):
-    """Looks at what activation functions give, and in whose forward they are called."""
+    """Records outputs of activation functions and the modules whose forward calls them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -108,7 +108,7 @@ class _Watching(TorchFunctionMode):
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         output = func(*args, **(kwargs or {}))
-        kind = KINDS.get(func)
+        kind = KIND_OF_FUNCTION.get(func)
         if kind is not None and isinstance(output, torch.Tensor) and output.ndim > 1:
             self._note(kind, output)
         return output

@@ -1,4 +1,4 @@
-"""The loss of a model that ignores its inputs: what every other loss is compared with."""
+"""Baseline loss of a constant output, and recognition of common losses."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from torch.nn import functional
 from nbdebug.checks._context import CheckContext
 from nbdebug.model.module.forward import first_samples
 
-REACH = (3.0, 30.0)
-SAMPLES = 16
+WEIGHT_FACTORS = (3.0, 30.0)
+RANGE_SAMPLES = 16
 
 
-def plain(context: CheckContext) -> tuple[torch.Tensor, torch.Tensor] | str:
-    """Outputs and targets of the first batch as tensors, or why there are none."""
+def output_tensors(context: CheckContext) -> tuple[torch.Tensor, torch.Tensor] | str:
+    """Outputs and targets of the first batch as tensors, or the reason if they are not tensors."""
     if context.loss_fn is None:
         return "training has a step_fn, which hides outputs and targets."
     outputs, targets = context.outputs(), context.targets
     if not isinstance(outputs, torch.Tensor) or not isinstance(targets, torch.Tensor):
-        return "outputs or targets are no single tensor."
+        return "outputs or targets are not a single tensor."
     if not outputs.is_floating_point() or not outputs.ndim or not targets.ndim:
-        return "the outputs are no numbers with one row a sample."
+        return "the outputs are not real numbers with one row per sample."
     return outputs, targets
 
 
 def is_cross_entropy(context: CheckContext, outputs: torch.Tensor, targets: torch.Tensor) -> bool:
-    """Whether the loss is cross-entropy of logits, judged by the number it gives."""
+    """True if the loss has the value of cross-entropy of logits."""
     if targets.is_floating_point() or outputs.ndim < 2 or targets.shape == outputs.shape:
         return False
     return _agrees(context, outputs, targets, functional.cross_entropy)
 
 
 def is_binary(context: CheckContext, outputs: torch.Tensor, targets: torch.Tensor) -> bool:
-    """Whether the loss is binary cross-entropy of logits, judged by the number it gives."""
+    """True if the loss has the value of binary cross-entropy of logits."""
     if targets.shape != outputs.shape or not targets.is_floating_point():
         return False
     return _agrees(context, outputs, targets, functional.binary_cross_entropy_with_logits)
 
 
 def is_regression(outputs: torch.Tensor, targets: torch.Tensor) -> bool:
-    """Whether targets are numbers on a scale, as many as outputs, and not only 0 and 1."""
+    """True if targets are real numbers in the shape of the outputs, other than only 0 and 1."""
     if not targets.is_floating_point() or targets.shape != outputs.shape:
         return False
     return not bool(((targets == 0) | (targets == 1)).all())
@@ -51,9 +51,9 @@ def is_regression(outputs: torch.Tensor, targets: torch.Tensor) -> bool:
 def _agrees(
     context: CheckContext, outputs: torch.Tensor, targets: torch.Tensor, known: Any
 ) -> bool:
-    # Logits of some size: at 0 several losses give the same number.
+    # Logits other than 0, where several losses have the same value.
     logits = outputs + torch.linspace(-1, 1, outputs.numel()).to(outputs).view_as(outputs)
-    assert context.loss_fn is not None  # plain() asked
+    assert context.loss_fn is not None  # checked by output_tensors()
     try:
         said = float(context.loss_fn(logits, targets))
         expected = [float(known(logits, targets, reduction=each)) for each in ("mean", "sum")]
@@ -63,13 +63,13 @@ def _agrees(
 
 
 def best_constant(context: CheckContext, targets: torch.Tensor, shape: torch.Size) -> float | None:
-    """Smallest loss of one output [..] for all samples; None where that cannot be found.
+    """Smallest loss of a constant output [...]; None if the minimum is not found.
 
     Args:
-        targets: [N, ...]; shape: of the outputs without the first dimension.
+        targets: targets [N, ...]; shape: shape of the outputs without the first dimension.
     """
     loss_fn = context.loss_fn
-    assert loss_fn is not None  # plain() asked
+    assert loss_fn is not None  # checked by output_tensors()
     begin = torch.zeros(shape, dtype=targets.dtype if targets.is_floating_point() else None)
     begin = begin.to(context.subject.device)
     if targets.is_floating_point() and targets.shape[1:] == shape:
@@ -89,19 +89,19 @@ def best_constant(context: CheckContext, targets: torch.Tensor, shape: torch.Siz
     return value if math.isfinite(value) and value > 0 else None
 
 
-def in_reach(context: CheckContext) -> tuple[float, float]:
-    """Smallest and largest output of this model, also with other, larger weights.
+def output_range(context: CheckContext) -> tuple[float, float]:
+    """Smallest and largest output of this model, also with scaled weights.
 
-    What stays within bounds then is bounded by the model's last operation. The weights are
-    put back: a check may go on with the model.
+    If the outputs stay within limits for large weights, the last operation limits them. The
+    weights are restored afterwards.
     """
-    inputs = first_samples(context.inputs, SAMPLES)
+    inputs = first_samples(context.inputs, RANGE_SAMPLES)
     kept = [(p, p.detach().clone()) for p in context.model.parameters() if p.is_floating_point()]
     low, high = math.inf, -math.inf
-    for factor in (1.0, *REACH, *(-f for f in REACH)):
+    for factor in (1.0, *WEIGHT_FACTORS, *(-f for f in WEIGHT_FACTORS)):
         with torch.no_grad():
             for parameter, value in kept:
-                # The noise: a last layer that begins at 0 would stay there.
+                # Noise, because a last layer whose weights are 0 would stay 0.
                 noise = 0.1 * torch.randn_like(value) if factor != 1.0 else 0.0
                 parameter.copy_(factor * (value + noise))
         outputs = context.outputs(inputs)

@@ -1,4 +1,4 @@
-"""What a check looks at: a training between two steps, with some of its data."""
+"""Input of a check: a training between two steps, with some of its data."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ from torch import nn
 
 from nbdebug.checks._activation_outputs import Watched, watch
 from nbdebug.checks._samples import Samples
+from nbdebug.core.deprecated import warn_deprecated
 from nbdebug.errors import CheckStopped
 from nbdebug.model.module.forward import call, split
 from nbdebug.model.training_state import TrainingState
 
-SAMPLES = 64
+ACTIVATION_SAMPLES = 64
 Kept = tuple[nn.Parameter, torch.Tensor | None]
 Evaluate = Callable[[Any], tuple[Any, Any, Any]]
 
 
 class CheckContext:
-    """One training under examination, always the same batches for every check.
+    """The training that a check examines; all checks get the same batches.
 
     Attributes:
         subject: model, optimizer and settings.
-        loss_fn: the user's, None when training has a `step_fn`.
-        evaluate: loss, outputs and targets of a batch.
-        step: updates made so far; 0 means the weights are the initial ones.
-        batches: some training batches on the device, whole ones first.
-        samples: all the data there is.
-        progress: told the share of the check that is done, by `go_on`.
+        loss_fn: the user's loss function, None if training uses a `step_fn`.
+        evaluate: function that returns loss, outputs and targets of a batch.
+        step: number of updates so far; 0 means that the weights are the initial ones.
+        batches: some training batches on the device, full batches first.
+        samples: access to all training and validation data.
+        progress: callback that `report_progress` calls with the completed share.
     """
 
     def __init__(
@@ -72,26 +73,26 @@ class CheckContext:
 
     @cached_property
     def alike(self) -> list[tuple[Any, Any]]:
-        """Inputs and targets of the batches whose samples have the shapes of the first one's."""
+        """Inputs and targets of all batches whose samples have the same shapes as the first."""
         pairs = [split(batch) for batch in self.batches]
         shapes = [(_shape(inputs), _shape(targets)) for inputs, targets in pairs]
         return [pair for pair, shape in zip(pairs, shapes, strict=True) if shape == shapes[0]]
 
     @cached_property
     def activations(self) -> dict[str, Watched]:
-        """What activations give for some samples of the untouched model, by name."""
-        enough = -(-SAMPLES // self.samples.batch_size)
+        """Outputs of the activations of the unmodified model for some samples, by name."""
+        enough = -(-ACTIVATION_SAMPLES // self.samples.batch_size)
         return watch(self.model, self.batches[:enough], self.evaluate)
 
     def begin(self) -> None:
-        """The next check begins: from here on the model counts as untouched."""
+        """Start the next check: the current weights count as unmodified from here on."""
         self._begun = self._versions()
 
     def outputs(self, inputs: Any | None = None) -> Any:
-        """What the model gives in eval mode, without gradients.
+        """Outputs of the model in eval mode, without gradients.
 
-        Without inputs those of the first batch; of an untouched model they are computed once
-        for all checks, so they must not be written to.
+        Without `inputs`, the inputs of the first batch are used. The outputs of the unmodified
+        model are computed once for all checks: do not write to them.
         """
         self.model.eval()
         if inputs is None and self._versions() == self._begun:
@@ -105,9 +106,9 @@ class CheckContext:
             return call(self.model, inputs)
 
     def gradients(self) -> float:
-        """Loss of the first batch in training mode; leaves its gradients in the parameters.
+        """Loss of the first batch in training mode; its gradients are left in the parameters.
 
-        Of an untouched model they are computed once for all checks.
+        The gradients of the unmodified model are computed once for all checks.
         """
         self.model.train()
         known, untouched = self._gradients, self._versions() == self._begun
@@ -127,20 +128,25 @@ class CheckContext:
         return value
 
     def _versions(self) -> tuple[int, ...]:
-        """Grows whenever a weight is written to."""
+        """Version counters of the parameters, which grow with every write."""
         return tuple(p._version for p in self.model.parameters())
 
-    def go_on(self, share: float = 0.0) -> None:
-        """Call now and then in what takes long, with the share that is done, 0 to 1.
+    def report_progress(self, share: float = 0.0) -> None:
+        """Report the completed share, 0 to 1; call this regularly in an expensive check.
 
         Raises:
-            CheckStopped: somebody asked to stop.
+            CheckStopped: the user asked to stop.
         """
         self.progress(share)
         if self._halting():
             raise CheckStopped("Stopped on request.")
 
+    def go_on(self, share: float = 0.0) -> None:
+        """Call `report_progress` (deprecated alias)."""
+        warn_deprecated("CheckContext.go_on", "report_progress")
+        self.report_progress(share)
+
 
 def _shape(part: Any) -> tuple[int, ...] | None:
-    """Of one sample; None for what is no tensor."""
+    """Shape of one sample [...] of a batch; None if the part is not a tensor."""
     return tuple(part.shape[1:]) if isinstance(part, torch.Tensor) else None

@@ -1,45 +1,45 @@
-"""Training and validation inputs side by side, for checks that compare them."""
+"""Training and validation inputs for checks that compare the two."""
 
 from __future__ import annotations
 
 import torch
 
 from nbdebug.checks._context import CheckContext
-from nbdebug.checks._samples import for_a_while
+from nbdebug.checks._samples import limited_by_time
 from nbdebug.model.module.forward import split
 
-ROWS = 4096
+MAX_ROWS = 4096
 
 
 def validation_inputs(context: CheckContext) -> torch.Tensor | str:
-    """Inputs [N, ...] of up to 4,096 held-out samples, or why there are none."""
+    """Inputs [N, ...] of at most 4,096 validation samples, or the reason if unavailable."""
     if context.samples.held_out is None:
         return "there is no validation data."
     rows: list[torch.Tensor] = []
-    for batch in for_a_while(context.samples.held_out()):
+    for batch in limited_by_time(context.samples.held_out()):
         inputs = split(batch)[0] if isinstance(batch, tuple | list) and len(batch) > 1 else None
         if not isinstance(inputs, torch.Tensor):
-            return "the inputs are no single tensor."
+            return "the inputs are not a single tensor."
         rows.append(inputs)
-        if sum(len(part) for part in rows) >= ROWS:
+        if sum(len(part) for part in rows) >= MAX_ROWS:
             break
     if len({part.shape[1:] for part in rows}) != 1:
         return "the samples differ in shape."
-    return torch.cat(rows)[:ROWS]
+    return torch.cat(rows)[:MAX_ROWS]
 
 
 def training_inputs(context: CheckContext) -> torch.Tensor | str:
-    """Inputs [N, ...] of up to 4,096 training samples, or why there are none."""
+    """Inputs [N, ...] of at most 4,096 training samples, or the reason if unavailable."""
     samples = context.samples
     if samples.length is None or samples.fetch is None:
         return "the training data is a stream."
     parts: list[torch.Tensor] = []
-    for batch in for_a_while(samples.epoch()):
+    for batch in limited_by_time(samples.epoch()):
         parts.append(split(batch)[0])
-        if len(parts) * samples.batch_size >= ROWS:
+        if len(parts) * samples.batch_size >= MAX_ROWS:
             break
     if not all(isinstance(part, torch.Tensor) for part in parts):
-        return "the inputs are no single tensor."
+        return "the inputs are not a single tensor."
     if len({part.shape[1:] for part in parts}) != 1:
         return "the samples differ in shape."
     return torch.cat(parts)

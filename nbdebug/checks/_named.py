@@ -1,11 +1,11 @@
-"""Names in a sentence."""
+"""Lists of names in texts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 
-def listed(names: Sequence[str]) -> str:
-    """The first three names, and how many more there are."""
+def first_names(names: Sequence[str]) -> str:
+    """Text with the first three names and the number of the others."""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + more

@@ -1,4 +1,4 @@
-"""The data of a training, for checks that need more of it than some batches."""
+"""Access to all data of a training, for checks that need more than some batches."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 from torch.utils.data import DataLoader
 
 
-def for_a_while(batches: Iterable[Any], seconds: float = 1.0) -> Iterator[Any]:
-    """The batches that come within some seconds, one at least: data may be slow to read."""
+def limited_by_time(batches: Iterable[Any], seconds: float = 1.0) -> Iterator[Any]:
+    """Yield batches until a time limit, at least one batch, since data can be slow to read."""
     end = time.monotonic() + seconds
     for batch in batches:
         yield batch
@@ -22,18 +22,18 @@ def for_a_while(batches: Iterable[Any], seconds: float = 1.0) -> Iterator[Any]:
 
 @dataclass(frozen=True)
 class Samples:
-    """Where batches come from; nothing read here is missing from training.
+    """Access to the data; samples that are read here are not lost for training.
 
     Attributes:
-        length: samples there are, None for a stream.
-        shuffled: whether every epoch has an order of its own; None where the order is a
-            stream's or a sampler's of the user's own.
-        drop_last: whether a short last batch is left out.
-        seed: of the order.
-        batch_size: samples a step.
-        fetch: the batch of sample indices [B], on the device; None for a stream.
-        held_out: the batches of validation data, on the device, None without such data.
-        loader: the user's DataLoader when it has worker processes.
+        length: number of samples, None for a stream.
+        shuffled: True if every epoch has another order; None if a stream or the user's own
+            sampler determines the order.
+        drop_last: True if a short last batch is dropped.
+        seed: seed of the order.
+        batch_size: samples per step.
+        fetch: loads the batch with sample indices [B] to the device; None for a stream.
+        held_out: yields the batches of validation data on the device; None without such data.
+        loader: the user's DataLoader if it has worker processes.
     """
 
     length: int | None
@@ -46,15 +46,15 @@ class Samples:
     loader: DataLoader[Any] | None
 
     def epoch(self, seed: int = 0) -> Iterator[Any]:
-        """Every sample once, in batches of the size in force, in an order from `seed`.
+        """Yield every sample once, in batches of the current size, in an order from `seed`.
 
-        A short last batch is left out where training leaves it out.
+        A short last batch is dropped if training drops it.
 
         Raises:
-            ValueError: the data is a stream, which cannot be read twice.
+            ValueError: the data is a stream, which can be read only once.
         """
         if self.length is None or self.fetch is None:
-            raise ValueError("The data is a stream: it cannot be read twice.")
+            raise ValueError("The data is a stream and can be read only once.")
         order = torch.randperm(self.length, generator=torch.Generator().manual_seed(seed))
         for indices in order.split(self.batch_size):
             if not (self.drop_last and len(indices) < self.batch_size):

@@ -1,4 +1,4 @@
-"""Weight decay as a penalty of the loss, for the checks that weigh it."""
+"""Parameters with weight decay, for checks of the penalty."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from torch import nn
 
 from nbdebug.checks._context import CheckContext
 
-DECOUPLED = (torch.optim.AdamW,)
+DECOUPLED_OPTIMIZERS = (torch.optim.AdamW,)
 
 
-def decayed(context: CheckContext) -> list[tuple[nn.Parameter, float]]:
-    """Parameters that learn, each with its weight decay, where that is above 0."""
+def decayed_parameters(context: CheckContext) -> list[tuple[nn.Parameter, float]]:
+    """Trainable parameters with a weight decay above 0, and their weight decay."""
     return [
         (p, float(group.get("weight_decay", 0.0)))
         for group in context.subject.optimizer.param_groups
@@ -21,7 +21,9 @@ def decayed(context: CheckContext) -> list[tuple[nn.Parameter, float]]:
 
 
 def is_decoupled(context: CheckContext) -> bool:
-    """Whether the optimizer shrinks the weights by itself, apart from the gradient."""
+    """True if the optimizer applies weight decay separately from the gradient."""
     optimizer = context.subject.optimizer
     groups = optimizer.param_groups
-    return isinstance(optimizer, DECOUPLED) or any(g.get("decoupled_weight_decay") for g in groups)
+    return isinstance(optimizer, DECOUPLED_OPTIMIZERS) or any(
+        g.get("decoupled_weight_decay") for g in groups
+    )

@@ -1,4 +1,4 @@
-"""The weights of a model in the order of its layers, for checks that compare depth."""
+"""Layers with weights in their order, for checks that compare depth."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from torch import nn
 from nbdebug.checks._context import CheckContext
 from nbdebug.model.module.names import layers
 
-KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+LAYER_KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def weight_layers(context: CheckContext) -> list[tuple[str, nn.Module]]:
-    """Linear layers and convolutions, from input to output as they were registered."""
-    return [(name, module) for name, module in layers(context.model) if isinstance(module, KINDS)]
+    """Linear layers and convolutions in the order in which they were registered."""
+    return [
+        (name, module) for name, module in layers(context.model) if isinstance(module, LAYER_KINDS)
+    ]

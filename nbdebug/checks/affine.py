@@ -9,14 +9,14 @@ from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.results.check_result import Outcome
 
-WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+LINEAR_KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 class Affine(Check):
-    """Whether a network of several layers is more than one linear map.
+    """Checks that the network is nonlinear: several layers do not collapse into one linear map.
 
-    Without an activation between them, layers of any number collapse into one: the model
-    can learn no more than a linear regression.
+    Without activations between them, any number of linear layers is equivalent to one: the
+    model cannot learn more than a linear regression.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -30,24 +30,24 @@ class Affine(Check):
     CLOSE = 1e-4
 
     def examine(self, context: CheckContext) -> Outcome:
-        number = sum(isinstance(module, WEIGHTED) for module in context.model.modules())
+        number = sum(isinstance(module, LINEAR_KINDS) for module in context.model.modules())
         inputs = context.inputs
         if number < 2:
-            return Outcome("not_applicable", f"the model has {number} linear layers.")
+            return Outcome("not_applicable", f"the model has only {number} linear layers.")
         if not isinstance(inputs, torch.Tensor) or not inputs.is_floating_point():
-            return Outcome("not_applicable", "the inputs are no single tensor of numbers.")
+            return Outcome("not_applicable", "the inputs are not a single tensor of real numbers.")
         first, second = inputs, inputs.flip(0)
-        # Far apart, so that a bend lies between them.
+        # Far apart, so that a nonlinearity lies between them.
         one, other = context.outputs(first), context.outputs(second)
         if not isinstance(one, torch.Tensor):
-            return Outcome("not_applicable", "the outputs are no single tensor.")
+            return Outcome("not_applicable", "the outputs are not a single tensor.")
         middle, ends = context.outputs(2 * first - second), 2 * one - other
         spread = float((one - other).abs().max())
         if not spread:
             return Outcome("not_applicable", "the output does not depend on the input.")
         bend = float((middle - ends).abs().max()) / spread
-        seen = f"outputs bend by {bend:.2g} of their range"
+        seen = f"outputs deviate from a linear map by {bend:.2g} of their range"
         if bend < self.CLOSE:
             remedy = "Put an activation such as nn.ReLU() between the layers."
-            return Outcome("fail", f"{number} layers, and {seen}", "clearly above 0", remedy)
+            return Outcome("fail", f"{number} layers, but {seen}", "clearly above 0", remedy)
         return Outcome("pass", seen, "clearly above 0")

@@ -1,29 +1,30 @@
-"""The contract of a check: it looks at a training before or between steps, and moves nothing."""
+"""Base class of checks: a check examines a training between two steps and changes nothing."""
 
 from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from nbdebug.checks._context import CheckContext
+from nbdebug.core.deprecated import warn_deprecated
 from nbdebug.core.results.check_result import CheckResult, Outcome
 
 
 class Check(ABC):
-    """Examines one thing.
+    """Examines one property of a training setup.
 
-    The docstring is what the user reads: the first line says what is looked at, the rest
-    why it matters. A check may train, change modes and attach hooks as it likes: whoever
-    runs it puts everything back and proves it.
+    The docstring of a check is the text that the user reads: the first line names the property
+    that is checked, the rest tells why it matters. A check may train, change modes and attach
+    hooks: the check runner restores the training afterwards and verifies that nothing changed.
 
     Attributes:
-        name: unique; step: 1 to 5 of the checklist; order: its place in it.
-        title: short, for the table.
-        source: where this is known from.
-        dear: takes seconds, so it runs on request alone.
-        explains: checks whose bad result follows from a bad one of this check; "*" are all
-            that could not be made.
+        name: unique name; step: 1 to 5 of the checklist; order: position in the step.
+        title: short title for the table.
+        source: paper or documentation that describes the check.
+        expensive: the check takes seconds and runs only on request.
+        explains: names of checks that fail as a consequence when this check fails; "*" stands
+            for all checks that raised an exception.
     """
 
     name: ClassVar[str]
@@ -31,24 +32,31 @@ class Check(ABC):
     title: ClassVar[str]
     source: ClassVar[str]
     order: ClassVar[int] = 100
-    dear: ClassVar[bool] = False
+    expensive: ClassVar[bool] = False
     explains: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Read `dear`, the old name of `expensive`."""
+        super().__init_subclass__(**kwargs)
+        if "dear" in vars(cls):
+            warn_deprecated(f"The attribute dear of the check {cls.__name__}", "expensive")
+            cls.expensive = bool(vars(cls)["dear"])
 
     @abstractmethod
     def examine(self, context: CheckContext) -> Outcome:
-        """Look, and say what was seen.
+        """Run the check.
 
         Raises:
-            Exception: anything; the report says so in the check's row and goes on.
+            Exception: any; the report shows the exception in the row of this check.
         """
 
     def result(self, outcome: Outcome, seconds: float, at: int) -> CheckResult:
-        """The outcome, seen before training step `at`, as a row of the report."""
+        """The outcome as a row of the report; `at` is the training step that comes next."""
         return CheckResult(
             name=self.name, title=self.title, step=self.step, status=outcome.status,
             seen=outcome.seen, expected=outcome.expected, remedy=outcome.remedy,
             why=" ".join((inspect.getdoc(type(self)) or "").split()), source=self.source,
-            seconds=seconds, at=at, dear=self.dear, proposal=outcome.proposal,
+            seconds=seconds, at=at, expensive=self.expensive, proposal=outcome.proposal,
             raised=outcome.raised,
             explains=self.explains,
         )  # fmt: skip

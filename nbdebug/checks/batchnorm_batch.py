@@ -1,4 +1,4 @@
-"""Batches that are large enough for BatchNorm."""
+"""Batch sizes that are large enough for BatchNorm."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from nbdebug.checks.base import Check
 from nbdebug.core.results.check_result import Outcome, Proposal
 from nbdebug.model.module.forward import first_samples
 
-KINDS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-USUAL = 32
+NORM_KINDS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+USUAL_BATCH_SIZE = 32
 
 
 class BatchNormBatch(Check):
-    """Whether batches are large enough for BatchNorm, the last one of an epoch too.
+    """Checks that batches are large enough for BatchNorm, including the last batch of an epoch.
 
-    BatchNorm estimates mean and variance from the batch. With a few samples the estimate
-    is mostly noise; with one, PyTorch raises an error, at the end of the first epoch.
+    BatchNorm estimates mean and variance from the batch. With a few samples the estimate is
+    mostly noise; with a single sample PyTorch raises an error at the end of the first epoch.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -33,8 +33,8 @@ class BatchNormBatch(Check):
     FEW = 4
 
     def examine(self, context: CheckContext) -> Outcome:
-        norms = [m for m in context.model.modules() if isinstance(m, KINDS) and m.training]
-        if not any(isinstance(m, KINDS) for m in context.model.modules()):
+        norms = [m for m in context.model.modules() if isinstance(m, NORM_KINDS) and m.training]
+        if not any(isinstance(m, NORM_KINDS) for m in context.model.modules()):
             return Outcome("not_applicable", "the model has no BatchNorm.")
         if not norms:
             return Outcome("not_applicable", "every BatchNorm is frozen in eval mode.")
@@ -46,15 +46,15 @@ class BatchNormBatch(Check):
             better = next(n for n in range(size + 1, size + 4) if (length or 0) % n != 1)
             return Outcome(
                 "fail", f"{length:,} samples in batches of {size} leave a last batch of 1",
-                expected, "Take drop_last=True, or another batch size.",
+                expected, "Use drop_last=True or another batch size.",
                 Proposal("batch_size", better),
             )  # fmt: skip
         if size <= self.FEW:
-            usual = min(USUAL, length or USUAL)
-            remedy = "Take larger batches, or GroupNorm or LayerNorm in place of BatchNorm."
+            usual = min(USUAL_BATCH_SIZE, length or USUAL_BATCH_SIZE)
+            remedy = "Use larger batches, or GroupNorm or LayerNorm instead of BatchNorm."
             proposal = Proposal("batch_size", usual) if usual > self.FEW else None
             return Outcome("warning", f"batches of {size}", expected, remedy, proposal)
-        return Outcome("pass", f"batches of {size}, the last one of {last or size}", expected)
+        return Outcome("pass", f"batches of {size}, the last batch of {last or size}", expected)
 
     def _refuses(self, context: CheckContext) -> bool:
         context.model.train()

@@ -1,4 +1,4 @@
-"""The clip threshold against the norms that occur."""
+"""Clip threshold compared with recent gradient norms."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.results.check_result import Outcome, Proposal
 
-ENOUGH = 20
+MIN_STEPS = 20
 
 
 class ClipThreshold(Check):
-    """How the clip threshold lies among the gradient norms of recent steps.
+    """Checks that the clip threshold is above most of the recent gradient norms.
 
-    Clipping is there for rare large gradients. Where more than half of the steps are
-    clipped, it works as a smaller learning rate: lower that instead.
+    Clipping is meant for rare large gradients. If more than half of the steps are clipped,
+    clipping acts like a smaller learning rate: lower the learning rate instead.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -31,9 +31,11 @@ class ClipThreshold(Check):
         if clipping.mode == "off":
             return Outcome("not_applicable", "clipping is off.")
         if clipping.mode == "adaptive":
-            return Outcome("not_applicable", "adaptive clipping sets its own threshold.")
-        if len(clipping.window) < ENOUGH:
-            return Outcome("not_applicable", f"fewer than {ENOUGH} steps were trained with it.")
+            return Outcome("not_applicable", "adaptive clipping computes its own threshold.")
+        if len(clipping.window) < MIN_STEPS:
+            return Outcome(
+                "not_applicable", f"fewer than {MIN_STEPS} steps were trained with clipping."
+            )
         share, p90 = clipping.window.share_above(clipping.limit), clipping.window.percentile(90)
         seen = f"{share:.0%} of {len(clipping.window):,} steps clipped at {clipping.limit:.3g}"
         expected = f"at most half; the 90th percentile is {p90:.3g}"

@@ -1,4 +1,4 @@
-"""Layers that say the same of every sample."""
+"""Activations and outputs that are the same for every sample."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import torch
 from torch import nn
 
 from nbdebug.checks._context import CheckContext
-from nbdebug.checks._named import listed
+from nbdebug.checks._named import first_names
 from nbdebug.checks._weight_layers import weight_layers
 from nbdebug.checks.base import Check
 from nbdebug.core.results.check_result import Outcome
 
 
 class ConstantActivations(Check):
-    """Activations, and outputs, that do not vary over different samples.
+    """Checks that outputs and activations vary from sample to sample.
 
-    What is the same for every sample tells nothing about any. A model whose outputs are
-    constant has lost its inputs on the way: multiplied by 0, overwritten, or cut off.
+    A value that is the same for every sample carries no information. If the outputs are
+    constant, the model loses its inputs: they are multiplied by 0, overwritten or not used.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -32,7 +32,9 @@ class ConstantActivations(Check):
 
     def examine(self, context: CheckContext) -> Outcome:
         if not _varies(context.inputs, 0.0):
-            return Outcome("not_applicable", "the inputs themselves are no tensor that varies.")
+            return Outcome(
+                "not_applicable", "the inputs are not a tensor that varies over samples."
+            )
         outputs = context.outputs()
         still = [
             name
@@ -42,16 +44,19 @@ class ConstantActivations(Check):
         if isinstance(outputs, torch.Tensor) and len(outputs) > 1:
             last = [module for _, module in weight_layers(context)][-1:]
             if not _varies(outputs, 0.0) and not any(_is_zero(module) for module in last):
-                remedy = "Follow the inputs through forward: something drops them."
+                remedy = "Trace the inputs through forward: some operation drops them."
                 seen = "the outputs are the same for all samples"
-                return Outcome("fail", seen, "they vary", remedy)
+                return Outcome("fail", seen, "outputs that vary", remedy)
         if still:
-            remedy = "Look at what feeds this activation: it drops the inputs, or saturates."
+            remedy = "Check the layers before this activation: they drop the inputs or saturate."
             return Outcome(
-                "warning", f"{listed(still)} give the same for all samples", "they vary", remedy
+                "warning",
+                f"{first_names(still)} give the same output for all samples",
+                "outputs that vary",
+                remedy,
             )
         count = len(context.activations)
-        return Outcome("pass", f"outputs of {count} activations vary", "they vary")
+        return Outcome("pass", f"the outputs of {count} activations vary", "outputs that vary")
 
 
 def _varies(values: object, tolerance: float) -> bool:

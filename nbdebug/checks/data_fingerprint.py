@@ -1,4 +1,4 @@
-"""A number by which the data is known again."""
+"""Hash of the data."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from nbdebug.checks.base import Check
 from nbdebug.core.results.check_result import Outcome
 from nbdebug.model.state.digest import digest
 
-SAMPLES, AGAIN = 128, 16
+HASHED_SAMPLES, REREAD_SAMPLES = 128, 16
 
 
 class DataFingerprint(Check):
-    """The SHA-256 of the first samples, to know the same data again.
+    """Reports the SHA-256 hash of the first samples, which identifies the data.
 
-    Files are replaced, columns reordered, downloads updated: two runs with the same seed
-    differ, and only the fingerprint tells why.
+    Files are replaced, columns reordered, downloads updated: then two runs with the same seed
+    differ, and only the hash tells why.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -30,13 +30,13 @@ class DataFingerprint(Check):
     def examine(self, context: CheckContext) -> Outcome:
         samples = context.samples
         if samples.fetch is None or samples.length is None:
-            return Outcome("not_applicable", "the data is a stream: it has no fixed content.")
-        size = min(samples.length, SAMPLES)
+            return Outcome("not_applicable", "the data is a stream without fixed content.")
+        size = min(samples.length, HASHED_SAMPLES)
         known = digest(samples.fetch(torch.arange(size)))
-        few = torch.arange(min(size, AGAIN))
+        few = torch.arange(min(size, REREAD_SAMPLES))
         first, again = (digest(samples.fetch(few)) for _ in range(2))
         said = f"{known[:12]} over the first {size:,} of {samples.length:,} samples"
         if first != again:
-            words = "the samples differ each time they are read, as augmentation makes them"
-            return Outcome("not_applicable", f"{words}: they have no fingerprint.")
-        return Outcome("pass", said, "the same again, to repeat the run")
+            words = "the samples differ each time they are read, for example by augmentation"
+            return Outcome("not_applicable", f"{words}.")
+        return Outcome("pass", said, "the same hash when the run is repeated")

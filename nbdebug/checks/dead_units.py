@@ -1,4 +1,4 @@
-"""Units that are always 0."""
+"""Units that output 0 for almost every sample."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.results.check_result import Outcome
 
-KINDS = ("relu", "relu6", "leaky_relu", "elu", "gelu", "silu")
+DEAD_KINDS = ("relu", "relu6", "leaky_relu", "elu", "gelu", "silu")
 
 
 class DeadUnits(Check):
-    """Units of an activation that give 0 for nearly every sample.
+    """Checks that few units of each activation are dead, that is 0 for almost every sample.
 
-    A dead unit gets no gradient and never recovers. Too large a bias or learning rate, or
-    inputs far from 0, kill ReLU units.
+    A dead unit gets no gradient and does not recover. ReLU units die from a bias or a learning
+    rate that is too large, or from inputs far from 0.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -34,14 +34,16 @@ class DeadUnits(Check):
         shares = {
             name: self._dead(watched.peaks)
             for name, watched in context.activations.items()
-            if watched.kind in KINDS
+            if watched.kind in DEAD_KINDS
         }
         if not shares:
-            return Outcome("not_applicable", "no activation such as ReLU is seen in forward.")
+            return Outcome("not_applicable", "forward calls no activation such as ReLU.")
         name, worst = max(shares.items(), key=lambda item: item[1])
         words = f"{worst:.0%} of the units of layer {name} are dead"
         if worst > self.SHARE:
-            remedy = "Draw its weights anew (reinit), lower the learning rate, standardise inputs."
+            remedy = (
+                "Re-initialise the layer (reinit), lower the learning rate, standardise the inputs."
+            )
             return Outcome("fail" if worst == 1 else "warning", words, "at most 80%", remedy)
         return Outcome("pass", words, "at most 80%")
 

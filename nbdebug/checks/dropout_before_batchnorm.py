@@ -1,4 +1,4 @@
-"""Dropout in front of BatchNorm."""
+"""Variance shift of BatchNorm caused by dropout."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from nbdebug.checks.base import Check
 from nbdebug.core.results.check_result import Outcome, Proposal
 from nbdebug.model.module.names import DROPOUTS
 
-BEHIND = "norm_dropout"
+SAFE_ORDER = "norm_dropout"
 
 
 class DropoutBeforeBatchNorm(Check):
-    """How much more variance BatchNorm meets in training than in use, where dropout precedes it.
+    """Checks that dropout does not change the variance of BatchNorm inputs between modes.
 
-    Dropout with probability p makes activations vary 1/(1 - p) times as much while training.
-    A BatchNorm behind it learns that variance and meets a smaller one in eval mode: its
-    outputs come out too small, layer by layer.
+    Dropout with probability p multiplies the variance of activations by 1/(1 - p) during
+    training. A BatchNorm after the dropout learns this variance, but the variance in eval mode is
+    smaller: its outputs are too small, in every such layer.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -37,7 +37,7 @@ class DropoutBeforeBatchNorm(Check):
         norms = context.subject.batch_norms.layers
         dropping = [m for m in context.model.modules() if isinstance(m, DROPOUTS) and m.p > 0]
         if not norms or not dropping:
-            return Outcome("not_applicable", "the model has no Dropout together with BatchNorm.")
+            return Outcome("not_applicable", "the model does not have both Dropout and BatchNorm.")
         training, evaluating = (self._variances(context, mode) for mode in (True, False))
         shifts = {
             name: training[name] / evaluating[name]
@@ -45,17 +45,17 @@ class DropoutBeforeBatchNorm(Check):
             if training.get(name) and evaluating.get(name)
         }
         if not shifts:
-            return Outcome("not_applicable", "no BatchNorm is called in forward.")
+            return Outcome("not_applicable", "forward calls no BatchNorm.")
         name, worst = max(shifts.items(), key=lambda item: item[1])
-        seen = f"{name} meets {worst:.2f} times the variance in training"
-        expected = f"under {self.SHIFT:g}"
+        seen = f"the input variance of {name} is {worst:.2f} times as large in training mode"
+        expected = f"below {self.SHIFT:g}"
         if worst < self.SHIFT:
             return Outcome("pass", seen, expected)
         orders = context.subject.layer_order
-        possible = BEHIND in orders.available and orders.current != BEHIND
+        possible = SAFE_ORDER in orders.available and orders.current != SAFE_ORDER
         return Outcome(
-            "warning", seen, expected, "Put Dropout behind BatchNorm, or behind the last one.",
-            Proposal("layer_order", BEHIND) if possible else None,
+            "warning", seen, expected, "Move Dropout after BatchNorm, or after the last BatchNorm.",
+            Proposal("layer_order", SAFE_ORDER) if possible else None,
         )  # fmt: skip
 
     def _variances(self, context: CheckContext, training: bool) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Number type and order of dimensions of the inputs."""
+"""Data type and dimension order of the inputs."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.results.check_result import Outcome
 
-CONVOLUTIONS = {nn.Conv1d: 3, nn.Conv2d: 4, nn.Conv3d: 5}
+CONVOLUTION_DIMENSIONS = {nn.Conv1d: 3, nn.Conv2d: 4, nn.Conv3d: 5}
 
 
 class DtypeLayout(Check):
-    """Whether inputs have the number type of the weights, and images their channels in front.
+    """Checks that inputs have the dtype of the weights, and images have channels first.
 
-    Images as bytes (0 to 255) are not scaled; numbers of double precision do not meet
-    weights of single precision. PyTorch's convolutions take [N, C, H, W], while most
-    libraries read images as [N, H, W, C].
+    Images as bytes (0 to 255) are not scaled, and double-precision inputs do not match
+    single-precision weights. PyTorch convolutions take [N, C, H, W], but most libraries load
+    images as [N, H, W, C].
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -27,40 +27,44 @@ class DtypeLayout(Check):
     name = "dtype_layout"
     step = 4
     order = 5
-    title = "Type and layout of the inputs"
+    title = "Dtype and layout of the inputs"
     source = "PyTorch, Conv2d; Karpathy, A Recipe for Training Neural Networks"
     explains = ("*", "shapes", "input_scale")
 
     def examine(self, context: CheckContext) -> Outcome:
         inputs = context.inputs
         if not isinstance(inputs, torch.Tensor):
-            return Outcome("not_applicable", "the inputs are no single tensor.")
+            return Outcome("not_applicable", "the inputs are not a single tensor.")
         seen = f"{inputs.dtype} of shape {tuple(inputs.shape)}"
         weights = [p for p in context.model.parameters() if p.is_floating_point()]
         first = _first(context.model, inputs.ndim)
         if first is not None and inputs.shape[1] != first.in_channels == inputs.shape[-1]:
             order = ", ".join(str(n) for n in (0, inputs.ndim - 1, *range(1, inputs.ndim - 1)))
             return Outcome(
-                "fail", f"{seen}: the channels come last", f"{first.in_channels} channels second",
-                f"Bring the channels to the front: inputs.permute({order}).",
+                "fail", f"{seen}: the channels are last", f"{first.in_channels} channels second",
+                f"Move the channels: inputs.permute({order}).",
             )  # fmt: skip
         if not inputs.is_floating_point():
             if first is not None:
-                remedy = "Scale them to about [0, 1] as floats: inputs.float() / 255."
+                remedy = "Scale the inputs to about [0, 1] as floats: inputs.float() / 255."
                 return Outcome("fail", seen, f"{weights[0].dtype}", remedy)
-            return Outcome("pass", seen, "whole numbers for an embedding")
-        # Autocast and own casts may make other types meet, so only a forward that fails is wrong.
+            return Outcome("pass", seen, "integers for an embedding")
+        # Autocast and casts in forward can convert types, so only a forward that fails is a fault.
         if inputs.dtype not in {p.dtype for p in weights} and _fails(context):
-            remedy = f"Give the inputs the type of the weights: inputs.to({weights[0].dtype})."
+            remedy = (
+                f"Convert the inputs to the dtype of the weights: inputs.to({weights[0].dtype})."
+            )
             return Outcome("fail", seen, f"{weights[0].dtype}", remedy)
-        return Outcome("pass", seen, "the type of the weights")
+        return Outcome("pass", seen, "the dtype of the weights")
 
 
 def _first(model: nn.Module, ndim: int) -> nn.Conv2d | None:
-    """The first convolution, when it takes inputs of so many dimensions."""
-    module = next((m for m in model.modules() if isinstance(m, tuple(CONVOLUTIONS))), None)
+    """The first convolution, if it takes inputs with `ndim` dimensions."""
+    module = next(
+        (m for m in model.modules() if isinstance(m, tuple(CONVOLUTION_DIMENSIONS))), None
+    )
     fits = module is not None and any(
-        isinstance(module, kind) and ndim == n for kind, n in CONVOLUTIONS.items()
+        isinstance(module, kind) and ndim == n for kind, n in CONVOLUTION_DIMENSIONS.items()
     )
     return cast(nn.Conv2d, module) if fits else None
 

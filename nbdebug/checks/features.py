@@ -1,4 +1,4 @@
-"""Inputs that differ from sample to sample."""
+"""Constant and duplicate input features."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from nbdebug.model.module.forward import split
 
 
 class Features(Check):
-    """Input features that are constant over the samples, and those that are there twice.
+    """Checks that most input features vary over the samples; counts duplicate features.
 
-    A constant feature says nothing, a few of them (the border of images) do no harm. Where
-    nearly all are constant, the data was read or scaled wrongly.
+    A constant feature carries no information; some constant features (the border of images) do
+    no harm. If almost all features are constant, the data was read or scaled incorrectly.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -31,21 +31,23 @@ class Features(Check):
     def examine(self, context: CheckContext) -> Outcome:
         parts = [split(batch)[0] for batch in context.batches]
         if not all(isinstance(part, torch.Tensor) for part in parts):
-            return Outcome("not_applicable", "the inputs are no single tensor.")
+            return Outcome("not_applicable", "the inputs are not a single tensor.")
         shapes = {part.shape[1:] for part in parts}
         if len(shapes) > 1 or sum(len(part) for part in parts) < 3:
-            return Outcome("not_applicable", "the samples differ in shape, or there are under 3.")
+            return Outcome(
+                "not_applicable", "the samples differ in shape, or there are fewer than 3."
+            )
         inputs = torch.cat(parts).flatten(1)
         constant = (inputs == inputs[:1]).all(0)
         number, still = inputs.shape[1], int(constant.sum())
         varying = inputs[:, ~constant]
         twice = varying.shape[1] - len(torch.unique(varying, dim=1).T) if number <= 4096 else 0
-        seen = f"{still} of {number} features constant, {twice} there twice"
-        expected = f"under {self.SHARE:.0%} constant"
+        seen = f"{still} of {number} features constant, {twice} duplicate"
+        expected = f"less than {self.SHARE:.0%} constant"
         if still == number:
-            remedy = "Look at how the inputs are read: every sample is the same."
+            remedy = "Check the code that loads the inputs: every sample is the same."
             return Outcome("fail", f"all {len(inputs):,} samples are equal", expected, remedy)
         if still > self.SHARE * number:
-            remedy = "Look at how the inputs are read, scaled and rounded."
+            remedy = "Check the code that loads, scales and rounds the inputs."
             return Outcome("warning", seen, expected, remedy)
         return Outcome("pass", seen, expected)

@@ -1,4 +1,4 @@
-"""The code that the run is made with."""
+"""Version of the code."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from nbdebug.core.results.check_result import Outcome
 
 
 class GitState(Check):
-    """Which commit of the code this is, and what was changed since.
+    """Reports the commit of the code, and the number of files changed since.
 
-    A run can be repeated from a commit; not from changes that nobody committed. Outside of
-    a repository the notebook itself is the only record.
+    A run can be repeated from a commit, but not from uncommitted changes. Outside of a
+    repository, the notebook is the only record of the code.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -26,19 +26,21 @@ class GitState(Check):
     def examine(self, context: CheckContext) -> Outcome:
         commit = git("rev-parse", "--short", "HEAD")
         if commit is None:
-            return Outcome("not_applicable", "this is no folder under git with a commit.")
+            return Outcome(
+                "not_applicable", "the current folder is not in a git repository with a commit."
+            )
         status = git("status", "--porcelain", "--untracked-files=no")
         return Outcome(
             "pass",
             f"commit {commit}, {_changes(status)}",
-            "a commit without changes, to repeat the run",
+            "a commit without changes, so that the run can be repeated",
         )
 
 
 def _changes(status: str | None) -> str:
     if status is None:
-        return "git did not say in time what changed since"
+        return "git did not answer in time"
     changed = len(status.splitlines())
     if not changed:
-        return "nothing changed since"
+        return "no changes since"
     return f"{changed} changed file{'' if changed == 1 else 's'} since"

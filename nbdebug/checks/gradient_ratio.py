@@ -1,4 +1,4 @@
-"""Gradients that vanish or explode on their way back."""
+"""Vanishing and exploding gradients."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from nbdebug.core.results.check_result import Outcome
 
 
 class GradientRatio(Check):
-    """How large the gradient is at the first layer, against the last.
+    """Checks that the gradients of the first and the last layer are of similar size.
 
-    In a deep network each layer multiplies the gradient. Where every factor is below 1 it
-    vanishes before it reaches the first layers, which then do not learn; above 1 it explodes.
-    Normalisation, residual connections and fitting initial weights keep it of one size.
+    In a deep network each layer multiplies the gradient. If every factor is below 1, the gradient
+    vanishes before it reaches the first layers, which then do not learn; above 1, the gradient
+    explodes. Normalisation, residual connections and suitable initial weights prevent both.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -44,12 +44,14 @@ class GradientRatio(Check):
             return Outcome("not_applicable", "there are fewer than 3 weight layers to compare.")
         (first, small), (last, large) = known[0], known[-1]
         ratio = small / large
-        seen = f"{first} gets {ratio:.2g} times the gradient of {last}, an entry on average"
+        seen = f"the mean gradient per entry of {first} is {ratio:.2g} times that of {last}"
         expected = f"{self.VANISHING:g} to {self.EXPLODING:g}"
         if ratio < self.VANISHING:
-            remedy = "Add normalisation or residual connections; ReLU or GELU in place of sigmoid."
-            return Outcome("warning", f"{seen}: it vanishes", expected, remedy)
+            remedy = (
+                "Add normalisation or residual connections; use ReLU or GELU instead of sigmoid."
+            )
+            return Outcome("warning", f"{seen}: the gradient vanishes", expected, remedy)
         if ratio > self.EXPLODING:
-            remedy = "Scale initial weights down, add normalisation, or clip gradients."
-            return Outcome("warning", f"{seen}: it explodes", expected, remedy)
+            remedy = "Use smaller initial weights, add normalisation, or clip gradients."
+            return Outcome("warning", f"{seen}: the gradient explodes", expected, remedy)
         return Outcome("pass", seen, expected)

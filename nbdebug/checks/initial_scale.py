@@ -1,4 +1,4 @@
-"""Activations that keep their size through the layers."""
+"""Scale of activations from layer to layer."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from nbdebug.checks.base import Check
 from nbdebug.core.results.check_result import Outcome
 from nbdebug.model.module.forward import first_samples
 
-SAMPLES = 16
+SCALE_SAMPLES = 16
 
 
 class InitialScale(Check):
-    """How much the outputs of layers vary over the samples, from the first layer to the last.
+    """Checks that outputs of the first and the last layer vary similarly over the samples.
 
-    Initial weights are drawn so that each layer passes on the variance it gets (He et al.
-    2015, Glorot and Bengio 2010). Drawn too small, all samples look alike to the last
-    layer; too large, activations saturate or overflow.
+    Initial weights are chosen so that each layer preserves the variance of its inputs (He et al.
+    2015, Glorot and Bengio 2010). With weights that are too small, all samples look the same to
+    the last layer; with weights that are too large, activations saturate or overflow.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -30,7 +30,7 @@ class InitialScale(Check):
     name = "initial_scale"
     step = 3
     order = 8
-    title = "Spread from first to last layer"
+    title = "Variance from first to last layer"
     source = "He et al. (2015); Glorot and Bengio (2010); TheDeepChecker (2022)"
     explains = ("gradient_ratio", "initial_loss", "constant_activations", "overfit")
 
@@ -39,10 +39,10 @@ class InitialScale(Check):
 
     def examine(self, context: CheckContext) -> Outcome:
         if context.step:
-            return Outcome("not_applicable", "training has begun; Reset to check the beginning.")
+            return Outcome("not_applicable", "training has started; Reset to run this check.")
         spreads: list[tuple[str, float]] = []
         handles = []
-        # The last layer may begin at 0 on purpose.
+        # The last layer may have zero weights on purpose.
         for name, module in weight_layers(context)[:-1]:
 
             def look(_m: nn.Module, _i: Any, output: Any, name: str = name) -> None:
@@ -53,7 +53,7 @@ class InitialScale(Check):
         context.model.eval()
         try:
             with torch.no_grad():
-                context.evaluate(first_samples(context.batch, SAMPLES))
+                context.evaluate(first_samples(context.batch, SCALE_SAMPLES))
         finally:
             for handle in handles:
                 handle.remove()
@@ -62,9 +62,9 @@ class InitialScale(Check):
             return Outcome("not_applicable", "there are fewer than 3 weight layers to compare.")
         (first, begin), (last, end) = known[0], known[-1]
         ratio = end / begin
-        seen = f"{last} varies {ratio:.2g} times as much as {first} over the samples"
+        seen = f"the output of {last} varies {ratio:.2g} times as much as that of {first}"
         expected = f"{self.LOW:g} to {self.HIGH:g}"
         if self.LOW <= ratio <= self.HIGH:
             return Outcome("pass", seen, expected)
-        remedy = "Draw initial weights by He's or Glorot's rule (reinit), or add normalisation."
+        remedy = "Use He or Glorot initialisation (reinit), or add normalisation."
         return Outcome("warning", seen, expected, remedy)

@@ -11,10 +11,10 @@ from nbdebug.model.module.forward import split
 
 
 class InputScale(Check):
-    """Whether the inputs are finite and of a size that initial weights are made for.
+    """Checks that inputs have no NaN or Inf, and their scale fits the initial weights.
 
-    PyTorch's initial weights expect features with a mean near 0 and a standard deviation
-    near 1. One feature in thousands drowns the others; a NaN ends training at once.
+    PyTorch's initial weights expect features with a mean near 0 and a standard deviation near 1.
+    A single feature in the thousands dominates the others; NaN or Inf stops training at once.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -31,18 +31,20 @@ class InputScale(Check):
     def examine(self, context: CheckContext) -> Outcome:
         rows = [split(batch)[0] for batch in context.batches]
         if not all(isinstance(r, torch.Tensor) and r.is_floating_point() for r in rows):
-            return Outcome("not_applicable", "the inputs are no single tensor of numbers.")
+            return Outcome("not_applicable", "the inputs are not a single tensor of real numbers.")
         inputs = torch.cat(rows)
         bad = int((~torch.isfinite(inputs)).sum())
         if bad:
             return Outcome(
-                "fail", f"{bad:,} of {inputs.numel():,} inputs are not finite", "0",
-                "Leave out or fill these values before training.",
+                "fail", f"{bad:,} of {inputs.numel():,} input values are NaN or Inf", "0",
+                "Exclude these samples, or fill in the values, before training.",
             )  # fmt: skip
         features = inputs.flatten(1) if inputs.ndim == 2 else inputs.flatten(0, -1)[:, None]
         mean, spread = features.mean(0).abs().max(), features.std(0).max()
         seen = f"largest mean {float(mean):.3g}, largest standard deviation {float(spread):.3g}"
         if max(float(mean), float(spread)) > self.LARGE:
-            remedy = "Standardise: (X - X.mean(0)) / X.std(0), with the training data's numbers."
+            remedy = (
+                "Standardise: (X - X.mean(0)) / X.std(0), with statistics of the training data."
+            )
             return Outcome("warning", seen, "both at most 10", remedy)
         return Outcome("pass", seen, "both at most 10")

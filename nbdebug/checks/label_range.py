@@ -1,4 +1,4 @@
-"""Class labels that the loss can take."""
+"""Range and type of class labels."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from nbdebug.checks.base import Check
 from nbdebug.core.results.check_result import Outcome
 from nbdebug.model.module.forward import split
 
-KINDS = (nn.CrossEntropyLoss, nn.NLLLoss)
-FUNCTIONS = (functional.cross_entropy, functional.nll_loss)
-IGNORED = -100
+LOSS_CLASSES = (nn.CrossEntropyLoss, nn.NLLLoss)
+LOSS_FUNCTIONS = (functional.cross_entropy, functional.nll_loss)
+DEFAULT_IGNORE_INDEX = -100
 
 
 class LabelRange(Check):
-    """Whether class labels are whole numbers from 0 to C - 1, one for each place of the outputs.
+    """Checks that class labels are integers from 0 to C - 1, one per position of the outputs.
 
-    Cross-entropy looks up the output of the right class by its number. Labels that begin at
-    1, or that are more than the outputs, raise an error or, on a GPU, stop the program;
-    labels kept as floats are taken for class probabilities.
+    Cross-entropy selects the output of the true class by its index. Labels that start at 1, or
+    that exceed the number of outputs, raise an error or, on a GPU, stop the program; labels of
+    a float dtype are interpreted as class probabilities.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -39,40 +39,40 @@ class LabelRange(Check):
             return Outcome("not_applicable", "training has a step_fn, which hides the labels.")
         outputs, targets = context.outputs(), context.targets
         if not isinstance(outputs, torch.Tensor) or not isinstance(targets, torch.Tensor):
-            return Outcome("not_applicable", "outputs or targets are no single tensor.")
-        known = isinstance(context.loss_fn, KINDS) or context.loss_fn in FUNCTIONS
+            return Outcome("not_applicable", "outputs or targets are not a single tensor.")
+        known = isinstance(context.loss_fn, LOSS_CLASSES) or context.loss_fn in LOSS_FUNCTIONS
         if outputs.ndim < 2 or not (known or is_cross_entropy(context, outputs, targets)):
             return Outcome("not_applicable", "the loss does not take class labels.")
         return self._fit(context, outputs, targets)
 
     def _fit(self, context: CheckContext, outputs: torch.Tensor, targets: torch.Tensor) -> Outcome:
         classes, expected = outputs.shape[1], outputs.shape[:1] + outputs.shape[2:]
-        words = f"whole numbers from 0 to {classes - 1}, shape {tuple(expected)}"
+        words = f"integers from 0 to {classes - 1}, shape {tuple(expected)}"
         if targets.is_floating_point() and targets.shape == outputs.shape:
             total = targets.sum(1)
             if bool((targets >= 0).all()) and torch.allclose(total, torch.ones_like(total)):
                 return Outcome("pass", "class probabilities that sum to 1", words)
-            remedy = "Give class indices, or probabilities that sum to 1."
-            return Outcome("fail", "targets that are no class probabilities", words, remedy)
+            remedy = "Use class indices, or probabilities that sum to 1."
+            return Outcome("fail", "targets that are not class probabilities", words, remedy)
         if targets.is_floating_point():
-            remedy = "Make them whole numbers: targets.long()."
-            return Outcome("fail", f"labels of type {targets.dtype}", words, remedy)
+            remedy = "Convert the labels to integers: targets.long()."
+            return Outcome("fail", f"labels of dtype {targets.dtype}", words, remedy)
         if targets.shape != expected:
-            remedy = "Bring them into this shape, for example with targets.squeeze(1)."
+            remedy = "Reshape the labels, for example with targets.squeeze(1)."
             return Outcome("fail", f"labels of shape {tuple(targets.shape)}", words, remedy)
         seen = torch.cat([split(batch)[1].flatten() for batch in context.batches])
-        ignored = getattr(context.loss_fn, "ignore_index", IGNORED)
+        ignored = getattr(context.loss_fn, "ignore_index", DEFAULT_IGNORE_INDEX)
         return _within(seen[seen != ignored], classes, words)
 
 
 def _within(labels: torch.Tensor, classes: int, words: str) -> Outcome:
     if not len(labels):
-        return Outcome("fail", "every label is the one that the loss ignores", words)
+        return Outcome("fail", "every label is the ignore_index of the loss", words)
     low, high = int(labels.min()), int(labels.max())
     said = f"labels from {low} to {high}, outputs for {classes} classes"
     if low >= 0 and high < classes:
         return Outcome("pass", said, words)
-    remedy = f"Number the classes from 0 on, or give the last layer {high + 1} outputs."
+    remedy = f"Number the classes from 0, or use {high + 1} outputs in the last layer."
     if low == 1 and high == classes:
-        remedy = "The labels begin at 1: subtract 1."
+        remedy = "The labels start at 1: subtract 1."
     return Outcome("fail", said, words, remedy)

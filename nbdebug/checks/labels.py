@@ -1,4 +1,4 @@
-"""Targets that can be learned."""
+"""Values and scale of the targets."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from nbdebug.core.results.check_result import Outcome
 
 
 class Labels(Check):
-    """Whether the targets differ, are finite, lie in range and on a scale that can be learned.
+    """Checks that targets have no NaN or Inf, take several values, and are on a usable scale.
 
-    One class alone, or a constant, is learned without looking at the inputs. Targets in the
-    hundreds make the first gradients explode.
+    A single class or a constant target is learned without the inputs. Targets in the hundreds
+    make the first gradients explode.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -33,15 +33,15 @@ class Labels(Check):
     def examine(self, context: CheckContext) -> Outcome:
         parts = [targets for _, targets in context.alike]
         if not all(isinstance(part, torch.Tensor) for part in parts):
-            return Outcome("not_applicable", "the targets are no single tensor.")
+            return Outcome("not_applicable", "the targets are not a single tensor.")
         targets = torch.cat(parts)
         if not bool(torch.isfinite(targets).all()):
-            remedy = "Leave out or fill these samples."
-            return Outcome("fail", "some targets are not finite", "finite targets", remedy)
+            remedy = "Exclude these samples, or fill in their targets."
+            return Outcome("fail", "some targets are NaN or Inf", "no NaN or Inf", remedy)
         if bool((targets == targets.flatten()[0]).all()):
             return Outcome(
-                "fail", f"all {len(targets):,} targets seen are {targets.flatten()[0].item():g}",
-                "at least two values", "Look at how the targets are made, and at shuffling.",
+                "fail", f"all {len(targets):,} targets are {targets.flatten()[0].item():g}",
+                "at least two values", "Check the code that makes the targets, and shuffling.",
             )  # fmt: skip
         return self._classes(targets) if not targets.is_floating_point() else self._numbers(targets)
 

@@ -1,4 +1,4 @@
-"""Time to load a batch against time to train on it."""
+"""Loading time of a batch compared with its training time."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.results.check_result import Outcome
 
-BATCHES = 5
+TIMED_BATCHES = 5
 
 
 class LoaderTime(Check):
-    """How long it takes to load a batch, against forward, backward and update.
+    """Checks that loading a batch takes no longer than forward, backward and update.
 
-    Where loading takes longer, the processor that trains waits for data, and a faster one
-    would not help. Workers load side by side: their time is divided by their number.
+    If loading takes longer, the device waits for data, and a faster device would not help.
+    Workers load in parallel: the loading time is divided by their number.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -28,9 +28,9 @@ class LoaderTime(Check):
     name = "loader_time"
     step = 4
     order = 75
-    title = "Loading against training"
+    title = "Loading time"
     source = "PyTorch, Performance Tuning Guide; torch.profiler"
-    dear = True
+    expensive = True
 
     SHARE = 0.5
     SECONDS = 0.005
@@ -48,10 +48,12 @@ class LoaderTime(Check):
         loading /= workers
         training = self._median(context, lambda: self._train(context))
         share = loading / (loading + training)
-        seen = f"{1e3 * loading:.2g} ms a batch, {1e3 * training:.2g} ms to train on it"
-        expected = f"at most {self.SHARE:.0%} of both"
+        seen = f"{1e3 * loading:.2g} ms to load a batch, {1e3 * training:.2g} ms to train on it"
+        expected = f"loading at most {self.SHARE:.0%} of the total"
         if share > self.SHARE and loading > self.SECONDS:
-            remedy = "Load with more workers (num_workers), or prepare the samples once before."
+            remedy = (
+                "Use more workers (num_workers), or preprocess the samples once before training."
+            )
             return Outcome("warning", seen, expected, remedy)
         return Outcome("pass", seen, expected)
 
@@ -63,8 +65,8 @@ class LoaderTime(Check):
 
     def _median(self, context: CheckContext, work: Callable[[], Any]) -> float:
         seconds = []
-        for number in range(BATCHES):
-            context.go_on(number / BATCHES / 2)
+        for number in range(TIMED_BATCHES):
+            context.report_progress(number / TIMED_BATCHES / 2)
             begin = time.perf_counter()
             work()
             seconds.append(time.perf_counter() - begin)

@@ -1,4 +1,4 @@
-"""The learning rate against a range test."""
+"""Learning rate compared with a learning-rate range test."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from nbdebug.checks.base import Check
 from nbdebug.core.results.check_result import Outcome, Proposal
 from nbdebug.core.results.lr_range_test import LrRangeTest, Smoothing
 
-LOW, HIGH, STEPS = 1e-7, 10.0, 100
-LIMIT = 4.0
+LOWEST_LR, HIGHEST_LR, SWEEP_STEPS = 1e-7, 10.0, 100
+EXPLOSION_FACTOR = 4.0
 
 
 class LrRange(Check):
-    """Where the learning rate lies in a sweep from 1e-7 to 10.
+    """Checks that the learning rate is in the useful range of a sweep from 1e-7 to 10.
 
-    The rate at which the loss falls steepest is a good one to begin with; where the loss
-    explodes is too much for any step. `dbg.lr_range_test()` draws the curve.
+    The learning rate at which the loss falls steepest is a good initial value; a learning rate
+    at which the loss explodes is too large. `dbg.lr_range_test()` plots the curve.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -28,9 +28,9 @@ class LrRange(Check):
     name = "lr_range"
     step = 4
     order = 45
-    title = "Learning rate in a range test"
+    title = "Learning-rate range test"
     source = "Smith (2015), arXiv:1506.01186; fast.ai, lr_find"
-    dear = True
+    expensive = True
     explains = ("one_epoch", "baselines", "overfit")
 
     SMALL = 1e-4
@@ -39,30 +39,33 @@ class LrRange(Check):
         lr, found, exploded = context.subject.lr, *self._sweep(context)
         best = found.suggestion
         if best is None:
-            return Outcome("not_applicable", "the loss never falls in the sweep.")
-        seen = f"{lr:.3g}; the loss falls steepest at {best:.3g}"
+            return Outcome("not_applicable", "the loss does not decrease in the sweep.")
+        seen = f"learning rate {lr:.3g}; the loss falls steepest at {best:.3g}"
         if exploded is not None:
             seen += f" and explodes at {exploded:.3g}"
-        expected = f"above {best * self.SMALL:.2g}, below where it explodes"
+        expected = f"above {best * self.SMALL:.2g}, below the rate at which the loss explodes"
         proposal = Proposal("lr", float(f"{best:.2g}"))
         if exploded is not None and lr >= exploded:
-            remedy = f"Lower the learning rate, to {best:.2g} or less."
+            remedy = f"Lower the learning rate to {best:.2g} or less."
             return Outcome("warning", seen, expected, remedy, proposal)
         if lr < best * self.SMALL:
-            remedy = f"Raise the learning rate, towards {best:.2g}."
+            remedy = f"Raise the learning rate towards {best:.2g}."
             return Outcome("warning", seen, expected, remedy, proposal)
         return Outcome("pass", seen, expected)
 
     def _sweep(self, context: CheckContext) -> tuple[LrRangeTest, float | None]:
-        """The sweep, and the rate at which the loss exploded, None when it did not."""
-        optimizer, rates = context.subject.optimizer, np.geomspace(LOW, HIGH, STEPS)
+        """The sweep, and the learning rate at which the loss exploded, else None."""
+        optimizer, rates = (
+            context.subject.optimizer,
+            np.geomspace(LOWEST_LR, HIGHEST_LR, SWEEP_STEPS),
+        )
         ratios = context.subject.lr_ratios
         losses: list[float] = []
         smoothed: list[float] = []
         smoothing, exploded = Smoothing(), None
         context.model.train()
         for number, (rate, batch) in enumerate(zip(rates, cycle(context.batches), strict=False)):
-            context.go_on(number / STEPS)
+            context.report_progress(number / SWEEP_STEPS)
             for group, ratio in zip(optimizer.param_groups, ratios, strict=True):
                 group["lr"] = float(rate) * ratio
             optimizer.zero_grad()
@@ -73,10 +76,10 @@ class LrRange(Check):
                 break
             losses.append(value)
             smoothed.append(smoothing.add(value))
-            if smoothed[-1] - min(smoothed) > (LIMIT - 1) * abs(min(smoothed)):
+            if smoothed[-1] - min(smoothed) > (EXPLOSION_FACTOR - 1) * abs(min(smoothed)):
                 exploded = float(rate)
                 break
             loss.backward()
             optimizer.step()
         tried = rates[: len(losses)]
-        return LrRangeTest(tried, np.array(losses), np.array(smoothed), STEPS, ""), exploded
+        return LrRangeTest(tried, np.array(losses), np.array(smoothed), SWEEP_STEPS, ""), exploded

@@ -1,4 +1,4 @@
-"""A learning rate of the usual size."""
+"""Usual learning rates of each optimizer."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.results.check_result import Outcome, Proposal
 
-# Smallest, usual and largest that is not out of the ordinary.
-USUAL = {
+# Smallest, default and largest learning rate in common use.
+USUAL_LR = {
     "SGD": (1e-6, 0.01, 10.0),
     "Adam": (1e-7, 1e-3, 0.1),
     "AdamW": (1e-7, 1e-3, 0.1),
@@ -18,10 +18,10 @@ USUAL = {
 
 
 class LrSanity(Check):
-    """Whether the learning rate is of the size that its optimizer is used with.
+    """Checks that the learning rate is in the usual range of its optimizer.
 
-    Adam and its kin divide by the size of the gradient and want rates about a hundred times
-    smaller than SGD. A rate of 0 trains nothing.
+    Adam and similar optimizers divide by the size of the gradient and need learning rates about a
+    hundred times smaller than SGD. With a learning rate of 0 the model does not learn.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -37,16 +37,16 @@ class LrSanity(Check):
         optimizer, lr = context.subject.optimizer, context.subject.lr
         kind = type(optimizer).__name__
         seen = f"{lr:.3g} with {kind}"
-        low, usual, high = USUAL.get(kind, (0.0, 1e-3, float("inf")))
+        low, usual, high = USUAL_LR.get(kind, (0.0, 1e-3, float("inf")))
         proposal = Proposal("lr", usual)
         if lr == 0:
             scheduled = bool(context.subject.schedule.schedulers)
             if scheduled:
                 return Outcome("pass", f"{seen}, set by the schedule", "above 0")
-            return Outcome("fail", seen, "above 0", f"Begin with {usual:g}.", proposal)
-        if kind not in USUAL:
+            return Outcome("fail", seen, "above 0", f"Start with {usual:g}.", proposal)
+        if kind not in USUAL_LR:
             return Outcome("not_applicable", f"no usual range is known for {kind}.")
         expected = f"{low:g} to {high:g}"
         if not low <= lr <= high:
-            return Outcome("warning", seen, expected, f"Begin with {usual:g}.", proposal)
+            return Outcome("warning", seen, expected, f"Start with {usual:g}.", proposal)
         return Outcome("pass", seen, expected)

@@ -1,4 +1,4 @@
-"""How large a batch is worth its time."""
+"""Gradient noise scale."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.results.check_result import Outcome
 
-FEW = 4
+MIN_BATCHES = 4
 
 
 class NoiseScale(Check):
-    """The gradient noise scale: the batch size at which noise and gradient are of one size.
+    """Measures the gradient noise scale, the batch size at which noise equals the gradient.
 
-    In batches much smaller, a larger batch makes steps as much better as it makes them
-    dearer; in batches much larger it makes them dearer alone. The scale grows while training
-    goes on. An estimate, good to a factor of about 2.
+    For batches much smaller than the scale, a larger batch improves each step as much as it
+    raises the cost; for batches much larger, a larger batch only raises the cost. The scale grows
+    during training. The estimate is accurate to a factor of about 2.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -27,21 +27,23 @@ class NoiseScale(Check):
     name = "noise_scale"
     step = 4
     order = 65
-    title = "Batch size against gradient noise"
+    title = "Batch size and gradient noise"
     source = "McCandlish et al. (2018), arXiv:1812.06162, appendix A.1"
-    dear = True
+    expensive = True
 
     def examine(self, context: CheckContext) -> Outcome:
         size = context.samples.batch_size
         count = len(context.batches)
-        if count < FEW:
-            return Outcome("not_applicable", f"there are fewer than {FEW} batches to compare.")
+        if count < MIN_BATCHES:
+            return Outcome(
+                "not_applicable", f"there are fewer than {MIN_BATCHES} batches to compare."
+            )
         parameters = [p for _, p in context.subject.parameters if p.requires_grad]
         total = [torch.zeros_like(p) for p in parameters]
         squares = []
         context.model.train()
         for number, batch in enumerate(context.batches):
-            context.go_on(number / count)
+            context.report_progress(number / count)
             context.subject.optimizer.zero_grad()
             context.evaluate(batch)[0].backward()
             for mean, parameter in zip(total, parameters, strict=True):
@@ -50,20 +52,20 @@ class NoiseScale(Check):
             squares.append(_square([p.grad for p in parameters]))
         small, large = sum(squares) / count, _square(total)
         scale = noise_scale(small, large, size, size * count)
-        expected = "no larger than the scale by much"
+        expected = "a batch size not far above the scale"
         if scale is None:
-            said = f"noise outweighs the gradient of {size * count:,} samples: larger batches help"
+            said = f"noise exceeds the gradient of {size * count:,} samples: larger batches help"
             return Outcome("pass", f"batches of {size}; {said}", expected)
         said = f"batches of {size}, noise scale about {scale:,.0f} samples"
         if size > 10 * scale:
-            said += ": a smaller batch would cost less and do as well"
+            said += ": a smaller batch would cost less and work as well"
         return Outcome("pass", said, expected)
 
 
 def noise_scale(small: float, large: float, size: int, whole: int) -> float | None:
     """tr(covariance) / |gradient|^2 from mean squared norms of gradients of two batch sizes.
 
-    None where the estimate of the gradient is not above 0.
+    The result is None if the estimate of the squared gradient is not positive.
     """
     gradient = (whole * large - size * small) / (whole - size)
     variance = (small - large) / (1 / size - 1 / whole)

@@ -1,4 +1,4 @@
-"""Learning a few examples by heart."""
+"""Overfitting of a few examples."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from nbdebug.checks._constant import best_constant, plain
+from nbdebug.checks._constant import best_constant, output_tensors
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.results.check_result import Outcome, Verdict
@@ -16,18 +16,18 @@ from nbdebug.model.module.names import DROPOUTS
 from nbdebug.model.state.model_state import ModelState
 
 EXAMPLES = 16
-STEPS = 500
-LADDER = (0.1, 10.0, 0.01)
-ATTEMPTS = len(LADDER) + 2
+MAX_STEPS = 500
+LR_FACTORS = (0.1, 10.0, 0.01)
+ATTEMPTS = len(LR_FACTORS) + 2
 
 
 class Overfit(Check):
-    """Whether the model can learn 16 examples by heart, with the user's own optimizer.
+    """Checks that the model can overfit 16 examples with your optimizer.
 
-    A model that cannot has a fault in itself, in its loss or in its learning rate; more data
-    does not help. Dropout and weight decay are off meanwhile. When it fails, other learning
-    rates are tried: where one works the learning rate was wrong, where none does look at the
-    model and the loss.
+    A failure means a fault of the model, the loss or the learning rate; more data does not help.
+    Dropout and weight decay are off during this check. If the check fails, other learning rates
+    are tried: if one works, the learning rate was wrong; if none works, look at the model and the
+    loss.
 
     False alarms: 0 fails and 2 warnings on 288 healthy configurations.
     """
@@ -37,13 +37,13 @@ class Overfit(Check):
     order = 10
     title = "Overfits a few examples"
     source = "Karpathy, A Recipe for Training Neural Networks; CS231n, Neural Networks 3"
-    dear = True
+    expensive = True
 
     FAIL = 0.5
     GOOD = 0.35
 
     def examine(self, context: CheckContext) -> Outcome:
-        found = plain(context)
+        found = output_tensors(context)
         if isinstance(found, str):
             return Outcome("not_applicable", found)
         outputs, _ = found
@@ -56,19 +56,19 @@ class Overfit(Check):
                 group["weight_decay"] = 0.0
         start = ModelState.capture(context.model, context.subject.optimizer)
         left = self._train(context, (inputs, targets), context.subject.optimizer) / baseline
-        seen = f"{left:.2g} of the loss of the best constant is left after {STEPS} steps"
-        expected = f"under {self.GOOD:g}"
+        seen = f"the loss is {left:.2g} times that of the best constant after {MAX_STEPS} steps"
+        expected = f"below {self.GOOD:g}"
         if left < self.GOOD:
             return Outcome("pass", seen, expected)
         if left < self.FAIL:
-            advice = "It learns, but slowly: try a larger learning rate."
+            advice = "The model learns, but slowly: try a larger learning rate."
             return Outcome("warning", seen, expected, advice)
-        seen += f"; of one example alone {self._one(context, start):.2g} of its first loss"
+        seen += f"; of a single example, {self._one(context, start):.2g} times the initial loss"
         status, remedy = self._ladder(context, (inputs, targets), baseline, start)
         return Outcome(status, seen, expected, remedy)
 
     def _one(self, context: CheckContext, start: ModelState) -> float:
-        """What is left of the first loss of one example; twice in a batch, for BatchNorm."""
+        """Final over initial loss of one example, which is twice in the batch for BatchNorm."""
         start.restore(context.model, context.subject.optimizer)
         batch = repeated(first_samples(context.batch, 1), 2)
         context.model.eval()
@@ -80,32 +80,35 @@ class Overfit(Check):
         self, context: CheckContext, batch: Any, baseline: float, start: ModelState
     ) -> tuple[Verdict, str]:
         optimizer = context.subject.optimizer
-        for attempt, factor in enumerate(LADDER, 1):
+        for attempt, factor in enumerate(LR_FACTORS, 1):
             start.restore(context.model, optimizer)
             for group in optimizer.param_groups:
                 group["lr"] = group["lr"] * factor
             if self._train(context, batch, optimizer, attempt) / baseline < self.FAIL:
-                words = f"It works at {factor:g} times the learning rate: try other rates."
-                # Sixteen examples may want another rate than all of them; not one of 1/100.
+                words = f"The model learns at {factor:g} times the learning rate: change it."
+                # Few examples may need another learning rate than all data, but not 1/100 of it.
                 return ("warning" if factor >= 0.1 else "fail"), words
         start.restore(context.model, optimizer)
         adam = torch.optim.Adam([p for _, p in context.subject.parameters], lr=1e-3)
         if self._train(context, batch, adam, ATTEMPTS - 1) / baseline < self.FAIL:
-            return "fail", "It works with Adam at 1e-3: optimizer or learning rate are wrong."
-        return "fail", "No learning rate works: look at the model, the loss and the labels."
+            return (
+                "fail",
+                "The model learns with Adam at 1e-3: the optimizer or learning rate is wrong.",
+            )
+        return "fail", "No learning rate works: check the model, the loss and the labels."
 
     def _train(
         self, context: CheckContext, batch: Any, optimizer: torch.optim.Optimizer, attempt: int = 0
     ) -> float:
-        """The smallest loss in at most 500 steps, infinite when it is not finite."""
+        """The smallest loss in at most 500 steps; inf after NaN or Inf."""
         context.model.train()
         for module in context.model.modules():
             if isinstance(module, DROPOUTS):
                 module.eval()
         best = math.inf
-        for step in range(STEPS):
+        for step in range(MAX_STEPS):
             if step % 10 == 0:
-                context.go_on((attempt + step / STEPS) / ATTEMPTS)
+                context.report_progress((attempt + step / MAX_STEPS) / ATTEMPTS)
             optimizer.zero_grad()
             loss = context.evaluate(batch)[0]
             value = float(loss.detach())

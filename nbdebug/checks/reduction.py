@@ -1,20 +1,20 @@
-"""Mean or sum over the batch."""
+"""Reduction of the loss over the batch."""
 
 from __future__ import annotations
 
 import torch
 
-from nbdebug.checks._constant import plain
+from nbdebug.checks._constant import output_tensors
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.results.check_result import Outcome
 
 
 class Reduction(Check):
-    """Whether the loss is a mean over the batch.
+    """Checks that the loss is a mean over the batch.
 
-    With a sum the gradient grows with the batch size: a learning rate that fits one size
-    is wrong for every other, and a short last batch counts less.
+    With a sum, the gradient grows with the batch size: a learning rate that fits one batch size
+    is wrong for others, and a short last batch counts less.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -27,17 +27,17 @@ class Reduction(Check):
     explains = ("initial_loss",)
 
     def examine(self, context: CheckContext) -> Outcome:
-        found = plain(context)
+        found = output_tensors(context)
         if isinstance(found, str):
             return Outcome("not_applicable", found)
         outputs, targets = found
-        assert context.loss_fn is not None  # plain() asked
+        assert context.loss_fn is not None  # checked by output_tensors()
         once = float(context.loss_fn(outputs, targets))
         twice = float(context.loss_fn(torch.cat([outputs] * 2), torch.cat([targets] * 2)))
         if abs(once) < 1e-12:
             return Outcome("not_applicable", "the loss of this batch is 0.")
-        seen = f"the loss of a batch taken twice is {twice / once:.3g} times that of the batch"
+        seen = f"the loss of a doubled batch is {twice / once:.3g} times that of the batch"
         if abs(twice / once - 2) < 0.01:
-            remedy = 'Build the loss with reduction="mean", or divide by the batch size.'
+            remedy = 'Use reduction="mean" in the loss, or divide by the batch size.'
             return Outcome("warning", seen, "1", remedy)
         return Outcome("pass", seen, "1")

@@ -1,20 +1,20 @@
-"""The gradient of weight decay against that of the data."""
+"""Gradient of weight decay compared with that of the data loss."""
 
 from __future__ import annotations
 
 import math
 
 from nbdebug.checks._context import CheckContext
-from nbdebug.checks._weight_decay import decayed, is_decoupled
+from nbdebug.checks._weight_decay import decayed_parameters, is_decoupled
 from nbdebug.checks.base import Check
 from nbdebug.core.results.check_result import Outcome, Proposal
 
 
 class RegularisationGradient(Check):
-    """How large the gradient of weight decay is against that of the data.
+    """Checks that the gradient of weight decay is smaller than that of the data loss.
 
-    Weight decay is a nudge. Where it pulls harder than the data, the weights go to zero
-    whatever the samples say, and a fault in the data gradient hides behind it.
+    If weight decay dominates, the weights go to zero regardless of the data, and a fault in the
+    gradient of the data loss stays hidden.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -22,28 +22,31 @@ class RegularisationGradient(Check):
     name = "regularisation_gradient"
     step = 3
     order = 70
-    title = "Weight decay against the data"
+    title = "Weight decay and data gradient"
     source = "CS231n, Neural Networks 3 (gradient checks)"
     explains = ("overfit", "baselines")
 
     LARGE = 1.0
 
     def examine(self, context: CheckContext) -> Outcome:
-        pairs = decayed(context)
+        pairs = decayed_parameters(context)
         if not pairs:
             return Outcome("not_applicable", "weight decay is off.")
         if is_decoupled(context):
-            return Outcome("not_applicable", "this optimizer applies decay apart from gradients.")
+            return Outcome(
+                "not_applicable",
+                "this optimizer applies weight decay separately from the gradient.",
+            )
         context.gradients()
         data = math.sqrt(sum(float((p.grad**2).sum()) for p, _ in pairs if p.grad is not None))
         decay = math.sqrt(sum(decay**2 * float((p.detach() ** 2).sum()) for p, decay in pairs))
         if not data or not math.isfinite(data):
-            return Outcome("not_applicable", "there is no gradient of the data to compare with.")
+            return Outcome("not_applicable", "the data loss has no gradient.")
         ratio = decay / data
-        seen = f"its gradient has {ratio:.2g} times the norm of the data's"
+        seen = f"the norm of its gradient is {ratio:.2g} times that of the data gradient"
         if ratio > self.LARGE:
             smaller = float(f"{max(value for _, value in pairs) * 0.1 / ratio:.1g}")
-            remedy = "Take a smaller weight decay."
+            remedy = "Use a smaller weight decay."
             proposal = Proposal("weight_decay", smaller)
             return Outcome("warning", seen, f"at most {self.LARGE:g}", remedy, proposal)
         return Outcome("pass", seen, f"at most {self.LARGE:g}")

@@ -1,4 +1,4 @@
-"""Whether the run is written down."""
+"""Record of the run."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from nbdebug.core.results.check_result import Outcome
 
 
 class RunRecord(Check):
-    """Whether settings, changes, numbers and surroundings of the run are written down.
+    """Checks that settings, changes, series and environment of the run are recorded.
 
-    Which learning rate was that? With a record nobody has to remember: every change is in it,
-    and what is needed to make the run again.
+    A record holds every change of a control, and everything that is needed to repeat the run.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -25,5 +24,5 @@ class RunRecord(Check):
     def examine(self, context: CheckContext) -> Outcome:
         place = context.subject.recorded_in
         if not place:
-            return Outcome("not_applicable", "the record was switched off (runs is None or off).")
-        return Outcome("pass", f"recorded in {place}", "a record, to know what was done")
+            return Outcome("not_applicable", "recording is switched off (runs is None or off).")
+        return Outcome("pass", f"recorded in {place}", "a record of the run")

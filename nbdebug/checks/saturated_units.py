@@ -1,20 +1,20 @@
-"""Units that are always at the end of their range."""
+"""Units that are always near a limit of their range."""
 
 from __future__ import annotations
 
 import torch
 
-from nbdebug.checks._activation_outputs import FEATURES, Watched
+from nbdebug.checks._activation_outputs import MAX_FEATURES, Watched
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.results.check_result import Outcome
 
 
 class SaturatedUnits(Check):
-    """Units of tanh, sigmoid or softsign that lie at the end of their range for all samples.
+    """Checks that few units of tanh, sigmoid or softsign are saturated for almost all samples.
 
-    There the slope is next to 0, and so is the gradient that passes. Large initial weights
-    or inputs that are not scaled saturate a layer before training begins.
+    Near the limits of the activation the slope is almost 0, and so is the gradient. Large initial
+    weights or unscaled inputs saturate a layer before training starts.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -37,13 +37,13 @@ class SaturatedUnits(Check):
             if each.edges and not _is_output(each, outputs)
         }
         if not watched:
-            return Outcome("not_applicable", "no hidden tanh, sigmoid or softsign is seen.")
+            return Outcome("not_applicable", "no hidden layer uses tanh, sigmoid or softsign.")
         shares = {name: self._saturated(each.edges) for name, each in watched.items()}
         name, worst = max(shares.items(), key=lambda item: item[1])
-        seen = f"{worst:.0%} of the units of layer {name} within 2.5% of the end of their range"
+        seen = f"{worst:.0%} of the units of layer {name} are within 2.5% of a limit of their range"
         expected = f"at most {self.SHARE:.0%}"
         if worst > self.SHARE:
-            remedy = "Scale inputs and initial weights down, add normalisation, or take ReLU."
+            remedy = "Use smaller inputs and initial weights, add normalisation, or use ReLU."
             return Outcome("warning", seen, expected, remedy)
         return Outcome("pass", seen, expected)
 
@@ -52,8 +52,8 @@ class SaturatedUnits(Check):
 
 
 def _is_output(watched: Watched, outputs: object) -> bool:
-    """Whether this activation gives the outputs, which may be sure of themselves."""
+    """True for the output activation, which confident predictions saturate."""
     if not isinstance(outputs, torch.Tensor) or outputs.ndim < 2:
         return False
-    same = outputs.float().flatten(1)[:, :FEATURES]
+    same = outputs.float().flatten(1)[:, :MAX_FEATURES]
     return watched.values[0].shape == same.shape and torch.allclose(watched.values[0], same)

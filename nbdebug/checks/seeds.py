@@ -1,4 +1,4 @@
-"""Random numbers that can be drawn again."""
+"""Seeds of random numbers."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from nbdebug.core.results.check_result import Outcome
 
 
 class Seeds(Check):
-    """Whether all random numbers of the training come from generators that are written down.
+    """Checks that all random numbers of the training come from seeded generators.
 
-    nbdebug seeds the order of data and PyTorch's generators, and keeps them apart from those
-    of other cells. What the data draws from NumPy or from Python's random module begins
-    wherever those happen to stand: the run cannot be made again.
+    nbdebug seeds the order of the data and PyTorch's generators, and separates them from those of
+    other cells. NumPy and Python's random module are not seeded: if data or model use them, the
+    run cannot be repeated.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -29,7 +29,7 @@ class Seeds(Check):
     source = "PyTorch, Reproducibility; Pineau et al. (2021)"
 
     def examine(self, context: CheckContext) -> Outcome:
-        said = f"seed {context.samples.seed} for the order of data and for PyTorch"
+        said = f"seed {context.samples.seed} for the data order and for PyTorch"
         before = random.getstate(), _numpy_state()
         if context.samples.fetch is not None and context.samples.length:
             context.samples.fetch(torch.arange(min(4, context.samples.length)))
@@ -44,11 +44,11 @@ class Seeds(Check):
         ]
         if drawn:
             return Outcome(
-                "warning", f"{said}; data or model draw from {' and '.join(drawn)} too",
-                "only random numbers that are seeded",
-                "Draw with torch.rand and its kin, or seed and write down the others.",
+                "warning", f"{said}; data or model also use {' and '.join(drawn)}",
+                "only seeded random numbers",
+                "Use torch.rand and similar functions, or seed the others and record the seeds.",
             )  # fmt: skip
-        return Outcome("pass", said, "only random numbers that are seeded")
+        return Outcome("pass", said, "only seeded random numbers")
 
 
 def _numpy_state() -> tuple[bytes, int, int, float]:

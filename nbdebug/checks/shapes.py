@@ -12,7 +12,7 @@ from nbdebug.checks.base import Check
 from nbdebug.core.results.check_result import Outcome
 from nbdebug.model.module.names import Layer, layers
 
-WANTS = {
+EXPECTED_INPUTS = {
     "in_features": "features in the last dimension",
     "in_channels": "channels in the second dimension",
     "num_features": "features or channels in the second dimension",
@@ -23,10 +23,11 @@ WANTS = {
 
 
 class Shapes(Check):
-    """Whether one batch goes through the model and the loss, and the layer that breaks it.
+    """Checks that one batch passes through the model and the loss.
 
-    Where a forward pass raises, the first layer that did not take its input is named, with
-    the shape that came in and what it takes. `dbg.summary()` lists the shapes of all layers.
+    If the forward pass raises an exception, the result names the first layer that refused its
+    input, the shape of the input and the expected shape. `dbg.summary()` lists the shapes of all
+    layers.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -65,33 +66,33 @@ class Shapes(Check):
             for handle in handles:
                 handle.remove()
         shape = calls[-1][1] if calls else "unknown"
-        return Outcome("pass", f"{len(calls)} calls of layers, the last one gives {shape}", "")
+        return Outcome("pass", f"{len(calls)} layer calls, final output shape {shape}", "")
 
 
 def _broken(
     error: Exception, under_way: list[tuple[Layer, str]], calls: list[tuple[str, str]]
 ) -> Outcome:
     said = f"{type(error).__name__}: {error}"
-    before = "; ".join(f"{name or 'the model'} gives {shape}" for name, shape in calls[-2:])
-    before = f" Before it: {before}." if before else ""
+    before = "; ".join(f"{name or 'the model'} returned {shape}" for name, shape in calls[-2:])
+    before = f" Before: {before}." if before else ""
     if not under_way:
         return Outcome(
-            "fail", f"every layer took its input, then model or loss raised {said}.{before}",
+            "fail", f"all layers ran, then the model or the loss raised {said}.{before}",
             "no exception",
-            "Compare shapes and types of outputs and targets with what the loss takes.",
+            "Compare shapes and dtypes of outputs and targets with those that the loss expects.",
         )  # fmt: skip
     layer, shape = under_way[-1]
     wants = next(
         (
             f"{getattr(layer.module, name)} {words}"
-            for name, words in WANTS.items()
+            for name, words in EXPECTED_INPUTS.items()
             if hasattr(layer.module, name)
         ),
         "another shape",
     )
     return Outcome(
         "fail", f"{layer.name} ({type(layer.module).__name__}) got {shape}: {said}.{before}", wants,
-        "Give this layer what comes out of the one before it, or reshape in between.",
+        "Match this layer to the output of the layer before, or reshape in between.",
     )  # fmt: skip
 
 

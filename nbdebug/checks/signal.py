@@ -1,4 +1,4 @@
-"""Whether there is anything to learn from the inputs."""
+"""Signal in the inputs."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any
 
 import torch
 
-from nbdebug.checks._constant import best_constant, plain
+from nbdebug.checks._constant import best_constant, output_tensors
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.results.check_result import Outcome
 from nbdebug.model.module.forward import split
 from nbdebug.model.state.model_state import ModelState
 
-STEPS, LOOKS = 150, 6
+TRAINING_STEPS, EVALUATIONS = 150, 6
 Change = Callable[[Any], Any]
 
 
 class Signal(Check):
-    """Whether real targets and real inputs help on held-out samples.
+    """Checks that the inputs help to predict the targets of held-out samples.
 
-    The model is trained for 150 steps three times more: with the targets shuffled (twice),
-    and with the inputs set to 0. When that does as well on samples it has not seen, the
-    inputs say nothing about the targets: look at how they were put together.
+    The model is trained for 150 steps with the real data, twice with shuffled targets, and with
+    inputs set to 0. If the last three give the same loss on held-out samples, the inputs carry no
+    information about the targets: check how inputs and targets were combined.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -33,21 +33,23 @@ class Signal(Check):
     name = "signal"
     step = 4
     order = 60
-    title = "Inputs tell about targets"
+    title = "Inputs predict targets"
     source = "Karpathy, A Recipe for Training Neural Networks; Zhang et al. (2017)"
-    dear = True
+    expensive = True
 
     LEARNED = 0.97
 
     def examine(self, context: CheckContext) -> Outcome:
-        found = plain(context)
+        found = output_tensors(context)
         if isinstance(found, str):
             return Outcome("not_applicable", found)
         outputs, targets = found
         held_out, train = context.batches[::4], [b for i, b in enumerate(context.batches) if i % 4]
         inputs = split(context.batch)[0]
         if not train or not isinstance(inputs, torch.Tensor):
-            return Outcome("not_applicable", "there is but one batch, or the inputs are no tensor.")
+            return Outcome(
+                "not_applicable", "there is only one batch, or the inputs are not a tensor."
+            )
         constant = best_constant(context, targets, outputs.shape[1:])
         start = ModelState.capture(context.model, context.subject.optimizer)
         losses: dict[str, float] = {}
@@ -59,14 +61,18 @@ class Signal(Check):
             start.restore(context.model, context.subject.optimizer)
             learned, losses[name] = self._train(context, train, held_out, change, number / 4)
             if name == "real" and (constant is None or not learned < self.LEARNED * constant):
-                return Outcome("not_applicable", f"too little is learned in {STEPS} steps.")
+                return Outcome(
+                    "not_applicable", f"the model learns too little in {TRAINING_STEPS} steps."
+                )
         real, other = losses["real"], min(loss for name, loss in losses.items() if name != "real")
         said = ", ".join(f"{name} {loss:.3g}" for name, loss in losses.items())
         seen = f"smallest loss on held-out samples: {said}"
-        expected = "smallest with the real ones"
+        expected = "smallest with the real data"
         if real < other:
             return Outcome("pass", seen, expected)
-        remedy = "See that inputs and targets belong together, and that the inputs hold the answer."
+        remedy = (
+            "Check that inputs and targets belong together, and that the inputs are informative."
+        )
         return Outcome("warning", seen, expected, remedy)
 
     def _train(
@@ -79,8 +85,8 @@ class Signal(Check):
     ) -> tuple[float, float]:
         """Mean training loss of the last tenth, and the smallest loss on held-out batches."""
         optimizer, losses, best = context.subject.optimizer, [], math.inf
-        for step, batch in enumerate(islice(cycle(train), STEPS), 1):
-            context.go_on(begun + step / STEPS / 4)
+        for step, batch in enumerate(islice(cycle(train), TRAINING_STEPS), 1):
+            context.report_progress(begun + step / TRAINING_STEPS / 4)
             context.model.train()
             optimizer.zero_grad()
             loss = context.evaluate(change(batch))[0]
@@ -89,13 +95,13 @@ class Signal(Check):
                 return math.inf, best
             loss.backward()
             optimizer.step()
-            if step % (STEPS // LOOKS) == 0:
+            if step % (TRAINING_STEPS // EVALUATIONS) == 0:
                 best = min(best, self._loss(context, held_out, change))
-        tail = losses[-STEPS // 10 :]
+        tail = losses[-TRAINING_STEPS // 10 :]
         return sum(tail) / len(tail), best
 
     def _loss(self, context: CheckContext, batches: Sequence[Any], change: Change) -> float:
-        """Mean over batches with real targets; inputs are zeroed where training zeroes them."""
+        """Mean loss over batches with real targets; inputs are zeroed as in training."""
         context.model.eval()
         seen = [_zeroed(batch) if change is _zeroed else batch for batch in batches]
         with torch.no_grad():
@@ -103,7 +109,7 @@ class Signal(Check):
 
 
 def _shuffled(seed: int) -> Change:
-    """Gives every sample the target of another one, always the same."""
+    """A change that permutes the targets of a batch, always in the same order."""
 
     def change(batch: Any) -> Any:
         inputs, targets = split(batch)

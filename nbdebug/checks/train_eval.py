@@ -1,4 +1,4 @@
-"""The model in training and in eval mode."""
+"""Training mode and eval mode of the model."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ from nbdebug.core.results.check_result import Outcome
 from nbdebug.model.module.forward import first_samples
 from nbdebug.model.module.names import DROPOUTS
 
-SAMPLES = 8
+TESTED_SAMPLES = 8
 WITH_DROPOUT = (nn.RNNBase, nn.MultiheadAttention)
 
 
 class TrainEval(Check):
-    """Whether training mode and eval mode differ only where layers say so.
+    """Checks that training and eval mode differ only in layers such as Dropout and BatchNorm.
 
-    Dropout and BatchNorm act differently in the two. A model handed over in eval mode
-    trains without them; one that breaks in eval mode, or on a single sample, trains well
-    and fails when it is used.
+    A model that is passed in eval mode trains without the effect of these layers. A model that
+    fails in eval mode, or on a single sample, trains without an error and fails in use.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -40,46 +39,50 @@ class TrainEval(Check):
         acting = [type(m).__name__ for m in context.model.modules() if _acts(m)]
         if not context.model.training and acting:
             return Outcome(
-                "warning", f"the model was handed over in eval mode: {acting[0]} does not act",
+                "warning", f"the model was passed in eval mode: {acting[0]} has no effect",
                 "training mode", "Call model.train() before training.",
             )  # fmt: skip
         broken = self._eval_runs(context)
         if broken is not None:
             return broken
-        few = first_samples(context.batch, SAMPLES)
+        few = first_samples(context.batch, TESTED_SAMPLES)
         with torch.no_grad():
             outputs = context.evaluate(few)[1]
             context.model.train()
             again = context.evaluate(few)[1]
         if not isinstance(outputs, torch.Tensor) or not isinstance(again, torch.Tensor):
-            return Outcome("pass", "both modes run, also one sample in eval mode", "both run")
+            return Outcome(
+                "pass", "both modes run, also with one sample in eval mode", "both modes run"
+            )
         scale = float(outputs.abs().max()) or 1.0
         apart = float((again - outputs).abs().max()) / scale
-        seen = f"outputs of both modes differ by {apart:.2g} of their size"
-        if apart > self.CLOSE and not acting and not _speaks_of_training(context.model):
+        seen = f"the outputs of the two modes differ by {apart:.2g} of their size"
+        if apart > self.CLOSE and not acting and not _uses_training_flag(context.model):
             return Outcome(
-                "warning", f"{seen}, without a layer that would", "0",
-                "Look for what forward keeps from call to call, or draws at random.",
+                "warning", f"{seen}, but no layer depends on the mode", "0",
+                "Check forward for state kept between calls and for random numbers.",
             )  # fmt: skip
         reason = f": {', '.join(dict.fromkeys(acting))}" if acting else ""
-        return Outcome("pass", f"{seen}{reason}", "0, but for layers such as Dropout")
+        return Outcome("pass", f"{seen}{reason}", "0, except for layers such as Dropout")
 
     def _eval_runs(self, context: CheckContext) -> Outcome | None:
-        """What is wrong with eval mode, None when it runs with the batch and with one sample."""
-        few = first_samples(context.batch, SAMPLES)
+        """The fault in eval mode; None if a batch and a single sample run in eval mode."""
+        few = first_samples(context.batch, TESTED_SAMPLES)
         context.model.train()
         with torch.no_grad():
             context.evaluate(few)
         context.model.eval()
         for batch, words, status in (
-            (few, "in eval mode the forward raised", "fail"),
-            (first_samples(context.batch, 1), "in eval mode one sample alone raised", "warning"),
+            (few, "in eval mode forward raised", "fail"),
+            (first_samples(context.batch, 1), "in eval mode a single sample raised", "warning"),
         ):
             try:
                 with torch.no_grad():
                     context.evaluate(batch)
             except Exception as error:
-                remedy = "Mend forward, or it fails in validation and in use: .squeeze() may be it."
+                remedy = (
+                    "Fix forward, which also fails in validation; .squeeze() is a common cause."
+                )
                 said = f"{words} {type(error).__name__}: {error}"
                 return Outcome(status, said, "no exception", remedy)  # type: ignore[arg-type]
         return None
@@ -95,8 +98,8 @@ def _acts(module: nn.Module) -> bool:
     return isinstance(module, nn.RReLU)
 
 
-def _speaks_of_training(model: nn.Module) -> bool:
-    """Whether some forward asks for the mode, or cannot be read."""
+def _uses_training_flag(model: nn.Module) -> bool:
+    """True if some forward uses `training`, or if its source is not available."""
     for kind in {type(module) for module in model.modules()}:
         if kind.__module__.startswith("torch.nn"):
             continue

@@ -1,22 +1,22 @@
-"""Parameters that one update does not move."""
+"""Parameters that one update does not change."""
 
 from __future__ import annotations
 
 import torch
 
 from nbdebug.checks._context import CheckContext
-from nbdebug.checks._named import listed
+from nbdebug.checks._named import first_names
 from nbdebug.checks.base import Check
 from nbdebug.core.results.check_result import Outcome
 
 
 class UnchangedParameters(Check):
-    """Whether one optimizer step changes every weight that has a gradient.
+    """Checks that one optimizer step changes every weight that has a gradient.
 
-    A learning rate so small that the update is lost to rounding, a parameter group with a
-    rate of 0 or an optimizer that skips its step leave weights where they were, and nothing
-    says so. Biases are left out, since normalisation takes their gradient
-    away; frozen parameters are counted, not judged.
+    Weights stay unchanged without any error if the learning rate is so small that rounding
+    removes the update, if a parameter group has a learning rate of 0, or if the optimizer skips
+    its step. Biases are excluded, since normalisation removes their gradient; frozen parameters
+    are only counted.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -24,7 +24,7 @@ class UnchangedParameters(Check):
     name = "unchanged_parameters"
     step = 3
     order = 12
-    title = "An update moves every weight"
+    title = "An update changes every weight"
     source = "torchtest; Schoop et al. (2021), UMLAUT; TrainCheck (2025)"
     explains = ("overfit",)
 
@@ -40,22 +40,23 @@ class UnchangedParameters(Check):
         ]  # fmt: skip
         frozen = sum(not p.requires_grad for p in context.model.parameters())
         if not named:
-            return Outcome("not_applicable", "no parameter of the optimizer has a gradient.")
+            return Outcome("not_applicable", "no weight of the optimizer has a gradient.")
         before = [p.detach().clone() for _, p in named]
         optimizer.step()
         still = [name for (name, p), old in zip(named, before, strict=True) if torch.equal(p, old)]
         words = f", {frozen} frozen" if frozen else ""
-        seen = f"{len(named) - len(still)} of {len(named)} weights moved{words}"
+        seen = f"{len(named) - len(still)} of {len(named)} weights changed{words}"
         if not still:
-            return Outcome("pass", seen, "all that have a gradient")
+            return Outcome("pass", seen, "all weights with a gradient")
         if all(group["lr"] == 0 for group in optimizer.param_groups):
             if context.subject.schedule.schedulers:
-                return Outcome("not_applicable", "the schedule begins at a learning rate of 0.")
+                return Outcome("not_applicable", "the schedule starts at a learning rate of 0.")
             remedy = "Set a learning rate above 0."
         else:
-            remedy = (
-                "Raise the learning rate, of the group that holds them: updates are rounded off."
-            )
+            remedy = "Raise the learning rate of their parameter group: rounding removes updates."
         return Outcome(
-            "warning", f"{seen}; {listed(still)} stood still", "all that have a gradient", remedy
+            "warning",
+            f"{seen}; {first_names(still)} did not change",
+            "all weights with a gradient",
+            remedy,
         )

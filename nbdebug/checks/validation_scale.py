@@ -1,4 +1,4 @@
-"""Training and validation inputs that were prepared alike."""
+"""Scale of validation inputs compared with training inputs."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from nbdebug.model.module.forward import split
 
 
 class ValidationScale(Check):
-    """Whether training and validation inputs have about the same mean and spread.
+    """Checks that training and validation inputs have about the same mean and spread.
 
-    What is scaled in one part and not in the other, or scaled by its own statistics, is
-    another problem to the model: validation then measures the preparation.
+    If only one part is scaled, or each part is scaled by its own statistics, the validation loss
+    measures the difference in preprocessing.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -23,7 +23,7 @@ class ValidationScale(Check):
     name = "validation_scale"
     step = 4
     order = 31
-    title = "Validation data prepared alike"
+    title = "Scale of validation data"
     source = "TheDeepChecker (2022); scikit-learn, Common pitfalls"
 
     SHIFT = 0.5
@@ -35,16 +35,18 @@ class ValidationScale(Check):
             return Outcome("not_applicable", held_out)
         parts = [split(batch)[0] for batch in context.batches]
         if not all(isinstance(p, torch.Tensor) and p.is_floating_point() for p in parts):
-            return Outcome("not_applicable", "the inputs are no tensor of real numbers.")
+            return Outcome("not_applicable", "the inputs are not a tensor of real numbers.")
         train = torch.cat([part.flatten() for part in parts]).double()
         other = held_out.flatten().double()
         spread, others = float(train.std()), float(other.std())
         if not spread or not others or min(len(train), len(other)) < 100:
             return Outcome("not_applicable", "there are too few numbers to compare.")
         shift, ratio = abs(float(train.mean() - other.mean())) / spread, others / spread
-        seen = f"mean {shift:.2f} standard deviations apart, spread {ratio:.2f} times"
-        expected = "under 0.5, and from 0.5 to 2"
+        seen = (
+            f"means {shift:.2f} standard deviations apart, ratio of standard deviations {ratio:.2f}"
+        )
+        expected = "below 0.5, and a ratio from 0.5 to 2"
         if shift > self.SHIFT or not 1 / self.RATIO < ratio < self.RATIO:
-            remedy = "Scale validation data with the mean and spread of the training data."
+            remedy = "Scale validation data with mean and standard deviation of the training data."
             return Outcome("warning", seen, expected, remedy)
         return Outcome("pass", seen, expected)

@@ -1,4 +1,4 @@
-"""What the run was made with."""
+"""Versions of packages, and the device."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from nbdebug.core.results.check_result import Outcome
 
 
 class Versions(Check):
-    """The versions to write down with the run, and the device and threads it is made on.
+    """Reports versions of packages, device and number of threads.
 
-    Other versions of PyTorch, other devices and another number of threads add up in another
-    order: the same seed then gives another run.
+    With another version of PyTorch, another device or another number of threads, sums are
+    computed in another order: the same seed then gives another run.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -35,8 +35,8 @@ class Versions(Check):
             f"threads: {torch.get_num_threads()}"
         )
         if device.type != "cuda" or torch.are_deterministic_algorithms_enabled():
-            return Outcome("pass", said, "the same again, to repeat the run")
+            return Outcome("pass", said, "the same when the run is repeated")
         return Outcome(
-            "pass", f"{said}, algorithms that need not repeat to the bit",
-            "torch.use_deterministic_algorithms(True), to repeat the run to the bit",
+            "pass", f"{said}, non-deterministic algorithms allowed",
+            "torch.use_deterministic_algorithms(True), for bit-identical runs",
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Random numbers of loader workers."""
+"""Random numbers of DataLoader workers."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from nbdebug.model.module.forward import leaves
 
 
 class WorkerRng(Check):
-    """Whether the workers of a DataLoader draw different random numbers.
+    """Checks that the workers of a DataLoader draw different random numbers.
 
-    PyTorch seeds torch, NumPy and Python's random in each worker. A generator that the
-    dataset keeps for itself is copied with its state: every worker augments alike, and the
-    same again in every epoch.
+    PyTorch seeds torch, NumPy and Python's random in each worker. A generator that the dataset
+    holds is copied with its state: then all workers apply the same augmentations, and the same
+    ones in every epoch.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -28,26 +28,30 @@ class WorkerRng(Check):
     order = 70
     title = "Random numbers of workers"
     source = "PyTorch, Randomness in multi-process data loading"
-    dear = True
+    expensive = True
 
     def examine(self, context: CheckContext) -> Outcome:
         loader = context.samples.loader
         if loader is None:
-            return Outcome("not_applicable", "no DataLoader with workers is used.")
+            return Outcome("not_applicable", "there is no DataLoader with workers.")
         if _same(loader.dataset[0], loader.dataset[0]):
-            return Outcome("not_applicable", "a sample is the same each time: nothing is drawn.")
-        context.go_on(0.5)
+            return Outcome(
+                "not_applicable", "a sample is the same each time, so no random numbers are drawn."
+            )
+        context.report_progress(0.5)
         first, second = self._by_two_workers(loader)
         if _same(first, second):
             return Outcome(
-                "fail", "two workers give the same sample with the same random numbers",
+                "fail", "two workers draw the same random numbers for a sample",
                 "different random numbers",
-                "Draw with torch.rand and its kin, or seed the generator in worker_init_fn.",
+                "Use torch.rand and similar functions, or seed the generator in worker_init_fn.",
             )  # fmt: skip
-        return Outcome("pass", "two workers draw differently", "different random numbers")
+        return Outcome(
+            "pass", "two workers draw different random numbers", "different random numbers"
+        )
 
     def _by_two_workers(self, loader: DataLoader[Any]) -> list[Any]:
-        """The first sample, once from each of two workers of a loader made alike."""
+        """The first sample, loaded by each of two workers of a copy of the loader."""
         twice: DataLoader[Any] = DataLoader(
             loader.dataset,
             batch_sampler=[[0], [0]],

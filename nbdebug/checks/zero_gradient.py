@@ -1,22 +1,22 @@
-"""Parameters that cannot learn."""
+"""Parameters without a gradient."""
 
 from __future__ import annotations
 
 import torch
 
 from nbdebug.checks._context import CheckContext
-from nbdebug.checks._named import listed
+from nbdebug.checks._named import first_names
 from nbdebug.checks.base import Check
 from nbdebug.core.results.check_result import Outcome
 
 
 class ZeroGradient(Check):
-    """Parameters whose gradient is missing or exactly zero, or that the optimizer lacks.
+    """Checks that every parameter gets a nonzero gradient and is held by the optimizer.
 
-    A parameter that gets no gradient is no part of what the loss is computed from: a layer
-    that forward never calls, a .detach(), an output that does not reach the loss. A gradient
-    of exactly zero comes from dead units or an output that is constant. What the optimizer
-    does not hold is never updated.
+    A parameter without a gradient does not contribute to the loss: forward does not call its
+    layer, a .detach() cuts it off, or its output does not reach the loss. A gradient of exactly
+    zero comes from dead units or a constant output. The optimizer never updates parameters that
+    it does not hold.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -37,18 +37,18 @@ class ZeroGradient(Check):
         zero = [n for n, p in named if p.grad is not None and p.ndim > 1 and _is_zero(p.grad)]
         if lost:
             return Outcome(
-                "fail", f"the optimizer does not hold {listed(lost)}", "all trainable parameters",
+                "fail", f"the optimizer does not hold {first_names(lost)}", "every parameter",
                 "Build the optimizer on model.parameters(), after every layer is in the model.",
             )  # fmt: skip
         if zero:
             return Outcome(
-                "fail", f"the gradient of {listed(zero)} is exactly 0", "not 0",
-                "Look for dead units, a constant output, or a loss that ignores its input.",
+                "fail", f"the gradient of {first_names(zero)} is exactly 0", "not 0",
+                "Check for dead units, a constant output, or a loss that ignores its input.",
             )  # fmt: skip
         if missing:
             return Outcome(
-                "warning", f"{listed(missing)} get no gradient", "a gradient for every parameter",
-                "Call the layer in forward, remove a .detach(), or freeze it on purpose.",
+                "warning", f"{first_names(missing)} get no gradient", "gradients for all",
+                "Call the layer in forward, remove a .detach(), or freeze the layer on purpose.",
             )  # fmt: skip
         return Outcome("pass", f"{len(named)} of {len(named)} parameters get a gradient", "all")
 

@@ -1,1 +1,1 @@
-"""Floor 2: one file per setting that may change while the model trains."""
+"""Controls (floor 2): one file per setting that can change during training."""

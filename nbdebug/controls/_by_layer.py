@@ -1,4 +1,4 @@
-"""Values that hold for all layers or, by a dict, for some."""
+"""Values of controls that apply to all layers or, given as a dict, to some layers."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from nbdebug.errors import ControlValueError
 T = TypeVar("T")
 
 
-def checked(
+def validate_by_layer(
     control: str, value: Any, layers: Iterable[str], check: Callable[[str, Any], T]
 ) -> T | dict[str, T]:
-    """A value for all layers, or one for each layer that a dict names.
+    """Validate a value for all layers, or a dict of values by layer.
 
     Args:
-        check: takes what to call the value in an error, and the value.
+        check: validates one value; its arguments are the name for error texts and the value.
 
     Raises:
-        ControlValueError: for a layer that is not there, listing those that are, or what
-            `check` raises.
+        ControlValueError: a layer does not exist (the error lists those that do), or `check`
+            refused a value.
     """
     if isinstance(value, Mapping):
-        return checked_each(control, value, layers, check)
+        return validate_each_layer(control, value, layers, check)
     return check(control, value)
 
 
-def checked_each(
+def validate_each_layer(
     control: str,
     values: Mapping[Any, Any],
     layers: Iterable[str],
     check: Callable[[str, Any], T],
 ) -> dict[str, T]:
-    """What `checked` does with a dict."""
+    """Validate a dict of values by layer, as `validate_by_layer` does."""
     known = list(layers)
     for layer in values:
         if layer not in known:
@@ -42,13 +42,13 @@ def checked_each(
     return {layer: check(f"{control} of {layer}", part) for layer, part in values.items()}
 
 
-def spread(value: T | dict[str, T], layers: Iterable[str]) -> dict[str, T]:
-    """A checked value, layer by layer."""
+def expand_by_layer(value: T | dict[str, T], layers: Iterable[str]) -> dict[str, T]:
+    """Expand a validated value to one value per layer."""
     return value if isinstance(value, dict) else dict.fromkeys(layers, value)
 
 
-def gathered(values: dict[str, T], empty: T) -> T | dict[str, T]:
-    """The value all layers agree in, else what each has; `empty` without layers."""
+def collapse_by_layer(values: dict[str, T], empty: T) -> T | dict[str, T]:
+    """Reduce values by layer to one value if all are equal; `empty` if there are no layers."""
     if len(set(values.values())) > 1:
         return values
     return next(iter(values.values()), empty)

@@ -20,7 +20,7 @@ CHOICES = (
 
 
 class Activation(Control):
-    """Kind of all activations: modules, and functions in forwards that torch.fx can follow."""
+    """Activation function of all layers: modules, and function calls that torch.fx can trace."""
 
     name = "activation"
     label = "Activation"
@@ -31,9 +31,8 @@ class Activation(Control):
             self.name,
             self.label,
             "choice",
-            "Exchanges every ReLU, LeakyReLU, ELU, GELU, SiLU and Tanh: modules, and calls of "
-            "functions (F.relu) where torch.fx can follow forward. Takes effect at the next "
-            "step.",
+            "Replace every ReLU, LeakyReLU, ELU, GELU, SiLU and Tanh: modules, and function "
+            "calls (F.relu) if torch.fx can trace forward. Changes take effect at the next step.",
             choices=CHOICES,
             unavailable=session.activations.reason,
             advanced=True,

@@ -1,4 +1,4 @@
-"""The contract of a control: a setting that may change while the model trains."""
+"""Base class of controls: a control is a setting that can change during training."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from nbdebug.model.training_state import TrainingState
 
 
 class Control(ABC):
-    """One setting. The same value twice is the same state; the old value undoes it.
+    """One setting of a training.
+
+    Applying the same value twice has the same effect as once; applying the old value undoes a
+    change.
 
     Attributes:
-        name: what `Debugger.set` and the records call it.
-        label: what the dashboard calls it.
-        order: place among the controls.
+        name: name in `Debugger.set` and in records.
+        label: name in the dashboard.
+        order: position among the controls.
     """
 
     name: ClassVar[str]
@@ -27,30 +30,30 @@ class Control(ABC):
 
     @abstractmethod
     def spec(self, session: TrainingState) -> ControlSpec:
-        """Range, scale, help, and whether it can be used now."""
+        """Range, scale, help text, and the reason if the control cannot be used now."""
 
     @abstractmethod
     def read(self, session: TrainingState) -> Any:
-        """The value in force."""
+        """The current value."""
 
     @abstractmethod
     def validate(self, session: TrainingState, value: Any) -> Any:
-        """The value as it will be applied.
+        """Convert a value to the form in which `apply` takes it, without changing anything.
 
         Raises:
-            ControlValueError: names the range; nothing was changed.
+            ControlValueError: the value is out of range; the text names the range.
         """
 
     @abstractmethod
     def apply(self, session: TrainingState, value: Any) -> str:
-        """Put a validated value in force; runs between two steps.
+        """Apply a validated value; called between two steps.
 
         Returns:
-            What the user should know about it, or "".
+            A note for the user, or "".
         """
 
     def series(self, session: TrainingState) -> float:
-        """The value in force as a number for plots; NaN when it is not one."""
+        """The current value as a number for plots; NaN if the value is not a number."""
         value = self.read(session)
         parts = list(value.values()) if isinstance(value, dict) else [value]
         if any(isinstance(part, str) for part in parts):
@@ -67,7 +70,7 @@ def number(
     low_open: bool = False,
     high_open: bool = False,
 ) -> float:
-    """A finite float within a range, else ControlValueError."""
+    """Convert to a finite float within a range; raises ControlValueError."""
     left, right = "(" if low_open else "[", ")" if high_open else "]"
     right = ")" if high == math.inf else right
     wanted = f"{name} must be a number in {left}{low:g}, {high:g}{right}, got {value!r}."
@@ -85,7 +88,7 @@ def number(
 
 
 def whole_number(name: str, value: Any, low: int) -> int:
-    """A whole number from `low` on, else ControlValueError."""
+    """Convert to a whole number of at least `low`; raises ControlValueError."""
     found = number(name, value, low, math.inf)
     if found != int(found):
         raise ControlValueError(f"{name} must be a whole number, got {value!r}.")
@@ -93,13 +96,13 @@ def whole_number(name: str, value: Any, low: int) -> int:
 
 
 def choice(name: str, value: Any, choices: Collection[str]) -> str:
-    """One of `choices`, else ControlValueError."""
+    """Validate that the value is one of `choices`; raises ControlValueError."""
     if value not in choices:
         raise ControlValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}.")
     return str(value)
 
 
 def require_available(spec: ControlSpec) -> None:
-    """ControlValueError with the reason when a control cannot be used."""
+    """Raise ControlValueError with the reason if a control cannot be used."""
     if spec.unavailable:
         raise ControlValueError(f"{spec.name} cannot be changed: {spec.unavailable}")

@@ -11,7 +11,7 @@ from nbdebug.model.training_state import TrainingState
 
 
 class BatchSize(Control):
-    """Samples per step; the learning rate is left as it is."""
+    """Samples per step; the learning rate does not change."""
 
     name = "batch_size"
     label = "Batch size"
@@ -19,13 +19,15 @@ class BatchSize(Control):
 
     def spec(self, session: TrainingState) -> ControlSpec:
         ahead = session.batching.ahead
-        when = f"after {ahead} batches that are prepared already" if ahead else "at the next batch"
+        when = (
+            f"after {ahead} batches that are already prefetched" if ahead else "at the next batch"
+        )
         return ControlSpec(
             self.name,
             self.label,
             "int",
-            f"Samples per step. Takes effect {when}; the learning rate stays as it is, and "
-            "scaled ones are offered.",
+            f"Samples per step. Changes take effect {when}. The learning rate does not change; a "
+            "note suggests scaled learning rates.",
             low=1,
             high=min(session.batching.limit or 1024, 4096),
             step=1,
@@ -43,9 +45,9 @@ class BatchSize(Control):
         size = value if batching.limit is None else min(value, batching.limit)
         notes = []
         if size != value:
-            notes.append(f"Clamped to {size}, all the samples there are.")
+            notes.append(f"Clamped to {size}, the number of samples.")
         if size != batching.size and batching.ahead:
-            notes.append(f"Up to {batching.ahead} batches of the old size are prepared already.")
+            notes.append(f"Up to {batching.ahead} batches of the old size are already prefetched.")
         if size != batching.size:
             notes.append(lr_offer(batching.size, size, session.lr))
         batching.size = size
@@ -53,9 +55,9 @@ class BatchSize(Control):
 
 
 def lr_offer(old: int, new: int, lr: float) -> str:
-    """What the learning rate would be, in words."""
+    """Text with the learning rates that linear and square-root scaling would give."""
     rates = scaled_rates(lr, old, new)
     return (
         f"{new} is {new / old:.3g} times {old}: linear scaling would be lr {rates['linear']:.3g}, "
-        f"square-root {rates['square-root']:.3g}; the learning rate was left as it is."
+        f"square-root {rates['square-root']:.3g}; the learning rate was not changed."
     )

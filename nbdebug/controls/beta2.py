@@ -10,7 +10,7 @@ from nbdebug.model.training_state import TrainingState
 
 
 class Beta2(Control):
-    """Second beta of Adam and AdamW, alpha of RMSprop: memory of squared gradients."""
+    """Second beta of Adam and AdamW, alpha of RMSprop: decay rate of the squared gradients."""
 
     name = "beta2"
     label = "Second beta"
@@ -18,13 +18,15 @@ class Beta2(Control):
 
     def spec(self, session: TrainingState) -> ControlSpec:
         group = session.optimizer.param_groups[0]
-        missing = "" if "betas" in group or "alpha" in group else "this optimizer has none."
+        missing = (
+            "" if "betas" in group or "alpha" in group else "the optimizer has no second beta."
+        )
         return ControlSpec(
             self.name,
             self.label,
             "float",
-            "Memory of squared gradients (beta2 of Adam, alpha of RMSprop). "
-            "Takes effect at the next step.",
+            "Decay rate of the average of squared gradients (beta2 of Adam, alpha of RMSprop). "
+            "Changes take effect at the next step.",
             low=0.8,
             high=0.9999,
             step=0.0001,

@@ -6,14 +6,14 @@ from typing import Any
 
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from nbdebug.controls._by_layer import checked, gathered, spread
+from nbdebug.controls._by_layer import collapse_by_layer, expand_by_layer, validate_by_layer
 from nbdebug.controls.base import Control, number, require_available
 from nbdebug.core.control_spec import ControlSpec
 from nbdebug.model.training_state import TrainingState
 
 
 class BatchNormMomentum(Control):
-    """Share of the newest batch in BatchNorm's running statistics, of all layers or some."""
+    """Weight of the newest batch in the running statistics of BatchNorm layers."""
 
     name = "bn_momentum"
     label = "BatchNorm momentum"
@@ -24,8 +24,8 @@ class BatchNormMomentum(Control):
             self.name,
             self.label,
             "float",
-            "Share of the newest batch in the running mean and variance of BatchNorm layers; "
-            "training itself uses the batch. Takes effect at the next step.",
+            "Weight of the newest batch in the running mean and variance of BatchNorm layers, "
+            "which eval mode uses. Changes take effect at the next step.",
             low=0.0,
             high=1.0,
             step=0.01,
@@ -37,21 +37,25 @@ class BatchNormMomentum(Control):
         )
 
     def read(self, session: TrainingState) -> float | dict[str, float]:
-        return gathered({name: _momentum(norm) for name, norm in _layers(session).items()}, 0.0)
+        return collapse_by_layer(
+            {name: _momentum(norm) for name, norm in _layers(session).items()}, 0.0
+        )
 
     def validate(self, session: TrainingState, value: Any) -> float | dict[str, float]:
         require_available(self.spec(session))
-        return checked(self.name, value, _layers(session), lambda name, v: number(name, v, 0, 1))
+        return validate_by_layer(
+            self.name, value, _layers(session), lambda name, v: number(name, v, 0, 1)
+        )
 
     def apply(self, session: TrainingState, value: float | dict[str, float]) -> str:
         norms = _layers(session)
-        for layer, momentum in spread(value, norms).items():
+        for layer, momentum in expand_by_layer(value, norms).items():
             norms[layer].momentum = momentum
-        return "BatchNorm statistics are frozen at present." if session.batch_norms.frozen else ""
+        return "The BatchNorm statistics are frozen now." if session.batch_norms.frozen else ""
 
 
 def _layers(session: TrainingState) -> dict[str, _BatchNorm]:
-    """Those with a momentum; None stands for an average over all batches."""
+    """BatchNorm layers with a momentum; a momentum of None averages over all batches."""
     norms = session.batch_norms.layers.items()
     return {name: norm for name, norm in norms if norm.momentum is not None}
 

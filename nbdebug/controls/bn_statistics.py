@@ -1,4 +1,4 @@
-"""Whether BatchNorm follows the batches."""
+"""Statistics that BatchNorm normalises by."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CHOICES = (("track", "Update"), ("freeze", "Frozen"))
 
 
 class BatchNormStatistics(Control):
-    """Whether BatchNorm normalises by the batch and follows it, or is frozen as in eval mode."""
+    """BatchNorm statistics: of each batch, or frozen running statistics as in eval mode."""
 
     name = "bn_statistics"
     label = "BatchNorm statistics"
@@ -24,9 +24,9 @@ class BatchNormStatistics(Control):
             self.name,
             self.label,
             "choice",
-            "Update: normalise by the batch and follow it. Frozen: normalise by the running "
-            "statistics and leave them as they are, also while training; weight and bias go on "
-            "learning. Takes effect at the next step.",
+            "Update: normalise by the statistics of the batch and update the running statistics. "
+            "Frozen: normalise by the running statistics without updating them; weight and bias "
+            "keep learning. Changes take effect at the next step.",
             choices=CHOICES,
             unavailable="" if session.batch_norms.layers else missing,
             advanced=True,

@@ -19,7 +19,7 @@ MODES = (
 
 
 class ClipMode(Control):
-    """How gradients are clipped: off, norm, value, parameter, layer or adaptive."""
+    """Gradient clipping method: off, norm, value, parameter, layer or adaptive."""
 
     name = "clip_mode"
     label = "Clipping"
@@ -30,10 +30,10 @@ class ClipMode(Control):
             self.name,
             self.label,
             "choice",
-            "Global norm (Keras: global_clipnorm) scales all gradients together, Each parameter "
-            "(Keras: clipnorm) and Each layer scale apart, Value cuts each entry, Adaptive is "
-            "Global norm with a threshold from recent norms (Clip percentile). Takes effect at "
-            "the next step.",
+            "Global norm (Keras: global_clipnorm) scales all gradients by one factor. Each "
+            "parameter (Keras: clipnorm) and Each layer scale separately. Value clamps each "
+            "entry. Adaptive is Global norm with a threshold from recent norms (Clip "
+            "percentile). Changes take effect at the next step.",
             choices=MODES,
         )
 

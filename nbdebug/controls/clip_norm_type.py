@@ -1,4 +1,4 @@
-"""Type of the norm that gradients are clipped by."""
+"""Norm type of gradient clipping."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TYPES = (("2", "L2"), ("1", "L1"), ("inf", "Largest entry (inf)"))
 
 
 class ClipNormType(Control):
-    """Norm that clipping goes by: 1, 2 or inf, as `norm_type` of torch's clip_grad_norm_."""
+    """Norm type of gradient clipping: 1, 2 or inf, as `norm_type` of torch's clip_grad_norm_."""
 
     name = "clip_norm_type"
     label = "Clip norm"
@@ -23,8 +23,8 @@ class ClipNormType(Control):
             self.name,
             self.label,
             "choice",
-            "The norm that is compared with the clip threshold; Value has none. The gradient "
-            "norm in the plots stays L2. Takes effect at the next step.",
+            "Norm that is compared with the clip threshold; not used by Value. The gradient "
+            "norm in the plots is always L2. Changes take effect at the next step.",
             choices=TYPES,
             advanced=True,
             group="Clipping",

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from nbdebug.controls._by_layer import gathered
+from nbdebug.controls._by_layer import collapse_by_layer
 from nbdebug.controls.base import Control, number
 from nbdebug.core.control_spec import ControlSpec
 from nbdebug.model.clipping import layers_like
@@ -14,15 +14,15 @@ from nbdebug.model.training_state import TrainingState
 
 
 class ClipOverrides(Control):
-    """Clip threshold of single layers, `{"head": 100.0, "rnn": 10.0}`; 0 is the common one.
+    """Clip thresholds by layer, as `{"head": 100.0, "rnn": 10.0}`; 0 means the common threshold.
 
-    A key is the name of a layer, of a module with layers inside, or a shell pattern. Layers
-    that are not named keep what they have. Output layers are commonly allowed larger
-    gradients than hidden ones.
+    A key is the name of a layer, the name of a module that contains layers, or a shell pattern.
+    Layers without a key keep their threshold. Output layers often get a larger threshold than
+    hidden layers.
     """
 
     name = "clip_overrides"
-    label = "Layer's threshold"
+    label = "Per-layer threshold"
     order = 46
 
     def spec(self, session: TrainingState) -> ControlSpec:
@@ -30,8 +30,8 @@ class ClipOverrides(Control):
             self.name,
             self.label,
             "float",
-            "Clip threshold of one layer while Clipping is Each layer's norm; 0 means Clip "
-            "threshold. Takes effect at the next step.",
+            "Clip threshold of one layer, used if Clipping is 'Each layer's norm'; 0 means the "
+            "value of Clip threshold. Changes take effect at the next step.",
             low=0.0,
             high=100.0,
             step=0.5,
@@ -44,7 +44,7 @@ class ClipOverrides(Control):
     def read(self, session: TrainingState) -> float | dict[str, float]:
         clipping = session.clipping
         values = {layer: clipping.overrides.get(layer, 0.0) for layer in clipping.layers}
-        return gathered(values, 0.0)
+        return collapse_by_layer(values, 0.0)
 
     def validate(self, session: TrainingState, value: Any) -> dict[str, float]:
         layers = session.clipping.layers
@@ -60,4 +60,8 @@ class ClipOverrides(Control):
         clipping = session.clipping
         merged = {**clipping.overrides, **value}
         clipping.overrides = {layer: limit for layer, limit in merged.items() if limit > 0}
-        return "" if clipping.mode == "layer" else "Used while clip_mode is 'layer' alone."
+        return (
+            ""
+            if clipping.mode == "layer"
+            else "These thresholds are used only if clip_mode is 'layer'."
+        )

@@ -1,4 +1,4 @@
-"""Percentile of recent gradient norms that adaptive clipping clips at."""
+"""Percentile of recent gradient norms for adaptive clipping."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from nbdebug.model.training_state import TrainingState
 
 
 class ClipPercentile(Control):
-    """Percentile of the last 1,000 gradient norms that is the threshold of adaptive clipping.
+    """Percentile of the last 1,000 gradient norms, the threshold of adaptive clipping.
 
-    AutoClip (Seetharaman et al. 2020) uses 10: nine steps in ten are clipped.
+    AutoClip (Seetharaman et al. 2020) uses 10: nine of ten steps are clipped.
     """
 
     name = "clip_percentile"
@@ -25,7 +25,7 @@ class ClipPercentile(Control):
             self.label,
             "float",
             "Adaptive clipping clips at this percentile of the last 1,000 gradient norms. "
-            "Takes effect at the next step.",
+            "Changes take effect at the next step.",
             low=0.0,
             high=100.0,
             step=1.0,
@@ -43,4 +43,4 @@ class ClipPercentile(Control):
 
     def apply(self, session: TrainingState, value: float) -> str:
         session.clipping.percentile = value
-        return "" if session.clipping.mode == "adaptive" else "Used by adaptive clipping alone."
+        return "" if session.clipping.mode == "adaptive" else "Only adaptive clipping uses this."

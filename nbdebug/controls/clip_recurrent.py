@@ -1,4 +1,4 @@
-"""Clipping of the gradient that leaves recurrent layers by their inputs."""
+"""Clipping of the gradient with respect to the inputs of recurrent layers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class ClipRecurrent(Control):
     """Largest entry of the gradient with respect to the inputs of RNN, LSTM and GRU; 0 is off."""
 
     name = "clip_recurrent"
-    label = "Clip into RNN"
+    label = "RNN input clipping"
     order = 48
 
     def spec(self, session: TrainingState) -> ControlSpec:
@@ -23,8 +23,8 @@ class ClipRecurrent(Control):
             self.name,
             self.label,
             "float",
-            "Cuts the entries of the gradient that flows back into the inputs of recurrent "
-            "layers; 0 is off. Takes effect at the next step.",
+            "Clamp the entries of the gradient with respect to the inputs of recurrent layers; "
+            "0 switches clipping off. Changes take effect at the next step.",
             low=0.0,
             high=10.0,
             step=0.1,

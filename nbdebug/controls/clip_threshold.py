@@ -11,7 +11,7 @@ from nbdebug.model.training_state import TrainingState
 
 
 class ClipThreshold(Control):
-    """Largest gradient norm, or largest entry, that passes unclipped."""
+    """Threshold of gradient clipping: the largest norm, or entry, that is not clipped."""
 
     name = "clip_threshold"
     label = "Clip threshold"
@@ -22,8 +22,8 @@ class ClipThreshold(Control):
             self.name,
             self.label,
             "float",
-            "Gradients above it are clipped, in the way that Clipping says. "
-            "Takes effect at the next step.",
+            "Gradients above this threshold are clipped with the method of the control Clipping. "
+            "Changes take effect at the next step.",
             low=1e-3,
             high=1e3,
             step=0.05,
@@ -39,7 +39,7 @@ class ClipThreshold(Control):
     def apply(self, session: TrainingState, value: float) -> str:
         session.clipping.threshold = value
         if session.clipping.mode == "adaptive":
-            return "Adaptive clipping sets its own threshold; choose another mode to use this one."
+            return "Adaptive clipping computes its own threshold; choose another mode."
         return "" if session.clipping.mode != "off" else "Clipping is off; choose a mode to use it."
 
     def series(self, session: TrainingState) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nbdebug.controls._by_layer import gathered, spread
+from nbdebug.controls._by_layer import collapse_by_layer, expand_by_layer
 from nbdebug.controls.base import Control, number, require_available
 from nbdebug.core.control_spec import ControlSpec
 from nbdebug.core.names import unknown_name
@@ -14,7 +14,7 @@ from nbdebug.model.training_state import TrainingState
 
 
 class Dropout(Control):
-    """Probability of dropping a unit, of all dropout layers or, by a dict, of some."""
+    """Dropout probability of all dropout layers or, given as a dict, of some."""
 
     name = "dropout"
     label = "Dropout"
@@ -26,7 +26,7 @@ class Dropout(Control):
             self.name,
             self.label,
             "float",
-            "Probability of dropping a unit while training. Takes effect at the next step.",
+            "Probability of dropping a unit during training. Changes take effect at the next step.",
             low=0.0,
             high=0.95,
             step=0.05,
@@ -38,7 +38,7 @@ class Dropout(Control):
 
     def read(self, session: TrainingState) -> float | dict[str, float]:
         values = {name: site.get() for name, site in session.dropouts.items()}
-        return gathered(values, 0.0)
+        return collapse_by_layer(values, 0.0)
 
     def validate(self, session: TrainingState, value: Any) -> float | dict[str, float]:
         require_available(self.spec(session))
@@ -53,6 +53,6 @@ class Dropout(Control):
         }
 
     def apply(self, session: TrainingState, value: float | dict[str, float]) -> str:
-        for layer, p in spread(value, session.dropouts).items():
+        for layer, p in expand_by_layer(value, session.dropouts).items():
             session.dropouts[layer].set(p)
         return ""

@@ -1,22 +1,21 @@
-"""Layers that do not learn."""
+"""Frozen layers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from nbdebug.controls._by_layer import checked, gathered, spread
+from nbdebug.controls._by_layer import collapse_by_layer, expand_by_layer, validate_by_layer
 from nbdebug.controls.base import Control, choice
 from nbdebug.core.control_spec import ControlSpec
 from nbdebug.model.training_state import TrainingState
 
 CHOICES = (("trainable", "Trainable"), ("frozen", "Frozen"))
-
-KINDS = [kind for kind, _ in CHOICES]
+STATES = [state for state, _ in CHOICES]
 
 
 class Frozen(Control):
-    """Whether parameters learn or stand still, of all layers or, by a dict, of some."""
+    """Trainable or frozen parameters, of all layers or, given as a dict, of some."""
 
     name = "frozen"
     label = "Frozen layers"
@@ -27,9 +26,9 @@ class Frozen(Control):
             self.name,
             self.label,
             "choice",
-            "Frozen: parameters get no gradient and no update, their optimizer state waits; "
-            "running statistics of BatchNorm go on. Layers that came frozen can be unfrozen. "
-            "Takes effect at the next step.",
+            "Frozen: parameters get no gradient and no update, and their optimizer state is "
+            "kept; BatchNorm still updates its running statistics. Layers that were frozen at "
+            "the start can be unfrozen. Changes take effect at the next step.",
             choices=CHOICES,
             members=tuple(session.freezing.members),
             advanced=True,
@@ -41,22 +40,22 @@ class Frozen(Control):
         values = {
             name: "frozen" if name in frozen else "trainable" for name in session.freezing.members
         }
-        return gathered(values, "trainable")
+        return collapse_by_layer(values, "trainable")
 
     def validate(self, session: TrainingState, value: Any) -> str | dict[str, str]:
         layers = session.freezing.members
         if isinstance(value, Mapping):
-            # The name of a block stands for all layers in it.
+            # The name of a block means all layers in this block.
             value = {
                 layer: part
                 for name, part in value.items()
                 for layer in (session.freezing.within(str(name)) or (name,))
             }
-        return checked(self.name, value, layers, lambda name, v: choice(name, v, KINDS))
+        return validate_by_layer(self.name, value, layers, lambda name, v: choice(name, v, STATES))
 
     def apply(self, session: TrainingState, value: str | dict[str, str]) -> str:
         freezing = session.freezing
-        by_layer = spread(value, freezing.members)
+        by_layer = expand_by_layer(value, freezing.members)
         frozen = {layer: part == "frozen" for layer, part in by_layer.items()}
         note = session.take_in(freezing.roused(frozen))
         freezing.freeze(frozen)

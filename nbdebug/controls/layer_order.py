@@ -13,12 +13,12 @@ LABELS = {
     "norm_dropout": "{norm}, then Dropout",
     "dropout_norm": "Dropout, then {norm}",
     "activation_dropout": "{norm}, activation, then Dropout",
-    "dropout_last": "Dropout behind the last {norm}",
+    "dropout_last": "Dropout after the last {norm}",
 }
 
 
 class LayerOrderControl(Control):
-    """Order of dropout and normalisation where they meet on a straight path."""
+    """Order of adjacent dropout and normalisation layers."""
 
     name = "layer_order"
     label = "Layer order"
@@ -30,8 +30,8 @@ class LayerOrderControl(Control):
             self.name,
             self.label,
             "choice",
-            "Moves dropout before or behind the norm or the activation it stands next to; takes "
-            "effect at the next step, weights and optimizer state stay.",
+            "Move dropout before or after the adjacent normalisation or activation. Changes "
+            "take effect at the next step; weights and optimizer state are kept.",
             choices=tuple(
                 (order, LABELS[order].format(norm=layers.norm_word)) for order in layers.available
             ),

@@ -13,8 +13,8 @@ from nbdebug.model.training_state import TrainingState
 class LearningRate(Control):
     """Learning rate of the first parameter group; other groups keep their ratio to it.
 
-    A schedule goes on from the new value: the control `lr_change` says whether all of its
-    course is scaled by the same factor, or whether it continues from the value.
+    If a schedule is active, the control `lr_change` decides how the schedule continues: scaled
+    by the same factor, or starting from the new value.
     """
 
     name = "lr"
@@ -26,8 +26,8 @@ class LearningRate(Control):
             self.name,
             self.label,
             "float",
-            "Size of an update. Takes effect at the next step; a schedule goes on from it, as "
-            "Under a schedule says.",
+            "Step size of the optimizer. Changes take effect at the next step. If a schedule is "
+            "active, 'When lr changes' decides how it continues.",
             low=1e-6,
             high=10.0,
             step=0.05,

@@ -1,4 +1,4 @@
-"""What a new learning rate does to a schedule."""
+"""Effect of a new learning rate on a schedule."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from nbdebug.controls.base import Control, choice
 from nbdebug.core.control_spec import ControlSpec
 from nbdebug.model.training_state import TrainingState
 
-MODES = (("scale", "Scale the schedule"), ("continue", "Continue from the value"))
+MODES = (("scale", "Scale the schedule"), ("continue", "Continue from the new value"))
 
 
 class LrChange(Control):
-    """Whether a new learning rate scales the schedule, or the schedule continues from it.
+    """Effect of a new learning rate on the schedule: scale the schedule, or continue from it.
 
-    `scale` multiplies all that is still to come by the factor of the change. `continue`
-    takes the value as it is: a warm-up under way ends, cosine and one-cycle run from the
-    value to 0 over the steps that were left, every other schedule begins anew at it.
-    A scheduler of your own continues when it works from the learning rate it finds
-    (StepLR, ExponentialLR, CosineAnnealingLR, ...); where it computes each one from its base
-    (LambdaLR, OneCycleLR, ...) a new learning rate is refused in this mode.
+    `scale` multiplies the rest of the schedule by the ratio of the new to the old learning rate.
+    `continue` starts from the new value: a warm-up ends, cosine and one-cycle decay from the
+    value to 0 over the remaining steps, and every other schedule restarts from the value.
+    Your own scheduler can continue if it computes the next learning rate from the current one
+    (StepLR, ExponentialLR, CosineAnnealingLR, ...); if it computes each learning rate from its
+    base value (LambdaLR, OneCycleLR, ...), a new learning rate is refused in this mode.
     """
 
     name = "lr_change"
-    label = "Under a schedule"
+    label = "When lr changes"
     order = 16
 
     def spec(self, session: TrainingState) -> ControlSpec:
@@ -31,9 +31,9 @@ class LrChange(Control):
             self.name,
             self.label,
             "choice",
-            "What a new learning rate does to a running schedule: scale all of it by the same "
-            "factor, or let what is left of it begin at the value. Takes effect at the next "
-            "change of the learning rate.",
+            "Effect of a new learning rate on an active schedule: scale the schedule by the same "
+            "factor, or continue it from the new value. A choice takes effect at the next change "
+            "of the learning rate.",
             choices=MODES,
             advanced=True,
             group="Schedule",

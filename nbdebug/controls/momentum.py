@@ -19,13 +19,15 @@ class Momentum(Control):
 
     def spec(self, session: TrainingState) -> ControlSpec:
         group = session.optimizer.param_groups[0]
-        missing = "" if "momentum" in group or "betas" in group else "this optimizer has none."
+        missing = (
+            "" if "momentum" in group or "betas" in group else "this optimizer has no momentum."
+        )
         meaning = "First beta of Adam" if "betas" in group else "Momentum"
         return ControlSpec(
             self.name,
             self.label,
             "float",
-            f"{meaning}: share of the past in each update. Takes effect at the next step.",
+            f"{meaning}: weight of past gradients. Changes take effect at the next step.",
             low=0.0,
             high=0.999,
             step=0.001,

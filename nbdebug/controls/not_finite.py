@@ -1,4 +1,4 @@
-"""What happens to a step whose loss or gradient is not finite."""
+"""Response to NaN or Inf in a loss or a gradient."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from nbdebug.controls.base import Control, choice
 from nbdebug.core.control_spec import ControlSpec
 from nbdebug.model.training_state import TrainingState
 
-CHOICES = (("stop", "Stop"), ("leave_out", "Leave the batch out"))
+CHOICES = (("stop", "Stop"), ("exclude", "Exclude the batch"))
 
 
 class NotFinite(Control):
-    """Whether training stops, or leaves the batch out and goes on."""
+    """Response to NaN or Inf in loss or gradient: stop, or exclude the batch and continue."""
 
     name = "not_finite"
-    label = "NaN or infinity"
+    label = "NaN or Inf"
     order = 75
 
     def spec(self, session: TrainingState) -> ControlSpec:
@@ -23,20 +23,20 @@ class NotFinite(Control):
             self.name,
             self.label,
             "choice",
-            "What to do when a loss or a gradient is not finite; the update is not made either "
-            "way. Stop: pause and look at the last steps again. Leave the batch out: write it "
-            "down and go on with the next one. Takes effect at the next step.",
+            "Response to NaN or Inf in a loss or a gradient; the update is skipped in both "
+            "cases. Stop: pause and analyse the last steps. Exclude the batch: record the event "
+            "and continue with the next batch. Changes take effect at the next step.",
             choices=CHOICES,
             advanced=True,
             group="Optimizer",
         )
 
     def read(self, session: TrainingState) -> str:
-        return "leave_out" if session.leaving_out else "stop"
+        return "exclude" if session.leaving_out else "stop"
 
     def validate(self, session: TrainingState, value: Any) -> str:
         return choice(self.name, value, [name for name, _ in CHOICES])
 
     def apply(self, session: TrainingState, value: str) -> str:
-        session.leaving_out = value == "leave_out"
+        session.leaving_out = value == "exclude"
         return ""

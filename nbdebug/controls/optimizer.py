@@ -18,7 +18,7 @@ LABELS = {
 
 
 class OptimizerKind(Control):
-    """Update rule; weights, learning rates and weight decay stay as they are."""
+    """Update rule; weights, learning rates and weight decay do not change."""
 
     name = "optimizer"
     label = "Optimizer"
@@ -29,8 +29,8 @@ class OptimizerKind(Control):
             self.name,
             self.label,
             "choice",
-            "Update rule. Takes effect at the next step; weights, learning rate and weight "
-            "decay stay, and gathered state is kept where the new rule can use it.",
+            "Update rule. Changes take effect at the next step. Weights, learning rate and weight "
+            "decay do not change; the optimizer state is kept if the new optimizer can use it.",
             choices=tuple((kind, LABELS.get(kind, kind)) for kind in session.optimizers.kinds),
             advanced=True,
             group="Optimizer",

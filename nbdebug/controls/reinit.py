@@ -5,28 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nbdebug.controls._by_layer import checked_each
+from nbdebug.controls._by_layer import validate_each_layer
 from nbdebug.controls.base import Control, choice, require_available
 from nbdebug.core.control_spec import ControlSpec
 from nbdebug.errors import ControlValueError
 from nbdebug.model.training_state import TrainingState
 
-NOTHING = ("", "-")
-KINDS = (
+NO_ACTION = ("", "-")
+INITIALISATIONS = (
     ("he", "He"),
     ("xavier", "Xavier"),
     ("orthogonal", "Orthogonal"),
-    ("default", "As PyTorch builds it"),
+    ("default", "PyTorch default"),
 )
 UNDO = ("undo", "Undo the last")
 
 
 class Reinit(Control):
-    """Draws new initial weights for all layers or, by a dict, for some; `undo` takes it back.
+    """New initial weights of all layers or, given as a dict, of some; `undo` restores them.
 
-    An action: the value in force is always "". With one kind for all layers, those that it
-    does not suit (norms, embeddings) stay as they are. Random numbers come from the session:
-    the same run with the same seed draws the same weights.
+    This control is an action: its current value is always "". If one initialisation is given
+    for all layers, layers that cannot use it (norms, embeddings) do not change. The random
+    numbers come from the session: the same run with the same seed draws the same weights.
     """
 
     name = "reinit"
@@ -39,11 +39,12 @@ class Reinit(Control):
             self.name,
             self.label,
             "choice",
-            "Draws new initial weights and clears their optimizer state; biases become 0 except "
-            "as PyTorch builds them. Takes effect at the next step; the last time can be undone.",
-            choices=(NOTHING, *KINDS, *undo),
+            "Draw new initial weights and clear their optimizer state. Biases become 0, except "
+            "with 'PyTorch default'. The change takes effect at the next step; the last one can be "
+            "undone.",
+            choices=(NO_ACTION, *INITIALISATIONS, *undo),
             members=tuple(session.initialisation.layers),
-            unavailable="" if session.initialisation.layers else "no layer can be drawn anew.",
+            unavailable="" if session.initialisation.layers else "no layer can be re-initialised.",
             advanced=True,
             group="Layers",
             action=True,
@@ -59,11 +60,12 @@ class Reinit(Control):
             return choice(self.name, value, [kind for kind, _ in spec.choices])
         if session.initialisation.undoable and "undo" in value.values():
             return "undo"
-        kinds = checked_each(self.name, value, spec.members, _kind)
+        kinds = validate_each_layer(self.name, value, spec.members, _kind)
         for layer, kind in kinds.items():
             if kind not in session.initialisation.kinds(layer):
                 raise ControlValueError(
-                    f"reinit of {layer} must be 'default', got {kind!r}: it has no weight matrix."
+                    f"reinit of {layer} must be 'default', got {kind!r}: the layer has no weight "
+                    "matrix."
                 )
         return kinds
 
@@ -71,7 +73,7 @@ class Reinit(Control):
         initialisation = session.initialisation
         if value == "undo":
             initialisation.undo()
-            return "Weights and optimizer state are those from before the last re-initialisation."
+            return "Weights and optimizer state are those before the last re-initialisation."
         if not isinstance(value, dict):
             value = {
                 layer: value
@@ -82,8 +84,8 @@ class Reinit(Control):
             return ""
         with session.rng:
             initialisation.draw(value, session.optimizer)
-        return f"Drawn anew: {', '.join(value)}. Their optimizer state was cleared."
+        return f"Re-initialised: {', '.join(value)}. Their optimizer state was cleared."
 
 
 def _kind(name: str, value: Any) -> str:
-    return choice(name, value, [kind for kind, _ in KINDS])
+    return choice(name, value, [kind for kind, _ in INITIALISATIONS])

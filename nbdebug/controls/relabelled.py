@@ -1,4 +1,4 @@
-"""Samples that are trained on with other targets."""
+"""Samples with new targets."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nbdebug.controls.base import Control, require_available
-from nbdebug.controls.left_out import STREAM, sample_index
+from nbdebug.controls.excluded_samples import STREAM, sample_index
 from nbdebug.core.control_spec import ControlSpec
 from nbdebug.errors import ControlValueError
 from nbdebug.model.sample_edits import plain_target
@@ -14,13 +14,13 @@ from nbdebug.model.training_state import TrainingState
 
 
 class Relabelled(Control):
-    """New targets of single samples, `{5: 2}`; `{}` is none. Your data is not written to.
+    """New targets by sample index, as `{5: 2}`; `{}` relabels none. Your data is not modified.
 
-    A target is a class index or a number, or a list where targets have more dimensions.
+    A target is a class index or a number, or a list if targets have more dimensions.
     """
 
     name = "relabelled"
-    label = "Samples relabelled"
+    label = "Relabelled samples"
     order = 23
 
     def spec(self, session: TrainingState) -> ControlSpec:
@@ -29,8 +29,8 @@ class Relabelled(Control):
             self.name,
             self.label,
             "samples",
-            "New targets of samples, in batches alone: the data is not written to. Takes effect "
-            "at the next batch.",
+            "New targets of samples; only batches are changed, the data is not modified. Changes "
+            "take effect at the next batch.",
             unavailable=STREAM if stream else session.batching.amendments.unavailable,
             plotted=False,
         )
@@ -41,14 +41,14 @@ class Relabelled(Control):
     def validate(self, session: TrainingState, value: Any) -> dict[int, Any]:
         if not isinstance(value, Mapping):
             raise ControlValueError(
-                f"{self.name} must be new targets by the index of the sample, got {value!r}."
+                f"{self.name} must be a dict of new targets by sample index, got {value!r}."
             )
         if value:
             require_available(self.spec(session))
         form = session.batching.amendments.form
         found = {}
         for key, target in value.items():
-            # JSON knows only words as keys.
+            # JSON has only strings as keys.
             key = int(key) if isinstance(key, str) and key.isdecimal() else key
             index = sample_index(self.name, key, session)
             found[index] = plain_target(f"{self.name}: the target of sample {index}", target, form)
@@ -59,5 +59,5 @@ class Relabelled(Control):
         return ""
 
     def series(self, session: TrainingState) -> float:
-        """How many they are."""
+        """Number of relabelled samples."""
         return float(len(self.read(session)))

@@ -24,15 +24,15 @@ LABELS = {
 
 
 class ScheduleKind(Control):
-    """How the learning rate moves from step to step.
+    """Learning-rate schedule, stepped after every training step.
 
-    torch's own schedulers with their defaults, stepped after every step; they begin at the
-    step boundary at which they are chosen, from the learning rate in force (one-cycle has
-    its peak there). Cosine and one-cycle end after `schedule_steps` at or near 0, and the
-    learning rate then stays. One-cycle leaves the momentum alone (cycle_momentum=False).
-    Plateau multiplies by `schedule_factor` when the validation loss, or without validation
-    data the mean training loss of an epoch, has not fallen for more than 10 evaluations.
-    `yours` is the scheduler that was handed in: it goes on where it was left.
+    The schedules are PyTorch's schedulers with their defaults. A schedule starts at the step at
+    which it is chosen, from the current learning rate (one-cycle has its peak there). Cosine and
+    one-cycle end after `schedule_steps` at or near 0; the learning rate then stays constant.
+    One-cycle does not change the momentum (cycle_momentum=False). Plateau multiplies the
+    learning rate by `schedule_factor` if the validation loss, or without validation data the
+    mean training loss of an epoch, has not decreased for more than 10 evaluations.
+    `yours` is the scheduler that you passed to the Debugger; it resumes where it was stopped.
     """
 
     name = "schedule"
@@ -44,8 +44,9 @@ class ScheduleKind(Control):
             self.name,
             self.label,
             "choice",
-            "How the learning rate moves. Takes effect at the next step, from the learning "
-            "rate in force: one-cycle has its peak there and leaves the momentum alone.",
+            "Learning-rate schedule. A new schedule takes effect at the next step and starts from "
+            "the current learning rate; one-cycle has its peak there and does not change the "
+            "momentum.",
             choices=tuple((kind, LABELS[kind]) for kind in _kinds(session)),
             advanced=True,
             group="Schedule",
@@ -64,34 +65,34 @@ class ScheduleKind(Control):
 
 
 def describe(session: TrainingState) -> str:
-    """What the schedule in force is going to do, in words."""
+    """Text about the future course of the active schedule."""
     schedule = session.schedule
     plan, course = schedule.plan, schedule.course
     steps, factor = f"{schedule.length():,} steps", f"{plan.factor:g}"
     words = {
-        "step": f"It is multiplied by {factor} every {steps}.",
-        "exponential": f"It falls to {factor} of itself in each {steps}.",
-        "inverse_time": f"It falls as 1/t, to {factor} of itself after {steps}.",
-        "cosine": f"It falls to 0 over {steps}, then stays.",
-        "warm_restarts": f"It falls to 0 over {steps} and starts again, time after time.",
-        "one_cycle": f"It rises to the learning rate that was in force and falls again over "
-        f"{steps}; the momentum is left alone.",
+        "step": f"The learning rate is multiplied by {factor} every {steps}.",
+        "exponential": f"The learning rate decays by the factor {factor} in each {steps}.",
+        "inverse_time": f"The learning rate decays as 1/t, by the factor {factor} after {steps}.",
+        "cosine": f"The learning rate decays to 0 over {steps}, then stays there.",
+        "warm_restarts": f"The learning rate decays to 0 over {steps} and restarts, repeatedly.",
+        "one_cycle": f"The learning rate rises to its current value and decays again over "
+        f"{steps}; the momentum does not change.",
     }.get(plan.kind, "")
     if course.listens:
-        words = _what_plateau_sees(session)
+        words = _plateau_input(session)
     if plan.needs("warmup") and course.warming:
-        words = f"{words} {plan.warmup:,} steps of linear warm-up come first.".strip()
+        words = f"{words} A linear warm-up of {plan.warmup:,} steps comes first.".strip()
     if not any(float(group["lr"]) for group in session.optimizer.param_groups):
-        words = f"{words} The learning rate in force is 0: set it as well.".strip()
+        words = f"{words} The current learning rate is 0: set a learning rate as well.".strip()
     return words
 
 
-def _what_plateau_sees(session: TrainingState) -> str:
+def _plateau_input(session: TrainingState) -> str:
     if session.validated:
-        return "It is told the validation loss at each validation."
+        return "The schedule gets the validation loss at each validation."
     if session.batching.limit is None:
-        return "It is told the mean training loss at the end of each pass over the stream."
-    return "It is told the mean training loss of each epoch, as there is no validation data."
+        return "The schedule gets the mean training loss at the end of each pass over the stream."
+    return "Without validation data, the schedule gets the mean training loss of each epoch."
 
 
 def _kinds(session: TrainingState) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from nbdebug.model.training_state import TrainingState
 
 
 class ScheduleFactor(Control):
-    """What step and plateau multiply by; what exponential and 1/t leave after their length."""
+    """Decay factor of the step, plateau, exponential and 1/t schedules."""
 
     name = "schedule_factor"
     label = "Schedule factor"
@@ -24,9 +24,9 @@ class ScheduleFactor(Control):
             self.name,
             self.label,
             "float",
-            "Step and plateau multiply the learning rate by it; exponential and 1/t leave this "
-            "share of it after their length. Takes effect at the next step: the schedule "
-            "begins anew, from the learning rate in force.",
+            "Factor by which step and plateau multiply the learning rate, and by which "
+            "exponential and 1/t decay over the schedule length. Changes take effect at the next "
+            "step: the schedule restarts from the current learning rate.",
             low=0.01,
             high=0.99,
             step=0.01,
@@ -46,7 +46,7 @@ class ScheduleFactor(Control):
         schedule.follow(replace(schedule.plan, factor=value))
         if schedule.plan.needs("factor"):
             return describe(session)
-        return "The schedule in force has no factor; choose one that has."
+        return "The active schedule has no factor; choose another schedule to use this one."
 
     def series(self, session: TrainingState) -> float:
         plan = session.schedule.plan

@@ -13,11 +13,11 @@ from nbdebug.model.training_state import TrainingState
 
 
 class ScheduleSteps(Control):
-    """Steps to the end of a cosine or one-cycle; of one period of the other schedules.
+    """Length of cosine and one-cycle, or of one period of the other schedules, in steps.
 
-    At 0 a schedule is made for what is left of the run when it is chosen,
-    `run(steps=...)` or `run(epochs=...)`, else for 10 epochs (1,000 steps of a stream);
-    step and warm restarts take a third of that for their period.
+    0 means the remaining steps of `run(steps=...)` or `run(epochs=...)` at the time at which the
+    schedule is chosen, else 10 epochs (1,000 steps for a stream); step and warm restarts use a
+    third of that as their period.
     """
 
     name = "schedule_steps"
@@ -29,10 +29,9 @@ class ScheduleSteps(Control):
             self.name,
             self.label,
             "int",
-            "Steps to the end of a cosine or one-cycle, or between two drops or restarts; 0 is "
-            "what is left of the run. "
-            "Takes effect at the next step: the schedule begins anew, from the learning rate "
-            "in force.",
+            "Length of cosine and one-cycle, or steps between two drops or restarts; 0 means the "
+            "remaining steps of the run. Changes take effect at the next step: the schedule "
+            "restarts from the current learning rate.",
             low=0,
             high=max(100, 10 * session.schedule.fallback),
             step=1,
@@ -53,7 +52,7 @@ class ScheduleSteps(Control):
         schedule.follow(replace(schedule.plan, length=value or None))
         if schedule.plan.needs("length"):
             return describe(session)
-        return "The schedule in force has no length; choose one that has."
+        return "The active schedule has no length; choose another schedule to use this one."
 
     def series(self, session: TrainingState) -> float:
         schedule = session.schedule

@@ -12,11 +12,11 @@ from nbdebug.model.training_state import TrainingState
 
 
 class WarmupSteps(Control):
-    """Steps of linear warm-up before the schedule, 0 for none.
+    """Number of linear warm-up steps before the schedule; 0 means no warm-up.
 
-    The first of N steps runs with 1/(N+1) of the learning rate; after N steps the schedule
-    begins with all of it (`torch.optim.lr_scheduler.LinearLR`). A warm-up that is over is
-    not repeated when the schedule is changed; a new number begins one.
+    The first of N steps uses 1/(N+1) of the learning rate; after N steps the schedule starts
+    with the full learning rate (`torch.optim.lr_scheduler.LinearLR`). A completed warm-up is not
+    repeated when the schedule changes; a new number of steps starts a new warm-up.
     """
 
     name = "warmup_steps"
@@ -29,13 +29,13 @@ class WarmupSteps(Control):
             self.name,
             self.label,
             "int",
-            "Steps in which the learning rate rises to its value before the schedule begins. "
-            "Takes effect at the next step: warm-up and schedule begin anew.",
+            "Steps in which the learning rate rises linearly before the schedule starts. Changes "
+            "take effect at the next step: warm-up and schedule restart.",
             low=0,
             high=max(100, session.schedule.fallback),
             step=1,
             unit="steps",
-            unavailable="your own schedule is left as it is." if own else "",
+            unavailable="nbdebug does not change your own schedule." if own else "",
             advanced=True,
             group="Schedule",
             plotted=False,

@@ -11,7 +11,7 @@ from nbdebug.model.training_state import TrainingState
 
 
 class WeightDecay(Control):
-    """Weight decay; parameter groups keep their ratio, so a group without stays without."""
+    """Weight decay; parameter groups keep their ratio, so a weight decay of 0 stays 0."""
 
     name = "weight_decay"
     label = "Weight decay"
@@ -23,11 +23,11 @@ class WeightDecay(Control):
             self.name,
             self.label,
             "float",
-            "Pull of the weights towards zero. Takes effect at the next step.",
+            "Strength of the pull of weights towards zero. Changes take effect at the next step.",
             low=0.0,
             high=0.1,
             step=0.0005,
-            unavailable="this optimizer has none." if missing else "",
+            unavailable="this optimizer has no weight decay." if missing else "",
             advanced=True,
             group="Optimizer",
         )

@@ -34,7 +34,7 @@ from nbdebug.core.results.timeline import (
 from nbdebug.debugger.client import Client
 from nbdebug.errors import ArgumentError
 from nbdebug.rules._diagnosis import Diagnosis
-from nbdebug.rules._trials import STEPS, begins
+from nbdebug.rules._fork_start import FORK_STEPS, fork_start
 
 
 class DebuggerTimeline:
@@ -140,7 +140,7 @@ class DebuggerTimeline:
         return Fork(result, lambda which: self._client.do(KeepFork(which, result)))
 
     def try_remedy(
-        self, finding: Finding | None = None, which: int = 0, steps: int = STEPS
+        self, finding: Finding | None = None, which: int = 0, steps: int = FORK_STEPS
     ) -> Fork:
         """Prove a remedy of a finding: train some steps without and with it, as a fork.
 
@@ -167,7 +167,7 @@ class DebuggerTimeline:
         remedy = chosen.remedies[which]
         if not remedy.settings:
             raise ArgumentError(f"{remedy.text!r} is no value of a control: it cannot be tried.")
-        start = begins(self._history.snapshot(()), chosen)
+        start = fork_start(self._history.snapshot(()), chosen)
         return self.fork(steps, start=start, for_finding=chosen.name, **remedy.settings)
 
     def replay(self) -> ReplayResult:

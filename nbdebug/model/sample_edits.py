@@ -21,7 +21,7 @@ class SampleEdits:
     """Changes to the samples that batches hold; the data itself stays as it is.
 
     Attributes:
-        left_out: indices of samples that no batch holds, sorted.
+        excluded: indices of samples that no batch holds, sorted.
         relabelled: new targets, by the index of the sample.
         form: of the targets; None until a batch was seen.
         unavailable: why targets cannot be replaced, "" as far as is known.
@@ -29,7 +29,7 @@ class SampleEdits:
     """
 
     def __init__(self) -> None:
-        self.left_out: tuple[int, ...] = ()
+        self.excluded: tuple[int, ...] = ()
         self.relabelled: dict[int, Any] = {}
         self.form: TargetSpec | None = None
         self.unavailable = ""
@@ -37,7 +37,7 @@ class SampleEdits:
 
     def kept(self, indices: torch.Tensor) -> torch.Tensor:
         """Which of the indices [N] are not left out, as booleans [N]."""
-        return torch.isin(indices, torch.tensor(self.left_out, dtype=torch.int64), invert=True)
+        return torch.isin(indices, torch.tensor(self.excluded, dtype=torch.int64), invert=True)
 
     def see(self, data: Any, count: int) -> None:
         """Learn from a batch of so many samples what targets are."""

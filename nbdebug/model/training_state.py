@@ -45,12 +45,12 @@ class Batching:
     @property
     def settings(self) -> tuple[Any, ...]:
         """What decides which samples the next batch holds, and with which targets."""
-        return self.size, self.amendments.left_out, self.amendments.relabelled
+        return self.size, self.amendments.excluded, self.amendments.relabelled
 
     @property
     def remaining(self) -> int | None:
         """Samples that are not left out, None for a stream."""
-        return None if self.limit is None else self.limit - len(self.amendments.left_out)
+        return None if self.limit is None else self.limit - len(self.amendments.excluded)
 
 
 class TrainingState:

@@ -57,12 +57,12 @@ def culprit_rows(found: WorstSamples | None, in_force: InForce, available: set[s
 
 
 def _tools(sample: WorstSample, in_force: InForce, available: set[str]) -> str:
-    left_out, relabelled = in_force
+    excluded, relabelled = in_force
     if sample.index is None:
         return ""
     made = ""
-    if "left_out" in available and sample.index not in left_out:
-        made += _ask("Leave out", {"left_out": [*left_out, sample.index]}, LEAVE)
+    if "excluded_samples" in available and sample.index not in excluded:
+        made += _ask("Leave out", {"excluded_samples": [*excluded, sample.index]}, LEAVE)
     guess = sample.prediction
     if "relabelled" in available and isinstance(guess, int) and guess != sample.target:
         changed = {**relabelled, sample.index: guess}
@@ -75,10 +75,10 @@ def _tools(sample: WorstSample, in_force: InForce, available: set[str]) -> str:
     )
 
 
-def _done(left_out: tuple[int, ...], relabelled: dict[int, Any]) -> Iterator[str]:
-    for index in left_out:
-        rest = [other for other in left_out if other != index]
-        yield _ask(f"{index} is left out ✕", {"left_out": rest}, UNDO)
+def _done(excluded: tuple[int, ...], relabelled: dict[int, Any]) -> Iterator[str]:
+    for index in excluded:
+        rest = [other for other in excluded if other != index]
+        yield _ask(f"{index} is left out ✕", {"excluded_samples": rest}, UNDO)
     for index, target in relabelled.items():
         others = {other: value for other, value in relabelled.items() if other != index}
         yield _ask(f"{index} is now {target} ✕", {"relabelled": others}, UNDO)

@@ -43,7 +43,7 @@ class Checklist(Panel):
 
     def update(self, snapshot: Snapshot) -> None:
         report, live = snapshot.checks, snapshot.status.state != "closed"
-        quick = [result.name for result in report if not result.dear]
+        quick = [result.name for result in report if not result.expensive]
         if any(result.status != "not_run" for result in report):
             self._asked = False
         elif live and not self._asked and quick:
@@ -67,7 +67,7 @@ class Checklist(Panel):
 
     def _buttons(self, result: CheckResult, busy: bool) -> str:
         made = ""
-        if result.dear:
+        if result.expensive:
             label = "Run" if result.status == "not_run" else "Run again"
             tip = f"{result.title}: {SLOW.format(what='this check')}"
             made = button(label, RunChecks.name, {"checks": [result.name]}, tip, busy)
@@ -110,10 +110,10 @@ def _when(snapshot: Snapshot) -> str:
 
 
 def _tools(report: CheckReport, busy: bool) -> str:
-    slow = [result for result in report if result.dear]
+    slow = [result for result in report if result.expensive]
     waiting = [result for result in slow if result.status == "not_run"] or slow
     number = f"{len(waiting)} slow checks" if len(waiting) > 1 else "the slow check"
-    quick = [result for result in report if not result.dear]
+    quick = [result for result in report if not result.expensive]
     return _many("Run quick checks", quick, QUICK, busy) + _many(
         f"Run {number}", waiting, SLOW.format(what=number), busy
     )

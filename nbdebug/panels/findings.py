@@ -15,13 +15,13 @@ from nbdebug.core.results.worst_samples import WorstSamples
 from nbdebug.panels._buttons import button
 from nbdebug.panels._sample_table import InForce, culprit_rows, look_button
 from nbdebug.panels.base import Panel
-from nbdebug.rules._trials import STEPS, begins
+from nbdebug.rules._fork_start import FORK_STEPS, fork_start
 
 COLOURS = {"error": VERDICTS["fail"], "warning": VERDICTS["warning"]}
 TRY = (
-    f"Trains {STEPS} steps without and with it on a copy, on the same batches and dropout masks. "
-    "The Timeline tab shows what came of it and whether the finding is gone; training stays where "
-    "it is until you keep it."
+    f"Trains {FORK_STEPS} steps without and with it on a copy, on the same batches and dropout "
+    "masks. The Timeline tab shows what came of it and whether the finding is gone; training "
+    "stays where it is until you keep it."
 )
 APPLY = "Sets it at once, without a trial; takes effect at the next step."
 
@@ -52,7 +52,7 @@ class FindingsPanel(Panel):
 
     def _update_samples(self, snapshot: Snapshot, live: bool) -> None:
         in_force = (
-            self.context.in_force("left_out") or (),
+            self.context.in_force("excluded_samples") or (),
             self.context.in_force("relabelled") or {},
         )
         found = snapshot.results.of(WorstSamples)
@@ -98,9 +98,9 @@ def _buttons(finding: Finding, remedy: Remedy, snapshot: Snapshot, busy: bool) -
         return ""
     fields = {
         "settings": dict(remedy.settings),
-        "steps": STEPS,
+        "steps": FORK_STEPS,
         "for_finding": finding.name,
-        "start": begins(snapshot, finding),
+        "start": fork_start(snapshot, finding),
     }
     apply = {"settings": dict(remedy.settings)}
     return button("Try", ForkSteps.name, fields, TRY, busy) + button(

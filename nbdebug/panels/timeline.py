@@ -26,8 +26,8 @@ from nbdebug.panels._buttons import button, under_way_row
 from nbdebug.panels._forms import row, submit, text_field
 from nbdebug.panels._timeline_strip import strip
 from nbdebug.panels.base import Panel
-from nbdebug.rules._remedies import p90
-from nbdebug.rules._trials import BACK, steps_back
+from nbdebug.rules._fork_start import STEPS_BACK, steps_back
+from nbdebug.rules._remedies import grad_norm_p90
 
 COMMANDS = (Rewind.name, ForkSteps.name, KeepFork.name, Replay.name)
 TIPS = {
@@ -140,13 +140,13 @@ def _remedies(snapshot: Snapshot) -> str:
         return ""
     step = snapshot.status.step
     back = steps_back(snapshot)
-    tip = TIPS["remedy"].format(back=back, steps=2 * BACK)
-    fixed = {"start": -back if back else None, "steps": 2 * BACK}
+    tip = TIPS["remedy"].format(back=back, steps=2 * STEPS_BACK)
+    fixed = {"start": -back if back else None, "steps": 2 * STEPS_BACK}
     tries = [("A tenth of the learning rate", "lr", snapshot.latest.get("lr", math.nan) / 10)]
-    tries.append(("Clip at the 90th percentile", "clip_threshold", p90(snapshot)))
+    tries.append(("Clip at the 90th percentile", "clip_threshold", grad_norm_p90(snapshot)))
     made = [
         button("Go on without this batch", Run.name, {}, TIPS["go_on"]),
-        _try("Leave such batches out", {"not_finite": "leave_out"}, fixed, tip),
+        _try("Exclude such batches", {"not_finite": "exclude"}, fixed, tip),
     ]
     for label, control, value in tries:
         if not value > 0:

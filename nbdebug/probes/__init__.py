@@ -1,1 +1,1 @@
-"""Floor 2: one file per quantity measured."""
+"""Probes (floor 2): one file per measured quantity."""

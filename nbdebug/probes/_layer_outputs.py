@@ -1,4 +1,4 @@
-"""Hooks on the outputs of layers, for as long as one step."""
+"""Forward hooks on layers for the duration of one step."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from torch.utils.hooks import RemovableHandle
 
 from nbdebug.model.module.names import Layer
 
-Look = Callable[[Layer, torch.Tensor], None]
+OutputCallback = Callable[[Layer, torch.Tensor], None]
 
 
 class LayerOutputs:
-    """Calls `look(layer, output)` for each layer that runs, until removed.
+    """Calls `callback(layer, output)` for each layer that runs, until the hooks are removed.
 
-    Only the first tensor of an output is looked at (an LSTM returns several). Hooks see
-    calls in training mode alone; a module that `torch.compile` wrapped ignores them.
-    What `look` raises must not reach the user's forward pass: it waits for `finish`.
+    The callback gets only the first tensor of an output (an LSTM returns several), and only of
+    calls in training mode; a module that `torch.compile` wrapped ignores hooks. Exceptions of
+    the callback do not reach the user's forward pass: `finish` raises them.
     """
 
-    def __init__(self, layers: tuple[Layer, ...], look: Look) -> None:
+    def __init__(self, layers: tuple[Layer, ...], callback: OutputCallback) -> None:
         self.seconds = 0.0
-        self._look = look
+        self._callback = callback
         self._error: Exception | None = None
         self._handles: list[RemovableHandle] = [
             layer.module.register_forward_hook(self._hook(layer)) for layer in layers
@@ -40,7 +40,7 @@ class LayerOutputs:
             if isinstance(tensor, torch.Tensor) and tensor.is_floating_point():
                 try:
                     with torch.no_grad():
-                        self._look(layer, tensor.detach())
+                        self._callback(layer, tensor.detach())
                 except Exception as error:
                     self._error = error
             self.seconds += time.perf_counter() - start
@@ -48,10 +48,10 @@ class LayerOutputs:
         return hook
 
     def finish(self) -> float:
-        """Remove the hooks; the seconds spent in them.
+        """Remove the hooks and return the seconds spent in them.
 
         Raises:
-            Exception: what `look` raised.
+            Exception: the exception that the callback raised.
         """
         self.remove()
         if self._error is not None:

@@ -1,4 +1,4 @@
-"""Numbers about one layer's output; on the CPU NumPy takes them, several times faster."""
+"""Statistics of the output of one layer; on the CPU, NumPy is several times faster."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch import nn
 from nbdebug.model.module.names import Layer
 
 NEAR_ZERO = 0.05
-DEAD = 1e-5
-EDGE, OFTEN = 0.025, 0.95
-SAMPLE = 16_384
+DEAD_THRESHOLD = 1e-5
+EDGE_MARGIN, SATURATED_SHARE = 0.025, 0.95
+MAX_VALUES = 16_384
 
 
 def moments(units: torch.Tensor) -> torch.Tensor:
-    """Mean, standard deviation and share of values with |x| <= 0.05 of units [R, U], [3]."""
+    """Mean, standard deviation and share of values with |x| <= 0.05, [3], of units [R, U]."""
     flat = units.reshape(-1).float()
     if flat.device.type == "cpu":
         return torch.from_numpy(np.array(_on_host(flat.numpy()), np.float32))
@@ -28,7 +28,7 @@ def moments(units: torch.Tensor) -> torch.Tensor:
 
 
 def _on_host(values: NDArray[np.float32]) -> tuple[float, float, float]:
-    # Activations of a diverging network overflow; that is for the plot to show.
+    # Activations of a diverging network overflow; the plot shows NaN or Inf.
     with np.errstate(all="ignore"):
         size = values.size
         mean = float(np.add.reduce(values)) / size
@@ -38,41 +38,41 @@ def _on_host(values: NDArray[np.float32]) -> tuple[float, float, float]:
 
 
 def by_unit(layer: Layer, output: torch.Tensor) -> torch.Tensor:
-    """Output as [observations, units]: channels of images, features of everything else.
+    """Reshape an output to [observations, units]; units are channels of images, else features.
 
-    Of more than 16,384 values evenly spaced observations are taken.
+    If there are more than 16,384 values, an evenly spaced subset of the observations is taken.
     """
     stride = _stride(output.numel())
     if output.ndim < 2:
         return output.reshape(-1, 1)[::stride]
     channels_first = output.ndim > 3 or isinstance(layer.module, nn.Conv1d | nn.BatchNorm1d)
     if channels_first and output.ndim > 2:
-        # Thinned out before it is turned round: that would copy all of it.
+        # Subsampled before transposing, which would copy all values.
         places = output.flatten(2)[:, :, ::stride]
         return places.transpose(1, 2).reshape(-1, output.shape[1])
     return output.reshape(-1, output.shape[-1])[::stride]
 
 
 def active(units: torch.Tensor) -> torch.Tensor:
-    """How many of the observations of each unit [R, U] are not under 1e-5, [U]."""
+    """Number of observations of each unit [R, U] with an absolute value of at least 1e-5, [U]."""
     if units.device.type == "cpu":
-        alive = np.abs(units.float().numpy()) >= DEAD
-        # As a product of matrices: several times faster than adding up the columns.
+        alive = np.abs(units.float().numpy()) >= DEAD_THRESHOLD
+        # A matrix product is several times faster than a sum over columns.
         counts = np.ones(len(alive), np.float32) @ alive.astype(np.float32)
         return torch.from_numpy(counts)
-    return (units.abs() >= DEAD).sum(0)
+    return (units.abs() >= DEAD_THRESHOLD).sum(0)
 
 
 def saturated(units: torch.Tensor, from_zero: bool) -> torch.Tensor:
-    """Share of units [R, U] that lie near an end of their range for most observations.
+    """Share of units [R, U] that are near a limit of their range for most observations.
 
     Args:
-        from_zero: whether the range begins at 0, as that of sigmoid; else at -1.
+        from_zero: True if the range starts at 0 (sigmoid), False if it starts at -1.
     """
     values = 2.0 * units - 1.0 if from_zero else units
-    often = (values.abs() > 1.0 - 2.0 * EDGE).float().mean(0) > OFTEN
+    often = (values.abs() > 1.0 - 2.0 * EDGE_MARGIN).float().mean(0) > SATURATED_SHARE
     return often.float().mean()
 
 
 def _stride(size: int) -> int:
-    return max(1, -(-size // SAMPLE))
+    return max(1, -(-size // MAX_VALUES))

@@ -12,7 +12,10 @@ from nbdebug.probes.base import Probe, Values
 
 
 class ActivationHistogram(Probe):
-    """Histogram of each layer's output, while it is looked at: `activation/<layer>`."""
+    """Histogram of each layer's output: `activation/<layer>`.
+
+    The probe measures only while its panel is visible.
+    """
 
     name = "activation_histogram"
     every = 20

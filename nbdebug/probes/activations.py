@@ -1,4 +1,4 @@
-"""Mean, spread, near-zero, dead and saturated share of each layer's output."""
+"""Mean, standard deviation, near-zero, dead and saturated share of each layer's output."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nbdebug.probes._layer_outputs import LayerOutputs
 from nbdebug.probes._layer_statistics import active, by_unit, moments, saturated
 from nbdebug.probes.base import Probe, Values
 
-DEAD_SAMPLES = 512
+MIN_SAMPLES_FOR_DEAD = 512
 BOUNDED = (nn.Tanh, nn.Sigmoid, nn.Softsign)
 
 
@@ -19,11 +19,11 @@ class Activations(Probe):
     """Output of each layer: `activation_mean`, `activation_std`, `near_zero`, `dead`, `saturated`.
 
     near_zero is the share of values with |x| <= 0.05. dead is the share of units whose
-    95th percentile of |x| over at least 512 samples is under 1e-5, counted over as many
-    measured steps as that takes (TheDeepChecker's definition; NaN until then). saturated, of
-    tanh, sigmoid and softsign alone, is the share of units that lie within 2.5 % of an end of
-    their range for at least 95 % of the batch; that of the last layer, which may be sure of
-    itself, is not measured.
+    95th percentile of |x| over at least 512 samples is below 1e-5, collected over as many
+    measured steps as needed (definition of TheDeepChecker; NaN until then). saturated is the
+    share of units of tanh, sigmoid and softsign layers that are within 2.5 % of a limit of
+    their range for at least 95 % of the batch. The last layer is not measured, since confident
+    predictions saturate its units.
     """
 
     name = "activations"
@@ -54,7 +54,7 @@ class Activations(Probe):
         self._outputs = LayerOutputs(self._layers, self._look)
 
     def _look(self, layer: Layer, output: torch.Tensor) -> None:
-        # A module that runs several times in a step shows its last call.
+        # For a module that runs several times in a step, the last call counts.
         units = by_unit(layer, output)
         self._moments[layer.name] = moments(units)
         if isinstance(layer.module, BOUNDED):
@@ -77,9 +77,9 @@ class Activations(Probe):
             columns = [self._column[name] for name in self._moments]
             measured = [each.to(self._device) for each in self._moments.values()]
             table[:3, columns] = torch.stack(measured, 1)
-        if self._seen >= DEAD_SAMPLES:
+        if self._seen >= MIN_SAMPLES_FOR_DEAD:
             for name, active in self._active.items():
-                # p95 under the bound: at most a twentieth of the values is above it.
+                # The 95th percentile is below the threshold if at most 5 % of the values are above.
                 dead = (active <= 0.05 * self._observed[name]).float().mean()
                 table[3, self._column[name]] = dead
             self.forget()

@@ -1,71 +1,80 @@
-"""The contract of a probe: it measures one thing and changes nothing."""
+"""Base class of probes: a probe measures one quantity during training and changes nothing."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 
+from nbdebug.core.deprecated import warn_deprecated
 from nbdebug.model.training_state import TrainingState
 
 Values = Mapping[str | tuple[str, ...], torch.Tensor | float]
 
 
 class Probe(ABC):
-    """Measures one quantity on the steps it is due; costs nothing on the others.
+    """Measures one quantity at the steps at which the probe is due, at no cost on other steps.
 
-    The order within a due step: `begin`, forward, `zero_grad`, `before_backward`, backward,
-    clipping, `before_update`, optimizer step, `read`; or `cancel` when the step did not come to
-    its end. Never call `.item()` in a hook: what `read` returns is brought to the host in one
-    transfer.
+    Order within a due step: `begin`, forward, `zero_grad`, `before_backward`, backward,
+    clipping, `before_update`, optimizer step, `read`; or `cancel` if the step was not completed.
+    Do not call `.item()` in a hook: the tensors that `read` returns are copied to the host in
+    one transfer.
 
     Attributes:
-        name: what it is called in `Debugger.probes` and in notices.
-        every: fewest steps from one measurement to the next.
-        cost: cheap probes keep to `every`; dear ones are spaced so that all measuring
-            stays within the session's budget.
-        on_demand: measures only while somebody looks at it.
-        inside: seconds spent in hooks since they were last counted.
-        idle: set in `attach` where there is nothing to measure in this training.
-        soon: set in `read` by a probe whose measurement goes on at the next step.
+        name: unique name, used in notices.
+        every: smallest number of steps between two measurements.
+        cost: "cheap" or "expensive". Cheap probes run every `every` steps; expensive ones run
+            less often where needed to keep the total time within the session's budget.
+        on_demand: the probe measures only while its panel is visible.
+        order: position among the probes.
+        inside: seconds spent in hooks since the last time this attribute was read.
+        idle: set in `attach` if this training has nothing to measure.
+        soon: set in `read` to continue the measurement at the next step.
     """
 
     name: ClassVar[str]
     every: ClassVar[int] = 10
-    cost: ClassVar[str] = "dear"
+    cost: ClassVar[str] = "expensive"
     on_demand: ClassVar[bool] = False
     order: ClassVar[int] = 0
     inside: float = 0.0
     idle: bool = False
     soon: bool = False
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Read "dear", the old name of the cost "expensive"."""
+        super().__init_subclass__(**kwargs)
+        if vars(cls).get("cost") == "dear":
+            warn_deprecated(f'The cost "dear" of the probe {cls.__name__}', '"expensive"')
+            cls.cost = "expensive"
+
     @abstractmethod
     def attach(self, session: TrainingState) -> None:
-        """Get to know the session, once; hooks wait for `begin`."""
+        """Store references to the session, once; register hooks in `begin`, not here."""
 
     def begin(self, step: int) -> None:  # noqa: B027
-        """Before the forward pass of a due step."""
+        """Called before the forward pass of a due step."""
 
     def before_backward(self, step: int) -> None:  # noqa: B027
-        """Between `zero_grad` and the backward pass."""
+        """Called between `zero_grad` and the backward pass."""
 
     def before_update(self, step: int) -> None:  # noqa: B027
-        """After clipping, before the optimizer's step."""
+        """Called after clipping, before the optimizer step."""
 
     @abstractmethod
     def read(self, step: int) -> Values:
-        """What was measured.
+        """Return the measurements.
 
         Returns:
-            By name: a 0-d tensor or a float is one value of a series; a tuple of names
-            goes with a tensor [K] of as many values, NaN where there is none; a name
-            with a tensor [2 + B] is a histogram: low end, high end, counts of B bins.
+            Values by name: a 0-d tensor or a float is one value of a series; a tuple of K names
+            goes with a tensor [K] of their values, NaN where a value is missing; a name with a
+            tensor [2 + B] is a histogram: lower limit, upper limit, counts of B bins.
         """
 
     def forget(self) -> None:  # noqa: B027
-        """Let go of what was gathered over several steps: others come next."""
+        """Discard data collected over several steps; the next step is not their successor."""
 
     def cancel(self) -> None:  # noqa: B027
-        """Remove every hook of `begin`; called after `read` too."""
+        """Remove all hooks that `begin` registered; also called after `read`."""

@@ -1,4 +1,4 @@
-"""How the norms that clipping goes by were spread over the last 1,000 steps."""
+"""Distribution of the unclipped gradient norms of the last 1,000 steps."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import torch
 from nbdebug.model.training_state import TrainingState
 from nbdebug.probes.base import Probe, Values
 
-BIN = 0.05
-MOST_BINS = 200
+BIN_WIDTH = 0.05
+MAX_BINS = 200
 SERIES = ("clip_norm_p50", "clip_norm_p90", "clip_norm_p99", "clip_over")
 
 
 class ClipNorms(Probe):
-    """Unclipped norms of the last 1,000 steps: percentiles, and the share over the threshold.
+    """Unclipped norms of the last 1,000 steps: percentiles, and the share above the threshold.
 
     `clip_norm_p50`, `clip_norm_p90` and `clip_norm_p99` are percentiles; `clip_over` is the
-    share that the threshold, as it stands now, would have clipped (NaN while there is none).
-    The histogram `clip_norms` has bins of 0.05 decades between ends that are log10 of the
-    norm. Measured while it is looked at.
+    share of norms that the current threshold would have clipped (NaN if there is no threshold).
+    The histogram `clip_norms` has bins of 0.05 decades; its limits are log10 of the norm. The
+    probe measures only while its panel is visible.
     """
 
     name = "clip_norms"
@@ -44,11 +44,11 @@ class ClipNorms(Probe):
 
 
 def _histogram(norms: list[float]) -> torch.Tensor:
-    """Ends (log10) and counts, over whole bins, so that edges stay where they are."""
+    """Limits (log10) and counts over whole bins, so that bin edges do not move."""
     logs = np.log10(norms)
-    first, last = math.floor(logs[0] / BIN), math.floor(logs[-1] / BIN) + 1
-    width = max(1, math.ceil((last - first) / MOST_BINS))
+    first, last = math.floor(logs[0] / BIN_WIDTH), math.floor(logs[-1] / BIN_WIDTH) + 1
+    width = max(1, math.ceil((last - first) / MAX_BINS))
     bins = math.ceil((last - first) / width)
-    low, high = first * BIN, (first + bins * width) * BIN
+    low, high = first * BIN_WIDTH, (first + bins * width) * BIN_WIDTH
     counts, _ = np.histogram(logs, bins=bins, range=(low, high))
     return torch.tensor([low, high, *counts.tolist()], dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""The loss of the best constant."""
+"""Loss of the best constant output."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from nbdebug.model.loss_kind import known_loss
 from nbdebug.model.training_state import TrainingState
 from nbdebug.probes.base import Probe, Values
 
-ENOUGH, FEWEST = 8192, 256
+MAX_SAMPLES, MIN_SAMPLES = 8192, 256
 
 
 class ConstantLoss(Probe):
-    """Loss of a model that ignores its inputs: `constant_loss`.
+    """Loss of the best constant output, which ignores the inputs: `constant_loss`.
 
-    For cross-entropy the entropy of the class frequencies, for binary cross-entropy of logits
-    that of each output, for the mean squared error the variance, each over the targets of the
-    measured steps, up to 8,192 samples. Other losses are not measured: which one it is, is
-    judged by the number it gives.
+    For cross-entropy this is the entropy of the class frequencies, for binary cross-entropy of
+    logits the mean entropy of the outputs, for the mean squared error the variance, over the
+    targets of the measured steps, up to 8,192 samples. The probe recognises these losses by
+    their value; other losses are not measured.
     """
 
     name = "constant_loss"
@@ -44,9 +44,9 @@ class ConstantLoss(Probe):
             self._kind = known_loss(outputs, targets, self._session.loss)
         if not self._kind:
             return {}
-        if self._count < ENOUGH:
+        if self._count < MAX_SAMPLES:
             self._take(outputs, targets)
-            self._found = self._constant() if self._count >= FEWEST else math.nan
+            self._found = self._constant() if self._count >= MIN_SAMPLES else math.nan
         return {"constant_loss": self._found}
 
     def _take(self, outputs: torch.Tensor, targets: torch.Tensor) -> None:

@@ -21,7 +21,7 @@ class GradNorm(Probe):
         self._names = tuple(f"grad_norm/{name}" for name, _ in session.parameters)
 
     def read(self, step: int) -> Values:
-        # The loop took these norms for the total; nothing is computed twice.
+        # The loop has computed these norms for the total norm.
         if not self._session.grad_norms:
             return {}
         each = torch.stack(self._session.grad_norms)

@@ -11,7 +11,7 @@ from nbdebug.probes.base import Probe, Values
 class GradientHistogram(Probe):
     """Histogram of each parameter's gradient after clipping: `gradient/<parameter>`.
 
-    Measured while it is looked at.
+    The probe measures only while its panel is visible.
     """
 
     name = "gradient_histogram"

@@ -1,4 +1,4 @@
-"""What zero_grad left over."""
+"""Gradients that zero_grad did not clear."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from nbdebug.probes.base import Probe, Values
 
 
 class LeftGradient(Probe):
-    """L2 norm of the gradients that `zero_grad` left, before the backward pass: `left_gradient`.
+    """L2 norm of the gradients that `zero_grad` did not clear: `left_gradient`.
 
-    0 where it does its work. Of those parameters that the optimizer holds.
+    The norm is measured before the backward pass, over the parameters of the optimizer; 0 means
+    that all gradients were cleared.
     """
 
     name = "left_gradient"
@@ -25,7 +26,7 @@ class LeftGradient(Probe):
     def before_backward(self, step: int) -> None:
         groups = self._session.optimizer.param_groups
         found = [p.grad for group in groups for p in group["params"] if p.grad is not None]
-        # Usually there are none at all: zero_grad takes them away.
+        # Usually there are none: zero_grad sets gradients to None.
         norms = [norm.float() for norm in torch._foreach_norm(found)] if found else []
         device = norms[0].device if norms else None
         left = [norm.to(device) for norm in norms]

@@ -1,4 +1,4 @@
-"""Memory that the program takes."""
+"""Memory of the process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MEGABYTE = 2**20
 class Memory(Probe):
     """Memory in MB: `memory_mb` of the process, without checkpoints; `gpu_memory_mb` of tensors.
 
-    The first is its resident size; the second is there on a CUDA device alone.
+    `memory_mb` is the resident size; `gpu_memory_mb` is measured only on a CUDA device.
     """
 
     name = "memory"

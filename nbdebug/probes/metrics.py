@@ -7,7 +7,7 @@ from nbdebug.probes.base import Probe, Values
 
 
 class Metrics(Probe):
-    """The session's metrics on the batch just trained on: `accuracy` for classification."""
+    """Metrics of the session on the training batch: `accuracy` for classification."""
 
     name = "metrics"
     order = 40

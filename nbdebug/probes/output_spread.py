@@ -1,4 +1,4 @@
-"""Whether the outputs differ from sample to sample."""
+"""Spread of the outputs over the samples of a batch."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import torch
 from nbdebug.model.training_state import TrainingState
 from nbdebug.probes.base import Probe, Values
 
-UNITS = 256
+MAX_OUTPUTS = 256
 
 
 class OutputSpread(Probe):
-    """How far outputs differ between the samples of a batch: `output_spread`.
+    """Spread of the outputs over the samples of a batch: `output_spread`.
 
-    The largest standard deviation of an output over the batch, over 1 + |its mean|, of at most
-    256 outputs. 0 where the model gives the same for everything. A training with a `step_fn` is
-    not measured.
+    The spread is the largest standard deviation of an output over the batch divided by
+    1 + |mean|, among at most 256 outputs. A spread of 0 means that the model gives the same
+    output for every sample. A training with a `step_fn` is not measured.
     """
 
     name = "output_spread"
@@ -34,6 +34,6 @@ class OutputSpread(Probe):
         if outputs.ndim < 1 or len(outputs) < 2 or not outputs.numel():
             return {}
         flat = outputs.detach().reshape(len(outputs), -1)
-        flat = flat[:, :: -(-flat.shape[1] // UNITS)]
+        flat = flat[:, :: -(-flat.shape[1] // MAX_OUTPUTS)]
         spread, mean = torch.std_mean(flat.float(), 0)
         return {"output_spread": (spread / (1 + mean.abs())).max()}

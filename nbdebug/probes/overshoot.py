@@ -1,4 +1,4 @@
-"""How far a step goes beyond the lowest point on its way."""
+"""Overshoot of a step beyond the minimum along its direction."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import torch
 from nbdebug.model.training_state import TrainingState
 from nbdebug.probes.base import Probe, Values
 
-KEPT = 64 * 2**20
+MAX_KEPT_BYTES = 64 * 2**20
 
 
 class Overshoot(Probe):
-    """How far up the other side a step goes, by the parabola along it: `overshoot`.
+    """Overshoot of a step, from a parabola fitted along the step: `overshoot`.
 
-    The slope of the loss where a step ends over that where it begins, along the step, sign
-    changed: -1 is no progress, 0 the lowest point of the parabola, 1 the same height on the
-    other side, more than that is climbing. Cockpit's Alpha (Schneider et al. 2021), with the
-    slope at the end from the batch of the next step, so that no pass is added. Not measured
-    while gradients are clipped.
+    The overshoot is the negative ratio of the slopes of the loss at the end and at the start of
+    the step, along the step: -1 means no progress, 0 the minimum of the parabola, 1 the same
+    loss on the other side, and more than 1 a higher loss. This is Cockpit's Alpha (Schneider
+    et al. 2021), with the final slope taken from the batch of the next step, which saves a
+    forward pass. The probe does not measure while gradients are clipped.
     """
 
     name = "overshoot"
@@ -48,10 +48,10 @@ class Overshoot(Probe):
     def read(self, step: int) -> Values:
         self.soon = False
         if self._end is not None and self._slope is not None:
-            # Where a step climbs from the start there is no parabola to speak of.
+            # A step that starts uphill has no minimum along its direction.
             found = torch.where(self._slope < 0, -self._end / self._slope, torch.nan)
             self._slope = self._end = None
-            if sum(copy.nbytes for copy in self._way) > KEPT:
+            if sum(copy.nbytes for copy in self._way) > MAX_KEPT_BYTES:
                 self._way = []
             return {"overshoot": found}
         if self._begun != step:
@@ -71,7 +71,7 @@ class Overshoot(Probe):
         torch._foreach_copy_(self._way, now)
 
     def _along(self) -> torch.Tensor:
-        """Slope of the loss along the step, from which `_way` leads back."""
+        """Slope of the loss along the step; `_way` points from its end to its start."""
         device = self._way[0].device
         parts = [
             torch.dot(parameter.grad.flatten(), back.flatten()).float().to(device)

@@ -1,4 +1,4 @@
-"""Size of the update in relation to the weights."""
+"""Size of the update relative to the weights."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import torch
 from nbdebug.model.training_state import TrainingState
 from nbdebug.probes.base import Probe, Values
 
-KEPT = 64 * 2**20
+MAX_KEPT_BYTES = 64 * 2**20
 
 
 class UpdateRatio(Probe):
-    """L2 norm of the update over L2 norm of the weights: `update_ratio/<parameter>`.
+    """L2 norm of the update divided by L2 norm of the weights: `update_ratio/<parameter>`.
 
-    About 1e-3 is often seen in healthy training (CS231n); a band, not a rule.
+    Values around 1e-3 are common in healthy training (CS231n); the range is a rule of thumb.
     """
 
     name = "update_ratio"
@@ -21,7 +21,7 @@ class UpdateRatio(Probe):
 
     def attach(self, session: TrainingState) -> None:
         self._parameters = [parameter for _, parameter in session.parameters]
-        # Frozen layers get no update: they are neither copied nor measured.
+        # Frozen layers get no update and are neither copied nor measured.
         self._learn: list[int] = []
         self._copies: list[torch.Tensor] | None = None
         self._names = tuple(f"update_ratio/{name}" for name, _ in session.parameters)
@@ -44,7 +44,7 @@ class UpdateRatio(Probe):
         device = moved[0].device
         weights = torch.stack([norm.to(device) for norm in kept])
         ratio = torch.stack([norm.to(device) for norm in moved]) / weights
-        # Weights that are all zero (a new bias) have no relative size.
+        # An update has no relative size if all weights are zero (a new bias).
         known = torch.where(weights > 0, ratio, torch.nan)
         if len(self._learn) == len(self._names):
             return {self._names: known}
@@ -53,8 +53,8 @@ class UpdateRatio(Probe):
         return {self._names: values}
 
     def cancel(self) -> None:
-        # Small copies are kept: fresh memory costs more than the copy does.
-        if sum(copy.nbytes for copy in self._copies or ()) > KEPT:
+        # Small copies are kept, since allocating memory costs more than copying.
+        if sum(copy.nbytes for copy in self._copies or ()) > MAX_KEPT_BYTES:
             self._copies = None
 
     def _now(self, places: list[int]) -> list[torch.Tensor]:

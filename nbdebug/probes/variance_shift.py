@@ -15,26 +15,27 @@ from nbdebug.model.state.model_state import undisturbed
 from nbdebug.model.training_state import TrainingState
 from nbdebug.probes.base import Probe, Values
 
-TRIES = 3
+MAX_TRIES = 3
 
 
 class VarianceShift(Probe):
-    """Running variance of BatchNorm over the one it meets in eval mode: `variance_shift/<layer>`.
+    """Running variance of BatchNorm over the variance in eval mode: `variance_shift/<layer>`.
 
-    The mean over channels of the running variance, divided by the mean over channels of the
-    (unbiased) variance of the layer's input in eval mode, on the batch just trained on and
-    with the weights after the update. Above 1 the layer expects more variance than it meets
-    once dropout is off, and its outputs come out too small. A Dropout of probability p right
-    before the layer multiplies the variance of training by 1 / (1 - p), exactly so for inputs
-    of mean zero and by more for others: p = 0.5 gives about 2. The two variances are those
-    of Li et al. 2018, "Understanding the Disharmony between Dropout and Batch Normalization
-    by Variance Shift", who divide the one of eval mode by the one of training; dividing the
-    means lets a channel that is silent in this batch not outweigh the others.
+    The shift is the mean over channels of the running variance, divided by the mean over
+    channels of the (unbiased) variance of the layer's input in eval mode, on the last training
+    batch and with the updated weights. Above 1, the running variance is larger than the variance
+    without dropout, and the outputs of the layer are too small. Dropout with probability p
+    directly before the layer multiplies the variance of training by 1 / (1 - p) for inputs of
+    mean zero, and by more for others: p = 0.5 gives about 2. The two variances are those of Li
+    et al. 2018, "Understanding the Disharmony between Dropout and Batch Normalization by
+    Variance Shift", who use the inverse ratio. A ratio of means is used so that a channel
+    without variance in this batch does not dominate.
 
-    `eval_loss` is the loss of that pass, for cross-entropy and the mean squared error: where it
-    is far above the training loss, BatchNorm's running statistics do not fit. `norm_values` is
-    the fewest values that a layer averages a channel over. Costs one more forward pass in eval
-    mode, in models with BatchNorm alone. A training with a `step_fn` is not measured.
+    `eval_loss` is the loss of this forward pass, for cross-entropy and the mean squared error: an
+    eval loss far above the training loss means that the running statistics of BatchNorm do not
+    match. `norm_values` is the smallest number of values over which a layer averages a channel.
+    The probe costs one forward pass in eval mode, only in models with BatchNorm. A training with
+    a `step_fn` is not measured.
     """
 
     name = "variance_shift"
@@ -68,7 +69,7 @@ class VarianceShift(Probe):
         shifts = torch.full((len(self._norms),), torch.nan, device=session.device)
         for place, (name, norm) in enumerate(self._norms.items()):
             if name in met and norm.running_var is not None:
-                # A constant input has no variance to compare with.
+                # A constant input has zero variance.
                 ratio = norm.running_var.mean() / met[name]
                 shifts[place] = torch.where(met[name] > 0, ratio, torch.nan)
         fewest = float(min(self._counts.values(), default=math.nan))
@@ -78,14 +79,14 @@ class VarianceShift(Probe):
         return found | self._judged(outputs)
 
     def _judged(self, outputs: Any) -> dict[str | tuple[str, ...], torch.Tensor | float]:
-        """The loss of outputs of eval mode, where it is one that torch has."""
+        """Loss in eval mode, if the loss is a known PyTorch loss."""
         session = self._session
         trained, targets = session.outputs, session.targets
         if not all(isinstance(part, torch.Tensor) for part in (outputs, trained, targets)):
             return {}
         assert isinstance(trained, torch.Tensor)
         assert isinstance(targets, torch.Tensor)
-        if not self._loss and self._tried < TRIES:
+        if not self._loss and self._tried < MAX_TRIES:
             self._tried += 1
             self._loss = known_loss(trained.detach(), targets, session.loss)
         return {"eval_loss": KNOWN[self._loss](outputs, targets)} if self._loss else {}
@@ -97,7 +98,7 @@ def _hook(
     def hook(norm: nn.Module, inputs: Any) -> None:
         channels = inputs[0].transpose(0, 1).flatten(1)
         counts[name] = channels.shape[1]
-        # A layer that runs several times shows its last call; one value has no variance.
+        # For a layer that runs several times, the last call counts; one value has no variance.
         if channels.shape[1] > 1:
             met[name] = channels.float().var(1).mean()
 

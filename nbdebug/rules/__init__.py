@@ -1,1 +1,1 @@
-"""One file for every symptom that is looked for while a model trains."""
+"""Rules (floor 2): one file per symptom that is detected during training."""

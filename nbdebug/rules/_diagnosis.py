@@ -1,4 +1,4 @@
-"""Asks all rules what looks sick, and keeps what they found until its evidence is gone."""
+"""Evaluates all rules and keeps their findings until the symptoms are gone."""
 
 from __future__ import annotations
 
@@ -12,33 +12,34 @@ from nbdebug.core.history.history import History
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.names import unknown_name
 from nbdebug.core.records import Notice, Severity
-from nbdebug.core.results.findings import GRAVITY, Finding, Findings, Symptom
+from nbdebug.core.results.findings import SEVERITIES, Finding, Findings, Symptom
 from nbdebug.errors import ArgumentError, PluginError
 from nbdebug.rules._implications import root_of
-from nbdebug.rules.base import RECENT, Rule
+from nbdebug.rules.base import RECENT_BUCKETS, Rule
 
-SHARE = 0.003
-EVERY = 1.0
-QUIET = 50
+MAX_TIME_SHARE = 0.003
+MIN_INTERVAL_SECONDS = 1.0
+STEPS_UNTIL_GONE = 50
 
 
 @dataclass
 class _Known:
-    """A finding, and the step at which its rule fired last."""
+    """A finding and the last step at which its rule fired."""
 
     finding: Finding
     fired: int
 
 
 class Diagnosis(Sequence[Rule]):
-    """The rules of a training; only what is on trial is judged on the training thread.
+    """The rules of a training and their current findings.
+
+    Rules run in the thread of the caller; the training thread runs them only for forks. A
+    finding stays for 50 steps after its rule fired last, so that findings do not flicker; then a
+    notice tells that the symptom is gone.
 
     Args:
-        possible: whether this training can take some settings; remedies that it cannot take
-            are left out.
-
-    A finding stays for 50 steps after its rule fired last, so it does not flicker. Then a notice
-    says that it is gone.
+        possible: returns True if this training accepts the given settings; remedies with other
+            settings are dropped.
     """
 
     def __init__(
@@ -60,25 +61,25 @@ class Diagnosis(Sequence[Rule]):
         return len(self._rules)
 
     def add(self, rule: type[Rule] | Rule) -> None:
-        """Use one more rule; it replaces one of the same name.
+        """Add a rule; a rule of the same name is replaced.
 
         Raises:
-            PluginError: it is no rule.
+            PluginError: the argument is not a rule.
         """
         made = rule() if isinstance(rule, type) else rule
         if not isinstance(made, Rule):
             raise PluginError(
-                f"{made!r} is no rule: derive its class from nbdebug.rules.base.Rule."
+                f"{made!r} is not a rule: derive its class from nbdebug.plugins.Rule."
             )
         with self._looking:
             self._rules[made.name] = made
             self._seen = -1
 
     def remove(self, name: str) -> None:
-        """Use a rule no more.
+        """Remove a rule.
 
         Raises:
-            ArgumentError: there is none of this name.
+            ArgumentError: there is no rule of this name.
         """
         with self._looking:
             if name not in self._rules:
@@ -87,22 +88,22 @@ class Diagnosis(Sequence[Rule]):
             self._seen = -1
 
     def look_when_due(self) -> None:
-        """Look once a second at most, and seldom enough to cost at most 0.3 % of the time."""
+        """Evaluate the rules at most once a second, using at most 0.3 % of the time."""
         if time.monotonic() >= self._next:
             start = time.monotonic()
             self.look()
             end = time.monotonic()
-            self._next = end + max(EVERY, (end - start) / SHARE)
+            self._next = end + max(MIN_INTERVAL_SECONDS, (end - start) / MAX_TIME_SHARE)
 
     def look(self) -> Findings:
-        """What looks sick now; also written to History."""
+        """Evaluate all rules now; the findings are also written to History."""
         with self._looking:
             if self._history.version == self._seen:
                 return self._history.results.of(Findings, Findings())
             snapshot = self._snapshot(self._history)
             step = snapshot.status.step
             if step < self._step:
-                # Training went back: what was found lies ahead of it.
+                # After a rewind, findings belong to discarded steps.
                 self._known = {}
             self._step = step
             before = set(self._known)
@@ -118,9 +119,9 @@ class Diagnosis(Sequence[Rule]):
             return found
 
     def judge(self, start: int, way: History) -> Findings:
-        """What would look sick if training had gone on from a step as in another History.
+        """Findings of a fork: this training up to step `start`, then another History.
 
-        Rules that fail here, or lack what was not measured on the way, have not judged.
+        Rules that raise, or that need series that the fork did not measure, are in `not_judged`.
         """
         with self._looking:
             rules = list(self._rules.values())
@@ -142,10 +143,10 @@ class Diagnosis(Sequence[Rule]):
         return Findings(tuple(ordered(found)), missing)
 
     def title(self, name: str) -> str:
-        """The title of a rule.
+        """Title of a rule.
 
         Raises:
-            ArgumentError: there is none of this name.
+            ArgumentError: there is no rule of this name.
         """
         if name not in self._rules:
             raise ArgumentError(unknown_name("rule", name, self._rules))
@@ -154,10 +155,10 @@ class Diagnosis(Sequence[Rule]):
     def _snapshot(self, history: History, before: int | None = None) -> Snapshot:
         wanted = {name for rule in self._rules.values() for name in (*rule.needs, *rule.wants)}
         whole = {name for name in wanted if "*" not in name}
-        return history.snapshot(whole, (wanted - whole, RECENT), before)
+        return history.snapshot(whole, (wanted - whole, RECENT_BUCKETS), before)
 
     def _diagnose(self, snapshot: Snapshot) -> Iterator[tuple[str, str]]:
-        """Bring what is known up to date; gives the rules that could not judge."""
+        """Update the findings; yields each rule that was not evaluated, with its missing series."""
         for name, rule in list(self._rules.items()):
             lacking = _lacking(rule, snapshot)
             if lacking:
@@ -167,7 +168,7 @@ class Diagnosis(Sequence[Rule]):
                 symptom = rule.diagnose(snapshot)
             except Exception as error:
                 self._forget(name)
-                text = f"{type(error).__name__}: {error}. All other rules go on."
+                text = f"{type(error).__name__}: {error}. All other rules stay active."
                 self._say(snapshot, "warning", f"The rule {name} failed and was removed", text)
                 continue
             if symptom is not None:
@@ -187,10 +188,13 @@ class Diagnosis(Sequence[Rule]):
 
     def _release(self, snapshot: Snapshot, known: _Known) -> None:
         finding = known.finding
-        # A proof is there or it is not.
-        if finding.severity == "error" or snapshot.status.step >= known.fired + QUIET:
+        # A proven fault does not flicker.
+        if finding.severity == "error" or snapshot.status.step >= known.fired + STEPS_UNTIL_GONE:
             del self._known[finding.name]
-            self._say(snapshot, "info", f"No longer seen: {finding.title}", "Its evidence is gone.")
+            gone = f"The symptom has not been seen for {STEPS_UNTIL_GONE} steps."
+            if finding.severity == "error":
+                gone = "The fault is no longer present."
+            self._say(snapshot, "info", f"No longer seen: {finding.title}", gone)
 
     def _forget(self, name: str) -> None:
         self._rules.pop(name)
@@ -201,17 +205,17 @@ class Diagnosis(Sequence[Rule]):
 
 
 def ordered(known: Mapping[str, Finding]) -> list[Finding]:
-    """Root causes first, errors before warnings; each knows what explains it."""
+    """Findings sorted with root causes first and errors before warnings, `because` filled in."""
     found = []
     for name, finding in known.items():
         root = root_of(name, known)
         title = "" if root == name else known[root].title
         found.append(replace(finding, because=title, cause=root if title else ""))
-    return sorted(found, key=lambda f: (bool(f.because), GRAVITY.index(f.severity)))
+    return sorted(found, key=lambda f: (bool(f.because), SEVERITIES.index(f.severity)))
 
 
 def _lacking(rule: Rule, snapshot: Snapshot) -> list[str]:
-    """Series that a rule needs and that are not there."""
+    """Required series of a rule that are missing."""
     present = [name for name, one in snapshot.series.items() if len(one)]
     return [need for need in rule.needs if not _there(need, present)]
 

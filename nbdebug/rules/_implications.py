@@ -1,52 +1,52 @@
-"""What follows from what: a finding under its cause is folded away."""
+"""Findings that explain other findings; the dashboard lists consequences under their cause."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-# A loss that stays where it was follows from almost everything.
-FLAT = ("not_learning", "no_better_than_constant", "too_slow")
+# Almost every fault keeps the loss from falling.
+NO_PROGRESS = ("not_learning", "no_better_than_constant", "too_slow")
 
 EXPLAINS: dict[str, tuple[str, ...]] = {
     "missing_zero_grad": (
-        *FLAT, "diverging", "oscillating", "exploding_gradients", "gradient_spike", "not_finite",
-        "updates_too_large", "dead_units", "constant_output", "saturated_units",
+        *NO_PROGRESS, "diverging", "oscillating", "exploding_gradients", "gradient_spike",
+        "not_finite", "updates_too_large", "dead_units", "constant_output", "saturated_units",
     ),
     "updates_too_large": (
-        *FLAT, "dead_units", "saturated_units", "constant_output", "unchanged_parameters",
+        *NO_PROGRESS, "dead_units", "saturated_units", "constant_output", "unchanged_parameters",
         "diverging", "gradient_spike", "oscillating", "exploding_gradients", "not_finite",
         "stale_batchnorm",
     ),
     "dead_units": (
-        *FLAT, "constant_output", "unchanged_parameters", "vanishing_gradients",
+        *NO_PROGRESS, "constant_output", "unchanged_parameters", "vanishing_gradients",
         "updates_too_small",
     ),
     "saturated_units": (
-        *FLAT, "constant_output", "unchanged_parameters", "vanishing_gradients",
+        *NO_PROGRESS, "constant_output", "unchanged_parameters", "vanishing_gradients",
         "updates_too_small",
     ),
     "vanishing_gradients": (
-        *FLAT, "constant_output", "unchanged_parameters", "updates_too_small",
+        *NO_PROGRESS, "constant_output", "unchanged_parameters", "updates_too_small",
     ),
-    "constant_output": (*FLAT, "unchanged_parameters", "updates_too_small"),
-    "exploding_gradients": (*FLAT, "not_finite", "diverging", "gradient_spike"),
-    "unchanged_parameters": (*FLAT, "updates_too_small"),
-    "updates_too_small": FLAT,
-    "weight_decay_dominates": (*FLAT, "vanishing_gradients", "constant_output"),
-    "clipping_too_hard": (*FLAT, "updates_too_small"),
-    "heavy_dropout": (*FLAT, "suspicious_validation"),
+    "constant_output": (*NO_PROGRESS, "unchanged_parameters", "updates_too_small"),
+    "exploding_gradients": (*NO_PROGRESS, "not_finite", "diverging", "gradient_spike"),
+    "unchanged_parameters": (*NO_PROGRESS, "updates_too_small"),
+    "updates_too_small": NO_PROGRESS,
+    "weight_decay_dominates": (*NO_PROGRESS, "vanishing_gradients", "constant_output"),
+    "clipping_too_hard": (*NO_PROGRESS, "updates_too_small"),
+    "heavy_dropout": (*NO_PROGRESS, "suspicious_validation"),
     "variance_shift": ("stale_batchnorm",),
     "stale_batchnorm": ("overfitting",),
-    "tiny_batchnorm": (*FLAT, "stale_batchnorm", "gradient_spike", "suspicious_validation"),
-    "oscillating": FLAT,
+    "tiny_batchnorm": (*NO_PROGRESS, "stale_batchnorm", "gradient_spike", "suspicious_validation"),
+    "oscillating": NO_PROGRESS,
     "lr_edits_fight": ("oscillating", "diverging"),
     "schedule_undoes_edit": ("diverging",),
     "diverging": (
-        *FLAT, "gradient_spike", "not_finite", "unchanged_parameters", "updates_too_small",
+        *NO_PROGRESS, "gradient_spike", "not_finite", "unchanged_parameters", "updates_too_small",
         "vanishing_gradients", "constant_output", "saturated_units",
     ),
     "gradient_spike": (
-        *FLAT, "not_finite", "constant_output", "unchanged_parameters", "updates_too_small",
+        *NO_PROGRESS, "not_finite", "constant_output", "unchanged_parameters", "updates_too_small",
     ),
     "too_slow": ("no_better_than_constant", "not_learning"),
     "no_better_than_constant": ("not_learning",),
@@ -54,7 +54,7 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
 
 
 def root_of(name: str, present: Iterable[str]) -> str:
-    """The finding at the root of this one among those present; itself when it is one."""
+    """Name of the root cause of a finding among those present; its own name if it is a root."""
     there, seen = set(present), [name]
     while True:
         above = [

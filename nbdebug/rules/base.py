@@ -1,4 +1,4 @@
-"""The contract of a rule: it reads a Snapshot and says what looks sick."""
+"""Base class of rules: a rule detects one symptom in a Snapshot of a training."""
 
 from __future__ import annotations
 
@@ -11,49 +11,49 @@ import numpy as np
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Array
-from nbdebug.core.results.findings import Finding, Gravity, Symptom
+from nbdebug.core.results.findings import Finding, FindingSeverity, Symptom
 from nbdebug.core.series import Series
 
-EVIDENCE = 100
-RECENT = 64
+MAX_EVIDENCE_POINTS = 100
+RECENT_BUCKETS = 64
 
 
 class Rule(ABC):
-    """Looks for one symptom. Pure: the same Snapshot gives the same answer.
+    """Detects one symptom. A rule is pure: the same Snapshot gives the same result.
 
-    The docstring is what the user reads: the first line says what it is, the rest why it
-    happens. Thresholds are attributes of the class.
+    The docstring of a rule is the text that the user reads: the first line describes the
+    symptom, the rest tells why it happens. Thresholds are attributes of the class.
 
     Attributes:
-        name: unique; title: in words.
-        severity: error for a proof, warning for what is relative to a baseline.
-        source: where the rule and its thresholds are from.
-        needs: series that it judges by; without one of them it cannot. A name comes whole, of a
-            pattern (`dead/*`) the last 64 buckets come.
-        wants: series that it takes into account where there are any.
-        harms: whether what it finds stays done (weights that were thrown far away): a remedy is
-            tried from before it then.
+        name: unique name; title: short title.
+        severity: "error" for a proven fault, "warning" for a comparison with a threshold.
+        source: paper or documentation that describes the rule and its thresholds.
+        needs: required series; without one of them the rule is not evaluated. A name gives the
+            whole series, a pattern (`dead/*`) gives the last 64 buckets of each match.
+        wants: optional series, in the same form.
+        harms: the symptom damages the weights permanently, so a remedy is tried from a
+            checkpoint before the symptom.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     source: ClassVar[str]
-    severity: ClassVar[Gravity] = "warning"
+    severity: ClassVar[FindingSeverity] = "warning"
     needs: ClassVar[tuple[str, ...]] = ()
     wants: ClassVar[tuple[str, ...]] = ()
     harms: ClassVar[bool] = False
 
     @abstractmethod
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
-        """What was seen, None when nothing looks sick."""
+        """Evaluate the rule; returns None if the symptom is absent."""
 
     @staticmethod
     @abstractmethod
     def examples() -> tuple[Snapshot, Snapshot]:
-        """One in which it must fire, and one in which it must not."""
+        """One snapshot in which the rule must fire, and one in which it must not."""
 
     def finding(self, symptom: Symptom) -> Finding:
-        """The symptom as a finding."""
+        """Make a finding from a symptom."""
         why = (inspect.getdoc(type(self)) or "").partition("\n\nFalse alarms:")[0]
         return Finding(
             self.name, self.title, self.severity, symptom.since, symptom.value,
@@ -62,16 +62,16 @@ class Rule(ABC):
         )  # fmt: skip
 
 
-def shown(values: Array) -> tuple[float, ...]:
-    """Numbers [N] as evidence: the mean of neighbours where there are more than 100."""
+def downsampled(values: Array) -> tuple[float, ...]:
+    """Reduce numbers [N] to at most 100 by averaging neighbours, as evidence of a finding."""
     if not len(values):
         return ()
-    parts = np.array_split(values, min(len(values), EVIDENCE))
+    parts = np.array_split(values, min(len(values), MAX_EVIDENCE_POINTS))
     return tuple(float(part.mean()) for part in parts)
 
 
-def group(snapshot: Snapshot, name: str, last: int) -> dict[str, Series]:
-    """Series `name/<member>` that have `last` finite newest buckets, cut to these, by member."""
+def group_series(snapshot: Snapshot, name: str, last: int) -> dict[str, Series]:
+    """The last `last` buckets of each series `name/<member>`, by member, if all are finite."""
     found = {}
     for full, series in snapshot.series.items():
         if full.startswith(f"{name}/") and len(series) >= last:
@@ -81,21 +81,21 @@ def group(snapshot: Snapshot, name: str, last: int) -> dict[str, Series]:
     return found
 
 
-def weights(snapshot: Snapshot, name: str, last: int) -> list[Series]:
-    """As `group`, of all parameters but biases, from input to output."""
-    return [s for member, s in group(snapshot, name, last).items() if "bias" not in member]
+def weight_series(snapshot: Snapshot, name: str, last: int) -> list[Series]:
+    """Series of `group_series` from input to output, without those of biases."""
+    return [s for member, s in group_series(snapshot, name, last).items() if "bias" not in member]
 
 
-def listed(names: Iterable[str]) -> str:
-    """The first three of some names."""
+def first_names(names: Iterable[str]) -> str:
+    """Text with the first three names."""
     known = list(names)
     return ", ".join(known[:3]) + (", ..." if len(known) > 3 else "")
 
 
-def progress(snapshot: Snapshot) -> float:
-    """The loss of the newest tenth of the steps over that of the first ones, by their medians.
+def remaining_loss(snapshot: Snapshot) -> float:
+    """Ratio of the median loss of the last tenth of the steps to that of the first steps.
 
-    1.0 while there are fewer than 20 buckets, or where the loss began at or below 0.
+    The ratio is 1.0 if there are fewer than 20 buckets, or if the initial loss is not positive.
     """
     loss = snapshot.series["loss"].mean
     if len(loss) < 20:

@@ -1,4 +1,4 @@
-"""A clip threshold that no gradient ever comes near."""
+"""Detects a clip threshold that is far above every gradient norm."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import numpy as np
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Remedy, Symptom
-from nbdebug.rules._example import example, falling
+from nbdebug.rules._examples import example, falling_loss
 from nbdebug.rules._remedies import clip_at_p90
-from nbdebug.rules.base import Rule, shown
+from nbdebug.rules.base import Rule, downsampled
 
 
 class ClippingNeverActive(Rule):
-    """Clipping is on, and in hundreds of steps no gradient came near its threshold.
+    """Clipping is on, but no gradient came near the threshold for hundreds of steps.
 
-    It does nothing then, not even against the spike it was meant for: one of ten times the usual
-    size would pass.
+    With such a threshold clipping has no effect, not even on gradient spikes: a gradient of ten
+    times the usual norm would not be clipped. Lower the threshold, or switch clipping off.
 
     False alarms: 0 of 144 healthy trainings.
     """
 
     name = "clipping_never_active"
-    title = "Clipping never cuts anything"
+    title = "Clipping is never active"
     source = "nbdebug: the threshold is over 10 times the largest norm of 300 steps"
     needs = ("clipped", "clip_norm", "clip_limit")
 
@@ -38,20 +38,25 @@ class ClippingNeverActive(Rule):
         largest = float(np.nanmax(norms.maximum, initial=0.0))
         if clipped.maximum.any() or not 0 < largest * self.TIMES < threshold < np.inf:
             return None
-        seen = f"The largest norm of {steps:,} steps was {largest:.3g}, the threshold is "
+        seen = f"The largest norm of {steps:,} steps was {largest:.3g}; the threshold is "
         seen += f"{threshold:g}."
         usual = Remedy(
-            "Clip what is larger than all there was", {"clip_threshold": float(f"{largest:.3g}")}
+            "Lower the threshold to the largest norm so far",
+            {"clip_threshold": float(f"{largest:.3g}")},
         )
-        remedies = (usual, *clip_at_p90(snapshot), Remedy("No clipping", {"clip_mode": "off"}))
+        remedies = (
+            usual,
+            *clip_at_p90(snapshot),
+            Remedy("Switch clipping off", {"clip_mode": "off"}),
+        )
         value = largest / threshold
         return Symptom(
-            value, 1 / self.TIMES, int(norms.step[0]), seen, remedies, shown(norms.maximum)
+            value, 1 / self.TIMES, int(norms.step[0]), seen, remedies, downsampled(norms.maximum)
         )
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:
-        norms = {"clip_norm": falling(3.0, 1.0), "grad_norm": falling(3.0, 1.0)}
+        norms = {"clip_norm": falling_loss(3.0, 1.0), "grad_norm": falling_loss(3.0, 1.0)}
         idle = {"clipped": np.zeros(400), **norms}
         return (
             example({**idle, "clip_limit": np.full(400, 1e3)}),

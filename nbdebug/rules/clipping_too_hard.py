@@ -1,4 +1,4 @@
-"""Clipping that cuts almost every gradient."""
+"""Detects clipping of almost every gradient."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import numpy as np
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Remedy, Symptom
-from nbdebug.rules._example import example, falling
+from nbdebug.rules._examples import example, falling_loss
 from nbdebug.rules._remedies import clip_at_p90, scale_lr
-from nbdebug.rules.base import Rule, shown
+from nbdebug.rules.base import Rule, downsampled
 
 
 class ClippingTooHard(Rule):
-    """Almost every gradient is clipped to far less than it was.
+    """Almost every gradient is clipped to a small fraction of its norm.
 
-    The threshold sets the size of the steps then, not the learning rate. The tuning playbook
-    advises to lower the learning rate rather than to raise the threshold.
+    The threshold then determines the step size instead of the learning rate. Google's tuning
+    playbook advises to lower the learning rate rather than to raise the threshold.
 
     False alarms: 0 of 144 healthy trainings.
     """
 
     name = "clipping_too_hard"
-    title = "Clipping cuts almost every gradient"
+    title = "Almost every gradient is clipped"
     source = "Google's tuning playbook (half); nbdebug: 95 %, to under a tenth"
     needs = ("clipped", "grad_norm", "grad_norm_clipped")
 
@@ -40,17 +40,17 @@ class ClippingTooHard(Rule):
         if not value > self.SHARE or kept > self.KEPT:
             return None
         since = int(clipped.step[-self.LAST])
-        seen = f"{value:.0%} of the last gradients were clipped, to {kept:.2g} of what they were."
+        seen = f"{value:.0%} of the last gradients were clipped, to {kept:.2g} of their norm."
         remedies = (
             *clip_at_p90(snapshot),
             *scale_lr(snapshot, 0.3),
-            Remedy("No clipping", {"clip_mode": "off"}),
+            Remedy("Switch clipping off", {"clip_mode": "off"}),
         )
-        return Symptom(value, self.SHARE, since, seen, remedies, shown(norms))
+        return Symptom(value, self.SHARE, since, seen, remedies, downsampled(norms))
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:
-        norms = {"grad_norm": falling(3.0, 1.0)}
+        norms = {"grad_norm": falling_loss(3.0, 1.0)}
         cut = {"clipped": np.ones(400), "grad_norm_clipped": np.full(400, 0.01)}
         return (
             example({**norms, **cut}),

@@ -1,4 +1,4 @@
-"""A model that gives the same for everything."""
+"""Detects a model that gives the same output for every input."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import numpy as np
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Remedy, Symptom
-from nbdebug.rules._example import example, falling
-from nbdebug.rules._remedies import REDRAW, scale_lr
+from nbdebug.rules._examples import example, falling_loss
+from nbdebug.rules._remedies import REINITIALISE, scale_lr
 from nbdebug.rules.base import Rule
 
 
 class ConstantOutput(Rule):
-    """The model gives the same outputs for every sample: it has collapsed.
+    """The model has collapsed: the outputs are the same for every sample.
 
-    Somewhere on the way a layer gives a constant: its units died or saturated together, its
-    weights are all 0, or something takes the inputs away. Hardly any gradient comes back then.
+    Some layer gives a constant: all its units are dead or saturated, its weights are all 0, or
+    the inputs do not reach the layer. Almost no gradient flows back through such a layer.
 
     False alarms: 0 of 144 healthy trainings.
     """
 
     name = "constant_output"
-    title = "The same output for everything"
+    title = "The same output for every sample"
     source = "nbdebug: a spread under 1e-6 of 1 + |mean| over the batch; 0 of 200 healthy models"
     needs = ("output_spread",)
 
@@ -33,10 +33,10 @@ class ConstantOutput(Rule):
         if len(spread) < self.LAST or not spread.maximum[-self.LAST :].max() <= self.SPREAD:
             return None
         value = float(spread.last[-1])
-        seen = f"Over a batch, outputs differ by {value:.2g} of their size."
+        seen = f"Within a batch, outputs differ by {value:.2g} of their size."
         remedies = (
-            REDRAW,
-            Remedy("A function without a dead side", {"activation": "leaky_relu"}),
+            REINITIALISE,
+            Remedy("Use LeakyReLU, which has no dead region", {"activation": "leaky_relu"}),
             *scale_lr(snapshot, 0.1),
         )
         known = spread.mean > self.SPREAD
@@ -46,7 +46,7 @@ class ConstantOutput(Rule):
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:
-        loss = {"loss": falling(2.3, 0.5)}
+        loss = {"loss": falling_loss(2.3, 0.5)}
         return (
             example({**loss, "output_spread": np.zeros(4)}),
             example({**loss, "output_spread": np.full(4, 0.2)}),

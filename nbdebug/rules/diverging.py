@@ -1,4 +1,4 @@
-"""A loss that rises for good."""
+"""Detects a loss that keeps rising."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import numpy as np
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Symptom
-from nbdebug.rules._example import example, falling
-from nbdebug.rules._remedies import as_before, clip_at_p90, scale_lr
-from nbdebug.rules.base import Rule, shown
+from nbdebug.rules._examples import example, falling_loss
+from nbdebug.rules._remedies import clip_at_p90, previous_lr, scale_lr
+from nbdebug.rules.base import Rule, downsampled
 
 
 class Diverging(Rule):
-    """The loss has lost again at least half of what it had won, and stays there.
+    """The loss has risen by at least half of its earlier decrease, and stays there.
 
-    Steps that are too large climb out of the valley; a schedule or a change of a control often
-    began it.
+    Steps that are too large leave the minimum. The cause is often a learning-rate schedule or a
+    change of a control.
 
     False alarms: 0 of 144 healthy trainings.
     """
@@ -37,22 +37,22 @@ class Diverging(Rule):
         usable = loss.mean[len(loss) % self.WINDOW :]
         medians = np.median(usable.reshape(-1, self.WINDOW), axis=1)
         best = int(np.argmin(medians))
-        # The highest of the calm start: what was won is counted from there.
+        # The highest median before the minimum: the decrease is measured from there.
         first, now = float(medians[: best + 1].max()), float(medians[-2:].min())
-        won = max(first - float(medians[best]), 1e-3 * abs(first))
-        bound = float(medians[best]) + self.PART * won
+        gain = max(first - float(medians[best]), 1e-3 * abs(first))
+        bound = float(medians[best]) + self.PART * gain
         rise, noise = now - float(medians[best]), float(np.std(usable[-2 * self.WINDOW :]))
         if best > len(medians) - 3 or now <= bound or rise < 2 * noise:
             return None
         since = int(loss.step[len(loss) % self.WINDOW + (best + 1) * self.WINDOW - 1])
-        seen = f"Median loss {now:.4g}, after {medians[best]:.4g} around step {since:,}."
+        seen = f"Median loss {now:.4g}; the median was {medians[best]:.4g} around step {since:,}."
         remedies = (
-            *as_before(snapshot, since), *scale_lr(snapshot, 0.1), *clip_at_p90(snapshot)
+            *previous_lr(snapshot, since), *scale_lr(snapshot, 0.1), *clip_at_p90(snapshot)
         )  # fmt: skip
-        return Symptom(now, bound, since, seen, remedies, shown(loss.mean))
+        return Symptom(now, bound, since, seen, remedies, downsampled(loss.mean))
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:
-        calm = falling(2.3, 0.5)
+        calm = falling_loss(2.3, 0.5)
         rising = np.concatenate([calm, np.linspace(0.5, 3.0, 100)])
         return example({"loss": rising}), example({"loss": calm})

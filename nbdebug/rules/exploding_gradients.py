@@ -1,4 +1,4 @@
-"""Gradients that grow on the way back to the first layer."""
+"""Detects gradients that grow from the last layer to the first."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import numpy as np
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Remedy, Symptom
-from nbdebug.rules._example import example, falling
+from nbdebug.rules._examples import example, falling_loss
 from nbdebug.rules._remedies import clip_at_p90
-from nbdebug.rules.base import Rule, weights
+from nbdebug.rules.base import Rule, weight_series
 
 
 class ExplodingGradients(Rule):
-    """The gradient of the first layer is many times that of the last one.
+    """The gradient of the first layer is many times larger than that of the last layer.
 
-    Large weights make it larger at each layer on its way back; recurrent networks do so at each
-    step in time.
+    Large weights enlarge the gradient at each layer of the backward pass; in recurrent networks,
+    at each time step.
 
     False alarms: 0 of 144 healthy trainings.
     """
@@ -32,7 +32,7 @@ class ExplodingGradients(Rule):
     EARLY = 200
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
-        layers = weights(snapshot, "grad_norm", self.LAST)
+        layers = weight_series(snapshot, "grad_norm", self.LAST)
         if len(layers) < 3:
             return None
         first, last = layers[0].minimum, layers[-1].maximum
@@ -40,17 +40,21 @@ class ExplodingGradients(Rule):
         if ratio.min() < self.RATIO:
             return None
         value = float(np.median(ratio))
-        seen = f"The gradient of the first layer is {value:.3g} times that of the last one."
-        anew = Remedy("Draw the weights anew, as Glorot and Bengio (2010)", {"reinit": "xavier"})
+        seen = f"The gradient of the first layer is {value:.3g} times that of the last layer."
+        redraw = Remedy(
+            "Re-initialise the weights as Glorot and Bengio (2010)", {"reinit": "xavier"}
+        )
         since = int(layers[0].step[0])
-        # What explodes from the beginning began with its weights.
+        # Gradients that explode from the start are due to the initial weights.
         first_ones = since < self.EARLY
-        remedies = (anew, *clip_at_p90(snapshot)) if first_ones else (*clip_at_p90(snapshot), anew)
+        remedies = (
+            (redraw, *clip_at_p90(snapshot)) if first_ones else (*clip_at_p90(snapshot), redraw)
+        )
         return Symptom(value, self.RATIO, since, seen, remedies, tuple(map(float, first)))
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:
         norms = {f"grad_norm/{i}.weight": np.full(9, 10.0 ** (3 - i)) for i in range(5)}
         even = {name: np.full(9, 0.1) for name in norms}
-        whole = {"loss": falling(2.3, 0.5), "grad_norm": np.full(100, 1e3)}
+        whole = {"loss": falling_loss(2.3, 0.5), "grad_norm": np.full(100, 1e3)}
         return example({**whole, **norms}), example({**whole, **even})

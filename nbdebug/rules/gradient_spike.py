@@ -1,4 +1,4 @@
-"""A gradient that is far larger than those before it."""
+"""Detects a gradient that is far larger than the gradients before."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ import numpy as np
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Symptom
 from nbdebug.core.series import Series
-from nbdebug.rules._example import example, falling
+from nbdebug.rules._examples import example, falling_loss
 from nbdebug.rules._remedies import clip_at_p90, scale_lr
-from nbdebug.rules.base import Rule, shown
+from nbdebug.rules.base import Rule, downsampled
 
 
 class GradientSpike(Rule):
-    """One of the last gradients is far above all those before it, and the loss is worse since.
+    """One of the last gradients is far larger than all before, and the loss has risen since.
 
-    A batch with unusual samples, or a step that went too far. The finding clears 50 steps later.
+    The cause is a batch with unusual samples, or a step that was too large. The finding is
+    removed 50 steps later.
 
     False alarms: 1 of 144 healthy trainings.
     """
 
     name = "gradient_spike"
-    title = "A spike of the gradient"
+    title = "Gradient spike"
     source = (
         "median + 6 MAD of log10, as Google's tuning playbook plots it, and 30 times the median"
     )
@@ -48,7 +49,7 @@ class GradientSpike(Rule):
         middle = float(np.median(before))
         logs = np.log10(before)
         mad = float(np.median(np.abs(logs - np.median(logs))))
-        # Short last batches give spikes too, but again and again.
+        # Short last batches cause spikes too, but in every epoch.
         highest = self.TWICE * float(np.nanmax(norms.maximum[: -self.RECENT]))
         bound = max(middle * 10 ** (self.MADS * mad), middle * self.TIMES, highest)
         place = int(np.nanargmax(recent))
@@ -58,10 +59,12 @@ class GradientSpike(Rule):
             return None
         seen = f"Gradient norm {value:.3g} at step {since:,}; the median before was {middle:.3g}."
         remedies = (*clip_at_p90(snapshot), *scale_lr(snapshot, 0.3))
-        return Symptom(value, bound, since, seen, remedies, shown(norms.maximum[-self.BEFORE :]))
+        return Symptom(
+            value, bound, since, seen, remedies, downsampled(norms.maximum[-self.BEFORE :])
+        )
 
     def _harmed(self, loss: Series, step: int) -> bool:
-        """Whether the loss was worse after the step, by a tenth of what it was at the start."""
+        """True if the loss was higher after the step, by a tenth of the initial loss."""
         after = loss.mean[loss.step > step][: self.RECENT]
         before = loss.mean[loss.step <= step][-self.RECENT :]
         if len(after) < self.AFTER or len(before) < self.AFTER:
@@ -71,11 +74,11 @@ class GradientSpike(Rule):
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:
-        spiky = falling(1.0, 0.5)
+        spiky = falling_loss(1.0, 0.5)
         spiky[-9] = 90.0
-        harmed = falling(1.0, 0.5)
+        harmed = falling_loss(1.0, 0.5)
         harmed[-8:] = 2.0
         return (
             example({"grad_norm": spiky, "loss": harmed}),
-            example({"grad_norm": spiky, "loss": falling(1.0, 0.5)}),
+            example({"grad_norm": spiky, "loss": falling_loss(1.0, 0.5)}),
         )

@@ -1,4 +1,4 @@
-"""Dropout that leaves too little to learn with."""
+"""Detects a dropout probability that holds training back."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import numpy as np
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Remedy, Symptom
-from nbdebug.rules._example import example, falling
-from nbdebug.rules.base import Rule, shown
+from nbdebug.rules._examples import example, falling_loss
+from nbdebug.rules.base import Rule, downsampled
 
 
 class HeavyDropout(Rule):
-    """Much dropout, and the model does far better without it than it can be trained with it.
+    """Dropout is high, and the loss without dropout is far below the loss with dropout.
 
-    The training loss is measured with dropout, the validation loss without: where the second is
-    far below the first, dropout holds training back.
+    The training loss is measured with dropout, the validation loss without. If the validation
+    loss is far below the training loss, dropout holds training back.
 
     False alarms: 0 of 144 healthy trainings.
     """
@@ -36,14 +36,14 @@ class HeavyDropout(Rule):
         trained, held_out = float(np.median(loss.mean[-50:])), float(val.mean[-self.LAST :].max())
         if not held_out < self.LOSSES * trained:
             return None
-        seen = f"Dropout {value:g}: the loss is {trained:.3g} with it and {held_out:.3g} without."
+        seen = f"Dropout {value:g}: the loss is {trained:.3g} with dropout, {held_out:.3g} without."
         since = int(val.step[-self.LAST])
-        remedies = (Remedy("Less dropout", {"dropout": 0.3}),)
-        return Symptom(value, self.SHARE, since, seen, remedies, shown(loss.mean))
+        remedies = (Remedy("Lower dropout to 0.3", {"dropout": 0.3}),)
+        return Symptom(value, self.SHARE, since, seen, remedies, downsampled(loss.mean))
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:
-        losses = {"loss": falling(2.3, 1.5), "val_loss": np.full(9, 0.6)}
+        losses = {"loss": falling_loss(2.3, 1.5), "val_loss": np.full(9, 0.6)}
         return (
             example({**losses, "dropout": np.full(9, 0.8)}),
             example({**losses, "dropout": np.full(9, 0.3)}),

@@ -1,4 +1,4 @@
-"""Training that waits for its data."""
+"""Detects training that waits for data."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import numpy as np
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Remedy, Symptom
-from nbdebug.rules._example import example, falling
-from nbdebug.rules.base import Rule, shown
+from nbdebug.rules._examples import example, falling_loss
+from nbdebug.rules.base import Rule, downsampled
 
 
 class LoaderBound(Rule):
-    """Most of the time of a step goes by in waiting for the batch.
+    """Most of the time of each step is spent waiting for the batch.
 
     Reading, decoding or augmenting the samples takes longer than the step itself.
 
@@ -19,7 +19,7 @@ class LoaderBound(Rule):
     """
 
     name = "loader_bound"
-    title = "Training waits for its data"
+    title = "Training waits for data"
     source = "SageMaker's profiler rules and others (30 %); nbdebug: 60 %, for 100 steps"
     needs = ("data_share", "step_ms")
 
@@ -33,20 +33,22 @@ class LoaderBound(Rule):
             return None
         value = float(np.median(share.mean[-self.LAST :]))
         step = float(np.median(took.mean[-self.LAST :]))
-        # Where a step takes next to no time, so does waiting for its batch.
+        # If a step takes almost no time, waiting for its batch costs almost nothing.
         if share.mean[-self.LAST :].min() <= self.SHARE or step < self.LEAST_MS:
             return None
-        seen = f"{value:.0%} of {step:.3g} ms a step."
+        seen = f"Waiting for data takes {value:.0%} of {step:.3g} ms per step."
         remedies = (
-            Remedy("A DataLoader with num_workers=2 or more"),
-            Remedy("Prepare the samples once and keep them as tensors"),
+            Remedy("Use a DataLoader with num_workers=2 or more"),
+            Remedy("Preprocess the samples once and keep them as tensors"),
         )
         since = int(share.step[-self.LAST])
-        return Symptom(value, self.SHARE, since, seen, remedies, shown(share.mean[-self.LAST :]))
+        return Symptom(
+            value, self.SHARE, since, seen, remedies, downsampled(share.mean[-self.LAST :])
+        )
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:
-        common = {"loss": falling(2.3, 0.5), "step_ms": np.full(400, 30.0)}
+        common = {"loss": falling_loss(2.3, 0.5), "step_ms": np.full(400, 30.0)}
         return (
             example({**common, "data_share": np.full(400, 0.8)}),
             example({**common, "data_share": np.full(400, 0.2)}),

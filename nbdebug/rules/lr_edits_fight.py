@@ -1,4 +1,4 @@
-"""Edits of the learning rate that undo one another."""
+"""Detects learning-rate edits that undo one another."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import numpy as np
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import ControlChange
 from nbdebug.core.results.findings import Remedy, Symptom
-from nbdebug.rules._example import example, falling
-from nbdebug.rules.base import Rule, shown
+from nbdebug.rules._examples import example, falling_loss
+from nbdebug.rules.base import Rule, downsampled
 
 
 class LrEditsFight(Rule):
-    """The learning rate was turned up and down and up again within a few hundred steps.
+    """The learning rate was raised and lowered alternately within a few hundred steps.
 
-    Each edit undoes what the one before it was to show: none of them had the time to show in the
-    loss. A fork compares them on the same batches.
+    Each edit reverses the one before, and no value was kept long enough to show its effect on
+    the loss. Use a fork to compare several learning rates on the same batches.
 
     False alarms: 0 of 144 healthy trainings.
     """
 
     name = "lr_edits_fight"
-    title = "Edits of the learning rate undo one another"
-    source = "nbdebug; four edits by turns, each by half or more, within 300 steps"
+    title = "Learning-rate edits undo one another"
+    source = "nbdebug; four alternating edits, each by half or more, within 300 steps"
     needs = ("lr",)
 
     EDITS = 4
@@ -42,21 +42,23 @@ class LrEditsFight(Rule):
         rates = [float(edit.new) for edit in edits]
         low, high = min(rates), max(rates)
         since, first = edits[0].step, float(f"{low:.3g}")
-        seen = (
-            f"{self.EDITS} edits by turns since step {since:,}, between {low:.3g} and {high:.3g}."
-        )
+        seen = f"{self.EDITS} alternating edits since step {since:,}, from {low:.3g} to {high:.3g}."
         remedies = (
-            Remedy("The smallest of them, for some hundred steps", {"lr": first}),
-            Remedy(f"Compare them first: dbg.fork(lr={high:.3g}) from here, and keep the better"),
+            Remedy(
+                "Keep the smallest of these learning rates for a few hundred steps", {"lr": first}
+            ),
+            Remedy(
+                f"Compare first: dbg.fork(lr={high:.3g}) from the current step, and keep the better"
+            ),
         )
         lr = snapshot.series["lr"]
         return Symptom(
             float(self.EDITS), float(self.EDITS), since, seen, remedies,
-            shown(lr.mean[lr.step >= since - 10]),
+            downsampled(lr.mean[lr.step >= since - 10]),
         )  # fmt: skip
 
     def _edits(self, changes: tuple[ControlChange, ...]) -> Iterator[ControlChange]:
-        """Edits of the learning rate that changed it by much."""
+        """Edits that changed the learning rate by half or more."""
         for change in changes:
             numbers = change.old, change.new
             if change.control != "lr" or change.status != "applied":
@@ -68,7 +70,7 @@ class LrEditsFight(Rule):
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:
-        loss = {"loss": falling(2.3, 0.5), "lr": np.full(400, 0.01)}
+        loss = {"loss": falling_loss(2.3, 0.5), "lr": np.full(400, 0.01)}
         rates = (0.1, 0.01, 0.1, 0.01, 0.1, 0.01)
         made = tuple(
             ControlChange(100 + 40 * i, 0, 0.0, "lr", old, new, "api", "", "applied")

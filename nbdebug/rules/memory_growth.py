@@ -1,4 +1,4 @@
-"""Memory that grows with every step."""
+"""Detects memory that grows with every step."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import numpy as np
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Remedy, Symptom
-from nbdebug.rules._example import example, falling
-from nbdebug.rules.base import Rule, shown
+from nbdebug.rules._examples import example, falling_loss
+from nbdebug.rules.base import Rule, downsampled
 
 
 class MemoryGrowth(Rule):
-    """The program takes more memory from step to step, evenly, without checkpoints.
+    """The memory of the process grows steadily from step to step, not counting checkpoints.
 
-    Something keeps what belongs to a step: a list of losses that are still tensors holds the
-    whole graph of each (take `loss.item()`), a cache, a hook.
+    Some object keeps data of each step: a list of losses that are still tensors keeps the whole
+    graph of each loss (use `loss.item()`), or a cache or a hook grows.
 
     False alarms: 0 of 144 healthy trainings.
     """
@@ -35,7 +35,7 @@ class MemoryGrowth(Rule):
             series = snapshot.series.get(name)
             if series is None or len(series) < 4 * self.PARTS:
                 continue
-            # The beginning fills caches; what grows for good grows in the later half too.
+            # Caches fill at the start; a leak also grows in the second half.
             half = series.part(np.arange(len(series)) >= len(series) // 2)
             steps = int(half.step[-1] - half.step[0])
             if not np.isfinite(half.mean).all():
@@ -46,22 +46,24 @@ class MemoryGrowth(Rule):
             if steps < self.STEPS or value < self.MEGABYTES:
                 continue
             if gains.min() >= self.EVEN * value:
-                return self._symptom(value, steps, int(half.step[0]), shown(series.mean))
+                return self._symptom(value, steps, int(half.step[0]), downsampled(series.mean))
         return None
 
     def _symptom(
         self, value: float, steps: int, since: int, evidence: tuple[float, ...]
     ) -> Symptom:
-        seen = f"{value:,.0f} MB more over the last {steps:,} steps: {value / steps:.2g} MB a step."
+        seen = (
+            f"{value:,.0f} MB more over the last {steps:,} steps: {value / steps:.2g} MB per step."
+        )
         remedies = (
-            Remedy("Keep numbers, not tensors: loss.item(), outputs.detach()"),
-            Remedy("Look for lists and hooks in the model, the loss or step_fn that grow"),
+            Remedy("Store numbers, not tensors: loss.item(), outputs.detach()"),
+            Remedy("Look for growing lists and hooks in the model, the loss or step_fn"),
         )
         return Symptom(value, self.MEGABYTES, since, seen, remedies, evidence)
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:
-        loss = {"loss": falling(2.3, 0.5)}
+        loss = {"loss": falling_loss(2.3, 0.5)}
         early = np.minimum(np.linspace(500.0, 1500.0, 400), 800.0)
         return (
             example({**loss, "memory_mb": np.linspace(500.0, 1500.0, 400)}),

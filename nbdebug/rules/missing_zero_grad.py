@@ -1,26 +1,26 @@
-"""Gradients that add up from step to step."""
+"""Detects gradients that accumulate from step to step."""
 
 from __future__ import annotations
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Remedy, Symptom
-from nbdebug.rules._example import example, falling
+from nbdebug.rules._examples import example, falling_loss
 from nbdebug.rules.base import Rule
 
 
 class MissingZeroGrad(Rule):
-    """`zero_grad` left gradients in place, so those of all steps before are added to each new one.
+    """`zero_grad` did not clear all gradients, so old gradients are added to each new one.
 
-    The optimizer's own `zero_grad` does nothing or not everything: it was overridden, or it does
-    not hold all parameters. Steps then follow the sum of old gradients.
+    The `zero_grad` of the optimizer was overridden, or the optimizer does not hold all
+    parameters. Each step then follows the sum of old gradients.
 
     False alarms: 0 of 144 healthy trainings.
     """
 
     name = "missing_zero_grad"
-    title = "Gradients are not set to zero"
+    title = "Gradients are not cleared"
     severity = "error"
-    source = "proof: what is there between zero_grad and the backward pass; TrainCheck"
+    source = "proof: gradients between zero_grad and the backward pass; TrainCheck"
     needs = ("left_gradient",)
 
     LAST = 2
@@ -30,9 +30,9 @@ class MissingZeroGrad(Rule):
         if len(left) < self.LAST or not left.minimum[-self.LAST :].min() > 0:
             return None
         value = float(left.last[-1])
-        seen = f"Before the backward pass there was a gradient of norm {value:.3g} already."
+        seen = f"Before the backward pass there was already a gradient of norm {value:.3g}."
         remedies = (
-            Remedy("Let zero_grad of the optimizer set all gradients to None or 0"),
+            Remedy("Make zero_grad of the optimizer set all gradients to None or 0"),
             Remedy("Build the optimizer on all of model.parameters()"),
         )
         evidence = tuple(map(float, left.mean[-64:]))
@@ -41,7 +41,7 @@ class MissingZeroGrad(Rule):
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:
-        loss = {"loss": falling(2.3, 0.5)}
+        loss = {"loss": falling_loss(2.3, 0.5)}
         return (
             example({**loss, "left_gradient": [0.0, 1.0, 2.0, 3.0]}),
             example({**loss, "left_gradient": [0.0] * 4}),

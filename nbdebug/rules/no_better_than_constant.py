@@ -1,4 +1,4 @@
-"""A loss that a constant would have too."""
+"""Detects a loss that is no lower than that of a constant output."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import numpy as np
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Remedy, Symptom
-from nbdebug.rules._example import example, falling
+from nbdebug.rules._examples import example, falling_loss
 from nbdebug.rules._remedies import scale_lr
-from nbdebug.rules.base import Rule, shown
+from nbdebug.rules.base import Rule, downsampled
 
 
 class NoBetterThanConstant(Rule):
-    """The model does no better than one that ignores its inputs and gives the best constant.
+    """The loss is no lower than that of the best constant output, which ignores the inputs.
 
-    For classes that is their frequencies, for numbers their mean. Inputs and targets may have
-    nothing to do with each other (rows shuffled apart, labels mixed up), the output may be cut
-    off from the inputs, or the steps are far too large or too small.
+    The best constant is the class frequencies for classification, the mean for regression.
+    Possible causes: inputs and targets do not belong together (shuffled separately, wrong
+    labels), the output does not depend on the inputs, or the steps are far too large or small.
 
     False alarms: 0 of 144 healthy trainings.
     """
 
     name = "no_better_than_constant"
-    title = "No better than a constant"
+    title = "No better than a constant output"
     source = "Karpathy's recipe (input-independent baseline); over 0.95 of the best constant"
     needs = ("loss", "constant_loss")
 
@@ -39,24 +39,26 @@ class NoBetterThanConstant(Rule):
             return None
         half = loss.mean[len(loss) // 2 :]
         value, bound = float(np.median(half)), self.SHARE * float(known[-1])
-        # The best of many short stretches: one that learns late is no longer sick.
+        # The best of several short intervals: a model that learns late is healthy.
         parts = np.array_split(half, 4)
         lowest = min(float(np.median(part)) for part in parts)
         if not np.isfinite(value) or known[-1] <= 0 or lowest <= bound:
             return None
-        seen = f"Median loss {value:.4g} over the last half of the steps; a constant has "
+        seen = f"Median loss {value:.4g} over the last half of the steps; a constant output gives "
         seen += f"{known[-1]:.4g}."
         remedies = (
-            Remedy("Run the checklist: dbg.check(slow=True) says whether there is a signal"),
+            Remedy("Run dbg.check(slow=True): the checklist tests if inputs predict the targets"),
             *scale_lr(snapshot, 10.0),
             *scale_lr(snapshot, 0.1),
         )
-        return Symptom(value, bound, int(loss.step[len(loss) // 2]), seen, remedies, shown(half))
+        return Symptom(
+            value, bound, int(loss.step[len(loss) // 2]), seen, remedies, downsampled(half)
+        )
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:
         constant = {"constant_loss": np.full(20, 2.303)}
         noise = np.random.default_rng(0).normal(2.31, 0.05, 400)
         return example({"loss": noise, **constant}), example(
-            {"loss": falling(2.3, 1.5), **constant}
+            {"loss": falling_loss(2.3, 1.5), **constant}
         )

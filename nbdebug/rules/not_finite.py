@@ -1,4 +1,4 @@
-"""A loss or a gradient that is not finite."""
+"""Detects NaN or Inf in a loss or a gradient."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import math
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Notice, Status
 from nbdebug.core.results.findings import Remedy, Symptom
-from nbdebug.rules._example import example, falling
+from nbdebug.rules._examples import example, falling_loss
 from nbdebug.rules._remedies import clip_at_p90, scale_lr
-from nbdebug.rules.base import Rule, shown
+from nbdebug.rules.base import Rule, downsampled
 
 
 class NotFinite(Rule):
-    """Training stopped, since a loss or a gradient is NaN or infinite.
+    """Training stopped because of NaN or Inf in a loss or a gradient.
 
-    Steps that are too large let outputs overflow; so do samples that are not finite themselves,
-    and log, division or square root of 0 in the loss.
+    Steps that are too large make outputs overflow. Other causes are NaN or Inf in the data, and
+    a logarithm, a division or a square root of 0 in the loss.
 
     False alarms: 0 of 144 healthy trainings.
     """
 
     name = "not_finite"
-    title = "A value is not finite"
+    title = "NaN or Inf"
     severity = "error"
     source = "proof"
     wants = ("loss", "grad_norm")
@@ -33,14 +33,14 @@ class NotFinite(Rule):
             return None
         loss = snapshot.series.get("loss")
         smaller = (*scale_lr(snapshot, 0.1), *clip_at_p90(snapshot))
-        leave_out = Remedy("Leave such batches out", {"not_finite": "leave_out"})
-        # No step size helps against data that are not finite themselves.
-        remedies = (leave_out, *smaller) if failure.origin == "data" else (*smaller, leave_out)
-        evidence = () if loss is None else shown(loss.mean)
+        exclude = Remedy("Exclude such batches", {"not_finite": "exclude"})
+        # A smaller step size does not help against NaN or Inf in the data.
+        remedies = (exclude, *smaller) if failure.origin == "data" else (*smaller, exclude)
+        evidence = () if loss is None else downsampled(loss.mean)
         return Symptom(math.nan, math.inf, failure.step, failure.text, remedies, evidence)
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:
         failure = Notice(7, "error", "Stopped", "The loss is nan.", kind="non_finite")
-        loss = {"loss": falling(2.3, 0.5)}
+        loss = {"loss": falling_loss(2.3, 0.5)}
         return example(loss, status=Status(step=7, failure=failure)), example(loss)

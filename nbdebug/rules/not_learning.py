@@ -1,4 +1,4 @@
-"""A loss that does not fall."""
+"""Detects a loss that does not decrease."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import numpy as np
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Remedy, Symptom
-from nbdebug.rules._example import example, falling
+from nbdebug.rules._examples import example, falling_loss
 from nbdebug.rules._remedies import scale_lr
-from nbdebug.rules.base import Rule, group, shown
+from nbdebug.rules.base import Rule, downsampled, group_series
 
 
 class NotLearning(Rule):
-    """The loss of the last half of the steps is not below that of the first ones.
+    """The loss of the last half of the steps is no lower than the loss of the first steps.
 
     The steps are too small or too large, the gradient does not reach the weights, or inputs and
-    targets have nothing to do with each other.
+    targets do not belong together.
 
     False alarms: 0 of 144 healthy trainings.
     """
 
     name = "not_learning"
-    title = "The loss does not fall"
+    title = "The loss does not decrease"
     source = "Karpathy's recipe; SageMaker's LossNotDecreasing made patient"
     needs = ("loss",)
     wants = ("update_ratio/*",)
@@ -36,19 +36,21 @@ class NotLearning(Rule):
             return None
         first = float(np.median(loss.mean[:5]))
         half = loss.mean[len(loss) // 2 :]
-        # By medians: short last batches can have a loss of many times the usual one.
+        # Medians, because short last batches can have a loss of many times the usual one.
         value = float(np.median(half))
         error = 1.86 * float(np.median(np.abs(half - value))) / np.sqrt(len(half))
         bound = first - (1 - self.FALLEN) * abs(first)
         if not np.isfinite(value) or value + 2 * error < bound or value < 1e-3:
             return None
-        seen = f"Median loss {value:.4g} over the last half of the steps, {first:.4g} at first."
+        seen = f"Median loss {value:.4g} over the last half of the steps, {first:.4g} at the start."
         return Symptom(
-            value, bound, int(loss.step[0]), seen, self._remedies(snapshot), shown(loss.mean)
+            value, bound, int(loss.step[0]), seen, self._remedies(snapshot), downsampled(loss.mean)
         )
 
     def _remedies(self, snapshot: Snapshot) -> tuple[Remedy, ...]:
-        moved = [float(np.median(s.mean)) for s in group(snapshot, "update_ratio", 2).values()]
+        moved = [
+            float(np.median(s.mean)) for s in group_series(snapshot, "update_ratio", 2).values()
+        ]
         ratio = float(np.median(moved)) if moved else np.nan
         look = Remedy("Run the checklist: dbg.check()")
         if ratio < self.SMALL:
@@ -60,4 +62,4 @@ class NotLearning(Rule):
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:
         noise = np.random.default_rng(0).normal(2.3, 0.1, 400)
-        return example({"loss": noise}), example({"loss": falling(2.3, 0.5)})
+        return example({"loss": noise}), example({"loss": falling_loss(2.3, 0.5)})

@@ -1,4 +1,4 @@
-"""A loss that goes up and down from step to step."""
+"""Detects a loss that alternates from step to step."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import numpy as np
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Symptom
-from nbdebug.rules._example import example, falling
+from nbdebug.rules._examples import example, falling_loss
 from nbdebug.rules._remedies import scale_lr
-from nbdebug.rules.base import Rule, shown
+from nbdebug.rules.base import Rule, downsampled
 
 
 class Oscillating(Rule):
-    """The loss alternates: each step undoes what the one before it did.
+    """The loss alternates between higher and lower values from step to step.
 
-    The step jumps over the valley and back. Batches differ at random, which alternates less: the
-    correlation of a loss with the next one is near 0 then.
+    Each step jumps across the minimum to the other side. Random differences between batches do
+    not alternate: the correlation of successive losses is then near 0.
 
     False alarms: 0 of 144 healthy trainings.
     """
@@ -32,7 +32,7 @@ class Oscillating(Rule):
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
         loss = snapshot.series["loss"]
-        # Where buckets stand for several steps nothing is left of it.
+        # Buckets of several steps average the oscillation away.
         if len(loss) < self.STEPS or loss.count[-self.STEPS :].max() > 1:
             return None
         recent = loss.mean[-self.STEPS :]
@@ -46,25 +46,25 @@ class Oscillating(Rule):
         if value > self.CORRELATION:
             return None
         since = int(loss.step[-self.STEPS])
-        seen = f"Correlation {value:.2f} of a loss with the next one, over {self.STEPS} steps."
+        seen = f"The correlation of successive losses is {value:.2f} over {self.STEPS} steps."
         beyond = self._beyond(snapshot)
         factor = 0.25
         if beyond > self.OVERSHOOT:
-            seen += " The step size does it: along a step the loss falls and rises again, to a "
-            seen += f"slope {beyond:.2f} of that at its start."
-            # To the lowest point of the parabola.
+            seen += " The step size is the cause: along a step the loss falls and rises again; "
+            seen += f"the final slope is {beyond:.2f} times the initial one."
+            # A step of this size ends at the minimum of the parabola.
             factor = float(f"{1 / (1 + beyond):.2g}")
         remedies = (*scale_lr(snapshot, factor), *scale_lr(snapshot, factor / 4))
-        return Symptom(value, self.CORRELATION, since, seen, remedies, shown(recent))
+        return Symptom(value, self.CORRELATION, since, seen, remedies, downsampled(recent))
 
     def _beyond(self, snapshot: Snapshot) -> float:
-        """Median of the overshoot of the last steps; NaN without one."""
+        """Median overshoot of the last steps; NaN if there is none."""
         series = snapshot.series.get("overshoot")
         known = series.mean[np.isfinite(series.mean)][-10:] if series is not None else ()
         return float(np.median(known)) if len(known) else np.nan
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:
-        calm = falling(2.3, 0.5)
+        calm = falling_loss(2.3, 0.5)
         jumps = calm + 0.5 * (-1.0) ** np.arange(400)
         return example({"loss": jumps, "overshoot": np.full(40, 0.9)}), example({"loss": calm})

@@ -1,4 +1,4 @@
-"""A validation loss that rises while the training loss falls."""
+"""Detects a validation loss that rises while the training loss decreases."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import numpy as np
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Remedy, Symptom
-from nbdebug.rules._example import example, falling
-from nbdebug.rules.base import Rule, shown
+from nbdebug.rules._examples import example, falling_loss
+from nbdebug.rules.base import Rule, downsampled
 
 
 class Overfitting(Rule):
-    """The validation loss has lost most of what it had won, while the training loss falls on.
+    """The validation loss has risen by most of its earlier decrease; the training loss decreases.
 
-    The model learns the training samples by heart. Its best state was some epochs ago.
+    The model memorises the training samples. The best weights were those of some epochs ago.
 
     False alarms: 1 of 144 healthy trainings.
     """
@@ -44,11 +44,11 @@ class Overfitting(Rule):
         seen += f"{least:.4g} at step {since:,}."
         decay = snapshot.latest.get("weight_decay", 0.0)
         remedies = (
-            Remedy("More weight decay", {"weight_decay": max(self.DECAY, 10 * decay)}),
-            Remedy("Dropout", {"dropout": 0.3}),
+            Remedy("Raise weight decay", {"weight_decay": max(self.DECAY, 10 * decay)}),
+            Remedy("Use dropout", {"dropout": 0.3}),
             Remedy(f"Stop earlier: dbg.rewind({since})"),
         )
-        return Symptom(now, bound, since, seen, remedies, shown(val.mean))
+        return Symptom(now, bound, since, seen, remedies, downsampled(val.mean))
 
     def _falls(self, snapshot: Snapshot) -> bool:
         loss = snapshot.series["loss"].mean
@@ -57,7 +57,7 @@ class Overfitting(Rule):
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:
-        loss = {"loss": falling(2.3, 0.1)}
+        loss = {"loss": falling_loss(2.3, 0.1)}
         rises = np.concatenate([np.linspace(2.3, 1.0, 10), np.linspace(1.0, 3.0, 20)])
         return (
             example({**loss, "val_loss": rises}),

@@ -1,4 +1,4 @@
-"""Layers whose units lie at the end of their range."""
+"""Detects layers in which most units are saturated."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import numpy as np
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Remedy, Symptom
-from nbdebug.rules._example import example, falling
-from nbdebug.rules._remedies import REDRAW, scale_lr
-from nbdebug.rules.base import Rule, group, listed, progress
+from nbdebug.rules._examples import example, falling_loss
+from nbdebug.rules._remedies import REINITIALISE, scale_lr
+from nbdebug.rules.base import Rule, first_names, group_series, remaining_loss
 
 
 class SaturatedUnits(Rule):
-    """Most units of a tanh, sigmoid or softsign are at the end of their range, and nothing is won.
+    """Most units of a tanh, sigmoid or softsign are saturated, and the loss hardly decreases.
 
-    The slope there is next to 0, and so is the gradient that passes. Large weights, inputs that
-    are not scaled, or steps that were too large push them there.
+    Near the limits of the activation the slope is almost 0, and so is the gradient that flows
+    back. Large weights, unscaled inputs or steps that were too large saturate units.
 
     False alarms: 0 of 144 healthy trainings.
     """
@@ -30,16 +30,16 @@ class SaturatedUnits(Rule):
     FALLEN = 0.7
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
-        layers = group(snapshot, "saturated", self.LAST)
+        layers = group_series(snapshot, "saturated", self.LAST)
         bad = {name: one for name, one in layers.items() if one.minimum.min() > self.SHARE}
-        if not bad or progress(snapshot) < self.FALLEN:
+        if not bad or remaining_loss(snapshot) < self.FALLEN:
             return None
         worst = max(bad, key=lambda name: float(bad[name].last[-1]))
         value = float(bad[worst].last[-1])
-        seen = f"{value:.0%} of the units of {worst} are saturated; most are in: {listed(bad)}."
+        seen = f"{value:.0%} of the units of {worst} are saturated; layers: {first_names(bad)}."
         remedies = (
-            REDRAW,
-            Remedy("ReLU in place of functions that saturate", {"activation": "relu"}),
+            REINITIALISE,
+            Remedy("Use ReLU, which does not saturate", {"activation": "relu"}),
             *scale_lr(snapshot, 0.1),
         )
         evidence = tuple(map(float, snapshot.series[f"saturated/{worst}"].mean))
@@ -47,6 +47,6 @@ class SaturatedUnits(Rule):
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:
-        flat, falls = np.full(400, 2.3), falling(2.3, 0.3)
+        flat, falls = np.full(400, 2.3), falling_loss(2.3, 0.3)
         edges = {"saturated/1": np.full(4, 0.9)}
         return example({"loss": flat, **edges}), example({"loss": falls, **edges})

@@ -1,4 +1,4 @@
-"""A schedule that brings back the learning rate that was turned down."""
+"""Detects a schedule that reverses a reduction of the learning rate."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import numpy as np
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import ControlChange
 from nbdebug.core.results.findings import Remedy, Symptom
-from nbdebug.rules._example import example, falling
-from nbdebug.rules.base import Rule, shown
+from nbdebug.rules._examples import example, falling_loss
+from nbdebug.rules.base import Rule, downsampled
 
 
 class ScheduleUndoesEdit(Rule):
-    """The learning rate was turned down, and the schedule has brought it up again since.
+    """You lowered the learning rate, and the schedule has raised it again.
 
-    A warm-up or a restart goes on from the edit: it scales what is to come, it does not stop it.
+    A warm-up or a restart continues after an edit: the edit scales the rest of the schedule and
+    does not stop the schedule.
 
     False alarms: 0 of 144 healthy trainings.
     """
@@ -35,20 +36,20 @@ class ScheduleUndoesEdit(Rule):
         value = float(lr.last[-1])
         if not edit.new * self.FACTOR <= edit.old <= value:
             return None
-        seen = f"Turned down from {edit.old:.3g} to {edit.new:.3g} at step {edit.step:,}; it is "
-        seen += f"{value:.3g} again."
+        seen = f"Lowered from {edit.old:.3g} to {edit.new:.3g} at step {edit.step:,}; the learning "
+        seen += f"rate is now {value:.3g}."
         remedies = (
             Remedy(
-                "That learning rate, held constant",
+                "Keep the lower learning rate constant",
                 {"schedule": "constant", "lr": float(edit.new)},
             ),
-            Remedy("See what is to come in the Learning rate tab before the edit"),
+            Remedy("Look at the forecast in the Learning rate tab before an edit"),
         )
-        evidence = shown(lr.mean[lr.step >= edit.step - 10])
+        evidence = downsampled(lr.mean[lr.step >= edit.step - 10])
         return Symptom(value, float(edit.old), edit.step, seen, remedies, evidence)
 
     def _last(self, changes: tuple[ControlChange, ...]) -> ControlChange | None:
-        """The last edit of the learning rate, if nothing else about it was changed since."""
+        """The last edit of the learning rate; None if schedule or optimizer changed since."""
         for change in reversed(changes):
             numbers = isinstance(change.old, float) and isinstance(change.new, float)
             if change.status == "applied" and change.control in ("lr", "schedule", "optimizer"):
@@ -59,7 +60,7 @@ class ScheduleUndoesEdit(Rule):
     def examples() -> tuple[Snapshot, Snapshot]:
         edit = ControlChange(300, 0, 0.0, "lr", 0.05, 0.01, "api", "", "applied")
         warming = np.linspace(0.0, 0.1, 400)
-        loss = {"loss": falling(2.3, 0.5)}
+        loss = {"loss": falling_loss(2.3, 0.5)}
         return (
             example({**loss, "lr": warming}, changes=(edit,)),
             example({**loss, "lr": np.full(400, 0.01)}, changes=(edit,)),

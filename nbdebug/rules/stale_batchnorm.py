@@ -1,4 +1,4 @@
-"""BatchNorm whose running statistics do not fit."""
+"""Detects BatchNorm running statistics that do not match the data."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import numpy as np
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Remedy, Symptom
-from nbdebug.rules._example import example, falling
+from nbdebug.rules._examples import example, falling_loss
 from nbdebug.rules._remedies import scale_lr
 from nbdebug.rules.base import Rule
 
 
 class StaleBatchnorm(Rule):
-    """On the same batch the model is far worse in eval mode than while it trains.
+    """On the same batch, the loss is far higher in eval mode than in training mode.
 
-    BatchNorm takes the statistics of the batch while it trains and running averages in eval mode.
-    These do not fit: the momentum is so small that they lag behind, the weights move too fast, or
-    dropout changed what they are taken of.
+    BatchNorm uses the statistics of the batch in training mode and running averages in eval mode.
+    The running averages do not match: the momentum is so small that they lag behind, the weights
+    change too fast, or dropout changes the inputs of BatchNorm.
 
     False alarms: 0 of 144 healthy trainings.
     """
 
     name = "stale_batchnorm"
-    title = "BatchNorm does not fit in eval mode"
-    source = "nbdebug: a loss half as large again, and by a tenth of what it was at first"
+    title = "BatchNorm statistics do not match in eval mode"
+    source = "nbdebug: a loss 1.5 times as large, and larger by a tenth of the initial loss"
     needs = ("eval_loss", "loss")
 
     TIMES = 1.5
@@ -46,8 +46,8 @@ class StaleBatchnorm(Rule):
             return None
         seen = f"Loss {value:.4g} in eval mode on batches whose training loss is {trained:.4g}."
         remedies = (
-            Remedy("Momentum 0.1 for the running averages", {"bn_momentum": 0.1}),
-            Remedy("Average the statistics anew: dbg.reestimate_batchnorm()"),
+            Remedy("Set the momentum of the running averages to 0.1", {"bn_momentum": 0.1}),
+            Remedy("Re-estimate the statistics: dbg.reestimate_batchnorm()"),
             *scale_lr(snapshot, 0.1),
         )
         evidence = tuple(map(float, ours.mean[-64:]))
@@ -55,7 +55,7 @@ class StaleBatchnorm(Rule):
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:
-        common = {"loss": falling(2.3, 0.5)}
+        common = {"loss": falling_loss(2.3, 0.5)}
         return (
             example({**common, "eval_loss": np.full(400, 2.0)}),
             example({**common, "eval_loss": np.full(400, 0.6)}),

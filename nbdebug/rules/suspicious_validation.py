@@ -1,4 +1,4 @@
-"""A validation loss that is too good."""
+"""Detects a validation loss that is implausibly low."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import numpy as np
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Remedy, Symptom
-from nbdebug.rules._example import example, falling
-from nbdebug.rules.base import Rule, shown
+from nbdebug.rules._examples import example, falling_loss
+from nbdebug.rules.base import Rule, downsampled
 
 
 class SuspiciousValidation(Rule):
-    """Without any dropout, the validation loss is far below the training loss, time and again.
+    """The validation loss is far below the training loss repeatedly, without dropout.
 
-    New samples are hardly easier than known ones. Validation samples may be among the training
-    samples, may be others (cleaner labels, easier cases), or be prepared in another way.
+    New samples are rarely easier than training samples. Validation samples may also be training
+    samples, may be of another kind (cleaner labels, easier cases), or may be preprocessed
+    differently.
 
     False alarms: 0 of 144 healthy trainings.
     """
@@ -39,20 +40,20 @@ class SuspiciousValidation(Rule):
         trained, start = float(np.median(known)), float(np.median(loss.mean[:5]))
         value = float(val.mean[-self.LAST :].max())
         bound = self.SHARE * trained
-        # Where little is left of the loss, it is a matter of a few samples.
+        # A small loss is dominated by a few samples.
         if not 0 <= value < bound or trained < self.LEAST * start:
             return None
         seen = f"Validation loss at most {value:.4g} in the last {self.LAST} measurements, "
         seen += f"training loss {trained:.4g}."
         remedies = (
-            Remedy("See whether samples are in both: dbg.check('overlap')"),
-            Remedy("Compare how both are made: labels, selection, preprocessing"),
+            Remedy("Check if the two sets share samples: dbg.check('overlap')"),
+            Remedy("Compare labels, selection and preprocessing of the two sets"),
         )
-        return Symptom(value, bound, since, seen, remedies, shown(val.mean))
+        return Symptom(value, bound, since, seen, remedies, downsampled(val.mean))
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:
-        loss = {"loss": falling(2.3, 1.2)}
+        loss = {"loss": falling_loss(2.3, 1.2)}
         return (
             example({**loss, "val_loss": np.full(400, 0.3)}),
             example({**loss, "val_loss": np.full(400, 1.1)}),

@@ -1,4 +1,4 @@
-"""BatchNorm over a handful of values."""
+"""Detects BatchNorm over very few values."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import numpy as np
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Remedy, Symptom
-from nbdebug.rules._example import example, falling
+from nbdebug.rules._examples import example, falling_loss
 from nbdebug.rules.base import Rule
 
 
 class TinyBatchnorm(Rule):
-    """BatchNorm takes mean and variance of a channel from fewer than four values.
+    """BatchNorm computes mean and variance of a channel from fewer than four values.
 
-    They are as random as the values then, and so is every output that is divided by them. What
-    counts is the batch size times the places of an image or a sequence.
+    Such statistics are very noisy, and so is every output that is normalised by them. The number
+    of values is the batch size times the positions of an image or a sequence.
 
     False alarms: 0 of 144 healthy trainings.
     """
 
     name = "tiny_batchnorm"
-    title = "BatchNorm averages over a handful of values"
+    title = "BatchNorm over very few values"
     source = "folklore (batches under 4); Wu and He (2018), Group Normalization"
     needs = ("norm_values",)
 
@@ -29,14 +29,14 @@ class TinyBatchnorm(Rule):
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
         values = snapshot.series["norm_values"]
-        # The last batch of an epoch may be short: all of them count.
+        # The last batch of an epoch may be short, so all recent batches must be small.
         if len(values) < self.LAST or not values.maximum[-self.LAST :].max() < self.VALUES:
             return None
         value = float(values.last[-1])
-        seen = f"Mean and variance come from {value:.0f} values a channel."
+        seen = f"Mean and variance are computed from {value:.0f} values per channel."
         remedies = (
-            Remedy("Batches of 32", {"batch_size": 32}),
-            Remedy("GroupNorm or LayerNorm in place of BatchNorm, where batches must be small"),
+            Remedy("Use batches of 32", {"batch_size": 32}),
+            Remedy("If batches must be small, use GroupNorm or LayerNorm instead of BatchNorm"),
         )
         since = int(values.step[-self.LAST])
         return Symptom(
@@ -45,7 +45,7 @@ class TinyBatchnorm(Rule):
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:
-        loss = {"loss": falling(2.3, 0.5)}
+        loss = {"loss": falling_loss(2.3, 0.5)}
         return (
             example({**loss, "norm_values": np.full(4, 2.0)}),
             example({**loss, "norm_values": np.full(4, 32.0)}),

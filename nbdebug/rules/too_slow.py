@@ -1,4 +1,4 @@
-"""A loss that falls, but hardly."""
+"""Detects a loss that decreases very slowly."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ import numpy as np
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Symptom
 from nbdebug.core.series import Series
-from nbdebug.rules._example import example, falling
+from nbdebug.rules._examples import example, falling_loss
 from nbdebug.rules._remedies import scale_lr
-from nbdebug.rules.base import Rule, shown, weights
+from nbdebug.rules.base import Rule, downsampled, weight_series
 
 
 class TooSlow(Rule):
-    """The loss falls from stretch to stretch, but each step changes the weights by next to nothing.
+    """The loss decreases steadily, but each step changes the weights very little.
 
-    It would get there after many times as many steps. The learning rate is small, or a schedule
-    has brought it down before the work was done.
+    Training would need many times as many steps. The learning rate is small, or a schedule has
+    lowered the learning rate too early.
 
     False alarms: 0 of 144 healthy trainings.
     """
 
     name = "too_slow"
     title = "Training is slow"
-    source = "AutoTrainer (slow convergence); nbdebug: updates under 3e-4 and a loss that falls on"
+    source = "AutoTrainer (slow convergence); nbdebug: updates under 3e-4, loss still decreasing"
     needs = ("loss", "update_ratio/*")
 
     RATIO = 3e-4
@@ -33,7 +33,7 @@ class TooSlow(Rule):
     LAST = 2
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
-        loss, layers = snapshot.series["loss"], weights(snapshot, "update_ratio", self.LAST)
+        loss, layers = snapshot.series["loss"], weight_series(snapshot, "update_ratio", self.LAST)
         if not layers or len(loss) < 40 or snapshot.status.step < self.STEPS:
             return None
         ratio = float(np.max([np.median(one.mean) for one in layers]))
@@ -42,13 +42,13 @@ class TooSlow(Rule):
         if ratio > self.RATIO or left < self.LEFT or not self._falls(loss):
             return None
         seen = f"A step changes the weights by {ratio:.2g} of their norm; after "
-        seen += f"{snapshot.status.step:,} steps {left:.0%} of the loss is left, and it falls on."
+        seen += f"{snapshot.status.step:,} steps the loss is at {left:.0%} and still decreases."
         factor = 10.0 if ratio > 3e-5 else 100.0
         remedies = (*scale_lr(snapshot, factor), *scale_lr(snapshot, factor / 3))
-        return Symptom(ratio, self.RATIO, 0, seen, remedies, shown(loss.mean))
+        return Symptom(ratio, self.RATIO, 0, seen, remedies, downsampled(loss.mean))
 
     def _falls(self, loss: Series) -> bool:
-        """Whether a straight line through the loss falls, by more than chance."""
+        """True if a line fitted to the loss decreases significantly."""
         steps, losses = loss.step - loss.step.mean(), loss.mean - loss.mean.mean()
         slope = float(steps @ losses) / float(steps @ steps)
         rest = losses - slope * steps
@@ -59,4 +59,4 @@ class TooSlow(Rule):
     def examples() -> tuple[Snapshot, Snapshot]:
         small = {"update_ratio/0.weight": np.full(9, 2e-5)}
         slow = np.linspace(2.3, 2.2, 400)
-        return example({"loss": slow, **small}), example({"loss": falling(2.3, 0.5), **small})
+        return example({"loss": slow, **small}), example({"loss": falling_loss(2.3, 0.5), **small})

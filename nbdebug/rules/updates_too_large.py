@@ -1,4 +1,4 @@
-"""Steps that replace the weights rather than change them."""
+"""Detects updates that are large compared with the weights."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import numpy as np
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Symptom
-from nbdebug.rules._example import example, falling
+from nbdebug.rules._examples import example, falling_loss
 from nbdebug.rules._remedies import scale_lr
-from nbdebug.rules.base import Rule, group
+from nbdebug.rules.base import Rule, group_series
 
 
 class UpdatesTooLarge(Rule):
-    """A step changes the weights by more than a tenth of their norm again and again, or by all.
+    """Updates exceed a tenth of the norm of the weights repeatedly, or the whole norm once.
 
     The learning rate is too large for this optimizer and these weights.
 
@@ -21,7 +21,7 @@ class UpdatesTooLarge(Rule):
 
     name = "updates_too_large"
     title = "Updates far too large"
-    source = "CS231n (about 1e-3); the bound 0.1 is nbdebug's"
+    source = "CS231n (about 1e-3); nbdebug: the threshold 0.1"
     harms = True
     needs = ("update_ratio/*",)
 
@@ -32,7 +32,7 @@ class UpdatesTooLarge(Rule):
     LOOKS = 20
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
-        known = group(snapshot, "update_ratio", 1)
+        known = group_series(snapshot, "update_ratio", 1)
         weights = [snapshot.series[f"update_ratio/{name}"] for name in known if "bias" not in name]
         if not weights:
             return None
@@ -50,7 +50,7 @@ class UpdatesTooLarge(Rule):
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:
-        loss = {"loss": falling(2.3, 0.5)}
+        loss = {"loss": falling_loss(2.3, 0.5)}
         return (
             example({**loss, "update_ratio/0.weight": np.full(4, 0.4)}),
             example({**loss, "update_ratio/0.weight": np.full(4, 0.01)}),

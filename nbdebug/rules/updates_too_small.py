@@ -1,4 +1,4 @@
-"""Steps that hardly change the weights."""
+"""Detects updates that are tiny compared with the weights."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import numpy as np
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Symptom
-from nbdebug.rules._example import example, falling
+from nbdebug.rules._examples import example, falling_loss
 from nbdebug.rules._remedies import scale_lr
-from nbdebug.rules.base import Rule, progress, weights
+from nbdebug.rules.base import Rule, remaining_loss, weight_series
 
 
 class UpdatesTooSmall(Rule):
-    """A step changes the weights by less than a hundred-thousandth, and the loss has not fallen.
+    """Updates are below 1e-5 of the norm of the weights, and the loss has not decreased.
 
     The learning rate is too small, or gradients are clipped or scaled down too far.
 
@@ -21,7 +21,7 @@ class UpdatesTooSmall(Rule):
 
     name = "updates_too_small"
     title = "Updates far too small"
-    source = "CS231n (about 1e-3); the bound 1e-5 and the gate by the loss are nbdebug's"
+    source = "CS231n (about 1e-3); nbdebug: the threshold 1e-5 and the loss condition"
     needs = ("update_ratio/*", "loss")
 
     RATIO = 1e-5
@@ -29,8 +29,8 @@ class UpdatesTooSmall(Rule):
     FALLEN = 0.9
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
-        layers = weights(snapshot, "update_ratio", self.LAST)
-        if not layers or progress(snapshot) < self.FALLEN or snapshot.status.step < 100:
+        layers = weight_series(snapshot, "update_ratio", self.LAST)
+        if not layers or remaining_loss(snapshot) < self.FALLEN or snapshot.status.step < 100:
             return None
         table = np.median(np.stack([one.mean for one in layers]), axis=0)
         if table.max() > self.RATIO:
@@ -43,6 +43,6 @@ class UpdatesTooSmall(Rule):
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:
-        flat, falls = np.full(400, 2.3), falling(2.3, 0.5)
+        flat, falls = np.full(400, 2.3), falling_loss(2.3, 0.5)
         small = {"update_ratio/0.weight": np.full(9, 1e-7)}
         return example({"loss": flat, **small}), example({"loss": falls, **small})

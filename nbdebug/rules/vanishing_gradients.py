@@ -1,4 +1,4 @@
-"""Gradients that fade on the way back to the first layer."""
+"""Detects gradients that shrink from the last layer to the first."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import numpy as np
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Remedy, Symptom
-from nbdebug.rules._example import example
-from nbdebug.rules._remedies import REDRAW
-from nbdebug.rules.base import Rule, progress, weights
+from nbdebug.rules._examples import example
+from nbdebug.rules._remedies import REINITIALISE
+from nbdebug.rules.base import Rule, remaining_loss, weight_series
 
 
 class VanishingGradients(Rule):
-    """The first layers get almost no gradient, and the loss has hardly fallen.
+    """The first layers get almost no gradient, and the loss has hardly decreased.
 
-    Each saturating layer (sigmoid, tanh) and each small weight makes it smaller on its way back.
+    Each saturating layer (sigmoid, tanh) and each layer with small weights reduces the gradient
+    in the backward pass.
 
     False alarms: 0 of 144 healthy trainings.
     """
@@ -30,25 +31,25 @@ class VanishingGradients(Rule):
     FALLEN = 0.5
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
-        layers = weights(snapshot, "grad_norm", self.LAST)
-        if len(layers) < 3 or progress(snapshot) < self.FALLEN:
+        layers = weight_series(snapshot, "grad_norm", self.LAST)
+        if len(layers) < 3 or remaining_loss(snapshot) < self.FALLEN:
             return None
         first, last = layers[0].maximum, layers[-1].minimum
         ratio = float(np.median(first / np.maximum(last, 1e-30)))
-        # No gradient at all is another matter.
+        # A missing gradient is another fault.
         if first.max() > self.NORM or ratio > self.RATIO or not first.min() > 0:
             return None
         seen = (
-            f"The gradient of the first layer is {np.median(first):.2g}, {ratio:.2g} of that of "
-            f"the last one (under {self.RATIO:g})."
+            f"The gradient norm of the first layer is {np.median(first):.2g}, {ratio:.2g} times "
+            f"that of the last layer (below {self.RATIO:g})."
         )
         remedies = (
             Remedy(
-                "ReLU in place of functions that saturate, with weights drawn for it",
+                "Use ReLU with He initialisation",
                 {"activation": "relu", "reinit": "he"},
             ),
-            REDRAW,
-            Remedy("Normalisation or residual connections between the layers"),
+            REINITIALISE,
+            Remedy("Add normalisation or residual connections between the layers"),
         )
         since = int(layers[0].step[0])
         return Symptom(ratio, self.RATIO, since, seen, remedies, tuple(map(float, first)))

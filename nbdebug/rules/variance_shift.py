@@ -1,4 +1,4 @@
-"""Dropout before BatchNorm: statistics of training that eval mode does not meet."""
+"""Detects a variance shift of BatchNorm caused by dropout."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import numpy as np
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Remedy, Symptom
-from nbdebug.rules._example import example, falling
-from nbdebug.rules.base import Rule, group, listed
+from nbdebug.rules._examples import example, falling_loss
+from nbdebug.rules.base import Rule, first_names, group_series
 
 
 class VarianceShift(Rule):
-    """Dropout before BatchNorm: the layer expects more variance than it meets in eval mode.
+    """Dropout before BatchNorm: the running variance is larger than the variance in eval mode.
 
-    Dropout adds variance while training, which is gone in eval mode; BatchNorm divides by what it
-    saw in training, so its outputs come out too small. Dropout of p right before it makes the
-    variance 1 / (1 - p) times as large.
+    Dropout adds variance during training that is absent in eval mode. BatchNorm divides by the
+    variance of training, so its outputs are too small. Dropout with probability p directly
+    before BatchNorm makes the variance 1 / (1 - p) times as large.
 
     False alarms: 0 of 144 healthy trainings.
     """
@@ -30,31 +30,31 @@ class VarianceShift(Rule):
     STEPS = 50
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
-        # A first estimate of the running variance says little.
+        # The first estimates of the running variance are unreliable.
         if not snapshot.latest.get("dropout", 0.0) > 0 or snapshot.status.step < self.STEPS:
             return None
-        layers = group(snapshot, "variance_shift", self.LAST)
+        layers = group_series(snapshot, "variance_shift", self.LAST)
         bad = {name: one for name, one in layers.items() if one.minimum.min() > self.SHIFT}
         if not bad:
             return None
         worst = max(bad, key=lambda name: float(np.median(bad[name].mean)))
         value = float(np.median(bad[worst].mean))
-        seen = f"BatchNorm {worst} expects {value:.2f} times the variance it meets in eval mode; "
-        seen += f"shifted are: {listed(bad)}."
+        seen = f"The running variance of {worst} is {value:.2f} times the variance in eval mode. "
+        seen += f"Affected layers: {first_names(bad)}."
         remedies = (
-            Remedy("Dropout behind the last BatchNorm", {"layer_order": "dropout_last"}),
+            Remedy("Move dropout after the last BatchNorm", {"layer_order": "dropout_last"}),
             Remedy(
-                "Dropout behind BatchNorm in each block, and half of it",
+                "Move dropout after BatchNorm in each block, and halve its probability",
                 {"layer_order": "norm_dropout", "dropout": snapshot.latest["dropout"] / 2},
             ),
-            Remedy("No dropout", {"dropout": 0.0}),
+            Remedy("Switch dropout off", {"dropout": 0.0}),
         )
         evidence = tuple(map(float, snapshot.series[f"variance_shift/{worst}"].mean))
         return Symptom(value, self.SHIFT, int(bad[worst].step[0]), seen, remedies, evidence)
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:
-        common = {"loss": falling(2.3, 0.5), "dropout": np.full(40, 0.5)}
+        common = {"loss": falling_loss(2.3, 0.5), "dropout": np.full(40, 0.5)}
         return (
             example({**common, "variance_shift/1": np.full(9, 2.1)}),
             example({**common, "variance_shift/1": np.full(9, 1.2)}),

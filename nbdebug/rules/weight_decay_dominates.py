@@ -1,4 +1,4 @@
-"""Weight decay that moves the weights more than the loss does."""
+"""Detects weight decay that changes the weights more than the loss does."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import numpy as np
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Remedy, Symptom
-from nbdebug.rules._example import example, falling
-from nbdebug.rules.base import Rule, progress, weights
+from nbdebug.rules._examples import example, falling_loss
+from nbdebug.rules.base import Rule, remaining_loss, weight_series
 
 
 class WeightDecayDominates(Rule):
-    """Most of every update is weight decay, and the loss has hardly fallen.
+    """Most of every update is weight decay, and the loss has hardly decreased.
 
-    The weights are pulled to 0 faster than the gradient of the loss can move them. Decay moves
-    them by lr times weight decay of their norm; that is compared with all a step moves them by.
-    Adam, which scales decay with the gradient, hides it from this comparison; AdamW does not.
+    Weight decay pulls the weights to 0 faster than the gradient of the loss can change them. The
+    rule compares lr times weight decay with the size of the update relative to the weights. With
+    Adam, which rescales weight decay like the gradient, this comparison misses the problem; with
+    AdamW it does not.
 
     False alarms: 0 of 144 healthy trainings.
     """
@@ -31,8 +32,8 @@ class WeightDecayDominates(Rule):
     FALLEN = 0.7
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
-        layers = weights(snapshot, "update_ratio", self.LAST)
-        if not layers or progress(snapshot) < self.FALLEN or snapshot.status.step < 30:
+        layers = weight_series(snapshot, "update_ratio", self.LAST)
+        if not layers or remaining_loss(snapshot) < self.FALLEN or snapshot.status.step < 30:
             return None
         decay = snapshot.latest.get("weight_decay", 0.0)
         whole = [snapshot.series[one.name] for one in layers]
@@ -42,10 +43,10 @@ class WeightDecayDominates(Rule):
         if not (decay > 0 and (shares[-self.LAST :] > self.SHARE).all()):
             return None
         value = float(shares[-1])
-        seen = f"Weight decay {decay:g} makes up {min(value, 1.0):.0%} of what a step moves."
+        seen = f"Weight decay {decay:g} makes up {min(value, 1.0):.0%} of an update."
         remedies = (
-            Remedy("A hundredth of the weight decay", {"weight_decay": decay / 100}),
-            Remedy("No weight decay", {"weight_decay": 0.0}),
+            Remedy("Divide weight decay by 100", {"weight_decay": decay / 100}),
+            Remedy("Switch weight decay off", {"weight_decay": 0.0}),
         )
         small = np.flatnonzero(~(shares > self.SHARE))
         since = int(whole[0].step[-length:][small[-1] + 1 if len(small) else 0])
@@ -56,5 +57,5 @@ class WeightDecayDominates(Rule):
         common = {"weight_decay": [0.5] * 9, "update_ratio/0.weight": [0.055] * 9}
         return (
             example({"loss": np.full(400, 2.3), **common}),
-            example({"loss": falling(2.3, 0.1), **common}),
+            example({"loss": falling_loss(2.3, 0.1), **common}),
         )

@@ -10,7 +10,7 @@ import numpy as np
 from nbdebug.controls.base import Control
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.plugins import discover
-from nbdebug.core.results.findings import GRAVITY, Symptom
+from nbdebug.core.results.findings import SEVERITIES, Symptom
 from nbdebug.rules.base import Rule
 from nbdebug.testing.contract import require, require_class, require_name, require_text
 from nbdebug.testing.snapshot import snapshot
@@ -35,7 +35,9 @@ def check_rule(kind: type[Rule], controls: tuple[str, ...] = ()) -> None:
     require_class(kind, Rule)
     require_name(kind, "nbdebug.rules", Rule)
     require_text(kind, "title", "source")
-    require(kind.severity in GRAVITY, f"severity must be one of {GRAVITY}, got {kind.severity!r}.")
+    require(
+        kind.severity in SEVERITIES, f"severity must be one of {SEVERITIES}, got {kind.severity!r}."
+    )
     rule = kind()
     sick, healthy = rule.examples()
     for name, given in (("first", sick), ("second", healthy)):

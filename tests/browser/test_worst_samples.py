@@ -26,13 +26,15 @@ dbg
 
 
 def test_a_sample_is_left_out_and_taken_back(open_notebook: Callable[..., Notebook]) -> None:
-    notebook = open_notebook(SETUP, "print(dbg.controls['left_out'], dbg.history.status.step)")
+    notebook = open_notebook(
+        SETUP, "print(dbg.controls['excluded_samples'], dbg.history.status.step)"
+    )
     page = notebook.page
     notebook.run_cell(0)
     notebook.button("Run").click()
     notebook.tab("Findings").click()
     panel = page.locator(".nbd-panel[aria-label='Findings']")
-    expect(panel.get_by_text("A value is not finite", exact=True)).to_be_visible(timeout=LONG)
+    expect(panel.get_by_text("NaN or Inf", exact=True)).to_be_visible(timeout=LONG)
     panel.get_by_role("button", name="Show the samples").click()
     row = panel.get_by_role("row").filter(has=page.get_by_role("cell", name="123", exact=True))
     expect(row).to_be_visible(timeout=LONG)

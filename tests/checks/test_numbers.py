@@ -16,7 +16,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import nbdebug as nbd
-from nbdebug.checks._samples import for_a_while
+from nbdebug.checks._samples import limited_by_time
 from nbdebug.core.results.check_result import CheckResult, Proposal
 from nbdebug.examples.setups.base import CE, X, mlp, y
 from tests.problems import CLASSES, FEATURES
@@ -164,7 +164,7 @@ def test_the_state_of_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     git("add", "train.py")
     git("commit", "-qm", "first")
     commit = git("rev-parse", "--short", "HEAD")
-    assert result("git_state", mlp()).seen == f"commit {commit}, nothing changed since"
+    assert result("git_state", mlp()).seen == f"commit {commit}, no changes since"
     (tmp_path / "train.py").write_text("2\n")
     assert result("git_state", mlp()).seen == f"commit {commit}, 1 changed file since"
 
@@ -185,7 +185,7 @@ def test_a_broken_layer_is_named_with_its_shape() -> None:
     found = result("shapes", model, batch_size=32)
     assert found.status == "fail"
     assert found.seen.startswith("2 (Linear) got (32, 16)")
-    assert "1 gives (32, 16)" in found.seen
+    assert "1 returned (32, 16)" in found.seen
     assert found.expected.startswith("8 features")
 
 
@@ -205,7 +205,9 @@ def test_a_loss_that_is_not_finite_names_its_batch() -> None:
     assert "batch 1 " in found.seen
 
 
-@pytest.mark.parametrize(("inputs", "words"), [(100.0, "inputs are"), (1.0, "initial weights")])
+@pytest.mark.parametrize(
+    ("inputs", "words"), [(100.0, "standardise the inputs"), (1.0, "initial weights")]
+)
 def test_a_loss_far_above_chance_says_whether_data_or_weights_are_at_fault(
     inputs: float, words: str
 ) -> None:
@@ -220,7 +222,7 @@ def test_a_loss_far_above_chance_says_whether_data_or_weights_are_at_fault(
 def test_a_failed_overfit_says_what_one_example_gives() -> None:
     found = result("overfit", mlp(nn.Hardtanh(-0.01, 0.01)))
     assert found.status == "fail"
-    assert 0.9 < float(found.seen.split("alone ")[1].split()[0]) <= 1.0
+    assert 0.9 < float(found.seen.split("single example, ")[1].split()[0]) <= 1.0
 
 
 def test_of_much_data_the_shared_part_is_estimated() -> None:
@@ -237,7 +239,7 @@ def test_of_much_data_the_shared_part_is_estimated() -> None:
 def test_data_that_is_slow_to_read_is_not_read_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 1000, 10))
     monkeypatch.setattr("nbdebug.checks._samples.time.monotonic", lambda: next(clock))
-    assert list(for_a_while(range(100), 25.0)) == [0, 1, 2]
+    assert list(limited_by_time(range(100), 25.0)) == [0, 1, 2]
 
 
 @pytest.mark.parametrize(("drop_last", "status"), [(True, "pass"), (False, "fail")])

@@ -10,13 +10,13 @@ from nbdebug.checks.base import Check
 from nbdebug.core.plugins import discover
 from nbdebug.examples.catalogue import SICK_SETUPS
 
-DEAR = {check.name: check.dear for check in discover("nbdebug.checks", Check)}
+EXPENSIVE = {check.name: check.expensive for check in discover("nbdebug.checks", Check)}
 
 
 @pytest.mark.parametrize("name", SICK_SETUPS)
 def test_the_planted_fault_is_named_among_the_first_two(name: str) -> None:
     sick = SICK_SETUPS[name]
-    names = (sick.check,) if DEAR[sick.check] else ()
+    names = (sick.check,) if EXPENSIVE[sick.check] else ()
     # PyTorch itself warns of some of these faults.
     with (
         warnings.catch_warnings(action="ignore"),

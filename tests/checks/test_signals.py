@@ -60,7 +60,7 @@ def test_sharpness_of_a_linear_loss_is_reached_at_the_corner() -> None:
         "sharpness", model, (ones, torch.zeros(16, 1)), lambda out, target: (out - target).mean()
     )
     begin, reach = 0.5 * FEATURES, 1e-3 * (0.5 + 1) * FEATURES
-    assert float(found.seen.split(",")[0]) == pytest.approx(100 * reach / (1 + begin), rel=1e-2)
+    assert float(found.seen.split()[1]) == pytest.approx(100 * reach / (1 + begin), rel=1e-2)
 
 
 def test_real_labels_are_a_signal() -> None:

@@ -22,8 +22,7 @@ ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 GUIDES = [*PAGES, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs" / "decisions").glob("*.md"))]
-# Names that the pages have and the classes do not yet; empty this list when they do.
-PENDING = ("excluded_samples",)
+
 BLOCK = re.compile(r"```python\n(.*?)```", re.S)
 # Files and folders in backticks.
 PATH = re.compile(r"`((?:[\w.-]+/)*(?:[\w-]+/|[\w-]+\.(?:py|md|ipynb|toml|txt)))`")
@@ -107,7 +106,7 @@ def test_paths_exist(page: Path) -> None:
 def test_names_of_the_debugger_and_of_the_package_exist(page: Path, dbg: nbd.Debugger) -> None:
     for owner, of in (("dbg", dbg), ("nbd", nbd), ("testing", testing), ("examples", examples)):
         used = set(re.findall(rf"\b{owner}\.(\w+)", text(page)))
-        known = {*dir(of), *vars(of), *PENDING}
+        known = {*dir(of), *vars(of)}
         # `testing.check_...` stands for all of them.
         assert {name for name in used if not name.endswith("_")} <= known, owner
 
@@ -115,7 +114,7 @@ def test_names_of_the_debugger_and_of_the_package_exist(page: Path, dbg: nbd.Deb
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_keywords_exist(page: Path) -> None:
     controls = {control.name for control in discover("nbdebug.controls", Control)}
-    own = {"epsilon", "why", "steps", "epochs", "at", *PENDING}
+    own = {"epsilon", "why", "steps", "epochs", "at"}
     for code in blocks(page):
         for call in ast.walk(ast.parse(code)):
             if isinstance(call, ast.Call) and ast.unparse(call.func) in ("dbg.set", "dbg.fork"):
@@ -138,8 +137,6 @@ def test_code_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     try:
         for code in blocks(page):
             program = compile(code, named(page), "exec")
-            if any(name in code for name in PENDING):
-                continue
             if "try_remedy" in code:
                 with examples.sick()["learning rate far too small"].debugger() as sick:
                     sick.run(steps=150)

@@ -46,7 +46,13 @@ def assert_is_the_old_run(run: nbd.Run, status: str) -> None:
     assert list(run.notes["text"]) == ["begun"]
     assert list(run.frame("loss").index) == list(range(30))
     assert np.isfinite(run.frame("loss")["loss"]).all()
-    assert {"lr", "relabelled", "layer_order", "clip_mode"} <= set(run.changes["control"])
+    changes = run.changes.set_index("control")["new"]
+    assert {"lr", "relabelled", "layer_order", "clip_mode"} <= set(changes.index)
+    assert changes["excluded_samples"] == [3, 5]
+    assert changes["not_finite"] == "exclude"
+    assert not {"left_out", "leave_out"} & {*changes.index, *map(str, changes)}
+    assert run["excluded_samples"].last[-1] == 2
+    assert all("expensive" in row and "dear" not in row for row in run.bundle["checks"])
     assert set(run.checks["name"]) == {"shapes", "seeds"}
 
 
@@ -85,8 +91,12 @@ def test_an_old_run_is_made_again(folder: Path) -> None:
     with nbd.Debugger(model, data, nn.CrossEntropyLoss(), runs=None, **old.settings) as dbg:
         again = dbg.repeat(old)
         losses = dbg.history.frame("loss")["loss"]
+        controls = dbg.controls
 
     assert again.compared == 15
+    assert controls["excluded_samples"] == (3, 5)
+    assert controls["relabelled"] == {7: 1}
+    assert controls["not_finite"] == "exclude"
     # Another processor may round in another way.
     np.testing.assert_allclose(losses, old.frame("loss")["loss"], rtol=1e-4)
 
@@ -100,6 +110,8 @@ def test_an_old_checkpoint_is_resumed(folder: Path) -> None:
         "old", model, data, nn.CrossEntropyLoss(), val_data=data, runs=None
     ) as dbg:
         assert dbg.history.status.step == 30
+        assert dbg.controls["excluded_samples"] == (3, 5)
+        assert dbg.controls["not_finite"] == "exclude"
         dbg.run(steps=8)
         losses = dbg.history.frame("loss")["loss"]
 

@@ -109,9 +109,9 @@ def test_also_when_it_breaks_off(
 
     if end == "stopped":
         monkeypatch.setattr(
-            "nbdebug.training.tasks.runner.CommandRunner.run",
-            lambda self, command, halting: self._training.checks.run(
-                command.checks, TaskProgress("run_checks", self._training.history, lambda: True)
+            "nbdebug.training.tasks.examining.RunChecksHandler.handle",
+            lambda self, command, progress: self.training.checks.run(
+                command.checks, TaskProgress("run_checks", self.training.history, lambda: True)
             ),
         )
     with nbd.Debugger(tiny_mlp(), blobs(), broken) as dbg:
@@ -193,7 +193,7 @@ def test_a_stream_loses_no_sample() -> None:
         with nbd.Debugger(tiny_mlp(), loader, nn.CrossEntropyLoss()) as dbg:
             dbg.run(steps=2)
             if checked:
-                assert len(dbg.check()) == len([c for c in CHECKS if not c.dear])
+                assert len(dbg.check()) == len([c for c in CHECKS if not c.expensive])
             dbg.run(steps=6)
             losses.append(dbg.history.frame("loss")["loss"].tolist())
     assert losses[0] == losses[1]

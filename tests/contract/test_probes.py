@@ -92,7 +92,7 @@ def test_the_description_is_complete(probe: Probe) -> None:
     assert first.endswith((".", ":"))
     assert probe.name.isidentifier()
     assert probe.name.lower() == probe.name
-    assert probe.cost in ("cheap", "dear")
+    assert probe.cost in ("cheap", "expensive")
     assert probe.every >= 1
 
 

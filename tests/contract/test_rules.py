@@ -13,7 +13,7 @@ from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.plugins import discover
 from nbdebug.examples.catalogue import SICK_TRAININGS
 from nbdebug.rules._diagnosis import Diagnosis
-from nbdebug.rules._example import example
+from nbdebug.rules._examples import example
 from nbdebug.rules._implications import EXPLAINS, root_of
 from nbdebug.rules.base import Rule
 from tests.problems import blobs, tiny_mlp

@@ -100,7 +100,7 @@ def test_the_last_norm_is_offered_where_it_is_another_one() -> None:
     assert "dropout_last" not in dict(spec_of(model).choices)
     row = [*tiny_mlp()[:4], nn.Linear(16, 16), nn.BatchNorm1d(16), nn.Linear(16, CLASSES)]
     words = dict(spec_of(nn.Sequential(*row)).choices)["dropout_last"]
-    assert words == "Dropout behind the last BatchNorm"
+    assert words == "Dropout after the last BatchNorm"
 
 
 def test_a_forward_that_cannot_be_followed_greys_the_control() -> None:

@@ -149,7 +149,7 @@ def test_warm_up_then_the_schedule(kind: str, order: int) -> None:
     chosen = {**settings(kind), "warmup_steps": 10, "schedule": kind}
     edits = {5: dict(list(chosen.items())[::order])}
     note = compare(Plain({5: lambda loop: loop.begin(make)}), edits)
-    assert "10 steps of linear warm-up" in note
+    assert "A linear warm-up of 10 steps" in note
 
 
 def test_warm_up_of_a_one_cycle_leads_to_its_first_rate() -> None:
@@ -488,7 +488,9 @@ def test_schedules_that_make_no_sense_at_the_start() -> None:
     other = two_groups(tiny_mlp())
     with pytest.raises(ArgumentError, match="belongs to another optimizer"):
         debugger(tiny_mlp(), schedule=torch_schedules.ReduceLROnPlateau(other))
-    with pytest.raises(ControlValueError, match="warmup_steps cannot be changed: your own"):
+    with pytest.raises(
+        ControlValueError, match="warmup_steps cannot be changed: nbdebug does not change your own"
+    ):
         debugger(
             tiny_mlp(), schedule=partial(torch_schedules.ExponentialLR, gamma=0.9), warmup_steps=3
         )
@@ -507,7 +509,7 @@ def test_a_new_batch_size_offers_scaled_rates(dbg: nbd.Debugger) -> None:
     dbg.set(batch_size=64)
     assert dbg.changes.iloc[-1].note == (
         "64 is 2 times 32: linear scaling would be lr 0.002, square-root 0.00141; "
-        "the learning rate was left as it is."
+        "the learning rate was not changed."
     )
     assert dbg.controls["lr"] == 0.001
     dbg.set(batch_size=64)

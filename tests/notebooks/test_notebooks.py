@@ -95,7 +95,7 @@ def test_the_checklist_finds_six_faults_one_after_the_other() -> None:
 
     assert [first(cell) for cell in ("sick", "two", "three", "four", "five", "seven")] == [
         "Output activation and loss",
-        "Units begin different",
+        "Different initial weights",
         "Mean over the batch",
         "Gradients reach every parameter",
         "Scale of the inputs",

@@ -38,7 +38,7 @@ def report(statuses: dict[str, Any], **more: Any) -> CheckReport:
         CheckResult(
             name=name, title=name.title(), step=1 if name == "slow" else 2, status=status,
             seen="", expected="", remedy="do", why="", source="", seconds=0.1,
-            dear=name == "slow", **more,
+            expensive=name == "slow", **more,
         )
         for name, status in statuses.items()
     )  # fmt: skip

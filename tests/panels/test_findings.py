@@ -42,7 +42,7 @@ def panel() -> FindingsPanel:
     off = ControlSpec("dropout", "Dropout", "float", "", 0.0, 1.0, 0.1, unavailable="there is none")
     samples = [
         ControlState(ControlSpec(name, name, "samples", ""), value)
-        for name, value in (("left_out", (3,)), ("relabelled", {5: 2}))
+        for name, value in (("excluded_samples", (3,)), ("relabelled", {5: 2}))
     ]
     states = [ControlState(lr, 0.1), ControlState(off, 0.0), *samples]
     context = PanelContext(PlotOptions(), lambda: states)
@@ -77,7 +77,9 @@ def shown(panel: FindingsPanel, *results: object, **parts: Any) -> str:
 def asks(page: str, section: str = "") -> list[tuple[str, Any]]:
     found = re.findall(r'data-command="([^"]*)" data-fields="([^"]*)"', page)
     asked = [(command, json.loads(html.unescape(fields))) for command, fields in found]
-    about = [one for one in asked if {*one[1].get("settings", ())} & {"left_out", "relabelled"}]
+    about = [
+        one for one in asked if {*one[1].get("settings", ())} & {"excluded_samples", "relabelled"}
+    ]
     return about if section == "samples" else [one for one in asked if one not in about]
 
 
@@ -138,10 +140,10 @@ SAMPLES = WorstSamples(
 def test_samples_can_be_left_out_relabelled_and_taken_back(panel: FindingsPanel) -> None:
     page = shown(panel, SAMPLES)
     assert asks(page, "samples") == [
-        ("set_controls", {"settings": {"left_out": [3, 9]}}),
+        ("set_controls", {"settings": {"excluded_samples": [3, 9]}}),
         ("set_controls", {"settings": {"relabelled": {"5": 2, "9": 4}}}),
-        ("set_controls", {"settings": {"left_out": [3, 5]}}),
-        ("set_controls", {"settings": {"left_out": []}}),
+        ("set_controls", {"settings": {"excluded_samples": [3, 5]}}),
+        ("set_controls", {"settings": {"excluded_samples": []}}),
         ("set_controls", {"settings": {"relabelled": {}}}),
     ]
     assert "3 is left out" in page
@@ -149,7 +151,9 @@ def test_samples_can_be_left_out_relabelled_and_taken_back(panel: FindingsPanel)
     assert page.count("<img ") == 1
     assert ("close_worst_samples", {}) in asks(page)
     closed = shown(panel, SAMPLES, status=Status(state="closed"))
-    assert ("set_controls", {"settings": {"left_out": [3, 9]}}) not in asks(closed, "samples")
+    assert ("set_controls", {"settings": {"excluded_samples": [3, 9]}}) not in asks(
+        closed, "samples"
+    )
 
 
 @pytest.mark.parametrize(

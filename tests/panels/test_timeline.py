@@ -146,7 +146,7 @@ def test_a_value_that_is_not_finite_brings_remedies_to_try(panel: Timeline) -> N
     failure = Notice(80, "error", "Stopped", "", kind="non_finite")
     page = shown(panel, status=Status(step=80, failure=failure), latest={"lr": 0.1})
     asked = [fields for command, fields in asks(page) if command == "fork" and fields]
-    assert [one["settings"] for one in asked] == [{"not_finite": "leave_out"}, {"lr": 0.01}]
+    assert [one["settings"] for one in asked] == [{"not_finite": "exclude"}, {"lr": 0.01}]
     assert all((one["start"], one["steps"]) == (-50, 100) for one in asked)
     late = shown(
         panel, status=Status(step=80, failure=failure), latest={"lr": 0.1}, changes=(change(70),)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from nbdebug.model.module.names import Layer
-from nbdebug.probes._layer_statistics import SAMPLE, active, by_unit, moments
+from nbdebug.probes._layer_statistics import MAX_VALUES, active, by_unit, moments
 
 SHAPES = [(64, 32), (8, 4, 5, 5), (8, 12, 6), (30,), (64, 16, 28, 28)]
 
@@ -25,7 +25,7 @@ def test_moments_are_those_of_plain_torch(shape: tuple[int, ...], dtype: torch.d
     units = by_unit(Layer("layer", nn.ReLU()), output)
     mean, spread, near = moments(units).tolist()
     # A sample of 16,384 values is off by a few hundredths of the spread at most.
-    room = 1e-4 if whole.numel() <= SAMPLE else 0.05
+    room = 1e-4 if whole.numel() <= MAX_VALUES else 0.05
     assert mean == pytest.approx(whole.mean().item(), abs=room)
     assert spread == pytest.approx(whole.std(correction=0).item(), abs=room)
     assert near == pytest.approx((whole.abs() <= 0.05).double().mean().item(), abs=room)
@@ -54,5 +54,5 @@ def test_large_images_are_thinned_out_and_keep_their_channels() -> None:
     output[:, 3].zero_()
     units = by_unit(Layer("conv", nn.Conv2d(1, 16, 3)), output)
     assert units.shape[1] == 16
-    assert 0 < len(units) <= 2 * SAMPLE / 16
+    assert 0 < len(units) <= 2 * MAX_VALUES / 16
     assert (active(units) == 0).nonzero().flatten().tolist() == [3]

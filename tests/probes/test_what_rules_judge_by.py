@@ -118,7 +118,7 @@ def test_memory_is_that_of_the_process_without_checkpoints() -> None:
 
 
 def test_the_first_measurements_are_not_spaced_out() -> None:
-    # With a budget of nothing a dear probe would be due every 10,000 steps.
+    # With a budget of nothing an expensive probe would be due every 10,000 steps.
     with nbd.Debugger(
         tiny_mlp(), blobs(), nn.CrossEntropyLoss(), batch_size=32, overhead=0.0
     ) as dbg:

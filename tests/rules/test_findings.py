@@ -14,7 +14,7 @@ import nbdebug as nbd
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Remedy, Symptom
 from nbdebug.examples.catalogue import SICK_TRAININGS
-from nbdebug.rules._example import example
+from nbdebug.rules._examples import example
 from nbdebug.rules.base import Rule
 from tests.problems import blobs, tiny_mlp
 
@@ -140,7 +140,7 @@ def test_a_rule_that_raises_is_removed_with_a_message(dbg: nbd.Debugger) -> None
 
 
 def test_what_is_no_rule_is_refused(dbg: nbd.Debugger) -> None:
-    with pytest.raises(nbd.NbdebugError, match="is no rule"):
+    with pytest.raises(nbd.NbdebugError, match="is not a rule"):
         dbg.rules.add(3)  # type: ignore[arg-type]
     with pytest.raises(nbd.ArgumentError, match="Did you mean"):
         dbg.rules.remove("dead_unit")
@@ -164,7 +164,8 @@ def test_a_stop_for_a_value_that_is_not_finite_is_a_proof() -> None:
             dbg.run(steps=3)
         (found,) = dbg.findings.causes
         assert (found.name, found.severity) == ("not_finite", "error")
-        assert {"not_finite": "leave_out"} in [dict(r.settings) for r in found.remedies]
+        # The samples themselves are at fault: to exclude them is the first remedy.
+        assert dict(found.remedies[0].settings) == {"not_finite": "exclude"}
 
 
 def test_remedies_that_this_training_cannot_take_are_not_offered(dbg: nbd.Debugger) -> None:
@@ -192,4 +193,4 @@ def test_only_causes_are_announced() -> None:
     with SICK_TRAININGS["clipping at 1e-4"].debugger(0) as dbg:
         dbg.run(steps=250)
         assert {"clipping_too_hard", "updates_too_small"} <= set(dbg.findings.names)
-        assert [n.title for n in dbg.history.notices] == ["Clipping cuts almost every gradient"]
+        assert [n.title for n in dbg.history.notices] == ["Almost every gradient is clipped"]

@@ -25,7 +25,7 @@ from tests.story.plain_optimizers import Optimizers
 from tests.story.plain_order import Order
 from tests.story.problem import Problem
 
-EXCLUDED = "left_out"
+EXCLUDED = "excluded_samples"
 SEED = 3
 MAX_SKIPPED = 20
 Event = tuple[str, Any]

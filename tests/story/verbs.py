@@ -68,7 +68,7 @@ def controls(problem: Problem) -> st.SearchStrategy[dict[str, Any]]:
         "activation": st.sampled_from(["as_built", "tanh", "gelu"]),
         "bn_momentum": st.sampled_from([0.0, 0.1, 0.5]),
         "bn_statistics": st.sampled_from(["track", "freeze"]),
-        "not_finite": st.sampled_from(["stop", "leave_out"]),
+        "not_finite": st.sampled_from(["stop", "exclude"]),
         "reinit": st.sampled_from(["default", "undo"]),
         "frozen": st.dictionaries(
             st.sampled_from(layers), st.sampled_from(["frozen", "trainable"]), min_size=1

@@ -61,7 +61,7 @@ class CheckResult:
     """The row of one check.
 
     Attributes:
-        name, title, step, dear: of the check; step 1 to 5 of the checklist.
+        name, title, step, expensive: of the check; step 1 to 5 of the checklist.
         status, seen, expected, remedy, proposal, raised: see `Outcome`.
         why: why it matters; source: where this is known from.
         seconds: what it cost.
@@ -83,7 +83,7 @@ class CheckResult:
     source: str
     seconds: float
     at: int = 0
-    dear: bool = False
+    expensive: bool = False
     proposal: Proposal | None = None
     raised: bool = False
     explains: tuple[str, ...] = ()

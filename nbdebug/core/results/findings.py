@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 if TYPE_CHECKING:
     import pandas as pd
 
-Gravity = Literal["error", "warning"]
-GRAVITY = ("error", "warning")
+FindingSeverity = Literal["error", "warning"]
+SEVERITIES = ("error", "warning")
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Finding:
 
     name: str
     title: str
-    severity: Gravity
+    severity: FindingSeverity
     since: int
     value: float
     threshold: float

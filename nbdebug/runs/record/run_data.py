@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from nbdebug.core.deprecated import current_name
 from nbdebug.core.history.block import Buckets, Rows
 from nbdebug.core.series import Series
 from nbdebug.runs.record.journal import Frame
 from nbdebug.runs.record.json_values import to_json
+from nbdebug.runs.record.old_names import current_documents
 from nbdebug.runs.record.series_parquet import from_parquet, to_parquet
 
 # What there is of each kind, and what it is when nothing was written down.
@@ -49,7 +51,7 @@ class RunData:
             elif "names" in header:
                 rows_of = rows_in(frame)
                 _put(blocks.setdefault(rows_of.names, []), rows_of)
-        return cls(documents, dict(_series(blocks)))
+        return cls(current_documents(documents), dict(_series(blocks)))
 
     @classmethod
     def of_files(cls, read: Callable[[str], bytes]) -> RunData:
@@ -70,8 +72,9 @@ class RunData:
         try:
             data = read(SERIES)
         except (KeyError, OSError):
-            return cls(documents, {})
-        return cls(documents, from_parquet(data))
+            return cls(current_documents(documents), {})
+        series = {current_name(name): one for name, one in from_parquet(data).items()}
+        return cls(current_documents(documents), series)
 
     def files(self) -> Iterator[tuple[str, bytes]]:
         """Name and content of each file that holds it."""
@@ -134,7 +137,7 @@ def _series(blocks: Mapping[tuple[str, ...], list[Rows]]) -> Iterator[tuple[str,
         whole = parts[0].buckets
         for part in parts[1:]:
             whole = whole.then(part.buckets)
-        for column, name in enumerate(names):
+        for column, name in enumerate(map(current_name, names)):
             known = whole.count[:, column] > 0
             yield name, Series(
                 name, whole.steps[known], whole.mean[known, column],

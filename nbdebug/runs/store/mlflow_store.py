@@ -15,6 +15,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from nbdebug.core.deprecated import current_settings
 from nbdebug.errors import NbdebugError, RunStoreError
 from nbdebug.runs.record.location import StoreLocation
 
@@ -200,7 +201,7 @@ def _row(run: Any) -> Row:
         started=info.start_time / 1000,
         ended=info.end_time / 1000 if info.end_time else None,
         steps=int(tags[STEPS]) if STEPS in tags else None,
-        parameters=dict(data.params),
+        parameters=current_settings(data.params),
         metrics=dict(data.metrics),
         tags={n: v for n, v in tags.items() if not n.startswith(("mlflow.", "nbdebug."))},
     )

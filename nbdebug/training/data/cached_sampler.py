@@ -51,7 +51,7 @@ class CachedSampler(Remembering):
     def next(self) -> Batch:
         place = self._number - self._first
         amendments = self._batching.amendments
-        settings = self._batching.size, amendments.left_out
+        settings = self._batching.size, amendments.excluded
         if place < len(self._kept) and self._kept[place].settings != settings:
             self._ask_again(self._number, self._kept[place].where)
             place = 0

@@ -67,7 +67,7 @@ class IndexSampler:
     def next(self) -> tuple[torch.Tensor, int, float]:
         """Indices [B] of the next batch, their epoch, and the share of it then done."""
         size = self.batching.size
-        if self.batching.amendments.left_out:
+        if self.batching.amendments.excluded:
             return self._next_without(size)
         left = self._length - self._position
         if left <= 0 or (self.drop_last and 0 < left < size and self._position):
@@ -97,10 +97,10 @@ class IndexSampler:
     def _left(self) -> torch.Tensor:
         """Places in the order, from where it stands, of the samples that are not left out."""
         amendments = self.batching.amendments
-        order, left_out, places = self._places
-        if order is not self._order or left_out != amendments.left_out:
+        order, excluded, places = self._places
+        if order is not self._order or excluded != amendments.excluded:
             places = amendments.kept(self._order).nonzero().flatten()
-            self._places = self._order, amendments.left_out, places
+            self._places = self._order, amendments.excluded, places
         return places[int(torch.searchsorted(places, self._position)) :]
 
     def _begin_epoch(self) -> None:

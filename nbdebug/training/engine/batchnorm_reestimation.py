@@ -54,7 +54,7 @@ def _batches(session: Session) -> Iterator[Any]:
         raise ModelError("The data is a stream: to read from it would take samples from training.")
     order = torch.randperm(source.length, generator=torch.Generator().manual_seed(session.step))
     amendments = session.batching.amendments
-    if amendments.left_out:
+    if amendments.excluded:
         order = order[amendments.kept(order)]
     parts = order.split(size)
     whole = [indices for indices in parts if len(indices) == size] or list(parts)

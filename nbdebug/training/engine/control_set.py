@@ -9,6 +9,7 @@ from typing import Any
 from nbdebug.controls.base import Control
 from nbdebug.core.commands.running import ReestimateBatchNorm, SetControl
 from nbdebug.core.control_spec import ControlState
+from nbdebug.core.deprecated import accepted_settings, current_name
 from nbdebug.core.history.history import History
 from nbdebug.core.names import unknown_name
 from nbdebug.core.records import ChangeKind, ChangeStatus, ControlChange
@@ -63,12 +64,13 @@ class ControlSet:
         return {name: self.controls[name].series(self._session) for name in self._numeric}
 
     def validate(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The values as they will be applied.
+        """The values as they will be applied, under today's names of the controls.
 
         Raises:
             ControlNameError: for a name that does not exist, listing those that do.
             ControlValueError: for a value out of range.
         """
+        values = accepted_settings(values)
         for name in values:
             if name not in self.controls:
                 raise ControlNameError(unknown_name("control", name, self.controls))
@@ -179,6 +181,6 @@ def check_keywords(
     """ArgumentError for a keyword that is no control's name."""
     names = [control.name for control in controls]
     for name in given:
-        if name not in names:
+        if current_name(name) not in names:
             known = {*names, *arguments} - {"controls"}
             raise ArgumentError(unknown_name("keyword", name, known))

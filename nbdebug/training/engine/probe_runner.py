@@ -77,8 +77,8 @@ class Stopwatch:
 class ProbeRunner:
     """All probes of a session.
 
-    A dear probe is due as often as its part of the budget allows: a share of the time of
-    a bare step, less what every step and the cheap probes take, divided among the dear
+    An expensive probe is due as often as its part of the budget allows: a share of the time of
+    a bare step, less what every step and the cheap probes take, divided among the expensive
     ones. The first 16 measurements of each keep to its `every`, for at most 0.2 seconds in all:
     what is sick shows early. A probe that raises is switched off.
     """

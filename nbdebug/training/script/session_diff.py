@@ -65,7 +65,7 @@ class SessionView:
                 "clip_norm_type": clipping.norm_type,
                 "clip_overrides": dict(clipping.overrides),
             },
-            (session.batching.amendments.left_out, session.batching.amendments.relabelled),
+            (session.batching.amendments.excluded, session.batching.amendments.relabelled),
             session.batch_norms.frozen,
         )
 

@@ -58,7 +58,7 @@ class Writer(ReplayObserver):
         self._first = SessionView.of(session)
         if any(self._first.samples):
             raise ScriptError(
-                "Samples were left_out or relabelled from the beginning, which cannot be written "
+                "Samples were excluded or relabelled from the beginning, which cannot be written "
                 "into a script."
             )
         self._changes = ScriptEdits(self._sources, self._first)

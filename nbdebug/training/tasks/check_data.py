@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from nbdebug.checks._samples import Samples, for_a_while
+from nbdebug.checks._samples import Samples, limited_by_time
 from nbdebug.model.module.forward import to_device
 from nbdebug.training.data.samplers import indices_of
 from nbdebug.training.data.sources import DatasetSource, StreamSource
@@ -33,7 +33,7 @@ def some_batches(session: Session) -> Iterator[Any]:
         return
     order = torch.randperm(source.length, generator=torch.Generator().manual_seed(session.step))
     amendments = session.batching.amendments
-    if amendments.left_out:
+    if amendments.excluded:
         order = order[amendments.kept(order)]
     parts = order[: max(SAMPLES, size)].split(size)
     whole = [part for part in parts if len(part) == size] or list(parts)
@@ -41,7 +41,7 @@ def some_batches(session: Session) -> Iterator[Any]:
         to_device(amendments.applied(source.fetch(part), part), session.device)
         for part in whole[:BATCHES]
     )
-    yield from for_a_while(drawn, SECONDS)
+    yield from limited_by_time(drawn, SECONDS)
 
 
 def all_samples(session: Session) -> Samples:

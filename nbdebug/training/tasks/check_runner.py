@@ -32,7 +32,9 @@ class CheckRunner:
     def announce(self) -> None:
         """Say in the report which checks there are, before any was run."""
         words = {True: "takes some seconds: run it on request", False: "runs at once"}
-        rows = (c.result(Outcome("not_run", words[c.dear]), 0.0, 0) for c in self.checks.values())
+        rows = (
+            c.result(Outcome("not_run", words[c.expensive]), 0.0, 0) for c in self.checks.values()
+        )
         self._history.set_result(CheckReport.of(rows))
 
     def chosen(self, names: Sequence[str], slow: bool = False) -> tuple[str, ...]:
@@ -44,7 +46,7 @@ class CheckRunner:
         for name in names:
             if name not in self.checks:
                 raise CheckNameError(unknown_name("check", name, self.checks))
-        return tuple(names) or tuple(n for n, c in self.checks.items() if slow or not c.dear)
+        return tuple(names) or tuple(n for n, c in self.checks.items() if slow or not c.expensive)
 
     def run(self, names: Sequence[str], task: TaskProgress) -> CheckReport:
         """Run some checks and return their report; each row is published when it is ready."""
@@ -70,7 +72,7 @@ class CheckRunner:
     def _one(self, check: Check, context: CheckContext, kept: StateGuard) -> CheckResult:
         start = time.perf_counter()
         try:
-            context.go_on()
+            context.report_progress()
             context.begin()
             with self._session.rng, torch.enable_grad():
                 outcome = check.examine(context)

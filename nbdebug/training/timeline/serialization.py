@@ -11,6 +11,7 @@ import torch
 from torch.optim import lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
 
+from nbdebug.core.deprecated import current_settings
 from nbdebug.errors import CheckpointError
 from nbdebug.model.clipping import NormWindow
 from nbdebug.model.schedule.builders import ActiveSchedule, ScheduleSpec, ScheduleState
@@ -114,7 +115,7 @@ def from_plain(data: Mapping[str, Any], session: Session) -> Checkpoint:
         window,
         _back(data["rng"]),
         _back(data["position"]),
-        data["controls"],
+        current_settings(data["controls"]),
         0,
     )
 

@@ -21,7 +21,7 @@ def steered(dbg: Debugger) -> None:
     dbg.set(batch_size=7)
     dbg.set(clip_mode="norm", clip_threshold=0.5)
     dbg.run(steps=20)
-    dbg.set(left_out=[3, 5], dropout=0.2)
+    dbg.set(excluded_samples=[3, 5], dropout=0.2)
     dbg.run(steps=10)
 
 

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from nbdebug.core.history.history import History
+from nbdebug.core.history.history import Cursor, History
 from nbdebug.core.records import Reading, StepRecord
 from nbdebug.runs.record.journal import Frame, Journal, read_frames
 from nbdebug.runs.record.run_data import RunData, frame_of
@@ -41,8 +42,20 @@ def assert_same(bundle: RunData, history: History) -> None:
         np.testing.assert_allclose(total / expected.count, expected.mean, rtol=1e-12)
 
 
-def written(history: History, journal: Journal) -> None:
-    journal.append(frame_of(rows) for rows in history.changed_rows())
+class Writer:
+    """Writes what is new in a History into a journal; keeps its own cursor."""
+
+    def __init__(self, history: History, journal: Journal) -> None:
+        self.history, self.journal = history, journal
+        self._cursor: Cursor | None = None
+
+    def write(self) -> None:
+        rows, self._cursor = self.history.changed_rows(self._cursor)
+        self.journal.append(frame_of(part) for part in rows)
+
+    def rewrite(self) -> None:
+        rows, self._cursor = self.history.changed_rows()
+        self.journal.rewrite(frame_of(part) for part in rows)
 
 
 @pytest.fixture
@@ -57,22 +70,24 @@ def test_what_was_written_in_pieces_is_what_history_holds(
     journal: Journal, pieces: list[int]
 ) -> None:
     history = History(buckets=64)
+    writer = Writer(history, journal)
     step = 0
     for piece in pieces:
         append(history, step, step + piece)
         step += piece
-        written(history, journal)
+        writer.write()
 
     assert_same(RunData.of(read_frames(journal.path)), history)
 
 
 def test_nothing_new_is_nothing_written(journal: Journal) -> None:
     history = History()
+    writer = Writer(history, journal)
     append(history, 0, 10)
-    written(history, journal)
+    writer.write()
     before = journal.size
 
-    written(history, journal)
+    writer.write()
 
     assert journal.size == before
 
@@ -83,12 +98,13 @@ def test_a_rewind_takes_back_what_was_written(
     journal: Journal, back: int, again: int, buckets: int
 ) -> None:
     history = History(buckets)
+    writer = Writer(history, journal)
     append(history, 0, 200)
-    written(history, journal)
+    writer.write()
     history.rewind(back, 200)
     append(history, max(back, history.measured("loss")[0] + 1), back + again, offset=1000.0)
 
-    written(history, journal)
+    writer.write()
 
     found, expected = RunData.of(read_frames(journal.path)), history.snapshot()
     for name in NAMES:
@@ -100,13 +116,14 @@ def test_a_rewind_takes_back_what_was_written(
 
 def test_everything_anew_replaces_what_was_written(journal: Journal) -> None:
     history = History(buckets=32)
+    writer = Writer(history, journal)
     append(history, 0, 500)
-    written(history, journal)
+    writer.write()
     append(history, 500, 900)
 
-    journal.rewrite(frame_of(rows) for rows in history.changed_rows(True))
+    writer.rewrite()
     append(history, 900, 1000)
-    written(history, journal)
+    writer.write()
 
     assert_same(RunData.of(read_frames(journal.path)), history)
 
@@ -126,9 +143,10 @@ def test_lists_grow_and_are_taken_back(journal: Journal) -> None:
 
 def test_a_journal_cut_off_anywhere_gives_whole_frames(journal: Journal) -> None:
     history = History(buckets=32)
+    writer = Writer(history, journal)
     for start in range(0, 60, 20):
         append(history, start, start + 20)
-        written(history, journal)
+        writer.write()
     data = journal.path.read_bytes()
     whole = list(read_frames(journal.path))
 
@@ -176,8 +194,9 @@ def test_a_full_disk_leaves_the_frames_before(
 
 def test_files_hold_the_same(journal: Journal) -> None:
     history = History(buckets=32)
+    writer = Writer(history, journal)
     append(history, 0, 300)
-    written(history, journal)
+    writer.write()
     journal.append([Frame({"document": "run", "value": {"name": "a", "loss": float("nan")}})])
     bundle = RunData.of(read_frames(journal.path))
 
@@ -191,3 +210,36 @@ def test_files_hold_the_same(journal: Journal) -> None:
             found = getattr(again.series[name], column)
             np.testing.assert_array_equal(found, getattr(one, column))
             assert found.dtype == getattr(one, column).dtype
+
+
+@pytest.mark.parametrize("buckets", [16, 1024])
+def test_two_readers_do_not_affect_each_other(tmp_path: Path, buckets: int) -> None:
+    history = History(buckets)
+    with closing(Journal(tmp_path / "a")) as often, closing(Journal(tmp_path / "b")) as seldom:
+        writers = (Writer(history, often), Writer(history, seldom))
+        for step in range(0, 400, 40):
+            append(history, step, step + 40)
+            writers[0].write()
+        history.rewind(130, 400)
+        append(history, history.measured("loss")[0] + 1, 300)
+        for writer in writers:
+            writer.write()
+
+        for journal in (often, seldom):
+            found, expected = RunData.of(read_frames(journal.path)), history.snapshot()
+            for name in NAMES:
+                assert found.series[name].step.tolist()[-1] == expected.series[name].step[-1]
+                assert found.series[name].count.sum() == expected.series[name].count.sum()
+
+
+def test_a_cursor_of_a_run_that_was_reset_begins_anew() -> None:
+    history = History()
+    append(history, 0, 50)
+    _, cursor = history.changed_rows()
+    history.clear()
+    append(history, 0, 10)
+
+    rows, _ = history.changed_rows(cursor)
+
+    assert {part.start for part in rows} == {0}
+    assert sum(len(part.buckets.steps) for part in rows if "loss" in part.names) == 10

@@ -64,13 +64,13 @@ def test_the_others_come_in_the_order_they_had(edits: Any, drop_last: bool) -> N
     sampler = sampler_of(batching, loader)
     seen, positions = [], []
     for number in range(20):
-        batching.amendments.left_out = tuple(edits.get(number, batching.amendments.left_out))
-        positions.append((sampler.position(), batching.amendments.left_out))
+        batching.amendments.excluded = tuple(edits.get(number, batching.amendments.excluded))
+        positions.append((sampler.position(), batching.amendments.excluded))
         batch = sampler.next()
         seen.append((batch.data[0].tolist(), batch.epoch, batch.progress == 1.0))
     assert seen == plain(edits, 20, 8, drop_last)
     for number in (15, 3, 0, 9):
-        position, batching.amendments.left_out = positions[number]
+        position, batching.amendments.excluded = positions[number]
         sampler.go_to(position)
         assert sampler.next().data[0].tolist() == seen[number][0]
 
@@ -80,7 +80,7 @@ def test_an_order_of_the_users_own_that_gives_nothing_else_is_an_error() -> None
     data = TensorDataset(torch.arange(LENGTH))
     loader = DataLoader(data, sampler=SubsetRandomSampler([3, 4]), batch_size=8)
     sampler = sampler_of(batching, loader)
-    batching.amendments.left_out = (3, 4)
+    batching.amendments.excluded = (3, 4)
     with pytest.raises(DataError, match="are left out"):
         sampler.next()
 
@@ -113,7 +113,7 @@ def by_hand(steps: int, edit: int, left_out: list[int], labels: dict[int, int]) 
 def test_training_is_that_of_a_plain_loop(data: Callable[[], Any]) -> None:
     labels = {5: 0, 6: 1, 7: 2}
     kept = Y.clone()
-    with make(data=data(), left_out=[3, 17], relabelled=labels) as dbg:
+    with make(data=data(), excluded_samples=[3, 17], relabelled=labels) as dbg:
         dbg.run(steps=25)
         assert equal(by_hand(25, 0, [3, 17], labels).state_dict(), dbg.model.state_dict())
     assert torch.equal(Y, kept)
@@ -123,18 +123,18 @@ def test_a_change_on_the_way_is_that_of_a_plain_loop_and_is_recorded() -> None:
     labels = {i: (int(Y[i]) + 1) % 3 for i in range(20)}
     with make() as dbg:
         dbg.run(steps=8)
-        dbg.set(left_out=[3, 17, 40], relabelled=labels, why="culprits")
+        dbg.set(excluded_samples=[3, 17, 40], relabelled=labels, why="culprits")
         dbg.run(steps=20)
         assert equal(by_hand(28, 8, [3, 17, 40], labels).state_dict(), dbg.model.state_dict())
         change = dbg.changes.iloc[0]
-        assert (change.control, change.old, change.new) == ("left_out", (), (3, 17, 40))
+        assert (change.control, change.old, change.new) == ("excluded_samples", (), (3, 17, 40))
         assert (change.step, change.why) == (8, "culprits")
-        assert dbg.history.last("left_out") == 3.0
+        assert dbg.history.last("excluded_samples") == 3.0
         assert dbg.history.last("relabelled") == 20.0
 
 
 def test_nothing_left_out_is_training_as_ever() -> None:
-    with make() as dbg, make(left_out=(), relabelled={}) as other:
+    with make() as dbg, make(excluded_samples=(), relabelled={}) as other:
         dbg.run(steps=15)
         other.run(steps=15)
         assert equal(state(dbg), state(other))
@@ -144,25 +144,26 @@ def test_nothing_left_out_is_training_as_ever() -> None:
 def test_changes_of_samples_are_replayed_and_gone_back_over(kind: str) -> None:
     with KINDS[kind]() as dbg:
         dbg.run(steps=5)
-        dbg.set(left_out=[1, 2, 3], relabelled={8: 1})
+        dbg.set(excluded_samples=[1, 2, 3], relabelled={8: 1})
         dbg.run(steps=6)
-        dbg.set(left_out=[2], relabelled={})
+        dbg.set(excluded_samples=[2], relabelled={})
         dbg.run(steps=6)
         before = state(dbg)
         assert dbg.replay().equal
         assert dbg.rewind(8).equal
-        assert dbg.controls["left_out"] == (1, 2, 3)
+        assert dbg.controls["excluded_samples"] == (1, 2, 3)
         dbg.run(steps=3)
-        dbg.set(left_out=[2], relabelled={})
+        dbg.set(excluded_samples=[2], relabelled={})
         dbg.run(steps=6)
         assert equal(state(dbg), before)
         dbg.rewind(3)
-        assert (dbg.controls["left_out"], dbg.controls["relabelled"]) == ((), {})
+        assert (dbg.controls["excluded_samples"], dbg.controls["relabelled"]) == ((), {})
         if kind != "step_fn":
-            fork = dbg.fork(5, left_out=(4, 5), relabelled={9: 2})
+            fork = dbg.fork(5, excluded_samples=(4, 5), relabelled={9: 2})
             fork.keep()
             dbg.wait(60)
-            assert (dbg.controls["left_out"], dbg.controls["relabelled"]) == ((4, 5), {9: 2})
+            assert dbg.controls["excluded_samples"] == (4, 5)
+            assert dbg.controls["relabelled"] == {9: 2}
 
 
 def test_a_training_is_resumed_with_its_samples(
@@ -171,13 +172,13 @@ def test_a_training_is_resumed_with_its_samples(
     monkeypatch.chdir(tmp_path)
     with make(name="amended") as dbg:
         dbg.run(steps=4)
-        dbg.set(left_out=[3, 17], relabelled={5: 2})
+        dbg.set(excluded_samples=[3, 17], relabelled={5: 2})
         dbg.run(steps=4)
     torch.manual_seed(1)
     val = (X[:20], Y[:20])
     again = nbd.Debugger.resume("amended", net(), (X, Y), nn.CrossEntropyLoss(), val_data=val)
     with again:
-        assert again.controls["left_out"] == (3, 17)
+        assert again.controls["excluded_samples"] == (3, 17)
         assert again.controls["relabelled"] == {5: 2}
         again.run(steps=20)
         assert equal(by_hand(28, 4, [3, 17], {5: 2}).state_dict(), again.model.state_dict())
@@ -189,7 +190,7 @@ def test_a_sample_that_is_not_finite_is_left_out_and_training_goes_on() -> None:
     with make(data=(broken, Y), val_data=None) as dbg:
         with pytest.raises(nbd.NonFiniteError):
             dbg.run(epochs=2)
-        dbg.set(left_out=[40])
+        dbg.set(excluded_samples=[40])
         go_on_to(dbg, 30)
         assert dbg.failure is None
         assert dbg.reestimate_batchnorm() is None
@@ -197,9 +198,9 @@ def test_a_sample_that_is_not_finite_is_left_out_and_training_goes_on() -> None:
 
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
-    ({"left_out": [96]}, "no sample 96"),
-    ({"left_out": range(96)}, "at least one"),
-    ({"left_out": [1.5]}, "whole number"),
+    ({"excluded_samples": [96]}, "no sample 96"),
+    ({"excluded_samples": range(96)}, "at least one"),
+    ({"excluded_samples": [1.5]}, "whole number"),
     ({"relabelled": {96: 1}}, "no sample 96"),
     ({"relabelled": {1: -1}}, "from 0 on"),
     ({"relabelled": {1: 0.5}}, "from 0 on"),
@@ -237,10 +238,10 @@ def test_targets_that_are_numbers_or_rows_are_replaced_by_such() -> None:
 
 def test_streams_have_no_numbered_samples() -> None:
     with KINDS["stream"](val_data=None) as dbg:
-        for changes in ({"left_out": [1]}, {"relabelled": {1: 1}}):
+        for changes in ({"excluded_samples": [1]}, {"relabelled": {1: 1}}):
             with pytest.raises(ControlValueError, match="is a stream"):
                 dbg.set(**changes)
-        dbg.set(left_out=[], relabelled={})
+        dbg.set(excluded_samples=[], relabelled={})
         dbg.run(steps=3)
         assert dbg.replay().equal
 
@@ -262,7 +263,7 @@ def test_batches_without_a_tensor_of_targets_cannot_be_relabelled() -> None:
     with make(data=Named(), step_fn=step, val_data=None, relabelled={2: 1}) as dbg:
         with pytest.raises(DataError, match="relabelled cannot be applied: A batch is a dict"):
             dbg.run(epochs=1)
-        dbg.set(relabelled={}, left_out=[2])
+        dbg.set(relabelled={}, excluded_samples=[2])
         dbg.run(epochs=1)
         with pytest.raises(ControlValueError, match="A batch is a dict"):
             dbg.set(relabelled={2: 1})
@@ -271,9 +272,9 @@ def test_batches_without_a_tensor_of_targets_cannot_be_relabelled() -> None:
 def test_a_script_says_that_it_cannot(tmp_path: Path) -> None:
     with make() as dbg:
         dbg.run(steps=3)
-        dbg.set(left_out=[3])
+        dbg.set(excluded_samples=[3])
         dbg.run(steps=3)
-        with pytest.raises(ScriptError, match=r"left_out = .* at step 3"):
+        with pytest.raises(ScriptError, match=r"excluded_samples = .* at step 3"):
             dbg.script(tmp_path / "train.py")
     with make(relabelled={3: 0}) as dbg, pytest.raises(ScriptError, match="relabelled"):
         dbg.script(tmp_path / "train.py")

@@ -232,7 +232,7 @@ def broken_data() -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_batches_can_be_left_out_without_a_stop() -> None:
     """As if someone had pressed Run after each stop, to the bit."""
-    with make(data=broken_data(), val_data=None, not_finite="leave_out") as dbg:
+    with make(data=broken_data(), val_data=None, not_finite="exclude") as dbg:
         dbg.run(steps=20)
         assert dbg.history.status.step == 20
         said = [notice for notice in dbg.history.notices if notice.title == "A batch was excluded"]
@@ -249,18 +249,18 @@ def test_a_fork_proves_that_leaving_batches_out_helps() -> None:
         with pytest.raises(nbd.NonFiniteError):
             dbg.run(steps=50)
         here = dbg.history.status.step
-        fork = dbg.fork(30, not_finite="leave_out")
+        fork = dbg.fork(30, not_finite="exclude")
         assert "not finite after" in fork.result.base.ended
         assert not fork.result.trials[0].ended
         assert "goes on where without it a value is not finite" in repr(fork)
         assert "nan" not in fork._repr_html_()
-        dbg.set(not_finite="leave_out")
+        dbg.set(not_finite="exclude")
         dbg.run(steps=30)
         assert dbg.history.frame("loss")["loss"].tolist()[here:] == fork.changed.tolist()
 
 
 def test_it_stops_where_no_batch_is_finite() -> None:
-    with make(data=(X * torch.nan, Y), val_data=None, not_finite="leave_out") as dbg:
+    with make(data=(X * torch.nan, Y), val_data=None, not_finite="exclude") as dbg:
         with pytest.raises(nbd.NonFiniteError):
             dbg.run(steps=5)
         assert len(timeline_of(dbg).edits.events) == 20

@@ -23,12 +23,12 @@ from tests.problems import blobs, tiny_mlp
 class Endless(Check):
     """Goes on until it is stopped."""
 
-    name, step, title, source, dear = "endless", 1, "Endless", "none", True
+    name, step, title, source, expensive = "endless", 1, "Endless", "none", True
     begun = threading.Event()
 
     def examine(self, context: CheckContext) -> Outcome:
         while True:
-            context.go_on(0.5)
+            context.report_progress(0.5)
             self.begun.set()
 
 

@@ -15,7 +15,7 @@ from nbdebug.core.records import Reading, StepRecord
 from nbdebug.core.series import Series
 from nbdebug.examples.catalogue import SICK_TRAININGS
 from nbdebug.rules._diagnosis import Diagnosis
-from nbdebug.rules._example import example
+from nbdebug.rules._examples import example
 from nbdebug.rules.base import Rule
 from tests.inside import probes_of, session_of
 from tests.training.timeline.timelines import equal, state
@@ -142,7 +142,7 @@ def test_the_past_of_a_fork_that_begins_long_ago_is_judged_too() -> None:
 def test_a_way_that_is_not_finite_has_the_finding_of_it() -> None:
     with SICK_TRAININGS["a sample that is not finite"].debugger(0) as dbg:
         assert cause(dbg, 100).name == "not_finite"
-        fork = dbg.fork(60, start=-5, for_finding="not_finite", not_finite="leave_out")
+        fork = dbg.fork(60, start=-5, for_finding="not_finite", not_finite="exclude")
         assert fork.result.base.findings.names[0] == "not_finite"
         assert fork.cured is True
         assert dbg.failure is not None

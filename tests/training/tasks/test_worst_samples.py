@@ -118,7 +118,7 @@ def test_a_sample_that_is_not_finite_comes_first_and_can_be_left_out() -> None:
         assert found.samples[0].index == 700
         assert math.isnan(found.samples[0].loss)
         assert math.isfinite(found.samples[1].loss)
-        dbg.set(left_out=[found.samples[0].index])
+        dbg.set(excluded_samples=[found.samples[0].index])
         dbg.run(steps=100)
         assert dbg.failure is None
         assert dbg.history.results.of(WorstSamples) == found
@@ -138,7 +138,7 @@ def test_an_outlier_is_the_sample_behind_its_spike() -> None:
 
 def test_a_batch_that_was_left_out_is_the_one_of_its_step() -> None:
     with SICK_TRAININGS["a sample that is not finite"].debugger(0) as dbg:
-        dbg.set(not_finite="leave_out")
+        dbg.set(not_finite="exclude")
         dbg.run(steps=60)
         (left_out,) = [n.step for n in dbg.history.notices if n.title == "A batch was excluded"][:1]
         assert dbg.worst_samples(left_out).samples[0].index == 700

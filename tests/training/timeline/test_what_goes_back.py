@@ -103,8 +103,8 @@ CHANGES: list[dict[str, Any]] = [
     {"lr_change": "continue", "schedule": "step", "schedule_factor": 0.5, "lr": 0.1},
     {"clip_mode": "adaptive", "clip_percentile": 50.0, "clip_norm_type": 1.0},
     {"batch_size": 5}, {"reinit": "default"},
-    {"left_out": [3, 17, 40]}, {"relabelled": {5: 1, 6: 2}},
-    {"left_out": range(60), "relabelled": {90: 0}, "batch_size": 6},
+    {"excluded_samples": [3, 17, 40]}, {"relabelled": {5: 1, 6: 2}},
+    {"excluded_samples": range(60), "relabelled": {90: 0}, "batch_size": 6},
 ]  # fmt: skip
 
 

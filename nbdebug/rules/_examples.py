@@ -1,4 +1,4 @@
-"""Snapshots that stand for trainings in the examples of rules."""
+"""Synthetic snapshots for the examples of rules."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Array, Status
 from nbdebug.core.series import Series
 
-EVERY = 10
+GROUP_INTERVAL = 10
 
 
 def example(
@@ -34,13 +34,13 @@ def example(
 
 
 def _series(name: str, values: Array) -> Series:
-    steps = np.arange(len(values)) * (EVERY if "/" in name else 1)
+    steps = np.arange(len(values)) * (GROUP_INTERVAL if "/" in name else 1)
     count = np.ones(len(values), np.int32)
     return Series(name, steps, values, values, values, values, count)
 
 
-def falling(start: float, end: float, steps: int = 400) -> Array:
-    """A loss [steps] that falls, with the noise of batches."""
+def falling_loss(start: float, end: float, steps: int = 400) -> Array:
+    """A loss curve [steps] that decreases from `start` to `end`, with batch noise."""
     noise = np.random.default_rng(0).normal(0.0, 0.05 * start, steps)
     shape = np.exp(-np.arange(steps) / (steps / 5))
     result: Array = np.maximum(end + (start - end) * shape + noise, 1e-3)

@@ -1,4 +1,4 @@
-"""Samples that are not trained on any more."""
+"""Samples that training skips."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from nbdebug.core.control_spec import ControlSpec
 from nbdebug.errors import ControlValueError
 from nbdebug.model.training_state import TrainingState
 
-STREAM = "The data is a stream: its samples have no numbers."
+STREAM = "The data is a stream: its samples have no indices."
 
 
-class LeftOut(Control):
-    """Indices of the samples that no batch holds any more, `[3, 17]`; `[]` is none.
+class ExcludedSamples(Control):
+    """Indices of samples to exclude from training, as `[3, 17]`; `[]` excludes none.
 
-    The order of the others stays what it was. `fork` takes a tuple: a list are values to try.
+    The other samples keep their order. Give `fork` a tuple: a list means several values to try.
     """
 
-    name = "left_out"
-    label = "Samples left out"
+    name = "excluded_samples"
+    label = "Excluded samples"
     order = 22
 
     def spec(self, session: TrainingState) -> ControlSpec:
@@ -28,17 +28,17 @@ class LeftOut(Control):
             self.name,
             self.label,
             "samples",
-            f"Samples that no batch holds any more. Takes effect {when(session)}.",
+            f"Indices of samples that training skips. Changes take effect {effect_time(session)}.",
             unavailable=STREAM if session.batching.limit is None else "",
             plotted=False,
         )
 
     def read(self, session: TrainingState) -> tuple[int, ...]:
-        return session.batching.amendments.left_out
+        return session.batching.amendments.excluded
 
     def validate(self, session: TrainingState, value: Any) -> tuple[int, ...]:
         if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
-            raise ControlValueError(f"{self.name} must be indices of samples, got {value!r}.")
+            raise ControlValueError(f"{self.name} must be a list of sample indices, got {value!r}.")
         found = {sample_index(self.name, index, session) for index in value}
         limit = session.batching.limit
         if limit is not None and len(found) >= limit:
@@ -47,25 +47,25 @@ class LeftOut(Control):
 
     def apply(self, session: TrainingState, value: tuple[int, ...]) -> str:
         amendments, ahead = session.batching.amendments, session.batching.ahead
-        changed = value != amendments.left_out
-        amendments.left_out = value
+        changed = value != amendments.excluded
+        amendments.excluded = value
         if changed and ahead:
-            return f"Up to {ahead} batches are prepared already and may hold other samples."
+            return f"Up to {ahead} batches are already prefetched and may hold excluded samples."
         return ""
 
     def series(self, session: TrainingState) -> float:
-        """How many they are."""
+        """Number of excluded samples."""
         return float(len(self.read(session)))
 
 
-def when(session: TrainingState) -> str:
-    """When a batch is drawn that knows of a change."""
+def effect_time(session: TrainingState) -> str:
+    """Text for the time at which a change of the samples takes effect."""
     ahead = session.batching.ahead
-    return f"after {ahead} batches that are prepared already" if ahead else "at the next batch"
+    return f"after {ahead} batches already prefetched" if ahead else "at the next batch"
 
 
 def sample_index(name: str, value: Any, session: TrainingState) -> int:
-    """The index of a sample, else ControlValueError."""
+    """The validated index of a sample; raises ControlValueError."""
     limit = session.batching.limit
     if limit is None:
         require_available(ControlSpec(name, "", "samples", "", unavailable=STREAM))

@@ -1,0 +1,39 @@
+"""Start of a fork that tries a remedy."""
+
+from __future__ import annotations
+
+from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.core.results.findings import Finding
+
+FORK_STEPS = 200
+STEPS_BACK = 50
+MAX_STEPS_BACK = 2000
+
+
+def steps_back(snapshot: Snapshot) -> int:
+    """Number of steps to go back after a stop: 50, but not beyond the last change of a control.
+
+    A fork does not repeat the changes that were made after its start.
+    """
+    return min(STEPS_BACK, _steps_since_change(snapshot))
+
+
+def fork_start(snapshot: Snapshot, finding: Finding) -> int | None:
+    """The `start` argument of `Debugger.fork` for a remedy of a finding.
+
+    The fork starts at the current step; after a stop it starts some steps earlier, because the
+    very next step would give NaN or Inf again. If the finding damages the weights, the fork
+    starts before the damage, but not before the last change and at most 2,000 steps back.
+    """
+    step, back = snapshot.status.step, 0
+    if snapshot.status.failure is not None:
+        back = steps_back(snapshot)
+    if finding.harms and step - finding.since < MAX_STEPS_BACK:
+        back = max(back, min(step - finding.since + 1, _steps_since_change(snapshot), step))
+    return -back or None
+
+
+def _steps_since_change(snapshot: Snapshot) -> int:
+    """Number of steps since the last change of a control."""
+    done = max((c.step for c in snapshot.changes if c.status == "applied"), default=-1)
+    return max(snapshot.status.step - done - 1, 0)
