@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import nbdebug as nbd
+from nbdebug.checks._context import CheckContext
 from nbdebug.core.commands.queue import CommandQueue
 from nbdebug.core.history.block import PENDING, Block
 from nbdebug.dashboard.dashboard import Dashboard
@@ -80,6 +81,16 @@ def recorder_of(dbg: nbd.Debugger) -> Recorder:
     """What writes a training down."""
     assert dbg._parts.recorder is not None
     return dbg._parts.recorder
+
+
+# A check
+
+
+def bare_check_context() -> CheckContext:
+    """A context without a training, which nobody halts."""
+    context = object.__new__(CheckContext)
+    context._halting = lambda: False
+    return context
 
 
 # Its timeline

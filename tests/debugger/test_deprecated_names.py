@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from nbdebug import Debugger
-from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.results.check_result import Outcome
 from nbdebug.model.training_state import TrainingState
@@ -107,8 +106,7 @@ def test_a_plugin_that_is_dear_is_expensive(define: Callable[[], type]) -> None:
 
 def test_go_on_reports_progress() -> None:
     shares: list[float] = []
-    context = object.__new__(CheckContext)
-    context._halting = lambda: False
+    context = bare_check_context()
     context.progress = shares.append
 
     with pytest.warns(DeprecationWarning, match="report_progress"):

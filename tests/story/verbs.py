@@ -22,7 +22,7 @@ EXAMINATIONS = ("initial_loss", "zero_gradient", "label_range")
 
 def verbs(problem: Problem) -> st.SearchStrategy[Verb]:
     """One verb with its arguments."""
-    few, share = st.integers(0, 4), st.floats(0, 1, width=16)
+    few, share = st.integers(0, 4), st.just(1.0) | st.floats(0, 1, width=16)
     change = st.tuples(st.just("set"), controls(problem))
     return st.one_of(
         change,

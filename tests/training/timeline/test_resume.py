@@ -55,6 +55,20 @@ def again(kind: str) -> nbd.Debugger:
     return nbd.Debugger.resume("a run", model, data, **options)
 
 
+@pytest.mark.parametrize("kind", ["adam", "augmented", "workers"])
+def test_a_batch_that_was_drawn_but_not_trained_on_comes_again(kind: str) -> None:
+    with KINDS[kind]() as straight:
+        straight.run(steps=20)
+        wanted = state(straight)
+    with KINDS[kind](name="a run") as dbg:
+        dbg.break_when("step == 9")
+        dbg.run(steps=20)
+        assert (dbg.state, dbg.history.status.step) == ("paused", 9)
+    with again(kind) as dbg:
+        dbg.run(steps=11)
+        assert equal(state(dbg), wanted)
+
+
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "stream"])
 def test_it_goes_on_as_if_nothing_had_come_between(kind: str) -> None:
     with KINDS[kind]() as straight:
