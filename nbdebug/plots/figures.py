@@ -1,7 +1,8 @@
-"""The few kinds of figures that the panels are made of."""
+"""Figures that the dashboard, reports and comparisons are made of."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ from nbdebug.plots.theme import GREEN, PURPLE, hover_card
 
 LEFT, RIGHT = 96, 96
 TOOLS = "pan,box_zoom,reset,save"
+PRINTF = re.compile(r"(@\w+)\{%")
 
 
 def plain_figure(name: str, height: int, **options: Any) -> figure:
@@ -81,15 +83,28 @@ def _card(marks: DataRenderer, rows: Sequence[tuple[str, str]], side: Any) -> Ho
     return HoverTool(renderers=[marks], tooltips=card, visible=False, attachment=side)
 
 
-def hover(made: figure, renderer: DataRenderer, rows: Sequence[tuple[str, str]], mode: Any) -> None:
-    """Show a card for the nearest point of one renderer."""
+def hover(
+    made: figure,
+    drawn: DataRenderer | Sequence[DataRenderer],
+    rows: Sequence[tuple[str, str]],
+    mode: Any,
+) -> None:
+    """Show a card for the nearest point.
+
+    Args:
+        drawn: the renderer, or several that share a card.
+        rows: see `hover_card`; `@column{%.4g}` is formatted as printf does it.
+        mode: "mouse" for the point under the pointer, "vline" for the one at its x.
+    """
+    printf = {name for _, value in rows for name in PRINTF.findall(value)}
     made.add_tools(
         HoverTool(
-            renderers=[renderer],
+            renderers=list(drawn) if isinstance(drawn, Sequence) else [drawn],
             tooltips=hover_card(rows),
             mode=mode,
             visible=False,
             point_policy="snap_to_data",
+            formatters=dict.fromkeys(printf, "printf"),
         )
     )
 
@@ -157,6 +172,14 @@ def shortened(names: Sequence[str], limit: int = 28) -> list[str]:
     while len({tuple(name[: shared + 1]) for name in parts}) == 1 and len(parts) > 1:
         shared += 1
     return [_without_middle(".".join(name[shared:]), limit) for name in parts]
+
+
+def caption(text: str, limit: int = 40) -> str:
+    """Text for a canvas: shortened, and never taken for a formula, for which MathJax is fetched."""
+    short = text if len(text) <= limit else f"{text[: limit // 2 - 1]}…{text[-limit // 2 :]}"
+    for sign in ("$$", r"\[", r"\("):
+        short = short.replace(sign, f"{sign[0]}\u200b{sign[1]}")
+    return short
 
 
 def _without_middle(name: str, limit: int) -> str:

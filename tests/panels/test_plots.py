@@ -15,7 +15,6 @@ from nbdebug.panels._layer_rows import parameter_columns
 from nbdebug.panels.base import Panel, PanelContext
 from nbdebug.panels.control_history import LANE_HEIGHT, ControlHistory, lane_heights
 from nbdebug.panels.grad_norm import running_mean
-from nbdebug.panels.loss import smoothed
 from nbdebug.plots.figures import shortened
 from nbdebug.plots.plot_options import PlotOptions
 
@@ -51,15 +50,6 @@ def quiet_stage():
     )
     context.sink.set_note = notes.__setitem__
     return context, notes
-
-
-def test_smoothing_is_a_weighted_mean_of_all_values_so_far():
-    values = np.array([3.0, 1.0, np.nan, 2.0])
-    weights = np.array([0.8**3, 0.8**2, 0.8**1])
-    known = np.array([3.0, 1.0, 2.0])
-    expected = (known * 0.8 ** np.array([2, 1, 0])).sum() / (weights / 0.8).sum()
-    assert smoothed(values, 0.8)[-1] == pytest.approx(expected)
-    assert smoothed(values[:2], 0.0).tolist() == [3.0, 1.0]
 
 
 def test_running_mean_against_a_loop():

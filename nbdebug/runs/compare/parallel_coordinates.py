@@ -12,11 +12,13 @@ from bokeh.models import ColumnDataSource, FixedTicker, Range1d
 from bokeh.plotting import figure
 
 from nbdebug.core.records import Array
+from nbdebug.plots.curves import spans_decades
+from nbdebug.plots.figures import caption, hover
 from nbdebug.runs.compare.data import ComparisonData, outcomes
 from nbdebug.runs.compare.differences import differing
 from nbdebug.runs.compare.plots import Look, looks
 from nbdebug.runs.record.json_values import number
-from nbdebug.runs.report.figures import caption, hover, plain_figure, spans_decades
+from nbdebug.runs.report.figures import plain_figure
 from nbdebug.runs.report.html import words
 
 MOST_AXES = 8

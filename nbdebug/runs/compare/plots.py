@@ -11,17 +11,15 @@ from bokeh.models import ColumnDataSource, DataRange1d
 from bokeh.plotting import figure
 
 from nbdebug.core.series import Series
+from nbdebug.plots.curves import finite, spans_decades
+from nbdebug.plots.figures import hover
+from nbdebug.plots.markers import MAX_MARKS
+from nbdebug.plots.smoothing import smoothed_series
+from nbdebug.plots.theme import COLOURS
 from nbdebug.runs.compare.data import UNITS, ComparisonData, position
 from nbdebug.runs.record.run_record import RunRecord
-from nbdebug.runs.report.figures import (
-    COLOURS,
-    finite,
-    hover,
-    plain_figure,
-    smoothed,
-    spans_decades,
-)
-from nbdebug.runs.report.plots import MAX_MARKS, change_columns
+from nbdebug.runs.report.figures import plain_figure
+from nbdebug.runs.report.plots import change_columns
 
 DASHES = ((), (6, 3), (2, 3), (8, 3, 2, 3))
 ALL_POINTS, FEWEST, MOST_POINTS = 20_000, 100, 1000
@@ -81,7 +79,7 @@ def _points(
     at = position(run.bundle.series, thin.step, comparison.align)
     known = ~np.isnan(at)
     y = finite(thin.mean[known])
-    smooth = smoothed(y, bool(np.nanmin(y, initial=np.inf) > 0)) if series.name == "loss" else y
+    smooth = smoothed_series(series, limit)[known] if series.name == "loss" else y
     label = comparison.labels[comparison.runs.index(run)]
     return {"x": at[known], "y": y, "smooth": smooth, "step": thin.step[known],
             "run": [label] * int(known.sum())}  # fmt: skip

@@ -12,27 +12,16 @@ from bokeh.models.annotations import BoxAnnotation
 from bokeh.plotting import figure
 
 from nbdebug.core.series import Series
+from nbdebug.plots.curves import curve, finite, positive, spans_decades
+from nbdebug.plots.figures import caption, hover, legend_above
+from nbdebug.plots.markers import MAX_MARKS, Markers
+from nbdebug.plots.smoothing import smoothed_series
+from nbdebug.plots.theme import BLUE, COLOURS, GREEN, ORANGE, SKY, VERMILLION
 from nbdebug.runs.record.json_values import number
 from nbdebug.runs.record.run_record import RunRecord
-from nbdebug.runs.report.figures import (
-    BLUE,
-    COLOURS,
-    GREEN,
-    ORANGE,
-    SKY,
-    VERMILLION,
-    curve,
-    finite,
-    hover,
-    legend_above,
-    positive,
-    smoothed,
-    spans_decades,
-    time_figure,
-)
+from nbdebug.runs.report.figures import time_figure
 from nbdebug.runs.report.html import words
 
-MAX_MARKS = 200
 FEW = 300
 HALF = 220
 MOST_METRICS, MOST_CONTROLS = 3, 6
@@ -73,10 +62,9 @@ class _Time:
         self._series = run.bundle.series
         self.range = DataRange1d(range_padding=0.02)
         changes = [c for c in run.bundle["changes"] if c.get("status") == "applied"][-MAX_MARKS:]
-        self.marks = (
-            ColumnDataSource(change_columns(changes)),
-            ColumnDataSource(_note_columns(run.bundle["notes"][-MAX_MARKS:])),
-        )
+        self.markers = Markers()
+        self.markers.changes.data = change_columns(changes)
+        self.markers.notes.data = _note_columns(run.bundle["notes"][-MAX_MARKS:])
 
     def get(self, name: str) -> Series | None:
         """A series that was measured at least once."""
@@ -90,7 +78,7 @@ class _Time:
 
     def figure(self, name: str, height: int, log: bool, **options: Any) -> figure:
         kind = "log" if log else "linear"
-        return time_figure(name, height, self.range, self.marks, y_axis_type=kind, **options)
+        return time_figure(name, height, self.range, self.markers, y_axis_type=kind, **options)
 
 
 def change_columns(changes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -119,19 +107,18 @@ def _measured(time: _Time, name: str, title: str, whole: bool = False) -> Drawin
     train, val = time.get(name), time.get(f"val_{name}")
     if train is None and val is None:
         return None
-    parts = {key: curve(one) for key, one in (("train", train), ("val", val)) if one is not None}
     # A peak of one step is no reason for another scale; it is part of the band.
-    log = spans_decades(*(smoothed(columns["y"]) for columns in parts.values()))
+    log = spans_decades(*(smoothed_series(one) for one in (train, val) if one is not None))
     made = time.figure(name, 290 if whole else HALF, log)
     legend: list[tuple[str, list[Any]]] = []
-    if "train" in parts:
-        legend += _training_lines(made, parts["train"], log, title)
-    if "val" in parts:
-        source = ColumnDataSource(positive(parts["val"]) if log else parts["val"])
+    if train is not None:
+        legend += _training_lines(made, train, log, title)
+    if val is not None:
+        source = ColumnDataSource(positive(curve(val)) if log else curve(val))
         band = made.varea("x", "low", "high", source=source, fill_color=ORANGE, fill_alpha=0.25)
         line = made.line("x", "y", source=source, color=ORANGE, line_width=1.5)
         dots = made.scatter("x", "y", source=source, color=ORANGE, size=5)
-        legend.append((f"validation {title.lower()}", [band, line, dots]))
+        legend.append((caption(f"validation {title.lower()}"), [band, line, dots]))
         hover(made, dots, [("validation", "<b>@y{%.4g}</b>"), ("step", "@x{0,0}")], "mouse")
     legend_above(made, legend)
     # The band may reach far beyond: it is cut off.
@@ -143,11 +130,11 @@ def _measured(time: _Time, name: str, title: str, whole: bool = False) -> Drawin
 
 
 def _training_lines(
-    made: figure, columns: Mapping[str, Any], log: bool, title: str
+    made: figure, series: Series, log: bool, title: str
 ) -> list[tuple[str, list[Any]]]:
-    """The value of every step with its range, and the mean of neighbours."""
-    shown = positive(columns) if log else columns
-    source = ColumnDataSource({**shown, "smooth": smoothed(shown["y"], log)})
+    """The value of every step with its range, and the smoothed curve."""
+    columns = {**curve(series), "smooth": smoothed_series(series)}
+    source = ColumnDataSource(positive(columns) if log else columns)
     band = made.varea("x", "low", "high", source=source, fill_color=SKY, fill_alpha=0.25)
     raw = made.line("x", "y", source=source, color=SKY, line_alpha=0.7)
     smooth = made.line("x", "smooth", source=source, color=BLUE, line_width=2)
@@ -155,7 +142,7 @@ def _training_lines(
     smooth.glyph.tags = ["ink"]
     card = [("step", "@x{0,0}"), ("value", "<b>@y{%.4g}</b>"), ("smoothed", "@smooth{%.4g}")]
     hover(made, smooth, card, "vline")
-    return [(title.lower(), [raw, band]), ("smoothed", [smooth])]
+    return [(caption(title.lower()), [raw, band]), ("smoothed", [smooth])]
 
 
 def _gradient(time: _Time) -> Drawing | None:
@@ -260,7 +247,7 @@ def _layers(time: _Time, group: str, title: str, help: str) -> Drawing | None:
             }
         )
         line = made.line("x", "y", source=source, color=colour, line_width=1.6)
-        legend.append((name or "model", [line]))
+        legend.append((caption(name or "model"), [line]))
         lines.append(line)
         hover(made, line, [("", "<b>@name</b>"), ("step @x{0,0}:", "@y{%.4g}")], "mouse")
     legend_above(made, legend)

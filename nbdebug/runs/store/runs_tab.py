@@ -16,12 +16,12 @@ from nbdebug.core.records import Status
 from nbdebug.core.results.run_list import RunList, RunRequest, RunRow
 from nbdebug.core.series import Series
 from nbdebug.errors import ArgumentError, NbdebugError
+from nbdebug.plots.columns import MAX_ROWS
 from nbdebug.runs.record.location import StoreLocation
 from nbdebug.runs.store.mlflow_store import Row
 from nbdebug.runs.store.run_store import RunStore
 
 EVERY, SHARE = 5.0, 0.05
-POINTS = 500
 CURVES = ("loss", "val_loss")
 METRICS = (*CURVES, "accuracy", "val_accuracy")
 MOST = 7
@@ -175,7 +175,7 @@ class RunsTabService:
 
     def _curves(self, run: str) -> Curves:
         series = self._library.run(self._rows[run]).bundle.series
-        return {name: series[name].thin(POINTS) for name in CURVES if name in series}
+        return {name: series[name].thin(MAX_ROWS) for name in CURVES if name in series}
 
     def _change(self, request: RunRequest) -> None:
         """Change a run in the store, and read the list again."""

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import csv
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -197,3 +199,22 @@ def test_an_unknown_format_is_named_with_the_right_ones(
         odd_run().export(tmp_path / name, format)
 
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["run.zip", "run.csv", "run.parquet"])
+def test_an_export_does_without_bokeh(tmp_path: Path, name: str) -> None:
+    source = """
+import sys
+import nbdebug.runs.store.run
+imported = "bokeh" in sys.modules
+from tests.runs.handmade import run_of, series
+path = run_of("first", [series("loss", [3.0, 2.0, 1.0])]).export(sys.argv[1])
+print(imported, "bokeh" in sys.modules, path.stat().st_size > 0)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", source, str(tmp_path / name)],
+        cwd=Path(__file__).parents[3], capture_output=True, text=True,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["False", "False", "True"]

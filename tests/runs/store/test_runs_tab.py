@@ -18,8 +18,9 @@ import nbdebug as nbd
 from nbdebug import Debugger
 from nbdebug.core.results.run_list import RunList, RunRequest
 from nbdebug.debugger.dashboard_api import Requests
+from nbdebug.plots.columns import MAX_ROWS
 from nbdebug.runs.store import runs_tab as desk_module
-from nbdebug.runs.store.runs_tab import MOST, POINTS, RunsTabService
+from nbdebug.runs.store.runs_tab import MOST, RunsTabService
 
 Make = Callable[..., Debugger]
 
@@ -133,7 +134,7 @@ def test_the_losses_of_chosen_runs_come_along(kept: None, debugger: Make, place:
         frame = nbd.load_run(run, place).frame("loss")["loss"]
         curve = chosen.curves[run]["loss"]
         np.testing.assert_array_equal(curve.mean, frame.to_numpy())
-        assert len(curve) <= POINTS
+        assert len(curve) <= MAX_ROWS
     assert "val_loss" in chosen.curves[fast]
     again = asked(dbg, "list")
     assert again.curves[fast] is chosen.curves[fast]
