@@ -7,7 +7,7 @@ import torch
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.results.check_result import Outcome
-from nbdebug.model.state.digest import digest
+from nbdebug.model.state.digest import batch_digest
 
 SAMPLES, AGAIN = 128, 16
 
@@ -32,9 +32,9 @@ class DataFingerprint(Check):
         if samples.fetch is None or samples.length is None:
             return Outcome("not_applicable", "the data is a stream: it has no fixed content.")
         size = min(samples.length, SAMPLES)
-        known = digest(samples.fetch(torch.arange(size)))
+        known = batch_digest(samples.fetch(torch.arange(size)))
         few = torch.arange(min(size, AGAIN))
-        first, again = (digest(samples.fetch(few)) for _ in range(2))
+        first, again = (batch_digest(samples.fetch(few)) for _ in range(2))
         said = f"{known[:12]} over the first {size:,} of {samples.length:,} samples"
         if first != again:
             words = "the samples differ each time they are read, as augmentation makes them"

@@ -41,8 +41,8 @@ class Documenting(Travelling):
         """The documentation of this training, as far as it has come."""
         if self._recorder is None:
             log = RunLog(self.history, self._key, self.name, self._about)
-            log.surround()
-            bundle = RunData.of(log.frames(anew=True))
+            log.add_environment()
+            bundle = RunData.from_frames(log.frames(everything=True))
         else:
             bundle = self._recorder.bundle()
         return Run(lambda: bundle)

@@ -10,7 +10,7 @@ from nbdebug.core.records import Notice
 from nbdebug.core.results.timeline import ReplayResult
 from nbdebug.debugger.record import Documenting
 from nbdebug.errors import ArgumentError
-from nbdebug.runs.compare.rerun import compared, plan
+from nbdebug.runs.compare.rerun import changes_to_repeat, compare_records
 from nbdebug.runs.store.run import Run
 
 if TYPE_CHECKING:
@@ -102,9 +102,9 @@ class Steering(Documenting):
         mine = self.record
         if self.history.status.step:
             raise ArgumentError("Training has begun already: repeat a run on a new Debugger.")
-        for step, values, why in plan(run, mine, self.controls):
+        for step, values, why in changes_to_repeat(run, mine, self.controls):
             if step > self.history.status.step:
                 self.run(steps=step - self.history.status.step)
             if values:
                 self.set(why=why, **values)
-        return compared(run, self.record)
+        return compare_records(run, self.record)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from nbdebug.core.commands.commands import Rewind
 from nbdebug.core.history.snapshot import Snapshot
-from nbdebug.plots.markers import words
+from nbdebug.plots.markers import format_value
 from nbdebug.plots.theme import BLUE, GREY, ORANGE, VERMILLION
 
 LANES = (
@@ -60,7 +60,11 @@ def _places(snapshot: Snapshot, labels: Mapping[str, str]) -> Iterator[Place]:
     for change in snapshot.changes:
         if change.status == "applied":
             label = labels.get(change.control, change.control)
-            yield "change", change.step, f"{label}: {words(change.old)} to {words(change.new)}"
+            yield (
+                "change",
+                change.step,
+                f"{label}: {format_value(change.old)} to {format_value(change.new)}",
+            )
 
 
 def _thinned(places: list[Place]) -> list[Place]:

@@ -1,4 +1,4 @@
-"""Words under a plot, with buttons that ask for a control's value."""
+"""Text and buttons under a plot; a button requests a value of a control."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bokeh.model import Model
 
 @dataclass(frozen=True, slots=True)
 class PlotAction:
-    """A button: pressed, it asks for `value` of `control`."""
+    """A button that requests `value` for `control`."""
 
     label: str
     control: str
@@ -18,7 +18,7 @@ class PlotAction:
     tooltip: str
 
     def describe(self) -> dict[str, Any]:
-        """Plain values for the browser."""
+        """JSON values for the browser."""
         return {
             "label": self.label,
             "control": self.control,
@@ -29,16 +29,16 @@ class PlotAction:
 
 @dataclass(frozen=True, slots=True)
 class PlotActions:
-    """What stands under a plot: a sentence, "" for none, and buttons."""
+    """A sentence under a plot, "" for none, and buttons."""
 
     text: str = ""
     offers: tuple[PlotAction, ...] = ()
 
     def describe(self) -> dict[str, Any]:
-        """Plain values for the browser."""
+        """JSON values for the browser."""
         return {"text": self.text, "offers": [offer.describe() for offer in self.offers]}
 
 
 def draggable(line: Model, control: str) -> None:
-    """Let the viewer drag a Span: where it is let go, its place is asked for as a value."""
+    """Make a Span draggable; when dropped, its position is requested as value of `control`."""
     line.tags = [*line.tags, f"asks:{control}"]

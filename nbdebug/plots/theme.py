@@ -15,7 +15,7 @@ GREY = "#8C8C8C"
 # Of lines of one kind in one figure: runs, layers.
 COLOURS = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, GREY)
 
-CARD = (
+CARD_STYLE = (
     "margin:-5px;padding:6px 9px;font-size:12px;line-height:1.5;max-width:420px;"
     "overflow-wrap:anywhere;"
     "color:var(--jp-ui-font-color1,#222);background:var(--jp-layout-color1,#fff)"
@@ -32,4 +32,4 @@ def hover_card(rows: Sequence[tuple[str, str]]) -> str:
     lines = "".join(
         f'<div><span style="opacity:.7">{label}</span> {value}</div>' for label, value in rows
     )
-    return f'<div style="{CARD}">{lines}</div>'
+    return f'<div style="{CARD_STYLE}">{lines}</div>'

@@ -15,7 +15,7 @@ from nbdebug.panels._layer_rows import parameter_columns
 from nbdebug.panels.base import Panel, PanelContext
 from nbdebug.panels.control_history import LANE_HEIGHT, ControlHistory, lane_heights
 from nbdebug.panels.grad_norm import running_mean
-from nbdebug.plots.figures import shortened
+from nbdebug.plots.figures import shortened_names
 from nbdebug.plots.plot_options import PlotOptions
 
 PANELS = discover("nbdebug.panels", Panel)
@@ -82,9 +82,9 @@ def test_a_lane_puts_the_largest_value_on_top_and_a_constant_in_the_middle():
 
 
 def test_short_names_stay_and_long_ones_keep_what_tells_them_apart():
-    assert shortened(["0.weight", "0.bias"]) == ["0.weight", "0.bias"]
+    assert shortened_names(["0.weight", "0.bias"]) == ["0.weight", "0.bias"]
     names = [f"encoder.blocks.{i}.self_attention.output_projection.weight" for i in range(100)]
-    short = shortened(names)
+    short = shortened_names(names)
     assert len(set(short)) == 100
     assert max(map(len, short)) <= 28
 

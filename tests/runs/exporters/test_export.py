@@ -16,7 +16,7 @@ from nbdebug.core.series import Series
 from nbdebug.errors import ArgumentError
 from nbdebug.runs.record.run_data import DOCUMENTS, RunData
 from nbdebug.runs.store.run import Run
-from nbdebug.runs.store.run_store import bundle_in
+from nbdebug.runs.store.run_store import read_run_file
 from tests.problems import blobs, tiny_mlp
 
 COLUMNS = ("step", "mean", "minimum", "maximum", "last", "count")
@@ -70,13 +70,13 @@ def test_a_zip_holds_all_of_it_to_the_bit(run: Run, recorded: RunData, tmp_path:
 
     path = run.export(tmp_path / "run.zip")
 
-    assert_equal(bundle_in(path), recorded)
+    assert_equal(read_run_file(path), recorded)
 
 
 def test_a_zip_holds_numbers_that_are_none(tmp_path: Path) -> None:
     run = odd_run()
 
-    assert_equal(bundle_in(run.export(tmp_path / "run.zip")), run.bundle)
+    assert_equal(read_run_file(run.export(tmp_path / "run.zip")), run.bundle)
 
 
 def test_a_run_travels_to_another_store(
@@ -94,7 +94,7 @@ def test_a_run_travels_to_another_store(
 
 def test_the_same_run_gives_the_same_zip(run: Run, recorded: RunData, tmp_path: Path) -> None:
     first = run.export(tmp_path / "a.zip").read_bytes()
-    copied = Run(lambda: bundle_in(tmp_path / "a.zip"))
+    copied = Run(lambda: read_run_file(tmp_path / "a.zip"))
 
     assert copied.export(tmp_path / "b.zip").read_bytes() == first
 
@@ -175,7 +175,7 @@ def test_a_format_can_be_named(tmp_path: Path) -> None:
     path = odd_run().export(tmp_path / "a" / "b" / "data.bin", format="zip")
 
     assert path == tmp_path / "a" / "b" / "data.bin"
-    assert bundle_in(path)["run"]["name"] == "odd"
+    assert read_run_file(path)["run"]["name"] == "odd"
 
 
 def test_an_ending_in_capitals_will_do(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Reading, StepRecord
 from nbdebug.runs.record.journal import Frame, Journal, read_frames
-from nbdebug.runs.record.run_data import RunData, frame_of
+from nbdebug.runs.record.run_data import RunData, rows_to_frame
 
 NAMES = ("loss", "samples")
 
@@ -41,7 +41,7 @@ def assert_same(bundle: RunData, history: History) -> None:
 
 
 def written(history: History, journal: Journal) -> None:
-    journal.append(frame_of(rows) for rows in history.changed_rows())
+    journal.append(rows_to_frame(rows) for rows in history.changed_rows())
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_what_was_written_in_pieces_is_what_history_holds(
         step += piece
         written(history, journal)
 
-    assert_same(RunData.of(read_frames(journal.path)), history)
+    assert_same(RunData.from_frames(read_frames(journal.path)), history)
 
 
 def test_nothing_new_is_nothing_written(journal: Journal) -> None:
@@ -89,7 +89,7 @@ def test_a_rewind_takes_back_what_was_written(
 
     written(history, journal)
 
-    found, expected = RunData.of(read_frames(journal.path)), history.snapshot()
+    found, expected = RunData.from_frames(read_frames(journal.path)), history.snapshot()
     for name in NAMES:
         lasts = found.series[name].step.tolist()
         assert lasts == sorted(set(lasts))
@@ -103,11 +103,11 @@ def test_everything_anew_replaces_what_was_written(journal: Journal) -> None:
     written(history, journal)
     append(history, 500, 900)
 
-    journal.rewrite(frame_of(rows) for rows in history.changed_rows(True))
+    journal.rewrite(rows_to_frame(rows) for rows in history.changed_rows(True))
     append(history, 900, 1000)
     written(history, journal)
 
-    assert_same(RunData.of(read_frames(journal.path)), history)
+    assert_same(RunData.from_frames(read_frames(journal.path)), history)
 
 
 def test_lists_grow_and_are_taken_back(journal: Journal) -> None:
@@ -116,7 +116,7 @@ def test_lists_grow_and_are_taken_back(journal: Journal) -> None:
     journal.append([Frame({"document": "run", "value": {"step": 1}})])
     journal.append([Frame({"document": "run", "value": {"step": 2}})])
 
-    found = RunData.of(read_frames(journal.path))
+    found = RunData.from_frames(read_frames(journal.path))
 
     assert found["changes"] == [{"a": 1}, {"a": 3}, {"a": 4}]
     assert found["run"] == {"step": 2}
@@ -178,10 +178,10 @@ def test_files_hold_the_same(journal: Journal) -> None:
     append(history, 0, 300)
     written(history, journal)
     journal.append([Frame({"document": "run", "value": {"name": "a", "loss": float("nan")}})])
-    bundle = RunData.of(read_frames(journal.path))
+    bundle = RunData.from_frames(read_frames(journal.path))
 
     files = dict(bundle.files())
-    again = RunData.of_files(files.__getitem__)
+    again = RunData.from_files(files.__getitem__)
 
     assert again["run"] == {"name": "a", "loss": "NaN"}
     assert set(again.series) == set(bundle.series)

@@ -255,7 +255,7 @@ def test_findings_say_when_why_and_what_to_do() -> None:
     assert "since step 40, until step 90" in page.text
     assert "since step 40, until the end" in page.text
     assert "A smaller rate (lr=0.001)" in page.text
-    assert "It explains: Updates are large: 3 times its start" in page.text
+    assert "Consequences: Updates are large: 3 times its start" in page.text
     assert text.index("A value is NaN") < text.index("The loss grows")
     assert page.tags.count("article") == 2
     assert page.tags.count("polyline") == 2
