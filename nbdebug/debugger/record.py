@@ -64,7 +64,7 @@ class Documenting(Travelling):
                 "This training is not recorded (runs=None); nbdebug.runs(...) lists others."
             )
         self._recorder.flush()
-        return frame_of_rows(RunStore(self._recorder.place).rows())
+        return frame_of_rows(RunStore(self._recorder.location).rows())
 
     def report(self, path: str | os.PathLike[str]) -> Path:
         """Write one page of HTML: plots, changes, findings, checklist, notes, environment.

@@ -31,16 +31,16 @@ class Recorder:
 
     Args:
         about: documents that are known at the start; see `RunLog`.
-        place: location of the store.
+        location: of the store.
         start: record in a thread; if False, the caller calls `flush`.
     """
 
     def __init__(
-        self, history: History, name: str, about: Mapping[str, Any], place: StoreLocation,
+        self, history: History, name: str, about: Mapping[str, Any], location: StoreLocation,
         start: bool = True,
     ) -> None:  # fmt: skip
         self._history, self._name, self._about = history, name, about
-        self.place = place
+        self.location = location
         self._writing = threading.RLock()
         self._done = threading.Event()
         self._troubles: set[str] = set()
@@ -55,7 +55,7 @@ class Recorder:
         self._era = self._history.era
         self._log: RunLog | None = None
         self._journal: Journal | None = None
-        self._filing: StoreWriter | None = None
+        self._store_writer: StoreWriter | None = None
         self._lost = self._has_environment = False
         self._compact = 0
 
@@ -99,8 +99,8 @@ class Recorder:
             self._finish()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(FLUSH_SECONDS)
-        if file and self._filing is not None:
-            self._filing.join(JOIN_TIMEOUT_SECONDS)
+        if file and self._store_writer is not None:
+            self._store_writer.join(JOIN_TIMEOUT_SECONDS)
 
     def _live(self) -> None:
         while not self._done.wait(FLUSH_SECONDS):
@@ -156,7 +156,7 @@ class Recorder:
         """Create the journal beside the store, or else in the system's temporary folder."""
         name = self.key + JOURNAL_SUFFIX
         try:
-            return Journal(self.place.folder / name)
+            return Journal(self.location.folder / name)
         except OSError as error:
             reason = _reason(error)
         try:
@@ -176,12 +176,14 @@ class Recorder:
         return made
 
     def _file(self) -> None:
-        if self._filing is not None or self._journal is None:
+        if self._store_writer is not None or self._journal is None:
             return
         # A journal in another folder is not stored: nobody would look for it there later.
-        if self._journal.path.parent == self.place.folder:
-            self._filing = StoreWriter(self.place, self._journal.path, self._history, self._tell)
-            self._filing.start()
+        if self._journal.path.parent == self.location.folder:
+            self._store_writer = StoreWriter(
+                self.location, self._journal.path, self._history, self._tell
+            )
+            self._store_writer.start()
 
     def _finish(self) -> None:
         """Record the end of the run and let the store writer finish."""
@@ -195,8 +197,8 @@ class Recorder:
         except OSError as error:
             self._tell("rows", "warning", "The end of the run is not recorded", _reason(error))
         self._journal.close()
-        if self._filing is not None:
-            self._filing.finish()
+        if self._store_writer is not None:
+            self._store_writer.finish()
 
     def _tell(self, kind: str, severity: Severity, title: str, text: str) -> None:
         """Notify of a problem once, until it is resolved."""

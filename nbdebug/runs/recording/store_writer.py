@@ -34,9 +34,11 @@ class StoreWriter:
     retries.
     """
 
-    def __init__(self, place: StoreLocation, journal: Path, history: History, tell: Notify) -> None:
+    def __init__(
+        self, location: StoreLocation, journal: Path, history: History, tell: Notify
+    ) -> None:
         self._path, self._history, self._tell = journal, history, tell
-        self._library = RunStore(place)
+        self._run_store = RunStore(location)
         self._ending = threading.Event()
         self._run: str | None = None
         self._sent: dict[str, int] = {}
@@ -84,11 +86,11 @@ class StoreWriter:
 
     def _beat(self) -> None:
         if self._run is None:
-            self._library.import_orphaned_journals()
+            self._run_store.import_orphaned_journals()
             bundle = RunData.from_frames(read_frames(self._path))
             about = bundle["run"]
             self._metrics = about.get("metrics", ())
-            self._run = self._library.store.begin(
+            self._run = self._run_store.store.begin(
                 about["key"], about["name"], about["started"], bundle["parameters"]
             )
         if self._era == self._history.era:
@@ -105,12 +107,12 @@ class StoreWriter:
                 since = min(self._sent.get(name, -1), int(one.step[-1]))
                 fresh[name] = one.part(one.step > since)
                 self._sent[name] = int(one.step[-1])
-        self._library.store.add_points(run, metric_points(fresh, MAX_POINTS_PER_UPDATE))
+        self._run_store.store.add_points(run, metric_points(fresh, MAX_POINTS_PER_UPDATE))
 
     def _end(self) -> None:
         bundle = RunData.from_frames(read_frames(self._path))
         if self._run is not None:
             names = metric_names(bundle.series, bundle["run"].get("metrics", ()))
             self._send(self._run, bundle.series, names)
-        upload(self._library.store, bundle, self._run)
+        upload(self._run_store.store, bundle, self._run)
         self._path.unlink(missing_ok=True)

@@ -75,7 +75,7 @@ ENV = re.compile(r"(?P<lead>%(?:set_)?env[ \t]+(?P<name>\w+)(?:[ \t]*=)?[ \t]*)(
 LOGIN = re.compile(
     rf"(?P<lead>\b(?:login|(?:add-)?authtoken)\b.{{0,160}}?[ \t])(?P<value>(?!-){WORD}{{16,}}+)"
 )
-SHORT = re.compile(
+SHORT_OPTION = re.compile(
     rf"(?P<lead>\b(?:login\b.{{0,160}}?|sshpass)[ \t]-p[ \t]*|\bmysql\w*\b.{{0,160}}?[ \t]-p)"
     rf"(?P<value>{WORD}+)"
 )
@@ -128,7 +128,7 @@ def redact(text: str) -> str:
 
 
 def _redact_shell(text: str) -> str:
-    for pattern in (ENV, GIVEN, OPTION, LOGIN, SHORT):
+    for pattern in (ENV, GIVEN, OPTION, LOGIN, SHORT_OPTION):
         text = _redact_matches(pattern, text)
     return text
 
@@ -187,5 +187,5 @@ JUDGES: dict[re.Pattern[str], Judge] = {
     XML: _has_secret_name,
     SIGNED: _is_literal,
     LOGIN: _looks_random,
-    SHORT: _is_literal,
+    SHORT_OPTION: _is_literal,
 }

@@ -58,9 +58,9 @@ def run_store(runs: Where = AUTO) -> RunStore:
     Raises:
         ArgumentError: recording is switched off.
     """
-    place = store_location(runs)
-    if place is None:
+    location = store_location(runs)
+    if location is None:
         raise ArgumentError(
             "Runs are not recorded here: runs is None, or NBDEBUG_RUNS is off. Name a file."
         )
-    return RunStore(place)
+    return RunStore(location)

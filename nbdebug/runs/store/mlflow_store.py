@@ -61,8 +61,8 @@ class MlflowStore:
         RunStoreError: the store cannot be opened; with the reason and a remedy.
     """
 
-    def __init__(self, place: StoreLocation) -> None:
-        self.place = place
+    def __init__(self, location: StoreLocation) -> None:
+        self.location = location
         # No telemetry leaves the user's machine; nothing is printed into cells.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
@@ -70,8 +70,8 @@ class MlflowStore:
             # MLflow configures its loggers when it is imported: quiet them afterwards.
             from mlflow import MlflowClient
 
-        with self._explained("opened"), _quiet_loggers(), _opening_lock(place):
-            self._client = MlflowClient(place.uri, place.uri)
+        with self._explained("opened"), _quiet_loggers(), _opening_lock(location):
+            self._client = MlflowClient(location.uri, location.uri)
             self._experiment = self._find_experiment()
 
     def _find_experiment(self) -> str:
@@ -79,8 +79,8 @@ class MlflowStore:
         found = self._client.get_experiment_by_name(name)
         if found is not None:
             return str(found.experiment_id)
-        location = None if self.place.file is None else self.place.folder.as_uri()
-        return str(self._client.create_experiment(name, artifact_location=location))
+        folder = None if self.location.file is None else self.location.folder.as_uri()
+        return str(self._client.create_experiment(name, artifact_location=folder))
 
     def begin(self, key: str, name: str, started: float, parameters: Mapping[str, Any]) -> str:
         """Create the entry of a run, or find an existing one, and return its id."""
@@ -133,14 +133,14 @@ class MlflowStore:
         """Content of a file of a run; KeyError if there is no such file."""
         from mlflow.artifacts import download_artifacts
 
-        beside = self.place.folder / run / "artifacts" / name
-        if self.place.file is not None and beside.is_file():
+        beside = self.location.folder / run / "artifacts" / name
+        if self.location.file is not None and beside.is_file():
             # Works also after the folder was moved together with its database.
             return beside.read_bytes()
         try:
             with tempfile.TemporaryDirectory() as folder, _quiet_loggers():
                 found = download_artifacts(
-                    run_id=run, artifact_path=name, dst_path=folder, tracking_uri=self.place.uri
+                    run_id=run, artifact_path=name, dst_path=folder, tracking_uri=self.location.uri
                 )
                 return Path(found).read_bytes()
         except Exception as error:
@@ -150,8 +150,8 @@ class MlflowStore:
         """Delete a run in MLflow, and its files."""
         with self._explained("written"):
             self._client.delete_run(run)
-        if self.place.file is not None and run:
-            shutil.rmtree(self.place.folder / run, ignore_errors=True)
+        if self.location.file is not None and run:
+            shutil.rmtree(self.location.folder / run, ignore_errors=True)
 
     def rename(self, run: str, name: str) -> None:
         """Rename a run."""
@@ -179,7 +179,7 @@ class MlflowStore:
                 return rows
 
     def _explained(self, done: str) -> AbstractContextManager[None]:
-        return store_errors(self.place.name, done)
+        return store_errors(self.location.name, done)
 
 
 @contextmanager
@@ -227,16 +227,16 @@ def _reason(error: Exception) -> str:
 
 
 @contextmanager
-def _opening_lock(place: StoreLocation) -> Iterator[None]:
+def _opening_lock(location: StoreLocation) -> Iterator[None]:
     """Context in which no other program creates the tables of the same database."""
     with ExitStack() as held:
         # If the lock file cannot be created, nobody else creates tables either; opening the
         # database then works or raises.
         with suppress(OSError):
-            if place.file is not None:
-                place.folder.mkdir(parents=True, exist_ok=True)
+            if location.file is not None:
+                location.folder.mkdir(parents=True, exist_ok=True)
                 held.enter_context(
-                    FileLock(place.folder / "opening.lock", timeout=LOCK_TIMEOUT_SECONDS)
+                    FileLock(location.folder / "opening.lock", timeout=LOCK_TIMEOUT_SECONDS)
                 )
         yield
 

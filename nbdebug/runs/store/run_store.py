@@ -36,13 +36,13 @@ FIRST_COLUMNS = ("name", "status", "started", "seconds", "steps", "loss", "val_l
 class RunStore:
     """Finds and reads the runs at a location."""
 
-    def __init__(self, place: StoreLocation) -> None:
-        self.place = place
+    def __init__(self, location: StoreLocation) -> None:
+        self.location = location
 
     @cached_property
     def store(self) -> MlflowStore:
         """The MLflow store, opened at first access."""
-        return MlflowStore(self.place)
+        return MlflowStore(self.location)
 
     def rows(self) -> list[Row]:
         """All runs, the newest first; journals of dead kernels are imported before."""
@@ -92,10 +92,10 @@ class RunStore:
             claimed.unlink()
 
     def _nothing(self) -> bool:
-        return self.place.file is not None and not self.place.file.exists()
+        return self.location.file is not None and not self.location.file.exists()
 
     def _bundle(self, row: Row) -> RunData:
-        for path in self.place.folder.glob(f"{row.key}{JOURNAL_SUFFIX}*"):
+        for path in self.location.folder.glob(f"{row.key}{JOURNAL_SUFFIX}*"):
             # Another process may be moving it into the store.
             with suppress(FileNotFoundError):
                 return RunData.from_frames(read_frames(path))
@@ -108,12 +108,12 @@ class RunStore:
         if not found.documents:
             raise RunStoreError(
                 f"The files of run {row.name} ({row.id}) are gone: only its row in "
-                f"{self.place.name} is left."
+                f"{self.location.name} is left."
             )
         return found
 
     def _journals(self) -> list[Path]:
-        return sorted(self.place.folder.glob(f"*{JOURNAL_SUFFIX}*"))
+        return sorted(self.location.folder.glob(f"*{JOURNAL_SUFFIX}*"))
 
     def _bundles(self) -> Iterator[RunData]:
         for path in self._journals():

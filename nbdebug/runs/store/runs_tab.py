@@ -36,15 +36,15 @@ class RunsTabService:
     dashboard waits for it. The thread starts with the first request.
 
     Args:
-        place: location of the store.
+        location: of the store.
         key: of this training in its journal.
     """
 
-    def __init__(self, history: History, place: StoreLocation, key: str) -> None:
+    def __init__(self, history: History, location: StoreLocation, key: str) -> None:
         self._history, self._key = history, key
-        self._library = RunStore(place)
+        self._run_store = RunStore(location)
         self._requests: SimpleQueue[RunRequest | None] = SimpleQueue()
-        self._shown = RunList(place=place.name)
+        self._shown = RunList(place=location.name)
         self._rows: dict[str, Row] = {}
         self._due = 0.0
         self._lock = threading.Lock()
@@ -119,7 +119,7 @@ class RunsTabService:
         """Read the list again, and the curves of runs that are still running."""
         start = time.monotonic()
         before = self._shown
-        self._rows = {row.key or row.id: row for row in self._library.rows()}
+        self._rows = {row.key or row.id: row for row in self._run_store.rows()}
         snapshot = self._history.snapshot(())
         rows = tuple(self._row(run, row, snapshot) for run, row in self._rows.items())
         self._show(rows=rows, state="ready", error="" if before.state == "failed" else before.error)
@@ -174,7 +174,7 @@ class RunsTabService:
         self._show(chosen=tuple(row.id for row in rows), curves=curves)
 
     def _curves(self, run: str) -> Curves:
-        series = self._library.run(self._rows[run]).bundle.series
+        series = self._run_store.run(self._rows[run]).bundle.series
         return {name: series[name].thin(MAX_ROWS) for name in CURVE_SERIES if name in series}
 
     def _change(self, request: RunRequest) -> None:
@@ -184,7 +184,7 @@ class RunsTabService:
             raise ArgumentError("This run does not exist any more.")
         if not row.stored:
             raise ArgumentError("This run is not in the store yet; try again in some seconds.")
-        store, run = self._library.store, self._rows[row.id].id
+        store, run = self._run_store.store, self._rows[row.id].id
         name, value = request.tag
         if request.act == "rename":
             store.rename(run, request.text)

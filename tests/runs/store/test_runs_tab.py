@@ -148,7 +148,7 @@ def test_no_more_runs_are_compared_than_there_are_colours(debugger: Make) -> Non
         desk_module.Row(str(n), str(n), "r", "running", 0.0, None)
         for n in range(MAX_COMPARED_RUNS + 1)
     ]
-    desk._library = Shelf(rows)  # type: ignore[assignment]
+    desk._run_store = Shelf(rows)  # type: ignore[assignment]
     asked(dbg, "list")
     for n in range(MAX_COMPARED_RUNS):
         assert asked(dbg, "compare", str(n)).error == ""
@@ -183,7 +183,7 @@ def test_it_is_read_when_that_is_due_and_only_then(
 ) -> None:
     dbg = debugger()
     desk, shelf = desk_of(dbg), Shelf([])
-    desk._library = shelf  # type: ignore[assignment]
+    desk._run_store = shelf  # type: ignore[assignment]
     assert threads() == []
     shelf.gate.clear()
     for _ in range(10):
@@ -225,7 +225,7 @@ def test_a_store_that_is_damaged_is_said_and_training_goes_on(
 
 def test_closing_ends_its_thread(debugger: Make) -> None:
     dbg = debugger()
-    desk_of(dbg)._library = Shelf([])  # type: ignore[assignment]
+    desk_of(dbg)._run_store = Shelf([])  # type: ignore[assignment]
     asked(dbg, "list")
     assert threads() == ["nbdebug-runs"]
     dbg.close()
@@ -238,7 +238,7 @@ def test_closing_ends_its_thread(debugger: Make) -> None:
 def test_a_debugger_that_is_let_go_leaves_no_thread_of_it(tmp_path: Path) -> None:
     data = (torch.randn(20, 4), torch.randn(20, 1))
     dbg = Debugger(nn.Linear(4, 1), data, nn.MSELoss(), runs=tmp_path / "never-made.db")
-    desk_of(dbg)._library = Shelf([])  # type: ignore[assignment]
+    desk_of(dbg)._run_store = Shelf([])  # type: ignore[assignment]
     asked(dbg, "list")
     (thread,) = (t for t in threading.enumerate() if t.name == "nbdebug-runs")
     del dbg
