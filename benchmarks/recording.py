@@ -21,7 +21,7 @@ from nbdebug import Debugger
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Reading, StepRecord
 from nbdebug.runs.record.location import store_location
-from nbdebug.runs.record.run_data import RunData, frame_of
+from nbdebug.runs.record.run_data import RunData, rows_to_frame
 from nbdebug.runs.store.mlflow_store import MlflowStore
 from nbdebug.runs.store.upload import upload
 
@@ -94,5 +94,5 @@ def _run(number: int) -> RunData:
         "ended": 1e9 + number + 60, "status": "finished", "step": STEPS,
     }  # fmt: skip
     parameters = {"lr": 10.0 ** -(number % 5), "batch_size": 2 ** (number % 7), "model": "MLP"}
-    series = RunData.of(frame_of(rows) for rows in history.changed_rows()[0]).series
+    series = RunData.from_frames(rows_to_frame(rows) for rows in history.changed_rows()[0]).series
     return RunData({"run": about, "parameters": parameters}, series)

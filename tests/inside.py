@@ -139,7 +139,7 @@ def break_recording(error: Exception, patch: pytest.MonkeyPatch) -> None:
 
 def serve_from(tab: RunsTabService, library: Any) -> None:
     """Let the tab Runs read from something else than its store."""
-    tab._library = library
+    tab._run_store = library
 
 
 def file_of(journal: Journal) -> BinaryIO:

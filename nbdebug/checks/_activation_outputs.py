@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from nbdebug.model.activations.functional import CALLS
+from nbdebug.model.activations.functional import ACTIVATION_FUNCTIONS
 from nbdebug.model.module.names import every_module
 
 MAX_FEATURES = MAX_ROWS = 256
@@ -23,7 +23,9 @@ MORE_KINDS: dict[Any, str] = {
     functional.hardtanh: "hardtanh",
     functional.relu6: "relu6",
 }
-KIND_OF_FUNCTION: dict[Any, str] = {func: call.kind for func, call in CALLS.items()} | MORE_KINDS
+KIND_OF_FUNCTION: dict[Any, str] = {
+    func: call.kind for func, call in ACTIVATION_FUNCTIONS.items()
+} | MORE_KINDS
 OUTPUT_RANGES = {"tanh": (-1.0, 1.0), "softsign": (-1.0, 1.0), "sigmoid": (0.0, 1.0)}
 EDGE_MARGIN = 0.025
 

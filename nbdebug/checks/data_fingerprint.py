@@ -7,7 +7,7 @@ import torch
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.results.check_result import Outcome
-from nbdebug.model.state.digest import digest
+from nbdebug.model.state.digest import batch_digest
 
 HASHED_SAMPLES, REREAD_SAMPLES = 128, 16
 
@@ -32,9 +32,9 @@ class DataFingerprint(Check):
         if samples.fetch is None or samples.length is None:
             return Outcome("not_applicable", "the data is a stream without fixed content.")
         size = min(samples.length, HASHED_SAMPLES)
-        known = digest(samples.fetch(torch.arange(size)))
+        known = batch_digest(samples.fetch(torch.arange(size)))
         few = torch.arange(min(size, REREAD_SAMPLES))
-        first, again = (digest(samples.fetch(few)) for _ in range(2))
+        first, again = (batch_digest(samples.fetch(few)) for _ in range(2))
         said = f"{known[:12]} over the first {size:,} of {samples.length:,} samples"
         if first != again:
             words = "the samples differ each time they are read, for example by augmentation"

@@ -9,7 +9,7 @@ from typing import Any
 from nbdebug.controls._by_layer import collapse_by_layer
 from nbdebug.controls.base import Control, number
 from nbdebug.core.control_spec import ControlSpec
-from nbdebug.model.clipping import layers_like
+from nbdebug.model.clipping import matching_layers
 from nbdebug.model.training_state import TrainingState
 
 
@@ -53,7 +53,7 @@ class ClipOverrides(Control):
         return {
             layer: number(f"clip_overrides of {pattern}", limit, 0.0, math.inf)
             for pattern, limit in value.items()
-            for layer in layers_like(str(pattern), layers)
+            for layer in matching_layers(str(pattern), layers)
         }
 
     def apply(self, session: TrainingState, value: Mapping[str, float]) -> str:

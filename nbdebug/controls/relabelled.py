@@ -9,7 +9,7 @@ from nbdebug.controls.base import Control, require_available
 from nbdebug.controls.excluded_samples import STREAM, sample_index
 from nbdebug.core.control_spec import ControlSpec
 from nbdebug.errors import ControlValueError
-from nbdebug.model.sample_edits import plain_target
+from nbdebug.model.sample_edits import target_as_numbers
 from nbdebug.model.training_state import TrainingState
 
 
@@ -51,7 +51,9 @@ class Relabelled(Control):
             # JSON has only strings as keys.
             key = int(key) if isinstance(key, str) and key.isdecimal() else key
             index = sample_index(self.name, key, session)
-            found[index] = plain_target(f"{self.name}: the target of sample {index}", target, form)
+            found[index] = target_as_numbers(
+                f"{self.name}: the target of sample {index}", target, form
+            )
         return dict(sorted(found.items()))
 
     def apply(self, session: TrainingState, value: dict[int, Any]) -> str:

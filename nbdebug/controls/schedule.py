@@ -7,7 +7,7 @@ from typing import Any
 
 from nbdebug.controls.base import Control, choice
 from nbdebug.core.control_spec import ControlSpec
-from nbdebug.model.schedule.builders import KINDS, OWN
+from nbdebug.model.schedule.builders import SCHEDULE_KINDS, USER_SCHEDULE
 from nbdebug.model.training_state import TrainingState
 
 LABELS = {
@@ -19,7 +19,7 @@ LABELS = {
     "warm_restarts": "Cosine with warm restarts",
     "one_cycle": "One-cycle",
     "plateau": "Plateau",
-    OWN: "Yours",
+    USER_SCHEDULE: "Yours",
 }
 
 
@@ -96,4 +96,4 @@ def _plateau_input(session: TrainingState) -> str:
 
 
 def _kinds(session: TrainingState) -> tuple[str, ...]:
-    return KINDS if session.schedule.own is None else (*KINDS, OWN)
+    return SCHEDULE_KINDS if session.schedule.own is None else (*SCHEDULE_KINDS, USER_SCHEDULE)

@@ -15,7 +15,7 @@ from nbdebug.core.control_spec import ControlSpec, ControlState
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import ControlChange
 from nbdebug.dashboard.control_widget import ControlWidget
-from nbdebug.plots.markers import words
+from nbdebug.plots.markers import format_value
 
 GRACE = 2
 
@@ -142,7 +142,7 @@ class ControlForm:
             if change is self._last_change:
                 break
             if change.status == "refused" and change.control in self._labels:
-                text = f"{words(change.new)} was refused: {change.note}"
+                text = f"{format_value(change.new)} was refused: {change.note}"
                 self._remark = (change.control, text)
                 break
         self._last_change = snapshot.changes[-1] if snapshot.changes else None

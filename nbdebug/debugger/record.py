@@ -14,7 +14,7 @@ from nbdebug.core.results.timeline import ReplayResult
 from nbdebug.debugger.assembly import Parts
 from nbdebug.debugger.client import answer
 from nbdebug.errors import ArgumentError
-from nbdebug.runs.compare.rerun import compared, plan
+from nbdebug.runs.compare.rerun import changes_to_repeat, compare_records
 from nbdebug.runs.record.run_data import RunData
 from nbdebug.runs.record.run_record import RunRecord
 from nbdebug.runs.recording.run_log import RunLog
@@ -92,7 +92,7 @@ class Recording:
                 "This training is not recorded (runs=None); nbdebug.runs(...) lists others."
             )
         recorder.flush()
-        return frame_of_rows(RunStore(recorder.place).rows())
+        return frame_of_rows(RunStore(recorder.location).rows())
 
     def repeat(self, run: RunRecord) -> ReplayResult:
         """Train as a recorded run was trained: its changes at their steps, to its last step.
@@ -109,12 +109,14 @@ class Recording:
         mine = self.run
         if history.status.step:
             raise ArgumentError("Training has begun already: repeat a run on a new Debugger.")
-        for step, values, why in plan(run, mine, self._parts.training.controls.controls):
+        for step, values, why in changes_to_repeat(
+            run, mine, self._parts.training.controls.controls
+        ):
             if step > history.status.step:
                 client.do(RunSteps(steps=step - history.status.step))
             for ticket in client.set(values, why=why):
                 answer(ticket)
-        return compared(run, self.run)
+        return compare_records(run, self.run)
 
     def _read(self) -> Callable[[], RunData]:
         parts = self._parts
@@ -122,6 +124,6 @@ class Recording:
             data = parts.recorder.bundle()
         else:
             log = RunLog(parts.history, self._key, parts.name, parts.about)
-            log.surround()
-            data = RunData.of(log.frames(anew=True))
+            log.add_environment()
+            data = RunData.from_frames(log.frames(everything=True))
         return lambda: data

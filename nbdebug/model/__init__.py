@@ -1,1 +1,1 @@
-"""Floor 1: everything ever done to the user's nn.Module."""
+"""Floor 1: all changes to the user's nn.Module and optimizer."""

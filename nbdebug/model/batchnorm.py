@@ -1,4 +1,4 @@
-"""The BatchNorm layers of a model: their running statistics, frozen or estimated anew."""
+"""BatchNorm layers of a model: freeze or re-estimate their running statistics."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class BatchNorms:
 
     Attributes:
         layers: by name, in the order of registration; shared ones once.
-        frozen: whether they are held in eval mode.
+        frozen: True while the layers are held in eval mode.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -45,7 +45,7 @@ class BatchNorms:
         if frozen:
             self._flags = [(layer, layer.training) for layer in self.layers.values()]
             self._handles = [
-                layer.register_forward_pre_hook(_stay_in_eval) for layer, _ in self._flags
+                layer.register_forward_pre_hook(_force_eval_mode) for layer, _ in self._flags
             ]
             for layer, _ in self._flags:
                 layer.training = False
@@ -62,18 +62,18 @@ def reestimate(
 ) -> int:
     """Replace running statistics by averages over the given batches, all with equal weight.
 
-    What `torch.optim.swa_utils.update_bn` computes, with the same `num_batches_tracked`
-    afterwards. Every layer runs in the mode it is in (dropout drops while training);
+    The result, `num_batches_tracked` included, is that of `torch.optim.swa_utils.update_bn`.
+    Every layer runs in the mode it is in (dropout drops while training);
     BatchNorm layers in eval mode keep their statistics. Everything else stays as it was:
     weights, gradients, other buffers, momenta, random numbers. Nothing is changed when a
     batch fails.
 
     Args:
-        batches: what `forward` takes, one after the other.
+        batches: inputs of `forward`, one after the other.
         forward: runs one batch through the model; None calls the model.
 
     Returns:
-        How many batches it took.
+        Number of batches.
 
     Raises:
         ModelError: no BatchNorm layer is in training mode, or there is no batch.
@@ -108,6 +108,6 @@ def _statistics(norm: _BatchNorm) -> list[torch.Tensor]:
     return [buffer for buffer in buffers if buffer is not None]
 
 
-def _stay_in_eval(module: nn.Module, _inputs: Any) -> None:
+def _force_eval_mode(module: nn.Module, _inputs: Any) -> None:
     # At every call: model.train() may have been called since.
     module.training = False

@@ -1,4 +1,4 @@
-"""How gradients are clipped, and the norms that it goes by."""
+"""Settings of gradient clipping, and the recent gradient norms."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from nbdebug.core.names import unknown_name
 from nbdebug.errors import ControlValueError
 from nbdebug.model.module.names import within
 
-WINDOW = 1000
+NORM_WINDOW_SIZE = 1000
 
 
 class NormWindow:
     """The norms of the last 1,000 steps, before clipping, also in ascending order."""
 
-    def __init__(self, size: int = WINDOW) -> None:
+    def __init__(self, size: int = NORM_WINDOW_SIZE) -> None:
         self._size = size
         self.clear()
 
@@ -37,7 +37,7 @@ class NormWindow:
         return len(self._recent)
 
     def add(self, norm: float) -> None:
-        """Take in a finite norm; the oldest one makes room."""
+        """Add a finite norm, and drop the oldest one of a full window."""
         self._recent.append(norm)
         insort(self.ascending, norm)
         if len(self._recent) > self._size:
@@ -45,23 +45,23 @@ class NormWindow:
             del self.ascending[bisect_left(self.ascending, oldest)]
 
     def copied(self) -> NormWindow:
-        """The same norms, apart."""
+        """An independent copy."""
         new = NormWindow(self._size)
         new._recent, new.ascending = self._recent.copy(), self.ascending.copy()
         return new
 
     def percentile(self, q: float) -> float:
-        """The q-th percentile, to the bit what `numpy.percentile` gives; NaN when empty."""
+        """The q-th percentile, bit-equal to `numpy.percentile`; NaN when empty."""
         if not self.ascending:
             return math.nan
-        place = q / 100 * (len(self.ascending) - 1)
-        low = math.floor(place)
+        rank = q / 100 * (len(self.ascending) - 1)
+        low = math.floor(rank)
         left, right = self.ascending[low], self.ascending[min(low + 1, len(self.ascending) - 1)]
-        share, gap = place - low, right - left
+        share, gap = rank - low, right - left
         return left + gap * share if share < 0.5 else right - gap * (1 - share)
 
     def share_above(self, threshold: float) -> float:
-        """Share of the norms that are larger; NaN when empty."""
+        """Share of the norms above a threshold; NaN when empty."""
         if not self.ascending:
             return math.nan
         return 1.0 - bisect_right(self.ascending, threshold) / len(self.ascending)
@@ -78,12 +78,13 @@ class Clipping:
             parameter by its own norm, what Keras calls clipnorm); layer (the parameters of
             a layer together); adaptive (all together, at a percentile of the recent norms:
             AutoClip, Seetharaman et al. 2020).
-        threshold: the largest norm, or entry, that passes; adaptive sets its own.
-        norm_type: p of the norms, 1, 2 or inf; without meaning for value.
+        threshold: the largest norm, or entry, that is not clipped; adaptive sets its own.
+        norm_type: p of the norms, 1, 2 or inf; unused by value.
         percentile: of the last 1,000 norms, the threshold of adaptive.
         overrides: thresholds of single layers in the mode layer.
-        window: recent norms of what the mode compares with its threshold: the total norm,
-            or the largest one of a parameter, a layer without override or an entry.
+        window: recent values of the quantity that the mode compares with its threshold: the
+            total norm, or the largest norm of a parameter, of a layer without override, or the
+            largest entry.
     """
 
     def __init__(self, layers: Mapping[str, Sequence[str]] | None = None) -> None:
@@ -101,7 +102,7 @@ class Clipping:
     def mode(self, mode: str) -> None:
         before = self.compared
         self._mode = mode
-        self._begin_anew(before)
+        self._clear_if_incomparable(before)
 
     @property
     def norm_type(self) -> float:
@@ -111,11 +112,11 @@ class Clipping:
     def norm_type(self, norm_type: float) -> None:
         before = self.compared
         self._norm_type = norm_type
-        self._begin_anew(before)
+        self._clear_if_incomparable(before)
 
     @property
     def compared(self) -> tuple[str, float]:
-        """What is compared with the threshold, and the p of its norm."""
+        """The quantity that is compared with the threshold, and the p of its norm."""
         if self._mode == "value":
             return "value", math.inf
         return (self._mode if self._mode in ("parameter", "layer") else "total"), self._norm_type
@@ -131,17 +132,17 @@ class Clipping:
 
     @property
     def fixed_limit(self) -> float:
-        """The threshold in force; NaN without clipping, and where it follows the norms."""
+        """The threshold in force; NaN without clipping and in adaptive mode."""
         return math.nan if self._mode in ("off", "adaptive") else self.threshold
 
-    def _begin_anew(self, before: tuple[str, float]) -> None:
+    def _clear_if_incomparable(self, before: tuple[str, float]) -> None:
         if self.compared != before:
             # Norms of different kinds have no common percentile.
             self.window.clear()
 
 
 def parameter_layers(names: Iterable[str], model: nn.Module) -> dict[str, tuple[str, ...]]:
-    """Names of parameters by the layer that holds them; those of no layer by the model."""
+    """Names of parameters by the layer that holds them; a parameter without layer by the model."""
     found: dict[str, list[str]] = {}
     for name in names:
         layer = name.rpartition(".")[0] or type(model).__name__.lower()
@@ -149,11 +150,11 @@ def parameter_layers(names: Iterable[str], model: nn.Module) -> dict[str, tuple[
     return {layer: tuple(members) for layer, members in found.items()}
 
 
-def layers_like(pattern: str, layers: Iterable[str]) -> list[str]:
-    """The layers that a pattern means: a name, what is inside it, or a shell pattern.
+def matching_layers(pattern: str, layers: Iterable[str]) -> list[str]:
+    """Layers that a pattern selects: by name, inside a module of that name, or as shell pattern.
 
     Raises:
-        ControlValueError: when there is none; lists the layers.
+        ControlValueError: no layer matches; the error lists the layers.
     """
     names = list(layers)
     found = within(pattern, names) or [name for name in names if fnmatchcase(name, pattern)]

@@ -1,4 +1,4 @@
-"""Every dropout probability in a model."""
+"""The dropout probabilities of a model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nbdebug.model.module.names import DROPOUTS, every_module
 
 
 class DropoutSite:
-    """One dropout probability: that of a dropout layer, of attention or of a recurrent layer."""
+    """The dropout probability of a dropout layer, an attention layer or a recurrent layer."""
 
     def __init__(self, module: nn.Module, attribute: str) -> None:
         self.module = module
@@ -20,13 +20,13 @@ class DropoutSite:
         return float(getattr(self.module, self._attribute))
 
     def set(self, p: float) -> None:
-        """Put a probability in force, from the next forward pass on.
+        """Set the probability, from the next forward pass on.
 
         Args:
             p: at least 0, below 1.
 
         Raises:
-            ControlValueError: for anything else; nothing is changed.
+            ControlValueError: any other value; nothing is changed.
         """
         value: object = p
         if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1:
@@ -39,9 +39,9 @@ class DropoutSite:
 def dropouts(model: nn.Module) -> dict[str, DropoutSite]:
     """Every dropout of a model by the name of its layer, in the order of registration.
 
-    Found are the dropout layers of torch.nn, `nn.MultiheadAttention`, and recurrent layers
-    (RNN, LSTM, GRU) with more than one level, since only those drop anything. Calls of
-    `torch.nn.functional.dropout` in a forward of the user's own are not seen.
+    These are the dropout layers of torch.nn, `nn.MultiheadAttention`, and recurrent layers
+    (RNN, LSTM, GRU) with more than one level: only those use their dropout probability. Calls
+    of `torch.nn.functional.dropout` in the user's forward are not found.
     """
     sites: dict[str, DropoutSite] = {}
     for name, module in every_module(model):

@@ -1,4 +1,4 @@
-"""New initial weights for layers of a model that is being trained."""
+"""Re-initialisation of layers of a model in training."""
 
 from __future__ import annotations
 
@@ -12,74 +12,76 @@ from torch.nn import init
 from torch.nn.modules.conv import _ConvNd
 
 from nbdebug.model.module.names import layers
-from nbdebug.model.state.optimizer import copied
+from nbdebug.model.state.optimizer import copy_nested
 
 SCHEMES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "he": lambda weight: init.kaiming_normal_(weight, nonlinearity="relu"),
     "xavier": init.xavier_uniform_,
     "orthogonal": init.orthogonal_,
 }
-KINDS = (*SCHEMES, "default")
-WITH_MATRICES = (
+SCHEME_NAMES = (*SCHEMES, "default")
+LAYERS_WITH_MATRICES = (
     nn.Linear, nn.Bilinear, _ConvNd, nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention,
 )  # fmt: skip
-GATES: dict[type[nn.Module], int] = {
+GATE_COUNTS: dict[type[nn.Module], int] = {
     nn.LSTM: 4,
     nn.GRU: 3,
     nn.LSTMCell: 4,
     nn.GRUCell: 3,
     nn.MultiheadAttention: 3,
 }
-STACKED = ("weight_ih", "weight_hh", "in_proj_weight")
+STACKED_WEIGHTS = ("weight_ih", "weight_hh", "in_proj_weight")
 
 
 @dataclass(frozen=True)
-class _Kept:
-    """What the last re-initialisation overwrote.
+class _Overwritten:
+    """Tensors and optimizer state that the last re-initialisation overwrote.
 
     Attributes:
-        values: the tensors, each with a copy of what it held.
-        gathered: the optimizer's state by parameter, None where it had none.
-        state: where that state belongs.
+        values: the tensors, each with a copy of its old values.
+        optimizer_state: the optimizer's state by parameter, None for a parameter without any.
+        state: the optimizer's own mapping, to which that state belongs.
     """
 
     values: list[tuple[torch.Tensor, torch.Tensor]]
-    gathered: dict[torch.Tensor, Any]
+    optimizer_state: dict[torch.Tensor, Any]
     state: dict[torch.Tensor, Any]
 
-    def copied(self) -> _Kept:
-        """The same, apart from what undoing and training go on to change."""
-        return _Kept(self.values, copied(self.gathered), self.state)
+    def copy(self) -> _Overwritten:
+        """A copy that undoing and training do not change."""
+        return _Overwritten(self.values, copy_nested(self.optimizer_state), self.state)
 
 
 class Initialisation:
-    """Draws new initial weights for layers; the last time can be undone.
+    """Draws new initial weights for layers; the last draw can be undone.
 
     he: normal with variance 2 / fan_in (He et al. 2015). xavier: uniform (Glorot and Bengio
     2010). orthogonal: Saxe et al. 2013. They draw the matrices of linear, convolutional,
-    recurrent and attention layers (each gate for itself) and set biases to 0. default: what
-    the layer does when it is built. Layers with a parametrization (weight norm, spectral
-    norm) are left out.
+    recurrent and attention layers (each gate by itself) and set biases to 0. default: the
+    initialisation of the layer's constructor. Layers with a parametrization (weight norm,
+    spectral norm) are excluded.
 
     Attributes:
-        layers: layers that can be drawn anew, by name.
+        layers: layers that can be re-initialised, by name.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self.layers = {name: module for name, module in layers(model) if _plain(module)}
-        self._kept: _Kept | None = None
+        self.layers = {name: module for name, module in layers(model) if _can_be_reset(module)}
+        self._kept: _Overwritten | None = None
 
     @property
     def undoable(self) -> bool:
-        """Whether there is a re-initialisation to undo."""
+        """True if there is a re-initialisation to undo."""
         return self._kept is not None
 
     def kinds(self, layer: str) -> tuple[str, ...]:
-        """What a layer can be initialised with."""
-        return KINDS if isinstance(self.layers[layer], WITH_MATRICES) else ("default",)
+        """Names of the schemes that a layer can be initialised with."""
+        return (
+            SCHEME_NAMES if isinstance(self.layers[layer], LAYERS_WITH_MATRICES) else ("default",)
+        )
 
     def draw(self, kinds: Mapping[str, str], optimizer: torch.optim.Optimizer) -> None:
-        """Draw layers anew, in place, and clear what the optimizer gathered for them.
+        """Re-initialise layers in place, and clear their optimizer state.
 
         Random numbers come from torch's global generators, layer by layer.
 
@@ -90,52 +92,54 @@ class Initialisation:
         tensors = [t for m in modules for t in (*m.parameters(), *m.buffers())]
         values = [(tensor, tensor.detach().clone()) for tensor in dict.fromkeys(tensors)]
         for module, kind in modules.items():
-            _draw(module, kind)
+            _initialise(module, kind)
         state = optimizer.state
-        gathered = {tensor: state.pop(tensor, None) for tensor, _ in values}
-        self._kept = _Kept(values, gathered, state)
+        optimizer_state = {tensor: state.pop(tensor, None) for tensor, _ in values}
+        self._kept = _Overwritten(values, optimizer_state, state)
 
     def undo(self) -> None:
-        """Put back what the last re-initialisation overwrote; weights and optimizer state."""
+        """Restore the weights and the optimizer state that the last re-initialisation overwrote."""
         if self._kept is None:
             return
         with torch.no_grad():
             for tensor, value in self._kept.values:
                 tensor.copy_(value)
-        for tensor, gathered in self._kept.gathered.items():
+        for tensor, optimizer_state in self._kept.optimizer_state.items():
             self._kept.state.pop(tensor, None)
-            if gathered is not None:
-                self._kept.state[tensor] = gathered
+            if optimizer_state is not None:
+                self._kept.state[tensor] = optimizer_state
         self._kept = None
 
-    def capture(self) -> _Kept | None:
-        """A copy of what could be undone, for `restore`."""
-        return None if self._kept is None else self._kept.copied()
+    def capture(self) -> _Overwritten | None:
+        """A copy of the undo information, for `restore`."""
+        return None if self._kept is None else self._kept.copy()
 
-    def restore(self, kept: _Kept | None) -> None:
-        """Let that be undone which could be when it was captured."""
-        self._kept = None if kept is None else kept.copied()
+    def restore(self, kept: _Overwritten | None) -> None:
+        """Restore the undo information of `capture`."""
+        self._kept = None if kept is None else kept.copy()
 
 
-def _plain(module: nn.Module) -> bool:
+def _can_be_reset(module: nn.Module) -> bool:
     weight = getattr(module, "weight", None)
     parametrized = "parametrizations" in module._modules or (
         isinstance(weight, torch.Tensor) and not isinstance(weight, nn.Parameter)
     )
     return (
-        not parametrized and any(True for _ in module.parameters()) and _reset(module) is not None
+        not parametrized
+        and any(True for _ in module.parameters())
+        and _reset_function(module) is not None
     )
 
 
-def _reset(module: nn.Module) -> Callable[[], None] | None:
+def _reset_function(module: nn.Module) -> Callable[[], None] | None:
     found = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
     return found if callable(found) else None
 
 
-def _draw(module: nn.Module, kind: str) -> None:
+def _initialise(module: nn.Module, kind: str) -> None:
     if kind == "default":
-        reset = _reset(module)
-        assert reset is not None  # such layers are not in the list: _plain
+        reset = _reset_function(module)
+        assert reset is not None  # `layers` holds only layers with one: _can_be_reset
         reset()
         return
     with torch.no_grad():
@@ -148,5 +152,5 @@ def _draw(module: nn.Module, kind: str) -> None:
 
 
 def _matrices(module: nn.Module, name: str, parameter: nn.Parameter) -> Iterator[torch.Tensor]:
-    gates = GATES.get(type(module), 1) if name.startswith(STACKED) else 1
+    gates = GATE_COUNTS.get(type(module), 1) if name.startswith(STACKED_WEIGHTS) else 1
     yield from parameter.chunk(gates)

@@ -13,8 +13,7 @@ Metric = Callable[[Any, Any], torch.Tensor | float]
 class Metrics:
     """Named functions `metric(outputs, targets) -> scalar`, averaged over samples.
 
-    When none are given, accuracy is measured wherever outputs [N, C] meet integer
-    targets [N].
+    Without any metric, accuracy is measured for outputs [N, C] with integer targets [N].
     """
 
     def __init__(self, metrics: Mapping[str, Metric] | None) -> None:
@@ -22,13 +21,13 @@ class Metrics:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of all that may be measured."""
+        """Names of all metrics that may be measured."""
         return ("accuracy",) if self._metrics is None else tuple(self._metrics)
 
     def measure(
         self, outputs: Any, targets: Any
     ) -> dict[str | tuple[str, ...], torch.Tensor | float]:
-        """Every metric by its name; empty when there is nothing to measure."""
+        """Values of the metrics by name; empty without outputs."""
         if outputs is None:
             return {}
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Where the first value that is not finite comes from."""
+"""Finds the origin of the first NaN or Inf of a forward or backward pass."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from nbdebug.model.module.names import every_module, is_compiled, stable_name
 from nbdebug.model.state.model_state import undisturbed
 
 
-def origin(model: nn.Module, forward: Callable[[], Any]) -> tuple[str | None, str]:
-    """Run `forward` once more and name the first value that is NaN or infinite.
+def first_nonfinite(model: nn.Module, forward: Callable[[], Any]) -> tuple[str | None, str]:
+    """Run `forward` once more and name the first value that is NaN or Inf.
 
-    Gradients, buffers, modes and random numbers are afterwards as before; draw the same
-    dropout masks by restoring the generators before the call. The answer is one of: the
-    input of the model, a parameter or buffer, the output of a layer, or the input of a
-    layer when the model's own code made it so between two layers.
+    Gradients, buffers, modes and random number generators are restored; restore the generators
+    before the call to draw the same dropout masks. The first NaN or Inf is in the input of the
+    model, in a parameter or buffer, in the output of a layer, or, when the model's own code
+    made it between two layers, in the input of a layer.
 
     Returns:
-        Words for the middle of a sentence, such as "the output of layer fc2 (Linear)";
-        None when every layer gave finite values. And the range of what went into that layer,
-        as the end of a sentence; "" when that is not known.
+        A phrase such as "the output of layer fc2 (Linear)", None when every layer gave finite
+        values; and the range of the input of that layer as the end of a sentence, "" when
+        unknown.
     """
-    trace = _Trace(model)
+    trace = _FirstNonfinite(model)
     try:
         with undisturbed(model), torch.no_grad(), eager(model):
             forward()
@@ -38,13 +38,13 @@ def origin(model: nn.Module, forward: Callable[[], Any]) -> tuple[str | None, st
             raise
     finally:
         trace.remove()
-    return trace.found or _bad_value(model), trace.span
+    return trace.found or _nonfinite_value(model), trace.input_range
 
 
-def worst_gradient(model: nn.Module) -> str | None:
-    """Names of parameters whose gradient is not finite, nearest to the output first.
+def nonfinite_gradients(model: nn.Module) -> str | None:
+    """Names of parameters with NaN or Inf in their gradient, nearest to the output first.
 
-    Backward runs from the output to the input, so the first name is where it began.
+    Backward runs from the output to the input, so the first name is the origin.
     """
     names = [
         stable_name(name)
@@ -54,33 +54,35 @@ def worst_gradient(model: nn.Module) -> str | None:
     return ", ".join(reversed(names)) or None
 
 
-class _Trace:
-    """Hooks on every module that remember the first value that is not finite."""
+class _FirstNonfinite:
+    """Hooks on every module that remember the first NaN or Inf."""
 
     def __init__(self, model: nn.Module) -> None:
         self.found: str | None = None
-        self.span = ""
+        self.input_range = ""
         self._handles = []
-        for place, (name, module) in enumerate(every_module(model)):
+        for index, (name, module) in enumerate(every_module(model)):
             if isinstance(module, torch.jit.ScriptModule):
                 continue  # takes no hooks
-            words = f"layer {name} ({type(module).__name__})" if name else "the model"
-            before, after = self._hooks("the model" if place == 0 else words, words)
+            title = f"layer {name} ({type(module).__name__})" if name else "the model"
+            before, after = self._hooks("the model" if index == 0 else title, title)
             self._handles += [
                 module.register_forward_pre_hook(before, with_kwargs=True),
                 module.register_forward_hook(after),
             ]
 
-    def _hooks(self, receiver: str, words: str) -> tuple[Callable[..., None], Callable[..., None]]:
+    def _hooks(self, receiver: str, title: str) -> tuple[Callable[..., None], Callable[..., None]]:
         def before(module: nn.Module, args: Any, kwargs: Any) -> None:
-            # Infinite values are common in masks, so only the first argument is judged by them.
-            if self.found is None and (_bad(args[:1]) or _bad((args[1:], kwargs), nan_only=True)):
+            # Masks often hold Inf, so only the first argument is searched for it.
+            if self.found is None and (
+                _has_nonfinite(args[:1]) or _has_nonfinite((args[1:], kwargs), nan_only=True)
+            ):
                 self.found = f"the input of {receiver}"
 
         def after(module: nn.Module, args: Any, output: Any) -> None:
-            if self.found is None and _bad(output):
-                self.found = _bad_value(module, words) or f"the output of {words}"
-                self.span = _span(args)
+            if self.found is None and _has_nonfinite(output):
+                self.found = _nonfinite_value(module, title) or f"the output of {title}"
+                self.input_range = _input_range(args)
 
         return before, after
 
@@ -90,8 +92,8 @@ class _Trace:
         self._handles = []
 
 
-def _span(args: Any) -> str:
-    """The range of the first tensor that went in, as the end of a sentence."""
+def _input_range(args: Any) -> str:
+    """Range of the first input tensor, as the end of a sentence."""
     tensor = next(_tensors(args), None)
     if tensor is None or tensor.layout is not torch.strided or not tensor.is_floating_point():
         return ""
@@ -100,30 +102,30 @@ def _span(args: Any) -> str:
     return f", whose input ran from {float(tensor.min()):.3g} to {float(tensor.max()):.3g}"
 
 
-def _bad_value(module: nn.Module, of: str = "") -> str | None:
-    """A parameter that is not finite, or a buffer with NaN (masks hold infinite values)."""
-    place = f" of {of}" if of else ""
+def _nonfinite_value(module: nn.Module, of: str = "") -> str | None:
+    """Name of a parameter with NaN or Inf, or of a buffer with NaN (masks hold Inf)."""
+    suffix = f" of {of}" if of else ""
     for name, parameter in module.named_parameters():
         if not is_lazy(parameter) and not _is_finite(parameter):
-            return f"the parameter {stable_name(name)}{place}"
+            return f"the parameter {stable_name(name)}{suffix}"
     for name, buffer in module.named_buffers():
-        if not is_lazy(buffer) and _bad(buffer, nan_only=not of):
-            # Batch norm in training mode spoils its averages itself, with bad input.
+        if not is_lazy(buffer) and _has_nonfinite(buffer, nan_only=not of):
+            # In training mode batch norm takes NaN and Inf of its input into its averages.
             if of and module.training:
                 continue
-            return f"the buffer {stable_name(name)}{place}"
+            return f"the buffer {stable_name(name)}{suffix}"
     return None
 
 
 def eager(model: nn.Module) -> AbstractContextManager[Any]:
-    """A context in which a compiled model runs as it was written: compiled code skips hooks."""
+    """Context in which a compiled model runs uncompiled: compiled code skips hooks."""
     if any(is_compiled(module) for module in model.modules()):
         stance: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
         return stance
     return nullcontext()
 
 
-def _bad(value: Any, nan_only: bool = False) -> bool:
+def _has_nonfinite(value: Any, nan_only: bool = False) -> bool:
     return any(not _is_finite(tensor, nan_only) for tensor in _tensors(value))
 
 

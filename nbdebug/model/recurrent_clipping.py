@@ -1,4 +1,4 @@
-"""Clipping of the gradient that flows back into the inputs of recurrent layers."""
+"""Clipping of the gradient with respect to the inputs of recurrent layers."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 
 
 class RecurrentClipping:
-    """Inside `with`, gradients that leave a recurrent layer by its inputs are clipped.
+    """Context that clips the gradients with respect to the inputs of recurrent layers.
 
-    Entries of the gradient with respect to the input sequence are cut to [-limit, limit],
-    so that what the layer passes down is bounded whatever happened inside. Weights of the
-    layer itself see the gradient as it is. An input that needs no gradient (data) has none
-    to clip. Hooks are there only during a step.
+    Entries of the gradient with respect to the input sequence are clamped to [-limit, limit],
+    which bounds the gradient that the layer passes on. Gradients of the layer's own weights are
+    not changed. Inputs that require no gradient (data) are skipped. Hooks are registered only
+    during a step.
 
     Attributes:
-        limit: largest entry that passes, 0.0 for no clipping.
+        limit: largest entry that is not clipped, 0.0 for no clipping.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -53,7 +53,7 @@ class RecurrentClipping:
     def _clipped(self, sequence: torch.Tensor) -> torch.Tensor:
         if not sequence.requires_grad:
             return sequence
-        # A tensor of its own: other users of the input keep their gradients.
+        # A separate tensor: other users of the input keep their gradients.
         own, limit = sequence.view_as(sequence), self.limit
         own.register_hook(lambda gradient: gradient.clamp(-limit, limit))
         return own

@@ -1,4 +1,4 @@
-"""What the user left out of the data or labelled anew."""
+"""Samples that the user excluded or relabelled."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nbdebug.errors import ControlValueError, DataError
 
 
 class TargetSpec(NamedTuple):
-    """What the target of one sample is: its dtype and its shape."""
+    """Dtype and shape of the target of one sample."""
 
     dtype: torch.dtype
     shape: tuple[int, ...]
@@ -23,9 +23,9 @@ class SampleEdits:
     Attributes:
         excluded: indices of samples that no batch holds, sorted.
         relabelled: new targets, by the index of the sample.
-        form: of the targets; None until a batch was seen.
-        unavailable: why targets cannot be replaced, "" as far as is known.
-        pairs_only: whether the last part of a batch counts as targets only in pairs.
+        form: dtype and shape of the targets; None until a batch was seen.
+        unavailable: reason why targets cannot be replaced, "" if none is known.
+        pairs_only: if True, the last part of a batch counts as targets only in pairs.
     """
 
     def __init__(self) -> None:
@@ -36,11 +36,11 @@ class SampleEdits:
         self.pairs_only = False
 
     def kept(self, indices: torch.Tensor) -> torch.Tensor:
-        """Which of the indices [N] are not left out, as booleans [N]."""
+        """Booleans [N]: True for each of the indices [N] that is not excluded."""
         return torch.isin(indices, torch.tensor(self.excluded, dtype=torch.int64), invert=True)
 
     def see(self, data: Any, count: int) -> None:
-        """Learn from a batch of so many samples what targets are."""
+        """Take dtype and shape of the targets from a batch of `count` samples."""
         reason = self._no_targets(data, count)
         if reason:
             self.unavailable = reason
@@ -48,41 +48,41 @@ class SampleEdits:
             self.form = TargetSpec(data[-1].dtype, tuple(data[-1].shape[1:]))
 
     def applied(self, data: Any, indices: torch.Tensor) -> Any:
-        """A batch with its new targets; its own tensors are not written to.
+        """A batch with its new targets; the tensors of `data` are not modified.
 
         Args:
-            indices: [B] of its samples.
+            indices: [B] of the samples in the batch.
 
         Raises:
-            DataError: a new target does not fit.
+            DataError: a new target does not fit the shape of the others.
         """
         if self.form is None and not self.unavailable:
             self.see(data, len(indices))
-        places = [
-            (place, self.relabelled[index])
-            for place, index in enumerate(indices.tolist() if self.relabelled else ())
+        replaced = [
+            (position, self.relabelled[index])
+            for position, index in enumerate(indices.tolist() if self.relabelled else ())
             if index in self.relabelled
         ]
-        if not places:
+        if not replaced:
             return data
         reason = self._no_targets(data, len(indices))
         if reason:
             raise DataError(f"relabelled cannot be applied: {reason} dbg.set(relabelled={{}}).")
         *inputs, targets = data
         targets = targets.clone()
-        for place, value in places:
+        for position, value in replaced:
             new = torch.as_tensor(value, dtype=targets.dtype, device=targets.device)
             if new.shape != targets.shape[1:]:
                 raise DataError(
-                    f"relabelled cannot be applied: the target of sample {int(indices[place])} has "
-                    f"shape {tuple(targets.shape[1:])}, the new one {tuple(new.shape)}."
+                    f"relabelled cannot be applied: the target of sample {int(indices[position])} "
+                    f"has shape {tuple(targets.shape[1:])}, the new one {tuple(new.shape)}."
                 )
-            targets[place] = new
+            targets[position] = new
         kind = type(data)
         return kind(*inputs, targets) if hasattr(data, "_fields") else kind((*inputs, targets))
 
     def _no_targets(self, data: Any, count: int) -> str:
-        """Why a batch of so many samples has no targets that can be replaced; "" when it has."""
+        """Reason why a batch of `count` samples has no replaceable targets; "" when it has."""
         if not isinstance(data, tuple | list) or len(data) < 2:
             return f"A batch is a {type(data).__name__}: expected (inputs, targets)."
         if self.pairs_only and len(data) != 2:
@@ -91,21 +91,21 @@ class SampleEdits:
         if not isinstance(targets, torch.Tensor):
             return f"The targets are a {type(targets).__name__}: expected a tensor."
         if not targets.ndim or len(targets) != count or targets.is_complex():
-            return f"The targets are of shape {tuple(targets.shape)}: expected a row a sample."
+            return f"The targets have shape {tuple(targets.shape)}: expected one row per sample."
         return ""
 
 
-def plain_target(name: str, value: Any, form: TargetSpec | None) -> Any:
+def target_as_numbers(name: str, value: Any, form: TargetSpec | None) -> Any:
     """A new target as a number or nested lists of numbers.
 
     Args:
-        name: what to call it in an error.
-        form: what it must fit; None when nobody knows yet.
+        name: name of the target in errors.
+        form: dtype and shape it must have; None when not known yet.
 
     Raises:
-        ControlValueError: it does not fit.
+        ControlValueError: the target does not fit `form`.
     """
-    wanted = _words(form)
+    wanted = _expected(form)
     refused = ControlValueError(f"{name} must be {wanted}, got {value!r}.")
     if value is None or isinstance(value, str | bytes | Mapping):
         raise refused
@@ -121,16 +121,16 @@ def plain_target(name: str, value: Any, form: TargetSpec | None) -> Any:
     if tuple(tensor.shape) != form.shape:
         raise refused
     if not form.dtype.is_floating_point:
-        most = 1 if form.dtype == torch.bool else torch.iinfo(form.dtype).max
-        if not whole or bool((tensor < 0).any()) or bool((tensor > most).any()):
+        largest = 1 if form.dtype == torch.bool else torch.iinfo(form.dtype).max
+        if not whole or bool((tensor < 0).any()) or bool((tensor > largest).any()):
             raise refused
     return tensor.to(form.dtype).tolist()
 
 
-def _words(form: TargetSpec | None) -> str:
+def _expected(form: TargetSpec | None) -> str:
     if form is None:
         return "a number or a list of numbers"
-    one = "a number" if form.dtype.is_floating_point else "a whole number from 0 on"
+    one = "a number" if form.dtype.is_floating_point else "an integer of at least 0"
     if form.dtype == torch.bool:
         one = "False or True"
     return f"a list of shape {form.shape}, each {one}" if form.shape else one

@@ -1,4 +1,4 @@
-"""The source of classes and functions of the user's own, with what they need from around them."""
+"""Source code of the user's classes and functions, with the globals that they use."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from nbdebug.errors import ScriptError
-from nbdebug.model.state.weights import PLAIN
+from nbdebug.model.state.weights import SIMPLE_TYPES
 
 
 class Sources:
-    """Collects imports and definitions, each once, what is needed first comes first.
+    """Collects imports and definitions, each once, in the order in which a script needs them.
 
     Attributes:
         imports: lines such as `from torch import nn`; definitions: sources and constants.
@@ -30,16 +30,16 @@ class Sources:
         self._known: set[str] = set()
 
     def add(self, thing: Any) -> str:
-        """Take in a class or a function; gives the expression that names it.
+        """Add a class or a function and return the expression that names it.
 
         Raises:
-            ScriptError: its source cannot be found.
+            ScriptError: the source cannot be found.
         """
         module = getattr(thing, "__module__", None) or "builtins"
         name = getattr(thing, "__qualname__", "")
         if name == "<lambda>" or "<locals>" in name:
             return self._define(thing, name)
-        if _installed(module):
+        if _is_importable(module):
             top, _, rest = name.partition(".")
             self.imports[f"from {module} import {top}"] = None
             return f"{top}.{rest}" if rest else top
@@ -66,7 +66,7 @@ class Sources:
         return short
 
     def _need(self, name: str, value: Any) -> None:
-        """Something that a definition uses by a global name."""
+        """Add a global that a definition uses."""
         if isinstance(value, types.ModuleType):
             line = f"import {value.__name__}"
             self.imports[line if value.__name__ == name else f"{line} as {name}"] = None
@@ -74,8 +74,8 @@ class Sources:
             found = self.add(value)
             if found != name:
                 self.definitions.append(f"{name} = {found}")
-        elif type(value) in PLAIN or (
-            type(value) in (tuple, list) and all(type(part) in PLAIN for part in value)
+        elif type(value) in SIMPLE_TYPES or (
+            type(value) in (tuple, list) and all(type(part) in SIMPLE_TYPES for part in value)
         ):
             if name not in self._known:
                 self._known.add(name)
@@ -88,15 +88,15 @@ class Sources:
 
 
 def source_of(thing: Any) -> str:
-    """The source of a class or a function, also of a class from a cell.
+    """Source of a class or a function, also of a class defined in a cell.
 
     Raises:
-        OSError, TypeError: it cannot be found.
+        OSError, TypeError: the source cannot be found.
     """
     try:
         return textwrap.dedent(inspect.getsource(thing))
     except (OSError, TypeError):
-        # A cell is no file; its functions know their lines, classes do not.
+        # inspect finds no class of a cell, which is not in a file; functions know their lines.
         for function in _functions(thing):
             found = _class_around(function.__code__, thing.__name__)
             if found is not None:
@@ -115,30 +115,30 @@ def _class_around(code: types.CodeType, name: str) -> str | None:
     return None
 
 
-def _installed(module: str) -> bool:
-    """Whether a module can be imported by whoever runs the script; cells and scripts cannot."""
+def _is_importable(module: str) -> bool:
+    """True if the script can import a module; false for cells and scripts."""
     found = sys.modules.get(module)
     if module in ("__main__", "builtins"):
         return module == "builtins"
-    place = getattr(found, "__file__", "") or ""
-    return "site-packages" in place or module.partition(".")[0] in sys.stdlib_module_names
+    file = getattr(found, "__file__", "") or ""
+    return "site-packages" in file or module.partition(".")[0] in sys.stdlib_module_names
 
 
 def _globals_of(thing: Any, source: str) -> Iterator[tuple[str, Any]]:
-    """Global names that a class or a function uses, and what they stand for."""
+    """Global names that a class or a function uses, with their values."""
     around = vars(sys.modules[thing.__module__]) if thing.__module__ in sys.modules else {}
-    for name in dict.fromkeys(_outside(ast.parse(source).body[0])):
+    for name in dict.fromkeys(_names_at_definition(ast.parse(source).body[0])):
         if name in around and not hasattr(builtins, name):
             yield name, around[name]
     for function in _functions(thing):
-        for name in dict.fromkeys(_loaded(function.__code__)):
+        for name in dict.fromkeys(_global_names(function.__code__)):
             known = function.__globals__
             if name in known and not hasattr(builtins, name) and known[name] is not thing:
                 yield name, known[name]
 
 
-def _outside(node: ast.AST) -> Iterator[str]:
-    """Names that are looked up when a definition is made: bases, decorators, defaults."""
+def _names_at_definition(node: ast.AST) -> Iterator[str]:
+    """Names that are looked up when a definition is executed: bases, decorators, defaults."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         parts: list[ast.AST | None] = [
             *node.decorator_list,
@@ -152,7 +152,7 @@ def _outside(node: ast.AST) -> Iterator[str]:
         return
     for part in parts:
         if part is not None:
-            yield from _outside(part)
+            yield from _names_at_definition(part)
 
 
 def _functions(thing: Any) -> Iterator[types.FunctionType]:
@@ -165,11 +165,11 @@ def _functions(thing: Any) -> Iterator[types.FunctionType]:
                 yield inner
 
 
-def _loaded(code: types.CodeType) -> Iterator[str]:
-    """Global names that code reads; names of attributes are none."""
+def _global_names(code: types.CodeType) -> Iterator[str]:
+    """Global names that code reads, without names of attributes."""
     for instruction in dis.get_instructions(code):
         if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
             yield instruction.argval
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            yield from _loaded(constant)
+            yield from _global_names(constant)

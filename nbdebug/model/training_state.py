@@ -1,4 +1,4 @@
-"""What is under training: everything that controls and probes may look at or touch."""
+"""Model, optimizer and settings of a training, as controls and probes see them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nbdebug.model.freezing import Freezing, learnable
 from nbdebug.model.initialisation import Initialisation
 from nbdebug.model.metrics import Metrics
 from nbdebug.model.module.forward import LossFn
-from nbdebug.model.optimizers import Optimizers, ratios
+from nbdebug.model.optimizers import Optimizers, group_ratios
 from nbdebug.model.order.layer_order import LayerOrder
 from nbdebug.model.recurrent_clipping import RecurrentClipping
 from nbdebug.model.sample_edits import SampleEdits
@@ -26,14 +26,14 @@ from nbdebug.model.schedule.live import Schedule
 
 
 class Batching:
-    """How batches are drawn.
+    """Settings of how batches are drawn.
 
     Attributes:
         size: samples in a batch; read for every batch.
-        limit: samples there are, None for a stream.
-        ahead: batches that loader workers have prepared already; a new size comes
-            after them.
-        amendments: samples that are left out or have other targets.
+        limit: number of samples, None for a stream.
+        ahead: batches that loader workers have prefetched; a new size takes effect after
+            them.
+        amendments: samples that are excluded or relabelled.
     """
 
     def __init__(self, size: int, limit: int | None, ahead: int = 0) -> None:
@@ -44,12 +44,12 @@ class Batching:
 
     @property
     def settings(self) -> tuple[Any, ...]:
-        """What decides which samples the next batch holds, and with which targets."""
+        """The settings that decide samples and targets of the next batch."""
         return self.size, self.amendments.excluded, self.amendments.relabelled
 
     @property
     def remaining(self) -> int | None:
-        """Samples that are not left out, None for a stream."""
+        """Number of samples that are not excluded, None for a stream."""
         return None if self.limit is None else self.limit - len(self.amendments.excluded)
 
 
@@ -57,24 +57,24 @@ class TrainingState:
     """Model, optimizer and settings of one training.
 
     Attributes:
-        model: the user's module, the same object all the time.
+        model: the user's module, always the same object.
         optimizers: the optimizer in force (`optimizer`) and its `schedule`.
-        validated: whether there is validation data.
-        parameters: those that learn or may be unfrozen, with their names, from input to
+        validated: True if there is validation data.
+        parameters: names and parameters that are trainable or can be unfrozen, from input to
             output.
-        lr_leader, lr_ratios: the group that `lr` speaks of, and what the others are of it;
-            decay_leader, decay_ratios likewise for `weight_decay`.
-        grad_norms: gradient norms of the step under way, before clipping, one 0-d tensor
-            for each parameter that has a gradient.
-        outputs, targets: of the step under way, None between steps or with a `step_fn`.
-        again: calls the model once more on the inputs of the step under way; None when
-            outputs are.
-        loss: of the step under way; loss_fn: None where training has a `step_fn`.
+        lr_leader, lr_ratios: index of the group whose learning rate is `lr`, and the ratios of
+            all groups to it; decay_leader, decay_ratios likewise for `weight_decay`.
+        grad_norms: gradient norms of the current step, before clipping, one 0-d tensor for
+            each parameter that has a gradient.
+        outputs, targets: of the current step, None between steps or with a `step_fn`.
+        again: calls the model once more on the inputs of the current step; None if outputs
+            is None.
+        loss: of the current step; loss_fn: None if training has a `step_fn`.
         checkpoint_bytes: memory that checkpoints take.
-        recorded_in: where the run is written down, "" when it is not.
-        leaving_out: whether a batch whose loss or gradient is not finite is left out, without
-            a stop.
-        rng: a context in which torch's global generators are those of training.
+        recorded_in: name of the store that the run is recorded in, "" for none.
+        leaving_out: if True, a batch with NaN or Inf in its loss or gradient is skipped
+            instead of stopping.
+        rng: context in which torch's global generators are those of training.
     """
 
     def __init__(
@@ -101,10 +101,10 @@ class TrainingState:
         self.freezing = Freezing(model)
         self.initialisation = Initialisation(model)
         self.rng: AbstractContextManager[None] = nullcontext()
-        self.lr_leader, self.lr_ratios = ratios(optimizers.current, "lr")
+        self.lr_leader, self.lr_ratios = group_ratios(optimizers.current, "lr")
         self.decay_leader, self.decay_ratios = 0, (1.0,) * len(optimizers.current.param_groups)
         if "weight_decay" in optimizers.current.defaults:
-            self.decay_leader, self.decay_ratios = ratios(optimizers.current, "weight_decay")
+            self.decay_leader, self.decay_ratios = group_ratios(optimizers.current, "weight_decay")
         self.validated = self.leaving_out = False
         self.outputs: object = None
         self.targets: object = None
@@ -115,10 +115,10 @@ class TrainingState:
         self.recorded_in = ""
 
     def take_in(self, parameters: Iterable[nn.Parameter]) -> str:
-        """See that the optimizer holds parameters that begin to learn; what it took for that.
+        """Add newly trainable parameters to the optimizer and return a note about it.
 
         Raises:
-            ModelError: it does not take them; then nothing was changed.
+            ModelError: the optimizer does not accept them; nothing is changed.
         """
         held = {p for group in self.optimizer.param_groups for p in group["params"]}
         missing = [parameter for parameter in parameters if parameter not in held]
@@ -129,7 +129,7 @@ class TrainingState:
         self.lr_ratios += (self.lr_ratios[leader],)
         self.decay_ratios += (self.decay_ratios[leader],)
         return (
-            f"The optimizer did not hold {len(missing)} of the parameters: it took them in as a "
+            f"The optimizer did not hold {len(missing)} of the parameters: they were added as a "
             f"new group, with the settings of group {leader}."
         )
 
@@ -139,7 +139,7 @@ class TrainingState:
 
     @property
     def lr(self) -> float:
-        """Learning rate in force, of the group that `lr` speaks of."""
+        """Current learning rate of the group `lr_leader`."""
         return float(self.optimizer.param_groups[self.lr_leader]["lr"])
 
     @property

@@ -10,7 +10,7 @@ from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Histogram
 from nbdebug.panels.base import Panel
 from nbdebug.plots.columns import Values
-from nbdebug.plots.figures import hover, plain_figure, shortened
+from nbdebug.plots.figures import hover, plain_figure, shortened_names
 from nbdebug.plots.theme import BLUE
 
 
@@ -50,7 +50,7 @@ class HistogramPlot:
             if name.startswith(prefix)
         }
         choices = self.panel.context.choices
-        options = list(zip(found, shortened(list(found), 40), strict=True))
+        options = list(zip(found, shortened_names(list(found), 40), strict=True))
         choices.offer(self.choice, self.label, self.panel.tab, options)
         picked = found.get(choices[self.choice])
         running = snapshot.status.state == "running"

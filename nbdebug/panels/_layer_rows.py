@@ -11,8 +11,8 @@ from bokeh.plotting import figure
 
 from nbdebug.panels.base import Panel
 from nbdebug.plots.columns import Values
-from nbdebug.plots.figures import hover, layer_figure, legend_above, shortened
-from nbdebug.plots.markers import words
+from nbdebug.plots.figures import hover, layer_figure, legend_above, shortened_names
+from nbdebug.plots.markers import format_value
 from nbdebug.plots.theme import BLUE, ORANGE, VERMILLION
 
 KINDS = (
@@ -27,7 +27,7 @@ def name_rows(panel: Panel, made: figure, names: Iterable[str]) -> None:
     rows = list(names)
     sink = panel.context.sink
     sink.set_prop(made.y_range, "start", max(len(rows), 1) - 0.5)
-    labels = dict(enumerate(shortened(rows)))
+    labels = dict(enumerate(shortened_names(rows)))
     sink.set_prop(made.yaxis[0], "major_label_overrides", labels)
 
 
@@ -67,7 +67,7 @@ def parameter_columns(values: Mapping[str, float]) -> dict[str, Values]:
         if not np.isfinite(value):
             continue
         kind = "zero" if value <= 0 else "biases" if name.endswith("bias") else "weights"
-        rows[kind].append((row, max(value, floor), name, words(value)))
+        rows[kind].append((row, max(value, floor), name, format_value(value)))
     return {
         kind: dict(zip(("row", "value", "name", "words"), _turned(found), strict=True))
         for kind, found in rows.items()

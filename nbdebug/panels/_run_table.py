@@ -10,10 +10,9 @@ from datetime import datetime
 from nbdebug.core.results.run_list import LONGEST, RunList, RunRequest, RunRow
 from nbdebug.panels._buttons import button
 from nbdebug.panels._forms import row, submit, text_field
-from nbdebug.plots.theme import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION
+from nbdebug.plots.theme import COLOURS
 
 MOST = 50
-COLOURS = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY, GREY)
 STATUS = {
     "running": ("running", "It goes on, here or in another kernel."),
     "finished": ("finished", "Its Debugger was closed, or its kernel ended as it should."),

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.timeline import TimelineMarks
-from nbdebug.plots.markers import words
+from nbdebug.plots.markers import format_value
 from nbdebug.plots.theme import BLUE, GREY, ORANGE, VERMILLION
 
 LANES = (
@@ -70,7 +70,7 @@ def _marks(snapshot: Snapshot, labels: Mapping[str, str]) -> Iterator[StripMark]
         if change.status == "applied":
             known = labels.get(change.control, change.control)
             label = "Rewind" if change.kind == "rewind" else known
-            text = f"{label}: {words(change.old)} to {words(change.new)}"
+            text = f"{label}: {format_value(change.old)} to {format_value(change.new)}"
             yield StripMark("change", change.step, text)
 
 

@@ -22,7 +22,7 @@ from nbdebug.core.commands.base import SET_CONTROLS
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Array, Histogram
 from nbdebug.panels.base import Panel
-from nbdebug.plots.figures import LEFT, RIGHT, hover, plain_figure
+from nbdebug.plots.figures import MIN_BORDER_LEFT, MIN_BORDER_RIGHT, hover, plain_figure
 from nbdebug.plots.plot_actions import PlotAction, PlotActions, draggable
 from nbdebug.plots.theme import BLUE, GREY, ORANGE, VERMILLION
 
@@ -52,7 +52,7 @@ class ClipNorms(Panel):
             x_axis_label="norm that the threshold is compared with",
             y_axis_label="steps",
         )
-        made.min_border_left, made.min_border_right = LEFT, RIGHT
+        made.min_border_left, made.min_border_right = MIN_BORDER_LEFT, MIN_BORDER_RIGHT
         made.y_range = DataRange1d(start=0)
         _add_share_axis(made)
         quads = made.quad(

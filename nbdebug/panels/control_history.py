@@ -10,7 +10,7 @@ from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Array
 from nbdebug.panels.base import Panel, PanelContext
 from nbdebug.plots.figures import hover, lane_axis, time_figure
-from nbdebug.plots.markers import words
+from nbdebug.plots.markers import format_value
 from nbdebug.plots.theme import BLUE
 
 LANE_HEIGHT = 0.8
@@ -67,7 +67,7 @@ class ControlHistory(Panel):
         for lane, (name, source) in enumerate(self.sources.items()):
             series = self.points(snapshot, name)
             value = snapshot.latest.get(name, np.nan)
-            now[lane + 0.4] = words(value) if np.isfinite(value) else "-"
+            now[lane + 0.4] = format_value(value) if np.isfinite(value) else "-"
             empty = np.empty(0)
             x = empty if series is None else self.place(snapshot, series.step)
             last = empty if series is None else series.last

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from bokeh.models import (
     BasicTicker,
@@ -16,9 +14,9 @@ from bokeh.models import (
 from bokeh.models.ui import UIElement
 
 from nbdebug.core.history.snapshot import Snapshot
-from nbdebug.core.records import Array
 from nbdebug.panels.base import Panel
 from nbdebug.plots.figures import hover, legend_above, time_figure
+from nbdebug.plots.smoothing import smoothed
 from nbdebug.plots.theme import BLUE, GREY, ORANGE, SKY
 
 SMOOTHING = (("0.9", "medium"), ("0", "off"), ("0.6", "light"), ("0.97", "strong"))
@@ -130,15 +128,3 @@ class Loss(Panel):
         sink.set_prop(self.figure.yaxis[0], "ticker", ticker)
         sink.set_prop(self.figure.yaxis[0], "formatter", formatter)
         sink.set_prop(self.figure.ygrid[0], "ticker", ticker)
-
-
-def smoothed(values: Array, weight: float) -> Array:
-    """Exponential moving average of values [B], corrected for its start (Kingma, Ba 2015)."""
-    result = []
-    average, total = 0.0, 0.0
-    for value in values.tolist():
-        if math.isfinite(value):
-            average = weight * average + (1 - weight) * value
-            total = weight * total + (1 - weight)
-        result.append(average / total if total else math.nan)
-    return np.array(result)

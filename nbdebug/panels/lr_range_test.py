@@ -14,7 +14,13 @@ from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Progress
 from nbdebug.core.results.lr_range_test import LrRangeTest
 from nbdebug.panels.base import Panel
-from nbdebug.plots.figures import LEFT, RIGHT, hover, legend_above, plain_figure
+from nbdebug.plots.figures import (
+    MIN_BORDER_LEFT,
+    MIN_BORDER_RIGHT,
+    hover,
+    legend_above,
+    plain_figure,
+)
 from nbdebug.plots.plot_actions import PlotAction, PlotActions
 from nbdebug.plots.theme import BLUE, SKY, VERMILLION
 
@@ -45,7 +51,7 @@ class RangeTestCurve(Panel):
             x_axis_label="learning rate",
             y_axis_label="loss",
         )
-        made.min_border_left, made.min_border_right = LEFT, RIGHT
+        made.min_border_left, made.min_border_right = MIN_BORDER_LEFT, MIN_BORDER_RIGHT
         batches = made.line("lr", "loss", source=self.source, color=SKY, line_width=1)
         smooth = made.line("lr", "smoothed", source=self.source, color=BLUE, line_width=2)
         # Single batches may shoot up where it diverges.

@@ -10,13 +10,13 @@ from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Array
 from nbdebug.core.results.run_list import RunRow
 from nbdebug.core.series import Series
-from nbdebug.panels._run_table import COLOURS, labels
+from nbdebug.panels._run_table import labels
 from nbdebug.panels.base import Panel
-from nbdebug.panels.loss import smoothed
 from nbdebug.plots.figures import hover, legend_above, plain_figure
+from nbdebug.plots.smoothing import smoothed_series
+from nbdebug.plots.theme import COLOURS
 
 CURVES = (("smooth", "loss, smoothed"), ("loss", "loss"), ("val_loss", "validation loss"))
-SMOOTHING = 0.9
 POINTS = 500
 
 
@@ -69,6 +69,6 @@ class RunCurves(Panel):
         series: Series | None = curves.get(name)
         if series is None:
             return np.empty(0), np.empty(0)
-        series = series.thin(POINTS)
-        y = smoothed(series.mean, SMOOTHING) if kind == "smooth" else series.mean
-        return series.step.astype(np.float64), y
+        thin = series.thin(POINTS)
+        y = smoothed_series(series, POINTS) if kind == "smooth" else thin.mean
+        return thin.step.astype(np.float64), y

@@ -1,4 +1,4 @@
-"""Columns of a data source: what a plot is made of."""
+"""Columns of the data sources of plots."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""The few kinds of figures that the panels are made of."""
+"""Figures that the dashboard, reports and comparisons are made of."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,12 +22,13 @@ from bokeh.plotting import figure
 from nbdebug.plots.markers import Markers
 from nbdebug.plots.theme import GREEN, PURPLE, hover_card
 
-LEFT, RIGHT = 96, 96
+MIN_BORDER_LEFT, MIN_BORDER_RIGHT = 96, 96
 TOOLS = "pan,box_zoom,reset,save"
+PRINTF_COLUMN = re.compile(r"(@\w+)\{%")
 
 
 def plain_figure(name: str, height: int, **options: Any) -> figure:
-    """A figure as wide as its panel, with quiet axes and room for tick labels."""
+    """Figure as wide as its container, with quiet axes and room for tick labels."""
     made = figure(
         name=name,
         height=height,
@@ -54,13 +56,13 @@ def plain_figure(name: str, height: int, **options: Any) -> figure:
 def time_figure(
     name: str, height: int, x_range: DataRange1d, markers: Markers, **options: Any
 ) -> figure:
-    """A figure over the shared time axis, in which control changes and notes are marked."""
+    """Figure over the shared time axis, with marks of control changes and notes."""
     made = plain_figure(name, height, x_range=x_range, **options)
-    # Equal borders: the time axes of stacked figures lie one under the other.
-    made.min_border_left, made.min_border_right = LEFT, RIGHT
+    # Equal borders align the time axes of stacked figures.
+    made.min_border_left, made.min_border_right = MIN_BORDER_LEFT, MIN_BORDER_RIGHT
     made.ygrid.grid_line_width = 1
     made.xgrid.grid_line_color = None
-    # Notes are wider and come first: a change at the same step is seen upon its note.
+    # Notes are wider and drawn first: a change at the same step stays visible.
     notes = made.vspan(
         x="x", source=markers.notes, line_color=GREEN, line_width=3, line_dash=[2, 4],
         level="underlay",
@@ -71,31 +73,46 @@ def time_figure(
     )  # fmt: skip
     change = [("@label:", "<b>@old → @new</b>"), ("@when", "@who"), ("", "@why")]
     note = [("note at", "@when"), ("", "@text")]
-    made.add_tools(_card(notes, note, "vertical"), _card(changes, change, "horizontal"))
+    made.add_tools(
+        _marker_card(notes, note, "vertical"), _marker_card(changes, change, "horizontal")
+    )
     return made
 
 
-def _card(marks: DataRenderer, rows: Sequence[tuple[str, str]], side: Any) -> HoverTool:
-    """Beside marks of one kind, above or below those of the other: both are seen."""
+def _marker_card(marks: DataRenderer, rows: Sequence[tuple[str, str]], side: Any) -> HoverTool:
+    """Card of one kind of marks, attached so that it does not cover that of the other kind."""
     card = hover_card(rows)
     return HoverTool(renderers=[marks], tooltips=card, visible=False, attachment=side)
 
 
-def hover(made: figure, renderer: DataRenderer, rows: Sequence[tuple[str, str]], mode: Any) -> None:
-    """Show a card for the nearest point of one renderer."""
+def hover(
+    made: figure,
+    drawn: DataRenderer | Sequence[DataRenderer],
+    rows: Sequence[tuple[str, str]],
+    mode: Any,
+) -> None:
+    """Show a card for the nearest point.
+
+    Args:
+        drawn: the renderer, or several that share a card.
+        rows: see `hover_card`; `@column{%.4g}` is formatted as printf does it.
+        mode: "mouse" for the point under the pointer, "vline" for the one at its x.
+    """
+    printf = {name for _, value in rows for name in PRINTF_COLUMN.findall(value)}
     made.add_tools(
         HoverTool(
-            renderers=[renderer],
+            renderers=list(drawn) if isinstance(drawn, Sequence) else [drawn],
             tooltips=hover_card(rows),
             mode=mode,
             visible=False,
             point_policy="snap_to_data",
+            formatters=dict.fromkeys(printf, "printf"),
         )
     )
 
 
 def legend_above(made: figure, items: Sequence[tuple[str, Sequence[Any]]]) -> list[LegendItem]:
-    """A one-line legend outside the plot; a click hides what it names."""
+    """Legend above the plot; a click on an entry hides its lines."""
     entries = [LegendItem(label=label, renderers=list(parts)) for label, parts in items]
     no_padding: Any = 0
     legend = Legend(
@@ -119,7 +136,7 @@ def legend_above(made: figure, items: Sequence[tuple[str, Sequence[Any]]]) -> li
 
 
 def layer_figure(name: str, height: int, x_label: str, *, log: bool = False) -> figure:
-    """Rows from input (top) to output (bottom), named at the left as far as there is room."""
+    """Figure with a row a layer, input at the top, named at the left as far as there is room."""
     made = plain_figure(
         name,
         height,
@@ -135,7 +152,7 @@ def layer_figure(name: str, height: int, x_label: str, *, log: bool = False) -> 
 
 
 def lane_axis(made: figure, count: int, side: Any) -> LinearAxis:
-    """An axis whose labels name lanes 0, 1, ... of a strip."""
+    """Axis whose labels name lanes 0, 1, ... of a strip."""
     ticker: Any = FixedTicker(ticks=[lane + 0.4 for lane in range(count)])
     axis = LinearAxis(
         ticker=ticker,
@@ -148,8 +165,8 @@ def lane_axis(made: figure, count: int, side: Any) -> LinearAxis:
     return axis
 
 
-def shortened(names: Sequence[str], limit: int = 28) -> list[str]:
-    """Names that fit: without the beginning they share, then without their middle."""
+def shortened_names(names: Sequence[str], limit: int = 28) -> list[str]:
+    """Names shortened to `limit`: without their common prefix, then without their middle."""
     if all(len(name) <= limit for name in names):
         return list(names)
     parts = [name.split(".") for name in names]
@@ -157,6 +174,14 @@ def shortened(names: Sequence[str], limit: int = 28) -> list[str]:
     while len({tuple(name[: shared + 1]) for name in parts}) == 1 and len(parts) > 1:
         shared += 1
     return [_without_middle(".".join(name[shared:]), limit) for name in parts]
+
+
+def caption(text: str, limit: int = 40) -> str:
+    """Text for a canvas: shortened, and never taken for a formula, for which MathJax is fetched."""
+    short = text if len(text) <= limit else f"{text[: limit // 2 - 1]}…{text[-limit // 2 :]}"
+    for sign in ("$$", r"\[", r"\("):
+        short = short.replace(sign, f"{sign[0]}\u200b{sign[1]}")
+    return short
 
 
 def _without_middle(name: str, limit: int) -> str:

@@ -23,7 +23,7 @@ class PlotAction:
     fields: Mapping[str, Any] = field(default_factory=dict)
 
     def describe(self) -> dict[str, Any]:
-        """Plain values for the browser."""
+        """JSON values for the browser."""
         return {
             "label": self.label,
             "command": self.command,
@@ -40,10 +40,10 @@ class PlotActions:
     offers: tuple[PlotAction, ...] = ()
 
     def describe(self) -> dict[str, Any]:
-        """Plain values for the browser."""
+        """JSON values for the browser."""
         return {"text": self.text, "offers": [offer.describe() for offer in self.offers]}
 
 
 def draggable(line: Model, control: str) -> None:
-    """Let the viewer drag a Span: where it is let go, its place is set as the control's value."""
+    """Make a Span draggable; when dropped, its position is set as value of `control`."""
     line.tags = [*line.tags, f"sets:{control}"]

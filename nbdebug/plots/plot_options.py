@@ -1,4 +1,4 @@
-"""What the viewer may choose about the plots: axis, smoothing, layer of a histogram."""
+"""Options of the plots that the viewer can choose: axis, smoothing, layer of a histogram."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class PlotOption:
     """One drop-down above the plots of a tab.
 
     Attributes:
-        options: values, each with the words shown for it.
+        options: values, each with its label.
     """
 
     name: str
@@ -26,7 +26,7 @@ class PlotOption:
 
 
 class PlotOptions:
-    """All choices of one dashboard; safe to use from any thread."""
+    """All options of one dashboard; thread-safe."""
 
     def __init__(self) -> None:
         self._choices: dict[str, PlotOption] = {}
@@ -34,7 +34,7 @@ class PlotOptions:
         self.version = 0
 
     def offer(self, name: str, label: str, tab: str, options: Sequence[Option]) -> None:
-        """Offer a choice, or new options for it; a value still on offer is kept."""
+        """Add a drop-down or change its options; a value that is still offered is kept."""
         choice = PlotOption(name, label, tab, tuple(options), options[0][0] if options else "")
         with self._lock:
             old = self._choices.get(name)
@@ -45,7 +45,7 @@ class PlotOptions:
                 self.version += 1
 
     def pick(self, name: str, value: str) -> None:
-        """Take a value; one that is not on offer is left alone."""
+        """Choose a value; a value that is not offered is ignored."""
         with self._lock:
             choice = self._choices.get(name)
             if choice is None or value not in dict(choice.options) or choice.value == value:
@@ -57,7 +57,7 @@ class PlotOptions:
         return self._choices[name].value
 
     def describe(self) -> list[dict[str, Any]]:
-        """Plain values for the browser."""
+        """JSON values for the browser."""
         with self._lock:
             choices = list(self._choices.values())
         return [

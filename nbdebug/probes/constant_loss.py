@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from nbdebug.model.loss_kind import known_loss
+from nbdebug.model.loss_kind import loss_name
 from nbdebug.model.training_state import TrainingState
 from nbdebug.probes.base import Probe, Values
 
@@ -41,7 +41,7 @@ class ConstantLoss(Probe):
         outputs, targets = outputs.detach(), targets.detach()
         if not self._kind and self._tried < 3:
             self._tried += 1
-            self._kind = known_loss(outputs, targets, self._session.loss)
+            self._kind = loss_name(outputs, targets, self._session.loss)
         if not self._kind:
             return {}
         if self._count < MAX_SAMPLES:

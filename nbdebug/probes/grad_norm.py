@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from nbdebug.model.freezing import learns
+from nbdebug.model.freezing import has_trainable_gradient
 from nbdebug.model.training_state import TrainingState
 from nbdebug.probes.base import Probe, Values
 
@@ -25,7 +25,7 @@ class GradNorm(Probe):
         if not self._session.grad_norms:
             return {}
         each = torch.stack(self._session.grad_norms)
-        present = [learns(p) for _, p in self._session.parameters]
+        present = [has_trainable_gradient(p) for _, p in self._session.parameters]
         if all(present):
             return {self._names: each}
         values = torch.full((len(present),), torch.nan, dtype=each.dtype, device=each.device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nbdebug.model.freezing import learns
+from nbdebug.model.freezing import has_trainable_gradient
 from nbdebug.model.training_state import TrainingState
 from nbdebug.probes._histogram import histogram
 from nbdebug.probes.base import Probe, Values
@@ -26,5 +26,5 @@ class GradientHistogram(Probe):
         return {
             f"gradient/{name}": histogram(parameter.grad)
             for name, parameter in self._parameters
-            if parameter.grad is not None and learns(parameter)
+            if parameter.grad is not None and has_trainable_gradient(parameter)
         }

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nbdebug.model.loss_kind import KNOWN, known_loss
+from nbdebug.model.loss_kind import KNOWN_LOSSES, loss_name
 from nbdebug.model.nonfinite import eager
 from nbdebug.model.state.model_state import undisturbed
 from nbdebug.model.training_state import TrainingState
@@ -88,8 +88,8 @@ class VarianceShift(Probe):
         assert isinstance(targets, torch.Tensor)
         if not self._loss and self._tried < MAX_TRIES:
             self._tried += 1
-            self._loss = known_loss(trained.detach(), targets, session.loss)
-        return {"eval_loss": KNOWN[self._loss](outputs, targets)} if self._loss else {}
+            self._loss = loss_name(trained.detach(), targets, session.loss)
+        return {"eval_loss": KNOWN_LOSSES[self._loss](outputs, targets)} if self._loss else {}
 
 
 def _hook(

@@ -1,6 +1,6 @@
-"""The documentation of runs: recorded without being asked, compared, carried elsewhere.
+"""Recording, comparison, report and export of runs.
 
-Called, `nbdebug.runs()`, this package lists them.
+The package is callable: `nbdebug.runs()` lists the runs of a store.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 
 class _Callable(types.ModuleType):
-    """`nbdebug.runs` is this package and the function that lists what is in it."""
+    """Module class that makes `nbdebug.runs` callable: `nbdebug.runs()` lists runs."""
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         from nbdebug.runs.store.api import runs

@@ -11,8 +11,8 @@ from torch import nn
 
 from nbdebug.core.control_spec import ControlState
 from nbdebug.model.source_code import source_of
-from nbdebug.model.state.digest import digest_of
-from nbdebug.runs.redaction.redact import masked
+from nbdebug.model.state.digest import tensors_digest
+from nbdebug.runs.redaction.redact import redact
 from nbdebug.training.data.sources import DatasetSource, StreamSource, TensorSource
 from nbdebug.training.engine.session import LR, Session, Setup
 
@@ -78,7 +78,7 @@ def _model(model: nn.Module) -> dict[str, Any]:
         "class": type(model).__name__,
         "parameters": sum(p.numel() for p in model.parameters()),
         "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
-        "initial_weights": digest_of(model.state_dict(keep_vars=True).values()),
+        "initial_weights": tensors_digest(model.state_dict(keep_vars=True).values()),
         "layers": layers,
     }
 
@@ -103,7 +103,7 @@ def _parts(tensors: tuple[torch.Tensor, ...]) -> list[dict[str, Any]]:
         {
             "shape": list(tensor.shape),
             "dtype": str(tensor.dtype).removeprefix("torch."),
-            "sha256": digest_of([tensor]),
+            "sha256": tensors_digest([tensor]),
             "classes": _classes(tensor),
         }
         for tensor in tensors
@@ -156,6 +156,6 @@ def _source(thing: Any) -> str:
     if module is not None and module.__name__.partition(".")[0] == "torch":
         return ""
     try:
-        return masked(source_of(thing))
+        return redact(source_of(thing))
     except (OSError, TypeError):
         return ""

@@ -216,7 +216,7 @@ def test_a_comparison_shows_all_of_its_frame(reader: Reader, compared: Compariso
 
     until(lambda: page.evaluate(FITS), 10, "the frame to be as high as what it shows")
     assert frame.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    expect(page.get_by_text("Hyperparameters that differ")).to_be_visible()
+    expect(page.get_by_text("Different hyperparameters")).to_be_visible()
 
 
 @pytest.mark.parametrize(("colour", "dark"), [("#ffffff", False), ("#111111", True)])

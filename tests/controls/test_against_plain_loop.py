@@ -149,7 +149,7 @@ def test_optimizer_of_another_family_starts_fresh(
     name: str, edit: Callable[[PlainLoop], None]
 ) -> None:
     dbg = compare(edit, optimizer=name)
-    assert "without gathered state" in dbg.changes.iloc[-1].note
+    assert "Optimizer state starts empty" in dbg.changes.iloc[-1].note
 
 
 def test_adam_to_adamw_keeps_its_moments() -> None:

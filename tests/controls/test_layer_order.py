@@ -105,7 +105,7 @@ def test_the_last_norm_is_offered_where_it_is_another_one() -> None:
 
 def test_a_forward_that_cannot_be_followed_greys_the_control() -> None:
     spec = spec_of(Undecided())
-    assert "the model (Undecided) cannot be followed by torch.fx" in spec.unavailable
+    assert "the model (Undecided) cannot be traced by torch.fx" in spec.unavailable
     assert "test_layer_order.py" in spec.unavailable
     assert "x.sum() > 0" in spec.unavailable
     with debug(Undecided()) as dbg, pytest.raises(ControlValueError, match=r"x\.sum"):

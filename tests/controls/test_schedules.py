@@ -315,7 +315,7 @@ def test_your_schedule_continues_where_it_works_from_the_rate_it_finds() -> None
     with debugger(tiny_mlp(), schedule=mine, lr_change="continue") as dbg:
         dbg.run(steps=15)
         dbg.set(lr=0.02)
-        assert "goes on from this value" in dbg.changes.iloc[-1].note
+        assert "continues from this value" in dbg.changes.iloc[-1].note
         dbg.run(steps=10)
         assert lr_of(dbg) == [0.07] * 10 + [0.035] * 5 + [0.02] * 5 + [0.01] * 5
 

@@ -9,10 +9,12 @@ import torch
 from torch import nn
 
 from nbdebug import Debugger
+from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.results.check_result import Outcome
 from nbdebug.model.training_state import TrainingState
 from nbdebug.probes.base import Probe, Values
+from tests.inside import bare_check_context
 
 
 def make(**arguments: object) -> Debugger:

@@ -9,7 +9,13 @@ import pytest
 from torch import nn
 
 from nbdebug.errors import ControlValueError
-from nbdebug.model.clipping import WINDOW, Clipping, NormWindow, layers_like, parameter_layers
+from nbdebug.model.clipping import (
+    NORM_WINDOW_SIZE,
+    Clipping,
+    NormWindow,
+    matching_layers,
+    parameter_layers,
+)
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 999, 1000, 1001, 2500])
@@ -18,7 +24,7 @@ def test_percentiles_are_those_of_numpy_to_the_bit(count: int) -> None:
     window = NormWindow()
     for norm in norms.tolist():
         window.add(norm)
-    recent = norms[-WINDOW:]
+    recent = norms[-NORM_WINDOW_SIZE:]
     assert len(window) == len(recent)
     for q in (0, 1, 10, 33.3, 50, 90, 99, 100):
         assert window.percentile(q) == np.percentile(recent, q)
@@ -55,11 +61,11 @@ LAYERS = ("rnn.0", "rnn.1", "rnnlike", "head")
 
 
 def test_layers_by_name_by_what_holds_them_and_by_pattern() -> None:
-    assert layers_like("head", LAYERS) == ["head"]
-    assert layers_like("rnn", LAYERS) == ["rnn.0", "rnn.1"]
-    assert layers_like("rnn*", LAYERS) == ["rnn.0", "rnn.1", "rnnlike"]
+    assert matching_layers("head", LAYERS) == ["head"]
+    assert matching_layers("rnn", LAYERS) == ["rnn.0", "rnn.1"]
+    assert matching_layers("rnn*", LAYERS) == ["rnn.0", "rnn.1", "rnnlike"]
     with pytest.raises(ControlValueError, match=r"haed.*head"):
-        layers_like("haed", LAYERS)
+        matching_layers("haed", LAYERS)
 
 
 def test_parameters_belong_to_the_layer_that_holds_them() -> None:

@@ -9,13 +9,14 @@ import pytest
 import torch
 from torch import nn
 
-from nbdebug.model.nonfinite import origin, worst_gradient
+from nbdebug.model import nonfinite
+from nbdebug.model.nonfinite import nonfinite_gradients
 
 NAN = float("nan")
 
 
 def first_nonfinite(model: nn.Module, forward: Callable[[], Any]) -> str | None:
-    return origin(model, forward)[0]
+    return nonfinite.first_nonfinite(model, forward)[0]
 
 
 class Log(nn.Module):
@@ -124,15 +125,15 @@ def test_an_exception_of_the_model_comes_through_unless_it_was_explained() -> No
 
 def test_gradients_are_named_from_the_output_back() -> None:
     model = net(nn.Tanh())
-    assert worst_gradient(model) is None
+    assert nonfinite_gradients(model) is None
     model(torch.randn(2, 4)).sum().backward()
-    assert worst_gradient(model) is None
+    assert nonfinite_gradients(model) is None
     model[0].weight.grad[0, 0] = NAN
     model[2].bias.grad[0] = float("inf")
-    assert worst_gradient(model) == "2.bias, 0.weight"
+    assert nonfinite_gradients(model) == "2.bias, 0.weight"
 
 
 def test_sparse_gradients_are_looked_into() -> None:
     model = nn.Embedding(5, 2, sparse=True)
     (model(torch.tensor([1, 3])) * NAN).sum().backward()
-    assert worst_gradient(model) == "weight"
+    assert nonfinite_gradients(model) == "weight"

@@ -14,7 +14,7 @@ from nbdebug.core.plugins import discover
 from nbdebug.core.records import Note, Status
 from nbdebug.errors import ArgumentError
 from nbdebug.panels.base import NoSink, Panel, PanelContext
-from nbdebug.plots.markers import MAX_MARKS, MAX_SENTENCE, note_columns
+from nbdebug.plots.markers import MAX_MARKS, MAX_TEXT_LENGTH, note_columns
 from nbdebug.plots.plot_options import PlotOptions
 
 HOSTILE = "<img src=x onerror=alert(1)> @x $index {safe}"
@@ -38,7 +38,7 @@ def test_a_note_lies_where_training_stood(axis: Any, places: list[float]) -> Non
     columns = note_columns(Snapshot(notes=NOTES), axis)
     assert columns["x"] == places
     assert columns["when"] == ["step 7", "step 20"]
-    assert columns["text"] == [HOSTILE, "x" * (MAX_SENTENCE - 1) + "…"]
+    assert columns["text"] == [HOSTILE, "x" * (MAX_TEXT_LENGTH - 1) + "…"]
 
 
 def test_no_more_than_the_newest_are_drawn() -> None:

@@ -15,8 +15,7 @@ from nbdebug.panels._layer_rows import parameter_columns
 from nbdebug.panels.base import Panel, PanelContext
 from nbdebug.panels.control_history import LANE_HEIGHT, ControlHistory, lane_heights
 from nbdebug.panels.grad_norm import running_mean
-from nbdebug.panels.loss import smoothed
-from nbdebug.plots.figures import shortened
+from nbdebug.plots.figures import shortened_names
 from nbdebug.plots.plot_options import PlotOptions
 
 PANELS = discover("nbdebug.panels", Panel)
@@ -53,15 +52,6 @@ def quiet_stage():
     return context, notes
 
 
-def test_smoothing_is_a_weighted_mean_of_all_values_so_far():
-    values = np.array([3.0, 1.0, np.nan, 2.0])
-    weights = np.array([0.8**3, 0.8**2, 0.8**1])
-    known = np.array([3.0, 1.0, 2.0])
-    expected = (known * 0.8 ** np.array([2, 1, 0])).sum() / (weights / 0.8).sum()
-    assert smoothed(values, 0.8)[-1] == pytest.approx(expected)
-    assert smoothed(values[:2], 0.0).tolist() == [3.0, 1.0]
-
-
 def test_running_mean_against_a_loop():
     values = np.random.default_rng(0).random(30)
     expected = [values[max(0, end - 7) : end].mean() for end in range(1, 31)]
@@ -92,9 +82,9 @@ def test_a_lane_puts_the_largest_value_on_top_and_a_constant_in_the_middle():
 
 
 def test_short_names_stay_and_long_ones_keep_what_tells_them_apart():
-    assert shortened(["0.weight", "0.bias"]) == ["0.weight", "0.bias"]
+    assert shortened_names(["0.weight", "0.bias"]) == ["0.weight", "0.bias"]
     names = [f"encoder.blocks.{i}.self_attention.output_projection.weight" for i in range(100)]
-    short = shortened(names)
+    short = shortened_names(names)
     assert len(set(short)) == 100
     assert max(map(len, short)) <= 28
 

@@ -17,11 +17,12 @@ from nbdebug.core.records import Note, Status
 from nbdebug.core.results.run_list import RunList, RunRequest, RunRow, differing
 from nbdebug.core.series import Series
 from nbdebug.dashboard.dashboard import Dashboard
-from nbdebug.panels._run_table import COLOURS, duration, labels
+from nbdebug.panels._run_table import duration, labels
 from nbdebug.panels.base import NoSink, PanelContext
 from nbdebug.panels.run_curves import RunCurves
 from nbdebug.panels.runs import Runs
 from nbdebug.plots.plot_options import PlotOptions
+from nbdebug.plots.theme import COLOURS
 
 HOSTILE = '<img src=x onerror="alert(1)">'
 NOON = datetime(datetime.now().year, 3, 4, 12, 5).timestamp()

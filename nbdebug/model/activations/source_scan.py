@@ -1,4 +1,4 @@
-"""Whether the code of a forward may call activation functions, found without running it."""
+"""Scans the code of a forward for activation functions, without running it."""
 
 from __future__ import annotations
 
@@ -9,45 +9,45 @@ from typing import Any
 
 from torch import nn
 
-DEEPEST = 4
-MOST = 300
-# A name that is put together while forward runs can be any.
-UNSEEN = ("getattr", "eval", "exec", "attrgetter", "methodcaller")
+MAX_DEPTH = 4
+MAX_SCANNED_FUNCTIONS = 300
+# A name that is computed at run time can be any.
+DYNAMIC_LOOKUPS = ("getattr", "eval", "exec", "attrgetter", "methodcaller")
 
 
-def mentions(module: nn.Module, names: Collection[str], functions: Collection[Any]) -> bool:
-    """Whether a forward, or what it may call, has one of these names or functions in it.
+def may_call(module: nn.Module, names: Collection[str], functions: Collection[Any]) -> bool:
+    """True if a forward, or code that it may call, uses one of these names or functions.
 
-    True where it cannot be told. A forward that is followed by torch.fx is run, with all
-    that its author does in it: where this says no, that can be left out.
+    Also true if that cannot be determined. Tracing by torch.fx runs a forward with all its side
+    effects; if this is false, tracing can be skipped.
 
     Args:
         names: of functions and methods.
-        functions: what may be behind another name.
+        functions: the functions, which may be bound to other names.
     """
-    look = _Look(names, functions)
+    scan = _SourceScan(names, functions)
     held = [value for key, value in vars(module).items() if not key.startswith("_")]
-    return look.code(type(module).forward, type(module)) or any(map(look.value, held))
+    return scan.code(type(module).forward, type(module)) or any(map(scan.value, held))
 
 
-class _Look:
-    """Goes through functions and what they name, each once."""
+class _SourceScan:
+    """Walks through functions and the objects that they name, each once."""
 
     def __init__(self, names: Collection[str], functions: Collection[Any]) -> None:
-        self._names = {*names, *UNSEEN}
+        self._names = {*names, *DYNAMIC_LOOKUPS}
         self._functions = functions
         self._seen: set[int] = set()
 
     def code(self, function: Any, owner: type | None = None) -> bool:
-        """Whether a function has it in it; `owner` is the class whose methods it may call."""
+        """True if a function uses them; `owner` is the class whose methods it may call."""
         while hasattr(function, "__wrapped__"):
             function = function.__wrapped__
-        if not isinstance(function, FunctionType) or len(self._seen) > MOST:
+        if not isinstance(function, FunctionType) or len(self._seen) > MAX_SCANNED_FUNCTIONS:
             return True
         if id(function) in self._seen:
             return False
         self._seen.add(id(function))
-        named = set(_named(function.__code__))
+        named = set(_names_in(function.__code__))
         if named & self._names:
             return True
         found = [function.__globals__[name] for name in named if name in function.__globals__]
@@ -67,23 +67,23 @@ class _Look:
         )
 
     def value(self, value: Any, depth: int = 0) -> bool:
-        """Whether a value that a function may use has it in it."""
+        """True if a value that a function may use leads to them."""
         if any(value is function for function in self._functions):
             return True
         if isinstance(value, dict | list | tuple):
             inside = value.values() if isinstance(value, dict) else value
-            return depth < DEEPEST and any(self.value(part, depth + 1) for part in inside)
+            return depth < MAX_DEPTH and any(self.value(part, depth + 1) for part in inside)
         if isinstance(value, partial):
             return self.value(value.func)
         own = not _is_torchs(getattr(value, "__module__", ""))
         return own and isinstance(value, FunctionType) and self.code(value)
 
 
-def _named(code: CodeType) -> Iterator[str]:
+def _names_in(code: CodeType) -> Iterator[str]:
     yield from code.co_names
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            yield from _named(constant)
+            yield from _names_in(constant)
 
 
 def _filled(cell: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Exchanges the activations of a model."""
+"""Swaps the activations of a model."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from nbdebug.errors import ModelError
 from nbdebug.model.activations.functional import ActivationCalls
 from nbdebug.model.activations.transformer import TransformerActivations
 from nbdebug.model.module.names import is_compiled
-from nbdebug.model.order.reordered_forward import CALL
+from nbdebug.model.order.reordered_forward import CALL_ATTRIBUTE
 
-KINDS: dict[str, type[nn.Module]] = {
+ACTIVATION_MODULES: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
     "leaky_relu": nn.LeakyReLU,
     "elu": nn.ELU,
@@ -21,7 +21,7 @@ KINDS: dict[str, type[nn.Module]] = {
     "silu": nn.SiLU,
     "tanh": nn.Tanh,
 }
-HOOKS = (
+HOOK_ATTRIBUTES = (
     "_forward_hooks",
     "_forward_hooks_with_kwargs",
     "_forward_hooks_always_called",
@@ -30,11 +30,11 @@ HOOKS = (
     "_backward_hooks",
     "_backward_pre_hooks",
 )
-MOST_SENTENCES = 3
+MAX_LISTED_REASONS = 3
 
 
-class Site(NamedTuple):
-    """One place where an activation module hangs, and the module that was built there."""
+class ActivationSlot(NamedTuple):
+    """Parent and key of an activation module, and the module that was built there."""
 
     parent: nn.Module
     key: str
@@ -42,35 +42,38 @@ class Site(NamedTuple):
 
 
 class Activations:
-    """Puts other activations in the places of those that were built.
+    """Replaces the activations of a model by those of another kind.
 
-    Known are ReLU, LeakyReLU, ELU, GELU, SiLU and Tanh: modules, wherever they hang, calls
-    of functions (`F.relu(x)`, `x.tanh()`) in forwards of the user's own that torch.fx can
-    follow, and functions that torch's transformer layers hold. Sigmoid too, where it stands
-    between two modules of a Sequential: elsewhere it may be a gate or the output. What is of
-    the wanted kind already stays with its settings; the new ones have torch's defaults.
+    These are ReLU, LeakyReLU, ELU, GELU, SiLU and Tanh: as modules, as function calls
+    (`F.relu(x)`, `x.tanh()`) in the user's forwards that torch.fx can trace, and as functions
+    that torch's transformer layers hold. Sigmoid is replaced only between two modules of a
+    Sequential: elsewhere it may be a gate or the output. Activations of the wanted kind keep
+    their settings; new ones have torch's defaults.
 
-    A module that hangs in several places is replaced by one that hangs in the same places
-    and does not work in place. Keys and hooks stay: old and new module share the same hooks.
-    A function that writes into its input still does, since others may look at it. Going
-    back puts the very modules and functions back that were built; without a change nothing
-    stands on the model.
+    A module that is registered in several places is replaced by one module in the same places,
+    which is not in-place. Keys and hooks stay: old and new module share the same hooks. A
+    function that writes into its input still does, since other code may read the input. Going
+    back restores the very modules and functions that were built; without a change the model is
+    not patched at all.
 
     Attributes:
         current: as_built, relu, leaky_relu, elu, gelu, silu or tanh.
-        reason: why nothing can be exchanged; "" when something can.
+        reason: reason why nothing can be swapped; "" if something can.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
-        self._kind = {kind: name for name, kind in KINDS.items()}
-        fixed = _fixed(model)
+        self._kind = {kind: name for name, kind in ACTIVATION_MODULES.items()}
+        fixed = _why_fixed(model)
         examined = nn.Module() if fixed else model
-        self._sites = [
-            Site(parent, key, child)
+        self._slots = [
+            ActivationSlot(parent, key, child)
             for parent in examined.modules()
             for key, child in parent._modules.items()
-            if child is not None and (type(child) in KINDS.values() or _between(parent, key, child))
+            if child is not None
+            and (
+                type(child) in ACTIVATION_MODULES.values() or _is_inner_sigmoid(parent, key, child)
+            )
         ]
         self._calls = ActivationCalls(examined)
         self._transformers = TransformerActivations(examined)
@@ -78,23 +81,23 @@ class Activations:
         self.reason = fixed or self._nothing()
 
     def _nothing(self) -> str:
-        if self._sites or self._calls.number or self._transformers.number:
+        if self._slots or self._calls.count or self._transformers.count:
             return ""
         reason = (
             f"the model has no activation module ({', '.join(k.__name__ for k in self._kind)}) "
-            "and calls no such function in a forward that torch.fx can follow"
+            "and calls no such function in a forward that torch.fx can trace"
         )
         return f"{reason}. {self._left_alone()}".strip()
 
     def set(self, kind: str) -> str:
-        """Put activations of one kind in force, or those that were built, and tell what moved.
+        """Use activations of one kind, or those as built; return a note about the changes.
 
         Raises:
-            ModelError: the model was compiled since it was given.
+            ModelError: the model was compiled since training was set up.
         """
         if kind == self.current:
             return ""
-        if kind != "as_built" and (fixed := _fixed(self._model)):
+        if kind != "as_built" and (fixed := _why_fixed(self._model)):
             raise ModelError(f"The activation cannot be {kind!r}: {fixed}")
         moved = self._set_modules(kind) + self._calls.set(kind) + self._transformers.set(kind)
         self.current = kind
@@ -104,11 +107,13 @@ class Activations:
 
     def _set_modules(self, kind: str) -> int:
         wanted = {
-            built: built if kind in ("as_built", self._kind.get(type(built))) else KINDS[kind]()
-            for _, _, built in self._sites
+            built: built
+            if kind in ("as_built", self._kind.get(type(built)))
+            else ACTIVATION_MODULES[kind]()
+            for _, _, built in self._slots
         }
         moved = 0
-        for parent, key, built in self._sites:
+        for parent, key, built in self._slots:
             old, new = parent._modules[key], wanted[built]
             if old is None or old is new:
                 continue
@@ -121,19 +126,19 @@ class Activations:
         left = self._calls.left_alone
         if not left:
             return ""
-        more = len(left) - MOST_SENTENCES
-        shown = "; ".join(left[:MOST_SENTENCES]) + (f"; and {more} more" if more > 0 else "")
-        return f"Calls of functions (F.relu) stay: {shown}."
+        more = len(left) - MAX_LISTED_REASONS
+        shown = "; ".join(left[:MAX_LISTED_REASONS]) + (f"; and {more} more" if more > 0 else "")
+        return f"Function calls (F.relu) stay: {shown}."
 
 
-def _between(parent: nn.Module, key: str, child: nn.Module) -> bool:
-    """Whether this is a Sigmoid that is neither the output of a Sequential nor used elsewhere."""
+def _is_inner_sigmoid(parent: nn.Module, key: str, child: nn.Module) -> bool:
+    """True if this is a Sigmoid in a Sequential that is not the last module."""
     inside = isinstance(parent, nn.Sequential) and key != list(parent._modules)[-1]
     return type(child) is nn.Sigmoid and inside
 
 
-def _fixed(model: nn.Module) -> str:
-    """Why no activation of a model can be exchanged; "" when some may."""
+def _why_fixed(model: nn.Module) -> str:
+    """Reason why no activation of a model can be swapped; "" if some may."""
     modules = list(model.modules())
     if any(is_compiled(module) for module in modules):
         return "the model was compiled, which fixes its activations."
@@ -143,11 +148,11 @@ def _fixed(model: nn.Module) -> str:
 
 
 def _take_over(new: nn.Module, old: nn.Module) -> None:
-    """Mode and hooks; the hooks are the same objects, so that a handle removes them everywhere."""
+    """Share mode and hooks; the same hook objects, so that a handle removes them everywhere."""
     new.training = old.training
-    if CALL in vars(old):
-        # A dropout that was moved hangs on this place.
-        vars(new)[CALL] = vars(old).pop(CALL)
-    for name in HOOKS:
+    if CALL_ATTRIBUTE in vars(old):
+        # The module carries a moved dropout.
+        vars(new)[CALL_ATTRIBUTE] = vars(old).pop(CALL_ATTRIBUTE)
+    for name in HOOK_ATTRIBUTES:
         setattr(new, name, getattr(old, name))
     new._is_full_backward_hook = old._is_full_backward_hook

@@ -1,35 +1,35 @@
-"""The activations of torch's own transformer layers, and their fast path."""
+"""Activations of torch's own transformer layers, and their fast path."""
 
 from __future__ import annotations
 
 from torch import nn
 from torch.nn import functional
 
-from nbdebug.model.activations.functional import CALLS, FUNCTIONS
+from nbdebug.model.activations.functional import ACTIVATION_FUNCTIONS, REPLACEMENTS
 
-LAYERS = (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
-# The fast path of eval mode knows two activations, by these numbers.
-FAST = {functional.relu: 1, functional.gelu: 2, nn.ReLU: 1, nn.GELU: 2}
+TRANSFORMER_LAYERS = (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
+# The fast path of eval mode supports two activations, by these codes.
+FAST_PATH_CODES = {functional.relu: 1, functional.gelu: 2, nn.ReLU: 1, nn.GELU: 2}
 
 
 class TransformerActivations:
-    """Exchanges the functions that transformer layers hold as their activation.
+    """Swaps the functions that transformer layers hold as their activation.
 
     Attributes:
-        number: how many layers hold a function.
+        count: number of layers that hold a function.
     """
 
     def __init__(self, model: nn.Module) -> None:
         modules = list(model.modules())
-        layers = [module for module in modules if isinstance(module, LAYERS)]
-        # Compared by identity: whatever the user gave may be an activation.
+        layers = [module for module in modules if isinstance(module, TRANSFORMER_LAYERS)]
+        # Any callable may be an activation: compare by identity.
         self._built = {layer: layer.activation for layer in layers}
         self._functions = {
-            layer: CALLS[function].kind
+            layer: ACTIVATION_FUNCTIONS[function].kind
             for layer, function in self._built.items()
-            if not isinstance(function, nn.Module) and function in CALLS
+            if not isinstance(function, nn.Module) and function in ACTIVATION_FUNCTIONS
         }
-        self._numbers = {
+        self._fast_path_codes = {
             layer: layer.activation_relu_or_gelu
             for layer in layers
             if isinstance(layer, nn.TransformerEncoderLayer)
@@ -39,31 +39,31 @@ class TransformerActivations:
             for module in modules
             if isinstance(module, nn.TransformerEncoder)
         }
-        self.number = len(self._functions)
+        self.count = len(self._functions)
 
     def set(self, kind: str) -> int:
-        """Put functions of one kind in force, or those that were built; how many that moves.
+        """Use functions of one kind, or those as built; return the number of changed layers.
 
-        Activations that are modules have been exchanged before.
+        Activations that are modules are swapped before.
         """
         moved = 0
         for layer, built in self._functions.items():
             stays = kind in ("as_built", built)
-            new = self._built[layer] if stays else FUNCTIONS[kind]
+            new = self._built[layer] if stays else REPLACEMENTS[kind]
             moved += layer.activation is not new
             layer.activation = new
-        for layer, number in self._numbers.items():
-            layer.activation_relu_or_gelu = self._number(layer, number)
+        for layer, code in self._fast_path_codes.items():
+            layer.activation_relu_or_gelu = self._fast_path_code(layer, code)
         for encoder, nested in self._nested.items():
-            fast = all(self._numbers.get(layer, 1) for layer in encoder.layers)
+            fast = all(self._fast_path_codes.get(layer, 1) for layer in encoder.layers)
             now = all(getattr(layer, "activation_relu_or_gelu", 1) for layer in encoder.layers)
-            # Layers that are not fast cannot compute with nested tensors.
+            # Only the fast path supports nested tensors.
             encoder.use_nested_tensor = nested and (now or not fast)
         return moved
 
-    def _number(self, layer: nn.TransformerEncoderLayer, built: int) -> int:
+    def _fast_path_code(self, layer: nn.TransformerEncoderLayer, built: int) -> int:
         activation = layer.activation
         if activation is self._built[layer]:
             return built
         exact = type(activation) if isinstance(activation, nn.Module) else activation
-        return FAST.get(exact, 0)
+        return FAST_PATH_CODES.get(exact, 0)

@@ -1,4 +1,4 @@
-"""From a batch to a loss, whatever shape the user's batch, model and loss have."""
+"""Batches, model outputs and losses in whatever structure the user has them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ StepFn = Callable[[nn.Module, Any], torch.Tensor]
 
 
 def to_device(batch: Any, device: torch.device) -> Any:
-    """A batch with every tensor on `device`; what is there already is not copied.
+    """Move every tensor of a batch to `device`; tensors already there are not copied.
 
     Raises:
-        DataError: when a tensor is neither there nor on the CPU.
+        DataError: a tensor is neither on `device` nor on the CPU.
     """
     if isinstance(batch, torch.Tensor):
         if batch.device == device:
@@ -45,12 +45,12 @@ def to_device(batch: Any, device: torch.device) -> Any:
 
 
 def first_samples(batch: Any, count: int) -> Any:
-    """The first samples of a batch: of every tensor in it, the first rows."""
+    """The first samples of a batch: the first rows of every tensor."""
     return some_samples(batch, slice(count))
 
 
 def some_samples(batch: Any, which: slice) -> Any:
-    """Some samples of a batch: of every tensor in it, these rows."""
+    """Some samples of a batch: these rows of every tensor."""
     if isinstance(batch, torch.Tensor):
         return batch[which] if batch.ndim else batch
     if isinstance(batch, tuple) and hasattr(batch, "_fields"):
@@ -63,7 +63,7 @@ def some_samples(batch: Any, which: slice) -> Any:
 
 
 def detached(value: Any) -> Any:
-    """The same nested containers, with tensors that hold no graph."""
+    """The same nested containers with detached tensors."""
     if isinstance(value, torch.Tensor):
         return value.detach()
     if isinstance(value, tuple) and hasattr(value, "_fields"):
@@ -76,7 +76,7 @@ def detached(value: Any) -> Any:
 
 
 def repeated(batch: Any, times: int) -> Any:
-    """A batch that holds its samples several times."""
+    """A batch with all its samples repeated `times` times."""
     if isinstance(batch, torch.Tensor):
         return torch.cat([batch] * times) if batch.ndim else batch
     if isinstance(batch, tuple | list):
@@ -87,7 +87,7 @@ def repeated(batch: Any, times: int) -> Any:
 
 
 def leaves(value: Any) -> Iterator[Any]:
-    """What is inside nested containers, keys of mappings too, one after the other."""
+    """Leaves of nested containers in order, with the keys of mappings."""
     if isinstance(value, Mapping):
         for key in value:
             yield key
@@ -100,10 +100,10 @@ def leaves(value: Any) -> Iterator[Any]:
 
 
 def split(batch: Any) -> tuple[Any, Any]:
-    """Inputs and targets of a batch: the last part is the targets.
+    """Inputs and targets of a batch; the last part holds the targets.
 
     Raises:
-        DataError: when the batch does not come in parts.
+        DataError: the batch has no parts.
     """
     if isinstance(batch, tuple | list) and len(batch) >= 2:
         return (batch[0] if len(batch) == 2 else tuple(batch[:-1])), batch[-1]
@@ -114,7 +114,7 @@ def split(batch: Any) -> tuple[Any, Any]:
 
 
 def call(model: nn.Module, inputs: Any) -> Any:
-    """Outputs of the model: a mapping goes in as keywords, a tuple as arguments."""
+    """Call the model: a mapping is passed as keywords, a tuple as arguments."""
     if isinstance(inputs, Mapping):
         return model(**inputs)
     if isinstance(inputs, tuple | list):
@@ -123,10 +123,10 @@ def call(model: nn.Module, inputs: Any) -> Any:
 
 
 def checked(loss: Any, name: str) -> torch.Tensor:
-    """The loss, when it can be trained on.
+    """The loss, checked to be a scalar tensor.
 
     Raises:
-        LossError: when it is not a scalar tensor or has no gradient.
+        LossError: the loss is not a scalar tensor.
     """
     if not isinstance(loss, torch.Tensor):
         raise LossError(f"{name} gave a {type(loss).__name__}: expected a scalar tensor.")
@@ -139,7 +139,7 @@ def checked(loss: Any, name: str) -> torch.Tensor:
 
 
 def with_gradient(loss: torch.Tensor, name: str) -> torch.Tensor:
-    """The loss, when something trainable went into it, else LossError."""
+    """The loss, checked to depend on trainable parameters; LossError if it does not."""
     if not loss.requires_grad:
         raise LossError(
             f"{name} does not depend on any trainable parameter: is every layer frozen, or is "

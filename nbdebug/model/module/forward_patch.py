@@ -1,4 +1,4 @@
-"""What stands on a module as its `forward`, around the one of its class."""
+"""Instance-level `forward` that wraps the class's own."""
 
 from __future__ import annotations
 
@@ -9,37 +9,37 @@ from typing import Any, Protocol, TypeVar
 
 from torch import nn
 
-COPYING = ("__deepcopy__", "__reduce__", "__reduce_ex__", "__getstate__")
+COPY_METHODS = ("__deepcopy__", "__reduce__", "__reduce_ex__", "__getstate__")
 
 
-class Around(Protocol):
-    """Something that a forward is run within."""
+class ForwardWrapper(Protocol):
+    """Callable that runs a forward inside of it."""
 
     def __call__(self, run: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """Do what `run(*args, **kwargs)` does, but with a difference."""
+        """Call `run(*args, **kwargs)` with something changed, and return the outputs."""
 
 
-T = TypeVar("T", bound=Around)
+T = TypeVar("T", bound=ForwardWrapper)
 
 
 class ForwardPatch:
-    """Stands on a module as its `forward` and runs the one of its class.
+    """Instance attribute `forward` of a module that runs the forward of its class.
 
-    Several things may be put around that forward, in any order, and taken away again in
-    any other. Pickled and copied with the module.
+    Several wrappers can be added around that forward and removed again, in any order. The
+    patch is pickled and copied with the module.
 
     Attributes:
-        around: what the forward is run within, from the inside out.
+        wrappers: from the innermost to the outermost.
     """
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
-        self.around: tuple[Around, ...] = ()
+        self.wrappers: tuple[ForwardWrapper, ...] = ()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         run: Callable[..., Any] = partial(type(self._module).forward, self._module)
-        for around in self.around:
-            run = partial(around, run)
+        for wrapper in self.wrappers:
+            run = partial(wrapper, run)
         return run(*args, **kwargs)
 
     @property
@@ -47,50 +47,50 @@ class ForwardPatch:
         return inspect.signature(type(self._module).forward.__get__(self._module))
 
 
-def is_users(module: nn.Module) -> bool:
-    """Whether the forward of a module is somebody's own, not one of torch's layers."""
+def has_user_forward(module: nn.Module) -> bool:
+    """True if the forward of a module is the user's own, not that of a torch layer."""
     return not str(type(module).forward.__module__).startswith("torch.")
 
 
-def obstacle(module: nn.Module) -> str:
-    """Why nothing can be put around a forward, the end of a sentence; "" when it can."""
-    standing = vars(module).get("forward")
-    if standing is not None and not isinstance(standing, ForwardPatch):
-        return "has a forward that was put on the object itself"
-    if overrides(module, COPYING):
-        return "says itself how it is copied and pickled"
+def why_unpatchable(module: nn.Module) -> str:
+    """Reason why a forward cannot be wrapped, as the end of a sentence; "" if it can."""
+    patch = vars(module).get("forward")
+    if patch is not None and not isinstance(patch, ForwardPatch):
+        return "has a forward that was set on the object itself"
+    if overrides(module, COPY_METHODS):
+        return "defines itself how it is copied and pickled"
     return ""
 
 
 def overrides(module: nn.Module, names: tuple[str, ...]) -> bool:
-    """Whether the class of a module has methods of its own for one of these names."""
+    """True if the class of a module overrides one of these methods of nn.Module."""
     return any(
         getattr(type(module), name, None) is not getattr(nn.Module, name, None) for name in names
     )
 
 
-def found(module: nn.Module, kind: type[T]) -> T | None:
-    """What of a kind is around the forward of a module."""
-    standing = vars(module).get("forward")
-    inside = standing.around if isinstance(standing, ForwardPatch) else ()
-    return next((around for around in inside if isinstance(around, kind)), None)
+def find_wrapper(module: nn.Module, kind: type[T]) -> T | None:
+    """The wrapper of a kind around the forward of a module, None without one."""
+    patch = vars(module).get("forward")
+    inside = patch.wrappers if isinstance(patch, ForwardPatch) else ()
+    return next((wrapper for wrapper in inside if isinstance(wrapper, kind)), None)
 
 
-def put(module: nn.Module, around: Around) -> None:
-    """Put something around a forward, in the place of what it had of the same kind."""
-    take(module, type(around))
-    standing = vars(module).get("forward") or ForwardPatch(module)
-    standing.around = (*standing.around, around)
-    vars(module)["forward"] = standing
+def add_wrapper(module: nn.Module, wrapper: ForwardWrapper) -> None:
+    """Wrap a forward; a wrapper of the same kind is replaced."""
+    remove_wrapper(module, type(wrapper))
+    patch = vars(module).get("forward") or ForwardPatch(module)
+    patch.wrappers = (*patch.wrappers, wrapper)
+    vars(module)["forward"] = patch
 
 
-def take(module: nn.Module, kind: type[T]) -> T | None:
-    """Take away what of a kind is around a forward; without anything it is the class's again."""
-    away = found(module, kind)
-    if away is None:
+def remove_wrapper(module: nn.Module, kind: type[T]) -> T | None:
+    """Remove the wrapper of a kind; with the last one the patch is removed too."""
+    removed = find_wrapper(module, kind)
+    if removed is None:
         return None
-    standing: ForwardPatch = vars(module)["forward"]
-    standing.around = tuple(around for around in standing.around if around is not away)
-    if not standing.around:
+    patch: ForwardPatch = vars(module)["forward"]
+    patch.wrappers = tuple(one for one in patch.wrappers if one is not removed)
+    if not patch.wrappers:
         del vars(module)["forward"]
-    return away
+    return removed

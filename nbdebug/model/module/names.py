@@ -8,7 +8,7 @@ from typing import NamedTuple
 from torch import nn
 from torch.nn.modules.loss import _Loss
 
-WRAPPER = "_orig_mod"
+COMPILE_WRAPPER = "_orig_mod"
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.ParameterList, nn.ParameterDict)
 DROPOUTS = (
     nn.Dropout,
@@ -18,15 +18,15 @@ DROPOUTS = (
     nn.AlphaDropout,
     nn.FeatureAlphaDropout,
 )
-UNMEASURED = (*DROPOUTS, nn.Identity, nn.Flatten, nn.Unflatten, _Loss)
+UNMEASURED_LAYERS = (*DROPOUTS, nn.Identity, nn.Flatten, nn.Unflatten, _Loss)
 
 
 class Layer(NamedTuple):
     """A module with its name: the path that `named_modules` gives it.
 
-    What `torch.compile` puts into the path is left out, so a compiled model has the names
-    of the plain one. A model that is itself a single layer is called by its class in
-    lowercase letters.
+    The prefixes of `torch.compile` are removed, so a compiled model has the names of the
+    original. A model that is itself a single layer has the name of its class in lowercase
+    letters.
     """
 
     name: str
@@ -34,17 +34,17 @@ class Layer(NamedTuple):
 
 
 def every_module(model: nn.Module) -> tuple[Layer, ...]:
-    """Every module in the order of registration, the model itself first, shared ones once."""
+    """All modules in the order of registration, the model itself first, shared ones once."""
     return tuple(
         Layer(name or _root_name(model), module) for name, module in _walk(model, "", set())
     )
 
 
 def layers(model: nn.Module) -> tuple[Layer, ...]:
-    """Modules without modules inside, in the order of registration, shared ones once.
+    """Modules without submodules, in the order of registration, shared ones once.
 
-    `nn.MultiheadAttention` counts as one layer, since it never calls the layer inside it;
-    so does a layer whose weight is parametrized. Containers are no layers, even empty ones.
+    `nn.MultiheadAttention` counts as one layer, since it never calls the layer inside of it,
+    and so does a layer with a parametrized weight. Containers are no layers, even empty ones.
     """
     return tuple(
         layer
@@ -54,8 +54,10 @@ def layers(model: nn.Module) -> tuple[Layer, ...]:
 
 
 def measured_layers(model: nn.Module) -> tuple[Layer, ...]:
-    """Layers whose activations say something: not dropout, reshaping, identity or loss."""
-    return tuple(layer for layer in layers(model) if not isinstance(layer.module, UNMEASURED))
+    """Layers whose activations are measured: not dropout, reshaping, identity or loss."""
+    return tuple(
+        layer for layer in layers(model) if not isinstance(layer.module, UNMEASURED_LAYERS)
+    )
 
 
 def trainable(model: nn.Module) -> tuple[tuple[str, nn.Parameter], ...]:
@@ -68,36 +70,36 @@ def trainable(model: nn.Module) -> tuple[tuple[str, nn.Parameter], ...]:
 
 
 def stable_name(path: str) -> str:
-    """A dotted path without what `torch.compile` puts into it."""
-    return ".".join(part for part in path.split(".") if part != WRAPPER)
+    """A dotted path without the prefixes of `torch.compile`."""
+    return ".".join(part for part in path.split(".") if part != COMPILE_WRAPPER)
 
 
 def within(name: str, names: Iterable[str]) -> list[str]:
-    """Of all names, that of a module and those of what is inside it."""
+    """Those of the names that are `name` or inside the module of that name."""
     return [other for other in names if other == name or other.startswith(f"{name}.")]
 
 
-def title(layer: Layer) -> str:
-    """What to call a layer in a sentence."""
+def layer_title(layer: Layer) -> str:
+    """Name and class of a layer, for a sentence."""
     return f"{layer.name or 'the model'} ({type(layer.module).__name__})"
 
 
-def sentences(notes: Mapping[str, Sequence[str]]) -> list[str]:
-    """One sentence for each ending, about the first of those it is said of."""
+def reason_sentences(notes: Mapping[str, Sequence[str]]) -> list[str]:
+    """One sentence for each reason, about the first of the layers it applies to."""
     return [
-        f"{titles[0]}{f' and {len(titles) - 1} more' if len(titles) > 1 else ''} {words}"
-        for words, titles in notes.items()
+        f"{titles[0]}{f' and {len(titles) - 1} more' if len(titles) > 1 else ''} {reason}"
+        for reason, titles in notes.items()
     ]
 
 
 def is_compiled(module: nn.Module) -> bool:
-    """Whether `torch.compile` wrapped this module or `.compile()` was called on it."""
-    return WRAPPER in module._modules or module._compiled_call_impl is not None
+    """True if `torch.compile` wrapped this module or `.compile()` was called on it."""
+    return COMPILE_WRAPPER in module._modules or module._compiled_call_impl is not None
 
 
 def _root_name(model: nn.Module) -> str:
-    while WRAPPER in model._modules:
-        model = model.get_submodule(WRAPPER)
+    while COMPILE_WRAPPER in model._modules:
+        model = model.get_submodule(COMPILE_WRAPPER)
     return "" if _children(model) else type(model).__name__.lower()
 
 
@@ -105,11 +107,11 @@ def _walk(module: nn.Module, path: str, seen: set[nn.Module]) -> Iterator[tuple[
     if module in seen:
         return
     seen.add(module)
-    # The wrapper and what it wraps share a name; the wrapped one is the layer.
-    if WRAPPER not in module._modules:
+    # The wrapper and the wrapped module share a name; the wrapped one is the layer.
+    if COMPILE_WRAPPER not in module._modules:
         yield path, module
     for key, child in _children(module):
-        step = path if key == WRAPPER else f"{path}.{key}".lstrip(".")
+        step = path if key == COMPILE_WRAPPER else f"{path}.{key}".lstrip(".")
         yield from _walk(child, step, seen)
 
 

@@ -1,4 +1,4 @@
-"""Straight paths of layers in a forward of the user's own, found by `torch.fx`."""
+"""Straight paths of layers in the user's forward, found by `torch.fx`."""
 
 from __future__ import annotations
 
@@ -26,46 +26,46 @@ from nbdebug.model.order.placement import Chain, Step, step_of
 from nbdebug.model.state.model_state import RngState
 
 OUTPUT = "->"
-NAMES = (
+ACTIVATION_NAMES = (
     "relu", "relu_", "relu6", "gelu", "elu", "elu_", "selu", "selu_", "celu", "celu_", "silu",
     "mish", "tanh", "tanh_", "sigmoid", "sigmoid_", "leaky_relu", "leaky_relu_", "softplus",
     "softsign", "softshrink", "hardshrink", "tanhshrink", "hardtanh", "hardtanh_", "hardswish",
     "hardsigmoid", "logsigmoid",
 )  # fmt: skip
-FUNCTIONS = {
-    getattr(place, name): name
-    for place in (torch, functional)
-    for name in NAMES
-    if hasattr(place, name)
+ACTIVATION_FUNCTIONS = {
+    getattr(namespace, name): name
+    for namespace in (torch, functional)
+    for name in ACTIVATION_NAMES
+    if hasattr(namespace, name)
 }
-METHODS = frozenset(name for name in NAMES if hasattr(torch.Tensor, name))
+ACTIVATION_METHODS = frozenset(name for name in ACTIVATION_NAMES if hasattr(torch.Tensor, name))
 FUNCTIONAL_DROPOUTS = frozenset(
     {
         torch.dropout, functional.dropout, functional.dropout1d, functional.dropout2d,
         functional.dropout3d, functional.alpha_dropout, functional.feature_alpha_dropout,
     }
 )  # fmt: skip
-IN_PLACE = frozenset(
+IN_PLACE_OPERATORS = frozenset(
     {operator.iadd, operator.isub, operator.imul, operator.itruediv, operator.ipow}
 )
-# Patches nn.Module for as long as it traces: two at once would leave it patched.
-ONE_AT_A_TIME = threading.Lock()
-MOST_OPTIONAL = 3
-AGAIN = "is called more than once in forward; give each place a dropout of its own"
+# torch.fx patches nn.Module while it traces: two traces at once would leave it patched.
+TRACING_LOCK = threading.Lock()
+MAX_OPTIONAL_ARGUMENTS = 3
+CALLED_TWICE = "is called more than once in forward; use a separate dropout at each place"
 
 
 class UntraceableError(ModelError):
-    """Says in words why, and where in the user's code, a forward cannot be followed."""
+    """A forward cannot be traced; the message gives the reason and the line of the user's code."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """What one way through a forward does.
+    """One execution path through a forward.
 
     Attributes:
-        chains: straight paths that have a dropout.
+        chains: straight paths with a dropout.
         dropouts: paths of all dropouts that are called.
-        functional: whether a dropout is called as a function.
+        functional: True if a dropout is called as a function.
     """
 
     chains: tuple[Chain, ...]
@@ -76,10 +76,10 @@ class Trace:
 def trace(
     layer: Layer, training: bool, barred: Mapping[nn.Module, str], held: Set[nn.Module]
 ) -> list[Trace]:
-    """Follow a forward in a mode, once for every choice of optional arguments.
+    """Trace a forward in a mode, once for every combination of optional arguments.
 
     Args:
-        barred: modules that cannot carry or be a dropout that moves, with the reason.
+        barred: modules that cannot be moved or carry a moved dropout, with the reason.
         held: modules that end a straight path.
 
     Raises:
@@ -91,14 +91,14 @@ def trace(
 def graphs(
     module: nn.Module, training: bool, tracer: Callable[[], fx.Tracer] | None = None
 ) -> Iterator[fx.Graph]:
-    """Follow a forward without running a layer, once for every choice of optional arguments.
+    """Trace a forward without running a layer, once for every combination of optional arguments.
 
-    An argument that is None unless given counts as given and as not given: `if mask is None`
-    takes both ways.
+    An argument with default None is traced as given and as not given, so that both branches
+    of `if mask is None` are taken.
 
     Args:
-        training: the mode that it is followed in.
-        tracer: makes what follows it; ForwardTracer when None.
+        training: the mode in which it is traced.
+        tracer: makes the tracer; None for ForwardTracer.
 
     Raises:
         UntraceableError: with the line of the user's code that stopped it.
@@ -108,7 +108,7 @@ def graphs(
         for name, parameter in inspect.signature(type(module).forward).parameters.items()
         if parameter.default is None
     ]
-    several = len(optional) <= MOST_OPTIONAL
+    several = len(optional) <= MAX_OPTIONAL_ARGUMENTS
     choices: Iterator[tuple[bool, ...]] = itertools.product(
         (True, False), repeat=len(optional) if several else 1
     )
@@ -119,7 +119,7 @@ def graphs(
 
 
 class ForwardTracer(fx.Tracer):
-    """Leaves every module alone, and other threads too."""
+    """Tracer that does not trace into modules, and ignores calls of other threads."""
 
     proxy_buffer_attributes = True
 
@@ -144,16 +144,16 @@ class ForwardTracer(fx.Tracer):
 def _graph(
     module: nn.Module, training: bool, missing: dict[str, None], tracer: fx.Tracer
 ) -> fx.Graph:
-    stand_in = _stand_in(module)
-    stand_in.training = training
+    copied = _shallow_copy(module)
+    copied.training = training
     before = RngState.capture()
     try:
-        with ONE_AT_A_TIME:
-            graph = tracer.trace(stand_in, missing or None)
+        with TRACING_LOCK:
+            graph = tracer.trace(copied, missing or None)
     except Exception as error:
-        raise UntraceableError(_where(error)) from error
+        raise UntraceableError(_reason_with_line(error)) from error
     finally:
-        drawn = not _same(before, RngState.capture())
+        drawn = not _rng_equal(before, RngState.capture())
         if drawn:
             before.restore()
     if drawn:
@@ -161,17 +161,17 @@ def _graph(
     return graph
 
 
-def _stand_in(module: nn.Module) -> nn.Module:
-    """The same layers in another object: what forward writes to itself stays there."""
-    stand_in: nn.Module = object.__new__(type(module))
+def _shallow_copy(module: nn.Module) -> nn.Module:
+    """A module with the same layers, so that forward does not write to the original."""
+    copied: nn.Module = object.__new__(type(module))
     for key, value in vars(module).items():
-        plain = isinstance(value, dict | list | set | deque)
-        vars(stand_in)[key] = copy.copy(value) if plain else value
-    vars(stand_in).pop("forward", None)
-    return stand_in
+        is_container = isinstance(value, dict | list | set | deque)
+        vars(copied)[key] = copy.copy(value) if is_container else value
+    vars(copied).pop("forward", None)
+    return copied
 
 
-def _same(one: RngState, other: RngState) -> bool:
+def _rng_equal(one: RngState, other: RngState) -> bool:
     return (
         one.python == other.python
         and torch.equal(one.cpu, other.cpu)
@@ -179,13 +179,13 @@ def _same(one: RngState, other: RngState) -> bool:
     )
 
 
-def _where(error: Exception) -> str:
-    """The end of a sentence: what torch.fx says, and the last line that is not its own."""
+def _reason_with_line(error: Exception) -> str:
+    """Reason of torch.fx and the last line outside of torch, as the end of a sentence."""
     ours = (f"{Path(torch.__file__).parent}{os.sep}", __file__)
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame for frame in frames if not frame.filename.startswith(ours)]
-    words = str(error).strip().split("\n")[0].rstrip(".")
-    reason = f"cannot be followed by torch.fx: {words or type(error).__name__}"
+    message = str(error).strip().split("\n")[0].rstrip(".")
+    reason = f"cannot be traced by torch.fx: {message or type(error).__name__}"
     if not lines:
         return reason
     last = lines[-1]
@@ -200,8 +200,8 @@ def _read(
         for node in graph.nodes
         if node.op == "call_module"
     }
-    again = {called for called, number in Counter(modules.values()).items() if number > 1}
-    reasons = {**dict.fromkeys(again, AGAIN), **barred, **dict.fromkeys(held, "")}
+    again = {called for called, calls in Counter(modules.values()).items() if calls > 1}
+    reasons = {**dict.fromkeys(again, CALLED_TWICE), **barred, **dict.fromkeys(held, "")}
     slots = {n: "" if m in reasons else str(n.target) for n, m in modules.items()}
     steps: dict[fx.Node, Step | None] = {}
     for node in graph.nodes:
@@ -213,7 +213,7 @@ def _read(
     chains = [
         chain
         for first in graph.nodes
-        if steps[first] is not None and _before(first, steps) is None
+        if steps[first] is not None and _previous(first, steps) is None
         for chain in [_chain(first, steps, modules, slots)]
         if any(step.role == "dropout" for step in chain.steps)
     ]
@@ -222,40 +222,40 @@ def _read(
 
 
 def _step(node: fx.Node, module: nn.Module | None, reasons: Mapping[nn.Module, str]) -> Step | None:
-    if node.all_input_nodes != [_first(node)]:
+    if node.all_input_nodes != [_first_input(node)]:
         return None
     if module is not None:
-        step = step_of(str(node.target), module) if _alone(node) else None
+        step = step_of(str(node.target), module) if _takes_one_tensor(node) else None
         if step is None:
             return None
         return replace(step, fixed=step.fixed or reasons.get(module, ""))
-    name = FUNCTIONS.get(node.target) if node.op == "call_function" else None
-    if node.op == "call_method" and node.target in METHODS:
+    name = ACTIVATION_FUNCTIONS.get(node.target) if node.op == "call_function" else None
+    if node.op == "call_method" and node.target in ACTIVATION_METHODS:
         name = str(node.target)
     return None if name is None else Step(name, "activation", inplace=_writes(node), channels=True)
 
 
-def _first(node: fx.Node) -> Any:
+def _first_input(node: fx.Node) -> Any:
     return node.args[0] if node.args else node.kwargs.get("input")
 
 
-def _alone(node: fx.Node) -> bool:
-    """Whether a module is called with one tensor and nothing else."""
+def _takes_one_tensor(node: fx.Node) -> bool:
+    """True if a module is called with one tensor and nothing else."""
     return len(node.args) == 1 and isinstance(node.args[0], fx.Node) and not node.kwargs
 
 
 def _writes(node: fx.Node, module: nn.Module | None = None) -> bool:
-    """Whether a node may overwrite what it is given."""
+    """True if a node may overwrite its input."""
     if module is not None:
         return any(getattr(part, "inplace", False) for part in module.modules())
     name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
     flagged = node.kwargs.get("inplace") or True in node.args[1:]
     trailing = name.endswith("_") and not name.endswith("__")
-    return bool(flagged or trailing or node.target in IN_PLACE or name == "setitem")
+    return bool(flagged or trailing or node.target in IN_PLACE_OPERATORS or name == "setitem")
 
 
-def _before(node: fx.Node, steps: dict[fx.Node, Step | None]) -> fx.Node | None:
-    source = _first(node)
+def _previous(node: fx.Node, steps: dict[fx.Node, Step | None]) -> fx.Node | None:
+    source = _first_input(node)
     straight = steps.get(source) is not None and len(source.users) == 1
     return source if straight else None
 
@@ -280,7 +280,7 @@ def _chain(
     if len(users) == 1:
         if users[0].op == "output" and users[0].args[0] is last:
             follower = OUTPUT
-        elif users[0].op == "call_module" and _alone(users[0]):
+        elif users[0].op == "call_module" and _takes_one_tensor(users[0]):
             follower = slots[users[0]]
     overwritten = any(_writes(user, modules.get(user)) for user in users)
     return Chain(tuple(found), overwritten, follower)

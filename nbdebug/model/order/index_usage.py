@@ -1,4 +1,4 @@
-"""Finds code that picks layers of a container by their position or key."""
+"""Finds code that accesses layers of a container by index or name."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from typing import NamedTuple
 from torch import nn
 
 
-class Pick(NamedTuple):
-    """One place in the code: the path of the container, the key where one is named, who."""
+class LayerAccess(NamedTuple):
+    """Access to a layer: path of the container, key if it is known, and the function."""
 
     path: str
     key: str | None
     who: str
 
 
-class PickedLayers:
-    """Who picks layers out of containers (`self.net[0]`, `self.net[:2]`, `self.net.norm`).
+class IndexedLayers:
+    """Functions that access layers of containers (`self.net[0]`, `self.net[:2]`, `self.net.norm`).
 
-    Read is the source of the classes of all modules that hold a container, as far as it
-    can be had; what happens behind another variable or outside the model is not seen.
+    These are found in the source of the classes of all modules that hold a container, as far
+    as it is available. Access by way of another variable or from outside the model is missed.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -39,23 +39,23 @@ class PickedLayers:
             for path, module in owner.named_modules():
                 if isinstance(module, nn.Sequential):
                     self._holders.setdefault(module, []).append((path, kind))
-        self._picks = {
-            kind: [pick for function in _methods(kind) for pick in _picks(function)]
+        self._accesses = {
+            kind: [access for function in _methods(kind) for access in _accesses(function)]
             for kind in kinds
         }
 
-    def sentence(self, place: nn.Sequential) -> str:
-        """The end of a sentence that begins with the name of `place`; "" when nobody does."""
-        for path, kind in self._holders.get(place, ()):
-            for pick in self._picks[kind]:
-                named = pick.key is None or pick.key in place._modules
-                if named and fnmatchcase(path, pick.path):
-                    return f"has layers that {pick.who} picks one by one"
+    def sentence(self, container: nn.Sequential) -> str:
+        """The end of a sentence that begins with the name of `container`; "" without access."""
+        for path, kind in self._holders.get(container, ()):
+            for access in self._accesses[kind]:
+                named = access.key is None or access.key in container._modules
+                if named and fnmatchcase(path, access.path):
+                    return f"has layers that {access.who} accesses one by one"
         return ""
 
 
 def _methods(kind: type) -> Iterator[FunctionType]:
-    # The constructor may index what it builds: that is over when training begins.
+    # The constructor may index the layers it builds, before training begins.
     overridden = {"__init__"}
     for base in kind.__mro__:
         if base.__module__.startswith("torch.nn."):
@@ -66,24 +66,24 @@ def _methods(kind: type) -> Iterator[FunctionType]:
         overridden.update(vars(base))
 
 
-def _picks(function: FunctionType) -> list[Pick]:
+def _accesses(function: FunctionType) -> list[LayerAccess]:
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError, SyntaxError):
         return []
     owner = next(iter(inspect.signature(function).parameters), "")
-    picks = []
+    accesses = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Subscript | ast.Attribute):
             path = _path(node.value, owner)
             key = node.attr if isinstance(node, ast.Attribute) else None
             if path is not None:
-                picks.append(Pick(path, key, function.__qualname__))
-    return picks
+                accesses.append(LayerAccess(path, key, function.__qualname__))
+    return accesses
 
 
 def _path(node: ast.expr, owner: str) -> str | None:
-    """`self.blocks[i].net` as `blocks.*.net`; None for what does not begin at `owner`."""
+    """`self.blocks[i].net` as `blocks.*.net`; None for a path that does not begin at `owner`."""
     if isinstance(node, ast.Name):
         return "" if node.id == owner else None
     if isinstance(node, ast.Attribute):

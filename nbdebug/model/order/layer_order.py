@@ -10,7 +10,7 @@ from torch import nn
 from nbdebug.core.names import unknown_name
 from nbdebug.errors import ControlValueError, ModelError
 from nbdebug.model.module.names import DROPOUTS, is_compiled
-from nbdebug.model.order.index_usage import PickedLayers
+from nbdebug.model.order.index_usage import IndexedLayers
 from nbdebug.model.order.placement import BATCH_NORMS, NORMS, ORDERS
 from nbdebug.model.order.sequential import SequentialOrder
 from nbdebug.model.order.traced import TracedOrder
@@ -20,13 +20,13 @@ COMPILED = "the model was compiled, which fixes the order; compile it after choo
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """Which orders a model can take.
+    """Orders that a model can take.
 
     Attributes:
         available: of as_built, norm_dropout, dropout_norm, activation_dropout and
             dropout_last; as_built always.
-        reason: why there is nothing to reorder; "" when there is.
-        left_alone: parts that must stay as they are, each with the reason.
+        reason: reason why nothing can be reordered; "" if something can.
+        left_alone: parts that cannot be reordered, each with the reason.
     """
 
     available: tuple[str, ...]
@@ -35,50 +35,50 @@ class Orders:
 
 
 class LayerOrder:
-    """Moves dropout against the norms and activations it stands with on a straight path.
+    """Moves dropout relative to the norms and activations on the same straight path.
 
-    A straight path is a row of layers in one `nn.Sequential`, or in a forward that
-    `torch.fx` can follow, where each takes the one output of the one before it alone. Only
-    dropouts move, everything else is run in the order it was built in. Every module keeps
-    its name, so the keys of `state_dict` stay, also their order, checkpoints load, and
-    parameters, optimizer state and hooks stay with their modules.
+    A straight path is a sequence of layers in one `nn.Sequential`, or in a forward that
+    `torch.fx` can trace, in which each layer is the only user of the one output of the layer
+    before it. Only dropouts move; all other layers run in the order they were built in. Every
+    module keeps its name, so the keys of `state_dict` and their order stay, checkpoints load,
+    and parameters, optimizer state and hooks stay with their modules.
 
-    A forward of the user's own is run as it is written, with its modes, flags and
-    arguments. Where it leaves the way that it took when it was examined, so that a moved
-    dropout would be lost, it raises ModelError.
+    The user's forward is run as it is written, with its modes, flags and arguments. If it
+    takes another path than in the trace, so that a moved dropout would be lost, ModelError is
+    raised.
 
     Go back to "as_built" before adding layers to a Sequential or deleting some, and before
     compiling or scripting the model.
 
     Attributes:
         available, reason, left_alone: see `Orders`.
-        current: the order in force.
-        norm_word: what to call the norms of this model, BatchNorm or Norm.
+        current: the current order.
+        norm_word: name for the norms of this model in texts, BatchNorm or Norm.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
-        self._hopeless = _hopeless(model)
-        examined = nn.Module() if self._hopeless else model
-        self._sequential = SequentialOrder(examined, PickedLayers(examined))
+        self._unsupported = _why_unsupported(model)
+        examined = nn.Module() if self._unsupported else model
+        self._sequential = SequentialOrder(examined, IndexedLayers(examined))
         self._traced = TracedOrder(examined, self._sequential.held)
         refused = (*self._sequential.refused, *self._traced.refused)
         possible = self._sequential.possible | self._traced.possible
         self.available = tuple(o for o in ORDERS if o == "as_built" or o in possible)
         self.left_alone = refused if possible else ()
-        self.reason = "" if possible else self._hopeless or _nothing(refused)
+        self.reason = "" if possible else self._unsupported or _why_nothing_moves(refused)
         self.current = self._traced.current
         norms = [module for module in model.modules() if isinstance(module, NORMS)]
         batch = all(isinstance(module, BATCH_NORMS) for module in norms)
         self.norm_word = "BatchNorm" if batch else "Norm"
 
     def set(self, order: str) -> str:
-        """Put an order in force and tell what moved.
+        """Apply an order and return a note about what moved.
 
         Raises:
-            ControlValueError: for an order that does not exist or is not available.
-            ModelError: when layers were added, replaced or deleted since the model was
-                given, or the model was compiled since.
+            ControlValueError: the order does not exist or is not available.
+            ModelError: layers were added, replaced or deleted, or the model was compiled, since
+                training was set up.
         """
         if order not in ORDERS:
             raise ControlValueError(unknown_name("layer order", order, ORDERS))
@@ -96,12 +96,12 @@ class LayerOrder:
 
 
 def orders(model: nn.Module) -> Orders:
-    """Which of the orders of dropout and normalisation a model can take."""
+    """Find the orders of dropout and normalisation that a model can take."""
     found = LayerOrder(model)
     return Orders(found.available, found.reason, found.left_alone)
 
 
-def _hopeless(model: nn.Module) -> str:
+def _why_unsupported(model: nn.Module) -> str:
     modules = list(model.modules())
     if any(is_compiled(module) for module in modules):
         return COMPILED
@@ -111,13 +111,12 @@ def _hopeless(model: nn.Module) -> str:
         return "the model has no BatchNorm, LayerNorm or GroupNorm layer."
     if not any(isinstance(module, DROPOUTS) for module in modules):
         return (
-            "the model has no dropout layer; a call of torch.nn.functional.dropout is none and "
-            "cannot be moved."
+            "the model has no dropout layer; a call of torch.nn.functional.dropout cannot be moved."
         )
     return ""
 
 
-def _nothing(refused: tuple[str, ...]) -> str:
+def _why_nothing_moves(refused: tuple[str, ...]) -> str:
     reason = "; ".join(refused) or (
         "no norm and dropout meet on a straight path (in an nn.Sequential, or in a forward, each "
         "feeding the next one alone) with only activations between them"

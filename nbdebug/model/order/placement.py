@@ -1,4 +1,4 @@
-"""Where dropout may stand on a straight path of layers."""
+"""Placement of dropout on a straight path of layers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CONVOLUTIONS = frozenset(
         nn.ConvTranspose3d,
     }
 )  # fmt: skip
-POOLINGS = frozenset(
+POOLING = frozenset(
     {
         nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d,
         nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d,
@@ -46,11 +46,11 @@ class Step:
     Attributes:
         name: path of the module, or name of the function.
         kind: class of the module; "" for a function.
-        inplace: whether it overwrites its input.
-        fresh: whether its output is a new tensor that its own backward does not need.
-        channels: whether channels stay channels; also whether a dropout drops whole ones.
-        slot: path of a module that is called here and nowhere else; "" when there is none.
-        fixed: why a dropout cannot move; "" when it can.
+        inplace: True if it overwrites its input.
+        fresh: True if its output is a new tensor that its own backward does not need.
+        channels: True if it keeps channels apart; of a dropout, if it drops whole channels.
+        slot: path of a module that is called only here; "" for none.
+        fixed: reason why a dropout cannot move; "" if it can.
     """
 
     name: str
@@ -68,11 +68,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Steps of which each hands its one output to the next one alone.
+    """Steps on a straight path: each passes its one output only to the next one.
 
     Attributes:
-        overwritten: whether what follows writes into the output of the last step.
-        exit: who takes that output, where a dropout can be put before it.
+        overwritten: True if the output of the last step is overwritten afterwards.
+        exit: path of the module that takes that output, if a dropout can be put before it.
     """
 
     steps: tuple[Step, ...]
@@ -82,12 +82,12 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where the dropouts of a chain stand in one of the orders.
+    """Positions of the dropouts of a chain in one of the orders.
 
     Attributes:
         gaps: by index of the dropout, the index of the last step before it that is no
             dropout; -1 at the beginning of the chain.
-        possible: whether a dropout of the chain can stand as the order wants it.
+        possible: True if at least one dropout of the chain can be placed as ordered.
         refused: dropouts that stay as built, each with the reason.
     """
 
@@ -104,7 +104,7 @@ class Placement:
         return order
 
     def moves(self, chain: Chain, before: Placement) -> list[str]:
-        """In words, what moved against another placement."""
+        """Moves relative to another placement, one phrase each."""
         sentences = []
         for index, gap in self.gaps.items():
             if gap != before.gaps[index]:
@@ -112,13 +112,13 @@ class Placement:
                     (s for s in chain.steps[gap + 1 :] if s.role != "dropout"), chain.steps[gap]
                 )
                 first = follows.role == "norm" and (gap < 0 or chain.steps[gap].role != "norm")
-                place = f"before {follows}" if first else f"after {chain.steps[gap]}"
-                sentences.append(f"{chain.steps[index]} {place}")
+                where = f"before {follows}" if first else f"after {chain.steps[gap]}"
+                sentences.append(f"{chain.steps[index]} {where}")
         return sentences
 
 
 def step_of(name: str, module: nn.Module) -> Step | None:
-    """A module as a step of a chain; None where a chain ends."""
+    """A module as a step of a chain; None if it ends the chain."""
     kind = type(module).__name__
     inplace = bool(getattr(module, "inplace", False))
     if isinstance(module, NORMS):
@@ -133,7 +133,7 @@ def step_of(name: str, module: nn.Module) -> Step | None:
         return Step(name, "activation", kind, inplace, channels=True)
     if type(module) in CONVOLUTIONS:
         return Step(name, "layer", kind, fresh=True, channels=True)
-    if type(module) in POOLINGS:
+    if type(module) in POOLING:
         return Step(name, "layer", kind, channels=True)
     if type(module) in RESHAPING:
         return Step(name, "layer", kind, fresh=type(module) is nn.Linear)
@@ -143,24 +143,24 @@ def step_of(name: str, module: nn.Module) -> Step | None:
 def placement(
     chain: Chain, order: str, can_stand: Callable[[int], bool] = lambda gap: True
 ) -> Placement:
-    """Put the dropouts of a chain where an order wants them; all else keeps its place.
+    """Place the dropouts of a chain as an order demands; all other steps stay.
 
-    norm_dropout is directly behind the last norm, dropout_norm directly before the first
-    one, activation_dropout behind the activation that follows the last one, each among the
-    norms and activations that no other layer separates from the dropout. dropout_last is
-    directly behind the last norm of the whole chain (Li et al. 2018, "Understanding the
+    norm_dropout is directly after the last norm, dropout_norm directly before the first one,
+    activation_dropout after the activation that follows the last one; each refers to the norms
+    and activations that no other layer separates from the dropout. dropout_last is directly
+    after the last norm of the whole chain (Li et al. 2018, "Understanding the
     Disharmony between Dropout and Batch Normalization by Variance Shift").
 
     Args:
-        can_stand: whether a dropout can be put into a gap.
+        can_stand: tells if a dropout can be put into a gap.
     """
-    gaps = built = _built(chain)
+    gaps = built = _gaps_as_built(chain)
     possible, refused = False, []
-    for dropouts, target in _wanted(chain, order):
+    for dropouts, target in _target_gaps(chain, order):
         trial = {**gaps, **dict.fromkeys(dropouts, target)}
         obstacle = _obstacle(chain, built, trial, dropouts)
         if not obstacle and trial != gaps and not can_stand(target):
-            obstacle = "would have to stand between two functions, where there is no layer"
+            obstacle = "would be between two functions, without a layer that could carry it"
         if obstacle:
             refused.append(f"{chain.steps[dropouts[0]]} {obstacle}")
         else:
@@ -168,26 +168,26 @@ def placement(
     return Placement(gaps, possible, tuple(refused))
 
 
-def offered(
+def possible_placements(
     chain: Chain, can_stand: Callable[[int], bool] = lambda gap: True
 ) -> dict[str, Placement]:
-    """The placements that are possible, by order, as_built first.
+    """Possible placements by order, as_built first.
 
-    It is alone where nothing can move. dropout_last is one of them only where it is not
-    what norm_dropout is anyway.
+    Only as_built if nothing can move. dropout_last is included only if it differs from
+    norm_dropout.
     """
-    places = {order: placement(chain, order, can_stand) for order in ORDERS}
-    if not any(place.gaps != places["as_built"].gaps for place in places.values()):
-        return {"as_built": places["as_built"]}
-    same = places["dropout_last"].gaps == places["norm_dropout"].gaps
+    found = {order: placement(chain, order, can_stand) for order in ORDERS}
+    if not any(one.gaps != found["as_built"].gaps for one in found.values()):
+        return {"as_built": found["as_built"]}
+    redundant = found["dropout_last"].gaps == found["norm_dropout"].gaps
     return {
-        order: place
-        for order, place in places.items()
-        if order == "as_built" or (place.possible and not (order == "dropout_last" and same))
+        order: one
+        for order, one in found.items()
+        if order == "as_built" or (one.possible and not (order == "dropout_last" and redundant))
     }
 
 
-def _built(chain: Chain) -> dict[int, int]:
+def _gaps_as_built(chain: Chain) -> dict[int, int]:
     gaps, last = {}, -1
     for index, step in enumerate(chain.steps):
         if step.role == "dropout":
@@ -197,15 +197,15 @@ def _built(chain: Chain) -> dict[int, int]:
     return gaps
 
 
-def _wanted(chain: Chain, order: str) -> Iterator[tuple[list[int], int]]:
-    """Dropouts that belong together, and the gap that an order wants for them."""
+def _target_gaps(chain: Chain, order: str) -> Iterator[tuple[list[int], int]]:
+    """Groups of dropouts, each with the gap where an order puts it."""
     if order == "dropout_last":
         norms = _with_role(chain, range(len(chain.steps)), "norm")
-        early = [index for index, gap in _built(chain).items() if norms and gap < norms[-1]]
+        early = [index for index, gap in _gaps_as_built(chain).items() if norms and gap < norms[-1]]
         if early:
             yield early, norms[-1]
         return
-    for run in _runs(chain):
+    for run in _layer_free_runs(chain):
         norms = _with_role(chain, run, "norm")
         dropouts = _with_role(chain, run, "dropout")
         if not norms or not dropouts or order == "as_built":
@@ -221,8 +221,8 @@ def _wanted(chain: Chain, order: str) -> Iterator[tuple[list[int], int]]:
                 yield dropouts, behind[0]
 
 
-def _runs(chain: Chain) -> list[list[int]]:
-    """Indices of steps with nothing but norms, dropouts and activations between them."""
+def _layer_free_runs(chain: Chain) -> list[list[int]]:
+    """Runs of steps that are norms, dropouts and activations, as indices."""
     runs: list[list[int]] = [[]]
     for index, step in enumerate(chain.steps):
         if step.role == "layer":
@@ -239,7 +239,7 @@ def _with_role(chain: Chain, indices: list[int] | range, role: Role) -> list[int
 def _obstacle(
     chain: Chain, built: dict[int, int], trial: dict[int, int], dropouts: list[int]
 ) -> str:
-    """Why these dropouts cannot move like that, the end of a sentence; "" when they can."""
+    """Reason why these dropouts cannot move, as the end of a sentence; "" if they can."""
     steps = chain.steps
     if trial == built:
         return ""
@@ -248,11 +248,12 @@ def _obstacle(
             return steps[index].fixed
         crossed = steps[index : trial[index] + 1]
         if steps[index].channels and not all(step.channels for step in crossed):
-            return "drops whole channels, which do not outlast the layers up to the last norm"
+            return "drops whole channels, which the layers up to the last norm do not keep apart"
     if any(step.role == "layer" for step in steps[dropouts[0] : dropouts[-1]]):
-        return "is not the only one: several dropouts would stand in a row behind the last norm"
+        return "is not the only one: several dropouts would follow each other after the last norm"
     for index, step in enumerate(steps):
-        # What a dropout handed on was a tensor of its own; now it would be another's.
+        # The output of the dropout was a new tensor; without it the next step would overwrite
+        # the output of this step.
         shielded = index in built.values() and index not in trial.values()
         if shielded and not step.fresh and _overwritten(chain, index):
             return f"keeps an in-place operation from overwriting {step}; use inplace=False"
@@ -262,7 +263,7 @@ def _obstacle(
 
 
 def _overwritten(chain: Chain, gap: int) -> bool:
-    """Whether the step after a gap writes into what it is given."""
+    """True if the step after a gap overwrites its input."""
     follows = (step for step in chain.steps[gap + 1 :] if step.role != "dropout")
     step = next(follows, None)
     return chain.overwritten if step is None else step.inplace

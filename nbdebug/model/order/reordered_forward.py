@@ -1,4 +1,4 @@
-"""A forward of the user's own, run as it is, with dropout applied elsewhere."""
+"""The user's forward, run unchanged but with dropout applied at other places."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from typing import Any
 from torch import nn
 
 from nbdebug.errors import ModelError
-from nbdebug.model.module.forward_patch import put, take
+from nbdebug.model.module.forward_patch import add_wrapper, remove_wrapper
 
-# Looked up on the object by nn.Module.__call__, so it may stand there.
-CALL = "_call_impl"
+# nn.Module.__call__ looks this up on the object, so an instance attribute replaces it.
+CALL_ATTRIBUTE = "_call_impl"
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Where dropouts are applied. All names are paths in the module.
+class DropoutPlan:
+    """Places where dropouts are applied. All names are paths in the module.
 
     Attributes:
-        before, after: by the module that carries them, the dropouts that its input or its
-            output goes through.
-        output: the dropouts that the output of forward goes through.
-        moved: dropouts that hand on their input where forward calls them.
+        before, after: by the module that carries them, the dropouts that are applied to its
+            input or output.
+        output: the dropouts that are applied to the output of forward.
+        moved: dropouts that pass on their input unchanged when forward calls them.
     """
 
     before: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -35,12 +35,12 @@ class Plan:
 
     @cached_property
     def names(self) -> list[str]:
-        """Modules whose call does something else than in the class, sorted."""
+        """Names of the modules whose call is changed, sorted."""
         return sorted({*self.before, *self.after, *self.moved})
 
-    def joined(self, other: Plan) -> Plan:
-        """Both plans, which have no dropout in common."""
-        return Plan(
+    def joined(self, other: DropoutPlan) -> DropoutPlan:
+        """Both plans together; they have no dropout in common."""
+        return DropoutPlan(
             {**self.before, **other.before},
             {**self.after, **other.after},
             self.output + other.output,
@@ -49,17 +49,17 @@ class Plan:
 
 
 class ReorderedForward:
-    """Stands around the forward of a module and runs it as it is.
+    """Wrapper around the forward of a module, which applies dropouts at other places.
 
-    So everything Python does in it (flags, branches, arguments, outputs) is done as ever;
-    only the calls of the plan's modules are others meanwhile. They go by name, since an
-    activation among them may be exchanged. Pickled and copied with the module.
+    The Python code of forward (flags, branches, arguments, outputs) runs unchanged; only the
+    calls of the plan's modules are redirected meanwhile. Modules are found by name, since an
+    activation among them may be swapped. The wrapper is pickled and copied with the module.
 
     Attributes:
-        order: the name of the order that is in force.
+        order: the name of the current order.
     """
 
-    def __init__(self, module: nn.Module, order: str, plans: Mapping[bool, Plan]) -> None:
+    def __init__(self, module: nn.Module, order: str, plans: Mapping[bool, DropoutPlan]) -> None:
         self._module = module
         self.order = order
         self._plans = plans
@@ -67,17 +67,17 @@ class ReorderedForward:
         self._running = threading.local()
 
     def install(self) -> None:
-        """Put this in force on the module, instead of what its class does."""
+        """Redirect the calls of the plans' modules and wrap the forward of the module."""
         for name in self._names:
-            vars(self._module.get_submodule(name))[CALL] = RedirectedCall(self, name)
-        put(self._module, self)
+            vars(self._module.get_submodule(name))[CALL_ATTRIBUTE] = LayerCallPatch(self, name)
+        add_wrapper(self._module, self)
 
     @staticmethod
     def remove(module: nn.Module) -> None:
-        """Let a module do again what its class does."""
-        reordered = take(module, ReorderedForward)
+        """Remove the wrapper and the redirected calls from a module."""
+        reordered = remove_wrapper(module, ReorderedForward)
         for name in reordered._names if reordered else ():
-            vars(module.get_submodule(name)).pop(CALL, None)
+            vars(module.get_submodule(name)).pop(CALL_ATTRIBUTE, None)
 
     def __call__(self, run: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         outer = getattr(self._running, "now", None)
@@ -95,7 +95,7 @@ class ReorderedForward:
         return outputs
 
     def call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """What a module of the plan does when forward calls it."""
+        """Run a module of the plan, called by forward, with the dropouts of the plan."""
         now = getattr(self._running, "now", None)
         if now is None:
             raise ModelError(
@@ -121,20 +121,20 @@ class ReorderedForward:
         self._running = threading.local()
 
     def _run(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        """Call a layer as its class does, hooks included."""
+        """Call a layer without redirection, hooks included."""
         return nn.Module._call_impl(self._module.get_submodule(name), *args, **kwargs)
 
-    def _strayed(self, plan: Plan, called: list[str]) -> str:
+    def _strayed(self, plan: DropoutPlan, called: list[str]) -> str:
         missed = [name for name in plan.names if name not in called]
         what = f"did not call {', '.join(missed)}" if missed else "called a layer twice"
         return (
             f"{type(self._module).__name__}.forward {what}, as it did when it was examined: "
-            f"layer_order {self.order!r} does not hold any more, go back to 'as_built'."
+            f"layer_order {self.order!r} is not possible any more, go back to 'as_built'."
         )
 
 
-class RedirectedCall:
-    """Stands on a layer and lets the module that calls it say what happens."""
+class LayerCallPatch:
+    """Instance-level `_call_impl` of a layer that redirects calls to `ReorderedForward`."""
 
     def __init__(self, owner: ReorderedForward, name: str) -> None:
         self._owner = owner

@@ -1,4 +1,4 @@
-"""Dropout moved in `nn.Sequential`, by the order of its keys."""
+"""Moves dropout in `nn.Sequential`, by the order of its keys."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from torch import nn
 
 from nbdebug.errors import ModelError
 from nbdebug.model.module.names import every_module
-from nbdebug.model.order.index_usage import PickedLayers
+from nbdebug.model.order.index_usage import IndexedLayers
 from nbdebug.model.order.placement import (
     ORDERS,
     Chain,
     Placement,
     Step,
-    offered,
     placement,
+    possible_placements,
     step_of,
 )
 
@@ -25,54 +25,54 @@ class SequentialOrder:
 
     Attributes:
         possible: the orders that at least one of them can take.
-        refused: containers that must stay as they are, each with the reason.
-        held: their modules, which nobody else may move.
+        refused: containers that cannot be reordered, each with the reason.
+        held: modules of the reorderable containers, which no other class may move.
     """
 
-    def __init__(self, model: nn.Module, picked: PickedLayers) -> None:
-        self._places: dict[str, _Place] = {}
+    def __init__(self, model: nn.Module, indexed: IndexedLayers) -> None:
+        self._paths: dict[str, _SequentialPaths] = {}
         self.possible: set[str] = set()
         self.refused: list[str] = []
         for name, module in every_module(model):
-            if not isinstance(module, nn.Sequential) or _own_forward(module):
+            if not isinstance(module, nn.Sequential) or _overrides_order(module):
                 continue
-            place = _Place(name, module)
-            if not place.movable:
+            paths = _SequentialPaths(name, module)
+            if not paths.movable:
                 continue
-            obstacle = picked.sentence(module)
+            obstacle = indexed.sentence(module)
             if obstacle:
                 self.refused.append(f"{name or 'the model'} ({type(module).__name__}) {obstacle}")
-            elif place.possible:
-                self._places[name] = place
-                self.possible |= place.possible
+            elif paths.possible:
+                self._paths[name] = paths
+                self.possible |= paths.possible
             else:
-                words = (words for order in ORDERS for words in place.refused(order))
-                self.refused += dict.fromkeys(words)
+                reasons = (reason for order in ORDERS for reason in paths.refused(order))
+                self.refused += dict.fromkeys(reasons)
         self.held = {
-            module for place in self._places.values() for module in place.sequential.children()
+            module for paths in self._paths.values() for module in paths.sequential.children()
         }
 
     def check(self) -> None:
-        """ModelError when layers were added or deleted since the model was examined."""
-        for name, place in self._places.items():
-            if set(place.sequential._modules) != set(place.built):
+        """Raise ModelError if layers were added or deleted since training was set up."""
+        for name, paths in self._paths.items():
+            if set(paths.sequential._modules) != set(paths.built):
                 raise ModelError(
                     f"Layers of {name or 'the model'!r} were added or deleted since training "
                     "was set up; make a new Debugger to reorder them."
                 )
 
     def set(self, order: str) -> tuple[list[str], list[str]]:
-        """Put an order in force; what moved, and what stays although the order would move it."""
+        """Apply an order; return what moved, and what stays against the order with the reason."""
         moved: list[str] = []
         stays: list[str] = []
-        for place in self._places.values():
-            moved += place.set(order)
-            stays += place.refused(order)
+        for paths in self._paths.values():
+            moved += paths.set(order)
+            stays += paths.refused(order)
         return moved, stays
 
 
-class _Place:
-    """One Sequential as it was built, and the straight paths in it."""
+class _SequentialPaths:
+    """A Sequential as it was built, and its straight paths."""
 
     def __init__(self, name: str, sequential: nn.Sequential) -> None:
         self.sequential = sequential
@@ -82,24 +82,24 @@ class _Place:
         self.movable = any(
             {"norm", "dropout"} <= {step.role for step in chain.steps} for _, chain in self._chains
         )
-        self.possible = {order for _, chain in self._chains for order in offered(chain)}
+        self.possible = {order for _, chain in self._chains for order in possible_placements(chain)}
         self.possible.discard("as_built")
 
     def refused(self, order: str) -> list[str]:
-        return [words for place in self._placements(order) for words in place.refused]
+        return [reason for one in self._placements(order) for reason in one.refused]
 
     def set(self, order: str) -> list[str]:
-        places, moved = self._placements(order), []
+        placements, moved = self._placements(order), []
         keys = list(self.built)
-        for (start, chain), old, new in zip(self._chains, self._current, places, strict=True):
+        for (start, chain), old, new in zip(self._chains, self._current, placements, strict=True):
             moved += new.moves(chain, old)
             for offset, index in enumerate(new.sequence(chain)):
                 keys[start + offset] = self.built[start + index]
         modules = self.sequential._modules
         if keys != list(modules):
-            # One assignment, so that nobody who iterates meets half an order.
+            # One assignment, so that a concurrent iteration never sees half an order.
             self.sequential._modules = type(modules)((key, modules[key]) for key in keys)
-        self._current = places
+        self._current = placements
         return moved
 
     def _placements(self, order: str) -> list[Placement]:
@@ -107,7 +107,7 @@ class _Place:
 
 
 def _chains(name: str, sequential: nn.Sequential) -> Iterator[tuple[int, Chain]]:
-    """Straight paths among the layers, each with the position where it begins."""
+    """Straight paths among the layers, each with the index of its first layer."""
     steps: list[Step] = []
     start = 0
     for index, (key, module) in enumerate(sequential._modules.items()):
@@ -120,8 +120,8 @@ def _chains(name: str, sequential: nn.Sequential) -> Iterator[tuple[int, Chain]]
     yield start, Chain(tuple(steps))
 
 
-def _own_forward(sequential: nn.Sequential) -> bool:
-    """Whether something else than the order of the layers says what is run."""
+def _overrides_order(sequential: nn.Sequential) -> bool:
+    """True if the order of execution is not the order of the layers."""
     kind = type(sequential)
     return (
         kind.forward is not nn.Sequential.forward

@@ -1,4 +1,4 @@
-"""Dropout moved in modules with a forward of their own."""
+"""Moves dropout in modules with the user's own forward."""
 
 from __future__ import annotations
 
@@ -8,8 +8,13 @@ from collections.abc import Callable, Iterator, Set
 from torch import nn
 
 from nbdebug.errors import ModelError
-from nbdebug.model.module.forward_patch import COPYING, found, obstacle, overrides
-from nbdebug.model.module.names import DROPOUTS, Layer, every_module, sentences, title
+from nbdebug.model.module.forward_patch import (
+    COPY_METHODS,
+    find_wrapper,
+    overrides,
+    why_unpatchable,
+)
+from nbdebug.model.module.names import DROPOUTS, Layer, every_module, layer_title, reason_sentences
 from nbdebug.model.order.fx_graph import OUTPUT, Trace, UntraceableError, trace
 from nbdebug.model.order.placement import (
     ACTIVATIONS,
@@ -17,28 +22,28 @@ from nbdebug.model.order.placement import (
     ORDERS,
     Chain,
     Placement,
-    offered,
     placement,
+    possible_placements,
 )
-from nbdebug.model.order.reordered_forward import Plan, ReorderedForward
+from nbdebug.model.order.reordered_forward import DropoutPlan, ReorderedForward
 
-CALLING = ("__call__", "_call_impl")
-MODES = (True, False)
+CALL_METHODS = ("__call__", "_call_impl")
+TRAINING_MODES = (True, False)
 
 
 class TracedOrder:
-    """Every module with a forward of its own in which a dropout can move.
+    """Modules with the user's own forward in which a dropout can move.
 
     Attributes:
         possible: the orders that at least one of them can take.
-        refused: modules and dropouts that must stay as they are, each with the reason.
-        current: the order that a copied or loaded model came with.
+        refused: modules and dropouts that cannot be reordered, each with the reason.
+        current: the order of the model at the start; a copied or loaded model may have one.
     """
 
     def __init__(self, model: nn.Module, held: Set[nn.Module]) -> None:
         barred = _barred(model)
         replicated = any(isinstance(module, nn.DataParallel) for module in model.modules())
-        self._owners: list[_Owner] = []
+        self._modules: list[_TracedModule] = []
         self.possible: set[str] = set()
         self.current = "as_built"
         self.refused: list[str] = []
@@ -49,53 +54,55 @@ class TracedOrder:
             try:
                 if replicated:
                     raise UntraceableError("is copied to every device by nn.DataParallel")
-                owner = _Owner(layer, barred, held)
+                traced = _TracedModule(layer, barred, held)
             except UntraceableError as error:
-                notes.setdefault(str(error), []).append(title(layer))
+                notes.setdefault(str(error), []).append(layer_title(layer))
                 continue
-            for words in owner.notes:
-                notes.setdefault(words, []).append(title(layer))
-            self.refused += owner.stays
-            if owner.possible:
-                self._owners.append(owner)
-                self.possible |= owner.possible
-                self.current = owner.found or self.current
-        self.refused += sentences(notes)
+            for reason in traced.notes:
+                notes.setdefault(reason, []).append(layer_title(layer))
+            self.refused += traced.stays
+            if traced.possible:
+                self._modules.append(traced)
+                self.possible |= traced.possible
+                self.current = traced.found or self.current
+        self.refused += reason_sentences(notes)
 
     def check(self) -> None:
-        """ModelError when layers were replaced since the model was examined."""
-        for owner in self._owners:
-            owner.check()
+        """Raise ModelError if layers were replaced since training was set up."""
+        for traced in self._modules:
+            traced.check()
 
     def set(self, order: str) -> tuple[list[str], list[str]]:
-        """Put an order in force; what moved, and what stays although the order would move it."""
+        """Apply an order; return what moved, and what stays against the order with the reason."""
         moved: list[str] = []
         stays: list[str] = []
-        for owner in self._owners:
-            moved += owner.set(order)
-            stays += owner.refused(order)
+        for traced in self._modules:
+            moved += traced.set(order)
+            stays += traced.refused(order)
         return moved, stays
 
 
-class _Owner:
-    """One module with a forward of its own, and the straight paths in it."""
+class _TracedModule:
+    """A module with the user's own forward, and its straight paths."""
 
     def __init__(self, layer: Layer, barred: dict[nn.Module, str], held: Set[nn.Module]) -> None:
         self.name, self.module = layer
-        closed = obstacle(self.module)
+        closed = why_unpatchable(self.module)
         if closed:
             raise UntraceableError(closed)
-        traces = {mode: trace(layer, mode, barred, held) for mode in MODES}
+        traces = {mode: trace(layer, mode, barred, held) for mode in TRAINING_MODES}
         self.notes: list[str] = []
         self.stays: list[str] = []
         if any(each.functional for each in (*traces[True], *traces[False])):
-            self.notes.append("calls dropout as a function, which is no layer and stays")
+            self.notes.append("calls dropout as a function, which cannot be moved")
         self._chains = list(self._consistent(traces))
-        reordered = found(self.module, ReorderedForward)
+        reordered = find_wrapper(self.module, ReorderedForward)
         self.found = reordered.order if reordered else ""
         self._current = self._placements(self.found or "as_built")
         self.possible = {
-            order for chain, _ in self._chains for order in offered(chain, _anchors(chain))
+            order
+            for chain, _ in self._chains
+            for order in possible_placements(chain, _has_anchor(chain))
         } - {"as_built"}
         self._layers = {
             name: self.module.get_submodule(name)
@@ -104,66 +111,68 @@ class _Owner:
             for name in plan.names
         }
         if not self.possible:
-            words = (words for order in ORDERS for words in self.refused(order))
-            self.stays = list(dict.fromkeys(words))
+            reasons = (reason for order in ORDERS for reason in self.refused(order))
+            self.stays = list(dict.fromkeys(reasons))
 
     def check(self) -> None:
         for name, layer in self._layers.items():
             now = _submodule(self.module, name)
-            if now is not layer and not _exchanged(layer, now):
+            if now is not layer and not _is_swapped_activation(layer, now):
                 raise ModelError(
                     f"{f'{self.name}.{name}'.lstrip('.')} was replaced since training was set "
                     "up; make a new Debugger to reorder it."
                 )
 
     def set(self, order: str) -> list[str]:
-        places, moved = self._placements(order), []
-        for (chain, _), old, new in zip(self._chains, self._current, places, strict=True):
+        placements, moved = self._placements(order), []
+        for (chain, _), old, new in zip(self._chains, self._current, placements, strict=True):
             moved += new.moves(chain, old)
         ReorderedForward.remove(self.module)
         plans = self._plans(order)
         if any(plan.names for plan in plans.values()):
             ReorderedForward(self.module, order, plans).install()
-        self._current = places
+        self._current = placements
         return moved
 
     def refused(self, order: str) -> list[str]:
-        return [words for place in self._placements(order) for words in place.refused]
+        return [reason for one in self._placements(order) for reason in one.refused]
 
     def _placements(self, order: str) -> list[Placement]:
-        return [placement(chain, order, _anchors(chain)) for chain, _ in self._chains]
+        return [placement(chain, order, _has_anchor(chain)) for chain, _ in self._chains]
 
-    def _plans(self, order: str) -> dict[bool, Plan]:
-        plans = {mode: Plan() for mode in MODES}
-        for (chain, modes), place in zip(self._chains, self._placements(order), strict=True):
+    def _plans(self, order: str) -> dict[bool, DropoutPlan]:
+        plans = {mode: DropoutPlan() for mode in TRAINING_MODES}
+        for (chain, modes), one in zip(self._chains, self._placements(order), strict=True):
             for mode in modes:
-                plans[mode] = plans[mode].joined(_plan(chain, place))
+                plans[mode] = plans[mode].joined(_plan(chain, one))
         return plans
 
     def _consistent(
         self, traces: dict[bool, list[Trace]]
     ) -> Iterator[tuple[Chain, tuple[bool, ...]]]:
-        """Chains that are the same whatever arguments come, with the modes they are run in."""
-        every = [each for mode in MODES for each in traces[mode]]
+        """Chains that are the same for all arguments, with the modes they are run in."""
+        every = [each for mode in TRAINING_MODES for each in traces[mode]]
         for chain in dict.fromkeys(chain for each in every for chain in each.chains):
             names = {step.name for step in chain.steps if step.role == "dropout"}
-            modes = tuple(m for m in MODES if all(chain in each.chains for each in traces[m]))
-            others = [each for m in MODES if m not in modes for each in traces[m]]
+            modes = tuple(
+                m for m in TRAINING_MODES if all(chain in each.chains for each in traces[m])
+            )
+            others = [each for m in TRAINING_MODES if m not in modes for each in traces[m]]
             if modes and not any(names & each.dropouts for each in others):
                 yield chain, modes
             elif _has_pair(chain):
                 self.notes.append(
-                    f"takes {' and '.join(sorted(names))} elsewhere in another mode or with "
+                    f"calls {' and '.join(sorted(names))} elsewhere in another mode or with "
                     "other arguments"
                 )
 
 
-def _anchors(chain: Chain) -> Callable[[int], bool]:
+def _has_anchor(chain: Chain) -> Callable[[int], bool]:
     return lambda gap: _anchor(chain, gap) is not None
 
 
 def _anchor(chain: Chain, gap: int) -> tuple[str, str] | None:
-    """Who carries the dropouts of a gap: a module before it, one after it, or the output."""
+    """Carrier of the dropouts of a gap: a module before it, one after it, or the output."""
     steps = chain.steps
     if gap >= 0 and steps[gap].slot:
         return "after", steps[gap].slot
@@ -175,20 +184,20 @@ def _anchor(chain: Chain, gap: int) -> tuple[str, str] | None:
     return ("before", chain.exit) if chain.exit else None
 
 
-def _plan(chain: Chain, place: Placement) -> Plan:
-    """What every module of a chain has to do so that the dropouts stand where they shall."""
+def _plan(chain: Chain, target: Placement) -> DropoutPlan:
+    """For each module, the dropouts to apply before or after it."""
     built = placement(chain, "as_built")
-    plan = Plan()
-    for gap in sorted({*built.gaps.values(), *place.gaps.values()}):
-        there = [index for index, at in place.gaps.items() if at == gap]
+    plan = DropoutPlan()
+    for gap in sorted({*built.gaps.values(), *target.gaps.values()}):
+        there = [index for index, at in target.gaps.items() if at == gap]
         if not there or there == [index for index, at in built.gaps.items() if at == gap]:
             continue
         anchor = _anchor(chain, gap)
-        assert anchor is not None  # placement() asked
+        assert anchor is not None  # placement() has checked it
         names = tuple(chain.steps[index].slot for index in there)
         side, slot = anchor
         plan = plan.joined(
-            Plan(
+            DropoutPlan(
                 before={slot: names} if side == "before" else {},
                 after={slot: names} if side == "after" else {},
                 output=names if side == "output" else (),
@@ -205,8 +214,8 @@ def _submodule(module: nn.Module, name: str) -> nn.Module | None:
         return None
 
 
-def _exchanged(layer: nn.Module, now: nn.Module | None) -> bool:
-    """Whether an activation hangs where another one did: the path is the same."""
+def _is_swapped_activation(layer: nn.Module, now: nn.Module | None) -> bool:
+    """True if an activation was swapped for another one at the same path."""
     return {type(layer), type(now)} <= ACTIVATIONS and not getattr(now, "inplace", False)
 
 
@@ -215,7 +224,7 @@ def _has_pair(chain: Chain) -> bool:
 
 
 def _may_hold_a_pair(module: nn.Module, held: Set[nn.Module]) -> bool:
-    """Whether the forward of a module may itself call a norm and a dropout."""
+    """True if the forward of a module may itself call a norm and a dropout."""
     kind = type(module)
     if kind.__module__.startswith("torch.nn.") or kind.forward is nn.Sequential.forward:
         return False
@@ -226,7 +235,7 @@ def _may_hold_a_pair(module: nn.Module, held: Set[nn.Module]) -> bool:
 
 
 def _within(module: nn.Module) -> Iterator[nn.Module]:
-    """Layers of a module that no other forward of somebody's own stands around."""
+    """Layers of a module that are not inside of another module with the user's own forward."""
     for child in module.children():
         kind = type(child)
         if isinstance(child, (*NORMS, *DROPOUTS)):
@@ -236,13 +245,13 @@ def _within(module: nn.Module) -> Iterator[nn.Module]:
 
 
 def _barred(model: nn.Module) -> dict[nn.Module, str]:
-    """Modules that cannot carry or be a dropout that moves, with the reason."""
-    places = Counter(child for module in model.modules() for child in module.children())
+    """Modules that cannot be moved or carry a moved dropout, with the reason."""
+    uses = Counter(child for module in model.modules() for child in module.children())
     barred = {
-        module: "is used in more than one place; give each place a dropout of its own"
-        for module, number in places.items()
-        if number > 1
+        module: "is used in more than one place; use a separate dropout at each place"
+        for module, count in uses.items()
+        if count > 1
     }
-    own = "is called or copied in a way of its own"
-    barred |= {m: own for m in model.modules() if overrides(m, (*CALLING, *COPYING))}
+    own = "overrides how modules are called or copied"
+    barred |= {m: own for m in model.modules() if overrides(m, (*CALL_METHODS, *COPY_METHODS))}
     return barred

@@ -1,4 +1,4 @@
-"""Learning-rate schedules that can be chosen, changed and foreseen while a model trains."""
+"""Learning-rate schedules that can be changed and forecast during training."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch.optim import lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from nbdebug.model.schedule.param_groups import trim
+from nbdebug.model.schedule.param_groups import drop_groups
 
-KINDS = (
+SCHEDULE_KINDS = (
     "constant",
     "step",
     "exponential",
@@ -25,8 +25,8 @@ KINDS = (
     "one_cycle",
     "plateau",
 )
-OWN = "yours"
-USES = {
+USER_SCHEDULE = "yours"
+USED_FIELDS = {
     "step": ("length", "factor"),
     "exponential": ("length", "factor"),
     "inverse_time": ("length", "factor"),
@@ -35,10 +35,10 @@ USES = {
     "one_cycle": ("length",),
     "plateau": ("factor",),
 }
-PERIODS = 3
-RATES = ("lr", "initial_lr", "max_lr", "min_lr")
-# These go on from the learning rate they find; others compute it anew from their base.
-CHAINABLE = (
+PERIODS_PER_TRAINING = 3
+LR_OPTIONS = ("lr", "initial_lr", "max_lr", "min_lr")
+# These continue from the current learning rate; others compute it from their base.
+CHAINABLE_SCHEDULERS = (
     lr_scheduler.ConstantLR,
     lr_scheduler.CosineAnnealingLR,
     lr_scheduler.ExponentialLR,
@@ -49,18 +49,18 @@ CHAINABLE = (
     lr_scheduler.StepLR,
     ReduceLROnPlateau,
 )
-POINTS = 500
+MAX_FORECAST_POINTS = 500
 
 
 @dataclass(frozen=True)
 class ScheduleSpec:
-    """What was asked for.
+    """The requested schedule.
 
     Attributes:
-        kind: one of `KINDS`, or `OWN` for the scheduler that the user handed in.
-        length: steps to the end, or of one period; None is found when the schedule begins.
-        factor: what a drop multiplies by, or the share that is left after `length`.
-        warmup: steps of linear warm-up before it.
+        kind: one of `SCHEDULE_KINDS`, or `USER_SCHEDULE` for the scheduler that the user handed in.
+        length: steps to the end, or of one period; None is resolved when the schedule begins.
+        factor: factor of one drop, or the share of the lr that is left after `length`.
+        warmup: steps of linear warm-up before the schedule.
     """
 
     kind: str = "constant"
@@ -69,14 +69,14 @@ class ScheduleSpec:
     warmup: int = 0
 
     def needs(self, field: str) -> bool:
-        """Whether a schedule of this kind depends on a field."""
+        """True if a schedule of this kind depends on a field."""
         if field == "warmup":
-            return self.kind != OWN
-        return field in USES.get(self.kind, ())
+            return self.kind != USER_SCHEDULE
+        return field in USED_FIELDS.get(self.kind, ())
 
 
 class InverseTime:
-    """1 / (1 + t/length * (1/factor - 1)): `factor` is left after `length` steps."""
+    """Factor 1 / (1 + t/length * (1/factor - 1)), which is `factor` after `length` steps."""
 
     def __init__(self, length: int, factor: float) -> None:
         self.rate = (1.0 / factor - 1.0) / length
@@ -88,11 +88,11 @@ class InverseTime:
 def build(
     kind: str, optimizer: torch.optim.Optimizer, length: int, factor: float
 ) -> LRScheduler | None:
-    """torch's scheduler of one of `KINDS`, starting at the lr of each parameter group.
+    """Build torch's scheduler of one of `SCHEDULE_KINDS`, from the lr of each parameter group.
 
-    All are torch's own with their defaults, so that groups keep their ratios: cosines end
-    at 0. A one-cycle has its peak at the lr in force, begins at 1/25 of it and leaves the
-    momentum alone. `constant` needs none.
+    All are torch's own with their defaults: groups keep their ratios, cosines end at 0. A
+    one-cycle has its peak at the current lr, begins at 1/25 of it and does not change the
+    momentum. `constant` has no scheduler: None.
     """
     if kind == "step":
         return lr_scheduler.StepLR(optimizer, step_size=length, gamma=factor)
@@ -114,15 +114,15 @@ def build(
     return None
 
 
-def nested(schedulers: Sequence[LRScheduler]) -> Iterator[Any]:
-    """Schedulers and those inside chained and sequential ones."""
+def all_schedulers(schedulers: Sequence[LRScheduler]) -> Iterator[Any]:
+    """Schedulers, and those inside chained and sequential ones."""
     for scheduler in schedulers:
         yield scheduler
-        yield from nested(getattr(scheduler, "_schedulers", ()))
+        yield from all_schedulers(getattr(scheduler, "_schedulers", ()))
 
 
 def set_option(group: dict[str, Any], option: str, value: float) -> None:
-    """Write an option that may be a tensor (capturable optimizers keep lr so)."""
+    """Write an option, which may be a tensor (the lr of capturable optimizers)."""
     if isinstance(group.get(option), torch.Tensor):
         group[option].fill_(value)
     else:
@@ -130,12 +130,12 @@ def set_option(group: dict[str, Any], option: str, value: float) -> None:
 
 
 def scale(optimizer: torch.optim.Optimizer, schedulers: Sequence[LRScheduler], by: float) -> None:
-    """Scale what schedulers compute their learning rates from."""
+    """Scale the base rates that schedulers compute their learning rates from."""
     for group in optimizer.param_groups:
-        for key in RATES[1:]:
+        for key in LR_OPTIONS[1:]:
             if key in group:
                 set_option(group, key, float(group[key]) * by)
-    for scheduler in nested(schedulers):
+    for scheduler in all_schedulers(schedulers):
         for name in ("base_lrs", "max_lrs"):
             values = getattr(scheduler, name, None)
             if values is not None:
@@ -144,10 +144,10 @@ def scale(optimizer: torch.optim.Optimizer, schedulers: Sequence[LRScheduler], b
 
 @dataclass
 class ActiveSchedule:
-    """A schedule under way: at most a warm-up and the scheduler that follows it.
+    """A running schedule: an optional warm-up, then the main scheduler.
 
     Attributes:
-        end: step of `main` after which it is left alone; None when it has no end.
+        end: step of `main` after which it is not stepped any more; None without an end.
     """
 
     warm: lr_scheduler.LinearLR | None = None
@@ -164,27 +164,27 @@ class ActiveSchedule:
 
     @property
     def listens(self) -> bool:
-        """Whether it acts on a loss and not on steps, but for its warm-up."""
+        """True if the main scheduler is stepped by losses (ReduceLROnPlateau)."""
         return isinstance(self.main, ReduceLROnPlateau)
 
     @property
     def waits(self) -> bool:
-        """Whether only a loss can move it now."""
+        """True if only a loss can change the learning rate now."""
         return self.listens and not self.warming
 
     @property
     def left(self) -> int | None:
-        """Steps until its end, without those of the warm-up; None when it has none."""
+        """Steps to the end of the main scheduler, without warm-up; None without an end."""
         if self.main is None or self.end is None:
             return None
         return max(self.end - self.main.last_epoch, 0)
 
     def step(self) -> None:
-        """After the optimizer's step."""
+        """Step the schedule, after the optimizer's step."""
         if self.warm is not None and self.warming:
             self.warm.step()
             if self.warm.last_epoch == self.warm.total_iters:
-                # To the bit, since a warm-up adds up its roundings.
+                # Exact: LinearLR accumulates rounding errors.
                 groups = self.warm.optimizer.param_groups
                 for group, lr in zip(groups, self.warm.base_lrs, strict=True):
                     set_option(group, "lr", float(lr))
@@ -193,9 +193,9 @@ class ActiveSchedule:
 
 
 def begin(plan: ScheduleSpec, optimizer: torch.optim.Optimizer, length: int) -> ActiveSchedule:
-    """A course from here on; what an earlier one left in the parameter groups is removed."""
+    """Begin a schedule here; options of an earlier one are removed from the parameter groups."""
     for group in optimizer.param_groups:
-        for key in RATES[1:]:
+        for key in LR_OPTIONS[1:]:
             group.pop(key, None)
     main = build(plan.kind, optimizer, length, plan.factor)
     end = {"cosine": length, "one_cycle": length - 1}.get(plan.kind)
@@ -208,7 +208,7 @@ def begin(plan: ScheduleSpec, optimizer: torch.optim.Optimizer, length: int) -> 
 
 @dataclass(frozen=True)
 class ScheduleState:
-    """A copy of all that a schedule moves: of its course, and the rates in each group."""
+    """A copy of all that a schedule changes: its schedulers, and the rates of each group."""
 
     plan: ScheduleSpec
     length: int
@@ -230,18 +230,18 @@ class ScheduleState:
             replace(course),
             tuple(copy.deepcopy(scheduler.state_dict()) for scheduler in course.schedulers),
             tuple(
-                {key: copy.deepcopy(group[key]) for key in RATES if key in group}
+                {key: copy.deepcopy(group[key]) for key in LR_OPTIONS if key in group}
                 for group in optimizer.param_groups
             ),
         )
 
     def write(self, optimizer: torch.optim.Optimizer) -> ActiveSchedule:
-        """Put the copy back into schedulers and groups."""
+        """Write the copy back into schedulers and groups."""
         for scheduler, state in zip(self.course.schedulers, self.schedulers, strict=True):
             scheduler.load_state_dict(copy.deepcopy(state))
-            trim(vars(scheduler), len(self.groups))
+            drop_groups(vars(scheduler), len(self.groups))
         for group, saved in zip(optimizer.param_groups, self.groups, strict=True):
-            for key in RATES:
+            for key in LR_OPTIONS:
                 if key not in saved:
                     group.pop(key, None)
                 elif isinstance(group.get(key), torch.Tensor):
@@ -251,8 +251,8 @@ class ScheduleState:
         return replace(self.course)
 
 
-class _StandIn(torch.optim.SGD):
-    """Parameter groups without a model, for schedulers to write to."""
+class _OptimizerStub(torch.optim.SGD):
+    """Parameter groups without a model, which schedulers write to in a forecast."""
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         groups = [{"params": [torch.zeros(())]} for _ in optimizer.param_groups]
@@ -264,24 +264,24 @@ class _StandIn(torch.optim.SGD):
 def forecast(
     course: ActiveSchedule, optimizer: torch.optim.Optimizer, group: int, steps: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The lr of one parameter group in each of the coming steps; nothing is moved.
+    """Forecast the lr of one parameter group in the next steps; nothing is changed.
 
-    Copies of the schedulers run on a stand-in for the optimizer. What waits for a loss to
-    stagnate is foreseen as constant.
+    Copies of the schedulers run on a stub of the optimizer. A schedule that waits for a loss
+    to stagnate is forecast as constant.
 
     Returns:
         Positions [P] from 0, the next step, to at most `steps` - 1, and the lr [P] there;
-        P is at most 500, the first and the last position included. It ends early where a
-        scheduler raises.
+        P is at most 500, the first and the last position included. The forecast ends early
+        if a scheduler raises.
     """
-    wanted = np.unique(np.linspace(0, steps - 1, min(steps, POINTS)).astype(np.int64))
+    wanted = np.unique(np.linspace(0, steps - 1, min(steps, MAX_FORECAST_POINTS)).astype(np.int64))
     now = float(optimizer.param_groups[group]["lr"])
     if not course.schedulers or course.waits:
         return wanted, np.full(len(wanted), now)
-    stand_in = _StandIn(optimizer)
-    copied: ActiveSchedule = copy.deepcopy(course, {id(optimizer): stand_in})
-    for scheduler in nested(copied.schedulers):
-        unwarned(scheduler)
+    stub = _OptimizerStub(optimizer)
+    copied: ActiveSchedule = copy.deepcopy(course, {id(optimizer): stub})
+    for scheduler in all_schedulers(copied.schedulers):
+        suppress_step_warning(scheduler)
     values = [now]
     for _ in range(steps - 1):
         try:
@@ -289,11 +289,11 @@ def forecast(
         except Exception:
             wanted = wanted[wanted < len(values)]
             break
-        values.append(float(stand_in.param_groups[group]["lr"]))
+        values.append(float(stub.param_groups[group]["lr"]))
     return wanted, np.array(values)[wanted]
 
 
-def unwarned(scheduler: LRScheduler) -> None:
+def suppress_step_warning(scheduler: LRScheduler) -> None:
     """Keep torch from warning that the optimizer is not the one a scheduler was built on."""
     if getattr(scheduler, "_step_count", None) == 1:
         scheduler._step_count = 2

@@ -1,4 +1,4 @@
-"""The schedule of a training: chosen, steered and stepped while it runs."""
+"""The learning-rate schedule of a training, which can be changed while it runs."""
 
 from __future__ import annotations
 
@@ -12,60 +12,61 @@ from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau
 
 from nbdebug.errors import ControlValueError
 from nbdebug.model.schedule.builders import (
-    CHAINABLE,
-    OWN,
-    PERIODS,
+    CHAINABLE_SCHEDULERS,
+    PERIODS_PER_TRAINING,
+    USER_SCHEDULE,
     ActiveSchedule,
     ScheduleSpec,
     ScheduleState,
+    all_schedulers,
     begin,
-    nested,
     scale,
     set_option,
-    unwarned,
+    suppress_step_warning,
 )
-from nbdebug.model.schedule.param_groups import grow
+from nbdebug.model.schedule.param_groups import add_group
 
 
 class Schedule:
-    """What moves the learning rate from step to step.
+    """Changes the learning rate from step to step.
 
-    A change of the plan begins a new course at the step boundary it is made at, from the
-    learning rate in force: of a warm-up under way that is the rate it leads to, of a
-    one-cycle that goes on as one its peak. Several changes at one boundary count as one,
-    and taking them back restores every number.
+    A new plan begins a new schedule at the current step boundary, from the current learning
+    rate: during a warm-up from the rate that the warm-up leads to, and when one one-cycle
+    follows another from the peak of the first. Several changes at one boundary count as one,
+    and reverting them restores every number.
 
     Args:
-        optimizer: the one in force.
+        optimizer: the current optimizer.
         own: the scheduler that the user handed in, None without one.
 
     Attributes:
-        on_lr: `scale` or `continue`: what a new learning rate does to the course.
-        edits: how often the course was changed.
-        fallback: steps that a schedule is made for when nothing else is known.
+        plan: the requested schedule; course: the running one.
+        on_lr: `scale` or `continue`: effect of a new learning rate on the schedule.
+        edits: number of changes of the schedule.
+        fallback: length of a schedule in steps if no other is known.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, own: LRScheduler | None = None) -> None:
         self.optimizer = optimizer
         self.own = own
-        self.plan = ScheduleSpec() if own is None else ScheduleSpec(OWN)
+        self.plan = ScheduleSpec() if own is None else ScheduleSpec(USER_SCHEDULE)
         self.course = ActiveSchedule(None, own)
         self.on_lr = "scale"
         self.edits = 0
         self.fallback = 1000
         self._length = 0
         self._own_state: ScheduleState | None = None
-        # The state at this step boundary before the first change, and what was changed.
+        # The state before the first change at this step boundary, and which setting changed.
         self._undo: tuple[str, ScheduleState, ScheduleState | None] | None = None
         self._sum, self._count = 0.0, 0
 
     @property
     def schedulers(self) -> tuple[LRScheduler, ...]:
-        """Those in force."""
+        """The current schedulers: warm-up and main."""
         return self.course.schedulers
 
     def length(self, kind: str | None = None) -> int:
-        """Steps that a schedule of a kind, None for that in force, is made for."""
+        """Length in steps of a schedule of a kind; None for the current one."""
         kind = kind or self.plan.kind
         if self.plan.length is not None:
             return self.plan.length
@@ -74,18 +75,18 @@ class Schedule:
         return self._automatic(kind)
 
     def _automatic(self, kind: str) -> int:
-        periods = PERIODS if kind in ("step", "warm_restarts") else 1
+        periods = PERIODS_PER_TRAINING if kind in ("step", "warm_restarts") else 1
         return max(self.fallback // periods, 1)
 
     # Steps
 
     def step(self) -> None:
-        """After the optimizer's step."""
+        """Step the schedule, after the optimizer's step."""
         self._undo = None
         self.course.step()
 
     def saw(self, loss: float, samples: int, last: bool) -> None:
-        """Take a batch into the mean loss of an epoch; with its last one that is measured."""
+        """Add a batch to the mean loss of the epoch; the last batch calls `measured`."""
         if not self.course.waits:
             return
         self._sum, self._count = self._sum + loss * samples, self._count + samples
@@ -93,7 +94,7 @@ class Schedule:
             self.measured(self._sum / self._count)
 
     def measured(self, loss: float) -> None:
-        """Tell a schedule that waits for the loss to stagnate what the loss is now."""
+        """Pass the current loss to a schedule that waits for the loss to stagnate."""
         self._sum, self._count = 0.0, 0
         if isinstance(self.course.main, ReduceLROnPlateau) and self.course.waits:
             self._undo = None
@@ -102,7 +103,7 @@ class Schedule:
     # Changes
 
     def follow(self, plan: ScheduleSpec) -> None:
-        """Put a plan in force, from the step boundary that training stands at."""
+        """Apply a plan at the current step boundary."""
         if plan == self.plan:
             return
         if not _differ(plan, self.plan):
@@ -116,14 +117,14 @@ class Schedule:
 
     def _begin(self, plan: ScheduleSpec) -> None:
         rates = self._start_rates(plan)
-        # A warm-up that is over is not repeated for another schedule.
+        # A completed warm-up is not repeated for another schedule.
         warms = plan.warmup != self.plan.warmup or self.course.warming
         self._sum, self._count = 0.0, 0
-        if self.plan.kind == OWN:
+        if self.plan.kind == USER_SCHEDULE:
             self._own_state = self._captured()
         for group, lr in zip(self.optimizer.param_groups, rates, strict=True):
             set_option(group, "lr", lr)
-        if plan.kind == OWN:
+        if plan.kind == USER_SCHEDULE:
             self._resume_own(rates)
             return
         self._length = plan.length or self._automatic(plan.kind)
@@ -131,7 +132,7 @@ class Schedule:
         self.course = begin(chosen, self.optimizer, self._length)
 
     def _start_rates(self, plan: ScheduleSpec) -> list[float]:
-        """The rate of each group that a new course is made for."""
+        """The rate of each group from which a new schedule begins."""
         groups, course = self.optimizer.param_groups, self.course
         cycle = self.plan.kind == "one_cycle" and isinstance(course.main, OneCycleLR)
         if cycle and (course.warming or plan.kind == "one_cycle"):
@@ -141,8 +142,8 @@ class Schedule:
         return [float(group["lr"]) for group in groups]
 
     def _resume_own(self, rates: Sequence[float]) -> None:
-        """The user's scheduler where it was put away, scaled to the rate in force."""
-        assert self._own_state is not None  # put away by the choice of another
+        """Resume the user's scheduler from its saved state, scaled to the current rate."""
+        assert self._own_state is not None  # saved when another schedule was chosen
         self.course = self._own_state.write(self.optimizer)
         self._length = 0
         there = [float(group["lr"]) for group in self.optimizer.param_groups]
@@ -153,13 +154,13 @@ class Schedule:
                 set_option(group, "lr", lr)
 
     def set_lr(self, value: float, leader: int, ratios: Sequence[float]) -> str:
-        """Put a learning rate in force and say what became of the schedule.
+        """Set the learning rate and return a note about the effect on the schedule.
 
-        Scaled, everything the schedule computes from is multiplied by the factor of the
-        change. Continued, a warm-up ends and the schedule begins anew at the value: a
-        cosine or one-cycle runs from it to 0 over the steps that were left, any other one
-        takes its whole length or period again. The user's own scheduler continues when it
-        works from the lr it finds, as StepLR or ExponentialLR do.
+        With `scale`, all base rates of the schedule are multiplied by the factor of the change.
+        With `continue`, a warm-up ends and the schedule begins again at the value: a cosine or
+        one-cycle falls from it to 0 over the remaining steps, any other schedule takes its whole
+        length or period again. The user's own scheduler can continue if it computes from the
+        current lr, as StepLR and ExponentialLR do.
 
         Args:
             value: of the leading group; ratios: of each group to it, without a schedule.
@@ -177,39 +178,39 @@ class Schedule:
         old = float(groups[leader]["lr"])
         running = self.course.warming or self.course.main is not None
         if value == old:
-            return "The schedule is again as it was." if running else ""
+            return "The schedule is restored." if running else ""
         factor = value / old if old else 0.0
         moving = running and old != 0.0
-        for place, (group, ratio) in enumerate(zip(groups, ratios, strict=True)):
-            same = place == leader or not moving
-            set_option(group, "lr", value * ratio if same else float(group["lr"]) * factor)
+        for index, (group, ratio) in enumerate(zip(groups, ratios, strict=True)):
+            direct = index == leader or not moving
+            set_option(group, "lr", value * ratio if direct else float(group["lr"]) * factor)
         if not running:
             return ""
         if self.on_lr == "continue":
             return self._continue()
         if not moving:
-            return "The schedule stands at 0 and was left as it is."
+            return "The schedule is at 0 and was not changed."
         scale(self.optimizer, self.schedulers, factor)
         return "The schedule was scaled by the same factor."
 
     def _continue(self) -> str:
-        if self.plan.kind == OWN:
-            return "Your schedule goes on from this value."
+        if self.plan.kind == USER_SCHEDULE:
+            return "Your schedule continues from this value."
         left = self.course.left
         if left == 0:
             return "The schedule has ended; the value stays."
-        # What is left of a one-cycle is its fall.
+        # The rest of a one-cycle is its descent.
         kind = self.plan.kind if left is None else "cosine"
         steps = left or self._length
         self.course = begin(replace(self.plan, kind=kind, warmup=0), self.optimizer, steps)
         if left is not None:
             return f"The schedule continues from this value: it runs to 0 in {steps:,} steps."
-        return "The schedule continues from this value: it begins anew here."
+        return "The schedule continues from this value: it begins again here."
 
     def check_can_continue(self) -> None:
-        """ControlValueError when the user's scheduler does not go on from a value."""
+        """Raise ControlValueError if the user's scheduler cannot continue from a value."""
         main = self.course.main
-        if self.plan.kind == OWN and type(main) not in CHAINABLE:
+        if self.plan.kind == USER_SCHEDULE and type(main) not in CHAINABLE_SCHEDULERS:
             raise ControlValueError(
                 f"lr: your {type(main).__name__} computes each learning rate from its base, so "
                 "it cannot continue from a value. Set lr_change to 'scale', or choose another "
@@ -222,7 +223,7 @@ class Schedule:
         return ScheduleState.capture(self.plan, self._length, self.course, self.optimizer)
 
     def _back_to_boundary(self, what: str) -> None:
-        """To the state before changes of the same sort at this boundary, or mark it as such."""
+        """Revert earlier changes of a setting at this boundary; at the first, save the state."""
         if self._undo is None or self._undo[0] != what:
             self._undo = (what, self._captured(), self._own_state)
             return
@@ -237,7 +238,7 @@ class Schedule:
         self.plan, self._length = state.plan, state.length
 
     def capture(self) -> tuple[Any, ...]:
-        """A copy of everything, for `restore`."""
+        """A copy of the whole state, for `restore`."""
         return self._captured(), self._own_state, self.on_lr, self._sum, self._count, self._undo
 
     def restore(self, saved: tuple[Any, ...]) -> None:
@@ -248,27 +249,27 @@ class Schedule:
         self._undo = undo
 
     def move_to(self, optimizer: torch.optim.Optimizer) -> None:
-        """Go on with another optimizer whose groups hold the same rates."""
+        """Switch to another optimizer whose groups hold the same rates."""
         own = () if self.own is None else (self.own,)
-        for scheduler in nested((*self.schedulers, *own)):
+        for scheduler in all_schedulers((*self.schedulers, *own)):
             scheduler.optimizer = optimizer
-            unwarned(scheduler)
+            suppress_step_warning(scheduler)
         self.optimizer = optimizer
         self._undo = None
 
-    def grow(self, leader: int) -> None:
-        """The optimizer was given another parameter group, like the leading one."""
+    def add_group(self, leader: int) -> None:
+        """Extend the schedule to a new parameter group, like the leading one."""
         put_away = self._own_state.course.schedulers if self._own_state else ()
         for scheduler in dict.fromkeys((*self.schedulers, *put_away)):
-            grow(vars(scheduler), leader)
+            add_group(vars(scheduler), leader)
         if self._own_state is not None:
             self._own_state = _grown(self._own_state, leader)
-        # What it would go back to has a group less.
+        # The saved state has one group less.
         self._undo = None
 
     def check_can_move_to(self, optimizer: torch.optim.Optimizer) -> None:
-        """ControlValueError when the user's scheduler moves a momentum the optimizer lacks."""
-        for scheduler in nested(() if self.own is None else (self.own,)):
+        """Raise ControlValueError if the user's scheduler moves a momentum the optimizer lacks."""
+        for scheduler in all_schedulers(() if self.own is None else (self.own,)):
             if not getattr(scheduler, "cycle_momentum", False):
                 continue
             key = "betas" if getattr(scheduler, "use_beta1", False) else "momentum"
@@ -284,13 +285,13 @@ def _grown(state: ScheduleState, leader: int) -> ScheduleState:
     """A copy of a state with one more parameter group, like the leading one."""
     schedulers = copy.deepcopy(state.schedulers)
     for values in schedulers:
-        grow(values, leader)
+        add_group(values, leader)
     more = copy.deepcopy(state.groups[leader])
     return replace(state, schedulers=schedulers, groups=(*state.groups, more))
 
 
 def _differ(one: ScheduleSpec, other: ScheduleSpec) -> bool:
-    """Whether two plans lead to different courses."""
+    """True if two plans lead to different schedules."""
     return one.kind != other.kind or any(
         one.needs(field) and getattr(one, field) != getattr(other, field)
         for field in ("length", "factor", "warmup")

@@ -1,11 +1,11 @@
-"""What schedulers keep for each parameter group, when groups come and go."""
+"""Per-group attributes of schedulers, when parameter groups are added and dropped."""
 
 from __future__ import annotations
 
 import copy
 from typing import Any
 
-PER_GROUP = (
+PER_GROUP_ATTRIBUTES = (
     "base_lrs",
     "max_lrs",
     "min_lrs",
@@ -16,22 +16,22 @@ PER_GROUP = (
 )
 
 
-def grow(values: dict[str, Any], leader: int) -> None:
-    """Give a scheduler's attributes or state one more group, as the leading one is."""
-    for name in PER_GROUP:
+def add_group(values: dict[str, Any], leader: int) -> None:
+    """Add a group, like the leading one, to the attributes or state of a scheduler."""
+    for name in PER_GROUP_ATTRIBUTES:
         kept = values.get(name)
         if isinstance(kept, list) and len(kept) > leader:
-            # A list of its own: another scheduler may hold the same one.
+            # A new list: another scheduler may hold the same one.
             values[name] = [*kept, copy.deepcopy(kept[leader])]
     for inner in values.get("_schedulers", ()):
-        grow(inner if isinstance(inner, dict) else vars(inner), leader)
+        add_group(inner if isinstance(inner, dict) else vars(inner), leader)
 
 
-def trim(values: dict[str, Any], groups: int) -> None:
-    """Take away what a scheduler's attributes hold for more groups than there are."""
-    for name in PER_GROUP:
+def drop_groups(values: dict[str, Any], groups: int) -> None:
+    """Drop the entries after the first `groups` from a scheduler's attributes."""
+    for name in PER_GROUP_ATTRIBUTES:
         kept = values.get(name)
         if isinstance(kept, list):
             values[name] = kept[:groups]
     for inner in values.get("_schedulers", ()):
-        trim(vars(inner), groups)
+        drop_groups(vars(inner), groups)

@@ -1,4 +1,4 @@
-"""Numbers by which data and weights are known again."""
+"""Hashes that identify data and weights."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import torch
 
 from nbdebug.model.module.forward import leaves
 
-LARGEST = 2**28
-PART = 2**20
+MAX_HASHED_BYTES = 2**28
+CHUNK_BYTES = 2**20
 
 
-def digest(batch: Any) -> str:
-    """SHA-256 of everything in a batch: dtype, shape and bytes of tensors, text of the rest."""
+def batch_digest(batch: Any) -> str:
+    """SHA-256 of a batch: dtype, shape and bytes of tensors, repr of other values."""
     found = hashlib.sha256()
     for part in leaves(batch):
         if isinstance(part, torch.Tensor):
@@ -25,15 +25,15 @@ def digest(batch: Any) -> str:
     return found.hexdigest()
 
 
-def digest_of(tensors: Iterable[torch.Tensor]) -> str:
-    """SHA-256 of tensors; of one beyond 256 MB, of 256 parts of 1 MB, evenly spaced."""
+def tensors_digest(tensors: Iterable[torch.Tensor]) -> str:
+    """SHA-256 of tensors; of a tensor over 256 MB, of 256 evenly spaced chunks of 1 MB."""
     found = hashlib.sha256()
     for tensor in tensors:
         flat = tensor.detach().reshape(-1)
-        if flat.nbytes > LARGEST:
+        if flat.nbytes > MAX_HASHED_BYTES:
             found.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
-            size = PART // tensor.element_size()
-            step = len(flat) // (LARGEST // PART)
+            size = CHUNK_BYTES // tensor.element_size()
+            step = len(flat) // (MAX_HASHED_BYTES // CHUNK_BYTES)
             for start in range(0, len(flat) - size + 1, step):
                 _add(found, flat[start : start + size])
         else:

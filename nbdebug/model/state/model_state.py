@@ -15,12 +15,12 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from nbdebug.errors import ModelError
-from nbdebug.model.state.weights import Weights, copy_buffers, plain, write_buffers
+from nbdebug.model.state.weights import Weights, copy_buffers, simple_attributes, write_buffers
 
 
 @dataclass(frozen=True)
 class RngState:
-    """The global generators of torch (CPU; CUDA once it is in use), NumPy and Python."""
+    """States of the global generators of torch (CPU; CUDA if initialized), NumPy and Python."""
 
     python: Any
     numpy: Any
@@ -42,7 +42,7 @@ class RngState:
 
 @dataclass(frozen=True)
 class ModelState:
-    """Copies of everything that training changes in a model, its optimizer and schedules."""
+    """Copies of all that training changes in a model, its optimizer and its schedulers."""
 
     weights: Weights
     optimizer: dict[str, Any]
@@ -56,10 +56,10 @@ class ModelState:
         optimizer: torch.optim.Optimizer,
         schedulers: Sequence[LRScheduler] = (),
     ) -> ModelState:
-        """Copy the state as it is now.
+        """Copy the current state.
 
         Raises:
-            ModelError: when a lazy layer has no weights yet.
+            ModelError: a lazy layer has no weights yet.
         """
         return cls(
             Weights.capture(model),
@@ -77,8 +77,8 @@ class ModelState:
         """Write the copies back; parameters stay the same objects, gradients are left alone.
 
         Raises:
-            ModelError: when model, optimizer or schedules are not the captured ones; then
-                nothing is changed.
+            ModelError: model, optimizer or schedulers are not the captured ones; nothing is
+                changed.
         """
         self.weights.check(model)
         self._check(optimizer, schedulers)
@@ -104,16 +104,16 @@ class ModelState:
 
 @contextmanager
 def undisturbed(model: nn.Module) -> Iterator[None]:
-    """Put gradients, buffers, training flags and random numbers back on exit, come what may.
+    """Restore gradients, buffers, training flags and random number generators on exit.
 
-    Inside, parameters begin without gradients. Of what forward keeps in attributes, numbers and
-    words are put back; what a list or a dict holds is not seen.
+    Inside, parameters begin without gradients. Attributes of modules that hold numbers, strings
+    or None are restored too; changes inside of lists and dicts are not.
     """
     rng = RngState.capture()
     gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
     flags = [(module, module.training) for module in model.modules()]
     buffers = copy_buffers(model)
-    attributes = [(module, plain(module)) for module in model.modules()]
+    attributes = [(module, simple_attributes(module)) for module in model.modules()]
     try:
         for parameter, _ in gradients:
             parameter.grad = None

@@ -1,4 +1,4 @@
-"""Capture and restore of weights, buffers, modes and what modules keep in plain attributes."""
+"""Capture and restore of weights, buffers, modes and simple attributes of modules."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from nbdebug.errors import ModelError
 
 Buffers = dict[str, dict[str, torch.Tensor | None]]
 Copy = Callable[[torch.Tensor], torch.Tensor]
-OWN = ("_parameters", "_buffers", "_modules", "training")
-PLAIN = (int, float, complex, str, bool, bytes, type(None))
+MODULE_ATTRIBUTES = ("_parameters", "_buffers", "_modules", "training")
+SIMPLE_TYPES = (int, float, complex, str, bool, bytes, type(None))
 
 
 def cloned(tensor: torch.Tensor) -> torch.Tensor:
-    """A copy where the tensor is."""
+    """A copy on the same device."""
     return tensor.detach().clone()
 
 
 def to_host(tensor: torch.Tensor) -> torch.Tensor:
-    """A copy in the host's memory; a single number stays where it is."""
+    """A copy in the host's memory; a scalar stays on its device."""
     return tensor.detach().to("cpu", copy=True) if tensor.ndim else cloned(tensor)
 
 
@@ -33,8 +33,8 @@ class Weights:
     """Copies of all that training changes in a model.
 
     Attributes:
-        attributes: of each module, the attributes that are plain numbers, words or None: what
-            a forward counts up.
+        attributes: by module, attributes that hold numbers, strings or None, such as counters
+            of a forward.
     """
 
     parameters: dict[str, torch.Tensor]
@@ -45,10 +45,10 @@ class Weights:
 
     @classmethod
     def capture(cls, model: nn.Module, copy: Copy = cloned) -> Weights:
-        """Copy the state as it is now.
+        """Copy the current state.
 
         Raises:
-            ModelError: when a lazy layer has no weights yet.
+            ModelError: a lazy layer has no weights yet.
         """
         named = dict(model.named_parameters())
         for name, parameter in named.items():
@@ -60,14 +60,14 @@ class Weights:
             {name: parameter.requires_grad for name, parameter in named.items()},
             copy_buffers(model, copy),
             {name: module.training for name, module in modules},
-            {name: plain(module) for name, module in modules},
+            {name: simple_attributes(module) for name, module in modules},
         )
 
     def restore(self, model: nn.Module) -> None:
         """Write the copies back; parameters stay the same objects, gradients are left alone.
 
         Raises:
-            ModelError: when the model is not the captured one; then nothing is changed.
+            ModelError: the model is not the captured one; nothing is changed.
         """
         self.check(model)
         with torch.no_grad():
@@ -80,34 +80,34 @@ class Weights:
             vars(module).update(self.attributes[name])
 
     def check(self, model: nn.Module) -> None:
-        """ModelError when the model is not the captured one."""
-        now = {name: _form(parameter) for name, parameter in model.named_parameters()}
-        then = {name: _form(parameter) for name, parameter in self.parameters.items()}
+        """Raise ModelError if the model is not the captured one."""
+        now = {name: _shape_and_dtype(parameter) for name, parameter in model.named_parameters()}
+        then = {name: _shape_and_dtype(parameter) for name, parameter in self.parameters.items()}
         changed = [name for name in {**then, **now} if now.get(name) != then.get(name)]
         modules = {name for name, _ in model.named_modules()}
         changed += sorted(modules.symmetric_difference(self.training))
         if changed:
             raise ModelError(
-                f"The model is not the one that was captured: {', '.join(changed)} came, went or "
-                "changed shape or dtype."
+                f"The model is not the one that was captured: {', '.join(changed)} were added, "
+                "removed, or changed shape or dtype."
             )
 
     def tensors(self) -> list[torch.Tensor]:
-        """All copies."""
+        """All copied tensors."""
         kept = [buffer for module in self.buffers.values() for buffer in module.values()]
         return [*self.parameters.values(), *(buffer for buffer in kept if buffer is not None)]
 
 
-def plain(thing: Any) -> dict[str, Any]:
-    """The attributes of an object that are plain values."""
+def simple_attributes(thing: Any) -> dict[str, Any]:
+    """Attributes of an object that hold numbers, strings, bytes or None."""
     return {
         name: value
         for name, value in vars(thing).items()
-        if name not in OWN and type(value) in PLAIN
+        if name not in MODULE_ATTRIBUTES and type(value) in SIMPLE_TYPES
     }
 
 
-def _form(tensor: torch.Tensor) -> tuple[torch.Size, torch.dtype]:
+def _shape_and_dtype(tensor: torch.Tensor) -> tuple[torch.Size, torch.dtype]:
     return tensor.shape, tensor.dtype
 
 
@@ -123,31 +123,36 @@ def copy_buffers(model: nn.Module, copy: Copy = cloned) -> Buffers:
 
 
 def write_buffers(model: nn.Module, saved: Buffers) -> None:
-    """Put copies back."""
+    """Write copies of buffers back."""
     for name, module in model.named_modules():
         kept, current = saved.get(name, {}), dict(module._buffers.items())
         for key in current.keys() - kept.keys():
             del module._buffers[key]
         for key, value in kept.items():
             now = current.get(key)
-            new = _written(now, value)
+            new = _with_values(now, value)
             # TorchScript modules take no new buffers, only new values.
             if new is not now or key not in current:
                 module._buffers[key] = new
 
 
-def _written(current: torch.Tensor | None, saved: torch.Tensor | None) -> torch.Tensor | None:
-    """The current tensor with the saved values, or a new one where it cannot hold them."""
+def _with_values(current: torch.Tensor | None, saved: torch.Tensor | None) -> torch.Tensor | None:
+    """The current tensor with the saved values, or a new one if it cannot hold them."""
     if saved is None or is_lazy(saved):
         return saved
-    if current is None or is_lazy(current) or _form(current) != _form(saved) or _repeats(current):
+    if (
+        current is None
+        or is_lazy(current)
+        or _shape_and_dtype(current) != _shape_and_dtype(saved)
+        or _shares_elements(current)
+    ):
         return saved.clone()
     with torch.no_grad():
         return current.copy_(saved)
 
 
-def _repeats(tensor: torch.Tensor) -> bool:
-    """Whether several elements are one place in memory, as after `expand`."""
+def _shares_elements(tensor: torch.Tensor) -> bool:
+    """True if several elements share one memory location, as after `expand`."""
     if tensor.layout is not torch.strided:
         return True
     return any(n > 1 and not step for n, step in zip(tensor.shape, tensor.stride(), strict=True))

@@ -1,4 +1,4 @@
-"""Runs side by side: curves on one axis, and what differs between them."""
+"""Comparison of runs, as numbers and tables."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from nbdebug.core.names import unknown_name
 from nbdebug.core.records import Array
 from nbdebug.core.series import Series
 from nbdebug.errors import SeriesError
-from nbdebug.runs.compare.differences import differing, fingerprint, surroundings
-from nbdebug.runs.record.run_record import CHANGES, RunRecord
+from nbdebug.runs.compare.differences import data_facts, differing, environment_facts
+from nbdebug.runs.record.run_record import CHANGE_COLUMNS, RunRecord
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Align = Literal["step", "samples", "epoch", "time"]
-UNITS = {"step": "step", "samples": "samples", "epoch": "epoch", "time": "seconds"}
-SHORT = 6
+AXIS_UNITS = {"step": "step", "samples": "samples", "epoch": "epoch", "time": "seconds"}
+LABEL_ID_LENGTH = 6
 
 
 @dataclass(frozen=True)
 class ComparisonData:
-    """Runs side by side, as numbers and tables.
+    """Runs to compare, as numbers and tables.
 
     Attributes:
-        runs: in the order they were given.
-        align: what curves lie over: "step", "samples", "epoch" or "time".
+        runs: in the given order.
+        align: x axis of the curves: "step", "samples", "epoch" or "time".
     """
 
     runs: tuple[RunRecord, ...]
@@ -41,24 +41,23 @@ class ComparisonData:
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
-        """Names of the runs, with the beginning of the id where one name is of several."""
+        """Names of the runs, with the beginning of the id if several have the same name."""
         names = [run.name for run in self.runs]
         labels = [
-            name if names.count(name) == 1 else f"{name} ({run.id[:SHORT] or place})"
-            for place, (name, run) in enumerate(zip(names, self.runs, strict=True), start=1)
+            name if names.count(name) == 1 else f"{name} ({run.id[:LABEL_ID_LENGTH] or index})"
+            for index, (name, run) in enumerate(zip(names, self.runs, strict=True), start=1)
         ]
         if len(set(labels)) == len(labels):
             return tuple(labels)
-        return tuple(f"{name} ({place})" for place, name in enumerate(names, start=1))
+        return tuple(f"{name} ({index})" for index, name in enumerate(names, start=1))
 
     def frame(self, series: str = "loss") -> pd.DataFrame:
-        """One series of all runs, a column a run; NaN where a run has no value there.
+        """One series of all runs, one column per run; NaN if a run has no value at an index.
 
-        The index is what the runs are aligned by; samples, epochs and seconds of a value lie
-        between those that are known.
+        The index is the x axis `align`; samples, epochs and seconds are interpolated.
 
         Raises:
-            SeriesError: no run has it.
+            SeriesError: no run has the series.
         """
         import pandas as pd
 
@@ -68,46 +67,48 @@ class ComparisonData:
             raise SeriesError(unknown_name("series", series, names))
         columns = {}
         for label, run, one in zip(self.labels, self.runs, known, strict=True):
-            at, values = (np.empty(0), np.empty(0)) if one is None else placed(run, one, self.align)
+            at, values = (
+                (np.empty(0), np.empty(0)) if one is None else aligned_values(run, one, self.align)
+            )
             index = np.round(at).astype(np.int64) if self.align in ("step", "samples") else at
             column = pd.Series(values, index=index, dtype=float)
             columns[label] = column[~column.index.duplicated(keep="last")]
         frame = pd.concat(columns, axis=1).sort_index()
-        frame.index.name = UNITS[self.align]
+        frame.index.name = AXIS_UNITS[self.align]
         return frame
 
     @property
     def parameters(self) -> pd.DataFrame:
-        """Hyperparameters at the start that differ, one row each, one column a run."""
+        """Hyperparameters at the start that differ, one row each, one column per run."""
         return self._different(lambda run: run.parameters)
 
     @property
     def environment(self) -> pd.DataFrame:
-        """What differs in machine, versions, settings of torch, code, model, initial weights."""
-        return self._different(surroundings)
+        """Differences in machine, versions, settings of torch, code, model, initial weights."""
+        return self._different(environment_facts)
 
     @property
     def data(self) -> pd.DataFrame:
-        """What differs in the data: numbers, shapes, dtypes, hashes, class counts."""
-        return self._different(fingerprint)
+        """Differences in the data: numbers, shapes, dtypes, hashes, class counts."""
+        return self._different(data_facts)
 
     @property
     def changes(self) -> pd.DataFrame:
-        """The changes of controls of all runs, one row each, with the run they belong to."""
+        """Control changes of all runs, one row each, with the label of the run."""
         import pandas as pd
 
         rows = [
-            {"run": label, **{name: change.get(name) for name in CHANGES}}
+            {"run": label, **{name: change.get(name) for name in CHANGE_COLUMNS}}
             for label, run in zip(self.labels, self.runs, strict=True)
             for change in run.bundle["changes"]
         ]
-        return pd.DataFrame(rows, columns=["run", *CHANGES])
+        return pd.DataFrame(rows, columns=["run", *CHANGE_COLUMNS])
 
     @property
     def table(self) -> pd.DataFrame:
-        """One row a run: state, length, results, and the hyperparameters that differ.
+        """One row per run: status, length, results, and the hyperparameters that differ.
 
-        `loss` and metrics are the last ones, `best_val_loss` is the lowest.
+        `loss` and metrics are the last values, `best_val_loss` is the lowest.
         """
         import pandas as pd
 
@@ -116,9 +117,9 @@ class ComparisonData:
             {
                 "id": run.id, "status": run.status, "steps": run.steps, "seconds": run.seconds,
                 **outcomes(run),
-                **{name: values[place] for name, values in parameters.items()},
+                **{name: values[index] for name, values in parameters.items()},
             }
-            for place, run in enumerate(self.runs)
+            for index, run in enumerate(self.runs)
         ]  # fmt: skip
         results = dict.fromkeys(name for run in self.runs for name in outcomes(run))
         columns = dict.fromkeys(["id", "status", "steps", "seconds", *results, *parameters])
@@ -151,7 +152,7 @@ class ComparisonData:
 
 
 def outcomes(run: RunRecord) -> dict[str, float]:
-    """Last loss, lowest validation loss and last metrics, as far as they were measured."""
+    """Last loss, lowest validation loss and last metrics, if measured."""
     series = run.bundle.series
     found = {"loss": _last(series.get("loss")), "best_val_loss": _lowest(series.get("val_loss"))}
     for name in run.bundle["run"].get("metrics") or ():
@@ -171,17 +172,17 @@ def _lowest(series: Series | None) -> float | None:
     return float(known.min()) if len(known) else math.nan
 
 
-def placed(run: RunRecord, series: Series, align: Align) -> tuple[Array, Array]:
-    """Where values lie, and the values."""
-    at = position(run.bundle.series, series.step, align)
+def aligned_values(run: RunRecord, series: Series, align: Align) -> tuple[Array, Array]:
+    """Positions of the values of a series on the axis `align`, and the values."""
+    at = aligned_position(run.bundle.series, series.step, align)
     known = ~np.isnan(at)
     return at[known], series.mean[known]
 
 
-def position(series: Mapping[str, Series], steps: NDArray[np.int64], align: Align) -> Array:
-    """Where steps [B] lie on an axis; NaN where a run does not tell.
+def aligned_position(series: Mapping[str, Series], steps: NDArray[np.int64], align: Align) -> Array:
+    """Positions of steps [B] on the axis `align`; NaN if a run did not record them.
 
-    Seconds are the sum of the times of all steps up to and with this one.
+    Seconds are the sum of the times of all steps up to and including this one.
     """
     if align == "step":
         return steps.astype(np.float64)
@@ -193,7 +194,7 @@ def position(series: Mapping[str, Series], steps: NDArray[np.int64], align: Alig
     track = series.get("step_ms")
     if track is None or not len(track):
         return np.full(len(steps), np.nan)
-    # A bucket may hold fewer values than steps: its mean stands for all of them.
+    # A bucket may hold fewer values than steps: the mean is used for all of its steps.
     ends = np.concatenate([[track.step[0] - track.count[0]], track.step])
     seconds = np.nancumsum(track.mean * np.diff(ends)) / 1000
     at: Array = np.interp(steps, ends, np.concatenate([[0.0], seconds]))

@@ -1,4 +1,4 @@
-"""What two runs may differ in, as flat names and values."""
+"""Facts about runs as flat names and values, and their differences."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 
 from nbdebug.runs.record.run_record import RunRecord
 
-SHORT_HASH = 16
+SHOWN_HASH_LENGTH = 16
 
 
 def differing(facts: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Names whose values are not the same everywhere, each with all values.
+    """Names whose values differ between runs, each with all values.
 
-    Where a name is missing the value is None, which differs from every other.
+    A missing value is None, which differs from every other value.
     """
     names = dict.fromkeys(name for one in facts for name in one)
     rows = {name: [one.get(name) for one in facts] for name in names}
     return {name: row for name, row in rows.items() if any(value != row[0] for value in row)}
 
 
-def surroundings(run: RunRecord) -> dict[str, Any]:
+def environment_facts(run: RunRecord) -> dict[str, Any]:
     """Machine, versions, settings of torch, state of the code, model and initial weights."""
     about, code, model = dict(run.environment), run.code, run.model
     packages = about.pop("packages", None) or {}
@@ -39,25 +39,25 @@ def surroundings(run: RunRecord) -> dict[str, Any]:
     }
 
 
-def fingerprint(run: RunRecord) -> dict[str, Any]:
-    """Number, shapes, dtypes, hashes and class counts of the data, by their place in it."""
+def data_facts(run: RunRecord) -> dict[str, Any]:
+    """Number, shapes, dtypes, hashes and class counts of the data, by part."""
     return dict(_flat(run.data, ()))
 
 
-def _flat(value: Any, place: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
-    """Values by the names on the way to them; class counts and shapes stay whole."""
-    if isinstance(value, Mapping) and place[-1:] != ("classes",):
+def _flat(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    """Leaf values by their path; class counts and shapes stay together."""
+    if isinstance(value, Mapping) and path[-1:] != ("classes",):
         for name, part in value.items():
-            yield from _flat(part, (*place, str(name)))
+            yield from _flat(part, (*path, str(name)))
     elif isinstance(value, list) and any(isinstance(part, Mapping) for part in value):
-        for number, part in enumerate(value):
-            yield from _flat(part, (*place[:-1], str(number)))
-    elif place[-1:] == ("sha256",):
-        yield " ".join(place), _short(value)
+        for index, part in enumerate(value):
+            yield from _flat(part, (*path[:-1], str(index)))
+    elif path[-1:] == ("sha256",):
+        yield " ".join(path), _short(value)
     elif isinstance(value, Mapping | list):
-        yield " ".join(place), ", ".join(_pairs(value))
+        yield " ".join(path), ", ".join(_pairs(value))
     else:
-        yield " ".join(place), value
+        yield " ".join(path), value
 
 
 def _pairs(value: Mapping[str, Any] | list[Any]) -> Iterator[str]:
@@ -68,9 +68,9 @@ def _pairs(value: Mapping[str, Any] | list[Any]) -> Iterator[str]:
 
 
 def _short(value: Any) -> str | None:
-    return None if value is None else str(value)[:SHORT_HASH]
+    return None if value is None else str(value)[:SHOWN_HASH_LENGTH]
 
 
 def _digest(text: Any) -> str | None:
-    """By which two long texts are told apart."""
-    return hashlib.sha256(str(text).encode()).hexdigest()[:SHORT_HASH] if text else None
+    """Short hash of a long text."""
+    return hashlib.sha256(str(text).encode()).hexdigest()[:SHOWN_HASH_LENGTH] if text else None

@@ -1,4 +1,4 @@
-"""Makes a recorded run again from its record alone."""
+"""Repeats a recorded run from its record alone."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from nbdebug.core.series import Series
 from nbdebug.errors import ArgumentError
 from nbdebug.runs.record.run_record import RunRecord
 
-COMPARED = ("loss", "grad_norm")
+COMPARED_SERIES = ("loss", "grad_norm")
 
 
-def plan(
+def changes_to_repeat(
     run: RunRecord, mine: RunRecord, controls: Collection[str]
 ) -> Iterator[tuple[int, dict[str, Any], str]]:
-    """Steps to go to, and what is set there; the last one is the end.
+    """Steps of a run, each with the controls to set there and the reason; the end is last.
 
     Raises:
-        ArgumentError: `mine` begins elsewhere, or a change cannot be made again.
+        ArgumentError: `mine` starts from other weights or data, or a change cannot be repeated.
     """
     for what, there, here in (
         ("initial weights", run.model.get("initial_weights"), mine.model.get("initial_weights")),
@@ -29,8 +29,8 @@ def plan(
     ):
         if there != here:
             raise ArgumentError(
-                f"The {what} are not those of {run.name}: build model and data as it did, with the "
-                "same seeds (run.code tells how)."
+                f"The {what} differ from those of {run.name}: build model and data in the same "
+                "way, with the same seeds (see run.code)."
             )
     changes = [c for c in run.bundle["changes"] if c["status"] == "applied"]
     for change in changes:
@@ -39,8 +39,8 @@ def plan(
             continue
         if change["control"] not in controls or kind != "control":
             raise ArgumentError(
-                f"{change['control']} = {change['new']!r} at step {change['step']} is no value of "
-                "a control that can be set again."
+                f"{change['control']} = {change['new']!r} at step {change['step']} cannot be set "
+                "again."
             )
         why = change["why"] or f"as in {run.name}"
         yield change["step"], {change["control"]: change["new"]}, why
@@ -54,27 +54,28 @@ def _kind(change: Mapping[str, Any]) -> str:
     return str(change.get("kind") or old or "control")
 
 
-def compared(run: RunRecord, again: RunRecord) -> ReplayResult:
-    """Loss and gradient norm of both, wherever both records hold single steps."""
-    found = {name: _single(run[name], again[name]) for name in COMPARED}
+def compare_records(run: RunRecord, again: RunRecord) -> ReplayResult:
+    """Compare loss and gradient norm at steps that both records hold singly."""
+    found = {name: _single(run[name], again[name]) for name in COMPARED_SERIES}
     steps = np.intersect1d(found["loss"][0], found["grad_norm"][0])
     there, here = (
-        np.stack([found[n][side][np.isin(found[n][0], steps)] for n in COMPARED]) for side in (1, 2)
+        np.stack([found[n][side][np.isin(found[n][0], steps)] for n in COMPARED_SERIES])
+        for side in (1, 2)
     )
     differs = np.flatnonzero(~((there == here) | (np.isnan(there) & np.isnan(here))).all(0))
     first = None
     if len(differs):
-        place = differs[0]
+        index = differs[0]
         first = Difference(
-            int(steps[place]),
-            (float(there[0, place]), float(there[1, place])),
-            (float(here[0, place]), float(here[1, place])),
+            int(steps[index]),
+            (float(there[0, index]), float(there[1, index])),
+            (float(here[0, index]), float(here[1, index])),
         )
     return ReplayResult(0, run.steps, len(steps), first)
 
 
 def _single(one: Series, other: Series) -> tuple[Any, Any, Any]:
-    """Steps that both hold one by one, and the values of both."""
+    """Steps that both series hold singly, with the values of both."""
     alone, others = one.part(one.count == 1), other.part(other.count == 1)
     steps, mine, theirs = np.intersect1d(alone.step, others.step, return_indices=True)
     return steps, alone.last[mine], others.last[theirs]

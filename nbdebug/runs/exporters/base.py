@@ -1,4 +1,4 @@
-"""The contract of an exporter: it writes a run in a format that others read."""
+"""Base class of exporters, which write a run in a format of other tools."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Exporter(ABC):
     """Writes one run.
 
     Attributes:
-        name: what `Run.export` knows it by; suffix: of a path that asks for it, "" for none.
+        name: format name in `Run.export`; suffix: path suffix that selects it, "" for none.
     """
 
     name: ClassVar[str]
@@ -22,9 +22,9 @@ class Exporter(ABC):
 
     @abstractmethod
     def export(self, run: RunRecord, path: Path) -> Path:
-        """Write the run; gives the path of what was written.
+        """Write the run and return the path of the file or folder.
 
         Raises:
-            MissingPackageError: an optional package is missing; says how to install it.
-            OSError: it cannot be written.
+            MissingPackageError: an optional package is missing; with the install command.
+            OSError: the run cannot be written.
         """

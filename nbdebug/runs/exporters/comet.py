@@ -1,4 +1,4 @@
-"""A run as Comet's own client takes it."""
+"""Export of a run as an offline experiment of Comet."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from nbdebug.runs.record.json_values import to_json_value
 if TYPE_CHECKING:
     from nbdebug.runs.record.run_record import RunRecord
 
-INSTALL = 'A Comet archive needs comet_ml: pip install "nbdebug[comet]"'
+INSTALL_HINT = 'A Comet archive needs comet_ml: pip install "nbdebug[comet]"'
 # Comet takes 15,000 values of a metric, and 100 characters of its name.
-MOST = 10_000
-LONGEST = 100
-SECONDS = 600.0
+MAX_POINTS = 10_000
+MAX_NAME_LENGTH = 100
+TIMEOUT_SECONDS = 600.0
 TABLES = ("changes", "notes", "findings")
-# The child finds the packages that we find, in the same order.
-CHILD = (
+# The child process has the same sys.path.
+CHILD_SOURCE = (
     "import json, sys; sys.path[:] = json.loads(sys.stdin.readline()); "
     "from nbdebug.runs.exporters.comet import write; write(json.loads(sys.stdin.readline()))"
 )
-# Where it is to go is the user's to say; everything else would change what is written, or where.
-KEPT = ("COMET_PROJECT_NAME", "COMET_WORKSPACE")
-SILENCE = {
+# The user chooses project and workspace; other variables would change the content or location.
+KEPT_VARIABLES = ("COMET_PROJECT_NAME", "COMET_WORKSPACE")
+QUIET_VARIABLES = {
     "COMET_DISABLE_AUTO_LOGGING": "1",
     "COMET_ERROR_TRACKING_ENABLE": "false",
     "COMET_INTERNAL_REPORTING": "false",
     "COMET_LOGGING_CONSOLE": "ERROR",
 }
-NOTHING_OF_ITS_OWN = {
+NO_AUTO_LOGGING = {
     "log_code": False, "log_graph": False, "auto_param_logging": False,
     "auto_metric_logging": False, "parse_args": False, "auto_output_logging": False,
     "log_env_details": False, "log_git_metadata": False, "log_git_patch": False,
@@ -55,29 +55,31 @@ NOTHING_OF_ITS_OWN = {
 class CometArchive(Exporter):
     """A folder with an offline experiment for Comet; upload it with `comet upload FILE.zip`.
 
-    It holds the hyperparameters at the start, the mean of every series at its steps (at most 10,000
-    values of each), and control changes, notes and findings as CSV files. Code, environment and
-    data are not in it. Project and workspace are those that Comet's own settings name.
+    The archive holds the hyperparameters at the start, the mean of every series at its steps (at
+    most 10,000 values of each), and control changes, notes and findings as CSV files. Code,
+    environment and data are not included. Project and workspace are those of Comet's own settings.
 
-    Nothing is sent and no API key is needed: comet_ml writes the archive in a process of its own
-    that has no network. So it changes nothing in this one, where it would end an experiment under
-    way. Takes some seconds. See Comet's documentation of `OfflineExperiment`.
+    Nothing is sent and no API key is needed: comet_ml writes the archive in a separate process
+    without network, since in this process it would end a running experiment. The export takes
+    some seconds. See Comet's documentation of `OfflineExperiment`.
     """
 
     name: ClassVar[str] = "comet"
 
     def export(self, run: RunRecord, path: Path) -> Path:
         if importlib.util.find_spec("comet_ml") is None:
-            raise MissingPackageError(INSTALL)
+            raise MissingPackageError(INSTALL_HINT)
         path.mkdir(parents=True, exist_ok=True)
-        # Whatever comet_ml puts down stays in here, also when it fails.
+        # All files of comet_ml stay in here, also when it fails.
         work = path / f".{uuid.uuid4().hex}.part"
         work.mkdir()
         try:
             said = _write_in_child({**_contents(run), "folder": str(work.absolute())}, work)
             made = sorted(work.glob("*.zip"))
-            if not made or not _whole(made[0]):
-                raise OSError(f"comet_ml wrote no whole archive to {path}: {said or 'no reason'}.")
+            if not made or not _is_complete(made[0]):
+                raise OSError(
+                    f"comet_ml wrote no complete archive to {path}: {said or 'no reason'}."
+                )
             target = path / made[0].name
             os.replace(made[0], target)
         finally:
@@ -86,17 +88,17 @@ class CometArchive(Exporter):
 
 
 def _contents(run: RunRecord) -> dict[str, Any]:
-    """What is to be written, in plain values."""
+    """Contents of the archive as JSON values."""
     key = str(run.bundle["run"].get("key", ""))
-    # By step: Comet also writes down every move to another one.
+    # By step: Comet also logs every change of the step.
     points: dict[int, dict[str, float]] = {}
     for name, one in run.bundle.series.items():
-        thin = one.thin(MOST)
+        thin = one.thin(MAX_POINTS)
         for step, value in zip(thin.step.tolist(), thin.mean.tolist(), strict=True):
             points.setdefault(step, {})[_short(name)] = value
     tables = {kind: getattr(run, kind) for kind in TABLES}
     return {
-        # Comet takes a run of the same key only once.
+        # Comet accepts a run of the same key only once.
         "key": key if re.fullmatch(r"[0-9a-f]{32}", key) else None,
         "name": run.name,
         "parameters": to_json_value(run.parameters),
@@ -110,18 +112,20 @@ def _contents(run: RunRecord) -> dict[str, Any]:
 
 
 def _short(name: str) -> str:
-    """A name that Comet does not cut off; layers of one block differ at the end."""
-    return name if len(name) <= LONGEST else f"{name[:40]}...{name[43 - LONGEST :]}"
+    """A name that Comet does not truncate; names of layers differ at the end."""
+    return name if len(name) <= MAX_NAME_LENGTH else f"{name[:40]}...{name[43 - MAX_NAME_LENGTH :]}"
 
 
 def _write_in_child(contents: Mapping[str, Any], work: Path) -> str:
-    """Let another Python write the archive; gives the last thing it said."""
-    environment = {n: v for n, v in os.environ.items() if not n.startswith("COMET_") or n in KEPT}
-    environment |= SILENCE | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(work.absolute()))
+    """Write the archive in a child process and return the last line of its stderr."""
+    environment = {
+        n: v for n, v in os.environ.items() if not n.startswith("COMET_") or n in KEPT_VARIABLES
+    }
+    environment |= QUIET_VARIABLES | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(work.absolute()))
     paths = [entry or os.getcwd() for entry in sys.path]
     try:
         done = subprocess.run(
-            [sys.executable, "-P", "-c", CHILD], env=environment, timeout=SECONDS,
+            [sys.executable, "-P", "-c", CHILD_SOURCE], env=environment, timeout=TIMEOUT_SECONDS,
             input=f"{json.dumps(paths)}\n{json.dumps(contents)}\n".encode(), capture_output=True,
         )  # fmt: skip
     except subprocess.SubprocessError as error:
@@ -132,19 +136,19 @@ def _write_in_child(contents: Mapping[str, Any], work: Path) -> str:
     return said
 
 
-def _whole(archive: Path) -> bool:
-    """Whether comet_ml got everything into it; when not, it notes that and goes on."""
+def _is_complete(archive: Path) -> bool:
+    """True if the archive is complete; comet_ml notes a failure in it and continues."""
     with zipfile.ZipFile(archive) as opened:
         return not json.loads(opened.read("experiment.json"))["customer_error_reported"]
 
 
 def write(contents: Mapping[str, Any]) -> None:
-    """Write an archive, in a process that nobody else uses."""
+    """Write an archive; runs in a process of its own."""
     sys.addaudithook(_no_network)
     from comet_ml import OfflineExperiment
 
     experiment = OfflineExperiment(
-        offline_directory=contents["folder"], experiment_key=contents["key"], **NOTHING_OF_ITS_OWN
+        offline_directory=contents["folder"], experiment_key=contents["key"], **NO_AUTO_LOGGING
     )
     experiment.set_name(contents["name"])
     experiment.log_parameters(contents["parameters"])

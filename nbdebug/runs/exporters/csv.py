@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from nbdebug.runs.exporters.base import Exporter
-from nbdebug.runs.record.atomic_write import whole_file
+from nbdebug.runs.record.atomic_write import atomic_write
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 class CsvFiles(Exporter):
-    """A table to open in a spreadsheet: a row a step, a column a series, as `Run.frame` gives it.
+    """A table for a spreadsheet: one row per step, one column per series, as in `Run.frame`.
 
-    The first column is `step`. A cell is empty where a series was not measured at that step; in a
-    long run a cell is the mean of steps that were merged, and stands at the last of them. For
-    `run.csv` changes of controls and notes go to `run-changes.csv` and `run-notes.csv` beside it,
-    where there are any. UTF-8, decimal points, numbers in full.
+    The first column is `step`. A cell is empty if a series was not measured at that step; in a
+    long run a cell is the mean of merged steps, at the last of them. For `run.csv`, control
+    changes and notes are written to `run-changes.csv` and `run-notes.csv` beside it, if there are
+    any. UTF-8, decimal points, numbers at full precision.
     """
 
     name: ClassVar[str] = "csv"
@@ -30,12 +30,12 @@ class CsvFiles(Exporter):
         _write(run.frame(), path, index=True)
         for kind, table in (("changes", run.changes), ("notes", run.notes)):
             beside = path.with_name(f"{path.stem}-{kind}{path.suffix}")
-            # Rows of an export before would pass for those of this run.
+            # Otherwise rows of an earlier export would seem to belong to this run.
             if len(table) or beside.exists():
                 _write(table, beside, index=False)
         return path
 
 
 def _write(table: pd.DataFrame, path: Path, index: bool) -> None:
-    with whole_file(path) as beside:
+    with atomic_write(path) as beside:
         table.to_csv(beside, index=index, encoding="utf-8", lineterminator="\n")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from nbdebug.runs.exporters.base import Exporter
-from nbdebug.runs.record.atomic_write import whole_file
+from nbdebug.runs.record.atomic_write import atomic_write
 from nbdebug.runs.record.series_parquet import to_parquet
 
 if TYPE_CHECKING:
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 class ParquetFile(Exporter):
     """All series in one long table, for pandas, Polars, DuckDB or R.
 
-    A row is a bucket of a series: one step, or several that were merged in a long run. Columns:
+    A row is a bucket of a series: one step, or several merged steps of a long run. Columns:
     `series`, `step` (the last one of the bucket), `mean`, `minimum`, `maximum`, `last` and `count`
-    of its values. Numbers are as they were measured, to the bit.
+    of its values. Numbers are exact.
     """
 
     name: ClassVar[str] = "parquet"
     suffix: ClassVar[str] = ".parquet"
 
     def export(self, run: RunRecord, path: Path) -> Path:
-        with whole_file(path) as beside:
+        with atomic_write(path) as beside:
             beside.write_bytes(to_parquet(run.bundle.series))
         return path

@@ -1,4 +1,4 @@
-"""A run as TensorBoard reads it."""
+"""Export of a run as TensorBoard event files."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from nbdebug.core.records import Array
 from nbdebug.core.series import Series
 from nbdebug.errors import MissingPackageError
 from nbdebug.runs.exporters.base import Exporter
-from nbdebug.runs.record.atomic_write import whole_file
-from nbdebug.runs.record.headline import headline
-from nbdebug.runs.record.json_values import number
+from nbdebug.runs.record.atomic_write import atomic_write
+from nbdebug.runs.record.headline import metric_names
+from nbdebug.runs.record.json_values import to_float
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from nbdebug.runs.record.run_record import RunRecord
 
-INSTALL = 'Event files need TensorBoard ({}): pip install "nbdebug[tensorboard]"'
-LISTS = {
+INSTALL_HINT = 'Event files need TensorBoard ({}): pip install "nbdebug[tensorboard]"'
+TABLES = {
     "changes": ("step", "control", "old", "new", "who", "why", "status", "note"),
     "notes": ("step", "text"),
     "findings": ("since", "until", "severity", "title", "seen", "because"),
 }
-# What Markdown would take for its own.
+# Characters with a meaning in Markdown.
 ESCAPES = str.maketrans({c: f"\\{c}" for c in "\\`*_[]|"} | {"<": "&lt;", "&": "&amp;", "\n": " "})
 
 
@@ -37,12 +37,12 @@ class TensorboardFiles(Exporter):
     """A folder to open with `tensorboard --logdir`.
 
     Scalars: every series under its own name, the mean of each bucket at its step, in single
-    precision. On the wall clock the run begins when it did and goes on by `step_ms`, pauses left
-    out. Text: control changes, notes and findings as the tables `changes`, `notes`, `findings`.
+    precision. The wall time begins with the run and advances by `step_ms`, without pauses.
+    Text: control changes, notes and findings as the tables `changes`, `notes`, `findings`.
     HPARAMS: the controls and other hyperparameters at the start, with loss and metrics.
 
-    TensorBoard calls a run what its folder is called: give each its own, as in
-    `run.export("tensorboard/first", "tensorboard")`. Exported again, a run takes its own place.
+    TensorBoard names a run after its folder: use one folder per run, as in
+    `run.export("tensorboard/first", "tensorboard")`. A second export of a run replaces the first.
     """
 
     name: ClassVar[str] = "tensorboard"
@@ -51,10 +51,10 @@ class TensorboardFiles(Exporter):
         try:
             from tensorboard.summary.writer.record_writer import RecordWriter
         except ImportError as error:
-            raise MissingPackageError(INSTALL.format(error)) from error
+            raise MissingPackageError(INSTALL_HINT.format(error)) from error
         about = run.bundle["run"]
-        place = zlib.crc32(str(about.get("key") or about.get("started", "")).encode())
-        target = path / f"events.out.tfevents.{_started(run):.0f}.nbdebug-{place:08x}"
+        run_hash = zlib.crc32(str(about.get("key") or about.get("started", "")).encode())
+        target = path / f"events.out.tfevents.{_started(run):.0f}.nbdebug-{run_hash:08x}"
         path.mkdir(parents=True, exist_ok=True)
         others = [one.name for one in path.glob("*tfevents*") if one != target]
         if others:
@@ -62,7 +62,7 @@ class TensorboardFiles(Exporter):
                 f"{path} holds other events ({others[0]}), and TensorBoard would mix them with "
                 "those of this run: name a folder of its own."
             )
-        with whole_file(target) as beside, beside.open("wb") as file:
+        with atomic_write(target) as beside, beside.open("wb") as file:
             writer = RecordWriter(file)
             for event in _events(run):
                 writer.write(event.SerializeToString())
@@ -76,16 +76,16 @@ def _events(run: RunRecord) -> Iterator[Any]:
     yield Event(wall_time=start, file_version="brain.Event:2")
     yield Event(wall_time=start, summary=_parameters(run))
     yield from _scalars(run.bundle.series, start)
-    for tag, columns in LISTS.items():
+    for tag, columns in TABLES.items():
         rows = getattr(run, tag)
         if len(rows):
             text = _text(tag, rows, columns)
             yield Event(wall_time=_ended(run), step=run.steps, summary=text)
-    yield Event(wall_time=_ended(run), summary=_end(run))
+    yield Event(wall_time=_ended(run), summary=_hparams_end(run))
 
 
 def _scalars(series: Mapping[str, Series], start: float) -> Iterator[Any]:
-    """One event a step, with everything that was measured there."""
+    """One event per step with all values measured at it."""
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
 
@@ -97,7 +97,7 @@ def _scalars(series: Mapping[str, Series], start: float) -> Iterator[Any]:
     order = np.argsort(steps, kind="stable")
     tags = np.repeat(np.arange(len(parts)), [len(one) for one in parts])[order].tolist()
     with np.errstate(over="ignore"):
-        # What is too large for single precision is infinite there.
+        # Values too large for single precision become Inf.
         values = np.concatenate([one.mean for one in parts])[order].astype(np.float32).tolist()
     found, firsts = np.unique(steps[order], return_index=True)
     times = (start + _elapsed(series.get("step_ms"), found)).tolist()
@@ -110,7 +110,7 @@ def _scalars(series: Mapping[str, Series], start: float) -> Iterator[Any]:
 
 
 def _elapsed(step_ms: Series | None, steps: NDArray[np.int64]) -> Array:
-    """Seconds of training up to the end of each of some steps; zeros where that is not known."""
+    """Seconds of training up to the end of each of these steps; zeros if not known."""
     if step_ms is None or not len(step_ms):
         return np.zeros(len(steps))
     lengths = np.diff(step_ms.step, prepend=-1)
@@ -121,7 +121,7 @@ def _elapsed(step_ms: Series | None, steps: NDArray[np.int64]) -> Array:
 
 
 def _text(tag: str, rows: pd.DataFrame, columns: tuple[str, ...]) -> Any:
-    """A table. It is one text, since TensorBoard shows only some texts of a tag."""
+    """A table as one text, since TensorBoard shows only some texts of a tag."""
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.compat.proto.tensor_pb2 import TensorProto
     from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
@@ -146,7 +146,7 @@ def _cell(value: Any) -> str:
 
 
 def _parameters(run: RunRecord) -> Any:
-    """Which hyperparameters and metrics there are, and the values of this run."""
+    """Hyperparameters and metrics, and the values of this run, for the HPARAMS tab."""
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.plugins.hparams import api_pb2 as api
     from tensorboard.plugins.hparams import metadata, plugin_data_pb2
@@ -163,18 +163,18 @@ def _parameters(run: RunRecord) -> Any:
         else:
             start.hparams[name].string_value, kind = str(value), api.DATA_TYPE_STRING
         kinds.append(api.HParamInfo(name=name, type=kind))
-    wanted = headline(run.series, run.bundle["run"].get("metrics", ()))
+    wanted = metric_names(run.series, run.bundle["run"].get("metrics", ()))
     metrics = [api.MetricInfo(name=api.MetricName(tag=tag)) for tag in wanted]
     experiment = api.Experiment(
         hparam_infos=kinds, metric_infos=metrics, time_created_secs=_started(run)
     )
     return Summary(value=[
-        _session(metadata.EXPERIMENT_TAG, experiment=experiment),
-        _session(metadata.SESSION_START_INFO_TAG, session_start_info=start),
+        _hparams_value(metadata.EXPERIMENT_TAG, experiment=experiment),
+        _hparams_value(metadata.SESSION_START_INFO_TAG, session_start_info=start),
     ])  # fmt: skip
 
 
-def _end(run: RunRecord) -> Any:
+def _hparams_end(run: RunRecord) -> Any:
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.plugins.hparams import api_pb2 as api
     from tensorboard.plugins.hparams import metadata, plugin_data_pb2
@@ -184,11 +184,11 @@ def _end(run: RunRecord) -> Any:
         status=status.get(run.status, api.STATUS_FAILURE),
         end_time_secs=_ended(run),
     )
-    return Summary(value=[_session(metadata.SESSION_END_INFO_TAG, session_end_info=info)])
+    return Summary(value=[_hparams_value(metadata.SESSION_END_INFO_TAG, session_end_info=info)])
 
 
-def _session(tag: str, **info: Any) -> Any:
-    """What TensorBoard's own functions make of it, which need TensorFlow for that."""
+def _hparams_value(tag: str, **info: Any) -> Any:
+    """HPARAMS value; TensorBoard's own functions for it need TensorFlow."""
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.plugins.hparams import metadata, plugin_data_pb2
 
@@ -197,7 +197,7 @@ def _session(tag: str, **info: Any) -> Any:
 
 
 def _started(run: RunRecord) -> float:
-    return number(run.bundle["run"].get("started", 0.0))
+    return to_float(run.bundle["run"].get("started", 0.0))
 
 
 def _ended(run: RunRecord) -> float:

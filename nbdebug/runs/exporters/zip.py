@@ -1,4 +1,4 @@
-"""A run as one archive, which nbdebug reads again."""
+"""A run as one archive, which nbdebug can import."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from nbdebug.runs.exporters.base import Exporter
-from nbdebug.runs.record.atomic_write import whole_file
+from nbdebug.runs.record.atomic_write import atomic_write
 
 if TYPE_CHECKING:
     from nbdebug.runs.record.run_record import RunRecord
 
-# The earliest that the format knows: the same run gives the same bytes.
-WHEN = (1980, 1, 1, 0, 0, 0)
+# The earliest time of the format: the same run gives the same bytes.
+FIXED_TIMESTAMP = (1980, 1, 1, 0, 0, 0)
 
 
 class ZipFile(Exporter):
-    """Everything that is known of the run; `nbdebug.import_run` takes it in on any machine.
+    """All data of the run; `nbdebug.import_run` imports it on any machine.
 
-    One JSON file a document and the series as Parquet, see `Bundle.files`; all values equal to the
-    bit. The same run gives the same archive.
+    One JSON file per document and the series as Parquet, see `RunData.files`; all values are
+    exact. The same run gives the same archive.
     """
 
     name: ClassVar[str] = "zip"
@@ -28,11 +28,11 @@ class ZipFile(Exporter):
 
     def export(self, run: RunRecord, path: Path) -> Path:
         with (
-            whole_file(path) as beside,
+            atomic_write(path) as beside,
             zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED) as archive,
         ):
             for name, data in run.bundle.files():
-                about = zipfile.ZipInfo(name, WHEN)
+                about = zipfile.ZipInfo(name, FIXED_TIMESTAMP)
                 about.compress_type = zipfile.ZIP_DEFLATED
                 about.external_attr = 0o644 << 16
                 archive.writestr(about, data)

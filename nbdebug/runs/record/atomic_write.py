@@ -1,4 +1,4 @@
-"""Writing a file so that it is there as a whole or not at all."""
+"""Atomic writes: a file is written completely or not at all."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A file beside `path` to write to, which takes its place when all went well.
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Context with a temporary file beside `path`, which replaces `path` on success.
 
-    When something goes wrong, a full disk for example, what was at `path` stays as it was.
+    On an error, such as a full disk, `path` stays as it was.
     """
-    # Its name is short, since that of `path` may be as long as the file system lets it be.
+    # A short name, since the name of `path` may have the maximum length of the file system.
     beside = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
         yield beside

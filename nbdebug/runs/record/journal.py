@@ -1,4 +1,4 @@
-"""The journal of a run under way: a file that grows, readable whatever happens to its writer."""
+"""Journal of a run: an append-only file that stays readable if its writer is killed."""
 
 from __future__ import annotations
 
@@ -14,26 +14,28 @@ from typing import Any
 from nbdebug.runs.record.json_values import to_json
 
 MAGIC = b"nbd1"
-HEAD = struct.Struct("<4sIII")
-SUFFIX, LEFT = ".journal", ".left"
+FRAME_HEADER = struct.Struct("<4sIII")
+JOURNAL_SUFFIX, LEFT_SUFFIX = ".journal", ".left"
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One thing that was written down: plain values, and numbers as bytes."""
+    """One entry of a journal: a header of JSON values, and numbers as bytes."""
 
     header: dict[str, Any]
     payload: bytes = b""
 
     def encode(self) -> bytes:
-        """Its bytes in the file."""
+        """Bytes of the frame in the file."""
         header = to_json(self.header).encode()
         check = zlib.crc32(self.payload, zlib.crc32(header))
-        return HEAD.pack(MAGIC, len(header), len(self.payload), check) + header + self.payload
+        return (
+            FRAME_HEADER.pack(MAGIC, len(header), len(self.payload), check) + header + self.payload
+        )
 
 
 class Journal:
-    """Appends frames to a file, each batch in one write, which outlives a killed process.
+    """Appends frames to a file; each batch is one write, which survives a killed process.
 
     Attributes:
         size: of the file in bytes.
@@ -46,10 +48,10 @@ class Journal:
         self.size = path.stat().st_size
 
     def append(self, frames: Iterable[Frame]) -> None:
-        """Write frames at the end; without any the file only becomes new, a sign of life.
+        """Append frames; without any only the modification time is set, as a heartbeat.
 
         Raises:
-            OSError: not all of it could be written; what was is cut off again.
+            OSError: not all could be written; the partial write is removed.
         """
         data = b"".join(frame.encode() for frame in frames)
         if not data:
@@ -57,11 +59,11 @@ class Journal:
             return
         if self._file.write(data) != len(data):
             self._file.truncate(self.size)
-            raise OSError("The disk took only a part of what was to be written; it may be full.")
+            raise OSError("Only a part of the data could be written; the disk may be full.")
         self.size += len(data)
 
     def rewrite(self, frames: Iterable[Frame]) -> None:
-        """Put other frames in place of all there are; the file before stays until that is done."""
+        """Replace all frames atomically."""
         fresh = self.path.with_suffix(".new")
         data = b"".join(frame.encode() for frame in frames)
         try:
@@ -75,19 +77,19 @@ class Journal:
         self.size = len(data)
 
     def close(self) -> None:
-        """Let go of the file. May be called twice."""
+        """Close the file. May be called twice."""
         self._file.close()
 
 
 def read_frames(path: Path) -> Iterator[Frame]:
-    """The frames of a journal, up to the first that is damaged or was cut off."""
+    """Frames of a journal, up to the first that is damaged or truncated."""
     data = path.read_bytes()
-    place = 0
-    while place + HEAD.size <= len(data):
-        magic, wide, long, check = HEAD.unpack_from(data, place)
-        header = data[place + HEAD.size : place + HEAD.size + wide]
-        place += HEAD.size + wide + long
-        payload = data[place - long : place] if long else b""
-        if magic != MAGIC or place > len(data) or zlib.crc32(payload, zlib.crc32(header)) != check:
+    offset = 0
+    while offset + FRAME_HEADER.size <= len(data):
+        magic, header_size, payload_size, check = FRAME_HEADER.unpack_from(data, offset)
+        header = data[offset + FRAME_HEADER.size : offset + FRAME_HEADER.size + header_size]
+        offset += FRAME_HEADER.size + header_size + payload_size
+        payload = data[offset - payload_size : offset] if payload_size else b""
+        if magic != MAGIC or offset > len(data) or zlib.crc32(payload, zlib.crc32(header)) != check:
             return
         yield Frame(json.loads(header), payload)

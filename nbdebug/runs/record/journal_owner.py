@@ -1,4 +1,4 @@
-"""The process that writes a journal."""
+"""Identity of the process that writes a journal."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import psutil
 
 
-def owner() -> dict[str, Any]:
-    """Which process writes a journal."""
+def journal_owner() -> dict[str, Any]:
+    """Process id, start time and host of this process."""
     return {
         "pid": os.getpid(),
         "born": psutil.Process().create_time(),

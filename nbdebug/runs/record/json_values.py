@@ -1,4 +1,4 @@
-"""Values of all kinds as JSON can hold them."""
+"""Conversion of values to JSON."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import math
 from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
-MOST = 10_000
+MAX_TEXT_LENGTH = 10_000
 
 
 def to_json_value(value: Any) -> Any:
-    """A value in strings, numbers, lists and dicts; what is none of these as its text.
+    """Convert a value to strings, numbers, lists and dicts; other objects to their text.
 
-    Numbers that are not finite become "NaN", "Infinity" and "-Infinity": JSON has no such numbers.
+    NaN and Inf become "NaN", "Infinity" and "-Infinity": JSON has no such numbers.
     """
     if isinstance(value, str):
-        # Half a surrogate pair, which no file can hold.
+        # Lone surrogates cannot be encoded as UTF-8.
         return value.encode("utf-8", "replace").decode()
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):
-        return value if math.isfinite(value) else _odd(value)
+        return value if math.isfinite(value) else _nonfinite_name(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: to_json_value(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -31,21 +31,21 @@ def to_json_value(value: Any) -> Any:
         return [to_json_value(part) for part in value]
     if hasattr(value, "tolist"):
         return to_json_value(value.tolist())
-    return str(value)[:MOST]
+    return str(value)[:MAX_TEXT_LENGTH]
 
 
 def to_json(value: Any) -> str:
-    """A value as JSON."""
+    """A value as JSON text."""
     return json.dumps(to_json_value(value), ensure_ascii=False, allow_nan=False)
 
 
-def number(value: Any) -> float:
-    """A number that went through `to_json_value`; NaN for what is none."""
+def to_float(value: Any) -> float:
+    """A number from a JSON value, NaN and Inf included; NaN for anything else."""
     try:
         return float(value)
     except (TypeError, ValueError):
         return math.nan
 
 
-def _odd(value: float) -> str:
+def _nonfinite_name(value: float) -> str:
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"

@@ -1,4 +1,4 @@
-"""Everything that is known of a run, in plain values."""
+"""All data of a run: documents of JSON values, and series."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from nbdebug.runs.record.json_values import to_json
 from nbdebug.runs.record.old_names import current_documents
 from nbdebug.runs.record.series_parquet import from_parquet, to_parquet
 
-# What there is of each kind, and what it is when nothing was written down.
+# Type of each document; a missing document is an empty one.
 DOCUMENTS: Mapping[str, type] = {
     "run": dict, "parameters": dict, "changes": list, "notes": list, "findings": list,
     "checks": list, "cells": list, "model": dict, "data": dict, "code": dict,
     "environment": dict,
 }  # fmt: skip
-SERIES = "series.parquet"
+SERIES_FILE = "series.parquet"
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class RunData:
         return self.documents.get(name, DOCUMENTS[name]())
 
     @classmethod
-    def of(cls, frames: Iterable[Frame]) -> RunData:
-        """What a journal says: later frames stand for earlier ones."""
+    def from_frames(cls, frames: Iterable[Frame]) -> RunData:
+        """Data from the frames of a journal; later frames override earlier ones."""
         documents: dict[str, Any] = {}
         blocks: dict[tuple[str, ...], list[Rows]] = {}
         for frame in frames:
@@ -49,16 +49,16 @@ class RunData:
                 rows = documents.setdefault(header["list"], [])
                 rows[header["from"] :] = header["rows"]
             elif "names" in header:
-                rows_of = rows_in(frame)
-                _put(blocks.setdefault(rows_of.names, []), rows_of)
+                rows = frame_to_rows(frame)
+                _replace_from(blocks.setdefault(rows.names, []), rows)
         return cls(current_documents(documents), dict(_series(blocks)))
 
     @classmethod
-    def of_files(cls, read: Callable[[str], bytes]) -> RunData:
-        """What files hold; `read` gives the bytes of one, or raises KeyError or OSError.
+    def from_files(cls, read: Callable[[str], bytes]) -> RunData:
+        """Data from files; `read` returns the bytes of a file, or raises KeyError or OSError.
 
         Raises:
-            ValueError: one is damaged.
+            ValueError: a file is damaged.
         """
         documents = {}
         for name, kind in DOCUMENTS.items():
@@ -70,21 +70,21 @@ class RunData:
                 raise ValueError(f"{name}.json holds a {type(value).__name__}")
             documents[name] = value
         try:
-            data = read(SERIES)
+            data = read(SERIES_FILE)
         except (KeyError, OSError):
             return cls(current_documents(documents), {})
         series = {current_name(name): one for name, one in from_parquet(data).items()}
         return cls(current_documents(documents), series)
 
     def files(self) -> Iterator[tuple[str, bytes]]:
-        """Name and content of each file that holds it."""
+        """Name and content of each file of the run."""
         for name in DOCUMENTS:
             yield f"{name}.json", to_json(self[name]).encode()
-        yield SERIES, to_parquet(self.series)
+        yield SERIES_FILE, to_parquet(self.series)
 
 
-def frame_of(rows: Rows) -> Frame:
-    """Numbers as they stand in a journal. Where buckets are single rows one column says it all."""
+def rows_to_frame(rows: Rows) -> Frame:
+    """Rows of series as a frame of a journal; a bucket of one row stores only its value."""
     buckets = rows.buckets
     single = rows.stride == 1
     columns = [buckets.last] if single else [
@@ -98,16 +98,16 @@ def frame_of(rows: Rows) -> Frame:
     return Frame(header, b"".join(part.tobytes() for part in parts))
 
 
-def rows_in(frame: Frame) -> Rows:
-    """Numbers out of a journal's frame."""
+def frame_to_rows(frame: Frame) -> Rows:
+    """Rows of series from a frame of a journal."""
     header = frame.header
     names, length = tuple(header["names"]), header["buckets"]
-    size, place = length * len(names), 8 * length
+    size, offset = length * len(names), 8 * length
 
     def column(kind: str) -> Any:
-        nonlocal place
-        found = np.frombuffer(frame.payload, kind, size, place).reshape(length, len(names))
-        place += found.nbytes
+        nonlocal offset
+        found = np.frombuffer(frame.payload, kind, size, offset).reshape(length, len(names))
+        offset += found.nbytes
         return found.astype(found.dtype.newbyteorder("="))
 
     steps = np.frombuffer(frame.payload, "<i8", length).astype(np.int64)
@@ -121,8 +121,8 @@ def rows_in(frame: Frame) -> Rows:
     return Rows(names, header["start"], header["stride"], buckets)
 
 
-def _put(known: list[Rows], rows: Rows) -> None:
-    """Add rows; what was known from their start on goes."""
+def _replace_from(known: list[Rows], rows: Rows) -> None:
+    """Add rows; earlier rows from their start on are dropped."""
     while known and known[-1].start >= rows.start:
         known.pop()
     if known:

@@ -1,4 +1,4 @@
-"""What was written down of one training."""
+"""Record of one training."""
 
 from __future__ import annotations
 
@@ -15,22 +15,26 @@ from nbdebug.runs.record.run_data import RunData
 if TYPE_CHECKING:
     import pandas as pd
 
-# Parameters that follow from model and data.
-DERIVED = ("model", "parameters", "loss_fn", "train_samples", "device", "bn_statistics")
-CHANGES = ("step", "samples", "epoch", "control", "old", "new", "who", "why", "status", "note")
-NOTES = ("step", "samples", "epoch", "text")
-FINDINGS = ("name", "title", "severity", "since", "until", "value", "threshold", "seen", "because")
-CHECKS = ("name", "title", "step", "status", "seen", "expected", "remedy", "at", "because")
+# Parameters that are determined by model and data.
+DERIVED_PARAMETERS = ("model", "parameters", "loss_fn", "train_samples", "device", "bn_statistics")
+CHANGE_COLUMNS = (
+    "step", "samples", "epoch", "control", "old", "new", "who", "why", "status", "note",
+)  # fmt: skip
+NOTE_COLUMNS = ("step", "samples", "epoch", "text")
+FINDING_COLUMNS = (
+    "name", "title", "severity", "since", "until", "value", "threshold", "seen", "because",
+)  # fmt: skip
+CHECK_COLUMNS = ("name", "title", "step", "status", "seen", "expected", "remedy", "at", "because")
 
 
 class RunRecord:
-    """What was written down of one training; read when it is first asked for.
+    """Record of one training; read at first access.
 
     Args:
-        read: gives all of it.
+        read: reads the data of the run.
         id: in its store, or the key of its journal.
-        name: what to call it; None is the name it was recorded with.
-        status: what became of it; None is what its record says.
+        name: name of the run; None for the recorded name.
+        status: status of the run; None for the recorded status.
     """
 
     def __init__(
@@ -44,12 +48,12 @@ class RunRecord:
 
     @cached_property
     def bundle(self) -> RunData:
-        """All documents and series, in plain values."""
+        """All documents and series of the run."""
         return self._read()
 
     @property
     def id(self) -> str:
-        """Where it is to be found in its store."""
+        """Id of the run in its store."""
         return self._id or str(self.bundle["run"].get("key", ""))
 
     @property
@@ -58,23 +62,23 @@ class RunRecord:
 
     @property
     def status(self) -> str:
-        """running, finished, failed (it ended at an error) or interrupted (its kernel died)."""
+        """Status: running, finished, failed (by an error) or interrupted (its kernel died)."""
         return self._status or str(self.bundle["run"].get("status", ""))
 
     @property
     def started(self) -> datetime:
-        """When its first step was made, in local time."""
+        """Time of the first step, in local time."""
         return datetime.fromtimestamp(self.bundle["run"].get("started", 0.0))
 
     @property
     def seconds(self) -> float:
-        """From its first step to when it was last written down, pauses included."""
+        """Seconds from the first step to the last recorded time, pauses included."""
         run = self.bundle["run"]
         return float(run.get("ended") or run.get("seen") or 0.0) - float(run.get("started", 0.0))
 
     @property
     def steps(self) -> int:
-        """How many optimizer updates were made."""
+        """Number of optimizer updates."""
         return int(self.bundle["run"].get("step", 0))
 
     @property
@@ -84,8 +88,8 @@ class RunRecord:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Those of the parameters that are keywords of `Debugger`, to make the run again."""
-        kept = {n: v for n, v in self.parameters.items() if n not in DERIVED}
+        """Parameters that are keywords of `Debugger`, to repeat the run."""
+        kept = {n: v for n, v in self.parameters.items() if n not in DERIVED_PARAMETERS}
         return {name: value for name, value in kept.items() if value not in ("", "as_built")}
 
     @property
@@ -100,33 +104,33 @@ class RunRecord:
 
     @property
     def code(self) -> Mapping[str, Any]:
-        """Sources of model and loss, the cells that were run, the state of git."""
+        """Source of model and loss, the executed cells, the state of git."""
         return {**self.bundle["code"], "cells": list(self.bundle["cells"])}
 
     @property
     def environment(self) -> Mapping[str, Any]:
-        """Python, packages, machine, threads, seed and flags of determinism."""
+        """Python, packages, machine, threads, seed and determinism flags."""
         return dict(self.bundle["environment"])
 
     @property
     def changes(self) -> pd.DataFrame:
         """Every change of a control, one row each."""
-        return _frame(self.bundle["changes"], CHANGES)
+        return _frame(self.bundle["changes"], CHANGE_COLUMNS)
 
     @property
     def notes(self) -> pd.DataFrame:
-        """What the user wrote down, and at which step."""
-        return _frame(self.bundle["notes"], NOTES)
+        """Notes of the user with their step, one row each."""
+        return _frame(self.bundle["notes"], NOTE_COLUMNS)
 
     @property
     def findings(self) -> pd.DataFrame:
-        """What looked sick, since which step and until which; NaN where it stayed."""
-        return _frame(self.bundle["findings"], FINDINGS)
+        """Findings, one row each; `until` is NaN if a finding stayed to the end."""
+        return _frame(self.bundle["findings"], FINDING_COLUMNS)
 
     @property
     def checks(self) -> pd.DataFrame:
-        """The last result of every check that was run."""
-        return _frame(self.bundle["checks"], CHECKS)
+        """Latest result of every check that was run."""
+        return _frame(self.bundle["checks"], CHECK_COLUMNS)
 
     @property
     def series(self) -> tuple[str, ...]:
@@ -137,7 +141,7 @@ class RunRecord:
         """Series as a DataFrame, one row a step, as `History.frame` gives them.
 
         Raises:
-            SeriesError: when a name was never measured.
+            SeriesError: a series was never measured.
         """
         import pandas as pd
 
@@ -151,7 +155,7 @@ class RunRecord:
         return frame.sort_index()
 
     def __getitem__(self, series: str) -> Series:
-        """A series in its buckets, SeriesError when it was never measured."""
+        """A series by name; SeriesError if it was never measured."""
         if series not in self.bundle.series:
             raise SeriesError(unknown_name("series", series, self.bundle.series))
         return self.bundle.series[series]

@@ -1,4 +1,4 @@
-"""Series as one Parquet table: a row a bucket."""
+"""Series as one Parquet table, one row per bucket."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from nbdebug.core.series import Series
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_ROWS = 20_000_000
+MAX_TABLE_ROWS = 20_000_000
 COLUMNS = ("step", "mean", "minimum", "maximum", "last", "count")
 
 
 def to_parquet(series: Mapping[str, Series]) -> bytes:
-    """All series, one after the other: columns `series`, `step`, `mean`, `minimum`, `maximum`,
-    `last` and `count`."""
+    """Write all series to a Parquet table.
+
+    Columns: `series`, `step`, `mean`, `minimum`, `maximum`, `last` and `count`.
+    """
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -38,17 +40,17 @@ def to_parquet(series: Mapping[str, Series]) -> bytes:
 
 
 def from_parquet(data: bytes) -> dict[str, Series]:
-    """The series of a table that `to_parquet` wrote.
+    """Read the series of a table that `to_parquet` wrote.
 
     Raises:
-        ValueError: it is no such table, or larger than any.
+        ValueError: the data is no such table, or too large.
     """
     import pyarrow as pa
     from pyarrow import parquet
 
     try:
         rows = parquet.read_metadata(io.BytesIO(data)).num_rows
-        if rows > MOST_ROWS:
+        if rows > MAX_TABLE_ROWS:
             raise ValueError(f"it has {rows:,} rows, more than any run")
         return _series(parquet.read_table(io.BytesIO(data)))
     except (pa.ArrowException, KeyError, OSError) as error:
@@ -60,15 +62,15 @@ def _series(table: Any) -> dict[str, Series]:
     columns = {column: table.column(column).to_numpy() for column in COLUMNS}
     which = names.indices.to_numpy()
     found = {}
-    for place, name in enumerate(names.dictionary.to_pylist()):
-        rows = which == place
+    for code, name in enumerate(names.dictionary.to_pylist()):
+        rows = which == code
         parts = {column: values[rows] for column, values in columns.items()}
         found[name] = Series(name, **parts)
     return found
 
 
 def long_frame(series: Mapping[str, Series]) -> pd.DataFrame:
-    """All series as one DataFrame, a row a bucket."""
+    """All series as one DataFrame, one row per bucket."""
     import pandas as pd
 
     parts = [

@@ -1,4 +1,4 @@
-"""What a run was made with: machine, versions, code."""
+"""Environment of a run: machine, versions, git, notebook cells."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 import psutil
 
 from nbdebug.core.git import git
-from nbdebug.runs.redaction.redact import masked
+from nbdebug.runs.redaction.redact import redact
 
-SECONDS = 5.0
-LONGEST_DIFF = 1_000_000
+GIT_TIMEOUT_SECONDS = 5.0
+MAX_DIFF_LENGTH = 1_000_000
 
 
 def environment() -> dict[str, Any]:
-    """Python, packages and machine. Environment variables are not among them."""
+    """Python, packages and machine; no environment variables."""
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
@@ -30,42 +30,44 @@ def environment() -> dict[str, Any]:
 
 
 def git_state(folder: Path) -> dict[str, Any]:
-    """Commit, branch and uncommitted diff of a folder; empty where it is in no repository."""
-    commit = git("rev-parse", "HEAD", folder=folder, seconds=SECONDS)
+    """Commit, branch and uncommitted diff of a folder; empty outside of a repository."""
+    commit = git("rev-parse", "HEAD", folder=folder, seconds=GIT_TIMEOUT_SECONDS)
     if commit is None:
         return {}
-    diff = git("diff", "HEAD", folder=folder, seconds=SECONDS) or ""
-    cut = len(diff) > LONGEST_DIFF
+    diff = git("diff", "HEAD", folder=folder, seconds=GIT_TIMEOUT_SECONDS) or ""
+    cut = len(diff) > MAX_DIFF_LENGTH
     if cut:
-        # Whole lines: half a token would not be known as one.
-        diff = diff[: diff.rfind("\n", 0, LONGEST_DIFF) + 1]
+        # Cut at a line end: a truncated token would not be recognised and redacted.
+        diff = diff[: diff.rfind("\n", 0, MAX_DIFF_LENGTH) + 1]
     return {
         "commit": commit,
-        "branch": git("rev-parse", "--abbrev-ref", "HEAD", folder=folder, seconds=SECONDS),
-        "diff": masked(diff),
+        "branch": git(
+            "rev-parse", "--abbrev-ref", "HEAD", folder=folder, seconds=GIT_TIMEOUT_SECONDS
+        ),
+        "diff": redact(diff),
         "diff_cut": cut,
     }
 
 
 def cells(since: int = 0) -> list[str]:
-    """Sources of the notebook cells that were run, the oldest first; tokens masked.
+    """Source of the executed notebook cells, the oldest first; secrets are redacted.
 
     Args:
-        since: how many were run when this was last asked.
+        since: number of cells to skip: those of the last call.
     """
     shell = _shell()
     inputs = [] if shell is None else list(shell.user_ns.get("In", ()))[since:]
-    return [masked(source) for source in inputs if source.strip()]
+    return [redact(source) for source in inputs if source.strip()]
 
 
 def cell_count() -> int:
-    """How many cells were run."""
+    """Number of executed cells."""
     shell = _shell()
     return 0 if shell is None else len(shell.user_ns.get("In", ()))
 
 
 def _shell() -> Any:
-    # Whoever runs in a notebook has loaded it; nobody else should.
+    # Inside a notebook IPython is imported already; do not import it elsewhere.
     if "IPython" not in sys.modules:
         return None
     from IPython.core.getipython import get_ipython
@@ -74,13 +76,13 @@ def _shell() -> Any:
 
 
 def _packages() -> dict[str, str]:
-    """Installed packages and their versions, by the names of their folders.
+    """Installed packages and versions, from the names of their folders.
 
-    To read the metadata of all of them takes a quarter of a second of Python.
+    Reading the metadata of all packages would take a quarter of a second.
     """
     found: dict[str, str] = {}
-    for place in sys.path:
-        for folder in Path(place or ".").glob("*.dist-info"):
+    for entry in sys.path:
+        for folder in Path(entry or ".").glob("*.dist-info"):
             name, _, version = folder.name.removesuffix(".dist-info").partition("-")
             found.setdefault(name.replace("_", "-"), version)
     return dict(sorted(found.items(), key=lambda pair: pair[0].lower()))

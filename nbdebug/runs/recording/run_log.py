@@ -1,4 +1,4 @@
-"""What a training says of itself, as the frames of a journal."""
+"""Turns new History data into journal frames."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from nbdebug.core.history.history import Cursor, History
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Finding
 from nbdebug.runs.record.journal import Frame
-from nbdebug.runs.record.journal_owner import owner
+from nbdebug.runs.record.journal_owner import journal_owner
 from nbdebug.runs.record.json_values import to_json_value
-from nbdebug.runs.record.run_data import frame_of
+from nbdebug.runs.record.run_data import rows_to_frame
 from nbdebug.runs.recording.environment import cell_count, cells, environment, git_state
 
 
 class RunLog:
-    """Turns what is new in a History into frames.
+    """Turns new data of a History into frames.
 
     Args:
-        about: documents that stay as they are: parameters, model, data, code, environment.
+        about: documents that do not change: parameters, model, data, code, environment.
 
     Attributes:
-        ended: set before the last frames are asked for.
+        ended: set to True before the last call of `frames`.
     """
 
     def __init__(self, history: History, key: str, name: str, about: Mapping[str, Any]) -> None:
         self._history, self._about = history, dict(about)
         metrics = self._about.pop("metrics", ())
         self._first = {
-            **owner(),
+            **journal_owner(),
             "key": key,
             "name": name,
             "nbdebug": __version__,
@@ -47,15 +47,15 @@ class RunLog:
         self._cursor: Cursor | None = None
         self.ended = False
 
-    def surround(self) -> None:
-        """Add machine, versions and the state of git, which takes a moment to find out."""
+    def add_environment(self) -> None:
+        """Add machine, versions and the state of git, which takes a moment."""
         about = self._about
         about["environment"] = {**environment(), **about.get("environment", {})}
         about["code"] = {**about.get("code", {}), "git": git_state(Path.cwd())}
 
-    def frames(self, anew: bool = False) -> list[Frame]:
-        """What is new since the last time; with `anew` everything."""
-        if anew:
+    def frames(self, everything: bool = False) -> list[Frame]:
+        """Frames with the changes since the last call; with `everything`, all data."""
+        if everything:
             self._told, self._lists, self._cursor = {}, {}, None
         snapshot = self._history.snapshot(())
         made = list(self._documents(snapshot))
@@ -67,10 +67,10 @@ class RunLog:
             self._run_cells = count
         made += self._list("cells", self._cells)
         rows, self._cursor = self._history.changed_rows(self._cursor)
-        return made + [frame_of(part) for part in rows]
+        return made + [rows_to_frame(part) for part in rows]
 
     def last(self) -> list[Frame]:
-        """The end of a run of which History knows nothing any more."""
+        """Frames with the end of a run that History does not hold any more."""
         run = {**self._told.get("run", self._first), "status": "finished", "ended": time.time()}
         return [Frame({"document": "run", "value": run})]
 
@@ -91,37 +91,37 @@ class RunLog:
             "findings": self._findings(snapshot),
             "checks": [r for r in snapshot.checks if r.status != "not_run"],
         }
-        # The run comes first: whose journal it is must be plain from its beginning.
+        # The run comes first: the first frame must identify the owner of the journal.
         for name, value in {"run": run, **self._about, **documents}.items():
             if self._told.get(name) != value:
                 self._told[name] = value
-                # When it was written down says how long a killed run lived.
+                # The time of the last write is the end of a killed run.
                 told = value | {"seen": now} if name == "run" else value
                 yield Frame({"document": name, "value": to_json_value(told)})
 
     def _findings(self, snapshot: Snapshot) -> list[dict[str, Any]]:
-        """Everything that was found so far; what is gone says until when."""
+        """All findings so far; those that are gone have `until`."""
         now = {finding.name: finding for finding in snapshot.findings}
         for name in [name for name in self._found if name not in now]:
             self._gone.append({**self._found.pop(name), "until": snapshot.status.step})
         for name, finding in now.items():
-            self._found[name] = _brief(finding)
+            self._found[name] = _finding_document(finding)
         return [*self._gone, *self._found.values()]
 
     def _list(self, name: str, rows: Sequence[Any]) -> Iterator[Frame]:
-        """What is new in a list that grows; a row that changed comes again, with all after it."""
+        """New rows of a growing list; from the first changed row on, all rows again."""
         known = self._lists.get(name, ())
-        same = 0
-        while same < min(len(known), len(rows)) and known[same] is rows[same]:
-            same += 1
-        if same < len(known) or same < len(rows):
+        kept = 0
+        while kept < min(len(known), len(rows)) and known[kept] is rows[kept]:
+            kept += 1
+        if kept < len(known) or kept < len(rows):
             self._lists[name] = tuple(rows)
             yield Frame(
-                {"list": name, "from": same, "rows": [to_json_value(row) for row in rows[same:]]}
+                {"list": name, "from": kept, "rows": [to_json_value(row) for row in rows[kept:]]}
             )
 
 
-def _brief(finding: Finding) -> dict[str, Any]:
+def _finding_document(finding: Finding) -> dict[str, Any]:
     kept = (
         "name", "title", "severity", "since", "value", "threshold", "seen", "why", "because",
         "source", "evidence",

@@ -1,4 +1,4 @@
-"""Passwords and keys do not go into the record of a run."""
+"""Redaction of passwords, keys and tokens in texts."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from nbdebug.runs.redaction.names import (
     DOTTED,
     MASK,
     REFERENCE,
-    TELLING,
+    SECRET_HINT,
     is_mixed,
     is_random,
     is_secret,
-    kind_of,
-    mask_of,
+    mask,
+    secret_kind,
 )
-from nbdebug.runs.redaction.strings import quoted
+from nbdebug.runs.redaction.strings import redact_strings
 
-# What is known by its looks: keys of services, as those document them.
+# Formats of service keys, as the services document them.
 SERVICES = r"""
 hf_[A-Za-z0-9]{16,} api_org_[A-Za-z0-9]{16,} KGAT_[A-Za-z0-9]{16,} wandb_v1_\w{16,}
 gh[pousr]_[A-Za-z0-9]{16,} github_pat_\w{16,} gl(?:pat|ptt|dt|rt|cbt|soat|agent|oas|ft)-[\w-]{16,}
@@ -32,7 +32,7 @@ discord(?:app)?\.com/api/webhooks/\d+/[\w-]+ \d{8,10}:AA[\w-]{30,}
 npm_[A-Za-z0-9]{16,} pypi-AgEI[\w-]{16,} SG\.[\w-]{16,}\.[\w-]{16,} hv[sb]\.[\w-]{20,}
 tskey-[\w-]{16,} AGE-SECRET-KEY-1[A-Z0-9]{16,} eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*
 """
-# Not within a longer word; what a line of a diff, or "\\n" in JSON, begins with is none.
+# Not inside of a longer word; the sign of a diff line and "\\n" in JSON are no part of a word.
 KNOWN = re.compile(rf"(?:(?<=\\n)|(?<!\w)(?<!\w-))(?:{'|'.join(SERVICES.split())})")
 ARMOUR = r"-----{} [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----"
 PRIVATE = re.compile(
@@ -58,7 +58,7 @@ USER = re.compile(
     r"(?P<lead>\b(?:curl|wget|http)\b[^\n]{0,160}?\s(?:-u|--user)[ =]?[\"']?[\w.@+-]{1,60}:)"
     r"(?P<value>[^\s\"']+)"
 )
-# Lines that a shell reads; in a diff they have a sign.
+# Lines of a shell; in a diff they begin with a sign.
 SHELL = re.compile(
     r"^[+\-]?[ \t]*(?:!|\$[ ]|%(?:set_)?env\b|%(?:sx|system|run|pip|conda|bash|sh|alias)\b"
     r"|(?:export|set|setx|env|ENV|ARG|curl|wget|docker|git|wandb|huggingface-cli|hf|kaggle|comet"
@@ -75,11 +75,11 @@ ENV = re.compile(r"(?P<lead>%(?:set_)?env[ \t]+(?P<name>\w+)(?:[ \t]*=)?[ \t]*)(
 LOGIN = re.compile(
     rf"(?P<lead>\b(?:login|(?:add-)?authtoken)\b.{{0,160}}?[ \t])(?P<value>(?!-){WORD}{{16,}}+)"
 )
-SHORT = re.compile(
+SHORT_OPTION = re.compile(
     rf"(?P<lead>\b(?:login\b.{{0,160}}?|sshpass)[ \t]-p[ \t]*|\bmysql\w*\b.{{0,160}}?[ \t]-p)"
     rf"(?P<value>{WORD}+)"
 )
-# Lines of a file of settings: NAME=..., `name: ...`.
+# Lines of a settings file: NAME=..., `name: ...`.
 SETTING = re.compile(
     r"^(?P<lead>[+\-]?[ \t]*(?:#[ \t]*)?(?P<name>[A-Z][A-Z0-9_]*+)=)"
     r"(?P<value>[^\s\"'()\[\]{}=,]++)(?=[ \t]*$)",
@@ -102,71 +102,90 @@ SIGNED = re.compile(r"(?P<lead>[?&;](?:\w+-)*(?i:sig|signature)=)(?P<value>[\w%+
 Judge = Callable[[re.Match[str]], bool]
 
 
-def masked(text: str) -> str:
-    """A text in which passwords, keys and tokens are `***`; it has as many lines as before.
+def redact(text: str) -> str:
+    """Replace passwords, keys and tokens in a text by `***`; the number of lines stays.
 
-    Known by their looks, or by the name they are given: `password = "..."`, `--token ...`,
-    `https://user:...@host`. A diff keeps its signs. What is given to a name that tells nothing,
-    and looks like nothing that is known, stays.
+    Secrets are recognised by their format, or by their name: `password = "..."`, `--token ...`,
+    `https://user:...@host`. The signs of a diff are kept. A secret in an unknown format under a
+    neutral name is not recognised.
     """
-    text = PRIVATE.sub(lambda m: mask_of(m[0]) if BODY.search(m[0]) else m[0], text)
+    text = PRIVATE.sub(lambda m: mask(m[0]) if BODY.search(m[0]) else m[0], text)
     text = KNOWN.sub(MASK, text)
     for pattern in (ADDRESS, ALONE, QUERY, SIGNED):
-        text = _hidden(pattern, text)
-    if not TELLING.search(text):
+        text = _redact_matches(pattern, text)
+    if not SECRET_HINT.search(text):
         return text
     for pattern in (HEADER, SCHEME, WANDB, NETRC, USER, SETTING, YAML, XML):
-        text = _hidden(pattern, text)
+        text = _redact_matches(pattern, text)
     if FILE.match(text):
-        text = _hidden(INI, text)
-    text = _of_shell(text) if SCRIPT.match(text) else SHELL.sub(lambda m: _of_shell(m[0]), text)
-    return quoted(text)
+        text = _redact_matches(INI, text)
+    text = (
+        _redact_shell(text)
+        if SCRIPT.match(text)
+        else SHELL.sub(lambda m: _redact_shell(m[0]), text)
+    )
+    return redact_strings(text)
 
 
-def _of_shell(text: str) -> str:
-    for pattern in (ENV, GIVEN, OPTION, LOGIN, SHORT):
-        text = _hidden(pattern, text)
+def _redact_shell(text: str) -> str:
+    for pattern in (ENV, GIVEN, OPTION, LOGIN, SHORT_OPTION):
+        text = _redact_matches(pattern, text)
     return text
 
 
-def _hidden(pattern: re.Pattern[str], text: str) -> str:
-    """A text in which those values that a pattern finds and that are judged secret are masked."""
+def _redact_matches(pattern: re.Pattern[str], text: str) -> str:
+    """Mask the values that a pattern finds and its judge takes for secret."""
     judge = JUDGES[pattern]
     return pattern.sub(
-        lambda found: found["lead"] + mask_of(found["value"]) if judge(found) else found[0], text
+        lambda found: found["lead"] + mask(found["value"]) if judge(found) else found[0], text
     )
 
 
-def _any(found: re.Match[str]) -> bool:
-    """Where it stands, any value is secret that is not somewhere else."""
+def _is_literal(found: re.Match[str]) -> bool:
+    """True for any value that is not a reference or a placeholder."""
     return not REFERENCE.fullmatch(found["value"]) and not found["value"].startswith("$")
 
 
-def _named(found: re.Match[str]) -> bool:
-    return _any(found) and is_secret(kind_of(found["name"]), found["value"])
+def _has_secret_name(found: re.Match[str]) -> bool:
+    return _is_literal(found) and is_secret(secret_kind(found["name"]), found["value"])
 
 
-def _random(found: re.Match[str]) -> bool:
+def _looks_random(found: re.Match[str]) -> bool:
     return is_random(found["value"])
 
 
-def _mixed(found: re.Match[str]) -> bool:
+def _has_letters_and_digits(found: re.Match[str]) -> bool:
     return is_mixed(found["value"])
 
 
-def _set(found: re.Match[str]) -> bool:
-    return _named(found) and not DOTTED.fullmatch(found["value"])
+def _is_secret_setting(found: re.Match[str]) -> bool:
+    return _has_secret_name(found) and not DOTTED.fullmatch(found["value"])
 
 
-def _of_yaml(found: re.Match[str]) -> bool:
-    # `token: torch.Tensor` and `password: SecretStr` are of a program.
+def _is_secret_in_yaml(found: re.Match[str]) -> bool:
+    # `token: torch.Tensor` and `password: SecretStr` are annotations.
     value = found["value"]
-    told = kind_of(found["name"]) == "password" or is_mixed(value)
-    return told and _set(found) and not (value.isalpha() and value[0].isupper())
+    told = secret_kind(found["name"]) == "password" or is_mixed(value)
+    return told and _is_secret_setting(found) and not (value.isalpha() and value[0].isupper())
 
 
 JUDGES: dict[re.Pattern[str], Judge] = {
-    ADDRESS: _any, ALONE: _random, QUERY: _named, HEADER: _any, SCHEME: _mixed, WANDB: _any,
-    NETRC: _any, USER: _any, SETTING: _set, YAML: _of_yaml, ENV: _named, GIVEN: _named,
-    OPTION: _named, INI: _set, XML: _named, SIGNED: _any, LOGIN: _random, SHORT: _any,
-}  # fmt: skip
+    ADDRESS: _is_literal,
+    ALONE: _looks_random,
+    QUERY: _has_secret_name,
+    HEADER: _is_literal,
+    SCHEME: _has_letters_and_digits,
+    WANDB: _is_literal,
+    NETRC: _is_literal,
+    USER: _is_literal,
+    SETTING: _is_secret_setting,
+    YAML: _is_secret_in_yaml,
+    ENV: _has_secret_name,
+    GIVEN: _has_secret_name,
+    OPTION: _has_secret_name,
+    INI: _is_secret_setting,
+    XML: _has_secret_name,
+    SIGNED: _is_literal,
+    LOGIN: _looks_random,
+    SHORT_OPTION: _is_literal,
+}

@@ -1,4 +1,4 @@
-"""Finds the strings of a program that are given to a name which tells of a secret."""
+"""Redaction of secret string literals in programs."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import re
 from dataclasses import dataclass
 
 from nbdebug.runs.redaction.names import (
-    TELLING,
-    Kind,
+    SECRET_HINT,
+    SecretKind,
     is_mixed,
     is_random,
     is_secret,
-    kind_of,
-    mask_of,
+    mask,
+    secret_kind,
 )
 
-# An apostrophe within a word begins no string. Quotes may be escaped: a notebook is JSON that holds
-# programs.
+# An apostrophe inside of a word does not begin a string. Quotes may be escaped: a notebook is JSON
+# that holds programs.
 OPENING = re.compile(r"(?<!\w)[rbuf]{0,2}(?P<quote>\"{3}|'{3}|\\?[\"'])", re.IGNORECASE)
 BODIES = {
     '"': re.compile(r'(?:\\(?:.|\n)|[^"\\\n])*+'),
@@ -24,27 +24,27 @@ BODIES = {
     '\\"': re.compile(r'(?:\\\\\\.|\\[^"\n]|[^"\\\n])*+'),
     "\\'": re.compile(r"(?:\\\\\\.|\\[^'\n]|[^'\\\n])*+"),
 }
-DEEPEST = 4
+MAX_NESTING = 4
 WINDOW = 160
-# On the next line, too, which has a sign in a diff.
+# May continue on the next line, which begins with a sign in a diff.
 SPACE = r"(?:[ \t]|\\?\r?\n[+-]?)*+"
 TYPE = r"[\w.]+(?:\[[^\[\]\n]*(?:\[[^\[\]\n]*\][^\[\]\n]*)*\])?"
 OPEN = rf"(?P<open>[(\[{{]{SPACE})?"
-# What stands before a string: `name =`, `name: str =`, `name :`, `--name`.
+# Text before a string: `name =`, `name: str =`, `name :`, `--name`.
 NAMED = re.compile(
     rf"(?:\\[nrt])?(?<!\w)(?P<name>[^\W\d][\w.\-]*+)(?:\]|[\"'])*[ \t]*"
     rf"(?:(?::[ \t]*{TYPE}(?:[ \t]*\|[ \t]*{TYPE})*[ \t]*)?(?P<sign>[=!]=|:?=){SPACE}{OPEN}"
     rf"|(?P<colon>:)[ \t]*(?P<brace>[(\[{{]{SPACE})?)$"
 )
 OPTION = re.compile(r"(?<![\w-])--(?P<name>[A-Za-z][\w-]*)[ \t]+$")
-# What stands between two strings: `"name": `, `["name"] = `, `"name", `, `"a" + `.
+# Text between two strings: `"name": `, `["name"] = `, `"name", `, `"a" + `.
 KEYED = re.compile(rf"{SPACE}\]?{SPACE}(?P<sign>[=!]=|:?=|:){SPACE}{OPEN}")
 PAIRED = re.compile(rf"{SPACE},{SPACE}")
 JOINED = re.compile(rf"{SPACE}\+?{SPACE}")
 CALLED = re.compile(rf"(?P<callee>[\w.]*+)\({SPACE}(?:[\w.]+{SPACE},{SPACE})?$")
-# Their second argument is the value of what the first names.
+# The second argument is the value of the name in the first.
 SETTING = re.compile(r"(?:get|getenv|pop|set|put|env|default|attr|header|option|add)$", re.I)
-# All that they are given is secret.
+# All arguments are secret.
 GIVEN = re.compile(
     r"(?:^|\.)(?:login|Secret(?:Str|Bytes)|(?:HTTP)?(?:Basic|Digest)Auth"
     r"|(?:set|check|verify|change|hash)_?(?:password|passwd|secret)"
@@ -52,21 +52,21 @@ GIVEN = re.compile(
     re.IGNORECASE,
 )
 ASSIGNED = re.compile(rf"[+\- \t]*+(?P<names>[\w., \t]++)(?::[ \t]*{TYPE}[ \t]*)?=(?!=)")
-# What a name is given by way of them is its value.
+# An argument is the value of the name that the result is assigned to.
 DEFAULT = re.compile(r"default|value|fallback")
 WRAPS = re.compile(r"(?:^|\.)(?:Field|Option|Argument|Param|str|bytes|quote)$")
 OTHERWISE = re.compile(r"\b(?:or|else)[ \t]+$")
-# It says what a function or a class is, as in `-> "Password":`.
+# A docstring after a string annotation, as in `-> "Password":`.
 DOCSTRING = re.compile(r"[rbuf]{0,2}(?:\"{3}|'{3})", re.IGNORECASE)
 KEY = re.compile(rf"{SPACE}:(?!=)")
-# Of what is listed under a name, some may be no secrets.
-IN_GROUP: dict[Kind, Kind] = {
+# Items of a group under a name, not all of which need to be secrets.
+IN_GROUP: dict[SecretKind, SecretKind] = {
     "password": "password", "key": "passed", "token": "passed", "passed": "passed",
     "word": "weak", "weak": "weak",
 }  # fmt: skip
 BRACKETS = re.compile(r"[()\[\]{}]")
 OVER = re.compile(r"\n[+-]?[^\W\d]|\n[+-]?[ \t]*\n")
-# In a string: `token=...` of a connection, `password: ...` of a header.
+# Inside a string: `token=...` of a connection, `password: ...` of a header.
 ARGUMENT = re.compile(
     r"(?P<lead>(?<![\w\-])--(?P<name>[A-Za-z][\w\-]*+)[ ])(?P<value>[^\s\"'\\]++)"
 )
@@ -76,40 +76,42 @@ INSIDE = re.compile(
 )
 
 
-def quoted(text: str, depth: int = 0) -> str:
-    """A text in which the secret ones of its strings are masked."""
-    if not TELLING.search(text):
+def redact_strings(text: str, depth: int = 0) -> str:
+    """Mask the secret string literals of a text."""
+    if not SECRET_HINT.search(text):
         return text
-    return _Strings(text, depth).masked()
+    return _Strings(text, depth).redacted()
 
 
-def inside(text: str) -> str:
-    """The content of a string in which values that follow a telling name are masked."""
-    return ARGUMENT.sub(_argument, INSIDE.sub(_inside, text))
+def redact_content(text: str) -> str:
+    """Mask values after secret names inside the content of a string."""
+    return ARGUMENT.sub(_redact_option, INSIDE.sub(_redact_assignment, text))
 
 
-def _argument(found: re.Match[str]) -> str:
-    # `--token is needed` says what to do.
+def _redact_option(found: re.Match[str]) -> str:
+    # `--token is needed` is a sentence.
     value = found["value"]
-    secret = not (value.isalpha() or value[0] in "${") and is_secret(kind_of(found["name"]), value)
-    return found["lead"] + mask_of(value) if secret else found[0]
+    secret = not (value.isalpha() or value[0] in "${") and is_secret(
+        secret_kind(found["name"]), value
+    )
+    return found["lead"] + mask(value) if secret else found[0]
 
 
-def _inside(found: re.Match[str]) -> str:
-    kind = kind_of(found["name"])
+def _redact_assignment(found: re.Match[str]) -> str:
+    kind = secret_kind(found["name"])
     first = found.start() == 0 or found.string[found.start() - 1] in "\n\\"
     plain = found["sign"] == ":" and not (
         is_mixed(found["value"]) or (first and kind == "password")
     )
-    known = kind_of(found["value"]) is not None or found["value"].startswith(("$", "%"))
+    known = secret_kind(found["value"]) is not None or found["value"].startswith(("$", "%"))
     if plain or known or not is_secret(kind, found["value"]):
         return found[0]
-    return found["lead"] + mask_of(found["value"])
+    return found["lead"] + mask(found["value"])
 
 
 @dataclass(frozen=True)
 class _String:
-    """A string of the text: where it begins with its quotes and ends, and what is in it."""
+    """A string literal: start and end with its quotes, and its content."""
 
     start: int
     end: int
@@ -122,25 +124,25 @@ def _letters(name: str) -> str:
 
 
 class _Strings:
-    """Goes through the strings of a text from its start to its end, each once."""
+    """Scans the string literals of a text once, from start to end."""
 
     def __init__(self, text: str, depth: int) -> None:
         self._text, self._depth = text, depth
         self._last = _String(0, 0, "")
         self._seen = 0
-        # In brackets that were opened after a name: what it tells, and how many are open.
-        self._group: Kind | None = None
+        # Inside brackets after a name: kind of the name, and number of open brackets.
+        self._group: SecretKind | None = None
         self._open = 0
-        # Up to where quotes of a kind are known not to be closed.
+        # By kind of quote, the position up to which it is known not to be closed.
         self._unclosed: dict[str, int] = {}
 
-    def masked(self) -> str:
+    def redacted(self) -> str:
         pieces: list[str] = []
-        copied = place = 0
-        while opening := OPENING.search(self._text, place):
+        copied = position = 0
+        while opening := OPENING.search(self._text, position):
             start, begin, quote = opening.start(), opening.end(), opening["quote"]
             self._leave_group(start)
-            place = self._seen = begin
+            position = self._seen = begin
             if self._unclosed.get(quote, -1) >= begin:
                 continue
             end = self._end(quote, begin)
@@ -149,18 +151,18 @@ class _Strings:
             after = end + len(quote) if closed else end
             secret = self._secret(start, after, content)
             if not secret and (len(quote) == 3 or not closed):
-                # A docstring may hold programs, and a quote that is not closed is none.
+                # A docstring may hold programs, and an unclosed quote is not a string.
                 continue
-            place = self._seen = after
+            position = self._seen = after
             self._last = _String(start, after, content, secret)
-            new = mask_of(content) if secret else self._within(content)
+            new = mask(content) if secret else self._within(content)
             if new != content:
                 pieces += [self._text[copied:begin], new]
                 copied = end
         return "".join([*pieces, self._text[copied:]])
 
     def _end(self, quote: str, begin: int) -> int:
-        """Where the content of a string ends: with the line when it is not closed."""
+        """End of the content of a string; the end of the line if it is not closed."""
         if len(quote) == 3:
             end = self._text.find(quote, begin)
             if end < 0 or "\n@@ -" in self._text[begin:end]:
@@ -184,7 +186,7 @@ class _Strings:
                 return
 
     def _secret(self, start: int, after: int, content: str) -> bool:
-        """Whether the string is given to a name that tells of a secret."""
+        """True if the string is the value of a secret name."""
         last = self._last
         before = self._text[max(start - WINDOW, last.end) : start]
         if last.end and start - last.end <= WINDOW:
@@ -202,7 +204,7 @@ class _Strings:
                 return self._by_way_of(start, content)
             return self._given(found["name"], sign, opened, after, content)
         if found := OPTION.search(before):
-            return is_secret(kind_of(found["name"]), content)
+            return is_secret(secret_kind(found["name"]), content)
         found = CALLED.search(before)
         if found and GIVEN.search(found["callee"]):
             self._group, self._open = "password", 1
@@ -213,28 +215,30 @@ class _Strings:
         return self._assigned(start, before, content)
 
     def _by_way_of(self, start: int, content: str) -> bool:
-        """Whether it is the default of an option or of a name of that kind."""
+        """True if the string is the default of a secret option or name."""
         if self._last.content.startswith("--"):
-            return is_secret(kind_of(self._last.content), content)
+            return is_secret(secret_kind(self._last.content), content)
         head = self._head(start)
-        return head is not None and is_secret(kind_of(head["names"]), content)
+        return head is not None and is_secret(secret_kind(head["names"]), content)
 
     def _given(self, name: str, sign: str, opened: str | None, after: int, content: str) -> bool:
-        kind = kind_of(name)
-        if kind_of(content) is not None and _letters(name).endswith(_letters(content)):
-            return False  # CLIENT_SECRET = "client_secret" says how it is called.
+        kind = secret_kind(name)
+        if secret_kind(content) is not None and _letters(name).endswith(_letters(content)):
+            return False  # CLIENT_SECRET = "client_secret" is a name, not a secret.
         if opened and kind is not None:
             pair = name.lower().endswith("auth") and opened[0] == "("
             self._group, self._open = "password" if pair else IN_GROUP[kind], 1
         elif kind is not None or sign != ":" or not self._open:
             return is_secret(kind, content, sign)
-        group: Kind | None = "passed" if kind is None and self._group == "password" else self._group
+        group: SecretKind | None = (
+            "passed" if kind is None and self._group == "password" else self._group
+        )
         return not KEY.match(self._text, after) and is_secret(group, content)
 
     def _paired(self, start: int, content: str) -> bool:
-        """Whether it stands after a comma as the value of the string before it."""
+        """True if the string follows a comma and is the value of the string before it."""
         last = self._last
-        kind = kind_of(last.content)
+        kind = secret_kind(last.content)
         if not is_secret(kind, content) or content.startswith("-"):
             return kind is None and self._in_tuple(start, content)
         call = CALLED.search(self._text[max(0, last.start - WINDOW) : last.start])
@@ -243,28 +247,28 @@ class _Strings:
         return sets or telling or last.content.startswith("--")
 
     def _in_tuple(self, start: int, content: str) -> bool:
-        """Whether it is the second of `user, password = "...", "..."`, or a later one."""
+        """True if the string belongs to a secret name in `user, password = "...", "..."`."""
         head = self._head(start)
         if head is None or "," not in head[0]:
             return False
         names = head["names"].split(",")
-        place = self._text.count(",", head.end(), start)
-        return place < len(names) and is_secret(kind_of(names[place]), content)
+        index = self._text.count(",", head.end(), start)
+        return index < len(names) and is_secret(secret_kind(names[index]), content)
 
     def _assigned(self, start: int, before: str, content: str) -> bool:
-        """Whether something else is made of it that goes to such a name."""
+        """True if an expression with the string is assigned to a secret name."""
         otherwise = OTHERWISE.search(before) is not None and " " not in content
         if not otherwise and not is_random(content):
             return False
         head = self._head(start)
-        return head is not None and is_secret(kind_of(head["names"]), content)
+        return head is not None and is_secret(secret_kind(head["names"]), content)
 
     def _head(self, start: int) -> re.Match[str] | None:
-        """What stands before the `=` of the line."""
+        """Match of the names before the `=` of the line."""
         line = self._text.rfind("\n", max(0, start - 2 * WINDOW), start) + 1
         return ASSIGNED.match(self._text, line, start)
 
     def _within(self, content: str) -> str:
-        if self._depth >= DEEPEST or not TELLING.search(content):
+        if self._depth >= MAX_NESTING or not SECRET_HINT.search(content):
             return content
-        return inside(quoted(content, self._depth + 1))
+        return redact_content(redact_strings(content, self._depth + 1))

@@ -8,56 +8,58 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nbdebug.runs.record.json_values import number
+from nbdebug.runs.record.json_values import to_float
 
-MOST_WORDS = 60
-LONGEST = 200_000
-NUMBERS = ("NaN", "Infinity", "-Infinity")
+MAX_VALUE_LENGTH = 60
+MAX_TEXT_LENGTH = 200_000
+NONFINITE_NAMES = ("NaN", "Infinity", "-Infinity")
 
 
 class Markup(str):
-    """HTML that is ready: it is not escaped again."""
+    """HTML text that is not escaped again."""
 
     __slots__ = ()
 
 
 def escaped(value: Any) -> str:
-    """A value as HTML."""
-    return value if isinstance(value, Markup) else html.escape(words(value, LONGEST))
+    """A value as escaped HTML."""
+    return value if isinstance(value, Markup) else html.escape(format_value(value, MAX_TEXT_LENGTH))
 
 
-def words(value: Any, limit: int = MOST_WORDS) -> str:
-    """A value in few characters: a number to four digits, of a long text the beginning."""
+def format_value(value: Any, limit: int = MAX_VALUE_LENGTH) -> str:
+    """A value as short text: numbers to four digits, long texts truncated."""
     if value is None:
         return ""
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, Mapping):
-        return clip(", ".join(f"{n}: {words(part, limit)}" for n, part in value.items()), limit)
+        return shorten(
+            ", ".join(f"{n}: {format_value(part, limit)}" for n, part in value.items()), limit
+        )
     if isinstance(value, list | tuple):
-        return clip(", ".join(words(part, limit) for part in value), limit)
-    return clip(str(value), limit)
+        return shorten(", ".join(format_value(part, limit) for part in value), limit)
+    return shorten(str(value), limit)
 
 
-def clip(text: str, limit: int = MOST_WORDS) -> str:
-    """A text of at most so many characters."""
+def shorten(text: str, limit: int = MAX_VALUE_LENGTH) -> str:
+    """A text truncated to at most `limit` characters."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def whole(value: Any) -> str:
-    """A count with its thousands apart, "" for what is none."""
-    found = number(value)
+def format_count(value: Any) -> str:
+    """A count with thousands separators, "" for anything else."""
+    found = to_float(value)
     return f"{found:,.0f}" if math.isfinite(found) else ""
 
 
-def figures(value: Any) -> str:
-    """A number to four digits, also one that is not finite; "" for none."""
-    found = number(value)
-    return f"{found:.4g}" if isinstance(value, int | float) or value in NUMBERS else ""
+def format_number(value: Any) -> str:
+    """A number to four digits, NaN and Inf included; "" for anything else."""
+    found = to_float(value)
+    return f"{found:.4g}" if isinstance(value, int | float) or value in NONFINITE_NAMES else ""
 
 
-def duration(seconds: float) -> str:
-    """Seconds as a person says them."""
+def format_duration(seconds: float) -> str:
+    """Seconds as text such as "1 min 30 s"; "" for NaN, Inf and negative values."""
     if not math.isfinite(seconds) or seconds < 0:
         return ""
     if seconds < 60:
@@ -71,19 +73,22 @@ def table(
     head: Sequence[str], rows: Sequence[Sequence[Any]], numeric: Sequence[str] = (),
     name: str = "", classes: Sequence[str] = (),
 ) -> Markup:  # fmt: skip
-    """A table, in a box that scrolls where there is too little room; "" without rows.
+    """A table in a box that scrolls if it is too wide; "" without rows.
 
     Args:
-        numeric: the columns that stand to the right.
-        name: what it is called for those who hear it.
-        classes: of the rows, for their looks.
+        numeric: headings of right-aligned columns.
+        name: label for screen readers.
+        classes: CSS class of each row.
     """
     if not rows:
         return Markup("")
     sides = [' class="number"' if heading in numeric else "" for heading in head]
-    looks = [f' class="{look}"' if look else "" for look in classes or [""] * len(rows)]
+    row_classes = [
+        f' class="{row_class}"' if row_class else "" for row_class in classes or [""] * len(rows)
+    ]
     lines = "".join(
-        f"<tr{look}>{_cells('td', row, sides)}</tr>" for look, row in zip(looks, rows, strict=True)
+        f"<tr{row_class}>{_cells('td', row, sides)}</tr>"
+        for row_class, row in zip(row_classes, rows, strict=True)
     )
     label = f' aria-label="{html.escape(name)}"' if name else ""
     names = _cells("th", head, [f'{side} scope="col"' for side in sides])
@@ -101,7 +106,7 @@ def _cells(tag: str, values: Sequence[Any], attributes: Sequence[str]) -> str:
 
 
 def pairs(values: Mapping[str, Any]) -> Markup:
-    """Names and values, in as many columns as there is room for; "" without any."""
+    """A description list of names and values; "" without any."""
     inner = "".join(
         f"<div><dt>{escaped(name)}</dt><dd>{escaped(value)}</dd></div>"
         for name, value in values.items()
@@ -109,22 +114,22 @@ def pairs(values: Mapping[str, Any]) -> Markup:
     return Markup(f'<dl class="pairs">{inner}</dl>' if inner else "")
 
 
-def folded(summary: str, inner: str, opened: bool = False) -> Markup:
-    """What is shown when it is asked for; `inner` is HTML."""
+def details(summary: str, inner: str, opened: bool = False) -> Markup:
+    """A collapsible element; `inner` is HTML."""
     state = " open" if opened else ""
     return Markup(f"<details{state}><summary>{escaped(summary)}</summary>{inner}</details>")
 
 
 def code(text: str) -> Markup:
-    """Source code; of a very long one the beginning."""
-    rest = len(text) - LONGEST
+    """Source code, truncated to 200,000 characters."""
+    rest = len(text) - MAX_TEXT_LENGTH
     more = f'<p class="quiet">… and {rest:,} characters more.</p>' if rest > 0 else ""
-    return Markup(f"<pre><code>{html.escape(text[:LONGEST])}</code></pre>{more}")
+    return Markup(f"<pre><code>{html.escape(text[:MAX_TEXT_LENGTH])}</code></pre>{more}")
 
 
 @dataclass(frozen=True)
-class Part:
-    """A part of a page; `inner` is HTML, and without any it is left out."""
+class Section:
+    """A section of a page; `inner` is HTML, and an empty section is not shown."""
 
     anchor: str
     title: str
@@ -135,17 +140,17 @@ class Part:
         return f'<section id="{self.anchor}">{head}{self.inner}</section>' if self.inner else ""
 
 
-def section(anchor: str, title: str, *parts: str) -> Part:
-    """A part of a page, of pieces of HTML."""
-    return Part(anchor, title, "".join(parts))
+def section(anchor: str, title: str, *parts: str) -> Section:
+    """A section of a page from pieces of HTML."""
+    return Section(anchor, title, "".join(parts))
 
 
-def contents(parts: Sequence[Part]) -> Markup:
-    """Links to the parts there are."""
+def contents(parts: Sequence[Section]) -> Markup:
+    """Links to the sections that are not empty."""
     links = (f'<a href="#{one.anchor}">{escaped(one.title)}</a>' for one in parts if one.inner)
     return Markup(f'<nav aria-label="Contents">{"".join(links)}</nav>')
 
 
-def quiet(text: str) -> Markup:
-    """A remark."""
+def remark(text: str) -> Markup:
+    """A paragraph in the style of a remark."""
     return Markup(f'<p class="quiet">{escaped(text)}</p>')

@@ -1,4 +1,4 @@
-"""A page of HTML that holds everything it shows: style, script, BokehJS and the numbers."""
+"""A self-contained HTML page: style, script, BokehJS and the data of the figures."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from bokeh.models.ui import UIElement
     from bokeh.plotting import figure
 
-# Nothing is fetched, and no script runs but ours and what ours starts (BokehJS).
-POLICY = (
+# Nothing is fetched; the only scripts are this page's own and BokehJS, which it starts.
+SECURITY_POLICY = (
     "default-src 'none'; script-src 'sha256-{script}' 'strict-dynamic'; "
     "style-src 'unsafe-inline'; img-src data: blob:; font-src data:; base-uri 'none'; "
     "form-action 'none'"
 )
-PAGE = """<!DOCTYPE html>
+PAGE_TEMPLATE = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -36,27 +36,32 @@ PAGE = """<!DOCTYPE html>
 </body>
 </html>
 """
-WITHOUT = '<noscript><p class="quiet">The plots of this page need JavaScript.</p></noscript>'
+NOSCRIPT = '<noscript><p class="quiet">The plots of this page need JavaScript.</p></noscript>'
 
 
-def shell(title: str, body: str, roots: Sequence[UIElement], kind: str) -> str:
-    """The whole page.
+def html_page(title: str, body: str, roots: Sequence[UIElement], kind: str) -> str:
+    """Build the page.
 
     Args:
-        body: HTML; a figure goes where `place` stands for it.
+        body: HTML; the boxes of `figure_box` mark where the figures go.
         roots: the figures.
-        kind: "report", or "frame" for what lies in another page and takes over its colours.
+        kind: "report", or "frame" for a page inside another page, whose colours it takes over.
     """
-    script = _beside("report.js")
+    script = _read_beside("report.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return PAGE.format(
-        policy=POLICY.format(script=digest), title=html.escape(title), style=_beside("report.css"),
-        kind=kind, body=body, data=_data(roots) if roots else "", script=script,
-    )  # fmt: skip
+    return PAGE_TEMPLATE.format(
+        policy=SECURITY_POLICY.format(script=digest),
+        title=html.escape(title),
+        style=_read_beside("report.css"),
+        kind=kind,
+        body=body,
+        data=_data(roots) if roots else "",
+        script=script,
+    )
 
 
-def place(made: figure) -> str:
-    """Where a figure goes."""
+def figure_box(made: figure) -> str:
+    """Placeholder of a figure in the body of a page."""
     return f'<div class="plot" data-root="{made.id}" style="height:{made.height}px"></div>'
 
 
@@ -67,21 +72,21 @@ def _data(roots: Sequence[UIElement]) -> str:
     document = Document()
     for root in roots:
         document.add_root(root)
-    # The text of a run may hold "</script>"; in JSON the sign before it may be written so.
+    # Text of a run may contain "</script>"; JSON allows to escape the "<".
     numbers = serialize_json(document.to_json(deferred=False)).replace("<", "\\u003c")
     return (
-        f'{WITHOUT}<script type="application/json" id="nbd-document">{numbers}</script>\n'
+        f'{NOSCRIPT}<script type="application/json" id="nbd-document">{numbers}</script>\n'
         f'<script type="text/plain" id="nbd-library">{_library()}</script>'
     )
 
 
 def _library() -> str:
-    """BokehJS as it came with the installed package, compressed, as text."""
+    """BokehJS of the installed package, compressed, as base64."""
     from bokeh.resources import Resources
 
     resources = Resources(mode="inline", components=["bokeh"], log_level="error")
     return base64.b64encode(gzip.compress("\n".join(resources.js_raw).encode(), 9)).decode()
 
 
-def _beside(name: str) -> str:
+def _read_beside(name: str) -> str:
     return Path(__file__).with_name(name).read_text(encoding="utf-8")

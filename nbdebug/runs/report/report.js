@@ -1,4 +1,4 @@
-// Puts the figures of a page in their places and keeps them in its colours.
+// Renders the figures of a page and keeps them in the colours of the page.
 
 const read = (id) => document.getElementById(id)?.textContent ?? "";
 const boxes = [...document.querySelectorAll("[data-root]")];
@@ -13,7 +13,7 @@ async function loadLibrary() {
   document.head.append(script);
 }
 
-/** Red, green and blue of what lies behind a frame; white where nothing says. */
+/** Background colour [red, green, blue] behind a frame; white if none is set. */
 function behind(element) {
   for (let at = element; at; at = at.parentElement) {
     const [r, g, b, alpha = 1] = (getComputedStyle(at).backgroundColor.match(/[\d.]+/g) ?? []).map(Number);
@@ -22,11 +22,11 @@ function behind(element) {
   return [255, 255, 255];
 }
 
-/** The page around a frame decides, else the system. */
+/** Choose light or dark: from the page around a frame, else from the system. */
 function chooseTheme() {
   let dark = matchMedia("(prefers-color-scheme: dark)").matches;
   if (frame) {
-    // A frame is not seen through when its scheme is another than that of the page around it.
+    // A frame is opaque if its colour scheme differs from that of the page around it.
     const [r, g, b] = behind(frame);
     document.documentElement.style.setProperty("--paper", `rgb(${r}, ${g}, ${b})`);
     dark = 0.299 * r + 0.587 * g + 0.114 * b < 128;
@@ -49,8 +49,8 @@ function themeOf(model, c) {
 }
 
 function paint() {
-  // Figures are drawn too late for paper, for which a browser turns its scheme to light: they
-  // are inverted there (report.css).
+  // For printing the browser switches to the light scheme, too late to redraw the figures:
+  // report.css inverts them.
   if (matchMedia("print").matches) return;
   chooseTheme();
   if (!shown) return;
@@ -69,7 +69,7 @@ function watchColours() {
   const { body, documentElement } = frame.ownerDocument;
   const seen = new MutationObserver(() => {
     paint();
-    // JupyterLab marks the body before the new theme's style sheet is in force.
+    // JupyterLab marks the body before the style sheet of the new theme is loaded.
     setTimeout(paint, 600);
   });
   for (const one of [body, documentElement]) seen.observe(one, { attributes: true });
@@ -77,7 +77,7 @@ function watchColours() {
   new ResizeObserver(fit).observe(document.body);
 }
 
-/** A button for a run hides it in all figures. */
+/** Buttons of the runs hide their run in all figures. */
 function listen() {
   for (const button of document.querySelectorAll("[data-run]")) {
     button.addEventListener("click", () => {

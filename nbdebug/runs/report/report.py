@@ -1,4 +1,4 @@
-"""The report of a run: one page of HTML that needs nothing else."""
+"""The report of a run: one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -6,44 +6,44 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from nbdebug.runs.record.json_values import number
+from nbdebug.runs.record.json_values import to_float
 from nbdebug.runs.record.run_record import RunRecord
 from nbdebug.runs.report import sections, setup_sections
 from nbdebug.runs.report.html import (
     Markup,
-    Part,
+    Section,
     contents,
-    duration,
     escaped,
-    figures,
-    quiet,
+    format_count,
+    format_duration,
+    format_number,
+    format_value,
+    remark,
     section,
-    whole,
-    words,
 )
-from nbdebug.runs.report.page import place, shell
+from nbdebug.runs.report.page import figure_box, html_page
 
 if TYPE_CHECKING:
-    from nbdebug.runs.report.plots import Drawing
+    from nbdebug.runs.report.plots import ReportFigure
 
-STATES = {
-    "running": "goes on",
-    "finished": "its Debugger was closed",
-    "failed": "ended at an error",
-    "interrupted": "its kernel died",
+STATUS_TEXTS = {
+    "running": "still running",
+    "finished": "closed normally",
+    "failed": "ended by an error",
+    "interrupted": "the kernel died",
 }
-TONES = {"failed": "bad", "interrupted": "odd", "finished": "good"}
+STATUS_CLASSES = {"failed": "bad", "interrupted": "odd", "finished": "good"}
 
 
 def report_page(run: RunRecord) -> str:
-    """A page with plots, changes, findings, checks, notes and what the run was made with.
+    """Build a page with plots, findings, changes, notes, checks and the setup of a run.
 
-    It opens without a network; its plots can be zoomed and hovered.
+    The page opens without a network; plots can be zoomed and show values under the pointer.
     """
-    # Only now: whoever lists runs does without Bokeh.
-    from nbdebug.runs.report.plots import drawings
+    # Imported here: listing and exporting runs must not import Bokeh.
+    from nbdebug.runs.report.plots import report_figures
 
-    drawn = drawings(run)
+    drawn = report_figures(run)
     parts = [
         _plots(drawn),
         sections.findings(run),
@@ -58,7 +58,7 @@ def report_page(run: RunRecord) -> str:
     ]
     main = "".join(map(str, parts))
     body = f"<header>{_head(run)}{contents(parts)}</header><main>{main}</main>"
-    return shell(run.name or "run", body, [one.figure for one in drawn], "report")
+    return html_page(run.name or "run", body, [one.figure for one in drawn], "report")
 
 
 def _head(run: RunRecord) -> str:
@@ -79,22 +79,22 @@ def _failure(run: RunRecord) -> str:
 
 
 def _facts(run: RunRecord) -> Iterator[tuple[str, str, str]]:
-    """Name, value and look of what one wants to know first."""
+    """Label, value and CSS class of the key facts."""
     about, status = run.bundle["run"], run.status
-    tone = f' class="{TONES[status]}"' if status in TONES else ""
-    yield f"status: {STATES.get(status, 'unknown')}", status, tone
-    yield "time, pauses included", duration(run.seconds), ""
+    tone = f' class="{STATUS_CLASSES[status]}"' if status in STATUS_CLASSES else ""
+    yield f"status: {STATUS_TEXTS.get(status, 'unknown')}", status, tone
+    yield "time, pauses included", format_duration(run.seconds), ""
     yield "steps", f"{run.steps:,}", ""
-    yield "epochs", words(number(about.get("epoch"))) if "epoch" in about else "", ""
-    yield "samples", whole(about.get("samples")), ""
+    yield "epochs", format_value(to_float(about.get("epoch"))) if "epoch" in about else "", ""
+    yield "samples", format_count(about.get("samples")), ""
     yield from _values(run, "loss", "loss")
     yield from _values(run, "val_loss", "validation loss")
     for name in about.get("metrics") or ():
         yield f"last {name}", _last(run, str(name)), ""
         yield f"last validation {name}", _last(run, f"val_{name}"), ""
     model = run.bundle["model"]
-    count = f"model, {whole(model.get('parameters'))} parameters"
-    yield count, words(model.get("class")), ""
+    count = f"model, {format_count(model.get('parameters'))} parameters"
+    yield count, format_value(model.get("class")), ""
 
 
 def _values(run: RunRecord, key: str, name: str) -> Iterator[tuple[str, str, str]]:
@@ -109,27 +109,28 @@ def _values(run: RunRecord, key: str, name: str) -> Iterator[tuple[str, str, str
     ]
     if known:
         low, step = min(known)
-        yield f"lowest {name}, step {step:,}", figures(low), ""
+        yield f"lowest {name}, step {step:,}", format_number(low), ""
 
 
 def _last(run: RunRecord, key: str) -> str:
     series: Any = run.bundle.series.get(key)
-    return "" if series is None or not len(series) else figures(float(series.last[-1]))
+    return "" if series is None or not len(series) else format_number(float(series.last[-1]))
 
 
-def _plots(drawn: list[Drawing]) -> Part:
+def _plots(drawn: list[ReportFigure]) -> Section:
     if not drawn:
-        return section("plots", "Plots", quiet("No step was made: there is nothing to draw."))
+        return section("plots", "Plots", remark("No step was recorded: there is nothing to draw."))
     inner = "".join(
         f'<figure class="{"whole" if one.whole else "half"}"><figcaption>{escaped(one.title)}'
-        f"<span>{escaped(one.help)}</span></figcaption>{place(one.figure)}</figure>"
+        f"<span>{escaped(one.help)}</span></figcaption>{figure_box(one.figure)}</figure>"
         for one in drawn
     )
-    return section("plots", "Plots", f'<div class="plots">{inner}</div>', _legend())
+    return section("plots", "Plots", f'<div class="plots">{inner}</div>', _plots_help())
 
 
-def _legend() -> Markup:
-    return quiet(
-        "All over steps. Dashed: a control was changed; dotted: a note. Drag to zoom, the tools "
-        "appear beside a plot under the pointer; a click on a name in a legend hides it."
+def _plots_help() -> Markup:
+    return remark(
+        "All plots are over steps. Dashed line: a control was changed; dotted line: a note. "
+        "Smoothed: exponential moving average of the points, as in the dashboard. Drag to zoom; "
+        "more tools appear beside a plot under the pointer. Click a legend entry to hide its line."
     )

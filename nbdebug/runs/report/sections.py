@@ -1,4 +1,4 @@
-"""What happened in a run, as parts of its report: findings, changes, notes, checks."""
+"""Sections of a report on the course of a run: findings, changes, notes, checks."""
 
 from __future__ import annotations
 
@@ -11,85 +11,86 @@ from nbdebug.core.html.sparkline import sketch
 from nbdebug.core.results.check_report import CheckReport
 from nbdebug.core.results.check_result import SIGNS, STEPS, CheckResult
 from nbdebug.core.results.check_table import page
-from nbdebug.runs.record.json_values import number, to_json_value
+from nbdebug.runs.record.json_values import to_float, to_json_value
 from nbdebug.runs.record.run_record import RunRecord
 from nbdebug.runs.report.html import (
-    Part,
+    Section,
     escaped,
-    quiet,
+    format_count,
+    format_value,
+    remark,
     section,
     table,
-    whole,
-    words,
 )
 
-CHANGES = ("step", "epoch", "control", "old", "new", "by", "why", "status")
-GRAVE = ("error", "warning")
+CHANGE_HEADINGS = ("step", "epoch", "control", "old", "new", "by", "why", "status")
+SEVERITIES = ("error", "warning")
 
 
-def findings(run: RunRecord) -> Part:
-    """What looked sick: since when, why, and what to do."""
+def findings(run: RunRecord) -> Section:
+    """Findings with start, end, reason and remedies."""
     found = run.bundle["findings"]
     if not found:
-        return section("findings", "Findings", quiet("No rule found anything sick."))
+        return section("findings", "Findings", remark("No rule reported a problem."))
     causes = [one for one in found if not one.get("because")]
     names = {one.get("title") for one in causes}
-    # What follows from something that was gone before still stands for itself.
+    # A consequence whose cause is not listed is shown by itself.
     causes += [one for one in found if one.get("because") and one["because"] not in names]
     causes.sort(key=lambda one: one.get("severity") != "error")
     return section("findings", "Findings", *(_finding(one, found) for one in causes))
 
 
 def _finding(one: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> str:
-    severity = one.get("severity") if one.get("severity") in GRAVE else GRAVE[-1]
-    title = words(one.get("title"), 200)
-    until = f"until step {whole(one['until'])}" if one.get("until") is not None else "until the end"
-    when = f"since step {whole(one.get('since'))}, {until}"
-    evidence = [number(value) for value in one.get("evidence") or ()]
+    severity = one.get("severity") if one.get("severity") in SEVERITIES else SEVERITIES[-1]
+    tone = "bad" if severity == "error" else "odd"
+    title = format_value(one.get("title"), 200)
+    until = (
+        f"until step {format_count(one['until'])}"
+        if one.get("until") is not None
+        else "until the end"
+    )
+    when = f"since step {format_count(one.get('since'))}, {until}"
+    evidence = [to_float(value) for value in one.get("evidence") or ()]
     drawn = sketch(evidence, f"evidence of: {title}")
     follow = [f for f in found if f.get("because") and f["because"] == one.get("title")]
     listed = "".join(
         f"<li>{escaped(f.get('title'))}: {escaped(f.get('seen'))}</li>" for f in follow
     )
-    because = f" It follows from: {one['because']}." if one.get("because") else ""
+    because = f" Consequence of: {one['because']}." if one.get("because") else ""
     return (
-        f'<article class="finding {severity}"><h3><span class="{_tone(severity)}">{severity}</span>'
+        f'<article class="finding {severity}"><h3><span class="{tone}">{severity}</span>'
         f' {escaped(title)} <span class="quiet">{escaped(when)}</span></h3>'
         f'<div class="seen">{drawn}<span>{escaped(one.get("seen"))}{escaped(because)}</span></div>'
         f"<p>{escaped(one.get('why'))}</p>{_remedies(one.get('remedies') or ())}"
-        + (f"<p>It explains:</p><ul>{listed}</ul>" if listed else "")
-        + (str(quiet(f"Source: {one['source']}")) if one.get("source") else "")
+        + (f"<p>Consequences:</p><ul>{listed}</ul>" if listed else "")
+        + (str(remark(f"Source: {one['source']}")) if one.get("source") else "")
         + "</article>"
     )
-
-
-def _tone(severity: str | None) -> str:
-    return "bad" if severity == "error" else "odd"
 
 
 def _remedies(remedies: Sequence[Mapping[str, Any]]) -> str:
     items = ""
     for remedy in remedies:
         settings = remedy.get("settings") or {}
-        how = ", ".join(f"{name}={words(value)}" for name, value in settings.items())
+        how = ", ".join(f"{name}={format_value(value)}" for name, value in settings.items())
         items += f"<li>{escaped(remedy.get('text'))}{escaped(f' ({how})' if how else '')}</li>"
     return f"<p>What to do:</p><ul>{items}</ul>" if items else ""
 
 
-def changes(run: RunRecord) -> Part:
-    """Every change of a control; what was taken back is struck out."""
+def changes(run: RunRecord) -> Section:
+    """Changes of controls; undone ones are struck out."""
     rows = run.bundle["changes"]
     if not rows:
-        return section("changes", "Changes of controls", quiet("No control was changed."))
+        return section("changes", "Changes of controls", remark("No control was changed."))
     made = [
-        (whole(row.get("step")), words(row.get("epoch")), row.get("control"),
-         words(row.get("old"), 200), words(row.get("new"), 200), row.get("who"), row.get("why"),
-         _status(row))
+        (format_count(row.get("step")), format_value(row.get("epoch")), row.get("control"),
+         format_value(row.get("old"), 200), format_value(row.get("new"), 200),
+         row.get("who"), row.get("why"), _status(row))
         for row in rows
     ]  # fmt: skip
     undone = ["undone" if row.get("status") == "undone" else "" for row in rows]
     title = "Changes of controls"
-    return section("changes", title, table(CHANGES, made, ("step", "epoch"), title, undone))
+    return section("changes", title, table(CHANGE_HEADINGS, made, ("step", "epoch"), title, undone))
 
 
 def _status(row: Mapping[str, Any]) -> str:
@@ -97,40 +98,40 @@ def _status(row: Mapping[str, Any]) -> str:
     return f"{status}: {note}" if note else status
 
 
-def notes(run: RunRecord) -> Part:
-    """What the user wrote down."""
+def notes(run: RunRecord) -> Section:
+    """Notes of the user."""
     items = "".join(
-        f"<li><b>step {escaped(whole(note.get('step')))}</b>{escaped(note.get('text'))}</li>"
+        f"<li><b>step {escaped(format_count(note.get('step')))}</b>{escaped(note.get('text'))}</li>"
         for note in run.bundle["notes"]
     )
     return section("notes", "Notes", f'<ol class="notes">{items}</ol>' if items else "")
 
 
-def checklist(run: RunRecord) -> Part:
-    """The results of the checks, step by step."""
+def checklist(run: RunRecord) -> Section:
+    """Results of the checks, by step of the checklist."""
     results = [
         one for row in to_json_value(run.bundle["checks"]) if (one := _result(row)) is not None
     ]
     if not results:
-        return section("checklist", "Checklist", quiet("No check was run."))
+        return section("checklist", "Checklist", remark("No check was run."))
     # The record holds the titles of causes.
     names = {result.title: result.name for result in results}
     results = [replace(result, cause=names.get(result.because, "")) for result in results]
     report = CheckReport(tuple(sorted(results, key=lambda result: result.step)))
     missing = [title for step, title in STEPS.items() if all(r.step != step for r in results)]
-    rest = quiet(f"Not checked: {', '.join(missing)}.") if missing else ""
+    rest = remark(f"Not checked: {', '.join(missing)}.") if missing else ""
     return section("checklist", "Checklist", page(report.results, report.summary), rest)
 
 
 def _result(row: Mapping[str, Any]) -> CheckResult | None:
-    """A result as the checklist knows it, None of what it does not know (another version's)."""
+    """A check result from a document; None if another version wrote it with an unknown status."""
     if row.get("status") not in SIGNS or row.get("step") not in STEPS:
         return None
     names = ("title", "seen", "expected", "remedy", "why", "source", "because")
     texts: Mapping[str, Any] = {name: str(row.get(name) or "") for name in names}
     return CheckResult(
-        # Its name goes into an attribute of HTML.
+        # The name goes into an HTML attribute.
         name=re.sub(r"\W", "_", str(row.get("name"))),
-        step=row["step"], status=row["status"], seconds=number(row.get("seconds")),
+        step=row["step"], status=row["status"], seconds=to_float(row.get("seconds")),
         **texts,
     )  # fmt: skip

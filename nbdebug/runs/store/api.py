@@ -1,4 +1,4 @@
-"""Runs that are over, or made elsewhere: list, load, import."""
+"""Functions that list, load and import runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from nbdebug.errors import ArgumentError
 from nbdebug.runs.record.location import AUTO, store_location
 from nbdebug.runs.store.run import Run
-from nbdebug.runs.store.run_store import RunStore, bundle_in, frame_of_rows
+from nbdebug.runs.store.run_store import RunStore, frame_of_rows, read_run_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,49 +18,49 @@ Where = str | os.PathLike[str] | None
 
 
 def runs(runs: Where = AUTO) -> pd.DataFrame:
-    """All runs of a store, the newest first, one row each, by id.
+    """List all runs of a store, the newest first, one row each, indexed by id.
 
     Columns: name, status (running, finished, failed, interrupted), started, seconds, steps, the
     last values of loss and metrics, the hyperparameters at the start, `tag.<name>`.
 
     Args:
-        runs: where they are kept, as for `Debugger`.
+        runs: location of the store, as for `Debugger`.
 
     Raises:
         RunStoreError: the store cannot be read.
     """
-    return frame_of_rows(library(runs).rows())
+    return frame_of_rows(run_store(runs).rows())
 
 
 def load_run(run: str, runs: Where = AUTO) -> Run:
-    """A run by its id, or by its name (the newest of that name).
+    """Load a run by its id, or by its name (the newest of that name).
 
     Raises:
-        RunNameError: there is none.
+        RunNameError: there is no such run.
     """
-    return library(runs).load(run)
+    return run_store(runs).load(run)
 
 
 def import_run(path: str | os.PathLike[str], runs: Where = AUTO) -> Run:
-    """Take in a run that `Run.export` wrote as a zip, on whatever machine.
+    """Import a run that `Run.export` wrote as a zip, on any machine.
 
-    Nothing in the file is executed. A run that is here already is not doubled.
+    Nothing in the file is executed. A run that the store holds already is not duplicated.
 
     Raises:
         RunStoreError: the file holds no run.
     """
-    return library(runs).add(bundle_in(Path(path).expanduser()))
+    return run_store(runs).add(read_run_file(Path(path).expanduser()))
 
 
-def library(runs: Where = AUTO) -> RunStore:
-    """The runs of a place.
+def run_store(runs: Where = AUTO) -> RunStore:
+    """Open the store at a location.
 
     Raises:
         ArgumentError: recording is switched off.
     """
-    place = store_location(runs)
-    if place is None:
+    location = store_location(runs)
+    if location is None:
         raise ArgumentError(
             "Runs are not recorded here: runs is None, or NBDEBUG_RUNS is off. Name a file."
         )
-    return RunStore(place)
+    return RunStore(location)

@@ -1,4 +1,4 @@
-"""The MLflow tracking store that runs are kept in."""
+"""Run store on MLflow tracking."""
 
 from __future__ import annotations
 
@@ -20,11 +20,16 @@ from nbdebug.errors import NbdebugError, RunStoreError
 from nbdebug.runs.record.location import StoreLocation
 
 EXPERIMENT = "nbdebug"
-KEY, STATUS, STEPS = "nbdebug.key", "nbdebug.status", "nbdebug.steps"
-STATES = {"running": "RUNNING", "finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
-LONGEST = 500
-PAGE = 1000
-PATIENCE = 60.0
+KEY_TAG, STATUS_TAG, STEPS_TAG = "nbdebug.key", "nbdebug.status", "nbdebug.steps"
+MLFLOW_STATUS = {
+    "running": "RUNNING",
+    "finished": "FINISHED",
+    "failed": "FAILED",
+    "interrupted": "KILLED",
+}
+MAX_PARAMETER_LENGTH = 500
+PAGE_SIZE = 1000
+LOCK_TIMEOUT_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -32,10 +37,10 @@ class Row:
     """A run in a list of runs.
 
     Attributes:
-        id: in the store; key: of its journal.
+        id: of the run in the store; key: of its journal.
         started, ended: in seconds since 1970.
-        steps: how many were made, None while it runs.
-        parameters: at the start; metrics: their last values; tags: the user's own.
+        steps: number of steps, None while the run is recorded.
+        parameters: at the start; metrics: their last values; tags: those of the user.
     """
 
     id: str
@@ -51,23 +56,23 @@ class Row:
 
 
 class MlflowStore:
-    """Opens the store of a place; the first time that takes seconds.
+    """Connection to an MLflow store; opening it takes seconds the first time.
 
     Raises:
-        RunStoreError: it cannot be opened; says why and what to do.
+        RunStoreError: the store cannot be opened; with the reason and a remedy.
     """
 
-    def __init__(self, place: StoreLocation) -> None:
-        self.place = place
-        # Nothing about our users leaves their machine; nothing is printed into their cells.
+    def __init__(self, location: StoreLocation) -> None:
+        self.location = location
+        # No telemetry leaves the user's machine; nothing is printed into cells.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
         with self._explained("opened"):
-            # MLflow sets its loggers up when it is imported: silence them only then.
+            # MLflow configures its loggers when it is imported: quiet them afterwards.
             from mlflow import MlflowClient
 
-        with self._explained("opened"), _quiet(), _alone(place):
-            self._client = MlflowClient(place.uri, place.uri)
+        with self._explained("opened"), _quiet_loggers(), _opening_lock(location):
+            self._client = MlflowClient(location.uri, location.uri)
             self._experiment = self._find_experiment()
 
     def _find_experiment(self) -> str:
@@ -75,36 +80,38 @@ class MlflowStore:
         found = self._client.get_experiment_by_name(name)
         if found is not None:
             return str(found.experiment_id)
-        location = None if self.place.file is None else self.place.folder.as_uri()
-        return str(self._client.create_experiment(name, artifact_location=location))
+        folder = None if self.location.file is None else self.location.folder.as_uri()
+        return str(self._client.create_experiment(name, artifact_location=folder))
 
     def begin(self, key: str, name: str, started: float, parameters: Mapping[str, Any]) -> str:
-        """Make the entry of a run, or find the one that was made before; gives its id."""
+        """Create the entry of a run, or find an existing one, and return its id."""
         from mlflow.entities import Param
 
         with self._explained("written"):
-            known = self._search(f"tags.`{KEY}` = '{key}'")
+            known = self._search(f"tags.`{KEY_TAG}` = '{key}'")
             if known:
                 return known[0].id
             made = self._client.create_run(
-                self._experiment, int(started * 1000), {KEY: key, STATUS: "running"}, name
+                self._experiment, int(started * 1000), {KEY_TAG: key, STATUS_TAG: "running"}, name
             )
-            params = [Param(n, str(value)[:LONGEST]) for n, value in parameters.items()]
+            params = [
+                Param(n, str(value)[:MAX_PARAMETER_LENGTH]) for n, value in parameters.items()
+            ]
             self._client.log_batch(made.info.run_id, params=params[:100])
             return str(made.info.run_id)
 
     def add_points(self, run: str, points: Iterable[tuple[str, int, float]]) -> None:
-        """Write down values of metrics: name, step, value."""
+        """Log values of metrics: name, step, value."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
         with self._explained("written"):
             metrics = [Metric(name, value, now, step) for name, step, value in points]
-            for start in range(0, len(metrics), PAGE):
-                self._client.log_batch(run, metrics=metrics[start : start + PAGE])
+            for start in range(0, len(metrics), PAGE_SIZE):
+                self._client.log_batch(run, metrics=metrics[start : start + PAGE_SIZE])
 
     def put_files(self, run: str, files: Iterable[tuple[str, bytes]]) -> None:
-        """Keep files with a run; one of the same name is replaced."""
+        """Store files with a run; a file of the same name is replaced."""
         with self._explained("written"), tempfile.TemporaryDirectory() as folder:
             for name, data in files:
                 path = Path(folder) / name
@@ -112,11 +119,11 @@ class MlflowStore:
             self._client.log_artifacts(run, folder)
 
     def end(self, run: str, status: str, ended: float, tags: Mapping[str, str]) -> None:
-        """Say what became of a run."""
+        """Record the end of a run with its final status and tags."""
         with self._explained("written"):
-            for name, value in {STATUS: status, **tags}.items():
+            for name, value in {STATUS_TAG: status, **tags}.items():
                 self._client.set_tag(run, name, value)
-            self._client.set_terminated(run, STATES[status], int(ended * 1000))
+            self._client.set_terminated(run, MLFLOW_STATUS[status], int(ended * 1000))
 
     def rows(self) -> list[Row]:
         """All runs, the newest first."""
@@ -124,36 +131,36 @@ class MlflowStore:
             return self._search("")
 
     def file(self, run: str, name: str) -> bytes:
-        """A file that was kept with a run, KeyError when there is none."""
+        """Content of a file of a run; KeyError if there is no such file."""
         from mlflow.artifacts import download_artifacts
 
-        beside = self.place.folder / run / "artifacts" / name
-        if self.place.file is not None and beside.is_file():
-            # Also where the folder was moved with its database.
+        beside = self.location.folder / run / "artifacts" / name
+        if self.location.file is not None and beside.is_file():
+            # Works also after the folder was moved together with its database.
             return beside.read_bytes()
         try:
-            with tempfile.TemporaryDirectory() as folder, _quiet():
+            with tempfile.TemporaryDirectory() as folder, _quiet_loggers():
                 found = download_artifacts(
-                    run_id=run, artifact_path=name, dst_path=folder, tracking_uri=self.place.uri
+                    run_id=run, artifact_path=name, dst_path=folder, tracking_uri=self.location.uri
                 )
                 return Path(found).read_bytes()
         except Exception as error:
             raise KeyError(f"{name} is not among the files of run {run}.") from error
 
     def delete(self, run: str) -> None:
-        """Delete a run: MLflow lists it no more, and its files are gone."""
+        """Delete a run in MLflow, and its files."""
         with self._explained("written"):
             self._client.delete_run(run)
-        if self.place.file is not None and run:
-            shutil.rmtree(self.place.folder / run, ignore_errors=True)
+        if self.location.file is not None and run:
+            shutil.rmtree(self.location.folder / run, ignore_errors=True)
 
     def rename(self, run: str, name: str) -> None:
-        """Give a run another name."""
+        """Rename a run."""
         with self._explained("written"):
             self._client.update_run(run, name=name)
 
     def tag(self, run: str, name: str, value: str | None) -> None:
-        """Give a run a tag, None takes it away."""
+        """Set a tag of a run; None deletes it."""
         with self._explained("written"):
             if value is None:
                 self._client.delete_tag(run, name)
@@ -165,7 +172,7 @@ class MlflowStore:
         token = None
         while True:
             page = self._client.search_runs(
-                [self._experiment], condition, max_results=PAGE, page_token=token
+                [self._experiment], condition, max_results=PAGE_SIZE, page_token=token
             )
             rows += [_row(run) for run in page]
             token = page.token
@@ -173,12 +180,12 @@ class MlflowStore:
                 return rows
 
     def _explained(self, done: str) -> AbstractContextManager[None]:
-        return explained(self.place.name, done)
+        return store_errors(self.location.name, done)
 
 
 @contextmanager
-def explained(name: str, done: str) -> Iterator[None]:
-    """Inside, errors of MLflow and its database become ours."""
+def store_errors(name: str, done: str) -> Iterator[None]:
+    """Context that turns errors of MLflow and its database into RunStoreError."""
     try:
         yield
     except NbdebugError:
@@ -191,16 +198,16 @@ def _row(run: Any) -> Row:
     info, data = run.info, run.data
     tags = dict(data.tags)
     mlflow_status = next(
-        (ours for ours, theirs in STATES.items() if theirs == info.status), "finished"
+        (ours for ours, theirs in MLFLOW_STATUS.items() if theirs == info.status), "finished"
     )
     return Row(
         id=info.run_id,
-        key=tags.get(KEY, ""),
+        key=tags.get(KEY_TAG, ""),
         name=info.run_name or "",
-        status=tags.get(STATUS, mlflow_status),
+        status=tags.get(STATUS_TAG, mlflow_status),
         started=info.start_time / 1000,
         ended=info.end_time / 1000 if info.end_time else None,
-        steps=int(tags[STEPS]) if STEPS in tags else None,
+        steps=int(tags[STEPS_TAG]) if STEPS_TAG in tags else None,
         parameters=current_settings(data.params),
         metrics=dict(data.metrics),
         tags={n: v for n, v in tags.items() if not n.startswith(("mlflow.", "nbdebug."))},
@@ -210,11 +217,9 @@ def _row(run: Any) -> Row:
 def _reason(error: Exception) -> str:
     text = " ".join(str(error).split())
     if "not a database" in text or "malformed" in text:
-        return (
-            f"the file is damaged. Move it away; a new one is made at the next start ({text[:200]})"
-        )
+        return f"the file is damaged. Move it away; the next start creates a new one ({text[:200]})"
     if "locked" in text:
-        return "another program has it locked. It is tried again"
+        return "another program has locked it. nbdebug will try again"
     if "readonly" in text or "unable to open" in text or isinstance(error, PermissionError):
         return "the folder or the file cannot be written to. Name another one with runs=..."
     if isinstance(error, ImportError):
@@ -223,20 +228,23 @@ def _reason(error: Exception) -> str:
 
 
 @contextmanager
-def _alone(place: StoreLocation) -> Iterator[None]:
-    """Inside, no other program makes the tables of the same database."""
+def _opening_lock(location: StoreLocation) -> Iterator[None]:
+    """Context in which no other program creates the tables of the same database."""
     with ExitStack() as held:
-        # Where no file can be made nobody else makes tables either: it opens or says why not.
+        # If the lock file cannot be created, nobody else creates tables either; opening the
+        # database then works or raises.
         with suppress(OSError):
-            if place.file is not None:
-                place.folder.mkdir(parents=True, exist_ok=True)
-                held.enter_context(FileLock(place.folder / "opening.lock", timeout=PATIENCE))
+            if location.file is not None:
+                location.folder.mkdir(parents=True, exist_ok=True)
+                held.enter_context(
+                    FileLock(location.folder / "opening.lock", timeout=LOCK_TIMEOUT_SECONDS)
+                )
         yield
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Inside, MLflow and alembic say nothing but warnings."""
+def _quiet_loggers() -> Iterator[None]:
+    """Context in which MLflow and alembic log only warnings."""
     loggers = [logging.getLogger(name) for name in ("mlflow", "alembic")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

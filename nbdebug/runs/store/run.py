@@ -1,4 +1,4 @@
-"""One training and its documentation."""
+"""A recorded run with export and report."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ EXPORTER_GROUPS = ("nbdebug.exporters", "nbdebug.runs")
 
 
 class Run(RunRecord):
-    """One training and its documentation; read from disk when it is first asked for."""
+    """One recorded training; read from disk at first access."""
 
     def export(self, path: str | os.PathLike[str], format: str | None = None) -> Path:
-        """Write the run to a file or folder, to read it elsewhere.
+        """Export the run to a file or folder.
 
         Args:
-            path: where to write it; "run.zip" is what `import_run` takes.
-            format: name of an exporter (zip, csv, parquet, tensorboard, comet); None goes by the
-                ending of the path.
+            path: file or folder to write; `import_run` reads "run.zip".
+            format: name of an exporter (zip, csv, parquet, tensorboard, comet); None chooses by
+                the suffix of the path.
 
         Returns:
-            The path of what was written.
+            Path of the file or folder.
 
         Raises:
             ArgumentError: there is no such format.
@@ -40,7 +40,7 @@ class Run(RunRecord):
         if chosen is None:
             known = ", ".join(sorted(suffixes))
             raise ArgumentError(
-                f"{target.name} does not say its format: end it in one of {known}, or give "
+                f"{target.name} has no suffix of a known format: use one of {known}, or give "
                 f"format={' or '.join(repr(name) for name in sorted(exporters))}."
             )
         if chosen not in exporters:
@@ -51,7 +51,7 @@ class Run(RunRecord):
     def report(self, path: str | os.PathLike[str]) -> Path:
         """Write one page of HTML with plots, changes, findings, checks and notes.
 
-        It needs nothing else: it works without a network.
+        The page is self-contained: it works without a network.
         """
         from nbdebug.runs.report.report import report_page
 

@@ -1,4 +1,4 @@
-"""All runs of a place: those in its store, and those that still are journals."""
+"""All runs at a location: those in the MLflow store, and those that still are journals."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ import psutil
 
 from nbdebug.core.names import unknown_name
 from nbdebug.errors import RunNameError, RunStoreError
-from nbdebug.runs.record.headline import headline
-from nbdebug.runs.record.journal import LEFT, SUFFIX, read_frames
+from nbdebug.runs.record.headline import metric_names
+from nbdebug.runs.record.journal import JOURNAL_SUFFIX, LEFT_SUFFIX, read_frames
 from nbdebug.runs.record.location import StoreLocation
 from nbdebug.runs.record.run_data import RunData
 from nbdebug.runs.store.mlflow_store import MlflowStore, Row
@@ -28,60 +28,62 @@ from nbdebug.runs.store.upload import upload
 if TYPE_CHECKING:
     import pandas as pd
 
-SILENT = 600.0
-LARGEST = 2_000_000_000
-FIRST = ("name", "status", "started", "seconds", "steps", "loss", "val_loss")
+REMOTE_TIMEOUT_SECONDS = 600.0
+MAX_UNPACKED_BYTES = 2_000_000_000
+FIRST_COLUMNS = ("name", "status", "started", "seconds", "steps", "loss", "val_loss")
 
 
 class RunStore:
-    """Finds, reads and changes the runs of a place."""
+    """Finds and reads the runs at a location."""
 
-    def __init__(self, place: StoreLocation) -> None:
-        self.place = place
+    def __init__(self, location: StoreLocation) -> None:
+        self.location = location
 
     @cached_property
     def store(self) -> MlflowStore:
-        """Opened when it is first needed."""
-        return MlflowStore(self.place)
+        """The MLflow store, opened at first access."""
+        return MlflowStore(self.location)
 
     def rows(self) -> list[Row]:
-        """All runs, the newest first; what a dead kernel left is taken into the store before."""
-        self.adopt()
-        # A server may be asked before anything was recorded; a file need not be made for that.
+        """All runs, the newest first; journals of dead kernels are imported before."""
+        self.import_orphaned_journals()
+        # A server is asked in any case; a database file is not created just to list its runs.
         known = [] if self._nothing() else self.store.rows()
-        waiting = {row.key: row for row in map(row_of, self._bundles())}
-        rows = [_further(row, waiting.pop(row.key, None)) for row in known]
+        waiting = {row.key: row for row in map(journal_row, self._bundles())}
+        rows = [_with_journal(row, waiting.pop(row.key, None)) for row in known]
         rows += waiting.values()
         return sorted(rows, key=lambda row: row.started, reverse=True)
 
     def find(self, which: str) -> Row:
-        """A run; see `pick`."""
-        return pick(self.rows(), which)
+        """A run; see `find_row`."""
+        return find_row(self.rows(), which)
 
     def load(self, which: str) -> Run:
-        """A run; see `pick`."""
+        """A run; see `find_row`."""
         return self.run(self.find(which))
 
     def run(self, row: Row) -> Run:
-        """The run that a row stands for."""
+        """The run of a row."""
         return Run(lambda: self._bundle(row), row.id, row.name, row.status)
 
     def add(self, bundle: RunData) -> Run:
-        """Take in a run from elsewhere; one that is here already stays as it is."""
+        """Import a run; a run that the store holds already is not changed."""
         return self.load(upload(self.store, bundle))
 
-    def adopt(self) -> None:
-        """Take journals whose kernel is dead into the store, as interrupted."""
+    def import_orphaned_journals(self) -> None:
+        """Move journals of dead kernels into the store, as interrupted runs."""
         for path in self._journals():
-            if _lives(path):
+            if _has_live_owner(path):
                 continue
-            claimed = path.with_name(f"{path.name.partition(SUFFIX)[0]}{SUFFIX}.{os.getpid()}")
+            claimed = path.with_name(
+                f"{path.name.partition(JOURNAL_SUFFIX)[0]}{JOURNAL_SUFFIX}.{os.getpid()}"
+            )
             try:
                 path.rename(claimed)
             except OSError:
                 continue  # Another kernel was faster, or the folder is read-only.
             try:
-                bundle = RunData.of(read_frames(claimed))
+                bundle = RunData.from_frames(read_frames(claimed))
                 if bundle["run"]:
                     upload(self.store, bundle)
             except Exception:
@@ -90,15 +92,15 @@ class RunStore:
             claimed.unlink()
 
     def _nothing(self) -> bool:
-        return self.place.file is not None and not self.place.file.exists()
+        return self.location.file is not None and not self.location.file.exists()
 
     def _bundle(self, row: Row) -> RunData:
-        for path in self.place.folder.glob(f"{row.key}{SUFFIX}*"):
-            # It may be taken into the store this very moment.
+        for path in self.location.folder.glob(f"{row.key}{JOURNAL_SUFFIX}*"):
+            # Another process may be moving it into the store.
             with suppress(FileNotFoundError):
-                return RunData.of(read_frames(path))
+                return RunData.from_frames(read_frames(path))
         try:
-            found = RunData.of_files(lambda name: self.store.file(row.id, name))
+            found = RunData.from_files(lambda name: self.store.file(row.id, name))
         except ValueError as error:
             raise RunStoreError(
                 f"The files of run {row.name} ({row.id}) are damaged: {error}"
@@ -106,30 +108,30 @@ class RunStore:
         if not found.documents:
             raise RunStoreError(
                 f"The files of run {row.name} ({row.id}) are gone: only its row in "
-                f"{self.place.name} is left."
+                f"{self.location.name} is left."
             )
         return found
 
     def _journals(self) -> list[Path]:
-        return sorted(self.place.folder.glob(f"*{SUFFIX}*"))
+        return sorted(self.location.folder.glob(f"*{JOURNAL_SUFFIX}*"))
 
     def _bundles(self) -> Iterator[RunData]:
         for path in self._journals():
             try:
-                found = RunData.of(read_frames(path))
+                found = RunData.from_frames(read_frames(path))
             except OSError:
-                continue  # It was taken into the store just now.
+                continue  # Another process has moved it into the store.
             if found["run"]:
                 yield found
 
 
-def pick(rows: Sequence[Row], which: str) -> Row:
-    """A run by its id, its name, or the beginning of its id (4 characters or more).
+def find_row(rows: Sequence[Row], which: str) -> Row:
+    """Find a run by its id, its name, or the beginning of its id (at least 4 characters).
 
-    Of several the newest, which is the first.
+    The first match is returned: the newest.
 
     Raises:
-        RunNameError: there is none.
+        RunNameError: there is no such run.
     """
     ways: tuple[Callable[[Row], bool], ...] = (
         lambda row: which in (row.id, row.key),
@@ -143,10 +145,10 @@ def pick(rows: Sequence[Row], which: str) -> Row:
     raise RunNameError(unknown_name("run", which, [row.name for row in rows]))
 
 
-def row_of(bundle: RunData) -> Row:
-    """The row of a run that is not in the store yet."""
+def journal_row(bundle: RunData) -> Row:
+    """Row of a run that is not in the store yet."""
     about = bundle["run"]
-    names = headline(bundle.series, about.get("metrics", ()))
+    names = metric_names(bundle.series, about.get("metrics", ()))
     last = {n: float(bundle.series[n].last[-1]) for n in names if len(bundle.series[n])}
     return Row(
         id=about["key"], key=about["key"], name=about["name"], status=about["status"],
@@ -156,8 +158,8 @@ def row_of(bundle: RunData) -> Row:
     )  # fmt: skip
 
 
-def _further(row: Row, journal: Row | None) -> Row:
-    """A row of the store with what its journal, which is ahead of it, says of steps and values."""
+def _with_journal(row: Row, journal: Row | None) -> Row:
+    """Row of the store with steps and metrics of its journal, which is ahead of the store."""
     if journal is None:
         return row
     return dataclasses.replace(row, steps=journal.steps, metrics=journal.metrics)
@@ -181,48 +183,48 @@ def frame_of_rows(rows: list[Row]) -> pd.DataFrame:
         line |= {f"tag.{name}": value for name, value in row.tags.items()}
         lines.append(line)
     frame = pd.DataFrame(lines, index=pd.Index([row.id for row in rows], name="id"))
-    return frame if lines else pd.DataFrame(columns=list(FIRST), index=frame.index)
+    return frame if lines else pd.DataFrame(columns=list(FIRST_COLUMNS), index=frame.index)
 
 
-def bundle_in(path: Path) -> RunData:
-    """What a file holds: a zip that `Run.export` wrote, or a journal.
+def read_run_file(path: Path) -> RunData:
+    """Read a zip that `Run.export` wrote, or a journal.
 
     Raises:
-        RunStoreError: it is neither, or it is damaged.
+        RunStoreError: the file is neither, or damaged.
     """
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 size = sum(member.file_size for member in archive.infolist())
-                if size > LARGEST:
-                    raise ValueError(f"unpacked it has {size / 1e9:.1f} GB, more than any run")
-                found = RunData.of_files(archive.read)
+                if size > MAX_UNPACKED_BYTES:
+                    raise ValueError(f"it unpacks to {size / 1e9:.1f} GB, more than any run")
+                found = RunData.from_files(archive.read)
         else:
-            found = RunData.of(read_frames(path))
+            found = RunData.from_frames(read_frames(path))
     except Exception as error:
-        # A damaged archive raises what it likes: zlib.error, EOFError, RecursionError, ...
+        # A damaged archive may raise anything: zlib.error, EOFError, RecursionError, ...
         raise RunStoreError(f"{path} cannot be read as a run: {error}") from error
     if "key" not in found["run"]:
         raise RunStoreError(f"{path} holds no run: expected a zip that Run.export wrote.")
     return found
 
 
-def _lives(path: Path) -> bool:
-    """Whether the process that writes a journal, or takes it in, is there."""
-    claimed = path.name.partition(SUFFIX)[2]
-    if claimed == LEFT:
+def _has_live_owner(path: Path) -> bool:
+    """True if the process that writes or imports a journal is alive."""
+    claimed = path.name.partition(JOURNAL_SUFFIX)[2]
+    if claimed == LEFT_SUFFIX:
         return False
     if claimed:
-        number = claimed.removeprefix(".")
-        return not number.isdigit() or int(number) == os.getpid() or psutil.pid_exists(int(number))
+        pid = claimed.removeprefix(".")
+        return not pid.isdigit() or int(pid) == os.getpid() or psutil.pid_exists(int(pid))
     try:
         first = next(iter(read_frames(path)), None)
     except OSError:
         return True
     about = {} if first is None else first.header.get("value", {})
     if about.get("host") != socket.gethostname():
-        # Of a process elsewhere only the file tells: it is touched every second.
-        return time.time() - path.stat().st_mtime < SILENT
+        # On another host only the file shows life: its writer touches it every second.
+        return time.time() - path.stat().st_mtime < REMOTE_TIMEOUT_SECONDS
     try:
         return bool(abs(psutil.Process(about["pid"]).create_time() - about["born"]) < 1.0)
     except psutil.Error:
@@ -230,7 +232,7 @@ def _lives(path: Path) -> bool:
 
 
 def _value(text: str) -> Any:
-    """A hyperparameter as a number where it is one."""
+    """A hyperparameter as a number or constant if it is one, else as text."""
     for kind in (int, float):
         try:
             return kind(text)

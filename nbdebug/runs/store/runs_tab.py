@@ -1,4 +1,4 @@
-"""The runs of a store for the Runs tab, on a thread of their own."""
+"""Service of the Runs tab, in its own thread."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from nbdebug.core.records import Status
 from nbdebug.core.results.run_list import RunList, RunRequest, RunRow
 from nbdebug.core.series import Series
 from nbdebug.errors import ArgumentError, NbdebugError
+from nbdebug.plots.columns import MAX_ROWS
 from nbdebug.runs.record.location import StoreLocation
 from nbdebug.runs.store.mlflow_store import Row
 from nbdebug.runs.store.run_store import RunStore
 
-EVERY, SHARE = 5.0, 0.05
-POINTS = 500
-CURVES = ("loss", "val_loss")
-METRICS = (*CURVES, "accuracy", "val_accuracy")
-MOST = 7
-PATIENCE = 10.0
+REFRESH_SECONDS, MAX_TIME_SHARE = 5.0, 0.05
+CURVE_SERIES = ("loss", "val_loss")
+SHOWN_METRICS = (*CURVE_SERIES, "accuracy", "val_accuracy")
+MAX_COMPARED_RUNS = 7
+JOIN_TIMEOUT_SECONDS = 10.0
 Curves = Mapping[str, Series]
 
 
 class RunsTabService:
-    """Takes requests, works on the store and says in History what there is.
+    """Handles requests of the Runs tab on the store and publishes the run list in History.
 
-    MLflow takes seconds to open and its database may hang: neither training nor the dashboard
-    waits for it. The thread begins with the first request.
+    MLflow takes seconds to open and its database may hang, so neither training nor the
+    dashboard waits for it. The thread starts with the first request.
 
     Args:
-        place: where the runs are kept.
+        location: of the store.
         key: of this training in its journal.
     """
 
-    def __init__(self, history: History, place: StoreLocation, key: str) -> None:
+    def __init__(self, history: History, location: StoreLocation, key: str) -> None:
         self._history, self._key = history, key
-        self._library = RunStore(place)
+        self._run_store = RunStore(location)
         self._requests: SimpleQueue[RunRequest | None] = SimpleQueue()
-        self.run_list = self._shown = RunList(place=place.name)
+        self.run_list = self._shown = RunList(place=location.name)
         self._rows: dict[str, Row] = {}
         self._due = 0.0
         self._lock = threading.Lock()
@@ -63,7 +63,7 @@ class RunsTabService:
             self._requests.put(request)
 
     def look_when_due(self) -> None:
-        """Have the list read anew when the last time is some seconds ago."""
+        """Request a new list if the last one is some seconds old."""
         if time.monotonic() >= self._due:
             self._due = math.inf
             self.ask(RunRequest("list"))
@@ -75,9 +75,9 @@ class RunsTabService:
             self._requests.put(None)
             thread = self._thread
         if wait and thread is not None and thread is not threading.current_thread():
-            thread.join(PATIENCE)
+            thread.join(JOIN_TIMEOUT_SECONDS)
 
-    # The desk's own thread.
+    # In the thread of the service.
 
     def _live(self) -> None:
         while (request := self._requests.get()) is not None:
@@ -107,7 +107,7 @@ class RunsTabService:
         self._show(error=str(error) if ours else f"{type(error).__name__}: {error}")
         if request.act == "list":
             self._show(state="failed")
-            self._due = time.monotonic() + EVERY
+            self._due = time.monotonic() + REFRESH_SECONDS
 
     def _show(self, **parts: Any) -> None:
         self._shown = replace(self._shown, **parts)
@@ -116,22 +116,22 @@ class RunsTabService:
         return "" if getattr(self._shown, what) == run else run
 
     def _read(self) -> None:
-        """Read the list anew, and the curves of those runs that go on."""
+        """Read the list again, and the curves of runs that are still running."""
         start = time.monotonic()
         before = self._shown
-        self._rows = {row.key or row.id: row for row in self._library.rows()}
+        self._rows = {row.key or row.id: row for row in self._run_store.rows()}
         snapshot = self._history.snapshot(())
         rows = tuple(self._row(run, row, snapshot) for run, row in self._rows.items())
         self._show(rows=rows, state="ready", error="" if before.state == "failed" else before.error)
         over = {row.id for row in before.rows if not row.live}
         self._draw(before.chosen, {run: c for run, c in before.curves.items() if run in over})
         end = time.monotonic()
-        # The first time it was opened as well, which is no measure.
+        # The first time includes opening the store, so it is not counted.
         took = 0.0 if before.state == "opening" else end - start
-        self._due = end + max(EVERY, took / SHARE)
+        self._due = end + max(REFRESH_SECONDS, took / MAX_TIME_SHARE)
 
     def _row(self, run: str, row: Row, snapshot: Snapshot) -> RunRow:
-        """A row of the store; this training and those that run are further than it says."""
+        """Row of the Runs tab; for this training with its current numbers."""
         this = row.key != "" and row.key == self._key
         status = snapshot.status
         now = time.time() if row.status == "running" or this else row.started
@@ -146,7 +146,7 @@ class RunsTabService:
             metrics={
                 name: float(value)
                 for name, value in (snapshot.latest if this else row.metrics).items()
-                if name in METRICS
+                if name in SHOWN_METRICS
             },
             tags=row.tags,
             this=this,
@@ -158,14 +158,14 @@ class RunsTabService:
         if run in chosen:
             self._draw(tuple(one for one in chosen if one != run), self._shown.curves)
             return
-        if len(chosen) >= MOST:
+        if len(chosen) >= MAX_COMPARED_RUNS:
             raise ArgumentError(
-                f"At most {MOST} runs are compared here; nbdebug.compare takes more."
+                f"At most {MAX_COMPARED_RUNS} runs are compared here; nbdebug.compare takes more."
             )
         self._draw((*chosen, run), self._shown.curves)
 
     def _draw(self, chosen: tuple[str, ...], known: Mapping[str, Curves]) -> None:
-        """The losses of the chosen runs; this training's own come from History."""
+        """Show the loss curves of the chosen runs; those of this training come from History."""
         curves: dict[str, Curves] = {}
         rows = [row for row in map(self._shown.row, chosen) if row is not None]
         for row in rows:
@@ -174,17 +174,17 @@ class RunsTabService:
         self._show(chosen=tuple(row.id for row in rows), curves=curves)
 
     def _curves(self, run: str) -> Curves:
-        series = self._library.run(self._rows[run]).bundle.series
-        return {name: series[name].thin(POINTS) for name in CURVES if name in series}
+        series = self._run_store.run(self._rows[run]).bundle.series
+        return {name: series[name].thin(MAX_ROWS) for name in CURVE_SERIES if name in series}
 
     def _change(self, request: RunRequest) -> None:
-        """Change a run in the store, and read the list again."""
+        """Apply a change to a run in the store, and read the list again."""
         row = self._shown.row(request.run)
         if row is None:
-            raise ArgumentError("This run is not there any more.")
+            raise ArgumentError("This run does not exist any more.")
         if not row.stored:
             raise ArgumentError("This run is not in the store yet; try again in some seconds.")
-        store, run = self._library.store, self._rows[row.id].id
+        store, run = self._run_store.store, self._rows[row.id].id
         name, value = request.tag
         if request.act == "rename":
             store.rename(run, request.text)
@@ -193,9 +193,9 @@ class RunsTabService:
         elif request.act == "untag":
             store.tag(run, name, None)
         elif row.live:
-            raise ArgumentError("A run that goes on cannot be deleted.")
+            raise ArgumentError("A run that is still running cannot be deleted.")
         elif self._shown.asked != row.id:
-            raise ArgumentError("It is deleted when that is asked for and then confirmed.")
+            raise ArgumentError("Deleting a run needs a second click to confirm.")
         else:
             store.delete(run)
         self._show(asked="")
@@ -203,5 +203,5 @@ class RunsTabService:
 
 
 def _status(status: Status) -> str:
-    """What this training does."""
+    """Status of this training."""
     return "stopped" if status.failure is not None else status.state

@@ -12,7 +12,7 @@ from torch import nn
 
 from nbdebug.errors import ModelError
 from nbdebug.model.clipping import Clipping
-from nbdebug.model.freezing import learns
+from nbdebug.model.freezing import has_trainable_gradient
 from nbdebug.training.engine.probe_runner import to_floats
 
 Named = Sequence[tuple[str, nn.Parameter]]
@@ -74,7 +74,7 @@ class Gradients:
 
     def __init__(self, parameters: Named, device: torch.device, clipping: Clipping) -> None:
         self._device, self._clipping = device, clipping
-        self.held = [(name, p) for name, p in parameters if learns(p)]
+        self.held = [(name, p) for name, p in parameters if has_trainable_gradient(p)]
         self.all = [p.grad for _, p in self.held if p.grad is not None]
         for (name, _), gradient in zip(self.held, self.all, strict=True):
             if gradient.is_sparse:

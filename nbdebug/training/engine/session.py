@@ -18,8 +18,8 @@ from nbdebug.model.freezing import learnable
 from nbdebug.model.metrics import Metric, Metrics
 from nbdebug.model.module.forward import LossFn, StepFn, call, split
 from nbdebug.model.module.names import trainable
-from nbdebug.model.optimizers import KINDS, Optimizers, build
-from nbdebug.model.schedule.builders import OWN
+from nbdebug.model.optimizers import OPTIMIZERS, Optimizers, build
+from nbdebug.model.schedule.builders import USER_SCHEDULE
 from nbdebug.model.training_state import Batching, TrainingState
 from nbdebug.runs.record.location import AUTO
 from nbdebug.training.data.samplers import make_sampler
@@ -75,7 +75,7 @@ class Setup:
             values["batch_size"] = self.batch_size
         if self.schedule is not None:
             # Last: it begins at the learning rate that the others put in force.
-            values["schedule"] = self.schedule if isinstance(self.schedule, str) else OWN
+            values["schedule"] = self.schedule if isinstance(self.schedule, str) else USER_SCHEDULE
         return values
 
 
@@ -140,9 +140,9 @@ def make_optimizer(setup: Setup, model: nn.Module) -> torch.optim.Optimizer:
     """
     wanted = setup.optimizer
     if isinstance(wanted, str):
-        if wanted not in KINDS:
+        if wanted not in OPTIMIZERS:
             raise ArgumentError(
-                f"optimizer must be one of {', '.join(KINDS)}, an optimizer or a factory; "
+                f"optimizer must be one of {', '.join(OPTIMIZERS)}, an optimizer or a factory; "
                 f"got {wanted!r}."
             )
         lr = LR if setup.lr is None else setup.lr

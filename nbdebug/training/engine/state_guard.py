@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from nbdebug.model.state.model_state import ModelState, RngState
-from nbdebug.model.state.optimizer import copied
+from nbdebug.model.state.optimizer import copy_nested
 from nbdebug.training.engine.session import Session
 
 HOOKS = (
@@ -37,7 +37,7 @@ class StateGuard:
         self._model = ModelState.capture(session.model, session.optimizer)
         self._rng = RngState.capture()
         self._own_rng = session.rng.position()
-        self._gradients = [(p, p.grad, copied(p.grad)) for p in session.model.parameters()]
+        self._gradients = [(p, p.grad, copy_nested(p.grad)) for p in session.model.parameters()]
         self._scale = None if session.scaler is None else session.scaler.state_dict()
         self._window, self._skipped = session.clipping.window.copied(), session.skipped
         self._norms = session.grad_norms
@@ -53,7 +53,7 @@ class StateGuard:
             "the optimizer": self._model.optimizer,
         }
         rest = {name: value for name, value in self._look().items() if name not in copies}
-        self._seen: dict[str, Any] = {**copies, **copied(rest)}
+        self._seen: dict[str, Any] = {**copies, **copy_nested(rest)}
 
     def moved(self) -> tuple[str, ...]:
         """What is not what it was, in words; empty when nothing moved."""

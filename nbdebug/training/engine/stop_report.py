@@ -13,8 +13,8 @@ from torch import nn
 from nbdebug.core.records import Notice
 from nbdebug.errors import NonFiniteError, NonFiniteOrigin
 from nbdebug.model.module.forward import detached, leaves
-from nbdebug.model.nonfinite import origin, worst_gradient
-from nbdebug.model.state.weights import plain
+from nbdebug.model.nonfinite import first_nonfinite, nonfinite_gradients
+from nbdebug.model.state.weights import simple_attributes
 from nbdebug.training.data.batch import Batch
 from nbdebug.training.engine.breakpoints import ALWAYS, Break, Breakpoints, Inspection
 from nbdebug.training.engine.session import Session
@@ -26,7 +26,7 @@ IN_A_ROW = 20
 @contextmanager
 def attributes_kept(model: nn.Module, armed: bool) -> Iterator[None]:
     """With `armed`, what modules count in plain attributes is put back after a break."""
-    kept = [(module, plain(module)) for module in model.modules()] if armed else []
+    kept = [(module, simple_attributes(module)) for module in model.modules()] if armed else []
     try:
         yield
     except Break:
@@ -73,10 +73,10 @@ def explain(session: Session, batch: Batch, loss: float) -> NonFiniteError:
     """Error for a NaN or infinite loss or gradient: the first module, its range, the samples."""
     found: NonFiniteOrigin
     if math.isfinite(loss):
-        found, where = "gradient", worst_gradient(session.model)
+        found, where = "gradient", nonfinite_gradients(session.model)
         what = f"The gradient of {where or 'a parameter'} is not finite, the loss is {loss:g}."
     else:
-        where, span = origin(session.model, lambda: session.evaluate(batch.data))
+        where, span = first_nonfinite(session.model, lambda: session.evaluate(batch.data))
         found = "module" if where else "loss"
         first = f"first seen in {where}{span}" if where else "it arises in the loss itself"
         what = f"The loss is {loss:g}; {first}."

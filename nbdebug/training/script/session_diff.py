@@ -12,7 +12,7 @@ from torch import nn
 
 from nbdebug.errors import ScriptError
 from nbdebug.model.source_code import Sources
-from nbdebug.model.state.weights import Weights, plain
+from nbdebug.model.state.weights import Weights, simple_attributes
 from nbdebug.training.engine.rng import RngPosition
 from nbdebug.training.engine.session import Session
 from nbdebug.training.engine.state_guard import same
@@ -75,7 +75,7 @@ def _hidden(module: nn.Module) -> dict[str, int]:
     return {
         name: id(value)
         for name, value in vars(module).items()
-        if name not in plain(module) and name not in own
+        if name not in simple_attributes(module) and name not in own
     }
 
 

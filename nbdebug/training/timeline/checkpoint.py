@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nbdebug.model.clipping import NormWindow
-from nbdebug.model.state.optimizer import OptimizerCopy, copied
+from nbdebug.model.state.optimizer import OptimizerCopy, copy_nested
 from nbdebug.model.state.weights import Weights, to_host
 from nbdebug.training.data.batch import bytes_in
 from nbdebug.training.engine.control_set import ControlSet
@@ -77,7 +77,7 @@ class Checkpoint:
             session.schedule.capture(),
             session.schedule.fallback,
             session.initialisation.capture(),
-            None if session.scaler is None else copied(session.scaler.state_dict()),
+            None if session.scaler is None else copy_nested(session.scaler.state_dict()),
             session.clipping.window.copied(),
             session.rng.position(),
             loop.position(),
@@ -113,7 +113,7 @@ class Checkpoint:
         session.initialisation.restore(self.initialisation)
         session.clipping.window = self.window.copied()
         if session.scaler is not None and self.scale is not None:
-            session.scaler.load_state_dict(copied(self.scale))
+            session.scaler.load_state_dict(copy_nested(self.scale))
         session.rng.go_to(self.rng)
         self._count(loop)
 

@@ -225,7 +225,7 @@ def test_what_modules_inside_call_is_left_to_them() -> None:
 
     model, x = Outer(), torch.randn(4, 3)
     note = Activations(model).set("tanh")
-    assert "1 place changed. Calls of functions (F.relu) stay: inner (Stubborn) cannot" in note
+    assert "1 place changed. Function calls (F.relu) stay: inner (Stubborn) cannot" in note
     assert torch.equal(model(x), torch.tanh(model.six(functional.relu(x))))
 
 
@@ -241,7 +241,7 @@ def test_a_call_that_backward_repeats_stays_in_forward_too() -> None:
 
     model, x = Saving(), torch.randn(4, 3)
     note = Activations(model).set("tanh")
-    assert note.startswith("1 place changed. Calls of functions")
+    assert note.startswith("1 place changed. Function calls")
     assert "torch.utils.checkpoint" in note
     model(x).sum().backward()
     found = model.layer.weight.grad.clone()
@@ -335,7 +335,7 @@ def test_a_copy_begins_with_the_functions_that_it_came_with() -> None:
 def test_other_obstacles_are_said() -> None:
     model, _ = made("block")
     model.forward = lambda x: functional.relu(x)
-    assert "put on the object itself" in Activations(model).reason
+    assert "set on the object itself" in Activations(model).reason
     model, _ = made("block")
     parallel = nn.DataParallel(model)
     assert "nn.DataParallel" in Activations(parallel).reason

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from nbdebug.model.activations.swap import KINDS, Activations
+from nbdebug.model.activations.swap import ACTIVATION_MODULES, Activations
 
 
 class Shared(nn.Module):
@@ -38,18 +38,18 @@ class Untraceable(nn.Module):
         return self.act(x) if x.sum() > 0 else functional.relu(x)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ACTIVATION_MODULES)
 def test_outputs_are_those_of_a_model_built_so(kind: str) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(6, 6), nn.GELU(), nn.Linear(6, 6), nn.LeakyReLU(), nn.PReLU())
     reference = copy.deepcopy(model)
-    reference[1], reference[3] = KINDS[kind](), KINDS[kind]()
+    reference[1], reference[3] = ACTIVATION_MODULES[kind](), ACTIVATION_MODULES[kind]()
     x = torch.randn(9, 6)
     swapper = Activations(model)
     swapper.set(kind)
     assert torch.equal(model(x), reference(x))
     assert model.state_dict().keys() == reference.state_dict().keys()
-    assert isinstance(pickle.loads(pickle.dumps(model))[1], KINDS[kind])
+    assert isinstance(pickle.loads(pickle.dumps(model))[1], ACTIVATION_MODULES[kind])
 
 
 def test_a_shared_module_stays_shared_and_comes_back_itself() -> None:
@@ -144,7 +144,7 @@ def test_a_transformer_layer_computes_the_same_in_both_modes() -> None:
 def test_where_the_trace_stops_the_note_says_where_and_what_stays() -> None:
     model, x = Untraceable(), torch.tensor([-1.0, 0.5])
     note = Activations(model).set("tanh")
-    assert note.startswith("1 place changed. Calls of functions (F.relu) stay: the model (Untr")
+    assert note.startswith("1 place changed. Function calls (F.relu) stay: the model (Untr")
     assert "test_swap.py:" in note
     assert "functional.relu(x)" in note
     assert torch.equal(model(x), functional.relu(x))

@@ -172,7 +172,7 @@ def overwriting() -> nn.Module:
         (nn.Linear(2, 2), "no BatchNorm"),
         (nn.Sequential(nn.BatchNorm1d(2)), "no dropout"),
         (apart(), "only activations between"),
-        (Slicing(), "Slicing.forward picks one by one"),
+        (Slicing(), "Slicing.forward accesses one by one"),
         (overwriting(), "overwriting the input"),
         (nn.Sequential(nn.BatchNorm1d(2), nn.Dropout(inplace=True)), "in place"),
         (torch.compile(mlp(), backend="eager"), "compiled"),
@@ -203,7 +203,9 @@ class Naming(nn.Module):
 
 
 def test_layers_called_by_their_key_are_refused() -> None:
-    assert "blocks.0 (Sequential) has layers that Naming.forward picks" in orders(Naming()).reason
+    assert (
+        "blocks.0 (Sequential) has layers that Naming.forward accesses" in orders(Naming()).reason
+    )
 
 
 def test_calling_the_whole_container_is_fine() -> None:
@@ -219,7 +221,7 @@ def test_what_is_left_alone_is_told() -> None:
     model = nn.Sequential(mlp(), Deciding(nn.BatchNorm1d(3), nn.Dropout()))
     note = LayerOrder(model).set("dropout_norm")
     assert "0.3 (Dropout) before 0.1" in note
-    assert "Left alone: 1 (Deciding) cannot be followed" in note
+    assert "Left alone: 1 (Deciding) cannot be traced" in note
     assert list(model[1]._modules) == ["0", "1"]
 
 

@@ -130,19 +130,19 @@ def pile() -> nn.Module:
         (Branching, "straight path"),
         (TwoInputs, "straight path"),
         (CalledTwice, "drop (Dropout) is called more than once in forward"),
-        (shared, "0.drop (Dropout) is used in more than one place; give each place"),
-        (Functional, "calls dropout as a function, which is no layer and stays"),
-        (Flagged, "cannot be followed by torch.fx"),
-        (Masked, "takes drop elsewhere in another mode or with other arguments"),
-        (Moody, "takes drop elsewhere in another mode"),
+        (shared, "0.drop (Dropout) is used in more than one place; use a separate dropout"),
+        (Functional, "calls dropout as a function, which cannot be moved"),
+        (Flagged, "cannot be traced by torch.fx"),
+        (Masked, "calls drop elsewhere in another mode or with other arguments"),
+        (Moody, "calls drop elsewhere in another mode"),
         (Chancy, "draws random numbers outside its layers"),
         (Tossing, "draws random numbers outside its layers"),
-        (CopiesItself, "says itself how it is copied"),
+        (CopiesItself, "defines itself how it is copied"),
         (SavesInPlace, "keeps an in-place operation from overwriting sigmoid()"),
-        (Replaced, "has a forward that was put on the object itself"),
+        (Replaced, "has a forward that was set on the object itself"),
         (lambda: nn.DataParallel(Pair()), "copied to every device by nn.DataParallel"),
         (lambda: torch.compile(Pair(), backend="eager"), "compiled"),
-        (pile, "is not the only one: several dropouts would stand in a row"),
+        (pile, "is not the only one: several dropouts would follow each other"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -163,7 +163,7 @@ def test_the_line_that_stops_the_trace_is_named() -> None:
     line = first + next(index for index, text in enumerate(lines) if "if x.sum()" in text)
     reason = LayerOrder(DataDependent()).reason
     assert f"({Path(__file__).name}:{line}: if x.sum() > 0:)" in reason
-    assert reason.startswith("the model (DataDependent) cannot be followed by torch.fx: ")
+    assert reason.startswith("the model (DataDependent) cannot be traced by torch.fx: ")
     assert "control flow" in reason
 
 
@@ -177,7 +177,7 @@ def test_a_place_that_no_layer_is_next_to_is_not_offered() -> None:
 def test_equal_blocks_are_told_once() -> None:
     model = nn.Sequential(*(DataDependent() for _ in range(3)))
     reason = LayerOrder(model).reason
-    assert reason.startswith("0 (DataDependent) and 2 more cannot be followed")
+    assert reason.startswith("0 (DataDependent) and 2 more cannot be traced")
     assert reason.count("torch.fx") == 1
 
 
@@ -186,7 +186,7 @@ def test_a_part_that_cannot_be_traced_does_not_spoil_the_rest() -> None:
     other = copy.deepcopy(model)
     note = LayerOrder(model).set("dropout_norm")
     assert "Now 1.drop (Dropout) before 1.norm (BatchNorm1d)." in note
-    assert "Left alone: 0 (DataDependent) cannot be followed" in note
+    assert "Left alone: 0 (DataDependent) cannot be traced" in note
     torch.manual_seed(1)
     ours = model(x)
     torch.manual_seed(1)

@@ -11,7 +11,13 @@ import pytest
 import torch
 from torch.optim import lr_scheduler
 
-from nbdebug.model.schedule.builders import KINDS, ActiveSchedule, ScheduleSpec, begin, forecast
+from nbdebug.model.schedule.builders import (
+    SCHEDULE_KINDS,
+    ActiveSchedule,
+    ScheduleSpec,
+    begin,
+    forecast,
+)
 from nbdebug.model.state.model_state import RngState
 
 STEPS = 60
@@ -52,7 +58,7 @@ COURSES: dict[str, Callable[[torch.optim.Optimizer], ActiveSchedule]] = {
         f"{kind}, warm-up {warmup}": lambda o, kind=kind, warmup=warmup: begin(
             ScheduleSpec(kind, warmup=warmup), o, 40
         )
-        for kind in KINDS
+        for kind in SCHEDULE_KINDS
         for warmup in (0, 9)
     },
     **{name: lambda o, make=make: ActiveSchedule(None, make(o)) for name, make in OWN.items()},

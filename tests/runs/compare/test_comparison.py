@@ -15,8 +15,8 @@ import nbdebug as nbd
 from nbdebug import ArgumentError, Debugger, RunNameError, SeriesError
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.runs.compare.comparison import Comparison
-from nbdebug.runs.compare.data import position
-from nbdebug.runs.compare.parallel_coordinates import LOST, rails_of
+from nbdebug.runs.compare.data import aligned_position
+from nbdebug.runs.compare.parallel_coordinates import NONFINITE_POSITION, parallel_axes
 from nbdebug.runs.store.run_store import RunStore
 from tests.runs.handmade import HOSTILE, buckets, change, run_of, series
 
@@ -79,7 +79,7 @@ def test_recorded_runs_over_another_axis(debugger: Make, place: Path, align: str
 def test_seconds_are_the_sum_of_all_steps_also_where_they_were_merged() -> None:
     measured = {"step_ms": buckets("step_ms", [2.0, 4.0, 6.0], [3, 7, 11], 4)}
 
-    at = position(measured, np.array([3, 7, 11, 5, 0]), "time")
+    at = aligned_position(measured, np.array([3, 7, 11, 5, 0]), "time")
 
     # 4 steps of 2 ms, 4 of 4 ms, 4 of 6 ms; between two ends evenly.
     np.testing.assert_allclose(at, [0.008, 0.024, 0.048, 0.016, 0.002])
@@ -88,7 +88,7 @@ def test_seconds_are_the_sum_of_all_steps_also_where_they_were_merged() -> None:
 def test_seconds_of_a_run_that_was_measured_now_and_then() -> None:
     measured = {"step_ms": series("step_ms", [10.0, 20.0, 20.0], [100, 110, 120])}
 
-    at = position(measured, np.array([100, 110, 120]), "time")
+    at = aligned_position(measured, np.array([100, 110, 120]), "time")
 
     # What was before the first value is not known.
     np.testing.assert_allclose(at, [0.01, 0.21, 0.41])
@@ -99,7 +99,7 @@ def test_positions_are_those_of_the_dashboard(align: str) -> None:
     track = buckets(align, [100.0, 260.0, 900.0], [3, 7, 11], 4)
     steps = np.array([0, 3, 5, 9, 20])
 
-    found = position({align: track}, steps, align)
+    found = aligned_position({align: track}, steps, align)
 
     expected = Snapshot(series={align: track}).position(steps, align)
     np.testing.assert_array_equal(found, expected)
@@ -251,16 +251,16 @@ def test_rails_of_parallel_coordinates() -> None:
         for n, (parameters, loss) in enumerate(zip(settings, losses, strict=True))
     ]
 
-    rails = {rail.name: rail for rail in rails_of(nbd.compare(runs))}
+    axes = {axis.name: axis for axis in parallel_axes(nbd.compare(runs))}
 
-    assert list(rails) == ["lr", "dropout", "optimizer", "last loss"]
+    assert list(axes) == ["lr", "dropout", "optimizer", "last loss"]
     # Two decades: logarithmic. The alphabet: adam, lion, sgd.
-    np.testing.assert_allclose(rails["lr"].at, [0.0, 1.0, 0.5])
-    np.testing.assert_allclose(rails["optimizer"].at, [1.0, 0.0, 0.5])
-    np.testing.assert_allclose(rails["dropout"].at, [0.0, 1.0, np.nan])
-    np.testing.assert_allclose(rails["last loss"].at, [0.0, 1.0, LOST])
-    assert rails["lr"].ticks == ((0.0, "0.0001"), (pytest.approx(0.5), "0.001"), (1.0, "0.01"))
-    assert rails["last loss"].ticks[-1] == (LOST, "not finite")
+    np.testing.assert_allclose(axes["lr"].positions, [0.0, 1.0, 0.5])
+    np.testing.assert_allclose(axes["optimizer"].positions, [1.0, 0.0, 0.5])
+    np.testing.assert_allclose(axes["dropout"].positions, [0.0, 1.0, np.nan])
+    np.testing.assert_allclose(axes["last loss"].positions, [0.0, 1.0, NONFINITE_POSITION])
+    assert axes["lr"].ticks == ((0.0, "0.0001"), (pytest.approx(0.5), "0.001"), (1.0, "0.01"))
+    assert axes["last loss"].ticks[-1] == (NONFINITE_POSITION, "NaN or Inf")
 
 
 def test_the_text_of_a_comparison() -> None:
@@ -346,4 +346,4 @@ def test_the_page_of_many_runs_names_all_and_lists_some() -> None:
     assert html.unescape(frame).count('data-run="run-') == 60
     assert "run 49" in tables
     assert "run 50" not in tables
-    assert "and 10 runs more: see <code>.table</code>" in tables
+    assert "and 10 more runs: see <code>.table</code>" in tables

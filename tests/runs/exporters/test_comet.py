@@ -165,7 +165,7 @@ def test_a_key_of_elsewhere_names_no_file(tmp_path: Path) -> None:
 
 @needs_comet
 def test_what_goes_wrong_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comet_archive, "CHILD", "raise RuntimeError('no luck')")
+    monkeypatch.setattr(comet_archive, "CHILD_SOURCE", "raise RuntimeError('no luck')")
 
     with pytest.raises(OSError, match="could not write the archive: RuntimeError: no luck"):
         a_run().export(tmp_path / "out", "comet")
@@ -179,7 +179,7 @@ def test_the_network_is_shut_off_in_the_child(
 ) -> None:
     monkeypatch.setattr(
         comet_archive,
-        "CHILD",
+        "CHILD_SOURCE",
         "import sys, socket; from nbdebug.runs.exporters.comet import _no_network; "
         "sys.addaudithook(_no_network); socket.create_connection(('127.0.0.1', 9))",
     )

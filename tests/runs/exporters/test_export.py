@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import csv
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from nbdebug.core.series import Series
 from nbdebug.errors import ArgumentError
 from nbdebug.runs.record.run_data import DOCUMENTS, RunData
 from nbdebug.runs.store.run import Run
-from nbdebug.runs.store.run_store import bundle_in
+from nbdebug.runs.store.run_store import read_run_file
 from tests.problems import blobs, tiny_mlp
 
 COLUMNS = ("step", "mean", "minimum", "maximum", "last", "count")
@@ -68,13 +70,13 @@ def test_a_zip_holds_all_of_it_to_the_bit(run: Run, recorded: RunData, tmp_path:
 
     path = run.export(tmp_path / "run.zip")
 
-    assert_equal(bundle_in(path), recorded)
+    assert_equal(read_run_file(path), recorded)
 
 
 def test_a_zip_holds_numbers_that_are_none(tmp_path: Path) -> None:
     run = odd_run()
 
-    assert_equal(bundle_in(run.export(tmp_path / "run.zip")), run.bundle)
+    assert_equal(read_run_file(run.export(tmp_path / "run.zip")), run.bundle)
 
 
 def test_a_run_travels_to_another_store(
@@ -92,7 +94,7 @@ def test_a_run_travels_to_another_store(
 
 def test_the_same_run_gives_the_same_zip(run: Run, recorded: RunData, tmp_path: Path) -> None:
     first = run.export(tmp_path / "a.zip").read_bytes()
-    copied = Run(lambda: bundle_in(tmp_path / "a.zip"))
+    copied = Run(lambda: read_run_file(tmp_path / "a.zip"))
 
     assert copied.export(tmp_path / "b.zip").read_bytes() == first
 
@@ -173,7 +175,7 @@ def test_a_format_can_be_named(tmp_path: Path) -> None:
     path = odd_run().export(tmp_path / "a" / "b" / "data.bin", format="zip")
 
     assert path == tmp_path / "a" / "b" / "data.bin"
-    assert bundle_in(path)["run"]["name"] == "odd"
+    assert read_run_file(path)["run"]["name"] == "odd"
 
 
 def test_an_ending_in_capitals_will_do(tmp_path: Path) -> None:
@@ -197,3 +199,22 @@ def test_an_unknown_format_is_named_with_the_right_ones(
         odd_run().export(tmp_path / name, format)
 
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["run.zip", "run.csv", "run.parquet"])
+def test_an_export_does_without_bokeh(tmp_path: Path, name: str) -> None:
+    source = """
+import sys
+import nbdebug.runs.store.run
+imported = "bokeh" in sys.modules
+from tests.runs.handmade import run_of, series
+path = run_of("first", [series("loss", [3.0, 2.0, 1.0])]).export(sys.argv[1])
+print(imported, "bokeh" in sys.modules, path.stat().st_size > 0)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", source, str(tmp_path / name)],
+        cwd=Path(__file__).parents[3], capture_output=True, text=True,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["False", "False", "True"]

@@ -10,7 +10,7 @@ import pytest
 from nbdebug.core.history.history import Cursor, History
 from nbdebug.core.records import Reading, StepRecord
 from nbdebug.runs.record.journal import Frame, Journal, read_frames
-from nbdebug.runs.record.run_data import RunData, frame_of
+from nbdebug.runs.record.run_data import RunData, rows_to_frame
 from tests.inside import file_of, write_into
 
 NAMES = ("loss", "samples")
@@ -51,11 +51,11 @@ class Writer:
 
     def write(self) -> None:
         rows, self._cursor = self.history.changed_rows(self._cursor)
-        self.journal.append(frame_of(part) for part in rows)
+        self.journal.append(rows_to_frame(part) for part in rows)
 
     def rewrite(self) -> None:
         rows, self._cursor = self.history.changed_rows()
-        self.journal.rewrite(frame_of(part) for part in rows)
+        self.journal.rewrite(rows_to_frame(part) for part in rows)
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_what_was_written_in_pieces_is_what_history_holds(
         step += piece
         writer.write()
 
-    assert_same(RunData.of(read_frames(journal.path)), history)
+    assert_same(RunData.from_frames(read_frames(journal.path)), history)
 
 
 def test_nothing_new_is_nothing_written(journal: Journal) -> None:
@@ -106,7 +106,7 @@ def test_a_rewind_takes_back_what_was_written(
 
     writer.write()
 
-    found, expected = RunData.of(read_frames(journal.path)), history.snapshot()
+    found, expected = RunData.from_frames(read_frames(journal.path)), history.snapshot()
     for name in NAMES:
         lasts = found.series[name].step.tolist()
         assert lasts == sorted(set(lasts))
@@ -125,7 +125,7 @@ def test_everything_anew_replaces_what_was_written(journal: Journal) -> None:
     append(history, 900, 1000)
     writer.write()
 
-    assert_same(RunData.of(read_frames(journal.path)), history)
+    assert_same(RunData.from_frames(read_frames(journal.path)), history)
 
 
 def test_lists_grow_and_are_taken_back(journal: Journal) -> None:
@@ -134,7 +134,7 @@ def test_lists_grow_and_are_taken_back(journal: Journal) -> None:
     journal.append([Frame({"document": "run", "value": {"step": 1}})])
     journal.append([Frame({"document": "run", "value": {"step": 2}})])
 
-    found = RunData.of(read_frames(journal.path))
+    found = RunData.from_frames(read_frames(journal.path))
 
     assert found["changes"] == [{"a": 1}, {"a": 3}, {"a": 4}]
     assert found["run"] == {"step": 2}
@@ -198,10 +198,10 @@ def test_files_hold_the_same(journal: Journal) -> None:
     append(history, 0, 300)
     writer.write()
     journal.append([Frame({"document": "run", "value": {"name": "a", "loss": float("nan")}})])
-    bundle = RunData.of(read_frames(journal.path))
+    bundle = RunData.from_frames(read_frames(journal.path))
 
     files = dict(bundle.files())
-    again = RunData.of_files(files.__getitem__)
+    again = RunData.from_files(files.__getitem__)
 
     assert again["run"] == {"name": "a", "loss": "NaN"}
     assert set(again.series) == set(bundle.series)
@@ -226,7 +226,7 @@ def test_two_readers_do_not_affect_each_other(tmp_path: Path, buckets: int) -> N
             writer.write()
 
         for journal in (often, seldom):
-            found, expected = RunData.of(read_frames(journal.path)), history.snapshot()
+            found, expected = RunData.from_frames(read_frames(journal.path)), history.snapshot()
             for name in NAMES:
                 assert found.series[name].step.tolist()[-1] == expected.series[name].step[-1]
                 assert found.series[name].count.sum() == expected.series[name].count.sum()

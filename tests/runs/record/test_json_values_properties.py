@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbdebug.runs.record.json_values import number, to_json, to_json_value
+from nbdebug.runs.record.json_values import to_float, to_json, to_json_value
 
 NUMBERS = st.floats() | st.integers()
 SCALARS = (
@@ -53,7 +53,7 @@ def test_a_document_comes_back(value: Any) -> None:
 
 @given(value=st.floats() | SCALARS.filter(lambda found: not isinstance(found, np.bool_)))
 def test_a_number_comes_back_to_the_bit(value: Any) -> None:
-    found = number(json.loads(to_json(value)))
+    found = to_float(json.loads(to_json(value)))
     assert found == float(value) or (math.isnan(found) and math.isnan(float(value)))
 
 

@@ -136,8 +136,8 @@ def test_a_damaged_database_is_named_and_taken_over_when_it_is_moved_away(
 def test_a_locked_database_is_tried_again(
     debugger: Make, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(filing, "DELAY", 0.0)
-    monkeypatch.setattr(filing, "AGAIN", 0.1)
+    monkeypatch.setattr(filing, "START_DELAY_SECONDS", 0.0)
+    monkeypatch.setattr(filing, "RETRY_SECONDS", 0.1)
     other = sqlite3.connect(place, isolation_level=None, check_same_thread=False)
     other.execute("BEGIN EXCLUSIVE")
     try:
@@ -160,7 +160,7 @@ def test_without_mlflow_the_message_says_how_to_get_it(
     debugger: Make, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def missing(self: object, place: object) -> None:
-        with store.explained("runs.db", "opened"):
+        with store.store_errors("runs.db", "opened"):
             raise ImportError("No module named 'mlflow'")
 
     monkeypatch.setattr(store.MlflowStore, "__init__", missing)

@@ -108,7 +108,7 @@ def test_a_run_of_a_living_kernel_is_left_alone(place: Path) -> None:
         assert table["status"].tolist() == ["running"]
         assert table["steps"].notna().all()
         assert journal.exists()
-        assert RunData.of(read_frames(journal))["run"]["name"] == "killed"
+        assert RunData.from_frames(read_frames(journal))["run"]["name"] == "killed"
 
 
 def test_two_kernels_write_to_one_store_at_once(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import string
 
 import pytest
 
-from nbdebug.runs.redaction.redact import masked
+from nbdebug.runs.redaction.redact import redact
 
 # S is the secret in each; it must be gone and all the rest still there.
 S = "hunter2Zq"
@@ -311,7 +311,7 @@ UNTOUCHED = [
 
 @pytest.mark.parametrize("text", [*NAMED, *IN_TEXT, *SHELL, *ADDRESSES])
 def test_a_secret_is_masked_and_nothing_else(text: str) -> None:
-    found = masked(text)
+    found = redact(text)
 
     assert S not in found
     assert HEX not in found
@@ -324,7 +324,7 @@ def test_a_secret_is_masked_and_nothing_else(text: str) -> None:
 
 @pytest.mark.parametrize("text", UNTOUCHED)
 def test_what_is_no_secret_stays(text: str) -> None:
-    assert masked(text) == text
+    assert redact(text) == text
 
 
 @pytest.mark.parametrize("secret", LOOKS.values(), ids=LOOKS)
@@ -333,7 +333,7 @@ def test_what_is_no_secret_stays(text: str) -> None:
     ["x = '{}'", "{}", "f('{}')", "see {}, there", "+{}", "-{}", '"a\\n{}\\n"', "url/{}/x", "[{}]"],
 )
 def test_a_key_is_known_by_its_looks(secret: str, around: str) -> None:
-    assert masked(around.format(secret)) == around.format("***")
+    assert redact(around.format(secret)) == around.format("***")
 
 
 @pytest.mark.parametrize(
@@ -349,14 +349,14 @@ def test_a_key_is_known_by_its_looks(secret: str, around: str) -> None:
     ],
 )
 def test_keys_of_weights_and_biases(text: str) -> None:
-    assert masked(text.format(HEX)) == text.format("***")
+    assert redact(text.format(HEX)) == text.format("***")
 
 
 def test_the_key_of_kaggle() -> None:
     text = '!echo \'{"username":"bob","key":"KEY"}\' > ~/.kaggle/kaggle.json'
 
-    assert masked(text.replace("KEY", HEX[:32])) == text.replace("KEY", "***")
-    assert masked(f"!ngrok authtoken {HEX[:32]}") == "!ngrok authtoken ***"
+    assert redact(text.replace("KEY", HEX[:32])) == text.replace("KEY", "***")
+    assert redact(f"!ngrok authtoken {HEX[:32]}") == "!ngrok authtoken ***"
 
 
 @pytest.mark.parametrize(
@@ -366,7 +366,7 @@ def test_the_key_of_kaggle() -> None:
 def test_a_private_key_is_masked_line_by_line(text: str) -> None:
     whole = text.replace("{}", PEM)
 
-    found = masked(whole)
+    found = redact(whole)
 
     assert "MII" not in found
     assert found == text.replace("{}", "***" + "\n" * PEM.count("\n"))
@@ -375,15 +375,15 @@ def test_a_private_key_is_masked_line_by_line(text: str) -> None:
 def test_a_private_key_on_one_line_and_one_cut_off() -> None:
     one = PEM.replace("\n", "\\n")
 
-    assert masked(f'key = "{one}"') == 'key = "***"'
-    assert "MII" not in masked(PEM[:200])
+    assert redact(f'key = "{one}"') == 'key = "***"'
+    assert "MII" not in redact(PEM[:200])
 
 
 @pytest.mark.parametrize("breaks", ["\n", "\r\n", "\r", "\x0b", "\x0c", "\x85", "\u2028"])
 def test_the_number_of_lines_stays(breaks: str) -> None:
     text = breaks.join(['password = """first', "second", "third", 'fourth"""', "x = 1", ""])
 
-    found = masked(text)
+    found = redact(text)
 
     assert found == f'password = """***{breaks * 3}"""{breaks}x = 1{breaks}'
     assert len(found.splitlines()) == len(text.splitlines())
@@ -424,7 +424,7 @@ diff --git a/train.ipynb b/train.ipynb
 
 
 def test_a_diff_keeps_its_lines_and_signs() -> None:
-    found = masked(DIFF)
+    found = redact(DIFF)
 
     assert S not in found
     assert found.count("***") == 11
@@ -449,8 +449,8 @@ def test_a_diff_keeps_its_lines_and_signs() -> None:
 
 def test_masked_twice_is_masked_once() -> None:
     for text in (*NAMED, *IN_TEXT, *SHELL, *ADDRESSES, DIFF):
-        once = masked(text)
-        assert masked(once) == once
+        once = redact(text)
+        assert redact(once) == once
 
 
 # What makes a careless pattern run for minutes when it is repeated.
@@ -474,7 +474,7 @@ def test_a_long_line_ends(piece: str, start: str) -> None:
     """It takes minutes where time grows with the square of the length."""
     text = start + piece * (50_000 // len(piece))
 
-    assert len(masked(text).splitlines()) == len(text.splitlines())
+    assert len(redact(text).splitlines()) == len(text.splitlines())
 
 
 def test_a_megabyte_of_notebook_ends() -> None:
@@ -483,7 +483,7 @@ def test_a_megabyte_of_notebook_ends() -> None:
     cells = "\n".join(piece for piece in pieces if "%%" not in piece)
     text = "\n".join([cells] * (1_000_000 // len(cells)))
 
-    found = masked(text)
+    found = redact(text)
 
     assert S not in found
     assert found.count("\n") == text.count("\n")
@@ -495,6 +495,6 @@ def test_noise_keeps_its_lines() -> None:
     for _ in range(300):
         text = "".join(generator.choices(pieces, k=30))
 
-        found = masked(text)
+        found = redact(text)
 
         assert len(found.splitlines()) == len(text.splitlines())

@@ -7,7 +7,7 @@ import string
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from nbdebug.runs.redaction.redact import masked
+from nbdebug.runs.redaction.redact import redact
 
 LINES = (
     "import torch", "model = nn.Linear(3, 4)", "for epoch in range(10):", "    loss.backward()",
@@ -37,7 +37,7 @@ def test_a_planted_secret_is_gone_and_the_rest_stays(
     lines = [*before, place.format(secret), *after]
     assume(secret not in "\n".join([*before, *after, place]))
 
-    found = masked("\n".join(lines)).split("\n")
+    found = redact("\n".join(lines)).split("\n")
 
     assert secret not in "\n".join(found)
     assert found[: len(before)] == before
@@ -48,16 +48,16 @@ def test_a_planted_secret_is_gone_and_the_rest_stays(
 
 @given(lines=CODE)
 def test_code_without_a_secret_stays(lines: list[str]) -> None:
-    assert masked("\n".join(lines)) == "\n".join(lines)
+    assert redact("\n".join(lines)) == "\n".join(lines)
 
 
 @given(text=st.text(max_size=200))
 def test_any_text_is_taken_and_masked_once(text: str) -> None:
-    once = masked(text)
-    assert masked(once) == once
+    once = redact(text)
+    assert redact(once) == once
 
 
 @given(before=CODE, place=st.sampled_from(PLACES), secret=SECRET)
 def test_what_is_masked_stays_masked(before: list[str], place: str, secret: str) -> None:
-    once = masked("\n".join([*before, place.format(secret)]))
-    assert masked(once) == once
+    once = redact("\n".join([*before, place.format(secret)]))
+    assert redact(once) == once

@@ -13,9 +13,15 @@ import numpy as np
 import pytest
 
 from nbdebug import Debugger
+from nbdebug.core.history.history import History
+from nbdebug.core.records import Reading, StepRecord
 from nbdebug.core.series import Series
+from nbdebug.panels.base import NoSink, PanelContext
+from nbdebug.panels.loss import Loss
+from nbdebug.plots.curves import spans_decades
+from nbdebug.plots.figures import caption
+from nbdebug.plots.plot_options import PlotOptions
 from nbdebug.runs.record.run_data import RunData
-from nbdebug.runs.report.figures import caption, smoothed, spans_decades
 from nbdebug.runs.report.report import report_page
 from nbdebug.runs.store.run import Run
 from tests.runs.handmade import HOSTILE, change, run_of, series
@@ -249,7 +255,7 @@ def test_findings_say_when_why_and_what_to_do() -> None:
     assert "since step 40, until step 90" in page.text
     assert "since step 40, until the end" in page.text
     assert "A smaller rate (lr=0.001)" in page.text
-    assert "It explains: Updates are large: 3 times its start" in page.text
+    assert "Consequences: Updates are large: 3 times its start" in page.text
     assert text.index("A value is NaN") < text.index("The loss grows")
     assert page.tags.count("article") == 2
     assert page.tags.count("polyline") == 2
@@ -328,17 +334,31 @@ def test_a_report_is_written_where_it_is_wanted(debugger: Make, tmp_path: Path) 
     assert path.stat().st_size < 1_500_000
 
 
-def test_smoothing_is_the_mean_of_neighbours() -> None:
-    values = np.arange(250.0) ** 2
-    values[100] = np.nan
+def test_the_smoothed_loss_is_that_of_the_loss_panel() -> None:
+    loss = np.linspace(3, 1, 250) + np.sin(np.arange(250.0))
+    loss[100] = np.inf
+    history = History()
+    for step in range(250):
+        history.append(StepRecord(step, (Reading(("loss",), loss[step : step + 1]),)))
+    shown: dict[str, np.ndarray] = {}
 
-    found = smoothed(values)
+    class Sink(NoSink):
+        def set_data(self, source: Any, columns: Any) -> None:
+            if "smooth" in columns:
+                shown.update(columns)
 
-    for place in (0, 1, 50, 99, 101, 248, 249):
-        expected = np.nanmean(values[max(place - 2, 0) : place + 3])
-        assert found[place] == pytest.approx(expected)
-    assert np.isnan(found[100])
-    np.testing.assert_array_equal(smoothed(values[:60]), values[:60])
+    context = PanelContext(PlotOptions())
+    context.sink = Sink()
+    panel = Loss(context)
+    panel.build()
+    panel.update(history.snapshot(("loss",)))
+
+    x, smooth = Page(report_page(run_of("same", [series("loss", loss)]))).columns(
+        "loss", "x", "smooth"
+    )
+
+    np.testing.assert_array_equal(x, np.arange(250.0))
+    np.testing.assert_array_equal(smooth, shown["smooth"])
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,10 @@ import pytest
 import nbdebug as nbd
 from nbdebug import Debugger
 from nbdebug.runs.record.journal import Frame, Journal
-from nbdebug.runs.record.journal_owner import owner
+from nbdebug.runs.record.journal_owner import journal_owner
 from nbdebug.runs.store import mlflow_store as store
 from nbdebug.runs.store import run_store as library
-from nbdebug.runs.store.api import library as open_library
+from nbdebug.runs.store.api import run_store as open_library
 
 Make = Callable[..., Debugger]
 
@@ -32,7 +32,7 @@ def left_behind(place: Path, **about: object) -> Path:
     journal = Journal(place.with_suffix("") / "0123456789abcdef.journal")
     run = {
         "key": "0123456789abcdef", "name": "left", "status": "running", "started": 1e9, "step": 3,
-        **owner(), **about,
+        **journal_owner(), **about,
     }  # fmt: skip
     journal.append([Frame({"document": "run", "value": run})])
     journal.close()
@@ -125,7 +125,7 @@ def test_only_the_journal_of_a_dead_process_is_taken_in(
     assert table["name"].tolist() == ["left"]
     assert table["status"].tolist() == ["interrupted" if adopted else "running"]
     assert path.exists() is not adopted
-    assert owner()["host"] == socket.gethostname()
+    assert journal_owner()["host"] == socket.gethostname()
 
 
 def test_a_journal_whose_taking_in_was_cut_off_is_taken_in_once(place: Path) -> None:
@@ -186,7 +186,7 @@ def test_where_recording_is_off_a_place_must_be_named() -> None:
 def test_an_archive_that_would_fill_the_memory_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(library, "LARGEST", 1_000_000)
+    monkeypatch.setattr(library, "MAX_UNPACKED_BYTES", 1_000_000)
     with zipfile.ZipFile(tmp_path / "run.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("run.json", b" " * 2_000_000)
 

@@ -16,8 +16,9 @@ from torch import nn
 import nbdebug as nbd
 from nbdebug import Debugger
 from nbdebug.core.results.run_list import RunList, RunRequest
+from nbdebug.plots.columns import MAX_ROWS
 from nbdebug.runs.store import runs_tab as desk_module
-from nbdebug.runs.store.runs_tab import MOST, POINTS, RunsTabService
+from nbdebug.runs.store.runs_tab import MAX_COMPARED_RUNS, RunsTabService
 from tests.inside import recorder_of, requests_of, runs_tab_of, serve_from
 
 Make = Callable[..., Debugger]
@@ -103,7 +104,7 @@ def test_a_run_is_deleted_after_a_second_question(kept: None, debugger: Make, pl
     now, fast, _ = (row.id for row in runs.rows)
     asked(dbg, "compare", fast)
 
-    assert "confirmed" in asked(dbg, "delete", fast).error
+    assert "a second click to confirm" in asked(dbg, "delete", fast).error
     assert asked(dbg, "ask", fast).asked == fast
     assert asked(dbg, "ask", fast).asked == ""
     asked(dbg, "ask", fast)
@@ -114,7 +115,7 @@ def test_a_run_is_deleted_after_a_second_question(kept: None, debugger: Make, pl
     asked(dbg, "ask", now)
     assert asked(dbg, "delete", now).error != ""
     assert [row.name for row in asked(dbg, "list").rows] == ["now", "slow"]
-    assert "not there any more" in asked(dbg, "rename", fast, "ghost").error
+    assert "does not exist any more" in asked(dbg, "rename", fast, "ghost").error
 
 
 def test_the_losses_of_chosen_runs_come_along(kept: None, debugger: Make, place: Path) -> None:
@@ -132,7 +133,7 @@ def test_the_losses_of_chosen_runs_come_along(kept: None, debugger: Make, place:
         frame = nbd.load_run(run, place).frame("loss")["loss"]
         curve = chosen.curves[run]["loss"]
         np.testing.assert_array_equal(curve.mean, frame.to_numpy())
-        assert len(curve) <= POINTS
+        assert len(curve) <= MAX_ROWS
     assert "val_loss" in chosen.curves[fast]
     again = asked(dbg, "list")
     assert again.curves[fast] is chosen.curves[fast]
@@ -142,13 +143,16 @@ def test_the_losses_of_chosen_runs_come_along(kept: None, debugger: Make, place:
 def test_no_more_runs_are_compared_than_there_are_colours(debugger: Make) -> None:
     dbg = debugger()
     desk = desk_of(dbg)
-    rows = [desk_module.Row(str(n), str(n), "r", "running", 0.0, None) for n in range(MOST + 1)]
+    rows = [
+        desk_module.Row(str(n), str(n), "r", "running", 0.0, None)
+        for n in range(MAX_COMPARED_RUNS + 1)
+    ]
     serve_from(desk, Shelf(rows))
     asked(dbg, "list")
-    for n in range(MOST):
+    for n in range(MAX_COMPARED_RUNS):
         assert asked(dbg, "compare", str(n)).error == ""
-    full = asked(dbg, "compare", str(MOST))
-    assert len(full.chosen) == MOST
+    full = asked(dbg, "compare", str(MAX_COMPARED_RUNS))
+    assert len(full.chosen) == MAX_COMPARED_RUNS
     assert "At most 7" in full.error
 
 
@@ -192,7 +196,7 @@ def test_it_is_read_when_that_is_due_and_only_then(
         desk.look_when_due()
     asked(dbg, "find", text="x")
     assert shelf.read == 1
-    later = desk_module.time.monotonic() + desk_module.EVERY + 1
+    later = desk_module.time.monotonic() + desk_module.REFRESH_SECONDS + 1
     monkeypatch.setattr(desk_module.time, "monotonic", lambda: later)
     desk.look_when_due()
     asked(dbg, "find", text="y")
