@@ -31,6 +31,7 @@ from nbdebug.probes.base import Probe
 from nbdebug.rules._diagnosis import Diagnosis
 from nbdebug.rules.base import Rule
 from nbdebug.runs.record.location import AUTO, store_location
+from nbdebug.runs.record.store_packages import kept_in
 from nbdebug.runs.recording.recorder import Recorder
 from nbdebug.runs.store.runs_tab import RunsTabService
 from nbdebug.training.engine.breakpoints import Breakpoints
@@ -162,7 +163,7 @@ class Debugger(Steering):
         check_keywords(controls, kinds, inspect.signature(Debugger).parameters)
         place = store_location(setup.runs)
         session = Session(setup)
-        session.recorded_in = "" if place is None else place.name
+        session.recorded_in = "" if place is None else kept_in(place)
         self.model = setup.model
         self.name = setup.name or type(setup.model).__name__
         controls.update(setup.controls())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nbdebug.core.series import Series
+from nbdebug.runs.record.store_packages import require_pyarrow
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +20,12 @@ COLUMNS = ("step", "mean", "minimum", "maximum", "last", "count")
 
 def to_parquet(series: Mapping[str, Series]) -> bytes:
     """All series, one after the other: columns `series`, `step`, `mean`, `minimum`, `maximum`,
-    `last` and `count`."""
+    `last` and `count`.
+
+    Raises:
+        MissingPackageError: pyarrow is not installed.
+    """
+    require_pyarrow()
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -42,7 +48,9 @@ def from_parquet(data: bytes) -> dict[str, Series]:
 
     Raises:
         ValueError: it is no such table, or larger than any.
+        MissingPackageError: pyarrow is not installed.
     """
+    require_pyarrow()
     import pyarrow as pa
     from pyarrow import parquet
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Severity
 from nbdebug.core.series import Series
-from nbdebug.errors import RunStoreError
+from nbdebug.errors import MissingPackageError, RunStoreError
 from nbdebug.runs.record.headline import headline, points
 from nbdebug.runs.record.journal import LEFT, read_frames
 from nbdebug.runs.record.location import StoreLocation
@@ -68,6 +68,13 @@ class StoreWriter:
         start = time.monotonic()
         try:
             act()
+        except MissingPackageError as error:
+            self._tell(
+                "store", "info", "The run is recorded, but not listed",
+                f"{error}. The run waits in {self._path.parent}; it is listed as soon as these "
+                "packages are there. Training goes on.",
+            )  # fmt: skip
+            return AGAIN
         except Exception as error:
             text = str(error) if isinstance(error, RunStoreError) else (
                 f"{type(error).__name__}: {error}"

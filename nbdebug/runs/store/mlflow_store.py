@@ -13,10 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from nbdebug.errors import NbdebugError, RunStoreError
 from nbdebug.runs.record.location import StoreLocation
+from nbdebug.runs.record.store_packages import require_packages
 
 EXPERIMENT = "nbdebug"
 KEY, STATUS, STEPS = "nbdebug.key", "nbdebug.status", "nbdebug.steps"
@@ -54,10 +53,12 @@ class MlflowStore:
 
     Raises:
         RunStoreError: it cannot be opened; says why and what to do.
+        MissingPackageError: MLflow or its database is not installed.
     """
 
     def __init__(self, place: StoreLocation) -> None:
         self.place = place
+        require_packages(place)
         # Nothing about our users leaves their machine; nothing is printed into their cells.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
@@ -217,7 +218,7 @@ def _reason(error: Exception) -> str:
     if "readonly" in text or "unable to open" in text or isinstance(error, PermissionError):
         return "the folder or the file cannot be written to. Name another one with runs=..."
     if isinstance(error, ImportError):
-        return f"MLflow is missing or broken ({text[:200]}): pip install mlflow-skinny sqlalchemy"
+        return f"MLflow is broken ({text[:200]}): pip install --force-reinstall mlflow-skinny"
     return f"{type(error).__name__}: {text[:300]}"
 
 
@@ -229,6 +230,8 @@ def _alone(place: StoreLocation) -> Iterator[None]:
         with suppress(OSError):
             if place.file is not None:
                 place.folder.mkdir(parents=True, exist_ok=True)
+                from filelock import FileLock
+
                 held.enter_context(FileLock(place.folder / "opening.lock", timeout=PATIENCE))
         yield
 

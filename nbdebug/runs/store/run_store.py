@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from nbdebug.core.names import unknown_name
-from nbdebug.errors import RunNameError, RunStoreError
+from nbdebug.errors import MissingPackageError, RunNameError, RunStoreError
 from nbdebug.runs.record.headline import headline
 from nbdebug.runs.record.journal import LEFT, SUFFIX, read_frames
 from nbdebug.runs.record.location import StoreLocation
 from nbdebug.runs.record.run_data import RunData
+from nbdebug.runs.record.store_packages import require_packages
 from nbdebug.runs.store.mlflow_store import MlflowStore, Row
 from nbdebug.runs.store.run import Run
 from nbdebug.runs.store.upload import upload
@@ -45,7 +46,12 @@ class RunStore:
         return MlflowStore(self.place)
 
     def rows(self) -> list[Row]:
-        """All runs, the newest first; what a dead kernel left is taken into the store before."""
+        """All runs, the newest first; what a dead kernel left is taken into the store before.
+
+        Raises:
+            MissingPackageError: MLflow or its database is not installed.
+        """
+        require_packages(self.place)
         self.adopt()
         # A server may be asked before anything was recorded; a file need not be made for that.
         known = [] if self._nothing() else self.store.rows()
@@ -75,6 +81,8 @@ class RunStore:
         for path in self._journals():
             if _lives(path):
                 continue
+            # Opened before a journal is claimed: where that fails, none is touched.
+            store = self.store
             claimed = path.with_name(f"{path.name.partition(SUFFIX)[0]}{SUFFIX}.{os.getpid()}")
             try:
                 path.rename(claimed)
@@ -83,7 +91,7 @@ class RunStore:
             try:
                 bundle = RunData.of(read_frames(claimed))
                 if bundle["run"]:
-                    upload(self.store, bundle)
+                    upload(store, bundle)
             except Exception:
                 claimed.rename(path)
                 raise
@@ -189,6 +197,7 @@ def bundle_in(path: Path) -> RunData:
 
     Raises:
         RunStoreError: it is neither, or it is damaged.
+        MissingPackageError: it is a zip, and pyarrow is not installed.
     """
     try:
         if zipfile.is_zipfile(path):
@@ -199,6 +208,8 @@ def bundle_in(path: Path) -> RunData:
                 found = RunData.of_files(archive.read)
         else:
             found = RunData.of(read_frames(path))
+    except MissingPackageError:
+        raise
     except Exception as error:
         # A damaged archive raises what it likes: zlib.error, EOFError, RecursionError, ...
         raise RunStoreError(f"{path} cannot be read as a run: {error}") from error
