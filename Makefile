@@ -9,7 +9,7 @@ QUIET := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 SOURCES := pyproject.toml constraints.txt tools/install
 
-.PHONY: lab test check notebooks bench readme alarms rules clean
+.PHONY: lab test quick check build notebooks bench readme alarms rules clean
 
 lab: .venv/installed-lab
 	$(BIN)/jupyter lab $(ROOT) --ServerApp.root_dir="$(CURDIR)" $(JUPYTER_ARGS) $(NOTEBOOK)
@@ -17,6 +17,10 @@ lab: .venv/installed-lab
 test: .venv/installed-test
 	tools/install-chromium
 	$(QUIET) $(BIN)/python -m pytest $(ARGS)
+
+# Without a browser, and without tests of more than half a minute.
+quick: .venv/installed-test
+	$(QUIET) $(BIN)/python -m pytest -m "not browser and not slow" $(ARGS)
 
 check: .venv/installed-test
 	$(BIN)/ruff check .
@@ -29,6 +33,9 @@ notebooks: .venv/installed-test
 
 bench: .venv/installed-test
 	$(QUIET) $(BIN)/python -m benchmarks $(ARGS)
+
+build: .venv/installed-test
+	tools/check-build
 
 readme: .venv/installed-test
 	$(BIN)/python tools/readme_tables.py

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from bokeh.core.properties import value
 from bokeh.models import (
     BasicTicker,
     DataRange1d,
@@ -60,13 +61,14 @@ def time_figure(
     made.min_border_left, made.min_border_right = LEFT, RIGHT
     made.ygrid.grid_line_width = 1
     made.xgrid.grid_line_color = None
+    # A list is refused beside a source by Bokeh 3.6; as a value it passes in all versions.
     # Notes are wider and come first: a change at the same step is seen upon its note.
     notes = made.vspan(
-        x="x", source=markers.notes, line_color=GREEN, line_width=3, line_dash=[2, 4],
+        x="x", source=markers.notes, line_color=GREEN, line_width=3, line_dash=value([2, 4]),
         level="underlay",
     )  # fmt: skip
     changes = made.vspan(
-        x="x", source=markers.changes, line_color=PURPLE, line_width=1.5, line_dash=[4, 3],
+        x="x", source=markers.changes, line_color=PURPLE, line_width=1.5, line_dash=value([4, 3]),
         level="underlay",
     )  # fmt: skip
     change = [("@label:", "<b>@old → @new</b>"), ("@when", "@who"), ("", "@why")]
