@@ -61,7 +61,7 @@ def time_figure(
     made.min_border_left, made.min_border_right = LEFT, RIGHT
     made.ygrid.grid_line_width = 1
     made.xgrid.grid_line_color = None
-    # A list is refused beside a source by Bokeh 3.6; as a value it passes in all versions.
+    # Bokeh up to 3.9.0 refuses a list beside a source, and takes it as a value.
     # Notes are wider and come first: a change at the same step is seen upon its note.
     notes = made.vspan(
         x="x", source=markers.notes, line_color=GREEN, line_width=3, line_dash=value([2, 4]),
