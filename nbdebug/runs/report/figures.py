@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from bokeh.core.properties import value
 from bokeh.models import ColumnDataSource, DataRange1d, HoverTool, NoOverlap, NumeralTickFormatter
 from bokeh.models.annotations import Legend, LegendItem
 from bokeh.models.renderers import DataRenderer
@@ -61,11 +62,12 @@ def time_figure(
         [("@label:", "<b>@old → @new</b>"), ("@when", "@who"), ("", "@why")],
         [("note", "@text"), ("@when", "")],
     )
+    # Bokeh up to 3.9.0 refuses a list beside a source, and takes it as a value.
     looks = ((PURPLE, [4, 3]), (GREEN, [1, 3]))
     for source, card, (colour, dash) in zip(marks, cards, looks, strict=True):
         if len(source.data["x"]):
             line = made.vspan(
-                x="x", source=source, line_color=colour, line_width=1.5, line_dash=dash,
+                x="x", source=source, line_color=colour, line_width=1.5, line_dash=value(dash),
                 level="underlay",
             )  # fmt: skip
             hover(made, line, card, "mouse")
