@@ -213,6 +213,8 @@ def _reason(error: Exception) -> str:
         return (
             f"the file is damaged. Move it away; a new one is made at the next start ({text[:200]})"
         )
+    if "locate revision" in text:
+        return "a newer MLflow made it than this one: pip install --upgrade mlflow-skinny"
     if "locked" in text:
         return "another program has it locked. It is tried again"
     if "readonly" in text or "unable to open" in text or isinstance(error, PermissionError):
