@@ -12,7 +12,7 @@ SPREAD := -n $(WORKERS) --dist loadgroup
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 SOURCES := pyproject.toml constraints.txt tools/install
 
-.PHONY: lab test cov soak check notebooks bench docs alarms rules clean
+.PHONY: lab test quick cov soak check build notebooks bench docs alarms rules clean
 
 lab: .venv/installed-lab
 	$(BIN)/jupyter lab $(ROOT) --ServerApp.root_dir="$(CURDIR)" $(JUPYTER_ARGS) $(NOTEBOOK)
@@ -29,6 +29,10 @@ soak: .venv/installed-test
 	HYPOTHESIS_PROFILE=soak $(QUIET) $(BIN)/python -m pytest $(SPREAD) \
 		-k "properties or random_programs" $(ARGS)
 
+# Without a browser, and without tests of more than half a minute.
+quick: .venv/installed-test
+	$(QUIET) $(BIN)/python -m pytest $(SPREAD) -m "not browser and not slow" $(ARGS)
+
 check: .venv/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -40,6 +44,9 @@ notebooks: .venv/installed-test
 
 bench: .venv/installed-test
 	$(QUIET) $(BIN)/python -m benchmarks $(ARGS)
+
+build: .venv/installed-test
+	tools/check-build
 
 docs: .venv/installed-test
 	$(BIN)/python -m tools.docs_tables

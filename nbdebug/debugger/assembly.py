@@ -21,6 +21,7 @@ from nbdebug.probes.base import Probe
 from nbdebug.rules._diagnosis import Diagnosis
 from nbdebug.rules.base import Rule
 from nbdebug.runs.record.location import StoreLocation, store_location
+from nbdebug.runs.record.store_packages import kept_in
 from nbdebug.runs.recording.recorder import Recorder
 from nbdebug.runs.store.runs_tab import RunsTabService
 from nbdebug.training.engine.breakpoints import Breakpoints
@@ -83,7 +84,7 @@ def assemble(
     check_keywords(controls, kinds, keywords)
     location = store_location(setup.runs)
     session = Session(setup)
-    session.recorded_in = "" if location is None else location.name
+    session.recorded_in = "" if location is None else kept_in(location)
     known = ControlSet(kinds, session, history)
     for control, note in known.begin_with(controls | setup.controls()).items():
         history.add_notice(Notice(0, "info", f"{control} at the start", note))

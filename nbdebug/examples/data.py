@@ -7,12 +7,13 @@ from typing import Any
 
 import torch
 
+from nbdebug._version import install_line
 from nbdebug.errors import MissingPackageError
 
 CLASSES = 4
 FEATURES = 12
 SAMPLES = 200
-INSTALL = 'This example needs scikit-learn. Install it with: pip install "nbdebug[lab]"'
+INSTALL = f"This example needs scikit-learn. Install it with: {install_line('lab')}"
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 

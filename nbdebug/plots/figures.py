@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from bokeh.core.properties import value
 from bokeh.models import (
     BasicTicker,
     DataRange1d,
@@ -62,13 +63,14 @@ def time_figure(
     made.min_border_left, made.min_border_right = MIN_BORDER_LEFT, MIN_BORDER_RIGHT
     made.ygrid.grid_line_width = 1
     made.xgrid.grid_line_color = None
+    # Bokeh up to 3.9.0 refuses a list beside a source, and takes it as a value.
     # Notes are wider and drawn first: a change at the same step stays visible.
     notes = made.vspan(
-        x="x", source=markers.notes, line_color=GREEN, line_width=3, line_dash=[2, 4],
+        x="x", source=markers.notes, line_color=GREEN, line_width=3, line_dash=value([2, 4]),
         level="underlay",
     )  # fmt: skip
     changes = made.vspan(
-        x="x", source=markers.changes, line_color=PURPLE, line_width=1.5, line_dash=[4, 3],
+        x="x", source=markers.changes, line_color=PURPLE, line_width=1.5, line_dash=value([4, 3]),
         level="underlay",
     )  # fmt: skip
     change = [("@label:", "<b>@old → @new</b>"), ("@when", "@who"), ("", "@why")]

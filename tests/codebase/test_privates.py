@@ -8,8 +8,9 @@ from pathlib import Path
 TESTS = Path(__file__).parents[1]
 INSIDE = TESTS / "inside.py"
 ALLOWED = {
-    # IPython's protocol: a method with this name is how an object shows itself.
+    # IPython's protocol: a method with one of these names is how an object shows itself.
     "_repr_html_",
+    "_repr_mimebundle_",
     # torch has no public way to ask for hooks, children by key, or a storage's identity.
     "_forward_hooks",
     "_forward_pre_hooks",

@@ -104,7 +104,7 @@ def test_post_build_leaves_torch_and_the_quickstart_runs(
         "python", "-c", "import nbdebug; print(nbdebug.__file__)", cwd=folder, env=environment
     )
     assert "site-packages" in where
-    assert list(Path(where.strip()).parent.glob("panels/*.js"))
+    assert list(Path(where.strip()).parent.glob("dashboard/view/*.js"))
     start = checkout / "binder" / "start"
     run(
         start, "jupyter", "execute", "--inplace", "01_quickstart.ipynb", cwd=folder, env=environment

@@ -61,6 +61,40 @@ def test_a_python_without_venv_names_the_package_that_has_it(checkout: Path) -> 
     assert not (checkout / ".venv").exists()
 
 
+@pytest.mark.parametrize("word", ["", "comet"])
+def test_a_word_that_is_none_is_refused(checkout: Path, word: str) -> None:
+    result = run(checkout, "tools/install", word)
+
+    assert result.returncode == 2
+    assert f"Usage: tools/install lab|test, got '{word}'" in result.stderr
+    assert not (checkout / ".venv").exists()
+
+
+@pytest.mark.parametrize(
+    ("word", "packages"), [("lab", "--editable .[lab]"), ("test", "--editable .[all] --group dev")]
+)
+def test_pip_is_brought_up_to_date_then_torch_comes_and_then_the_packages(
+    checkout: Path, word: str, packages: str
+) -> None:
+    python = checkout / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/bash\necho "$@"\n')
+    python.chmod(0o755)
+    stand_in(checkout, "touch", f'exec {shutil.which("touch")} "$@"')
+
+    result = run(checkout, "tools/install", word)
+
+    assert result.returncode == 0, result.stderr
+    # Groups need pip 25.1; torch comes alone, so that nothing else chooses its build.
+    install = "-m pip --disable-pip-version-check install --constraint constraints.txt"
+    assert result.stdout.splitlines() == [
+        f"{install} --quiet --upgrade pip",
+        f"{install} torch",
+        f"{install} {packages}",
+    ]
+    assert (checkout / ".venv" / f"installed-{word}").exists()
+
+
 def test_packages_are_installed_where_the_user_may(checkout: Path) -> None:
     stand_in(checkout, "id", "echo 0")
     stand_in(checkout, "apt-get", 'echo "$@"')

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from nbdebug._version import install_line
 from nbdebug.errors import MissingPackageError
 from nbdebug.runs.exporters.base import Exporter
 from nbdebug.runs.record.json_values import to_json_value
@@ -22,7 +23,7 @@ from nbdebug.runs.record.json_values import to_json_value
 if TYPE_CHECKING:
     from nbdebug.runs.record.run_record import RunRecord
 
-INSTALL_HINT = 'A Comet archive needs comet_ml: pip install "nbdebug[comet]"'
+INSTALL_HINT = f"A Comet archive needs comet_ml: {install_line('comet')}"
 # Comet takes 15,000 values of a metric, and 100 characters of its name.
 MAX_POINTS = 10_000
 MAX_NAME_LENGTH = 100

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from nbdebug._version import install_line
 from nbdebug.core.records import Array
 from nbdebug.core.series import Series
 from nbdebug.errors import MissingPackageError
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from nbdebug.runs.record.run_record import RunRecord
 
-INSTALL_HINT = 'Event files need TensorBoard ({}): pip install "nbdebug[tensorboard]"'
+INSTALL_HINT = f"Event files need TensorBoard ({{}}): {install_line('tensorboard')}"
 TABLES = {
     "changes": ("step", "control", "old", "new", "who", "why", "status", "note"),
     "notes": ("step", "text"),

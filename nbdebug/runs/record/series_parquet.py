@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nbdebug.core.series import Series
+from nbdebug.runs.record.store_packages import require_pyarrow
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +22,11 @@ def to_parquet(series: Mapping[str, Series]) -> bytes:
     """Write all series to a Parquet table.
 
     Columns: `series`, `step`, `mean`, `minimum`, `maximum`, `last` and `count`.
+
+    Raises:
+        MissingPackageError: pyarrow is not installed.
     """
+    require_pyarrow()
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -44,7 +49,9 @@ def from_parquet(data: bytes) -> dict[str, Series]:
 
     Raises:
         ValueError: the data is no such table, or too large.
+        MissingPackageError: pyarrow is not installed.
     """
+    require_pyarrow()
     import pyarrow as pa
     from pyarrow import parquet
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Severity
 from nbdebug.core.series import Series
-from nbdebug.errors import RunStoreError
+from nbdebug.errors import MissingPackageError, RunStoreError
 from nbdebug.runs.record.headline import metric_names, metric_points
 from nbdebug.runs.record.journal import LEFT_SUFFIX, read_frames
 from nbdebug.runs.record.location import StoreLocation
@@ -71,6 +71,13 @@ class StoreWriter:
         start = time.monotonic()
         try:
             act()
+        except MissingPackageError as error:
+            self._tell(
+                "store", "info", "The run is recorded, but not listed",
+                f"{error}. The run waits in {self._path.parent}; it is listed as soon as these "
+                "packages are there. Training continues.",
+            )  # fmt: skip
+            return RETRY_SECONDS
         except Exception as error:
             text = str(error) if isinstance(error, RunStoreError) else (
                 f"{type(error).__name__}: {error}"

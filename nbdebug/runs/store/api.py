@@ -28,6 +28,7 @@ def runs(runs: Where = AUTO) -> pd.DataFrame:
 
     Raises:
         RunStoreError: the store cannot be read.
+        MissingPackageError: the extra `runs` is not installed.
     """
     return frame_of_rows(run_store(runs).rows())
 

@@ -13,11 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from nbdebug.core.deprecated import current_settings
 from nbdebug.errors import NbdebugError, RunStoreError
 from nbdebug.runs.record.location import StoreLocation
+from nbdebug.runs.record.store_packages import require_packages
 
 EXPERIMENT = "nbdebug"
 KEY_TAG, STATUS_TAG, STEPS_TAG = "nbdebug.key", "nbdebug.status", "nbdebug.steps"
@@ -60,10 +59,12 @@ class MlflowStore:
 
     Raises:
         RunStoreError: the store cannot be opened; with the reason and a remedy.
+        MissingPackageError: MLflow or its database is not installed.
     """
 
     def __init__(self, location: StoreLocation) -> None:
         self.location = location
+        require_packages(location)
         # No telemetry leaves the user's machine; nothing is printed into cells.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
@@ -218,12 +219,14 @@ def _reason(error: Exception) -> str:
     text = " ".join(str(error).split())
     if "not a database" in text or "malformed" in text:
         return f"the file is damaged. Move it away; the next start creates a new one ({text[:200]})"
+    if "locate revision" in text:
+        return "a newer MLflow made it than this one: pip install --upgrade mlflow-skinny"
     if "locked" in text:
         return "another program has locked it. nbdebug will try again"
     if "readonly" in text or "unable to open" in text or isinstance(error, PermissionError):
         return "the folder or the file cannot be written to. Name another one with runs=..."
     if isinstance(error, ImportError):
-        return f"MLflow is missing or broken ({text[:200]}): pip install mlflow-skinny sqlalchemy"
+        return f"MLflow is broken ({text[:200]}): pip install --force-reinstall mlflow-skinny"
     return f"{type(error).__name__}: {text[:300]}"
 
 
@@ -235,6 +238,8 @@ def _opening_lock(location: StoreLocation) -> Iterator[None]:
         # database then works or raises.
         with suppress(OSError):
             if location.file is not None:
+                from filelock import FileLock
+
                 location.folder.mkdir(parents=True, exist_ok=True)
                 held.enter_context(
                     FileLock(location.folder / "opening.lock", timeout=LOCK_TIMEOUT_SECONDS)

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from nbdebug.core.names import unknown_name
-from nbdebug.errors import RunNameError, RunStoreError
+from nbdebug.errors import MissingPackageError, RunNameError, RunStoreError
 from nbdebug.runs.record.headline import metric_names
 from nbdebug.runs.record.journal import JOURNAL_SUFFIX, LEFT_SUFFIX, read_frames
 from nbdebug.runs.record.location import StoreLocation
 from nbdebug.runs.record.run_data import RunData
+from nbdebug.runs.record.store_packages import require_packages
 from nbdebug.runs.store.mlflow_store import MlflowStore, Row
 from nbdebug.runs.store.run import Run
 from nbdebug.runs.store.upload import upload
@@ -45,7 +46,12 @@ class RunStore:
         return MlflowStore(self.location)
 
     def rows(self) -> list[Row]:
-        """All runs, the newest first; journals of dead kernels are imported before."""
+        """All runs, the newest first; journals of dead kernels are imported before.
+
+        Raises:
+            MissingPackageError: MLflow or its database is not installed.
+        """
+        require_packages(self.location)
         self.import_orphaned_journals()
         # A server is asked in any case; a database file is not created just to list its runs.
         known = [] if self._nothing() else self.store.rows()
@@ -75,6 +81,8 @@ class RunStore:
         for path in self._journals():
             if _has_live_owner(path):
                 continue
+            # Opened before a journal is claimed: where that fails, none is touched.
+            store = self.store
             claimed = path.with_name(
                 f"{path.name.partition(JOURNAL_SUFFIX)[0]}{JOURNAL_SUFFIX}.{os.getpid()}"
             )
@@ -85,7 +93,7 @@ class RunStore:
             try:
                 bundle = RunData.from_frames(read_frames(claimed))
                 if bundle["run"]:
-                    upload(self.store, bundle)
+                    upload(store, bundle)
             except Exception:
                 claimed.rename(path)
                 raise
@@ -191,6 +199,7 @@ def read_run_file(path: Path) -> RunData:
 
     Raises:
         RunStoreError: the file is neither, or damaged.
+        MissingPackageError: the file is a zip, and pyarrow is not installed.
     """
     try:
         if zipfile.is_zipfile(path):
@@ -201,6 +210,8 @@ def read_run_file(path: Path) -> RunData:
                 found = RunData.from_files(archive.read)
         else:
             found = RunData.from_frames(read_frames(path))
+    except MissingPackageError:
+        raise
     except Exception as error:
         # A damaged archive may raise anything: zlib.error, EOFError, RecursionError, ...
         raise RunStoreError(f"{path} cannot be read as a run: {error}") from error

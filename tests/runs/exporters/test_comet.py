@@ -193,7 +193,7 @@ def test_without_the_package_the_error_says_what_to_do(
 ) -> None:
     monkeypatch.setitem(sys.modules, "comet_ml", None)
 
-    with pytest.raises(ImportError, match=r'pip install "nbdebug\[comet\]"'):
+    with pytest.raises(ImportError, match=r'pip install "nbdebug-torch\[comet\]"'):
         a_run().export(tmp_path / "first", "comet")
 
     assert list(tmp_path.iterdir()) == []

@@ -211,7 +211,7 @@ def test_without_the_package_the_error_says_what_to_do(
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "tensorboard", None)
 
-    with pytest.raises(ImportError, match=r'pip install "nbdebug\[tensorboard\]"'):
+    with pytest.raises(ImportError, match=r'pip install "nbdebug-torch\[tensorboard\]"'):
         a_run().export(tmp_path / "first", "tensorboard")
 
     assert list(tmp_path.iterdir()) == []

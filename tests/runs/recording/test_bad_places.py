@@ -156,19 +156,19 @@ def test_a_locked_database_is_tried_again(
     assert nbd.runs(place)["steps"].tolist() == [15]
 
 
-def test_without_mlflow_the_message_says_how_to_get_it(
+def test_where_mlflow_is_broken_the_message_says_how_to_mend_it(
     debugger: Make, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def missing(self: object, place: object) -> None:
+    def broken(self: object, place: object) -> None:
         with store.store_errors("runs.db", "opened"):
-            raise ImportError("No module named 'mlflow'")
+            raise ImportError("cannot import name 'MlflowClient'")
 
-    monkeypatch.setattr(store.MlflowStore, "__init__", missing)
+    monkeypatch.setattr(store.MlflowStore, "__init__", broken)
     dbg = debugger()
     dbg.run(steps=5)
     dbg.close()
 
-    assert "pip install mlflow-skinny" in dbg.history.notices[0].text
+    assert "pip install --force-reinstall mlflow-skinny" in dbg.history.notices[0].text
 
 
 def test_a_recorder_that_fails_is_switched_off_and_training_goes_on(

@@ -101,7 +101,10 @@ class Page(HTMLParser):
 def _numbers(column: Any) -> np.ndarray:
     if isinstance(column, list):
         return np.array(column)
-    data = gzip.decompress(base64.b64decode(column["array"]["data"]))
+    data = base64.b64decode(column["array"]["data"])
+    if data.startswith(b"\x1f\x8b"):
+        # Bokeh 3.6 does not compress.
+        data = gzip.decompress(data)
     return np.frombuffer(data, column["dtype"])
 
 

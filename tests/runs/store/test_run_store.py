@@ -220,6 +220,17 @@ def test_a_damaged_archive_is_refused_whatever_it_raises(
             nbd.import_run(tmp_path / "run.zip", tmp_path / "runs.db")
 
 
+def test_a_store_that_a_newer_mlflow_made_says_so() -> None:
+    # What alembic says where its scripts end before the version of the tables.
+    reason = "Can't locate revision identified by 'dc11669786a5'"
+
+    with (
+        pytest.raises(nbd.RunStoreError, match="a newer MLflow made it"),
+        store.store_errors("runs.db", "opened"),
+    ):
+        raise ValueError(reason)
+
+
 def test_damaged_files_of_a_run_are_named(debugger: Make, place: Path) -> None:
     finished(debugger, "damaged")
     row = open_library(place).find("damaged")
