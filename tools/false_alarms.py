@@ -28,7 +28,7 @@ import nbdebug as nbd
 from nbdebug.checks.base import Check
 from nbdebug.core.plugins import discover
 from nbdebug.core.results.check_report import CheckReport
-from nbdebug.core.results.check_result import BAD
+from nbdebug.core.results.check_result import BAD_STATUSES
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
@@ -92,7 +92,7 @@ def _counted(reports: dict[str, CheckReport]) -> Counter[tuple[str, str]]:
     count: Counter[tuple[str, str]] = Counter()
     for where, report in reports.items():
         for result in report:
-            if result.status in BAD:
+            if result.status in BAD_STATUSES:
                 count[result.name, result.status] += 1
                 print(f"{where}: {result.name} {result.status}: {result.seen}", file=sys.stderr)
     return count
@@ -117,7 +117,7 @@ def _table(
 ) -> str:
     results = [result for report in reports.values() for result in report]
     applied = Counter(r.name for r in results if r.status != "not_applicable")
-    fires = Counter(r.name for report in found.values() for r in report if r.status in BAD)
+    fires = Counter(r.name for report in found.values() for r in report if r.status in BAD_STATUSES)
     number, flagged = len(reports), sum(bool(report.causes) for report in reports.values())
     first = sum(_is_among_the_first(name, report) for name, report in found.items())
     rows = [

@@ -34,7 +34,7 @@ class LeftOut(Control):
         )
 
     def read(self, session: TrainingState) -> tuple[int, ...]:
-        return session.batching.amendments.left_out
+        return session.batching.sample_edits.left_out
 
     def validate(self, session: TrainingState, value: Any) -> tuple[int, ...]:
         if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
@@ -46,9 +46,9 @@ class LeftOut(Control):
         return tuple(sorted(found))
 
     def apply(self, session: TrainingState, value: tuple[int, ...]) -> str:
-        amendments, ahead = session.batching.amendments, session.batching.ahead
-        changed = value != amendments.left_out
-        amendments.left_out = value
+        sample_edits, ahead = session.batching.sample_edits, session.batching.ahead
+        changed = value != sample_edits.left_out
+        sample_edits.left_out = value
         if changed and ahead:
             return f"Up to {ahead} batches are prepared already and may hold other samples."
         return ""

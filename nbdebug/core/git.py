@@ -5,10 +5,10 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-SECONDS = 2.0
+TIMEOUT_SECONDS = 2.0
 
 
-def git(*arguments: str, folder: Path = Path("."), seconds: float = SECONDS) -> str | None:
+def git(*arguments: str, folder: Path = Path("."), seconds: float = TIMEOUT_SECONDS) -> str | None:
     """What git says, None when it is not there or has nothing to say of this folder in time."""
     try:
         done = subprocess.run(

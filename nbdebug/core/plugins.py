@@ -47,7 +47,7 @@ def discover(
             if on_error is None:
                 raise
             on_error(point.name, error)
-    return tuple(sorted(found, key=_place))
+    return tuple(sorted(found, key=_sort_key))
 
 
 def instances(
@@ -100,5 +100,5 @@ def _checked(name: str, plugin: Any, base: type[T]) -> type[T]:
     raise PluginError(f"{name} gave {plugin!r}: expected a subclass of {base.__name__}.")
 
 
-def _place(plugin: type) -> tuple[int, str]:
+def _sort_key(plugin: type) -> tuple[int, str]:
     return getattr(plugin, "order", 0), getattr(plugin, "name", plugin.__name__)

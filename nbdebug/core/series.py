@@ -70,7 +70,7 @@ class Series:
             count.astype(np.int32),
         )
 
-    def followed(self, start: int, other: Series) -> Series:
+    def continued_with(self, start: int, other: Series) -> Series:
         """Its buckets before a step, and then those of another one."""
         before = self.part(self.step < start)
         columns = ("step", "mean", "minimum", "maximum", "last", "count")

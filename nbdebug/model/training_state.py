@@ -40,12 +40,12 @@ class Batching:
         self.size = size
         self.limit = limit
         self.ahead = ahead
-        self.amendments = SampleEdits()
+        self.sample_edits = SampleEdits()
 
     @property
     def remaining(self) -> int | None:
         """Samples that are not left out, None for a stream."""
-        return None if self.limit is None else self.limit - len(self.amendments.left_out)
+        return None if self.limit is None else self.limit - len(self.sample_edits.left_out)
 
 
 class TrainingState:

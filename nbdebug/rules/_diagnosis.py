@@ -12,7 +12,7 @@ from nbdebug.core.history.history import History
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.names import unknown_name
 from nbdebug.core.records import Notice, Severity
-from nbdebug.core.results.findings import GRAVITY, Finding, Findings, Symptom
+from nbdebug.core.results.findings import SEVERITIES, Finding, Findings, Symptom
 from nbdebug.errors import ArgumentError, PluginError
 from nbdebug.rules._implications import root_of
 from nbdebug.rules.base import RECENT, Rule
@@ -125,7 +125,7 @@ class Diagnosis(Sequence[Rule]):
         with self._looking:
             rules = list(self._rules.values())
             past, now = self._snapshot(self._history, start), self._snapshot(way)
-        joined = past.followed(start, now)
+        joined = past.continued_with(start, now)
         found, missing = {}, {}
         for rule in rules:
             lacking = _lacking(rule, joined)
@@ -207,7 +207,7 @@ def ordered(known: Mapping[str, Finding]) -> list[Finding]:
         root = root_of(name, known)
         title = "" if root == name else known[root].title
         found.append(replace(finding, because=title, cause=root if title else ""))
-    return sorted(found, key=lambda f: (bool(f.because), GRAVITY.index(f.severity)))
+    return sorted(found, key=lambda f: (bool(f.because), SEVERITIES.index(f.severity)))
 
 
 def _lacking(rule: Rule, snapshot: Snapshot) -> list[str]:

@@ -10,8 +10,8 @@ from typing import ClassVar
 import numpy as np
 
 from nbdebug.core.history.snapshot import Snapshot
-from nbdebug.core.records import Array
-from nbdebug.core.results.findings import Finding, Gravity, Symptom
+from nbdebug.core.records import Array, Severity
+from nbdebug.core.results.findings import Finding, Symptom
 from nbdebug.core.series import Series
 
 EVIDENCE = 100
@@ -38,7 +38,7 @@ class Rule(ABC):
     name: ClassVar[str]
     title: ClassVar[str]
     source: ClassVar[str]
-    severity: ClassVar[Gravity] = "warning"
+    severity: ClassVar[Severity] = "warning"
     needs: ClassVar[tuple[str, ...]] = ()
     wants: ClassVar[tuple[str, ...]] = ()
     harms: ClassVar[bool] = False

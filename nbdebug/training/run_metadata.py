@@ -14,10 +14,10 @@ from nbdebug.model.source_code import source_of
 from nbdebug.model.state.digest import digest_of
 from nbdebug.runs.redaction.redact import masked
 from nbdebug.training.data.sources import DatasetSource, StreamSource, TensorSource
-from nbdebug.training.engine.session import LR, Session, Setup
+from nbdebug.training.engine.session import DEFAULT_LR, Session, Setup
 
-MOST_CLASSES = 1000
-MOST_LAYERS = 2000
+MAX_CLASSES = 1000
+MAX_LAYERS = 2000
 
 
 def describe(session: Session, setup: Setup, controls: Iterable[ControlState]) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def describe(session: Session, setup: Setup, controls: Iterable[ControlState]) -
 def _parameters(session: Session, controls: Iterable[ControlState]) -> dict[str, Any]:
     count = sum(p.numel() for p in session.model.parameters())
     return {
-        **{one.spec.name: one.value for one in controls if _tells(one)},
+        **{one.spec.name: one.value for one in controls if _has_value(one)},
         "model": type(session.model).__name__,
         "parameters": count,
         "loss_fn": _name(session.loss_fn or session.step_fn),
@@ -52,11 +52,11 @@ def _parameters(session: Session, controls: Iterable[ControlState]) -> dict[str,
 def _lr(session: Session, setup: Setup) -> float:
     """The learning rate that was asked for: a schedule may begin elsewhere."""
     if setup.resumed is None and isinstance(setup.optimizer, str):
-        return LR if setup.lr is None else setup.lr
+        return DEFAULT_LR if setup.lr is None else setup.lr
     return session.lr
 
 
-def _tells(control: ControlState) -> bool:
+def _has_value(control: ControlState) -> bool:
     """Whether a control has a value here: {}, () and None are none."""
     spec, value = control.spec, control.value
     empty = value is None or (isinstance(value, dict | tuple | list) and not value)
@@ -72,7 +72,7 @@ def _model(model: nn.Module) -> dict[str, Any]:
             "parameters": sum(p.numel() for p in module.parameters()),
             "trainable": sum(p.numel() for p in module.parameters() if p.requires_grad),
         }
-        for name, module in list(model.named_modules())[:MOST_LAYERS]
+        for name, module in list(model.named_modules())[:MAX_LAYERS]
     ]
     return {
         "class": type(model).__name__,
@@ -115,7 +115,7 @@ def _classes(tensor: torch.Tensor) -> dict[str, int]:
     if tensor.ndim != 1 or tensor.is_floating_point() or tensor.is_complex():
         return {}
     values, counts = torch.unique(tensor, return_counts=True)
-    if len(values) > MOST_CLASSES:
+    if len(values) > MAX_CLASSES:
         return {}
     return {str(v): c for v, c in zip(values.tolist(), counts.tolist(), strict=True)}
 

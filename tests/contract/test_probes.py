@@ -169,7 +169,7 @@ def always(problem: str) -> set[str]:
     """Series that are there without any probe."""
     make, data = PROBLEMS[problem]
     with nbd.Debugger(make(), data(), nn.CrossEntropyLoss()) as dbg:
-        dbg._parts.training.loop.measuring.slots.clear()
+        dbg._parts.training.loop.probes.scheduled.clear()
         dbg.step()
         return set(dbg.history.series)
 

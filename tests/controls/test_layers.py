@@ -168,7 +168,7 @@ def test_probes_have_nothing_to_say_about_a_frozen_layer() -> None:
     with debugger(overhead=1.0) as dbg:
         dbg.run(steps=3)
         dbg.set(frozen={"0": "frozen"})
-        dbg._parts.training.loop.measuring.reset()
+        dbg._parts.training.loop.probes.reset()
         dbg.run(steps=1)
         latest = dbg.history.snapshot(["*"]).series
         for group in ("grad_norm", "update_ratio"):
@@ -283,12 +283,12 @@ def test_the_activation_of_a_layer_is_measured_after_a_swap_too() -> None:
     with debugger() as dbg:
         dbg.run(steps=1)
         dbg.set(activation="tanh")
-        dbg._parts.training.loop.measuring.reset()
+        dbg._parts.training.loop.probes.reset()
         dbg.run(steps=1)
         series = dbg.history.snapshot(["activation_mean/3"]).series["activation_mean/3"]
         assert series.step.tolist() == [0, 1]
         dbg.set(activation="as_built")
-        dbg._parts.training.loop.measuring.reset()
+        dbg._parts.training.loop.probes.reset()
         dbg.run(steps=1)
         series = dbg.history.snapshot(["activation_mean/3"]).series["activation_mean/3"]
         assert series.step.tolist() == [0, 1, 2]

@@ -203,7 +203,7 @@ def test_probes_measure_a_layer_from_when_it_is_unfrozen() -> None:
     with debugger(pretrained(), "adam", overhead=1.0) as dbg:
         dbg.run(steps=3)
         dbg.set(frozen={"0": "trainable"})
-        dbg._parts.training.loop.measuring.reset()
+        dbg._parts.training.loop.probes.reset()
         dbg.run(steps=1)
         series = dbg.history.snapshot(["*"]).series
         for group in ("grad_norm", "update_ratio"):

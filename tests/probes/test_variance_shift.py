@@ -39,7 +39,7 @@ def after_dropout(p: float, **keywords: Any) -> nn.Sequential:
 def test_a_dropout_right_before_shifts_by_one_over_the_keep_probability(p: float) -> None:
     with watched(after_dropout(p), blobs(1000), lr=1e-4) as dbg:
         dbg.run(steps=60)
-        dbg._parts.training.loop.measuring.reset()
+        dbg._parts.training.loop.probes.reset()
         dbg.run(steps=1)
         shifts = last(dbg)
         assert list(shifts) == ["1", "3"]
@@ -125,7 +125,7 @@ def test_a_step_function_and_a_model_without_norms_are_not_measured() -> None:
 def test_other_probes_do_not_see_the_extra_pass() -> None:
     def means(watch: bool) -> list[float]:
         with watched(after_dropout(0.5), blobs()) as dbg:
-            dbg._parts.training.loop.measuring.slots["variance_shift"].on = watch
+            dbg._parts.training.loop.probes.scheduled["variance_shift"].on = watch
             dbg.run(steps=1)
             frame = dbg.history.frame(["activation_mean/3", "activation_std/1", "near_zero/0"])
             assert bool(last(dbg)) is watch

@@ -129,9 +129,9 @@ def test_the_first_measurements_are_not_spaced_out() -> None:
 
 def test_a_probe_with_nothing_to_measure_takes_no_part() -> None:
     with nbd.Debugger(nn.Linear(FEATURES, CLASSES), blobs(), nn.CrossEntropyLoss()) as dbg:
-        slots = dbg._parts.training.loop.measuring.slots
-        assert not slots["variance_shift"].on
-        assert slots["activations"].on
+        scheduled = dbg._parts.training.loop.probes.scheduled
+        assert not scheduled["variance_shift"].on
+        assert scheduled["activations"].on
 
 
 def test_the_share_of_waiting_for_data_is_that_of_the_clock() -> None:

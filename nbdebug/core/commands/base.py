@@ -34,7 +34,7 @@ class Form:
         parts = value if isinstance(value, list | tuple) else self.text(name).split(",")
         return tuple(text for text in (str(part).strip() for part in parts) if text)
 
-    def whole(self, name: str) -> int | None:
+    def integer(self, name: str) -> int | None:
         """A field as a whole number, None when it is empty.
 
         Raises:

@@ -23,12 +23,12 @@ TOKEN = re.compile(
     r"\s*(?:(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
     r"|(?P<name>[A-Za-z_][\w./\[\]-]*)|(?P<sign>>=|<=|==|!=|>|<|\(|\)))"
 )
-HELP = (
+CONDITION_EXAMPLES = (
     "expected something like \"grad_norm > 10\", \"val_loss rises 5\" or "
     "\"step == 500 or loss > 3 and lr < 1e-3\""
 )  # fmt: skip
-Value = Callable[[str], float]
-Rose = Callable[[str, str], int]
+SeriesValue = Callable[[str], float]
+TrendCount = Callable[[str, str], int]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Comparison:
     sign: str
     right: str | float
 
-    def holds(self, value: Value, _trend: Rose) -> bool:
+    def holds(self, value: SeriesValue, _trend: TrendCount) -> bool:
         left, right = (value(x) if isinstance(x, str) else x for x in (self.left, self.right))
         return not (math.isnan(left) or math.isnan(right)) and COMPARISONS[self.sign](left, right)
 
@@ -52,25 +52,25 @@ class Trend:
     direction: str
     times: int
 
-    def holds(self, _value: Value, trend: Rose) -> bool:
+    def holds(self, _value: SeriesValue, trend: TrendCount) -> bool:
         return trend(self.name, self.direction) >= self.times
 
 
 @dataclass(frozen=True)
-class Both:
+class BooleanOperation:
     """One and another, or one or another."""
 
     left: Expression
     word: str
     right: Expression
 
-    def holds(self, value: Value, trend: Rose) -> bool:
+    def holds(self, value: SeriesValue, trend: TrendCount) -> bool:
         first = self.left.holds(value, trend)
         second = self.right.holds(value, trend)
         return (first and second) if self.word == "and" else (first or second)
 
 
-Expression = Comparison | Trend | Both
+Expression = Comparison | Trend | BooleanOperation
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Condition:
     names: tuple[str, ...]
     trends: tuple[str, ...]
 
-    def holds(self, value: Value, trend: Rose) -> bool:
+    def holds(self, value: SeriesValue, trend: TrendCount) -> bool:
         """Whether it holds.
 
         Args:
@@ -107,8 +107,10 @@ def parse(text: str) -> Condition:
         ArgumentError: it is none; says where and gives examples.
     """
     if not isinstance(text, str):
-        raise ArgumentError(f"A condition is a text or a function, got {text!r}; {HELP}.")
-    return _Parser(text).whole()
+        raise ArgumentError(
+            f"A condition is a text or a function, got {text!r}; {CONDITION_EXAMPLES}."
+        )
+    return _Parser(text).parse()
 
 
 class _Parser:
@@ -116,84 +118,86 @@ class _Parser:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.words: list[tuple[str, str, int]] = []
-        place = 0
-        while place < len(text.rstrip()):
-            match = TOKEN.match(text, place)
+        self.tokens: list[tuple[str, str, int]] = []
+        position = 0
+        while position < len(text.rstrip()):
+            match = TOKEN.match(text, position)
             if match is None:
-                raise self._wrong(place)
+                raise self._error(position)
             kind = str(match.lastgroup)
-            self.words.append((kind, match[kind], match.start(kind)))
-            place = match.end()
+            self.tokens.append((kind, match[kind], match.start(kind)))
+            position = match.end()
         self.next = 0
         self.names: list[str] = []
         self.trends: list[str] = []
 
-    def whole(self) -> Condition:
-        expression = self._either()
-        if self.next < len(self.words):
-            raise self._wrong(self.words[self.next][2])
+    def parse(self) -> Condition:
+        expression = self._or_expression()
+        if self.next < len(self.tokens):
+            raise self._error(self.tokens[self.next][2])
         names, trends = tuple(dict.fromkeys(self.names)), tuple(dict.fromkeys(self.trends))
         return Condition(" ".join(self.text.split()), expression, names, trends)
 
-    def _either(self) -> Expression:
-        found = self._both()
-        while self._takes("or"):
-            found = Both(found, "or", self._both())
+    def _or_expression(self) -> Expression:
+        found = self._and_expression()
+        while self._accept("or"):
+            found = BooleanOperation(found, "or", self._and_expression())
         return found
 
-    def _both(self) -> Expression:
-        found = self._one()
-        while self._takes("and"):
-            found = Both(found, "and", self._one())
+    def _and_expression(self) -> Expression:
+        found = self._term()
+        while self._accept("and"):
+            found = BooleanOperation(found, "and", self._term())
         return found
 
-    def _one(self) -> Expression:
-        if self._takes("("):
-            found = self._either()
-            if not self._takes(")"):
-                raise self._wrong(self._here())
+    def _term(self) -> Expression:
+        if self._accept("("):
+            found = self._or_expression()
+            if not self._accept(")"):
+                raise self._error(self._position())
             return found
         left = self._operand()
-        kind, word, place = self._word()
+        kind, word, position = self._next_token()
         if isinstance(left, str) and word in TRENDS:
             return self._trend(left, word)
         if kind != "sign" or word not in COMPARISONS:
-            raise self._wrong(place)
+            raise self._error(position)
         return Comparison(left, word, self._operand())
 
     def _trend(self, name: str, direction: str) -> Trend:
-        kind, word, place = self._word()
+        kind, word, position = self._next_token()
         if kind != "number" or not word.isdigit() or int(word) < 1:
-            raise self._wrong(place)
+            raise self._error(position)
         self.trends.append(name)
         return Trend(name, direction, int(word))
 
     def _operand(self) -> str | float:
-        kind, word, place = self._word()
+        kind, word, position = self._next_token()
         if kind == "number":
             return float(word)
         if kind != "name" or word in ("and", "or", *TRENDS):
-            raise self._wrong(place)
+            raise self._error(position)
         self.names.append(word)
         return word
 
-    def _word(self) -> tuple[str, str, int]:
-        if self.next == len(self.words):
-            raise self._wrong(len(self.text))
+    def _next_token(self) -> tuple[str, str, int]:
+        if self.next == len(self.tokens):
+            raise self._error(len(self.text))
         self.next += 1
-        return self.words[self.next - 1]
+        return self.tokens[self.next - 1]
 
-    def _takes(self, word: str) -> bool:
-        if self.next < len(self.words) and self.words[self.next][1] == word:
+    def _accept(self, word: str) -> bool:
+        if self.next < len(self.tokens) and self.tokens[self.next][1] == word:
             self.next += 1
             return True
         return False
 
-    def _here(self) -> int:
-        return self.words[self.next][2] if self.next < len(self.words) else len(self.text)
+    def _position(self) -> int:
+        return self.tokens[self.next][2] if self.next < len(self.tokens) else len(self.text)
 
-    def _wrong(self, place: int) -> ArgumentError:
-        rest = self.text[place:].strip()
+    def _error(self, position: int) -> ArgumentError:
+        rest = self.text[position:].strip()
         where = f"at {rest!r}" if rest else "at its end"
-        return ArgumentError(f"The condition {self.text!r} cannot be read {where}: {HELP}.")
+        return ArgumentError(
+            f"The condition {self.text!r} cannot be read {where}: {CONDITION_EXAMPLES}."
+        )

@@ -105,7 +105,7 @@ class FindWorstSamples(Command):
     @classmethod
     def from_form(cls, form: Form) -> Self:
         """`step`, empty for the batch that training stopped in."""
-        return cls(form.whole("step"))
+        return cls(form.integer("step"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ class Run(Command):
     @classmethod
     def from_form(cls, form: Form) -> Self:
         """`steps`, empty to train until paused."""
-        return cls(form.whole("steps"))
+        return cls(form.integer("steps"))
 
 
 @dataclass(frozen=True, slots=True)

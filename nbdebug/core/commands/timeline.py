@@ -98,7 +98,7 @@ class ForkSteps(Command):
     @classmethod
     def from_form(cls, form: Form) -> Self:
         """`steps`, `start`, and `settings`, or a `control` with `values` and commas between."""
-        steps = form.whole("steps")
+        steps = form.integer("steps")
         if steps is None:
             raise ArgumentError("steps must be a whole number, got ''.")
         settings, control = form.settings(), form.text("control")
@@ -114,10 +114,12 @@ class ForkSteps(Command):
         """
         clips = validator.clips()
         changes = (
-            way if clips or "clip_threshold" not in way else {"clip_mode": "norm", **way}
-            for way in self.changes
+            variant
+            if clips or "clip_threshold" not in variant
+            else {"clip_mode": "norm", **variant}
+            for variant in self.changes
         )
-        return replace(self, changes=tuple(validator.controls(way) for way in changes))
+        return replace(self, changes=tuple(validator.controls(variant) for variant in changes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,7 @@ class KeepFork(Command):
     @classmethod
     def from_form(cls, form: Form) -> Self:
         """`which`."""
-        return cls(form.whole("which") or 0, who=form.who)
+        return cls(form.integer("which") or 0, who=form.who)
 
     def checked(self, validator: Validator) -> Self:
         """The command with its fork; ArgumentError when there is no such fork or variant."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nbdebug.core.records import Array
 
-PENDING = 256
+MAX_PENDING_ROWS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Buckets:
         """Some of the buckets."""
         return Buckets(*(column[which] for column in self._columns()))
 
-    def then(self, later: Buckets) -> Buckets:
+    def followed_by(self, later: Buckets) -> Buckets:
         """These buckets, followed by later ones."""
         pairs = zip(self._columns(), later._columns(), strict=True)
         return Buckets(*(np.concatenate(pair) for pair in pairs))
@@ -106,19 +106,19 @@ class Block:
         self._newest = np.full(width, np.nan)
         self._cuts: list[int] = []
         self._waiting = 0
-        self._pending = np.empty((PENDING, width))
-        self._pending_steps = np.empty(PENDING, np.int64)
+        self._pending = np.empty((MAX_PENDING_ROWS, width))
+        self._pending_steps = np.empty(MAX_PENDING_ROWS, np.int64)
         nothing = np.empty((0, width))
         uncounted = np.empty((0, width), np.int32)
         self.buckets = Buckets(np.empty(0, np.int64), nothing, nothing, nothing, nothing, uncounted)
 
     def append(self, step: int, values: Array) -> None:
         """Add one row, values [K]."""
-        place = self._waiting
-        self._pending[place] = values
-        self._pending_steps[place] = step
-        self._waiting = place + 1
-        if self._waiting == PENDING:
+        index = self._waiting
+        self._pending[index] = values
+        self._pending_steps[index] = step
+        self._waiting = index + 1
+        if self._waiting == MAX_PENDING_ROWS:
             self.fold()
 
     def latest(self) -> Array:
@@ -180,8 +180,8 @@ class Block:
         kept = self.buckets
         if filled:
             open_one = kept.part(slice(-1, None)).merged(added.part(slice(1)))
-            kept, added = kept.part(slice(-1)), open_one.then(added.part(slice(1, None)))
-        self.buckets = kept.then(added)
+            kept, added = kept.part(slice(-1)), open_one.followed_by(added.part(slice(1, None)))
+        self.buckets = kept.followed_by(added)
         self.rows += new
         self._waiting = 0
 
@@ -190,13 +190,13 @@ class Block:
         even = len(self.buckets.steps) // 2 * 2
         earlier = self.buckets.part(slice(0, even, 2))
         pairs = earlier.merged(self.buckets.part(slice(1, even, 2)))
-        self.buckets = pairs.then(self.buckets.part(slice(even, None)))
+        self.buckets = pairs.followed_by(self.buckets.part(slice(even, None)))
         self.stride *= 2
 
 
 def _last_known(rows: Array, starts: NDArray[np.int64]) -> Array:
     """The last value of each bucket that is not NaN, [B, K]."""
-    index = np.where(np.isnan(rows), -1, np.arange(len(rows))[:, None])
-    place = np.maximum.reduceat(index, starts, axis=0)
-    values = np.take_along_axis(rows, np.maximum(place, 0), axis=0)
-    return np.where(place < 0, np.nan, values)
+    known = np.where(np.isnan(rows), -1, np.arange(len(rows))[:, None])
+    index = np.maximum.reduceat(known, starts, axis=0)
+    values = np.take_along_axis(rows, np.maximum(index, 0), axis=0)
+    return np.where(index < 0, np.nan, values)

@@ -31,9 +31,9 @@ MAX_CHANGES = 10_000
 MAX_NOTICES = 200
 MAX_NOTES = 1000
 MAX_BRANCHES = 20
-BRANCH_POINTS = 500
+MAX_BRANCH_POINTS = 500
 BRANCH_SERIES = ("loss", "val_loss", "grad_norm", "lr")
-LOOK_EVERY = 0.02
+WAIT_SLICE_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -135,13 +135,13 @@ class History:
         with self._changed:
             copies = (self._columns.copy(n) for n in BRANCH_SERIES if n in self._columns.names)
             later = (copy.part(copy.step >= step) for copy in copies)
-            series = {s.name: s.thin(BRANCH_POINTS) for s in later if len(s)}
+            series = {s.name: s.thin(MAX_BRANCH_POINTS) for s in later if len(s)}
             self._branches.append(Branch(step, until, series))
             self._columns.rewind(step, records)
             note = f"Training went back to step {step}."
-            for place, change in enumerate(self._changes):
+            for index, change in enumerate(self._changes):
                 if change.step >= step and change.status == "applied":
-                    self._changes[place] = replace(change, status="undone", note=note)
+                    self._changes[index] = replace(change, status="undone", note=note)
             self._version += 1
 
     @property
@@ -230,7 +230,11 @@ class History:
         end = None if timeout is None else time.monotonic() + timeout
         with self._changed:
             while not condition(self._status):
-                left = LOOK_EVERY if end is None else min(LOOK_EVERY, end - time.monotonic())
+                left = (
+                    WAIT_SLICE_SECONDS
+                    if end is None
+                    else min(WAIT_SLICE_SECONDS, end - time.monotonic())
+                )
                 if left <= 0:
                     return False
                 self._changed.wait(left)

@@ -72,18 +72,20 @@ class Snapshot:
             if name.startswith(prefix)
         }
 
-    def followed(self, start: int, way: Snapshot) -> Snapshot:
+    def continued_with(self, start: int, other: Snapshot) -> Snapshot:
         """This history up to `start`, continued with another run's.
 
         Series missing from the other run are dropped.
         """
         series = {
-            name: self.series[name].followed(start, one) if name in self.series else one
-            for name, one in way.series.items()
+            name: self.series[name].continued_with(start, one) if name in self.series else one
+            for name, one in other.series.items()
             if len(one)
         }
         changes = tuple(change for change in self.changes if change.step <= start)
-        return replace(self, status=way.status, latest=way.latest, series=series, changes=changes)
+        return replace(
+            self, status=other.status, latest=other.latest, series=series, changes=changes
+        )
 
     def position(self, steps: NDArray[np.int64], axis: Axis) -> Array:
         """Where steps [B] lie on an axis counted in steps, samples or epochs."""

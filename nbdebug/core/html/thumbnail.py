@@ -10,7 +10,7 @@ import numpy as np
 
 from nbdebug.core.records import Array
 
-LARGEST = 32
+MAX_SIDE_PIXELS = 32
 
 
 def thumbnail(values: Array) -> str:
@@ -24,7 +24,7 @@ def thumbnail(values: Array) -> str:
     finite = pixels[np.isfinite(pixels)]
     if pixels.ndim != 3 or len(pixels) not in (1, 3) or not finite.size:
         return ""
-    step = max(1, -(-max(pixels.shape[1:]) // LARGEST))
+    step = max(1, -(-max(pixels.shape[1:]) // MAX_SIDE_PIXELS))
     low, high = float(finite.min()), float(finite.max())
     scaled = np.nan_to_num((pixels[:, ::step, ::step] - low) / ((high - low) or 1.0))
     rows = (255 * np.clip(scaled, 0.0, 1.0)).astype(np.uint8).transpose(1, 2, 0)

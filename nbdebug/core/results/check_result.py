@@ -7,7 +7,7 @@ from typing import Literal
 
 Verdict = Literal["pass", "warning", "fail", "not_applicable", "not_run"]
 
-STEPS = {
+CHECKLIST_STEPS = {
     1: "Start simple",
     2: "Look at the loss",
     3: "Look inside the layers",
@@ -15,9 +15,9 @@ STEPS = {
     5: "Document",
 }
 
-SIGNS = {"pass": "✓", "warning": "!", "fail": "✗", "not_applicable": "-", "not_run": "·"}
+STATUS_SIGNS = {"pass": "✓", "warning": "!", "fail": "✗", "not_applicable": "-", "not_run": "·"}
 
-WORDS = {
+STATUS_LABELS = {
     "pass": "passed",
     "warning": "with a warning",
     "fail": "failed",
@@ -25,7 +25,7 @@ WORDS = {
     "not_run": "not run yet",
 }
 
-BAD = ("fail", "warning")
+BAD_STATUSES = ("fail", "warning")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, overload
+
+from nbdebug.core.records import Severity
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Gravity = Literal["error", "warning"]
-GRAVITY = ("error", "warning")
+SEVERITIES: tuple[Severity, ...] = ("error", "warning")
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Finding:
 
     name: str
     title: str
-    severity: Gravity
+    severity: Severity
     since: int
     value: float
     threshold: float
@@ -86,11 +87,11 @@ class Findings(Sequence[Finding]):
     not_judged: Mapping[str, str] = field(default_factory=dict)
 
     @overload
-    def __getitem__(self, place: int) -> Finding: ...
+    def __getitem__(self, index: int) -> Finding: ...
     @overload
-    def __getitem__(self, place: slice) -> tuple[Finding, ...]: ...
-    def __getitem__(self, place: int | slice) -> Finding | tuple[Finding, ...]:
-        return self.found[place]
+    def __getitem__(self, index: slice) -> tuple[Finding, ...]: ...
+    def __getitem__(self, index: int | slice) -> Finding | tuple[Finding, ...]:
+        return self.found[index]
 
     def __len__(self) -> int:
         return len(self.found)
@@ -125,12 +126,12 @@ class Findings(Sequence[Finding]):
         lines = [self.summary]
         for cause in self.causes:
             lines += list(_text(cause))
-            lines += [f"    explains: {f.title}: {f.seen}" for f in self.follow(cause)]
+            lines += [f"    explains: {f.title}: {f.seen}" for f in self.explained_by(cause)]
         return "\n".join(lines)
 
     __repr__ = __str__
 
-    def follow(self, cause: Finding) -> tuple[Finding, ...]:
+    def explained_by(self, cause: Finding) -> tuple[Finding, ...]:
         """What a finding explains."""
         return tuple(finding for finding in self.found if finding.cause == cause.name)
 

@@ -26,7 +26,7 @@ class ModuleOutput:
     module: str
     kind: str
     largest: float
-    bad: int
+    non_finite: int
     count: int
     updated: bool = True
 
@@ -35,17 +35,17 @@ class ModuleOutput:
 class FlightRecord:
     """Outputs of all modules in the last steps, which were run again on a copy."""
 
-    looks: tuple[ModuleOutput, ...]
+    outputs: tuple[ModuleOutput, ...]
 
     @property
     def first(self) -> ModuleOutput | None:
         """The first output that was not finite, None when all were finite."""
-        return next((look for look in self.looks if look.bad), None)
+        return next((output for output in self.outputs if output.non_finite), None)
 
     @property
     def steps(self) -> tuple[int, ...]:
         """The steps that were looked at, the oldest first."""
-        return tuple(dict.fromkeys(look.step for look in self.looks))
+        return tuple(dict.fromkeys(output.step for output in self.outputs))
 
     def frame(self) -> pd.DataFrame:
         """Largest magnitudes, one row a module, one column a step; inf where not finite."""
@@ -56,10 +56,10 @@ class FlightRecord:
 
     def _table(self) -> dict[str, dict[int, float]]:
         table: dict[str, dict[int, float]] = {}
-        for look in self.looks:
-            value = math.inf if look.bad else look.largest
-            row = table.setdefault(f"{look.module} ({look.kind})", {})
-            row[look.step] = max(value, row.get(look.step, value))
+        for output in self.outputs:
+            value = math.inf if output.non_finite else output.largest
+            row = table.setdefault(f"{output.module} ({output.kind})", {})
+            row[output.step] = max(value, row.get(output.step, value))
         return table
 
     def __str__(self) -> str:
@@ -67,7 +67,7 @@ class FlightRecord:
         if found is None:
             return "All outputs of all modules were finite."
         return (
-            f"Step {found.step:,}: {found.bad:,} of {found.count:,} values of the output of "
+            f"Step {found.step:,}: {found.non_finite:,} of {found.count:,} values of the output of "
             f"{found.module} ({found.kind}) were not finite."
         )
 

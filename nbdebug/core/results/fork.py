@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CONFIDENCE = 0.95
-FEWEST = 10
-WIDTH, HEIGHT = 180, 60
-GREY = "#8C8C8C"
-LEFT = "text-align:left;vertical-align:middle;overflow-wrap:normal"
+MIN_INTERVAL_VALUES = 10
+PLOT_WIDTH, PLOT_HEIGHT = 180, 60
+BASE_COLOUR = "#8C8C8C"
+CELL_STYLE = "text-align:left;vertical-align:middle;overflow-wrap:normal"
 
 
 # Arrays have no truth value: two of these are equal when they are the same object.
@@ -84,15 +84,15 @@ class ForkResult:
             return False
         return None if self.for_finding in trial.findings.not_judged else True
 
-    def condition(self, trial: Trial) -> str:
+    def findings_text(self, trial: Trial) -> str:
         """What looked sick at the end of a way, in words; first what was to be cured."""
         causes = [f.title for f in trial.findings.causes if f.name != self.for_finding]
         said = ", ".join(causes[:2]) + (", ..." if len(causes) > 2 else "")
         if not self.for_finding:
             return said or "nothing"
-        return f"{self.title}: {self._fate(trial)}" + (f"; {said}" if said else "")
+        return f"{self.title}: {self._finding_status(trial)}" + (f"; {said}" if said else "")
 
-    def _fate(self, trial: Trial) -> str:
+    def _finding_status(self, trial: Trial) -> str:
         """What became of the finding that was to be cured."""
         if self.for_finding in trial.findings.names:
             return "still there"
@@ -134,7 +134,7 @@ class ForkResult:
 
 def mean_interval(values: Array) -> tuple[float, float, float]:
     """Mean of values [N] that follow one another, and the ends of its 95 % interval."""
-    if len(values) < FEWEST:
+    if len(values) < MIN_INTERVAL_VALUES:
         return (float(values.mean()) if len(values) else math.nan), math.nan, math.nan
     mean = float(values.mean())
     centred = values - mean
@@ -221,21 +221,28 @@ class Fork:
         return fork_table(self.result)
 
 
-HEADINGS = ("", "verdict", "looks sick at the end", "last loss", "difference", "95 % interval")
-VALIDATION = "last val. loss"
+COLUMN_HEADINGS = (
+    "",
+    "verdict",
+    "looks sick at the end",
+    "last loss",
+    "difference",
+    "95 % interval",
+)
+VALIDATION_HEADING = "last val. loss"
 
 
 def rows(result: ForkResult) -> list[tuple[str, ...]]:
     """The trials in words, one row each, the base first; below `headings`."""
     first = result.base
     found: list[tuple[str, ...]] = [
-        (first.label, first.ended, result.condition(first), _last(first), "", "")
+        (first.label, first.ended, result.findings_text(first), _last(first), "", "")
     ]
     for trial in result.trials:
         mean, low, high = result.interval(trial)
         between = "" if math.isnan(low) else f"{low:+.3g} to {high:+.3g}"
         apart = "" if math.isnan(mean) else f"{mean:+.3g}"
-        verdict, condition = result.verdict(trial), result.condition(trial)
+        verdict, condition = result.verdict(trial), result.findings_text(trial)
         found.append((trial.label, verdict, condition, _last(trial), apart, between))
     if not _validated(result):
         return found
@@ -245,7 +252,7 @@ def rows(result: ForkResult) -> list[tuple[str, ...]]:
 
 def headings(result: ForkResult) -> tuple[str, ...]:
     """What stands above the columns of `rows`."""
-    return (*HEADINGS, VALIDATION) if _validated(result) else HEADINGS
+    return (*COLUMN_HEADINGS, VALIDATION_HEADING) if _validated(result) else COLUMN_HEADINGS
 
 
 def _validated(result: ForkResult) -> bool:
@@ -255,7 +262,7 @@ def _validated(result: ForkResult) -> bool:
 def fork_table(result: ForkResult) -> str:
     """A fork as HTML: each way a small plot of its loss over that of the base, in grey."""
     head = "".join(
-        f'<th style="{LEFT}">{html.escape(word)}</th>' for word in ("", *headings(result))
+        f'<th style="{CELL_STYLE}">{html.escape(word)}</th>' for word in ("", *headings(result))
     )
     trials = (result.base, *result.trials)
     known = [trial.loss[np.isfinite(trial.loss)] for trial in trials]
@@ -266,7 +273,9 @@ def fork_table(result: ForkResult) -> str:
     body = ""
     for trial, row in zip(trials, rows(result), strict=True):
         cells = [_plot(result.base, trial, low, high), *map(html.escape, row)]
-        body += "<tr>" + "".join(f'<td style="{LEFT}">{cell}</td>' for cell in cells) + "</tr>"
+        body += (
+            "<tr>" + "".join(f'<td style="{CELL_STYLE}">{cell}</td>' for cell in cells) + "</tr>"
+        )
     note = f"<p>{html.escape(result.note)}</p>" if result.note else ""
     title = html.escape(_title(result))
     return (
@@ -277,11 +286,11 @@ def fork_table(result: ForkResult) -> str:
 
 def _plot(base: Trial, trial: Trial, low: float, high: float) -> str:
     """Losses as an SVG, all of a fork on one scale."""
-    ways = [(trial, BLUE)] if trial is base else [(base, GREY), (trial, BLUE)]
-    size = WIDTH, HEIGHT
-    lines = [polyline(way.loss.tolist(), low, high, size, colour) for way, colour in ways]
+    curves = [(trial, BLUE)] if trial is base else [(base, BASE_COLOUR), (trial, BLUE)]
+    size = PLOT_WIDTH, PLOT_HEIGHT
+    lines = [polyline(curve.loss.tolist(), low, high, size, colour) for curve, colour in curves]
     return (
-        f'<svg width="{WIDTH}" height="{HEIGHT}" style="max-width:none" role="img" '
+        f'<svg width="{PLOT_WIDTH}" height="{PLOT_HEIGHT}" style="max-width:none" role="img" '
         f'aria-label="loss, {html.escape(trial.label)}">{"".join(lines)}</svg>'
     )
 

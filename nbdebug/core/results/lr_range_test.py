@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Array = NDArray[np.float64]
-WEIGHT = 0.98
+SMOOTHING_WEIGHT = 0.98
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,5 +79,5 @@ class Smoothing:
     def add(self, loss: float) -> float:
         """The average with one more loss."""
         self._count += 1
-        self._average = WEIGHT * self._average + (1 - WEIGHT) * loss
-        return self._average / (1 - WEIGHT**self._count)
+        self._average = SMOOTHING_WEIGHT * self._average + (1 - SMOOTHING_WEIGHT) * loss
+        return self._average / (1 - SMOOTHING_WEIGHT**self._count)

@@ -57,7 +57,7 @@ class ModelSummary:
 
     def _repr_html_(self) -> str:
         names = ("Layer", "Class", "Output shape", "Parameters", "Trainable")
-        head = "".join(_cell("th", name, place) for place, name in enumerate(names))
+        head = "".join(_cell("th", name, column) for column, name in enumerate(names))
         body = "".join(f"<tr>{_row(layer)}</tr>" for layer in self.layers)
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
@@ -71,9 +71,9 @@ def _row(layer: LayerSummary) -> str:
         f"{count:,}",
         f"{layer.trainable / count:.0%}" if count else "-",
     )
-    return "".join(_cell("td", text, place) for place, text in enumerate(texts))
+    return "".join(_cell("td", text, column) for column, text in enumerate(texts))
 
 
-def _cell(tag: str, text: str, place: int) -> str:
-    side = "left" if place < 2 else "right"
+def _cell(tag: str, text: str, column: int) -> str:
+    side = "left" if column < 2 else "right"
     return f'<{tag} style="text-align:{side}">{html.escape(text)}</{tag}>'

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 Act = Literal["list", "find", "open", "compare", "rename", "tag", "untag", "ask", "delete"]
 State = Literal["off", "opening", "ready", "failed"]
 ADD_NOTE = "note"
-LONGEST = 250
-RESERVED = ("mlflow.", "nbdebug.")
-TAG = re.compile(r"[\w\-. :/]+")
+MAX_TEXT_LENGTH = 250
+RESERVED_PREFIXES = ("mlflow.", "nbdebug.")
+TAG_NAME_PATTERN = re.compile(r"[\w\-. :/]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,17 +119,21 @@ class RunRequest:
         """Raise ArgumentError where there is no such act, or the text does not do."""
         if self.act not in get_args(Act):
             raise ArgumentError(unknown_name("request", self.act, get_args(Act)))
-        if self.act == "rename" and not 0 < len(self.text) <= LONGEST:
-            raise ArgumentError(f"A name has 1 to {LONGEST} characters, got {len(self.text)}.")
+        if self.act == "rename" and not 0 < len(self.text) <= MAX_TEXT_LENGTH:
+            raise ArgumentError(
+                f"A name has 1 to {MAX_TEXT_LENGTH} characters, got {len(self.text)}."
+            )
         if self.act == "tag":
             name, value = self.tag
-            if not TAG.fullmatch(name) or max(len(name), len(value)) > LONGEST:
+            if not TAG_NAME_PATTERN.fullmatch(name) or max(len(name), len(value)) > MAX_TEXT_LENGTH:
                 raise ArgumentError(
-                    f"Not a tag: {self.text[:40]!r}. Write name or name=value, at most {LONGEST} "
-                    "characters each; the name of letters, digits, spaces and _ - . : /."
+                    f"Not a tag: {self.text[:40]!r}. Write name or name=value, at most "
+                    f"{MAX_TEXT_LENGTH} characters each; the name of letters, digits, spaces and _ - . : /."
                 )
-            if name.startswith(RESERVED):
-                raise ArgumentError(f"Tags do not begin with {' or '.join(RESERVED)}: {name!r}.")
+            if name.startswith(RESERVED_PREFIXES):
+                raise ArgumentError(
+                    f"Tags do not begin with {' or '.join(RESERVED_PREFIXES)}: {name!r}."
+                )
 
     @property
     def tag(self) -> tuple[str, str]:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-HEADINGS = ("sample", "loss", "target", "prediction", "gradient norm", "inputs")
-CELL = "text-align:left;vertical-align:middle;overflow-wrap:normal"
+COLUMN_HEADINGS = ("sample", "loss", "target", "prediction", "gradient norm", "inputs")
+CELL_STYLE = "text-align:left;vertical-align:middle;overflow-wrap:normal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +76,11 @@ class WorstSamples:
         return pd.DataFrame(rows, columns=list(columns))
 
     def __repr__(self) -> str:
-        lines = [self.title, " | ".join(HEADINGS)]
+        lines = [self.title, " | ".join(COLUMN_HEADINGS)]
         return "\n".join(lines + [" | ".join(words(sample)) for sample in self.samples])
 
     def _repr_html_(self) -> str:
-        return culprit_table(self)
+        return worst_sample_table(self)
 
 
 def words(sample: WorstSample) -> tuple[str, ...]:
@@ -91,14 +91,14 @@ def words(sample: WorstSample) -> tuple[str, ...]:
     return sample.name, numbers[0], target, prediction, numbers[1], sample.inputs
 
 
-def culprit_table(found: WorstSamples, tools: tuple[str, ...] = ()) -> str:
+def worst_sample_table(found: WorstSamples, tools: tuple[str, ...] = ()) -> str:
     """The samples as HTML.
 
     Args:
         tools: HTML that stands in the second cell of each row, where a narrow page shows it too.
     """
-    names = (HEADINGS[0], "", *HEADINGS[1:]) if tools else HEADINGS
-    head = "".join(f'<th style="{CELL}">{html.escape(name)}</th>' for name in names)
+    names = (COLUMN_HEADINGS[0], "", *COLUMN_HEADINGS[1:]) if tools else COLUMN_HEADINGS
+    head = "".join(f'<th style="{CELL_STYLE}">{html.escape(name)}</th>' for name in names)
     body = ""
     for place, sample in enumerate(found.samples):
         cells = [html.escape(word) for word in words(sample)]
@@ -109,7 +109,9 @@ def culprit_table(found: WorstSamples, tools: tuple[str, ...] = ()) -> str:
                 'style="image-rendering:pixelated">'
             )
         cells[1:1] = tools[place : place + 1]
-        body += "<tr>" + "".join(f'<td style="{CELL}">{cell}</td>' for cell in cells) + "</tr>"
+        body += (
+            "<tr>" + "".join(f'<td style="{CELL_STYLE}">{cell}</td>' for cell in cells) + "</tr>"
+        )
     return (
         f"<div><b>{html.escape(found.title)}</b></div>"
         f'<div style="overflow-x:auto"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody>'

@@ -12,7 +12,7 @@ import torch
 
 from nbdebug.model.module.forward import leaves, to_device
 
-BYTES = 256 * 2**20
+MAX_CACHE_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +47,14 @@ class Sampler(Protocol):
     def position(self) -> Any:
         """Where it stands, as plain values and tensors that nobody writes to."""
 
-    def go_to(self, position: Any) -> None:
+    def seek(self, position: Any) -> None:
         """Stand there again, so that the same batches come; new sizes come into force.
 
         Raises:
             DataError: the data cannot be read again from there; nothing was changed.
         """
 
-    def holding(self) -> AbstractContextManager[None]:
+    def keep_everything(self) -> AbstractContextManager[None]:
         """Whatever is drawn inside can come again afterwards."""
 
     def reset(self) -> None:
@@ -64,13 +64,13 @@ class Sampler(Protocol):
         """End the processes that fetch; may be called twice."""
 
 
-class Remembering:
+class BoundedBatchCache:
     """Keeps what it gave, so that it can come again, up to `limit` bytes."""
 
-    limit: float = BYTES
+    limit: float = MAX_CACHE_BYTES
 
     @contextmanager
-    def holding(self) -> Iterator[None]:
+    def keep_everything(self) -> Iterator[None]:
         """Whatever is drawn inside can come again afterwards."""
         limit, self.limit = self.limit, math.inf
         try:

@@ -8,9 +8,9 @@ import torch
 
 from nbdebug.errors import DataError
 from nbdebug.model.training_state import Batching
-from nbdebug.training.data.seeding import mixed, seeded
+from nbdebug.training.data.seeding import derived_seed, seeded
 
-REMEMBERED = 8_000_000
+MAX_REMEMBERED_INDICES = 8_000_000
 
 
 class IndexPosition(NamedTuple):
@@ -59,16 +59,16 @@ class IndexSampler:
         self._generator = torch.Generator().manual_seed(self.seed)
         self._before = self._generator.get_state()
         self._order = torch.empty(0, dtype=torch.int64)
-        self._places: tuple[torch.Tensor, tuple[int, ...], torch.Tensor]
-        self._places = self._order, (), self._order
+        self._cached_remaining: tuple[torch.Tensor, tuple[int, ...], torch.Tensor]
+        self._cached_remaining = self._order, (), self._order
         # Kept as a number: this is asked for at every step.
         self._length = self._position = 0
 
     def next(self) -> tuple[torch.Tensor, int, float]:
         """Indices [B] of the next batch, their epoch, and the share of it then done."""
         size = self.batching.size
-        if self.batching.amendments.left_out:
-            return self._next_without(size)
+        if self.batching.sample_edits.left_out:
+            return self._next_without_excluded(size)
         left = self._length - self._position
         if left <= 0 or (self.drop_last and 0 < left < size and self._position):
             self._begin_epoch()
@@ -79,12 +79,12 @@ class IndexSampler:
         done = left < size if self.drop_last else left == 0
         return indices, self.epoch, 1.0 if done else self._position / self._length
 
-    def _next_without(self, size: int) -> tuple[torch.Tensor, int, float]:
+    def _next_without_excluded(self, size: int) -> tuple[torch.Tensor, int, float]:
         """`next`, past the samples that are left out."""
-        left = self._left()
+        left = self._remaining()
         if not len(left) or (self.drop_last and len(left) < size and self._position):
             self._begin_epoch()
-            left = self._left()
+            left = self._remaining()
         if not len(left):
             raise DataError("All samples that the DataLoader's sampler gave are left out.")
         taken, left = left[:size], left[size:]
@@ -94,14 +94,14 @@ class IndexSampler:
         share = 1.0 if done else self._position / self._length
         return self._order[taken], self.epoch, share
 
-    def _left(self) -> torch.Tensor:
+    def _remaining(self) -> torch.Tensor:
         """Places in the order, from where it stands, of the samples that are not left out."""
-        amendments = self.batching.amendments
-        order, left_out, places = self._places
-        if order is not self._order or left_out != amendments.left_out:
-            places = amendments.kept(self._order).nonzero().flatten()
-            self._places = self._order, amendments.left_out, places
-        return places[int(torch.searchsorted(places, self._position)) :]
+        sample_edits = self.batching.sample_edits
+        order, excluded, positions = self._cached_remaining
+        if order is not self._order or excluded != sample_edits.left_out:
+            positions = sample_edits.kept(self._order).nonzero().flatten()
+            self._cached_remaining = self._order, sample_edits.left_out, positions
+        return positions[int(torch.searchsorted(positions, self._position)) :]
 
     def _begin_epoch(self) -> None:
         self.epoch += 1
@@ -112,7 +112,7 @@ class IndexSampler:
     def position(self) -> IndexPosition:
         return IndexPosition(self.epoch, self._position, self.drawn, self._before)
 
-    def go_to(self, position: IndexPosition) -> None:
+    def seek(self, position: IndexPosition) -> None:
         """Stand there again.
 
         Raises:
@@ -146,9 +146,11 @@ class IndexSampler:
         known = self._orders.get(self.epoch)
         if known is not None:
             return known
-        with seeded(mixed(self.seed, self.epoch)):
+        with seeded(derived_seed(self.seed, self.epoch)):
             order = torch.as_tensor(list(self.own), dtype=torch.int64)
         self._orders[self.epoch] = order
-        while len(self._orders) > 2 and sum(map(len, self._orders.values())) > REMEMBERED:
+        while (
+            len(self._orders) > 2 and sum(map(len, self._orders.values())) > MAX_REMEMBERED_INDICES
+        ):
             del self._orders[min(self._orders)]
         return order

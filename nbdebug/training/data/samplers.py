@@ -12,7 +12,7 @@ from nbdebug.model.training_state import Batching
 from nbdebug.training.data.batch import Batch, Sampler
 from nbdebug.training.data.cached_sampler import CachedSampler
 from nbdebug.training.data.index_sampler import IndexPosition, IndexSampler
-from nbdebug.training.data.seeding import mixed, seeded
+from nbdebug.training.data.seeding import derived_seed, seeded
 from nbdebug.training.data.sources import (
     DatasetSource,
     IndexedSource,
@@ -34,26 +34,26 @@ class DirectSampler:
     def __init__(self, source: IndexedSource, indices: IndexSampler) -> None:
         self.source, self.indices = source, indices
         # Seeding costs something; where no code of the user's runs nothing is random.
-        self._random = not _plain(source)
+        self._random = not _runs_no_user_code(source)
 
     def next(self) -> Batch:
         number = self.indices.drawn
         indices, epoch, progress = self.indices.next()
         if self._random:
-            with seeded(mixed(self.indices.seed, number)):
+            with seeded(derived_seed(self.indices.seed, number)):
                 data = self.source.fetch(indices)
         else:
             data = self.source.fetch(indices)
-        data = self.indices.batching.amendments.applied(data, indices)
+        data = self.indices.batching.sample_edits.applied(data, indices)
         return Batch(data, len(indices), epoch, progress, indices)
 
     def position(self) -> IndexPosition:
         return self.indices.position()
 
-    def go_to(self, position: IndexPosition) -> None:
-        self.indices.go_to(position)
+    def seek(self, position: IndexPosition) -> None:
+        self.indices.seek(position)
 
-    def holding(self) -> AbstractContextManager[None]:
+    def keep_everything(self) -> AbstractContextManager[None]:
         return nullcontext()
 
     def reset(self) -> None:
@@ -71,8 +71,8 @@ def make_sampler(source: Source, data: Any, batching: Batching, seed: int) -> Sa
     indices = IndexSampler(
         source.length, batching, seed, shuffle=shuffle, drop_last=drop_last, own=own
     )
-    if _plain(source):
-        batching.amendments.see(source.fetch(torch.tensor([0])), 1)
+    if _runs_no_user_code(source):
+        batching.sample_edits.see(source.fetch(torch.tensor([0])), 1)
     if isinstance(source, DatasetSource) and source.workers is not None:
         loader = source.workers
         batching.ahead = loader.num_workers * (loader.prefetch_factor or 2)
@@ -86,7 +86,7 @@ def indices_of(sampler: Sampler) -> IndexSampler | None:
     return inner.indices if isinstance(inner, DirectSampler | WorkerSampler) else None
 
 
-def _plain(source: IndexedSource) -> bool:
+def _runs_no_user_code(source: IndexedSource) -> bool:
     if isinstance(source, TensorSource):
         return True
     return type(source.dataset) is TensorDataset and source.collate is default_collate

@@ -19,7 +19,7 @@ def seed_all(seed: int) -> None:
     random.seed(seed)
 
 
-def mixed(seed: int, number: int) -> int:
+def derived_seed(seed: int, number: int) -> int:
     """A seed for the batch or epoch of that number."""
     return seed * 1_000_003 + number
 

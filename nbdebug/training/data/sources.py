@@ -160,7 +160,7 @@ def _tensor(value: Any, dtype: torch.dtype, name: str) -> torch.Tensor:
     return tensor if tensor.dtype == torch.bool else tensor.to(torch.int64)
 
 
-class _Flat:
+class _FlattenedBatchSampler:
     """The indices of a batch sampler, without the ends of its batches."""
 
     def __init__(self, batches: Any) -> None:
@@ -187,7 +187,9 @@ def order_of(data: Any) -> tuple[bool, bool, Any]:
         return True, bool(getattr(data, "drop_last", False)), None
     batches = data.batch_sampler
     # Batches of the user's own making: their indices one after the other.
-    sampler = batches.sampler if isinstance(batches, BatchSampler) else _Flat(batches)
+    sampler = (
+        batches.sampler if isinstance(batches, BatchSampler) else _FlattenedBatchSampler(batches)
+    )
     drop_last = bool(getattr(batches, "drop_last", False))
     # Not isinstance: a subclass may walk in another way.
     if type(sampler) is RandomSampler and not sampler.replacement:

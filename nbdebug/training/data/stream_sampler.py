@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 from nbdebug.errors import DataError
 from nbdebug.model.training_state import Batching
-from nbdebug.training.data.batch import BYTES, Batch, Remembering, bytes_in
-from nbdebug.training.data.seeding import mixed, seeded
+from nbdebug.training.data.batch import MAX_CACHE_BYTES, Batch, BoundedBatchCache, bytes_in
+from nbdebug.training.data.seeding import derived_seed, seeded
 from nbdebug.training.data.sources import StreamSource
 
-END = object()
+END_OF_PASS = object()
 
 
 class StreamPosition(NamedTuple):
@@ -23,7 +23,7 @@ class StreamPosition(NamedTuple):
     drawn: int
 
 
-class StreamSampler(Remembering):
+class StreamSampler(BoundedBatchCache):
     """Collects samples of a stream to batches.
 
     A stream cannot be read again: it can be gone back in as far as samples are kept.
@@ -38,7 +38,7 @@ class StreamSampler(Remembering):
         batching: Batching,
         seed: int,
         drop_last: bool = False,
-        limit: float = BYTES,
+        limit: float = MAX_CACHE_BYTES,
     ) -> None:
         self.source, self.batching, self.drop_last = source, batching, drop_last
         self.seed, self.limit = seed, limit
@@ -63,8 +63,8 @@ class StreamSampler(Remembering):
         if not samples:
             raise DataError("The iterable dataset gave no sample.")
         # One sample is read ahead, so that the end of a pass is known with its last batch.
-        progress = 1.0 if self._item() is END else 0.0
-        with seeded(mixed(self.seed, self._drawn)):
+        progress = 1.0 if self._item() is END_OF_PASS else 0.0
+        with seeded(derived_seed(self.seed, self._drawn)):
             data = self.source.collate(samples)
         self._drawn += 1
         while self._bytes > self.limit and self._first < self._number:
@@ -75,7 +75,7 @@ class StreamSampler(Remembering):
     def position(self) -> StreamPosition:
         return StreamPosition(self._number, self._epoch, self._drawn)
 
-    def go_to(self, position: StreamPosition) -> None:
+    def seek(self, position: StreamPosition) -> None:
         """Stand there again.
 
         Raises:
@@ -92,21 +92,21 @@ class StreamSampler(Remembering):
 
     def _take(self) -> list[Any]:
         samples: list[Any] = []
-        while len(samples) < self.batching.size and (item := self._item()) is not END:
+        while len(samples) < self.batching.size and (item := self._item()) is not END_OF_PASS:
             samples.append(item)
             self._number += 1
         return samples
 
     def _item(self) -> Any:
         """The next sample, or END; it stays the next one."""
-        place = self._number - self._first
-        if place == len(self._kept):
+        index = self._number - self._first
+        if index == len(self._kept):
             if self._samples is None:
                 self._samples = iter(self.source)
-            item = next(self._samples, END)
-            if item is END:
+            item = next(self._samples, END_OF_PASS)
+            if item is END_OF_PASS:
                 self._samples = None
             size = bytes_in(item)
             self._kept.append((item, size))
             self._bytes += size
-        return self._kept[place][0]
+        return self._kept[index][0]

@@ -11,11 +11,11 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from nbdebug.training.data.batch import Batch
 from nbdebug.training.data.index_sampler import IndexPosition, IndexSampler
-from nbdebug.training.data.seeding import mixed, seed_all
+from nbdebug.training.data.seeding import derived_seed, seed_all
 from nbdebug.training.data.sources import DatasetSource
 
 
-class Drawn(NamedTuple):
+class BatchRequest(NamedTuple):
     """A batch that the workers were asked for."""
 
     indices: torch.Tensor
@@ -28,7 +28,7 @@ class WorkerPosition(NamedTuple):
     """Where the indices stand, and what was drawn from them but not delivered."""
 
     indices: IndexPosition
-    waiting: tuple[Drawn, ...]
+    waiting: tuple[BatchRequest, ...]
 
 
 class WorkerSampler:
@@ -42,16 +42,16 @@ class WorkerSampler:
         self, source: DatasetSource, loader: DataLoader[Any], indices: IndexSampler
     ) -> None:
         self.indices = indices
-        self._drawn: deque[Drawn] = deque()
-        self._again: deque[Drawn] = deque()
+        self._pending: deque[BatchRequest] = deque()
+        self._to_resend: deque[BatchRequest] = deque()
         self._loader: DataLoader[Any] = DataLoader(
             _SeededDataset(source.dataset),
-            batch_sampler=_Feed(self),
+            batch_sampler=_EndlessBatchSampler(self),
             num_workers=loader.num_workers,
             collate_fn=source.collate,
             pin_memory=loader.pin_memory,
             timeout=loader.timeout,
-            worker_init_fn=_Begin(loader.worker_init_fn),
+            worker_init_fn=_WorkerInit(loader.worker_init_fn),
             multiprocessing_context=loader.multiprocessing_context,
             prefetch_factor=loader.prefetch_factor,
             # Its own generator: the workers' base seed is not taken from the global RNG.
@@ -61,13 +61,13 @@ class WorkerSampler:
 
     def draw(self) -> list[int]:
         """A seed and indices for the workers; noted until the batch arrives."""
-        if self._again:
-            drawn = self._again.popleft()
+        if self._to_resend:
+            request = self._to_resend.popleft()
         else:
             number = self.indices.drawn
-            drawn = Drawn(*self.indices.next(), number)
-        self._drawn.append(drawn)
-        return [mixed(self.indices.seed, drawn.number), *drawn.indices.tolist()]
+            request = BatchRequest(*self.indices.next(), number)
+        self._pending.append(request)
+        return [derived_seed(self.indices.seed, request.number), *request.indices.tolist()]
 
     def next(self) -> Batch:
         if self._batches is None:
@@ -76,24 +76,24 @@ class WorkerSampler:
             data = next(self._batches)
         finally:
             # A batch that a worker failed to fetch is drawn all the same.
-            drawn = self._drawn.popleft()
-        indices, epoch, progress, _ = drawn
+            request = self._pending.popleft()
+        indices, epoch, progress, _ = request
         return Batch(data, len(indices), epoch, progress, indices)
 
     def position(self) -> WorkerPosition:
-        return WorkerPosition(self.indices.position(), (*self._drawn, *self._again))
+        return WorkerPosition(self.indices.position(), (*self._pending, *self._to_resend))
 
-    def go_to(self, position: WorkerPosition) -> None:
+    def seek(self, position: WorkerPosition) -> None:
         """Stand there again, with new workers."""
-        self.indices.go_to(position.indices)
+        self.indices.seek(position.indices)
         self.close()
-        self._again.extend(position.waiting)
+        self._to_resend.extend(position.waiting)
 
     def close(self) -> None:
         # The iterator ends its processes when it is let go.
         self._batches = None
-        self._drawn.clear()
-        self._again.clear()
+        self._pending.clear()
+        self._to_resend.clear()
 
     def reset(self) -> None:
         self.close()
@@ -102,7 +102,7 @@ class WorkerSampler:
             self._loader.generator.manual_seed(self.indices.seed)
 
 
-class _Feed:
+class _EndlessBatchSampler:
     """What a DataLoader takes for its batch sampler: batches without end."""
 
     def __init__(self, sampler: WorkerSampler) -> None:
@@ -128,7 +128,7 @@ class _SeededDataset(Dataset[Any]):
         return [self.dataset[index] for index in indices]
 
 
-class _Begin:
+class _WorkerInit:
     """What a worker does first: the dataset it speaks of is the user's, also to their own."""
 
     def __init__(self, own: Callable[[int], None] | None) -> None:

@@ -16,11 +16,11 @@ from nbdebug.training.data.sources import StreamSource
 from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.engine.session import Session
 
-BATCHES = 100
+MAX_BATCHES = 100
 
 
 def reestimate_statistics(
-    command: ReestimateBatchNorm, session: Session, settings: ControlSet
+    command: ReestimateBatchNorm, session: Session, controls: ControlSet
 ) -> ControlChange:
     """Estimate the statistics of all layers, frozen ones too.
 
@@ -36,10 +36,10 @@ def reestimate_statistics(
             count = reestimate(session.model, _batches(session), session.evaluate)
     except Exception as error:
         reason = str(error) if isinstance(error, ModelError) else f"{type(error).__name__}: {error}"
-        return settings.write_reestimation(command, old, "refused", reason)
+        return controls.write_reestimation(command, old, "refused", reason)
     else:
         note = f"Running statistics are averages over {count} training batches."
-        return settings.write_reestimation(command, old, "applied", note)
+        return controls.write_reestimation(command, old, "applied", note)
     finally:
         norms.freeze(frozen)
 
@@ -53,11 +53,11 @@ def _batches(session: Session) -> Iterator[Any]:
     if isinstance(source, StreamSource):
         raise ModelError("The data is a stream: to read from it would take samples from training.")
     order = torch.randperm(source.length, generator=torch.Generator().manual_seed(session.step))
-    amendments = session.batching.amendments
-    if amendments.left_out:
-        order = order[amendments.kept(order)]
+    sample_edits = session.batching.sample_edits
+    if sample_edits.left_out:
+        order = order[sample_edits.kept(order)]
     parts = order.split(size)
     whole = [indices for indices in parts if len(indices) == size] or list(parts)
-    for indices in whole[:BATCHES]:
-        data = amendments.applied(source.fetch(indices), indices)
+    for indices in whole[:MAX_BATCHES]:
+        data = sample_edits.applied(source.fetch(indices), indices)
         yield to_device(data, session.device)

@@ -16,8 +16,8 @@ from nbdebug.core.records import Notice
 from nbdebug.core.results.timeline import ActiveBreakpoints
 from nbdebug.errors import ArgumentError
 
-Test = Callable[[Mapping[str, float]], Any]
-ALWAYS = ("step", "samples", "epoch", "loss", "grad_norm", "lr", "batch_size")
+ConditionFunction = Callable[[Mapping[str, float]], Any]
+STEP_VALUES = ("step", "samples", "epoch", "loss", "grad_norm", "lr", "batch_size")
 
 
 class Break(Exception):  # noqa: N818
@@ -47,14 +47,14 @@ NOT_STOPPED = Inspection(-1, None, None, None, None, math.nan, {})
 
 
 @dataclass
-class _Run:
+class _TrendCounter:
     """How often in a row a series rose or fell."""
 
     step: int = -1
     value: float = math.nan
     times: dict[str, int] = field(default_factory=lambda: {"rises": 0, "falls": 0})
 
-    def take(self, step: int, value: float) -> None:
+    def update(self, step: int, value: float) -> None:
         """Take in a measurement that is newer than the last."""
         if step <= self.step or math.isnan(value):
             return
@@ -73,15 +73,15 @@ class Breakpoints:
 
     def __init__(self, history: History) -> None:
         self._history = history
-        self._kept: dict[str, Condition | Test] = {}
-        self._runs: dict[str, _Run] = {}
-        self._passed = -1
-        self.found: Inspection | None = None
+        self._conditions: dict[str, Condition | ConditionFunction] = {}
+        self._trends: dict[str, _TrendCounter] = {}
+        self._passed_step = -1
+        self.inspection: Inspection | None = None
 
     def __bool__(self) -> bool:
-        return bool(self._kept)
+        return bool(self._conditions)
 
-    def check(self, condition: str | Test) -> str:
+    def check(self, condition: str | ConditionFunction) -> str:
         """The name of a breakpoint, when it can be one.
 
         Raises:
@@ -90,35 +90,37 @@ class Breakpoints:
         if not isinstance(condition, str) and callable(condition):
             return str(getattr(condition, "__name__", type(condition).__name__))
         parsed = parse(condition)
-        known = {*ALWAYS, *self._history.series}
+        known = {*STEP_VALUES, *self._history.series}
         for name in parsed.names:
             # Before the first step nobody knows what the probes will measure.
             if name not in known and self._history.series:
                 raise ArgumentError(unknown_name("series", name, sorted(known)))
         return parsed.text
 
-    def add(self, condition: str | Test) -> None:
+    def add(self, condition: str | ConditionFunction) -> None:
         """Break when it holds."""
         name = self.check(condition)
         parsed = parse(condition) if isinstance(condition, str) else condition
-        self._kept[name] = parsed
+        self._conditions[name] = parsed
         if isinstance(parsed, Condition):
-            self._runs.update({trend: _Run() for trend in parsed.trends})
-        self.show()
+            self._trends.update({trend: _TrendCounter() for trend in parsed.trends})
+        self.publish()
 
     def remove(self, name: str | None = None) -> None:
         """Forget one of them, all when None."""
-        self._kept = {n: c for n, c in self._kept.items() if name is not None and n != name}
-        self.show()
+        self._conditions = {
+            n: c for n, c in self._conditions.items() if name is not None and n != name
+        }
+        self.publish()
 
-    def show(self) -> None:
+    def publish(self) -> None:
         """Publish the names in History."""
-        self._history.set_result(ActiveBreakpoints(tuple(self._kept)))
+        self._history.set_result(ActiveBreakpoints(tuple(self._conditions)))
 
-    def went_back(self) -> None:
+    def reset_counts(self) -> None:
         """Steps are going to be made again: conditions begin to count anew."""
-        self._passed, self.found = -1, None
-        self._runs = {name: _Run() for name in self._runs}
+        self._passed_step, self.inspection = -1, None
+        self._trends = {name: _TrendCounter() for name in self._trends}
 
     def hit(self, values: Mapping[str, float]) -> str | None:
         """The first condition that holds now; a step at which one held is let pass the next time.
@@ -127,21 +129,23 @@ class Breakpoints:
             values: of `ALWAYS`, for the step under way.
         """
         step = int(values["step"])
-        for name, run in self._runs.items():
-            run.take(*self._measured(name, values))
-        if step == self._passed:
+        for name, counter in self._trends.items():
+            counter.update(*self._measured(name, values))
+        if step == self._passed_step:
             return None
-        for name, condition in list(self._kept.items()):
+        for name, condition in list(self._conditions.items()):
             if self._holds(name, condition, values):
-                self._passed = step
+                self._passed_step = step
                 return name
         return None
 
-    def _holds(self, name: str, condition: Condition | Test, values: Mapping[str, float]) -> bool:
+    def _holds(
+        self, name: str, condition: Condition | ConditionFunction, values: Mapping[str, float]
+    ) -> bool:
         if isinstance(condition, Condition):
             return condition.holds(
                 lambda series: self._measured(series, values)[1],
-                lambda series, direction: self._runs[series].times[direction],
+                lambda series, direction: self._trends[series].times[direction],
             )
         try:
             return bool(condition({**self._history.snapshot(()).latest, **values}))

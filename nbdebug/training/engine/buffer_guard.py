@@ -14,28 +14,28 @@ class BufferGuard:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._live = list(model.buffers())
-        self._copies = [torch.empty_like(buffer) for buffer in self._live]
-        self._settled = not self._live
+        self._buffers = list(model.buffers())
+        self._copies = [torch.empty_like(buffer) for buffer in self._buffers]
+        self._settled = not self._buffers
 
-    def keep(self) -> None:
+    def capture(self) -> None:
         """Before the forward pass."""
-        if self._live:
+        if self._buffers:
             with torch.no_grad():
-                torch._foreach_copy_(self._copies, self._live)
+                torch._foreach_copy_(self._copies, self._buffers)
 
     def settle(self) -> None:
         """After a step that came to its end; the first one shows what moves."""
         if self._settled:
             return
         # By value: batch normalisation does not count up the version of its statistics.
-        pairs = zip(self._live, self._copies, strict=True)
+        pairs = zip(self._buffers, self._copies, strict=True)
         moved = [(live, copy) for live, copy in pairs if not torch.equal(live, copy)]
-        self._live, self._copies = [live for live, _ in moved], [copy for _, copy in moved]
+        self._buffers, self._copies = [live for live, _ in moved], [copy for _, copy in moved]
         self._settled = True
 
     def restore(self) -> None:
         """After a step that failed."""
-        if self._live:
+        if self._buffers:
             with torch.no_grad():
-                torch._foreach_copy_(self._live, self._copies)
+                torch._foreach_copy_(self._buffers, self._copies)

@@ -15,7 +15,7 @@ from nbdebug.core.records import ChangeKind, ChangeStatus, ControlChange
 from nbdebug.errors import ArgumentError, ControlNameError, ControlValueError
 from nbdebug.training.engine.session import Session
 
-EVERY_STEP = ("lr", "batch_size")
+RECORDED_EVERY_STEP = ("lr", "batch_size")
 
 
 class ControlSet:
@@ -32,10 +32,10 @@ class ControlSet:
         self._numeric = [
             control.name
             for control in controls
-            if control.spec(session).kind != "choice" and control.name not in EVERY_STEP
+            if control.spec(session).kind != "choice" and control.name not in RECORDED_EVERY_STEP
         ]
 
-    def begin_with(self, values: Mapping[str, Any]) -> dict[str, str]:
+    def apply_initial(self, values: Mapping[str, Any]) -> dict[str, str]:
         """Put values in force before the first step; what the user should know, by control.
 
         Raises:
@@ -77,7 +77,7 @@ class ControlSet:
             for name, value in values.items()
         }
 
-    def takes(self, values: Mapping[str, Any]) -> bool:
+    def accepts(self, values: Mapping[str, Any]) -> bool:
         """Whether `validate` would take these values."""
         try:
             self.validate(values)
@@ -117,7 +117,7 @@ class ControlSet:
         change = (old, command.value)
         self._write(command.control, change, command, "superseded", "A later value came first.")
 
-    def put_back(self, values: Mapping[str, Any]) -> None:
+    def restore(self, values: Mapping[str, Any]) -> None:
         """Put values back in force that were so before, without a record."""
         for name, value in values.items():
             control = self.controls[name]

@@ -74,9 +74,9 @@ class Gradients:
 
     def __init__(self, parameters: Named, device: torch.device, clipping: Clipping) -> None:
         self._device, self._clipping = device, clipping
-        self.held = [(name, p) for name, p in parameters if learns(p)]
-        self.all = [p.grad for _, p in self.held if p.grad is not None]
-        for (name, _), gradient in zip(self.held, self.all, strict=True):
+        self.named = [(name, p) for name, p in parameters if learns(p)]
+        self.all = [p.grad for _, p in self.named if p.grad is not None]
+        for (name, _), gradient in zip(self.named, self.all, strict=True):
             if gradient.is_sparse:
                 raise ModelError(
                     f"{name} has a sparse gradient: build its layer with sparse=False."
@@ -88,10 +88,10 @@ class Gradients:
         The norms that clipping goes by come along.
         """
         self.norms = Norms(self.all, self._device)
-        what, p = self._clipping.compared
+        unit, p = self._clipping.compared
         self._own = self.norms if p == 2.0 else Norms(self.all, self._device, p)
         wanted = [loss, self.norms.total]
-        if what in ("parameter", "layer"):
+        if unit in ("parameter", "layer"):
             wanted += self._own.each
         elif self._own is not self.norms:
             wanted.append(self._own.total)
@@ -107,10 +107,10 @@ class Gradients:
             total: L2 norm over all gradients, on the host.
         """
         clipping = self._clipping
-        what, _ = clipping.compared
-        if what == "parameter":
-            return self._clip_groups({name: (name,) for name, _ in self.held}, total)
-        if what == "layer":
+        unit, _ = clipping.compared
+        if unit == "parameter":
+            return self._clip_groups({name: (name,) for name, _ in self.named}, total)
+        if unit == "layer":
             return self._clip_groups(clipping.layers, total)
         compared = self._values[0]
         clipping.window.add(compared)
@@ -118,8 +118,8 @@ class Gradients:
         # Far below the threshold torch multiplies by exactly 1: that can be left out.
         if clipping.mode == "off" or _far_below(compared, limit):
             return Clipped(total, False, compared)
-        inside = [p for _, p in self.held]
-        if what == "value":
+        inside = [p for _, p in self.named]
+        if unit == "value":
             torch.nn.utils.clip_grad_value_(inside, limit)
             return Clipped(self._total_now(), compared > limit, compared)
         torch.nn.utils.clip_grads_with_norm_(inside, limit, self._own.total)
@@ -128,18 +128,18 @@ class Gradients:
 
     def _clip_groups(self, groups: Mapping[str, Sequence[str]], total: float) -> Clipped:
         """Clip group by group; the parameters of one share a norm and a limit."""
-        place = {name: index for index, (name, _) in enumerate(self.held)}
+        index_of = {name: index for index, (name, _) in enumerate(self.named)}
         clipping, largest, active = self._clipping, 0.0, False
         overrides = clipping.overrides if clipping.mode == "layer" else {}
         for group, names in groups.items():
-            members = [place[name] for name in names if name in place]
-            norm = _joined([self._values[i] for i in members], self._own.p)
+            members = [index_of[name] for name in names if name in index_of]
+            norm = _combined_norm([self._values[i] for i in members], self._own.p)
             limit = overrides.get(group, clipping.threshold)
             if group not in overrides:
                 largest = max(largest, norm)
             if not members or _far_below(norm, limit):
                 continue
-            inside = [self.held[i][1] for i in members]
+            inside = [self.named[i][1] for i in members]
             exact = torch.nn.utils.get_total_norm([self.all[i] for i in members], self._own.p)
             torch.nn.utils.clip_grads_with_norm_(inside, limit, exact)
             active = active or norm > limit
@@ -154,7 +154,7 @@ def _far_below(norm: float, limit: float) -> bool:
     return norm < 0.999 * limit - 1e-6
 
 
-def _joined(norms: Sequence[float], p: float) -> float:
+def _combined_norm(norms: Sequence[float], p: float) -> float:
     """Norm of the whole from the norms of its parts."""
     if p == math.inf:
         return max(norms, default=0.0)

@@ -22,13 +22,13 @@ from nbdebug.training.engine.probe_runner import ProbeRunner
 from nbdebug.training.engine.session import Session
 from nbdebug.training.engine.step_recorder import StepRecorder
 from nbdebug.training.engine.stop_report import (
-    attributes_kept,
     explain,
     inspect,
+    restoring_attributes,
     stop_at_breakpoint,
 )
 
-LOOKS = 3
+HOST_DRAW_STEPS = 3
 
 
 class Loop:
@@ -45,34 +45,34 @@ class Loop:
     def __init__(
         self,
         session: Session,
-        measuring: ProbeRunner,
+        probes: ProbeRunner,
         history: History,
-        settings: Callable[[], dict[str, float]],
+        control_values: Callable[[], dict[str, float]],
         breakpoints: Breakpoints,
     ) -> None:
         self.session = session
-        self.measuring = measuring
+        self.probes = probes
         self.history, self.breakpoints = history, breakpoints
         self._buffers = BufferGuard(session.model)
-        self._recording = StepRecorder(session, settings)
-        measuring.reserve(self._recording.names)
+        self._recorder = StepRecorder(session, control_values)
+        probes.reserve(self._recorder.names)
         self.last = math.nan, math.nan
         self.reset()
 
     def reset(self) -> None:
         """Forget the batch under way and the averages of time."""
         self.batch: Batch | None = None
-        self._recording.reset()
-        self.measuring.reset()
+        self._recorder.reset()
+        self.probes.reset()
 
     @property
     def step_seconds(self) -> float:
         """Seconds that a step takes, measuring included; averaged."""
-        return self._recording.step_seconds
+        return self._recorder.step_seconds
 
-    def settings_changed(self) -> None:
+    def controls_changed(self) -> None:
         """The next record carries the controls' values."""
-        self._recording.settings_due = True
+        self._recorder.controls_due = True
 
     def step(self) -> StepRecord:
         """One step, or an exception that leaves the weights as they were before it.
@@ -81,34 +81,34 @@ class Loop:
             NonFiniteError: loss or gradient is not finite; the batch is left out.
             Exception: whatever the user's code raised; the batch is tried again.
         """
-        self.breakpoints.found = None
-        return self._observed(self.history, watched=True)
+        self.breakpoints.inspection = None
+        return self._recorded_step(self.history, watched=True)
 
-    def observe(self, history: History) -> StepRecord:
+    def trial_step(self, history: History) -> StepRecord:
         """A step on trial: its numbers go to another History; breakpoints rest.
 
         Raises:
             NonFiniteError: loss or gradient is not finite; the batch is left out.
             Exception: whatever the user's code raised.
         """
-        return self._observed(history, watched=False)
+        return self._recorded_step(history, watched=False)
 
-    def _observed(self, history: History, watched: bool) -> StepRecord:
+    def _recorded_step(self, history: History, watched: bool) -> StepRecord:
         start = time.perf_counter()
         session = self.session
-        if session.step < LOOKS:
-            session.rng.look()
+        if session.step < HOST_DRAW_STEPS:
+            session.rng.detect_host_draws()
         batch = self._next_batch()
         fetched = time.perf_counter() - start
-        due = self.measuring.begin(session.step)
-        values = self._make(batch, watched)
-        readings, histograms = self.measuring.read(session.step) if due else ([], [])
-        seconds, spent = time.perf_counter() - start, self.measuring.take_spent()
+        due = self.probes.begin(session.step)
+        values = self._guarded_update(batch, watched)
+        readings, histograms = self.probes.read(session.step) if due else ([], [])
+        seconds, spent = time.perf_counter() - start, self.probes.take_seconds()
         if not due:
-            self.measuring.step_took(seconds - spent, spent)
-        self._recording.account((seconds, spent, fetched), batch)
-        with self.measuring.timed:
-            record = self._recording.record(batch, values, readings, histograms)
+            self.probes.account_step(seconds - spent, spent)
+        self._recorder.update_averages((seconds, spent, fetched), batch)
+        with self.probes.stopwatch:
+            record = self._recorder.record(batch, values, readings, histograms)
             history.append(record)
         validated = self._advance(batch, values[0])
         if validated:
@@ -116,41 +116,43 @@ class Loop:
         return record
 
     @contextmanager
-    def on_trial(self) -> Iterator[None]:
+    def trial_steps(self) -> Iterator[None]:
         """For steps that are observed; afterwards all is measured as if there had been none."""
-        due = self._recording.settings_due
-        with self.measuring.densely():
+        due = self._recorder.controls_due
+        with self.probes.at_full_rate():
             try:
                 yield
             finally:
-                self._recording.settings_due = due
+                self._recorder.controls_due = due
 
-    def repeat(self) -> StepRecord:
+    def replay_step(self) -> StepRecord:
         """A step that was made before: probes rest, nothing goes to History.
 
         Raises:
             NonFiniteError: it was not finite that time either; the batch is left out.
             Exception: whatever the user's code raised.
         """
-        if self.session.step < LOOKS:
-            self.session.rng.look()
+        if self.session.step < HOST_DRAW_STEPS:
+            self.session.rng.detect_host_draws()
         batch = self._next_batch()
-        values = self._make(batch)
-        self.measuring.take_spent()
-        record = self._recording.record(batch, values, [], [])
+        values = self._guarded_update(batch)
+        self.probes.take_seconds()
+        record = self._recorder.record(batch, values, [], [])
         self._advance(batch, values[0], silent=True)
         return record
 
-    def _make(self, batch: Batch, watched: bool = False) -> tuple[float, float, Clipped, float]:
+    def _guarded_update(
+        self, batch: Batch, watched: bool = False
+    ) -> tuple[float, float, Clipped, float]:
         """Everything that moves the weights, or an exception that leaves them as they were."""
         session = self.session
-        self._buffers.keep()
+        self._buffers.capture()
         armed = watched and bool(self.breakpoints)
         try:
-            with session.rng, session.recurrent, attributes_kept(session.model, armed):
+            with session.rng, session.recurrent, restoring_attributes(session.model, armed):
                 values = self._update(batch, watched)
         except BaseException:
-            self.measuring.cancel()
+            self.probes.cancel()
             self._buffers.restore()
             session.outputs = session.targets = session.again = None
             raise
@@ -173,7 +175,7 @@ class Loop:
             return self._validate()
         return None
 
-    def rehearse(self, batch: Batch) -> float:
+    def update_weights(self, batch: Batch) -> float:
         """The update of a step and nothing else: neither probes, records nor schedule.
 
         Returns:
@@ -202,7 +204,7 @@ class Loop:
             # The scaler leaves this update out and tries a smaller scale.
             session.skipped += 1
             norm, clipped = math.nan, Clipped(math.nan, False, math.nan)
-        self.measuring.before_update(session.step)
+        self.probes.before_update(session.step)
         if session.scaler is None:
             session.optimizer.step()
         else:
@@ -223,10 +225,10 @@ class Loop:
             session.again = partial(call, session.model, split(batch.data)[0])
         loss = with_gradient(checked(loss, session.loss_name), session.loss_name)
         session.optimizer.zero_grad()
-        self.measuring.before_backward(session.step)
+        self.probes.before_backward(session.step)
         scaler = session.scaler
         (loss if scaler is None else scaler.scale(loss)).backward()
-        with self.measuring.timed:
+        with self.probes.stopwatch:
             found = Gradients(session.parameters, session.device, session.clipping)
             if scaler is not None:
                 scaler.unscale_(session.optimizer)
@@ -240,7 +242,7 @@ class Loop:
                 scaler.update()
             if not watched:
                 raise NonFiniteError(f"Step {session.step} is not finite.")
-            self.breakpoints.found = inspect(session, batch, loss_value)
+            self.breakpoints.inspection = inspect(session, batch, loss_value)
             raise explain(session, batch, loss_value)
         return found, loss_value, total_value
 
@@ -259,7 +261,7 @@ class Loop:
         position = self.session.rng.position()
         with self.session.rng:
             values = validation.evaluate(self.session)
-        self.session.rng.go_to(position)
+        self.session.rng.seek(position)
         self.session.schedule.measured(values["val_loss"])
         readings = tuple(Reading((name,), np.array([value])) for name, value in values.items())
         return StepRecord(self.session.step - 1, readings)

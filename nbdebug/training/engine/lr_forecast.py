@@ -12,7 +12,7 @@ from nbdebug.core.records import Array, Forecast
 from nbdebug.model.schedule.builders import forecast
 from nbdebug.training.engine.session import Session
 
-FARTHEST = 20_000
+MAX_FORECAST_STEPS = 20_000
 NO_STEPS = np.empty(0, np.int64)
 NO_RATES = np.empty(0)
 
@@ -39,34 +39,34 @@ class LrForecast:
             ghost_step, ghost_lr = last.step[coming], last.lr[coming]
         elif last is not None:
             ghost_step, ghost_lr = last.ghost_step, last.ghost_lr
-        step, lr = self._foresee()
+        step, lr = self._predict()
         for array in (step, lr, ghost_step, ghost_lr):
             array.setflags(write=False)
         self._last = Forecast(step, lr, ghost_step, ghost_lr)
         self._rate, self._edits = self._session.lr, session.schedule.edits
         self._history.set_result(self._last)
 
-    def keep(self) -> None:
+    def refresh(self) -> None:
         """After a step: a new forecast when the old one has run out or was not kept to."""
         if self._session.step >= self._ends or (
             self._session.schedule.course.waits and self._session.lr != self._rate
         ):
             self.publish()
 
-    def forget(self) -> None:
+    def restart(self) -> None:
         """Begin again, without a ghost."""
         self._last = None
         self.publish()
 
-    def _foresee(self) -> tuple[NDArray[np.int64], Array]:
+    def _predict(self) -> tuple[NDArray[np.int64], Array]:
         session = self._session
         course = session.schedule.course
         ahead = max(session.schedule.fallback, (course.left or 0) + session.schedule.plan.warmup)
-        steps = min(max(ahead, 2), FARTHEST)
+        steps = min(max(ahead, 2), MAX_FORECAST_STEPS)
         try:
-            place, lr = forecast(course, session.optimizer, session.lr_leader, steps)
+            offsets, lr = forecast(course, session.optimizer, session.lr_leader, steps)
         except Exception:
             # A scheduler of the user's own that cannot be copied has no forecast.
-            place, lr = NO_STEPS, NO_RATES
+            offsets, lr = NO_STEPS, NO_RATES
         self._ends = session.step + steps
-        return place + session.step, lr
+        return offsets + session.step, lr

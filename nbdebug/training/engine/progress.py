@@ -9,7 +9,7 @@ from types import TracebackType
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Progress
 
-EVERY = 0.1
+MIN_UPDATE_SECONDS = 0.1
 
 
 class TaskProgress:
@@ -19,8 +19,8 @@ class TaskProgress:
         halting: asks whether somebody wants it to stop.
     """
 
-    def __init__(self, name: str, history: History, halting: Callable[[], bool]) -> None:
-        self._name, self._history, self.halting = name, history, halting
+    def __init__(self, name: str, history: History, should_stop: Callable[[], bool]) -> None:
+        self._name, self._history, self.should_stop = name, history, should_stop
         self._title, self._next = "", 0.0
 
     def __enter__(self) -> TaskProgress:
@@ -38,5 +38,5 @@ class TaskProgress:
         """Say how far it is; not more than ten times a second, but for a new title."""
         now = time.monotonic()
         if title != self._title or now >= self._next:
-            self._title, self._next = title, now + EVERY
+            self._title, self._next = title, now + MIN_UPDATE_SECONDS
             self._history.set_result(Progress(self._name, title, min(max(share, 0.0), 1.0)))

@@ -20,8 +20,8 @@ class RngPosition(NamedTuple):
     cpu: torch.Tensor
     cuda: torch.Tensor | None
     host: tuple[Any, Any]
-    wide: bool
-    looking: bool
+    uses_host: bool
+    detecting: bool
 
 
 class SessionRng:
@@ -45,19 +45,21 @@ class SessionRng:
             self._cuda_state = torch.Generator(self._cuda).manual_seed(self._seed).get_state()
         own = np.random.RandomState(self._seed % 2**32).get_state()
         self._host: tuple[Any, Any] = random.Random(self._seed).getstate(), own
-        self._wide = self._looking = False
+        self._uses_host = self._detecting = False
 
-    def look(self) -> None:
+    def detect_host_draws(self) -> None:
         """Find out whether the next step draws from NumPy's or Python's generator."""
-        self._looking = True
+        self._detecting = True
 
     def position(self) -> RngPosition:
         """Where the generators stand."""
-        return RngPosition(self._cpu_state, self._cuda_state, self._host, self._wide, self._looking)
+        return RngPosition(
+            self._cpu_state, self._cuda_state, self._host, self._uses_host, self._detecting
+        )
 
-    def go_to(self, position: RngPosition) -> None:
+    def seek(self, position: RngPosition) -> None:
         """Stand there again."""
-        self._cpu_state, self._cuda_state, self._host, self._wide, self._looking = position
+        self._cpu_state, self._cuda_state, self._host, self._uses_host, self._detecting = position
 
     def __enter__(self) -> None:
         self._outer = torch.get_rng_state()
@@ -65,7 +67,7 @@ class SessionRng:
         if self._cuda is not None and self._cuda_state is not None:
             self._outer_cuda = torch.cuda.get_rng_state(self._cuda)
             torch.cuda.set_rng_state(self._cuda_state, self._cuda)
-        self._swapped = self._wide or self._looking
+        self._swapped = self._uses_host or self._detecting
         if self._swapped:
             self._outer_host = _host_state()
             _set_host_state(self._host)
@@ -81,8 +83,8 @@ class SessionRng:
         if self._swapped:
             if kind is None:
                 now = _host_state()
-                self._wide = self._wide or not _equal(now, self._host)
-                self._host, self._looking = now, False
+                self._uses_host = self._uses_host or not _equal(now, self._host)
+                self._host, self._detecting = now, False
             _set_host_state(self._outer_host)
 
 

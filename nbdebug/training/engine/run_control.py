@@ -30,7 +30,7 @@ class RunControl:
         self._goal = None if steps is None else session.step + steps
         self._epoch_goal = None if epochs is None else session.epoch + epochs
         self.state = "running"
-        self.forgive()
+        self.clear_failure()
         self.announce_goal()
 
     def pause(self) -> None:
@@ -42,7 +42,7 @@ class RunControl:
         self.pause()
         self.failure, self.error = failure, error
 
-    def forgive(self) -> None:
+    def clear_failure(self) -> None:
         """Forget why training stopped."""
         self.failure = self.error = None
 
@@ -52,7 +52,7 @@ class RunControl:
         self.state, self.error = "closed", None
 
     @property
-    def reached(self) -> bool:
+    def goal_reached(self) -> bool:
         """Whether the goal of the run is reached."""
         session = self._session
         if self._goal is not None and session.step >= self._goal:
@@ -63,11 +63,11 @@ class RunControl:
         """Tell schedules that begin now how long the run goes on."""
         session = self._session
         if self._goal is not None:
-            session.aim(max(self._goal - session.step, 0))
+            session.set_schedule_length(max(self._goal - session.step, 0))
         elif self._epoch_goal is not None:
-            session.aim(None, max(self._epoch_goal - session.epoch, 0.0))
+            session.set_schedule_length(None, max(self._epoch_goal - session.epoch, 0.0))
         else:
-            session.aim(None)
+            session.set_schedule_length(None)
 
     def publish(self) -> None:
         """Write the status into History."""

@@ -30,10 +30,10 @@ from nbdebug.training.engine.validation import Validation
 OptimizerLike = str | torch.optim.Optimizer | Callable[[Any], torch.optim.Optimizer]
 ScheduleLike = str | LRScheduler | Callable[[torch.optim.Optimizer], LRScheduler] | None
 
-BATCH = 64
-LR = 1e-3
-EPOCHS = 10
-STREAM_STEPS = 1000
+DEFAULT_BATCH_SIZE = 64
+DEFAULT_LR = 1e-3
+DEFAULT_EPOCHS = 10
+DEFAULT_STREAM_STEPS = 1000
 
 
 @dataclass(frozen=True)
@@ -95,11 +95,11 @@ class Session(TrainingState):
             None if setup.val_data is None else Validation(setup.val_data, setup.val_every, dtype)
         )
         # The data is in order: only now the model may move.
-        model, device = _place(setup.model, setup.device)
-        size = setup.batch_size or batch_size_of(setup.train_data) or BATCH
+        model, device = _on_device(setup.model, setup.device)
+        size = setup.batch_size or batch_size_of(setup.train_data) or DEFAULT_BATCH_SIZE
         batching = Batching(min(size, source.length or size), source.length)
         optimizer = make_optimizer(setup, model)
-        batching.amendments.pairs_only = setup.step_fn is not None
+        batching.sample_edits.pairs_only = setup.step_fn is not None
         own = _own_scheduler(setup.schedule, optimizer)
         metrics = Metrics(setup.metrics)
         super().__init__(model, Optimizers(optimizer, own), batching, device, metrics)
@@ -112,14 +112,14 @@ class Session(TrainingState):
         self.scaler = setup.scaler if setup.scaler and setup.scaler.is_enabled() else None
         self.step, self.samples, self.epoch, self.skipped = 0, 0, 0.0, 0
         self.validated = self.validation is not None
-        self.aim(None, EPOCHS)
+        self.set_schedule_length(None, DEFAULT_EPOCHS)
 
-    def aim(self, steps: int | None, epochs: float | None = None) -> None:
+    def set_schedule_length(self, steps: int | None, epochs: float | None = None) -> None:
         """Let schedules that begin now be made for so many steps or epochs, 10 when unknown."""
         if steps is None and self.batching.remaining is not None:
             per_epoch = math.ceil(self.batching.remaining / self.batching.size)
-            steps = math.ceil(per_epoch * (EPOCHS if epochs is None else epochs))
-        self.schedule.fallback = max(steps or STREAM_STEPS, 1)
+            steps = math.ceil(per_epoch * (DEFAULT_EPOCHS if epochs is None else epochs))
+        self.schedule.fallback = max(steps or DEFAULT_STREAM_STEPS, 1)
 
     def evaluate(self, batch: Any) -> tuple[Any, Any, Any]:
         """Loss, outputs and targets of a batch on the device; a `step_fn` gives the loss alone."""
@@ -145,7 +145,7 @@ def make_optimizer(setup: Setup, model: nn.Module) -> torch.optim.Optimizer:
                 f"optimizer must be one of {', '.join(KINDS)}, an optimizer or a factory; "
                 f"got {wanted!r}."
             )
-        lr = LR if setup.lr is None else setup.lr
+        lr = DEFAULT_LR if setup.lr is None else setup.lr
         # What is frozen has no gradient and is skipped until it is unfrozen.
         return build(wanted, [parameter for _, parameter in learnable(model)], lr=lr)
     if isinstance(wanted, torch.optim.Optimizer):
@@ -203,7 +203,9 @@ def _check(setup: Setup) -> None:
         raise ModelError("The model has no trainable parameter (requires_grad is False, or none).")
 
 
-def _place(model: nn.Module, device: str | torch.device | None) -> tuple[nn.Module, torch.device]:
+def _on_device(
+    model: nn.Module, device: str | torch.device | None
+) -> tuple[nn.Module, torch.device]:
     if device is not None:
         # With an index, so that it compares equal to the device of a tensor.
         wanted = torch.empty(0, device=device).device

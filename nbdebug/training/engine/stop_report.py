@@ -16,15 +16,15 @@ from nbdebug.model.module.forward import detached, leaves
 from nbdebug.model.nonfinite import origin, worst_gradient
 from nbdebug.model.state.weights import plain
 from nbdebug.training.data.batch import Batch
-from nbdebug.training.engine.breakpoints import ALWAYS, Break, Breakpoints, Inspection
+from nbdebug.training.engine.breakpoints import STEP_VALUES, Break, Breakpoints, Inspection
 from nbdebug.training.engine.session import Session
 
-NAMED = 10
-IN_A_ROW = 20
+MAX_NAMED_SAMPLES = 10
+MAX_EXCLUDED_IN_A_ROW = 20
 
 
 @contextmanager
-def attributes_kept(model: nn.Module, armed: bool) -> Iterator[None]:
+def restoring_attributes(model: nn.Module, armed: bool) -> Iterator[None]:
     """With `armed`, what modules count in plain attributes is put back after a break."""
     kept = [(module, plain(module)) for module in model.modules()] if armed else []
     try:
@@ -44,10 +44,10 @@ def stop_at_breakpoint(
         found: its loss and gradient norm.
     """
     here = (session.step, session.samples, session.epoch, *found, session.lr, batch.samples)
-    condition = breakpoints.hit(dict(zip(ALWAYS, map(float, here), strict=True)))
+    condition = breakpoints.hit(dict(zip(STEP_VALUES, map(float, here), strict=True)))
     if condition is None:
         return
-    breakpoints.found = inspect(session, batch, found[0])
+    breakpoints.inspection = inspect(session, batch, found[0])
     if session.scaler is not None:
         # It takes gradients once between two updates; this one is made later.
         state = session.scaler.state_dict()
@@ -110,9 +110,11 @@ def _samples(session: Session, batch: Batch) -> tuple[NonFiniteOrigin, str]:
         count = int(bad.sum())
         if not 0 < count < batch.samples:
             continue
-        places = bad.nonzero().flatten()
-        ids = places if batch.indices is None else batch.indices[places]
-        said = ", ".join(str(int(i)) for i in ids[:NAMED]) + (", ..." if count > NAMED else "")
+        positions = bad.nonzero().flatten()
+        ids = positions if batch.indices is None else batch.indices[positions]
+        said = ", ".join(str(int(i)) for i in ids[:MAX_NAMED_SAMPLES]) + (
+            ", ..." if count > MAX_NAMED_SAMPLES else ""
+        )
         what = "place in the batch" if batch.indices is None else "index in the data"
         text = f" Of {count} of {batch.samples} samples the {name} are not finite ({what}: {said})."
         return name, text

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from nbdebug.model.module.forward import checked, to_device
 from nbdebug.training.data.sources import StreamSource, TensorSource, as_source
 
-BATCH = 256
+VALIDATION_BATCH_SIZE = 256
 
 
 class Validation:
@@ -62,16 +62,16 @@ class Validation:
             waiting: list[Any] = []
             for sample in self.source:
                 waiting.append(sample)
-                if len(waiting) == BATCH:
+                if len(waiting) == VALIDATION_BATCH_SIZE:
                     yield self.source.collate(waiting)
                     waiting = []
             if waiting:
                 yield self.source.collate(waiting)
         elif isinstance(self.source, TensorSource):
-            parts = [tensor.split(BATCH) for tensor in self.source.tensors]
+            parts = [tensor.split(VALIDATION_BATCH_SIZE) for tensor in self.source.tensors]
             yield from zip(*parts, strict=True)
         else:
-            for indices in torch.arange(self.source.length).split(BATCH):
+            for indices in torch.arange(self.source.length).split(VALIDATION_BATCH_SIZE):
                 yield self.source.fetch(indices)
 
 

@@ -15,7 +15,7 @@ from nbdebug.model.source_code import Sources
 from nbdebug.model.state.weights import Weights, plain
 from nbdebug.training.engine.rng import RngPosition
 from nbdebug.training.engine.session import Session
-from nbdebug.training.engine.state_guard import same
+from nbdebug.training.engine.state_guard import bitwise_equal
 from nbdebug.training.script.constructors import leaf
 
 Options = list[dict[str, Any]]
@@ -65,7 +65,7 @@ class SessionView:
                 "clip_norm_type": clipping.norm_type,
                 "clip_overrides": dict(clipping.overrides),
             },
-            (session.batching.amendments.left_out, session.batching.amendments.relabelled),
+            (session.batching.sample_edits.left_out, session.batching.sample_edits.relabelled),
             session.batch_norms.frozen,
         )
 
@@ -164,7 +164,7 @@ class ScriptEdits:
                 # Of a schedule that begins or ends only the rates count.
                 if key in ("max_lr", "min_lr", "initial_lr") or key in hidden:
                     continue
-                if not same(old.get(key), value):
+                if not bitwise_equal(old.get(key), value):
                     yield f"optimizer.param_groups[{number}][{key!r}] = {_literal(value)}"
 
     def _switch(self, before: SessionView, after: SessionView) -> Iterator[str]:
@@ -186,7 +186,7 @@ class ScriptEdits:
     def _values(self, step: int, before: SessionView, after: SessionView) -> Iterator[str]:
         """New weights, buffers, gathered state and random numbers, from the file."""
         now, then = _tensors(after.weights), _tensors(before.weights)
-        moved = {n: t for n, t in now.items() if n in then and not same(then[n], t)}
+        moved = {n: t for n, t in now.items() if n in then and not bitwise_equal(then[n], t)}
         if moved:
             key = f"values at {step}, {len(self.tensors)}"
             self.tensors[key] = moved
@@ -203,7 +203,7 @@ class ScriptEdits:
                 }
                 yield f"for name, state in saved[{key!r}].items():"
                 yield "    optimizer.state[model.get_parameter(name)] = dict(state)"
-        if not same(before.rng.cpu, after.rng.cpu):
+        if not bitwise_equal(before.rng.cpu, after.rng.cpu):
             key = f"random numbers at {step}, {len(self.tensors)}"
             self.tensors[key] = after.rng.cpu
             yield f"torch.set_rng_state(saved[{key!r}])"

@@ -118,7 +118,7 @@ class Writer(ReplayObserver):
         steps = len(self._rates)
         data = self._data_lines()
         self._sources.imports["from pathlib import Path"] = None
-        if session.rng.position().wide:
+        if session.rng.position().uses_host:
             self._sources.imports["import random"] = None
             self._sources.imports["import numpy as np"] = None
         title = f'"""{steps:,} steps of {type(session.model).__name__}, as they were made."""'
@@ -163,7 +163,7 @@ class Writer(ReplayObserver):
 
     def _random(self) -> list[str]:
         lines = [f"torch.manual_seed({self._session.seed})  # dropout"]
-        if self._session.rng.position().wide:
+        if self._session.rng.position().uses_host:
             seed = self._session.seed
             lines += [f"np.random.seed({seed % 2**32})", f"random.seed({seed})"]
         return lines
@@ -286,7 +286,7 @@ def moved(group: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_script(
-    timeline: Timeline, session: Session, task: TaskProgress, command: WriteScript
+    timeline: Timeline, session: Session, progress: TaskProgress, command: WriteScript
 ) -> None:
     """Replay everything, and write down what a plain program must do.
 
@@ -294,7 +294,7 @@ def write_script(
         ScriptError: it cannot be written, or does not repeat itself.
     """
     writer = Writer(session, command.model, command.data)
-    found = timeline.replay(task, writer)
+    found = timeline.replay(progress, writer)
     if not found.equal:
         raise ScriptError(f"The training does not repeat itself: {found}")
     writer.write(Path(command.path))

@@ -13,9 +13,9 @@ from nbdebug.training.data.samplers import indices_of
 from nbdebug.training.data.sources import DatasetSource, StreamSource
 from nbdebug.training.engine.session import Session
 
-SAMPLES = 1024
-BATCHES = 32
-SECONDS = 2.0
+MAX_SAMPLES = 1024
+MAX_BATCHES = 32
+MAX_SECONDS = 2.0
 
 
 def some_batches(session: Session) -> Iterator[Any]:
@@ -28,20 +28,20 @@ def some_batches(session: Session) -> Iterator[Any]:
         sampler = session.sampler
         position = sampler.position()
         batch = sampler.next()
-        sampler.go_to(position)
+        sampler.seek(position)
         yield to_device(batch.data, session.device)
         return
     order = torch.randperm(source.length, generator=torch.Generator().manual_seed(session.step))
-    amendments = session.batching.amendments
-    if amendments.left_out:
-        order = order[amendments.kept(order)]
-    parts = order[: max(SAMPLES, size)].split(size)
+    sample_edits = session.batching.sample_edits
+    if sample_edits.left_out:
+        order = order[sample_edits.kept(order)]
+    parts = order[: max(MAX_SAMPLES, size)].split(size)
     whole = [part for part in parts if len(part) == size] or list(parts)
-    drawn = (
-        to_device(amendments.applied(source.fetch(part), part), session.device)
-        for part in whole[:BATCHES]
+    batches = (
+        to_device(sample_edits.applied(source.fetch(part), part), session.device)
+        for part in whole[:MAX_BATCHES]
     )
-    yield from for_a_while(drawn, SECONDS)
+    yield from for_a_while(batches, MAX_SECONDS)
 
 
 def all_samples(session: Session) -> Samples:

@@ -46,28 +46,28 @@ class CheckRunner:
                 raise CheckNameError(unknown_name("check", name, self.checks))
         return tuple(names) or tuple(n for n, c in self.checks.items() if slow or not c.dear)
 
-    def run(self, names: Sequence[str], task: TaskProgress) -> CheckReport:
+    def run(self, names: Sequence[str], progress: TaskProgress) -> CheckReport:
         """Run some checks and return their report; each row is published when it is ready."""
         before = self._history.results.of(CheckReport, CheckReport())
         known = {result.name: result for result in before}
         checks = [self.checks[name] for name in self.chosen(names)]
-        kept = StateGuard(self._session)
+        guard = StateGuard(self._session)
         try:
-            batches = self._draw(kept)
+            batches = self._draw(guard)
         except Exception as error:
             refusal = _failed(error, "No batch could be drawn")
             step = self._session.step
             known |= {check.name: check.result(refusal, 0.0, step) for check in checks}
             self._history.set_result(CheckReport.of(known.values()))
             return CheckReport.of(known[check.name] for check in checks)
-        context = self._study(batches, task.halting)
+        context = self._context(batches, progress.should_stop)
         for number, check in enumerate(checks):
-            context.progress = _part_of(task, check.title, number, len(checks))
-            known[check.name] = self._one(check, context, kept)
+            context.progress = _part_of(progress, check.title, number, len(checks))
+            known[check.name] = self._one(check, context, guard)
             self._history.set_result(CheckReport.of(known.values()))
         return CheckReport.of(known[check.name] for check in checks)
 
-    def _one(self, check: Check, context: CheckContext, kept: StateGuard) -> CheckResult:
+    def _one(self, check: Check, context: CheckContext, guard: StateGuard) -> CheckResult:
         start = time.perf_counter()
         try:
             context.go_on()
@@ -77,15 +77,15 @@ class CheckRunner:
         except CheckStopped as error:
             outcome = Outcome("not_applicable", str(error))
         except Exception as error:
-            if _trains(context):
+            if _model_runs(context):
                 # Then it is the check that does not fit, not the training that is wrong.
                 said = f"it does not fit this training: {type(error).__name__}: {error}"
                 outcome = Outcome("not_applicable", said)
             else:
                 outcome = _failed(error, "The check could not be made")
-        if kept.moved():
-            kept.restore()
-            left = kept.moved()
+        if guard.moved():
+            guard.restore()
+            left = guard.moved()
             if left:
                 outcome = Outcome(
                     "fail",
@@ -95,22 +95,22 @@ class CheckRunner:
                 )
         return check.result(outcome, time.perf_counter() - start, context.step)
 
-    def _draw(self, kept: StateGuard) -> list[Any]:
+    def _draw(self, guard: StateGuard) -> list[Any]:
         try:
             return list(some_batches(self._session))
         finally:
             # Data of the user's own may draw random numbers.
-            kept.restore()
+            guard.restore()
 
-    def _study(self, batches: list[Any], halting: Callable[[], bool]) -> CheckContext:
+    def _context(self, batches: list[Any], should_stop: Callable[[], bool]) -> CheckContext:
         session = self._session
         return CheckContext(
             session, session.loss_fn, session.evaluate, batches, all_samples(session),
-            session.step, halting,
+            session.step, should_stop,
         )  # fmt: skip
 
 
-def _trains(context: CheckContext) -> bool:
+def _model_runs(context: CheckContext) -> bool:
     """Whether the model and the loss take a batch in training mode."""
     context.model.train()
     try:
@@ -120,9 +120,11 @@ def _trains(context: CheckContext) -> bool:
     return True
 
 
-def _part_of(task: TaskProgress, title: str, number: int, count: int) -> Callable[[float], None]:
+def _part_of(
+    progress: TaskProgress, title: str, number: int, count: int
+) -> Callable[[float], None]:
     """Says the progress of one check among all that run."""
-    return lambda share: task.advance((number + share) / count, title)
+    return lambda share: progress.advance((number + share) / count, title)
 
 
 def _failed(error: Exception, what: str) -> Outcome:

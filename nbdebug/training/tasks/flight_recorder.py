@@ -15,7 +15,7 @@ from nbdebug.model.nonfinite import eager
 from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.engine.session import Session
 from nbdebug.training.timeline.replay_events import Event, ReplayObserver
-from nbdebug.training.timeline.timeline import STEPS_SEEN, Timeline
+from nbdebug.training.timeline.timeline import FLIGHT_RECORD_STEPS, Timeline
 
 
 class FlightRecorder(ReplayObserver):
@@ -23,13 +23,13 @@ class FlightRecorder(ReplayObserver):
 
     def __init__(self, session: Session, start: int) -> None:
         self._session, self._start = session, start
-        self._seen: list[tuple[int, str, str, torch.Tensor, bool]] = []
+        self._measured: list[tuple[int, str, str, torch.Tensor, bool]] = []
 
     @contextmanager
     def event(self, event: Event) -> Iterator[None]:
         """A batch that was left out is looked at, other events are not."""
         if event.command is None and event.step >= self._start:
-            with self._looking(updated=False):
+            with self._hooked(updated=False):
                 yield
         else:
             yield
@@ -38,13 +38,13 @@ class FlightRecorder(ReplayObserver):
     def step(self) -> Iterator[None]:
         """A step that is made again."""
         if self._session.step >= self._start:
-            with self._looking(updated=True):
+            with self._hooked(updated=True):
                 yield
         else:
             yield
 
     @contextmanager
-    def _looking(self, updated: bool) -> Iterator[None]:
+    def _hooked(self, updated: bool) -> Iterator[None]:
         step = self._session.step
         hooks = [
             layer.module.register_forward_hook(self._hook(step, layer.name, updated))
@@ -59,7 +59,7 @@ class FlightRecorder(ReplayObserver):
                 hook.remove()
 
     def _hook(self, step: int, name: str, updated: bool) -> Any:
-        def look(module: torch.nn.Module, _inputs: Any, output: Any) -> None:
+        def measure(module: torch.nn.Module, _inputs: Any, output: Any) -> None:
             found = next((t for t in leaves(output) if isinstance(t, torch.Tensor)), None)
             if found is None or not found.is_floating_point() or not found.numel():
                 return
@@ -68,27 +68,29 @@ class FlightRecorder(ReplayObserver):
             largest = torch.where(finite, values, 0.0).abs().max()
             count = torch.tensor(float(values.numel()), device=largest.device)
             numbers = torch.stack([largest.float(), (~finite).sum().float(), count])
-            self._seen.append((step, name, type(module).__name__, numbers, updated))
+            self._measured.append((step, name, type(module).__name__, numbers, updated))
 
-        return look
+        return measure
 
     def record(self) -> FlightRecord:
         """What was seen, brought over from the device at once."""
-        looks = []
-        for step, name, kind, numbers, updated in self._seen:
-            largest, bad, count = numbers.tolist()
-            looks.append(
-                ModuleOutput(step, name or "model", kind, largest, int(bad), int(count), updated)
+        outputs = []
+        for step, name, kind, numbers, updated in self._measured:
+            largest, non_finite, count = numbers.tolist()
+            outputs.append(
+                ModuleOutput(
+                    step, name or "model", kind, largest, int(non_finite), int(count), updated
+                )
             )
-        return FlightRecord(tuple(looks))
+        return FlightRecord(tuple(outputs))
 
 
-def last_steps(timeline: Timeline, session: Session, task: TaskProgress) -> FlightRecord:
+def last_steps(timeline: Timeline, session: Session, progress: TaskProgress) -> FlightRecord:
     """The last steps, and the batches left out at the step that is to be made.
 
     Raises:
         TaskStopped, DataError, ModelError: they cannot be run again.
     """
-    recorder = FlightRecorder(session, session.step - STEPS_SEEN)
-    timeline.revisit(task, recorder)
+    recorder = FlightRecorder(session, session.step - FLIGHT_RECORD_STEPS)
+    timeline.rerun_recent(progress, recorder)
     return recorder.record()

@@ -27,7 +27,7 @@ class NameCheckpointHandler(Handler[NameCheckpoint]):
     command = NameCheckpoint
 
     def handle(self, command: NameCheckpoint, progress: TaskProgress) -> int:
-        self.training.timeline.name(command.label)
+        self.training.timeline.name_checkpoint(command.label)
         return self.training.session.step
 
 
@@ -48,15 +48,15 @@ class RewindHandler(Handler[Rewind]):
 
     def handle(self, command: Rewind, progress: TaskProgress) -> ReplayResult:
         training = self.training
-        target = training.timeline.place(command.target)
+        target = training.timeline.resolve(command.target)
         found = training.timeline.rewind(target, progress, command.who, command.why)
         if found.compared or not found.equal:
             training.history.set_result(found)
         if not found.equal:
             training.notify("warning", "Rewind did not reproduce the recorded steps", str(found))
         training.run.pause()
-        training.run.forgive()
-        training.forecast.forget()
+        training.run.clear_failure()
+        training.forecast.restart()
         return found
 
 
@@ -91,7 +91,7 @@ class KeepForkHandler(Handler[KeepFork]):
             training.timeline.rewind(place, progress, command.who, "a fork kept")
         for name, value in fork.trials[command.which].settings.items():
             set_control(training, SetControl(name, value, command.who, "a fork kept"))
-        training.forecast.forget()
+        training.forecast.restart()
         training.run.start(fork.steps)
 
 

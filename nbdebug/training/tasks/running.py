@@ -63,13 +63,13 @@ class ResetHandler(Handler[Reset]):
     def handle(self, command: Reset, progress: TaskProgress) -> None:
         training = self.training
         training.run.pause()
-        training.run.forgive()
+        training.run.clear_failure()
         training.timeline.reset()
         training.history.clear()
-        training.timeline.show()
-        training.loop.breakpoints.show()
+        training.timeline.publish_marks()
+        training.loop.breakpoints.publish()
         training.run.announce_goal()
-        training.forecast.forget()
+        training.forecast.restart()
         training.checks.announce()
 
 
@@ -79,7 +79,7 @@ class WatchProbeHandler(Handler[WatchProbe]):
     command = WatchProbe
 
     def handle(self, command: WatchProbe, progress: TaskProgress) -> None:
-        self.training.loop.measuring.watch(command.probe, command.on)
+        self.training.loop.probes.watch(command.probe, command.on)
 
 
 class SetControlHandler(Handler[SetControl]):
@@ -98,19 +98,19 @@ class ReestimateHandler(Handler[ReestimateBatchNorm]):
 
     def handle(self, command: ReestimateBatchNorm, progress: TaskProgress) -> ControlChange:
         training = self.training
-        training.timeline.take()
+        training.timeline.take_checkpoint()
         change = reestimate_statistics(command, training.session, training.controls)
         if change.status == "refused":
             raise ModelError(change.note)
-        training.timeline.done(command)
+        training.timeline.record_event(command)
         return change
 
 
 def set_control(training: Training, command: SetControl) -> ControlChange:
     """Apply a control's value; the change says whether it was applied or refused."""
-    training.timeline.take()
+    training.timeline.take_checkpoint()
     change = training.controls.apply(command)
     if change.status == "applied":
-        training.timeline.done(command)
-    training.loop.settings_changed()
+        training.timeline.record_event(command)
+    training.loop.controls_changed()
     return change

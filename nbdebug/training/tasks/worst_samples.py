@@ -23,9 +23,9 @@ from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.engine.session import Session
 from nbdebug.training.timeline.timeline import Timeline
 
-MOST = 256
-SECONDS = 5.0
-FEATURES = 6
+MAX_SAMPLES = 256
+MAX_SECONDS = 5.0
+MAX_SHOWN_INPUTS = 6
 
 
 def worst_samples(
@@ -33,7 +33,7 @@ def worst_samples(
     session: Session,
     breakpoints: Breakpoints,
     command: FindWorstSamples,
-    task: TaskProgress,
+    progress: TaskProgress,
 ) -> WorstSamples:
     """The samples with the largest losses, at the weights before the update of their step.
 
@@ -44,16 +44,16 @@ def worst_samples(
         ModelError: the model cannot take a single sample.
         Exception: whatever the user's code raised. Training is where it was.
     """
-    stopped = breakpoints.found
+    stopped = breakpoints.inspection
     if stopped is not None and command.step in (None, stopped.step):
         samples = _count(stopped.batch)
         batch = Batch(stopped.batch, samples, 0, 0.0, stopped.indices)
-        return _worst(session, batch, stopped.step, command.top, task)
+        return _worst(session, batch, stopped.step, command.top, progress)
     step = max(session.step - 1, 0) if command.step is None else command.step
-    with timeline.excursion():
-        timeline.visit(timeline.place(step), task)
+    with timeline.rolled_back():
+        timeline.capture_at(timeline.resolve(step), progress)
         batch = session.sampler.next().to(session.device)
-        return _worst(session, batch, session.step, command.top, task)
+        return _worst(session, batch, session.step, command.top, progress)
 
 
 def _count(data: Any) -> int:
@@ -61,29 +61,31 @@ def _count(data: Any) -> int:
     return min(sizes, default=0)
 
 
-def _worst(session: Session, batch: Batch, step: int, top: int, task: TaskProgress) -> WorstSamples:
+def _worst(
+    session: Session, batch: Batch, step: int, top: int, progress: TaskProgress
+) -> WorstSamples:
     # A model may draw random numbers in eval mode too: those of training must not move.
     position = session.rng.position()
     try:
-        found = _each(session, batch, task)
+        found = _examine_all(session, batch, progress)
     finally:
-        session.rng.go_to(position)
-    worst = sorted(found, key=_badness, reverse=True)[:top]
+        session.rng.seek(position)
+    worst = sorted(found, key=_severity, reverse=True)[:top]
     return WorstSamples(step, tuple(worst), len(found), batch.samples)
 
 
-def _each(session: Session, batch: Batch, task: TaskProgress) -> list[WorstSample]:
+def _examine_all(session: Session, batch: Batch, progress: TaskProgress) -> list[WorstSample]:
     found: list[WorstSample] = []
-    count, start = min(batch.samples, MOST), time.monotonic()
+    count, start = min(batch.samples, MAX_SAMPLES), time.monotonic()
     with undisturbed(session.model), eager(session.model), _differentiable(session.model):
         # BatchNorm takes no single sample while it trains.
         session.model.eval()
-        for place in range(count):
-            task.advance(place / count, "Looking at each sample")
-            if task.halting():
+        for index in range(count):
+            progress.advance(index / count, "Looking at each sample")
+            if progress.should_stop():
                 raise TaskStopped("It was stopped; training is where it was.")
-            found.append(_look(session, batch, place))
-            if time.monotonic() - start > SECONDS:
+            found.append(_examine(session, batch, index))
+            if time.monotonic() - start > MAX_SECONDS:
                 break
     return found
 
@@ -95,13 +97,13 @@ def _differentiable(model: nn.Module) -> AbstractContextManager[None]:
     return nullcontext()
 
 
-def _badness(sample: WorstSample) -> tuple[bool, float, float]:
+def _severity(sample: WorstSample) -> tuple[bool, float, float]:
     finite = math.isfinite(sample.loss) and math.isfinite(sample.grad_norm)
     return not finite, sample.loss if finite else 0.0, sample.grad_norm if finite else 0.0
 
 
-def _look(session: Session, batch: Batch, place: int) -> WorstSample:
-    one = some_samples(batch.data, slice(place, place + 1))
+def _examine(session: Session, batch: Batch, index: int) -> WorstSample:
+    one = some_samples(batch.data, slice(index, index + 1))
     with session.rng, torch.enable_grad():
         try:
             loss, outputs, targets = session.evaluate(one)
@@ -112,17 +114,17 @@ def _look(session: Session, batch: Batch, place: int) -> WorstSample:
     norms = [gradient.float().norm() for gradient in gradients if gradient is not None]
     total = torch.stack([norm.to(session.device) for norm in norms]).norm() if norms else None
     return WorstSample(
-        None if batch.indices is None else int(batch.indices[place]),
-        place,
+        None if batch.indices is None else int(batch.indices[index]),
+        index,
         float(loss.detach().sum()),
         math.nan if total is None else float(total),
-        _plain(targets),
+        _target(targets),
         _predicted(outputs, targets),
         *_inputs(one, session),
     )
 
 
-def _plain(targets: Any) -> Any:
+def _target(targets: Any) -> Any:
     if not isinstance(targets, torch.Tensor) or not targets.numel() or not targets.ndim:
         return None
     return targets[0].tolist()
@@ -145,5 +147,5 @@ def _inputs(one: Any, session: Session) -> tuple[tuple[float, ...], str]:
     if found is None or found.is_complex() or not found.ndim:
         return (), ""
     values = found[0].detach().float().cpu()
-    row = tuple(values.flatten()[:FEATURES].tolist())
+    row = tuple(values.flatten()[:MAX_SHOWN_INPUTS].tolist())
     return row, thumbnail(values.double().numpy()) if values.ndim == 3 else ""

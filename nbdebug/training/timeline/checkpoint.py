@@ -12,7 +12,7 @@ from nbdebug.training.data.batch import Batch, bytes_in
 from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.rng import RngPosition
-from nbdebug.training.engine.state_guard import same
+from nbdebug.training.engine.state_guard import bitwise_equal
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Checkpoint:
         return self.counters.step
 
     @classmethod
-    def capture(cls, loop: Loop, settings: ControlSet, cursor: int = 0) -> Checkpoint:
+    def capture(cls, loop: Loop, controls: ControlSet, cursor: int = 0) -> Checkpoint:
         """Copy the state as it is now.
 
         Raises:
@@ -83,11 +83,11 @@ class Checkpoint:
             session.rng.position(),
             session.sampler.position(),
             loop.batch,
-            settings.values(),
+            controls.values(),
             bytes_in(tensors),
         )
 
-    def restore(self, loop: Loop, settings: ControlSet, *, anew: bool = False) -> None:
+    def restore(self, loop: Loop, controls: ControlSet, *, restart_data: bool = False) -> None:
         """Write everything back.
 
         Args:
@@ -99,33 +99,33 @@ class Checkpoint:
         """
         session = loop.session
         self.weights.check(session.model)
-        if anew:
+        if restart_data:
             session.sampler.reset()
         else:
-            session.sampler.go_to(self.position)
+            session.sampler.seek(self.position)
         session.lr_leader, session.lr_ratios, session.decay_leader, session.decay_ratios = (
             self.ratios
         )
         session.optimizers.restore(self.optimizers)
         session.schedule.restore(self.schedule)
         # Controls that read from these have their values already, and are left alone.
-        settings.put_back(self.controls)
+        controls.restore(self.controls)
         session.schedule.fallback = self.fallback
         self.weights.restore(session.model)
         session.initialisation.restore(self.initialisation)
         session.clipping.window = self.window.copied()
         if session.scaler is not None and self.scale is not None:
             session.scaler.load_state_dict(copied(self.scale))
-        session.rng.go_to(self.rng)
+        session.rng.seek(self.rng)
         self._count(loop)
 
-    def alike(self, other: Checkpoint) -> bool:
+    def equals(self, other: Checkpoint) -> bool:
         """Whether weights, buffers and what the optimizer gathered are equal to the bit."""
         mine, theirs = (list(one.optimizers.values())[-1] for one in (self, other))
         return (
-            same(self.weights.parameters, other.weights.parameters)
-            and same(self.weights.buffers, other.weights.buffers)
-            and same(mine.tensors(), theirs.tensors())
+            bitwise_equal(self.weights.parameters, other.weights.parameters)
+            and bitwise_equal(self.weights.buffers, other.weights.buffers)
+            and bitwise_equal(mine.tensors(), theirs.tensors())
         )
 
     def _count(self, loop: Loop) -> None:

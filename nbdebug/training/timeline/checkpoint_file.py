@@ -15,15 +15,18 @@ import torch
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Notice
 from nbdebug.errors import ArgumentError, CheckpointError
-from nbdebug.training.timeline.serialization import FORMAT
+from nbdebug.training.timeline.serialization import FORMAT_VERSION
 
-FOLDER = "nbdebug-checkpoints"
-SECONDS = 60.0
+CHECKPOINT_FOLDER = "nbdebug-checkpoints"
+INTERVAL_SECONDS = 60.0
 
 
-def place_of(name: str) -> Path:
+def path_of(name: str) -> Path:
     """The file of a training; what is no letter or digit becomes a dash."""
-    return Path(FOLDER) / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', name).strip('.') or 'training'}.pt"
+    return (
+        Path(CHECKPOINT_FOLDER)
+        / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', name).strip('.') or 'training'}.pt"
+    )
 
 
 def previous_of(path: Path) -> Path:
@@ -43,7 +46,7 @@ class CheckpointFile:
     def __init__(self, path: Path | None, history: History) -> None:
         self.path = path
         self._history = history
-        self._next = time.monotonic() + SECONDS
+        self._next = time.monotonic() + INTERVAL_SECONDS
         self._failed = False
         self._writing = threading.Lock()
         self._waiting: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
@@ -56,10 +59,10 @@ class CheckpointFile:
 
     def put(self, data: dict[str, Any]) -> None:
         """Have a checkpoint written; returns at once."""
-        self._next = time.monotonic() + SECONDS
+        self._next = time.monotonic() + INTERVAL_SECONDS
         if self._thread is None:
             self._thread = threading.Thread(
-                target=self._live, name="nbdebug-checkpoints", daemon=True
+                target=self._write_loop, name="nbdebug-checkpoints", daemon=True
             )
             self._thread.start()
         self._waiting.put(data)
@@ -70,15 +73,15 @@ class CheckpointFile:
             self._waiting.put(None)
             self._thread.join(timeout=60)
 
-    def _live(self) -> None:
+    def _write_loop(self) -> None:
         while (data := self._waiting.get()) is not None:
             try:
                 self.write(data)
                 self._failed = False
             except Exception as error:
-                self.tell(error, data["counters"]["step"])
+                self.report_failure(error, data["counters"]["step"])
 
-    def tell(self, error: Exception, step: int) -> None:
+    def report_failure(self, error: Exception, step: int) -> None:
         """Say that there is no checkpoint on disk, once until one is written again."""
         if self._failed:
             return
@@ -122,15 +125,15 @@ def read(name: str) -> tuple[dict[str, Any], str]:
     Raises:
         CheckpointError: there is none.
     """
-    path = place_of(name)
+    path = path_of(name)
     reasons: list[str] = []
     for candidate in (path, previous_of(path)):
         try:
             data = torch.load(candidate, map_location="cpu", weights_only=True)
             if not isinstance(data, dict) or "counters" not in data:
                 raise CheckpointError("it is no checkpoint of nbdebug")
-            if data.get("format") != FORMAT:
-                raise CheckpointError(f"its format is {data.get('format')}, not {FORMAT}")
+            if data.get("format") != FORMAT_VERSION:
+                raise CheckpointError(f"its format is {data.get('format')}, not {FORMAT_VERSION}")
             return data, "; ".join(reasons)
         except FileNotFoundError:
             reasons.append(f"{candidate} is not there")

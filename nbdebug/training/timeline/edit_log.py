@@ -20,18 +20,18 @@ class EditLog:
         self.events: list[Event] = []
         self.marks: list[Mark] = []
         self._names: dict[str, tuple[int, int]] = {}
-        self._gone_back: list[int] = []
+        self._rewind_steps: list[int] = []
 
     @property
     def rewinds(self) -> int:
         """How often training went back."""
-        return len(self._gone_back)
+        return len(self._rewind_steps)
 
-    def done_at(self, step: int) -> bool:
+    def has_event_at(self, step: int) -> bool:
         """Whether something was done at this step, the newest one, already."""
         return bool(self.events) and self.events[-1].step == step
 
-    def left_out(self, step: int) -> int:
+    def excluded_batches(self, step: int) -> int:
         """How many batches were left out at this step, which is still to be made."""
         return sum(event.step == step and event.command is None for event in self.events)
 
@@ -44,7 +44,7 @@ class EditLog:
         """Note that something happened at a step."""
         self.marks.append(Mark(step, kind, name))
 
-    def place(self, target: int | str, first: int, here: int) -> tuple[int, int]:
+    def resolve(self, target: int | str, first: int, here: int) -> tuple[int, int]:
         """The step and the number of events that a step or a name stands for.
 
         Args:
@@ -69,22 +69,22 @@ class EditLog:
 
     def check_reachable(self, fork: ForkResult, here: int) -> None:
         """ArgumentError when training has left the way that a fork was made on."""
-        later = self._gone_back[fork.rewinds :]
+        later = self._rewind_steps[fork.rewinds :]
         if fork.step > here or any(step < fork.step for step in later):
             raise ArgumentError(
                 f"The fork at step {fork.step:,} lies on a way that training has left: make it "
                 "again."
             )
 
-    def cut(self, target: tuple[int, int]) -> None:
+    def truncate(self, target: tuple[int, int]) -> None:
         """Training went back to a place: forget what came after."""
         step, cursor = target
-        self._gone_back.append(step)
+        self._rewind_steps.append(step)
         del self.events[cursor:]
         self._names = {name: place for name, place in self._names.items() if place <= target}
         self.marks = [mark for mark in self.marks if mark.step <= step]
 
     def clear(self) -> None:
         """Training begins anew."""
-        self.cut((-1, 0))
+        self.truncate((-1, 0))
         self._names = {}

@@ -10,10 +10,10 @@ from nbdebug.model.module.forward import leaves
 from nbdebug.model.module.names import every_module
 from nbdebug.model.state.model_state import undisturbed
 from nbdebug.training.engine.session import Session
-from nbdebug.training.engine.state_guard import same
+from nbdebug.training.engine.state_guard import bitwise_equal
 
 
-def what_differs(session: Session) -> str:
+def find_nondeterminism(session: Session) -> str:
     """The likely reason why a step did not repeat itself, in words.
 
     The next batch is drawn and run through model and loss twice, from the same random
@@ -23,9 +23,9 @@ def what_differs(session: Session) -> str:
     position, numbers = sampler.position(), rng.position()
     try:
         batch = sampler.next().to(session.device)
-        sampler.go_to(position)
+        sampler.seek(position)
         again = sampler.next().to(session.device)
-        if not same(list(leaves(batch.data)), list(leaves(again.data))):
+        if not bitwise_equal(list(leaves(batch.data)), list(leaves(again.data))):
             return (
                 "The data gives other values when it is read again: seed what is random in it by "
                 "torch, numpy or random, not by the clock or a generator of its own."
@@ -34,10 +34,10 @@ def what_differs(session: Session) -> str:
     except Exception as error:
         return f"What differs could not be found: {type(error).__name__}: {error}"
     finally:
-        sampler.go_to(position)
-        rng.go_to(numbers)
+        sampler.seek(position)
+        rng.seek(numbers)
     for (name, kind, one), (_, _, other) in zip(first, second, strict=False):
-        if not same(one, other):
+        if not bitwise_equal(one, other):
             return (
                 f"{name} ({kind}) gives two answers to the same input: it draws random numbers of "
                 "its own, or runs an operation that is not deterministic on "
@@ -66,7 +66,7 @@ def _outputs(session: Session, data: Any) -> list[tuple[str, str, Any]]:
     finally:
         for hook in hooks:
             hook.remove()
-        session.rng.go_to(numbers)
+        session.rng.seek(numbers)
     return found
 
 

@@ -20,19 +20,23 @@ from nbdebug.model.state.weights import Weights
 from nbdebug.training.data.cached_sampler import CachedPosition
 from nbdebug.training.data.index_sampler import IndexPosition
 from nbdebug.training.data.stream_sampler import StreamPosition
-from nbdebug.training.data.worker_sampler import Drawn, WorkerPosition
+from nbdebug.training.data.worker_sampler import BatchRequest, WorkerPosition
 from nbdebug.training.engine.rng import RngPosition
 from nbdebug.training.engine.session import Session
 from nbdebug.training.timeline.checkpoint import Checkpoint, Counters
 
-FORMAT = 1
-RECORDS = {
-    record.__name__: record
-    for record in (
-        IndexPosition, WorkerPosition, CachedPosition, StreamPosition, Drawn, RngPosition,
-    )
-}  # fmt: skip
-KINDS = {
+FORMAT_VERSION = 1
+# Names in files of all versions: they stay when a class is renamed.
+RECORD_TYPES: dict[str, type] = {
+    "IndexPosition": IndexPosition,
+    "WorkerPosition": WorkerPosition,
+    "CachedPosition": CachedPosition,
+    "StreamPosition": StreamPosition,
+    "Drawn": BatchRequest,
+    "RngPosition": RngPosition,
+}
+RECORD_NAMES = {record: name for name, record in RECORD_TYPES.items()}
+SCHEDULE_NAMES = {
     lr_scheduler.StepLR: "step",
     lr_scheduler.ExponentialLR: "exponential",
     lr_scheduler.LambdaLR: "inverse_time",
@@ -52,7 +56,7 @@ def to_plain(checkpoint: Checkpoint, session: Session) -> dict[str, Any]:
     names = {p: name for name, p in session.model.named_parameters()}
     state, own_state, *rest = checkpoint.schedule
     return {
-        "format": FORMAT,
+        "format": FORMAT_VERSION,
         "seed": session.seed,
         "length": session.source.length,
         "counters": asdict(checkpoint.counters),
@@ -64,19 +68,19 @@ def to_plain(checkpoint: Checkpoint, session: Session) -> dict[str, Any]:
             "attributes": checkpoint.weights.attributes,
         },
         "optimizers": [
-            [kind, _optimizer(copy, names)] for kind, copy in checkpoint.optimizers.items()
+            [kind, _optimizer_to_plain(copy, names)] for kind, copy in checkpoint.optimizers.items()
         ],
         "shared": _shared(checkpoint.optimizers),
         "ratios": checkpoint.ratios,
         "schedule": [
-            _state(state, session), None if own_state is None else _state(own_state, session), rest
+            _schedule_to_plain(state, session), None if own_state is None else _schedule_to_plain(own_state, session), rest
         ],
         "fallback": checkpoint.fallback,
         "scale": checkpoint.scale,
         "window": list(checkpoint.window.recent),
-        "rng": _plain(checkpoint.rng),
-        "position": _plain(checkpoint.position),
-        "controls": _plain(checkpoint.controls),
+        "rng": _encoded(checkpoint.rng),
+        "position": _encoded(checkpoint.position),
+        "controls": _encoded(checkpoint.controls),
     }  # fmt: skip
 
 
@@ -89,7 +93,7 @@ def from_plain(data: Mapping[str, Any], session: Session) -> Checkpoint:
     weights = Weights(**data["weights"])
     weights.check(session.model)
     parameters = dict(session.model.named_parameters())
-    optimizers = _optimizers(data, session, parameters)
+    optimizers = _optimizers_from_plain(data, session, parameters)
     state, own_state, rest = data["schedule"]
     window = NormWindow()
     for norm in data["window"]:
@@ -102,28 +106,28 @@ def from_plain(data: Mapping[str, Any], session: Session) -> Checkpoint:
         optimizers,
         (leader, tuple(ratios), decay_leader, tuple(decay_ratios)),
         (
-            _course(state, session),
-            None if own_state is None else _course(own_state, session),
+            _schedule_from_plain(state, session),
+            None if own_state is None else _schedule_from_plain(own_state, session),
             *rest,
         ),
         data["fallback"],
         None,
         data["scale"],
         window,
-        _back(data["rng"]),
-        _back(data["position"]),
+        _decoded(data["rng"]),
+        _decoded(data["position"]),
         None,
         data["controls"],
         0,
     )
 
 
-def _optimizer(copy: OptimizerCopy, names: Mapping[Any, str]) -> dict[str, Any]:
+def _optimizer_to_plain(copy: OptimizerCopy, names: Mapping[Any, str]) -> dict[str, Any]:
     return {
         "class": type(copy.optimizer).__name__,
         "state": None if copy.state is None else {names[p]: s for p, s in copy.state.items()},
         "groups": [
-            {k: [names[p] for p in v] if k == "params" else _plain(v) for k, v in group.items()}
+            {k: [names[p] for p in v] if k == "params" else _encoded(v) for k, v in group.items()}
             for group in copy.groups
         ],
         "attributes": copy.attributes,
@@ -138,7 +142,7 @@ def _shared(optimizers: Mapping[str, OptimizerCopy]) -> list[list[str]]:
     return list(by_state.values())
 
 
-def _optimizers(
+def _optimizers_from_plain(
     data: Mapping[str, Any], session: Session, parameters: Mapping[str, Any]
 ) -> dict[str, OptimizerCopy]:
     found: dict[str, OptimizerCopy] = {}
@@ -158,7 +162,7 @@ def _optimizers(
             None if state is None else {parameters[n]: s for n, s in state.items()},
             tuple(
                 {
-                    key: [parameters[n] for n in value] if key == "params" else _back(value)
+                    key: [parameters[n] for n in value] if key == "params" else _decoded(value)
                     for key, value in group.items()
                 }
                 for group in saved["groups"]
@@ -168,10 +172,10 @@ def _optimizers(
     return found
 
 
-def _state(state: ScheduleState, session: Session) -> dict[str, Any]:
+def _schedule_to_plain(state: ScheduleState, session: Session) -> dict[str, Any]:
     course = state.course
     main = course.main
-    kind = None if main is None else KINDS.get(type(main))
+    kind = None if main is None else SCHEDULE_NAMES.get(type(main))
     if main is not None and main is session.schedule.own:
         kind = "yours"
     return {
@@ -180,12 +184,12 @@ def _state(state: ScheduleState, session: Session) -> dict[str, Any]:
         "main": kind,
         "warm": course.warm is not None,
         "end": course.end,
-        "schedulers": [_plain(one) for one in state.schedulers],
-        "groups": [_plain(group) for group in state.groups],
+        "schedulers": [_encoded(one) for one in state.schedulers],
+        "groups": [_encoded(group) for group in state.groups],
     }
 
 
-def _course(saved: Mapping[str, Any], session: Session) -> ScheduleState:
+def _schedule_from_plain(saved: Mapping[str, Any], session: Session) -> ScheduleState:
     """A state whose schedulers are new ones; their values are written by `ScheduleState.write`."""
     optimizer, length = session.optimizer, max(saved["length"], 1)
     options = [dict(group) for group in optimizer.param_groups]
@@ -204,39 +208,42 @@ def _course(saved: Mapping[str, Any], session: Session) -> ScheduleState:
         ScheduleSpec(**saved["plan"]),
         saved["length"],
         ActiveSchedule(warm, main, saved["end"]),
-        tuple(_back(one) for one in saved["schedulers"]),
-        tuple(_back(group) for group in saved["groups"]),
+        tuple(_decoded(one) for one in saved["schedulers"]),
+        tuple(_decoded(group) for group in saved["groups"]),
     )
 
 
-def _plain(value: Any) -> Any:
+def _encoded(value: Any) -> Any:
     """Nested containers of numbers, words and tensors; records by their names."""
     if isinstance(value, torch.Tensor) or type(value) in (int, float, str, bool, type(None)):
         return value
     if isinstance(value, np.ndarray):
         return {"__array__": value.tolist(), "dtype": str(value.dtype)}
-    if type(value).__name__ in RECORDS:
-        return {"__record__": type(value).__name__, "parts": [_plain(part) for part in value]}
+    if type(value) in RECORD_NAMES:
+        return {
+            "__record__": RECORD_NAMES[type(value)],
+            "parts": [_encoded(part) for part in value],
+        }
     if isinstance(value, Mapping):
-        return {key: _plain(part) for key, part in value.items()}
+        return {key: _encoded(part) for key, part in value.items()}
     if isinstance(value, tuple):
-        return tuple(_plain(part) for part in value)
+        return tuple(_encoded(part) for part in value)
     if isinstance(value, list):
-        return [_plain(part) for part in value]
+        return [_encoded(part) for part in value]
     if isinstance(value, np.generic):
         return value.item()
     raise CheckpointError(f"A {type(value).__name__} cannot be kept in a checkpoint on disk.")
 
 
-def _back(value: Any) -> Any:
+def _decoded(value: Any) -> Any:
     if isinstance(value, Mapping):
         if "__array__" in value:
             return np.array(value["__array__"], dtype=value["dtype"])
         if "__record__" in value:
-            return RECORDS[value["__record__"]](*(_back(part) for part in value["parts"]))
-        return {key: _back(part) for key, part in value.items()}
+            return RECORD_TYPES[value["__record__"]](*(_decoded(part) for part in value["parts"]))
+        return {key: _decoded(part) for key, part in value.items()}
     if isinstance(value, tuple):
-        return tuple(_back(part) for part in value)
+        return tuple(_decoded(part) for part in value)
     if isinstance(value, list):
-        return [_back(part) for part in value]
+        return [_decoded(part) for part in value]
     return value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 
-LOSSES = 1_000_000
+MAX_STEPS = 1_000_000
 
 
 class StepLog:
@@ -19,16 +19,16 @@ class StepLog:
         if not self._values:
             self._first = step
         self._values.extend(values)
-        if len(self._values) > 4 * LOSSES:
-            del self._values[: 2 * LOSSES]
-            self._first += LOSSES
+        if len(self._values) > 4 * MAX_STEPS:
+            del self._values[: 2 * MAX_STEPS]
+            self._first += MAX_STEPS
 
     def at(self, step: int) -> tuple[float, float] | None:
         """What a step gave, None when that is no longer known."""
-        place = 2 * (step - self._first)
-        if not 0 <= place < len(self._values):
+        index = 2 * (step - self._first)
+        if not 0 <= index < len(self._values):
             return None
-        return self._values[place], self._values[place + 1]
+        return self._values[index], self._values[index + 1]
 
     def drop_from(self, step: int) -> None:
         """Forget a step and all after it."""

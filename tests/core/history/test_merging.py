@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from nbdebug.core.history.block import PENDING, Block
+from nbdebug.core.history.block import MAX_PENDING_ROWS, Block
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Reading, StepRecord
 from nbdebug.core.series import Series
@@ -82,12 +82,12 @@ def test_reading_now_and_then_gives_the_same_buckets(every: int) -> None:
 
 def test_a_spike_survives_every_merge() -> None:
     block = Block(("loss",), 8)
-    for step in range(20 * PENDING):
+    for step in range(20 * MAX_PENDING_ROWS):
         block.append(step, np.array([1e6 if step == 777 else 1.0]))
     buckets = block.fold()
     assert buckets.maximum.max() == 1e6
     assert buckets.minimum.min() == 1.0
-    assert int(buckets.count.sum()) == 20 * PENDING
+    assert int(buckets.count.sum()) == 20 * MAX_PENDING_ROWS
 
 
 def test_infinite_values_merge_without_a_warning() -> None:
@@ -120,9 +120,9 @@ def test_a_block_stops_growing_when_its_buckets_are_full() -> None:
     block = Block(NAMES, 64)
     largest = 0
     sizes = []
-    for step in range(50 * PENDING):
+    for step in range(50 * MAX_PENDING_ROWS):
         block.append(step, np.ones(3))
-        if (step + 1) % PENDING == 0:
+        if (step + 1) % MAX_PENDING_ROWS == 0:
             largest = max(largest, bytes_of(block))
             sizes.append(largest)
     assert sizes[-1] == sizes[1]
@@ -135,7 +135,7 @@ def test_a_million_steps_of_200_series_stay_under_64_mb() -> None:
     block.append(0, row)
     # A whole waiting buffer at once: what that many calls of append come to.
     while block.rows < 1_000_000:
-        block._waiting = PENDING
+        block._waiting = MAX_PENDING_ROWS
         block.fold()
         assert len(block.buckets.steps) <= capacity
     full = Block(("loss",), capacity)

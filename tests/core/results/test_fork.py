@@ -116,7 +116,10 @@ def test_what_became_of_a_finding(
     result: ForkResult, cured: bool | None, base: str, trial: str
 ) -> None:
     assert result.cured(result.trials[0]) is cured
-    assert (result.condition(result.base), result.condition(result.trials[0])) == (base, trial)
+    assert (result.findings_text(result.base), result.findings_text(result.trials[0])) == (
+        base,
+        trial,
+    )
     assert [row[2] for row in rows(result)] == [base, trial]
     page = fork_table(result)
     # The verdict stays before it: tables scroll sideways in narrow columns.

@@ -64,14 +64,14 @@ def test_the_others_come_in_the_order_they_had(edits: Any, drop_last: bool) -> N
     sampler = sampler_of(batching, loader)
     seen, positions = [], []
     for number in range(20):
-        batching.amendments.left_out = tuple(edits.get(number, batching.amendments.left_out))
-        positions.append((sampler.position(), batching.amendments.left_out))
+        batching.sample_edits.left_out = tuple(edits.get(number, batching.sample_edits.left_out))
+        positions.append((sampler.position(), batching.sample_edits.left_out))
         batch = sampler.next()
         seen.append((batch.data[0].tolist(), batch.epoch, batch.progress == 1.0))
     assert seen == plain(edits, 20, 8, drop_last)
     for number in (15, 3, 0, 9):
-        position, batching.amendments.left_out = positions[number]
-        sampler.go_to(position)
+        position, batching.sample_edits.left_out = positions[number]
+        sampler.seek(position)
         assert sampler.next().data[0].tolist() == seen[number][0]
 
 
@@ -80,7 +80,7 @@ def test_an_order_of_the_users_own_that_gives_nothing_else_is_an_error() -> None
     data = TensorDataset(torch.arange(LENGTH))
     loader = DataLoader(data, sampler=SubsetRandomSampler([3, 4]), batch_size=8)
     sampler = sampler_of(batching, loader)
-    batching.amendments.left_out = (3, 4)
+    batching.sample_edits.left_out = (3, 4)
     with pytest.raises(DataError, match="are left out"):
         sampler.next()
 

@@ -14,7 +14,7 @@ from torch.utils.data import IterableDataset
 
 import nbdebug as nbd
 from nbdebug.errors import ModelError
-from nbdebug.training.engine.batchnorm_reestimation import BATCHES
+from nbdebug.training.engine.batchnorm_reestimation import MAX_BATCHES
 from tests.problems import CLASSES, FEATURES, PlainLoop, blobs, same_weights, tiny_mlp
 
 
@@ -81,7 +81,7 @@ def test_at_most_a_hundred_batches_are_taken() -> None:
     with debugger(sharp(), blobs(1000)) as dbg:
         dbg.set(batch_size=5)
         dbg.reestimate_batchnorm()
-        assert dbg.model[1].num_batches_tracked == BATCHES == 100
+        assert dbg.model[1].num_batches_tracked == MAX_BATCHES == 100
 
 
 def test_frozen_statistics_are_estimated_and_stay_frozen() -> None:

@@ -219,7 +219,7 @@ def test_the_outputs_seen_are_those_of_the_steps(dbg: nbd.Debugger) -> None:
     )
     dbg.run(steps=1)
     hook.remove()
-    (largest,) = [look.largest for look in seen.looks if (look.step, look.module) == (9, "4")]
+    (largest,) = [look.largest for look in seen.outputs if (look.step, look.module) == (9, "4")]
     assert found[0] == largest
 
 

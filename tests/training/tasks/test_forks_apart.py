@@ -23,7 +23,7 @@ def recorded(dbg: nbd.Debugger) -> dict[str, list[tuple[int, float]]]:
 
 
 def plans(dbg: nbd.Debugger) -> list[Any]:
-    return [slot.plan for slot in dbg._parts.training.loop.measuring.slots.values()]
+    return [slot.plan for slot in dbg._parts.training.loop.probes.scheduled.values()]
 
 
 @pytest.mark.parametrize("kind", ["adam", "plateau", "stream"])

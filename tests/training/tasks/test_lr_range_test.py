@@ -84,14 +84,22 @@ def all_of(dbg: nbd.Debugger) -> dict[str, Any]:
         "counters": (session.step, session.samples, session.epoch, session.skipped),
         "norms": (list(session.clipping.window._recent), list(session.clipping.window.ascending)),
         "scale": None if session.scaler is None else session.scaler.state_dict(),
-        "rows": dbg.history.frame(EVERY_STEP).to_numpy().tolist(),
+        "rows": dbg.history.frame(RECORDED_EVERY_STEP).to_numpy().tolist(),
         "controls": dict(dbg.controls),
         "changes": len(dbg.history.changes),
     }
 
 
 # Other series are measured when there is time for them.
-EVERY_STEP = ["loss", "grad_norm", "grad_norm_clipped", "lr", "batch_size", "samples", "epoch"]
+RECORDED_EVERY_STEP = [
+    "loss",
+    "grad_norm",
+    "grad_norm_clipped",
+    "lr",
+    "batch_size",
+    "samples",
+    "epoch",
+]
 
 
 @pytest.mark.parametrize("before", [0, 13])

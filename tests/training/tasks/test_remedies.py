@@ -179,9 +179,9 @@ def test_probes_measure_at_their_own_pace_in_a_fork_alone(monkeypatch: pytest.Mo
         def examples() -> tuple[Snapshot, Snapshot]:
             return example({}), example({})
 
-    monkeypatch.setattr("nbdebug.training.engine.probe_runner.FIRST", 0)
+    monkeypatch.setattr("nbdebug.training.engine.probe_runner.FIRST_MEASUREMENTS", 0)
     with WARD["learning rate far too small"].make(0) as dbg:
-        dbg._parts.training.loop.measuring.overhead = 0.0
+        dbg._parts.training.loop.probes.overhead = 0.0
         dbg.run(steps=20)
         dbg.rules.add(Spy)
         dbg.fork(60, lr=[0.1])
@@ -201,10 +201,10 @@ def series(steps: list[int], values: list[float]) -> Series:
 def test_a_way_follows_the_past() -> None:
     past = series([0, 1, 2, 3, 4], [5.0, 4.0, 3.0, 2.0, 1.0])
     way = series([2, 3], [9.0, 8.0])
-    joined = past.followed(2, way)
+    joined = past.continued_with(2, way)
     assert joined.step.tolist() == [0, 1, 2, 3]
     assert joined.mean.tolist() == joined.last.tolist() == [5.0, 4.0, 9.0, 8.0]
-    whole = Snapshot(series={"loss": past}, latest={"loss": 1.0, "lr": 0.1}).followed(
+    whole = Snapshot(series={"loss": past}, latest={"loss": 1.0, "lr": 0.1}).continued_with(
         2, Snapshot(series={"loss": way, "val_loss": way}, latest={"loss": 8.0, "lr": 0.5})
     )
     assert whole.series["loss"].mean.tolist() == joined.mean.tolist()
@@ -215,7 +215,7 @@ def test_a_way_follows_the_past() -> None:
 def test_what_a_way_did_not_measure_is_left_out() -> None:
     past = {"loss": series([0, 1], [5.0, 4.0]), "val_loss": series([0], [3.0])}
     way = {"loss": series([2], [1.0]), "val_loss": series([], [])}
-    joined = Snapshot(series=past, latest={"val_loss": 3.0}).followed(2, Snapshot(series=way))
+    joined = Snapshot(series=past, latest={"val_loss": 3.0}).continued_with(2, Snapshot(series=way))
     assert {name: one.mean.tolist() for name, one in joined.series.items()} == {
         "loss": [5.0, 4.0, 1.0]
     }

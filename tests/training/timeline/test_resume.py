@@ -141,7 +141,7 @@ def keep_twice() -> tuple[Path, Path]:
     for steps in (5, 9):
         with make(name="a run") as dbg:
             dbg.run(steps=steps)
-    path = disk.place_of("a run")
+    path = disk.path_of("a run")
     return path, disk.previous_of(path)
 
 
@@ -172,7 +172,7 @@ def test_a_file_that_would_run_code_is_refused() -> None:
 @pytest.mark.parametrize("content", [{"model": 1}, {"counters": 1, "format": 99}])
 def test_a_foreign_file_is_refused(content: dict[str, Any]) -> None:
     FOLDER.mkdir()
-    torch.save(content, disk.place_of("a run"))
+    torch.save(content, disk.path_of("a run"))
     with pytest.raises(nbd.CheckpointError, match=r"no checkpoint of nbdebug|its format is 99"):
         again("adam")
 
@@ -209,8 +209,8 @@ def test_without_a_name_nothing_is_written() -> None:
 
 
 def test_a_name_becomes_a_file_name() -> None:
-    assert disk.place_of("../my run: 3").name == "-my-run-3.pt"
-    assert disk.place_of("...").name == "training.pt"
+    assert disk.path_of("../my run: 3").name == "-my-run-3.pt"
+    assert disk.path_of("...").name == "training.pt"
 
 
 def test_a_stream_cannot_be_resumed() -> None:

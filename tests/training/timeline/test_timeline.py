@@ -87,7 +87,7 @@ def test_without_any_checkpoint_but_the_first(dbg: nbd.Debugger) -> None:
     with make(checkpoint_memory=0) as poor:
         change_everything(poor)
         change_everything(dbg)
-        assert [c.step for c in timeline(poor)._pool.kept] == [0]
+        assert [c.step for c in timeline(poor)._pool.checkpoints] == [0]
         found = poor.rewind(21)
         assert (found.start, found.equal) == (0, True)
         dbg.rewind(21)
