@@ -1,4 +1,4 @@
-"""The training thread: takes commands between steps, makes steps, publishes its status."""
+"""Training thread: runs commands between steps, makes steps, publishes the status."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from nbdebug.training.engine.stop_report import MAX_EXCLUDED_IN_A_ROW, failure_o
 from nbdebug.training.tasks.handler import Training
 from nbdebug.training.tasks.runner import CommandRunner
 
-# A flight record is made without being asked for where it takes less than these seconds.
+# A flight record is made automatically if it takes less than this.
 MAX_FLIGHT_RECORD_SECONDS = 2.0
 
 
 class Worker:
-    """Owns the session: nothing else touches model, optimizer or sampler.
+    """Owner of the session; no other thread touches model, optimizer or sampler.
 
-    Commands are answered after the status they lead to is in History; those that leave training
-    running, when it pauses again.
+    A command is answered after its resulting status is in History; a command that leaves
+    training running is answered when training pauses again.
     """
 
     def __init__(self, training: Training, queue: CommandQueue) -> None:
@@ -38,7 +38,7 @@ class Worker:
         self._running: list[Ticket] = []
         training.forecast.publish()
         training.run.publish()
-        # The context of the cell: what the thread sends belongs to that cell's output.
+        # The context of the cell, so that output of the thread belongs to that cell.
         context = contextvars.copy_context()
         self._thread = threading.Thread(
             target=context.run, args=(self._run_loop,), name="nbdebug-training", daemon=True
@@ -83,12 +83,12 @@ class Worker:
                 self._answers.append((ticket, None, None))
             else:
                 self._execute(ticket, tickets[number + 1 :])
-        # Opening a tab changes nothing that a forecast is made of.
+        # Opening a tab does not change the forecast.
         if not all(isinstance(ticket.command, WatchProbe) for ticket in tickets):
             self._training.forecast.publish()
 
     def _execute(self, ticket: Ticket, later: Sequence[Ticket]) -> None:
-        """Run a command; one that halts ends a long one, also if it waits already."""
+        """Run a command; a halting command ends a long one, even if already queued."""
         stop = any(other.command.halting for other in later)
         try:
             result = self._runner.run(ticket.command, lambda: stop or self._queue.halting())
@@ -101,7 +101,7 @@ class Worker:
             self._answers.append((ticket, result, None))
 
     def _answer(self) -> None:
-        """Answer the commands that are done; called when the status is in History."""
+        """Answer the finished commands, after the status is in History."""
         run = self._training.run
         if run.state != "running" and self._running:
             self._answers += [(ticket, None, run.error) for ticket in self._running]
@@ -127,14 +127,14 @@ class Worker:
         self._training.timeline.mark("break", condition)
         text = (
             "Training is paused before the update of this step: dbg.batch, dbg.outputs and "
-            "dbg.gradients hold its data. Step or Run makes the update and continues."
+            "dbg.gradients hold its data. Press Step or Run to make the update and continue."
         )
         step = self._training.session.step
         failure = Notice(step, "info", f"Break: {condition}", text, kind="breakpoint")
         self._training.run.stop(failure)
 
     def _exclude_batch(self, error: NonFiniteError) -> bool:
-        """Continue without this batch, where that is wanted and helps."""
+        """Continue without this batch, if batches with NaN or Inf are excluded."""
         training = self._training
         step = training.session.step
         before = training.timeline.edits.excluded_batches(step)
@@ -159,20 +159,20 @@ class Worker:
             training.run.stop(failure_of(error, step), error)
 
     def _record_flight(self) -> None:
-        """After a NaN or Inf: look at the last steps, where that is quick."""
+        """Make a flight record after a NaN or Inf, if that is quick."""
         training = self._training
         if (
             training.loop.step_seconds * training.timeline.steps_to_rerun
             >= MAX_FLIGHT_RECORD_SECONDS
         ):
             return
-        # Data that cannot be read again (a stream) leaves no record; asking for one says why.
+        # Without rereadable data (a stream) there is no record; a request for one reports why.
         with suppress(Exception):
             self._runner.run(RecordFlight())
 
 
 def _target(command: Command) -> tuple[str, ...]:
-    """The control, or the layers of it, that a command sets."""
+    """Name of the control that a command sets, and its layers if it sets some only."""
     assert isinstance(command, SetControl)
     layers = command.value if isinstance(command.value, dict) else ()
     return command.control, *sorted(layers)

@@ -253,7 +253,7 @@ def test_a_probe_that_breaks_is_switched_off_and_training_goes_on(
     assert notice.severity == "warning"
     assert "failing" in notice.title
     assert "switched off" in notice.title
-    assert "Training goes on" in notice.text
+    assert "Training continues" in notice.text
 
 
 def test_the_same_probe_whole_measures_every_step(debug_with: MakeDebugger) -> None:

@@ -1,4 +1,4 @@
-"""Conditions of breakpoints: parsed, never evaluated as code."""
+"""Parser for breakpoint conditions; conditions are never evaluated as code."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TrendCount = Callable[[str, str], int]
 
 @dataclass(frozen=True)
 class Comparison:
-    """A series or a number against another."""
+    """Comparison of a series or number with another one."""
 
     left: str | float
     sign: str
@@ -46,7 +46,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Trend:
-    """A series that rose, or fell, so many times one after the other."""
+    """Condition that a series rose, or fell, `times` times in a row."""
 
     name: str
     direction: str
@@ -58,7 +58,7 @@ class Trend:
 
 @dataclass(frozen=True)
 class BooleanOperation:
-    """One and another, or one or another."""
+    """Two expressions joined by "and" or "or"."""
 
     left: Expression
     word: str
@@ -78,7 +78,7 @@ class Condition:
     """A parsed condition.
 
     Attributes:
-        names: the series it is about; trends: those whose rise or fall it asks for.
+        names: the series in the condition; trends: those whose rise or fall is counted.
     """
 
     text: str
@@ -87,24 +87,24 @@ class Condition:
     trends: tuple[str, ...]
 
     def holds(self, value: SeriesValue, trend: TrendCount) -> bool:
-        """Whether it holds.
+        """Evaluate the condition.
 
         Args:
-            value: gives the newest value of a series, NaN when there is none.
-            trend: gives how often in a row a series "rises" or "falls".
+            value: returns the latest value of a series, NaN without one.
+            trend: returns how often in a row a series "rises" or "falls".
         """
         return self.expression.holds(value, trend)
 
 
 def parse(text: str) -> Condition:
-    """The condition that a text stands for.
+    """Parse a condition.
 
-    `series comparison number`, either side may be a number or a series; `series rises N` and
-    `series falls N`: N measurements in a row; joined by `and`, `or` and parentheses, where
-    `and` binds closer.
+    The syntax is `series comparison number`, where either side may be a number or a series, and
+    `series rises N` or `series falls N` for N measurements in a row. Conditions are joined by
+    `and`, `or` and parentheses; `and` binds tighter.
 
     Raises:
-        ArgumentError: it is none; says where and gives examples.
+        ArgumentError: the text is no condition; the message names the position and gives examples.
     """
     if not isinstance(text, str):
         raise ArgumentError(
@@ -114,7 +114,7 @@ def parse(text: str) -> Condition:
 
 
 class _Parser:
-    """Recursive descent over the words of a condition."""
+    """Recursive descent parser over the tokens of a condition."""
 
     def __init__(self, text: str) -> None:
         self.text = text

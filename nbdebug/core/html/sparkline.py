@@ -1,4 +1,4 @@
-"""Small drawings of a few numbers, as SVG."""
+"""Sparklines as SVG."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ BLUE = "#0072B2"
 def polyline(
     values: Sequence[float], low: float, high: float, size: tuple[int, int], colour: str
 ) -> str:
-    """A line through the finite values [N], in a picture that reaches from `low` to `high`.
+    """Draw a line through the finite values [N] on a vertical scale from `low` to `high`.
 
     Args:
-        size: width and height of the picture, in pixels; no more points than its width are drawn.
+        size: width and height in pixels; the width is also the maximum number of points.
     """
     width, height = size
     last, span = max(len(values) - 1, 1), (high - low) or 1.0
@@ -32,7 +32,7 @@ def polyline(
 
 
 def sparkline(values: Sequence[float], label: str) -> str:
-    """A line through the finite values [N], lowest to highest; "" for fewer than two."""
+    """Draw the finite values [N] from lowest to highest; "" for fewer than two."""
     known = [value for value in values if math.isfinite(value)]
     if len(known) < 2:
         return ""

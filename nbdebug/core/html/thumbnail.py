@@ -1,4 +1,4 @@
-"""Small pictures for tables, as data that a page holds itself."""
+"""Thumbnails for tables, as data URIs."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ MAX_SIDE_PIXELS = 32
 
 
 def thumbnail(values: Array) -> str:
-    """A picture as a PNG in a data URI; "" where the values are none.
+    """Encode an image as a PNG data URI; "" if the values are no image.
 
     Args:
         values: [H, W] grey, [1, H, W] grey or [3, H, W] red, green, blue; the smallest finite
-            value becomes black, the largest white. Thinned out to at most 32 x 32.
+            value becomes black, the largest white. Subsampled to at most 32 x 32.
     """
     pixels = values[None] if values.ndim == 2 else values
     finite = pixels[np.isfinite(pixels)]
@@ -32,10 +32,10 @@ def thumbnail(values: Array) -> str:
 
 
 def _png(pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> bytes:
-    """Pixels [H, W, 1 or 3] as a PNG file (W3C, Portable Network Graphics)."""
+    """Encode pixels [H, W, 1 or 3] as a PNG file (W3C, Portable Network Graphics)."""
     height, width, depth = pixels.shape
     colour = 0 if depth == 1 else 2
-    # Each row begins with its filter: 0 is none.
+    # Each row begins with its filter type: 0 is none.
     raw = b"".join(b"\0" + row.tobytes() for row in pixels)
     head = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)
     parts = ((b"IHDR", head), (b"IDAT", zlib.compress(raw)), (b"IEND", b""))

@@ -1,4 +1,4 @@
-"""The results of the checklist as HTML: a table for each step."""
+"""Results of the checklist as HTML, one table per step."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ Action = Callable[[CheckResult], str]
 
 
 def no_buttons(_result: CheckResult) -> str:
-    """No buttons: for where nothing listens to them."""
+    """Return no buttons, for pages without a kernel."""
     return ""
 
 
 def page(report: Sequence[CheckResult], summary: str) -> str:
-    """The whole report."""
+    """Render the whole report."""
     present = [step for step in CHECKLIST_STEPS if any(result.step == step for result in report)]
     parts = "".join(step_section(report, step, head=step == present[0]) for step in present)
     return f'<div class="nbdebug-checks"><p><b>{html.escape(summary)}</b></p>{parts}</div>'
@@ -41,13 +41,13 @@ def page(report: Sequence[CheckResult], summary: str) -> str:
 def step_section(
     report: Sequence[CheckResult], step: int, action: Action = no_buttons, head: bool = True
 ) -> str:
-    """The results of one step.
+    """Render the results of one step.
 
-    What follows from another result is folded under it, what does not apply under a line.
+    Consequences are collapsed under their cause, and checks that do not apply under one line.
 
     Args:
-        action: gives the buttons of a row, as HTML.
-        head: whether the columns carry their names.
+        action: returns the buttons of a row, as HTML.
+        head: whether to show the column names.
     """
     results = [result for result in report if result.step == step]
     shown = [r for r in results if r.status != "not_applicable" and not r.because]

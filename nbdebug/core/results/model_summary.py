@@ -1,4 +1,4 @@
-"""The layers of a model as a table."""
+"""Summary table of a model."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class LayerSummary:
     """One module.
 
     Attributes:
-        layer: its path in the model; kind: its class; depth: modules around it.
-        output_shape: of the last call with one batch, () when it was not called.
-        parameters: numbers in it and in what is inside it; trainable: of those, how many learn.
+        layer: path in the model; kind: class name; depth: nesting depth.
+        output_shape: shape for one batch, () if the module was not called.
+        parameters: number of parameters, submodules included; trainable: number of trainable ones.
     """
 
     layer: str
@@ -34,14 +34,14 @@ class ModelSummary:
 
     Attributes:
         layers: the model itself first.
-        text: the same as torchinfo prints it.
+        text: the table as torchinfo prints it.
     """
 
     layers: tuple[LayerSummary, ...]
     text: str
 
     def frame(self) -> pd.DataFrame:
-        """One row a module, with the share of its parameters that learns."""
+        """Return a DataFrame with one row per module, with the share of trainable parameters."""
         import pandas as pd
 
         names = list(LayerSummary.__dataclass_fields__)

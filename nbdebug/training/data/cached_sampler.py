@@ -1,4 +1,4 @@
-"""Batches that workers fetched, kept for a while so that they can come again at once."""
+"""Cache of batches that workers fetched, for fast rewinds."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from nbdebug.training.data.worker_sampler import WorkerPosition, WorkerSampler
 
 
 class CachedPosition(NamedTuple):
-    """Number of the next batch, and where the workers stand."""
+    """Number of the next batch, and the position of the workers."""
 
     number: int
     inner: WorkerPosition
 
 
 class CachedBatch(NamedTuple):
-    """A batch, its bytes, and the settings and the workers' position it was taken at."""
+    """A batch, its bytes, batch size and excluded samples, and the position of the workers."""
 
     batch: Batch
     size: int
@@ -27,13 +27,13 @@ class CachedBatch(NamedTuple):
 
 
 class CachedSampler(BoundedBatchCache):
-    """Gives the batches of workers and keeps the last ones.
+    """Sampler that caches the last batches of workers.
 
-    To go back in workers takes them a moment, so they are asked only for what is not kept, or
-    was fetched while another batch size was in force or other samples were left out.
+    Restarting workers at an earlier position takes time, so they fetch only what is not cached,
+    or was fetched with another batch size or other excluded samples.
 
     Args:
-        limit: most bytes to keep; what is still to come (again) is always kept.
+        limit: maximum bytes to cache; batches still to be drawn are always kept.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class CachedSampler(BoundedBatchCache):
         self._forget(0)
 
     def _forget(self, number: int) -> None:
-        # Batches from `_first` on; those from `_number` on are still to come (again).
+        # Batches from `_first` on; those from `_number` on are still to be drawn.
         self._kept: deque[CachedBatch] = deque()
         self._first = self._number = number
         self._bytes = 0
@@ -66,7 +66,7 @@ class CachedSampler(BoundedBatchCache):
         while self._bytes > self.limit and self._first < self._number:
             self._bytes -= self._kept.popleft().size
             self._first += 1
-        # What is kept has the data's own targets.
+        # Cached batches have the original targets.
         assert batch.indices is not None
         return batch.with_data(sample_edits.applied(batch.data, batch.indices))
 

@@ -1,4 +1,4 @@
-"""The sampler that fits a source."""
+"""Choice of the sampler for a source."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from nbdebug.training.data.worker_sampler import WorkerSampler
 
 
 class DirectSampler:
-    """Fetches each batch when it is asked for.
+    """Sampler that fetches each batch on demand.
 
-    What is random in a dataset draws the same numbers whenever the same batch is fetched.
+    Random transforms are seeded per batch, so a batch is identical whenever it is fetched.
     """
 
     def __init__(self, source: IndexedSource, indices: IndexSampler) -> None:
         self.source, self.indices = source, indices
-        # Seeding costs something; where no code of the user's runs nothing is random.
+        # Seeding takes time and is needed only for user code, which may be random.
         self._random = not _runs_no_user_code(source)
 
     def next(self) -> Batch:
@@ -64,7 +64,7 @@ class DirectSampler:
 
 
 def make_sampler(source: Source, data: Any, batching: Batching, seed: int) -> Sampler:
-    """The sampler that fits a source; `data` is what the user handed over."""
+    """Create the sampler for a source; `data` is the argument of the user."""
     shuffle, drop_last, own = order_of(data)
     if isinstance(source, StreamSource):
         return StreamSampler(source, batching, seed, drop_last)
@@ -81,7 +81,7 @@ def make_sampler(source: Source, data: Any, batching: Batching, seed: int) -> Sa
 
 
 def indices_of(sampler: Sampler) -> IndexSampler | None:
-    """What chooses the samples of each batch; None for a stream."""
+    """Return the index sampler of a sampler; None for a stream."""
     inner = sampler.inner if isinstance(sampler, CachedSampler) else sampler
     return inner.indices if isinstance(inner, DirectSampler | WorkerSampler) else None
 

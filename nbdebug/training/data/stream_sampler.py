@@ -1,4 +1,4 @@
-"""Batches of a stream, whose last samples are kept so that they can come again."""
+"""Sampler of a stream, with a cache of the last samples for rewinds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ END_OF_PASS = object()
 
 
 class StreamPosition(NamedTuple):
-    """Where a `StreamSampler` stands: number of the next sample, epoch, number of the batch."""
+    """Position of a `StreamSampler`: numbers of the next sample, epoch and batch."""
 
     number: int
     epoch: int
@@ -24,12 +24,12 @@ class StreamPosition(NamedTuple):
 
 
 class StreamSampler(BoundedBatchCache):
-    """Collects samples of a stream to batches.
+    """Collects the samples of a stream into batches.
 
-    A stream cannot be read again: it can be gone back in as far as samples are kept.
+    A stream cannot be read twice, so a rewind reaches only as far as samples are cached.
 
     Args:
-        limit: most bytes of samples to keep; those that are still to come are always kept.
+        limit: maximum bytes of samples to cache; samples still to be drawn are always kept.
     """
 
     def __init__(
@@ -45,13 +45,13 @@ class StreamSampler(BoundedBatchCache):
         self.reset()
 
     def reset(self) -> None:
-        # Samples from `_first` on, each with its bytes; END stands for the end of a pass.
+        # Samples from `_first` on, each with its bytes; END_OF_PASS marks the end of a pass.
         self._kept: deque[tuple[Any, int]] = deque()
         self._samples: Iterator[Any] | None = None
         self._first = self._number = self._epoch = self._drawn = self._bytes = 0
 
     def close(self) -> None:
-        # A stream may be fetched by a process: it ends when its iterator is let go.
+        # Worker processes of a stream end when its iterator is released.
         self._samples = None
 
     def next(self) -> Batch:
@@ -61,7 +61,7 @@ class StreamSampler(BoundedBatchCache):
             self._epoch += 1 if self._drawn else 0
             samples = self._take()
         if not samples:
-            raise DataError("The iterable dataset gave no sample.")
+            raise DataError("The iterable dataset has no samples.")
         # One sample is read ahead, so that the end of a pass is known with its last batch.
         progress = 1.0 if self._item() is END_OF_PASS else 0.0
         with seeded(derived_seed(self.seed, self._drawn)):
@@ -76,17 +76,16 @@ class StreamSampler(BoundedBatchCache):
         return StreamPosition(self._number, self._epoch, self._drawn)
 
     def seek(self, position: StreamPosition) -> None:
-        """Stand there again.
+        """Return to a position.
 
         Raises:
-            DataError: these samples are no longer kept.
+            DataError: these samples are no longer cached.
         """
         if not self._first <= position.number <= self._first + len(self._kept):
             raise DataError(
-                "The data is a stream that cannot be read again, and of its samples only the last "
-                f"{self._number - self._first:,} are kept ({self.limit / 2**20:.0f} MB): sample "
-                f"{position.number:,} is not among them, those from {self._first:,} on can come "
-                "again."
+                "The data is a stream that cannot be read twice. Only its last "
+                f"{self._number - self._first:,} samples are cached ({self.limit / 2**20:.0f} MB), "
+                f"from {self._first:,} on: sample {position.number:,} is not among them."
             )
         self._number, self._epoch, self._drawn = position
 
@@ -98,7 +97,7 @@ class StreamSampler(BoundedBatchCache):
         return samples
 
     def _item(self) -> Any:
-        """The next sample, or END; it stays the next one."""
+        """Peek at the next sample, or END_OF_PASS."""
         index = self._number - self._first
         if index == len(self._kept):
             if self._samples is None:

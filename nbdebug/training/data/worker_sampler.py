@@ -1,4 +1,4 @@
-"""Batches that the workers of a DataLoader fetch ahead."""
+"""Sampler with the workers of a DataLoader, which fetch ahead."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nbdebug.training.data.sources import DatasetSource
 
 
 class BatchRequest(NamedTuple):
-    """A batch that the workers were asked for."""
+    """A batch requested from the workers."""
 
     indices: torch.Tensor
     epoch: int
@@ -25,17 +25,17 @@ class BatchRequest(NamedTuple):
 
 
 class WorkerPosition(NamedTuple):
-    """Where the indices stand, and what was drawn from them but not delivered."""
+    """Position of the indices, and the requested batches that are not delivered yet."""
 
     indices: IndexPosition
     waiting: tuple[BatchRequest, ...]
 
 
 class WorkerSampler:
-    """Lets the workers of a DataLoader fetch; they run a few batches ahead.
+    """Sampler whose batches are fetched by the workers of a DataLoader, a few batches ahead.
 
-    Each batch seeds the generators of the worker that fetches it, so that what is random
-    in a dataset depends on the batch and not on the worker.
+    Each batch seeds the generators of its worker, so that random transforms depend on the batch
+    and not on the worker.
     """
 
     def __init__(
@@ -54,13 +54,13 @@ class WorkerSampler:
             worker_init_fn=_WorkerInit(loader.worker_init_fn),
             multiprocessing_context=loader.multiprocessing_context,
             prefetch_factor=loader.prefetch_factor,
-            # Its own generator: the workers' base seed is not taken from the global RNG.
+            # A separate generator: the workers' base seed is not drawn from the global RNG.
             generator=torch.Generator().manual_seed(indices.seed),
         )
         self._batches: Iterator[Any] | None = None
 
     def draw(self) -> list[int]:
-        """A seed and indices for the workers; noted until the batch arrives."""
+        """Return seed and indices of a batch for the workers, and note the request."""
         if self._to_resend:
             request = self._to_resend.popleft()
         else:
@@ -75,7 +75,7 @@ class WorkerSampler:
         try:
             data = next(self._batches)
         finally:
-            # A batch that a worker failed to fetch is drawn all the same.
+            # A batch that a worker failed to fetch counts as drawn.
             request = self._pending.popleft()
         indices, epoch, progress, _ = request
         return Batch(data, len(indices), epoch, progress, indices)
@@ -84,13 +84,13 @@ class WorkerSampler:
         return WorkerPosition(self.indices.position(), (*self._pending, *self._to_resend))
 
     def seek(self, position: WorkerPosition) -> None:
-        """Stand there again, with new workers."""
+        """Return to a position, with new workers."""
         self.indices.seek(position.indices)
         self.close()
         self._to_resend.extend(position.waiting)
 
     def close(self) -> None:
-        # The iterator ends its processes when it is let go.
+        # The worker processes end when the iterator is released.
         self._batches = None
         self._pending.clear()
         self._to_resend.clear()
@@ -103,7 +103,7 @@ class WorkerSampler:
 
 
 class _EndlessBatchSampler:
-    """What a DataLoader takes for its batch sampler: batches without end."""
+    """Endless batch sampler for a DataLoader."""
 
     def __init__(self, sampler: WorkerSampler) -> None:
         self._sampler = sampler
@@ -114,7 +114,7 @@ class _EndlessBatchSampler:
 
 
 class _SeededDataset(Dataset[Any]):
-    """Runs in a worker: takes a seed and indices, gives the samples of a dataset."""
+    """Dataset wrapper in a worker: takes a seed and indices, returns the samples."""
 
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
@@ -129,7 +129,7 @@ class _SeededDataset(Dataset[Any]):
 
 
 class _WorkerInit:
-    """What a worker does first: the dataset it speaks of is the user's, also to their own."""
+    """worker_init_fn that exposes the user's dataset in `get_worker_info()`, then calls theirs."""
 
     def __init__(self, own: Callable[[int], None] | None) -> None:
         self._own = own
@@ -137,7 +137,7 @@ class _WorkerInit:
     def __call__(self, worker: int) -> None:
         info = get_worker_info()
         if info is not None:
-            # torch lets nobody write to it in the usual way.
+            # torch forbids ordinary assignment to attributes of the worker info.
             object.__setattr__(info, "dataset", cast(_SeededDataset, info.dataset).dataset)
         if self._own is not None:
             self._own(worker)

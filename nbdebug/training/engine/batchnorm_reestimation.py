@@ -1,4 +1,4 @@
-"""Estimates BatchNorm's running statistics again from the training data."""
+"""Re-estimation of BatchNorm's running statistics from the training data."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ MAX_BATCHES = 100
 def reestimate_statistics(
     command: ReestimateBatchNorm, session: Session, controls: ControlSet
 ) -> ControlChange:
-    """Estimate the statistics of all layers, frozen ones too.
+    """Re-estimate the statistics of all BatchNorm layers, including frozen ones.
 
     Returns:
-        The change that was written down: applied, or refused with the reason.
+        The recorded change: applied, or refused with the reason.
     """
     norms = session.batch_norms
     frozen = norms.frozen
@@ -45,13 +45,13 @@ def reestimate_statistics(
 
 
 def _batches(session: Session) -> Iterator[Any]:
-    """At most 100 batches in an order of their own; the sampler of training stays where it is.
+    """Yield at most 100 batches in a separate order; the training sampler does not move.
 
-    A last batch that is short is left out: its statistics would count like the others'.
+    A short last batch is excluded: its statistics would count as much as those of a full one.
     """
     source, size = session.source, session.batching.size
     if isinstance(source, StreamSource):
-        raise ModelError("The data is a stream: to read from it would take samples from training.")
+        raise ModelError("The data is a stream: reading from it would take samples from training.")
     order = torch.randperm(source.length, generator=torch.Generator().manual_seed(session.step))
     sample_edits = session.batching.sample_edits
     if sample_edits.left_out:

@@ -21,17 +21,17 @@ STEP_VALUES = ("step", "samples", "epoch", "loss", "grad_norm", "lr", "batch_siz
 
 
 class Break(Exception):  # noqa: N818
-    """A condition holds: the update of this step is not made yet."""
+    """Raised if a condition holds; the update of this step is still to be made."""
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """The step that training stopped in, before its update.
+    """Data of the step that training stopped in, before its update.
 
     Attributes:
-        batch: on the device; indices: [B] of its samples, None of a stream.
-        outputs, targets: None with a `step_fn`.
-        gradients: before clipping, by parameter name.
+        batch: batch on the device; indices: [B] indices of its samples, None for a stream.
+        outputs, targets: outputs and targets of the batch, None with a `step_fn`.
+        gradients: gradients before clipping, by parameter name.
     """
 
     step: int
@@ -48,14 +48,14 @@ NOT_STOPPED = Inspection(-1, None, None, None, None, math.nan, {})
 
 @dataclass
 class _TrendCounter:
-    """How often in a row a series rose or fell."""
+    """Counter of consecutive rises and falls of a series."""
 
     step: int = -1
     value: float = math.nan
     times: dict[str, int] = field(default_factory=lambda: {"rises": 0, "falls": 0})
 
     def update(self, step: int, value: float) -> None:
-        """Take in a measurement that is newer than the last."""
+        """Count a measurement, if it is newer than the last one."""
         if step <= self.step or math.isnan(value):
             return
         if not math.isnan(self.value):
@@ -65,10 +65,10 @@ class _TrendCounter:
 
 
 class Breakpoints:
-    """All conditions; training asks once a step whether one holds.
+    """All breakpoint conditions, evaluated once per step.
 
     Attributes:
-        found: the step that training stopped in, None while it goes on.
+        inspection: the step that training stopped in, None if it did not stop in one.
     """
 
     def __init__(self, history: History) -> None:
@@ -82,23 +82,23 @@ class Breakpoints:
         return bool(self._conditions)
 
     def check(self, condition: str | ConditionFunction) -> str:
-        """The name of a breakpoint, when it can be one.
+        """Check a condition and return the name of its breakpoint.
 
         Raises:
-            ArgumentError: the condition cannot be read, or is about a series there is not.
+            ArgumentError: the condition cannot be parsed, or names an unknown series.
         """
         if not isinstance(condition, str) and callable(condition):
             return str(getattr(condition, "__name__", type(condition).__name__))
         parsed = parse(condition)
         known = {*STEP_VALUES, *self._history.series}
         for name in parsed.names:
-            # Before the first step nobody knows what the probes will measure.
+            # Before the first step the series of the probes are unknown.
             if name not in known and self._history.series:
                 raise ArgumentError(unknown_name("series", name, sorted(known)))
         return parsed.text
 
     def add(self, condition: str | ConditionFunction) -> None:
-        """Break when it holds."""
+        """Add a breakpoint."""
         name = self.check(condition)
         parsed = parse(condition) if isinstance(condition, str) else condition
         self._conditions[name] = parsed
@@ -107,26 +107,26 @@ class Breakpoints:
         self.publish()
 
     def remove(self, name: str | None = None) -> None:
-        """Forget one of them, all when None."""
+        """Remove a breakpoint, or all of them for None."""
         self._conditions = {
             n: c for n, c in self._conditions.items() if name is not None and n != name
         }
         self.publish()
 
     def publish(self) -> None:
-        """Publish the names in History."""
+        """Publish the names of the breakpoints in History."""
         self._history.set_result(ActiveBreakpoints(tuple(self._conditions)))
 
     def reset_counts(self) -> None:
-        """Steps are going to be made again: conditions begin to count anew."""
+        """Reset all counters, after a rewind."""
         self._passed_step, self.inspection = -1, None
         self._trends = {name: _TrendCounter() for name in self._trends}
 
     def hit(self, values: Mapping[str, float]) -> str | None:
-        """The first condition that holds now; a step at which one held is let pass the next time.
+        """Return the name of the first condition that holds; a step pauses only once.
 
         Args:
-            values: of `ALWAYS`, for the step under way.
+            values: values of `STEP_VALUES` for the current step.
         """
         step = int(values["step"])
         for name, counter in self._trends.items():
@@ -151,13 +151,13 @@ class Breakpoints:
             return bool(condition({**self._history.snapshot(()).latest, **values}))
         except Exception as error:
             self.remove(name)
-            text = f"{type(error).__name__}: {error}. Training goes on without it."
+            text = f"{type(error).__name__}: {error}. Training continues without it."
             title = f"The breakpoint {name} failed and was removed"
             self._history.add_notice(Notice(int(values["step"]), "warning", title, text))
             return False
 
     def _measured(self, name: str, values: Mapping[str, float]) -> tuple[int, float]:
-        """The step at which a series was measured last, and its value."""
+        """Step and value of the last measurement of a series."""
         if name in values:
             return int(values["step"]), values[name]
         return self._history.measured(name)

@@ -1,4 +1,4 @@
-"""Gradient norms, all parameters at once, and clipping with the same norms."""
+"""Gradient norms of all parameters at once, and clipping with the same norms."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Norms:
     """Norms of gradients.
 
     Args:
-        found: the gradients; p: 1, 2 or inf.
+        found: the gradients; p: order of the norm: 1, 2 or inf.
 
     Attributes:
-        each: one 0-d tensor a gradient.
+        each: norm of each gradient, 0-d tensors.
     """
 
     def __init__(self, found: list[torch.Tensor], device: torch.device, p: float = 2.0) -> None:
@@ -40,7 +40,7 @@ class Norms:
 
     @cached_property
     def total(self) -> torch.Tensor:
-        """Norm over all gradients, to the bit what `torch.nn.utils.get_total_norm` gives."""
+        """Norm over all gradients, bit-identical to `torch.nn.utils.get_total_norm`."""
         if not self._found:
             return torch.zeros((), device=self._device)
         if self._alike:
@@ -52,12 +52,12 @@ class Norms:
 
 @dataclass(frozen=True, slots=True)
 class Clipped:
-    """What clipping did.
+    """Result of clipping.
 
     Attributes:
-        after: L2 norm over all gradients afterwards.
-        active: whether any gradient was made smaller.
-        compared: the norm that the threshold was compared with.
+        after: L2 norm over all gradients after clipping.
+        active: whether any gradient was reduced.
+        compared: the norm that was compared with the threshold.
     """
 
     after: float
@@ -69,7 +69,7 @@ class Gradients:
     """The gradients of one step: their norms, and clipping in place.
 
     Raises:
-        ModelError: on a sparse gradient, whose norm torch cannot take.
+        ModelError: a gradient is sparse; torch cannot compute its norm.
     """
 
     def __init__(self, parameters: Named, device: torch.device, clipping: Clipping) -> None:
@@ -83,9 +83,9 @@ class Gradients:
                 )
 
     def measure(self, loss: torch.Tensor) -> tuple[float, float]:
-        """Loss and L2 norm over all gradients as numbers, in one transfer.
+        """Return loss and L2 norm over all gradients as numbers.
 
-        The norms that clipping goes by come along.
+        The same transfer to the host fetches the norms that clipping uses.
         """
         self.norms = Norms(self.all, self._device)
         unit, p = self._clipping.compared
@@ -101,7 +101,7 @@ class Gradients:
         return loss_value, total
 
     def clip(self, total: float) -> Clipped:
-        """Clip in place, as the settings say.
+        """Clip in place, as the clipping controls say.
 
         Args:
             total: L2 norm over all gradients, on the host.
@@ -115,7 +115,7 @@ class Gradients:
         compared = self._values[0]
         clipping.window.add(compared)
         limit = clipping.limit
-        # Far below the threshold torch multiplies by exactly 1: that can be left out.
+        # Far below the threshold torch multiplies by exactly 1: skip that.
         if clipping.mode == "off" or _far_below(compared, limit):
             return Clipped(total, False, compared)
         inside = [p for _, p in self.named]
@@ -127,7 +127,7 @@ class Gradients:
         return Clipped(total * factor, factor < 1.0, compared)
 
     def _clip_groups(self, groups: Mapping[str, Sequence[str]], total: float) -> Clipped:
-        """Clip group by group; the parameters of one share a norm and a limit."""
+        """Clip group by group; the parameters of a group share a norm and a limit."""
         index_of = {name: index for index, (name, _) in enumerate(self.named)}
         clipping, largest, active = self._clipping, 0.0, False
         overrides = clipping.overrides if clipping.mode == "layer" else {}
@@ -155,7 +155,7 @@ def _far_below(norm: float, limit: float) -> bool:
 
 
 def _combined_norm(norms: Sequence[float], p: float) -> float:
-    """Norm of the whole from the norms of its parts."""
+    """Combine the norms of parts into the norm of the whole."""
     if p == math.inf:
         return max(norms, default=0.0)
     return math.hypot(*norms) if p == 2.0 else sum(norms)

@@ -1,4 +1,4 @@
-"""The life of one step: the only place that orders what happens in it."""
+"""Training loop: the order of everything that happens in one step."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ HOST_DRAW_STEPS = 3
 
 
 class Loop:
-    """Makes one step after the other and writes each one down.
+    """Loop that makes one step after another and records each one.
 
     Args:
-        settings: reads the controls that are numbers, by name.
+        control_values: returns the values of numeric controls, by name.
 
     Attributes:
-        batch: what the next step takes, when a step failed and is to be tried again.
+        batch: batch of the next step, if a failed step is to be retried.
         last: loss and gradient norm of the last step.
     """
 
@@ -60,35 +60,35 @@ class Loop:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the batch under way and the averages of time."""
+        """Drop the current batch and the averages of times."""
         self.batch: Batch | None = None
         self._recorder.reset()
         self.probes.reset()
 
     @property
     def step_seconds(self) -> float:
-        """Seconds that a step takes, measuring included; averaged."""
+        """Average seconds per step, including measurements."""
         return self._recorder.step_seconds
 
     def controls_changed(self) -> None:
-        """The next record carries the controls' values."""
+        """Include the values of the controls in the next record."""
         self._recorder.controls_due = True
 
     def step(self) -> StepRecord:
-        """One step, or an exception that leaves the weights as they were before it.
+        """Make one step; an exception leaves the weights as they were before it.
 
         Raises:
-            NonFiniteError: loss or gradient is not finite; the batch is left out.
-            Exception: whatever the user's code raised; the batch is tried again.
+            NonFiniteError: loss or gradient is NaN or Inf; the batch is skipped.
+            Exception: whatever the user's code raised; the batch will be retried.
         """
         self.breakpoints.inspection = None
         return self._recorded_step(self.history, watched=True)
 
     def trial_step(self, history: History) -> StepRecord:
-        """A step on trial: its numbers go to another History; breakpoints rest.
+        """Make a step of a fork: its numbers go to another History, without breakpoints.
 
         Raises:
-            NonFiniteError: loss or gradient is not finite; the batch is left out.
+            NonFiniteError: loss or gradient is NaN or Inf; the batch is skipped.
             Exception: whatever the user's code raised.
         """
         return self._recorded_step(history, watched=False)
@@ -117,7 +117,7 @@ class Loop:
 
     @contextmanager
     def trial_steps(self) -> Iterator[None]:
-        """For steps that are observed; afterwards all is measured as if there had been none."""
+        """Make trial steps inside; afterwards the schedule of the probes is as before."""
         due = self._recorder.controls_due
         with self.probes.at_full_rate():
             try:
@@ -126,10 +126,10 @@ class Loop:
                 self._recorder.controls_due = due
 
     def replay_step(self) -> StepRecord:
-        """A step that was made before: probes rest, nothing goes to History.
+        """Make a step that was made before, without probes and without a record in History.
 
         Raises:
-            NonFiniteError: it was not finite that time either; the batch is left out.
+            NonFiniteError: loss or gradient is NaN or Inf, as before; the batch is skipped.
             Exception: whatever the user's code raised.
         """
         if self.session.step < HOST_DRAW_STEPS:
@@ -144,7 +144,7 @@ class Loop:
     def _guarded_update(
         self, batch: Batch, watched: bool = False
     ) -> tuple[float, float, Clipped, float]:
-        """Everything that moves the weights, or an exception that leaves them as they were."""
+        """Update the weights; an exception leaves them and the buffers as they were."""
         session = self.session
         self._buffers.capture()
         armed = watched and bool(self.breakpoints)
@@ -164,7 +164,7 @@ class Loop:
         return values
 
     def _advance(self, batch: Batch, loss: float, silent: bool = False) -> StepRecord | None:
-        """To the next step: the schedule, and what it waits for; gives what validation found."""
+        """Advance to the next step and its schedule; validate if due and return that record."""
         session = self.session
         session.outputs = session.targets = session.again = None
         session.step += 1
@@ -176,13 +176,13 @@ class Loop:
         return None
 
     def update_weights(self, batch: Batch) -> float:
-        """The update of a step and nothing else: neither probes, records nor schedule.
+        """Make only the update of a step, without probes, records or schedule.
 
         Returns:
-            The loss before it.
+            The loss before the update.
 
         Raises:
-            NonFiniteError: loss or gradient is not finite; the update was not made.
+            NonFiniteError: loss or gradient is NaN or Inf; the update was not made.
         """
         kept = self.batch, self.session.grad_norms
         try:
@@ -193,7 +193,7 @@ class Loop:
             self.session.outputs = self.session.targets = self.session.again = None
 
     def _update(self, batch: Batch, watched: bool = False) -> tuple[float, float, Clipped, float]:
-        """Forward to optimizer step; loss, gradient norm before clipping, what it did, lr."""
+        """Run forward to optimizer step; return loss, norm before clipping, clipping result, lr."""
         session = self.session
         found, loss, norm = self._forward_backward(batch, watched)
         if watched and self.breakpoints:
@@ -201,7 +201,7 @@ class Loop:
         if math.isfinite(norm):
             clipped = found.clip(norm)
         else:
-            # The scaler leaves this update out and tries a smaller scale.
+            # The scaler skips this update and reduces its scale.
             session.skipped += 1
             norm, clipped = math.nan, Clipped(math.nan, False, math.nan)
         self.probes.before_update(session.step)
@@ -238,10 +238,10 @@ class Loop:
         if not (math.isfinite(loss_value) and healthy):
             self.batch = None
             if scaler is not None:
-                # It takes gradients once between two updates; the next step brings new ones.
+                # The scaler unscales once between two updates; the next step has new gradients.
                 scaler.update()
             if not watched:
-                raise NonFiniteError(f"Step {session.step} is not finite.")
+                raise NonFiniteError(f"Loss or gradient of step {session.step} is NaN or Inf.")
             self.breakpoints.inspection = inspect(session, batch, loss_value)
             raise explain(session, batch, loss_value)
         return found, loss_value, total_value
@@ -256,8 +256,8 @@ class Loop:
 
     def _validate(self) -> StepRecord:
         validation = self.session.validation
-        assert validation is not None  # or it would not be due
-        # Neither the RNG of training nor that of other cells moves.
+        assert validation is not None  # otherwise it would not be due
+        # Neither the RNG of training nor that of other cells changes.
         position = self.session.rng.position()
         with self.session.rng:
             values = validation.evaluate(self.session)

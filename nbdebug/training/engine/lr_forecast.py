@@ -1,4 +1,4 @@
-"""Publishes the learning rate that is to come."""
+"""Forecast of the learning rate."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ NO_RATES = np.empty(0)
 
 
 class LrForecast:
-    """Keeps the forecast in History true.
+    """Up-to-date forecast in History.
 
-    A forecast is made when a setting changes and when training has left the last one
-    behind; it looks to the end of the run or of the schedule, at most 20,000 steps ahead.
+    A forecast is made when a control changes and when training has passed the end of the last
+    one; it reaches to the end of the run or of the schedule, at most 20,000 steps ahead.
     """
 
     def __init__(self, session: Session, history: History) -> None:
@@ -31,7 +31,7 @@ class LrForecast:
         self._rate, self._edits = math.nan, 0
 
     def publish(self) -> None:
-        """Foresee the course from here on; what an edit replaced stays as its ghost."""
+        """Publish the forecast from here on; the one before an edit stays as its ghost."""
         session, last = self._session, self._last
         ghost_step, ghost_lr = NO_STEPS, NO_RATES
         if last is not None and session.schedule.edits != self._edits:
@@ -47,14 +47,14 @@ class LrForecast:
         self._history.set_result(self._last)
 
     def refresh(self) -> None:
-        """After a step: a new forecast when the old one has run out or was not kept to."""
+        """Publish a new forecast after a step, if the last one has ended or was wrong."""
         if self._session.step >= self._ends or (
             self._session.schedule.course.waits and self._session.lr != self._rate
         ):
             self.publish()
 
     def restart(self) -> None:
-        """Begin again, without a ghost."""
+        """Publish a new forecast without a ghost."""
         self._last = None
         self.publish()
 
@@ -66,7 +66,7 @@ class LrForecast:
         try:
             offsets, lr = forecast(course, session.optimizer, session.lr_leader, steps)
         except Exception:
-            # A scheduler of the user's own that cannot be copied has no forecast.
+            # A user-defined scheduler that cannot be copied has no forecast.
             offsets, lr = NO_STEPS, NO_RATES
         self._ends = session.step + steps
         return offsets + session.step, lr

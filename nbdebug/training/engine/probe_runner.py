@@ -1,4 +1,4 @@
-"""Decides which probes are due, keeps their cost within the budget, and reads them."""
+"""Scheduling of probes within a cost budget, and their readings."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ ReportNotice = Callable[[Notice], None]
 
 
 class ScheduledProbe:
-    """A probe, when it is due next, and what it costs.
+    """A probe, its next step and its cost.
 
     Attributes:
-        seconds: smoothed cost of one measurement; total: cost of all.
-        on: whether it measures at all.
-        looks: how often it measured.
+        seconds: average cost of one measurement; total: cost of all measurements.
+        on: whether the probe is switched on.
+        measurements: number of measurements.
     """
 
     def __init__(self, probe: Probe) -> None:
@@ -42,7 +42,7 @@ class ScheduledProbe:
 
     @property
     def plan(self) -> tuple[bool, int, float, float, int]:
-        """When it is due, and what that follows from."""
+        """State from which the next step is computed."""
         return self.on, self.next, self.seconds, self.total, self.measurements
 
     @plan.setter
@@ -50,10 +50,10 @@ class ScheduledProbe:
         self.on, self.next, self.seconds, self.total, self.measurements = plan
 
     def charge(self) -> float:
-        """Take the seconds of the measurement just made into the average."""
+        """Add the seconds of the latest measurement to the average."""
         spent = self.spent + self.probe.inside
         self.spent = self.probe.inside = 0.0
-        # The first measurement warms caches up; it is replaced by the second.
+        # The first measurement warms up caches; the second one replaces it.
         weight = AVERAGE_WEIGHT if self.seconds else 1.0
         self.seconds += weight * (spent - self.seconds)
         self.total += spent
@@ -62,7 +62,7 @@ class ScheduledProbe:
 
 
 class Stopwatch:
-    """Adds up the seconds of the blocks run under it; not for blocks in one another."""
+    """Stopwatch that adds up the seconds of `with` blocks; blocks must not be nested."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -77,10 +77,10 @@ class Stopwatch:
 class ProbeRunner:
     """All probes of a session.
 
-    A dear probe is due as often as its part of the budget allows: a share of the time of
-    a bare step, less what every step and the cheap probes take, divided among the dear
-    ones. The first 16 measurements of each keep to its `every`, for at most 0.2 seconds in all:
-    what is sick shows early. A probe that raises is switched off.
+    An expensive probe is due as often as its part of the budget allows: a share of the time of
+    a step without measurements, less the time of cheap probes and per-step measurements, divided
+    among the expensive ones. The first 16 measurements of each follow its `every`, for at most
+    0.2 seconds in total, because problems show early. A probe that raises is switched off.
     """
 
     def __init__(self, probes: Sequence[Probe], overhead: float, report: ReportNotice) -> None:
@@ -95,13 +95,13 @@ class ProbeRunner:
         self._dense = False
 
     def attach(self, session: TrainingState) -> None:
-        """Let every probe get to know the session."""
+        """Attach every probe to the session."""
         for slot in self.scheduled.values():
             self._try(slot, 0, partial(slot.probe.attach, session))
             slot.on = slot.on and not slot.probe.idle
 
     def reserve(self, names: Iterable[str]) -> None:
-        """Names of series that no probe may use."""
+        """Reserve names of series that no probe may use."""
         self._reserved.update(names)
 
     def watch(self, name: str, on: bool) -> None:
@@ -111,16 +111,16 @@ class ProbeRunner:
             slot.on, slot.next = on, 0
 
     def reset(self) -> None:
-        """Measure at the next step, whatever it is."""
+        """Make all probes due at the next step."""
         for slot in self.scheduled.values():
             slot.next = 0
             self._try(slot, 0, slot.probe.forget)
 
     @contextmanager
     def at_full_rate(self) -> Iterator[None]:
-        """Inside, probes keep to their `every`, whatever it costs.
+        """Follow the `every` of all probes inside, without a budget.
 
-        Afterwards all are due when they were before, one that failed inside too.
+        Afterwards the schedule is as before, also for a probe that failed inside.
         """
         plans, times = [slot.plan for slot in self.scheduled.values()], (self.bare, self.fixed)
         self._dense = True
@@ -135,23 +135,23 @@ class ProbeRunner:
                 slot.plan = plan
 
     def begin(self, step: int) -> bool:
-        """Before the forward pass; False when no probe is due."""
+        """Call the due probes before the forward pass; False without any."""
         self._due = [s for s in self.scheduled.values() if s.on and s.next <= step]
         self._each("begin", step)
         return bool(self._due)
 
     def before_backward(self, step: int) -> None:
-        """Between `zero_grad` and the backward pass."""
+        """Call the due probes between `zero_grad` and the backward pass."""
         if self._due:
             self._each("before_backward", step)
 
     def before_update(self, step: int) -> None:
-        """Before the optimizer's step."""
+        """Call the due probes before the optimizer's step."""
         if self._due:
             self._each("before_update", step)
 
     def read(self, step: int) -> tuple[list[Reading], list[Histogram]]:
-        """Everything the due probes measured, brought over in one transfer."""
+        """Read the measurements of the due probes in one transfer to the host."""
         values: dict[str | tuple[str, ...], torch.Tensor | float] = {}
         for slot in list(self._due):
             start = time.perf_counter()
@@ -170,29 +170,29 @@ class ProbeRunner:
         return readings, histograms
 
     def take_seconds(self) -> float:
-        """Seconds spent on measuring since this was last asked."""
+        """Return the seconds spent on measurements since the last call."""
         spent, self.stopwatch.seconds = self.stopwatch.seconds, 0.0
         return spent
 
     def cancel(self) -> None:
-        """Remove every hook: the step did not come to its end."""
+        """Remove all hooks after an incomplete step."""
         for slot in list(self._due):
             self._try(slot, 0, slot.probe.cancel)
             slot.spent = slot.probe.inside = 0.0
         self._due = []
 
     def account_step(self, bare: float, fixed: float) -> None:
-        """Take a step on which no probe was due into the averages.
+        """Add a step without a due probe to the averages.
 
         Args:
-            bare: its seconds without measuring; fixed: those that every step measures.
+            bare: seconds without measurements; fixed: seconds of the per-step measurements.
         """
         weight = AVERAGE_WEIGHT if self.bare else 1.0
         self.bare += weight * (bare - self.bare)
         self.fixed += weight * (fixed - self.fixed)
 
     def _read(self, probe: Probe, step: int) -> Values:
-        """What a probe measured, when History can take it."""
+        """Read a probe and check the names of its series."""
         values = probe.read(step)
         for names in [names for names in values if names not in self._groups]:
             each = {names} if isinstance(names, str) else set(names)
@@ -217,7 +217,7 @@ class ProbeRunner:
         cheap = [s for s in on if s.probe.cost == "cheap"]
         fixed = self.fixed + sum(s.seconds / s.probe.every for s in cheap)
         budget = self.bare * self.overhead
-        # Where steps are so short that the fixed part fills the budget, some is left to see.
+        # If steps are so short that the fixed part fills the budget, a share stays reserved.
         allowed = max(budget - fixed, budget * MIN_BUDGET_SHARE) / (len(on) - len(cheap))
         if allowed <= 0:
             return MAX_INTERVAL
@@ -238,10 +238,10 @@ class ProbeRunner:
             slot.on = False
             if slot in self._due:
                 self._due.remove(slot)
-            # A probe that is broken may not even be able to clean up.
+            # A broken probe may even fail to clean up.
             with suppress(Exception):
                 slot.probe.cancel()
-            rest = "The fork goes on" if self._dense else "Training goes on"
+            rest = "The fork continues" if self._dense else "Training continues"
             text = f"{type(error).__name__}: {error}. {rest} without it."
             end = "in a fork" if self._dense else "and was switched off"
             title = f"The probe {slot.probe.name} failed {end}"
@@ -250,10 +250,10 @@ class ProbeRunner:
 
 
 def to_floats(tensors: Iterable[torch.Tensor]) -> list[float]:
-    """All numbers of several tensors, in order, in one transfer to the host."""
+    """Return all numbers of several tensors, in order, in one transfer to the host."""
     flat = [tensor.detach().flatten() for tensor in tensors]
     if all(tensor.device.type == "cpu" for tensor in flat):
-        # Nothing is transferred: joining them first would only cost.
+        # On the CPU nothing is transferred: concatenation would only cost time.
         return [number for tensor in flat for number in tensor.tolist()]
     first = flat[0]
     if any(t.dtype != first.dtype or t.device != first.device for t in flat):

@@ -1,4 +1,4 @@
-"""A copy of a training between two steps: what moved since, and the way back."""
+"""Copy of a training between two steps, to find and undo changes."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ HANDLED_ATTRIBUTES = (*HOOK_ATTRIBUTES, "_parameters", "_buffers", "_modules", "
 class StateGuard:
     """Copies of weights, buffers, gradients, optimizer, random numbers and the rest.
 
-    `moved` compares bit for bit what is there now with the copies; `restore` writes them
-    back, but for the schedule, which is only compared: nothing steps it but training.
-    Parameters and modules stay the same objects. Of plain Python attributes that
-    modules keep, the references are put back, not what a list or a dict in them holds.
+    `moved` compares the current state with the copies bit by bit; `restore` writes the copies
+    back, except for the schedule, which only training steps. Parameters and modules stay the
+    same objects. Plain Python attributes of modules are restored by reference: the contents of
+    a list or dict are not.
     """
 
     def __init__(self, session: Session) -> None:
@@ -47,7 +47,7 @@ class StateGuard:
             for module in session.model.modules()
             for hooks in (getattr(module, kind) for kind in HOOK_ATTRIBUTES)
         ]
-        # The large ones are copied already.
+        # The large parts are copied already.
         copies = {
             "the weights": self._model.weights.parameters,
             "the optimizer": self._model.optimizer,
@@ -56,7 +56,7 @@ class StateGuard:
         self._copies: dict[str, Any] = {**copies, **copied(rest)}
 
     def moved(self) -> tuple[str, ...]:
-        """What is not what it was, in words; empty when nothing moved."""
+        """Names of the parts that changed since the copy was taken; empty if none did."""
         now = self._current()
         return tuple(
             name for name, value in self._copies.items() if not bitwise_equal(now[name], value)
@@ -110,7 +110,7 @@ def _attributes(module: torch.nn.Module) -> dict[str, Any]:
 
 
 def bitwise_equal(one: Any, other: Any) -> bool:
-    """Whether two nested containers hold the same bits; NaN is the same as NaN."""
+    """Tell if two nested containers are bit-identical; NaN equals NaN."""
     if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
         return one.dtype == other.dtype and one.shape == other.shape and _same_bits(one, other)
     if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):

@@ -1,4 +1,4 @@
-"""Puts the numbers of a step together."""
+"""Recorder of the numbers of a step."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ AVERAGE_WEIGHT = 0.02
 
 
 class StepRecorder:
-    """Writes a step down, with what a step takes on average.
+    """Builder of step records, with average times per step.
 
     Args:
-        settings: reads the controls that are numbers, by name.
+        control_values: returns the values of numeric controls, by name.
 
     Attributes:
-        step_seconds: seconds that a step takes, measuring included; averaged.
-        settings_due: whether the next record carries the controls' values.
+        step_seconds: average seconds per step, including measurements.
+        controls_due: whether the next record includes the values of the controls.
     """
 
     def __init__(self, session: Session, control_values: Callable[[], dict[str, float]]) -> None:
@@ -50,19 +50,19 @@ class StepRecorder:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the averages."""
+        """Reset the averages."""
         self.step_seconds = self._samples = self._spent = self._fetched = 0.0
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The series that a record can have."""
+        """Names of the series that a record can have."""
         return (*STEP_SERIES, *SCALER_SERIES, *self._control_values())
 
     def update_averages(self, times: tuple[float, float, float], batch: Batch) -> None:
-        """Take a step into the averages.
+        """Add a step to the averages.
 
         Args:
-            times: its seconds; among them those of measuring, and of waiting for the batch.
+            times: seconds of the step, of measurements, and of waiting for the batch.
         """
         seconds, spent, fetched = times
         weight = AVERAGE_WEIGHT if self.step_seconds else 1.0
@@ -78,14 +78,14 @@ class StepRecorder:
         readings: list[Reading],
         histograms: list[Histogram],
     ) -> StepRecord:
-        """The record of a step.
+        """Create the record of a step.
 
         Args:
-            values: its loss, gradient norm before clipping, what clipping did, learning rate.
+            values: loss, gradient norm before clipping, clipping result, learning rate.
         """
         session = self._session
         loss, norm, clipped, lr = values
-        # The last batch of an epoch may be short; that is no change of the setting.
+        # The last batch of an epoch may be short, which is no change of the batch size.
         size = session.batching.size if batch.progress == 1.0 else batch.samples
         seconds = self.step_seconds or math.nan
         main = np.array(

@@ -1,4 +1,4 @@
-"""What is there to see where training stops before an update."""
+"""Reports for a stop before an update: inspection, explanation and failure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MAX_EXCLUDED_IN_A_ROW = 20
 
 @contextmanager
 def restoring_attributes(model: nn.Module, armed: bool) -> Iterator[None]:
-    """With `armed`, what modules count in plain attributes is put back after a break."""
+    """With `armed`, restore plain attributes of modules (such as counters) after a break."""
     kept = [(module, plain(module)) for module in model.modules()] if armed else []
     try:
         yield
@@ -38,10 +38,10 @@ def restoring_attributes(model: nn.Module, armed: bool) -> Iterator[None]:
 def stop_at_breakpoint(
     session: Session, breakpoints: Breakpoints, batch: Batch, found: tuple[float, float]
 ) -> None:
-    """Raise `Break` when a condition holds in the step under way.
+    """Raise `Break` if a condition holds in the current step.
 
     Args:
-        found: its loss and gradient norm.
+        found: loss and gradient norm of the step.
     """
     here = (session.step, session.samples, session.epoch, *found, session.lr, batch.samples)
     condition = breakpoints.hit(dict(zip(STEP_VALUES, map(float, here), strict=True)))
@@ -49,7 +49,7 @@ def stop_at_breakpoint(
         return
     breakpoints.inspection = inspect(session, batch, found[0])
     if session.scaler is not None:
-        # It takes gradients once between two updates; this one is made later.
+        # The scaler unscales once between two updates; this update is made later.
         state = session.scaler.state_dict()
         session.scaler.update()
         session.scaler.load_state_dict(state)
@@ -57,7 +57,7 @@ def stop_at_breakpoint(
 
 
 def inspect(session: Session, batch: Batch, loss: float) -> Inspection:
-    """The step under way, after its backward pass."""
+    """Return the data of the current step, after its backward pass."""
     return Inspection(
         session.step,
         batch.data,
@@ -70,33 +70,33 @@ def inspect(session: Session, batch: Batch, loss: float) -> Inspection:
 
 
 def explain(session: Session, batch: Batch, loss: float) -> NonFiniteError:
-    """Error for a NaN or infinite loss or gradient: the first module, its range, the samples."""
+    """Build the error for a NaN or Inf: the first module, its range, the samples."""
     found: NonFiniteOrigin
     if math.isfinite(loss):
         found, where = "gradient", worst_gradient(session.model)
-        what = f"The gradient of {where or 'a parameter'} is not finite, the loss is {loss:g}."
+        what = f"The gradient of {where or 'a parameter'} is NaN or Inf, the loss is {loss:g}."
     else:
         where, span = origin(session.model, lambda: session.evaluate(batch.data))
         found = "module" if where else "loss"
-        first = f"first seen in {where}{span}" if where else "it arises in the loss itself"
+        first = f"first seen in {where}{span}" if where else "the loss itself is the origin"
         what = f"The loss is {loss:g}; {first}."
     part, samples = _samples(session, batch)
     text = (
         f"{what}{samples} The update of step {session.step} was not made, the "
-        "weights are as before it. Lower the learning rate, clip gradients or look at the data; "
-        "the next batch comes next."
+        "weights are as before. Lower the learning rate, clip gradients or look at the data; "
+        "training continues with the next batch."
     )
     return NonFiniteError(text, origin=part or found)
 
 
 def failure_of(error: NonFiniteError, step: int) -> Notice:
-    """The failure that the dashboard and the rules see."""
-    title = "Stopped: a value is not finite"
+    """Build the failure notice for the dashboard and the rules."""
+    title = "Stopped: NaN or Inf"
     return Notice(step, "error", title, str(error), kind="non_finite", origin=error.origin)
 
 
 def _samples(session: Session, batch: Batch) -> tuple[NonFiniteOrigin, str]:
-    """Samples with a NaN or Inf, and whether in data or outputs; "" when it is none or all."""
+    """Find samples with NaN or Inf in data or outputs; "" if there are none or all."""
     parts: tuple[tuple[NonFiniteOrigin, Any], ...] = (
         ("data", batch.data),
         ("outputs", session.outputs),
@@ -115,8 +115,10 @@ def _samples(session: Session, batch: Batch) -> tuple[NonFiniteOrigin, str]:
         said = ", ".join(str(int(i)) for i in ids[:MAX_NAMED_SAMPLES]) + (
             ", ..." if count > MAX_NAMED_SAMPLES else ""
         )
-        what = "place in the batch" if batch.indices is None else "index in the data"
-        text = f" Of {count} of {batch.samples} samples the {name} are not finite ({what}: {said})."
+        what = "position in the batch" if batch.indices is None else "index in the data"
+        text = (
+            f" Of {count} of {batch.samples} samples the {name} have NaN or Inf ({what}: {said})."
+        )
         return name, text
     return "", ""
 

@@ -1,4 +1,4 @@
-"""Data for what looks at a training between two steps; training misses none of it."""
+"""Batches for checks; reading them does not advance the training sampler."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ MAX_SECONDS = 2.0
 
 
 def some_batches(session: Session) -> Iterator[Any]:
-    """Some training batches, whole ones first; the order of training is not touched.
+    """Yield some training batches, full ones if possible, without changing the data order.
 
-    A stream cannot be drawn twice: what is read from it here, training takes next.
+    A stream cannot be read twice: its batch here is also the next one of training.
     """
     source, size = session.source, session.batching.size
     if isinstance(source, StreamSource):
@@ -45,7 +45,7 @@ def some_batches(session: Session) -> Iterator[Any]:
 
 
 def all_samples(session: Session) -> Samples:
-    """Where batches come from, for checks."""
+    """Describe the data source for checks."""
     source, validation = session.source, session.validation
     stream = isinstance(source, StreamSource)
     indices = indices_of(session.sampler)

@@ -1,4 +1,4 @@
-"""Runs the checks of the checklist between two steps, and proves that they moved nothing."""
+"""Runner of the checklist between two steps, which verifies that no check changed training."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from nbdebug.training.tasks.check_data import all_samples, some_batches
 
 
 class CheckRunner:
-    """The checks there are, and the report of those that ran."""
+    """All checks, and the report of those that ran."""
 
     def __init__(self, checks: Sequence[Check], session: Session, history: History) -> None:
         self.checks = {check.name: check for check in checks}
@@ -30,16 +30,16 @@ class CheckRunner:
         self.announce()
 
     def announce(self) -> None:
-        """Say in the report which checks there are, before any was run."""
-        words = {True: "takes some seconds: run it on request", False: "runs at once"}
-        rows = (c.result(Outcome("not_run", words[c.dear]), 0.0, 0) for c in self.checks.values())
+        """Publish a report of all checks as not run."""
+        notes = {True: "takes some seconds: run on request", False: "runs at once"}
+        rows = (c.result(Outcome("not_run", notes[c.dear]), 0.0, 0) for c in self.checks.values())
         self._history.set_result(CheckReport.of(rows))
 
     def chosen(self, names: Sequence[str], slow: bool = False) -> tuple[str, ...]:
-        """The checks of these names; without names all cheap ones, and with `slow` all.
+        """Resolve names of checks; without names all cheap ones, or all with `slow`.
 
         Raises:
-            CheckNameError: for a name that does not exist, listing those that do.
+            CheckNameError: a name is unknown; the message lists the known ones.
         """
         for name in names:
             if name not in self.checks:
@@ -47,7 +47,7 @@ class CheckRunner:
         return tuple(names) or tuple(n for n, c in self.checks.items() if slow or not c.dear)
 
     def run(self, names: Sequence[str], progress: TaskProgress) -> CheckReport:
-        """Run some checks and return their report; each row is published when it is ready."""
+        """Run some checks and return their report; each row is published as soon as it is ready."""
         before = self._history.results.of(CheckReport, CheckReport())
         known = {result.name: result for result in before}
         checks = [self.checks[name] for name in self.chosen(names)]
@@ -78,20 +78,20 @@ class CheckRunner:
             outcome = Outcome("not_applicable", str(error))
         except Exception as error:
             if _model_runs(context):
-                # Then it is the check that does not fit, not the training that is wrong.
-                said = f"it does not fit this training: {type(error).__name__}: {error}"
+                # The training runs, so the check does not fit it.
+                said = f"the check does not fit this training: {type(error).__name__}: {error}"
                 outcome = Outcome("not_applicable", said)
             else:
-                outcome = _failed(error, "The check could not be made")
+                outcome = _failed(error, "The check failed")
         if guard.moved():
             guard.restore()
             left = guard.moved()
             if left:
                 outcome = Outcome(
                     "fail",
-                    f"The check moved {', '.join(left)} and could not put it back.",
-                    "nothing moves",
-                    "Press Reset, or build the Debugger anew; please report this check.",
+                    f"The check changed {', '.join(left)} and could not restore it.",
+                    "no change",
+                    "Press Reset or create a new Debugger; please report this check.",
                 )
         return check.result(outcome, time.perf_counter() - start, context.step)
 
@@ -99,7 +99,7 @@ class CheckRunner:
         try:
             return list(some_batches(self._session))
         finally:
-            # Data of the user's own may draw random numbers.
+            # User-defined data may draw random numbers.
             guard.restore()
 
     def _context(self, batches: list[Any], should_stop: Callable[[], bool]) -> CheckContext:
@@ -111,7 +111,7 @@ class CheckRunner:
 
 
 def _model_runs(context: CheckContext) -> bool:
-    """Whether the model and the loss take a batch in training mode."""
+    """Tell if model and loss run on a batch in training mode."""
     context.model.train()
     try:
         context.evaluate(context.batch)
@@ -123,7 +123,7 @@ def _model_runs(context: CheckContext) -> bool:
 def _part_of(
     progress: TaskProgress, title: str, number: int, count: int
 ) -> Callable[[float], None]:
-    """Says the progress of one check among all that run."""
+    """Return a function that reports the progress of one check as part of all."""
     return lambda share: progress.advance((number + share) / count, title)
 
 
@@ -132,6 +132,6 @@ def _failed(error: Exception, what: str) -> Outcome:
         "fail",
         f"{what}: {type(error).__name__}: {error}",
         "no exception",
-        "Mend the model, the loss or the data in another cell, and run the check again.",
+        "Fix the model, the loss or the data in another cell, then run the check again.",
         raised=True,
     )

@@ -1,4 +1,4 @@
-"""Runs the last steps again on a copy, with a look at the output of every module."""
+"""Flight recorder: reruns the last steps and measures the output of every module."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nbdebug.training.timeline.timeline import FLIGHT_RECORD_STEPS, Timeline
 
 
 class FlightRecorder(ReplayObserver):
-    """Hooks on all layers in the steps from `start` on, and in batches that were left out."""
+    """Hooks on all layers in the steps from `start` on, including excluded batches."""
 
     def __init__(self, session: Session, start: int) -> None:
         self._session, self._start = session, start
@@ -27,7 +27,7 @@ class FlightRecorder(ReplayObserver):
 
     @contextmanager
     def event(self, event: Event) -> Iterator[None]:
-        """A batch that was left out is looked at, other events are not."""
+        """Measure an excluded batch; other events are not measured."""
         if event.command is None and event.step >= self._start:
             with self._hooked(updated=False):
                 yield
@@ -36,7 +36,7 @@ class FlightRecorder(ReplayObserver):
 
     @contextmanager
     def step(self) -> Iterator[None]:
-        """A step that is made again."""
+        """Measure a rerun step."""
         if self._session.step >= self._start:
             with self._hooked(updated=True):
                 yield
@@ -73,7 +73,7 @@ class FlightRecorder(ReplayObserver):
         return measure
 
     def record(self) -> FlightRecord:
-        """What was seen, brought over from the device at once."""
+        """Create the record, in one transfer from the device."""
         outputs = []
         for step, name, kind, numbers, updated in self._measured:
             largest, non_finite, count = numbers.tolist()
@@ -86,10 +86,10 @@ class FlightRecorder(ReplayObserver):
 
 
 def last_steps(timeline: Timeline, session: Session, progress: TaskProgress) -> FlightRecord:
-    """The last steps, and the batches left out at the step that is to be made.
+    """Record the last steps, and the batches excluded at the current step.
 
     Raises:
-        TaskStopped, DataError, ModelError: they cannot be run again.
+        TaskStopped, DataError, ModelError: the steps cannot be rerun.
     """
     recorder = FlightRecorder(session, session.step - FLIGHT_RECORD_STEPS)
     timeline.rerun_recent(progress, recorder)

@@ -1,4 +1,4 @@
-"""Trains some steps with and without a change, from the same state on the same batches."""
+"""Fork: some steps with and without a change, from the same state on the same batches."""
 
 from __future__ import annotations
 
@@ -31,23 +31,21 @@ def fork(
     progress: TaskProgress,
     diagnosis: Diagnosis,
 ) -> ForkResult:
-    """Try every way, then stand where training stood.
+    """Train every variant, then return to the present state.
 
-    Each way is measured into a History of its own, and rules say what looks sick at its end.
-
-    Random numbers and batches are the same each time, as long as the change does not alter
-    how many are drawn.
+    Each variant has a separate History, and the rules judge it at its end. Random numbers and
+    batches are the same for all variants, unless a change alters how many are drawn.
 
     Raises:
-        TaskStopped: it was stopped; training is where it was.
+        TaskStopped: the fork was stopped; training is where it was.
         ControlValueError: a change was refused.
-        ArgumentError: there is no rule of the finding that is to be cured.
+        ArgumentError: there is no rule for the finding to cure.
         Exception: whatever the user's code raised; training is where it was.
     """
     variants = ({}, *command.changes)
     title = diagnosis.title(command.for_finding) if command.for_finding else ""
     trials: list[Trial] = []
-    # The way back from the excursion would make all probes due.
+    # The rollback would make all probes due, so `trial_steps` is outside.
     with loop.trial_steps(), timeline.rolled_back() as present:
         start = present
         if command.start is not None:
@@ -81,7 +79,7 @@ def fork(
 
 
 def _change(controls: ControlSet, changes: Mapping[str, Any]) -> None:
-    """Put values in force, or ControlValueError."""
+    """Apply values, or raise ControlValueError."""
     for name, value in changes.items():
         change = controls.apply(SetControl(name, value, "fork"))
         if change.status != "applied":
@@ -91,7 +89,7 @@ def _change(controls: ControlSet, changes: Mapping[str, Any]) -> None:
 def _train(
     loop: Loop, history: History, steps: int, progress: TaskProgress, variant: tuple[int, int]
 ) -> tuple[np.ndarray[Any, np.dtype[np.float64]], str]:
-    """Losses [N], and why it ended early."""
+    """Train a variant; return its losses [N] and the reason of an early end, or ""."""
     losses = np.full(steps, math.nan)
     number, count = variant
     for done in range(steps):
@@ -102,7 +100,7 @@ def _train(
         error = _make_step(loop, history)
         if error is not None:
             history.set_status(replace(_status(loop), failure=failure_of(error, loop.session.step)))
-            return losses, f"not finite after {done} steps"
+            return losses, f"NaN or Inf after {done} steps"
         losses[done] = loop.last[0]
     history.set_status(_status(loop))
     return losses, ""
@@ -114,7 +112,7 @@ def _status(loop: Loop) -> Status:
 
 
 def _make_step(loop: Loop, history: History) -> NonFiniteError | None:
-    """Make a step, past batches that are left out; why it could not be made."""
+    """Make a step, past excluded batches; return the error if there is no finite one."""
     error = None
     for _ in range(MAX_EXCLUDED_IN_A_ROW if loop.session.leaving_out else 1):
         try:
@@ -128,5 +126,5 @@ def _make_step(loop: Loop, history: History) -> NonFiniteError | None:
 
 def _note(changes: tuple[Mapping[str, Any], ...]) -> str:
     if any("batch_size" in variant for variant in changes):
-        return "With another batch size the batches are not the same: steps are not pairs."
+        return "The batch size differs, so steps of different trials have different batches."
     return ""

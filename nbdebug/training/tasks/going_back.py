@@ -22,7 +22,7 @@ from nbdebug.training.tasks.running import set_control
 
 
 class NameCheckpointHandler(Handler[NameCheckpoint]):
-    """Takes a checkpoint; answers with its step."""
+    """Handler that takes a checkpoint and answers with its step."""
 
     command = NameCheckpoint
 
@@ -32,7 +32,7 @@ class NameCheckpointHandler(Handler[NameCheckpoint]):
 
 
 class SaveCheckpointHandler(Handler[SaveCheckpoint]):
-    """Writes a checkpoint to disk; answers with the path of its file."""
+    """Handler that writes a checkpoint to disk and answers with its path."""
 
     command = SaveCheckpoint
 
@@ -41,7 +41,7 @@ class SaveCheckpointHandler(Handler[SaveCheckpoint]):
 
 
 class RewindHandler(Handler[Rewind]):
-    """Goes back; answers with the comparison of the steps that were run again."""
+    """Handler that rewinds and answers with the comparison of the rerun steps."""
 
     command = Rewind
     failed = "The rewind failed"
@@ -61,7 +61,7 @@ class RewindHandler(Handler[Rewind]):
 
 
 class ReplayHandler(Handler[Replay]):
-    """Runs everything again and compares."""
+    """Handler that reruns all steps and compares."""
 
     command = Replay
     failed = "The replay failed"
@@ -75,7 +75,7 @@ class ReplayHandler(Handler[Replay]):
 
 
 class KeepForkHandler(Handler[KeepFork]):
-    """Goes back to a fork, makes its change there and lets training run its steps."""
+    """Handler that rewinds to a fork, applies its change and trains its steps."""
 
     command = KeepFork
     failed = "The fork could not be kept"
@@ -83,12 +83,12 @@ class KeepForkHandler(Handler[KeepFork]):
     def handle(self, command: KeepFork, progress: TaskProgress) -> None:
         training, fork = self.training, command.fork
         if fork is None:
-            raise ArgumentError("There is no fork to keep: make one first.")
+            raise ArgumentError("There is no fork to keep: create one first.")
         here, edits = training.session.step, training.timeline.edits
         edits.check_reachable(fork, here)
         if (here, len(edits.events)) != (fork.step, fork.cursor):
-            place = (fork.step, fork.cursor)
-            training.timeline.rewind(place, progress, command.who, "a fork kept")
+            target = (fork.step, fork.cursor)
+            training.timeline.rewind(target, progress, command.who, "a fork kept")
         for name, value in fork.trials[command.which].settings.items():
             set_control(training, SetControl(name, value, command.who, "a fork kept"))
         training.forecast.restart()
@@ -96,7 +96,7 @@ class KeepForkHandler(Handler[KeepFork]):
 
 
 class DiscardForkHandler(Handler[DiscardFork]):
-    """Removes the last fork."""
+    """Handler that removes the last fork."""
 
     command = DiscardFork
 
@@ -105,7 +105,7 @@ class DiscardForkHandler(Handler[DiscardFork]):
 
 
 class BreakWhenHandler(Handler[BreakWhen]):
-    """Adds a breakpoint."""
+    """Handler that adds a breakpoint."""
 
     command = BreakWhen
 
@@ -114,7 +114,7 @@ class BreakWhenHandler(Handler[BreakWhen]):
 
 
 class ClearBreakpointHandler(Handler[ClearBreakpoint]):
-    """Removes a breakpoint, or all of them."""
+    """Handler that removes a breakpoint, or all of them."""
 
     command = ClearBreakpoint
 

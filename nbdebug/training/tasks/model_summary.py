@@ -1,4 +1,4 @@
-"""The model as a table, from one forward pass of which nothing stays."""
+"""Model summary from one forward pass, which is undone afterwards."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ def summarize(session: Session) -> ModelSummary:
     """Run one training batch through the model in eval mode and list its modules.
 
     Raises:
-        ModelError: the model has no inputs of its own (`step_fn`), or it cannot be run.
+        ModelError: the inputs of the model are unknown (`step_fn`), or the forward pass fails.
     """
     if session.step_fn is not None:
-        raise ModelError("With a step_fn the model's inputs are not known: there is no summary.")
+        raise ModelError(
+            "With a step_fn the inputs of the model are unknown, so there is no summary."
+        )
     guard = StateGuard(session)
     try:
         batch = next(iter(some_batches(session)))

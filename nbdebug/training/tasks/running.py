@@ -1,4 +1,4 @@
-"""Handlers that run training: run, pause, reset, close, probes and controls."""
+"""Handlers that run, pause, reset or close training, or set probes and controls."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from nbdebug.training.tasks.handler import Handler, Training
 
 
 class RunHandler(Handler[Run]):
-    """Lets training run."""
+    """Handler that lets training run."""
 
     command = Run
 
@@ -29,7 +29,7 @@ class RunHandler(Handler[Run]):
 
 
 class PauseHandler(Handler[Pause]):
-    """Pauses training."""
+    """Handler that pauses training."""
 
     command = Pause
 
@@ -38,7 +38,7 @@ class PauseHandler(Handler[Pause]):
 
 
 class StopHandler(Handler[Stop]):
-    """Does nothing more: a long command has ended because this one waited."""
+    """Handler without an action: the long command ended because Stop was queued."""
 
     command = Stop
 
@@ -47,7 +47,7 @@ class StopHandler(Handler[Stop]):
 
 
 class CloseHandler(Handler[Close]):
-    """Ends the training thread."""
+    """Handler that ends the training thread."""
 
     command = Close
 
@@ -56,7 +56,7 @@ class CloseHandler(Handler[Close]):
 
 
 class ResetHandler(Handler[Reset]):
-    """Goes back to the beginning and clears History."""
+    """Handler that restarts training and clears History."""
 
     command = Reset
 
@@ -74,7 +74,7 @@ class ResetHandler(Handler[Reset]):
 
 
 class WatchProbeHandler(Handler[WatchProbe]):
-    """Switches an on-demand probe."""
+    """Handler that switches an on-demand probe."""
 
     command = WatchProbe
 
@@ -83,7 +83,7 @@ class WatchProbeHandler(Handler[WatchProbe]):
 
 
 class SetControlHandler(Handler[SetControl]):
-    """Applies a control's value in a way that can be undone and repeated."""
+    """Handler that sets a control, so that rewind and replay reproduce the change."""
 
     command = SetControl
 
@@ -92,7 +92,7 @@ class SetControlHandler(Handler[SetControl]):
 
 
 class ReestimateHandler(Handler[ReestimateBatchNorm]):
-    """Estimates BatchNorm's running statistics again."""
+    """Handler that re-estimates BatchNorm's running statistics."""
 
     command = ReestimateBatchNorm
 

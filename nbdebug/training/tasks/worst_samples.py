@@ -1,4 +1,4 @@
-"""Finds the samples of a batch with the largest losses, each looked at alone."""
+"""Search for the samples of a batch with the largest losses, each evaluated alone."""
 
 from __future__ import annotations
 
@@ -35,12 +35,13 @@ def worst_samples(
     command: FindWorstSamples,
     progress: TaskProgress,
 ) -> WorstSamples:
-    """The samples with the largest losses, at the weights before the update of their step.
+    """Find the samples with the largest losses, at the weights before the update of their step.
 
-    Of the step that training stopped in, else of the last one; another one is gone back to.
+    The batch is that of the step that training stopped in, else of the last step; any other
+    step is rerun from a checkpoint.
 
     Raises:
-        TaskStopped: it was stopped; DataError, ArgumentError: there is no such step behind.
+        TaskStopped: the search was stopped; DataError, ArgumentError: the step is unreachable.
         ModelError: the model cannot take a single sample.
         Exception: whatever the user's code raised. Training is where it was.
     """
@@ -64,7 +65,7 @@ def _count(data: Any) -> int:
 def _worst(
     session: Session, batch: Batch, step: int, top: int, progress: TaskProgress
 ) -> WorstSamples:
-    # A model may draw random numbers in eval mode too: those of training must not move.
+    # A model may draw random numbers in eval mode too: restore those of training.
     position = session.rng.position()
     try:
         found = _examine_all(session, batch, progress)
@@ -78,12 +79,12 @@ def _examine_all(session: Session, batch: Batch, progress: TaskProgress) -> list
     found: list[WorstSample] = []
     count, start = min(batch.samples, MAX_SAMPLES), time.monotonic()
     with undisturbed(session.model), eager(session.model), _differentiable(session.model):
-        # BatchNorm takes no single sample while it trains.
+        # BatchNorm takes no single sample in train mode.
         session.model.eval()
         for index in range(count):
-            progress.advance(index / count, "Looking at each sample")
+            progress.advance(index / count, "Evaluating samples")
             if progress.should_stop():
-                raise TaskStopped("It was stopped; training is where it was.")
+                raise TaskStopped("The search was stopped; training is where it was.")
             found.append(_examine(session, batch, index))
             if time.monotonic() - start > MAX_SECONDS:
                 break
@@ -91,7 +92,7 @@ def _examine_all(session: Session, batch: Batch, progress: TaskProgress) -> list
 
 
 def _differentiable(model: nn.Module) -> AbstractContextManager[None]:
-    """cuDNN gives gradients of recurrent layers in train mode alone: do without it there."""
+    """Switch cuDNN off for recurrent layers: its backward pass requires train mode."""
     if any(isinstance(module, nn.RNNBase) for module in model.modules()):
         return torch.backends.cudnn.flags(enabled=False)
     return nullcontext()
@@ -131,7 +132,7 @@ def _target(targets: Any) -> Any:
 
 
 def _predicted(outputs: Any, targets: Any) -> Any:
-    """The class where targets are classes, else the outputs."""
+    """Return the predicted class if targets are classes, else the outputs."""
     if not isinstance(outputs, torch.Tensor) or not outputs.numel() or not outputs.ndim:
         return None
     classes = isinstance(targets, torch.Tensor) and not targets.is_floating_point()
@@ -141,7 +142,7 @@ def _predicted(outputs: Any, targets: Any) -> Any:
 
 
 def _inputs(one: Any, session: Session) -> tuple[tuple[float, ...], str]:
-    """The first inputs of a sample, and its picture where it is one."""
+    """Return the first inputs of a sample, and its thumbnail if the sample is an image."""
     data = split(one)[0] if session.step_fn is None else one
     found = next((leaf for leaf in leaves(data) if isinstance(leaf, torch.Tensor)), None)
     if found is None or found.is_complex() or not found.ndim:

@@ -1,4 +1,4 @@
-"""All that a training is between two steps."""
+"""Checkpoint of a training between two steps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nbdebug.training.engine.state_guard import bitwise_equal
 
 @dataclass(frozen=True)
 class Counters:
-    """How far a training is; see `Session`."""
+    """Counters of a training; see `Session`."""
 
     step: int
     samples: int
@@ -27,14 +27,14 @@ class Counters:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Copies, in the host's memory, of everything a training goes on from.
+    """Copies, in the host's memory, of everything that training continues from.
 
-    Weights, buffers, modes, optimizers, schedule, scaler, random numbers, the order of data,
-    controls in force and counters. Model and optimizers stay the same objects; gradients are
-    not kept.
+    A checkpoint holds weights, buffers, modes, optimizers, schedule, scaler, random numbers, data
+    order, controls in force and counters. Model and optimizers stay the same objects; gradients
+    are not kept.
 
     Attributes:
-        cursor: how many events of the log came before.
+        cursor: number of events in the edit log before this checkpoint.
         size: bytes of all tensors.
     """
 
@@ -63,7 +63,7 @@ class Checkpoint:
         """Copy the state as it is now.
 
         Raises:
-            ModelError: when a lazy layer has no weights yet.
+            ModelError: a lazy layer has no weights yet.
         """
         session = loop.session
         weights = Weights.capture(session.model, to_host)
@@ -88,10 +88,10 @@ class Checkpoint:
         )
 
     def restore(self, loop: Loop, controls: ControlSet, *, restart_data: bool = False) -> None:
-        """Write everything back.
+        """Restore everything.
 
         Args:
-            anew: begin with the data again from its first batch, which a stream can do too.
+            restart_data: restart the data from its first batch, which works for a stream too.
 
         Raises:
             ModelError: the model is not the captured one; nothing was changed.
@@ -108,7 +108,7 @@ class Checkpoint:
         )
         session.optimizers.restore(self.optimizers)
         session.schedule.restore(self.schedule)
-        # Controls that read from these have their values already, and are left alone.
+        # Controls of these parts have their values already and are not applied again.
         controls.restore(self.controls)
         session.schedule.fallback = self.fallback
         self.weights.restore(session.model)
@@ -120,7 +120,7 @@ class Checkpoint:
         self._count(loop)
 
     def equals(self, other: Checkpoint) -> bool:
-        """Whether weights, buffers and what the optimizer gathered are equal to the bit."""
+        """Tell if weights, buffers and optimizer state are bit-identical."""
         mine, theirs = (list(one.optimizers.values())[-1] for one in (self, other))
         return (
             bitwise_equal(self.weights.parameters, other.weights.parameters)

@@ -1,4 +1,4 @@
-"""Checkpoints as plain data, which a file holds and which executes nothing when it is read."""
+"""Conversion of checkpoints to and from plain data, which is safe to load from a file."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ SCHEDULE_NAMES = {
 
 
 def to_plain(checkpoint: Checkpoint, session: Session) -> dict[str, Any]:
-    """A checkpoint without any object of ours or of the user's.
+    """Convert a checkpoint to plain data, without objects of nbdebug or of the user.
 
     Raises:
-        CheckpointError: something in it is not plain.
+        CheckpointError: a part of the checkpoint has no plain form.
     """
     names = {p: name for name, p in session.model.named_parameters()}
     state, own_state, *rest = checkpoint.schedule
@@ -73,7 +73,9 @@ def to_plain(checkpoint: Checkpoint, session: Session) -> dict[str, Any]:
         "shared": _shared(checkpoint.optimizers),
         "ratios": checkpoint.ratios,
         "schedule": [
-            _schedule_to_plain(state, session), None if own_state is None else _schedule_to_plain(own_state, session), rest
+            _schedule_to_plain(state, session),
+            None if own_state is None else _schedule_to_plain(own_state, session),
+            rest,
         ],
         "fallback": checkpoint.fallback,
         "scale": checkpoint.scale,
@@ -85,10 +87,10 @@ def to_plain(checkpoint: Checkpoint, session: Session) -> dict[str, Any]:
 
 
 def from_plain(data: Mapping[str, Any], session: Session) -> Checkpoint:
-    """The checkpoint for a session of the same model and data.
+    """Create the checkpoint for a session of the same model and data.
 
     Raises:
-        CheckpointError: it is of another training.
+        CheckpointError: the checkpoint belongs to another training.
     """
     weights = Weights(**data["weights"])
     weights.check(session.model)
@@ -135,7 +137,7 @@ def _optimizer_to_plain(copy: OptimizerCopy, names: Mapping[Any, str]) -> dict[s
 
 
 def _shared(optimizers: Mapping[str, OptimizerCopy]) -> list[list[str]]:
-    """Kinds whose gathered state is one."""
+    """Group the optimizer kinds that share their optimizer state."""
     by_state: dict[int, list[str]] = {}
     for kind, copy in optimizers.items():
         by_state.setdefault(id(copy.held), []).append(kind)
@@ -152,8 +154,8 @@ def _optimizers_from_plain(
         optimizer = session.optimizers.made(kind)
         if type(optimizer).__name__ != saved["class"]:
             raise CheckpointError(
-                f"The optimizer was a {saved['class']}, here it is a {type(optimizer).__name__}: "
-                "give the same optimizer= as then."
+                f"The checkpoint has a {saved['class']}, this Debugger a "
+                f"{type(optimizer).__name__}: give the same optimizer= as before."
             )
         state = saved["state"]
         found[kind] = OptimizerCopy(
@@ -190,14 +192,16 @@ def _schedule_to_plain(state: ScheduleState, session: Session) -> dict[str, Any]
 
 
 def _schedule_from_plain(saved: Mapping[str, Any], session: Session) -> ScheduleState:
-    """A state whose schedulers are new ones; their values are written by `ScheduleState.write`."""
+    """Create a state with new schedulers; `ScheduleState.write` sets their values."""
     optimizer, length = session.optimizer, max(saved["length"], 1)
     options = [dict(group) for group in optimizer.param_groups]
     main: LRScheduler | None = None
     if saved["main"] == "yours":
         main = session.schedule.own
         if main is None:
-            raise CheckpointError("A schedule of your own was in force: give it as schedule=.")
+            raise CheckpointError(
+                "The checkpoint has a schedule of your own: give the same one as schedule=."
+            )
     elif saved["main"] is not None:
         main = build_scheduler(saved["main"], optimizer, length, saved["plan"]["factor"])
     warm = lr_scheduler.LinearLR(optimizer, total_iters=1) if saved["warm"] else None
@@ -214,7 +218,7 @@ def _schedule_from_plain(saved: Mapping[str, Any], session: Session) -> Schedule
 
 
 def _encoded(value: Any) -> Any:
-    """Nested containers of numbers, words and tensors; records by their names."""
+    """Convert nested containers to numbers, texts and tensors, with records by name."""
     if isinstance(value, torch.Tensor) or type(value) in (int, float, str, bool, type(None)):
         return value
     if isinstance(value, np.ndarray):
@@ -232,7 +236,7 @@ def _encoded(value: Any) -> Any:
         return [_encoded(part) for part in value]
     if isinstance(value, np.generic):
         return value.item()
-    raise CheckpointError(f"A {type(value).__name__} cannot be kept in a checkpoint on disk.")
+    raise CheckpointError(f"A {type(value).__name__} cannot be stored in a checkpoint on disk.")
 
 
 def _decoded(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What each step gave, to compare with when it is run again."""
+"""Log of losses and gradient norms, for comparison with rerun steps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class StepLog:
         self._first = 0
 
     def add(self, step: int, values: tuple[float, float]) -> None:
-        """Write down what the next step gave."""
+        """Add loss and gradient norm of the next step."""
         if not self._values:
             self._first = step
         self._values.extend(values)
@@ -24,12 +24,12 @@ class StepLog:
             self._first += MAX_STEPS
 
     def at(self, step: int) -> tuple[float, float] | None:
-        """What a step gave, None when that is no longer known."""
+        """Loss and gradient norm of a step, None if no longer known."""
         index = 2 * (step - self._first)
         if not 0 <= index < len(self._values):
             return None
         return self._values[index], self._values[index + 1]
 
     def drop_from(self, step: int) -> None:
-        """Forget a step and all after it."""
+        """Drop a step and all after it."""
         del self._values[max(2 * (step - self._first), 0) :]

@@ -1,4 +1,4 @@
-"""The timeline of a training: checkpoints, what happened between them, and the way back."""
+"""Timeline of a training: checkpoints, edits between them, rewind and replay."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ from nbdebug.training.timeline.step_log import StepLog
 
 MAX_TIME_SHARE, FLIGHT_RECORD_STEPS = 0.004, 5
 NAN = float("nan")
-# A step, and how many of the edits were made before it.
+# A step, and the number of events before it.
 Target = tuple[int, int]
 
 
 class Timeline:
-    """Takes checkpoints while a training runs, and goes back to any step.
+    """Checkpoints of a running training, and rewind to any step.
 
-    Checkpoints cost at most 0.4 % of the time of training. Going back restores the nearest earlier
-    one and runs the steps from there again, changes included, each compared with its record.
+    Checkpoints cost at most 0.4 % of the training time. A rewind restores the nearest earlier one
+    and reruns the steps from there, edits included; each step is compared with its record.
 
     Args:
-        budget: bytes for checkpoints, 10 % of free memory and at most 2 GiB when None.
+        budget: bytes for checkpoints; None for 10 % of free memory, at most 2 GiB.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Timeline:
         self._log = StepLog()
         self._pool = CheckpointPool(Checkpoint.capture(loop, controls), self._budget)
         self._file = CheckpointFile(path, history)
-        # Seconds of training without its pauses, those at which a checkpoint is due; a clock.
+        # Seconds of training without pauses, those of the next checkpoint, start of the step.
         self._trained = self._next = self._began = 0.0
         self.publish_marks()
         if self._pool.too_small:
@@ -68,7 +68,7 @@ class Timeline:
     # While training runs
 
     def before_step(self) -> None:
-        """Take a checkpoint when one is due."""
+        """Take a checkpoint if one is due."""
         if self._trained >= self._next:
             self.take_checkpoint()
             if self._file.due:
@@ -76,42 +76,42 @@ class Timeline:
         self._began = time.perf_counter()
 
     def after_step(self) -> None:
-        """Write down what the step gave."""
+        """Log loss and gradient norm of the step."""
         self._log.add(self._loop.session.step - 1, self._loop.last)
         self._trained += time.perf_counter() - self._began
 
     def record_event(self, command: SetControl | ReestimateBatchNorm | None) -> None:
-        """Write down what was done at this step; None: a batch that is not finite was left out."""
+        """Record an edit at this step; None for an excluded batch with NaN or Inf."""
         session = self._loop.session
         self.edits.events.append(Event(session.step, command, session.schedule.fallback))
 
     def name_checkpoint(self, name: str) -> None:
-        """Give a name to where training stands."""
+        """Take a checkpoint and name it."""
         self.take_checkpoint()
         self.edits.name(name, self._loop.session.step)
         self.publish_marks()
 
     def mark(self, kind: MarkKind, name: str = "") -> None:
-        """Show on the timeline that something happened here."""
+        """Add a mark at the current step."""
         self.edits.mark(self._loop.session.step, kind, name)
         self.publish_marks()
 
     def close(self) -> None:
-        """Write the last checkpoint to disk, where training has a name."""
+        """Write the last checkpoint to disk, if training has a name."""
         if self._file.path is not None and self._loop.session.step > self._pool.checkpoints[0].step:
             self._write_to_disk()
         self._file.close()
 
     def resume(self, data: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint on disk; the timeline begins there.
+        """Continue from a checkpoint on disk, where the timeline then begins.
 
         Raises:
-            CheckpointError, ModelError, DataError: it is of another training.
+            CheckpointError, ModelError, DataError: the checkpoint is of another training.
         """
         session = self._loop.session
         if data["length"] != session.source.length:
             raise CheckpointError(
-                f"The data had {data['length']} samples, here it has {session.source.length}."
+                f"The data had {data['length']} samples, now it has {session.source.length}."
             )
         from_plain(data, session).restore(self._loop, self._controls)
         self._pool = CheckpointPool(Checkpoint.capture(self._loop, self._controls), self._budget)
@@ -128,34 +128,29 @@ class Timeline:
             self._file.report_failure(error, self._loop.session.step)
 
     def _serialized(self) -> dict[str, Any]:
-        session, newest, events = (
-            self._loop.session,
-            self._pool.checkpoints[-1],
-            len(self.edits.events),
-        )
+        session, events = self._loop.session, len(self.edits.events)
+        newest = self._pool.checkpoints[-1]
         if (newest.step, newest.cursor) != (session.step, events):
             newest = Checkpoint.capture(self._loop, self._controls, events)
         return to_plain(newest, session)
 
     def take_checkpoint(self) -> None:
-        """Take a checkpoint, where there is room and none of this step yet."""
-        session = self._loop.session
-        # One a step, from before anything was done there: what follows depends on all of it.
-        late = (
-            self.edits.has_event_at(session.step) or self._pool.checkpoints[-1].step >= session.step
-        )
+        """Take a checkpoint, if there is room and none of this step yet."""
+        # One per step, from before its first event, since later steps depend on all events.
+        step = self._loop.session.step
+        late = self.edits.has_event_at(step) or self._pool.checkpoints[-1].step >= step
         if late or self._pool.too_small:
             return
         start = time.perf_counter()
-        session.rng.detect_host_draws()
+        self._loop.session.rng.detect_host_draws()
         self._pool.add(Checkpoint.capture(self._loop, self._controls, len(self.edits.events)))
         self.publish_marks()
         self._next = self._trained + (time.perf_counter() - start) / MAX_TIME_SHARE
 
-    # Back
+    # Rewind and replay
 
     def reset(self) -> None:
-        """Back to the beginning for good: nothing of what was is remembered."""
+        """Restart from the beginning and drop all events and checkpoints."""
         first = self._pool.checkpoints[0]
         first.restore(self._loop, self._controls, restart_data=True)
         self.edits.clear()
@@ -165,15 +160,15 @@ class Timeline:
         self.publish_marks()
 
     def resolve(self, target: int | str) -> Target:
-        """The step and the number of events that a step or a name stands for.
+        """Resolve a step or a name to a step and the number of events before it.
 
         Raises:
-            ArgumentError: there is no such place behind.
+            ArgumentError: the target is unknown or out of range.
         """
         return self.edits.resolve(target, self._pool.checkpoints[0].step, self._loop.session.step)
 
     def rewind(self, target: Target, progress: TaskProgress, who: str, why: str) -> ReplayResult:
-        """Go back for good; what comes after is an abandoned branch in History.
+        """Rewind to `target`; later steps become an abandoned branch in History.
 
         Raises:
             TaskStopped, DataError, ModelError: training is where it was.
@@ -193,52 +188,44 @@ class Timeline:
         return found
 
     def capture_at(self, target: Target, progress: TaskProgress) -> Checkpoint:
-        """Go to a place inside an excursion; a checkpoint of it."""
+        """Go to `target` inside `rolled_back` and return a checkpoint of it."""
         step, cursor = target
         self._rerun_to(step, cursor, progress)
         return Checkpoint.capture(self._loop, self._controls, cursor)
 
     def rerun_recent(self, progress: TaskProgress, observer: ReplayObserver) -> None:
-        """Run the steps since the last checkpoint again, watched; training stays where it is."""
+        """Rerun the last steps with an observer; training stays where it is."""
         with self.rolled_back():
-            events = len(self.edits.events)
-            self._rerun_to(
-                self._loop.session.step,
-                events,
-                progress,
-                observer=observer,
-                back=FLIGHT_RECORD_STEPS,
-            )
+            step, back = self._loop.session.step, FLIGHT_RECORD_STEPS
+            self._rerun_to(step, len(self.edits.events), progress, observer=observer, back=back)
 
     @property
     def steps_to_rerun(self) -> int:
-        """How many steps lie between training and a checkpoint that shows its last steps."""
+        """Number of steps that `rerun_recent` has to run."""
         here = self._loop.session.step
         return here - self._before(here, FLIGHT_RECORD_STEPS).step
 
     def _before(self, step: int, back: int = 0) -> Checkpoint:
-        """The nearest checkpoint that lies so many steps back, or the first one."""
+        """Return the latest checkpoint at least `back` steps before `step`, or the first one."""
         return self._pool.before(max(step - back, self._pool.checkpoints[0].step))
 
     def replay(
         self, progress: TaskProgress, observer: ReplayObserver = NO_OBSERVER
     ) -> ReplayResult:
-        """Run everything again from the beginning; afterwards training stands where it stood.
+        """Rerun all steps from the beginning and compare; training stays where it is.
 
         Raises:
-            TaskStopped, DataError, ModelError: it could not be run to the end.
+            TaskStopped, DataError, ModelError: the replay ended early.
         """
-        here = self._loop.session.step
+        here, events = self._loop.session.step, len(self.edits.events)
         with self.rolled_back() as present:
-            found = self._rerun_to(
-                here, len(self.edits.events), progress, observer=observer, first=True
-            )
+            found = self._rerun_to(here, events, progress, observer=observer, first=True)
             now = Checkpoint.capture(self._loop, self._controls)
         return replace(found, end_equal=now.equals(present))
 
     @contextmanager
     def rolled_back(self, keep: bool = False) -> Iterator[Checkpoint]:
-        """Whatever training does inside is undone; with `keep` only when it raises."""
+        """Roll training back to its present state on exit; with `keep`, only after an exception."""
         loop, controls = self._loop, self._controls
         present = Checkpoint.capture(loop, controls, len(self.edits.events))
         with loop.session.sampler.keep_everything(), controls.silent():
@@ -260,7 +247,7 @@ class Timeline:
         first: bool = False,
         back: int = 0,
     ) -> ReplayResult:
-        """Restore the nearest checkpoint and run from there to a step, events included."""
+        """Restore the nearest checkpoint and rerun steps and events up to `step`."""
         session = self._loop.session
         base = self._pool.checkpoints[0] if first else self._before(step, back)
         base.restore(self._loop, self._controls)
@@ -274,11 +261,10 @@ class Timeline:
                     difference = self._redo(events.popleft()) or difference
             if session.step >= step:
                 break
-            progress.advance((session.step - base.step) / (step - base.step), "Running steps again")
+            progress.advance((session.step - base.step) / (step - base.step), "Rerunning steps")
             if progress.should_stop():
-                raise TaskStopped("It was stopped; training is where it was.")
-            number = session.step
-            recorded = self._log.at(number)
+                raise TaskStopped("The rerun was stopped; training is where it was.")
+            number, recorded = session.step, self._log.at(session.step)
             with observer.step():
                 record = self._loop.replay_step()
             if recorded is not None:
@@ -292,13 +278,12 @@ class Timeline:
         return ReplayResult(base.step, step, compared, difference)
 
     def _redo(self, event: Event) -> Difference | None:
-        """Do again what was done at a step boundary."""
-        session = self._loop.session
-        session.schedule.fallback = event.fallback
+        """Replay an event at a step boundary."""
+        self._loop.session.schedule.fallback = event.fallback
         if isinstance(event.command, SetControl):
             self._controls.apply(event.command)
         elif event.command is not None:
-            reestimate_statistics(event.command, session, self._controls)
+            reestimate_statistics(event.command, self._loop.session, self._controls)
         else:
             try:
                 self._loop.replay_step()
@@ -309,7 +294,7 @@ class Timeline:
         return None
 
     def publish_marks(self) -> None:
-        """Write down in History what lies on the timeline."""
+        """Publish the marks of the timeline in History."""
         kept = [Mark(checkpoint.step, "checkpoint") for checkpoint in self._pool.checkpoints]
         self._history.set_result(TimelineMarks((*kept, *self.edits.marks)))
         self._loop.session.checkpoint_bytes = self._pool.size

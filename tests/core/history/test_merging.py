@@ -110,7 +110,7 @@ def test_the_newest_row_is_known_before_and_after_folding() -> None:
 
 
 def bytes_of(block: Block) -> int:
-    """Of every array that a block holds."""
+    """Bytes of all arrays in a block."""
     columns = [getattr(block.buckets, column) for column in ("steps", *COLUMNS)]
     own = [value for value in vars(block).values() if isinstance(value, np.ndarray)]
     return sum(array.nbytes for array in columns + own)
@@ -133,7 +133,7 @@ def test_a_million_steps_of_200_series_stay_under_64_mb() -> None:
     block = Block(("loss",), capacity)
     row = np.ones(1)
     block.append(0, row)
-    # A whole waiting buffer at once: what that many calls of append come to.
+    # A full buffer at once, equal to as many calls of append.
     while block.rows < 1_000_000:
         block._waiting = MAX_PENDING_ROWS
         block.fold()
@@ -142,7 +142,7 @@ def test_a_million_steps_of_200_series_stay_under_64_mb() -> None:
     for step in range(capacity):
         full.append(step, row)
     full.fold()
-    # All arrays have one row a bucket, and but for the steps one column a series.
+    # All arrays have one row per bucket, and all except the steps one column per series.
     assert bytes_of(block) <= bytes_of(full)
     assert 200 * bytes_of(full) < 64e6
 

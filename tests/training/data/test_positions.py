@@ -1,4 +1,4 @@
-"""Every source of batches can be gone back in, and gives the same batches again."""
+"""Every source of batches can rewind and returns the same batches again."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ X = torch.arange(N * 2, dtype=torch.float32).reshape(N, 2)
 
 
 class Noisy(Dataset[torch.Tensor]):
-    """Every generator there is adds noise to a sample."""
+    """Samples with noise from every global generator."""
 
     def __len__(self) -> int:
         return N
@@ -35,7 +35,7 @@ class Noisy(Dataset[torch.Tensor]):
 
 
 class Once(IterableDataset[torch.Tensor]):
-    """A stream that never gives the same twice."""
+    """A stream that never repeats a sample."""
 
     def __init__(self) -> None:
         self.given = 0

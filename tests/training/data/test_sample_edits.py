@@ -1,4 +1,4 @@
-"""Samples left out or relabelled: to the bit what a plain loop does with the same ones."""
+"""Excluded or relabelled samples: bit-identical to a plain loop with the same edits."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def sampler_of(batching: Batching, data: Any = None) -> Sampler:
 
 
 def plain(edits: dict[int, list[int]], batches: int, size: int, drop_last: bool) -> Any:
-    """Batches of a plain walk in which lists of samples are left out from given batches on."""
+    """Batches of a plain loop that excludes lists of samples from given batches on."""
     generator = torch.Generator().manual_seed(3)
     left_out: list[int] = []
     order: list[int] = []
@@ -81,7 +81,7 @@ def test_an_order_of_the_users_own_that_gives_nothing_else_is_an_error() -> None
     loader = DataLoader(data, sampler=SubsetRandomSampler([3, 4]), batch_size=8)
     sampler = sampler_of(batching, loader)
     batching.sample_edits.left_out = (3, 4)
-    with pytest.raises(DataError, match="are left out"):
+    with pytest.raises(DataError, match="are excluded"):
         sampler.next()
 
 

@@ -1,4 +1,4 @@
-"""BatchNorm statistics estimated anew between two steps; training goes on as if nothing was."""
+"""Re-estimation of BatchNorm statistics between two steps does not change anything else."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def debugger(model: nn.Module, data: Any = None, **keywords: Any) -> nbd.Debugge
 
 
 def sharp() -> nn.Sequential:
-    """Nothing in it is random: estimates follow from weights and batches alone."""
+    """A model without randomness: estimates depend on weights and batches only."""
     return tiny_mlp(dropout=0.0)
 
 
@@ -34,7 +34,7 @@ def test_statistics_are_those_of_torch_on_the_same_batches() -> None:
         dbg.run(steps=5)
         reference = copy.deepcopy(dbg.model)
         dbg.reestimate_batchnorm()
-        # The order is drawn from the number of the step; the short last batch is left out.
+        # The order is seeded with the step; the short last batch is excluded.
         order = torch.randperm(200, generator=torch.Generator().manual_seed(5)).split(32)[:6]
         update_bn([X[indices] for indices in order], reference)
         assert same_weights(dbg.model, reference)
@@ -59,7 +59,7 @@ def test_training_goes_on_with_the_same_batches_and_masks() -> None:
         dbg.reestimate_batchnorm()
         assert torch.equal(torch.get_rng_state(), outside)
         dbg.run(steps=19)
-    # In training mode the running statistics do not enter: weights cannot tell.
+    # Training mode does not use the running statistics, so the weights cannot differ.
     for name, value in reference.named_parameters():
         assert torch.equal(value, dict(model.named_parameters())[name])
 

@@ -19,7 +19,7 @@ WIDTH = 16
 
 
 class Block(nn.Module):
-    """A layer of the user's own, with arguments."""
+    """A user-defined layer with arguments."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class Block(nn.Module):
 
 
 class Net(nn.Module):
-    """A model of the user's own, which needs another class and a constant."""
+    """A user-defined model that needs another class and a constant."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ def loaded() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def run_script(dbg: nbd.Debugger, folder: Path, **options: Any) -> str:
-    """Write it, run it elsewhere, compare every tensor; gives the program."""
+    """Write the script, run it elsewhere, compare every tensor; return the program."""
     path = folder / "train.py"
     dbg.script(path, **options)
     text = path.read_text(encoding="utf-8")
@@ -143,7 +143,7 @@ def test_a_batch_that_was_left_out_is_left_out(tmp_path: Path) -> None:
     broken[40] = torch.nan
     with make(data=(broken, Y), val_data=None) as dbg:
         go_on_to(dbg, 20)
-        assert "this batch was left out" in run_script(dbg, tmp_path)
+        assert "this batch was excluded" in run_script(dbg, tmp_path)
 
 
 def test_frozen_layers_that_learn_later_become_a_group(tmp_path: Path) -> None:
@@ -171,9 +171,9 @@ def test_every_way_of_clipping(mode: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [
-        ("workers", "dataset of your own"),
-        ("augmented", "dataset of your own"),
-        ("stream", "dataset of your own"),
+        ("workers", "user-defined dataset"),
+        ("augmented", "user-defined dataset"),
+        ("stream", "user-defined dataset"),
         ("counting", None),
     ],
 )

@@ -1,4 +1,4 @@
-"""A fork says what looks sick at the end of each of its ways."""
+"""A fork reports the findings at the end of each variant."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_harm_that_stays_done_is_cured_from_before_it() -> None:
         found = cause(dbg, 50)
         assert (found.name, found.harms) == ("diverging", True)
         fork = dbg.try_remedy(found)
-        # The learning rate was changed at step 100; what was done there stays done.
+        # The learning rate was changed at step 100; the damage of that change lasts.
         assert fork.result.step == 101
         assert dict(fork.result.trials[0].settings) == {"lr": 0.05}
         assert fork.cured is True
@@ -189,7 +189,7 @@ def test_probes_measure_at_their_own_pace_in_a_fork_alone(monkeypatch: pytest.Mo
         assert dbg.findings is not None
     before, base, changed, after = seen[0][:-6], seen[0], seen[1], seen[2]
     assert base == changed == before + list(range(20, 80, 10))
-    # Without a budget there is none any more, as if there had been no fork.
+    # Without a budget there is no measurement any more, as if there had been no fork.
     assert after == before
 
 

@@ -1,4 +1,4 @@
-"""After a restart a training goes on from disk, to the bit as if nothing had come between."""
+"""After a restart a training continues from disk, bit-identical to one without a restart."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def again(kind: str) -> nbd.Debugger:
-    """Resume one of `KINDS` with a model that was built anew."""
+    """Resume one of `KINDS` with a new model."""
     torch.manual_seed(7)
     model: nn.Module = Counting() if kind == "counting" else net()
     options: dict[str, Any] = {"val_data": VAL, "loss_fn": nn.CrossEntropyLoss()}
