@@ -84,7 +84,7 @@ def explain(session: Session, batch: Batch, loss: float) -> NonFiniteError:
     text = (
         f"{what}{samples} The update of step {session.step} was not made, the "
         "weights are as before. Lower the learning rate, clip gradients or look at the data; "
-        "training continues with the next batch."
+        "Run continues with the next batch."
     )
     return NonFiniteError(text, origin=part or found)
 
@@ -116,9 +116,8 @@ def _samples(session: Session, batch: Batch) -> tuple[NonFiniteOrigin, str]:
             ", ..." if count > MAX_NAMED_SAMPLES else ""
         )
         what = "position in the batch" if batch.indices is None else "index in the data"
-        text = (
-            f" Of {count} of {batch.samples} samples the {name} have NaN or Inf ({what}: {said})."
-        )
+        samples = f"{count} of {batch.samples} samples"
+        text = f" The {name} of {samples} contain NaN or Inf ({what}: {said})."
         return name, text
     return "", ""
 

@@ -61,17 +61,15 @@ def fork(
             findings = diagnosis.judge(start.step, history)
             loss.setflags(write=False)
             trials.append(Trial(changes, loss, ended, findings, held_out))
-    timeline.mark(
-        "fork", ", ".join(dict.fromkeys(name for variant in variants for name in variant))
-    )
-    base, *others = trials
+    names = dict.fromkeys(name for changes in variants for name in changes)
+    timeline.mark("fork", ", ".join(names))
     return ForkResult(
         start.step,
         command.steps,
         start.cursor,
         timeline.edits.rewinds,
-        base,
-        tuple(others),
+        trials[0],
+        tuple(trials[1:]),
         _note(command.changes),
         command.for_finding,
         title,

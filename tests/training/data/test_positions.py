@@ -124,7 +124,7 @@ def test_a_stream_says_from_where_on_it_can_be_gone_back_to() -> None:
     sampler.limit = 24 * 4
     beginning = sampler.position()
     draw(sampler, 5)
-    with pytest.raises(DataError, match=r"last 23 are kept .* from 17 on"):
+    with pytest.raises(DataError, match=r"last 23 samples are cached .* from 17 on"):
         sampler.seek(beginning)
     assert draw(sampler, 1)[0][0].item() == 41.0, "a refusal moves nothing"
 

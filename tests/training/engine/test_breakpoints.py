@@ -163,7 +163,7 @@ def test_a_stop_for_a_value_that_is_not_finite_names_the_samples() -> None:
         with pytest.raises(nbd.NonFiniteError) as caught:
             dbg.run(steps=10)
         said = str(caught.value)
-        assert "Of 2 of 96 samples the data have NaN or Inf (index in the data: " in said
+        assert "The data of 2 of 96 samples contain NaN or Inf (index in the data: " in said
         assert {"40", "41"} <= set(said.split("data: ")[1].split(")")[0].split(", "))
         assert torch.isnan(dbg.batch[0]).any()
 

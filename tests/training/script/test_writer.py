@@ -134,7 +134,7 @@ def test_an_expression_says_how_the_model_is_built(tmp_path: Path) -> None:
     model = nn.Sequential(nn.Linear(6, 8), Block(8), nn.Linear(8, 3))
     with make(model=model) as dbg:
         dbg.run(steps=5)
-        with pytest.raises(nbd.ScriptError, match=r"How Block was built is not known"):
+        with pytest.raises(nbd.ScriptError, match=r"The arguments of Block are unknown"):
             dbg.script(tmp_path / "train.py")
 
 

@@ -280,7 +280,7 @@ def test_pause_and_close_end_it(close: bool) -> None:
         dbg._parts.queue.put(Close() if close else Pause())
         model.go_on.set()
         thread.join(60)
-        assert found[0].ended == "it was stopped."
+        assert found[0].ended == "the sweep was stopped."
         assert len(found[0].lr) == 1
         assert same(before, model.net.state_dict())
 

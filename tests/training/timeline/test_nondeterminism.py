@@ -40,7 +40,7 @@ def test_randomness_of_ones_own_is_found_and_named() -> None:
     assert not found.equal
     assert found.difference is not None
     assert found.difference.step == 0
-    assert "2 (Clock) gives two answers to the same input" in str(found)
+    assert "2 (Clock) has two different outputs for the same input" in str(found)
 
 
 class Drifting(torch.utils.data.Dataset[Any]):

@@ -104,7 +104,7 @@ PROGRAM = """
 import os, torch, nbdebug as nbd
 from torch import nn
 from nbdebug.training.timeline import checkpoint_file as disk
-disk.SECONDS = 0.0
+disk.INTERVAL_SECONDS = 0.0
 torch.manual_seed(1)
 X = torch.randn(96, 6); Y = torch.randint(0, 3, (96,))
 model = nn.Sequential(nn.Linear(6, 16), nn.Dropout(0.3), nn.Linear(16, 3))
@@ -173,12 +173,12 @@ def test_a_file_that_would_run_code_is_refused() -> None:
 def test_a_foreign_file_is_refused(content: dict[str, Any]) -> None:
     FOLDER.mkdir()
     torch.save(content, disk.path_of("a run"))
-    with pytest.raises(nbd.CheckpointError, match=r"no checkpoint of nbdebug|its format is 99"):
+    with pytest.raises(nbd.CheckpointError, match=r"no checkpoint of nbdebug|the format is 99"):
         again("adam")
 
 
 def test_there_is_nothing_to_resume() -> None:
-    with pytest.raises(nbd.CheckpointError, match="is not there"):
+    with pytest.raises(nbd.CheckpointError, match="does not exist"):
         again("adam")
 
 
@@ -186,7 +186,7 @@ def test_another_model_or_other_data_is_refused() -> None:
     keep_twice()
     with pytest.raises(nbd.ModelError, match="not the one that was captured"):
         nbd.Debugger.resume("a run", nn.Linear(6, 3), (X, Y), nn.CrossEntropyLoss())
-    with pytest.raises(nbd.CheckpointError, match="had 96 samples, here it has 50"):
+    with pytest.raises(nbd.CheckpointError, match="had 96 samples, now it has 50"):
         nbd.Debugger.resume("a run", net(), (X[:50], Y[:50]), nn.CrossEntropyLoss())
 
 

@@ -117,7 +117,7 @@ def test_a_name_brings_back_what_was_done_before_it_at_that_step(dbg: nbd.Debugg
     dbg.rewind("fast")
     assert equal(state(dbg), before)
     assert (dbg.controls["lr"], dbg.controls["dropout"]) == (0.5, 0.3)
-    with pytest.raises(nbd.ArgumentError, match=r"no checkpoint 'slow'; named are: fast\."):
+    with pytest.raises(nbd.ArgumentError, match=r"no checkpoint 'slow'; there are: fast\."):
         dbg.rewind("slow")
 
 
