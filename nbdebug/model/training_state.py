@@ -33,7 +33,7 @@ class Batching:
         limit: samples there are, None for a stream.
         ahead: batches that loader workers have prepared already; a new size comes
             after them.
-        amendments: samples that are left out or have other targets.
+        sample_edits: samples that are left out or have other targets.
     """
 
     def __init__(self, size: int, limit: int | None, ahead: int = 0) -> None:
