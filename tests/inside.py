@@ -14,7 +14,7 @@ import torch
 import nbdebug as nbd
 from nbdebug.checks._context import CheckContext
 from nbdebug.core.commands.queue import CommandQueue
-from nbdebug.core.history.block import PENDING, Block
+from nbdebug.core.history.block import MAX_PENDING_ROWS, Block
 from nbdebug.dashboard.dashboard import Dashboard
 from nbdebug.debugger.client import Client
 from nbdebug.debugger.dashboard_api import DashboardApi
@@ -48,7 +48,7 @@ def optimizer_of(dbg: nbd.Debugger) -> torch.optim.Optimizer:
 
 def probes_of(dbg: nbd.Debugger) -> ProbeRunner:
     """What runs the probes."""
-    return loop_of(dbg).measuring
+    return loop_of(dbg).probes
 
 
 def queue_of(dbg: nbd.Debugger) -> CommandQueue:
@@ -103,7 +103,7 @@ def timeline_of(dbg: nbd.Debugger) -> Timeline:
 
 def checkpoints_of(dbg: nbd.Debugger) -> list[int]:
     """Steps of the checkpoints that are kept."""
-    return [checkpoint.step for checkpoint in timeline_of(dbg)._pool.kept]
+    return [checkpoint.step for checkpoint in timeline_of(dbg)._pool.checkpoints]
 
 
 def checkpoint_bytes_of(dbg: nbd.Debugger) -> int:
@@ -154,7 +154,7 @@ def write_into(journal: Journal, file: Any, patch: pytest.MonkeyPatch) -> None:
 
 def fill(block: Block) -> None:
     """A whole waiting buffer at once: what that many calls of `append` come to."""
-    block._waiting = PENDING
+    block._waiting = MAX_PENDING_ROWS
     block.fold()
 
 

@@ -26,7 +26,7 @@ import torch
 from nbdebug.checks.base import Check
 from nbdebug.core.plugins import discover
 from nbdebug.core.results.check_report import CheckReport
-from nbdebug.core.results.check_result import BAD
+from nbdebug.core.results.check_result import BAD_STATUSES
 from nbdebug.examples import HealthyTraining, healthy
 from nbdebug.examples.catalogue import SICK_SETUPS
 from nbdebug.examples.healthy_trainings import FRESH_SEEDS
@@ -87,7 +87,7 @@ def _counted(reports: dict[str, CheckReport]) -> Counter[tuple[str, str]]:
     count: Counter[tuple[str, str]] = Counter()
     for where, report in reports.items():
         for result in report:
-            if result.status in BAD:
+            if result.status in BAD_STATUSES:
                 count[result.name, result.status] += 1
                 print(f"{where}: {result.name} {result.status}: {result.seen}", file=sys.stderr)
     return count
@@ -112,7 +112,7 @@ def _table(
 ) -> str:
     results = [result for report in reports.values() for result in report]
     applied = Counter(r.name for r in results if r.status != "not_applicable")
-    fires = Counter(r.name for report in found.values() for r in report if r.status in BAD)
+    fires = Counter(r.name for report in found.values() for r in report if r.status in BAD_STATUSES)
     number, flagged = len(reports), sum(bool(report.causes) for report in reports.values())
     first = sum(_is_among_the_first(name, report) for name, report in found.items())
     rows = [

@@ -155,7 +155,7 @@ def _tried(dbg: nbd.Debugger, finding: Finding) -> tuple[str, bool | None]:
     # A higher training loss is the price of what helps validation.
     better = trial.val_loss < fork.result.base.val_loss
     cured = fork.cured and (better or not verdict.startswith("worse"))
-    return f"{dict(trial.settings)}: {verdict}; {fork.result.condition(trial)}", cured
+    return f"{dict(trial.settings)}: {verdict}; {fork.result.findings_text(trial)}", cured
 
 
 def _table(calm: dict[Any, Watched], sick: dict[Any, Watched]) -> str:

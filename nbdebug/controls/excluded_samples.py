@@ -34,7 +34,7 @@ class ExcludedSamples(Control):
         )
 
     def read(self, session: TrainingState) -> tuple[int, ...]:
-        return session.batching.amendments.excluded
+        return session.batching.sample_edits.excluded
 
     def validate(self, session: TrainingState, value: Any) -> tuple[int, ...]:
         if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
@@ -46,9 +46,9 @@ class ExcludedSamples(Control):
         return tuple(sorted(found))
 
     def apply(self, session: TrainingState, value: tuple[int, ...]) -> str:
-        amendments, ahead = session.batching.amendments, session.batching.ahead
-        changed = value != amendments.excluded
-        amendments.excluded = value
+        sample_edits, ahead = session.batching.sample_edits, session.batching.ahead
+        changed = value != sample_edits.excluded
+        sample_edits.excluded = value
         if changed and ahead:
             return f"Up to {ahead} batches are already prefetched and may hold excluded samples."
         return ""

@@ -31,12 +31,12 @@ class Relabelled(Control):
             "samples",
             "New targets of samples; only batches are changed, the data is not modified. Changes "
             "take effect at the next batch.",
-            unavailable=STREAM if stream else session.batching.amendments.unavailable,
+            unavailable=STREAM if stream else session.batching.sample_edits.unavailable,
             plotted=False,
         )
 
     def read(self, session: TrainingState) -> dict[int, Any]:
-        return dict(session.batching.amendments.relabelled)
+        return dict(session.batching.sample_edits.relabelled)
 
     def validate(self, session: TrainingState, value: Any) -> dict[int, Any]:
         if not isinstance(value, Mapping):
@@ -45,7 +45,7 @@ class Relabelled(Control):
             )
         if value:
             require_available(self.spec(session))
-        form = session.batching.amendments.form
+        form = session.batching.sample_edits.form
         found = {}
         for key, target in value.items():
             # JSON has only strings as keys.
@@ -57,7 +57,7 @@ class Relabelled(Control):
         return dict(sorted(found.items()))
 
     def apply(self, session: TrainingState, value: dict[int, Any]) -> str:
-        session.batching.amendments.relabelled = value
+        session.batching.sample_edits.relabelled = value
         return ""
 
     def series(self, session: TrainingState) -> float:

@@ -1,1 +1,1 @@
-"""Floor 0: records, history, commands, plug-ins and errors. No torch, no widgets."""
+"""Floor 0, without torch and widgets: records, history, commands, plug-ins and results."""

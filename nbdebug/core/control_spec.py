@@ -1,4 +1,4 @@
-"""What a control looks like from outside: all that a widget or a person needs to know."""
+"""Description and state of a control, as widgets and users see them."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ class ControlSpec:
     """Description of one control of one session.
 
     Attributes:
-        name: what `Debugger.set` calls it.
-        label: what the dashboard calls it.
-        kind: float, int or choice; samples: set by their number from a table, without a widget.
-        help: what it does and when it takes effect; the tooltip.
+        name: the keyword of `Debugger.set`.
+        label: the name shown in the dashboard.
+        kind: float, int or choice; samples: indices chosen in a table,
+            without a widget.
+        help: the tooltip: the effect of the control, and when a new value takes effect.
         low, high: ends of the range offered by a slider (float and int).
-        step: distance of two slider positions; in decades for a log scale.
+        step: distance between two slider positions; in decades for a log scale.
         scale: linear or log.
-        unit: "" when it has none.
-        choices: the values of a choice, each with the words shown for it.
-        members: parts that can be set one by one (layers), each by its name.
-        unavailable: why it cannot be used now; "" when it can.
-        advanced: shown one click away.
-        group: the heading over it among the advanced controls; those of one name stand together.
-        plotted: its value in force has a lane among the plots, when it is a number.
-        action: done once when it is asked for; the value in force stays "".
+        unit: unit of the value, "" for none.
+        choices: the values of a choice, each with its label.
+        members: names of the parts (layers) that can be set one by one.
+        unavailable: the reason why the control cannot be used now, or "".
+        advanced: whether the control is shown one click away.
+        group: heading among the advanced controls; controls of one group are shown together.
+        plotted: whether a numeric value in force has a lane among the plots.
+        action: whether setting the control runs something once; its value stays "".
     """
 
     name: str
@@ -51,10 +52,10 @@ class ControlSpec:
 
 @dataclass(frozen=True, slots=True)
 class ControlState:
-    """A control as it stands: its description and the value in force.
+    """A control's description and its value in force.
 
-    `value` is a float, an int or a str, or a dict by member where members differ; of samples a
-    tuple of indices, or a dict by index.
+    `value` is a float, an int or a str, or a dict by member where members differ. For
+    samples it is a tuple of indices, or a dict by index.
     """
 
     spec: ControlSpec

@@ -1,15 +1,15 @@
-"""Asks git about a folder."""
+"""Output of git commands."""
 
 from __future__ import annotations
 
 import subprocess
 from pathlib import Path
 
-SECONDS = 2.0
+TIMEOUT_SECONDS = 2.0
 
 
-def git(*arguments: str, folder: Path = Path("."), seconds: float = SECONDS) -> str | None:
-    """What git says, None when it is not there or has nothing to say of this folder in time."""
+def git(*arguments: str, folder: Path = Path("."), seconds: float = TIMEOUT_SECONDS) -> str | None:
+    """Run a git command and return its output; None if git is missing, fails or times out."""
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *arguments], capture_output=True, timeout=seconds, check=True

@@ -1,4 +1,4 @@
-"""Sentences for names that do not exist."""
+"""Error messages for unknown names."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
-    """A sentence for a wrong name: the nearest right one first, then all of them."""
+    """Build the message for an unknown name: the closest known one first, then all of them."""
     names = sorted(set(known))
     near = difflib.get_close_matches(name, names, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""

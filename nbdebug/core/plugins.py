@@ -1,4 +1,4 @@
-"""Finds plug-ins: one class in one file of a package, or an entry point of the same name."""
+"""Plug-in discovery: one class in one file of a package, or an entry point."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ def discover(
     on_error: Callable[[str, Exception], None] | None = None,
     groups: tuple[str, ...] = (),
 ) -> tuple[type[T], ...]:
-    """Every concrete subclass of `base` that a module of `package` defines.
+    """Return every concrete subclass of `base` that a module of `package` defines.
 
     Modules that begin with an underscore are helpers and are skipped. Third parties add their
-    classes with an entry point in the group named like the package (`nbdebug.probes`, ...).
+    classes with an entry point in the group of the package name (`nbdebug.probes`, ...).
 
     Args:
         package: dotted name of the package to walk.
-        base: the contract.
-        groups: entry-point groups to read; () for the one named like the package.
+        base: the base class.
+        groups: entry-point groups to read; () for the one that has the name of the package.
         on_error: called with the name and the exception of an entry point that cannot
-            be loaded or is no subclass of `base`; without it the exception is raised.
+            be loaded or is no subclass of `base`; None raises the exception.
 
     Returns:
-        The classes, sorted by their `order` (0 when they have none), then by name.
+        The classes, sorted by their `order` (0 without one), then by name.
     """
     found: list[type[T]] = []
     module = importlib.import_module(package)
@@ -47,13 +47,13 @@ def discover(
             if on_error is None:
                 raise
             on_error(point.name, error)
-    return tuple(sorted(found, key=_place))
+    return tuple(sorted(found, key=_sort_key))
 
 
 def instances(
     package: str, base: type[T], on_error: Callable[[str, Exception], None]
 ) -> tuple[T, ...]:
-    """One object of every plug-in; those that cannot be made are reported and left out."""
+    """Instantiate every plug-in; one that raises is reported and excluded."""
     made: list[T] = []
     for plugin in discover(package, base, on_error):
         try:
@@ -76,11 +76,11 @@ def _classes(module: Any, base: type[T]) -> list[type[T]]:
 
 
 def _loaded(point: EntryPoint) -> Any:
-    """The object of an entry point.
+    """Load the object of an entry point.
 
     Raises:
-        PluginError: it imports a module of nbdebug that has moved since it was written.
-        Exception: whatever importing it raised.
+        PluginError: the plug-in imports a module that this version of nbdebug does not have.
+        Exception: whatever the import raised.
     """
     try:
         return point.load()
@@ -88,9 +88,9 @@ def _loaded(point: EntryPoint) -> Any:
         if (error.name or "").partition(".")[0] != "nbdebug":
             raise
         raise PluginError(
-            f"{point.name} ({point.value}) imports {error.name}, which is not in this version of "
-            "nbdebug. Import Rule, Remedy, Symptom, Probe, Control, Check, Outcome, Panel and "
-            "Exporter from nbdebug.plugins, and errors from nbdebug.errors."
+            f"{point.name} ({point.value}) imports {error.name}, which this version of "
+            "nbdebug does not have. Import Rule, Remedy, Symptom, Probe, Control, Check, Outcome, "
+            "Panel and Exporter from nbdebug.plugins, and errors from nbdebug.errors."
         ) from error
 
 
@@ -100,5 +100,5 @@ def _checked(name: str, plugin: Any, base: type[T]) -> type[T]:
     raise PluginError(f"{name} gave {plugin!r}: expected a subclass of {base.__name__}.")
 
 
-def _place(plugin: type) -> tuple[int, str]:
+def _sort_key(plugin: type) -> tuple[int, str]:
     return getattr(plugin, "order", 0), getattr(plugin, "name", plugin.__name__)

@@ -1,4 +1,4 @@
-"""What crosses the doors between threads: frozen records of plain values."""
+"""Frozen records of plain values, exchanged between threads."""
 
 from __future__ import annotations
 
@@ -52,18 +52,18 @@ class StepRecord:
 
 @dataclass(frozen=True, slots=True)
 class ControlChange:
-    """One request to change a control or to go back, and its outcome.
+    """One request to change a control or to rewind, and its outcome.
 
     Attributes:
-        step: the first step that runs with the new value.
+        step: the first step with the new value.
         samples: training samples seen before that step.
-        control: name of the control; "timeline" for a rewind.
-        old: value in force before; new: value asked for.
-        who: "dashboard", "api", "reset" or the name of the program that asked.
-        why: the reason given, or "".
+        control: name of the control, or "timeline" for a rewind.
+        old: value in force before; new: requested value.
+        who: "dashboard", "api", "reset" or the name of the requesting program.
+        why: the given reason, or "".
         status: applied, refused (see note), superseded by a later value, or undone by a rewind.
-        note: what the user should know: a clamped value, a delay, a refusal's reason.
-        kind: a control's value, a rewind, or BatchNorm statistics that were estimated again.
+        note: a message for the user: a clamped value, a delay, the reason of a refusal.
+        kind: a control's value, a rewind, or a re-estimation of BatchNorm statistics.
     """
 
     step: int
@@ -81,7 +81,7 @@ class ControlChange:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A long command under way between two steps, and the share of it that is done, 0 to 1."""
+    """A long command in progress between two steps, and its completed share, 0 to 1."""
 
     command: str
     title: str
@@ -90,14 +90,14 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """The learning rate that is to come, when nothing is changed.
+    """The learning rate of future steps if nothing is changed.
 
-    What waits for a loss to stagnate is foreseen as constant.
+    A schedule that waits for a loss to stagnate is assumed to be constant.
 
     Attributes:
-        step: [P] steps, the next one first; lr: [P] the learning rate they will run with.
-        ghost_step: [G] steps, ghost_lr: [G] what was to come before the last edit; empty
-            when there was none.
+        step: [P] future steps, the next one first; lr: [P] their learning rates.
+        ghost_step: [G] steps, ghost_lr: [G] the forecast before the last edit; empty without
+            an edit.
     """
 
     step: NDArray[np.int64]
@@ -108,11 +108,11 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something the user must see: a failure, a part switched off, a clamped value.
+    """A message to the user: a failure, a part that was switched off, a clamped value.
 
     Attributes:
-        kind: why training stopped, where it did; "message" for everything else.
-        origin: where a value was NaN or Inf first, as far as it is known.
+        kind: why training stopped, or "message" for everything else.
+        origin: place of the first NaN or Inf; "" if unknown.
     """
 
     step: int
@@ -126,7 +126,7 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A sentence of the user's own, tied to where training stood."""
+    """A note by the user, with the position of training at that time."""
 
     step: int
     samples: int
@@ -135,13 +135,13 @@ class Note:
 
     @classmethod
     def at(cls, status: Status, text: object) -> Note:
-        """A note on where training stands.
+        """Create a note at the current position of training.
 
         Raises:
-            ArgumentError: it is no text, or longer than 2,000 characters.
+            ArgumentError: `text` is no text, is empty or has more than 2,000 characters.
         """
         if not isinstance(text, str) or not text.strip():
-            raise ArgumentError(f"A note is a sentence, got {text!r}.")
+            raise ArgumentError(f"A note must be a non-empty text, got {text!r}.")
         if len(text) > MAX_NOTE_LENGTH:
             raise ArgumentError(
                 f"A note has at most {MAX_NOTE_LENGTH:,} characters, got {len(text)}."
@@ -151,12 +151,12 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Where training stands.
+    """State and position of training.
 
     Attributes:
         epoch: whole epochs and the share of the current one.
-        goal: the step at which the run will pause, None when it goes on until paused.
-        failure: why it stopped, None when it stopped on request.
+        goal: the step at which the run will pause, None without a limit.
+        failure: why training stopped, None if it stopped on request.
     """
 
     state: RunState = "paused"

@@ -1,4 +1,4 @@
-"""A series of numbers in buckets."""
+"""Bucketed series of numbers."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Series:
 
     Attributes:
         step: last step of each bucket.
-        mean, minimum, maximum, last: of the values in the bucket.
-        count: how many values that were.
+        mean, minimum, maximum, last: statistics of the values in each bucket.
+        count: number of values in each bucket.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Series:
         return len(self.step)
 
     def part(self, which: NDArray[np.bool_]) -> Series:
-        """Some of the buckets."""
+        """Select buckets by a mask."""
         return Series(
             self.name,
             self.step[which],
@@ -44,10 +44,10 @@ class Series:
         )
 
     def thin(self, limit: int) -> Series:
-        """At most `limit` buckets: neighbours merge in groups of 2, 4, 8, ...
+        """Merge neighbours in groups of 2, 4, 8, ... until at most `limit` buckets remain.
 
-        Groups are counted from the first bucket, so what was thinned once stays the
-        same while the series grows.
+        Groups are counted from the first bucket, so buckets that were merged once stay
+        the same while the series grows.
         """
         group = 1
         while -(-len(self) // group) > limit:
@@ -57,7 +57,7 @@ class Series:
         starts = np.arange(0, len(self), group)
         ends = np.append(starts[1:], len(self)) - 1
         count = np.add.reduceat(self.count, starts)
-        # The sum of opposite infinities is not a number; their mean neither.
+        # The sum of opposite infinities is NaN, and so is their mean.
         with np.errstate(invalid="ignore", over="ignore"):
             weighted = np.add.reduceat(self.mean * self.count, starts)
         return Series(
@@ -70,8 +70,8 @@ class Series:
             count.astype(np.int32),
         )
 
-    def followed(self, start: int, other: Series) -> Series:
-        """Its buckets before a step, and then those of another one."""
+    def continued_with(self, start: int, other: Series) -> Series:
+        """Buckets of this series before `start`, then those of `other`."""
         before = self.part(self.step < start)
         columns = ("step", "mean", "minimum", "maximum", "last", "count")
         joined = (np.concatenate([getattr(before, c), getattr(other, c)]) for c in columns)

@@ -34,7 +34,7 @@ from nbdebug.training.engine.session import Session, Setup
 from nbdebug.training.run_metadata import describe
 from nbdebug.training.tasks.check_runner import CheckRunner
 from nbdebug.training.tasks.handler import Training
-from nbdebug.training.timeline.checkpoint_file import place_of, read
+from nbdebug.training.timeline.checkpoint_file import path_of, read
 from nbdebug.training.timeline.timeline import Timeline
 from nbdebug.training.worker import Worker
 
@@ -86,7 +86,7 @@ def assemble(
     session = Session(setup)
     session.recorded_in = "" if location is None else kept_in(location)
     known = ControlSet(kinds, session, history)
-    for control, note in known.begin_with(controls | setup.controls()).items():
+    for control, note in known.apply_initial(controls | setup.controls()).items():
         history.add_notice(Notice(0, "info", f"{control} at the start", note))
     training = _training(setup, session, known, history)
     queue = CommandQueue()
@@ -134,7 +134,7 @@ def _training(setup: Setup, session: Session, controls: ControlSet, history: His
     runner.attach(session)
     loop = Loop(session, runner, history, controls.numbers, Breakpoints(history))
     checks = CheckRunner(_plugins(history, "nbdebug.checks", Check), session, history)
-    path = None if setup.name is None else place_of(setup.name)
+    path = None if setup.name is None else path_of(setup.name)
     timeline = Timeline(loop, controls, history, setup.checkpoint_memory, path)
     if setup.resumed is not None:
         timeline.resume(setup.resumed)
@@ -144,7 +144,7 @@ def _training(setup: Setup, session: Session, controls: ControlSet, history: His
         history=history,
         timeline=timeline,
         checks=checks,
-        diagnosis=Diagnosis(_plugins(history, "nbdebug.rules", Rule), history, controls.takes),
+        diagnosis=Diagnosis(_plugins(history, "nbdebug.rules", Rule), history, controls.accepts),
         run=RunControl(session, history),
         forecast=LrForecast(session, history),
     )

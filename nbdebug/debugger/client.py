@@ -46,10 +46,6 @@ class CommandValidator:
         """The fork that was made last, None without one."""
         return self._history.results.of(ForkResult)
 
-    def clips(self) -> bool:
-        """Whether gradients are clipped now."""
-        return bool(self._controls.values()["clip_mode"] != "off")
-
 
 class Client:
     """Sends commands of one program to the training thread; holds no Debugger."""

@@ -232,7 +232,7 @@ class Debugger:
     @property
     def stopped(self) -> Inspection | None:
         """The step that training stopped in before its update, by a breakpoint or a NaN or Inf."""
-        return self._parts.training.loop.breakpoints.found
+        return self._parts.training.loop.breakpoints.inspection
 
     @property
     def _stop(self) -> Inspection:

@@ -40,17 +40,17 @@ class Batching:
         self.size = size
         self.limit = limit
         self.ahead = ahead
-        self.amendments = SampleEdits()
+        self.sample_edits = SampleEdits()
 
     @property
     def settings(self) -> tuple[Any, ...]:
         """The settings that decide samples and targets of the next batch."""
-        return self.size, self.amendments.excluded, self.amendments.relabelled
+        return self.size, self.sample_edits.excluded, self.sample_edits.relabelled
 
     @property
     def remaining(self) -> int | None:
         """Number of samples that are not excluded, None for a stream."""
-        return None if self.limit is None else self.limit - len(self.amendments.excluded)
+        return None if self.limit is None else self.limit - len(self.sample_edits.excluded)
 
 
 class TrainingState:

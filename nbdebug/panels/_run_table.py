@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 
-from nbdebug.core.results.run_list import LONGEST, RunList, RunRequest, RunRow
+from nbdebug.core.results.run_list import MAX_TEXT_LENGTH, RunList, RunRequest, RunRow
 from nbdebug.panels._buttons import button
 from nbdebug.panels._forms import row, submit, text_field
 from nbdebug.plots.theme import COLOURS
@@ -107,14 +107,18 @@ def _tools(runs: RunList, one: RunRow) -> str:
         return row(f"<span>{TIPS['unstored']}</span>")
     fixed = {"run": one.id}
     rename = row(
-        text_field(f"text-name-{one.id}", "Name", one.name, 24, "New name of the run", LONGEST),
+        text_field(
+            f"text-name-{one.id}", "Name", one.name, 24, "New name of the run", MAX_TEXT_LENGTH
+        ),
         submit("Rename", RunRequest.name, TIPS["rename"], {"act": "rename", **fixed}),
     )
     known = "".join(
         _ask(f"{_tag(name, value)} ✕", "untag", one, name) for name, value in one.tags.items()
     )
     tag = row(
-        text_field(f"text-tag-{one.id}", "Tag", "", 16, "Tag, as name or name=value", 2 * LONGEST),
+        text_field(
+            f"text-tag-{one.id}", "Tag", "", 16, "Tag, as name or name=value", 2 * MAX_TEXT_LENGTH
+        ),
         submit("Add tag", RunRequest.name, TIPS["tag"], {"act": "tag", **fixed}, clears=True),
         known,
     )

@@ -8,7 +8,7 @@ from typing import Any
 from nbdebug.core.commands.base import SET_CONTROLS
 from nbdebug.core.commands.examining import CloseWorstSamples, FindWorstSamples
 from nbdebug.core.results.findings import Finding
-from nbdebug.core.results.worst_samples import WorstSample, WorstSamples, culprit_table
+from nbdebug.core.results.worst_samples import WorstSample, WorstSamples, worst_sample_table
 from nbdebug.panels._buttons import button
 
 # Where single samples may be behind it; whether it is those of the step it began at.
@@ -53,7 +53,7 @@ def culprit_rows(found: WorstSamples | None, in_force: InForce, available: set[s
         return said
     tools = tuple(_tools(sample, in_force, available) for sample in found.samples)
     close = f'<div class="nbd-row">{button("Close", CloseWorstSamples.name, {}, CLOSE)}</div>'
-    return culprit_table(found, tools) + said + close
+    return worst_sample_table(found, tools) + said + close
 
 
 def _tools(sample: WorstSample, in_force: InForce, available: set[str]) -> str:

@@ -10,7 +10,7 @@ from nbdebug.core.commands.examining import RunChecks
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Progress
 from nbdebug.core.results.check_report import CheckReport
-from nbdebug.core.results.check_result import BAD, STEPS, CheckResult
+from nbdebug.core.results.check_result import BAD_STATUSES, CHECKLIST_STEPS, CheckResult
 from nbdebug.core.results.check_table import step_section
 from nbdebug.panels._buttons import button, under_way_row
 from nbdebug.panels.base import Panel
@@ -54,7 +54,9 @@ class Checklist(Panel):
         if (report, live, busy) == self._shown:
             return
         self._shown = report, live, busy
-        present = [step for step in STEPS if any(result.step == step for result in report)]
+        present = [
+            step for step in CHECKLIST_STEPS if any(result.step == step for result in report)
+        ]
         for step in present:
             section = step_section(
                 report.results, step, lambda result: self._buttons(result, busy) if live else "",
@@ -72,7 +74,7 @@ class Checklist(Panel):
             tip = f"{result.title}: {SLOW.format(what='this check')}"
             made = button(label, RunChecks.name, {"checks": [result.name]}, tip, busy)
         remedy = result.proposal
-        if remedy is not None and result.status in BAD:
+        if remedy is not None and result.status in BAD_STATUSES:
             known = {spec.name: spec.label for spec in self.context.controls}
             word = known.get(remedy.control, remedy.control)
             value = f"{remedy.value:g}" if isinstance(remedy.value, float) else remedy.value

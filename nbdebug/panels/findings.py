@@ -7,9 +7,9 @@ import html
 from nbdebug.core.commands.base import SET_CONTROLS
 from nbdebug.core.commands.timeline import ForkSteps
 from nbdebug.core.history.snapshot import Snapshot
-from nbdebug.core.html.sparkline import sketch
+from nbdebug.core.html.sparkline import sparkline
 from nbdebug.core.records import Progress
-from nbdebug.core.results.check_table import COLOURS as VERDICTS
+from nbdebug.core.results.check_table import STATUS_COLOURS as VERDICTS
 from nbdebug.core.results.findings import Finding, Findings, Remedy
 from nbdebug.core.results.worst_samples import WorstSamples
 from nbdebug.panels._buttons import button
@@ -69,7 +69,7 @@ class FindingsPanel(Panel):
         parts = [f'<div role="status">{html.escape(_summary(snapshot))}</div>']
         for cause in findings.causes:
             tools = self._tools(cause, snapshot, busy) if live else ""
-            parts.append(_finding(cause, findings.follow(cause), tools))
+            parts.append(_finding(cause, findings.explained_by(cause), tools))
         return "".join(parts)
 
     def _tools(self, finding: Finding, snapshot: Snapshot, busy: bool) -> str:
@@ -121,7 +121,7 @@ def _finding(finding: Finding, follow: tuple[Finding, ...], tools: str) -> str:
         f"<b>{html.escape(finding.title)}</b> "
         f'<span class="nbd-help">since step {finding.since:,}</span></div>'
     )
-    drawn = sketch(finding.evidence, f"evidence of: {finding.title}")
+    drawn = sparkline(finding.evidence, f"evidence of: {finding.title}")
     consequences = "".join(
         f"<li>{html.escape(one.title)}: {html.escape(one.seen)}</li>" for one in follow
     )

@@ -126,7 +126,7 @@ class Diagnosis(Sequence[Rule]):
         with self._looking:
             rules = list(self._rules.values())
             past, now = self._snapshot(self._history, start), self._snapshot(way)
-        joined = past.followed(start, now)
+        joined = past.continued_with(start, now)
         found, missing = {}, {}
         for rule in rules:
             lacking = _lacking(rule, joined)

@@ -7,11 +7,17 @@ from typing import get_args
 
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_result import BAD, STEPS, CheckResult, Outcome, Verdict
+from nbdebug.core.results.check_result import (
+    BAD_STATUSES,
+    CHECKLIST_STEPS,
+    CheckResult,
+    Outcome,
+    Verdict,
+)
 from nbdebug.testing.contract import require, require_class, require_name, require_text
 from nbdebug.testing.problem import MLP, AnyProblem
 from nbdebug.testing.trainer import Trainer
-from nbdebug.training.engine.state_guard import StateGuard, same
+from nbdebug.training.engine.state_guard import StateGuard, bitwise_equal
 
 STEPS_BEFORE = 5
 STEPS_AFTER = 5
@@ -38,16 +44,22 @@ def check_check(
     require_class(kind, Check)
     require_name(kind, "nbdebug.checks", Check)
     require_text(kind, "title", "source")
-    require(kind.step in STEPS, f"step must be one of {tuple(STEPS)}, got {kind.step!r}.")
+    require(
+        kind.step in CHECKLIST_STEPS,
+        f"step must be one of {tuple(CHECKLIST_STEPS)}, got {kind.step!r}.",
+    )
     lines = len((kind.__doc__ or "").strip().splitlines())
     require(lines > 1, "The docstring must also say why the check matters.")
     require(kind.name not in kind.explains, "A check cannot explain itself.")
     found = _examined(kind, healthy)
-    require(found.status not in BAD, f"It complains about a healthy problem: {found.seen}")
+    require(found.status not in BAD_STATUSES, f"It complains about a healthy problem: {found.seen}")
     if sick is not None:
         with Trainer.of(sick, probes=()) as trainer:
             found = trainer.examine(kind())
-        require(found.status in BAD, f"It does not see the fault of the sick problem: {found.seen}")
+        require(
+            found.status in BAD_STATUSES,
+            f"It does not see the fault of the sick problem: {found.seen}",
+        )
         require(found.remedy, "Its outcome says what is wrong, but not what to do (remedy).")
 
 
@@ -69,7 +81,7 @@ def _examined(kind: type[Check], problem: AnyProblem) -> CheckResult:
     require(not errors and not found.raised, f"It raises on a healthy problem: {found.seen}")
     require(found.seen, "Its outcome does not say what was seen.")
     require(
-        same(bare.model.state_dict(), trainer.model.state_dict()),
+        bitwise_equal(bare.model.state_dict(), trainer.model.state_dict()),
         "Training after the check ends in other weights than without it.",
     )
     return found

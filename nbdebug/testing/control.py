@@ -15,7 +15,7 @@ from nbdebug.testing.contract import require, require_class, require_name, requi
 from nbdebug.testing.problem import MLP, AnyProblem
 from nbdebug.testing.trainer import Trainer
 from nbdebug.training.engine.session import Session
-from nbdebug.training.engine.state_guard import HOOKS, same
+from nbdebug.training.engine.state_guard import HOOK_ATTRIBUTES, bitwise_equal
 
 NONSENSE = (math.nan, object(), {"nowhere": 0.1})
 
@@ -138,7 +138,7 @@ def _check_repeated(kind: type[Control], problem: AnyProblem, value: Any) -> Non
         trainer.rewind(4)
         trainer.step(2)
         require(
-            same(ends, trainer.model.state_dict()),
+            bitwise_equal(ends, trainer.model.state_dict()),
             f"Rewinding over a change to {value!r} does not end in the same weights.",
         )
 
@@ -156,7 +156,7 @@ def _equal(one: Any, other: Any) -> bool:
     if isinstance(one, list | tuple) and isinstance(other, list | tuple):
         return len(one) == len(other) and all(map(_equal, one, other))
     if isinstance(one, torch.Tensor):
-        return same(one, other)
+        return bitwise_equal(one, other)
     return bool(one == other)
 
 
@@ -166,7 +166,7 @@ def _state(trainer: Trainer) -> dict[str, Any]:
     modules = list(model.named_modules())
     return {
         "modules": [(name, type(m).__name__, id(m), m.training) for name, m in modules],
-        "hooks": [len(getattr(m, kind)) for _, m in modules for kind in HOOKS],
+        "hooks": [len(getattr(m, kind)) for _, m in modules for kind in HOOK_ATTRIBUTES],
         "weights": copy.deepcopy(model.state_dict()),
         "requires_grad": [p.requires_grad for p in model.parameters()],
         "optimizer": type(session.optimizer).__name__,

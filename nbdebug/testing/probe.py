@@ -12,7 +12,7 @@ from nbdebug.probes.base import Probe
 from nbdebug.testing.contract import require, require_class, require_name
 from nbdebug.testing.problem import CNN, MLP, AnyProblem
 from nbdebug.testing.trainer import Trainer
-from nbdebug.training.engine.state_guard import HOOKS, same
+from nbdebug.training.engine.state_guard import HOOK_ATTRIBUTES, bitwise_equal
 
 STEPS = 20
 FAILING_STEP = 3
@@ -54,7 +54,9 @@ def _check_training(kind: type[Probe], problem: AnyProblem) -> None:
             require(not hooks, f"The probe leaves {hooks} hooks on the model after a step.")
         now = RngState.capture()
         require(
-            same([now.python, now.numpy, now.cpu], [outside.python, outside.numpy, outside.cpu]),
+            bitwise_equal(
+                [now.python, now.numpy, now.cpu], [outside.python, outside.numpy, outside.cpu]
+            ),
             "The probe draws random numbers: seed a generator of its own instead.",
         )
     for notice in trainer.history.notices:
@@ -62,7 +64,7 @@ def _check_training(kind: type[Probe], problem: AnyProblem) -> None:
     losses = [one.history.frame("loss")["loss"].tolist() for one in (bare, trainer)]
     weights = [one.model.state_dict() for one in (bare, trainer)]
     require(
-        losses[0] == losses[1] and same(weights[0], weights[1]),
+        losses[0] == losses[1] and bitwise_equal(weights[0], weights[1]),
         "Training with the probe ends in other weights than without it.",
     )
     _check_series(kind, bare, trainer)
@@ -113,7 +115,9 @@ def _at_every_step(kind: type[Probe]) -> Probe:
 
 def count_hooks(model: nn.Module) -> int:
     """Hooks on modules and parameters, and forwards that were patched."""
-    on_modules = sum(len(getattr(module, kind)) for module in model.modules() for kind in HOOKS)
+    on_modules = sum(
+        len(getattr(module, kind)) for module in model.modules() for kind in HOOK_ATTRIBUTES
+    )
     on_parameters = sum(
         len(getattr(parameter, kind, None) or ())
         for parameter in model.parameters()

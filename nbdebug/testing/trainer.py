@@ -72,7 +72,7 @@ class Trainer:
         check_keywords(values, kinds, known)
         self.history, self.session = History(), Session(setup)
         self._controls = ControlSet(kinds, self.session, self.history)
-        self._controls.begin_with({**values, **setup.controls()})
+        self._controls.apply_initial({**values, **setup.controls()})
         if probes is None:
             probes = instances("nbdebug.probes", Probe, _raise)
         self._probes = ProbeRunner(probes, setup.overhead, self.history.add_notice)
@@ -124,16 +124,16 @@ class Trainer:
             ControlNameError, ControlValueError: nothing was changed.
         """
         for name, value in self._controls.validate(values).items():
-            self._timeline.take()
+            self._timeline.take_checkpoint()
             command = SetControl(name, value, why=why)
             if not self._controls.apply(command):
                 raise ControlValueError(self.history.changes[-1].note)
-            self._timeline.done(command)
-            self._loop.settings_changed()
+            self._timeline.record_event(command)
+            self._loop.controls_changed()
 
     def rewind(self, step: int) -> None:
         """Go back to just before `step`; changes made before it are made again."""
-        target = self._timeline.place(step)
+        target = self._timeline.resolve(step)
         self._timeline.rewind(target, self._progress("rewind"), "api", "")
         self._say()
 
@@ -144,7 +144,7 @@ class Trainer:
 
     def diagnose(self, *rules: Rule) -> Findings:
         """Ask rules what looks sick now."""
-        return Diagnosis(rules, self.history, self._controls.takes).look()
+        return Diagnosis(rules, self.history, self._controls.accepts).look()
 
     def close(self) -> None:
         """End the workers of the data loader, if there are any."""

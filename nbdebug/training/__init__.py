@@ -1,1 +1,1 @@
-"""Floor 3: session, loop, worker and sampler."""
+"""Floor 3: the training thread with its session, loop, timeline and tasks."""

@@ -1,4 +1,4 @@
-"""What is known of a training before its first step, in plain values."""
+"""Metadata of a training before its first step, in plain values."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from nbdebug.model.source_code import source_of
 from nbdebug.model.state.digest import tensors_digest
 from nbdebug.runs.redaction.redact import redact
 from nbdebug.training.data.sources import DatasetSource, StreamSource, TensorSource
-from nbdebug.training.engine.session import LR, Session, Setup
+from nbdebug.training.engine.session import DEFAULT_LR, Session, Setup
 
-MOST_CLASSES = 1000
-MOST_LAYERS = 2000
+MAX_CLASSES = 1000
+MAX_LAYERS = 2000
 
 
 def describe(session: Session, setup: Setup, controls: Iterable[ControlState]) -> dict[str, Any]:
-    """Parameters, model, data, code and settings of torch; nothing is run or drawn for it.
+    """Describe parameters, model, data, code and torch settings; nothing is run or drawn.
 
     Args:
-        controls: as they stand; what this training cannot take is left out.
+        controls: states of the controls; unavailable ones are excluded.
     """
     return {
         "metrics": list(session.metrics.names),
@@ -39,7 +39,7 @@ def describe(session: Session, setup: Setup, controls: Iterable[ControlState]) -
 def _parameters(session: Session, controls: Iterable[ControlState]) -> dict[str, Any]:
     count = sum(p.numel() for p in session.model.parameters())
     return {
-        **{one.spec.name: one.value for one in controls if _tells(one)},
+        **{one.spec.name: one.value for one in controls if _has_value(one)},
         "model": type(session.model).__name__,
         "parameters": count,
         "loss_fn": _name(session.loss_fn or session.step_fn),
@@ -50,14 +50,14 @@ def _parameters(session: Session, controls: Iterable[ControlState]) -> dict[str,
 
 
 def _lr(session: Session, setup: Setup) -> float:
-    """The learning rate that was asked for: a schedule may begin elsewhere."""
+    """Requested learning rate; a schedule may begin with another one."""
     if setup.resumed is None and isinstance(setup.optimizer, str):
-        return LR if setup.lr is None else setup.lr
+        return DEFAULT_LR if setup.lr is None else setup.lr
     return session.lr
 
 
-def _tells(control: ControlState) -> bool:
-    """Whether a control has a value here: {}, () and None are none."""
+def _has_value(control: ControlState) -> bool:
+    """Tell if a control has a value here; {}, () and None are none."""
     spec, value = control.spec, control.value
     empty = value is None or (isinstance(value, dict | tuple | list) and not value)
     return not (spec.unavailable or spec.action or empty)
@@ -72,7 +72,7 @@ def _model(model: nn.Module) -> dict[str, Any]:
             "parameters": sum(p.numel() for p in module.parameters()),
             "trainable": sum(p.numel() for p in module.parameters() if p.requires_grad),
         }
-        for name, module in list(model.named_modules())[:MOST_LAYERS]
+        for name, module in list(model.named_modules())[:MAX_LAYERS]
     ]
     return {
         "class": type(model).__name__,
@@ -88,7 +88,7 @@ def _data(source: TensorSource | DatasetSource | StreamSource) -> dict[str, Any]
         return {"kind": "tensors", "samples": source.length, "parts": _parts(source.tensors)}
     if isinstance(source, StreamSource):
         return {"kind": type(source.samples).__name__, "samples": None, "parts": []}
-    # A dataset of the user's own is not read: that may cost, or draw random numbers.
+    # A user-defined dataset is not read: reading may be slow or draw random numbers.
     tensors = getattr(source.dataset, "tensors", ())
     known = [tensor for tensor in tensors if isinstance(tensor, torch.Tensor)]
     return {
@@ -111,11 +111,11 @@ def _parts(tensors: tuple[torch.Tensor, ...]) -> list[dict[str, Any]]:
 
 
 def _classes(tensor: torch.Tensor) -> dict[str, int]:
-    """How often each class occurs, where a part looks like classes."""
+    """Class counts of a tensor that looks like class labels."""
     if tensor.ndim != 1 or tensor.is_floating_point() or tensor.is_complex():
         return {}
     values, counts = torch.unique(tensor, return_counts=True)
-    if len(values) > MOST_CLASSES:
+    if len(values) > MAX_CLASSES:
         return {}
     return {str(v): c for v, c in zip(values.tolist(), counts.tolist(), strict=True)}
 
@@ -151,7 +151,7 @@ def _name(thing: Any) -> str:
 
 
 def _source(thing: Any) -> str:
-    """The source of a class or function of the user's own, "" of what is installed."""
+    """Source code of a user-defined class or function; "" for torch's own."""
     module = inspect.getmodule(thing)
     if module is not None and module.__name__.partition(".")[0] == "torch":
         return ""

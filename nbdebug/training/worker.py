@@ -1,4 +1,4 @@
-"""The training thread: takes commands between steps, makes steps, publishes its status."""
+"""Training thread: runs commands between steps, makes steps, publishes the status."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from nbdebug.core.commands.running import SetControl, WatchProbe
 from nbdebug.core.records import Notice
 from nbdebug.errors import NonFiniteError
 from nbdebug.training.engine.breakpoints import Break
-from nbdebug.training.engine.stop_report import IN_A_ROW, failure_of
+from nbdebug.training.engine.stop_report import MAX_EXCLUDED_IN_A_ROW, failure_of
 from nbdebug.training.tasks.handler import Training
 from nbdebug.training.tasks.runner import CommandRunner
 
-# A flight record is made without being asked for where it takes less than these seconds.
-QUICK_FLIGHT_RECORD = 2.0
+# A flight record is made automatically if it takes less than this.
+MAX_FLIGHT_RECORD_SECONDS = 2.0
 
 
 class Worker:
-    """Owns the session: nothing else touches model, optimizer or sampler.
+    """Owner of the session; no other thread touches model, optimizer or sampler.
 
-    Commands are answered after the status they lead to is in History; those that leave training
-    running, when it pauses again.
+    A command is answered after its resulting status is in History; a command that leaves
+    training running is answered when training pauses again.
     """
 
     def __init__(self, training: Training, queue: CommandQueue) -> None:
@@ -38,10 +38,10 @@ class Worker:
         self._running: list[Ticket] = []
         training.forecast.publish()
         training.run.publish()
-        # The context of the cell: what the thread sends belongs to that cell's output.
+        # The context of the cell, so that output of the thread belongs to that cell.
         context = contextvars.copy_context()
         self._thread = threading.Thread(
-            target=context.run, args=(self._live,), name="nbdebug-training", daemon=True
+            target=context.run, args=(self._run_loop,), name="nbdebug-training", daemon=True
         )
         self._thread.start()
 
@@ -50,7 +50,7 @@ class Worker:
         if threading.current_thread() is not self._thread:
             self._thread.join(timeout)
 
-    def _live(self) -> None:
+    def _run_loop(self) -> None:
         run = self._training.run
         while run.state != "closed":
             try:
@@ -60,9 +60,9 @@ class Worker:
                 if run.state == "running":
                     self._one_step()
             except Break as stop:
-                self._break(str(stop))
+                self._stop_at_breakpoint(str(stop))
             except Exception as error:
-                self._stop_for(error)
+                self._stop_on_error(error)
             run.publish()
             self._answer()
         self._queue.close()
@@ -82,13 +82,13 @@ class Worker:
                 self._training.controls.supersede(command)
                 self._answers.append((ticket, None, None))
             else:
-                self._carry_out(ticket, tickets[number + 1 :])
-        # Opening a tab changes nothing that a forecast is made of.
+                self._execute(ticket, tickets[number + 1 :])
+        # Opening a tab does not change the forecast.
         if not all(isinstance(ticket.command, WatchProbe) for ticket in tickets):
             self._training.forecast.publish()
 
-    def _carry_out(self, ticket: Ticket, later: Sequence[Ticket]) -> None:
-        """Run a command; one that halts ends a long one, also if it waits already."""
+    def _execute(self, ticket: Ticket, later: Sequence[Ticket]) -> None:
+        """Run a command; a halting command ends a long one, even if already queued."""
         stop = any(other.command.halting for other in later)
         try:
             result = self._runner.run(ticket.command, lambda: stop or self._queue.halting())
@@ -101,7 +101,7 @@ class Worker:
             self._answers.append((ticket, result, None))
 
     def _answer(self) -> None:
-        """Answer the commands that are done; called when the status is in History."""
+        """Answer the finished commands, after the status is in History."""
         run = self._training.run
         if run.state != "running" and self._running:
             self._answers += [(ticket, None, run.error) for ticket in self._running]
@@ -115,36 +115,36 @@ class Worker:
 
     def _one_step(self) -> None:
         training = self._training
-        if not training.run.reached:
+        if not training.run.goal_reached:
             training.timeline.before_step()
             training.loop.step()
             training.timeline.after_step()
-            training.forecast.keep()
-        if training.run.reached:
+            training.forecast.refresh()
+        if training.run.goal_reached:
             training.run.pause()
 
-    def _break(self, condition: str) -> None:
+    def _stop_at_breakpoint(self, condition: str) -> None:
         self._training.timeline.mark("break", condition)
         text = (
             "Training is paused before the update of this step: dbg.batch, dbg.outputs and "
-            "dbg.gradients hold its data. Step or Run makes the update and continues."
+            "dbg.gradients hold its data. Press Step or Run to make the update and continue."
         )
         step = self._training.session.step
         failure = Notice(step, "info", f"Break: {condition}", text, kind="breakpoint")
         self._training.run.stop(failure)
 
     def _exclude_batch(self, error: NonFiniteError) -> bool:
-        """Continue without this batch, where that is wanted and helps."""
+        """Continue without this batch, if batches with NaN or Inf are excluded."""
         training = self._training
         step = training.session.step
-        before = training.timeline.edits.left_out(step)
-        if not training.session.leaving_out or before + 1 >= IN_A_ROW:
+        before = training.timeline.edits.excluded_batches(step)
+        if not training.session.leaving_out or before + 1 >= MAX_EXCLUDED_IN_A_ROW:
             return False
-        training.timeline.done(None)
+        training.timeline.record_event(None)
         training.notify("warning", "A batch was excluded", str(error))
         return True
 
-    def _stop_for(self, error: Exception) -> None:
+    def _stop_on_error(self, error: Exception) -> None:
         training = self._training
         step = training.session.step
         if not isinstance(error, NonFiniteError):
@@ -154,22 +154,25 @@ class Worker:
             training.run.stop(Notice(step, "error", title, text, trace, "exception"), error)
         elif not self._exclude_batch(error):
             training.run.pause()
-            training.timeline.done(None)
-            self._look_back()
+            training.timeline.record_event(None)
+            self._record_flight()
             training.run.stop(failure_of(error, step), error)
 
-    def _look_back(self) -> None:
-        """After a NaN or Inf: look at the last steps, where that is quick."""
+    def _record_flight(self) -> None:
+        """Make a flight record after a NaN or Inf, if that is quick."""
         training = self._training
-        if training.loop.step_seconds * training.timeline.behind >= QUICK_FLIGHT_RECORD:
+        if (
+            training.loop.step_seconds * training.timeline.steps_to_rerun
+            >= MAX_FLIGHT_RECORD_SECONDS
+        ):
             return
-        # Data that cannot be read again (a stream) leaves no record; asking for one says why.
+        # Without rereadable data (a stream) there is no record; a request for one reports why.
         with suppress(Exception):
             self._runner.run(RecordFlight())
 
 
 def _target(command: Command) -> tuple[str, ...]:
-    """The control, or the layers of it, that a command sets."""
+    """Name of the control that a command sets, and its layers if it sets some only."""
     assert isinstance(command, SetControl)
     layers = command.value if isinstance(command.value, dict) else ()
     return command.control, *sorted(layers)

@@ -83,7 +83,7 @@ def state_of(session: Session) -> dict[str, Any]:
         "optimizer": type(optimizer).__name__,
         "state": copy.deepcopy(optimizer.state_dict()),
         "batch": session.batching.size,
-        "samples": copy.deepcopy(vars(session.batching.amendments)),
+        "samples": copy.deepcopy(vars(session.batching.sample_edits)),
         "schedule": [type(s).__name__ for s in session.schedule.schedulers],
         "course": copy.deepcopy([s.state_dict() for s in session.schedule.schedulers]),
         "clipping": {**vars(session.clipping), "window": list(session.clipping.window.ascending)},

@@ -170,7 +170,7 @@ def always(problem: str) -> set[str]:
     """Series that are there without any probe."""
     make, data = PROBLEMS[problem]
     with nbd.Debugger(make(), data(), nn.CrossEntropyLoss()) as dbg:
-        probes_of(dbg).slots.clear()
+        probes_of(dbg).scheduled.clear()
         dbg.step()
         return set(dbg.history.series)
 
@@ -254,7 +254,7 @@ def test_a_probe_that_breaks_is_switched_off_and_training_goes_on(
     assert notice.severity == "warning"
     assert "failing" in notice.title
     assert "switched off" in notice.title
-    assert "Training goes on" in notice.text
+    assert "Training continues" in notice.text
 
 
 def test_the_same_probe_whole_measures_every_step(debug_with: MakeDebugger) -> None:

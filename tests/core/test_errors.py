@@ -1,4 +1,4 @@
-"""The tree of errors, and the sentence for a wrong name."""
+"""The tree of errors, and the message for an unknown name."""
 
 from __future__ import annotations
 

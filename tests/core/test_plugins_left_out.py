@@ -1,4 +1,4 @@
-"""A broken plug-in is left out with a notice; training goes on."""
+"""A broken plug-in is excluded with a notice; training continues."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ def test_validation_data_is_called_by_its_name(case: str) -> None:
 def test_a_stream_of_nothing_pauses() -> None:
     model = tiny_mlp()
     with nothing_changes(model), nbd.Debugger(model, Empty(), loss_fn) as dbg:
-        with pytest.raises(DataError, match="gave no sample"):
+        with pytest.raises(DataError, match="has no samples"):
             dbg.run(steps=1)
         assert dbg.state == "paused"
 

@@ -86,7 +86,7 @@ def test_a_fork_of_a_threshold_is_the_same_from_button_and_python(dbg: nbd.Debug
         ("keep_fork", {"which": 0}, "no fork to keep"),
         ("break_when", {"condition": "loss >"}, "loss >"),
         ("run_checks", {"checks": ["overfat"]}, "'overfit'"),
-        ("write_script", {}, "cannot ask for write_script"),
+        ("write_script", {}, "has no button for write_script"),
         ("burn", {}, "no command 'burn'"),
         ("runs", {"act": "list"}, "runs=None"),
     ],

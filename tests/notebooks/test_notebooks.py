@@ -119,7 +119,7 @@ def test_time_travel_finds_the_step_and_ends_in_the_same_weights() -> None:
     assert said("rewind") == "Back at the checkpoint of step 150."
     assert "lr=0.9" in said("fork")
     assert said("nothing") == "0.0"
-    assert "equal to the bit at the end" in said("replay")
+    assert "bit-identical at the end" in said("replay")
     assert said("run-script") == "True"
 
 
@@ -138,7 +138,7 @@ def test_runs_are_compared_made_again_and_carried() -> None:
     assert all(name in said("list") and name in said("compare") for name in names)
     assert "jumpy" in said("changes")
     assert "far too jumpy" in said("one")
-    assert said("again").startswith("220 steps run again from step 0, each loss and gradient norm")
+    assert said("again").startswith("220 steps rerun from step 0, each loss and gradient norm")
     assert "<Run adam 1e-2: finished at step 220> True" in said("travel")
 
 

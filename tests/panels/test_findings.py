@@ -13,7 +13,7 @@ import pytest
 from nbdebug.core.control_spec import ControlSpec, ControlState
 from nbdebug.core.history.latest import LatestResults
 from nbdebug.core.history.snapshot import Snapshot
-from nbdebug.core.html.sparkline import sketch
+from nbdebug.core.html.sparkline import sparkline
 from nbdebug.core.records import Notice, Status
 from nbdebug.core.results.findings import Finding, Findings, Remedy
 from nbdebug.core.results.worst_samples import WorstSample, WorstSamples
@@ -168,8 +168,8 @@ def test_the_samples_behind_a_finding_can_be_asked_for(
 
 
 def test_evidence_is_a_line_from_the_lowest_to_the_highest() -> None:
-    drawn = sketch((0.0, 1.0, math.inf, 0.5), "a & b")
+    drawn = sparkline((0.0, 1.0, math.inf, 0.5), "a & b")
     points = re.findall(r"([\d.]+),([\d.]+)", drawn.partition('points="')[2].partition('"')[0])
     assert [(float(x), float(y)) for x, y in points] == [(1.0, 39.0), (53.7, 1.0), (159.0, 20.0)]
     assert "a &amp; b, 0 to 1" in drawn
-    assert sketch((1.0,), "") == sketch((), "") == ""
+    assert sparkline((1.0,), "") == sparkline((), "") == ""

@@ -89,14 +89,14 @@ def test_the_rate_that_a_range_test_suggests_is_one_press_away(context):
     panel.build()
     lr = np.geomspace(1e-5, 1.0, 60)
     loss = 2.0 - 1.0 / (1.0 + (1e-2 / lr) ** 2)
-    found = LrRangeTest(lr, loss, loss, 60, "the sweep came to its end.")
+    found = LrRangeTest(lr, loss, loss, 60, "the sweep is complete.")
     panel.update(Snapshot(results=LatestResults.holding(found)))
     again, offer = context.sink.advice["lr_range_test"].offers
     assert (again.label, again.command) == ("Run again", "lr_range_test")
     assert offer.command == "set_controls"
     assert offer.fields["settings"] == {"lr": pytest.approx(found.suggestion, rel=0.01)}
     assert context.sink.props[panel.suggested.id, "location"] == found.suggestion
-    flat = LrRangeTest(lr, lr, lr, 60, "the sweep came to its end.")
+    flat = LrRangeTest(lr, lr, lr, 60, "the sweep is complete.")
     panel.update(Snapshot(results=LatestResults.holding(flat)))
     assert [o.label for o in context.sink.advice["lr_range_test"].offers] == ["Run again"]
     assert context.sink.props[panel.suggested.id, "visible"] is False

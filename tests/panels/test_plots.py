@@ -35,7 +35,7 @@ def test_every_panel_says_what_to_do_while_there_is_nothing_to_show(panel, quiet
     root = made.build()
     made.update(Snapshot())
     if root is None:
-        said = ("nothing was checked", "press Run", "Opening the store")
+        said = ("no checks were run", "press Run", "Opening the store")
         assert any(words in "".join(pages) for words in said)
         return
     assert root.name == panel.name

@@ -94,7 +94,7 @@ def test_what_was_left_behind_stays_in_sight(panel: Timeline) -> None:
 
 
 def test_a_task_under_way_can_be_stopped(panel: Timeline) -> None:
-    page = shown(panel, Progress("fork", "Fork, 1 of 2 ways", 0.25))
+    page = shown(panel, Progress("fork", "Fork, variant 1 of 2", 0.25))
     assert ("stop", {}) in asks(page)
     assert 'value="0.25"' in page
     assert ("stop", {}) not in asks(shown(panel, Progress("run_checks", "x", 0.5)))
@@ -112,11 +112,11 @@ def fork(*trials: Trial) -> ForkResult:
 
 def test_a_fork_is_a_plot_a_row_and_can_be_kept(panel: Timeline) -> None:
     better = Trial({"lr": 0.2}, np.linspace(1.0, 0.3, 40))
-    ended = Trial({"lr": 9.0}, np.full(40, np.nan), "not finite after 0 steps")
+    ended = Trial({"lr": 9.0}, np.full(40, np.nan), "NaN or Inf after 0 steps")
     page = shown(panel, fork(better, ended))
     assert page.count("<svg") == 3
     assert "better: its loss is lower" in page
-    assert "not finite after 0 steps" in page
+    assert "NaN or Inf after 0 steps" in page
     assert ("keep_fork", {"which": 0}) in asks(page)
     assert ("keep_fork", {"which": 1}) not in asks(page)
     assert ("discard_fork", {}) in asks(page)
@@ -128,7 +128,7 @@ def test_a_fork_says_what_became_of_the_finding_it_is_to_cure(panel: Timeline) -
     base = Trial({}, loss, findings=Findings((sick,)))
     trial = Trial({"lr": 0.2}, loss - 0.1)
     page = shown(panel, ForkResult(10, 40, 0, 0, base, (trial,), "", "sick", "<Sick>"))
-    assert "looks sick at the end" in page
+    assert "findings at the end" in page
     assert "&lt;Sick&gt;: still there" in page
     assert "&lt;Sick&gt;: gone<" in page
     assert "<Sick>" not in page

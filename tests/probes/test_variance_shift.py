@@ -126,7 +126,7 @@ def test_a_step_function_and_a_model_without_norms_are_not_measured() -> None:
 def test_other_probes_do_not_see_the_extra_pass() -> None:
     def means(watch: bool) -> list[float]:
         with watched(after_dropout(0.5), blobs()) as dbg:
-            probes_of(dbg).slots["variance_shift"].on = watch
+            probes_of(dbg).scheduled["variance_shift"].on = watch
             dbg.run(steps=1)
             frame = dbg.history.frame(["activation_mean/3", "activation_std/1", "near_zero/0"])
             assert bool(last(dbg)) is watch

@@ -130,7 +130,7 @@ def test_the_first_measurements_are_not_spaced_out() -> None:
 
 def test_a_probe_with_nothing_to_measure_takes_no_part() -> None:
     with nbd.Debugger(nn.Linear(FEATURES, CLASSES), blobs(), nn.CrossEntropyLoss()) as dbg:
-        slots = probes_of(dbg).slots
+        slots = probes_of(dbg).scheduled
         assert not slots["variance_shift"].on
         assert slots["activations"].on
 

@@ -167,16 +167,20 @@ class Program:
         if not steps or not self._taken(changes):
             self._unchanged(lambda: self.dbg.fork(steps, start=there, **changes))
             return
+        given = dict(changes)
         base, changed = self.plain.back(place), self.plain.back(place)
         if there is not None and not _same_controls(base, self.plain):
             # What is on offer there may not be on offer here.
             changes = {"lr": 0.02}
+        if "clip_threshold" in changes and base.values["clip_mode"] == "off":
+            changes = {"clip_mode": "norm", **changes}
         changed.set(changes)
         without, wanted = self._losses(base, steps), self._losses(changed, steps)
         if without is None or wanted is None:
             _expect(lambda: self.dbg.fork(steps, start=there, **changes), ValueError)
             return
-        made = self.dbg.fork(steps, start=there, **changes)
+        asked = {n: v for n, v in changes.items() if n != "clip_mode" or n in given}
+        made = self.dbg.fork(steps, start=there, **asked)
         assert np.array_equal(made.base, without, equal_nan=True)
         assert np.array_equal(made.changed, wanted, equal_nan=True)
         if discard:

@@ -1,4 +1,4 @@
-"""A small training, for whoever asks for `dbg`."""
+"""The fixture `dbg`, a small training."""
 
 from __future__ import annotations
 

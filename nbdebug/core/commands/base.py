@@ -1,4 +1,4 @@
-"""The contract of a command: a request to the training thread, and its form in the dashboard."""
+"""Base class of commands: requests to the training thread, and their forms in the dashboard."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ class Form:
     """The fields that a button of the dashboard sends.
 
     Args:
-        fields: plain values by name; what a person typed comes as text.
-        who: the program that asks, as written down with changes.
+        fields: plain values by name; typed input is text.
+        who: the requesting program, recorded with changes.
     """
 
     def __init__(self, fields: Mapping[str, Any], who: str = "dashboard") -> None:
         self._fields, self.who = fields, who
 
     def text(self, name: str) -> str:
-        """A field as text without white space around it; "" when it is missing."""
+        """A field as stripped text; "" if the field is missing."""
         value = self._fields.get(name)
         return "" if value is None else str(value).strip()
 
     def texts(self, name: str) -> tuple[str, ...]:
-        """A field that holds several texts: a list, or one text with commas between."""
+        """A field with several texts: a list, or one comma-separated text."""
         value = self._fields.get(name)
         parts = value if isinstance(value, list | tuple) else self.text(name).split(",")
         return tuple(text for text in (str(part).strip() for part in parts) if text)
 
-    def whole(self, name: str) -> int | None:
-        """A field as a whole number, None when it is empty.
+    def integer(self, name: str) -> int | None:
+        """A field as a whole number, None if the field is empty.
 
         Raises:
-            ArgumentError: it is something else.
+            ArgumentError: the field is not a whole number.
         """
         text = self.text(name).replace(",", "")
         try:
@@ -47,7 +47,7 @@ class Form:
             raise ArgumentError(f"{name} must be a whole number, got {text!r}.") from None
 
     def position(self, name: str) -> int | str | None:
-        """A step, or the name of a checkpoint; None when the field is empty."""
+        """A step, or the name of a checkpoint; None if the field is empty."""
         text = self.text(name)
         try:
             return int(text.replace(",", "")) if text else None
@@ -55,38 +55,36 @@ class Form:
             return text
 
     def settings(self, name: str = "settings") -> dict[str, Any]:
-        """A field that holds values of controls by name; {} when it is missing."""
+        """A field with values of controls by name; {} if the field is missing."""
         value = self._fields.get(name)
         return dict(value) if isinstance(value, Mapping) else {}
 
 
 class Validator(Protocol):
-    """What a command is checked against before it is put in the queue."""
+    """Checks of a command before it is put in the queue."""
 
     def controls(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Values as they will be applied; ControlNameError or ControlValueError otherwise."""
+        """Resolve the applied values, or raise ControlNameError or ControlValueError."""
 
     def check_names(self, names: Sequence[str], slow: bool) -> tuple[str, ...]:
-        """Names of checks; without names all cheap ones, and with `slow` all."""
+        """Names of checks; without names all cheap ones, or all with `slow`."""
 
     def condition(self, condition: Any) -> None:
-        """ArgumentError when this cannot be the condition of a breakpoint."""
+        """Raise ArgumentError if this is no condition of a breakpoint."""
 
     def last_fork(self) -> ForkResult | None:
-        """The fork that was made last, None without one."""
-
-    def clips(self) -> bool:
-        """Whether gradients are clipped now."""
+        """The latest fork, None without one."""
 
 
 class Command:
     """A request to the training thread; frozen plain values.
 
     Attributes:
-        name: unique; the dashboard asks by it.
-        long: takes time, says how far it is, and ends when a halting command comes.
-        halting: ends a long command that is under way or waits.
-        runs: leaves training running; answered when training pauses again.
+        name: unique name, used by the dashboard.
+        long: whether the command takes time, reports progress, and ends when a halting command
+            comes.
+        halting: whether the command ends a long one that runs or waits.
+        runs: whether the command leaves training running; its answer comes when training pauses.
     """
 
     __slots__ = ()
@@ -97,17 +95,17 @@ class Command:
 
     @classmethod
     def from_form(cls, form: Form) -> Self:
-        """The command that a button asks for.
+        """Create the command from the fields of a button.
 
         Raises:
-            ArgumentError: a field is wrong, or there is no button for this command.
+            ArgumentError: a field is invalid, or there is no button for this command.
         """
-        raise ArgumentError(f"The dashboard cannot ask for {cls.name}.")
+        raise ArgumentError(f"The dashboard has no button for {cls.name}.")
 
     def checked(self, validator: Validator) -> Self:
-        """The command with its values as they will be applied.
+        """Return the command with its values as they will be applied.
 
         Raises:
-            NbdebugError: a value is wrong; nothing was asked for.
+            NbdebugError: a value is invalid; no command was sent.
         """
         return self

@@ -1,4 +1,4 @@
-"""Conditions of breakpoints: parsed, never evaluated as code."""
+"""Parser for breakpoint conditions; conditions are never evaluated as code."""
 
 from __future__ import annotations
 
@@ -23,54 +23,54 @@ TOKEN = re.compile(
     r"\s*(?:(?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
     r"|(?P<name>[A-Za-z_][\w./\[\]-]*)|(?P<sign>>=|<=|==|!=|>|<|\(|\)))"
 )
-HELP = (
+CONDITION_EXAMPLES = (
     "expected something like \"grad_norm > 10\", \"val_loss rises 5\" or "
     "\"step == 500 or loss > 3 and lr < 1e-3\""
 )  # fmt: skip
-Value = Callable[[str], float]
-Rose = Callable[[str, str], int]
+SeriesValue = Callable[[str], float]
+TrendCount = Callable[[str, str], int]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A series or a number against another."""
+    """Comparison of a series or number with another one."""
 
     left: str | float
     sign: str
     right: str | float
 
-    def holds(self, value: Value, _trend: Rose) -> bool:
+    def holds(self, value: SeriesValue, _trend: TrendCount) -> bool:
         left, right = (value(x) if isinstance(x, str) else x for x in (self.left, self.right))
         return not (math.isnan(left) or math.isnan(right)) and COMPARISONS[self.sign](left, right)
 
 
 @dataclass(frozen=True)
 class Trend:
-    """A series that rose, or fell, so many times one after the other."""
+    """Condition that a series rose, or fell, `times` times in a row."""
 
     name: str
     direction: str
     times: int
 
-    def holds(self, _value: Value, trend: Rose) -> bool:
+    def holds(self, _value: SeriesValue, trend: TrendCount) -> bool:
         return trend(self.name, self.direction) >= self.times
 
 
 @dataclass(frozen=True)
-class Both:
-    """One and another, or one or another."""
+class BooleanOperation:
+    """Two expressions joined by "and" or "or"."""
 
     left: Expression
     word: str
     right: Expression
 
-    def holds(self, value: Value, trend: Rose) -> bool:
+    def holds(self, value: SeriesValue, trend: TrendCount) -> bool:
         first = self.left.holds(value, trend)
         second = self.right.holds(value, trend)
         return (first and second) if self.word == "and" else (first or second)
 
 
-Expression = Comparison | Trend | Both
+Expression = Comparison | Trend | BooleanOperation
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Condition:
     """A parsed condition.
 
     Attributes:
-        names: the series it is about; trends: those whose rise or fall it asks for.
+        names: the series in the condition; trends: those whose rise or fall is counted.
     """
 
     text: str
@@ -86,114 +86,118 @@ class Condition:
     names: tuple[str, ...]
     trends: tuple[str, ...]
 
-    def holds(self, value: Value, trend: Rose) -> bool:
-        """Whether it holds.
+    def holds(self, value: SeriesValue, trend: TrendCount) -> bool:
+        """Evaluate the condition.
 
         Args:
-            value: gives the newest value of a series, NaN when there is none.
-            trend: gives how often in a row a series "rises" or "falls".
+            value: returns the latest value of a series, NaN without one.
+            trend: returns how often in a row a series "rises" or "falls".
         """
         return self.expression.holds(value, trend)
 
 
 def parse(text: str) -> Condition:
-    """The condition that a text stands for.
+    """Parse a condition.
 
-    `series comparison number`, either side may be a number or a series; `series rises N` and
-    `series falls N`: N measurements in a row; joined by `and`, `or` and parentheses, where
-    `and` binds closer.
+    The syntax is `series comparison number`, where either side may be a number or a series, and
+    `series rises N` or `series falls N` for N measurements in a row. Conditions are joined by
+    `and`, `or` and parentheses; `and` binds tighter.
 
     Raises:
-        ArgumentError: it is none; says where and gives examples.
+        ArgumentError: the text is no condition; the message names the position and gives examples.
     """
     if not isinstance(text, str):
-        raise ArgumentError(f"A condition is a text or a function, got {text!r}; {HELP}.")
-    return _Parser(text).whole()
+        raise ArgumentError(
+            f"A condition is a text or a function, got {text!r}; {CONDITION_EXAMPLES}."
+        )
+    return _Parser(text).parse()
 
 
 class _Parser:
-    """Recursive descent over the words of a condition."""
+    """Recursive descent parser over the tokens of a condition."""
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.words: list[tuple[str, str, int]] = []
-        place = 0
-        while place < len(text.rstrip()):
-            match = TOKEN.match(text, place)
+        self.tokens: list[tuple[str, str, int]] = []
+        position = 0
+        while position < len(text.rstrip()):
+            match = TOKEN.match(text, position)
             if match is None:
-                raise self._wrong(place)
+                raise self._error(position)
             kind = str(match.lastgroup)
-            self.words.append((kind, match[kind], match.start(kind)))
-            place = match.end()
+            self.tokens.append((kind, match[kind], match.start(kind)))
+            position = match.end()
         self.next = 0
         self.names: list[str] = []
         self.trends: list[str] = []
 
-    def whole(self) -> Condition:
-        expression = self._either()
-        if self.next < len(self.words):
-            raise self._wrong(self.words[self.next][2])
+    def parse(self) -> Condition:
+        expression = self._or_expression()
+        if self.next < len(self.tokens):
+            raise self._error(self.tokens[self.next][2])
         names, trends = tuple(dict.fromkeys(self.names)), tuple(dict.fromkeys(self.trends))
         return Condition(" ".join(self.text.split()), expression, names, trends)
 
-    def _either(self) -> Expression:
-        found = self._both()
-        while self._takes("or"):
-            found = Both(found, "or", self._both())
+    def _or_expression(self) -> Expression:
+        found = self._and_expression()
+        while self._accept("or"):
+            found = BooleanOperation(found, "or", self._and_expression())
         return found
 
-    def _both(self) -> Expression:
-        found = self._one()
-        while self._takes("and"):
-            found = Both(found, "and", self._one())
+    def _and_expression(self) -> Expression:
+        found = self._term()
+        while self._accept("and"):
+            found = BooleanOperation(found, "and", self._term())
         return found
 
-    def _one(self) -> Expression:
-        if self._takes("("):
-            found = self._either()
-            if not self._takes(")"):
-                raise self._wrong(self._here())
+    def _term(self) -> Expression:
+        if self._accept("("):
+            found = self._or_expression()
+            if not self._accept(")"):
+                raise self._error(self._position())
             return found
         left = self._operand()
-        kind, word, place = self._word()
+        kind, word, position = self._next_token()
         if isinstance(left, str) and word in TRENDS:
             return self._trend(left, word)
         if kind != "sign" or word not in COMPARISONS:
-            raise self._wrong(place)
+            raise self._error(position)
         return Comparison(left, word, self._operand())
 
     def _trend(self, name: str, direction: str) -> Trend:
-        kind, word, place = self._word()
+        kind, word, position = self._next_token()
         if kind != "number" or not word.isdigit() or int(word) < 1:
-            raise self._wrong(place)
+            raise self._error(position)
         self.trends.append(name)
         return Trend(name, direction, int(word))
 
     def _operand(self) -> str | float:
-        kind, word, place = self._word()
+        kind, word, position = self._next_token()
         if kind == "number":
             return float(word)
         if kind != "name" or word in ("and", "or", *TRENDS):
-            raise self._wrong(place)
+            raise self._error(position)
         self.names.append(word)
         return word
 
-    def _word(self) -> tuple[str, str, int]:
-        if self.next == len(self.words):
-            raise self._wrong(len(self.text))
+    def _next_token(self) -> tuple[str, str, int]:
+        if self.next == len(self.tokens):
+            raise self._error(len(self.text))
         self.next += 1
-        return self.words[self.next - 1]
+        return self.tokens[self.next - 1]
 
-    def _takes(self, word: str) -> bool:
-        if self.next < len(self.words) and self.words[self.next][1] == word:
+    def _accept(self, word: str) -> bool:
+        if self.next < len(self.tokens) and self.tokens[self.next][1] == word:
             self.next += 1
             return True
         return False
 
-    def _here(self) -> int:
-        return self.words[self.next][2] if self.next < len(self.words) else len(self.text)
+    def _position(self) -> int:
+        return self.tokens[self.next][2] if self.next < len(self.tokens) else len(self.text)
 
-    def _wrong(self, place: int) -> ArgumentError:
-        rest = self.text[place:].strip()
+    def _error(self, position: int) -> ArgumentError:
+        rest = self.text[position:].strip()
         where = f"at {rest!r}" if rest else "at its end"
-        return ArgumentError(f"The condition {self.text!r} cannot be read {where}: {HELP}.")
+        return ArgumentError(
+            f"The condition {self.text!r} cannot be read {where}: {CONDITION_EXAMPLES}."
+        )

@@ -1,4 +1,4 @@
-"""Commands that look at a training between two steps and leave it as it was."""
+"""Commands that examine a training between two steps without changing it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nbdebug.errors import ArgumentError
 
 @dataclass(frozen=True, slots=True)
 class RunLrRangeTest(Command):
-    """Sweep the learning rate from `low` to `high` over `steps` batches, then undo it all.
+    """Sweep the learning rate from `low` to `high` over `steps` batches, then restore training.
 
     Raises:
         ArgumentError: low is not above 0, high not above low, or steps not in [10, 10000].
@@ -37,7 +37,7 @@ class RunLrRangeTest(Command):
 
     @classmethod
     def from_form(cls, form: Form) -> Self:
-        """Takes no fields."""
+        """Create the command; the form has no fields."""
         return cls()
 
 
@@ -46,8 +46,8 @@ class RunChecks(Command):
     """Run checks of the checklist.
 
     Attributes:
-        checks: their names; () for all that are cheap.
-        slow: without names also those that train for some seconds.
+        checks: names of checks; () for all cheap ones.
+        slow: without names, include the checks that train for some seconds.
     """
 
     name: ClassVar[str] = "run_checks"
@@ -57,11 +57,11 @@ class RunChecks(Command):
 
     @classmethod
     def from_form(cls, form: Form) -> Self:
-        """`checks`: names with commas between."""
+        """Read `checks`: comma-separated names."""
         return cls(form.texts("checks"))
 
     def checked(self, validator: Validator) -> Self:
-        """All checks by name; CheckNameError for a wrong one."""
+        """Resolve the names of the checks; CheckNameError for an unknown one."""
         return replace(self, checks=validator.check_names(self.checks, self.slow))
 
 
@@ -75,7 +75,7 @@ class SummarizeModel(Command):
 
 @dataclass(frozen=True, slots=True)
 class RecordFlight(Command):
-    """Run the last steps again on a copy, with a look at every module."""
+    """Rerun the last steps and record the output of every module."""
 
     name: ClassVar[str] = "record_flight"
     long: ClassVar[bool] = True
@@ -83,11 +83,11 @@ class RecordFlight(Command):
 
 @dataclass(frozen=True, slots=True)
 class FindWorstSamples(Command):
-    """Look at each sample of a batch alone, for those with the largest losses.
+    """Evaluate each sample of a batch alone and list those with the largest losses.
 
     Attributes:
-        step: whose batch; None is the one that training stopped in, else the last one.
-        top: how many samples to list.
+        step: step of the batch; None for the step that training stopped in, else the last one.
+        top: number of samples to list.
 
     Raises:
         ArgumentError: top is not a whole number from 1 on.
@@ -104,8 +104,8 @@ class FindWorstSamples(Command):
 
     @classmethod
     def from_form(cls, form: Form) -> Self:
-        """`step`, empty for the batch that training stopped in."""
-        return cls(form.whole("step"))
+        """Read `step`; empty for the batch that training stopped in."""
+        return cls(form.integer("step"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,5 +116,5 @@ class CloseWorstSamples(Command):
 
     @classmethod
     def from_form(cls, form: Form) -> Self:
-        """Takes no fields."""
+        """Create the command; the form has no fields."""
         return cls()

@@ -1,4 +1,4 @@
-"""The door into the training thread: the queue that carries commands."""
+"""Queue of commands for the training thread."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from nbdebug.errors import ClosedError
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ticket:
-    """A command in the queue, and the answer that it will get.
+    """A command in the queue, and the future of its answer.
 
     Attributes:
-        answer: the result of the command, or what it raised.
+        answer: the result of the command, or the exception that it raised.
     """
 
     command: Command
@@ -26,7 +26,7 @@ class Ticket:
 
 
 class CommandQueue:
-    """Commands in the order they were put; any thread may put, one thread drains."""
+    """First-in first-out queue of commands; any thread may put, one thread drains."""
 
     def __init__(self) -> None:
         self._tickets: deque[Ticket] = deque()
@@ -34,7 +34,7 @@ class CommandQueue:
         self._closed = False
 
     def put(self, command: Command) -> Ticket:
-        """Add a command; its ticket holds the answer to come."""
+        """Add a command; its ticket holds the future of the answer."""
         ticket = Ticket(command)
         with self._ready:
             if self._closed:
@@ -46,7 +46,7 @@ class CommandQueue:
 
     def drain(self, wait: bool = False) -> tuple[Ticket, ...]:
         """Take all commands; with `wait`, sleep until there is at least one."""
-        # A lock-free look first: this runs before every step.
+        # First without the lock: this runs before every step.
         if not wait and not self._tickets:
             return ()
         with self._ready:
@@ -57,7 +57,7 @@ class CommandQueue:
             return tickets
 
     def close(self) -> None:
-        """Refuse what waits and what comes later: nobody drains any more."""
+        """Refuse all waiting and later commands: no thread drains the queue any more."""
         with self._ready:
             self._closed = True
             left = tuple(self._tickets)
@@ -66,16 +66,16 @@ class CommandQueue:
             ticket.answer.set_exception(_closed())
 
     def halting(self) -> bool:
-        """Whether a command waits that ends what is under way."""
+        """Tell if a waiting command ends the running one."""
         with self._ready:
             return any(ticket.command.halting for ticket in self._tickets)
 
     def pending(self) -> dict[str, Any]:
-        """Controls whose command waits, each with the value that was put last."""
+        """Controls with a waiting command, each with its latest value."""
         with self._ready:
             commands = [ticket.command for ticket in self._tickets]
         return {c.control: c.value for c in commands if isinstance(c, SetControl)}
 
 
 def _closed() -> ClosedError:
-    return ClosedError("This Debugger was closed before that could begin.")
+    return ClosedError("This Debugger was closed before the command could begin.")

@@ -1,4 +1,4 @@
-"""Commands that run training: run, pause, reset, close, and change controls."""
+"""Commands that run, pause, reset or close training, or change its controls."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ class SetControl(Command):
     why: str = ""
 
     def checked(self, validator: Validator) -> Self:
-        """The value as it will be applied; ControlNameError or ControlValueError otherwise."""
+        """Resolve the applied value, or raise ControlNameError or ControlValueError."""
         values = validator.controls({self.control: self.value})
         return replace(self, value=values[self.control])
 
 
 @dataclass(frozen=True, slots=True)
 class Run(Command):
-    """Train until paused, or for so many more steps or epochs.
+    """Train until paused, or for a number of steps or epochs.
 
     Raises:
-        ArgumentError: steps is not a whole number, or one of them is negative.
+        ArgumentError: steps is not a whole number, or a value is negative.
     """
 
     name: ClassVar[str] = "run"
@@ -49,26 +49,26 @@ class Run(Command):
 
     @classmethod
     def from_form(cls, form: Form) -> Self:
-        """`steps`, empty to train until paused."""
-        return cls(form.whole("steps"))
+        """Read `steps`; empty to train until paused."""
+        return cls(form.integer("steps"))
 
 
 @dataclass(frozen=True, slots=True)
 class Pause(Command):
-    """Finish the step under way, then wait."""
+    """Finish the current step, then wait."""
 
     name: ClassVar[str] = "pause"
     halting: ClassVar[bool] = True
 
     @classmethod
     def from_form(cls, form: Form) -> Self:
-        """Takes no fields."""
+        """Create the command; the form has no fields."""
         return cls()
 
 
 @dataclass(frozen=True, slots=True)
 class Reset(Command):
-    """Go back to the beginning: weights, optimizer, RNG, data order and controls."""
+    """Restart from the beginning: weights, optimizer, RNG, data order and controls."""
 
     name: ClassVar[str] = "reset"
     halting: ClassVar[bool] = True
@@ -76,26 +76,26 @@ class Reset(Command):
 
     @classmethod
     def from_form(cls, form: Form) -> Self:
-        """Takes no fields."""
+        """Create the command; the form has no fields."""
         return cls(form.who)
 
 
 @dataclass(frozen=True, slots=True)
 class Stop(Command):
-    """End the long command under way; training is as before."""
+    """End the current long command; training is as before it."""
 
     name: ClassVar[str] = "stop"
     halting: ClassVar[bool] = True
 
     @classmethod
     def from_form(cls, form: Form) -> Self:
-        """Takes no fields."""
+        """Create the command; the form has no fields."""
         return cls()
 
 
 @dataclass(frozen=True, slots=True)
 class Close(Command):
-    """End the training thread after the step under way."""
+    """End the training thread after the current step."""
 
     name: ClassVar[str] = "close"
     halting: ClassVar[bool] = True
@@ -120,5 +120,5 @@ class ReestimateBatchNorm(Command):
 
     @classmethod
     def from_form(cls, form: Form) -> Self:
-        """Takes no fields."""
+        """Create the command; the form has no fields."""
         return cls(form.who)

@@ -23,7 +23,7 @@ class NameCheckpoint(Command):
 
     @classmethod
     def from_form(cls, form: Form) -> Self:
-        """`label`."""
+        """Read `label`."""
         return cls(form.text("label"))
 
 
@@ -36,7 +36,7 @@ class SaveCheckpoint(Command):
 
 @dataclass(frozen=True, slots=True)
 class Rewind(Command):
-    """Go back to a step, a number of steps (negative) or a name; training pauses there."""
+    """Rewind to a step, by a number of steps (negative) or to a name, and pause there."""
 
     name: ClassVar[str] = "rewind"
     long: ClassVar[bool] = True
@@ -46,35 +46,35 @@ class Rewind(Command):
 
     @classmethod
     def from_form(cls, form: Form) -> Self:
-        """`step`: a step or the name of a checkpoint."""
+        """Read `step`: a step or the name of a checkpoint."""
         target = form.position("step")
         return cls("" if target is None else target, who=form.who)
 
 
 @dataclass(frozen=True, slots=True)
 class Replay(Command):
-    """Run everything again from the beginning and compare; training stays where it is."""
+    """Rerun all steps from the beginning and compare; training stays where it is."""
 
     name: ClassVar[str] = "replay"
     long: ClassVar[bool] = True
 
     @classmethod
     def from_form(cls, form: Form) -> Self:
-        """Takes no fields."""
+        """Create the command; the form has no fields."""
         return cls()
 
 
 @dataclass(frozen=True, slots=True)
 class ForkSteps(Command):
-    """Train so many steps with and without changes; training stays where it is.
+    """Train `steps` steps with and without changes; training stays where it is.
 
     Attributes:
-        changes: the variants to try, each the values of some controls.
-        start: where to begin, as for `Rewind`; None where training stands.
-        for_finding: name of the finding that the change is to cure, or "".
+        changes: the variants to try, each with the values of some controls.
+        start: the first step, as for `Rewind`; None for the current one.
+        for_finding: name of the finding that the change should cure, or "".
 
     Raises:
-        ArgumentError: steps is not a whole number from 1 to 100,000, or there are too many
+        ArgumentError: steps is not a whole number from 1 to 100,000, or there are more than 16
             variants.
     """
 
@@ -92,13 +92,13 @@ class ForkSteps(Command):
             )
         if len(self.changes) > MAX_VARIANTS:
             raise ArgumentError(
-                f"A fork has at most {MAX_VARIANTS} variants, {len(self.changes)} were asked for."
+                f"A fork has at most {MAX_VARIANTS} variants, got {len(self.changes)}."
             )
 
     @classmethod
     def from_form(cls, form: Form) -> Self:
-        """`steps`, `start`, and `settings`, or a `control` with `values` and commas between."""
-        steps = form.whole("steps")
+        """Read `steps`, `start`, and `settings` or a `control` with comma-separated `values`."""
+        steps = form.integer("steps")
         if steps is None:
             raise ArgumentError("steps must be a whole number, got ''.")
         settings, control = form.settings(), form.text("control")
@@ -108,24 +108,16 @@ class ForkSteps(Command):
         return cls(steps, changes, form.position("start"), form.text("for_finding"))
 
     def checked(self, validator: Validator) -> Self:
-        """All values as they will be applied; ControlNameError or ControlValueError otherwise.
-
-        A threshold alone would do nothing while clipping is off: clipping by norm comes with it.
-        """
-        clips = validator.clips()
-        changes = (
-            way if clips or "clip_threshold" not in way else {"clip_mode": "norm", **way}
-            for way in self.changes
-        )
-        return replace(self, changes=tuple(validator.controls(way) for way in changes))
+        """The same with values as they will be applied."""
+        return replace(self, changes=tuple(validator.controls(one) for one in self.changes))
 
 
 @dataclass(frozen=True, slots=True)
 class KeepFork(Command):
-    """Go back to a fork, make its change there and train its steps.
+    """Rewind to a fork, apply its change there and train its steps.
 
     Attributes:
-        which: number of the variant; fork: None is the last one.
+        which: number of the variant; fork: the fork, None for the latest one.
     """
 
     name: ClassVar[str] = "keep_fork"
@@ -137,14 +129,14 @@ class KeepFork(Command):
 
     @classmethod
     def from_form(cls, form: Form) -> Self:
-        """`which`."""
-        return cls(form.whole("which") or 0, who=form.who)
+        """Read `which`."""
+        return cls(form.integer("which") or 0, who=form.who)
 
     def checked(self, validator: Validator) -> Self:
-        """The command with its fork; ArgumentError when there is no such fork or variant."""
+        """Resolve the fork; ArgumentError if there is no such fork or variant."""
         fork = self.fork or validator.last_fork()
         if fork is None:
-            raise ArgumentError("There is no fork to keep: make one first.")
+            raise ArgumentError("There is no fork to keep: create one first.")
         if not 0 <= self.which < len(fork.trials):
             raise ArgumentError(f"which must be from 0 to {len(fork.trials) - 1}.")
         return replace(self, fork=fork)
@@ -158,7 +150,7 @@ class DiscardFork(Command):
 
     @classmethod
     def from_form(cls, form: Form) -> Self:
-        """Takes no fields."""
+        """Create the command; the form has no fields."""
         return cls()
 
 
@@ -171,31 +163,31 @@ class BreakWhen(Command):
 
     @classmethod
     def from_form(cls, form: Form) -> Self:
-        """`condition`."""
+        """Read `condition`."""
         return cls(form.text("condition"))
 
     def checked(self, validator: Validator) -> Self:
-        """The same; ArgumentError when the condition cannot be read."""
+        """Check the condition, or raise ArgumentError."""
         validator.condition(self.condition)
         return self
 
 
 @dataclass(frozen=True, slots=True)
 class ClearBreakpoint(Command):
-    """Remove a breakpoint, all of them when None."""
+    """Remove a breakpoint, or all of them for None."""
 
     name: ClassVar[str] = "clear_breakpoint"
     breakpoint: str | None = None
 
     @classmethod
     def from_form(cls, form: Form) -> Self:
-        """`breakpoint`: its name."""
+        """Read `breakpoint`, the name."""
         return cls(form.text("breakpoint"))
 
 
 @dataclass(frozen=True, slots=True)
 class WriteScript(Command):
-    """Replay everything and write it as a plain PyTorch program.
+    """Replay all steps and write them as a plain PyTorch program.
 
     Attributes:
         model: the expression that builds the model; data: a function that loads the data.

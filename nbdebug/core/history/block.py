@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nbdebug.core.records import Array
 
-PENDING = 256
+MAX_PENDING_ROWS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +19,8 @@ class Buckets:
 
     Attributes:
         steps: [B] step of the last row of each bucket.
-        minimum, maximum, mean, last: [B, K], NaN where nothing was measured.
-        count: [B, K] values that were measured.
+        minimum, maximum, mean, last: [B, K], NaN without a measurement.
+        count: [B, K] number of measured values.
     """
 
     steps: NDArray[np.int64]
@@ -32,7 +32,7 @@ class Buckets:
 
     @classmethod
     def of(cls, steps: NDArray[np.int64], rows: Array, starts: NDArray[np.int64]) -> Buckets:
-        """Rows [R, K] grouped into buckets that begin at `starts`; NaN counts as missing."""
+        """Group rows [R, K] into buckets that begin at `starts`; NaN counts as missing."""
         known = ~np.isnan(rows)
         count = np.add.reduceat(known.astype(np.int32), starts, axis=0)
         total = np.add.reduceat(np.where(known, rows, 0.0), starts, axis=0)
@@ -44,11 +44,11 @@ class Buckets:
         return cls(steps[ends], low, high, mean, last, count)
 
     def part(self, which: slice) -> Buckets:
-        """Some of the buckets."""
+        """Select buckets by a slice."""
         return Buckets(*(column[which] for column in self._columns()))
 
-    def then(self, later: Buckets) -> Buckets:
-        """These buckets, followed by later ones."""
+    def followed_by(self, later: Buckets) -> Buckets:
+        """Append later buckets."""
         pairs = zip(self._columns(), later._columns(), strict=True)
         return Buckets(*(np.concatenate(pair) for pair in pairs))
 
@@ -56,7 +56,7 @@ class Buckets:
         return self.steps, self.minimum, self.maximum, self.mean, self.last, self.count
 
     def merged(self, later: Buckets) -> Buckets:
-        """Bucket by bucket, together with a later one."""
+        """Merge each bucket with the later one at the same index."""
         count = self.count + later.count
         both = (self.count > 0) & (later.count > 0)
         total = self.mean * self.count + later.mean * later.count
@@ -71,16 +71,16 @@ class Buckets:
         )
 
 
-# How many rows a reader knows, and how many truncations had come before that.
+# Number of rows that a reader has seen, and number of truncations before that.
 Position = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """New buckets of K series: from row `start` on, they replace all that was there.
+    """New buckets of K series; they replace all rows from `start` on.
 
     Attributes:
-        names: of the series; stride: rows in each bucket, the last one may hold fewer.
+        names: names of the series; stride: rows per bucket, the last one may hold fewer.
     """
 
     names: tuple[str, ...]
@@ -90,11 +90,11 @@ class Rows:
 
 
 class Block:
-    """Buckets of K series with common steps, at most `capacity`, however many rows come.
+    """At most `capacity` buckets of K series with common steps, for any number of rows.
 
     A bucket holds `stride` rows. When all buckets are full, neighbours merge and the
-    stride doubles: extremes are kept, memory stays. New rows wait in a small buffer and
-    are folded in together, which keeps the cost of one row near that of a copy.
+    stride doubles: extremes are kept, memory is bounded. New rows wait in a small buffer and
+    are merged together, so that one row costs little more than a copy.
     """
 
     def __init__(self, names: tuple[str, ...], capacity: int) -> None:
@@ -106,19 +106,19 @@ class Block:
         self._newest = np.full(width, np.nan)
         self._cuts: list[int] = []
         self._waiting = 0
-        self._pending = np.empty((PENDING, width))
-        self._pending_steps = np.empty(PENDING, np.int64)
+        self._pending = np.empty((MAX_PENDING_ROWS, width))
+        self._pending_steps = np.empty(MAX_PENDING_ROWS, np.int64)
         nothing = np.empty((0, width))
         uncounted = np.empty((0, width), np.int32)
         self.buckets = Buckets(np.empty(0, np.int64), nothing, nothing, nothing, nothing, uncounted)
 
     def append(self, step: int, values: Array) -> None:
         """Add one row, values [K]."""
-        place = self._waiting
-        self._pending[place] = values
-        self._pending_steps[place] = step
-        self._waiting = place + 1
-        if self._waiting == PENDING:
+        index = self._waiting
+        self._pending[index] = values
+        self._pending_steps[index] = step
+        self._waiting = index + 1
+        if self._waiting == MAX_PENDING_ROWS:
             self.fold()
 
     def latest(self) -> Array:
@@ -127,12 +127,12 @@ class Block:
 
     @property
     def last_step(self) -> int:
-        """Step of the last row, -1 when there is none."""
+        """Step of the last row, -1 without one."""
         steps = self._pending_steps[: self._waiting] if self._waiting else self.buckets.steps
         return int(steps[-1]) if len(steps) else -1
 
     def truncate(self, step: int) -> None:
-        """Forget the rows from a step on, and with them all of the bucket they share."""
+        """Drop the rows from a step on, and the whole bucket that contains the step."""
         buckets = self.fold()
         kept = int(np.searchsorted(buckets.steps, step))
         if kept == len(buckets.steps):
@@ -143,9 +143,9 @@ class Block:
         self._newest = self.buckets.last[-1].copy() if kept else np.full(len(self.names), np.nan)
 
     def changed(self, since: Position = (0, 0)) -> tuple[Rows | None, Position]:
-        """Rows that are new since a position, None without any; and the position to ask from next.
+        """Return the rows since a position, None without any, and the new position.
 
-        The reader keeps the position, so any number of readers may read.
+        Each reader keeps its own position, so any number of readers may read.
         """
         buckets = self.fold()
         known, cuts = since
@@ -158,19 +158,19 @@ class Block:
         return Rows(self.names, first * self.stride, self.stride, part), now
 
     def fold(self) -> Buckets:
-        """Move the waiting rows into buckets, and give all of them."""
+        """Move the waiting rows into buckets and return all buckets."""
         if self._waiting:
             self._fold(self._waiting)
         return self.buckets
 
-    # Infinite values are welcome: what is not a number has no mean, that is all.
+    # Infinite values are allowed: the mean of opposite infinities is NaN.
     @np.errstate(invalid="ignore", over="ignore")
     def _fold(self, new: int) -> None:
         rows, steps = self._pending[:new], self._pending_steps[:new]
         self._newest = rows[-1].copy()
         while -(-(self.rows + new) // self.stride) > self.capacity:
             self._halve()
-        # The last bucket may be partly filled: it is opened and filled up.
+        # The last bucket may be partly filled: fill it up first.
         filled = self.rows % self.stride
         first = (self.stride - filled) % self.stride
         starts = np.arange(first, new, self.stride)
@@ -180,8 +180,8 @@ class Block:
         kept = self.buckets
         if filled:
             open_one = kept.part(slice(-1, None)).merged(added.part(slice(1)))
-            kept, added = kept.part(slice(-1)), open_one.then(added.part(slice(1, None)))
-        self.buckets = kept.then(added)
+            kept, added = kept.part(slice(-1)), open_one.followed_by(added.part(slice(1, None)))
+        self.buckets = kept.followed_by(added)
         self.rows += new
         self._waiting = 0
 
@@ -190,13 +190,13 @@ class Block:
         even = len(self.buckets.steps) // 2 * 2
         earlier = self.buckets.part(slice(0, even, 2))
         pairs = earlier.merged(self.buckets.part(slice(1, even, 2)))
-        self.buckets = pairs.then(self.buckets.part(slice(even, None)))
+        self.buckets = pairs.followed_by(self.buckets.part(slice(even, None)))
         self.stride *= 2
 
 
 def _last_known(rows: Array, starts: NDArray[np.int64]) -> Array:
-    """The last value of each bucket that is not NaN, [B, K]."""
-    index = np.where(np.isnan(rows), -1, np.arange(len(rows))[:, None])
-    place = np.maximum.reduceat(index, starts, axis=0)
-    values = np.take_along_axis(rows, np.maximum(place, 0), axis=0)
-    return np.where(place < 0, np.nan, values)
+    """Last value of each bucket that is not NaN, [B, K]."""
+    known = np.where(np.isnan(rows), -1, np.arange(len(rows))[:, None])
+    index = np.maximum.reduceat(known, starts, axis=0)
+    values = np.take_along_axis(rows, np.maximum(index, 0), axis=0)
+    return np.where(index < 0, np.nan, values)

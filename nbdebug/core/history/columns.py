@@ -1,4 +1,4 @@
-"""All series of a run, in blocks of those that are measured together."""
+"""All series of a run, in blocks of series that are measured together."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from nbdebug.core.records import StepRecord
 from nbdebug.core.series import Series
 from nbdebug.errors import SeriesError
 
-# Of one reader, by the names of the series that are measured together.
+# Positions of one reader, by the names of the series that are measured together.
 Positions = Mapping[tuple[str, ...], Position]
 
 
 class Columns:
-    """Finds a series by its name.
+    """Series by name.
 
     Args:
-        capacity: most buckets a series may have.
+        capacity: maximum number of buckets per series.
 
     Attributes:
-        names: of all series, in the order in which they were first measured, each with its
-            place.
+        names: block and column of each series, by name, in the order of their first
+            measurement.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -43,7 +43,7 @@ class Columns:
             block.append(record.step, reading.values)
 
     def rewind(self, step: int, records: Iterable[StepRecord]) -> None:
-        """Forget everything from a step on; `records` fill up what that took too much."""
+        """Drop everything from a step on; `records` restore the earlier steps that were dropped."""
         for block in self._blocks.values():
             block.truncate(step)
         for record in records:
@@ -53,7 +53,7 @@ class Columns:
                     known.append(record.step, reading.values)
 
     def changed(self, since: Positions) -> tuple[list[Rows], Positions]:
-        """Rows that are new since the positions of a reader, and the positions to ask from next."""
+        """Return the rows since the positions of a reader, and the new positions."""
         found = {
             names: block.changed(since.get(names, (0, 0))) for names, block in self._blocks.items()
         }
@@ -62,30 +62,30 @@ class Columns:
 
     @property
     def stride(self) -> int:
-        """Most steps that one bucket of any series stands for."""
+        """Maximum number of steps per bucket of any series."""
         return max((block.stride for block in self._blocks.values()), default=1)
 
     def last(self, name: str) -> float:
-        """The newest value of a series, else SeriesError."""
+        """Latest value of a series, or SeriesError."""
         block, column = self._find(name)
         return float(block.latest()[column])
 
     def measured(self, name: str) -> tuple[int, float]:
-        """Step and value of the last measurement; (-1, NaN) when there is none."""
+        """Step and value of the last measurement; (-1, NaN) without one."""
         if name not in self.names:
             return -1, math.nan
         block, column = self.names[name]
         return block.last_step, float(block.latest()[column])
 
     def latest(self) -> dict[str, float]:
-        """The newest value of every series."""
+        """Latest value of every series."""
         latest: dict[str, float] = {}
         for block in self._blocks.values():
             latest.update(zip(block.names, block.latest().tolist(), strict=True))
         return latest
 
     def matching(self, patterns: set[str]) -> list[str]:
-        """Names that are among the patterns or fit one of them."""
+        """Names that match one of the patterns."""
         exact = [name for name in self.names if name in patterns]
         wild = [pattern for pattern in patterns if "*" in pattern]
         if not wild:
@@ -97,14 +97,14 @@ class Columns:
         ]
 
     def copy(self, name: str, last: int | None = None, before: int | None = None) -> Series:
-        """A series as it is now, else SeriesError.
+        """Copy a series, or raise SeriesError.
 
         Args:
-            last: so many of its newest buckets alone; before: those before this step alone.
+            last: number of latest buckets to copy; before: copy only buckets before this step.
         """
         block, column = self._find(name)
         buckets = block.fold()
-        # A bucket in which this series was never measured is no point of it.
+        # A bucket without a measurement of this series is no point of it.
         known = np.flatnonzero(buckets.count[:, column])
         if before is not None:
             known = known[buckets.steps[known] < before]

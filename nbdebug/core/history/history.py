@@ -1,4 +1,4 @@
-"""The door out of the training thread: a bounded store that everyone may read."""
+"""Bounded store of a run's numbers; the training thread writes, any thread reads."""
 
 from __future__ import annotations
 
@@ -31,28 +31,28 @@ MAX_CHANGES = 10_000
 MAX_NOTICES = 200
 MAX_NOTES = 1000
 MAX_BRANCHES = 20
-BRANCH_POINTS = 500
+MAX_BRANCH_POINTS = 500
 BRANCH_SERIES = ("loss", "val_loss", "grad_norm", "lr")
-LOOK_EVERY = 0.02
+WAIT_SLICE_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
 class Cursor:
-    """How far a reader of `changed_rows` has come."""
+    """Position of a reader of `changed_rows`."""
 
     era: int
     positions: Positions
 
 
 class History:
-    """The numbers of a run, bounded in memory whatever its length.
+    """Numbers of a run in bounded memory.
 
     Args:
-        buckets: most buckets a series may have. The first `buckets` values are kept one
+        buckets: maximum number of buckets per series. The first `buckets` values are kept one
             by one; then neighbours merge (min, max, mean, last, count).
 
     Attributes:
-        begun: when the first step was written down, in seconds since 1970; 0 before.
+        begun: time of the first recorded step, in seconds since 1970; 0 before.
     """
 
     def __init__(self, buckets: int = 2048) -> None:
@@ -76,7 +76,7 @@ class History:
         self._notes: deque[Note] = deque(maxlen=MAX_NOTES)
         self._branches: deque[Branch] = deque(maxlen=MAX_BRANCHES)
 
-    # The worker writes.
+    # Written by the worker.
 
     def append(self, record: StepRecord) -> None:
         """Add the numbers of one step."""
@@ -99,7 +99,7 @@ class History:
             self._version += 1
 
     def add_note(self, text: str) -> None:
-        """Tie a sentence to where training stands; anyone may. ArgumentError when it is none."""
+        """Add a note at the current step, from any thread; ArgumentError for an invalid text."""
         with self._changed:
             self._notes.append(Note.at(self._status, text))
             self._version += 1
@@ -108,12 +108,12 @@ class History:
         with self._changed:
             before, self._status = self._status, status
             self._version += 1
-            # Waking a thread at every step would cost more than measuring does.
+            # Waking a thread at every step would cost more than measuring.
             if before.state != status.state:
                 self._changed.notify_all()
 
     def set_result(self, result: object) -> None:
-        """Publish a result; it replaces the last one of its class."""
+        """Publish a result in place of the last one of its class."""
         with self._changed:
             self._results = self._results.with_result(result)
             self._version += 1
@@ -125,38 +125,38 @@ class History:
             self._version += 1
 
     def rewind(self, step: int, until: int, records: Iterable[StepRecord] = ()) -> None:
-        """Go back to where a step is to be made; what came after becomes a branch.
+        """Drop the steps from `step` on; they become an abandoned branch.
 
         Args:
             until: the step that training had reached.
-            records: of steps before `step`, the oldest first, which fill up what is lost where
-                buckets hold earlier and later steps.
+            records: steps before `step`, the oldest first; they restore what is lost where a
+                bucket holds earlier and later steps.
         """
         with self._changed:
             copies = (self._columns.copy(n) for n in BRANCH_SERIES if n in self._columns.names)
             later = (copy.part(copy.step >= step) for copy in copies)
-            series = {s.name: s.thin(BRANCH_POINTS) for s in later if len(s)}
+            series = {s.name: s.thin(MAX_BRANCH_POINTS) for s in later if len(s)}
             self._branches.append(Branch(step, until, series))
             self._columns.rewind(step, records)
-            note = f"Training went back to step {step}."
-            for place, change in enumerate(self._changes):
+            note = f"Training was rewound to step {step}."
+            for index, change in enumerate(self._changes):
                 if change.step >= step and change.status == "applied":
-                    self._changes[place] = replace(change, status="undone", note=note)
+                    self._changes[index] = replace(change, status="undone", note=note)
             self._version += 1
 
     @property
     def stride(self) -> int:
-        """Most steps that one bucket of any series stands for."""
+        """Maximum number of steps per bucket of any series."""
         with self._changed:
             return self._columns.stride
 
     def clear(self) -> None:
-        """Forget everything but the status: a new run begins."""
+        """Drop everything except the status, for a new run."""
         with self._changed:
             self._forget()
             self._version += 1
 
-    # Everyone reads.
+    # Read by any thread.
 
     @property
     def status(self) -> Status:
@@ -164,17 +164,17 @@ class History:
 
     @property
     def version(self) -> int:
-        """Grows with every change; equal versions hold equal content."""
+        """Counter of all changes; equal versions hold equal content."""
         return self._version
 
     @property
     def era(self) -> int:
-        """How often all was forgotten: another number, another run."""
+        """Number of times the history was cleared; each run has its own."""
         return self._era
 
     @property
     def series(self) -> tuple[str, ...]:
-        """Names of all series, in the order in which they were first measured."""
+        """Names of all series, in the order of their first measurement."""
         with self._changed:
             return tuple(self._columns.names)
 
@@ -194,13 +194,13 @@ class History:
         return self._results
 
     def changed_rows(self, since: Cursor | None = None) -> tuple[list[Rows], Cursor]:
-        """New rows of all series.
+        """Return the new rows of all series.
 
         Args:
-            since: what the last call returned; None for all rows.
+            since: cursor that the last call returned; None for all rows.
 
         Returns:
-            The rows, and a cursor to ask from next time. Readers do not affect each other.
+            The rows, and the cursor for the next call. Readers do not affect each other.
         """
         with self._changed:
             known = since.positions if since is not None and since.era == self._era else {}
@@ -208,32 +208,32 @@ class History:
             return rows, Cursor(self._era, positions)
 
     def last(self, name: str) -> float:
-        """The newest value of a series.
+        """Latest value of a series.
 
         Raises:
-            SeriesError: when the series was never measured.
+            SeriesError: the series was never measured.
         """
         with self._changed:
             return self._columns.last(name)
 
     def measured(self, name: str) -> tuple[int, float]:
-        """The step at which a series was measured last, and its value; (-1, NaN) without one."""
+        """Step and value of the last measurement of a series; (-1, NaN) without one."""
         with self._changed:
             return self._columns.measured(name)
 
     def wait_until(self, condition: Callable[[Status], bool], timeout: float | None = None) -> bool:
-        """Sleep until the status fulfils `condition`; False when `timeout` seconds passed.
+        """Sleep until the status fulfils `condition`; False after `timeout` seconds.
 
-        A change of state is seen at once, progress 20 ms late. The thread sleeps in slices: an
-        interrupt must get through on every platform.
+        A change of state is noticed at once, progress 20 ms late. The thread sleeps in short
+        slices, so that an interrupt gets through on every platform.
         """
         end = None if timeout is None else time.monotonic() + timeout
         with self._changed:
             while not condition(self._status):
-                left = LOOK_EVERY if end is None else min(LOOK_EVERY, end - time.monotonic())
+                left = WAIT_SLICE_SECONDS if end is None else end - time.monotonic()
                 if left <= 0:
                     return False
-                self._changed.wait(left)
+                self._changed.wait(min(left, WAIT_SLICE_SECONDS))
             return True
 
     def snapshot(
@@ -242,14 +242,14 @@ class History:
         recent: tuple[Iterable[str], int] = ((), 0),
         before: int | None = None,
     ) -> Snapshot:
-        """An immutable copy.
+        """Copy the history into an immutable Snapshot.
 
         Args:
             patterns: names or shell patterns (`grad_norm/*`) of the series to copy whole;
-                of the others only the last value comes along. `samples` and `epoch`
-                always come, since positions are computed from them.
-            recent: patterns of series of which so many of the newest buckets come.
-            before: a step; series come without what was measured at it or later.
+                of the others only the last value is copied. `samples` and `epoch`
+                are always copied, since positions are computed from them.
+            recent: patterns of series, and the number of their latest buckets to copy.
+            before: a step; series are copied without it and later steps.
         """
         wanted = {*patterns, "samples", "epoch"}
         with self._changed:
@@ -271,16 +271,16 @@ class History:
             )
 
     def frame(self, series: str | Iterable[str] | None = None) -> pd.DataFrame:
-        """The series as a DataFrame, one row a step, one column a series.
+        """Return the series as a DataFrame, one row per step, one column per series.
 
-        After `buckets` values a row stands for several steps: it carries the mean, at
-        the last step of its bucket. Steps at which a series was not measured are NaN.
+        After `buckets` values a row stands for several steps and holds their mean, at the
+        last step of the bucket. Steps without a measurement of a series are NaN.
 
         Args:
-            series: names to take; all when None.
+            series: names of the series; None for all.
 
         Raises:
-            SeriesError: when a name was never measured.
+            SeriesError: a name was never measured.
         """
         import pandas as pd
 
@@ -293,7 +293,7 @@ class History:
         return frame.sort_index()
 
     def changes_frame(self) -> pd.DataFrame:
-        """The control changes as a DataFrame, one row a change."""
+        """Return the control changes as a DataFrame, one row per change."""
         import pandas as pd
 
         rows = [asdict(change) for change in self.changes]

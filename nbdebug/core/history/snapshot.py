@@ -1,4 +1,4 @@
-"""An immutable copy of a part of History, for panels, rules and users."""
+"""Immutable copies of History, for panels, rules and users."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ Axis = Literal["step", "samples", "epoch"]
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A part of History as it was at one moment.
+    """Part of History at one moment.
 
     Attributes:
-        status: where training stood.
-        latest: the last value of every series there is, also of those not copied.
-        series: the series that were asked for, by name.
-        histograms: the newest of each name.
+        status: state and position of training.
+        latest: the last value of every series, including those that were not copied.
+        series: the requested series, by name.
+        histograms: the latest one of each name.
         changes: control changes, the oldest first.
-        notices: what the user must see, the oldest first; notes: what the user wrote down.
-        branches: steps that were left behind by a rewind.
+        notices: messages to the user, the oldest first; notes: notes by the user.
+        branches: steps that a rewind abandoned.
         results: the latest result of each kind; `results.of(ForkResult)`, None without one.
-        version: grows with every change of History.
+        version: version of History.
     """
 
     status: Status = field(default_factory=Status)
@@ -55,12 +55,12 @@ class Snapshot:
 
     @property
     def checks(self) -> CheckReport:
-        """The latest result of every check, also of those that were not run yet."""
+        """The latest result of every check, including those that were not run yet."""
         return self.results.of(CheckReport, CheckReport())
 
     @property
     def findings(self) -> Findings:
-        """What looked sick when the rules were asked last."""
+        """The latest findings of the rules."""
         return self.results.of(Findings, Findings())
 
     def members(self, group: str) -> dict[str, float]:
@@ -72,21 +72,23 @@ class Snapshot:
             if name.startswith(prefix)
         }
 
-    def followed(self, start: int, way: Snapshot) -> Snapshot:
-        """This history up to `start`, continued with another run's.
+    def continued_with(self, start: int, other: Snapshot) -> Snapshot:
+        """Join this history up to `start` with another run's from there on.
 
         Series missing from the other run are dropped.
         """
         series = {
-            name: self.series[name].followed(start, one) if name in self.series else one
-            for name, one in way.series.items()
+            name: self.series[name].continued_with(start, one) if name in self.series else one
+            for name, one in other.series.items()
             if len(one)
         }
         changes = tuple(change for change in self.changes if change.step <= start)
-        return replace(self, status=way.status, latest=way.latest, series=series, changes=changes)
+        return replace(
+            self, status=other.status, latest=other.latest, series=series, changes=changes
+        )
 
     def position(self, steps: NDArray[np.int64], axis: Axis) -> Array:
-        """Where steps [B] lie on an axis counted in steps, samples or epochs."""
+        """Positions of steps [B] on an axis of steps, samples or epochs."""
         track = self.series.get(axis)
         if axis == "step" or track is None or not len(track):
             return steps.astype(np.float64)

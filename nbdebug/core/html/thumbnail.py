@@ -1,4 +1,4 @@
-"""Small pictures for tables, as data that a page holds itself."""
+"""Thumbnails for tables, as data URIs."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import numpy as np
 
 from nbdebug.core.records import Array
 
-LARGEST = 32
+MAX_SIDE_PIXELS = 32
 
 
 def thumbnail(values: Array) -> str:
-    """A picture as a PNG in a data URI; "" where the values are none.
+    """Encode an image as a PNG data URI; "" if the values are no image.
 
     Args:
         values: [H, W] grey, [1, H, W] grey or [3, H, W] red, green, blue; the smallest finite
-            value becomes black, the largest white. Thinned out to at most 32 x 32.
+            value becomes black, the largest white. Subsampled to at most 32 x 32.
     """
     pixels = values[None] if values.ndim == 2 else values
     finite = pixels[np.isfinite(pixels)]
     if pixels.ndim != 3 or len(pixels) not in (1, 3) or not finite.size:
         return ""
-    step = max(1, -(-max(pixels.shape[1:]) // LARGEST))
+    step = max(1, -(-max(pixels.shape[1:]) // MAX_SIDE_PIXELS))
     low, high = float(finite.min()), float(finite.max())
     scaled = np.nan_to_num((pixels[:, ::step, ::step] - low) / ((high - low) or 1.0))
     rows = (255 * np.clip(scaled, 0.0, 1.0)).astype(np.uint8).transpose(1, 2, 0)
@@ -32,10 +32,10 @@ def thumbnail(values: Array) -> str:
 
 
 def _png(pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> bytes:
-    """Pixels [H, W, 1 or 3] as a PNG file (W3C, Portable Network Graphics)."""
+    """Encode pixels [H, W, 1 or 3] as a PNG file (W3C, Portable Network Graphics)."""
     height, width, depth = pixels.shape
     colour = 0 if depth == 1 else 2
-    # Each row begins with its filter: 0 is none.
+    # Each row begins with its filter type: 0 is none.
     raw = b"".join(b"\0" + row.tobytes() for row in pixels)
     head = struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0)
     parts = ((b"IHDR", head), (b"IDAT", zlib.compress(raw)), (b"IEND", b""))

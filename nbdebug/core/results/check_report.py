@@ -1,4 +1,4 @@
-"""What the checks of the five-step checklist found."""
+"""Report of the checks of the five-step checklist."""
 
 from __future__ import annotations
 
@@ -7,28 +7,34 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from nbdebug.core.names import unknown_name
-from nbdebug.core.results.check_result import BAD, SIGNS, STEPS, WORDS, CheckResult
+from nbdebug.core.results.check_result import (
+    BAD_STATUSES,
+    CHECKLIST_STEPS,
+    STATUS_LABELS,
+    STATUS_SIGNS,
+    CheckResult,
+)
 from nbdebug.core.results.check_table import page
 from nbdebug.errors import CheckNameError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-GRAVITY = ("fail", "warning", "pass", "not_applicable", "not_run")
+STATUS_ORDER = ("fail", "warning", "pass", "not_applicable", "not_run")
 
 
 @dataclass(frozen=True)
 class CheckReport:
-    """Results of the checklist, step by step; iterates them.
+    """Iterable results of the checklist, step by step.
 
-    Indexing takes the name of a check. `causes` are what to look at first.
+    Indexing takes the name of a check. `causes` lists the results to look at first.
     """
 
     results: tuple[CheckResult, ...] = ()
 
     @classmethod
     def of(cls, results: Iterable[CheckResult]) -> CheckReport:
-        """The results in the order of the steps, consequences under their cause."""
+        """Sort results by step and link consequences to their cause."""
         ordered = sorted(results, key=lambda result: result.step)
         by_name = {result.name: result for result in ordered}
         return cls(tuple(_explained(result, by_name) for result in ordered))
@@ -47,12 +53,12 @@ class CheckReport:
 
     @property
     def causes(self) -> tuple[CheckResult, ...]:
-        """Failures, then warnings, that no other one explains."""
-        bad = [r for r in self.results if r.status in BAD and not r.because]
-        return tuple(sorted(bad, key=lambda result: GRAVITY.index(result.status)))
+        """Failures, then warnings, that no other result explains."""
+        bad = [r for r in self.results if r.status in BAD_STATUSES and not r.because]
+        return tuple(sorted(bad, key=lambda result: STATUS_ORDER.index(result.status)))
 
     def frame(self) -> pd.DataFrame:
-        """One row a check."""
+        """Return a DataFrame with one row per check."""
         import pandas as pd
 
         columns = list(CheckResult.__dataclass_fields__)
@@ -62,7 +68,7 @@ class CheckReport:
     def __str__(self) -> str:
         lines = [self.summary]
         for step, results in self._steps():
-            lines += ["", f"{step}. {STEPS[step]}"]
+            lines += ["", f"{step}. {CHECKLIST_STEPS[step]}"]
             lines += [line for result in results for line in _text(result)]
         return "\n".join(lines)
 
@@ -73,21 +79,21 @@ class CheckReport:
 
     @property
     def summary(self) -> str:
-        """How many passed, failed and so on, and what to look at first."""
-        counts = {s: sum(r.status == s for r in self.results) for s in GRAVITY}
-        said = ", ".join(f"{n} {WORDS[s]}" for s, n in counts.items() if n)
+        """Number of checks by status, and the first one to look at."""
+        counts = {s: sum(r.status == s for r in self.results) for s in STATUS_ORDER}
+        said = ", ".join(f"{n} {STATUS_LABELS[s]}" for s, n in counts.items() if n)
         first = f" Look first at: {self.causes[0].title}." if self.causes else ""
-        return f"Checklist: {said or 'nothing was checked'}.{first}"
+        return f"Checklist: {said or 'no checks were run'}.{first}"
 
     def _steps(self) -> Iterator[tuple[int, list[CheckResult]]]:
-        for step in STEPS:
+        for step in CHECKLIST_STEPS:
             results = [result for result in self.results if result.step == step]
             if results:
                 yield step, results
 
 
 def _explained(result: CheckResult, by_name: Mapping[str, CheckResult]) -> CheckResult:
-    """The result with the root cause that explains it, if there is one."""
+    """Link a result to the root cause that explains it, if there is one."""
     cause = _root(result, by_name)
     if cause is None:
         return replace(result, because="", cause="")
@@ -95,29 +101,29 @@ def _explained(result: CheckResult, by_name: Mapping[str, CheckResult]) -> Check
 
 
 def _root(result: CheckResult, by_name: Mapping[str, CheckResult]) -> CheckResult | None:
-    """The bad result at the root of this bad one, None when it is one itself."""
+    """Find the bad result at the root of a bad one; None if the result is a root itself."""
     seen = [result]
-    while result.status in BAD:
+    while result.status in BAD_STATUSES:
         above = [r for r in by_name.values() if _explains(r, result)]
         if not above:
             break
         result = above[0]
         if result in seen:
-            # They explain each other: neither is folded away.
+            # They explain each other: neither is hidden.
             return None
         seen.append(result)
     return result if len(seen) > 1 else None
 
 
 def _explains(cause: CheckResult, result: CheckResult) -> bool:
-    if cause.status not in BAD or cause.raised:
+    if cause.status not in BAD_STATUSES or cause.raised:
         return False
     return result.name in cause.explains or (result.raised and "*" in cause.explains)
 
 
 def _text(result: CheckResult) -> Iterator[str]:
-    yield f"  {SIGNS[result.status]} {result.title}: {result.seen}"
-    if result.status not in BAD:
+    yield f"  {STATUS_SIGNS[result.status]} {result.title}: {result.seen}"
+    if result.status not in BAD_STATUSES:
         return
     if result.because:
         yield f"      follows from: {result.because}"

@@ -7,7 +7,7 @@ from typing import Literal
 
 Verdict = Literal["pass", "warning", "fail", "not_applicable", "not_run"]
 
-STEPS = {
+CHECKLIST_STEPS = {
     1: "Start simple",
     2: "Look at the loss",
     3: "Look inside the layers",
@@ -15,9 +15,9 @@ STEPS = {
     5: "Document",
 }
 
-SIGNS = {"pass": "✓", "warning": "!", "fail": "✗", "not_applicable": "-", "not_run": "·"}
+STATUS_SIGNS = {"pass": "✓", "warning": "!", "fail": "✗", "not_applicable": "-", "not_run": "·"}
 
-WORDS = {
+STATUS_LABELS = {
     "pass": "passed",
     "warning": "with a warning",
     "fail": "failed",
@@ -25,12 +25,12 @@ WORDS = {
     "not_run": "not run yet",
 }
 
-BAD = ("fail", "warning")
+BAD_STATUSES = ("fail", "warning")
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A remedy that is a control's value."""
+    """A remedy in the form of a control's value."""
 
     control: str
     value: float | str
@@ -38,14 +38,14 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one check says.
+    """The outcome of one check.
 
     Attributes:
-        seen: what was found, with the number; for a check that does not apply, because.
-        expected: what it should be, with the number.
-        remedy: what to do.
-        proposal: the remedy as the value of a control, None where it is none.
-        raised: whether the check itself could not be made.
+        seen: what was found, with the number; for a check that does not apply, the reason.
+        expected: the expected state, with the number.
+        remedy: the recommended action.
+        proposal: the remedy as the value of a control, if there is one.
+        raised: whether the check itself raised an exception.
     """
 
     status: Verdict
@@ -63,12 +63,12 @@ class CheckResult:
     Attributes:
         name, title, step, expensive: of the check; step 1 to 5 of the checklist.
         status, seen, expected, remedy, proposal, raised: see `Outcome`.
-        why: why it matters; source: where this is known from.
-        seconds: what it cost.
-        at: the training step before which it was made.
-        explains: checks whose bad result follows from a bad one of this check; "*" are all
-            that could not be made.
-        because: title of the check that explains this one, "" for a cause of its own; cause: the
+        why: why the check matters; source: reference for it.
+        seconds: duration of the check.
+        at: the training step before which the check ran.
+        explains: checks whose bad result follows from a bad result of this check; "*" for all
+            that raised an exception.
+        because: title of the check that explains this one, "" for a root cause; cause: the
             name of that check.
     """
 

@@ -1,4 +1,4 @@
-"""The results of the checklist as HTML: a table for each step."""
+"""Results of the checklist as HTML, one table per step."""
 
 from __future__ import annotations
 
@@ -6,53 +6,53 @@ import html
 from collections.abc import Callable, Sequence
 
 from nbdebug.core.results.check_result import (
-    BAD,
-    SIGNS,
-    STEPS,
-    WORDS,
+    BAD_STATUSES,
+    CHECKLIST_STEPS,
+    STATUS_LABELS,
+    STATUS_SIGNS,
     CheckResult,
 )
 
-COLOURS = {
+STATUS_COLOURS = {
     "fail": "var(--jp-error-color1,#d32f2f)",
     "warning": "var(--jp-warn-color1,#b35c00)",
     "pass": "var(--jp-success-color1,#388e3c)",
     "not_applicable": "inherit",
     "not_run": "inherit",
 }
-HEAD = (("", 3), ("Check", 19), ("Seen", 42), ("Expected", 21), ("Seconds", 15))
-CELL = "vertical-align:top;white-space:normal;text-align:"
-SIDES = ("left", "left", "left", "left", "right")
+COLUMN_WIDTHS = (("", 3), ("Check", 19), ("Seen", 42), ("Expected", 21), ("Seconds", 15))
+CELL_STYLE = "vertical-align:top;white-space:normal;text-align:"
+COLUMN_ALIGNMENTS = ("left", "left", "left", "left", "right")
 Action = Callable[[CheckResult], str]
 
 
-def nothing(_result: CheckResult) -> str:
-    """No buttons: for where nothing listens to them."""
+def no_buttons(_result: CheckResult) -> str:
+    """Return no buttons, for pages without a kernel."""
     return ""
 
 
 def page(report: Sequence[CheckResult], summary: str) -> str:
-    """The whole report."""
-    present = [step for step in STEPS if any(result.step == step for result in report)]
+    """Render the whole report."""
+    present = [step for step in CHECKLIST_STEPS if any(result.step == step for result in report)]
     parts = "".join(step_section(report, step, head=step == present[0]) for step in present)
     return f'<div class="nbdebug-checks"><p><b>{html.escape(summary)}</b></p>{parts}</div>'
 
 
 def step_section(
-    report: Sequence[CheckResult], step: int, action: Action = nothing, head: bool = True
+    report: Sequence[CheckResult], step: int, action: Action = no_buttons, head: bool = True
 ) -> str:
-    """The results of one step.
+    """Render the results of one step.
 
-    What follows from another result is folded under it, what does not apply under a line.
+    Consequences are collapsed under their cause, and checks that do not apply under one line.
 
     Args:
-        action: gives the buttons of a row, as HTML.
-        head: whether the columns carry their names.
+        action: returns the buttons of a row, as HTML.
+        head: whether to show the column names.
     """
     results = [result for result in report if result.step == step]
     shown = [r for r in results if r.status != "not_applicable" and not r.because]
     rest = [r for r in results if r.status == "not_applicable"]
-    parts = [f'<div role="heading" aria-level="3"><b>{step}. {STEPS[step]}</b></div>']
+    parts = [f'<div role="heading" aria-level="3"><b>{step}. {CHECKLIST_STEPS[step]}</b></div>']
     if shown or head:
         parts.append(_table([_row(r, _consequences(report, r), action(r)) for r in shown], head))
     parts += [
@@ -72,8 +72,8 @@ def _consequences(report: Sequence[CheckResult], cause: CheckResult) -> tuple[Ch
 
 
 def _table(rows: Sequence[str], head: bool) -> str:
-    columns = "".join(f'<col style="width:{width}%">' for _, width in HEAD)
-    names = _cells("th", [word for word, _ in HEAD], ' scope="col"')
+    columns = "".join(f'<col style="width:{width}%">' for _, width in COLUMN_WIDTHS)
+    names = _cells("th", [word for word, _ in COLUMN_WIDTHS], ' scope="col"')
     return (
         '<table style="width:100%;table-layout:fixed;margin:2px 0">'
         f"<colgroup>{columns}</colgroup>{f'<thead><tr>{names}</tr></thead>' if head else ''}"
@@ -84,8 +84,8 @@ def _table(rows: Sequence[str], head: bool) -> str:
 def _row(result: CheckResult, follow: Sequence[CheckResult], buttons: str) -> str:
     status = result.status
     sign = (
-        f'<span title="{WORDS[status]}" aria-label="{WORDS[status]}" role="img" '
-        f'style="font-weight:700;color:{COLOURS[status]}">{SIGNS[status]}</span>'
+        f'<span title="{STATUS_LABELS[status]}" aria-label="{STATUS_LABELS[status]}" role="img" '
+        f'style="font-weight:700;color:{STATUS_COLOURS[status]}">{STATUS_SIGNS[status]}</span>'
     )
     known = "" if status == "not_run" else f"{result.seconds:.2f}"
     cells = (
@@ -100,18 +100,18 @@ def _row(result: CheckResult, follow: Sequence[CheckResult], buttons: str) -> st
 
 def _cells(tag: str, texts: Sequence[str], attributes: str = "") -> str:
     return "".join(
-        f'<{tag}{attributes} style="{CELL}{side}">{text}</{tag}>'
-        for text, side in zip(texts, SIDES, strict=True)
+        f'<{tag}{attributes} style="{CELL_STYLE}{side}">{text}</{tag}>'
+        for text, side in zip(texts, COLUMN_ALIGNMENTS, strict=True)
     )
 
 
 def _seen(result: CheckResult, follow: Sequence[CheckResult]) -> str:
     text = html.escape(result.seen)
-    if result.status in BAD and result.remedy:
+    if result.status in BAD_STATUSES and result.remedy:
         text += f"<br><b>To do:</b> {html.escape(result.remedy)}"
     if follow:
         items = "".join(
-            f"<li>{SIGNS[r.status]} {html.escape(r.title)}: {html.escape(r.seen)}</li>"
+            f"<li>{STATUS_SIGNS[r.status]} {html.escape(r.title)}: {html.escape(r.seen)}</li>"
             for r in follow
         )
         text += (
@@ -122,6 +122,6 @@ def _seen(result: CheckResult, follow: Sequence[CheckResult]) -> str:
     return text + (
         f'<details data-key="why-{html.escape(result.name)}"><summary>Why it matters</summary>'
         f"{why}<br>Source: {source}</details>"
-        if result.status in BAD
+        if result.status in BAD_STATUSES
         else ""
     )

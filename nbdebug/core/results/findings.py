@@ -1,4 +1,4 @@
-"""What looks sick while a model trains."""
+"""Findings of the rules: problems seen while a model trains."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FindingSeverity = Literal["error", "warning"]
-SEVERITIES = ("error", "warning")
+SEVERITIES: tuple[FindingSeverity, ...] = ("error", "warning")
 
 
 @dataclass(frozen=True)
 class Remedy:
-    """What to do.
+    """Recommended action for a finding.
 
     Attributes:
-        settings: controls to set, by name; empty where it is no matter of a control.
+        settings: values of controls to set, by name; empty if no control helps.
     """
 
     text: str
@@ -28,14 +28,14 @@ class Remedy:
 
 @dataclass(frozen=True)
 class Symptom:
-    """What a rule saw.
+    """Evidence of a problem, as a rule reports it.
 
     Attributes:
-        value, threshold: what was seen and what it is held against.
-        since: the step from which on it was so.
-        seen: both in words.
-        remedies: what to do, the likeliest first.
-        evidence: up to 100 numbers that show it, the newest last.
+        value, threshold: the measured value and the limit it is compared with.
+        since: first step of the problem.
+        seen: value and threshold in a sentence.
+        remedies: recommended actions, the most likely one first.
+        evidence: up to 100 numbers that show the problem, the latest last.
     """
 
     value: float
@@ -48,14 +48,14 @@ class Symptom:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that looks sick.
+    """One problem that a rule found.
 
     Attributes:
-        name, title, severity, source: of the rule.
-        why: why it happens.
+        name, title, severity, source: attributes of the rule.
+        why: why the problem happens.
         because: title of the finding that explains this one, "" for a root cause; cause: the
             name of that finding.
-        harms: whether what it did stays done, so that a remedy is tried from before it.
+        harms: whether the damage lasts, so that a remedy is tried from an earlier step.
     """
 
     name: str
@@ -76,37 +76,37 @@ class Finding:
 
 @dataclass(frozen=True)
 class Findings(Sequence[Finding]):
-    """Root causes first, errors before warnings; then what follows from them.
+    """Findings in order: root causes first, errors before warnings, then consequences.
 
     Attributes:
-        not_judged: rules that could not judge, with what they lacked.
+        not_judged: rules without enough data, with the missing data.
     """
 
     found: tuple[Finding, ...] = ()
     not_judged: Mapping[str, str] = field(default_factory=dict)
 
     @overload
-    def __getitem__(self, place: int) -> Finding: ...
+    def __getitem__(self, index: int) -> Finding: ...
     @overload
-    def __getitem__(self, place: slice) -> tuple[Finding, ...]: ...
-    def __getitem__(self, place: int | slice) -> Finding | tuple[Finding, ...]:
-        return self.found[place]
+    def __getitem__(self, index: slice) -> tuple[Finding, ...]: ...
+    def __getitem__(self, index: int | slice) -> Finding | tuple[Finding, ...]:
+        return self.found[index]
 
     def __len__(self) -> int:
         return len(self.found)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of all of them, in order."""
+        """Names of all findings, in order."""
         return tuple(finding.name for finding in self.found)
 
     @property
     def causes(self) -> tuple[Finding, ...]:
-        """Those that no other one explains."""
+        """Findings that no other one explains."""
         return tuple(finding for finding in self.found if not finding.cause)
 
     def frame(self) -> pd.DataFrame:
-        """One row a finding."""
+        """Return a DataFrame with one row per finding."""
         import pandas as pd
 
         columns = list(Finding.__dataclass_fields__)
@@ -115,7 +115,7 @@ class Findings(Sequence[Finding]):
 
     @property
     def summary(self) -> str:
-        """How many there are, and what could not be judged."""
+        """Number of findings, and of rules without enough data."""
         count = len(self.causes)
         said = "Nothing looks sick" if not count else f"{count} finding{'s' * (count > 1)}"
         rest = f"; {len(self.not_judged)} rules have nothing to judge by yet"
@@ -125,13 +125,13 @@ class Findings(Sequence[Finding]):
         lines = [self.summary]
         for cause in self.causes:
             lines += list(_text(cause))
-            lines += [f"    explains: {f.title}: {f.seen}" for f in self.follow(cause)]
+            lines += [f"    explains: {f.title}: {f.seen}" for f in self.explained_by(cause)]
         return "\n".join(lines)
 
     __repr__ = __str__
 
-    def follow(self, cause: Finding) -> tuple[Finding, ...]:
-        """What a finding explains."""
+    def explained_by(self, cause: Finding) -> tuple[Finding, ...]:
+        """Return the findings that `cause` explains."""
         return tuple(finding for finding in self.found if finding.cause == cause.name)
 
     def _repr_html_(self) -> str:

@@ -1,4 +1,4 @@
-"""The last steps before a stop, module by module."""
+"""Flight record: module outputs in the last steps before a stop."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ class ModuleOutput:
     """The output of one module in one step.
 
     Attributes:
-        largest: the largest finite magnitude, NaN where there is none.
-        bad: how many values were not finite, of `count`.
-        updated: whether the update of that step was made.
+        largest: the largest finite magnitude, NaN without one.
+        non_finite: number of NaN or Inf values, of `count`.
+        updated: whether the optimizer update of that step was made.
     """
 
     step: int
     module: str
     kind: str
     largest: float
-    bad: int
+    non_finite: int
     count: int
     updated: bool = True
 
 
 @dataclass(frozen=True)
 class FlightRecord:
-    """Outputs of all modules in the last steps, which were run again on a copy."""
+    """Outputs of all modules in the last steps, from a rerun on a copy."""
 
-    looks: tuple[ModuleOutput, ...]
+    outputs: tuple[ModuleOutput, ...]
 
     @property
     def first(self) -> ModuleOutput | None:
-        """The first output that was not finite, None when all were finite."""
-        return next((look for look in self.looks if look.bad), None)
+        """The first output with NaN or Inf, None if all were finite."""
+        return next((output for output in self.outputs if output.non_finite), None)
 
     @property
     def steps(self) -> tuple[int, ...]:
-        """The steps that were looked at, the oldest first."""
-        return tuple(dict.fromkeys(look.step for look in self.looks))
+        """The recorded steps, the oldest first."""
+        return tuple(dict.fromkeys(output.step for output in self.outputs))
 
     def frame(self) -> pd.DataFrame:
-        """Largest magnitudes, one row a module, one column a step; inf where not finite."""
+        """Largest magnitudes, one row per module, one column per step; inf for NaN or Inf."""
         import pandas as pd
 
         rows = {module: dict(values) for module, values in self._table().items()}
@@ -56,19 +56,19 @@ class FlightRecord:
 
     def _table(self) -> dict[str, dict[int, float]]:
         table: dict[str, dict[int, float]] = {}
-        for look in self.looks:
-            value = math.inf if look.bad else look.largest
-            row = table.setdefault(f"{look.module} ({look.kind})", {})
-            row[look.step] = max(value, row.get(look.step, value))
+        for output in self.outputs:
+            value = math.inf if output.non_finite else output.largest
+            row = table.setdefault(f"{output.module} ({output.kind})", {})
+            row[output.step] = max(value, row.get(output.step, value))
         return table
 
     def __str__(self) -> str:
         found = self.first
         if found is None:
-            return "All outputs of all modules were finite."
+            return "No module output contained NaN or Inf."
         return (
-            f"Step {found.step:,}: {found.bad:,} of {found.count:,} values of the output of "
-            f"{found.module} ({found.kind}) were not finite."
+            f"Step {found.step:,}: {found.non_finite:,} of {found.count:,} values of the output of "
+            f"{found.module} ({found.kind}) were NaN or Inf."
         )
 
     def __repr__(self) -> str:
@@ -79,7 +79,7 @@ class FlightRecord:
 
 
 def flight_table(record: FlightRecord) -> str:
-    """A flight record as HTML."""
+    """Render a flight record as HTML."""
     steps = record.steps
     head = _row("th", ["largest output", *(f"step {step:,}" for step in steps)])
     body = "".join(
@@ -95,7 +95,7 @@ def flight_table(record: FlightRecord) -> str:
 def _number(value: float | None) -> str:
     if value is None:
         return ""
-    return "not finite" if math.isinf(value) else f"{value:.3g}"
+    return "NaN or Inf" if math.isinf(value) else f"{value:.3g}"
 
 
 def _row(tag: str, cells: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""What a fork found: the same steps with and without a change, on the same batches."""
+"""Result of a fork: the same steps with and without a change, on the same batches."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CONFIDENCE = 0.95
-FEWEST = 10
-WIDTH, HEIGHT = 180, 60
-GREY = "#8C8C8C"
-LEFT = "text-align:left;vertical-align:middle;overflow-wrap:normal"
+MIN_INTERVAL_VALUES = 10
+PLOT_WIDTH, PLOT_HEIGHT = 180, 60
+BASE_COLOUR = "#8C8C8C"
+CELL_STYLE = "text-align:left;vertical-align:middle;overflow-wrap:normal"
 
 
 # Arrays have no truth value: two of these are equal when they are the same object.
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """One way to go on.
+    """One variant of the next steps.
 
     Attributes:
-        settings: what was changed at the fork; empty for the base.
-        loss: [N] of each step; NaN from where it ended early.
-        ended: why it ended early, "" when it did not.
-        findings: what looked sick at its end.
-        val_loss: the last one of its steps, NaN where none was measured.
+        settings: values of controls that were changed at the fork; empty for the base.
+        loss: [N] loss of each step; NaN after an early end.
+        ended: reason of an early end, or "".
+        findings: findings of the rules at the end.
+        val_loss: the last validation loss, NaN without one.
     """
 
     settings: Mapping[str, Any]
@@ -55,11 +55,11 @@ class ForkResult:
     """A fork and its trials.
 
     Attributes:
-        step: where it begins; cursor: how much had been done to training until then;
-        rewinds: how often training had gone back.
-        base: without a change; trials: one for each value.
-        note: what keeps base and trials from being pairs, or "".
-        for_finding: name of the finding that the change is to cure, or ""; title: its title.
+        step: the first step; cursor: number of edits before it;
+        rewinds: number of rewinds before the fork.
+        base: the trial without a change; trials: one for each variant.
+        note: why steps of base and trials cannot be compared in pairs, or "".
+        for_finding: name of the finding that the change should cure, or ""; title: its title.
     """
 
     step: int
@@ -73,10 +73,10 @@ class ForkResult:
     title: str = ""
 
     def cured(self, trial: Trial) -> bool | None:
-        """Whether the finding that was to be cured is gone.
+        """Tell if a trial cured the finding that the fork was made for.
 
-        None where it is not there without the change, or where too little was measured to say.
-        A way that ended early has cured nothing.
+        The answer is None if the base does not have the finding either, or if there is too little
+        data. A trial that ended early has cured nothing.
         """
         if not self.for_finding or self.for_finding not in self.base.findings.names:
             return None
@@ -84,16 +84,16 @@ class ForkResult:
             return False
         return None if self.for_finding in trial.findings.not_judged else True
 
-    def condition(self, trial: Trial) -> str:
-        """What looked sick at the end of a way, in words; first what was to be cured."""
+    def findings_text(self, trial: Trial) -> str:
+        """Describe the findings at the end of a trial, the one to cure first."""
         causes = [f.title for f in trial.findings.causes if f.name != self.for_finding]
         said = ", ".join(causes[:2]) + (", ..." if len(causes) > 2 else "")
         if not self.for_finding:
             return said or "nothing"
-        return f"{self.title}: {self._fate(trial)}" + (f"; {said}" if said else "")
+        return f"{self.title}: {self._finding_status(trial)}" + (f"; {said}" if said else "")
 
-    def _fate(self, trial: Trial) -> str:
-        """What became of the finding that was to be cured."""
+    def _finding_status(self, trial: Trial) -> str:
+        """Describe the finding to cure at the end of a trial."""
         if self.for_finding in trial.findings.names:
             return "still there"
         if trial.ended:
@@ -109,19 +109,19 @@ class ForkResult:
     def interval(self, trial: Trial) -> tuple[float, float, float]:
         """Mean difference over the second half of the steps, and its 95 % interval.
 
-        The differences of neighbouring steps are alike: the standard error is that of Newey
-        and West (1987) with a lag of the square root of their number. NaN where there are
-        fewer than 10.
+        The differences of neighbouring steps are correlated: the standard error is that of Newey
+        and West (1987) with a lag of the square root of their number. The ends are NaN for
+        fewer than 10 values.
         """
         half = self.difference(trial)[self.steps // 2 :]
         return mean_interval(half[np.isfinite(half)])
 
     def verdict(self, trial: Trial) -> str:
-        """What the interval says, in words."""
+        """Verdict on a trial from its interval, as text."""
         if trial.ended:
             return trial.ended
         if self.base.ended:
-            return "goes on where without it a value is not finite"
+            return "continues; without the change: NaN or Inf"
         if not np.any(self.difference(trial)):
             return "exactly the same"
         _, low, high = self.interval(trial)
@@ -133,8 +133,8 @@ class ForkResult:
 
 
 def mean_interval(values: Array) -> tuple[float, float, float]:
-    """Mean of values [N] that follow one another, and the ends of its 95 % interval."""
-    if len(values) < FEWEST:
+    """Mean of consecutive values [N], and the ends of its 95 % interval."""
+    if len(values) < MIN_INTERVAL_VALUES:
         return (float(values.mean()) if len(values) else math.nan), math.nan, math.nan
     mean = float(values.mean())
     centred = values - mean
@@ -150,7 +150,7 @@ def mean_interval(values: Array) -> tuple[float, float, float]:
 
 @dataclass(frozen=True)
 class Fork:
-    """The same steps with and without a change; training itself has not moved.
+    """The same steps with and without a change; training itself stays where it is.
 
     Attributes:
         base, changed: loss [N] of each step, without and with the (first) change.
@@ -179,23 +179,23 @@ class Fork:
 
     @property
     def cured(self) -> bool | None:
-        """Whether the (first) change cures what it was to.
+        """Tell if the (first) change cures the finding that the fork was made for.
 
-        None where nothing was named, where it is not there without the change, or where too
-        little was measured to say.
+        The answer is None if no finding was named, if the base does not have the finding
+        either, or if there is too little data.
         """
         return self.result.cured(self.result.trials[0])
 
     @property
     def findings(self) -> Findings:
-        """What looked sick at the end with the (first) change."""
+        """Findings at the end with the (first) change."""
         return self.result.trials[0].findings
 
     def keep(self, which: int = 0) -> None:
-        """Go on with a change: go back to the fork, make it there and train the steps again.
+        """Rewind to the fork, apply a change there and train its steps.
 
         Args:
-            which: number of the trial, when there are several.
+            which: number of the trial.
 
         Raises:
             ArgumentError: there is no such trial.
@@ -206,7 +206,7 @@ class Fork:
         """Leave training as it is; there is nothing to undo."""
 
     def frame(self) -> pd.DataFrame:
-        """Losses, one row a step, one column a trial."""
+        """Return the losses, one row per step, one column per trial."""
         import pandas as pd
 
         first = self.result.step
@@ -221,21 +221,21 @@ class Fork:
         return fork_table(self.result)
 
 
-HEADINGS = ("", "verdict", "looks sick at the end", "last loss", "difference", "95 % interval")
-VALIDATION = "last val. loss"
+COLUMN_HEADINGS = ("", "verdict", "findings at the end", "last loss", "difference", "95 % interval")
+VALIDATION_HEADING = "last val. loss"
 
 
 def rows(result: ForkResult) -> list[tuple[str, ...]]:
-    """The trials in words, one row each, the base first; below `headings`."""
+    """Table rows of the trials, the base first, in the columns of `headings`."""
     first = result.base
     found: list[tuple[str, ...]] = [
-        (first.label, first.ended, result.condition(first), _last(first), "", "")
+        (first.label, first.ended, result.findings_text(first), _last(first), "", "")
     ]
     for trial in result.trials:
         mean, low, high = result.interval(trial)
         between = "" if math.isnan(low) else f"{low:+.3g} to {high:+.3g}"
         apart = "" if math.isnan(mean) else f"{mean:+.3g}"
-        verdict, condition = result.verdict(trial), result.condition(trial)
+        verdict, condition = result.verdict(trial), result.findings_text(trial)
         found.append((trial.label, verdict, condition, _last(trial), apart, between))
     if not _validated(result):
         return found
@@ -244,8 +244,8 @@ def rows(result: ForkResult) -> list[tuple[str, ...]]:
 
 
 def headings(result: ForkResult) -> tuple[str, ...]:
-    """What stands above the columns of `rows`."""
-    return (*HEADINGS, VALIDATION) if _validated(result) else HEADINGS
+    """Column headings of `rows`."""
+    return (*COLUMN_HEADINGS, VALIDATION_HEADING) if _validated(result) else COLUMN_HEADINGS
 
 
 def _validated(result: ForkResult) -> bool:
@@ -253,20 +253,21 @@ def _validated(result: ForkResult) -> bool:
 
 
 def fork_table(result: ForkResult) -> str:
-    """A fork as HTML: each way a small plot of its loss over that of the base, in grey."""
+    """Render a fork as HTML: the loss of each trial over that of the base, in grey."""
     head = "".join(
-        f'<th style="{LEFT}">{html.escape(word)}</th>' for word in ("", *headings(result))
+        f'<th style="{CELL_STYLE}">{html.escape(word)}</th>' for word in ("", *headings(result))
     )
     trials = (result.base, *result.trials)
     known = [trial.loss[np.isfinite(trial.loss)] for trial in trials]
     known = [losses for losses in known if len(losses)] or [np.array([0.0, 1.0])]
-    # All begin alike: a way that explodes leaves its plot at the top, the others stay legible.
+    # A trial that explodes is cut off at the top, so that the others stay legible.
     low, high = min(map(np.min, known)), min(map(np.max, known))
     high = min(high + 0.2 * (high - low), max(map(np.max, known)))
     body = ""
     for trial, row in zip(trials, rows(result), strict=True):
         cells = [_plot(result.base, trial, low, high), *map(html.escape, row)]
-        body += "<tr>" + "".join(f'<td style="{LEFT}">{cell}</td>' for cell in cells) + "</tr>"
+        columns = "".join(f'<td style="{CELL_STYLE}">{cell}</td>' for cell in cells)
+        body += f"<tr>{columns}</tr>"
     note = f"<p>{html.escape(result.note)}</p>" if result.note else ""
     title = html.escape(_title(result))
     return (
@@ -276,18 +277,18 @@ def fork_table(result: ForkResult) -> str:
 
 
 def _plot(base: Trial, trial: Trial, low: float, high: float) -> str:
-    """Losses as an SVG, all of a fork on one scale."""
-    ways = [(trial, BLUE)] if trial is base else [(base, GREY), (trial, BLUE)]
-    size = WIDTH, HEIGHT
-    lines = [polyline(way.loss.tolist(), low, high, size, colour) for way, colour in ways]
+    """Draw losses as an SVG, all trials of a fork on one scale."""
+    curves = [(trial, BLUE)] if trial is base else [(base, BASE_COLOUR), (trial, BLUE)]
+    size = PLOT_WIDTH, PLOT_HEIGHT
+    lines = [polyline(curve.loss.tolist(), low, high, size, colour) for curve, colour in curves]
     return (
-        f'<svg width="{WIDTH}" height="{HEIGHT}" style="max-width:none" role="img" '
+        f'<svg width="{PLOT_WIDTH}" height="{PLOT_HEIGHT}" style="max-width:none" role="img" '
         f'aria-label="loss, {html.escape(trial.label)}">{"".join(lines)}</svg>'
     )
 
 
 def _title(result: ForkResult) -> str:
-    return f"{result.steps:,} steps from step {result.step:,}, each way on the same batches"
+    return f"{result.steps:,} steps from step {result.step:,}, each trial on the same batches"
 
 
 def _last(trial: Trial) -> str:

@@ -1,4 +1,4 @@
-"""What a learning-rate range test found."""
+"""Result of a learning-rate range test."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Array = NDArray[np.float64]
-WEIGHT = 0.98
+SMOOTHING_WEIGHT = 0.98
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,11 +21,11 @@ class LrRangeTest:
     """Loss against learning rate in an exponential sweep (Smith 2015, arXiv:1506.01186).
 
     Attributes:
-        lr: [N] the learning rates that were tried, rising.
-        loss: [N] the loss of each batch, before the update with that rate.
-        smoothed: [N] its exponential average, as fast.ai takes it.
-        steps: how many rates were to be tried.
-        ended: why the sweep ended, in words.
+        lr: [N] the tested learning rates, rising.
+        loss: [N] loss of each batch, before the update with that rate.
+        smoothed: [N] exponential average of the loss, as in fast.ai.
+        steps: number of planned rates.
+        ended: why the sweep ended, as text.
     """
 
     lr: Array
@@ -36,10 +36,10 @@ class LrRangeTest:
 
     @property
     def suggestion(self) -> float | None:
-        """The rate at which the smoothed loss falls steepest, None when it never falls.
+        """Learning rate at which the smoothed loss falls steepest, None if the loss never falls.
 
         As in fast.ai, the slope is taken against the logarithm of the rate, without the
-        first tenth of the sweep and the last five rates that were tried.
+        first tenth of the sweep and the last five rates.
         """
         kept = slice(self.steps // 10, max(len(self.lr) - 5, 0))
         lr, smoothed = self.lr[kept], self.smoothed[kept]
@@ -50,7 +50,7 @@ class LrRangeTest:
         return float(lr[steepest]) if slope[steepest] < 0 else None
 
     def frame(self) -> pd.DataFrame:
-        """One row a learning rate: lr, loss, smoothed."""
+        """Return a DataFrame with one row per learning rate: lr, loss, smoothed."""
         import pandas as pd
 
         return pd.DataFrame({"lr": self.lr, "loss": self.loss, "smoothed": self.smoothed})
@@ -67,17 +67,17 @@ class LrRangeTest:
         lr = self.suggestion
         if lr is None:
             return "The loss never falls: try other ends, more steps, or look at the data."
-        return f"The loss falls steepest at lr {lr:.3g}. To take it: dbg.set(lr={lr:.3g})"
+        return f"The loss falls steepest at lr {lr:.3g}. To use this rate: dbg.set(lr={lr:.3g})"
 
 
 class Smoothing:
-    """Exponential average of losses, with its bias towards the beginning removed."""
+    """Bias-corrected exponential average of losses."""
 
     def __init__(self) -> None:
         self._average, self._count = 0.0, 0
 
     def add(self, loss: float) -> float:
-        """The average with one more loss."""
+        """Add a loss and return the average."""
         self._count += 1
-        self._average = WEIGHT * self._average + (1 - WEIGHT) * loss
-        return self._average / (1 - WEIGHT**self._count)
+        self._average = SMOOTHING_WEIGHT * self._average + (1 - SMOOTHING_WEIGHT) * loss
+        return self._average / (1 - SMOOTHING_WEIGHT**self._count)

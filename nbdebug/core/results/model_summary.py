@@ -1,4 +1,4 @@
-"""The layers of a model as a table."""
+"""Summary table of a model."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class LayerSummary:
     """One module.
 
     Attributes:
-        layer: its path in the model; kind: its class; depth: modules around it.
-        output_shape: of the last call with one batch, () when it was not called.
-        parameters: numbers in it and in what is inside it; trainable: of those, how many learn.
+        layer: path in the model; kind: class name; depth: nesting depth.
+        output_shape: shape for one batch, () if the module was not called.
+        parameters: number of parameters, submodules included; trainable: number of trainable ones.
     """
 
     layer: str
@@ -34,14 +34,14 @@ class ModelSummary:
 
     Attributes:
         layers: the model itself first.
-        text: the same as torchinfo prints it.
+        text: the table as torchinfo prints it.
     """
 
     layers: tuple[LayerSummary, ...]
     text: str
 
     def frame(self) -> pd.DataFrame:
-        """One row a module, with the share of its parameters that learns."""
+        """Return a DataFrame with one row per module, with the share of trainable parameters."""
         import pandas as pd
 
         names = list(LayerSummary.__dataclass_fields__)
@@ -57,7 +57,7 @@ class ModelSummary:
 
     def _repr_html_(self) -> str:
         names = ("Layer", "Class", "Output shape", "Parameters", "Trainable")
-        head = "".join(_cell("th", name, place) for place, name in enumerate(names))
+        head = "".join(_cell("th", name, column) for column, name in enumerate(names))
         body = "".join(f"<tr>{_row(layer)}</tr>" for layer in self.layers)
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
@@ -71,9 +71,9 @@ def _row(layer: LayerSummary) -> str:
         f"{count:,}",
         f"{layer.trainable / count:.0%}" if count else "-",
     )
-    return "".join(_cell("td", text, place) for place, text in enumerate(texts))
+    return "".join(_cell("td", text, column) for column, text in enumerate(texts))
 
 
-def _cell(tag: str, text: str, place: int) -> str:
-    side = "left" if place < 2 else "right"
+def _cell(tag: str, text: str, column: int) -> str:
+    side = "left" if column < 2 else "right"
     return f'<{tag} style="text-align:{side}">{html.escape(text)}</{tag}>'

@@ -1,4 +1,4 @@
-"""The runs that are kept beside a training, as the Runs tab shows them."""
+"""List of recorded runs, as the Runs tab shows them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 Act = Literal["list", "find", "open", "compare", "rename", "tag", "untag", "ask", "delete"]
 State = Literal["off", "opening", "ready", "failed"]
 ADD_NOTE = "note"
-LONGEST = 250
-RESERVED = ("mlflow.", "nbdebug.")
-TAG = re.compile(r"[\w\-. :/]+")
+MAX_TEXT_LENGTH = 250
+RESERVED_PREFIXES = ("mlflow.", "nbdebug.")
+TAG_NAME_PATTERN = re.compile(r"[\w\-. :/]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +26,11 @@ class RunRow:
     """A run in the list.
 
     Attributes:
-        id: the same while it runs and after.
-        started: in seconds since 1970; seconds: how long it took until now.
-        parameters: at the start; metrics: their last values; tags: the user's own.
-        this: whether it is the training before the user's eyes.
-        stored: whether it is in the store, and not in its journal alone.
+        id: constant while the run is recorded and after.
+        started: seconds since 1970; seconds: duration until now.
+        parameters: hyperparameters at the start; metrics: last values; tags: tags by the user.
+        this: whether the run is the training of this dashboard.
+        stored: whether the run is in the store, not only in its journal.
     """
 
     id: str
@@ -47,23 +47,23 @@ class RunRow:
 
     @property
     def live(self) -> bool:
-        """Whether it may still change."""
+        """Tell if the run may still change."""
         return self.this or self.status == "running"
 
 
 # Arrays have no truth value: two of these are equal when they are the same object.
 @dataclass(frozen=True, eq=False)
 class RunList:
-    """What is known of the runs of a store, and what the viewer does with them.
+    """Runs of a store, and their selection in the Runs tab.
 
     Attributes:
         state: off (nothing is recorded), opening, ready or failed.
-        place: what the store is called.
+        place: name of the store.
         rows: all runs, the newest first.
-        error: what was asked for last and could not be done, or why the store cannot be read.
-        find: part of a name or tag; opened: the run whose tools are shown; asked: the run that
-            is to be deleted once that is confirmed; "" for none.
-        chosen: ids of the runs to compare; curves: their losses by id, but for this training.
+        error: why the last request failed, or why the store cannot be read.
+        find: search text for names and tags; opened: id of the run whose tools are shown;
+            asked: id of the run whose deletion waits for confirmation; "" for none.
+        chosen: ids of the runs to compare; curves: losses by id, without this training.
     """
 
     state: State = "opening"
@@ -77,37 +77,37 @@ class RunList:
     curves: Mapping[str, Mapping[str, Series]] = field(default_factory=dict)
 
     def row(self, run: str) -> RunRow | None:
-        """A run by its id, None when there is none."""
+        """Find a run by its id, None without one."""
         return next((row for row in self.rows if row.id == run), None)
 
     @property
     def compared(self) -> tuple[RunRow, ...]:
-        """The chosen runs, in the order in which they were chosen."""
+        """The chosen runs, in the order of their choice."""
         return tuple(row for row in map(self.row, self.chosen) if row is not None)
 
 
 class RunListSource(Protocol):
-    """Keeps the list of runs; `version` grows with every change of it."""
+    """Source of the list of runs; `version` grows with every change."""
 
     run_list: RunList
     version: int
 
 
 class NotRecorded:
-    """The source where nothing is recorded."""
+    """Source for a training without recording."""
 
     run_list, version = RunList("off"), 0
 
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """Something to be done with the runs of a store.
+    """Request for an action on the runs of a store.
 
     Attributes:
-        act: list, find, open (or close), compare (or not any more), rename, tag, untag, ask
-            (whether it is to be deleted, or not any more), delete.
+        act: list, find, open (a second time closes), compare (a second time removes), rename,
+            tag, untag, ask (for confirmation of a deletion; a second time cancels), delete.
         run: id of the run.
-        text: what to find, the new name, or a tag as `name` or `name=value`.
+        text: search text, new name, or a tag as `name` or `name=value`.
     """
 
     act: Act
@@ -116,20 +116,25 @@ class RunRequest:
     name: ClassVar[str] = "runs"
 
     def check(self) -> None:
-        """Raise ArgumentError where there is no such act, or the text does not do."""
+        """Raise ArgumentError for an unknown act or an invalid text."""
         if self.act not in get_args(Act):
             raise ArgumentError(unknown_name("request", self.act, get_args(Act)))
-        if self.act == "rename" and not 0 < len(self.text) <= LONGEST:
-            raise ArgumentError(f"A name has 1 to {LONGEST} characters, got {len(self.text)}.")
+        if self.act == "rename" and not 0 < len(self.text) <= MAX_TEXT_LENGTH:
+            raise ArgumentError(
+                f"A name has 1 to {MAX_TEXT_LENGTH} characters, got {len(self.text)}."
+            )
         if self.act == "tag":
             name, value = self.tag
-            if not TAG.fullmatch(name) or max(len(name), len(value)) > LONGEST:
+            if not TAG_NAME_PATTERN.fullmatch(name) or max(len(name), len(value)) > MAX_TEXT_LENGTH:
                 raise ArgumentError(
-                    f"Not a tag: {self.text[:40]!r}. Write name or name=value, at most {LONGEST} "
-                    "characters each; the name of letters, digits, spaces and _ - . : /."
+                    f"Not a tag: {self.text[:40]!r}. Write name or name=value, at most "
+                    f"{MAX_TEXT_LENGTH} characters each; the name of letters, digits, "
+                    "spaces and _ - . : /."
                 )
-            if name.startswith(RESERVED):
-                raise ArgumentError(f"Tags do not begin with {' or '.join(RESERVED)}: {name!r}.")
+            if name.startswith(RESERVED_PREFIXES):
+                raise ArgumentError(
+                    f"Tags do not begin with {' or '.join(RESERVED_PREFIXES)}: {name!r}."
+                )
 
     @property
     def tag(self) -> tuple[str, str]:
@@ -139,15 +144,15 @@ class RunRequest:
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> RunRequest:
-        """From the fields of a form; the name of the field with the text begins with `text`."""
+        """Create from the fields of a form; the name of the text field begins with `text`."""
         text = next((str(v) for name, v in fields.items() if name.startswith("text")), "")
         return cls(fields.get("act", "list"), str(fields.get("run", "")), text.strip())
 
 
 def differing(rows: Sequence[RunRow]) -> dict[str, tuple[str, ...]]:
-    """Hyperparameters that are not the same in all runs: their values, run by run.
+    """Return the hyperparameters that differ between runs, with their values run by run.
 
-    What a run does not say is "".
+    A missing value is "".
     """
     names = dict.fromkeys(name for row in rows for name in row.parameters)
     values = {name: tuple(row.parameters.get(name, "") for row in rows) for name in names}

@@ -14,7 +14,7 @@ MarkKind = Literal["checkpoint", "named", "break", "fork"]
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A step at which something can be gone back to, or at which something happened."""
+    """A mark on the timeline: a checkpoint to rewind to, or an event."""
 
     step: int
     kind: MarkKind
@@ -23,21 +23,21 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class TimelineMarks:
-    """All marks of a training, in no order."""
+    """All marks of a training, unordered."""
 
     marks: tuple[Mark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ActiveBreakpoints:
-    """Names of the breakpoints that may pause training."""
+    """Names of the active breakpoints."""
 
     names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Branch:
-    """Steps that a rewind abandoned: from `at` on, up to `until`, where training had been."""
+    """Steps that a rewind abandoned: from `at` to `until`."""
 
     at: int
     until: int
@@ -46,11 +46,11 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """The first step that did not repeat itself.
+    """First step that a rerun did not reproduce.
 
     Attributes:
-        recorded, repeated: loss and gradient norm then and now; NaN where it was not finite.
-        where: what is likely to have done it.
+        recorded, repeated: loss and gradient norm then and now; NaN for NaN or Inf.
+        where: the likely cause.
     """
 
     step: int
@@ -68,13 +68,13 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class ReplayResult:
-    """Comparison of steps that were run again with the recorded ones.
+    """Comparison of rerun steps with the recorded ones.
 
     Attributes:
-        start: the step of the checkpoint it began at; step: where it ended.
-        compared: how many losses and gradient norms were compared with the recorded ones.
-        difference: None when all were equal to the bit.
-        end_equal: whether the state at the end is that of training, None when not compared.
+        start: step of the first checkpoint; step: the last step.
+        compared: number of steps whose loss and gradient norm were compared.
+        difference: the first difference, None if all steps were bit-identical.
+        end_equal: whether the final state equals that of training, None if not compared.
     """
 
     start: int
@@ -85,23 +85,23 @@ class ReplayResult:
 
     @property
     def equal(self) -> bool:
-        """Whether everything that was compared is equal to the bit."""
+        """Tell if everything that was compared is bit-identical."""
         return self.difference is None and self.end_equal is not False
 
     def __str__(self) -> str:
         made = self.step - self.start
         if not made:
             return f"Back at the checkpoint of step {self.start:,}."
-        text = f"{made:,} steps run again from step {self.start:,}"
+        text = f"{made:,} steps rerun from step {self.start:,}"
         if self.difference is not None:
             return f"{text}; {self.difference}"
         if self.compared < made:
-            text += f"; the last {self.compared:,} of their losses are equal to the bit"
+            text += f"; the last {self.compared:,} losses are bit-identical"
         else:
-            text += ", each loss and gradient norm equal to the bit"
+            text += ", each loss and gradient norm bit-identical"
         if self.end_equal is not None:
             equal = "are" if self.end_equal else "are NOT"
-            text += f"; weights, buffers and optimizer {equal} equal to the bit at the end"
+            text += f"; weights, buffers and optimizer {equal} bit-identical at the end"
         return f"{text}."
 
     __repr__ = __str__

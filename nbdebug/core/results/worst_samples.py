@@ -1,4 +1,4 @@
-"""The samples of a batch with the largest losses."""
+"""Samples of a batch with the largest losses."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-HEADINGS = ("sample", "loss", "target", "prediction", "gradient norm", "inputs")
-CELL = "text-align:left;vertical-align:middle;overflow-wrap:normal"
+COLUMN_HEADINGS = ("sample", "loss", "target", "prediction", "gradient norm", "inputs")
+CELL_STYLE = "text-align:left;vertical-align:middle;overflow-wrap:normal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +18,11 @@ class WorstSample:
     """One sample.
 
     Attributes:
-        index: in the data; None in a stream.
-        place: in the batch.
-        loss: its own; grad_norm: L2 norm over all parameters of the gradient of that loss.
-        target, prediction: the class, the number or the numbers; None where nobody knows.
-        row: the first of its inputs; picture: its inputs as a data URI, "" where they are none.
+        index: index in the data; None for a stream.
+        place: position in the batch.
+        loss: loss of this sample; grad_norm: L2 norm of its gradient over all parameters.
+        target, prediction: a class, a number or a list of numbers; None if unknown.
+        row: the first inputs; picture: the inputs as a data URI, "" if they are no image.
     """
 
     index: int | None
@@ -36,22 +36,22 @@ class WorstSample:
 
     @property
     def name(self) -> str:
-        """What to call it."""
+        """Name of the sample: its index, or its position in the batch."""
         return f"{self.index}" if self.index is not None else f"place {self.place}"
 
     @property
     def inputs(self) -> str:
-        """Its first inputs in words."""
+        """The first inputs as text."""
         return ", ".join(f"{value:.3g}" for value in self.row)
 
 
 @dataclass(frozen=True)
 class WorstSamples:
-    """Samples of one batch, the worst first: those that are not finite, then by loss.
+    """Samples of one batch, the worst first: NaN or Inf, then by loss.
 
     Attributes:
-        step: the step that the batch belongs to; samples: the worst ones.
-        looked_at: of how many samples, of `count` in the batch.
+        step: step of the batch; samples: the worst samples.
+        looked_at: number of evaluated samples, of `count` in the batch.
     """
 
     step: int
@@ -61,14 +61,14 @@ class WorstSamples:
 
     @property
     def title(self) -> str:
-        """What this is."""
+        """Title of the table."""
         of = (
             f"{self.count}" if self.looked_at == self.count else f"{self.looked_at} of {self.count}"
         )
         return f"The {len(self.samples)} worst of {of} samples in the batch of step {self.step:,}"
 
     def frame(self) -> pd.DataFrame:
-        """One row a sample."""
+        """Return a DataFrame with one row per sample."""
         import pandas as pd
 
         columns = ("index", "place", "loss", "grad_norm", "target", "prediction", "row")
@@ -76,29 +76,29 @@ class WorstSamples:
         return pd.DataFrame(rows, columns=list(columns))
 
     def __repr__(self) -> str:
-        lines = [self.title, " | ".join(HEADINGS)]
+        lines = [self.title, " | ".join(COLUMN_HEADINGS)]
         return "\n".join(lines + [" | ".join(words(sample)) for sample in self.samples])
 
     def _repr_html_(self) -> str:
-        return culprit_table(self)
+        return worst_sample_table(self)
 
 
 def words(sample: WorstSample) -> tuple[str, ...]:
-    """A sample below `HEADINGS`."""
+    """Table cells of a sample, in the columns of `COLUMN_HEADINGS`."""
     known = (sample.target, sample.prediction)
     target, prediction = ("" if value is None else _short(value) for value in known)
     numbers = f"{sample.loss:.4g}", f"{sample.grad_norm:.4g}"
     return sample.name, numbers[0], target, prediction, numbers[1], sample.inputs
 
 
-def culprit_table(found: WorstSamples, tools: tuple[str, ...] = ()) -> str:
-    """The samples as HTML.
+def worst_sample_table(found: WorstSamples, tools: tuple[str, ...] = ()) -> str:
+    """Render the samples as HTML.
 
     Args:
-        tools: HTML that stands in the second cell of each row, where a narrow page shows it too.
+        tools: HTML for the second cell of each row, which is visible on a narrow page too.
     """
-    names = (HEADINGS[0], "", *HEADINGS[1:]) if tools else HEADINGS
-    head = "".join(f'<th style="{CELL}">{html.escape(name)}</th>' for name in names)
+    names = (COLUMN_HEADINGS[0], "", *COLUMN_HEADINGS[1:]) if tools else COLUMN_HEADINGS
+    head = "".join(f'<th style="{CELL_STYLE}">{html.escape(name)}</th>' for name in names)
     body = ""
     for place, sample in enumerate(found.samples):
         cells = [html.escape(word) for word in words(sample)]
@@ -109,7 +109,9 @@ def culprit_table(found: WorstSamples, tools: tuple[str, ...] = ()) -> str:
                 'style="image-rendering:pixelated">'
             )
         cells[1:1] = tools[place : place + 1]
-        body += "<tr>" + "".join(f'<td style="{CELL}">{cell}</td>' for cell in cells) + "</tr>"
+        body += (
+            "<tr>" + "".join(f'<td style="{CELL_STYLE}">{cell}</td>' for cell in cells) + "</tr>"
+        )
     return (
         f"<div><b>{html.escape(found.title)}</b></div>"
         f'<div style="overflow-x:auto"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody>'

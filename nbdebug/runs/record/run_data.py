@@ -136,7 +136,7 @@ def _series(blocks: Mapping[tuple[str, ...], list[Rows]]) -> Iterator[tuple[str,
     for names, parts in blocks.items():
         whole = parts[0].buckets
         for part in parts[1:]:
-            whole = whole.then(part.buckets)
+            whole = whole.followed_by(part.buckets)
         for column, name in enumerate(map(current_name, names)):
             known = whole.count[:, column] > 0
             yield name, Series(

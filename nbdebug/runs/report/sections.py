@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from nbdebug.core.html.sparkline import sketch
+from nbdebug.core.html.sparkline import sparkline
 from nbdebug.core.results.check_report import CheckReport
-from nbdebug.core.results.check_result import SIGNS, STEPS, CheckResult
+from nbdebug.core.results.check_result import CHECKLIST_STEPS, STATUS_SIGNS, CheckResult
 from nbdebug.core.results.check_table import page
 from nbdebug.runs.record.json_values import to_float, to_json_value
 from nbdebug.runs.record.run_record import RunRecord
@@ -51,7 +51,7 @@ def _finding(one: Mapping[str, Any], found: Sequence[Mapping[str, Any]]) -> str:
     )
     when = f"since step {format_count(one.get('since'))}, {until}"
     evidence = [to_float(value) for value in one.get("evidence") or ()]
-    drawn = sketch(evidence, f"evidence of: {title}")
+    drawn = sparkline(evidence, f"evidence of: {title}")
     follow = [f for f in found if f.get("because") and f["because"] == one.get("title")]
     listed = "".join(
         f"<li>{escaped(f.get('title'))}: {escaped(f.get('seen'))}</li>" for f in follow
@@ -118,14 +118,16 @@ def checklist(run: RunRecord) -> Section:
     names = {result.title: result.name for result in results}
     results = [replace(result, cause=names.get(result.because, "")) for result in results]
     report = CheckReport(tuple(sorted(results, key=lambda result: result.step)))
-    missing = [title for step, title in STEPS.items() if all(r.step != step for r in results)]
+    missing = [
+        title for step, title in CHECKLIST_STEPS.items() if all(r.step != step for r in results)
+    ]
     rest = remark(f"Not checked: {', '.join(missing)}.") if missing else ""
     return section("checklist", "Checklist", page(report.results, report.summary), rest)
 
 
 def _result(row: Mapping[str, Any]) -> CheckResult | None:
     """A check result from a document; None if another version wrote it with an unknown status."""
-    if row.get("status") not in SIGNS or row.get("step") not in STEPS:
+    if row.get("status") not in STATUS_SIGNS or row.get("step") not in CHECKLIST_STEPS:
         return None
     names = ("title", "seen", "expected", "remedy", "why", "source", "because")
     texts: Mapping[str, Any] = {name: str(row.get(name) or "") for name in names}

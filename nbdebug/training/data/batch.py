@@ -1,4 +1,4 @@
-"""A batch, and what gives batches."""
+"""Batch, and the protocol of samplers."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import torch
 
 from nbdebug.model.module.forward import leaves, to_device
 
-BYTES = 256 * 2**20
+MAX_CACHE_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A batch, how many samples it holds, and where the epoch stands after it.
+    """A batch, its number of samples, and the progress of the epoch after it.
 
-    `epoch` counts whole passes before the batch was drawn; `progress` is the share of
-    the current pass that is done, 1.0 with its last batch (a stream: 0.0 until then).
-    `indices` [B] say which samples those are; a stream has none.
+    `epoch` counts whole passes before the batch was drawn; `progress` is the completed share of
+    the current pass, 1.0 with its last batch (for a stream: 0.0 before).
+    `indices` [B] are the indices of the samples; None for a stream.
     """
 
     data: Any
@@ -31,47 +31,47 @@ class Batch:
     indices: torch.Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch with its data on a device."""
+        """Return the batch with its data on a device."""
         return self.with_data(to_device(self.data, device))
 
     def with_data(self, data: Any) -> Batch:
-        """The same batch with other data."""
+        """Return the batch with other data."""
         return Batch(data, self.samples, self.epoch, self.progress, self.indices)
 
 
 class Sampler(Protocol):
-    """Where training gets its batches from."""
+    """Source of training batches."""
 
     def next(self) -> Batch: ...
 
     def position(self) -> Any:
-        """Where it stands, as plain values and tensors that nobody writes to."""
+        """Return the position, as plain values and tensors that are never written to."""
 
-    def go_to(self, position: Any) -> None:
-        """Stand there again, so that the same batches come; new sizes come into force.
+    def seek(self, position: Any) -> None:
+        """Return to a position, so that the same batches follow, in the batch size now in force.
 
         Raises:
             DataError: the data cannot be read again from there; nothing was changed.
         """
 
-    def holding(self) -> AbstractContextManager[None]:
-        """Whatever is drawn inside can come again afterwards."""
+    def keep_everything(self) -> AbstractContextManager[None]:
+        """Keep all batches drawn inside, so that they can be drawn again."""
 
     def reset(self) -> None:
-        """Begin again with the first batch of the first epoch."""
+        """Restart with the first batch of the first epoch."""
 
     def close(self) -> None:
-        """End the processes that fetch; may be called twice."""
+        """End the worker processes; may be called twice."""
 
 
-class Remembering:
-    """Keeps what it gave, so that it can come again, up to `limit` bytes."""
+class BoundedBatchCache:
+    """Mix-in of samplers that cache drawn data, up to `limit` bytes."""
 
-    limit: float = BYTES
+    limit: float = MAX_CACHE_BYTES
 
     @contextmanager
-    def holding(self) -> Iterator[None]:
-        """Whatever is drawn inside can come again afterwards."""
+    def keep_everything(self) -> Iterator[None]:
+        """Keep all batches drawn inside, so that they can be drawn again."""
         limit, self.limit = self.limit, math.inf
         try:
             yield
@@ -80,7 +80,7 @@ class Remembering:
 
 
 def bytes_in(data: Any) -> int:
-    """Bytes of all tensors in nested containers, and 64 for each part that is none."""
+    """Bytes of all tensors in nested containers, and 64 for any other part."""
     return sum(
         leaf.numel() * leaf.element_size() if isinstance(leaf, torch.Tensor) else 64
         for leaf in leaves(data)

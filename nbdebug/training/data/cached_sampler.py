@@ -1,4 +1,4 @@
-"""Batches that workers fetched, kept for a while so that they can come again at once."""
+"""Cache of batches that workers fetched, for fast rewinds."""
 
 from __future__ import annotations
 
@@ -6,82 +6,86 @@ from collections import deque
 from typing import NamedTuple
 
 from nbdebug.model.training_state import Batching
-from nbdebug.training.data.batch import BYTES, Batch, Remembering, bytes_in
+from nbdebug.training.data.batch import MAX_CACHE_BYTES, Batch, BoundedBatchCache, bytes_in
 from nbdebug.training.data.worker_sampler import WorkerPosition, WorkerSampler
 
 
 class CachedPosition(NamedTuple):
-    """Number of the next batch, and where the workers stand."""
+    """Number of the next batch, and the position of the workers."""
 
     number: int
     inner: WorkerPosition
 
 
-class Served(NamedTuple):
-    """A batch, its bytes, and the settings and the workers' position it was taken at."""
+class CachedBatch(NamedTuple):
+    """A batch, its bytes, batch size and excluded samples, and the position of the workers."""
 
     batch: Batch
     size: int
-    settings: tuple[int, tuple[int, ...]]
-    where: WorkerPosition
+    drawn_with: tuple[int, tuple[int, ...]]
+    source_position: WorkerPosition
 
 
-class CachedSampler(Remembering):
-    """Gives the batches of workers and keeps the last ones.
+class CachedSampler(BoundedBatchCache):
+    """Sampler that caches the last batches of workers.
 
-    To go back in workers takes them a moment, so they are asked only for what is not kept, or
-    was fetched while another batch size was in force or other samples were left out.
+    Restarting workers at an earlier position takes time, so they fetch only what is not cached,
+    or was fetched with another batch size or other excluded samples.
 
     Args:
-        limit: most bytes to keep; the last batch and what is still to come (again) are always
-            kept.
+        limit: maximum bytes to cache; the last batch and batches still to be drawn are
+            always kept.
     """
 
-    def __init__(self, inner: WorkerSampler, batching: Batching, limit: float = BYTES) -> None:
+    def __init__(
+        self, inner: WorkerSampler, batching: Batching, limit: float = MAX_CACHE_BYTES
+    ) -> None:
         self.inner, self.limit = inner, limit
         self._batching = batching
         self._forget(0)
 
     def _forget(self, number: int) -> None:
-        # Batches from `_first` on; those from `_number` on are still to come (again).
-        self._kept: deque[Served] = deque()
+        # Batches from `_first` on; those from `_number` on are still to be drawn.
+        self._kept: deque[CachedBatch] = deque()
         self._first = self._number = number
         self._bytes = 0
 
     def next(self) -> Batch:
-        place = self._number - self._first
-        amendments = self._batching.amendments
-        settings = self._batching.size, amendments.excluded
-        if place < len(self._kept) and self._kept[place].settings != settings:
-            self._ask_again(self._number, self._kept[place].where)
-            place = 0
-        if place == len(self._kept):
-            where = self.inner.position()
+        index = self._number - self._first
+        sample_edits = self._batching.sample_edits
+        drawn_with = self._batching.size, sample_edits.excluded
+        if index < len(self._kept) and self._kept[index].drawn_with != drawn_with:
+            self._refetch(self._number, self._kept[index].source_position)
+            index = 0
+        if index == len(self._kept):
+            source_position = self.inner.position()
             batch = self.inner.next()
-            self._kept.append(Served(batch, bytes_in(batch.data), settings, where))
+            self._kept.append(CachedBatch(batch, bytes_in(batch.data), drawn_with, source_position))
             self._bytes += self._kept[-1].size
         self._number += 1
-        batch = self._kept[place].batch
+        batch = self._kept[index].batch
         while self._bytes > self.limit and self._first < self._number - 1:
             self._bytes -= self._kept.popleft().size
             self._first += 1
-        # What is kept has the data's own targets.
+        # Cached batches have the original targets.
         assert batch.indices is not None
-        return batch.with_data(amendments.applied(batch.data, batch.indices))
+        return batch.with_data(sample_edits.applied(batch.data, batch.indices))
 
     def position(self) -> CachedPosition:
-        place = self._number - self._first
-        where = self._kept[place].where if place < len(self._kept) else self.inner.position()
-        return CachedPosition(self._number, where)
+        index = self._number - self._first
+        source_position = (
+            self._kept[index].source_position if index < len(self._kept) else self.inner.position()
+        )
+        return CachedPosition(self._number, source_position)
 
-    def go_to(self, position: CachedPosition) -> None:
+    def seek(self, position: CachedPosition) -> None:
         if self._first <= position.number < self._first + len(self._kept):
             self._number = position.number
         elif position.number != self._number:
-            self._ask_again(position.number, position.inner)
+            self._refetch(position.number, position.inner)
 
-    def _ask_again(self, number: int, where: WorkerPosition) -> None:
-        self.inner.go_to(where)
+    def _refetch(self, number: int, source_position: WorkerPosition) -> None:
+        self.inner.seek(source_position)
         self._forget(number)
 
     def reset(self) -> None:

@@ -1,4 +1,4 @@
-"""Which samples come next, the size of each batch read when it is drawn."""
+"""Sampler of indices, with a batch size that may change at every batch."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ import torch
 
 from nbdebug.errors import DataError
 from nbdebug.model.training_state import Batching
-from nbdebug.training.data.seeding import mixed, seeded
+from nbdebug.training.data.seeding import derived_seed, seeded
 
-REMEMBERED = 8_000_000
+MAX_REMEMBERED_INDICES = 8_000_000
 
 
 class IndexPosition(NamedTuple):
-    """Where an `IndexSampler` stands.
+    """Position of an `IndexSampler`.
 
     Attributes:
-        epoch: -1 before the first; position: in its order; drawn: batches so far.
+        epoch: epoch, -1 before the first; position: position in its order; drawn: number of
+            drawn batches.
         before: state of the generator before the order of this epoch was drawn.
     """
 
@@ -28,12 +29,11 @@ class IndexPosition(NamedTuple):
 
 
 class IndexSampler:
-    """Walks indices of a finite source, epoch after epoch.
+    """Iterates over the indices of a finite source, epoch after epoch.
 
-    Each epoch is one permutation, drawn with a generator of its own from `seed`:
-    `torch.randperm(length, generator=g)`. A batch is the next `batching.size` of it.
-    Orders that a sampler of the user's own gave are remembered, up to 8 million indices,
-    so that they can come again.
+    Each epoch is one permutation, drawn with a separate generator from `seed`:
+    `torch.randperm(length, generator=g)`. A batch takes the next `batching.size` indices.
+    Orders of a user-defined sampler are remembered, up to 8 million indices, for rewinds.
 
     Attributes:
         drawn: number of the next batch.
@@ -59,16 +59,16 @@ class IndexSampler:
         self._generator = torch.Generator().manual_seed(self.seed)
         self._before = self._generator.get_state()
         self._order = torch.empty(0, dtype=torch.int64)
-        self._places: tuple[torch.Tensor, tuple[int, ...], torch.Tensor]
-        self._places = self._order, (), self._order
-        # Kept as a number: this is asked for at every step.
+        self._cached_remaining: tuple[torch.Tensor, tuple[int, ...], torch.Tensor]
+        self._cached_remaining = self._order, (), self._order
+        # Kept as a number, since every step reads it.
         self._length = self._position = 0
 
     def next(self) -> tuple[torch.Tensor, int, float]:
-        """Indices [B] of the next batch, their epoch, and the share of it then done."""
+        """Return the indices [B] of the next batch, its epoch, and the completed share of it."""
         size = self.batching.size
-        if self.batching.amendments.excluded:
-            return self._next_without(size)
+        if self.batching.sample_edits.excluded:
+            return self._next_without_excluded(size)
         left = self._length - self._position
         if left <= 0 or (self.drop_last and 0 < left < size and self._position):
             self._begin_epoch()
@@ -79,14 +79,14 @@ class IndexSampler:
         done = left < size if self.drop_last else left == 0
         return indices, self.epoch, 1.0 if done else self._position / self._length
 
-    def _next_without(self, size: int) -> tuple[torch.Tensor, int, float]:
-        """`next`, past the samples that are left out."""
-        left = self._left()
+    def _next_without_excluded(self, size: int) -> tuple[torch.Tensor, int, float]:
+        """Return the same as `next`, without the excluded samples."""
+        left = self._remaining()
         if not len(left) or (self.drop_last and len(left) < size and self._position):
             self._begin_epoch()
-            left = self._left()
+            left = self._remaining()
         if not len(left):
-            raise DataError("All samples that the DataLoader's sampler gave are left out.")
+            raise DataError("All samples of the DataLoader's sampler are excluded.")
         taken, left = left[:size], left[size:]
         self._position = int(taken[-1]) + 1 if len(left) else self._length
         self.drawn += 1
@@ -94,14 +94,14 @@ class IndexSampler:
         share = 1.0 if done else self._position / self._length
         return self._order[taken], self.epoch, share
 
-    def _left(self) -> torch.Tensor:
-        """Places in the order, from where it stands, of the samples that are not left out."""
-        amendments = self.batching.amendments
-        order, excluded, places = self._places
-        if order is not self._order or excluded != amendments.excluded:
-            places = amendments.kept(self._order).nonzero().flatten()
-            self._places = self._order, amendments.excluded, places
-        return places[int(torch.searchsorted(places, self._position)) :]
+    def _remaining(self) -> torch.Tensor:
+        """Remaining positions in the order, without the excluded samples."""
+        sample_edits = self.batching.sample_edits
+        order, excluded, positions = self._cached_remaining
+        if order is not self._order or excluded != sample_edits.excluded:
+            positions = sample_edits.kept(self._order).nonzero().flatten()
+            self._cached_remaining = self._order, sample_edits.excluded, positions
+        return positions[int(torch.searchsorted(positions, self._position)) :]
 
     def _begin_epoch(self) -> None:
         self.epoch += 1
@@ -112,11 +112,11 @@ class IndexSampler:
     def position(self) -> IndexPosition:
         return IndexPosition(self.epoch, self._position, self.drawn, self._before)
 
-    def go_to(self, position: IndexPosition) -> None:
-        """Stand there again.
+    def seek(self, position: IndexPosition) -> None:
+        """Return to a position.
 
         Raises:
-            DataError: the user's own sampler gave that order too long ago.
+            DataError: that order of a user-defined sampler is no longer remembered.
         """
         if position.epoch < 0:
             self.reset()
@@ -124,7 +124,7 @@ class IndexSampler:
         if self.own is not None and position.epoch not in self._orders:
             raise DataError(
                 f"The order of epoch {position.epoch} came from a sampler of your own and is no "
-                "longer remembered: only later epochs can be gone back to."
+                "longer remembered: only later epochs can be rewound to."
             )
         self.epoch, self.drawn, self._before = position.epoch, position.drawn, position.before
         self._generator.set_state(position.before)
@@ -140,15 +140,17 @@ class IndexSampler:
             self._order = torch.arange(self.length)
         self._length = len(self._order)
         if not self._length:
-            raise DataError("The DataLoader's sampler gave no index for this epoch.")
+            raise DataError("The DataLoader's sampler has no index for this epoch.")
 
     def _own_order(self) -> torch.Tensor:
         known = self._orders.get(self.epoch)
         if known is not None:
             return known
-        with seeded(mixed(self.seed, self.epoch)):
+        with seeded(derived_seed(self.seed, self.epoch)):
             order = torch.as_tensor(list(self.own), dtype=torch.int64)
         self._orders[self.epoch] = order
-        while len(self._orders) > 2 and sum(map(len, self._orders.values())) > REMEMBERED:
+        while (
+            len(self._orders) > 2 and sum(map(len, self._orders.values())) > MAX_REMEMBERED_INDICES
+        ):
             del self._orders[min(self._orders)]
         return order

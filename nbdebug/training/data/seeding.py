@@ -1,4 +1,4 @@
-"""Random numbers for whoever fetches data: a batch draws the same ones each time."""
+"""Seeding of data loading: a batch draws the same random numbers each time."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def seed_all(seed: int) -> None:
     random.seed(seed)
 
 
-def mixed(seed: int, number: int) -> int:
-    """A seed for the batch or epoch of that number."""
+def derived_seed(seed: int, number: int) -> int:
+    """Derive the seed of a batch or epoch."""
     return seed * 1_000_003 + number
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Inside, the global generators are freshly seeded; afterwards they are as before."""
+    """Seed the global generators inside and restore them afterwards."""
     outer = RngState.capture()
     seed_all(seed)
     try:

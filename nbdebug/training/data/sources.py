@@ -1,4 +1,4 @@
-"""Turns what users hand over as data into sources of samples."""
+"""Sources of samples, from the kinds of data that users give."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class TensorSource:
         self.length = len(tensors[0])
 
     def fetch(self, indices: torch.Tensor) -> Any:
-        # The same as tensor[indices], in half the time.
+        # Equal to tensor[indices], in half the time.
         return tuple(tensor.index_select(0, indices.to(tensor.device)) for tensor in self.tensors)
 
 
 class DatasetSource:
-    """A map-style dataset and the function that makes a batch of its samples."""
+    """A map-style dataset and its collate function."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class DatasetSource:
 
 
 class StreamSource:
-    """Samples that come one after the other; an epoch is one pass."""
+    """Stream of samples; an epoch is one pass."""
 
     length = None
 
@@ -71,16 +71,16 @@ Source = IndexedSource | StreamSource
 
 
 def as_source(data: Any, dtype: torch.dtype, name: str = "train_data") -> Source:
-    """A source of samples.
+    """Create a source of samples.
 
     Args:
         data: a tuple (X, y) of tensors, arrays or DataFrames; a Dataset; a DataLoader,
-            whose dataset, collate_fn and workers stay.
-        dtype: what floating arrays and DataFrames become; tensors stay as they are.
-        name: what to call it in an error.
+            whose dataset, collate_fn and workers are used.
+        dtype: dtype for floating arrays and DataFrames; tensors stay as they are.
+        name: name of the data in error messages.
 
     Raises:
-        DataError: when there is none, it is empty, or lengths differ.
+        DataError: the data is None or empty, or lengths differ.
     """
     if data is None:
         raise DataError(f"{name} is None: expected (X, y), a Dataset or a DataLoader.")
@@ -131,7 +131,7 @@ def _from_arrays(arrays: Sequence[Any], dtype: torch.dtype, name: str) -> Tensor
     lengths = {part: len(tensor) for part, tensor in zip(parts, tensors, strict=True)}
     if len(set(lengths.values())) > 1:
         said = ", ".join(f"{part} has {length}" for part, length in lengths.items())
-        raise DataError(f"{name}: all parts must have as many samples; {said}.")
+        raise DataError(f"{name}: all parts must have the same number of samples; {said}.")
     return TensorSource(tensors)
 
 
@@ -142,7 +142,7 @@ def _is_array(value: Any) -> bool:
 def _tensor(value: Any, dtype: torch.dtype, name: str) -> torch.Tensor:
     if isinstance(value, torch.Tensor):
         if not value.ndim:
-            raise DataError(f"{name} is a single number: expected one row a sample.")
+            raise DataError(f"{name} is a single number: expected one row per sample.")
         return value.detach()
     if hasattr(value, "to_numpy"):
         value = value.to_numpy()
@@ -152,16 +152,16 @@ def _tensor(value: Any, dtype: torch.dtype, name: str) -> torch.Tensor:
             f"{name} has dtype {array.dtype}: expected numbers. Encode text and categories first."
         )
     if not array.ndim:
-        raise DataError(f"{name} is a single number: expected one row a sample.")
-    # A DataFrame's values may be read-only; training never writes to them, torch warns.
+        raise DataError(f"{name} is a single number: expected one row per sample.")
+    # The values of a DataFrame may be read-only, for which torch would warn.
     tensor = torch.from_numpy(np.array(array) if not array.flags.writeable else array)
     if tensor.is_floating_point():
         return tensor.to(dtype)
     return tensor if tensor.dtype == torch.bool else tensor.to(torch.int64)
 
 
-class _Flat:
-    """The indices of a batch sampler, without the ends of its batches."""
+class _FlattenedBatchSampler:
+    """Flattened indices of a batch sampler."""
 
     def __init__(self, batches: Any) -> None:
         self._batches = batches
@@ -171,7 +171,7 @@ class _Flat:
 
 
 def batch_size_of(data: Any) -> int | None:
-    """The batch size a DataLoader was made with, None when there is none."""
+    """Batch size of a DataLoader, None without one."""
     if not isinstance(data, DataLoader):
         return None
     size = getattr(data.batch_sampler, "batch_size", data.batch_size)
@@ -179,17 +179,19 @@ def batch_size_of(data: Any) -> int | None:
 
 
 def order_of(data: Any) -> tuple[bool, bool, Any]:
-    """How a DataLoader walks its dataset: shuffled, last short batch dropped, own sampler.
+    """Return the order of a DataLoader: shuffle, drop_last, user-defined sampler.
 
-    Everything that is not a DataLoader is shuffled and keeps its last batch.
+    Data without a DataLoader is shuffled and keeps its last batch.
     """
     if not isinstance(data, DataLoader) or isinstance(data.dataset, IterableDataset):
         return True, bool(getattr(data, "drop_last", False)), None
     batches = data.batch_sampler
-    # Batches of the user's own making: their indices one after the other.
-    sampler = batches.sampler if isinstance(batches, BatchSampler) else _Flat(batches)
+    # User-defined batches: their indices in sequence.
+    sampler = (
+        batches.sampler if isinstance(batches, BatchSampler) else _FlattenedBatchSampler(batches)
+    )
     drop_last = bool(getattr(batches, "drop_last", False))
-    # Not isinstance: a subclass may walk in another way.
+    # Not isinstance: a subclass may have another order.
     if type(sampler) is RandomSampler and not sampler.replacement:
         whole = sampler.num_samples == len(sampler.data_source)
         return (True, drop_last, None) if whole else (False, drop_last, sampler)

@@ -1,4 +1,4 @@
-"""Batches that the workers of a DataLoader fetch ahead."""
+"""Sampler with the workers of a DataLoader, which fetch ahead."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from nbdebug.training.data.batch import Batch
 from nbdebug.training.data.index_sampler import IndexPosition, IndexSampler
-from nbdebug.training.data.seeding import mixed, seed_all
+from nbdebug.training.data.seeding import derived_seed, seed_all
 from nbdebug.training.data.sources import DatasetSource
 
 
-class Drawn(NamedTuple):
-    """A batch that the workers were asked for."""
+class BatchRequest(NamedTuple):
+    """A batch requested from the workers."""
 
     indices: torch.Tensor
     epoch: int
@@ -25,49 +25,49 @@ class Drawn(NamedTuple):
 
 
 class WorkerPosition(NamedTuple):
-    """Where the indices stand, and what was drawn from them but not delivered."""
+    """Position of the indices, and the requested batches that are not delivered yet."""
 
     indices: IndexPosition
-    waiting: tuple[Drawn, ...]
+    waiting: tuple[BatchRequest, ...]
 
 
 class WorkerSampler:
-    """Lets the workers of a DataLoader fetch; they run a few batches ahead.
+    """Sampler whose batches are fetched by the workers of a DataLoader, a few batches ahead.
 
-    Each batch seeds the generators of the worker that fetches it, so that what is random
-    in a dataset depends on the batch and not on the worker.
+    Each batch seeds the generators of its worker, so that random transforms depend on the batch
+    and not on the worker.
     """
 
     def __init__(
         self, source: DatasetSource, loader: DataLoader[Any], indices: IndexSampler
     ) -> None:
         self.indices = indices
-        self._drawn: deque[Drawn] = deque()
-        self._again: deque[Drawn] = deque()
+        self._pending: deque[BatchRequest] = deque()
+        self._to_resend: deque[BatchRequest] = deque()
         self._loader: DataLoader[Any] = DataLoader(
             _SeededDataset(source.dataset),
-            batch_sampler=_Feed(self),
+            batch_sampler=_EndlessBatchSampler(self),
             num_workers=loader.num_workers,
             collate_fn=source.collate,
             pin_memory=loader.pin_memory,
             timeout=loader.timeout,
-            worker_init_fn=_Begin(loader.worker_init_fn),
+            worker_init_fn=_WorkerInit(loader.worker_init_fn),
             multiprocessing_context=loader.multiprocessing_context,
             prefetch_factor=loader.prefetch_factor,
-            # Its own generator: the workers' base seed is not taken from the global RNG.
+            # A separate generator: the workers' base seed is not drawn from the global RNG.
             generator=torch.Generator().manual_seed(indices.seed),
         )
         self._batches: Iterator[Any] | None = None
 
     def draw(self) -> list[int]:
-        """A seed and indices for the workers; noted until the batch arrives."""
-        if self._again:
-            drawn = self._again.popleft()
+        """Return seed and indices of a batch for the workers, and note the request."""
+        if self._to_resend:
+            request = self._to_resend.popleft()
         else:
             number = self.indices.drawn
-            drawn = Drawn(*self.indices.next(), number)
-        self._drawn.append(drawn)
-        return [mixed(self.indices.seed, drawn.number), *drawn.indices.tolist()]
+            request = BatchRequest(*self.indices.next(), number)
+        self._pending.append(request)
+        return [derived_seed(self.indices.seed, request.number), *request.indices.tolist()]
 
     def next(self) -> Batch:
         if self._batches is None:
@@ -75,25 +75,25 @@ class WorkerSampler:
         try:
             data = next(self._batches)
         finally:
-            # A batch that a worker failed to fetch is drawn all the same.
-            drawn = self._drawn.popleft()
-        indices, epoch, progress, _ = drawn
+            # A batch that a worker failed to fetch counts as drawn.
+            request = self._pending.popleft()
+        indices, epoch, progress, _ = request
         return Batch(data, len(indices), epoch, progress, indices)
 
     def position(self) -> WorkerPosition:
-        return WorkerPosition(self.indices.position(), (*self._drawn, *self._again))
+        return WorkerPosition(self.indices.position(), (*self._pending, *self._to_resend))
 
-    def go_to(self, position: WorkerPosition) -> None:
-        """Stand there again, with new workers."""
-        self.indices.go_to(position.indices)
+    def seek(self, position: WorkerPosition) -> None:
+        """Return to a position, with new workers."""
+        self.indices.seek(position.indices)
         self.close()
-        self._again.extend(position.waiting)
+        self._to_resend.extend(position.waiting)
 
     def close(self) -> None:
-        # The iterator ends its processes when it is let go.
+        # The worker processes end when the iterator is released.
         self._batches = None
-        self._drawn.clear()
-        self._again.clear()
+        self._pending.clear()
+        self._to_resend.clear()
 
     def reset(self) -> None:
         self.close()
@@ -102,8 +102,8 @@ class WorkerSampler:
             self._loader.generator.manual_seed(self.indices.seed)
 
 
-class _Feed:
-    """What a DataLoader takes for its batch sampler: batches without end."""
+class _EndlessBatchSampler:
+    """Endless batch sampler for a DataLoader."""
 
     def __init__(self, sampler: WorkerSampler) -> None:
         self._sampler = sampler
@@ -114,7 +114,7 @@ class _Feed:
 
 
 class _SeededDataset(Dataset[Any]):
-    """Runs in a worker: takes a seed and indices, gives the samples of a dataset."""
+    """Dataset wrapper in a worker: takes a seed and indices, returns the samples."""
 
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
@@ -128,8 +128,8 @@ class _SeededDataset(Dataset[Any]):
         return [self.dataset[index] for index in indices]
 
 
-class _Begin:
-    """What a worker does first: the dataset it speaks of is the user's, also to their own."""
+class _WorkerInit:
+    """worker_init_fn that exposes the user's dataset in `get_worker_info()`, then calls theirs."""
 
     def __init__(self, own: Callable[[int], None] | None) -> None:
         self._own = own
@@ -137,7 +137,7 @@ class _Begin:
     def __call__(self, worker: int) -> None:
         info = get_worker_info()
         if info is not None:
-            # torch lets nobody write to it in the usual way.
+            # torch forbids ordinary assignment to attributes of the worker info.
             object.__setattr__(info, "dataset", cast(_SeededDataset, info.dataset).dataset)
         if self._own is not None:
             self._own(worker)

@@ -1,4 +1,4 @@
-"""Estimates BatchNorm's running statistics again from the training data."""
+"""Re-estimation of BatchNorm's running statistics from the training data."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from nbdebug.training.data.sources import StreamSource
 from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.engine.session import Session
 
-BATCHES = 100
+MAX_BATCHES = 100
 
 
 def reestimate_statistics(
-    command: ReestimateBatchNorm, session: Session, settings: ControlSet
+    command: ReestimateBatchNorm, session: Session, controls: ControlSet
 ) -> ControlChange:
-    """Estimate the statistics of all layers, frozen ones too.
+    """Re-estimate the statistics of all BatchNorm layers, including frozen ones.
 
     Returns:
-        The change that was written down: applied, or refused with the reason.
+        The recorded change: applied, or refused with the reason.
     """
     norms = session.batch_norms
     frozen = norms.frozen
@@ -36,28 +36,28 @@ def reestimate_statistics(
             count = reestimate(session.model, _batches(session), session.evaluate)
     except Exception as error:
         reason = str(error) if isinstance(error, ModelError) else f"{type(error).__name__}: {error}"
-        return settings.write_reestimation(command, old, "refused", reason)
+        return controls.write_reestimation(command, old, "refused", reason)
     else:
         note = f"Running statistics are averages over {count} training batches."
-        return settings.write_reestimation(command, old, "applied", note)
+        return controls.write_reestimation(command, old, "applied", note)
     finally:
         norms.freeze(frozen)
 
 
 def _batches(session: Session) -> Iterator[Any]:
-    """At most 100 batches in an order of their own; the sampler of training stays where it is.
+    """Yield at most 100 batches in a separate order; the training sampler does not move.
 
-    A last batch that is short is left out: its statistics would count like the others'.
+    A short last batch is excluded: its statistics would count as much as those of a full one.
     """
     source, size = session.source, session.batching.size
     if isinstance(source, StreamSource):
-        raise ModelError("The data is a stream: to read from it would take samples from training.")
+        raise ModelError("The data is a stream: reading from it would take samples from training.")
     order = torch.randperm(source.length, generator=torch.Generator().manual_seed(session.step))
-    amendments = session.batching.amendments
-    if amendments.excluded:
-        order = order[amendments.kept(order)]
+    sample_edits = session.batching.sample_edits
+    if sample_edits.excluded:
+        order = order[sample_edits.kept(order)]
     parts = order.split(size)
     whole = [indices for indices in parts if len(indices) == size] or list(parts)
-    for indices in whole[:BATCHES]:
-        data = amendments.applied(source.fetch(indices), indices)
+    for indices in whole[:MAX_BATCHES]:
+        data = sample_edits.applied(source.fetch(indices), indices)
         yield to_device(data, session.device)

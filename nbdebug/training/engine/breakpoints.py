@@ -16,22 +16,22 @@ from nbdebug.core.records import Notice
 from nbdebug.core.results.timeline import ActiveBreakpoints
 from nbdebug.errors import ArgumentError
 
-Test = Callable[[Mapping[str, float]], Any]
-ALWAYS = ("step", "samples", "epoch", "loss", "grad_norm", "lr", "batch_size")
+ConditionFunction = Callable[[Mapping[str, float]], Any]
+STEP_VALUES = ("step", "samples", "epoch", "loss", "grad_norm", "lr", "batch_size")
 
 
 class Break(Exception):  # noqa: N818
-    """A condition holds: the update of this step is not made yet."""
+    """Raised if a condition holds; the update of this step is still to be made."""
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """The step that training stopped in, before its update.
+    """Data of the step that training stopped in, before its update.
 
     Attributes:
-        batch: on the device; indices: [B] of its samples, None of a stream.
-        outputs, targets: None with a `step_fn`.
-        gradients: before clipping, by parameter name.
+        batch: batch on the device; indices: [B] indices of its samples, None for a stream.
+        outputs, targets: outputs and targets of the batch, None with a `step_fn`.
+        gradients: gradients before clipping, by parameter name.
     """
 
     step: int
@@ -47,15 +47,15 @@ NOT_STOPPED = Inspection(-1, None, None, None, None, math.nan, {})
 
 
 @dataclass
-class _Run:
-    """How often in a row a series rose or fell."""
+class _TrendCounter:
+    """Counter of consecutive rises and falls of a series."""
 
     step: int = -1
     value: float = math.nan
     times: dict[str, int] = field(default_factory=lambda: {"rises": 0, "falls": 0})
 
-    def take(self, step: int, value: float) -> None:
-        """Take in a measurement that is newer than the last."""
+    def update(self, step: int, value: float) -> None:
+        """Count a measurement, if it is newer than the last one."""
         if step <= self.step or math.isnan(value):
             return
         if not math.isnan(self.value):
@@ -65,95 +65,99 @@ class _Run:
 
 
 class Breakpoints:
-    """All conditions; training asks once a step whether one holds.
+    """All breakpoint conditions, evaluated once per step.
 
     Attributes:
-        found: the step that training stopped in, None while it goes on.
+        inspection: the step that training stopped in, None if it did not stop in one.
     """
 
     def __init__(self, history: History) -> None:
         self._history = history
-        self._kept: dict[str, Condition | Test] = {}
-        self._runs: dict[str, _Run] = {}
-        self._passed = -1
-        self.found: Inspection | None = None
+        self._conditions: dict[str, Condition | ConditionFunction] = {}
+        self._trends: dict[str, _TrendCounter] = {}
+        self._passed_step = -1
+        self.inspection: Inspection | None = None
 
     def __bool__(self) -> bool:
-        return bool(self._kept)
+        return bool(self._conditions)
 
-    def check(self, condition: str | Test) -> str:
-        """The name of a breakpoint, when it can be one.
+    def check(self, condition: str | ConditionFunction) -> str:
+        """Check a condition and return the name of its breakpoint.
 
         Raises:
-            ArgumentError: the condition cannot be read, or is about a series there is not.
+            ArgumentError: the condition cannot be parsed, or names an unknown series.
         """
         if not isinstance(condition, str) and callable(condition):
             return str(getattr(condition, "__name__", type(condition).__name__))
         parsed = parse(condition)
-        known = {*ALWAYS, *self._history.series}
+        known = {*STEP_VALUES, *self._history.series}
         for name in parsed.names:
-            # Before the first step nobody knows what the probes will measure.
+            # Before the first step the series of the probes are unknown.
             if name not in known and self._history.series:
                 raise ArgumentError(unknown_name("series", name, sorted(known)))
         return parsed.text
 
-    def add(self, condition: str | Test) -> None:
-        """Break when it holds."""
+    def add(self, condition: str | ConditionFunction) -> None:
+        """Add a breakpoint."""
         name = self.check(condition)
         parsed = parse(condition) if isinstance(condition, str) else condition
-        self._kept[name] = parsed
+        self._conditions[name] = parsed
         if isinstance(parsed, Condition):
-            self._runs.update({trend: _Run() for trend in parsed.trends})
-        self.show()
+            self._trends.update({trend: _TrendCounter() for trend in parsed.trends})
+        self.publish()
 
     def remove(self, name: str | None = None) -> None:
-        """Forget one of them, all when None."""
-        self._kept = {n: c for n, c in self._kept.items() if name is not None and n != name}
-        self.show()
+        """Remove a breakpoint, or all of them for None."""
+        self._conditions = {
+            n: c for n, c in self._conditions.items() if name is not None and n != name
+        }
+        self.publish()
 
-    def show(self) -> None:
-        """Publish the names in History."""
-        self._history.set_result(ActiveBreakpoints(tuple(self._kept)))
+    def publish(self) -> None:
+        """Publish the names of the breakpoints in History."""
+        self._history.set_result(ActiveBreakpoints(tuple(self._conditions)))
 
-    def went_back(self) -> None:
-        """Steps are going to be made again: conditions begin to count anew."""
-        self._passed, self.found = -1, None
-        self._runs = {name: _Run() for name in self._runs}
+    def reset_counts(self) -> None:
+        """Reset all counters, after a rewind."""
+        self._passed_step, self.inspection = -1, None
+        self._trends = {name: _TrendCounter() for name in self._trends}
 
     def hit(self, values: Mapping[str, float]) -> str | None:
-        """The first condition that holds now; a step at which one held is let pass the next time.
+        """Return the name of the first condition that holds; a step pauses only once.
 
         Args:
-            values: of `ALWAYS`, for the step under way.
+            values: values of `STEP_VALUES` for the current step.
         """
         step = int(values["step"])
-        for name, run in self._runs.items():
-            run.take(*self._measured(name, values))
-        if step == self._passed:
+        for name, counter in self._trends.items():
+            counter.update(*self._measured(name, values))
+        if step == self._passed_step:
             return None
-        for name, condition in list(self._kept.items()):
+        for name, condition in list(self._conditions.items()):
             if self._holds(name, condition, values):
-                self._passed = step
+                self._passed_step = step
                 return name
         return None
 
-    def _holds(self, name: str, condition: Condition | Test, values: Mapping[str, float]) -> bool:
+    def _holds(
+        self, name: str, condition: Condition | ConditionFunction, values: Mapping[str, float]
+    ) -> bool:
         if isinstance(condition, Condition):
             return condition.holds(
                 lambda series: self._measured(series, values)[1],
-                lambda series, direction: self._runs[series].times[direction],
+                lambda series, direction: self._trends[series].times[direction],
             )
         try:
             return bool(condition({**self._history.snapshot(()).latest, **values}))
         except Exception as error:
             self.remove(name)
-            text = f"{type(error).__name__}: {error}. Training goes on without it."
+            text = f"{type(error).__name__}: {error}. Training continues without it."
             title = f"The breakpoint {name} failed and was removed"
             self._history.add_notice(Notice(int(values["step"]), "warning", title, text))
             return False
 
     def _measured(self, name: str, values: Mapping[str, float]) -> tuple[int, float]:
-        """The step at which a series was measured last, and its value."""
+        """Step and value of the last measurement of a series."""
         if name in values:
             return int(values["step"]), values[name]
         return self._history.measured(name)

@@ -1,4 +1,4 @@
-"""Buffers that a forward pass moves, kept so that a step that fails leaves them as they were."""
+"""Copies of the buffers that a forward pass changes, to undo a failed step."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ from torch import nn
 
 
 class BufferGuard:
-    """Copies of running statistics and the like, taken before each forward pass.
+    """Copies of running statistics and other buffers, taken before each forward pass.
 
-    Which buffers move is learnt from the first step: masks and tables that never change
-    are not copied again.
+    The first step shows which buffers change; masks and tables that stay constant are not
+    copied any more.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._live = list(model.buffers())
-        self._copies = [torch.empty_like(buffer) for buffer in self._live]
-        self._settled = not self._live
+        self._buffers = list(model.buffers())
+        self._copies = [torch.empty_like(buffer) for buffer in self._buffers]
+        self._settled = not self._buffers
 
-    def keep(self) -> None:
-        """Before the forward pass."""
-        if self._live:
+    def capture(self) -> None:
+        """Copy the buffers, before the forward pass."""
+        if self._buffers:
             with torch.no_grad():
-                torch._foreach_copy_(self._copies, self._live)
+                torch._foreach_copy_(self._copies, self._buffers)
 
     def settle(self) -> None:
-        """After a step that came to its end; the first one shows what moves."""
+        """Keep track of changing buffers only, after the first complete step."""
         if self._settled:
             return
-        # By value: batch normalisation does not count up the version of its statistics.
-        pairs = zip(self._live, self._copies, strict=True)
+        # By value: BatchNorm does not increment the version counter of its statistics.
+        pairs = zip(self._buffers, self._copies, strict=True)
         moved = [(live, copy) for live, copy in pairs if not torch.equal(live, copy)]
-        self._live, self._copies = [live for live, _ in moved], [copy for _, copy in moved]
+        self._buffers, self._copies = [live for live, _ in moved], [copy for _, copy in moved]
         self._settled = True
 
     def restore(self) -> None:
-        """After a step that failed."""
-        if self._live:
+        """Restore the buffers, after a failed step."""
+        if self._buffers:
             with torch.no_grad():
-                torch._foreach_copy_(self._live, self._copies)
+                torch._foreach_copy_(self._buffers, self._copies)

@@ -1,4 +1,4 @@
-"""The controls of a session: reading, checking and applying them, each change written down."""
+"""Controls of a session: reading, validating and applying them, with a record of each change."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from nbdebug.core.records import ChangeKind, ChangeStatus, ControlChange
 from nbdebug.errors import ArgumentError, ControlNameError, ControlValueError
 from nbdebug.training.engine.session import Session
 
-EVERY_STEP = ("lr", "batch_size")
+RECORDED_EVERY_STEP = ("lr", "batch_size")
 
 
 class ControlSet:
-    """All controls, by name.
+    """All controls of a session, by name.
 
-    `apply` runs on the training thread alone; the rest reads.
+    `apply` runs on the training thread only; the other methods read.
     """
 
     def __init__(self, controls: Sequence[Control], session: Session, history: History) -> None:
@@ -33,14 +33,14 @@ class ControlSet:
         self._numeric = [
             control.name
             for control in controls
-            if control.spec(session).kind != "choice" and control.name not in EVERY_STEP
+            if control.spec(session).kind != "choice" and control.name not in RECORDED_EVERY_STEP
         ]
 
-    def begin_with(self, values: Mapping[str, Any]) -> dict[str, str]:
-        """Put values in force before the first step; what the user should know, by control.
+    def apply_initial(self, values: Mapping[str, Any]) -> dict[str, str]:
+        """Apply values before the first step and return messages for the user, by control.
 
         Raises:
-            ControlValueError: for a value out of range; nothing was changed.
+            ControlValueError: a value is out of range; nothing was changed.
         """
         notes = {}
         for name, value in self.validate(values).items():
@@ -48,11 +48,11 @@ class ControlSet:
         return {name: note for name, note in notes.items() if note}
 
     def values(self) -> dict[str, Any]:
-        """The value in force of every control."""
+        """Return the value in force of every control."""
         return {name: control.read(self._session) for name, control in self.controls.items()}
 
     def states(self) -> tuple[ControlState, ...]:
-        """Every control as it stands, for whoever draws them."""
+        """Return description and value of every control."""
         session = self._session
         return tuple(
             ControlState(control.spec(session), control.read(session))
@@ -60,15 +60,15 @@ class ControlSet:
         )
 
     def numbers(self) -> dict[str, float]:
-        """Values that are numbers, as series, but for those that every step carries."""
+        """Return the numeric values as series, without those that every step records."""
         return {name: self.controls[name].series(self._session) for name in self._numeric}
 
     def validate(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The values as they will be applied, under today's names of the controls.
 
         Raises:
-            ControlNameError: for a name that does not exist, listing those that do.
-            ControlValueError: for a value out of range.
+            ControlNameError: a name is unknown; the message lists the known ones.
+            ControlValueError: a value is out of range.
         """
         values = accepted_settings(values)
         for name in values:
@@ -79,8 +79,8 @@ class ControlSet:
             for name, value in values.items()
         }
 
-    def takes(self, values: Mapping[str, Any]) -> bool:
-        """Whether `validate` would take these values."""
+    def accepts(self, values: Mapping[str, Any]) -> bool:
+        """Tell if `validate` accepts these values."""
         try:
             self.validate(values)
         except (ControlNameError, ControlValueError):
@@ -88,12 +88,12 @@ class ControlSet:
         return True
 
     def apply(self, command: SetControl) -> ControlChange:
-        """Put a value in force and write the change down: applied, or refused with the reason."""
+        """Apply a value and record the change: applied, or refused with the reason."""
         control = self.controls[command.control]
         old = control.read(self._session)
         status: ChangeStatus = "applied"
         try:
-            # What was in range when it was asked for may not be any more.
+            # The range may have changed since the request.
             value = control.validate(self._session, command.value)
             note = control.apply(self._session, value)
             action = control.spec(self._session).action
@@ -106,7 +106,7 @@ class ControlSet:
 
     @contextmanager
     def silent(self) -> Iterator[None]:
-        """Inside, nothing is written down: what is done was done before, or will be undone."""
+        """Record no changes inside: they are repeated, or will be undone."""
         self._silent = True
         try:
             yield
@@ -114,13 +114,13 @@ class ControlSet:
             self._silent = False
 
     def supersede(self, command: SetControl) -> None:
-        """Write down a value that a later one overtook before it was applied."""
+        """Record a value that a later one replaced before it was applied."""
         old = self.controls[command.control].read(self._session)
         change = (old, command.value)
         self._write(command.control, change, command, "superseded", "A later value came first.")
 
-    def put_back(self, values: Mapping[str, Any]) -> None:
-        """Put values back in force that were so before, without a record."""
+    def restore(self, values: Mapping[str, Any]) -> None:
+        """Restore earlier values without recording a change."""
         for name, value in values.items():
             control = self.controls[name]
             if control.read(self._session) != value:
@@ -129,16 +129,16 @@ class ControlSet:
     def write_reestimation(
         self, command: ReestimateBatchNorm, mode: str, status: ChangeStatus, note: str
     ) -> ControlChange:
-        """Write down that BatchNorm's statistics were estimated again, or why not.
+        """Record a re-estimation of BatchNorm's statistics, or the reason of its refusal.
 
         Args:
-            mode: the value of `bn_statistics` in force, which stays.
+            mode: the value of `bn_statistics` in force, which does not change.
         """
         change = (mode, "re-estimated")
         return self._write("bn_statistics", change, command, status, note, "reestimate")
 
     def write_rewind(self, old: int, note: str, who: str, why: str) -> None:
-        """Write down that training went back from a step to where it stands now."""
+        """Record a rewind from step `old` to the current one."""
         command = SetControl("timeline", None, who, why)
         self._write("timeline", (old, self._session.step), command, "applied", note, "rewind")
 
@@ -154,7 +154,7 @@ class ControlSet:
         """Add a change to History, unless silent.
 
         Args:
-            values: old and new; command: who asked and why.
+            values: old and new value; command: the request, with its origin and reason.
         """
         session = self._session
         change = ControlChange(
@@ -178,7 +178,7 @@ class ControlSet:
 def check_keywords(
     given: Iterable[str], controls: Sequence[Control], arguments: Iterable[str]
 ) -> None:
-    """ArgumentError for a keyword that is no control's name."""
+    """Raise ArgumentError for a keyword that is no name of a control."""
     names = [control.name for control in controls]
     for name in given:
         if current_name(name) not in names:

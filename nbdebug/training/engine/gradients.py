@@ -1,4 +1,4 @@
-"""Gradient norms, all parameters at once, and clipping with the same norms."""
+"""Gradient norms of all parameters at once, and clipping with the same norms."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Norms:
     """Norms of gradients.
 
     Args:
-        found: the gradients; p: 1, 2 or inf.
+        found: the gradients; p: order of the norm: 1, 2 or inf.
 
     Attributes:
-        each: one 0-d tensor a gradient.
+        each: norm of each gradient, 0-d tensors.
     """
 
     def __init__(self, found: list[torch.Tensor], device: torch.device, p: float = 2.0) -> None:
@@ -40,7 +40,7 @@ class Norms:
 
     @cached_property
     def total(self) -> torch.Tensor:
-        """Norm over all gradients, to the bit what `torch.nn.utils.get_total_norm` gives."""
+        """Norm over all gradients, bit-identical to `torch.nn.utils.get_total_norm`."""
         if not self._found:
             return torch.zeros((), device=self._device)
         if self._alike:
@@ -52,12 +52,12 @@ class Norms:
 
 @dataclass(frozen=True, slots=True)
 class Clipped:
-    """What clipping did.
+    """Result of clipping.
 
     Attributes:
-        after: L2 norm over all gradients afterwards.
-        active: whether any gradient was made smaller.
-        compared: the norm that the threshold was compared with.
+        after: L2 norm over all gradients after clipping.
+        active: whether any gradient was reduced.
+        compared: the norm that was compared with the threshold.
     """
 
     after: float
@@ -69,29 +69,29 @@ class Gradients:
     """The gradients of one step: their norms, and clipping in place.
 
     Raises:
-        ModelError: on a sparse gradient, whose norm torch cannot take.
+        ModelError: a gradient is sparse; torch cannot compute its norm.
     """
 
     def __init__(self, parameters: Named, device: torch.device, clipping: Clipping) -> None:
         self._device, self._clipping = device, clipping
-        self.held = [(name, p) for name, p in parameters if has_trainable_gradient(p)]
-        self.all = [p.grad for _, p in self.held if p.grad is not None]
-        for (name, _), gradient in zip(self.held, self.all, strict=True):
+        self.named = [(name, p) for name, p in parameters if has_trainable_gradient(p)]
+        self.all = [p.grad for _, p in self.named if p.grad is not None]
+        for (name, _), gradient in zip(self.named, self.all, strict=True):
             if gradient.is_sparse:
                 raise ModelError(
                     f"{name} has a sparse gradient: build its layer with sparse=False."
                 )
 
     def measure(self, loss: torch.Tensor) -> tuple[float, float]:
-        """Loss and L2 norm over all gradients as numbers, in one transfer.
+        """Return loss and L2 norm over all gradients as numbers.
 
-        The norms that clipping goes by come along.
+        The same transfer to the host fetches the norms that clipping uses.
         """
         self.norms = Norms(self.all, self._device)
-        what, p = self._clipping.compared
+        unit, p = self._clipping.compared
         self._own = self.norms if p == 2.0 else Norms(self.all, self._device, p)
         wanted = [loss, self.norms.total]
-        if what in ("parameter", "layer"):
+        if unit in ("parameter", "layer"):
             wanted += self._own.each
         elif self._own is not self.norms:
             wanted.append(self._own.total)
@@ -101,25 +101,25 @@ class Gradients:
         return loss_value, total
 
     def clip(self, total: float) -> Clipped:
-        """Clip in place, as the settings say.
+        """Clip in place, as the clipping controls say.
 
         Args:
             total: L2 norm over all gradients, on the host.
         """
         clipping = self._clipping
-        what, _ = clipping.compared
-        if what == "parameter":
-            return self._clip_groups({name: (name,) for name, _ in self.held}, total)
-        if what == "layer":
+        unit, _ = clipping.compared
+        if unit == "parameter":
+            return self._clip_groups({name: (name,) for name, _ in self.named}, total)
+        if unit == "layer":
             return self._clip_groups(clipping.layers, total)
         compared = self._values[0]
         clipping.window.add(compared)
         limit = clipping.limit
-        # Far below the threshold torch multiplies by exactly 1: that can be left out.
+        # Far below the threshold torch multiplies by exactly 1: skip that.
         if clipping.mode == "off" or _far_below(compared, limit):
             return Clipped(total, False, compared)
-        inside = [p for _, p in self.held]
-        if what == "value":
+        inside = [p for _, p in self.named]
+        if unit == "value":
             torch.nn.utils.clip_grad_value_(inside, limit)
             return Clipped(self._total_now(), compared > limit, compared)
         torch.nn.utils.clip_grads_with_norm_(inside, limit, self._own.total)
@@ -127,19 +127,19 @@ class Gradients:
         return Clipped(total * factor, factor < 1.0, compared)
 
     def _clip_groups(self, groups: Mapping[str, Sequence[str]], total: float) -> Clipped:
-        """Clip group by group; the parameters of one share a norm and a limit."""
-        place = {name: index for index, (name, _) in enumerate(self.held)}
+        """Clip group by group; the parameters of a group share a norm and a limit."""
+        index_of = {name: index for index, (name, _) in enumerate(self.named)}
         clipping, largest, active = self._clipping, 0.0, False
         overrides = clipping.overrides if clipping.mode == "layer" else {}
         for group, names in groups.items():
-            members = [place[name] for name in names if name in place]
-            norm = _joined([self._values[i] for i in members], self._own.p)
+            members = [index_of[name] for name in names if name in index_of]
+            norm = _combined_norm([self._values[i] for i in members], self._own.p)
             limit = overrides.get(group, clipping.threshold)
             if group not in overrides:
                 largest = max(largest, norm)
             if not members or _far_below(norm, limit):
                 continue
-            inside = [self.held[i][1] for i in members]
+            inside = [self.named[i][1] for i in members]
             exact = torch.nn.utils.get_total_norm([self.all[i] for i in members], self._own.p)
             torch.nn.utils.clip_grads_with_norm_(inside, limit, exact)
             active = active or norm > limit
@@ -154,8 +154,8 @@ def _far_below(norm: float, limit: float) -> bool:
     return norm < 0.999 * limit - 1e-6
 
 
-def _joined(norms: Sequence[float], p: float) -> float:
-    """Norm of the whole from the norms of its parts."""
+def _combined_norm(norms: Sequence[float], p: float) -> float:
+    """Combine the norms of parts into the norm of the whole."""
     if p == math.inf:
         return max(norms, default=0.0)
     return math.hypot(*norms) if p == 2.0 else sum(norms)

@@ -1,4 +1,4 @@
-"""The life of one step: the only place that orders what happens in it."""
+"""Training loop: the order of everything that happens in one step."""
 
 from __future__ import annotations
 
@@ -23,51 +23,51 @@ from nbdebug.training.engine.probe_runner import ProbeRunner
 from nbdebug.training.engine.session import Session
 from nbdebug.training.engine.step_recorder import StepRecorder
 from nbdebug.training.engine.stop_report import (
-    attributes_kept,
     explain,
     inspect,
+    restoring_attributes,
     stop_at_breakpoint,
 )
 
-LOOKS = 3
+HOST_DRAW_STEPS = 3
 
 
 class Loop:
-    """Makes one step after the other and writes each one down.
+    """Loop that makes one step after another and records each one.
 
     Args:
-        settings: reads the controls that are numbers, by name.
+        control_values: returns the values of numeric controls, by name.
 
     Attributes:
-        batch: what the next step takes, when a step failed and is to be tried again.
+        batch: batch of the next step, if a failed step is to be retried.
         last: loss and gradient norm of the last step.
     """
 
     def __init__(
         self,
         session: Session,
-        measuring: ProbeRunner,
+        probes: ProbeRunner,
         history: History,
-        settings: Callable[[], dict[str, float]],
+        control_values: Callable[[], dict[str, float]],
         breakpoints: Breakpoints,
     ) -> None:
         self.session = session
-        self.measuring = measuring
+        self.probes = probes
         self.history, self.breakpoints = history, breakpoints
         self._buffers = BufferGuard(session.model)
-        self._recording = StepRecorder(session, settings)
-        measuring.reserve(self._recording.names)
+        self._recorder = StepRecorder(session, control_values)
+        probes.reserve(self._recorder.names)
         self.last = math.nan, math.nan
         self.reset()
 
     def reset(self) -> None:
-        """Forget the batch under way and the averages of time."""
+        """Drop the current batch and the averages of times."""
         self.batch: Batch | None = None
-        # Where the sampler stood before that batch, and the settings that it was drawn with.
+        # Position of the sampler before that batch, and the settings that it was drawn with.
         self._before: Any = None
         self._drawn_with: tuple[Any, ...] = ()
-        self._recording.reset()
-        self.measuring.reset()
+        self._recorder.reset()
+        self.probes.reset()
 
     def position(self) -> Any:
         """Where the sampler stands for the next step: before the batch that is tried again."""
@@ -75,48 +75,48 @@ class Loop:
 
     @property
     def step_seconds(self) -> float:
-        """Seconds that a step takes, measuring included; averaged."""
-        return self._recording.step_seconds
+        """Average seconds per step, including measurements."""
+        return self._recorder.step_seconds
 
-    def settings_changed(self) -> None:
-        """The next record carries the controls' values."""
-        self._recording.settings_due = True
+    def controls_changed(self) -> None:
+        """Include the values of the controls in the next record."""
+        self._recorder.controls_due = True
 
     def step(self) -> StepRecord:
-        """One step, or an exception that leaves the weights as they were before it.
+        """Make one step; an exception leaves the weights as they were before it.
 
         Raises:
-            NonFiniteError: loss or gradient is not finite; the batch is left out.
-            Exception: whatever the user's code raised; the batch is tried again.
+            NonFiniteError: loss or gradient is NaN or Inf; the batch is skipped.
+            Exception: whatever the user's code raised; the batch will be retried.
         """
-        self.breakpoints.found = None
-        return self._observed(self.history, watched=True)
+        self.breakpoints.inspection = None
+        return self._recorded_step(self.history, watched=True)
 
-    def observe(self, history: History) -> StepRecord:
-        """A step on trial: its numbers go to another History; breakpoints rest.
+    def trial_step(self, history: History) -> StepRecord:
+        """Make a step of a fork: its numbers go to another History, without breakpoints.
 
         Raises:
-            NonFiniteError: loss or gradient is not finite; the batch is left out.
+            NonFiniteError: loss or gradient is NaN or Inf; the batch is skipped.
             Exception: whatever the user's code raised.
         """
-        return self._observed(history, watched=False)
+        return self._recorded_step(history, watched=False)
 
-    def _observed(self, history: History, watched: bool) -> StepRecord:
+    def _recorded_step(self, history: History, watched: bool) -> StepRecord:
         start = time.perf_counter()
         session = self.session
-        if session.step < LOOKS:
-            session.rng.look()
+        if session.step < HOST_DRAW_STEPS:
+            session.rng.detect_host_draws()
         batch = self._next_batch()
         fetched = time.perf_counter() - start
-        due = self.measuring.begin(session.step)
-        values = self._make(batch, watched)
-        readings, histograms = self.measuring.read(session.step) if due else ([], [])
-        seconds, spent = time.perf_counter() - start, self.measuring.take_spent()
+        due = self.probes.begin(session.step)
+        values = self._guarded_update(batch, watched)
+        readings, histograms = self.probes.read(session.step) if due else ([], [])
+        seconds, spent = time.perf_counter() - start, self.probes.take_seconds()
         if not due:
-            self.measuring.step_took(seconds - spent, spent)
-        self._recording.account((seconds, spent, fetched), batch)
-        with self.measuring.timed:
-            record = self._recording.record(batch, values, readings, histograms)
+            self.probes.account_step(seconds - spent, spent)
+        self._recorder.update_averages((seconds, spent, fetched), batch)
+        with self.probes.stopwatch:
+            record = self._recorder.record(batch, values, readings, histograms)
             history.append(record)
         validated = self._advance(batch, values[0])
         if validated:
@@ -124,41 +124,43 @@ class Loop:
         return record
 
     @contextmanager
-    def on_trial(self) -> Iterator[None]:
-        """For steps that are observed; afterwards all is measured as if there had been none."""
-        due = self._recording.settings_due
-        with self.measuring.densely():
+    def trial_steps(self) -> Iterator[None]:
+        """Make trial steps inside; afterwards the schedule of the probes is as before."""
+        due = self._recorder.controls_due
+        with self.probes.at_full_rate():
             try:
                 yield
             finally:
-                self._recording.settings_due = due
+                self._recorder.controls_due = due
 
-    def repeat(self) -> StepRecord:
-        """A step that was made before: probes rest, nothing goes to History.
+    def replay_step(self) -> StepRecord:
+        """Make a step that was made before, without probes and without a record in History.
 
         Raises:
-            NonFiniteError: it was not finite that time either; the batch is left out.
+            NonFiniteError: loss or gradient is NaN or Inf, as before; the batch is skipped.
             Exception: whatever the user's code raised.
         """
-        if self.session.step < LOOKS:
-            self.session.rng.look()
+        if self.session.step < HOST_DRAW_STEPS:
+            self.session.rng.detect_host_draws()
         batch = self._next_batch()
-        values = self._make(batch)
-        self.measuring.take_spent()
-        record = self._recording.record(batch, values, [], [])
+        values = self._guarded_update(batch)
+        self.probes.take_seconds()
+        record = self._recorder.record(batch, values, [], [])
         self._advance(batch, values[0], silent=True)
         return record
 
-    def _make(self, batch: Batch, watched: bool = False) -> tuple[float, float, Clipped, float]:
-        """Everything that moves the weights, or an exception that leaves them as they were."""
+    def _guarded_update(
+        self, batch: Batch, watched: bool = False
+    ) -> tuple[float, float, Clipped, float]:
+        """Update the weights; an exception leaves them and the buffers as they were."""
         session = self.session
-        self._buffers.keep()
+        self._buffers.capture()
         armed = watched and bool(self.breakpoints)
         try:
-            with session.rng, session.recurrent, attributes_kept(session.model, armed):
+            with session.rng, session.recurrent, restoring_attributes(session.model, armed):
                 values = self._update(batch, watched)
         except BaseException:
-            self.measuring.cancel()
+            self.probes.cancel()
             self._buffers.restore()
             session.outputs = session.targets = session.again = None
             raise
@@ -170,7 +172,7 @@ class Loop:
         return values
 
     def _advance(self, batch: Batch, loss: float, silent: bool = False) -> StepRecord | None:
-        """To the next step: the schedule, and what it waits for; gives what validation found."""
+        """Advance to the next step and its schedule; validate if due and return that record."""
         session = self.session
         session.outputs = session.targets = session.again = None
         session.step += 1
@@ -181,14 +183,14 @@ class Loop:
             return self._validate()
         return None
 
-    def rehearse(self, batch: Batch) -> float:
-        """The update of a step and nothing else: neither probes, records nor schedule.
+    def update_weights(self, batch: Batch) -> float:
+        """Make only the update of a step, without probes, records or schedule.
 
         Returns:
-            The loss before it.
+            The loss before the update.
 
         Raises:
-            NonFiniteError: loss or gradient is not finite; the update was not made.
+            NonFiniteError: loss or gradient is NaN or Inf; the update was not made.
         """
         kept = self.batch, self.session.grad_norms
         try:
@@ -199,7 +201,7 @@ class Loop:
             self.session.outputs = self.session.targets = self.session.again = None
 
     def _update(self, batch: Batch, watched: bool = False) -> tuple[float, float, Clipped, float]:
-        """Forward to optimizer step; loss, gradient norm before clipping, what it did, lr."""
+        """Run forward to optimizer step; return loss, norm before clipping, clipping result, lr."""
         session = self.session
         found, loss, norm = self._forward_backward(batch, watched)
         if watched and self.breakpoints:
@@ -207,10 +209,10 @@ class Loop:
         if math.isfinite(norm):
             clipped = found.clip(norm)
         else:
-            # The scaler leaves this update out and tries a smaller scale.
+            # The scaler skips this update and reduces its scale.
             session.skipped += 1
             norm, clipped = math.nan, Clipped(math.nan, False, math.nan)
-        self.measuring.before_update(session.step)
+        self.probes.before_update(session.step)
         if session.scaler is None:
             session.optimizer.step()
         else:
@@ -223,7 +225,7 @@ class Loop:
         session, settings = self.session, self.session.batching.settings
         if self.batch is not None and self._drawn_with != settings:
             # What was changed since it was drawn holds for this step already.
-            session.sampler.go_to(self._before)
+            session.sampler.seek(self._before)
             self.batch = None
         if self.batch is None:
             self._before, self._drawn_with = session.sampler.position(), settings
@@ -237,10 +239,10 @@ class Loop:
             session.again = partial(call, session.model, split(batch.data)[0])
         loss = with_gradient(checked(loss, session.loss_name), session.loss_name)
         session.optimizer.zero_grad()
-        self.measuring.before_backward(session.step)
+        self.probes.before_backward(session.step)
         scaler = session.scaler
         (loss if scaler is None else scaler.scale(loss)).backward()
-        with self.measuring.timed:
+        with self.probes.stopwatch:
             found = Gradients(session.parameters, session.device, session.clipping)
             if scaler is not None:
                 scaler.unscale_(session.optimizer)
@@ -250,11 +252,11 @@ class Loop:
         if not (math.isfinite(loss_value) and healthy):
             self.batch = None
             if scaler is not None:
-                # It takes gradients once between two updates; the next step brings new ones.
+                # The scaler unscales once between two updates; the next step has new gradients.
                 scaler.update()
             if not watched:
-                raise NonFiniteError(f"Step {session.step} is not finite.")
-            self.breakpoints.found = inspect(session, batch, loss_value)
+                raise NonFiniteError(f"Loss or gradient of step {session.step} is NaN or Inf.")
+            self.breakpoints.inspection = inspect(session, batch, loss_value)
             raise explain(session, batch, loss_value)
         return found, loss_value, total_value
 
@@ -268,12 +270,12 @@ class Loop:
 
     def _validate(self) -> StepRecord:
         validation = self.session.validation
-        assert validation is not None  # or it would not be due
-        # Neither the RNG of training nor that of other cells moves.
+        assert validation is not None  # otherwise it would not be due
+        # Neither the RNG of training nor that of other cells changes.
         position = self.session.rng.position()
         with self.session.rng:
             values = validation.evaluate(self.session)
-        self.session.rng.go_to(position)
+        self.session.rng.seek(position)
         self.session.schedule.measured(values["val_loss"])
         readings = tuple(Reading((name,), np.array([value])) for name, value in values.items())
         return StepRecord(self.session.step - 1, readings)

@@ -1,4 +1,4 @@
-"""Publishes the learning rate that is to come."""
+"""Forecast of the learning rate."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from nbdebug.core.records import Array, Forecast
 from nbdebug.model.schedule.builders import forecast
 from nbdebug.training.engine.session import Session
 
-FARTHEST = 20_000
+MAX_FORECAST_STEPS = 20_000
 NO_STEPS = np.empty(0, np.int64)
 NO_RATES = np.empty(0)
 
 
 class LrForecast:
-    """Keeps the forecast in History true.
+    """Up-to-date forecast in History.
 
-    A forecast is made when a setting changes and when training has left the last one
-    behind; it looks to the end of the run or of the schedule, at most 20,000 steps ahead.
+    A forecast is made when a control changes and when training has passed the end of the last
+    one; it reaches to the end of the run or of the schedule, at most 20,000 steps ahead.
     """
 
     def __init__(self, session: Session, history: History) -> None:
@@ -31,7 +31,7 @@ class LrForecast:
         self._rate, self._edits = math.nan, 0
 
     def publish(self) -> None:
-        """Foresee the course from here on; what an edit replaced stays as its ghost."""
+        """Publish the forecast from here on; the one before an edit stays as its ghost."""
         session, last = self._session, self._last
         ghost_step, ghost_lr = NO_STEPS, NO_RATES
         if last is not None and session.schedule.edits != self._edits:
@@ -39,34 +39,34 @@ class LrForecast:
             ghost_step, ghost_lr = last.step[coming], last.lr[coming]
         elif last is not None:
             ghost_step, ghost_lr = last.ghost_step, last.ghost_lr
-        step, lr = self._foresee()
+        step, lr = self._predict()
         for array in (step, lr, ghost_step, ghost_lr):
             array.setflags(write=False)
         self._last = Forecast(step, lr, ghost_step, ghost_lr)
         self._rate, self._edits = self._session.lr, session.schedule.edits
         self._history.set_result(self._last)
 
-    def keep(self) -> None:
-        """After a step: a new forecast when the old one has run out or was not kept to."""
+    def refresh(self) -> None:
+        """Publish a new forecast after a step, if the last one has ended or was wrong."""
         if self._session.step >= self._ends or (
             self._session.schedule.course.waits and self._session.lr != self._rate
         ):
             self.publish()
 
-    def forget(self) -> None:
-        """Begin again, without a ghost."""
+    def restart(self) -> None:
+        """Publish a new forecast without a ghost."""
         self._last = None
         self.publish()
 
-    def _foresee(self) -> tuple[NDArray[np.int64], Array]:
+    def _predict(self) -> tuple[NDArray[np.int64], Array]:
         session = self._session
         course = session.schedule.course
         ahead = max(session.schedule.fallback, (course.left or 0) + session.schedule.plan.warmup)
-        steps = min(max(ahead, 2), FARTHEST)
+        steps = min(max(ahead, 2), MAX_FORECAST_STEPS)
         try:
-            place, lr = forecast(course, session.optimizer, session.lr_leader, steps)
+            offsets, lr = forecast(course, session.optimizer, session.lr_leader, steps)
         except Exception:
-            # A scheduler of the user's own that cannot be copied has no forecast.
-            place, lr = NO_STEPS, NO_RATES
+            # A user-defined scheduler that cannot be copied has no forecast.
+            offsets, lr = NO_STEPS, NO_RATES
         self._ends = session.step + steps
-        return place + session.step, lr
+        return offsets + session.step, lr

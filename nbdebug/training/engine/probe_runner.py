@@ -1,4 +1,4 @@
-"""Decides which probes are due, keeps their cost within the budget, and reads them."""
+"""Scheduling of probes within a cost budget, and their readings."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from nbdebug.errors import PluginError
 from nbdebug.model.training_state import TrainingState
 from nbdebug.probes.base import Probe, Values
 
-SMOOTHING = 0.2
-LONGEST = 10_000
-LEAST = 0.15
-FIRST, FIRST_SECONDS = 16, 0.2
-Report = Callable[[Notice], None]
+AVERAGE_WEIGHT = 0.2
+MAX_INTERVAL = 10_000
+MIN_BUDGET_SHARE = 0.15
+FIRST_MEASUREMENTS, MAX_FIRST_SECONDS = 16, 0.2
+ReportNotice = Callable[[Notice], None]
 
 
 class ScheduledProbe:
-    """A probe, when it is due next, and what it costs.
+    """A probe, its next step and its cost.
 
     Attributes:
-        seconds: smoothed cost of one measurement; total: cost of all.
-        on: whether it measures at all.
-        looks: how often it measured.
+        seconds: average cost of one measurement; total: cost of all measurements.
+        on: whether the probe is switched on.
+        measurements: number of measurements.
     """
 
     def __init__(self, probe: Probe) -> None:
@@ -38,31 +38,31 @@ class ScheduledProbe:
         self.next = 0
         self.seconds = self.total = 0.0
         self.spent = 0.0
-        self.looks = 0
+        self.measurements = 0
 
     @property
     def plan(self) -> tuple[bool, int, float, float, int]:
-        """When it is due, and what that follows from."""
-        return self.on, self.next, self.seconds, self.total, self.looks
+        """State from which the next step is computed."""
+        return self.on, self.next, self.seconds, self.total, self.measurements
 
     @plan.setter
     def plan(self, plan: tuple[bool, int, float, float, int]) -> None:
-        self.on, self.next, self.seconds, self.total, self.looks = plan
+        self.on, self.next, self.seconds, self.total, self.measurements = plan
 
     def charge(self) -> float:
-        """Take the seconds of the measurement just made into the average."""
+        """Add the seconds of the latest measurement to the average."""
         spent = self.spent + self.probe.inside
         self.spent = self.probe.inside = 0.0
-        # The first measurement warms caches up; it is replaced by the second.
-        weight = SMOOTHING if self.seconds else 1.0
+        # The first measurement warms up caches; the second one replaces it.
+        weight = AVERAGE_WEIGHT if self.seconds else 1.0
         self.seconds += weight * (spent - self.seconds)
         self.total += spent
-        self.looks += 1
+        self.measurements += 1
         return spent
 
 
 class Stopwatch:
-    """Adds up the seconds of the blocks run under it; not for blocks in one another."""
+    """Stopwatch that adds up the seconds of `with` blocks; blocks must not be nested."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -83,46 +83,46 @@ class ProbeRunner:
     what is sick shows early. A probe that raises is switched off.
     """
 
-    def __init__(self, probes: Sequence[Probe], overhead: float, report: Report) -> None:
-        self.slots = {probe.name: ScheduledProbe(probe) for probe in probes}
+    def __init__(self, probes: Sequence[Probe], overhead: float, report: ReportNotice) -> None:
+        self.scheduled = {probe.name: ScheduledProbe(probe) for probe in probes}
         self.overhead = overhead
         self._report = report
         self._due: list[ScheduledProbe] = []
         self._groups: set[str | tuple[str, ...]] = set()
-        self._taken: set[str] = set()
-        self.timed = Stopwatch()
+        self._reserved: set[str] = set()
+        self.stopwatch = Stopwatch()
         self.bare = self.fixed = 0.0
         self._dense = False
 
     def attach(self, session: TrainingState) -> None:
-        """Let every probe get to know the session."""
-        for slot in self.slots.values():
+        """Attach every probe to the session."""
+        for slot in self.scheduled.values():
             self._try(slot, 0, partial(slot.probe.attach, session))
             slot.on = slot.on and not slot.probe.idle
 
     def reserve(self, names: Iterable[str]) -> None:
-        """Names of series that no probe may use."""
-        self._taken.update(names)
+        """Reserve names of series that no probe may use."""
+        self._reserved.update(names)
 
     def watch(self, name: str, on: bool) -> None:
         """Switch an on-demand probe on or off."""
-        slot = self.slots.get(name)
+        slot = self.scheduled.get(name)
         if slot is not None and slot.probe.on_demand:
             slot.on, slot.next = on, 0
 
     def reset(self) -> None:
-        """Measure at the next step, whatever it is."""
-        for slot in self.slots.values():
+        """Make all probes due at the next step."""
+        for slot in self.scheduled.values():
             slot.next = 0
             self._try(slot, 0, slot.probe.forget)
 
     @contextmanager
-    def densely(self) -> Iterator[None]:
-        """Inside, probes keep to their `every`, whatever it costs.
+    def at_full_rate(self) -> Iterator[None]:
+        """Follow the `every` of all probes inside, without a budget.
 
-        Afterwards all are due when they were before, one that failed inside too.
+        Afterwards the schedule is as before, also for a probe that failed inside.
         """
-        plans, times = [slot.plan for slot in self.slots.values()], (self.bare, self.fixed)
+        plans, times = [slot.plan for slot in self.scheduled.values()], (self.bare, self.fixed)
         self._dense = True
         self.reset()
         try:
@@ -131,74 +131,76 @@ class ProbeRunner:
             self._dense = False
             self.reset()
             self.bare, self.fixed = times
-            for slot, plan in zip(self.slots.values(), plans, strict=True):
+            for slot, plan in zip(self.scheduled.values(), plans, strict=True):
                 slot.plan = plan
 
     def begin(self, step: int) -> bool:
-        """Before the forward pass; False when no probe is due."""
-        self._due = [s for s in self.slots.values() if s.on and s.next <= step]
+        """Call the due probes before the forward pass; False without any."""
+        self._due = [s for s in self.scheduled.values() if s.on and s.next <= step]
         self._each("begin", step)
         return bool(self._due)
 
     def before_backward(self, step: int) -> None:
-        """Between `zero_grad` and the backward pass."""
+        """Call the due probes between `zero_grad` and the backward pass."""
         if self._due:
             self._each("before_backward", step)
 
     def before_update(self, step: int) -> None:
-        """Before the optimizer's step."""
+        """Call the due probes before the optimizer's step."""
         if self._due:
             self._each("before_update", step)
 
     def read(self, step: int) -> tuple[list[Reading], list[Histogram]]:
-        """Everything the due probes measured, brought over in one transfer."""
+        """Read the measurements of the due probes in one transfer to the host."""
         values: dict[str | tuple[str, ...], torch.Tensor | float] = {}
         for slot in list(self._due):
             start = time.perf_counter()
             values.update(self._try(slot, step, partial(self._read, slot.probe, step)) or {})
             slot.spent += time.perf_counter() - start
-        with self.timed:
+        with self.stopwatch:
             readings, histograms = _to_host(values, step)
         for slot in list(self._due):
             self._try(slot, step, slot.probe.cancel)
             if slot.probe.soon:
                 slot.next = step + 1
                 continue
-            self.timed.seconds += slot.charge()
+            self.stopwatch.seconds += slot.charge()
             slot.next = step + self._interval(slot)
         self._due = []
         return readings, histograms
 
-    def take_spent(self) -> float:
-        """Seconds spent on measuring since this was last asked."""
-        spent, self.timed.seconds = self.timed.seconds, 0.0
+    def take_seconds(self) -> float:
+        """Return the seconds spent on measurements since the last call."""
+        spent, self.stopwatch.seconds = self.stopwatch.seconds, 0.0
         return spent
 
     def cancel(self) -> None:
-        """Remove every hook: the step did not come to its end."""
+        """Remove all hooks after an incomplete step."""
         for slot in list(self._due):
             self._try(slot, 0, slot.probe.cancel)
             slot.spent = slot.probe.inside = 0.0
         self._due = []
 
-    def step_took(self, bare: float, fixed: float) -> None:
-        """Take a step on which no probe was due into the averages.
+    def account_step(self, bare: float, fixed: float) -> None:
+        """Add a step without a due probe to the averages.
 
         Args:
-            bare: its seconds without measuring; fixed: those that every step measures.
+            bare: seconds without measurements; fixed: seconds of the per-step measurements.
         """
-        weight = SMOOTHING if self.bare else 1.0
+        weight = AVERAGE_WEIGHT if self.bare else 1.0
         self.bare += weight * (bare - self.bare)
         self.fixed += weight * (fixed - self.fixed)
 
     def _read(self, probe: Probe, step: int) -> Values:
-        """What a probe measured, when History can take it."""
+        """Read a probe and check the names of its series."""
         values = probe.read(step)
         for names in [names for names in values if names not in self._groups]:
             each = {names} if isinstance(names, str) else set(names)
-            if each & self._taken:
-                raise PluginError(f"The series {min(each & self._taken)!r} is measured elsewhere")
-            self._taken |= each
+            if each & self._reserved:
+                raise PluginError(
+                    f"The series {min(each & self._reserved)!r} is measured elsewhere"
+                )
+            self._reserved |= each
             self._groups.add(names)
         for names, value in values.items():
             if isinstance(names, tuple) and len(names) != torch.as_tensor(value).numel():
@@ -208,18 +210,18 @@ class ProbeRunner:
     def _interval(self, slot: ScheduledProbe) -> int:
         if slot.probe.cost == "cheap" or not self.bare:
             return slot.probe.every
-        first = slot.looks < FIRST and slot.total < FIRST_SECONDS
+        first = slot.measurements < FIRST_MEASUREMENTS and slot.total < MAX_FIRST_SECONDS
         if first or self._dense:
             return slot.probe.every
-        on = [s for s in self.slots.values() if s.on]
+        on = [s for s in self.scheduled.values() if s.on]
         cheap = [s for s in on if s.probe.cost == "cheap"]
         fixed = self.fixed + sum(s.seconds / s.probe.every for s in cheap)
         budget = self.bare * self.overhead
-        # Where steps are so short that the fixed part fills the budget, some is left to see.
-        allowed = max(budget - fixed, budget * LEAST) / (len(on) - len(cheap))
+        # If steps are so short that the fixed part fills the budget, a share stays reserved.
+        allowed = max(budget - fixed, budget * MIN_BUDGET_SHARE) / (len(on) - len(cheap))
         if allowed <= 0:
-            return LONGEST
-        return min(max(slot.probe.every, math.ceil(slot.seconds / allowed)), LONGEST)
+            return MAX_INTERVAL
+        return min(max(slot.probe.every, math.ceil(slot.seconds / allowed)), MAX_INTERVAL)
 
     def _each(self, method: str, step: int) -> None:
         for slot in list(self._due):
@@ -236,10 +238,10 @@ class ProbeRunner:
             slot.on = False
             if slot in self._due:
                 self._due.remove(slot)
-            # A probe that is broken may not even be able to clean up.
+            # A broken probe may even fail to clean up.
             with suppress(Exception):
                 slot.probe.cancel()
-            rest = "The fork goes on" if self._dense else "Training goes on"
+            rest = "The fork continues" if self._dense else "Training continues"
             text = f"{type(error).__name__}: {error}. {rest} without it."
             end = "in a fork" if self._dense else "and was switched off"
             title = f"The probe {slot.probe.name} failed {end}"
@@ -248,10 +250,10 @@ class ProbeRunner:
 
 
 def to_floats(tensors: Iterable[torch.Tensor]) -> list[float]:
-    """All numbers of several tensors, in order, in one transfer to the host."""
+    """Return all numbers of several tensors, in order, in one transfer to the host."""
     flat = [tensor.detach().flatten() for tensor in tensors]
     if all(tensor.device.type == "cpu" for tensor in flat):
-        # Nothing is transferred: joining them first would only cost.
+        # On the CPU nothing is transferred: concatenation would only cost time.
         return [number for tensor in flat for number in tensor.tolist()]
     first = flat[0]
     if any(t.dtype != first.dtype or t.device != first.device for t in flat):

@@ -1,4 +1,4 @@
-"""What is tried out between two steps: how far it is, and whether to stop it."""
+"""Progress and cancellation of a long command."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from types import TracebackType
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Progress
 
-EVERY = 0.1
+MIN_UPDATE_SECONDS = 0.1
 
 
 class TaskProgress:
-    """Checks or a range test under way; its progress is in History while it is entered.
+    """Progress of a long command, in History while the context is entered.
 
     Attributes:
-        halting: asks whether somebody wants it to stop.
+        should_stop: returns whether the command is asked to stop.
     """
 
-    def __init__(self, name: str, history: History, halting: Callable[[], bool]) -> None:
-        self._name, self._history, self.halting = name, history, halting
+    def __init__(self, name: str, history: History, should_stop: Callable[[], bool]) -> None:
+        self._name, self._history, self.should_stop = name, history, should_stop
         self._title, self._next = "", 0.0
 
     def __enter__(self) -> TaskProgress:
@@ -35,8 +35,8 @@ class TaskProgress:
         self._history.drop_result(Progress)
 
     def advance(self, share: float, title: str) -> None:
-        """Say how far it is; not more than ten times a second, but for a new title."""
+        """Publish the progress, at most ten times a second except for a new title."""
         now = time.monotonic()
         if title != self._title or now >= self._next:
-            self._title, self._next = title, now + EVERY
+            self._title, self._next = title, now + MIN_UPDATE_SECONDS
             self._history.set_result(Progress(self._name, title, min(max(share, 0.0), 1.0)))

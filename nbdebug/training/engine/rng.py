@@ -1,4 +1,4 @@
-"""The random numbers of a session, apart from everyone else's."""
+"""Random number generators of a session, isolated from other cells."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ import torch
 
 
 class RngPosition(NamedTuple):
-    """Where the generators of a session stand; nobody writes to the tensors.
+    """State of the generators of a session; the tensors are never written to.
 
     Attributes:
-        host: (Python's state, NumPy's state); wide: whether steps draw from these;
-        looking: whether the next step shows it.
+        host: (Python's state, NumPy's state); uses_host: whether steps draw from these;
+        detecting: whether the next step detects such draws.
     """
 
     cpu: torch.Tensor
     cuda: torch.Tensor | None
     host: tuple[Any, Any]
-    wide: bool
-    looking: bool
+    uses_host: bool
+    detecting: bool
 
 
 class SessionRng:
-    """torch's global generators while a step runs, and only then.
+    """Context that sets torch's global generators to the session's state during a step.
 
-    Between steps other cells draw from their own state: neither disturbs the other, and
-    a step that failed draws the same numbers again. NumPy's and Python's generators are
-    taken along where training draws from them, which `look` finds out: to swap them at every
-    step would cost more than measuring does.
+    Between steps other cells have their own state, so neither disturbs the other, and a failed
+    step draws the same numbers again. NumPy's and Python's generators are swapped only if
+    training draws from them, which `detect_host_draws` finds out: swapping them at every step
+    would cost more than measuring.
     """
 
     def __init__(self, seed: int, device: torch.device) -> None:
@@ -45,19 +45,21 @@ class SessionRng:
             self._cuda_state = torch.Generator(self._cuda).manual_seed(self._seed).get_state()
         own = np.random.RandomState(self._seed % 2**32).get_state()
         self._host: tuple[Any, Any] = random.Random(self._seed).getstate(), own
-        self._wide = self._looking = False
+        self._uses_host = self._detecting = False
 
-    def look(self) -> None:
-        """Find out whether the next step draws from NumPy's or Python's generator."""
-        self._looking = True
+    def detect_host_draws(self) -> None:
+        """Detect if the next step draws from NumPy's or Python's generator."""
+        self._detecting = True
 
     def position(self) -> RngPosition:
-        """Where the generators stand."""
-        return RngPosition(self._cpu_state, self._cuda_state, self._host, self._wide, self._looking)
+        """Return the state of the generators."""
+        return RngPosition(
+            self._cpu_state, self._cuda_state, self._host, self._uses_host, self._detecting
+        )
 
-    def go_to(self, position: RngPosition) -> None:
-        """Stand there again."""
-        self._cpu_state, self._cuda_state, self._host, self._wide, self._looking = position
+    def seek(self, position: RngPosition) -> None:
+        """Restore a state of the generators."""
+        self._cpu_state, self._cuda_state, self._host, self._uses_host, self._detecting = position
 
     def __enter__(self) -> None:
         self._outer = torch.get_rng_state()
@@ -65,7 +67,7 @@ class SessionRng:
         if self._cuda is not None and self._cuda_state is not None:
             self._outer_cuda = torch.cuda.get_rng_state(self._cuda)
             torch.cuda.set_rng_state(self._cuda_state, self._cuda)
-        self._swapped = self._wide or self._looking
+        self._swapped = self._uses_host or self._detecting
         if self._swapped:
             self._outer_host = _host_state()
             _set_host_state(self._host)
@@ -81,8 +83,8 @@ class SessionRng:
         if self._swapped:
             if kind is None:
                 now = _host_state()
-                self._wide = self._wide or not _equal(now, self._host)
-                self._host, self._looking = now, False
+                self._uses_host = self._uses_host or not _equal(now, self._host)
+                self._host, self._detecting = now, False
             _set_host_state(self._outer_host)
 
 
@@ -96,7 +98,7 @@ def _set_host_state(state: tuple[Any, Any]) -> None:
 
 
 def _equal(one: tuple[Any, Any], other: tuple[Any, Any]) -> bool:
-    """Whether no number was drawn between the two states."""
+    """Tell if no number was drawn between the two states."""
     left, right = one[1], other[1]
     numbers = left[2:] == right[2:] and np.array_equal(left[1], right[1])
     return numbers and one[0] == other[0]

@@ -1,4 +1,4 @@
-"""Whether training runs, how far it is to run, and why it stopped."""
+"""Run state of training: running or paused, its goal, and the reason of a stop."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from nbdebug.training.engine.session import Session
 
 
 class RunControl:
-    """The state that Run, Pause and Close change; `publish` writes it into History.
+    """Run state that Run, Pause and Close change; `publish` writes it to History.
 
     Attributes:
         state: paused, running or closed.
-        failure: why training stopped, None when it stopped on request.
-        error: the exception that stopped it, None when it was not stopped so.
+        failure: why training stopped, None if it stopped on request.
+        error: the exception that stopped training, None without one.
     """
 
     def __init__(self, session: Session, history: History) -> None:
@@ -25,52 +25,52 @@ class RunControl:
         self._epoch_goal: float | None = None
 
     def start(self, steps: int | None = None, epochs: float | None = None) -> None:
-        """Run for so many more steps or epochs, until paused when both are None."""
+        """Run for a number of steps or epochs, or until paused if both are None."""
         session = self._session
         self._goal = None if steps is None else session.step + steps
         self._epoch_goal = None if epochs is None else session.epoch + epochs
         self.state = "running"
-        self.forgive()
+        self.clear_failure()
         self.announce_goal()
 
     def pause(self) -> None:
-        """Wait for the next command; the goal of the run is forgotten."""
+        """Pause and drop the goal of the run."""
         self.state, self._goal, self._epoch_goal = "paused", None, None
 
     def stop(self, failure: Notice, error: Exception | None = None) -> None:
-        """Pause, and say why."""
+        """Pause with a failure."""
         self.pause()
         self.failure, self.error = failure, error
 
-    def forgive(self) -> None:
-        """Forget why training stopped."""
+    def clear_failure(self) -> None:
+        """Clear failure and error."""
         self.failure = self.error = None
 
     def close(self) -> None:
-        """End for good."""
-        # An exception keeps the frames it went through alive, loader and all.
+        """Close training."""
+        # The exception would keep its frames alive, and with them the DataLoader.
         self.state, self.error = "closed", None
 
     @property
-    def reached(self) -> bool:
-        """Whether the goal of the run is reached."""
+    def goal_reached(self) -> bool:
+        """Tell if the goal of the run is reached."""
         session = self._session
         if self._goal is not None and session.step >= self._goal:
             return True
         return self._epoch_goal is not None and session.epoch >= self._epoch_goal
 
     def announce_goal(self) -> None:
-        """Tell schedules that begin now how long the run goes on."""
+        """Set the length of schedules that begin now to the rest of the run."""
         session = self._session
         if self._goal is not None:
-            session.aim(max(self._goal - session.step, 0))
+            session.set_schedule_length(max(self._goal - session.step, 0))
         elif self._epoch_goal is not None:
-            session.aim(None, max(self._epoch_goal - session.epoch, 0.0))
+            session.set_schedule_length(None, max(self._epoch_goal - session.epoch, 0.0))
         else:
-            session.aim(None)
+            session.set_schedule_length(None)
 
     def publish(self) -> None:
-        """Write the status into History."""
+        """Write the status to History."""
         session = self._session
         self._history.set_status(
             Status(

@@ -1,4 +1,4 @@
-"""One training: model, optimizer, loss, sampler and device."""
+"""Session of one training: model, optimizer, loss, sampler and device."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from nbdebug.training.engine.validation import Validation
 OptimizerLike = str | torch.optim.Optimizer | Callable[[Any], torch.optim.Optimizer]
 ScheduleLike = str | LRScheduler | Callable[[torch.optim.Optimizer], LRScheduler] | None
 
-BATCH = 64
-LR = 1e-3
-EPOCHS = 10
-STREAM_STEPS = 1000
+DEFAULT_BATCH_SIZE = 64
+DEFAULT_LR = 1e-3
+DEFAULT_EPOCHS = 10
+DEFAULT_STREAM_STEPS = 1000
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What the user handed over; the arguments of `Debugger`."""
+    """Arguments of `Debugger`, as the user gave them."""
 
     model: nn.Module
     train_data: Any
@@ -62,12 +62,12 @@ class Setup:
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> Setup:
-        """Those of the arguments that are fields of a Setup."""
+        """Create a Setup from those arguments that are fields of it."""
         names = {field.name for field in fields(cls)}
         return cls(**{name: value for name, value in arguments.items() if name in names})
 
     def controls(self) -> dict[str, Any]:
-        """Values of controls that are arguments of their own, in the order to apply them in."""
+        """Return the values of controls with their own argument, in the order of application."""
         values: dict[str, Any] = {}
         if self.lr is not None and not isinstance(self.optimizer, str):
             values["lr"] = self.lr
@@ -80,11 +80,11 @@ class Setup:
 
 
 class Session(TrainingState):
-    """Everything one training needs, and where it stands.
+    """Components and position of one training.
 
     Attributes:
-        step: the next step; samples: seen so far; epoch: whole epochs and a share;
-        skipped: updates that the scaler left out.
+        step: the next step; samples: number of seen samples; epoch: whole epochs and a share;
+        skipped: number of updates that the scaler skipped.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -94,12 +94,12 @@ class Session(TrainingState):
         self.validation = (
             None if setup.val_data is None else Validation(setup.val_data, setup.val_every, dtype)
         )
-        # The data is in order: only now the model may move.
-        model, device = _place(setup.model, setup.device)
-        size = setup.batch_size or batch_size_of(setup.train_data) or BATCH
+        # The data is valid: only now the model may move to another device.
+        model, device = _on_device(setup.model, setup.device)
+        size = setup.batch_size or batch_size_of(setup.train_data) or DEFAULT_BATCH_SIZE
         batching = Batching(min(size, source.length or size), source.length)
         optimizer = make_optimizer(setup, model)
-        batching.amendments.pairs_only = setup.step_fn is not None
+        batching.sample_edits.pairs_only = setup.step_fn is not None
         own = _own_scheduler(setup.schedule, optimizer)
         metrics = Metrics(setup.metrics)
         super().__init__(model, Optimizers(optimizer, own), batching, device, metrics)
@@ -112,31 +112,31 @@ class Session(TrainingState):
         self.scaler = setup.scaler if setup.scaler and setup.scaler.is_enabled() else None
         self.step, self.samples, self.epoch, self.skipped = 0, 0, 0.0, 0
         self.validated = self.validation is not None
-        self.aim(None, EPOCHS)
+        self.set_schedule_length(None, DEFAULT_EPOCHS)
 
-    def aim(self, steps: int | None, epochs: float | None = None) -> None:
-        """Let schedules that begin now be made for so many steps or epochs, 10 when unknown."""
+    def set_schedule_length(self, steps: int | None, epochs: float | None = None) -> None:
+        """Set the length of schedules that begin now, in steps or epochs; 10 epochs if unknown."""
         if steps is None and self.batching.remaining is not None:
             per_epoch = math.ceil(self.batching.remaining / self.batching.size)
-            steps = math.ceil(per_epoch * (EPOCHS if epochs is None else epochs))
-        self.schedule.fallback = max(steps or STREAM_STEPS, 1)
+            steps = math.ceil(per_epoch * (DEFAULT_EPOCHS if epochs is None else epochs))
+        self.schedule.fallback = max(steps or DEFAULT_STREAM_STEPS, 1)
 
     def evaluate(self, batch: Any) -> tuple[Any, Any, Any]:
-        """Loss, outputs and targets of a batch on the device; a `step_fn` gives the loss alone."""
+        """Return loss, outputs and targets of a batch on the device; only a loss with `step_fn`."""
         if self.step_fn is not None:
             return self.step_fn(self.model, batch), None, None
-        assert self.loss_fn is not None  # one of the two is there: _check
+        assert self.loss_fn is not None  # _check requires one of the two
         inputs, targets = split(batch)
         outputs = call(self.model, inputs)
         return self.loss_fn(outputs, targets), outputs, targets
 
 
 def make_optimizer(setup: Setup, model: nn.Module) -> torch.optim.Optimizer:
-    """The optimizer that the arguments ask for, checked against the model.
+    """Create the requested optimizer and check it against the model.
 
     Raises:
-        ModelError: when it does not hold the model's parameters.
-        ArgumentError: when the name is unknown.
+        ModelError: the optimizer does not hold the model's parameters.
+        ArgumentError: the name is unknown.
     """
     wanted = setup.optimizer
     if isinstance(wanted, str):
@@ -145,8 +145,8 @@ def make_optimizer(setup: Setup, model: nn.Module) -> torch.optim.Optimizer:
                 f"optimizer must be one of {', '.join(OPTIMIZERS)}, an optimizer or a factory; "
                 f"got {wanted!r}."
             )
-        lr = LR if setup.lr is None else setup.lr
-        # What is frozen has no gradient and is skipped until it is unfrozen.
+        lr = DEFAULT_LR if setup.lr is None else setup.lr
+        # Frozen parameters have no gradient and are skipped until they are unfrozen.
         return build(wanted, [parameter for _, parameter in learnable(model)], lr=lr)
     if isinstance(wanted, torch.optim.Optimizer):
         optimizer = wanted
@@ -203,7 +203,9 @@ def _check(setup: Setup) -> None:
         raise ModelError("The model has no trainable parameter (requires_grad is False, or none).")
 
 
-def _place(model: nn.Module, device: str | torch.device | None) -> tuple[nn.Module, torch.device]:
+def _on_device(
+    model: nn.Module, device: str | torch.device | None
+) -> tuple[nn.Module, torch.device]:
     if device is not None:
         # With an index, so that it compares equal to the device of a tensor.
         wanted = torch.empty(0, device=device).device
@@ -221,7 +223,7 @@ def _dtype(model: nn.Module) -> torch.dtype:
 
 
 def _own_scheduler(schedule: ScheduleLike, optimizer: torch.optim.Optimizer) -> LRScheduler | None:
-    """The scheduler that the user handed in; a name is the business of the control."""
+    """Check and return the scheduler object of the user; None for a name or without one."""
     if schedule is None or isinstance(schedule, str):
         return None
     made = schedule if isinstance(schedule, LRScheduler) else schedule(optimizer)

@@ -1,4 +1,4 @@
-"""A copy of a training between two steps: what moved since, and the way back."""
+"""Copy of a training between two steps, to find and undo changes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nbdebug.model.state.model_state import ModelState, RngState
 from nbdebug.model.state.optimizer import copy_nested
 from nbdebug.training.engine.session import Session
 
-HOOKS = (
+HOOK_ATTRIBUTES = (
     "_forward_hooks",
     "_forward_pre_hooks",
     "_backward_hooks",
@@ -20,16 +20,16 @@ HOOKS = (
     "_state_dict_hooks",
     "_load_state_dict_pre_hooks",
 )
-OWN = (*HOOKS, "_parameters", "_buffers", "_modules", "training")
+HANDLED_ATTRIBUTES = (*HOOK_ATTRIBUTES, "_parameters", "_buffers", "_modules", "training")
 
 
 class StateGuard:
     """Copies of weights, buffers, gradients, optimizer, random numbers and the rest.
 
-    `moved` compares bit for bit what is there now with the copies; `restore` writes them
-    back, but for the schedule, which is only compared: nothing steps it but training.
-    Parameters and modules stay the same objects. Of plain Python attributes that
-    modules keep, the references are put back, not what a list or a dict in them holds.
+    `moved` compares the current state with the copies bit by bit; `restore` writes the copies
+    back, except for the schedule, which only training steps. Parameters and modules stay the
+    same objects. Plain Python attributes of modules are restored by reference: the contents of
+    a list or dict are not.
     """
 
     def __init__(self, session: Session) -> None:
@@ -45,20 +45,22 @@ class StateGuard:
         self._hooks = [
             (hooks, dict(hooks))
             for module in session.model.modules()
-            for hooks in (getattr(module, kind) for kind in HOOKS)
+            for hooks in (getattr(module, kind) for kind in HOOK_ATTRIBUTES)
         ]
-        # The large ones are copied already.
+        # The large parts are copied already.
         copies = {
             "the weights": self._model.weights.parameters,
             "the optimizer": self._model.optimizer,
         }
-        rest = {name: value for name, value in self._look().items() if name not in copies}
-        self._seen: dict[str, Any] = {**copies, **copy_nested(rest)}
+        rest = {name: value for name, value in self._current().items() if name not in copies}
+        self._copies: dict[str, Any] = {**copies, **copy_nested(rest)}
 
     def moved(self) -> tuple[str, ...]:
-        """What is not what it was, in words; empty when nothing moved."""
-        now = self._look()
-        return tuple(name for name, value in self._seen.items() if not same(now[name], value))
+        """Names of the parts that changed since the copy was taken; empty if none did."""
+        now = self._current()
+        return tuple(
+            name for name, value in self._copies.items() if not bitwise_equal(now[name], value)
+        )
 
     def restore(self) -> None:
         """Write the copies back."""
@@ -72,7 +74,7 @@ class StateGuard:
             vars(module).update(attributes)
         self._model.restore(session.model, session.optimizer)
         for parameter, gradient, value in self._gradients:
-            if gradient is not None and not same(gradient, value):
+            if gradient is not None and not bitwise_equal(gradient, value):
                 gradient.detach().copy_(value)
             parameter.grad = gradient
         if session.scaler is not None and self._scale is not None:
@@ -80,10 +82,10 @@ class StateGuard:
         session.clipping.window, session.skipped = self._window.copied(), self._skipped
         session.grad_norms = self._norms
         session.outputs = session.targets = session.again = None
-        session.rng.go_to(self._own_rng)
+        session.rng.seek(self._own_rng)
         self._rng.restore()
 
-    def _look(self) -> dict[str, Any]:
+    def _current(self) -> dict[str, Any]:
         session, model = self._session, self._session.model
         named = list(model.named_parameters())
         rng = RngState.capture()
@@ -93,7 +95,7 @@ class StateGuard:
             "requires_grad": {name: p.requires_grad for name, p in named},
             "the gradients": {name: p.grad for name, p in named},
             "the training flags": {name: m.training for name, m in model.named_modules()},
-            "the hooks": [[list(getattr(m, k)) for k in HOOKS] for m in model.modules()],
+            "the hooks": [[list(getattr(m, k)) for k in HOOK_ATTRIBUTES] for m in model.modules()],
             "the optimizer": session.optimizer.state_dict(),
             "the schedule": [s.state_dict() for s in session.schedule.schedulers],
             "the scaler": None if session.scaler is None else session.scaler.state_dict(),
@@ -104,20 +106,22 @@ class StateGuard:
 
 
 def _attributes(module: torch.nn.Module) -> dict[str, Any]:
-    return {name: value for name, value in vars(module).items() if name not in OWN}
+    return {name: value for name, value in vars(module).items() if name not in HANDLED_ATTRIBUTES}
 
 
-def same(one: Any, other: Any) -> bool:
-    """Whether two nested containers hold the same bits; NaN is the same as NaN."""
+def bitwise_equal(one: Any, other: Any) -> bool:
+    """Tell if two nested containers are bit-identical; NaN equals NaN."""
     if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
         return one.dtype == other.dtype and one.shape == other.shape and _same_bits(one, other)
     if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
         return np.array_equal(one, other)
     if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+        return one.keys() == other.keys() and all(
+            bitwise_equal(one[key], other[key]) for key in one
+        )
     if isinstance(one, list | tuple) and isinstance(other, list | tuple):
         pairs = zip(one, other, strict=False)
-        return len(one) == len(other) and all(same(a, b) for a, b in pairs)
+        return len(one) == len(other) and all(bitwise_equal(a, b) for a, b in pairs)
     return type(one) is type(other) and bool(one == other)
 
 

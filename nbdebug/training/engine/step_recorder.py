@@ -1,4 +1,4 @@
-"""Puts the numbers of a step together."""
+"""Recorder of the numbers of a step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nbdebug.training.data.batch import Batch
 from nbdebug.training.engine.gradients import Clipped
 from nbdebug.training.engine.session import Session
 
-MAIN = (
+STEP_SERIES = (
     "loss",
     "grad_norm",
     "grad_norm_clipped",
@@ -28,44 +28,44 @@ MAIN = (
     "measuring_share",
     "data_share",
 )
-SCALER = ("skipped", "loss_scale")
-SETTINGS_EVERY = 10
-WINDOW = 0.02
+SCALER_SERIES = ("skipped", "loss_scale")
+CONTROLS_INTERVAL = 10
+AVERAGE_WEIGHT = 0.02
 
 
 class StepRecorder:
-    """Writes a step down, with what a step takes on average.
+    """Builder of step records, with average times per step.
 
     Args:
-        settings: reads the controls that are numbers, by name.
+        control_values: returns the values of numeric controls, by name.
 
     Attributes:
-        step_seconds: seconds that a step takes, measuring included; averaged.
-        settings_due: whether the next record carries the controls' values.
+        step_seconds: average seconds per step, including measurements.
+        controls_due: whether the next record includes the values of the controls.
     """
 
-    def __init__(self, session: Session, settings: Callable[[], dict[str, float]]) -> None:
-        self._session, self._settings = session, settings
-        self.settings_due = True
+    def __init__(self, session: Session, control_values: Callable[[], dict[str, float]]) -> None:
+        self._session, self._control_values = session, control_values
+        self.controls_due = True
         self.reset()
 
     def reset(self) -> None:
-        """Forget the averages."""
+        """Reset the averages."""
         self.step_seconds = self._samples = self._spent = self._fetched = 0.0
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The series that a record can have."""
-        return (*MAIN, *SCALER, *self._settings())
+        """Names of the series that a record can have."""
+        return (*STEP_SERIES, *SCALER_SERIES, *self._control_values())
 
-    def account(self, times: tuple[float, float, float], batch: Batch) -> None:
-        """Take a step into the averages.
+    def update_averages(self, times: tuple[float, float, float], batch: Batch) -> None:
+        """Add a step to the averages.
 
         Args:
-            times: its seconds; among them those of measuring, and of waiting for the batch.
+            times: seconds of the step, of measurements, and of waiting for the batch.
         """
         seconds, spent, fetched = times
-        weight = WINDOW if self.step_seconds else 1.0
+        weight = AVERAGE_WEIGHT if self.step_seconds else 1.0
         self.step_seconds += weight * (seconds - self.step_seconds)
         self._samples += weight * (batch.samples - self._samples)
         self._spent += weight * (spent - self._spent)
@@ -78,14 +78,14 @@ class StepRecorder:
         readings: list[Reading],
         histograms: list[Histogram],
     ) -> StepRecord:
-        """The record of a step.
+        """Create the record of a step.
 
         Args:
-            values: its loss, gradient norm before clipping, what clipping did, learning rate.
+            values: loss, gradient norm before clipping, clipping result, learning rate.
         """
         session = self._session
         loss, norm, clipped, lr = values
-        # The last batch of an epoch may be short; that is no change of the setting.
+        # The last batch of an epoch may be short, which is no change of the batch size.
         size = session.batching.size if batch.progress == 1.0 else batch.samples
         seconds = self.step_seconds or math.nan
         main = np.array(
@@ -106,13 +106,13 @@ class StepRecorder:
                 self._fetched / seconds,
             )
         )
-        readings.append(Reading(MAIN, main))
+        readings.append(Reading(STEP_SERIES, main))
         if session.scaler is not None:
             readings.append(
-                Reading(SCALER, np.array((session.skipped, session.scaler.get_scale())))
+                Reading(SCALER_SERIES, np.array((session.skipped, session.scaler.get_scale())))
             )
-        if self.settings_due or session.step % SETTINGS_EVERY == 0:
-            self.settings_due = False
-            settings = self._settings()
-            readings.append(Reading(tuple(settings), np.array(list(settings.values()))))
+        if self.controls_due or session.step % CONTROLS_INTERVAL == 0:
+            self.controls_due = False
+            control_values = self._control_values()
+            readings.append(Reading(tuple(control_values), np.array(list(control_values.values()))))
         return StepRecord(session.step, tuple(readings), tuple(histograms))

@@ -1,4 +1,4 @@
-"""What is there to see where training stops before an update."""
+"""Reports for a stop before an update: inspection, explanation and failure."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from nbdebug.model.module.forward import detached, leaves
 from nbdebug.model.nonfinite import first_nonfinite, nonfinite_gradients
 from nbdebug.model.state.weights import simple_attributes
 from nbdebug.training.data.batch import Batch
-from nbdebug.training.engine.breakpoints import ALWAYS, Break, Breakpoints, Inspection
+from nbdebug.training.engine.breakpoints import STEP_VALUES, Break, Breakpoints, Inspection
 from nbdebug.training.engine.session import Session
 
-NAMED = 10
-IN_A_ROW = 20
+MAX_NAMED_SAMPLES = 10
+MAX_EXCLUDED_IN_A_ROW = 20
 
 
 @contextmanager
-def attributes_kept(model: nn.Module, armed: bool) -> Iterator[None]:
-    """With `armed`, what modules count in plain attributes is put back after a break."""
+def restoring_attributes(model: nn.Module, armed: bool) -> Iterator[None]:
+    """With `armed`, restore plain attributes of modules (such as counters) after a break."""
     kept = [(module, simple_attributes(module)) for module in model.modules()] if armed else []
     try:
         yield
@@ -38,18 +38,18 @@ def attributes_kept(model: nn.Module, armed: bool) -> Iterator[None]:
 def stop_at_breakpoint(
     session: Session, breakpoints: Breakpoints, batch: Batch, found: tuple[float, float]
 ) -> None:
-    """Raise `Break` when a condition holds in the step under way.
+    """Raise `Break` if a condition holds in the current step.
 
     Args:
-        found: its loss and gradient norm.
+        found: loss and gradient norm of the step.
     """
     here = (session.step, session.samples, session.epoch, *found, session.lr, batch.samples)
-    condition = breakpoints.hit(dict(zip(ALWAYS, map(float, here), strict=True)))
+    condition = breakpoints.hit(dict(zip(STEP_VALUES, map(float, here), strict=True)))
     if condition is None:
         return
-    breakpoints.found = inspect(session, batch, found[0])
+    breakpoints.inspection = inspect(session, batch, found[0])
     if session.scaler is not None:
-        # It takes gradients once between two updates; this one is made later.
+        # The scaler unscales once between two updates; this update is made later.
         state = session.scaler.state_dict()
         session.scaler.update()
         session.scaler.load_state_dict(state)
@@ -57,7 +57,7 @@ def stop_at_breakpoint(
 
 
 def inspect(session: Session, batch: Batch, loss: float) -> Inspection:
-    """The step under way, after its backward pass."""
+    """Return the data of the current step, after its backward pass."""
     return Inspection(
         session.step,
         batch.data,
@@ -70,7 +70,7 @@ def inspect(session: Session, batch: Batch, loss: float) -> Inspection:
 
 
 def explain(session: Session, batch: Batch, loss: float) -> NonFiniteError:
-    """Error for a NaN or infinite loss or gradient: the first module, its range, the samples."""
+    """Build the error for a NaN or Inf: the first module, its range, the samples."""
     found: NonFiniteOrigin
     if math.isfinite(loss):
         found, where = "gradient", nonfinite_gradients(session.model)
@@ -78,25 +78,25 @@ def explain(session: Session, batch: Batch, loss: float) -> NonFiniteError:
     else:
         where, span = first_nonfinite(session.model, lambda: session.evaluate(batch.data))
         found = "module" if where else "loss"
-        first = f"first seen in {where}{span}" if where else "it arises in the loss itself"
+        first = f"first seen in {where}{span}" if where else "the loss itself is the origin"
         what = f"The loss is {loss:g}; {first}."
     part, samples = _samples(session, batch)
     text = (
         f"{what}{samples} The update of step {session.step} was not made, the "
-        "weights are as before it. Lower the learning rate, clip gradients or look at the data; "
-        "the next batch comes next."
+        "weights are as before. Lower the learning rate, clip gradients or look at the data; "
+        "Run continues with the next batch."
     )
     return NonFiniteError(text, origin=part or found)
 
 
 def failure_of(error: NonFiniteError, step: int) -> Notice:
-    """The failure that the dashboard and the rules see."""
-    title = "Stopped: a value is not finite"
+    """Build the failure notice for the dashboard and the rules."""
+    title = "Stopped: NaN or Inf"
     return Notice(step, "error", title, str(error), kind="non_finite", origin=error.origin)
 
 
 def _samples(session: Session, batch: Batch) -> tuple[NonFiniteOrigin, str]:
-    """Samples with a NaN or Inf, and whether in data or outputs; "" when it is none or all."""
+    """Find samples with NaN or Inf in data or outputs; "" if there are none or all."""
     parts: tuple[tuple[NonFiniteOrigin, Any], ...] = (
         ("data", batch.data),
         ("outputs", session.outputs),
@@ -110,11 +110,14 @@ def _samples(session: Session, batch: Batch) -> tuple[NonFiniteOrigin, str]:
         count = int(bad.sum())
         if not 0 < count < batch.samples:
             continue
-        places = bad.nonzero().flatten()
-        ids = places if batch.indices is None else batch.indices[places]
-        said = ", ".join(str(int(i)) for i in ids[:NAMED]) + (", ..." if count > NAMED else "")
-        what = "place in the batch" if batch.indices is None else "index in the data"
-        text = f" Of {count} of {batch.samples} samples the {name} are not finite ({what}: {said})."
+        positions = bad.nonzero().flatten()
+        ids = positions if batch.indices is None else batch.indices[positions]
+        said = ", ".join(str(int(i)) for i in ids[:MAX_NAMED_SAMPLES]) + (
+            ", ..." if count > MAX_NAMED_SAMPLES else ""
+        )
+        what = "position in the batch" if batch.indices is None else "index in the data"
+        samples = f"{count} of {batch.samples} samples"
+        text = f" The {name} of {samples} contain NaN or Inf ({what}: {said})."
         return name, text
     return "", ""
 

@@ -1,4 +1,4 @@
-"""Evaluates the model on held-out data and leaves everything as it was."""
+"""Evaluation on held-out data, without a change to training."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch.utils.data import DataLoader
 from nbdebug.model.module.forward import checked, to_device
 from nbdebug.training.data.sources import StreamSource, TensorSource, as_source
 
-BATCH = 256
+VALIDATION_BATCH_SIZE = 256
 
 
 class Validation:
     """Held-out data, evaluated in eval mode without gradients.
 
     Args:
-        data: as for training; a DataLoader is iterated as it is.
-        every: steps between two evaluations; None for once an epoch.
+        data: data as for training; a DataLoader is iterated directly.
+        every: steps between two evaluations; None for once per epoch.
 
     Attributes:
         source: the held-out samples.
@@ -31,7 +31,7 @@ class Validation:
         self.source = as_source(data, dtype, "val_data")
 
     def evaluate(self, session: Any) -> dict[str, float]:
-        """Mean loss and metrics over all samples, as `val_<name>`."""
+        """Return mean loss and metrics over all samples, as `val_<name>`."""
         modules = [(module, module.training) for module in session.model.modules()]
         totals: dict[str, torch.Tensor] = {}
         count = 0
@@ -49,34 +49,34 @@ class Validation:
                         totals[name] = totals.get(name, torch.zeros((), dtype=torch.float64)) + part
                     count += size
         finally:
-            # Module by module: a layer the user froze in eval mode stays so.
+            # Module by module: a layer that the user set to eval mode stays in it.
             for module, training in modules:
                 module.training = training
         return {f"val_{name}": float(total / max(count, 1)) for name, total in totals.items()}
 
     def batches(self) -> Iterator[Any]:
-        """All held-out samples, as the data gives them."""
+        """Yield all held-out samples, in the order of the data."""
         if self._loader is not None:
             yield from self._loader
         elif isinstance(self.source, StreamSource):
             waiting: list[Any] = []
             for sample in self.source:
                 waiting.append(sample)
-                if len(waiting) == BATCH:
+                if len(waiting) == VALIDATION_BATCH_SIZE:
                     yield self.source.collate(waiting)
                     waiting = []
             if waiting:
                 yield self.source.collate(waiting)
         elif isinstance(self.source, TensorSource):
-            parts = [tensor.split(BATCH) for tensor in self.source.tensors]
+            parts = [tensor.split(VALIDATION_BATCH_SIZE) for tensor in self.source.tensors]
             yield from zip(*parts, strict=True)
         else:
-            for indices in torch.arange(self.source.length).split(BATCH):
+            for indices in torch.arange(self.source.length).split(VALIDATION_BATCH_SIZE):
                 yield self.source.fetch(indices)
 
 
 def samples_in(batch: Any) -> int:
-    """Samples in a batch: the length of its first tensor."""
+    """Number of samples in a batch: the length of its first tensor."""
     if isinstance(batch, torch.Tensor):
         return len(batch) if batch.ndim else 1
     parts = batch.values() if isinstance(batch, Mapping) else batch

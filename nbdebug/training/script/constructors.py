@@ -1,4 +1,4 @@
-"""The expression that builds a model."""
+"""Expressions that build a model."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ CONTAINERS = (nn.Sequential, nn.ModuleList)
 
 
 def expression(model: nn.Module, sources: Sources) -> str:
-    """Python that builds a model of the same layers.
+    """Return a Python expression that builds a model of the same layers.
 
-    Layers of torch.nn are built as they print themselves; a class of the user's own is taken
-    from its source when it needs no argument.
+    Layers of torch.nn are built from their repr; a user-defined class is copied from its source
+    if its constructor needs no argument.
 
     Raises:
-        ScriptError: it needs arguments, which nobody knows any more.
+        ScriptError: a constructor needs arguments, which are unknown.
     """
     kind = type(model)
     if kind in CONTAINERS:
@@ -41,34 +41,34 @@ def expression(model: nn.Module, sources: Sources) -> str:
     if _needs_nothing(kind):
         return f"{sources.add(kind)}()"
     raise ScriptError(
-        f"How {kind.__name__} was built is not known: its __init__ takes arguments. Say it: "
+        f"The arguments of {kind.__name__} are unknown. Give the expression that builds it: "
         f'dbg.script(path, model="{kind.__name__}(...)").'
     )
 
 
 def leaf(layer: nn.Module, sources: Sources) -> str:
-    """The expression that builds a layer of torch.nn.
+    """Return the expression that builds a layer of torch.nn.
 
     Raises:
-        ScriptError: what the layer prints of itself does not build it.
+        ScriptError: the repr of the layer does not build it.
     """
     sources.imports["from torch import nn"] = None
-    # Words are printed without their quotes.
+    # The repr has texts without quotes.
     said = re.sub(r"=([a-z]\w*)(?=,|$)", r"='\1'", layer.extra_repr())
     text = f"nn.{type(layer).__name__}({said})"
     try:
-        # What torch prints of its own layers is what builds them.
+        # The repr of torch's own layers builds them.
         built = eval(text, {"nn": nn, "__builtins__": {}})
     except Exception as error:
         raise ScriptError(
-            f"{text} does not build that layer ({error}). Say how the model is built: "
+            f"{text} does not build that layer ({error}). Give the expression that builds it: "
             'dbg.script(path, model="...").'
         ) from error
     if repr(built) != repr(layer) or {n: p.shape for n, p in built.named_parameters()} != {
         n: p.shape for n, p in layer.named_parameters()
     }:
         raise ScriptError(
-            f"{text} builds another layer. Say how the model is built: "
+            f"{text} builds another layer. Give the expression for the model: "
             'dbg.script(path, model="...").'
         )
     return text

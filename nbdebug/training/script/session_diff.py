@@ -1,4 +1,4 @@
-"""What a change did to a training, as lines of plain PyTorch."""
+"""Effect of an edit on a training, as lines of plain PyTorch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nbdebug.model.source_code import Sources
 from nbdebug.model.state.weights import Weights, simple_attributes
 from nbdebug.training.engine.rng import RngPosition
 from nbdebug.training.engine.session import Session
-from nbdebug.training.engine.state_guard import same
+from nbdebug.training.engine.state_guard import bitwise_equal
 from nbdebug.training.script.constructors import leaf
 
 Options = list[dict[str, Any]]
@@ -23,12 +23,12 @@ Options = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class SessionView:
-    """All that a control may touch, before or after it did.
+    """View of everything that a control may change, before or after an edit.
 
     Attributes:
-        options: of each parameter group, without the parameters; held: their names.
-        children: of each module, its layers by key; hidden: what a module keeps besides that
-            is no plain value, by identity.
+        options: options of each parameter group; held: names of its parameters.
+        children: layers of each module, by key; hidden: ids of other attributes of a module
+            that are no plain values.
     """
 
     options: Options
@@ -45,7 +45,7 @@ class SessionView:
 
     @classmethod
     def of(cls, session: Session) -> SessionView:
-        """The session as it is now."""
+        """Take a view of the session."""
         named = {id(p): name for name, p in session.model.named_parameters()}
         groups = session.optimizer.param_groups
         clipping = session.clipping
@@ -65,7 +65,7 @@ class SessionView:
                 "clip_norm_type": clipping.norm_type,
                 "clip_overrides": dict(clipping.overrides),
             },
-            (session.batching.amendments.excluded, session.batching.amendments.relabelled),
+            (session.batching.sample_edits.excluded, session.batching.sample_edits.relabelled),
             session.batch_norms.frozen,
         )
 
@@ -80,11 +80,11 @@ def _hidden(module: nn.Module) -> dict[str, int]:
 
 
 class ScriptEdits:
-    """Writes what became different, and keeps the tensors that lines refer to.
+    """Lines of code for edits, and the tensors that these lines use.
 
     Attributes:
-        tensors: by the key under which the script finds them in `saved`.
-        optimizers: the name of each optimizer that was in force.
+        tensors: tensors by their key in `saved`.
+        optimizers: name of each optimizer that was in force, by id.
     """
 
     def __init__(self, sources: Sources, first: SessionView) -> None:
@@ -95,20 +95,20 @@ class ScriptEdits:
 
     @property
     def switched(self) -> bool:
-        """Whether more than one optimizer was in force."""
+        """Tell if more than one optimizer was in force."""
         return len(self.optimizers) > 1
 
     def lines(self, step: int, before: SessionView, after: SessionView, with_lr: bool) -> list[str]:
-        """What turns the one into the other.
+        """Return the lines that turn `before` into `after`.
 
         Args:
-            with_lr: write learning rates; else they come from a table.
+            with_lr: whether to write learning rates; otherwise they come from a table.
 
         Raises:
-            ScriptError: it cannot be said in plain PyTorch.
+            ScriptError: the edit cannot be written in plain PyTorch.
         """
         if before.samples != after.samples:
-            raise ScriptError("the program trains on all samples, with the targets they have")
+            raise ScriptError("the script trains on all samples, with their original targets")
         found = list(self._layers(before, after))
         found += self._optimizer(before, after, with_lr)
         found += self._values(step, before, after)
@@ -123,14 +123,14 @@ class ScriptEdits:
     def _layers(self, before: SessionView, after: SessionView) -> Iterator[str]:
         for name, old in before.children.items():
             new = after.children.get(name, {})
-            place = f"model.get_submodule({name!r})" if name else "model"
+            module = f"model.get_submodule({name!r})" if name else "model"
             for key, child in new.items():
                 if child is not None and child is not old.get(key):
-                    yield f"setattr({place}, {key!r}, {leaf(child, self._sources)})"
+                    yield f"setattr({module}, {key!r}, {leaf(child, self._sources)})"
             if list(old) != list(new):
                 self._sources.imports["from collections import OrderedDict"] = None
-                pairs = f"(key, {place}._modules[key]) for key in {list(new)!r}"
-                yield f"{place}._modules = OrderedDict({pairs})"
+                pairs = f"(key, {module}._modules[key]) for key in {list(new)!r}"
+                yield f"{module}._modules = OrderedDict({pairs})"
         for name, attributes in before.weights.attributes.items():
             now = after.weights.attributes.get(name, {})
             swapped = any(
@@ -143,8 +143,8 @@ class ScriptEdits:
                     yield f"model.get_submodule({name!r}).{key} = {value!r}"
             if not swapped and before.hidden[name] != after.hidden.get(name):
                 raise ScriptError(
-                    f"what it did to {name or 'the model'} changes how its forward runs, which "
-                    "plain PyTorch cannot say"
+                    f"the edit patches the forward of {name or 'the model'}, which plain PyTorch "
+                    "cannot express"
                 )
         for name, flag in after.weights.requires_grad.items():
             if before.weights.requires_grad[name] != flag:
@@ -161,10 +161,10 @@ class ScriptEdits:
         pairs = zip(before.options, after.options, strict=False)
         for number, (old, new) in enumerate(pairs):
             for key, value in new.items():
-                # Of a schedule that begins or ends only the rates count.
+                # Of a schedule that begins or ends only the rates matter.
                 if key in ("max_lr", "min_lr", "initial_lr") or key in hidden:
                     continue
-                if not same(old.get(key), value):
+                if not bitwise_equal(old.get(key), value):
                     yield f"optimizer.param_groups[{number}][{key!r}] = {_literal(value)}"
 
     def _switch(self, before: SessionView, after: SessionView) -> Iterator[str]:
@@ -184,9 +184,9 @@ class ScriptEdits:
         yield f"optimizer = {name}"
 
     def _values(self, step: int, before: SessionView, after: SessionView) -> Iterator[str]:
-        """New weights, buffers, gathered state and random numbers, from the file."""
+        """Load new weights, buffers, optimizer state and random numbers from the file."""
         now, then = _tensors(after.weights), _tensors(before.weights)
-        moved = {n: t for n, t in now.items() if n in then and not same(then[n], t)}
+        moved = {n: t for n, t in now.items() if n in then and not bitwise_equal(then[n], t)}
         if moved:
             key = f"values at {step}, {len(self.tensors)}"
             self.tensors[key] = moved
@@ -203,14 +203,14 @@ class ScriptEdits:
                 }
                 yield f"for name, state in saved[{key!r}].items():"
                 yield "    optimizer.state[model.get_parameter(name)] = dict(state)"
-        if not same(before.rng.cpu, after.rng.cpu):
+        if not bitwise_equal(before.rng.cpu, after.rng.cpu):
             key = f"random numbers at {step}, {len(self.tensors)}"
             self.tensors[key] = after.rng.cpu
             yield f"torch.set_rng_state(saved[{key!r}])"
 
 
 def build(seen: SessionView) -> str:
-    """The expression that makes the optimizer in force, without its gathered state."""
+    """Return the expression that builds the optimizer in force, without its optimizer state."""
     kind = type(seen.optimizer)
     if not kind.__module__.startswith("torch.optim"):
         raise ScriptError(f"the optimizer {kind.__name__} is not one of torch.optim")
@@ -230,7 +230,7 @@ def build(seen: SessionView) -> str:
 
 
 def group(names: list[str], options: dict[str, Any]) -> str:
-    """A parameter group as a dict display."""
+    """Return a parameter group as a dict display."""
     said = "".join(f", {key!r}: {value!r}" for key, value in _options(options).items())
     return f'{{"params": parameters({names!r}){said}}}'
 

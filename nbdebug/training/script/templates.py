@@ -1,16 +1,16 @@
-"""Functions that scripts bring along."""
+"""Helper functions of generated scripts."""
 
 from __future__ import annotations
 
 HELPERS = '''
 
 def parameters(names):
-    """Parameters of the model, by their names."""
+    """Return parameters of the model by name."""
     return [model.get_parameter(name) for name in names]
 
 
 def load(model, values):
-    """Write values into parameters and buffers of the model."""
+    """Copy values into parameters and buffers of the model."""
     with torch.no_grad():
         named = {**dict(model.named_parameters()), **dict(model.named_buffers())}
         for name, value in values.items():
@@ -19,7 +19,7 @@ def load(model, values):
 CLIP = '''
 
 def clip(threshold):
-    """Clip gradients as it was done at this step."""
+    """Clip gradients as training did at this step."""
     held = {n: p for n, p in model.named_parameters() if p.grad is not None and p.requires_grad}
     norm, value = torch.nn.utils.clip_grad_norm_, torch.nn.utils.clip_grad_value_
     if clip_mode in ("norm", "adaptive"):

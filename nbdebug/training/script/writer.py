@@ -1,4 +1,4 @@
-"""Writes a training as a plain PyTorch program that ends in the same weights."""
+"""Writer of a training as a plain PyTorch program that ends in the same weights."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from nbdebug.training.timeline.timeline import Timeline
 
 
 class Writer(ReplayObserver):
-    """Watches a replay and writes down what it takes to do the same without nbdebug.
+    """Observer of a replay that writes an equivalent program without nbdebug.
 
     Args:
-        model: the expression that builds the model, None to find it.
-        data: a function without arguments that gives (X, y) or all parts of the data; None to
+        model: the expression that builds the model, None to derive it.
+        data: a function without arguments that returns (X, y) or all parts of the data; None to
             write the tensors into the file.
     """
 
@@ -48,7 +48,7 @@ class Writer(ReplayObserver):
         self._scheduled = self._adaptive = self._clipped = self._norms_switched = False
 
     def begin(self) -> None:
-        """At the beginning of the replay, its first state restored."""
+        """Start the program from the first state of the replay."""
         session = self._session
         self._model = self._given or expression(session.model, self._sources)
         kind = type(session.model)
@@ -72,10 +72,10 @@ class Writer(ReplayObserver):
 
     @contextmanager
     def event(self, event: Event) -> Iterator[None]:
-        """Something is done again inside."""
+        """Write the lines of a replayed event."""
         if event.command is None:
             yield
-            said = "# A value was not finite here: this batch was left out."
+            said = "# NaN or Inf: this batch was excluded."
             self._blocks.append((event.step, [said, "next_batch()"]))
             return
         before = SessionView.of(self._session)
@@ -97,7 +97,7 @@ class Writer(ReplayObserver):
 
     @contextmanager
     def step(self) -> Iterator[None]:
-        """A step is made again inside."""
+        """Write the rates and limits of a replayed step."""
         session = self._session
         self._rates.append([moved(group) for group in session.optimizer.param_groups])
         self._adaptive = self._adaptive or session.clipping.mode == "adaptive"
@@ -105,7 +105,7 @@ class Writer(ReplayObserver):
         self._limits.append(self._session.clipping.limit)
 
     def write(self, path: Path) -> None:
-        """The program, and beside it the file that it loads."""
+        """Write the program, and next to it the file that it loads."""
         body = self._program(path)
         self._saved.update(self._changes.tensors)
         torch.save(self._saved, path.with_suffix(".pt"))
@@ -118,10 +118,10 @@ class Writer(ReplayObserver):
         steps = len(self._rates)
         data = self._data_lines()
         self._sources.imports["from pathlib import Path"] = None
-        if session.rng.position().wide:
+        if session.rng.position().uses_host:
             self._sources.imports["import random"] = None
             self._sources.imports["import numpy as np"] = None
-        title = f'"""{steps:,} steps of {type(session.model).__name__}, as they were made."""'
+        title = f'"""{steps:,} steps of {type(session.model).__name__}, reproduced."""'
         imports = sorted(self._sources.imports, key=lambda line: (line[0] != "i", line))
         parts = [
             title, "", "from __future__ import annotations", "", *imports, "",
@@ -163,7 +163,7 @@ class Writer(ReplayObserver):
 
     def _random(self) -> list[str]:
         lines = [f"torch.manual_seed({self._session.seed})  # dropout"]
-        if self._session.rng.position().wide:
+        if self._session.rng.position().uses_host:
             seed = self._session.seed
             lines += [f"np.random.seed({seed % 2**32})", f"random.seed({seed})"]
         return lines
@@ -182,7 +182,7 @@ class Writer(ReplayObserver):
             tensors = source.dataset.tensors
         else:
             raise ScriptError(
-                "The data is a dataset of your own. Give a function that loads it as tensors: "
+                "The data is a user-defined dataset. Give a function that loads it as tensors: "
                 "dbg.script(path, data=load)."
             )
         self._saved["data"] = tuple(tensor.cpu() for tensor in tensors)
@@ -192,8 +192,8 @@ class Writer(ReplayObserver):
         sampler = self._session.sampler
         if not isinstance(sampler, DirectSampler) or sampler.indices.own is not None:
             raise ScriptError(
-                "Batches come from loader workers, a stream or a sampler of your own, which a "
-                "script cannot repeat yet."
+                "Batches come from loader workers, a stream or a user-defined sampler, which a "
+                "script cannot reproduce yet."
             )
         indices = sampler.indices
         draw = "torch.randperm(len(data[0]), generator=order)"
@@ -207,7 +207,7 @@ class Writer(ReplayObserver):
             "left = torch.empty(0, dtype=torch.int64)",
             "", "",
             "def next_batch():",
-            '    """The next batch of an order that is drawn anew for each epoch."""',
+            '    """Return the next batch; each epoch has a new order."""',
             "    global left",
             f"    if {fresh}:",
             f"        left = {draw}",
@@ -251,7 +251,7 @@ class Writer(ReplayObserver):
                     lines += [textwrap.indent(line, "        ") for line in block]
         if self._scheduled:
             lines += [
-                "    # What the schedule gave for this step.",
+                "    # Learning rates of the schedule at this step.",
                 '    for group, rates in zip(optimizer.param_groups, saved["schedule"][step]):',
                 "        group.update(rates)",
             ]
@@ -280,21 +280,21 @@ def _title(command: SetControl | ReestimateBatchNorm) -> str:
 
 
 def moved(group: dict[str, Any]) -> dict[str, Any]:
-    """The values of a parameter group that a schedule moves."""
+    """Return the values of a parameter group that a schedule changes."""
     found: dict[str, Any] = {"lr": float(group["lr"])}
     return found | {key: group[key] for key in ("betas", "momentum") if key in group}
 
 
 def write_script(
-    timeline: Timeline, session: Session, task: TaskProgress, command: WriteScript
+    timeline: Timeline, session: Session, progress: TaskProgress, command: WriteScript
 ) -> None:
-    """Replay everything, and write down what a plain program must do.
+    """Replay all steps and write them as a plain program.
 
     Raises:
-        ScriptError: it cannot be written, or does not repeat itself.
+        ScriptError: the training cannot be written, or is not reproducible.
     """
     writer = Writer(session, command.model, command.data)
-    found = timeline.replay(task, writer)
+    found = timeline.replay(progress, writer)
     if not found.equal:
-        raise ScriptError(f"The training does not repeat itself: {found}")
+        raise ScriptError(f"The training is not reproducible: {found}")
     writer.write(Path(command.path))

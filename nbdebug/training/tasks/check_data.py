@@ -1,4 +1,4 @@
-"""Data for what looks at a training between two steps; training misses none of it."""
+"""Batches for checks; reading them does not advance the training sampler."""
 
 from __future__ import annotations
 
@@ -13,39 +13,39 @@ from nbdebug.training.data.samplers import indices_of
 from nbdebug.training.data.sources import DatasetSource, StreamSource
 from nbdebug.training.engine.session import Session
 
-SAMPLES = 1024
-BATCHES = 32
-SECONDS = 2.0
+MAX_SAMPLES = 1024
+MAX_BATCHES = 32
+MAX_SECONDS = 2.0
 
 
 def some_batches(session: Session) -> Iterator[Any]:
-    """Some training batches, whole ones first; the order of training is not touched.
+    """Yield some training batches, full ones if possible, without changing the data order.
 
-    A stream cannot be drawn twice: what is read from it here, training takes next.
+    A stream cannot be read twice: its batch here is also the next one of training.
     """
     source, size = session.source, session.batching.size
     if isinstance(source, StreamSource):
         sampler = session.sampler
         position = sampler.position()
         batch = sampler.next()
-        sampler.go_to(position)
+        sampler.seek(position)
         yield to_device(batch.data, session.device)
         return
     order = torch.randperm(source.length, generator=torch.Generator().manual_seed(session.step))
-    amendments = session.batching.amendments
-    if amendments.excluded:
-        order = order[amendments.kept(order)]
-    parts = order[: max(SAMPLES, size)].split(size)
+    sample_edits = session.batching.sample_edits
+    if sample_edits.excluded:
+        order = order[sample_edits.kept(order)]
+    parts = order[: max(MAX_SAMPLES, size)].split(size)
     whole = [part for part in parts if len(part) == size] or list(parts)
-    drawn = (
-        to_device(amendments.applied(source.fetch(part), part), session.device)
-        for part in whole[:BATCHES]
+    batches = (
+        to_device(sample_edits.applied(source.fetch(part), part), session.device)
+        for part in whole[:MAX_BATCHES]
     )
-    yield from limited_by_time(drawn, SECONDS)
+    yield from limited_by_time(batches, MAX_SECONDS)
 
 
 def all_samples(session: Session) -> Samples:
-    """Where batches come from, for checks."""
+    """Describe the data source for checks."""
     source, validation = session.source, session.validation
     stream = isinstance(source, StreamSource)
     indices = indices_of(session.sampler)

@@ -1,4 +1,4 @@
-"""Runs the checks of the checklist between two steps, and proves that they moved nothing."""
+"""Runner of the checklist between two steps, which verifies that no check changed training."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from nbdebug.training.tasks.check_data import all_samples, some_batches
 
 
 class CheckRunner:
-    """The checks there are, and the report of those that ran."""
+    """All checks, and the report of those that ran."""
 
     def __init__(self, checks: Sequence[Check], session: Session, history: History) -> None:
         self.checks = {check.name: check for check in checks}
@@ -38,38 +38,38 @@ class CheckRunner:
         self._history.set_result(CheckReport.of(rows))
 
     def chosen(self, names: Sequence[str], slow: bool = False) -> tuple[str, ...]:
-        """The checks of these names; without names all cheap ones, and with `slow` all.
+        """Resolve names of checks; without names all cheap ones, or all with `slow`.
 
         Raises:
-            CheckNameError: for a name that does not exist, listing those that do.
+            CheckNameError: a name is unknown; the message lists the known ones.
         """
         for name in names:
             if name not in self.checks:
                 raise CheckNameError(unknown_name("check", name, self.checks))
         return tuple(names) or tuple(n for n, c in self.checks.items() if slow or not c.expensive)
 
-    def run(self, names: Sequence[str], task: TaskProgress) -> CheckReport:
-        """Run some checks and return their report; each row is published when it is ready."""
+    def run(self, names: Sequence[str], progress: TaskProgress) -> CheckReport:
+        """Run some checks and return their report; each row is published as soon as it is ready."""
         before = self._history.results.of(CheckReport, CheckReport())
         known = {result.name: result for result in before}
         checks = [self.checks[name] for name in self.chosen(names)]
-        kept = StateGuard(self._session)
+        guard = StateGuard(self._session)
         try:
-            batches = self._draw(kept)
+            batches = self._draw(guard)
         except Exception as error:
             refusal = _failed(error, "No batch could be drawn")
             step = self._session.step
             known |= {check.name: check.result(refusal, 0.0, step) for check in checks}
             self._history.set_result(CheckReport.of(known.values()))
             return CheckReport.of(known[check.name] for check in checks)
-        context = self._study(batches, task.halting)
+        context = self._context(batches, progress.should_stop)
         for number, check in enumerate(checks):
-            context.progress = _part_of(task, check.title, number, len(checks))
-            known[check.name] = self._one(check, context, kept)
+            context.progress = _part_of(progress, check.title, number, len(checks))
+            known[check.name] = self._one(check, context, guard)
             self._history.set_result(CheckReport.of(known.values()))
         return CheckReport.of(known[check.name] for check in checks)
 
-    def _one(self, check: Check, context: CheckContext, kept: StateGuard) -> CheckResult:
+    def _one(self, check: Check, context: CheckContext, guard: StateGuard) -> CheckResult:
         start = time.perf_counter()
         try:
             context.report_progress()
@@ -79,41 +79,41 @@ class CheckRunner:
         except CheckStopped as error:
             outcome = Outcome("not_applicable", str(error))
         except Exception as error:
-            if _trains(context):
-                # Then it is the check that does not fit, not the training that is wrong.
-                said = f"it does not fit this training: {type(error).__name__}: {error}"
+            if _model_runs(context):
+                # The training runs, so the check does not fit it.
+                said = f"the check does not fit this training: {type(error).__name__}: {error}"
                 outcome = Outcome("not_applicable", said)
             else:
-                outcome = _failed(error, "The check could not be made")
-        if kept.moved():
-            kept.restore()
-            left = kept.moved()
+                outcome = _failed(error, "The check failed")
+        if guard.moved():
+            guard.restore()
+            left = guard.moved()
             if left:
                 outcome = Outcome(
                     "fail",
-                    f"The check moved {', '.join(left)} and could not put it back.",
-                    "nothing moves",
-                    "Press Reset, or build the Debugger anew; please report this check.",
+                    f"The check changed {', '.join(left)} and could not restore it.",
+                    "no change",
+                    "Press Reset or create a new Debugger; please report this check.",
                 )
         return check.result(outcome, time.perf_counter() - start, context.step)
 
-    def _draw(self, kept: StateGuard) -> list[Any]:
+    def _draw(self, guard: StateGuard) -> list[Any]:
         try:
             return list(some_batches(self._session))
         finally:
-            # Data of the user's own may draw random numbers.
-            kept.restore()
+            # User-defined data may draw random numbers.
+            guard.restore()
 
-    def _study(self, batches: list[Any], halting: Callable[[], bool]) -> CheckContext:
+    def _context(self, batches: list[Any], should_stop: Callable[[], bool]) -> CheckContext:
         session = self._session
         return CheckContext(
             session, session.loss_fn, session.evaluate, batches, all_samples(session),
-            session.step, halting,
+            session.step, should_stop,
         )  # fmt: skip
 
 
-def _trains(context: CheckContext) -> bool:
-    """Whether the model and the loss take a batch in training mode."""
+def _model_runs(context: CheckContext) -> bool:
+    """Tell if model and loss run on a batch in training mode."""
     context.model.train()
     try:
         context.evaluate(context.batch)
@@ -122,9 +122,11 @@ def _trains(context: CheckContext) -> bool:
     return True
 
 
-def _part_of(task: TaskProgress, title: str, number: int, count: int) -> Callable[[float], None]:
-    """Says the progress of one check among all that run."""
-    return lambda share: task.advance((number + share) / count, title)
+def _part_of(
+    progress: TaskProgress, title: str, number: int, count: int
+) -> Callable[[float], None]:
+    """Return a function that reports the progress of one check as part of all."""
+    return lambda share: progress.advance((number + share) / count, title)
 
 
 def _failed(error: Exception, what: str) -> Outcome:
@@ -132,6 +134,6 @@ def _failed(error: Exception, what: str) -> Outcome:
         "fail",
         f"{what}: {type(error).__name__}: {error}",
         "no exception",
-        "Mend the model, the loss or the data in another cell, and run the check again.",
+        "Fix the model, the loss or the data in another cell, then run the check again.",
         raised=True,
     )

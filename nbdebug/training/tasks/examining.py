@@ -1,4 +1,4 @@
-"""Handlers that look at a training and leave it as it was."""
+"""Handlers that examine a training without changing it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from nbdebug.training.tasks.worst_samples import worst_samples
 
 
 class RangeTestHandler(Handler[RunLrRangeTest]):
-    """Sweeps the learning rate."""
+    """Handler that sweeps the learning rate."""
 
     command = RunLrRangeTest
     failed = "The learning-rate range test failed"
@@ -40,7 +40,7 @@ class RangeTestHandler(Handler[RunLrRangeTest]):
 
 
 class RunChecksHandler(Handler[RunChecks]):
-    """Runs checks; answers with the report of those that were asked for."""
+    """Handler that runs checks and answers with their report."""
 
     command = RunChecks
 
@@ -49,7 +49,7 @@ class RunChecksHandler(Handler[RunChecks]):
 
 
 class SummarizeHandler(Handler[SummarizeModel]):
-    """Lists the layers of the model."""
+    """Handler that lists the layers of the model."""
 
     command = SummarizeModel
 
@@ -58,7 +58,7 @@ class SummarizeHandler(Handler[SummarizeModel]):
 
 
 class RecordFlightHandler(Handler[RecordFlight]):
-    """Runs the last steps again on a copy."""
+    """Handler that reruns the last steps and records module outputs."""
 
     command = RecordFlight
 
@@ -69,10 +69,10 @@ class RecordFlightHandler(Handler[RecordFlight]):
 
 
 class FindWorstSamplesHandler(Handler[FindWorstSamples]):
-    """Looks at each sample of a batch alone."""
+    """Handler that evaluates each sample of a batch alone."""
 
     command = FindWorstSamples
-    failed = "The samples could not be looked at"
+    failed = "The worst samples could not be found"
 
     def handle(self, command: FindWorstSamples, progress: TaskProgress) -> WorstSamples:
         training = self.training
@@ -84,7 +84,7 @@ class FindWorstSamplesHandler(Handler[FindWorstSamples]):
 
 
 class CloseWorstSamplesHandler(Handler[CloseWorstSamples]):
-    """Removes the table of samples."""
+    """Handler that removes the table of samples."""
 
     command = CloseWorstSamples
 
@@ -93,7 +93,7 @@ class CloseWorstSamplesHandler(Handler[CloseWorstSamples]):
 
 
 class ForkHandler(Handler[ForkSteps]):
-    """Trains some steps with and without changes."""
+    """Handler that trains some steps with and without changes."""
 
     command = ForkSteps
     failed = "The fork failed"
@@ -109,7 +109,7 @@ class ForkHandler(Handler[ForkSteps]):
 
 
 class WriteScriptHandler(Handler[WriteScript]):
-    """Writes training as a plain PyTorch program."""
+    """Handler that writes training as a plain PyTorch program."""
 
     command = WriteScript
 

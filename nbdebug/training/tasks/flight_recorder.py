@@ -1,4 +1,4 @@
-"""Runs the last steps again on a copy, with a look at the output of every module."""
+"""Flight recorder: reruns the last steps and measures the output of every module."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from nbdebug.model.nonfinite import eager
 from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.engine.session import Session
 from nbdebug.training.timeline.replay_events import Event, ReplayObserver
-from nbdebug.training.timeline.timeline import STEPS_SEEN, Timeline
+from nbdebug.training.timeline.timeline import FLIGHT_RECORD_STEPS, Timeline
 
 
 class FlightRecorder(ReplayObserver):
-    """Hooks on all layers in the steps from `start` on, and in batches that were left out."""
+    """Hooks on all layers in the steps from `start` on, including excluded batches."""
 
     def __init__(self, session: Session, start: int) -> None:
         self._session, self._start = session, start
-        self._seen: list[tuple[int, str, str, torch.Tensor, bool]] = []
+        self._measured: list[tuple[int, str, str, torch.Tensor, bool]] = []
 
     @contextmanager
     def event(self, event: Event) -> Iterator[None]:
-        """A batch that was left out is looked at, other events are not."""
+        """Measure an excluded batch; other events are not measured."""
         if event.command is None and event.step >= self._start:
-            with self._looking(updated=False):
+            with self._hooked(updated=False):
                 yield
         else:
             yield
 
     @contextmanager
     def step(self) -> Iterator[None]:
-        """A step that is made again."""
+        """Measure a rerun step."""
         if self._session.step >= self._start:
-            with self._looking(updated=True):
+            with self._hooked(updated=True):
                 yield
         else:
             yield
 
     @contextmanager
-    def _looking(self, updated: bool) -> Iterator[None]:
+    def _hooked(self, updated: bool) -> Iterator[None]:
         step = self._session.step
         hooks = [
             layer.module.register_forward_hook(self._hook(step, layer.name, updated))
@@ -59,7 +59,7 @@ class FlightRecorder(ReplayObserver):
                 hook.remove()
 
     def _hook(self, step: int, name: str, updated: bool) -> Any:
-        def look(module: torch.nn.Module, _inputs: Any, output: Any) -> None:
+        def measure(module: torch.nn.Module, _inputs: Any, output: Any) -> None:
             found = next((t for t in leaves(output) if isinstance(t, torch.Tensor)), None)
             if found is None or not found.is_floating_point() or not found.numel():
                 return
@@ -68,27 +68,29 @@ class FlightRecorder(ReplayObserver):
             largest = torch.where(finite, values, 0.0).abs().max()
             count = torch.tensor(float(values.numel()), device=largest.device)
             numbers = torch.stack([largest.float(), (~finite).sum().float(), count])
-            self._seen.append((step, name, type(module).__name__, numbers, updated))
+            self._measured.append((step, name, type(module).__name__, numbers, updated))
 
-        return look
+        return measure
 
     def record(self) -> FlightRecord:
-        """What was seen, brought over from the device at once."""
-        looks = []
-        for step, name, kind, numbers, updated in self._seen:
-            largest, bad, count = numbers.tolist()
-            looks.append(
-                ModuleOutput(step, name or "model", kind, largest, int(bad), int(count), updated)
+        """Create the record, in one transfer from the device."""
+        outputs = []
+        for step, name, kind, numbers, updated in self._measured:
+            largest, non_finite, count = numbers.tolist()
+            outputs.append(
+                ModuleOutput(
+                    step, name or "model", kind, largest, int(non_finite), int(count), updated
+                )
             )
-        return FlightRecord(tuple(looks))
+        return FlightRecord(tuple(outputs))
 
 
-def last_steps(timeline: Timeline, session: Session, task: TaskProgress) -> FlightRecord:
-    """The last steps, and the batches left out at the step that is to be made.
+def last_steps(timeline: Timeline, session: Session, progress: TaskProgress) -> FlightRecord:
+    """Record the last steps, and the batches excluded at the current step.
 
     Raises:
-        TaskStopped, DataError, ModelError: they cannot be run again.
+        TaskStopped, DataError, ModelError: the steps cannot be rerun.
     """
-    recorder = FlightRecorder(session, session.step - STEPS_SEEN)
-    timeline.revisit(task, recorder)
+    recorder = FlightRecorder(session, session.step - FLIGHT_RECORD_STEPS)
+    timeline.rerun_recent(progress, recorder)
     return recorder.record()

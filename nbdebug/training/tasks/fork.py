@@ -1,4 +1,4 @@
-"""Trains some steps with and without a change, from the same state on the same batches."""
+"""Fork: some steps with and without a change, from the same state on the same batches."""
 
 from __future__ import annotations
 
@@ -19,90 +19,93 @@ from nbdebug.rules._diagnosis import Diagnosis
 from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.progress import TaskProgress
-from nbdebug.training.engine.stop_report import IN_A_ROW, failure_of
+from nbdebug.training.engine.stop_report import MAX_EXCLUDED_IN_A_ROW, failure_of
 from nbdebug.training.timeline.timeline import Timeline
 
 
 def fork(
     timeline: Timeline,
     loop: Loop,
-    settings: ControlSet,
+    controls: ControlSet,
     command: ForkSteps,
-    task: TaskProgress,
+    progress: TaskProgress,
     diagnosis: Diagnosis,
 ) -> ForkResult:
-    """Try every way, then stand where training stood.
+    """Train every variant, then return to the present state.
 
-    Each way is measured into a History of its own, and rules say what looks sick at its end.
-
-    Random numbers and batches are the same each time, as long as the change does not alter
-    how many are drawn.
+    Each variant has a separate History, and the rules judge it at its end. Random numbers and
+    batches are the same for all variants, unless a change alters how many are drawn.
 
     Raises:
-        TaskStopped: it was stopped; training is where it was.
+        TaskStopped: the fork was stopped; training is where it was.
         ControlValueError: a change was refused.
-        ArgumentError: there is no rule of the finding that is to be cured.
+        ArgumentError: there is no rule for the finding to cure.
         Exception: whatever the user's code raised; training is where it was.
     """
-    ways = ({}, *command.changes)
     title = diagnosis.title(command.for_finding) if command.for_finding else ""
     trials: list[Trial] = []
-    # The way back from the excursion would make all probes due.
-    with loop.on_trial(), timeline.excursion() as present:
+    # The rollback would make all probes due, so `trial_steps` is outside.
+    with loop.trial_steps(), timeline.rolled_back() as present:
         start = present
         if command.start is not None:
-            start = timeline.visit(timeline.place(command.start), task)
-        for number, changes in enumerate(ways):
+            start = timeline.capture_at(timeline.resolve(command.start), progress)
+        clips = controls.values()["clip_mode"] != "off"
+        variants = ({}, *(one if clips else _clipping(one) for one in command.changes))
+        for number, changes in enumerate(variants):
             if number:
-                start.restore(loop, settings)
-            _change(settings, changes)
-            loop.settings_changed()
-            way = History()
-            loss, ended = _train(loop, way, command.steps, task, (number, len(ways)))
-            held_out = way.last("val_loss") if "val_loss" in way.series else math.nan
-            findings = diagnosis.judge(start.step, way)
+                start.restore(loop, controls)
+            _change(controls, changes)
+            loop.controls_changed()
+            history = History()
+            loss, ended = _train(loop, history, command.steps, progress, (number, len(variants)))
+            held_out = history.last("val_loss") if "val_loss" in history.series else math.nan
+            findings = diagnosis.judge(start.step, history)
             loss.setflags(write=False)
             trials.append(Trial(changes, loss, ended, findings, held_out))
-    timeline.mark("fork", ", ".join(dict.fromkeys(name for way in ways for name in way)))
-    base, *others = trials
+    timeline.mark("fork", ", ".join({name: 0 for changes in variants for name in changes}))
     return ForkResult(
         start.step,
         command.steps,
         start.cursor,
         timeline.edits.rewinds,
-        base,
-        tuple(others),
+        trials[0],
+        tuple(trials[1:]),
         _note(command.changes),
         command.for_finding,
         title,
     )
 
 
-def _change(settings: ControlSet, changes: Mapping[str, Any]) -> None:
-    """Put values in force, or ControlValueError."""
+def _clipping(changes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The changes, with clipping by norm: a threshold alone does nothing while clipping is off."""
+    return {"clip_mode": "norm", **changes} if "clip_threshold" in changes else changes
+
+
+def _change(controls: ControlSet, changes: Mapping[str, Any]) -> None:
+    """Apply values, or raise ControlValueError."""
     for name, value in changes.items():
-        change = settings.apply(SetControl(name, value, "fork"))
+        change = controls.apply(SetControl(name, value, "fork"))
         if change.status != "applied":
             raise ControlValueError(f"{name} could not be set to {value!r}: {change.note}")
 
 
 def _train(
-    loop: Loop, way: History, steps: int, task: TaskProgress, place: tuple[int, int]
+    loop: Loop, history: History, steps: int, progress: TaskProgress, variant: tuple[int, int]
 ) -> tuple[np.ndarray[Any, np.dtype[np.float64]], str]:
-    """Losses [N], and why it ended early."""
+    """Train a variant; return its losses [N] and the reason of an early end, or ""."""
     losses = np.full(steps, math.nan)
-    number, count = place
+    number, count = variant
     for done in range(steps):
         share = (number + done / steps) / count
-        task.advance(share, f"Fork, {number + 1} of {count} ways")
-        if task.halting():
+        progress.advance(share, f"Fork, variant {number + 1} of {count}")
+        if progress.should_stop():
             raise TaskStopped("The fork was stopped; training is where it was.")
-        error = _make_step(loop, way)
+        error = _make_step(loop, history)
         if error is not None:
-            way.set_status(replace(_status(loop), failure=failure_of(error, loop.session.step)))
-            return losses, f"not finite after {done} steps"
+            history.set_status(replace(_status(loop), failure=failure_of(error, loop.session.step)))
+            return losses, f"NaN or Inf after {done} steps"
         losses[done] = loop.last[0]
-    way.set_status(_status(loop))
+    history.set_status(_status(loop))
     return losses, ""
 
 
@@ -111,12 +114,12 @@ def _status(loop: Loop) -> Status:
     return Status(step=session.step, samples=session.samples, epoch=session.epoch)
 
 
-def _make_step(loop: Loop, way: History) -> NonFiniteError | None:
-    """Make a step, past batches that are left out; why it could not be made."""
+def _make_step(loop: Loop, history: History) -> NonFiniteError | None:
+    """Make a step, past excluded batches; return the error if there is no finite one."""
     error = None
-    for _ in range(IN_A_ROW if loop.session.leaving_out else 1):
+    for _ in range(MAX_EXCLUDED_IN_A_ROW if loop.session.leaving_out else 1):
         try:
-            loop.observe(way)
+            loop.trial_step(history)
         except NonFiniteError as raised:
             error = raised
             continue
@@ -125,6 +128,6 @@ def _make_step(loop: Loop, way: History) -> NonFiniteError | None:
 
 
 def _note(changes: tuple[Mapping[str, Any], ...]) -> str:
-    if any("batch_size" in way for way in changes):
-        return "With another batch size the batches are not the same: steps are not pairs."
+    if any("batch_size" in variant for variant in changes):
+        return "The batch size differs, so steps of different trials have different batches."
     return ""

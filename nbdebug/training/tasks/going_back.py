@@ -22,17 +22,17 @@ from nbdebug.training.tasks.running import set_control
 
 
 class NameCheckpointHandler(Handler[NameCheckpoint]):
-    """Takes a checkpoint; answers with its step."""
+    """Handler that takes a checkpoint and answers with its step."""
 
     command = NameCheckpoint
 
     def handle(self, command: NameCheckpoint, progress: TaskProgress) -> int:
-        self.training.timeline.name(command.label)
+        self.training.timeline.name_checkpoint(command.label)
         return self.training.session.step
 
 
 class SaveCheckpointHandler(Handler[SaveCheckpoint]):
-    """Writes a checkpoint to disk; answers with the path of its file."""
+    """Handler that writes a checkpoint to disk and answers with its path."""
 
     command = SaveCheckpoint
 
@@ -41,27 +41,27 @@ class SaveCheckpointHandler(Handler[SaveCheckpoint]):
 
 
 class RewindHandler(Handler[Rewind]):
-    """Goes back; answers with the comparison of the steps that were run again."""
+    """Handler that rewinds and answers with the comparison of the rerun steps."""
 
     command = Rewind
     failed = "The rewind failed"
 
     def handle(self, command: Rewind, progress: TaskProgress) -> ReplayResult:
         training = self.training
-        target = training.timeline.place(command.target)
+        target = training.timeline.resolve(command.target)
         found = training.timeline.rewind(target, progress, command.who, command.why)
         if found.compared or not found.equal:
             training.history.set_result(found)
         if not found.equal:
             training.notify("warning", "Rewind did not reproduce the recorded steps", str(found))
         training.run.pause()
-        training.run.forgive()
-        training.forecast.forget()
+        training.run.clear_failure()
+        training.forecast.restart()
         return found
 
 
 class ReplayHandler(Handler[Replay]):
-    """Runs everything again and compares."""
+    """Handler that reruns all steps and compares."""
 
     command = Replay
     failed = "The replay failed"
@@ -75,7 +75,7 @@ class ReplayHandler(Handler[Replay]):
 
 
 class KeepForkHandler(Handler[KeepFork]):
-    """Goes back to a fork, makes its change there and lets training run its steps."""
+    """Handler that rewinds to a fork, applies its change and trains its steps."""
 
     command = KeepFork
     failed = "The fork could not be kept"
@@ -83,20 +83,20 @@ class KeepForkHandler(Handler[KeepFork]):
     def handle(self, command: KeepFork, progress: TaskProgress) -> None:
         training, fork = self.training, command.fork
         if fork is None:
-            raise ArgumentError("There is no fork to keep: make one first.")
+            raise ArgumentError("There is no fork to keep: create one first.")
         here, edits = training.session.step, training.timeline.edits
         edits.check_reachable(fork, here)
         if (here, len(edits.events)) != (fork.step, fork.cursor):
-            place = (fork.step, fork.cursor)
-            training.timeline.rewind(place, progress, command.who, "a fork kept")
+            target = (fork.step, fork.cursor)
+            training.timeline.rewind(target, progress, command.who, "a fork kept")
         for name, value in fork.trials[command.which].settings.items():
             set_control(training, SetControl(name, value, command.who, "a fork kept"))
-        training.forecast.forget()
+        training.forecast.restart()
         training.run.start(fork.steps)
 
 
 class DiscardForkHandler(Handler[DiscardFork]):
-    """Removes the last fork."""
+    """Handler that removes the last fork."""
 
     command = DiscardFork
 
@@ -105,7 +105,7 @@ class DiscardForkHandler(Handler[DiscardFork]):
 
 
 class BreakWhenHandler(Handler[BreakWhen]):
-    """Adds a breakpoint."""
+    """Handler that adds a breakpoint."""
 
     command = BreakWhen
 
@@ -114,7 +114,7 @@ class BreakWhenHandler(Handler[BreakWhen]):
 
 
 class ClearBreakpointHandler(Handler[ClearBreakpoint]):
-    """Removes a breakpoint, or all of them."""
+    """Handler that removes a breakpoint, or all of them."""
 
     command = ClearBreakpoint
 

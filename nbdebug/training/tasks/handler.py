@@ -1,4 +1,4 @@
-"""The contract of a handler: it carries out one kind of command on the training thread."""
+"""Base class of handlers, which run one kind of command on the training thread."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ C = TypeVar("C", bound=Command)
 
 @dataclass(frozen=True)
 class Training:
-    """The parts of a training that handlers work with."""
+    """Parts of a training that handlers use."""
 
     loop: Loop
     controls: ControlSet
@@ -41,16 +41,16 @@ class Training:
         return self.loop.session
 
     def notify(self, severity: Severity, title: str, text: str) -> None:
-        """Show a message at the step where training stands."""
+        """Show a message at the current step."""
         self.history.add_notice(Notice(self.session.step, severity, title, text))
 
 
 class Handler(ABC, Generic[C]):
-    """Carries out one kind of command, between two steps.
+    """Handler of one kind of command, between two steps.
 
     Attributes:
         command: the class of the command.
-        failed: title of the message when it raises; "" for no message.
+        failed: title of the message after an exception; "" for no message.
     """
 
     command: ClassVar[type[Command]]
@@ -61,14 +61,14 @@ class Handler(ABC, Generic[C]):
 
     @abstractmethod
     def handle(self, command: C, progress: TaskProgress) -> Any:
-        """Carry out the command.
+        """Run the command.
 
         Args:
-            progress: says how far a long command is, and whether it is to stop.
+            progress: progress and cancellation of a long command.
 
         Returns:
-            The answer for whoever asked.
+            The answer to the command.
 
         Raises:
-            Exception: whatever went wrong; training is then as it was before.
+            Exception: the command failed; training is as before.
         """

@@ -1,4 +1,4 @@
-"""The learning-rate range test: a sweep on the real session, of which nothing stays."""
+"""Learning-rate range test: a sweep on the real session, which is restored afterwards."""
 
 from __future__ import annotations
 
@@ -16,42 +16,42 @@ from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.engine.session import Session
 from nbdebug.training.engine.state_guard import StateGuard
 
-LIMIT = 4.0
+MAX_LOSS_RATIO = 4.0
 
 
-def sweep(loop: Loop, test: RunLrRangeTest, task: TaskProgress) -> LrRangeTest:
-    """Train with rising learning rates, between two steps, then put everything back.
+def sweep(loop: Loop, test: RunLrRangeTest, progress: TaskProgress) -> LrRangeTest:
+    """Train with rising learning rates, between two steps, then restore everything.
 
     Weights, buffers, gradients, optimizer, schedule, modes, random numbers, counters and the
-    order of data are afterwards to the bit what they were; clipping is done as in training.
-    The sweep ends early when the smoothed loss is over 4 times its best (fast.ai's rule),
-    when a value is not finite, or when the task is to stop.
+    data order are bit-identical afterwards; gradients are clipped as in training. The sweep ends
+    early if the smoothed loss is over 4 times its best (fast.ai's rule), at a NaN or Inf, or if
+    the command is asked to stop.
 
     Raises:
-        Exception: whatever the user's code raised; everything was put back.
+        Exception: whatever the user's code raised; everything was restored.
     """
     session = loop.session
     rates = np.geomspace(test.low, test.high, test.steps)
     losses: list[float] = []
     smoothed: list[float] = []
-    smoothing, ended = Smoothing(), "the sweep came to its end."
-    with _drawing(session), _restored(session):
+    smoothing, ended = Smoothing(), "the sweep is complete."
+    with _data_restored(session), _state_restored(session):
         for number, rate in enumerate(rates):
-            task.advance(number / test.steps, "Range test")
-            if task.halting():
-                ended = "it was stopped."
+            progress.advance(number / test.steps, "Range test")
+            if progress.should_stop():
+                ended = "the sweep was stopped."
                 break
             _set_rate(session, float(rate))
             try:
-                losses.append(loop.rehearse(session.sampler.next().to(session.device)))
+                losses.append(loop.update_weights(session.sampler.next().to(session.device)))
             except NonFiniteError:
-                ended = f"loss or gradient was not finite at {rate:.3g}."
+                ended = f"loss or gradient was NaN or Inf at {rate:.3g}."
                 break
             smoothed.append(smoothing.add(losses[-1]))
             best = min(smoothed)
-            # For a positive loss: over 4 times the best. A negative best has no multiple.
-            if smoothed[-1] - best > (LIMIT - 1) * abs(best):
-                ended = f"the loss rose over {LIMIT:g} times its best at {rate:.3g}."
+            # For a positive loss: over 4 times the best. The difference works for negative ones.
+            if smoothed[-1] - best > (MAX_LOSS_RATIO - 1) * abs(best):
+                ended = f"the loss rose over {MAX_LOSS_RATIO:g} times its best at {rate:.3g}."
                 break
     arrays = (rates[: len(losses)].copy(), np.array(losses), np.array(smoothed))
     for array in arrays:
@@ -65,24 +65,24 @@ def _set_rate(session: Session, rate: float) -> None:
 
 
 @contextmanager
-def _drawing(session: Session) -> Iterator[None]:
-    """What is drawn inside is drawn again afterwards."""
+def _data_restored(session: Session) -> Iterator[None]:
+    """Restore the data order on exit."""
     sampler = session.sampler
-    with sampler.holding():
+    with sampler.keep_everything():
         position = sampler.position()
         try:
             yield
         finally:
-            sampler.go_to(position)
+            sampler.seek(position)
 
 
 @contextmanager
-def _restored(session: Session) -> Iterator[None]:
-    """Put back on exit what training moves, but for the order of data."""
-    kept = StateGuard(session)
+def _state_restored(session: Session) -> Iterator[None]:
+    """Restore everything except the data order on exit."""
+    guard = StateGuard(session)
     for parameter in session.model.parameters():
         parameter.grad = None
     try:
         yield
     finally:
-        kept.restore()
+        guard.restore()

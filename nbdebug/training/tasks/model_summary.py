@@ -1,4 +1,4 @@
-"""The model as a table, from one forward pass of which nothing stays."""
+"""Model summary from one forward pass, which is undone afterwards."""
 
 from __future__ import annotations
 
@@ -14,25 +14,28 @@ from nbdebug.training.engine.session import Session
 from nbdebug.training.engine.state_guard import StateGuard
 from nbdebug.training.tasks.check_data import some_batches
 
-DEPTH = 100
-COLUMNS = ("output_size", "num_params", "params_percent", "trainable")
+MAX_DEPTH = 100
+TORCHINFO_COLUMNS = ("output_size", "num_params", "params_percent", "trainable")
 
 
 def summarize(session: Session) -> ModelSummary:
     """Run one training batch through the model in eval mode and list its modules.
 
     Raises:
-        ModelError: the model has no inputs of its own (`step_fn`), or it cannot be run.
+        ModelError: the inputs of the model are unknown (`step_fn`), or the forward pass fails.
     """
     if session.step_fn is not None:
-        raise ModelError("With a step_fn the model's inputs are not known: there is no summary.")
-    kept = StateGuard(session)
+        raise ModelError(
+            "With a step_fn the inputs of the model are unknown, so there is no summary."
+        )
+    guard = StateGuard(session)
     try:
         batch = next(iter(some_batches(session)))
         with session.rng:
             found = torchinfo.summary(
-                session.model, input_data=split(batch)[0], mode="eval", verbose=0, depth=DEPTH,
-                device=session.device, col_names=COLUMNS, row_settings=("var_names", "depth"),
+                session.model, input_data=split(batch)[0], mode="eval", verbose=0, depth=MAX_DEPTH,
+                device=session.device, col_names=TORCHINFO_COLUMNS,
+                row_settings=("var_names", "depth"),
             )  # fmt: skip
     except RuntimeError as error:
         reason = error.__cause__ or error
@@ -41,7 +44,7 @@ def summarize(session: Session) -> ModelSummary:
             "dbg.check('shapes') names the layer."
         ) from error
     finally:
-        kept.restore()
+        guard.restore()
     return ModelSummary(tuple(_rows(found.summary_list)), str(found))
 
 

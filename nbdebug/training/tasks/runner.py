@@ -1,4 +1,4 @@
-"""Carries out commands by the table of handlers."""
+"""Runner of commands: looks up the handler of each command."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nbdebug.training.tasks.handler import Handler, Training
 
 
 class CommandRunner:
-    """One handler for each kind of command; a failing command leaves training as it was."""
+    """Table of handlers, one for each kind of command."""
 
     def __init__(self, training: Training) -> None:
         self._training = training
@@ -23,13 +23,13 @@ class CommandRunner:
         }
 
     def run(self, command: Command, halting: Callable[[], bool] = lambda: False) -> Any:
-        """Carry out a command and return its answer.
+        """Run a command and return its answer.
 
         Args:
-            halting: whether somebody wants a long command to stop.
+            halting: returns whether a long command is asked to stop.
 
         Raises:
-            Exception: whatever the handler raised; a message says so where it has a title.
+            Exception: whatever the handler raised; a message is shown if the handler has a title.
         """
         handler = self._handlers.get(type(command))
         if handler is None:
@@ -41,6 +41,6 @@ class CommandRunner:
             raise
         except Exception as error:
             if handler.failed:
-                text = f"{type(error).__name__}: {error} Everything was put back as it was."
+                text = f"{type(error).__name__}: {error} Training was restored."
                 self._training.notify("warning", handler.failed, text)
             raise

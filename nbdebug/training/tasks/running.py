@@ -1,4 +1,4 @@
-"""Handlers that run training: run, pause, reset, close, probes and controls."""
+"""Handlers that run, pause, reset or close training, or set probes and controls."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from nbdebug.training.tasks.handler import Handler, Training
 
 
 class RunHandler(Handler[Run]):
-    """Lets training run."""
+    """Handler that lets training run."""
 
     command = Run
 
@@ -29,7 +29,7 @@ class RunHandler(Handler[Run]):
 
 
 class PauseHandler(Handler[Pause]):
-    """Pauses training."""
+    """Handler that pauses training."""
 
     command = Pause
 
@@ -38,7 +38,7 @@ class PauseHandler(Handler[Pause]):
 
 
 class StopHandler(Handler[Stop]):
-    """Does nothing more: a long command has ended because this one waited."""
+    """Handler without an action: the long command ended because Stop was queued."""
 
     command = Stop
 
@@ -47,7 +47,7 @@ class StopHandler(Handler[Stop]):
 
 
 class CloseHandler(Handler[Close]):
-    """Ends the training thread."""
+    """Handler that ends the training thread."""
 
     command = Close
 
@@ -56,34 +56,34 @@ class CloseHandler(Handler[Close]):
 
 
 class ResetHandler(Handler[Reset]):
-    """Goes back to the beginning and clears History."""
+    """Handler that restarts training and clears History."""
 
     command = Reset
 
     def handle(self, command: Reset, progress: TaskProgress) -> None:
         training = self.training
         training.run.pause()
-        training.run.forgive()
+        training.run.clear_failure()
         training.timeline.reset()
         training.history.clear()
-        training.timeline.show()
-        training.loop.breakpoints.show()
+        training.timeline.publish_marks()
+        training.loop.breakpoints.publish()
         training.run.announce_goal()
-        training.forecast.forget()
+        training.forecast.restart()
         training.checks.announce()
 
 
 class WatchProbeHandler(Handler[WatchProbe]):
-    """Switches an on-demand probe."""
+    """Handler that switches an on-demand probe."""
 
     command = WatchProbe
 
     def handle(self, command: WatchProbe, progress: TaskProgress) -> None:
-        self.training.loop.measuring.watch(command.probe, command.on)
+        self.training.loop.probes.watch(command.probe, command.on)
 
 
 class SetControlHandler(Handler[SetControl]):
-    """Applies a control's value in a way that can be undone and repeated."""
+    """Handler that sets a control, so that rewind and replay reproduce the change."""
 
     command = SetControl
 
@@ -92,25 +92,25 @@ class SetControlHandler(Handler[SetControl]):
 
 
 class ReestimateHandler(Handler[ReestimateBatchNorm]):
-    """Estimates BatchNorm's running statistics again."""
+    """Handler that re-estimates BatchNorm's running statistics."""
 
     command = ReestimateBatchNorm
 
     def handle(self, command: ReestimateBatchNorm, progress: TaskProgress) -> ControlChange:
         training = self.training
-        training.timeline.take()
+        training.timeline.take_checkpoint()
         change = reestimate_statistics(command, training.session, training.controls)
         if change.status == "refused":
             raise ModelError(change.note)
-        training.timeline.done(command)
+        training.timeline.record_event(command)
         return change
 
 
 def set_control(training: Training, command: SetControl) -> ControlChange:
     """Apply a control's value; the change says whether it was applied or refused."""
-    training.timeline.take()
+    training.timeline.take_checkpoint()
     change = training.controls.apply(command)
     if change.status == "applied":
-        training.timeline.done(command)
-    training.loop.settings_changed()
+        training.timeline.record_event(command)
+    training.loop.controls_changed()
     return change

@@ -1,4 +1,4 @@
-"""Finds the samples of a batch with the largest losses, each looked at alone."""
+"""Search for the samples of a batch with the largest losses, each evaluated alone."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.engine.session import Session
 from nbdebug.training.timeline.timeline import Timeline
 
-MOST = 256
-SECONDS = 5.0
-FEATURES = 6
+MAX_SAMPLES = 256
+MAX_SECONDS = 5.0
+MAX_SHOWN_INPUTS = 6
 
 
 def worst_samples(
@@ -33,27 +33,28 @@ def worst_samples(
     session: Session,
     breakpoints: Breakpoints,
     command: FindWorstSamples,
-    task: TaskProgress,
+    progress: TaskProgress,
 ) -> WorstSamples:
-    """The samples with the largest losses, at the weights before the update of their step.
+    """Find the samples with the largest losses, at the weights before the update of their step.
 
-    Of the step that training stopped in, else of the last one; another one is gone back to.
+    The batch is that of the step that training stopped in, else of the last step; any other
+    step is rerun from a checkpoint.
 
     Raises:
-        TaskStopped: it was stopped; DataError, ArgumentError: there is no such step behind.
+        TaskStopped: the search was stopped; DataError, ArgumentError: the step is unreachable.
         ModelError: the model cannot take a single sample.
         Exception: whatever the user's code raised. Training is where it was.
     """
-    stopped = breakpoints.found
+    stopped = breakpoints.inspection
     if stopped is not None and command.step in (None, stopped.step):
         samples = _count(stopped.batch)
         batch = Batch(stopped.batch, samples, 0, 0.0, stopped.indices)
-        return _worst(session, batch, stopped.step, command.top, task)
+        return _worst(session, batch, stopped.step, command.top, progress)
     step = max(session.step - 1, 0) if command.step is None else command.step
-    with timeline.excursion():
-        timeline.visit(timeline.place(step), task)
+    with timeline.rolled_back():
+        timeline.capture_at(timeline.resolve(step), progress)
         batch = session.sampler.next().to(session.device)
-        return _worst(session, batch, session.step, command.top, task)
+        return _worst(session, batch, session.step, command.top, progress)
 
 
 def _count(data: Any) -> int:
@@ -61,47 +62,49 @@ def _count(data: Any) -> int:
     return min(sizes, default=0)
 
 
-def _worst(session: Session, batch: Batch, step: int, top: int, task: TaskProgress) -> WorstSamples:
-    # A model may draw random numbers in eval mode too: those of training must not move.
+def _worst(
+    session: Session, batch: Batch, step: int, top: int, progress: TaskProgress
+) -> WorstSamples:
+    # A model may draw random numbers in eval mode too: restore those of training.
     position = session.rng.position()
     try:
-        found = _each(session, batch, task)
+        found = _examine_all(session, batch, progress)
     finally:
-        session.rng.go_to(position)
-    worst = sorted(found, key=_badness, reverse=True)[:top]
+        session.rng.seek(position)
+    worst = sorted(found, key=_severity, reverse=True)[:top]
     return WorstSamples(step, tuple(worst), len(found), batch.samples)
 
 
-def _each(session: Session, batch: Batch, task: TaskProgress) -> list[WorstSample]:
+def _examine_all(session: Session, batch: Batch, progress: TaskProgress) -> list[WorstSample]:
     found: list[WorstSample] = []
-    count, start = min(batch.samples, MOST), time.monotonic()
+    count, start = min(batch.samples, MAX_SAMPLES), time.monotonic()
     with undisturbed(session.model), eager(session.model), _differentiable(session.model):
-        # BatchNorm takes no single sample while it trains.
+        # BatchNorm takes no single sample in train mode.
         session.model.eval()
-        for place in range(count):
-            task.advance(place / count, "Looking at each sample")
-            if task.halting():
-                raise TaskStopped("It was stopped; training is where it was.")
-            found.append(_look(session, batch, place))
-            if time.monotonic() - start > SECONDS:
+        for index in range(count):
+            progress.advance(index / count, "Evaluating samples")
+            if progress.should_stop():
+                raise TaskStopped("The search was stopped; training is where it was.")
+            found.append(_examine(session, batch, index))
+            if time.monotonic() - start > MAX_SECONDS:
                 break
     return found
 
 
 def _differentiable(model: nn.Module) -> AbstractContextManager[None]:
-    """cuDNN gives gradients of recurrent layers in train mode alone: do without it there."""
+    """Switch cuDNN off for recurrent layers: its backward pass requires train mode."""
     if any(isinstance(module, nn.RNNBase) for module in model.modules()):
         return torch.backends.cudnn.flags(enabled=False)
     return nullcontext()
 
 
-def _badness(sample: WorstSample) -> tuple[bool, float, float]:
+def _severity(sample: WorstSample) -> tuple[bool, float, float]:
     finite = math.isfinite(sample.loss) and math.isfinite(sample.grad_norm)
     return not finite, sample.loss if finite else 0.0, sample.grad_norm if finite else 0.0
 
 
-def _look(session: Session, batch: Batch, place: int) -> WorstSample:
-    one = some_samples(batch.data, slice(place, place + 1))
+def _examine(session: Session, batch: Batch, index: int) -> WorstSample:
+    one = some_samples(batch.data, slice(index, index + 1))
     with session.rng, torch.enable_grad():
         try:
             loss, outputs, targets = session.evaluate(one)
@@ -112,24 +115,24 @@ def _look(session: Session, batch: Batch, place: int) -> WorstSample:
     norms = [gradient.float().norm() for gradient in gradients if gradient is not None]
     total = torch.stack([norm.to(session.device) for norm in norms]).norm() if norms else None
     return WorstSample(
-        None if batch.indices is None else int(batch.indices[place]),
-        place,
+        None if batch.indices is None else int(batch.indices[index]),
+        index,
         float(loss.detach().sum()),
         math.nan if total is None else float(total),
-        _plain(targets),
+        _target(targets),
         _predicted(outputs, targets),
         *_inputs(one, session),
     )
 
 
-def _plain(targets: Any) -> Any:
+def _target(targets: Any) -> Any:
     if not isinstance(targets, torch.Tensor) or not targets.numel() or not targets.ndim:
         return None
     return targets[0].tolist()
 
 
 def _predicted(outputs: Any, targets: Any) -> Any:
-    """The class where targets are classes, else the outputs."""
+    """Return the predicted class if targets are classes, else the outputs."""
     if not isinstance(outputs, torch.Tensor) or not outputs.numel() or not outputs.ndim:
         return None
     classes = isinstance(targets, torch.Tensor) and not targets.is_floating_point()
@@ -139,11 +142,11 @@ def _predicted(outputs: Any, targets: Any) -> Any:
 
 
 def _inputs(one: Any, session: Session) -> tuple[tuple[float, ...], str]:
-    """The first inputs of a sample, and its picture where it is one."""
+    """Return the first inputs of a sample, and its thumbnail if the sample is an image."""
     data = split(one)[0] if session.step_fn is None else one
     found = next((leaf for leaf in leaves(data) if isinstance(leaf, torch.Tensor)), None)
     if found is None or found.is_complex() or not found.ndim:
         return (), ""
     values = found[0].detach().float().cpu()
-    row = tuple(values.flatten()[:FEATURES].tolist())
+    row = tuple(values.flatten()[:MAX_SHOWN_INPUTS].tolist())
     return row, thumbnail(values.double().numpy()) if values.ndim == 3 else ""

@@ -1,4 +1,4 @@
-"""All that a training is between two steps."""
+"""Checkpoint of a training between two steps."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from nbdebug.training.data.batch import bytes_in
 from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.rng import RngPosition
-from nbdebug.training.engine.state_guard import same
+from nbdebug.training.engine.state_guard import bitwise_equal
 
 
 @dataclass(frozen=True)
 class Counters:
-    """How far a training is; see `Session`."""
+    """Counters of a training; see `Session`."""
 
     step: int
     samples: int
@@ -27,14 +27,14 @@ class Counters:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Copies, in the host's memory, of everything a training goes on from.
+    """Copies, in the host's memory, of everything that training continues from.
 
-    Weights, buffers, modes, optimizers, schedule, scaler, random numbers, the order of data,
-    controls in force and counters. Model and optimizers stay the same objects; gradients are
-    not kept.
+    A checkpoint holds weights, buffers, modes, optimizers, schedule, scaler, random numbers, data
+    order, controls in force and counters. Model and optimizers stay the same objects; gradients
+    are not kept.
 
     Attributes:
-        cursor: how many events of the log came before.
+        cursor: number of events in the edit log before this checkpoint.
         size: bytes of all tensors.
     """
 
@@ -58,11 +58,11 @@ class Checkpoint:
         return self.counters.step
 
     @classmethod
-    def capture(cls, loop: Loop, settings: ControlSet, cursor: int = 0) -> Checkpoint:
+    def capture(cls, loop: Loop, controls: ControlSet, cursor: int = 0) -> Checkpoint:
         """Copy the state as it is now.
 
         Raises:
-            ModelError: when a lazy layer has no weights yet.
+            ModelError: a lazy layer has no weights yet.
         """
         session = loop.session
         weights = Weights.capture(session.model, to_host)
@@ -81,15 +81,15 @@ class Checkpoint:
             session.clipping.window.copied(),
             session.rng.position(),
             loop.position(),
-            settings.values(),
+            controls.values(),
             bytes_in(tensors),
         )
 
-    def restore(self, loop: Loop, settings: ControlSet, *, anew: bool = False) -> None:
-        """Write everything back.
+    def restore(self, loop: Loop, controls: ControlSet, *, restart_data: bool = False) -> None:
+        """Restore everything.
 
         Args:
-            anew: begin with the data again from its first batch, which a stream can do too.
+            restart_data: restart the data from its first batch, which works for a stream too.
 
         Raises:
             ModelError: the model is not the captured one; nothing was changed.
@@ -97,33 +97,33 @@ class Checkpoint:
         """
         session = loop.session
         self.weights.check(session.model)
-        if anew:
+        if restart_data:
             session.sampler.reset()
         else:
-            session.sampler.go_to(self.position)
+            session.sampler.seek(self.position)
         session.lr_leader, session.lr_ratios, session.decay_leader, session.decay_ratios = (
             self.ratios
         )
         session.optimizers.restore(self.optimizers)
         session.schedule.restore(self.schedule)
-        # Controls that read from these have their values already, and are left alone.
-        settings.put_back(self.controls)
+        # Controls of these parts have their values already and are not applied again.
+        controls.restore(self.controls)
         session.schedule.fallback = self.fallback
         self.weights.restore(session.model)
         session.initialisation.restore(self.initialisation)
         session.clipping.window = self.window.copied()
         if session.scaler is not None and self.scale is not None:
             session.scaler.load_state_dict(copy_nested(self.scale))
-        session.rng.go_to(self.rng)
+        session.rng.seek(self.rng)
         self._count(loop)
 
-    def alike(self, other: Checkpoint) -> bool:
-        """Whether weights, buffers and what the optimizer gathered are equal to the bit."""
+    def equals(self, other: Checkpoint) -> bool:
+        """Tell if weights, buffers and optimizer state are bit-identical."""
         mine, theirs = (list(one.optimizers.values())[-1] for one in (self, other))
         return (
-            same(self.weights.parameters, other.weights.parameters)
-            and same(self.weights.buffers, other.weights.buffers)
-            and same(mine.tensors(), theirs.tensors())
+            bitwise_equal(self.weights.parameters, other.weights.parameters)
+            and bitwise_equal(self.weights.buffers, other.weights.buffers)
+            and bitwise_equal(mine.tensors(), theirs.tensors())
         )
 
     def _count(self, loop: Loop) -> None:

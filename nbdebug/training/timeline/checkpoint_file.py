@@ -1,4 +1,4 @@
-"""The last checkpoint on disk: written beside training, read without executing anything."""
+"""The last checkpoint on disk: written in the background, read without executing code."""
 
 from __future__ import annotations
 
@@ -15,35 +15,38 @@ import torch
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Notice
 from nbdebug.errors import ArgumentError, CheckpointError
-from nbdebug.training.timeline.serialization import FORMAT
+from nbdebug.training.timeline.serialization import FORMAT_VERSION
 
-FOLDER = "nbdebug-checkpoints"
-SECONDS = 60.0
+CHECKPOINT_FOLDER = "nbdebug-checkpoints"
+INTERVAL_SECONDS = 60.0
 
 
-def place_of(name: str) -> Path:
-    """The file of a training; what is no letter or digit becomes a dash."""
-    return Path(FOLDER) / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', name).strip('.') or 'training'}.pt"
+def path_of(name: str) -> Path:
+    """Path of the checkpoint file of a training; special characters become dashes."""
+    return (
+        Path(CHECKPOINT_FOLDER)
+        / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', name).strip('.') or 'training'}.pt"
+    )
 
 
 def previous_of(path: Path) -> Path:
-    """The file of the checkpoint before the last."""
+    """Path of the second to last checkpoint."""
     return path.with_suffix(".previous.pt")
 
 
 class CheckpointFile:
-    """Writes checkpoints in a thread of its own, into a new file that is then renamed.
+    """Background writer of checkpoints, with atomic writes.
 
-    A disk that is full or gone is told once; training goes on.
+    A failure, such as a full disk, is reported once, and training continues.
 
     Args:
-        path: None writes nothing.
+        path: path of the file; None writes nothing.
     """
 
     def __init__(self, path: Path | None, history: History) -> None:
         self.path = path
         self._history = history
-        self._next = time.monotonic() + SECONDS
+        self._next = time.monotonic() + INTERVAL_SECONDS
         self._failed = False
         self._writing = threading.Lock()
         self._waiting: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
@@ -51,46 +54,46 @@ class CheckpointFile:
 
     @property
     def due(self) -> bool:
-        """Whether a minute has passed since the last one."""
+        """Tell if a minute has passed since the last checkpoint."""
         return self.path is not None and time.monotonic() >= self._next
 
     def put(self, data: dict[str, Any]) -> None:
-        """Have a checkpoint written; returns at once."""
-        self._next = time.monotonic() + SECONDS
+        """Write a checkpoint in the background."""
+        self._next = time.monotonic() + INTERVAL_SECONDS
         if self._thread is None:
             self._thread = threading.Thread(
-                target=self._live, name="nbdebug-checkpoints", daemon=True
+                target=self._write_loop, name="nbdebug-checkpoints", daemon=True
             )
             self._thread.start()
         self._waiting.put(data)
 
     def close(self) -> None:
-        """Wait until everything is written."""
+        """Wait until all checkpoints are written."""
         if self._thread is not None:
             self._waiting.put(None)
             self._thread.join(timeout=60)
 
-    def _live(self) -> None:
+    def _write_loop(self) -> None:
         while (data := self._waiting.get()) is not None:
             try:
                 self.write(data)
                 self._failed = False
             except Exception as error:
-                self.tell(error, data["counters"]["step"])
+                self.report_failure(error, data["counters"]["step"])
 
-    def tell(self, error: Exception, step: int) -> None:
-        """Say that there is no checkpoint on disk, once until one is written again."""
+    def report_failure(self, error: Exception, step: int) -> None:
+        """Report a failed write, once until a write succeeds."""
         if self._failed:
             return
         self._failed = True
         text = (
-            f"{self.path}: {type(error).__name__}: {error}. Training goes on; it is tried again "
-            "in a minute."
+            f"{self.path}: {type(error).__name__}: {error}. Training continues; the next "
+            "attempt is in a minute."
         )
         self._history.add_notice(Notice(step, "warning", "No checkpoint on disk", text))
 
     def write(self, data: dict[str, Any]) -> Path:
-        """Write a checkpoint now, whole or not at all.
+        """Write a checkpoint now, with an atomic write.
 
         Raises:
             ArgumentError: there is no path; OSError: the file cannot be written.
@@ -117,27 +120,27 @@ class CheckpointFile:
 
 
 def read(name: str) -> tuple[dict[str, Any], str]:
-    """The newest checkpoint that can be read, and why a newer one was not; "" when it was.
+    """Read the latest readable checkpoint; also return why a newer one failed, or "".
 
     Raises:
-        CheckpointError: there is none.
+        CheckpointError: there is no readable checkpoint.
     """
-    path = place_of(name)
+    path = path_of(name)
     reasons: list[str] = []
     for candidate in (path, previous_of(path)):
         try:
             data = torch.load(candidate, map_location="cpu", weights_only=True)
             if not isinstance(data, dict) or "counters" not in data:
-                raise CheckpointError("it is no checkpoint of nbdebug")
-            if data.get("format") != FORMAT:
-                raise CheckpointError(f"its format is {data.get('format')}, not {FORMAT}")
+                raise CheckpointError("the file is no checkpoint of nbdebug")
+            if data.get("format") != FORMAT_VERSION:
+                raise CheckpointError(f"the format is {data.get('format')}, not {FORMAT_VERSION}")
             return data, "; ".join(reasons)
         except FileNotFoundError:
-            reasons.append(f"{candidate} is not there")
+            reasons.append(f"{candidate} does not exist")
         except Exception as error:
             first = str(error).split("\n", 1)[0]
             reasons.append(f"{candidate} cannot be read: {type(error).__name__}: {first}")
     raise CheckpointError(
         f"There is no checkpoint to resume {name!r} from: {'; '.join(reasons)}. Checkpoints are "
-        'written every minute and on close where a Debugger is given a name: name="...".'
+        'written every minute and on close if the Debugger has a name: name="...".'
     )

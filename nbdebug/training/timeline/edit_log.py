@@ -1,4 +1,4 @@
-"""What was done to a training, what was named, and how often it went back."""
+"""Log of edits, named checkpoints and rewinds of a training."""
 
 from __future__ import annotations
 
@@ -9,82 +9,81 @@ from nbdebug.training.timeline.replay_events import Event
 
 
 class EditLog:
-    """The way that training came, apart from its steps.
+    """Everything that happened to a training between its steps.
 
     Attributes:
-        events: everything that was done at step boundaries, in order.
-        marks: what the dashboard shows besides checkpoints.
+        events: edits at step boundaries, in order.
+        marks: marks for the dashboard, without checkpoints.
     """
 
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.marks: list[Mark] = []
         self._names: dict[str, tuple[int, int]] = {}
-        self._gone_back: list[tuple[int, int]] = []
+        self._rewind_places: list[tuple[int, int]] = []
 
     @property
     def rewinds(self) -> int:
-        """How often training went back."""
-        return len(self._gone_back)
+        """Number of rewinds."""
+        return len(self._rewind_places)
 
-    def done_at(self, step: int) -> bool:
-        """Whether something was done at this step, the newest one, already."""
+    def has_event_at(self, step: int) -> bool:
+        """Tell if there is an event at this step, the latest one."""
         return bool(self.events) and self.events[-1].step == step
 
-    def left_out(self, step: int) -> int:
-        """How many batches were left out at this step, which is still to be made."""
+    def excluded_batches(self, step: int) -> int:
+        """Number of batches excluded at this step, which is still to be made."""
         return sum(event.step == step and event.command is None for event in self.events)
 
     def name(self, name: str, step: int) -> None:
-        """Give a name to where training stands."""
+        """Name the current position."""
         self._names[name] = (step, len(self.events))
         self.mark(step, "named", name)
 
     def mark(self, step: int, kind: MarkKind, name: str = "") -> None:
-        """Note that something happened at a step."""
+        """Add a mark at a step."""
         self.marks.append(Mark(step, kind, name))
 
-    def place(self, target: int | str, first: int, here: int) -> tuple[int, int]:
-        """The step and the number of events that a step or a name stands for.
+    def resolve(self, target: int | str, first: int, here: int) -> tuple[int, int]:
+        """Resolve a step or a name to a step and the number of events before it.
 
         Args:
-            first: the first step that can be gone back to; here: where training stands.
+            first: the first step that a rewind can reach; here: the current step.
 
         Raises:
-            ArgumentError: there is no such place behind.
+            ArgumentError: the target is unknown or out of range.
         """
         if isinstance(target, str):
             if target not in self._names:
                 known = ", ".join(self._names) or "none"
-                raise ArgumentError(f"There is no checkpoint {target!r}; named are: {known}.")
+                raise ArgumentError(f"There is no checkpoint {target!r}; there are: {known}.")
             return self._names[target]
         step = target + here if target < 0 else target
         if isinstance(target, bool) or not first <= step <= here:
             raise ArgumentError(
-                f"step must be from {first} to {here}, where training stands, or from "
-                f"{first - here} to -1 for so many steps back; got {target!r}."
+                f"step must be from {first} to {here}, the current step, or from {first - here} "
+                f"to -1 to count back from the current step; got {target!r}."
             )
         done = sum(event.step < step for event in self.events)
         return step, done
 
     def check_reachable(self, fork: ForkResult, here: int) -> None:
-        """ArgumentError when training has left the way that a fork was made on."""
-        later = self._gone_back[fork.rewinds :]
+        """Raise ArgumentError if a rewind has abandoned the branch of a fork."""
+        later = self._rewind_places[fork.rewinds :]
         if fork.step > here or any(place < (fork.step, fork.cursor) for place in later):
             raise ArgumentError(
-                f"The fork at step {fork.step:,} lies on a way that training has left: make it "
-                "again."
+                f"The fork at step {fork.step:,} is on a branch you rewound past; create it again."
             )
 
-    def cut(self, target: tuple[int, int]) -> None:
-        """Training went back to a place: forget what came after."""
+    def truncate(self, target: tuple[int, int]) -> None:
+        """Drop everything after `target`, for a rewind."""
         step, cursor = target
-        self._gone_back.append(target)
+        self._rewind_places.append(target)
         del self.events[cursor:]
-        self._names = {name: place for name, place in self._names.items() if place <= target}
+        self._names = {name: known for name, known in self._names.items() if known <= target}
         self.marks = [mark for mark in self.marks if mark.step <= step]
 
     def clear(self) -> None:
-        """Training begins anew."""
-        self.cut((-1, 0))
+        """Drop everything, for a new run."""
+        self.truncate((-1, 0))
         self._names = {}

@@ -1,4 +1,4 @@
-"""Finds what does not give the same answer twice."""
+"""Search for the cause of nondeterminism."""
 
 from __future__ import annotations
 
@@ -10,48 +10,48 @@ from nbdebug.model.module.forward import leaves
 from nbdebug.model.module.names import every_module
 from nbdebug.model.state.model_state import undisturbed
 from nbdebug.training.engine.session import Session
-from nbdebug.training.engine.state_guard import same
+from nbdebug.training.engine.state_guard import bitwise_equal
 
 
-def what_differs(session: Session) -> str:
-    """The likely reason why a step did not repeat itself, in words.
+def find_nondeterminism(session: Session) -> str:
+    """Find the likely reason why a rerun step differs, as text.
 
-    The next batch is drawn and run through model and loss twice, from the same random
-    numbers; training notices nothing.
+    The next batch is drawn and run through model and loss twice, from the same random numbers.
+    Training does not change.
     """
     sampler, rng = session.sampler, session.rng
     position, numbers = sampler.position(), rng.position()
     try:
         batch = sampler.next().to(session.device)
-        sampler.go_to(position)
+        sampler.seek(position)
         again = sampler.next().to(session.device)
-        if not same(list(leaves(batch.data)), list(leaves(again.data))):
+        if not bitwise_equal(list(leaves(batch.data)), list(leaves(again.data))):
             return (
-                "The data gives other values when it is read again: seed what is random in it by "
-                "torch, numpy or random, not by the clock or a generator of its own."
+                "The data changes when it is read again: draw its random numbers from the global "
+                "generators of torch, numpy or random, not from one seeded by the clock."
             )
         first, second = (_outputs(session, batch.data) for _ in range(2))
     except Exception as error:
-        return f"What differs could not be found: {type(error).__name__}: {error}"
+        return f"The cause could not be found: {type(error).__name__}: {error}"
     finally:
-        sampler.go_to(position)
-        rng.go_to(numbers)
+        sampler.seek(position)
+        rng.seek(numbers)
     for (name, kind, one), (_, _, other) in zip(first, second, strict=False):
-        if not same(one, other):
+        if not bitwise_equal(one, other):
             return (
-                f"{name} ({kind}) gives two answers to the same input: it draws random numbers of "
-                "its own, or runs an operation that is not deterministic on "
+                f"{name} ({kind}) has two different outputs for the same input: the module draws "
+                "from its own random generator, or runs an operation that is nondeterministic on "
                 f"{session.device.type} (see torch.use_deterministic_algorithms)."
             )
     return (
-        "The forward pass repeats itself now: something outside training was changed (the model, "
-        "the data, the number of threads), or backward is not deterministic on "
+        "The forward pass is reproducible now: something outside training was changed (the model, "
+        "the data, the number of threads), or the backward pass is nondeterministic on "
         f"{session.device.type}."
     )
 
 
 def _outputs(session: Session, data: Any) -> list[tuple[str, str, Any]]:
-    """What each module gave, and the loss, from the session's random numbers as they are."""
+    """Return the outputs of all modules and the loss, from the current random state."""
     found: list[tuple[str, str, Any]] = []
     numbers = session.rng.position()
     hooks = [
@@ -66,7 +66,7 @@ def _outputs(session: Session, data: Any) -> list[tuple[str, str, Any]]:
     finally:
         for hook in hooks:
             hook.remove()
-        session.rng.go_to(numbers)
+        session.rng.seek(numbers)
     return found
 
 

@@ -1,4 +1,4 @@
-"""What was done to a training between its steps, and who watches it being done again."""
+"""Events between the steps of a training, and observers of their replay."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from nbdebug.core.commands.running import ReestimateBatchNorm, SetControl
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What was done at a step boundary; without a command the batch was left out.
+    """Event at a step boundary: a command, or an excluded batch if `command` is None.
 
-    `fallback` is how many steps a schedule is made for that begins now.
+    `fallback` is the length in steps of a schedule that begins now.
     """
 
     step: int
@@ -21,17 +21,17 @@ class Event:
 
 
 class ReplayObserver:
-    """Sees a replay from inside; this one does nothing."""
+    """Observer of a replay; this base class does nothing."""
 
     def begin(self) -> None:
-        """The first state is restored."""
+        """Called when the first state is restored."""
 
     def event(self, event: Event) -> AbstractContextManager[None]:
-        """Something is done again inside."""
+        """Context in which an event is replayed."""
         return nullcontext()
 
     def step(self) -> AbstractContextManager[None]:
-        """A step is made again inside."""
+        """Context in which a step is replayed."""
         return nullcontext()
 
 

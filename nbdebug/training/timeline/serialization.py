@@ -1,4 +1,4 @@
-"""Checkpoints as plain data, which a file holds and which executes nothing when it is read."""
+"""Conversion of checkpoints to and from plain data, which is safe to load from a file."""
 
 from __future__ import annotations
 
@@ -21,19 +21,23 @@ from nbdebug.model.state.weights import Weights
 from nbdebug.training.data.cached_sampler import CachedPosition
 from nbdebug.training.data.index_sampler import IndexPosition
 from nbdebug.training.data.stream_sampler import StreamPosition
-from nbdebug.training.data.worker_sampler import Drawn, WorkerPosition
+from nbdebug.training.data.worker_sampler import BatchRequest, WorkerPosition
 from nbdebug.training.engine.rng import RngPosition
 from nbdebug.training.engine.session import Session
 from nbdebug.training.timeline.checkpoint import Checkpoint, Counters
 
-FORMAT = 1
-RECORDS = {
-    record.__name__: record
-    for record in (
-        IndexPosition, WorkerPosition, CachedPosition, StreamPosition, Drawn, RngPosition,
-    )
-}  # fmt: skip
-KINDS = {
+FORMAT_VERSION = 1
+# Names in files of all versions: they stay when a class is renamed.
+RECORD_TYPES: dict[str, type] = {
+    "IndexPosition": IndexPosition,
+    "WorkerPosition": WorkerPosition,
+    "CachedPosition": CachedPosition,
+    "StreamPosition": StreamPosition,
+    "Drawn": BatchRequest,
+    "RngPosition": RngPosition,
+}
+RECORD_NAMES = {record: name for name, record in RECORD_TYPES.items()}
+SCHEDULE_NAMES = {
     lr_scheduler.StepLR: "step",
     lr_scheduler.ExponentialLR: "exponential",
     lr_scheduler.LambdaLR: "inverse_time",
@@ -45,16 +49,16 @@ KINDS = {
 
 
 def to_plain(checkpoint: Checkpoint, session: Session) -> dict[str, Any]:
-    """A checkpoint without any object of ours or of the user's.
+    """Convert a checkpoint to plain data, without objects of nbdebug or of the user.
 
     Raises:
-        CheckpointError: something in it is not plain.
+        CheckpointError: a part of the checkpoint has no plain form.
     """
     names = {p: name for name, p in session.model.named_parameters()}
     # A file holds no change of this boundary that could still be taken back.
     state, own_state, *rest, _ = checkpoint.schedule
     return {
-        "format": FORMAT,
+        "format": FORMAT_VERSION,
         "seed": session.seed,
         "length": session.source.length,
         "counters": asdict(checkpoint.counters),
@@ -66,32 +70,34 @@ def to_plain(checkpoint: Checkpoint, session: Session) -> dict[str, Any]:
             "attributes": checkpoint.weights.attributes,
         },
         "optimizers": [
-            [kind, _optimizer(copy, names)] for kind, copy in checkpoint.optimizers.items()
+            [kind, _optimizer_to_plain(copy, names)] for kind, copy in checkpoint.optimizers.items()
         ],
         "shared": _shared(checkpoint.optimizers),
         "ratios": checkpoint.ratios,
         "schedule": [
-            _state(state, session), None if own_state is None else _state(own_state, session), rest
+            _schedule_to_plain(state, session),
+            None if own_state is None else _schedule_to_plain(own_state, session),
+            rest,
         ],
         "fallback": checkpoint.fallback,
         "scale": checkpoint.scale,
         "window": list(checkpoint.window.recent),
-        "rng": _plain(checkpoint.rng),
-        "position": _plain(checkpoint.position),
-        "controls": _plain(checkpoint.controls),
+        "rng": _encoded(checkpoint.rng),
+        "position": _encoded(checkpoint.position),
+        "controls": _encoded(checkpoint.controls),
     }  # fmt: skip
 
 
 def from_plain(data: Mapping[str, Any], session: Session) -> Checkpoint:
-    """The checkpoint for a session of the same model and data.
+    """Create the checkpoint for a session of the same model and data.
 
     Raises:
-        CheckpointError: it is of another training.
+        CheckpointError: the checkpoint belongs to another training.
     """
     weights = Weights(**data["weights"])
     weights.check(session.model)
     parameters = dict(session.model.named_parameters())
-    optimizers = _optimizers(data, session, parameters)
+    optimizers = _optimizers_from_plain(data, session, parameters)
     state, own_state, rest = data["schedule"]
     window = NormWindow()
     for norm in data["window"]:
@@ -104,8 +110,8 @@ def from_plain(data: Mapping[str, Any], session: Session) -> Checkpoint:
         optimizers,
         (leader, tuple(ratios), decay_leader, tuple(decay_ratios)),
         (
-            _course(state, session),
-            None if own_state is None else _course(own_state, session),
+            _schedule_from_plain(state, session),
+            None if own_state is None else _schedule_from_plain(own_state, session),
             *rest,
             None,
         ),
@@ -113,19 +119,19 @@ def from_plain(data: Mapping[str, Any], session: Session) -> Checkpoint:
         None,
         data["scale"],
         window,
-        _back(data["rng"]),
-        _back(data["position"]),
+        _decoded(data["rng"]),
+        _decoded(data["position"]),
         current_settings(data["controls"]),
         0,
     )
 
 
-def _optimizer(copy: OptimizerCopy, names: Mapping[Any, str]) -> dict[str, Any]:
+def _optimizer_to_plain(copy: OptimizerCopy, names: Mapping[Any, str]) -> dict[str, Any]:
     return {
         "class": type(copy.optimizer).__name__,
         "state": None if copy.state is None else {names[p]: s for p, s in copy.state.items()},
         "groups": [
-            {k: [names[p] for p in v] if k == "params" else _plain(v) for k, v in group.items()}
+            {k: [names[p] for p in v] if k == "params" else _encoded(v) for k, v in group.items()}
             for group in copy.groups
         ],
         "attributes": copy.attributes,
@@ -133,14 +139,14 @@ def _optimizer(copy: OptimizerCopy, names: Mapping[Any, str]) -> dict[str, Any]:
 
 
 def _shared(optimizers: Mapping[str, OptimizerCopy]) -> list[list[str]]:
-    """Kinds whose gathered state is one."""
+    """Group the optimizer kinds that share their optimizer state."""
     by_state: dict[int, list[str]] = {}
     for kind, copy in optimizers.items():
         by_state.setdefault(id(copy.held), []).append(kind)
     return list(by_state.values())
 
 
-def _optimizers(
+def _optimizers_from_plain(
     data: Mapping[str, Any], session: Session, parameters: Mapping[str, Any]
 ) -> dict[str, OptimizerCopy]:
     found: dict[str, OptimizerCopy] = {}
@@ -150,8 +156,8 @@ def _optimizers(
         optimizer = session.optimizers.made(kind)
         if type(optimizer).__name__ != saved["class"]:
             raise CheckpointError(
-                f"The optimizer was a {saved['class']}, here it is a {type(optimizer).__name__}: "
-                "give the same optimizer= as then."
+                f"The checkpoint has a {saved['class']}, this Debugger a "
+                f"{type(optimizer).__name__}: give the same optimizer= as before."
             )
         state = saved["state"]
         found[kind] = OptimizerCopy(
@@ -160,7 +166,7 @@ def _optimizers(
             None if state is None else {parameters[n]: s for n, s in state.items()},
             tuple(
                 {
-                    key: [parameters[n] for n in value] if key == "params" else _back(value)
+                    key: [parameters[n] for n in value] if key == "params" else _decoded(value)
                     for key, value in group.items()
                 }
                 for group in saved["groups"]
@@ -170,10 +176,10 @@ def _optimizers(
     return found
 
 
-def _state(state: ScheduleState, session: Session) -> dict[str, Any]:
+def _schedule_to_plain(state: ScheduleState, session: Session) -> dict[str, Any]:
     course = state.course
     main = course.main
-    kind = None if main is None else KINDS.get(type(main))
+    kind = None if main is None else SCHEDULE_NAMES.get(type(main))
     if main is not None and main is session.schedule.own:
         kind = "yours"
     return {
@@ -182,20 +188,22 @@ def _state(state: ScheduleState, session: Session) -> dict[str, Any]:
         "main": kind,
         "warm": course.warm is not None,
         "end": course.end,
-        "schedulers": [_plain(one) for one in state.schedulers],
-        "groups": [_plain(group) for group in state.groups],
+        "schedulers": [_encoded(one) for one in state.schedulers],
+        "groups": [_encoded(group) for group in state.groups],
     }
 
 
-def _course(saved: Mapping[str, Any], session: Session) -> ScheduleState:
-    """A state whose schedulers are new ones; their values are written by `ScheduleState.write`."""
+def _schedule_from_plain(saved: Mapping[str, Any], session: Session) -> ScheduleState:
+    """Create a state with new schedulers; `ScheduleState.write` sets their values."""
     optimizer, length = session.optimizer, max(saved["length"], 1)
     options = [dict(group) for group in optimizer.param_groups]
     main: LRScheduler | None = None
     if saved["main"] == "yours":
         main = session.schedule.own
         if main is None:
-            raise CheckpointError("A schedule of your own was in force: give it as schedule=.")
+            raise CheckpointError(
+                "The checkpoint has a schedule of your own: give the same one as schedule=."
+            )
     elif saved["main"] is not None:
         main = build_scheduler(saved["main"], optimizer, length, saved["plan"]["factor"])
     warm = lr_scheduler.LinearLR(optimizer, total_iters=1) if saved["warm"] else None
@@ -206,39 +214,42 @@ def _course(saved: Mapping[str, Any], session: Session) -> ScheduleState:
         ScheduleSpec(**saved["plan"]),
         saved["length"],
         ActiveSchedule(warm, main, saved["end"]),
-        tuple(_back(one) for one in saved["schedulers"]),
-        tuple(_back(group) for group in saved["groups"]),
+        tuple(_decoded(one) for one in saved["schedulers"]),
+        tuple(_decoded(group) for group in saved["groups"]),
     )
 
 
-def _plain(value: Any) -> Any:
-    """Nested containers of numbers, words and tensors; records by their names."""
+def _encoded(value: Any) -> Any:
+    """Convert nested containers to numbers, texts and tensors, with records by name."""
     if isinstance(value, torch.Tensor) or type(value) in (int, float, str, bool, type(None)):
         return value
     if isinstance(value, np.ndarray):
         return {"__array__": value.tolist(), "dtype": str(value.dtype)}
-    if type(value).__name__ in RECORDS:
-        return {"__record__": type(value).__name__, "parts": [_plain(part) for part in value]}
+    if type(value) in RECORD_NAMES:
+        return {
+            "__record__": RECORD_NAMES[type(value)],
+            "parts": [_encoded(part) for part in value],
+        }
     if isinstance(value, Mapping):
-        return {key: _plain(part) for key, part in value.items()}
+        return {key: _encoded(part) for key, part in value.items()}
     if isinstance(value, tuple):
-        return tuple(_plain(part) for part in value)
+        return tuple(_encoded(part) for part in value)
     if isinstance(value, list):
-        return [_plain(part) for part in value]
+        return [_encoded(part) for part in value]
     if isinstance(value, np.generic):
         return value.item()
-    raise CheckpointError(f"A {type(value).__name__} cannot be kept in a checkpoint on disk.")
+    raise CheckpointError(f"A {type(value).__name__} cannot be stored in a checkpoint on disk.")
 
 
-def _back(value: Any) -> Any:
+def _decoded(value: Any) -> Any:
     if isinstance(value, Mapping):
         if "__array__" in value:
             return np.array(value["__array__"], dtype=value["dtype"])
         if "__record__" in value:
-            return RECORDS[value["__record__"]](*(_back(part) for part in value["parts"]))
-        return {key: _back(part) for key, part in value.items()}
+            return RECORD_TYPES[value["__record__"]](*(_decoded(part) for part in value["parts"]))
+        return {key: _decoded(part) for key, part in value.items()}
     if isinstance(value, tuple):
-        return tuple(_back(part) for part in value)
+        return tuple(_decoded(part) for part in value)
     if isinstance(value, list):
-        return [_back(part) for part in value]
+        return [_decoded(part) for part in value]
     return value

@@ -1,10 +1,10 @@
-"""What each step gave, to compare with when it is run again."""
+"""Log of losses and gradient norms, for comparison with rerun steps."""
 
 from __future__ import annotations
 
 from array import array
 
-LOSSES = 1_000_000
+MAX_STEPS = 1_000_000
 
 
 class StepLog:
@@ -15,21 +15,21 @@ class StepLog:
         self._first = 0
 
     def add(self, step: int, values: tuple[float, float]) -> None:
-        """Write down what the next step gave."""
+        """Add loss and gradient norm of the next step."""
         if not self._values:
             self._first = step
         self._values.extend(values)
-        if len(self._values) > 4 * LOSSES:
-            del self._values[: 2 * LOSSES]
-            self._first += LOSSES
+        if len(self._values) > 4 * MAX_STEPS:
+            del self._values[: 2 * MAX_STEPS]
+            self._first += MAX_STEPS
 
     def at(self, step: int) -> tuple[float, float] | None:
-        """What a step gave, None when that is no longer known."""
-        place = 2 * (step - self._first)
-        if not 0 <= place < len(self._values):
+        """Loss and gradient norm of a step, None if no longer known."""
+        index = 2 * (step - self._first)
+        if not 0 <= index < len(self._values):
             return None
-        return self._values[place], self._values[place + 1]
+        return self._values[index], self._values[index + 1]
 
     def drop_from(self, step: int) -> None:
-        """Forget a step and all after it."""
+        """Drop a step and all after it."""
         del self._values[max(2 * (step - self._first), 0) :]

@@ -1,4 +1,4 @@
-"""Conditions are parsed; what is no condition is refused with a reason."""
+"""Conditions are parsed; an invalid one is refused with a reason."""
 
 from __future__ import annotations
 

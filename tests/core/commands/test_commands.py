@@ -1,4 +1,4 @@
-"""The queue of commands: order, waiting, many threads, and what the worker makes of it."""
+"""The queue of commands: order, waiting, many threads, and the answers of the worker."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_no_command_of_many_threads_is_lost_or_out_of_order() -> None:
 
 
 class Gate:
-    """A step function that waits in its second step until it is let through."""
+    """A step function that blocks in its second step until it is released."""
 
     def __init__(self) -> None:
         self.reached, self.open = threading.Event(), threading.Event()

@@ -21,7 +21,7 @@ from nbdebug.errors import SeriesError
 
 
 def record(step: int, **values: float) -> StepRecord:
-    """One reading a series."""
+    """One reading per series."""
     return StepRecord(
         step, tuple(Reading((name,), np.array([value])) for name, value in values.items())
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from nbdebug.core.history.block import PENDING, Block
+from nbdebug.core.history.block import MAX_PENDING_ROWS, Block
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Reading, StepRecord
 from nbdebug.core.series import Series
@@ -83,12 +83,12 @@ def test_reading_now_and_then_gives_the_same_buckets(every: int) -> None:
 
 def test_a_spike_survives_every_merge() -> None:
     block = Block(("loss",), 8)
-    for step in range(20 * PENDING):
+    for step in range(20 * MAX_PENDING_ROWS):
         block.append(step, np.array([1e6 if step == 777 else 1.0]))
     buckets = block.fold()
     assert buckets.maximum.max() == 1e6
     assert buckets.minimum.min() == 1.0
-    assert int(buckets.count.sum()) == 20 * PENDING
+    assert int(buckets.count.sum()) == 20 * MAX_PENDING_ROWS
 
 
 def test_infinite_values_merge_without_a_warning() -> None:
@@ -111,7 +111,7 @@ def test_the_newest_row_is_known_before_and_after_folding() -> None:
 
 
 def bytes_of(block: Block) -> int:
-    """Of every array that a block holds."""
+    """Bytes of all arrays in a block."""
     columns = [getattr(block.buckets, column) for column in ("steps", *COLUMNS)]
     own = [value for value in vars(block).values() if isinstance(value, np.ndarray)]
     return sum(array.nbytes for array in columns + own)
@@ -121,9 +121,9 @@ def test_a_block_stops_growing_when_its_buckets_are_full() -> None:
     block = Block(NAMES, 64)
     largest = 0
     sizes = []
-    for step in range(50 * PENDING):
+    for step in range(50 * MAX_PENDING_ROWS):
         block.append(step, np.ones(3))
-        if (step + 1) % PENDING == 0:
+        if (step + 1) % MAX_PENDING_ROWS == 0:
             largest = max(largest, bytes_of(block))
             sizes.append(largest)
     assert sizes[-1] == sizes[1]
@@ -141,7 +141,7 @@ def test_a_million_steps_of_200_series_stay_under_64_mb() -> None:
     for step in range(capacity):
         full.append(step, row)
     full.fold()
-    # All arrays have one row a bucket, and but for the steps one column a series.
+    # All arrays have one row per bucket, and all except the steps one column per series.
     assert bytes_of(block) <= bytes_of(full)
     assert 200 * bytes_of(full) < 64e6
 

@@ -1,4 +1,4 @@
-"""The report: roots and what follows from them, text, HTML and pandas."""
+"""The report: root causes and consequences, text, HTML and pandas."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def cure(base: Findings, trial: Findings, ended: str = "", for_finding: str = "s
          "Sick: still there; X"),
         (cure(found("sick"), found("x", "y", "z")), True, "Sick: still there",
          "Sick: gone; X, Y, ..."),
-        (cure(found("sick"), found("x"), "not finite"), False, "Sick: still there",
+        (cure(found("sick"), found("x"), "NaN or Inf"), False, "Sick: still there",
          "Sick: not cured; X"),
         (cure(found("x"), found()), None, "Sick: gone without it too; X", "Sick: gone"),
         (cure(found("sick"), found(lacking="sick")), None, "Sick: still there",
@@ -116,10 +116,13 @@ def test_what_became_of_a_finding(
     result: ForkResult, cured: bool | None, base: str, trial: str
 ) -> None:
     assert result.cured(result.trials[0]) is cured
-    assert (result.condition(result.base), result.condition(result.trials[0])) == (base, trial)
+    assert (result.findings_text(result.base), result.findings_text(result.trials[0])) == (
+        base,
+        trial,
+    )
     assert [row[2] for row in rows(result)] == [base, trial]
     page = fork_table(result)
     # The verdict stays before it: tables scroll sideways in narrow columns.
-    assert page.index(">verdict<") < page.index(">looks sick at the end<")
+    assert page.index(">verdict<") < page.index(">findings at the end<")
     assert f">{trial}</td>" in page
     assert Fork(result, lambda which: None).cured is cured

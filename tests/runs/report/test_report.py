@@ -194,7 +194,7 @@ def test_a_long_run_is_thinned_with_its_extremes() -> None:
         run_of("one lost", [series("loss", [3.0, np.nan, np.inf, -np.inf, 2.0])]),
         run_of(
             "as text", [series("loss", [1.0, 2.0])],
-            parameters={"lr": "NaN"}, run={"failure": "Stopped: a value is not finite"},
+            parameters={"lr": "NaN"}, run={"failure": "Stopped: NaN or Inf"},
             findings=[{"title": "t", "severity": "error", "since": 1, "until": None, "seen": "s",
                        "value": "NaN", "evidence": [1.0, "NaN", "Infinity", 2.0]}],
         ),

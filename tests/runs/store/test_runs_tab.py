@@ -252,7 +252,7 @@ def test_without_a_record_there_is_no_list_but_notes(debugger: Make) -> None:
         api.ask("runs", {"act": "list"})
     api.ask("note", {"text": " a <b>thought</b> "})
     assert [note.text for note in dbg.history.snapshot(()).notes] == ["a <b>thought</b>"]
-    with pytest.raises(nbd.ArgumentError, match="A note is a sentence"):
+    with pytest.raises(nbd.ArgumentError, match="A note must be a non-empty text"):
         api.ask("note", {"text": " "})
 
 

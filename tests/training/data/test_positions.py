@@ -1,4 +1,4 @@
-"""Every source of batches can be gone back in, and gives the same batches again."""
+"""Every source of batches can rewind and returns the same batches again."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ X = torch.arange(N * 2, dtype=torch.float32).reshape(N, 2)
 
 
 class Noisy(Dataset[torch.Tensor]):
-    """Every generator there is adds noise to a sample."""
+    """Samples with noise from every global generator."""
 
     def __len__(self) -> int:
         return N
@@ -35,7 +35,7 @@ class Noisy(Dataset[torch.Tensor]):
 
 
 class Once(IterableDataset[torch.Tensor]):
-    """A stream that never gives the same twice."""
+    """A stream that never repeats a sample."""
 
     def __init__(self) -> None:
         self.given = 0
@@ -83,7 +83,7 @@ def test_the_same_batches_come_again(kind: str, before: int) -> None:
     draw(sampler, before)
     position = sampler.position()
     first = draw(sampler, 20)
-    sampler.go_to(position)
+    sampler.seek(position)
     assert equal(first, draw(sampler, 20))
     sampler.close()
 
@@ -93,7 +93,7 @@ def test_what_is_still_kept_comes_without_asking_again() -> None:
     assert isinstance(sampler, CachedSampler)
     position = sampler.position()
     first = draw(sampler, 5)
-    sampler.go_to(position)
+    sampler.seek(position)
     assert all(one is other for one, other in zip(first, draw(sampler, 5), strict=True))
     sampler.close()
 
@@ -108,7 +108,7 @@ def test_workers_are_asked_again_for_what_is_no_longer_kept() -> None:
     first = draw(sampler, 4)
     batching.size = 5
     first += draw(sampler, 12)
-    sampler.go_to(position)
+    sampler.seek(position)
     batching.size = 8
     again = draw(sampler, 4)
     batching.size = 5
@@ -124,8 +124,8 @@ def test_a_stream_says_from_where_on_it_can_be_gone_back_to() -> None:
     sampler.limit = 24 * 4
     beginning = sampler.position()
     draw(sampler, 5)
-    with pytest.raises(DataError, match=r"last 23 are kept .* from 17 on"):
-        sampler.go_to(beginning)
+    with pytest.raises(DataError, match=r"last 23 samples are cached .* from 17 on"):
+        sampler.seek(beginning)
     assert draw(sampler, 1)[0][0].item() == 41.0, "a refusal moves nothing"
 
 

@@ -1,4 +1,4 @@
-"""Samples left out or relabelled: to the bit what a plain loop does with the same ones."""
+"""Excluded or relabelled samples: bit-identical to a plain loop with the same edits."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def sampler_of(batching: Batching, data: Any = None) -> Sampler:
 
 
 def plain(edits: dict[int, list[int]], batches: int, size: int, drop_last: bool) -> Any:
-    """Batches of a plain walk in which lists of samples are left out from given batches on."""
+    """Batches of a plain loop that excludes lists of samples from given batches on."""
     generator = torch.Generator().manual_seed(3)
     left_out: list[int] = []
     order: list[int] = []
@@ -64,14 +64,14 @@ def test_the_others_come_in_the_order_they_had(edits: Any, drop_last: bool) -> N
     sampler = sampler_of(batching, loader)
     seen, positions = [], []
     for number in range(20):
-        batching.amendments.excluded = tuple(edits.get(number, batching.amendments.excluded))
-        positions.append((sampler.position(), batching.amendments.excluded))
+        batching.sample_edits.excluded = tuple(edits.get(number, batching.sample_edits.excluded))
+        positions.append((sampler.position(), batching.sample_edits.excluded))
         batch = sampler.next()
         seen.append((batch.data[0].tolist(), batch.epoch, batch.progress == 1.0))
     assert seen == plain(edits, 20, 8, drop_last)
     for number in (15, 3, 0, 9):
-        position, batching.amendments.excluded = positions[number]
-        sampler.go_to(position)
+        position, batching.sample_edits.excluded = positions[number]
+        sampler.seek(position)
         assert sampler.next().data[0].tolist() == seen[number][0]
 
 
@@ -80,8 +80,8 @@ def test_an_order_of_the_users_own_that_gives_nothing_else_is_an_error() -> None
     data = TensorDataset(torch.arange(LENGTH))
     loader = DataLoader(data, sampler=SubsetRandomSampler([3, 4]), batch_size=8)
     sampler = sampler_of(batching, loader)
-    batching.amendments.excluded = (3, 4)
-    with pytest.raises(DataError, match="are left out"):
+    batching.sample_edits.excluded = (3, 4)
+    with pytest.raises(DataError, match="are excluded"):
         sampler.next()
 
 
@@ -202,8 +202,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"excluded_samples": range(96)}, "at least one"),
     ({"excluded_samples": [1.5]}, "whole number"),
     ({"relabelled": {96: 1}}, "no sample 96"),
-    ({"relabelled": {1: -1}}, "from 0 on"),
-    ({"relabelled": {1: 0.5}}, "from 0 on"),
+    ({"relabelled": {1: -1}}, "an integer of at least 0"),
+    ({"relabelled": {1: 0.5}}, "an integer of at least 0"),
     ({"relabelled": {1: [1, 2]}}, "sample 1 must be"),
     ({"relabelled": {1: "cat"}}, "sample 1 must be"),
 ]

@@ -1,4 +1,4 @@
-"""The live samplers: every sample once an epoch, the batch size read for every batch."""
+"""The live samplers: every sample once per epoch, the batch size read for every batch."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ def test_a_random_sampler_draws_the_same_in_every_session() -> None:
 
 def test_an_own_sampler_that_gives_nothing_is_an_error() -> None:
     sampler = IndexSampler(LENGTH, Batching(4, LENGTH), 0, own=[])
-    with pytest.raises(DataError, match="sampler gave no index"):
+    with pytest.raises(DataError, match="sampler has no index"):
         sampler.next()
 
 
@@ -225,7 +225,7 @@ def test_a_stream_with_drop_last_has_no_short_batch() -> None:
 
 
 def test_a_stream_of_nothing_is_an_error() -> None:
-    with pytest.raises(DataError, match="gave no sample"):
+    with pytest.raises(DataError, match="has no samples"):
         sampler_of(Count(0), Batching(4, None)).next()
 
 

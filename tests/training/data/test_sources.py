@@ -1,4 +1,4 @@
-"""Data of every form trains as a plain loop does."""
+"""Data of every kind trains like a plain loop."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Stream(IterableDataset[Any]):
 
 
 def doubled(samples: list[Any]) -> tuple[torch.Tensor, torch.Tensor]:
-    """A collate_fn of the user's own."""
+    """A user-defined collate_fn."""
     X, y = zip(*samples, strict=True)
     return 2.0 * torch.stack(X), torch.as_tensor(y)
 

@@ -20,7 +20,7 @@ LENGTH = len(Numbers())
 
 
 class Pairs(Dataset[Any]):
-    """The toy samples, of which one may be broken."""
+    """The toy samples, one of which may be broken."""
 
     def __init__(self, broken: int | None = None) -> None:
         self.X, self.y = blobs()

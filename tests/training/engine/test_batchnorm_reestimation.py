@@ -1,4 +1,4 @@
-"""BatchNorm statistics estimated anew between two steps; training goes on as if nothing was."""
+"""Re-estimation of BatchNorm statistics between two steps does not change anything else."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.utils.data import IterableDataset
 
 import nbdebug as nbd
 from nbdebug.errors import ModelError
-from nbdebug.training.engine.batchnorm_reestimation import BATCHES
+from nbdebug.training.engine.batchnorm_reestimation import MAX_BATCHES
 from tests.problems import CLASSES, FEATURES, PlainLoop, blobs, same_weights, tiny_mlp
 
 
@@ -24,7 +24,7 @@ def debugger(model: nn.Module, data: Any = None, **keywords: Any) -> nbd.Debugge
 
 
 def sharp() -> nn.Sequential:
-    """Nothing in it is random: estimates follow from weights and batches alone."""
+    """A model without randomness: estimates depend on weights and batches only."""
     return tiny_mlp(dropout=0.0)
 
 
@@ -34,7 +34,7 @@ def test_statistics_are_those_of_torch_on_the_same_batches() -> None:
         dbg.run(steps=5)
         reference = copy.deepcopy(dbg.model)
         dbg.reestimate_batchnorm()
-        # The order is drawn from the number of the step; the short last batch is left out.
+        # The order is seeded with the step; the short last batch is excluded.
         order = torch.randperm(200, generator=torch.Generator().manual_seed(5)).split(32)[:6]
         update_bn([X[indices] for indices in order], reference)
         assert same_weights(dbg.model, reference)
@@ -59,7 +59,7 @@ def test_training_goes_on_with_the_same_batches_and_masks() -> None:
         dbg.reestimate_batchnorm()
         assert torch.equal(torch.get_rng_state(), outside)
         dbg.run(steps=19)
-    # In training mode the running statistics do not enter: weights cannot tell.
+    # Training mode does not use the running statistics, so the weights cannot differ.
     for name, value in reference.named_parameters():
         assert torch.equal(value, dict(model.named_parameters())[name])
 
@@ -81,7 +81,7 @@ def test_at_most_a_hundred_batches_are_taken() -> None:
     with debugger(sharp(), blobs(1000)) as dbg:
         dbg.set(batch_size=5)
         dbg.reestimate_batchnorm()
-        assert dbg.model[1].num_batches_tracked == BATCHES == 100
+        assert dbg.model[1].num_batches_tracked == MAX_BATCHES == 100
 
 
 def test_frozen_statistics_are_estimated_and_stay_frozen() -> None:

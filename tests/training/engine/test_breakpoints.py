@@ -1,4 +1,4 @@
-"""Breakpoints pause before the update; what was reached can be looked at, and training goes on."""
+"""Breakpoints pause before the update; its data can be inspected, and training continues."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_a_stop_for_a_value_that_is_not_finite_names_the_samples() -> None:
         with pytest.raises(nbd.NonFiniteError) as caught:
             dbg.run(steps=10)
         said = str(caught.value)
-        assert "Of 2 of 96 samples the data are not finite (index in the data: " in said
+        assert "The data of 2 of 96 samples contain NaN or Inf (index in the data: " in said
         assert {"40", "41"} <= set(said.split("data: ")[1].split(")")[0].split(", "))
         assert torch.isnan(dbg.batch[0]).any()
 
@@ -202,7 +202,7 @@ def test_the_last_steps_are_looked_at_module_by_module() -> None:
         frame = dbg.flight_record().frame()
         assert list(frame.index) == ["0 (Linear)", "1 (Steep)", "2 (Linear)"]
         assert frame.loc["1 (Steep)", step] == float("inf")
-        assert "not finite" in record._repr_html_()
+        assert "NaN or Inf" in record._repr_html_()
         assert equal(before, state(dbg))
         dbg.set(lr=1e-6)
         assert dbg.replay().equal
@@ -220,7 +220,7 @@ def test_the_outputs_seen_are_those_of_the_steps(dbg: nbd.Debugger) -> None:
     )
     dbg.run(steps=1)
     hook.remove()
-    (largest,) = [look.largest for look in seen.looks if (look.step, look.module) == (9, "4")]
+    (largest,) = [look.largest for look in seen.outputs if (look.step, look.module) == (9, "4")]
     assert found[0] == largest
 
 
@@ -250,9 +250,9 @@ def test_a_fork_proves_that_leaving_batches_out_helps() -> None:
             dbg.run(steps=50)
         here = dbg.history.status.step
         fork = dbg.fork(30, not_finite="exclude")
-        assert "not finite after" in fork.result.base.ended
+        assert "NaN or Inf after" in fork.result.base.ended
         assert not fork.result.trials[0].ended
-        assert "goes on where without it a value is not finite" in repr(fork)
+        assert "continues; without the change: NaN or Inf" in repr(fork)
         assert "nan" not in fork._repr_html_()
         dbg.set(not_finite="exclude")
         dbg.run(steps=30)
@@ -265,4 +265,4 @@ def test_it_stops_where_no_batch_is_finite() -> None:
             dbg.run(steps=5)
         assert len(timeline_of(dbg).edits.events) == 20
         fork = dbg.fork(5, lr=0.1)
-        assert fork.result.base.ended == "not finite after 0 steps"
+        assert fork.result.base.ended == "NaN or Inf after 0 steps"

@@ -1,4 +1,4 @@
-"""A step that fails pauses training, says why, and leaves everything as it was."""
+"""A failed step pauses training, reports the reason, and restores everything."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def plain(steps: int = STEPS) -> PlainLoop:
 
 
 class Faulty:
-    """A loss that fails from step 5 on until it is mended."""
+    """A loss that fails from step 5 on until it is fixed."""
 
     def __init__(self, fault: Callable[[torch.Tensor, torch.Tensor], Any]) -> None:
         self.fault, self.calls, self.mended = fault, 0, False

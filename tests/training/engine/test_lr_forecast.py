@@ -1,4 +1,4 @@
-"""The course that History carries, and its ghost after an edit."""
+"""The forecast in History, and its ghost after an edit."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_after_an_edit_the_old_course_is_the_ghost() -> None:
         assert after.lr[0] == 0.5
         dbg.run(steps=30)
         assert dbg.history.frame("lr")["lr"].tolist()[20:] == after.lr[:30].tolist()
-        # What has nothing to do with the course leaves the ghost in place.
+        # An edit that does not affect the schedule keeps the ghost.
         dbg.set(batch_size=16)
         assert now(dbg).ghost_lr.tolist() == after.ghost_lr.tolist()
         dbg.reset()

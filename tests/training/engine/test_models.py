@@ -1,4 +1,4 @@
-"""Models of every form train as a plain loop does."""
+"""Models of every kind train like a plain loop."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Pair(NamedTuple):
 
 
 class Wrapped(nn.Module):
-    """The toy network with outputs of another form."""
+    """The toy network with another kind of outputs."""
 
     def __init__(self, form: Callable[[torch.Tensor, torch.Tensor], Any]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Run, pause, step, reset, interrupt, and what happens when something goes wrong."""
+"""Run, pause, step, reset, interrupt, and failures."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_convolutional_network_equals_a_plain_loop() -> None:
 
 def test_run_for_epochs_ends_with_the_last_batch_of_one(dbg: nbd.Debugger) -> None:
     dbg.run(epochs=2)
-    # 200 samples in batches of 32: seven steps an epoch.
+    # 200 samples in batches of 32: seven steps per epoch.
     assert dbg.history.status.step == 14
     assert dbg.history.status.epoch == 2.0
     assert dbg.history.status.samples == 400
@@ -186,7 +186,7 @@ def test_an_exception_in_forward_pauses_and_training_goes_on_when_it_is_mended()
         dbg.run(steps=5)
         assert dbg.failure is None
         assert dbg.history.status.step == 10
-        # The batch that failed was tried again with the same random numbers.
+        # The failed batch was retried with the same random numbers.
         reference = plain(10)
         for name, parameter in model.net.named_parameters():
             assert torch.equal(parameter, dict(reference.named_parameters())[name])

@@ -1,4 +1,4 @@
-"""Validation gives what a plain evaluation gives, and leaves no trace."""
+"""Validation equals a plain evaluation and does not change training."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ WIDTH = 16
 
 
 class Block(nn.Module):
-    """A layer of the user's own, with arguments."""
+    """A user-defined layer with arguments."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Block(nn.Module):
 
 
 class Net(nn.Module):
-    """A model of the user's own, which needs another class and a constant."""
+    """A user-defined model that needs another class and a constant."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -161,7 +161,7 @@ def test_an_expression_says_how_the_model_is_built(tmp_path: Path) -> None:
     model = nn.Sequential(nn.Linear(6, 8), Block(8), nn.Linear(8, 3))
     with make(model=model) as dbg:
         dbg.run(steps=5)
-        with pytest.raises(nbd.ScriptError, match=r"How Block was built is not known"):
+        with pytest.raises(nbd.ScriptError, match=r"The arguments of Block are unknown"):
             dbg.script(tmp_path / "train.py")
 
 
@@ -170,7 +170,7 @@ def test_a_batch_that_was_left_out_is_left_out(host: ScriptHost, tmp_path: Path)
     broken[40] = torch.nan
     with make(data=(broken, Y), val_data=None) as dbg:
         go_on_to(dbg, 20)
-        assert "this batch was left out" in run_script(dbg, host, tmp_path)
+        assert "this batch was excluded" in run_script(dbg, host, tmp_path)
 
 
 def test_frozen_layers_that_learn_later_become_a_group(host: ScriptHost, tmp_path: Path) -> None:
@@ -198,9 +198,9 @@ def test_every_way_of_clipping(mode: str, host: ScriptHost, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [
-        ("workers", "dataset of your own"),
-        ("augmented", "dataset of your own"),
-        ("stream", "dataset of your own"),
+        ("workers", "user-defined dataset"),
+        ("augmented", "user-defined dataset"),
+        ("stream", "user-defined dataset"),
         ("counting", None),
     ],
 )

@@ -1,4 +1,4 @@
-"""Checks on request of the dashboard: progress, Stop, Reset, and values that name commands."""
+"""Checks requested by the dashboard: progress, Stop, Reset, and values that name commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A fork tries what training would do, on the same batches, and moves nothing."""
+"""A fork trains variants on the same batches and does not change training."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_fork_may_begin_earlier(dbg: nbd.Debugger) -> None:
     before, losses = state(dbg), dbg.history.frame("loss")["loss"].tolist()
     fork = dbg.fork(6, start=-6, lr=0.1)
     assert fork.result.step == 33
-    # The changes that were made on the way come again with neither of them.
+    # Neither variant repeats the changes that were made on the way.
     assert fork.base[0] == losses[33]
     assert equal(before, state(dbg))
     fork.keep()
@@ -70,16 +70,16 @@ def test_a_fork_on_a_way_that_was_left_cannot_be_kept(dbg: nbd.Debugger) -> None
     dbg.run(steps=20)
     fork = dbg.fork(5, lr=0.1)
     dbg.rewind(10)
-    with pytest.raises(nbd.ArgumentError, match="a way that training has left"):
+    with pytest.raises(nbd.ArgumentError, match="a branch you rewound past"):
         fork.keep()
     dbg.set(lr=0.01)
     dbg.run(steps=20)
-    with pytest.raises(nbd.ArgumentError, match="a way that training has left"):
+    with pytest.raises(nbd.ArgumentError, match="a branch you rewound past"):
         fork.keep()
     assert dbg.history.status.step == 30
     other = dbg.fork(5, lr=0.1)
     dbg.reset()
-    with pytest.raises(nbd.ArgumentError, match="a way that training has left"):
+    with pytest.raises(nbd.ArgumentError, match="a branch you rewound past"):
         other.keep()
 
 
@@ -98,5 +98,5 @@ def test_several_values_are_tried_in_all_combinations(dbg: nbd.Debugger) -> None
 def test_a_fork_that_explodes_says_so_and_moves_nothing(dbg: nbd.Debugger) -> None:
     before = state(dbg)
     fork = dbg.fork(200, optimizer="sgd", lr=1e30)
-    assert "not finite after" in repr(fork)
+    assert "NaN or Inf after" in repr(fork)
     assert equal(before, state(dbg))

@@ -1,4 +1,4 @@
-"""A fork measures, and what is measured of training itself does not notice."""
+"""A fork measures without affecting the measurements of training."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from tests.inside import probes_of
 from tests.training.timeline.timelines import KINDS
 
 CLOCKS = {"step_ms", "samples_per_second", "measuring_share", "data_share", "memory_mb"}
-# What units did is counted anew behind a fork; what targets there are is known better.
+# Counts of units restart after a fork; the known targets grow.
 GATHERED = ("dead/", "constant_loss")
 
 
 def recorded(dbg: nbd.Debugger) -> dict[str, list[tuple[int, float]]]:
-    """Every series but those of clocks, with the steps at which it was measured."""
+    """Every series except times, with the steps of its measurements."""
     copies = dbg.history.snapshot().series
     pairs = {n: zip(s.step.tolist(), s.last.tolist(), strict=True) for n, s in copies.items()}
     return {name: list(each) for name, each in pairs.items() if name not in CLOCKS}
 
 
 def plans(dbg: nbd.Debugger) -> list[Any]:
-    return [slot.plan for slot in probes_of(dbg).slots.values()]
+    return [slot.plan for slot in probes_of(dbg).scheduled.values()]
 
 
 @pytest.mark.parametrize("kind", ["adam", "plateau", "stream"])
 def test_the_record_of_training_is_the_one_without_a_fork(kind: str) -> None:
     ends = []
     for forks in (0, 2):
-        # Room for every look: what is measured then hangs on no clock.
+        # A budget for every measurement, so that they do not depend on times.
         with KINDS[kind](overhead=1.0) as dbg:
             dbg.run(steps=25)
             dbg.set(dropout=0.2)

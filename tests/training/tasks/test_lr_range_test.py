@@ -1,4 +1,4 @@
-"""The learning-rate range test: what it finds, and that training notices nothing of it."""
+"""The learning-rate range test: its result, and an unchanged training."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Stream(IterableDataset[Any]):
 
 
 class Noisy(TensorDataset):
-    """Data augmented with every global generator there is."""
+    """Data augmented with every global generator."""
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, ...]:
         x, target = super().__getitem__(index)
@@ -85,14 +85,22 @@ def all_of(dbg: nbd.Debugger) -> dict[str, Any]:
         "counters": (session.step, session.samples, session.epoch, session.skipped),
         "norms": (list(session.clipping.window.recent), list(session.clipping.window.ascending)),
         "scale": None if session.scaler is None else session.scaler.state_dict(),
-        "rows": dbg.history.frame(EVERY_STEP).to_numpy().tolist(),
+        "rows": dbg.history.frame(RECORDED_EVERY_STEP).to_numpy().tolist(),
         "controls": dict(dbg.controls),
         "changes": len(dbg.history.changes),
     }
 
 
-# Other series are measured when there is time for them.
-EVERY_STEP = ["loss", "grad_norm", "grad_norm_clipped", "lr", "batch_size", "samples", "epoch"]
+# Other series are measured only if the budget allows.
+RECORDED_EVERY_STEP = [
+    "loss",
+    "grad_norm",
+    "grad_norm_clipped",
+    "lr",
+    "batch_size",
+    "samples",
+    "epoch",
+]
 
 
 @pytest.mark.parametrize("before", [0, 13])
@@ -101,7 +109,7 @@ def test_training_notices_nothing(name: str, before: int) -> None:
     def train(tested: bool) -> tuple[dict[str, Any], torch.Tensor]:
         seed()
         with debugger(DATA[name](), schedule="cosine", warmup_steps=3, clip_mode="norm") as dbg:
-            # One step at least, so that there are rows to compare.
+            # At least one step, so that there are rows to compare.
             dbg.run(steps=max(before, 1))
             if tested:
                 first = all_of(dbg)
@@ -202,7 +210,7 @@ def test_it_ends_when_the_loss_explodes_or_is_not_finite() -> None:
     def squares(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         return (outputs**2).mean()
 
-    for low, high, said in ((1e-3, 1e3, "4 times its best"), (1e28, 1e30, "not finite")):
+    for low, high, said in ((1e-3, 1e3, "4 times its best"), (1e28, 1e30, "NaN or Inf")):
         with nbd.Debugger(model, (X, y), squares, optimizer="sgd") as dbg:
             before = copy.deepcopy(model.state_dict())
             found = dbg.lr_range_test(low, high, steps=50)
@@ -245,7 +253,7 @@ def test_while_it_runs_training_goes_on() -> None:
 
 
 class Slow(nn.Module):
-    """A model that lets the test know that a sweep is under way, and waits for it."""
+    """A model that tells the test that a sweep is running, and waits for the test."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -273,7 +281,7 @@ def test_pause_and_close_end_it(close: bool) -> None:
         queue_of(dbg).put(Close() if close else Pause())
         model.go_on.set()
         thread.join(60)
-        assert found[0].ended == "it was stopped."
+        assert found[0].ended == "the sweep was stopped."
         assert len(found[0].lr) == 1
         assert same(before, model.net.state_dict())
 
@@ -343,7 +351,7 @@ def test_a_batch_that_waits_to_be_tried_again_still_does() -> None:
     with nbd.Debugger(model, (X, y), loss_fn, batch_size=32) as dbg:
         with pytest.raises(ZeroDivisionError):
             dbg.run(steps=20)
-        assert "not finite" in dbg.lr_range_test(1e37, 3e38, steps=30).ended
+        assert "NaN or Inf" in dbg.lr_range_test(1e37, 3e38, steps=30).ended
         dbg.run(steps=15)
     reference = tiny_mlp()
     PlainLoop(reference, (X, y), torch.optim.Adam(reference.parameters())).run(20)

@@ -1,4 +1,4 @@
-"""dbg.summary(): against numbers counted by hand, and nothing moved by it."""
+"""dbg.summary() equals numbers counted by hand and does not change training."""
 
 from __future__ import annotations
 

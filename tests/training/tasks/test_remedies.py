@@ -1,4 +1,4 @@
-"""A fork says what looks sick at the end of each of its ways."""
+"""A fork reports the findings at the end of each variant."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_harm_that_stays_done_is_cured_from_before_it() -> None:
         found = cause(dbg, 50)
         assert (found.name, found.harms) == ("diverging", True)
         fork = dbg.try_remedy(found)
-        # The learning rate was changed at step 100; what was done there stays done.
+        # The learning rate was changed at step 100; the damage of that change lasts.
         assert fork.result.step == 101
         assert dict(fork.result.trials[0].settings) == {"lr": 0.05}
         assert fork.cured is True
@@ -180,7 +180,7 @@ def test_probes_measure_at_their_own_pace_in_a_fork_alone(monkeypatch: pytest.Mo
         def examples() -> tuple[Snapshot, Snapshot]:
             return example({}), example({})
 
-    monkeypatch.setattr("nbdebug.training.engine.probe_runner.FIRST", 0)
+    monkeypatch.setattr("nbdebug.training.engine.probe_runner.FIRST_MEASUREMENTS", 0)
     with SICK_TRAININGS["learning rate far too small"].debugger(0) as dbg:
         probes_of(dbg).overhead = 0.0
         dbg.run(steps=20)
@@ -190,7 +190,7 @@ def test_probes_measure_at_their_own_pace_in_a_fork_alone(monkeypatch: pytest.Mo
         assert dbg.findings is not None
     before, base, changed, after = seen[0][:-6], seen[0], seen[1], seen[2]
     assert base == changed == before + list(range(20, 80, 10))
-    # Without a budget there is none any more, as if there had been no fork.
+    # Without a budget there is no measurement any more, as if there had been no fork.
     assert after == before
 
 
@@ -202,10 +202,10 @@ def series(steps: list[int], values: list[float]) -> Series:
 def test_a_way_follows_the_past() -> None:
     past = series([0, 1, 2, 3, 4], [5.0, 4.0, 3.0, 2.0, 1.0])
     way = series([2, 3], [9.0, 8.0])
-    joined = past.followed(2, way)
+    joined = past.continued_with(2, way)
     assert joined.step.tolist() == [0, 1, 2, 3]
     assert joined.mean.tolist() == joined.last.tolist() == [5.0, 4.0, 9.0, 8.0]
-    whole = Snapshot(series={"loss": past}, latest={"loss": 1.0, "lr": 0.1}).followed(
+    whole = Snapshot(series={"loss": past}, latest={"loss": 1.0, "lr": 0.1}).continued_with(
         2, Snapshot(series={"loss": way, "val_loss": way}, latest={"loss": 8.0, "lr": 0.5})
     )
     assert whole.series["loss"].mean.tolist() == joined.mean.tolist()
@@ -216,7 +216,7 @@ def test_a_way_follows_the_past() -> None:
 def test_what_a_way_did_not_measure_is_left_out() -> None:
     past = {"loss": series([0, 1], [5.0, 4.0]), "val_loss": series([0], [3.0])}
     way = {"loss": series([2], [1.0]), "val_loss": series([], [])}
-    joined = Snapshot(series=past, latest={"val_loss": 3.0}).followed(2, Snapshot(series=way))
+    joined = Snapshot(series=past, latest={"val_loss": 3.0}).continued_with(2, Snapshot(series=way))
     assert {name: one.mean.tolist() for name, one in joined.series.items()} == {
         "loss": [5.0, 4.0, 1.0]
     }

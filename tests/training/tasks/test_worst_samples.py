@@ -23,7 +23,7 @@ from tests.training.timeline.timelines import equal, state
 
 
 def plain(model: nn.Module, X: torch.Tensor, y: torch.Tensor) -> list[tuple[float, float]]:
-    """Loss and gradient norm of each sample, as anyone would write it."""
+    """Loss and gradient norm of each sample in a plain loop."""
     found = []
     model.eval()
     for i in range(len(X)):

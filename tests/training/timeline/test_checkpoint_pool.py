@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from nbdebug.training.timeline.checkpoint import Checkpoint
-from nbdebug.training.timeline.checkpoint_pool import COUNT, CheckpointPool, default_budget
+from nbdebug.training.timeline.checkpoint_pool import (
+    MAX_CHECKPOINTS,
+    CheckpointPool,
+    default_budget,
+)
 
 
 @dataclass
@@ -25,12 +29,12 @@ def ring(budget: int, steps: int, every: int = 1) -> CheckpointPool:
 
 
 def test_the_first_and_the_newest_stay() -> None:
-    kept = [c.step for c in ring(100, 5000).kept]
+    kept = [c.step for c in ring(100, 5000).checkpoints]
     assert (kept[0], kept[-1], len(kept)) == (0, 4999, 10)
 
 
 def test_gaps_grow_with_age() -> None:
-    kept = [c.step for c in ring(200, 10_000).kept]
+    kept = [c.step for c in ring(200, 10_000).checkpoints]
     gaps = [later - earlier for earlier, later in itertools.pairwise(kept[1:])]
     assert gaps[-1] <= 4
     assert max(gaps) > 500
@@ -40,12 +44,12 @@ def test_gaps_grow_with_age() -> None:
 
 def test_there_is_no_room_for_a_second_one() -> None:
     tight: Any = ring(19, 2)
-    assert tight.hopeless
-    assert [c.step for c in tight.kept] == [0]
+    assert tight.too_small
+    assert [c.step for c in tight.checkpoints] == [0]
 
 
 def test_the_number_is_limited_too() -> None:
-    assert len(ring(10**9, 3000).kept) == COUNT
+    assert len(ring(10**9, 3000).checkpoints) == MAX_CHECKPOINTS
 
 
 def test_the_nearest_earlier_one_is_found() -> None:

@@ -1,4 +1,4 @@
-"""What cannot repeat itself is found and named."""
+"""The cause of nondeterminism is found and named."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.training.timeline.timelines import (
 
 
 class Clock(nn.Module):
-    """Draws random numbers that nobody can restore."""
+    """A layer whose random numbers cannot be restored."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,11 +41,11 @@ def test_randomness_of_ones_own_is_found_and_named() -> None:
     assert not found.equal
     assert found.difference is not None
     assert found.difference.step == 0
-    assert "2 (Clock) gives two answers to the same input" in str(found)
+    assert "2 (Clock) has two different outputs for the same input" in str(found)
 
 
 class Drifting(torch.utils.data.Dataset[Any]):
-    """Gives another value each time it is read."""
+    """Data whose values change at every read."""
 
     def __init__(self) -> None:
         self.own = torch.Generator()
@@ -60,7 +60,7 @@ class Drifting(torch.utils.data.Dataset[Any]):
 def test_data_that_cannot_be_read_twice_is_named() -> None:
     with make(data=Drifting()) as dbg:
         dbg.run(steps=10)
-        assert "The data gives other values when it is read again" in str(dbg.rewind(5))
+        assert "The data changes when it is read again" in str(dbg.rewind(5))
 
 
 def test_weights_changed_by_hand_are_noticed(dbg: nbd.Debugger) -> None:
@@ -80,7 +80,7 @@ def test_a_stream_that_is_gone_is_refused_and_nothing_moves() -> None:
         sampler.limit = 5 * 16 * 32
         dbg.run(steps=30)
         before = state(dbg)
-        with pytest.raises(nbd.DataError, match="a stream that cannot be read again"):
+        with pytest.raises(nbd.DataError, match="a stream that cannot be read twice"):
             dbg.replay()
         assert equal(before, state(dbg))
         dbg.run(steps=1)

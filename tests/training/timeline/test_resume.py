@@ -1,4 +1,4 @@
-"""After a restart a training goes on from disk, to the bit as if nothing had come between."""
+"""After a restart a training continues from disk, bit-identical to one without a restart."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def again(kind: str) -> nbd.Debugger:
-    """Resume one of `KINDS` with a model that was built anew."""
+    """Resume one of `KINDS` with a new model."""
     torch.manual_seed(7)
     model: nn.Module = Counting() if kind == "counting" else net()
     options: dict[str, Any] = {"val_data": VAL, "loss_fn": nn.CrossEntropyLoss()}
@@ -119,7 +119,7 @@ PROGRAM = """
 import os, torch, nbdebug as nbd
 from torch import nn
 from nbdebug.training.timeline import checkpoint_file as disk
-disk.SECONDS = 0.0
+disk.INTERVAL_SECONDS = 0.0
 torch.manual_seed(1)
 X = torch.randn(96, 6); Y = torch.randint(0, 3, (96,))
 model = nn.Sequential(nn.Linear(6, 16), nn.Dropout(0.3), nn.Linear(16, 3))
@@ -157,7 +157,7 @@ def keep_twice() -> tuple[Path, Path]:
     for steps in (5, 9):
         with make(name="a run") as dbg:
             dbg.run(steps=steps)
-    path = disk.place_of("a run")
+    path = disk.path_of("a run")
     return path, disk.previous_of(path)
 
 
@@ -188,13 +188,13 @@ def test_a_file_that_would_run_code_is_refused() -> None:
 @pytest.mark.parametrize("content", [{"model": 1}, {"counters": 1, "format": 99}])
 def test_a_foreign_file_is_refused(content: dict[str, Any]) -> None:
     FOLDER.mkdir()
-    torch.save(content, disk.place_of("a run"))
-    with pytest.raises(nbd.CheckpointError, match=r"no checkpoint of nbdebug|its format is 99"):
+    torch.save(content, disk.path_of("a run"))
+    with pytest.raises(nbd.CheckpointError, match=r"no checkpoint of nbdebug|the format is 99"):
         again("adam")
 
 
 def test_there_is_nothing_to_resume() -> None:
-    with pytest.raises(nbd.CheckpointError, match="is not there"):
+    with pytest.raises(nbd.CheckpointError, match="does not exist"):
         again("adam")
 
 
@@ -202,7 +202,7 @@ def test_another_model_or_other_data_is_refused() -> None:
     keep_twice()
     with pytest.raises(nbd.ModelError, match="not the one that was captured"):
         nbd.Debugger.resume("a run", nn.Linear(6, 3), (X, Y), nn.CrossEntropyLoss())
-    with pytest.raises(nbd.CheckpointError, match="had 96 samples, here it has 50"):
+    with pytest.raises(nbd.CheckpointError, match="had 96 samples, now it has 50"):
         nbd.Debugger.resume("a run", net(), (X[:50], Y[:50]), nn.CrossEntropyLoss())
 
 
@@ -225,8 +225,8 @@ def test_without_a_name_nothing_is_written() -> None:
 
 
 def test_a_name_becomes_a_file_name() -> None:
-    assert disk.place_of("../my run: 3").name == "-my-run-3.pt"
-    assert disk.place_of("...").name == "training.pt"
+    assert disk.path_of("../my run: 3").name == "-my-run-3.pt"
+    assert disk.path_of("...").name == "training.pt"
 
 
 def test_a_stream_cannot_be_resumed() -> None:

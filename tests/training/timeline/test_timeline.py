@@ -1,4 +1,4 @@
-"""Any step can be gone back to, and everything repeats itself to the bit."""
+"""Rewind reaches any step, and rerun steps are bit-identical."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_what_follows_a_rewind_is_what_followed_before(kind: str, step: int) -> 
         change_everything(dbg)
         assert dbg.rewind(step).equal
         assert dbg.history.status.step == step
-        # A training that never went farther than that.
+        # A training that stopped there.
         for made in _stretches(step):
             straight.run(steps=made.steps)
             if made.changes:
@@ -59,7 +59,7 @@ class _Stretch:
 
 
 def _stretches(step: int) -> list[_Stretch]:
-    """What `change_everything` does before a step, changes at that step left out."""
+    """State after `change_everything` up to a step, without the changes at that step."""
     if step <= 7:
         return [_Stretch(step)]
     begun = [_Stretch(7, lr=3e-3)]
@@ -113,7 +113,7 @@ def test_a_name_brings_back_what_was_done_before_it_at_that_step(dbg: nbd.Debugg
     dbg.rewind("fast")
     assert equal(state(dbg), before)
     assert (dbg.controls["lr"], dbg.controls["dropout"]) == (0.5, 0.3)
-    with pytest.raises(nbd.ArgumentError, match=r"no checkpoint 'slow'; named are: fast\."):
+    with pytest.raises(nbd.ArgumentError, match=r"no checkpoint 'slow'; there are: fast\."):
         dbg.rewind("slow")
 
 

@@ -1,4 +1,4 @@
-"""Every part of a training goes back, and what was done to it comes again."""
+"""Rewind restores every part of a training, and replay repeats its edits."""
 
 from __future__ import annotations
 

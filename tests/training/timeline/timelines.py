@@ -1,4 +1,4 @@
-"""Trainings to travel in, one for each thing that could break the way back."""
+"""Trainings for tests of rewind, one for each thing that could break it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Y = torch.randint(0, 3, (N,), generator=DATA)
 
 
 class Augmented(Dataset[Any]):
-    """Samples with noise from every generator there is."""
+    """Samples with noise from every global generator."""
 
     def __len__(self) -> int:
         return N
@@ -33,7 +33,7 @@ class Augmented(Dataset[Any]):
 
 
 class Stream(IterableDataset[Any]):
-    """Samples that come once."""
+    """A stream of samples."""
 
     def __init__(self) -> None:
         self.drawn = torch.Generator().manual_seed(9)
@@ -45,7 +45,7 @@ class Stream(IterableDataset[Any]):
 
 
 class Counting(nn.Module):
-    """Counts its forwards in a plain attribute, and counts on it."""
+    """A layer that counts its forward passes in a plain attribute and uses the count."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ def net() -> nn.Sequential:
 
 
 def mixup(model: nn.Module, batch: Any) -> torch.Tensor:
-    """A step of one's own that draws from NumPy and Python."""
+    """A step function that draws from NumPy and Python."""
     x, y = batch
     share = float(np.random.beta(0.4, 0.4)) * random.random()
     other = torch.randperm(len(x))
@@ -117,7 +117,7 @@ KINDS: dict[str, Make] = {
 
 
 def change_everything(dbg: nbd.Debugger) -> None:
-    """Eleven changes of different kinds, some at one step."""
+    """Apply eleven changes of different kinds, some at one step."""
     dbg.run(steps=7)
     dbg.set(lr=3e-3)
     dbg.run(steps=6)
@@ -138,7 +138,7 @@ def change_everything(dbg: nbd.Debugger) -> None:
 
 
 def state(dbg: nbd.Debugger) -> dict[str, torch.Tensor]:
-    """Weights, buffers and gathered state, to the bit."""
+    """Copies of weights, buffers and optimizer state."""
     found = {name: tensor.clone() for name, tensor in dbg.model.state_dict().items()}
     optimizer = optimizer_of(dbg)
     for name, parameter in dbg.model.named_parameters():
@@ -153,7 +153,7 @@ def equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 
 def go_on_to(dbg: nbd.Debugger, step: int) -> None:
-    """Train to a step, past batches that are not finite."""
+    """Train to a step, past batches with NaN or Inf."""
     while dbg.history.status.step < step:
         with contextlib.suppress(nbd.NonFiniteError):
             dbg.run(steps=step - dbg.history.status.step)
