@@ -137,7 +137,7 @@ def test_a_panel_that_fails_is_switched_off_and_the_rest_goes_on(
     training.train(2)
     for _ in range(3):
         dashboard.tick()
-    assert reason in dashboard.view._words._now["notes"][sick.name]
+    assert reason in dashboard.view._html_state._now["notes"][sick.name]
     assert reason in dashboard.messages.box.value
     assert [panel.name for panel in dashboard.pump._panels] == ["loss"]
     dashboard.close()
