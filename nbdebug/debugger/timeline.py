@@ -86,7 +86,7 @@ class DebuggerTimeline:
         discarded; the plots keep them as a grey branch.
 
         Args:
-            step: from 0 to the current step; a negative number for so many steps back; or the
+            step: from 0 to the current step; a negative number of steps back; or the
                 name of a checkpoint.
             why: a reason, recorded with the change.
 
@@ -127,7 +127,7 @@ class DebuggerTimeline:
         """
         if "cures" in changes:
             warnings.warn(
-                "fork(cures=...) is now fork(for_finding=...); the old name goes in version 0.3.",
+                "fork(cures=...) is now fork(for_finding=...); removed in version 0.3.",
                 DeprecationWarning,
                 stacklevel=2,
             )

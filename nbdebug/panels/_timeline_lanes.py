@@ -23,7 +23,7 @@ MAX_MARKS = 60
 
 
 class LaneMark(NamedTuple):
-    """A mark in a lane; `automatic` for a checkpoint that nobody named."""
+    """A mark in a lane; `automatic` for a checkpoint without a name."""
 
     lane: str
     step: int

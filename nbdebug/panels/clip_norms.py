@@ -132,7 +132,7 @@ def threshold_effect(snapshot: Snapshot, mode: str, limit: float) -> str:
     median, lr = latest.get("clip_norm_p50", math.nan), latest.get("lr", math.nan)
     if mode not in ("norm", "adaptive") or not (median > limit and lr > 0):
         return f"{text} More than half: lower the learning rate instead."
-    # The size of an update goes with lr times the norm after clipping.
+    # The size of an update is proportional to lr times the norm after clipping.
     return (
         f"{text} More than half: for SGD this is like a learning rate of about "
         f"{lr * limit / median:.2g} instead of {lr:.2g}; lower the learning rate instead."

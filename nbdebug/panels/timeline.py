@@ -32,8 +32,8 @@ from nbdebug.rules._trials import BACK, steps_back
 TIMELINE_COMMANDS = (Rewind.name, ForkSteps.name, KeepFork.name, Replay.name)
 TIPS = {
     "rewind": "Rewind training to just before this step and pause. Steps from there on are "
-    "discarded; the plots keep them as a grey branch. Enter a step, a negative number for so many "
-    "steps back, or the name of a checkpoint; a click on a mark above fills in its step.",
+    "discarded; the plots keep them as a grey branch. Enter a step, a negative number of steps "
+    "back, or the name of a checkpoint; a click on a mark above fills in its step.",
     "checkpoint": "Save a checkpoint under this name between two steps, to rewind to it later.",
     "replay": "Run all steps again from the beginning between two steps, changes of controls "
     "included, and compare every loss and the final weights. Training stays where it is.",

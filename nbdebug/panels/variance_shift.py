@@ -72,8 +72,8 @@ class VarianceShift(Panel):
         rings = made.scatter(
             "shift", "row", source=self.before, line_color=BLUE, fill_alpha=0, size=11
         )
-        for part, words in ((dots, "now"), (rings, "before the reorder")):
-            hover(made, part, [("", "<b>@name</b>"), (words, "@shift{0.00}")], "mouse")
+        for part, label in ((dots, "now"), (rings, "before the reorder")):
+            hover(made, part, [("", "<b>@name</b>"), (label, "@shift{0.00}")], "mouse")
         legend_above(
             made,
             [

@@ -33,7 +33,7 @@ PLACE = """() => {
 
 
 def resting(notebook: Notebook, threshold: float) -> dict[str, float] | None:
-    """Where the line is, once it shows a threshold and has stopped moving."""
+    """Position of the line, once it shows a threshold and has stopped moving."""
     first = notebook.page.evaluate(PLACE)
     notebook.page.wait_for_timeout(500)
     second: dict[str, float] = notebook.page.evaluate(PLACE)

@@ -1,4 +1,4 @@
-"""What the dashboard asks for reaches the queue."""
+"""Requests of the dashboard reach the command queue."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def requests(dbg: nbd.Debugger) -> DashboardApi:
 
 
 def ask(dbg: nbd.Debugger, name: str, **fields: Any) -> list[Any]:
-    """What the training thread answers to a button."""
+    """Answers of the training thread to a button."""
     return [ticket.answer.result(30) for ticket in requests(dbg).ask(name, fields)]
 
 

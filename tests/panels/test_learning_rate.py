@@ -14,8 +14,7 @@ from nbdebug.core.results.lr_range_test import LrRangeTest
 from nbdebug.core.series import Series
 from nbdebug.panels.base import PanelContext
 from nbdebug.panels.learning_rate import LearningRate, batch_size_actions
-from nbdebug.panels.lr_range_test import RangeTestCurve
-from nbdebug.panels.lr_range_test import range_test_actions
+from nbdebug.panels.lr_range_test import RangeTestCurve, range_test_actions
 from nbdebug.plots.plot_actions import PlotActions
 from nbdebug.plots.plot_options import PlotOptions
 
