@@ -65,9 +65,7 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
         choices = PlotOptions()
         runs = runs or NotRecorded()
         context = PanelContext(choices, controls, self._ask, lambda: runs.run_list)
-        if panels is None:
-            panels = discover("nbdebug.panels", Panel, lambda *failed: failures.append(failed))
-        built = self._build_view([panel(context) for panel in panels], context, failures)
+        built = self._build_view(panels, context, failures)
         self.refusals = Refusals(self._show_refusal, self._wake)
         self.toolbar = Toolbar(lambda name, fields: self._ask("", name, fields), title)
         self.messages = Messages(lambda: self.pump.failures)
@@ -89,12 +87,14 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
 
     def _build_view(
         self,
-        panels: Sequence[Panel],
+        panels: Sequence[type[Panel]] | None,
         context: PanelContext,
         failures: list[tuple[str, Exception]],
     ) -> list[Panel]:
         """Build the panels and their view; return the panels that could be built."""
-        built, placements, notes = _build(panels, failures)
+        if panels is None:
+            panels = discover("nbdebug.panels", Panel, lambda *failed: failures.append(failed))
+        built, placements, notes = _build([panel(context) for panel in panels], failures)
         self.view = BokehView(placements, context.choices, self._wake, self._ask)
         context.sink = self.view
         for name, text in notes.items():

@@ -205,9 +205,7 @@ class Debugger:
         return self.history.changes_frame()
 
     state = Shortcut[str]("history.status.state", "paused, running or closed.")
-    failure = Shortcut[Notice | None](
-        "history.status.failure", "Reason why training stopped, or None."
-    )
+    failure = Shortcut[Notice | None]("history.status.failure", "Reason of the stop, or None.")
 
     def check(self, *names: str, slow: bool = False) -> CheckReport:
         """Run checks of the five-step checklist between two steps; they change nothing.
@@ -257,7 +255,7 @@ class Debugger:
         return self._dashboard
 
     def close(self) -> None:
-        """Remove threads, hooks and widgets; the model keeps its weights. May be called twice."""
+        """Stop threads and remove widgets; the model keeps its weights. May be called twice."""
         if self._dashboard is not None:
             self._dashboard.close()
         close(self._parts)
@@ -281,9 +279,7 @@ class Debugger:
     report = Delegate("_recording", Recording.report)
     runs = Shortcut["pd.DataFrame"]("_recording.runs", "All runs in the store of this one.")
     optimizer = Shortcut[torch.optim.Optimizer]("session.optimizer", "The optimizer in force.")
-    breakpoints = Shortcut[tuple[str, ...]](
-        "timeline.breakpoints", "Conditions that pause training."
-    )
+    breakpoints = Shortcut[tuple[str, ...]]("timeline.breakpoints", "Conditions that pause.")
     batch = Shortcut[Any]("_stop.batch", "The batch that training stopped in, or None.")
     outputs = Shortcut[Any]("_stop.outputs", "Outputs of the model for `batch`, or None.")
     gradients = Shortcut[dict[str, torch.Tensor]]("_stop.gradients", "Gradients before clipping.")

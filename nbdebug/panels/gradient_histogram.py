@@ -18,7 +18,7 @@ class GradientHistogram(Panel):
     tab = "Gradients"
     order = 21
     title = "Histogram of a gradient"
-    help = "latest; measured while this tab is open"
+    help = "latest; measured while open"
     height = 460
     watches: ClassVar = ("gradient_histogram",)
 

@@ -44,10 +44,7 @@ class VarianceShift(Panel):
     tab = "Activations"
     order = 43
     title = "Variance shift of BatchNorm"
-    help = (
-        "running variance over variance in eval mode; dashed: expected right after a Dropout "
-        "of probability p"
-    )
+    help = "running variance / variance in eval mode; dashed: expected right after Dropout with p"
     height = 300
     wide = True
     needs = ("variance_shift/*",)
