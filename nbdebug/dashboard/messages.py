@@ -11,7 +11,7 @@ from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Notice
 
 MAX_SHOWN_MESSAGES = 20
-COLOURS = {
+SEVERITY_COLOURS = {
     "error": "var(--jp-error-color1,#c62828)",
     "warning": "var(--jp-warn-color0,#b26a00)",
     "info": "var(--jp-ui-font-color2,#666)",
@@ -64,7 +64,7 @@ def message_lines(failure: Notice | None, notices: Sequence[Notice]) -> str:
 def _head(notice: Notice) -> str:
     title = html.escape(notice.title.rstrip("."))
     return (
-        f'<b style="color:{COLOURS[notice.severity]}">{title}</b> '
+        f'<b style="color:{SEVERITY_COLOURS[notice.severity]}">{title}</b> '
         f'<span style="opacity:.7">(step {notice.step:,})</span>.'
     )
 

@@ -24,7 +24,7 @@ from nbdebug.plots.plot_options import PlotOptions
 
 MAX_POINTS = 1000
 Ask = Callable[[str, str, Mapping[str, Any]], None]
-AXES = (("step", "Steps"), ("samples", "Samples"), ("epoch", "Epochs"))
+AXIS_OPTIONS = (("step", "Steps"), ("samples", "Samples"), ("epoch", "Epochs"))
 
 
 class PlotSink(Protocol):
@@ -61,7 +61,7 @@ class PanelContext:
         self.run_list = run_list
         self.controls = [state.spec for state in states()]
         self._labels = {spec.name: spec.label for spec in self.controls}
-        choices.offer("axis", "Time in", "Training", AXES)
+        choices.offer("axis", "Time in", "Training", AXIS_OPTIONS)
         self.time_range = DataRange1d(range_padding=0.02)
         self.markers = Markers()
         self.sink: PlotSink = NoSink()

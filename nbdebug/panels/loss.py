@@ -21,11 +21,14 @@ from nbdebug.panels.base import Panel
 from nbdebug.plots.figures import hover, legend_above, time_figure
 from nbdebug.plots.theme import BLUE, GREY, ORANGE, SKY
 
-SMOOTHING = (("0.9", "medium"), ("0", "off"), ("0.6", "light"), ("0.97", "strong"))
+SMOOTHING_OPTIONS = (("0.9", "medium"), ("0", "off"), ("0.6", "light"), ("0.97", "strong"))
 LOSS_CARD = [("loss", "<b>@mean{0.0000}</b>"), ("smoothed", "@smooth{0.0000}")]
 VALIDATION_CARD = [("validation loss", "<b>@y{0.0000}</b>"), ("step", "@step{0,0}")]
-SCALES = (("linear", "linear"), ("log", "logarithmic"))
-PLOT_OPTIONS = (("smoothing", "Smoothing", SMOOTHING), ("loss_scale", "Loss scale", SCALES))
+SCALE_OPTIONS = (("linear", "linear"), ("log", "logarithmic"))
+PLOT_OPTIONS = (
+    ("smoothing", "Smoothing", SMOOTHING_OPTIONS),
+    ("loss_scale", "Loss scale", SCALE_OPTIONS),
+)
 
 
 class Loss(Panel):
