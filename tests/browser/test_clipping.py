@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from tests.browser.lab import Notebook, until
 
+pytestmark = pytest.mark.browser
 SETUP = """
 import torch, nbdebug as nbd
 from torch import nn
@@ -21,7 +24,7 @@ PLACE = """() => {
     for (const document of window.Bokeh.documents) {
         const figure = document.get_model_by_name("clip_norms");
         const view = document.views_manager.get_by_id(figure.id);
-        const line = figure.center.find((m) => m.tags?.some((t) => String(t).startsWith("asks:")));
+        const line = figure.center.find((m) => m.tags?.some((t) => String(t).startsWith("sets:")));
         const box = view.el.getBoundingClientRect();
         return {
             x: box.left + view.frame.x_scale.compute(line.location),
