@@ -57,7 +57,7 @@ class CheckStopped(NbdebugError, RuntimeError):  # noqa: N818
 
 
 class TaskStopped(NbdebugError, RuntimeError):  # noqa: N818
-    """What was under way between two steps was stopped; training is where it was."""
+    """A long command was stopped; training is where it was."""
 
 
 class ScriptError(NbdebugError, ValueError):

@@ -178,7 +178,7 @@ def widget_of(dashboard: Dashboard, control: str) -> Any:
 
 def note_of(dashboard: Dashboard, panel: str) -> str:
     """What the view says beside a panel."""
-    return str(dashboard.view._words._now["notes"][panel])
+    return str(dashboard.view._html_state._now["notes"][panel])
 
 
 def columns_of(dashboard: Dashboard, source: str) -> Any:

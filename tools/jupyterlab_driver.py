@@ -94,7 +94,7 @@ class Lab:
         self.log.close()
 
     def write(self, name: str, cells: list[str]) -> str:
-        """Put a notebook of code cells where the server finds it."""
+        """Write a notebook of code cells to the folder of the server."""
         notebook = nbformat.v4.new_notebook(
             cells=[nbformat.v4.new_code_cell(cell) for cell in cells],
             metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
@@ -178,11 +178,11 @@ class Notebook:
         return dict(self.page.evaluate(FIGURE, name))
 
     def shows(self, words: str) -> None:
-        """Wait until words can be read."""
+        """Wait until a text is visible."""
         expect(self.page.get_by_text(words).first).to_be_visible(timeout=LONG)
 
     def picture(self, name: str) -> None:
-        """Keep a screenshot for people to look at."""
+        """Save a screenshot for people to look at."""
         ARTEFACTS.mkdir(exist_ok=True)
         self.page.screenshot(path=ARTEFACTS / f"{name}.png")
 
@@ -195,7 +195,7 @@ class Notebook:
 
 
 def until(condition: Callable[[], T], timeout: float, what: str) -> T:
-    """Ask again until the answer is true."""
+    """Poll a condition until it is true, and return its value."""
     end = time.monotonic() + timeout
     while not (answer := condition()):
         assert time.monotonic() < end, f"waited {timeout:g} s for {what}"

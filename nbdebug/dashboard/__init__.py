@@ -1,0 +1,1 @@
+"""The dashboard around the panels: toolbar, controls, messages, pump."""

@@ -1,4 +1,4 @@
-"""Closing a widget with all that hangs on it."""
+"""Closing of a widget with everything it owns."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def close_tree(widget: Any) -> None:
-    """Close the children, their layouts and styles; the comm of each goes with it."""
+    """Close all children, layouts and styles of a widget, and with them their comms."""
     for child in getattr(widget, "children", ()):
         close_tree(child)
         child.close()

@@ -1,4 +1,4 @@
-"""All controls of a session, the everyday ones first."""
+"""Form with all controls of a session, the common ones first."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from nbdebug.core.records import ControlChange
 from nbdebug.dashboard.control_widget import ControlWidget
 from nbdebug.plots.markers import format_value
 
-GRACE = 2
+GRACE_TICKS = 2
 
 
 class ControlForm:
-    """Widgets for the controls; a move asks for a value, a tick shows the value in force.
+    """Widgets for the controls; moving one requests a value, a tick shows the value in force.
 
     Args:
-        controls: gives the controls as they stand.
-        request: asks for values by control; may raise, or its ticket may be refused later.
-        pending: values asked for that training has not taken up yet, by control.
-        wake: makes the pump tick soon.
+        controls: returns the controls with their values in force.
+        request: requests values by control; may raise, or its ticket may be refused later.
+        pending: returns requested values that training has not applied yet, by control.
+        wake: lets the pump tick soon.
     """
 
     def __init__(
@@ -40,14 +40,14 @@ class ControlForm:
         self._controls, self._request = controls, request
         self._pending, self._wake = pending, wake
         self._lock = threading.Lock()
-        # Ticks for which a control just moved is left alone: between the moment training
-        # takes a command from the queue and the moment it is in force.
+        # Ticks for which the widget of a control just moved is not updated: training may have
+        # taken the command from the queue without having applied the value yet.
         self._moved: dict[str, int] = {}
         self._remark: tuple[str, str] | None = None
         self._last_change: ControlChange | None = None
         self._open = False
         every = controls()
-        # Samples are chosen in a table of their own.
+        # Samples are chosen in the table of worst samples.
         states = [state for state in every if state.spec.kind != "samples"]
         self._widgets = {state.spec.name: self._make(state) for state in states}
         self._order = deque(self._widgets)
@@ -76,29 +76,29 @@ class ControlForm:
         )
         self.more = ipywidgets.ToggleButton(
             description="More controls",
-            tooltip=f"Shows or hides: {', '.join(groups)}",
+            tooltip=f"Show or hide: {', '.join(groups)}",
             icon="sliders",
             layout=ipywidgets.Layout(width="auto", flex="0 0 auto"),
         )
         self.more.observe(self._on_more, "value")
         self.note = ipywidgets.HTML(layout=ipywidgets.Layout(flex="1 1 0", margin="2px 12px"))
         bar = ipywidgets.HBox([self.more, self.note], layout=ipywidgets.Layout(width="100%"))
-        # Above what it opens, the button stays under the mouse.
+        # The button stays above the controls that it shows, and so under the mouse.
         self.box = ipywidgets.VBox([self.first, bar, self.rest])
 
     def _row(self, specs: Sequence[ControlSpec]) -> Any:
-        # Columns of one width in every group, also where the last row is not full.
+        # Columns of the same width in every group, even if the last row is not full.
         columns = "repeat(auto-fill, minmax(min(100%, 320px), 1fr))"
         layout = ipywidgets.Layout(grid_template_columns=columns, width="100%")
         return ipywidgets.GridBox([self._widgets[spec.name].box for spec in specs], layout=layout)
 
-    # Callbacks: any thread; they only take notes and put commands.
+    # Callbacks, on any thread; they only store values and put commands.
 
     def ask(self, name: str, value: Any) -> None:
-        """Ask for a value; a refusal shows as a remark under the controls."""
+        """Request a value; a refusal is shown as a remark under the controls."""
         if value is not None:
             with self._lock:
-                self._moved[name] = GRACE
+                self._moved[name] = GRACE_TICKS
                 self._remark = None
             try:
                 self._request({name: value})
@@ -112,7 +112,7 @@ class ControlForm:
         """Show a sentence under the controls.
 
         Args:
-            name: the control that it is about, "" for none.
+            name: of the control in question, "" for none.
         """
         self._remark = (name, text)
         self._wake()
@@ -124,11 +124,11 @@ class ControlForm:
         self._open = bool(change["new"])
         self._wake()
 
-    # The pump.
+    # Called by the pump.
 
     def update(self, snapshot: Snapshot, limit: int) -> int:
-        """Show the values in force with at most `limit` messages; the rest waits a tick."""
-        self._hear(snapshot)
+        """Show the values in force with at most `limit` messages; later ticks send the rest."""
+        self._read_refusals(snapshot)
         sent = 0
         for send in (self._show_more, self._show_note, *self._refreshers()):
             if sent >= limit:
@@ -136,8 +136,8 @@ class ControlForm:
             sent += send()
         return sent
 
-    def _hear(self, snapshot: Snapshot) -> None:
-        """Look for refusals among the changes that are new since the last tick."""
+    def _read_refusals(self, snapshot: Snapshot) -> None:
+        """Read refusals from the changes since the last tick."""
         for change in reversed(snapshot.changes):
             if change is self._last_change:
                 break
@@ -150,7 +150,7 @@ class ControlForm:
     def _refreshers(self) -> Iterator[Callable[[], int]]:
         states = {state.spec.name: state for state in self._controls()}
         busy = self._busy()
-        # Those shown first this time come last next time: none has to wait for ever.
+        # Controls updated at this tick come last at the next: none waits for ever.
         for name in list(self._order):
             if name in states and name not in busy:
                 yield lambda name=name: self._show(name, states[name])  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""One control as a widget: shows the value in force, asks for another."""
+"""One control as a widget: shows the value in force, requests another."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import ipywidgets
 
 from nbdebug.core.control_spec import ControlSpec, ControlState
 
-WIDTH = "160px"
-ALL = "all layers"
+LABEL_WIDTH = "160px"
+ALL_LAYERS = "all layers"
 
 
 class ControlWidget:
     """A slider or a drop-down for one control.
 
     Args:
-        state: the control at the beginning.
-        ask: called with a value when the user asks for it; never called by `show`.
+        state: of the control at the start.
+        ask: called with a value that the user requests; never called by `show`.
     """
 
     def __init__(self, state: ControlState, ask: Callable[[Any], None]) -> None:
@@ -47,11 +47,11 @@ class ControlWidget:
 
     @property
     def unavailable(self) -> str:
-        """Why the control cannot be used now, "" when it can."""
+        """Reason why the control cannot be used now, "" if it can."""
         return self._spec.unavailable
 
     def show(self, state: ControlState) -> bool:
-        """Show what is in force; True when a message was needed for it."""
+        """Show the value in force; True if that took a message."""
         self._spec = state.spec
         self._state = state
         wanted = self._traits(state)
@@ -67,7 +67,7 @@ class ControlWidget:
         return self._show_help(state.spec)
 
     def _show_help(self, spec: ControlSpec) -> bool:
-        """The button that explains takes its place also while it is hidden."""
+        """Show or hide the `?` button, which takes its space even while hidden."""
         visibility = "visible" if spec.unavailable else "hidden"
         if self.help.layout.visibility != visibility:
             self.help.layout.visibility = visibility
@@ -82,9 +82,9 @@ class ControlWidget:
         spec = state.spec
         traits: dict[str, Any] = {"disabled": bool(spec.unavailable)}
         if spec.kind == "choice":
-            traits["options"] = tuple((words, value) for value, words in spec.choices)
+            traits["options"] = tuple((label, value) for value, label in spec.choices)
             value = self._picked(state.value)
-            # Blank where layers differ.
+            # Blank if layers differ.
             if value is None or value in dict(spec.choices):
                 traits["value"] = value
             return traits
@@ -92,9 +92,9 @@ class ControlWidget:
         low, high = spec.low, spec.high
         if value is not None and math.isfinite(value):
             if _is_log(spec) and value <= 0:
-                # A schedule may end at 0, which a log scale has not: the slider stands at its end.
+                # A schedule may end at 0, which has no logarithm: the slider shows its low end.
                 value = low
-            # The API may go beyond what a slider offers; the slider then follows.
+            # The API may set values outside the range of the slider; the slider then grows.
             low, high = min(low, value), max(high, value)
             traits["value"] = int(value) if spec.kind == "int" else float(value)
         if _is_log(spec):
@@ -109,16 +109,16 @@ class ControlWidget:
         return None if picked is None or isinstance(picked, str) else picked
 
     def _picked(self, value: Any) -> Any:
-        """The value of what the widget applies to; None for all where they differ."""
+        """Value of the chosen layer; None for all layers if they differ."""
         if not isinstance(value, dict):
             return value
-        return value.get(self.member.value if self.member is not None else ALL)
+        return value.get(self.member.value if self.member is not None else ALL_LAYERS)
 
     def _on_value(self, change: Any) -> None:
         if self._showing == threading.get_ident():
             return
         value = change["new"]
-        if self.member is not None and self.member.value != ALL:
+        if self.member is not None and self.member.value != ALL_LAYERS:
             value = {self.member.value: value}
         self._ask(value)
 
@@ -130,12 +130,12 @@ def _input(spec: ControlSpec) -> Any:
     common = {
         "description": spec.label,
         "tooltip": spec.help,
-        "style": {"description_width": WIDTH},
+        "style": {"description_width": LABEL_WIDTH},
         "layout": ipywidgets.Layout(width="auto"),
     }
     if spec.kind == "choice":
         return ipywidgets.Dropdown(
-            options=[(words, value) for value, words in spec.choices], **common
+            options=[(label, value) for value, label in spec.choices], **common
         )
     common["continuous_update"] = False
     if spec.kind == "int":
@@ -158,7 +158,7 @@ def _input(spec: ControlSpec) -> Any:
 
 
 def _digits(step: float) -> str:
-    """As many digits after the point as tell two slider positions apart."""
+    """Number format with enough digits to tell two slider positions apart."""
     return f".{max(0, math.ceil(-math.log10(step) - 1e-9))}f"
 
 
@@ -166,16 +166,16 @@ def _member(spec: ControlSpec) -> Any:
     if len(spec.members) < 2:
         return None
     return ipywidgets.Dropdown(
-        options=[ALL, *spec.members],
+        options=[ALL_LAYERS, *spec.members],
         description="applies to",
-        tooltip=f"{spec.label} of all layers, or of one",
-        style={"description_width": WIDTH},
+        tooltip=f"Layer whose {spec.label} is shown and set; takes effect at once",
+        style={"description_width": LABEL_WIDTH},
         layout=ipywidgets.Layout(width="auto"),
     )
 
 
 def _assign(widget: Any, traits: dict[str, Any]) -> None:
-    """Set ends before values, wider ends first, so that nothing is clamped on the way."""
+    """Set limits before values, the wider limit first, so that no value is clamped."""
     if "min" in traits and traits["min"] <= widget.max:
         widget.min, widget.max = traits["min"], traits["max"]
     elif "min" in traits:

@@ -22,27 +22,27 @@ from nbdebug.dashboard.messages import Messages
 from nbdebug.dashboard.pump import TICKS_PER_SECOND, Part, Pump, switched_off
 from nbdebug.dashboard.refusals import Refusals
 from nbdebug.dashboard.toolbar import Toolbar
-from nbdebug.dashboard.view.bokeh_view import BokehView, Place
+from nbdebug.dashboard.view.bokeh_view import BokehView, PanelPlacement
 from nbdebug.panels.base import Panel, PanelContext
 from nbdebug.plots.figures import plain_figure
 from nbdebug.plots.plot_options import PlotOptions
 
 
 class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
-    """Shows a training while it runs and passes on what the viewer wants.
+    """Widget that shows a training while it runs and requests commands.
 
     Args:
-        history: the numbers of the training.
-        queue: takes commands.
-        controls: gives the controls as they stand.
-        request: asks for a command by name, with the fields of its form; may refuse by raising.
+        history: of the training.
+        queue: receives the commands.
+        controls: returns the controls with their values in force.
+        request: requests a command by name, with the fields of its form; raises to refuse.
         title: name of the training.
         rate: updates per second.
-        panels: the plots; all that are installed when None.
-        diagnose: called at every tick; brings findings up to date when that is due.
-        attend: by name of a tab, called at every tick at which somebody sees that tab.
-        runs: the list of runs beside this one; None where nothing is recorded.
-        start: tick in a thread; False leaves it to the caller to call `tick`.
+        panels: the plots; None for all that are installed.
+        diagnose: called at every tick; updates the findings if they are due.
+        attend: callbacks by name of a tab, called at every tick while a view shows the tab.
+        runs: list of recorded runs; None if this training is not recorded.
+        start: tick in a thread; False if the caller calls `tick`.
     """
 
     def __init__(
@@ -64,15 +64,13 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
         failures: list[tuple[str, Exception]] = []
         runs = runs or NotRecorded()
         context = PanelContext(choices, controls, self._ask, lambda: runs.run_list)
-        if panels is None:
-            panels = discover("nbdebug.panels", Panel, lambda *failed: failures.append(failed))
-        built = self._build_view([panel(context) for panel in panels], context, failures)
+        built = self._build_view(panels, context, failures)
         self.refusals = Refusals(self._show_refusal, self._wake)
         self.toolbar = Toolbar(lambda name, fields: self._ask("", name, fields), title)
         self.messages = Messages(lambda: self.pump.failures)
         self.form = ControlForm(controls, self._set_controls, queue.pending, self._wake)
         parts = (
-            _part(diagnose), _part(lambda: self._attend(attend or {})), self.refusals.update,
+            _as_part(diagnose), _as_part(lambda: self._attend(attend or {})), self.refusals.update,
             self.toolbar.update, self.messages.update, self.form.update,
         )  # fmt: skip
         self.pump = Pump(
@@ -88,13 +86,15 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
 
     def _build_view(
         self,
-        panels: Sequence[Panel],
+        panels: Sequence[type[Panel]] | None,
         context: PanelContext,
         failures: list[tuple[str, Exception]],
     ) -> list[Panel]:
-        """Build the panels and the view that shows them; returns those that could be built."""
-        built, places, notes = _build(panels, failures)
-        self.view = BokehView(places, context.choices, self._wake, self._ask)
+        """Build the panels and their view; return the panels that could be built."""
+        if panels is None:
+            panels = discover("nbdebug.panels", Panel, lambda *failed: failures.append(failed))
+        built, placements, notes = _build([panel(context) for panel in panels], failures)
+        self.view = BokehView(placements, context.choices, self._wake, self._ask)
         context.sink = self.view
         for name, text in notes.items():
             self.view.set_note(name, text)
@@ -108,7 +108,7 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
         self._wake()
 
     def _show_refusal(self, panel: str, text: str) -> None:
-        """Show it in the panel; those of the toolbar under the controls."""
+        """Show a refusal in its panel, one of the toolbar under the controls."""
         if panel:
             self.view.set_refusal(panel, text)
         elif text:
@@ -122,30 +122,30 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
             by_tab[tab]()
 
     def tick(self) -> int:
-        """Bring everything up to date now; returns how many messages that took."""
+        """Update everything now; return the number of messages sent."""
         return self.pump.tick()
 
     def close(self) -> None:
-        """End the thread and remove all widgets. May be called twice."""
+        """Stop the thread and remove all widgets. May be called twice."""
         self.pump.close()
         if self.comm is not None:
             close_tree(self)
             super().close()
 
 
-def _part(act: Callable[[], None]) -> Part:
-    def look(snapshot: Snapshot, limit: int) -> int:
+def _as_part(act: Callable[[], None]) -> Part:
+    def part(snapshot: Snapshot, limit: int) -> int:
         act()
         return 0
 
-    return look
+    return part
 
 
 def _build(
     panels: Sequence[Panel], failures: list[tuple[str, Exception]]
-) -> tuple[list[Panel], list[Place], dict[str, str]]:
-    """Build every panel; one that fails leaves an empty plot with the reason."""
-    built, places, notes = [], [], {}
+) -> tuple[list[Panel], list[PanelPlacement], dict[str, str]]:
+    """Build every panel; a panel that fails becomes an empty plot with the reason."""
+    built, placements, notes = [], [], {}
     for panel in sorted(panels, key=lambda panel: (panel.order, panel.name)):
         try:
             root: UIElement | None = panel.build()
@@ -155,7 +155,9 @@ def _build(
             notes[panel.name] = switched_off(error)
             root = plain_figure(panel.name, panel.height)
             root.scatter("x", "y", source=ColumnDataSource({"x": [], "y": []}))
-        places.append(
-            Place(panel.name, panel.tab, panel.title, panel.help, panel.height, panel.wide, root)
+        placements.append(
+            PanelPlacement(
+                panel.name, panel.tab, panel.title, panel.help, panel.height, panel.wide, root
+            )
         )
-    return built, places, notes
+    return built, placements, notes

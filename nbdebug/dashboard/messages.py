@@ -1,4 +1,4 @@
-"""The line for what the user must see: failures first, then notices."""
+"""Message line of the dashboard: failures first, then notices."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ import ipywidgets
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Notice
 
-SHOWN = 20
-COLOURS = {
+MAX_SHOWN_MESSAGES = 20
+SEVERITY_COLOURS = {
     "error": "var(--jp-error-color1,#c62828)",
     "warning": "var(--jp-warn-color0,#b26a00)",
     "info": "var(--jp-ui-font-color2,#666)",
 }
-QUIET = '<div style="color:var(--jp-ui-font-color2,#666)">No messages.</div>'
+NO_MESSAGES = '<div style="color:var(--jp-ui-font-color2,#666)">No messages.</div>'
 
 
 class Messages:
-    """One line of constant height; a click unfolds the rest.
+    """One line of constant height; a click unfolds all messages.
 
     Args:
-        more: notices that History does not hold, such as panels switched off.
+        more: returns notices that History does not hold, such as failed panels.
     """
 
     def __init__(self, more: Callable[[], Sequence[Notice]] = tuple) -> None:
         self._more = more
         self.box = ipywidgets.HTML(
-            QUIET, layout=ipywidgets.Layout(min_height="30px", width="100%", margin="2px 0")
+            NO_MESSAGES, layout=ipywidgets.Layout(min_height="30px", width="100%", margin="2px 0")
         )
 
     def update(self, snapshot: Snapshot, limit: int) -> int:
-        """Rewrite the line when there is something new and a message is left for it."""
+        """Rewrite the line if its text changed and `limit` allows a message."""
         failure = snapshot.status.failure
         notices = [*reversed(self._more()), *reversed(snapshot.notices)]
         text = message_lines(failure, notices)
@@ -44,16 +44,16 @@ class Messages:
 
 
 def message_lines(failure: Notice | None, notices: Sequence[Notice]) -> str:
-    """HTML of all messages, the newest first, folded to one line."""
+    """HTML of all messages, the latest first, folded to one line."""
     lines = [] if failure is None else [failure]
-    lines += [notice for notice in notices if notice != failure][: SHOWN - len(lines)]
+    lines += [notice for notice in notices if notice != failure][: MAX_SHOWN_MESSAGES - len(lines)]
     if not lines:
-        return QUIET
+        return NO_MESSAGES
     first, rest = lines[0], lines[1:]
     count = f" (and {len(rest)} more)" if rest else ""
     body = _text(first) + "".join(f"<hr><div>{_head(one)}</div>{_text(one)}" for one in rest)
     return (
-        # No width of its own: a long line is cut off, not the dashboard widened.
+        # No width of its own: a long line is cut off instead of widening the dashboard.
         '<details role="status" style="line-height:1.5;width:0;min-width:100%">'
         '<summary style="cursor:pointer;white-space:nowrap;overflow:hidden;text-overflow:ellipsis">'
         f"{_head(first)} {html.escape(first.text)}{count}</summary>"
@@ -64,7 +64,7 @@ def message_lines(failure: Notice | None, notices: Sequence[Notice]) -> str:
 def _head(notice: Notice) -> str:
     title = html.escape(notice.title.rstrip("."))
     return (
-        f'<b style="color:{COLOURS[notice.severity]}">{title}</b> '
+        f'<b style="color:{SEVERITY_COLOURS[notice.severity]}">{title}</b> '
         f'<span style="opacity:.7">(step {notice.step:,})</span>.'
     )
 

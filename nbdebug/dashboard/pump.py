@@ -1,4 +1,4 @@
-"""The clock of a dashboard: one thread that brings everything shown up to date."""
+"""Clock of a dashboard: one thread that updates everything on screen."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from nbdebug.plots.plot_options import PlotOptions
 
 TICKS_PER_SECOND = 4.0
 MAX_MESSAGES = 3
-MAX_TEXT = 300
+MAX_ERROR_LENGTH = 300
 
 Part = Callable[[Snapshot, int], int]
 
 
 class Pump:
-    """Looks at History a few times a second and passes on what changed.
+    """Reads History a few times a second and updates the widgets that changed.
 
     Args:
-        history: where the numbers come from.
-        queue: takes the wishes for on-demand probes.
-        view: shows the panels.
+        history: of the training.
+        queue: receives requests for on-demand probes.
+        view: of the plots.
         panels: updated while their tab is visible.
-        choices: what the viewer chose.
+        choices: options of the plots that the viewer chose.
         parts: the widgets around the plots; each gets the snapshot and the number of
-            messages it may send, and says how many it sent.
+            messages allowed, and returns the number sent.
         rate: ticks per second.
-        run_list_version: grows when the list of runs changes.
+        run_list_version: returns a number that changes with the list of runs.
     """
 
     def __init__(
@@ -65,11 +65,11 @@ class Pump:
 
     @property
     def failures(self) -> tuple[Notice, ...]:
-        """Panels that were switched off, and why."""
+        """Notices about panels that were switched off, with the reason."""
         return self._failures
 
     def start(self) -> None:
-        """Tick in a thread of its own, in the context of the cell that runs now."""
+        """Tick in a thread of its own, in the context of the running cell."""
         run = contextvars.copy_context().run
         self._thread = threading.Thread(
             target=run, args=(self._loop,), name="nbdebug-pump", daemon=True
@@ -81,7 +81,7 @@ class Pump:
         self._wake.set()
 
     def close(self) -> None:
-        """Stop ticking and give back the on-demand probes. May be called twice."""
+        """Stop ticking and release the on-demand probes. May be called twice."""
         self._closing = True
         self._wake.set()
         if self._thread is not None and self._thread is not threading.current_thread():
@@ -89,7 +89,7 @@ class Pump:
         self._watch(frozenset())
 
     def fail(self, title: str, error: Exception) -> None:
-        """Keep a failure to be shown among the notices."""
+        """Add a failure to the notices."""
         text = _brief(error)
         details = "".join(traceback.format_exception(error))
         step = self._history.status.step
@@ -101,7 +101,7 @@ class Pump:
             try:
                 self.tick()
             except Exception as error:
-                # A closed comm, say: the plots wait, training and the next tick go on.
+                # For example a closed comm: training continues, the next tick tries again.
                 self.fail("The dashboard missed an update", error)
             if self._history.status.state == "closed" and not self._view.waiting:
                 self._interval = 60.0
@@ -109,10 +109,10 @@ class Pump:
             self._wake.clear()
 
     def tick(self) -> int:
-        """Bring everything up to date.
+        """Update everything.
 
         Returns:
-            How many messages went to all views; at most 3.
+            Number of messages sent to all views, at most 3.
         """
         with self._ticking:
             if self._closing:
@@ -152,10 +152,10 @@ class Pump:
 
 
 def switched_off(error: Exception) -> str:
-    """The words over a plot that failed."""
-    return f"This plot was switched off; training goes on. {_brief(error)}"
+    """Text over a plot that failed."""
+    return f"This plot was switched off; training continues. {_brief(error)}"
 
 
 def _brief(error: Exception) -> str:
     text = f"{type(error).__name__}: {error}"
-    return text if len(text) <= MAX_TEXT else text[:MAX_TEXT] + "..."
+    return text if len(text) <= MAX_ERROR_LENGTH else text[:MAX_ERROR_LENGTH] + "..."

@@ -1,4 +1,4 @@
-"""Refusals of what a panel's buttons asked for, shown in that panel."""
+"""Refused commands of a panel's buttons, shown in that panel."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from nbdebug.errors import TaskStopped
 
 
 class Refusals:
-    """Collects refusals on any thread; a tick hands them to the view.
+    """Collects refusals on any thread; a tick passes them to the view.
 
     Args:
-        show: shows a text in a panel, "" removes it.
-        wake: makes the pump tick soon.
+        show: shows a text in a panel; "" removes the text.
+        wake: lets the pump tick soon.
     """
 
     def __init__(self, show: Callable[[str, str], None], wake: Callable[[], None]) -> None:
@@ -26,9 +26,9 @@ class Refusals:
         self._latest: dict[str, int] = {}
 
     def watch(self, panel: str, request: Callable[[], Iterable[Ticket]]) -> None:
-        """Make a request for a panel; a refusal, at once or later, is shown there.
+        """Make a request for a panel and show its refusal there, at once or later.
 
-        The refusal of an earlier request of the panel goes.
+        The refusal of an earlier request of the panel is removed.
         """
         number = self._begin(panel)
         try:
@@ -37,14 +37,14 @@ class Refusals:
             self._set(panel, number, str(error))
             return
         for ticket in tickets:
-            # A run that ends with an error has a message of its own.
+            # The error that ends a run is shown in the message line.
             if not ticket.command.runs:
                 ticket.answer.add_done_callback(
                     lambda _, ticket=ticket: self._done(panel, number, ticket)  # type: ignore[misc]
                 )
 
     def update(self, snapshot: Snapshot, limit: int) -> int:
-        """Hand over what is new; sends nothing itself."""
+        """Pass new refusals to the view; sends no message itself."""
         with self._lock:
             texts, self._texts = self._texts, {}
         for panel, text in texts.items():

@@ -13,26 +13,27 @@ from nbdebug.core.commands.running import Pause, Reset, Run
 from nbdebug.core.history.snapshot import Snapshot
 
 MAX_STEPS = 1_000_000
+RUN_TIP = "Train until paused; starts at once"
 
 
 class Toolbar:
-    """Buttons that ask for commands, and one HTML line that a tick rewrites.
+    """Buttons that request commands, and one HTML line that a tick rewrites.
 
     Args:
-        ask: asks for a command by its name, with fields.
+        ask: requests a command by its name, with fields.
         title: name of the training.
     """
 
     def __init__(self, ask: Callable[[str, Mapping[str, Any]], None], title: str = "") -> None:
         self._ask, self._title = ask, title
         self._running = False
-        self.run = _button("Run", "play", "Train until paused", "success")
-        self.step = _button("Step", "step-forward", "Train as many steps as given, then pause")
+        self.run = _button("Run", "play", RUN_TIP, "success")
+        self.step = _button("Step", "step-forward", "Train the given number of steps, then pause")
         self.reset = _button(
             "Reset",
             "undo",
-            "Back to the beginning: initial weights, optimizer, data order and controls. "
-            "The plots start afresh.",
+            "Restart from the beginning after the current step: initial weights, optimizer, data "
+            "order and controls. Clears the plots.",
         )
         self.count = ipywidgets.BoundedIntText(
             1,
@@ -64,7 +65,7 @@ class Toolbar:
         looks = {
             "description": "Pause" if running else "Run",
             "icon": "pause" if running else "play",
-            "tooltip": "Finish the step under way, then wait" if running else "Train until paused",
+            "tooltip": "Finish the current step, then pause" if running else RUN_TIP,
             "button_style": "warning" if running else "success",
             "disabled": closed,
         }
@@ -85,7 +86,7 @@ class Toolbar:
 
 
 def status_line(snapshot: Snapshot, title: str = "") -> str:
-    """Progress and the newest numbers as HTML; cells of equal width, so that nothing jumps."""
+    """Progress and latest values as HTML, in cells of equal width so that nothing jumps."""
     status, latest = snapshot.status, snapshot.latest
     cells = (
         ("state", html.escape(_state(snapshot))),
@@ -96,24 +97,24 @@ def status_line(snapshot: Snapshot, title: str = "") -> str:
         ("measuring", _number(latest.get("measuring_share"), ".1%")),
     )
     boxes = "".join(
-        f'<span title="{_HINTS[label]}" style="flex:1 0 68px;white-space:nowrap">'
-        f'<span style="display:block;font-size:11px;line-height:14px;opacity:.7">{label}</span>'
+        f'<span title="{_CELL_TIPS[name]}" style="flex:1 0 68px;white-space:nowrap">'
+        f'<span style="display:block;font-size:11px;line-height:14px;opacity:.7">{name}</span>'
         f'<span style="display:block;line-height:18px;font-variant-numeric:tabular-nums">'
         f"{value}</span></span>"
-        for label, value in cells
+        for name, value in cells
     )
-    share, words = progress(snapshot)
-    name = html.escape(title)
+    share, label = progress(snapshot)
+    escaped = html.escape(title)
     return (
-        f'<div title="{name}" style="display:flex;flex-wrap:wrap;gap:2px 10px">{boxes}</div>'
-        f'<progress aria-label="{words}" title="{words}" max="1" value="{share:.3f}" '
+        f'<div title="{escaped}" style="display:flex;flex-wrap:wrap;gap:2px 10px">{boxes}</div>'
+        f'<progress aria-label="{label}" title="{label}" max="1" value="{share:.3f}" '
         'style="width:100%;height:6px;display:block;accent-color:var(--jp-brand-color1,#0072b2)">'
-        f"{words}</progress>"
+        f"{label}</progress>"
     )
 
 
 def progress(snapshot: Snapshot) -> tuple[float, str]:
-    """How far training is: to the goal where there is one, else through the epoch."""
+    """Share and text of the progress to the goal if there is one, else through the epoch."""
     status = snapshot.status
     if status.goal:
         share = min(status.step / status.goal, 1.0)
@@ -142,11 +143,11 @@ def _button(label: str, icon: str, tooltip: str, style: str = "") -> Any:
     )
 
 
-_HINTS = {
-    "state": "What training does now",
-    "epoch": "Passes over the data so far",
+_CELL_TIPS = {
+    "state": "State of training",
+    "epoch": "Passes over the training data so far",
     "step": "Optimizer updates so far",
     "samples/s": "Training samples per second",
-    "loss": "Loss of the newest step",
-    "measuring": "Share of the time that measuring takes",
+    "loss": "Loss of the latest step",
+    "measuring": "Share of the time spent on measuring",
 }

@@ -1,0 +1,1 @@
+"""The Debugger and the parts it is made of."""

@@ -1,4 +1,4 @@
-"""Builds the parts of a Debugger; the only place that wires them together."""
+"""Assembly of a Debugger: the only module that connects its parts."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ class Parts:
     """The parts of a Debugger.
 
     Attributes:
-        training: what the training thread works with; nobody else writes to it.
-        name: of the training; about: its parameters, model, data and code, in plain values.
-        recorder, runs: None where nothing is recorded.
+        training: state of the training thread; no other thread writes to it.
+        name: of the training; about: its parameters, model, data and code, as JSON values.
+        recorder, runs: None if the training is not recorded.
     """
 
     training: Training
@@ -72,9 +72,9 @@ def assemble(
     """Build a training and everything around it, and start its thread.
 
     Args:
-        controls: initial values of controls, as the user gave them.
-        keywords: other keywords of the constructor, for the message about a wrong one.
-        notices: messages to begin with.
+        controls: initial values of controls, as the user passed them.
+        keywords: other keywords of the constructor, for the message about an unknown one.
+        notices: initial messages.
 
     Raises:
         ArgumentError, ControlValueError, DataError, ModelError: see `Debugger`.
@@ -103,7 +103,7 @@ def assemble(
 
 
 def close(parts: Parts) -> None:
-    """End the threads and wait for them; may be called twice."""
+    """Stop the threads and wait for them; may be called twice."""
     parts.queue.put(Close())
     parts.worker.join(timeout=30)
     if parts.runs is not None:
@@ -113,9 +113,9 @@ def close(parts: Parts) -> None:
 
 
 def abandon(parts: Parts) -> None:
-    """End the threads of a Debugger that nobody holds any more.
+    """Stop the threads of a Debugger that was garbage collected.
 
-    At the end of the program also wait, since torch dies with its threads.
+    At the end of the program also wait for them, since they must not outlive torch.
     """
     parts.queue.put(Close())
     if not threading.main_thread().is_alive():
@@ -123,7 +123,7 @@ def abandon(parts: Parts) -> None:
     if parts.runs is not None:
         parts.runs.close(wait=False)
     if parts.recorder is not None:
-        # The journal is complete; the next program takes it into the store.
+        # The journal is complete; the next program that opens the store adds the run.
         parts.recorder.close(file=False)
 
 
@@ -160,7 +160,7 @@ def _recording(
 
 
 def _plugins(history: History, package: str, base: Any) -> tuple[Any, ...]:
-    """One object of every plug-in; a message names those that fail."""
+    """Instance of every plug-in; a notice names each plug-in that fails."""
 
     def skip(plugin: str, error: Exception) -> None:
         text = f"{type(error).__name__}: {error}. Everything else works without it."
@@ -175,7 +175,7 @@ def resumed(
     """Setup and controls of a training that continues from disk; see `Debugger.resume`.
 
     Returns:
-        The setup, the values of controls, and a notice where the newest file was unreadable.
+        The setup, the values of controls, and a notice if the latest file was unreadable.
     """
     data, reason = read(name)
     known = {field.name for field in dataclasses.fields(Setup)}

@@ -1,4 +1,4 @@
-"""Puts commands in the queue and waits for their answers; the only way in, also for buttons."""
+"""Client of the command queue: puts commands and waits for answers; buttons use it too."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from nbdebug.training.engine.breakpoints import Breakpoints
 from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.tasks.check_runner import CheckRunner
 
-# Waiting is cut into slices of so many seconds: an interrupt must get through on every platform.
-SLICE = 0.1
+# Waits are cut into slices, in seconds, so that an interrupt gets through on every platform.
+WAIT_SLICE = 0.1
 
 
 class CommandValidator:
@@ -31,24 +31,24 @@ class CommandValidator:
         self._breakpoints, self._history = breakpoints, history
 
     def controls(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Values as they will be applied; ControlNameError or ControlValueError for a wrong one."""
+        """Values as they will be applied; raises ControlNameError or ControlValueError."""
         return self._controls.validate(values)
 
     def check_names(self, names: Sequence[str], slow: bool) -> tuple[str, ...]:
-        """Names of checks; without names all cheap ones, and with `slow` all."""
+        """Names of checks to run; without names all cheap checks, with `slow` all checks."""
         return self._checks.chosen(names, slow)
 
     def condition(self, condition: str | Callable[[Mapping[str, float]], Any]) -> None:
-        """ArgumentError when this cannot be the condition of a breakpoint."""
+        """Raise ArgumentError if this cannot be the condition of a breakpoint."""
         self._breakpoints.check(condition)
 
     def last_fork(self) -> ForkResult | None:
-        """The fork that was made last, None without one."""
+        """Latest fork, or None."""
         return self._history.results.of(ForkResult)
 
 
 class Client:
-    """Sends commands of one program to the training thread; holds no Debugger."""
+    """Sender of commands to the training thread; holds no reference to the Debugger."""
 
     def __init__(self, queue: CommandQueue, history: History, validator: CommandValidator) -> None:
         self._queue, self._history, self._validator = queue, history, validator
@@ -58,7 +58,7 @@ class Client:
 
         Raises:
             ClosedError: the Debugger was closed.
-            NbdebugError: a value of the command is wrong; nothing was asked for.
+            NbdebugError: a value of the command is wrong; no command was put.
         """
         if self._history.status.state == "closed":
             raise ClosedError("This Debugger was closed; make a new one.")
@@ -68,7 +68,7 @@ class Client:
         """Put a command and wait for its answer; interrupting the kernel pauses training.
 
         Raises:
-            Exception: as `put`, or whatever carrying out the command raised.
+            Exception: as `put`, or whatever the command raised.
         """
         ticket = self.put(command)
         try:
@@ -79,10 +79,10 @@ class Client:
             raise
 
     def set(self, values: Mapping[str, Any], who: str = "api", why: str = "") -> list[Ticket]:
-        """Put one command for each control, all or none.
+        """Put one command per control, all or none.
 
         Raises:
-            ControlNameError, ControlValueError: nothing was asked for.
+            ControlNameError, ControlValueError: no command was put.
         """
         checked = self._validator.controls(values)
         return [self.put(SetControl(name, value, who, why)) for name, value in checked.items()]
@@ -91,5 +91,5 @@ class Client:
 def answer(ticket: Ticket) -> Any:
     """Wait for the answer of a command, and return or raise it."""
     while not ticket.answer.done():
-        concurrent.futures.wait([ticket.answer], SLICE)
+        concurrent.futures.wait([ticket.answer], WAIT_SLICE)
     return ticket.answer.result()

@@ -1,4 +1,4 @@
-"""Requests of the dashboard's buttons, sliders and forms, by name."""
+"""Requests of the buttons, sliders and forms of the dashboard, by name."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ WHO = "dashboard"
 
 
 class DashboardApi:
-    """What the dashboard calls; holds no Debugger, so that one can be let go."""
+    """Receiver of dashboard requests; holds no Debugger, so that one can be garbage collected."""
 
     def __init__(self, client: Client, history: History, runs: RunsTabService | None) -> None:
         self._client, self._history, self._runs = client, history, runs
         self._commands = {kind.name: kind for kind in discover("nbdebug.core.commands", Command)}
 
     def ask(self, name: str, fields: Mapping[str, Any]) -> list[Ticket]:
-        """Make the command that a button asks for, and put it.
+        """Build the requested command from its form and put it.
 
         Args:
             name: of a command; SET_CONTROLS for values of controls; notes and requests of the
@@ -34,10 +34,10 @@ class DashboardApi:
             fields: of the button's form.
 
         Returns:
-            The tickets of what was put.
+            Tickets of the commands put.
 
         Raises:
-            NbdebugError: a field is wrong; nothing was asked for.
+            NbdebugError: a field is wrong; no command was put.
         """
         form = Form(fields, WHO)
         if name == SET_CONTROLS:
@@ -54,5 +54,5 @@ class DashboardApi:
 
     def _ask_runs(self, request: RunRequest) -> None:
         if self._runs is None:
-            raise ArgumentError("This training is not recorded: it was made with runs=None.")
+            raise ArgumentError("This training is not recorded: the Debugger has runs=None.")
         self._runs.ask(request)

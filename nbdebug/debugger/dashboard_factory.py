@@ -1,4 +1,4 @@
-"""Builds the dashboard of a Debugger; apart from it, so that scripts load no widgets."""
+"""Construction of the dashboard; a module of its own, so that scripts load no widgets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nbdebug.panels.runs import Runs
 
 
 def make_dashboard(parts: Parts) -> Dashboard:
-    """The widget around a training."""
+    """Build the dashboard of a training."""
     api = DashboardApi(parts.client, parts.history, parts.runs)
     attend = {} if parts.runs is None else {Runs.tab: parts.runs.look_when_due}
     return Dashboard(

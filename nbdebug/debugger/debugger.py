@@ -45,7 +45,7 @@ class Debugger:
         train_data: `(X, y)` of tensors, arrays or DataFrames with one row a sample [N, ...]; a
             Dataset; or a DataLoader, which stays as it is while its batch size becomes live.
         loss_fn: `loss_fn(outputs, targets)` returns a scalar tensor.
-        step_fn: `step_fn(model, batch)` returns the loss; in place of `loss_fn`.
+        step_fn: `step_fn(model, batch)` returns the loss; replaces `loss_fn`.
         val_data: held-out data, evaluated once an epoch, or every `val_every` steps.
         metrics: `{name: f(outputs, targets)}`; accuracy by default for classification.
         optimizer: `sgd`, `nesterov`, `adam`, `adamw`, `rmsprop`; an optimizer built on the
@@ -56,7 +56,7 @@ class Debugger:
             or a factory that takes the optimizer; stepped after every step,
             ReduceLROnPlateau with the validation loss (without it, an epoch's mean loss).
         scaler: a torch.amp.GradScaler; norms are read and clipped after unscaling, steps
-            that it skips are counted (`skipped`). Autocast stays the model's own affair.
+            that it skips are counted (`skipped`). Autocast is up to the model.
         seed: of dropout and of the order of data.
         device: where to train; None is where the model is.
         name: of the training. With a name, the last checkpoint is also on disk, every minute
@@ -115,13 +115,13 @@ class Debugger:
         History and the timeline begin there.
 
         Args:
-            name, model, train_data, loss_fn: as they were given to the Debugger.
-            **arguments: others as then (val_data, step_fn, ...); the checkpoint holds lr,
-                batch_size, seed and controls.
+            name, model, train_data, loss_fn: as they were passed to the Debugger.
+            **arguments: the other arguments again (val_data, step_fn, ...); the checkpoint holds
+                lr, batch_size, seed and controls.
 
         Raises:
-            CheckpointError: there is none that can be read, or it is of another training.
-            ModelError: the model is another one.
+            CheckpointError: no checkpoint can be read, or it belongs to another training.
+            ModelError: the model differs from the checkpoint's.
         """
         made = cls.__new__(cls)
         made._begin(*resumed(name, model, train_data, loss_fn, arguments))
@@ -137,7 +137,7 @@ class Debugger:
         self.session = DebuggerSession(parts.training.session, parts.client)
         self._recording = Recording(parts)
         self._dashboard: Dashboard | None = None
-        # A Debugger that nobody holds any more must not leave its threads behind.
+        # A Debugger that is garbage collected must stop its threads.
         self._finalizer = weakref.finalize(self, abandon, parts)
         replace_predecessors(self)
 
@@ -146,35 +146,35 @@ class Debugger:
         self._client.put(Run())
 
     def pause(self) -> None:
-        """Finish the step under way and pause; nothing is lost."""
+        """Finish the current step and pause."""
         self._client.do(Pause())
 
     def step(self, n: int = 1) -> None:
-        """Make `n` steps and pause; returns when they are made, raises as `run` does."""
+        """Train `n` steps and pause; returns when they are done, raises as `run` does."""
         self.run(steps=n)
 
     def run(self, steps: int | None = None, epochs: float | None = None) -> None:
-        """Train for so many more steps or epochs; returns when they are done.
+        """Train for `steps` or `epochs` more; returns when they are done.
 
         Interrupting the kernel pauses training; it can continue afterwards.
 
         Raises:
             ArgumentError: neither steps nor epochs is given, or both, or a negative one.
-            NonFiniteError: loss or gradient became NaN or infinite.
+            NonFiniteError: loss or gradient became NaN or Inf.
             Exception: whatever the model, the loss or the data raised, as it was.
         """
         if (steps is None) == (epochs is None):
             raise ArgumentError(
-                "Say how long: run(steps=...) or run(epochs=...); start() for more."
+                "Say how long: run(steps=...) or run(epochs=...); start() trains until paused."
             )
         self._client.do(Run(steps, epochs))
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Sleep until training is paused; False when `timeout` seconds passed before."""
+        """Wait until training is paused; False if `timeout` seconds passed before."""
         return self.history.wait_until(lambda status: status.state != "running", timeout)
 
     def reset(self) -> None:
-        """Go back to the beginning: weights, optimizer, RNG, data order, controls, History."""
+        """Restart from the beginning: weights, optimizer, RNG, data order, controls, History."""
         self._client.do(Reset())
 
     def set(self, *, why: str | None = None, **controls: Any) -> None:
@@ -184,7 +184,7 @@ class Debugger:
         once while paused.
 
         Args:
-            why: a reason, written down with the change.
+            why: a reason, recorded with the change.
 
         Raises:
             ControlNameError, ControlValueError: nothing was changed.
@@ -205,17 +205,17 @@ class Debugger:
         return self.history.changes_frame()
 
     state = Shortcut[str]("history.status.state", "paused, running or closed.")
-    failure = Shortcut[Notice | None]("history.status.failure", "Why training stopped, or None.")
+    failure = Shortcut[Notice | None]("history.status.failure", "Reason of the stop, or None.")
 
     def check(self, *names: str, slow: bool = False) -> CheckReport:
         """Run checks of the five-step checklist between two steps; they change nothing.
 
         Args:
-            names: of the checks; without names all that are cheap.
-            slow: without names also those that train for some seconds.
+            names: of the checks; without names all cheap checks.
+            slow: without names, also the checks that train for some seconds.
 
         Raises:
-            CheckNameError: there is no such check; the message lists those there are.
+            CheckNameError: there is no such check; the message lists the known ones.
         """
         return cast(CheckReport, self._client.do(RunChecks(names, slow)))
 
@@ -226,7 +226,7 @@ class Debugger:
 
     @property
     def rules(self) -> Diagnosis:
-        """The rules behind the findings; `add` takes one of your own, `remove` a name."""
+        """Rules behind the findings; `add` takes a rule of your own, `remove` a name."""
         return self._parts.training.diagnosis
 
     @property
@@ -240,7 +240,7 @@ class Debugger:
 
     @property
     def record(self) -> LiveRun:
-        """The documentation of this training so far; `note` and `repeat` write to it."""
+        """Record of this training so far; `note` and `repeat` add to the record."""
         return self._recording.run
 
     @property
@@ -255,7 +255,7 @@ class Debugger:
         return self._dashboard
 
     def close(self) -> None:
-        """Remove thread and widgets; the model keeps its weights. May be called twice."""
+        """Stop threads and remove widgets; the model keeps its weights. May be called twice."""
         if self._dashboard is not None:
             self._dashboard.close()
         close(self._parts)
@@ -277,7 +277,7 @@ class Debugger:
     note = Delegate("_recording", Recording.note)
     repeat = Delegate("_recording", Recording.repeat)
     report = Delegate("_recording", Recording.report)
-    runs = Shortcut["pd.DataFrame"]("_recording.runs", "All runs kept where this one is.")
+    runs = Shortcut["pd.DataFrame"]("_recording.runs", "All runs in the store of this one.")
     optimizer = Shortcut[torch.optim.Optimizer]("session.optimizer", "The optimizer in force.")
     breakpoints = Shortcut[tuple[str, ...]]("timeline.breakpoints", "Conditions that pause.")
     batch = Shortcut[Any]("_stop.batch", "The batch that training stopped in, or None.")

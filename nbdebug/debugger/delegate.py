@@ -1,4 +1,4 @@
-"""Methods of a part of the Debugger under the Debugger's own name."""
+"""Descriptors that expose methods and attributes of parts on the Debugger itself."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ R = TypeVar("R")
 
 
 class Shortcut(Generic[R]):
-    """`dbg.batch` for an attribute of a part, read each time.
+    """Read-only shortcut to an attribute of a part, such as `dbg.batch`.
 
     Args:
         path: of the attribute, such as "timeline.breakpoints"; doc: its help.
@@ -33,7 +33,7 @@ class Shortcut(Generic[R]):
 
 
 class Delegate(Generic[P, R]):
-    """`dbg.rewind` for `dbg.timeline.rewind`, with its signature and help.
+    """Shortcut to a method of a part, with its signature and help, such as `dbg.rewind`.
 
     Args:
         part: name of the attribute that holds the part; method: of its class.

@@ -1,4 +1,4 @@
-"""What belongs to a notebook cell: a cell that is run again closes what it made before."""
+"""Ownership by notebook cell: running a cell again closes the objects of its last run."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ ATTRIBUTE = "_nbdebug_by_cell"
 
 
 class Closable(Protocol):
+    """Anything with a `close`."""
+
     def close(self) -> None: ...
 
 
 def replace_predecessors(made: Closable) -> None:
-    """Close what an earlier execution of the current cell made, and remember `made`.
+    """Close the objects of earlier executions of the current cell, and remember `made`.
 
-    Several objects made in one execution (a loop over learning rates) live side by side.
-    Outside a notebook nothing happens.
+    Several objects of one execution (a loop over learning rates) live side by side.
+    Does nothing outside a notebook.
     """
     place = _cell()
     if place is None:
         return
     shell, cell, execution = place
-    # Kept on the shell: it lives and dies with the kernel, as the cells' objects do.
+    # Stored on the shell, which lives as long as the kernel and the objects of its cells.
     by_cell: dict[str, tuple[int, list[Closable]]] = getattr(shell, ATTRIBUTE, {})
     setattr(shell, ATTRIBUTE, by_cell)
     last, objects = by_cell.get(cell, (execution, []))

@@ -1,4 +1,4 @@
-"""`dbg.record`: the run of a training as far as it has come, and what writes to it."""
+"""`dbg.record`: the run of a training so far, and the methods that add to it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class LiveRun(Run):
-    """The run of a Debugger, read when it is asked for; `dbg.record` again is up to date."""
+    """Run of a Debugger, read on access; read `dbg.record` again for newer data."""
 
     def __init__(
         self, read: Callable[[], RunData], note: Callable[[str], None],
@@ -39,17 +39,17 @@ class LiveRun(Run):
         """Attach a sentence to the current step; the plots show it.
 
         Raises:
-            ArgumentError: it is no text, or longer than 2,000 characters.
+            ArgumentError: the note is no text, or longer than 2,000 characters.
         """
         self._note(text)
 
     def repeat(self, run: RunRecord) -> ReplayResult:
-        """Train as a recorded run was trained; see `Debugger.repeat`."""
+        """Repeat a recorded run; see `Debugger.repeat`."""
         return self._repeat(run)
 
 
 class Recording:
-    """Reads and writes the record of one training."""
+    """Reader and writer of the record of one training."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -61,54 +61,54 @@ class Recording:
 
     @property
     def run(self) -> LiveRun:
-        """The run as far as it has come."""
+        """The run so far."""
         return LiveRun(self._read(), self.note, self.repeat)
 
     def note(self, text: str) -> None:
         """Attach a sentence to the current step; the plots show it.
 
         Raises:
-            ArgumentError: it is no text, or longer than 2,000 characters.
+            ArgumentError: the note is no text, or longer than 2,000 characters.
         """
         self._parts.history.add_note(text)
 
     def report(self, path: str | PathLike[str]) -> Path:
         """Write one page of HTML: plots, changes, findings, checklist, notes, environment.
 
-        The page needs nothing else: it works without a network.
+        The page is self-contained and works without a network.
         """
         return self.run.report(path)
 
     @property
     def runs(self) -> pd.DataFrame:
-        """All runs that are kept where this one is; see `nbdebug.runs`.
+        """All runs in the store of this one; see `nbdebug.runs`.
 
         Raises:
-            ArgumentError: this one is not recorded.
+            ArgumentError: this training is not recorded.
         """
         recorder = self._parts.recorder
         if recorder is None:
             raise ArgumentError(
-                "This training is not recorded (runs=None); nbdebug.runs(...) lists others."
+                "This training is not recorded (runs=None); nbdebug.runs(...) lists other runs."
             )
         recorder.flush()
         return frame_of_rows(RunStore(recorder.location).rows())
 
     def repeat(self, run: RunRecord) -> ReplayResult:
-        """Train as a recorded run was trained: its changes at their steps, to its last step.
+        """Repeat a recorded run: make its changes at their steps, up to its last step.
 
-        Build this Debugger as that one was: `Debugger(model, data, loss_fn, **run.settings)`, the
-        model with the same initial weights. `equal` of the result is True where each loss and
-        gradient norm that both records still hold one by one is the same to the bit.
+        Build this Debugger with the settings of the run and the same initial weights:
+        `Debugger(model, data, loss_fn, **run.settings)`. `equal` of the result is True if every
+        loss and gradient norm that both records hold for a single step is equal to the bit.
 
         Raises:
-            ArgumentError: training has begun already, the initial weights differ, or a change is
-                no value of a control.
+            ArgumentError: training has already begun, the initial weights differ, or a change is
+                no valid value of a control.
         """
         history, client = self._parts.history, self._parts.client
         mine = self.run
         if history.status.step:
-            raise ArgumentError("Training has begun already: repeat a run on a new Debugger.")
+            raise ArgumentError("Training has already begun: repeat a run with a new Debugger.")
         for step, values, why in changes_to_repeat(
             run, mine, self._parts.training.controls.controls
         ):

@@ -1,4 +1,4 @@
-"""`dbg.session`: the model under training, and looks at it that leave it as it is."""
+"""`dbg.session`: the model under training, and inspections that do not change it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nbdebug.training.engine.session import Session
 
 
 class DebuggerSession:
-    """Model, optimizer and data of a training, and where it stands."""
+    """Model, optimizer and data of a training, and its progress."""
 
     def __init__(self, session: Session, client: Client) -> None:
         self._session, self._client = session, client
@@ -31,7 +31,7 @@ class DebuggerSession:
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
-        """The optimizer in force; the control `optimizer` exchanges it."""
+        """The optimizer in force; the control `optimizer` replaces it."""
         return self._session.optimizer
 
     @property
@@ -56,14 +56,14 @@ class DebuggerSession:
 
     @property
     def epoch(self) -> float:
-        """Whole epochs and the share of the current one."""
+        """Epochs so far, including the share of the current one."""
         return self._session.epoch
 
     def lr_range_test(self, low: float = 1e-7, high: float = 10.0, steps: int = 100) -> LrRangeTest:
         """Sweep the learning rate from `low` to `high` and record the loss (Smith 2015).
 
-        Made between two steps, and undone afterwards; the sweep ends when the loss explodes, or on
-        `pause`. `dbg.set(lr=result.suggestion)` takes the learning rate that was found.
+        The sweep runs between two steps and is undone afterwards; it ends when the loss explodes,
+        or on `pause`. `dbg.set(lr=result.suggestion)` sets the suggested learning rate.
 
         Raises:
             ArgumentError: low, high or steps make no sense.
@@ -75,13 +75,13 @@ class DebuggerSession:
         """Average BatchNorm's running statistics again over up to 100 training batches.
 
         Raises:
-            ModelError: there are no statistics, or no data to estimate them from; nothing was
+            ModelError: there are no statistics, or no data to estimate them from; nothing
                 changed.
         """
         self._client.do(ReestimateBatchNorm())
 
     def summary(self) -> ModelSummary:
-        """The model as a table: layer, output shape, parameters, trainable parameters.
+        """Table of the model: layer, output shape, parameters, trainable parameters.
 
         One training batch is run through the model in eval mode, between two steps.
 
@@ -103,7 +103,7 @@ class DebuggerSession:
         seconds. `set(excluded_samples=[...])` and `set(relabelled={...})` act on the result.
 
         Args:
-            step: whose batch; None is the one that training stopped in, else the last one.
+            step: of the batch; None is the step that training stopped in, else the last one.
             top: how many samples to list.
 
         Raises:

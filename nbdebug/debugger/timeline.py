@@ -38,7 +38,7 @@ from nbdebug.rules._fork_start import FORK_STEPS, fork_start
 
 
 class DebuggerTimeline:
-    """The steps of a training: go back to any of them, try others, run them again."""
+    """Timeline of a training: rewind to any step, fork, replay."""
 
     def __init__(self, client: Client, history: History, rules: Diagnosis) -> None:
         self._client, self._history, self._rules = client, history, rules
@@ -50,13 +50,13 @@ class DebuggerTimeline:
 
     @property
     def branches(self) -> tuple[Branch, ...]:
-        """Steps that rewinds abandoned."""
+        """Steps that rewinds discarded."""
         return self._history.snapshot(()).branches
 
     def checkpoint(self, name: str | None = None) -> int:
-        """Keep the state of training, to rewind to it by its step or by a name.
+        """Save a checkpoint, to rewind to by its step or by a name.
 
-        Checkpoints are taken automatically, too: every so many steps, and before each change of a
+        Checkpoints are also taken automatically: at intervals, and before each change of a
         control.
 
         Returns:
@@ -86,14 +86,14 @@ class DebuggerTimeline:
         discarded; the plots keep them as a grey branch.
 
         Args:
-            step: from 0 to the current step; a negative number for so many steps back; or the
+            step: from 0 to the current step; a negative number of steps back; or the
                 name of a checkpoint.
-            why: a reason, written down with the change.
+            why: a reason, recorded with the change.
 
         Raises:
             ArgumentError: there is no such step or name.
             DataError: the data cannot be read again from there.
-            TaskStopped: it was stopped; training is where it was.
+            TaskStopped: the rewind was stopped; training is where it was.
         """
         return cast(ReplayResult, self._client.do(Rewind(step, why=why)))
 
@@ -114,7 +114,7 @@ class DebuggerTimeline:
             steps: how many, from 1 to 100,000.
             start: where to begin, as for `rewind`; None is the current step. Changes made between
                 `start` and now are not part of the fork.
-            for_finding: name of the finding that the change is to cure: the fork then says
+            for_finding: name of the finding that the change should cure; the result then says
                 whether the finding is gone at the end.
             **changes: values of controls; a list tries each of its values, several lists all
                 combinations, 16 at most. A clip threshold switches clipping by norm on where
@@ -122,12 +122,12 @@ class DebuggerTimeline:
 
         Raises:
             ControlNameError, ControlValueError, ArgumentError: nothing was tried.
-            TaskStopped: it was stopped.
+            TaskStopped: the fork was stopped.
             Exception: whatever the model, the loss or the data raised, as it was.
         """
         if "cures" in changes:
             warnings.warn(
-                "fork(cures=...) is now fork(for_finding=...); the old name goes in version 0.3.",
+                "fork(cures=...) is now fork(for_finding=...); removed in version 0.3.",
                 DeprecationWarning,
                 stacklevel=2,
             )
@@ -142,9 +142,9 @@ class DebuggerTimeline:
     def try_remedy(
         self, finding: Finding | None = None, which: int = 0, steps: int = FORK_STEPS
     ) -> Fork:
-        """Prove a remedy of a finding: train some steps without and with it, as a fork.
+        """Try a remedy of a finding: fork some steps with and without it.
 
-        The fork begins at the current step; after a stop, or where weights are already damaged,
+        The fork begins at the current step; after a stop, or if the weights are already damaged,
         at an earlier checkpoint.
 
         Args:
@@ -166,19 +166,19 @@ class DebuggerTimeline:
             )
         remedy = chosen.remedies[which]
         if not remedy.settings:
-            raise ArgumentError(f"{remedy.text!r} is no value of a control: it cannot be tried.")
+            raise ArgumentError(f"{remedy.text!r} is not a value of a control: it cannot be tried.")
         start = fork_start(self._history.snapshot(()), chosen)
         return self.fork(steps, start=start, for_finding=chosen.name, **remedy.settings)
 
     def replay(self) -> ReplayResult:
-        """Run everything again from the beginning, changes included, and compare.
+        """Run all steps again from the beginning, changes included, and compare.
 
-        Training stays where it is. `equal` of the result is True when each loss and, at the end,
-        weights, buffers and optimizer are equal to the bit.
+        Training stays where it is. `equal` of the result is True if every loss and, at the end,
+        weights, buffers and optimizer state are equal to the bit.
 
         Raises:
             DataError: the data cannot be read again from its beginning.
-            TaskStopped: it was stopped.
+            TaskStopped: the replay was stopped.
         """
         return cast(ReplayResult, self._client.do(Replay()))
 
@@ -190,7 +190,7 @@ class DebuggerTimeline:
 
         Raises:
             DataError: the data cannot be read again.
-            TaskStopped: it was stopped.
+            TaskStopped: the command was stopped.
         """
         return cast(FlightRecord, self._client.do(RecordFlight()))
 
@@ -201,9 +201,9 @@ class DebuggerTimeline:
         model: str | None = None,
         data: Callable[[], Any] | None = None,
     ) -> None:
-        """Write a plain PyTorch program that makes the same steps and ends in the same weights.
+        """Write a plain PyTorch program that trains the same steps to the same weights.
 
-        Changes stand at their steps. Initial weights and data are in a `.pt` file beside the
+        Changes are made at their steps. Initial weights and data are in a `.pt` file beside the
         program, loaded with `weights_only=True`; the trained weights are saved as
         `<name>-trained.pt`.
 
@@ -217,20 +217,20 @@ class DebuggerTimeline:
         Raises:
             ScriptError: a part of training cannot be written in plain PyTorch; the message says
                 which.
-            TaskStopped: it was stopped.
+            TaskStopped: the command was stopped.
         """
         self._client.do(WriteScript(str(path), model, data))
 
     def break_when(self, condition: str | Callable[[Mapping[str, float]], Any]) -> None:
         """Pause before the update of a step at which a condition holds.
 
-        `batch`, `outputs` and `gradients` of that step can be inspected then; `step`, `start` and
+        `batch`, `outputs` and `gradients` of that step can then be inspected; `step`, `start` and
         `run` make the update and continue.
 
         Args:
             condition: `"grad_norm > 10"`, `"val_loss rises 5"` (5 measurements in a row),
-                `"step == 500"`, joined by `and`, `or` and parentheses; any series will do. The
-                text is parsed, never run as code. Or a function of all latest values by name.
+                `"step == 500"`, joined by `and`, `or` and parentheses, with any series. The text
+                is parsed, never run as code. Or a function of all latest values by name.
 
         Raises:
             ArgumentError: the condition cannot be read, or there is no such series.
@@ -238,7 +238,7 @@ class DebuggerTimeline:
         self._client.do(BreakWhen(condition))
 
     def clear_breakpoints(self, condition: str | None = None) -> None:
-        """Remove one breakpoint, all without a condition."""
+        """Remove one breakpoint; without a condition remove all."""
         self._client.do(ClearBreakpoint(condition))
 
     @property

@@ -1,4 +1,4 @@
-"""Buttons of HTML sections, which the view turns into commands."""
+"""Buttons of HTML sections; the view turns a click into a command."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ def button(
     disabled: bool = False,
     more: Mapping[str, str] | None = None,
 ) -> str:
-    """A button that asks for a command.
+    """HTML of a button that requests a command.
 
     Args:
         command: its name; fields: of its form.
-        more: further attributes, as `aria-pressed`.
+        more: further HTML attributes, such as `aria-pressed`.
     """
-    said = {"data-command": command, "data-fields": json.dumps(fields), "title": tooltip}
-    said |= more or {}
-    attributes = " ".join(f'{name}="{html.escape(text)}"' for name, text in said.items())
-    # Not the attribute `disabled`: that would take the focus away from the keyboard.
+    attributes = {"data-command": command, "data-fields": json.dumps(fields), "title": tooltip}
+    attributes |= more or {}
+    written = " ".join(f'{name}="{html.escape(text)}"' for name, text in attributes.items())
+    # Not the attribute `disabled`, which would take the keyboard focus away.
     off = ' aria-disabled="true"' if disabled else ""
-    words = html.escape(label)
-    return f'<button type="button" class="nbd-offer" {attributes}{off}>{words}</button>'
+    text = html.escape(label)
+    return f'<button type="button" class="nbd-offer" {written}{off}>{text}</button>'
 
 
-def under_way_row(progress: Progress, tooltip: str) -> str:
-    """Stop, a bar and the title of what is under way."""
+def progress_row(progress: Progress, tooltip: str) -> str:
+    """Stop button, progress bar and title of a running command."""
     title = html.escape(progress.title)
     return (
         button("Stop", Stop.name, {}, tooltip)

@@ -10,22 +10,23 @@ from nbdebug.panels._buttons import button
 
 
 def row(*parts: str) -> str:
-    """What stands in one line as far as there is room; the fields of one form."""
+    """HTML of one line, which wraps if too long; holds the fields of one form."""
     return f'<div class="nbd-row">{"".join(parts)}</div>'
 
 
-def text_field(name: str, label: str, value: str, size: int, tip: str, most: int = 0) -> str:
-    """A field for text.
+def text_field(name: str, label: str, value: str, size: int, tip: str, max_length: int = 0) -> str:
+    """HTML of a text field with a label.
 
     Args:
-        name: what it is sent as, and what its text is kept by when its section is rewritten.
-        size, most: characters that are seen and that are taken, 0 for any number.
+        name: key of the text in the command; a rewrite of the section keeps the text by it.
+        size: visible characters; max_length: most characters, 0 for any number.
     """
-    said = html.escape(tip)
-    limit = f' maxlength="{most}"' if most else ""
+    tooltip = html.escape(tip)
+    limit = f' maxlength="{max_length}"' if max_length else ""
     return (
         f'<label>{html.escape(label)} <input type="text" data-field="{html.escape(name)}" '
-        f'size="{size}"{limit} value="{html.escape(value)}" title="{said}" aria-label="{said}">'
+        f'size="{size}"{limit} value="{html.escape(value)}" title="{tooltip}" '
+        f'aria-label="{tooltip}">'
         "</label>"
     )
 
@@ -33,11 +34,11 @@ def text_field(name: str, label: str, value: str, size: int, tip: str, most: int
 def submit(
     label: str, command: str, tip: str, fixed: Mapping[str, Any] | None = None, clears: bool = False
 ) -> str:
-    """A button that sends the fields of its row.
+    """HTML of a button that sends the fields of its row.
 
     Args:
-        fixed: what it sends besides.
-        clears: whether the fields are empty afterwards.
+        fixed: values that the button sends besides.
+        clears: empty the fields after a click.
     """
-    kind = "data-form data-clears" if clears else "data-form"
-    return button(label, command, fixed or {}, tip).replace("<button ", f"<button {kind} ", 1)
+    marker = "data-form data-clears" if clears else "data-form"
+    return button(label, command, fixed or {}, tip).replace("<button ", f"<button {marker} ", 1)

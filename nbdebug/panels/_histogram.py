@@ -15,11 +15,11 @@ from nbdebug.plots.theme import BLUE
 
 
 class HistogramPlot:
-    """Bars of the newest histogram `group/<member>`; the viewer picks the member.
+    """Bars of the latest histogram `group/<member>`; the viewer selects the member.
 
     Args:
         group: `activation` or `gradient`.
-        label: of the drop-down that picks, also its name.
+        label: of the drop-down that selects the member.
     """
 
     def __init__(self, panel: Panel, group: str, label: str) -> None:
@@ -42,7 +42,7 @@ class HistogramPlot:
         hover(self.figure, bars, card, "mouse")
 
     def update(self, snapshot: Snapshot) -> None:
-        """Show the member picked, or say what to do while there is none."""
+        """Show the selected histogram, or a hint until there is one."""
         prefix = f"{self.group}/"
         found = {
             name.removeprefix(prefix): histogram
@@ -54,10 +54,10 @@ class HistogramPlot:
         choices.offer(self.choice, self.label, self.panel.tab, options)
         picked = found.get(choices[self.choice])
         running = snapshot.status.state == "running"
-        waiting = (
-            "The first histogram comes in a moment." if running else "Press Run to measure it."
+        hint = (
+            "Waiting for the first histogram." if running else "Press Run to measure a histogram."
         )
-        self.panel.note("" if picked else waiting)
+        self.panel.note("" if picked else hint)
         self.panel.context.sink.set_data(self.source, histogram_columns(picked))
 
 

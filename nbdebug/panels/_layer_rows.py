@@ -1,4 +1,4 @@
-"""Plots with one row a layer or parameter, from input (top) to output (bottom)."""
+"""Plots with one row per layer or parameter, from input (top) to output (bottom)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nbdebug.plots.figures import hover, layer_figure, legend_above, shortened_n
 from nbdebug.plots.markers import format_value
 from nbdebug.plots.theme import BLUE, ORANGE, VERMILLION
 
-KINDS = (
+DOT_KINDS = (
     ("weights", BLUE, "circle"),
     ("biases", ORANGE, "circle"),
     ("zero", VERMILLION, "x"),
@@ -23,7 +23,7 @@ KINDS = (
 
 
 def name_rows(panel: Panel, made: figure, names: Iterable[str]) -> None:
-    """Make room for one row a name and write the names at the left."""
+    """Set the range of the axis to one row per name, and label the rows."""
     rows = list(names)
     sink = panel.context.sink
     sink.set_prop(made.y_range, "start", max(len(rows), 1) - 0.5)
@@ -32,47 +32,47 @@ def name_rows(panel: Panel, made: figure, names: Iterable[str]) -> None:
 
 
 class ParameterRows:
-    """One dot a parameter on a logarithmic axis; a zero, which has no logarithm, is a cross."""
+    """One dot per parameter on a logarithmic axis; a value of zero is drawn as a cross."""
 
     def __init__(self, panel: Panel, label: str) -> None:
         self.panel = panel
         self.figure = layer_figure(panel.name, panel.height, label, log=True)
         self.sources = {
-            kind: ColumnDataSource({"row": [], "value": [], "name": [], "words": []})
-            for kind, _, _ in KINDS
+            kind: ColumnDataSource({"row": [], "value": [], "name": [], "text": []})
+            for kind, _, _ in DOT_KINDS
         }
         dots = {
             kind: self.figure.scatter(
                 "value", "row", source=self.sources[kind], color=colour, size=7, marker=marker
             )
-            for kind, colour, marker in KINDS
+            for kind, colour, marker in DOT_KINDS
         }
         for part in dots.values():
-            hover(self.figure, part, [("", "<b>@name</b>"), (label, "@words")], "mouse")
+            hover(self.figure, part, [("", "<b>@name</b>"), (label, "@text")], "mouse")
         legend_above(self.figure, [(kind, [part]) for kind, part in dots.items()])
 
     def update(self, values: Mapping[str, float]) -> None:
-        """Show the newest value of every parameter, in this order."""
+        """Show the latest value of every parameter, in the given order."""
         name_rows(self.panel, self.figure, values)
         for kind, columns in parameter_columns(values).items():
             self.panel.context.sink.set_data(self.sources[kind], columns)
 
 
 def parameter_columns(values: Mapping[str, float]) -> dict[str, Values]:
-    """Columns by kind of row; parameters never measured so far have none."""
+    """Columns by kind of dot; parameters that were not measured yet are omitted."""
     positive = [value for value in values.values() if np.isfinite(value) and value > 0]
     floor = min(positive, default=1.0) / 3
-    rows: dict[str, list[tuple[int, float, str, str]]] = {kind: [] for kind, _, _ in KINDS}
+    rows: dict[str, list[tuple[int, float, str, str]]] = {kind: [] for kind, _, _ in DOT_KINDS}
     for row, (name, value) in enumerate(values.items()):
         if not np.isfinite(value):
             continue
         kind = "zero" if value <= 0 else "biases" if name.endswith("bias") else "weights"
         rows[kind].append((row, max(value, floor), name, format_value(value)))
     return {
-        kind: dict(zip(("row", "value", "name", "words"), _turned(found), strict=True))
+        kind: dict(zip(("row", "value", "name", "text"), _transposed(found), strict=True))
         for kind, found in rows.items()
     }
 
 
-def _turned(rows: list[tuple[int, float, str, str]]) -> list[list[Any]]:
+def _transposed(rows: list[tuple[int, float, str, str]]) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)] or [[], [], [], []]

@@ -1,4 +1,4 @@
-"""Runs as tables of HTML, with the tools of one run in a row below it."""
+"""HTML tables of runs; the tools of one run open in a row below the run."""
 
 from __future__ import annotations
 
@@ -12,45 +12,51 @@ from nbdebug.panels._buttons import button
 from nbdebug.panels._forms import row, submit, text_field
 from nbdebug.plots.theme import COLOURS
 
-MOST = 50
-STATUS = {
-    "running": ("running", "It goes on, here or in another kernel."),
-    "finished": ("finished", "Its Debugger was closed, or its kernel ended as it should."),
-    "failed": ("failed", "It ended at an error or a value that is not finite."),
-    "interrupted": ("interrupted", "Its kernel died; it is kept up to the last second before."),
+MAX_LISTED_RUNS = 50
+STATUS_LABELS = {
+    "running": ("running", "Still training, here or in another kernel."),
+    "finished": ("finished", "The Debugger was closed, or the kernel was shut down normally."),
+    "failed": ("failed", "Ended with an error, or with a NaN or Inf."),
+    "interrupted": (
+        "interrupted",
+        "The kernel died; the run is recorded up to about a second before.",
+    ),
 }
 TIPS = {
-    "compare": "Draws its loss with those of the other ticked runs below; press again to leave it "
-    "out. Takes effect at once.",
-    "open": "Shows or hides rename, tag and delete of this run.",
-    "rename": "Gives the run this name in the store, at once.",
-    "tag": "Ties a tag to the run, as baseline or data=v2, at once. Tags can be found.",
-    "untag": "Takes this tag away, at once.",
-    "ask": "Asks once more before the run is deleted with its files.",
-    "delete": "Removes the run and its files from the store, at once. This cannot be undone.",
-    "keep": "Leaves the run where it is.",
-    "live": "A run that goes on cannot be deleted.",
-    "unstored": "It is not in the store yet, only in its journal; try again in some seconds.",
+    "compare": "Draw the loss of this run below, with those of the other ticked runs; press again "
+    "to remove the run from the plot. Takes effect at once.",
+    "open": "Show or hide rename, tag and delete for this run.",
+    "rename": "Rename this run in the store. Takes effect at once.",
+    "tag": "Add a tag such as baseline or data=v2 to this run; Find also searches tags. Takes "
+    "effect at once.",
+    "untag": "Remove this tag from the run. Takes effect at once.",
+    "ask": "Delete this run and its files; needs a second click to confirm.",
+    "delete": "Delete this run and its files from the store. Takes effect at once and cannot be "
+    "undone.",
+    "keep": "Keep this run and its files.",
+    "live": "A run that is still training cannot be deleted.",
+    "unstored": "This run is not in the store yet, only in its journal; try again in a few "
+    "seconds.",
 }
-Write = Callable[[RunRow], str]
+CellWriter = Callable[[RunRow], str]
 
 
-def _columns(rows: Sequence[RunRow]) -> Iterator[tuple[str, str, bool, Write]]:
-    """Heading, tooltip, whether it holds numbers, and what stands in a cell."""
+def _columns(rows: Sequence[RunRow]) -> Iterator[tuple[str, str, bool, CellWriter]]:
+    """Heading, tooltip, True for numbers, and cell writer of each column."""
     yield "name", "", False, _name
     yield "status", "", False, _status
-    yield "started", "date and time of the first step, here", False, _started
-    yield "steps", "optimizer updates", True, lambda one: _whole(one.steps)
-    yield "time", "from the first step until it ended, or until now", True, _time
+    yield "started", "local date and time of the first step", False, _started
+    yield "steps", "optimizer updates", True, lambda one: _integer(one.steps)
+    yield "time", "from the first step to the end of the run, or to now", True, _time
     yield "loss", "of the last step", True, lambda one: _metric(one, "loss")
-    yield "val. loss", "validation loss, the last one", True, lambda one: _metric(one, "val_loss")
+    yield "val. loss", "last validation loss", True, lambda one: _metric(one, "val_loss")
     accuracy = "accuracy"
     if any("val_accuracy" in one.metrics for one in rows):
         accuracy = "val_accuracy"
-    said = {"accuracy": "of the last step", "val_accuracy": "on the validation data, the last one"}
+    tooltips = {"accuracy": "of the last step", "val_accuracy": "last one on the validation data"}
     yield (
         accuracy.replace("val_accuracy", "val. acc."),
-        said[accuracy],
+        tooltips[accuracy],
         True,
         lambda o: _metric(o, accuracy),
     )
@@ -59,12 +65,12 @@ def _columns(rows: Sequence[RunRow]) -> Iterator[tuple[str, str, bool, Write]]:
 
 
 def run_table(runs: RunList, rows: Sequence[RunRow], live: bool) -> str:
-    """Runs, one row each, at most 50; columns that are empty for all are left out.
+    """Table of at most 50 runs, one row each; columns that are empty for all are omitted.
 
     Args:
-        live: whether anything can be asked for.
+        live: with buttons; False once the Debugger is closed.
     """
-    rows, rest = rows[:MOST], len(rows) - MOST
+    rows, rest = rows[:MAX_LISTED_RUNS], len(rows) - MAX_LISTED_RUNS
     cells = {}
     for heading, tip, numbers, write in _columns(rows):
         written = [write(one) for one in rows]
@@ -74,12 +80,12 @@ def run_table(runs: RunList, rows: Sequence[RunRow], live: bool) -> str:
     body = ""
     for place, one in enumerate(rows):
         inside = "".join(_cell("td", w[place], "", n) for _, n, w in cells.values())
-        tools = f"<td>{_buttons(runs, one)}</td>" if live else ""
+        tools = f"<td>{_row_buttons(runs, one)}</td>" if live else ""
         body += f"<tr>{tools}{inside}</tr>"
         if live and one.id == runs.opened:
             body += f'<tr class="nbd-tools-of"><td colspan="{len(cells) + 1}">'
-            body += f"{_tools(runs, one)}</td></tr>"
-    more = f'<div class="nbd-quiet">and {rest:,} more: nbdebug.runs() has all of them.</div>'
+            body += f"{_tool_forms(runs, one)}</td></tr>"
+    more = f'<div class="nbd-quiet">and {rest:,} more: nbdebug.runs() lists all of them.</div>'
     return (
         '<table class="nbd-runs" aria-label="List of runs"><thead>'
         f"<tr>{'<th>compare</th>' if live else ''}{head}</tr></thead><tbody>{body}</tbody></table>"
@@ -87,22 +93,24 @@ def run_table(runs: RunList, rows: Sequence[RunRow], live: bool) -> str:
     )
 
 
-def _buttons(runs: RunList, one: RunRow) -> str:
+def _row_buttons(runs: RunList, one: RunRow) -> str:
     pressed = one.id in runs.chosen
-    state = {"aria-pressed": _word(pressed), "aria-label": f"Compare {one.name}"}
+    state = {"aria-pressed": _aria_bool(pressed), "aria-label": f"Compare {one.name}"}
     if pressed:
         # In the colour of its line in the plot.
         state["style"] = f"background:{COLOURS[runs.chosen.index(one.id)]}"
-    tick = _ask("✓" if pressed else "", "compare", one, more=state)
+    tick = _request_button("✓" if pressed else "", "compare", one, more=state)
     opened = {
-        "aria-expanded": _word(one.id == runs.opened),
+        "aria-expanded": _aria_bool(one.id == runs.opened),
         "aria-label": f"More {one.name}",
     }
-    return f'<span class="nbd-pair">{tick}{_ask("More", "open", one, more=opened)}</span>'
+    return (
+        f'<span class="nbd-pair">{tick}{_request_button("More", "open", one, more=opened)}</span>'
+    )
 
 
-def _tools(runs: RunList, one: RunRow) -> str:
-    """Rename, tag and delete, of one run."""
+def _tool_forms(runs: RunList, one: RunRow) -> str:
+    """Forms that rename, tag and delete a run."""
     if not one.stored:
         return row(f"<span>{TIPS['unstored']}</span>")
     fixed = {"run": one.id}
@@ -113,7 +121,8 @@ def _tools(runs: RunList, one: RunRow) -> str:
         submit("Rename", RunRequest.name, TIPS["rename"], {"act": "rename", **fixed}),
     )
     known = "".join(
-        _ask(f"{_tag(name, value)} ✕", "untag", one, name) for name, value in one.tags.items()
+        _request_button(f"{_tag(name, value)} ✕", "untag", one, name)
+        for name, value in one.tags.items()
     )
     tag = row(
         text_field(
@@ -129,24 +138,23 @@ def _deletion(runs: RunList, one: RunRow) -> Iterator[str]:
     if one.live:
         yield button("Delete", RunRequest.name, {}, TIPS["live"], disabled=True)
     elif one.id == runs.asked:
-        # Where Delete was, and with its focus: a double click deletes nothing.
-        yield _ask("Keep", "ask", one, tip="keep")
-        yield _ask("Delete for good?", "delete", one)
+        # Keep takes the place and the focus of Delete: a double click deletes nothing.
+        yield _request_button("Keep", "ask", one, tip="keep")
+        yield _request_button("Delete for good?", "delete", one)
     else:
-        yield _ask("Delete", "ask", one)
+        yield _request_button("Delete", "ask", one)
 
 
-def _ask(
+def _request_button(
     label: str, act: str, one: RunRow, text: str = "", tip: str = "",
     more: Mapping[str, str] | None = None,
 ) -> str:  # fmt: skip
     value = {"act": act, "run": one.id} | ({"text": text} if text else {})
-    said = TIPS[tip or act]
-    return button(label, RunRequest.name, value, said, more=more)
+    return button(label, RunRequest.name, value, TIPS[tip or act], more=more)
 
 
 def comparison_table(rows: Sequence[RunRow], values: Mapping[str, Sequence[str]]) -> str:
-    """The hyperparameters that differ, a column a run; "" for fewer than two runs."""
+    """Table of the hyperparameters that differ, one column per run; "" for fewer than two."""
     if len(rows) < 2:
         return ""
     if not values:
@@ -162,32 +170,32 @@ def comparison_table(rows: Sequence[RunRow], values: Mapping[str, Sequence[str]]
         for name, found in values.items()
     )
     return (
-        '<div class="nbd-title">What differs at the start</div>'
+        '<div class="nbd-title">Hyperparameters that differ at the start</div>'
         '<table class="nbd-runs" aria-label="Hyperparameters that differ">'
         f"<thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table>"
     )
 
 
 def labels(rows: Sequence[RunRow]) -> list[str]:
-    """What to call runs beside each other: names, with the start where they are alike."""
+    """Names of runs for a legend; runs of equal name get their start time too."""
     names = [one.name for one in rows]
-    said = [
+    unique = [
         name if names.count(name) == 1 else f"{name}, {_started(one)}"
         for name, one in zip(names, rows, strict=True)
     ]
     return [
         shortened(name, 48) + (" (this run)" if one.this else "")
-        for name, one in zip(said, rows, strict=True)
+        for name, one in zip(unique, rows, strict=True)
     ]
 
 
-def shortened(text: str, most: int = 80) -> str:
-    """Text with a dash of three points where it is too long."""
-    return text if len(text) <= most else text[: most - 1] + "…"
+def shortened(text: str, limit: int = 80) -> str:
+    """Text, cut off with an ellipsis after `limit` characters."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them."""
+    """Duration as text, such as `3 min 20 s`."""
     if 0 <= seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = max(round(seconds), 0)
@@ -205,7 +213,7 @@ def _cell(kind: str, text: str, tip: str, numbers: bool) -> str:
 
 
 def _name(one: RunRow) -> str:
-    """The name, and the tags, which help to tell runs apart."""
+    """Name and tags of a run."""
     this = ' <span class="nbd-quiet">(this run)</span>' if one.this else ""
     name = html.escape(one.name) or '<span class="nbd-quiet">(no name)</span>'
     tags = "".join(
@@ -216,12 +224,12 @@ def _name(one: RunRow) -> str:
 
 
 def _status(one: RunRow) -> str:
-    words, tip = STATUS.get(one.status, (one.status, ""))
-    return f'<span title="{html.escape(tip)}">{html.escape(words)}</span>'
+    label, tip = STATUS_LABELS.get(one.status, (one.status, ""))
+    return f'<span title="{html.escape(tip)}">{html.escape(label)}</span>'
 
 
 def _started(one: RunRow) -> str:
-    """Date and time here; the year only where it is another one."""
+    """Local date and time; the year only if the run started in another year."""
     when = datetime.fromtimestamp(one.started)
     return f"{when:%m-%d %H:%M}" if when.year == datetime.now().year else f"{when:%Y-%m-%d %H:%M}"
 
@@ -230,7 +238,7 @@ def _time(one: RunRow) -> str:
     return "" if one.seconds is None else duration(one.seconds)
 
 
-def _whole(number: int | None) -> str:
+def _integer(number: int | None) -> str:
     return "" if number is None else f"{number:,}"
 
 
@@ -247,5 +255,5 @@ def _tag(name: str, value: str) -> str:
     return f"{name}={value}" if value else name
 
 
-def _word(flag: bool) -> str:
+def _aria_bool(flag: bool) -> str:
     return str(flag).lower()

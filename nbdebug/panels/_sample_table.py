@@ -1,4 +1,4 @@
-"""The samples behind a finding, with what can be done about each."""
+"""The worst samples of a batch, with buttons to exclude or relabel each."""
 
 from __future__ import annotations
 
@@ -11,49 +11,51 @@ from nbdebug.core.results.findings import Finding
 from nbdebug.core.results.worst_samples import WorstSample, WorstSamples, worst_sample_table
 from nbdebug.panels._buttons import button
 
-# Where single samples may be behind it; whether it is those of the step it began at.
-SHOWN = {
+# Findings that single samples may cause; True: samples of the step at which the finding began.
+SAMPLE_FINDINGS = {
     "not_finite": False,
     "gradient_spike": True,
     "diverging": False,
     "not_learning": False,
     "no_better_than_constant": False,
 }
-LOOK = "Looks at each sample of the batch alone, for its loss and gradient; moves nothing."
-LEAVE = "No batch holds this sample any more. Takes effect at the next batch; can be undone."
-RELABEL = (
-    "Trains on this sample with what the model predicts as its target; the data is not written "
-    "to. Takes effect at the next batch; can be undone."
+SHOW_TIP = (
+    "Compute loss and gradient of each sample of the batch alone, between two steps. Training "
+    "does not change."
 )
-UNDO = "Trains on it again as it is in the data. Takes effect at the next batch."
-CLOSE = "Puts this table away."
-TOOLS = "display:inline-flex;gap:8px;white-space:nowrap"
+EXCLUDE_TIP = "Exclude this sample from all batches. Takes effect at the next batch; can be undone."
+RELABEL_TIP = (
+    "Train on this sample with the model's prediction as its target; the data itself stays as it "
+    "is. Takes effect at the next batch; can be undone."
+)
+UNDO_TIP = "Train on this sample again as it is in the data. Takes effect at the next batch."
+CLOSE_TIP = "Hide this table. Takes effect at once."
 InForce = tuple[tuple[int, ...], dict[int, Any]]
 
 
-def look_button(finding: Finding, busy: bool) -> str:
-    """Asks for the samples behind a finding; "" where there are none to speak of."""
-    if finding.name not in SHOWN:
+def samples_button(finding: Finding, busy: bool) -> str:
+    """Button that lists the samples behind a finding; "" if no single sample causes it."""
+    if finding.name not in SAMPLE_FINDINGS:
         return ""
-    fields = {"step": finding.since} if SHOWN[finding.name] and finding.since else {}
-    asked = button("Show the samples", FindWorstSamples.name, fields, LOOK, busy)
+    fields = {"step": finding.since} if SAMPLE_FINDINGS[finding.name] and finding.since else {}
+    asked = button("Show the samples", FindWorstSamples.name, fields, SHOW_TIP, busy)
     return f'<div class="nbd-row">{asked}</div>'
 
 
-def culprit_rows(found: WorstSamples | None, in_force: InForce, available: set[str]) -> str:
-    """The table, and what was done about samples.
+def sample_rows(found: WorstSamples | None, in_force: InForce, available: set[str]) -> str:
+    """Table of the samples, and buttons that undo exclusions and new labels.
 
     Args:
-        in_force: samples left out, and new targets by sample.
+        in_force: excluded samples, and new targets by sample.
         available: controls that can be used.
     """
-    done = "".join(_done(*in_force))
-    said = f'<div class="nbd-row" role="status">{done}</div>' if done else ""
+    undo = "".join(_undo_buttons(*in_force))
+    edits = f'<div class="nbd-row" role="status">{undo}</div>' if undo else ""
     if found is None:
-        return said
+        return edits
     tools = tuple(_tools(sample, in_force, available) for sample in found.samples)
-    close = f'<div class="nbd-row">{button("Close", CloseWorstSamples.name, {}, CLOSE)}</div>'
-    return worst_sample_table(found, tools) + said + close
+    close = f'<div class="nbd-row">{button("Close", CloseWorstSamples.name, {}, CLOSE_TIP)}</div>'
+    return worst_sample_table(found, tools) + edits + close
 
 
 def _tools(sample: WorstSample, in_force: InForce, available: set[str]) -> str:
@@ -62,12 +64,12 @@ def _tools(sample: WorstSample, in_force: InForce, available: set[str]) -> str:
         return ""
     made = ""
     if "excluded_samples" in available and sample.index not in excluded:
-        made += _ask("Leave out", {"excluded_samples": [*excluded, sample.index]}, LEAVE)
+        made += _ask("Exclude", {"excluded_samples": [*excluded, sample.index]}, EXCLUDE_TIP)
     guess = sample.prediction
     if "relabelled" in available and isinstance(guess, int) and guess != sample.target:
         changed = {**relabelled, sample.index: guess}
         if relabelled.get(sample.index) != guess:
-            made += _ask(f"Relabel as {guess}", {"relabelled": changed}, RELABEL)
+            made += _ask(f"Relabel as {guess}", {"relabelled": changed}, RELABEL_TIP)
     return (
         f'<span style="display:inline-flex;gap:8px;white-space:nowrap">{made}</span>'
         if made
@@ -75,13 +77,13 @@ def _tools(sample: WorstSample, in_force: InForce, available: set[str]) -> str:
     )
 
 
-def _done(excluded: tuple[int, ...], relabelled: dict[int, Any]) -> Iterator[str]:
+def _undo_buttons(excluded: tuple[int, ...], relabelled: dict[int, Any]) -> Iterator[str]:
     for index in excluded:
         rest = [other for other in excluded if other != index]
-        yield _ask(f"{index} is left out ✕", {"excluded_samples": rest}, UNDO)
+        yield _ask(f"{index} is excluded ✕", {"excluded_samples": rest}, UNDO_TIP)
     for index, target in relabelled.items():
         others = {other: value for other, value in relabelled.items() if other != index}
-        yield _ask(f"{index} is now {target} ✕", {"relabelled": others}, UNDO)
+        yield _ask(f"{index} is now {target} ✕", {"relabelled": others}, UNDO_TIP)
 
 
 def _ask(label: str, settings: dict[str, Any], tip: str) -> str:

@@ -1,4 +1,4 @@
-"""How the activations of one layer are spread."""
+"""Histogram of the activations of one layer."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from nbdebug.panels.base import Panel
 
 
 class ActivationHistogram(Panel):
-    """Measured only while this tab is open."""
+    """Latest histogram of a layer; measured only while the tab is open."""
 
     name = "activation_histogram"
     tab = "Activations"
     order = 42
     title = "Histogram of a layer"
-    help = "newest; measured while this tab is open"
+    help = "latest; measured while this tab is open"
     height = 240
     wide = True
     watches: ClassVar = ("activation_histogram",)

@@ -1,4 +1,4 @@
-"""Mean and spread of every layer's activations."""
+"""Mean and standard deviation of the activations of every layer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Activations(Panel):
     tab = "Activations"
     order = 40
     title = "Activations by layer"
-    help = "newest; input at the top"
+    help = "latest; input at the top"
     height = 420
 
     def build(self) -> UIElement:

@@ -24,11 +24,11 @@ from nbdebug.plots.plot_options import PlotOptions
 
 MAX_POINTS = 1000
 Ask = Callable[[str, str, Mapping[str, Any]], None]
-AXES = (("step", "Steps"), ("samples", "Samples"), ("epoch", "Epochs"))
+AXIS_OPTIONS = (("step", "Steps"), ("samples", "Samples"), ("epoch", "Epochs"))
 
 
 class PlotSink(Protocol):
-    """Where panels put what they show; recording only, nothing is sent at once."""
+    """Receiver of everything that panels show; only records, the next flush sends."""
 
     def set_data(self, source: Model, columns: Values) -> None: ...
 
@@ -36,7 +36,7 @@ class PlotSink(Protocol):
 
     def set_note(self, panel: str, text: str) -> None: ...
 
-    def set_advice(self, panel: str, advice: PlotActions) -> None: ...
+    def set_actions(self, panel: str, actions: PlotActions) -> None: ...
 
     def set_section(self, panel: str, section: str, page: str) -> None: ...
 
@@ -45,9 +45,9 @@ class PanelContext:
     """Shared by all panels of a dashboard: the sink, the plot options, the time axis.
 
     Args:
-        states: gives the controls as they stand; the plots call them what the sliders do.
-        ask: asks for a command: the panel's name, the command's name, its fields.
-        run_list: gives the runs that are kept beside this one.
+        states: returns the controls with their values in force; plots use their labels.
+        ask: requests a command; gets the name of the panel, of the command, and its fields.
+        run_list: returns the runs recorded in the same store.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class PanelContext:
         self.run_list = run_list
         self.controls = [state.spec for state in states()]
         self._labels = {spec.name: spec.label for spec in self.controls}
-        choices.offer("axis", "Time in", "Training", AXES)
+        choices.offer("axis", "Time in", "Training", AXIS_OPTIONS)
         self.time_range = DataRange1d(range_padding=0.02)
         self.markers = Markers()
         self.sink: PlotSink = NoSink()
@@ -69,7 +69,7 @@ class PanelContext:
 
     @property
     def axis(self) -> Axis:
-        """What the time axis counts."""
+        """Unit of the time axis."""
         return cast(Axis, self.choices["axis"])
 
     def in_force(self, control: str) -> Any:
@@ -77,14 +77,14 @@ class PanelContext:
         return next((s.value for s in self._states() if s.spec.name == control), None)
 
     def mark(self, snapshot: Snapshot) -> None:
-        """Bring the marks of control changes and notes up to date, once a snapshot."""
+        """Update the marks of control changes and notes, once per snapshot."""
         state = (snapshot.version, self.axis)
         if state != self._marked:
             self._marked = state
             self._fill(self.markers, snapshot, self.axis)
 
     def mark_in_steps(self, markers: Markers, snapshot: Snapshot) -> None:
-        """The same for a plot of its own markers, whose axis always counts steps."""
+        """Update the markers of a plot whose axis always counts steps."""
         self._fill(markers, snapshot, "step")
 
     def _fill(self, markers: Markers, snapshot: Snapshot, axis: Axis) -> None:
@@ -93,35 +93,35 @@ class PanelContext:
 
 
 class NoSink:
-    """Takes everything and keeps nothing: the sink of a stage that is not shown."""
+    """Sink that discards everything; used until a view is there."""
 
     def set_data(self, source: Model, columns: Values) -> None:
-        """Nothing to do."""
+        """Discard."""
 
     def set_prop(self, model: Model, attribute: str, value: Any) -> None:
-        """Nothing to do."""
+        """Discard."""
 
     def set_note(self, panel: str, text: str) -> None:
-        """Nothing to do."""
+        """Discard."""
 
-    def set_advice(self, panel: str, advice: PlotActions) -> None:
-        """Nothing to do."""
+    def set_actions(self, panel: str, actions: PlotActions) -> None:
+        """Discard."""
 
     def set_section(self, panel: str, section: str, page: str) -> None:
-        """Nothing to do."""
+        """Discard."""
 
 
 class Panel(ABC):
-    """One plot of the dashboard, or a page of HTML.
+    """One plot of the dashboard, or sections of HTML.
 
     Attributes:
         name: unique; also the name of its figure.
-        tab: the tab it stands in; order: its place among all panels.
-        title, help: the words above the plot.
-        height: of the plot in pixels; wide: takes the whole row.
-        needs: series to copy whole, names or shell patterns; the last value of every
-            series always comes along.
-        watches: on-demand probes it wants while it is visible.
+        tab: name of its tab; order: position among all panels.
+        title, help: text above the plot.
+        height: of the plot in pixels; wide: use the whole row.
+        needs: series that `update` reads in full, as names or shell patterns; the last value
+            of every series is always in `Snapshot.latest`.
+        watches: on-demand probes to run while the tab is visible.
     """
 
     name: ClassVar[str]
@@ -139,24 +139,25 @@ class Panel(ABC):
 
     @abstractmethod
     def build(self) -> UIElement | None:
-        """Make the figure and its sources; called once, before the first update.
+        """Build the figure and its sources; called once, before the first update.
 
-        None for a panel that shows sections of HTML instead.
+        Returns:
+            The root of the plot; None for a panel that shows sections of HTML instead.
         """
 
     @abstractmethod
     def update(self, snapshot: Snapshot) -> None:
-        """Record the newest numbers with the stage's sink."""
+        """Pass the latest values to `context.sink`."""
 
     def note(self, text: str) -> None:
-        """Words over the plot, "" for none."""
+        """Show a text over the plot; "" removes the text."""
         self.context.sink.set_note(self.name, text)
 
     def points(self, snapshot: Snapshot, name: str) -> Series | None:
-        """A series with at most 1,000 points, None while it was never measured."""
+        """Series thinned to at most 1,000 points; None if the series was never measured."""
         series = snapshot.series.get(name)
         return series.thin(MAX_POINTS) if series is not None and len(series) else None
 
     def place(self, snapshot: Snapshot, steps: NDArray[np.int64]) -> Array:
-        """Where steps [B] lie on the time axis."""
+        """Positions of steps [B] on the time axis."""
         return snapshot.position(steps, self.context.axis)

@@ -1,4 +1,4 @@
-"""The five-step checklist: results, buttons to run checks, and remedies to press."""
+"""The Checklist tab: results of checks, buttons to run checks, and buttons for remedies."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from nbdebug.core.records import Progress
 from nbdebug.core.results.check_report import CheckReport
 from nbdebug.core.results.check_result import BAD_STATUSES, CHECKLIST_STEPS, CheckResult
 from nbdebug.core.results.check_table import step_section
-from nbdebug.panels._buttons import button, under_way_row
+from nbdebug.panels._buttons import button, progress_row
 from nbdebug.panels.base import Panel
 
-QUICK = (
-    "Runs all quick checks between two steps. Everything is put back: training notices nothing "
-    "but the pause."
+QUICK_TIP = (
+    "Run all quick checks between two steps, as soon as the current step is done. Everything is "
+    "restored afterwards: training does not change."
 )
-SLOW = (
-    "Runs {what} between two steps, which takes some seconds or more. Everything is put back "
-    "afterwards; Stop ends it at any time."
+SLOW_TIP = (
+    "Run {what} between two steps, which takes a few seconds or more. Everything is restored "
+    "afterwards: training does not change. Stop cancels at any time."
 )
-STOP = "Ends the check under way at once. Training stays as it is."
+STOP_TIP = "Cancel the running check at once. Training does not change."
 
 
 class Checklist(Panel):
-    """Results under the five steps; the quick checks run when the tab is opened first."""
+    """Results under the five steps; the quick checks run when the tab is first opened."""
 
     name = "checklist"
     tab = "Checklist"
     order = 50
     title = "Five-step checklist"
-    help = "examines model, loss and data between two steps; nothing is changed by it"
+    help = "checks model, loss and data between two steps; changes nothing"
     height = 320
     wide = True
 
@@ -49,7 +49,7 @@ class Checklist(Panel):
         elif live and not self._asked and quick:
             self._asked = True
             self.context.ask(self.name, RunChecks.name, {"checks": quick})
-        busy = under_way(snapshot) is not None
+        busy = checks_progress(snapshot) is not None
         self._section("0", head(snapshot, live))
         if (report, live, busy) == self._shown:
             return
@@ -71,7 +71,7 @@ class Checklist(Panel):
         made = ""
         if result.expensive:
             label = "Run" if result.status == "not_run" else "Run again"
-            tip = f"{result.title}: {SLOW.format(what='this check')}"
+            tip = f"{result.title}: {SLOW_TIP.format(what='this check')}"
             made = button(label, RunChecks.name, {"checks": [result.name]}, tip, busy)
         remedy = result.proposal
         if remedy is not None and result.status in BAD_STATUSES:
@@ -84,31 +84,31 @@ class Checklist(Panel):
         return made
 
 
-def under_way(snapshot: Snapshot) -> Progress | None:
-    """How far the checks are, None when none are made now."""
+def checks_progress(snapshot: Snapshot) -> Progress | None:
+    """Progress of the running checks; None if no check is running."""
     progress = snapshot.results.of(Progress)
     return progress if progress is not None and progress.command == RunChecks.name else None
 
 
 def head(snapshot: Snapshot, live: bool) -> str:
-    """The summary, what is under way, and the buttons for many checks at once."""
-    report, progress = snapshot.checks, under_way(snapshot)
+    """Summary, progress of running checks, and the buttons that run several checks."""
+    report, progress = snapshot.checks, checks_progress(snapshot)
     tools = _tools(report, progress is not None) if live else ""
     if progress is not None:
-        said = under_way_row(progress, STOP)
+        state = progress_row(progress, STOP_TIP)
     else:
-        said = f'<span class="nbd-help">{_when(snapshot)}</span>'
+        state = f'<span class="nbd-help">{_checked_at(snapshot)}</span>'
     return (
         f'<div role="status">{html.escape(report.summary)}</div>'
-        f'<div class="nbd-row">{tools}{said}</div>'
+        f'<div class="nbd-row">{tools}{state}</div>'
     )
 
 
-def _when(snapshot: Snapshot) -> str:
-    """When the newest result was seen, where training has gone on since."""
-    seen = [result.at for result in snapshot.checks if result.status != "not_run"]
+def _checked_at(snapshot: Snapshot) -> str:
+    """Step of the latest result, if training has continued since."""
+    steps = [result.at for result in snapshot.checks if result.status != "not_run"]
     now = snapshot.status.step
-    return f"seen at step {max(seen):,}, now at {now:,}" if seen and max(seen) != now else ""
+    return f"checked at step {max(steps):,}, now at {now:,}" if steps and max(steps) != now else ""
 
 
 def _tools(report: CheckReport, busy: bool) -> str:
@@ -116,11 +116,11 @@ def _tools(report: CheckReport, busy: bool) -> str:
     waiting = [result for result in slow if result.status == "not_run"] or slow
     number = f"{len(waiting)} slow checks" if len(waiting) > 1 else "the slow check"
     quick = [result for result in report if not result.expensive]
-    return _many("Run quick checks", quick, QUICK, busy) + _many(
-        f"Run {number}", waiting, SLOW.format(what=number), busy
+    return _button_for("Run quick checks", quick, QUICK_TIP, busy) + _button_for(
+        f"Run {number}", waiting, SLOW_TIP.format(what=number), busy
     )
 
 
-def _many(label: str, results: Sequence[CheckResult], tip: str, busy: bool) -> str:
+def _button_for(label: str, results: Sequence[CheckResult], tip: str, busy: bool) -> str:
     names = [result.name for result in results]
     return button(label, RunChecks.name, {"checks": names}, tip, busy) if names else ""

@@ -30,13 +30,13 @@ PERCENTILES = ("p50", "p90", "p99")
 
 
 class ClipNorms(Panel):
-    """Histogram and cumulative share of the unclipped norms, and the threshold to drag."""
+    """Histogram and cumulative share of the norms before clipping, and a draggable threshold."""
 
     name = "clip_norms"
     tab = "Clipping"
     order = 25
     title = "Norms before clipping"
-    help = "last 1,000 steps; drag the line to set Clip threshold; measured while open"
+    help = "last 1,000 steps, measured while this tab is open; drag the line to set Clip threshold"
     height = 360
     wide = True
     watches: ClassVar = ("clip_norms",)
@@ -49,7 +49,7 @@ class ClipNorms(Panel):
             self.name,
             self.height,
             x_axis_type="log",
-            x_axis_label="norm that the threshold is compared with",
+            x_axis_label="norm compared with the threshold",
             y_axis_label="steps",
         )
         made.min_border_left, made.min_border_right = MIN_BORDER_LEFT, MIN_BORDER_RIGHT
@@ -78,7 +78,7 @@ class ClipNorms(Panel):
 
     def update(self, snapshot: Snapshot) -> None:
         found = snapshot.histograms.get("clip_norms")
-        self.note("" if found else "Press Run to see how large the gradients are.")
+        self.note("" if found else "Press Run to see the gradient norms.")
         sink, mode = self.context.sink, self.context.in_force("clip_mode")
         edges, counts = (np.empty(0), np.empty(0)) if found is None else norm_bins(found)
         columns = {"left": edges[:-1], "right": edges[1:], "count": counts}
@@ -96,15 +96,17 @@ class ClipNorms(Panel):
         sink.set_data(self.anchor, {"x": [float(limit)] if known else []})
         if known:
             sink.set_prop(self.threshold, "location", float(limit))
-        text = "" if found is None else sentence(snapshot, str(mode), float(limit))
-        sink.set_advice(self.name, PlotActions(text, offers(snapshot) if found else ()))
+        text = "" if found is None else threshold_effect(snapshot, str(mode), float(limit))
+        sink.set_actions(
+            self.name, PlotActions(text, percentile_actions(snapshot) if found else ())
+        )
 
 
 def _add_share_axis(made: figure) -> None:
     made.extra_y_ranges["share"] = Range1d(start=0, end=1.02)
     made.extra_y_scales["share"] = LinearScale()
     percent: Any = NumeralTickFormatter(format="0%")
-    axis = LinearAxis(y_range_name="share", formatter=percent, axis_label="share up to here")
+    axis = LinearAxis(y_range_name="share", formatter=percent, axis_label="cumulative share")
     axis.minor_tick_line_color = None
     axis.axis_label_text_font_style = "normal"
     axis.major_label_text_font_size = axis.axis_label_text_font_size = "11px"
@@ -117,8 +119,8 @@ def norm_bins(found: Histogram) -> tuple[Array, Array]:
     return edges, found.counts
 
 
-def sentence(snapshot: Snapshot, mode: str, limit: float) -> str:
-    """What the threshold does to the last 1,000 steps."""
+def threshold_effect(snapshot: Snapshot, mode: str, limit: float) -> str:
+    """Effect of the threshold on the last 1,000 steps, as a sentence; "" if unknown."""
     latest = snapshot.latest
     share = latest.get("clip_over", math.nan)
     if not math.isfinite(share):
@@ -130,15 +132,15 @@ def sentence(snapshot: Snapshot, mode: str, limit: float) -> str:
     median, lr = latest.get("clip_norm_p50", math.nan), latest.get("lr", math.nan)
     if mode not in ("norm", "adaptive") or not (median > limit and lr > 0):
         return f"{text} More than half: lower the learning rate instead."
-    # The size of an update goes with lr times the norm after clipping.
+    # The size of an update is proportional to lr times the norm after clipping.
     return (
-        f"{text} More than half: for SGD that is about a learning rate of "
-        f"{lr * limit / median:.2g} instead of {lr:.2g}; lower it rather than clip so much."
+        f"{text} More than half: for SGD this is like a learning rate of about "
+        f"{lr * limit / median:.2g} instead of {lr:.2g}; lower the learning rate instead."
     )
 
 
-def offers(snapshot: Snapshot) -> tuple[PlotAction, ...]:
-    """A button for each percentile that sets the threshold there."""
+def percentile_actions(snapshot: Snapshot) -> tuple[PlotAction, ...]:
+    """Buttons that set the threshold to a percentile of the norms."""
     made = []
     for name in PERCENTILES:
         norm = snapshot.latest.get(f"clip_norm_{name}", math.nan)

@@ -1,4 +1,4 @@
-"""The values of the controls over time, one lane each."""
+"""Values of the controls over time, one lane each."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from nbdebug.plots.markers import format_value
 from nbdebug.plots.theme import BLUE
 
 LANE_HEIGHT = 0.8
-PIXELS = 27
-AROUND = 28
+LANE_PIXELS = 27
+FRAME_PIXELS = 28
 
 
 class ControlHistory(Panel):
-    """What was in force when: controls that are numbers, each in a lane, low to high."""
+    """Values in force of the numeric controls, each in a lane of its own range."""
 
     name = "controls"
     tab = "Training"
     order = 12
     title = "Controls"
-    help = "value in force; right: now"
+    help = "value in force over time; right: current value"
     wide = True
 
     def __init__(self, context: PanelContext) -> None:
@@ -34,7 +34,7 @@ class ControlHistory(Panel):
             c.name: c.label for c in context.controls if c.plotted and c.kind in ("int", "float")
         }
         self.needs = tuple(self.lanes)
-        self.height = AROUND + PIXELS * len(self.lanes)
+        self.height = FRAME_PIXELS + LANE_PIXELS * len(self.lanes)
 
     def build(self) -> UIElement:
         count = len(self.lanes)
@@ -78,9 +78,9 @@ class ControlHistory(Panel):
 
 
 def lane_heights(values: Array) -> Array:
-    """Values [B] as distances from the top of a lane: the largest at 0, a constant in the middle.
+    """Distances of values [B] from the top of a lane: the largest at 0, a constant in the middle.
 
-    Positive values are placed by their logarithm, since rates move by factors.
+    Positive values are scaled by their logarithm, since learning rates change by factors.
     """
     known = values[np.isfinite(values)]
     if not len(known) or known.min() == known.max():

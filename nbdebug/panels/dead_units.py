@@ -15,13 +15,13 @@ from nbdebug.plots.theme import SKY, VERMILLION
 
 
 class DeadUnits(Panel):
-    """Two bars a layer: units that never answer, and activations that are almost zero."""
+    """Two bars per layer: share of dead units, and of activations near zero."""
 
     name = "dead_share"
     tab = "Activations"
     order = 41
     title = "Dead and near zero"
-    help = "newest, share by layer"
+    help = "latest share by layer"
     height = 420
 
     def build(self) -> UIElement:
@@ -42,7 +42,7 @@ class DeadUnits(Panel):
     def update(self, snapshot: Snapshot) -> None:
         dead, near = snapshot.members("dead"), snapshot.members("near_zero")
         names = list(near) or list(dead)
-        self.note("" if names else "Press Run to see which units stay silent.")
+        self.note("" if names else "Press Run to see the dead units of every layer.")
         place = np.arange(len(names))
         columns: Values = {
             "upper": place - 0.2,

@@ -1,4 +1,4 @@
-"""What looks sick: findings, causes first, with remedies to try or to apply."""
+"""The Findings tab: findings, root causes first, with remedies to try or to apply."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from nbdebug.core.commands.timeline import ForkSteps
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.html.sparkline import sparkline
 from nbdebug.core.records import Progress
-from nbdebug.core.results.check_table import STATUS_COLOURS as VERDICTS
+from nbdebug.core.results.check_table import STATUS_COLOURS
 from nbdebug.core.results.findings import Finding, Findings, Remedy
 from nbdebug.core.results.worst_samples import WorstSamples
 from nbdebug.panels._buttons import button
-from nbdebug.panels._sample_table import InForce, culprit_rows, look_button
+from nbdebug.panels._sample_table import InForce, sample_rows, samples_button
 from nbdebug.panels.base import Panel
 from nbdebug.rules._fork_start import FORK_STEPS, fork_start
 
-COLOURS = {"error": VERDICTS["fail"], "warning": VERDICTS["warning"]}
-TRY = (
-    f"Trains {FORK_STEPS} steps without and with it on a copy, on the same batches and dropout "
-    "masks. The Timeline tab shows what came of it and whether the finding is gone; training "
-    "stays where it is until you keep it."
+SEVERITY_COLOURS = {"error": STATUS_COLOURS["fail"], "warning": STATUS_COLOURS["warning"]}
+TRY_TIP = (
+    f"Train {FORK_STEPS} steps with and without this remedy on a copy, between two steps, with the "
+    "same batches and dropout masks. The Timeline tab shows both and whether the finding is gone. "
+    "Training stays where it is until you press Keep there."
 )
-APPLY = "Sets it at once, without a trial; takes effect at the next step."
+APPLY_TIP = "Apply this remedy without a trial; takes effect at the next step."
 
 
 class FindingsPanel(Panel):
-    """Findings, each with its evidence, why it happens and what to do."""
+    """Findings, each with its evidence, cause and remedies."""
 
     name = "findings"
     tab = "Findings"
     order = 13
     title = "Findings"
-    help = "what looks sick while it trains; a finding goes when its evidence is gone"
+    help = "symptoms seen while training; a finding disappears once its symptom is gone"
     height = 320
     wide = True
 
@@ -60,7 +60,7 @@ class FindingsPanel(Panel):
         if state != self._samples:
             self._samples = state
             known = {spec.name for spec in self.context.controls if not spec.unavailable}
-            rows = culprit_rows(found, in_force, known if live else set())
+            rows = sample_rows(found, in_force, known if live else set())
             self.context.sink.set_section(self.name, "1", rows)
 
     def _page(self, snapshot: Snapshot, live: bool) -> str:
@@ -75,22 +75,22 @@ class FindingsPanel(Panel):
     def _tools(self, finding: Finding, snapshot: Snapshot, busy: bool) -> str:
         rows = []
         for remedy in finding.remedies:
-            said = f"<span>{html.escape(remedy.text)}{self._values(remedy)}</span>"
+            text = f"<span>{html.escape(remedy.text)}{self._values(remedy)}</span>"
             known = {spec.name for spec in self.context.controls if not spec.unavailable}
             made = (
                 _buttons(finding, remedy, snapshot, busy) if set(remedy.settings) <= known else ""
             )
-            rows.append(f'<div class="nbd-row">{said}{made}</div>')
-        return "".join(rows) + look_button(finding, busy)
+            rows.append(f'<div class="nbd-row">{text}{made}</div>')
+        return "".join(rows) + samples_button(finding, busy)
 
     def _values(self, remedy: Remedy) -> str:
         labels = {spec.name: spec.label for spec in self.context.controls}
-        said = [
+        values = [
             f"{labels.get(name, name)} {value:g}"
             for name, value in remedy.settings.items()
             if isinstance(value, float)
         ]
-        return html.escape(f" ({', '.join(said)})") if said else ""
+        return html.escape(f" ({', '.join(values)})") if values else ""
 
 
 def _buttons(finding: Finding, remedy: Remedy, snapshot: Snapshot, busy: bool) -> str:
@@ -103,19 +103,19 @@ def _buttons(finding: Finding, remedy: Remedy, snapshot: Snapshot, busy: bool) -
         "start": fork_start(snapshot, finding),
     }
     apply = {"settings": dict(remedy.settings)}
-    return button("Try", ForkSteps.name, fields, TRY, busy) + button(
-        "Apply without trying", SET_CONTROLS, apply, APPLY, busy
+    return button("Try", ForkSteps.name, fields, TRY_TIP, busy) + button(
+        "Apply without trying", SET_CONTROLS, apply, APPLY_TIP, busy
     )
 
 
 def _summary(snapshot: Snapshot) -> str:
     if not snapshot.series and not snapshot.latest:
-        return "Nothing to judge yet: press Run."
+        return "Nothing to diagnose yet: press Run."
     return snapshot.findings.summary
 
 
 def _finding(finding: Finding, follow: tuple[Finding, ...], tools: str) -> str:
-    colour = COLOURS[finding.severity]
+    colour = SEVERITY_COLOURS[finding.severity]
     head = (
         f'<div role="heading" aria-level="3"><b style="color:{colour}">{finding.severity}</b> '
         f"<b>{html.escape(finding.title)}</b> "
@@ -126,7 +126,7 @@ def _finding(finding: Finding, follow: tuple[Finding, ...], tools: str) -> str:
         f"<li>{html.escape(one.title)}: {html.escape(one.seen)}</li>" for one in follow
     )
     folded = (
-        f'<details data-key="follow-{finding.name}"><summary>{len(follow)} more that this explains'
+        f'<details data-key="follow-{finding.name}"><summary>Explains {len(follow)} more'
         f"</summary><ul>{consequences}</ul></details>"
         if follow
         else ""

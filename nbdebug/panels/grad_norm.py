@@ -21,7 +21,7 @@ from nbdebug.panels.base import Panel
 from nbdebug.plots.figures import hover, legend_above, time_figure
 from nbdebug.plots.theme import BLUE, GREEN, GREY, SKY, VERMILLION
 
-WINDOW = 50
+SHARE_WINDOW = 50
 
 
 class GradNorm(Panel):
@@ -31,7 +31,7 @@ class GradNorm(Panel):
     tab = "Training"
     order = 11
     title = "Gradient norm"
-    help = f"over all parameters; right: share clipped of the last {WINDOW} steps"
+    help = f"over all parameters; right: share clipped of the last {SHARE_WINDOW} steps"
     height = 230
     wide = True
     needs = ("grad_norm", "grad_norm_clipped", "clip_threshold", "clipped")
@@ -71,7 +71,7 @@ class GradNorm(Panel):
             ],
         )
         hover(made, raw, [("before clipping", "<b>@y{0.000e+0}</b>")], "vline")
-        # Only the first data decides the range of the axis: the share has its own.
+        # The share has an axis of its own and must not widen the range of this one.
         made.y_range = DataRange1d(renderers=[raw, clipped, limit])
         return made
 
@@ -88,7 +88,7 @@ class GradNorm(Panel):
             return {column: np.empty(0) for column in ("x", "y", "low", "high")}
         x = self.place(snapshot, series.step)
         if name == "clipped":
-            share = running_mean(series.mean, WINDOW)
+            share = running_mean(series.mean, SHARE_WINDOW)
             return {"x": x, "y": share, "low": np.zeros(len(x)), "high": share}
         if name == "clip_threshold":
             return {"x": x, "y": series.last, "low": series.last, "high": series.last}
@@ -96,7 +96,7 @@ class GradNorm(Panel):
 
 
 def running_mean(values: Array, window: int) -> Array:
-    """Mean of the last `window` values up to each place, [B]."""
+    """Mean of each value and the `window - 1` values before it, [B]."""
     total = np.concatenate([[0.0], np.cumsum(values)])
     ends = np.arange(1, len(values) + 1)
     starts = np.maximum(ends - window, 0)

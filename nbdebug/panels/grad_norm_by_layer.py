@@ -10,13 +10,13 @@ from nbdebug.panels.base import Panel
 
 
 class GradNormByLayer(Panel):
-    """Vanishing or exploding gradients show as a slope from top to bottom."""
+    """Gradient norm per parameter; a slope shows vanishing or exploding gradients."""
 
     name = "grad_norm_layers"
     tab = "Gradients"
     order = 20
     title = "Gradient norm by parameter"
-    help = "newest; input at the top"
+    help = "latest; input at the top"
     height = 460
 
     def build(self) -> UIElement:
@@ -25,5 +25,5 @@ class GradNormByLayer(Panel):
 
     def update(self, snapshot: Snapshot) -> None:
         values = snapshot.members("grad_norm")
-        self.note("" if values else "Press Run to see the gradient of every parameter.")
+        self.note("" if values else "Press Run to see the gradient norm of every parameter.")
         self.rows.update(values)

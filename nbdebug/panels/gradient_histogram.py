@@ -1,4 +1,4 @@
-"""How the gradient of one parameter is spread."""
+"""Histogram of the gradient of one parameter."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from nbdebug.panels.base import Panel
 
 
 class GradientHistogram(Panel):
-    """Measured only while this tab is open."""
+    """Latest histogram of a gradient; measured only while the tab is open."""
 
     name = "gradient_histogram"
     tab = "Gradients"
     order = 21
     title = "Histogram of a gradient"
-    help = "newest; measured while open"
+    help = "latest; measured while open"
     height = 460
     watches: ClassVar = ("gradient_histogram",)
 

@@ -1,4 +1,4 @@
-"""The learning rate: what it was, what is to come, and what was to come before the last edit."""
+"""Learning rate over time, its forecast, and the forecast before the last edit."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from nbdebug.plots.theme import BLUE, GREY, ORANGE
 
 
 class LearningRate(Panel):
-    """Past, forecast of the schedule, and the ghost of the schedule as it was."""
+    """Past values, forecast of the schedule, and its forecast before the last edit (dotted)."""
 
     name = "learning_rate"
     tab = "Learning rate"
     order = 27
     title = "Learning rate"
-    help = "over steps; what a schedule waits to see (plateau) is foreseen as constant"
+    help = "over steps; the forecast of a plateau schedule is constant"
     height = 300
     wide = True
     needs = ("lr",)
@@ -36,7 +36,7 @@ class LearningRate(Panel):
         self.past, self.coming, self.ghost = (
             ColumnDataSource({"x": [], "lr": []}) for _ in range(3)
         )
-        # Of its own: the future has no place on the axis of samples or epochs.
+        # Markers of its own: this plot always counts steps, since a forecast knows no samples.
         self.marks = Markers()
         made = time_figure(
             self.name,
@@ -57,7 +57,7 @@ class LearningRate(Panel):
             hover(made, line, [("step", "@x{0,0}"), ("learning rate", "@lr{0.00e+0}")], "mouse")
         legend_above(
             made,
-            [("so far", [was]), ("to come", [coming]), ("before the last edit", [ghost])],
+            [("so far", [was]), ("forecast", [coming]), ("before the last edit", [ghost])],
         )
         return made
 
@@ -68,7 +68,7 @@ class LearningRate(Panel):
         sink.set_data(self.past, {"x": x, "lr": lr})
         ahead: tuple[Column, Column] = (empty, empty)
         if forecast is not None:
-            # It was made when something was changed: part of it may have come true since.
+            # The forecast was made at the last change: skip the steps trained since.
             left = forecast.step >= snapshot.status.step
             ahead = (forecast.step[left], forecast.lr[left])
         sink.set_data(self.coming, {"x": ahead[0], "lr": ahead[1]})
@@ -77,23 +77,23 @@ class LearningRate(Panel):
         self.context.mark_in_steps(self.marks, snapshot)
         known = past is not None or bool(len(ahead[0]))
         self.note("" if known else "Press Run to see the learning rate.")
-        sink.set_advice(self.name, batch_advice(snapshot))
+        sink.set_actions(self.name, batch_size_actions(snapshot))
 
 
-def batch_advice(snapshot: Snapshot) -> PlotActions:
-    """Scaled learning rates, when the batch size was changed and the rate was not since."""
+def batch_size_actions(snapshot: Snapshot) -> PlotActions:
+    """Buttons with scaled learning rates, if only the batch size has changed lately."""
     applied = [change for change in snapshot.changes if change.status == "applied"]
     last = next((c for c in reversed(applied) if c.control in ("batch_size", "lr")), None)
     lr = snapshot.latest.get("lr", math.nan)
     if last is None or last.control != "batch_size" or not (lr > 0 and last.old != last.new):
         return PlotActions()
     rates = scaled_rates(lr, last.old, last.new)
-    offers = tuple(_scaling(rule, rate) for rule, rate in rates.items())
+    actions = tuple(_scaling(rule, rate) for rule, rate in rates.items())
     text = (
-        f"The batch size went from {last.old} to {last.new} at step {last.step:,}; "
-        f"the learning rate was left at {lr:.3g}."
+        f"The batch size changed from {last.old} to {last.new} at step {last.step:,}; "
+        f"the learning rate is still {lr:.3g}."
     )
-    return PlotActions(text, offers)
+    return PlotActions(text, actions)
 
 
 def _scaling(rule: str, rate: float) -> PlotAction:

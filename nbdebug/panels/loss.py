@@ -19,15 +19,18 @@ from nbdebug.plots.figures import hover, legend_above, time_figure
 from nbdebug.plots.smoothing import smoothed
 from nbdebug.plots.theme import BLUE, GREY, ORANGE, SKY
 
-SMOOTHING = (("0.9", "medium"), ("0", "off"), ("0.6", "light"), ("0.97", "strong"))
-CARD = [("loss", "<b>@mean{0.0000}</b>"), ("smoothed", "@smooth{0.0000}")]
+SMOOTHING_OPTIONS = (("0.9", "medium"), ("0", "off"), ("0.6", "light"), ("0.97", "strong"))
+LOSS_CARD = [("loss", "<b>@mean{0.0000}</b>"), ("smoothed", "@smooth{0.0000}")]
 VALIDATION_CARD = [("validation loss", "<b>@y{0.0000}</b>"), ("step", "@step{0,0}")]
-SCALES = (("linear", "linear"), ("log", "logarithmic"))
-CHOICES = (("smoothing", "Smoothing", SMOOTHING), ("loss_scale", "Loss scale", SCALES))
+SCALE_OPTIONS = (("linear", "linear"), ("log", "logarithmic"))
+PLOT_OPTIONS = (
+    ("smoothing", "Smoothing", SMOOTHING_OPTIONS),
+    ("loss_scale", "Loss scale", SCALE_OPTIONS),
+)
 
 
 class Loss(Panel):
-    """Loss of every step, its range where steps were merged, and the validation loss."""
+    """Loss of every step (a band where steps were merged), and the validation loss."""
 
     name = "loss"
     tab = "Training"
@@ -39,7 +42,7 @@ class Loss(Panel):
     needs = ("loss", "val_loss")
 
     def build(self) -> UIElement:
-        for name, label, offered in CHOICES:
+        for name, label, offered in PLOT_OPTIONS:
             self.context.choices.offer(name, label, self.tab, offered)
         self.train = ColumnDataSource({"x": [], "mean": [], "low": [], "high": [], "smooth": []})
         self.val = ColumnDataSource({"x": [], "y": [], "step": []})
@@ -59,12 +62,12 @@ class Loss(Panel):
                 ("loss", [raw, band]),
                 ("smoothed", [smooth]),
                 ("validation loss", [dots, line]),
-                ("left behind", [gone]),
+                ("rewound", [gone]),
             ],
         )
-        # What is not there needs no name.
+        # Legend entries that are hidden while their line is empty.
         self.named = dict(zip(("val", "gone"), entries[2:], strict=True))
-        hover(made, smooth, CARD, "vline")
+        hover(made, smooth, LOSS_CARD, "vline")
         hover(made, dots, VALIDATION_CARD, "mouse")
         self.figure = made
         self.scales = {
@@ -75,7 +78,7 @@ class Loss(Panel):
                 BasicTickFormatter(precision=3),
             ),
         }
-        # Models that are switched to later must be part of the document from the start.
+        # Scales and tickers for later use must be in the document from the start.
         made.tags = [model for models in self.scales.values() for model in models]
         return made
 
@@ -99,7 +102,7 @@ class Loss(Panel):
         self._update_branches(snapshot)
 
     def _update_branches(self, snapshot: Snapshot) -> None:
-        """What was rewound, one line after the other with gaps between."""
+        """Draw the loss of discarded branches as one line with gaps between branches."""
         x, y = [np.empty(0)], [np.empty(0)]
         for branch in snapshot.branches:
             loss = branch.series.get("loss")

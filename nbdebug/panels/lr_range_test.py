@@ -25,20 +25,20 @@ from nbdebug.plots.plot_actions import PlotAction, PlotActions
 from nbdebug.plots.theme import BLUE, SKY, VERMILLION
 
 HINT = "Press Run range test, or call dbg.lr_range_test() in a cell, to see the curve here."
-TOOLTIP = (
-    f"Sweep the learning rate over {RunLrRangeTest().steps} batches between two steps, and put "
-    "everything back: training does not change. Stop ends the test."
+START_TIP = (
+    f"Sweep the learning rate over {RunLrRangeTest().steps} batches between two steps, then "
+    "restore everything: training does not change. Stop cancels the test."
 )
 
 
 class RangeTestCurve(Panel):
-    """Loss against learning rate (Smith 2015), with buttons to test and to take what it found."""
+    """Loss against learning rate (Smith 2015), with buttons to test and to use the suggestion."""
 
     name = "lr_range_test"
     tab = "Learning rate"
     order = 28
     title = "Range test"
-    help = "loss while the learning rate rises; training is put back afterwards"
+    help = "loss while the learning rate rises; training is restored afterwards"
     height = 300
     wide = True
 
@@ -54,7 +54,7 @@ class RangeTestCurve(Panel):
         made.min_border_left, made.min_border_right = MIN_BORDER_LEFT, MIN_BORDER_RIGHT
         batches = made.line("lr", "loss", source=self.source, color=SKY, line_width=1)
         smooth = made.line("lr", "smoothed", source=self.source, color=BLUE, line_width=2)
-        # Single batches may shoot up where it diverges.
+        # Single batches may shoot up where training diverges.
         made.y_range = DataRange1d(renderers=[smooth], range_padding=0.2)
         hover(made, smooth, [("learning rate", "@lr{0.00e+0}"), ("loss", "@smoothed")], "vline")
         legend_above(made, [("each batch", [batches]), ("smoothed", [smooth])])
@@ -73,27 +73,28 @@ class RangeTestCurve(Panel):
         sink.set_prop(self.suggested, "visible", best is not None)
         if best is not None:
             sink.set_prop(self.suggested, "location", best)
-        sink.set_advice(self.name, advice(found, snapshot.results.of(Progress)))
+        sink.set_actions(self.name, range_test_actions(found, snapshot.results.of(Progress)))
 
 
-def advice(found: LrRangeTest | None, progress: Progress | None = None) -> PlotActions:
-    """What the last test suggests, and the button that makes one; how far one under way is."""
+def range_test_actions(found: LrRangeTest | None, progress: Progress | None = None) -> PlotActions:
+    """Suggestion of the last test, or progress of a running one, and their buttons."""
     if progress is not None and progress.command == RunLrRangeTest.name:
         start = _start("Run range test" if found is None else "Run again")
-        stop = PlotAction("Stop", Stop.name, "End the range test; training continues.")
-        return PlotActions(f"Range test under way: {progress.share:.0%}", (start, stop))
+        stop = PlotAction(
+            "Stop", Stop.name, "Cancel the range test at once; training does not change."
+        )
+        return PlotActions(f"Range test running: {progress.share:.0%}", (start, stop))
     if found is None:
-        return PlotActions(offers=(_start("Run range test"),))
+        return PlotActions(actions=(_start("Run range test"),))
     best, again = found.suggestion, _start("Run again")
     if best is None:
         return PlotActions(f"No learning rate to suggest: {found.ended}", (again,))
     value = float(f"{best:.3g}")
     tip = f"Set the learning rate to {value:g}; takes effect at the next step."
-    # The button that starts a test keeps its place: a second press of it sets no rate.
-    take = PlotAction(f"Take {value:g}", SET_CONTROLS, tip, {"settings": {"lr": value}})
-    offers = (again, take)
-    return PlotActions(f"The loss falls steepest at {value:g}; {found.ended}", offers)
+    # The button that starts a test keeps its place: pressing it twice sets no learning rate.
+    use = PlotAction(f"Use {value:g}", SET_CONTROLS, tip, {"settings": {"lr": value}})
+    return PlotActions(f"The loss falls steepest at {value:g}; {found.ended}", (again, use))
 
 
 def _start(label: str) -> PlotAction:
-    return PlotAction(label, RunLrRangeTest.name, TOOLTIP)
+    return PlotAction(label, RunLrRangeTest.name, START_TIP)

@@ -1,4 +1,4 @@
-"""The losses of several runs in one plot."""
+"""Losses of several runs in one plot."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from nbdebug.plots.figures import hover, legend_above, plain_figure
 from nbdebug.plots.smoothing import smoothed_series
 from nbdebug.plots.theme import COLOURS
 
-CURVES = (("smooth", "loss, smoothed"), ("loss", "loss"), ("val_loss", "validation loss"))
+CURVE_OPTIONS = (("smooth", "loss, smoothed"), ("loss", "loss"), ("val_loss", "validation loss"))
 POINTS = 500
 
 
 class RunCurves(Panel):
-    """One line a run, over steps; this run goes on as it trains."""
+    """One line per run, over steps; the line of this run grows as it trains."""
 
     name = "run_curves"
     tab = "Runs"
@@ -50,17 +50,17 @@ class RunCurves(Panel):
     def update(self, snapshot: Snapshot) -> None:
         rows = self.context.run_list().compared
         enough = len(rows) > 1
-        self.context.choices.offer("run_curves", "Draw", self.tab, CURVES if enough else ())
-        self.note("" if enough else "Two or more runs that are ticked above are drawn here.")
-        drawn = dict(CURVES).get(self.context.choices["run_curves"], "")
+        self.context.choices.offer("run_curves", "Draw", self.tab, CURVE_OPTIONS if enough else ())
+        self.note("" if enough else "Tick two or more runs above to compare their losses here.")
+        drawn = dict(CURVE_OPTIONS).get(self.context.choices["run_curves"], "")
         self.context.sink.set_prop(self.axis, "axis_label", drawn)
-        said = labels(rows)
+        names = labels(rows)
         for place, source in enumerate(self.sources):
             there = enough and place < len(rows)
             x, y = self._line(snapshot, rows[place]) if there else (np.empty(0), np.empty(0))
             self.context.sink.set_data(source, {"x": x, "y": y})
             self.context.sink.set_prop(self.entries[place], "visible", there)
-            self.context.sink.set_prop(self.entries[place], "label", said[place] if there else "")
+            self.context.sink.set_prop(self.entries[place], "label", names[place] if there else "")
 
     def _line(self, snapshot: Snapshot, row: RunRow) -> tuple[Array, Array]:
         kind = self.context.choices["run_curves"]

@@ -1,4 +1,4 @@
-"""The Runs tab: a note, the runs that are kept, and what to do with them."""
+"""The Runs tab: notes, the list of recorded runs, and forms to change them."""
 
 from __future__ import annotations
 
@@ -11,36 +11,39 @@ from nbdebug.core.records import MAX_NOTE_LENGTH
 from nbdebug.core.results.run_list import ADD_NOTE, RunList, RunRequest, RunRow, differing
 from nbdebug.panels._buttons import button
 from nbdebug.panels._forms import row, submit, text_field
-from nbdebug.panels._run_table import STATUS, comparison_table, run_table, shortened
+from nbdebug.panels._run_table import STATUS_LABELS, comparison_table, run_table, shortened
 from nbdebug.panels.base import Panel
 
-SORTS = (
+SORT_OPTIONS = (
     ("newest", "newest first"),
     ("name", "name"),
     ("loss", "loss, lowest first"),
     ("val_loss", "validation loss, lowest first"),
     ("steps", "steps, most first"),
 )
-SHOWN = (("", "all"), *((name, words) for name, (words, _) in STATUS.items()))
-NOTE_TIP = "Ties the sentence to the step that training stands at, now; it shows on the plots."
-FIND_TIP = "Shows the runs whose name or tags hold this, at once."
-ALL_TIP = "Shows all runs again, at once."
-CHOOSE = "Tick two or more to compare their losses below."
-OFF = (
-    "This training is not recorded, so there is nothing to list: it was made with runs=None, or "
-    "the environment variable NBDEBUG_RUNS is off. Leave runs out, or name a file, as in "
+STATUS_OPTIONS = (
+    ("", "all"),
+    *((name, label) for name, (label, _) in STATUS_LABELS.items()),
+)
+NOTE_TIP = "Attach this note to the current step; the plots mark the step. Takes effect at once."
+FIND_TIP = "Show only runs whose name or tags contain this text. Takes effect at once."
+ALL_TIP = "Show all runs again. Takes effect at once."
+COMPARE_HINT = "Tick two or more to compare their losses below."
+NOT_RECORDED = (
+    "This training is not recorded, so there are no runs to list: the Debugger has runs=None, or "
+    "the environment variable NBDEBUG_RUNS is off. To record, remove runs=None or name a file: "
     'Debugger(..., runs="nbdebug-runs.db").'
 )
 
 
 class Runs(Panel):
-    """This run and the others of its store, with what to do with each."""
+    """This run and the others in its store, with buttons for each."""
 
     name = "runs"
     tab = "Runs"
     order = 90
     title = "Runs"
-    help = "recorded without being asked; read anew while this tab is open"
+    help = "recorded automatically; reloaded while this tab is open"
     height = 120
     wide = True
 
@@ -59,7 +62,7 @@ class Runs(Panel):
         found = sorted_rows(chosen_rows(runs, choices["run_status"]), choices["run_sort"])
         self._section("0", _note_form(snapshot) if live else "")
         self._section("1", _find_form(runs) if live and len(runs.rows) > 1 else "")
-        self._section("2", _said(runs, len(found)))
+        self._section("2", _status(runs, len(found)))
         self._section("3", run_table(runs, found, live) if found else "")
         compared = runs.compared
         self._section("4", comparison_table(compared, differing(compared)))
@@ -67,8 +70,10 @@ class Runs(Panel):
     def _offer(self, rows: Sequence[RunRow]) -> None:
         """Offer sort and filter options, if there are several runs."""
         several = len(rows) > 1
-        self.context.choices.offer("run_sort", "Sort by", self.tab, SORTS if several else ())
-        self.context.choices.offer("run_status", "Show", self.tab, SHOWN if several else ())
+        self.context.choices.offer("run_sort", "Sort by", self.tab, SORT_OPTIONS if several else ())
+        self.context.choices.offer(
+            "run_status", "Show", self.tab, STATUS_OPTIONS if several else ()
+        )
 
     def _section(self, name: str, page: str) -> None:
         self.context.sink.set_section(self.name, name, page)
@@ -76,15 +81,15 @@ class Runs(Panel):
 
 def _note_form(snapshot: Snapshot) -> str:
     notes = snapshot.notes
-    said = ""
+    summary = ""
     if notes:
         count = "1 note" if len(notes) == 1 else f"{len(notes):,} notes"
         last = f"{count}; at step {notes[-1].step:,}: {notes[-1].text}"
-        said = html.escape(shortened(last))
+        summary = html.escape(shortened(last))
     return row(
         text_field("text", "Note", "", 34, "A note on this run", MAX_NOTE_LENGTH),
         submit("Add note", ADD_NOTE, NOTE_TIP, clears=True),
-        f'<span class="nbd-quiet" role="status">{said}</span>',
+        f'<span class="nbd-quiet" role="status">{summary}</span>',
     )
 
 
@@ -97,13 +102,15 @@ def _find_form(runs: RunList) -> str:
     )
 
 
-def _said(runs: RunList, found: int) -> str:
-    """Where things stand, in a sentence."""
+def _status(runs: RunList, found: int) -> str:
+    """State of the list of runs, as a sentence."""
     parts = []
     if runs.error:
-        more = " Training goes on; it is tried again." if runs.state == "failed" else ""
+        more = " Training continues; the store is tried again." if runs.state == "failed" else ""
         parts.append(f"<b>{html.escape(runs.error)}</b>{more}")
-    text = {"off": OFF, "opening": "Opening the store of runs…", "failed": ""}.get(runs.state)
+    text = {"off": NOT_RECORDED, "opening": "Opening the store of runs…", "failed": ""}.get(
+        runs.state
+    )
     if text is None:
         text = _counted(runs, found)
     parts.append(html.escape(text))
@@ -113,16 +120,16 @@ def _said(runs: RunList, found: int) -> str:
 
 def _counted(runs: RunList, found: int) -> str:
     if not runs.rows:
-        return f"No run is kept in {runs.place} yet: press Run; all is recorded from there on."
+        return f"No runs in {runs.place} yet: press Run to record this one."
     if len(runs.rows) == 1 and runs.rows[0].this:
-        return f"No other run is kept in {runs.place} yet: later ones are listed here."
+        return f"No other runs in {runs.place} yet; later ones are listed here."
     count = "1 run" if len(runs.rows) == 1 else f"{len(runs.rows):,} runs"
     shown = "" if found == len(runs.rows) else f", {found:,} of them shown"
-    return f"{count} in {runs.place}{shown}. {CHOOSE}"
+    return f"{count} in {runs.place}{shown}. {COMPARE_HINT}"
 
 
 def chosen_rows(runs: RunList, status: str) -> list[RunRow]:
-    """The rows that the viewer wants to see."""
+    """Rows of a status that contain the text of Find."""
     part = runs.find.lower()
     return [
         one
@@ -133,7 +140,7 @@ def chosen_rows(runs: RunList, status: str) -> list[RunRow]:
 
 
 def sorted_rows(rows: list[RunRow], by: str) -> list[RunRow]:
-    """This run first, then the others; what has no such number comes last."""
+    """Rows with this run first, then by `by`; rows without that number come last."""
 
     def place(one: RunRow) -> tuple[bool, float, str]:
         if by == "name":
@@ -147,7 +154,7 @@ def sorted_rows(rows: list[RunRow], by: str) -> list[RunRow]:
 
 
 def _kind(one: RunRow) -> str:
-    return one.status if one.status in STATUS else "running"
+    return one.status if one.status in STATUS_LABELS else "running"
 
 
 def _tags(one: RunRow) -> list[str]:

@@ -1,4 +1,4 @@
-"""The Timeline tab: go back, break, fork and compare, replay."""
+"""The Timeline tab: rewind, checkpoint, break, fork and compare, replay."""
 
 from __future__ import annotations
 
@@ -22,43 +22,43 @@ from nbdebug.core.records import Progress
 from nbdebug.core.results.flight_record import FlightRecord, flight_table
 from nbdebug.core.results.fork import ForkResult, fork_table
 from nbdebug.core.results.timeline import ActiveBreakpoints
-from nbdebug.panels._buttons import button, under_way_row
+from nbdebug.panels._buttons import button, progress_row
 from nbdebug.panels._forms import row, submit, text_field
-from nbdebug.panels._timeline_strip import strip
+from nbdebug.panels._timeline_lanes import timeline_lanes
 from nbdebug.panels.base import Panel
 from nbdebug.rules._fork_start import STEPS_BACK, steps_back
 from nbdebug.rules._remedies import grad_norm_p90
 
-COMMANDS = (Rewind.name, ForkSteps.name, KeepFork.name, Replay.name)
+TIMELINE_COMMANDS = (Rewind.name, ForkSteps.name, KeepFork.name, Replay.name)
 TIPS = {
-    "rewind": "Goes back to where this step is to be made and pauses there: what was done at it "
-    "and later is undone and stays as a grey branch. A mark of the timeline fills in its step; a "
-    "negative number is so many steps back, a word the name of a checkpoint.",
-    "checkpoint": "Keeps the state of training under this name, to come back to by it.",
-    "replay": "Runs everything again from the beginning, changes included, and compares each loss "
-    "and the weights at the end; training stays where it is.",
-    "break": "Pauses before the update of a step at which this holds, such as grad_norm > 10, "
-    "val_loss rises 5, step == 500.",
-    "clear": "Forgets this breakpoint.",
-    "fork": "Trains these steps without and with each value, on the same batches and dropout "
-    "masks. Training stays where it is.",
-    "keep": "Goes back to where the fork began, makes its change there and trains its steps.",
-    "discard": "Puts this comparison away; training is as it was.",
-    "stop": "Ends what is under way; training is where it was.",
-    "go_on": "Goes on with the next batch; this one is left out, also when it is replayed.",
-    "remedy": "Goes {back} steps back on a copy and trains {steps} steps without and with it. "
-    "Training stays where it is.",
+    "rewind": "Rewind training to just before this step and pause. Steps from there on are "
+    "discarded; the plots keep them as a grey branch. Enter a step, a negative number of steps "
+    "back, or the name of a checkpoint; a click on a mark above fills in its step.",
+    "checkpoint": "Save a checkpoint under this name between two steps, to rewind to it later.",
+    "replay": "Run all steps again from the beginning between two steps, changes of controls "
+    "included, and compare every loss and the final weights. Training stays where it is.",
+    "break": "Pause before the update of every step at which this condition holds, such as "
+    "grad_norm > 10, val_loss rises 5, step == 500. Takes effect at the next step.",
+    "clear": "Remove this breakpoint. Takes effect at the next step.",
+    "fork": "Train this many steps with and without each value on a copy, between two steps, with "
+    "the same batches and dropout masks. Training stays where it is.",
+    "keep": "Rewind training to the start of the fork, apply this change and train the same steps.",
+    "discard": "Remove this comparison. Training does not change.",
+    "stop": "Cancel this command at once. Training stays where it was.",
+    "continue": "Continue with the next batch. This batch is excluded, also from a later replay.",
+    "remedy": "Go back {back} steps on a copy and train {steps} steps with and without this "
+    "change. Training stays where it is.",
 }
 
 
 class Timeline(Panel):
-    """Where training has been, and the ways back and aside."""
+    """Marks of all checkpoints, changes, forks and breaks, and the forms of their commands."""
 
     name = "timeline"
     tab = "Timeline"
     order = 60
     title = "Timeline"
-    help = "every step can be gone back to; choose a mark, then Rewind"
+    help = "rewind to any step: click a mark or enter a step, then press Rewind"
     height = 320
     wide = True
     needs = ("grad_norm",)
@@ -69,16 +69,16 @@ class Timeline(Panel):
     def update(self, snapshot: Snapshot) -> None:
         live = snapshot.status.state != "closed"
         labels = {spec.name: spec.label for spec in self.context.controls}
-        self._section("0", strip(snapshot, labels))
-        self._section("1", _travel() if live else "")
-        self._section("2", _remedies(snapshot) if live else "")
-        self._section("3", _breakpoints(snapshot) if live else "")
+        self._section("0", timeline_lanes(snapshot, labels))
+        self._section("1", _rewind_forms() if live else "")
+        self._section("2", _failure_trials(snapshot) if live else "")
+        self._section("3", _breakpoint_form(snapshot) if live else "")
         self._section("4", self._fork_form() if live else "")
-        self._section("5", _under_way(snapshot))
+        self._section("5", _progress(snapshot))
         shown = snapshot.results.of(ForkResult), live
         if shown != self._forked:
             self._forked = shown
-            self._section("6", _forked(*shown))
+            self._section("6", _fork_result(*shown))
 
     def _section(self, name: str, page: str) -> None:
         self.context.sink.set_section(self.name, name, page)
@@ -92,36 +92,36 @@ class Timeline(Panel):
         choose = f'<label>Try <select data-field="control" aria-label="Control">{options}</select>'
         return row(
             choose + "</label>",
-            text_field("values", "at", "1e-4, 1e-2", 14, "Values, with commas between"),
-            text_field("steps", "for", "200", 6, "Steps of each way"),
+            text_field("values", "at", "1e-4, 1e-2", 14, "Values, separated by commas"),
+            text_field("steps", "for", "200", 6, "Steps to train with each value"),
             "<span>steps</span>",
             submit("Fork and compare", ForkSteps.name, TIPS["fork"]),
         )
 
 
-def _under_way(snapshot: Snapshot) -> str:
-    """How far a rewind, a fork or a replay is; room for it when there is none."""
+def _progress(snapshot: Snapshot) -> str:
+    """Progress of a rewind, a fork or a replay; an empty row if none runs, so nothing jumps."""
     progress = snapshot.results.of(Progress)
-    if progress is None or progress.command not in COMMANDS:
+    if progress is None or progress.command not in TIMELINE_COMMANDS:
         return '<div class="nbd-row"></div>'
-    said = under_way_row(progress, TIPS["stop"])
-    return f'<div class="nbd-row" role="status">{said}</div>'
+    running = progress_row(progress, TIPS["stop"])
+    return f'<div class="nbd-row" role="status">{running}</div>'
 
 
-def _travel() -> str:
-    go = row(
-        text_field("step", "Step", "", 10, "Step to go back to, or the name of a checkpoint"),
+def _rewind_forms() -> str:
+    rewind = row(
+        text_field("step", "Step", "", 10, "Step to rewind to, or name of a checkpoint"),
         submit("Rewind", Rewind.name, TIPS["rewind"]),
     )
-    keep = row(
+    save = row(
         text_field("label", "Checkpoint", "", 14, "Name of the checkpoint"),
-        submit("Keep", NameCheckpoint.name, TIPS["checkpoint"]),
+        submit("Save", NameCheckpoint.name, TIPS["checkpoint"]),
     )
     replay = row(button("Replay everything", Replay.name, {}, TIPS["replay"]))
-    return f'<div class="nbd-rows">{go}{keep}{replay}</div>'
+    return f'<div class="nbd-rows">{rewind}{save}{replay}</div>'
 
 
-def _breakpoints(snapshot: Snapshot) -> str:
+def _breakpoint_form(snapshot: Snapshot) -> str:
     known = "".join(
         button(f"{name} ✕", ClearBreakpoint.name, {"breakpoint": name}, TIPS["clear"])
         for name in snapshot.results.of(ActiveBreakpoints, ActiveBreakpoints()).names
@@ -133,8 +133,8 @@ def _breakpoints(snapshot: Snapshot) -> str:
     )
 
 
-def _remedies(snapshot: Snapshot) -> str:
-    """After a value that is not finite: what to try, each on a copy from some steps before."""
+def _failure_trials(snapshot: Snapshot) -> str:
+    """Buttons after a NaN or Inf: continue without the batch, or try a change on a copy."""
     failure = snapshot.status.failure
     if failure is None or failure.kind != "non_finite":
         return ""
@@ -145,7 +145,7 @@ def _remedies(snapshot: Snapshot) -> str:
     tries = [("A tenth of the learning rate", "lr", snapshot.latest.get("lr", math.nan) / 10)]
     tries.append(("Clip at the 90th percentile", "clip_threshold", grad_norm_p90(snapshot)))
     made = [
-        button("Go on without this batch", Run.name, {}, TIPS["go_on"]),
+        button("Continue without this batch", Run.name, {}, TIPS["continue"]),
         _try("Exclude such batches", {"not_finite": "exclude"}, fixed, tip),
     ]
     for label, control, value in tries:
@@ -155,14 +155,14 @@ def _remedies(snapshot: Snapshot) -> str:
         made.append(_try(f"{label} ({value:.3g})", settings, fixed, tip))
     flight = snapshot.results.of(FlightRecord)
     look = "" if flight is None else flight_table(flight)
-    return look + row('<span role="status">Not finite at step ' + f"{step:,}:</span>", *made)
+    return look + row('<span role="status">NaN or Inf at step ' + f"{step:,}:</span>", *made)
 
 
 def _try(label: str, settings: dict[str, Any], fixed: dict[str, Any], tip: str) -> str:
     return button(f"Try: {label}", ForkSteps.name, {**fixed, "settings": settings}, tip)
 
 
-def _forked(fork: ForkResult | None, live: bool) -> str:
+def _fork_result(fork: ForkResult | None, live: bool) -> str:
     if fork is None:
         return ""
     made = [

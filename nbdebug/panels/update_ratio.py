@@ -10,7 +10,7 @@ from nbdebug.panels._layer_rows import ParameterRows
 from nbdebug.panels.base import Panel
 from nbdebug.plots.theme import GREEN
 
-USUAL = (1e-4, 1e-2)
+USUAL_RANGE = (1e-4, 1e-2)
 
 
 class UpdateRatio(Panel):
@@ -26,7 +26,7 @@ class UpdateRatio(Panel):
 
     def build(self) -> UIElement:
         self.rows = ParameterRows(self, "update ratio")
-        low, high = USUAL
+        low, high = USUAL_RANGE
         band = BoxAnnotation(
             left=low, right=high, fill_color=GREEN, fill_alpha=0.13, line_color=None,
             level="underlay",
@@ -36,5 +36,5 @@ class UpdateRatio(Panel):
 
     def update(self, snapshot: Snapshot) -> None:
         values = snapshot.members("update_ratio")
-        self.note("" if values else "Press Run to see how far each update moves the weights.")
+        self.note("" if values else "Press Run to see the update ratio of every parameter.")
         self.rows.update(values)

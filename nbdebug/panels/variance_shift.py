@@ -1,4 +1,4 @@
-"""How far the variance that BatchNorm expects is from the one it meets."""
+"""Ratio of BatchNorm's running variance to the variance of its inputs in eval mode."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from nbdebug.plots.figures import hover, layer_figure, legend_above
 from nbdebug.plots.plot_actions import PlotAction, PlotActions
 from nbdebug.plots.theme import BLUE, GREY, ORANGE
 
-LINE = ("x", "low", "high")
-STALE = PlotActions(
-    "The running statistics still come from the old order; wait about an epoch, or re-estimate "
-    "them now (dbg.reestimate_batchnorm()).",
+LINE_COLUMNS = ("x", "low", "high")
+STALE_STATISTICS = PlotActions(
+    "The running statistics are still those of the old order; wait about an epoch, or "
+    "re-estimate them now (dbg.reestimate_batchnorm()).",
     (
         PlotAction(
             "Re-estimate the statistics",
@@ -34,9 +34,9 @@ STALE = PlotActions(
 
 
 class VarianceShift(Panel):
-    """Running variance of each BatchNorm layer over the variance it meets in eval mode.
+    """Running variance of each BatchNorm layer over the variance of its inputs in eval mode.
 
-    At 1 both agree. A Dropout before the layer adds variance while training that is gone in
+    Both agree at 1. A Dropout before the layer adds variance while training that is gone in
     eval mode: the layer then scales its outputs too low (Li et al. 2018).
     """
 
@@ -44,18 +44,17 @@ class VarianceShift(Panel):
     tab = "Activations"
     order = 43
     title = "Variance shift of BatchNorm"
-    help = (
-        "running variance over that of eval mode; dashed: expected where Dropout of "
-        "probability p stands right before the layer"
-    )
+    help = "running variance / variance in eval mode; dashed: expected right after Dropout with p"
     height = 300
     wide = True
     needs = ("variance_shift/*",)
 
     def build(self) -> UIElement:
         made = layer_figure(self.name, self.height, "variance shift")
-        # Lines that are data: the axis then always shows them.
-        self.unit, self.theory = (ColumnDataSource({name: [] for name in LINE}) for _ in range(2))
+        # Lines drawn from data widen the axis, a Span would not.
+        self.unit, self.theory = (
+            ColumnDataSource({name: [] for name in LINE_COLUMNS}) for _ in range(2)
+        )
         unit, theory = (
             made.segment("x", "low", "x", "high", source=source, color=colour, line_dash=dash)
             for source, colour, dash in (
@@ -70,8 +69,8 @@ class VarianceShift(Panel):
         rings = made.scatter(
             "shift", "row", source=self.before, line_color=BLUE, fill_alpha=0, size=11
         )
-        for part, words in ((dots, "now"), (rings, "before the reorder")):
-            hover(made, part, [("", "<b>@name</b>"), (words, "@shift{0.00}")], "mouse")
+        for part, label in ((dots, "now"), (rings, "before the reorder")):
+            hover(made, part, [("", "<b>@name</b>"), (label, "@shift{0.00}")], "mouse")
         legend_above(
             made,
             [
@@ -92,33 +91,34 @@ class VarianceShift(Panel):
         sink.set_data(self.before, _columns(shifts, shifts_before(snapshot, reorder)))
         sink.set_data(self.unit, _line(1.0, len(shifts)))
         sink.set_data(self.theory, _line(theory(snapshot), len(shifts)))
-        sink.set_advice(self.name, STALE if shifts and stale(snapshot, reorder) else PlotActions())
+        actions = STALE_STATISTICS if shifts and stale(snapshot, reorder) else PlotActions()
+        sink.set_actions(self.name, actions)
         name_rows(self, self.figure, shifts)
-        self.note(self._wait(snapshot) if not shifts else "")
+        self.note(self._hint(snapshot) if not shifts else "")
 
-    def _wait(self, snapshot: Snapshot) -> str:
+    def _hint(self, snapshot: Snapshot) -> str:
         for spec in self.context.controls:
             if spec.name == "bn_statistics" and spec.unavailable:
-                return f"There is no variance shift to measure: {spec.unavailable}"
+                return f"No variance shift to measure: {spec.unavailable}"
         if not snapshot.status.step:
             return "Press Run to see the variance shift of every BatchNorm layer."
-        return "Measured every so many steps; a training with a step_fn is not."
+        return "Waiting for the first measurement; none is made for a training with a step_fn."
 
 
 def theory(snapshot: Snapshot) -> float:
-    """The shift behind a Dropout, 1 / (1 - p); 1 without dropout."""
+    """Expected shift right after a Dropout, 1 / (1 - p); 1 without dropout."""
     dropped = snapshot.latest.get("dropout", np.nan)
     return 1 / (1 - dropped) if 0 <= dropped < 1 else 1.0
 
 
 def last_reorder(changes: Iterable[ControlChange]) -> ControlChange | None:
-    """The newest change of the layer order that was applied."""
+    """Latest applied change of the layer order, or None."""
     found = [c for c in changes if c.control == "layer_order" and c.status == "applied"]
     return found[-1] if found else None
 
 
 def shifts_before(snapshot: Snapshot, reorder: ControlChange | None) -> dict[str, float]:
-    """The last shift of each layer that was measured before a reorder."""
+    """Last shift of each layer measured before a reorder."""
     found: dict[str, float] = {}
     if reorder is None:
         return found
@@ -131,7 +131,7 @@ def shifts_before(snapshot: Snapshot, reorder: ControlChange | None) -> dict[str
 
 
 def stale(snapshot: Snapshot, reorder: ControlChange | None) -> bool:
-    """Whether running statistics are still those of the order before."""
+    """True while the running statistics are still those of the previous order."""
     if reorder is None or snapshot.status.epoch - reorder.epoch >= 1:
         return False
     later = snapshot.changes[snapshot.changes.index(reorder) :]
@@ -139,8 +139,10 @@ def stale(snapshot: Snapshot, reorder: ControlChange | None) -> bool:
 
 
 def _line(x: float, rows: int) -> Values:
-    """A vertical line past all rows; none without rows."""
-    return {"x": [x], "low": [-0.5], "high": [rows - 0.5]} if rows else dict.fromkeys(LINE, ())
+    """Columns of a vertical line past all rows; empty without rows."""
+    return (
+        {"x": [x], "low": [-0.5], "high": [rows - 0.5]} if rows else dict.fromkeys(LINE_COLUMNS, ())
+    )
 
 
 def _columns(rows: Iterable[str], shifts: Mapping[str, float]) -> Values:

@@ -1,0 +1,1 @@
+"""One kit of figures for dashboard, reports and comparisons; Bokeh only."""

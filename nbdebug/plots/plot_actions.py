@@ -37,11 +37,11 @@ class PlotActions:
     """A sentence under a plot, "" for none, and buttons."""
 
     text: str = ""
-    offers: tuple[PlotAction, ...] = ()
+    actions: tuple[PlotAction, ...] = ()
 
     def describe(self) -> dict[str, Any]:
-        """JSON values for the browser."""
-        return {"text": self.text, "offers": [offer.describe() for offer in self.offers]}
+        """Plain values for the browser."""
+        return {"text": self.text, "actions": [action.describe() for action in self.actions]}
 
 
 def draggable(line: Model, control: str) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from tools.jupyterlab_driver import Notebook, until
 
+pytestmark = pytest.mark.browser
 SETUP = """
 import torch, nbdebug as nbd
 from torch import nn
@@ -33,7 +36,7 @@ PLACE = """() => {
 
 
 def resting(notebook: Notebook, threshold: float) -> dict[str, float] | None:
-    """Where the line is, once it shows a threshold and has stopped moving."""
+    """Position of the line, once it shows a threshold and has stopped moving."""
     first = notebook.page.evaluate(PLACE)
     notebook.page.wait_for_timeout(500)
     second: dict[str, float] = notebook.page.evaluate(PLACE)

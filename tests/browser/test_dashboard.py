@@ -1,4 +1,4 @@
-"""What a user sees: the dashboard in JupyterLab, from the first cell to a restart of training."""
+"""The dashboard in JupyterLab, as users see it: from the first cell to a restart of training."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def test_a_remedy_is_tried_and_applied(open_notebook: Callable[..., Notebook]) -
     notebook.run_cell(0)
     notebook.tab("Findings").click()
     panel = page.locator(".nbd-panel[aria-label='Findings']")
-    expect(panel.get_by_text("Nothing to judge yet")).to_be_visible(timeout=LONG)
+    expect(panel.get_by_text("Nothing to diagnose yet")).to_be_visible(timeout=LONG)
     notebook.run_cell(1)
     expect(panel.get_by_text("Updates far too small", exact=True)).to_be_visible(timeout=LONG)
     panel.get_by_role("button", name="Try").first.click()

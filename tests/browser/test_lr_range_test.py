@@ -1,4 +1,4 @@
-"""The Learning rate tab: a range test at the press of a button, and its rate taken."""
+"""The Learning rate tab: a range test is run by a button, and its learning rate is used."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from tools.jupyterlab_driver import LONG, Notebook, until
 pytestmark = pytest.mark.browser
 
 
-def test_a_range_test_is_run_and_its_rate_taken(open_notebook: Callable[..., Notebook]) -> None:
+def test_a_range_test_is_run_and_its_rate_used(open_notebook: Callable[..., Notebook]) -> None:
     notebook = open_notebook(SETUP, "print(dbg.controls['lr'], dbg.history.status.step)")
     notebook.run_cell(0)
     notebook.tab("Learning rate").click()
-    offers = notebook.page.locator(".nbd-panel[aria-label='Range test'] .nbd-offer")
-    expect(offers).to_have_text(["Run range test"], timeout=LONG)
-    before = offers.bounding_box()
-    offers.click()
-    expect(offers.nth(1)).to_contain_text("Take", timeout=LONG)
-    expect(offers.first).to_have_text("Run again")
+    buttons = notebook.page.locator(".nbd-panel[aria-label='Range test'] .nbd-offer")
+    expect(buttons).to_have_text(["Run range test"], timeout=LONG)
+    before = buttons.bounding_box()
+    buttons.click()
+    expect(buttons.nth(1)).to_contain_text("Use", timeout=LONG)
+    expect(buttons.first).to_have_text("Run again")
     notebook.picture("range_test")
-    after = offers.first.bounding_box()
+    after = buttons.first.bounding_box()
     assert before is not None
     assert after is not None
     assert after["x"] == before["x"]
@@ -34,6 +34,6 @@ def test_a_range_test_is_run_and_its_rate_taken(open_notebook: Callable[..., Not
         return notebook.text(1).strip()
 
     assert in_force() == "0.001 0"
-    offers.nth(1).click()
+    buttons.nth(1).click()
     until(lambda: in_force() != "0.001 0", 30, "the suggested rate to be in force")
     assert not notebook.errors

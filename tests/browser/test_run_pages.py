@@ -153,7 +153,7 @@ def is_dark(page: Page | Frame) -> bool:
     colours = page.evaluate("getComputedStyle(document.body).backgroundColor")
     ink = page.evaluate(FIGURE, "loss")["ink"]
     dark = sum(map(int, colours[4:-1].split(","))) < 3 * 128
-    # What is written on it stands out.
+    # The text on the page contrasts with its background.
     assert (int(ink[1:3], 16) > 128) == dark
     return dark
 

@@ -1,4 +1,4 @@
-"""A sample that is not finite is found in the Findings tab, left out, and training goes on."""
+"""A sample with a NaN is found in the Findings tab and excluded, and training continues."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ dbg
 """
 
 
-def test_a_sample_is_left_out_and_taken_back(open_notebook: Callable[..., Notebook]) -> None:
+def test_a_sample_is_excluded_and_taken_back(open_notebook: Callable[..., Notebook]) -> None:
     notebook = open_notebook(
         SETUP, "print(dbg.controls['excluded_samples'], dbg.history.status.step)"
     )
@@ -40,10 +40,10 @@ def test_a_sample_is_left_out_and_taken_back(open_notebook: Callable[..., Notebo
     expect(row).to_be_visible(timeout=LONG)
     expect(row.get_by_role("img")).to_be_visible()
     expect(panel.get_by_role("row").nth(1)).to_contain_text("123")
-    row.get_by_role("button", name="Leave out").click()
-    undo = panel.get_by_role("button", name="123 is left out")
+    row.get_by_role("button", name="Exclude").click()
+    undo = panel.get_by_role("button", name="123 is excluded")
     expect(undo).to_be_visible(timeout=LONG)
-    notebook.picture("culprits")
+    notebook.picture("worst_samples")
     notebook.button("Run").click()
     expect(panel.get_by_text("Nothing looks sick")).to_be_visible(timeout=LONG)
     notebook.button("Pause").click()

@@ -1,4 +1,4 @@
-"""No docstring opens with a question word, in the folders that keep this rule."""
+"""No docstring of the package opens with a question word."""
 
 from __future__ import annotations
 
@@ -6,11 +6,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 PACKAGE = Path(__file__).parents[2] / "nbdebug"
-# Folders below nbdebug/; "" is the whole package.
-FOLDERS = ("checks", "controls", "probes", "rules")
 QUESTION_WORDS = (
     "What", "Whether", "Where", "Who", "Whose", "How", "Which", "When", "Why",
 )  # fmt: skip
@@ -35,16 +31,15 @@ def questions(source: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
-def test_no_docstring_opens_with_a_question_word(folder: str) -> None:
-    files = sorted((PACKAGE / folder).rglob("*.py"))
+def test_no_docstring_opens_with_a_question_word() -> None:
+    files = sorted(PACKAGE.rglob("*.py"))
     found = {
         str(path.relative_to(PACKAGE)): names
         for path in files
         if (names := questions(path.read_text(encoding="utf-8")))
     }
 
-    assert len(files) > 3
+    assert len(files) > 300
     assert found == {}
 
 

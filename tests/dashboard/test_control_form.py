@@ -38,7 +38,7 @@ def test_groups_come_in_the_order_of_their_first_control(board):
         assert 'role="heading"' in heading.value
         assert f">{name}<" in heading.value
     assert [labels(row) for row in rows] == [["Decay", "Momentum"], ["Own"], ["Dropout"]]
-    assert board.more.tooltip == "Shows or hides: Optimizer, More, Layers & norms"
+    assert board.more.tooltip == "Show or hide: Optimizer, More, Layers & norms"
     assert labels(board.first) == ["Learning rate"]
 
 

@@ -1,4 +1,4 @@
-"""What cannot work is refused in words, and nothing has changed."""
+"""Bad input is refused with a clear message, and nothing changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the dashboard asks for reaches the queue."""
+"""Requests of the dashboard reach the command queue."""
 
 from __future__ import annotations
 

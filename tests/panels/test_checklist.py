@@ -91,7 +91,7 @@ def test_sections_are_written_only_when_they_change(panel: Checklist) -> None:
     for step in range(3):
         panel.update(Snapshot(Status("running", step), results=LatestResults.holding(checks)))
     assert page(panel).writes == ["0", "1", "2", "0", "0"]
-    assert "seen at step 0, now at 2" in page(panel).sections["0"]
+    assert "checked at step 0, now at 2" in page(panel).sections["0"]
 
 
 def test_what_is_under_way_has_a_bar_and_a_stop(panel: Checklist) -> None:
@@ -127,12 +127,12 @@ def test_a_remedy_that_is_a_value_has_a_button(panel: Checklist) -> None:
 
 
 def test_words_are_sent_once() -> None:
-    words = HtmlState()
-    words.set("pages", "checklist/1", "one")
-    words.set("pages", "checklist/2", "two")
-    assert words.changes() == {"pages": {"checklist/1": "one", "checklist/2": "two"}}
-    words.set("pages", "checklist/2", "three")
-    words.set("notes", "loss", "")
-    assert words.changes() == {"notes": {"loss": ""}, "pages": {"checklist/2": "three"}}
-    assert words.changes() == {}
-    assert words.everything()["pages"] == {"checklist/1": "one", "checklist/2": "three"}
+    state = HtmlState()
+    state.set("sections", "checklist/1", "one")
+    state.set("sections", "checklist/2", "two")
+    assert state.changes() == {"sections": {"checklist/1": "one", "checklist/2": "two"}}
+    state.set("sections", "checklist/2", "three")
+    state.set("notes", "loss", "")
+    assert state.changes() == {"notes": {"loss": ""}, "sections": {"checklist/2": "three"}}
+    assert state.changes() == {}
+    assert state.everything()["sections"] == {"checklist/1": "one", "checklist/2": "three"}

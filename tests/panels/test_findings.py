@@ -93,7 +93,7 @@ def test_a_cause_comes_with_what_it_explains_folded(panel: FindingsPanel) -> Non
     page = shown(panel, FINDINGS)
     assert page.count("<section") == 1
     assert "since step 1,200" in page
-    assert "1 more that this explains" in page
+    assert "Explains 1 more" in page
     assert "&lt;effect&gt; seen." in page
     assert "<effect>" not in page
     assert "Source: a source" in page
@@ -146,7 +146,7 @@ def test_samples_can_be_left_out_relabelled_and_taken_back(panel: FindingsPanel)
         ("set_controls", {"settings": {"excluded_samples": []}}),
         ("set_controls", {"settings": {"relabelled": {}}}),
     ]
-    assert "3 is left out" in page
+    assert "3 is excluded" in page
     assert "5 is now 2" in page
     assert page.count("<img ") == 1
     assert ("close_worst_samples", {}) in asks(page)

@@ -13,9 +13,8 @@ from nbdebug.core.records import ControlChange, Forecast, Progress, Status
 from nbdebug.core.results.lr_range_test import LrRangeTest
 from nbdebug.core.series import Series
 from nbdebug.panels.base import PanelContext
-from nbdebug.panels.learning_rate import LearningRate, batch_advice
-from nbdebug.panels.lr_range_test import RangeTestCurve
-from nbdebug.panels.lr_range_test import advice as range_advice
+from nbdebug.panels.learning_rate import LearningRate, batch_size_actions
+from nbdebug.panels.lr_range_test import RangeTestCurve, range_test_actions
 from nbdebug.plots.plot_actions import PlotActions
 from nbdebug.plots.plot_options import PlotOptions
 
@@ -24,7 +23,7 @@ class Kept:
     """A sink that keeps what it is given."""
 
     def __init__(self):
-        self.data, self.props, self.notes, self.advice = {}, {}, {}, {}
+        self.data, self.props, self.notes, self.actions = {}, {}, {}, {}
 
     def set_data(self, source, columns):
         self.data[source.id] = columns
@@ -35,8 +34,8 @@ class Kept:
     def set_note(self, panel, text):
         self.notes[panel] = text
 
-    def set_advice(self, panel, advice):
-        self.advice[panel] = advice
+    def set_actions(self, panel, actions):
+        self.actions[panel] = actions
 
 
 @pytest.fixture
@@ -71,17 +70,17 @@ def test_past_forecast_and_ghost_are_drawn_where_they_are(context):
 
 def test_a_new_batch_size_offers_both_scalings_until_the_rate_is_set():
     resized = change("batch_size", 64, 256)
-    advice = batch_advice(Snapshot(changes=(resized,), latest={"lr": 1e-3}))
-    assert [o.fields["settings"] for o in advice.offers] == [{"lr": 4e-3}, {"lr": 2e-3}]
-    assert {o.command for o in advice.offers} == {"set_controls"}
-    assert [o.label for o in advice.offers] == [
+    actions = batch_size_actions(Snapshot(changes=(resized,), latest={"lr": 1e-3}))
+    assert [o.fields["settings"] for o in actions.actions] == [{"lr": 4e-3}, {"lr": 2e-3}]
+    assert {o.command for o in actions.actions} == {"set_controls"}
+    assert [o.label for o in actions.actions] == [
         "Linear scaling (0.004)",
         "Square-root scaling (0.002)",
     ]
-    assert "64 to 256" in advice.text
+    assert "64 to 256" in actions.text
     after = (resized, change("lr", 1e-3, 2e-3, 60))
-    assert batch_advice(Snapshot(changes=after, latest={"lr": 2e-3})) == PlotActions()
-    assert batch_advice(Snapshot(latest={"lr": 1e-3})) == PlotActions()
+    assert batch_size_actions(Snapshot(changes=after, latest={"lr": 2e-3})) == PlotActions()
+    assert batch_size_actions(Snapshot(latest={"lr": 1e-3})) == PlotActions()
 
 
 def test_the_rate_that_a_range_test_suggests_is_one_press_away(context):
@@ -91,14 +90,14 @@ def test_the_rate_that_a_range_test_suggests_is_one_press_away(context):
     loss = 2.0 - 1.0 / (1.0 + (1e-2 / lr) ** 2)
     found = LrRangeTest(lr, loss, loss, 60, "the sweep is complete.")
     panel.update(Snapshot(results=LatestResults.holding(found)))
-    again, offer = context.sink.advice["lr_range_test"].offers
+    again, use = context.sink.actions["lr_range_test"].actions
     assert (again.label, again.command) == ("Run again", "lr_range_test")
-    assert offer.command == "set_controls"
-    assert offer.fields["settings"] == {"lr": pytest.approx(found.suggestion, rel=0.01)}
+    assert use.command == "set_controls"
+    assert use.fields["settings"] == {"lr": pytest.approx(found.suggestion, rel=0.01)}
     assert context.sink.props[panel.suggested.id, "location"] == found.suggestion
     flat = LrRangeTest(lr, lr, lr, 60, "the sweep is complete.")
     panel.update(Snapshot(results=LatestResults.holding(flat)))
-    assert [o.label for o in context.sink.advice["lr_range_test"].offers] == ["Run again"]
+    assert [o.label for o in context.sink.actions["lr_range_test"].actions] == ["Run again"]
     assert context.sink.props[panel.suggested.id, "visible"] is False
 
 
@@ -106,16 +105,17 @@ def test_a_range_test_is_one_press_away_before_the_first(context):
     panel = RangeTestCurve(context)
     panel.build()
     panel.update(Snapshot())
-    (offer,) = context.sink.advice["lr_range_test"].offers
-    assert (offer.label, offer.command) == ("Run range test", "lr_range_test")
-    assert "100 batches" in offer.tooltip
+    (start,) = context.sink.actions["lr_range_test"].actions
+    assert (start.label, start.command) == ("Run range test", "lr_range_test")
+    assert "100 batches" in start.tooltip
     assert "Press Run range test" in context.sink.notes["lr_range_test"]
 
 
-def test_a_range_test_under_way_says_how_far_it_is_and_can_be_stopped():
-    under_way = range_advice(None, Progress("lr_range_test", "Range test", 0.37))
-    assert under_way.text == "Range test under way: 37%"
-    assert [offer.label for offer in under_way.offers] == ["Run range test", "Stop"]
-    assert under_way.offers[1].command == "stop"
-    # Checks under way are no range test.
-    assert range_advice(None, Progress("run_checks", "Dead units", 0.5)) == range_advice(None)
+def test_a_running_range_test_shows_its_progress_and_can_be_stopped():
+    running = range_test_actions(None, Progress("lr_range_test", "Range test", 0.37))
+    assert running.text == "Range test running: 37%"
+    assert [action.label for action in running.actions] == ["Run range test", "Stop"]
+    assert running.actions[1].command == "stop"
+    # Running checks are no range test.
+    checks = Progress("run_checks", "Dead units", 0.5)
+    assert range_test_actions(None, checks) == range_test_actions(None)

@@ -27,8 +27,8 @@ CONTROLS = [
 
 
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel.name)
-def test_every_panel_says_what_to_do_while_there_is_nothing_to_show(panel, quiet_stage):
-    context, notes = quiet_stage
+def test_every_panel_says_what_to_do_while_there_is_nothing_to_show(panel, quiet_context):
+    context, notes = quiet_context
     pages = []
     context.sink.set_section = lambda name, section, page: pages.append(page)
     made = panel(context)
@@ -39,11 +39,11 @@ def test_every_panel_says_what_to_do_while_there_is_nothing_to_show(panel, quiet
         assert any(words in "".join(pages) for words in said)
         return
     assert root.name == panel.name
-    assert re.search("Run|ticked", notes[panel.name])
+    assert re.search("Press Run|Tick two", notes[panel.name])
 
 
 @pytest.fixture
-def quiet_stage():
+def quiet_context():
     context, notes = (
         PanelContext(PlotOptions(), lambda: [ControlState(spec, 1.0) for spec in CONTROLS]),
         {},
@@ -58,14 +58,14 @@ def test_running_mean_against_a_loop():
     assert np.allclose(running_mean(values, 7), expected)
 
 
-def test_every_control_that_is_a_number_has_a_lane(quiet_stage):
-    strip = ControlHistory(quiet_stage[0])
+def test_every_control_that_is_a_number_has_a_lane(quiet_context):
+    strip = ControlHistory(quiet_context[0])
     assert strip.lanes == {"lr": "Learning rate", "beta2": "Second beta"}
     assert strip.needs == ("lr", "beta2")
 
 
-def test_marks_call_a_control_what_its_slider_does(quiet_stage):
-    context, found = quiet_stage[0], {}
+def test_marks_call_a_control_what_its_slider_does(quiet_context):
+    context, found = quiet_context[0], {}
     context.sink.set_data = lambda source, columns: found.update({source: columns})
     change = ControlChange(7, 448, 0.2, "beta2", 0.999, 0.99, "api", "", "applied")
     context.mark(Snapshot(changes=(change,), version=1))

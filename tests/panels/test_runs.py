@@ -158,7 +158,7 @@ def test_fifty_are_shown_and_the_rest_counted(panel: Runs) -> None:
     many = tuple(run(f"r{n}", n) for n in range(73))
     page = shown(panel, replace(LIST, rows=(*many, NOW)))
     assert names(page) == ["now", *(f"r{n}" for n in range(49))]
-    assert "and 24 more: nbdebug.runs() has all of them." in page
+    assert "and 24 more: nbdebug.runs() lists all of them." in page
 
 
 @pytest.mark.parametrize(
@@ -252,10 +252,10 @@ def test_every_button_says_what_it_does(panel: Runs) -> None:
     [
         (RunList(), "Opening the store of runs"),
         (RunList("off"), "not recorded"),
-        (RunList("ready", "runs.db"), "No run is kept in runs.db yet: press Run"),
-        (RunList("ready", "runs.db", (NOW,)), "No other run is kept in runs.db yet"),
+        (RunList("ready", "runs.db"), "No runs in runs.db yet: press Run"),
+        (RunList("ready", "runs.db", (NOW,)), "No other runs in runs.db yet"),
         (RunList("failed", "runs.db", error="it is <locked>"), "it is &lt;locked&gt;"),
-        (RunList("failed", "runs.db", error="it is locked"), "Training goes on"),
+        (RunList("failed", "runs.db", error="it is locked"), "Training continues"),
     ],
 )
 def test_it_says_where_things_stand(panel: Runs, runs: RunList, words: str) -> None:
@@ -301,12 +301,12 @@ def test_what_differs_between_the_chosen_runs(panel: Runs) -> None:
     }  # fmt: skip
     runs = replace(LIST, rows=(NOW, other, OLDER), chosen=(other.id, NOW.id))
     page = shown(panel, runs)
-    assert "What differs" in page
+    assert "Hyperparameters that differ at the start" in page
     assert page.index(f"background:{COLOURS[0]}") > page.index(f"background:{COLOURS[1]}")
     assert page.count('aria-pressed="true"') == 2
     same = shown(panel, replace(LIST, chosen=(OLD.id, OLDER.id)))
     assert "All hyperparameters of these runs are the same" in same
-    assert "What differs" not in shown(panel, replace(LIST, chosen=(OLD.id,)))
+    assert "Hyperparameters that differ" not in shown(panel, replace(LIST, chosen=(OLD.id,)))
 
 
 def series(name: str, values: list[float]) -> Series:
@@ -334,7 +334,7 @@ def test_two_or_more_runs_are_drawn_this_one_as_it_goes(curves: RunCurves, page:
     runs = replace(LIST, chosen=(OLD.id,), curves=kept)
     draw(curves, runs)
     assert drawn(curves, page) == []
-    assert "Two or more runs" in page.note
+    assert "Tick two or more runs" in page.note
     both = replace(runs, chosen=(OLD.id, NOW.id))
     draw(curves, both)
     curves.context.choices.pick("run_curves", "loss")

@@ -19,7 +19,7 @@ class Shown:
     """A sink that remembers."""
 
     def __init__(self):
-        self.data, self.props, self.note, self.advice = {}, {}, "", None
+        self.data, self.props, self.note, self.actions = {}, {}, "", None
 
     def set_data(self, source, columns):
         self.data[source] = columns
@@ -30,8 +30,8 @@ class Shown:
     def set_note(self, panel, text):
         self.note = text
 
-    def set_advice(self, panel, advice):
-        self.advice = advice
+    def set_actions(self, panel, actions):
+        self.actions = actions
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_dots_theory_and_no_ring_without_a_reorder(made):
     assert shown.data[panel.before]["name"] == []
     assert shown.data[panel.unit] == {"x": [1.0], "low": [-0.5], "high": [1.5]}
     assert shown.data[panel.theory] == {"x": [2.0], "low": [-0.5], "high": [1.5]}
-    assert shown.advice.text == ""
+    assert shown.actions.text == ""
     assert shown.note == ""
 
 
@@ -95,20 +95,20 @@ def test_words_for_an_epoch_after_a_reorder_or_until_re_estimated(made):
     panel, shown, history = made
     change(history, 21, "layer_order", "dropout_norm")
     show(panel, history)
-    assert "old order" in shown.advice.text
-    assert "re-estimate" in shown.advice.text
-    (offer,) = shown.advice.offers
-    assert offer.command == "reestimate_batchnorm"
+    assert "old order" in shown.actions.text
+    assert "re-estimate" in shown.actions.text
+    (action,) = shown.actions.actions
+    assert action.command == "reestimate_batchnorm"
     measure(history, 62, 1.1, 1.0)
     show(panel, history)
-    assert shown.advice.text == ""
+    assert shown.actions.text == ""
     change(history, 63, "layer_order", "norm_dropout")
     change(history, 63, "bn_statistics", "re-estimated", "refused", "reestimate")
     show(panel, history)
-    assert "old order" in shown.advice.text
+    assert "old order" in shown.actions.text
     change(history, 63, "bn_statistics", "re-estimated", kind="reestimate")
     show(panel, history)
-    assert shown.advice.text == ""
+    assert shown.actions.text == ""
 
 
 def test_a_probability_of_zero_puts_theory_on_the_line(made):

@@ -1,0 +1,1 @@
+"""Commands to the training thread, their queue, and the condition of a breakpoint."""

@@ -1,0 +1,1 @@
+"""Small pictures as HTML text: sparkline, thumbnail."""

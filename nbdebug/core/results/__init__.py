@@ -1,0 +1,1 @@
+"""Results of the verbs, each frozen, with text, pandas and HTML."""

@@ -1,0 +1,1 @@
+"""The one-way view of a Bokeh document: Python, JavaScript, CSS."""

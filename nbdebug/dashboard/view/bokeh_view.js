@@ -1,9 +1,9 @@
-// A one-way view of one Bokeh document. The kernel sends a snapshot to a view that says
-// hello, then one message a tick; a gap in the sequence makes the view say hello again.
+// A one-way view of one Bokeh document. The kernel sends a snapshot to a view that sends
+// `hello`, then one message a tick; at a gap in the sequence the view sends `hello` again.
 
 const RETRY_MS = 3000;
 
-/** BokehJS of one version, loaded once a page. */
+/** BokehJS of one version, loaded once per page. */
 class Library {
   static of(version) {
     const all = (window.nbdebugLibraries ??= new Map());
@@ -36,7 +36,7 @@ class Library {
   }
 }
 
-/** Colours of the page's theme, as the canvas needs them: resolved. */
+/** Colours of the page's theme, resolved as the canvas needs them. */
 function pageColours(el) {
   const probe = document.createElement("span");
   el.append(probe);
@@ -63,7 +63,7 @@ function themeOf(model, c) {
       major_label_text_color: c.ink, axis_label_text_color: c.faint,
     };
   }
-  // A grid that is switched off would be drawn over the marks of changes and notes.
+  // A hidden grid must stay hidden: it would cover the marks of changes and notes.
   if (/Grid$/.test(model.type)) return model.grid_line_color && { grid_line_color: c.grid };
   if (model.type === "Legend") return { label_text_color: c.ink, inactive_fill_color: c.paper };
   if (model.tags?.includes("ink")) return { line_color: c.ink };
@@ -71,7 +71,7 @@ function themeOf(model, c) {
   return null;
 }
 
-/** Rows from `start` on are replaced; what was before stays. */
+/** Replace the rows from `start` on and keep the rows before. */
 function spliced(old, start, fresh) {
   if (fresh instanceof Float64Array) {
     const whole = new Float64Array(start + fresh.length);
@@ -120,7 +120,7 @@ class View {
     if (content.kind === "library" && content.view === this.id) {
       await Library.of(content.version).load(buffers[0]);
     } else if (content.kind === "snapshot" && content.view === this.id) {
-      await this.join(content, buffers);
+      await this.applySnapshot(content, buffers);
     } else if (content.kind === "tick" && this.sequence !== null) {
       if (content.sequence === this.sequence + 1) {
         this.sequence = content.sequence;
@@ -131,7 +131,7 @@ class View {
       }
     }
   }
-  async join(content, buffers) {
+  async applySnapshot(content, buffers) {
     this.bokeh = Library.of(content.version).bokeh;
     if (!this.bokeh) return;
     this.sequence = content.sequence;
@@ -141,19 +141,19 @@ class View {
       this.frame.build(content.tabs);
       this.apply(content, buffers[0]);
       this.paint();
-      this.listen();
+      this.watchDraggableLines();
       const panels = [...this.frame.panels.values()];
-      const places = this.document.roots().map(
+      const containers = this.document.roots().map(
         (root) => panels.find((panel) => panel.root === root.id)?.plot ?? this.el);
-      await this.bokeh.embed.add_document_standalone(this.document, this.el, places);
+      await this.bokeh.embed.add_document_standalone(this.document, this.el, containers);
       if (this.closed) this.clear();
       else this.send({ kind: "show", tab: this.frame.tab });
     } else {
       this.apply(content, buffers[0]);
     }
   }
-  /** Lines that set a control to the place where they are dragged to. */
-  listen() {
+  /** Request the control of a draggable line when the line is dropped. */
+  watchDraggableLines() {
     const panels = [...this.frame.panels.entries()];
     for (const line of this.document.all_models) {
       const sets = line.tags?.find((tag) => String(tag).startsWith("sets:"));
@@ -170,11 +170,11 @@ class View {
     }
   }
   apply(content, buffer) {
-    // What the kernel sets must not be asked for again.
+    // Values that the kernel sets must not be requested again.
     this.applying = true;
-    try { this.write(content, buffer); } finally { this.applying = false; }
+    try { this.writeContent(content, buffer); } finally { this.applying = false; }
   }
-  write(content, buffer) {
+  writeContent(content, buffer) {
     let offset = 0;
     for (const [id, start, rows, numeric, text] of content.sources) {
       const source = this.document.get_model_by_id(id);
@@ -184,29 +184,29 @@ class View {
         data[name] = spliced(source.get_column(name) ?? [], start, new Float64Array(bytes.slice().buffer));
         offset += rows * 8;
       }
-      for (const [name, words] of Object.entries(text)) {
-        data[name] = spliced(source.get_column(name) ?? [], start, words);
+      for (const [name, values] of Object.entries(text)) {
+        data[name] = spliced(source.get_column(name) ?? [], start, values);
       }
       source.data = data;
     }
     for (const [id, attribute, value] of content.props) {
       this.document.get_model_by_id(id).setv({ [attribute]: this.decode(value) });
     }
-    if (content.choices) this.frame.choose(content.choices);
-    if (content.notes) this.frame.write(content.notes);
-    if (content.advice) this.frame.advise(content.advice);
-    if (content.pages) this.frame.fill(content.pages);
-    if (content.refusals) this.frame.refuse(content.refusals);
+    if (content.choices) this.frame.writeChoices(content.choices);
+    if (content.notes) this.frame.writeNotes(content.notes);
+    if (content.actions) this.frame.writeActions(content.actions);
+    if (content.sections) this.frame.writeSections(content.sections);
+    if (content.refusals) this.frame.writeRefusals(content.refusals);
   }
   decode(value) {
-    // Plain arrays have a method map.
+    // Arrays have a method `map`.
     if (value === null || typeof value !== "object" || Array.isArray(value)) return value;
     if (value.model) return this.document.get_model_by_id(value.model);
     return value.map ? new Map(value.map) : value;
   }
   repaint() {
     this.paint();
-    // JupyterLab marks the body before the new theme's style sheet is in force.
+    // JupyterLab marks the body before the style sheet of the new theme applies.
     clearTimeout(this.later);
     this.later = setTimeout(() => this.paint(), 600);
   }
@@ -226,8 +226,8 @@ class View {
     this.document.clear();
     this.document.views_manager?.clear();
     const all = this.bokeh.documents ?? [];
-    const place = all.indexOf(this.document);
-    if (place >= 0) all.splice(place, 1);
+    const index = all.indexOf(this.document);
+    if (index >= 0) all.splice(index, 1);
     this.document = null;
   }
   close() {

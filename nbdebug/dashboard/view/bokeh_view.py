@@ -30,8 +30,8 @@ MAX_VIEWS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a panel goes, with words around it; without a root it is HTML alone."""
+class PanelPlacement:
+    """Position of a panel and the text around it; without a root the panel is HTML alone."""
 
     name: str
     tab: str
@@ -50,14 +50,14 @@ class BokehView(anywidget.AnyWidget):
     """Shows one Bokeh document in any number of views, each always up to date.
 
     `set_data`, `set_prop` and `set_note` only record; `flush` sends the difference. A view
-    that is born, or misses a message, says hello and gets everything. Views send back only
-    what the viewer did: which tab is shown, which choice was made.
+    that opens, or misses a message, sends `hello` and gets everything. Views send back only
+    actions of the viewer: tab shown, option chosen, button pressed.
 
     Args:
-        places: one for each panel, in the order of the page.
+        placements: one for each panel, in the order of the page.
         choices: the drop-downs above the plots.
-        wake: called when a view wants something; runs on any thread.
-        ask: called with panel, command and fields when a button is pressed, on any thread.
+        wake: called on any thread when a view requests something.
+        ask: called on any thread with panel, command and fields when a button is pressed.
     """
 
     _esm = "\n".join(
@@ -68,7 +68,7 @@ class BokehView(anywidget.AnyWidget):
 
     def __init__(
         self,
-        places: Sequence[Place],
+        placements: Sequence[PanelPlacement],
         choices: PlotOptions,
         wake: Callable[[], None] = lambda: None,
         ask: Ask = lambda panel, command, fields: None,
@@ -77,77 +77,77 @@ class BokehView(anywidget.AnyWidget):
         self._choices = choices
         self._choices_sent = -1
         self._wake, self._ask = wake, ask
-        self._words = HtmlState()
-        self._tabs = _tabs(places)
-        self._document = _document(places)
+        self._html_state = HtmlState()
+        self._tabs = _tabs(placements)
+        self._document = _document(placements)
         self._sequence = 0
         self._lock = threading.Lock()
         self._shown: dict[str, str] = {}
-        self._greetings: dict[str, bool] = {}
+        self._hellos: dict[str, bool] = {}
         super().__init__()
-        self.on_msg(self._hear)
+        self.on_msg(self._on_message)
 
-    # The pump writes.
+    # Called by the pump.
 
     def set_data(self, source: Model, columns: Values) -> None:
         """Record all columns of a source; see `Mirror.set_data`."""
         self._mirror.set_data(source.id, columns)
 
     def set_prop(self, model: Model, attribute: str, value: Any) -> None:
-        """Record a property: plain values, dicts with any keys, models of the document."""
+        """Record a property: JSON values, dicts with any keys, models of the document."""
         self._mirror.set_prop(model.id, attribute, _encode(value))
 
     def set_note(self, panel: str, text: str) -> None:
-        """Record the words that lie over a panel, "" for none."""
-        self._words.set("notes", panel, text)
+        """Record the text over a panel, "" for none."""
+        self._html_state.set("notes", panel, text)
 
-    def set_advice(self, panel: str, advice: PlotActions) -> None:
+    def set_actions(self, panel: str, actions: PlotActions) -> None:
         """Record the sentence and the buttons under a panel."""
-        self._words.set("advice", panel, advice.describe())
+        self._html_state.set("actions", panel, actions.describe())
 
     def set_section(self, panel: str, section: str, page: str) -> None:
-        """Record HTML of a panel without a plot; its sections stand in the order of their names.
+        """Record HTML of a panel without a plot; sections are shown in the order of their names.
 
-        A button with `data-command` and `data-fields`, JSON, asks for that command; a `details`
+        A button with `data-command` and `data-fields` (JSON) requests that command; a `details`
         with `data-key` stays open when its section changes.
         """
-        self._words.set("pages", f"{panel}/{section}", page)
+        self._html_state.set("sections", f"{panel}/{section}", page)
 
     def set_refusal(self, panel: str, text: str) -> None:
-        """Record why a button of a panel was refused, "" for none."""
-        self._words.set("refusals", panel, text)
+        """Record the reason why a command of a panel was refused, "" for none."""
+        self._html_state.set("refusals", panel, text)
 
     @property
     def visible(self) -> frozenset[str]:
-        """Tabs that some view shows now."""
+        """Tabs that are shown in any view."""
         with self._lock:
             return frozenset(self._shown.values())
 
     @property
     def waiting(self) -> bool:
-        """Whether a view asked for a snapshot."""
-        return bool(self._greetings)
+        """True if a view has requested a snapshot."""
+        return bool(self._hellos)
 
     def flush(self, budget: int = BUDGET) -> int:
-        """Send what changed since the last flush in at most one message, none when nothing.
+        """Send changes since the last flush in at most one message; none without changes.
 
-        Views that said hello get a snapshot each besides.
+        Each view that sent `hello` also gets a snapshot.
 
         Returns:
-            The number of messages sent to all views.
+            Number of messages sent to all views.
         """
         with self._lock:
-            greetings, self._greetings = self._greetings, {}
-            listeners = len(self._shown) - len(self._shown.keys() & greetings.keys())
+            hellos, self._hellos = self._hellos, {}
+            listeners = len(self._shown) - len(self._shown.keys() & hellos.keys())
         sent = 0
         if listeners:
             sent = self._send_tick(budget)
-        elif greetings:
+        elif hellos:
             self._mirror.promote()
             self._choices_sent = self._choices.version
-            self._words.changes()
-        for view, library in greetings.items():
-            self._welcome(view, library)
+            self._html_state.changes()
+        for view, library in hellos.items():
+            self._send_snapshot(view, library)
         return sent
 
     def _send_tick(self, budget: int) -> int:
@@ -156,7 +156,7 @@ class BokehView(anywidget.AnyWidget):
         if version != self._choices_sent:
             extra["choices"] = self._choices.describe()
             self._choices_sent = version
-        extra |= self._words.changes()
+        extra |= self._html_state.changes()
         packet = self._mirror.tick(budget - len(str(extra)))
         if not packet and not extra:
             return 0
@@ -164,7 +164,7 @@ class BokehView(anywidget.AnyWidget):
         self.send({"kind": "tick", **self._content(packet), **extra}, [packet.buffer()])
         return 1
 
-    def _welcome(self, view: str, library: bool) -> None:
+    def _send_snapshot(self, view: str, library: bool) -> None:
         if library:
             library_of = {"kind": "library", "view": view, "version": bokeh.__version__}
             self.send(library_of, [_library()])
@@ -176,7 +176,7 @@ class BokehView(anywidget.AnyWidget):
             "document": self._document,
             "tabs": self._tabs,
             "choices": self._choices.describe(),
-            **self._words.everything(),
+            **self._html_state.everything(),
             **self._content(packet),
         }
         self.send(content, [packet.buffer()])
@@ -184,13 +184,13 @@ class BokehView(anywidget.AnyWidget):
     def _content(self, packet: Packet) -> dict[str, Any]:
         return {"sequence": self._sequence, "sources": packet.sources, "props": packet.props}
 
-    # Views speak; this may run on any thread, so it only takes notes.
+    # Called on any thread: only stores requests.
 
-    def _hear(self, _widget: Any, content: dict[str, Any], _buffers: Any) -> None:
+    def _on_message(self, _widget: Any, content: dict[str, Any], _buffers: Any) -> None:
         kind, view = content.get("kind"), str(content.get("view"))
         with self._lock:
             if kind == "hello":
-                self._greetings[view] = bool(content.get("library"))
+                self._hellos[view] = bool(content.get("library"))
             if kind in ("hello", "show"):
                 self._shown.pop(view, None)
                 self._shown[view] = str(content.get("tab") or self._tabs[0]["name"])
@@ -198,7 +198,7 @@ class BokehView(anywidget.AnyWidget):
                     self._shown.pop(next(iter(self._shown)))
             if kind == "bye":
                 self._shown.pop(view, None)
-                self._greetings.pop(view, None)
+                self._hellos.pop(view, None)
         if kind == "choose":
             self._choices.pick(str(content.get("name")), str(content.get("value")))
         if kind == "ask" and isinstance(content.get("fields"), dict):
@@ -207,33 +207,33 @@ class BokehView(anywidget.AnyWidget):
         self._wake()
 
 
-def _tabs(places: Sequence[Place]) -> list[dict[str, Any]]:
+def _tabs(placements: Sequence[PanelPlacement]) -> list[dict[str, Any]]:
     tabs: dict[str, list[dict[str, Any]]] = {}
-    for place in places:
-        tabs.setdefault(place.tab, []).append(
+    for placement in placements:
+        tabs.setdefault(placement.tab, []).append(
             {
-                "name": place.name,
-                "title": place.title,
-                "help": place.help,
-                "height": place.height,
-                "wide": place.wide,
-                "root": None if place.root is None else place.root.id,
+                "name": placement.name,
+                "title": placement.title,
+                "help": placement.help,
+                "height": placement.height,
+                "wide": placement.wide,
+                "root": None if placement.root is None else placement.root.id,
             }
         )
     return [{"name": name, "panels": panels} for name, panels in tabs.items()]
 
 
-def _document(places: Sequence[Place]) -> Any:
-    """The document as JSON; it never changes again on this side."""
+def _document(placements: Sequence[PanelPlacement]) -> Any:
+    """The document as JSON; the kernel does not change its own copy any more."""
     document = Document()
-    for place in places:
-        if place.root is not None:
-            document.add_root(place.root)
+    for placement in placements:
+        if placement.root is not None:
+            document.add_root(placement.root)
     return json.loads(serialize_json(document.to_json()))
 
 
 def _library() -> bytes:
-    """BokehJS as it came with the installed package, compressed."""
+    """BokehJS of the installed package, compressed."""
     resources = Resources(mode="inline", components=["bokeh"], log_level="error")
     return gzip.compress("\n".join(resources.js_raw).encode(), 6)
 

@@ -1,21 +1,21 @@
-"""Texts of panels beside their plots; only changed ones are sent."""
+"""Texts and HTML of panels around their plots; only changes are sent."""
 
 from __future__ import annotations
 
 from typing import Any
 
-KINDS = ("notes", "advice", "pages", "refusals")
+STATE_KINDS = ("notes", "actions", "sections", "refusals")
 
 
 class HtmlState:
-    """Plain values by kind and place, as they are now and as views know them."""
+    """JSON values by kind and key, current ones and those that views have."""
 
     def __init__(self) -> None:
-        self._now: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
-        self._sent: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
+        self._now: dict[str, dict[str, Any]] = {kind: {} for kind in STATE_KINDS}
+        self._sent: dict[str, dict[str, Any]] = {kind: {} for kind in STATE_KINDS}
 
-    def set(self, kind: str, place: str, value: Any) -> None:
-        self._now[kind][place] = value
+    def set(self, kind: str, key: str, value: Any) -> None:
+        self._now[kind][key] = value
 
     def changes(self) -> dict[str, dict[str, Any]]:
         """Changes since the last call, by kind; marks them as sent."""

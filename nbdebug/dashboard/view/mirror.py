@@ -1,4 +1,4 @@
-"""What the browser holds, and the shortest message that brings it up to date."""
+"""Copy of the browser's data, and the shortest message that updates the browser."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BUDGET = 46_000
 
 @dataclass(slots=True)
 class Packet:
-    """One message in the making: plain values for JSON, float64 columns for the buffer.
+    """One message under construction: JSON values, and float64 columns for the buffer.
 
     Attributes:
         sources: for each changed source its id, the first row that is replaced, the
@@ -50,10 +50,10 @@ class Packet:
 
 
 class Mirror:
-    """Records what the browser should show and knows what it was sent.
+    """Records the data to show and the data already sent.
 
-    Recording sends nothing. `tick` compares both, row by row, and packs for every changed
-    source the rows from the first difference on.
+    Recording sends nothing. `tick` compares both row by row and packs, for every changed
+    source, the rows from the first difference on.
     """
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class Mirror:
         self._sent_props: dict[tuple[str, str], Any] = {}
 
     def set_data(self, source: str, values: Values) -> None:
-        """Record the columns of a source; all of the same length, at most 1,000 rows."""
+        """Record the columns of a source, all of the same length of at most 1,000 rows."""
         columns = {name: _column(column) for name, column in values.items()}
         lengths = {len(column) for column in columns.values()}
         if len(lengths) > 1:
@@ -79,7 +79,7 @@ class Mirror:
         self._props[model, attribute] = value
 
     def tick(self, budget: int = BUDGET) -> Packet:
-        """Pack what changed, the longest waiting source first, at most `budget` bytes."""
+        """Pack changes, the longest waiting source first, into at most `budget` bytes."""
         packet = Packet()
         for key, value in self._props.items():
             if key not in self._sent_props or self._sent_props[key] != value:
@@ -92,7 +92,7 @@ class Mirror:
         return packet
 
     def _pack(self, packet: Packet, source: str, budget: int) -> bool:
-        """Add one source; True when nothing of it has to wait."""
+        """Add one source; True if all its rows fit."""
         new, old = self._wanted[source], self._sent.get(source)
         start, end = (0 if old is None else first_difference(old, new)), rows(new)
         if old is not None and start == end == rows(old):
@@ -101,14 +101,14 @@ class Mirror:
         if weight(new, start, end) > room:
             if packet.sources:
                 return False
-            # A source too large for one message goes in parts, not never.
+            # A source too large for one message is sent in parts.
             end = _fitting(new, start, end, room)
         packet.add(source, new, start, end)
         self._sent[source] = {name: column[:end] for name, column in new.items()}
         return end == rows(new)
 
     def everything(self) -> Packet:
-        """Pack all that the browser was sent so far, for a view that starts afresh."""
+        """Pack everything sent so far, for a view that has just opened."""
         packet = Packet()
         packet.props = [[*key, value] for key, value in self._sent_props.items()]
         for source, columns in self._sent.items():
@@ -116,14 +116,14 @@ class Mirror:
         return packet
 
     def promote(self) -> None:
-        """Take everything recorded for sent: nobody has been listening so far."""
+        """Mark everything recorded as sent; used when no view has been open."""
         self._sent = dict(self._wanted)
         self._sent_props = dict(self._props)
         self._waiting.clear()
 
 
 def first_difference(old: Columns, new: Columns) -> int:
-    """The first row at which two sources differ; NaN equals NaN."""
+    """First row at which two sources differ; NaN equals NaN."""
     if old.keys() != new.keys():
         return 0
     start = min(rows(old), rows(new))
@@ -138,12 +138,12 @@ def first_difference(old: Columns, new: Columns) -> int:
 
 
 def rows(columns: Columns) -> int:
-    """Length of the columns."""
+    """Number of rows."""
     return len(next(iter(columns.values()))) if columns else 0
 
 
 def weight(columns: Columns, start: int, end: int) -> int:
-    """About how many bytes these rows take in a message."""
+    """Approximate size of these rows in a message, in bytes."""
     size = 60
     for name, column in columns.items():
         size += len(name) + 4
@@ -155,7 +155,7 @@ def weight(columns: Columns, start: int, end: int) -> int:
 
 
 def _fitting(columns: Columns, start: int, end: int, room: int) -> int:
-    """The largest end of rows from `start` that fits; at least one row."""
+    """Largest end of the rows from `start` that fit; at least one row."""
     low, high = start + 1, end
     while low < high:
         middle = (low + high + 1) // 2

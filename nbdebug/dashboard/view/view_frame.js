@@ -1,17 +1,17 @@
-// Comes before bokeh_view.js: both make one module, since anywidget loads one text.
+// Concatenated before bokeh_view.js, since anywidget loads a single module.
 
-/** The DOM around the figures: tab bar, drop-downs, one box a panel. */
+/** The DOM around the figures: tab bar, drop-downs, one box per panel. */
 class Frame {
   constructor(el, id, send) {
     Object.assign(this, { el, id, send, tabs: [], panels: new Map(), selects: new Map() });
     this.current = 0;
     this.page = document.createElement("div");
     this.page.className = "nbd-page";
-    this.wait("Loading the plots…");
+    this.showStatus("Loading the plots…");
     el.append(this.page);
-    this.held = false;
-    this.pending = {};
-    this.release = () => this.letGo();
+    this.pointerDown = false;
+    this.pendingSections = {};
+    this.release = () => this.onRelease();
     window.addEventListener("pointerup", this.release);
     window.addEventListener("pointercancel", this.release);
   }
@@ -19,17 +19,17 @@ class Frame {
     window.removeEventListener("pointerup", this.release);
     window.removeEventListener("pointercancel", this.release);
   }
-  /** What came while a button was held down is written after its click. */
-  letGo() {
-    if (!this.held) return;
-    this.held = false;
+  /** Write the sections that arrived while a button was held down, after its click. */
+  onRelease() {
+    if (!this.pointerDown) return;
+    this.pointerDown = false;
     setTimeout(() => {
-      const pages = this.pending;
-      this.pending = {};
-      this.fill(pages);
+      const sections = this.pendingSections;
+      this.pendingSections = {};
+      this.writeSections(sections);
     });
   }
-  wait(text) {
+  showStatus(text) {
     const note = node("div", "nbd-wait", text);
     note.setAttribute("role", "status");
     this.page.replaceChildren(note);
@@ -38,21 +38,21 @@ class Frame {
     const bar = node("div", "nbd-tabs");
     bar.setAttribute("role", "tablist");
     bar.setAttribute("aria-label", "Plots");
-    bar.addEventListener("keydown", (event) => this.key(event));
-    this.tabs = tabs.map((tab, place) => this.buildTab(tab, place));
+    bar.addEventListener("keydown", (event) => this.onTabKey(event));
+    this.tabs = tabs.map((tab, index) => this.buildTab(tab, index));
     bar.append(...this.tabs.map((tab) => tab.button));
     this.page.replaceChildren(bar, ...this.tabs.map((tab) => tab.body));
     this.show(Math.min(this.current, tabs.length - 1), false);
   }
-  buildTab(tab, place) {
+  buildTab(tab, index) {
     const button = node("button", "nbd-tab", tab.name);
     const body = node("div", "nbd-body");
     const tools = node("div", "nbd-tools");
     const grid = node("div", "nbd-grid");
-    Object.assign(button, { type: "button", id: `${this.id}-tab-${place}` });
+    Object.assign(button, { type: "button", id: `${this.id}-tab-${index}` });
     button.setAttribute("role", "tab");
-    button.setAttribute("aria-controls", (body.id = `${this.id}-body-${place}`));
-    button.addEventListener("click", () => this.show(place));
+    button.setAttribute("aria-controls", (body.id = `${this.id}-body-${index}`));
+    button.addEventListener("click", () => this.show(index));
     body.setAttribute("role", "tabpanel");
     body.setAttribute("aria-labelledby", button.id);
     for (const panel of tab.panels) grid.append(this.buildPanel(panel));
@@ -67,24 +67,24 @@ class Frame {
     box.setAttribute("aria-label", panel.title);
     title.append(node("span", "nbd-help", panel.help));
     if (!panel.root) {
-      plot.addEventListener("click", (event) => this.press(event, panel.name));
-      plot.addEventListener("keydown", (event) => this.enter(event));
+      plot.addEventListener("click", (event) => this.onClick(event, panel.name));
+      plot.addEventListener("keydown", (event) => this.onFieldKey(event));
       // A section that is rewritten between press and release would lose the click.
-      plot.addEventListener("pointerdown", () => { this.held = true; });
+      plot.addEventListener("pointerdown", () => { this.pointerDown = true; });
     }
     note.setAttribute("role", "status");
     plot.style.minHeight = `${panel.height}px`;
-    const stage = node("div", "nbd-stage");
-    stage.append(plot, note);
-    const advice = node("div", "nbd-advice");
-    advice.hidden = true;
+    const body = node("div", "nbd-stage");
+    body.append(plot, note);
+    const actions = node("div", "nbd-advice");
+    actions.hidden = true;
     const refusal = node("div", "nbd-refusal");
     refusal.setAttribute("role", "alert");
-    box.append(title, stage, advice, refusal);
-    this.panels.set(panel.name, { plot, note, advice, refusal, root: panel.root });
+    box.append(title, body, actions, refusal);
+    this.panels.set(panel.name, { plot, note, actions, refusal, root: panel.root });
     return box;
   }
-  key(event) {
+  onTabKey(event) {
     const last = this.tabs.length - 1;
     const next = { ArrowRight: this.current + 1, ArrowLeft: this.current - 1, Home: 0, End: last };
     if (!(event.key in next)) return;
@@ -93,10 +93,10 @@ class Frame {
     this.show((next[event.key] + last + 1) % (last + 1));
     this.tabs[this.current].button.focus();
   }
-  show(place, tell = true) {
-    this.current = place;
-    this.tabs.forEach((tab, index) => {
-      const on = index === place;
+  show(index, tell = true) {
+    this.current = index;
+    this.tabs.forEach((tab, position) => {
+      const on = position === index;
       tab.button.setAttribute("aria-selected", String(on));
       tab.button.tabIndex = on ? 0 : -1;
       tab.body.hidden = !on;
@@ -106,7 +106,7 @@ class Frame {
   get tab() {
     return this.tabs[this.current]?.name ?? "";
   }
-  choose(choices) {
+  writeChoices(choices) {
     for (const choice of choices) {
       const tab = this.tabs.find((tab) => tab.name === choice.tab);
       if (!tab) continue;
@@ -132,30 +132,30 @@ class Frame {
     this.selects.set(choice.name, select);
     return select;
   }
-  /** A sentence and buttons under each panel; buttons stay, so that a click is not lost. */
-  advise(all) {
-    for (const [name, { text, offers }] of Object.entries(all)) {
-      const box = this.panels.get(name)?.advice;
+  /** Write text and buttons under panels; buttons are reused, so that no click is lost. */
+  writeActions(all) {
+    for (const [name, { text, actions }] of Object.entries(all)) {
+      const box = this.panels.get(name)?.actions;
       if (!box) continue;
       if (!box.firstChild) box.append(node("span", "nbd-words", ""));
       box.firstChild.textContent = text;
-      box.hidden = !text && !offers.length;
-      while (box.children.length - 1 > offers.length) box.lastChild.remove();
-      offers.forEach((offer, place) => {
-        const button = box.children[place + 1] ?? box.appendChild(node("button", "nbd-offer", ""));
-        Object.assign(button, { type: "button", title: offer.tooltip, textContent: offer.label });
-        button.onclick = () => this.ask(name, offer.command, offer.fields);
+      box.hidden = !text && !actions.length;
+      while (box.children.length - 1 > actions.length) box.lastChild.remove();
+      actions.forEach((action, index) => {
+        const button = box.children[index + 1] ?? box.appendChild(node("button", "nbd-offer", ""));
+        Object.assign(button, { type: "button", title: action.tooltip, textContent: action.label });
+        button.onclick = () => this.ask(name, action.command, action.fields);
       });
     }
   }
-  /** Sections of HTML, in the order of their names; what is open or has the focus stays so. */
-  fill(pages) {
-    if (this.held) {
-      Object.assign(this.pending, pages);
+  /** Write sections of HTML in the order of their names; keep open details, text and focus. */
+  writeSections(sections) {
+    if (this.pointerDown) {
+      Object.assign(this.pendingSections, sections);
       return;
     }
-    for (const [place, html] of Object.entries(pages)) {
-      const [name, key] = place.split("/");
+    for (const [path, html] of Object.entries(sections)) {
+      const [name, key] = path.split("/");
       const page = this.panels.get(name)?.plot;
       if (!page) continue;
       let section = [...page.children].find((child) => child.dataset.section === key);
@@ -167,7 +167,7 @@ class Frame {
       }
       const typed = new Map(fieldsOf(section).map((one) => [one.dataset.field, one.value]));
       const open = [...section.querySelectorAll("details[open]")].map((one) => one.dataset.key);
-      const focus = section.contains(document.activeElement) ? mark(document.activeElement) : null;
+      const focus = section.contains(document.activeElement) ? identityOf(document.activeElement) : null;
       section.innerHTML = html;
       for (const one of fieldsOf(section)) {
         if (typed.has(one.dataset.field)) one.value = typed.get(one.dataset.field);
@@ -175,14 +175,14 @@ class Frame {
       for (const one of section.querySelectorAll("details")) one.open = open.includes(one.dataset.key);
       if (focus) {
         const all = [...section.querySelectorAll("button, summary, [data-field]")];
-        all.find((one) => mark(one) === focus)?.focus({ preventScroll: true });
+        all.find((one) => identityOf(one) === focus)?.focus({ preventScroll: true });
       }
     }
   }
   ask(panel, command, fields) {
     this.send({ kind: "ask", panel, command, fields });
   }
-  press(event, panel) {
+  onClick(event, panel) {
     const button = event.target.closest("button[data-command], button[data-fill]");
     if (!button || button.ariaDisabled === "true") return;
     const { command, fill } = button.dataset;
@@ -192,7 +192,7 @@ class Frame {
       field.focus();
       return;
     }
-    // A refusal comes below the section of the button: the section may be rewritten before.
+    // The refusal goes below the section of the button, which may be rewritten before.
     const { refusal } = this.panels.get(panel);
     refusal.textContent = "";
     button.closest(".nbd-section").after(refusal);
@@ -202,8 +202,8 @@ class Frame {
     this.ask(panel, command, { ...fixed, ...filled });
     if ("clears" in button.dataset) typed.forEach((one) => { one.value = ""; });
   }
-  /** Enter in a field presses the button of its row; JupyterLab must not run the cell. */
-  enter(event) {
+  /** Press the button of the row on Enter in a field; JupyterLab must not run the cell. */
+  onFieldKey(event) {
     const field = event.target.closest("[data-field]");
     if (!field) return;
     event.stopPropagation();
@@ -211,14 +211,14 @@ class Frame {
     event.preventDefault();
     field.closest(".nbd-row").querySelector("button[data-form]")?.click();
   }
-  /** Why a button was refused, next to it. */
-  refuse(texts) {
+  /** Write the reasons of refused commands next to their buttons. */
+  writeRefusals(texts) {
     for (const [name, text] of Object.entries(texts)) {
       const panel = this.panels.get(name);
       if (panel) panel.refusal.textContent = text;
     }
   }
-  write(notes) {
+  writeNotes(notes) {
     for (const [name, text] of Object.entries(notes)) {
       const panel = this.panels.get(name);
       if (panel && panel.note.textContent !== text) panel.note.textContent = text;
@@ -230,8 +230,8 @@ function fieldsOf(element) {
   return [...(element?.querySelectorAll("[data-field]") ?? [])];
 }
 
-/** What a button or a summary is about; the same before and after its section is rewritten. */
-function mark(element) {
+/** Identity of a button, field or summary, kept when its section is rewritten. */
+function identityOf(element) {
   const { command, fields, value, field } = element.dataset;
   if (field) return field;
   if (command) return `${command}=${fields}`;

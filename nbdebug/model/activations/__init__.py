@@ -1,0 +1,1 @@
+"""Exchange of activations: modules, functions, transformer layers."""

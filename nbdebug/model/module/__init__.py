@@ -1,0 +1,1 @@
+"""Names of layers, calls of the model, patches of a forward."""

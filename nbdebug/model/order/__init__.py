@@ -1,0 +1,1 @@
+"""The order of dropout and normalisation layers."""

@@ -1,0 +1,1 @@
+"""Copies of weights, optimizer and random numbers; digests."""

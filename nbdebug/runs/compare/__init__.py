@@ -1,0 +1,1 @@
+"""Runs side by side, and runs made again from their record."""

@@ -1,0 +1,1 @@
+"""File formats for runs, one per file."""

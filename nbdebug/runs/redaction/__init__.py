@@ -1,0 +1,1 @@
+"""Masking of secrets in sources and cells."""

@@ -1,0 +1,1 @@
+"""Sources of data and samplers of batches."""

@@ -70,7 +70,7 @@ class Loop:
         self.probes.reset()
 
     def position(self) -> Any:
-        """Where the sampler stands for the next step: before the batch that is tried again."""
+        """Position of the sampler for the next step: before a batch that is tried again."""
         return self.session.sampler.position() if self.batch is None else self._before
 
     @property

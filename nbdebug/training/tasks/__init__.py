@@ -1,0 +1,1 @@
+"""Handlers of commands, one class per command."""

@@ -1,0 +1,1 @@
+"""Checkpoints, rewind, replay and resume."""

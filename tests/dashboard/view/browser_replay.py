@@ -1,4 +1,4 @@
-"""What bokeh_view.js does with the kernel's messages, in Python."""
+"""The message handling of bokeh_view.js, in Python."""
 
 from __future__ import annotations
 

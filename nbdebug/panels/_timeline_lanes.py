@@ -1,4 +1,4 @@
-"""The timeline as HTML: lanes of marks, each a button that takes its step."""
+"""The timeline as HTML: lanes of marks, each a button that fills in its step."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ LANES = (
     ("fork", "Forks", ORANGE),
     ("break", "Breaks", VERMILLION),
 )
-TOP, GAP = 10, 20
+FIRST_LANE_TOP, LANE_GAP = 10, 20
 MAX_MARKS = 60
 
 
-class StripMark(NamedTuple):
-    """A mark in a lane of the strip; `automatic` for a checkpoint that nobody named."""
+class LaneMark(NamedTuple):
+    """A mark in a lane; `automatic` for a checkpoint without a name."""
 
     lane: str
     step: int
@@ -31,21 +31,21 @@ class StripMark(NamedTuple):
     automatic: bool = False
 
 
-def strip(snapshot: Snapshot, labels: Mapping[str, str]) -> str:
-    """All lanes, from step 0 to where training is or ever was.
+def timeline_lanes(snapshot: Snapshot, labels: Mapping[str, str]) -> str:
+    """HTML of all lanes, from step 0 to the last step that was ever trained.
 
     Args:
-        labels: what the dashboard calls each control.
+        labels: label of each control in the dashboard.
     """
     now = snapshot.status.step
     end = max([now, 1, *(branch.until for branch in snapshot.branches)])
-    height = {lane: TOP + GAP * number for number, (lane, _, _) in enumerate(LANES)}
+    height = {lane: FIRST_LANE_TOP + LANE_GAP * number for number, (lane, _, _) in enumerate(LANES)}
     parts = [
         f'<div class="nbd-lane" style="top:{height[lane]}px"><span>{label}</span></div>'
         for lane, label, _ in LANES
     ]
     parts += [
-        f'<div class="nbd-gone" title="{_left(branch.at, branch.until)}" style="top:'
+        f'<div class="nbd-gone" title="{_discarded(branch.at, branch.until)}" style="top:'
         f"{height['checkpoint']}px;left:{branch.at / end:.2%};"
         f'width:{(branch.until - branch.at) / end:.2%}"></div>'
         for branch in snapshot.branches
@@ -56,27 +56,27 @@ def strip(snapshot: Snapshot, labels: Mapping[str, str]) -> str:
         found = [mark for mark in _marks(snapshot, labels) if mark.lane == lane]
         for mark in _thinned(found):
             parts.append(_mark(mark, mark.step / end, height[lane], colours[lane]))
-    empty = "" if now or snapshot.branches else "<span>Nothing has happened yet: press Run.</span>"
+    empty = "" if now or snapshot.branches else "<span>No steps yet: press Run.</span>"
     parts.append(f'<div class="nbd-ends"><span>0</span>{empty}<span>step {end:,}</span></div>')
     return f'<div class="nbd-strip" role="group" aria-label="Timeline">{"".join(parts)}</div>'
 
 
-def _marks(snapshot: Snapshot, labels: Mapping[str, str]) -> Iterator[StripMark]:
+def _marks(snapshot: Snapshot, labels: Mapping[str, str]) -> Iterator[LaneMark]:
     for mark in snapshot.results.of(TimelineMarks, TimelineMarks()).marks:
         lane = "checkpoint" if mark.kind == "named" else mark.kind
         text = f"{lane} {mark.name}".rstrip()
-        yield StripMark(lane, mark.step, text, mark.kind == "checkpoint")
+        yield LaneMark(lane, mark.step, text, mark.kind == "checkpoint")
     for change in snapshot.changes:
         if change.status == "applied":
             known = labels.get(change.control, change.control)
             label = "Rewind" if change.kind == "rewind" else known
             text = f"{label}: {format_value(change.old)} to {format_value(change.new)}"
-            yield StripMark("change", change.step, text)
+            yield LaneMark("change", change.step, text)
 
 
-def _thinned(marks: list[StripMark]) -> list[StripMark]:
-    """One mark a step, at most 60: automatic checkpoints between the ends are taken evenly."""
-    by_step: dict[int, StripMark] = {}
+def _thinned(marks: list[LaneMark]) -> list[LaneMark]:
+    """One mark per step; of more than 60, only every n-th automatic checkpoint is kept."""
+    by_step: dict[int, LaneMark] = {}
     for mark in marks:
         before = by_step.get(mark.step)
         if before is not None and not before.automatic:
@@ -88,7 +88,7 @@ def _thinned(marks: list[StripMark]) -> list[StripMark]:
     return [m for i, m in enumerate(kept) if i % stride == 0 or i == last or not m.automatic]
 
 
-def _mark(mark: StripMark, share: float, top: int, colour: str) -> str:
+def _mark(mark: LaneMark, share: float, top: int, colour: str) -> str:
     label = html.escape(f"step {mark.step:,}: {mark.text}")
     value = html.escape(json.dumps(mark.step))
     return (
@@ -98,5 +98,5 @@ def _mark(mark: StripMark, share: float, top: int, colour: str) -> str:
     )
 
 
-def _left(at: int, until: int) -> str:
-    return f"left behind by a rewind: steps {at:,} to {until:,}"
+def _discarded(at: int, until: int) -> str:
+    return f"discarded by a rewind: steps {at:,} to {until:,}"
