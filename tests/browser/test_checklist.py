@@ -40,7 +40,7 @@ def test_the_checklist(open_notebook: Callable[..., Notebook]) -> None:
     notebook.tab("Checklist").click()
     panel = page.locator(".nbd-panel[aria-label='Five-step checklist']")
     expect(panel).to_contain_text("Look first at: Output activation", timeout=LONG)
-    expect(panel).to_contain_text("Leave out the softmax")
+    expect(panel).to_contain_text("Remove the softmax")
     panel.locator("summary", has_text="Why it matters").first.click()
     opened = panel.locator("details[open]")
     expect(opened).to_have_count(1)
