@@ -242,15 +242,15 @@ def test_a_comparison_shows_when_its_notebook_is_opened_again(
     notebook = open_notebook(
         "import sys; sys.path.insert(0, '.')\n"
         "import nbdebug as nbd\n"
-        "from nbdebug.core.history.snapshot import Series\n"
-        "from nbdebug.runs.record.run_data import Bundle\n"
-        "from nbdebug.runs.record.run_record import Run\n"
+        "from nbdebug.core.series import Series\n"
+        "from nbdebug.runs.record.run_data import RunData\n"
+        "from nbdebug.runs.store.run import Run\n"
         "import numpy as np\n"
         "def run(n):\n"
         "    y, at = np.linspace(3, n, 50), np.arange(50)\n"
         "    loss = Series('loss', at, y, y, y, y, np.ones(50, np.int32))\n"
         "    about = {'run': {'name': f'run {n}'}, 'parameters': {'lr': n}}\n"
-        "    return Run(lambda: Bundle(about, {'loss': loss}), str(n))\n"
+        "    return Run(lambda: RunData(about, {'loss': loss}), str(n))\n"
         "nbd.compare([run(1), run(2), run(3)])"
     )
     notebook.run_all()

@@ -154,7 +154,7 @@ def test_the_ward_names_every_fault_and_proves_remedies() -> None:
         assert ": gone" in said(cell)
     assert "Nothing looks sick" in said("one-keep")
     assert "index in the data: 700" in said("four")
-    assert "The step size does it" in said("eight")
+    assert "The step size is the cause" in said("eight")
     assert "This takes too long for me" in said("own")
     assert "not named" not in said("all")
     assert said("all").count("learning rate") >= 5
