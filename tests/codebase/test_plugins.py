@@ -8,7 +8,10 @@ from nbdebug.controls.base import Control
 from nbdebug.core.plugins import discover
 from nbdebug.probes.base import Probe
 
-PLUGINS = [*discover("nbdebug.controls", Control), *discover("nbdebug.probes", Probe)]
+PLUGINS: list[type[Control] | type[Probe]] = [
+    *discover("nbdebug.controls", Control),
+    *discover("nbdebug.probes", Probe),
+]
 
 
 def test_there_are_plugins_of_both_kinds() -> None:

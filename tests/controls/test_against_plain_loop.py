@@ -129,7 +129,7 @@ def test_layer_order_dropout_first() -> None:
     compare(edit, layer_order="dropout_norm")
 
 
-def fresh(cls: type[torch.optim.Optimizer], **options: Any) -> Callable[[PlainLoop], None]:
+def fresh(cls: Callable[..., torch.optim.Optimizer], **options: Any) -> Callable[[PlainLoop], None]:
     def edit(loop: PlainLoop) -> None:
         lr = loop.optimizer.param_groups[0]["lr"]
         loop.optimizer = cls(loop.model.parameters(), lr=lr, weight_decay=0.0, **options)

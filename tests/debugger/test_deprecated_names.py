@@ -103,6 +103,7 @@ def test_a_plugin_that_is_dear_is_expensive(define: Callable[[], type]) -> None:
         assert plugin.expensive is True
         assert plugin().result(Outcome("pass", ""), 0.0, 0).expensive is True
     else:
+        assert issubclass(plugin, Probe)
         assert plugin.cost == "expensive"
 
 

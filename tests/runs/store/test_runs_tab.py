@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from nbdebug import Debugger
 from nbdebug.core.results.run_list import RunList, RunRequest
 from nbdebug.plots.columns import MAX_ROWS
 from nbdebug.runs.store import runs_tab as desk_module
+from nbdebug.runs.store.mlflow_store import Row
 from nbdebug.runs.store.runs_tab import MAX_COMPARED_RUNS, RunsTabService
 from tests.inside import recorder_of, requests_of, runs_tab_of, serve_from
 
@@ -143,10 +145,7 @@ def test_the_losses_of_chosen_runs_come_along(kept: None, debugger: Make, place:
 def test_no_more_runs_are_compared_than_there_are_colours(debugger: Make) -> None:
     dbg = debugger()
     desk = desk_of(dbg)
-    rows = [
-        desk_module.Row(str(n), str(n), "r", "running", 0.0, None)
-        for n in range(MAX_COMPARED_RUNS + 1)
-    ]
+    rows = [Row(str(n), str(n), "r", "running", 0.0, None) for n in range(MAX_COMPARED_RUNS + 1)]
     serve_from(desk, Shelf(rows))
     asked(dbg, "list")
     for n in range(MAX_COMPARED_RUNS):
@@ -196,8 +195,8 @@ def test_it_is_read_when_that_is_due_and_only_then(
         desk.look_when_due()
     asked(dbg, "find", text="x")
     assert shelf.read == 1
-    later = desk_module.time.monotonic() + desk_module.REFRESH_SECONDS + 1
-    monkeypatch.setattr(desk_module.time, "monotonic", lambda: later)
+    later = time.monotonic() + desk_module.REFRESH_SECONDS + 1
+    monkeypatch.setattr(time, "monotonic", lambda: later)
     desk.look_when_due()
     asked(dbg, "find", text="y")
     assert shelf.read == 2

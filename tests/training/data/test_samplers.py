@@ -21,7 +21,9 @@ from torch.utils.data import (
 import nbdebug as nbd
 from nbdebug.errors import DataError
 from nbdebug.model.training_state import Batching
-from nbdebug.training.data.samplers import Batch, IndexSampler, Sampler, make_sampler
+from nbdebug.training.data.batch import Batch, Sampler
+from nbdebug.training.data.index_sampler import IndexSampler
+from nbdebug.training.data.samplers import make_sampler
 from nbdebug.training.data.sources import as_source, batch_size_of
 from tests.problems import Numbers, PlainLoop, blobs, same_weights, tiny_mlp
 
