@@ -93,7 +93,7 @@ def test_other_weights_or_data_are_refused(debugger: Make) -> None:
     ):
         same.repeat(run)
     other.run(steps=1)
-    with pytest.raises(nbd.ArgumentError, match="begun already"):
+    with pytest.raises(nbd.ArgumentError, match="already begun"):
         other.repeat(run)
 
 
