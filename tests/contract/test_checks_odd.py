@@ -15,6 +15,7 @@ from nbdebug.checks.base import Check
 from nbdebug.core.plugins import discover
 from tests.problems import CLASSES, FEATURES, blobs, tiny_mlp
 
+pytestmark = pytest.mark.slow
 CHECKS = discover("nbdebug.checks", Check)
 X, y = blobs()
 

@@ -41,7 +41,13 @@ def own_jupyter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def execute(path: Path) -> nbformat.NotebookNode:
     """The notebook with its outputs; nobody changes it, so once is enough."""
     notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(FOLDER)}})
+    # A kernel that imports torch beside other tests can take more than the usual 60 seconds.
+    client = NotebookClient(
+        notebook,
+        timeout=300,
+        startup_timeout=300,
+        resources={"metadata": {"path": str(FOLDER)}},
+    )
     return client.execute()
 
 

@@ -18,6 +18,7 @@ from nbdebug.runs.record import store_packages
 from nbdebug.runs.record.location import store_location
 from nbdebug.runs.record.store_packages import kept_in, require_packages
 
+pytestmark = pytest.mark.slow
 SCRIPT = Path(__file__).with_name("core_install.py")
 INSTALL = 'pip install "nbdebug-torch[runs]"'
 

@@ -17,6 +17,7 @@ from tests.inside import session_of
 from tests.training.script.script_host import ScriptHost
 from tests.training.timeline.timelines import KINDS, X, Y, change_everything, go_on_to, make, mixup
 
+pytestmark = pytest.mark.slow
 WIDTH = 16
 
 
