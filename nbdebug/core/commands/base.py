@@ -109,3 +109,14 @@ class Command:
             NbdebugError: a value is invalid; no command was sent.
         """
         return self
+
+
+class NoFields:
+    """Form of a command whose button sends no fields; stands before `Command` among the bases."""
+
+    __slots__ = ()
+
+    @classmethod
+    def from_form(cls, form: Form) -> Self:
+        """Create the command with its defaults."""
+        return cls()

@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
-from nbdebug.core.commands.base import Command, Form, Validator
+from nbdebug.core.commands.base import Command, Form, NoFields, Validator
 from nbdebug.errors import ArgumentError
 
 
 @dataclass(frozen=True, slots=True)
-class RunLrRangeTest(Command):
+class RunLrRangeTest(NoFields, Command):
     """Sweep the learning rate from `low` to `high` over `steps` batches, then restore training.
 
     Raises:
@@ -34,11 +34,6 @@ class RunLrRangeTest(Command):
             raise ArgumentError(
                 f"steps must be a whole number from 10 to 10000, got {self.steps!r}."
             )
-
-    @classmethod
-    def from_form(cls, form: Form) -> Self:
-        """Create the command; the form has no fields."""
-        return cls()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +104,7 @@ class FindWorstSamples(Command):
 
 
 @dataclass(frozen=True, slots=True)
-class CloseWorstSamples(Command):
+class CloseWorstSamples(NoFields, Command):
     """Remove the table of samples."""
 
     name: ClassVar[str] = "close_worst_samples"
-
-    @classmethod
-    def from_form(cls, form: Form) -> Self:
-        """Create the command; the form has no fields."""
-        return cls()

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
-from nbdebug.core.commands.base import Command, Form, Validator
+from nbdebug.core.commands.base import Command, Form, NoFields, Validator
 from nbdebug.errors import ArgumentError
 
 
@@ -54,16 +54,11 @@ class Run(Command):
 
 
 @dataclass(frozen=True, slots=True)
-class Pause(Command):
+class Pause(NoFields, Command):
     """Finish the current step, then wait."""
 
     name: ClassVar[str] = "pause"
     halting: ClassVar[bool] = True
-
-    @classmethod
-    def from_form(cls, form: Form) -> Self:
-        """Create the command; the form has no fields."""
-        return cls()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +76,11 @@ class Reset(Command):
 
 
 @dataclass(frozen=True, slots=True)
-class Stop(Command):
+class Stop(NoFields, Command):
     """End the current long command; training is as before it."""
 
     name: ClassVar[str] = "stop"
     halting: ClassVar[bool] = True
-
-    @classmethod
-    def from_form(cls, form: Form) -> Self:
-        """Create the command; the form has no fields."""
-        return cls()
 
 
 @dataclass(frozen=True, slots=True)

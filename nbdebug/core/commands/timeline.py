@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
-from nbdebug.core.commands.base import Command, Form, Validator
+from nbdebug.core.commands.base import Command, Form, NoFields, Validator
 from nbdebug.core.results.fork import ForkResult
 from nbdebug.errors import ArgumentError
 
@@ -52,16 +52,11 @@ class Rewind(Command):
 
 
 @dataclass(frozen=True, slots=True)
-class Replay(Command):
+class Replay(NoFields, Command):
     """Rerun all steps from the beginning and compare; training stays where it is."""
 
     name: ClassVar[str] = "replay"
     long: ClassVar[bool] = True
-
-    @classmethod
-    def from_form(cls, form: Form) -> Self:
-        """Create the command; the form has no fields."""
-        return cls()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,15 +138,10 @@ class KeepFork(Command):
 
 
 @dataclass(frozen=True, slots=True)
-class DiscardFork(Command):
+class DiscardFork(NoFields, Command):
     """Remove the last fork."""
 
     name: ClassVar[str] = "discard_fork"
-
-    @classmethod
-    def from_form(cls, form: Form) -> Self:
-        """Create the command; the form has no fields."""
-        return cls()
 
 
 @dataclass(frozen=True, slots=True)
