@@ -132,11 +132,8 @@ class DebuggerTimeline:
                 stacklevel=2,
             )
             for_finding = changes.pop("cures")
-        choices = {n: v if isinstance(v, list) else [v] for n, v in changes.items()}
-        variants = tuple(
-            dict(zip(choices, way, strict=True)) for way in itertools.product(*choices.values())
-        )
-        result: ForkResult = self._client.do(ForkSteps(steps, variants, start, for_finding))
+        command = ForkSteps(steps, _combinations(changes), start, for_finding)
+        result: ForkResult = self._client.do(command)
         return Fork(result, lambda which: self._client.do(KeepFork(which, result)))
 
     def try_remedy(
@@ -245,3 +242,12 @@ class DebuggerTimeline:
     def breakpoints(self) -> tuple[str, ...]:
         """The conditions that pause training."""
         return self._history.results.of(ActiveBreakpoints, ActiveBreakpoints()).names
+
+
+def _combinations(changes: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+    """Return all combinations of values, where a list holds the values to try."""
+    choices = {
+        name: value if isinstance(value, list) else [value] for name, value in changes.items()
+    }
+    products = itertools.product(*choices.values())
+    return tuple(dict(zip(choices, values, strict=True)) for values in products)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -81,26 +82,32 @@ def reestimate(
     norms = [norm for norm in BatchNorms(model).layers.values() if norm.training]
     if not norms:
         raise ModelError("No BatchNorm layer with running statistics is in training mode.")
-    momenta = [norm.momentum for norm in norms]
     run, count = forward or model, 0
-    with undisturbed(model), torch.no_grad():
-        try:
-            for norm in norms:
-                norm.reset_running_stats()
-                norm.momentum = None
-            for batch in batches:
-                run(batch)
-                count += 1
-            estimated = [[buffer.clone() for buffer in _statistics(norm)] for norm in norms]
-        finally:
-            for norm, momentum in zip(norms, momenta, strict=True):
-                norm.momentum = momentum
+    with undisturbed(model), torch.no_grad(), _averaging(norms):
+        for batch in batches:
+            run(batch)
+            count += 1
+        estimated = [[buffer.clone() for buffer in _statistics(norm)] for norm in norms]
     if not count:
         raise ModelError("There is no batch to estimate BatchNorm statistics from.")
     for norm, values in zip(norms, estimated, strict=True):
         for buffer, value in zip(_statistics(norm), values, strict=True):
             buffer.copy_(value)
     return count
+
+
+@contextmanager
+def _averaging(norms: Sequence[_BatchNorm]) -> Iterator[None]:
+    """Reset running statistics, and average over all batches with equal weight inside."""
+    momenta = [norm.momentum for norm in norms]
+    try:
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
 
 
 def _statistics(norm: _BatchNorm) -> list[torch.Tensor]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, expect
 
 from tools.jupyterlab_driver import LONG, Notebook, until
 
@@ -39,17 +39,8 @@ def lines(notebook: Notebook) -> list[dict[str, Any]]:
     return [source for source in sources if source["x"]]
 
 
-def test_the_runs(open_notebook: Callable[..., Notebook]) -> None:
-    notebook = open_notebook(SETUP, KEPT)
-    page = notebook.page
-    notebook.run_cell(0)
-    notebook.tab("Runs").click()
-    panel = page.locator(".nbd-panel[aria-label='Runs']")
-    rows = panel.locator(".nbd-name")
-    expect(rows).to_have_text(
-        ["now (this run)", "<img src=x onerror=alert(1)>", "slow"], timeout=LONG
-    )
-
+def write_note(panel: Locator) -> None:
+    """Write a note, and see it in the list with the keyboard still in the field."""
     note = panel.get_by_label("A note on this run")
     note.fill("now with <b>less</b> @x")
     note.press("Enter")
@@ -57,10 +48,14 @@ def test_the_runs(open_notebook: Callable[..., Notebook]) -> None:
     expect(note).to_have_value("")
     expect(note).to_be_focused()
 
+
+def rename_and_tag(panel: Locator) -> None:
+    """Give the run with a hostile name the name "fast" and a tag."""
     panel.get_by_label("More <img").press("Enter")
     name = panel.get_by_label("New name of the run")
     name.fill("fast")
     name.press("Enter")
+    rows = panel.locator(".nbd-name")
     expect(rows).to_have_text(["now (this run)", "fast", "slow"], timeout=LONG)
     tag = panel.get_by_label("Tag, as name or name=value")
     tag.fill("data=v2")
@@ -68,21 +63,43 @@ def test_the_runs(open_notebook: Callable[..., Notebook]) -> None:
     expect(panel.locator(".nbd-tag")).to_have_text("data=v2", timeout=LONG)
     expect(tag).to_be_focused()
 
+
+def compare_two(notebook: Notebook, panel: Locator) -> None:
+    """Choose two runs, and see what differs and both curves."""
     for chosen in ("now", "fast"):
         panel.get_by_label(f"Compare {chosen}").click()
         expect(panel.get_by_label(f"Compare {chosen}")).to_have_attribute("aria-pressed", "true")
     expect(panel.get_by_role("cell", name="0.001", exact=True).last).to_be_visible(timeout=LONG)
     until(lambda: [len(line["x"]) for line in lines(notebook)] == [80, 60], 30, "two curves")
     notebook.picture("runs")
-
     panel.get_by_label("Compare fast").click()
+
+
+def delete_slow(panel: Locator) -> None:
+    """Delete a run by the keyboard and a second click."""
     panel.get_by_label("More slow").click()
-    expect(name).to_have_value("slow", timeout=LONG)
+    expect(panel.get_by_label("New name of the run")).to_have_value("slow", timeout=LONG)
     panel.get_by_role("button", name="Delete", exact=True).press("Enter")
     # The keyboard stays where it was, on what does no harm.
     expect(panel.get_by_role("button", name="Keep")).to_be_focused(timeout=LONG)
     panel.get_by_role("button", name="Delete for good?").click()
+    rows = panel.locator(".nbd-name")
     expect(rows).to_have_text(["now (this run)", "fast data=v2"], timeout=LONG)
+
+
+def test_the_runs(open_notebook: Callable[..., Notebook]) -> None:
+    notebook = open_notebook(SETUP, KEPT)
+    page = notebook.page
+    notebook.run_cell(0)
+    notebook.tab("Runs").click()
+    panel = page.locator(".nbd-panel[aria-label='Runs']")
+    expect(panel.locator(".nbd-name")).to_have_text(
+        ["now (this run)", "<img src=x onerror=alert(1)>", "slow"], timeout=LONG
+    )
+    write_note(panel)
+    rename_and_tag(panel)
+    compare_two(notebook, panel)
+    delete_slow(panel)
 
     notebook.tab("Training").click()
     until(lambda: "now with" in str(notebook.figure("loss")["sources"]), 30, "the note's mark")

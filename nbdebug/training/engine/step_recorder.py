@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from nbdebug.core.records import Histogram, Reading, StepRecord
+from nbdebug.core.records import Array, Histogram, Reading, StepRecord
 from nbdebug.training.data.batch import Batch
 from nbdebug.training.engine.gradients import Clipped
 from nbdebug.training.engine.session import Session
@@ -84,11 +84,25 @@ class StepRecorder:
             values: loss, gradient norm before clipping, clipping result, learning rate.
         """
         session = self._session
+        readings.append(Reading(STEP_SERIES, self._step_values(batch, values)))
+        if session.scaler is not None:
+            readings.append(
+                Reading(SCALER_SERIES, np.array((session.skipped, session.scaler.get_scale())))
+            )
+        if self.controls_due or session.step % CONTROLS_INTERVAL == 0:
+            self.controls_due = False
+            control_values = self._control_values()
+            readings.append(Reading(tuple(control_values), np.array(list(control_values.values()))))
+        return StepRecord(session.step, tuple(readings), tuple(histograms))
+
+    def _step_values(self, batch: Batch, values: tuple[float, float, Clipped, float]) -> Array:
+        """Return the values of STEP_SERIES."""
+        session = self._session
         loss, norm, clipped, lr = values
         # The last batch of an epoch may be short, which is no change of the batch size.
         size = session.batching.size if batch.progress == 1.0 else batch.samples
         seconds = self.step_seconds or math.nan
-        main = np.array(
+        return np.array(
             (
                 loss,
                 norm,
@@ -106,13 +120,3 @@ class StepRecorder:
                 self._fetched / seconds,
             )
         )
-        readings.append(Reading(STEP_SERIES, main))
-        if session.scaler is not None:
-            readings.append(
-                Reading(SCALER_SERIES, np.array((session.skipped, session.scaler.get_scale())))
-            )
-        if self.controls_due or session.step % CONTROLS_INTERVAL == 0:
-            self.controls_due = False
-            control_values = self._control_values()
-            readings.append(Reading(tuple(control_values), np.array(list(control_values.values()))))
-        return StepRecord(session.step, tuple(readings), tuple(histograms))

@@ -20,6 +20,7 @@ from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.engine.stop_report import MAX_EXCLUDED_IN_A_ROW, failure_of
+from nbdebug.training.timeline.checkpoint import Checkpoint
 from nbdebug.training.timeline.timeline import Timeline
 
 
@@ -43,37 +44,50 @@ def fork(
         Exception: whatever the user's code raised; training is where it was.
     """
     title = diagnosis.title(command.for_finding) if command.for_finding else ""
-    trials: list[Trial] = []
     # The rollback would make all probes due, so `trial_steps` is outside.
     with loop.trial_steps(), timeline.rolled_back() as present:
         start = present
         if command.start is not None:
             start = timeline.capture_at(timeline.resolve(command.start), progress)
-        clips = controls.values()["clip_mode"] != "off"
-        variants = ({}, *(one if clips else _clipping(one) for one in command.changes))
-        for number, changes in enumerate(variants):
-            if number:
-                start.restore(loop, controls)
-            _change(controls, changes)
-            loop.controls_changed()
-            history = History()
-            loss, ended = _train(loop, history, command.steps, progress, (number, len(variants)))
-            held_out = history.last("val_loss") if "val_loss" in history.series else math.nan
-            findings = diagnosis.judge(start.step, history)
-            loss.setflags(write=False)
-            trials.append(Trial(changes, loss, ended, findings, held_out))
-    timeline.mark("fork", ", ".join({name: 0 for changes in variants for name in changes}))
+        base, *trials = _train_variants(start, loop, controls, command, progress, diagnosis)
+    timeline.mark("fork", ", ".join({name: 0 for trial in trials for name in trial.settings}))
     return ForkResult(
         start.step,
         command.steps,
         start.cursor,
         timeline.edits.rewinds,
-        trials[0],
-        tuple(trials[1:]),
+        base,
+        tuple(trials),
         _note(command.changes),
         command.for_finding,
         title,
     )
+
+
+def _train_variants(
+    start: Checkpoint,
+    loop: Loop,
+    controls: ControlSet,
+    command: ForkSteps,
+    progress: TaskProgress,
+    diagnosis: Diagnosis,
+) -> list[Trial]:
+    """Train from `start`, the present state: first without a change, then each variant."""
+    trials: list[Trial] = []
+    clips = controls.values()["clip_mode"] != "off"
+    variants = ({}, *(one if clips else _clipping(one) for one in command.changes))
+    for number, changes in enumerate(variants):
+        if number:
+            start.restore(loop, controls)
+        _change(controls, changes)
+        loop.controls_changed()
+        history = History()
+        loss, ended = _train(loop, history, command.steps, progress, (number, len(variants)))
+        held_out = history.last("val_loss") if "val_loss" in history.series else math.nan
+        findings = diagnosis.judge(start.step, history)
+        loss.setflags(write=False)
+        trials.append(Trial(changes, loss, ended, findings, held_out))
+    return trials
 
 
 def _clipping(changes: Mapping[str, Any]) -> Mapping[str, Any]:

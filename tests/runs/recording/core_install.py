@@ -57,16 +57,34 @@ def tab(place: Path) -> str:
     return service.run_list.error
 
 
-def main(place: Path, archive: Path) -> dict[str, Any]:
-    """Train, look, write down and close; give what a test asks for."""
+def debugger(place: Path) -> nbd.Debugger:
+    """A small training that is recorded at `place`."""
     torch.manual_seed(0)
     X = torch.randn(120, 4)
     y = (X.sum(1) > 0).long()
     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
-    dbg = nbd.Debugger(
+    return nbd.Debugger(
         model, (X[:100], y[:100]), nn.CrossEntropyLoss(), val_data=(X[100:], y[100:]),
         batch_size=20, runs=place, name="core",
     )  # fmt: skip
+
+
+def refusals(dbg: nbd.Debugger, place: Path, archive: Path) -> dict[str, str]:
+    """The messages of everything that needs the packages."""
+    return {
+        "runs": refusal(lambda: nbd.runs(place)),
+        "dbg.runs": refusal(lambda: dbg.runs),
+        "load_run": refusal(lambda: nbd.load_run("core", place)),
+        "compare": refusal(lambda: nbd.compare("core", place)),
+        "parquet": refusal(lambda: dbg.record.export(place.with_name("core.parquet"))),
+        "zip": refusal(lambda: dbg.record.export(place.with_name("core.zip"))),
+        "import": refusal(lambda: nbd.import_run(archive, place)),
+    }
+
+
+def main(place: Path, archive: Path) -> dict[str, Any]:
+    """Train, look, write down and close; give what a test asks for."""
+    dbg = debugger(place)
     shown = dbg._repr_mimebundle_()
     dbg.run(steps=15)
     dbg.set(lr=1e-2, why="faster")
@@ -82,15 +100,7 @@ def main(place: Path, archive: Path) -> dict[str, Any]:
         "report": dbg.report(folder / "core.html").read_text(encoding="utf-8")[:15],
         "csv": dbg.record.export(folder / "core.csv").exists(),
         "compared": len(nbd.compare(dbg.record).runs),
-        "refused": {
-            "runs": refusal(lambda: nbd.runs(place)),
-            "dbg.runs": refusal(lambda: dbg.runs),
-            "load_run": refusal(lambda: nbd.load_run("core", place)),
-            "compare": refusal(lambda: nbd.compare("core", place)),
-            "parquet": refusal(lambda: dbg.record.export(folder / "core.parquet")),
-            "zip": refusal(lambda: dbg.record.export(folder / "core.zip")),
-            "import": refusal(lambda: nbd.import_run(archive, place)),
-        },
+        "refused": refusals(dbg, place, archive),
     }
     dbg.run(steps=10)
     dbg.close()
