@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 from nbdebug.core.commands.base import Command, Form, NoFields, Validator
-from nbdebug.core.results.fork import ForkResult
+from nbdebug.core.results.fork import ForkResult, Trial
 from nbdebug.errors import ArgumentError
 
 MAX_VARIANTS = 16
@@ -129,12 +129,17 @@ class KeepFork(Command):
 
     def checked(self, validator: Validator) -> Self:
         """Resolve the fork; ArgumentError if there is no such fork or variant."""
-        fork = self.fork or validator.last_fork()
-        if fork is None:
+        resolved = replace(self, fork=self.fork or validator.last_fork())
+        resolved.chosen()
+        return resolved
+
+    def chosen(self) -> tuple[ForkResult, Trial]:
+        """The fork and its variant to keep; ArgumentError if there is no such fork or variant."""
+        if self.fork is None:
             raise ArgumentError("There is no fork to keep: create one first.")
-        if not 0 <= self.which < len(fork.trials):
-            raise ArgumentError(f"which must be from 0 to {len(fork.trials) - 1}.")
-        return replace(self, fork=fork)
+        if not 0 <= self.which < len(self.fork.trials):
+            raise ArgumentError(f"which must be from 0 to {len(self.fork.trials) - 1}.")
+        return self.fork, self.fork.trials[self.which]
 
 
 @dataclass(frozen=True, slots=True)

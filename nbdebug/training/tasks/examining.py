@@ -34,9 +34,7 @@ class RangeTestHandler(Handler[RunLrRangeTest]):
     failed = "The learning-rate range test failed"
 
     def handle(self, command: RunLrRangeTest, progress: TaskProgress) -> LrRangeTest:
-        test = sweep(self.training.loop, command, progress)
-        self.training.history.set_result(test)
-        return test
+        return self.training.publish(sweep(self.training.loop, command, progress))
 
 
 class RunChecksHandler(Handler[RunChecks]):
@@ -63,9 +61,8 @@ class RecordFlightHandler(Handler[RecordFlight]):
     command = RecordFlight
 
     def handle(self, command: RecordFlight, progress: TaskProgress) -> FlightRecord:
-        record = last_steps(self.training.timeline, self.training.session, progress)
-        self.training.history.set_result(record)
-        return record
+        training = self.training
+        return training.publish(last_steps(training.timeline, training.session, progress))
 
 
 class FindWorstSamplesHandler(Handler[FindWorstSamples]):
@@ -79,8 +76,7 @@ class FindWorstSamplesHandler(Handler[FindWorstSamples]):
         worst = worst_samples(
             training.timeline, training.session, training.loop.breakpoints, command, progress
         )
-        training.history.set_result(worst)
-        return worst
+        return training.publish(worst)
 
 
 class CloseWorstSamplesHandler(Handler[CloseWorstSamples]):
@@ -104,8 +100,7 @@ class ForkHandler(Handler[ForkSteps]):
             training.timeline, training.loop, training.controls, command, progress,
             training.diagnosis,
         )  # fmt: skip
-        training.history.set_result(result)
-        return result
+        return training.publish(result)
 
 
 class WriteScriptHandler(Handler[WriteScript]):

@@ -15,7 +15,6 @@ from nbdebug.core.commands.timeline import (
 )
 from nbdebug.core.results.fork import ForkResult
 from nbdebug.core.results.timeline import ReplayResult
-from nbdebug.errors import ArgumentError
 from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.tasks.handler import Handler
 from nbdebug.training.tasks.running import set_control
@@ -68,8 +67,7 @@ class ReplayHandler(Handler[Replay]):
 
     def handle(self, command: Replay, progress: TaskProgress) -> ReplayResult:
         training = self.training
-        found = training.timeline.replay(progress)
-        training.history.set_result(found)
+        found = training.publish(training.timeline.replay(progress))
         training.notify("info" if found.equal else "warning", "Replay", str(found))
         return found
 
@@ -81,15 +79,14 @@ class KeepForkHandler(Handler[KeepFork]):
     failed = "The fork could not be kept"
 
     def handle(self, command: KeepFork, progress: TaskProgress) -> None:
-        training, fork = self.training, command.fork
-        if fork is None:
-            raise ArgumentError("There is no fork to keep: create one first.")
+        training = self.training
+        fork, trial = command.chosen()
         here, edits = training.session.step, training.timeline.edits
         edits.check_reachable(fork, here)
         if (here, len(edits.events)) != (fork.step, fork.cursor):
             target = (fork.step, fork.cursor)
             training.timeline.rewind(target, progress, command.who, "a fork kept")
-        for name, value in fork.trials[command.which].settings.items():
+        for name, value in trial.settings.items():
             set_control(training, SetControl(name, value, command.who, "a fork kept"))
         training.forecast.restart()
         training.run.start(fork.steps)

@@ -20,6 +20,7 @@ from nbdebug.training.tasks.check_runner import CheckRunner
 from nbdebug.training.timeline.timeline import Timeline
 
 C = TypeVar("C", bound=Command)
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,11 @@ class Training:
     def session(self) -> Session:
         """Model, optimizer, loss and data."""
         return self.loop.session
+
+    def publish(self, result: R) -> R:
+        """Publish a result in History, and return it."""
+        self.history.set_result(result)
+        return result
 
     def notify(self, severity: Severity, title: str, text: str) -> None:
         """Show a message at the current step."""
