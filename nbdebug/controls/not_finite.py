@@ -32,11 +32,11 @@ class NotFinite(Control):
         )
 
     def read(self, session: TrainingState) -> str:
-        return "exclude" if session.leaving_out else "stop"
+        return "exclude" if session.exclude_nonfinite else "stop"
 
     def validate(self, session: TrainingState, value: Any) -> str:
         return choice(self.name, value, [name for name, _ in CHOICES])
 
     def apply(self, session: TrainingState, value: str) -> str:
-        session.leaving_out = value == "exclude"
+        session.exclude_nonfinite = value == "exclude"
         return ""

@@ -72,7 +72,7 @@ class TrainingState:
         loss: of the current step; loss_fn: None if training has a `step_fn`.
         checkpoint_bytes: memory that checkpoints take.
         recorded_in: name of the store that the run is recorded in, "" for none.
-        leaving_out: if True, a batch with NaN or Inf in its loss or gradient is skipped
+        exclude_nonfinite: if True, a batch with NaN or Inf in its loss or gradient is skipped
             instead of stopping.
         rng: context in which torch's global generators are those of training.
     """
@@ -105,7 +105,7 @@ class TrainingState:
         self.decay_leader, self.decay_ratios = 0, (1.0,) * len(optimizers.current.param_groups)
         if "weight_decay" in optimizers.current.defaults:
             self.decay_leader, self.decay_ratios = group_ratios(optimizers.current, "weight_decay")
-        self.validated = self.leaving_out = False
+        self.validated = self.exclude_nonfinite = False
         self.outputs: object = None
         self.targets: object = None
         self.again: Callable[[], Any] | None = None

@@ -120,12 +120,12 @@ def _status(runs: RunList, found: int) -> str:
 
 def _counted(runs: RunList, found: int) -> str:
     if not runs.rows:
-        return f"No runs in {runs.place} yet: press Run to record this one."
+        return f"No runs in {runs.store} yet: press Run to record this one."
     if len(runs.rows) == 1 and runs.rows[0].this:
-        return f"No other runs in {runs.place} yet; later ones are listed here."
+        return f"No other runs in {runs.store} yet; later ones are listed here."
     count = "1 run" if len(runs.rows) == 1 else f"{len(runs.rows):,} runs"
     shown = "" if found == len(runs.rows) else f", {found:,} of them shown"
-    return f"{count} in {runs.place}{shown}. {COMPARE_HINT}"
+    return f"{count} in {runs.store}{shown}. {COMPARE_HINT}"
 
 
 def chosen_rows(runs: RunList, status: str) -> list[RunRow]:

@@ -138,7 +138,7 @@ class Worker:
         training = self._training
         step = training.session.step
         before = training.timeline.edits.excluded_batches(step)
-        if not training.session.leaving_out or before + 1 >= MAX_EXCLUDED_IN_A_ROW:
+        if not training.session.exclude_nonfinite or before + 1 >= MAX_EXCLUDED_IN_A_ROW:
             return False
         training.timeline.record_event(None)
         training.notify("warning", "A batch was excluded", str(error))

@@ -12,6 +12,7 @@ from nbdebug import Debugger
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.results.check_result import Outcome
+from nbdebug.core.results.worst_samples import WorstSample
 from nbdebug.model.training_state import TrainingState
 from nbdebug.probes.base import Probe, Values
 from tests.inside import bare_check_context
@@ -116,3 +117,12 @@ def test_go_on_reports_progress() -> None:
         context.go_on(0.25)
 
     assert shares == [0.25]
+
+
+def test_the_place_of_a_sample_is_its_position() -> None:
+    sample = WorstSample(3, 7, 1.0, 1.0)
+
+    with pytest.warns(DeprecationWarning, match="position") as caught:
+        assert sample.place == sample.position == 7
+
+    assert {warning.filename for warning in caught} == {__file__}

@@ -58,7 +58,7 @@ class RunList:
 
     Attributes:
         state: off (nothing is recorded), opening, ready or failed.
-        place: name of the store.
+        store: name of the store.
         rows: all runs, the newest first.
         error: why the last request failed, or why the store cannot be read.
         find: search text for names and tags; opened: id of the run whose tools are shown;
@@ -67,7 +67,7 @@ class RunList:
     """
 
     state: State = "opening"
-    place: str = ""
+    store: str = ""
     rows: tuple[RunRow, ...] = ()
     error: str = ""
     find: str = ""

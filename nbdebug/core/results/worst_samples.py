@@ -6,6 +6,8 @@ import html
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from nbdebug.core.deprecated import warn_deprecated
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -19,14 +21,14 @@ class WorstSample:
 
     Attributes:
         index: index in the data; None for a stream.
-        place: position in the batch.
+        position: position in the batch.
         loss: loss of this sample; grad_norm: L2 norm of its gradient over all parameters.
         target, prediction: a class, a number or a list of numbers; None if unknown.
         row: the first inputs; picture: the inputs as a data URI, "" if they are no image.
     """
 
     index: int | None
-    place: int
+    position: int
     loss: float
     grad_norm: float
     target: Any = None
@@ -37,7 +39,13 @@ class WorstSample:
     @property
     def name(self) -> str:
         """Name of the sample: its index, or its position in the batch."""
-        return f"{self.index}" if self.index is not None else f"place {self.place}"
+        return f"{self.index}" if self.index is not None else f"position {self.position}"
+
+    @property
+    def place(self) -> int:
+        """Position in the batch (deprecated alias)."""
+        warn_deprecated("WorstSample.place", "position")
+        return self.position
 
     @property
     def inputs(self) -> str:
@@ -71,7 +79,7 @@ class WorstSamples:
         """Return a DataFrame with one row per sample."""
         import pandas as pd
 
-        columns = ("index", "place", "loss", "grad_norm", "target", "prediction", "row")
+        columns = ("index", "position", "loss", "grad_norm", "target", "prediction", "row")
         rows = [[getattr(sample, name) for name in columns] for sample in self.samples]
         return pd.DataFrame(rows, columns=list(columns))
 
@@ -100,7 +108,7 @@ def worst_sample_table(found: WorstSamples, tools: tuple[str, ...] = ()) -> str:
     names = (COLUMN_HEADINGS[0], "", *COLUMN_HEADINGS[1:]) if tools else COLUMN_HEADINGS
     head = "".join(f'<th style="{CELL_STYLE}">{html.escape(name)}</th>' for name in names)
     body = ""
-    for place, sample in enumerate(found.samples):
+    for number, sample in enumerate(found.samples):
         cells = [html.escape(word) for word in words(sample)]
         if sample.picture:
             said = f"inputs of sample {sample.name}"
@@ -108,7 +116,7 @@ def worst_sample_table(found: WorstSamples, tools: tuple[str, ...] = ()) -> str:
                 f'<img src="{sample.picture}" width="48" alt="{said}" '
                 'style="image-rendering:pixelated">'
             )
-        cells[1:1] = tools[place : place + 1]
+        cells[1:1] = tools[number : number + 1]
         body += (
             "<tr>" + "".join(f'<td style="{CELL_STYLE}">{cell}</td>' for cell in cells) + "</tr>"
         )

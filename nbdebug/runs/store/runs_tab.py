@@ -44,7 +44,7 @@ class RunsTabService:
         self._history, self._key = history, key
         self._run_store = RunStore(location)
         self._requests: SimpleQueue[RunRequest | None] = SimpleQueue()
-        self.run_list = self._shown = RunList(place=location.name)
+        self.run_list = self._shown = RunList(store=location.name)
         self._rows: dict[str, Row] = {}
         self._due = 0.0
         self._lock = threading.Lock()

@@ -131,7 +131,7 @@ def _status(loop: Loop) -> Status:
 def _make_step(loop: Loop, history: History) -> NonFiniteError | None:
     """Make a step, past excluded batches; return the error if there is no finite one."""
     error = None
-    for _ in range(MAX_EXCLUDED_IN_A_ROW if loop.session.leaving_out else 1):
+    for _ in range(MAX_EXCLUDED_IN_A_ROW if loop.session.exclude_nonfinite else 1):
         try:
             loop.trial_step(history)
         except NonFiniteError as raised:

@@ -67,7 +67,7 @@ def listed(debugger: Make) -> tuple[Debugger, RunList]:
 def test_the_list_holds_this_run_as_it_stands_and_the_others(kept: None, debugger: Make) -> None:
     dbg, runs = listed(debugger)
 
-    assert (runs.state, runs.error, runs.place) == ("ready", "", "runs.db")
+    assert (runs.state, runs.error, runs.store) == ("ready", "", "runs.db")
     assert [(row.name, row.status, row.this) for row in runs.rows] == [
         ("now", "paused", True), ("fast", "finished", False), ("slow", "finished", False),
     ]  # fmt: skip

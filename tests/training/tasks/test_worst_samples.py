@@ -173,7 +173,7 @@ def test_a_stream_has_no_indices() -> None:
         dbg.run(steps=5)
         first = dbg.worst_samples(top=1).samples[0]
         assert first.index is None
-        assert first.name.startswith("place ")
+        assert first.name.startswith("position ")
 
 
 def test_a_step_fn_gives_losses_alone() -> None:
