@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,8 @@ PACKAGE = Path(__file__).parents[2] / "nbdebug"
 FILES = [path for suffix in ("py", "js", "css") for path in sorted(PACKAGE.rglob(f"*.{suffix}"))]
 FILE_LIMIT = 300
 FUNCTION_LIMIT = 40
+FOLDER_LIMIT = 15
+PLUGIN_FOLDERS = {"checks", "controls", "panels", "probes", "rules"}
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -31,6 +34,15 @@ def test_files_are_short() -> None:
 
     assert "core/history/history.py" in sizes
     assert {name: size for name, size in sizes.items() if size > FILE_LIMIT} == {}
+
+
+def test_folders_are_small() -> None:
+    modules = [path.relative_to(PACKAGE) for path in FILES if path.suffix == ".py"]
+    sizes = Counter(str(path.parent) for path in modules)
+
+    assert sizes.keys() > PLUGIN_FOLDERS
+    large = {name: size for name, size in sizes.items() if size > FOLDER_LIMIT}
+    assert {name: size for name, size in large.items() if name not in PLUGIN_FOLDERS} == {}
 
 
 def test_functions_are_short() -> None:

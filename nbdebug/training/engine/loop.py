@@ -15,9 +15,9 @@ from nbdebug.core.history.history import History
 from nbdebug.core.records import Reading, StepRecord
 from nbdebug.errors import NonFiniteError
 from nbdebug.model.module.forward import call, checked, split, with_gradient
+from nbdebug.model.state.buffer_guard import BufferGuard
 from nbdebug.training.data.batch import Batch
 from nbdebug.training.engine.breakpoints import Breakpoints
-from nbdebug.training.engine.buffer_guard import BufferGuard
 from nbdebug.training.engine.gradients import Clipped, Gradients
 from nbdebug.training.engine.probe_runner import ProbeRunner
 from nbdebug.training.engine.session import Session

@@ -20,11 +20,11 @@ from nbdebug.model.module.forward import LossFn, StepFn, call, split
 from nbdebug.model.module.names import trainable
 from nbdebug.model.optimizers import OPTIMIZERS, Optimizers, build
 from nbdebug.model.schedule.builders import USER_SCHEDULE
+from nbdebug.model.state.session_rng import SessionRng
 from nbdebug.model.training_state import Batching, TrainingState
 from nbdebug.runs.record.location import AUTO
 from nbdebug.training.data.samplers import make_sampler
 from nbdebug.training.data.sources import as_source, batch_size_of
-from nbdebug.training.engine.rng import SessionRng
 from nbdebug.training.engine.validation import Validation
 
 OptimizerLike = str | torch.optim.Optimizer | Callable[[Any], torch.optim.Optimizer]

@@ -12,8 +12,8 @@ from torch import nn
 
 from nbdebug.errors import ScriptError
 from nbdebug.model.source_code import Sources
+from nbdebug.model.state.session_rng import RngPosition
 from nbdebug.model.state.weights import Weights, simple_attributes
-from nbdebug.training.engine.rng import RngPosition
 from nbdebug.training.engine.session import Session
 from nbdebug.training.engine.state_guard import bitwise_equal
 from nbdebug.training.script.constructors import leaf

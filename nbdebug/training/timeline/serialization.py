@@ -17,12 +17,12 @@ from nbdebug.model.clipping import NormWindow
 from nbdebug.model.schedule.builders import ActiveSchedule, ScheduleSpec, ScheduleState
 from nbdebug.model.schedule.builders import build as build_scheduler
 from nbdebug.model.state.optimizer import OptimizerCopy
+from nbdebug.model.state.session_rng import RngPosition
 from nbdebug.model.state.weights import Weights
 from nbdebug.training.data.cached_sampler import CachedPosition
 from nbdebug.training.data.index_sampler import IndexPosition
 from nbdebug.training.data.stream_sampler import StreamPosition
 from nbdebug.training.data.worker_sampler import BatchRequest, WorkerPosition
-from nbdebug.training.engine.rng import RngPosition
 from nbdebug.training.engine.session import Session
 from nbdebug.training.timeline.checkpoint import Checkpoint, Counters
 
