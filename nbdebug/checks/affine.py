@@ -27,7 +27,7 @@ class Affine(Check):
     title = "Nonlinearity"
     source = "NeuraLint (2021); DeepFD (2022)"
 
-    CLOSE = 1e-4
+    TOLERANCE = 1e-4
 
     def examine(self, context: CheckContext) -> Outcome:
         number = sum(isinstance(module, LINEAR_KINDS) for module in context.model.modules())
@@ -47,7 +47,7 @@ class Affine(Check):
             return Outcome("not_applicable", "the output does not depend on the input.")
         bend = float((middle - ends).abs().max()) / spread
         seen = f"outputs deviate from a linear map by {bend:.2g} of their range"
-        if bend < self.CLOSE:
+        if bend < self.TOLERANCE:
             remedy = "Put an activation such as nn.ReLU() between the layers."
             return Outcome("fail", f"{number} layers, but {seen}", "clearly above 0", remedy)
         return Outcome("pass", seen, "clearly above 0")

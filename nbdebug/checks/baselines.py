@@ -39,9 +39,9 @@ class Baselines(Check):
     source = "Karpathy, A Recipe for Training Neural Networks; Zinkevich, Rules of Machine Learning"
     expensive = True
 
-    CONSTANT = 0.98
-    LINEAR = 0.8
-    FALLING = 0.99
+    MAX_CONSTANT_RATIO = 0.98
+    MAX_LINEAR_RATIO = 0.8
+    MAX_REMAINING_LOSS = 0.99
 
     def examine(self, context: CheckContext) -> Outcome:
         found = output_tensors(context)
@@ -65,10 +65,13 @@ class Baselines(Check):
             losses[name] = self._train(context, model, adam, number / 4)[1]
         said = ", ".join(f"{name} {loss:.3g}" for name, loss in losses.items())
         seen = f"loss from {begin:.3g} to {own:.3g}; baselines: {said}"
-        expected = f"below {self.CONSTANT:g} of the loss of the constant"
+        expected = f"below {self.MAX_CONSTANT_RATIO:g} of the loss of the constant"
         # A model that learns slowly only needs more steps.
-        stuck = not own < self.FALLING * begin
-        worse = not own < self.CONSTANT * constant and losses["linear"] < self.LINEAR * constant
+        stuck = not own < self.MAX_REMAINING_LOSS * begin
+        worse = (
+            not own < self.MAX_CONSTANT_RATIO * constant
+            and losses["linear"] < self.MAX_LINEAR_RATIO * constant
+        )
         if stuck and worse:
             remedy = (
                 "Check the learning rate, the initial weights and the forward method of the model."

@@ -30,7 +30,7 @@ class BatchNormBatch(Check):
     source = "Wu and He (2018), Group Normalization; PyTorch, BatchNorm1d"
     explains = ("one_epoch",)
 
-    FEW = 4
+    SMALL_BATCH_SIZE = 4
 
     def examine(self, context: CheckContext) -> Outcome:
         norms = [m for m in context.model.modules() if isinstance(m, NORM_KINDS) and m.training]
@@ -41,7 +41,7 @@ class BatchNormBatch(Check):
         samples = context.samples
         size, length = samples.batch_size, samples.length
         last = 0 if length is None or samples.drop_last else length % size
-        expected = f"more than {self.FEW} samples"
+        expected = f"more than {self.SMALL_BATCH_SIZE} samples"
         if last == 1 and self._refuses(context):
             better = next(n for n in range(size + 1, size + 4) if (length or 0) % n != 1)
             return Outcome(
@@ -49,10 +49,10 @@ class BatchNormBatch(Check):
                 expected, "Use drop_last=True or another batch size.",
                 Proposal("batch_size", better),
             )  # fmt: skip
-        if size <= self.FEW:
+        if size <= self.SMALL_BATCH_SIZE:
             usual = min(USUAL_BATCH_SIZE, length or USUAL_BATCH_SIZE)
             remedy = "Use larger batches, or GroupNorm or LayerNorm instead of BatchNorm."
-            proposal = Proposal("batch_size", usual) if usual > self.FEW else None
+            proposal = Proposal("batch_size", usual) if usual > self.SMALL_BATCH_SIZE else None
             return Outcome("warning", f"batches of {size}", expected, remedy, proposal)
         return Outcome("pass", f"batches of {size}, the last batch of {last or size}", expected)
 

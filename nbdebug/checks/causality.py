@@ -24,7 +24,7 @@ class Causality(Check):
     title = "Causality"
     source = "Karpathy, A Recipe for Training Neural Networks; Vaswani et al. (2017)"
 
-    CLOSE = 1e-4
+    TOLERANCE = 1e-4
 
     def examine(self, context: CheckContext) -> Outcome:
         inputs, targets = context.inputs, context.targets
@@ -50,7 +50,7 @@ class Causality(Check):
         shift = (after - before).transpose(0, axis)[:cut].abs().max()
         scale = float(before.abs().max()) or 1.0
         seen = f"outputs before the changed inputs change by {float(shift):.2g}"
-        if float(shift) > self.CLOSE * scale:
+        if float(shift) > self.TOLERANCE * scale:
             remedy = (
                 "Mask attention (is_causal=True, with the mask), and pad convolutions on the left."
             )

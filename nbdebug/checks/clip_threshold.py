@@ -24,7 +24,7 @@ class ClipThreshold(Check):
     title = "Clip threshold"
     source = "Google, Deep Learning Tuning Playbook; Seetharaman et al. (2020), AutoClip"
 
-    SHARE = 0.5
+    MAX_CLIPPED_SHARE = 0.5
 
     def examine(self, context: CheckContext) -> Outcome:
         clipping = context.subject.clipping
@@ -39,7 +39,7 @@ class ClipThreshold(Check):
         share, p90 = clipping.window.share_above(clipping.limit), clipping.window.percentile(90)
         seen = f"{share:.0%} of {len(clipping.window):,} steps clipped at {clipping.limit:.3g}"
         expected = f"at most half; the 90th percentile is {p90:.3g}"
-        if share > self.SHARE:
+        if share > self.MAX_CLIPPED_SHARE:
             remedy = "Lower the learning rate, or raise the threshold to the 90th percentile."
             proposal = Proposal("clip_threshold", float(f"{p90:.2g}"))
             return Outcome("warning", seen, expected, remedy, proposal)

@@ -28,7 +28,7 @@ class ConstantActivations(Check):
     source = "TheDeepChecker (2022); Karpathy, A Recipe for Training Neural Networks"
     explains = ("zero_gradient", "gradient_ratio", "overfit", "baselines", "signal")
 
-    SMALL = 1e-6
+    MIN_SPREAD = 1e-6
 
     def examine(self, context: CheckContext) -> Outcome:
         if not _varies(context.inputs, 0.0):
@@ -39,7 +39,7 @@ class ConstantActivations(Check):
         still = [
             name
             for name, watched in context.activations.items()
-            if not _varies(torch.cat(watched.values), self.SMALL)
+            if not _varies(torch.cat(watched.values), self.MIN_SPREAD)
         ]
         if isinstance(outputs, torch.Tensor) and len(outputs) > 1:
             last = [module for _, module in weight_layers(context)][-1:]

@@ -27,8 +27,8 @@ class DeadUnits(Check):
     source = "TheDeepChecker (2022): 95th percentile of |activation| under 1e-5"
     explains = ("zero_gradient", "constant_activations", "unchanged_parameters", "overfit")
 
-    ZERO = 1e-5
-    SHARE = 0.8
+    ZERO_TOLERANCE = 1e-5
+    MAX_DEAD_SHARE = 0.8
 
     def examine(self, context: CheckContext) -> Outcome:
         shares = {
@@ -40,7 +40,7 @@ class DeadUnits(Check):
             return Outcome("not_applicable", "forward calls no activation such as ReLU.")
         name, worst = max(shares.items(), key=lambda item: item[1])
         words = f"{worst:.0%} of the units of layer {name} are dead"
-        if worst > self.SHARE:
+        if worst > self.MAX_DEAD_SHARE:
             remedy = (
                 "Re-initialise the layer (reinit), lower the learning rate, standardise the inputs."
             )
@@ -49,4 +49,4 @@ class DeadUnits(Check):
 
     def _dead(self, peaks: list[torch.Tensor]) -> float:
         level = torch.quantile(torch.cat(peaks), 0.95, dim=0)
-        return float((level < self.ZERO).float().mean())
+        return float((level < self.ZERO_TOLERANCE).float().mean())

@@ -31,7 +31,7 @@ class DropoutBeforeBatchNorm(Check):
     title = "Dropout before BatchNorm"
     source = "Li et al. (2018), Understanding the Disharmony between Dropout and BatchNorm"
 
-    SHIFT = 1.5
+    MAX_SHIFT = 1.5
 
     def examine(self, context: CheckContext) -> Outcome:
         norms = context.subject.batch_norms.layers
@@ -48,8 +48,8 @@ class DropoutBeforeBatchNorm(Check):
             return Outcome("not_applicable", "forward calls no BatchNorm.")
         name, worst = max(shifts.items(), key=lambda item: item[1])
         seen = f"the input variance of {name} is {worst:.2f} times as large in training mode"
-        expected = f"below {self.SHIFT:g}"
-        if worst < self.SHIFT:
+        expected = f"below {self.MAX_SHIFT:g}"
+        if worst < self.MAX_SHIFT:
             return Outcome("pass", seen, expected)
         orders = context.subject.layer_order
         possible = SAFE_ORDER in orders.available and orders.current != SAFE_ORDER

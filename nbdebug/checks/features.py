@@ -26,7 +26,7 @@ class Features(Check):
     source = "TheDeepChecker (2022); scikit-learn, VarianceThreshold"
     explains = ("constant_activations", "overfit", "baselines", "one_epoch", "signal")
 
-    SHARE = 0.9
+    MAX_CONSTANT_SHARE = 0.9
 
     def examine(self, context: CheckContext) -> Outcome:
         parts = [split(batch)[0] for batch in context.batches]
@@ -43,11 +43,11 @@ class Features(Check):
         varying = inputs[:, ~constant]
         twice = varying.shape[1] - len(torch.unique(varying, dim=1).T) if number <= 4096 else 0
         seen = f"{still} of {number} features constant, {twice} duplicate"
-        expected = f"less than {self.SHARE:.0%} constant"
+        expected = f"less than {self.MAX_CONSTANT_SHARE:.0%} constant"
         if still == number:
             remedy = "Check the code that loads the inputs: every sample is the same."
             return Outcome("fail", f"all {len(inputs):,} samples are equal", expected, remedy)
-        if still > self.SHARE * number:
+        if still > self.MAX_CONSTANT_SHARE * number:
             remedy = "Check the code that loads, scales and rounds the inputs."
             return Outcome("warning", seen, expected, remedy)
         return Outcome("pass", seen, expected)

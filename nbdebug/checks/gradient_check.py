@@ -51,8 +51,8 @@ class GradientCheck(Check):
     expensive = True
     explains = ("overfit", "baselines")
 
-    FAIL = 1e-2
-    WARNING = 1e-4
+    FAIL_ERROR = 1e-2
+    WARNING_ERROR = 1e-4
 
     def examine(self, context: CheckContext) -> Outcome:
         if context.loss_fn is None:
@@ -69,11 +69,11 @@ class GradientCheck(Check):
         seen = (
             f"largest relative error {worst:.1e} in {found.entries} entries, {found.kinks} at kinks"
         )
-        expected = f"about 1e-7, below {self.WARNING:g}"
-        if worst <= self.WARNING:
+        expected = f"about 1e-7, below {self.WARNING_ERROR:g}"
+        if worst <= self.WARNING_ERROR:
             return Outcome("pass", seen, expected)
-        wrong = [name for name, error in found.errors.items() if error > self.WARNING]
-        status = "fail" if worst > self.FAIL else "warning"
+        wrong = [name for name, error in found.errors.items() if error > self.WARNING_ERROR]
+        status = "fail" if worst > self.FAIL_ERROR else "warning"
         remedy = "Check every autograd.Function, gradient hook and use of .data after these layers."
         return Outcome(status, f"{seen}; wrong for {first_names(wrong)}", expected, remedy)  # type: ignore[arg-type]
 

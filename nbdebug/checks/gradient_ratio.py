@@ -29,8 +29,8 @@ class GradientRatio(Check):
     source = "Glorot and Bengio (2010); Pascanu et al. (2013)"
     explains = ("overfit", "unchanged_parameters")
 
-    VANISHING = 1e-4
-    EXPLODING = 1e4
+    VANISHING_RATIO = 1e-4
+    EXPLODING_RATIO = 1e4
 
     def examine(self, context: CheckContext) -> Outcome:
         context.gradients()
@@ -45,13 +45,13 @@ class GradientRatio(Check):
         (first, small), (last, large) = known[0], known[-1]
         ratio = small / large
         seen = f"the mean gradient per entry of {first} is {ratio:.2g} times that of {last}"
-        expected = f"{self.VANISHING:g} to {self.EXPLODING:g}"
-        if ratio < self.VANISHING:
+        expected = f"{self.VANISHING_RATIO:g} to {self.EXPLODING_RATIO:g}"
+        if ratio < self.VANISHING_RATIO:
             remedy = (
                 "Add normalisation or residual connections; use ReLU or GELU instead of sigmoid."
             )
             return Outcome("warning", f"{seen}: the gradient vanishes", expected, remedy)
-        if ratio > self.EXPLODING:
+        if ratio > self.EXPLODING_RATIO:
             remedy = "Use smaller initial weights, add normalisation, or clip gradients."
             return Outcome("warning", f"{seen}: the gradient explodes", expected, remedy)
         return Outcome("pass", seen, expected)

@@ -32,9 +32,9 @@ class InitialLoss(Check):
     title = "Loss before training"
     source = "CS231n, Neural Networks 3; Karpathy, A Recipe for Training Neural Networks"
 
-    FAIL = 3.0
-    WARNING = 2.0
-    LOW = 0.5
+    FAIL_RATIO = 3.0
+    WARNING_RATIO = 2.0
+    LOW_RATIO = 0.5
 
     def examine(self, context: CheckContext) -> Outcome:
         if context.step:
@@ -54,9 +54,9 @@ class InitialLoss(Check):
             return Outcome("not_applicable", "no best constant output was found for this loss.")
         seen, expected = f"loss {loss:.4g}", f"about {chance:.4g} ({words})"
         ratio = loss / chance
-        if not math.isfinite(loss) or ratio > self.FAIL:
+        if not math.isfinite(loss) or ratio > self.FAIL_RATIO:
             status: Verdict = "fail"
-        elif ratio > self.WARNING or ratio < self.LOW:
+        elif ratio > self.WARNING_RATIO or ratio < self.LOW_RATIO:
             status = "warning"
         else:
             return Outcome("pass", seen, expected)

@@ -34,8 +34,8 @@ class InitialScale(Check):
     source = "He et al. (2015); Glorot and Bengio (2010); TheDeepChecker (2022)"
     explains = ("gradient_ratio", "initial_loss", "constant_activations", "overfit")
 
-    LOW = 1e-5
-    HIGH = 1e4
+    MIN_RATIO = 1e-5
+    MAX_RATIO = 1e4
 
     def examine(self, context: CheckContext) -> Outcome:
         if context.step:
@@ -63,8 +63,8 @@ class InitialScale(Check):
         (first, begin), (last, end) = known[0], known[-1]
         ratio = end / begin
         seen = f"the output of {last} varies {ratio:.2g} times as much as that of {first}"
-        expected = f"{self.LOW:g} to {self.HIGH:g}"
-        if self.LOW <= ratio <= self.HIGH:
+        expected = f"{self.MIN_RATIO:g} to {self.MAX_RATIO:g}"
+        if self.MIN_RATIO <= ratio <= self.MAX_RATIO:
             return Outcome("pass", seen, expected)
         remedy = "Use He or Glorot initialisation (reinit), or add normalisation."
         return Outcome("warning", seen, expected, remedy)

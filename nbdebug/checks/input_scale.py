@@ -26,7 +26,7 @@ class InputScale(Check):
     source = "LeCun et al. (1998), Efficient BackProp; TheDeepChecker (2022)"
     explains = ("initial_loss", "overfit", "dead_units", "saturated_units")
 
-    LARGE = 10.0
+    MAX_SCALE = 10.0
 
     def examine(self, context: CheckContext) -> Outcome:
         rows = [split(batch)[0] for batch in context.batches]
@@ -42,7 +42,7 @@ class InputScale(Check):
         features = inputs.flatten(1) if inputs.ndim == 2 else inputs.flatten(0, -1)[:, None]
         mean, spread = features.mean(0).abs().max(), features.std(0).max()
         seen = f"largest mean {float(mean):.3g}, largest standard deviation {float(spread):.3g}"
-        if max(float(mean), float(spread)) > self.LARGE:
+        if max(float(mean), float(spread)) > self.MAX_SCALE:
             remedy = (
                 "Standardise: (X - X.mean(0)) / X.std(0), with statistics of the training data."
             )

@@ -27,8 +27,8 @@ class Labels(Check):
     source = "TheDeepChecker (2022); Google, Deep Learning Tuning Playbook"
     explains = ("initial_loss", "output_activation", "overfit")
 
-    RARE = 0.5
-    LARGE = 10.0
+    MIN_EVENNESS = 0.5
+    MAX_SCALE = 10.0
 
     def examine(self, context: CheckContext) -> Outcome:
         parts = [targets for _, targets in context.alike]
@@ -50,7 +50,7 @@ class Labels(Check):
         share = counts / counts.sum()
         even = float(-(share * share.log()).sum()) / math.log(len(counts))
         seen = f"{len(counts)} classes, evenness {even:.2f}"
-        if even < self.RARE:
+        if even < self.MIN_EVENNESS:
             remedy = "Weight the loss by class, or sample rare classes more often."
             return Outcome("warning", seen, "at least 0.5 of the entropy of equal shares", remedy)
         return Outcome("pass", seen, "at least 0.5 of the entropy of equal shares")
@@ -59,7 +59,7 @@ class Labels(Check):
         flat = targets.flatten(1) if targets.ndim > 1 else targets[:, None]
         spread, mean = float(flat.std(0).max()), float(flat.mean(0).abs().max())
         seen = f"standard deviation {spread:.3g}, mean {mean:.3g}"
-        if max(spread, mean) > self.LARGE:
+        if max(spread, mean) > self.MAX_SCALE:
             remedy = "Standardise the targets, and scale the predictions back."
             return Outcome("warning", seen, "both at most 10", remedy)
         return Outcome("pass", seen, "both at most 10")

@@ -32,8 +32,8 @@ class LoaderTime(Check):
     source = "PyTorch, Performance Tuning Guide; torch.profiler"
     expensive = True
 
-    SHARE = 0.5
-    SECONDS = 0.005
+    MAX_LOADING_SHARE = 0.5
+    MIN_LOADING_SECONDS = 0.005
 
     def examine(self, context: CheckContext) -> Outcome:
         samples = context.samples
@@ -49,8 +49,8 @@ class LoaderTime(Check):
         training = self._median(context, lambda: self._train(context))
         share = loading / (loading + training)
         seen = f"{1e3 * loading:.2g} ms to load a batch, {1e3 * training:.2g} ms to train on it"
-        expected = f"loading at most {self.SHARE:.0%} of the total"
-        if share > self.SHARE and loading > self.SECONDS:
+        expected = f"loading at most {self.MAX_LOADING_SHARE:.0%} of the total"
+        if share > self.MAX_LOADING_SHARE and loading > self.MIN_LOADING_SECONDS:
             remedy = (
                 "Use more workers (num_workers), or preprocess the samples once before training."
             )

@@ -33,7 +33,7 @@ class LrRange(Check):
     expensive = True
     explains = ("one_epoch", "baselines", "overfit")
 
-    SMALL = 1e-4
+    MIN_LR_RATIO = 1e-4
 
     def examine(self, context: CheckContext) -> Outcome:
         lr, found, exploded = context.subject.lr, *self._sweep(context)
@@ -43,12 +43,14 @@ class LrRange(Check):
         seen = f"learning rate {lr:.3g}; the loss falls steepest at {best:.3g}"
         if exploded is not None:
             seen += f" and explodes at {exploded:.3g}"
-        expected = f"above {best * self.SMALL:.2g}, below the rate at which the loss explodes"
+        expected = (
+            f"above {best * self.MIN_LR_RATIO:.2g}, below the rate at which the loss explodes"
+        )
         proposal = Proposal("lr", float(f"{best:.2g}"))
         if exploded is not None and lr >= exploded:
             remedy = f"Lower the learning rate to {best:.2g} or less."
             return Outcome("warning", seen, expected, remedy, proposal)
-        if lr < best * self.SMALL:
+        if lr < best * self.MIN_LR_RATIO:
             remedy = f"Raise the learning rate towards {best:.2g}."
             return Outcome("warning", seen, expected, remedy, proposal)
         return Outcome("pass", seen, expected)

@@ -29,7 +29,7 @@ class OneEpoch(Check):
     source = "Karpathy, A Recipe for Training Neural Networks; Keras, training FAQ"
     expensive = True
 
-    WORSE = 2.0
+    MAX_LOSS_RATIO = 2.0
 
     def examine(self, context: CheckContext) -> Outcome:
         samples = context.samples
@@ -61,6 +61,6 @@ class OneEpoch(Check):
         part = max(len(losses) // 4, 1)
         begin, end = sum(losses[:part]) / part, sum(losses[-part:]) / part
         seen = f"{len(losses)} batches, loss from {begin:.4g} to {end:.4g}"
-        if len(losses) >= 8 and end - begin > (self.WORSE - 1) * abs(begin):
+        if len(losses) >= 8 and end - begin > (self.MAX_LOSS_RATIO - 1) * abs(begin):
             return Outcome("warning", seen, expected, "Lower the learning rate: the loss rises.")
         return Outcome("pass", seen, expected)

@@ -33,7 +33,7 @@ class OutputActivation(Check):
     source = "PyTorch, CrossEntropyLoss and BCEWithLogitsLoss; UMLAUT (2021); NeuraLint (2021)"
     explains = ("initial_loss", "zero_gradient", "constant_activations", "overfit")
 
-    OUTSIDE = 0.02
+    MAX_OUTSIDE_SHARE = 0.02
 
     def examine(self, context: CheckContext) -> Outcome:
         found = output_tensors(context)
@@ -73,7 +73,7 @@ class OutputActivation(Check):
             outside = targets < low
         share = float(outside.float().mean())
         seen = f"{share:.0%} of the targets are outside the range of the outputs"
-        if share > self.OUTSIDE:
+        if share > self.MAX_OUTSIDE_SHARE:
             return Outcome(
                 "fail", f"{seen} ([{low:.3g}, {high:.3g}])", "0%",
                 "Remove the last activation, or scale the targets into its range.",

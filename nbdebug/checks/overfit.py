@@ -39,8 +39,8 @@ class Overfit(Check):
     source = "Karpathy, A Recipe for Training Neural Networks; CS231n, Neural Networks 3"
     expensive = True
 
-    FAIL = 0.5
-    GOOD = 0.35
+    FAIL_LOSS_RATIO = 0.5
+    PASS_LOSS_RATIO = 0.35
 
     def examine(self, context: CheckContext) -> Outcome:
         found = output_tensors(context)
@@ -57,10 +57,10 @@ class Overfit(Check):
         start = ModelState.capture(context.model, context.subject.optimizer)
         left = self._train(context, (inputs, targets), context.subject.optimizer) / baseline
         seen = f"the loss is {left:.2g} times that of the best constant after {MAX_STEPS} steps"
-        expected = f"below {self.GOOD:g}"
-        if left < self.GOOD:
+        expected = f"below {self.PASS_LOSS_RATIO:g}"
+        if left < self.PASS_LOSS_RATIO:
             return Outcome("pass", seen, expected)
-        if left < self.FAIL:
+        if left < self.FAIL_LOSS_RATIO:
             advice = "The model learns, but slowly: try a larger learning rate."
             return Outcome("warning", seen, expected, advice)
         seen += f"; of a single example, {self._one(context, start):.2g} times the initial loss"
@@ -84,13 +84,13 @@ class Overfit(Check):
             start.restore(context.model, optimizer)
             for group in optimizer.param_groups:
                 group["lr"] = group["lr"] * factor
-            if self._train(context, batch, optimizer, attempt) / baseline < self.FAIL:
+            if self._train(context, batch, optimizer, attempt) / baseline < self.FAIL_LOSS_RATIO:
                 words = f"The model learns at {factor:g} times the learning rate: change it."
                 # Few examples may need another learning rate than all data, but not 1/100 of it.
                 return ("warning" if factor >= 0.1 else "fail"), words
         start.restore(context.model, optimizer)
         adam = torch.optim.Adam([p for _, p in context.subject.parameters], lr=1e-3)
-        if self._train(context, batch, adam, ATTEMPTS - 1) / baseline < self.FAIL:
+        if self._train(context, batch, adam, ATTEMPTS - 1) / baseline < self.FAIL_LOSS_RATIO:
             return (
                 "fail",
                 "The model learns with Adam at 1e-3: the optimizer or learning rate is wrong.",

@@ -27,8 +27,8 @@ class Overlap(Check):
     title = "No overlap with validation data"
     source = "Deepchecks, train-test samples mix; Kaufman et al. (2012), Leakage in Data Mining"
 
-    WARNING = 0.05
-    FAIL = 0.5
+    WARNING_SHARE = 0.05
+    FAIL_SHARE = 0.5
 
     def examine(self, context: CheckContext) -> Outcome:
         train, held_out = training_inputs(context), validation_inputs(context)
@@ -51,9 +51,9 @@ class Overlap(Check):
         remedy = (
             "Split before augmentation, remove duplicates, and keep groups of samples together."
         )
-        if share > self.FAIL and natural < self.WARNING:
+        if share > self.FAIL_SHARE and natural < self.WARNING_SHARE:
             return Outcome("fail", seen, "none", remedy)
-        if share > self.WARNING + 2 * natural:
+        if share > self.WARNING_SHARE + 2 * natural:
             return Outcome("warning", seen, "none", remedy)
         return Outcome("pass", seen, "none, except in data with natural duplicates")
 

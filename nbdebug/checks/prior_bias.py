@@ -27,7 +27,7 @@ class PriorBias(Check):
     source = "Karpathy, A Recipe for Training Neural Networks (init well)"
     explains = ("initial_loss",)
 
-    SHARE = 0.7
+    MAX_SAVED_SHARE = 0.7
 
     def examine(self, context: CheckContext) -> Outcome:
         if context.step:
@@ -47,8 +47,8 @@ class PriorBias(Check):
         zero = float(context.loss_fn(begin, targets))
         saved = 1 - best / zero if zero > 0 else 0.0
         seen = f"the best bias starts at loss {best:.4g} instead of {zero:.4g}: {saved:.0%} lower"
-        if saved > self.SHARE:
+        if saved > self.MAX_SAVED_SHARE:
             value = "the log of the class frequencies" if mean is None else f"the mean, {mean:.3g}"
             remedy = f"Initialise the last bias with {value}, or standardise the targets."
-            return Outcome("warning", seen, f"at most {self.SHARE:.0%} lower", remedy)
-        return Outcome("pass", seen, f"at most {self.SHARE:.0%} lower")
+            return Outcome("warning", seen, f"at most {self.MAX_SAVED_SHARE:.0%} lower", remedy)
+        return Outcome("pass", seen, f"at most {self.MAX_SAVED_SHARE:.0%} lower")

@@ -26,7 +26,7 @@ class RegularisationGradient(Check):
     source = "CS231n, Neural Networks 3 (gradient checks)"
     explains = ("overfit", "baselines")
 
-    LARGE = 1.0
+    MAX_GRADIENT_RATIO = 1.0
 
     def examine(self, context: CheckContext) -> Outcome:
         pairs = decayed_parameters(context)
@@ -44,9 +44,11 @@ class RegularisationGradient(Check):
             return Outcome("not_applicable", "the data loss has no gradient.")
         ratio = decay / data
         seen = f"the norm of its gradient is {ratio:.2g} times that of the data gradient"
-        if ratio > self.LARGE:
+        if ratio > self.MAX_GRADIENT_RATIO:
             smaller = float(f"{max(value for _, value in pairs) * 0.1 / ratio:.1g}")
             remedy = "Use a smaller weight decay."
             proposal = Proposal("weight_decay", smaller)
-            return Outcome("warning", seen, f"at most {self.LARGE:g}", remedy, proposal)
-        return Outcome("pass", seen, f"at most {self.LARGE:g}")
+            return Outcome(
+                "warning", seen, f"at most {self.MAX_GRADIENT_RATIO:g}", remedy, proposal
+            )
+        return Outcome("pass", seen, f"at most {self.MAX_GRADIENT_RATIO:g}")

@@ -30,7 +30,7 @@ class SampleIndependence(Check):
     title = "Samples do not mix"
     source = "Karpathy, A Recipe for Training Neural Networks"
 
-    CLOSE = 1e-4
+    TOLERANCE = 1e-4
 
     def examine(self, context: CheckContext) -> Outcome:
         inputs = first_samples(context.inputs, TESTED_SAMPLES)
@@ -41,7 +41,7 @@ class SampleIndependence(Check):
             return Outcome(
                 "not_applicable", "the outputs are not a tensor with one row per sample."
             )
-        if not _close(before, again, self.CLOSE):
+        if not _close(before, again, self.TOLERANCE):
             return Outcome(
                 "fail", "the same inputs give different outputs in eval mode", "equal outputs",
                 "Use nn.Dropout, which eval mode switches off, or pass training=self.training.",
@@ -53,7 +53,7 @@ class SampleIndependence(Check):
             return Outcome("not_applicable", "all samples of the batch are equal.")
         after = context.outputs(changed)
         shift = float((after[0] - before[0]).abs().max())
-        if not _close(after[0], before[0], self.CLOSE):
+        if not _close(after[0], before[0], self.TOLERANCE):
             return Outcome(
                 "fail", f"the first output changed by {shift:.2g} when other samples changed", "0",
                 "Look for .view() or .reshape() across the batch dimension, or dim=0 in a softmax.",

@@ -26,8 +26,8 @@ class SaturatedUnits(Check):
     source = "Glorot and Bengio (2010); TheDeepChecker (2022)"
     explains = ("gradient_ratio", "zero_gradient", "overfit")
 
-    OFTEN = 0.95
-    SHARE = 0.5
+    MIN_SAMPLE_SHARE = 0.95
+    MAX_SATURATED_SHARE = 0.5
 
     def examine(self, context: CheckContext) -> Outcome:
         outputs = context.outputs()
@@ -41,14 +41,14 @@ class SaturatedUnits(Check):
         shares = {name: self._saturated(each.edges) for name, each in watched.items()}
         name, worst = max(shares.items(), key=lambda item: item[1])
         seen = f"{worst:.0%} of the units of layer {name} are within 2.5% of a limit of their range"
-        expected = f"at most {self.SHARE:.0%}"
-        if worst > self.SHARE:
+        expected = f"at most {self.MAX_SATURATED_SHARE:.0%}"
+        if worst > self.MAX_SATURATED_SHARE:
             remedy = "Use smaller inputs and initial weights, add normalisation, or use ReLU."
             return Outcome("warning", seen, expected, remedy)
         return Outcome("pass", seen, expected)
 
     def _saturated(self, edges: list[torch.Tensor]) -> float:
-        return float((torch.cat(edges).mean(0) > self.OFTEN).float().mean())
+        return float((torch.cat(edges).mean(0) > self.MIN_SAMPLE_SHARE).float().mean())
 
 
 def _is_output(watched: Watched, outputs: object) -> bool:

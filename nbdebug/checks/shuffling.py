@@ -28,8 +28,8 @@ class Shuffling(Check):
     source = "Google, Deep Learning Tuning Playbook; Bengio (2012)"
     explains = ("one_epoch",)
 
-    FAIL = 0.5
-    WARNING = 0.8
+    FAIL_RATIO = 0.5
+    WARNING_RATIO = 0.8
 
     def examine(self, context: CheckContext) -> Outcome:
         samples = context.samples
@@ -56,9 +56,9 @@ class Shuffling(Check):
         ratio = (sum(found) / len(found)) / (sum(known) / len(known))
         seen = f"not shuffled; targets vary {ratio:.2f} times as much as in shuffled batches"
         remedy = "Shuffle the data: DataLoader(..., shuffle=True)."
-        if ratio < self.FAIL:
+        if ratio < self.FAIL_RATIO:
             return Outcome("fail", seen, "about 1", remedy)
-        return Outcome("warning" if ratio < self.WARNING else "pass", seen, "about 1", remedy)
+        return Outcome("warning" if ratio < self.WARNING_RATIO else "pass", seen, "about 1", remedy)
 
 
 def _spread(targets: object) -> float | None:

@@ -37,7 +37,7 @@ class Signal(Check):
     source = "Karpathy, A Recipe for Training Neural Networks; Zhang et al. (2017)"
     expensive = True
 
-    LEARNED = 0.97
+    MAX_LOSS_RATIO = 0.97
 
     def examine(self, context: CheckContext) -> Outcome:
         found = output_tensors(context)
@@ -60,7 +60,9 @@ class Signal(Check):
         for number, (name, change) in enumerate(changes.items()):
             start.restore(context.model, context.subject.optimizer)
             learned, losses[name] = self._train(context, train, held_out, change, number / 4)
-            if name == "real" and (constant is None or not learned < self.LEARNED * constant):
+            if name == "real" and (
+                constant is None or not learned < self.MAX_LOSS_RATIO * constant
+            ):
                 return Outcome(
                     "not_applicable", f"the model learns too little in {TRAINING_STEPS} steps."
                 )

@@ -33,7 +33,7 @@ class TrainEval(Check):
     title = "Training and eval mode"
     source = "PyTorch, Module.eval; Karpathy, A Recipe for Training Neural Networks"
 
-    CLOSE = 1e-4
+    TOLERANCE = 1e-4
 
     def examine(self, context: CheckContext) -> Outcome:
         acting = [type(m).__name__ for m in context.model.modules() if _acts(m)]
@@ -57,7 +57,7 @@ class TrainEval(Check):
         scale = float(outputs.abs().max()) or 1.0
         apart = float((again - outputs).abs().max()) / scale
         seen = f"the outputs of the two modes differ by {apart:.2g} of their size"
-        if apart > self.CLOSE and not acting and not _uses_training_flag(context.model):
+        if apart > self.TOLERANCE and not acting and not _uses_training_flag(context.model):
             return Outcome(
                 "warning", f"{seen}, but no layer depends on the mode", "0",
                 "Check forward for state kept between calls and for random numbers.",

@@ -26,8 +26,8 @@ class ValidationScale(Check):
     title = "Scale of validation data"
     source = "TheDeepChecker (2022); scikit-learn, Common pitfalls"
 
-    SHIFT = 0.5
-    RATIO = 2.0
+    MAX_SHIFT = 0.5
+    MAX_RATIO = 2.0
 
     def examine(self, context: CheckContext) -> Outcome:
         held_out = validation_inputs(context)
@@ -46,7 +46,7 @@ class ValidationScale(Check):
             f"means {shift:.2f} standard deviations apart, ratio of standard deviations {ratio:.2f}"
         )
         expected = "below 0.5, and a ratio from 0.5 to 2"
-        if shift > self.SHIFT or not 1 / self.RATIO < ratio < self.RATIO:
+        if shift > self.MAX_SHIFT or not 1 / self.MAX_RATIO < ratio < self.MAX_RATIO:
             remedy = "Scale validation data with mean and standard deviation of the training data."
             return Outcome("warning", seen, expected, remedy)
         return Outcome("pass", seen, expected)

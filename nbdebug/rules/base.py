@@ -22,7 +22,8 @@ class Rule(ABC):
     """Detects one symptom. A rule is pure: the same Snapshot gives the same result.
 
     The docstring of a rule is the text that the user reads: the first line describes the
-    symptom, the rest tells why it happens. Thresholds are attributes of the class.
+    symptom, the rest tells why it happens. Thresholds are attributes of the class; `PATIENCE` is
+    the number of latest measurements that are judged.
 
     Attributes:
         name: unique name; title: short title.

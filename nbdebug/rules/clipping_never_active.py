@@ -25,18 +25,18 @@ class ClippingNeverActive(Rule):
     source = "nbdebug: the threshold is over 10 times the largest norm of 300 steps"
     needs = ("clipped", "clip_norm", "clip_limit")
 
-    STEPS = 300
-    TIMES = 10.0
+    MIN_STEPS = 300
+    MIN_THRESHOLD_RATIO = 10.0
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
         clipped, norms = snapshot.series["clipped"], snapshot.series["clip_norm"]
-        limits = snapshot.series["clip_limit"].mean[-self.STEPS :]
+        limits = snapshot.series["clip_limit"].mean[-self.MIN_STEPS :]
         threshold = float(limits.min(initial=np.inf))
         steps = int(norms.step[-1] - norms.step[0]) + 1 if len(norms) else 0
-        if steps < self.STEPS or len(limits) < min(self.STEPS, len(norms)):
+        if steps < self.MIN_STEPS or len(limits) < min(self.MIN_STEPS, len(norms)):
             return None
         largest = float(np.nanmax(norms.maximum, initial=0.0))
-        if clipped.maximum.any() or not 0 < largest * self.TIMES < threshold < np.inf:
+        if clipped.maximum.any() or not 0 < largest * self.MIN_THRESHOLD_RATIO < threshold < np.inf:
             return None
         seen = f"The largest norm of {steps:,} steps was {largest:.3g}; the threshold is "
         seen += f"{threshold:g}."
@@ -51,7 +51,12 @@ class ClippingNeverActive(Rule):
         )
         value = largest / threshold
         return Symptom(
-            value, 1 / self.TIMES, int(norms.step[0]), seen, remedies, downsampled(norms.maximum)
+            value,
+            1 / self.MIN_THRESHOLD_RATIO,
+            int(norms.step[0]),
+            seen,
+            remedies,
+            downsampled(norms.maximum),
         )
 
     @staticmethod

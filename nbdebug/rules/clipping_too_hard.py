@@ -25,28 +25,28 @@ class ClippingTooHard(Rule):
     source = "Google's tuning playbook (half); nbdebug: 95 %, to under a tenth"
     needs = ("clipped", "grad_norm", "grad_norm_clipped")
 
-    SHARE = 0.95
-    KEPT = 0.1
-    LAST = 100
+    MAX_CLIPPED_SHARE = 0.95
+    MIN_KEPT_SHARE = 0.1
+    LAST_STEPS = 100
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
         clipped = snapshot.series["clipped"]
-        if len(clipped) < self.LAST:
+        if len(clipped) < self.LAST_STEPS:
             return None
-        value = float(clipped.mean[-self.LAST :].mean())
-        norms = snapshot.series["grad_norm"].mean[-self.LAST :]
-        after = snapshot.series["grad_norm_clipped"].mean[-self.LAST :]
+        value = float(clipped.mean[-self.LAST_STEPS :].mean())
+        norms = snapshot.series["grad_norm"].mean[-self.LAST_STEPS :]
+        after = snapshot.series["grad_norm_clipped"].mean[-self.LAST_STEPS :]
         kept = float(np.median(after / np.maximum(norms, 1e-30)))
-        if not value > self.SHARE or kept > self.KEPT:
+        if not value > self.MAX_CLIPPED_SHARE or kept > self.MIN_KEPT_SHARE:
             return None
-        since = int(clipped.step[-self.LAST])
+        since = int(clipped.step[-self.LAST_STEPS])
         seen = f"{value:.0%} of the last gradients were clipped, to {kept:.2g} of their norm."
         remedies = (
             *clip_at_p90(snapshot),
             *scale_lr(snapshot, 0.3),
             Remedy("Switch clipping off", {"clip_mode": "off"}),
         )
-        return Symptom(value, self.SHARE, since, seen, remedies, downsampled(norms))
+        return Symptom(value, self.MAX_CLIPPED_SHARE, since, seen, remedies, downsampled(norms))
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:

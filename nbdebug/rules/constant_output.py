@@ -25,12 +25,15 @@ class ConstantOutput(Rule):
     source = "nbdebug: a spread under 1e-6 of 1 + |mean| over the batch; 0 of 200 healthy models"
     needs = ("output_spread",)
 
-    SPREAD = 1e-6
-    LAST = 2
+    MIN_SPREAD = 1e-6
+    PATIENCE = 2
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
         spread = snapshot.series["output_spread"]
-        if len(spread) < self.LAST or not spread.maximum[-self.LAST :].max() <= self.SPREAD:
+        if (
+            len(spread) < self.PATIENCE
+            or not spread.maximum[-self.PATIENCE :].max() <= self.MIN_SPREAD
+        ):
             return None
         value = float(spread.last[-1])
         seen = f"Within a batch, outputs differ by {value:.2g} of their size."
@@ -39,10 +42,10 @@ class ConstantOutput(Rule):
             Remedy("Use LeakyReLU, which has no dead region", {"activation": "leaky_relu"}),
             *scale_lr(snapshot, 0.1),
         )
-        known = spread.mean > self.SPREAD
+        known = spread.mean > self.MIN_SPREAD
         since = int(spread.step[np.flatnonzero(known)[-1] if known.any() else 0])
         evidence = tuple(map(float, spread.mean[-64:]))
-        return Symptom(value, self.SPREAD, since, seen, remedies, evidence)
+        return Symptom(value, self.MIN_SPREAD, since, seen, remedies, evidence)
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:

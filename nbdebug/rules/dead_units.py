@@ -27,13 +27,15 @@ class DeadUnits(Rule):
     needs = ("dead/*",)
     wants = ("loss",)
 
-    SHARE = 0.6
-    FLAT = 0.7
-    LAST = 1
+    MAX_DEAD_SHARE = 0.6
+    MIN_REMAINING_LOSS = 0.7
+    PATIENCE = 1
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
-        layers = group_series(snapshot, "dead", self.LAST)
-        dead = {name: one for name, one in layers.items() if one.minimum.min() > self.SHARE}
+        layers = group_series(snapshot, "dead", self.PATIENCE)
+        dead = {
+            name: one for name, one in layers.items() if one.minimum.min() > self.MAX_DEAD_SHARE
+        }
         if not dead:
             return None
         worst = max(dead, key=lambda name: float(dead[name].last[-1]))
@@ -41,7 +43,10 @@ class DeadUnits(Rule):
         seen = f"{value:.0%} of the units of {worst} are dead; layers: {first_names(dead)}."
         leaky = Remedy("Use LeakyReLU, which has no dead region", {"activation": "leaky_relu"})
         # If nothing has been learnt yet, new weights lose nothing.
-        lost = snapshot.series.get("loss") is not None and remaining_loss(snapshot) > self.FLAT
+        lost = (
+            snapshot.series.get("loss") is not None
+            and remaining_loss(snapshot) > self.MIN_REMAINING_LOSS
+        )
         remedies = (
             (REINITIALISE, leaky, *scale_lr(snapshot, 0.1))
             if lost
@@ -49,7 +54,7 @@ class DeadUnits(Rule):
         )
         since = int(dead[worst].step[0])
         evidence = tuple(map(float, snapshot.series[f"dead/{worst}"].mean))
-        return Symptom(value, self.SHARE, since, seen, remedies, evidence)
+        return Symptom(value, self.MAX_DEAD_SHARE, since, seen, remedies, evidence)
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:

@@ -27,7 +27,7 @@ class Diverging(Rule):
     needs = ("loss",)
     wants = ("grad_norm",)
 
-    PART = 0.5
+    MAX_RISE_SHARE = 0.5
     WINDOW = 20
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
@@ -40,7 +40,7 @@ class Diverging(Rule):
         # The highest median before the minimum: the decrease is measured from there.
         first, now = float(medians[: best + 1].max()), float(medians[-2:].min())
         gain = max(first - float(medians[best]), 1e-3 * abs(first))
-        bound = float(medians[best]) + self.PART * gain
+        bound = float(medians[best]) + self.MAX_RISE_SHARE * gain
         rise, noise = now - float(medians[best]), float(np.std(usable[-2 * self.WINDOW :]))
         if best > len(medians) - 3 or now <= bound or rise < 2 * noise:
             return None

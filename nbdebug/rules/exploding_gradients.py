@@ -27,17 +27,17 @@ class ExplodingGradients(Rule):
     needs = ("grad_norm/*",)
     wants = ("grad_norm",)
 
-    RATIO = 70.0
-    LAST = 5
-    EARLY = 200
+    MAX_GRADIENT_RATIO = 70.0
+    PATIENCE = 5
+    EARLY_STEPS = 200
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
-        layers = weight_series(snapshot, "grad_norm", self.LAST)
+        layers = weight_series(snapshot, "grad_norm", self.PATIENCE)
         if len(layers) < 3:
             return None
         first, last = layers[0].minimum, layers[-1].maximum
         ratio = first / np.maximum(last, 1e-12)
-        if ratio.min() < self.RATIO:
+        if ratio.min() < self.MAX_GRADIENT_RATIO:
             return None
         value = float(np.median(ratio))
         seen = f"The gradient of the first layer is {value:.3g} times that of the last layer."
@@ -46,11 +46,13 @@ class ExplodingGradients(Rule):
         )
         since = int(layers[0].step[0])
         # Gradients that explode from the start are due to the initial weights.
-        first_ones = since < self.EARLY
+        first_ones = since < self.EARLY_STEPS
         remedies = (
             (redraw, *clip_at_p90(snapshot)) if first_ones else (*clip_at_p90(snapshot), redraw)
         )
-        return Symptom(value, self.RATIO, since, seen, remedies, tuple(map(float, first)))
+        return Symptom(
+            value, self.MAX_GRADIENT_RATIO, since, seen, remedies, tuple(map(float, first))
+        )
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:

@@ -29,20 +29,21 @@ class GradientSpike(Rule):
     harms = True
     needs = ("grad_norm", "loss")
 
-    BEFORE = 200
-    RECENT = 50
-    FEWEST = 100
-    TWICE = 2.0
-    AFTER = 5
-    WORSE = 0.1
-    MADS = 6.0
-    TIMES = 30.0
+    BASELINE_STEPS = 200
+    RECENT_STEPS = 50
+    MIN_BASELINE_STEPS = 100
+    MAX_RECORD_RATIO = 2.0
+    MIN_LOSSES = 5
+    MIN_LOSS_RISE = 0.1
+    MAX_MADS = 6.0
+    MAX_MEDIAN_RATIO = 30.0
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
         norms = snapshot.series["grad_norm"]
-        if len(norms) < self.RECENT + self.FEWEST:
+        if len(norms) < self.RECENT_STEPS + self.MIN_BASELINE_STEPS:
             return None
-        recent, before = norms.maximum[-self.RECENT :], norms.mean[: -self.RECENT][-self.BEFORE :]
+        recent = norms.maximum[-self.RECENT_STEPS :]
+        before = norms.mean[: -self.RECENT_STEPS][-self.BASELINE_STEPS :]
         before = before[before > 0]
         if not len(before) or not np.isfinite(recent).any():
             return None
@@ -50,27 +51,27 @@ class GradientSpike(Rule):
         logs = np.log10(before)
         mad = float(np.median(np.abs(logs - np.median(logs))))
         # Short last batches cause spikes too, but in every epoch.
-        highest = self.TWICE * float(np.nanmax(norms.maximum[: -self.RECENT]))
-        bound = max(middle * 10 ** (self.MADS * mad), middle * self.TIMES, highest)
+        highest = self.MAX_RECORD_RATIO * float(np.nanmax(norms.maximum[: -self.RECENT_STEPS]))
+        bound = max(middle * 10 ** (self.MAX_MADS * mad), middle * self.MAX_MEDIAN_RATIO, highest)
         place = int(np.nanargmax(recent))
         value = float(recent[place])
-        since = int(norms.step[len(norms) - self.RECENT + place])
+        since = int(norms.step[len(norms) - self.RECENT_STEPS + place])
         if value <= bound or not self._harmed(snapshot.series["loss"], since):
             return None
         seen = f"Gradient norm {value:.3g} at step {since:,}; the median before was {middle:.3g}."
         remedies = (*clip_at_p90(snapshot), *scale_lr(snapshot, 0.3))
         return Symptom(
-            value, bound, since, seen, remedies, downsampled(norms.maximum[-self.BEFORE :])
+            value, bound, since, seen, remedies, downsampled(norms.maximum[-self.BASELINE_STEPS :])
         )
 
     def _harmed(self, loss: Series, step: int) -> bool:
         """True if the loss was higher after the step, by a tenth of the initial loss."""
-        after = loss.mean[loss.step > step][: self.RECENT]
-        before = loss.mean[loss.step <= step][-self.RECENT :]
-        if len(after) < self.AFTER or len(before) < self.AFTER:
+        after = loss.mean[loss.step > step][: self.RECENT_STEPS]
+        before = loss.mean[loss.step <= step][-self.RECENT_STEPS :]
+        if len(after) < self.MIN_LOSSES or len(before) < self.MIN_LOSSES:
             return False
         worse = float(np.median(after) - np.median(before))
-        return worse > self.WORSE * abs(float(np.median(loss.mean[:5])))
+        return worse > self.MIN_LOSS_RISE * abs(float(np.median(loss.mean[:5])))
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:

@@ -24,22 +24,23 @@ class HeavyDropout(Rule):
     source = "UMLAUT (over 0.5, which is everyone's default); nbdebug: over 0.6 and both losses"
     needs = ("dropout", "loss", "val_loss")
 
-    SHARE = 0.6
-    LOSSES = 0.75
-    LAST = 3
+    MAX_DROPOUT = 0.6
+    MAX_LOSS_RATIO = 0.75
+    PATIENCE = 3
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
         value = snapshot.latest.get("dropout", 0.0)
         val, loss = snapshot.series["val_loss"], snapshot.series["loss"]
-        if not value > self.SHARE or len(val) < self.LAST or len(loss) < 50:
+        if not value > self.MAX_DROPOUT or len(val) < self.PATIENCE or len(loss) < 50:
             return None
-        trained, held_out = float(np.median(loss.mean[-50:])), float(val.mean[-self.LAST :].max())
-        if not held_out < self.LOSSES * trained:
+        trained = float(np.median(loss.mean[-50:]))
+        held_out = float(val.mean[-self.PATIENCE :].max())
+        if not held_out < self.MAX_LOSS_RATIO * trained:
             return None
         seen = f"Dropout {value:g}: the loss is {trained:.3g} with dropout, {held_out:.3g} without."
-        since = int(val.step[-self.LAST])
+        since = int(val.step[-self.PATIENCE])
         remedies = (Remedy("Lower dropout to 0.3", {"dropout": 0.3}),)
-        return Symptom(value, self.SHARE, since, seen, remedies, downsampled(loss.mean))
+        return Symptom(value, self.MAX_DROPOUT, since, seen, remedies, downsampled(loss.mean))
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:

@@ -23,27 +23,35 @@ class LoaderBound(Rule):
     source = "SageMaker's profiler rules and others (30 %); nbdebug: 60 %, for 100 steps"
     needs = ("data_share", "step_ms")
 
-    SHARE = 0.6
-    LAST = 100
-    LEAST_MS = 2.0
+    MAX_LOADING_SHARE = 0.6
+    LAST_STEPS = 100
+    MIN_STEP_MS = 2.0
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
         share, took = snapshot.series["data_share"], snapshot.series["step_ms"]
-        if len(share) < self.LAST:
+        if len(share) < self.LAST_STEPS:
             return None
-        value = float(np.median(share.mean[-self.LAST :]))
-        step = float(np.median(took.mean[-self.LAST :]))
+        value = float(np.median(share.mean[-self.LAST_STEPS :]))
+        step = float(np.median(took.mean[-self.LAST_STEPS :]))
         # If a step takes almost no time, waiting for its batch costs almost nothing.
-        if share.mean[-self.LAST :].min() <= self.SHARE or step < self.LEAST_MS:
+        if (
+            share.mean[-self.LAST_STEPS :].min() <= self.MAX_LOADING_SHARE
+            or step < self.MIN_STEP_MS
+        ):
             return None
         seen = f"Waiting for data takes {value:.0%} of {step:.3g} ms per step."
         remedies = (
             Remedy("Use a DataLoader with num_workers=2 or more"),
             Remedy("Preprocess the samples once and keep them as tensors"),
         )
-        since = int(share.step[-self.LAST])
+        since = int(share.step[-self.LAST_STEPS])
         return Symptom(
-            value, self.SHARE, since, seen, remedies, downsampled(share.mean[-self.LAST :])
+            value,
+            self.MAX_LOADING_SHARE,
+            since,
+            seen,
+            remedies,
+            downsampled(share.mean[-self.LAST_STEPS :]),
         )
 
     @staticmethod

@@ -28,13 +28,13 @@ class LrEditsFight(Rule):
     source = "nbdebug; four alternating edits, each by half or more, within 300 steps"
     needs = ("lr",)
 
-    EDITS = 4
-    FACTOR = 1.5
-    STEPS = 300
+    MIN_EDITS = 4
+    MIN_FACTOR = 1.5
+    MAX_STEPS = 300
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
-        edits = list(self._edits(snapshot.changes))[-self.EDITS :]
-        if len(edits) < self.EDITS or snapshot.status.step - edits[0].step > self.STEPS:
+        edits = list(self._edits(snapshot.changes))[-self.MIN_EDITS :]
+        if len(edits) < self.MIN_EDITS or snapshot.status.step - edits[0].step > self.MAX_STEPS:
             return None
         ups = [edit.new > edit.old for edit in edits]
         if any(one == other for one, other in pairwise(ups)):
@@ -42,7 +42,8 @@ class LrEditsFight(Rule):
         rates = [float(edit.new) for edit in edits]
         low, high = min(rates), max(rates)
         since, first = edits[0].step, float(f"{low:.3g}")
-        seen = f"{self.EDITS} alternating edits since step {since:,}, from {low:.3g} to {high:.3g}."
+        seen = f"{self.MIN_EDITS} alternating edits since step {since:,}, "
+        seen += f"from {low:.3g} to {high:.3g}."
         remedies = (
             Remedy(
                 "Keep the smallest of these learning rates for a few hundred steps", {"lr": first}
@@ -53,7 +54,7 @@ class LrEditsFight(Rule):
         )
         lr = snapshot.series["lr"]
         return Symptom(
-            float(self.EDITS), float(self.EDITS), since, seen, remedies,
+            float(self.MIN_EDITS), float(self.MIN_EDITS), since, seen, remedies,
             downsampled(lr.mean[lr.step >= since - 10]),
         )  # fmt: skip
 
@@ -65,7 +66,7 @@ class LrEditsFight(Rule):
                 continue
             if all(isinstance(number, int | float) and number > 0 for number in numbers):
                 ratio = max(numbers) / min(numbers)
-                if ratio >= self.FACTOR:
+                if ratio >= self.MIN_FACTOR:
                     yield change
 
     @staticmethod

@@ -25,10 +25,10 @@ class MemoryGrowth(Rule):
     needs = ("memory_mb",)
     wants = ("gpu_memory_mb",)
 
-    MEGABYTES = 100.0
+    MAX_GROWTH_MB = 100.0
     PARTS = 4
-    EVEN = 0.15
-    STEPS = 100
+    MIN_PART_SHARE = 0.15
+    MIN_STEPS = 100
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
         for name in ("gpu_memory_mb", "memory_mb"):
@@ -43,9 +43,9 @@ class MemoryGrowth(Rule):
             places = np.linspace(0, len(half) - 1, self.PARTS + 1).astype(int)
             gains = np.diff(half.mean[places])
             value = float(gains.sum())
-            if steps < self.STEPS or value < self.MEGABYTES:
+            if steps < self.MIN_STEPS or value < self.MAX_GROWTH_MB:
                 continue
-            if gains.min() >= self.EVEN * value:
+            if gains.min() >= self.MIN_PART_SHARE * value:
                 return self._symptom(value, steps, int(half.step[0]), downsampled(series.mean))
         return None
 
@@ -59,7 +59,7 @@ class MemoryGrowth(Rule):
             Remedy("Store numbers, not tensors: loss.item(), outputs.detach()"),
             Remedy("Look for growing lists and hooks in the model, the loss or step_fn"),
         )
-        return Symptom(value, self.MEGABYTES, since, seen, remedies, evidence)
+        return Symptom(value, self.MAX_GROWTH_MB, since, seen, remedies, evidence)
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:

@@ -23,11 +23,11 @@ class MissingZeroGrad(Rule):
     source = "proof: gradients between zero_grad and the backward pass; TrainCheck"
     needs = ("left_gradient",)
 
-    LAST = 2
+    PATIENCE = 2
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
         left = snapshot.series["left_gradient"]
-        if len(left) < self.LAST or not left.minimum[-self.LAST :].min() > 0:
+        if len(left) < self.PATIENCE or not left.minimum[-self.PATIENCE :].min() > 0:
             return None
         value = float(left.last[-1])
         seen = f"Before the backward pass there was already a gradient of norm {value:.3g}."

@@ -26,19 +26,24 @@ class NoBetterThanConstant(Rule):
     source = "Karpathy's recipe (input-independent baseline); over 0.95 of the best constant"
     needs = ("loss", "constant_loss")
 
-    SHARE = 0.95
-    STEPS = 200
-    EPOCHS = 3.0
+    MAX_LOSS_RATIO = 0.95
+    MIN_STEPS = 200
+    MIN_EPOCHS = 3.0
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
         loss, status = snapshot.series["loss"], snapshot.status
         constant = snapshot.series["constant_loss"].last
         known = constant[np.isfinite(constant)]
-        epoch = snapshot.latest.get("epoch", self.EPOCHS)
-        if not len(known) or len(loss) < 40 or status.step < self.STEPS or epoch < self.EPOCHS:
+        epoch = snapshot.latest.get("epoch", self.MIN_EPOCHS)
+        if (
+            not len(known)
+            or len(loss) < 40
+            or status.step < self.MIN_STEPS
+            or epoch < self.MIN_EPOCHS
+        ):
             return None
         half = loss.mean[len(loss) // 2 :]
-        value, bound = float(np.median(half)), self.SHARE * float(known[-1])
+        value, bound = float(np.median(half)), self.MAX_LOSS_RATIO * float(known[-1])
         # The best of several short intervals: a model that learns late is healthy.
         parts = np.array_split(half, 4)
         lowest = min(float(np.median(part)) for part in parts)

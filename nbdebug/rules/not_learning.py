@@ -26,20 +26,24 @@ class NotLearning(Rule):
     needs = ("loss",)
     wants = ("update_ratio/*",)
 
-    STEPS = 200
-    FALLEN = 0.97
-    SMALL, LARGE = 3e-5, 3e-2
+    MIN_STEPS = 200
+    MAX_REMAINING_LOSS = 0.97
+    SMALL_UPDATE_RATIO, LARGE_UPDATE_RATIO = 3e-5, 3e-2
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
         loss = snapshot.series["loss"]
-        if len(loss) < 40 or loss.step[-1] < self.STEPS or snapshot.latest.get("epoch", 1.0) < 1:
+        if (
+            len(loss) < 40
+            or loss.step[-1] < self.MIN_STEPS
+            or snapshot.latest.get("epoch", 1.0) < 1
+        ):
             return None
         first = float(np.median(loss.mean[:5]))
         half = loss.mean[len(loss) // 2 :]
         # Medians, because short last batches can have a loss of many times the usual one.
         value = float(np.median(half))
         error = 1.86 * float(np.median(np.abs(half - value))) / np.sqrt(len(half))
-        bound = first - (1 - self.FALLEN) * abs(first)
+        bound = first - (1 - self.MAX_REMAINING_LOSS) * abs(first)
         if not np.isfinite(value) or value + 2 * error < bound or value < 1e-3:
             return None
         seen = f"Median loss {value:.4g} over the last half of the steps, {first:.4g} at the start."
@@ -53,9 +57,9 @@ class NotLearning(Rule):
         ]
         ratio = float(np.median(moved)) if moved else np.nan
         look = Remedy("Run the checklist: dbg.check()")
-        if ratio < self.SMALL:
+        if ratio < self.SMALL_UPDATE_RATIO:
             return (*scale_lr(snapshot, 100.0), *scale_lr(snapshot, 10.0), look)
-        if ratio > self.LARGE:
+        if ratio > self.LARGE_UPDATE_RATIO:
             return (*scale_lr(snapshot, 0.1), *scale_lr(snapshot, 0.01), look)
         return (look, *scale_lr(snapshot, 10.0), *scale_lr(snapshot, 0.1))
 

@@ -26,16 +26,16 @@ class Oscillating(Rule):
     needs = ("loss",)
     wants = ("overshoot",)
 
-    STEPS = 60
-    CORRELATION = -0.75
-    OVERSHOOT = 0.3
+    RECENT_STEPS = 60
+    MIN_CORRELATION = -0.75
+    MAX_OVERSHOOT = 0.3
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
         loss = snapshot.series["loss"]
         # Buckets of several steps average the oscillation away.
-        if len(loss) < self.STEPS or loss.count[-self.STEPS :].max() > 1:
+        if len(loss) < self.RECENT_STEPS or loss.count[-self.RECENT_STEPS :].max() > 1:
             return None
-        recent = loss.mean[-self.STEPS :]
+        recent = loss.mean[-self.RECENT_STEPS :]
         if not np.isfinite(recent).all():
             return None
         around = recent - np.convolve(np.pad(recent, 2, "edge"), np.full(5, 0.2), "valid")
@@ -43,19 +43,21 @@ class Oscillating(Rule):
         if size < 1e-12 * float(recent @ recent):
             return None
         value = float(around[1:] @ around[:-1]) / size
-        if value > self.CORRELATION:
+        if value > self.MIN_CORRELATION:
             return None
-        since = int(loss.step[-self.STEPS])
-        seen = f"The correlation of successive losses is {value:.2f} over {self.STEPS} steps."
+        since = int(loss.step[-self.RECENT_STEPS])
+        seen = (
+            f"The correlation of successive losses is {value:.2f} over {self.RECENT_STEPS} steps."
+        )
         beyond = self._beyond(snapshot)
         factor = 0.25
-        if beyond > self.OVERSHOOT:
+        if beyond > self.MAX_OVERSHOOT:
             seen += " The step size is the cause: along a step the loss falls and rises again; "
             seen += f"the final slope is {beyond:.2f} times the initial one."
             # A step of this size ends at the minimum of the parabola.
             factor = float(f"{1 / (1 + beyond):.2g}")
         remedies = (*scale_lr(snapshot, factor), *scale_lr(snapshot, factor / 4))
-        return Symptom(value, self.CORRELATION, since, seen, remedies, downsampled(recent))
+        return Symptom(value, self.MIN_CORRELATION, since, seen, remedies, downsampled(recent))
 
     def _beyond(self, snapshot: Snapshot) -> float:
         """Median overshoot of the last steps; NaN if there is none."""

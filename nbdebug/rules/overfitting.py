@@ -24,27 +24,27 @@ class Overfitting(Rule):
     harms = True
     needs = ("val_loss", "loss")
 
-    PART = 0.8
-    LAST = 5
-    DECAY = 0.1
+    MAX_RISE_SHARE = 0.8
+    PATIENCE = 5
+    MIN_WEIGHT_DECAY = 0.1
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
         val = snapshot.series["val_loss"]
-        if len(val) < self.LAST + 2 or not np.isfinite(val.mean).all():
+        if len(val) < self.PATIENCE + 2 or not np.isfinite(val.mean).all():
             return None
         best = int(np.argmin(val.mean))
         start = float(np.median(snapshot.series["loss"].mean[:5]))
         least, first = float(val.mean[best]), max(start, float(val.mean[0]))
-        now = float(val.mean[-self.LAST :].min())
-        bound = least + max(self.PART * (first - least), 0.2 * abs(least))
-        if best > len(val) - self.LAST - 1 or now <= bound or not self._falls(snapshot):
+        now = float(val.mean[-self.PATIENCE :].min())
+        bound = least + max(self.MAX_RISE_SHARE * (first - least), 0.2 * abs(least))
+        if best > len(val) - self.PATIENCE - 1 or now <= bound or not self._falls(snapshot):
             return None
         since = int(val.step[best])
-        seen = f"Validation loss at least {now:.4g} in the last {self.LAST} measurements, "
+        seen = f"Validation loss at least {now:.4g} in the last {self.PATIENCE} measurements, "
         seen += f"{least:.4g} at step {since:,}."
         decay = snapshot.latest.get("weight_decay", 0.0)
         remedies = (
-            Remedy("Raise weight decay", {"weight_decay": max(self.DECAY, 10 * decay)}),
+            Remedy("Raise weight decay", {"weight_decay": max(self.MIN_WEIGHT_DECAY, 10 * decay)}),
             Remedy("Use dropout", {"dropout": 0.3}),
             Remedy(f"Stop earlier: dbg.rewind({since})"),
         )

@@ -25,14 +25,18 @@ class SaturatedUnits(Rule):
     source = "Glorot and Bengio (2010); TheDeepChecker (half of the units), gated by the loss"
     needs = ("saturated/*", "loss")
 
-    SHARE = 0.5
-    LAST = 2
-    FALLEN = 0.7
+    MAX_SATURATED_SHARE = 0.5
+    PATIENCE = 2
+    MIN_REMAINING_LOSS = 0.7
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
-        layers = group_series(snapshot, "saturated", self.LAST)
-        bad = {name: one for name, one in layers.items() if one.minimum.min() > self.SHARE}
-        if not bad or remaining_loss(snapshot) < self.FALLEN:
+        layers = group_series(snapshot, "saturated", self.PATIENCE)
+        bad = {
+            name: one
+            for name, one in layers.items()
+            if one.minimum.min() > self.MAX_SATURATED_SHARE
+        }
+        if not bad or remaining_loss(snapshot) < self.MIN_REMAINING_LOSS:
             return None
         worst = max(bad, key=lambda name: float(bad[name].last[-1]))
         value = float(bad[worst].last[-1])
@@ -43,7 +47,9 @@ class SaturatedUnits(Rule):
             *scale_lr(snapshot, 0.1),
         )
         evidence = tuple(map(float, snapshot.series[f"saturated/{worst}"].mean))
-        return Symptom(value, self.SHARE, int(bad[worst].step[0]), seen, remedies, evidence)
+        return Symptom(
+            value, self.MAX_SATURATED_SHARE, int(bad[worst].step[0]), seen, remedies, evidence
+        )
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:

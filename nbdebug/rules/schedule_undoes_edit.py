@@ -25,16 +25,16 @@ class ScheduleUndoesEdit(Rule):
     source = "nbdebug; an edit by half or more, undone within 300 steps"
     needs = ("lr",)
 
-    FACTOR = 1.5
-    STEPS = 300
+    MIN_FACTOR = 1.5
+    MAX_STEPS = 300
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
         edit = self._last(snapshot.changes)
-        if edit is None or not 0 < snapshot.status.step - edit.step <= self.STEPS:
+        if edit is None or not 0 < snapshot.status.step - edit.step <= self.MAX_STEPS:
             return None
         lr = snapshot.series["lr"]
         value = float(lr.last[-1])
-        if not edit.new * self.FACTOR <= edit.old <= value:
+        if not edit.new * self.MIN_FACTOR <= edit.old <= value:
             return None
         seen = f"Lowered from {edit.old:.3g} to {edit.new:.3g} at step {edit.step:,}; the learning "
         seen += f"rate is now {value:.3g}."

@@ -26,22 +26,22 @@ class StaleBatchnorm(Rule):
     source = "nbdebug: a loss 1.5 times as large, and larger by a tenth of the initial loss"
     needs = ("eval_loss", "loss")
 
-    TIMES = 1.5
-    PART = 0.1
-    LAST = 3
-    STEPS = 80
+    MAX_LOSS_RATIO = 1.5
+    MAX_LOSS_RISE = 0.1
+    PATIENCE = 3
+    MIN_STEPS = 80
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
         ours, loss = snapshot.series["eval_loss"], snapshot.series["loss"]
-        if len(ours) < self.LAST or snapshot.status.step < self.STEPS:
+        if len(ours) < self.PATIENCE or snapshot.status.step < self.MIN_STEPS:
             return None
-        part = ours.part(np.arange(len(ours)) >= len(ours) - self.LAST)
+        part = ours.part(np.arange(len(ours)) >= len(ours) - self.PATIENCE)
         start = abs(float(np.median(loss.mean[:5])))
         around = loss.mean[loss.step >= part.step[0]]
         if not len(around) or not np.isfinite(part.mean).all():
             return None
         trained, value = float(np.median(around)), float(np.median(part.mean))
-        bound = max(self.TIMES * trained, trained + self.PART * start)
+        bound = max(self.MAX_LOSS_RATIO * trained, trained + self.MAX_LOSS_RISE * start)
         if float(np.sort(part.mean)[1]) <= bound:
             return None
         seen = f"Loss {value:.4g} in eval mode on batches whose training loss is {trained:.4g}."

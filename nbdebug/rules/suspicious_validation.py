@@ -25,25 +25,25 @@ class SuspiciousValidation(Rule):
     source = "UMLAUT (validation accuracy over training, fires on 82 %); nbdebug: half the loss"
     needs = ("val_loss", "loss")
 
-    SHARE = 0.5
-    LAST = 5
-    LEAST = 0.2
+    MIN_LOSS_RATIO = 0.5
+    PATIENCE = 5
+    MIN_REMAINING_LOSS = 0.2
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
         val, loss = snapshot.series["val_loss"], snapshot.series["loss"]
-        if len(val) < self.LAST + 1 or snapshot.latest.get("dropout", 0.0) > 0:
+        if len(val) < self.PATIENCE + 1 or snapshot.latest.get("dropout", 0.0) > 0:
             return None
-        since = int(val.step[-self.LAST])
+        since = int(val.step[-self.PATIENCE])
         known = loss.mean[loss.step >= since]
-        if len(known) < self.LAST:
+        if len(known) < self.PATIENCE:
             return None
         trained, start = float(np.median(known)), float(np.median(loss.mean[:5]))
-        value = float(val.mean[-self.LAST :].max())
-        bound = self.SHARE * trained
+        value = float(val.mean[-self.PATIENCE :].max())
+        bound = self.MIN_LOSS_RATIO * trained
         # A small loss is dominated by a few samples.
-        if not 0 <= value < bound or trained < self.LEAST * start:
+        if not 0 <= value < bound or trained < self.MIN_REMAINING_LOSS * start:
             return None
-        seen = f"Validation loss at most {value:.4g} in the last {self.LAST} measurements, "
+        seen = f"Validation loss at most {value:.4g} in the last {self.PATIENCE} measurements, "
         seen += f"training loss {trained:.4g}."
         remedies = (
             Remedy("Check if the two sets share samples: dbg.check('overlap')"),

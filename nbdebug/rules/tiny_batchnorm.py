@@ -24,13 +24,16 @@ class TinyBatchnorm(Rule):
     source = "folklore (batches under 4); Wu and He (2018), Group Normalization"
     needs = ("norm_values",)
 
-    VALUES = 4.0
-    LAST = 3
+    MIN_VALUES = 4.0
+    PATIENCE = 3
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
         values = snapshot.series["norm_values"]
         # The last batch of an epoch may be short, so all recent batches must be small.
-        if len(values) < self.LAST or not values.maximum[-self.LAST :].max() < self.VALUES:
+        if (
+            len(values) < self.PATIENCE
+            or not values.maximum[-self.PATIENCE :].max() < self.MIN_VALUES
+        ):
             return None
         value = float(values.last[-1])
         seen = f"Mean and variance are computed from {value:.0f} values per channel."
@@ -38,9 +41,9 @@ class TinyBatchnorm(Rule):
             Remedy("Use batches of 32", {"batch_size": 32}),
             Remedy("If batches must be small, use GroupNorm or LayerNorm instead of BatchNorm"),
         )
-        since = int(values.step[-self.LAST])
+        since = int(values.step[-self.PATIENCE])
         return Symptom(
-            value, self.VALUES, since, seen, remedies, tuple(map(float, values.mean[-64:]))
+            value, self.MIN_VALUES, since, seen, remedies, tuple(map(float, values.mean[-64:]))
         )
 
     @staticmethod

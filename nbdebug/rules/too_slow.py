@@ -26,26 +26,27 @@ class TooSlow(Rule):
     source = "AutoTrainer (slow convergence); nbdebug: updates under 3e-4, loss still decreasing"
     needs = ("loss", "update_ratio/*")
 
-    RATIO = 3e-4
-    STEPS = 200
-    LEFT = 0.8
-    ERRORS = 4.0
-    LAST = 2
+    MIN_UPDATE_RATIO = 3e-4
+    MIN_STEPS = 200
+    MIN_REMAINING_LOSS = 0.8
+    MIN_STANDARD_ERRORS = 4.0
+    PATIENCE = 2
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
-        loss, layers = snapshot.series["loss"], weight_series(snapshot, "update_ratio", self.LAST)
-        if not layers or len(loss) < 40 or snapshot.status.step < self.STEPS:
+        loss = snapshot.series["loss"]
+        layers = weight_series(snapshot, "update_ratio", self.PATIENCE)
+        if not layers or len(loss) < 40 or snapshot.status.step < self.MIN_STEPS:
             return None
         ratio = float(np.max([np.median(one.mean) for one in layers]))
         first = float(np.median(loss.mean[:5]))
         left = float(np.median(loss.mean[-len(loss) // 4 :])) / first if first > 0 else 0.0
-        if ratio > self.RATIO or left < self.LEFT or not self._falls(loss):
+        if ratio > self.MIN_UPDATE_RATIO or left < self.MIN_REMAINING_LOSS or not self._falls(loss):
             return None
         seen = f"A step changes the weights by {ratio:.2g} of their norm; after "
         seen += f"{snapshot.status.step:,} steps the loss is at {left:.0%} and still decreases."
         factor = 10.0 if ratio > 3e-5 else 100.0
         remedies = (*scale_lr(snapshot, factor), *scale_lr(snapshot, factor / 3))
-        return Symptom(ratio, self.RATIO, 0, seen, remedies, downsampled(loss.mean))
+        return Symptom(ratio, self.MIN_UPDATE_RATIO, 0, seen, remedies, downsampled(loss.mean))
 
     def _falls(self, loss: Series) -> bool:
         """True if a line fitted to the loss decreases significantly."""
@@ -53,7 +54,7 @@ class TooSlow(Rule):
         slope = float(steps @ losses) / float(steps @ steps)
         rest = losses - slope * steps
         error = np.sqrt(float(rest @ rest) / (len(steps) - 2) / float(steps @ steps))
-        return bool(slope < -self.ERRORS * error)
+        return bool(slope < -self.MIN_STANDARD_ERRORS * error)
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:

@@ -28,13 +28,13 @@ class UnchangedParameters(Rule):
     needs = ("update_ratio/*",)
     wants = ("grad_norm/*",)
 
-    LAST = 2
-    ROUNDING = 1e-4
+    PATIENCE = 2
+    MAX_ROUNDING_RATIO = 1e-4
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
         if not snapshot.latest.get("lr", 0.0) > 0:
             return None
-        known = group_series(snapshot, "update_ratio", self.LAST)
+        known = group_series(snapshot, "update_ratio", self.PATIENCE)
         gradients = {
             n: float(s.mean.max()) for n, s in group_series(snapshot, "grad_norm", 1).items()
         }
@@ -62,7 +62,7 @@ class UnchangedParameters(Rule):
 
     def _meant(self, norm: float | None, norms: Iterable[float]) -> bool:
         """False if rounding explains it: a bias before BatchNorm has a gradient of almost 0."""
-        return not norm or norm > self.ROUNDING * max(norms)
+        return not norm or norm > self.MAX_ROUNDING_RATIO * max(norms)
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:

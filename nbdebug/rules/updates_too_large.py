@@ -25,28 +25,32 @@ class UpdatesTooLarge(Rule):
     harms = True
     needs = ("update_ratio/*",)
 
-    RATIO = 0.1
-    REPLACED = 1.0
-    AIM = 0.05
-    LAST = 2
-    LOOKS = 20
+    MAX_UPDATE_RATIO = 0.1
+    MAX_SINGLE_RATIO = 1.0
+    TARGET_RATIO = 0.05
+    PATIENCE = 2
+    MAX_MEASUREMENTS = 20
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
         known = group_series(snapshot, "update_ratio", 1)
         weights = [snapshot.series[f"update_ratio/{name}"] for name in known if "bias" not in name]
         if not weights:
             return None
-        length = min(self.LOOKS, *map(len, weights))
+        length = min(self.MAX_MEASUREMENTS, *map(len, weights))
         table = np.median(np.stack([one.mean[-length:] for one in weights]), axis=0)
-        again = length >= self.LAST and bool(table[-self.LAST :].min() > self.RATIO)
+        again = length >= self.PATIENCE and bool(
+            table[-self.PATIENCE :].min() > self.MAX_UPDATE_RATIO
+        )
         place = int(np.nanargmax(table)) if np.isfinite(table).any() else 0
         value, since = float(table[place]), int(weights[0].step[-length:][place])
-        if not again and not value > self.REPLACED:
+        if not again and not value > self.MAX_SINGLE_RATIO:
             return None
         seen = f"Step {since:,} changed the weights by {value:.2g} of their norm; 0.001 is usual."
-        factor = float(f"{min(max(self.AIM / value, 1e-4), 0.3):.1g}")
+        factor = float(f"{min(max(self.TARGET_RATIO / value, 1e-4), 0.3):.1g}")
         remedies = (*scale_lr(snapshot, factor), *scale_lr(snapshot, factor / 10))
-        return Symptom(value, self.RATIO, since, seen, remedies, tuple(map(float, table)))
+        return Symptom(
+            value, self.MAX_UPDATE_RATIO, since, seen, remedies, tuple(map(float, table))
+        )
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:

@@ -24,22 +24,28 @@ class UpdatesTooSmall(Rule):
     source = "CS231n (about 1e-3); nbdebug: the threshold 1e-5 and the loss condition"
     needs = ("update_ratio/*", "loss")
 
-    RATIO = 1e-5
-    LAST = 2
-    FALLEN = 0.9
+    MIN_UPDATE_RATIO = 1e-5
+    PATIENCE = 2
+    MIN_REMAINING_LOSS = 0.9
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
-        layers = weight_series(snapshot, "update_ratio", self.LAST)
-        if not layers or remaining_loss(snapshot) < self.FALLEN or snapshot.status.step < 100:
+        layers = weight_series(snapshot, "update_ratio", self.PATIENCE)
+        if (
+            not layers
+            or remaining_loss(snapshot) < self.MIN_REMAINING_LOSS
+            or snapshot.status.step < 100
+        ):
             return None
         table = np.median(np.stack([one.mean for one in layers]), axis=0)
-        if table.max() > self.RATIO:
+        if table.max() > self.MIN_UPDATE_RATIO:
             return None
         value, since = float(table[-1]), int(layers[0].step[0])
         seen = f"A step changes the weights by {value:.2g} of their norm; 0.001 is usual."
         factor = 10.0 ** min(max(round(float(np.log10(1e-3 / max(value, 1e-9)))), 1), 6)
         remedies = (*scale_lr(snapshot, factor), *scale_lr(snapshot, factor / 10))
-        return Symptom(value, self.RATIO, since, seen, remedies, tuple(map(float, table)))
+        return Symptom(
+            value, self.MIN_UPDATE_RATIO, since, seen, remedies, tuple(map(float, table))
+        )
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:

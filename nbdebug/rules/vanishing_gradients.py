@@ -25,23 +25,27 @@ class VanishingGradients(Rule):
     source = "AutoTrainer (ratio 1e-3 and norm 1e-4), gated by the loss"
     needs = ("grad_norm/*", "loss")
 
-    RATIO = 1e-3
-    NORM = 1e-4
-    LAST = 5
-    FALLEN = 0.5
+    MIN_GRADIENT_RATIO = 1e-3
+    MIN_GRADIENT_NORM = 1e-4
+    PATIENCE = 5
+    MIN_REMAINING_LOSS = 0.5
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
-        layers = weight_series(snapshot, "grad_norm", self.LAST)
-        if len(layers) < 3 or remaining_loss(snapshot) < self.FALLEN:
+        layers = weight_series(snapshot, "grad_norm", self.PATIENCE)
+        if len(layers) < 3 or remaining_loss(snapshot) < self.MIN_REMAINING_LOSS:
             return None
         first, last = layers[0].maximum, layers[-1].minimum
         ratio = float(np.median(first / np.maximum(last, 1e-30)))
         # A missing gradient is another fault.
-        if first.max() > self.NORM or ratio > self.RATIO or not first.min() > 0:
+        if (
+            first.max() > self.MIN_GRADIENT_NORM
+            or ratio > self.MIN_GRADIENT_RATIO
+            or not first.min() > 0
+        ):
             return None
         seen = (
             f"The gradient norm of the first layer is {np.median(first):.2g}, {ratio:.2g} times "
-            f"that of the last layer (below {self.RATIO:g})."
+            f"that of the last layer (below {self.MIN_GRADIENT_RATIO:g})."
         )
         remedies = (
             Remedy(
@@ -52,7 +56,9 @@ class VanishingGradients(Rule):
             Remedy("Add normalisation or residual connections between the layers"),
         )
         since = int(layers[0].step[0])
-        return Symptom(ratio, self.RATIO, since, seen, remedies, tuple(map(float, first)))
+        return Symptom(
+            ratio, self.MIN_GRADIENT_RATIO, since, seen, remedies, tuple(map(float, first))
+        )
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:

@@ -25,16 +25,16 @@ class VarianceShift(Rule):
     source = "Li et al. (2018); chains of BatchNorm, ReLU and Dropout have up to 1.4"
     needs = ("variance_shift/*", "dropout")
 
-    SHIFT = 1.5
-    LAST = 3
-    STEPS = 50
+    MAX_SHIFT = 1.5
+    PATIENCE = 3
+    MIN_STEPS = 50
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
         # The first estimates of the running variance are unreliable.
-        if not snapshot.latest.get("dropout", 0.0) > 0 or snapshot.status.step < self.STEPS:
+        if not snapshot.latest.get("dropout", 0.0) > 0 or snapshot.status.step < self.MIN_STEPS:
             return None
-        layers = group_series(snapshot, "variance_shift", self.LAST)
-        bad = {name: one for name, one in layers.items() if one.minimum.min() > self.SHIFT}
+        layers = group_series(snapshot, "variance_shift", self.PATIENCE)
+        bad = {name: one for name, one in layers.items() if one.minimum.min() > self.MAX_SHIFT}
         if not bad:
             return None
         worst = max(bad, key=lambda name: float(np.median(bad[name].mean)))
@@ -50,7 +50,7 @@ class VarianceShift(Rule):
             Remedy("Switch dropout off", {"dropout": 0.0}),
         )
         evidence = tuple(map(float, snapshot.series[f"variance_shift/{worst}"].mean))
-        return Symptom(value, self.SHIFT, int(bad[worst].step[0]), seen, remedies, evidence)
+        return Symptom(value, self.MAX_SHIFT, int(bad[worst].step[0]), seen, remedies, evidence)
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:

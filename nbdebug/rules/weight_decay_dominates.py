@@ -27,20 +27,24 @@ class WeightDecayDominates(Rule):
     harms = True
     needs = ("update_ratio/*", "loss", "weight_decay")
 
-    SHARE = 0.8
-    LAST = 2
-    FALLEN = 0.7
+    MAX_DECAY_SHARE = 0.8
+    PATIENCE = 2
+    MIN_REMAINING_LOSS = 0.7
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
-        layers = weight_series(snapshot, "update_ratio", self.LAST)
-        if not layers or remaining_loss(snapshot) < self.FALLEN or snapshot.status.step < 30:
+        layers = weight_series(snapshot, "update_ratio", self.PATIENCE)
+        if (
+            not layers
+            or remaining_loss(snapshot) < self.MIN_REMAINING_LOSS
+            or snapshot.status.step < 30
+        ):
             return None
         decay = snapshot.latest.get("weight_decay", 0.0)
         whole = [snapshot.series[one.name] for one in layers]
         length = min(map(len, whole))
         moved = np.median(np.stack([one.mean[-length:] for one in whole]), axis=0)
         shares = snapshot.latest.get("lr", 0.0) * decay / np.maximum(moved, 1e-30)
-        if not (decay > 0 and (shares[-self.LAST :] > self.SHARE).all()):
+        if not (decay > 0 and (shares[-self.PATIENCE :] > self.MAX_DECAY_SHARE).all()):
             return None
         value = float(shares[-1])
         seen = f"Weight decay {decay:g} makes up {min(value, 1.0):.0%} of an update."
@@ -48,9 +52,11 @@ class WeightDecayDominates(Rule):
             Remedy("Divide weight decay by 100", {"weight_decay": decay / 100}),
             Remedy("Switch weight decay off", {"weight_decay": 0.0}),
         )
-        small = np.flatnonzero(~(shares > self.SHARE))
+        small = np.flatnonzero(~(shares > self.MAX_DECAY_SHARE))
         since = int(whole[0].step[-length:][small[-1] + 1 if len(small) else 0])
-        return Symptom(value, self.SHARE, since, seen, remedies, tuple(map(float, shares)))
+        return Symptom(
+            value, self.MAX_DECAY_SHARE, since, seen, remedies, tuple(map(float, shares))
+        )
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:
