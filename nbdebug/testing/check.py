@@ -14,10 +14,11 @@ from nbdebug.core.results.check_result import (
     Outcome,
     Verdict,
 )
+from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.testing.contract import require, require_class, require_name, require_text
 from nbdebug.testing.problem import MLP, AnyProblem
 from nbdebug.testing.trainer import Trainer
-from nbdebug.training.engine.state_guard import StateGuard, bitwise_equal
+from nbdebug.training.engine.state_guard import StateGuard
 
 STEPS_BEFORE = 5
 STEPS_AFTER = 5

@@ -11,11 +11,12 @@ import torch
 
 from nbdebug.controls.base import Control
 from nbdebug.errors import ControlValueError
+from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.testing.contract import require, require_class, require_name, require_text
 from nbdebug.testing.problem import MLP, AnyProblem
 from nbdebug.testing.trainer import Trainer
 from nbdebug.training.engine.session import Session
-from nbdebug.training.engine.state_guard import HOOK_ATTRIBUTES, bitwise_equal
+from nbdebug.training.engine.state_guard import HOOK_ATTRIBUTES
 
 NONSENSE = (math.nan, object(), {"nowhere": 0.1})
 

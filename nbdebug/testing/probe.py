@@ -7,12 +7,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.model.state.model_state import RngState
 from nbdebug.probes.base import Probe
 from nbdebug.testing.contract import require, require_class, require_name
 from nbdebug.testing.problem import CNN, MLP, AnyProblem
 from nbdebug.testing.trainer import Trainer
-from nbdebug.training.engine.state_guard import HOOK_ATTRIBUTES, bitwise_equal
+from nbdebug.training.engine.state_guard import HOOK_ATTRIBUTES
 
 STEPS = 20
 FAILING_STEP = 3

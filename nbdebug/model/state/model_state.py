@@ -15,7 +15,8 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from nbdebug.errors import ModelError
-from nbdebug.model.state.weights import Weights, copy_buffers, simple_attributes, write_buffers
+from nbdebug.model.state.attributes import Attributes
+from nbdebug.model.state.weights import Weights, cloned, copy_buffers, write_buffers
 
 
 @dataclass(frozen=True)
@@ -106,14 +107,14 @@ class ModelState:
 def undisturbed(model: nn.Module) -> Iterator[None]:
     """Restore gradients, buffers, training flags and random number generators on exit.
 
-    Inside, parameters begin without gradients. Attributes of modules that hold numbers, strings
-    or None are restored too; changes inside of lists and dicts are not.
+    Inside, parameters begin without gradients. Attributes of modules are restored too, see
+    `Attributes`.
     """
     rng = RngState.capture()
     gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
     flags = [(module, module.training) for module in model.modules()]
     buffers = copy_buffers(model)
-    attributes = [(module, simple_attributes(module)) for module in model.modules()]
+    attributes = Attributes.capture(model, cloned)
     try:
         for parameter, _ in gradients:
             parameter.grad = None
@@ -124,6 +125,5 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
         for module, flag in flags:
             module.training = flag
         write_buffers(model, buffers)
-        for module, kept in attributes:
-            vars(module).update(kept)
+        attributes.restore(model)
         rng.restore()

@@ -10,7 +10,9 @@ from typing import Any
 import torch
 
 from nbdebug.model.module.forward import leaves
-from nbdebug.model.state.weights import Copy, cloned, simple_attributes
+from nbdebug.model.state.attributes import simple_attributes
+from nbdebug.model.state.values import Copy
+from nbdebug.model.state.weights import cloned
 
 
 @dataclass(frozen=True)

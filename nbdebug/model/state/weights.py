@@ -1,21 +1,18 @@
-"""Capture and restore of weights, buffers, modes and simple attributes of modules."""
+"""Capture and restore of weights, buffers, modes and attributes of modules."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
 from nbdebug.errors import ModelError
+from nbdebug.model.state.attributes import Attributes
+from nbdebug.model.state.values import Copy
 
 Buffers = dict[str, dict[str, torch.Tensor | None]]
-Copy = Callable[[torch.Tensor], torch.Tensor]
-MODULE_ATTRIBUTES = ("_parameters", "_buffers", "_modules", "training")
-SIMPLE_TYPES = (int, float, complex, str, bool, bytes, type(None))
 
 
 def cloned(tensor: torch.Tensor) -> torch.Tensor:
@@ -33,15 +30,14 @@ class Weights:
     """Copies of all that training changes in a model.
 
     Attributes:
-        attributes: by module, attributes that hold numbers, strings or None, such as counters
-            of a forward.
+        attributes: of modules, such as counters of a forward.
     """
 
     parameters: dict[str, torch.Tensor]
     requires_grad: dict[str, bool]
     buffers: Buffers
     training: dict[str, bool]
-    attributes: dict[str, dict[str, Any]]
+    attributes: Attributes
 
     @classmethod
     def capture(cls, model: nn.Module, copy: Copy = cloned) -> Weights:
@@ -60,7 +56,7 @@ class Weights:
             {name: parameter.requires_grad for name, parameter in named.items()},
             copy_buffers(model, copy),
             {name: module.training for name, module in modules},
-            {name: simple_attributes(module) for name, module in modules},
+            Attributes.capture(model, copy),
         )
 
     def restore(self, model: nn.Module) -> None:
@@ -77,7 +73,7 @@ class Weights:
         write_buffers(model, self.buffers)
         for name, module in model.named_modules():
             module.training = self.training[name]
-            vars(module).update(self.attributes[name])
+        self.attributes.restore(model)
 
     def check(self, model: nn.Module) -> None:
         """Raise ModelError if the model is not the captured one."""
@@ -95,16 +91,8 @@ class Weights:
     def tensors(self) -> list[torch.Tensor]:
         """All copied tensors."""
         kept = [buffer for module in self.buffers.values() for buffer in module.values()]
-        return [*self.parameters.values(), *(buffer for buffer in kept if buffer is not None)]
-
-
-def simple_attributes(thing: Any) -> dict[str, Any]:
-    """Attributes of an object that hold numbers, strings, bytes or None."""
-    return {
-        name: value
-        for name, value in vars(thing).items()
-        if name not in MODULE_ATTRIBUTES and type(value) in SIMPLE_TYPES
-    }
+        buffers = [buffer for buffer in kept if buffer is not None]
+        return [*self.parameters.values(), *buffers, *self.attributes.tensors]
 
 
 def _shape_and_dtype(tensor: torch.Tensor) -> tuple[torch.Size, torch.dtype]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 
+from nbdebug.model.state.attributes import Attributes
+from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.model.state.model_state import ModelState, RngState
 from nbdebug.model.state.optimizer import copy_nested
+from nbdebug.model.state.weights import cloned
 from nbdebug.training.engine.session import Session
 
 HOOK_ATTRIBUTES = (
@@ -28,8 +29,7 @@ class StateGuard:
 
     `moved` compares the current state with the copies bit by bit; `restore` writes the copies
     back, except for the schedule, which only training steps. Parameters and modules stay the
-    same objects. Plain Python attributes of modules are restored by reference: the contents of
-    a list or dict are not.
+    same objects. What attributes of modules hold is compared and restored too, see `Attributes`.
     """
 
     def __init__(self, session: Session) -> None:
@@ -99,6 +99,7 @@ class StateGuard:
             "the optimizer": session.optimizer.state_dict(),
             "the schedule": [s.state_dict() for s in session.schedule.schedulers],
             "the scaler": None if session.scaler is None else session.scaler.state_dict(),
+            "the attributes of modules": Attributes.capture(model, cloned).plain(identities=True),
             "the random numbers": [rng.python, rng.numpy, rng.cpu, list(rng.cuda)],
             "the session's random numbers": session.rng.position(),
             "the order of data": session.sampler.position(),
@@ -107,28 +108,3 @@ class StateGuard:
 
 def _attributes(module: torch.nn.Module) -> dict[str, Any]:
     return {name: value for name, value in vars(module).items() if name not in HANDLED_ATTRIBUTES}
-
-
-def bitwise_equal(one: Any, other: Any) -> bool:
-    """Tell if two nested containers are bit-identical; NaN equals NaN."""
-    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
-        return one.dtype == other.dtype and one.shape == other.shape and _same_bits(one, other)
-    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
-        return np.array_equal(one, other)
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return one.keys() == other.keys() and all(
-            bitwise_equal(one[key], other[key]) for key in one
-        )
-    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
-        pairs = zip(one, other, strict=False)
-        return len(one) == len(other) and all(bitwise_equal(a, b) for a, b in pairs)
-    return type(one) is type(other) and bool(one == other)
-
-
-def _same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
-    if one.layout is not torch.strided:
-        one, other = one.to_dense(), other.to_dense()
-    if torch.equal(one, other):
-        return True
-    left, right = (t.detach().reshape(-1).contiguous().view(torch.uint8) for t in (one, other))
-    return torch.equal(left, right)

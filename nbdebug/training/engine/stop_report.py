@@ -14,7 +14,8 @@ from nbdebug.core.records import Notice
 from nbdebug.errors import NonFiniteError, NonFiniteOrigin
 from nbdebug.model.module.forward import detached, leaves
 from nbdebug.model.nonfinite import first_nonfinite, nonfinite_gradients
-from nbdebug.model.state.weights import simple_attributes
+from nbdebug.model.state.attributes import Attributes
+from nbdebug.model.state.weights import cloned
 from nbdebug.training.data.batch import Batch
 from nbdebug.training.engine.breakpoints import STEP_VALUES, Break, Breakpoints, Inspection
 from nbdebug.training.engine.session import Session
@@ -25,13 +26,13 @@ MAX_EXCLUDED_IN_A_ROW = 20
 
 @contextmanager
 def restoring_attributes(model: nn.Module, armed: bool) -> Iterator[None]:
-    """With `armed`, restore plain attributes of modules (such as counters) after a break."""
-    kept = [(module, simple_attributes(module)) for module in model.modules()] if armed else []
+    """With `armed`, restore attributes of modules (such as counters) after a break."""
+    kept = Attributes.capture(model, cloned) if armed else None
     try:
         yield
     except Break:
-        for module, attributes in kept:
-            vars(module).update(attributes)
+        if kept is not None:
+            kept.restore(model)
         raise
 
 

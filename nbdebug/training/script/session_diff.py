@@ -12,10 +12,11 @@ from torch import nn
 
 from nbdebug.errors import ScriptError
 from nbdebug.model.source_code import Sources
+from nbdebug.model.state.attributes import simple_attributes
+from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.model.state.session_rng import RngPosition
-from nbdebug.model.state.weights import Weights, simple_attributes
+from nbdebug.model.state.weights import Weights
 from nbdebug.training.engine.session import Session
-from nbdebug.training.engine.state_guard import bitwise_equal
 from nbdebug.training.script.constructors import leaf
 
 Options = list[dict[str, Any]]
@@ -131,8 +132,9 @@ class ScriptEdits:
                 self._sources.imports["from collections import OrderedDict"] = None
                 pairs = f"(key, {module}._modules[key]) for key in {list(new)!r}"
                 yield f"{module}._modules = OrderedDict({pairs})"
-        for name, attributes in before.weights.attributes.items():
-            now = after.weights.attributes.get(name, {})
+        later = after.weights.attributes.simple
+        for name, attributes in before.weights.attributes.simple.items():
+            now = later.get(name, {})
             swapped = any(
                 after.children[p].get(k) is not before.children[p].get(k)
                 for p, _, k in [name.rpartition(".")]

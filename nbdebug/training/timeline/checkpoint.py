@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from nbdebug.model.clipping import NormWindow
+from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.model.state.optimizer import OptimizerCopy, copy_nested
 from nbdebug.model.state.session_rng import RngPosition
 from nbdebug.model.state.weights import Weights, to_host
 from nbdebug.training.data.batch import bytes_in
 from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.engine.loop import Loop
-from nbdebug.training.engine.state_guard import bitwise_equal
 
 
 @dataclass(frozen=True)

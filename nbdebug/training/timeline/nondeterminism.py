@@ -8,9 +8,9 @@ import torch
 
 from nbdebug.model.module.forward import leaves
 from nbdebug.model.module.names import every_module
+from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.model.state.model_state import undisturbed
 from nbdebug.training.engine.session import Session
-from nbdebug.training.engine.state_guard import bitwise_equal
 
 
 def find_nondeterminism(session: Session) -> str:

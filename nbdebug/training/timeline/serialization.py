@@ -16,6 +16,7 @@ from nbdebug.errors import CheckpointError
 from nbdebug.model.clipping import NormWindow
 from nbdebug.model.schedule.builders import ActiveSchedule, ScheduleSpec, ScheduleState
 from nbdebug.model.schedule.builders import build as build_scheduler
+from nbdebug.model.state.attributes import Attributes
 from nbdebug.model.state.optimizer import OptimizerCopy
 from nbdebug.model.state.session_rng import RngPosition
 from nbdebug.model.state.weights import Weights
@@ -67,7 +68,8 @@ def to_plain(checkpoint: Checkpoint, session: Session) -> dict[str, Any]:
             "requires_grad": checkpoint.weights.requires_grad,
             "buffers": checkpoint.weights.buffers,
             "training": checkpoint.weights.training,
-            "attributes": checkpoint.weights.attributes,
+            "attributes": checkpoint.weights.attributes.simple,
+            "values": checkpoint.weights.attributes.plain(),
         },
         "optimizers": [
             [kind, _optimizer_to_plain(copy, names)] for kind, copy in checkpoint.optimizers.items()
@@ -94,7 +96,7 @@ def from_plain(data: Mapping[str, Any], session: Session) -> Checkpoint:
     Raises:
         CheckpointError: the checkpoint belongs to another training.
     """
-    weights = Weights(**data["weights"])
+    weights = _weights_from_plain(data["weights"], session)
     weights.check(session.model)
     parameters = dict(session.model.named_parameters())
     optimizers = _optimizers_from_plain(data, session, parameters)
@@ -123,6 +125,18 @@ def from_plain(data: Mapping[str, Any], session: Session) -> Checkpoint:
         _decoded(data["position"]),
         current_settings(data["controls"]),
         0,
+    )
+
+
+def _weights_from_plain(saved: Mapping[str, Any], session: Session) -> Weights:
+    # Files of 0.1 hold simple attributes alone.
+    values = saved.get("values", saved["attributes"])
+    return Weights(
+        saved["parameters"],
+        saved["requires_grad"],
+        saved["buffers"],
+        saved["training"],
+        Attributes.from_plain(values, session.model, session.device),
     )
 
 

@@ -15,11 +15,11 @@ from nbdebug.core.history.history import History
 from nbdebug.core.records import StepRecord
 from nbdebug.core.results.timeline import Difference, Mark, MarkKind, ReplayResult, TimelineMarks
 from nbdebug.errors import CheckpointError, NonFiniteError, TaskStopped
+from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.training.engine.batchnorm_reestimation import reestimate_statistics
 from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.progress import TaskProgress
-from nbdebug.training.engine.state_guard import bitwise_equal
 from nbdebug.training.timeline.checkpoint import Checkpoint
 from nbdebug.training.timeline.checkpoint_file import CheckpointFile
 from nbdebug.training.timeline.checkpoint_pool import CheckpointPool, default_budget

@@ -1,0 +1,34 @@
+"""Comparison of nested values bit by bit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def bitwise_equal(one: Any, other: Any) -> bool:
+    """Tell if two nested containers are bit-identical; NaN equals NaN."""
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        return one.dtype == other.dtype and one.shape == other.shape and _same_bits(one, other)
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        return np.array_equal(one, other)
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(
+            bitwise_equal(one[key], other[key]) for key in one
+        )
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        pairs = zip(one, other, strict=False)
+        return len(one) == len(other) and all(bitwise_equal(a, b) for a, b in pairs)
+    return type(one) is type(other) and bool(one == other)
+
+
+def _same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
+    if one.layout is not torch.strided:
+        one, other = one.to_dense(), other.to_dense()
+    if torch.equal(one, other):
+        return True
+    left, right = (t.detach().reshape(-1).contiguous().view(torch.uint8) for t in (one, other))
+    return torch.equal(left, right)

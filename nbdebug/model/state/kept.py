@@ -1,0 +1,273 @@
+"""Kept copies of single values: each writes its value back into the object that held it."""
+
+from __future__ import annotations
+
+import operator
+import random
+import weakref
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from nbdebug.model.state.bits import bitwise_equal
+
+MISSING: Any = object()
+Done = dict[int, Any]
+
+
+class Kept:
+    """A copy of a value.
+
+    Copies that come from a file have no object of their own: they are written into the current
+    one if it fits, or become a new one.
+    """
+
+    def restored(self, current: Any, done: Done) -> Any:
+        """Write the value back and return the object that holds it.
+
+        Args:
+            current: what is there now, MISSING if nothing is.
+            done: objects that are restored already, by the id of their copy.
+        """
+        raise NotImplementedError
+
+
+class AsIs(Kept):
+    """A value without a state of its own, or one that is left alone."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def restored(self, current: Any, done: Done) -> Any:
+        return self.value
+
+
+class Constant(AsIs):
+    """A number, string or other value that is restored by binding it again."""
+
+
+class Unchanged(Kept):
+    """A value that the file does not hold: what is there stays."""
+
+    value = None
+
+    def restored(self, current: Any, done: Done) -> Any:
+        return current
+
+
+class KeptTensor(Kept):
+    """A copy of a tensor."""
+
+    def __init__(self, value: torch.Tensor, copy: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        self._held: Callable[[], torch.Tensor | None] = weakref.ref(value)
+        # A tensor in a graph cannot be written to; its object is not kept alive for it.
+        self._leaf = value.grad_fn is None
+        self.data = copy(value)
+        self.device, self.requires_grad = value.device, value.requires_grad and self._leaf
+
+    @classmethod
+    def of(cls, data: torch.Tensor, device: torch.device) -> KeptTensor:
+        """Create the copy that a file holds."""
+        kept = cls(data, lambda tensor: tensor)
+        kept._held, kept.device, kept.requires_grad = lambda: None, device, False
+        return kept
+
+    def restored(self, current: Any, done: Done) -> Any:
+        if id(self) in done:
+            return done[id(self)]
+        held = self._held()
+        if held is not None and not self._leaf:
+            found = held
+        elif held is not None and _fits(held, self.data):
+            found = held
+            if held.device != self.data.device or not bitwise_equal(held, self.data):
+                with torch.no_grad():
+                    held.copy_(self.data)
+        else:
+            found = self.data.detach().to(self.device, copy=True)
+            found.requires_grad_(self.requires_grad)
+        done[id(self)] = found
+        return found
+
+
+class KeptArray(Kept):
+    """A copy of a NumPy array."""
+
+    def __init__(self, value: np.ndarray[Any, Any], data: np.ndarray[Any, Any] | None = None):
+        self._held = value if data is None else None
+        self.data = value.copy() if data is None else data
+
+    def restored(self, current: Any, done: Done) -> Any:
+        held = current if self._held is None else self._held
+        if isinstance(held, np.ndarray) and held.shape == self.data.shape and held.flags.writeable:
+            held[...] = self.data
+            return held
+        return done.setdefault(id(self), self.data.copy())
+
+
+class KeptGenerator(Kept):
+    """The state of a random number generator of torch, NumPy or Python."""
+
+    def __init__(self, value: Any, state: Any = MISSING) -> None:
+        self._held = value
+        self.state = generator_state(value) if state is MISSING else state
+
+    def restored(self, current: Any, done: Done) -> Any:
+        held = current if self._held is None else self._held
+        if isinstance(held, torch.Generator):
+            held.set_state(self.state)
+        elif isinstance(held, random.Random):
+            held.setstate(self.state)
+        elif isinstance(held, np.random.RandomState):
+            held.set_state(self.state)
+        elif isinstance(held, np.random.Generator):
+            held.bit_generator.state = self.state
+        return held
+
+
+def generator_state(value: Any) -> Any:
+    """State of a random number generator of torch, NumPy or Python."""
+    if isinstance(value, torch.Generator):
+        return value.get_state()
+    if isinstance(value, random.Random):
+        return value.getstate()
+    return value.get_state() if hasattr(value, "get_state") else value.bit_generator.state
+
+
+class KeptTuple(Kept):
+    """A tuple, whose parts may have a state."""
+
+    def __init__(self, value: tuple[Any, ...] | None) -> None:
+        self.held, self.parts = value, list[Kept]()
+
+    def restored(self, current: Any, done: Done) -> Any:
+        if id(self) in done:
+            return done[id(self)]
+        held = current if self.held is None and isinstance(current, tuple) else self.held
+        known = () if held is None else held
+        parts = [
+            part.restored(known[n] if n < len(known) else MISSING, done)
+            for n, part in enumerate(self.parts)
+        ]
+        same = len(known) == len(parts) and all(a is b for a, b in zip(known, parts, strict=True))
+        made = known if same else _like_tuple(known, parts)
+        return done.setdefault(id(self), made)
+
+
+class KeptContainer(Kept):
+    """A list, dict, set, deque or bytearray, or one of a class derived from these.
+
+    Attributes:
+        keys: of a dict, or the elements of a set or bytearray.
+        values: those of a list, deque or dict; copies (`Kept`) unless `simple`.
+        simple: True if all values are numbers, strings, bytes or None.
+    """
+
+    def __init__(self, value: Any, kind: type | None = None) -> None:
+        self._held = value if kind is None else None
+        self.kind: type = type(value) if kind is None else kind
+        self.keys: list[Any] = []
+        self.values: list[Any] = []
+        self.attributes: dict[str, Kept] = {}
+        self.simple = False
+        self.maxlen = getattr(value, "maxlen", None)
+
+    def restored(self, current: Any, done: Done) -> Any:
+        if id(self) in done:
+            return done[id(self)]
+        held = self._held
+        if held is None:
+            fits = type(current) is self.kind
+            held = current if fits else self.kind(*(((), self.maxlen) if self.maxlen else ()))
+        done[id(self)] = held
+        if isinstance(held, dict):
+            self._write_dict(held, done)
+        elif isinstance(held, list | deque):
+            self._write_list(held, done)
+        elif isinstance(held, set):
+            set.clear(held)
+            set.update(held, self.keys)
+        else:
+            held[:] = bytes(self.keys)
+        write_attributes(held, self.attributes, done)
+        return held
+
+    def _values(self, now: list[Any], done: Done) -> list[Any]:
+        if self.simple:
+            return self.values
+        now += [MISSING] * (len(self.values) - len(now))
+        return [part.restored(old, done) for part, old in zip(self.values, now, strict=False)]
+
+    def _write_list(self, held: Any, done: Done) -> None:
+        values = self._values(list(held), done)
+        if len(held) != len(values) or any(map(operator.is_not, held, values)):
+            base: Any = list if isinstance(held, list) else deque
+            base.clear(held)
+            base.extend(held, values)
+
+    def _write_dict(self, held: dict[Any, Any], done: Done) -> None:
+        values = self._values([held.get(key, MISSING) for key in self.keys], done)
+        if list(held) != self.keys or any(map(operator.is_not, held.values(), values)):
+            base: Any = OrderedDict if isinstance(held, OrderedDict) else dict
+            base.clear(held)
+            for key, value in zip(self.keys, values, strict=True):
+                base.__setitem__(held, key, value)
+
+
+class KeptObject(Kept):
+    """An object and its attributes."""
+
+    def __init__(self, value: Any, kind: str = "") -> None:
+        self._held = value
+        self.kind = kind or type(value).__qualname__
+        self.parts: dict[str, Kept] = {}
+
+    def restored(self, current: Any, done: Done) -> Any:
+        if id(self) in done:
+            return done[id(self)]
+        held = self._held
+        if held is None:
+            if type(current).__qualname__ != self.kind:
+                raise TypeError(f"was a {self.kind}, and is not there now")
+            held = current
+        done[id(self)] = held
+        write_attributes(held, self.parts, done)
+        return held
+
+
+def write_attributes(held: Any, parts: dict[str, Kept], done: Done) -> None:
+    """Write attributes back; those that were not there are deleted."""
+    inside = getattr(held, "__dict__", None)
+    for name, part in parts.items():
+        now = (inside or {}).get(name, MISSING)
+        if now is MISSING:
+            now = getattr(held, name, MISSING)
+        value = part.restored(now, done)
+        if value is now or value is MISSING:
+            continue
+        if inside is not None and (name in inside or not _is_slot(held, name)):
+            inside[name] = value
+        else:
+            object.__setattr__(held, name, value)
+    for name in [name for name in inside or () if name not in parts]:
+        del held.__dict__[name]
+
+
+def _fits(held: torch.Tensor, data: torch.Tensor) -> bool:
+    if (held.shape, held.dtype, held.layout) != (data.shape, data.dtype, data.layout):
+        return False
+    if held.layout is not torch.strided or held.is_inference():
+        return False
+    strides = zip(held.shape, held.stride(), strict=True)
+    return not any(size > 1 and not stride for size, stride in strides)
+
+
+def _is_slot(held: Any, name: str) -> bool:
+    return any(name in kind.__dict__.get("__slots__", ()) for kind in type(held).__mro__)
+
+
+def _like_tuple(known: Any, parts: list[Any]) -> Any:
+    return type(known)(*parts) if hasattr(known, "_fields") else tuple(parts)

@@ -1,0 +1,169 @@
+"""Kept values as plain data, to compare them and to store them in a file without code."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from nbdebug.errors import CheckpointError
+from nbdebug.model.state.kept import (
+    AsIs,
+    Constant,
+    Kept,
+    KeptArray,
+    KeptContainer,
+    KeptGenerator,
+    KeptObject,
+    KeptTensor,
+    KeptTuple,
+    Unchanged,
+)
+
+K = TypeVar("K", bound=Kept)
+KIND = "kept"
+CONTAINER_KINDS: dict[str, type] = {
+    kind.__name__: kind
+    for kind in (
+        list, dict, set, bytearray, collections.deque, collections.OrderedDict,
+        collections.defaultdict, collections.Counter,
+    )
+}  # fmt: skip
+SIMPLE = (int, float, complex, str, bool, bytes, type(None))
+
+
+class PlainWriter:
+    """Converts kept values to plain data.
+
+    Args:
+        identities: tell values that are left as they are by their id, to compare two captures
+            of one process.
+    """
+
+    def __init__(self, identities: bool = False) -> None:
+        self._identities = identities
+        self._seen: dict[int, int] = {}
+
+    def plain(self, kept: Any) -> Any:
+        """Convert a kept value."""
+        if not isinstance(kept, Kept):
+            return kept
+        if isinstance(kept, Constant):
+            return list(kept.value) if isinstance(kept.value, tuple) else kept.value
+        if isinstance(kept, AsIs | Unchanged):
+            return {KIND: "as_is", "id": id(kept.value) if self._identities else 0}
+        if id(kept) in self._seen:
+            return {KIND: "again", "number": self._seen[id(kept)]}
+        self._seen[id(kept)] = len(self._seen)
+        return self._new(kept)
+
+    def _new(self, kept: Kept) -> Any:
+        if isinstance(kept, KeptTensor):
+            return {KIND: "tensor", "data": kept.data, "host": kept.device.type == "cpu"}
+        if isinstance(kept, KeptArray):
+            return {KIND: "array", "data": kept.data.tolist(), "dtype": str(kept.data.dtype)}
+        if isinstance(kept, KeptGenerator):
+            return {KIND: "generator", "state": _plain_state(kept.state)}
+        if isinstance(kept, KeptTuple):
+            return {KIND: "tuple", "parts": [self.plain(part) for part in kept.parts]}
+        if isinstance(kept, KeptObject):
+            parts = {name: self.plain(part) for name, part in kept.parts.items()}
+            return {KIND: "object", "class": kept.kind, "parts": parts}
+        assert isinstance(kept, KeptContainer)
+        return self._container(kept)
+
+    def _container(self, kept: KeptContainer) -> Any:
+        known = kept.kind.__name__ in CONTAINER_KINDS
+        simple_keys = all(isinstance(key, SIMPLE) for key in kept.keys)
+        if not self._identities and not (known and simple_keys):
+            return {KIND: "as_is", "id": 0}
+        keys = [key if isinstance(key, SIMPLE) else id(key) for key in kept.keys]
+        if issubclass(kept.kind, set):
+            keys = sorted(keys, key=repr)
+        return {
+            KIND: kept.kind.__name__, "keys": keys,
+            "values": [self.plain(value) for value in kept.values],
+            "simple": kept.simple, "maxlen": kept.maxlen,
+        }  # fmt: skip
+
+
+class PlainReader:
+    """Converts plain data of a file back; no class is looked up by a name in the file.
+
+    Args:
+        device: of tensors that were not in the host's memory.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._seen: list[Kept] = []
+
+    def kept(self, data: Any) -> Kept:
+        """Convert one value.
+
+        Raises:
+            CheckpointError: the data is not of this form.
+        """
+        try:
+            return self._kept(data)
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            raise CheckpointError(f"An attribute of a module cannot be read: {error}") from error
+
+    def _kept(self, data: Any) -> Kept:
+        if not isinstance(data, Mapping):
+            return Constant(tuple(data) if isinstance(data, list) else data)
+        kind = data[KIND]
+        if kind == "as_is":
+            return Unchanged()
+        if kind == "again":
+            return self._seen[data["number"]]
+        if kind == "tensor":
+            on = torch.device("cpu") if data["host"] else self._device
+            return self._add(KeptTensor.of(data["data"], on))
+        if kind == "array":
+            array = np.array(data["data"], dtype=data["dtype"])
+            return self._add(KeptArray(array, array))
+        if kind == "generator":
+            return self._add(KeptGenerator(None, _state(data["state"])))
+        if kind == "tuple":
+            several = self._add(KeptTuple(None))
+            several.parts = [self._kept(part) for part in data["parts"]]
+            return several
+        if kind == "object":
+            made = self._add(KeptObject(None, data["class"]))
+            made.parts = {name: self._kept(part) for name, part in data["parts"].items()}
+            return made
+        container = self._add(KeptContainer(None, CONTAINER_KINDS[kind]))
+        container.keys, container.maxlen = list(data["keys"]), data["maxlen"]
+        container.simple = bool(data["simple"])
+        values = list(data["values"])
+        container.values = values if container.simple else [self._kept(v) for v in values]
+        return container
+
+    def _add(self, kept: K) -> K:
+        self._seen.append(kept)
+        return kept
+
+
+def _plain_state(state: Any) -> Any:
+    """The state of a random number generator; tuples become marked lists."""
+    if isinstance(state, tuple):
+        return {"tuple": [_plain_state(part) for part in state]}
+    if isinstance(state, Mapping):
+        return {"mapping": {key: _plain_state(part) for key, part in state.items()}}
+    if isinstance(state, np.ndarray):
+        return {"array": state.tolist(), "dtype": str(state.dtype)}
+    return state
+
+
+def _state(data: Any) -> Any:
+    if not isinstance(data, Mapping):
+        return data
+    if "tuple" in data:
+        return tuple(_state(part) for part in data["tuple"])
+    if "mapping" in data:
+        return {key: _state(part) for key, part in data["mapping"].items()}
+    return np.array(data["array"], dtype=data["dtype"])
