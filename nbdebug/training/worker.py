@@ -117,11 +117,20 @@ class Worker:
         training = self._training
         if not training.run.goal_reached:
             training.timeline.before_step()
-            training.loop.step()
+            self._make_step()
             training.timeline.after_step()
             training.forecast.refresh()
         if training.run.goal_reached:
             training.run.pause()
+
+    def _make_step(self) -> None:
+        try:
+            self._training.loop.step()
+        except (NonFiniteError, Break):
+            raise
+        except Exception:
+            self._training.timeline.after_failed_step()
+            raise
 
     def _stop_at_breakpoint(self, condition: str) -> None:
         self._training.timeline.mark("break", condition)

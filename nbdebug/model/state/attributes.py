@@ -42,7 +42,7 @@ class Attributes:
             copy: copies a tensor.
             skip: objects that are copied elsewhere, such as the optimizer.
         """
-        copier = ValueCopier(_registered(model) | {id(one) for one in skip}, shared(copy))
+        copier = ValueCopier(registered(model) | {id(one) for one in skip}, shared(copy))
         made = cls({
             name: _kept(module, copier, name) for name, module in model.named_modules()
         })  # fmt: skip
@@ -136,7 +136,7 @@ def shared(copy: Copy) -> Copy:
 _copies: Any = WeakIdKeyDictionary()
 
 
-def _registered(model: nn.Module) -> set[int]:
+def registered(model: nn.Module) -> set[int]:
     """Ids of modules, parameters and buffers, which are copied as such."""
     found = {id(module) for module in model.modules()}
     found |= {id(parameter) for parameter in model.parameters()}

@@ -15,12 +15,12 @@ from nbdebug.core.history.history import History
 from nbdebug.core.records import Reading, StepRecord
 from nbdebug.errors import NonFiniteError
 from nbdebug.model.module.forward import call, checked, split, with_gradient
-from nbdebug.model.state.buffer_guard import BufferGuard
 from nbdebug.training.data.batch import Batch
-from nbdebug.training.engine.breakpoints import Breakpoints
+from nbdebug.training.engine.breakpoints import Break, Breakpoints
 from nbdebug.training.engine.gradients import Clipped, Gradients
 from nbdebug.training.engine.probe_runner import ProbeRunner
 from nbdebug.training.engine.session import Session
+from nbdebug.model.state.step_guard import StepGuard
 from nbdebug.training.engine.step_recorder import StepRecorder
 from nbdebug.training.engine.stop_report import (
     explain,
@@ -54,7 +54,7 @@ class Loop:
         self.session = session
         self.probes = probes
         self.history, self.breakpoints = history, breakpoints
-        self._buffers = BufferGuard(session.model)
+        self._guard = StepGuard(session.model)
         self._recorder = StepRecorder(session, control_values)
         probes.reserve(self._recorder.names)
         self.last = math.nan, math.nan
@@ -66,6 +66,8 @@ class Loop:
         # Position of the sampler before that batch, and the settings that it was drawn with.
         self._before: Any = None
         self._drawn_with: tuple[Any, ...] = ()
+        # The last failure of this step, and how often it came back.
+        self._failed: tuple[Any, int] | None = None
         self._recorder.reset()
         self.probes.reset()
 
@@ -152,24 +154,34 @@ class Loop:
     def _guarded_update(
         self, batch: Batch, watched: bool = False
     ) -> tuple[float, float, Clipped, float]:
-        """Update the weights; an exception leaves them and the buffers as they were."""
+        """Update the weights; an exception leaves the model as it was."""
         session = self.session
-        self._buffers.capture()
+        self._guard.capture()
         armed = watched and bool(self.breakpoints)
         try:
             with session.rng, session.recurrent, restoring_attributes(session.model, armed):
                 values = self._update(batch, watched)
-        except BaseException:
+        except BaseException as error:
             self.probes.cancel()
-            self._buffers.restore()
+            self._guard.restore(self._repeats(error))
             session.outputs = session.targets = session.again = None
             raise
-        self._buffers.settle()
-        self.batch = None
+        self._guard.settle()
+        self.batch = self._failed = None
         self.last = values[0], values[1]
         session.samples += batch.samples
         session.epoch = batch.epoch + batch.progress
         return values
+
+    def _repeats(self, error: BaseException) -> int:
+        """How often the same failure came back when the step was tried again."""
+        if isinstance(error, NonFiniteError | Break):
+            return 0
+        failed = self.session.step, type(error), error.args
+        known, times = self._failed or (None, 0)
+        times = times + 1 if known == failed else 0
+        self._failed = failed, times
+        return times
 
     def _advance(self, batch: Batch, loss: float, silent: bool = False) -> StepRecord | None:
         """Advance to the next step and its schedule; validate if due and return that record."""

@@ -1,18 +1,20 @@
-"""Log of losses and gradient norms, for comparison with rerun steps."""
+"""Log of losses, gradient norms and failures, for comparison with rerun steps."""
 
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 
 MAX_STEPS = 1_000_000
 
 
 class StepLog:
-    """Loss and gradient norm of the last million steps."""
+    """Loss and gradient norm of the last million steps, and which steps were tried again."""
 
     def __init__(self) -> None:
         self._values = array("d")
         self._first = 0
+        self._failures: Counter[int] = Counter()
 
     def add(self, step: int, values: tuple[float, float]) -> None:
         """Add loss and gradient norm of the next step."""
@@ -33,3 +35,12 @@ class StepLog:
     def drop_from(self, step: int) -> None:
         """Drop a step and all after it."""
         del self._values[max(2 * (step - self._first), 0) :]
+        self._failures = Counter({n: times for n, times in self._failures.items() if n < step})
+
+    def add_failure(self, step: int) -> None:
+        """Add that a step failed in the user's code and is tried again."""
+        self._failures[step] += 1
+
+    def failures(self, step: int) -> int:
+        """How often a step failed before it succeeded."""
+        return self._failures[step]

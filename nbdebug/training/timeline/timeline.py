@@ -13,10 +13,8 @@ from typing import Any
 from nbdebug.core.commands.running import ReestimateBatchNorm, SetControl
 from nbdebug.core.history.history import History
 from nbdebug.core.records import StepRecord
-from nbdebug.core.results.timeline import Difference, Mark, MarkKind, ReplayResult, TimelineMarks
-from nbdebug.errors import CheckpointError, NonFiniteError, TaskStopped
-from nbdebug.model.state.bits import bitwise_equal
-from nbdebug.training.engine.batchnorm_reestimation import reestimate_statistics
+from nbdebug.core.results.timeline import Mark, MarkKind, ReplayResult, TimelineMarks
+from nbdebug.errors import CheckpointError
 from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.progress import TaskProgress
@@ -24,8 +22,8 @@ from nbdebug.training.timeline.checkpoint import Checkpoint
 from nbdebug.training.timeline.checkpoint_file import CheckpointFile
 from nbdebug.training.timeline.checkpoint_pool import CheckpointPool, default_budget
 from nbdebug.training.timeline.edit_log import EditLog
-from nbdebug.training.timeline.nondeterminism import find_nondeterminism
 from nbdebug.training.timeline.replay_events import NO_OBSERVER, Event, ReplayObserver
+from nbdebug.training.timeline.rerun import Rerun
 from nbdebug.training.timeline.serialization import from_plain, to_plain
 from nbdebug.training.timeline.step_log import StepLog
 
@@ -57,6 +55,7 @@ class Timeline:
         self._budget = default_budget() if budget is None else budget
         self.edits = EditLog()
         self._log = StepLog()
+        self._rerun = Rerun(loop, controls, self.edits, self._log)
         self._pool = CheckpointPool(Checkpoint.capture(loop, controls), self._budget)
         self._file = CheckpointFile(path, history)
         # Seconds of training without pauses, those of the next checkpoint, start of the step.
@@ -84,6 +83,10 @@ class Timeline:
         """Record an edit at this step; None for an excluded batch with NaN or Inf."""
         session = self._loop.session
         self.edits.events.append(Event(session.step, command, session.schedule.fallback))
+
+    def after_failed_step(self) -> None:
+        """Note that a step failed in the user's code and is to be tried again."""
+        self._log.add_failure(self._loop.session.step)
 
     def name_checkpoint(self, name: str) -> None:
         """Take a checkpoint and name it."""
@@ -154,7 +157,7 @@ class Timeline:
         first = self._pool.checkpoints[0]
         first.restore(self._loop, self._controls, restart_data=True)
         self.edits.clear()
-        self._log = StepLog()
+        self._log.drop_from(0)
         self._loop.breakpoints.reset_counts()
         self._pool.drop_after(first.step)
         self.publish_marks()
@@ -173,11 +176,10 @@ class Timeline:
         Raises:
             TaskStopped, DataError, ModelError: training is where it was.
         """
-        step, cursor = target
-        here = self._loop.session.step
+        step, here = target[0], self._loop.session.step
         records: deque[StepRecord] = deque(maxlen=self._history.stride)
         with self.rolled_back(keep=True):
-            found = self._rerun_to(step, cursor, progress, records)
+            found = self._rerun_to(target, progress, records=records)
         self.edits.truncate(target)
         self._pool.drop_after(step)
         self._log.drop_from(step)
@@ -189,15 +191,14 @@ class Timeline:
 
     def capture_at(self, target: Target, progress: TaskProgress) -> Checkpoint:
         """Go to `target` inside `rolled_back` and return a checkpoint of it."""
-        step, cursor = target
-        self._rerun_to(step, cursor, progress)
-        return Checkpoint.capture(self._loop, self._controls, cursor)
+        self._rerun_to(target, progress)
+        return Checkpoint.capture(self._loop, self._controls, target[1])
 
     def rerun_recent(self, progress: TaskProgress, observer: ReplayObserver) -> None:
         """Rerun the last steps with an observer; training stays where it is."""
         with self.rolled_back():
-            step, back = self._loop.session.step, FLIGHT_RECORD_STEPS
-            self._rerun_to(step, len(self.edits.events), progress, observer=observer, back=back)
+            here = self._loop.session.step, len(self.edits.events)
+            self._rerun_to(here, progress, FLIGHT_RECORD_STEPS, observer=observer)
 
     @property
     def steps_to_rerun(self) -> int:
@@ -219,7 +220,8 @@ class Timeline:
         """
         here, events = self._loop.session.step, len(self.edits.events)
         with self.rolled_back() as present:
-            found = self._rerun_to(here, events, progress, observer=observer, first=True)
+            first = self._pool.checkpoints[0]
+            found = self._rerun.run(first, (here, events), progress, observer=observer)
             now = Checkpoint.capture(self._loop, self._controls)
         return replace(found, end_equal=now.equals(present))
 
@@ -238,60 +240,10 @@ class Timeline:
                 present.restore(loop, controls)
 
     def _rerun_to(
-        self,
-        step: int,
-        cursor: int,
-        progress: TaskProgress,
-        records: deque[StepRecord] | None = None,
-        observer: ReplayObserver = NO_OBSERVER,
-        first: bool = False,
-        back: int = 0,
+        self, target: Target, progress: TaskProgress, back: int = 0, **options: Any
     ) -> ReplayResult:
-        """Restore the nearest checkpoint and rerun steps and events up to `step`."""
-        session = self._loop.session
-        base = self._pool.checkpoints[0] if first else self._before(step, back)
-        base.restore(self._loop, self._controls)
-        events = deque(self.edits.events[base.cursor : cursor])
-        observer.begin()
-        difference: Difference | None = None
-        compared = 0
-        while True:
-            while events and events[0].step <= session.step:
-                with observer.event(events[0]):
-                    difference = self._redo(events.popleft()) or difference
-            if session.step >= step:
-                break
-            progress.advance((session.step - base.step) / (step - base.step), "Rerunning steps")
-            if progress.should_stop():
-                raise TaskStopped("The rerun was stopped; training is where it was.")
-            number, recorded = session.step, self._log.at(session.step)
-            with observer.step():
-                record = self._loop.replay_step()
-            if recorded is not None:
-                compared += 1
-                if difference is None and not bitwise_equal(self._loop.last, recorded):
-                    difference = Difference(number, recorded, self._loop.last)
-            if records is not None:
-                records.append(record)
-        if difference is not None:
-            difference = replace(difference, where=find_nondeterminism(session))
-        return ReplayResult(base.step, step, compared, difference)
-
-    def _redo(self, event: Event) -> Difference | None:
-        """Replay an event at a step boundary."""
-        self._loop.session.schedule.fallback = event.fallback
-        if isinstance(event.command, SetControl):
-            self._controls.apply(event.command)
-        elif event.command is not None:
-            reestimate_statistics(event.command, self._loop.session, self._controls)
-        else:
-            try:
-                self._loop.replay_step()
-            except NonFiniteError:
-                return None
-            return Difference(event.step, (NAN, NAN), self._loop.last)
-        self._loop.controls_changed()
-        return None
+        """Restore a checkpoint at least `back` steps before `target`, and rerun up to it."""
+        return self._rerun.run(self._before(target[0], back), target, progress, **options)
 
     def publish_marks(self) -> None:
         """Publish the marks of the timeline in History."""

@@ -1,0 +1,104 @@
+"""Rerun of steps and edits that were made before."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+
+from nbdebug.core.commands.running import SetControl
+from nbdebug.core.records import StepRecord
+from nbdebug.core.results.timeline import Difference, ReplayResult
+from nbdebug.errors import NonFiniteError, TaskStopped
+from nbdebug.model.state.bits import bitwise_equal
+from nbdebug.training.engine.batchnorm_reestimation import reestimate_statistics
+from nbdebug.training.engine.control_set import ControlSet
+from nbdebug.training.engine.loop import Loop
+from nbdebug.training.engine.progress import TaskProgress
+from nbdebug.training.timeline.checkpoint import Checkpoint
+from nbdebug.training.timeline.edit_log import EditLog
+from nbdebug.training.timeline.nondeterminism import find_nondeterminism
+from nbdebug.training.timeline.replay_events import NO_OBSERVER, Event, ReplayObserver
+from nbdebug.training.timeline.step_log import StepLog
+
+NAN = float("nan")
+
+
+class Rerun:
+    """Makes steps and edits again, and compares each step with its record."""
+
+    def __init__(self, loop: Loop, controls: ControlSet, edits: EditLog, log: StepLog) -> None:
+        self._loop, self._controls = loop, controls
+        self._edits, self._log = edits, log
+
+    def run(
+        self,
+        base: Checkpoint,
+        target: tuple[int, int],
+        progress: TaskProgress,
+        records: deque[StepRecord] | None = None,
+        observer: ReplayObserver = NO_OBSERVER,
+    ) -> ReplayResult:
+        """Restore `base`, and rerun steps and events up to `target`.
+
+        Args:
+            target: a step, and the number of events before it.
+            records: takes the records of the steps.
+
+        Raises:
+            TaskStopped: `progress` was told to stop.
+            Exception: whatever the user's code raised, unless it did so before.
+        """
+        session, (step, cursor) = self._loop.session, target
+        base.restore(self._loop, self._controls)
+        events = deque(self._edits.events[base.cursor : cursor])
+        observer.begin()
+        difference: Difference | None = None
+        compared = 0
+        while True:
+            while events and events[0].step <= session.step:
+                with observer.event(events[0]):
+                    difference = self._redo(events.popleft()) or difference
+            if session.step >= step:
+                break
+            progress.advance((session.step - base.step) / (step - base.step), "Rerunning steps")
+            if progress.should_stop():
+                raise TaskStopped("The rerun was stopped; training is where it was.")
+            number, recorded = session.step, self._log.at(session.step)
+            with observer.step():
+                record = self._step()
+            if recorded is not None:
+                compared += 1
+                if difference is None and not bitwise_equal(self._loop.last, recorded):
+                    difference = Difference(number, recorded, self._loop.last)
+            if records is not None:
+                records.append(record)
+        if difference is not None:
+            difference = replace(difference, where=find_nondeterminism(session))
+        return ReplayResult(base.step, step, compared, difference)
+
+    def _step(self) -> StepRecord:
+        """Make a step; where it failed before, it may fail as often again."""
+        for _ in range(self._log.failures(self._loop.session.step)):
+            try:
+                return self._loop.replay_step()
+            except NonFiniteError:
+                raise
+            except Exception:
+                continue
+        return self._loop.replay_step()
+
+    def _redo(self, event: Event) -> Difference | None:
+        """Replay an event at a step boundary."""
+        self._loop.session.schedule.fallback = event.fallback
+        if isinstance(event.command, SetControl):
+            self._controls.apply(event.command)
+        elif event.command is not None:
+            reestimate_statistics(event.command, self._loop.session, self._controls)
+        else:
+            try:
+                self._loop.replay_step()
+            except NonFiniteError:
+                return None
+            return Difference(event.step, (NAN, NAN), self._loop.last)
+        self._loop.controls_changed()
+        return None
