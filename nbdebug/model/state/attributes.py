@@ -61,8 +61,10 @@ class Attributes:
         reader, modules = PlainReader(device), dict(model.named_modules())
         found: dict[str, dict[str, Kept]] = {}
         for module, parts in data.items():
+            # Files of 0.1 hold numbers among the attributes that every module has.
+            parts = {name: value for name, value in parts.items() if name not in MODULE_ATTRIBUTES}
             for name in parts:
-                if name in MODULE_ATTRIBUTES or _is_code(type(modules.get(module)), name):
+                if _is_code(type(modules.get(module)), name):
                     raise CheckpointError(
                         f"The checkpoint would replace {name} of {module or 'the model'}, which "
                         "is no state of a training. Resume only from files of your own."

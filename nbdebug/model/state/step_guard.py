@@ -12,6 +12,7 @@ from nbdebug.model.state.kept import Kept
 from nbdebug.model.state.tensor_copies import TensorCopies
 from nbdebug.model.state.values import CONSTANT_TYPES, SIMPLE_TYPES, ValueCopier
 
+MAX_REPEATS = 3
 Inside = dict[str, Any]
 
 
@@ -62,17 +63,16 @@ class StepGuard:
         """Restore the state, after a failed step.
 
         Args:
-            repeats: how often the same failure came back. A failure that depends on what is
-                restored would come back for ever: from the first repeat on containers and
-                helper objects are left as the failed step left them, from the second on all
-                attributes.
+            repeats: how often the same failure came back. One that depends on what is restored
+                would come back for ever: at last containers and helper objects are left as the
+                failed step left them, and then all attributes.
         """
         self._copies.restore()
-        if repeats < 1:
+        if repeats < MAX_REPEATS:
             done: dict[int, Any] = {}
             for inside, name, kept in self._kept:
                 inside[name] = kept.restored(inside.get(name), done)
-        if repeats < 2:
+        if repeats <= MAX_REPEATS:
             self._rebind()
 
     def _rebind(self) -> None:

@@ -16,9 +16,10 @@ from nbdebug.core.records import Reading, StepRecord
 from nbdebug.errors import NonFiniteError
 from nbdebug.model.module.forward import call, checked, split, with_gradient
 from nbdebug.training.data.batch import Batch
-from nbdebug.training.engine.breakpoints import Break, Breakpoints
+from nbdebug.training.engine.breakpoints import Breakpoints
 from nbdebug.training.engine.gradients import Clipped, Gradients
 from nbdebug.training.engine.probe_runner import ProbeRunner
+from nbdebug.training.engine.retries import Retries
 from nbdebug.training.engine.session import Session
 from nbdebug.model.state.step_guard import StepGuard
 from nbdebug.training.engine.step_recorder import StepRecorder
@@ -54,7 +55,7 @@ class Loop:
         self.session = session
         self.probes = probes
         self.history, self.breakpoints = history, breakpoints
-        self._guard = StepGuard(session.model)
+        self._guard, self._retries = StepGuard(session.model), Retries(history)
         self._recorder = StepRecorder(session, control_values)
         probes.reserve(self._recorder.names)
         self.last = math.nan, math.nan
@@ -66,8 +67,7 @@ class Loop:
         # Position of the sampler before that batch, and the settings that it was drawn with.
         self._before: Any = None
         self._drawn_with: tuple[Any, ...] = ()
-        # The last failure of this step, and how often it came back.
-        self._failed: tuple[Any, int] | None = None
+        self._retries.clear()
         self._recorder.reset()
         self.probes.reset()
 
@@ -163,25 +163,16 @@ class Loop:
                 values = self._update(batch, watched)
         except BaseException as error:
             self.probes.cancel()
-            self._guard.restore(self._repeats(error))
+            self._guard.restore(self._retries.count(session.step, error))
             session.outputs = session.targets = session.again = None
             raise
         self._guard.settle()
-        self.batch = self._failed = None
+        self._retries.clear()
+        self.batch = None
         self.last = values[0], values[1]
         session.samples += batch.samples
         session.epoch = batch.epoch + batch.progress
         return values
-
-    def _repeats(self, error: BaseException) -> int:
-        """How often the same failure came back when the step was tried again."""
-        if isinstance(error, NonFiniteError | Break):
-            return 0
-        failed = self.session.step, type(error), error.args
-        known, times = self._failed or (None, 0)
-        times = times + 1 if known == failed else 0
-        self._failed = failed, times
-        return times
 
     def _advance(self, batch: Batch, loss: float, silent: bool = False) -> StepRecord | None:
         """Advance to the next step and its schedule; validate if due and return that record."""

@@ -42,5 +42,5 @@ class StepLog:
         self._failures[step] += 1
 
     def failures(self, step: int) -> int:
-        """How often a step failed before it succeeded."""
+        """Number of failures of a step before it succeeded."""
         return self._failures[step]

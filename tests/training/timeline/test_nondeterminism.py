@@ -21,16 +21,14 @@ from tests.training.timeline.timelines import (
     state,
 )
 
+OUTSIDE = torch.Generator()
+
 
 class Clock(nn.Module):
-    """A layer whose random numbers cannot be restored."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.own = torch.Generator()
+    """A layer whose random numbers come from elsewhere and cannot be restored."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + 0.1 * torch.randn(x.shape, generator=self.own)
+        return x + 0.1 * torch.randn(x.shape, generator=OUTSIDE)
 
 
 def test_randomness_of_ones_own_is_found_and_named() -> None:

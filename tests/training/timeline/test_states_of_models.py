@@ -1,0 +1,132 @@
+"""Plain attributes of a model are a part of its state: looking around moves nothing of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import nbdebug as nbd
+from tests.problems import PlainLoop, same_weights
+from tests.training.stateful_models import (
+    ASIDE,
+    CLASSES,
+    FEATURES,
+    STATES,
+    LazyState,
+    Stateful,
+)
+
+N, BATCH = 96, 16
+DATA = torch.Generator().manual_seed(5)
+X = torch.randn(N, FEATURES, generator=DATA)
+Y = torch.randint(0, CLASSES, (N,), generator=DATA)
+MODELS: dict[str, Callable[[], nn.Module]] = {**STATES, **ASIDE, "made lazily": LazyState}
+LOOKING: dict[str, Callable[[nbd.Debugger], object]] = {
+    "check": lambda dbg: dbg.check(),
+    "fork": lambda dbg: dbg.timeline.fork(3, lr=[1e-3, 1e-2]),
+    "replay": lambda dbg: dbg.timeline.replay(),
+    "flight_record": lambda dbg: dbg.timeline.flight_record(),
+    "lr_range_test": lambda dbg: dbg.lr_range_test(steps=10),
+    "summary": lambda dbg: dbg.summary(),
+    "worst_samples": lambda dbg: dbg.worst_samples(),
+    "findings": lambda dbg: dbg.findings,
+    "checkpoint": lambda dbg: dbg.timeline.checkpoint(),
+}
+
+
+def built(kind: str) -> nn.Module:
+    torch.manual_seed(0)
+    return MODELS[kind]()
+
+
+def make(kind: str, **options: object) -> nbd.Debugger:
+    return nbd.Debugger(built(kind), (X, Y), nn.CrossEntropyLoss(), batch_size=BATCH, **options)
+
+
+def bare(kind: str, steps: int) -> nn.Module:
+    model = built(kind)
+    PlainLoop(model, (X, Y), torch.optim.Adam(model.parameters(), 1e-3), BATCH).run(steps)
+    return model
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_every_look_leaves_training_as_it_was(kind: str) -> None:
+    with make(kind) as dbg:
+        for look in LOOKING.values():
+            dbg.run(steps=2)
+            look(dbg)
+        dbg.run(steps=2)
+        assert same_weights(dbg.model, bare(kind, 2 * len(LOOKING) + 2))
+
+
+@pytest.mark.parametrize("look", LOOKING)
+def test_the_look_that_moves_something_is_named(look: str) -> None:
+    with make("an object") as dbg:
+        dbg.run(steps=3)
+        LOOKING[look](dbg)
+        dbg.run(steps=3)
+        assert same_weights(dbg.model, bare("an object", 6))
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_replay_is_exact(kind: str) -> None:
+    with make(kind) as dbg:
+        dbg.run(steps=8)
+        assert dbg.timeline.replay().equal
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_rewind_brings_the_state_back(kind: str) -> None:
+    with make(kind) as dbg:
+        dbg.run(steps=9)
+        assert dbg.timeline.rewind(4).equal
+        dbg.run(steps=5)
+        assert same_weights(dbg.model, bare(kind, 9))
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_reset_begins_with_the_first_state(kind: str) -> None:
+    with make(kind) as dbg:
+        dbg.run(steps=5)
+        dbg.reset()
+        dbg.run(steps=5)
+        assert same_weights(dbg.model, bare(kind, 5))
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_resumed_training_goes_on_with_the_state(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with make(kind, name="a run") as dbg:
+        dbg.run(steps=5)
+    resumed = nbd.Debugger.resume("a run", built(kind), (X, Y), nn.CrossEntropyLoss())
+    with resumed as dbg:
+        dbg.run(steps=5)
+        assert same_weights(dbg.model, bare(kind, 10))
+
+
+def test_values_that_two_attributes_share_stay_shared() -> None:
+    with make("one list under two names") as dbg:
+        dbg.run(steps=4)
+        dbg.timeline.rewind(2)
+        model = dbg.model
+        assert isinstance(model, Stateful)
+        assert model.held["a"] is model.held["b"]
+        assert len(model.held["a"]) == 2
+
+
+def test_the_objects_of_the_user_stay_the_same_objects() -> None:
+    model = built("an object")
+    assert isinstance(model, Stateful)
+    meter, seen = model.held, model.held.seen
+    with nbd.Debugger(model, (X, Y), nn.CrossEntropyLoss(), batch_size=BATCH) as dbg:
+        dbg.run(steps=4)
+        dbg.timeline.rewind(1)
+        assert model.held is meter
+        assert model.held.seen is seen
+        assert len(seen) == 1
