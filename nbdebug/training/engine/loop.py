@@ -15,15 +15,15 @@ from nbdebug.core.history.history import History
 from nbdebug.core.records import Reading, StepRecord
 from nbdebug.errors import NonFiniteError
 from nbdebug.model.module.forward import call, checked, split, with_gradient
+from nbdebug.model.state.step_guard import StepGuard
 from nbdebug.training.data.batch import Batch
 from nbdebug.training.engine.breakpoints import Breakpoints
 from nbdebug.training.engine.gradients import Clipped, Gradients
 from nbdebug.training.engine.probe_runner import ProbeRunner
-from nbdebug.training.engine.retries import Retries
 from nbdebug.training.engine.session import Session
-from nbdebug.model.state.step_guard import StepGuard
 from nbdebug.training.engine.step_recorder import StepRecorder
 from nbdebug.training.engine.stop_report import (
+    Retries,
     explain,
     inspect,
     restoring_attributes,

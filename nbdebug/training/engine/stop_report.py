@@ -1,4 +1,4 @@
-"""Reports for a stop before an update: inspection, explanation and failure."""
+"""Reports for a stop before an update: inspection, explanation, failure and its repeats."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from nbdebug.core.history.history import History
 from nbdebug.core.records import Notice
 from nbdebug.errors import NonFiniteError, NonFiniteOrigin
 from nbdebug.model.module.forward import detached, leaves
 from nbdebug.model.nonfinite import first_nonfinite, nonfinite_gradients
 from nbdebug.model.state.attributes import Attributes
+from nbdebug.model.state.step_guard import MAX_REPEATS
 from nbdebug.model.state.weights import cloned
 from nbdebug.training.data.batch import Batch
 from nbdebug.training.engine.breakpoints import STEP_VALUES, Break, Breakpoints, Inspection
@@ -125,3 +127,33 @@ def _samples(session: Session, batch: Batch) -> tuple[NonFiniteOrigin, str]:
 
 def _one_row_each(tensor: torch.Tensor, samples: int) -> bool:
     return tensor.is_floating_point() and tensor.ndim > 0 and len(tensor) == samples
+
+
+class Retries:
+    """Counts how often the same failure came back when its step was tried again."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget the last failure, after a step that succeeded."""
+        self._last: Any = None
+        self._times = 0
+
+    def count(self, step: int, error: BaseException) -> int:
+        """Count a failure; 0 for a new one."""
+        if isinstance(error, NonFiniteError | Break):
+            return 0
+        failed = step, type(error), error.args
+        self._times = self._times + 1 if failed == self._last else 0
+        self._last = failed
+        if self._times == MAX_REPEATS:
+            text = (
+                f"Step {step} failed {self._times + 1} times in the same way. Lists, dicts and "
+                "helper objects in attributes of the model are now left as the failed step left "
+                "them, so that Run can get past it."
+            )
+            title = "A failure that may depend on the model's own state"
+            self._history.add_notice(Notice(step, "warning", title, text))
+        return self._times

@@ -42,11 +42,9 @@ class Rerun:
 
         Args:
             target: a step, and the number of events before it.
-            records: takes the records of the steps.
 
         Raises:
             TaskStopped: `progress` was told to stop.
-            Exception: whatever the user's code raised, unless it did so before.
         """
         session, (step, cursor) = self._loop.session, target
         base.restore(self._loop, self._controls)
@@ -61,22 +59,27 @@ class Rerun:
             if session.step >= step:
                 break
             progress.advance((session.step - base.step) / (step - base.step), "Rerunning steps")
-            if progress.should_stop():
-                raise TaskStopped("The rerun was stopped; training is where it was.")
-            number, recorded = session.step, self._log.at(session.step)
+            _check_not_stopped(progress)
+            compared += self._log.at(session.step) is not None
             with observer.step():
-                record = self._step()
-            if recorded is not None:
-                compared += 1
-                if difference is None and not bitwise_equal(self._loop.last, recorded):
-                    difference = Difference(number, recorded, self._loop.last)
+                found, record = self._step()
+            difference = difference or found
             if records is not None:
                 records.append(record)
         if difference is not None:
             difference = replace(difference, where=find_nondeterminism(session))
         return ReplayResult(base.step, step, compared, difference)
 
-    def _step(self) -> StepRecord:
+    def _step(self) -> tuple[Difference | None, StepRecord]:
+        """Make a step and compare it with the log."""
+        number = self._loop.session.step
+        recorded = self._log.at(number)
+        record = self._tried_step()
+        if recorded is None or bitwise_equal(self._loop.last, recorded):
+            return None, record
+        return Difference(number, recorded, self._loop.last), record
+
+    def _tried_step(self) -> StepRecord:
         """Make a step; where it failed before, it may fail as often again."""
         for _ in range(self._log.failures(self._loop.session.step)):
             try:
@@ -102,3 +105,8 @@ class Rerun:
             return Difference(event.step, (NAN, NAN), self._loop.last)
         self._loop.controls_changed()
         return None
+
+
+def _check_not_stopped(progress: TaskProgress) -> None:
+    if progress.should_stop():
+        raise TaskStopped("The rerun was stopped; training is where it was.")

@@ -25,6 +25,8 @@ class Rebound(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.layer = nn.Linear(FEATURES, CLASSES)
+        self.mean: torch.Tensor
+        self.count: torch.Tensor
         self.register_buffer("mean", torch.zeros(FEATURES))
         self.register_buffer("count", torch.zeros((), dtype=torch.int64), persistent=False)
 
