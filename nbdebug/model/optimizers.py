@@ -13,9 +13,8 @@ from torch.optim.lr_scheduler import LRScheduler
 from nbdebug.errors import ModelError
 from nbdebug.model.schedule.builders import LR_OPTIONS
 from nbdebug.model.schedule.live import Schedule
+from nbdebug.model.state.copying import Copy, cloned
 from nbdebug.model.state.optimizer import OptimizerCopy
-from nbdebug.model.state.values import Copy
-from nbdebug.model.state.weights import cloned
 
 OPTIMIZERS: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]] = {
     "sgd": (torch.optim.SGD, {}),

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from nbdebug.errors import ScriptError
-from nbdebug.model.state.values import SIMPLE_TYPES
+from nbdebug.model.state.copying import SIMPLE_TYPES
 
 
 class Sources:

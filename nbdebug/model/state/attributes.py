@@ -11,12 +11,11 @@ from torch import nn
 from torch.utils.weak import WeakIdKeyDictionary
 
 from nbdebug.errors import CheckpointError
+from nbdebug.model.state.copying import MODULE_ATTRIBUTES, SIMPLE_TYPES, Copy
 from nbdebug.model.state.kept import MISSING, AsIs, Constant, Done, Kept
 from nbdebug.model.state.plain_values import PlainReader, PlainWriter
-from nbdebug.model.state.values import SIMPLE_TYPES, Copy, ValueCopier
+from nbdebug.model.state.value_copier import ValueCopier
 
-# Attributes that every module has: parameters, buffers, children, hooks and the training flag.
-MODULE_ATTRIBUTES = frozenset(vars(nn.Module()))
 SHARED_BYTES = 2**20
 
 
@@ -106,15 +105,6 @@ class Attributes:
             for key in [key for key in inside if key not in parts]:
                 if key not in MODULE_ATTRIBUTES and _has_state(inside[key]):
                     del inside[key]
-
-
-def simple_attributes(thing: Any) -> dict[str, Any]:
-    """Attributes of an object that hold numbers, strings, bytes or None."""
-    return {
-        name: value
-        for name, value in vars(thing).items()
-        if name not in MODULE_ATTRIBUTES and type(value) in SIMPLE_TYPES
-    }
 
 
 def shared(copy: Copy) -> Copy:

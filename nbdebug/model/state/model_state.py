@@ -16,7 +16,8 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from nbdebug.errors import ModelError
 from nbdebug.model.state.attributes import Attributes
-from nbdebug.model.state.weights import Weights, cloned, copy_buffers, write_buffers
+from nbdebug.model.state.copying import cloned
+from nbdebug.model.state.weights import Weights, copy_buffers, write_buffers
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,7 @@ from typing import Any
 import torch
 
 from nbdebug.model.module.forward import leaves
-from nbdebug.model.state.attributes import simple_attributes
-from nbdebug.model.state.values import Copy
-from nbdebug.model.state.weights import cloned
+from nbdebug.model.state.copying import Copy, cloned, simple_attributes
 
 
 @dataclass(frozen=True)

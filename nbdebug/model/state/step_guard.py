@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from nbdebug.model.state.attributes import MODULE_ATTRIBUTES, registered
+from nbdebug.model.state.attributes import registered
+from nbdebug.model.state.copying import MODULE_ATTRIBUTES, SIMPLE_TYPES
 from nbdebug.model.state.kept import Kept
 from nbdebug.model.state.tensor_copies import TensorCopies
-from nbdebug.model.state.values import CONSTANT_TYPES, SIMPLE_TYPES, ValueCopier
+from nbdebug.model.state.value_copier import CONSTANT_TYPES, ValueCopier
 
 MAX_REPEATS = 3
 Inside = dict[str, Any]

@@ -10,19 +10,9 @@ from torch.nn.parameter import is_lazy
 
 from nbdebug.errors import ModelError
 from nbdebug.model.state.attributes import Attributes
-from nbdebug.model.state.values import Copy
+from nbdebug.model.state.copying import Copy, cloned
 
 Buffers = dict[str, dict[str, torch.Tensor | None]]
-
-
-def cloned(tensor: torch.Tensor) -> torch.Tensor:
-    """A copy on the same device."""
-    return tensor.detach().clone()
-
-
-def to_host(tensor: torch.Tensor) -> torch.Tensor:
-    """A copy in the host's memory; a scalar stays on its device."""
-    return tensor.detach().to("cpu", copy=True) if tensor.ndim else cloned(tensor)
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ import torch
 
 from nbdebug.model.state.attributes import Attributes
 from nbdebug.model.state.bits import bitwise_equal
+from nbdebug.model.state.copying import cloned
 from nbdebug.model.state.model_state import ModelState, RngState
 from nbdebug.model.state.optimizer import copy_nested
-from nbdebug.model.state.weights import cloned
 from nbdebug.training.engine.session import Session
 
 HOOK_ATTRIBUTES = (

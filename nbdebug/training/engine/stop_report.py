@@ -16,8 +16,8 @@ from nbdebug.errors import NonFiniteError, NonFiniteOrigin
 from nbdebug.model.module.forward import detached, leaves
 from nbdebug.model.nonfinite import first_nonfinite, nonfinite_gradients
 from nbdebug.model.state.attributes import Attributes
+from nbdebug.model.state.copying import cloned
 from nbdebug.model.state.step_guard import MAX_REPEATS
-from nbdebug.model.state.weights import cloned
 from nbdebug.training.data.batch import Batch
 from nbdebug.training.engine.breakpoints import STEP_VALUES, Break, Breakpoints, Inspection
 from nbdebug.training.engine.session import Session

@@ -12,8 +12,8 @@ from torch import nn
 
 from nbdebug.errors import ScriptError
 from nbdebug.model.source_code import Sources
-from nbdebug.model.state.attributes import simple_attributes
 from nbdebug.model.state.bits import bitwise_equal
+from nbdebug.model.state.copying import simple_attributes
 from nbdebug.model.state.session_rng import RngPosition
 from nbdebug.model.state.weights import Weights
 from nbdebug.training.engine.session import Session

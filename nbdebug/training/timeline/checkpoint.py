@@ -7,9 +7,10 @@ from typing import Any
 
 from nbdebug.model.clipping import NormWindow
 from nbdebug.model.state.bits import bitwise_equal
+from nbdebug.model.state.copying import to_host
 from nbdebug.model.state.optimizer import OptimizerCopy, copy_nested
 from nbdebug.model.state.session_rng import RngPosition
-from nbdebug.model.state.weights import Weights, to_host
+from nbdebug.model.state.weights import Weights
 from nbdebug.training.data.batch import bytes_in
 from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.engine.loop import Loop

@@ -8,13 +8,14 @@ import functools
 import random
 import types
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from nbdebug.model.state.copying import SIMPLE_TYPES, Copy
 from nbdebug.model.state.kept import (
     MISSING,
     AsIs,
@@ -28,8 +29,6 @@ from nbdebug.model.state.kept import (
     KeptTuple,
 )
 
-Copy = Callable[[torch.Tensor], torch.Tensor]
-SIMPLE_TYPES = frozenset({int, float, complex, str, bool, bytes, type(None)})
 # Immutable, or without a state of their own.
 CONSTANT_TYPES: tuple[Any, ...] = (
     *SIMPLE_TYPES, type, enum.Enum, range, slice, frozenset, np.generic, torch.dtype, torch.device,
