@@ -13,9 +13,12 @@ from torch.nn.parameter import is_lazy
 
 from nbdebug.model.module.names import every_module, is_compiled, stable_name
 from nbdebug.model.state.model_state import undisturbed
+from nbdebug.model.state.surroundings import Surroundings
 
 
-def first_nonfinite(model: nn.Module, forward: Callable[[], Any]) -> tuple[str | None, str]:
+def first_nonfinite(
+    model: nn.Module, forward: Callable[[], Any], around: Surroundings | None = None
+) -> tuple[str | None, str]:
     """Run `forward` once more and name the first value that is NaN or Inf.
 
     Gradients, buffers, modes and random number generators are restored; restore the generators
@@ -30,7 +33,7 @@ def first_nonfinite(model: nn.Module, forward: Callable[[], Any]) -> tuple[str |
     """
     trace = _FirstNonfinite(model)
     try:
-        with undisturbed(model), torch.no_grad(), eager(model):
+        with undisturbed(model, around), torch.no_grad(), eager(model):
             forward()
     except Exception:
         # User code may itself raise on such a value; the finding is what matters then.

@@ -122,6 +122,11 @@ class Optimizers:
                     optimizer.state.pop(parameter, None)
             del optimizer.param_groups[groups:]
 
+    @property
+    def all(self) -> tuple[torch.optim.Optimizer, ...]:
+        """All optimizers that were in force."""
+        return tuple(self._made.values())
+
     def made(self, kind: str) -> torch.optim.Optimizer:
         """The optimizer of a kind; a new one if the kind was never used.
 

@@ -23,6 +23,7 @@ from nbdebug.model.order.layer_order import LayerOrder
 from nbdebug.model.recurrent_clipping import RecurrentClipping
 from nbdebug.model.sample_edits import SampleEdits
 from nbdebug.model.schedule.live import Schedule
+from nbdebug.model.state.surroundings import Surroundings
 
 
 class Batching:
@@ -74,6 +75,7 @@ class TrainingState:
         recorded_in: name of the store that the run is recorded in, "" for none.
         exclude_nonfinite: if True, a batch with NaN or Inf in its loss or gradient is skipped
             instead of stopping.
+        surroundings: what loss, step function and metrics reach beside the model.
         rng: context in which torch's global generators are those of training.
     """
 
@@ -100,6 +102,7 @@ class TrainingState:
         self.activations = Activations(model)
         self.freezing = Freezing(model)
         self.initialisation = Initialisation(model)
+        self.surroundings = Surroundings(model, {}, lambda: ())
         self.rng: AbstractContextManager[None] = nullcontext()
         self.lr_leader, self.lr_ratios = group_ratios(optimizers.current, "lr")
         self.decay_leader, self.decay_ratios = 0, (1.0,) * len(optimizers.current.param_groups)

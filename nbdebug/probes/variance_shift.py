@@ -60,7 +60,11 @@ class VarianceShift(Probe):
             for name, norm in self._norms.items()
         ]
         try:
-            with undisturbed(session.model), torch.no_grad(), eager(session.model):
+            with (
+                undisturbed(session.model, session.surroundings),
+                torch.no_grad(),
+                eager(session.model),
+            ):
                 session.model.eval()
                 outputs = session.again()
         finally:

@@ -133,6 +133,7 @@ class Worker:
             raise
 
     def _stop_at_breakpoint(self, condition: str) -> None:
+        self._training.timeline.undo_outside()
         self._training.timeline.mark("break", condition)
         text = (
             "Training is paused before the update of this step: dbg.batch, dbg.outputs and "
@@ -150,6 +151,7 @@ class Worker:
         if not training.session.exclude_nonfinite or before + 1 >= MAX_EXCLUDED_IN_A_ROW:
             return False
         training.timeline.record_event(None)
+        training.timeline.undo_outside()
         training.notify("warning", "A batch was excluded", str(error))
         return True
 
@@ -164,6 +166,7 @@ class Worker:
         elif not self._exclude_batch(error):
             training.run.pause()
             training.timeline.record_event(None)
+            training.timeline.undo_outside()
             self._record_flight()
             training.run.stop(failure_of(error, step), error)
 

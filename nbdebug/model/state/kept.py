@@ -64,7 +64,7 @@ class KeptTensor(Kept):
     def __init__(self, value: torch.Tensor, copy: Callable[[torch.Tensor], torch.Tensor]) -> None:
         self._held: Callable[[], torch.Tensor | None] = weakref.ref(value)
         # A tensor in a graph cannot be written to; its object is not kept alive for it.
-        self._leaf = value.grad_fn is None
+        self._leaf, self._from_file = value.grad_fn is None, False
         self.data = copy(value)
         self.device, self.requires_grad = value.device, value.requires_grad and self._leaf
 
@@ -73,12 +73,15 @@ class KeptTensor(Kept):
         """Create the copy that a file holds."""
         kept = cls(data, lambda tensor: tensor)
         kept._held, kept.device, kept.requires_grad = lambda: None, device, False
+        kept._from_file = True
         return kept
 
     def restored(self, current: Any, done: Done) -> Any:
         if id(self) in done:
             return done[id(self)]
         held = self._held()
+        if self._from_file and isinstance(current, torch.Tensor) and current.grad_fn is None:
+            held = current
         if held is not None and not self._leaf:
             found = held
         elif held is not None and _fits(held, self.data):

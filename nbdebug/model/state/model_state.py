@@ -17,6 +17,8 @@ from torch.optim.lr_scheduler import LRScheduler
 from nbdebug.errors import ModelError
 from nbdebug.model.state.attributes import Attributes
 from nbdebug.model.state.copying import cloned
+from nbdebug.model.state.optimizer import OptimizerCopy
+from nbdebug.model.state.surroundings import NO_SURROUNDINGS, Surroundings
 from nbdebug.model.state.weights import Weights, copy_buffers, write_buffers
 
 
@@ -47,7 +49,7 @@ class ModelState:
     """Copies of all that training changes in a model, its optimizer and its schedulers."""
 
     weights: Weights
-    optimizer: dict[str, Any]
+    optimizer: OptimizerCopy
     optimizer_kind: type[torch.optim.Optimizer]
     schedulers: tuple[dict[str, Any], ...]
 
@@ -65,7 +67,7 @@ class ModelState:
         """
         return cls(
             Weights.capture(model),
-            copy.deepcopy(optimizer.state_dict()),
+            OptimizerCopy.capture(optimizer, set()),
             type(optimizer),
             tuple(copy.deepcopy(scheduler.state_dict()) for scheduler in schedulers),
         )
@@ -86,7 +88,7 @@ class ModelState:
         self._check(optimizer, schedulers)
         for scheduler, state in zip(schedulers, self.schedulers, strict=True):
             scheduler.load_state_dict(copy.deepcopy(state))
-        optimizer.load_state_dict(copy.deepcopy(self.optimizer))
+        self.optimizer.restore()
         self.weights.restore(model)
 
     def _check(self, optimizer: torch.optim.Optimizer, schedulers: Sequence[LRScheduler]) -> None:
@@ -95,7 +97,7 @@ class ModelState:
                 f"Captured was {self.optimizer_kind.__name__}, the optimizer in force is "
                 f"{type(optimizer).__name__}: switch back first."
             )
-        groups = [len(group["params"]) for group in self.optimizer["param_groups"]]
+        groups = [len(group["params"]) for group in self.optimizer.groups]
         if groups != [len(group["params"]) for group in optimizer.param_groups]:
             raise ModelError("The optimizer's parameter groups are not those that were captured.")
         if len(schedulers) != len(self.schedulers):
@@ -105,17 +107,18 @@ class ModelState:
 
 
 @contextmanager
-def undisturbed(model: nn.Module) -> Iterator[None]:
+def undisturbed(model: nn.Module, around: Surroundings | None = None) -> Iterator[None]:
     """Restore gradients, buffers, training flags and random number generators on exit.
 
     Inside, parameters begin without gradients. Attributes of modules are restored too, see
-    `Attributes`.
+    `Attributes`, and, if given, what loss and step function reach, see `Surroundings`.
     """
     rng = RngState.capture()
     gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
     flags = [(module, module.training) for module in model.modules()]
     buffers = copy_buffers(model)
     attributes = Attributes.capture(model, cloned)
+    outside = NO_SURROUNDINGS if around is None else around.capture()
     try:
         for parameter, _ in gradients:
             parameter.grad = None
@@ -127,4 +130,5 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
             module.training = flag
         write_buffers(model, buffers)
         attributes.restore(model)
+        outside.restore()
         rng.restore()

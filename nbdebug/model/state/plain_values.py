@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from nbdebug.errors import CheckpointError
+from nbdebug.model.state.copying import cloned
 from nbdebug.model.state.kept import (
     AsIs,
     Constant,
@@ -22,6 +23,7 @@ from nbdebug.model.state.kept import (
     KeptTuple,
     Unchanged,
 )
+from nbdebug.model.state.kept_optimizer import KeptOptimizer
 
 K = TypeVar("K", bound=Kept)
 KIND = "kept"
@@ -67,6 +69,9 @@ class PlainWriter:
             return {KIND: "array", "data": kept.data.tolist(), "dtype": str(kept.data.dtype)}
         if isinstance(kept, KeptGenerator):
             return {KIND: "generator", "state": _plain_state(kept.state)}
+        if isinstance(kept, KeptOptimizer):
+            parameters = [self.plain(part) for part in kept.parameters]
+            return {KIND: "optimizer", "state": kept.state_dict(), "parameters": parameters}
         if isinstance(kept, KeptTuple):
             return {KIND: "tuple", "parts": [self.plain(part) for part in kept.parts]}
         if isinstance(kept, KeptObject):
@@ -128,6 +133,10 @@ class PlainReader:
             return self._add(KeptArray(array, array))
         if kind == "generator":
             return self._add(KeptGenerator(None, _state(data["state"])))
+        if kind == "optimizer":
+            optimizer = self._add(KeptOptimizer(None, cloned, data["state"]))
+            optimizer.parameters = [self._kept(part) for part in data["parameters"]]
+            return optimizer
         if kind == "tuple":
             several = self._add(KeptTuple(None))
             several.parts = [self._kept(part) for part in data["parts"]]

@@ -28,6 +28,7 @@ from nbdebug.model.state.kept import (
     KeptTensor,
     KeptTuple,
 )
+from nbdebug.model.state.kept_optimizer import KeptOptimizer
 
 # Immutable, or without a state of their own.
 CONSTANT_TYPES: tuple[Any, ...] = (
@@ -102,6 +103,8 @@ class ValueCopier:
             return AsIs(value)
         if isinstance(value, np.ndarray):
             return self._array(value, place)
+        if isinstance(value, torch.optim.Optimizer):
+            return self._optimizer(value, place)
         if isinstance(value, GENERATOR_TYPES):
             return self._remember(value, KeptGenerator(value))
         if len(self._known) >= MAX_VALUES:
@@ -130,6 +133,14 @@ class ValueCopier:
         if value.dtype.hasobject or isinstance(value, np.memmap):
             return self._left(value, place)
         return self._remember(value, KeptArray(value))
+
+    def _optimizer(self, value: torch.optim.Optimizer, place: str) -> Kept:
+        kept = self._remember(value, KeptOptimizer(value, self._copy))
+        self.tensors += kept.tensors
+        for group in value.param_groups:
+            # The parameters may belong to no module.
+            kept.parameters += [self.keep(p, f"{place}.param_groups") for p in group["params"]]
+        return kept
 
     def _container(self, value: Any, place: str) -> Kept:
         kept: KeptContainer = self._remember(value, KeptContainer(value))

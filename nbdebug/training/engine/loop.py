@@ -42,6 +42,7 @@ class Loop:
     Attributes:
         batch: batch of the next step, if a failed step is to be retried.
         last: loss and gradient norm of the last step.
+        updating: True while the optimizer writes to the weights, and after it failed there.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Loop:
         self._before: Any = None
         self._drawn_with: tuple[Any, ...] = ()
         self._retries.clear()
+        self.updating = False
         self._recorder.reset()
         self.probes.reset()
 
@@ -216,11 +218,13 @@ class Loop:
             session.skipped += 1
             norm, clipped = math.nan, Clipped(math.nan, False, math.nan)
         self.probes.before_update(session.step)
+        self.updating = True
         if session.scaler is None:
             session.optimizer.step()
         else:
             session.scaler.step(session.optimizer)
             session.scaler.update()
+        self.updating = False
         lr = session.lr
         return loss, norm, clipped, lr
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from os import PathLike
 from typing import Any
@@ -21,6 +21,7 @@ from nbdebug.model.module.names import trainable
 from nbdebug.model.optimizers import OPTIMIZERS, Optimizers, build
 from nbdebug.model.schedule.builders import USER_SCHEDULE
 from nbdebug.model.state.session_rng import SessionRng
+from nbdebug.model.state.surroundings import Surroundings
 from nbdebug.model.training_state import Batching, TrainingState
 from nbdebug.runs.record.location import AUTO
 from nbdebug.training.data.samplers import make_sampler
@@ -105,6 +106,8 @@ class Session(TrainingState):
         super().__init__(model, Optimizers(optimizer, own), batching, device, metrics)
         self.loss_fn, self.step_fn = setup.loss_fn, setup.step_fn
         self.loss_name = "loss_fn" if setup.loss_fn is not None else "step_fn"
+        functions = {self.loss_name: setup.loss_fn or setup.step_fn, **(setup.metrics or {})}
+        self.surroundings = Surroundings(model, functions, self._copied_elsewhere)
         self.sampler = make_sampler(source, setup.train_data, batching, setup.seed)
         self.seed = setup.seed
         self.rng: SessionRng = SessionRng(setup.seed, device)
@@ -113,6 +116,11 @@ class Session(TrainingState):
         self.step, self.samples, self.epoch, self.skipped = 0, 0, 0.0, 0
         self.validated = self.validation is not None
         self.set_schedule_length(None, DEFAULT_EPOCHS)
+
+    def _copied_elsewhere(self) -> Iterator[object]:
+        yield from self.optimizers.all
+        yield from self.schedule.schedulers
+        yield self.scaler
 
     def set_schedule_length(self, steps: int | None, epochs: float | None = None) -> None:
         """Set the length of schedules that begin now, in steps or epochs; 10 epochs if unknown."""

@@ -35,6 +35,7 @@ class StateGuard:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._model = ModelState.capture(session.model, session.optimizer)
+        self._surroundings = session.surroundings.capture()
         self._rng = RngState.capture()
         self._own_rng = session.rng.position()
         self._gradients = [(p, p.grad, copy_nested(p.grad)) for p in session.model.parameters()]
@@ -50,7 +51,7 @@ class StateGuard:
         # The large parts are copied already.
         copies = {
             "the weights": self._model.weights.parameters,
-            "the optimizer": self._model.optimizer,
+            "the optimizer": copy_nested(session.optimizer.state_dict()),
         }
         rest = {name: value for name, value in self._current().items() if name not in copies}
         self._copies: dict[str, Any] = {**copies, **copy_nested(rest)}
@@ -73,6 +74,7 @@ class StateGuard:
                 del vars(module)[name]
             vars(module).update(attributes)
         self._model.restore(session.model, session.optimizer)
+        self._surroundings.restore()
         for parameter, gradient, value in self._gradients:
             if gradient is not None and not bitwise_equal(gradient, value):
                 gradient.detach().copy_(value)
@@ -100,6 +102,7 @@ class StateGuard:
             "the schedule": [s.state_dict() for s in session.schedule.schedulers],
             "the scaler": None if session.scaler is None else session.scaler.state_dict(),
             "the attributes of modules": Attributes.capture(model, cloned).plain(identities=True),
+            "what loss_fn and step_fn reach": session.surroundings.capture().plain(identities=True),
             "the random numbers": [rng.python, rng.numpy, rng.cpu, list(rng.cuda)],
             "the session's random numbers": session.rng.position(),
             "the order of data": session.sampler.position(),

@@ -79,7 +79,9 @@ def explain(session: Session, batch: Batch, loss: float) -> NonFiniteError:
         found, where = "gradient", nonfinite_gradients(session.model)
         what = f"The gradient of {where or 'a parameter'} is not finite, the loss is {loss:g}."
     else:
-        where, span = first_nonfinite(session.model, lambda: session.evaluate(batch.data))
+        where, span = first_nonfinite(
+            session.model, lambda: session.evaluate(batch.data), session.surroundings
+        )
         found = "module" if where else "loss"
         first = f"first seen in {where}{span}" if where else "the loss itself is the origin"
         what = f"The loss is {loss:g}; {first}."

@@ -78,7 +78,11 @@ def _worst(
 def _examine_all(session: Session, batch: Batch, progress: TaskProgress) -> list[WorstSample]:
     found: list[WorstSample] = []
     count, start = min(batch.samples, MAX_SAMPLES), time.monotonic()
-    with undisturbed(session.model), eager(session.model), _differentiable(session.model):
+    with (
+        undisturbed(session.model, session.surroundings),
+        eager(session.model),
+        _differentiable(session.model),
+    ):
         # BatchNorm takes no single sample in train mode.
         session.model.eval()
         for index in range(count):

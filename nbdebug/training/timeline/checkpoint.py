@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from nbdebug.model.clipping import NormWindow
 from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.model.state.copying import to_host
 from nbdebug.model.state.optimizer import OptimizerCopy, copy_nested
 from nbdebug.model.state.session_rng import RngPosition
+from nbdebug.model.state.surroundings import SurroundingsCopy
 from nbdebug.model.state.weights import Weights
 from nbdebug.training.data.batch import bytes_in
 from nbdebug.training.engine.control_set import ControlSet
@@ -52,6 +55,7 @@ class Checkpoint:
     rng: RngPosition
     position: Any
     controls: dict[str, Any]
+    surroundings: SurroundingsCopy
     size: int
 
     @property
@@ -68,7 +72,12 @@ class Checkpoint:
         session = loop.session
         weights = Weights.capture(session.model, to_host)
         optimizers = session.optimizers.capture(to_host)
-        tensors = weights.tensors() + [t for o in optimizers.values() for t in o.tensors()]
+        surroundings = session.surroundings.capture(to_host)
+        tensors = (
+            weights.tensors()
+            + surroundings.tensors
+            + [t for o in optimizers.values() for t in o.tensors()]
+        )
         return cls(
             Counters(session.step, session.samples, session.epoch, session.skipped),
             cursor,
@@ -83,6 +92,7 @@ class Checkpoint:
             session.rng.position(),
             loop.position(),
             controls.values(),
+            surroundings,
             bytes_in(tensors),
         )
 
@@ -111,6 +121,7 @@ class Checkpoint:
         controls.restore(self.controls)
         session.schedule.fallback = self.fallback
         self.weights.restore(session.model)
+        self.surroundings.restore()
         session.initialisation.restore(self.initialisation)
         session.clipping.window = self.window.copied()
         if session.scaler is not None and self.scale is not None:
@@ -119,12 +130,13 @@ class Checkpoint:
         self._count(loop)
 
     def equals(self, other: Checkpoint) -> bool:
-        """Tell if weights, buffers and optimizer state are bit-identical."""
-        mine, theirs = (list(one.optimizers.values())[-1] for one in (self, other))
+        """Tell if model, optimizer state and surroundings are bit-identical."""
         return (
             bitwise_equal(self.weights.parameters, other.weights.parameters)
             and bitwise_equal(self.weights.buffers, other.weights.buffers)
-            and bitwise_equal(mine.tensors(), theirs.tensors())
+            and bitwise_equal(self.weights.attributes.plain(), other.weights.attributes.plain())
+            and bitwise_equal(_tensors(self.optimizers), _tensors(other.optimizers))
+            and self.surroundings.equals(other.surroundings)
         )
 
     def _count(self, loop: Loop) -> None:
@@ -135,3 +147,7 @@ class Checkpoint:
             parameter.grad = None
         session.grad_norms = ()
         loop.reset()
+
+
+def _tensors(optimizers: dict[str, OptimizerCopy]) -> list[torch.Tensor]:
+    return [tensor for one in optimizers.values() for tensor in one.tensors()]

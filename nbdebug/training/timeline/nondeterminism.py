@@ -60,7 +60,7 @@ def _outputs(session: Session, data: Any) -> list[tuple[str, str, Any]]:
         if not isinstance(module, torch.jit.ScriptModule)
     ]
     try:
-        with undisturbed(session.model), session.rng:
+        with undisturbed(session.model, session.surroundings), session.rng:
             loss = session.evaluate(data)[0]
         found.append(("the loss", session.loss_name, loss.detach().clone()))
     finally:

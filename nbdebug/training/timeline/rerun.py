@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import replace
 
+import torch
+
 from nbdebug.core.commands.running import SetControl
 from nbdebug.core.records import StepRecord
 from nbdebug.core.results.timeline import Difference, ReplayResult
@@ -14,6 +16,7 @@ from nbdebug.training.engine.batchnorm_reestimation import reestimate_statistics
 from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.progress import TaskProgress
+from nbdebug.training.engine.session import Session
 from nbdebug.training.timeline.checkpoint import Checkpoint
 from nbdebug.training.timeline.edit_log import EditLog
 from nbdebug.training.timeline.nondeterminism import find_nondeterminism
@@ -82,12 +85,13 @@ class Rerun:
     def _tried_step(self) -> StepRecord:
         """Make a step; where it failed before, it may fail as often again."""
         for _ in range(self._log.failures(self._loop.session.step)):
+            before = OutsideCopy(self._loop.session)
             try:
                 return self._loop.replay_step()
             except NonFiniteError:
                 raise
             except Exception:
-                continue
+                before.restore()
         return self._loop.replay_step()
 
     def _redo(self, event: Event) -> Difference | None:
@@ -98,13 +102,34 @@ class Rerun:
         elif event.command is not None:
             reestimate_statistics(event.command, self._loop.session, self._controls)
         else:
+            before = OutsideCopy(self._loop.session)
             try:
                 self._loop.replay_step()
             except NonFiniteError:
+                before.restore()
                 return None
             return Difference(event.step, (NAN, NAN), self._loop.last)
         self._loop.controls_changed()
         return None
+
+
+class OutsideCopy:
+    """Copies of what a failed step does not undo by itself: weights, optimizer, surroundings."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._weights = [(p, p.detach().clone()) for p in session.model.parameters()]
+        self._optimizers = session.optimizers.capture()
+        self._surroundings = session.surroundings.capture()
+
+    def restore(self) -> None:
+        """Write the copies back."""
+        with torch.no_grad():
+            for parameter, value in self._weights:
+                parameter.copy_(value)
+        for one in self._optimizers.values():
+            one.restore()
+        self._surroundings.restore()
 
 
 def _check_not_stopped(progress: TaskProgress) -> None:

@@ -87,6 +87,7 @@ def to_plain(checkpoint: Checkpoint, session: Session) -> dict[str, Any]:
         "rng": _encoded(checkpoint.rng),
         "position": _encoded(checkpoint.position),
         "controls": _encoded(checkpoint.controls),
+        "surroundings": checkpoint.surroundings.plain(),
     }  # fmt: skip
 
 
@@ -124,6 +125,7 @@ def from_plain(data: Mapping[str, Any], session: Session) -> Checkpoint:
         _decoded(data["rng"]),
         _decoded(data["position"]),
         current_settings(data["controls"]),
+        session.surroundings.from_plain(data.get("surroundings", {}), session.device),
         0,
     )
 

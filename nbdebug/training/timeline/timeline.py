@@ -12,9 +12,10 @@ from typing import Any
 
 from nbdebug.core.commands.running import ReestimateBatchNorm, SetControl
 from nbdebug.core.history.history import History
-from nbdebug.core.records import StepRecord
+from nbdebug.core.records import Notice, StepRecord
 from nbdebug.core.results.timeline import Mark, MarkKind, ReplayResult, TimelineMarks
 from nbdebug.errors import CheckpointError
+from nbdebug.model.state.copying import to_host
 from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.progress import TaskProgress
@@ -61,6 +62,8 @@ class Timeline:
         # Seconds of training without pauses, those of the next checkpoint, start of the step.
         self._trained = self._next = self._began = 0.0
         self.publish_marks()
+        self._uncopied: set[str] = set()
+        self._tell_uncopied(self._pool.checkpoints[0])
         if self._pool.too_small:
             history.add_notice(self._pool.too_small_notice())
 
@@ -87,6 +90,25 @@ class Timeline:
     def after_failed_step(self) -> None:
         """Note that a step failed in the user's code and is to be tried again."""
         self._log.add_failure(self._loop.session.step)
+        self.undo_outside()
+
+    def undo_outside(self) -> None:
+        """Undo what a failed step left behind outside of the model, or in half an update."""
+        session, newest = self._loop.session, self._pool.checkpoints[-1]
+        moved = not session.surroundings.capture(to_host).equals(newest.surroundings)
+        if not (moved or self._loop.updating):
+            return
+        target = session.step, len(self.edits.events)
+        try:
+            with (
+                TaskProgress("undo", self._history, lambda: False) as progress,
+                self.rolled_back(keep=True),
+            ):
+                self._rerun_to(target, progress)
+        except Exception as error:
+            text = f"{type(error).__name__}: {error}. What the failed step changed so far stays."
+            title = f"Step {session.step} could not be undone wholly"
+            self._history.add_notice(Notice(session.step, "warning", title, text))
 
     def name_checkpoint(self, name: str) -> None:
         """Take a checkpoint and name it."""
@@ -146,9 +168,26 @@ class Timeline:
             return
         start = time.perf_counter()
         self._loop.session.rng.detect_host_draws()
-        self._pool.add(Checkpoint.capture(self._loop, self._controls, len(self.edits.events)))
+        checkpoint = Checkpoint.capture(self._loop, self._controls, len(self.edits.events))
+        self._tell_uncopied(checkpoint)
+        self._pool.add(checkpoint)
         self.publish_marks()
         self._next = self._trained + (time.perf_counter() - start) / MAX_TIME_SHARE
+
+    def _tell_uncopied(self, checkpoint: Checkpoint) -> None:
+        """Say once which attributes of the model have a state that cannot be copied."""
+        found = checkpoint.weights.attributes.uncopied
+        new = [f"{place} ({kind})" for place, kind in found.items() if place not in self._uncopied]
+        self._uncopied.update(found)
+        if new:
+            text = (
+                f"{', '.join(new)}: a value of this type may have a state, and cannot be copied. "
+                "Rewind, replay, fork, checks and other looks at the training may move it and do "
+                "not bring it back. Keep such a state in a tensor, a number, a list, a dict or a "
+                "torch.Generator."
+            )
+            title = "A part of the model cannot be copied"
+            self._history.add_notice(Notice(checkpoint.step, "warning", title, text))
 
     # Rewind and replay
 

@@ -1,0 +1,181 @@
+"""Networks, optimizers and tensors that a function of the user can reach and change."""
+
+from __future__ import annotations
+
+import dis
+import functools
+import inspect
+import random
+import sys
+import sysconfig
+import types
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+MAX_FUNCTIONS, MAX_VALUES = 500, 20_000
+# Above these sizes tensors without gradient are data, which training only reads.
+MAX_PARTS, MAX_DATA_BYTES = 64, 2**24
+LIBRARIES = tuple({sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib")})
+TRAINED_TYPES = (
+    nn.Module, torch.optim.Optimizer, LRScheduler, torch.amp.GradScaler, torch.Tensor,
+    torch.Generator, random.Random, np.random.RandomState, np.random.Generator,
+)  # fmt: skip
+DATA_TYPES = (Dataset, DataLoader, Sampler)
+Bind = Callable[[Any], None]
+
+
+@dataclass(frozen=True)
+class Reached:
+    """A value with a state that the user's code reaches.
+
+    Attributes:
+        place: its name, for messages and files.
+        value: a network, optimizer, schedule, scaler, generator or tensor.
+        bind: binds another value to the name; None where code cannot bind one.
+    """
+
+    place: str
+    value: Any
+    bind: Bind | None = None
+
+
+def reachable(functions: Iterable[tuple[str, Any]]) -> list[Reached]:
+    """Values with a state that functions reach by closures, globals, defaults and attributes.
+
+    Functions that these call are followed, unless they belong to a library. Plain numbers and
+    lists are the user's own records and are left alone; so are large tensors without
+    gradient, which are data.
+    """
+    walk = _Walk()
+    for place, value in functions:
+        walk.enter(place, value)
+    return walk.run()
+
+
+class _Walk:
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[str, Any, Bind | None]] = deque()
+        self._seen: dict[int, Any] = {}
+        self._found: list[Reached] = []
+        self._functions = 0
+
+    def enter(self, place: str, value: Any, bind: Bind | None = None) -> None:
+        if id(value) not in self._seen and len(self._seen) < MAX_VALUES:
+            self._seen[id(value)] = value
+            self._waiting.append((place, value, bind))
+
+    def run(self) -> list[Reached]:
+        while self._waiting:
+            place, value, bind = self._waiting.popleft()
+            if isinstance(value, TRAINED_TYPES):
+                if not _is_data(value):
+                    self._found.append(Reached(place, value, bind))
+            elif isinstance(value, DATA_TYPES):
+                continue
+            elif isinstance(value, types.FunctionType):
+                self._function(place, value)
+            elif isinstance(value, types.MethodType):
+                self.enter(place, value.__func__)
+                self.enter(f"{place}.self", value.__self__)
+            elif isinstance(value, functools.partial):
+                self._parts(place, (value.func, *value.args, *value.keywords.values()))
+            elif isinstance(value, list | tuple | deque):
+                self._parts(place, value)
+            elif isinstance(value, dict):
+                for key, part in list(value.items()):
+                    self.enter(f"{place}[{key!r}]", part)
+            elif not isinstance(value, type | types.ModuleType) and not _of_library(type(value)):
+                self._object(place, value)
+        return self._found
+
+    def _parts(self, place: str, parts: Iterable[Any]) -> None:
+        parts = list(parts)
+        data = len(parts) > MAX_PARTS
+        for number, part in enumerate(parts):
+            if data and isinstance(part, torch.Tensor) and not part.requires_grad:
+                continue
+            self.enter(f"{place}[{number}]", part)
+
+    def _object(self, place: str, value: Any) -> None:
+        inside = getattr(value, "__dict__", {})
+        for name, part in list(inside.items()):
+            self.enter(f"{place}.{name}", part, functools.partial(inside.__setitem__, name))
+        call = inspect.getattr_static(type(value), "__call__", None)
+        if isinstance(call, types.FunctionType):
+            self.enter(place, call)
+
+    def _function(self, place: str, function: types.FunctionType) -> None:
+        self._functions += 1
+        if function.__code__.co_filename.startswith(LIBRARIES) or self._functions > MAX_FUNCTIONS:
+            return
+        cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+        for name, cell in cells:
+            self.enter(f"{place}.{name}", _content(cell), functools.partial(_fill, cell))
+        read, stored = _global_names(function.__code__)
+        space = function.__globals__
+        for name in sorted(read | stored):
+            bind = functools.partial(space.__setitem__, name) if name in stored else None
+            self.enter(name, space.get(name), bind)
+        self._parts(place, function.__defaults__ or ())
+        self._parts(place, (function.__kwdefaults__ or {}).values())
+
+
+def _content(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None
+
+
+def _fill(cell: types.CellType, value: Any) -> None:
+    cell.cell_contents = value
+
+
+def _is_data(value: Any) -> bool:
+    """True for a tensor that training reads, or that one step makes and drops."""
+    if not isinstance(value, torch.Tensor):
+        return False
+    return value.grad_fn is not None or not (value.requires_grad or value.nbytes <= MAX_DATA_BYTES)
+
+
+def _of_library(kind: type) -> bool:
+    module = sys.modules.get(kind.__module__)
+    file = getattr(module, "__file__", None)
+    if file is None:
+        return kind.__module__ != "__main__"
+    return file.startswith(LIBRARIES) or kind.__module__.partition(".")[0] == "nbdebug"
+
+
+@functools.lru_cache(1024)
+def _global_names(code: types.CodeType) -> tuple[frozenset[str], frozenset[str]]:
+    """Global names that code reads, and those that it binds."""
+    read, stored = set(), set()
+    for part in dis.get_instructions(code):
+        if part.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+            read.add(part.argval)
+        elif part.opname == "STORE_GLOBAL":
+            stored.add(part.argval)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            inner = _global_names(constant)
+            read |= inner[0]
+            stored |= inner[1]
+    return frozenset(read), frozenset(stored)
+
+
+def forwards(model: nn.Module) -> Iterator[tuple[str, Any]]:
+    """The functions of the classes of a model's modules that are not of a library."""
+    for kind in {type(module) for module in model.modules()}:
+        for one in kind.__mro__:
+            if not _of_library(one):
+                for name, value in vars(one).items():
+                    if isinstance(value, types.FunctionType):
+                        yield f"{one.__name__}.{name}", value

@@ -1,0 +1,92 @@
+"""State of a training outside of the model, such as another network that step_fn trains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from nbdebug.model.state.attributes import registered, shared
+from nbdebug.model.state.bits import bitwise_equal
+from nbdebug.model.state.copying import Copy, cloned
+from nbdebug.model.state.kept import AsIs, Kept
+from nbdebug.model.state.plain_values import PlainReader, PlainWriter
+from nbdebug.model.state.reachable import Reached, forwards, reachable
+from nbdebug.model.state.value_copier import ValueCopier
+
+
+class Surroundings:
+    """Finds networks, optimizers, generators and tensors that the user's functions reach.
+
+    Args:
+        functions: loss, step function and metrics, by name.
+        skip: returns objects that are copied elsewhere, such as the optimizer in force.
+    """
+
+    def __init__(
+        self, model: nn.Module, functions: Mapping[str, Any], skip: Callable[[], Iterable[object]]
+    ) -> None:
+        self._model, self._functions, self._skip = model, dict(functions), skip
+
+    def capture(self, copy: Copy = cloned) -> SurroundingsCopy:
+        """Copy the state as it is now."""
+        skip = registered(self._model) | {id(one) for one in self._skip()}
+        copier = ValueCopier(skip, shared(copy))
+        kept: dict[str, tuple[Reached, Kept]] = {}
+        for reached in reachable([*self._functions.items(), *forwards(self._model)]):
+            one = copier.keep(reached.value, reached.place)
+            if type(one) is not AsIs:
+                kept[reached.place] = reached, one
+        return SurroundingsCopy(kept, copier.tensors)
+
+    def from_plain(self, data: Mapping[str, Any], device: torch.device) -> SurroundingsCopy:
+        """Copies that a file holds, for functions of the same names.
+
+        Raises:
+            CheckpointError: the data has another form.
+        """
+        reader = PlainReader(device)
+        # In the order of the file, since later values may refer to earlier ones.
+        read = {place: reader.kept(value) for place, value in data.items()}
+        found = reachable([*self._functions.items(), *forwards(self._model)])
+        now = {reached.place: reached for reached in found}
+        kept = {place: (now[place], one) for place, one in read.items() if place in now}
+        return SurroundingsCopy(kept, [])
+
+
+class SurroundingsCopy:
+    """Copies of what the user's functions reach.
+
+    Attributes:
+        tensors: all copied tensors.
+    """
+
+    def __init__(
+        self, kept: Mapping[str, tuple[Reached, Kept]], tensors: list[torch.Tensor]
+    ) -> None:
+        self._kept, self.tensors = dict(kept), tensors
+
+    def __bool__(self) -> bool:
+        return bool(self._kept)
+
+    def restore(self) -> None:
+        """Write the copies back."""
+        done: dict[int, Any] = {}
+        for reached, kept in self._kept.values():
+            value = kept.restored(reached.value, done)
+            if reached.bind is not None:
+                reached.bind(value)
+
+    def plain(self, identities: bool = False) -> dict[str, Any]:
+        """The copies as plain data; see `PlainWriter`."""
+        writer = PlainWriter(identities)
+        return {place: writer.plain(kept) for place, (_, kept) in self._kept.items()}
+
+    def equals(self, other: SurroundingsCopy) -> bool:
+        """True if both hold the same values to the bit."""
+        return bitwise_equal(self.plain(identities=True), other.plain(identities=True))
+
+
+NO_SURROUNDINGS = SurroundingsCopy({}, [])
