@@ -12,9 +12,9 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from nbdebug.errors import CheckpointError
 from nbdebug.model.state.copying import MODULE_ATTRIBUTES, SIMPLE_TYPES, Copy
-from nbdebug.model.state.kept import MISSING, AsIs, Constant, Done, Kept
-from nbdebug.model.state.plain_values import PlainReader, PlainWriter
-from nbdebug.model.state.value_copier import ValueCopier
+from nbdebug.model.state.values.copier import ValueCopier
+from nbdebug.model.state.values.kept import MISSING, AsIs, Constant, Done, Kept
+from nbdebug.model.state.values.plain import PlainReader, PlainWriter
 
 SHARED_BYTES = 2**20
 

@@ -9,9 +9,9 @@ from torch import nn
 
 from nbdebug.model.state.attributes import registered
 from nbdebug.model.state.copying import MODULE_ATTRIBUTES, SIMPLE_TYPES
-from nbdebug.model.state.kept import Kept
 from nbdebug.model.state.tensor_copies import TensorCopies
-from nbdebug.model.state.value_copier import CONSTANT_TYPES, ValueCopier
+from nbdebug.model.state.values.copier import CONSTANT_TYPES, ValueCopier
+from nbdebug.model.state.values.kept import Kept
 
 MAX_REPEATS = 3
 Inside = dict[str, Any]

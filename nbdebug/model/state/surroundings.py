@@ -11,10 +11,10 @@ from torch import nn
 from nbdebug.model.state.attributes import registered, shared
 from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.model.state.copying import Copy, cloned
-from nbdebug.model.state.kept import AsIs, Kept
-from nbdebug.model.state.plain_values import PlainReader, PlainWriter
 from nbdebug.model.state.reachable import Reached, forwards, reachable
-from nbdebug.model.state.value_copier import ValueCopier
+from nbdebug.model.state.values.copier import ValueCopier
+from nbdebug.model.state.values.kept import AsIs, Kept
+from nbdebug.model.state.values.plain import PlainReader, PlainWriter
 
 
 class Surroundings:

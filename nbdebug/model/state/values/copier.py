@@ -16,7 +16,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from nbdebug.model.state.copying import SIMPLE_TYPES, Copy
-from nbdebug.model.state.kept import (
+from nbdebug.model.state.values.kept import (
     MISSING,
     AsIs,
     Constant,
@@ -28,7 +28,7 @@ from nbdebug.model.state.kept import (
     KeptTensor,
     KeptTuple,
 )
-from nbdebug.model.state.kept_optimizer import KeptOptimizer
+from nbdebug.model.state.values.kept_optimizer import KeptOptimizer
 
 # Immutable, or without a state of their own.
 CONSTANT_TYPES: tuple[Any, ...] = (

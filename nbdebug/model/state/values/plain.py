@@ -11,7 +11,7 @@ import torch
 
 from nbdebug.errors import CheckpointError
 from nbdebug.model.state.copying import cloned
-from nbdebug.model.state.kept import (
+from nbdebug.model.state.values.kept import (
     AsIs,
     Constant,
     Kept,
@@ -23,7 +23,7 @@ from nbdebug.model.state.kept import (
     KeptTuple,
     Unchanged,
 )
-from nbdebug.model.state.kept_optimizer import KeptOptimizer
+from nbdebug.model.state.values.kept_optimizer import KeptOptimizer
 
 K = TypeVar("K", bound=Kept)
 KIND = "kept"

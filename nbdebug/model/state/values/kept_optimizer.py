@@ -8,8 +8,8 @@ import torch
 
 from nbdebug.errors import CheckpointError
 from nbdebug.model.state.copying import Copy
-from nbdebug.model.state.kept import MISSING, Done, Kept
 from nbdebug.model.state.optimizer import OptimizerCopy, copy_nested
+from nbdebug.model.state.values.kept import MISSING, Done, Kept
 
 
 class KeptOptimizer(Kept):

@@ -1,0 +1,1 @@
+"""Copies of Python values that a training may move."""
