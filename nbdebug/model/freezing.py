@@ -72,7 +72,7 @@ def learnable(model: nn.Module) -> tuple[tuple[str, nn.Parameter], ...]:
     return tuple(
         (stable_name(name), parameter)
         for name, parameter in model.named_parameters()
-        if parameter in held
+        if parameter in held or parameter.requires_grad
     )
 
 
@@ -80,7 +80,10 @@ def _members(model: nn.Module) -> dict[str, tuple[nn.Parameter, ...]]:
     leaves = {layer.module for layer in layers(model)}
     members = {}
     for name, module in every_module(model):
-        own = module.parameters(recurse=module in leaves)
+        own = list(module.parameters(recurse=module in leaves))
+        if module not in leaves and "parametrizations" in module._modules:
+            # The weight of a module with children is computed from parameters kept there.
+            own += module.get_submodule("parametrizations").parameters()
         # Quantised weights cannot have a gradient.
         able = [p for p in own if p.is_floating_point() or p.is_complex()]
         found = tuple(p for p in able if p.requires_grad) or tuple(able)

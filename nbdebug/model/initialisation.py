@@ -120,10 +120,9 @@ class Initialisation:
 
 
 def _can_be_reset(module: nn.Module) -> bool:
-    weight = getattr(module, "weight", None)
-    parametrized = "parametrizations" in module._modules or (
-        isinstance(weight, torch.Tensor) and not isinstance(weight, nn.Parameter)
-    )
+    # Not by getattr: a parametrization such as spectral_norm computes its weight when it is read.
+    weight = vars(module).get("weight")
+    parametrized = "parametrizations" in module._modules or isinstance(weight, torch.Tensor)
     return (
         not parametrized
         and any(True for _ in module.parameters())

@@ -23,6 +23,7 @@ from nbdebug.model.order.layer_order import LayerOrder
 from nbdebug.model.recurrent_clipping import RecurrentClipping
 from nbdebug.model.sample_edits import SampleEdits
 from nbdebug.model.schedule.live import Schedule
+from nbdebug.model.state.model_state import undisturbed
 from nbdebug.model.state.surroundings import Surroundings
 
 
@@ -95,13 +96,15 @@ class TrainingState:
         self.parameters: tuple[tuple[str, nn.Parameter], ...] = learnable(model)
         names = [name for name, _ in self.parameters]
         self.clipping = Clipping(parameter_layers(names, model))
-        self.recurrent = RecurrentClipping(model)
-        self.layer_order = LayerOrder(model)
-        self.dropouts: dict[str, DropoutSite] = dropouts(model)
-        self.batch_norms = BatchNorms(model)
-        self.activations = Activations(model)
-        self.freezing = Freezing(model)
-        self.initialisation = Initialisation(model)
+        # Tracing a model may run code of it, such as the power iteration of spectral_norm.
+        with undisturbed(model):
+            self.recurrent = RecurrentClipping(model)
+            self.layer_order = LayerOrder(model)
+            self.dropouts: dict[str, DropoutSite] = dropouts(model)
+            self.batch_norms = BatchNorms(model)
+            self.activations = Activations(model)
+            self.freezing = Freezing(model)
+            self.initialisation = Initialisation(model)
         self.surroundings = Surroundings(model, {}, lambda: ())
         self.rng: AbstractContextManager[None] = nullcontext()
         self.lr_leader, self.lr_ratios = group_ratios(optimizers.current, "lr")
