@@ -13,6 +13,7 @@ from torch.nn.utils import parametrizations, parametrize
 import nbdebug as nbd
 from tests.problems import PlainLoop, same_weights
 
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 DATA = torch.Generator().manual_seed(5)
 X = torch.randn(96, 6, generator=DATA)
 Y = torch.randint(0, 3, (96,), generator=DATA)
@@ -80,7 +81,6 @@ def built(kind: str) -> nn.Module:
     return MODELS[kind]()
 
 
-@pytest.mark.filterwarnings("ignore:.*weight_norm.*deprecated")
 @pytest.mark.parametrize("kind", MODELS)
 def test_a_training_equals_a_plain_loop(kind: str) -> None:
     plain = built(kind)
