@@ -12,6 +12,7 @@ import ipywidgets
 
 from nbdebug.core.commands.queue import Ticket
 from nbdebug.core.control_spec import ControlSpec, ControlState
+from nbdebug.core.error_text import message_of
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import ControlChange
 from nbdebug.dashboard.control_widget import ControlWidget
@@ -105,7 +106,7 @@ class ControlForm:
             except Exception as error:
                 with self._lock:
                     self._moved.pop(name, None)
-                    self._remark = (name, str(error))
+                    self._remark = (name, message_of(error))
         self._wake()
 
     def remark(self, name: str, text: str) -> None:

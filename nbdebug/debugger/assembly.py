@@ -13,6 +13,7 @@ from nbdebug.checks.base import Check
 from nbdebug.controls.base import Control
 from nbdebug.core.commands.queue import CommandQueue
 from nbdebug.core.commands.running import Close
+from nbdebug.core.error_text import describe_error
 from nbdebug.core.history.history import History
 from nbdebug.core.plugins import instances
 from nbdebug.core.records import Notice
@@ -162,8 +163,8 @@ def _recording(
 def _plugins(history: History, package: str, base: Any) -> tuple[Any, ...]:
     """Instance of every plug-in; a notice names each plug-in that fails."""
 
-    def skip(plugin: str, error: Exception) -> None:
-        text = f"{type(error).__name__}: {error}. Everything else works without it."
+    def skip(plugin: str, error: BaseException) -> None:
+        text = f"{describe_error(error)}. Everything else works without it."
         history.add_notice(Notice(0, "warning", f"{plugin} could not be loaded", text))
 
     return instances(package, base, skip)

@@ -17,7 +17,6 @@ from nbdebug.core.records import Notice
 from nbdebug.core.results.check_report import CheckReport
 from nbdebug.core.results.findings import Findings
 from nbdebug.debugger.assembly import Parts, abandon, assemble, close, keyword_names, resumed
-from nbdebug.debugger.client import answer
 from nbdebug.debugger.delegate import Delegate, Shortcut
 from nbdebug.debugger.notebook_cells import replace_predecessors
 from nbdebug.debugger.record import LiveRun, Recording
@@ -192,7 +191,7 @@ class Debugger:
         tickets = self._client.set(controls, why=why or "")
         if self.state == "paused":
             for ticket in tickets:
-                answer(ticket)
+                self._client.answer(ticket)
 
     @property
     def controls(self) -> Mapping[str, Any]:

@@ -12,7 +12,6 @@ from uuid import uuid4
 from nbdebug.core.commands.running import Run as RunSteps
 from nbdebug.core.results.timeline import ReplayResult
 from nbdebug.debugger.assembly import Parts
-from nbdebug.debugger.client import answer
 from nbdebug.errors import ArgumentError
 from nbdebug.runs.compare.rerun import changes_to_repeat, compare_records
 from nbdebug.runs.record.run_data import RunData
@@ -115,7 +114,7 @@ class Recording:
             if step > history.status.step:
                 client.do(RunSteps(steps=step - history.status.step))
             for ticket in client.set(values, why=why):
-                answer(ticket)
+                client.answer(ticket)
         return compare_records(run, self.run)
 
     def _read(self) -> Callable[[], RunData]:

@@ -32,7 +32,7 @@ def first_nonfinite(model: nn.Module, forward: Callable[[], Any]) -> tuple[str |
     try:
         with undisturbed(model), torch.no_grad(), eager(model):
             forward()
-    except Exception:
+    except BaseException:
         # User code may itself raise on such a value; the finding is what matters then.
         if trace.found is None:
             raise

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch.optim import lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from nbdebug.core.error_text import raise_interrupt
 from nbdebug.model.schedule.param_groups import drop_groups
 
 SCHEDULE_KINDS = (
@@ -286,7 +287,8 @@ def forecast(
     for _ in range(steps - 1):
         try:
             copied.step()
-        except Exception:
+        except BaseException as error:
+            raise_interrupt(error)
             wanted = wanted[wanted < len(values)]
             break
         values.append(float(stub.param_groups[group]["lr"]))

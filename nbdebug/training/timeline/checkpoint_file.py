@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from nbdebug.core.error_text import describe_error
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Notice
 from nbdebug.errors import ArgumentError, CheckpointError
@@ -78,16 +79,16 @@ class CheckpointFile:
             try:
                 self.write(data)
                 self._failed = False
-            except Exception as error:
+            except BaseException as error:
                 self.report_failure(error, data["counters"]["step"])
 
-    def report_failure(self, error: Exception, step: int) -> None:
+    def report_failure(self, error: BaseException, step: int) -> None:
         """Report a failed write, once until a write succeeds."""
         if self._failed:
             return
         self._failed = True
         text = (
-            f"{self.path}: {type(error).__name__}: {error}. Training continues; the next "
+            f"{self.path}: {describe_error(error)}. Training continues; the next "
             "attempt is in a minute."
         )
         self._history.add_notice(Notice(step, "warning", "No checkpoint on disk", text))
