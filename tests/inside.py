@@ -13,7 +13,8 @@ import torch
 
 import nbdebug as nbd
 from nbdebug.checks._context import CheckContext
-from nbdebug.core.commands.queue import CommandQueue
+from nbdebug.core.commands.base import Command
+from nbdebug.core.commands.queue import CommandQueue, Ticket
 from nbdebug.core.history.block import MAX_PENDING_ROWS, Block
 from nbdebug.dashboard.dashboard import Dashboard
 from nbdebug.debugger.client import Client
@@ -61,14 +62,32 @@ def thread_of(dbg: nbd.Debugger) -> threading.Thread:
     return dbg._parts.worker._thread
 
 
+def put_together(dbg: nbd.Debugger, *commands: Command) -> list[Ticket]:
+    """Put commands that the training thread takes in one go."""
+    queue = queue_of(dbg)
+    with queue._ready:
+        return [queue.put(command) for command in commands]
+
+
+def break_the_thread(dbg: nbd.Debugger, error: BaseException, patch: pytest.MonkeyPatch) -> None:
+    """The training thread itself fails, once."""
+    worker, original = dbg._parts.worker, dbg._parts.worker._answer
+
+    def broken() -> None:
+        patch.setattr(worker, "_answer", original)
+        raise error
+
+    patch.setattr(worker, "_answer", broken)
+
+
 def client_of(dbg: nbd.Debugger) -> Client:
     """The way in for commands."""
-    return dbg._parts.client
+    return dbg._client
 
 
 def requests_of(dbg: nbd.Debugger) -> DashboardApi:
     """What takes requests of the dashboard, without a dashboard."""
-    return DashboardApi(dbg._parts.client, dbg.history, dbg._parts.runs)
+    return DashboardApi(dbg._client, dbg.history, dbg._parts.runs)
 
 
 def runs_tab_of(dbg: nbd.Debugger) -> RunsTabService:

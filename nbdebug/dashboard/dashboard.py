@@ -45,6 +45,9 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
         attend: callbacks by name of a tab, called at every tick while a view shows the tab.
         runs: list of recorded runs; None if this training is not recorded.
         start: tick in a thread; False if the caller calls `tick`.
+
+    Attributes:
+        displayed: whether the widget was displayed.
     """
 
     def __init__(
@@ -62,7 +65,7 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
         runs: RunListSource | None = None,
         start: bool = True,
     ) -> None:
-        self._request, choices = request, PlotOptions()
+        self._request, choices, self.displayed = request, PlotOptions(), False
         failures: list[tuple[str, BaseException]] = []
         runs = runs or NotRecorded()
         context = PanelContext(choices, controls, self._ask, lambda: runs.run_list)
@@ -127,9 +130,20 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
         """Update everything now; return the number of messages sent."""
         return self.pump.tick()
 
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        self.displayed = True
+        return super()._repr_mimebundle_(**kwargs)
+
     def close(self) -> None:
         """Stop the thread and remove all widgets. May be called twice."""
         self.pump.close()
+        self._close_widgets()
+
+    def retire(self) -> None:
+        """Stop the thread and remove all widgets soon; returns at once, in any thread."""
+        self.pump.retire(self._close_widgets)
+
+    def _close_widgets(self) -> None:
         if self.comm is not None:
             close_tree(self)
             super().close()

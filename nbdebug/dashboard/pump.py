@@ -64,6 +64,7 @@ class Pump:
         self._ticking = threading.Lock()
         self._wake = threading.Event()
         self._closing = False
+        self._then: Callable[[], None] = lambda: None
         self._thread: threading.Thread | None = None
 
     @property
@@ -91,6 +92,14 @@ class Pump:
             self._thread.join(timeout=10)
         self._watch(frozenset())
 
+    def retire(self, then: Callable[[], None]) -> None:
+        """Stop ticking without waiting for it, and do something afterwards in that thread."""
+        self._then = then
+        self._closing = True
+        self._wake.set()
+        if self._thread is None:
+            then()
+
     def fail(self, title: str, error: BaseException) -> None:
         """Add a failure to the notices."""
         text = _brief(error)
@@ -109,6 +118,7 @@ class Pump:
                 self._interval = 60.0
             self._wake.wait(self._interval)
             self._wake.clear()
+        self._then()
 
     def tick(self) -> int:
         """Update everything.
