@@ -135,7 +135,7 @@ def let_a_checkpoint_be_due(dbg: nbd.Debugger, *, on_disk: bool = False) -> None
     if on_disk:
         timeline_of(dbg)._file._next = 0.0
     else:
-        timeline_of(dbg)._next = 0.0
+        timeline_of(dbg)._clock.next = 0.0
 
 
 def order_of(indices: IndexSampler) -> tuple[int, int, bytes, bytes]:

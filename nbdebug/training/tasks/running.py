@@ -98,7 +98,7 @@ class ReestimateHandler(Handler[ReestimateBatchNorm]):
 
     def handle(self, command: ReestimateBatchNorm, progress: TaskProgress) -> ControlChange:
         training = self.training
-        training.timeline.take_checkpoint()
+        training.timeline.try_checkpoint()
         change = reestimate_statistics(command, training.session, training.controls)
         if change.status == "refused":
             raise ModelError(change.note)
@@ -108,7 +108,7 @@ class ReestimateHandler(Handler[ReestimateBatchNorm]):
 
 def set_control(training: Training, command: SetControl) -> ControlChange:
     """Apply a control's value; the change says whether it was applied or refused."""
-    training.timeline.take_checkpoint()
+    training.timeline.try_checkpoint()
     change = training.controls.apply(command)
     if change.status == "applied":
         training.timeline.record_event(command)
