@@ -19,6 +19,7 @@ from nbdebug.core.history.block import MAX_PENDING_ROWS, Block
 from nbdebug.dashboard.dashboard import Dashboard
 from nbdebug.debugger.client import Client
 from nbdebug.debugger.dashboard_api import DashboardApi
+from nbdebug.debugger.lifetime import Lifetime
 from nbdebug.panels.base import Panel
 from nbdebug.runs.record.journal import Journal
 from nbdebug.runs.recording.recorder import Recorder
@@ -78,6 +79,11 @@ def break_the_thread(dbg: nbd.Debugger, error: BaseException, patch: pytest.Monk
         raise error
 
     patch.setattr(worker, "_answer", broken)
+
+
+def lifetime_of(dbg: nbd.Debugger) -> Lifetime:
+    """What ends the threads and widgets of a training."""
+    return dbg._lifetime
 
 
 def client_of(dbg: nbd.Debugger) -> Client:
@@ -178,6 +184,12 @@ def fill(block: Block) -> None:
 
 
 # The dashboard
+
+
+def open_view(dashboard: Dashboard, tab: str = "Training") -> None:
+    """A browser's view opens and shows a tab."""
+    hello = {"kind": "hello", "view": tab, "tab": tab}
+    dashboard.view._handle_custom_msg(hello, [])
 
 
 def panels_of(dashboard: Dashboard) -> list[Panel]:
