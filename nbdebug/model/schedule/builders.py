@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from torch.optim import lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from nbdebug.core.error_text import raise_interrupt
 from nbdebug.model.schedule.param_groups import drop_groups
 
 SCHEDULE_KINDS = (
@@ -287,8 +286,7 @@ def forecast(
     for _ in range(steps - 1):
         try:
             copied.step()
-        except BaseException as error:
-            raise_interrupt(error)
+        except Exception:
             wanted = wanted[wanted < len(values)]
             break
         values.append(float(stub.param_groups[group]["lr"]))
