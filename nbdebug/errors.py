@@ -18,6 +18,7 @@ NbdebugError
 ├── RunStoreError (OSError)          a store of runs that cannot be read or written
 ├── SeriesError (KeyError)           a series that History does not hold
 ├── PluginError (RuntimeError)       a plug-in that does not keep its contract
+├── InsideStepError (RuntimeError)   a command that would wait for the step it was given in
 └── ClosedError (RuntimeError)       a Debugger that was closed
 """
 
@@ -111,6 +112,10 @@ class SeriesError(NbdebugError, KeyError):
 
 class PluginError(NbdebugError, RuntimeError):
     """A plug-in that does not keep its contract."""
+
+
+class InsideStepError(NbdebugError, RuntimeError):
+    """A command was given by code that training runs, and would wait for itself."""
 
 
 class ClosedError(NbdebugError, RuntimeError):

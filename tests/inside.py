@@ -13,11 +13,13 @@ import torch
 
 import nbdebug as nbd
 from nbdebug.checks._context import CheckContext
-from nbdebug.core.commands.queue import CommandQueue
+from nbdebug.core.commands.base import Command
+from nbdebug.core.commands.queue import CommandQueue, Ticket
 from nbdebug.core.history.block import MAX_PENDING_ROWS, Block
 from nbdebug.dashboard.dashboard import Dashboard
 from nbdebug.debugger.client import Client
 from nbdebug.debugger.dashboard_api import DashboardApi
+from nbdebug.debugger.lifetime import Lifetime
 from nbdebug.panels.base import Panel
 from nbdebug.runs.record.journal import Journal
 from nbdebug.runs.recording.recorder import Recorder
@@ -61,14 +63,37 @@ def thread_of(dbg: nbd.Debugger) -> threading.Thread:
     return dbg._parts.worker._thread
 
 
+def put_together(dbg: nbd.Debugger, *commands: Command) -> list[Ticket]:
+    """Put commands that the training thread takes in one go."""
+    queue = queue_of(dbg)
+    with queue._ready:
+        return [queue.put(command) for command in commands]
+
+
+def break_the_thread(dbg: nbd.Debugger, error: BaseException, patch: pytest.MonkeyPatch) -> None:
+    """The training thread itself fails, once."""
+    worker, original = dbg._parts.worker, dbg._parts.worker._answer
+
+    def broken() -> None:
+        patch.setattr(worker, "_answer", original)
+        raise error
+
+    patch.setattr(worker, "_answer", broken)
+
+
+def lifetime_of(dbg: nbd.Debugger) -> Lifetime:
+    """What ends the threads and widgets of a training."""
+    return dbg._lifetime
+
+
 def client_of(dbg: nbd.Debugger) -> Client:
     """The way in for commands."""
-    return dbg._parts.client
+    return dbg._client
 
 
 def requests_of(dbg: nbd.Debugger) -> DashboardApi:
     """What takes requests of the dashboard, without a dashboard."""
-    return DashboardApi(dbg._parts.client, dbg.history, dbg._parts.runs)
+    return DashboardApi(dbg._client, dbg.history, dbg._parts.runs)
 
 
 def runs_tab_of(dbg: nbd.Debugger) -> RunsTabService:
@@ -116,7 +141,7 @@ def let_a_checkpoint_be_due(dbg: nbd.Debugger, *, on_disk: bool = False) -> None
     if on_disk:
         timeline_of(dbg)._file._next = 0.0
     else:
-        timeline_of(dbg)._next = 0.0
+        timeline_of(dbg)._clock.next = 0.0
 
 
 def order_of(indices: IndexSampler) -> tuple[int, int, bytes, bytes]:
@@ -159,6 +184,12 @@ def fill(block: Block) -> None:
 
 
 # The dashboard
+
+
+def open_view(dashboard: Dashboard, tab: str = "Training") -> None:
+    """A browser's view opens and shows a tab."""
+    hello = {"kind": "hello", "view": tab, "tab": tab}
+    dashboard.view._handle_custom_msg(hello, [])
 
 
 def panels_of(dashboard: Dashboard) -> list[Panel]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
 
+from nbdebug.core.error_text import raise_interrupt
 from nbdebug.errors import PluginError
 
 T = TypeVar("T")
@@ -17,7 +18,7 @@ T = TypeVar("T")
 def discover(
     package: str,
     base: type[T],
-    on_error: Callable[[str, Exception], None] | None = None,
+    on_error: Callable[[str, BaseException], None] | None = None,
     groups: tuple[str, ...] = (),
 ) -> tuple[type[T], ...]:
     """Return every concrete subclass of `base` that a module of `package` defines.
@@ -43,7 +44,8 @@ def discover(
     for point in (p for group in groups or (package,) for p in entry_points(group=group)):
         try:
             found.append(_checked(point.name, _loaded(point), base))
-        except Exception as error:
+        except BaseException as error:
+            raise_interrupt(error)
             if on_error is None:
                 raise
             on_error(point.name, error)
@@ -51,16 +53,24 @@ def discover(
 
 
 def instances(
-    package: str, base: type[T], on_error: Callable[[str, Exception], None]
+    package: str, base: type[T], on_error: Callable[[str, BaseException], None]
 ) -> tuple[T, ...]:
     """Instantiate every plug-in; one that raises is reported and excluded."""
     made: list[T] = []
     for plugin in discover(package, base, on_error):
         try:
-            made.append(plugin())
-        except Exception as error:
+            made.append(_named(plugin()))
+        except BaseException as error:
+            raise_interrupt(error)
             on_error(plugin.__name__, error)
     return tuple(made)
+
+
+def _named(plugin: T) -> T:
+    name = getattr(plugin, "name", None)
+    if not isinstance(name, str) or not name:
+        raise PluginError(f'{type(plugin).__name__} has no name: expected name = "...".')
+    return plugin
 
 
 def _classes(module: Any, base: type[T]) -> list[type[T]]:

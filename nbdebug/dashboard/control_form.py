@@ -6,12 +6,14 @@ import html
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import ipywidgets
 
 from nbdebug.core.commands.queue import Ticket
 from nbdebug.core.control_spec import ControlSpec, ControlState
+from nbdebug.core.error_text import describe_error, message_of, raise_interrupt
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import ControlChange
 from nbdebug.dashboard.control_widget import ControlWidget
@@ -49,10 +51,24 @@ class ControlForm:
         every = controls()
         # Samples are chosen in the table of worst samples.
         states = [state for state in every if state.spec.kind != "samples"]
-        self._widgets = {state.spec.name: self._make(state) for state in states}
+        self._labels = {state.spec.name: str(state.spec.label) for state in every}
+        self._widgets: dict[str, ControlWidget] = {}
+        for state in states:
+            with self._without(state.spec.name):
+                self._widgets[state.spec.name] = self._make(state)
         self._order = deque(self._widgets)
-        self._labels = {state.spec.name: state.spec.label for state in every}
-        self._build([state.spec for state in states])
+        self._build([state.spec for state in states if state.spec.name in self._widgets])
+
+    @contextmanager
+    def _without(self, name: str) -> Iterator[None]:
+        """Do without the widget of a control whose state cannot be shown, and say so."""
+        try:
+            yield
+        except BaseException as error:
+            raise_interrupt(error)
+            self._remark = (name, f"This control cannot be shown: {describe_error(error)}")
+            if name in self._widgets:
+                self._order.remove(name)
 
     def _make(self, state: ControlState) -> ControlWidget:
         name = state.spec.name
@@ -105,7 +121,7 @@ class ControlForm:
             except Exception as error:
                 with self._lock:
                     self._moved.pop(name, None)
-                    self._remark = (name, str(error))
+                    self._remark = (name, message_of(error))
         self._wake()
 
     def remark(self, name: str, text: str) -> None:
@@ -156,11 +172,13 @@ class ControlForm:
                 yield lambda name=name: self._show(name, states[name])  # type: ignore[misc]
 
     def _show(self, name: str, state: ControlState) -> int:
-        if not self._widgets[name].show(state):
-            return 0
-        self._order.remove(name)
-        self._order.append(name)
-        return 1
+        shown = False
+        with self._without(name):
+            shown = self._widgets[name].show(state)
+        if shown:
+            self._order.remove(name)
+            self._order.append(name)
+        return int(shown)
 
     def _busy(self) -> set[str]:
         with self._lock:

@@ -12,6 +12,7 @@ from bokeh.models.ui import UIElement
 from nbdebug.core.commands.base import SET_CONTROLS
 from nbdebug.core.commands.queue import CommandQueue, Ticket
 from nbdebug.core.control_spec import ControlState
+from nbdebug.core.error_text import raise_interrupt
 from nbdebug.core.history.history import History
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.plugins import discover
@@ -23,6 +24,7 @@ from nbdebug.dashboard.pump import TICKS_PER_SECOND, Part, Pump, switched_off
 from nbdebug.dashboard.refusals import Refusals
 from nbdebug.dashboard.toolbar import Toolbar
 from nbdebug.dashboard.view.bokeh_view import BokehView, PanelPlacement
+from nbdebug.errors import PluginError
 from nbdebug.panels.base import Panel, PanelContext
 from nbdebug.plots.figures import plain_figure
 from nbdebug.plots.plot_options import PlotOptions
@@ -43,6 +45,9 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
         attend: callbacks by name of a tab, called at every tick while a view shows the tab.
         runs: list of recorded runs; None if this training is not recorded.
         start: tick in a thread; False if the caller calls `tick`.
+
+    Attributes:
+        displayed: whether the widget was displayed.
     """
 
     def __init__(
@@ -60,8 +65,8 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
         runs: RunListSource | None = None,
         start: bool = True,
     ) -> None:
-        self._request, choices = request, PlotOptions()
-        failures: list[tuple[str, Exception]] = []
+        self._request, choices, self.displayed = request, PlotOptions(), False
+        failures: list[tuple[str, BaseException]] = []
         runs = runs or NotRecorded()
         context = PanelContext(choices, controls, self._ask, lambda: runs.run_list)
         built = self._build_view(panels, context, failures)
@@ -88,12 +93,12 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
         self,
         panels: Sequence[type[Panel]] | None,
         context: PanelContext,
-        failures: list[tuple[str, Exception]],
+        failures: list[tuple[str, BaseException]],
     ) -> list[Panel]:
         """Build the panels and their view; return the panels that could be built."""
         if panels is None:
             panels = discover("nbdebug.panels", Panel, lambda *failed: failures.append(failed))
-        built, placements, notes = _build([panel(context) for panel in panels], failures)
+        built, placements, notes = _build(_instances(panels, context, failures), failures)
         self.view = BokehView(placements, context.choices, self._wake, self._ask)
         context.sink = self.view
         for name, text in notes.items():
@@ -125,9 +130,20 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
         """Update everything now; return the number of messages sent."""
         return self.pump.tick()
 
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        self.displayed = True
+        return super()._repr_mimebundle_(**kwargs)
+
     def close(self) -> None:
         """Stop the thread and remove all widgets. May be called twice."""
         self.pump.close()
+        self._close_widgets()
+
+    def retire(self) -> None:
+        """Stop the thread and remove all widgets soon; returns at once, in any thread."""
+        self.pump.retire(self._close_widgets)
+
+    def _close_widgets(self) -> None:
         if self.comm is not None:
             close_tree(self)
             super().close()
@@ -141,8 +157,28 @@ def _as_part(act: Callable[[], None]) -> Part:
     return part
 
 
+def _instances(
+    kinds: Sequence[type[Panel]],
+    context: PanelContext,
+    failures: list[tuple[str, BaseException]],
+) -> list[Panel]:
+    """Make every panel; one that raises, or that has no name, tab or title, is left out."""
+    made = []
+    for kind in kinds:
+        try:
+            panel = kind(context)
+            texts = panel.name, panel.tab, panel.title, panel.help
+            if not all(isinstance(text, str) for text in texts):
+                raise PluginError("name, tab, title and help of a panel must be texts")
+            made.append(panel)
+        except BaseException as error:
+            raise_interrupt(error)
+            failures.append((kind.__name__, error))
+    return made
+
+
 def _build(
-    panels: Sequence[Panel], failures: list[tuple[str, Exception]]
+    panels: Sequence[Panel], failures: list[tuple[str, BaseException]]
 ) -> tuple[list[Panel], list[PanelPlacement], dict[str, str]]:
     """Build every panel; a panel that fails becomes an empty plot with the reason."""
     built, placements, notes = [], [], {}
@@ -150,7 +186,8 @@ def _build(
         try:
             root: UIElement | None = panel.build()
             built.append(panel)
-        except Exception as error:
+        except BaseException as error:
+            raise_interrupt(error)
             failures.append((panel.name, error))
             notes[panel.name] = switched_off(error)
             root = plain_figure(panel.name, panel.height)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextvars
 import threading
-import traceback
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from nbdebug.core.commands.queue import CommandQueue
 from nbdebug.core.commands.running import WatchProbe
+from nbdebug.core.error_text import describe_error, raise_interrupt, traceback_of
 from nbdebug.core.history.history import History
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Notice
 from nbdebug.dashboard.view.bokeh_view import BokehView
+from nbdebug.errors import PluginError
 from nbdebug.panels.base import Panel
 from nbdebug.plots.plot_options import PlotOptions
 
@@ -21,6 +23,7 @@ MAX_MESSAGES = 3
 MAX_ERROR_LENGTH = 300
 
 Part = Callable[[Snapshot, int], int]
+T = TypeVar("T")
 
 
 class Pump:
@@ -61,6 +64,7 @@ class Pump:
         self._ticking = threading.Lock()
         self._wake = threading.Event()
         self._closing = False
+        self._then: Callable[[], None] = lambda: None
         self._thread: threading.Thread | None = None
 
     @property
@@ -88,25 +92,33 @@ class Pump:
             self._thread.join(timeout=10)
         self._watch(frozenset())
 
-    def fail(self, title: str, error: Exception) -> None:
+    def retire(self, then: Callable[[], None]) -> None:
+        """Stop ticking without waiting for it, and do something afterwards in that thread."""
+        self._then = then
+        self._closing = True
+        self._wake.set()
+        if self._thread is None:
+            then()
+
+    def fail(self, title: str, error: BaseException) -> None:
         """Add a failure to the notices."""
         text = _brief(error)
-        details = "".join(traceback.format_exception(error))
         step = self._history.status.step
-        self._failures += (Notice(step, "warning", title, text, details),)
+        self._failures += (Notice(step, "warning", title, text, traceback_of(error)),)
         self._seen = None
 
     def _loop(self) -> None:
         while not self._closing:
             try:
                 self.tick()
-            except Exception as error:
+            except BaseException as error:
                 # For example a closed comm: training continues, the next tick tries again.
                 self.fail("The dashboard missed an update", error)
             if self._history.status.state == "closed" and not self._view.waiting:
                 self._interval = 60.0
             self._wake.wait(self._interval)
             self._wake.clear()
+        self._then()
 
     def tick(self) -> int:
         """Update everything.
@@ -132,15 +144,23 @@ class Pump:
 
     def _update(self, visible: frozenset[str]) -> None:
         panels = [panel for panel in self._panels if panel.tab in visible]
-        self._watch(frozenset(probe for panel in panels for probe in panel.watches))
-        self._snapshot = self._history.snapshot({need for panel in panels for need in panel.needs})
-        for panel in panels:
-            try:
-                panel.update(self._snapshot)
-            except Exception as error:
-                self._switch_off(panel, error)
+        wishes = {panel: wish for panel in panels if (wish := self._try(panel, _wishes))}
+        self._watch(frozenset(probe for _, watches in wishes.values() for probe in watches))
+        needs = {need for needs, _ in wishes.values() for need in needs}
+        snapshot = self._snapshot = self._history.snapshot(needs)
+        for panel in wishes:
+            self._try(panel, lambda panel: panel.update(snapshot))
 
-    def _switch_off(self, panel: Panel, error: Exception) -> None:
+    def _try(self, panel: Panel, use: Callable[[Panel], T]) -> T | None:
+        """Result of a call; a panel that raises is switched off."""
+        try:
+            return use(panel)
+        except BaseException as error:
+            raise_interrupt(error)
+            self._switch_off(panel, error)
+            return None
+
+    def _switch_off(self, panel: Panel, error: BaseException) -> None:
         self._panels.remove(panel)
         self._view.set_note(panel.name, switched_off(error))
         self.fail(f"The plot “{panel.title}” was switched off", error)
@@ -151,11 +171,19 @@ class Pump:
         self._watched = wanted
 
 
-def switched_off(error: Exception) -> str:
+def _wishes(panel: Panel) -> tuple[frozenset[str], frozenset[str]]:
+    """Series that a panel reads, and probes that it watches."""
+    wishes = frozenset(panel.needs), frozenset(panel.watches)
+    if not all(isinstance(name, str) for name in wishes[0] | wishes[1]):
+        raise PluginError("needs and watches of a panel must be names")
+    return wishes
+
+
+def switched_off(error: BaseException) -> str:
     """Text over a plot that failed."""
     return f"This plot was switched off; training continues. {_brief(error)}"
 
 
-def _brief(error: Exception) -> str:
-    text = f"{type(error).__name__}: {error}"
+def _brief(error: BaseException) -> str:
+    text = describe_error(error)
     return text if len(text) <= MAX_ERROR_LENGTH else text[:MAX_ERROR_LENGTH] + "..."

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterable
 
 from nbdebug.core.commands.queue import Ticket
+from nbdebug.core.error_text import message_of
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import ControlChange
 from nbdebug.errors import TaskStopped
@@ -34,7 +35,7 @@ class Refusals:
         try:
             tickets = request()
         except Exception as error:
-            self._set(panel, number, str(error))
+            self._set(panel, number, message_of(error))
             return
         for ticket in tickets:
             # The error that ends a run is shown in the message line.
@@ -63,7 +64,7 @@ class Refusals:
         if isinstance(result, ControlChange) and result.status == "refused":
             self._set(panel, number, f"{result.control} was refused: {result.note}")
         elif error is not None and not isinstance(error, TaskStopped):
-            self._set(panel, number, str(error) or type(error).__name__)
+            self._set(panel, number, message_of(error) or type(error).__name__)
 
     def _set(self, panel: str, number: int, text: str) -> None:
         with self._lock:

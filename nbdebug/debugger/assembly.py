@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 from nbdebug.checks.base import Check
 from nbdebug.controls.base import Control
 from nbdebug.core.commands.queue import CommandQueue
-from nbdebug.core.commands.running import Close
+from nbdebug.core.error_text import describe_error
 from nbdebug.core.history.history import History
 from nbdebug.core.plugins import instances
 from nbdebug.core.records import Notice
@@ -52,7 +51,7 @@ class Parts:
     training: Training
     queue: CommandQueue
     worker: Worker
-    client: Client
+    validator: CommandValidator
     name: str
     about: Mapping[str, Any]
     recorder: Recorder | None
@@ -61,6 +60,10 @@ class Parts:
     @property
     def history(self) -> History:
         return self.training.history
+
+    def new_client(self) -> Client:
+        """Make a sender of commands; the training lives as long as that of its Debugger."""
+        return Client(self.queue, self.history, self.validator)
 
 
 def assemble(
@@ -97,34 +100,8 @@ def assemble(
         history.add_notice(notice)
     recorder, runs = _recording(history, name, about, location)
     return Parts(
-        training, queue, Worker(training, queue), Client(queue, history, validator), name, about,
-        recorder, runs,
+        training, queue, Worker(training, queue), validator, name, about, recorder, runs,
     )  # fmt: skip
-
-
-def close(parts: Parts) -> None:
-    """Stop the threads and wait for them; may be called twice."""
-    parts.queue.put(Close())
-    parts.worker.join(timeout=30)
-    if parts.runs is not None:
-        parts.runs.close()
-    if parts.recorder is not None:
-        parts.recorder.close()
-
-
-def abandon(parts: Parts) -> None:
-    """Stop the threads of a Debugger that was garbage collected.
-
-    At the end of the program also wait for them, since they must not outlive torch.
-    """
-    parts.queue.put(Close())
-    if not threading.main_thread().is_alive():
-        parts.worker.join(timeout=10)
-    if parts.runs is not None:
-        parts.runs.close(wait=False)
-    if parts.recorder is not None:
-        # The journal is complete; the next program that opens the store adds the run.
-        parts.recorder.close(file=False)
 
 
 def _training(setup: Setup, session: Session, controls: ControlSet, history: History) -> Training:
@@ -162,8 +139,8 @@ def _recording(
 def _plugins(history: History, package: str, base: Any) -> tuple[Any, ...]:
     """Instance of every plug-in; a notice names each plug-in that fails."""
 
-    def skip(plugin: str, error: Exception) -> None:
-        text = f"{type(error).__name__}: {error}. Everything else works without it."
+    def skip(plugin: str, error: BaseException) -> None:
+        text = f"{describe_error(error)}. Everything else works without it."
         history.add_notice(Notice(0, "warning", f"{plugin} could not be loaded", text))
 
     return instances(package, base, skip)

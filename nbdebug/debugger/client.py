@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import concurrent.futures
+import math
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -11,14 +14,17 @@ from nbdebug.core.commands.base import Command
 from nbdebug.core.commands.queue import CommandQueue, Ticket
 from nbdebug.core.commands.running import Pause, SetControl
 from nbdebug.core.history.history import History
+from nbdebug.core.history.waiting import refuse_inside
 from nbdebug.core.results.fork import ForkResult
-from nbdebug.errors import ClosedError
+from nbdebug.errors import ClosedError, NbdebugError
 from nbdebug.training.engine.breakpoints import Breakpoints
 from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.tasks.check_runner import CheckRunner
 
 # Waits are cut into slices, in seconds, so that an interrupt gets through on every platform.
 WAIT_SLICE = 0.1
+# After an interrupt, how long a step may take until it pauses.
+PAUSE_SECONDS = 5.0
 
 
 class CommandValidator:
@@ -60,23 +66,62 @@ class Client:
             ClosedError: the Debugger was closed.
             NbdebugError: a value of the command is wrong; no command was put.
         """
+        if not command.inside:
+            self.refuse_inside(command.name)
         if self._history.status.state == "closed":
             raise ClosedError("This Debugger was closed; make a new one.")
-        return self._queue.put(command.checked(self._validator))
+        return self._queue.put(command.checked(self._validator), inside=self._inside)
 
     def do(self, command: Command) -> Any:
         """Put a command and wait for its answer; interrupting the kernel pauses training.
 
+        Code that training runs does not wait: see `Command.inside`.
+
         Raises:
+            InsideStepError: this code runs in a step, which the command would wait for.
             Exception: as `put`, or whatever the command raised.
         """
-        ticket = self.put(command)
+        ticket: Ticket | None = None
         try:
-            return answer(ticket)
-        except KeyboardInterrupt:
-            with suppress(ClosedError):
-                answer(self.put(Pause()))
+            ticket = self.put(command)
+            return None if self._inside else self.answer(ticket)
+        except KeyboardInterrupt as error:
+            # The user's code in the training thread may raise this too.
+            if ticket is None or not ticket.answer.done() or ticket.answer.exception() is not error:
+                self._pause_soon()
             raise
+
+    def answer(self, ticket: Ticket) -> Any:
+        """Wait for the answer of a command, and return or raise it.
+
+        Raises:
+            ClosedError: the training thread has ended without an answer.
+        """
+        self._wait(ticket)
+        return ticket.answer.result()
+
+    def refuse_inside(self, verb: str) -> None:
+        """Raise InsideStepError if the caller runs in the training thread."""
+        refuse_inside(self._history.writer, f"The command {verb}")
+
+    @property
+    def _inside(self) -> bool:
+        return threading.current_thread() is self._history.writer
+
+    def _pause_soon(self) -> None:
+        """Pause after an interrupt; a step that takes longer pauses when it ends."""
+        with suppress(NbdebugError):
+            self._wait(self.put(Pause()), PAUSE_SECONDS)
+
+    def _wait(self, ticket: Ticket, timeout: float = math.inf) -> None:
+        end, writer = time.monotonic() + timeout, self._history.writer
+        while not ticket.answer.done() and time.monotonic() < end:
+            ended = writer is not None and not writer.is_alive()
+            concurrent.futures.wait([ticket.answer], WAIT_SLICE)
+            if ended and not ticket.answer.done():
+                raise ClosedError(
+                    "The training thread has ended, as in a forked process; make a new Debugger."
+                )
 
     def set(self, values: Mapping[str, Any], who: str = "api", why: str = "") -> list[Ticket]:
         """Put one command per control, all or none.
@@ -84,12 +129,6 @@ class Client:
         Raises:
             ControlNameError, ControlValueError: no command was put.
         """
+        self.refuse_inside("set")
         checked = self._validator.controls(values)
         return [self.put(SetControl(name, value, who, why)) for name, value in checked.items()]
-
-
-def answer(ticket: Ticket) -> Any:
-    """Wait for the answer of a command, and return or raise it."""
-    while not ticket.answer.done():
-        concurrent.futures.wait([ticket.answer], WAIT_SLICE)
-    return ticket.answer.result()

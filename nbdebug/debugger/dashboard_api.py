@@ -23,7 +23,9 @@ class DashboardApi:
 
     def __init__(self, client: Client, history: History, runs: RunsTabService | None) -> None:
         self._client, self._history, self._runs = client, history, runs
-        self._commands = {kind.name: kind for kind in discover("nbdebug.core.commands", Command)}
+        # The runner of commands reports those that cannot be loaded.
+        found = discover("nbdebug.core.commands", Command, lambda name, error: None)
+        self._commands = {kind.name: kind for kind in found}
 
     def ask(self, name: str, fields: Mapping[str, Any]) -> list[Ticket]:
         """Build the requested command from its form and put it.

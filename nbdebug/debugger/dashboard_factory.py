@@ -10,7 +10,7 @@ from nbdebug.panels.runs import Runs
 
 def make_dashboard(parts: Parts) -> Dashboard:
     """Build the dashboard of a training."""
-    api = DashboardApi(parts.client, parts.history, parts.runs)
+    api = DashboardApi(parts.new_client(), parts.history, parts.runs)
     attend = {} if parts.runs is None else {Runs.tab: parts.runs.look_when_due}
     return Dashboard(
         parts.history,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Mapping
 from os import PathLike
 from typing import TYPE_CHECKING, Any, cast
@@ -16,9 +15,9 @@ from nbdebug.core.history.history import History
 from nbdebug.core.records import Notice
 from nbdebug.core.results.check_report import CheckReport
 from nbdebug.core.results.findings import Findings
-from nbdebug.debugger.assembly import Parts, abandon, assemble, close, keyword_names, resumed
-from nbdebug.debugger.client import answer
+from nbdebug.debugger.assembly import Parts, assemble, keyword_names, resumed
 from nbdebug.debugger.delegate import Delegate, Shortcut
+from nbdebug.debugger.lifetime import Lifetime
 from nbdebug.debugger.notebook_cells import replace_predecessors
 from nbdebug.debugger.record import LiveRun, Recording
 from nbdebug.debugger.session import DebuggerSession
@@ -130,16 +129,14 @@ class Debugger:
     def _begin(self, setup: Setup, controls: dict[str, Any], *notices: Notice) -> None:
         parts = assemble(setup, controls, keyword_names(Debugger), notices)
         self._parts: Parts = parts
-        self._client = parts.client
+        self._client = client = parts.new_client()
         self.name, self.model = parts.name, parts.training.session.model
         self.history: History = parts.history
-        self.timeline = DebuggerTimeline(parts.client, parts.history, parts.training.diagnosis)
-        self.session = DebuggerSession(parts.training.session, parts.client)
-        self._recording = Recording(parts)
-        self._dashboard: Dashboard | None = None
-        # A Debugger that is garbage collected must stop its threads.
-        self._finalizer = weakref.finalize(self, abandon, parts)
-        replace_predecessors(self)
+        self.timeline = DebuggerTimeline(client, parts.history, parts.training.diagnosis)
+        self.session = DebuggerSession(parts.training.session, client)
+        self._recording = Recording(parts, client)
+        self._lifetime = Lifetime(parts, client)
+        replace_predecessors(self._lifetime)
 
     def start(self) -> None:
         """Train until paused; returns at once."""
@@ -192,7 +189,7 @@ class Debugger:
         tickets = self._client.set(controls, why=why or "")
         if self.state == "paused":
             for ticket in tickets:
-                answer(ticket)
+                self._client.answer(ticket)
 
     @property
     def controls(self) -> Mapping[str, Any]:
@@ -248,17 +245,16 @@ class Debugger:
         """The widget; `display(dbg)` shows the same one."""
         if self.state == "closed":
             raise ClosedError("This Debugger was closed; make a new one.")
-        if self._dashboard is None:
+        if self._lifetime.dashboard is None:
             from nbdebug.debugger.dashboard_factory import make_dashboard
 
-            self._dashboard = make_dashboard(self._parts)
-        return self._dashboard
+            self._lifetime.dashboard = make_dashboard(self._parts)
+        return self._lifetime.dashboard
 
     def close(self) -> None:
         """Stop threads and remove widgets; the model keeps its weights. May be called twice."""
-        if self._dashboard is not None:
-            self._dashboard.close()
-        close(self._parts)
+        self._client.refuse_inside("close")
+        self._lifetime.close()
 
     checkpoint = Delegate("timeline", DebuggerTimeline.checkpoint)
     rewind = Delegate("timeline", DebuggerTimeline.rewind)

@@ -12,7 +12,7 @@ from uuid import uuid4
 from nbdebug.core.commands.running import Run as RunSteps
 from nbdebug.core.results.timeline import ReplayResult
 from nbdebug.debugger.assembly import Parts
-from nbdebug.debugger.client import answer
+from nbdebug.debugger.client import Client
 from nbdebug.errors import ArgumentError
 from nbdebug.runs.compare.rerun import changes_to_repeat, compare_records
 from nbdebug.runs.record.run_data import RunData
@@ -51,8 +51,8 @@ class LiveRun(Run):
 class Recording:
     """Reader and writer of the record of one training."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, parts: Parts, client: Client) -> None:
+        self._parts, self._client = parts, client
 
     @cached_property
     def _key(self) -> str:
@@ -105,7 +105,7 @@ class Recording:
             ArgumentError: training has already begun, the initial weights differ, or a change is
                 no valid value of a control.
         """
-        history, client = self._parts.history, self._parts.client
+        history, client = self._parts.history, self._client
         mine = self.run
         if history.status.step:
             raise ArgumentError("Training has already begun: repeat a run with a new Debugger.")
@@ -115,7 +115,7 @@ class Recording:
             if step > history.status.step:
                 client.do(RunSteps(steps=step - history.status.step))
             for ticket in client.set(values, why=why):
-                answer(ticket)
+                client.answer(ticket)
         return compare_records(run, self.run)
 
     def _read(self) -> Callable[[], RunData]:

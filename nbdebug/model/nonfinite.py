@@ -35,7 +35,7 @@ def first_nonfinite(
     try:
         with undisturbed(model, around), torch.no_grad(), eager(model):
             forward()
-    except Exception:
+    except BaseException:
         # User code may itself raise on such a value; the finding is what matters then.
         if trace.found is None:
             raise

@@ -26,7 +26,7 @@ class LayerOutputs:
     def __init__(self, layers: tuple[Layer, ...], callback: OutputCallback) -> None:
         self.seconds = 0.0
         self._callback = callback
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         self._handles: list[RemovableHandle] = [
             layer.module.register_forward_hook(self._hook(layer)) for layer in layers
         ]
@@ -41,7 +41,7 @@ class LayerOutputs:
                 try:
                     with torch.no_grad():
                         self._callback(layer, tensor.detach())
-                except Exception as error:
+                except BaseException as error:
                     self._error = error
             self.seconds += time.perf_counter() - start
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from nbdebug.core.error_text import describe_error, raise_interrupt
 from nbdebug.core.history.history import History
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.names import unknown_name
@@ -51,7 +52,7 @@ class Diagnosis(Sequence[Rule]):
         self._rules = {rule.name: rule for rule in rules}
         self._history, self._possible = history, possible
         self._known: dict[str, _Known] = {}
-        self._looking = threading.Lock()
+        self._looking, self._busy = threading.RLock(), False
         self._step, self._seen, self._next = 0, -1, 0.0
 
     def __getitem__(self, place: int) -> Rule:  # type: ignore[override]
@@ -98,7 +99,8 @@ class Diagnosis(Sequence[Rule]):
     def look(self) -> Findings:
         """Evaluate all rules now; the findings are also written to History."""
         with self._looking:
-            if self._history.version == self._seen:
+            if self._busy or self._history.version == self._seen:
+                # A rule that asks for the findings gets the last ones.
                 return self._history.results.of(Findings, Findings())
             snapshot = self._snapshot(self._history)
             step = snapshot.status.step
@@ -107,7 +109,11 @@ class Diagnosis(Sequence[Rule]):
                 self._known = {}
             self._step = step
             before = set(self._known)
-            missing = dict(self._diagnose(snapshot))
+            self._busy = True
+            try:
+                missing = dict(self._diagnose(snapshot))
+            finally:
+                self._busy = False
             known = {name: one.finding for name, one in self._known.items()}
             found = Findings(tuple(ordered(known)), missing)
             for cause in found.causes:
@@ -123,23 +129,23 @@ class Diagnosis(Sequence[Rule]):
 
         Rules that raise, or that need series that the fork did not measure, are in `not_judged`.
         """
-        with self._looking:
-            rules = list(self._rules.values())
-            past, now = self._snapshot(self._history, start), self._snapshot(way)
+        # Without the lock: a rule that runs in another thread may wait for the training thread.
+        rules = list(self._rules.values())
+        past, now = self._snapshot(self._history, start), self._snapshot(way)
         joined = past.continued_with(start, now)
         found, missing = {}, {}
         for rule in rules:
-            lacking = _lacking(rule, joined)
+            try:
+                lacking = _lacking(rule, joined)
+                finding = None if lacking else self._finding(rule, joined)
+            except BaseException as error:
+                raise_interrupt(error)
+                missing[rule.name] = describe_error(error)
+                continue
             if lacking:
                 missing[rule.name] = ", ".join(lacking)
-                continue
-            try:
-                symptom = rule.diagnose(joined)
-            except Exception as error:
-                missing[rule.name] = f"{type(error).__name__}: {error}"
-                continue
-            if symptom is not None:
-                found[rule.name] = self._finding(rule, symptom)
+            elif finding is not None:
+                found[rule.name] = finding
         return Findings(tuple(ordered(found)), missing)
 
     def title(self, name: str) -> str:
@@ -153,30 +159,36 @@ class Diagnosis(Sequence[Rule]):
         return self._rules[name].title
 
     def _snapshot(self, history: History, before: int | None = None) -> Snapshot:
-        wanted = {name for rule in self._rules.values() for name in (*rule.needs, *rule.wants)}
+        wanted = {name for rule in tuple(self._rules.values()) for name in _series_of(rule)}
         whole = {name for name in wanted if "*" not in name}
         return history.snapshot(whole, (wanted - whole, RECENT_BUCKETS), before)
 
     def _diagnose(self, snapshot: Snapshot) -> Iterator[tuple[str, str]]:
         """Update the findings; yields each rule that was not evaluated, with its missing series."""
         for name, rule in list(self._rules.items()):
-            lacking = _lacking(rule, snapshot)
-            if lacking:
-                yield name, ", ".join(lacking)
-                continue
             try:
-                symptom = rule.diagnose(snapshot)
-            except Exception as error:
+                lacking = _lacking(rule, snapshot)
+                finding = None if lacking else self._finding(rule, snapshot)
+            except BaseException as error:
+                raise_interrupt(error)
                 self._forget(name)
-                text = f"{type(error).__name__}: {error}. All other rules stay active."
+                text = f"{describe_error(error)}. All other rules stay active."
                 self._say(snapshot, "warning", f"The rule {name} failed and was removed", text)
                 continue
-            if symptom is not None:
-                self._take(self._finding(rule, symptom), snapshot.status.step)
+            if lacking:
+                yield name, ", ".join(lacking)
+            elif finding is not None:
+                self._take(finding, snapshot.status.step)
             elif name in self._known:
                 self._release(snapshot, self._known[name])
 
-    def _finding(self, rule: Rule, symptom: Symptom) -> Finding:
+    def _finding(self, rule: Rule, snapshot: Snapshot) -> Finding | None:
+        """Evaluate a rule; raises whatever it raises."""
+        symptom = rule.diagnose(snapshot)
+        if symptom is None:
+            return None
+        if not isinstance(symptom, Symptom):
+            raise PluginError(f"diagnose() gave {symptom!r}: expected a Symptom or None")
         remedies = tuple(each for each in symptom.remedies if self._possible(each.settings))
         return rule.finding(replace(symptom, remedies=remedies))
 
@@ -197,7 +209,7 @@ class Diagnosis(Sequence[Rule]):
             self._say(snapshot, "info", f"No longer seen: {finding.title}", gone)
 
     def _forget(self, name: str) -> None:
-        self._rules.pop(name)
+        self._rules.pop(name, None)
         self._known.pop(name, None)
 
     def _say(self, snapshot: Snapshot, severity: Severity, title: str, text: str) -> None:
@@ -212,6 +224,15 @@ def ordered(known: Mapping[str, Finding]) -> list[Finding]:
         title = "" if root == name else known[root].title
         found.append(replace(finding, because=title, cause=root if title else ""))
     return sorted(found, key=lambda f: (bool(f.because), SEVERITIES.index(f.severity)))
+
+
+def _series_of(rule: Rule) -> tuple[str, ...]:
+    """Series that a rule reads; none if it does not say so in texts, which it is removed for."""
+    try:
+        names = (*rule.needs, *rule.wants)
+    except Exception:
+        return ()
+    return tuple(name for name in names if isinstance(name, str))
 
 
 def _lacking(rule: Rule, snapshot: Snapshot) -> list[str]:

@@ -168,5 +168,5 @@ class Trainer:
         )
 
 
-def _raise(name: str, error: Exception) -> None:
+def _raise(name: str, error: BaseException) -> None:
     raise PluginError(f"The plug-in {name} cannot be loaded: {error}") from error

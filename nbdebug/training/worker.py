@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import contextvars
 import threading
-import traceback
-from collections.abc import Sequence
+from collections import deque
 from contextlib import suppress
 from typing import Any
 
 from nbdebug.core.commands.base import Command
 from nbdebug.core.commands.examining import RecordFlight
-from nbdebug.core.commands.queue import CommandQueue, Ticket
-from nbdebug.core.commands.running import SetControl, WatchProbe
+from nbdebug.core.commands.queue import CommandQueue, Ticket, closed_error
+from nbdebug.core.commands.running import Close, SetControl, WatchProbe
+from nbdebug.core.error_text import describe_error
 from nbdebug.core.records import Notice
 from nbdebug.errors import NonFiniteError
 from nbdebug.training.engine.breakpoints import Break
-from nbdebug.training.engine.stop_report import MAX_EXCLUDED_IN_A_ROW, failure_of
+from nbdebug.training.engine.stop_report import MAX_EXCLUDED_IN_A_ROW, exception_notice, failure_of
 from nbdebug.training.tasks.handler import Training
 from nbdebug.training.tasks.runner import CommandRunner
 
@@ -28,13 +28,16 @@ class Worker:
     """Owner of the session; no other thread touches model, optimizer or sampler.
 
     A command is answered after its resulting status is in History; a command that leaves
-    training running is answered when training pauses again.
+    training running is answered when training pauses again. Whatever the user's code raises,
+    the thread lives on and training is paused; if the thread itself fails, everybody who waits is
+    told.
     """
 
     def __init__(self, training: Training, queue: CommandQueue) -> None:
         self._training, self._queue = training, queue
         self._runner = CommandRunner(training)
-        self._answers: list[tuple[Ticket, Any, Exception | None]] = []
+        self._waiting: deque[Ticket] = deque()
+        self._answers: list[tuple[Ticket, Any, BaseException | None]] = []
         self._running: list[Ticket] = []
         training.forecast.publish()
         training.run.publish()
@@ -43,6 +46,7 @@ class Worker:
         self._thread = threading.Thread(
             target=context.run, args=(self._run_loop,), name="nbdebug-training", daemon=True
         )
+        training.history.writer = self._thread
         self._thread.start()
 
     def join(self, timeout: float | None = None) -> None:
@@ -51,51 +55,87 @@ class Worker:
             self._thread.join(timeout)
 
     def _run_loop(self) -> None:
-        run = self._training.run
-        while run.state != "closed":
-            try:
-                tickets = self._queue.drain(wait=run.state == "paused")
-                if tickets:
-                    self._handle(tickets)
-                if run.state == "running":
-                    self._one_step()
-            except Break as stop:
-                self._stop_at_breakpoint(str(stop))
-            except Exception as error:
-                self._stop_on_error(error)
-            run.publish()
-            self._answer()
-        self._queue.close()
-        self._training.timeline.close()
-        self._training.session.sampler.close()
+        try:
+            while self._training.run.state != "closed":
+                self._turn()
+        except BaseException as error:
+            # A fault of nbdebug, or no memory at all: nobody may wait for this thread any more.
+            self._training.run.fail(error)
+        finally:
+            self._end()
 
-    def _handle(self, tickets: Sequence[Ticket]) -> None:
-        self._training.run.announce_goal()
+    def _turn(self) -> None:
+        """Run the waiting commands, then a step; whatever these raise leaves training paused."""
+        run = self._training.run
+        try:
+            self._waiting.extend(self._queue.drain(wait=run.state == "paused"))
+            if self._waiting:
+                self._handle()
+            if run.state == "running":
+                self._one_step()
+        except Break as stop:
+            self._stop_at_breakpoint(str(stop))
+        except BaseException as error:
+            # The user's code may raise anything, such as sys.exit().
+            self._stop_on_error(error)
+        run.publish()
+        self._answer()
+
+    def _end(self) -> None:
+        """Answer everybody who waits and release what training holds, whatever else fails."""
+        training = self._training
+        for ticket in (*self._waiting, *self._running):
+            self._answers.append((ticket, None, training.run.error or closed_error()))
+        self._waiting.clear()
+        self._running.clear()
+        steps = (
+            training.run.publish, self._answer, self._queue.close, training.timeline.close,
+            training.session.sampler.close, training.run.release,
+        )  # fmt: skip
+        for step in steps:
+            try:
+                step()
+            except BaseException as error:
+                text = f"{describe_error(error)}. Training is closed all the same."
+                with suppress(BaseException):
+                    training.notify("warning", "Not everything could be closed", text)
+
+    def _handle(self) -> None:
+        run, waiting = self._training.run, self._waiting
+        run.announce_goal()
+        # Opening a tab does not change the forecast.
+        quiet = all(isinstance(ticket.command, WatchProbe) for ticket in waiting)
         last = {
             _target(ticket.command): ticket
-            for ticket in tickets
+            for ticket in waiting
             if isinstance(ticket.command, SetControl)
         }
-        for number, ticket in enumerate(tickets):
-            command = ticket.command
-            if isinstance(command, SetControl) and last[_target(command)] is not ticket:
-                self._training.controls.supersede(command)
-                self._answers.append((ticket, None, None))
-            else:
-                self._execute(ticket, tickets[number + 1 :])
-        # Opening a tab does not change the forecast.
-        if not all(isinstance(ticket.command, WatchProbe) for ticket in tickets):
+        while waiting and run.state != "closed":
+            # Taken out one by one: a command that fails does not drop those behind it.
+            ticket = waiting.popleft()
+            try:
+                self._execute(ticket, last)
+            except BaseException as error:
+                self._answers.append((ticket, None, error))
+                if isinstance(ticket.command, Close):
+                    run.close()
+        if not quiet:
             self._training.forecast.publish()
+        run.publish()
 
-    def _execute(self, ticket: Ticket, later: Sequence[Ticket]) -> None:
-        """Run a command; a halting command ends a long one, even if already queued."""
-        stop = any(other.command.halting for other in later)
-        try:
-            result = self._runner.run(ticket.command, lambda: stop or self._queue.halting())
-        except Exception as error:
-            self._answers.append((ticket, None, error))
-            return
-        if ticket.command.runs:
+    def _execute(self, ticket: Ticket, last: dict[tuple[str, ...], Ticket]) -> None:
+        """Run a command; a halting command ends a long one, even if already queued.
+
+        Args:
+            last: the last value of each control that waits; earlier ones are superseded.
+        """
+        command, result = ticket.command, None
+        if isinstance(command, SetControl) and last[_target(command)] is not ticket:
+            self._training.controls.supersede(command)
+        else:
+            stop = any(other.halts for other in self._waiting)
+            result = self._runner.run(command, lambda: stop or self._queue.halting())
+        if command.runs:
             self._running.append(ticket)
         else:
             self._answers.append((ticket, result, None))
@@ -108,6 +148,8 @@ class Worker:
             self._running = []
         answers, self._answers = self._answers, []
         for ticket, result, error in answers:
+            if ticket.answer.done():
+                continue
             if error is None:
                 ticket.answer.set_result(result)
             else:
@@ -128,7 +170,7 @@ class Worker:
             self._training.loop.step()
         except (NonFiniteError, Break):
             raise
-        except Exception:
+        except BaseException:
             self._training.timeline.after_failed_step()
             raise
 
@@ -155,14 +197,11 @@ class Worker:
         training.notify("warning", "A batch was excluded", str(error))
         return True
 
-    def _stop_on_error(self, error: Exception) -> None:
+    def _stop_on_error(self, error: BaseException) -> None:
         training = self._training
         step = training.session.step
         if not isinstance(error, NonFiniteError):
-            title = f"Stopped at step {step}: {type(error).__name__}"
-            text = f"{error} — Training is paused. Fix it in another cell, then press Run."
-            trace = "".join(traceback.format_exception(error))
-            training.run.stop(Notice(step, "error", title, text, trace, "exception"), error)
+            training.run.stop(exception_notice(error, step), error)
         elif not self._exclude_batch(error):
             training.run.pause()
             training.timeline.record_event(None)
@@ -179,7 +218,7 @@ class Worker:
         ):
             return
         # Without rereadable data (a stream) there is no record; a request for one reports why.
-        with suppress(Exception):
+        with suppress(BaseException):
             self._runner.run(RecordFlight())
 
 

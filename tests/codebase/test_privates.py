@@ -11,6 +11,8 @@ ALLOWED = {
     # IPython's protocol: a method with one of these names is how an object shows itself.
     "_repr_html_",
     "_repr_mimebundle_",
+    # The documented end of a forked child.
+    "_exit",
     # torch has no public way to ask for hooks, children by key, or a storage's identity.
     "_forward_hooks",
     "_forward_pre_hooks",

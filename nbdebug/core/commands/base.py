@@ -85,6 +85,8 @@ class Command:
             comes.
         halting: whether the command ends a long one that runs or waits.
         runs: whether the command leaves training running; its answer comes when training pauses.
+        inside: whether code that training runs (a loss, a hook) may give the command; it takes
+            effect after the step.
     """
 
     __slots__ = ()
@@ -92,6 +94,7 @@ class Command:
     long: ClassVar[bool] = False
     halting: ClassVar[bool] = False
     runs: ClassVar[bool] = False
+    inside: ClassVar[bool] = False
 
     @classmethod
     def from_form(cls, form: Form) -> Self:

@@ -18,10 +18,12 @@ class Ticket:
     """A command in the queue, and the future of its answer.
 
     Attributes:
+        halts: whether the command ends a long one that runs or waits.
         answer: the result of the command, or the exception that it raised.
     """
 
     command: Command
+    halts: bool = False
     answer: Future[Any] = field(default_factory=Future)
 
 
@@ -33,12 +35,17 @@ class CommandQueue:
         self._ready = threading.Condition()
         self._closed = False
 
-    def put(self, command: Command) -> Ticket:
-        """Add a command; its ticket holds the future of the answer."""
-        ticket = Ticket(command)
+    def put(self, command: Command, *, inside: bool = False) -> Ticket:
+        """Add a command; its ticket holds the future of the answer.
+
+        Args:
+            inside: the command comes from code that training runs; it ends no long command,
+                since a rerun step gives it again.
+        """
+        ticket = Ticket(command, command.halting and not inside)
         with self._ready:
             if self._closed:
-                ticket.answer.set_exception(_closed())
+                ticket.answer.set_exception(closed_error())
                 return ticket
             self._tickets.append(ticket)
             self._ready.notify_all()
@@ -63,12 +70,12 @@ class CommandQueue:
             left = tuple(self._tickets)
             self._tickets.clear()
         for ticket in left:
-            ticket.answer.set_exception(_closed())
+            ticket.answer.set_exception(closed_error())
 
     def halting(self) -> bool:
         """Tell if a waiting command ends the running one."""
         with self._ready:
-            return any(ticket.command.halting for ticket in self._tickets)
+            return any(ticket.halts for ticket in self._tickets)
 
     def pending(self) -> dict[str, Any]:
         """Controls with a waiting command, each with its latest value."""
@@ -77,5 +84,6 @@ class CommandQueue:
         return {c.control: c.value for c in commands if isinstance(c, SetControl)}
 
 
-def _closed() -> ClosedError:
+def closed_error() -> ClosedError:
+    """Error of a command that nobody runs any more."""
     return ClosedError("This Debugger was closed before the command could begin.")

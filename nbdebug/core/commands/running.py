@@ -59,6 +59,7 @@ class Pause(NoFields, Command):
 
     name: ClassVar[str] = "pause"
     halting: ClassVar[bool] = True
+    inside: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from nbdebug.core.history.block import Rows
 from nbdebug.core.history.columns import Columns, Positions
 from nbdebug.core.history.latest import LatestResults
 from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.core.history.waiting import wait_for_status
 from nbdebug.core.records import (
     ControlChange,
     Histogram,
@@ -33,7 +34,6 @@ MAX_NOTES = 1000
 MAX_BRANCHES = 20
 MAX_BRANCH_POINTS = 500
 BRANCH_SERIES = ("loss", "val_loss", "grad_norm", "lr")
-WAIT_SLICE_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class History:
 
     Attributes:
         begun: time of the first recorded step, in seconds since 1970; 0 before.
+        writer: the thread that trains, None before it starts.
     """
 
     def __init__(self, buckets: int = 2048) -> None:
@@ -62,6 +63,7 @@ class History:
         self._changed = threading.Condition(threading.RLock())
         self._version = 0
         self._status = Status()
+        self.writer: threading.Thread | None = None
         self._era = -1
         self._forget()
 
@@ -224,17 +226,10 @@ class History:
     def wait_until(self, condition: Callable[[Status], bool], timeout: float | None = None) -> bool:
         """Sleep until the status fulfils `condition`; False after `timeout` seconds.
 
-        A change of state is noticed at once, progress 20 ms late. The thread sleeps in short
-        slices, so that an interrupt gets through on every platform.
+        Also False if the training thread has ended. A change of state is noticed at once, progress
+        20 ms late. The thread sleeps in short slices, so that an interrupt gets through.
         """
-        end = None if timeout is None else time.monotonic() + timeout
-        with self._changed:
-            while not condition(self._status):
-                left = WAIT_SLICE_SECONDS if end is None else end - time.monotonic()
-                if left <= 0:
-                    return False
-                self._changed.wait(min(left, WAIT_SLICE_SECONDS))
-            return True
+        return wait_for_status(lambda: self._status, condition, self._changed, self.writer, timeout)
 
     def snapshot(
         self,

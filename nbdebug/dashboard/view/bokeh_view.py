@@ -63,7 +63,8 @@ class BokehView(anywidget.AnyWidget):
     _esm = "\n".join(
         _beside(name).read_text("utf-8") for name in ("view_frame.js", "bokeh_view.js")
     )
-    _css = _beside("bokeh_view.css")
+    # The text: anywidget would keep every view alive to tell it of changes of the file.
+    _css = _beside("bokeh_view.css").read_text("utf-8")
     bokeh_version = traitlets.Unicode(bokeh.__version__).tag(sync=True)
 
     def __init__(
@@ -122,6 +123,11 @@ class BokehView(anywidget.AnyWidget):
         """Tabs that are shown in any view."""
         with self._lock:
             return frozenset(self._shown.values())
+
+    @property
+    def seen(self) -> bool:
+        """True if any view shows this widget."""
+        return bool(self._shown)
 
     @property
     def waiting(self) -> bool:

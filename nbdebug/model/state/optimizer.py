@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import copy as shallow
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 
+from nbdebug.core.error_text import describe_error
+from nbdebug.errors import CheckpointError
 from nbdebug.model.module.forward import leaves
 from nbdebug.model.state.copying import Copy, cloned, simple_attributes
 
@@ -34,12 +37,17 @@ class OptimizerCopy:
     def capture(
         cls, optimizer: torch.optim.Optimizer, seen: set[int], copy: Copy = cloned
     ) -> OptimizerCopy:
-        """Copy an optimizer; `seen` holds ids of state mappings that are copied already."""
+        """Copy an optimizer; `seen` holds ids of state mappings that are copied already.
+
+        Raises:
+            CheckpointError: the state holds an object that cannot be copied, such as a lock.
+        """
         held = optimizer.state
-        state = None if id(held) in seen else {key: copy_nested(v, copy) for key, v in held.items()}
+        copied = partial(_copied, optimizer, copy)
+        state = None if id(held) in seen else {key: copied(v) for key, v in held.items()}
         seen.add(id(held))
         groups = tuple(
-            {key: list(v) if key == "params" else copy_nested(v, copy) for key, v in group.items()}
+            {key: list(v) if key == "params" else copied(v) for key, v in group.items()}
             for group in optimizer.param_groups
         )
         return cls(optimizer, held, state, groups, simple_attributes(optimizer))
@@ -66,6 +74,21 @@ class OptimizerCopy:
         """All copied tensors."""
         kept = [] if self.state is None else list(self.state.values())
         return [leaf for leaf in leaves(kept) if isinstance(leaf, torch.Tensor)]
+
+
+def _copied(optimizer: torch.optim.Optimizer, copy: Copy, value: Any) -> Any:
+    try:
+        return copy_nested(value, copy)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        names = ", ".join(map(str, value)) if isinstance(value, Mapping) else type(value).__name__
+        raise CheckpointError(
+            f"The state of the optimizer {type(optimizer).__name__} cannot be copied "
+            f"({describe_error(error)}). It holds {names}: keep only tensors, numbers and "
+            "containers of them there. Without a copy there is no checkpoint, rewind, fork or "
+            "replay."
+        ) from error
 
 
 def copy_nested(value: Any, copy: Copy = cloned) -> Any:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nbdebug._version import install_line
+from nbdebug.core.leftovers import remove_leftovers, writer_id
 from nbdebug.errors import MissingPackageError
 from nbdebug.runs.exporters.base import Exporter
 from nbdebug.runs.record.json_values import to_json_value
@@ -72,7 +73,8 @@ class CometArchive(Exporter):
             raise MissingPackageError(INSTALL_HINT)
         path.mkdir(parents=True, exist_ok=True)
         # All files of comet_ml stay in here, also when it fails.
-        work = path / f".{uuid.uuid4().hex}.part"
+        remove_leftovers(path, ".*.part")
+        work = path / f".{writer_id()}-{uuid.uuid4().hex[:8]}.part"
         work.mkdir()
         try:
             said = _write_in_child({**_contents(run), "folder": str(work.absolute())}, work)

@@ -8,15 +8,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from nbdebug.core.leftovers import remove_leftovers, writer_id
+
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """Context with a temporary file beside `path`, which replaces `path` on success.
 
-    On an error, such as a full disk, `path` stays as it was.
+    On an error, such as a full disk, `path` stays as it was. Temporary files of killed programs
+    in the same folder are removed.
     """
     # A short name, since the name of `path` may have the maximum length of the file system.
-    beside = path.with_name(f".{uuid.uuid4().hex}.part")
+    remove_leftovers(path.parent, ".*.part")
+    beside = path.with_name(f".{writer_id()}-{uuid.uuid4().hex[:8]}.part")
     try:
         yield beside
         os.replace(beside, path)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from nbdebug.core.error_text import describe_error
 from nbdebug.core.names import unknown_name
 from nbdebug.core.plugins import discover
-from nbdebug.errors import ArgumentError
+from nbdebug.errors import ArgumentError, PluginError
 from nbdebug.runs.exporters.base import Exporter
 from nbdebug.runs.record.run_record import RunRecord
 
@@ -33,7 +34,10 @@ class Run(RunRecord):
             ArgumentError: there is no such format.
         """
         target = Path(path).expanduser()
-        found = discover("nbdebug.runs.exporters", Exporter, groups=EXPORTER_GROUPS)
+        broken: dict[str, BaseException] = {}
+        found = discover(
+            "nbdebug.runs.exporters", Exporter, broken.__setitem__, groups=EXPORTER_GROUPS
+        )
         exporters = {one.name: one for one in found}
         suffixes = {one.suffix: name for name, one in exporters.items() if one.suffix}
         chosen = suffixes.get(target.suffix.lower()) if format is None else format
@@ -42,6 +46,10 @@ class Run(RunRecord):
             raise ArgumentError(
                 f"{target.name} has no suffix of a known format: use one of {known}, or give "
                 f"format={' or '.join(repr(name) for name in sorted(exporters))}."
+            )
+        if chosen in broken:
+            raise PluginError(
+                f"The exporter {chosen} cannot be loaded: {describe_error(broken[chosen])}."
             )
         if chosen not in exporters:
             raise ArgumentError(unknown_name("format", chosen, exporters))

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from nbdebug.core.commands.breakpoint_condition import Condition, parse
+from nbdebug.core.error_text import describe_error
 from nbdebug.core.history.history import History
 from nbdebug.core.names import unknown_name
 from nbdebug.core.records import Notice
@@ -151,7 +152,7 @@ class Breakpoints:
             return bool(condition({**self._history.snapshot(()).latest, **values}))
         except Exception as error:
             self.remove(name)
-            text = f"{type(error).__name__}: {error}. Training continues without it."
+            text = f"{describe_error(error)}. Training continues without it."
             title = f"The breakpoint {name} failed and was removed"
             self._history.add_notice(Notice(int(values["step"]), "warning", title, text))
             return False

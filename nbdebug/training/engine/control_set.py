@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from nbdebug.controls.base import Control
 from nbdebug.core.commands.running import ReestimateBatchNorm, SetControl
 from nbdebug.core.control_spec import ControlState
 from nbdebug.core.deprecated import accepted_settings, current_name
+from nbdebug.core.error_text import describe_error, raise_interrupt
 from nbdebug.core.history.history import History
 from nbdebug.core.names import unknown_name
-from nbdebug.core.records import ChangeKind, ChangeStatus, ControlChange
-from nbdebug.errors import ArgumentError, ControlNameError, ControlValueError
+from nbdebug.core.records import ChangeKind, ChangeStatus, ControlChange, Notice
+from nbdebug.errors import ArgumentError, ControlNameError, ControlValueError, NbdebugError
 from nbdebug.training.engine.session import Session
 
 RECORDED_EVERY_STEP = ("lr", "batch_size")
+# Failures in a row, seen by other threads, after which a control is broken.
+MAX_FAILURES = 3
+T = TypeVar("T")
 
 
 class ControlSet:
@@ -30,10 +36,13 @@ class ControlSet:
         self._session = session
         self._history = history
         self._silent = False
+        self._failures: Counter[str] = Counter()
+        kinds = self._of_each(lambda control: control.spec(session).kind)
+        self._of_each(lambda control: control.read(session))
         self._numeric = [
-            control.name
-            for control in controls
-            if control.spec(session).kind != "choice" and control.name not in RECORDED_EVERY_STEP
+            name
+            for name, kind in kinds.items()
+            if kind != "choice" and name not in RECORDED_EVERY_STEP
         ]
 
     def apply_initial(self, values: Mapping[str, Any]) -> dict[str, str]:
@@ -44,24 +53,54 @@ class ControlSet:
         """
         notes = {}
         for name, value in self.validate(values).items():
-            notes[name] = self.controls[name].apply(self._session, value)
+            with _own_errors(name):
+                notes[name] = self.controls[name].apply(self._session, value)
         return {name: note for name, note in notes.items() if note}
 
     def values(self) -> dict[str, Any]:
         """Return the value in force of every control."""
-        return {name: control.read(self._session) for name, control in self.controls.items()}
+        return self._of_each(lambda control: control.read(self._session))
 
     def states(self) -> tuple[ControlState, ...]:
         """Return description and value of every control."""
         session = self._session
-        return tuple(
-            ControlState(control.spec(session), control.read(session))
-            for control in self.controls.values()
-        )
+        found = self._of_each(lambda c: ControlState(c.spec(session), c.read(session)))
+        return tuple(found.values())
 
     def numbers(self) -> dict[str, float]:
         """Return the numeric values as series, without those that every step records."""
-        return {name: self.controls[name].series(self._session) for name in self._numeric}
+        numeric = [name for name in self._numeric if name in self.controls]
+        return self._of_each(lambda control: float(control.series(self._session)), numeric)
+
+    def _of_each(
+        self, use: Callable[[Control], T], names: Iterable[str] | None = None
+    ) -> dict[str, T]:
+        """Results by control; a control that raises is switched off.
+
+        Other threads may read while training changes something, so there one failure is none.
+        """
+        found: dict[str, T] = {}
+        for name in tuple(self.controls) if names is None else names:
+            try:
+                found[name] = use(self.controls[name])
+                self._failures.pop(name, None)
+            except BaseException as error:
+                raise_interrupt(error)
+                self._failures[name] += 1
+                if self._trains() or self._failures[name] >= MAX_FAILURES:
+                    self._switch_off(name, error)
+        return found
+
+    def _trains(self) -> bool:
+        """Tell if training cannot change anything meanwhile."""
+        return self._history.writer in (None, threading.current_thread())
+
+    def _switch_off(self, name: str, error: BaseException) -> None:
+        # Replaced instead of changed, since other threads iterate over it.
+        self.controls = {n: control for n, control in self.controls.items() if n != name}
+        text = f"{describe_error(error)}. Training continues without it; its value stays as it is."
+        title = f"The control {name} failed and was switched off"
+        self._history.add_notice(Notice(self._session.step, "warning", title, text))
 
     def validate(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The values as they will be applied, under today's names of the controls.
@@ -72,12 +111,12 @@ class ControlSet:
         """
         values = accepted_settings(values)
         for name in values:
-            if name not in self.controls:
-                raise ControlNameError(unknown_name("control", name, self.controls))
-        return {
-            name: self.controls[name].validate(self._session, value)
-            for name, value in values.items()
-        }
+            self._in_use(name)
+        valid = {}
+        for name, value in values.items():
+            with _own_errors(name):
+                valid[name] = self.controls[name].validate(self._session, value)
+        return valid
 
     def accepts(self, values: Mapping[str, Any]) -> bool:
         """Tell if `validate` accepts these values."""
@@ -89,20 +128,27 @@ class ControlSet:
 
     def apply(self, command: SetControl) -> ControlChange:
         """Apply a value and record the change: applied, or refused with the reason."""
-        control = self.controls[command.control]
-        old = control.read(self._session)
+        name, old = command.control, None
         status: ChangeStatus = "applied"
         try:
+            control = self._in_use(name)
+            old = control.read(self._session)
             # The range may have changed since the request.
             value = control.validate(self._session, command.value)
             note = control.apply(self._session, value)
             action = control.spec(self._session).action
             new = value if action else control.read(self._session)
-        except ControlValueError as error:
+        except (ControlValueError, ControlNameError) as error:
             status, note, new = "refused", str(error), command.value
-        except Exception as error:
-            status, note, new = "refused", f"{type(error).__name__}: {error}", command.value
-        return self._write(command.control, (old, new), command, status, note)
+        except BaseException as error:
+            raise_interrupt(error)
+            status, note, new = "refused", describe_error(error), command.value
+        return self._write(name, (old, new), command, status, note)
+
+    def _in_use(self, name: str) -> Control:
+        if name not in self.controls:
+            raise ControlNameError(unknown_name("control", name, self.controls))
+        return self.controls[name]
 
     @contextmanager
     def silent(self) -> Iterator[None]:
@@ -115,16 +161,18 @@ class ControlSet:
 
     def supersede(self, command: SetControl) -> None:
         """Record a value that a later one replaced before it was applied."""
-        old = self.controls[command.control].read(self._session)
-        change = (old, command.value)
+        change = (self._in_use(command.control).read(self._session), command.value)
         self._write(command.control, change, command, "superseded", "A later value came first.")
 
     def restore(self, values: Mapping[str, Any]) -> None:
         """Restore earlier values without recording a change."""
-        for name, value in values.items():
-            control = self.controls[name]
+
+        def put_back(control: Control) -> None:
+            value = values[control.name]
             if control.read(self._session) != value:
                 control.apply(self._session, control.validate(self._session, value))
+
+        self._of_each(put_back, [name for name in values if name in self.controls])
 
     def write_reestimation(
         self, command: ReestimateBatchNorm, mode: str, status: ChangeStatus, note: str
@@ -173,6 +221,20 @@ class ControlSet:
         if not self._silent:
             self._history.add_change(change)
         return change
+
+
+@contextmanager
+def _own_errors(name: str) -> Iterator[None]:
+    """Refuse a value in words if a control raises something else than ControlValueError."""
+    try:
+        yield
+    except NbdebugError:
+        raise
+    except BaseException as error:
+        raise_interrupt(error)
+        raise ControlValueError(
+            f"{name} cannot take this value: the control raised {describe_error(error)}."
+        ) from error
 
 
 def check_keywords(

@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from nbdebug.core.error_text import raise_interrupt
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Array, Forecast
 from nbdebug.model.schedule.builders import forecast
@@ -65,7 +66,8 @@ class LrForecast:
         steps = min(max(ahead, 2), MAX_FORECAST_STEPS)
         try:
             offsets, lr = forecast(course, session.optimizer, session.lr_leader, steps)
-        except Exception:
+        except BaseException as error:
+            raise_interrupt(error)
             # A user-defined scheduler that cannot be copied has no forecast.
             offsets, lr = NO_STEPS, NO_RATES
         self._ends = session.step + steps

@@ -11,10 +11,12 @@ from functools import partial
 import numpy as np
 import torch
 
+from nbdebug.core.error_text import describe_error, raise_interrupt
 from nbdebug.core.records import Histogram, Notice, Reading
 from nbdebug.errors import PluginError
 from nbdebug.model.training_state import TrainingState
 from nbdebug.probes.base import Probe, Values
+from nbdebug.training.engine.probe_contract import attach, measured
 
 AVERAGE_WEIGHT = 0.2
 MAX_INTERVAL = 10_000
@@ -97,7 +99,7 @@ class ProbeRunner:
     def attach(self, session: TrainingState) -> None:
         """Attach every probe to the session."""
         for slot in self.scheduled.values():
-            self._try(slot, 0, partial(slot.probe.attach, session))
+            self._try(slot, 0, partial(attach, slot.probe, session))
             slot.on = slot.on and not slot.probe.idle
 
     def reserve(self, names: Iterable[str]) -> None:
@@ -202,10 +204,7 @@ class ProbeRunner:
                 )
             self._reserved |= each
             self._groups.add(names)
-        for names, value in values.items():
-            if isinstance(names, tuple) and len(names) != torch.as_tensor(value).numel():
-                raise PluginError(f"{len(names)} series need as many values, got {value!r}")
-        return values
+        return {names: measured(names, value) for names, value in values.items()}
 
     def _interval(self, slot: ScheduledProbe) -> int:
         if slot.probe.cost == "cheap" or not self.bare:
@@ -234,15 +233,16 @@ class ProbeRunner:
     ) -> Values | None:
         try:
             return call()
-        except Exception as error:
+        except BaseException as error:
+            raise_interrupt(error)
             slot.on = False
             if slot in self._due:
                 self._due.remove(slot)
             # A broken probe may even fail to clean up.
-            with suppress(Exception):
+            with suppress(BaseException):
                 slot.probe.cancel()
             rest = "The fork continues" if self._dense else "Training continues"
-            text = f"{type(error).__name__}: {error}. {rest} without it."
+            text = f"{describe_error(error)}. {rest} without it."
             end = "in a fork" if self._dense else "and was switched off"
             title = f"The probe {slot.probe.name} failed {end}"
             self._report(Notice(step, "warning", title, text))

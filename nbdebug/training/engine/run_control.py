@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from nbdebug.core.error_text import describe_error
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Notice, RunState, Status
 from nbdebug.training.engine.session import Session
+from nbdebug.training.engine.stop_report import exception_notice
+
+ENDED = "The training thread has ended; make a new Debugger, or resume from a checkpoint on disk."
 
 
 class RunControl:
@@ -20,7 +26,7 @@ class RunControl:
         self._session, self._history = session, history
         self.state: RunState = "paused"
         self.failure: Notice | None = None
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self._goal: int | None = None
         self._epoch_goal: float | None = None
 
@@ -37,7 +43,7 @@ class RunControl:
         """Pause and drop the goal of the run."""
         self.state, self._goal, self._epoch_goal = "paused", None, None
 
-    def stop(self, failure: Notice, error: Exception | None = None) -> None:
+    def stop(self, failure: Notice, error: BaseException | None = None) -> None:
         """Pause with a failure."""
         self.pause()
         self.failure, self.error = failure, error
@@ -48,8 +54,19 @@ class RunControl:
 
     def close(self) -> None:
         """Close training."""
-        # The exception would keep its frames alive, and with them the DataLoader.
-        self.state, self.error = "closed", None
+        self.state = "closed"
+        self.release()
+
+    def fail(self, error: BaseException) -> None:
+        """Close training because its thread failed."""
+        failure = exception_notice(error, self._session.step)
+        title = f"Training ended at step {self._session.step}: {type(error).__name__}"
+        self.failure = replace(failure, title=title, text=f"{describe_error(error)}. {ENDED}")
+        self.state, self.error = "closed", error
+
+    def release(self) -> None:
+        """Drop the exception, which would keep its frames alive, and with them the data."""
+        self.error = None
 
     @property
     def goal_reached(self) -> bool:

@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from nbdebug.controls.base import number, whole_number
 from nbdebug.errors import ArgumentError, ModelError
+from nbdebug.model.factories import check_factory, described
 from nbdebug.model.freezing import learnable
 from nbdebug.model.metrics import Metric, Metrics
 from nbdebug.model.module.forward import LossFn, StepFn, call, split
@@ -159,9 +160,10 @@ def make_optimizer(setup: Setup, model: nn.Module) -> torch.optim.Optimizer:
     if isinstance(wanted, torch.optim.Optimizer):
         optimizer = wanted
     else:
+        check_factory("optimizer", wanted, "parameters")
         optimizer = wanted(parameter for _, parameter in trainable(model))
     if not isinstance(optimizer, torch.optim.Optimizer):
-        raise ArgumentError(f"optimizer gave a {type(optimizer).__name__}: expected an Optimizer.")
+        raise ArgumentError(f"optimizer gave {described(optimizer)}")
     if isinstance(optimizer, torch.optim.LBFGS):
         raise ModelError("LBFGS calls the model several times a step and cannot be debugged live.")
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
@@ -234,11 +236,13 @@ def _own_scheduler(schedule: ScheduleLike, optimizer: torch.optim.Optimizer) -> 
     """Check and return the scheduler object of the user; None for a name or without one."""
     if schedule is None or isinstance(schedule, str):
         return None
-    made = schedule if isinstance(schedule, LRScheduler) else schedule(optimizer)
+    if isinstance(schedule, LRScheduler):
+        made = schedule
+    else:
+        check_factory("schedule", schedule, "optimizer")
+        made = schedule(optimizer)
     if not callable(getattr(made, "step", None)) or not hasattr(made, "state_dict"):
-        raise ArgumentError(
-            f"schedule gave a {type(made).__name__}: expected a torch.optim.lr_scheduler object."
-        )
+        raise ArgumentError(f"schedule gave {described(made, 'scheduler')}")
     if getattr(made, "optimizer", optimizer) is not optimizer:
         raise ArgumentError(
             "schedule belongs to another optimizer: build it on the one given here."

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from nbdebug.core.error_text import message_of, traceback_of
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Notice
 from nbdebug.errors import NonFiniteError, NonFiniteOrigin
@@ -92,6 +93,16 @@ def explain(session: Session, batch: Batch, loss: float) -> NonFiniteError:
         "Run continues with the next batch."
     )
     return NonFiniteError(text, origin=part or found)
+
+
+def exception_notice(error: BaseException, step: int) -> Notice:
+    """Build the failure notice for an exception of the user's code."""
+    said = message_of(error).strip() or type(error).__name__
+    return Notice(
+        step, "error", f"Stopped at step {step}: {type(error).__name__}",
+        f"{said} — Training is paused. Fix it in another cell, then press Run.",
+        traceback_of(error), "exception",
+    )  # fmt: skip
 
 
 def failure_of(error: NonFiniteError, step: int) -> Notice:

@@ -10,11 +10,13 @@ import torch
 
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
+from nbdebug.core.error_text import describe_error, raise_interrupt
 from nbdebug.core.history.history import History
 from nbdebug.core.names import unknown_name
+from nbdebug.core.records import Notice
 from nbdebug.core.results.check_report import CheckReport
 from nbdebug.core.results.check_result import CheckResult, Outcome
-from nbdebug.errors import CheckNameError, CheckStopped
+from nbdebug.errors import CheckNameError, CheckStopped, PluginError
 from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.engine.session import Session
 from nbdebug.training.engine.state_guard import StateGuard
@@ -32,9 +34,17 @@ class CheckRunner:
     def announce(self) -> None:
         """Say in the report which checks there are, before any was run."""
         words = {True: "takes some seconds: run it on request", False: "runs at once"}
-        rows = (
-            c.result(Outcome("not_run", words[c.expensive]), 0.0, 0) for c in self.checks.values()
-        )
+        rows = []
+        for name, check in list(self.checks.items()):
+            try:
+                outcome = Outcome("not_run", words[check.expensive])
+                rows.append(check.result(outcome, 0.0, 0))
+            except BaseException as error:
+                raise_interrupt(error)
+                del self.checks[name]
+                title = f"The check {name} failed and was removed"
+                text = f"{describe_error(error)}. All other checks stay."
+                self._history.add_notice(Notice(0, "warning", title, text))
         self._history.set_result(CheckReport.of(rows))
 
     def chosen(self, names: Sequence[str], slow: bool = False) -> tuple[str, ...]:
@@ -56,7 +66,8 @@ class CheckRunner:
         guard = StateGuard(self._session)
         try:
             batches = self._draw(guard)
-        except Exception as error:
+        except BaseException as error:
+            raise_interrupt(error)
             refusal = _failed(error, "No batch could be drawn")
             step = self._session.step
             known |= {check.name: check.result(refusal, 0.0, step) for check in checks}
@@ -76,12 +87,15 @@ class CheckRunner:
             context.begin()
             with self._session.rng, torch.enable_grad():
                 outcome = check.examine(context)
+            if not isinstance(outcome, Outcome):
+                raise PluginError(f"examine() gave {outcome!r}: expected an Outcome")
         except CheckStopped as error:
             outcome = Outcome("not_applicable", str(error))
-        except Exception as error:
+        except BaseException as error:
+            raise_interrupt(error)
             if _model_runs(context):
                 # The training runs, so the check does not fit it.
-                said = f"the check does not fit this training: {type(error).__name__}: {error}"
+                said = f"the check does not fit this training: {describe_error(error)}"
                 outcome = Outcome("not_applicable", said)
             else:
                 outcome = _failed(error, "The check failed")
@@ -117,7 +131,8 @@ def _model_runs(context: CheckContext) -> bool:
     context.model.train()
     try:
         context.evaluate(context.batch)
-    except Exception:
+    except BaseException as error:
+        raise_interrupt(error)
         return False
     return True
 
@@ -129,10 +144,10 @@ def _part_of(
     return lambda share: progress.advance((number + share) / count, title)
 
 
-def _failed(error: Exception, what: str) -> Outcome:
+def _failed(error: BaseException, what: str) -> Outcome:
     return Outcome(
         "fail",
-        f"{what}: {type(error).__name__}: {error}",
+        f"{what}: {describe_error(error)}",
         "no exception",
         "Fix the model, the loss or the data in another cell, then run the check again.",
         raised=True,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nbdebug.core.commands.base import Command
+from nbdebug.core.error_text import describe_error
 from nbdebug.core.plugins import discover
 from nbdebug.errors import PluginError, TaskStopped
 from nbdebug.training.engine.progress import TaskProgress
@@ -17,10 +18,14 @@ class CommandRunner:
 
     def __init__(self, training: Training) -> None:
         self._training = training
-        kinds = discover("nbdebug.training.tasks", Handler)
+        kinds = discover("nbdebug.training.tasks", Handler, self._report)
         self._handlers: dict[type[Command], Handler[Any]] = {
             kind.command: kind(training) for kind in kinds
         }
+
+    def _report(self, plugin: str, error: BaseException) -> None:
+        text = f"{describe_error(error)}. All other commands work without it."
+        self._training.notify("warning", f"{plugin} could not be loaded", text)
 
     def run(self, command: Command, halting: Callable[[], bool] = lambda: False) -> Any:
         """Run a command and return its answer.
@@ -39,8 +44,8 @@ class CommandRunner:
                 return handler.handle(command, progress)
         except TaskStopped:
             raise
-        except Exception as error:
+        except BaseException as error:
             if handler.failed:
-                text = f"{type(error).__name__}: {error} Training was restored."
+                text = f"{describe_error(error)} Training was restored."
                 self._training.notify("warning", handler.failed, text)
             raise

@@ -14,9 +14,9 @@ from nbdebug.core.commands.running import (
 )
 from nbdebug.core.records import ControlChange
 from nbdebug.errors import ModelError
-from nbdebug.training.engine.batchnorm_reestimation import reestimate_statistics
 from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.tasks.handler import Handler, Training
+from nbdebug.training.timeline.batchnorm_reestimation import reestimate_statistics
 
 
 class RunHandler(Handler[Run]):
@@ -98,7 +98,7 @@ class ReestimateHandler(Handler[ReestimateBatchNorm]):
 
     def handle(self, command: ReestimateBatchNorm, progress: TaskProgress) -> ControlChange:
         training = self.training
-        training.timeline.take_checkpoint()
+        training.timeline.try_checkpoint()
         change = reestimate_statistics(command, training.session, training.controls)
         if change.status == "refused":
             raise ModelError(change.note)
@@ -108,7 +108,7 @@ class ReestimateHandler(Handler[ReestimateBatchNorm]):
 
 def set_control(training: Training, command: SetControl) -> ControlChange:
     """Apply a control's value; the change says whether it was applied or refused."""
-    training.timeline.take_checkpoint()
+    training.timeline.try_checkpoint()
     change = training.controls.apply(command)
     if change.status == "applied":
         training.timeline.record_event(command)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import queue
 import re
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from nbdebug.core.error_text import describe_error, raise_interrupt
 from nbdebug.core.history.history import History
+from nbdebug.core.leftovers import remove_leftovers, writer_id
 from nbdebug.core.records import Notice
 from nbdebug.errors import ArgumentError, CheckpointError
 from nbdebug.training.timeline.serialization import FORMAT_VERSION
@@ -45,6 +49,8 @@ class CheckpointFile:
 
     def __init__(self, path: Path | None, history: History) -> None:
         self.path = path
+        if path is not None:
+            remove_leftovers(path.parent, f"{glob.escape(path.stem)}.*.new")
         self._history = history
         self._next = time.monotonic() + INTERVAL_SECONDS
         self._failed = False
@@ -56,6 +62,14 @@ class CheckpointFile:
     def due(self) -> bool:
         """Tell if a minute has passed since the last checkpoint."""
         return self.path is not None and time.monotonic() >= self._next
+
+    def try_put(self, make: Callable[[], dict[str, Any]], step: int) -> None:
+        """Make a checkpoint and write it in the background; a failure is reported."""
+        try:
+            self.put(make())
+        except BaseException as error:
+            raise_interrupt(error)
+            self.report_failure(error, step)
 
     def put(self, data: dict[str, Any]) -> None:
         """Write a checkpoint in the background."""
@@ -78,16 +92,16 @@ class CheckpointFile:
             try:
                 self.write(data)
                 self._failed = False
-            except Exception as error:
+            except BaseException as error:
                 self.report_failure(error, data["counters"]["step"])
 
-    def report_failure(self, error: Exception, step: int) -> None:
+    def report_failure(self, error: BaseException, step: int) -> None:
         """Report a failed write, once until a write succeeds."""
         if self._failed:
             return
         self._failed = True
         text = (
-            f"{self.path}: {type(error).__name__}: {error}. Training continues; the next "
+            f"{self.path}: {describe_error(error)}. Training continues; the next "
             "attempt is in a minute."
         )
         self._history.add_notice(Notice(step, "warning", "No checkpoint on disk", text))
@@ -106,7 +120,7 @@ class CheckpointFile:
 
     def _replace(self, path: Path, data: dict[str, Any]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_suffix(f".{os.getpid()}.new")
+        new = path.with_suffix(f".{writer_id()}.new")
         try:
             with new.open("wb") as file:
                 torch.save(data, file)

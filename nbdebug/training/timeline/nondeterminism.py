@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from nbdebug.core.error_text import describe_error, raise_interrupt
 from nbdebug.model.module.forward import leaves
 from nbdebug.model.module.names import every_module
 from nbdebug.model.state.bits import bitwise_equal
@@ -31,8 +32,9 @@ def find_nondeterminism(session: Session) -> str:
                 "generators of torch, numpy or random, not from one seeded by the clock."
             )
         first, second = (_outputs(session, batch.data) for _ in range(2))
-    except Exception as error:
-        return f"The cause could not be found: {type(error).__name__}: {error}"
+    except BaseException as error:
+        raise_interrupt(error)
+        return f"The cause could not be found: {describe_error(error)}"
     finally:
         sampler.seek(position)
         rng.seek(numbers)

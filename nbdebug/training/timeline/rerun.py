@@ -12,11 +12,11 @@ from nbdebug.core.records import StepRecord
 from nbdebug.core.results.timeline import Difference, ReplayResult
 from nbdebug.errors import NonFiniteError, TaskStopped
 from nbdebug.model.state.bits import bitwise_equal
-from nbdebug.training.engine.batchnorm_reestimation import reestimate_statistics
 from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.engine.session import Session
+from nbdebug.training.timeline.batchnorm_reestimation import reestimate_statistics
 from nbdebug.training.timeline.checkpoint import Checkpoint
 from nbdebug.training.timeline.edit_log import EditLog
 from nbdebug.training.timeline.nondeterminism import find_nondeterminism

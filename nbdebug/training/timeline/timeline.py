@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.timeline.checkpoint import Checkpoint
+from nbdebug.training.timeline.checkpoint_clock import CheckpointClock
 from nbdebug.training.timeline.checkpoint_file import CheckpointFile
 from nbdebug.training.timeline.checkpoint_pool import CheckpointPool, default_budget
 from nbdebug.training.timeline.edit_log import EditLog
@@ -28,7 +28,7 @@ from nbdebug.training.timeline.rerun import Rerun
 from nbdebug.training.timeline.serialization import from_plain, to_plain
 from nbdebug.training.timeline.step_log import StepLog
 
-MAX_TIME_SHARE, FLIGHT_RECORD_STEPS = 0.004, 5
+FLIGHT_RECORD_STEPS = 5
 NAN = float("nan")
 # A step, and the number of events before it.
 Target = tuple[int, int]
@@ -59,8 +59,7 @@ class Timeline:
         self._rerun = Rerun(loop, controls, self.edits, self._log)
         self._pool = CheckpointPool(Checkpoint.capture(loop, controls), self._budget)
         self._file = CheckpointFile(path, history)
-        # Seconds of training without pauses, those of the next checkpoint, start of the step.
-        self._trained = self._next = self._began = 0.0
+        self._clock = CheckpointClock(history)
         self.publish_marks()
         self._uncopied: set[str] = set()
         self._tell_uncopied(self._pool.checkpoints[0])
@@ -71,16 +70,16 @@ class Timeline:
 
     def before_step(self) -> None:
         """Take a checkpoint if one is due."""
-        if self._trained >= self._next:
-            self.take_checkpoint()
+        if self._clock.due:
+            self.try_checkpoint()
             if self._file.due:
-                self._write_to_disk()
-        self._began = time.perf_counter()
+                self._file.try_put(self._serialized, self._loop.session.step)
+        self._clock.begin_step()
 
     def after_step(self) -> None:
         """Log loss and gradient norm of the step."""
         self._log.add(self._loop.session.step - 1, self._loop.last)
-        self._trained += time.perf_counter() - self._began
+        self._clock.end_step()
 
     def record_event(self, command: SetControl | ReestimateBatchNorm | None) -> None:
         """Record an edit at this step; None for an excluded batch with NaN or Inf."""
@@ -124,8 +123,10 @@ class Timeline:
     def close(self) -> None:
         """Write the last checkpoint to disk, if training has a name."""
         if self._file.path is not None and self._loop.session.step > self._pool.checkpoints[0].step:
-            self._write_to_disk()
+            self._file.try_put(self._serialized, self._loop.session.step)
         self._file.close()
+        # The copies may be large, and whoever keeps the Debugger needs them no more.
+        del self._pool.checkpoints[1:]
 
     def resume(self, data: Mapping[str, Any]) -> None:
         """Continue from a checkpoint on disk, where the timeline then begins.
@@ -146,18 +147,17 @@ class Timeline:
         """Write the current state to disk now, and return the path; see `CheckpointFile.write`."""
         return str(self._file.write(self._serialized()))
 
-    def _write_to_disk(self) -> None:
-        try:
-            self._file.put(self._serialized())
-        except Exception as error:
-            self._file.report_failure(error, self._loop.session.step)
-
     def _serialized(self) -> dict[str, Any]:
         session, events = self._loop.session, len(self.edits.events)
         newest = self._pool.checkpoints[-1]
         if (newest.step, newest.cursor) != (session.step, events):
             newest = Checkpoint.capture(self._loop, self._controls, events)
         return to_plain(newest, session)
+
+    def try_checkpoint(self) -> None:
+        """Take a checkpoint if that is possible; else training goes on, with a notice."""
+        with self._clock.tolerating(self._loop.session.step):
+            self.take_checkpoint()
 
     def take_checkpoint(self) -> None:
         """Take a checkpoint, if there is room and none of this step yet."""
@@ -166,13 +166,12 @@ class Timeline:
         late = self.edits.has_event_at(step) or self._pool.checkpoints[-1].step >= step
         if late or self._pool.too_small:
             return
-        start = time.perf_counter()
-        self._loop.session.rng.detect_host_draws()
-        checkpoint = Checkpoint.capture(self._loop, self._controls, len(self.edits.events))
-        self._tell_uncopied(checkpoint)
-        self._pool.add(checkpoint)
-        self.publish_marks()
-        self._next = self._trained + (time.perf_counter() - start) / MAX_TIME_SHARE
+        with self._clock.timing():
+            self._loop.session.rng.detect_host_draws()
+            checkpoint = Checkpoint.capture(self._loop, self._controls, len(self.edits.events))
+            self._tell_uncopied(checkpoint)
+            self._pool.add(checkpoint)
+            self.publish_marks()
 
     def _tell_uncopied(self, checkpoint: Checkpoint) -> None:
         """Say once which attributes of the model have a state that cannot be copied."""

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from nbdebug.core.commands.running import ReestimateBatchNorm
+from nbdebug.core.error_text import describe_error, raise_interrupt
 from nbdebug.core.records import ControlChange
 from nbdebug.errors import ModelError
 from nbdebug.model.batchnorm import reestimate
@@ -34,8 +35,9 @@ def reestimate_statistics(
         norms.freeze(False)
         with session.rng:
             count = reestimate(session.model, _batches(session), session.evaluate)
-    except Exception as error:
-        reason = str(error) if isinstance(error, ModelError) else f"{type(error).__name__}: {error}"
+    except BaseException as error:
+        raise_interrupt(error)
+        reason = str(error) if isinstance(error, ModelError) else describe_error(error)
         return controls.write_reestimation(command, old, "refused", reason)
     else:
         note = f"Running statistics are averages over {count} training batches."

@@ -14,7 +14,7 @@ from torch.utils.data import IterableDataset
 
 import nbdebug as nbd
 from nbdebug.errors import ModelError
-from nbdebug.training.engine.batchnorm_reestimation import MAX_BATCHES
+from nbdebug.training.timeline.batchnorm_reestimation import MAX_BATCHES
 from tests.problems import CLASSES, FEATURES, PlainLoop, blobs, same_weights, tiny_mlp
 
 
