@@ -9,6 +9,7 @@ from torch import nn
 
 from nbdebug.model.state.attributes import registered
 from nbdebug.model.state.copying import MODULE_ATTRIBUTES, SIMPLE_TYPES
+from nbdebug.model.state.failure_source import FailureSource
 from nbdebug.model.state.tensor_copies import TensorCopies
 from nbdebug.model.state.values.copier import CONSTANT_TYPES, ValueCopier
 from nbdebug.model.state.values.kept import Kept
@@ -26,7 +27,7 @@ class StepGuard:
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
-        self._copies = TensorCopies()
+        self._copies, self._copier = TensorCopies(), ValueCopier()
         self._shallow: list[tuple[Inside, Inside]] = []
         self._kept: list[tuple[Inside, str, Kept]] = []
         self._modules: list[_Module] = []
@@ -37,7 +38,7 @@ class StepGuard:
         self._find_modules()
         self._shallow, self._kept = [], []
         tensors: list[torch.Tensor] = []
-        copier = ValueCopier(self._registered)
+        copier = self._copier = ValueCopier(self._registered)
         for module in self._modules:
             inside = module.inside
             self._shallow.append((inside, inside.copy()))
@@ -58,30 +59,39 @@ class StepGuard:
     def settle(self) -> None:
         """Release what the step does not need any more, after it succeeded."""
         self._copies.settle()
-        self._shallow, self._kept = [], []
+        self._shallow, self._kept, self._copier = [], [], ValueCopier()
 
-    def restore(self, repeats: int = 0) -> None:
+    def restore(self, error: BaseException, repeats: int = 0) -> None:
         """Restore the state, after a failed step.
 
         Args:
+            error: what the step raised; what decided to raise it is left as it is, see
+                `FailureSource`.
             repeats: how often the same failure came back. One that depends on what is restored
                 would come back for ever: at last containers and helper objects are left as the
                 failed step left them, and then all attributes.
         """
+        source = FailureSource(error)
         self._copies.restore()
         if repeats < MAX_REPEATS:
-            done: dict[int, Any] = {}
+            done = self._copier.unchanged(source.objects)
             for inside, name, kept in self._kept:
-                inside[name] = kept.restored(inside.get(name), done)
+                if (id(inside), name) not in self._left(source):
+                    inside[name] = kept.restored(inside.get(name), done)
         if repeats <= MAX_REPEATS:
-            self._rebind()
+            self._rebind(self._left(source))
 
-    def _rebind(self) -> None:
+    def _left(self, source: FailureSource) -> set[tuple[int, str]]:
+        """Attributes that are left alone, by the id of the dict that holds them."""
+        insides = {id(module.module): id(module.inside) for module in self._modules}
+        return {(insides[owner], name) for owner, name in source.attributes if owner in insides}
+
+    def _rebind(self, left: set[tuple[int, str]]) -> None:
         for inside, before in self._shallow:
             for name in [name for name in inside if name not in before]:
                 del inside[name]
             for name, value in before.items():
-                if inside.get(name, inside) is not value:
+                if inside.get(name, inside) is not value and (id(inside), name) not in left:
                     inside[name] = value
 
     def _find_modules(self) -> None:
@@ -96,7 +106,7 @@ class _Module:
     """A module, with the names of its attributes whose values may change in place."""
 
     def __init__(self, module: nn.Module) -> None:
-        self.inside: Inside = vars(module)
+        self.module, self.inside = module, vars(module)
         # Layers of torch itself do not change their attributes; others may set some.
         self._fixed = type(module).__module__.startswith("torch.")
         self._size, self._names = -1, list[str]()

@@ -165,7 +165,7 @@ class Loop:
                 values = self._update(batch, watched)
         except BaseException as error:
             self.probes.cancel()
-            self._guard.restore(self._retries.count(session.step, error))
+            self._guard.restore(error, self._retries.count(session.step, error))
             session.outputs = session.targets = session.again = None
             raise
         self._guard.settle()

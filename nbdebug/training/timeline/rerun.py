@@ -90,7 +90,7 @@ class Rerun:
                 return self._loop.replay_step()
             except NonFiniteError:
                 raise
-            except Exception:
+            except BaseException:
                 before.restore()
         return self._loop.replay_step()
 

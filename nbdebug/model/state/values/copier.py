@@ -81,6 +81,11 @@ class ValueCopier:
         """Number of values with a state that were copied."""
         return len(self._known)
 
+    def unchanged(self, ids: Iterable[int]) -> dict[int, Any]:
+        """Objects that are not to be written to, in the form that `Kept.restored` takes."""
+        known = [self._known[one] for one in ids if one in self._known]
+        return {id(kept): kept.held for kept in known if isinstance(kept, KeptObject)}
+
     def keep(self, value: Any, place: str = "") -> Kept:
         """Copy a value; `place` names it in `uncopied`."""
         if type(value) in SIMPLE_TYPES:

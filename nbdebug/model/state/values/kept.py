@@ -224,14 +224,14 @@ class KeptObject(Kept):
     """An object and its attributes."""
 
     def __init__(self, value: Any, kind: str = "") -> None:
-        self._held = value
+        self.held = value
         self.kind = kind or type(value).__qualname__
         self.parts: dict[str, Kept] = {}
 
     def restored(self, current: Any, done: Done) -> Any:
         if id(self) in done:
             return done[id(self)]
-        held = self._held
+        held = self.held
         if held is None:
             if type(current).__qualname__ != self.kind:
                 raise TypeError(f"was a {self.kind}, and is not there now")
