@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from nbdebug.model.module.names import Layer, measured_layers
+from nbdebug.model.module.names import Layer, hooked_layers
 from nbdebug.model.training_state import TrainingState
 from nbdebug.probes._histogram import histogram
 from nbdebug.probes._layer_outputs import LayerOutputs
@@ -23,7 +23,7 @@ class ActivationHistogram(Probe):
     order = 60
 
     def attach(self, session: TrainingState) -> None:
-        self._layers = measured_layers(session.model)
+        self._layers = hooked_layers(session.model)
         self._outputs: LayerOutputs | None = None
         self._counts: dict[str | tuple[str, ...], torch.Tensor | float] = {}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from nbdebug.model.module.names import Layer, measured_layers
+from nbdebug.model.module.names import Layer, hooked_layers
 from nbdebug.model.training_state import TrainingState
 from nbdebug.probes._layer_outputs import LayerOutputs
 from nbdebug.probes._layer_statistics import active, by_unit, moments, saturated
@@ -30,7 +30,7 @@ class Activations(Probe):
     order = 30
 
     def attach(self, session: TrainingState) -> None:
-        self._layers = measured_layers(session.model)
+        self._layers = hooked_layers(session.model)
         groups = ("activation_mean", "activation_std", "near_zero", "dead")
         self._names = tuple(f"{group}/{layer.name}" for group in groups for layer in self._layers)
         self._bounded = [

@@ -60,6 +60,18 @@ def measured_layers(model: nn.Module) -> tuple[Layer, ...]:
     )
 
 
+def hooked_layers(model: nn.Module) -> tuple[Layer, ...]:
+    """Layers whose activations are measured by hooks in a step of training.
+
+    Hooks inside of a compiled module would become a part of the compiled program, and change its
+    numbers and its number of compilations.
+    """
+    inside = {
+        part for module in model.modules() if is_compiled(module) for part in module.modules()
+    }
+    return tuple(layer for layer in measured_layers(model) if layer.module not in inside)
+
+
 def trainable(model: nn.Module) -> tuple[tuple[str, nn.Parameter], ...]:
     """Parameters that require a gradient, in the order of registration, shared ones once."""
     return tuple(

@@ -17,6 +17,7 @@ from nbdebug.core.records import Notice
 from nbdebug.core.results.check_report import CheckReport
 from nbdebug.core.results.check_result import CheckResult, Outcome
 from nbdebug.errors import CheckNameError, CheckStopped, PluginError
+from nbdebug.model.nonfinite import eager
 from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.engine.session import Session
 from nbdebug.training.engine.state_guard import StateGuard
@@ -85,7 +86,7 @@ class CheckRunner:
         try:
             context.report_progress()
             context.begin()
-            with self._session.rng, torch.enable_grad():
+            with self._session.rng, torch.enable_grad(), eager(self._session.model):
                 outcome = check.examine(context)
             if not isinstance(outcome, Outcome):
                 raise PluginError(f"examine() gave {outcome!r}: expected an Outcome")

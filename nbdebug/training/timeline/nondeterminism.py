@@ -9,6 +9,7 @@ import torch
 from nbdebug.core.error_text import describe_error, raise_interrupt
 from nbdebug.model.module.forward import leaves
 from nbdebug.model.module.names import every_module
+from nbdebug.model.nonfinite import eager
 from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.model.state.model_state import undisturbed
 from nbdebug.training.engine.session import Session
@@ -62,7 +63,7 @@ def _outputs(session: Session, data: Any) -> list[tuple[str, str, Any]]:
         if not isinstance(module, torch.jit.ScriptModule)
     ]
     try:
-        with undisturbed(session.model, session.surroundings), session.rng:
+        with undisturbed(session.model, session.surroundings), session.rng, eager(session.model):
             loss = session.evaluate(data)[0]
         found.append(("the loss", session.loss_name, loss.detach().clone()))
     finally:
