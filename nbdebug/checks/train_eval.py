@@ -46,10 +46,9 @@ class TrainEval(Check):
         if broken is not None:
             return broken
         few = first_samples(context.batch, TESTED_SAMPLES)
-        with torch.no_grad():
-            outputs = context.evaluate(few)[1]
-            context.model.train()
-            again = context.evaluate(few)[1]
+        outputs = context.look(few)[1]
+        context.train()
+        again = context.look(few)[1]
         if not isinstance(outputs, torch.Tensor) or not isinstance(again, torch.Tensor):
             return Outcome(
                 "pass", "both modes run, also with one sample in eval mode", "both modes run"
@@ -68,17 +67,15 @@ class TrainEval(Check):
     def _eval_runs(self, context: CheckContext) -> Outcome | None:
         """The fault in eval mode; None if a batch and a single sample run in eval mode."""
         few = first_samples(context.batch, TESTED_SAMPLES)
-        context.model.train()
-        with torch.no_grad():
-            context.evaluate(few)
+        context.train()
+        context.look(few)
         context.model.eval()
         for batch, words, status in (
             (few, "in eval mode forward raised", "fail"),
             (first_samples(context.batch, 1), "in eval mode a single sample raised", "warning"),
         ):
             try:
-                with torch.no_grad():
-                    context.evaluate(batch)
+                context.look(batch)
             except Exception as error:
                 remedy = (
                     "Fix forward, which also fails in validation; .squeeze() is a common cause."
