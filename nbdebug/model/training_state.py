@@ -66,6 +66,8 @@ class TrainingState:
             all groups to it; decay_leader, decay_ratios likewise for `weight_decay`.
         grad_norms: gradient norms of the current step, before clipping, one 0-d tensor for
             each parameter that has a gradient.
+        without_gradient: trainable parameters without a gradient in the last step, by name, with
+            the first step of the row without one.
         outputs, targets: of the current step, None between steps or with a `step_fn`.
         again: calls the model once more on the inputs of the current step; None if outputs
             is None.
@@ -112,6 +114,7 @@ class TrainingState:
         self.loss_fn: LossFn | None = None
         self.loss, self.checkpoint_bytes = math.nan, 0
         self.grad_norms: tuple[torch.Tensor, ...] = ()
+        self.without_gradient: dict[str, int] = {}
         self.recorded_in = ""
 
     def take_in(self, parameters: Iterable[nn.Parameter]) -> str:
