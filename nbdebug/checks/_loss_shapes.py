@@ -12,19 +12,20 @@ from nbdebug.model.module.forward import leaves
 
 OUTPUT, TARGET, PAIRED = 1, 2, 4
 # Elementwise functions, of which the criteria are meant for equal shapes.
-ARITHMETIC = frozenset(
-    "add sub subtract rsub mul multiply div divide true_divide pow maximum minimum fmax fmin "
-    "where xlogy logaddexp atan2 hypot lerp addcmul addcdiv".split()
-)
-CRITERIA = frozenset(
-    "mse_loss l1_loss smooth_l1_loss huber_loss gaussian_nll_loss poisson_nll_loss kl_div "
-    "soft_margin_loss hinge_embedding_loss".split()
-)
-RESHAPING = frozenset("view view_as reshape reshape_as unflatten".split())
-PAIRING = frozenset(
-    "unsqueeze expand expand_as broadcast_to broadcast_tensors meshgrid tile repeat t T mT "
-    "transpose permute swapaxes movedim".split()
-)
+ARITHMETIC = frozenset((
+    "add", "sub", "subtract", "rsub", "mul", "multiply", "div", "divide", "true_divide", "pow",
+    "maximum", "minimum", "fmax", "fmin", "where", "xlogy", "logaddexp", "atan2", "hypot", "lerp",
+    "addcmul", "addcdiv",
+))  # fmt: skip
+CRITERIA = frozenset((
+    "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "gaussian_nll_loss", "kl_div",
+    "poisson_nll_loss", "soft_margin_loss", "hinge_embedding_loss",
+))  # fmt: skip
+RESHAPING = frozenset(("view", "view_as", "reshape", "reshape_as", "unflatten"))
+PAIRING = frozenset((
+    "unsqueeze", "expand", "expand_as", "broadcast_to", "broadcast_tensors", "meshgrid", "tile",
+    "repeat", "t", "T", "mT", "transpose", "permute", "swapaxes", "movedim",
+))  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ class DeadUnits(Check):
             if share > self.SHARE and _chance(*counts[name]) < self.CHANCE
         }
         cut = bool(whole) and is_constant(context.outputs())
-        suspects = {name: 1.0 for name in whole} if cut else many or shares
+        suspects = dict.fromkeys(whole, 1.0) if cut else many or shares
         name, worst = max(suspects.items(), key=lambda item: item[1])
         words = f"{worst:.0%} of the units of layer {name} are dead"
         if not cut and not many:
@@ -74,4 +74,4 @@ def _chance(dead: int, units: int) -> float:
     All samples look alike to a narrow layer behind a global average, so half of its units are 0
     for all of them by their initial weights.
     """
-    return sum(math.comb(units, k) for k in range(dead, units + 1)) / 2**units
+    return float(sum(math.comb(units, k) for k in range(dead, units + 1)) / 2**units)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
@@ -58,7 +59,7 @@ class DropoutBeforeBatchNorm(Check):
             Proposal("layer_order", SAFE_ORDER) if possible else None,
         )  # fmt: skip
 
-    def _variances(self, context: CheckContext, off: list[nn.Module]) -> dict[str, float]:
+    def _variances(self, context: CheckContext, off: Sequence[nn.Module]) -> dict[str, float]:
         """Input variance of each BatchNorm in training mode, with some dropouts switched off.
 
         The statistics of an untrained BatchNorm say nothing of its inputs, so both measurements

@@ -56,7 +56,7 @@ class Seeds(Check):
         if not context.host_draws_seeded and self._draws_on_host(context):
             return Outcome(
                 "warning",
-                "the model draws from Python's random or NumPy, which it did not in its first steps",
+                "the model draws from Python's random or NumPy, as it did not in its first steps",
                 expected,
                 "Draw with torch.rand, or draw once in each of the first steps.",
             )
@@ -82,10 +82,14 @@ class Seeds(Check):
         return _repeats(run)
 
     def _draws_on_host(self, context: CheckContext) -> bool:
-        before = random.getstate(), np.random.get_state()[2]
+        before = random.getstate(), _numpy_position()
         context.train()
         context.look(context.batch)
-        return before != (random.getstate(), np.random.get_state()[2])
+        return before != (random.getstate(), _numpy_position())
+
+
+def _numpy_position() -> int:
+    return int(np.random.get_state(legacy=False)["state"]["pos"])
 
 
 def _repeats(run: Callable[[], Any]) -> bool:

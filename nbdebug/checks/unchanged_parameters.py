@@ -51,9 +51,7 @@ class UnchangedParameters(Check):
                 break
         return self._judge(context, sorted(still.keys() - changed), len(still), updates)
 
-    def _judge(
-        self, context: CheckContext, still: list[str], count: int, updates: int
-    ) -> Outcome:
+    def _judge(self, context: CheckContext, still: list[str], count: int, updates: int) -> Outcome:
         if not count:
             return Outcome("not_applicable", "no weight of the optimizer has a gradient.")
         frozen = sum(not p.requires_grad for p in context.model.parameters())

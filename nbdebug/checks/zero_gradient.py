@@ -42,7 +42,8 @@ class ZeroGradient(Check):
             )  # fmt: skip
         constant = is_constant(context.outputs()) if context.loss_fn is not None else False
         missing, zero = dict(named), dict(named)
-        for updates in gradients_along_updates(context):
+        updates = 0
+        for updates in gradients_along_updates(context):  # noqa: B007
             missing = {name: p for name, p in missing.items() if p.grad is None}
             zero = {name: p for name, p in zero.items() if p.grad is None or _is_zero(p.grad)}
             # Of biases, zero is the right gradient where a difference or BatchNorm follows.

@@ -88,6 +88,7 @@ def assemble(
     known = ControlSet(kinds, session, history)
     for control, note in known.apply_initial(controls | setup.controls()).items():
         history.add_notice(Notice(0, "info", f"{control} at the start", note))
+    _say_mode(session, history)
     training = _training(setup, session, known, history)
     queue = CommandQueue()
     validator = CommandValidator(known, training.checks, training.loop.breakpoints, history)
@@ -150,6 +151,20 @@ def _training(setup: Setup, session: Session, controls: ControlSet, history: His
         run=RunControl(session, history),
         forecast=LrForecast(session, history),
     )
+
+
+def _say_mode(session: Session, history: History) -> None:
+    """Tell which layers were passed in eval mode; training leaves them there."""
+    modes = session.modes
+    if not modes.resting or modes.current == "train":
+        return
+    more = f" and {len(modes.resting) - 1} more" if len(modes.resting) > 1 else ""
+    seen = f"{modes.resting[0]}{more}: dropout is off and BatchNorm is frozen there."
+    title = "Some layers are in eval mode"
+    if modes.whole:
+        title = "The model was passed in eval mode"
+        seen += " Set the control mode to Training mode, or call model.train() before."
+    history.add_notice(Notice(0, "warning" if modes.whole else "info", title, seen))
 
 
 def _recording(

@@ -17,6 +17,7 @@ from nbdebug.model.dropout import DropoutSite, dropouts
 from nbdebug.model.freezing import Freezing, learnable
 from nbdebug.model.initialisation import Initialisation
 from nbdebug.model.metrics import Metrics
+from nbdebug.model.modes import Modes
 from nbdebug.model.module.forward import LossFn
 from nbdebug.model.optimizers import Optimizers, group_ratios
 from nbdebug.model.order.layer_order import LayerOrder
@@ -99,6 +100,7 @@ class TrainingState:
         self.layer_order = LayerOrder(model)
         self.dropouts: dict[str, DropoutSite] = dropouts(model)
         self.batch_norms = BatchNorms(model)
+        self.modes = Modes(model)
         self.activations = Activations(model)
         self.freezing = Freezing(model)
         self.initialisation = Initialisation(model)

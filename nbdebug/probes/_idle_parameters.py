@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import torch
 
 from nbdebug.model.training_state import TrainingState
+from nbdebug.probes.base import Values
 
 UNHELD, UNCHANGED, AT_ZERO_RATE, RESTING = "unheld", "unchanged", "at_zero_rate", "resting"
 
@@ -21,7 +22,7 @@ class IdleParameters:
 
     def __init__(self, session: TrainingState) -> None:
         self._session = session
-        self._said: dict[str, None] = {}
+        self._said: dict[str | tuple[str, ...], None] = {}
         self.forget()
 
     def forget(self) -> None:
@@ -50,9 +51,10 @@ class IdleParameters:
             self._copies[index] = self._session.parameters[index][1].detach().clone()
             self._since[index], self._graded[index] = self._step, 0
 
-    def read(self, step: int) -> dict[str, float]:
+    def read(self, step: int) -> Values:
         """Values by series; 0 for a parameter that was a suspect once and changes now."""
-        session, found = self._session, dict.fromkeys(self._said, 0.0)
+        session = self._session
+        found: dict[str | tuple[str, ...], torch.Tensor | float] = dict.fromkeys(self._said, 0.0)
         unheld = self._unheld()
         for name, since in session.without_gradient.items():
             found[f"{RESTING}/{name}"] = float(step + 1 - min(since, step))

@@ -47,14 +47,14 @@ class UpdateRatio(Probe):
 
     def read(self, step: int) -> Values:
         if not self._copies:
-            return dict(self._idle.read(step))
+            return self._idle.read(step)
         kept = [norm.float() for norm in torch._foreach_norm(self._copies)]
         torch._foreach_sub_(self._copies, self._now(self._learn))
         moved = [norm.float() for norm in torch._foreach_norm(self._copies)]
         device = moved[0].device
         weights = torch.stack([norm.to(device) for norm in kept])
         sizes = torch.stack([norm.to(device) for norm in moved])
-        idle = dict(self._idle.read(step))
+        idle = self._idle.read(step)
         self._idle.measured(step, self._learn, sizes)
         ratio = sizes / weights
         # An update has no relative size if all weights are zero (a new bias).

@@ -54,9 +54,7 @@ class ScheduleUndoesEdit(Rule):
         evidence = downsampled(lr.mean[lr.step >= edit.step - 10])
         return Symptom(value, float(edit.old), edit.step, seen, remedies, evidence)
 
-    def _rises_by_itself(
-        self, lr: Series, since: int, changes: tuple[ControlChange, ...]
-    ) -> bool:
+    def _rises_by_itself(self, lr: Series, since: int, changes: tuple[ControlChange, ...]) -> bool:
         """True if the learning rate rose after a step at places without a change of a control."""
         made = np.array([change.step for change in changes if change.status == "applied"])
         ends = zip(pairwise(lr.step), pairwise(lr.last), strict=True)

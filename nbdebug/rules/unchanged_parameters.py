@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -117,8 +118,8 @@ class UnchangedParameters(Rule):
         total = len(group_series(snapshot, "update_ratio", 1)) or len(found)
         since = max(0, snapshot.status.step - int(max(found.values())))
         seen = f"{len(found)} of {max(total, len(found))} parameters did not change. {text}"
-        severity = None if proof else "warning"
-        return Symptom(float(len(found)), 0.0, since, seen, remedies, severity=severity)
+        symptom = Symptom(float(len(found)), 0.0, since, seen, remedies)
+        return symptom if proof else replace(symptom, severity="warning")
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:

@@ -7,8 +7,7 @@ from tests.programs.program import Program
 from tests.programs.sequences import SEQUENCE_NETWORKS
 
 PROGRAMS: dict[str, Program] = {
-    program.name: program
-    for program in (*IMAGE_NETWORKS, *SEQUENCE_NETWORKS, *LOSSES, *LOOPS)
+    program.name: program for program in (*IMAGE_NETWORKS, *SEQUENCE_NETWORKS, *LOSSES, *LOOPS)
 }
 
 __all__ = ["PROGRAMS", "Program"]

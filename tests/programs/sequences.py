@@ -228,8 +228,6 @@ def translator() -> Made:
     def step_fn(model: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
         source, target = batch
         outputs = model((source, target[:, :-1]))
-        return F.cross_entropy(
-            outputs.flatten(0, 1), target[:, 1:].flatten(), label_smoothing=0.1
-        )
+        return F.cross_entropy(outputs.flatten(0, 1), target[:, 1:].flatten(), label_smoothing=0.1)
 
     return Translator(), (x, y % WORDS), {"step_fn": step_fn, "lr": 1e-3}
