@@ -279,6 +279,8 @@ class Recommender(nn.Module):
         super().__init__()
         self.users, self.items = nn.Embedding(500, 8), nn.Embedding(300, 8)
         self.user_bias, self.item_bias = nn.Embedding(500, 1), nn.Embedding(300, 1)
+        for module in self.children():
+            nn.init.normal_(module.weight, 0, 0.1)  # type: ignore[arg-type]
 
     def forward(self, pair: torch.Tensor) -> torch.Tensor:
         user, item = pair.T

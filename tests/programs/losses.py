@@ -135,11 +135,12 @@ def clip_with_all_pairs() -> Made:
     x = torch.randn(400, 8)
     pair = torch.stack([x, x.roll(1, 1) + 0.1 * torch.randn_like(x)], 1)
 
-    def loss_fn(o: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        here = torch.arange(len(o))
-        return (F.cross_entropy(o, here) + F.cross_entropy(o.T, here)) / 2
+    def step_fn(model: nn.Module, batch: Any) -> torch.Tensor:
+        scores = model(batch[0])
+        here = torch.arange(len(scores))
+        return (F.cross_entropy(scores, here) + F.cross_entropy(scores.T, here)) / 2
 
-    return Towers(), (pair, torch.zeros(400)), {"loss_fn": loss_fn}
+    return Towers(), (pair,), {"step_fn": step_fn}
 
 
 @program

@@ -90,7 +90,7 @@ def head(width: int, p: float, hidden: int = 0, act: type[nn.Module] = nn.ReLU) 
     return layers
 
 
-def trained(model: nn.Module, size: int = 32, **options: Any) -> Made:
+def trained(model: nn.Module, size: int = 16, **options: Any) -> Made:
     return model, images(size), {"loss_fn": nn.CrossEntropyLoss(), **options}
 
 
@@ -255,7 +255,7 @@ def convnext() -> Made:
         if isinstance(module, nn.Conv2d | nn.Linear):
             nn.init.trunc_normal_(module.weight, std=0.02)
             nn.init.zeros_(module.bias)  # type: ignore[arg-type]
-    return trained(model, 32, optimizer="adamw", lr=1e-3)
+    return trained(model, optimizer="adamw", lr=1e-3)
 
 
 class DenseLayer(nn.Module):

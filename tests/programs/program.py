@@ -41,7 +41,7 @@ def collector() -> tuple[list[Program], Callable[[Callable[[], Made]], Callable[
     return found, add
 
 
-def images(size: int = 32, classes: int = 4, n: int = 96) -> tuple[torch.Tensor, torch.Tensor]:
+def images(size: int = 32, classes: int = 4, n: int = 64) -> tuple[torch.Tensor, torch.Tensor]:
     """Images [N, 3, size, size] of blurred prototypes with noise, and their classes [N]."""
     y = torch.arange(n) % classes
     coarse = torch.randn(classes, 3, 4, 4)
