@@ -125,6 +125,17 @@ class CheckContext:
             return self._first
         return self._call(self.inputs if inputs is None else inputs)
 
+    @cached_property
+    def batch_outputs(self) -> Any:
+        """Outputs of the unmodified model for the first batch, in the modes of `eval_by_batch`."""
+        self.eval_by_batch()
+        try:
+            return self._call(self.inputs)
+        except ValueError:
+            # A single value per channel, by which BatchNorm cannot normalise.
+            self.model.eval()
+            return self._call(self.inputs)
+
     def _call(self, inputs: Any) -> Any:
         with torch.no_grad():
             return call(self.model, inputs)

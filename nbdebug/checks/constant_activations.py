@@ -34,7 +34,7 @@ class ConstantActivations(Check):
             return Outcome(
                 "not_applicable", "the inputs are not a tensor that varies over samples."
             )
-        outputs = context.outputs()
+        outputs = context.batch_outputs
         still = [
             name
             for name, watched in context.activations.items()

@@ -48,7 +48,7 @@ class DeadUnits(Check):
             for name, share in shares.items()
             if share > self.SHARE and _chance(*counts[name]) < self.CHANCE
         }
-        cut = bool(whole) and is_constant(context.outputs())
+        cut = bool(whole) and is_constant(context.batch_outputs)
         suspects = dict.fromkeys(whole, 1.0) if cut else many or shares
         name, worst = max(suspects.items(), key=lambda item: item[1])
         words = f"{worst:.0%} of the units of layer {name} are dead"

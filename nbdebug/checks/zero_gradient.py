@@ -40,7 +40,7 @@ class ZeroGradient(Check):
                 "fail", f"the optimizer does not hold {first_names(lost)}", "every parameter",
                 "Build the optimizer on model.parameters(), after every layer is in the model.",
             )  # fmt: skip
-        constant = is_constant(context.outputs()) if context.loss_fn is not None else False
+        constant = is_constant(context.batch_outputs) if context.loss_fn is not None else False
         missing, zero = dict(named), dict(named)
         updates = 0
         for updates in gradients_along_updates(context):  # noqa: B007

@@ -33,6 +33,7 @@ class IdleParameters:
         self._copies: dict[int, torch.Tensor] = {}
         self._since: dict[int, int] = {}
         self._graded: dict[int, int] = {}
+        self._kinds: dict[int, str] = {}
 
     def measured(self, step: int, learn: list[int], moved: torch.Tensor) -> None:
         """Take the norms [L] of the update of the parameters with these indices."""
@@ -47,6 +48,7 @@ class IdleParameters:
         self._moved = None
         for index in [i for i in self._copies if i not in still or self._changed(i)]:
             del self._copies[index], self._since[index], self._graded[index]
+            self._kinds.pop(index, None)
         for index in still - self._copies.keys():
             self._copies[index] = self._session.parameters[index][1].detach().clone()
             self._since[index], self._graded[index] = self._step, 0
@@ -69,6 +71,9 @@ class IdleParameters:
             kind = UNHELD if index in unheld else UNCHANGED
             if kind == UNCHANGED and self._rate(parameter) == 0:
                 kind = AT_ZERO_RATE
+            if self._kinds.setdefault(index, kind) != kind:
+                # Updates from before, under another rate or optimizer, prove nothing now.
+                self._kinds[index], self._graded[index] = kind, 1
             found[f"{kind}/{name}"] = float(self._graded[index])
         self._said.update(dict.fromkeys(found))
         return found
