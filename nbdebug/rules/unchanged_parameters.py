@@ -40,7 +40,7 @@ class UnchangedParameters(Rule):
     UNHELD_UPDATES = 2
     UPDATES = 5
     ALL_UPDATES = 50
-    NEVER_STEPS = 100
+    NEVER_STEPS = 40
     RESTING_STEPS = 500
     ROUNDING = 1e-4
 
