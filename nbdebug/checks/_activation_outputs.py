@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
 from nbdebug.model.activations.functional import ACTIVATION_FUNCTIONS
@@ -67,10 +68,43 @@ def _rows(out: torch.Tensor) -> torch.Tensor:
     return rows[:: -(-len(rows) // MAX_ROWS)]
 
 
+def eval_by_batch(model: nn.Module, resting: Sequence[nn.Module]) -> None:
+    """Put a model in eval mode, but BatchNorm in training mode.
+
+    The running statistics of an untrained BatchNorm do not normalise its inputs, so that the
+    activations of a deep network shrink to 0 in eval mode and only there.
+
+    Args:
+        resting: modules that training runs in eval mode.
+    """
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m not in resting]
+    model.eval()
+    for norm in norms:
+        norm.training = True
+
+
 def watch(
+    model: nn.Module,
+    batches: Sequence[Any],
+    run: Callable[[Any], Any],
+    resting: Sequence[nn.Module] = (),
+) -> dict[str, Watched]:
+    """Run batches and record activations by name, in the order of first calls.
+
+    The modes are those of `eval_by_batch`.
+    """
+    eval_by_batch(model, resting)
+    try:
+        return _watched(model, batches, run)
+    except ValueError:
+        # A single value per channel, by which BatchNorm cannot normalise.
+        model.eval()
+        return _watched(model, batches, run)
+
+
+def _watched(
     model: nn.Module, batches: Sequence[Any], run: Callable[[Any], Any]
 ) -> dict[str, Watched]:
-    """Run batches in eval mode and record activations by name, in the order of first calls."""
     mode = _Watching()
     handles = []
     for name, module in every_module(model):
@@ -78,9 +112,8 @@ def watch(
             module.register_forward_pre_hook(lambda _m, _i, n=name, m=module: mode.enter(n, m)),
             module.register_forward_hook(lambda _m, _i, _o: mode.leave(), always_call=True),
         ]
-    model.eval()
     try:
-        with torch.no_grad(), mode:
+        with mode:
             for batch in batches:
                 mode.counts.clear()
                 run(batch)

@@ -27,6 +27,12 @@ def output_tensors(context: CheckContext) -> tuple[torch.Tensor, torch.Tensor] |
     return outputs, targets
 
 
+def is_constant(outputs: object) -> bool:
+    """True if outputs are a tensor with the same values for each of several samples."""
+    several = isinstance(outputs, torch.Tensor) and outputs.ndim > 0 and len(outputs) > 1
+    return several and bool((outputs == outputs[:1]).all())  # type: ignore[index]
+
+
 def is_cross_entropy(context: CheckContext, outputs: torch.Tensor, targets: torch.Tensor) -> bool:
     """True if the loss has the value of cross-entropy of logits."""
     if targets.is_floating_point() or outputs.ndim < 2 or targets.shape == outputs.shape:

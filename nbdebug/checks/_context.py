@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from nbdebug.checks._activation_outputs import Watched, watch
+from nbdebug.checks._activation_outputs import Watched, eval_by_batch, watch
 from nbdebug.checks._samples import Samples
 from nbdebug.core.deprecated import warn_deprecated
 from nbdebug.errors import CheckStopped
-from nbdebug.model.module.forward import call, split
+from nbdebug.model.module.forward import call, detached, split
 from nbdebug.model.training_state import TrainingState
 
 ACTIVATION_SAMPLES = 64
@@ -31,6 +31,7 @@ class CheckContext:
         step: number of updates so far; 0 means that the weights are the initial ones.
         batches: some training batches on the device, full batches first.
         samples: access to all training and validation data.
+        host_draws_seeded: True if training seeds NumPy's and Python's generators for the model.
         progress: callback that `report_progress` calls with the completed share.
     """
 
@@ -43,12 +44,16 @@ class CheckContext:
         samples: Samples,
         step: int = 0,
         halting: Callable[[], bool] = lambda: False,
+        host_draws_seeded: bool = True,
     ) -> None:
         self.subject, self.loss_fn, self.evaluate = subject, loss_fn, evaluate
         self.batches, self.samples, self.step = batches, samples, step
-        self._halting = halting
+        self._halting, self.host_draws_seeded = halting, host_draws_seeded
         self._first: Any = None
         self._gradients: tuple[float, list[Kept]] | None = None
+        # Layers that training runs in eval mode, such as a frozen BatchNorm.
+        modules = list(self.model.modules()) if self.model.training else []
+        self._resting = [module for module in modules if not module.training]
         self.begin()
         self.progress: Callable[[float], None] = lambda share: None
 
@@ -82,11 +87,30 @@ class CheckContext:
     def activations(self) -> dict[str, Watched]:
         """Outputs of the activations of the unmodified model for some samples, by name."""
         enough = -(-ACTIVATION_SAMPLES // self.samples.batch_size)
-        return watch(self.model, self.batches[:enough], self.evaluate)
+        return watch(self.model, self.batches[:enough], self.look, self._resting)
+
+    def train(self) -> None:
+        """Put the model in training mode, except for layers that training runs in eval mode."""
+        self.model.train()
+        for module in self._resting:
+            module.training = False
+
+    def eval_by_batch(self) -> None:
+        """Put the model in eval mode, but BatchNorm in training mode."""
+        eval_by_batch(self.model, self._resting)
 
     def begin(self) -> None:
         """Start the next check: the current weights count as unmodified from here on."""
         self._begun = self._versions()
+
+    def look(self, batch: Any) -> tuple[Any, Any, Any]:
+        """Loss, outputs and targets of a batch, detached, in the current mode.
+
+        A `step_fn` gets gradients as in training: it may call backward or autograd.grad itself.
+        """
+        with torch.set_grad_enabled(self.loss_fn is None):
+            loss, outputs, targets = self.evaluate(batch)
+        return detached(loss), detached(outputs), targets
 
     def outputs(self, inputs: Any | None = None) -> Any:
         """Outputs of the model in eval mode, without gradients.
@@ -101,6 +125,17 @@ class CheckContext:
             return self._first
         return self._call(self.inputs if inputs is None else inputs)
 
+    @cached_property
+    def batch_outputs(self) -> Any:
+        """Outputs of the unmodified model for the first batch, in the modes of `eval_by_batch`."""
+        self.eval_by_batch()
+        try:
+            return self._call(self.inputs)
+        except ValueError:
+            # A single value per channel, by which BatchNorm cannot normalise.
+            self.model.eval()
+            return self._call(self.inputs)
+
     def _call(self, inputs: Any) -> Any:
         with torch.no_grad():
             return call(self.model, inputs)
@@ -110,7 +145,7 @@ class CheckContext:
 
         The gradients of the unmodified model are computed once for all checks.
         """
-        self.model.train()
+        self.train()
         known, untouched = self._gradients, self._versions() == self._begun
         if known is not None and untouched:
             for parameter, gradient in known[1]:

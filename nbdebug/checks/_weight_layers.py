@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 from nbdebug.checks._context import CheckContext
@@ -15,3 +16,8 @@ def weight_layers(context: CheckContext) -> list[tuple[str, nn.Module]]:
     return [
         (name, module) for name, module in layers(context.model) if isinstance(module, LAYER_KINDS)
     ]
+
+
+def has_zero_weights(module: nn.Module) -> bool:
+    """True if all weights of a layer are 0."""
+    return isinstance(module.weight, torch.Tensor) and not bool(module.weight.count_nonzero())

@@ -11,6 +11,8 @@ from nbdebug.core.results.check_result import Outcome
 
 LINEAR_KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
+NOISE = 0.1
+
 
 class Affine(Check):
     """Checks that the network is nonlinear: several layers do not collapse into one linear map.
@@ -36,18 +38,29 @@ class Affine(Check):
             return Outcome("not_applicable", f"the model has only {number} linear layers.")
         if not isinstance(inputs, torch.Tensor) or not inputs.is_floating_point():
             return Outcome("not_applicable", "the inputs are not a single tensor of real numbers.")
-        first, second = inputs, inputs.flip(0)
-        # Far apart, so that a nonlinearity lies between them.
-        one, other = context.outputs(first), context.outputs(second)
-        if not isinstance(one, torch.Tensor):
+        if not isinstance(context.outputs(), torch.Tensor):
             return Outcome("not_applicable", "the outputs are not a single tensor.")
-        middle, ends = context.outputs(2 * first - second), 2 * one - other
-        spread = float((one - other).abs().max())
-        if not spread:
+        bend = _bend(context, inputs)
+        if bend is None:
             return Outcome("not_applicable", "the output does not depend on the input.")
-        bend = float((middle - ends).abs().max()) / spread
+        if bend < self.TOLERANCE:
+            # Branches may start at almost 0: a linear network is linear with other weights, too.
+            with torch.no_grad():
+                for _, parameter in context.subject.parameters:
+                    parameter.add_(NOISE * torch.randn_like(parameter))
+            bend = max(bend, _bend(context, inputs) or 0.0)
         seen = f"outputs deviate from a linear map by {bend:.2g} of their range"
         if bend < self.TOLERANCE:
             remedy = "Put an activation such as nn.ReLU() between the layers."
             return Outcome("fail", f"{number} layers, but {seen}", "clearly above 0", remedy)
         return Outcome("pass", seen, "clearly above 0")
+
+
+def _bend(context: CheckContext, inputs: torch.Tensor) -> float | None:
+    """Deviation from a linear map, relative to the spread of the outputs; None without spread."""
+    first, second = inputs, inputs.flip(0)
+    # Far apart, so that a nonlinearity lies between them.
+    one, other = context.outputs(first), context.outputs(second)
+    middle, ends = context.outputs(2 * first - second), 2 * one - other
+    spread = float((one - other).abs().max())
+    return float((middle - ends).abs().max()) / spread if spread else None

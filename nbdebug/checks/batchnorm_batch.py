@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import nn
 
 from nbdebug.checks._context import CheckContext
@@ -57,10 +56,9 @@ class BatchNormBatch(Check):
         return Outcome("pass", f"batches of {size}, the last batch of {last or size}", expected)
 
     def _refuses(self, context: CheckContext) -> bool:
-        context.model.train()
+        context.train()
         try:
-            with torch.no_grad():
-                context.evaluate(first_samples(context.batch, 1))
+            context.look(first_samples(context.batch, 1))
         except ValueError as error:
             return "more than 1 value per channel" in str(error)
         return False

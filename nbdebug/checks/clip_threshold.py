@@ -32,12 +32,15 @@ class ClipThreshold(Check):
             return Outcome("not_applicable", "clipping is off.")
         if clipping.mode == "adaptive":
             return Outcome("not_applicable", "adaptive clipping computes its own threshold.")
-        if len(clipping.window) < MIN_STEPS:
+        # Norms from before a change of the threshold were not clipped by it.
+        window, under = clipping.window, clipping.window.fresh
+        if under < MIN_STEPS:
             return Outcome(
-                "not_applicable", f"fewer than {MIN_STEPS} steps were trained with clipping."
+                "not_applicable", f"fewer than {MIN_STEPS} steps were trained with this threshold."
             )
-        share, p90 = clipping.window.share_above(clipping.limit), clipping.window.percentile(90)
-        seen = f"{share:.0%} of {len(clipping.window):,} steps clipped at {clipping.limit:.3g}"
+        share = sum(norm > clipping.limit for norm in window.recent[-under:]) / under
+        p90 = window.percentile(90)
+        seen = f"{share:.0%} of {under:,} steps clipped at {clipping.limit:.3g}"
         expected = f"at most half; the 90th percentile is {p90:.3g}"
         if share > self.MAX_CLIPPED_SHARE:
             remedy = "Lower the learning rate, or raise the threshold to the 90th percentile."

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
 
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks._named import first_names
-from nbdebug.checks._weight_layers import weight_layers
+from nbdebug.checks._weight_layers import has_zero_weights, weight_layers
 from nbdebug.checks.base import Check
 from nbdebug.core.results.check_result import Outcome
 
@@ -35,15 +34,15 @@ class ConstantActivations(Check):
             return Outcome(
                 "not_applicable", "the inputs are not a tensor that varies over samples."
             )
-        outputs = context.outputs()
+        outputs = context.batch_outputs
         still = [
             name
             for name, watched in context.activations.items()
-            if not _varies(torch.cat(watched.values), self.MIN_SPREAD)
+            if len(values := torch.cat(watched.values)) > 1 and not _varies(values, self.MIN_SPREAD)
         ]
         if isinstance(outputs, torch.Tensor) and len(outputs) > 1:
             last = [module for _, module in weight_layers(context)][-1:]
-            if not _varies(outputs, 0.0) and not any(_is_zero(module) for module in last):
+            if not _varies(outputs, 0.0) and not any(has_zero_weights(module) for module in last):
                 remedy = "Trace the inputs through forward: some operation drops them."
                 seen = "the outputs are the same for all samples"
                 return Outcome("fail", seen, "outputs that vary", remedy)
@@ -67,7 +66,3 @@ def _varies(values: object, tolerance: float) -> bool:
         return not bool((flat == flat[:1]).all())
     scale = float(flat.abs().max())
     return float((flat - flat[:1]).abs().max()) > tolerance * scale
-
-
-def _is_zero(module: nn.Module) -> bool:
-    return isinstance(module.weight, torch.Tensor) and not bool(module.weight.count_nonzero())

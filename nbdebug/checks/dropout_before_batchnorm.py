@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import nn
 
 from nbdebug.checks._context import CheckContext
@@ -38,16 +38,17 @@ class DropoutBeforeBatchNorm(Check):
         dropping = [m for m in context.model.modules() if isinstance(m, DROPOUTS) and m.p > 0]
         if not norms or not dropping:
             return Outcome("not_applicable", "the model does not have both Dropout and BatchNorm.")
-        training, evaluating = (self._variances(context, mode) for mode in (True, False))
+        whole = self._variances(context, dropping)
+        dropped = self._variances(context, [])
         shifts = {
-            name: training[name] / evaluating[name]
+            name: dropped[name] / whole[name]
             for name in norms
-            if training.get(name) and evaluating.get(name)
+            if dropped.get(name) and whole.get(name)
         }
         if not shifts:
             return Outcome("not_applicable", "forward calls no BatchNorm.")
         name, worst = max(shifts.items(), key=lambda item: item[1])
-        seen = f"the input variance of {name} is {worst:.2f} times as large in training mode"
+        seen = f"the input variance of {name} is {worst:.2f} times as large with dropout"
         expected = f"below {self.MAX_SHIFT:g}"
         if worst < self.MAX_SHIFT:
             return Outcome("pass", seen, expected)
@@ -58,7 +59,12 @@ class DropoutBeforeBatchNorm(Check):
             Proposal("layer_order", SAFE_ORDER) if possible else None,
         )  # fmt: skip
 
-    def _variances(self, context: CheckContext, training: bool) -> dict[str, float]:
+    def _variances(self, context: CheckContext, off: Sequence[nn.Module]) -> dict[str, float]:
+        """Input variance of each BatchNorm in training mode, with some dropouts switched off.
+
+        The statistics of an untrained BatchNorm say nothing of its inputs, so both measurements
+        normalise by the batch.
+        """
         met: dict[str, float] = {}
         handles = []
         for name, norm in context.subject.batch_norms.layers.items():
@@ -69,10 +75,11 @@ class DropoutBeforeBatchNorm(Check):
                     met[name] = float(channels.float().var(1).mean())
 
             handles.append(norm.register_forward_pre_hook(look))
-        context.model.train(training)
+        context.train()
+        for dropout in off:
+            dropout.training = False
         try:
-            with torch.no_grad():
-                context.evaluate(context.batch)
+            context.look(context.batch)
         finally:
             for handle in handles:
                 handle.remove()

@@ -13,11 +13,12 @@ from nbdebug.core.results.check_result import Outcome
 
 
 class GradientRatio(Check):
-    """Checks that the gradients of the first and the last layer are of similar size.
+    """Checks that the gradients of the first and the last layers are of similar size.
 
     In a deep network each layer multiplies the gradient. If every factor is below 1, the gradient
     vanishes before it reaches the first layers, which then do not learn; above 1, the gradient
-    explodes. Normalisation, residual connections and suitable initial weights prevent both.
+    explodes. Normalisation, residual connections and suitable initial weights prevent both. The
+    first and the last quarter of the layers are compared by their largest gradients.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -42,7 +43,14 @@ class GradientRatio(Check):
         known = [(name, size) for name, size in sizes if size > 0 and math.isfinite(size)]
         if len(known) < 3:
             return Outcome("not_applicable", "there are fewer than 3 weight layers to compare.")
-        (first, small), (last, large) = known[0], known[-1]
+        # One layer may have a small gradient for a reason of its own, as the query of a flat
+        # attention; where the gradient vanishes, all early layers have one.
+        quarter = max(1, len(known) // 4)
+        early, late = known[:quarter], known[-quarter:]
+        last, large = max(late, key=lambda pair: pair[1])
+        first, small = max(early, key=lambda pair: pair[1])
+        if small > large:
+            first, small = min(early, key=lambda pair: pair[1])
         ratio = small / large
         seen = f"the mean gradient per entry of {first} is {ratio:.2g} times that of {last}"
         expected = f"{self.VANISHING_RATIO:g} to {self.EXPLODING_RATIO:g}"

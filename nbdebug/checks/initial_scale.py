@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from nbdebug.checks._context import CheckContext
-from nbdebug.checks._weight_layers import weight_layers
+from nbdebug.checks._weight_layers import has_zero_weights, weight_layers
 from nbdebug.checks.base import Check
 from nbdebug.core.results.check_result import Outcome
 from nbdebug.model.module.forward import first_samples
@@ -42,18 +42,19 @@ class InitialScale(Check):
             return Outcome("not_applicable", "training has started; Reset to run this check.")
         spreads: list[tuple[str, float]] = []
         handles = []
-        # The last layer may have zero weights on purpose.
+        # The last layer of a network or of a branch may have zero weights on purpose.
         for name, module in weight_layers(context)[:-1]:
+            if has_zero_weights(module):
+                continue
 
             def look(_m: nn.Module, _i: Any, output: Any, name: str = name) -> None:
                 if isinstance(output, torch.Tensor) and len(output) > 1:
                     spreads.append((name, float(output.detach().float().std(0).mean())))
 
             handles.append(module.register_forward_hook(look))
-        context.model.eval()
+        context.eval_by_batch()
         try:
-            with torch.no_grad():
-                context.evaluate(first_samples(context.batch, SCALE_SAMPLES))
+            context.look(first_samples(context.batch, SCALE_SAMPLES))
         finally:
             for handle in handles:
                 handle.remove()

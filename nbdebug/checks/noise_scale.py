@@ -41,7 +41,7 @@ class NoiseScale(Check):
         parameters = [p for _, p in context.subject.parameters if p.requires_grad]
         total = [torch.zeros_like(p) for p in parameters]
         squares = []
-        context.model.train()
+        context.train()
         for number, batch in enumerate(context.batches):
             context.report_progress(number / count)
             context.subject.optimizer.zero_grad()

@@ -72,8 +72,7 @@ class Overfit(Check):
         start.restore(context.model, context.subject.optimizer)
         batch = repeated(first_samples(context.batch, 1), 2)
         context.model.eval()
-        with torch.no_grad():
-            first = float(context.evaluate(batch)[0])
+        first = float(context.look(batch)[0])
         return self._train(context, batch, context.subject.optimizer) / max(first, 1e-12)
 
     def _ladder(

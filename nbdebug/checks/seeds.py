@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,14 +12,20 @@ import torch
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.results.check_result import Outcome
+from nbdebug.model.state.digest import batch_digest
+from nbdebug.model.state.model_state import RngState, undisturbed
+from nbdebug.model.state.weights import Weights
+
+FETCHED_SAMPLES = 4
 
 
 class Seeds(Check):
-    """Checks that all random numbers of the training come from seeded generators.
+    """Checks that data and model give the same again from the same random numbers.
 
-    nbdebug seeds the order of the data and PyTorch's generators, and separates them from those of
-    other cells. NumPy and Python's random module are not seeded: if data or model use them, the
-    run cannot be repeated.
+    nbdebug seeds the order of the data, and the global generators of PyTorch, NumPy and Python in
+    each batch and each step. Generators of your own, the time and the operating system have no
+    seed that it knows: with them a rewind, a replay or another run gives other numbers. The check
+    draws some samples twice, and runs one batch twice.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -29,29 +37,66 @@ class Seeds(Check):
     source = "PyTorch, Reproducibility; Pineau et al. (2021)"
 
     def examine(self, context: CheckContext) -> Outcome:
-        said = f"seed {context.samples.seed} for the data order and for PyTorch"
-        before = random.getstate(), _numpy_state()
-        if context.samples.fetch is not None and context.samples.length:
-            context.samples.fetch(torch.arange(min(4, context.samples.length)))
-        context.outputs()
-        drawn = [
-            name
-            for name, moved in (
-                ("Python's random", random.getstate() != before[0]),
-                ("NumPy", _numpy_state() != before[1]),
+        expected = "the same numbers again"
+        seen = f"seed {context.samples.seed} for data and model"
+        parts = [
+            words
+            for words, same in (
+                ("the data gives other samples", self._data_repeats(context)),
+                ("model or loss gives another loss", self._model_repeats(context)),
             )
-            if moved
+            if not same
         ]
-        if drawn:
+        if parts:
             return Outcome(
-                "warning", f"{said}; data or model also use {' and '.join(drawn)}",
-                "only seeded random numbers",
-                "Use torch.rand and similar functions, or seed the others and record the seeds.",
+                "warning", f"from the same seed {' and '.join(parts)}", expected,
+                "Draw from the global generators (torch.rand, numpy.random, random) instead of a "
+                "generator of your own, the time or the operating system.",
             )  # fmt: skip
-        return Outcome("pass", said, "only seeded random numbers")
+        if not context.host_draws_seeded and self._draws_on_host(context):
+            return Outcome(
+                "warning",
+                "the model draws from Python's random or NumPy, as it did not in its first steps",
+                expected,
+                "Draw with torch.rand, or draw once in each of the first steps.",
+            )
+        return Outcome("pass", seen, expected)
+
+    def _data_repeats(self, context: CheckContext) -> bool:
+        samples = context.samples
+        if samples.fetch is None or not samples.length:
+            return True
+        chosen = torch.arange(min(FETCHED_SAMPLES, samples.length))
+        return _repeats(lambda: samples.fetch(chosen))  # type: ignore[misc]
+
+    def _model_repeats(self, context: CheckContext) -> bool:
+        weights = Weights.capture(context.model)
+
+        def run() -> Any:
+            with undisturbed(context.model):
+                context.train()
+                loss = context.look(context.batch)[0]
+            weights.restore(context.model)
+            return loss
+
+        return _repeats(run)
+
+    def _draws_on_host(self, context: CheckContext) -> bool:
+        before = random.getstate(), _numpy_position()
+        context.train()
+        context.look(context.batch)
+        return before != (random.getstate(), _numpy_position())
 
 
-def _numpy_state() -> tuple[bytes, int, int, float]:
-    state = np.random.get_state(legacy=False)
-    inner = state["state"]
-    return inner["key"].tobytes(), inner["pos"], state["has_gauss"], state["gauss"]
+def _numpy_position() -> int:
+    return int(np.random.get_state(legacy=False)["state"]["pos"])
+
+
+def _repeats(run: Callable[[], Any]) -> bool:
+    """True if a function returns the same twice from the same state of the global generators."""
+    start = RngState.capture()
+    digests = []
+    for _ in range(2):
+        start.restore()
+        digests.append(batch_digest(run()))
+    return digests[0] == digests[1]

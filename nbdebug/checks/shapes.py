@@ -56,10 +56,9 @@ class Shapes(Check):
                 layer.module.register_forward_pre_hook(comes),
                 layer.module.register_forward_hook(goes),
             ]
-        context.model.train()
+        context.train()
         try:
-            with torch.no_grad():
-                context.evaluate(context.batch)
+            context.look(context.batch)
         except Exception as error:
             return _broken(error, under_way, calls)
         finally:

@@ -106,8 +106,7 @@ class Signal(Check):
         """Mean loss over batches with real targets; inputs are zeroed as in training."""
         context.model.eval()
         seen = [_zeroed(batch) if change is _zeroed else batch for batch in batches]
-        with torch.no_grad():
-            return sum(float(context.evaluate(batch)[0]) for batch in seen) / len(seen)
+        return sum(float(context.look(batch)[0]) for batch in seen) / len(seen)
 
 
 def _shuffled(seed: int) -> Change:

@@ -17,7 +17,8 @@ class Symmetry(Check):
     """Checks that the units of each layer start with different weights.
 
     Equal units get equal gradients and stay equal: the layer is equivalent to a single unit. If
-    all weights are 0, a ReLU network gets no gradient.
+    all weights are 0, a ReLU network gets no gradient. Equal units with different gradients, as
+    those of an adapter that starts at 0, separate at the first update.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -39,12 +40,16 @@ class Symmetry(Check):
             )
         # A last layer of zeros does no harm, since its inputs differ.
         inner = found[:-1] or found
-        alike = [
-            layer.name
+        equal = [
+            (layer.name, weight)
             for layer in inner
             for name, weight in layer.module.named_parameters(recurse=False)
             if weight.ndim > 1 and len(weight) > 1 and _equal_rows(weight)
         ]
+        if equal:
+            context.gradients()
+        # Units of zeros at the end of a branch differ as soon as they have different gradients.
+        alike = [name for name, weight in equal if weight.grad is None or _equal_rows(weight.grad)]
         if alike:
             return Outcome(
                 "fail", f"all units of {', '.join(dict.fromkeys(alike))} have equal weights",

@@ -6,16 +6,14 @@ import inspect
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
 
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_result import Outcome
+from nbdebug.core.results.check_result import Outcome, Proposal
+from nbdebug.model.modes import depends_on_mode
 from nbdebug.model.module.forward import first_samples
-from nbdebug.model.module.names import DROPOUTS
 
 TESTED_SAMPLES = 8
-WITH_DROPOUT = (nn.RNNBase, nn.MultiheadAttention)
 
 
 class TrainEval(Check):
@@ -36,20 +34,20 @@ class TrainEval(Check):
     TOLERANCE = 1e-4
 
     def examine(self, context: CheckContext) -> Outcome:
-        acting = [type(m).__name__ for m in context.model.modules() if _acts(m)]
+        acting = [type(m).__name__ for m in context.model.modules() if depends_on_mode(m)]
         if not context.model.training and acting:
             return Outcome(
                 "warning", f"the model was passed in eval mode: {acting[0]} has no effect",
-                "training mode", "Call model.train() before training.",
+                "training mode", "Call model.train() before training, or set the control mode.",
+                Proposal("mode", "train"),
             )  # fmt: skip
         broken = self._eval_runs(context)
         if broken is not None:
             return broken
         few = first_samples(context.batch, TESTED_SAMPLES)
-        with torch.no_grad():
-            outputs = context.evaluate(few)[1]
-            context.model.train()
-            again = context.evaluate(few)[1]
+        outputs = context.look(few)[1]
+        context.train()
+        again = context.look(few)[1]
         if not isinstance(outputs, torch.Tensor) or not isinstance(again, torch.Tensor):
             return Outcome(
                 "pass", "both modes run, also with one sample in eval mode", "both modes run"
@@ -68,17 +66,15 @@ class TrainEval(Check):
     def _eval_runs(self, context: CheckContext) -> Outcome | None:
         """The fault in eval mode; None if a batch and a single sample run in eval mode."""
         few = first_samples(context.batch, TESTED_SAMPLES)
-        context.model.train()
-        with torch.no_grad():
-            context.evaluate(few)
+        context.train()
+        context.look(few)
         context.model.eval()
         for batch, words, status in (
             (few, "in eval mode forward raised", "fail"),
             (first_samples(context.batch, 1), "in eval mode a single sample raised", "warning"),
         ):
             try:
-                with torch.no_grad():
-                    context.evaluate(batch)
+                context.look(batch)
             except Exception as error:
                 remedy = (
                     "Fix forward, which also fails in validation; .squeeze() is a common cause."
@@ -86,16 +82,6 @@ class TrainEval(Check):
                 said = f"{words} {type(error).__name__}: {error}"
                 return Outcome(status, said, "no exception", remedy)  # type: ignore[arg-type]
         return None
-
-
-def _acts(module: nn.Module) -> bool:
-    if isinstance(module, DROPOUTS):
-        return module.p > 0
-    if isinstance(module, _NormBase):
-        return bool(module.track_running_stats)
-    if isinstance(module, WITH_DROPOUT):
-        return module.dropout > 0
-    return isinstance(module, nn.RReLU)
 
 
 def _uses_training_flag(model: nn.Module) -> bool:

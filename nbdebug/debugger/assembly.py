@@ -16,6 +16,7 @@ from nbdebug.core.history.history import History
 from nbdebug.core.plugins import instances
 from nbdebug.core.records import Notice
 from nbdebug.debugger.client import Client, CommandValidator
+from nbdebug.model.module.names import hooked_layers, measured_layers
 from nbdebug.probes.base import Probe
 from nbdebug.rules._diagnosis import Diagnosis
 from nbdebug.rules.base import Rule
@@ -91,6 +92,8 @@ def assemble(
     known = ControlSet(kinds, session, history)
     for control, note in known.apply_initial(controls | setup.controls()).items():
         history.add_notice(Notice(0, "info", f"{control} at the start", note))
+    _say_mode(session, history)
+    _say_compiled(session, history)
     training = _training(setup, session, known, history)
     queue = CommandQueue()
     validator = CommandValidator(known, training.checks, training.loop.breakpoints, history)
@@ -125,6 +128,33 @@ def _training(setup: Setup, session: Session, controls: ControlSet, history: His
         run=RunControl(session, history),
         forecast=LrForecast(session, history),
     )
+
+
+def _say_mode(session: Session, history: History) -> None:
+    """Tell which layers were passed in eval mode; training leaves them there."""
+    modes = session.modes
+    if not modes.resting or modes.current == "train":
+        return
+    more = f" and {len(modes.resting) - 1} more" if len(modes.resting) > 1 else ""
+    seen = f"{modes.resting[0]}{more}: dropout is off and BatchNorm is frozen there."
+    title = "Some layers are in eval mode"
+    if modes.whole:
+        title = "The model was passed in eval mode"
+        seen += " Set the control mode to Training mode, or call model.train() before."
+    history.add_notice(Notice(0, "warning" if modes.whole else "info", title, seen))
+
+
+def _say_compiled(session: Session, history: History) -> None:
+    """Tell which layers have no activations, since they are inside of a compiled module."""
+    measured = hooked_layers(session.model)
+    hidden = [layer.name for layer in measured_layers(session.model) if layer not in measured]
+    if hidden:
+        more = f" and {len(hidden) - 1} more" if len(hidden) > 1 else ""
+        text = (
+            f"{hidden[0]}{more}: no activations are measured there, since a hook would change the "
+            "compiled program. Everything else is measured; train without torch.compile to see them."
+        )
+        history.add_notice(Notice(0, "info", "Some layers are compiled", text))
 
 
 def _recording(

@@ -18,7 +18,11 @@ NORM_WINDOW_SIZE = 1000
 
 
 class NormWindow:
-    """The norms of the last 1,000 steps, before clipping, also in ascending order."""
+    """The norms of the last 1,000 steps, before clipping, also in ascending order.
+
+    Attributes:
+        fresh: number of steps with the thresholds now in force.
+    """
 
     def __init__(self, size: int = NORM_WINDOW_SIZE) -> None:
         self._size = size
@@ -27,6 +31,7 @@ class NormWindow:
     def clear(self) -> None:
         self._recent: deque[float] = deque()
         self.ascending: list[float] = []
+        self.fresh = 0
 
     @property
     def recent(self) -> tuple[float, ...]:
@@ -40,6 +45,7 @@ class NormWindow:
         """Add a finite norm, and drop the oldest one of a full window."""
         self._recent.append(norm)
         insort(self.ascending, norm)
+        self.fresh = min(self.fresh + 1, self._size)
         if len(self._recent) > self._size:
             oldest = self._recent.popleft()
             del self.ascending[bisect_left(self.ascending, oldest)]
@@ -48,6 +54,7 @@ class NormWindow:
         """An independent copy."""
         new = NormWindow(self._size)
         new._recent, new.ascending = self._recent.copy(), self.ascending.copy()
+        new.fresh = self.fresh
         return new
 
     def percentile(self, q: float) -> float:
@@ -89,8 +96,8 @@ class Clipping:
 
     def __init__(self, layers: Mapping[str, Sequence[str]] | None = None) -> None:
         self.layers = layers or {}
-        self.threshold, self.percentile = 1.0, 10.0
-        self.overrides: dict[str, float] = {}
+        self.percentile = 10.0
+        self._threshold, self._overrides = 1.0, dict[str, float]()
         self.window = NormWindow()
         self._mode, self._norm_type = "off", 2.0
 
@@ -101,8 +108,30 @@ class Clipping:
     @mode.setter
     def mode(self, mode: str) -> None:
         before = self.compared
+        if mode != self._mode:
+            self.window.fresh = 0
         self._mode = mode
         self._clear_if_incomparable(before)
+
+    @property
+    def threshold(self) -> float:
+        return self._threshold
+
+    @threshold.setter
+    def threshold(self, threshold: float) -> None:
+        if threshold != self._threshold:
+            self.window.fresh = 0
+        self._threshold = threshold
+
+    @property
+    def overrides(self) -> dict[str, float]:
+        return self._overrides
+
+    @overrides.setter
+    def overrides(self, overrides: dict[str, float]) -> None:
+        if overrides != self._overrides:
+            self.window.fresh = 0
+        self._overrides = overrides
 
     @property
     def norm_type(self) -> float:

@@ -17,6 +17,7 @@ from nbdebug.model.dropout import DropoutSite, dropouts
 from nbdebug.model.freezing import Freezing, learnable
 from nbdebug.model.initialisation import Initialisation
 from nbdebug.model.metrics import Metrics
+from nbdebug.model.modes import Modes
 from nbdebug.model.module.forward import LossFn
 from nbdebug.model.optimizers import Optimizers, group_ratios
 from nbdebug.model.order.layer_order import LayerOrder
@@ -68,6 +69,8 @@ class TrainingState:
             all groups to it; decay_leader, decay_ratios likewise for `weight_decay`.
         grad_norms: gradient norms of the current step, before clipping, one 0-d tensor for
             each parameter that has a gradient.
+        without_gradient: trainable parameters without a gradient in the last step, by name, with
+            the first step of the row without one.
         outputs, targets: of the current step, None between steps or with a `step_fn`.
         again: calls the model once more on the inputs of the current step; None if outputs
             is None.
@@ -102,6 +105,7 @@ class TrainingState:
             self.layer_order = LayerOrder(model)
             self.dropouts: dict[str, DropoutSite] = dropouts(model)
             self.batch_norms = BatchNorms(model)
+            self.modes = Modes(model)
             self.activations = Activations(model)
             self.freezing = Freezing(model)
             self.initialisation = Initialisation(model)
@@ -118,6 +122,7 @@ class TrainingState:
         self.loss_fn: LossFn | None = None
         self.loss, self.checkpoint_bytes = math.nan, 0
         self.grad_norms: tuple[torch.Tensor, ...] = ()
+        self.without_gradient: dict[str, int] = {}
         self.recorded_in = ""
 
     def take_in(self, parameters: Iterable[nn.Parameter]) -> str:

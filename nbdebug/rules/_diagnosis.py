@@ -119,7 +119,7 @@ class Diagnosis(Sequence[Rule]):
             for cause in found.causes:
                 if cause.name not in before:
                     self._say(snapshot, cause.severity, cause.title, cause.seen)
-            if found != self._history.results.of(Findings, Findings()):
+            if found != self._history.results.of(Findings):
                 self._history.set_result(found)
             self._seen = snapshot.version
             return found

@@ -27,7 +27,8 @@ class Rule(ABC):
 
     Attributes:
         name: unique name; title: short title.
-        severity: "error" for a proven fault, "warning" for a comparison with a threshold.
+        severity: "error" for a proven fault, "warning" for a comparison with a threshold; a symptom
+            may have a lower one.
         source: paper or documentation that describes the rule and its thresholds.
         needs: required series; without one of them the rule is not evaluated. A name gives the
             whole series, a pattern (`dead/*`) gives the last 64 buckets of each match.
@@ -57,7 +58,7 @@ class Rule(ABC):
         """Make a finding from a symptom."""
         why = (inspect.getdoc(type(self)) or "").partition("\n\nFalse alarms:")[0]
         return Finding(
-            self.name, self.title, self.severity, symptom.since, symptom.value,
+            self.name, self.title, symptom.severity or self.severity, symptom.since, symptom.value,
             symptom.threshold, symptom.seen, " ".join(why.split()), symptom.remedies,
             self.source, symptom.evidence, harms=self.harms,
         )  # fmt: skip

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import ControlChange
 from nbdebug.core.results.findings import Remedy, Symptom
+from nbdebug.core.series import Series
 from nbdebug.rules._examples import example, falling_loss
 from nbdebug.rules.base import Rule, downsampled
 
@@ -15,7 +18,8 @@ class ScheduleUndoesEdit(Rule):
     """You lowered the learning rate, and the schedule has raised it again.
 
     A warm-up or a restart continues after an edit: the edit scales the rest of the schedule and
-    does not stop the schedule.
+    does not stop the schedule. A learning rate that you raised yourself, also in a fork, is no
+    symptom.
 
     False alarms: 0 of 144 healthy trainings.
     """
@@ -36,6 +40,8 @@ class ScheduleUndoesEdit(Rule):
         value = float(lr.last[-1])
         if not edit.new * self.MIN_FACTOR <= edit.old <= value:
             return None
+        if not self._rises_by_itself(lr, edit.step, snapshot.changes):
+            return None
         seen = f"Lowered from {edit.old:.3g} to {edit.new:.3g} at step {edit.step:,}; the learning "
         seen += f"rate is now {value:.3g}."
         remedies = (
@@ -47,6 +53,15 @@ class ScheduleUndoesEdit(Rule):
         )
         evidence = downsampled(lr.mean[lr.step >= edit.step - 10])
         return Symptom(value, float(edit.old), edit.step, seen, remedies, evidence)
+
+    def _rises_by_itself(self, lr: Series, since: int, changes: tuple[ControlChange, ...]) -> bool:
+        """True if the learning rate rose after a step at places without a change of a control."""
+        made = np.array([change.step for change in changes if change.status == "applied"])
+        ends = zip(pairwise(lr.step), pairwise(lr.last), strict=True)
+        return any(
+            now > before and end > since and not bool(((made > begin) & (made <= end)).any())
+            for (begin, end), (before, now) in ends
+        )
 
     def _last(self, changes: tuple[ControlChange, ...]) -> ControlChange | None:
         """The last edit of the learning rate; None if schedule or optimizer changed since."""

@@ -43,7 +43,7 @@ def in_place(backend: Backend) -> nn.Module:
     return model
 
 
-WAYS: dict[str, Callable[[Backend], nn.Module]] = {
+WAYS: dict[str, Callable[[Backend], Any]] = {
     "torch.compile(model)": lambda backend: torch.compile(Net(), backend=backend),
     "model.compile()": in_place,
     "a part": PartlyCompiled,

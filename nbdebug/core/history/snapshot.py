@@ -82,7 +82,7 @@ class Snapshot:
             for name, one in other.series.items()
             if len(one)
         }
-        changes = tuple(change for change in self.changes if change.step <= start)
+        changes = tuple(change for change in self.changes if change.step <= start) + other.changes
         return replace(
             self, status=other.status, latest=other.latest, series=series, changes=changes
         )

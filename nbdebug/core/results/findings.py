@@ -36,6 +36,7 @@ class Symptom:
         seen: value and threshold in a sentence.
         remedies: recommended actions, the most likely one first.
         evidence: up to 100 numbers that show the problem, the latest last.
+        severity: "warning" if this case is no proof, though the rule can prove others.
     """
 
     value: float
@@ -44,6 +45,7 @@ class Symptom:
     seen: str
     remedies: tuple[Remedy, ...]
     evidence: tuple[float, ...] = ()
+    severity: FindingSeverity | None = None
 
 
 @dataclass(frozen=True)

@@ -62,17 +62,22 @@ def some_samples(batch: Any, which: slice) -> Any:
     return batch
 
 
+def with_leaves(value: Any, change: Callable[[Any], Any]) -> Any:
+    """The same nested containers with changed leaves."""
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(with_leaves(part, change) for part in value))
+    if isinstance(value, tuple | list):
+        return type(value)(with_leaves(part, change) for part in value)
+    if isinstance(value, Mapping):
+        return {key: with_leaves(part, change) for key, part in value.items()}
+    return change(value)
+
+
 def detached(value: Any) -> Any:
     """The same nested containers with detached tensors."""
-    if isinstance(value, torch.Tensor):
-        return value.detach()
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(detached(part) for part in value))
-    if isinstance(value, tuple | list):
-        return type(value)(detached(part) for part in value)
-    if isinstance(value, Mapping):
-        return {key: detached(part) for key, part in value.items()}
-    return value
+    return with_leaves(
+        value, lambda leaf: leaf.detach() if isinstance(leaf, torch.Tensor) else leaf
+    )
 
 
 def repeated(batch: Any, times: int) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 from nbdebug._version import __version__
 from nbdebug.core.history.history import Cursor, History
 from nbdebug.core.history.snapshot import Snapshot
-from nbdebug.core.results.findings import Finding
+from nbdebug.core.results.findings import Finding, Findings
 from nbdebug.runs.record.journal import Frame
 from nbdebug.runs.record.journal_owner import journal_owner
 from nbdebug.runs.record.json_values import to_json_value
@@ -85,6 +85,7 @@ class RunLog:
             "epoch": status.epoch,
             "status": ("failed" if failed else "finished") if self.ended else "running",
             "ended": now if self.ended else None,
+            "judged": snapshot.results.of(Findings) is not None,
             "failure": None if status.failure is None else status.failure.title,
         }
         documents = {

@@ -31,7 +31,10 @@ def findings(run: RunRecord) -> Section:
     """Findings with start, end, reason and remedies."""
     found = run.bundle["findings"]
     if not found:
-        return section("findings", "Findings", remark("No rule reported a problem."))
+        # Records of older versions do not tell.
+        judged = run.bundle["run"].get("judged", True)
+        words = "No rule reported a problem." if judged else "Not judged: no rule was evaluated."
+        return section("findings", "Findings", remark(words))
     causes = [one for one in found if not one.get("because")]
     names = {one.get("title") for one in causes}
     # A consequence whose cause is not listed is shown by itself.

@@ -255,6 +255,7 @@ class Loop:
                 scaler.unscale_(session.optimizer)
             loss_value, total_value = found.measure(loss)
             session.grad_norms, session.loss = found.norms.each, loss_value
+            session.note_gradients(found.named)
         healthy = math.isfinite(total_value) or scaler is not None
         if not (math.isfinite(loss_value) and healthy):
             self.batch = None

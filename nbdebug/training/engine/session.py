@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from os import PathLike
 from typing import Any
@@ -129,6 +129,22 @@ class Session(TrainingState):
             per_epoch = math.ceil(self.batching.remaining / self.batching.size)
             steps = math.ceil(per_epoch * (DEFAULT_EPOCHS if epochs is None else epochs))
         self.schedule.fallback = max(steps or DEFAULT_STREAM_STEPS, 1)
+
+    def note_gradients(self, named: Sequence[tuple[str, torch.nn.Parameter]]) -> None:
+        """Note which trainable parameters have no gradient in this step.
+
+        Args:
+            named: those that have one.
+        """
+        if len(named) == len(self.parameters) and not self.without_gradient:
+            return
+        present = {name for name, _ in named}
+        known = self.without_gradient
+        self.without_gradient = {
+            name: known.get(name, self.step)
+            for name, parameter in self.parameters
+            if parameter.requires_grad and name not in present
+        }
 
     def evaluate(self, batch: Any) -> tuple[Any, Any, Any]:
         """Return loss, outputs and targets of a batch on the device; only a loss with `step_fn`."""

@@ -43,6 +43,7 @@ class SessionView:
     settings: dict[str, Any]
     samples: tuple[Any, ...]
     eval_norms: bool
+    mode: str
 
     @classmethod
     def of(cls, session: Session) -> SessionView:
@@ -68,11 +69,30 @@ class SessionView:
             },
             (session.batching.sample_edits.excluded, session.batching.sample_edits.relabelled),
             session.batch_norms.frozen,
+            session.modes.current,
         )
 
 
+def _modes(training: dict[str, bool]) -> Iterator[str]:
+    """Lines that put modules into training mode, and some of them into eval mode.
+
+    Args:
+        training: flags of the modules by name, from the outside in.
+    """
+    yield "model.train()"
+    for name, flag in training.items():
+        yield f"model.get_submodule({name!r}).training = {flag}"
+
+
 def _hidden(module: nn.Module) -> dict[str, int]:
-    own = ("_parameters", "_buffers", "_modules", "_backward_hooks", "_backward_pre_hooks")
+    own = (
+        "_parameters",
+        "_buffers",
+        "_modules",
+        "_backward_hooks",
+        "_backward_pre_hooks",
+        "training",
+    )
     return {
         name: id(value)
         for name, value in vars(module).items()
@@ -116,6 +136,8 @@ class ScriptEdits:
         for name, value in after.settings.items():
             if before.settings[name] != value:
                 found.append(f"{name} = {value!r}")
+        if before.mode != after.mode:
+            found += _modes(after.weights.training)
         if before.eval_norms != after.eval_norms:
             mode = "eval" if after.eval_norms else "train"
             found.append(f"batch_norms_{mode}()")

@@ -18,6 +18,7 @@ from nbdebug.core.results.check_report import CheckReport
 from nbdebug.core.results.check_result import CheckResult, Outcome
 from nbdebug.errors import CheckNameError, CheckStopped, PluginError
 from nbdebug.model.nonfinite import eager
+from nbdebug.training.engine.loop import HOST_DRAW_STEPS
 from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.engine.session import Session
 from nbdebug.training.engine.state_guard import StateGuard
@@ -121,15 +122,16 @@ class CheckRunner:
 
     def _context(self, batches: list[Any], should_stop: Callable[[], bool]) -> CheckContext:
         session = self._session
+        uses_host = session.rng.position().uses_host
         return CheckContext(
             session, session.loss_fn, session.evaluate, batches, all_samples(session),
-            session.step, should_stop,
+            session.step, should_stop, session.step < HOST_DRAW_STEPS or uses_host,
         )  # fmt: skip
 
 
 def _model_runs(context: CheckContext) -> bool:
     """Tell if model and loss run on a batch in training mode."""
-    context.model.train()
+    context.train()
     try:
         context.evaluate(context.batch)
     except BaseException as error:

@@ -79,9 +79,9 @@ def _train_variants(
     for number, changes in enumerate(variants):
         if number:
             start.restore(loop, controls)
-        _change(controls, changes)
-        loop.controls_changed()
         history = History()
+        _change(controls, changes, history)
+        loop.controls_changed()
         loss, ended = _train(loop, history, command.steps, progress, (number, len(variants)))
         held_out = history.last("val_loss") if "val_loss" in history.series else math.nan
         findings = diagnosis.judge(start.step, history)
@@ -95,10 +95,11 @@ def _clipping(changes: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"clip_mode": "norm", **changes} if "clip_threshold" in changes else changes
 
 
-def _change(controls: ControlSet, changes: Mapping[str, Any]) -> None:
-    """Apply values, or raise ControlValueError."""
+def _change(controls: ControlSet, changes: Mapping[str, Any], history: History) -> None:
+    """Apply values and record them for the rules, or raise ControlValueError."""
     for name, value in changes.items():
         change = controls.apply(SetControl(name, value, "fork"))
+        history.add_change(change)
         if change.status != "applied":
             raise ControlValueError(f"{name} could not be set to {value!r}: {change.note}")
 

@@ -84,6 +84,7 @@ def to_plain(checkpoint: Checkpoint, session: Session) -> dict[str, Any]:
         "fallback": checkpoint.fallback,
         "scale": checkpoint.scale,
         "window": list(checkpoint.window.recent),
+        "fresh_norms": checkpoint.window.fresh,
         "rng": _encoded(checkpoint.rng),
         "position": _encoded(checkpoint.position),
         "controls": _encoded(checkpoint.controls),
@@ -105,6 +106,7 @@ def from_plain(data: Mapping[str, Any], session: Session) -> Checkpoint:
     window = NormWindow()
     for norm in data["window"]:
         window.add(norm)
+    window.fresh = data.get("fresh_norms", len(window))
     leader, ratios, decay_leader, decay_ratios = data["ratios"]
     return Checkpoint(
         Counters(**data["counters"]),

@@ -1,0 +1,136 @@
+"""Shapes of outputs and targets inside a loss, operation by operation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from nbdebug.model.module.forward import leaves
+
+OUTPUT, TARGET, PAIRED = 1, 2, 4
+# Elementwise functions, of which the criteria are meant for equal shapes.
+ARITHMETIC = frozenset((
+    "add", "sub", "subtract", "rsub", "mul", "multiply", "div", "divide", "true_divide", "pow",
+    "maximum", "minimum", "fmax", "fmin", "where", "xlogy", "logaddexp", "atan2", "hypot", "lerp",
+    "addcmul", "addcdiv",
+))  # fmt: skip
+CRITERIA = frozenset((
+    "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "gaussian_nll_loss", "kl_div",
+    "poisson_nll_loss", "soft_margin_loss", "hinge_embedding_loss",
+))  # fmt: skip
+RESHAPING = frozenset(("view", "view_as", "reshape", "reshape_as", "unflatten"))
+PAIRING = frozenset((
+    "unsqueeze", "expand", "expand_as", "broadcast_to", "broadcast_tensors", "meshgrid", "tile",
+    "repeat", "t", "T", "mT", "transpose", "permute", "swapaxes", "movedim",
+))  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Clash:
+    """An operation in which outputs and targets of different shapes were broadcast.
+
+    Attributes:
+        operation: name of the function.
+        outputs, targets: shapes of its arguments; both: their common shape.
+        crossed: both were expanded, so that an output meets targets of others.
+        paired: one of them was given an axis for this inside the loss.
+    """
+
+    operation: str
+    outputs: tuple[int, ...]
+    targets: tuple[int, ...]
+    both: tuple[int, ...]
+    crossed: bool
+    paired: bool
+
+
+class LossShapes(TorchFunctionMode):
+    """Follows outputs and targets through a loss and records where they are broadcast.
+
+    Only results that the gradient flows through count. Two arguments of the same number of axes,
+    of which one was given an axis inside the loss, are paired on purpose.
+
+    Args:
+        outputs, targets: arguments of the loss, in any structure.
+    """
+
+    def __init__(self, outputs: Any, targets: Any) -> None:
+        super().__init__()
+        self.clashes: list[Clash] = []
+        # Tensors are kept with their marks, so that no id is used twice.
+        self._marks: dict[int, tuple[torch.Tensor, int]] = {}
+        for value, mark in ((outputs, OUTPUT), (targets, TARGET)):
+            for tensor in _tensors(value):
+                self._marks[id(tensor)] = tensor, mark
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = _tensors([args, kwargs or {}])
+        known = [(tuple(each.shape), self._marks.get(id(each), (each, 0))[1]) for each in given]
+        result = func(*args, **(kwargs or {}))
+        mark = 0
+        for _, each in known:
+            mark |= each
+        if mark:
+            name = _name(func)
+            if name in ARITHMETIC or name in CRITERIA:
+                self._compare(name, known, result)
+            for tensor in _tensors(result):
+                paired = PAIRED if _pairs(name, args, known[0][0], tuple(tensor.shape)) else 0
+                self._marks[id(tensor)] = tensor, mark | paired
+        return result
+
+    def _compare(self, name: str, known: list[tuple[tuple[int, ...], int]], result: Any) -> None:
+        outputs = [shape for shape, mark in known if mark & OUTPUT]
+        targets = [shape for shape, mark in known if mark & TARGET and not mark & OUTPUT]
+        flows = any(tensor.requires_grad for tensor in _tensors(result))
+        if not (outputs and targets and flows) or outputs[0] == targets[0]:
+            return
+        try:
+            both = tuple(torch.broadcast_shapes(outputs[0], targets[0]))
+        except RuntimeError:
+            return
+        crossed = both not in (outputs[0], targets[0]) and _size(both) > max(
+            _size(outputs[0]), _size(targets[0])
+        )
+        paired = any(mark & PAIRED for _, mark in known)
+        if crossed or name in CRITERIA:
+            self.clashes.append(Clash(name, outputs[0], targets[0], both, crossed, paired))
+
+
+def _tensors(value: Any) -> list[torch.Tensor]:
+    return [leaf for leaf in leaves(value) if isinstance(leaf, torch.Tensor)]
+
+
+def _name(func: Any) -> str:
+    """Name of a function without that of an operator: `__rsub__` and `sub_` are `sub`."""
+    name = str(getattr(func, "__name__", ""))
+    if name == "__get__":
+        return str(getattr(getattr(func, "__self__", None), "__name__", ""))
+    bare = name.strip("_")
+    for prefix in ("r", "i"):
+        if name.startswith(f"__{prefix}") and bare[1:] in ARITHMETIC | {"truediv"}:
+            bare = bare[1:]
+    return {"truediv": "div", "getitem": "getitem"}.get(bare, bare)
+
+
+def _pairs(name: str, args: Any, before: tuple[int, ...], after: tuple[int, ...]) -> bool:
+    """True if an operation gives its result an axis to pair it along."""
+    if name == "getitem":
+        index = args[1] if isinstance(args[1], tuple) else (args[1],)
+        return any(part is None for part in index)
+    if name in RESHAPING:
+        # An axis at the end alone makes a column of numbers, which is no pairing yet.
+        return after.count(1) > before.count(1) and after[-1:] != (1,)
+    return name in PAIRING and before != after
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    size = 1
+    for axis in shape:
+        size *= axis
+    return size

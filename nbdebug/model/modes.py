@@ -1,0 +1,56 @@
+"""Training and eval mode of the modules of a model, as it was handed over."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from nbdebug.model.module.names import DROPOUTS, every_module, layer_title
+
+WITH_DROPOUT = (nn.RNNBase, nn.MultiheadAttention)
+
+
+def depends_on_mode(module: nn.Module) -> bool:
+    """True if a layer of torch.nn works differently in eval mode: Dropout, BatchNorm, ..."""
+    if isinstance(module, DROPOUTS):
+        return module.p > 0
+    if isinstance(module, _NormBase):
+        return bool(module.track_running_stats)
+    if isinstance(module, WITH_DROPOUT):
+        return module.dropout > 0
+    return isinstance(module, nn.RReLU)
+
+
+class Modes:
+    """Modes in which the modules of a model are trained.
+
+    Args:
+        model: as it was handed over.
+
+    Attributes:
+        whole: True if the model itself was in eval mode.
+        resting: layers that depend on the mode and were in eval mode, for a sentence.
+        current: `as_passed`, or `train` after `model.train()`.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._passed = [(module, module.training) for module in model.modules()]
+        self.whole = not model.training
+        self.resting = tuple(
+            layer_title(layer)
+            for layer in every_module(model)
+            if not layer.module.training and depends_on_mode(layer.module)
+        )
+        self.current = "as_passed"
+
+    def set(self, mode: str) -> None:
+        """Call `model.train()`, or put every module back into the mode it was passed in."""
+        if mode == self.current:
+            return
+        self.current = mode
+        if mode == "train":
+            self._model.train()
+            return
+        for module, training in self._passed:
+            module.training = training
