@@ -15,6 +15,8 @@ from nbdebug.core.commands.running import ReestimateBatchNorm, SetControl
 from nbdebug.core.commands.timeline import WriteScript
 from nbdebug.errors import ScriptError
 from nbdebug.model.source_code import Sources
+from nbdebug.runs.redaction.document import redact_document
+from nbdebug.runs.redaction.redact import redact
 from nbdebug.training.data.samplers import DirectSampler
 from nbdebug.training.data.sources import DatasetSource, TensorSource
 from nbdebug.training.engine.progress import TaskProgress
@@ -106,9 +108,13 @@ class Writer(ReplayObserver):
 
     def write(self, path: Path) -> None:
         """Write the program, and next to it the file that it loads."""
-        body = self._program(path)
+        program = self._program(path)
+        body = redact(program)
+        if body != program:
+            title, _, rest = body.partition("\n")
+            body = f"{title}\n# Passwords, keys and tokens are masked: ***.\n{rest}"
         self._saved.update(self._changes.tensors)
-        torch.save(self._saved, path.with_suffix(".pt"))
+        torch.save(redact_document("saved", self._saved), path.with_suffix(".pt"))
         path.write_text(body, encoding="utf-8")
 
     # Parts of the program

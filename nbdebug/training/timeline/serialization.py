@@ -18,6 +18,7 @@ from nbdebug.model.schedule.builders import ActiveSchedule, ScheduleSpec, Schedu
 from nbdebug.model.schedule.builders import build as build_scheduler
 from nbdebug.model.state.optimizer import OptimizerCopy
 from nbdebug.model.state.weights import Weights
+from nbdebug.runs.redaction.document import without_secrets
 from nbdebug.training.data.cached_sampler import CachedPosition
 from nbdebug.training.data.index_sampler import IndexPosition
 from nbdebug.training.data.stream_sampler import StreamPosition
@@ -67,7 +68,11 @@ def to_plain(checkpoint: Checkpoint, session: Session) -> dict[str, Any]:
             "requires_grad": checkpoint.weights.requires_grad,
             "buffers": checkpoint.weights.buffers,
             "training": checkpoint.weights.training,
-            "attributes": checkpoint.weights.attributes,
+            # What the user's own code knows, such as a password, stays out of the file.
+            "attributes": {
+                module: without_secrets(held)
+                for module, held in checkpoint.weights.attributes.items()
+            },
         },
         "optimizers": [
             [kind, _optimizer_to_plain(copy, names)] for kind, copy in checkpoint.optimizers.items()
