@@ -12,7 +12,7 @@ ARGUMENT = re.compile(
 )
 INSIDE = re.compile(
     r"(?P<lead>(?<![\w.\-])(?P<name>[\w.\-]++)(?P<sign>[=:])[ \t]*(?:(?i:Bearer|Basic|Token)[ ])?)"
-    r"(?P<value>[^\s\"'=()\[\]{},;&|<>\\]++={0,2}+)(?![(\[=.])"
+    r"(?P<value>[^\s\"'=()\[\]{},;&|<>\\]++={0,2}+)(?![\w(\[=.])"
 )
 
 

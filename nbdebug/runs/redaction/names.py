@@ -7,7 +7,7 @@ from typing import Literal
 
 # password: any value is secret; key, token: any but a sentence; word: a token, but it may be one of
 # a text; passed: any but a word, a sentence or a call; weak: only a value that looks random; code:
-# any with four digits; phrase: several words.
+# any with four digits, or long with one; phrase: several words.
 SecretKind = Literal["password", "key", "token", "word", "passed", "weak", "code", "phrase"]
 
 MASK = "***"
@@ -166,7 +166,8 @@ def is_secret(kind: SecretKind | None, value: str, sign: str = "=") -> bool:
         return is_random(value) or is_jumbled(value)
     if kind == "code":
         digits = sum(one.isdigit() for one in value)
-        return (digits >= 4 or is_jumbled(value)) and not SENTENCE.search(value)
+        mixed = digits > 0 and len(value) >= 8
+        return (digits >= 4 or mixed) and not SENTENCE.search(value)
     if kind == "phrase":
         return len(value.split()) >= 3 or is_mixed(value)
     if kind == "passed":

@@ -28,6 +28,8 @@ from nbdebug.runs.redaction.strings import redact_strings
 ADDRESS = re.compile(r"(?P<lead>://[^\s/:@\"'`\\]*+:)(?P<value>[^\s/\"'`\\]+)(?=@)")
 ALONE = re.compile(r"(?P<lead>://)(?P<value>[^\s/:@\"'`\\]{16,})(?=(?::x-oauth-basic)?@)")
 QUERY = re.compile(r"(?P<lead>[?&;](?P<name>[\w.\-]{1,60})=)(?P<value>[^\s\"'`<>{}()\\&#;,$]++)")
+# In a program `;` separates statements.
+URL_QUERY = re.compile(QUERY.pattern.replace("[?&;]", "[?&]"))
 HEADER = re.compile(
     r"(?P<lead>\bauthorization:[ ](?:bearer|basic|token|digest|apikey)[ ])"
     r"(?P<value>[\w.~+/=:-]{8,})",
@@ -54,7 +56,9 @@ SHELL = re.compile(
 )
 SCRIPT = re.compile(r"\s*%%(?:bash|sh|script|cmd|powershell|!)")
 WORD = r"""[^\s"'`;|&<>()]"""
-GIVEN = re.compile(rf"(?P<lead>(?<![\w.\-])(?:--?)?(?P<name>[\w.\-]++)=)(?P<value>{WORD}++)")
+GIVEN = re.compile(
+    rf"(?P<lead>(?<![\w.\-])(?:--from-literal=|--?)?(?P<name>[\w.\-]++)=)(?P<value>{WORD}++)"
+)
 OPTION = re.compile(
     rf"(?P<lead>(?<![\w.\-])--?(?P<name>[A-Za-z][\w\-]*+)[ \t]++)(?P<value>(?!-){WORD}++)"
 )
@@ -137,8 +141,8 @@ def redact(text: str) -> str:
     found = _redacted(text)
     if found == text or not _is_program(text) or _is_program(found):
         return found
-    # A pattern for a file of settings took the name of a variable for its value.
-    return _redacted(text, bare=False)
+    # A value without quotes, as in a file of settings, stood in a program.
+    return _redacted(text, quoted=True)
 
 
 def redact_prose(text: str) -> str:
@@ -157,24 +161,23 @@ def _is_program(text: str) -> bool:
     return True
 
 
-def _redacted(text: str, bare: bool = True) -> str:
+def _redacted(text: str, quoted: bool = False) -> str:
     """The redacted text.
 
     Args:
-        bare: also redact values outside of quotes, as in a file of settings.
+        quoted: put the masks of values without quotes into quotes.
     """
     text = PRIVATE.sub(lambda m: mask(m[0]) if BODY.search(m[0]) else m[0], text)
     text = PUTTY.sub(lambda m: mask(m[0]), text)
     text = KNOWN.sub(MASK, text)
-    for pattern in (ADDRESS, ALONE, QUERY, SIGNED, CONDA):
+    for pattern in (ADDRESS, ALONE, URL_QUERY if quoted else QUERY, SIGNED, CONDA):
         text = _redact_matches(pattern, text)
     if not SECRET_HINT.search(text):
         return redact_strings(text)
     for pattern in LINES:
-        if bare or pattern not in BARE:
-            text = _redact_matches(pattern, text)
+        text = _redact_matches(pattern, text, quoted and pattern in BARE)
     if FILE.match(text):
-        text = _redact_matches(INI, text)
+        text = _redact_matches(INI, text, quoted)
     text = SECTION.sub(lambda m: _redact_matches(INI, m[0]), text)
     text = (
         _redact_shell(text)
@@ -190,10 +193,10 @@ def _redact_shell(text: str) -> str:
     return text
 
 
-def _redact_matches(pattern: re.Pattern[str], text: str) -> str:
+def _redact_matches(pattern: re.Pattern[str], text: str, quoted: bool = False) -> str:
     """Mask the values that a pattern finds and its judge takes for secret."""
     judge = JUDGES[pattern]
-    new = _quoted if pattern is NUMBER else mask
+    new = _quoted if quoted or pattern is NUMBER else mask
     return pattern.sub(
         lambda found: found["lead"] + new(found["value"]) if judge(found) else found[0], text
     )
@@ -237,6 +240,7 @@ JUDGES: dict[re.Pattern[str], Judge] = {
     ADDRESS: _is_literal,
     ALONE: _looks_random,
     QUERY: _has_secret_name,
+    URL_QUERY: _has_secret_name,
     HEADER: _is_literal,
     SCHEME: _has_letters_and_digits,
     WANDB: _is_literal,

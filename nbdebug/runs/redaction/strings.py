@@ -35,7 +35,8 @@ OPEN = rf"(?P<open>[(\[{{]{SPACE})?"
 # Text before a string: `name =`, `name: str =`, `name :`, `--name`.
 NAMED = re.compile(
     rf"(?:\\[nrt])?(?<!\w)(?P<name>[^\W\d][\w.\-]*+)(?:\]|[\"'])*[ \t]*"
-    rf"(?:(?::[ \t]*{TYPE}(?:[ \t]*\|[ \t]*{TYPE})*[ \t]*)?(?P<sign>[=!]=|:?=){SPACE}{OPEN}"
+    rf"(?:(?::[ \t]*{TYPE}(?:[ \t]*\|[ \t]*{TYPE})*[ \t]*)?(?P<sign>[=!]=|:?=|[ ]in[ ])"
+    rf"{SPACE}{OPEN}"
     rf"|(?P<colon>:)[ \t]*(?P<brace>[(\[{{]{SPACE})?)$"
 )
 OPTION = re.compile(r"(?<![\w-])--(?P<name>[A-Za-z][\w-]*)[ \t]+$")
@@ -60,7 +61,10 @@ GIVEN = re.compile(
 ASSIGNED = re.compile(rf"[+\- \t]*+(?P<names>[\w., \t]++)(?::[ \t]*{TYPE}[ \t]*)?=(?!=)")
 # An argument is the value of the name that the result is assigned to.
 DEFAULT = re.compile(r"default|value|fallback")
-WRAPS = re.compile(r"(?:^|\.)(?:Field|Option|Argument|Param|str|bytes|quote)$")
+WRAPS = re.compile(
+    r"(?:^|\.)(?:Field|Option|Argument|Param|str|bytes|quote|(?:[ab]\d\d|url|std|un)\w*code|fromhex"
+    r"|unhexlify|unquote|decrypt)$"
+)
 OTHERWISE = re.compile(r"\b(?:or|else)[ \t]+$")
 # A docstring after a string annotation, as in `-> "Password":`.
 DOCSTRING = re.compile(r"[rbuf]{0,2}(?:\"{3}|'{3})", re.IGNORECASE)
