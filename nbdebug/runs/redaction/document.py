@@ -8,8 +8,9 @@ from typing import Any
 from nbdebug.runs.redaction.names import MASK, is_secret, secret_kind
 from nbdebug.runs.redaction.redact import redact, redact_prose
 
-# Documents that hold programs; texts of all others are sentences.
-PROGRAMS = ("code", "cells")
+# Documents and fields of `code` that hold programs; all other texts are sentences.
+PROGRAMS = ("cells", "source")
+SOURCE_FIELDS = ("model", "loss", "diff")
 # Identifiers that nbdebug makes itself, and numbers by which a training is repeated.
 OWN_FIELDS = ("key", "sha256", "initial_weights", "commit", "seed", "nbdebug", "host")
 
@@ -25,7 +26,7 @@ def redact_document(name: str, value: Any) -> Any:
         return clean(value)
     if isinstance(value, Mapping):
         return {
-            redact(key) if isinstance(key, str) else key: _field(name, str(key), part)
+            clean(key) if isinstance(key, str) else key: _field(name, str(key), part)
             for key, part in value.items()
         }
     if isinstance(value, list):
@@ -38,6 +39,15 @@ def redact_document(name: str, value: Any) -> Any:
 def redact_field(key: str, value: Any) -> Any:
     """Redact a single value with a name: a tag, the name of a run."""
     return _field("", key, value)
+
+
+def redact_script(program: str) -> str:
+    """Redact a program, and say so under its first line."""
+    found = redact(program)
+    if found == program:
+        return program
+    title, _, rest = found.partition("\n")
+    return f"{title}\n# Passwords, keys and tokens are masked: ***.\n{rest}"
 
 
 def without_secrets(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,6 +64,8 @@ def _field(name: str, key: str, value: Any) -> Any:
     """Redact the value of a field, which the name of the field may call a secret."""
     if name and key in OWN_FIELDS and not isinstance(value, Mapping | list):
         return redact(value) if isinstance(value, str) else value
+    if name == "code" and key in SOURCE_FIELDS:
+        name = "source"
     kind = secret_kind(key)
     number = isinstance(value, int) and not isinstance(value, bool) and abs(value) > 999
     if isinstance(value, str) or (number and kind in ("password", "code")):

@@ -37,8 +37,9 @@ LOGIN = re.compile(
 # In text that is no program: `token=...`.
 SETTING = re.compile(
     r"(?P<lead>(?<![\w.\-])(?P<name>[^\W\d][\w.\-]*)[ ]?[=:][ ]?[\"'`]?)"
-    r"(?P<value>[^\s\"'`(){}<>\[\],;=*$%][^\s\"'`(){}<>\[\],;]*)"
+    r"(?P<value>[^\s\"'`(){}<>\[\],;=*$%][^\s\"'`(){}<>\[\],;=]*+=*+)(?![^\s\"'`)}>\],;])"
 )
+COMMENT = re.compile(r"#[^\n]*=[^\n]*")
 NAME = re.compile(
     r"[a-z]+(?:[_-][a-z\d]+)*|[A-Z]+(?:_[A-Z\d]+)*|[\w-]+\.[a-z]{2,4}|v?\d[\d.,:%/-]*"
 )
@@ -47,6 +48,7 @@ NAME = re.compile(
 def redact_sentences(text: str) -> str:
     """Mask what a sentence calls a password, a key or a token, if it looks like one."""
     text = SENTENCE.sub(_redact_told, text)
+    text = COMMENT.sub(lambda m: SETTING.sub(_redact_odd, m[0]), text)
     return LOGIN.sub(lambda m: m["lead"] + mask(m["value"]) if _odd(m["value"]) else m[0], text)
 
 
@@ -79,6 +81,11 @@ def _alternates(value: str) -> bool:
     inside = re.search(r"\d[^\W\d_]", value) is not None and re.search(r"[^\W\d_]\d", value)
     mixed = any(one.isupper() for one in value) and any(one.islower() for one in value)
     return bool(inside) and (mixed or len(value) >= 10)
+
+
+def _redact_odd(found: re.Match[str]) -> str:
+    """In a comment, which may hold a line of the program: `f(token=my_token)` is a name."""
+    return _redact_setting(found) if _odd(found["value"]) else found[0]
 
 
 def _redact_setting(found: re.Match[str]) -> str:

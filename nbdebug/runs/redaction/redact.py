@@ -125,6 +125,7 @@ XML = re.compile(r"(?P<lead><(?P<name>[\w.\-]{1,60})>)(?P<value>[^<>\s]++)(?=</)
 SIGNED = re.compile(r"(?P<lead>[?&;](?:\w+-)*(?i:sig|signature)=)(?P<value>[\w%+/=~.-]{16,})")
 
 # Lines of IPython in a program.
+OTHER_CELL = re.compile(r"\s*%%(?!time|capture|prun|nbd)")
 MAGIC = re.compile(r"^([ \t]*)[!%?][^\n]*", re.MULTILINE)
 
 Judge = Callable[[re.Match[str]], bool]
@@ -152,6 +153,8 @@ def redact_prose(text: str) -> str:
 
 
 def _is_program(text: str) -> bool:
+    if OTHER_CELL.match(text):
+        return False
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -15,8 +15,7 @@ from nbdebug.core.commands.running import ReestimateBatchNorm, SetControl
 from nbdebug.core.commands.timeline import WriteScript
 from nbdebug.errors import ScriptError
 from nbdebug.model.source_code import Sources
-from nbdebug.runs.redaction.document import redact_document
-from nbdebug.runs.redaction.redact import redact
+from nbdebug.runs.redaction.document import redact_document, redact_script
 from nbdebug.training.data.samplers import DirectSampler
 from nbdebug.training.data.sources import DatasetSource, TensorSource
 from nbdebug.training.engine.progress import TaskProgress
@@ -108,11 +107,7 @@ class Writer(ReplayObserver):
 
     def write(self, path: Path) -> None:
         """Write the program, and next to it the file that it loads."""
-        program = self._program(path)
-        body = redact(program)
-        if body != program:
-            title, _, rest = body.partition("\n")
-            body = f"{title}\n# Passwords, keys and tokens are masked: ***.\n{rest}"
+        body = redact_script(self._program(path))
         self._saved.update(self._changes.tensors)
         torch.save(redact_document("saved", self._saved), path.with_suffix(".pt"))
         path.write_text(body, encoding="utf-8")
