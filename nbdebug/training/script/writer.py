@@ -108,16 +108,15 @@ class Writer(ReplayObserver):
     def write(self, path: Path) -> None:
         """Write the program, and next to it the file that it loads."""
         body = redact_script(self._program(path))
-        self._saved.update(self._changes.tensors)
-        torch.save(redact_document("saved", self._saved), path.with_suffix(".pt"))
+        values = self._saved | self._changes.tensors
+        torch.save(redact_document("saved", values), path.with_suffix(".pt"))
         path.write_text(body, encoding="utf-8")
 
     # Parts of the program
 
     def _program(self, path: Path) -> str:
         session = self._session
-        steps = len(self._rates)
-        data = self._data_lines()
+        steps, data = len(self._rates), self._data_lines()
         self._sources.imports["from pathlib import Path"] = None
         if session.rng.position().uses_host:
             self._sources.imports["import random"] = None
