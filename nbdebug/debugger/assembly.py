@@ -152,7 +152,7 @@ def _say_compiled(session: Session, history: History) -> None:
         more = f" and {len(hidden) - 1} more" if len(hidden) > 1 else ""
         text = (
             f"{hidden[0]}{more}: no activations are measured there, since a hook would change the "
-            "compiled program. Everything else is measured; train without torch.compile to see them."
+            "compiled program. Train without torch.compile to see them."
         )
         history.add_notice(Notice(0, "info", "Some layers are compiled", text))
 

@@ -12,7 +12,6 @@ from torch import nn
 from nbdebug.core.control_spec import ControlState
 from nbdebug.model.source_code import source_of
 from nbdebug.model.state.digest import tensors_digest
-from nbdebug.runs.redaction.redact import redact
 from nbdebug.training.data.sources import DatasetSource, StreamSource, TensorSource
 from nbdebug.training.engine.session import DEFAULT_LR, Session, Setup
 
@@ -156,6 +155,6 @@ def _source(thing: Any) -> str:
     if module is not None and module.__name__.partition(".")[0] == "torch":
         return ""
     try:
-        return redact(source_of(thing))
+        return source_of(thing)
     except (OSError, TypeError):
         return ""

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nbdebug.runs.record.json_values import to_json
+from nbdebug.runs.record.json_values import to_json, to_json_value
+from nbdebug.runs.redaction.document import masked_values, redact_document
 
 MAGIC = b"nbd1"
 FRAME_HEADER = struct.Struct("<4sIII")
@@ -37,8 +38,11 @@ class Frame:
 class Journal:
     """Appends frames to a file; each batch is one write, which survives a killed process.
 
+    Secrets in the documents of the frames are masked here, and nowhere before.
+
     Attributes:
         size: of the file in bytes.
+        masked: number of masked values by document.
     """
 
     def __init__(self, path: Path) -> None:
@@ -46,6 +50,7 @@ class Journal:
         self.path = path
         self._file = path.open("ab", buffering=0)
         self.size = path.stat().st_size
+        self.masked: dict[str, int] = {}
 
     def append(self, frames: Iterable[Frame]) -> None:
         """Append frames; without any only the modification time is set, as a heartbeat.
@@ -53,7 +58,7 @@ class Journal:
         Raises:
             OSError: not all could be written; the partial write is removed.
         """
-        data = b"".join(frame.encode() for frame in frames)
+        data = b"".join(self._redacted(frame).encode() for frame in frames)
         if not data:
             os.utime(self.path)
             return
@@ -65,7 +70,7 @@ class Journal:
     def rewrite(self, frames: Iterable[Frame]) -> None:
         """Replace all frames atomically."""
         fresh = self.path.with_suffix(".new")
-        data = b"".join(frame.encode() for frame in frames)
+        data = b"".join(self._redacted(frame).encode() for frame in frames)
         try:
             fresh.write_bytes(data)
         except OSError:
@@ -75,6 +80,20 @@ class Journal:
         self._file.close()
         self._file = self.path.open("ab", buffering=0)
         self.size = len(data)
+
+    def _redacted(self, frame: Frame) -> Frame:
+        """The frame without secrets; frames of series hold no texts."""
+        header = frame.header
+        name, part = header.get("document", header.get("list")), "value"
+        if name is None:
+            return frame
+        if "list" in header:
+            part = "rows"
+        before = to_json_value(header[part])
+        after = redact_document(name, before)
+        count = masked_values(before, after)
+        self.masked[name] = count + (self.masked.get(name, 0) if header.get("from") else 0)
+        return Frame({**header, part: after}, frame.payload)
 
     def close(self) -> None:
         """Close the file. May be called twice."""

@@ -16,6 +16,7 @@ from nbdebug.runs.record.journal import Frame
 from nbdebug.runs.record.json_values import to_json
 from nbdebug.runs.record.old_names import current_documents
 from nbdebug.runs.record.series_parquet import from_parquet, to_parquet
+from nbdebug.runs.redaction.document import redact_document
 
 # Type of each document; a missing document is an empty one.
 DOCUMENTS: Mapping[str, type] = {
@@ -28,13 +29,21 @@ SERIES_FILE = "series.parquet"
 
 @dataclass(frozen=True)
 class RunData:
-    """Documents by name (see `DOCUMENTS`) and series by name."""
+    """Documents by name (see `DOCUMENTS`) and series by name.
+
+    Reports, exports and the store read documents through this class alone, which masks secrets,
+    also those in a record that an earlier version wrote.
+    """
 
     documents: Mapping[str, Any] = field(default_factory=dict)
     series: Mapping[str, Series] = field(default_factory=dict)
+    _redacted: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __getitem__(self, name: str) -> Any:
-        return self.documents.get(name, DOCUMENTS[name]())
+        if name not in self._redacted:
+            found = self.documents.get(name, DOCUMENTS[name]())
+            self._redacted[name] = redact_document(name, found)
+        return self._redacted[name]
 
     @classmethod
     def from_frames(cls, frames: Iterable[Frame]) -> RunData:

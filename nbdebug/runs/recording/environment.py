@@ -11,7 +11,6 @@ from typing import Any
 import psutil
 
 from nbdebug.core.git import git
-from nbdebug.runs.redaction.redact import redact
 
 GIT_TIMEOUT_SECONDS = 5.0
 MAX_DIFF_LENGTH = 1_000_000
@@ -44,20 +43,20 @@ def git_state(folder: Path) -> dict[str, Any]:
         "branch": git(
             "rev-parse", "--abbrev-ref", "HEAD", folder=folder, seconds=GIT_TIMEOUT_SECONDS
         ),
-        "diff": redact(diff),
+        "diff": diff,
         "diff_cut": cut,
     }
 
 
 def cells(since: int = 0) -> list[str]:
-    """Source of the executed notebook cells, the oldest first; secrets are redacted.
+    """Source of the executed notebook cells, the oldest first.
 
     Args:
         since: number of cells to skip: those of the last call.
     """
     shell = _shell()
     inputs = [] if shell is None else list(shell.user_ns.get("In", ()))[since:]
-    return [redact(source) for source in inputs if source.strip()]
+    return [source for source in inputs if source.strip()]
 
 
 def cell_count() -> int:

@@ -150,7 +150,19 @@ class Recorder:
             self._has_environment = True
             self._write()
             return
+        self._tell_of_masks(self._journal.masked)
         self._file()
+
+    def _tell_of_masks(self, masked: Mapping[str, int]) -> None:
+        """Notify once that secrets are masked, with their number by document."""
+        found = {name: count for name, count in masked.items() if count}
+        if found:
+            places = ", ".join(f"{name} ({count})" for name, count in found.items())
+            self._tell(
+                "secrets", "info", "Secrets are masked in the record",
+                f"What looks like a password, a key or a token is *** in the record: {places}. "
+                "Later ones are masked too. The training itself is unchanged.",
+            )  # fmt: skip
 
     def _open(self) -> Journal | None:
         """Create the journal beside the store, or else in the system's temporary folder."""

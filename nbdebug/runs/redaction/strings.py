@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from nbdebug.runs.redaction.content import redact_content
 from nbdebug.runs.redaction.names import (
+    NO_SECRET_NAME,
     SECRET_HINT,
     SecretKind,
-    is_mixed,
+    is_jumbled,
     is_random,
     is_secret,
     mask,
@@ -33,14 +35,19 @@ OPEN = rf"(?P<open>[(\[{{]{SPACE})?"
 # Text before a string: `name =`, `name: str =`, `name :`, `--name`.
 NAMED = re.compile(
     rf"(?:\\[nrt])?(?<!\w)(?P<name>[^\W\d][\w.\-]*+)(?:\]|[\"'])*[ \t]*"
-    rf"(?:(?::[ \t]*{TYPE}(?:[ \t]*\|[ \t]*{TYPE})*[ \t]*)?(?P<sign>[=!]=|:?=){SPACE}{OPEN}"
+    rf"(?:(?::[ \t]*{TYPE}(?:[ \t]*\|[ \t]*{TYPE})*[ \t]*)?(?P<sign>[=!]=|:?=|[ ]in[ ])"
+    rf"{SPACE}{OPEN}"
     rf"|(?P<colon>:)[ \t]*(?P<brace>[(\[{{]{SPACE})?)$"
 )
 OPTION = re.compile(r"(?<![\w-])--(?P<name>[A-Za-z][\w-]*)[ \t]+$")
 # Text between two strings: `"name": `, `["name"] = `, `"name", `, `"a" + `.
 KEYED = re.compile(rf"{SPACE}\]?{SPACE}(?P<sign>[=!]=|:?=|:){SPACE}{OPEN}")
 PAIRED = re.compile(rf"{SPACE},{SPACE}")
-JOINED = re.compile(rf"{SPACE}\+?{SPACE}")
+JOINED = re.compile(rf"{SPACE}(?:\+{SPACE}(?:[\w.]++{SPACE}\+{SPACE})?)?")
+NEXT_PART = re.compile(rf"{SPACE}\+?{SPACE}[rbuf]{{0,2}}([\"'])([^\"'\\\n]*)\1", re.IGNORECASE)
+# A literal that is nothing but random characters, under a name that promises neither a hash nor an
+# address.
+UNNAMED = re.compile(r"(?!sha\d)[\w+/-]{24,100}={0,2}")
 CALLED = re.compile(rf"(?P<callee>[\w.]*+)\({SPACE}(?:[\w.]+{SPACE},{SPACE})?$")
 # The second argument is the value of the name in the first.
 SETTING = re.compile(r"(?:get|getenv|pop|set|put|env|default|attr|header|option|add)$", re.I)
@@ -54,7 +61,10 @@ GIVEN = re.compile(
 ASSIGNED = re.compile(rf"[+\- \t]*+(?P<names>[\w., \t]++)(?::[ \t]*{TYPE}[ \t]*)?=(?!=)")
 # An argument is the value of the name that the result is assigned to.
 DEFAULT = re.compile(r"default|value|fallback")
-WRAPS = re.compile(r"(?:^|\.)(?:Field|Option|Argument|Param|str|bytes|quote)$")
+WRAPS = re.compile(
+    r"(?:^|\.)(?:Field|Option|Argument|Param|str|bytes|quote|(?:[ab]\d\d|url|std|un)\w*code|fromhex"
+    r"|unhexlify|unquote|decrypt)$"
+)
 OTHERWISE = re.compile(r"\b(?:or|else)[ \t]+$")
 # A docstring after a string annotation, as in `-> "Password":`.
 DOCSTRING = re.compile(r"[rbuf]{0,2}(?:\"{3}|'{3})", re.IGNORECASE)
@@ -62,51 +72,17 @@ KEY = re.compile(rf"{SPACE}:(?!=)")
 # Items of a group under a name, not all of which need to be secrets.
 IN_GROUP: dict[SecretKind, SecretKind] = {
     "password": "password", "key": "passed", "token": "passed", "passed": "passed",
-    "word": "weak", "weak": "weak",
+    "word": "weak", "weak": "weak", "code": "code", "phrase": "phrase",
 }  # fmt: skip
 BRACKETS = re.compile(r"[()\[\]{}]")
 OVER = re.compile(r"\n[+-]?[^\W\d]|\n[+-]?[ \t]*\n")
-# Inside a string: `token=...` of a connection, `password: ...` of a header.
-ARGUMENT = re.compile(
-    r"(?P<lead>(?<![\w\-])--(?P<name>[A-Za-z][\w\-]*+)[ ])(?P<value>[^\s\"'\\]++)"
-)
-INSIDE = re.compile(
-    r"(?P<lead>(?<![\w.\-])(?P<name>[\w.\-]++)(?P<sign>[=:])[ \t]*(?:(?i:Bearer|Basic|Token)[ ])?)"
-    r"(?P<value>[^\s\"'=()\[\]{},;&|<>\\]++={0,2}+)(?![(\[=.])"
-)
 
 
 def redact_strings(text: str, depth: int = 0) -> str:
     """Mask the secret string literals of a text."""
-    if not SECRET_HINT.search(text):
-        return text
-    return _Strings(text, depth).redacted()
-
-
-def redact_content(text: str) -> str:
-    """Mask values after secret names inside the content of a string."""
-    return ARGUMENT.sub(_redact_option, INSIDE.sub(_redact_assignment, text))
-
-
-def _redact_option(found: re.Match[str]) -> str:
-    # `--token is needed` is a sentence.
-    value = found["value"]
-    secret = not (value.isalpha() or value[0] in "${") and is_secret(
-        secret_kind(found["name"]), value
-    )
-    return found["lead"] + mask(value) if secret else found[0]
-
-
-def _redact_assignment(found: re.Match[str]) -> str:
-    kind = secret_kind(found["name"])
-    first = found.start() == 0 or found.string[found.start() - 1] in "\n\\"
-    plain = found["sign"] == ":" and not (
-        is_mixed(found["value"]) or (first and kind == "password")
-    )
-    known = secret_kind(found["value"]) is not None or found["value"].startswith(("$", "%"))
-    if plain or known or not is_secret(kind, found["value"]):
-        return found[0]
-    return found["lead"] + mask(found["value"])
+    if not depth or SECRET_HINT.search(text):
+        return _Strings(text, depth).redacted()
+    return text
 
 
 @dataclass(frozen=True)
@@ -149,7 +125,7 @@ class _Strings:
             content = self._text[begin:end]
             closed = self._text.startswith(quote, end)
             after = end + len(quote) if closed else end
-            secret = self._secret(start, after, content)
+            secret = self._secret(start, after, content) or self._is_unnamed(start, content)
             if not secret and (len(quote) == 3 or not closed):
                 # A docstring may hold programs, and an unclosed quote is not a string.
                 continue
@@ -184,6 +160,20 @@ class _Strings:
             if self._open <= 0:
                 self._open = 0
                 return
+
+    def _is_unnamed(self, start: int, content: str) -> bool:
+        """True for a random literal under a name that tells nothing of it."""
+        if not UNNAMED.fullmatch(content) or not is_jumbled(content, 24):
+            return False
+        before = self._text[max(start - WINDOW, 0) : start]
+        name = re.search(r"([A-Za-z]\w*)[^\w\n]*$", before)
+        return name is None or not NO_SECRET_NAME.search(name[1])
+
+    def _whole(self, after: int, content: str) -> str:
+        """Content of a string and of those that are joined to it."""
+        while (part := NEXT_PART.match(self._text, after)) and len(content) < WINDOW:
+            content, after = content + part[2], part.end()
+        return content
 
     def _secret(self, start: int, after: int, content: str) -> bool:
         """True if the string is the value of a secret name."""
@@ -229,7 +219,7 @@ class _Strings:
             pair = name.lower().endswith("auth") and opened[0] == "("
             self._group, self._open = "password" if pair else IN_GROUP[kind], 1
         elif kind is not None or sign != ":" or not self._open:
-            return is_secret(kind, content, sign)
+            return is_secret(kind, self._whole(after, content) if kind == "weak" else content, sign)
         group: SecretKind | None = (
             "passed" if kind is None and self._group == "password" else self._group
         )
@@ -240,6 +230,9 @@ class _Strings:
         last = self._last
         kind = secret_kind(last.content)
         if not is_secret(kind, content) or content.startswith("-"):
+            told = last.content.rstrip(" :=")
+            if told != last.content and is_jumbled(content, 8):
+                return is_secret(secret_kind(told), content)
             return kind is None and self._in_tuple(start, content)
         call = CALLED.search(self._text[max(0, last.start - WINDOW) : last.start])
         sets = call is not None and SETTING.search(call["callee"]) is not None
@@ -258,7 +251,7 @@ class _Strings:
     def _assigned(self, start: int, before: str, content: str) -> bool:
         """True if an expression with the string is assigned to a secret name."""
         otherwise = OTHERWISE.search(before) is not None and " " not in content
-        if not otherwise and not is_random(content):
+        if not otherwise and not is_random(content) and not is_jumbled(content):
             return False
         head = self._head(start)
         return head is not None and is_secret(secret_kind(head["names"]), content)

@@ -17,6 +17,7 @@ from nbdebug.core.deprecated import current_settings
 from nbdebug.errors import NbdebugError, RunStoreError
 from nbdebug.runs.record.location import StoreLocation
 from nbdebug.runs.record.store_packages import require_packages
+from nbdebug.runs.redaction.document import redact_field
 
 EXPERIMENT = "nbdebug"
 KEY_TAG, STATUS_TAG, STEPS_TAG = "nbdebug.key", "nbdebug.status", "nbdebug.steps"
@@ -158,7 +159,7 @@ class MlflowStore:
     def rename(self, run: str, name: str) -> None:
         """Rename a run."""
         with self._explained("written"):
-            self._client.update_run(run, name=name)
+            self._client.update_run(run, name=redact_field("name", name))
 
     def tag(self, run: str, name: str, value: str | None) -> None:
         """Set a tag of a run; None deletes it."""
@@ -166,7 +167,7 @@ class MlflowStore:
             if value is None:
                 self._client.delete_tag(run, name)
             else:
-                self._client.set_tag(run, name, value)
+                self._client.set_tag(run, name, redact_field(name, value))
 
     def _search(self, condition: str) -> list[Row]:
         rows: list[Row] = []

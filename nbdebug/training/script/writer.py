@@ -15,6 +15,7 @@ from nbdebug.core.commands.running import ReestimateBatchNorm, SetControl
 from nbdebug.core.commands.timeline import WriteScript
 from nbdebug.errors import ScriptError
 from nbdebug.model.source_code import Sources
+from nbdebug.runs.redaction.document import redact_document, redact_script
 from nbdebug.training.data.samplers import DirectSampler
 from nbdebug.training.data.sources import DatasetSource, TensorSource
 from nbdebug.training.engine.progress import TaskProgress
@@ -106,17 +107,16 @@ class Writer(ReplayObserver):
 
     def write(self, path: Path) -> None:
         """Write the program, and next to it the file that it loads."""
-        body = self._program(path)
-        self._saved.update(self._changes.tensors)
-        torch.save(self._saved, path.with_suffix(".pt"))
+        body = redact_script(self._program(path))
+        values = self._saved | self._changes.tensors
+        torch.save(redact_document("saved", values), path.with_suffix(".pt"))
         path.write_text(body, encoding="utf-8")
 
     # Parts of the program
 
     def _program(self, path: Path) -> str:
         session = self._session
-        steps = len(self._rates)
-        data = self._data_lines()
+        steps, data = len(self._rates), self._data_lines()
         self._sources.imports["from pathlib import Path"] = None
         if session.rng.position().uses_host:
             self._sources.imports["import random"] = None

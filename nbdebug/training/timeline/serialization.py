@@ -20,6 +20,7 @@ from nbdebug.model.state.attributes import Attributes
 from nbdebug.model.state.optimizer import OptimizerCopy
 from nbdebug.model.state.session_rng import RngPosition
 from nbdebug.model.state.weights import Weights
+from nbdebug.runs.redaction.document import without_secrets
 from nbdebug.training.data.cached_sampler import CachedPosition
 from nbdebug.training.data.index_sampler import IndexPosition
 from nbdebug.training.data.stream_sampler import StreamPosition
@@ -68,8 +69,9 @@ def to_plain(checkpoint: Checkpoint, session: Session) -> dict[str, Any]:
             "requires_grad": checkpoint.weights.requires_grad,
             "buffers": checkpoint.weights.buffers,
             "training": checkpoint.weights.training,
-            "attributes": checkpoint.weights.attributes.simple,
-            "values": checkpoint.weights.attributes.plain(),
+            # What the user's own code knows, such as a password, stays out of the file.
+            "attributes": _without_secrets(checkpoint.weights.attributes.simple),
+            "values": _without_secrets(checkpoint.weights.attributes.plain()),
         },
         "optimizers": [
             [kind, _optimizer_to_plain(copy, names)] for kind, copy in checkpoint.optimizers.items()
@@ -130,6 +132,10 @@ def from_plain(data: Mapping[str, Any], session: Session) -> Checkpoint:
         session.surroundings.from_plain(data.get("surroundings", {}), session.device),
         0,
     )
+
+
+def _without_secrets(modules: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {module: without_secrets(held) for module, held in modules.items()}
 
 
 def _weights_from_plain(saved: Mapping[str, Any], session: Session) -> Weights:
