@@ -6,7 +6,7 @@ Whoever moves a private part adapts this file, and no test.
 from __future__ import annotations
 
 import threading
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import pytest
 import torch
@@ -144,7 +144,7 @@ def serve_from(tab: RunsTabService, library: Any) -> None:
 
 def file_of(journal: Journal) -> BinaryIO:
     """The open file of a journal."""
-    return cast(BinaryIO, journal._file)
+    return journal._file
 
 
 def write_into(journal: Journal, file: Any, patch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from nbdebug.core.history.history import History
 from nbdebug.core.plugins import instances
 from nbdebug.core.records import Notice
 from nbdebug.debugger.client import Client, CommandValidator
+from nbdebug.debugger.home_process import HomeProcess
 from nbdebug.probes.base import Probe
 from nbdebug.rules._diagnosis import Diagnosis
 from nbdebug.rules.base import Rule
@@ -47,6 +48,7 @@ class Parts:
         training: state of the training thread; no other thread writes to it.
         name: of the training; about: its parameters, model, data and code, as JSON values.
         recorder, runs: None if the training is not recorded.
+        home: the process of all threads.
     """
 
     training: Training
@@ -57,6 +59,7 @@ class Parts:
     about: Mapping[str, Any]
     recorder: Recorder | None
     runs: RunsTabService | None
+    home: HomeProcess
 
     @property
     def history(self) -> History:
@@ -96,14 +99,17 @@ def assemble(
     for notice in notices:
         history.add_notice(notice)
     recorder, runs = _recording(history, name, about, location)
+    home = HomeProcess()
     return Parts(
-        training, queue, Worker(training, queue), Client(queue, history, validator), name, about,
-        recorder, runs,
+        training, queue, Worker(training, queue), Client(queue, history, validator, home), name,
+        about, recorder, runs, home,
     )  # fmt: skip
 
 
 def close(parts: Parts) -> None:
-    """Stop the threads and wait for them; may be called twice."""
+    """Stop the threads and wait for them; may be called twice, and in a forked child."""
+    if parts.home.left:
+        return
     parts.queue.put(Close())
     parts.worker.join(timeout=30)
     if parts.runs is not None:
@@ -115,8 +121,11 @@ def close(parts: Parts) -> None:
 def abandon(parts: Parts) -> None:
     """Stop the threads of a Debugger that was garbage collected.
 
-    At the end of the program also wait for them, since they must not outlive torch.
+    At the end of the program also wait for them, since they must not outlive torch. In a forked
+    child there are none.
     """
+    if parts.home.left:
+        return
     parts.queue.put(Close())
     if not threading.main_thread().is_alive():
         parts.worker.join(timeout=10)

@@ -9,18 +9,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
+from nbdebug.core.forked import when_forked
 from nbdebug.core.history.block import Rows
 from nbdebug.core.history.columns import Columns, Positions
 from nbdebug.core.history.latest import LatestResults
 from nbdebug.core.history.snapshot import Snapshot
-from nbdebug.core.records import (
-    ControlChange,
-    Histogram,
-    Note,
-    Notice,
-    Status,
-    StepRecord,
-)
+from nbdebug.core.records import ControlChange, Histogram, Note, Notice, Status, StepRecord
 from nbdebug.core.results.timeline import Branch
 
 if TYPE_CHECKING:
@@ -60,10 +54,14 @@ class History:
             raise ValueError(f"buckets must be at least 2, got {buckets}.")
         self.buckets = buckets
         self._changed = threading.Condition(threading.RLock())
-        self._version = 0
+        self._version, self._era, self._forked = 0, -1, False
         self._status = Status()
-        self._era = -1
         self._forget()
+        when_forked(self, History.leave_threads)
+
+    def leave_threads(self) -> None:
+        """Make a new lock in a forked child: a thread that held the old one is not there."""
+        self._changed, self._forked = threading.Condition(threading.RLock()), True
 
     def _forget(self) -> None:
         self._era += 1
@@ -225,13 +223,14 @@ class History:
         """Sleep until the status fulfils `condition`; False after `timeout` seconds.
 
         A change of state is noticed at once, progress 20 ms late. The thread sleeps in short
-        slices, so that an interrupt gets through on every platform.
+        slices, so that an interrupt gets through on every platform. In a forked child, where
+        nothing changes any more, the answer comes at once.
         """
         end = None if timeout is None else time.monotonic() + timeout
         with self._changed:
             while not condition(self._status):
                 left = WAIT_SLICE_SECONDS if end is None else end - time.monotonic()
-                if left <= 0:
+                if left <= 0 or self._forked:
                     return False
                 self._changed.wait(min(left, WAIT_SLICE_SECONDS))
             return True
