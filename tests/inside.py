@@ -5,6 +5,7 @@ Whoever moves a private part adapts this file, and no test.
 
 from __future__ import annotations
 
+import errno
 import threading
 from typing import Any, BinaryIO
 
@@ -15,10 +16,12 @@ import nbdebug as nbd
 from nbdebug.checks._context import CheckContext
 from nbdebug.core.commands.queue import CommandQueue
 from nbdebug.core.history.block import MAX_PENDING_ROWS, Block
+from nbdebug.core.history.history import History
 from nbdebug.dashboard.dashboard import Dashboard
 from nbdebug.debugger.client import Client
 from nbdebug.debugger.dashboard_api import DashboardApi
 from nbdebug.panels.base import Panel
+from nbdebug.runs.record import file_lock
 from nbdebug.runs.record.journal import Journal
 from nbdebug.runs.recording.recorder import Recorder
 from nbdebug.runs.store.runs_tab import RunsTabService
@@ -135,6 +138,31 @@ def break_recording(error: Exception, patch: pytest.MonkeyPatch) -> None:
         raise error
 
     patch.setattr(Recorder, "_write", broken)
+
+
+def record_as(key: str, patch: pytest.MonkeyPatch) -> None:
+    """Every run is recorded under this key."""
+    begin = Recorder._begin_run
+
+    def begun(recorder: Recorder) -> None:
+        begin(recorder)
+        recorder.key = key
+
+    patch.setattr(Recorder, "_begin_run", begun)
+
+
+def without_locks(patch: pytest.MonkeyPatch) -> None:
+    """Be on a file system that knows no locks."""
+
+    def unsupported(descriptor: int) -> None:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    patch.setattr(file_lock, "_lock", unsupported)
+
+
+def history_of_recorder(recorder: Recorder) -> History:
+    """What a recorder writes down."""
+    return recorder._history
 
 
 def serve_from(tab: RunsTabService, library: Any) -> None:

@@ -107,4 +107,10 @@ def read_frames(path: Path) -> Iterator[Frame]:
         payload = data[offset - payload_size : offset] if payload_size else b""
         if magic != MAGIC or offset > len(data) or zlib.crc32(payload, zlib.crc32(header)) != check:
             return
-        yield Frame(json.loads(header), payload)
+        try:
+            known = json.loads(header)
+        except ValueError:
+            return
+        if not isinstance(known, dict):
+            return
+        yield Frame(known, payload)

@@ -19,6 +19,7 @@ from nbdebug.runs.record.journal import read_frames
 from nbdebug.runs.record.location import StoreLocation
 from nbdebug.runs.record.run_data import RunData
 from nbdebug.runs.record.store_packages import require_packages
+from nbdebug.runs.store.merge import is_run
 from nbdebug.runs.store.mlflow_store import MlflowStore, Row
 from nbdebug.runs.store.orphaned_journals import OrphanedJournals, without_writer
 from nbdebug.runs.store.run import Run
@@ -117,9 +118,9 @@ class RunStore:
         for path in self._orphans.paths():
             try:
                 found = RunData.from_frames(read_frames(path))
-            except OSError:
-                continue  # Another process has moved it into the store.
-            if found["run"]:
+            except Exception:
+                continue  # Another process has moved it into the store, or it is damaged.
+            if is_run(found):
                 yield found
 
 
