@@ -263,7 +263,7 @@ def main(base: Path, draw: random.Random, count: int) -> None:
     prepared.mkdir()
     status, text = forked(lambda: prepare(base), prepared)
     assert status == 0, text
-    for kind, (act, check) in WRITERS.items():
+    for at, (kind, (act, check)) in enumerate(WRITERS.items()):
         folder = fresh(base, kind)
         status, text = forked(lambda act=act: killed_at(act, 0, 0.0), folder)
         assert status == 0, text
@@ -274,7 +274,7 @@ def main(base: Path, draw: random.Random, count: int) -> None:
         events, took = json.loads(text.rpartition("took ")[2])
         for number in range(count):
             folder = fresh(base, kind)
-            event = draw.randint(1, events) if number % 2 == 0 else 0
+            event = draw.randint(1, events) if (at + number) % 2 == 0 else 0
             seconds = 0.0 if event else draw.uniform(0.0, took)
             status, text = forked(
                 lambda act=act, event=event, seconds=seconds: killed_at(act, event, seconds),
