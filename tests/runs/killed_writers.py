@@ -16,6 +16,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from os import _exit as leave_child
 from pathlib import Path
 from typing import Any
 
@@ -189,8 +190,8 @@ def forked(act: Callable[[], Any], folder: Path) -> tuple[int, str]:
             sys.stdout.flush()
         except BaseException:
             os.write(1, traceback.format_exc().encode())
-            os._exit(1)
-        os._exit(0)
+            leave_child(1)
+        leave_child(0)
     os.close(write)
     with open(read, "rb") as pipe:
         text = pipe.read().decode()

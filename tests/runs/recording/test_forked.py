@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from os import _exit as leave_child
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,7 @@ def test_the_lock_stays_with_the_parent_when_a_child_ends(tmp_path: Path) -> Non
     child = os.fork()
     if child == 0:
         lock.release()
-        os._exit(0)
+        leave_child(0)
     os.waitpid(child, 0)
 
     assert not other.acquire()
