@@ -17,6 +17,7 @@ from nbdebug.runs.record.json_values import to_json
 MAGIC = b"nbd1"
 FRAME_HEADER = struct.Struct("<4sIII")
 JOURNAL_SUFFIX, LEFT_SUFFIX = ".journal", ".left"
+NEW_SUFFIX = ".new"
 TRUNCATED = "Only a part of the data could be written; the disk may be full."
 
 
@@ -67,7 +68,7 @@ class Journal:
 
     def rewrite(self, frames: Iterable[Frame]) -> None:
         """Replace all frames atomically."""
-        fresh = self.path.with_suffix(".new")
+        fresh = self.path.with_suffix(NEW_SUFFIX)
         data = b"".join(frame.encode() for frame in frames)
         try:
             fresh.unlink(missing_ok=True)

@@ -47,7 +47,9 @@ def has_heartbeat(journal: Path) -> bool:
 
 def is_foreign(journal: Path) -> bool:
     """True if another host wrote a journal: its locks may not be seen here."""
-    return bool(_owner(journal).get("host") != socket.gethostname())
+    # A journal that was never written to says no host; only its lock tells.
+    here = socket.gethostname()
+    return bool(_owner(journal).get("host", here) != here)
 
 
 def lives_without_lock(journal: Path) -> bool:

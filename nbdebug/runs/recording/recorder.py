@@ -120,13 +120,12 @@ class Recorder:
         with self._writing:
             if self._done.is_set():
                 self._write_ends()
+            else:
+                self._done.set()
+                self.flush()
+                self._finish()
+            if self._ends:
                 return
-            self._done.set()
-            self.flush()
-            self._finish()
-            waits = bool(self._ends)
-        if waits:
-            return
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(FLUSH_SECONDS)
         if file and self._store_writer is not None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from nbdebug.runs.record.file_lock import FileLock
 from nbdebug.runs.record.journal import JOURNAL_SUFFIX, LEFT_SUFFIX, Journal
-from nbdebug.runs.record.journal_owner import lock_path
+from nbdebug.runs.record.journal_owner import key_of, lock_path
 from nbdebug.runs.record.location import StoreLocation
 from nbdebug.runs.record.run_data import RunData
 from nbdebug.runs.store.mlflow_store import MLFLOW_STATUS, MlflowStore, Row
@@ -22,6 +22,7 @@ from nbdebug.runs.store.upload import upload
 
 KEY_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 MAX_COPIED_KEY_LENGTH = 100
+STAGED_SUFFIX = ".staged"
 LOCK_TIMEOUT_SECONDS = 30.0
 
 
@@ -173,8 +174,8 @@ class Merge:
 
 
 def _write_journal(path: Path, data: RunData) -> None:
-    # The name is that of a whole journal from the first byte on.
-    fresh = Journal(path.with_suffix(".staged"))
+    # No journal has its name before it is whole.
+    fresh = Journal(path.with_name(key_of(path) + STAGED_SUFFIX))
     try:
         fresh.rewrite(data.frames())
     finally:

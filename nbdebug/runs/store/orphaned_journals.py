@@ -11,7 +11,7 @@ from pathlib import Path
 from nbdebug.core.private_files import private_folder
 from nbdebug.errors import RunStoreError
 from nbdebug.runs.record.file_lock import FileLock
-from nbdebug.runs.record.journal import JOURNAL_SUFFIX, read_frames
+from nbdebug.runs.record.journal import JOURNAL_SUFFIX, NEW_SUFFIX, read_frames
 from nbdebug.runs.record.journal_owner import (
     LOCK_SUFFIX,
     has_heartbeat,
@@ -23,7 +23,7 @@ from nbdebug.runs.record.journal_owner import (
 )
 from nbdebug.runs.record.location import StoreLocation
 from nbdebug.runs.record.run_data import RunData
-from nbdebug.runs.store.merge import Merge, Merged, is_run
+from nbdebug.runs.store.merge import STAGED_SUFFIX, Merge, Merged, is_run
 from nbdebug.runs.store.mlflow_store import MlflowStore, Row
 
 DAMAGED_SUFFIX = ".damaged"
@@ -93,6 +93,7 @@ class OrphanedJournals:
                 return True
         except OSError:
             return False
+        self._remove_halves(key)
         lock.release()
         return False
 
@@ -116,7 +117,14 @@ class OrphanedJournals:
         elif whole:
             # A copy under another name; its run may be under way.
             self.add(data)
+        self._remove_halves(key_of(path))
         path.unlink(missing_ok=True)
+
+    def _remove_halves(self, key: str) -> None:
+        """Remove the files that a killed process has not finished; their lock is held."""
+        for suffix in (NEW_SUFFIX, STAGED_SUFFIX):
+            with suppress(OSError):
+                (self._folder / f"{key}{suffix}").unlink(missing_ok=True)
 
     @contextmanager
     def _waited(self, key: str) -> Iterator[bool]:

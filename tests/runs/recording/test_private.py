@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 import torch
+
+# For its lifetime it keeps the temporary folder that it finds when it is imported.
+import torch._dynamo
 from torch import nn
 
 import nbdebug as nbd
