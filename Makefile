@@ -27,7 +27,7 @@ cov: .venv/installed-test
 
 soak: .venv/installed-test
 	HYPOTHESIS_PROFILE=soak $(QUIET) $(BIN)/python -m pytest $(SPREAD) \
-		-k "properties or random_programs" $(ARGS)
+		-k "properties or random_programs or killed_writers" $(ARGS)
 
 # Without a browser, and without tests of more than half a minute.
 quick: .venv/installed-test

@@ -5,8 +5,9 @@ Whoever moves a private part adapts this file, and no test.
 
 from __future__ import annotations
 
+import errno
 import threading
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import pytest
 import torch
@@ -16,11 +17,13 @@ from nbdebug.checks._context import CheckContext
 from nbdebug.core.commands.base import Command
 from nbdebug.core.commands.queue import CommandQueue, Ticket
 from nbdebug.core.history.block import MAX_PENDING_ROWS, Block
+from nbdebug.core.history.history import History
 from nbdebug.dashboard.dashboard import Dashboard
 from nbdebug.debugger.client import Client
 from nbdebug.debugger.dashboard_api import DashboardApi
 from nbdebug.debugger.lifetime import Lifetime
 from nbdebug.panels.base import Panel
+from nbdebug.runs.record import file_lock
 from nbdebug.runs.record.journal import Journal
 from nbdebug.runs.recording.recorder import Recorder
 from nbdebug.runs.store.runs_tab import RunsTabService
@@ -162,6 +165,31 @@ def break_recording(error: Exception, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Recorder, "_write", broken)
 
 
+def record_as(key: str, patch: pytest.MonkeyPatch) -> None:
+    """Every run is recorded under this key."""
+    begin = Recorder._begin_run
+
+    def begun(recorder: Recorder) -> None:
+        begin(recorder)
+        recorder.key = key
+
+    patch.setattr(Recorder, "_begin_run", begun)
+
+
+def without_locks(patch: pytest.MonkeyPatch) -> None:
+    """Be on a file system that knows no locks."""
+
+    def unsupported(descriptor: int) -> None:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    patch.setattr(file_lock, "_lock", unsupported)
+
+
+def history_of_recorder(recorder: Recorder) -> History:
+    """What a recorder writes down."""
+    return recorder._history
+
+
 def serve_from(tab: RunsTabService, library: Any) -> None:
     """Let the tab Runs read from something else than its store."""
     tab._run_store = library
@@ -169,7 +197,7 @@ def serve_from(tab: RunsTabService, library: Any) -> None:
 
 def file_of(journal: Journal) -> BinaryIO:
     """The open file of a journal."""
-    return cast(BinaryIO, journal._file)
+    return journal._file
 
 
 def write_into(journal: Journal, file: Any, patch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,8 @@ from torch import nn
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.results.check_result import Outcome, Proposal
-from nbdebug.model.modes import depends_on_mode
 from nbdebug.model.module.forward import first_samples
+from nbdebug.model.module.modes import depends_on_mode
 
 TESTED_SAMPLES = 8
 

@@ -16,6 +16,7 @@ from nbdebug.core.history.history import History
 from nbdebug.core.plugins import instances
 from nbdebug.core.records import Notice
 from nbdebug.debugger.client import Client, CommandValidator
+from nbdebug.debugger.home_process import HomeProcess
 from nbdebug.model.module.names import hooked_layers, measured_layers
 from nbdebug.probes.base import Probe
 from nbdebug.rules._diagnosis import Diagnosis
@@ -47,6 +48,7 @@ class Parts:
         training: state of the training thread; no other thread writes to it.
         name: of the training; about: its parameters, model, data and code, as JSON values.
         recorder, runs: None if the training is not recorded.
+        home: the process of all threads.
     """
 
     training: Training
@@ -57,6 +59,7 @@ class Parts:
     about: Mapping[str, Any]
     recorder: Recorder | None
     runs: RunsTabService | None
+    home: HomeProcess
 
     @property
     def history(self) -> History:
@@ -64,7 +67,7 @@ class Parts:
 
     def new_client(self) -> Client:
         """Make a sender of commands; the training lives as long as that of its Debugger."""
-        return Client(self.queue, self.history, self.validator)
+        return Client(self.queue, self.history, self.validator, self.home)
 
 
 def assemble(
@@ -104,6 +107,7 @@ def assemble(
     recorder, runs = _recording(history, name, about, location)
     return Parts(
         training, queue, Worker(training, queue), validator, name, about, recorder, runs,
+        HomeProcess(),
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from nbdebug.core.commands.running import Pause, SetControl
 from nbdebug.core.history.history import History
 from nbdebug.core.history.waiting import refuse_inside
 from nbdebug.core.results.fork import ForkResult
+from nbdebug.debugger.home_process import HomeProcess
 from nbdebug.errors import ClosedError, NbdebugError
 from nbdebug.training.engine.breakpoints import Breakpoints
 from nbdebug.training.engine.control_set import ControlSet
@@ -56,20 +57,27 @@ class CommandValidator:
 class Client:
     """Sender of commands to the training thread; holds no reference to the Debugger."""
 
-    def __init__(self, queue: CommandQueue, history: History, validator: CommandValidator) -> None:
-        self._queue, self._history, self._validator = queue, history, validator
+    def __init__(
+        self, queue: CommandQueue, history: History, validator: CommandValidator, home: HomeProcess
+    ) -> None:
+        self._queue, self._history, self._validator, self._home = queue, history, validator, home
+
+    def check_open(self) -> None:
+        """Raise ClosedError if nobody would answer a command."""
+        self._home.check()
+        if self._history.status.state == "closed":
+            raise ClosedError("This Debugger was closed; make a new one.")
 
     def put(self, command: Command) -> Ticket:
         """Put a command and return at once.
 
         Raises:
-            ClosedError: the Debugger was closed.
+            ClosedError: the Debugger was closed, or this is a forked child.
             NbdebugError: a value of the command is wrong; no command was put.
         """
         if not command.inside:
             self.refuse_inside(command.name)
-        if self._history.status.state == "closed":
-            raise ClosedError("This Debugger was closed; make a new one.")
+        self.check_open()
         return self._queue.put(command.checked(self._validator), inside=self._inside)
 
     def do(self, command: Command) -> Any:

@@ -22,7 +22,7 @@ from nbdebug.debugger.notebook_cells import replace_predecessors
 from nbdebug.debugger.record import LiveRun, Recording
 from nbdebug.debugger.session import DebuggerSession
 from nbdebug.debugger.timeline import DebuggerTimeline
-from nbdebug.errors import ArgumentError, ClosedError
+from nbdebug.errors import ArgumentError
 from nbdebug.model.metrics import Metric
 from nbdebug.model.module.forward import LossFn, StepFn
 from nbdebug.rules._diagnosis import Diagnosis
@@ -219,6 +219,7 @@ class Debugger:
     @property
     def findings(self) -> Findings:
         """Symptoms of a sick training, their causes and remedies: root causes first."""
+        self._parts.home.check()
         return self.rules.look()
 
     @property
@@ -243,8 +244,7 @@ class Debugger:
     @property
     def dashboard(self) -> Dashboard:
         """The widget; `display(dbg)` shows the same one."""
-        if self.state == "closed":
-            raise ClosedError("This Debugger was closed; make a new one.")
+        self._client.check_open()
         if self._lifetime.dashboard is None:
             from nbdebug.debugger.dashboard_factory import make_dashboard
 
@@ -287,7 +287,7 @@ class Debugger:
         self.close()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        if self.state == "closed":
+        if self.state == "closed" or self._parts.home.left:
             return {"text/plain": repr(self)}
         return self.dashboard._repr_mimebundle_(**kwargs)
 

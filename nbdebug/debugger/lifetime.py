@@ -39,6 +39,8 @@ class Lifetime:
     def close(self) -> None:
         """Stop the threads, wait for them and remove the widgets; may be called twice."""
         parts, dashboard = self._release()
+        if parts is not None and parts.home.left:
+            return
         if dashboard is not None:
             dashboard.close()
         if parts is None:
@@ -72,6 +74,8 @@ class Lifetime:
     def _end(self) -> None:
         """Stop threads and widgets without waiting, except at the end of the program."""
         parts, dashboard = self._release()
+        if parts is not None and parts.home.left:
+            return
         if dashboard is not None:
             dashboard.retire()
         if parts is None:

@@ -70,6 +70,7 @@ class Recording:
         Raises:
             ArgumentError: the note is no text, or longer than 2,000 characters.
         """
+        self._parts.home.check()
         self._parts.history.add_note(text)
 
     def report(self, path: str | PathLike[str]) -> Path:
@@ -86,6 +87,7 @@ class Recording:
         Raises:
             ArgumentError: this training is not recorded.
         """
+        self._parts.home.check()
         recorder = self._parts.recorder
         if recorder is None:
             raise ArgumentError(
@@ -119,6 +121,7 @@ class Recording:
         return compare_records(run, self.run)
 
     def _read(self) -> Callable[[], RunData]:
+        self._parts.home.check()
         parts = self._parts
         # A script asks for no findings before its report.
         parts.training.diagnosis.look()

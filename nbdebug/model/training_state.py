@@ -17,8 +17,8 @@ from nbdebug.model.dropout import DropoutSite, dropouts
 from nbdebug.model.freezing import Freezing, learnable
 from nbdebug.model.initialisation import Initialisation
 from nbdebug.model.metrics import Metrics
-from nbdebug.model.modes import Modes
 from nbdebug.model.module.forward import LossFn
+from nbdebug.model.module.modes import Modes
 from nbdebug.model.optimizers import Optimizers, group_ratios
 from nbdebug.model.order.layer_order import LayerOrder
 from nbdebug.model.recurrent_clipping import RecurrentClipping
@@ -91,8 +91,7 @@ class TrainingState:
         device: torch.device,
         metrics: Metrics,
     ) -> None:
-        self.model = model
-        self.optimizers = optimizers
+        self.model, self.optimizers = model, optimizers
         self.batching = batching
         self.device = device
         self.metrics = metrics

@@ -9,19 +9,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
+from nbdebug.core.forked import when_forked
 from nbdebug.core.history.block import Rows
 from nbdebug.core.history.columns import Columns, Positions
 from nbdebug.core.history.latest import LatestResults
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.history.waiting import wait_for_status
-from nbdebug.core.records import (
-    ControlChange,
-    Histogram,
-    Note,
-    Notice,
-    Status,
-    StepRecord,
-)
+from nbdebug.core.records import ControlChange, Histogram, Note, Notice, Status, StepRecord
 from nbdebug.core.results.timeline import Branch
 
 if TYPE_CHECKING:
@@ -61,11 +55,15 @@ class History:
             raise ValueError(f"buckets must be at least 2, got {buckets}.")
         self.buckets = buckets
         self._changed = threading.Condition(threading.RLock())
-        self._version = 0
+        self._version, self._era, self._forked = 0, -1, False
         self._status = Status()
         self.writer: threading.Thread | None = None
-        self._era = -1
         self._forget()
+        when_forked(self, History.leave_threads)
+
+    def leave_threads(self) -> None:
+        """Make a new lock in a forked child: a thread that held the old one is not there."""
+        self._changed, self._forked = threading.Condition(threading.RLock()), True
 
     def _forget(self) -> None:
         self._era += 1
@@ -226,9 +224,11 @@ class History:
     def wait_until(self, condition: Callable[[Status], bool], timeout: float | None = None) -> bool:
         """Sleep until the status fulfils `condition`; False after `timeout` seconds.
 
-        Also False if the training thread has ended. A change of state is noticed at once, progress
-        20 ms late. The thread sleeps in short slices, so that an interrupt gets through.
+        Also False if the training thread has ended, and at once in a forked child. A change of
+        state is noticed at once, progress 20 ms late. The thread sleeps in short slices, so that
+        an interrupt gets through.
         """
+        timeout = 0.0 if self._forked else timeout
         return wait_for_status(lambda: self._status, condition, self._changed, self.writer, timeout)
 
     def snapshot(

@@ -18,7 +18,7 @@ GUARDS = (ast.If, ast.While, ast.Assert, ast.IfExp)
 
 
 class FailureSource:
-    """What the code that raised an exception looked at to decide to raise it.
+    """State that the code which raised an exception looked at to decide to raise it.
 
     A forward such as `self.left[0] -= 1; if not self.left[0]: raise ...` would fail for ever if
     a failed step restored `left`.

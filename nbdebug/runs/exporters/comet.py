@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from nbdebug._version import install_line
 from nbdebug.core.leftovers import remove_leftovers, writer_id
+from nbdebug.core.private_files import FOLDER_MODE, private_folder
 from nbdebug.errors import MissingPackageError
 from nbdebug.runs.exporters.base import Exporter
 from nbdebug.runs.record.json_values import to_json_value
@@ -71,11 +72,11 @@ class CometArchive(Exporter):
     def export(self, run: RunRecord, path: Path) -> Path:
         if importlib.util.find_spec("comet_ml") is None:
             raise MissingPackageError(INSTALL_HINT)
-        path.mkdir(parents=True, exist_ok=True)
+        private_folder(path)
         # All files of comet_ml stay in here, also when it fails.
         remove_leftovers(path, ".*.part")
         work = path / f".{writer_id()}-{uuid.uuid4().hex[:8]}.part"
-        work.mkdir()
+        work.mkdir(mode=FOLDER_MODE)
         try:
             said = _write_in_child({**_contents(run), "folder": str(work.absolute())}, work)
             made = sorted(work.glob("*.zip"))

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbdebug._version import install_line
+from nbdebug.core.private_files import private_folder
 from nbdebug.core.records import Array
 from nbdebug.core.series import Series
 from nbdebug.errors import MissingPackageError
@@ -56,7 +57,7 @@ class TensorboardFiles(Exporter):
         about = run.bundle["run"]
         run_hash = zlib.crc32(str(about.get("key") or about.get("started", "")).encode())
         target = path / f"events.out.tfevents.{_started(run):.0f}.nbdebug-{run_hash:08x}"
-        path.mkdir(parents=True, exist_ok=True)
+        private_folder(path)
         others = [one.name for one in path.glob("*tfevents*") if one != target]
         if others:
             raise FileExistsError(

@@ -9,14 +9,17 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+from nbdebug.core.private_files import open_private, private_folder
 from nbdebug.runs.record.json_values import to_json, to_json_value
 from nbdebug.runs.redaction.document import masked_values, redact_document
 
 MAGIC = b"nbd1"
 FRAME_HEADER = struct.Struct("<4sIII")
 JOURNAL_SUFFIX, LEFT_SUFFIX = ".journal", ".left"
+NEW_SUFFIX = ".new"
+TRUNCATED = "Only a part of the data could be written; the disk may be full."
 
 
 @dataclass(frozen=True)
@@ -46,39 +49,46 @@ class Journal:
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(path.parent)
         self.path = path
-        self._file = path.open("ab", buffering=0)
+        self._file = _opened(path, os.O_APPEND)
         self.size = path.stat().st_size
         self.masked: dict[str, int] = {}
 
-    def append(self, frames: Iterable[Frame]) -> None:
+    def append(self, frames: Iterable[Frame] = ()) -> None:
         """Append frames; without any only the modification time is set, as a heartbeat.
 
         Raises:
             OSError: not all could be written; the partial write is removed.
         """
         data = b"".join(self._redacted(frame).encode() for frame in frames)
+        # It fails where somebody has removed the file: what is written into it would be lost.
+        os.utime(self.path)
         if not data:
-            os.utime(self.path)
             return
         if self._file.write(data) != len(data):
             self._file.truncate(self.size)
-            raise OSError("Only a part of the data could be written; the disk may be full.")
+            raise OSError(TRUNCATED)
         self.size += len(data)
 
     def rewrite(self, frames: Iterable[Frame]) -> None:
         """Replace all frames atomically."""
-        fresh = self.path.with_suffix(".new")
+        fresh = self.path.with_suffix(NEW_SUFFIX)
         data = b"".join(self._redacted(frame).encode() for frame in frames)
         try:
-            fresh.write_bytes(data)
+            fresh.unlink(missing_ok=True)
+            with _opened(fresh, os.O_EXCL) as file:
+                if file.write(data) != len(data):
+                    raise OSError(TRUNCATED)
+            # Windows replaces no file that is open.
+            self._file.close()
+            os.replace(fresh, self.path)
         except OSError:
             fresh.unlink(missing_ok=True)
             raise
-        os.replace(fresh, self.path)
-        self._file.close()
-        self._file = self.path.open("ab", buffering=0)
+        finally:
+            if self._file.closed:
+                self._file = _opened(self.path, os.O_APPEND)
         self.size = len(data)
 
     def _redacted(self, frame: Frame) -> Frame:
@@ -100,6 +110,12 @@ class Journal:
         self._file.close()
 
 
+def _opened(path: Path, flags: int) -> BinaryIO:
+    """Open a file for writing; a write that returns is in the file."""
+    descriptor = open_private(path, os.O_WRONLY | os.O_CREAT | flags)
+    return open(descriptor, "ab", buffering=0)
+
+
 def read_frames(path: Path) -> Iterator[Frame]:
     """Frames of a journal, up to the first that is damaged or truncated."""
     data = path.read_bytes()
@@ -111,4 +127,10 @@ def read_frames(path: Path) -> Iterator[Frame]:
         payload = data[offset - payload_size : offset] if payload_size else b""
         if magic != MAGIC or offset > len(data) or zlib.crc32(payload, zlib.crc32(header)) != check:
             return
-        yield Frame(json.loads(header), payload)
+        try:
+            known = json.loads(header)
+        except ValueError:
+            return
+        if not isinstance(known, dict):
+            return
+        yield Frame(known, payload)

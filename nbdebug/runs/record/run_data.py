@@ -85,6 +85,19 @@ class RunData:
         series = {current_name(name): one for name, one in from_parquet(data).items()}
         return cls(current_documents(documents), series)
 
+    def frames(self) -> Iterator[Frame]:
+        """Frames of a journal with the same data; the run comes first."""
+        for name in DOCUMENTS:
+            if name in self.documents:
+                yield Frame({"document": name, "value": self[name]})
+        for name, one in self.series.items():
+            buckets = Buckets(
+                one.step, one.minimum[:, None], one.maximum[:, None], one.mean[:, None],
+                one.last[:, None], one.count[:, None],
+            )  # fmt: skip
+            # The stride says that a bucket may hold several values.
+            yield rows_to_frame(Rows((name,), 0, 2, buckets))
+
     def files(self) -> Iterator[tuple[str, bytes]]:
         """Name and content of each file of the run."""
         for name in DOCUMENTS:

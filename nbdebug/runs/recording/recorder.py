@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
+import os
 import threading
+import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,15 +12,17 @@ from typing import Any
 
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Notice, Severity
-from nbdebug.runs.record.journal import JOURNAL_SUFFIX, Journal, read_frames
+from nbdebug.errors import ClosedError
+from nbdebug.runs.record.journal import read_frames
 from nbdebug.runs.record.location import StoreLocation
 from nbdebug.runs.record.run_data import RunData
+from nbdebug.runs.recording.journal_place import JournalPlace, place_journal, reason_of
 from nbdebug.runs.recording.run_log import RunLog
 from nbdebug.runs.recording.store_writer import StoreWriter
+from nbdebug.runs.recording.unwritten import EndOfRun, Unwritten
 
 FLUSH_SECONDS = 1.0
 COMPACTION_BYTES = 4_000_000
-FALLBACK_FOLDER = "nbdebug-runs"
 JOIN_TIMEOUT_SECONDS = 15.0
 
 
@@ -41,9 +44,11 @@ class Recorder:
     ) -> None:  # fmt: skip
         self._history, self._name, self._about = history, name, about
         self.location = location
+        self._process = os.getpid()
         self._writing = threading.RLock()
         self._done = threading.Event()
         self._troubles: set[str] = set()
+        self._ends: list[EndOfRun] = []
         self._begin_run()
         self._thread: threading.Thread | None = None
         if start:
@@ -54,19 +59,28 @@ class Recorder:
         self.key = uuid.uuid4().hex
         self._era = self._history.era
         self._log: RunLog | None = None
-        self._journal: Journal | None = None
+        self._place: JournalPlace | None = None
         self._store_writer: StoreWriter | None = None
+        self._unwritten = Unwritten()
         self._lost = self._has_environment = False
         self._compact = 0
 
     @property
     def path(self) -> Path | None:
         """Path of the journal, None before it is created."""
-        return None if self._journal is None else self._journal.path
+        return None if self._place is None else self._place.journal.path
+
+    @property
+    def _forked(self) -> bool:
+        """True in a forked child, which must not touch the record of its parent."""
+        return os.getpid() != self._process
 
     def flush(self) -> None:
-        """Write all data up to now to the journal."""
+        """Write all data up to now to the journal; does nothing in a forked child."""
+        if self._forked:
+            return
         with self._writing:
+            self._write_ends()
             if self._era != self._history.era:
                 # After a reset, a new run begins.
                 self._finish()
@@ -76,11 +90,20 @@ class Recorder:
             self._write()
 
     def bundle(self) -> RunData:
-        """All data of the run up to now."""
+        """All data of the run up to now.
+
+        Raises:
+            ClosedError: this is a forked child.
+        """
+        if self._forked:
+            raise ClosedError(
+                f"This training is recorded by process {self._process}; a forked child cannot read "
+                "its record. nbdebug.load_run(...) does."
+            )
         with self._writing:
             self.flush()
-            if self._journal is not None and not self._lost:
-                return RunData.from_frames(read_frames(self._journal.path))
+            if self._place is not None and not self._lost:
+                return RunData.from_frames(read_frames(self._place.journal.path))
             log = self._log or RunLog(self._history, self.key, self._name, self._about)
             log.add_environment()
             self._lost = True
@@ -89,14 +112,20 @@ class Recorder:
     def close(self, file: bool = True) -> None:
         """Record the end and, with `file`, wait until the run is in the store.
 
-        May be called twice.
+        May be called twice, and in a forked child, where it does nothing. What a full disk does
+        not take is written as soon as that is possible, as long as this process lives.
         """
+        if self._forked:
+            return
         with self._writing:
             if self._done.is_set():
+                self._write_ends()
+            else:
+                self._done.set()
+                self.flush()
+                self._finish()
+            if self._ends:
                 return
-            self._done.set()
-            self.flush()
-            self._finish()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(FLUSH_SECONDS)
         if file and self._store_writer is not None:
@@ -113,6 +142,8 @@ class Recorder:
                     "saves the run.",
                 )  # fmt: skip
                 return
+        while self._has_ends():
+            time.sleep(FLUSH_SECONDS)
 
     def _anything(self) -> bool:
         snapshot = self._history.snapshot(())
@@ -122,25 +153,27 @@ class Recorder:
     def _write(self) -> None:
         if self._log is None:
             self._log = RunLog(self._history, self.key, self._name, self._about)
-        if self._journal is None:
-            self._journal = self._open()
-            if self._journal is None:
+        if self._place is None:
+            self._place = self._open()
+            if self._place is None:
                 return
             self._lost = True
+        journal = self._place.journal
+        whole = self._lost or journal.size > self._compact
+        frames = Unwritten(tuple(self._log.frames(everything=whole)), whole)
         try:
-            if self._lost or self._journal.size > self._compact:
-                self._journal.rewrite(self._log.frames(everything=True))
-                self._compact = 2 * self._journal.size + COMPACTION_BYTES
-            else:
-                self._journal.append(self._log.frames())
-            self._lost = False
+            frames.write(self._place)
+            if whole:
+                self._compact = 2 * journal.size + COMPACTION_BYTES
+            self._lost, self._unwritten = False, Unwritten()
             self._resolved("rows", "The run is recorded again")
         except OSError as error:
+            self._unwritten = frames
             # Write everything again the next time.
             self._lost = True
             self._tell(
                 "rows", "warning", "The run is not being recorded",
-                f"{_reason(error)} Its data is kept in memory and written as soon as that is "
+                f"{reason_of(error)} Its data is kept in memory and written as soon as that is "
                 "possible; dbg.record.export(...) saves it elsewhere. Training continues.",
             )  # fmt: skip
             return
@@ -150,7 +183,7 @@ class Recorder:
             self._has_environment = True
             self._write()
             return
-        self._tell_of_masks(self._journal.masked)
+        self._tell_of_masks(self._place.journal.masked)
         self._file()
 
     def _tell_of_masks(self, masked: Mapping[str, int]) -> None:
@@ -164,53 +197,71 @@ class Recorder:
                 "Later ones are masked too. The training itself is unchanged.",
             )  # fmt: skip
 
-    def _open(self) -> Journal | None:
-        """Create the journal beside the store, or else in the system's temporary folder."""
-        name = self.key + JOURNAL_SUFFIX
+    def _open(self) -> JournalPlace | None:
+        """Create the journal, and say where it is not beside the notebook."""
         try:
-            return Journal(self.location.folder / name)
+            made = place_journal(self.location.folder, self.key)
         except OSError as error:
-            reason = _reason(error)
-        try:
-            made = Journal(Path(tempfile.gettempdir()) / FALLBACK_FOLDER / name)
-        except OSError:
             self._tell(
                 "journal", "warning", "The run is not being recorded",
-                f"{reason} Its data is kept in memory; dbg.record.export(...) saves it elsewhere. "
-                "Training continues.",
+                f"{reason_of(error)} Its data is kept in memory; dbg.record.export(...) saves it "
+                "elsewhere. Training continues.",
             )  # fmt: skip
             return None
-        self._tell(
-            "journal", "warning", "The run is not recorded beside the notebook",
-            f"{reason} Its data is in {made.path}; nbdebug.import_run imports it. Name "
-            "another location with runs=... Training continues.",
-        )  # fmt: skip
+        if made.reason:
+            self._tell(
+                "journal", "warning", "The run is not recorded beside the notebook",
+                f"{made.reason} Its data is in {made.journal.path}; nbdebug.import_run imports it. "
+                "Name another location with runs=... Training continues.",
+            )  # fmt: skip
         return made
 
     def _file(self) -> None:
-        if self._store_writer is not None or self._journal is None:
-            return
         # A journal in another folder is not stored: nobody would look for it there later.
-        if self._journal.path.parent == self.location.folder:
+        if self._store_writer is None and self._place is not None and not self._place.reason:
             self._store_writer = StoreWriter(
-                self.location, self._journal.path, self._history, self._tell
-            )
+                self.location, self._place.journal.path, self._history, self._tell,
+                self._place.lock,
+            )  # fmt: skip
             self._store_writer.start()
 
     def _finish(self) -> None:
         """Record the end of the run and let the store writer finish."""
-        if self._log is None or self._journal is None:
+        if self._log is None or self._place is None:
             return
         self._log.ended = True
-        unchanged = self._era == self._history.era
-        try:
-            # After a reset History holds the next run; the numbers of this one are in the file.
-            self._journal.append(self._log.frames() if unchanged else self._log.last())
-        except OSError as error:
-            self._tell("rows", "warning", "The end of the run is not recorded", _reason(error))
-        self._journal.close()
-        if self._store_writer is not None:
-            self._store_writer.finish()
+        self._ends.append(EndOfRun(self._place, self._store_writer, self._end(self._log)))
+        self._write_ends()
+
+    def _end(self, log: RunLog) -> Unwritten:
+        if self._era != self._history.era:
+            # After a reset History holds the next run; the numbers of this one are in the file,
+            # or wait for it.
+            return self._unwritten.then(log.last())
+        whole = self._lost or self.path is None or not self.path.exists()
+        return Unwritten(tuple(log.frames(everything=whole)), whole)
+
+    def _has_ends(self) -> bool:
+        with self._writing:
+            self._write_ends()
+            return bool(self._ends)
+
+    def _write_ends(self) -> None:
+        """Write the ends of runs, also of those that the disk had no space for."""
+        for end in tuple(self._ends):
+            try:
+                end.write()
+            except OSError as error:
+                self._tell(
+                    "end", "warning", "The end of the run is not recorded yet",
+                    f"{reason_of(error)} {end.place.journal.path} holds a part of the run. The "
+                    "rest is in memory, and written as soon as that is possible while this kernel "
+                    "lives.",
+                )  # fmt: skip
+            else:
+                self._ends.remove(end)
+        if not self._ends:
+            self._resolved("end", "The end of the run is recorded")
 
     def _tell(self, kind: str, severity: Severity, title: str, text: str) -> None:
         """Notify of a problem once, until it is resolved."""
@@ -224,8 +275,3 @@ class Recorder:
             self._troubles.discard(kind)
             text = "No data was lost."
             self._history.add_notice(Notice(self._history.status.step, "info", title, text))
-
-
-def _reason(error: OSError) -> str:
-    where = f" ({error.filename})" if error.filename else ""
-    return f"{error.strerror or error}{where}."

@@ -11,6 +11,7 @@ from nbdebug.core.history.history import History
 from nbdebug.core.records import Severity
 from nbdebug.core.series import Series
 from nbdebug.errors import MissingPackageError, RunStoreError
+from nbdebug.runs.record.file_lock import FileLock
 from nbdebug.runs.record.headline import metric_names, metric_points
 from nbdebug.runs.record.journal import LEFT_SUFFIX, read_frames
 from nbdebug.runs.record.location import StoreLocation
@@ -32,12 +33,16 @@ class StoreWriter:
     The store lags behind the journal, since MLflow is slow and the writer takes at most 0.5 % of
     the time. If the store cannot be opened or written, the journal is kept and the writer
     retries.
+
+    Args:
+        lock: of the journal, freed when the run is in the store or left for the next user.
     """
 
     def __init__(
-        self, location: StoreLocation, journal: Path, history: History, tell: Notify
-    ) -> None:
-        self._path, self._history, self._tell = journal, history, tell
+        self, location: StoreLocation, journal: Path, history: History, tell: Notify,
+        lock: FileLock | None = None,
+    ) -> None:  # fmt: skip
+        self._path, self._history, self._tell, self._lock = journal, history, tell, lock
         self._run_store = RunStore(location)
         self._ending = threading.Event()
         self._run: str | None = None
@@ -65,6 +70,8 @@ class StoreWriter:
         if self._tried(self._end) == RETRY_SECONDS and self._path.exists():
             # The next user of the store imports it.
             self._path.rename(self._path.with_name(self._path.name + LEFT_SUFFIX))
+        if self._lock is not None:
+            self._lock.release()
 
     def _tried(self, act: Callable[[], None]) -> float:
         """Run `act` and return the seconds to wait before the next run."""

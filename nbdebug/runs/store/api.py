@@ -45,7 +45,9 @@ def load_run(run: str, runs: Where = AUTO) -> Run:
 def import_run(path: str | os.PathLike[str], runs: Where = AUTO) -> Run:
     """Import a run that `Run.export` wrote as a zip, on any machine.
 
-    Nothing in the file is executed. A run that the store holds already is not duplicated.
+    Nothing in the file is executed. If the store holds the run already, or records it at this
+    time, the longer record is kept; both are, if each has steps, notes or changes that the other
+    has not. `imported` of the returned run says which, in words.
 
     Raises:
         RunStoreError: the file holds no run.

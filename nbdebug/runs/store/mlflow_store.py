@@ -91,16 +91,21 @@ class MlflowStore:
 
         with self._explained("written"):
             known = self._search(f"tags.`{KEY_TAG}` = '{key}'")
-            if known:
+            if known and (known[0].parameters or not parameters):
                 return known[0].id
-            made = self._client.create_run(
-                self._experiment, int(started * 1000), {KEY_TAG: key, STATUS_TAG: "running"}, name
-            )
+            # Without parameters: whoever began it was killed at this point.
+            run = known[0].id if known else self._create(key, name, started)
             params = [
                 Param(n, str(value)[:MAX_PARAMETER_LENGTH]) for n, value in parameters.items()
             ]
-            self._client.log_batch(made.info.run_id, params=params[:100])
-            return str(made.info.run_id)
+            self._client.log_batch(run, params=params[:100])
+            return run
+
+    def _create(self, key: str, name: str, started: float) -> str:
+        made = self._client.create_run(
+            self._experiment, int(started * 1000), {KEY_TAG: key, STATUS_TAG: "running"}, name
+        )
+        return str(made.info.run_id)
 
     def add_points(self, run: str, points: Iterable[tuple[str, int, float]]) -> None:
         """Log values of metrics: name, step, value."""
@@ -131,6 +136,12 @@ class MlflowStore:
         """All runs, the newest first."""
         with self._explained("read"):
             return self._search("")
+
+    def family(self, key: str) -> list[Row]:
+        """Records of one run: that of the key, and copies that went on in another way."""
+        with self._explained("read"):
+            rows = self._search(f"tags.`{KEY_TAG}` LIKE '{key}%'")
+        return [row for row in rows if row.key == key or row.key.startswith(f"{key}-")]
 
     def file(self, run: str, name: str) -> bytes:
         """Content of a file of a run; KeyError if there is no such file."""

@@ -8,8 +8,10 @@ from pathlib import Path
 from nbdebug.core.error_text import describe_error
 from nbdebug.core.names import unknown_name
 from nbdebug.core.plugins import discover
+from nbdebug.core.private_files import private_folder
 from nbdebug.errors import ArgumentError, PluginError
 from nbdebug.runs.exporters.base import Exporter
+from nbdebug.runs.record.atomic_write import atomic_write
 from nbdebug.runs.record.run_record import RunRecord
 
 # "nbdebug.runs" is the name that 0.1 had for it; read until 0.3.
@@ -17,7 +19,17 @@ EXPORTER_GROUPS = ("nbdebug.exporters", "nbdebug.runs")
 
 
 class Run(RunRecord):
-    """One recorded training; read from disk at first access."""
+    """One recorded training; read from disk at first access.
+
+    Attributes:
+        imported: what `import_run` kept of the file and of the store, in words.
+    """
+
+    imported = ""
+
+    def __repr__(self) -> str:
+        said = super().__repr__()
+        return f"{said[:-1]}. {self.imported}>" if self.imported else said
 
     def export(self, path: str | os.PathLike[str], format: str | None = None) -> Path:
         """Export the run to a file or folder.
@@ -53,7 +65,7 @@ class Run(RunRecord):
             )
         if chosen not in exporters:
             raise ArgumentError(unknown_name("format", chosen, exporters))
-        target.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(target.parent)
         return exporters[chosen]().export(self, target)
 
     def report(self, path: str | os.PathLike[str]) -> Path:
@@ -64,6 +76,7 @@ class Run(RunRecord):
         from nbdebug.runs.report.report import report_page
 
         target = Path(path).expanduser()
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(report_page(self), encoding="utf-8")
+        private_folder(target.parent)
+        with atomic_write(target) as beside:
+            beside.write_text(report_page(self), encoding="utf-8")
         return target

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import socket
-import time
+import glob
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -13,23 +11,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
 from nbdebug.core.names import unknown_name
+from nbdebug.core.private_files import make_private
 from nbdebug.errors import MissingPackageError, RunNameError, RunStoreError
 from nbdebug.runs.record.headline import metric_names
-from nbdebug.runs.record.journal import JOURNAL_SUFFIX, LEFT_SUFFIX, read_frames
+from nbdebug.runs.record.journal import read_frames
 from nbdebug.runs.record.location import StoreLocation
 from nbdebug.runs.record.run_data import RunData
 from nbdebug.runs.record.store_packages import require_packages
+from nbdebug.runs.store.merge import is_run
 from nbdebug.runs.store.mlflow_store import MlflowStore, Row
+from nbdebug.runs.store.orphaned_journals import OrphanedJournals, without_writer
 from nbdebug.runs.store.run import Run
-from nbdebug.runs.store.upload import upload
 
 if TYPE_CHECKING:
     import pandas as pd
 
-REMOTE_TIMEOUT_SECONDS = 600.0
 MAX_UNPACKED_BYTES = 2_000_000_000
 FIRST_COLUMNS = ("name", "status", "started", "seconds", "steps", "loss", "val_loss")
 
@@ -43,7 +40,17 @@ class RunStore:
     @cached_property
     def store(self) -> MlflowStore:
         """The MLflow store, opened at first access."""
-        return MlflowStore(self.location)
+        file = self.location.file
+        made = file is not None and not file.exists()
+        store = MlflowStore(self.location)
+        if made and file is not None:
+            # SQLite gives its other files the rights of this one.
+            make_private([file, *file.parent.glob(f"{glob.escape(file.name)}-*")])
+        return store
+
+    @cached_property
+    def _orphans(self) -> OrphanedJournals:
+        return OrphanedJournals(self.location, lambda: self.store)
 
     def rows(self) -> list[Row]:
         """All runs, the newest first; journals of dead kernels are imported before.
@@ -55,6 +62,9 @@ class RunStore:
         self.import_orphaned_journals()
         # A server is asked in any case; a database file is not created just to list its runs.
         known = [] if self._nothing() else self.store.rows()
+        if self.location.file is not None:
+            # All who write into a file have their journals beside it.
+            known = without_writer(known, self._orphans.is_live)
         waiting = {row.key: row for row in map(journal_row, self._bundles())}
         rows = [_with_journal(row, waiting.pop(row.key, None)) for row in known]
         rows += waiting.values()
@@ -73,37 +83,21 @@ class RunStore:
         return Run(lambda: self._bundle(row), row.id, row.name, row.status)
 
     def add(self, bundle: RunData) -> Run:
-        """Import a run; a run that the store holds already is not changed."""
-        return self.load(upload(self.store, bundle))
+        """Import a run; of two records of one run the longer is kept, or both: `Run.imported`."""
+        merged = self._orphans.add(bundle)
+        run = self.load(merged.key)
+        run.imported = merged.said
+        return run
 
     def import_orphaned_journals(self) -> None:
         """Move journals of dead kernels into the store, as interrupted runs."""
-        for path in self._journals():
-            if _has_live_owner(path):
-                continue
-            # Opened before a journal is claimed: where that fails, none is touched.
-            store = self.store
-            claimed = path.with_name(
-                f"{path.name.partition(JOURNAL_SUFFIX)[0]}{JOURNAL_SUFFIX}.{os.getpid()}"
-            )
-            try:
-                path.rename(claimed)
-            except OSError:
-                continue  # Another kernel was faster, or the folder is read-only.
-            try:
-                bundle = RunData.from_frames(read_frames(claimed))
-                if bundle["run"]:
-                    upload(store, bundle)
-            except Exception:
-                claimed.rename(path)
-                raise
-            claimed.unlink()
+        self._orphans.take_in()
 
     def _nothing(self) -> bool:
         return self.location.file is not None and not self.location.file.exists()
 
     def _bundle(self, row: Row) -> RunData:
-        for path in self.location.folder.glob(f"{row.key}{JOURNAL_SUFFIX}*"):
+        for path in self._orphans.paths(row.key) if row.key else ():
             # Another process may be moving it into the store.
             with suppress(FileNotFoundError):
                 return RunData.from_frames(read_frames(path))
@@ -120,16 +114,13 @@ class RunStore:
             )
         return found
 
-    def _journals(self) -> list[Path]:
-        return sorted(self.location.folder.glob(f"*{JOURNAL_SUFFIX}*"))
-
     def _bundles(self) -> Iterator[RunData]:
-        for path in self._journals():
+        for path in self._orphans.paths():
             try:
                 found = RunData.from_frames(read_frames(path))
-            except OSError:
-                continue  # Another process has moved it into the store.
-            if found["run"]:
+            except Exception:
+                continue  # Another process has moved it into the store, or it is damaged.
+            if is_run(found):
                 yield found
 
 
@@ -218,28 +209,6 @@ def read_run_file(path: Path) -> RunData:
     if "key" not in found["run"]:
         raise RunStoreError(f"{path} holds no run: expected a zip that Run.export wrote.")
     return found
-
-
-def _has_live_owner(path: Path) -> bool:
-    """True if the process that writes or imports a journal is alive."""
-    claimed = path.name.partition(JOURNAL_SUFFIX)[2]
-    if claimed == LEFT_SUFFIX:
-        return False
-    if claimed:
-        pid = claimed.removeprefix(".")
-        return not pid.isdigit() or int(pid) == os.getpid() or psutil.pid_exists(int(pid))
-    try:
-        first = next(iter(read_frames(path)), None)
-    except OSError:
-        return True
-    about = {} if first is None else first.header.get("value", {})
-    if about.get("host") != socket.gethostname():
-        # On another host only the file shows life: its writer touches it every second.
-        return time.time() - path.stat().st_mtime < REMOTE_TIMEOUT_SECONDS
-    try:
-        return bool(abs(psutil.Process(about["pid"]).create_time() - about["born"]) < 1.0)
-    except psutil.Error:
-        return False
 
 
 def _value(text: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nbdebug.core.private_files import make_private
 from nbdebug.runs.record.headline import metric_names, metric_points
 from nbdebug.runs.record.run_data import RunData
 from nbdebug.runs.store.mlflow_store import STEPS_TAG, MlflowStore
@@ -23,6 +24,9 @@ def upload(store: MlflowStore, bundle: RunData, run: str | None = None) -> str:
             run, metric_points({name: bundle.series[name] for name in names}, MAX_METRIC_POINTS)
         )
     store.put_files(run, bundle.files())
+    if store.location.file is not None:
+        folder = store.location.folder / run
+        make_private([folder, *folder.rglob("*")])
     ended = about.get("ended") or about.get("seen") or about["started"]
     status = about["status"] if about.get("ended") else "interrupted"
     tags = {STEPS_TAG: str(about.get("step", 0))}

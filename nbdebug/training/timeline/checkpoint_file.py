@@ -17,6 +17,7 @@ import torch
 from nbdebug.core.error_text import describe_error, raise_interrupt
 from nbdebug.core.history.history import History
 from nbdebug.core.leftovers import remove_leftovers, writer_id
+from nbdebug.core.private_files import open_private, private_folder
 from nbdebug.core.records import Notice
 from nbdebug.errors import ArgumentError, CheckpointError
 from nbdebug.training.timeline.serialization import FORMAT_VERSION
@@ -119,18 +120,34 @@ class CheckpointFile:
         return self.path
 
     def _replace(self, path: Path, data: dict[str, Any]) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(path.parent)
         new = path.with_suffix(f".{writer_id()}.new")
         try:
-            with new.open("wb") as file:
+            new.unlink(missing_ok=True)
+            with os.fdopen(open_private(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
                 torch.save(data, file)
                 file.flush()
                 os.fsync(file.fileno())
             if path.exists():
-                os.replace(path, previous_of(path))
+                _keep_as(path, previous_of(path))
             os.replace(new, path)
         finally:
             new.unlink(missing_ok=True)
+
+
+def _keep_as(path: Path, previous: Path) -> None:
+    """Give a file a second name, so that a kill leaves it under at least one of them."""
+    beside = previous.with_suffix(f".{os.getpid()}.new")
+    try:
+        beside.unlink(missing_ok=True)
+        os.link(path, beside)
+        os.replace(beside, previous)
+    except OSError:
+        # Some file systems have no links: the file is then missing for a moment.
+        os.replace(path, previous)
+    finally:
+        # A rename between two names of one file does nothing.
+        beside.unlink(missing_ok=True)
 
 
 def read(name: str) -> tuple[dict[str, Any], str]:

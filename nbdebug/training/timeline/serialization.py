@@ -64,15 +64,7 @@ def to_plain(checkpoint: Checkpoint, session: Session) -> dict[str, Any]:
         "seed": session.seed,
         "length": session.source.length,
         "counters": asdict(checkpoint.counters),
-        "weights": {
-            "parameters": checkpoint.weights.parameters,
-            "requires_grad": checkpoint.weights.requires_grad,
-            "buffers": checkpoint.weights.buffers,
-            "training": checkpoint.weights.training,
-            # What the user's own code knows, such as a password, stays out of the file.
-            "attributes": _without_secrets(checkpoint.weights.attributes.simple),
-            "values": _without_secrets(checkpoint.weights.attributes.plain()),
-        },
+        "weights": _weights_to_plain(checkpoint.weights),
         "optimizers": [
             [kind, _optimizer_to_plain(copy, names)] for kind, copy in checkpoint.optimizers.items()
         ],
@@ -132,6 +124,18 @@ def from_plain(data: Mapping[str, Any], session: Session) -> Checkpoint:
         session.surroundings.from_plain(data.get("surroundings", {}), session.device),
         0,
     )
+
+
+def _weights_to_plain(weights: Weights) -> dict[str, Any]:
+    return {
+        "parameters": weights.parameters,
+        "requires_grad": weights.requires_grad,
+        "buffers": weights.buffers,
+        "training": weights.training,
+        # What the user's own code knows, such as a password, stays out of the file.
+        "attributes": _without_secrets(weights.attributes.simple),
+        "values": _without_secrets(weights.attributes.plain()),
+    }
 
 
 def _without_secrets(modules: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+# For its lifetime it keeps the temporary folder that it finds when it is imported.
+import torch._dynamo  # noqa: F401
+
 import nbdebug as nbd
 from nbdebug import Debugger
 from nbdebug.core.history.history import History

@@ -1,0 +1,29 @@
+"""Whatever writes may be killed: nothing is lost that was written, and nothing is half there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="this system knows no fork"),
+    pytest.mark.slow,
+]
+SCRIPT = Path(__file__).with_name("killed_writers.py")
+KINDS = 7
+
+
+def test_no_kill_of_any_writer_loses_what_was_written(tmp_path: Path) -> None:
+    soak = os.environ.get("HYPOTHESIS_PROFILE") == "soak"
+    count, seed = (30, int.from_bytes(os.urandom(4), "big")) if soak else (1, 7)
+    command = [sys.executable, str(SCRIPT), str(tmp_path), str(seed), str(count)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+    lines = done.stdout.splitlines()
+    assert len(lines) == KINDS * count
+    assert [line for line in lines if not line.endswith(": ok")] == [], f"seed {seed}"
