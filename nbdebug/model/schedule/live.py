@@ -247,6 +247,10 @@ class Schedule:
         self._write(state)
         self.move_to(self.optimizer)
         self._undo = undo
+        if undo is not None:
+            # In a file the schedule before a change has schedulers of its own.
+            for scheduler in all_schedulers(undo[1].course.schedulers):
+                scheduler.optimizer = self.optimizer
 
     def move_to(self, optimizer: torch.optim.Optimizer) -> None:
         """Switch to another optimizer whose groups hold the same rates."""

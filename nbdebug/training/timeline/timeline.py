@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from nbdebug.core.commands.running import ReestimateBatchNorm, SetControl
 from nbdebug.core.history.history import History
 from nbdebug.core.records import StepRecord
 from nbdebug.core.results.timeline import Mark, MarkKind, ReplayResult, TimelineMarks
-from nbdebug.errors import CheckpointError
+from nbdebug.errors import CheckpointError, DataError, ModelError
+from nbdebug.training.data.samplers import why_not_resumable
 from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.timeline.checkpoint import Checkpoint
 from nbdebug.training.timeline.checkpoint_file import CheckpointFile
 from nbdebug.training.timeline.checkpoint_pool import CheckpointPool, default_budget
+from nbdebug.training.timeline.disk.rehearsal import rehearse_schedule
 from nbdebug.training.timeline.edit_log import EditLog
 from nbdebug.training.timeline.replay_events import NO_OBSERVER, Event, ReplayObserver
 from nbdebug.training.timeline.rerun import Rerun
@@ -41,6 +42,10 @@ class Timeline:
 
     Args:
         budget: bytes for checkpoints; None for 10 % of free memory, at most 2 GiB.
+        name: of the training, whose last checkpoint is also on disk; None for none there.
+
+    Attributes:
+        resumed: True if the training continues one of another process, whose beginning is unknown.
     """
 
     def __init__(
@@ -49,20 +54,18 @@ class Timeline:
         controls: ControlSet,
         history: History,
         budget: int | None = None,
-        path: Path | None = None,
+        name: str | None = None,
     ) -> None:
         self._loop, self._controls, self._history = loop, controls, history
         self._budget = default_budget() if budget is None else budget
         self.edits = EditLog()
         self._log = StepLog()
         self._rerun = Rerun(loop, controls, self.edits, self._log)
-        self._pool = CheckpointPool(Checkpoint.capture(loop, controls), self._budget)
-        self._file = CheckpointFile(path, history)
+        self._told_too_small = self.resumed = False
+        self._file = CheckpointFile(name, history, why_not_resumable(loop.session.sampler))
         # Seconds of training without pauses, those of the next checkpoint, start of the step.
         self._trained = self._next = self._began = 0.0
-        self.publish_marks()
-        if self._pool.too_small:
-            history.add_notice(self._pool.too_small_notice())
+        self._begin()
 
     # While training runs
 
@@ -71,7 +74,7 @@ class Timeline:
         if self._trained >= self._next:
             self.take_checkpoint()
             if self._file.due:
-                self._write_to_disk()
+                self._write_to_disk(self._serialized)
         self._began = time.perf_counter()
 
     def after_step(self) -> None:
@@ -100,42 +103,70 @@ class Timeline:
         self.publish_marks()
 
     def close(self) -> None:
-        """Write the last checkpoint to disk, if training has a name."""
-        if self._file.path is not None and self._loop.session.step > self._pool.checkpoints[0].step:
-            self._write_to_disk()
+        """Write the last checkpoint to disk, if training has a name and has begun."""
+        path, edited = self._file.path, bool(self.edits.events)
+        begun = self._loop.session.step > 0 or self.resumed or self._file.written
+        # Nothing of an earlier training is replaced by a training that made no step.
+        if path is not None and (begun or (edited and not path.exists())):
+            self._write_to_disk(self._serialized_now)
         self._file.close()
 
     def resume(self, data: Mapping[str, Any]) -> None:
         """Continue from a checkpoint on disk, where the timeline then begins.
 
         Raises:
-            CheckpointError, ModelError, DataError: the checkpoint is of another training.
+            CheckpointError, ModelError, DataError: the checkpoint is damaged or of another
+                training; nothing was changed.
         """
         session = self._loop.session
-        if data["length"] != session.source.length:
+        try:
+            with self.rolled_back(keep=True):
+                from_plain(data, session).restore(self._loop, self._controls)
+                rehearse_schedule(session.schedule.course, session.optimizer)
+        except (CheckpointError, ModelError, DataError):
+            raise
+        except Exception as error:
+            reason = f"{type(error).__name__}: {str(error)[:300]}"
             raise CheckpointError(
-                f"The data had {data['length']} samples, now it has {session.source.length}."
-            )
-        from_plain(data, session).restore(self._loop, self._controls)
-        self._pool = CheckpointPool(Checkpoint.capture(self._loop, self._controls), self._budget)
+                f"The checkpoint is damaged, or of another training ({reason})."
+            ) from error
+        self.resumed = True
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin the timeline here."""
+        first = Checkpoint.capture(self._loop, self._controls)
+        self._pool = CheckpointPool(first, self._budget)
         self.publish_marks()
+        self._tell_if_too_small()
+
+    def _tell_if_too_small(self) -> None:
+        if self._pool.too_small and not self._told_too_small:
+            self._told_too_small = True
+            self._history.add_notice(self._pool.too_small_notice())
 
     def save(self) -> str:
         """Write the current state to disk now, and return the path; see `CheckpointFile.write`."""
-        return str(self._file.write(self._serialized()))
+        return str(self._file.write(self._serialized_now()))
 
-    def _write_to_disk(self) -> None:
+    def _write_to_disk(self, serialize: Callable[[], dict[str, Any]]) -> None:
         try:
-            self._file.put(self._serialized())
+            self._file.put(serialize())
         except Exception as error:
             self._file.report_failure(error, self._loop.session.step)
 
+    def _serialized_now(self) -> dict[str, Any]:
+        """The state as it is, changes of the user's own code included."""
+        now = Checkpoint.capture(self._loop, self._controls, len(self.edits.events))
+        return to_plain(now, self._loop.session, self._file.name)
+
     def _serialized(self) -> dict[str, Any]:
+        """The state at the beginning of a step, whose checkpoint may have just been taken."""
         session, events = self._loop.session, len(self.edits.events)
         newest = self._pool.checkpoints[-1]
         if (newest.step, newest.cursor) != (session.step, events):
-            newest = Checkpoint.capture(self._loop, self._controls, events)
-        return to_plain(newest, session)
+            return self._serialized_now()
+        return to_plain(newest, session, self._file.name)
 
     def take_checkpoint(self) -> None:
         """Take a checkpoint, if there is room and none of this step yet."""
@@ -147,15 +178,19 @@ class Timeline:
         start = time.perf_counter()
         self._loop.session.rng.detect_host_draws()
         self._pool.add(Checkpoint.capture(self._loop, self._controls, len(self.edits.events)))
+        self._tell_if_too_small()
         self.publish_marks()
         self._next = self._trained + (time.perf_counter() - start) / MAX_TIME_SHARE
 
     # Rewind and replay
 
     def reset(self) -> None:
-        """Restart from the beginning and drop all events and checkpoints."""
+        """Restart from the beginning and drop all events and checkpoints.
+
+        A resumed training restarts where it was resumed: what was before is in no memory.
+        """
         first = self._pool.checkpoints[0]
-        first.restore(self._loop, self._controls, restart_data=True)
+        first.restore(self._loop, self._controls, restart_data=not self.resumed)
         self.edits.clear()
         self._log.drop_from(0)
         self._loop.breakpoints.reset_counts()
