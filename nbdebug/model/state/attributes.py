@@ -162,5 +162,14 @@ def is_code(kind: type, name: str) -> bool:
     return callable(found) or hasattr(found, "__get__")
 
 
+def captured_names(module: nn.Module) -> list[str]:
+    """Names of the attributes of a module that `Attributes` copies."""
+    return [
+        name
+        for name, value in vars(module).items()
+        if name not in MODULE_ATTRIBUTES and _has_state(value)
+    ]
+
+
 def _has_state(value: Any) -> bool:
     return type(ValueCopier().keep(value)) is not AsIs

@@ -138,7 +138,7 @@ class IndexSampler:
                     "The checkpoint does not hold the order of the DataLoader's sampler."
                 )
             length = len(self.own.checked(position.own, self.length))
-        fits = -1 <= position.epoch <= position.drawn < 2**53
+        fits = 0 <= position.epoch <= position.drawn < 2**53 or numbers == (-1, 0, 0)
         if not fits or not 0 <= position.position <= length:
             raise DataError(f"The place in the data is {numbers}, of {length} samples.")
         try:

@@ -74,12 +74,17 @@ def from_plain(data: Mapping[str, Any], session: Session) -> Checkpoint:
         raise CheckpointError(
             f"The data had {data['length']} samples, now it has {session.source.length}."
         )
-    weights = weights_from_plain(data["weights"], session)
+    weights = weights_from_plain(data, session)
     check_classes(data, session.model)
     optimizers = optimizers_from_plain(data, session)
     by_mapping = {id(copy.held): copy.state for copy in optimizers.values() if copy.state}
     for copy in optimizers.values():
         rehearse_optimizer(copy, by_mapping.get(id(copy.held)))
+    # Files of 0.1 do not hold it.
+    overwritten = overwritten_from_plain(data.get("overwritten"), optimizers, session)
+    if overwritten is not None:
+        kinds = [copy for copy in optimizers.values() if copy.held is overwritten.state]
+        rehearse_optimizer(kinds[0], overwritten.optimizer_state)
     schedule = schedule_from_plain(data, session)
     leader, ratios, decay_leader, decay_ratios = data["ratios"]
     groups = {len(copy.groups) for copy in optimizers.values()}
@@ -98,8 +103,7 @@ def from_plain(data: Mapping[str, Any], session: Session) -> Checkpoint:
         (leader, tuple(ratios), decay_leader, tuple(decay_ratios)),
         schedule,
         data["fallback"],
-        # Files of 0.1 do not hold it.
-        overwritten_from_plain(data.get("overwritten"), optimizers, session),
+        overwritten,
         _scale(data["scale"], session),
         window,
         _checked_rng(decoded(data["rng"])),
@@ -132,7 +136,10 @@ def _checked_rng(position: Any) -> RngPosition:
         raise CheckpointError(
             f"The random numbers of the checkpoint do not fit: {reason}"
         ) from error
-    if type(position.uses_host) is not bool or type(position.detecting) is not bool:
+    flags = (position.uses_host, position.detecting)
+    if not all(type(flag) is bool for flag in flags) or not isinstance(
+        position.cuda, torch.Tensor | None
+    ):
         raise CheckpointError("The random numbers of the checkpoint do not fit.")
     checked: RngPosition = position
     return checked

@@ -10,14 +10,15 @@ import torch
 from torch import nn
 
 from nbdebug.errors import CheckpointError
-from nbdebug.model.state.attributes import Attributes
-from nbdebug.model.state.kept import Constant
+from nbdebug.model.state.attributes import Attributes, captured_names
+from nbdebug.model.state.kept import Constant, Unchanged
 from nbdebug.model.state.weights import Weights
 from nbdebug.training.engine.session import Session
 
 NUMBER_TYPES, TEXT_TYPES = (bool, int, float, complex), (str, bytes)
 # Attributes of torch's layers that controls set.
-CONTROLLED = ("p", "dropout", "momentum", "activation_relu_or_gelu")
+SHARES = ("p", "dropout", "momentum")
+CONTROLLED = (*SHARES, "activation_relu_or_gelu")
 
 
 def weights_to_plain(weights: Weights) -> dict[str, Any]:
@@ -27,34 +28,40 @@ def weights_to_plain(weights: Weights) -> dict[str, Any]:
         "requires_grad": weights.requires_grad,
         "buffers": weights.buffers,
         "training": weights.training,
-        "attributes": weights.attributes.simple,
         "values": weights.attributes.plain(),
     }
 
 
-def weights_from_plain(saved: Mapping[str, Any], session: Session) -> Weights:
-    """Convert back, for the model of a session.
+def weights_from_plain(data: Mapping[str, Any], session: Session) -> Weights:
+    """Convert back the weights of a file, for the model of a session.
 
     Raises:
         ModelError, CheckpointError: they do not fit the model.
     """
-    # Files of 0.1 hold simple attributes alone.
-    values = saved.get("values", saved["attributes"])
+    saved = data["weights"]
+    # Files of 0.1 hold simple attributes alone; others stay as they are.
+    values = saved.get("values", saved.get("attributes"))
+    attributes = Attributes.from_plain(values, session.model, session.device)
     weights = Weights(
-        saved["parameters"],
-        saved["requires_grad"],
-        saved["buffers"],
-        saved["training"],
-        Attributes.from_plain(values, session.model, session.device),
+        saved["parameters"], saved["requires_grad"], saved["buffers"], saved["training"], attributes
     )
     weights.check(session.model)
     if weights.requires_grad.keys() != weights.parameters.keys():
         raise CheckpointError("The checkpoint does not say which parameters are frozen.")
+    swapped = data["controls"].get("activation", "as_built") != "as_built"
     for name, module in session.model.named_modules():
         _check_buffers(name, module, weights.buffers.get(name, {}))
-        for key, kept in weights.attributes.modules.get(name, {}).items():
-            if isinstance(kept, Constant) and key in vars(module):
-                _check_attribute(f"{name}.{key}" if name else key, module, key, kept.value)
+        if swapped and not (module._parameters or module._buffers):
+            # Perhaps an activation, which the control exchanges.
+            continue
+        parts = attributes.modules.setdefault(name, {})
+        for key in captured_names(module):
+            place = f"{name}.{key}" if name else key
+            if key not in parts and "values" in saved:
+                raise CheckpointError(f"The checkpoint does not hold {place} of the model.")
+            kept = parts.setdefault(key, Unchanged())
+            if isinstance(kept, Constant):
+                _check_attribute(place, module, key, kept.value)
     return weights
 
 
@@ -104,13 +111,15 @@ def _check_buffers(name: str, module: nn.Module, saved: Mapping[str, Any]) -> No
 def _check_attribute(place: str, module: nn.Module, key: str, then: Any) -> None:
     """A number stays a number; what torch's own layers are built with stays as it is."""
     now = vars(module)[key]
-    texts = isinstance(now, TEXT_TYPES), isinstance(then, TEXT_TYPES)
-    numbers = isinstance(now, NUMBER_TYPES), isinstance(then, NUMBER_TYPES)
-    fits = not (texts[0] and numbers[1]) and not (numbers[0] and texts[1])
-    if _of_torch(module) and key not in CONTROLLED and type(now) in (int, str, tuple):
-        fits = fits and now == then
-    elif _of_torch(module) and isinstance(now, NUMBER_TYPES):
-        finite = then is None or (isinstance(then, NUMBER_TYPES) and cmath.isfinite(then))
-        fits = finite and isinstance(then, bool) == isinstance(now, bool)
+    number = isinstance(then, NUMBER_TYPES)
+    finite = not number or cmath.isfinite(then)
+    if not _of_torch(module):
+        texts = isinstance(now, TEXT_TYPES), isinstance(then, TEXT_TYPES)
+        fits = not (texts[0] and number) and not (isinstance(now, NUMBER_TYPES) and texts[1])
+        fits = fits and (finite or type(now) is not int)
+    elif key in CONTROLLED and isinstance(now, NUMBER_TYPES):
+        fits = type(then) in (int, float) and finite and (key not in SHARES or 0 <= then <= 1)
+    else:
+        fits = type(now) is type(then) and now == then
     if not fits:
         raise CheckpointError(f"{place} was {then!r:.60} in the checkpoint, now it is {now!r:.60}.")

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from nbdebug.errors import CheckpointError
 from nbdebug.model.initialisation import Overwritten
+from nbdebug.model.schedule.builders import LR_OPTIONS
 from nbdebug.model.state.attributes import is_code
 from nbdebug.model.state.optimizer import OptimizerCopy
 from nbdebug.training.engine.session import Session
@@ -84,6 +87,7 @@ def _check(saved: Mapping[str, Any], optimizer: Any, parameters: Mapping[str, An
         )
     for now, then in zip(optimizer.param_groups, saved["groups"], strict=False):
         now_held = {id(parameter) for parameter in now["params"]}
+        _check_options(now, then, kind)
         missing = sorted(now.keys() - then.keys() - {"initial_lr", "max_lr", "min_lr"})
         if missing or now_held != {id(parameters[name]) for name in then["params"]}:
             raise CheckpointError(
@@ -94,6 +98,29 @@ def _check(saved: Mapping[str, Any], optimizer: Any, parameters: Mapping[str, An
         there = vars(optimizer).get(name, value)
         if is_code(type(optimizer), name) or isinstance(there, str) != isinstance(value, str):
             raise CheckpointError(f"{name} of {kind} would become {value!r:.60}.")
+
+
+def _check_options(now: Mapping[str, Any], then: Mapping[str, Any], kind: str) -> None:
+    """An option has the type of before; those of the device stay as they are."""
+    for name, value in then.items():
+        there = now.get(name)
+        fits = True
+        if name in ("capturable", "differentiable"):
+            fits = type(value) is type(there) and value == there
+        elif name in ("foreach", "fused"):
+            fits = isinstance(value, bool | None)
+        elif isinstance(there, bool):
+            fits = isinstance(value, bool)
+        elif isinstance(there, int | float):
+            fits = isinstance(value, int | float) and not isinstance(value, bool)
+        elif isinstance(there, torch.Tensor):
+            fits = isinstance(value, torch.Tensor) and value.shape == there.shape
+        elif isinstance(there, list | tuple) and name != "params":
+            fits = isinstance(value, list | tuple) and len(value) == len(there)
+        elif name in LR_OPTIONS:
+            fits = isinstance(value, int | float | torch.Tensor) and not isinstance(value, bool)
+        if not fits:
+            raise CheckpointError(f"{name} of {kind} was {value!r:.60}, now it is {there!r:.60}.")
 
 
 def overwritten_to_plain(
@@ -127,9 +154,12 @@ def overwritten_from_plain(
         return None
     model = session.model
     tensors = dict((*model.named_parameters(), *model.named_buffers()))
+    unknown = sorted((saved["values"].keys() | saved["state"].keys()) - tensors.keys())
+    if unknown or saved["optimizer"] not in optimizers:
+        raise CheckpointError(f"What a re-initialisation overwrote does not fit: {unknown}.")
     for name, value in saved["values"].items():
-        there = tensors.get(name)
-        if there is None or (there.shape, there.dtype) != (value.shape, value.dtype):
+        there = tensors[name]
+        if (there.shape, there.dtype) != (value.shape, value.dtype):
             raise CheckpointError(f"{name}, which a re-initialisation overwrote, does not fit.")
     return Overwritten(
         [(tensors[name], value) for name, value in saved["values"].items()],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -34,6 +35,8 @@ def rehearse_optimizer(saved: OptimizerCopy, state: Mapping[Any, Any] | None) ->
     if not kind.__module__.startswith("torch.optim"):
         # Its step may do anything.
         return
+    for group in saved.groups:
+        _check_ranges(kind, group)
     for parameter, values in (state or {}).items():
         groups = [g for g in saved.groups if any(p is parameter for p in g["params"])]
         if not groups or not values:
@@ -51,6 +54,20 @@ def rehearse_optimizer(saved: OptimizerCopy, state: Mapping[Any, Any] | None) ->
             raise CheckpointError(
                 f"{place} does not fit a parameter of shape {tuple(parameter.shape)}: {reason}"
             ) from error
+
+
+def _check_ranges(kind: Any, group: Mapping[str, Any]) -> None:
+    """Let the constructor of the optimizer judge the numbers of a group."""
+    known = inspect.signature(kind).parameters
+    numbers = {
+        name: value
+        for name, value in group.items()
+        if name in known and name != "params" and not isinstance(value, bool | str | None)
+    }
+    try:
+        kind([nn.Parameter(torch.zeros(1))], **numbers)
+    except Exception as error:
+        raise CheckpointError(f"An option of {kind.__name__} is out of range: {error}") from error
 
 
 def _step(

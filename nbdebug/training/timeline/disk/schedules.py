@@ -19,8 +19,11 @@ from nbdebug.model.schedule.builders import (
     stub_optimizer,
 )
 from nbdebug.model.schedule.builders import build as build_scheduler
+from nbdebug.model.schedule.param_groups import PER_GROUP_ATTRIBUTES
 from nbdebug.training.engine.session import Session
 from nbdebug.training.timeline.disk.records import decoded, encoded
+from nbdebug.training.timeline.disk.rehearsal import rehearse_schedule
+from nbdebug.training.timeline.disk.structure import anything, each, real
 
 SCHEDULE_NAMES = {
     lr_scheduler.StepLR: "step",
@@ -31,6 +34,8 @@ SCHEDULE_NAMES = {
     lr_scheduler.OneCycleLR: "one_cycle",
     lr_scheduler.ReduceLROnPlateau: "plateau",
 }
+# The best loss so far is infinite at the beginning.
+UNBOUNDED, MAX_NUMBER = ("best", "mode_worse"), 1e300
 
 
 def schedule_to_plain(captured: tuple[Any, ...], session: Session) -> dict[str, Any]:
@@ -109,7 +114,10 @@ def _from_plain(saved: Mapping[str, Any], session: Session) -> ScheduleState:
     states = tuple(decoded(one) for one in saved["schedulers"])
     for scheduler, values in zip(course.schedulers, states, strict=True):
         _check_state(values, scheduler, len(groups))
-    return ScheduleState(ScheduleSpec(**saved["plan"]), saved["length"], course, states, groups)
+    state = ScheduleState(ScheduleSpec(**saved["plan"]), saved["length"], course, states, groups)
+    if saved["main"] != "yours":
+        rehearse_schedule(state.write(stub), stub)
+    return state
 
 
 def _optional_from_plain(saved: Mapping[str, Any] | None, session: Session) -> ScheduleState | None:
@@ -129,11 +137,14 @@ def _check_state(values: Mapping[str, Any], scheduler: LRScheduler, groups: int)
             raise CheckpointError(f"The checkpoint would replace {place}.")
         if any(math.isnan(number) for number in _numbers(value)):
             raise CheckpointError(f"{place} is NaN: expected a number.")
-        if isinstance(there, int | float) and isinstance(value, str | list | tuple | Mapping):
-            raise CheckpointError(f"{place} is {value!r:.60}: expected a number.")
-        per_group = isinstance(there, list) and name.endswith(("lrs", "_lr", "lambdas"))
-        if per_group and (not isinstance(value, list) or len(value) < groups):
-            raise CheckpointError(f"{place} is {value!r:.60}: expected one for each group.")
+        if isinstance(there, str) and value != there:
+            raise CheckpointError(f"{place} is {value!r:.60}: expected {there!r}.")
+        if isinstance(there, int | float) and not isinstance(there, bool):
+            limit = math.inf if name in UNBOUNDED else MAX_NUMBER
+            if type(value) not in (int, float) or abs(value) > limit:
+                raise CheckpointError(f"{place} is {value!r:.60}: expected a number.")
+        if isinstance(there, list) and name in PER_GROUP_ATTRIBUTES:
+            each(anything if name == "lr_lambdas" else real(), groups)(value, place)
 
 
 def _numbers(value: Any) -> list[float]:

@@ -52,6 +52,17 @@ def real(low: float = -math.inf) -> Shape:
     return check
 
 
+def plain_real(low: float) -> Shape:
+    """Shape of a finite number that is no tensor."""
+
+    def check(value: Any, place: str) -> None:
+        if isinstance(value, torch.Tensor):
+            refuse(place, value, "a number")
+        real(low)(value, place)
+
+    return check
+
+
 def of_type(*types: type) -> Shape:
     """Shape of a value of one of these types."""
 
@@ -70,6 +81,15 @@ def optional(shape: Shape) -> Shape:
             shape(value, place)
 
     return check
+
+
+def without_tensors(value: Any, place: str) -> None:
+    """Shape of nested numbers and texts."""
+    if isinstance(value, torch.Tensor):
+        refuse(place, value, "a number or a text")
+    parts = value.values() if isinstance(value, Mapping) else value
+    for part in parts if isinstance(value, Mapping | list | tuple) else ():
+        without_tensors(part, place)
 
 
 def one_of(*known: Any) -> Shape:
@@ -157,13 +177,12 @@ SCHEDULE = fields(
 CHECKPOINT = fields(
     seed=whole(),
     length=optional(whole(1)),
-    counters=fields(step=whole(0), samples=whole(0), epoch=real(0.0), skipped=whole(0)),
+    counters=fields(step=whole(0), samples=whole(0), epoch=plain_real(0.0), skipped=whole(0)),
     weights=fields(
         parameters=by_name(TENSOR),
         requires_grad=by_name(FLAG),
         buffers=by_name(by_name(optional(TENSOR))),
         training=by_name(FLAG),
-        attributes=by_name(by_name(anything)),
     ),
     optimizers=each(
         row(
@@ -185,7 +204,15 @@ CHECKPOINT = fields(
     window=each(real(0.0), 0, 1000),
     rng=by_name(anything),
     position=by_name(anything),
-    controls=by_name(anything),
+    controls=by_name(without_tensors),
+)
+UNDO = fields(
+    schedule_undo=optional(
+        fields(what=one_of("plan", "lr"), state=SCHEDULE, own=optional(SCHEDULE))
+    ),
+    overwritten=optional(
+        fields(values=by_name(TENSOR), optimizer=TEXT, state=by_name(optional(by_name(anything))))
+    ),
 )
 
 
@@ -197,6 +224,10 @@ def check_structure(data: Mapping[str, Any]) -> None:
     """
     _check_values(data, "the file", 0)
     CHECKPOINT(data, "")
+    # Files of 0.1 do not hold the parts that only undo.
+    UNDO({name: data.get(name) for name in ("schedule_undo", "overwritten")}, "")
+    weights = data["weights"]
+    by_name(by_name(anything))(weights.get("values", weights.get("attributes")), "weights.values")
     held = {kind for kind, _ in data["optimizers"]}
     if {kind for kinds in data["shared"] for kind in kinds} != held:
         refuse("shared", data["shared"], f"the names {', '.join(sorted(held))}")
