@@ -95,12 +95,17 @@ class CheckpointFile:
             ArgumentError: there is no name; CheckpointError: the checkpoint could not be resumed,
                 or a longer training is there; OSError: the file cannot be written.
         """
+        path = self.writable_path()
+        with self._writing:
+            self._replace(path, data)
+        return path
+
+    def writable_path(self) -> Path:
+        """Return the path; an error says why there is none, see `write`."""
         if self._refusal:
             raise CheckpointError(self._refusal)
         if self.path is None:
             raise ArgumentError('Only a Debugger with a name can be saved: name="...".')
-        with self._writing:
-            self._replace(self.path, data)
         return self.path
 
     def _replace(self, path: Path, data: dict[str, Any]) -> None:

@@ -104,12 +104,22 @@ class Timeline:
 
     def close(self) -> None:
         """Write the last checkpoint to disk, if training has a name and has begun."""
-        path, edited = self._file.path, bool(self.edits.events)
-        begun = self._loop.session.step > 0 or self.resumed or self._file.written
+        path, edited = self._file.path, bool(self.edits.events or self.edits.rewinds)
+        begun = self._loop.session.step > 0 or self._file.written
         # Nothing of an earlier training is replaced by a training that made no step.
-        if path is not None and (begun or (edited and not path.exists())):
+        if path is not None and (
+            self._moved if self.resumed else begun or (edited and not path.exists())
+        ):
             self._write_to_disk(self._serialized_now)
         self._file.close()
+
+    @property
+    def _moved(self) -> bool:
+        """Tell if anything differs from where the timeline began, or was written since."""
+        if self._file.written or self.edits.events or self.edits.rewinds:
+            return True
+        first, now = self._pool.checkpoints[0], Checkpoint.capture(self._loop, self._controls)
+        return now.step != first.step or not now.equals(first)
 
     def resume(self, data: Mapping[str, Any]) -> None:
         """Continue from a checkpoint on disk, where the timeline then begins.
@@ -147,6 +157,7 @@ class Timeline:
 
     def save(self) -> str:
         """Write the current state to disk now, and return the path; see `CheckpointFile.write`."""
+        self._file.writable_path()
         return str(self._file.write(self._serialized_now()))
 
     def _write_to_disk(self, serialize: Callable[[], dict[str, Any]]) -> None:

@@ -37,6 +37,7 @@ def replaced(value: Any, path: tuple[Any, ...], new: Any) -> Any:
     if not path:
         return new
     if isinstance(value, dict):
+        value = {path[0]: None, **value}
         return {
             key: replaced(part, path[1:], new) if key == path[0] else part
             for key, part in value.items()
