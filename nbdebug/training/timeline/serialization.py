@@ -13,6 +13,8 @@ import torch
 from nbdebug.core.deprecated import current_settings
 from nbdebug.errors import CheckpointError
 from nbdebug.model.clipping import NormWindow
+from nbdebug.model.initialisation import Overwritten
+from nbdebug.model.state.optimizer import OptimizerCopy
 from nbdebug.model.state.session_rng import RngPosition
 from nbdebug.training.data.samplers import fitting_position, portable_position
 from nbdebug.training.engine.session import Session
@@ -33,6 +35,8 @@ from nbdebug.training.timeline.disk.reader import FORMAT_VERSION
 from nbdebug.training.timeline.disk.records import decoded, encoded
 from nbdebug.training.timeline.disk.rehearsal import rehearse_optimizer
 from nbdebug.training.timeline.disk.schedules import schedule_from_plain, schedule_to_plain
+
+Ratios = tuple[int, tuple[float, ...], int, tuple[float, ...]]
 
 
 def to_plain(checkpoint: Checkpoint, session: Session, name: str = "") -> dict[str, Any]:
@@ -77,21 +81,11 @@ def from_plain(data: Mapping[str, Any], session: Session) -> Checkpoint:
     weights = weights_from_plain(data, session)
     check_classes(data, session.model)
     optimizers = optimizers_from_plain(data, session)
-    by_mapping = {id(copy.held): copy.state for copy in optimizers.values() if copy.state}
-    for copy in optimizers.values():
-        rehearse_optimizer(copy, by_mapping.get(id(copy.held)))
     # Files of 0.1 do not hold it.
     overwritten = overwritten_from_plain(data.get("overwritten"), optimizers, session)
-    if overwritten is not None:
-        kinds = [copy for copy in optimizers.values() if copy.held is overwritten.state]
-        rehearse_optimizer(kinds[0], overwritten.optimizer_state)
+    _rehearse(optimizers, overwritten)
     schedule = schedule_from_plain(data, session)
-    leader, ratios, decay_leader, decay_ratios = data["ratios"]
-    groups = {len(copy.groups) for copy in optimizers.values()}
-    if groups != {len(ratios)} or {*groups} != {len(decay_ratios), len(schedule[0].groups)}:
-        raise CheckpointError(f"The checkpoint has {len(ratios)} rates for {groups} groups.")
-    if not (leader < len(ratios) and decay_leader < len(ratios)):
-        raise CheckpointError("The checkpoint has a leading group that it does not hold.")
+    ratios = _checked_ratios(data["ratios"], optimizers, len(schedule[0].groups))
     window = NormWindow()
     for norm in data["window"]:
         window.add(norm)
@@ -100,7 +94,7 @@ def from_plain(data: Mapping[str, Any], session: Session) -> Checkpoint:
         0,
         weights,
         optimizers,
-        (leader, tuple(ratios), decay_leader, tuple(decay_ratios)),
+        ratios,
         schedule,
         data["fallback"],
         overwritten,
@@ -111,6 +105,26 @@ def from_plain(data: Mapping[str, Any], session: Session) -> Checkpoint:
         current_settings(decoded(data["controls"])),
         0,
     )
+
+
+def _rehearse(optimizers: Mapping[str, OptimizerCopy], overwritten: Overwritten | None) -> None:
+    """Make the next step of each optimizer without the model, see `rehearse_optimizer`."""
+    by_mapping = {id(copy.held): copy.state for copy in optimizers.values() if copy.state}
+    for copy in optimizers.values():
+        rehearse_optimizer(copy, by_mapping.get(id(copy.held)))
+        if overwritten is not None and copy.held is overwritten.state:
+            rehearse_optimizer(copy, overwritten.optimizer_state)
+
+
+def _checked_ratios(saved: Any, optimizers: Mapping[str, OptimizerCopy], groups: int) -> Ratios:
+    """Refuse rates of other groups than those of the optimizers."""
+    leader, ratios, decay_leader, decay_ratios = saved
+    counts = {len(copy.groups) for copy in optimizers.values()}
+    if {groups, len(ratios), len(decay_ratios)} != counts or max(leader, decay_leader) >= groups:
+        raise CheckpointError(
+            f"The checkpoint has {len(ratios)} rates for {max(counts)} groups of parameters."
+        )
+    return leader, tuple(ratios), decay_leader, tuple(decay_ratios)
 
 
 def _scale(saved: Mapping[str, Any] | None, session: Session) -> dict[str, Any] | None:

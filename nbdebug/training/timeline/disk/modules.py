@@ -48,11 +48,9 @@ def weights_from_plain(data: Mapping[str, Any], session: Session) -> Weights:
     weights.check(session.model)
     if weights.requires_grad.keys() != weights.parameters.keys():
         raise CheckpointError("The checkpoint does not say which parameters are frozen.")
-    swapped = data["controls"].get("activation", "as_built") != "as_built"
     for name, module in session.model.named_modules():
         _check_buffers(name, module, weights.buffers.get(name, {}))
-        if swapped and not (module._parameters or module._buffers):
-            # Perhaps an activation, which the control exchanges.
+        if _may_be_swapped(data, module):
             continue
         parts = attributes.modules.setdefault(name, {})
         for key in captured_names(module):
@@ -66,25 +64,28 @@ def weights_from_plain(data: Mapping[str, Any], session: Session) -> Weights:
 
 
 def classes_of(model: nn.Module) -> dict[str, str]:
-    """Names of the classes of modules that hold tensors."""
-    return {
-        name: type(module).__qualname__
-        for name, module in model.named_modules()
-        if module._parameters or module._buffers
-    }
+    """Names of the classes of all modules."""
+    return {name: type(module).__qualname__ for name, module in model.named_modules()}
 
 
 def check_classes(data: Mapping[str, Any], model: nn.Module) -> None:
     """Raise CheckpointError if a module is of another class than in the file."""
+    # Files of 0.1 do not hold them.
     now, then = classes_of(model), data.get("classes")
     if then is None:
         return
-    other = [name for name in {**then, **now} if then.get(name) != now.get(name)]
-    if other:
-        raise CheckpointError(
-            f"The model is not the one of the checkpoint: {other[0] or 'the model'} was a "
-            f"{then.get(other[0])}, now it is a {now.get(other[0])}."
-        )
+    for name, module in model.named_modules():
+        if then.get(name) != now[name] and not _may_be_swapped(data, module):
+            raise CheckpointError(
+                f"The model is not the one of the checkpoint: {name or 'the model'} was a "
+                f"{then.get(name)}, now it is a {now[name]}."
+            )
+
+
+def _may_be_swapped(data: Mapping[str, Any], module: nn.Module) -> bool:
+    """Tell if a control may have exchanged the module: an activation, without tensors."""
+    swapped = data["controls"].get("activation", "as_built") != "as_built"
+    return swapped and not (module._parameters or module._buffers or module._modules)
 
 
 def _of_torch(module: nn.Module) -> bool:

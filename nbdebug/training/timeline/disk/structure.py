@@ -226,6 +226,7 @@ def check_structure(data: Mapping[str, Any]) -> None:
     CHECKPOINT(data, "")
     # Files of 0.1 do not hold the parts that only undo.
     UNDO({name: data.get(name) for name in ("schedule_undo", "overwritten")}, "")
+    optional(by_name(TEXT))(data.get("classes"), "classes")
     weights = data["weights"]
     by_name(by_name(anything))(weights.get("values", weights.get("attributes")), "weights.values")
     held = {kind for kind, _ in data["optimizers"]}

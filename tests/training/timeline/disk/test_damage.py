@@ -259,3 +259,26 @@ def test_a_refused_resume_leaves_everything_as_it_was() -> None:
         assert torch.equal(torch.get_rng_state(), before[2])
         assert all(torch.equal(weights[n], t) for n, t in model.state_dict().items())
         assert [type(module) for module in model.modules()] == kinds
+
+
+OTHERS: dict[str, Callable[[nn.Sequential], Any]] = {
+    "an activation": lambda model: model.__setitem__(2, nn.SiLU()),
+    "a norm": lambda model: model.__setitem__(1, nn.BatchNorm1d(16, eps=0.1)),
+    "a layer fewer": lambda model: model.__delitem__(6),
+    "a width": lambda model: model.__setitem__(0, nn.Linear(6, 17)),
+    "a bias fewer": lambda model: model.__setitem__(0, nn.Linear(6, 16, bias=False)),
+    "a dtype": lambda model: model.double(),
+    "a dropout that is none": lambda model: model.__setitem__(3, nn.Identity()),
+}
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_a_model_that_differs_is_refused(what: str) -> None:
+    trained("cosine")
+    model = net()
+    OTHERS[what](model)
+    data = tuple(t.double() if t.is_floating_point() and what == "a dtype" else t for t in (X, Y))
+    found = outcome(
+        model, lambda one: nbd.Debugger.resume("c", one, data, nn.CrossEntropyLoss(), runs=None)
+    )
+    assert found == "refused"
