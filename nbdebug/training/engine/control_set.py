@@ -13,7 +13,12 @@ from nbdebug.core.deprecated import accepted_settings, current_name
 from nbdebug.core.history.history import History
 from nbdebug.core.names import unknown_name
 from nbdebug.core.records import ChangeKind, ChangeStatus, ControlChange
-from nbdebug.errors import ArgumentError, ControlNameError, ControlValueError
+from nbdebug.errors import (
+    ArgumentError,
+    CheckpointError,
+    ControlNameError,
+    ControlValueError,
+)
 from nbdebug.training.engine.session import Session
 
 RECORDED_EVERY_STEP = ("lr", "batch_size")
@@ -120,8 +125,17 @@ class ControlSet:
         self._write(command.control, change, command, "superseded", "A later value came first.")
 
     def restore(self, values: Mapping[str, Any]) -> None:
-        """Restore earlier values without recording a change."""
+        """Restore earlier values without recording a change.
+
+        Raises:
+            CheckpointError: a file has a control that is not there now.
+        """
         for name, value in values.items():
+            if name not in self.controls:
+                raise CheckpointError(
+                    f"The checkpoint has a control {name!r:.40}, which is not there now: install "
+                    "the version of nbdebug, or the plug-in, that it was written with."
+                )
             control = self.controls[name]
             if control.read(self._session) != value:
                 control.apply(self._session, control.validate(self._session, value))

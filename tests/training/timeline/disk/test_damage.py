@@ -207,6 +207,7 @@ WRONG: dict[str, tuple[tuple[Any, ...], Any]] = {
     "other data": (("length",), 97),
     "a control that is a tensor": (("controls", "lr"), torch.zeros(2)),
     "a control out of range": (("controls", "dropout"), 7.0),
+    "a control that is unknown": (("controls", "no such control"), 1),
     "a seed of text": (("seed",), "x"),
     "norms of NaN": (("window",), [float("nan")]),
     "a foreign format": (("format",), 99),
