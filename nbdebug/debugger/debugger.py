@@ -59,7 +59,7 @@ class Debugger:
         seed: of dropout and of the order of data.
         device: where to train; None is where the model is.
         name: of the training. With a name, the last checkpoint is also on disk, every minute
-            and on close, for `resume`: nbdebug-checkpoints/<name>.pt beside the notebook.
+            and on close, for `resume`: in nbdebug-checkpoints/ beside the notebook.
         runs: where to record it: a database file, the address of an MLflow server, None for no
             record; "auto" is MLFLOW_TRACKING_URI, else nbdebug-runs.db beside the notebook.
         overhead: largest share of time that expensive probes may take.
@@ -103,9 +103,10 @@ class Debugger:
     @classmethod
     def resume(
         cls,
-        name: str,
-        model: nn.Module,
-        train_data: Any,
+        name: str | None = None,
+        /,
+        model: Any = None,
+        train_data: Any = None,
         loss_fn: LossFn | None = None,
         **arguments: Any,
     ) -> Debugger:
@@ -114,13 +115,12 @@ class Debugger:
         History and the timeline begin there.
 
         Args:
-            name, model, train_data, loss_fn: as they were passed to the Debugger.
-            **arguments: the other arguments again (val_data, step_fn, ...); the checkpoint holds
-                lr, batch_size, seed and controls.
+            name, model, train_data, loss_fn, **arguments: as they were passed to the Debugger; the
+                checkpoint holds lr, batch_size, seed and controls.
 
         Raises:
             CheckpointError: no checkpoint can be read, or it belongs to another training.
-            ModelError: the model differs from the checkpoint's.
+            ModelError, DataError: model or data differ from the checkpoint's.
         """
         made = cls.__new__(cls)
         made._begin(*resumed(name, model, train_data, loss_fn, arguments))
@@ -171,7 +171,7 @@ class Debugger:
         return self.history.wait_until(lambda status: status.state != "running", timeout)
 
     def reset(self) -> None:
-        """Restart from the beginning: weights, optimizer, RNG, data order, controls, History."""
+        """Restart from the beginning, or where training was resumed; History is cleared."""
         self._client.do(Reset())
 
     def set(self, *, why: str | None = None, **controls: Any) -> None:

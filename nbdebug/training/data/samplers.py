@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch.utils.data import TensorDataset, default_collate
 
+from nbdebug.errors import DataError
 from nbdebug.model.training_state import Batching
 from nbdebug.training.data.batch import Batch, Sampler
-from nbdebug.training.data.cached_sampler import CachedSampler
+from nbdebug.training.data.cached_sampler import CachedPosition, CachedSampler
 from nbdebug.training.data.index_sampler import IndexPosition, IndexSampler
 from nbdebug.training.data.seeding import derived_seed, seeded
 from nbdebug.training.data.sources import (
@@ -22,7 +23,7 @@ from nbdebug.training.data.sources import (
     order_of,
 )
 from nbdebug.training.data.stream_sampler import StreamSampler
-from nbdebug.training.data.worker_sampler import WorkerSampler
+from nbdebug.training.data.worker_sampler import BatchRequest, WorkerPosition, WorkerSampler
 
 
 class DirectSampler:
@@ -84,6 +85,86 @@ def indices_of(sampler: Sampler) -> IndexSampler | None:
     """Return the index sampler of a sampler; None for a stream."""
     inner = sampler.inner if isinstance(sampler, CachedSampler) else sampler
     return inner.indices if isinstance(inner, DirectSampler | WorkerSampler) else None
+
+
+def portable_position(position: Any, sampler: Sampler) -> Any:
+    """Return a position that the sampler of a new process can seek.
+
+    Raises:
+        DataError: the order of a user-defined sampler cannot be recorded.
+    """
+    indices = indices_of(sampler)
+    if isinstance(position, IndexPosition) and indices is not None:
+        return indices.portable(position)
+    if isinstance(position, CachedPosition):
+        return position._replace(inner=portable_position(position.inner, sampler))
+    if isinstance(position, WorkerPosition):
+        # Only the first request says where a sampler without workers begins.
+        waiting = tuple(
+            request._replace(before=portable_position(request.before, sampler) if not n else None)
+            for n, request in enumerate(position.waiting)
+        )
+        return WorkerPosition(portable_position(position.indices, sampler), waiting)
+    return position
+
+
+def fitting_position(position: Any, sampler: Sampler) -> Any:
+    """Return a position of a file for this sampler, which may have other loader workers.
+
+    Raises:
+        DataError: the position is none of this data.
+    """
+    indices = indices_of(sampler)
+    if indices is None:
+        raise DataError(why_not_resumable(sampler))
+    number: int | None = None
+    waiting: tuple[Any, ...] = ()
+    if isinstance(position, CachedPosition):
+        number, position = position
+    if isinstance(position, WorkerPosition):
+        position, waiting = position
+    if not isinstance(position, IndexPosition):
+        raise DataError("The checkpoint does not say where in the data it stands.")
+    indices.check(position)
+    for request in waiting:
+        _check_request(request, indices)
+    if isinstance(sampler, CachedSampler):
+        drawn = position.drawn if number is None else number
+        return CachedPosition(drawn, WorkerPosition(position, tuple(waiting)))
+    if not waiting:
+        return position
+    if waiting[0].before is None:
+        raise DataError(
+            "The checkpoint was written with loader workers, by an older version of nbdebug, and "
+            "holds batches that they had prefetched: resume it with num_workers= as before."
+        )
+    return waiting[0].before
+
+
+def why_not_resumable(sampler: Sampler) -> str:
+    """Reason why a training cannot go on after a restart of the process; "" if it can."""
+    indices = indices_of(sampler)
+    if indices is None:
+        return (
+            "The data is a stream, which a new process cannot read again from where this one "
+            "stopped: a training on it cannot be resumed from disk."
+        )
+    return "" if indices.own is None else indices.own.unrecordable
+
+
+def _check_request(request: Any, indices: IndexSampler) -> None:
+    """Refuse a prefetched batch that is none of this data."""
+    if not isinstance(request, BatchRequest):
+        raise DataError("The checkpoint has a prefetched batch of another form.")
+    taken, _, progress, number, before = request
+    fits = isinstance(taken, torch.Tensor) and (taken.ndim, taken.dtype) == (1, torch.int64)
+    if not (fits and len(taken) and taken.min() >= 0 and taken.max() < indices.length):
+        raise DataError("The checkpoint has a prefetched batch of other samples.")
+    whole = type(number) is int and type(request.epoch) is int and request.epoch >= 0
+    if not whole or number < 0 or type(progress) is not float or not 0 <= progress <= 1:
+        raise DataError("The checkpoint has a prefetched batch of another epoch.")
+    if before is not None:
+        indices.check(before)
 
 
 def _runs_no_user_code(source: IndexedSource) -> bool:

@@ -16,12 +16,17 @@ from nbdebug.training.data.sources import DatasetSource
 
 
 class BatchRequest(NamedTuple):
-    """A batch requested from the workers."""
+    """A batch requested from the workers.
+
+    Attributes:
+        before: position of the indices before it was drawn; None in old files.
+    """
 
     indices: torch.Tensor
     epoch: int
     progress: float
     number: int
+    before: IndexPosition | None = None
 
 
 class WorkerPosition(NamedTuple):
@@ -64,8 +69,8 @@ class WorkerSampler:
         if self._to_resend:
             request = self._to_resend.popleft()
         else:
-            number = self.indices.drawn
-            request = BatchRequest(*self.indices.next(), number)
+            number, before = self.indices.drawn, self.indices.position()
+            request = BatchRequest(*self.indices.next(), number, before)
         self._pending.append(request)
         return [derived_seed(self.indices.seed, request.number), *request.indices.tolist()]
 
@@ -77,7 +82,7 @@ class WorkerSampler:
         finally:
             # A batch that a worker failed to fetch counts as drawn.
             request = self._pending.popleft()
-        indices, epoch, progress, _ = request
+        indices, epoch, progress, *_ = request
         return Batch(data, len(indices), epoch, progress, indices)
 
     def position(self) -> WorkerPosition:

@@ -199,6 +199,10 @@ def _check(setup: Setup) -> None:
     memory = setup.checkpoint_memory
     if memory is not None and (type(memory) is not int or memory < 0):
         raise ArgumentError(f"checkpoint_memory must be a number of bytes, got {memory!r}.")
+    if setup.name is not None and (not isinstance(setup.name, str) or not setup.name):
+        raise ArgumentError(
+            f"name must be a text of at least one character; got {setup.name!r:.80}."
+        )
     if not isinstance(setup.model, nn.Module):
         raise ModelError(f"model is a {type(setup.model).__name__}: expected a torch.nn.Module.")
     if (setup.loss_fn is None) == (setup.step_fn is None):

@@ -71,6 +71,12 @@ class ResetHandler(Handler[Reset]):
         training.run.announce_goal()
         training.forecast.restart()
         training.checks.announce()
+        if training.timeline.resumed:
+            text = (
+                f"This training was resumed from disk at step {training.session.step:,} and begins "
+                "there again, data included: what came before is not known here."
+            )
+            training.notify("info", "Reset to where training was resumed", text)
 
 
 class WatchProbeHandler(Handler[WatchProbe]):
