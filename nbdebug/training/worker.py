@@ -115,22 +115,27 @@ class Worker:
 
     def _one_step(self) -> None:
         training = self._training
+        training.timeline.failures.finish_step()
         if not training.run.goal_reached:
             training.timeline.before_step()
-            self._make_step()
-            training.timeline.after_step()
-            training.forecast.refresh()
+            if self._made_step():
+                training.timeline.after_step()
+                training.loop.after_update.raise_failure()
+                training.forecast.refresh()
         if training.run.goal_reached:
             training.run.pause()
 
-    def _make_step(self) -> None:
+    def _made_step(self) -> bool:
+        """Make a step; False if its batch is read again at once, or was left out."""
         try:
             self._training.loop.step()
         except (NonFiniteError, Break):
             raise
-        except Exception:
-            self._training.timeline.after_failed_step()
-            raise
+        except Exception as error:
+            if not self._training.timeline.after_failed_step(error):
+                raise
+            return False
+        return True
 
     def _stop_at_breakpoint(self, condition: str) -> None:
         self._training.timeline.undo_outside()
@@ -159,8 +164,9 @@ class Worker:
         training = self._training
         step = training.session.step
         if not isinstance(error, NonFiniteError):
-            title = f"Stopped at step {step}: {type(error).__name__}"
-            text = f"{error} — Training is paused. Fix it in another cell, then press Run."
+            where, remedy = self._origin(error)
+            title = f"Stopped {where}: {type(error).__name__}"
+            text = f"{error} — Training is paused. {remedy}"
             trace = "".join(traceback.format_exception(error))
             training.run.stop(Notice(step, "error", title, text, trace, "exception"), error)
         elif not self._exclude_batch(error):
@@ -169,6 +175,13 @@ class Worker:
             training.timeline.undo_outside()
             self._record_flight()
             training.run.stop(failure_of(error, step), error)
+
+    def _origin(self, error: BaseException) -> tuple[str, str]:
+        """Where an exception was raised, and what to do."""
+        step, failure = self._training.session.step, self._training.loop.after_update.failure
+        if failure is None or failure.error is not error:
+            return f"at step {step}", "Fix it in another cell, then press Run."
+        return f"in the {failure.part} after step {step - 1}", failure.remedy
 
     def _record_flight(self) -> None:
         """Make a flight record after a NaN or Inf, if that is quick."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -48,10 +50,12 @@ class IndexSampler:
         shuffle: bool = True,
         drop_last: bool = False,
         own: Any = None,
+        begin_epoch: Callable[[int], None] = lambda epoch: None,
     ) -> None:
         self.length, self.batching, self.seed = length, batching, seed
         self.shuffle, self.drop_last, self.own = shuffle, drop_last, own
         self._orders: dict[int, torch.Tensor] = {}
+        self._tell_epoch = begin_epoch
         self.reset()
 
     def reset(self) -> None:
@@ -147,10 +151,25 @@ class IndexSampler:
         if known is not None:
             return known
         with seeded(derived_seed(self.seed, self.epoch)):
-            order = torch.as_tensor(list(self.own), dtype=torch.int64)
+            self._tell_epoch(self.epoch)
+            order = indices_in(list(self.own))
         self._orders[self.epoch] = order
         while (
             len(self._orders) > 2 and sum(map(len, self._orders.values())) > MAX_REMEMBERED_INDICES
         ):
             del self._orders[min(self._orders)]
         return order
+
+
+def indices_in(found: Sequence[Any]) -> torch.Tensor:
+    """Indices [N] that a sampler gave.
+
+    Raises:
+        DataError: these are no whole numbers.
+    """
+    try:
+        return torch.tensor([operator.index(index) for index in found], dtype=torch.int64)
+    except TypeError:
+        raise DataError(
+            f"The DataLoader's sampler gave {found[0]!r:.80}: expected indices, whole numbers."
+        ) from None

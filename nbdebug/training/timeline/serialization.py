@@ -22,6 +22,7 @@ from nbdebug.model.state.session_rng import RngPosition
 from nbdebug.model.state.weights import Weights
 from nbdebug.training.data.cached_sampler import CachedPosition
 from nbdebug.training.data.index_sampler import IndexPosition
+from nbdebug.training.data.lazy_index_sampler import LazyPosition
 from nbdebug.training.data.stream_sampler import StreamPosition
 from nbdebug.training.data.worker_sampler import BatchRequest, WorkerPosition
 from nbdebug.training.engine.session import Session
@@ -34,6 +35,7 @@ RECORD_TYPES: dict[str, type] = {
     "WorkerPosition": WorkerPosition,
     "CachedPosition": CachedPosition,
     "StreamPosition": StreamPosition,
+    "LazyPosition": LazyPosition,
     "Drawn": BatchRequest,
     "RngPosition": RngPosition,
 }

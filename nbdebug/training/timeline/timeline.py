@@ -23,6 +23,7 @@ from nbdebug.training.timeline.checkpoint import Checkpoint
 from nbdebug.training.timeline.checkpoint_file import CheckpointFile
 from nbdebug.training.timeline.checkpoint_pool import CheckpointPool, default_budget
 from nbdebug.training.timeline.edit_log import EditLog
+from nbdebug.training.timeline.failures import Failures
 from nbdebug.training.timeline.replay_events import NO_OBSERVER, Event, ReplayObserver
 from nbdebug.training.timeline.rerun import Rerun
 from nbdebug.training.timeline.serialization import from_plain, to_plain
@@ -59,6 +60,7 @@ class Timeline:
         self._rerun = Rerun(loop, controls, self.edits, self._log)
         self._pool = CheckpointPool(Checkpoint.capture(loop, controls), self._budget)
         self._file = CheckpointFile(path, history)
+        self.failures = Failures(loop, self.edits, self._log, history)
         # Seconds of training without pauses, those of the next checkpoint, start of the step.
         self._trained = self._next = self._began = 0.0
         self.publish_marks()
@@ -87,10 +89,12 @@ class Timeline:
         session = self._loop.session
         self.edits.events.append(Event(session.step, command, session.schedule.fallback))
 
-    def after_failed_step(self) -> None:
-        """Note that a step failed in the user's code and is to be tried again."""
+    def after_failed_step(self, error: BaseException) -> bool:
+        """Note that a step failed in the user's code; True if training goes on at once."""
+        unread = self._loop.unread
         self._log.add_failure(self._loop.session.step)
         self.undo_outside()
+        return unread and self.failures.unread_batch(error)
 
     def undo_outside(self) -> None:
         """Undo what a failed step left behind outside of the model, or in half an update."""
