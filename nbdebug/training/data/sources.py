@@ -189,7 +189,10 @@ def _is_ready_batch(item: Any) -> bool:
         return any(_is_array(part) or isinstance(part, Mapping) for part in item)
     if isinstance(item, Mapping):
         return True
-    return not _is_array(item) and callable(getattr(item, "to", None))
+    plain = isinstance(item, int | float | complex | str | bytes | np.generic)
+    if plain or _is_array(item) or item is None:
+        return False
+    return callable(getattr(item, "to", None)) or not hasattr(item, "__getitem__")
 
 
 def begin_epoch(*objects: Any) -> Callable[[int], None]:

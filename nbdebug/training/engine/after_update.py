@@ -48,7 +48,7 @@ class AfterUpdate:
         self.pending: tuple[Part, ...] = ()
         self.failure: LateFailure | None = None
         self._seen: tuple[float, int, bool] | None = None
-        self._course: Any = None
+        self._schedulers: tuple[Any, ...] = ()
 
     def begin(self, loss: float, samples: int, last: bool, validate: bool) -> None:
         """Set what is to be run for a step.
@@ -61,7 +61,7 @@ class AfterUpdate:
         due = validate and validation is not None and validation.due(session.step, last)
         self.pending = ("schedule", "validation") if due else ("schedule",)
         self._seen = (loss, samples, last) if validation is None else None
-        self._course = session.schedule.course
+        self._schedulers = session.schedule.schedulers
 
     def run(self) -> StepRecord | None:
         """Run what is pending, up to the first failure; return the record of a validation."""
@@ -92,17 +92,17 @@ class AfterUpdate:
 
     def capture(self) -> tuple[Any, ...]:
         """Copy of what is pending, for `restore`."""
-        return self.pending, self._seen, self._course
+        return self.pending, self._seen, self._schedulers
 
     def restore(self, saved: tuple[Any, ...]) -> None:
         """Set what is pending, from a copy."""
         self.clear()
         if saved:
-            self.pending, self._seen, self._course = saved
+            self.pending, self._seen, self._schedulers = saved
 
     def _step_schedule(self) -> None:
         schedule = self._session.schedule
-        if schedule.course is not self._course:
+        if schedule.schedulers != self._schedulers:
             # The user chose another schedule, which begins here.
             return
         with _undone_on_error(schedule.schedulers):

@@ -35,6 +35,10 @@ class Failures:
             return False
         return self._tries < MAX_TRIES or self._left_out(error)
 
+    def clear(self) -> None:
+        """Forget failed reads, after a step that was made."""
+        self._tries = 0
+
     def _left_out(self, error: BaseException) -> bool:
         session = self._loop.session
         try:
@@ -43,11 +47,12 @@ class Failures:
             return False
         event = Event(session.step, None, session.schedule.fallback, unread=True)
         self._edits.events.append(event)
+        tries, self._tries = self._tries, 0
         named = ", ".join(map(str, indices[:MAX_NAMED_SAMPLES]))
         more = ", ..." if len(indices) > MAX_NAMED_SAMPLES else ""
         self._tell(
             "A batch was left out",
-            f"Its samples (index in the data: {named}{more}) could not be read, {self._tries} "
+            f"Its samples (index in the data: {named}{more}) could not be read, {tries} "
             f"times in a row: {type(error).__name__}: {error} Training goes on with the next "
             "batch; a replay leaves this one out too.",
         )

@@ -82,6 +82,7 @@ class Timeline:
     def after_step(self) -> None:
         """Log loss and gradient norm of the step."""
         self._log.add(self._loop.session.step - 1, self._loop.last)
+        self.failures.clear()
         self._trained += time.perf_counter() - self._began
 
     def record_event(self, command: SetControl | ReestimateBatchNorm | None) -> None:
