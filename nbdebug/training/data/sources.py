@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, default_collate
 
 from nbdebug.errors import DataError
 from nbdebug.training.data.batch import CountSamples, count_samples
@@ -133,7 +133,7 @@ def as_source(
 
 def _source(data: Any, dtype: torch.dtype, name: str, count: CountSamples) -> Source:
     if isinstance(data, DataLoader):
-        return _from_loader(data, count)
+        return _from_loader(data, name, count)
     if isinstance(data, IterableDataset):
         return StreamSource(data, default_collate, begin_pass=begin_epoch(data))
     if isinstance(data, list) and data and all(map(_is_ready_batch, data)):
@@ -151,7 +151,7 @@ def _source(data: Any, dtype: torch.dtype, name: str, count: CountSamples) -> So
     )
 
 
-def _from_loader(loader: DataLoader[Any], count: CountSamples) -> Source:
+def _from_loader(loader: DataLoader[Any], name: str, count: CountSamples) -> Source:
     collate, stream = loader.collate_fn, isinstance(loader.dataset, IterableDataset)
     own = _overridden(loader, "__iter__") or _overridden(loader, "_get_iterator")
     if own or (stream and (loader.num_workers or loader.batch_sampler is None)):
@@ -160,8 +160,15 @@ def _from_loader(loader: DataLoader[Any], count: CountSamples) -> Source:
         samples: Any = loader.dataset
         return StreamSource(samples, collate, begin_pass=begin_epoch(loader.dataset))
     workers = loader if loader.num_workers else None
-    ready = count if loader.batch_sampler is None else None
-    return DatasetSource(loader.dataset, collate, workers, ready)
+    if loader.batch_sampler is not None:
+        return DatasetSource(loader.dataset, collate, workers)
+    # Other datasets are not read before training: that may be slow or draw random numbers.
+    if isinstance(loader.dataset, TensorDataset | list) and _is_sample(loader.dataset[0]):
+        raise DataError(
+            f"{name} yields ready-made batches (batch_size=None), and these look like single "
+            "samples: give the DataLoader a batch_size."
+        )
+    return DatasetSource(loader.dataset, collate, workers, count)
 
 
 def _overridden(loader: DataLoader[Any], method: str) -> bool:
@@ -169,14 +176,18 @@ def _overridden(loader: DataLoader[Any], method: str) -> bool:
 
 
 def _from_batches(batches: list[Any], name: str, count: CountSamples) -> DatasetSource:
-    first = batches[0]
-    single = [p for p in first if not getattr(p, "ndim", 1)] if isinstance(first, tuple) else []
-    if single:
+    if _is_sample(batches[0]):
         raise DataError(
             f"{name} is a list whose items look like single samples: give "
             "DataLoader(the list, batch_size=...) for samples, or (X, y) with one row a sample."
         )
     return DatasetSource(batches, _as_it_is, count=count)  # type: ignore[arg-type]
+
+
+def _is_sample(item: Any) -> bool:
+    """Tell if an item is one sample: a part of it is a number."""
+    parts = item if isinstance(item, tuple | list) else ()
+    return any(isinstance(part, int | float) or getattr(part, "ndim", 1) == 0 for part in parts)
 
 
 def _as_it_is(batch: Any) -> Any:

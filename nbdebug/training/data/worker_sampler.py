@@ -79,9 +79,16 @@ class WorkerSampler:
         return BatchRequest(*self.indices.next(), number)
 
     def next(self) -> Batch:
-        if self._batches is None:
-            self._batches = iter(self._loader)
-        data = next(self._batches)
+        try:
+            if self._batches is None:
+                self._batches = iter(self._loader)
+            data = next(self._batches)
+        except BaseException:
+            # Workers may be dead: new ones fetch what is not delivered yet.
+            waiting = self.position().waiting
+            self.close()
+            self._to_resend.extend(waiting)
+            raise
         indices, epoch, progress, *_ = self._pending.popleft()
         if self.source.ready:
             return Batch(data, self.source.count(data), epoch, progress)

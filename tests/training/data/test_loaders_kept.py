@@ -91,9 +91,11 @@ def test_random_batches_differ_by_epoch_and_come_again() -> None:
 
 def test_the_batch_size_of_a_batch_sampler_is_refused_with_the_reason() -> None:
     loader = DataLoader(Rows, batch_sampler=Budgets())
-    with nbd.Debugger(tiny_mlp(), loader, nn.CrossEntropyLoss(), runs=None) as dbg:
-        with pytest.raises(ControlValueError, match="batch_sampler decides"):
-            dbg.set(batch_size=3)
+    with (
+        nbd.Debugger(tiny_mlp(), loader, nn.CrossEntropyLoss(), runs=None) as dbg,
+        pytest.raises(ControlValueError, match="batch_sampler decides"),
+    ):
+        dbg.set(batch_size=3)
     with pytest.raises(ControlValueError, match="batch_sampler decides"):
         nbd.Debugger(tiny_mlp(), loader, nn.CrossEntropyLoss(), batch_size=32, runs=None)
 
@@ -204,7 +206,7 @@ def test_the_number_of_samples_of_ready_batches_can_be_declared() -> None:
         nbd.Debugger(
             nn.Linear(1, 1), data, step_fn=step_fn, batch_size_of=lambda g: 0.5, runs=None
         ) as dbg,
-        pytest.raises(nbd.NbdebugError, match="batch_size_of gave 0.5"),
+        pytest.raises(nbd.NbdebugError, match=r"batch_size_of gave 0\.5"),
     ):
         dbg.step()
 
@@ -257,9 +259,11 @@ def test_batches_of_the_workers_of_a_stream_are_those_of_a_plain_loop() -> None:
 
 def test_samplers_that_give_no_indices_are_refused_in_words() -> None:
     loader = DataLoader(Rows, sampler=["a", "b"], batch_size=2)  # type: ignore[arg-type]
-    with nbd.Debugger(tiny_mlp(), loader, nn.CrossEntropyLoss(), runs=None) as dbg:
-        with pytest.raises(DataError, match="gave 'a': expected indices"):
-            dbg.step()
+    with (
+        nbd.Debugger(tiny_mlp(), loader, nn.CrossEntropyLoss(), runs=None) as dbg,
+        pytest.raises(DataError, match="gave 'a': expected indices"),
+    ):
+        dbg.step()
 
 
 class Encoding(UserDict[str, Any]):
