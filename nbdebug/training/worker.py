@@ -177,7 +177,7 @@ class Worker:
             training.run.stop(failure_of(error, step), error)
 
     def _origin(self, error: BaseException) -> tuple[str, str]:
-        """Where an exception was raised, and what to do."""
+        """Place of an exception in words, and what to do."""
         step, failure = self._training.session.step, self._training.loop.after_update.failure
         if failure is None or failure.error is not error:
             return f"at step {step}", "Fix it in another cell, then press Run."

@@ -17,7 +17,7 @@ Part = Literal["schedule", "validation"]
 
 
 class LateFailure(NamedTuple):
-    """What failed after the update of a step, and with which exception."""
+    """Part that failed after the update of a step, and its exception."""
 
     part: Part
     error: BaseException

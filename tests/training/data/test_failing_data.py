@@ -208,7 +208,7 @@ class Exits(Pairs):
     def __getitem__(self, index: int) -> Any:
         if index == 25 and not self.path.exists():
             self.path.write_text("")
-            os._exit(3)
+            os.kill(os.getpid(), signal.SIGKILL)
         return X[index], Y[index]
 
 
@@ -216,7 +216,7 @@ class Exits(Pairs):
 def test_a_worker_that_ended_is_replaced(tmp_path: Path) -> None:
     data = DataLoader(Exits(tmp_path / "ended"), batch_size=8, num_workers=1)
     with nbd.Debugger(tiny_mlp(), data, loss_fn, runs=None) as dbg:
-        with pytest.raises(RuntimeError, match="exited unexpectedly"):
+        with pytest.raises((RuntimeError, OSError)):
             dbg.run(steps=6)
         dbg.run(steps=6 - dbg.history.status.step)
         assert dbg.history.notices == ()
