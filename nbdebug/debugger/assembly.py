@@ -38,6 +38,11 @@ from nbdebug.training.timeline.checkpoint_file import path_of, read
 from nbdebug.training.timeline.timeline import Timeline
 from nbdebug.training.worker import Worker
 
+UNCOUNTED = (
+    "The number of samples in a batch is taken to be the first length of its tensors, or 1 where "
+    "they differ. Where that is wrong give batch_size_of=, a function of a batch."
+)
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -88,6 +93,8 @@ def assemble(
     known = ControlSet(kinds, session, history)
     for control, note in known.apply_initial(controls | setup.controls()).items():
         history.add_notice(Notice(0, "info", f"{control} at the start", note))
+    for data in session.uncounted:
+        history.add_notice(Notice(0, "info", f"{data} comes as ready batches", UNCOUNTED))
     training = _training(setup, session, known, history)
     queue = CommandQueue()
     validator = CommandValidator(known, training.checks, training.loop.breakpoints, history)

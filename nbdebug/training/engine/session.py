@@ -94,6 +94,7 @@ class Session(TrainingState):
         _check(setup)
         dtype = _dtype(setup.model)
         count = None if setup.batch_size_of is None else declared(setup.batch_size_of)
+        self._counts = count is not None
         source = as_source(setup.train_data, dtype, count=count or count_samples)
         self.validation = None
         if setup.val_data is not None:
@@ -120,6 +121,17 @@ class Session(TrainingState):
         self.step, self.samples, self.epoch, self.skipped = 0, 0, 0.0, 0
         self.validated = self.validation is not None
         self.set_schedule_length(None, DEFAULT_EPOCHS)
+
+    @property
+    def uncounted(self) -> tuple[str, ...]:
+        """Names of ready batches whose number of samples is read off their tensors."""
+        if self._counts:
+            return ()
+        held_out = None if self.validation is None else self.validation.source
+        sources = {"train_data": self.source, "val_data": held_out}
+        return tuple(
+            name for name, source in sources.items() if source is not None and source.ready
+        )
 
     def _copied_elsewhere(self) -> Iterator[object]:
         yield from self.optimizers.all

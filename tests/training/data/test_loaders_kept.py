@@ -175,6 +175,8 @@ def test_ready_batches_come_as_they_are_and_other_features_are_refused(kind: str
         dbg.run(epochs=1)
         assert sizes == ([16, 16, 8] if kind == "own iter" else [3, 1, 36])
         assert dbg.history.last("samples") == N
+        [notice] = dbg.history.notices
+        assert "batch_size_of" in notice.text
         assert dbg.replay().equal
         with pytest.raises(ControlValueError, match="ready batches"):
             dbg.set(batch_size=5)
