@@ -93,7 +93,7 @@ class StreamSampler:
 
     def _why_empty(self) -> str:
         samples = self.source.samples
-        if self._drawn and iter(samples) is samples:
+        if isinstance(samples, Iterator):
             return (
                 f"The data is a {type(samples).__name__}, which ended after one pass: give an "
                 "object whose iter() begins again, such as a list or a DataLoader."
