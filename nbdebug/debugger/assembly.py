@@ -41,6 +41,11 @@ from nbdebug.training.timeline.disk.reader import read
 from nbdebug.training.timeline.timeline import Timeline
 from nbdebug.training.worker import Worker
 
+UNCOUNTED = (
+    "The number of samples in a batch is taken to be the first length of its tensors, or 1 where "
+    "they differ. Where that is wrong give batch_size_of=, a function of a batch."
+)
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -97,8 +102,7 @@ def assemble(
     known = ControlSet(kinds, session, history)
     for control, note in known.apply_initial(controls | setup.controls()).items():
         history.add_notice(Notice(0, "info", f"{control} at the start", note))
-    _say_mode(session, history)
-    _say_compiled(session, history)
+    _say_what_is_unusual(session, history)
     training = _training(setup, session, known, history)
     queue = CommandQueue()
     validator = CommandValidator(known, training.checks, training.loop.breakpoints, history)
@@ -133,6 +137,13 @@ def _training(setup: Setup, session: Session, controls: ControlSet, history: His
         run=RunControl(session, history),
         forecast=LrForecast(session, history),
     )
+
+
+def _say_what_is_unusual(session: Session, history: History) -> None:
+    _say_mode(session, history)
+    _say_compiled(session, history)
+    for data in session.uncounted:
+        history.add_notice(Notice(0, "info", f"{data} comes as ready batches", UNCOUNTED))
 
 
 def _say_mode(session: Session, history: History) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -48,10 +49,11 @@ class IndexSampler:
         shuffle: bool = True,
         drop_last: bool = False,
         own: Any = None,
+        begin_epoch: Callable[[int], None] = lambda epoch: None,
     ) -> None:
         self.length, self.batching, self.seed = length, batching, seed
         self.shuffle, self.drop_last = shuffle, drop_last
-        self.own = None if own is None else OwnOrder(own, seed)
+        self.own = None if own is None else OwnOrder(own, seed, begin_epoch)
         self.reset()
 
     def reset(self) -> None:

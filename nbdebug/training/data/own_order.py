@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import operator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,8 +33,10 @@ class OwnOrder:
         unrecordable: why a file cannot hold the state of the sampler, "" if it can.
     """
 
-    def __init__(self, sampler: Any, seed: int) -> None:
-        self._sampler, self._seed = sampler, seed
+    def __init__(
+        self, sampler: Any, seed: int, begin_epoch: Callable[[int], None] = lambda epoch: None
+    ) -> None:
+        self._sampler, self._seed, self._tell_epoch = sampler, seed, begin_epoch
         self._orders: dict[int, torch.Tensor] = {}
         self._states: dict[int, State] = {}
         # What the sampler held before `continue_from`.
@@ -49,7 +52,8 @@ class OwnOrder:
         if known is not None:
             return known
         with seeded(derived_seed(self._seed, epoch)):
-            order = torch.as_tensor(list(self._sampler), dtype=torch.int64)
+            self._tell_epoch(epoch)
+            order = indices_in(list(self._sampler))
         self._orders[epoch] = order
         if not self.unrecordable:
             self._states[epoch] = _captured(self._sampler)[0]
@@ -166,3 +170,17 @@ def _held(part: Any) -> Iterator[tuple[str, Any]]:
     for name, value in attributes_of(part):
         if name not in DATA_ATTRIBUTES and not _is_part(name, value):
             yield name, value
+
+
+def indices_in(found: Sequence[Any]) -> torch.Tensor:
+    """Indices [N] that a sampler gave.
+
+    Raises:
+        DataError: these are no whole numbers.
+    """
+    try:
+        return torch.tensor([operator.index(index) for index in found], dtype=torch.int64)
+    except TypeError:
+        raise DataError(
+            f"The DataLoader's sampler gave {found[0]!r:.80}: expected indices, whole numbers."
+        ) from None

@@ -114,6 +114,8 @@ class ReestimateHandler(Handler[ReestimateBatchNorm]):
 
 def set_control(training: Training, command: SetControl) -> ControlChange:
     """Apply a control's value; the change says whether it was applied or refused."""
+    # A schedule steps before it is changed; what fails again is told by the next Run.
+    training.loop.finish_step()
     training.timeline.try_checkpoint()
     change = training.controls.apply(command)
     if change.status == "applied":

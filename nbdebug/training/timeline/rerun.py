@@ -122,21 +122,25 @@ class Rerun:
 
     def _tried_step(self) -> StepRecord:
         """Make a step; where it failed before, it may fail as often again."""
-        for _ in range(self._log.failures(self._loop.session.step)):
+        step = self._loop.session.step
+        validated = step not in self._log.unvalidated
+        for _ in range(self._log.failures(step)):
             before = OutsideCopy(self._loop.session)
             try:
-                return self._loop.replay_step()
+                return self._loop.replay_step(validated)
             except NonFiniteError:
                 raise
             except BaseException:
                 before.restore()
-        return self._loop.replay_step()
+        return self._loop.replay_step(validated)
 
     def _redo(self, event: Event) -> Difference | None:
         """Replay an event at a step boundary."""
         self._loop.session.schedule.fallback = event.fallback
         if isinstance(event.command, SetControl):
             self._controls.apply(event.command)
+        elif event.unread:
+            self._loop.skip_batch()
         elif event.command is not None:
             reestimate_statistics(event.command, self._loop.session, self._controls)
         else:

@@ -24,6 +24,7 @@ from nbdebug.training.timeline.checkpoint_file import CheckpointFile
 from nbdebug.training.timeline.checkpoint_pool import CheckpointPool, default_budget
 from nbdebug.training.timeline.disk.rehearsal import rehearse_schedule
 from nbdebug.training.timeline.edit_log import EditLog
+from nbdebug.training.timeline.failures import Failures
 from nbdebug.training.timeline.replay_events import NO_OBSERVER, Event, ReplayObserver
 from nbdebug.training.timeline.rerun import Rerun
 from nbdebug.training.timeline.serialization import from_plain, to_plain
@@ -31,7 +32,6 @@ from nbdebug.training.timeline.step_log import StepLog
 from nbdebug.training.timeline.uncopied_notice import UncopiedNotice
 
 FLIGHT_RECORD_STEPS = 5
-NAN = float("nan")
 # A step, and the number of events before it.
 Target = tuple[int, int]
 
@@ -67,9 +67,8 @@ class Timeline:
         self._file = CheckpointFile(name, history, why_not_resumable(loop.session.sampler))
         self._clock = CheckpointClock(history)
         self._uncopied = UncopiedNotice(history)
+        self.failures = Failures(loop, self.edits, self._log, history)
         self._begin()
-
-    # While training runs
 
     def before_step(self) -> None:
         """Take a checkpoint if one is due."""
@@ -82,6 +81,7 @@ class Timeline:
     def after_step(self) -> None:
         """Log loss and gradient norm of the step."""
         self._log.add(self._loop.session.step - 1, self._loop.last)
+        self.failures.clear()
         self._clock.end_step()
 
     def record_event(self, command: SetControl | ReestimateBatchNorm | None) -> None:
@@ -89,10 +89,12 @@ class Timeline:
         session = self._loop.session
         self.edits.events.append(Event(session.step, command, session.schedule.fallback))
 
-    def after_failed_step(self) -> None:
-        """Note that a step failed in the user's code and is to be tried again."""
+    def after_failed_step(self, error: BaseException) -> bool:
+        """Note that a step failed in the user's code; True if training goes on at once."""
+        unread = self._loop.unread
         self._log.add_failure(self._loop.session.step)
         self.undo_outside()
+        return unread and self.failures.unread_batch(error)
 
     def undo_outside(self) -> None:
         """Undo what a failed step left behind outside of the model, or in half an update."""
@@ -148,9 +150,8 @@ class Timeline:
             raise
         except Exception as error:
             reason = f"{type(error).__name__}: {str(error)[:300]}"
-            raise CheckpointError(
-                f"The checkpoint is damaged, or of another training ({reason})."
-            ) from error
+            text = f"The checkpoint is damaged, or of another training ({reason})."
+            raise CheckpointError(text) from error
         self.resumed = True
         self._begin()
 
@@ -204,8 +205,6 @@ class Timeline:
             self._pool.add(checkpoint)
             self._tell_if_too_small()
             self.publish_marks()
-
-    # Rewind and replay
 
     def reset(self) -> None:
         """Restart from the beginning and drop all events and checkpoints.

@@ -12,6 +12,7 @@ from nbdebug.errors import CheckpointError
 from nbdebug.model.state.session_rng import RngPosition
 from nbdebug.training.data.cached_sampler import CachedPosition
 from nbdebug.training.data.index_sampler import IndexPosition
+from nbdebug.training.data.lazy_index_sampler import LazyPosition
 from nbdebug.training.data.stream_sampler import StreamPosition
 from nbdebug.training.data.worker_sampler import BatchRequest, WorkerPosition
 
@@ -21,6 +22,7 @@ RECORD_TYPES: dict[str, type] = {
     "WorkerPosition": WorkerPosition,
     "CachedPosition": CachedPosition,
     "StreamPosition": StreamPosition,
+    "LazyPosition": LazyPosition,
     "Drawn": BatchRequest,
     "RngPosition": RngPosition,
 }
