@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from nbdebug.model.state.attributes import registered
 from nbdebug.model.state.copying import MODULE_ATTRIBUTES, SIMPLE_TYPES
 from nbdebug.model.state.failure_source import FailureSource
 from nbdebug.model.state.tensor_copies import TensorCopies
-from nbdebug.model.state.values.copier import CONSTANT_TYPES, ValueCopier
+from nbdebug.model.state.values.copier import ValueCopier, is_constant
 from nbdebug.model.state.values.kept import Kept
 
 MAX_REPEATS = 3
@@ -28,24 +29,19 @@ class StepGuard:
     def __init__(self, model: nn.Module) -> None:
         self._model = model
         self._copies, self._copier = TensorCopies(), ValueCopier()
-        self._shallow: list[tuple[Inside, Inside]] = []
+        self._shallow: list[Inside] = []
         self._kept: list[tuple[Inside, str, Kept]] = []
-        self._modules: list[_Module] = []
-        self._children = -1
+        self._find_modules()
 
     def capture(self) -> None:
         """Copy the state, before the forward pass."""
-        self._find_modules()
-        self._shallow, self._kept = [], []
-        tensors: list[torch.Tensor] = []
-        copier = self._copier = ValueCopier(self._registered)
-        for module in self._modules:
+        if list(map(len, self._counted)) != self._sizes:
+            self._find_modules()
+        self._shallow = list(map(dict.copy, self._dicts))
+        tensors = [t for held in self._buffers for t in held.values() if t is not None]
+        self._kept, copier = [], ValueCopier(self._registered)
+        for module in self._watched:
             inside = module.inside
-            self._shallow.append((inside, inside.copy()))
-            buffers = inside["_buffers"]
-            if buffers:
-                self._shallow.append((buffers, buffers.copy()))
-                tensors += [buffer for buffer in buffers.values() if buffer is not None]
             for name in module.changeable():
                 value = inside[name]
                 if isinstance(value, torch.Tensor):
@@ -54,12 +50,13 @@ class StepGuard:
                         tensors.append(value)
                 else:
                     self._kept.append((inside, name, copier.keep(value, name)))
+        self._copier = copier
         self._copies.take(tensors)
 
     def settle(self) -> None:
         """Release what the step does not need any more, after it succeeded."""
         self._copies.settle()
-        self._shallow, self._kept, self._copier = [], [], ValueCopier()
+        self._shallow, self._kept = [], []
 
     def restore(self, error: BaseException, repeats: int = 0) -> None:
         """Restore the state, after a failed step.
@@ -83,11 +80,11 @@ class StepGuard:
 
     def _left(self, source: FailureSource) -> set[tuple[int, str]]:
         """Attributes that are left alone, by the id of the dict that holds them."""
-        insides = {id(module.module): id(module.inside) for module in self._modules}
+        insides = {id(module): id(vars(module)) for module in self._model.modules()}
         return {(insides[owner], name) for owner, name in source.attributes if owner in insides}
 
     def _rebind(self, left: set[tuple[int, str]]) -> None:
-        for inside, before in self._shallow:
+        for inside, before in zip(self._dicts, self._shallow, strict=True):
             for name in [name for name in inside if name not in before]:
                 del inside[name]
             for name, value in before.items():
@@ -95,30 +92,43 @@ class StepGuard:
                     inside[name] = value
 
     def _find_modules(self) -> None:
-        children = sum(len(module.inside["_modules"]) for module in self._modules)
-        if children != self._children:
-            self._modules = [_Module(module) for module in self._model.modules()]
-            self._registered = registered(self._model)
-            self._children = sum(len(module.inside["_modules"]) for module in self._modules)
+        """Find the modules, buffers and attributes; again when their number has changed."""
+        modules = [_Module(module) for module in self._model.modules()]
+        insides = [module.inside for module in modules]
+        self._buffers = [held for inside in insides if (held := inside["_buffers"])]
+        self._dicts = insides + self._buffers
+        self._watched = [module for module in modules if not module.fixed or module.changeable()]
+        children = [inside["_modules"] for inside in insides]
+        self._counted = insides + [inside["_buffers"] for inside in insides] + children
+        self._sizes = list(map(len, self._counted))
+        self._registered = registered(self._model)
 
 
 class _Module:
     """A module, with the names of its attributes whose values may change in place."""
 
     def __init__(self, module: nn.Module) -> None:
-        self.module, self.inside = module, vars(module)
+        self.inside: Inside = vars(module)
         # Layers of torch itself do not change their attributes; others may set some.
-        self._fixed = type(module).__module__.startswith("torch.")
-        self._size, self._names = -1, list[str]()
+        self.fixed = type(module).__module__.startswith("torch.")
+        self._names: list[str] | None = None
 
     def changeable(self) -> list[str]:
-        if not self._fixed or len(self.inside) != self._size:
-            self._size = len(self.inside)
+        if self._names is None or not self.fixed:
             self._names = [
                 name
                 for name, value in self.inside.items()
                 if type(value) not in SIMPLE_TYPES
                 and name not in MODULE_ATTRIBUTES
-                and not isinstance(value, CONSTANT_TYPES)
+                and not is_constant(value)
+                and not (self.fixed and _is_list_of_weights(value))
             ]
         return self._names
+
+
+def _is_list_of_weights(value: Any) -> bool:
+    """True for the lists in which recurrent layers hold their weights, and names of these."""
+    kinds = (str, nn.Parameter, weakref.ref)
+    return isinstance(value, list) and all(
+        isinstance(part, kinds) or _is_list_of_weights(part) for part in value
+    )

@@ -296,3 +296,16 @@ def test_what_can_be_copied_needs_no_word(kind: str) -> None:
     torch.manual_seed(0)
     with nbd.Debugger(STATES[kind](), (X, Y[:, 0].long() % 3), nn.CrossEntropyLoss()) as dbg:
         assert not dbg.history.notices
+
+
+def test_a_list_of_the_user_that_grows_is_no_difference() -> None:
+    seen: list[torch.Tensor] = []
+    program = built("against another network")
+
+    def step(m: nn.Module, batch: Any) -> torch.Tensor:
+        seen.append(batch[1].clone())
+        return program.step(m, batch)
+
+    with make(program, step) as dbg:
+        dbg.run(steps=4)
+        assert dbg.timeline.replay().equal

@@ -88,7 +88,8 @@ class ValueCopier:
 
     def keep(self, value: Any, place: str = "") -> Kept:
         """Copy a value; `place` names it in `uncopied`."""
-        if type(value) in SIMPLE_TYPES:
+        kind = type(value)
+        if kind in SIMPLE_TYPES or (kind is tuple and SIMPLE_TYPES.issuperset(map(type, value))):
             return Constant(value)
         if id(value) in self._skip:
             return AsIs(value)
@@ -104,6 +105,8 @@ class ValueCopier:
             kept_tensor = KeptTensor(value, self._copy)
             self.tensors.append(kept_tensor.data)
             return self._remember(value, kept_tensor)
+        if type(value) in CONTAINER_TYPES:
+            return self._container(value, place)
         if isinstance(value, CONSTANT_TYPES) or _passed(value):
             return AsIs(value)
         if isinstance(value, np.ndarray):
@@ -115,8 +118,6 @@ class ValueCopier:
         if len(self._known) >= MAX_VALUES:
             return self._left(value, place)
         if isinstance(value, tuple):
-            if type(value) is tuple and SIMPLE_TYPES.issuperset(map(type, value)):
-                return Constant(value)
             several = self._remember(value, KeptTuple(value))
             several.parts = [self.keep(part, f"{place}[{n}]") for n, part in enumerate(value)]
             return several
@@ -178,6 +179,13 @@ class ValueCopier:
 
     def _attributes(self, value: Any, place: str) -> dict[str, Kept]:
         return {name: self.keep(part, f"{place}.{name}") for name, part in attributes_of(value)}
+
+
+def is_constant(value: Any) -> bool:
+    """True for a value without parts that may change in place."""
+    if type(value) is tuple:
+        return SIMPLE_TYPES.issuperset(map(type, value))
+    return type(value) not in CONTAINER_TYPES and isinstance(value, CONSTANT_TYPES)
 
 
 def attributes_of(value: Any) -> Iterator[tuple[str, Any]]:
