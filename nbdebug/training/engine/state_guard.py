@@ -59,9 +59,12 @@ class StateGuard:
     def moved(self) -> tuple[str, ...]:
         """Names of the parts that changed since the copy was taken; empty if none did."""
         now = self._current()
-        return tuple(
+        found = [
             name for name, value in self._copies.items() if not bitwise_equal(now[name], value)
-        )
+        ]
+        if not self._surroundings.equals(self._session.surroundings.capture()):
+            found.append("what loss_fn and step_fn reach")
+        return tuple(found)
 
     def restore(self) -> None:
         """Write the copies back."""
@@ -102,7 +105,6 @@ class StateGuard:
             "the schedule": [s.state_dict() for s in session.schedule.schedulers],
             "the scaler": None if session.scaler is None else session.scaler.state_dict(),
             "the attributes of modules": Attributes.capture(model, cloned).plain(identities=True),
-            "what loss_fn and step_fn reach": session.surroundings.capture().plain(identities=True),
             "the random numbers": [rng.python, rng.numpy, rng.cpu, list(rng.cuda)],
             "the session's random numbers": session.rng.position(),
             "the order of data": session.sampler.position(),

@@ -309,3 +309,5 @@ def test_a_list_of_the_user_that_grows_is_no_difference() -> None:
     with make(program, step) as dbg:
         dbg.run(steps=4)
         assert dbg.timeline.replay().equal
+        report = dbg.check()
+    assert not [result for result in report if "could not restore" in result.seen]
