@@ -20,6 +20,8 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from nbdebug.model.state.copying import SIMPLE_TYPES
+
 MAX_FUNCTIONS, MAX_VALUES = 500, 20_000
 # Above these sizes tensors without gradient are data, which training only reads.
 MAX_PARTS, MAX_DATA_BYTES = 64, 2**24
@@ -68,6 +70,8 @@ class _Walk:
         self._functions = 0
 
     def enter(self, place: str, value: Any, bind: Bind | None = None) -> None:
+        if type(value) in SIMPLE_TYPES:
+            return
         if id(value) not in self._seen and len(self._seen) < MAX_VALUES:
             self._seen[id(value)] = value
             self._waiting.append((place, value, bind))

@@ -113,6 +113,8 @@ class Session(TrainingState):
         self.loss_fn, self.step_fn = setup.loss_fn, setup.step_fn
         self.loss_name = "loss_fn" if setup.loss_fn is not None else "step_fn"
         functions = {self.loss_name: setup.loss_fn or setup.step_fn, **(setup.metrics or {})}
+        given = (data for data in (setup.train_data, setup.val_data) if isinstance(data, tuple))
+        self._given = [part for data in given for part in data]
         self.surroundings = Surroundings(model, functions, self._copied_elsewhere)
         self.sampler = make_sampler(source, setup.train_data, batching, setup.seed)
         self.seed = setup.seed
@@ -138,6 +140,8 @@ class Session(TrainingState):
         yield from self.optimizers.all
         yield from self.schedule.schedulers
         yield self.scaler
+        # Whoever repairs a sample between two runs does not want it back after a rewind.
+        yield from self._given
 
     def set_schedule_length(self, steps: int | None, epochs: float | None = None) -> None:
         """Set the length of schedules that begin now, in steps or epochs; 10 epochs if unknown."""

@@ -311,3 +311,17 @@ def test_a_list_of_the_user_that_grows_is_no_difference() -> None:
         assert dbg.timeline.replay().equal
         report = dbg.check()
     assert not [result for result in report if "could not restore" in result.seen]
+
+
+def test_data_that_a_function_reaches_is_the_users() -> None:
+    rows, targets = X.clone(), Y.clone()
+    program = built("with noise of its own")
+
+    def step(m: nn.Module, batch: Any) -> torch.Tensor:
+        return program.step(m, batch) + 0.0 * rows.mean()
+
+    with nbd.Debugger(program.model, (rows, targets), step_fn=step, batch_size=16) as dbg:
+        dbg.run(steps=3)
+        rows[5] = 7.0
+        dbg.timeline.rewind(1)
+        assert bool((rows[5] == 7.0).all())
