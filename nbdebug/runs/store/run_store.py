@@ -5,45 +5,53 @@ from __future__ import annotations
 import dataclasses
 import os
 import socket
+import sqlite3
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from nbdebug.core.names import unknown_name
-from nbdebug.errors import MissingPackageError, RunNameError, RunStoreError
-from nbdebug.runs.record.headline import metric_names
+from nbdebug.errors import MissingPackageError, NbdebugError, RunNameError, RunStoreError
 from nbdebug.runs.record.journal import JOURNAL_SUFFIX, LEFT_SUFFIX, read_frames
 from nbdebug.runs.record.location import StoreLocation
 from nbdebug.runs.record.run_data import RunData
 from nbdebug.runs.record.store_packages import require_packages
-from nbdebug.runs.store.mlflow_store import MlflowStore, Row
+from nbdebug.runs.store.database.preparation import Tell, log_notice
+from nbdebug.runs.store.database.reading import Database, is_spoilt
+from nbdebug.runs.store.journal_rows import damaged_journal_row, journal_row
+from nbdebug.runs.store.mlflow_store import MlflowStore, experiment_name
+from nbdebug.runs.store.row import Row
 from nbdebug.runs.store.run import Run
+from nbdebug.runs.store.store_errors import store_errors
 from nbdebug.runs.store.upload import upload
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 REMOTE_TIMEOUT_SECONDS = 600.0
 MAX_UNPACKED_BYTES = 2_000_000_000
-FIRST_COLUMNS = ("name", "status", "started", "seconds", "steps", "loss", "val_loss")
 
 
 class RunStore:
-    """Finds and reads the runs at a location."""
+    """Finds and reads the runs at a location.
 
-    def __init__(self, location: StoreLocation) -> None:
-        self.location = location
+    Args:
+        tell: called with title and text of what the user should know; by default, a warning in
+            the log.
+    """
+
+    def __init__(self, location: StoreLocation, tell: Tell = log_notice) -> None:
+        self.location, self._tell = location, tell
 
     @cached_property
     def store(self) -> MlflowStore:
         """The MLflow store, opened at first access."""
-        return MlflowStore(self.location)
+        made = MlflowStore(self.location)
+        made.tell = self._tell
+        made.open()
+        return made
 
     def rows(self) -> list[Row]:
         """All runs, the newest first; journals of dead kernels are imported before.
@@ -51,18 +59,15 @@ class RunStore:
         Raises:
             MissingPackageError: MLflow or its database is not installed.
         """
-        require_packages(self.location)
-        self.import_orphaned_journals()
-        # A server is asked in any case; a database file is not created just to list its runs.
-        known = [] if self._nothing() else self.store.rows()
-        waiting = {row.key: row for row in map(journal_row, self._bundles())}
-        rows = [_with_journal(row, waiting.pop(row.key, None)) for row in known]
-        rows += waiting.values()
-        return sorted(rows, key=lambda row: row.started, reverse=True)
+        return self._rows(None)
 
     def find(self, which: str) -> Row:
         """A run; see `find_row`."""
-        return find_row(self.rows(), which)
+        try:
+            return find_row(self._rows(which), which)
+        except RunNameError:
+            # All names, for one that was meant.
+            return find_row(self.rows(), which)
 
     def load(self, which: str) -> Run:
         """A run; see `find_row`."""
@@ -72,12 +77,68 @@ class RunStore:
         """The run of a row."""
         return Run(lambda: self._bundle(row), row.id, row.name, row.status)
 
+    def take_in_journals(self) -> None:
+        """Import journals of dead kernels; those that the store does not take wait, and it says so.
+
+        Raises:
+            MissingPackageError: MLflow or its database is not installed.
+        """
+        try:
+            self.import_orphaned_journals()
+        except MissingPackageError:
+            raise
+        except Exception as error:
+            text = str(error) if isinstance(error, NbdebugError) else (
+                f"{type(error).__name__}: {error}"
+            )  # fmt: skip
+            self._tell(
+                "Some runs are not in the store yet",
+                f"{text.rstrip('.')}. They wait in {self.location.folder}.",
+            )
+
+    def _rows(self, which: str | None) -> list[Row]:
+        require_packages(self.location)
+        self.take_in_journals()
+        # A server is asked in any case; a database file is not created just to list its runs.
+        known = [] if self._nothing() else self._stored(which)
+        waiting = {row.key: row for row in self._waiting()}
+        rows = [_with_journal(row, waiting.pop(row.key, None)) for row in known]
+        if which is not None and waiting:
+            # Their rows in the store may have another name by now.
+            known_keys = {row.key for key in waiting for row in self._stored(key)}
+            waiting = {key: row for key, row in waiting.items() if key not in known_keys}
+        rows += waiting.values()
+        return sorted(rows, key=lambda row: row.started, reverse=True)
+
+    def _stored(self, which: str | None) -> list[Row]:
+        """Runs in the store; a database that is half-made or damaged is replaced before."""
+        if self._nothing():
+            return []
+        if self.location.file is None:
+            return self.store.rows() if which is None else self.store.called(which)
+        database = Database(self.location.file)
+        with store_errors(self.location.name, "read"):
+            try:
+                return database.rows(experiment_name(), which)
+            except sqlite3.DatabaseError as error:
+                if not is_spoilt(error):
+                    raise
+            # The first access to the store opens it; a later one has to be told.
+            if "store" in self.__dict__:
+                self.store.open()
+            return self.store.rows() if which is None else self.store.called(which)
+
     def add(self, bundle: RunData) -> Run:
         """Import a run; a run that the store holds already is not changed."""
         return self.load(upload(self.store, bundle))
 
     def import_orphaned_journals(self) -> None:
-        """Move journals of dead kernels into the store, as interrupted runs."""
+        """Move journals of dead kernels into the store, as interrupted runs.
+
+        Raises:
+            RunStoreError: the store cannot be opened, or some cannot be stored; the others are.
+        """
+        errors = []
         for path in self._journals():
             if _has_live_owner(path):
                 continue
@@ -94,10 +155,13 @@ class RunStore:
                 bundle = RunData.from_frames(read_frames(claimed))
                 if bundle["run"]:
                     upload(store, bundle)
-            except Exception:
+            except Exception as error:
                 claimed.rename(path)
-                raise
+                errors.append(error)
+                continue
             claimed.unlink()
+        if errors:
+            raise errors[0]
 
     def _nothing(self) -> bool:
         return self.location.file is not None and not self.location.file.exists()
@@ -106,9 +170,9 @@ class RunStore:
         for path in self.location.folder.glob(f"{row.key}{JOURNAL_SUFFIX}*"):
             # Another process may be moving it into the store.
             with suppress(FileNotFoundError):
-                return RunData.from_frames(read_frames(path))
+                return self._journal_data(path)
         try:
-            found = RunData.from_files(lambda name: self.store.file(row.id, name))
+            found = RunData.from_files(lambda name: self._file(row.id, name))
         except ValueError as error:
             raise RunStoreError(
                 f"The files of run {row.name} ({row.id}) are damaged: {error}"
@@ -123,14 +187,35 @@ class RunStore:
     def _journals(self) -> list[Path]:
         return sorted(self.location.folder.glob(f"*{JOURNAL_SUFFIX}*"))
 
-    def _bundles(self) -> Iterator[RunData]:
+    def _waiting(self) -> Iterator[Row]:
+        """Rows of the journals; one that cannot be read is a row that says so."""
         for path in self._journals():
             try:
-                found = RunData.from_frames(read_frames(path))
+                found = self._journal_data(path)
+                if found["run"]:
+                    yield journal_row(found)
+            except RunStoreError:
+                yield damaged_journal_row(path)
             except OSError:
                 continue  # Another process has moved it into the store.
-            if found["run"]:
-                yield found
+
+    def _journal_data(self, path: Path) -> RunData:
+        try:
+            return RunData.from_frames(read_frames(path))
+        except OSError:
+            raise
+        except Exception as error:
+            # Whatever a damaged journal may raise: KeyError, TypeError, ...
+            raise RunStoreError(f"The journal {path} is damaged: {error}") from error
+
+    def _file(self, run: str, name: str) -> bytes:
+        """Content of a file of a run; KeyError or OSError if there is none."""
+        if self.location.file is not None and run.isalnum():
+            # Works also after the folder was moved together with its database.
+            beside = self.location.folder / run / "artifacts"
+            if beside.is_dir():
+                return (beside / name).read_bytes()
+        return self.store.file(run, name)
 
 
 def find_row(rows: Sequence[Row], which: str) -> Row:
@@ -153,45 +238,11 @@ def find_row(rows: Sequence[Row], which: str) -> Row:
     raise RunNameError(unknown_name("run", which, [row.name for row in rows]))
 
 
-def journal_row(bundle: RunData) -> Row:
-    """Row of a run that is not in the store yet."""
-    about = bundle["run"]
-    names = metric_names(bundle.series, about.get("metrics", ()))
-    last = {n: float(bundle.series[n].last[-1]) for n in names if len(bundle.series[n])}
-    return Row(
-        id=about["key"], key=about["key"], name=about["name"], status=about["status"],
-        started=about["started"], ended=about.get("ended"),
-        parameters={n: str(v) for n, v in bundle["parameters"].items()}, metrics=last,
-        steps=about.get("step"),
-    )  # fmt: skip
-
-
 def _with_journal(row: Row, journal: Row | None) -> Row:
     """Row of the store with steps and metrics of its journal, which is ahead of the store."""
     if journal is None:
         return row
     return dataclasses.replace(row, steps=journal.steps, metrics=journal.metrics)
-
-
-def frame_of_rows(rows: list[Row]) -> pd.DataFrame:
-    """Runs as a DataFrame, indexed by id: name, status, times, last values, hyperparameters."""
-    import pandas as pd
-
-    lines: list[dict[str, Any]] = []
-    for row in rows:
-        line: dict[str, Any] = {
-            "name": row.name,
-            "status": row.status,
-            "started": pd.Timestamp(row.started, unit="s", tz="UTC"),
-            "seconds": None if row.ended is None else row.ended - row.started,
-            "steps": row.steps,
-        }
-        line |= {"loss": None, "val_loss": None} | dict(row.metrics)
-        line |= {n: _value(v) for n, v in row.parameters.items()}
-        line |= {f"tag.{name}": value for name, value in row.tags.items()}
-        lines.append(line)
-    frame = pd.DataFrame(lines, index=pd.Index([row.id for row in rows], name="id"))
-    return frame if lines else pd.DataFrame(columns=list(FIRST_COLUMNS), index=frame.index)
 
 
 def read_run_file(path: Path) -> RunData:
@@ -240,13 +291,3 @@ def _has_live_owner(path: Path) -> bool:
         return bool(abs(psutil.Process(about["pid"]).create_time() - about["born"]) < 1.0)
     except psutil.Error:
         return False
-
-
-def _value(text: str) -> Any:
-    """A hyperparameter as a number or constant if it is one, else as text."""
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return {"True": True, "False": False, "None": None}.get(text, text)

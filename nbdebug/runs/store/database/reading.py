@@ -1,0 +1,219 @@
+"""Reads a store's database with plain SQL: fast, without MLflow, and whatever MLflow made it."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote
+
+from nbdebug.runs.store.row import KEY_TAG, Row, mlflow_row
+from nbdebug.runs.store.store_errors import DAMAGED_WORDS
+
+LOCK_TIMEOUT_SECONDS = 2.0
+SIDE_SUFFIXES = ("-journal", "-wal", "-shm")
+MAX_CHECKED_BYTES = 200_000_000
+MIN_PREFIX_LENGTH = 4
+IDS_PER_QUERY = 500
+# Columns that are read; MLflow has had them since 1.0, and names them so.
+READ_COLUMNS = {
+    "experiments": "experiment_id, name, artifact_location",
+    "runs": "run_uuid, name, status, start_time, end_time, artifact_uri, lifecycle_stage, "
+    "experiment_id",
+    "params": "run_uuid, key, value",
+    "tags": "run_uuid, key, value",
+    "latest_metrics": "run_uuid, key, value, is_nan",
+}
+ALL_RUNS = (
+    "lifecycle_stage = 'active' AND "
+    "experiment_id IN (SELECT experiment_id FROM experiments WHERE name = :experiment)"
+)
+CALLED = (
+    " AND (run_uuid = :which OR name = :which OR (:length >= :shortest "
+    "AND substr(run_uuid, 1, :length) = :which) OR run_uuid IN "
+    f"(SELECT run_uuid FROM tags WHERE key = '{KEY_TAG}' AND value = :which))"
+)
+Content = Literal["missing", "damaged", "foreign", "half-made", "complete"]
+
+
+class Database:
+    """A file of SQLite with MLflow's tables, which is only read.
+
+    Every method raises `sqlite3.Error` where the file cannot be read.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def rows(self, experiment: str, which: str | None = None) -> list[Row]:
+        """Runs of an experiment, the newest first.
+
+        Args:
+            which: only those with this id, key, name or beginning of an id.
+        """
+        with self.reading() as connection:
+            try:
+                return _rows(connection, experiment, which)
+            except sqlite3.OperationalError as error:
+                if "decode" not in str(error):
+                    raise
+                # Text that is not UTF-8: only then, since this is much slower.
+                connection.text_factory = lambda data: data.decode("utf-8", "replace")
+                return _rows(connection, experiment, which)
+
+    def artifact_uri(self, run: str) -> str | None:
+        """Address of the files of a run, None for an unknown run."""
+        with self.reading() as connection:
+            query = "SELECT artifact_uri FROM runs WHERE run_uuid = ?"
+            found = connection.execute(query, (run,)).fetchone()
+            return None if found is None else str(found[0])
+
+    def tag(self, run: str, tag: str) -> str | None:
+        """Value of a tag of a run, None without it."""
+        with self.reading() as connection:
+            query = "SELECT value FROM tags WHERE run_uuid = ? AND key = ?"
+            found = connection.execute(query, (run, tag)).fetchone()
+            return None if found is None else str(found[0])
+
+    def content(self) -> Content:
+        """What the file holds, as far as it shows without MLflow."""
+        if not self.file.exists():
+            return "missing"
+        try:
+            with self.reading() as connection:
+                if self._spoilt(connection):
+                    return "damaged"
+                tables = table_names(connection)
+                if not {"experiments", "runs", "alembic_version"} & tables:
+                    return "foreign" if tables else "half-made"
+                for table, columns in READ_COLUMNS.items():
+                    connection.execute(f"SELECT {columns} FROM {table} LIMIT 0")
+                return "complete" if revision(connection) else "half-made"
+        except sqlite3.DatabaseError as error:
+            if any(words in str(error) for words in DAMAGED_WORDS):
+                return "damaged"
+            if "no such" in str(error):
+                return "half-made"
+            raise
+
+    def revision_for_writing(self) -> str:
+        """Revision of the tables, "" without one; raises where nothing can be written.
+
+        A lock is waited for no longer than 2 s, where MLflow waits 20 s without a word.
+        """
+        with closing(connect(self.file, "rw")) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                return revision(connection)
+            finally:
+                connection.execute("ROLLBACK")
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Connection in which all queries see the same state."""
+        with closing(self._connected()) as connection:
+            connection.execute("BEGIN")
+            yield connection
+
+    def _connected(self) -> sqlite3.Connection:
+        # A writer that was killed leaves a journal that SQLite takes back when it may write.
+        # Without rights to write, a database without such files is read as it is.
+        beside = [self.file.with_name(self.file.name + suffix) for suffix in SIDE_SUFFIXES]
+        modes = ["ro", "rw"] if any(map(Path.exists, beside)) else ["ro", "ro&immutable=1"]
+        for mode in modes:
+            connection = connect(self.file, mode)
+            try:
+                connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+                return connection
+            except sqlite3.OperationalError as error:
+                connection.close()
+                if mode == modes[-1] or "locked" in str(error):
+                    raise
+            except sqlite3.DatabaseError:
+                connection.close()
+                raise
+        raise AssertionError("unreachable")
+
+    def _spoilt(self, connection: sqlite3.Connection) -> bool:
+        """True if pages are missing, or some are damaged."""
+        size = self.file.stat().st_size
+        (page,) = connection.execute("PRAGMA page_size").fetchone()
+        (count,) = connection.execute("PRAGMA page_count").fetchone()
+        if size < page * count and not self._has_wal():
+            return True
+        if size > MAX_CHECKED_BYTES:
+            return False
+        (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        return bool(found != "ok")
+
+    def _has_wal(self) -> bool:
+        return self.file.with_name(self.file.name + "-wal").exists()
+
+
+def connect(file: Path, mode: str) -> sqlite3.Connection:
+    """Connection to a file that exists; `mode` as in the URI of SQLite."""
+    return sqlite3.connect(
+        f"file:{quote(file.as_posix())}?mode={mode}", uri=True, isolation_level=None,
+        timeout=LOCK_TIMEOUT_SECONDS,
+    )  # fmt: skip
+
+
+def is_spoilt(error: sqlite3.DatabaseError) -> bool:
+    """True if the file is damaged, or its tables are not all there."""
+    return any(words in str(error) for words in (*DAMAGED_WORDS, "no such table", "no such column"))
+
+
+def table_names(connection: sqlite3.Connection) -> set[str]:
+    """Names of all tables."""
+    found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+    return {name for (name,) in found if not name.startswith("sqlite_")}
+
+
+def revision(connection: sqlite3.Connection) -> str:
+    """Revision of MLflow's tables, "" without one."""
+    found = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+    return ", ".join(str(one) for (one,) in found)
+
+
+def _rows(connection: sqlite3.Connection, experiment: str, which: str | None) -> list[Row]:
+    condition = ALL_RUNS if which is None else ALL_RUNS + CALLED
+    query = (
+        f"SELECT run_uuid, name, status, start_time, end_time FROM runs WHERE {condition} "
+        "ORDER BY start_time DESC, run_uuid"
+    )
+    values = {
+        "experiment": experiment, "which": which, "length": len(which or ""),
+        "shortest": MIN_PREFIX_LENGTH,
+    }  # fmt: skip
+    runs = connection.execute(query, values).fetchall()
+    ids = [about[0] for about in runs]
+    params = _parts(connection, "SELECT run_uuid, key, value FROM params", ids, which is None)
+    tags = _parts(connection, "SELECT run_uuid, key, value FROM tags", ids, which is None)
+    # SQLite has no NaN: NULL stands for it, since the value of a metric is never NULL.
+    query = "SELECT run_uuid, key, CASE is_nan WHEN 1 THEN NULL ELSE value END FROM latest_metrics"
+    metrics = _parts(connection, query, ids, which is None, numbers=True)
+    return [mlflow_row(about, *(p[about[0]] for p in (params, metrics, tags))) for about in runs]
+
+
+def _parts(
+    connection: sqlite3.Connection, query: str, ids: list[str], every: bool, numbers: bool = False
+) -> dict[str, dict[str, Any]]:
+    """Names and values of runs; equal texts are one object, NULL is NaN."""
+    found: dict[str, dict[str, Any]] = {one: {} for one in ids}
+    same: dict[str, str] = {}
+    for start in range(0, 1 if every else len(ids), IDS_PER_QUERY):
+        some = [] if every else ids[start : start + IDS_PER_QUERY]
+        where = "" if every else f" WHERE run_uuid IN ({', '.join('?' * len(some))})"
+        for run, key, value in connection.execute(query + where, some):
+            if run in found:
+                if isinstance(value, str):
+                    value = same.setdefault(value, value)
+                elif not numbers:
+                    value = "" if value is None else str(value)
+                elif value is None:
+                    value = math.nan
+                found[run][same.setdefault(key, key)] = value
+    return found
