@@ -5,7 +5,9 @@ Whoever moves a private part adapts this file, and no test.
 
 from __future__ import annotations
 
+import shutil
 import threading
+from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import pytest
@@ -21,6 +23,7 @@ from nbdebug.debugger.dashboard_api import DashboardApi
 from nbdebug.panels.base import Panel
 from nbdebug.runs.record.journal import Journal
 from nbdebug.runs.recording.recorder import Recorder
+from nbdebug.runs.store.database import preparation
 from nbdebug.runs.store.runs_tab import RunsTabService
 from nbdebug.training.data.index_sampler import IndexSampler
 from nbdebug.training.engine.loop import Loop
@@ -140,6 +143,11 @@ def break_recording(error: Exception, patch: pytest.MonkeyPatch) -> None:
 def serve_from(tab: RunsTabService, library: Any) -> None:
     """Let the tab Runs read from something else than its store."""
     tab._run_store = library
+
+
+def make_stores_from(file: Path, patch: pytest.MonkeyPatch) -> None:
+    """New databases are copies of a file: MLflow takes seconds to make one."""
+    patch.setattr(preparation, "_create", lambda fresh: shutil.copy(file, fresh))
 
 
 def file_of(journal: Journal) -> BinaryIO:

@@ -23,7 +23,7 @@ from nbdebug.runs.store.database.preparation import (
     prepare_database,
 )
 from nbdebug.runs.store.database.reading import Database
-from nbdebug.runs.store.row import KEY_TAG, MLFLOW_STATUS, STATUS_TAG, Row, mlflow_row
+from nbdebug.runs.store.row import KEY_TAG, MLFLOW_STATUS, STATUS_TAG, Row, readable_row
 from nbdebug.runs.store.server import check_answer, conditions
 from nbdebug.runs.store.store_errors import store_errors
 from nbdebug.runs.store.stored_names import name_tags, stored_name
@@ -248,7 +248,7 @@ def experiment_name() -> str:
 def _row(run: Any) -> Row:
     info, data = run.info, run.data
     about = info.run_id, info.run_name, info.status, info.start_time, info.end_time
-    return mlflow_row(about, data.params, data.metrics, data.tags)
+    return readable_row(about, data.params, data.metrics, data.tags)
 
 
 def _text(text: str) -> str:

@@ -49,6 +49,19 @@ class Row:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
+def readable_row(
+    about: tuple[Any, Any, Any, Any, Any], params: Mapping[str, Any], metrics: Mapping[str, Any],
+    tags: Mapping[str, Any],
+) -> Row:  # fmt: skip
+    """Row of a run of MLflow, whatever is in it: a run never hides the others."""
+    try:
+        return mlflow_row(about, params, metrics, tags)
+    except Exception:
+        return Row(
+            str(about[0]), str(tags.get(KEY_TAG, "")), str(about[1] or ""), DAMAGED, 0.0, None
+        )
+
+
 def mlflow_row(
     about: tuple[Any, Any, Any, Any, Any], params: Mapping[str, str], metrics: Mapping[str, Any],
     tags: Mapping[str, str],

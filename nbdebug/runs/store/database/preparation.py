@@ -24,7 +24,8 @@ STATES = {
     "half-made": "It was half-made: its making was cut off.",
     "foreign": "It was no store of runs, but the database of another program.",
     "damaged": "It was damaged.",
-    "older": "An older MLflow made it, which cannot write it any more.",
+    "older": "An older MLflow made it. Kernels that hold that one read the new store, but their "
+    "runs wait in journals until they have this MLflow.",
 }
 Tell = Callable[[str, str], None]
 
@@ -46,8 +47,7 @@ def prepare_database(location: StoreLocation, tell: Tell) -> None:
     """
     if location.file is None:
         return
-    if "?" in location.uri:
-        raise RunStoreError(f"{location.file} has a ? in its path, which no MLflow opens.")
+    _check_path(location.uri, location.file)
     # A link stays a link.
     file = Path(os.path.realpath(location.file))
     if _state(file) == "complete":
@@ -69,6 +69,16 @@ def prepare_database(location: StoreLocation, tell: Tell) -> None:
         tell(
             f"{file.name} was replaced by a new store of runs",
             f"{STATES[state]} It is kept as {kept}; the new one holds {runs:,} of its runs.",
+        )
+
+
+def _check_path(uri: str, file: Path) -> None:
+    from sqlalchemy import make_url
+
+    if make_url(uri).database != file.as_posix():
+        raise RunStoreError(
+            f"{file} could not be opened: MLflow would open another file, since the path holds a ? "
+            "or a % with two digits. Name another one with runs=..."
         )
 
 
@@ -205,9 +215,11 @@ def _remove(fresh: Path) -> None:
 def _no_writer(file: Path) -> Iterator[None]:
     """Context in which nobody writes to a database, where it can be locked at all."""
     with ExitStack() as held:
-        with suppress(sqlite3.DatabaseError):
-            connection = held.enter_context(closing(connect(file, "rw")))
-            connection.execute("BEGIN IMMEDIATE")
+        # Of an empty file, the lock alone would make a journal.
+        if file.exists() and file.stat().st_size:
+            with suppress(sqlite3.DatabaseError):
+                connection = held.enter_context(closing(connect(file, "rw")))
+                connection.execute("BEGIN IMMEDIATE")
         yield
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
-from nbdebug.runs.store.row import KEY_TAG, Row, mlflow_row
+from nbdebug.runs.store.row import KEY_TAG, Row, readable_row
 from nbdebug.runs.store.store_errors import DAMAGED_WORDS
 
 LOCK_TIMEOUT_SECONDS = 2.0
@@ -195,7 +195,7 @@ def _rows(connection: sqlite3.Connection, experiment: str, which: str | None) ->
     # SQLite has no NaN: NULL stands for it, since the value of a metric is never NULL.
     query = "SELECT run_uuid, key, CASE is_nan WHEN 1 THEN NULL ELSE value END FROM latest_metrics"
     metrics = _parts(connection, query, ids, which is None, numbers=True)
-    return [mlflow_row(about, *(p[about[0]] for p in (params, metrics, tags))) for about in runs]
+    return [readable_row(about, *(p[about[0]] for p in (params, metrics, tags))) for about in runs]
 
 
 def _parts(

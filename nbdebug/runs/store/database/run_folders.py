@@ -19,7 +19,7 @@ def take_in_folders(location: StoreLocation) -> None:
     store = MlflowStore(location)
     store.connect()
     assert location.file is not None
-    adopt_runs(location.file, store.experiment)
+    adopt_runs(location.file, store.experiment, location.folder)
     with Database(location.file).reading() as connection:
         known = {run for (run,) in connection.execute("SELECT run_uuid FROM runs")}
     for about in sorted(location.folder.glob("*/artifacts/run.json")):

@@ -27,9 +27,14 @@ def salvage(old: Path, fresh: Path) -> None:
                 target.execute("COMMIT")
 
 
-def adopt_runs(fresh: Path, experiment: str) -> None:
+def adopt_runs(fresh: Path, experiment: str, folder: Path) -> None:
     """Give runs of nbdebug whose experiment could not be read to another one."""
     with closing(connect(fresh, "rw")) as target:
+        target.execute(
+            "UPDATE experiments SET artifact_location = ? "
+            "WHERE experiment_id = ? AND artifact_location IS NULL",
+            (folder.as_uri(), experiment),
+        )
         target.execute(
             "UPDATE runs SET experiment_id = ? WHERE run_uuid IN (SELECT run_uuid FROM tags "
             "WHERE key = ?) AND (experiment_id IS NULL OR experiment_id NOT IN "
