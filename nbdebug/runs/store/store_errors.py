@@ -9,7 +9,7 @@ from nbdebug.errors import NbdebugError, RunStoreError
 
 DAMAGED_WORDS = ("not a database", "malformed", "file is encrypted")
 NEWER = (
-    "a newer MLflow made or migrated it than the one of this kernel: "
+    "a newer MLflow made it than the one of this kernel, or has upgraded it: "
     "pip install --upgrade mlflow-skinny, and restart the kernel. Runs wait in their journals"
 )
 

@@ -16,6 +16,7 @@ PREFIX_LENGTH = 200
 REFUSED = re.compile(r"[^\w.\- /]|_(?=x[0-9a-f])")
 REFUSED_IN_A_PATH = re.compile(r"[^\w\- ]|_(?=x[0-9a-f])")
 ESCAPE = re.compile(r"_x([0-9a-f]+)_")
+ESCAPE_OR_CHARACTER = re.compile(r"_x[0-9a-f]+_|.", re.DOTALL)
 # Above all characters of Unicode, so that no name holds them.
 EMPTY, SHORTENED = "_x110000_", "_x110001_"
 
@@ -32,7 +33,7 @@ def stored_name(name: str) -> str:
     found = refused.sub(lambda match: f"_x{ord(match[0]):x}_", name) or EMPTY
     if len(found) <= MAX_NAME_LENGTH:
         return found
-    return f"{found[:PREFIX_LENGTH]}{SHORTENED}{_digest(name)}"
+    return f"{_beginning(found)}{SHORTENED}{_digest(name)}"
 
 
 def name_tags(names: Iterable[str]) -> dict[str, str]:
@@ -40,7 +41,7 @@ def name_tags(names: Iterable[str]) -> dict[str, str]:
     return {
         NAME_TAG_PREFIX + _digest(name): name[:MAX_TAG_LENGTH]
         for name in names
-        if SHORTENED in stored_name(name)
+        if _is_shortened(stored_name(name))
     }
 
 
@@ -48,9 +49,23 @@ def original_name(stored: str, tags: Mapping[str, str]) -> str:
     """Name that `stored_name` mapped; `tags` are those of the run."""
     if "_x" not in stored:
         return stored
-    if SHORTENED in stored:
+    if _is_shortened(stored):
         return tags.get(NAME_TAG_PREFIX + stored.rpartition(SHORTENED)[2], stored)
     return ESCAPE.sub(_character, stored)
+
+
+def _is_shortened(stored: str) -> bool:
+    return SHORTENED in stored and SHORTENED in ESCAPE_OR_CHARACTER.findall(stored)
+
+
+def _beginning(stored: str) -> str:
+    """The first 200 characters, or fewer: no escape is cut in two."""
+    end = 0
+    for part in ESCAPE_OR_CHARACTER.finditer(stored):
+        if part.end() > PREFIX_LENGTH:
+            break
+        end = part.end()
+    return stored[:end]
 
 
 def _character(match: re.Match[str]) -> str:

@@ -285,7 +285,7 @@ def test_the_store_of_a_newer_mlflow_is_read_and_its_runs_wait(
     before = filled.read_bytes()
 
     assert sorted(nbd.runs(filled)["name"]) == ["waits", "whole"]
-    assert "a newer MLflow made or migrated it" in logged(caplog)
+    assert "a newer MLflow made it than the one of this kernel" in logged(caplog)
     assert "pip install --upgrade mlflow-skinny" in logged(caplog)
     assert nbd.load_run("whole", filled).steps == 3
     assert filled.read_bytes() == before
