@@ -1,4 +1,4 @@
-"""What a store on a server needs besides MLflow's client."""
+"""First contact with a store on a server, and conditions of its search."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ class Database:
             return None if found is None else str(found[0])
 
     def content(self) -> Content:
-        """What the file holds, as far as it shows without MLflow."""
+        """Kind of content, as far as it shows without MLflow."""
         if not self.file.exists():
             return "missing"
         try:
