@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import sqlite3
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,7 +21,7 @@ from nbdebug.runs.store.database.preparation import (
     own_connections,
     prepare_database,
 )
-from nbdebug.runs.store.database.reading import Database
+from nbdebug.runs.store.database.reading import READ_ERRORS, Database
 from nbdebug.runs.store.row import KEY_TAG, MLFLOW_STATUS, STATUS_TAG, Row, readable_row
 from nbdebug.runs.store.server import check_answer, conditions
 from nbdebug.runs.store.store_errors import store_errors
@@ -230,7 +229,7 @@ class MlflowStore:
         if self._file.exists():
             try:
                 found = Database(self._file).revision_for_writing()
-            except sqlite3.DatabaseError as error:
+            except READ_ERRORS as error:
                 if any(words in str(error) for words in ("locked", "readonly", "unable to open")):
                     raise
         if found != self._revision:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import socket
-import sqlite3
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +21,7 @@ from nbdebug.runs.record.location import StoreLocation
 from nbdebug.runs.record.run_data import RunData
 from nbdebug.runs.record.store_packages import require_packages
 from nbdebug.runs.store.database.preparation import Tell, log_notice
-from nbdebug.runs.store.database.reading import Database, is_spoilt
+from nbdebug.runs.store.database.reading import READ_ERRORS, Database, is_spoilt
 from nbdebug.runs.store.journal_rows import damaged_journal_row, journal_row
 from nbdebug.runs.store.mlflow_store import MlflowStore, experiment_name
 from nbdebug.runs.store.row import Row
@@ -120,7 +119,7 @@ class RunStore:
         with store_errors(self.location.name, "read"):
             try:
                 return database.rows(experiment_name(), which)
-            except sqlite3.DatabaseError as error:
+            except READ_ERRORS as error:
                 if not is_spoilt(error):
                     raise
             # The first access to the store opens it; a later one has to be told.
@@ -239,10 +238,13 @@ def find_row(rows: Sequence[Row], which: str) -> Row:
 
 
 def _with_journal(row: Row, journal: Row | None) -> Row:
-    """Row of the store with steps and metrics of its journal, which is ahead of the store."""
+    """Row of the store with what its journal says, which is ahead of the store."""
     if journal is None:
         return row
-    return dataclasses.replace(row, steps=journal.steps, metrics=journal.metrics)
+    ahead = dataclasses.replace(row, steps=journal.steps, metrics=journal.metrics)
+    if journal.ended is None:
+        return ahead
+    return dataclasses.replace(ahead, status=journal.status, ended=journal.ended)
 
 
 def read_run_file(path: Path) -> RunData:

@@ -263,3 +263,13 @@ def test_a_journal_that_is_filed_while_it_is_found_is_read_from_the_store(
     monkeypatch.setattr(Path, "glob", lambda self, pattern: iter([gone]))
 
     assert open_library(place).run(row).steps == 4
+
+
+def test_a_run_that_is_over_is_not_listed_as_running_while_it_is_moved(place: Path) -> None:
+    runs = open_library(place)
+    runs.store.begin("0123456789abcdef", "over", 1e9, {})
+    left_behind(place, name="over", status="finished", ended=1e9 + 5)
+
+    table = open_library(place).rows()
+
+    assert [(row.name, row.status, row.ended) for row in table] == [("over", "finished", 1e9 + 5)]

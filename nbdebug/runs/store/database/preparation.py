@@ -13,7 +13,14 @@ from pathlib import Path
 
 from nbdebug.errors import RunStoreError
 from nbdebug.runs.record.location import StoreLocation
-from nbdebug.runs.store.database.reading import SIDE_SUFFIXES, Database, connect, revision
+from nbdebug.runs.store.database.reading import (
+    READ_ERRORS,
+    SIDE_SUFFIXES,
+    Database,
+    connect,
+    revision,
+    table_names,
+)
 from nbdebug.runs.store.database.salvage import salvage
 from nbdebug.runs.store.store_errors import NEWER
 
@@ -87,9 +94,10 @@ def _state(file: Path) -> str:
     content = Database(file).content()
     if content in ("missing", "damaged", "foreign"):
         return content
+    tables: set[str] = set()
     try:
         with Database(file).reading() as connection:
-            found = revision(connection)
+            tables, found = table_names(connection), revision(connection)
     except sqlite3.OperationalError as error:
         if "no such" not in str(error):
             raise
@@ -97,7 +105,17 @@ def _state(file: Path) -> str:
     known, newest = _revisions()
     if found and found not in known:
         return "newer"
-    return content if content == "half-made" or found == newest else "older"
+    if content == "half-made" or found != newest:
+        return "half-made" if content == "half-made" else "older"
+    return "complete" if _mlflow_tables() <= tables else "half-made"
+
+
+def _mlflow_tables() -> set[str]:
+    """Names of the tables that this MLflow uses; without one of them it cannot write."""
+    import mlflow.store.db.utils  # noqa: F401
+    from mlflow.store.db.base_sql_model import Base
+
+    return set(Base.metadata.tables)
 
 
 def _revisions() -> tuple[set[str], str]:
@@ -217,7 +235,7 @@ def _no_writer(file: Path) -> Iterator[None]:
     with ExitStack() as held:
         # Of an empty file, the lock alone would make a journal.
         if file.exists() and file.stat().st_size:
-            with suppress(sqlite3.DatabaseError):
+            with suppress(*READ_ERRORS):
                 connection = held.enter_context(closing(connect(file, "rw")))
                 connection.execute("BEGIN IMMEDIATE")
         yield

@@ -36,6 +36,8 @@ CALLED = (
     "AND substr(run_uuid, 1, :length) = :which) OR run_uuid IN "
     f"(SELECT run_uuid FROM tags WHERE key = '{KEY_TAG}' AND value = :which))"
 )
+# A damaged name of a table is in the message of SQLite, which Python then cannot decode.
+READ_ERRORS = (sqlite3.DatabaseError, UnicodeDecodeError)
 Content = Literal["missing", "damaged", "foreign", "half-made", "complete"]
 
 
@@ -92,8 +94,8 @@ class Database:
                 for table, columns in READ_COLUMNS.items():
                     connection.execute(f"SELECT {columns} FROM {table} LIMIT 0")
                 return "complete" if revision(connection) else "half-made"
-        except sqlite3.DatabaseError as error:
-            if any(words in str(error) for words in DAMAGED_WORDS):
+        except READ_ERRORS as error:
+            if is_damaged(error):
                 return "damaged"
             if "no such" in str(error):
                 return "half-made"
@@ -132,7 +134,7 @@ class Database:
                 connection.close()
                 if mode == modes[-1] or "locked" in str(error):
                     raise
-            except sqlite3.DatabaseError:
+            except READ_ERRORS:
                 connection.close()
                 raise
         raise AssertionError("unreachable")
@@ -161,9 +163,15 @@ def connect(file: Path, mode: str) -> sqlite3.Connection:
     )  # fmt: skip
 
 
-def is_spoilt(error: sqlite3.DatabaseError) -> bool:
+def is_damaged(error: Exception) -> bool:
+    """True if the file is no database, or pages of it are damaged."""
+    return isinstance(error, UnicodeDecodeError) or any(w in str(error) for w in DAMAGED_WORDS)
+
+
+def is_spoilt(error: Exception) -> bool:
     """True if the file is damaged, or its tables are not all there."""
-    return any(words in str(error) for words in (*DAMAGED_WORDS, "no such table", "no such column"))
+    missing = ("no such table", "no such column")
+    return is_damaged(error) or any(words in str(error) for words in missing)
 
 
 def table_names(connection: sqlite3.Connection) -> set[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
-from nbdebug.runs.store.database.reading import Database, connect, table_names
+from nbdebug.runs.store.database.reading import READ_ERRORS, Database, connect, table_names
 from nbdebug.runs.store.row import KEY_TAG
 
 
@@ -21,7 +21,7 @@ def salvage(old: Path, fresh: Path) -> None:
                     if table != "alembic_version":
                         _copy_table(source, target, table)
                 target.execute("COMMIT")
-        except sqlite3.DatabaseError:
+        except READ_ERRORS:
             # Not even its list of tables can be read.
             with suppress(sqlite3.Error):
                 target.execute("COMMIT")
@@ -46,7 +46,7 @@ def adopt_runs(fresh: Path, experiment: str, folder: Path) -> None:
 def _tables(source: sqlite3.Connection) -> set[str]:
     try:
         return table_names(source)
-    except sqlite3.DatabaseError:
+    except READ_ERRORS:
         return set()
 
 
@@ -67,7 +67,7 @@ def _copy_table(source: sqlite3.Connection, target: sqlite3.Connection, table: s
 def _columns(connection: sqlite3.Connection, table: str) -> list[str]:
     try:
         return [row[1] for row in connection.execute(f'PRAGMA table_info("{table}")')]
-    except sqlite3.DatabaseError:
+    except READ_ERRORS:
         return []
 
 
@@ -77,5 +77,5 @@ def _readable(source: sqlite3.Connection, query: str) -> Iterator[tuple[object, 
         try:
             yield from source.execute(query + order)
             return
-        except sqlite3.DatabaseError:
+        except READ_ERRORS:
             continue

@@ -105,6 +105,15 @@ def without_tags(place: Path) -> None:
     sql(place, "DROP TABLE tags")
 
 
+def without_a_table_of_others(place: Path) -> None:
+    sql(place, "DROP TABLE datasets")
+
+
+def damaged_name_of_a_table(place: Path) -> None:
+    content = place.read_bytes()
+    place.write_bytes(content.replace(b"CREATE TABLE", b"CREATE\xb0TABLE"))
+
+
 def without_a_column(place: Path) -> None:
     sql(place, "ALTER TABLE params RENAME COLUMN value TO worth")
 
@@ -119,7 +128,7 @@ SPOILT: dict[str, Spoil] = {
     for one in (
         empty, no_database, first_page_only, cut_in_half, last_byte_gone, zeroed_tables,
         header_only, no_revision, no_revisions_table, one_table, without_tags, without_a_column,
-        of_another_program,
+        of_another_program, without_a_table_of_others, damaged_name_of_a_table,
     )
 }  # fmt: skip
 
