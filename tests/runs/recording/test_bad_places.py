@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
+import torch._dynamo  # noqa: F401  Its first import makes a folder in the temporary one.
 
 import nbdebug as nbd
 from nbdebug import Debugger

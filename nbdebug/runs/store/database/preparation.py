@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
@@ -25,6 +26,8 @@ from nbdebug.runs.store.database.salvage import salvage
 from nbdebug.runs.store.store_errors import NEWER
 
 LOCK_TIMEOUT_SECONDS = 2.0
+# Alembic keeps the migration in progress in a global of its module.
+MIGRATING = threading.Lock()
 DATABASE_SUFFIXES = ("", ".db", ".db3", ".sqlite", ".sqlite3")
 SQLITE_MAGIC = b"SQLite format 3\x00"
 STATES = {
@@ -171,7 +174,7 @@ def _create(fresh: Path) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     # MlflowClient would keep the store of a file of this name, and make no tables the second time.
-    with own_connections():
+    with own_connections(), MIGRATING:
         SqlAlchemyStore(f"sqlite:///{fresh.as_posix()}", fresh.parent.as_uri())  # type: ignore[no-untyped-call]
 
 
@@ -185,7 +188,8 @@ def _upgraded(fresh: Path, old: Path) -> bool:
         source.backup(target)
     try:
         engine = create_engine(f"sqlite:///{fresh.as_posix()}", poolclass=NullPool)
-        _upgrade_db(engine)  # type: ignore[no-untyped-call]
+        with MIGRATING:
+            _upgrade_db(engine)  # type: ignore[no-untyped-call]
         return _state(fresh) == "complete"
     except Exception:
         return False

@@ -73,3 +73,27 @@ def test_a_full_disk_leaves_nothing_half_made(tmp_path: Path) -> None:
     assert said == ""
     assert "RunStoreError: runs.db could not be opened: the disk is full" in why
     assert [one.name for one in tmp_path.iterdir()] == ["runs"]
+
+
+TWO = """
+import sys, threading
+from nbdebug.runs.record.location import store_location
+from nbdebug.runs.store.run_store import RunStore
+made = []
+def make(place):
+    RunStore(store_location(place)).store.begin("beef", "made", 1e9, {})
+    made.append(place)
+threads = [threading.Thread(target=make, args=(place,)) for place in sys.argv[1:]]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+print(len(made))
+"""
+
+
+def test_two_stores_are_made_at_once_in_one_kernel(tmp_path: Path) -> None:
+    places = [str(tmp_path / "one.db"), str(tmp_path / "other.db")]
+    done = subprocess.run(
+        [sys.executable, "-c", TWO, *places], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout == "2\n", done.stderr
