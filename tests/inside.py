@@ -6,7 +6,9 @@ Whoever moves a private part adapts this file, and no test.
 from __future__ import annotations
 
 import errno
+import shutil
 import threading
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
@@ -26,6 +28,7 @@ from nbdebug.panels.base import Panel
 from nbdebug.runs.record import file_lock
 from nbdebug.runs.record.journal import Journal
 from nbdebug.runs.recording.recorder import Recorder
+from nbdebug.runs.store.database import preparation
 from nbdebug.runs.store.runs_tab import RunsTabService
 from nbdebug.training.data.index_sampler import IndexSampler
 from nbdebug.training.engine.loop import Loop
@@ -193,6 +196,11 @@ def history_of_recorder(recorder: Recorder) -> History:
 def serve_from(tab: RunsTabService, library: Any) -> None:
     """Let the tab Runs read from something else than its store."""
     tab._run_store = library
+
+
+def make_stores_from(file: Path, patch: pytest.MonkeyPatch) -> None:
+    """New databases are copies of a file: MLflow takes seconds to make one."""
+    patch.setattr(preparation, "_create", lambda fresh: shutil.copyfile(file, fresh))
 
 
 def file_of(journal: Journal) -> BinaryIO:

@@ -13,6 +13,7 @@ import psutil
 from nbdebug.runs.record.journal import JOURNAL_SUFFIX, LEFT_SUFFIX, read_frames
 
 LOCK_SUFFIX = ".recording.lock"
+DAMAGED_SUFFIX = ".damaged"
 HEARTBEAT_TIMEOUT_SECONDS = 600.0
 
 
@@ -32,7 +33,7 @@ def lock_path(folder: Path, key: str) -> Path:
 
 def key_of(journal: Path) -> str:
     """Key of the run in a journal, by the name of the file."""
-    return journal.name.partition(JOURNAL_SUFFIX)[0]
+    return journal.name.removesuffix(DAMAGED_SUFFIX).partition(JOURNAL_SUFFIX)[0]
 
 
 def is_left(journal: Path) -> bool:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from nbdebug.errors import ArgumentError
 from nbdebug.runs.record.location import AUTO, store_location
 from nbdebug.runs.store.run import Run
-from nbdebug.runs.store.run_store import RunStore, frame_of_rows, read_run_file
+from nbdebug.runs.store.run_store import RunStore, read_run_file
+from nbdebug.runs.store.run_table import frame_of_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +21,8 @@ Where = str | os.PathLike[str] | None
 def runs(runs: Where = AUTO) -> pd.DataFrame:
     """List all runs of a store, the newest first, one row each, indexed by id.
 
-    Columns: name, status (running, finished, failed, interrupted), started, seconds, steps, the
+    Columns: name, status (running, finished, failed, interrupted,
+    damaged), started, seconds, steps, the
     last values of loss and metrics, the hyperparameters at the start, `tag.<name>`.
 
     Args:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from nbdebug.core.private_files import make_private
 from nbdebug.runs.record.headline import metric_names, metric_points
 from nbdebug.runs.record.run_data import RunData
-from nbdebug.runs.store.mlflow_store import STEPS_TAG, MlflowStore
+from nbdebug.runs.store.mlflow_store import MlflowStore
+from nbdebug.runs.store.row import STEPS_TAG
 
 MAX_METRIC_POINTS = 200
 
 
-def upload(store: MlflowStore, bundle: RunData, run: str | None = None) -> str:
+def upload(store: MlflowStore, bundle: RunData, run: str | None = None, files: bool = True) -> str:
     """Write a whole run into the store and return its id.
 
     Args:
         run: id of the run if its metrics are in the store already.
+        files: write its files too.
     """
     about = bundle["run"]
     if run is None:
@@ -23,10 +25,11 @@ def upload(store: MlflowStore, bundle: RunData, run: str | None = None) -> str:
         store.add_points(
             run, metric_points({name: bundle.series[name] for name in names}, MAX_METRIC_POINTS)
         )
-    store.put_files(run, bundle.files())
-    if store.location.file is not None:
-        folder = store.location.folder / run
-        make_private([folder, *folder.rglob("*")])
+    if files:
+        store.put_files(run, bundle.files())
+        if store.location.file is not None:
+            folder = store.location.folder / run
+            make_private([folder, *folder.rglob("*")])
     ended = about.get("ended") or about.get("seen") or about["started"]
     status = about["status"] if about.get("ended") else "interrupted"
     tags = {STEPS_TAG: str(about.get("step", 0))}

@@ -146,7 +146,9 @@ def test_a_copy_of_a_live_journal_does_not_end_its_run(live: Recorder, place: Pa
 @pytest.mark.parametrize(
     "content", [b"no journal", b"nbd1" + bytes(40), Frame({"document": "run"}).encode()]
 )
-def test_a_damaged_journal_is_set_aside(place: Path, content: bytes) -> None:
+def test_a_damaged_journal_is_set_aside(
+    place: Path, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     path = journal_of(place, born=1.0)
     path.write_bytes(content)
     lock_path(path.parent, KEY).touch()
@@ -155,7 +157,22 @@ def test_a_damaged_journal_is_set_aside(place: Path, content: bytes) -> None:
 
     assert statuses(place) == []
     assert path.with_name(f"{KEY}.damaged").read_bytes() == content
+    assert f"{KEY}.journal is damaged: it is kept as {KEY}.damaged. They wait in" in caplog.text
+    caplog.clear()
     assert statuses(place) == []
+    assert not caplog.records
+
+
+def test_a_damaged_journal_that_names_a_run_stays_in_the_list(place: Path) -> None:
+    path = journal_of(place, born=1.0)
+    journal = Journal(path)
+    journal.append([Frame({"list": "notes", "from": "x", "rows": 3})])
+    journal.close()
+
+    for _ in range(2):
+        assert nbd.runs(place)[["name", "status"]].values.tolist() == [["left", "damaged"]]
+    with pytest.raises(nbd.RunStoreError, match=r"journal .*\.damaged is damaged"):
+        nbd.load_run("left", place).frame()
 
 
 def test_a_run_that_was_begun_and_has_no_journal_is_interrupted(place: Path) -> None:
@@ -166,7 +183,7 @@ def test_a_run_that_was_begun_and_has_no_journal_is_interrupted(place: Path) -> 
 
 @pytest.mark.parametrize("stage", ["create_run", "log_batch", "log_artifacts", "set_terminated"])
 def test_a_taking_in_that_fails_anywhere_is_done_again(
-    place: Path, stage: str, monkeypatch: pytest.MonkeyPatch
+    place: Path, stage: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     from mlflow import MlflowClient
 
@@ -182,8 +199,8 @@ def test_a_taking_in_that_fails_anywhere_is_done_again(
 
     with monkeypatch.context() as patched:
         patched.setattr(MlflowClient, stage, fail)
-        with pytest.raises(nbd.RunStoreError, match="No space left"):
-            nbd.runs(place)
+        assert nbd.runs(place)["name"].tolist() == ["left"]
+    assert "No space left" in caplog.text
 
     table = nbd.runs(place)
     assert table[["status", "steps", "lr"]].values.tolist() == [["interrupted", 3, 0.1]]

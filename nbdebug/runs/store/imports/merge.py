@@ -16,8 +16,9 @@ from nbdebug.runs.record.journal import JOURNAL_SUFFIX, LEFT_SUFFIX, Journal
 from nbdebug.runs.record.journal_owner import key_of, lock_path
 from nbdebug.runs.record.location import StoreLocation
 from nbdebug.runs.record.run_data import RunData
-from nbdebug.runs.store.mlflow_store import MLFLOW_STATUS, MlflowStore, Row
-from nbdebug.runs.store.same_run import relation
+from nbdebug.runs.store.imports.same_run import relation
+from nbdebug.runs.store.mlflow_store import MlflowStore
+from nbdebug.runs.store.row import MLFLOW_STATUS, Row
 from nbdebug.runs.store.upload import upload
 
 KEY_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")

@@ -16,8 +16,8 @@ from nbdebug.runs.record.location import StoreLocation, store_location
 from nbdebug.runs.record.run_data import RunData
 from nbdebug.runs.recording.recorder import Recorder
 from nbdebug.runs.store.api import run_store
+from nbdebug.runs.store.imports.same_run import relation
 from nbdebug.runs.store.run import Run
-from nbdebug.runs.store.same_run import relation
 
 
 class Recorded:
