@@ -263,7 +263,8 @@ OTHERS = {
 def test_a_database_of_another_program_is_refused_and_stays(
     tmp_path: Path, script: str, debugger: Callable[..., Debugger]
 ) -> None:
-    place = tmp_path / "songs.db"
+    place = tmp_path / "music" / "songs.db"
+    place.parent.mkdir()
     with closing(sqlite3.connect(place)) as connection:
         connection.executescript(script)
     before = place.read_bytes()
@@ -278,7 +279,7 @@ def test_a_database_of_another_program_is_refused_and_stays(
     assert "the database of another program" in said["The run is not in the store yet"]
     assert place.read_bytes() == before
     assert list(place.with_suffix("").glob("*.journal.left"))
-    assert [one.name for one in tmp_path.iterdir() if one.is_file()] == ["songs.db"]
+    assert [one.name for one in place.parent.iterdir() if one.is_file()] == ["songs.db"]
 
 
 def test_a_folder_in_the_place_of_the_store_is_refused_in_words(tmp_path: Path) -> None:
