@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nbdebug.controls.base import Control, whole_number
+from nbdebug.controls.base import Control, require_available, whole_number
 from nbdebug.core.control_spec import ControlSpec
 from nbdebug.core.lr_scaling import scaled_rates
 from nbdebug.model.training_state import TrainingState
@@ -32,13 +32,17 @@ class BatchSize(Control):
             high=min(session.batching.limit or 1024, 4096),
             step=1,
             unit="samples",
+            unavailable=session.batching.fixed,
         )
 
     def read(self, session: TrainingState) -> int:
         return session.batching.size
 
     def validate(self, session: TrainingState, value: Any) -> int:
-        return whole_number(self.name, value, 1)
+        size = whole_number(self.name, value, 1)
+        if size != session.batching.size:
+            require_available(self.spec(session))
+        return size
 
     def apply(self, session: TrainingState, value: int) -> str:
         batching = session.batching

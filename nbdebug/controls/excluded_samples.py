@@ -10,7 +10,7 @@ from nbdebug.core.control_spec import ControlSpec
 from nbdebug.errors import ControlValueError
 from nbdebug.model.training_state import TrainingState
 
-STREAM = "The data is a stream: its samples have no indices."
+STREAM = "The data is a stream, or comes as ready batches: its samples have no indices."
 
 
 class ExcludedSamples(Control):

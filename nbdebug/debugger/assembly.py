@@ -17,6 +17,7 @@ from nbdebug.core.plugins import instances
 from nbdebug.core.records import Notice
 from nbdebug.debugger.client import Client, CommandValidator
 from nbdebug.debugger.home_process import HomeProcess
+from nbdebug.errors import ArgumentError, DataError
 from nbdebug.model.module.names import hooked_layers, measured_layers
 from nbdebug.probes.base import Probe
 from nbdebug.rules._diagnosis import Diagnosis
@@ -25,6 +26,7 @@ from nbdebug.runs.record.location import StoreLocation, store_location
 from nbdebug.runs.record.store_packages import kept_in
 from nbdebug.runs.recording.recorder import Recorder
 from nbdebug.runs.store.runs_tab import RunsTabService
+from nbdebug.training.data.sources import is_stream
 from nbdebug.training.engine.breakpoints import Breakpoints
 from nbdebug.training.engine.control_set import ControlSet, check_keywords
 from nbdebug.training.engine.loop import Loop
@@ -35,9 +37,14 @@ from nbdebug.training.engine.session import Session, Setup
 from nbdebug.training.run_metadata import describe
 from nbdebug.training.tasks.check_runner import CheckRunner
 from nbdebug.training.tasks.handler import Training
-from nbdebug.training.timeline.checkpoint_file import path_of, read
+from nbdebug.training.timeline.disk.reader import read
 from nbdebug.training.timeline.timeline import Timeline
 from nbdebug.training.worker import Worker
+
+UNCOUNTED = (
+    "The number of samples in a batch is taken to be the first length of its tensors, or 1 where "
+    "they differ. Where that is wrong give batch_size_of=, a function of a batch."
+)
 
 
 @dataclass(frozen=True)
@@ -95,8 +102,7 @@ def assemble(
     known = ControlSet(kinds, session, history)
     for control, note in known.apply_initial(controls | setup.controls()).items():
         history.add_notice(Notice(0, "info", f"{control} at the start", note))
-    _say_mode(session, history)
-    _say_compiled(session, history)
+    _say_what_is_unusual(session, history)
     training = _training(setup, session, known, history)
     queue = CommandQueue()
     validator = CommandValidator(known, training.checks, training.loop.breakpoints, history)
@@ -118,8 +124,7 @@ def _training(setup: Setup, session: Session, controls: ControlSet, history: His
     runner.attach(session)
     loop = Loop(session, runner, history, controls.numbers, Breakpoints(history))
     checks = CheckRunner(_plugins(history, "nbdebug.checks", Check), session, history)
-    path = None if setup.name is None else path_of(setup.name)
-    timeline = Timeline(loop, controls, history, setup.checkpoint_memory, path)
+    timeline = Timeline(loop, controls, history, setup.checkpoint_memory, setup.name)
     if setup.resumed is not None:
         timeline.resume(setup.resumed)
     return Training(
@@ -132,6 +137,13 @@ def _training(setup: Setup, session: Session, controls: ControlSet, history: His
         run=RunControl(session, history),
         forecast=LrForecast(session, history),
     )
+
+
+def _say_what_is_unusual(session: Session, history: History) -> None:
+    _say_mode(session, history)
+    _say_compiled(session, history)
+    for data in session.uncounted:
+        history.add_notice(Notice(0, "info", f"{data} comes as ready batches", UNCOUNTED))
 
 
 def _say_mode(session: Session, history: History) -> None:
@@ -181,22 +193,30 @@ def _plugins(history: History, package: str, base: Any) -> tuple[Any, ...]:
 
 
 def resumed(
-    name: str, model: Any, train_data: Any, loss_fn: Any, arguments: Mapping[str, Any]
+    name: str | None, model: Any, train_data: Any, loss_fn: Any, arguments: Mapping[str, Any]
 ) -> tuple[Any, ...]:
     """Setup and controls of a training that continues from disk; see `Debugger.resume`.
 
     Returns:
-        The setup, the values of controls, and a notice if the latest file was unreadable.
+        The setup, the values of controls, and notices about the file.
     """
-    data, reason = read(name)
-    known = {field.name for field in dataclasses.fields(Setup)}
+    if "name" in arguments and name is not None:
+        raise ArgumentError(
+            f"resume has two names, {name!r:.80} and name={arguments['name']!r:.80}: a training "
+            "keeps its name."
+        )
+    name = arguments.get("name", name)
+    if is_stream(train_data):
+        raise DataError(
+            "The data is a stream, which a new process cannot read again from where the last one "
+            "stopped: a training on it cannot be resumed from disk."
+        )
+    data, notices = read(name)
+    known = {field.name for field in dataclasses.fields(Setup)} - {"resumed"}
     found = {"seed": data["seed"], "optimizer": data["optimizers"][0][0]}
-    given = found | {n: v for n, v in arguments.items() if n in known}
-    setup = Setup(
-        model=model, train_data=train_data, loss_fn=loss_fn, name=name, resumed=data, **given
-    )
+    given = found | {n: v for n, v in arguments.items() if n in known} | {"name": name}
+    setup = Setup(model=model, train_data=train_data, loss_fn=loss_fn, resumed=data, **given)
     controls = {n: v for n, v in arguments.items() if n not in known}
-    notices = [Notice(0, "warning", "An older checkpoint", reason)] if reason else []
     return setup, controls, *notices
 
 

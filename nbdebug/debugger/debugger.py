@@ -27,6 +27,7 @@ from nbdebug.model.metrics import Metric
 from nbdebug.model.module.forward import LossFn, StepFn
 from nbdebug.rules._diagnosis import Diagnosis
 from nbdebug.runs.record.location import AUTO
+from nbdebug.training.data.batch import CountSamples
 from nbdebug.training.engine.breakpoints import NOT_STOPPED, Inspection
 from nbdebug.training.engine.session import OptimizerLike, ScheduleLike, Setup
 
@@ -42,24 +43,23 @@ class Debugger:
     Args:
         model: the module to train, in place.
         train_data: `(X, y)` of tensors, arrays or DataFrames with one row a sample [N, ...]; a
-            Dataset; or a DataLoader, which stays as it is while its batch size becomes live.
+            Dataset; a DataLoader, whose batch size becomes live; or a list of ready batches.
         loss_fn: `loss_fn(outputs, targets)` returns a scalar tensor.
         step_fn: `step_fn(model, batch)` returns the loss; replaces `loss_fn`.
-        val_data: held-out data, evaluated once an epoch, or every `val_every` steps.
+        val_data: held-out data, evaluated once an epoch, or every `val_every` steps; without
+            gradients, unless `val_grad` is True.
+        batch_size_of: `f(batch)` returns the samples in it, where its tensors do not tell.
         metrics: `{name: f(outputs, targets)}`; accuracy by default for classification.
         optimizer: `sgd`, `nesterov`, `adam`, `adamw`, `rmsprop`; an optimizer built on the
             model; or a factory that takes the parameters.
         lr: learning rate; None is 1e-3, or the one the optimizer was built with.
         batch_size: samples a step; None is 64, or the DataLoader's own.
-        schedule: a name (`cosine`, ...; see the control), a torch.optim.lr_scheduler object
-            or a factory that takes the optimizer; stepped after every step,
-            ReduceLROnPlateau with the validation loss (without it, an epoch's mean loss).
-        scaler: a torch.amp.GradScaler; norms are read and clipped after unscaling, steps
-            that it skips are counted (`skipped`). Autocast is up to the model.
-        seed: of dropout and of the order of data.
-        device: where to train; None is where the model is.
+        schedule: a name (`cosine`, ...), a torch.optim.lr_scheduler object or a factory that
+            takes the optimizer; stepped every step, ReduceLROnPlateau with the val (or epoch) loss.
+        scaler: a torch.amp.GradScaler; norms are of unscaled gradients. Autocast is the model's.
+        seed: of dropout and the order of data; device: where to train, None is the model's.
         name: of the training. With a name, the last checkpoint is also on disk, every minute
-            and on close, for `resume`: nbdebug-checkpoints/<name>.pt beside the notebook.
+            and on close, for `resume`: in nbdebug-checkpoints/ beside the notebook.
         runs: where to record it: a database file, the address of an MLflow server, None for no
             record; "auto" is MLFLOW_TRACKING_URI, else nbdebug-runs.db beside the notebook.
         overhead: largest share of time that expensive probes may take.
@@ -84,6 +84,8 @@ class Debugger:
         step_fn: StepFn | None = None,
         val_data: Any = None,
         val_every: int | None = None,
+        val_grad: bool = False,
+        batch_size_of: CountSamples | None = None,
         metrics: Mapping[str, Metric] | None = None,
         optimizer: OptimizerLike = "adam",
         lr: float | None = None,
@@ -103,9 +105,10 @@ class Debugger:
     @classmethod
     def resume(
         cls,
-        name: str,
-        model: nn.Module,
-        train_data: Any,
+        name: str | None = None,
+        /,
+        model: Any = None,
+        train_data: Any = None,
         loss_fn: LossFn | None = None,
         **arguments: Any,
     ) -> Debugger:
@@ -114,13 +117,12 @@ class Debugger:
         History and the timeline begin there.
 
         Args:
-            name, model, train_data, loss_fn: as they were passed to the Debugger.
-            **arguments: the other arguments again (val_data, step_fn, ...); the checkpoint holds
-                lr, batch_size, seed and controls.
+            name, model, train_data, loss_fn, **arguments: as they were passed to the Debugger; the
+                checkpoint holds lr, batch_size, seed and controls.
 
         Raises:
             CheckpointError: no checkpoint can be read, or it belongs to another training.
-            ModelError: the model differs from the checkpoint's.
+            ModelError, DataError: model or data differ from the checkpoint's.
         """
         made = cls.__new__(cls)
         made._begin(*resumed(name, model, train_data, loss_fn, arguments))
@@ -171,14 +173,13 @@ class Debugger:
         return self.history.wait_until(lambda status: status.state != "running", timeout)
 
     def reset(self) -> None:
-        """Restart from the beginning: weights, optimizer, RNG, data order, controls, History."""
+        """Restart from the beginning, or where training was resumed; History is cleared."""
         self._client.do(Reset())
 
     def set(self, *, why: str | None = None, **controls: Any) -> None:
         """Change controls, as the dashboard's sliders do.
 
-        Values are checked at once; they take effect at the next step boundary, or at
-        once while paused.
+        They are checked at once, and in force from the next step, or at once while paused.
 
         Args:
             why: a reason, recorded with the change.
@@ -292,5 +293,4 @@ class Debugger:
         return self.dashboard._repr_mimebundle_(**kwargs)
 
     def __repr__(self) -> str:
-        status = self.history.status
-        return f"<Debugger {self.name}: {status.state} at step {status.step}>"
+        return f"<Debugger {self.name}: {self.state} at step {self.history.status.step}>"

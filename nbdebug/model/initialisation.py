@@ -34,7 +34,7 @@ STACKED_WEIGHTS = ("weight_ih", "weight_hh", "in_proj_weight")
 
 
 @dataclass(frozen=True)
-class _Overwritten:
+class Overwritten:
     """Tensors and optimizer state that the last re-initialisation overwrote.
 
     Attributes:
@@ -47,9 +47,9 @@ class _Overwritten:
     optimizer_state: dict[torch.Tensor, Any]
     state: dict[torch.Tensor, Any]
 
-    def copy(self) -> _Overwritten:
+    def copy(self) -> Overwritten:
         """A copy that undoing and training do not change."""
-        return _Overwritten(self.values, copy_nested(self.optimizer_state), self.state)
+        return Overwritten(self.values, copy_nested(self.optimizer_state), self.state)
 
 
 class Initialisation:
@@ -67,7 +67,7 @@ class Initialisation:
 
     def __init__(self, model: nn.Module) -> None:
         self.layers = {name: module for name, module in layers(model) if _can_be_reset(module)}
-        self._kept: _Overwritten | None = None
+        self._kept: Overwritten | None = None
 
     @property
     def undoable(self) -> bool:
@@ -95,7 +95,7 @@ class Initialisation:
             _initialise(module, kind)
         state = optimizer.state
         optimizer_state = {tensor: state.pop(tensor, None) for tensor, _ in values}
-        self._kept = _Overwritten(values, optimizer_state, state)
+        self._kept = Overwritten(values, optimizer_state, state)
 
     def undo(self) -> None:
         """Restore the weights and the optimizer state that the last re-initialisation overwrote."""
@@ -110,11 +110,11 @@ class Initialisation:
                 self._kept.state[tensor] = optimizer_state
         self._kept = None
 
-    def capture(self) -> _Overwritten | None:
+    def capture(self) -> Overwritten | None:
         """A copy of the undo information, for `restore`."""
         return None if self._kept is None else self._kept.copy()
 
-    def restore(self, kept: _Overwritten | None) -> None:
+    def restore(self, kept: Overwritten | None) -> None:
         """Restore the undo information of `capture`."""
         self._kept = None if kept is None else kept.copy()
 

@@ -36,13 +36,17 @@ class Batching:
         limit: number of samples, None for a stream.
         ahead: batches that loader workers have prefetched; a new size takes effect after
             them.
-        amendments: samples that are excluded or relabelled.
+        fixed: reason why the size cannot be changed, "" if it can.
+        batches: number of batches an epoch, if the data decides it; None otherwise.
+        sample_edits: samples that are excluded or relabelled.
     """
 
     def __init__(self, size: int, limit: int | None, ahead: int = 0) -> None:
         self.size = size
         self.limit = limit
         self.ahead = ahead
+        self.fixed = ""
+        self.batches: int | None = None
         self.sample_edits = SampleEdits()
 
     @property

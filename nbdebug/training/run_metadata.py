@@ -17,6 +17,7 @@ from nbdebug.training.engine.session import DEFAULT_LR, Session, Setup
 
 MAX_CLASSES = 1000
 MAX_LAYERS = 2000
+MAX_COUNTED_LABELS = 2_000_000
 
 
 def describe(session: Session, setup: Setup, controls: Iterable[ControlState]) -> dict[str, Any]:
@@ -112,6 +113,8 @@ def _parts(tensors: tuple[torch.Tensor, ...]) -> list[dict[str, Any]]:
 def _classes(tensor: torch.Tensor) -> dict[str, int]:
     """Class counts of a tensor that looks like class labels."""
     if tensor.ndim != 1 or tensor.is_floating_point() or tensor.is_complex():
+        return {}
+    if len(tensor) > MAX_COUNTED_LABELS:
         return {}
     values, counts = torch.unique(tensor, return_counts=True)
     if len(values) > MAX_CLASSES:

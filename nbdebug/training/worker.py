@@ -157,22 +157,27 @@ class Worker:
 
     def _one_step(self) -> None:
         training = self._training
+        training.timeline.failures.finish_step()
         if not training.run.goal_reached:
             training.timeline.before_step()
-            self._make_step()
-            training.timeline.after_step()
-            training.forecast.refresh()
+            if self._made_step():
+                training.timeline.after_step()
+                training.loop.after_update.raise_failure()
+                training.forecast.refresh()
         if training.run.goal_reached:
             training.run.pause()
 
-    def _make_step(self) -> None:
+    def _made_step(self) -> bool:
+        """Make a step; False if its batch is read again at once, or was left out."""
         try:
             self._training.loop.step()
         except (NonFiniteError, Break):
             raise
-        except BaseException:
-            self._training.timeline.after_failed_step()
-            raise
+        except BaseException as error:
+            if not self._training.timeline.after_failed_step(error):
+                raise
+            return False
+        return True
 
     def _stop_at_breakpoint(self, condition: str) -> None:
         self._training.timeline.undo_outside()
@@ -201,13 +206,21 @@ class Worker:
         training = self._training
         step = training.session.step
         if not isinstance(error, NonFiniteError):
-            training.run.stop(exception_notice(error, step), error)
+            where, remedy = self._origin(error)
+            training.run.stop(exception_notice(error, step, where, remedy), error)
         elif not self._exclude_batch(error):
             training.run.pause()
             training.timeline.record_event(None)
             training.timeline.undo_outside()
             self._record_flight()
             training.run.stop(failure_of(error, step), error)
+
+    def _origin(self, error: BaseException) -> tuple[str, str]:
+        """Place of an exception in words, and what to do."""
+        step, failure = self._training.session.step, self._training.loop.after_update.failure
+        if failure is None or failure.error is not error:
+            return "", ""
+        return f"in the {failure.part} after step {step - 1}", failure.remedy
 
     def _record_flight(self) -> None:
         """Make a flight record after a NaN or Inf, if that is quick."""

@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parents[2] / "nbdebug"
 # the script and the checkpoint of a training.
 POINTS = {
     "runs/record/journal.py", "runs/record/run_data.py", "runs/store/mlflow_store.py",
-    "training/script/writer.py", "training/timeline/serialization.py",
+    "training/script/writer.py", "training/timeline/disk/modules.py",
 }  # fmt: skip
 
 

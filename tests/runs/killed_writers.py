@@ -32,8 +32,8 @@ from nbdebug.runs.record.location import store_location
 from nbdebug.runs.recording import recorder as recording
 from nbdebug.runs.recording import store_writer
 from nbdebug.runs.recording.recorder import Recorder
-from nbdebug.training.timeline import checkpoint_file
-from nbdebug.training.timeline.serialization import FORMAT_VERSION
+from nbdebug.training.timeline.checkpoint_file import CheckpointFile
+from nbdebug.training.timeline.disk.reader import FORMAT_VERSION, read
 
 EVENTS = ("open", "os.rename", "os.remove", "os.link", "os.mkdir", "os.chmod", "sqlite3.connect")
 EARLY, LATE, FLUSHES = 40, 90, 12
@@ -130,7 +130,7 @@ def imported_other(said: int) -> None:
 
 
 def save(say: Say) -> None:
-    file = checkpoint_file.CheckpointFile(checkpoint_file.path_of("mine"), History())
+    file = CheckpointFile("mine", History())
     for number in range(1, FLUSHES):
         data = {"counters": {"step": number}, "weights": torch.full((2000,), float(number))}
         file.write({**data, "format": FORMAT_VERSION})
@@ -139,7 +139,7 @@ def save(say: Say) -> None:
 
 def saved(said: int) -> None:
     if said:
-        data, _ = checkpoint_file.read("mine")
+        data, _ = read("mine")
         assert data["counters"]["step"] >= said, (data["counters"], said)
         assert (data["weights"] == data["counters"]["step"]).all()
 

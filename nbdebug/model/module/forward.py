@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils.rnn import PackedSequence
 
 from nbdebug.errors import DataError, LossError
 
@@ -17,6 +20,8 @@ StepFn = Callable[[nn.Module, Any], torch.Tensor]
 
 def to_device(batch: Any, device: torch.device) -> Any:
     """Move every tensor of a batch to `device`; tensors already there are not copied.
+
+    Containers keep their types; an object with a method `to` is moved by it.
 
     Raises:
         DataError: a tensor is neither on `device` nor on the CPU.
@@ -30,18 +35,38 @@ def to_device(batch: Any, device: torch.device) -> Any:
                 "put the data on the CPU or on the model's device."
             )
         return batch.to(device, non_blocking=True)
-    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
-        return type(batch)(*(to_device(part, device) for part in batch))
-    if isinstance(batch, tuple | list):
-        return type(batch)(to_device(part, device) for part in batch)
-    if isinstance(batch, Mapping):
-        return {key: to_device(part, device) for key, part in batch.items()}
+    if callable(getattr(batch, "to", None)) and not isinstance(batch, type):
+        # Of a shallow copy, since many objects move in place.
+        moved: Any = batch if isinstance(batch, PackedSequence) else copy.copy(batch)
+        result = moved.to(device)
+        return moved if result is None else result
     if dataclasses.is_dataclass(batch) and not isinstance(batch, type):
         parts = {f.name: getattr(batch, f.name) for f in dataclasses.fields(batch) if f.init}
         return dataclasses.replace(
             batch, **{name: to_device(part, device) for name, part in parts.items()}
         )
-    return batch
+    return _each_part(batch, partial(to_device, device=device))
+
+
+def _each_part(value: Any, function: Callable[[Any], Any]) -> Any:
+    """A container of the same type with `function` of its parts; other values as they are."""
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*map(function, value))
+    if isinstance(value, tuple | list):
+        return type(value)(map(function, value))
+    if not isinstance(value, Mapping):
+        return value
+    parts = {key: function(part) for key, part in value.items()}
+    if type(value) is dict:
+        return parts
+    if isinstance(value, MutableMapping):
+        same = copy.copy(value)
+        same.update(parts)
+        return same
+    try:
+        return type(value)(parts)  # type: ignore[call-arg]
+    except TypeError:
+        return parts
 
 
 def first_samples(batch: Any, count: int) -> Any:
@@ -50,16 +75,16 @@ def first_samples(batch: Any, count: int) -> Any:
 
 
 def some_samples(batch: Any, which: slice) -> Any:
-    """Some samples of a batch: these rows of every tensor."""
+    """Some samples of a batch: these rows of every tensor.
+
+    Raises:
+        DataError: a part of the batch cannot be cut.
+    """
     if isinstance(batch, torch.Tensor):
         return batch[which] if batch.ndim else batch
-    if isinstance(batch, tuple) and hasattr(batch, "_fields"):
-        return type(batch)(*(some_samples(part, which) for part in batch))
-    if isinstance(batch, tuple | list):
-        return type(batch)(some_samples(part, which) for part in batch)
-    if isinstance(batch, Mapping):
-        return {key: some_samples(part, which) for key, part in batch.items()}
-    return batch
+    if isinstance(batch, PackedSequence):
+        raise DataError("A PackedSequence in a batch cannot be cut into single samples.")
+    return _each_part(batch, lambda part: some_samples(part, which))
 
 
 def with_leaves(value: Any, change: Callable[[Any], Any]) -> Any:
@@ -75,20 +100,16 @@ def with_leaves(value: Any, change: Callable[[Any], Any]) -> Any:
 
 def detached(value: Any) -> Any:
     """The same nested containers with detached tensors."""
-    return with_leaves(
-        value, lambda leaf: leaf.detach() if isinstance(leaf, torch.Tensor) else leaf
-    )
+    return value.detach() if isinstance(value, torch.Tensor) else _each_part(value, detached)
 
 
 def repeated(batch: Any, times: int) -> Any:
     """A batch with all its samples repeated `times` times."""
     if isinstance(batch, torch.Tensor):
         return torch.cat([batch] * times) if batch.ndim else batch
-    if isinstance(batch, tuple | list):
-        return type(batch)(repeated(part, times) for part in batch)
-    if isinstance(batch, Mapping):
-        return {key: repeated(part, times) for key, part in batch.items()}
-    return batch
+    if isinstance(batch, PackedSequence):
+        raise DataError("A PackedSequence in a batch cannot be repeated.")
+    return _each_part(batch, lambda part: repeated(part, times))
 
 
 def leaves(value: Any) -> Iterator[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -251,14 +251,12 @@ class ScheduleState:
         return replace(self.course)
 
 
-class _OptimizerStub(torch.optim.SGD):
-    """Parameter groups without a model, which schedulers write to in a forecast."""
-
-    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
-        groups = [{"params": [torch.zeros(())]} for _ in optimizer.param_groups]
-        super().__init__(groups, lr=0.0)
-        for mine, theirs in zip(self.param_groups, optimizer.param_groups, strict=True):
-            mine.update({k: copy.deepcopy(v) for k, v in theirs.items() if k != "params"})
+def stub_optimizer(groups: Sequence[Mapping[str, Any]]) -> torch.optim.Optimizer:
+    """Optimizer without a model, whose groups have these options, for schedulers to write to."""
+    stub = torch.optim.SGD([{"params": [torch.zeros(())]} for _ in groups], lr=0.0)
+    for mine, theirs in zip(stub.param_groups, groups, strict=True):
+        mine.update({k: copy.deepcopy(v) for k, v in theirs.items() if k != "params"})
+    return stub
 
 
 def forecast(
@@ -278,7 +276,7 @@ def forecast(
     now = float(optimizer.param_groups[group]["lr"])
     if not course.schedulers or course.waits:
         return wanted, np.full(len(wanted), now)
-    stub = _OptimizerStub(optimizer)
+    stub = stub_optimizer(optimizer.param_groups)
     copied: ActiveSchedule = copy.deepcopy(course, {id(optimizer): stub})
     for scheduler in all_schedulers(copied.schedulers):
         suppress_step_warning(scheduler)

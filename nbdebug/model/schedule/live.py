@@ -217,8 +217,6 @@ class Schedule:
                 "schedule."
             )
 
-    # States
-
     def _captured(self) -> ScheduleState:
         return ScheduleState.capture(self.plan, self._length, self.course, self.optimizer)
 
@@ -247,6 +245,9 @@ class Schedule:
         self._write(state)
         self.move_to(self.optimizer)
         self._undo = undo
+        # In a file the schedule before a change has schedulers of its own.
+        for scheduler in all_schedulers(undo[1].course.schedulers if undo else ()):
+            scheduler.optimizer = self.optimizer
 
     def move_to(self, optimizer: torch.optim.Optimizer) -> None:
         """Switch to another optimizer whose groups hold the same rates."""

@@ -63,7 +63,7 @@ class Attributes:
             # Files of 0.1 hold numbers among the attributes that every module has.
             parts = {name: value for name, value in parts.items() if name not in MODULE_ATTRIBUTES}
             for name in parts:
-                if _is_code(type(modules.get(module)), name):
+                if is_code(type(modules.get(module)), name):
                     raise CheckpointError(
                         f"The checkpoint would replace {name} of {module or 'the model'}, which "
                         "is no state of a training. Resume only from files of your own."
@@ -146,10 +146,19 @@ def _kept(module: nn.Module, copier: ValueCopier, place: str) -> dict[str, Kept]
     return found
 
 
-def _is_code(kind: type, name: str) -> bool:
+def is_code(kind: type, name: str) -> bool:
     """True for a method or property of a class."""
     found = inspect.getattr_static(kind, name, None)
     return callable(found) or hasattr(found, "__get__")
+
+
+def captured_names(module: nn.Module) -> list[str]:
+    """Names of the attributes of a module that `Attributes` copies."""
+    return [
+        name
+        for name, value in vars(module).items()
+        if name not in MODULE_ATTRIBUTES and _has_state(value)
+    ]
 
 
 def _has_state(value: Any) -> bool:

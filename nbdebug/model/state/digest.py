@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -29,19 +29,25 @@ def tensors_digest(tensors: Iterable[torch.Tensor]) -> str:
     """SHA-256 of tensors; of a tensor over 256 MB, of 256 evenly spaced chunks of 1 MB."""
     found = hashlib.sha256()
     for tensor in tensors:
-        flat = tensor.detach().reshape(-1)
-        if flat.nbytes > MAX_HASHED_BYTES:
+        if tensor.numel() * tensor.element_size() > MAX_HASHED_BYTES:
             found.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
-            size = CHUNK_BYTES // tensor.element_size()
-            step = len(flat) // (MAX_HASHED_BYTES // CHUNK_BYTES)
-            for start in range(0, len(flat) - size + 1, step):
-                _add(found, flat[start : start + size])
+            for chunk in _chunks(tensor.detach()):
+                _add(found, chunk)
         else:
             _add(found, tensor)
     return found.hexdigest()
 
 
+def _chunks(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
+    # Rows of a tensor that is not contiguous: flattening would copy all of it.
+    flat = tensor.reshape(-1) if tensor.is_contiguous() else tensor
+    size = max(CHUNK_BYTES * len(flat) // (tensor.numel() * tensor.element_size()), 1)
+    step = max(len(flat) // (MAX_HASHED_BYTES // CHUNK_BYTES), 1)
+    for start in range(0, len(flat) - size + 1, step):
+        yield flat[start : start + size]
+
+
 def _add(found: Any, tensor: torch.Tensor) -> None:
     found.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
     flat = tensor.detach().cpu().contiguous().reshape(-1)
-    found.update(flat.view(torch.uint8).numpy().tobytes())
+    found.update(flat.view(torch.uint8).numpy())

@@ -8,12 +8,14 @@ from typing import Any
 import torch
 from torch import nn
 
+from nbdebug.errors import CheckpointError
 from nbdebug.model.state.attributes import registered, shared
 from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.model.state.copying import Copy, cloned
 from nbdebug.model.state.reachable import Reached, forwards, reachable
 from nbdebug.model.state.values.copier import ValueCopier
 from nbdebug.model.state.values.kept import AsIs, Kept
+from nbdebug.model.state.values.likeness import Likeness
 from nbdebug.model.state.values.plain import PlainReader, PlainWriter
 
 
@@ -47,34 +49,41 @@ class Surroundings:
         Raises:
             CheckpointError: the data has another form.
         """
-        reader = PlainReader(device)
+        if not isinstance(data, Mapping):
+            raise CheckpointError("What loss_fn and step_fn use is missing in the checkpoint.")
+        reader, likeness = PlainReader(device), Likeness()
         # In the order of the file, since later values may refer to earlier ones.
         read = {place: reader.kept(value) for place, value in data.items()}
-        found = reachable([*self._functions.items(), *forwards(self._model)])
-        now = {reached.place: reached for reached in found}
-        kept = {place: (now[place], one) for place, one in read.items() if place in now}
-        return SurroundingsCopy(kept, [])
+        now = self.capture()
+        found = {}
+        for place, kept in read.items():
+            if place in now.places:
+                reached, there = now.places[place]
+                likeness.check(kept, there, place)
+                found[place] = reached, kept
+        return SurroundingsCopy(found, [])
 
 
 class SurroundingsCopy:
     """Copies of what the user's functions reach.
 
     Attributes:
+        places: what was reached, and its copy, by place.
         tensors: all copied tensors.
     """
 
     def __init__(
         self, kept: Mapping[str, tuple[Reached, Kept]], tensors: list[torch.Tensor]
     ) -> None:
-        self._kept, self.tensors = dict(kept), tensors
+        self.places, self.tensors = dict(kept), tensors
 
     def __bool__(self) -> bool:
-        return bool(self._kept)
+        return bool(self.places)
 
     def restore(self) -> None:
         """Write the copies back."""
         done: dict[int, Any] = {}
-        for reached, kept in self._kept.values():
+        for reached, kept in self.places.values():
             value = kept.restored(reached.value, done)
             if reached.bind is not None:
                 reached.bind(value)
@@ -82,7 +91,7 @@ class SurroundingsCopy:
     def plain(self, identities: bool = False) -> dict[str, Any]:
         """The copies as plain data; see `PlainWriter`."""
         writer = PlainWriter(identities)
-        return {place: writer.plain(kept) for place, (_, kept) in self._kept.items()}
+        return {place: writer.plain(kept) for place, (_, kept) in self.places.items()}
 
     def equals(self, other: SurroundingsCopy) -> bool:
         """True if both hold the same values to the bit."""

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
+from torch.nn.utils.rnn import PackedSequence
 
+from nbdebug.errors import ArgumentError
 from nbdebug.model.module.forward import leaves, to_device
 
 MAX_CACHE_BYTES = 256 * 2**20
+CountSamples = Callable[[Any], int]
+COUNT_ATTRIBUTES = ("num_graphs", "batch_size")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,13 @@ class Sampler(Protocol):
             DataError: the data cannot be read again from there; nothing was changed.
         """
 
+    def skip(self) -> torch.Tensor:
+        """Leave out the next batch without reading it; return the indices [B] of its samples.
+
+        Raises:
+            DataError: the samples of the next batch are not known without reading them.
+        """
+
     def keep_everything(self) -> AbstractContextManager[None]:
         """Keep all batches drawn inside, so that they can be drawn again."""
 
@@ -85,3 +96,46 @@ def bytes_in(data: Any) -> int:
         leaf.numel() * leaf.element_size() if isinstance(leaf, torch.Tensor) else 64
         for leaf in leaves(data)
     )
+
+
+def count_samples(batch: Any) -> int:
+    """Number of samples in a batch: the length that its tensors have in common, else 1."""
+    lengths = set(_lengths(batch))
+    return lengths.pop() if len(lengths) == 1 else 1
+
+
+def _lengths(batch: Any) -> list[int]:
+    if isinstance(batch, torch.Tensor):
+        return [len(batch)] if batch.ndim else []
+    if isinstance(batch, PackedSequence):
+        return [int(batch.batch_sizes[0])]
+    if isinstance(batch, Mapping):
+        return [length for part in batch.values() for length in _lengths(part)]
+    if isinstance(batch, tuple | list):
+        return [length for part in batch for length in _lengths(part)]
+    found = (getattr(batch, name, None) for name in COUNT_ATTRIBUTES)
+    return [value for value in found if type(value) is int][:1]
+
+
+def declared(batch_size_of: Any) -> CountSamples:
+    """Return the user's count of samples, with its results checked.
+
+    Raises:
+        ArgumentError: it is no function, or gave no whole number of at least 1.
+    """
+    if not callable(batch_size_of):
+        raise ArgumentError(
+            f"batch_size_of is a {type(batch_size_of).__name__}: expected a function that takes a "
+            "batch and returns its number of samples."
+        )
+
+    def count(batch: Any) -> int:
+        size = batch_size_of(batch)
+        size = size.item() if isinstance(size, torch.Tensor) and size.numel() == 1 else size
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise ArgumentError(
+                f"batch_size_of gave {size!r:.80}: expected a whole number of at least 1."
+            )
+        return size
+
+    return count

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
+import torch
+
+from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.model.training_state import Batching
 from nbdebug.training.data.batch import MAX_CACHE_BYTES, Batch, BoundedBatchCache, bytes_in
 from nbdebug.training.data.worker_sampler import WorkerPosition, WorkerSampler
@@ -67,21 +70,31 @@ class CachedSampler(BoundedBatchCache):
         while self._bytes > self.limit and self._first < self._number - 1:
             self._bytes -= self._kept.popleft().size
             self._first += 1
+        if batch.indices is None:
+            return batch
         # Cached batches have the original targets.
-        assert batch.indices is not None
         return batch.with_data(sample_edits.applied(batch.data, batch.indices))
 
     def position(self) -> CachedPosition:
-        index = self._number - self._first
-        source_position = (
+        return CachedPosition(self._number, self._source_position(self._number - self._first))
+
+    def _source_position(self, index: int) -> WorkerPosition:
+        return (
             self._kept[index].source_position if index < len(self._kept) else self.inner.position()
         )
-        return CachedPosition(self._number, source_position)
+
+    def skip(self) -> torch.Tensor:
+        position = self.position()
+        self._refetch(position.number + 1, position.inner)
+        return self.inner.skip()
 
     def seek(self, position: CachedPosition) -> None:
-        if self._first <= position.number < self._first + len(self._kept):
+        index = position.number - self._first
+        known = 0 <= index <= len(self._kept)
+        # The same number may stand for another batch, on a branch with other batch sizes.
+        if known and bitwise_equal(self._source_position(index), position.inner):
             self._number = position.number
-        elif position.number != self._number:
+        else:
             self._refetch(position.number, position.inner)
 
     def _refetch(self, number: int, source_position: WorkerPosition) -> None:

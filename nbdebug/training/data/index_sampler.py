@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 
 from nbdebug.errors import DataError
 from nbdebug.model.training_state import Batching
-from nbdebug.training.data.seeding import derived_seed, seeded
-
-MAX_REMEMBERED_INDICES = 8_000_000
+from nbdebug.training.data.own_order import OwnOrder
 
 
 class IndexPosition(NamedTuple):
@@ -20,12 +19,14 @@ class IndexPosition(NamedTuple):
         epoch: epoch, -1 before the first; position: position in its order; drawn: number of
             drawn batches.
         before: state of the generator before the order of this epoch was drawn.
+        own: in a file, the order of a sampler of the user; see `OwnOrder.record`.
     """
 
     epoch: int
     position: int
     drawn: int
     before: torch.Tensor
+    own: Any = None
 
 
 class IndexSampler:
@@ -48,10 +49,11 @@ class IndexSampler:
         shuffle: bool = True,
         drop_last: bool = False,
         own: Any = None,
+        begin_epoch: Callable[[int], None] = lambda epoch: None,
     ) -> None:
         self.length, self.batching, self.seed = length, batching, seed
-        self.shuffle, self.drop_last, self.own = shuffle, drop_last, own
-        self._orders: dict[int, torch.Tensor] = {}
+        self.shuffle, self.drop_last = shuffle, drop_last
+        self.own = None if own is None else OwnOrder(own, seed, begin_epoch)
         self.reset()
 
     def reset(self) -> None:
@@ -112,6 +114,40 @@ class IndexSampler:
     def position(self) -> IndexPosition:
         return IndexPosition(self.epoch, self._position, self.drawn, self._before)
 
+    def portable(self, position: IndexPosition) -> IndexPosition:
+        """Return a position that a new process can seek.
+
+        Raises:
+            DataError: the order of a user-defined sampler cannot be recorded.
+        """
+        if self.own is None or position.epoch < 0:
+            return position
+        return position._replace(own=self.own.record(position.epoch))
+
+    def check(self, position: IndexPosition) -> None:
+        """Refuse a position that is none of this data.
+
+        Raises:
+            DataError: it is not.
+        """
+        numbers = position.epoch, position.position, position.drawn
+        if any(type(number) is not int for number in numbers):
+            raise DataError(f"The place in the data is {numbers}: expected three whole numbers.")
+        length = self.length
+        if self.own is not None and position.epoch >= 0:
+            if position.own is None:
+                raise DataError(
+                    "The checkpoint does not hold the order of the DataLoader's sampler."
+                )
+            length = len(self.own.checked(position.own, self.length))
+        fits = 0 <= position.epoch <= position.drawn < 2**53 or numbers == (-1, 0, 0)
+        if not fits or not 0 <= position.position <= length:
+            raise DataError(f"The place in the data is {numbers}, of {length} samples.")
+        try:
+            torch.Generator().set_state(position.before)
+        except (RuntimeError, TypeError) as error:
+            raise DataError("The order of the data cannot be drawn again from there.") from error
+
     def seek(self, position: IndexPosition) -> None:
         """Return to a position.
 
@@ -120,12 +156,16 @@ class IndexSampler:
         """
         if position.epoch < 0:
             self.reset()
+            if self.own is not None:
+                self.own.take_back()
             return
-        if self.own is not None and position.epoch not in self._orders:
-            raise DataError(
-                f"The order of epoch {position.epoch} came from a sampler of your own and is no "
-                "longer remembered: only later epochs can be rewound to."
-            )
+        if self.own is not None and position.epoch not in self.own:
+            if position.own is None:
+                raise DataError(
+                    f"The order of epoch {position.epoch} came from a sampler of your own and is "
+                    "no longer remembered: only later epochs can be rewound to."
+                )
+            self.own.continue_from(position.epoch, position.own)
         self.epoch, self.drawn, self._before = position.epoch, position.drawn, position.before
         self._generator.set_state(position.before)
         self._take_order()
@@ -133,7 +173,7 @@ class IndexSampler:
 
     def _take_order(self) -> None:
         if self.own is not None:
-            self._order = self._own_order()
+            self._order = self.own.of(self.epoch)
         elif self.shuffle:
             self._order = torch.randperm(self.length, generator=self._generator)
         elif not self._length:
@@ -141,16 +181,3 @@ class IndexSampler:
         self._length = len(self._order)
         if not self._length:
             raise DataError("The DataLoader's sampler has no index for this epoch.")
-
-    def _own_order(self) -> torch.Tensor:
-        known = self._orders.get(self.epoch)
-        if known is not None:
-            return known
-        with seeded(derived_seed(self.seed, self.epoch)):
-            order = torch.as_tensor(list(self.own), dtype=torch.int64)
-        self._orders[self.epoch] = order
-        while (
-            len(self._orders) > 2 and sum(map(len, self._orders.values())) > MAX_REMEMBERED_INDICES
-        ):
-            del self._orders[min(self._orders)]
-        return order

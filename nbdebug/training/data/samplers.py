@@ -8,10 +8,14 @@ from typing import Any
 import torch
 from torch.utils.data import TensorDataset, default_collate
 
+from nbdebug.errors import DataError
 from nbdebug.model.training_state import Batching
 from nbdebug.training.data.batch import Batch, Sampler
-from nbdebug.training.data.cached_sampler import CachedSampler
+from nbdebug.training.data.cached_sampler import CachedPosition, CachedSampler
 from nbdebug.training.data.index_sampler import IndexPosition, IndexSampler
+from nbdebug.training.data.lazy_index_sampler import LazyIndexSampler, LazyPosition
+from nbdebug.training.data.order import OWN_BATCHES, READY_BATCHES, Order, length_of, order_of
+from nbdebug.training.data.parts import TensorPart
 from nbdebug.training.data.seeding import derived_seed, seeded
 from nbdebug.training.data.sources import (
     DatasetSource,
@@ -19,10 +23,14 @@ from nbdebug.training.data.sources import (
     Source,
     StreamSource,
     TensorSource,
-    order_of,
+    batch_size_of,
+    begin_epoch,
 )
 from nbdebug.training.data.stream_sampler import StreamSampler
-from nbdebug.training.data.worker_sampler import WorkerSampler
+from nbdebug.training.data.worker_sampler import BatchRequest, WorkerPosition, WorkerSampler
+
+DEFAULT_BATCH_SIZE = 64
+Indices = IndexSampler | LazyIndexSampler
 
 
 class DirectSampler:
@@ -31,26 +39,36 @@ class DirectSampler:
     Random transforms are seeded per batch, so a batch is identical whenever it is fetched.
     """
 
-    def __init__(self, source: IndexedSource, indices: IndexSampler) -> None:
+    def __init__(self, source: IndexedSource, indices: Indices) -> None:
         self.source, self.indices = source, indices
         # Seeding takes time and is needed only for user code, which may be random.
         self._random = not _runs_no_user_code(source)
+        self._tell_epoch = begin_epoch(getattr(source, "dataset", None))
+        self._epoch = -1
 
     def next(self) -> Batch:
         number = self.indices.drawn
         indices, epoch, progress = self.indices.next()
+        if epoch != self._epoch:
+            self._tell_epoch(epoch)
+            self._epoch = epoch
         if self._random:
             with seeded(derived_seed(self.indices.seed, number)):
                 data = self.source.fetch(indices)
         else:
             data = self.source.fetch(indices)
+        if isinstance(self.source, DatasetSource) and self.source.ready:
+            return Batch(data, self.source.count(data), epoch, progress)
         data = self.indices.batching.sample_edits.applied(data, indices)
         return Batch(data, len(indices), epoch, progress, indices)
 
-    def position(self) -> IndexPosition:
+    def skip(self) -> torch.Tensor:
+        return self.indices.next()[0]
+
+    def position(self) -> IndexPosition | LazyPosition:
         return self.indices.position()
 
-    def seek(self, position: IndexPosition) -> None:
+    def seek(self, position: Any) -> None:
         self.indices.seek(position)
 
     def keep_everything(self) -> AbstractContextManager[None]:
@@ -63,14 +81,27 @@ class DirectSampler:
         pass
 
 
+def make_batching(source: Source, data: Any, wanted: int | None) -> Batching:
+    """Create the settings of batches; `wanted` is the batch size that the user asked for."""
+    order, length = order_of(data, source.ready), source.length
+    if not (source.ready or order.batches):
+        size = wanted or batch_size_of(data) or DEFAULT_BATCH_SIZE
+        return Batching(min(size, length or size), length)
+    batching = Batching(batch_size_of(data) or 1, None if source.ready else length)
+    batching.fixed = READY_BATCHES if source.ready else OWN_BATCHES
+    batching.batches = length if source.ready else length_of(order.own)
+    if batching.batches and not source.ready and batch_size_of(data) is None:
+        batching.size = max(round((length or 0) / batching.batches), 1)
+    return batching
+
+
 def make_sampler(source: Source, data: Any, batching: Batching, seed: int) -> Sampler:
     """Create the sampler for a source; `data` is the argument of the user."""
-    shuffle, drop_last, own = order_of(data)
+    ready, order = source.ready, order_of(data, source.ready)
     if isinstance(source, StreamSource):
-        return StreamSampler(source, batching, seed, drop_last)
-    indices = IndexSampler(
-        source.length, batching, seed, shuffle=shuffle, drop_last=drop_last, own=own
-    )
+        return StreamSampler(source, batching, seed, order.drop_last and not ready)
+    # Each item of ready batches is a batch.
+    indices = _indices(source, order, Batching(1, source.length) if ready else batching, seed)
     if _runs_no_user_code(source):
         batching.sample_edits.see(source.fetch(torch.tensor([0])), 1)
     if isinstance(source, DatasetSource) and source.workers is not None:
@@ -80,13 +111,110 @@ def make_sampler(source: Source, data: Any, batching: Batching, seed: int) -> Sa
     return DirectSampler(source, indices)
 
 
-def indices_of(sampler: Sampler) -> IndexSampler | None:
+def _indices(source: IndexedSource, order: Order, batching: Batching, seed: int) -> Indices:
+    if order.lazy:
+        return LazyIndexSampler(
+            order.own, batching, seed, order.begin_epoch,
+            batches=order.batches, drop_last=order.drop_last,
+        )  # fmt: skip
+    return IndexSampler(
+        source.length, batching, seed, shuffle=order.shuffle, drop_last=order.drop_last,
+        own=order.own, begin_epoch=order.begin_epoch,
+    )  # fmt: skip
+
+
+def indices_of(sampler: Sampler) -> Indices | None:
     """Return the index sampler of a sampler; None for a stream."""
     inner = sampler.inner if isinstance(sampler, CachedSampler) else sampler
     return inner.indices if isinstance(inner, DirectSampler | WorkerSampler) else None
 
 
+def portable_position(position: Any, sampler: Sampler) -> Any:
+    """Return a position that the sampler of a new process can seek.
+
+    Raises:
+        DataError: the order of a user-defined sampler cannot be recorded.
+    """
+    indices = indices_of(sampler)
+    if isinstance(position, IndexPosition) and isinstance(indices, IndexSampler):
+        return indices.portable(position)
+    if isinstance(position, CachedPosition):
+        return position._replace(inner=portable_position(position.inner, sampler))
+    if isinstance(position, WorkerPosition):
+        # Only the first request says where a sampler without workers begins.
+        waiting = tuple(
+            request._replace(before=portable_position(request.before, sampler) if not n else None)
+            for n, request in enumerate(position.waiting)
+        )
+        return WorkerPosition(portable_position(position.indices, sampler), waiting)
+    return position
+
+
+def fitting_position(position: Any, sampler: Sampler) -> Any:
+    """Return a position of a file for this sampler, which may have other loader workers.
+
+    Raises:
+        DataError: the position is none of this data.
+    """
+    indices = indices_of(sampler)
+    if not isinstance(indices, IndexSampler):
+        raise DataError(why_not_resumable(sampler))
+    number: int | None = None
+    waiting: tuple[Any, ...] = ()
+    if isinstance(position, CachedPosition):
+        number, position = position
+    if isinstance(position, WorkerPosition):
+        position, waiting = position
+    if not isinstance(position, IndexPosition):
+        raise DataError("The checkpoint does not say where in the data it stands.")
+    indices.check(position)
+    for request in waiting:
+        _check_request(request, indices)
+    if isinstance(sampler, CachedSampler):
+        drawn = position.drawn if number is None else number
+        return CachedPosition(drawn, WorkerPosition(position, tuple(waiting)))
+    if not waiting:
+        return position
+    if waiting[0].before is None:
+        raise DataError(
+            "The checkpoint was written with loader workers, by an older version of nbdebug, and "
+            "holds batches that they had prefetched: resume it with num_workers= as before."
+        )
+    return waiting[0].before
+
+
+def why_not_resumable(sampler: Sampler) -> str:
+    """Reason why a training cannot go on after a restart of the process; "" if it can."""
+    indices = indices_of(sampler)
+    if indices is None:
+        return (
+            "The data is a stream, which a new process cannot read again from where this one "
+            "stopped: a training on it cannot be resumed from disk."
+        )
+    if isinstance(indices, LazyIndexSampler):
+        return (
+            "The DataLoader's sampler gives batches of its own, or too many indices to list: its "
+            "order cannot be recorded, and a training on it cannot be resumed from disk."
+        )
+    return "" if indices.own is None else indices.own.unrecordable
+
+
+def _check_request(request: Any, indices: IndexSampler) -> None:
+    """Refuse a prefetched batch that is none of this data."""
+    if not isinstance(request, BatchRequest):
+        raise DataError("The checkpoint has a prefetched batch of another form.")
+    taken, _, progress, number, before = request
+    fits = isinstance(taken, torch.Tensor) and (taken.ndim, taken.dtype) == (1, torch.int64)
+    if not (fits and len(taken) and taken.min() >= 0 and taken.max() < indices.length):
+        raise DataError("The checkpoint has a prefetched batch of other samples.")
+    whole = type(number) is int and type(request.epoch) is int and request.epoch >= 0
+    if not whole or number < 0 or type(progress) is not float or not 0 <= progress <= 1:
+        raise DataError("The checkpoint has a prefetched batch of another epoch.")
+    if isinstance(before, IndexPosition):
+        indices.check(before)
+
+
 def _runs_no_user_code(source: IndexedSource) -> bool:
     if isinstance(source, TensorSource):
-        return True
+        return all(isinstance(part, TensorPart) for part in source.parts)
     return type(source.dataset) is TensorDataset and source.collate is default_collate

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
 
 from nbdebug.errors import DataError
 from nbdebug.model.training_state import Batching
-from nbdebug.training.data.batch import MAX_CACHE_BYTES, Batch, BoundedBatchCache, bytes_in
+from nbdebug.training.data.batch import MAX_CACHE_BYTES, Batch
+from nbdebug.training.data.pass_reader import PassReader
 from nbdebug.training.data.seeding import derived_seed, seeded
 from nbdebug.training.data.sources import StreamSource
-
-END_OF_PASS = object()
 
 
 class StreamPosition(NamedTuple):
@@ -23,8 +24,8 @@ class StreamPosition(NamedTuple):
     drawn: int
 
 
-class StreamSampler(BoundedBatchCache):
-    """Collects the samples of a stream into batches.
+class StreamSampler:
+    """Collects the samples of a stream into batches; a stream of ready batches gives these.
 
     A stream cannot be read twice, so a rewind reaches only as far as samples are cached.
 
@@ -42,41 +43,68 @@ class StreamSampler(BoundedBatchCache):
         limit: float = MAX_CACHE_BYTES,
     ) -> None:
         self.source, self.batching, self.drop_last = source, batching, drop_last
-        self.seed, self.limit = seed, limit
-        self.reset()
+        self.seed = seed
+        self._reader = PassReader(source.samples, seed, source.begin_pass, limit)
+        self._epoch = self._drawn = 0
+
+    @property
+    def limit(self) -> float:
+        return self._reader.limit
+
+    @limit.setter
+    def limit(self, limit: float) -> None:
+        self._reader.limit = limit
+
+    @contextmanager
+    def keep_everything(self) -> Iterator[None]:
+        """Keep all batches drawn inside, so that they can be drawn again."""
+        with self._reader.keep_everything():
+            yield
 
     def reset(self) -> None:
-        # Samples from `_first` on, each with its bytes; END_OF_PASS marks the end of a pass.
-        self._kept: deque[tuple[Any, int]] = deque()
-        self._samples: Iterator[Any] | None = None
-        self._first = self._number = self._epoch = self._drawn = self._bytes = 0
+        self._reader.reset()
+        self._epoch = self._drawn = 0
 
     def close(self) -> None:
         # Worker processes of a stream end when its iterator is released.
-        self._samples = None
+        self._reader.close()
 
     def next(self) -> Batch:
-        last = self._number
-        samples = self._take()
-        if not samples or (self.drop_last and len(samples) < self.batching.size):
-            self._number += 1
+        reader, size = self._reader, 1 if self.source.ready else self.batching.size
+        last = reader.number
+        samples, ended = reader.upcoming(size)
+        if not samples or (self.drop_last and ended):
+            reader.number += len(samples) + 1
             self._epoch += 1 if self._drawn else 0
-            samples = self._take()
+            samples, ended = reader.upcoming(size)
         if not samples:
-            raise DataError("The iterable dataset has no samples.")
-        # One sample is read ahead, so that the end of a pass is known with its last batch.
-        progress = 1.0 if self._item() is END_OF_PASS else 0.0
+            raise DataError(self._why_empty())
+        reader.number += len(samples)
+        # Samples are read ahead, so that the end of a pass is known with its last batch.
+        _, ends = reader.upcoming(size if self.drop_last else 1)
+        progress = 1.0 if ends else 0.0
         with seeded(derived_seed(self.seed, self._drawn)):
-            data = self.source.collate(samples)
+            data = samples[0] if self.source.ready else self.source.collate(samples)
         self._drawn += 1
         # The last batch may be asked for again, whatever its size.
-        while self._bytes > self.limit and self._first < last:
-            self._bytes -= self._kept.popleft()[1]
-            self._first += 1
-        return Batch(data, len(samples), self._epoch, progress)
+        reader.drop_before(last)
+        count = self.source.count(data) if self.source.ready else len(samples)
+        return Batch(data, count, self._epoch, progress)
+
+    def _why_empty(self) -> str:
+        samples = self.source.samples
+        if isinstance(samples, Iterator):
+            return (
+                f"The data is a {type(samples).__name__}, which ended after one pass: give an "
+                "object whose iter() begins again, such as a list or a DataLoader."
+            )
+        return "The iterable dataset has no samples."
+
+    def skip(self) -> torch.Tensor:
+        raise DataError("The samples of a stream are not known before they are read.")
 
     def position(self) -> StreamPosition:
-        return StreamPosition(self._number, self._epoch, self._drawn)
+        return StreamPosition(self._reader.number, self._epoch, self._drawn)
 
     def seek(self, position: StreamPosition) -> None:
         """Return to a position.
@@ -84,31 +112,12 @@ class StreamSampler(BoundedBatchCache):
         Raises:
             DataError: these samples are no longer cached.
         """
-        if not self._first <= position.number <= self._first + len(self._kept):
+        cached = self._reader.cached
+        if position.number not in cached:
             raise DataError(
                 "The data is a stream that cannot be read twice. Only its last "
-                f"{self._number - self._first:,} samples are cached ({self.limit / 2**20:.0f} MB), "
-                f"from {self._first:,} on: sample {position.number:,} is not among them."
+                f"{self._reader.number - cached.start:,} samples are cached "
+                f"({self.limit / 2**20:.0f} MB), from {cached.start:,} on: sample "
+                f"{position.number:,} is not among them."
             )
-        self._number, self._epoch, self._drawn = position
-
-    def _take(self) -> list[Any]:
-        samples: list[Any] = []
-        while len(samples) < self.batching.size and (item := self._item()) is not END_OF_PASS:
-            samples.append(item)
-            self._number += 1
-        return samples
-
-    def _item(self) -> Any:
-        """Peek at the next sample, or END_OF_PASS."""
-        index = self._number - self._first
-        if index == len(self._kept):
-            if self._samples is None:
-                self._samples = iter(self.source)
-            item = next(self._samples, END_OF_PASS)
-            if item is END_OF_PASS:
-                self._samples = None
-            size = bytes_in(item)
-            self._kept.append((item, size))
-            self._bytes += size
-        return self._kept[index][0]
+        self._reader.number, self._epoch, self._drawn = position

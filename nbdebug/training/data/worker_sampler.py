@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, cast
@@ -11,23 +12,29 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from nbdebug.training.data.batch import Batch
 from nbdebug.training.data.index_sampler import IndexPosition, IndexSampler
+from nbdebug.training.data.lazy_index_sampler import LazyIndexSampler, LazyPosition
 from nbdebug.training.data.seeding import derived_seed, seed_all
-from nbdebug.training.data.sources import DatasetSource
+from nbdebug.training.data.sources import DatasetSource, begin_epoch, samples_of
 
 
 class BatchRequest(NamedTuple):
-    """A batch requested from the workers."""
+    """A batch requested from the workers.
+
+    Attributes:
+        before: position of the indices before it was drawn; None in old files.
+    """
 
     indices: torch.Tensor
     epoch: int
     progress: float
     number: int
+    before: IndexPosition | LazyPosition | None = None
 
 
 class WorkerPosition(NamedTuple):
     """Position of the indices, and the requested batches that are not delivered yet."""
 
-    indices: IndexPosition
+    indices: IndexPosition | LazyPosition
     waiting: tuple[BatchRequest, ...]
 
 
@@ -39,9 +46,12 @@ class WorkerSampler:
     """
 
     def __init__(
-        self, source: DatasetSource, loader: DataLoader[Any], indices: IndexSampler
+        self,
+        source: DatasetSource,
+        loader: DataLoader[Any],
+        indices: IndexSampler | LazyIndexSampler,
     ) -> None:
-        self.indices = indices
+        self.indices, self.source = indices, source
         self._pending: deque[BatchRequest] = deque()
         self._to_resend: deque[BatchRequest] = deque()
         self._loader: DataLoader[Any] = DataLoader(
@@ -50,6 +60,7 @@ class WorkerSampler:
             num_workers=loader.num_workers,
             collate_fn=source.collate,
             pin_memory=loader.pin_memory,
+            pin_memory_device=loader.pin_memory_device,
             timeout=loader.timeout,
             worker_init_fn=_WorkerInit(loader.worker_init_fn),
             multiprocessing_context=loader.multiprocessing_context,
@@ -60,32 +71,45 @@ class WorkerSampler:
         self._batches: Iterator[Any] | None = None
 
     def draw(self) -> list[int]:
-        """Return seed and indices of a batch for the workers, and note the request."""
-        if self._to_resend:
-            request = self._to_resend.popleft()
-        else:
-            number = self.indices.drawn
-            request = BatchRequest(*self.indices.next(), number)
+        """Return seed, epoch and indices of a batch for the workers, and note the request."""
+        request = self._next_request()
         self._pending.append(request)
-        return [derived_seed(self.indices.seed, request.number), *request.indices.tolist()]
+        seed = derived_seed(self.indices.seed, request.number)
+        return [seed, request.epoch, *request.indices.tolist()]
+
+    def _next_request(self) -> BatchRequest:
+        if self._to_resend:
+            return self._to_resend.popleft()
+        number, before = self.indices.drawn, self.indices.position()
+        return BatchRequest(*self.indices.next(), number, before)
 
     def next(self) -> Batch:
-        if self._batches is None:
-            self._batches = iter(self._loader)
         try:
+            if self._batches is None:
+                self._batches = iter(self._loader)
             data = next(self._batches)
-        finally:
-            # A batch that a worker failed to fetch counts as drawn.
-            request = self._pending.popleft()
-        indices, epoch, progress, _ = request
+        except BaseException:
+            # Workers may be dead: new ones fetch what is not delivered yet.
+            waiting = self.position().waiting
+            self.close()
+            self._to_resend.extend(waiting)
+            raise
+        indices, epoch, progress, *_ = self._pending.popleft()
+        if self.source.ready:
+            return Batch(data, self.source.count(data), epoch, progress)
         return Batch(data, len(indices), epoch, progress, indices)
+
+    def skip(self) -> torch.Tensor:
+        """Leave out the next batch; the workers begin again behind it."""
+        self.seek(self.position())
+        return self._next_request().indices
 
     def position(self) -> WorkerPosition:
         return WorkerPosition(self.indices.position(), (*self._pending, *self._to_resend))
 
     def seek(self, position: WorkerPosition) -> None:
         """Return to a position, with new workers."""
-        self.indices.seek(position.indices)
+        self.indices.seek(position.indices)  # type: ignore[arg-type]
         self.close()
         self._to_resend.extend(position.waiting)
 
@@ -114,18 +138,19 @@ class _EndlessBatchSampler:
 
 
 class _SeededDataset(Dataset[Any]):
-    """Dataset wrapper in a worker: takes a seed and indices, returns the samples."""
+    """Dataset wrapper in a worker: takes seed, epoch and indices, returns the samples."""
 
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
+        self._epoch = -1
 
     def __getitems__(self, request: list[int]) -> list[Any]:
-        seed, *indices = request
+        seed, epoch, *indices = request
+        if epoch != self._epoch:
+            begin_epoch(self.dataset)(epoch)
+            self._epoch = epoch
         seed_all(seed)
-        together = getattr(self.dataset, "__getitems__", None)
-        if together is not None:
-            return list(together(indices))
-        return [self.dataset[index] for index in indices]
+        return samples_of(self.dataset, indices)
 
 
 class _WorkerInit:
@@ -135,6 +160,9 @@ class _WorkerInit:
         self._own = own
 
     def __call__(self, worker: int) -> None:
+        # Interrupting a cell interrupts the whole process group: training pauses, and the workers
+        # are still needed.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         info = get_worker_info()
         if info is not None:
             # torch forbids ordinary assignment to attributes of the worker info.

@@ -16,7 +16,13 @@ from nbdebug.core.error_text import describe_error, raise_interrupt
 from nbdebug.core.history.history import History
 from nbdebug.core.names import unknown_name
 from nbdebug.core.records import ChangeKind, ChangeStatus, ControlChange, Notice
-from nbdebug.errors import ArgumentError, ControlNameError, ControlValueError, NbdebugError
+from nbdebug.errors import (
+    ArgumentError,
+    CheckpointError,
+    ControlNameError,
+    ControlValueError,
+    NbdebugError,
+)
 from nbdebug.training.engine.session import Session
 
 RECORDED_EVERY_STEP = ("lr", "batch_size")
@@ -165,14 +171,33 @@ class ControlSet:
         self._write(command.control, change, command, "superseded", "A later value came first.")
 
     def restore(self, values: Mapping[str, Any]) -> None:
-        """Restore earlier values without recording a change."""
+        """Restore earlier values without recording a change.
+
+        Raises:
+            ControlValueError: a value, of a file, is out of range.
+        """
+        refused: list[ControlValueError] = []
 
         def put_back(control: Control) -> None:
             value = values[control.name]
             if control.read(self._session) != value:
-                control.apply(self._session, control.validate(self._session, value))
+                try:
+                    control.apply(self._session, control.validate(self._session, value))
+                except ControlValueError as error:
+                    refused.append(error)
 
         self._of_each(put_back, [name for name in values if name in self.controls])
+        if refused:
+            raise refused[0]
+
+    def check_known(self, values: Mapping[str, Any]) -> None:
+        """Raise CheckpointError if a file has a control that is not there now."""
+        for name in values:
+            if name not in self.controls:
+                raise CheckpointError(
+                    f"The checkpoint has a control {name!r:.40}, which is not there now: install "
+                    "the version of nbdebug, or the plug-in, that it was written with."
+                )
 
     def write_reestimation(
         self, command: ReestimateBatchNorm, mode: str, status: ChangeStatus, note: str

@@ -9,14 +9,15 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import numpy as np
+import torch
 
 from nbdebug.core.history.history import History
-from nbdebug.core.records import Reading, StepRecord
-from nbdebug.errors import NonFiniteError
+from nbdebug.core.records import StepRecord
+from nbdebug.errors import NbdebugError, NonFiniteError
 from nbdebug.model.module.forward import call, checked, split, with_gradient
 from nbdebug.model.state.step_guard import StepGuard
 from nbdebug.training.data.batch import Batch
+from nbdebug.training.engine.after_update import AfterUpdate
 from nbdebug.training.engine.breakpoints import Breakpoints
 from nbdebug.training.engine.gradients import Clipped, Gradients
 from nbdebug.training.engine.probe_runner import ProbeRunner
@@ -30,7 +31,7 @@ from nbdebug.training.engine.stop_report import (
     stop_at_breakpoint,
 )
 
-HOST_DRAW_STEPS = 3
+HOST_DRAW_STEPS, MAX_REPLAY_TRIES = 3, 10
 
 
 class Loop:
@@ -42,6 +43,8 @@ class Loop:
     Attributes:
         batch: batch of the next step, if a failed step is to be retried.
         last: loss and gradient norm of the last step.
+        after_update: schedule and validation after the update of a step.
+        unread: True if the last failure was in reading a batch, which is read again.
         updating: True while the optimizer writes to the weights, and after it failed there.
     """
 
@@ -54,10 +57,10 @@ class Loop:
         breakpoints: Breakpoints,
     ) -> None:
         self.session = session
-        self.probes = probes
-        self.history, self.breakpoints = history, breakpoints
+        self.probes, self.history, self.breakpoints = probes, history, breakpoints
         self._guard, self._retries = StepGuard(session.model), Retries(history)
         self._recorder = StepRecorder(session, control_values)
+        self.after_update = AfterUpdate(session)
         probes.reserve(self._recorder.names)
         self.last = math.nan, math.nan
         self.reset()
@@ -69,7 +72,8 @@ class Loop:
         self._before: Any = None
         self._drawn_with: tuple[Any, ...] = ()
         self._retries.clear()
-        self.updating = False
+        self.updating = self.unread = False
+        self.after_update.clear()
         self._recorder.reset()
         self.probes.reset()
 
@@ -89,6 +93,8 @@ class Loop:
     def step(self) -> StepRecord:
         """Make one step; an exception leaves the weights as they were before it.
 
+        What fails after the update is in `after_update`.
+
         Raises:
             NonFiniteError: loss or gradient is NaN or Inf; the batch is skipped.
             Exception: whatever the user's code raised; the batch will be retried.
@@ -103,13 +109,14 @@ class Loop:
             NonFiniteError: loss or gradient is NaN or Inf; the batch is skipped.
             Exception: whatever the user's code raised.
         """
-        return self._recorded_step(history, watched=False)
+        self.finish_step(history)
+        self.after_update.raise_failure()
+        record = self._recorded_step(history, watched=False)
+        self.after_update.raise_failure()
+        return record
 
     def _recorded_step(self, history: History, watched: bool) -> StepRecord:
-        start = time.perf_counter()
-        session = self.session
-        if session.step < HOST_DRAW_STEPS:
-            session.rng.detect_host_draws()
+        start, session = time.perf_counter(), self.session
         batch = self._next_batch()
         fetched = time.perf_counter() - start
         due = self.probes.begin(session.step)
@@ -122,10 +129,16 @@ class Loop:
         with self.probes.stopwatch:
             record = self._recorder.record(batch, values, readings, histograms)
             history.append(record)
-        validated = self._advance(batch, values[0])
-        if validated:
-            history.append(validated)
+        self._advance(batch, values[0])
+        self.finish_step(history)
         return record
+
+    def finish_step(self, history: History | None = None) -> bool:
+        """Try again what failed after the update of the last step; True if nothing is left."""
+        validated = self.after_update.run()
+        if validated:
+            (self.history if history is None else history).append(validated)
+        return not self.after_update.pending
 
     @contextmanager
     def trial_steps(self) -> Iterator[None]:
@@ -137,21 +150,34 @@ class Loop:
             finally:
                 self._recorder.controls_due = due
 
-    def replay_step(self) -> StepRecord:
+    def replay_step(self, validated: bool = True) -> StepRecord:
         """Make a step that was made before, without probes and without a record in History.
+
+        Args:
+            validated: False if the validation after this step failed and was left out.
 
         Raises:
             NonFiniteError: loss or gradient is NaN or Inf, as before; the batch is skipped.
             Exception: whatever the user's code raised.
         """
-        if self.session.step < HOST_DRAW_STEPS:
-            self.session.rng.detect_host_draws()
         batch = self._next_batch()
         values = self._guarded_update(batch)
         self.probes.take_seconds()
         record = self._recorder.record(batch, values, [], [])
-        self._advance(batch, values[0], silent=True)
+        self._advance(batch, values[0], validated and self.session.schedule.course.listens)
+        # What failed then has succeeded before the next step, or its schedule was replaced.
+        for _ in range(MAX_REPLAY_TRIES):
+            self.after_update.run()
         return record
+
+    def skip_batch(self) -> torch.Tensor:
+        """Leave out the next batch, which cannot be read; return the indices of its samples.
+
+        Raises:
+            DataError: the data cannot be read on behind it.
+        """
+        self.batch = None
+        return self.session.sampler.skip()
 
     def _guarded_update(
         self, batch: Batch, watched: bool = False
@@ -176,17 +202,13 @@ class Loop:
         session.epoch = batch.epoch + batch.progress
         return values
 
-    def _advance(self, batch: Batch, loss: float, silent: bool = False) -> StepRecord | None:
-        """Advance to the next step and its schedule; validate if due and return that record."""
+    def _advance(self, batch: Batch, loss: float, validate: bool = True) -> None:
+        """Advance to the next step; the schedule is then due, and perhaps a validation."""
         session = self.session
         session.outputs = session.targets = session.again = None
         session.step += 1
-        session.schedule.step()
-        if session.validation is None:
-            session.schedule.saw(loss, batch.samples, batch.progress == 1.0)
-        elif self._validation_due(batch) and (session.schedule.course.listens or not silent):
-            return self._validate()
-        return None
+        last = batch.progress == 1.0
+        self.after_update.begin(loss, batch.samples, last, validate)
 
     def update_weights(self, batch: Batch) -> float:
         """Make only the update of a step, without probes, records or schedule.
@@ -225,8 +247,7 @@ class Loop:
             session.scaler.step(session.optimizer)
             session.scaler.update()
         self.updating = False
-        lr = session.lr
-        return loss, norm, clipped, lr
+        return loss, norm, clipped, session.lr
 
     def _next_batch(self) -> Batch:
         session, settings = self.session, self.session.batching.settings
@@ -234,9 +255,19 @@ class Loop:
             # What was changed since it was drawn holds for this step already.
             session.sampler.seek(self._before)
             self.batch = None
+        self.unread = False
+        if session.step < HOST_DRAW_STEPS:
+            session.rng.detect_host_draws()
         if self.batch is None:
-            self._before, self._drawn_with = session.sampler.position(), settings
-            self.batch = session.sampler.next().to(session.device)
+            before = session.sampler.position()
+            try:
+                batch = session.sampler.next().to(session.device)
+            except BaseException as error:
+                # Reading is tried again, which a fault in the setup would not mend.
+                session.sampler.seek(before)
+                self.unread = not isinstance(error, NbdebugError)
+                raise
+            self._before, self._drawn_with, self.batch = before, settings, batch
         return self.batch
 
     def _forward_backward(self, batch: Batch, watched: bool) -> tuple[Gradients, float, float]:
@@ -267,23 +298,3 @@ class Loop:
             self.breakpoints.inspection = inspect(session, batch, loss_value)
             raise explain(session, batch, loss_value)
         return found, loss_value, total_value
-
-    def _validation_due(self, batch: Batch) -> bool:
-        validation = self.session.validation
-        if validation is None:
-            return False
-        if validation.every is not None:
-            return self.session.step % validation.every == 0
-        return batch.progress == 1.0
-
-    def _validate(self) -> StepRecord:
-        validation = self.session.validation
-        assert validation is not None  # otherwise it would not be due
-        # Neither the RNG of training nor that of other cells changes.
-        position = self.session.rng.position()
-        with self.session.rng:
-            values = validation.evaluate(self.session)
-        self.session.rng.seek(position)
-        self.session.schedule.measured(values["val_loss"])
-        readings = tuple(Reading((name,), np.array([value])) for name, value in values.items())
-        return StepRecord(self.session.step - 1, readings)

@@ -23,16 +23,16 @@ from nbdebug.model.optimizers import OPTIMIZERS, Optimizers, build
 from nbdebug.model.schedule.builders import USER_SCHEDULE
 from nbdebug.model.state.session_rng import SessionRng
 from nbdebug.model.state.surroundings import Surroundings
-from nbdebug.model.training_state import Batching, TrainingState
+from nbdebug.model.training_state import TrainingState
 from nbdebug.runs.record.location import AUTO
-from nbdebug.training.data.samplers import make_sampler
-from nbdebug.training.data.sources import as_source, batch_size_of
-from nbdebug.training.engine.validation import Validation
+from nbdebug.training.data.batch import CountSamples, count_samples, declared
+from nbdebug.training.data.samplers import make_batching, make_sampler
+from nbdebug.training.data.sources import as_source
+from nbdebug.training.data.validation import Validation
 
 OptimizerLike = str | torch.optim.Optimizer | Callable[[Any], torch.optim.Optimizer]
 ScheduleLike = str | LRScheduler | Callable[[torch.optim.Optimizer], LRScheduler] | None
 
-DEFAULT_BATCH_SIZE = 64
 DEFAULT_LR = 1e-3
 DEFAULT_EPOCHS = 10
 DEFAULT_STREAM_STEPS = 1000
@@ -54,6 +54,8 @@ class Setup:
     batch_size: int | None = None
     schedule: ScheduleLike = None
     scaler: torch.amp.GradScaler | None = None
+    batch_size_of: CountSamples | None = None
+    val_grad: bool = False
     seed: int = 0
     device: str | torch.device | None = None
     name: str | None = None
@@ -92,14 +94,17 @@ class Session(TrainingState):
     def __init__(self, setup: Setup) -> None:
         _check(setup)
         dtype = _dtype(setup.model)
-        source = as_source(setup.train_data, dtype)
-        self.validation = (
-            None if setup.val_data is None else Validation(setup.val_data, setup.val_every, dtype)
-        )
+        count = None if setup.batch_size_of is None else declared(setup.batch_size_of)
+        self._counts = count is not None
+        source = as_source(setup.train_data, dtype, count=count or count_samples)
+        self.validation = None
+        if setup.val_data is not None:
+            self.validation = Validation(
+                setup.val_data, setup.val_every, dtype, setup.val_grad, count
+            )
         # The data is valid: only now the model may move to another device.
         model, device = _on_device(setup.model, setup.device)
-        size = setup.batch_size or batch_size_of(setup.train_data) or DEFAULT_BATCH_SIZE
-        batching = Batching(min(size, source.length or size), source.length)
+        batching = make_batching(source, setup.train_data, setup.batch_size)
         optimizer = make_optimizer(setup, model)
         batching.sample_edits.pairs_only = setup.step_fn is not None
         own = _own_scheduler(setup.schedule, optimizer)
@@ -118,6 +123,17 @@ class Session(TrainingState):
         self.validated = self.validation is not None
         self.set_schedule_length(None, DEFAULT_EPOCHS)
 
+    @property
+    def uncounted(self) -> tuple[str, ...]:
+        """Names of ready batches whose number of samples is read off their tensors."""
+        if self._counts:
+            return ()
+        held_out = None if self.validation is None else self.validation.source
+        sources = {"train_data": self.source, "val_data": held_out}
+        return tuple(
+            name for name, source in sources.items() if source is not None and source.ready
+        )
+
     def _copied_elsewhere(self) -> Iterator[object]:
         yield from self.optimizers.all
         yield from self.schedule.schedulers
@@ -125,8 +141,11 @@ class Session(TrainingState):
 
     def set_schedule_length(self, steps: int | None, epochs: float | None = None) -> None:
         """Set the length of schedules that begin now, in steps or epochs; 10 epochs if unknown."""
-        if steps is None and self.batching.remaining is not None:
-            per_epoch = math.ceil(self.batching.remaining / self.batching.size)
+        batching = self.batching
+        per_epoch = batching.batches
+        if per_epoch is None and batching.remaining is not None:
+            per_epoch = math.ceil(batching.remaining / batching.size)
+        if steps is None and per_epoch is not None:
             steps = math.ceil(per_epoch * (DEFAULT_EPOCHS if epochs is None else epochs))
         self.schedule.fallback = max(steps or DEFAULT_STREAM_STEPS, 1)
 
@@ -199,6 +218,10 @@ def _check(setup: Setup) -> None:
     memory = setup.checkpoint_memory
     if memory is not None and (type(memory) is not int or memory < 0):
         raise ArgumentError(f"checkpoint_memory must be a number of bytes, got {memory!r}.")
+    if setup.name is not None and (not isinstance(setup.name, str) or not setup.name):
+        raise ArgumentError(
+            f"name must be a text of at least one character; got {setup.name!r:.80}."
+        )
     if not isinstance(setup.model, nn.Module):
         raise ModelError(f"model is a {type(setup.model).__name__}: expected a torch.nn.Module.")
     if (setup.loss_fn is None) == (setup.step_fn is None):
@@ -221,6 +244,8 @@ def _check(setup: Setup) -> None:
     every = setup.val_every
     if every is not None and (isinstance(every, bool) or not isinstance(every, int) or every < 1):
         raise ArgumentError(f"val_every must be a whole number of at least 1 step, got {every!r}.")
+    if not isinstance(setup.val_grad, bool):
+        raise ArgumentError(f"val_grad must be True or False, got {setup.val_grad!r:.80}.")
     if "loss" in (setup.metrics or {}):
         raise ArgumentError("A metric cannot be called 'loss': give it another name.")
     if any(isinstance(p, nn.UninitializedParameter) for p in setup.model.parameters()):

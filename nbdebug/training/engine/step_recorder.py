@@ -99,8 +99,9 @@ class StepRecorder:
         """Return the values of STEP_SERIES."""
         session = self._session
         loss, norm, clipped, lr = values
+        batching = session.batching
         # The last batch of an epoch may be short, which is no change of the batch size.
-        size = session.batching.size if batch.progress == 1.0 else batch.samples
+        size = batch.samples if batching.fixed or batch.progress < 1.0 else batching.size
         seconds = self.step_seconds or math.nan
         return np.array(
             (

@@ -24,6 +24,7 @@ from nbdebug.training.engine.breakpoints import STEP_VALUES, Break, Breakpoints,
 from nbdebug.training.engine.session import Session
 
 MAX_NAMED_SAMPLES = 10
+TRY_AGAIN = "Fix it in another cell, then press Run."
 MAX_EXCLUDED_IN_A_ROW = 20
 
 
@@ -95,12 +96,12 @@ def explain(session: Session, batch: Batch, loss: float) -> NonFiniteError:
     return NonFiniteError(text, origin=part or found)
 
 
-def exception_notice(error: BaseException, step: int) -> Notice:
+def exception_notice(error: BaseException, step: int, where: str = "", remedy: str = "") -> Notice:
     """Build the failure notice for an exception of the user's code."""
     said = message_of(error).strip() or type(error).__name__
     return Notice(
-        step, "error", f"Stopped at step {step}: {type(error).__name__}",
-        f"{said} — Training is paused. Fix it in another cell, then press Run.",
+        step, "error", f"Stopped {where or f'at step {step}'}: {type(error).__name__}",
+        f"{said} — Training is paused. {remedy or TRY_AGAIN}",
         traceback_of(error), "exception",
     )  # fmt: skip
 

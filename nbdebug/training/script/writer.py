@@ -173,7 +173,7 @@ class Writer(ReplayObserver):
             return [f"data = {self._sources.add(self._data)}()"]
         source = self._session.source
         if isinstance(source, TensorSource):
-            tensors = source.tensors
+            tensors = source.fetch(torch.arange(source.length))
         elif (
             isinstance(source, DatasetSource)
             and type(source.dataset) is TensorDataset

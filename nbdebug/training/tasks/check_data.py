@@ -24,7 +24,7 @@ def some_batches(session: Session) -> Iterator[Any]:
     A stream cannot be read twice: its batch here is also the next one of training.
     """
     source, size = session.source, session.batching.size
-    if isinstance(source, StreamSource):
+    if source.ready or isinstance(source, StreamSource):
         sampler = session.sampler
         position = sampler.position()
         batch = sampler.next()
@@ -47,7 +47,7 @@ def some_batches(session: Session) -> Iterator[Any]:
 def all_samples(session: Session) -> Samples:
     """Describe the data source for checks."""
     source, validation = session.source, session.validation
-    stream = isinstance(source, StreamSource)
+    stream = source.ready or isinstance(source, StreamSource)
     indices = indices_of(session.sampler)
 
     def fetch(chosen: torch.Tensor) -> Any:
@@ -59,7 +59,7 @@ def all_samples(session: Session) -> Samples:
         return (to_device(batch, session.device) for batch in validation.batches())
 
     return Samples(
-        length=source.length,
+        length=None if stream else source.length,
         shuffled=None if indices is None or indices.own is not None else indices.shuffle,
         drop_last=False if indices is None else indices.drop_last,
         seed=session.seed,

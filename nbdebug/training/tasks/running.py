@@ -71,6 +71,12 @@ class ResetHandler(Handler[Reset]):
         training.run.announce_goal()
         training.forecast.restart()
         training.checks.announce()
+        if training.timeline.resumed:
+            text = (
+                f"This training was resumed from disk at step {training.session.step:,} and begins "
+                "there again, data included: what came before is not known here."
+            )
+            training.notify("info", "Reset to where training was resumed", text)
 
 
 class WatchProbeHandler(Handler[WatchProbe]):
@@ -108,6 +114,8 @@ class ReestimateHandler(Handler[ReestimateBatchNorm]):
 
 def set_control(training: Training, command: SetControl) -> ControlChange:
     """Apply a control's value; the change says whether it was applied or refused."""
+    # A schedule steps before it is changed; what fails again is told by the next Run.
+    training.loop.finish_step()
     training.timeline.try_checkpoint()
     change = training.controls.apply(command)
     if change.status == "applied":

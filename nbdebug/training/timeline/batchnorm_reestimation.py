@@ -13,6 +13,7 @@ from nbdebug.core.records import ControlChange
 from nbdebug.errors import ModelError
 from nbdebug.model.batchnorm import reestimate
 from nbdebug.model.module.forward import to_device
+from nbdebug.training.data.seeding import derived_seed, seeded
 from nbdebug.training.data.sources import StreamSource
 from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.engine.session import Session
@@ -31,6 +32,9 @@ def reestimate_statistics(
     norms = session.batch_norms
     frozen = norms.frozen
     old = "freeze" if frozen else "track"
+    position = session.rng.position()
+    # Draws from NumPy and Python are those of training, and come back with the position.
+    session.rng.detect_host_draws()
     try:
         norms.freeze(False)
         with session.rng:
@@ -43,6 +47,7 @@ def reestimate_statistics(
         note = f"Running statistics are averages over {count} training batches."
         return controls.write_reestimation(command, old, "applied", note)
     finally:
+        session.rng.seek(position)
         norms.freeze(frozen)
 
 
@@ -51,7 +56,8 @@ def _batches(session: Session) -> Iterator[Any]:
 
     A short last batch is excluded: its statistics would count as much as those of a full one.
     """
-    source, size = session.source, session.batching.size
+    source = session.source
+    size = 1 if source.ready else session.batching.size
     if isinstance(source, StreamSource):
         raise ModelError("The data is a stream: reading from it would take samples from training.")
     order = torch.randperm(source.length, generator=torch.Generator().manual_seed(session.step))
@@ -60,6 +66,7 @@ def _batches(session: Session) -> Iterator[Any]:
         order = order[sample_edits.kept(order)]
     parts = order.split(size)
     whole = [indices for indices in parts if len(indices) == size] or list(parts)
-    for indices in whole[:MAX_BATCHES]:
-        data = sample_edits.applied(source.fetch(indices), indices)
+    for number, indices in enumerate(whole[:MAX_BATCHES]):
+        with seeded(derived_seed(session.seed, session.step + number)):
+            data = sample_edits.applied(source.fetch(indices), indices)
         yield to_device(data, session.device)

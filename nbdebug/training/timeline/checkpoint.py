@@ -39,7 +39,7 @@ class Checkpoint:
 
     Attributes:
         cursor: number of events in the edit log before this checkpoint.
-        size: bytes of all tensors.
+        size: bytes of all tensors; after_update: what is pending, see `AfterUpdate`.
     """
 
     counters: Counters
@@ -57,6 +57,7 @@ class Checkpoint:
     controls: dict[str, Any]
     surroundings: SurroundingsCopy
     size: int
+    after_update: tuple[Any, ...] = ()
 
     @property
     def step(self) -> int:
@@ -94,6 +95,7 @@ class Checkpoint:
             controls.values(),
             surroundings,
             bytes_in(tensors),
+            loop.after_update.capture(),
         )
 
     def restore(self, loop: Loop, controls: ControlSet, *, restart_data: bool = False) -> None:
@@ -147,6 +149,7 @@ class Checkpoint:
             parameter.grad = None
         session.grad_norms = ()
         loop.reset()
+        loop.after_update.restore(self.after_update)
 
 
 def _tensors(optimizers: dict[str, OptimizerCopy]) -> list[torch.Tensor]:

@@ -5,54 +5,50 @@ from __future__ import annotations
 import glob
 import os
 import queue
-import re
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from nbdebug.core.error_text import describe_error, raise_interrupt
 from nbdebug.core.history.history import History
 from nbdebug.core.leftovers import remove_leftovers, writer_id
 from nbdebug.core.private_files import open_private, private_folder
 from nbdebug.core.records import Notice
-from nbdebug.errors import ArgumentError, CheckpointError
-from nbdebug.training.timeline.serialization import FORMAT_VERSION
+from nbdebug.errors import ArgumentError, CheckpointError, NbdebugError
+from nbdebug.training.timeline.disk.paths import path_of, previous_of
+from nbdebug.training.timeline.disk.seal import Seal, check_seal, seal_of, write_sealed
 
-CHECKPOINT_FOLDER = "nbdebug-checkpoints"
 INTERVAL_SECONDS = 60.0
-
-
-def path_of(name: str) -> Path:
-    """Path of the checkpoint file of a training; special characters become dashes."""
-    return (
-        Path(CHECKPOINT_FOLDER)
-        / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', name).strip('.') or 'training'}.pt"
-    )
-
-
-def previous_of(path: Path) -> Path:
-    """Path of the second to last checkpoint."""
-    return path.with_suffix(".previous.pt")
 
 
 class CheckpointFile:
     """Background writer of checkpoints, with atomic writes.
 
-    A failure, such as a full disk, is reported once, and training continues.
+    A failure, such as a full disk, is reported once, and training continues. If another training
+    of the same name writes to the same file, the longer one of the two is kept.
 
     Args:
-        path: path of the file; None writes nothing.
+        name: of the training; None writes nothing.
+        refusal: why no checkpoint of this training could be resumed; none is written then.
+
+    Attributes:
+        written: True if this training wrote a checkpoint.
     """
 
-    def __init__(self, path: Path | None, history: History) -> None:
-        self.path = path
-        if path is not None:
-            remove_leftovers(path.parent, f"{glob.escape(path.stem)}.*.new")
+    def __init__(self, name: str | None, history: History, refusal: str = "") -> None:
+        self.name, self._refusal = name or "", refusal
+        self.path = path_of(name) if name and not refusal else None
+        self.written = False
+        # The seal that is known to be on disk; another one is of another training.
+        self._seen = None if self.path is None else seal_of(self.path)
+        if self.path is not None:
+            remove_leftovers(self.path.parent, f"{glob.escape(self.path.stem)}.*.new")
         self._history = history
+        if name and refusal:
+            text = f"{refusal} Nothing is written to disk."
+            history.add_notice(Notice(0, "warning", "No checkpoint on disk", text))
         self._next = time.monotonic() + INTERVAL_SECONDS
         self._failed = False
         self._writing = threading.Lock()
@@ -101,22 +97,30 @@ class CheckpointFile:
         if self._failed:
             return
         self._failed = True
-        text = (
-            f"{self.path}: {describe_error(error)}. Training continues; the next "
-            "attempt is in a minute."
-        )
+        reason = f"{self.path}: {describe_error(error)}."
+        if isinstance(error, NbdebugError):
+            reason = str(error)
+        text = f"{reason} Training continues; the next attempt is in a minute."
         self._history.add_notice(Notice(step, "warning", "No checkpoint on disk", text))
 
     def write(self, data: dict[str, Any]) -> Path:
         """Write a checkpoint now, with an atomic write.
 
         Raises:
-            ArgumentError: there is no path; OSError: the file cannot be written.
+            ArgumentError: there is no name; CheckpointError: the checkpoint could not be resumed,
+                or a longer training is there; OSError: the file cannot be written.
         """
+        path = self.writable_path()
+        with self._writing:
+            self._replace(path, data)
+        return path
+
+    def writable_path(self) -> Path:
+        """Return the path; an error says why there is none, see `write`."""
+        if self._refusal:
+            raise CheckpointError(self._refusal)
         if self.path is None:
             raise ArgumentError('Only a Debugger with a name can be saved: name="...".')
-        with self._writing:
-            self._replace(self.path, data)
         return self.path
 
     def _replace(self, path: Path, data: dict[str, Any]) -> None:
@@ -124,20 +128,49 @@ class CheckpointFile:
         new = path.with_suffix(f".{writer_id()}.new")
         try:
             new.unlink(missing_ok=True)
-            with os.fdopen(open_private(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
-                torch.save(data, file)
+            with os.fdopen(open_private(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "w+b") as file:
+                seal = write_sealed(file, data, data["counters"]["step"])
                 file.flush()
                 os.fsync(file.fileno())
-            if path.exists():
-                _keep_as(path, previous_of(path))
-            os.replace(new, path)
+            there = seal_of(path)
+            if there != seal:
+                self._refuse_shorter(seal, there)
+                if path.exists() and self._worth_keeping(path):
+                    _keep_as(path, previous_of(path))
+                os.replace(new, path)
+            self._seen, self.written = seal, True
         finally:
             new.unlink(missing_ok=True)
+
+    def _refuse_shorter(self, seal: Seal, there: Seal | None) -> None:
+        """Raise CheckpointError if a longer training wrote its checkpoint since this one began."""
+        if there is None or there == self._seen:
+            return
+        if there.step >= seal.step:
+            raise CheckpointError(
+                f"{self.path} has meanwhile been written by another training of the name "
+                f"{self.name!r:.80}, which is at step {there.step:,}: it was kept, and step "
+                f"{seal.step:,} of this one is not on disk. Give each training its own name."
+            )
+        text = (
+            f"{self.path} was meanwhile written by another training of the name "
+            f"{self.name!r:.80}, at step {there.step:,}: it is the checkpoint before this one now. "
+            "Give each training its own name."
+        )
+        self._history.add_notice(Notice(seal.step, "warning", "Two trainings of one name", text))
+
+    def _worth_keeping(self, path: Path) -> bool:
+        """Tell if the file may replace the one before it: a damaged one may not."""
+        try:
+            sealed = self.written or check_seal(path) is not None
+        except (CheckpointError, OSError):
+            return False
+        return sealed or not previous_of(path).exists()
 
 
 def _keep_as(path: Path, previous: Path) -> None:
     """Give a file a second name, so that a kill leaves it under at least one of them."""
-    beside = previous.with_suffix(f".{os.getpid()}.new")
+    beside = previous.with_suffix(f".{writer_id()}.new")
     try:
         beside.unlink(missing_ok=True)
         os.link(path, beside)
@@ -148,30 +181,3 @@ def _keep_as(path: Path, previous: Path) -> None:
     finally:
         # A rename between two names of one file does nothing.
         beside.unlink(missing_ok=True)
-
-
-def read(name: str) -> tuple[dict[str, Any], str]:
-    """Read the latest readable checkpoint; also return why a newer one failed, or "".
-
-    Raises:
-        CheckpointError: there is no readable checkpoint.
-    """
-    path = path_of(name)
-    reasons: list[str] = []
-    for candidate in (path, previous_of(path)):
-        try:
-            data = torch.load(candidate, map_location="cpu", weights_only=True)
-            if not isinstance(data, dict) or "counters" not in data:
-                raise CheckpointError("the file is no checkpoint of nbdebug")
-            if data.get("format") != FORMAT_VERSION:
-                raise CheckpointError(f"the format is {data.get('format')}, not {FORMAT_VERSION}")
-            return data, "; ".join(reasons)
-        except FileNotFoundError:
-            reasons.append(f"{candidate} does not exist")
-        except Exception as error:
-            first = str(error).split("\n", 1)[0]
-            reasons.append(f"{candidate} cannot be read: {type(error).__name__}: {first}")
-    raise CheckpointError(
-        f"There is no checkpoint to resume {name!r} from: {'; '.join(reasons)}. Checkpoints are "
-        'written every minute and on close if the Debugger has a name: name="...".'
-    )

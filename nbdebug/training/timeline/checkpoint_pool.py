@@ -29,6 +29,7 @@ class CheckpointPool:
     def __init__(self, first: Checkpoint, budget: int) -> None:
         self.budget = budget
         self.checkpoints = [first]
+        self._largest = first.size
 
     @property
     def size(self) -> int:
@@ -38,21 +39,23 @@ class CheckpointPool:
     @property
     def too_small(self) -> bool:
         """Tell if the budget is too small for a second checkpoint."""
-        return 2 * self.checkpoints[0].size > self.budget
+        return self.checkpoints[0].size + self._largest > self.budget
 
     def too_small_notice(self) -> Notice:
         """Build the notice for a budget without room for a second checkpoint."""
-        size, budget = self.checkpoints[0].size / 2**20, self.budget / 2**20
+        size, budget = self._largest / 2**20, self.budget / 2**20
         text = (
             f"A checkpoint takes {size:,.0f} MB of a budget of {budget:,.0f} MB. Only the first "
             "checkpoint is kept: a rewind reruns all steps from the beginning. "
             "A larger checkpoint_memory= makes room for more."
         )
-        return Notice(0, "warning", "No room for checkpoints", text)
+        return Notice(self.checkpoints[-1].step, "warning", "No room for checkpoints", text)
 
     def add(self, checkpoint: Checkpoint) -> None:
-        """Add a checkpoint that is later than all others."""
+        """Add a checkpoint that is later than all others; one that does not fit is dropped."""
         self.checkpoints.append(checkpoint)
+        # Checkpoints grow with the optimizer's state.
+        self._largest = max(self._largest, checkpoint.size)
         while len(self.checkpoints) > 1 and (
             self.size > self.budget or len(self.checkpoints) > MAX_CHECKPOINTS
         ):

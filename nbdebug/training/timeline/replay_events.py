@@ -12,12 +12,14 @@ from nbdebug.core.commands.running import ReestimateBatchNorm, SetControl
 class Event:
     """Event at a step boundary: a command, or an excluded batch if `command` is None.
 
-    `fallback` is the length in steps of a schedule that begins now.
+    `fallback` is the length in steps of a schedule that begins now; `unread` is True if the
+    excluded batch could not be read.
     """
 
     step: int
     command: SetControl | ReestimateBatchNorm | None
     fallback: int
+    unread: bool = False
 
 
 class ReplayObserver:

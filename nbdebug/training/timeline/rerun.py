@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
 
 from nbdebug.core.commands.running import SetControl
-from nbdebug.core.records import StepRecord
+from nbdebug.core.error_text import describe_error
+from nbdebug.core.history.history import History
+from nbdebug.core.records import Notice, StepRecord
 from nbdebug.core.results.timeline import Difference, ReplayResult
 from nbdebug.errors import NonFiniteError, TaskStopped
 from nbdebug.model.state.bits import bitwise_equal
+from nbdebug.model.state.copying import to_host
 from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.progress import TaskProgress
@@ -73,6 +78,39 @@ class Rerun:
             difference = replace(difference, where=find_nondeterminism(session))
         return ReplayResult(base.step, step, compared, difference)
 
+    @contextmanager
+    def rolled_back(self, keep: bool) -> Iterator[Checkpoint]:
+        """Roll training back to its present state on exit; with `keep`, only after an exception."""
+        loop, controls = self._loop, self._controls
+        present = Checkpoint.capture(loop, controls, len(self._edits.events))
+        with loop.session.sampler.keep_everything(), controls.silent():
+            try:
+                yield present
+            except BaseException:
+                present.restore(loop, controls)
+                raise
+            if not keep:
+                present.restore(loop, controls)
+
+    def undo_outside(self, base: Checkpoint, newest: Checkpoint, history: History) -> None:
+        """Undo what a failed step left behind outside of the model, or in half an update.
+
+        Args:
+            base: the checkpoint before that step; newest: the last one, of the surroundings.
+        """
+        session = self._loop.session
+        moved = not session.surroundings.capture(to_host).equals(newest.surroundings)
+        if not (moved or self._loop.updating):
+            return
+        target = session.step, len(self._edits.events)
+        try:
+            with TaskProgress("undo", history, lambda: False) as progress, self.rolled_back(True):
+                self.run(base, target, progress)
+        except Exception as error:
+            text = f"{describe_error(error)}. What the failed step changed so far stays."
+            title = f"Step {session.step} could not be undone wholly"
+            history.add_notice(Notice(session.step, "warning", title, text))
+
     def _step(self) -> tuple[Difference | None, StepRecord]:
         """Make a step and compare it with the log."""
         number = self._loop.session.step
@@ -84,21 +122,25 @@ class Rerun:
 
     def _tried_step(self) -> StepRecord:
         """Make a step; where it failed before, it may fail as often again."""
-        for _ in range(self._log.failures(self._loop.session.step)):
+        step = self._loop.session.step
+        validated = step not in self._log.unvalidated
+        for _ in range(self._log.failures(step)):
             before = OutsideCopy(self._loop.session)
             try:
-                return self._loop.replay_step()
+                return self._loop.replay_step(validated)
             except NonFiniteError:
                 raise
             except BaseException:
                 before.restore()
-        return self._loop.replay_step()
+        return self._loop.replay_step(validated)
 
     def _redo(self, event: Event) -> Difference | None:
         """Replay an event at a step boundary."""
         self._loop.session.schedule.fallback = event.fallback
         if isinstance(event.command, SetControl):
             self._controls.apply(event.command)
+        elif event.unread:
+            self._loop.skip_batch()
         elif event.command is not None:
             reestimate_statistics(event.command, self._loop.session, self._controls)
         else:

@@ -2,282 +2,168 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import torch
-from torch.optim import lr_scheduler
-from torch.optim.lr_scheduler import LRScheduler
 
 from nbdebug.core.deprecated import current_settings
 from nbdebug.errors import CheckpointError
 from nbdebug.model.clipping import NormWindow
-from nbdebug.model.schedule.builders import ActiveSchedule, ScheduleSpec, ScheduleState
-from nbdebug.model.schedule.builders import build as build_scheduler
-from nbdebug.model.state.attributes import Attributes
+from nbdebug.model.initialisation import Overwritten
 from nbdebug.model.state.optimizer import OptimizerCopy
 from nbdebug.model.state.session_rng import RngPosition
-from nbdebug.model.state.weights import Weights
-from nbdebug.runs.redaction.document import without_secrets
-from nbdebug.training.data.cached_sampler import CachedPosition
-from nbdebug.training.data.index_sampler import IndexPosition
-from nbdebug.training.data.stream_sampler import StreamPosition
-from nbdebug.training.data.worker_sampler import BatchRequest, WorkerPosition
+from nbdebug.training.data.samplers import fitting_position, portable_position
 from nbdebug.training.engine.session import Session
 from nbdebug.training.timeline.checkpoint import Checkpoint, Counters
+from nbdebug.training.timeline.disk.modules import (
+    check_classes,
+    classes_of,
+    weights_from_plain,
+    weights_to_plain,
+)
+from nbdebug.training.timeline.disk.optimizers import (
+    optimizers_from_plain,
+    optimizers_to_plain,
+    overwritten_from_plain,
+    overwritten_to_plain,
+)
+from nbdebug.training.timeline.disk.reader import FORMAT_VERSION
+from nbdebug.training.timeline.disk.records import decoded, encoded
+from nbdebug.training.timeline.disk.rehearsal import rehearse_optimizer
+from nbdebug.training.timeline.disk.schedules import schedule_from_plain, schedule_to_plain
 
-FORMAT_VERSION = 1
-# Names in files of all versions: they stay when a class is renamed.
-RECORD_TYPES: dict[str, type] = {
-    "IndexPosition": IndexPosition,
-    "WorkerPosition": WorkerPosition,
-    "CachedPosition": CachedPosition,
-    "StreamPosition": StreamPosition,
-    "Drawn": BatchRequest,
-    "RngPosition": RngPosition,
-}
-RECORD_NAMES = {record: name for name, record in RECORD_TYPES.items()}
-SCHEDULE_NAMES = {
-    lr_scheduler.StepLR: "step",
-    lr_scheduler.ExponentialLR: "exponential",
-    lr_scheduler.LambdaLR: "inverse_time",
-    lr_scheduler.CosineAnnealingLR: "cosine",
-    lr_scheduler.CosineAnnealingWarmRestarts: "warm_restarts",
-    lr_scheduler.OneCycleLR: "one_cycle",
-    lr_scheduler.ReduceLROnPlateau: "plateau",
-}
+Ratios = tuple[int, tuple[float, ...], int, tuple[float, ...]]
 
 
-def to_plain(checkpoint: Checkpoint, session: Session) -> dict[str, Any]:
+def to_plain(checkpoint: Checkpoint, session: Session, name: str = "") -> dict[str, Any]:
     """Convert a checkpoint to plain data, without objects of nbdebug or of the user.
 
     Raises:
         CheckpointError: a part of the checkpoint has no plain form.
     """
-    names = {p: name for name, p in session.model.named_parameters()}
-    # A file holds no change of this boundary that could still be taken back.
-    state, own_state, *rest, _ = checkpoint.schedule
     return {
         "format": FORMAT_VERSION,
+        "name": name,
         "seed": session.seed,
         "length": session.source.length,
         "counters": asdict(checkpoint.counters),
-        "weights": _weights_to_plain(checkpoint.weights),
-        "optimizers": [
-            [kind, _optimizer_to_plain(copy, names)] for kind, copy in checkpoint.optimizers.items()
-        ],
-        "shared": _shared(checkpoint.optimizers),
+        "classes": classes_of(session.model),
+        "weights": weights_to_plain(checkpoint.weights),
+        **optimizers_to_plain(checkpoint.optimizers, session),
         "ratios": checkpoint.ratios,
-        "schedule": [
-            _schedule_to_plain(state, session),
-            None if own_state is None else _schedule_to_plain(own_state, session),
-            rest,
-        ],
+        **schedule_to_plain(checkpoint.schedule, session),
+        "overwritten": overwritten_to_plain(
+            checkpoint.initialisation, checkpoint.optimizers, session
+        ),
         "fallback": checkpoint.fallback,
         "scale": checkpoint.scale,
         "window": list(checkpoint.window.recent),
         "fresh_norms": checkpoint.window.fresh,
-        "rng": _encoded(checkpoint.rng),
-        "position": _encoded(checkpoint.position),
-        "controls": _encoded(checkpoint.controls),
+        "rng": encoded(checkpoint.rng),
+        "position": encoded(portable_position(checkpoint.position, session.sampler)),
+        "controls": encoded(checkpoint.controls),
         "surroundings": checkpoint.surroundings.plain(),
-    }  # fmt: skip
+    }
 
 
 def from_plain(data: Mapping[str, Any], session: Session) -> Checkpoint:
     """Create the checkpoint for a session of the same model and data.
 
     Raises:
-        CheckpointError: the checkpoint belongs to another training.
+        CheckpointError, ModelError, DataError: the checkpoint belongs to another training.
     """
-    weights = _weights_from_plain(data["weights"], session)
-    weights.check(session.model)
-    parameters = dict(session.model.named_parameters())
-    optimizers = _optimizers_from_plain(data, session, parameters)
-    state, own_state, rest = data["schedule"]
+    if data["length"] != session.source.length:
+        raise CheckpointError(
+            f"The data had {data['length']} samples, now it has {session.source.length}."
+        )
+    weights = weights_from_plain(data, session)
+    check_classes(data, session.model)
+    optimizers = optimizers_from_plain(data, session)
+    # Files of 0.1 do not hold it.
+    overwritten = overwritten_from_plain(data.get("overwritten"), optimizers, session)
+    _rehearse(optimizers, overwritten)
+    schedule = schedule_from_plain(data, session)
+    ratios = _checked_ratios(data["ratios"], optimizers, len(schedule[0].groups))
     window = NormWindow()
     for norm in data["window"]:
         window.add(norm)
-    window.fresh = data.get("fresh_norms", len(window))
-    leader, ratios, decay_leader, decay_ratios = data["ratios"]
+    window.fresh = _count(data.get("fresh_norms", 0))
     return Checkpoint(
         Counters(**data["counters"]),
         0,
         weights,
         optimizers,
-        (leader, tuple(ratios), decay_leader, tuple(decay_ratios)),
-        (
-            _schedule_from_plain(state, session),
-            None if own_state is None else _schedule_from_plain(own_state, session),
-            *rest,
-            None,
-        ),
+        ratios,
+        schedule,
         data["fallback"],
-        None,
-        data["scale"],
+        overwritten,
+        _scale(data["scale"], session),
         window,
-        _decoded(data["rng"]),
-        _decoded(data["position"]),
-        current_settings(data["controls"]),
+        _checked_rng(decoded(data["rng"])),
+        fitting_position(decoded(data["position"]), session.sampler),
+        current_settings(decoded(data["controls"])),
         session.surroundings.from_plain(data.get("surroundings", {}), session.device),
         0,
     )
 
 
-def _weights_to_plain(weights: Weights) -> dict[str, Any]:
-    return {
-        "parameters": weights.parameters,
-        "requires_grad": weights.requires_grad,
-        "buffers": weights.buffers,
-        "training": weights.training,
-        # What the user's own code knows, such as a password, stays out of the file.
-        "attributes": _without_secrets(weights.attributes.simple),
-        "values": _without_secrets(weights.attributes.plain()),
-    }
+def _count(number: Any) -> int:
+    if type(number) is not int or number < 0:
+        raise CheckpointError(f"The checkpoint counts {number!r:.40} steps.")
+    return number
 
 
-def _without_secrets(modules: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    return {module: without_secrets(held) for module, held in modules.items()}
+def _rehearse(optimizers: Mapping[str, OptimizerCopy], overwritten: Overwritten | None) -> None:
+    """Make the next step of each optimizer without the model, see `rehearse_optimizer`."""
+    by_mapping = {id(copy.held): copy.state for copy in optimizers.values() if copy.state}
+    for copy in optimizers.values():
+        rehearse_optimizer(copy, by_mapping.get(id(copy.held)))
+        if overwritten is not None and copy.held is overwritten.state:
+            rehearse_optimizer(copy, overwritten.optimizer_state)
 
 
-def _weights_from_plain(saved: Mapping[str, Any], session: Session) -> Weights:
-    # Files of 0.1 hold simple attributes alone.
-    values = saved.get("values", saved["attributes"])
-    return Weights(
-        saved["parameters"],
-        saved["requires_grad"],
-        saved["buffers"],
-        saved["training"],
-        Attributes.from_plain(values, session.model, session.device),
-    )
-
-
-def _optimizer_to_plain(copy: OptimizerCopy, names: Mapping[Any, str]) -> dict[str, Any]:
-    return {
-        "class": type(copy.optimizer).__name__,
-        "state": None if copy.state is None else {names[p]: s for p, s in copy.state.items()},
-        "groups": [
-            {k: [names[p] for p in v] if k == "params" else _encoded(v) for k, v in group.items()}
-            for group in copy.groups
-        ],
-        "attributes": copy.attributes,
-    }
-
-
-def _shared(optimizers: Mapping[str, OptimizerCopy]) -> list[list[str]]:
-    """Group the optimizer kinds that share their optimizer state."""
-    by_state: dict[int, list[str]] = {}
-    for kind, copy in optimizers.items():
-        by_state.setdefault(id(copy.held), []).append(kind)
-    return list(by_state.values())
-
-
-def _optimizers_from_plain(
-    data: Mapping[str, Any], session: Session, parameters: Mapping[str, Any]
-) -> dict[str, OptimizerCopy]:
-    found: dict[str, OptimizerCopy] = {}
-    held = {kind: shared[0] for shared in data["shared"] for kind in shared}
-    mappings: dict[str, dict[Any, Any]] = {}
-    for kind, saved in data["optimizers"]:
-        optimizer = session.optimizers.made(kind)
-        if type(optimizer).__name__ != saved["class"]:
-            raise CheckpointError(
-                f"The checkpoint has a {saved['class']}, this Debugger a "
-                f"{type(optimizer).__name__}: give the same optimizer= as before."
-            )
-        state = saved["state"]
-        found[kind] = OptimizerCopy(
-            optimizer,
-            mappings.setdefault(held[kind], optimizer.state),
-            None if state is None else {parameters[n]: s for n, s in state.items()},
-            tuple(
-                {
-                    key: [parameters[n] for n in value] if key == "params" else _decoded(value)
-                    for key, value in group.items()
-                }
-                for group in saved["groups"]
-            ),
-            saved["attributes"],
+def _checked_ratios(saved: Any, optimizers: Mapping[str, OptimizerCopy], groups: int) -> Ratios:
+    """Refuse rates of other groups than those of the optimizers."""
+    leader, ratios, decay_leader, decay_ratios = saved
+    counts = {len(copy.groups) for copy in optimizers.values()}
+    if {groups, len(ratios), len(decay_ratios)} != counts or max(leader, decay_leader) >= groups:
+        raise CheckpointError(
+            f"The checkpoint has {len(ratios)} rates for {max(counts)} groups of parameters."
         )
-    return found
+    return leader, tuple(ratios), decay_leader, tuple(decay_ratios)
 
 
-def _schedule_to_plain(state: ScheduleState, session: Session) -> dict[str, Any]:
-    course = state.course
-    main = course.main
-    kind = None if main is None else SCHEDULE_NAMES.get(type(main))
-    if main is not None and main is session.schedule.own:
-        kind = "yours"
-    return {
-        "plan": asdict(state.plan),
-        "length": state.length,
-        "main": kind,
-        "warm": course.warm is not None,
-        "end": course.end,
-        "schedulers": [_encoded(one) for one in state.schedulers],
-        "groups": [_encoded(group) for group in state.groups],
-    }
+def _scale(saved: Mapping[str, Any] | None, session: Session) -> dict[str, Any] | None:
+    """The state of the scaler, which must be there if it was there."""
+    if saved is None:
+        return None
+    if session.scaler is None:
+        raise CheckpointError("The checkpoint has a GradScaler: give the same one as scaler=.")
+    known = session.scaler.state_dict()
+    if known.keys() != saved.keys() or not saved["scale"] > 0:
+        raise CheckpointError("The checkpoint has a GradScaler that is not the one given here.")
+    return dict(saved)
 
 
-def _schedule_from_plain(saved: Mapping[str, Any], session: Session) -> ScheduleState:
-    """Create a state with new schedulers; `ScheduleState.write` sets their values."""
-    optimizer, length = session.optimizer, max(saved["length"], 1)
-    options = [dict(group) for group in optimizer.param_groups]
-    main: LRScheduler | None = None
-    if saved["main"] == "yours":
-        main = session.schedule.own
-        if main is None:
-            raise CheckpointError(
-                "The checkpoint has a schedule of your own: give the same one as schedule=."
-            )
-    elif saved["main"] is not None:
-        main = build_scheduler(saved["main"], optimizer, length, saved["plan"]["factor"])
-    warm = lr_scheduler.LinearLR(optimizer, total_iters=1) if saved["warm"] else None
-    for group, before in zip(optimizer.param_groups, options, strict=True):
-        group.clear()
-        group.update(before)
-    return ScheduleState(
-        ScheduleSpec(**saved["plan"]),
-        saved["length"],
-        ActiveSchedule(warm, main, saved["end"]),
-        tuple(_decoded(one) for one in saved["schedulers"]),
-        tuple(_decoded(group) for group in saved["groups"]),
-    )
-
-
-def _encoded(value: Any) -> Any:
-    """Convert nested containers to numbers, texts and tensors, with records by name."""
-    if isinstance(value, torch.Tensor) or type(value) in (int, float, str, bool, type(None)):
-        return value
-    if isinstance(value, np.ndarray):
-        return {"__array__": value.tolist(), "dtype": str(value.dtype)}
-    if type(value) in RECORD_NAMES:
-        return {
-            "__record__": RECORD_NAMES[type(value)],
-            "parts": [_encoded(part) for part in value],
-        }
-    if isinstance(value, Mapping):
-        return {key: _encoded(part) for key, part in value.items()}
-    if isinstance(value, tuple):
-        return tuple(_encoded(part) for part in value)
-    if isinstance(value, list):
-        return [_encoded(part) for part in value]
-    if isinstance(value, np.generic):
-        return value.item()
-    raise CheckpointError(f"A {type(value).__name__} cannot be stored in a checkpoint on disk.")
-
-
-def _decoded(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        if "__array__" in value:
-            return np.array(value["__array__"], dtype=value["dtype"])
-        if "__record__" in value:
-            return RECORD_TYPES[value["__record__"]](*(_decoded(part) for part in value["parts"]))
-        return {key: _decoded(part) for key, part in value.items()}
-    if isinstance(value, tuple):
-        return tuple(_decoded(part) for part in value)
-    if isinstance(value, list):
-        return [_decoded(part) for part in value]
-    return value
+def _checked_rng(position: Any) -> RngPosition:
+    """Refuse states that the generators do not take."""
+    try:
+        torch.Generator().set_state(position.cpu)
+        random.Random().setstate(position.host[0])
+        np.random.RandomState().set_state(position.host[1])
+    except Exception as error:
+        reason = str(error).split("\n", 1)[0][:200]
+        raise CheckpointError(
+            f"The random numbers of the checkpoint do not fit: {reason}"
+        ) from error
+    flags = (position.uses_host, position.detecting)
+    if not all(type(flag) is bool for flag in flags) or not isinstance(
+        position.cuda, torch.Tensor | None
+    ):
+        raise CheckpointError("The random numbers of the checkpoint do not fit.")
+    checked: RngPosition = position
+    return checked

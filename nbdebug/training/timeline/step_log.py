@@ -9,12 +9,17 @@ MAX_STEPS = 1_000_000
 
 
 class StepLog:
-    """Loss and gradient norm of the last million steps, and which steps were tried again."""
+    """Loss and gradient norm of the last million steps, and which steps were tried again.
+
+    Attributes:
+        unvalidated: steps whose validation failed and was left out.
+    """
 
     def __init__(self) -> None:
         self._values = array("d")
         self._first = 0
         self._failures: Counter[int] = Counter()
+        self.unvalidated: set[int] = set()
 
     def add(self, step: int, values: tuple[float, float]) -> None:
         """Add loss and gradient norm of the next step."""
@@ -36,6 +41,7 @@ class StepLog:
         """Drop a step and all after it."""
         del self._values[max(2 * (step - self._first), 0) :]
         self._failures = Counter({n: times for n, times in self._failures.items() if n < step})
+        self.unvalidated = {number for number in self.unvalidated if number < step}
 
     def add_failure(self, step: int) -> None:
         """Add that a step failed in the user's code and is tried again."""

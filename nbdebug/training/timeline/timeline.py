@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from nbdebug.core.commands.running import ReestimateBatchNorm, SetControl
+from nbdebug.core.deprecated import current_settings
 from nbdebug.core.history.history import History
-from nbdebug.core.records import Notice, StepRecord
+from nbdebug.core.records import StepRecord
 from nbdebug.core.results.timeline import Mark, MarkKind, ReplayResult, TimelineMarks
-from nbdebug.errors import CheckpointError
-from nbdebug.model.state.copying import to_host
+from nbdebug.errors import CheckpointError, DataError, ModelError
+from nbdebug.training.data.samplers import why_not_resumable
 from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.progress import TaskProgress
@@ -22,14 +22,16 @@ from nbdebug.training.timeline.checkpoint import Checkpoint
 from nbdebug.training.timeline.checkpoint_clock import CheckpointClock
 from nbdebug.training.timeline.checkpoint_file import CheckpointFile
 from nbdebug.training.timeline.checkpoint_pool import CheckpointPool, default_budget
+from nbdebug.training.timeline.disk.rehearsal import rehearse_schedule
 from nbdebug.training.timeline.edit_log import EditLog
+from nbdebug.training.timeline.failures import Failures
 from nbdebug.training.timeline.replay_events import NO_OBSERVER, Event, ReplayObserver
 from nbdebug.training.timeline.rerun import Rerun
 from nbdebug.training.timeline.serialization import from_plain, to_plain
 from nbdebug.training.timeline.step_log import StepLog
+from nbdebug.training.timeline.uncopied_notice import UncopiedNotice
 
 FLIGHT_RECORD_STEPS = 5
-NAN = float("nan")
 # A step, and the number of events before it.
 Target = tuple[int, int]
 
@@ -42,6 +44,10 @@ class Timeline:
 
     Args:
         budget: bytes for checkpoints; None for 10 % of free memory, at most 2 GiB.
+        name: of the training, whose last checkpoint is also on disk; None for none there.
+
+    Attributes:
+        resumed: True if the training continues one of another process, whose beginning is unknown.
     """
 
     def __init__(
@@ -50,23 +56,19 @@ class Timeline:
         controls: ControlSet,
         history: History,
         budget: int | None = None,
-        path: Path | None = None,
+        name: str | None = None,
     ) -> None:
         self._loop, self._controls, self._history = loop, controls, history
         self._budget = default_budget() if budget is None else budget
         self.edits = EditLog()
         self._log = StepLog()
         self._rerun = Rerun(loop, controls, self.edits, self._log)
-        self._pool = CheckpointPool(Checkpoint.capture(loop, controls), self._budget)
-        self._file = CheckpointFile(path, history)
+        self._told_too_small = self.resumed = False
+        self._file = CheckpointFile(name, history, why_not_resumable(loop.session.sampler))
         self._clock = CheckpointClock(history)
-        self.publish_marks()
-        self._uncopied: set[str] = set()
-        self._tell_uncopied(self._pool.checkpoints[0])
-        if self._pool.too_small:
-            history.add_notice(self._pool.too_small_notice())
-
-    # While training runs
+        self._uncopied = UncopiedNotice(history)
+        self.failures = Failures(loop, self.edits, self._log, history)
+        self._begin()
 
     def before_step(self) -> None:
         """Take a checkpoint if one is due."""
@@ -79,6 +81,7 @@ class Timeline:
     def after_step(self) -> None:
         """Log loss and gradient norm of the step."""
         self._log.add(self._loop.session.step - 1, self._loop.last)
+        self.failures.clear()
         self._clock.end_step()
 
     def record_event(self, command: SetControl | ReestimateBatchNorm | None) -> None:
@@ -86,28 +89,17 @@ class Timeline:
         session = self._loop.session
         self.edits.events.append(Event(session.step, command, session.schedule.fallback))
 
-    def after_failed_step(self) -> None:
-        """Note that a step failed in the user's code and is to be tried again."""
+    def after_failed_step(self, error: BaseException) -> bool:
+        """Note that a step failed in the user's code; True if training goes on at once."""
+        unread = self._loop.unread
         self._log.add_failure(self._loop.session.step)
         self.undo_outside()
+        return unread and self.failures.unread_batch(error)
 
     def undo_outside(self) -> None:
         """Undo what a failed step left behind outside of the model, or in half an update."""
-        session, newest = self._loop.session, self._pool.checkpoints[-1]
-        moved = not session.surroundings.capture(to_host).equals(newest.surroundings)
-        if not (moved or self._loop.updating):
-            return
-        target = session.step, len(self.edits.events)
-        try:
-            with (
-                TaskProgress("undo", self._history, lambda: False) as progress,
-                self.rolled_back(keep=True),
-            ):
-                self._rerun_to(target, progress)
-        except Exception as error:
-            text = f"{type(error).__name__}: {error}. What the failed step changed so far stays."
-            title = f"Step {session.step} could not be undone wholly"
-            self._history.add_notice(Notice(session.step, "warning", title, text))
+        base = self._before(self._loop.session.step)
+        self._rerun.undo_outside(base, self._pool.checkpoints[-1], self._history)
 
     def name_checkpoint(self, name: str) -> None:
         """Take a checkpoint and name it."""
@@ -121,38 +113,78 @@ class Timeline:
         self.publish_marks()
 
     def close(self) -> None:
-        """Write the last checkpoint to disk, if training has a name."""
-        if self._file.path is not None and self._loop.session.step > self._pool.checkpoints[0].step:
-            self._file.try_put(self._serialized, self._loop.session.step)
+        """Write the last checkpoint to disk, if training has a name and has begun."""
+        path, edited = self._file.path, bool(self.edits.events or self.edits.rewinds)
+        begun = self._loop.session.step > 0 or self._file.written
+        # Nothing of an earlier training is replaced by a training that made no step.
+        if path is not None and (
+            self._moved if self.resumed else begun or (edited and not path.exists())
+        ):
+            self._file.try_put(self._serialized_now, self._loop.session.step)
         self._file.close()
         # The copies may be large, and whoever keeps the Debugger needs them no more.
         del self._pool.checkpoints[1:]
+
+    @property
+    def _moved(self) -> bool:
+        """Tell if anything differs from where the timeline began, or was written since."""
+        if self._file.written or self.edits.events or self.edits.rewinds:
+            return True
+        first, now = self._pool.checkpoints[0], Checkpoint.capture(self._loop, self._controls)
+        return now.step != first.step or not now.equals(first)
 
     def resume(self, data: Mapping[str, Any]) -> None:
         """Continue from a checkpoint on disk, where the timeline then begins.
 
         Raises:
-            CheckpointError, ModelError, DataError: the checkpoint is of another training.
+            CheckpointError, ModelError, DataError: the checkpoint is damaged or of another
+                training; nothing was changed.
         """
         session = self._loop.session
-        if data["length"] != session.source.length:
-            raise CheckpointError(
-                f"The data had {data['length']} samples, now it has {session.source.length}."
-            )
-        from_plain(data, session).restore(self._loop, self._controls)
-        self._pool = CheckpointPool(Checkpoint.capture(self._loop, self._controls), self._budget)
+        try:
+            with self.rolled_back(keep=True):
+                self._controls.check_known(current_settings(data["controls"]))
+                from_plain(data, session).restore(self._loop, self._controls)
+                rehearse_schedule(session.schedule.course, session.optimizer)
+        except (CheckpointError, ModelError, DataError):
+            raise
+        except Exception as error:
+            reason = f"{type(error).__name__}: {str(error)[:300]}"
+            text = f"The checkpoint is damaged, or of another training ({reason})."
+            raise CheckpointError(text) from error
+        self.resumed = True
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin the timeline here."""
+        first = Checkpoint.capture(self._loop, self._controls)
+        self._pool = CheckpointPool(first, self._budget)
+        self._uncopied.tell(first)
         self.publish_marks()
+        self._tell_if_too_small()
+
+    def _tell_if_too_small(self) -> None:
+        if self._pool.too_small and not self._told_too_small:
+            self._told_too_small = True
+            self._history.add_notice(self._pool.too_small_notice())
 
     def save(self) -> str:
         """Write the current state to disk now, and return the path; see `CheckpointFile.write`."""
-        return str(self._file.write(self._serialized()))
+        self._file.writable_path()
+        return str(self._file.write(self._serialized_now()))
+
+    def _serialized_now(self) -> dict[str, Any]:
+        """The state as it is, changes of the user's own code included."""
+        now = Checkpoint.capture(self._loop, self._controls, len(self.edits.events))
+        return to_plain(now, self._loop.session, self._file.name)
 
     def _serialized(self) -> dict[str, Any]:
+        """The state at the beginning of a step, whose checkpoint may have just been taken."""
         session, events = self._loop.session, len(self.edits.events)
         newest = self._pool.checkpoints[-1]
         if (newest.step, newest.cursor) != (session.step, events):
-            newest = Checkpoint.capture(self._loop, self._controls, events)
-        return to_plain(newest, session)
+            return self._serialized_now()
+        return to_plain(newest, session, self._file.name)
 
     def try_checkpoint(self) -> None:
         """Take a checkpoint if that is possible; else training goes on, with a notice."""
@@ -169,31 +201,18 @@ class Timeline:
         with self._clock.timing():
             self._loop.session.rng.detect_host_draws()
             checkpoint = Checkpoint.capture(self._loop, self._controls, len(self.edits.events))
-            self._tell_uncopied(checkpoint)
+            self._uncopied.tell(checkpoint)
             self._pool.add(checkpoint)
+            self._tell_if_too_small()
             self.publish_marks()
 
-    def _tell_uncopied(self, checkpoint: Checkpoint) -> None:
-        """Say once which attributes of the model have a state that cannot be copied."""
-        found = checkpoint.weights.attributes.uncopied
-        new = [f"{place} ({kind})" for place, kind in found.items() if place not in self._uncopied]
-        self._uncopied.update(found)
-        if new:
-            text = (
-                f"{', '.join(new)}: a value of this type may have a state, and cannot be copied. "
-                "Rewind, replay, fork, checks and other looks at the training may move it and do "
-                "not bring it back. Keep such a state in a tensor, a number, a list, a dict or a "
-                "torch.Generator."
-            )
-            title = "A part of the model cannot be copied"
-            self._history.add_notice(Notice(checkpoint.step, "warning", title, text))
-
-    # Rewind and replay
-
     def reset(self) -> None:
-        """Restart from the beginning and drop all events and checkpoints."""
+        """Restart from the beginning and drop all events and checkpoints.
+
+        A resumed training restarts where it was resumed: what was before is in no memory.
+        """
         first = self._pool.checkpoints[0]
-        first.restore(self._loop, self._controls, restart_data=True)
+        first.restore(self._loop, self._controls, restart_data=not self.resumed)
         self.edits.clear()
         self._log.drop_from(0)
         self._loop.breakpoints.reset_counts()
@@ -263,19 +282,9 @@ class Timeline:
             now = Checkpoint.capture(self._loop, self._controls)
         return replace(found, end_equal=now.equals(present))
 
-    @contextmanager
-    def rolled_back(self, keep: bool = False) -> Iterator[Checkpoint]:
+    def rolled_back(self, keep: bool = False) -> AbstractContextManager[Checkpoint]:
         """Roll training back to its present state on exit; with `keep`, only after an exception."""
-        loop, controls = self._loop, self._controls
-        present = Checkpoint.capture(loop, controls, len(self.edits.events))
-        with loop.session.sampler.keep_everything(), controls.silent():
-            try:
-                yield present
-            except BaseException:
-                present.restore(loop, controls)
-                raise
-            if not keep:
-                present.restore(loop, controls)
+        return self._rerun.rolled_back(keep)
 
     def _rerun_to(
         self, target: Target, progress: TaskProgress, back: int = 0, **options: Any

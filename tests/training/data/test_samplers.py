@@ -144,7 +144,7 @@ def test_a_sampler_of_the_users_own_is_kept(batch_sampler: bool) -> None:
     assert [batch.progress for batch in seen] == [4 / 6, 1.0, 4 / 6]
 
 
-def test_batches_of_the_users_own_making_keep_their_order() -> None:
+def test_batches_of_the_users_own_making_stay_as_they_are() -> None:
     class Buckets:
         batch_size = 3
 
@@ -156,8 +156,8 @@ def test_batches_of_the_users_own_making_keep_their_order() -> None:
     assert batch_size_of(loader) == 3
     assert [values(sampler.next()) for _ in range(4)] == [
         [4, 5, 6],
-        [1, 2, 7],
-        [8, 9],
+        [1, 2],
+        [7, 8, 9],
         [4, 5, 6],
     ]
 

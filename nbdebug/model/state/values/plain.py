@@ -27,6 +27,8 @@ from nbdebug.model.state.values.kept_optimizer import KeptOptimizer
 
 K = TypeVar("K", bound=Kept)
 KIND = "kept"
+# A value that the file does not hold: what is there stays.
+LEFT_AS_IS = {KIND: "as_is", "id": 0}
 CONTAINER_KINDS: dict[str, type] = {
     kind.__name__: kind
     for kind in (
@@ -84,7 +86,7 @@ class PlainWriter:
         known = kept.kind.__name__ in CONTAINER_KINDS
         simple_keys = all(isinstance(key, SIMPLE) for key in kept.keys)
         if not self._identities and not (known and simple_keys):
-            return {KIND: "as_is", "id": 0}
+            return LEFT_AS_IS
         keys = [key if isinstance(key, SIMPLE) else id(key) for key in kept.keys]
         if issubclass(kept.kind, set):
             keys = sorted(keys, key=repr)

@@ -1,0 +1,124 @@
+"""Indices from a sampler of the user that is read bit by bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import torch
+
+from nbdebug.errors import DataError
+from nbdebug.model.training_state import Batching
+from nbdebug.training.data.order import length_of
+from nbdebug.training.data.own_order import indices_in
+from nbdebug.training.data.pass_reader import PassReader
+
+MAX_INDEX_BYTES = 64 * 2**20
+
+
+class LazyPosition(NamedTuple):
+    """Position of a `LazyIndexSampler`.
+
+    Attributes:
+        number: of the next item of the sampler; begun: of the first one of the epoch.
+        epoch, drawn: numbers of epoch and batch.
+    """
+
+    number: int
+    epoch: int
+    drawn: int
+    begun: int
+
+
+class LazyIndexSampler:
+    """Indices of a sampler of the user that yields batches, or that is long or endless.
+
+    Attributes:
+        own: the sampler; batches: True if it yields whole batches, as lists of indices.
+        epoch: epoch of the last batch, -1 before the first; drawn: number of the next batch.
+    """
+
+    shuffle = False
+
+    def __init__(
+        self,
+        own: Iterable[Any],
+        batching: Batching,
+        seed: int,
+        begin_epoch: Callable[[int], None],
+        *,
+        batches: bool,
+        drop_last: bool = False,
+    ) -> None:
+        self.own, self.batching, self.seed = own, batching, seed
+        self.batches, self.drop_last = batches, drop_last and not batches
+        self._reader = PassReader(own, seed, begin_epoch, MAX_INDEX_BYTES)
+        self._length = length_of(own) or 0
+        self.epoch, self.drawn, self._begun = -1, 0, 0
+
+    def reset(self) -> None:
+        self._reader.reset()
+        self.epoch, self.drawn, self._begun = -1, 0, 0
+
+    def next(self) -> tuple[torch.Tensor, int, float]:
+        """Return the indices [B] of the next batch, its epoch, and the completed share of it."""
+        reader, last = self._reader, self._reader.number
+        if self.epoch < 0:
+            self.epoch = 0
+        indices, ended = self._take()
+        if not indices or (self.drop_last and ended and len(indices) < self.batching.size):
+            reader.number += 1
+            self.epoch += 1 if self.drawn else 0
+            self._begun = reader.number
+            indices, _ = self._take()
+        if not indices:
+            raise DataError("The DataLoader's sampler has no index for this epoch.")
+        self.drawn += 1
+        progress = self._progress()
+        reader.drop_before(last)
+        return torch.tensor(indices, dtype=torch.int64), self.epoch, progress
+
+    def _take(self) -> tuple[list[int], bool]:
+        """Take the indices of a batch, without the excluded samples; True at the end of a pass."""
+        wanted = 1 if self.batches else self.batching.size
+        taken: list[int] = []
+        while True:
+            items, ended = self._reader.upcoming(1 if self.batches else wanted - len(taken))
+            self._reader.number += len(items)
+            taken += self._kept(items)
+            if ended or len(taken) >= wanted:
+                return taken, ended
+
+    def _progress(self) -> float:
+        """Completed share of the epoch: 1.0 with its last batch."""
+        reader, number = self._reader, self._reader.number
+        indices, ended = self._take()
+        reader.number = number
+        if not indices or (self.drop_last and ended and len(indices) < self.batching.size):
+            return 1.0
+        done = number - self._begun
+        return done / self._length if done < self._length else 0.0
+
+    def _kept(self, items: list[Any]) -> list[int]:
+        """Indices that items of the sampler hold, without the excluded samples."""
+        found = items[0] if self.batches and items else items
+        indices: list[int] = indices_in(list(found)).tolist()
+        excluded = self.batching.sample_edits.excluded
+        return [index for index in indices if index not in excluded] if excluded else indices
+
+    def position(self) -> LazyPosition:
+        return LazyPosition(self._reader.number, self.epoch, self.drawn, self._begun)
+
+    def seek(self, position: LazyPosition) -> None:
+        """Return to a position.
+
+        Raises:
+            DataError: these indices are no longer remembered.
+        """
+        if position.number not in self._reader.cached:
+            raise DataError(
+                "The order comes from a sampler of your own, of which only the last "
+                f"{self._reader.number - self._reader.cached.start:,} are remembered: only these "
+                "can be rewound to."
+            )
+        self._reader.number, self.epoch, self.drawn, self._begun = position
