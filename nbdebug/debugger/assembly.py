@@ -35,6 +35,7 @@ from nbdebug.training.run_metadata import describe
 from nbdebug.training.tasks.check_runner import CheckRunner
 from nbdebug.training.tasks.handler import Training
 from nbdebug.training.timeline.checkpoint_file import path_of, read
+from nbdebug.training.timeline.file_values import setup_from_file
 from nbdebug.training.timeline.timeline import Timeline
 from nbdebug.training.worker import Worker
 
@@ -179,8 +180,7 @@ def resumed(
     """
     data, reason = read(name)
     known = {field.name for field in dataclasses.fields(Setup)}
-    found = {"seed": data["seed"], "optimizer": data["optimizers"][0][0]}
-    given = found | {n: v for n, v in arguments.items() if n in known}
+    given = setup_from_file(data) | {n: v for n, v in arguments.items() if n in known}
     setup = Setup(
         model=model, train_data=train_data, loss_fn=loss_fn, name=name, resumed=data, **given
     )

@@ -11,12 +11,12 @@ from nbdebug.core.names import unknown_name
 from nbdebug.core.series import Series
 from nbdebug.errors import SeriesError
 from nbdebug.runs.record.run_data import RunData
+from nbdebug.runs.record.schema import line
+from nbdebug.runs.record.settings import repeatable_settings
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# Parameters that are determined by model and data.
-DERIVED_PARAMETERS = ("model", "parameters", "loss_fn", "train_samples", "device", "bn_statistics")
 CHANGE_COLUMNS = (
     "step", "samples", "epoch", "control", "old", "new", "who", "why", "status", "note",
 )  # fmt: skip
@@ -58,7 +58,7 @@ class RunRecord:
 
     @property
     def name(self) -> str:
-        return self._name or str(self.bundle["run"].get("name", ""))
+        return str(line(self._name or self.bundle["run"].get("name", "")))
 
     @property
     def status(self) -> str:
@@ -88,9 +88,11 @@ class RunRecord:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Parameters that are keywords of `Debugger`, to repeat the run."""
-        kept = {n: v for n, v in self.parameters.items() if n not in DERIVED_PARAMETERS}
-        return {name: value for name, value in kept.items() if value not in ("", "as_built")}
+        """Controls, and optimizer, lr, batch size, schedule and seed, to repeat the run.
+
+        Nothing else in a record becomes a keyword of `Debugger`: no path, address or name.
+        """
+        return repeatable_settings(self.parameters)
 
     @property
     def model(self) -> Mapping[str, Any]:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from nbdebug.errors import ArgumentError
 from nbdebug.runs.record.location import AUTO, store_location
+from nbdebug.runs.record.run_file import read_run_file
 from nbdebug.runs.store.run import Run
-from nbdebug.runs.store.run_store import RunStore, frame_of_rows, read_run_file
+from nbdebug.runs.store.run_store import RunStore, frame_of_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,10 +46,12 @@ def load_run(run: str, runs: Where = AUTO) -> Run:
 def import_run(path: str | os.PathLike[str], runs: Where = AUTO) -> Run:
     """Import a run that `Run.export` wrote as a zip, on any machine.
 
-    Nothing in the file is executed. A run that the store holds already is not duplicated.
+    Nothing in the file is executed, and nothing in it decides where data is sent, written or
+    read from; its size is bounded before it is unpacked. A run that the store holds already is
+    not duplicated.
 
     Raises:
-        RunStoreError: the file holds no run.
+        RunStoreError: the file holds no run, is damaged, or larger than any run.
     """
     return run_store(runs).add(read_run_file(Path(path).expanduser()))
 

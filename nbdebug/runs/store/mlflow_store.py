@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -15,6 +16,7 @@ from typing import Any
 
 from nbdebug.core.deprecated import current_settings
 from nbdebug.errors import NbdebugError, RunStoreError
+from nbdebug.runs.record.atomic_write import atomic_write
 from nbdebug.runs.record.location import StoreLocation
 from nbdebug.runs.record.store_packages import require_packages
 
@@ -28,6 +30,7 @@ MLFLOW_STATUS = {
 }
 MAX_PARAMETER_LENGTH = 500
 PAGE_SIZE = 1000
+RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 LOCK_TIMEOUT_SECONDS = 60.0
 
 
@@ -113,11 +116,16 @@ class MlflowStore:
 
     def put_files(self, run: str, files: Iterable[tuple[str, bytes]]) -> None:
         """Store files with a run; a file of the same name is replaced."""
-        with self._explained("written"), tempfile.TemporaryDirectory() as folder:
+        with self._explained("written"), ExitStack() as held:
+            # A database, which may be of others, does not decide where files are written.
+            beside = self._files_of(run)
+            folder = beside or Path(held.enter_context(tempfile.TemporaryDirectory()))
+            folder.mkdir(parents=True, exist_ok=True)
             for name, data in files:
-                path = Path(folder) / name
-                path.write_bytes(data)
-            self._client.log_artifacts(run, folder)
+                with atomic_write(folder / name) as path:
+                    path.write_bytes(data)
+            if beside is None:
+                self._client.log_artifacts(run, str(folder))
 
     def end(self, run: str, status: str, ended: float, tags: Mapping[str, str]) -> None:
         """Record the end of a run with its final status and tags."""
@@ -135,10 +143,12 @@ class MlflowStore:
         """Content of a file of a run; KeyError if there is no such file."""
         from mlflow.artifacts import download_artifacts
 
-        beside = self.location.folder / run / "artifacts" / name
-        if self.location.file is not None and beside.is_file():
-            # Works also after the folder was moved together with its database.
-            return beside.read_bytes()
+        beside = self._files_of(run)
+        if beside is not None:
+            path = beside / name
+            if path.is_symlink() or not path.is_file():
+                raise KeyError(f"{name} is not among the files of run {run}.")
+            return path.read_bytes()
         try:
             with tempfile.TemporaryDirectory() as folder, _quiet_loggers():
                 found = download_artifacts(
@@ -148,12 +158,34 @@ class MlflowStore:
         except Exception as error:
             raise KeyError(f"{name} is not among the files of run {run}.") from error
 
+    def _files_of(self, run: str) -> Path | None:
+        """Folder of the files of a run beside its database; None on a server.
+
+        Never where the database says: works also after both were moved, and nobody's database
+        makes nbdebug read or write elsewhere.
+
+        Raises:
+            RunStoreError: the folder would lie elsewhere.
+        """
+        if self.location.file is None:
+            return None
+        folder = self.location.folder / run / "artifacts"
+        inside = folder.resolve().is_relative_to(self.location.folder.resolve())
+        if not RUN_ID.fullmatch(run) or not inside:
+            raise RunStoreError(
+                f"The files of run {run!r:.80} would lie outside of {self.location.folder}: "
+                f"{self.location.name} was not written by nbdebug."
+            )
+        return folder
+
     def delete(self, run: str) -> None:
         """Delete a run in MLflow, and its files."""
         with self._explained("written"):
             self._client.delete_run(run)
-        if self.location.file is not None and run:
-            shutil.rmtree(self.location.folder / run, ignore_errors=True)
+        with suppress(RunStoreError):
+            beside = self._files_of(run)
+            if beside is not None:
+                shutil.rmtree(beside.parent, ignore_errors=True)
 
     def rename(self, run: str, name: str) -> None:
         """Rename a run."""

@@ -6,7 +6,6 @@ import dataclasses
 import os
 import socket
 import time
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -16,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from nbdebug.core.names import unknown_name
-from nbdebug.errors import MissingPackageError, RunNameError, RunStoreError
+from nbdebug.errors import RunNameError, RunStoreError
 from nbdebug.runs.record.headline import metric_names
 from nbdebug.runs.record.journal import JOURNAL_SUFFIX, LEFT_SUFFIX, read_frames
 from nbdebug.runs.record.location import StoreLocation
 from nbdebug.runs.record.run_data import RunData
+from nbdebug.runs.record.schema import KEY
 from nbdebug.runs.record.store_packages import require_packages
 from nbdebug.runs.store.mlflow_store import MlflowStore, Row
 from nbdebug.runs.store.run import Run
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 REMOTE_TIMEOUT_SECONDS = 600.0
-MAX_UNPACKED_BYTES = 2_000_000_000
 FIRST_COLUMNS = ("name", "status", "started", "seconds", "steps", "loss", "val_loss")
 
 
@@ -103,7 +102,9 @@ class RunStore:
         return self.location.file is not None and not self.location.file.exists()
 
     def _bundle(self, row: Row) -> RunData:
-        for path in self.location.folder.glob(f"{row.key}{JOURNAL_SUFFIX}*"):
+        # The key is part of a pattern, and a database may be of others.
+        pattern = f"{row.key}{JOURNAL_SUFFIX}*"
+        for path in self.location.folder.glob(pattern) if KEY.fullmatch(row.key) else ():
             # Another process may be moving it into the store.
             with suppress(FileNotFoundError):
                 return RunData.from_frames(read_frames(path))
@@ -116,7 +117,7 @@ class RunStore:
         if not found.documents:
             raise RunStoreError(
                 f"The files of run {row.name} ({row.id}) are gone: only its row in "
-                f"{self.location.name} is left."
+                f"{self.location.name} is left. They belong into {self.location.folder / row.id}."
             )
         return found
 
@@ -129,7 +130,7 @@ class RunStore:
                 found = RunData.from_frames(read_frames(path))
             except OSError:
                 continue  # Another process has moved it into the store.
-            if found["run"]:
+            if "key" in found["run"]:
                 yield found
 
 
@@ -159,8 +160,9 @@ def journal_row(bundle: RunData) -> Row:
     names = metric_names(bundle.series, about.get("metrics", ()))
     last = {n: float(bundle.series[n].last[-1]) for n in names if len(bundle.series[n])}
     return Row(
-        id=about["key"], key=about["key"], name=about["name"], status=about["status"],
-        started=about["started"], ended=about.get("ended"),
+        id=about["key"], key=about["key"], name=about.get("name") or about["key"],
+        status=about.get("status", "running"), started=about.get("started", 0.0),
+        ended=about.get("ended"),
         parameters={n: str(v) for n, v in bundle["parameters"].items()}, metrics=last,
         steps=about.get("step"),
     )  # fmt: skip
@@ -192,32 +194,6 @@ def frame_of_rows(rows: list[Row]) -> pd.DataFrame:
         lines.append(line)
     frame = pd.DataFrame(lines, index=pd.Index([row.id for row in rows], name="id"))
     return frame if lines else pd.DataFrame(columns=list(FIRST_COLUMNS), index=frame.index)
-
-
-def read_run_file(path: Path) -> RunData:
-    """Read a zip that `Run.export` wrote, or a journal.
-
-    Raises:
-        RunStoreError: the file is neither, or damaged.
-        MissingPackageError: the file is a zip, and pyarrow is not installed.
-    """
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                size = sum(member.file_size for member in archive.infolist())
-                if size > MAX_UNPACKED_BYTES:
-                    raise ValueError(f"it unpacks to {size / 1e9:.1f} GB, more than any run")
-                found = RunData.from_files(archive.read)
-        else:
-            found = RunData.from_frames(read_frames(path))
-    except MissingPackageError:
-        raise
-    except Exception as error:
-        # A damaged archive may raise anything: zlib.error, EOFError, RecursionError, ...
-        raise RunStoreError(f"{path} cannot be read as a run: {error}") from error
-    if "key" not in found["run"]:
-        raise RunStoreError(f"{path} holds no run: expected a zip that Run.export wrote.")
-    return found
 
 
 def _has_live_owner(path: Path) -> bool:

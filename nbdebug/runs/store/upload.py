@@ -17,14 +17,15 @@ def upload(store: MlflowStore, bundle: RunData, run: str | None = None) -> str:
     """
     about = bundle["run"]
     if run is None:
-        run = store.begin(about["key"], about["name"], about["started"], bundle["parameters"])
+        name, started = about.get("name") or about["key"], about.get("started", 0.0)
+        run = store.begin(about["key"], name, started, bundle["parameters"])
         names = metric_names(bundle.series, about.get("metrics", ()))
         store.add_points(
             run, metric_points({name: bundle.series[name] for name in names}, MAX_METRIC_POINTS)
         )
     store.put_files(run, bundle.files())
-    ended = about.get("ended") or about.get("seen") or about["started"]
-    status = about["status"] if about.get("ended") else "interrupted"
+    ended = about.get("ended") or about.get("seen") or about.get("started", 0.0)
+    status = about.get("status", "interrupted") if about.get("ended") else "interrupted"
     tags = {STEPS_TAG: str(about.get("step", 0))}
     commit = bundle["code"].get("git", {}).get("commit")
     if commit:

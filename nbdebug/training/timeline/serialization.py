@@ -12,19 +12,26 @@ from torch.optim import lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
 
 from nbdebug.core.deprecated import current_settings
-from nbdebug.errors import CheckpointError
+from nbdebug.errors import CheckpointError, NbdebugError
 from nbdebug.model.clipping import NormWindow
 from nbdebug.model.schedule.builders import ActiveSchedule, ScheduleSpec, ScheduleState
 from nbdebug.model.schedule.builders import build as build_scheduler
 from nbdebug.model.state.optimizer import OptimizerCopy
-from nbdebug.model.state.weights import Weights
 from nbdebug.training.data.cached_sampler import CachedPosition
 from nbdebug.training.data.index_sampler import IndexPosition
 from nbdebug.training.data.stream_sampler import StreamPosition
 from nbdebug.training.data.worker_sampler import BatchRequest, WorkerPosition
+from nbdebug.training.engine.control_set import ControlSet
+from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.rng import RngPosition
 from nbdebug.training.engine.session import Session
 from nbdebug.training.timeline.checkpoint import Checkpoint, Counters
+from nbdebug.training.timeline.file_values import (
+    array_from_file,
+    attributes_from_file,
+    scheduler_state_from_file,
+    weights_from_file,
+)
 
 FORMAT_VERSION = 1
 # Names in files of all versions: they stay when a class is renamed.
@@ -88,14 +95,30 @@ def to_plain(checkpoint: Checkpoint, session: Session) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def restore_plain(data: Mapping[str, Any], loop: Loop, controls: ControlSet) -> None:
+    """Continue a training from the plain data of a file.
+
+    Raises:
+        CheckpointError, ModelError, DataError: the checkpoint is damaged or of another training.
+    """
+    try:
+        from_plain(data, loop.session).restore(loop, controls)
+    except NbdebugError:
+        raise
+    except Exception as error:
+        raise CheckpointError(
+            f"The checkpoint is damaged, or of another training ({type(error).__name__}: "
+            f"{str(error)[:200]})."
+        ) from error
+
+
 def from_plain(data: Mapping[str, Any], session: Session) -> Checkpoint:
     """Create the checkpoint for a session of the same model and data.
 
     Raises:
         CheckpointError: the checkpoint belongs to another training.
     """
-    weights = Weights(**data["weights"])
-    weights.check(session.model)
+    weights = weights_from_file(data["weights"], session.model)
     parameters = dict(session.model.named_parameters())
     optimizers = _optimizers_from_plain(data, session, parameters)
     state, own_state, rest = data["schedule"]
@@ -171,7 +194,7 @@ def _optimizers_from_plain(
                 }
                 for group in saved["groups"]
             ),
-            saved["attributes"],
+            attributes_from_file(saved["attributes"], optimizer),
         )
     return found
 
@@ -210,11 +233,15 @@ def _schedule_from_plain(saved: Mapping[str, Any], session: Session) -> Schedule
     for group, before in zip(optimizer.param_groups, options, strict=True):
         group.clear()
         group.update(before)
+    course = ActiveSchedule(warm, main, saved["end"])
     return ScheduleState(
         ScheduleSpec(**saved["plan"]),
         saved["length"],
-        ActiveSchedule(warm, main, saved["end"]),
-        tuple(_decoded(one) for one in saved["schedulers"]),
+        course,
+        tuple(
+            scheduler_state_from_file(_decoded(one), scheduler)
+            for one, scheduler in zip(saved["schedulers"], course.schedulers, strict=True)
+        ),
         tuple(_decoded(group) for group in saved["groups"]),
     )
 
@@ -244,7 +271,7 @@ def _encoded(value: Any) -> Any:
 def _decoded(value: Any) -> Any:
     if isinstance(value, Mapping):
         if "__array__" in value:
-            return np.array(value["__array__"], dtype=value["dtype"])
+            return array_from_file(value["__array__"], value["dtype"])
         if "__record__" in value:
             return RECORD_TYPES[value["__record__"]](*(_decoded(part) for part in value["parts"]))
         return {key: _decoded(part) for key, part in value.items()}

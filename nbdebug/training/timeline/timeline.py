@@ -26,7 +26,7 @@ from nbdebug.training.timeline.checkpoint_pool import CheckpointPool, default_bu
 from nbdebug.training.timeline.edit_log import EditLog
 from nbdebug.training.timeline.nondeterminism import find_nondeterminism
 from nbdebug.training.timeline.replay_events import NO_OBSERVER, Event, ReplayObserver
-from nbdebug.training.timeline.serialization import from_plain, to_plain
+from nbdebug.training.timeline.serialization import restore_plain, to_plain
 from nbdebug.training.timeline.step_log import StepLog
 
 MAX_TIME_SHARE, FLIGHT_RECORD_STEPS = 0.004, 5
@@ -109,11 +109,11 @@ class Timeline:
             CheckpointError, ModelError, DataError: the checkpoint is of another training.
         """
         session = self._loop.session
-        if data["length"] != session.source.length:
+        if data.get("length") != session.source.length:
             raise CheckpointError(
-                f"The data had {data['length']} samples, now it has {session.source.length}."
+                f"The data had {data.get('length')} samples, now it has {session.source.length}."
             )
-        from_plain(data, session).restore(self._loop, self._controls)
+        restore_plain(data, self._loop, self._controls)
         self._pool = CheckpointPool(Checkpoint.capture(self._loop, self._controls), self._budget)
         self.publish_marks()
 
