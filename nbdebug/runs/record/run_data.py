@@ -16,11 +16,12 @@ from nbdebug.runs.bounded.json_text import MAX_MEMORY_BYTES, parse_json
 from nbdebug.runs.record.journal import Frame
 from nbdebug.runs.record.json_values import to_json
 from nbdebug.runs.record.old_names import current_documents
-from nbdebug.runs.record.schema import checked_document
+from nbdebug.runs.record.schema import checked_document, line
 from nbdebug.runs.record.series_parquet import (
     MAX_SERIES,
-    checked_series,
+    check_values,
     from_parquet,
+    in_order,
     to_parquet,
 )
 
@@ -165,12 +166,12 @@ class _FrameLog:
             ValueError: the frame is damaged.
         """
         header = frame.header
-        if header.get("document") in DOCUMENTS:
-            name = header["document"]
+        name = str(header.get("document", header.get("list")))
+        if "document" in header and name in DOCUMENTS:
             self.documents[name] = header.get("value")
             self._memory[name] = frame.memory
-        elif header.get("list") in LISTS:
-            name, start, new = header["list"], header.get("from"), header.get("rows")
+        elif "list" in header and name in LISTS:
+            start, new = header.get("from"), header.get("rows")
             rows = self.documents.setdefault(name, [])
             if not (isinstance(rows, list) and isinstance(new, list) and type(start) is int):
                 raise ValueError(f"rows of {name} are no list")
@@ -219,10 +220,11 @@ def _series(blocks: Mapping[tuple[str, ...], list[Rows]]) -> Iterator[Series]:
         whole = Buckets(*(
             np.concatenate([getattr(part.buckets, column) for part in parts]) for column in columns
         ))  # fmt: skip
+        check_values(whole.steps, np.maximum(whole.count, 1))
         for column, name in enumerate(map(current_name, names)):
             known = whole.count[:, column] > 0
-            yield checked_series(Series(
-                name, whole.steps[known], whole.mean[known, column],
+            yield in_order(Series(
+                line(name), whole.steps[known], whole.mean[known, column],
                 whole.minimum[known, column], whole.maximum[known, column],
                 whole.last[known, column], whole.count[known, column],
             ))  # fmt: skip

@@ -14,7 +14,7 @@ from nbdebug.runs.record.journal import MAGIC, read_frames
 from nbdebug.runs.record.run_data import DOCUMENTS, SERIES_FILE, RunData
 
 MAX_FILE_BYTES = 1_000_000_000
-SMALL_SERIES_BYTES, MAX_SERIES_RATIO = 16_000_000, 4
+SMALL_SERIES_BYTES, MAX_SERIES_RATIO = 4_000_000, 2
 
 
 def read_run_file(path: Path) -> RunData:
@@ -27,7 +27,7 @@ def read_run_file(path: Path) -> RunData:
     try:
         with _opened(path) as file:
             found = _read(path, file)
-    except (MissingPackageError, RunStoreError):
+    except MissingPackageError:
         raise
     except Exception as error:
         # Also what no reader foresaw: a file of others must not break the caller.

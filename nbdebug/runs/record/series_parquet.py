@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,9 +17,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAX_TABLE_ROWS, MAX_SERIES, MAX_STEP = 20_000_000, 100_000, 2**53
-MAX_ROW_GROUPS, MAX_FOOTER_BYTES = 100_000, 10_000_000
-# Measured numbers hardly compress: a larger table is that long as a file, too.
-SMALL_TABLE_ROWS, ROWS_PER_BYTE = 500_000, 1
+MAX_ROW_GROUPS, MAX_FOOTER_BYTES = 100, 10_000_000
+# Measured numbers hardly compress: a large table takes more bytes a row as a file, too.
+SMALL_TABLE_ROWS, MIN_BYTES_PER_ROW = 500_000, 4
 SMALL_TABLE_BYTES, BYTES_PER_ROW = 32_000_000, 64
 COMPRESSIONS = ("UNCOMPRESSED", "SNAPPY", "ZSTD")
 COLUMNS = ("step", "mean", "minimum", "maximum", "last", "count")
@@ -70,9 +69,13 @@ def from_parquet(data: bytes) -> dict[str, Series]:
             thrift_string_size_limit=MAX_FOOTER_BYTES, thrift_container_size_limit=MAX_ROW_GROUPS,
         )  # fmt: skip
         _check_schema(file.schema_arrow)
+        if not file.metadata.num_rows:
+            return {}
         _check_sizes(file.metadata, data)
         return dict(_series(file.read(use_threads=False)))
-    except (pa.ArrowException, ValueError, KeyError, OSError) as error:
+    except KeyError as error:
+        raise ValueError(f"series cannot be read: the column {error} is missing") from error
+    except (pa.ArrowException, ValueError, OSError) as error:
         raise ValueError(f"series cannot be read: {error}") from error
 
 
@@ -92,7 +95,7 @@ def _check_schema(schema: Any) -> None:
 def _check_sizes(about: Any, data: bytes) -> None:
     """Check how large the table is before any of it is unpacked."""
     rows = about.num_rows
-    if rows > MAX_TABLE_ROWS or rows > SMALL_TABLE_ROWS + ROWS_PER_BYTE * len(data):
+    if rows > MAX_TABLE_ROWS or rows > SMALL_TABLE_ROWS + len(data) // MIN_BYTES_PER_ROW:
         raise ValueError(f"it has {rows:,} rows, more than any run")
     groups = [about.row_group(index) for index in range(about.num_row_groups)]
     if any(group.num_rows < 0 for group in groups) or sum(g.num_rows for g in groups) != rows:
@@ -126,6 +129,7 @@ def _series(table: Any) -> Iterator[tuple[str, Series]]:
         raise ValueError("values are missing")
     names = table.column("series").unify_dictionaries().combine_chunks()
     columns = {column: table.column(column).to_numpy() for column in COLUMNS}
+    check_values(columns["step"], columns["count"])
     known = [line(name) for name in names.dictionary.to_pylist()]
     if len(known) > MAX_SERIES:
         raise ValueError(f"it has {len(known):,} series, more than any run")
@@ -133,23 +137,27 @@ def _series(table: Any) -> Iterator[tuple[str, Series]]:
     order = np.argsort(which, kind="stable")
     ends = np.searchsorted(which[order], np.arange(len(known)), side="right")
     for name, part in zip(known, np.split(order, ends)[:-1], strict=True):
-        yield name, checked_series(Series(name, **{c: columns[c][part] for c in COLUMNS}))
+        yield name, in_order(Series(name, **{c: columns[c][part] for c in COLUMNS}))
 
 
-def checked_series(series: Series) -> Series:
-    """A series with a name of one line and each step once, in order.
+def check_values(steps: Any, counts: Any) -> None:
+    """Check steps and numbers of values of series.
 
     Raises:
-        ValueError: a step or a number of values is negative.
+        ValueError: there is one that no training has.
     """
-    name, steps = line(series.name), series.step
-    if len(steps) and (steps.min() < 0 or steps.max() > MAX_STEP or series.count.min() < 1):
-        raise ValueError(f"{name} has steps or numbers of values that no training has")
-    if len(steps) and (np.diff(steps) <= 0).any():
-        order = np.argsort(steps, kind="stable")
-        last = np.append(np.diff(steps[order]) > 0, True)
-        series = Series(name, *(getattr(series, c)[order[last]] for c in COLUMNS))
-    return series if name == series.name else replace(series, name=name)
+    if len(steps) and (steps.min() < 0 or steps.max() > MAX_STEP or counts.min() < 1):
+        raise ValueError("steps or numbers of values are negative or too large")
+
+
+def in_order(series: Series) -> Series:
+    """The series with each step once and in order; of equal steps the last one is kept."""
+    steps = series.step
+    if (steps[1:] > steps[:-1]).all():
+        return series
+    order = np.argsort(steps, kind="stable")
+    last = np.append(np.diff(steps[order]) > 0, True)
+    return Series(series.name, *(getattr(series, c)[order[last]] for c in COLUMNS))
 
 
 def long_frame(series: Mapping[str, Series]) -> pd.DataFrame:

@@ -25,8 +25,6 @@ from nbdebug.training.script.templates import CLIP, HELPERS, comment
 from nbdebug.training.timeline.replay_events import Event, ReplayObserver
 from nbdebug.training.timeline.timeline import Timeline
 
-TRAINED = "-trained.pt"
-
 
 class Writer(ReplayObserver):
     """Observer of a replay that writes an equivalent program without nbdebug.
@@ -117,7 +115,7 @@ class Writer(ReplayObserver):
 
     def _program(self, path: Path) -> str:
         session = self._session
-        steps = len(self._rates)
+        steps, trained = len(self._rates), f"{path.stem}-trained.pt"
         data = self._data_lines()
         self._sources.imports["from pathlib import Path"] = None
         if session.rng.position().uses_host:
@@ -142,8 +140,7 @@ class Writer(ReplayObserver):
             *self._batches(),
             *([CLIP.strip("\n"), ""] if self._clips() else []),
             *self._loop(steps),
-            "",
-            f"torch.save(model.state_dict(), Path(__file__).with_name({path.stem + TRAINED!r}))\n",
+            f"\ntorch.save(model.state_dict(), Path(__file__).with_name({trained!r}))\n",
         ]  # fmt: skip
         return "\n".join(parts)
 
