@@ -33,7 +33,9 @@ def harmless_cell(value: Any) -> Any:
     if not isinstance(value, str) or _is_number(value):
         return value
     begins = value.lstrip(IGNORED).startswith(FORMULA_SIGNS) or value.startswith(FORMULA_SIGNS)
-    return f"'{value}" if begins else value
+    # A carriage return alone is not quoted, and begins a new row.
+    lines = value.replace("\r\n", "\n").replace("\r", "\n")
+    return f"'{lines}" if begins else lines
 
 
 def _is_number(text: str) -> bool:

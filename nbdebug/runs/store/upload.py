@@ -18,7 +18,9 @@ def upload(store: MlflowStore, bundle: RunData, run: str | None = None) -> str:
     about = bundle["run"]
     if run is None:
         name, started = about.get("name") or about["key"], about.get("started", 0.0)
-        run = store.begin(about["key"], name, started, bundle["parameters"])
+        # A file may name parameters in a way that MLflow refuses; they stay in the documents.
+        known = {n: v for n, v in bundle["parameters"].items() if n.isidentifier() and len(n) < 250}
+        run = store.begin(about["key"], name, started, known)
         names = metric_names(bundle.series, about.get("metrics", ()))
         store.add_points(
             run, metric_points({name: bundle.series[name] for name in names}, MAX_METRIC_POINTS)

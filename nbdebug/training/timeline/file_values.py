@@ -37,7 +37,7 @@ def weights_from_file(saved: Mapping[str, Any], model: nn.Module) -> Weights:
             if not isinstance(name, str) or not isinstance(buffer, torch.Tensor | None):
                 raise CheckpointError(f"The checkpoint has a buffer {module}.{name} of no tensor.")
     # Attributes of every module of torch, such as flags of its hooks, are not part of training.
-    own = {*vars(nn.Module()), *vars(nn.Module)}
+    own = {*vars(nn.Module()), *(n for n, v in vars(nn.Module).items() if not callable(v))}
     for name, module in model.named_modules():
         kept = {k: v for k, v in weights.attributes.get(name, {}).items() if k not in own}
         weights.attributes[name] = attributes_from_file(kept, module)

@@ -32,7 +32,8 @@ def documents() -> dict[str, Any]:
         "run": {
             "key": "k1", "name": "a run", "status": "finished", "started": 1.7e9,
             "ended": 1.7e9 + 9, "seen": 1.7e9 + 9, "step": 3, "samples": 192, "epoch": 0.3,
-            "metrics": ["accuracy"], "nbdebug": "0.2", "failure": None, "pid": 1, "born": 1.7e9, "host": "there",
+            "metrics": ["accuracy"], "nbdebug": "0.2", "failure": None, "pid": 1,
+            "born": 1.7e9, "host": "there",
         },
         "parameters": {"lr": 0.1, "batch_size": 64, "optimizer": "sgd", "seed": 0, "dropout": 0.5},
         "changes": [change(1, "lr", 0.1, 0.05)],
