@@ -7,6 +7,8 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from nbdebug.core.names import unknown_name
 from nbdebug.core.series import Series
 from nbdebug.errors import SeriesError
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 CHANGE_COLUMNS = (
     "step", "samples", "epoch", "control", "old", "new", "who", "why", "status", "note",
 )  # fmt: skip
+MAX_CELLS = 100_000_000
 NOTE_COLUMNS = ("step", "samples", "epoch", "text")
 FINDING_COLUMNS = (
     "name", "title", "severity", "since", "until", "value", "threshold", "seen", "because",
@@ -143,15 +146,21 @@ class RunRecord:
         """Series as a DataFrame, one row a step, as `History.frame` gives them.
 
         Raises:
-            SeriesError: a series was never measured.
+            SeriesError: a series was never measured, or the table would not fit into memory.
         """
         import pandas as pd
 
         names = [series] if isinstance(series, str) else list(series or self.series)
-        columns = {}
-        for name in names:
-            one = self[name]
-            columns[name] = pd.Series(one.mean, index=one.step, dtype=float)
+        found = {name: self[name] for name in names}
+        steps = np.unique(np.concatenate([one.step for one in found.values()] or [[]]))
+        if len(steps) * len(found) > MAX_CELLS:
+            raise SeriesError(
+                f"The table would have {len(steps):,} rows and {len(found):,} columns, more than "
+                "memory holds: name the series that you need, or export the run to Parquet."
+            )
+        columns = {
+            name: pd.Series(one.mean, index=one.step, dtype=float) for name, one in found.items()
+        }
         frame = pd.DataFrame(columns, columns=names)
         frame.index.name = "step"
         return frame.sort_index()

@@ -196,6 +196,16 @@ def step(n: int) -> bytes:
     return np.array([2 * n, 2 * n + 1], "<i8").tobytes() + np.ones(2).tobytes()
 
 
+def test_a_table_that_no_memory_holds_is_refused_in_words(tmp_path: Path) -> None:
+    found = read(cases()["table: many names"](), tmp_path / "run.zip")
+
+    assert found is not None
+    run = Run(lambda: found)
+    assert run.frame(["1", "2"]).shape == (2, 2)
+    with pytest.raises(nbd.SeriesError, match="name the series"):
+        run.export(tmp_path / "run.csv")
+
+
 def test_everything_that_a_run_holds_is_read_as_it_was_written(tmp_path: Path) -> None:
     found = read(zipped(files()), tmp_path / "run.zip")
 
