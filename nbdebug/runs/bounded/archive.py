@@ -37,7 +37,7 @@ class Archive:
             self._zip = zipfile.ZipFile(file)
         except Exception as error:
             # A damaged directory may raise anything: struct.error, UnicodeDecodeError, ...
-            raise ValueError(f"its directory is damaged ({error})") from error
+            raise ValueError(f"its directory is damaged ({str(error)[:200]})") from error
         members = [one for one in self._zip.infolist() if one.filename in limits]
         twice = [name for name, n in Counter(m.filename for m in members).items() if n > 1]
         if twice:
@@ -63,7 +63,8 @@ class Archive:
                         raise ValueError("it is larger than it says")
         except Exception as error:
             # zlib.error, EOFError, BadZipFile, NotImplementedError, RuntimeError, ...
-            raise ValueError(f"{name} is damaged ({error or type(error).__name__})") from error
+            reason = str(error)[:200] or type(error).__name__
+            raise ValueError(f"{name} is damaged ({reason})") from error
         if len(found) != member.file_size:
             raise ValueError(f"{name} is damaged (it is shorter than it says)")
         return bytes(found)

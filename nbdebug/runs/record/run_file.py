@@ -14,6 +14,7 @@ from nbdebug.runs.record.journal import MAGIC, read_frames
 from nbdebug.runs.record.run_data import DOCUMENTS, SERIES_FILE, RunData
 
 MAX_FILE_BYTES = 1_000_000_000
+MAX_REASON_LENGTH = 400
 SMALL_SERIES_BYTES, MAX_SERIES_RATIO = 4_000_000, 2
 
 
@@ -31,9 +32,8 @@ def read_run_file(path: Path) -> RunData:
         raise
     except Exception as error:
         # Also what no reader foresaw: a file of others must not break the caller.
-        raise RunStoreError(
-            f"{path} cannot be read as a run: {error or type(error).__name__}"
-        ) from error
+        reason = " ".join(str(error).split())[:MAX_REASON_LENGTH] or type(error).__name__
+        raise RunStoreError(f"{path} cannot be read as a run: {reason}") from error
     if "key" not in found["run"]:
         raise RunStoreError(f"{path} holds no run: expected a zip that Run.export wrote.")
     return found

@@ -152,7 +152,9 @@ class RunRecord:
 
         names = [series] if isinstance(series, str) else list(series or self.series)
         found = {name: self[name] for name in names}
-        steps = np.unique(np.concatenate([one.step for one in found.values()] or [[]]))
+        steps = np.unique(
+            np.concatenate([np.empty(0, np.int64), *(s.step for s in found.values())])
+        )
         if len(steps) * len(found) > MAX_CELLS:
             raise SeriesError(
                 f"The table would have {len(steps):,} rows and {len(found):,} columns, more than "

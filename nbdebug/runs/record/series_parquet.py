@@ -76,7 +76,7 @@ def from_parquet(data: bytes) -> dict[str, Series]:
     except KeyError as error:
         raise ValueError(f"series cannot be read: the column {error} is missing") from error
     except (pa.ArrowException, ValueError, OSError) as error:
-        raise ValueError(f"series cannot be read: {error}") from error
+        raise ValueError(f"series cannot be read: {str(error)[:300]}") from error
 
 
 def _check_schema(schema: Any) -> None:
