@@ -28,6 +28,7 @@ from nbdebug.panels.base import Panel
 from nbdebug.runs.record import file_lock
 from nbdebug.runs.record.journal import Journal
 from nbdebug.runs.recording.recorder import Recorder
+from nbdebug.runs.report import page
 from nbdebug.runs.store.database import preparation
 from nbdebug.runs.store.runs_tab import RunsTabService
 from nbdebug.training.data.index_sampler import IndexSampler
@@ -251,3 +252,11 @@ def note_of(dashboard: Dashboard, panel: str) -> str:
 def columns_of(dashboard: Dashboard, source: str) -> Any:
     """What the view was given for a data source of Bokeh."""
     return dashboard.view._mirror._wanted[source]
+
+
+# Pages
+
+
+def without_bokehjs(patch: pytest.MonkeyPatch) -> None:
+    """Pages are made without BokehJS, which takes longer than all the rest of them."""
+    patch.setattr(page, "_library", lambda: "")

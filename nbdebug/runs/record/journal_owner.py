@@ -10,6 +10,7 @@ from typing import Any
 
 import psutil
 
+from nbdebug.errors import RunStoreError
 from nbdebug.runs.record.journal import JOURNAL_SUFFIX, LEFT_SUFFIX, read_frames
 
 LOCK_SUFFIX = ".recording.lock"
@@ -83,6 +84,9 @@ def _is_claimed(journal: Path, claim: str) -> bool:
 
 
 def _owner(journal: Path) -> dict[str, Any]:
-    first = next(iter(read_frames(journal)), None)
+    try:
+        first = next(iter(read_frames(journal)), None)
+    except RunStoreError:
+        first = None
     about = {} if first is None else first.header.get("value", {})
     return about if isinstance(about, dict) else {}

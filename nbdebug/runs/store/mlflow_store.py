@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from nbdebug.runs.store.database.preparation import (
 from nbdebug.runs.store.database.reading import READ_ERRORS, Database
 from nbdebug.runs.store.mlflow_loggers import quiet_loggers
 from nbdebug.runs.store.row import KEY_TAG, MLFLOW_STATUS, STATUS_TAG, Row, readable_row
+from nbdebug.runs.store.run_files import RunFiles
 from nbdebug.runs.store.server import check_answer, conditions, family_condition
 from nbdebug.runs.store.store_errors import store_errors
 from nbdebug.runs.store.stored_names import name_tags, stored_name
@@ -134,11 +134,15 @@ class MlflowStore:
 
     def put_files(self, run: str, files: Iterable[tuple[str, bytes]]) -> None:
         """Store files with a run; a file of the same name is replaced."""
-        with self._writing(), tempfile.TemporaryDirectory() as folder:
-            for name, data in files:
-                path = Path(folder) / name
-                path.write_bytes(data)
-            self._client.log_artifacts(run, folder)
+        with self._writing():
+            if self.location.file is not None:
+                # A database, which may be of others, does not decide where files are written.
+                RunFiles(self.location, run).write(files)
+                return
+            with tempfile.TemporaryDirectory() as folder:
+                for name, data in files:
+                    (Path(folder) / name).write_bytes(data)
+                self._client.log_artifacts(run, folder)
 
     def end(self, run: str, status: str, ended: float, tags: Mapping[str, str]) -> None:
         """Record the end of a run with its final status and tags."""
@@ -174,6 +178,8 @@ class MlflowStore:
         """Content of a file of a run; KeyError if there is no such file."""
         from mlflow.artifacts import download_artifacts
 
+        if self.location.file is not None:
+            return RunFiles(self.location, run).read(name)
         try:
             with tempfile.TemporaryDirectory() as folder, quiet_loggers():
                 found = download_artifacts(
@@ -187,8 +193,9 @@ class MlflowStore:
         """Delete a run in MLflow, and its files."""
         with self._writing():
             self._client.delete_run(run)
-        if self.location.file is not None and run.isalnum():
-            shutil.rmtree(self.location.folder / run, ignore_errors=True)
+        if self.location.file is not None:
+            with suppress(RunStoreError):
+                RunFiles(self.location, run).delete()
 
     def rename(self, run: str, name: str) -> None:
         """Rename a run."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -22,9 +21,8 @@ from nbdebug.runs.store.imports.orphaned_journals import OrphanedJournals, witho
 from nbdebug.runs.store.mlflow_store import MlflowStore, experiment_name
 from nbdebug.runs.store.row import DAMAGED, Row
 from nbdebug.runs.store.run import Run
+from nbdebug.runs.store.run_files import RunFiles
 from nbdebug.runs.store.store_errors import store_errors
-
-MAX_UNPACKED_BYTES = 2_000_000_000
 
 
 class RunStore:
@@ -154,7 +152,7 @@ class RunStore:
             with suppress(FileNotFoundError):
                 return self._journal_data(path)
         try:
-            found = RunData.from_files(lambda name: self._file(row.id, name))
+            found = RunData.from_files(lambda name: self._file(row, name))
         except ValueError as error:
             raise RunStoreError(
                 f"The files of run {row.name} ({row.id}) are damaged: {error}"
@@ -162,7 +160,7 @@ class RunStore:
         if not found.documents:
             raise RunStoreError(
                 f"The files of run {row.name} ({row.id}) are gone: only its row in "
-                f"{self.location.name} is left."
+                f"{self.location.name} is left. They belong into {self.location.folder / row.id}."
             )
         return found
 
@@ -181,17 +179,15 @@ class RunStore:
         except OSError:
             raise
         except Exception as error:
-            # Whatever a damaged journal may raise: KeyError, TypeError, ...
-            raise RunStoreError(f"The journal {path} is damaged: {error}") from error
+            reason = error.__cause__ or error
+            raise RunStoreError(f"The journal {path} is damaged: {reason}") from error
 
-    def _file(self, run: str, name: str) -> bytes:
-        """Content of a file of a run; KeyError or OSError if there is none."""
-        if self.location.file is not None and run.isalnum():
-            # Works also after the folder was moved together with its database.
-            beside = self.location.folder / run / "artifacts"
-            if beside.is_dir():
-                return (beside / name).read_bytes()
-        return self.store.file(run, name)
+    def _file(self, row: Row, name: str) -> bytes:
+        """Content of a file of a run; KeyError if there is none."""
+        if self.location.file is not None:
+            # MLflow is not needed for it.
+            return RunFiles(self.location, row.id).read(name)
+        return self.store.file(row.id, name)
 
 
 def find_row(rows: Sequence[Row], which: str) -> Row:
@@ -222,29 +218,3 @@ def _with_journal(row: Row, journal: Row | None) -> Row:
     if journal.ended is None:
         return ahead
     return dataclasses.replace(ahead, status=journal.status, ended=journal.ended)
-
-
-def read_run_file(path: Path) -> RunData:
-    """Read a zip that `Run.export` wrote, or a journal.
-
-    Raises:
-        RunStoreError: the file is neither, or damaged.
-        MissingPackageError: the file is a zip, and pyarrow is not installed.
-    """
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                size = sum(member.file_size for member in archive.infolist())
-                if size > MAX_UNPACKED_BYTES:
-                    raise ValueError(f"it unpacks to {size / 1e9:.1f} GB, more than any run")
-                found = RunData.from_files(archive.read)
-        else:
-            found = RunData.from_frames(read_frames(path))
-    except MissingPackageError:
-        raise
-    except Exception as error:
-        # A damaged archive may raise anything: zlib.error, EOFError, RecursionError, ...
-        raise RunStoreError(f"{path} cannot be read as a run: {error}") from error
-    if "key" not in found["run"]:
-        raise RunStoreError(f"{path} holds no run: expected a zip that Run.export wrote.")
-    return found

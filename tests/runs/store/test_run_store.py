@@ -15,7 +15,6 @@ from nbdebug import Debugger
 from nbdebug.runs.record.journal import Frame, Journal
 from nbdebug.runs.record.journal_owner import journal_owner
 from nbdebug.runs.store import mlflow_store as store
-from nbdebug.runs.store import run_store as library
 from nbdebug.runs.store.api import run_store as open_library
 from nbdebug.runs.store.store_errors import store_errors
 
@@ -189,12 +188,9 @@ def test_where_recording_is_off_a_place_must_be_named() -> None:
         nbd.runs()
 
 
-def test_an_archive_that_would_fill_the_memory_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(library, "MAX_UNPACKED_BYTES", 1_000_000)
+def test_an_archive_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "run.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("run.json", b" " * 2_000_000)
+        archive.writestr("run.json", b" " * 30_000_000)
 
     with pytest.raises(nbd.RunStoreError, match="more than any run"):
         nbd.import_run(tmp_path / "run.zip", tmp_path / "runs.db")

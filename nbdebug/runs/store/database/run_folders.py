@@ -11,6 +11,7 @@ from nbdebug.runs.record.run_data import RunData
 from nbdebug.runs.store.database.reading import Database
 from nbdebug.runs.store.database.salvage import adopt_runs
 from nbdebug.runs.store.mlflow_store import MlflowStore
+from nbdebug.runs.store.run_files import RunFiles
 from nbdebug.runs.store.upload import upload
 
 
@@ -32,10 +33,10 @@ def take_in_folders(location: StoreLocation) -> None:
 
 def _take_in(store: MlflowStore, files: Path) -> None:
     try:
-        bundle = RunData.from_files(lambda name: (files / name).read_bytes())
+        bundle = RunData.from_files(RunFiles(store.location, files.parent.name).read)
     except ValueError:
         # Its documents or series are damaged; reading the run will say so.
-        about = RunData.from_files(lambda name: _only_run(files, name))
+        about = RunData.from_files(lambda name: _only_run(store, files, name))
         bundle = about
     run = upload(store, bundle, files=False)
     folder = store.location.folder / run
@@ -43,7 +44,7 @@ def _take_in(store: MlflowStore, files: Path) -> None:
         os.rename(files.parent, folder)
 
 
-def _only_run(files: Path, name: str) -> bytes:
+def _only_run(store: MlflowStore, files: Path, name: str) -> bytes:
     if name != "run.json":
         raise KeyError(name)
-    return (files / name).read_bytes()
+    return RunFiles(store.location, files.parent.name).read(name)

@@ -22,7 +22,7 @@ def row_of_journal(path: Path) -> Row | None:
     """
     try:
         data = RunData.from_frames(read_frames(path))
-        row = _journal_row(data, key_of(path)) if data["run"] else None
+        row = journal_row(data, key_of(path)) if data["run"] else None
     except OSError:
         raise
     except Exception:
@@ -32,7 +32,7 @@ def row_of_journal(path: Path) -> Row | None:
     return row
 
 
-def _journal_row(bundle: RunData, file_key: str) -> Row:
+def journal_row(bundle: RunData, file_key: str = "") -> Row:
     """Row of the record; parts that cannot be read are left out."""
     about = bundle["run"]
     started, ended, steps = about.get("started"), about.get("ended"), about.get("step")
@@ -48,7 +48,7 @@ def _journal_row(bundle: RunData, file_key: str) -> Row:
     return Row(
         id=key,
         key=key,
-        name=str(about.get("name", "")),
+        name=str(about.get("name") or key),
         status=DAMAGED if damaged else str(about.get("status", "running")),
         started=seconds(started) or 0.0,
         ended=seconds(ended),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import glob
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,6 +23,7 @@ from nbdebug.runs.record.journal_owner import (
 )
 from nbdebug.runs.record.location import StoreLocation
 from nbdebug.runs.record.run_data import RunData
+from nbdebug.runs.record.schema import KEY
 from nbdebug.runs.store.imports.merge import STAGED_SUFFIX, Merge, Merged, is_run
 from nbdebug.runs.store.mlflow_store import MlflowStore
 from nbdebug.runs.store.row import Row
@@ -46,12 +46,17 @@ class OrphanedJournals:
 
     def paths(self, key: str = "") -> list[Path]:
         """Journals of a run, or all, also those that are being written."""
-        return sorted(self._folder.glob(f"{glob.escape(key) or '*'}{JOURNAL_SUFFIX}*"))
+        return self._named(key, f"{JOURNAL_SUFFIX}*")
 
     def readable(self, key: str = "") -> list[Path]:
         """The same, and journals that are damaged and were set aside."""
-        aside = self._folder.glob(f"{glob.escape(key) or '*'}{DAMAGED_SUFFIX}")
-        return [*self.paths(key), *sorted(aside)]
+        return [*self.paths(key), *self._named(key, DAMAGED_SUFFIX)]
+
+    def _named(self, key: str, suffix: str) -> list[Path]:
+        # The key is part of a pattern, and a database may be of others.
+        if key and not KEY.fullmatch(key):
+            return []
+        return sorted(self._folder.glob(f"{key or '*'}{suffix}"))
 
     def take_in(self) -> None:
         """Move the journals of dead processes into the store, as interrupted runs.
@@ -86,9 +91,7 @@ class OrphanedJournals:
             RunStoreError: the file holds no run, or the store cannot be written.
         """
         if not is_run(data):
-            raise RunStoreError(
-                "The file holds no run of nbdebug: key, name, status or start are missing or wrong."
-            )
+            raise RunStoreError("The file holds no run of nbdebug: its key is missing or wrong.")
         # Opened first: where that fails nothing is left behind.
         merge = Merge(self._store(), self._location, data)
         with suppress(OSError):

@@ -57,7 +57,7 @@ class Recorded:
 
 
 def run_data_of(path: Path) -> RunData:
-    from nbdebug.runs.store.run_store import read_run_file
+    from nbdebug.runs.store.imports.run_file import read_run_file
 
     return read_run_file(path)
 

@@ -20,6 +20,7 @@ from nbdebug.runs.record.journal_owner import journal_owner, lock_path
 from nbdebug.runs.record.location import store_location
 from nbdebug.runs.recording.recorder import Recorder
 from nbdebug.runs.store.api import run_store
+from nbdebug.runs.store.mlflow_store import MlflowStore
 from tests.inside import without_locks
 
 KEY = "0123456789abcdef"
@@ -181,7 +182,7 @@ def test_a_run_that_was_begun_and_has_no_journal_is_interrupted(place: Path) -> 
     assert statuses(place) == ["interrupted"]
 
 
-@pytest.mark.parametrize("stage", ["create_run", "log_batch", "log_artifacts", "set_terminated"])
+@pytest.mark.parametrize("stage", ["create_run", "log_batch", "put_files", "set_terminated"])
 def test_a_taking_in_that_fails_anywhere_is_done_again(
     place: Path, stage: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -191,14 +192,15 @@ def test_a_taking_in_that_fails_anywhere_is_done_again(
     journal = Journal(path)
     journal.append([Frame({"document": "parameters", "value": {"lr": 0.1}})])
     journal.close()
-    act = getattr(MlflowClient, stage)
+    owner = MlflowStore if stage == "put_files" else MlflowClient
+    act = getattr(owner, stage)
 
     def fail(*arguments: object, **named: object) -> None:
         act(*arguments, **named)
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(MlflowClient, stage, fail)
+        patched.setattr(owner, stage, fail)
         assert nbd.runs(place)["name"].tolist() == ["left"]
     assert "No space left" in caplog.text
 
