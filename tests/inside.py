@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -202,6 +203,18 @@ def serve_from(tab: RunsTabService, library: Any) -> None:
 def make_stores_from(file: Path, patch: pytest.MonkeyPatch) -> None:
     """New databases are copies of a file: MLflow takes seconds to make one."""
     patch.setattr(preparation, "_create", lambda fresh: shutil.copyfile(file, fresh))
+
+
+def look_while_stores_are_made(look: Callable[[Path], None], patch: pytest.MonkeyPatch) -> None:
+    """`look` at each database before MLflow's tables are in it, and with them."""
+    create = preparation._create
+
+    def looked(fresh: Path) -> None:
+        look(fresh)
+        create(fresh)
+        look(fresh)
+
+    patch.setattr(preparation, "_create", looked)
 
 
 def file_of(journal: Journal) -> BinaryIO:

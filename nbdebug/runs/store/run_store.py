@@ -6,17 +6,15 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
-from pathlib import Path
 
 from nbdebug.core.names import unknown_name
 from nbdebug.errors import MissingPackageError, NbdebugError, RunNameError, RunStoreError
-from nbdebug.runs.record.journal import read_frames
 from nbdebug.runs.record.location import StoreLocation
 from nbdebug.runs.record.run_data import RunData
 from nbdebug.runs.record.store_packages import require_packages
 from nbdebug.runs.store.database.preparation import Tell, log_notice
 from nbdebug.runs.store.database.reading import READ_ERRORS, Database, is_spoilt
-from nbdebug.runs.store.imports.journal_rows import row_of_journal
+from nbdebug.runs.store.imports.journal_rows import read_journal, row_of_journal
 from nbdebug.runs.store.imports.orphaned_journals import OrphanedJournals, without_writer
 from nbdebug.runs.store.mlflow_store import MlflowStore, experiment_name
 from nbdebug.runs.store.row import DAMAGED, Row
@@ -150,17 +148,20 @@ class RunStore:
         for path in journals(row.key) if row.key else ():
             # Another process may be moving it into the store.
             with suppress(FileNotFoundError):
-                return self._journal_data(path)
+                return read_journal(path)
+        read = self._reader(row)
         try:
-            found = RunData.from_files(lambda name: self._file(row, name))
+            found = RunData.from_files(read)
         except ValueError as error:
             raise RunStoreError(
                 f"The files of run {row.name} ({row.id}) are damaged: {error}"
             ) from error
         if not found.documents:
+            folder = self.location.folder / row.id
+            place = "" if self.location.file is None else f" They belong into {folder}."
             raise RunStoreError(
                 f"The files of run {row.name} ({row.id}) are gone: only its row in "
-                f"{self.location.name} is left. They belong into {self.location.folder / row.id}."
+                f"{self.location.name} is left.{place}"
             )
         return found
 
@@ -173,21 +174,12 @@ class RunStore:
                 if (row := row_of_journal(path)) is not None:
                     yield row
 
-    def _journal_data(self, path: Path) -> RunData:
-        try:
-            return RunData.from_frames(read_frames(path))
-        except OSError:
-            raise
-        except Exception as error:
-            reason = error.__cause__ or error
-            raise RunStoreError(f"The journal {path} is damaged: {reason}") from error
-
-    def _file(self, row: Row, name: str) -> bytes:
-        """Content of a file of a run; KeyError if there is none."""
+    def _reader(self, row: Row) -> Callable[[str], bytes]:
+        """Reader of the files of a run; it raises KeyError if there is none of a name."""
         if self.location.file is not None:
             # MLflow is not needed for it.
-            return RunFiles(self.location, row.id).read(name)
-        return self.store.file(row.id, name)
+            return RunFiles(self.location, row.id).read
+        return lambda name: self.store.file(row.id, name)
 
 
 def find_row(rows: Sequence[Row], which: str) -> Row:

@@ -7,11 +7,26 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from nbdebug.errors import RunStoreError
 from nbdebug.runs.record.headline import metric_names
 from nbdebug.runs.record.journal import read_frames
 from nbdebug.runs.record.journal_owner import key_of
 from nbdebug.runs.record.run_data import RunData
 from nbdebug.runs.store.row import DAMAGED, Row, seconds, whole_number
+
+
+def read_journal(path: Path) -> RunData:
+    """Data of a journal.
+
+    Raises:
+        RunStoreError: the journal is damaged.
+        OSError: it is gone, or cannot be opened.
+    """
+    try:
+        return RunData.from_frames(read_frames(path))
+    except RunStoreError as error:
+        reason = error.__cause__ or error
+        raise RunStoreError(f"The journal {path} is damaged: {reason}") from error
 
 
 def row_of_journal(path: Path) -> Row | None:
@@ -21,15 +36,11 @@ def row_of_journal(path: Path) -> Row | None:
         OSError: the journal is gone, or cannot be opened.
     """
     try:
-        data = RunData.from_frames(read_frames(path))
-        row = journal_row(data, key_of(path)) if data["run"] else None
-    except OSError:
-        raise
-    except Exception:
-        # Whatever a damaged journal may raise: KeyError, TypeError, ...
+        data = read_journal(path)
+        return journal_row(data, key_of(path)) if data["run"] else None
+    except RunStoreError:
         about = _run_named_in(path)
-        row = None if about is None else _damaged_journal_row(path, about)
-    return row
+        return None if about is None else _damaged_journal_row(path, about)
 
 
 def journal_row(bundle: RunData, file_key: str = "") -> Row:

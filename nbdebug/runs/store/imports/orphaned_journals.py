@@ -10,7 +10,7 @@ from pathlib import Path
 from nbdebug.core.private_files import private_folder
 from nbdebug.errors import RunStoreError
 from nbdebug.runs.record.file_lock import FileLock
-from nbdebug.runs.record.journal import JOURNAL_SUFFIX, NEW_SUFFIX, read_frames
+from nbdebug.runs.record.journal import JOURNAL_SUFFIX, NEW_SUFFIX
 from nbdebug.runs.record.journal_owner import (
     DAMAGED_SUFFIX,
     LOCK_SUFFIX,
@@ -24,6 +24,7 @@ from nbdebug.runs.record.journal_owner import (
 from nbdebug.runs.record.location import StoreLocation
 from nbdebug.runs.record.run_data import RunData
 from nbdebug.runs.record.schema import KEY
+from nbdebug.runs.store.imports.journal_rows import read_journal
 from nbdebug.runs.store.imports.merge import STAGED_SUFFIX, Merge, Merged, is_run
 from nbdebug.runs.store.mlflow_store import MlflowStore
 from nbdebug.runs.store.row import Row
@@ -102,7 +103,7 @@ class OrphanedJournals:
                     self._take(path)
                     continue
                 with suppress(OSError):
-                    live = RunData.from_frames(read_frames(path))
+                    live = read_journal(path)
                     return merge.beside_live(live)
             return merge.write()
 
@@ -126,12 +127,12 @@ class OrphanedJournals:
         """Move one journal into the store; this process holds its lock."""
         store = self._store()
         try:
-            data = RunData.from_frames(read_frames(path))
+            data = read_journal(path)
             whole = is_run(data)
+        except RunStoreError:
+            whole = False
         except OSError:
             return  # Another process has moved it, or may read it alone.
-        except Exception:
-            whole = False
         if not whole and path.stat().st_size:
             # It is not known what is in there: it is kept, and in nobody's way.
             aside = path.rename(path.with_name(key_of(path) + DAMAGED_SUFFIX))

@@ -22,7 +22,7 @@ from nbdebug.runs.record.journal_owner import journal_owner
 from nbdebug.runs.record.location import store_location
 from nbdebug.runs.store.run_store import RunStore
 from nbdebug.runs.store.upload import upload
-from tests.inside import make_stores_from
+from tests.inside import look_while_stores_are_made, make_stores_from
 from tests.runs.handmade import run_of, series
 
 Spoil = Callable[[Path], None]
@@ -242,6 +242,26 @@ def test_a_file_that_was_named_by_mistake_is_left_alone(tmp_path: Path) -> None:
         nbd.runs(script)
     assert script.read_text() == "print('mine')\n"
     assert [one.name for one in tmp_path.iterdir() if one.is_file()] == ["train.py"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such rights")
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_database_is_for_the_owner_alone_from_the_beginning(
+    filled: Path, monkeypatch: pytest.MonkeyPatch, damaged: bool
+) -> None:
+    seen = []
+    look_while_stores_are_made(lambda fresh: seen.append(fresh.stat().st_mode & 0o777), monkeypatch)
+    filled.chmod(0o640)
+    (no_database if damaged else Path.unlink)(filled)
+    before = os.umask(0)
+    try:
+        nbd.runs(filled)
+    finally:
+        os.umask(before)
+
+    assert seen == [0o600, 0o600]
+    # Others whom the user has let read the old one read the new one.
+    assert filled.stat().st_mode & 0o777 == (0o640 if damaged else 0o600)
 
 
 OTHERS = {
