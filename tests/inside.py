@@ -6,7 +6,10 @@ Whoever moves a private part adapts this file, and no test.
 from __future__ import annotations
 
 import errno
+import shutil
 import threading
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
@@ -26,6 +29,8 @@ from nbdebug.panels.base import Panel
 from nbdebug.runs.record import file_lock
 from nbdebug.runs.record.journal import Journal
 from nbdebug.runs.recording.recorder import Recorder
+from nbdebug.runs.report import page
+from nbdebug.runs.store.database import preparation
 from nbdebug.runs.store.runs_tab import RunsTabService
 from nbdebug.training.data.index_sampler import IndexSampler
 from nbdebug.training.engine.loop import Loop
@@ -195,6 +200,23 @@ def serve_from(tab: RunsTabService, library: Any) -> None:
     tab._run_store = library
 
 
+def make_stores_from(file: Path, patch: pytest.MonkeyPatch) -> None:
+    """New databases are copies of a file: MLflow takes seconds to make one."""
+    patch.setattr(preparation, "_create", lambda fresh: shutil.copyfile(file, fresh))
+
+
+def look_while_stores_are_made(look: Callable[[Path], None], patch: pytest.MonkeyPatch) -> None:
+    """`look` at each database before MLflow's tables are in it, and with them."""
+    create = preparation._create
+
+    def looked(fresh: Path) -> None:
+        look(fresh)
+        create(fresh)
+        look(fresh)
+
+    patch.setattr(preparation, "_create", looked)
+
+
 def file_of(journal: Journal) -> BinaryIO:
     """The open file of a journal."""
     return journal._file
@@ -243,3 +265,11 @@ def note_of(dashboard: Dashboard, panel: str) -> str:
 def columns_of(dashboard: Dashboard, source: str) -> Any:
     """What the view was given for a data source of Bokeh."""
     return dashboard.view._mirror._wanted[source]
+
+
+# Pages
+
+
+def without_bokehjs(patch: pytest.MonkeyPatch) -> None:
+    """Pages are made without BokehJS, which takes longer than all the rest of them."""
+    patch.setattr(page, "_library", lambda: "")

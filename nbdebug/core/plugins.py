@@ -52,6 +52,13 @@ def discover(
     return tuple(sorted(found, key=_sort_key))
 
 
+def plugin_names(package: str) -> frozenset[str]:
+    """Return the names of all plug-ins of a package that can be loaded."""
+    found = discover(package, object, lambda *_: None)
+    names = (getattr(plugin, "name", None) for plugin in found)
+    return frozenset(name for name in names if isinstance(name, str))
+
+
 def instances(
     package: str, base: type[T], on_error: Callable[[str, BaseException], None]
 ) -> tuple[T, ...]:

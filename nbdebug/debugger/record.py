@@ -19,7 +19,8 @@ from nbdebug.runs.record.run_data import RunData
 from nbdebug.runs.record.run_record import RunRecord
 from nbdebug.runs.recording.run_log import RunLog
 from nbdebug.runs.store.run import Run
-from nbdebug.runs.store.run_store import RunStore, frame_of_rows
+from nbdebug.runs.store.run_store import RunStore
+from nbdebug.runs.store.run_table import frame_of_rows
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -21,6 +21,7 @@ STATUS_LABELS = {
         "interrupted",
         "The kernel died; the run is recorded up to about a second before.",
     ),
+    "damaged": ("damaged", "A part of its record cannot be read; other runs are not affected."),
 }
 TIPS = {
     "compare": "Draw the loss of this run below, with those of the other ticked runs; press again "
@@ -33,6 +34,7 @@ TIPS = {
     "ask": "Delete this run and its files; needs a second click to confirm.",
     "delete": "Delete this run and its files from the store. Takes effect at once and cannot be "
     "undone.",
+    "page": "Show these runs. Takes effect at once.",
     "keep": "Keep this run and its files.",
     "live": "A run that is still training cannot be deleted.",
     "unstored": "This run is not in the store yet, only in its journal; try again in a few "
@@ -65,12 +67,13 @@ def _columns(rows: Sequence[RunRow]) -> Iterator[tuple[str, str, bool, CellWrite
 
 
 def run_table(runs: RunList, rows: Sequence[RunRow], live: bool) -> str:
-    """Table of at most 50 runs, one row each; columns that are empty for all are omitted.
+    """Table of one page of runs, one row each; columns that are empty for all are omitted.
 
     Args:
         live: with buttons; False once the Debugger is closed.
     """
-    rows, rest = rows[:MAX_LISTED_RUNS], len(rows) - MAX_LISTED_RUNS
+    total, first = len(rows), _first_listed(runs, len(rows))
+    rows = rows[first : first + MAX_LISTED_RUNS]
     cells = {}
     for heading, tip, numbers, write in _columns(rows):
         written = [write(one) for one in rows]
@@ -85,12 +88,41 @@ def run_table(runs: RunList, rows: Sequence[RunRow], live: bool) -> str:
         if live and one.id == runs.opened:
             body += f'<tr class="nbd-tools-of"><td colspan="{len(cells) + 1}">'
             body += f"{_tool_forms(runs, one)}</td></tr>"
-    more = f'<div class="nbd-quiet">and {rest:,} more: nbdebug.runs() lists all of them.</div>'
     return (
         '<table class="nbd-runs" aria-label="List of runs"><thead>'
         f"<tr>{'<th>compare</th>' if live else ''}{head}</tr></thead><tbody>{body}</tbody></table>"
-        f"{more if rest > 0 else ''}"
+        f"{_pager(first, total, live) if total > MAX_LISTED_RUNS else ''}"
     )
+
+
+def _first_listed(runs: RunList, total: int) -> int:
+    """Place of the first run of the page; of the last page there is for a higher number."""
+    return MAX_LISTED_RUNS * max(0, min(runs.page, (total - 1) // MAX_LISTED_RUNS))
+
+
+def _pager(first: int, total: int, live: bool) -> str:
+    """Sentence on what is listed, and buttons for the pages before and after."""
+    page, end = first // MAX_LISTED_RUNS, min(first + MAX_LISTED_RUNS, total)
+    rest = total - end
+    more = f"; and {rest:,} more: nbdebug.runs() lists all of them." if rest else "."
+    text = f'<span class="nbd-quiet">{first + 1:,} to {end:,} of {total:,}{more}</span>'
+    if not live:
+        return row(text)
+    buttons = [
+        _page_button(label, number)
+        for label, number, there in (
+            ("First", 0, page > 1),
+            (f"Previous {MAX_LISTED_RUNS}", page - 1, page > 0),
+            (f"Next {min(MAX_LISTED_RUNS, rest)}", page + 1, rest > 0),
+            ("Last", (total - 1) // MAX_LISTED_RUNS, rest > MAX_LISTED_RUNS),
+        )
+        if there
+    ]
+    return row(*buttons, text)
+
+
+def _page_button(label: str, page: int) -> str:
+    return button(label, RunRequest.name, {"act": "page", "text": str(page)}, TIPS["page"])
 
 
 def _row_buttons(runs: RunList, one: RunRow) -> str:
@@ -229,7 +261,9 @@ def _status(one: RunRow) -> str:
 
 
 def _started(one: RunRow) -> str:
-    """Local date and time; the year only if the run started in another year."""
+    """Local date and time, the year only for another year than this; "" if it is not known."""
+    if not one.started:
+        return ""
     when = datetime.fromtimestamp(one.started)
     return f"{when:%m-%d %H:%M}" if when.year == datetime.now().year else f"{when:%Y-%m-%d %H:%M}"
 

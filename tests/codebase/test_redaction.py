@@ -52,7 +52,7 @@ def test_documents_of_a_run_are_read_through_their_redaction() -> None:
 
     assert past == [
         "runs/record/old_names.py", "runs/record/run_data.py", "runs/recording/run_log.py",
-        "runs/store/merge.py", "runs/store/run_store.py",
+        "runs/store/imports/merge.py", "runs/store/run_store.py",
     ]  # fmt: skip
 
 

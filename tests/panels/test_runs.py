@@ -161,6 +161,28 @@ def test_fifty_are_shown_and_the_rest_counted(panel: Runs) -> None:
     assert "and 24 more: nbdebug.runs() lists all of them." in page
 
 
+def test_runs_are_listed_by_pages(panel: Runs) -> None:
+    runs = replace(LIST, rows=tuple(run(f"r{n}", n) for n in range(10_000)))
+
+    def pages(page: str) -> list[str]:
+        return [one["text"] for one in asks(page) if one and one["act"] == "page"]
+
+    first = shown(panel, runs)
+    assert "1 to 50 of 10,000" in first
+    assert pages(first) == ["1", "199"]
+    second = shown(panel, replace(runs, page=1))
+    assert names(second) == [f"r{n}" for n in range(50, 100)]
+    assert "51 to 100 of 10,000" in second
+    assert pages(second) == ["0", "2", "199"]
+    last = shown(panel, replace(runs, page=199))
+    assert names(last) == [f"r{n}" for n in range(9_950, 10_000)]
+    assert pages(last) == ["0", "198"]
+    # Beyond the last page, such as after a deletion, there is the last.
+    assert names(shown(panel, replace(runs, page=500))) == names(last)
+    assert "data-command" not in shown(panel, runs, status=Status("closed"))
+    assert len(first) < 100_000
+
+
 @pytest.mark.parametrize(
     ("by", "order"),
     [

@@ -13,7 +13,7 @@ from nbdebug.errors import ArgumentError
 if TYPE_CHECKING:
     from nbdebug.core.series import Series
 
-Act = Literal["list", "find", "open", "compare", "rename", "tag", "untag", "ask", "delete"]
+Act = Literal["list", "find", "page", "open", "compare", "rename", "tag", "untag", "ask", "delete"]
 State = Literal["off", "opening", "ready", "failed"]
 ADD_NOTE = "note"
 MAX_TEXT_LENGTH = 250
@@ -64,6 +64,7 @@ class RunList:
         find: search text for names and tags; opened: id of the run whose tools are shown;
             asked: id of the run whose deletion waits for confirmation; "" for none.
         chosen: ids of the runs to compare; curves: losses by id, without this training.
+        page: number of the page that is shown, from 0.
     """
 
     state: State = "opening"
@@ -75,6 +76,7 @@ class RunList:
     asked: str = ""
     chosen: tuple[str, ...] = ()
     curves: Mapping[str, Mapping[str, Series]] = field(default_factory=dict)
+    page: int = 0
 
     def row(self, run: str) -> RunRow | None:
         """Find a run by its id, None without one."""
@@ -104,10 +106,10 @@ class RunRequest:
     """Request for an action on the runs of a store.
 
     Attributes:
-        act: list, find, open (a second time closes), compare (a second time removes), rename,
+        act: list, find, page, open (a second time closes), compare (a second time removes), rename,
             tag, untag, ask (for confirmation of a deletion; a second time cancels), delete.
         run: id of the run.
-        text: search text, new name, or a tag as `name` or `name=value`.
+        text: search text, new name, number of a page, or a tag as `name` or `name=value`.
     """
 
     act: Act
@@ -123,6 +125,8 @@ class RunRequest:
             raise ArgumentError(
                 f"A name has 1 to {MAX_TEXT_LENGTH} characters, got {len(self.text)}."
             )
+        if self.act == "page" and not re.fullmatch("[0-9]{1,9}", self.text):
+            raise ArgumentError(f"Not a page: {self.text[:40]!r}.")
         if self.act == "tag":
             name, value = self.tag
             if not TAG_NAME_PATTERN.fullmatch(name) or max(len(name), len(value)) > MAX_TEXT_LENGTH:
@@ -141,6 +145,11 @@ class RunRequest:
         """Name and value of the tag."""
         name, _, value = self.text.partition("=")
         return name.strip(), value.strip()
+
+    @property
+    def page(self) -> int:
+        """Number of the page, from 0."""
+        return int(self.text)
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> RunRequest:

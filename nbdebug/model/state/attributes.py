@@ -62,8 +62,9 @@ class Attributes:
         for module, parts in data.items():
             # Files of 0.1 hold numbers among the attributes that every module has.
             parts = {name: value for name, value in parts.items() if name not in MODULE_ATTRIBUTES}
+            here = modules.get(module)
             for name in parts:
-                if is_code(type(modules.get(module)), name):
+                if is_code(type(here), name) or _is_part(here, name):
                     raise CheckpointError(
                         f"The checkpoint would replace {name} of {module or 'the model'}, which "
                         "is no state of a training. Resume only from files of your own."
@@ -159,6 +160,13 @@ def captured_names(module: nn.Module) -> list[str]:
         for name, value in vars(module).items()
         if name not in MODULE_ATTRIBUTES and _has_state(value)
     ]
+
+
+def _is_part(module: nn.Module | None, name: str) -> bool:
+    """True for a child, parameter or buffer, which an attribute of the name would hide."""
+    return module is not None and any(
+        name in parts for parts in (module._modules, module._parameters, module._buffers)
+    )
 
 
 def _has_state(value: Any) -> bool:

@@ -32,25 +32,22 @@ def changes_to_repeat(
                 f"The {what} differ from those of {run.name}: build model and data in the same "
                 "way, with the same seeds (see run.code)."
             )
-    changes = [c for c in run.bundle["changes"] if c["status"] == "applied"]
+    changes = [c for c in run.bundle["changes"] if c.get("status") == "applied"]
     for change in changes:
+        control, new, step = (change.get(name) for name in ("control", "new", "step"))
         kind = _kind(change)
         if kind == "rewind":
             continue
-        if change["control"] not in controls or kind != "control":
-            raise ArgumentError(
-                f"{change['control']} = {change['new']!r} at step {change['step']} cannot be set "
-                "again."
-            )
-        why = change["why"] or f"as in {run.name}"
-        yield change["step"], {change["control"]: change["new"]}, why
+        if control not in controls or kind != "control" or step is None:
+            raise ArgumentError(f"{control} = {new!r} at step {step} cannot be set again.")
+        yield step, {control: new}, change.get("why") or f"as in {run.name}"
     yield run.steps, {}, ""
 
 
 def _kind(change: Mapping[str, Any]) -> str:
     """The kind of a recorded change; version 0.1 wrote it into the values."""
-    old = {"timeline": "rewind"}.get(change["control"])
-    old = "reestimate" if change["new"] == "re-estimated" else old
+    old = {"timeline": "rewind"}.get(str(change.get("control")))
+    old = "reestimate" if change.get("new") == "re-estimated" else old
     return str(change.get("kind") or old or "control")
 
 

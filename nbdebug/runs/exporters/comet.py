@@ -19,6 +19,7 @@ from nbdebug._version import install_line
 from nbdebug.core.leftovers import remove_leftovers, writer_id
 from nbdebug.core.private_files import FOLDER_MODE, private_folder
 from nbdebug.errors import MissingPackageError
+from nbdebug.runs.exporters._csv_cells import harmless_table
 from nbdebug.runs.exporters.base import Exporter
 from nbdebug.runs.record.json_values import to_json_value
 
@@ -110,7 +111,10 @@ def _contents(run: RunRecord) -> dict[str, Any]:
             "status": run.status, "steps": run.steps, "started": run.started.isoformat(),
             "seconds": run.seconds, "nbdebug": str(run.bundle["run"].get("nbdebug", "")),
         },
-        "tables": {kind: table.to_csv(index=False) for kind, table in tables.items() if len(table)},
+        "tables": {
+            kind: harmless_table(table).to_csv(index=False)
+            for kind, table in tables.items() if len(table)
+        },
         "points": sorted(points.items()),
     }  # fmt: skip
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from nbdebug.runs.exporters._csv_cells import harmless_table
 from nbdebug.runs.exporters.base import Exporter
 from nbdebug.runs.record.atomic_write import atomic_write
 
@@ -20,7 +21,8 @@ class CsvFiles(Exporter):
     The first column is `step`. A cell is empty if a series was not measured at that step; in a
     long run a cell is the mean of merged steps, at the last of them. For `run.csv`, control
     changes and notes are written to `run-changes.csv` and `run-notes.csv` beside it, if there are
-    any. UTF-8, decimal points, numbers at full precision.
+    any. UTF-8, decimal points, numbers at full precision. A text that a spreadsheet would run as a
+    formula has an apostrophe before it.
     """
 
     name: ClassVar[str] = "csv"
@@ -38,4 +40,4 @@ class CsvFiles(Exporter):
 
 def _write(table: pd.DataFrame, path: Path, index: bool) -> None:
     with atomic_write(path) as beside:
-        table.to_csv(beside, index=index, encoding="utf-8", lineterminator="\n")
+        harmless_table(table).to_csv(beside, index=index, encoding="utf-8", lineterminator="\n")

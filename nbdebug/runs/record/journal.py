@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from nbdebug.core.private_files import open_private, private_folder
+from nbdebug.errors import RunStoreError
+from nbdebug.runs.bounded.json_text import MAX_TEXT_BYTES, parse_json
 from nbdebug.runs.record.json_values import to_json, to_json_value
 from nbdebug.runs.redaction.document import masked_values, redact_document
 
 MAGIC = b"nbd1"
 FRAME_HEADER = struct.Struct("<4sIII")
+MAX_PAYLOAD_BYTES = 500_000_000
 JOURNAL_SUFFIX, LEFT_SUFFIX = ".journal", ".left"
 NEW_SUFFIX = ".new"
 TRUNCATED = "Only a part of the data could be written; the disk may be full."
@@ -24,10 +26,15 @@ TRUNCATED = "Only a part of the data could be written; the disk may be full."
 
 @dataclass(frozen=True)
 class Frame:
-    """One entry of a journal: a header of JSON values, and numbers as bytes."""
+    """One entry of a journal: a header of JSON values, and numbers as bytes.
+
+    Attributes:
+        memory: upper bound of the bytes that a header from a file takes in memory.
+    """
 
     header: dict[str, Any]
     payload: bytes = b""
+    memory: int = field(default=0, compare=False)
 
     def encode(self) -> bytes:
         """Bytes of the frame in the file."""
@@ -117,20 +124,32 @@ def _opened(path: Path, flags: int) -> BinaryIO:
 
 
 def read_frames(path: Path) -> Iterator[Frame]:
-    """Frames of a journal, up to the first that is damaged or truncated."""
-    data = path.read_bytes()
-    offset = 0
-    while offset + FRAME_HEADER.size <= len(data):
-        magic, header_size, payload_size, check = FRAME_HEADER.unpack_from(data, offset)
-        header = data[offset + FRAME_HEADER.size : offset + FRAME_HEADER.size + header_size]
-        offset += FRAME_HEADER.size + header_size + payload_size
-        payload = data[offset - payload_size : offset] if payload_size else b""
-        if magic != MAGIC or offset > len(data) or zlib.crc32(payload, zlib.crc32(header)) != check:
-            return
-        try:
-            known = json.loads(header)
-        except ValueError:
-            return
-        if not isinstance(known, dict):
-            return
-        yield Frame(known, payload)
+    """Frames of a journal, up to the first that is damaged or truncated.
+
+    Raises:
+        RunStoreError: a frame takes more memory than any run needs.
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        left = os.fstat(file.fileno()).st_size
+        while (left := left - FRAME_HEADER.size) >= 0:
+            start = file.read(FRAME_HEADER.size)
+            if len(start) < FRAME_HEADER.size:
+                return
+            magic, header_size, payload_size, check = FRAME_HEADER.unpack(start)
+            left -= header_size + payload_size
+            # Sizes may be wrong: nothing is read that the file does not hold.
+            if magic != MAGIC or left < 0:
+                return
+            if header_size > MAX_TEXT_BYTES or payload_size > MAX_PAYLOAD_BYTES:
+                raise RunStoreError(f"{path.name} has a frame that is larger than any of a run.")
+            header, payload = file.read(header_size), file.read(payload_size)
+            if zlib.crc32(payload, zlib.crc32(header)) != check:
+                return
+            try:
+                value, memory = parse_json(header)
+            except ValueError as error:
+                raise RunStoreError(f"{path.name} has a frame that is damaged: {error}.") from error
+            if not isinstance(value, dict):
+                return
+            yield Frame(value, payload, memory)

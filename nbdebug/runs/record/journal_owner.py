@@ -10,9 +10,11 @@ from typing import Any
 
 import psutil
 
+from nbdebug.errors import RunStoreError
 from nbdebug.runs.record.journal import JOURNAL_SUFFIX, LEFT_SUFFIX, read_frames
 
 LOCK_SUFFIX = ".recording.lock"
+DAMAGED_SUFFIX = ".damaged"
 HEARTBEAT_TIMEOUT_SECONDS = 600.0
 
 
@@ -32,7 +34,7 @@ def lock_path(folder: Path, key: str) -> Path:
 
 def key_of(journal: Path) -> str:
     """Key of the run in a journal, by the name of the file."""
-    return journal.name.partition(JOURNAL_SUFFIX)[0]
+    return journal.name.removesuffix(DAMAGED_SUFFIX).partition(JOURNAL_SUFFIX)[0]
 
 
 def is_left(journal: Path) -> bool:
@@ -82,6 +84,9 @@ def _is_claimed(journal: Path, claim: str) -> bool:
 
 
 def _owner(journal: Path) -> dict[str, Any]:
-    first = next(iter(read_frames(journal)), None)
+    try:
+        first = next(iter(read_frames(journal)), None)
+    except RunStoreError:
+        first = None
     about = {} if first is None else first.header.get("value", {})
     return about if isinstance(about, dict) else {}

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 MAX_TEXT_LENGTH = 10_000
+NONFINITE_NAMES = ("NaN", "Infinity", "-Infinity")
 
 
 def to_json_value(value: Any) -> Any:
@@ -22,7 +23,7 @@ def to_json_value(value: Any) -> Any:
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):
-        return value if math.isfinite(value) else _nonfinite_name(value)
+        return value if math.isfinite(value) else nonfinite_name(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: to_json_value(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -45,7 +46,10 @@ def to_float(value: Any) -> float:
         return float(value)
     except (TypeError, ValueError):
         return math.nan
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
-def _nonfinite_name(value: float) -> str:
+def nonfinite_name(value: float) -> str:
+    """Name of NaN or Inf in JSON."""
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"

@@ -7,19 +7,22 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from nbdebug.core.names import unknown_name
 from nbdebug.core.series import Series
 from nbdebug.errors import SeriesError
 from nbdebug.runs.record.run_data import RunData
+from nbdebug.runs.record.schema import line
+from nbdebug.runs.record.settings import repeatable_settings
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# Parameters that are determined by model and data.
-DERIVED_PARAMETERS = ("model", "parameters", "loss_fn", "train_samples", "device", "bn_statistics")
 CHANGE_COLUMNS = (
     "step", "samples", "epoch", "control", "old", "new", "who", "why", "status", "note",
 )  # fmt: skip
+MAX_CELLS = 100_000_000
 NOTE_COLUMNS = ("step", "samples", "epoch", "text")
 FINDING_COLUMNS = (
     "name", "title", "severity", "since", "until", "value", "threshold", "seen", "because",
@@ -58,7 +61,7 @@ class RunRecord:
 
     @property
     def name(self) -> str:
-        return self._name or str(self.bundle["run"].get("name", ""))
+        return str(line(self._name or self.bundle["run"].get("name", "")))
 
     @property
     def status(self) -> str:
@@ -88,9 +91,11 @@ class RunRecord:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Parameters that are keywords of `Debugger`, to repeat the run."""
-        kept = {n: v for n, v in self.parameters.items() if n not in DERIVED_PARAMETERS}
-        return {name: value for name, value in kept.items() if value not in ("", "as_built")}
+        """Controls, and optimizer, lr, batch size, schedule and seed, to repeat the run.
+
+        Nothing else in a record becomes a keyword of `Debugger`: no path, address or name.
+        """
+        return repeatable_settings(self.parameters)
 
     @property
     def model(self) -> Mapping[str, Any]:
@@ -141,15 +146,23 @@ class RunRecord:
         """Series as a DataFrame, one row a step, as `History.frame` gives them.
 
         Raises:
-            SeriesError: a series was never measured.
+            SeriesError: a series was never measured, or the table would not fit into memory.
         """
         import pandas as pd
 
         names = [series] if isinstance(series, str) else list(series or self.series)
-        columns = {}
-        for name in names:
-            one = self[name]
-            columns[name] = pd.Series(one.mean, index=one.step, dtype=float)
+        found = {name: self[name] for name in names}
+        steps = np.unique(
+            np.concatenate([np.empty(0, np.int64), *(s.step for s in found.values())])
+        )
+        if len(steps) * len(found) > MAX_CELLS:
+            raise SeriesError(
+                f"The table would have {len(steps):,} rows and {len(found):,} columns, more than "
+                "memory holds: name the series that you need, or export the run to Parquet."
+            )
+        columns = {
+            name: pd.Series(one.mean, index=one.step, dtype=float) for name, one in found.items()
+        }
         frame = pd.DataFrame(columns, columns=names)
         frame.index.name = "step"
         return frame.sort_index()

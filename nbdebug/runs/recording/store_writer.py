@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from nbdebug.core.history.history import History
@@ -22,6 +23,7 @@ from nbdebug.runs.store.upload import upload
 START_DELAY_SECONDS = 2.0
 UPDATE_SECONDS, MAX_TIME_SHARE = 1.0, 0.005
 RETRY_SECONDS = 30.0
+SILENCE_SECONDS, JOIN_SECONDS = 2.0, 0.1
 MAX_POINTS_PER_UPDATE = 10
 
 Notify = Callable[[str, Severity, str, str], None]
@@ -43,9 +45,12 @@ class StoreWriter:
         lock: FileLock | None = None,
     ) -> None:  # fmt: skip
         self._path, self._history, self._tell, self._lock = journal, history, tell, lock
-        self._run_store = RunStore(location)
-        self._ending = threading.Event()
+        self._server = "" if location.file is not None else location.name
+        self._run_store = RunStore(location, self._tell_of_store)
+        self._ending, self._silent = threading.Event(), threading.Event()
         self._run: str | None = None
+        self._metrics: Sequence[str] = ()
+        self._sure = False
         self._sent: dict[str, int] = {}
         self._era = history.era
         self._thread = threading.Thread(target=self._live, name="nbdebug-filing", daemon=True)
@@ -59,9 +64,12 @@ class StoreWriter:
         self._ending.set()
 
     def join(self, timeout: float) -> None:
-        """Wait until the thread has finished."""
-        if self._thread is not threading.current_thread():
-            self._thread.join(timeout)
+        """Wait until the thread has finished, but not for a server that does not answer."""
+        end = time.monotonic() + timeout
+        if self._thread is threading.current_thread():
+            return
+        while self._thread.is_alive() and not self._silent.is_set() and time.monotonic() < end:
+            self._thread.join(JOIN_SECONDS)
 
     def _live(self) -> None:
         wait = START_DELAY_SECONDS
@@ -86,6 +94,8 @@ class StoreWriter:
             )  # fmt: skip
             return RETRY_SECONDS
         except Exception as error:
+            # The store may be another one the next time.
+            self._sure = False
             text = str(error) if isinstance(error, RunStoreError) else (
                 f"{type(error).__name__}: {error}"
             )  # fmt: skip
@@ -98,18 +108,54 @@ class StoreWriter:
         # Opening the store takes seconds, but only once: the wait is capped.
         return min(max(UPDATE_SECONDS, (time.monotonic() - start) / MAX_TIME_SHARE), RETRY_SECONDS)
 
+    def _tell_of_store(self, title: str, text: str) -> None:
+        self._tell(f"store: {title}", "warning", title, f"{text} Training continues.")
+
     def _beat(self) -> None:
-        if self._run is None:
-            self._run_store.import_orphaned_journals()
-            bundle = RunData.from_frames(read_frames(self._path))
-            about = bundle["run"]
-            self._metrics = about.get("metrics", ())
-            self._run = self._run_store.store.begin(
-                about["key"], about["name"], about["started"], bundle["parameters"]
-            )
+        names = self._begun()
         if self._era == self._history.era:
-            names = metric_names(self._history.series, self._metrics)
-            self._send(self._run, self._history.snapshot(names).series, names)
+            found = metric_names(self._history.series, names)
+            self._send(str(self._run), self._history.snapshot(found).series, found)
+
+    def _begun(self) -> Sequence[str]:
+        """Make sure that the store holds the run; return the names of its metrics."""
+        if self._sure:
+            return self._metrics
+        with self._word_about_silence():
+            store = self._run_store.store
+        bundle = RunData.from_frames(read_frames(self._path))
+        about = bundle["run"]
+        with self._word_about_silence():
+            run = store.begin(about["key"], about["name"], about["started"], bundle["parameters"])
+        if run != self._run:
+            self._run, self._sent = run, {}
+        self._metrics = about.get("metrics", ())
+        self._sure = True
+        self._run_store.take_in_journals()
+        return self._metrics
+
+    @contextmanager
+    def _word_about_silence(self) -> Iterator[None]:
+        """Context in which a server that does not answer within 2 s is told of."""
+        if not self._server:
+            yield
+            return
+        timer = threading.Timer(SILENCE_SECONDS, self._tell_of_silence)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+            self._silent.clear()
+        finally:
+            timer.cancel()
+
+    def _tell_of_silence(self) -> None:
+        self._silent.set()
+        self._tell(
+            "silence", "warning", "The store of runs does not answer",
+            f"{self._server} has not answered for {SILENCE_SECONDS:.0f} s. The run is kept in "
+            f"{self._path} and stored when it does. Training continues.",
+        )  # fmt: skip
 
     def _send(self, run: str, series: Mapping[str, Series], names: Iterable[str]) -> None:
         """Write the new points of some series."""
@@ -124,9 +170,10 @@ class StoreWriter:
         self._run_store.store.add_points(run, metric_points(fresh, MAX_POINTS_PER_UPDATE))
 
     def _end(self) -> None:
+        names = self._begun()
         bundle = RunData.from_frames(read_frames(self._path))
-        if self._run is not None:
-            names = metric_names(bundle.series, bundle["run"].get("metrics", ()))
-            self._send(self._run, bundle.series, names)
-        upload(self._run_store.store, bundle, self._run)
+        if self._sent:
+            found = metric_names(bundle.series, names)
+            self._send(str(self._run), bundle.series, found)
+        upload(self._run_store.store, bundle, self._run if self._sent else None)
         self._path.unlink(missing_ok=True)

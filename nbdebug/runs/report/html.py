@@ -8,11 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nbdebug.runs.record.json_values import to_float
+from nbdebug.runs.record.json_values import NONFINITE_NAMES, to_float
 
 MAX_VALUE_LENGTH = 60
 MAX_TEXT_LENGTH = 200_000
-NONFINITE_NAMES = ("NaN", "Infinity", "-Infinity")
 
 
 class Markup(str):

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from nbdebug.errors import ArgumentError
 from nbdebug.runs.record.location import AUTO, store_location
+from nbdebug.runs.store.imports.run_file import read_run_file
 from nbdebug.runs.store.run import Run
-from nbdebug.runs.store.run_store import RunStore, frame_of_rows, read_run_file
+from nbdebug.runs.store.run_store import RunStore
+from nbdebug.runs.store.run_table import frame_of_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +22,8 @@ Where = str | os.PathLike[str] | None
 def runs(runs: Where = AUTO) -> pd.DataFrame:
     """List all runs of a store, the newest first, one row each, indexed by id.
 
-    Columns: name, status (running, finished, failed, interrupted), started, seconds, steps, the
+    Columns: name, status (running, finished, failed, interrupted,
+    damaged), started, seconds, steps, the
     last values of loss and metrics, the hyperparameters at the start, `tag.<name>`.
 
     Args:
@@ -45,12 +48,13 @@ def load_run(run: str, runs: Where = AUTO) -> Run:
 def import_run(path: str | os.PathLike[str], runs: Where = AUTO) -> Run:
     """Import a run that `Run.export` wrote as a zip, on any machine.
 
-    Nothing in the file is executed. If the store holds the run already, or records it at this
-    time, the longer record is kept; both are, if each has steps, notes or changes that the other
-    has not. `imported` of the returned run says which, in words.
+    Nothing in the file is executed, and nothing in it decides where data is sent, written or
+    read from; its size is bounded before it is unpacked. If the store holds the run already, or
+    records it at this time, the longer record is kept; both are, if each has steps, notes or
+    changes that the other has not. `imported` of the returned run says which, in words.
 
     Raises:
-        RunStoreError: the file holds no run.
+        RunStoreError: the file holds no run, is damaged, or larger than any run.
     """
     return run_store(runs).add(read_run_file(Path(path).expanduser()))
 

@@ -3,50 +3,44 @@
 from __future__ import annotations
 
 import dataclasses
-import glob
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from nbdebug.core.names import unknown_name
-from nbdebug.core.private_files import make_private
-from nbdebug.errors import MissingPackageError, RunNameError, RunStoreError
-from nbdebug.runs.record.headline import metric_names
-from nbdebug.runs.record.journal import read_frames
+from nbdebug.errors import MissingPackageError, NbdebugError, RunNameError, RunStoreError
 from nbdebug.runs.record.location import StoreLocation
 from nbdebug.runs.record.run_data import RunData
 from nbdebug.runs.record.store_packages import require_packages
-from nbdebug.runs.store.merge import is_run
-from nbdebug.runs.store.mlflow_store import MlflowStore, Row
-from nbdebug.runs.store.orphaned_journals import OrphanedJournals, without_writer
+from nbdebug.runs.store.database.preparation import Tell, log_notice
+from nbdebug.runs.store.database.reading import READ_ERRORS, Database, is_spoilt
+from nbdebug.runs.store.imports.journal_rows import read_journal, row_of_journal
+from nbdebug.runs.store.imports.orphaned_journals import OrphanedJournals, without_writer
+from nbdebug.runs.store.mlflow_store import MlflowStore, experiment_name
+from nbdebug.runs.store.row import DAMAGED, Row
 from nbdebug.runs.store.run import Run
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-MAX_UNPACKED_BYTES = 2_000_000_000
-FIRST_COLUMNS = ("name", "status", "started", "seconds", "steps", "loss", "val_loss")
+from nbdebug.runs.store.run_files import RunFiles
+from nbdebug.runs.store.store_errors import store_errors
 
 
 class RunStore:
-    """Finds and reads the runs at a location."""
+    """Finds and reads the runs at a location.
 
-    def __init__(self, location: StoreLocation) -> None:
-        self.location = location
+    Args:
+        tell: called with title and text of what the user should know; by default, a warning in
+            the log.
+    """
+
+    def __init__(self, location: StoreLocation, tell: Tell = log_notice) -> None:
+        self.location, self._tell = location, tell
 
     @cached_property
     def store(self) -> MlflowStore:
         """The MLflow store, opened at first access."""
-        file = self.location.file
-        made = file is not None and not file.exists()
-        store = MlflowStore(self.location)
-        if made and file is not None:
-            # SQLite gives its other files the rights of this one.
-            make_private([file, *file.parent.glob(f"{glob.escape(file.name)}-*")])
-        return store
+        made = MlflowStore(self.location)
+        made.tell = self._tell
+        made.open()
+        return made
 
     @cached_property
     def _orphans(self) -> OrphanedJournals:
@@ -58,21 +52,15 @@ class RunStore:
         Raises:
             MissingPackageError: MLflow or its database is not installed.
         """
-        require_packages(self.location)
-        self.import_orphaned_journals()
-        # A server is asked in any case; a database file is not created just to list its runs.
-        known = [] if self._nothing() else self.store.rows()
-        if self.location.file is not None:
-            # All who write into a file have their journals beside it.
-            known = without_writer(known, self._orphans.is_live)
-        waiting = {row.key: row for row in map(journal_row, self._bundles())}
-        rows = [_with_journal(row, waiting.pop(row.key, None)) for row in known]
-        rows += waiting.values()
-        return sorted(rows, key=lambda row: row.started, reverse=True)
+        return self._rows(None)
 
     def find(self, which: str) -> Row:
         """A run; see `find_row`."""
-        return find_row(self.rows(), which)
+        try:
+            return find_row(self._rows(which), which)
+        except RunNameError:
+            # All names, for one that was meant.
+            return find_row(self.rows(), which)
 
     def load(self, which: str) -> Run:
         """A run; see `find_row`."""
@@ -82,6 +70,60 @@ class RunStore:
         """The run of a row."""
         return Run(lambda: self._bundle(row), row.id, row.name, row.status)
 
+    def take_in_journals(self) -> None:
+        """Import journals of dead kernels; those that the store does not take wait, and it says so.
+
+        Raises:
+            MissingPackageError: MLflow or its database is not installed.
+        """
+        try:
+            self.import_orphaned_journals()
+        except MissingPackageError:
+            raise
+        except Exception as error:
+            text = str(error) if isinstance(error, NbdebugError) else (
+                f"{type(error).__name__}: {error}"
+            )  # fmt: skip
+            self._tell(
+                "Some runs are not in the store yet",
+                f"{text.rstrip('.')}. They wait in {self.location.folder}.",
+            )
+
+    def _rows(self, which: str | None) -> list[Row]:
+        require_packages(self.location)
+        self.take_in_journals()
+        # A server is asked in any case; a database file is not created just to list its runs.
+        known = [] if self._nothing() else self._stored(which)
+        if self.location.file is not None:
+            # All who write into a file have their journals beside it.
+            known = without_writer(known, self._orphans.is_live)
+        waiting = {row.key: row for row in self._waiting()}
+        rows = [_with_journal(row, waiting.pop(row.key, None)) for row in known]
+        if which is not None and waiting:
+            # Their rows in the store may have another name by now.
+            known_keys = {row.key for key in waiting for row in self._stored(key)}
+            waiting = {key: row for key, row in waiting.items() if key not in known_keys}
+        rows += waiting.values()
+        return sorted(rows, key=lambda row: row.started, reverse=True)
+
+    def _stored(self, which: str | None) -> list[Row]:
+        """Runs in the store; a database that is half-made or damaged is replaced before."""
+        if self._nothing():
+            return []
+        if self.location.file is None:
+            return self.store.rows() if which is None else self.store.called(which)
+        database = Database(self.location.file)
+        with store_errors(self.location.name, "read"):
+            try:
+                return database.rows(experiment_name(), which)
+            except READ_ERRORS as error:
+                if not is_spoilt(error):
+                    raise
+            # The first access to the store opens it; a later one has to be told.
+            if "store" in self.__dict__:
+                self.store.open()
+            return self.store.rows() if which is None else self.store.called(which)
+
     def add(self, bundle: RunData) -> Run:
         """Import a run; of two records of one run the longer is kept, or both: `Run.imported`."""
         merged = self._orphans.add(bundle)
@@ -90,38 +132,54 @@ class RunStore:
         return run
 
     def import_orphaned_journals(self) -> None:
-        """Move journals of dead kernels into the store, as interrupted runs."""
+        """Move journals of dead kernels into the store, as interrupted runs.
+
+        Raises:
+            RunStoreError: the store cannot be opened, or some cannot be stored; the others are.
+        """
         self._orphans.take_in()
 
     def _nothing(self) -> bool:
         return self.location.file is not None and not self.location.file.exists()
 
     def _bundle(self, row: Row) -> RunData:
-        for path in self._orphans.paths(row.key) if row.key else ():
+        # A journal that was set aside holds only what is not in the store.
+        journals = self._orphans.readable if row.id == row.key else self._orphans.paths
+        for path in journals(row.key) if row.key else ():
             # Another process may be moving it into the store.
             with suppress(FileNotFoundError):
-                return RunData.from_frames(read_frames(path))
+                return read_journal(path)
+        read = self._reader(row)
         try:
-            found = RunData.from_files(lambda name: self.store.file(row.id, name))
+            found = RunData.from_files(read)
         except ValueError as error:
             raise RunStoreError(
                 f"The files of run {row.name} ({row.id}) are damaged: {error}"
             ) from error
         if not found.documents:
+            folder = self.location.folder / row.id
+            place = "" if self.location.file is None else f" They belong into {folder}."
             raise RunStoreError(
                 f"The files of run {row.name} ({row.id}) are gone: only its row in "
-                f"{self.location.name} is left."
+                f"{self.location.name} is left.{place}"
             )
         return found
 
-    def _bundles(self) -> Iterator[RunData]:
-        for path in self._orphans.paths():
-            try:
-                found = RunData.from_frames(read_frames(path))
-            except Exception:
-                continue  # Another process has moved it into the store, or it is damaged.
-            if is_run(found):
-                yield found
+    def _waiting(self) -> Iterator[Row]:
+        """Rows of the journals; one that cannot be read is a row that says so."""
+        # Of two with one key the last counts: not the one that was set aside.
+        for path in reversed(self._orphans.readable()):
+            # Another process may have moved it into the store.
+            with suppress(OSError):
+                if (row := row_of_journal(path)) is not None:
+                    yield row
+
+    def _reader(self, row: Row) -> Callable[[str], bytes]:
+        """Reader of the files of a run; it raises KeyError if there is none of a name."""
+        if self.location.file is not None:
+            # MLflow is not needed for it.
+            return RunFiles(self.location, row.id).read
+        return lambda name: self.store.file(row.id, name)
 
 
 def find_row(rows: Sequence[Row], which: str) -> Row:
@@ -144,78 +202,11 @@ def find_row(rows: Sequence[Row], which: str) -> Row:
     raise RunNameError(unknown_name("run", which, [row.name for row in rows]))
 
 
-def journal_row(bundle: RunData) -> Row:
-    """Row of a run that is not in the store yet."""
-    about = bundle["run"]
-    names = metric_names(bundle.series, about.get("metrics", ()))
-    last = {n: float(bundle.series[n].last[-1]) for n in names if len(bundle.series[n])}
-    return Row(
-        id=about["key"], key=about["key"], name=about["name"], status=about["status"],
-        started=about["started"], ended=about.get("ended"),
-        parameters={n: str(v) for n, v in bundle["parameters"].items()}, metrics=last,
-        steps=about.get("step"),
-    )  # fmt: skip
-
-
 def _with_journal(row: Row, journal: Row | None) -> Row:
-    """Row of the store with steps and metrics of its journal, which is ahead of the store."""
-    if journal is None:
+    """Row of the store with what its journal says, which is ahead of the store."""
+    if journal is None or journal.status == DAMAGED:
         return row
-    return dataclasses.replace(row, steps=journal.steps, metrics=journal.metrics)
-
-
-def frame_of_rows(rows: list[Row]) -> pd.DataFrame:
-    """Runs as a DataFrame, indexed by id: name, status, times, last values, hyperparameters."""
-    import pandas as pd
-
-    lines: list[dict[str, Any]] = []
-    for row in rows:
-        line: dict[str, Any] = {
-            "name": row.name,
-            "status": row.status,
-            "started": pd.Timestamp(row.started, unit="s", tz="UTC"),
-            "seconds": None if row.ended is None else row.ended - row.started,
-            "steps": row.steps,
-        }
-        line |= {"loss": None, "val_loss": None} | dict(row.metrics)
-        line |= {n: _value(v) for n, v in row.parameters.items()}
-        line |= {f"tag.{name}": value for name, value in row.tags.items()}
-        lines.append(line)
-    frame = pd.DataFrame(lines, index=pd.Index([row.id for row in rows], name="id"))
-    return frame if lines else pd.DataFrame(columns=list(FIRST_COLUMNS), index=frame.index)
-
-
-def read_run_file(path: Path) -> RunData:
-    """Read a zip that `Run.export` wrote, or a journal.
-
-    Raises:
-        RunStoreError: the file is neither, or damaged.
-        MissingPackageError: the file is a zip, and pyarrow is not installed.
-    """
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                size = sum(member.file_size for member in archive.infolist())
-                if size > MAX_UNPACKED_BYTES:
-                    raise ValueError(f"it unpacks to {size / 1e9:.1f} GB, more than any run")
-                found = RunData.from_files(archive.read)
-        else:
-            found = RunData.from_frames(read_frames(path))
-    except MissingPackageError:
-        raise
-    except Exception as error:
-        # A damaged archive may raise anything: zlib.error, EOFError, RecursionError, ...
-        raise RunStoreError(f"{path} cannot be read as a run: {error}") from error
-    if "key" not in found["run"]:
-        raise RunStoreError(f"{path} holds no run: expected a zip that Run.export wrote.")
-    return found
-
-
-def _value(text: str) -> Any:
-    """A hyperparameter as a number or constant if it is one, else as text."""
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return {"True": True, "False": False, "None": None}.get(text, text)
+    ahead = dataclasses.replace(row, steps=journal.steps, metrics=journal.metrics)
+    if journal.ended is None:
+        return ahead
+    return dataclasses.replace(ahead, status=journal.status, ended=journal.ended)

@@ -12,20 +12,20 @@ from typing import Any
 
 from nbdebug.core.history.history import History
 from nbdebug.core.history.snapshot import Snapshot
-from nbdebug.core.records import Status
+from nbdebug.core.records import Notice, Status
 from nbdebug.core.results.run_list import RunList, RunRequest, RunRow
 from nbdebug.core.series import Series
 from nbdebug.errors import ArgumentError, NbdebugError
 from nbdebug.plots.columns import MAX_ROWS
 from nbdebug.runs.record.location import StoreLocation
-from nbdebug.runs.store.mlflow_store import Row
+from nbdebug.runs.store.row import Row
 from nbdebug.runs.store.run_store import RunStore
 
 REFRESH_SECONDS, MAX_TIME_SHARE = 5.0, 0.05
 CURVE_SERIES = ("loss", "val_loss")
 SHOWN_METRICS = (*CURVE_SERIES, "accuracy", "val_accuracy")
 MAX_COMPARED_RUNS = 7
-JOIN_TIMEOUT_SECONDS = 10.0
+JOIN_TIMEOUT_SECONDS = 2.0
 Curves = Mapping[str, Series]
 
 
@@ -42,7 +42,7 @@ class RunsTabService:
 
     def __init__(self, history: History, location: StoreLocation, key: str) -> None:
         self._history, self._key = history, key
-        self._run_store = RunStore(location)
+        self._run_store = RunStore(location, self._tell)
         self._requests: SimpleQueue[RunRequest | None] = SimpleQueue()
         self.run_list = self._shown = RunList(store=location.name)
         self._rows: dict[str, Row] = {}
@@ -94,7 +94,8 @@ class RunsTabService:
             self._read()
             return
         {
-            "find": lambda: self._show(find=request.text),
+            "find": lambda: self._show(find=request.text, page=0),
+            "page": lambda: self._show(page=request.page),
             "open": lambda: self._show(opened=self._toggled("opened", request.run), asked=""),
             "ask": lambda: self._show(asked=self._toggled("asked", request.run)),
             "compare": lambda: self._compare(request.run),
@@ -108,6 +109,10 @@ class RunsTabService:
         if request.act == "list":
             self._show(state="failed")
             self._due = time.monotonic() + REFRESH_SECONDS
+
+    def _tell(self, title: str, text: str) -> None:
+        step = self._history.status.step
+        self._history.add_notice(Notice(step, "warning", title, f"{text} Training continues."))
 
     def _show(self, **parts: Any) -> None:
         self._shown = replace(self._shown, **parts)
@@ -140,7 +145,7 @@ class RunsTabService:
             name=row.name,
             status=_status(status) if this else row.status,
             started=row.started,
-            seconds=(row.ended or now) - row.started,
+            seconds=(row.ended or now) - row.started if row.started else None,
             steps=status.step if this else row.steps,
             parameters=row.parameters,
             metrics={

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-from nbdebug.core.private_files import make_private
 from nbdebug.runs.record.headline import metric_names, metric_points
 from nbdebug.runs.record.run_data import RunData
-from nbdebug.runs.store.mlflow_store import STEPS_TAG, MlflowStore
+from nbdebug.runs.store.mlflow_store import MlflowStore
+from nbdebug.runs.store.row import STEPS_TAG
 
 MAX_METRIC_POINTS = 200
 
 
-def upload(store: MlflowStore, bundle: RunData, run: str | None = None) -> str:
+def upload(store: MlflowStore, bundle: RunData, run: str | None = None, files: bool = True) -> str:
     """Write a whole run into the store and return its id.
 
     Args:
         run: id of the run if its metrics are in the store already.
+        files: write its files too.
     """
     about = bundle["run"]
     if run is None:
-        run = store.begin(about["key"], about["name"], about["started"], bundle["parameters"])
+        name, started = about.get("name") or about["key"], about.get("started", 0.0)
+        run = store.begin(about["key"], name, started, bundle["parameters"])
         names = metric_names(bundle.series, about.get("metrics", ()))
         store.add_points(
             run, metric_points({name: bundle.series[name] for name in names}, MAX_METRIC_POINTS)
         )
-    store.put_files(run, bundle.files())
-    if store.location.file is not None:
-        folder = store.location.folder / run
-        make_private([folder, *folder.rglob("*")])
-    ended = about.get("ended") or about.get("seen") or about["started"]
-    status = about["status"] if about.get("ended") else "interrupted"
+    if files:
+        store.put_files(run, bundle.files())
+    ended = about.get("ended") or about.get("seen") or about.get("started", 0.0)
+    status = about.get("status", "interrupted") if about.get("ended") else "interrupted"
     tags = {STEPS_TAG: str(about.get("step", 0))}
     commit = bundle["code"].get("git", {}).get("commit")
     if commit:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import textwrap
+from typing import Any
 
 from torch import nn
 
@@ -57,8 +59,8 @@ def leaf(layer: nn.Module, sources: Sources) -> str:
     said = re.sub(r"=([a-z]\w*)(?=,|$)", r"='\1'", layer.extra_repr())
     text = f"nn.{type(layer).__name__}({said})"
     try:
-        # The repr of torch's own layers builds them.
-        built = eval(text, {"nn": nn, "__builtins__": {}})
+        positional, named = _literals(said)
+        built = getattr(nn, type(layer).__name__)(*positional, **named)
     except Exception as error:
         raise ScriptError(
             f"{text} does not build that layer ({error}). Give the expression that builds it: "
@@ -72,6 +74,20 @@ def leaf(layer: nn.Module, sources: Sources) -> str:
             'dbg.script(path, model="...").'
         )
     return text
+
+
+def _literals(arguments: str) -> tuple[list[Any], dict[str, Any]]:
+    """Values of arguments that are literals.
+
+    A layer says its attributes, which may come from a file: nothing else is evaluated or written.
+    """
+    call = ast.parse(f"f({arguments})", mode="eval").body
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+        raise ValueError(f"{arguments} are no arguments")
+    if any(word.arg is None for word in call.keywords):
+        raise ValueError(f"{arguments} are no literals")
+    named = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
+    return [ast.literal_eval(one) for one in call.args], named
 
 
 def _needs_nothing(kind: type) -> bool:

@@ -18,6 +18,7 @@ from nbdebug.model.state.session_rng import RngPosition
 from nbdebug.model.state.weights import Weights
 from nbdebug.training.engine.session import Session
 from nbdebug.training.script.constructors import leaf
+from nbdebug.training.script.templates import comment
 
 Options = list[dict[str, Any]]
 
@@ -164,7 +165,7 @@ class ScriptEdits:
             )
             for key, value in now.items():
                 if attributes.get(key, value) != value and not swapped:
-                    yield f"model.get_submodule({name!r}).{key} = {value!r}"
+                    yield f"setattr(model.get_submodule({name!r}), {key!r}, {value!r})"
             if not swapped and before.hidden[name] != after.hidden.get(name):
                 raise ScriptError(
                     f"the edit patches the forward of {name or 'the model'}, which plain PyTorch "
@@ -214,7 +215,7 @@ class ScriptEdits:
         if moved:
             key = f"values at {step}, {len(self.tensors)}"
             self.tensors[key] = moved
-            yield f"load(model, saved[{key!r}])  # {', '.join(moved)}"
+            yield f"load(model, saved[{key!r}])  # {comment(', '.join(moved))}"
         if after.optimizer is before.optimizer:
             for name in before.state.keys() - after.state.keys():
                 yield f"optimizer.state.pop(model.get_parameter({name!r}), None)"

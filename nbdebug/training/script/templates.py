@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+
+def comment(text: str) -> str:
+    """Text for a comment: one line, without characters that end a line or a file."""
+    return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
+
+
 HELPERS = '''
 
 def parameters(names):

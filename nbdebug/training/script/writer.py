@@ -22,7 +22,7 @@ from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.engine.session import Session
 from nbdebug.training.script.constructors import expression
 from nbdebug.training.script.session_diff import ScriptEdits, SessionView, build
-from nbdebug.training.script.templates import CLIP, HELPERS
+from nbdebug.training.script.templates import CLIP, HELPERS, comment
 from nbdebug.training.timeline.replay_events import Event, ReplayObserver
 from nbdebug.training.timeline.timeline import Timeline
 
@@ -76,8 +76,8 @@ class Writer(ReplayObserver):
         """Write the lines of a replayed event."""
         if event.command is None:
             yield
-            said = "# NaN or Inf: this batch was excluded."
-            self._blocks.append((event.step, [said, "next_batch()"]))
+            lines = ["# NaN or Inf: this batch was excluded.", "next_batch()"]
+            self._blocks.append((event.step, lines))
             return
         before = SessionView.of(self._session)
         yield
@@ -91,10 +91,10 @@ class Writer(ReplayObserver):
                 f"{_title(command)} at step {event.step} cannot be written into a script: {error}."
             ) from None
         why = f": {command.why}" if command.why else ""
-        text = f"# {_title(command)}, by {command.who}{why}"
+        text = f"{_title(command)}, by {command.who}{why}"
         self._clipped = self._clipped or after.settings["clip_mode"] != "off"
         self._norms_switched = self._norms_switched or before.eval_norms != after.eval_norms
-        self._blocks.append((event.step, [" ".join(text.split()), *lines]))
+        self._blocks.append((event.step, [f"# {comment(text)}", *lines]))
 
     @contextmanager
     def step(self) -> Iterator[None]:
@@ -116,7 +116,8 @@ class Writer(ReplayObserver):
 
     def _program(self, path: Path) -> str:
         session = self._session
-        steps, data = len(self._rates), self._data_lines()
+        steps, trained = len(self._rates), f"{path.stem}-trained.pt"
+        data = self._data_lines()
         self._sources.imports["from pathlib import Path"] = None
         if session.rng.position().uses_host:
             self._sources.imports["import random"] = None
@@ -140,9 +141,7 @@ class Writer(ReplayObserver):
             *self._batches(),
             *([CLIP.strip("\n"), ""] if self._clips() else []),
             *self._loop(steps),
-            "",
-            f'torch.save(model.state_dict(), Path(__file__).with_name("{path.stem}-trained.pt"))',
-            "",
+            f"\ntorch.save(model.state_dict(), Path(__file__).with_name({trained!r}))\n",
         ]  # fmt: skip
         return "\n".join(parts)
 

@@ -15,8 +15,8 @@ import nbdebug as nbd
 from nbdebug.core.series import Series
 from nbdebug.errors import ArgumentError
 from nbdebug.runs.record.run_data import DOCUMENTS, RunData
+from nbdebug.runs.store.imports.run_file import read_run_file
 from nbdebug.runs.store.run import Run
-from nbdebug.runs.store.run_store import read_run_file
 from tests.problems import blobs, tiny_mlp
 
 COLUMNS = ("step", "mean", "minimum", "maximum", "last", "count")
@@ -126,7 +126,7 @@ def test_csv_has_changes_and_notes_beside_it(run: Run, tmp_path: Path) -> None:
     notes = pd.read_csv(tmp_path / "my.run-notes.csv")
     assert changes["control"].tolist() == ["lr"]
     assert changes["why"].tolist() == ['a | plateau, she said: "look"\nthere']
-    assert notes["text"].tolist() == ["=1+1 It looks fine, so far; ü"]
+    assert notes["text"].tolist() == ["'=1+1 It looks fine, so far; ü"]
     assert notes["step"].tolist() == [40]
 
 

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import errno
+import socket
 import sqlite3
-import subprocess
-import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -22,7 +22,8 @@ from nbdebug.runs.record.location import store_location
 from nbdebug.runs.recording import store_writer as filing
 from nbdebug.runs.recording.recorder import Recorder
 from nbdebug.runs.store import mlflow_store as store
-from tests.inside import break_recording
+from nbdebug.runs.store.store_errors import store_errors
+from tests.inside import break_recording, make_stores_from
 
 Make = Callable[..., Debugger]
 
@@ -111,10 +112,10 @@ def test_a_full_disk_is_said_and_nothing_is_lost_when_there_is_room_again(
     recorder.close(file=False)
 
 
-@pytest.mark.slow
-def test_a_damaged_database_is_named_and_taken_over_when_it_is_moved_away(
-    debugger: Make, tmp_path: Path
+def test_a_damaged_database_is_named_and_replaced(
+    debugger: Make, tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    make_stores_from(empty_store, monkeypatch)
     place = tmp_path / "runs.db"
     place.write_bytes(b"this is no database" * 500)
     dbg = debugger(runs=place, name="damaged")
@@ -122,17 +123,9 @@ def test_a_damaged_database_is_named_and_taken_over_when_it_is_moved_away(
     dbg.close()
 
     (notice,) = dbg.history.notices
-    assert notice.title == "The run is not in the store yet"
-    assert "runs.db could not be opened: the file is damaged" in notice.text
-    assert place.read_bytes().startswith(b"this is no database")
-    with pytest.raises(nbd.RunStoreError, match="damaged"):
-        nbd.runs(place)
-    place.rename(tmp_path / "damaged.db")
-    code = "import nbdebug, sys; print(nbdebug.runs(sys.argv[1])[['status', 'steps']].values)"
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(place)], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "[['finished' 10]]"
+    assert notice.title == "runs.db was replaced by a new store of runs"
+    assert (tmp_path / "runs.db.kept-1").read_bytes() == b"this is no database" * 500
+    assert nbd.runs(place)[["status", "steps"]].to_numpy().tolist() == [["finished", 10]]
 
 
 @pytest.mark.slow
@@ -163,7 +156,7 @@ def test_where_mlflow_is_broken_the_message_says_how_to_mend_it(
     debugger: Make, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(self: object, place: object) -> None:
-        with store.store_errors("runs.db", "opened"):
+        with store_errors("runs.db", "opened"):
             raise ImportError("cannot import name 'MlflowClient'")
 
     monkeypatch.setattr(store.MlflowStore, "__init__", broken)
@@ -186,6 +179,63 @@ def test_a_recorder_that_fails_is_switched_off_and_training_goes_on(
     dbg.run(steps=5)
     assert dbg.history.status.step == 10
     monkeypatch.undo()
+
+
+def test_a_locked_database_is_said_within_two_seconds_and_nobody_waits_longer(
+    debugger: Make, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filing, "START_DELAY_SECONDS", 0.0)
+    other = sqlite3.connect(place, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    dbg = debugger(name="locked")
+    dbg.run(steps=10)
+    # MLflow alone would try for 150 s.
+    assert dbg.history.wait_until(lambda _: bool(dbg.history.notices), 30)
+    assert "another program has locked it" in dbg.history.notices[0].text
+    start = time.monotonic()
+    dbg.close()
+    assert time.monotonic() - start < 10
+    start = time.monotonic()
+    with pytest.raises(nbd.RunStoreError, match="locked"):
+        nbd.runs(place)
+    assert time.monotonic() - start < 10
+    other.execute("ROLLBACK")
+    other.close()
+    assert nbd.runs(place)["steps"].tolist() == [10]
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://127.0.0.1:9", "postgresql://me:secret@127.0.0.1:9/runs", "mysql://127.0.0.1:9/runs"],
+)
+def test_a_server_that_is_not_there_is_said_and_nobody_waits(
+    debugger: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    dbg = debugger(runs=address)
+    dbg.run(steps=5)
+    start = time.monotonic()
+    dbg.close()
+
+    assert time.monotonic() - start < 10
+    assert "127.0.0.1 does not answer on port 9" in dbg.history.notices[0].text
+    assert "secret" not in dbg.history.notices[0].text
+    assert list(tmp_path.glob("nbdebug-runs/*.journal*"))
+
+
+def test_a_server_that_never_answers_is_told_of_and_close_does_not_wait(
+    debugger: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(filing, "SILENCE_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        dbg = debugger(runs=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        dbg.run(steps=5)
+        start = time.monotonic()
+        dbg.close()
+
+    assert time.monotonic() - start < 12
+    assert titles(dbg) == ["The store of runs does not answer"]
 
 
 @pytest.mark.parametrize("runs", [3, ["a"], b"x"])

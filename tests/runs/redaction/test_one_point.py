@@ -13,6 +13,7 @@ from torch import nn
 
 import nbdebug as nbd
 from nbdebug.debugger.debugger import Debugger
+from nbdebug.model.state.values.plain import LEFT_AS_IS
 from nbdebug.runs.record.journal import Frame, Journal
 from nbdebug.runs.record.location import store_location
 from nbdebug.runs.record.run_data import DOCUMENTS, RunData
@@ -158,9 +159,9 @@ def test_a_checkpoint_leaves_secrets_to_the_program(
 
     assert_clean(tmp_path)
     saved = next(Path("nbdebug-checkpoints").glob("a*.pt"))
-    kept = torch.load(saved, weights_only=True)["weights"]["attributes"][""]
+    kept = torch.load(saved, weights_only=True)["weights"]["values"][""]
     assert {"scale": 2.0, "seed": 42}.items() <= kept.items()
-    assert not {"api_key", "url", "pin", "raw"} & kept.keys()
+    assert all(kept[name] == LEFT_AS_IS for name in ("api_key", "url", "pin", "raw"))
 
 
 def test_what_identifies_a_run_and_repeats_it_stays() -> None:

@@ -15,8 +15,8 @@ from nbdebug import Debugger
 from nbdebug.runs.record.journal import Frame, Journal
 from nbdebug.runs.record.journal_owner import journal_owner
 from nbdebug.runs.store import mlflow_store as store
-from nbdebug.runs.store import run_store as library
 from nbdebug.runs.store.api import run_store as open_library
+from nbdebug.runs.store.store_errors import store_errors
 
 Make = Callable[..., Debugger]
 
@@ -137,7 +137,10 @@ def test_a_journal_whose_taking_in_was_cut_off_is_taken_in_once(place: Path) -> 
     assert not list(place.with_suffix("").glob("*.journal*"))
 
 
-def test_a_journal_that_cannot_be_filed_stays(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_journal_that_cannot_be_filed_stays(
+    debugger: Make, place: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    finished(debugger, "other")
     path = left_behind(place, born=1.0)
 
     def refuse(*_: object) -> None:
@@ -145,10 +148,12 @@ def test_a_journal_that_cannot_be_filed_stays(place: Path, monkeypatch: pytest.M
 
     with monkeypatch.context() as patched:
         patched.setattr(store.MlflowStore, "end", refuse)
-        with pytest.raises(nbd.RunStoreError, match="no"):
-            nbd.runs(place)
+        # It hides no other run, and it is listed.
+        assert set(nbd.runs(place)["name"]) == {"other", "left"}
+        assert nbd.load_run("other", place).steps == 4
+    assert "Some runs are not in the store yet. no. They wait in" in caplog.text
     assert path.exists()
-    assert nbd.runs(place)["status"].tolist() == ["interrupted"]
+    assert set(nbd.runs(place)["status"]) == {"finished", "interrupted"}
 
 
 def test_an_import_is_not_doubled(debugger: Make, place: Path, tmp_path: Path) -> None:
@@ -183,12 +188,9 @@ def test_where_recording_is_off_a_place_must_be_named() -> None:
         nbd.runs()
 
 
-def test_an_archive_that_would_fill_the_memory_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(library, "MAX_UNPACKED_BYTES", 1_000_000)
+def test_an_archive_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "run.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("run.json", b" " * 2_000_000)
+        archive.writestr("run.json", b" " * 30_000_000)
 
     with pytest.raises(nbd.RunStoreError, match="more than any run"):
         nbd.import_run(tmp_path / "run.zip", tmp_path / "runs.db")
@@ -226,7 +228,7 @@ def test_a_store_that_a_newer_mlflow_made_says_so() -> None:
 
     with (
         pytest.raises(nbd.RunStoreError, match="a newer MLflow made it"),
-        store.store_errors("runs.db", "opened"),
+        store_errors("runs.db", "opened"),
     ):
         raise ValueError(reason)
 
@@ -258,3 +260,13 @@ def test_a_journal_that_is_filed_while_it_is_found_is_read_from_the_store(
     monkeypatch.setattr(Path, "glob", lambda self, pattern: iter([gone]))
 
     assert open_library(place).run(row).steps == 4
+
+
+def test_a_run_that_is_over_is_not_listed_as_running_while_it_is_moved(place: Path) -> None:
+    runs = open_library(place)
+    runs.store.begin("0123456789abcdef", "over", 1e9, {})
+    left_behind(place, name="over", status="finished", ended=1e9 + 5)
+
+    table = open_library(place).rows()
+
+    assert [(row.name, row.status, row.ended) for row in table] == [("over", "finished", 1e9 + 5)]

@@ -19,9 +19,9 @@ from nbdebug import Debugger
 from nbdebug.core.results.run_list import RunList, RunRequest
 from nbdebug.plots.columns import MAX_ROWS
 from nbdebug.runs.store import runs_tab as desk_module
-from nbdebug.runs.store.mlflow_store import Row
+from nbdebug.runs.store.row import Row
 from nbdebug.runs.store.runs_tab import MAX_COMPARED_RUNS, RunsTabService
-from tests.inside import recorder_of, requests_of, runs_tab_of, serve_from
+from tests.inside import make_stores_from, recorder_of, requests_of, runs_tab_of, serve_from
 
 Make = Callable[..., Debugger]
 
@@ -155,6 +155,20 @@ def test_no_more_runs_are_compared_than_there_are_colours(debugger: Make) -> Non
     assert "At most 7" in full.error
 
 
+def test_another_page_is_shown_until_something_is_searched_for(debugger: Make) -> None:
+    dbg = debugger()
+    serve_from(
+        desk_of(dbg), Shelf([Row(str(n), str(n), "r", "running", 0.0, None) for n in range(99)])
+    )
+    asked(dbg, "list")
+
+    assert asked(dbg, "page", text="1").page == 1
+    assert asked(dbg, "list").page == 1
+    refused = asked(dbg, "page", text="-1")
+    assert (refused.page, refused.error) == (1, "Not a page: '-1'.")
+    assert asked(dbg, "find", text="r").page == 0
+
+
 class Shelf:
     """A library of rows that were made up, which counts how often it is read."""
 
@@ -202,20 +216,36 @@ def test_it_is_read_when_that_is_due_and_only_then(
     assert shelf.read == 2
 
 
-def test_a_store_that_is_damaged_is_said_and_training_goes_on(
+def test_a_store_that_cannot_be_read_is_said_and_training_goes_on(
     debugger: Make, tmp_path: Path
 ) -> None:
+    mistaken = tmp_path / "notes.txt"
+    mistaken.write_bytes(b"this is no database" * 100)
+    dbg = debugger(runs=mistaken)
+
+    runs = asked(dbg, "list")
+
+    assert (runs.state, runs.rows) == ("failed", ())
+    assert "notes.txt could not be opened: it is no database" in runs.error
+    assert "it is no database" in asked(dbg, "find", text="x").error
+    dbg.run(steps=3)
+    assert dbg.history.status.step == 3
+
+
+def test_a_store_that_is_damaged_is_replaced_and_that_is_said(
+    debugger: Make, tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_stores_from(empty_store, monkeypatch)
     damaged = tmp_path / "damaged.db"
     damaged.write_bytes(b"this is no database" * 100)
     dbg = debugger(runs=damaged)
 
     runs = asked(dbg, "list")
 
-    assert (runs.state, runs.rows) == ("failed", ())
-    assert "damaged.db could not be opened: the file is damaged" in runs.error
-    assert "is damaged" in asked(dbg, "find", text="x").error
-    dbg.run(steps=3)
-    assert dbg.history.status.step == 3
+    assert (runs.state, runs.rows, runs.error) == ("ready", (), "")
+    (notice,) = dbg.history.notices
+    assert notice.title == "damaged.db was replaced by a new store of runs"
+    assert "It was damaged. It is kept as damaged.db.kept-1" in notice.text
 
 
 def test_closing_ends_its_thread(debugger: Make) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,11 +14,12 @@ from nbdebug.runs.record.journal import JOURNAL_SUFFIX, LEFT_SUFFIX, Journal
 from nbdebug.runs.record.journal_owner import key_of, lock_path
 from nbdebug.runs.record.location import StoreLocation
 from nbdebug.runs.record.run_data import RunData
-from nbdebug.runs.store.mlflow_store import MLFLOW_STATUS, MlflowStore, Row
-from nbdebug.runs.store.same_run import relation
+from nbdebug.runs.record.schema import KEY
+from nbdebug.runs.store.imports.same_run import relation
+from nbdebug.runs.store.mlflow_store import MlflowStore
+from nbdebug.runs.store.row import Row
 from nbdebug.runs.store.upload import upload
 
-KEY_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 MAX_COPIED_KEY_LENGTH = 100
 STAGED_SUFFIX = ".staged"
 LOCK_TIMEOUT_SECONDS = 30.0
@@ -40,16 +39,8 @@ class Merged:
 
 def is_run(data: RunData) -> bool:
     """True if a record has everything that the store needs."""
-    run = data["run"]
-    key, started = run.get("key"), run.get("started")
-    return (
-        isinstance(key, str)
-        and bool(KEY_PATTERN.fullmatch(key))
-        and isinstance(run.get("name"), str)
-        and isinstance(started, int | float)
-        and math.isfinite(started)
-        and run.get("status") in MLFLOW_STATUS
-    )
+    key = data["run"].get("key")
+    return isinstance(key, str) and bool(KEY.fullmatch(key))
 
 
 class Merge:
@@ -147,7 +138,7 @@ class Merge:
         # The same file gives the same key again, whatever happens meanwhile.
         content = hashlib.sha256(b"".join(part for _, part in self._data.files())).hexdigest()
         key = f"{self.key[:MAX_COPIED_KEY_LENGTH]}-{content[:12]}"
-        name = f"{run['name']} ({max(len(self._known), 1) + 1})"
+        name = f"{run.get('name') or self.key} ({max(len(self._known), 1) + 1})"
         self._put(_with(self._data, key=key, name=name), None)
         known = [] if live is None else [live]
         others = ", ".join(_steps(one) for one in [*known, *(data for _, data in self._readable)])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import glob
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,8 +10,9 @@ from pathlib import Path
 from nbdebug.core.private_files import private_folder
 from nbdebug.errors import RunStoreError
 from nbdebug.runs.record.file_lock import FileLock
-from nbdebug.runs.record.journal import JOURNAL_SUFFIX, NEW_SUFFIX, read_frames
+from nbdebug.runs.record.journal import JOURNAL_SUFFIX, NEW_SUFFIX
 from nbdebug.runs.record.journal_owner import (
+    DAMAGED_SUFFIX,
     LOCK_SUFFIX,
     has_heartbeat,
     is_foreign,
@@ -23,10 +23,12 @@ from nbdebug.runs.record.journal_owner import (
 )
 from nbdebug.runs.record.location import StoreLocation
 from nbdebug.runs.record.run_data import RunData
-from nbdebug.runs.store.merge import STAGED_SUFFIX, Merge, Merged, is_run
-from nbdebug.runs.store.mlflow_store import MlflowStore, Row
+from nbdebug.runs.record.schema import KEY
+from nbdebug.runs.store.imports.journal_rows import read_journal
+from nbdebug.runs.store.imports.merge import STAGED_SUFFIX, Merge, Merged, is_run
+from nbdebug.runs.store.mlflow_store import MlflowStore
+from nbdebug.runs.store.row import Row
 
-DAMAGED_SUFFIX = ".damaged"
 LIVE_TIMEOUT_SECONDS, BUSY_TIMEOUT_SECONDS = 1.0, 30.0
 
 
@@ -45,14 +47,40 @@ class OrphanedJournals:
 
     def paths(self, key: str = "") -> list[Path]:
         """Journals of a run, or all, also those that are being written."""
-        return sorted(self._folder.glob(f"{glob.escape(key) or '*'}{JOURNAL_SUFFIX}*"))
+        return self._named(key, f"{JOURNAL_SUFFIX}*")
+
+    def readable(self, key: str = "") -> list[Path]:
+        """The same, and journals that are damaged and were set aside."""
+        return [*self.paths(key), *self._named(key, DAMAGED_SUFFIX)]
+
+    def _named(self, key: str, suffix: str) -> list[Path]:
+        # The key is part of a pattern, and a database may be of others.
+        if key and not KEY.fullmatch(key):
+            return []
+        return sorted(self._folder.glob(f"{key or '*'}{suffix}"))
 
     def take_in(self) -> None:
-        """Move the journals of dead processes into the store, as interrupted runs."""
+        """Move the journals of dead processes into the store, as interrupted runs.
+
+        Raises:
+            RunStoreError: the store cannot be opened, or one cannot be stored; the others are.
+        """
+        errors = []
         for path in self.paths():
             with _claimed(path) as claimed:
-                if claimed:
+                if not claimed:
+                    continue
+                # Opened before anything is done: where that fails, no journal is touched.
+                self._store()
+                try:
                     self._take(path)
+                except Exception as error:
+                    errors.append(error)
+        self._remove_free_locks()
+        if errors:
+            raise errors[0]
+
+    def _remove_free_locks(self) -> None:
         for lock in self._folder.glob(f"*{LOCK_SUFFIX}"):
             # Of a process that was killed at the very end; asking removes it.
             self.is_live(lock.name.removesuffix(LOCK_SUFFIX))
@@ -64,9 +92,7 @@ class OrphanedJournals:
             RunStoreError: the file holds no run, or the store cannot be written.
         """
         if not is_run(data):
-            raise RunStoreError(
-                "The file holds no run of nbdebug: key, name, status or start are missing or wrong."
-            )
+            raise RunStoreError("The file holds no run of nbdebug: its key is missing or wrong.")
         # Opened first: where that fails nothing is left behind.
         merge = Merge(self._store(), self._location, data)
         with suppress(OSError):
@@ -77,7 +103,7 @@ class OrphanedJournals:
                     self._take(path)
                     continue
                 with suppress(OSError):
-                    live = RunData.from_frames(read_frames(path))
+                    live = read_journal(path)
                     return merge.beside_live(live)
             return merge.write()
 
@@ -99,19 +125,18 @@ class OrphanedJournals:
 
     def _take(self, path: Path) -> None:
         """Move one journal into the store; this process holds its lock."""
-        # Opened before anything is done: where that fails, no journal is touched.
         store = self._store()
         try:
-            data = RunData.from_frames(read_frames(path))
+            data = read_journal(path)
             whole = is_run(data)
+        except RunStoreError:
+            whole = False
         except OSError:
             return  # Another process has moved it, or may read it alone.
-        except Exception:
-            whole = False
         if not whole and path.stat().st_size:
             # It is not known what is in there: it is kept, and in nobody's way.
-            path.rename(path.with_name(key_of(path) + DAMAGED_SUFFIX))
-            return
+            aside = path.rename(path.with_name(key_of(path) + DAMAGED_SUFFIX))
+            raise RunStoreError(f"The journal {path.name} is damaged: it is kept as {aside.name}")
         if whole and data["run"]["key"] == key_of(path):
             Merge(store, self._location, data, path).write()
         elif whole:

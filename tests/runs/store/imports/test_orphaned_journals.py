@@ -20,6 +20,7 @@ from nbdebug.runs.record.journal_owner import journal_owner, lock_path
 from nbdebug.runs.record.location import store_location
 from nbdebug.runs.recording.recorder import Recorder
 from nbdebug.runs.store.api import run_store
+from nbdebug.runs.store.mlflow_store import MlflowStore
 from tests.inside import without_locks
 
 KEY = "0123456789abcdef"
@@ -146,7 +147,9 @@ def test_a_copy_of_a_live_journal_does_not_end_its_run(live: Recorder, place: Pa
 @pytest.mark.parametrize(
     "content", [b"no journal", b"nbd1" + bytes(40), Frame({"document": "run"}).encode()]
 )
-def test_a_damaged_journal_is_set_aside(place: Path, content: bytes) -> None:
+def test_a_damaged_journal_is_set_aside(
+    place: Path, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     path = journal_of(place, born=1.0)
     path.write_bytes(content)
     lock_path(path.parent, KEY).touch()
@@ -155,7 +158,22 @@ def test_a_damaged_journal_is_set_aside(place: Path, content: bytes) -> None:
 
     assert statuses(place) == []
     assert path.with_name(f"{KEY}.damaged").read_bytes() == content
+    assert f"{KEY}.journal is damaged: it is kept as {KEY}.damaged. They wait in" in caplog.text
+    caplog.clear()
     assert statuses(place) == []
+    assert not caplog.records
+
+
+def test_a_damaged_journal_that_names_a_run_stays_in_the_list(place: Path) -> None:
+    path = journal_of(place, born=1.0)
+    journal = Journal(path)
+    journal.append([Frame({"list": "notes", "from": "x", "rows": 3})])
+    journal.close()
+
+    for _ in range(2):
+        assert nbd.runs(place)[["name", "status"]].values.tolist() == [["left", "damaged"]]
+    with pytest.raises(nbd.RunStoreError, match=r"journal .*\.damaged is damaged"):
+        nbd.load_run("left", place).frame()
 
 
 def test_a_run_that_was_begun_and_has_no_journal_is_interrupted(place: Path) -> None:
@@ -164,9 +182,9 @@ def test_a_run_that_was_begun_and_has_no_journal_is_interrupted(place: Path) -> 
     assert statuses(place) == ["interrupted"]
 
 
-@pytest.mark.parametrize("stage", ["create_run", "log_batch", "log_artifacts", "set_terminated"])
+@pytest.mark.parametrize("stage", ["create_run", "log_batch", "put_files", "set_terminated"])
 def test_a_taking_in_that_fails_anywhere_is_done_again(
-    place: Path, stage: str, monkeypatch: pytest.MonkeyPatch
+    place: Path, stage: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     from mlflow import MlflowClient
 
@@ -174,16 +192,17 @@ def test_a_taking_in_that_fails_anywhere_is_done_again(
     journal = Journal(path)
     journal.append([Frame({"document": "parameters", "value": {"lr": 0.1}})])
     journal.close()
-    act = getattr(MlflowClient, stage)
+    owner = MlflowStore if stage == "put_files" else MlflowClient
+    act = getattr(owner, stage)
 
     def fail(*arguments: object, **named: object) -> None:
         act(*arguments, **named)
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(MlflowClient, stage, fail)
-        with pytest.raises(nbd.RunStoreError, match="No space left"):
-            nbd.runs(place)
+        patched.setattr(owner, stage, fail)
+        assert nbd.runs(place)["name"].tolist() == ["left"]
+    assert "No space left" in caplog.text
 
     table = nbd.runs(place)
     assert table[["status", "steps", "lr"]].values.tolist() == [["interrupted", 3, 0.1]]

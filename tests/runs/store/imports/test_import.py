@@ -16,8 +16,9 @@ from nbdebug.runs.record.location import StoreLocation, store_location
 from nbdebug.runs.record.run_data import RunData
 from nbdebug.runs.recording.recorder import Recorder
 from nbdebug.runs.store.api import run_store
+from nbdebug.runs.store.imports.same_run import relation
 from nbdebug.runs.store.run import Run
-from nbdebug.runs.store.same_run import relation
+from nbdebug.runs.store.server import family_condition
 
 
 class Recorded:
@@ -57,7 +58,7 @@ class Recorded:
 
 
 def run_data_of(path: Path) -> RunData:
-    from nbdebug.runs.store.run_store import read_run_file
+    from nbdebug.runs.store.imports.run_file import read_run_file
 
     return read_run_file(path)
 
@@ -210,6 +211,22 @@ def test_a_journal_is_imported_like_an_export(training: Make, place: Path, suffi
     assert nbd.import_run(early, place).steps == 35
     assert listed(place) == [("mine", 35)]
     assert early.exists()
+
+
+def test_a_family_is_a_key_and_its_copies(place: Path) -> None:
+    from mlflow import MlflowClient
+
+    store = run_store(place).store
+    for key in ("a_1", "a_1-0f", "a_1-0f-0f", "a_10", "a-1", "a"):
+        store.begin(key, key, 1e9, {})
+
+    assert sorted(row.key for row in store.family("a_1")) == ["a_1", "a_1-0f", "a_1-0f-0f"]
+    # A server is asked in its own language, which takes _ for any character.
+    found = MlflowClient(f"sqlite:///{place}").search_runs(
+        [store.experiment], family_condition("a_1")
+    )
+    keys = {run.data.tags["nbdebug.key"] for run in found}
+    assert keys == {"a_1", "a_1-0f", "a_1-0f-0f", "a_10", "a-1"}
 
 
 def test_a_run_that_was_deleted_comes_back(training: Make, place: Path) -> None:

@@ -1,0 +1,1 @@
+"""Readers with bounded memory for files that others wrote: zip, JSON, Parquet."""
