@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from nbdebug.controls.base import Control, number, require_available
 from nbdebug.core.control_spec import ControlSpec
 from nbdebug.errors import ControlValueError
@@ -53,4 +55,18 @@ class Momentum(Control):
                 group["betas"] = (value, group["betas"][1])
             else:
                 group["momentum"] = value
+        _add_buffers(session.optimizer)
         return ""
+
+
+def _add_buffers(optimizer: torch.optim.Optimizer) -> None:
+    """Give RMSprop the buffers that it makes only in its first step, and needs from now on."""
+    if not isinstance(optimizer, torch.optim.RMSprop):
+        return
+    for group in optimizer.param_groups:
+        for parameter in group["params"] if group["momentum"] > 0 else ():
+            state = optimizer.state.get(parameter)
+            if state and "momentum_buffer" not in state:
+                # A new dict: others may hold the one from before the change.
+                buffer = torch.zeros_like(parameter, memory_format=torch.preserve_format)
+                optimizer.state[parameter] = {**state, "momentum_buffer": buffer}

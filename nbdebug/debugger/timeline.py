@@ -159,9 +159,10 @@ class DebuggerTimeline:
         chosen = finding if finding is not None else next(iter(found), None)
         if chosen is None:
             raise ArgumentError("There is no finding: nothing looks sick.")
-        if not 0 <= which < len(chosen.remedies):
+        if type(which) is not int or not 0 <= which < len(chosen.remedies):
             raise ArgumentError(
-                f"{chosen.name} has {len(chosen.remedies)} remedies, counted from 0; got {which}."
+                f"{chosen.name} has {len(chosen.remedies)} remedies, counted from 0; got "
+                f"{which!r:.80}."
             )
         remedy = chosen.remedies[which]
         if not remedy.settings:

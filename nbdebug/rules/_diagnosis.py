@@ -154,7 +154,7 @@ class Diagnosis(Sequence[Rule]):
         Raises:
             ArgumentError: there is no rule of this name.
         """
-        if name not in self._rules:
+        if not isinstance(name, str) or name not in self._rules:
             raise ArgumentError(unknown_name("rule", name, self._rules))
         return self._rules[name].title
 

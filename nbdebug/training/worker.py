@@ -8,7 +8,6 @@ from collections import deque
 from contextlib import suppress
 from typing import Any
 
-from nbdebug.core.commands.base import Command
 from nbdebug.core.commands.examining import RecordFlight
 from nbdebug.core.commands.queue import CommandQueue, Ticket, closed_error
 from nbdebug.core.commands.running import Close, SetControl, WatchProbe
@@ -105,16 +104,11 @@ class Worker:
         run.announce_goal()
         # Opening a tab does not change the forecast.
         quiet = all(isinstance(ticket.command, WatchProbe) for ticket in waiting)
-        last = {
-            _target(ticket.command): ticket
-            for ticket in waiting
-            if isinstance(ticket.command, SetControl)
-        }
         while waiting and run.state != "closed":
             # Taken out one by one: a command that fails does not drop those behind it.
             ticket = waiting.popleft()
             try:
-                self._execute(ticket, last)
+                self._execute(ticket)
             except BaseException as error:
                 self._answers.append((ticket, None, error))
                 if isinstance(ticket.command, Close):
@@ -123,14 +117,10 @@ class Worker:
             self._training.forecast.publish()
         run.publish()
 
-    def _execute(self, ticket: Ticket, last: dict[tuple[str, ...], Ticket]) -> None:
-        """Run a command; a halting command ends a long one, even if already queued.
-
-        Args:
-            last: the last value of each control that waits; earlier ones are superseded.
-        """
+    def _execute(self, ticket: Ticket) -> None:
+        """Run a command; a halting command ends a long one, even if already queued."""
         command, result = ticket.command, None
-        if isinstance(command, SetControl) and last[_target(command)] is not ticket:
+        if isinstance(command, SetControl) and self._superseded(command):
             self._training.controls.supersede(command)
         else:
             stop = any(other.halts for other in self._waiting)
@@ -139,6 +129,13 @@ class Worker:
             self._running.append(ticket)
         else:
             self._answers.append((ticket, result, None))
+
+    def _superseded(self, command: SetControl) -> bool:
+        """Tell if the next command sets the same; nothing then sees the value of this one."""
+        if not self._waiting or self._training.controls.is_action(command.control):
+            return False
+        following = self._waiting[0].command
+        return isinstance(following, SetControl) and _target(following) == _target(command)
 
     def _answer(self) -> None:
         """Answer the finished commands, after the status is in History."""
@@ -235,8 +232,7 @@ class Worker:
             self._runner.run(RecordFlight())
 
 
-def _target(command: Command) -> tuple[str, ...]:
+def _target(command: SetControl) -> tuple[str, frozenset[Any]]:
     """Name of the control that a command sets, and its layers if it sets some only."""
-    assert isinstance(command, SetControl)
     layers = command.value if isinstance(command.value, dict) else ()
-    return command.control, *sorted(layers)
+    return command.control, frozenset(layers)

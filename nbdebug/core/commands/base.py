@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol, Self
 
@@ -58,6 +59,24 @@ class Form:
         """A field with values of controls by name; {} if the field is missing."""
         value = self._fields.get(name)
         return dict(value) if isinstance(value, Mapping) else {}
+
+
+def place(name: str, value: Any) -> int | str:
+    """Convert a place in the timeline to a whole number of steps, or the name of a checkpoint.
+
+    Raises:
+        ArgumentError: the value is neither.
+    """
+    if isinstance(value, str):
+        return value
+    try:
+        if not isinstance(value, bool):
+            return operator.index(value)
+    except (TypeError, ValueError, RuntimeError):
+        pass
+    raise ArgumentError(
+        f"{name} must be a whole number of steps, or the name of a checkpoint; got {value!r:.80}."
+    )
 
 
 class Validator(Protocol):

@@ -27,6 +27,9 @@ CONDITION_EXAMPLES = (
     "expected something like \"grad_norm > 10\", \"val_loss rises 5\" or "
     "\"step == 500 or loss > 3 and lr < 1e-3\""
 )  # fmt: skip
+# Of words, numbers and signs: a longer condition would nest too deeply.
+MAX_TOKENS = 300
+MAX_DIGITS = 9
 SeriesValue = Callable[[str], float]
 TrendCount = Callable[[str, str], int]
 
@@ -127,6 +130,11 @@ class _Parser:
             kind = str(match.lastgroup)
             self.tokens.append((kind, match[kind], match.start(kind)))
             position = match.end()
+            if len(self.tokens) > MAX_TOKENS:
+                raise ArgumentError(
+                    f"The condition {text!r:.80} is too long: at most {MAX_TOKENS} words, numbers "
+                    "and signs. Give a function of the latest values instead."
+                )
         self.next = 0
         self.names: list[str] = []
         self.trends: list[str] = []
@@ -166,7 +174,8 @@ class _Parser:
 
     def _trend(self, name: str, direction: str) -> Trend:
         kind, word, position = self._next_token()
-        if kind != "number" or not word.isdigit() or int(word) < 1:
+        short = kind == "number" and word.isdigit() and len(word) <= MAX_DIGITS
+        if not short or int(word) < 1:
             raise self._error(position)
         self.trends.append(name)
         return Trend(name, direction, int(word))
@@ -197,7 +206,7 @@ class _Parser:
 
     def _error(self, position: int) -> ArgumentError:
         rest = self.text[position:].strip()
-        where = f"at {rest!r}" if rest else "at its end"
+        where = f"at {rest!r:.80}" if rest else "at its end"
         return ArgumentError(
-            f"The condition {self.text!r} cannot be read {where}: {CONDITION_EXAMPLES}."
+            f"The condition {self.text!r:.200} cannot be read {where}: {CONDITION_EXAMPLES}."
         )

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
-from nbdebug.core.commands.base import Command, Form, NoFields, Validator
+from nbdebug.core.commands.base import Command, Form, NoFields, Validator, place
 from nbdebug.errors import ArgumentError
 
 
@@ -85,17 +85,19 @@ class FindWorstSamples(Command):
         top: number of samples to list.
 
     Raises:
-        ArgumentError: top is not a whole number from 1 on.
+        ArgumentError: step is no place, or top is not a whole number from 1 on.
     """
 
     name: ClassVar[str] = "find_worst_samples"
     long: ClassVar[bool] = True
-    step: int | None = None
+    step: int | str | None = None
     top: int = 8
 
     def __post_init__(self) -> None:
         if type(self.top) is not int or self.top < 1:
             raise ArgumentError(f"top must be a whole number from 1 on, got {self.top!r}.")
+        if self.step is not None:
+            object.__setattr__(self, "step", place("step", self.step))
 
     @classmethod
     def from_form(cls, form: Form) -> Self:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
-from nbdebug.core.commands.base import Command, Form, NoFields, Validator
+from nbdebug.core.commands.base import Command, Form, NoFields, Validator, place
 from nbdebug.core.results.fork import ForkResult, Trial
 from nbdebug.errors import ArgumentError
 
@@ -16,10 +16,18 @@ MAX_FORK_STEPS = 100_000
 
 @dataclass(frozen=True, slots=True)
 class NameCheckpoint(Command):
-    """Take a checkpoint and give it a name."""
+    """Take a checkpoint and give it a name.
+
+    Raises:
+        ArgumentError: the name is not a text.
+    """
 
     name: ClassVar[str] = "checkpoint"
     label: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.label, str):
+            raise ArgumentError(f"The name of a checkpoint is a text, got {self.label!r:.80}.")
 
     @classmethod
     def from_form(cls, form: Form) -> Self:
@@ -36,13 +44,20 @@ class SaveCheckpoint(Command):
 
 @dataclass(frozen=True, slots=True)
 class Rewind(Command):
-    """Rewind to a step, by a number of steps (negative) or to a name, and pause there."""
+    """Rewind to a step, by a number of steps (negative) or to a name, and pause there.
+
+    Raises:
+        ArgumentError: the target is neither a whole number nor a text.
+    """
 
     name: ClassVar[str] = "rewind"
     long: ClassVar[bool] = True
     target: int | str
     who: str = "api"
     why: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "target", place("step", self.target))
 
     @classmethod
     def from_form(cls, form: Form) -> Self:
@@ -69,8 +84,8 @@ class ForkSteps(Command):
         for_finding: name of the finding that the change should cure, or "".
 
     Raises:
-        ArgumentError: steps is not a whole number from 1 to 100,000, or there are more than 16
-            variants.
+        ArgumentError: steps is not a whole number from 1 to 100,000, start is no place, or there
+            is no variant or more than 16.
     """
 
     name: ClassVar[str] = "fork"
@@ -85,6 +100,10 @@ class ForkSteps(Command):
             raise ArgumentError(
                 f"steps must be a whole number from 1 to {MAX_FORK_STEPS}, got {self.steps!r}."
             )
+        if self.start is not None:
+            object.__setattr__(self, "start", place("start", self.start))
+        if not self.changes:
+            raise ArgumentError("A list of values to try is empty: give at least one value.")
         if len(self.changes) > MAX_VARIANTS:
             raise ArgumentError(
                 f"A fork has at most {MAX_VARIANTS} variants, got {len(self.changes)}."
@@ -137,8 +156,9 @@ class KeepFork(Command):
         """The fork and its variant to keep; ArgumentError if there is no such fork or variant."""
         if self.fork is None:
             raise ArgumentError("There is no fork to keep: create one first.")
-        if not 0 <= self.which < len(self.fork.trials):
-            raise ArgumentError(f"which must be from 0 to {len(self.fork.trials) - 1}.")
+        last = len(self.fork.trials) - 1
+        if type(self.which) is not int or not 0 <= self.which <= last:
+            raise ArgumentError(f"which must be from 0 to {last}; got {self.which!r:.80}.")
         return self.fork, self.fork.trials[self.which]
 
 

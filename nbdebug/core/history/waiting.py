@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from nbdebug.core.records import Status
-from nbdebug.errors import InsideStepError
+from nbdebug.errors import ArgumentError, InsideStepError
 
 WAIT_SLICE_SECONDS = 0.02
 
@@ -21,6 +21,8 @@ def wait_for_status(
 ) -> bool:
     """Sleep until a status fulfils `condition`; see `History.wait_until`."""
     refuse_inside(writer, "Waiting for a status")
+    if timeout is not None and type(timeout) not in (int, float):
+        raise ArgumentError(f"timeout must be a number of seconds or None, got {timeout!r:.80}.")
     end = None if timeout is None else time.monotonic() + timeout
     with changed:
         while True:

@@ -60,6 +60,7 @@ class ForkResult:
         base: the trial without a change; trials: one for each variant.
         note: why steps of base and trials cannot be compared in pairs, or "".
         for_finding: name of the finding that the change should cure, or ""; title: its title.
+        schedule_steps: length of a schedule that begins at the fork, 0 if that is not known.
     """
 
     step: int
@@ -71,6 +72,7 @@ class ForkResult:
     note: str = ""
     for_finding: str = ""
     title: str = ""
+    schedule_steps: int = 0
 
     def cured(self, trial: Trial) -> bool | None:
         """Tell if a trial cured the finding that the fork was made for.

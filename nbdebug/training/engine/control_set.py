@@ -165,6 +165,11 @@ class ControlSet:
         finally:
             self._silent = False
 
+    def is_action(self, name: str) -> bool:
+        """Tell if each request of a control does something, such as to draw new weights."""
+        names = [name] if name in self.controls else []
+        return any(self._of_each(lambda c: c.spec(self._session).action, names).values())
+
     def supersede(self, command: SetControl) -> None:
         """Record a value that a later one replaced before it was applied."""
         change = (self._in_use(command.control).read(self._session), command.value)

@@ -56,7 +56,7 @@ class CheckRunner:
             CheckNameError: a name is unknown; the message lists the known ones.
         """
         for name in names:
-            if name not in self.checks:
+            if not isinstance(name, str) or name not in self.checks:
                 raise CheckNameError(unknown_name("check", name, self.checks))
         return tuple(names) or tuple(n for n, c in self.checks.items() if slow or not c.expensive)
 

@@ -61,6 +61,7 @@ def fork(
         _note(command.changes),
         command.for_finding,
         title,
+        start.fallback,
     )
 
 

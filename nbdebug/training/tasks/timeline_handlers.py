@@ -86,6 +86,8 @@ class KeepForkHandler(Handler[KeepFork]):
         if (here, len(edits.events)) != (fork.step, fork.cursor):
             target = (fork.step, fork.cursor)
             training.timeline.rewind(target, progress, command.who, "a fork kept")
+        if fork.schedule_steps:
+            training.session.schedule.fallback = fork.schedule_steps
         for name, value in trial.settings.items():
             set_control(training, SetControl(name, value, command.who, "a fork kept"))
         training.forecast.restart()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nbdebug.core.commands.base import place
 from nbdebug.core.results.fork import ForkResult
 from nbdebug.core.results.timeline import Mark, MarkKind
 from nbdebug.errors import ArgumentError
@@ -53,13 +54,14 @@ class EditLog:
         Raises:
             ArgumentError: the target is unknown or out of range.
         """
+        target = place("step", target)
         if isinstance(target, str):
             if target not in self._names:
                 known = ", ".join(self._names) or "none"
                 raise ArgumentError(f"There is no checkpoint {target!r}; there are: {known}.")
             return self._names[target]
         step = target + here if target < 0 else target
-        if isinstance(target, bool) or not first <= step <= here:
+        if not first <= step <= here:
             raise ArgumentError(
                 f"step must be from {first} to {here}, the current step, or from {first - here} "
                 f"to -1 to count back from the current step; got {target!r}."

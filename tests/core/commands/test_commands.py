@@ -12,6 +12,8 @@ from torch import nn
 from nbdebug import ClosedError, Debugger
 from nbdebug.core.commands.queue import CommandQueue, Ticket
 from nbdebug.core.commands.running import Pause, Run, SetControl
+from nbdebug.core.commands.timeline import ForkSteps, NameCheckpoint
+from tests.inside import queue_of
 from tests.problems import blobs, tiny_mlp
 
 
@@ -134,6 +136,44 @@ def test_the_last_value_of_a_control_wins(running: Debugger, gate: Gate) -> None
     assert frame["batch_size"].tolist()[:2] == [32.0, 32.0]
     assert (frame["lr"].iloc[2:] == 0.1).all()
     assert (frame["batch_size"].iloc[2:] != 32.0).all()
+
+
+def test_a_value_that_another_command_sees_is_not_left_out(running: Debugger, gate: Gate) -> None:
+    queue = queue_of(running)
+    queue.put(SetControl("lr", 0.3))
+    queue.put(NameCheckpoint("before"))
+    queue.put(SetControl("lr", 0.2))
+    fork = queue.put(ForkSteps(2, ({"dropout": 0.0},)))
+    queue.put(SetControl("lr", 0.1))
+    gate.open.set()
+    base = fork.answer.result(30).base.loss
+    running.pause()
+    assert running.changes["status"].tolist() == ["applied"] * 3
+    running.rewind("before")
+    assert running.controls["lr"] == 0.3
+    running.set(lr=0.2)
+    assert running.fork(2, dropout=0.0).base.tolist() == base.tolist()
+
+
+def test_a_value_from_which_a_schedule_begins_is_not_left_out(
+    running: Debugger, gate: Gate
+) -> None:
+    settings = ({"lr": 0.3}, {"schedule": "cosine"}, {"lr": 0.2}, {"schedule": "constant"})
+    for one in settings:
+        running.set(**one)
+    gate.open.set()
+    running.pause()
+    assert running.changes["status"].tolist() == ["applied"] * 4
+
+
+def test_actions_are_all_done(running: Debugger, gate: Gate) -> None:
+    for value in ("he", "orthogonal", "undo"):
+        queue_of(running).put(SetControl("reinit", value))
+    gate.open.set()
+    running.pause()
+    changes = running.changes
+    assert changes["status"].tolist() == ["applied"] * 3
+    assert changes["new"].tolist() == ["he", "orthogonal", "undo"]
 
 
 def test_a_change_is_written_down_at_the_first_step_that_runs_with_it(

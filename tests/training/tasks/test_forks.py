@@ -38,6 +38,26 @@ def test_a_fork_tries_what_training_would_do_and_moves_nothing(kind: str) -> Non
         assert fork.difference.any()
 
 
+@pytest.mark.parametrize("kind", ["cosine", "exponential"])
+@pytest.mark.parametrize("start", [None, "named"])
+def test_a_schedule_is_as_long_when_its_fork_is_kept_later(
+    dbg: nbd.Debugger, kind: str, start: int | str | None
+) -> None:
+    dbg.run(epochs=0.5)
+    dbg.checkpoint("named")
+    dbg.run(steps=12)
+    fork = dbg.fork(10, start=start, schedule=kind)
+    dbg.run(steps=3)
+    dbg.run(epochs=0.1)
+    fork.keep()
+    losses = dbg.history.frame("loss")["loss"].tolist()
+    assert losses[fork.result.step :] == fork.changed.tolist()
+    assert dbg.replay().equal
+    dbg.rewind(fork.result.step + 5)
+    dbg.run(steps=5)
+    assert dbg.history.frame("loss")["loss"].tolist() == losses
+
+
 def test_to_keep_a_fork_is_to_go_on_with_its_change(dbg: nbd.Debugger) -> None:
     dbg.run(steps=8)
     fork = dbg.fork(12, lr=[1e-4, 1e-2], dropout=[0.0])
