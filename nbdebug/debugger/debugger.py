@@ -185,12 +185,12 @@ class Debugger:
             why: a reason, recorded with the change.
 
         Raises:
-            ControlNameError, ControlValueError: nothing was changed.
+            ControlNameError, ControlValueError: nothing was changed; or one control was refused
+                for another's new value, and the message says which were set.
         """
         tickets = self._client.set(controls, why=why or "")
         if self.state == "paused":
-            for ticket in tickets:
-                self._client.answer(ticket)
+            self._client.wait_applied(tickets)
 
     @property
     def controls(self) -> Mapping[str, Any]:
