@@ -42,7 +42,7 @@ class ArgumentError(NbdebugError, TypeError):
 
 
 class ControlValueError(NbdebugError, ValueError):
-    """A value that the control cannot take; nothing was changed."""
+    """A value that the control cannot take; nothing was changed, or the message says what."""
 
 
 class ControlNameError(NbdebugError, KeyError):

@@ -15,9 +15,10 @@ from nbdebug.core.commands.queue import CommandQueue, Ticket
 from nbdebug.core.commands.running import Pause, SetControl
 from nbdebug.core.history.history import History
 from nbdebug.core.history.waiting import refuse_inside
+from nbdebug.core.records import ControlChange
 from nbdebug.core.results.fork import ForkResult
 from nbdebug.debugger.home_process import HomeProcess
-from nbdebug.errors import ClosedError, NbdebugError
+from nbdebug.errors import ClosedError, ControlValueError, NbdebugError
 from nbdebug.training.engine.breakpoints import Breakpoints
 from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.tasks.check_runner import CheckRunner
@@ -140,3 +141,21 @@ class Client:
         self.refuse_inside("set")
         checked = self._validator.controls(values)
         return [self.put(SetControl(name, value, who, why)) for name, value in checked.items()]
+
+    def wait_applied(self, tickets: Sequence[Ticket]) -> None:
+        """Wait until the controls of `set` are set.
+
+        Raises:
+            ControlValueError: one was refused, since another of them changed what it can take.
+        """
+        answers = [self.answer(ticket) for ticket in tickets]
+        changes = [answer for answer in answers if isinstance(answer, ControlChange)]
+        refused = [
+            f"{c.control}={c.new!r:.80} ({c.note})" for c in changes if c.status == "refused"
+        ]
+        if refused:
+            applied = [c.control for c in changes if c.status == "applied"]
+            raise ControlValueError(
+                f"Not set: {'; '.join(refused)}. Set all the same: "
+                f"{', '.join(applied) or 'nothing'}."
+            )

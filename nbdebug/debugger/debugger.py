@@ -160,6 +160,7 @@ class Debugger:
         Raises:
             ArgumentError: neither steps nor epochs is given, or both, or a negative one.
             NonFiniteError: loss or gradient became NaN or Inf.
+            TaskStopped, ClosedError: another thread ran, rewound, reset or closed meanwhile.
             Exception: whatever the model, the loss or the data raised, as it was.
         """
         if (steps is None) == (epochs is None):
@@ -185,12 +186,12 @@ class Debugger:
             why: a reason, recorded with the change.
 
         Raises:
-            ControlNameError, ControlValueError: nothing was changed.
+            ControlNameError, ControlValueError: nothing was changed; or one control was refused
+                for another's new value, and the message says which were set.
         """
         tickets = self._client.set(controls, why=why or "")
         if self.state == "paused":
-            for ticket in tickets:
-                self._client.answer(ticket)
+            self._client.wait_applied(tickets)
 
     @property
     def controls(self) -> Mapping[str, Any]:

@@ -8,12 +8,13 @@ from collections import deque
 from contextlib import suppress
 from typing import Any
 
+from nbdebug.core.commands.base import Command
 from nbdebug.core.commands.examining import RecordFlight
 from nbdebug.core.commands.queue import CommandQueue, Ticket, closed_error
-from nbdebug.core.commands.running import Close, SetControl, WatchProbe
+from nbdebug.core.commands.running import Close, Run, SetControl, WatchProbe
 from nbdebug.core.error_text import describe_error
 from nbdebug.core.records import Notice
-from nbdebug.errors import NonFiniteError
+from nbdebug.errors import ClosedError, NonFiniteError, TaskStopped
 from nbdebug.training.engine.breakpoints import Break
 from nbdebug.training.engine.stop_report import MAX_EXCLUDED_IN_A_ROW, exception_notice, failure_of
 from nbdebug.training.tasks.handler import Training
@@ -125,10 +126,22 @@ class Worker:
         else:
             stop = any(other.halts for other in self._waiting)
             result = self._runner.run(command, lambda: stop or self._queue.halting())
+        self._end_runs(command)
         if command.runs:
             self._running.append(ticket)
         else:
             self._answers.append((ticket, result, None))
+
+    def _end_runs(self, command: Command) -> None:
+        """Tell those who wait for a number of steps that a command has ended their run."""
+        if not command.ends_run:
+            return
+        kind = ClosedError if isinstance(command, Close) else TaskStopped
+        for ticket in self._running:
+            text = f"The run was ended by the command {command.name} before it was done."
+            error = kind(text) if _has_goal(ticket.command) else None
+            self._answers.append((ticket, None, error))
+        self._running = []
 
     def _superseded(self, command: SetControl) -> bool:
         """Tell if the next command sets the same; nothing then sees the value of this one."""
@@ -230,6 +243,10 @@ class Worker:
         # Without rereadable data (a stream) there is no record; a request for one reports why.
         with suppress(BaseException):
             self._runner.run(RecordFlight())
+
+
+def _has_goal(command: Command) -> bool:
+    return not isinstance(command, Run) or (command.steps, command.epochs) != (None, None)
 
 
 def _target(command: SetControl) -> tuple[str, frozenset[Any]]:

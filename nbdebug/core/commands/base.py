@@ -104,6 +104,7 @@ class Command:
             comes.
         halting: whether the command ends a long one that runs or waits.
         runs: whether the command leaves training running; its answer comes when training pauses.
+        ends_run: whether a run that somebody waits for ends with it, before it is done.
         inside: whether code that training runs (a loss, a hook) may give the command; it takes
             effect after the step.
     """
@@ -113,6 +114,7 @@ class Command:
     long: ClassVar[bool] = False
     halting: ClassVar[bool] = False
     runs: ClassVar[bool] = False
+    ends_run: ClassVar[bool] = False
     inside: ClassVar[bool] = False
 
     @classmethod

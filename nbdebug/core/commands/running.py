@@ -36,6 +36,7 @@ class Run(Command):
 
     name: ClassVar[str] = "run"
     runs: ClassVar[bool] = True
+    ends_run: ClassVar[bool] = True
     steps: int | None = None
     epochs: float | None = None
 
@@ -67,6 +68,7 @@ class Reset(Command):
     """Restart from the beginning: weights, optimizer, RNG, data order and controls."""
 
     name: ClassVar[str] = "reset"
+    ends_run: ClassVar[bool] = True
     halting: ClassVar[bool] = True
     who: str = "api"
 
@@ -89,6 +91,7 @@ class Close(Command):
     """End the training thread after the current step."""
 
     name: ClassVar[str] = "close"
+    ends_run: ClassVar[bool] = True
     halting: ClassVar[bool] = True
 
 

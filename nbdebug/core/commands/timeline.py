@@ -51,6 +51,7 @@ class Rewind(Command):
     """
 
     name: ClassVar[str] = "rewind"
+    ends_run: ClassVar[bool] = True
     long: ClassVar[bool] = True
     target: int | str
     who: str = "api"
@@ -135,6 +136,7 @@ class KeepFork(Command):
     """
 
     name: ClassVar[str] = "keep_fork"
+    ends_run: ClassVar[bool] = True
     long: ClassVar[bool] = True
     runs: ClassVar[bool] = True
     which: int

@@ -32,8 +32,7 @@ class Trial:
 
     Attributes:
         settings: values of controls that were changed at the fork; empty for the base.
-        loss: [N] loss of each step; NaN after an early end.
-        ended: reason of an early end, or "".
+        loss: [N] loss of each step, NaN after an early end; ended: its reason, or "".
         findings: findings of the rules at the end.
         val_loss: the last validation loss, NaN without one.
     """
@@ -55,8 +54,7 @@ class ForkResult:
     """A fork and its trials.
 
     Attributes:
-        step: the first step; cursor: number of edits before it;
-        rewinds: number of rewinds before the fork.
+        step: the first step; cursor: edits before it; rewinds: rewinds before the fork.
         base: the trial without a change; trials: one for each variant.
         note: why steps of base and trials cannot be compared in pairs, or "".
         for_finding: name of the finding that the change should cure, or ""; title: its title.
@@ -77,8 +75,8 @@ class ForkResult:
     def cured(self, trial: Trial) -> bool | None:
         """Tell if a trial cured the finding that the fork was made for.
 
-        The answer is None if the base does not have the finding either, or if there is too little
-        data. A trial that ended early has cured nothing.
+        None if the base does not have the finding either, or if there is too little data. A trial
+        that ended early has cured nothing.
         """
         if not self.for_finding or self.for_finding not in self.base.findings.names:
             return None
