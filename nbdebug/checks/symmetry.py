@@ -48,14 +48,19 @@ class Symmetry(Check):
         ]
         if equal:
             context.gradients()
-        # Units of zeros at the end of a branch differ as soon as they have different gradients.
-        alike = [name for name, weight in equal if weight.grad is None or _equal_rows(weight.grad)]
+        alike = [name for name, weight in equal if not _is_zero_branch(weight)]
         if alike:
             return Outcome(
                 "fail", f"all units of {', '.join(dict.fromkeys(alike))} have equal weights",
                 "different weights", "Initialise the weights randomly (control reinit).",
             )  # fmt: skip
         return Outcome("pass", f"units of {len(found)} layers differ", "different weights")
+
+
+def _is_zero_branch(weight: torch.Tensor) -> bool:
+    """True for zeros at the end of a branch, which differ as soon as they have gradients."""
+    differ = weight.grad is not None and not _equal_rows(weight.grad)
+    return differ and not bool(weight.any())
 
 
 def _equal_rows(weight: torch.Tensor) -> bool:
