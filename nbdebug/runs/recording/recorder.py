@@ -49,6 +49,7 @@ class Recorder:
         self._done = threading.Event()
         self._troubles: set[str] = set()
         self._ends: list[EndOfRun] = []
+        self._store_writers: list[StoreWriter] = []
         self._begin_run()
         self._thread: threading.Thread | None = None
         if start:
@@ -128,8 +129,11 @@ class Recorder:
                 return
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(FLUSH_SECONDS)
-        if file and self._store_writer is not None:
-            self._store_writer.join(JOIN_TIMEOUT_SECONDS)
+        if file:
+            # After a reset the writer of the run before it may still be at work.
+            end = time.monotonic() + JOIN_TIMEOUT_SECONDS
+            for writer in self._store_writers:
+                writer.join(max(end - time.monotonic(), 0.0))
 
     def _live(self) -> None:
         while not self._done.wait(FLUSH_SECONDS):
@@ -224,6 +228,7 @@ class Recorder:
                 self._place.lock,
             )  # fmt: skip
             self._store_writer.start()
+            self._store_writers.append(self._store_writer)
 
     def _finish(self) -> None:
         """Record the end of the run and let the store writer finish."""
