@@ -146,14 +146,15 @@ class Client:
         """Wait until the controls of `set` are set.
 
         Raises:
-            ControlValueError: one was refused, since another of them changed what it can take.
+            ControlValueError: one of several was refused, since another of them changed what it
+                can take. A single refusal is a row of `changes`, with its reason.
         """
         answers = [self.answer(ticket) for ticket in tickets]
         changes = [answer for answer in answers if isinstance(answer, ControlChange)]
         refused = [
             f"{c.control}={c.new!r:.80} ({c.note})" for c in changes if c.status == "refused"
         ]
-        if refused:
+        if refused and len(tickets) > 1:
             applied = [c.control for c in changes if c.status == "applied"]
             raise ControlValueError(
                 f"Not set: {'; '.join(refused)}. Set all the same: "
