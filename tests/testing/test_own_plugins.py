@@ -31,9 +31,9 @@ class TinyGru(nn.Module):
 
 
 def problem_for(control: type[Control]) -> testing.Problem:
-    """The small MLP, or a GRU where the control needs one."""
-    recurrent = control.name == "clip_recurrent"
-    return replace(testing.MLP, model=TinyGru) if recurrent else testing.MLP
+    """The small MLP, or a GRU or a model in eval mode where the control needs one."""
+    models = {"clip_recurrent": TinyGru, "mode": lambda: testing.MLP.model().eval()}
+    return replace(testing.MLP, model=models.get(control.name, testing.MLP.model))
 
 
 def values_for(control: type[Control], problem: testing.Problem) -> list[object]:
