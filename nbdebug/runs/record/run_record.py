@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,11 +47,16 @@ class RunRecord:
         status: str | None = None,
     ) -> None:
         self._read, self._id, self._name, self._status = read, id, name, status
+        self._bundle: RunData | None = None
 
-    @cached_property
+    @property
     def bundle(self) -> RunData:
         """All documents and series of the run."""
-        return self._read()
+        # Not a cached_property, whose lock in Python 3.11 is that of all runs: reading from a
+        # server may last.
+        if self._bundle is None:
+            self._bundle = self._read()
+        return self._bundle
 
     @property
     def id(self) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from functools import cached_property
 
 from nbdebug.core.names import unknown_name
 from nbdebug.errors import MissingPackageError, NbdebugError, RunNameError, RunStoreError
@@ -33,18 +33,22 @@ class RunStore:
 
     def __init__(self, location: StoreLocation, tell: Tell = log_notice) -> None:
         self.location, self._tell = location, tell
+        self._orphans = OrphanedJournals(location, lambda: self.store)
+        # Not a cached_property, whose lock in Python 3.11 is that of all stores: a server that
+        # does not answer would hold the others up.
+        self._opening = threading.Lock()
+        self._opened: MlflowStore | None = None
 
-    @cached_property
+    @property
     def store(self) -> MlflowStore:
         """The MLflow store, opened at first access."""
-        made = MlflowStore(self.location)
-        made.tell = self._tell
-        made.open()
-        return made
-
-    @cached_property
-    def _orphans(self) -> OrphanedJournals:
-        return OrphanedJournals(self.location, lambda: self.store)
+        with self._opening:
+            if self._opened is None:
+                made = MlflowStore(self.location)
+                made.tell = self._tell
+                made.open()
+                self._opened = made
+            return self._opened
 
     def rows(self) -> list[Row]:
         """All runs, the newest first; journals of dead kernels are imported before.
@@ -120,8 +124,8 @@ class RunStore:
                 if not is_spoilt(error):
                     raise
             # The first access to the store opens it; a later one has to be told.
-            if "store" in self.__dict__:
-                self.store.open()
+            if self._opened is not None:
+                self._opened.open()
             return self.store.rows() if which is None else self.store.called(which)
 
     def add(self, bundle: RunData) -> Run:

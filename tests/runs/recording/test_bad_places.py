@@ -4,6 +4,7 @@ import errno
 import socket
 import sqlite3
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -22,6 +23,7 @@ from nbdebug.runs.record.location import store_location
 from nbdebug.runs.recording import store_writer as filing
 from nbdebug.runs.recording.recorder import Recorder
 from nbdebug.runs.store import mlflow_store as store
+from nbdebug.runs.store.run_store import RunStore
 from nbdebug.runs.store.store_errors import store_errors
 from tests.inside import break_recording, make_stores_from
 
@@ -236,6 +238,25 @@ def test_a_server_that_never_answers_is_told_of_and_close_does_not_wait(
 
     assert time.monotonic() - start < 12
     assert titles(dbg) == ["The store of runs does not answer"]
+
+
+def test_a_server_that_never_answers_holds_up_no_other_store(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        server = store_location(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        file = store_location(place)
+        assert server is not None
+        assert file is not None
+        waiting = threading.Thread(target=lambda: RunStore(server).rows(), daemon=True)
+        waiting.start()
+        held = [silent.accept() for _ in range(2)]
+
+        assert RunStore(file).store.rows() == []
+        assert waiting.is_alive()
+    for connection, _ in held:
+        connection.close()
 
 
 @pytest.mark.parametrize("runs", [3, ["a"], b"x"])

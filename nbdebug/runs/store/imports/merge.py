@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 from nbdebug.runs.record.file_lock import FileLock
@@ -63,6 +62,7 @@ class Merge:
     ) -> None:
         self._store, self._location, self._data, self._journal = store, location, data, journal
         self.key = str(data["run"]["key"])
+        self._family: list[tuple[Row, RunData | None]] | None = None
 
     def write(self) -> Merged:
         """Write the record into the store, if it holds more than the store."""
@@ -88,11 +88,13 @@ class Merge:
             )
         return self._kept() or self._copied(live)
 
-    @cached_property
+    @property
     def _known(self) -> list[tuple[Row, RunData | None]]:
         """Records of the run in the store; None for one that is unfinished or damaged."""
-        rows = self._store.family(self.key)
-        return [(row, None if row.ended is None else self._stored(row)) for row in rows]
+        if self._family is None:
+            rows = self._store.family(self.key)
+            self._family = [(r, None if r.ended is None else self._stored(r)) for r in rows]
+        return self._family
 
     @property
     def _readable(self) -> list[tuple[Row, RunData]]:
