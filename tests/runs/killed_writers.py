@@ -16,6 +16,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from os import _exit as leave_child
 from pathlib import Path
 from typing import Any
@@ -28,12 +29,15 @@ import torch
 import nbdebug as nbd
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Reading, Status, StepRecord
+from nbdebug.errors import CheckpointError
 from nbdebug.runs.record.location import store_location
 from nbdebug.runs.recording import recorder as recording
 from nbdebug.runs.recording import store_writer
 from nbdebug.runs.recording.recorder import Recorder
 from nbdebug.training.timeline.checkpoint_file import CheckpointFile
-from nbdebug.training.timeline.disk.reader import FORMAT_VERSION, read
+from nbdebug.training.timeline.disk.paths import path_of, previous_of
+from nbdebug.training.timeline.disk.reader import FORMAT_VERSION
+from nbdebug.training.timeline.disk.seal import check_seal
 
 EVENTS = ("open", "os.rename", "os.remove", "os.link", "os.mkdir", "os.chmod", "sqlite3.connect")
 EARLY, LATE, FLUSHES = 40, 90, 12
@@ -137,9 +141,18 @@ def save(say: Say) -> None:
         say(number)
 
 
+def whole_checkpoint(path: Path) -> Any:
+    """The newest of the two files that a training would be resumed from."""
+    for file in (path, previous_of(path)):
+        with suppress(FileNotFoundError, CheckpointError):
+            if check_seal(file) is not None:
+                return torch.load(file, weights_only=True)
+    raise AssertionError("no whole checkpoint is left")
+
+
 def saved(said: int) -> None:
     if said:
-        data, _ = read("mine")
+        data = whole_checkpoint(path_of("mine"))
         assert data["counters"]["step"] >= said, (data["counters"], said)
         assert (data["weights"] == data["counters"]["step"]).all()
 
