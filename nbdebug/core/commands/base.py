@@ -64,14 +64,15 @@ class Form:
 def place(name: str, value: Any) -> int | str:
     """Convert a place in the timeline to a whole number of steps, or the name of a checkpoint.
 
+    True and False stay as they are: the timeline refuses them with the range of its steps.
+
     Raises:
         ArgumentError: the value is neither.
     """
-    if isinstance(value, str):
+    if isinstance(value, str | bool):
         return value
     try:
-        if not isinstance(value, bool):
-            return operator.index(value)
+        return operator.index(value)
     except (TypeError, ValueError, RuntimeError):
         pass
     raise ArgumentError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from nbdebug.core.commands.base import place
 from nbdebug.core.results.fork import ForkResult
 from nbdebug.core.results.timeline import Mark, MarkKind
 from nbdebug.errors import ArgumentError
@@ -54,17 +53,17 @@ class EditLog:
         Raises:
             ArgumentError: the target is unknown or out of range.
         """
-        target = place("step", target)
         if isinstance(target, str):
             if target not in self._names:
                 known = ", ".join(self._names) or "none"
                 raise ArgumentError(f"There is no checkpoint {target!r}; there are: {known}.")
             return self._names[target]
         step = target + here if target < 0 else target
-        if not first <= step <= here:
+        if isinstance(target, bool) or not first <= step <= here:
             raise ArgumentError(
-                f"step must be from {first} to {here}, the current step, or from {first - here} "
-                f"to -1 to count back from the current step; got {target!r}."
+                "step must be a whole number of steps, or the name of a checkpoint: from "
+                f"{first} to {here}, the current step, or from {first - here} to -1 to count back "
+                f"from the current step; got {target!r}."
             )
         done = sum(event.step < step for event in self.events)
         return step, done

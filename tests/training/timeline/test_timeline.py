@@ -141,7 +141,7 @@ def test_steps_are_counted_from_either_end(dbg: nbd.Debugger, target: int) -> No
 def test_there_is_nothing_ahead(dbg: nbd.Debugger, target: int) -> None:
     dbg.run(steps=10)
     before = state(dbg)
-    with pytest.raises(nbd.ArgumentError, match=r"from 0 to 10|whole number of steps"):
+    with pytest.raises(nbd.ArgumentError, match="from 0 to 10"):
         dbg.rewind(target)
     assert equal(before, state(dbg))
 
