@@ -22,7 +22,8 @@ class Run(RunRecord):
     """One recorded training; read from disk at first access.
 
     Attributes:
-        imported: what `import_run` kept of the file and of the store, in words.
+        imported: what `import_run` kept of the file and of the store, in words; "" where the
+            store did not have the run.
     """
 
     imported = ""

@@ -76,7 +76,7 @@ class Merge:
             return self._copied()
         self._put(self._data, self._journal)
         damaged = "The store had no whole record of this run: it was imported again."
-        return Merged(self.key, damaged if others else "Imported.")
+        return Merged(self.key, damaged if others else "")
 
     def beside_live(self, live: RunData) -> Merged:
         """Write the record of a run that is under way, if the run has gone another way since."""
