@@ -7,6 +7,8 @@ import weakref
 from collections.abc import Callable
 from typing import TypeVar
 
+from nbdebug.errors import ClosedError
+
 T = TypeVar("T")
 
 
@@ -23,3 +25,31 @@ def when_forked(target: T, act: Callable[[T], None]) -> None:
             act(found)
 
     os.register_at_fork(after_in_child=in_child)
+
+
+class HomeProcess:
+    """Process that an object was made in; a forked child has a copy without any thread.
+
+    Attributes:
+        process: its id.
+    """
+
+    def __init__(self) -> None:
+        self.process = os.getpid()
+
+    @property
+    def left(self) -> bool:
+        """True in a forked child."""
+        return os.getpid() != self.process
+
+    def check(self) -> None:
+        """Refuse to go on in a forked child, where nothing would ever be answered.
+
+        Raises:
+            ClosedError: this is a forked child.
+        """
+        if self.left:
+            raise ClosedError(
+                f"This Debugger and its threads live in process {self.process}; here, in process "
+                f"{os.getpid()}, is a forked copy that does nothing. Make a new Debugger here."
+            )

@@ -12,11 +12,11 @@ from nbdebug.checks.base import Check
 from nbdebug.controls.base import Control
 from nbdebug.core.commands.queue import CommandQueue
 from nbdebug.core.error_text import describe_error
+from nbdebug.core.forked import HomeProcess
 from nbdebug.core.history.history import History
 from nbdebug.core.plugins import instances
 from nbdebug.core.records import Notice
 from nbdebug.debugger.client import Client, CommandValidator
-from nbdebug.debugger.home_process import HomeProcess
 from nbdebug.errors import ArgumentError, DataError
 from nbdebug.model.module.names import hooked_layers, measured_layers
 from nbdebug.probes.base import Probe

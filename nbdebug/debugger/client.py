@@ -13,11 +13,11 @@ from typing import Any
 from nbdebug.core.commands.base import Command
 from nbdebug.core.commands.queue import CommandQueue, Ticket
 from nbdebug.core.commands.running import Pause, SetControl
+from nbdebug.core.forked import HomeProcess
 from nbdebug.core.history.history import History
 from nbdebug.core.history.waiting import refuse_inside
 from nbdebug.core.records import ControlChange
 from nbdebug.core.results.fork import ForkResult
-from nbdebug.debugger.home_process import HomeProcess
 from nbdebug.errors import ClosedError, ControlValueError, NbdebugError
 from nbdebug.training.engine.breakpoints import Breakpoints
 from nbdebug.training.engine.control_set import ControlSet

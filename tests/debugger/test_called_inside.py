@@ -16,10 +16,10 @@ from torch.utils.data import DataLoader, Dataset
 import nbdebug as nbd
 from nbdebug.errors import ClosedError, InsideStepError
 from nbdebug.plugins import Probe, TrainingState
+from tests.hanging import HANG, in_time
 from tests.inside import probes_of
 from tests.problems import blobs, tiny_mlp
 
-HANG = 20.0
 loss_fn = nn.CrossEntropyLoss()
 Call = Callable[[], object]
 
@@ -106,23 +106,6 @@ VERBS: dict[str, Callable[[nbd.Debugger], object]] = {
 }
 CASES = [("from loss", verb) for verb in VERBS]
 CASES += [(place, verb) for place in PLACES for verb in ("set", "run", "close", "wait")][4:]
-
-
-def in_time(call: Call) -> BaseException | None:
-    """What a call raises; fails if the call does not return."""
-    raised: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            call()
-        except BaseException as error:
-            raised.append(error)
-
-    caller = threading.Thread(target=run, daemon=True)
-    caller.start()
-    caller.join(HANG)
-    assert not caller.is_alive(), "the call waits for ever"
-    return raised[0] if raised else None
 
 
 @pytest.mark.parametrize(("place", "verb"), CASES)

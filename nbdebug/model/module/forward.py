@@ -89,12 +89,8 @@ def some_samples(batch: Any, which: slice) -> Any:
 
 def with_leaves(value: Any, change: Callable[[Any], Any]) -> Any:
     """The same nested containers with changed leaves."""
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(with_leaves(part, change) for part in value))
-    if isinstance(value, tuple | list):
-        return type(value)(with_leaves(part, change) for part in value)
-    if isinstance(value, Mapping):
-        return {key: with_leaves(part, change) for key, part in value.items()}
+    if isinstance(value, tuple | list | Mapping):
+        return _each_part(value, partial(with_leaves, change=change))
     return change(value)
 
 

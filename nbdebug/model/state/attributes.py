@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -34,14 +34,9 @@ class Attributes:
         self.tensors: list[torch.Tensor] = []
 
     @classmethod
-    def capture(cls, model: nn.Module, copy: Copy, skip: Iterable[object] = ()) -> Attributes:
-        """Copy the attributes as they are now.
-
-        Args:
-            copy: copies a tensor.
-            skip: objects that are copied elsewhere, such as the optimizer.
-        """
-        copier = ValueCopier(registered(model) | {id(one) for one in skip}, shared(copy))
+    def capture(cls, model: nn.Module, copy: Copy) -> Attributes:
+        """Copy the attributes as they are now; `copy` copies a tensor."""
+        copier = ValueCopier(registered(model), shared(copy))
         made = cls({
             name: _kept(module, copier, name) for name, module in model.named_modules()
         })  # fmt: skip

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
-import sysconfig
 import textwrap
 import types
 from collections.abc import Iterator
@@ -13,7 +12,8 @@ from typing import Any
 
 from torch import nn
 
-LIBRARIES = tuple({sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib")})
+from nbdebug.model.state.reachable import LIBRARIES
+
 GUARDS = (ast.If, ast.While, ast.Assert, ast.IfExp)
 
 

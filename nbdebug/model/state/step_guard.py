@@ -69,14 +69,15 @@ class StepGuard:
                 failed step left them, and then all attributes.
         """
         source = FailureSource(error)
+        left = self._left(source)
         self._copies.restore()
         if repeats < MAX_REPEATS:
             done = self._copier.unchanged(source.objects)
             for inside, name, kept in self._kept:
-                if (id(inside), name) not in self._left(source):
+                if (id(inside), name) not in left:
                     inside[name] = kept.restored(inside.get(name), done)
         if repeats <= MAX_REPEATS:
-            self._rebind(self._left(source))
+            self._rebind(left)
 
     def _left(self, source: FailureSource) -> set[tuple[int, str]]:
         """Attributes that are left alone, by the id of the dict that holds them."""

@@ -77,9 +77,6 @@ class SurroundingsCopy:
     ) -> None:
         self.places, self.tensors = dict(kept), tensors
 
-    def __bool__(self) -> bool:
-        return bool(self.places)
-
     def restore(self) -> None:
         """Write the copies back."""
         done: dict[int, Any] = {}

@@ -14,7 +14,7 @@ from nbdebug.runs.record.schema import line
 from nbdebug.runs.record.store_packages import require_pyarrow
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 MAX_TABLE_ROWS, MAX_SERIES, MAX_STEP = 20_000_000, 100_000, 2**53
 MAX_ROW_GROUPS, MAX_FOOTER_BYTES = 100, 10_000_000
@@ -158,16 +158,3 @@ def in_order(series: Series) -> Series:
     order = np.argsort(steps, kind="stable")
     last = np.append(np.diff(steps[order]) > 0, True)
     return Series(series.name, *(getattr(series, c)[order[last]] for c in COLUMNS))
-
-
-def long_frame(series: Mapping[str, Series]) -> pd.DataFrame:
-    """All series as one DataFrame, one row per bucket."""
-    import pandas as pd
-
-    parts = [
-        pd.DataFrame({"series": name, **{c: getattr(one, c) for c in COLUMNS}})
-        for name, one in series.items()
-    ]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(
-        columns=["series", *COLUMNS]
-    )  # fmt: skip

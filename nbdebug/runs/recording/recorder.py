@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import uuid
@@ -10,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from nbdebug.core.forked import HomeProcess
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Notice, Severity
 from nbdebug.errors import ClosedError
@@ -44,7 +44,8 @@ class Recorder:
     ) -> None:  # fmt: skip
         self._history, self._name, self._about = history, name, about
         self.location = location
-        self._process = os.getpid()
+        # A forked child must not touch the record of its parent.
+        self._home = HomeProcess()
         self._writing = threading.RLock()
         self._done = threading.Event()
         self._troubles: set[str] = set()
@@ -71,14 +72,9 @@ class Recorder:
         """Path of the journal, None before it is created."""
         return None if self._place is None else self._place.journal.path
 
-    @property
-    def _forked(self) -> bool:
-        """True in a forked child, which must not touch the record of its parent."""
-        return os.getpid() != self._process
-
     def flush(self) -> None:
         """Write all data up to now to the journal; does nothing in a forked child."""
-        if self._forked:
+        if self._home.left:
             return
         with self._writing:
             self._write_ends()
@@ -96,10 +92,10 @@ class Recorder:
         Raises:
             ClosedError: this is a forked child.
         """
-        if self._forked:
+        if self._home.left:
             raise ClosedError(
-                f"This training is recorded by process {self._process}; a forked child cannot read "
-                "its record. nbdebug.load_run(...) does."
+                f"This training is recorded by process {self._home.process}; a forked child cannot "
+                "read its record. nbdebug.load_run(...) does."
             )
         with self._writing:
             self.flush()
@@ -116,7 +112,7 @@ class Recorder:
         May be called twice, and in a forked child, where it does nothing. What a full disk does
         not take is written as soon as that is possible, as long as this process lives.
         """
-        if self._forked:
+        if self._home.left:
             return
         with self._writing:
             if self._done.is_set():

@@ -52,6 +52,7 @@ class StateGuard:
         copies = {
             "the weights": self._model.weights.parameters,
             "the optimizer": copy_nested(session.optimizer.state_dict()),
+            "the attributes of modules": self._model.weights.attributes.plain(identities=True),
         }
         rest = {name: value for name, value in self._current().items() if name not in copies}
         self._copies: dict[str, Any] = {**copies, **copy_nested(rest)}

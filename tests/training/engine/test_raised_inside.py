@@ -15,10 +15,10 @@ import nbdebug as nbd
 from nbdebug.core.commands.examining import SummarizeModel
 from nbdebug.core.commands.running import Close, Run, SetControl
 from nbdebug.errors import ClosedError
+from tests.hanging import HANG, in_time
 from tests.inside import break_the_thread, put_together, thread_of
 from tests.problems import CLASSES, FEATURES, blobs, tiny_mlp
 
-HANG = 20.0
 loss_fn = nn.CrossEntropyLoss()
 
 
@@ -259,23 +259,6 @@ CASES += [(place, "GeneratorExit") for place in ("in the dataset", "in validatio
 def outcome(dbg: nbd.Debugger, steps: int) -> BaseException | None:
     """What `run` raises."""
     return in_time(lambda: dbg.run(steps=steps))
-
-
-def in_time(call: Callable[[], object]) -> BaseException | None:
-    """What a call raises; fails if the call does not return."""
-    raised: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            call()
-        except BaseException as error:
-            raised.append(error)
-
-    caller = threading.Thread(target=run, daemon=True)
-    caller.start()
-    caller.join(HANG)
-    assert not caller.is_alive(), "the call waits for ever"
-    return raised[0] if raised else None
 
 
 @pytest.mark.parametrize(("place", "error"), CASES)

@@ -11,6 +11,7 @@ from torch import nn
 
 import nbdebug as nbd
 from tests.problems import PlainLoop, same_weights
+from tests.training.looking import LOOKING
 from tests.training.stateful_models import (
     ASIDE,
     CLASSES,
@@ -25,17 +26,6 @@ DATA = torch.Generator().manual_seed(5)
 X = torch.randn(N, FEATURES, generator=DATA)
 Y = torch.randint(0, CLASSES, (N,), generator=DATA)
 MODELS: dict[str, Callable[[], nn.Module]] = {**STATES, **ASIDE, "made lazily": LazyState}
-LOOKING: dict[str, Callable[[nbd.Debugger], object]] = {
-    "check": lambda dbg: dbg.check(),
-    "fork": lambda dbg: dbg.timeline.fork(3, lr=[1e-3, 1e-2]),
-    "replay": lambda dbg: dbg.timeline.replay(),
-    "flight_record": lambda dbg: dbg.timeline.flight_record(),
-    "lr_range_test": lambda dbg: dbg.lr_range_test(steps=10),
-    "summary": lambda dbg: dbg.summary(),
-    "worst_samples": lambda dbg: dbg.worst_samples(),
-    "findings": lambda dbg: dbg.findings,
-    "checkpoint": lambda dbg: dbg.timeline.checkpoint(),
-}
 
 
 def built(kind: str) -> nn.Module:

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.functional import mse_loss
 
 import nbdebug as nbd
+from tests.training.looking import LOOKING as LOOKS
 from tests.training.stateful_models import STATES, iterator_model
 
 DATA = torch.Generator().manual_seed(5)
@@ -127,14 +128,9 @@ PROGRAMS = {
         with_noise_of_its_own, with_a_loss_that_has_a_buffer,
     )
 }  # fmt: skip
-LOOKING: dict[str, Callable[[nbd.Debugger], object]] = {
-    "check": lambda dbg: dbg.check(),
-    "fork": lambda dbg: dbg.timeline.fork(3, lr=[1e-3, 1e-2]),
-    "replay": lambda dbg: dbg.timeline.replay(),
-    "flight_record": lambda dbg: dbg.timeline.flight_record(),
-    "lr_range_test": lambda dbg: dbg.lr_range_test(steps=10),
-    "findings": lambda dbg: dbg.findings,
-}
+# With a step_fn the inputs of the model, and the loss of a single sample, are unknown.
+REFUSED = ("summary", "worst_samples")
+LOOKING = {name: look for name, look in LOOKS.items() if name not in REFUSED}
 
 
 def built(kind: str) -> Program:
