@@ -80,6 +80,8 @@ def test_a_compiled_model_equals_its_plain_loop_and_is_compiled_once(way: str) -
     assert equal
 
 
+# Inductor imports modules of torch that warn of their own use of torch.jit.
+@pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")
 @pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_so_does_one_that_inductor_compiled(way: str) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 import sqlite3
@@ -230,6 +231,7 @@ def test_a_server_that_never_answers_is_told_of_and_close_does_not_wait(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(filing, "SILENCE_SECONDS", 0.2)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         dbg = debugger(runs=f"http://127.0.0.1:{silent.getsockname()[1]}")
         dbg.run(steps=5)
@@ -244,12 +246,18 @@ def test_a_server_that_never_answers_holds_up_no_other_store(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         server = store_location(f"http://127.0.0.1:{silent.getsockname()[1]}")
         file = store_location(place)
         assert server is not None
         assert file is not None
-        waiting = threading.Thread(target=lambda: RunStore(server).rows(), daemon=True)
+
+        def wait() -> None:
+            with contextlib.suppress(nbd.NbdebugError):
+                RunStore(server).rows()
+
+        waiting = threading.Thread(target=wait, daemon=True)
         waiting.start()
         held = [silent.accept() for _ in range(2)]
 
@@ -257,6 +265,8 @@ def test_a_server_that_never_answers_holds_up_no_other_store(
         assert waiting.is_alive()
     for connection, _ in held:
         connection.close()
+    waiting.join(30)
+    assert not waiting.is_alive()
 
 
 @pytest.mark.parametrize("runs", [3, ["a"], b"x"])
