@@ -236,7 +236,7 @@ def fill(block: Block) -> None:
 # The dashboard
 
 
-def open_view(dashboard: Dashboard, tab: str = "Training") -> None:
+def open_view(dashboard: Dashboard, tab: str = "Findings") -> None:
     """A browser's view opens and shows a tab."""
     hello = {"kind": "hello", "view": tab, "tab": tab}
     dashboard.view._handle_custom_msg(hello, [])

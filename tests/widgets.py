@@ -125,7 +125,7 @@ def show(wire: Wire) -> Callable[..., None]:
     """Play a browser's view that says something to a dashboard."""
 
     def speak(dashboard: Dashboard, view: str = "first", kind: str = "hello", **rest: Any) -> None:
-        content = {"kind": kind, "view": view, "tab": "Training", **rest}
+        content = {"kind": kind, "view": view, "tab": "Findings", **rest}
         message = {"content": {"data": {"method": "custom", "content": content}}, "buffers": []}
         dashboard.view.comm.handle_msg(message)
 

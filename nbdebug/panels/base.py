@@ -23,6 +23,8 @@ from nbdebug.plots.plot_actions import PlotActions
 from nbdebug.plots.plot_options import PlotOptions
 
 MAX_POINTS = 1000
+# Panels of this tab stand above the tabs, in the first view.
+OVERVIEW = "Overview"
 Ask = Callable[[str, str, Mapping[str, Any]], None]
 AXIS_OPTIONS = (("step", "Steps"), ("samples", "Samples"), ("epoch", "Epochs"))
 
@@ -61,7 +63,7 @@ class PanelContext:
         self.run_list = run_list
         self.controls = [state.spec for state in states()]
         self._labels = {spec.name: spec.label for spec in self.controls}
-        choices.offer("axis", "Time in", "Training", AXIS_OPTIONS)
+        choices.offer("axis", "Time in", OVERVIEW, AXIS_OPTIONS, panel="grad_norm")
         self.time_range = DataRange1d(range_padding=0.02)
         self.markers = Markers()
         self.sink: PlotSink = NoSink()
@@ -116,7 +118,7 @@ class Panel(ABC):
 
     Attributes:
         name: unique; also the name of its figure.
-        tab: name of its tab; order: position among all panels.
+        tab: name of its tab, or OVERVIEW; order: position among all panels.
         title, help: text above the plot.
         height: of the plot in pixels; wide: use the whole row.
         needs: series that `update` reads in full, as names or shell patterns; the last value

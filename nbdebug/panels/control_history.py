@@ -22,9 +22,9 @@ class ControlHistory(Panel):
     """Values in force of the numeric controls, each in a lane of its own range."""
 
     name = "controls"
-    tab = "Training"
-    order = 12
-    title = "Controls"
+    tab = "Controls"
+    order = 47
+    title = "Values of the controls"
     help = "value in force over time; right: current value"
     wide = True
 

@@ -17,7 +17,7 @@ from bokeh.models.ui import UIElement
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Array
-from nbdebug.panels.base import Panel
+from nbdebug.panels.base import OVERVIEW, Panel
 from nbdebug.plots.figures import hover, legend_above, time_figure
 from nbdebug.plots.theme import BLUE, GREEN, GREY, SKY, VERMILLION
 
@@ -28,12 +28,11 @@ class GradNorm(Panel):
     """L2 norm over all parameters, the clip threshold and the share of steps clipped."""
 
     name = "grad_norm"
-    tab = "Training"
+    tab = OVERVIEW
     order = 11
     title = "Gradient norm"
     help = f"over all parameters; right: share clipped of the last {SHARE_WINDOW} steps"
-    height = 230
-    wide = True
+    height = 210
     needs = ("grad_norm", "grad_norm_clipped", "clip_threshold", "clipped")
 
     def build(self) -> UIElement:

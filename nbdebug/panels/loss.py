@@ -14,7 +14,7 @@ from bokeh.models import (
 from bokeh.models.ui import UIElement
 
 from nbdebug.core.history.snapshot import Snapshot
-from nbdebug.panels.base import Panel
+from nbdebug.panels.base import OVERVIEW, Panel
 from nbdebug.plots.figures import hover, legend_above, time_figure
 from nbdebug.plots.smoothing import smoothed
 from nbdebug.plots.theme import BLUE, GREY, ORANGE, SKY
@@ -33,17 +33,16 @@ class Loss(Panel):
     """Loss of every step (a band where steps were merged), and the validation loss."""
 
     name = "loss"
-    tab = "Training"
+    tab = OVERVIEW
     order = 10
     title = "Loss"
     help = "every training step; validation once an epoch"
-    height = 270
-    wide = True
+    height = 210
     needs = ("loss", "val_loss")
 
     def build(self) -> UIElement:
         for name, label, offered in PLOT_OPTIONS:
-            self.context.choices.offer(name, label, self.tab, offered)
+            self.context.choices.offer(name, label, self.tab, offered, panel=self.name)
         self.train = ColumnDataSource({"x": [], "mean": [], "low": [], "high": [], "smooth": []})
         self.val = ColumnDataSource({"x": [], "y": [], "step": []})
         self.gone = ColumnDataSource({"x": [], "y": []})

@@ -12,9 +12,10 @@ Option = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class PlotOption:
-    """One drop-down above the plots of a tab.
+    """One drop-down above the plots of a tab, or beside the title of a panel.
 
     Attributes:
+        panel: name of the panel, "" for above the plots.
         options: values, each with its label.
     """
 
@@ -23,6 +24,7 @@ class PlotOption:
     tab: str
     options: tuple[Option, ...]
     value: str
+    panel: str = ""
 
 
 class PlotOptions:
@@ -33,9 +35,12 @@ class PlotOptions:
         self._lock = threading.Lock()
         self.version = 0
 
-    def offer(self, name: str, label: str, tab: str, options: Sequence[Option]) -> None:
+    def offer(
+        self, name: str, label: str, tab: str, options: Sequence[Option], panel: str = ""
+    ) -> None:
         """Add a drop-down or change its options; a value that is still offered is kept."""
-        choice = PlotOption(name, label, tab, tuple(options), options[0][0] if options else "")
+        first = options[0][0] if options else ""
+        choice = PlotOption(name, label, tab, tuple(options), first, panel)
         with self._lock:
             old = self._choices.get(name)
             if old is not None and old.value in dict(options):
@@ -65,6 +70,7 @@ class PlotOptions:
                 "name": choice.name,
                 "label": choice.label,
                 "tab": choice.tab,
+                "panel": choice.panel,
                 "options": [list(option) for option in choice.options],
                 "value": choice.value,
             }

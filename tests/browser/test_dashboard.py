@@ -148,7 +148,7 @@ def test_every_tab_shows_its_plots(open_notebook: Open) -> None:
         notebook.picture(f"tab-{name}")
     for figure in ("update_ratio", "activations"):
         assert points(notebook, figure) > 0
-    notebook.tab("Training").click()
+    notebook.tab("Findings").click()
     notebook.page.keyboard.press("ArrowRight")
     expect(notebook.tab("Findings")).to_have_attribute("aria-selected", "true")
     assert notebook.errors == []

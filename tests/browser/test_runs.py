@@ -101,7 +101,7 @@ def test_the_runs(open_notebook: Callable[..., Notebook]) -> None:
     compare_two(notebook, panel)
     delete_slow(panel)
 
-    notebook.tab("Training").click()
+    notebook.tab("Findings").click()
     until(lambda: "now with" in str(notebook.figure("loss")["sources"]), 30, "the note's mark")
     notebook.run_cell(1)
     notebook.shows("['fast', 'now'] now with <b>less</b> @x")

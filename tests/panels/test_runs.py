@@ -408,7 +408,7 @@ def test_the_list_is_kept_fresh_while_its_tab_is_seen(wire: Any, training: Any, 
         # While training is paused nothing changes, and the first look is taken all the same.
         dashboard.tick()
     assert len(looks) == 3
-    show(dashboard, kind="show", tab="Training")
+    show(dashboard, kind="show", tab="Findings")
     dashboard.tick()
     assert len(looks) == 3
     dashboard.close()

@@ -138,7 +138,7 @@ class View {
     if (!this.document) {
       const { Document } = this.bokeh.require("document");
       this.document = Document.from_json(content.document);
-      this.frame.build(content.tabs);
+      this.frame.build(content.overview, content.tabs);
       this.apply(content, buffers[0]);
       this.paint();
       this.watchDraggableLines();

@@ -21,7 +21,7 @@ from bokeh.resources import Resources
 
 from nbdebug.dashboard.view.html_state import HtmlState
 from nbdebug.dashboard.view.mirror import BUDGET, Mirror, Packet
-from nbdebug.panels.base import Ask
+from nbdebug.panels.base import OVERVIEW, Ask
 from nbdebug.plots.columns import Values
 from nbdebug.plots.plot_actions import PlotActions
 from nbdebug.plots.plot_options import PlotOptions
@@ -79,8 +79,11 @@ class BokehView(anywidget.AnyWidget):
         self._choices_sent = -1
         self._wake, self._ask = wake, ask
         self._html_state = HtmlState()
-        self._tabs = _tabs(placements)
+        first = [placement for placement in placements if placement.tab == OVERVIEW]
+        self._overview = [_described(placement) for placement in first]
+        self._tabs = _tabs([placement for placement in placements if placement.tab != OVERVIEW])
         self._document = _document(placements)
+        self._first_tab = self._tabs[0]["name"] if self._tabs else ""
         self._sequence = 0
         self._lock = threading.Lock()
         self._shown: dict[str, str] = {}
@@ -120,9 +123,9 @@ class BokehView(anywidget.AnyWidget):
 
     @property
     def visible(self) -> frozenset[str]:
-        """Tabs that are shown in any view."""
+        """Tabs that are shown in any view, with OVERVIEW, which every view shows."""
         with self._lock:
-            return frozenset(self._shown.values())
+            return frozenset(self._shown.values()) | ({OVERVIEW} if self._shown else set())
 
     @property
     def seen(self) -> bool:
@@ -180,6 +183,7 @@ class BokehView(anywidget.AnyWidget):
             "view": view,
             "version": bokeh.__version__,
             "document": self._document,
+            "overview": self._overview,
             "tabs": self._tabs,
             "choices": self._choices.describe(),
             **self._html_state.everything(),
@@ -199,7 +203,7 @@ class BokehView(anywidget.AnyWidget):
                 self._hellos[view] = bool(content.get("library"))
             if kind in ("hello", "show"):
                 self._shown.pop(view, None)
-                self._shown[view] = str(content.get("tab") or self._tabs[0]["name"])
+                self._shown[view] = str(content.get("tab") or self._first_tab)
                 while len(self._shown) > MAX_VIEWS:
                     self._shown.pop(next(iter(self._shown)))
             if kind == "bye":
@@ -216,17 +220,19 @@ class BokehView(anywidget.AnyWidget):
 def _tabs(placements: Sequence[PanelPlacement]) -> list[dict[str, Any]]:
     tabs: dict[str, list[dict[str, Any]]] = {}
     for placement in placements:
-        tabs.setdefault(placement.tab, []).append(
-            {
-                "name": placement.name,
-                "title": placement.title,
-                "help": placement.help,
-                "height": placement.height,
-                "wide": placement.wide,
-                "root": None if placement.root is None else placement.root.id,
-            }
-        )
+        tabs.setdefault(placement.tab, []).append(_described(placement))
     return [{"name": name, "panels": panels} for name, panels in tabs.items()]
+
+
+def _described(placement: PanelPlacement) -> dict[str, Any]:
+    return {
+        "name": placement.name,
+        "title": placement.title,
+        "help": placement.help,
+        "height": placement.height,
+        "wide": placement.wide,
+        "root": None if placement.root is None else placement.root.id,
+    }
 
 
 def _document(placements: Sequence[PanelPlacement]) -> Any:

@@ -34,14 +34,17 @@ class Frame {
     note.setAttribute("role", "status");
     this.page.replaceChildren(note);
   }
-  build(tabs) {
+  /** Build the panels that are always shown, and the tabs below them. */
+  build(overview, tabs) {
+    const first = node("div", "nbd-overview");
+    for (const panel of overview) first.append(this.buildPanel(panel, true));
     const bar = node("div", "nbd-tabs");
     bar.setAttribute("role", "tablist");
     bar.setAttribute("aria-label", "Plots");
     bar.addEventListener("keydown", (event) => this.onTabKey(event));
     this.tabs = tabs.map((tab, index) => this.buildTab(tab, index));
     bar.append(...this.tabs.map((tab) => tab.button));
-    this.page.replaceChildren(bar, ...this.tabs.map((tab) => tab.body));
+    this.page.replaceChildren(first, bar, ...this.tabs.map((tab) => tab.body));
     this.show(Math.min(this.current, tabs.length - 1), false);
   }
   buildTab(tab, index) {
@@ -59,13 +62,17 @@ class Frame {
     body.append(tools, grid);
     return { name: tab.name, button, body, tools };
   }
-  buildPanel(panel) {
+  /** Build a panel; in the overview its help is the tooltip of the title. */
+  buildPanel(panel, brief = false) {
     const box = node("section", panel.wide ? "nbd-panel nbd-wide" : "nbd-panel");
     const title = node("div", "nbd-title", panel.title);
+    box.dataset.panel = panel.name;
     const plot = node("div", "nbd-plot");
     const note = node("div", "nbd-note");
     box.setAttribute("aria-label", panel.title);
-    title.append(node("span", "nbd-help", panel.help));
+    if (brief) title.title = panel.help;
+    else title.append(node("span", "nbd-help", panel.help));
+    title.hidden = !panel.title;
     if (!panel.root) {
       plot.addEventListener("click", (event) => this.onClick(event, panel.name));
       plot.addEventListener("keydown", (event) => this.onFieldKey(event));
@@ -81,7 +88,7 @@ class Frame {
     const refusal = node("div", "nbd-refusal");
     refusal.setAttribute("role", "alert");
     box.append(title, body, actions, refusal);
-    this.panels.set(panel.name, { plot, note, actions, refusal, root: panel.root });
+    this.panels.set(panel.name, { title, plot, note, actions, refusal, root: panel.root });
     return box;
   }
   onTabKey(event) {
@@ -108,10 +115,12 @@ class Frame {
   }
   writeChoices(choices) {
     for (const choice of choices) {
-      const tab = this.tabs.find((tab) => tab.name === choice.tab);
-      if (!tab) continue;
+      const place = choice.panel
+        ? this.panels.get(choice.panel)?.title
+        : this.tabs.find((tab) => tab.name === choice.tab)?.tools;
+      if (!place) continue;
       let select = this.selects.get(choice.name);
-      if (!select || !select.isConnected) select = this.buildSelect(choice, tab);
+      if (!select || !select.isConnected) select = this.buildSelect(choice, place);
       const options = JSON.stringify(choice.options);
       if (select.dataset.options !== options) {
         select.dataset.options = options;
@@ -121,14 +130,16 @@ class Frame {
       select.closest("label").hidden = choice.options.length === 0;
     }
   }
-  buildSelect(choice, tab) {
-    const label = node("label", "nbd-choice", choice.label);
+  /** A drop-down; beside a title its label is the tooltip. */
+  buildSelect(choice, place) {
+    const label = node("label", "nbd-choice", choice.panel ? "" : choice.label);
     const select = node("select", "");
     select.setAttribute("aria-label", choice.label);
+    select.title = choice.label;
     select.addEventListener("change", () =>
       this.send({ kind: "choose", name: choice.name, value: select.value }));
     label.append(select);
-    tab.tools.append(label);
+    place.append(label);
     this.selects.set(choice.name, select);
     return select;
   }
