@@ -83,8 +83,10 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
         )
         for subject, error in failures:
             self.pump.fail(f"The plot {subject!r} could not be made", error)
-        rows = (self.toolbar.box, self.form.box, self.messages.box, self.view)
-        super().__init__(rows, layout=ipywidgets.Layout(width="100%", overflow="hidden"))
+        main = ipywidgets.Box([self.form.box, self.view])
+        main.add_class("nbd-main")
+        super().__init__((self.toolbar.box, self.messages.box, main))
+        self.add_class("nbd-dashboard")
         self.tick()
         if start:
             self.pump.start()

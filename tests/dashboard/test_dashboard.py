@@ -85,6 +85,10 @@ def test_buttons_put_commands(training, dashboard, move):
     dashboard.toolbar.run.click()
     move(dashboard.toolbar.count, 7)
     dashboard.toolbar.step.click()
+    training.train(1)
+    dashboard.toolbar.reset.click()
+    dashboard.tick()
+    assert dashboard.toolbar.reset.description == "Sure?"
     dashboard.toolbar.reset.click()
     assert put(training) == [Run(), Run(steps=7), Reset(who="dashboard")]
     training.train(1)
