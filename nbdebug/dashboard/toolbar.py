@@ -41,7 +41,7 @@ class Toolbar:
             min=1,
             max=MAX_STEPS,
             tooltip="Number of steps that Step trains",
-            layout=ipywidgets.Layout(width="60px"),
+            layout=ipywidgets.Layout(width="54px"),
         )
         self.run.on_click(self._on_run)
         self.step.on_click(lambda _: ask(Run.name, {"steps": self.count.value}))
@@ -75,7 +75,7 @@ class Toolbar:
             self._sure = min(self._sure, 1)
         sure = self._sure > 0
         self._sure = max(0, self._sure - 1)
-        looks = {
+        looks: dict[Any, dict[str, Any]] = {
             self.run: {
                 "description": "Pause" if running else "Run",
                 "icon": "pause" if running else "play",
@@ -109,5 +109,5 @@ def _button(label: str, icon: str, tooltip: str, style: str = "") -> Any:
         icon=icon,
         tooltip=tooltip,
         button_style=style,
-        layout=ipywidgets.Layout(width="80px"),
+        layout=ipywidgets.Layout(width="76px"),
     )

@@ -29,6 +29,7 @@ from nbdebug.runs.store.runs_tab import RunsTabService
 from nbdebug.training.data.sources import is_stream
 from nbdebug.training.engine.breakpoints import Breakpoints
 from nbdebug.training.engine.control_set import ControlSet, check_keywords
+from nbdebug.training.engine.layer_flow import LayerFlow
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.lr_forecast import LrForecast
 from nbdebug.training.engine.probe_runner import ProbeRunner
@@ -136,6 +137,7 @@ def _training(setup: Setup, session: Session, controls: ControlSet, history: His
         diagnosis=Diagnosis(_plugins(history, "nbdebug.rules", Rule), history, controls.accepts),
         run=RunControl(session, history),
         forecast=LrForecast(session, history),
+        flow=LayerFlow(session, history),
     )
 
 

@@ -180,7 +180,8 @@ class Worker:
     def _made_step(self) -> bool:
         """Make a step; False if its batch is read again at once, or was left out."""
         try:
-            self._training.loop.step()
+            with self._training.flow.observing():
+                self._training.loop.step()
         except (NonFiniteError, Break):
             raise
         except BaseException as error:

@@ -110,6 +110,13 @@ class Frame {
     });
     if (tell) this.send({ kind: "show", tab: this.tab });
   }
+  /** Show a tab by its name, and bring it into view. */
+  showTab(name) {
+    const index = this.tabs.findIndex((tab) => tab.name === name);
+    if (index < 0) return;
+    this.show(index);
+    this.tabs[index].button.scrollIntoView({ block: "nearest" });
+  }
   get tab() {
     return this.tabs[this.current]?.name ?? "";
   }
@@ -194,9 +201,13 @@ class Frame {
     this.send({ kind: "ask", panel, command, fields });
   }
   onClick(event, panel) {
-    const button = event.target.closest("button[data-command], button[data-fill]");
+    const button = event.target.closest(
+      "button[data-command], button[data-fill], button[data-tab], button[data-choose]");
     if (!button || button.ariaDisabled === "true") return;
-    const { command, fill } = button.dataset;
+    const { command, fill, tab, choose, value } = button.dataset;
+    if (choose) this.send({ kind: "choose", name: choose, value });
+    if (tab) this.showTab(tab);
+    if (tab || choose) return;
     if (fill) {
       const field = event.currentTarget.querySelector(`[data-field="${fill}"]`);
       field.value = JSON.parse(button.dataset.value);

@@ -11,6 +11,7 @@ from nbdebug.core.history.history import History
 from nbdebug.core.records import Notice, Severity
 from nbdebug.rules._diagnosis import Diagnosis
 from nbdebug.training.engine.control_set import ControlSet
+from nbdebug.training.engine.layer_flow import LayerFlow
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.lr_forecast import LrForecast
 from nbdebug.training.engine.progress import TaskProgress
@@ -35,6 +36,7 @@ class Training:
     diagnosis: Diagnosis
     run: RunControl
     forecast: LrForecast
+    flow: LayerFlow
 
     @property
     def session(self) -> Session:

@@ -1,0 +1,22 @@
+"""Spread of one layer's activations over time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nbdebug.core.results.network import NetworkLayer
+from nbdebug.panels._one_layer import OneLayer
+
+
+class LayerActivation(OneLayer):
+    """Standard deviation of the output of the layer."""
+
+    name = "layer_activation"
+    order = 17
+    title = "Spread of the activations"
+    help = "standard deviation of the output"
+    labels = ("standard deviation",)
+    missing = "the output of this layer is not measured."
+
+    def series_of(self, layer: NetworkLayer) -> Sequence[str]:
+        return [f"activation_std/{layer.name}"]
