@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from bokeh.core.properties import field
 from bokeh.models import ColumnDataSource
 from bokeh.models.ui import UIElement
 
@@ -26,13 +28,12 @@ class OneLayer(Panel):
     """Lines of one layer over time, at most three.
 
     Attributes:
-        labels: of the lines; log: whether the axis is logarithmic.
+        log: whether the axis is logarithmic.
         missing: text where the layer has none of the series.
     """
 
     tab = "Layers"
     height = 200
-    labels: tuple[str, ...]
     log = True
     missing = "Not measured for this layer."
 
@@ -41,37 +42,45 @@ class OneLayer(Panel):
         self._network = Network()
 
     @abstractmethod
-    def series_of(self, layer: NetworkLayer) -> Sequence[str]:
-        """Names of the series of a layer, one for each label."""
+    def lines_of(self, layer: NetworkLayer) -> Mapping[str, str]:
+        """Label of each line of a layer, by the name of its series; at most three."""
+
+    @property
+    def lines(self) -> Mapping[str, str]:
+        """Label of each line by series, for the layer that is chosen now."""
+        layer = self._chosen()
+        return {} if layer is None else self.lines_of(layer)
 
     @property
     def needs(self) -> tuple[str, ...]:  # type: ignore[override]
-        """The series of the layer that is chosen now."""
-        layer = self._chosen()
-        return () if layer is None else tuple(self.series_of(layer))
+        """The series that are drawn now."""
+        return tuple(self.lines)
 
     def build(self) -> UIElement:
         kind = "log" if self.log else "linear"
         made = time_figure(
             self.name, self.height, self.context.time_range, self.context.markers, y_axis_type=kind
         )
-        self.sources = [ColumnDataSource({"x": [], "y": [], "step": []}) for _ in self.labels]
+        columns = ("x", "y", "step", "name")
+        self.sources = [ColumnDataSource({name: [] for name in columns}) for _ in range(MAX_LINES)]
         drawn = [
             made.line("x", "y", source=source, color=colour, line_width=1.5)
             for source, colour in zip(self.sources, COLOURS, strict=False)
         ]
-        for label, line in zip(self.labels, drawn, strict=True):
-            hover(made, line, [(label, "<b>@y{%.3g}</b>"), ("step", "@step{0,0}")], "mouse")
-        pairs = zip(self.labels, drawn, strict=True)
-        legend_above(made, [(label, [line]) for label, line in pairs])
+        for line in drawn:
+            hover(made, line, [("@name", "<b>@y{%.3g}</b>"), ("step", "@step{0,0}")], "mouse")
+        # An entry takes its text from the column `name`, and is not shown while it is empty.
+        label: Any = field("name")
+        legend_above(made, [(label, [line]) for line in drawn])
         return made
 
     def update(self, snapshot: Snapshot) -> None:
         self._network = snapshot.results.of(Network, Network())
         self.context.mark(snapshot)
         found = False
-        for name, source in zip((*self.needs, *[""] * MAX_LINES), self.sources, strict=False):
-            columns = self._columns(snapshot, name)
+        lines = [*self.lines.items(), *[("", "")] * MAX_LINES]
+        for (name, label), source in zip(lines, self.sources, strict=False):
+            columns = self._columns(snapshot, name, label)
             found = found or bool(len(columns["x"]))
             self.context.sink.set_data(source, columns)
         self.note("" if found else self._hint(snapshot))
@@ -86,11 +95,18 @@ class OneLayer(Panel):
             return "Press Run to see this layer over time."
         return self.missing if layer is None else f"{layer.title}: {self.missing}"
 
-    def _columns(self, snapshot: Snapshot, name: str) -> Values:
+    def _columns(self, snapshot: Snapshot, name: str, label: str) -> Values:
         series = self.points(snapshot, name) if name else None
         if series is None:
-            return {column: np.empty(0) for column in ("x", "y", "step")}
+            return {column: np.empty(0) for column in ("x", "y", "step", "name")}
         y = finite(series.mean)
         if self.log:
             y = np.where(y > 0, y, np.nan)
-        return {"x": self.place(snapshot, series.step), "y": y, "step": series.step}
+        names = [label] * len(y)
+        return {"x": self.place(snapshot, series.step), "y": y, "step": series.step, "name": names}
+
+
+def by_parameter(layer: NetworkLayer, group: str) -> dict[str, str]:
+    """Lines of the first three parameters of a layer: series of a group, and short names."""
+    names = layer.parameters[:MAX_LINES]
+    return {f"{group}/{name}": name.rpartition(".")[2] for name in names}

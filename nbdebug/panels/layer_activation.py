@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from nbdebug.core.results.network import NetworkLayer
 from nbdebug.panels._one_layer import OneLayer
@@ -15,8 +15,7 @@ class LayerActivation(OneLayer):
     order = 17
     title = "Spread of the activations"
     help = "standard deviation of the output"
-    labels = ("standard deviation",)
     missing = "the output of this layer is not measured."
 
-    def series_of(self, layer: NetworkLayer) -> Sequence[str]:
-        return [f"activation_std/{layer.name}"]
+    def lines_of(self, layer: NetworkLayer) -> Mapping[str, str]:
+        return {f"activation_std/{layer.name}": "standard deviation"}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from nbdebug.core.results.network import NetworkLayer
-from nbdebug.panels._one_layer import MAX_LINES, OneLayer
+from nbdebug.panels._one_layer import OneLayer, by_parameter
 
 
 class LayerGradient(OneLayer):
@@ -15,8 +15,7 @@ class LayerGradient(OneLayer):
     order = 15
     title = "Gradient norm"
     help = "L2, before clipping"
-    labels = ("weight", "second parameter", "third parameter")
     missing = "no parameters, so no gradient."
 
-    def series_of(self, layer: NetworkLayer) -> Sequence[str]:
-        return [f"grad_norm/{name}" for name in layer.parameters[:MAX_LINES]]
+    def lines_of(self, layer: NetworkLayer) -> Mapping[str, str]:
+        return by_parameter(layer, "grad_norm")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from nbdebug.core.results.network import NetworkLayer
 from nbdebug.panels._one_layer import OneLayer
+
+GROUPS = {"near_zero": "near zero", "saturated": "saturated", "dead": "dead"}
 
 
 class LayerUnits(OneLayer):
@@ -15,9 +17,8 @@ class LayerUnits(OneLayer):
     order = 18
     title = "Dead and saturated units"
     help = "share of the units; near zero: of the activations"
-    labels = ("near zero", "saturated", "dead")
     log = False
     missing = "the output of this layer is not measured."
 
-    def series_of(self, layer: NetworkLayer) -> Sequence[str]:
-        return [f"{group}/{layer.name}" for group in ("near_zero", "saturated", "dead")]
+    def lines_of(self, layer: NetworkLayer) -> Mapping[str, str]:
+        return {f"{group}/{layer.name}": label for group, label in GROUPS.items()}

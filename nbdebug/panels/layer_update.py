@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from nbdebug.core.results.network import NetworkLayer
-from nbdebug.panels._one_layer import MAX_LINES, OneLayer
+from nbdebug.panels._one_layer import OneLayer, by_parameter
 
 
 class LayerUpdate(OneLayer):
@@ -15,8 +15,7 @@ class LayerUpdate(OneLayer):
     order = 16
     title = "Update ratio"
     help = "update over weights; usual: 1e-4 to 1e-2"
-    labels = ("weight", "second parameter", "third parameter")
     missing = "no parameters, so no updates."
 
-    def series_of(self, layer: NetworkLayer) -> Sequence[str]:
-        return [f"update_ratio/{name}" for name in layer.parameters[:MAX_LINES]]
+    def lines_of(self, layer: NetworkLayer) -> Mapping[str, str]:
+        return by_parameter(layer, "update_ratio")

@@ -146,6 +146,7 @@ class View {
       const containers = this.document.roots().map(
         (root) => panels.find((panel) => panel.root === root.id)?.plot ?? this.el);
       await this.bokeh.embed.add_document_standalone(this.document, this.el, containers);
+      this.names = new SliderNames(this.el);
       if (this.closed) this.clear();
       else this.send({ kind: "show", tab: this.frame.tab });
     } else {
@@ -238,6 +239,7 @@ class View {
     clearTimeout(this.later);
     clearTimeout(this.dragging);
     this.watcher.disconnect();
+    this.names?.close();
     window.removeEventListener("pagehide", this.leave);
     this.model.off("msg:custom", this.receive);
     this.clear();
