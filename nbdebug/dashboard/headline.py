@@ -1,4 +1,4 @@
-"""Line beside the buttons: where training is, how long it still takes, and how good it is."""
+"""Line beside the buttons: position of training, time left, loss and metric."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from collections.abc import Mapping
 
 from nbdebug.core.history.snapshot import Snapshot
 
+MEMORIES = (
+    ("memory_mb", "memory", "Memory of the process, without checkpoints"),
+    ("gpu_memory_mb", "GPU", "Memory of the tensors on the GPU"),
+)
 PERCENT_METRICS = ("accuracy", "acc", "top")
 
 
@@ -28,6 +32,7 @@ def headline(snapshot: Snapshot, title: str = "") -> str:
         cells.append((metric, _metric(metric, latest.get(metric)), f"{metric} {tip}"))
         value = _metric(metric, latest.get(f"val_{metric}"))
         cells.append((f"val {metric}", value, f"{metric} on the validation data"))
+    cells += [_memory(latest, *one) for one in MEMORIES if one[0] in latest]
     share, label = progress(snapshot)
     visible = "visible" if status.goal else "hidden"
     return (
@@ -38,8 +43,13 @@ def headline(snapshot: Snapshot, title: str = "") -> str:
     )
 
 
+def _memory(latest: Mapping[str, float], series: str, name: str, tip: str) -> tuple[str, str, str]:
+    return name, f"{latest[series] / 1024:.1f} GB", tip
+
+
 def _cell(name: str, value: str, tip: str) -> str:
     big = " nbd-big" if "loss" in name or name.startswith("val") else ""
+    big = " nbd-extra" if name in ("memory", "GPU") else big
     return (
         f'<span class="nbd-cell{big}" title="{html.escape(tip)}">'
         f"<span>{html.escape(name)}</span><b>{html.escape(value)}</b></span>"

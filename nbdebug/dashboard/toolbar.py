@@ -1,4 +1,4 @@
-"""Toolbar of the dashboard: Run, Pause, Step, Reset, and the status of training."""
+"""Toolbar of the dashboard: Run, Pause, Step, Reset, Help, and the status of training."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import ipywidgets
 from nbdebug.core.commands.running import Pause, Reset, Run
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.dashboard.headline import headline
+from nbdebug.dashboard.tour import TOUR
 
 MAX_STEPS = 1_000_000
 RUN_TIP = "Train until paused; starts at once"
@@ -19,6 +20,7 @@ RESET_TIP = (
 )
 SURE_TIP = "Press again to restart from the beginning; the steps trained so far are discarded"
 SURE_TICKS = 16
+UNITS = (("steps", "steps"), ("epochs", "epochs"))
 
 
 class Toolbar:
@@ -34,29 +36,37 @@ class Toolbar:
         self._running = False
         self._sure = 0
         self.run = _button("Run", "play", RUN_TIP, "success")
-        self.step = _button("Step", "step-forward", "Train the given number of steps, then pause")
+        self.step = _button("Step", "step-forward", "Train this many steps or epochs, then pause")
         self.reset = _button("Reset", "history", RESET_TIP)
-        self.count = ipywidgets.BoundedIntText(
-            1,
-            min=1,
-            max=MAX_STEPS,
-            tooltip="Number of steps that Step trains",
-            layout=ipywidgets.Layout(width="54px"),
+        self.count, self.unit = _amount()
+        self.help = ipywidgets.ToggleButton(
+            description="Help",
+            icon="question",
+            tooltip="Show or hide a short tour of the dashboard",
+            layout=ipywidgets.Layout(width="70px"),
         )
+        self.tour = ipywidgets.HTML(TOUR, layout=ipywidgets.Layout(display="none"))
+        self.tour.add_class("nbd-tour")
+        self.help.observe(self._on_help, "value")
         self.run.on_click(self._on_run)
-        self.step.on_click(lambda _: ask(Run.name, {"steps": self.count.value}))
+        self.step.on_click(lambda _: ask(Run.name, {self.unit.value: self.count.value}))
         self.reset.on_click(self._on_reset)
-        self.line = ipywidgets.HTML(layout=ipywidgets.Layout(flex="1 1 420px", min_width="280px"))
-        buttons = ipywidgets.HBox([self.run, self.step, self.count])
-        self.box = ipywidgets.Box(
-            [buttons, self.line, self.reset],
+        self.line = ipywidgets.HTML(layout=ipywidgets.Layout(flex="1 1 360px", min_width="280px"))
+        buttons = ipywidgets.HBox([self.run, self.step, self.count, self.unit])
+        aside = ipywidgets.HBox([self.help, self.reset])
+        bar = ipywidgets.Box(
+            [buttons, self.line, aside],
             layout=ipywidgets.Layout(flex_flow="row wrap", align_items="center", width="100%"),
         )
-        self.box.add_class("nbd-toolbar")
+        bar.add_class("nbd-toolbar")
+        self.box = ipywidgets.VBox([bar, self.tour], layout=ipywidgets.Layout(width="100%"))
         self.update(Snapshot(), 2)
 
     def _on_run(self, _button: Any) -> None:
         self._ask(Pause.name if self._running else Run.name, {})
+
+    def _on_help(self, change: Any) -> None:
+        self.tour.layout.display = "block" if change["new"] else "none"
 
     def _on_reset(self, _button: Any) -> None:
         """Reset at the second click; the first one asks, for a few seconds."""
@@ -111,3 +121,20 @@ def _button(label: str, icon: str, tooltip: str, style: str = "") -> Any:
         button_style=style,
         layout=ipywidgets.Layout(width="76px"),
     )
+
+
+def _amount() -> tuple[Any, Any]:
+    """Number of steps or epochs that Step trains, and its unit."""
+    count = ipywidgets.BoundedIntText(
+        1,
+        min=1,
+        max=MAX_STEPS,
+        tooltip="Number of steps or epochs that Step trains",
+        layout=ipywidgets.Layout(width="58px"),
+    )
+    unit = ipywidgets.Dropdown(
+        options=UNITS,
+        tooltip="Unit of the number: steps or epochs",
+        layout=ipywidgets.Layout(width="78px"),
+    )
+    return count, unit

@@ -29,7 +29,6 @@ from nbdebug.runs.store.runs_tab import RunsTabService
 from nbdebug.training.data.sources import is_stream
 from nbdebug.training.engine.breakpoints import Breakpoints
 from nbdebug.training.engine.control_set import ControlSet, check_keywords
-from nbdebug.training.engine.layer_flow import LayerFlow
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.lr_forecast import LrForecast
 from nbdebug.training.engine.probe_runner import ProbeRunner
@@ -38,6 +37,7 @@ from nbdebug.training.engine.session import Session, Setup
 from nbdebug.training.run_metadata import describe
 from nbdebug.training.tasks.check_runner import CheckRunner
 from nbdebug.training.tasks.handler import Training
+from nbdebug.training.tasks.layer_flow import LayerFlow
 from nbdebug.training.timeline.disk.reader import read
 from nbdebug.training.timeline.timeline import Timeline
 from nbdebug.training.worker import Worker

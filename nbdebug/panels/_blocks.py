@@ -25,7 +25,7 @@ class Block:
 
     @property
     def folded(self) -> bool:
-        """Whether there are several layers."""
+        """True for several layers."""
         return len(self.layers) > 1
 
     @property

@@ -1,4 +1,4 @@
-"""Buttons that try or apply a remedy, and what a trial came to."""
+"""Buttons that try or apply a remedy, and the result of a trial."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def trial_progress(snapshot: Snapshot) -> str:
 
 
 def trial_result(finding: Finding, snapshot: Snapshot) -> str:
-    """What the trials of a remedy of this finding came to, with Keep and Discard; "" without."""
+    """Result of the trials for this finding, with Keep and Discard; "" without a trial."""
     fork = snapshot.results.of(ForkResult)
     if fork is None or fork.for_finding != finding.name:
         return ""

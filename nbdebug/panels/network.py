@@ -72,7 +72,7 @@ class NetworkStrip(Panel):
 
 @dataclass(frozen=True)
 class _Values:
-    """What was measured last, by layer, and the dropout in force."""
+    """Latest measurements by layer, and the dropout in force."""
 
     histograms: Mapping[str, Histogram]
     std: Mapping[str, float]

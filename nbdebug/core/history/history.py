@@ -149,11 +149,7 @@ class History:
             return self._columns.stride
 
     def clear(self, keep_curve: bool = False) -> None:
-        """Drop everything except the status, for a new run.
-
-        Args:
-            keep_curve: whether the losses so far become an abandoned branch.
-        """
+        """Drop everything but the status; with `keep_curve` the losses become a branch."""
         with self._changed:
             series = self._later(0)
             self._forget()

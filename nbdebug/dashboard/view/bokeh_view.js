@@ -91,6 +91,8 @@ class View {
     this.closed = false;
     this.queue = Promise.resolve();
     this.frame = new Frame(el, this.id, (content) => this.send(content));
+    this.frame.save = (name, root) =>
+      saveText(`${name}.csv`, figureAsCsv(this.document.get_model_by_id(root)));
     this.receive = (content, buffers) => {
       this.queue = this.queue.then(() => this.handle(content, buffers)).catch((error) => {
         console.error("nbdebug:", error);
@@ -197,6 +199,7 @@ class View {
     if (content.notes) this.frame.writeNotes(content.notes);
     if (content.actions) this.frame.writeActions(content.actions);
     if (content.sections) this.frame.writeSections(content.sections);
+    if (content.status) this.frame.bell.hear(content.status.now);
     if (content.refusals) this.frame.writeRefusals(content.refusals);
   }
   decode(value) {

@@ -28,7 +28,7 @@ from nbdebug.plots.plot_options import PlotOptions
 
 MAX_VIEWS = 8
 # Joined into one module, which is what anywidget loads.
-ESM_FILES = ("slider_names.js", "view_frame.js", "bokeh_view.js")
+ESM_FILES = ("slider_names.js", "take_along.js", "view_frame.js", "bokeh_view.js")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +120,10 @@ class BokehView(anywidget.AnyWidget):
     def set_refusal(self, panel: str, text: str) -> None:
         """Record the reason why a command of a panel was refused, "" for none."""
         self._html_state.set("refusals", panel, text)
+
+    def set_status(self, state: str, text: str) -> None:
+        """Record the state of training, and a sentence about it for a notification."""
+        self._html_state.set("status", "now", {"state": state, "text": text})
 
     @property
     def visible(self) -> frozenset[str]:

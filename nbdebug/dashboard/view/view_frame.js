@@ -4,6 +4,8 @@
 class Frame {
   constructor(el, id, send) {
     Object.assign(this, { el, id, send, tabs: [], panels: new Map(), selects: new Map() });
+    this.bell = new Bell();
+    this.save = () => {};
     this.current = 0;
     this.page = document.createElement("div");
     this.page.className = "nbd-page";
@@ -43,7 +45,7 @@ class Frame {
     bar.setAttribute("aria-label", "Plots");
     bar.addEventListener("keydown", (event) => this.onTabKey(event));
     this.tabs = tabs.map((tab, index) => this.buildTab(tab, index));
-    bar.append(...this.tabs.map((tab) => tab.button));
+    bar.append(...this.tabs.map((tab) => tab.button), this.bell.box);
     this.page.replaceChildren(first, bar, ...this.tabs.map((tab) => tab.body));
     this.show(Math.min(this.current, tabs.length - 1), false);
   }
@@ -73,6 +75,12 @@ class Frame {
     if (brief) title.title = panel.help;
     else title.append(node("span", "nbd-help", panel.help));
     title.hidden = !panel.title;
+    if (panel.root) {
+      const save = node("button", "nbd-save", "CSV");
+      Object.assign(save, { type: "button", title: `Save the numbers of this plot: ${panel.title}` });
+      save.addEventListener("click", () => this.save(panel.name, panel.root));
+      title.append(save);
+    }
     if (!panel.root) {
       plot.addEventListener("click", (event) => this.onClick(event, panel.name));
       plot.addEventListener("keydown", (event) => this.onFieldKey(event));

@@ -11,13 +11,13 @@ from nbdebug.core.history.history import History
 from nbdebug.core.records import Notice, Severity
 from nbdebug.rules._diagnosis import Diagnosis
 from nbdebug.training.engine.control_set import ControlSet
-from nbdebug.training.engine.layer_flow import LayerFlow
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.lr_forecast import LrForecast
 from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.engine.run_control import RunControl
 from nbdebug.training.engine.session import Session
 from nbdebug.training.tasks.check_runner import CheckRunner
+from nbdebug.training.tasks.layer_flow import LayerFlow
 from nbdebug.training.timeline.timeline import Timeline
 
 C = TypeVar("C", bound=Command)
