@@ -6,7 +6,7 @@ NbdebugError
 ├── ControlNameError (KeyError)      a control that does not exist
 ├── CheckNameError (KeyError)        a check that does not exist
 ├── CheckStopped (RuntimeError)      a check that was stopped on request
-├── TaskStopped (RuntimeError)       a fork, a rewind or a replay that was stopped
+├── TaskStopped (RuntimeError)       a run, fork, rewind or replay that was ended early
 ├── ScriptError (ValueError)         a training that cannot be written as a plain program
 ├── CheckpointError (ValueError)     a checkpoint on disk that is not there, or does not fit
 ├── DataError (ValueError)           data that cannot be trained on
@@ -58,7 +58,12 @@ class CheckStopped(NbdebugError, RuntimeError):  # noqa: N818
 
 
 class TaskStopped(NbdebugError, RuntimeError):  # noqa: N818
-    """A long command was stopped; training is where it was."""
+    """A command was ended before it was done.
+
+    A fork, a rewind, a replay or a search that was stopped leaves training where it was. A run
+    that another command ended (run, rewind, reset, keep_fork) leaves training where that command
+    put it, as the message says.
+    """
 
 
 class ScriptError(NbdebugError, ValueError):

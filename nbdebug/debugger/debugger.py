@@ -160,7 +160,8 @@ class Debugger:
         Raises:
             ArgumentError: neither steps nor epochs is given, or both, or a negative one.
             NonFiniteError: loss or gradient became NaN or Inf.
-            TaskStopped, ClosedError: another thread ran, rewound, reset or closed meanwhile.
+            TaskStopped, ClosedError: another thread ran, rewound, reset or closed meanwhile;
+                training is where that put it.
             Exception: whatever the model, the loss or the data raised, as it was.
         """
         if (steps is None) == (epochs is None):
