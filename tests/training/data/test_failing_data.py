@@ -266,7 +266,7 @@ def test_a_message_of_a_worker_that_breaks_off_is_read_again(
         now = {w.pid for w in multiprocessing.active_children() if w not in before}
         assert len(now.difference(lost)) == 1
         assert dbg.history.frame("loss")["loss"].tolist() == straight
-        assert dbg.history.notices == ()
+        assert not [notice for notice in dbg.history.notices if notice.severity == "warning"]
         assert dbg.replay().equal
 
 
