@@ -30,7 +30,7 @@ def whole(model: nn.Sequential) -> None:
 
 
 def backbone(model: nn.Sequential) -> None:
-    for layer in model[:3]:
+    for layer in list(model)[:3]:
         layer.eval().requires_grad_(False)
 
 
