@@ -181,18 +181,19 @@ class Debugger:
     def set(self, *, why: str | None = None, **controls: Any) -> None:
         """Change controls, as the dashboard's sliders do.
 
-        They are checked at once, and in force from the next step, or at once while paused.
+        They are checked at once, and in force on return while paused. While training runs, `set`
+        does not wait: they are in force from the next step. A value that is refused only then,
+        since another change came before it, is a notice; while paused it raises. Either way it is
+        a row of `changes` with its reason.
 
         Args:
             why: a reason, recorded with the change.
 
         Raises:
-            ControlNameError, ControlValueError: nothing was changed; or one control was refused
-                for another's new value, and the message says which were set.
+            ControlNameError, ControlValueError: nothing was changed; or the message says which of
+                several controls were set.
         """
-        tickets = self._client.set(controls, why=why or "")
-        if self.state == "paused":
-            self._client.wait_applied(tickets)
+        self._client.applied_or_told(self._client.set(controls, why=why or ""))
 
     @property
     def controls(self) -> Mapping[str, Any]:

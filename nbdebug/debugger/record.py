@@ -105,8 +105,8 @@ class Recording:
         loss and gradient norm that both records hold for a single step is equal to the bit.
 
         Raises:
-            ArgumentError: training has already begun, the initial weights differ, or a change is
-                no valid value of a control.
+            ArgumentError: training has already begun, or the initial weights differ.
+            ControlValueError: a change is no valid value of a control.
         """
         history, client = self._parts.history, self._client
         mine = self.run
@@ -117,8 +117,7 @@ class Recording:
         ):
             if step > history.status.step:
                 client.do(RunSteps(steps=step - history.status.step))
-            for ticket in client.set(values, why=why):
-                client.answer(ticket)
+            client.wait_applied(client.set(values, why=why))
         return compare_records(run, self.run)
 
     def _read(self) -> Callable[[], RunData]:
