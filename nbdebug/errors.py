@@ -16,6 +16,7 @@ NbdebugError
 ├── MissingPackageError (ImportError) an optional package that is not installed
 ├── RunNameError (KeyError)          a run that is not in the store
 ├── RunStoreError (OSError)          a store of runs that cannot be read or written
+├── OutputError (OSError)            a file or folder asked for that cannot be written
 ├── SeriesError (KeyError)           a series that History does not hold
 ├── PluginError (RuntimeError)       a plug-in that does not keep its contract
 ├── InsideStepError (RuntimeError)   a command that would wait for the step it was given in
@@ -109,6 +110,10 @@ class RunNameError(NbdebugError, KeyError):
 
 class RunStoreError(NbdebugError, OSError):
     """A store of runs, or a file that holds one, that cannot be read or written."""
+
+
+class OutputError(NbdebugError, OSError):
+    """A file or folder that was asked for, and that cannot be written there."""
 
 
 class SeriesError(NbdebugError, KeyError):

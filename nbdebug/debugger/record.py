@@ -78,6 +78,9 @@ class Recording:
         """Write one page of HTML: plots, changes, findings, checklist, notes, environment.
 
         The page is self-contained and works without a network.
+
+        Raises:
+            OutputError: nothing can be written there.
         """
         return self.run.report(path)
 
