@@ -14,6 +14,7 @@ from typing import Any
 from nbdebug.core.commands.base import Command
 from nbdebug.core.commands.queue import CommandQueue, Ticket
 from nbdebug.core.commands.running import Pause, SetControl
+from nbdebug.core.deprecated import accepted_settings
 from nbdebug.core.error_text import message_of
 from nbdebug.core.forked import HomeProcess
 from nbdebug.core.history.history import History
@@ -41,8 +42,17 @@ class CommandValidator:
         self._breakpoints, self._history = breakpoints, history
 
     def controls(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Values as they will be applied; raises ControlNameError or ControlValueError."""
-        return self._controls.validate(values)
+        """Values as they will be applied; raises ControlNameError or ControlValueError.
+
+        While other values are on trial, the range is not known: then they are checked when they
+        are applied.
+        """
+        try:
+            return self._controls.validate(values)
+        except ControlValueError:
+            if not self._controls.present.trying:
+                raise
+            return accepted_settings(values)
 
     def check_names(self, names: Sequence[str], slow: bool) -> tuple[str, ...]:
         """Names of checks to run; without names all cheap checks, with `slow` all checks."""

@@ -135,7 +135,8 @@ class Debugger:
         self.name, self.model = parts.name, parts.training.session.model
         self.history: History = parts.history
         self.timeline = DebuggerTimeline(client, parts.history, parts.training.diagnosis)
-        self.session = DebuggerSession(parts.training.session, client)
+        training = parts.training
+        self.session = DebuggerSession(training.session, client, training.controls.present)
         self._recording = Recording(parts, client)
         self._lifetime = Lifetime(parts, client)
         replace_predecessors(self._lifetime)
@@ -197,7 +198,7 @@ class Debugger:
 
     @property
     def controls(self) -> Mapping[str, Any]:
-        """The value in force of every control, by name."""
+        """The value in force of every control, by name; never one that a fork or replay tries."""
         return self._parts.training.controls.values()
 
     @property
