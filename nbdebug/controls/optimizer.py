@@ -48,7 +48,7 @@ class OptimizerKind(Control):
 
 
 def _lost(session: TrainingState) -> str:
-    """What each choice would leave behind, in sentences."""
+    """Options that each choice would leave behind, in sentences."""
     kinds: dict[str, list[str]] = {}
     for kind in session.optimizers.kinds:
         if lost := session.optimizers.lost(kind):

@@ -11,11 +11,11 @@ from torch import nn
 
 from nbdebug.core.commands.examining import FindWorstSamples, RunLrRangeTest, SummarizeModel
 from nbdebug.core.commands.running import ReestimateBatchNorm
+from nbdebug.core.history.present import PresentView
 from nbdebug.core.results.lr_range_test import LrRangeTest
 from nbdebug.core.results.model_summary import ModelSummary
 from nbdebug.core.results.worst_samples import WorstSamples
 from nbdebug.debugger.client import Client
-from nbdebug.training.engine.present import PresentView
 from nbdebug.training.engine.session import Session
 
 
@@ -41,7 +41,10 @@ class DebuggerSession:
         While a fork, a replay or another command tries values, this is the optimizer from before,
         but its options and state are those of the trial: `dbg.controls` has the present ones.
         """
-        return self._present.read(lambda: self._session.optimizer, lambda one: one.optimizer)
+        found: torch.optim.Optimizer = self._present.read(
+            lambda: self._session.optimizer, lambda one: one.optimizer
+        )
+        return found
 
     @property
     def parameters(self) -> Iterator[tuple[str, nn.Parameter]]:

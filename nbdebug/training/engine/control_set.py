@@ -13,6 +13,7 @@ from nbdebug.core.control_spec import ControlState
 from nbdebug.core.deprecated import accepted_settings, current_name
 from nbdebug.core.error_text import describe_error, raise_interrupt
 from nbdebug.core.history.history import History
+from nbdebug.core.history.present import PresentView
 from nbdebug.core.names import unknown_name
 from nbdebug.core.records import ChangeKind, ChangeStatus, ControlChange, Notice
 from nbdebug.errors import (
@@ -22,7 +23,6 @@ from nbdebug.errors import (
     ControlValueError,
     NbdebugError,
 )
-from nbdebug.training.engine.present import PresentView
 from nbdebug.training.engine.session import Session
 
 RECORDED_EVERY_STEP = ("lr", "batch_size")

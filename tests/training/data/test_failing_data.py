@@ -21,9 +21,9 @@ from torch.utils.data import (
     TensorDataset,
     default_collate,
 )
-from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 import nbdebug as nbd
+from tests.inside import break_off_a_message
 from tests.problems import blobs, tiny_mlp
 
 X, Y = blobs(samples=60)
@@ -243,20 +243,12 @@ def test_a_message_of_a_worker_that_breaks_off_is_read_again(
     straight, _, _ = trained(SLOW_KINDS[kind](lambda: None), steps=6)
     before = set(multiprocessing.active_children())
     lost: list[int | None] = []
-    received = 0
-    receive = _MultiProcessingDataLoaderIter._try_get_data
 
-    def breaks_off(self: Any, *arguments: Any) -> Any:
-        nonlocal received
-        if received == 2 and not lost:
-            lost.extend(w.pid for w in multiprocessing.active_children() if w not in before)
-            raise error
-        found = receive(self, *arguments)
-        # Not where none came in time.
-        received += found[0]
-        return found
+    def break_off() -> None:
+        lost.extend(w.pid for w in multiprocessing.active_children() if w not in before)
+        raise error
 
-    monkeypatch.setattr(_MultiProcessingDataLoaderIter, "_try_get_data", breaks_off)
+    break_off_a_message(2, break_off, monkeypatch)
     with nbd.Debugger(tiny_mlp(), SLOW_KINDS[kind](lambda: None), loss_fn, runs=None) as dbg:
         with pytest.raises(error):
             dbg.run(steps=6)

@@ -1,4 +1,4 @@
-"""What shows that a file which cannot be read was a store of runs."""
+"""Signs that a file which cannot be read was a store of runs."""
 
 from __future__ import annotations
 

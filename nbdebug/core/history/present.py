@@ -1,4 +1,4 @@
-"""What other threads read of a training while trial values are in force."""
+"""Readings of a training by other threads while trial values are in force."""
 
 from __future__ import annotations
 
@@ -6,15 +6,24 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import current_thread
-from typing import Any, TypeVar
-
-import torch
+from typing import Any, Protocol, TypeVar
 
 from nbdebug.core.control_spec import ControlState
 from nbdebug.core.history.history import History
-from nbdebug.training.engine.session import Session
 
 T = TypeVar("T")
+
+
+class Position(Protocol):
+    """A session, as far as it is kept."""
+
+    step: int
+    samples: int
+    epoch: float
+
+    @property
+    def optimizer(self) -> Any:
+        """The optimizer in force."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +33,7 @@ class Present:
     step: int
     samples: int
     epoch: float
-    optimizer: torch.optim.Optimizer
+    optimizer: Any
     values: Mapping[str, Any]
     states: tuple[ControlState, ...]
 
@@ -35,7 +44,7 @@ class PresentView:
     The training thread, and with it the user's code in a step, reads the session as it is.
     """
 
-    def __init__(self, session: Session, history: History) -> None:
+    def __init__(self, session: Position, history: History) -> None:
         self._session, self._history = session, history
         self._kept: Present | None = None
         # Counts beginnings and ends, so that nobody reads across one.
