@@ -11,6 +11,7 @@ from typing import Any
 from nbdebug.core.commands.running import ReestimateBatchNorm, SetControl
 from nbdebug.core.deprecated import current_settings
 from nbdebug.core.history.history import History
+from nbdebug.core.output_files import output
 from nbdebug.core.records import StepRecord
 from nbdebug.core.results.timeline import Mark, MarkKind, ReplayResult, TimelineMarks
 from nbdebug.errors import CheckpointError, DataError, ModelError
@@ -170,8 +171,8 @@ class Timeline:
 
     def save(self) -> str:
         """Write the current state to disk now, and return the path; see `CheckpointFile.write`."""
-        self._file.writable_path()
-        return str(self._file.write(self._serialized_now()))
+        with output(self._file.writable_path()):
+            return str(self._file.write(self._serialized_now()))
 
     def _serialized_now(self) -> dict[str, Any]:
         """The state as it is, changes of the user's own code included."""
