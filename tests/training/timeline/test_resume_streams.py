@@ -1,0 +1,367 @@
+"""Streams, batch samplers and endless samplers go on after a restart, to the bit."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    Sampler,
+    TensorDataset,
+    get_worker_info,
+)
+
+import nbdebug as nbd
+from nbdebug.training.data.passes import pass_reader
+from tests.training.timeline.timelines import N, Stream, X, Y, equal, state
+
+
+@pytest.fixture(autouse=True)
+def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+LENGTHS = torch.randint(1, 9, (N,), generator=torch.Generator().manual_seed(2)).tolist()
+Draw = Callable[[list[Any]], None]
+
+
+class Buckets(Sampler[list[int]]):
+    """Batches of samples of similar length; buckets and batches are shuffled in place."""
+
+    def __init__(self, shuffle: Draw = random.shuffle, rng: Any = None) -> None:
+        by_length: dict[int, list[int]] = {}
+        for index, length in enumerate(LENGTHS):
+            by_length.setdefault(length // 3, []).append(index)
+        self.buckets, self.shuffle, self.rng, self.epoch = by_length, shuffle, rng, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def _shuffle(self, values: list[Any]) -> None:
+        if isinstance(self.rng, torch.Generator):
+            order = torch.randperm(len(values), generator=self.rng).tolist()
+            values[:] = [values[place] for place in order]
+        elif self.rng is not None:
+            self.rng.shuffle(values)
+        else:
+            self.shuffle(values)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        batches = []
+        for bucket in self.buckets.values():
+            self._shuffle(bucket)
+            batches += [bucket[i : i + 12] for i in range(0, len(bucket), 12)]
+        self._shuffle(batches)
+        for batch in batches:
+            yield [*batch[self.epoch % 2 :], batch[0]]
+
+
+class Wide(Sampler[int]):
+    """Ten billion indices, of which nobody makes a list."""
+
+    def __init__(self) -> None:
+        self.rng = np.random.default_rng(4)
+
+    def __iter__(self) -> Iterator[int]:
+        while True:
+            yield int(self.rng.integers(10**10))
+
+    def __len__(self) -> int:
+        return 10**10
+
+
+class Huge(Dataset[Any]):
+    def __len__(self) -> int:
+        return 10**10
+
+    def __getitem__(self, index: int) -> Any:
+        return X[index % N] + torch.randn(6) * 0.01, Y[index % N]
+
+
+class Walk(Sampler[int]):
+    """An iterator that goes on from pass to pass."""
+
+    def __init__(self) -> None:
+        self.steps = itertools.count(5, 7)
+
+    def __iter__(self) -> Iterator[int]:
+        for _ in range(random.randint(30, 60)):
+            yield next(self.steps) % N
+
+
+class Rows(IterableDataset[Any]):
+    """A finite stream, drawn by `draw`, which gives an index or a float."""
+
+    def __init__(self, draw: Callable[[], float], length: int = 50) -> None:
+        self.draw, self.length = draw, length
+
+    def __iter__(self) -> Iterator[Any]:
+        worker = get_worker_info()
+        for _ in range(self.length // (1 if worker is None else worker.num_workers)):
+            index = int(self.draw() * N) % N
+            yield X[index], Y[index]
+
+
+class Ready(Rows):
+    """A stream of ready batches."""
+
+    def __iter__(self) -> Iterator[Any]:
+        for inputs, target in super().__iter__():
+            yield inputs.repeat(3, 1), target.repeat(3)
+
+
+class Own(IterableDataset[Any]):
+    """A stream with a generator of its own, whose shards are shuffled in place each pass."""
+
+    def __init__(self, rng: Any) -> None:
+        self.rng, self.shards = rng, [f"part-{n}" for n in range(8)]
+
+    def __iter__(self) -> Iterator[Any]:
+        self.rng.shuffle(self.shards)
+        for shard in self.shards:
+            start = int(shard[5:]) * 12
+            for index in range(start, start + 7):
+                yield X[index] + self.rng.random(), Y[index]
+
+
+class Buffer(IterableDataset[Any]):
+    """A buffer that shuffles another stream."""
+
+    def __init__(self, source: IterableDataset[Any], size: int = 20) -> None:
+        self.source, self.size = source, size
+
+    def __iter__(self) -> Iterator[Any]:
+        waiting: list[Any] = []
+        for sample in self.source:
+            waiting.append(sample)
+            if len(waiting) > self.size:
+                yield waiting.pop(random.randrange(len(waiting)))
+        random.shuffle(waiting)
+        yield from waiting
+
+
+class Counting(IterableDataset[Any]):
+    """A state dict, and an order that is another one in each pass."""
+
+    def __init__(self, honest: bool = True) -> None:
+        self.place, self.passes, self.honest = 0, 0, honest
+
+    def __iter__(self) -> Iterator[Any]:
+        while self.place < 60:
+            self.place += 1
+            index = (self.place * (2 * self.passes + 1)) % N
+            yield X[index] * (1 + torch.rand(())), Y[index]
+        self.place, self.passes = 0, self.passes + 1
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"place": self.place, "passes": [self.passes]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if self.honest:
+            self.place, (self.passes,) = state["place"], state["passes"]
+        else:
+            self.place = 3
+
+
+class Stage:
+    """A stage of a pipeline, with a generator of its own and a function."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function, self.rng, self.given = function, random.Random(3), 0
+
+    def __call__(self, source: Iterator[Any]) -> Iterator[Any]:
+        for sample in source:
+            self.given += 1
+            yield self.function(sample, self.rng, self.given)
+
+
+class Pipeline(IterableDataset[Any]):
+    """Shards, stages and a buffer, one after another."""
+
+    def __init__(self) -> None:
+        self.shards = [list(range(start, start + 16)) for start in range(0, N, 16)]
+        self.stages = [Stage(lambda i, rng, n: i), Stage(lambda i, rng, n: _noisy(i, rng, n))]
+        self.rng = random.Random(8)
+
+    def __iter__(self) -> Iterator[Any]:
+        self.rng.shuffle(self.shards)
+        source: Iterator[Any] = itertools.chain.from_iterable(self.shards)
+        for stage in self.stages:
+            source = stage(source)
+        return source
+
+
+def _noisy(index: int, rng: random.Random, given: int) -> Any:
+    return X[index] * rng.random() + 0.001 * given, Y[index]
+
+
+class Cursor(IterableDataset[Any]):
+    """An iterator of itself."""
+
+    def __init__(self) -> None:
+        self.given = self.place = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        self.place = 0
+        return self
+
+    def __next__(self) -> Any:
+        if self.place == 40:
+            raise StopIteration
+        self.place, self.given = self.place + 1, self.given + 1
+        return X[(self.given * 5) % N], Y[(self.given * 5) % N]
+
+
+class Batches:
+    """Ready batches of a class that is none of torch."""
+
+    def __init__(self) -> None:
+        self.rng = torch.Generator().manual_seed(3)
+
+    def __iter__(self) -> Iterator[Any]:
+        for _ in range(7):
+            rows = torch.randint(0, N, (9,), generator=self.rng)
+            yield X[rows], Y[rows]
+
+
+class OwnIter(DataLoader[Any]):
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        for inputs, targets in super().__iter__():
+            yield inputs * (1 + torch.rand(())), targets
+
+
+def ready(rng: Any) -> Iterator[Any]:
+    while True:
+        rows = torch.from_numpy(rng.integers(0, N, 9))
+        yield X[rows] + torch.randn(()), Y[rows]
+
+
+def outside() -> Any:
+    """A stream whose function draws from a generator outside."""
+    rng = np.random.default_rng(6)
+    return Rows(lambda: float(rng.random()))
+
+
+def batches(sampler: Any, **options: Any) -> DataLoader[Any]:
+    return DataLoader(TensorDataset(X, Y), batch_sampler=sampler, **options)
+
+
+def stream(data: IterableDataset[Any], **options: Any) -> DataLoader[Any]:
+    return DataLoader(data, batch_size=8, **options)
+
+
+def torch_generator() -> torch.Generator:
+    return torch.Generator().manual_seed(11)
+
+
+KINDS: dict[str, Callable[[], Any]] = {
+    "buckets, global": lambda: batches(Buckets()),
+    "buckets, python": lambda: batches(Buckets(rng=random.Random(1))),
+    "buckets, numpy": lambda: batches(Buckets(rng=np.random.default_rng(1))),
+    "buckets, torch": lambda: batches(Buckets(rng=torch_generator())),
+    "batches of a sampler": lambda: batches(
+        type("Own", (BatchSampler,), {})(
+            RandomSampler(range(N), generator=torch_generator()), 9, False
+        )
+    ),
+    "wide": lambda: DataLoader(Huge(), batch_size=8, sampler=Wide()),
+    "walk": lambda: DataLoader(TensorDataset(X, Y), batch_size=8, sampler=Walk()),
+    "endless, own generator": Stream,
+    "rows, python": lambda: stream(Rows(random.random)),
+    "rows, numpy": lambda: stream(Rows(np.random.rand)),
+    "rows, torch": lambda: Rows(lambda: float(torch.rand(()))),
+    "rows, outside": outside,
+    "rows, last dropped": lambda: stream(Rows(random.random), drop_last=True),
+    "own, python": lambda: stream(Own(random.Random(5))),
+    "own, numpy": lambda: stream(Own(np.random.default_rng(5))),
+    "own, numpy, old": lambda: stream(Own(np.random.RandomState(5))),
+    "buffer": lambda: stream(Buffer(Own(random.Random(5)))),
+    "buffers": lambda: stream(Buffer(Buffer(Rows(np.random.rand)), 7)),
+    "state dict": lambda: stream(Counting()),
+    "state dict that misleads": lambda: stream(Counting(honest=False)),
+    "pipeline": lambda: stream(Pipeline()),
+    "cursor": lambda: stream(Cursor()),
+    "ready, endless": lambda: ready(np.random.default_rng(2)),
+    "ready": Batches,
+    "ready, loader": lambda: DataLoader(Ready(random.random), batch_size=None),
+    "own iter": lambda: OwnIter(TensorDataset(X, Y), batch_size=8, shuffle=True),
+    "own iter, generator": lambda: OwnIter(
+        TensorDataset(X, Y), batch_size=8, shuffle=True, generator=torch_generator()
+    ),
+}
+WORKERS: dict[str, Callable[[], Any]] = {
+    "buckets": lambda: batches(Buckets(rng=random.Random(1)), num_workers=2),
+    "stream": lambda: stream(Own(np.random.default_rng(5)), num_workers=2),
+    "stream, alive": lambda: stream(
+        Own(random.Random(5)), num_workers=1, persistent_workers=True
+    ),
+    "stream, global": lambda: stream(Rows(np.random.rand), num_workers=2),
+}
+
+
+def small() -> nn.Sequential:
+    """A network that takes batches of one sample."""
+    return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 3))
+
+
+def open_(data: Any, name: str | None = "n") -> nbd.Debugger:
+    torch.manual_seed(1)
+    options: dict[str, Any] = {"overhead": 0.0, "runs": None, "name": name}
+    return nbd.Debugger(small(), data, nn.CrossEntropyLoss(), **options)
+
+
+def resume(data: Any) -> nbd.Debugger:
+    return nbd.Debugger.resume("n", small(), data, nn.CrossEntropyLoss(), overhead=0.0, runs=None)
+
+
+def check(kind: Callable[[], Any], *stops: int, steps: int = 30) -> None:
+    """Train with restarts at some steps, and compare with a training without any."""
+    with open_(kind(), None) as straight:
+        straight.run(steps=steps)
+        wanted = state(straight)
+    with open_(kind()) as dbg:
+        assert not [n for n in dbg.history.notices if n.title == "No checkpoint on disk"]
+        dbg.run(steps=stops[0]) if stops[0] else dbg.timeline.save()
+    for here, there in itertools.pairwise([*stops, steps]):
+        with resume(kind()) as dbg:
+            assert dbg.history.status.step == here
+            dbg.run(steps=there - here)
+            last = there == steps
+            if last:
+                assert equal(state(dbg), wanted)
+                assert dbg.replay().equal
+                dbg.rewind(here + 1)
+                dbg.run(steps=steps - here - 1)
+                assert equal(state(dbg), wanted)
+                dbg.reset()
+                dbg.run(steps=steps - here)
+                assert equal(state(dbg), wanted)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_order_that_is_read_bit_by_bit_goes_on(kind: str) -> None:
+    check(KINDS[kind], 3, 17)
+
+
+@pytest.mark.parametrize("stop", [0, 1, 6, 7, 8, 14])
+@pytest.mark.parametrize("kind", ["buckets, python", "ready", "state dict", "walk", "cursor"])
+def test_it_goes_on_from_everywhere_in_a_pass(kind: str, stop: int) -> None:
+    check(KINDS[kind], stop, steps=20)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", WORKERS)
+def test_it_goes_on_with_workers(kind: str) -> None:
+    check(WORKERS[kind], 3, 12, steps=20)
