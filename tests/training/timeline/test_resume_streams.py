@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import itertools
+import os
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +26,17 @@ from torch.utils.data import (
 )
 
 import nbdebug as nbd
+from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.training.data.passes import pass_reader
+from nbdebug.training.data.samplers import (
+    fitting_position,
+    make_batching,
+    make_sampler,
+    portable_position,
+    prepare_resume,
+)
+from nbdebug.training.data.sources import as_source
+from nbdebug.training.timeline.disk.records import decoded, encoded
 from tests.training.timeline.timelines import N, Stream, X, Y, equal, state
 
 
@@ -304,9 +316,7 @@ KINDS: dict[str, Callable[[], Any]] = {
 WORKERS: dict[str, Callable[[], Any]] = {
     "buckets": lambda: batches(Buckets(rng=random.Random(1)), num_workers=2),
     "stream": lambda: stream(Own(np.random.default_rng(5)), num_workers=2),
-    "stream, alive": lambda: stream(
-        Own(random.Random(5)), num_workers=1, persistent_workers=True
-    ),
+    "stream, alive": lambda: stream(Own(random.Random(5)), num_workers=1, persistent_workers=True),
     "stream, global": lambda: stream(Rows(np.random.rand), num_workers=2),
 }
 
@@ -350,18 +360,156 @@ def check(kind: Callable[[], Any], *stops: int, steps: int = 30) -> None:
                 assert equal(state(dbg), wanted)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_an_order_that_is_read_bit_by_bit_goes_on(kind: str) -> None:
+TRAINED = ["buckets, global", "wide", "endless, own generator", "own, numpy", "ready, endless"]
+
+
+@pytest.mark.parametrize("kind", TRAINED)
+def test_training_on_an_order_that_is_read_bit_by_bit_goes_on(kind: str) -> None:
     check(KINDS[kind], 3, 17)
-
-
-@pytest.mark.parametrize("stop", [0, 1, 6, 7, 8, 14])
-@pytest.mark.parametrize("kind", ["buckets, python", "ready", "state dict", "walk", "cursor"])
-def test_it_goes_on_from_everywhere_in_a_pass(kind: str, stop: int) -> None:
-    check(KINDS[kind], stop, steps=20)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", WORKERS)
 def test_it_goes_on_with_workers(kind: str) -> None:
     check(WORKERS[kind], 3, 12, steps=20)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("before", "after"), [(0, 2), (2, 0), (2, 1)])
+def test_workers_of_a_batch_sampler_may_come_and_go(before: int, after: int) -> None:
+    with open_(WORKERS["buckets"](), None) as straight:
+        straight.run(steps=20)
+        wanted = state(straight)
+    with open_(batches(Buckets(rng=random.Random(1)), num_workers=before)) as dbg:
+        dbg.run(steps=11)
+    with resume(batches(Buckets(rng=random.Random(1)), num_workers=after)) as dbg:
+        dbg.run(steps=9)
+        assert equal(state(dbg), wanted)
+
+
+def sampler_of(data: Any) -> Any:
+    source = as_source(data, torch.float32)
+    made = make_sampler(source, data, make_batching(source, data, None), seed=3)
+    assert prepare_resume(made) == ""
+    return made
+
+
+def draw(sampler: Any, count: int) -> list[Any]:
+    """Batches, without their numbers of samples."""
+    found = [sampler.next() for _ in range(count)]
+    return [(*batch.data, batch.epoch, batch.progress) for batch in found]
+
+
+def in_a_new_process(position: Any, before: Any, after: Any) -> Any:
+    """A position as it comes out of a file."""
+    file = io.BytesIO()
+    torch.save(encoded(portable_position(position, before)), file)
+    file.seek(0)
+    return fitting_position(decoded(torch.load(file, weights_only=True)), after)
+
+
+def goes_on(kind: Callable[[], Any], *stops: int, steps: int = 40) -> None:
+    """Read on in a new sampler after some batches, and compare with a sampler that reads all."""
+    wanted, sampler = draw(sampler_of(kind()), steps), sampler_of(kind())
+    found: list[Any] = []
+    for stop in stops:
+        found += draw(sampler, stop - len(found))
+        here = sampler.position()
+        # The place is behind what was read already.
+        draw(sampler, 3)
+        other = sampler_of(kind())
+        other.seek(in_a_new_process(here, sampler, other))
+        sampler = other
+    begun = sampler.position()
+    found += draw(sampler, steps - len(found))
+    assert bitwise_equal(found, wanted)
+    sampler.seek(begun)
+    assert bitwise_equal(draw(sampler, steps - stops[-1]), wanted[stops[-1] :])
+
+
+@pytest.mark.parametrize("stops", [(0,), (1,), (6, 7, 8), (3, 14, 25)], ids=str)
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_batches_follow(kind: str, stops: tuple[int, ...]) -> None:
+    goes_on(KINDS[kind], *stops)
+
+
+@pytest.mark.parametrize("kind", ["state dict", "state dict that misleads", "buffer", "pipeline"])
+def test_a_state_dict_is_used_where_it_leads_to_the_same_items(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pass_reader, "STATE_SECONDS", 0.0)
+    goes_on(KINDS[kind], 3, 14, 25)
+
+
+def test_with_a_state_dict_a_stream_is_not_read_from_its_beginning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pass_reader, "STATE_SECONDS", 0.0)
+    sampler, data = sampler_of(Counting()), Counting()
+    draw(sampler, 1)
+    other = sampler_of(data)
+    began: list[int] = []
+    monkeypatch.setattr(Counting, "__iter__", _telling(Counting.__iter__, began))
+    other.seek(in_a_new_process(sampler.position(), sampler, other))
+    assert began[0] > 50
+
+
+def _telling(begin: Callable[[Any], Any], began: list[int]) -> Callable[[Any], Any]:
+    def told(self: Any) -> Any:
+        began.append(self.place)
+        return begin(self)
+
+    return told
+
+
+class Urandom(IterableDataset[Any]):
+    def __iter__(self) -> Iterator[Any]:
+        for index in range(50):
+            yield X[index] + os.urandom(1)[0], Y[index]
+
+
+CHANGED: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
+    "another seed": (
+        lambda: batches(Buckets(shuffle=random.Random(1).shuffle)),
+        lambda: batches(Buckets(shuffle=sorted)),
+    ),
+    "another buffer": (
+        lambda: stream(Buffer(Rows(np.random.rand), 7)),
+        lambda: Buffer(Rows(np.random.rand), 8),
+    ),
+    "another class": (KINDS["own, python"], KINDS["pipeline"]),
+    "another kind of generator": (KINDS["own, python"], KINDS["own, numpy, old"]),
+    "other files": (KINDS["own, python"], lambda: stream(OtherFiles(random.Random(5)))),
+    "a shorter stream": (
+        lambda: Rows(random.random),
+        lambda: Rows(random.random, 20),
+    ),
+    "no stream any more": (KINDS["own, python"], KINDS["buckets, global"]),
+    "a stream now": (KINDS["buckets, global"], KINDS["own, python"]),
+    "the operating system": (Urandom, Urandom),
+}
+
+
+class OtherFiles(Own):
+    """The same names in another folder."""
+
+    def __init__(self, rng: Any) -> None:
+        super().__init__(rng)
+        self.shards = [f"copy/{shard}" for shard in self.shards]
+
+    def __iter__(self) -> Iterator[Any]:
+        for shard in self.shards:
+            yield X[len(shard)], Y[len(shard)]
+
+
+@pytest.mark.parametrize("change", CHANGED)
+def test_another_order_is_refused_and_nothing_was_changed(change: str) -> None:
+    first, then = CHANGED[change]
+    sampler, other = sampler_of(first()), sampler_of(then())
+    draw(sampler, 5)
+    start = other.position()
+    with pytest.raises(nbd.NbdebugError, match=r"order|checkpoint|stream"):
+        other.seek(in_a_new_process(sampler.position(), sampler, other))
+    other.seek(start)
+    if change != "the operating system":
+        assert bitwise_equal(draw(other, 12), draw(sampler_of(then()), 12))

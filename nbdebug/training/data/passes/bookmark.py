@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -41,15 +41,15 @@ class Mark(NamedTuple):
     rng: RngState | None = None
     written: Mapping[str, Any] | None = None
 
-    def plain(self) -> dict[str, Any]:
-        """The mark as plain data."""
+    def plain(self, others: Sequence[HeldState]) -> dict[str, Any]:
+        """The mark as plain data; other states of the data tell what changes."""
         if self.written is not None:
             return dict(self.written)
         rng = self.rng
         return {
             "item": self.item,
             "place": list(self.place),
-            "held": self.held.plain(),
+            "held": self.held.plain(others),
             "state": None if self.state is None else [PlainWriter().plain(self.state)],
             "rng": None if rng is None else (rng.python, rng.numpy, rng.cpu),
         }

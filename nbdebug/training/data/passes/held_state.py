@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from nbdebug.model.state.values.kept import (
 )
 from nbdebug.model.state.values.plain import PlainReader, PlainWriter
 from nbdebug.training.data.passes.data_copier import DataCopier
+from nbdebug.training.data.passes.moved import moved
 
 
 class HeldState:
@@ -57,11 +58,17 @@ class HeldState:
         for value, kept in self._reached.values():
             kept.restored(value, done)
 
-    def plain(self) -> dict[str, Any]:
-        """The copies as plain data."""
+    def plain(self, others: Sequence[HeldState]) -> dict[str, Any]:
+        """The copies as plain data, without what is the same in other states of the data.
+
+        What never changes is a setting of the user, who may change it before a resume.
+        """
         writer = PlainWriter()
-        held = writer.plain(self._held)
-        reached = {place: writer.plain(kept) for place, (_, kept) in self._reached.items()}
+        held = writer.plain(moved(self._held, [other._held for other in others]))
+        reached = {}
+        for place, (_, kept) in self._reached.items():
+            there = [other._reached.get(place, (None, None))[1] for other in others]
+            reached[place] = writer.plain(moved(kept, there))
         return {"held": held, "reached": reached}
 
     def write(self, plain: Mapping[str, Any]) -> None:

@@ -139,11 +139,17 @@ class PassReader(BoundedBatchCache):
         if number not in self.cached or not self.resumable:
             raise DataError(f"Item {number:,} of the data is no longer cached.")
         marks = self._marks.before(number)
+        now = HeldState.capture(self._items)
         if not marks:
-            marks = [Mark(0, Place(), HeldState.capture(self._items))]
+            marks = [Mark(0, Place(), now)]
+        states = [*(mark.held for mark in marks), now]
         index = number - self._first
         place = self._kept[index].place if index < len(self._kept) else self._place
-        return {"item": number, "place": list(place), "marks": [mark.plain() for mark in marks]}
+        return {
+            "item": number,
+            "place": list(place),
+            "marks": [mark.plain(states) for mark in marks],
+        }
 
     def _resume(self, bookmark: Any) -> None:
         """Read again up to a bookmark, from each of its marks until one fits."""
