@@ -214,9 +214,7 @@ def prepare_resume(sampler: Sampler) -> str:
     if isinstance(indices, IndexSampler):
         return "" if indices.own is None else indices.own.unrecordable
     reader = sampler.reader if isinstance(sampler, StreamSampler) else indices and indices.reader
-    if reader is not None:
-        reader.resumable = True
-    return ""
+    return "" if reader is None else reader.prepare_resume()
 
 
 def _check_request(request: Any, indices: Indices) -> None:

@@ -462,10 +462,15 @@ def _telling(begin: Callable[[Any], Any], began: list[int]) -> Callable[[Any], A
     return told
 
 
-class Urandom(IterableDataset[Any]):
+GIVEN = itertools.count()
+
+
+class Outside(IterableDataset[Any]):
+    """Draws from elsewhere, which nobody sees."""
+
     def __iter__(self) -> Iterator[Any]:
         for index in range(50):
-            yield X[index] + os.urandom(1)[0], Y[index]
+            yield X[index] + next(GIVEN), Y[index]
 
 
 CHANGED: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
@@ -486,7 +491,7 @@ CHANGED: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     ),
     "no stream any more": (KINDS["own, python"], KINDS["buckets, global"]),
     "a stream now": (KINDS["buckets, global"], KINDS["own, python"]),
-    "the operating system": (Urandom, Urandom),
+    "draws from elsewhere": (Outside, Outside),
 }
 
 
@@ -511,5 +516,94 @@ def test_another_order_is_refused_and_nothing_was_changed(change: str) -> None:
     with pytest.raises(nbd.NbdebugError, match=r"order|checkpoint|stream"):
         other.seek(in_a_new_process(sampler.position(), sampler, other))
     other.seek(start)
-    if change != "the operating system":
+    if change != "draws from elsewhere":
         assert bitwise_equal(draw(other, 12), draw(sampler_of(then()), 12))
+
+
+class Unseeded(IterableDataset[Any]):
+    """A generator without a seed, made as a pass begins."""
+
+    def __init__(self) -> None:
+        self.seeded = np.random.default_rng()
+
+    def __iter__(self) -> Iterator[Any]:
+        for _ in range(20):
+            index = self.helper() % N
+            yield X[index], Y[index]
+
+    def helper(self) -> int:
+        return self.numpy()
+
+    def numpy(self) -> int:
+        return int(np.random.default_rng().integers(N))
+
+
+class OfThePython(Unseeded):
+    def __iter__(self) -> Iterator[Any]:
+        order = random.Random()
+        yield from ((X[i], Y[i]) for i in order.sample(range(N), 20))
+
+
+class OfTheSystem(Unseeded):
+    def __iter__(self) -> Iterator[Any]:
+        yield from ((X[i % N], Y[i % N]) for i in os.urandom(20))
+
+
+class ShuffledByTheSystem(Buckets):
+    def __init__(self) -> None:
+        super().__init__()
+
+    def __iter__(self) -> Iterator[list[int]]:
+        found = list(super().__iter__())
+        random.SystemRandom().shuffle(found)
+        yield from found
+
+
+def unseeded() -> Iterator[Any]:
+    rng = np.random.default_rng()
+    while True:
+        yield X[rng.integers(0, N, 4)], Y[:4]
+
+
+NEVER: dict[str, Callable[[], Any]] = {
+    "in a helper": lambda: Unseeded(),
+    "python": lambda: stream(OfThePython()),
+    "system": lambda: stream(Buffer(OfTheSystem())),
+    "batch sampler": lambda: batches(ShuffledByTheSystem()),
+    "generator": unseeded,
+}
+
+
+@pytest.mark.parametrize("kind", NEVER)
+def test_an_order_that_never_comes_again_is_told_at_the_start(kind: str) -> None:
+    with open_(NEVER[kind]()) as dbg:
+        (notice,) = [n for n in dbg.history.notices if n.title == "No checkpoint on disk"]
+        assert "operating system" in notice.text
+        dbg.run(steps=2)
+        with pytest.raises(nbd.CheckpointError, match="operating system"):
+            dbg.timeline.save()
+    assert not Path("nbdebug-checkpoints").exists()
+
+
+class MadeOnce(IterableDataset[Any]):
+    """A generator without a seed, whose state a checkpoint holds."""
+
+    def __init__(self) -> None:
+        self.rng = self.make()
+
+    def make(self) -> Any:
+        return np.random.default_rng()
+
+    def __iter__(self) -> Iterator[Any]:
+        for _ in range(30):
+            index = int(self.rng.integers(N))
+            yield X[index], Y[index]
+
+
+def test_a_generator_without_a_seed_that_is_made_once_goes_on() -> None:
+    sampler, other = sampler_of(MadeOnce()), sampler_of(MadeOnce())
+    draw(sampler, 40)
+    here = sampler.position()
+    wanted = draw(sampler, 40)
+    other.seek(in_a_new_process(here, sampler, other))
+    assert bitwise_equal(draw(other, 40), wanted)

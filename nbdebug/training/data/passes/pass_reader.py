@@ -26,6 +26,7 @@ from nbdebug.training.data.passes.bookmark import (
 )
 from nbdebug.training.data.passes.fingerprint import fingerprint
 from nbdebug.training.data.passes.held_state import HeldState
+from nbdebug.training.data.passes.system_draws import system_draws
 from nbdebug.training.data.seeding import derived_seed, seed_all
 
 END_OF_PASS = object()
@@ -53,16 +54,13 @@ class PassReader(BoundedBatchCache):
 
     Attributes:
         number: number of the next item, over all passes.
-        resumable: True to copy the state of the iterable before each pass, for `bookmark`.
     """
-
-    resumable = False
 
     def __init__(
         self, items: Iterable[Any], seed: int, begin_pass: Callable[[int], None], limit: float
     ) -> None:
         self._items, self._seed, self._begin_pass = items, seed, begin_pass
-        self.limit = limit
+        self.limit, self._resumable = limit, False
         # The bookmark that reading began from, and the state of the iterable before.
         self._resumed: tuple[Any, HeldState] | None = None
         self.reset()
@@ -130,13 +128,23 @@ class PassReader(BoundedBatchCache):
             return False
         return True
 
+    def prepare_resume(self) -> str:
+        """Copy the state of the iterable before each pass from now on, for `bookmark`.
+
+        Returns:
+            Why its order can never be read again; "" if it can.
+        """
+        refusal = system_draws(self._items)
+        self._resumable = not refusal
+        return refusal
+
     def bookmark(self, number: int) -> dict[str, Any]:
-        """Return plain data to find an item again in a new process.
+        """Return plain data to find an item again in a new process, after `prepare_resume`.
 
         Raises:
             DataError: the item is no longer cached.
         """
-        if number not in self.cached or not self.resumable:
+        if number not in self.cached or not self._resumable:
             raise DataError(f"Item {number:,} of the data is no longer cached.")
         marks = self._marks.before(number)
         now = HeldState.capture(self._items)
@@ -175,9 +183,10 @@ class PassReader(BoundedBatchCache):
         vars(self).update(here)
         raise DataError(
             f"The {type(self._items).__name__} of the data does not give the same order as before "
-            f"when it is read again{reasons}: training cannot go on from the checkpoint. An order "
-            "repeats itself if it comes from generators with a fixed seed, or from the global "
-            "ones, which are seeded for each pass."
+            f"when it is read again{reasons}: training cannot go on from the checkpoint. Give the "
+            "data made anew, as at the beginning of the training. An order repeats itself if it "
+            "comes from generators with a fixed seed, or from the global ones, which are seeded "
+            "for each pass."
         )
 
     def _read_to(self, target: Place, mark: Any) -> None:
@@ -198,7 +207,7 @@ class PassReader(BoundedBatchCache):
     def _at(self, number: int) -> Any:
         index = number - self._first
         if index == len(self._kept):
-            if self.resumable and self._iterator is not None and not self._failed:
+            if self._resumable and self._iterator is not None and not self._failed:
                 self._copy_state()
             place = self._place
             item = self._read()
@@ -242,7 +251,7 @@ class PassReader(BoundedBatchCache):
         """Begin the pass, and leave out what was read of it before an exception."""
         self._iterator = None
         number, read, before = self._place
-        if self.resumable and not read:
+        if self._resumable and not read:
             held = HeldState.capture(self._items)
             self._marks.add(Mark(self.cached[-1], self._place, held))
         seed_all(derived_seed(self._seed, number))
