@@ -74,7 +74,7 @@ class DebuggerTimeline:
 
         Raises:
             ArgumentError: the Debugger has no name.
-            CheckpointError: the data could not go on from there (a stream), or a longer training
+            CheckpointError: the data could not go on from there, or a longer training
                 of the same name is on disk.
             OSError: the file cannot be written.
         """

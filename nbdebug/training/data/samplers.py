@@ -213,8 +213,8 @@ def prepare_resume(sampler: Sampler) -> str:
     indices = indices_of(sampler)
     if isinstance(indices, IndexSampler):
         return "" if indices.own is None else indices.own.unrecordable
-    reader = sampler.reader if isinstance(sampler, StreamSampler) else indices and indices.reader
-    return "" if reader is None else reader.prepare_resume()
+    reads = sampler if isinstance(sampler, StreamSampler) else indices
+    return "" if reads is None else reads.reader.prepare_resume()
 
 
 def _check_request(request: Any, indices: Indices) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from array import array
 from typing import Any
 
 import numpy as np
@@ -11,31 +12,35 @@ import torch
 
 from nbdebug.model.module.forward import leaves
 
-MAX_BYTES = 2**16
+MAX_BYTES = 2**14
 NUMBER_TYPES = (int, float, complex, bool, type(None), np.generic)
 
 
 def fingerprint(item: Any, before: int = 0) -> int:
     """CRC-32 of an item and of those before it.
 
-    Of a tensor or array over 64 kB only the first and the last row count, of objects of other types
-    only the type.
+    Of a tensor or array over 16 kB only rows at its edges count, of objects of other types only the
+    type.
     """
     if type(item) is int and -(2**63) <= item < 2**63:
         return zlib.crc32(struct.pack("<q", item), before)
+    if type(item) is list:
+        try:
+            return zlib.crc32(array("q", item), before)
+        except (TypeError, OverflowError):
+            pass
     for leaf in leaves(item):
         before = zlib.crc32(_bytes(leaf), before)
     return before
 
 
-def _bytes(leaf: Any) -> bytes:
+def _bytes(leaf: Any) -> Any:
     if isinstance(leaf, torch.Tensor):
-        return f"{leaf.dtype}{tuple(leaf.shape)}".encode() + _tensor_bytes(leaf)
+        return _tensor_bytes(leaf)
     if isinstance(leaf, np.ndarray):
-        head = f"{leaf.dtype}{leaf.shape}".encode()
-        return head if leaf.dtype.hasobject else head + _array_bytes(leaf)
+        return b"objects" if leaf.dtype.hasobject else np.ascontiguousarray(_edges(leaf)).data
     if isinstance(leaf, bytes | bytearray):
-        return bytes(leaf[:MAX_BYTES])
+        return leaf[:MAX_BYTES]
     if isinstance(leaf, str):
         return leaf[:MAX_BYTES].encode(errors="surrogatepass")
     if isinstance(leaf, NUMBER_TYPES):
@@ -43,18 +48,25 @@ def _bytes(leaf: Any) -> bytes:
     return type(leaf).__qualname__.encode()
 
 
-def _tensor_bytes(tensor: torch.Tensor) -> bytes:
+def _tensor_bytes(tensor: torch.Tensor) -> Any:
     # Reading from another device would wait for it.
     if tensor.device.type != "cpu" or tensor.layout is not torch.strided or tensor.is_quantized:
-        return b""
-    tensor = tensor.detach()
-    if tensor.nbytes > MAX_BYTES and len(tensor) > 2:
-        tensor = torch.stack((tensor[0], tensor[-1]))
-    flat = tensor.resolve_conj().resolve_neg().contiguous().reshape(-1)
-    return flat.view(torch.uint8).numpy().tobytes()
+        return repr(tuple(tensor.shape)).encode()
+    edges = _edges(tensor.detach())
+    try:
+        return np.ascontiguousarray(edges.numpy()).data
+    except (TypeError, RuntimeError):
+        # Such as bfloat16, which NumPy does not know.
+        flat = edges.resolve_conj().resolve_neg().contiguous().reshape(-1)
+        return flat.view(torch.uint8).numpy().data
 
 
-def _array_bytes(array: np.ndarray[Any, Any]) -> bytes:
-    if array.nbytes > MAX_BYTES and len(array) > 2:
-        array = np.stack((array[0], array[-1]))
-    return array.tobytes()
+def _edges(values: Any) -> Any:
+    """First and last entries along as many axes of a tensor or array as it takes to be small."""
+    for axis, size in enumerate(values.shape):
+        if values.nbytes <= MAX_BYTES:
+            break
+        if size > 2:
+            step = size - 1 if axis < values.ndim - 1 else max(size * 8 // MAX_BYTES, 1)
+            values = values[(slice(None),) * axis + (slice(None, None, step),)]
+    return values
