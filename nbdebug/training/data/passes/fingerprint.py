@@ -63,6 +63,8 @@ def _tensor_bytes(tensor: torch.Tensor) -> Any:
 
 def _edges(values: Any) -> Any:
     """First and last entries along as many axes of a tensor or array as it takes to be small."""
+    if values.nbytes <= MAX_BYTES:
+        return values
     for axis, size in enumerate(values.shape):
         if values.nbytes <= MAX_BYTES:
             break
