@@ -17,7 +17,7 @@ from nbdebug.core.history.history import History
 from nbdebug.core.plugins import instances
 from nbdebug.core.records import Notice
 from nbdebug.debugger.client import Client, CommandValidator
-from nbdebug.errors import ArgumentError, DataError
+from nbdebug.errors import ArgumentError
 from nbdebug.model.module.names import hooked_layers, measured_layers
 from nbdebug.probes.base import Probe
 from nbdebug.rules._diagnosis import Diagnosis
@@ -26,7 +26,6 @@ from nbdebug.runs.record.location import StoreLocation, store_location
 from nbdebug.runs.record.store_packages import kept_in
 from nbdebug.runs.recording.recorder import Recorder
 from nbdebug.runs.store.runs_tab import RunsTabService
-from nbdebug.training.data.sources import is_stream
 from nbdebug.training.engine.breakpoints import Breakpoints
 from nbdebug.training.engine.control_set import ControlSet, check_keywords
 from nbdebug.training.engine.loop import Loop
@@ -208,11 +207,6 @@ def resumed(
             "keeps its name."
         )
     name = arguments.get("name", name)
-    if is_stream(train_data):
-        raise DataError(
-            "The data is a stream, which a new process cannot read again from where the last one "
-            "stopped: a training on it cannot be resumed from disk."
-        )
     data, notices = read(name)
     known = {field.name for field in dataclasses.fields(Setup)} - {"resumed"}
     found = {"seed": data["seed"], "optimizer": data["optimizers"][0][0]}

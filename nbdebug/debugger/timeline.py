@@ -75,7 +75,7 @@ class DebuggerTimeline:
 
         Raises:
             ArgumentError: the Debugger has no name.
-            CheckpointError: the data could not go on from there (a stream), or a longer training
+            CheckpointError: the data could not go on from there, or a longer training
                 of the same name is on disk.
             OutputError: the file cannot be written.
         """
