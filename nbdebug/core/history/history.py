@@ -17,7 +17,6 @@ from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.history.waiting import wait_for_status
 from nbdebug.core.records import ControlChange, Histogram, Note, Notice, Status, StepRecord
 from nbdebug.core.results.timeline import Branch
-from nbdebug.core.series import Series
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -134,7 +133,8 @@ class History:
                 bucket holds earlier and later steps.
         """
         with self._changed:
-            self._branches.append(Branch(step, until, self._later(step)))
+            series = self._columns.later(BRANCH_SERIES, step, MAX_BRANCH_POINTS)
+            self._branches.append(Branch(step, until, series))
             self._columns.rewind(step, records)
             note = f"Training was rewound to step {step}."
             for index, change in enumerate(self._changes):
@@ -151,18 +151,12 @@ class History:
     def clear(self, keep_curve: bool = False) -> None:
         """Drop everything but the status; with `keep_curve` the losses become a branch."""
         with self._changed:
-            series = self._later(0)
+            series = self._columns.later(BRANCH_SERIES, 0, MAX_BRANCH_POINTS)
             self._forget()
             if keep_curve and series:
                 until = 1 + max(int(one.step[-1]) for one in series.values())
                 self._branches.append(Branch(0, until, series))
             self._version += 1
-
-    def _later(self, step: int) -> dict[str, Series]:
-        """Series of a branch that begins at `step`, thinned."""
-        copies = (self._columns.copy(n) for n in BRANCH_SERIES if n in self._columns.names)
-        later = (copy.part(copy.step >= step) for copy in copies)
-        return {s.name: s.thin(MAX_BRANCH_POINTS) for s in later if len(s)}
 
     # Read by any thread.
 
