@@ -14,6 +14,7 @@ import numpy as np
 from nbdebug.core.records import Array
 from nbdebug.core.series import Series
 from nbdebug.plots.columns import MAX_ROWS
+from nbdebug.plots.curves import significant
 
 SMOOTHING = 0.9
 
@@ -61,4 +62,9 @@ def smoothed_series(series: Series, limit: int = MAX_ROWS) -> Array:
     fine = series.thin(MAX_ROWS)
     # Thinning merges whole groups of 2, 4, 8, ...: the coarse points are some of the fine ones.
     kept = np.isin(fine.step, series.thin(limit).step)
-    return smoothed(fine.mean)[kept]
+    return drawn_average(fine.mean)[kept]
+
+
+def drawn_average(values: Array, weight: float = SMOOTHING) -> Array:
+    """`smoothed` to five digits: every new point moves all earlier ones, by less and less."""
+    return significant(smoothed(values, weight))

@@ -54,7 +54,7 @@ def test_the_smoothed_curve_does_not_depend_on_how_many_points_are_drawn() -> No
     fine, coarse = smoothed_series(one), smoothed_series(one, 300)
 
     pairs = one.mean.reshape(-1, 2).mean(1)
-    np.testing.assert_allclose(fine, direct(pairs, SMOOTHING))
+    np.testing.assert_allclose(fine, direct(pairs, SMOOTHING), rtol=1e-4)
     assert len(coarse) == len(one.thin(300)) == 213
     at = np.isin(one.thin(1000).step, one.thin(300).step)
     np.testing.assert_array_equal(coarse, fine[at])

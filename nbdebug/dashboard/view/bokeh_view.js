@@ -71,6 +71,13 @@ function themeOf(model, c) {
   return null;
 }
 
+/** Fit the range of y to a new scale; Bokeh leaves a range on the scale it was first fitted to. */
+function refit({ y_range, y_scale }) {
+  y_range.scale_hint = y_scale.type === "LogScale" ? "log" : "auto";
+  // Whoever listens to this property fits the range again.
+  y_range.properties.range_padding.change.emit();
+}
+
 /** Replace the rows from `start` on and keep the rows before. */
 function spliced(old, start, fresh) {
   if (fresh instanceof Float64Array) {
@@ -190,10 +197,13 @@ class View {
       source.data = data;
     }
     for (const [id, attribute, value] of content.props) {
-      this.document.get_model_by_id(id).setv({ [attribute]: this.decode(value) });
+      const model = this.document.get_model_by_id(id);
+      model.setv({ [attribute]: this.decode(value) });
+      if (attribute === "y_scale") refit(model);
     }
     if (content.choices) this.frame.writeChoices(content.choices);
     if (content.notes) this.frame.writeNotes(content.notes);
+    if (content.alternatives) this.frame.writeAlternatives(content.alternatives);
     if (content.actions) this.frame.writeActions(content.actions);
     if (content.sections) this.frame.writeSections(content.sections);
     if (content.refusals) this.frame.writeRefusals(content.refusals);

@@ -105,6 +105,10 @@ class BokehView(anywidget.AnyWidget):
         """Record the text over a panel, "" for none."""
         self._html_state.set("notes", panel, text)
 
+    def set_alternative(self, panel: str, text: str) -> None:
+        """Record what a plot shows, for who cannot see it."""
+        self._html_state.set("alternatives", panel, text)
+
     def set_actions(self, panel: str, actions: PlotActions) -> None:
         """Record the sentence and the buttons under a panel."""
         self._html_state.set("actions", panel, actions.describe())

@@ -229,6 +229,14 @@ class Frame {
       if (panel) panel.refusal.textContent = text;
     }
   }
+  /** Write what the plots show, for who cannot see them. */
+  writeAlternatives(texts) {
+    for (const [name, text] of Object.entries(texts)) {
+      const plot = this.panels.get(name)?.plot;
+      plot?.setAttribute("role", "img");
+      plot?.setAttribute("aria-label", text);
+    }
+  }
   writeNotes(notes) {
     for (const [name, text] of Object.entries(notes)) {
       const panel = this.panels.get(name);
