@@ -9,11 +9,13 @@ from typing import Any
 from bokeh.core.properties import value
 from bokeh.models import (
     BasicTicker,
+    ColumnDataSource,
     DataRange1d,
     FixedTicker,
     HoverTool,
     LinearAxis,
     LinearScale,
+    LogTicker,
     NoOverlap,
     PrintfTickFormatter,
     Range1d,
@@ -22,6 +24,7 @@ from bokeh.models.annotations import Legend, LegendItem
 from bokeh.models.renderers import DataRenderer
 from bokeh.plotting import figure
 
+from nbdebug.plots.columns import Column
 from nbdebug.plots.markers import Markers
 from nbdebug.plots.theme import GREEN, PURPLE, hover_card
 
@@ -29,6 +32,7 @@ MIN_BORDER_LEFT, MIN_BORDER_RIGHT = 96, 96
 # In the overview, where two figures stand side by side.
 COMPACT_BORDER_LEFT, COMPACT_BORDER_RIGHT = 62, 12
 TOOLS = "pan,box_zoom,reset,save"
+MAX_DOTS = 3
 PRINTF_COLUMN = re.compile(r"(@\w+)\{%")
 
 
@@ -118,10 +122,28 @@ def number_ticks() -> PrintfTickFormatter:
     return PrintfTickFormatter(format="%.3g")
 
 
+def log_ticker() -> LogTicker:
+    """Ticks of a log axis, also below two decades, where Bokeh's are those of a linear axis."""
+    return LogTicker(num_minor_ticks=0, desired_num_ticks=16, mantissas=[1, 2, 5])
+
+
 def _marker_card(marks: DataRenderer, rows: Sequence[tuple[str, str]], side: Any) -> HoverTool:
     """Card of one kind of marks, attached so that it does not cover that of the other kind."""
     card = hover_card(rows)
     return HoverTool(renderers=[marks], tooltips=card, visible=False, attachment=side)
+
+
+def few_dots(made: figure, colour: str) -> ColumnDataSource:
+    """Dots for a curve of few points, of which a line shows little or nothing."""
+    source = ColumnDataSource({"x": [], "y": []})
+    made.scatter("x", "y", source=source, color=colour, size=6)
+    return source
+
+
+def few_points(x: Column, y: Column) -> dict[str, Column]:
+    """Columns of `few_dots`: all points of a curve with up to three, none of a longer one."""
+    few = len(x) <= MAX_DOTS
+    return {"x": x if few else x[:0], "y": y if few else y[:0]}
 
 
 def hover(

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from bokeh.model import Model
-from bokeh.models import Label, Node
+from bokeh.models import Node
+from bokeh.models.annotations import Label
 from bokeh.plotting import figure
 
 from nbdebug.core.control_spec import ControlSpec
@@ -21,13 +22,16 @@ MAX_FLAGS = 6
 MAX_FLAG_LENGTH = 26
 # Of the narrowest plot, and of a letter of 10 px; what is drawn may be wider.
 PLOT_PIXELS, LETTER_PIXELS, GAP_PIXELS = 350, 5.8, 8
+EDGE_PIXELS = 4
 # Changes this close together are one turn of a dial.
 TURN_PIXELS = 12
+# What is more is read better as the new value.
+MAX_RATIO = 99
 SHORT_LABELS = {
     "lr": "lr",
     "batch_size": "batch",
-    "clip_threshold": "clip",
-    "clip_mode": "clipping",
+    "clip_threshold": "clip at",
+    "clip_mode": "clip",
     "weight_decay": "decay",
     "bn_momentum": "BN momentum",
 }
@@ -102,19 +106,21 @@ def flags(
     unit = (high - low) / PLOT_PIXELS
     if not unit > 0:
         return []
-    inside = [(x, change) for x, change in changes if low <= x <= high]
+    # A change lies at the step that comes next, just behind the newest one.
+    inside = [(x, change) for x, change in changes if low <= x <= high + 2 * EDGE_PIXELS * unit]
     kept: list[Flag] = []
     taken: list[tuple[float, float]] = []
     for turn in reversed(_turns(inside, TURN_PIXELS * unit)):
         text = flag_text([change for _, change in turn], specs)
         width = (len(text) * LETTER_PIXELS + GAP_PIXELS) * unit
         x = turn[-1][0]
-        left = x + width > high
-        start, end = (x - width, x) if left else (x, x + width)
-        free = all(end <= other or start >= until for other, until in taken)
-        if text and free and start >= low - GAP_PIXELS * unit:
-            kept.append(Flag(x, text, left))
-            taken.append((start, end))
+        for left in (False, True):
+            start, end = (x - width, x) if left else (x, x + width)
+            free = all(end <= other or start >= until for other, until in taken)
+            if text and free and start >= low and end <= high + 2 * EDGE_PIXELS * unit:
+                kept.append(Flag(x, text, left))
+                taken.append((start, end))
+                break
         if len(kept) == MAX_FLAGS:
             break
     return kept
@@ -163,7 +169,9 @@ def _short(control: str, old: Any, last: ControlChange, specs: Mapping[str, Cont
         return f"{label} by layer"
     if control == "lr" and _positive(old) and _positive(new):
         ratio = new / old
-        return f"lr x{ratio:.3g}" if ratio >= 1 else f"lr /{1 / ratio:.3g}"
+        if not 1 / MAX_RATIO <= ratio <= MAX_RATIO:
+            return f"lr {new:.3g}"
+        return f"lr x{ratio:.2g}" if ratio >= 1 else f"lr /{1 / ratio:.2g}"
     if control == "batch_size":
         return f"batch {old} → {new}"
     named = str(dict(spec.choices).get(new, new)) if spec is not None else str(new)
@@ -172,8 +180,7 @@ def _short(control: str, old: Any, last: ControlChange, specs: Mapping[str, Cont
             named = named.replace(word, short)
         return named
     if spec is not None and spec.choices:
-        named = re.sub(r" \(.*\)$", "", named)
-        return f"{label} {named[:1].lower()}{named[1:]}" if control == "clip_mode" else named
+        return f"clip {new}" if control == "clip_mode" else re.sub(r" \(.*\)$", "", named)
     return f"{label} {format_value(new)}" if named else label
 
 

@@ -9,6 +9,8 @@ from nbdebug.core.records import Array
 QUANTILES = (0.1, 0.9)
 # Beyond the quantiles, as a share of their distance.
 WHISKER = 0.75
+# Narrower, the labels of the ticks would not differ.
+LEAST_SHARE, LEAST_DECADES = 0.04, 0.02
 
 
 def robust_range(values: Array, newest: Array, log: bool) -> tuple[float, float] | None:
@@ -27,9 +29,9 @@ def robust_range(values: Array, newest: Array, log: bool) -> tuple[float, float]
     slack = WHISKER * (last - first)
     low = min(max(scaled.min(), first - slack), *latest, *[first])
     high = max(min(scaled.max(), last + slack), *latest, *[last])
-    if low == high:
-        slack = 0.2 if log else abs(low) * 0.1 or 1.0
-        low, high = low - slack, high + slack
+    least = LEAST_DECADES if log else LEAST_SHARE * max(abs(low), abs(high)) or 1.0
+    if high - low < least:
+        low, high = (low + high - least) / 2, (low + high + least) / 2
     return (float(10.0**low), float(10.0**high)) if log else (float(low), float(high))
 
 

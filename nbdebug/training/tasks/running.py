@@ -13,6 +13,7 @@ from nbdebug.core.commands.running import (
     WatchProbe,
 )
 from nbdebug.core.records import ControlChange
+from nbdebug.core.results.metric_names import MetricNames
 from nbdebug.errors import ModelError
 from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.tasks.handler import Handler, Training
@@ -71,6 +72,7 @@ class ResetHandler(Handler[Reset]):
         training.run.announce_goal()
         training.forecast.restart()
         training.checks.announce()
+        training.publish(MetricNames(training.session.metrics.names))
         if training.timeline.resumed:
             text = (
                 f"This training was resumed from disk at step {training.session.step:,} and begins "
