@@ -125,7 +125,11 @@ class PanelContext:
 
     def in_force(self, control: str) -> Any:
         """The value of a control now, None when there is no such control."""
-        return next((s.value for s in self._states() if s.spec.name == control), None)
+        return self.values_in_force().get(control)
+
+    def values_in_force(self) -> dict[str, Any]:
+        """The values of all controls now."""
+        return {state.spec.name: state.value for state in self._states()}
 
     def mark(self, snapshot: Snapshot) -> None:
         """Update the marks of control changes and notes, once per snapshot."""

@@ -11,7 +11,7 @@ from nbdebug.core.records import Array
 from nbdebug.core.series import Series
 from nbdebug.panels._stretches import stretches
 from nbdebug.panels.base import OVERVIEW, Panel
-from nbdebug.plots.columns import Columns
+from nbdebug.plots.columns import Column, Columns
 from nbdebug.plots.curves import finite, positive
 from nbdebug.plots.figures import (
     few_dots,
@@ -71,7 +71,7 @@ class GradNorm(Panel):
         context, sink = self.context, self.context.sink
         context.mark(snapshot)
         before = self._columns(snapshot, "grad_norm")
-        mode = context.in_force("clip_mode")
+        mode = self.mode = context.in_force("clip_mode")
         clipped = self.points(snapshot, "clipped")
         ever = clipped is not None and bool((clipped.maximum > 0).any())
         acts = mode not in (None, "off")
@@ -117,10 +117,10 @@ class GradNorm(Panel):
         columns = {"x": self.place(snapshot, step), "step": step.astype(np.float64)}
         return columns | dict.fromkeys(("y", "low", "high"), value)
 
-    def _where_clipping(self, snapshot: Snapshot, steps: Array, values: Array) -> Array:
+    def _where_clipping(self, snapshot: Snapshot, steps: Column, values: Array) -> Array:
         """Values [B] at steps [B] with gaps where clipping was off."""
         off = np.zeros(len(steps), bool)
-        for stretch in stretches(snapshot, "clip_mode", self.context.in_force("clip_mode")):
+        for stretch in stretches(snapshot, "clip_mode", self.mode):
             if stretch.value == "off":
                 off |= (steps >= stretch.start) & (steps < stretch.end)
         return np.where(off, np.nan, values)

@@ -25,7 +25,7 @@ class UpdateRatio(Panel):
     wide = True
 
     def build(self) -> UIElement:
-        self.rows = ParameterRows(self, "update ratio")
+        self.rows = ParameterRows(self, "update ratio", USUAL_RANGE)
         low, high = USUAL_RANGE
         band = BoxAnnotation(
             left=low, right=high, fill_color=GREEN, fill_alpha=0.13, line_color=None,

@@ -88,6 +88,12 @@ class History:
                 self._histograms[histogram.name] = histogram
             self._version += 1
 
+    def add_histograms(self, histograms: Iterable[Histogram]) -> None:
+        """Add histograms that were measured between two steps."""
+        with self._changed:
+            self._histograms.update({histogram.name: histogram for histogram in histograms})
+            self._version += 1
+
     def add_change(self, change: ControlChange) -> None:
         with self._changed:
             self._changes.append(change)
