@@ -48,7 +48,7 @@ class LogAxis:
         reach: values that the axis always holds.
 
     Attributes:
-        zero_at: position of the values of zero.
+        zero_at: position of the values of zero; gutter: the shaded area around it.
     """
 
     def __init__(self, made: figure, reach: tuple[float, ...] = ()) -> None:
@@ -56,14 +56,14 @@ class LogAxis:
         self._corners = ColumnDataSource({"x": [], "y": []})
         corners = made.scatter("x", "y", source=self._corners, alpha=0)
         made.x_range = DataRange1d(renderers=[corners], range_padding=0.06)
-        self._axis, self._ticker = made.xaxis[0], FixedTicker(ticks=[])
-        self._axis.ticker = made.xgrid.ticker = self._ticker
-        self._axis.formatter = number_ticks()
-        self._gutter = BoxAnnotation(
+        self.axis, self.ticker = made.xaxis[0], FixedTicker(ticks=[])
+        self.axis.ticker = made.xgrid.ticker = self.ticker
+        self.axis.formatter = number_ticks()
+        self.gutter = BoxAnnotation(
             right=0.1, fill_color=GREY, fill_alpha=0.12, line_color=None,
             level="underlay", visible=False,
         )  # fmt: skip
-        made.add_layout(self._gutter)
+        made.add_layout(self.gutter)
 
     def update(self, sink: PlotSink, values: Iterable[float]) -> None:
         """Show these values; those below zero and NaN do not count."""
@@ -80,11 +80,11 @@ class LogAxis:
         self.zero_at = centre
         first = start if zeros else float(10.0**low)
         sink.set_data(self._corners, {"x": [first, float(10.0**high)], "y": [0, 0]})
-        sink.set_prop(self._gutter, "visible", zeros)
-        sink.set_prop(self._gutter, "right", end)
+        sink.set_prop(self.gutter, "visible", zeros)
+        sink.set_prop(self.gutter, "right", end)
         ticks = decade_ticks(low, high)
-        sink.set_prop(self._ticker, "ticks", [centre, *ticks] if zeros else ticks)
-        sink.set_prop(self._axis, "major_label_overrides", {centre: "0"} if zeros else {})
+        sink.set_prop(self.ticker, "ticks", [centre, *ticks] if zeros else ticks)
+        sink.set_prop(self.axis, "major_label_overrides", {centre: "0"} if zeros else {})
 
 
 def decade_ticks(low: float, high: float) -> list[float]:

@@ -54,6 +54,7 @@ class Activations(Panel):
     def update(self, snapshot: Snapshot) -> None:
         means = snapshot.members("activation_mean")
         spread = snapshot.members("activation_std")
+        self.say_measured(snapshot, "activation_mean")
         self.note("" if means else "Press Run to see the activations of every layer.")
         mean = np.array(list(means.values()), dtype=float)
         std = np.array([spread.get(name, np.nan) for name in means], dtype=float)

@@ -28,6 +28,7 @@ OVERVIEW = "Overview"
 Ask = Callable[[str, str, Mapping[str, Any]], None]
 AXIS_OPTIONS = (("step", "steps"), ("samples", "samples"), ("epoch", "epochs"))
 WINDOW_OPTIONS = (("all", "all"), ("last", "last 500"))
+MAX_READ_OUT = 12
 WINDOW_STEPS, WINDOW_POINTS = 500, 40
 # A branch that a rewind left is seen as far as this share of the live curve.
 BRANCH_SHARE = 0.25
@@ -215,6 +216,17 @@ class Panel(ABC):
         """Show a text over the plot; "" removes the text."""
         self.context.sink.set_note(self.name, text)
 
+    def say_measured(self, snapshot: Snapshot, group: str) -> None:
+        """Say under the plot at which step `group/<member>` was measured last."""
+        name = next((n for n in snapshot.latest if n.startswith(f"{group}/")), "")
+        if (name,) != self.needs:
+            # Of one member the steps are known; the next snapshot holds them.
+            self.needs = (name,)
+            self.context.choices.ask_again()
+        series = snapshot.series.get(name)
+        text = measured_at(int(series.step[-1])) if series is not None and len(series) else ""
+        self.context.sink.set_actions(self.name, PlotActions(text))
+
     def describe(self, **curves: Array | float) -> None:
         """Say the newest values to who cannot see the plot.
 
@@ -222,6 +234,8 @@ class Panel(ABC):
             curves: values of each curve, or its newest value, by the name that is read out.
         """
         texts = [f"{n.replace('_', ' ')} {v:.4g}" for n, c in curves.items() for v in _newest(c)]
+        more = len(texts) - MAX_READ_OUT
+        texts[MAX_READ_OUT:] = [f"and {more} more"] if more > 0 else []
         latest = f" newest: {', '.join(texts)}." if texts else " no values yet."
         self.context.sink.set_alternative(self.name, f"{self.title},{latest}")
 
@@ -233,6 +247,11 @@ class Panel(ABC):
     def place(self, snapshot: Snapshot, steps: NDArray[np.int64]) -> Array:
         """Positions of steps [B] on the time axis."""
         return snapshot.position(steps, self.context.axis)
+
+
+def measured_at(step: int) -> str:
+    """Sentence that names the step of a measurement."""
+    return f"Measured at step {step:,}."
 
 
 def _newest(curve: Array | float) -> list[float]:

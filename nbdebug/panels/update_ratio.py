@@ -36,5 +36,6 @@ class UpdateRatio(Panel):
 
     def update(self, snapshot: Snapshot) -> None:
         values = snapshot.members("update_ratio")
+        self.say_measured(snapshot, "update_ratio")
         self.note("" if values else "Press Run to see the update ratio of every parameter.")
         self.rows.update(values)

@@ -61,7 +61,8 @@ class BokehView(anywidget.AnyWidget):
     """
 
     _esm = "\n".join(
-        _beside(name).read_text("utf-8") for name in ("view_frame.js", "bokeh_view.js")
+        _beside(name).read_text("utf-8")
+        for name in ("view_frame.js", "view_theme.js", "bokeh_view.js")
     )
     # The text: anywidget would keep every view alive to tell it of changes of the file.
     _css = _beside("bokeh_view.css").read_text("utf-8")

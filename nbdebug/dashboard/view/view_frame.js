@@ -233,8 +233,10 @@ class Frame {
   writeAlternatives(texts) {
     for (const [name, text] of Object.entries(texts)) {
       const plot = this.panels.get(name)?.plot;
-      plot?.setAttribute("role", "img");
-      plot?.setAttribute("aria-label", text);
+      for (const one of plot ? [plot, ...canvasesOf(plot)] : []) {
+        one.setAttribute("role", "img");
+        one.setAttribute("aria-label", text);
+      }
     }
   }
   writeNotes(notes) {
@@ -243,6 +245,13 @@ class Frame {
       if (panel && panel.note.textContent !== text) panel.note.textContent = text;
     }
   }
+}
+
+/** What takes the keyboard's focus inside of a figure; Bokeh hides it in nested shadow roots. */
+function canvasesOf(element) {
+  const inner = [...element.querySelectorAll("*")].filter((one) => one.shadowRoot);
+  return inner.flatMap(({ shadowRoot: root }) =>
+    [...root.querySelectorAll(".bk-events"), ...canvasesOf(root)]);
 }
 
 function fieldsOf(element) {
