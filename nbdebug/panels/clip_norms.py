@@ -22,7 +22,14 @@ from nbdebug.core.commands.base import SET_CONTROLS
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.panels._recent_norms import RecentNorms, recent_norms
 from nbdebug.panels.base import Panel, measured_at
-from nbdebug.plots.figures import MIN_BORDER_LEFT, MIN_BORDER_RIGHT, hover, plain_figure
+from nbdebug.plots.figures import (
+    MIN_BORDER_LEFT,
+    MIN_BORDER_RIGHT,
+    hover,
+    log_ticker,
+    number_ticks,
+    plain_figure,
+)
 from nbdebug.plots.plot_actions import PlotAction, PlotActions, draggable
 from nbdebug.plots.theme import BLUE, GREY, ORANGE, VERMILLION
 
@@ -52,6 +59,7 @@ class ClipNorms(Panel):
             y_axis_label="steps",
         )
         made.min_border_left, made.min_border_right = MIN_BORDER_LEFT, MIN_BORDER_RIGHT
+        made.xaxis.formatter, made.xaxis.ticker = number_ticks(), log_ticker()
         made.y_range = DataRange1d(start=0)
         _add_share_axis(made)
         quads = made.quad(

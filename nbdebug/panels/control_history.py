@@ -15,6 +15,7 @@ from nbdebug.panels._stretches import Stretch, stretches
 from nbdebug.panels.base import Panel, PanelContext
 from nbdebug.plots.columns import Values
 from nbdebug.plots.figures import MIN_BORDER_LEFT, MIN_BORDER_RIGHT, caption, hover, lane_axis
+from nbdebug.plots.flags import short_words
 from nbdebug.plots.markers import format_value
 from nbdebug.plots.theme import BLUE, SKY
 
@@ -22,6 +23,7 @@ LANE_HEIGHT = 0.8
 LANE_PIXELS = 27
 FRAME_PIXELS = 44
 # Of the narrowest plot, and of a letter of 11 px.
+MAX_VALUE_LENGTH = 15
 PLOT_PIXELS, LETTER_PIXELS = 420, 6
 TEXT_COLUMNS = ("left", "right", "text", "value")
 
@@ -101,8 +103,8 @@ class ControlHistory(Panel):
         for number, (name, source) in enumerate(self.words.items(), len(self.lanes)):
             spans = stretches(snapshot, name, in_force.get(name))
             sink.set_data(source, self._words(snapshot, self.choices[name], spans))
-            # The last bar says the value.
-            now[number + 0.4] = ""
+            value = choice_text(self.choices[name], in_force.get(name))
+            now[number + 0.4] = caption(short_words(value), MAX_VALUE_LENGTH)
         sink.set_prop(self.values, "major_label_overrides", now)
         self.note("" if "lr" in snapshot.latest else "Press Run to see the values in force.")
         self.describe(**{self.lanes[n]: snapshot.latest.get(n, np.nan) for n in self.lanes})

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from bokeh.models import ColumnDataSource, DataRange1d, LogTicker
+from bokeh.models import ColumnDataSource, DataRange1d, LogTicker, Node
+from bokeh.models.annotations import Label
 from bokeh.models.ui import UIElement
 
 from nbdebug.core.history.snapshot import Snapshot
@@ -60,8 +61,14 @@ class GradNorm(Panel):
         )  # fmt: skip
         self.entries = legend_above(
             made,
-            [("gradient norm", [raw, band]), ("after clipping", [clipped]), ("threshold", [limit])],
+            [("gradient norm", [raw, band]), ("after", [clipped]), ("threshold", [limit])],
         )
+        self.share = Label(
+            x=Node(target="frame", symbol="right"), y=Node(target="frame", symbol="top"), text="",
+            x_offset=-4, y_offset=-2, text_align="right", text_baseline="top",
+            text_font_size="11px",
+        )  # fmt: skip
+        made.add_layout(self.share)
         hover(made, raw, [("step", "@step{0,0}"), ("norm", "<b>@y{%.4g}</b>")], "vline")
         corners = made.scatter("x", "y", source=self.shown, alpha=0)
         made.y_range = DataRange1d(renderers=[corners], range_padding=0.1)
@@ -83,10 +90,9 @@ class GradNorm(Panel):
         ):  # fmt: skip
             sink.set_data(source, positive(columns, ("x", "step")))
         sink.set_data(self.few, few_points(before["x"], before["y"]))
-        words = "threshold"
-        if acts and clipped is not None:
-            words = f"threshold, clipped now: {share_now(clipped):.0%}"
-        labels = ("before clipping" if acts or ever else "gradient norm", "after clipping", words)
+        share = f"clipped now: {share_now(clipped):.0%}" if acts and clipped is not None else ""
+        sink.set_prop(self.share, "text", share)
+        labels = ("before clipping" if acts or ever else "gradient norm", "after", "threshold")
         there = (len(before["x"]), len(after["x"]), np.isfinite(limit["y"]).any())
         for entry, label, visible in zip(self.entries, labels, there, strict=True):
             sink.set_prop(entry, "label", label)

@@ -176,12 +176,17 @@ def _short(control: str, old: Any, last: ControlChange, specs: Mapping[str, Cont
         return f"batch {old} → {new}"
     named = str(dict(spec.choices).get(new, new)) if spec is not None else str(new)
     if control == "layer_order":
-        for word, short in SHORT_WORDS:
-            named = named.replace(word, short)
-        return named
+        return short_words(named)
     if spec is not None and spec.choices:
         return f"clip {new}" if control == "clip_mode" else re.sub(r" \(.*\)$", "", named)
     return f"{label} {format_value(new)}" if named else label
+
+
+def short_words(text: str) -> str:
+    """Text with the abbreviations of the field: BN, Drop, act."""
+    for word, short in SHORT_WORDS:
+        text = text.replace(word, short)
+    return text
 
 
 def _positive(value: Any) -> bool:

@@ -46,6 +46,7 @@ def test_without_clipping_there_is_one_line_with_one_name(shown):
     panel = built(GradNorm, shown)
     draw(panel, history(**clipped(NORMS, 1.0, 0, 0)))
     assert legend(panel, shown) == ["gradient norm"]
+    assert shown.prop(panel.share, "text") == ""
     assert np.isnan(shown.of(panel.threshold)["y"]).all()
     assert not len(shown.of(panel.after)["y"])
 
@@ -56,9 +57,8 @@ def test_with_clipping_the_threshold_and_the_share_are_there(shown):
                    **clipped(NORMS, 2.25, 0, 200))  # fmt: skip
     draw(panel, made)
     share = (NORMS[-50:] > 2.25).mean()
-    assert legend(panel, shown) == [
-        "before clipping", "after clipping", f"threshold, clipped now: {share:.0%}",
-    ]  # fmt: skip
+    assert legend(panel, shown) == ["before clipping", "after", "threshold"]
+    assert shown.prop(panel.share, "text") == f"clipped now: {share:.0%}"
     limit = shown.of(panel.threshold)
     assert limit["x"][-1] == 199
     assert set(limit["y"]) == {2.25}

@@ -11,6 +11,7 @@ class Frame {
     el.append(this.page);
     this.pointerDown = false;
     this.pendingSections = {};
+    this.alternatives = {};
     this.release = () => this.onRelease();
     window.addEventListener("pointerup", this.release);
     window.addEventListener("pointercancel", this.release);
@@ -229,8 +230,9 @@ class Frame {
       if (panel) panel.refusal.textContent = text;
     }
   }
-  /** Write what the plots show, for who cannot see them. */
-  writeAlternatives(texts) {
+  /** Write what the plots show, for who cannot see them; again once the figures are there. */
+  writeAlternatives(texts = this.alternatives) {
+    Object.assign(this.alternatives, texts);
     for (const [name, text] of Object.entries(texts)) {
       const plot = this.panels.get(name)?.plot;
       for (const one of plot ? [plot, ...canvasesOf(plot)] : []) {
