@@ -109,7 +109,7 @@ def _handles(made: figure, markers: Markers) -> tuple[Any, Any]:
     made.extra_y_scales["marks"] = LinearScale()
     notes, changes = (
         made.scatter(
-            "x", 1, source=source, marker="inverted_triangle", size=8, color=colour,
+            "x", 0.97, source=source, marker="inverted_triangle", size=9, color=colour,
             y_range_name="marks",
         )
         for source, colour in ((markers.notes, GREEN), (markers.changes, PURPLE))

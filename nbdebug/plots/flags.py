@@ -68,7 +68,7 @@ class Flags:
     def __init__(self, made: figure) -> None:
         self.labels = [
             Label(
-                x=0, y=Node(target="frame", symbol="top"), x_offset=3, y_offset=-1, text="",
+                x=0, y=Node(target="frame", symbol="top"), x_offset=6, y_offset=-1, text="",
                 text_font_size="10px", text_color=PURPLE, text_baseline="top", visible=False,
                 tags=["flag"],
             )
@@ -87,7 +87,7 @@ class Flags:
                 sink.set_prop(label, "x", flag.x)
                 sink.set_prop(label, "text", flag.text)
                 sink.set_prop(label, "text_align", "right" if flag.left else "left")
-                sink.set_prop(label, "x_offset", -3 if flag.left else 3)
+                sink.set_prop(label, "x_offset", -6 if flag.left else 6)
 
 
 def flags(

@@ -84,12 +84,10 @@ class History:
             if not self.begun:
                 self.begun = time.time()
             self._columns.append(record)
-            for histogram in record.histograms:
-                self._histograms[histogram.name] = histogram
-            self._version += 1
+            self.add_histograms(record.histograms)
 
     def add_histograms(self, histograms: Iterable[Histogram]) -> None:
-        """Add histograms that were measured between two steps."""
+        """Add histograms; between two steps too, they are of the weights at their step."""
         with self._changed:
             self._histograms.update({histogram.name: histogram for histogram in histograms})
             self._version += 1
