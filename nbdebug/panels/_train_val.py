@@ -18,7 +18,8 @@ from nbdebug.plots.ranges import robust_range
 from nbdebug.plots.smoothing import SMOOTHING, drawn_average
 from nbdebug.plots.theme import BLUE, ORANGE, SKY
 
-COLUMNS = ("x", "step", "mean", "low", "high", "smooth")
+# Every new point moves the average of many: the band, which it does not move, is sent apart.
+COLUMNS, BAND_COLUMNS = ("x", "step", "mean", "smooth"), ("x", "low", "high")
 NEWEST_POINTS = 20
 
 
@@ -30,7 +31,7 @@ class TrainValCurves:
         more: further entries of the legend.
 
     Attributes:
-        train, val: the newest columns, as `update` computed them.
+        train, val, band: the newest columns, as `update` computed them.
     """
 
     def __init__(
@@ -40,9 +41,10 @@ class TrainValCurves:
         self.sources = {
             "train": ColumnDataSource({name: [] for name in COLUMNS}),
             "val": ColumnDataSource({"x": [], "y": [], "step": []}),
+            "band": ColumnDataSource({name: [] for name in BAND_COLUMNS}),
         }
-        train, val = self.sources.values()
-        band = made.varea("x", "low", "high", source=train, fill_color=SKY, fill_alpha=0.25)
+        train, val, spread = self.sources.values()
+        band = made.varea("x", "low", "high", source=spread, fill_color=SKY, fill_alpha=0.25)
         raw = made.line("x", "mean", source=train, color=SKY, line_alpha=0.7)
         smooth = made.line("x", "smooth", source=train, color=BLUE, line_width=2)
         # Drawn in the page's text colour, black or white.
@@ -66,16 +68,13 @@ class TrainValCurves:
         panel, empty = self.panel, np.empty(0)
         train, val = panel.points(snapshot, name), panel.points(snapshot, f"val_{name}")
         self.train: Columns = dict.fromkeys(COLUMNS, empty)
+        self.band: Columns = dict.fromkeys(BAND_COLUMNS, empty)
         self.val: Columns = dict.fromkeys(("x", "y", "step"), empty)
         if train is not None:
-            self.train = {
-                "x": panel.place(snapshot, train.step),
-                "step": train.step.astype(np.float64),
-                "mean": finite(train.mean),
-                "low": finite(train.minimum),
-                "high": finite(train.maximum),
-                "smooth": drawn_average(train.mean, weight),
-            }
+            x, step = panel.place(snapshot, train.step), train.step.astype(np.float64)
+            smooth = drawn_average(train.mean, weight)
+            self.train = {"x": x, "step": step, "mean": finite(train.mean), "smooth": smooth}
+            self.band = {"x": x, "low": finite(train.minimum), "high": finite(train.maximum)}
         if val is not None:
             x, step = panel.place(snapshot, val.step), val.step.astype(np.float64)
             self.val = {"x": x, "y": finite(val.mean), "step": step}
@@ -84,7 +83,8 @@ class TrainValCurves:
         """Show the points that `read` took; on a log axis those above zero."""
         sink, kept = self.panel.context.sink, ("x", "step")
         sink.set_data(self.few, few_points(self.train["x"], self.train["mean"]))
-        for name, columns in (("train", self.train), ("val", self.val)):
+        for name in self.sources:
+            columns: Columns = getattr(self, name)
             sink.set_data(self.sources[name], positive(columns, kept) if log else columns)
         for place, columns in enumerate((self.train, self.train, self.val)):
             sink.set_prop(self.entries[place], "visible", bool(len(columns["x"])))

@@ -47,7 +47,7 @@ class Loss(Panel):
         made.yaxis.formatter = number_ticks()
         gone = made.line("x", "y", source=self.gone, color=GREY, line_alpha=0.7)
         self.curves = TrainValCurves(self, made, "loss", [("rewound", [gone])])
-        self.train, self.val = self.curves.sources.values()
+        self.train = self.curves.sources["train"]
         self.flags, self.figure = Flags(made), made
         linear = BasicTicker(num_minor_ticks=0, desired_num_ticks=5)
         few = LogTicker(num_minor_ticks=0, desired_num_ticks=5)
