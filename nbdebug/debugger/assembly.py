@@ -16,6 +16,7 @@ from nbdebug.core.forked import HomeProcess
 from nbdebug.core.history.history import History
 from nbdebug.core.plugins import instances
 from nbdebug.core.records import Notice
+from nbdebug.core.results.metric_names import MetricNames
 from nbdebug.debugger.client import Client, CommandValidator
 from nbdebug.errors import ArgumentError
 from nbdebug.model.module.names import hooked_layers, measured_layers
@@ -123,6 +124,7 @@ def _training(setup: Setup, session: Session, controls: ControlSet, history: His
     )
     runner.attach(session)
     loop = Loop(session, runner, history, controls.numbers, Breakpoints(history))
+    history.set_result(MetricNames(session.metrics.names))
     checks = CheckRunner(_plugins(history, "nbdebug.checks", Check), session, history)
     timeline = Timeline(loop, controls, history, setup.checkpoint_memory, setup.name)
     if setup.resumed is not None:

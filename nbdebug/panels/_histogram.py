@@ -8,9 +8,10 @@ from bokeh.plotting import figure
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Histogram
-from nbdebug.panels.base import Panel
+from nbdebug.panels.base import Panel, measured_at
 from nbdebug.plots.columns import Values
 from nbdebug.plots.figures import hover, plain_figure, shortened_names
+from nbdebug.plots.plot_actions import PlotActions
 from nbdebug.plots.theme import BLUE
 
 
@@ -36,7 +37,7 @@ class HistogramPlot:
         )  # fmt: skip
         self.figure.y_range = DataRange1d(start=0)
         self.figure.xaxis.ticker = BasicTicker(desired_num_ticks=5, num_minor_ticks=0)
-        self.figure.xaxis.formatter = PrintfTickFormatter(format="%.2g")
+        self.figure.xaxis.formatter = PrintfTickFormatter(format="%.3g")
         self.figure.min_border_right = 28
         card = [("from", "@left{0.000e+0}"), ("to", "@right{0.000e+0}"), ("count", "@count{0,0}")]
         hover(self.figure, bars, card, "mouse")
@@ -47,7 +48,8 @@ class HistogramPlot:
         found = {
             name.removeprefix(prefix): histogram
             for name, histogram in snapshot.histograms.items()
-            if name.startswith(prefix)
+            # Of steps that a rewind left there is nothing to show.
+            if name.startswith(prefix) and histogram.step <= snapshot.status.step
         }
         choices = self.panel.context.choices
         options = list(zip(found, shortened_names(list(found), 40), strict=True))
@@ -58,7 +60,11 @@ class HistogramPlot:
             "Waiting for the first histogram." if running else "Press Run to measure a histogram."
         )
         self.panel.note("" if picked else hint)
-        self.panel.context.sink.set_data(self.source, histogram_columns(picked))
+        sink = self.panel.context.sink
+        sink.set_data(self.source, histogram_columns(picked))
+        sink.set_actions(self.panel.name, PlotActions(measured_at(picked.step) if picked else ""))
+        if picked is not None:
+            self.panel.describe(smallest=picked.low, largest=picked.high)
 
 
 def histogram_columns(histogram: Histogram | None) -> Values:

@@ -18,7 +18,7 @@ class ActivationHistogram(Panel):
     tab = "Activations"
     order = 42
     title = "Histogram of a layer"
-    help = "latest; measured while this tab is open"
+    help = "latest; measured while this tab is open, and when you open it in a pause"
     height = 240
     wide = True
     watches: ClassVar = ("activation_histogram",)

@@ -7,50 +7,73 @@ from bokeh.models import ColumnDataSource
 from bokeh.models.ui import UIElement
 
 from nbdebug.core.history.snapshot import Snapshot
-from nbdebug.panels._layer_rows import name_rows
+from nbdebug.core.records import Array
+from nbdebug.panels._layer_rows import LogAxis, name_rows
 from nbdebug.panels.base import Panel
+from nbdebug.plots.columns import Values
 from nbdebug.plots.figures import hover, layer_figure, legend_above
-from nbdebug.plots.theme import BLUE, SKY
+from nbdebug.plots.theme import BLUE, ORANGE
+
+COLUMNS = ("row", "mean", "std", "spread", "above", "below", "name")
 
 
 class Activations(Panel):
-    """Mean of each layer's output, and the band of one standard deviation around it."""
+    """Standard deviation of each layer's output, and its mean by size, on a log scale.
+
+    Layers differ by factors: on a linear scale one large layer would hide all others.
+    """
 
     name = "activations"
     tab = "Activations"
     order = 40
     title = "Activations by layer"
-    help = "latest; input at the top"
+    help = "latest; input at the top; a mean is drawn at its size"
     height = 420
 
     def build(self) -> UIElement:
-        names = ("row", "mean", "std", "low", "high", "name")
-        self.source = ColumnDataSource({name: [] for name in names})
-        made = layer_figure(self.name, self.height, "activation")
-        band = made.hbar(
-            y="row", left="low", right="high", height=0.6, source=self.source,
-            fill_color=SKY, fill_alpha=0.4, line_color=SKY,
+        self.source = ColumnDataSource({name: [] for name in COLUMNS})
+        made = layer_figure(self.name, self.height, "size of the activations", log=True)
+        self.axis = LogAxis(made)
+        spread = made.scatter("spread", "row", source=self.source, color=BLUE, size=8)
+        above, below = (
+            made.scatter(
+                name, "row", source=self.source, marker="diamond", size=9, line_color=ORANGE,
+                fill_color=ORANGE, fill_alpha=alpha,
+            )
+            for name, alpha in (("above", 1), ("below", 0))
         )  # fmt: skip
-        dots = made.scatter("mean", "row", source=self.source, color=BLUE, size=7)
-        card = [("", "<b>@name</b>"), ("mean", "@mean{0.0000}"), ("std", "@std{0.0000}")]
-        hover(made, band, card, "mouse")
-        legend_above(made, [("mean", [dots]), ("mean ± standard deviation", [band])])
+        card = [("", "<b>@name</b>"), ("mean", "@mean{%.4g}"), ("std", "@std{%.4g}")]
+        hover(made, [spread, above, below], card, "mouse")
+        legend_above(
+            made,
+            [("standard deviation", [spread]), ("mean", [above]), ("mean below 0", [below])],
+        )
         self.figure = made
         return made
 
     def update(self, snapshot: Snapshot) -> None:
         means = snapshot.members("activation_mean")
         spread = snapshot.members("activation_std")
+        self.say_measured(snapshot, "activation_mean")
         self.note("" if means else "Press Run to see the activations of every layer.")
         mean = np.array(list(means.values()), dtype=float)
         std = np.array([spread.get(name, np.nan) for name in means], dtype=float)
-        columns = {
+        self.axis.update(self.context.sink, [*std, *np.abs(mean)])
+        columns: Values = {
             "row": np.arange(len(mean)),
             "mean": mean,
             "std": std,
-            "low": mean - std,
-            "high": mean + std,
+            "spread": self._drawn(std),
+            "above": np.where(mean >= 0, self._drawn(mean), np.nan),
+            "below": np.where(mean < 0, self._drawn(mean), np.nan),
             "name": list(means),
         }
         self.context.sink.set_data(self.source, columns)
         name_rows(self, self.figure, means)
+        self.describe(
+            **{f"standard deviation in {name}": spread.get(name, np.nan) for name in means}
+        )
+
+    def _drawn(self, values: Array) -> Array:
+        """Positions of values [B] by their size; zeros stand in the gutter."""
+        return np.where(values == 0, self.axis.zero_at, np.abs(values))

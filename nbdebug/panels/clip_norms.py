@@ -20,13 +20,18 @@ from bokeh.plotting import figure
 
 from nbdebug.core.commands.base import SET_CONTROLS
 from nbdebug.core.history.snapshot import Snapshot
-from nbdebug.core.records import Array, Histogram
-from nbdebug.panels.base import Panel
-from nbdebug.plots.figures import MIN_BORDER_LEFT, MIN_BORDER_RIGHT, hover, plain_figure
+from nbdebug.panels._recent_norms import RecentNorms, recent_norms
+from nbdebug.panels.base import Panel, measured_at
+from nbdebug.plots.figures import (
+    MIN_BORDER_LEFT,
+    MIN_BORDER_RIGHT,
+    hover,
+    log_ticker,
+    number_ticks,
+    plain_figure,
+)
 from nbdebug.plots.plot_actions import PlotAction, PlotActions, draggable
 from nbdebug.plots.theme import BLUE, GREY, ORANGE, VERMILLION
-
-PERCENTILES = ("p50", "p90", "p99")
 
 
 class ClipNorms(Panel):
@@ -36,9 +41,10 @@ class ClipNorms(Panel):
     tab = "Clipping"
     order = 25
     title = "Norms before clipping"
-    help = "last 1,000 steps, measured while this tab is open; drag the line to set Clip threshold"
+    help = "last 1,000 steps; drag the line to set Clip threshold"
     height = 360
     wide = True
+    needs = ("clip_norm",)
     watches: ClassVar = ("clip_norms",)
 
     def build(self) -> UIElement:
@@ -53,6 +59,7 @@ class ClipNorms(Panel):
             y_axis_label="steps",
         )
         made.min_border_left, made.min_border_right = MIN_BORDER_LEFT, MIN_BORDER_RIGHT
+        made.xaxis.formatter, made.xaxis.ticker = number_ticks(), log_ticker()
         made.y_range = DataRange1d(start=0)
         _add_share_axis(made)
         quads = made.quad(
@@ -77,29 +84,36 @@ class ClipNorms(Panel):
         return made
 
     def update(self, snapshot: Snapshot) -> None:
-        found = snapshot.histograms.get("clip_norms")
-        self.note("" if found else "Press Run to see the gradient norms.")
         sink, mode = self.context.sink, self.context.in_force("clip_mode")
-        edges, counts = (np.empty(0), np.empty(0)) if found is None else norm_bins(found)
-        columns = {"left": edges[:-1], "right": edges[1:], "count": counts}
-        sink.set_data(self.bars, columns)
+        limit = snapshot.latest.get("clip_threshold", math.nan)
+        if mode != "adaptive" or not math.isfinite(limit):
+            limit = self.context.in_force("clip_threshold")
+        limit = math.nan if limit is None else float(limit)
+        found = recent_norms(snapshot, limit)
+        self.note("" if found else "Press Run to see the gradient norms.")
+        edges, counts = (np.empty(0), np.empty(0)) if found is None else (found.edges, found.counts)
+        sink.set_data(self.bars, {"left": edges[:-1], "right": edges[1:], "count": counts})
         total = counts.sum()
         sink.set_data(self.curve, {"x": edges[1:], "share": counts.cumsum() / max(total, 1)})
-        limit = snapshot.latest.get("clip_threshold", math.nan)
-        if mode == "off":
-            limit = self.context.in_force("clip_threshold")
-        known = found is not None and limit is not None and math.isfinite(limit)
+        self._draw_threshold(str(mode), limit if found else math.nan)
+        if found is None:
+            sink.set_actions(self.name, PlotActions())
+            return
+        text = f"{threshold_effect(snapshot, found, str(mode), limit)} {measured_at(found.step)}"
+        sink.set_actions(self.name, PlotActions(text.strip(), percentile_actions(found)))
+        percentiles = {f"percentile {n[1:]}": value for n, value in found.percentiles.items()}
+        self.describe(**percentiles, threshold=limit)
+
+    def _draw_threshold(self, mode: str, limit: float) -> None:
+        """Show the threshold, grey and dashed where it does not act."""
+        sink, known = self.context.sink, math.isfinite(limit)
         sink.set_prop(self.threshold, "visible", known)
         sink.set_prop(self.threshold, "editable", mode != "adaptive")
         sink.set_prop(self.threshold, "line_dash", [6, 4] if mode == "off" else [])
         sink.set_prop(self.threshold, "line_color", GREY if mode == "off" else VERMILLION)
-        sink.set_data(self.anchor, {"x": [float(limit)] if known else []})
+        sink.set_data(self.anchor, {"x": [limit] if known else []})
         if known:
-            sink.set_prop(self.threshold, "location", float(limit))
-        text = "" if found is None else threshold_effect(snapshot, str(mode), float(limit))
-        sink.set_actions(
-            self.name, PlotActions(text, percentile_actions(snapshot) if found else ())
-        )
+            sink.set_prop(self.threshold, "location", limit)
 
 
 def _add_share_axis(made: figure) -> None:
@@ -113,23 +127,16 @@ def _add_share_axis(made: figure) -> None:
     made.add_layout(axis, "right")
 
 
-def norm_bins(found: Histogram) -> tuple[Array, Array]:
-    """Edges [B + 1] and counts [B] of norms, from a histogram over their log10."""
-    edges: Array = 10.0 ** np.linspace(found.low, found.high, len(found.counts) + 1)
-    return edges, found.counts
-
-
-def threshold_effect(snapshot: Snapshot, mode: str, limit: float) -> str:
+def threshold_effect(snapshot: Snapshot, found: RecentNorms, mode: str, limit: float) -> str:
     """Effect of the threshold on the last 1,000 steps, as a sentence; "" if unknown."""
-    latest = snapshot.latest
-    share = latest.get("clip_over", math.nan)
+    share = found.over
     if not math.isfinite(share):
         return ""
     verb = "would clip" if mode == "off" else "clips"
     text = f"The threshold {limit:.3g} {verb} {share:.0%} of these steps."
     if mode == "off" or share <= 0.5:
         return text
-    median, lr = latest.get("clip_norm_p50", math.nan), latest.get("lr", math.nan)
+    median, lr = found.percentiles["p50"], snapshot.latest.get("lr", math.nan)
     if mode not in ("norm", "adaptive") or not (median > limit and lr > 0):
         return f"{text} More than half: lower the learning rate instead."
     # The size of an update is proportional to lr times the norm after clipping.
@@ -139,11 +146,10 @@ def threshold_effect(snapshot: Snapshot, mode: str, limit: float) -> str:
     )
 
 
-def percentile_actions(snapshot: Snapshot) -> tuple[PlotAction, ...]:
+def percentile_actions(found: RecentNorms) -> tuple[PlotAction, ...]:
     """Buttons that set the threshold to a percentile of the norms."""
     made = []
-    for name in PERCENTILES:
-        norm = snapshot.latest.get(f"clip_norm_{name}", math.nan)
+    for name, norm in found.percentiles.items():
         if math.isfinite(norm) and norm > 0:
             value = float(f"{norm:.4g}")
             clipped = 100 - int(name[1:])

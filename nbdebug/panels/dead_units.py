@@ -42,6 +42,7 @@ class DeadUnits(Panel):
     def update(self, snapshot: Snapshot) -> None:
         dead, near = snapshot.members("dead"), snapshot.members("near_zero")
         names = list(near) or list(dead)
+        self.say_measured(snapshot, "near_zero")
         self.note("" if names else "Press Run to see the dead units of every layer.")
         place = np.arange(len(names))
         columns: Values = {
@@ -53,3 +54,4 @@ class DeadUnits(Panel):
         }
         self.context.sink.set_data(self.source, columns)
         name_rows(self, self.figure, names)
+        self.describe(**{f"dead in {name}": share for name, share in dead.items()})

@@ -1,27 +1,33 @@
-"""Gradient norm over time, before and after clipping."""
+"""Gradient norm over time, the clip threshold, and the share of steps clipped."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from bokeh.models import (
-    ColumnDataSource,
-    DataRange1d,
-    LinearAxis,
-    LinearScale,
-    NumeralTickFormatter,
-    Range1d,
-)
+from bokeh.models import ColumnDataSource, DataRange1d, LogTicker, Node
+from bokeh.models.annotations import Label
 from bokeh.models.ui import UIElement
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Array
+from nbdebug.core.series import Series
+from nbdebug.panels._stretches import stretches
 from nbdebug.panels.base import OVERVIEW, Panel
-from nbdebug.plots.figures import hover, legend_above, time_figure
-from nbdebug.plots.theme import BLUE, GREEN, GREY, SKY, VERMILLION
+from nbdebug.plots.columns import Column, Columns
+from nbdebug.plots.curves import finite, positive
+from nbdebug.plots.figures import (
+    few_dots,
+    few_points,
+    hover,
+    legend_above,
+    log_ticker,
+    number_ticks,
+)
+from nbdebug.plots.ranges import robust_range
+from nbdebug.plots.theme import BLUE, GREEN, SKY, VERMILLION
 
 SHARE_WINDOW = 50
+NEWEST_POINTS = 20
+COLUMNS = ("x", "step", "y", "low", "high")
 
 
 class GradNorm(Panel):
@@ -31,67 +37,117 @@ class GradNorm(Panel):
     tab = OVERVIEW
     order = 11
     title = "Gradient norm"
-    help = f"over all parameters; right: share clipped of the last {SHARE_WINDOW} steps"
+    help = f"L2 norm over all parameters; clipped now: share of the last {SHARE_WINDOW} steps"
     height = 210
     needs = ("grad_norm", "grad_norm_clipped", "clip_threshold", "clipped")
 
     def build(self) -> UIElement:
-        self.sources = {
-            name: ColumnDataSource({"x": [], "y": [], "low": [], "high": []}) for name in self.needs
-        }
-        before, after, threshold, share = (self.sources[name] for name in self.needs)
-        made = time_figure(
-            self.name, self.height, self.context.time_range, self.context.markers, y_axis_type="log"
+        self.before, self.after, self.threshold = (
+            ColumnDataSource({name: [] for name in COLUMNS}) for _ in range(3)
         )
-        made.extra_y_ranges["share"] = Range1d(start=0, end=1)
-        made.extra_y_scales["share"] = LinearScale()
-        percent: Any = NumeralTickFormatter(format="0%")
-        axis = LinearAxis(y_range_name="share", formatter=percent)
-        axis.ticker.desired_num_ticks = 3
-        axis.minor_tick_line_color = None
-        axis.major_label_text_font_size = "11px"
-        made.add_layout(axis, "right")
-        area = made.varea(
-            "x", "low", "high", source=share, y_range_name="share", fill_color=GREY, fill_alpha=0.22
+        self.shown = ColumnDataSource({"x": [], "y": []})
+        made = self.context.time.make_figure(
+            self.name, self.height, y_axis_type="log", y_axis_label="gradient norm"
         )
-        band = made.varea("x", "low", "high", source=before, fill_color=SKY, fill_alpha=0.25)
-        clipped = made.line("x", "y", source=after, color=GREEN, line_width=2.5)
-        raw = made.line("x", "y", source=before, color=BLUE, line_width=1.2)
+        made.yaxis.formatter, made.yaxis.ticker = number_ticks(), log_ticker()
+        made.ygrid.ticker = LogTicker(num_minor_ticks=0, desired_num_ticks=5)
+        band = made.varea("x", "low", "high", source=self.before, fill_color=SKY, fill_alpha=0.25)
+        raw = made.line("x", "y", source=self.before, color=BLUE, line_width=1.2)
+        clipped = made.line("x", "y", source=self.after, color=GREEN, line_width=1.5)
+        self.few = few_dots(made, BLUE)
         limit = made.step(
-            "x", "y", source=threshold, color=VERMILLION, line_dash="dashed", mode="after"
-        )
-        legend_above(
+            "x", "y", source=self.threshold, color=VERMILLION, line_dash="dashed", mode="after",
+            line_width=1.5,
+        )  # fmt: skip
+        self.entries = legend_above(
             made,
-            [
-                ("before", [raw, band]),
-                ("after", [clipped]),
-                ("threshold", [limit]),
-                ("share clipped", [area]),
-            ],
+            [("gradient norm", [raw, band]), ("after", [clipped]), ("threshold", [limit])],
         )
-        hover(made, raw, [("before clipping", "<b>@y{0.000e+0}</b>")], "vline")
-        # The share has an axis of its own and must not widen the range of this one.
-        made.y_range = DataRange1d(renderers=[raw, clipped, limit])
+        self.share = Label(
+            x=Node(target="frame", symbol="right"), y=Node(target="frame", symbol="top"), text="",
+            x_offset=-4, y_offset=-2, text_align="right", text_baseline="top",
+            text_font_size="11px",
+        )  # fmt: skip
+        made.add_layout(self.share)
+        hover(made, raw, [("step", "@step{0,0}"), ("norm", "<b>@y{%.4g}</b>")], "vline")
+        corners = made.scatter("x", "y", source=self.shown, alpha=0)
+        made.y_range = DataRange1d(renderers=[corners], range_padding=0.1)
         return made
 
     def update(self, snapshot: Snapshot) -> None:
-        self.context.mark(snapshot)
-        for name, source in self.sources.items():
-            self.context.sink.set_data(source, self._columns(snapshot, name))
-        measured = self.points(snapshot, "grad_norm") is not None
-        self.note("" if measured else "Press Run to see the gradient norm.")
+        context, sink = self.context, self.context.sink
+        context.mark(snapshot)
+        before = self._columns(snapshot, "grad_norm")
+        mode = self.mode = context.in_force("clip_mode")
+        clipped = self.points(snapshot, "clipped")
+        ever = clipped is not None and bool((clipped.maximum > 0).any())
+        acts = mode not in (None, "off")
+        after = self._columns(snapshot, "grad_norm_clipped" if acts or ever else "")
+        after["y"] = self._where_clipping(snapshot, after["step"], after["y"])
+        limit = self._limit(snapshot)
+        for source, columns in (
+            (self.before, before), (self.after, after), (self.threshold, limit),
+        ):  # fmt: skip
+            sink.set_data(source, positive(columns, ("x", "step")))
+        sink.set_data(self.few, few_points(before["x"], before["y"]))
+        share = f"clipped now: {share_now(clipped):.0%}" if acts and clipped is not None else ""
+        sink.set_prop(self.share, "text", share)
+        labels = ("before clipping" if acts or ever else "gradient norm", "after", "threshold")
+        there = (len(before["x"]), len(after["x"]), np.isfinite(limit["y"]).any())
+        for entry, label, visible in zip(self.entries, labels, there, strict=True):
+            sink.set_prop(entry, "label", label)
+            sink.set_prop(entry, "visible", bool(visible))
+        self._show(snapshot, before, after, limit)
+        self.note("" if len(before["x"]) else "Press Run to see the gradient norm.")
+        self.describe(norm=before["y"], threshold=limit["y"][-1:] if acts else np.empty(0))
 
-    def _columns(self, snapshot: Snapshot, name: str) -> dict[str, Array]:
+    def _show(self, snapshot: Snapshot, before: Columns, after: Columns, limit: Columns) -> None:
+        """Set the range of y: the norms, and a threshold that acts now."""
+        low, high = window = self.context.window(snapshot)
+        parts = [c["y"][(c["x"] >= low) & (c["x"] <= high)] for c in (before, after)]
+        newest = np.concatenate([before["y"][-NEWEST_POINTS:], limit["y"][-1:]])
+        found = robust_range(np.concatenate(parts), newest, log=True)
+        corners = {"x": list(window), "y": list(found)} if found else {"x": [], "y": []}
+        self.context.sink.set_data(self.shown, corners)
+
+    def _limit(self, snapshot: Snapshot) -> Columns:
+        """The threshold up to now, with gaps where nothing is clipped."""
+        series = self.points(snapshot, "clip_threshold")
+        if series is None:
+            return dict.fromkeys(COLUMNS, np.empty(0))
+        step, value = series.step, finite(series.last)
+        # The threshold is recorded every 10 steps; it holds up to the newest.
+        step = np.append(step, max(snapshot.status.step - 1, int(step[-1])))
+        value = np.append(value, value[-1:])
+        value = self._where_clipping(snapshot, step, value)
+        columns = {"x": self.place(snapshot, step), "step": step.astype(np.float64)}
+        return columns | dict.fromkeys(("y", "low", "high"), value)
+
+    def _where_clipping(self, snapshot: Snapshot, steps: Column, values: Array) -> Array:
+        """Values [B] at steps [B] with gaps where clipping was off."""
+        off = np.zeros(len(steps), bool)
+        for stretch in stretches(snapshot, "clip_mode", self.mode):
+            if stretch.value == "off":
+                off |= (steps >= stretch.start) & (steps < stretch.end)
+        return np.where(off, np.nan, values)
+
+    def _columns(self, snapshot: Snapshot, name: str) -> Columns:
         series = self.points(snapshot, name)
         if series is None:
-            return {column: np.empty(0) for column in ("x", "y", "low", "high")}
-        x = self.place(snapshot, series.step)
-        if name == "clipped":
-            share = running_mean(series.mean, SHARE_WINDOW)
-            return {"x": x, "y": share, "low": np.zeros(len(x)), "high": share}
-        if name == "clip_threshold":
-            return {"x": x, "y": series.last, "low": series.last, "high": series.last}
-        return {"x": x, "y": series.mean, "low": series.minimum, "high": series.maximum}
+            return dict.fromkeys(COLUMNS, np.empty(0))
+        return {
+            "x": self.place(snapshot, series.step),
+            "step": series.step.astype(np.float64),
+            "y": finite(series.mean),
+            "low": finite(series.minimum),
+            "high": finite(series.maximum),
+        }
+
+
+def share_now(clipped: Series) -> float:
+    """Share of the last 50 steps that were clipped, or of the points that hold them."""
+    points = int(np.searchsorted(np.cumsum(clipped.count[::-1]), SHARE_WINDOW)) + 1
+    return float(running_mean(clipped.mean, points)[-1])
 
 
 def running_mean(values: Array, window: int) -> Array:

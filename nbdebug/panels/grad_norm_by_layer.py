@@ -25,5 +25,6 @@ class GradNormByLayer(Panel):
 
     def update(self, snapshot: Snapshot) -> None:
         values = snapshot.members("grad_norm")
+        self.say_measured(snapshot, "grad_norm")
         self.note("" if values else "Press Run to see the gradient norm of every parameter.")
         self.rows.update(values)

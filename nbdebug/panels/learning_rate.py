@@ -77,6 +77,7 @@ class LearningRate(Panel):
         self.context.mark_in_steps(self.marks, snapshot)
         known = past is not None or bool(len(ahead[0]))
         self.note("" if known else "Press Run to see the learning rate.")
+        self.describe(**{"learning rate": lr})
         sink.set_actions(self.name, batch_size_actions(snapshot))
 
 

@@ -3,34 +3,32 @@
 from __future__ import annotations
 
 import numpy as np
-from bokeh.models import (
-    BasicTicker,
-    BasicTickFormatter,
-    ColumnDataSource,
-    LinearScale,
-    LogScale,
-    LogTicker,
-)
+from bokeh.models import BasicTicker, ColumnDataSource, LinearScale, LogScale, LogTicker
 from bokeh.models.ui import UIElement
 
 from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.core.records import Array
+from nbdebug.panels._train_val import TrainValCurves
 from nbdebug.panels.base import OVERVIEW, Panel
-from nbdebug.plots.figures import hover, legend_above, time_figure
-from nbdebug.plots.smoothing import smoothed
-from nbdebug.plots.theme import BLUE, GREY, ORANGE, SKY
+from nbdebug.plots.figures import log_ticker, number_ticks
+from nbdebug.plots.flags import Flags, flags
+from nbdebug.plots.theme import GREY
 
 SMOOTHING_OPTIONS = (("0.9", "medium"), ("0", "off"), ("0.6", "light"), ("0.97", "strong"))
-LOSS_CARD = [("loss", "<b>@mean{0.0000}</b>"), ("smoothed", "@smooth{0.0000}")]
-VALIDATION_CARD = [("validation loss", "<b>@y{0.0000}</b>"), ("step", "@step{0,0}")]
-SCALE_OPTIONS = (("linear", "linear"), ("log", "logarithmic"))
+SCALE_OPTIONS = (("auto", "auto"), ("linear", "linear"), ("log", "log"))
 PLOT_OPTIONS = (
     ("smoothing", "Smoothing", SMOOTHING_OPTIONS),
     ("loss_scale", "Loss scale", SCALE_OPTIONS),
 )
+RECENT_POINTS = 500
 
 
 class Loss(Panel):
-    """Loss of every step (a band where steps were merged), and the validation loss."""
+    """Loss of every step (a band where steps were merged), and the validation loss.
+
+    The axis is logarithmic where all recent losses are positive. Its range is that of most of
+    what is shown, of all that is newest, and of no branch that a rewind left.
+    """
 
     name = "loss"
     tab = OVERVIEW
@@ -43,62 +41,45 @@ class Loss(Panel):
     def build(self) -> UIElement:
         for name, label, offered in PLOT_OPTIONS:
             self.context.choices.offer(name, label, self.tab, offered, panel=self.name)
-        self.train = ColumnDataSource({"x": [], "mean": [], "low": [], "high": [], "smooth": []})
-        self.val = ColumnDataSource({"x": [], "y": [], "step": []})
         self.gone = ColumnDataSource({"x": [], "y": []})
-        made = time_figure(self.name, self.height, self.context.time_range, self.context.markers)
+        made = self.context.time.make_figure(self.name, self.height, y_axis_label="loss")
+        made.y_range = self.context.time.follow(made)
+        made.yaxis.formatter = number_ticks()
         gone = made.line("x", "y", source=self.gone, color=GREY, line_alpha=0.7)
-        band = made.varea("x", "low", "high", source=self.train, fill_color=SKY, fill_alpha=0.25)
-        raw = made.line("x", "mean", source=self.train, color=SKY, line_alpha=0.7)
-        smooth = made.line("x", "smooth", source=self.train, color=BLUE, line_width=2)
-        # Drawn in the page's text colour, black or white.
-        smooth.glyph.tags = ["ink"]
-        dots = made.scatter("x", "y", source=self.val, color=ORANGE, size=7)
-        line = made.line("x", "y", source=self.val, color=ORANGE, line_width=1.5)
-        entries = legend_above(
-            made,
-            [
-                ("loss", [raw, band]),
-                ("smoothed", [smooth]),
-                ("validation loss", [dots, line]),
-                ("rewound", [gone]),
-            ],
-        )
-        # Legend entries that are hidden while their line is empty.
-        self.named = dict(zip(("val", "gone"), entries[2:], strict=True))
-        hover(made, smooth, LOSS_CARD, "vline")
-        hover(made, dots, VALIDATION_CARD, "mouse")
-        self.figure = made
+        self.curves = TrainValCurves(self, made, "loss", [("rewound", [gone])])
+        self.train = self.curves.sources["train"]
+        self.flags, self.figure = Flags(made), made
+        linear = BasicTicker(num_minor_ticks=0, desired_num_ticks=5)
+        few = LogTicker(num_minor_ticks=0, desired_num_ticks=5)
         self.scales = {
-            "linear": (LinearScale(), BasicTicker(num_minor_ticks=0), BasicTickFormatter()),
-            "log": (
-                LogScale(),
-                LogTicker(num_minor_ticks=0, desired_num_ticks=8),
-                BasicTickFormatter(precision=3),
-            ),
+            "linear": (LinearScale(), linear, linear),
+            "log": (LogScale(), log_ticker(), few),
         }
         # Scales and tickers for later use must be in the document from the start.
         made.tags = [model for models in self.scales.values() for model in models]
         return made
 
     def update(self, snapshot: Snapshot) -> None:
-        self._switch_scale()
-        self.context.mark(snapshot)
-        loss = self.points(snapshot, "loss")
-        self.note("" if loss is not None else "Press Run to see the loss.")
-        if loss is None:
-            self.context.sink.set_data(self.train, {n: [] for n in self.train.column_names})
-        else:
-            columns = {
-                "x": self.place(snapshot, loss.step),
-                "mean": loss.mean,
-                "low": loss.minimum,
-                "high": loss.maximum,
-                "smooth": smoothed(loss.mean, float(self.context.choices["smoothing"])),
-            }
-            self.context.sink.set_data(self.train, columns)
-        self._update_validation(snapshot)
+        context, curves = self.context, self.curves
+        context.mark(snapshot)
+        curves.read(snapshot, "loss", float(context.choices["smoothing"]))
+        log, window = self._logarithmic(curves.train["mean"]), context.window(snapshot)
+        self.note("" if len(curves.train["x"]) else "Press Run to see the loss.")
+        self._switch_scale("log" if log else "linear")
+        context.show_window(snapshot, *(curves.robust_range(window, log) or (0.1, 1.0)))
+        curves.send(log)
         self._update_branches(snapshot)
+        changes = context.change_positions(snapshot)
+        self.flags.update(context.sink, flags(changes, context.specs, window))
+        curves.describe("loss")
+
+    def _logarithmic(self, loss: Array) -> bool:
+        chosen = self.context.choices["loss_scale"]
+        if chosen != "auto":
+            return chosen == "log"
+        recent = loss[-RECENT_POINTS:]
+        recent = recent[np.isfinite(recent)]
+        return bool(len(recent)) and bool(recent.min() > 0)
 
     def _update_branches(self, snapshot: Snapshot) -> None:
         """Draw the loss of discarded branches as one line with gaps between branches."""
@@ -110,23 +91,11 @@ class Loss(Panel):
                 y += [loss.mean, np.array([np.nan])]
         columns = {"x": np.concatenate(x), "y": np.concatenate(y)}
         self.context.sink.set_data(self.gone, columns)
-        self.context.sink.set_prop(self.named["gone"], "visible", bool(snapshot.branches))
+        self.context.sink.set_prop(self.curves.entries[3], "visible", bool(snapshot.branches))
 
-    def _update_validation(self, snapshot: Snapshot) -> None:
-        val = self.points(snapshot, "val_loss")
-        empty = np.empty(0)
-        columns = {
-            "x": empty if val is None else self.place(snapshot, val.step),
-            "y": empty if val is None else val.mean,
-            "step": empty if val is None else val.step,
-        }
-        self.context.sink.set_data(self.val, columns)
-        self.context.sink.set_prop(self.named["val"], "visible", val is not None)
-
-    def _switch_scale(self) -> None:
-        scale, ticker, formatter = self.scales[self.context.choices["loss_scale"]]
+    def _switch_scale(self, kind: str) -> None:
+        scale, ticker, grid = self.scales[kind]
         sink = self.context.sink
         sink.set_prop(self.figure, "y_scale", scale)
         sink.set_prop(self.figure.yaxis[0], "ticker", ticker)
-        sink.set_prop(self.figure.yaxis[0], "formatter", formatter)
-        sink.set_prop(self.figure.ygrid[0], "ticker", ticker)
+        sink.set_prop(self.figure.ygrid[0], "ticker", grid)

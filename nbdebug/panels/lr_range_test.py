@@ -19,6 +19,7 @@ from nbdebug.plots.figures import (
     MIN_BORDER_RIGHT,
     hover,
     legend_above,
+    number_ticks,
     plain_figure,
 )
 from nbdebug.plots.plot_actions import PlotAction, PlotActions
@@ -51,6 +52,7 @@ class RangeTestCurve(Panel):
             x_axis_label="learning rate",
             y_axis_label="loss",
         )
+        made.xaxis.formatter = made.yaxis.formatter = number_ticks()
         made.min_border_left, made.min_border_right = MIN_BORDER_LEFT, MIN_BORDER_RIGHT
         batches = made.line("lr", "loss", source=self.source, color=SKY, line_width=1)
         smooth = made.line("lr", "smoothed", source=self.source, color=BLUE, line_width=2)
@@ -71,6 +73,7 @@ class RangeTestCurve(Panel):
         sink.set_data(self.source, columns)
         best = None if found is None else found.suggestion
         sink.set_prop(self.suggested, "visible", best is not None)
+        self.describe(suggestion=np.nan if best is None else best)
         if best is not None:
             sink.set_prop(self.suggested, "location", best)
         sink.set_actions(self.name, range_test_actions(found, snapshot.results.of(Progress)))

@@ -55,6 +55,7 @@ class RunCurves(Panel):
         drawn = dict(CURVE_OPTIONS).get(self.context.choices["run_curves"], "")
         self.context.sink.set_prop(self.axis, "axis_label", drawn)
         names = labels(rows)
+        self.describe(runs=float(len(rows)))
         for place, source in enumerate(self.sources):
             there = enough and place < len(rows)
             x, y = self._line(snapshot, rows[place]) if there else (np.empty(0), np.empty(0))

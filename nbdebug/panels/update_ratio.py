@@ -25,7 +25,7 @@ class UpdateRatio(Panel):
     wide = True
 
     def build(self) -> UIElement:
-        self.rows = ParameterRows(self, "update ratio")
+        self.rows = ParameterRows(self, "update ratio", USUAL_RANGE)
         low, high = USUAL_RANGE
         band = BoxAnnotation(
             left=low, right=high, fill_color=GREEN, fill_alpha=0.13, line_color=None,
@@ -36,5 +36,6 @@ class UpdateRatio(Panel):
 
     def update(self, snapshot: Snapshot) -> None:
         values = snapshot.members("update_ratio")
+        self.say_measured(snapshot, "update_ratio")
         self.note("" if values else "Press Run to see the update ratio of every parameter.")
         self.rows.update(values)

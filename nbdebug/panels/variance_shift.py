@@ -94,6 +94,7 @@ class VarianceShift(Panel):
         actions = STALE_STATISTICS if shifts and stale(snapshot, reorder) else PlotActions()
         sink.set_actions(self.name, actions)
         name_rows(self, self.figure, shifts)
+        self.describe(**{f"in {name}": shift for name, shift in shifts.items()})
         self.note(self._hint(snapshot) if not shifts else "")
 
     def _hint(self, snapshot: Snapshot) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,10 +30,10 @@ def finite(values: Array) -> Array:
     return np.where(np.isfinite(values), values, np.nan)
 
 
-def positive(columns: Mapping[str, Any]) -> dict[str, Any]:
-    """Columns for a logarithmic axis: values of zero and below become gaps; x stays."""
+def positive(columns: Mapping[str, Any], kept: Sequence[str] = ("x",)) -> dict[str, Any]:
+    """Columns for a logarithmic axis: values of zero and below become gaps, except in `kept`."""
     return {
-        name: values if name == "x" else np.where(values > 0, values, np.nan)
+        name: values if name in kept else np.where(values > 0, values, np.nan)
         for name, values in columns.items()
     }
 
@@ -45,3 +45,12 @@ def spans_decades(*parts: Array) -> bool:
     if not len(values) or values.min() <= 0:
         return False
     return bool(np.log10(values.max()) - np.log10(values.min()) >= LOG_SCALE_DECADES)
+
+
+def significant(values: Array, digits: int = 5) -> Array:
+    """Values [B] rounded to significant digits; what moves by less is not sent again."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        unit = 10.0 ** (np.floor(np.log10(np.abs(values))) - digits + 1)
+        known = np.isfinite(unit) & (unit > 0)
+        rounded: Array = np.where(known, np.round(values / unit) * unit, values)
+    return rounded

@@ -9,22 +9,30 @@ from typing import Any
 from bokeh.core.properties import value
 from bokeh.models import (
     BasicTicker,
+    ColumnDataSource,
     DataRange1d,
     FixedTicker,
     HoverTool,
     LinearAxis,
+    LinearScale,
+    LogTicker,
     NoOverlap,
+    PrintfTickFormatter,
     Range1d,
 )
 from bokeh.models.annotations import Legend, LegendItem
 from bokeh.models.renderers import DataRenderer
 from bokeh.plotting import figure
 
+from nbdebug.plots.columns import Column
 from nbdebug.plots.markers import Markers
 from nbdebug.plots.theme import GREEN, PURPLE, hover_card
 
 MIN_BORDER_LEFT, MIN_BORDER_RIGHT = 96, 96
+# In the overview, where two figures stand side by side.
+COMPACT_BORDER_LEFT, COMPACT_BORDER_RIGHT = 62, 12
 TOOLS = "pan,box_zoom,reset,save"
+MAX_DOTS = 3
 PRINTF_COLUMN = re.compile(r"(@\w+)\{%")
 
 
@@ -55,12 +63,24 @@ def plain_figure(name: str, height: int, **options: Any) -> figure:
 
 
 def time_figure(
-    name: str, height: int, x_range: DataRange1d, markers: Markers, **options: Any
+    name: str,
+    height: int,
+    x_range: DataRange1d,
+    markers: Markers,
+    *,
+    compact: bool = False,
+    **options: Any,
 ) -> figure:
-    """Figure over the shared time axis, with marks of control changes and notes."""
-    made = plain_figure(name, height, x_range=x_range, **options)
+    """Figure over the shared time axis, with marks of control changes and notes.
+
+    Args:
+        compact: narrow borders, tools over the plot, and the cards of the marks on handles at
+            their upper ends, where they cover no card of a curve.
+    """
+    made = plain_figure(name, height, x_range=x_range, toolbar_inner=compact, **options)
     # Equal borders align the time axes of stacked figures.
-    made.min_border_left, made.min_border_right = MIN_BORDER_LEFT, MIN_BORDER_RIGHT
+    made.min_border_left = COMPACT_BORDER_LEFT if compact else MIN_BORDER_LEFT
+    made.min_border_right = COMPACT_BORDER_RIGHT if compact else MIN_BORDER_RIGHT
     made.ygrid.grid_line_width = 1
     made.xgrid.grid_line_color = None
     # Bokeh up to 3.9.0 refuses a list beside a source, and takes it as a value.
@@ -73,18 +93,57 @@ def time_figure(
         x="x", source=markers.changes, line_color=PURPLE, line_width=1.5, line_dash=value([4, 3]),
         level="underlay",
     )  # fmt: skip
+    sides = ("vertical", "horizontal")
+    if compact:
+        notes, changes = _handles(made, markers)
+        sides = ("above", "above")
     change = [("@label:", "<b>@old → @new</b>"), ("@when", "@who"), ("", "@why")]
     note = [("note at", "@when"), ("", "@text")]
-    made.add_tools(
-        _marker_card(notes, note, "vertical"), _marker_card(changes, change, "horizontal")
-    )
+    made.add_tools(_marker_card(notes, note, sides[0]), _marker_card(changes, change, sides[1]))
     return made
+
+
+def _handles(made: figure, markers: Markers) -> tuple[Any, Any]:
+    """Small handles at the upper ends of the marks of notes and of changes."""
+    made.extra_y_ranges["marks"] = Range1d(start=0, end=1)
+    made.extra_y_scales["marks"] = LinearScale()
+    notes, changes = (
+        made.scatter(
+            "x", 0.97, source=source, marker="inverted_triangle", size=9, color=colour,
+            y_range_name="marks",
+        )
+        for source, colour in ((markers.notes, GREEN), (markers.changes, PURPLE))
+    )  # fmt: skip
+    return notes, changes
+
+
+def number_ticks() -> PrintfTickFormatter:
+    """Tick labels such as 0.01, 200 and 1e-7."""
+    return PrintfTickFormatter(format="%.3g")
+
+
+def log_ticker() -> LogTicker:
+    """Ticks of a log axis, also below two decades, where Bokeh's are those of a linear axis."""
+    return LogTicker(num_minor_ticks=0, desired_num_ticks=16, mantissas=[1, 2, 5])
 
 
 def _marker_card(marks: DataRenderer, rows: Sequence[tuple[str, str]], side: Any) -> HoverTool:
     """Card of one kind of marks, attached so that it does not cover that of the other kind."""
     card = hover_card(rows)
     return HoverTool(renderers=[marks], tooltips=card, visible=False, attachment=side)
+
+
+def few_dots(made: figure, colour: str) -> ColumnDataSource:
+    """Dots for a curve of few points, of which a line shows little or nothing."""
+    source = ColumnDataSource({"x": [], "y": []})
+    made.scatter("x", "y", source=source, color=colour, size=6)
+    return source
+
+
+def few_points(x: Column, y: Column) -> dict[str, Column]:
+    """Columns of `few_dots`: all points of a curve with up to three, none of a longer one."""
+    few = len(x) <= MAX_DOTS
+    return {"x": x if few else x[:0], "y": y if few else y[:0]}
 
 
 def hover(

@@ -58,6 +58,11 @@ class PlotOptions:
             self._choices[name] = replace(choice, value=value)
             self.version += 1
 
+    def ask_again(self) -> None:
+        """Let all plots be drawn once more, as after a choice."""
+        with self._lock:
+            self.version += 1
+
     def __getitem__(self, name: str) -> str:
         return self._choices[name].value
 

@@ -14,12 +14,13 @@ from nbdebug.probes.base import Probe, Values
 class ActivationHistogram(Probe):
     """Histogram of each layer's output: `activation/<layer>`.
 
-    The probe measures only while its panel is visible.
+    The probe measures only while its panel is visible, and once if that is opened in a pause.
     """
 
     name = "activation_histogram"
     every = 20
     on_demand = True
+    paused = True
     order = 60
 
     def attach(self, session: TrainingState) -> None:

@@ -28,6 +28,8 @@ class Probe(ABC):
         cost: "cheap" or "expensive". Cheap probes run every `every` steps; expensive ones run
             less often where needed to keep the total time within the session's budget.
         on_demand: the probe measures only while its panel is visible.
+        paused: the probe also measures once when its panel is opened while training is paused:
+            `begin`, forward, backward, clipping, `before_update`, `read`, all undone afterwards.
         order: position among the probes.
         inside: seconds spent in hooks since the last time this attribute was read.
         idle: set in `attach` if this training has nothing to measure.
@@ -38,6 +40,7 @@ class Probe(ABC):
     every: ClassVar[int] = 10
     cost: ClassVar[str] = "expensive"
     on_demand: ClassVar[bool] = False
+    paused: ClassVar[bool] = False
     order: ClassVar[int] = 0
     inside: float = 0.0
     idle: bool = False

@@ -11,12 +11,13 @@ from nbdebug.probes.base import Probe, Values
 class GradientHistogram(Probe):
     """Histogram of each parameter's gradient after clipping: `gradient/<parameter>`.
 
-    The probe measures only while its panel is visible.
+    The probe measures only while its panel is visible, and once if that is opened in a pause.
     """
 
     name = "gradient_histogram"
     every = 20
     on_demand = True
+    paused = True
     order = 50
 
     def attach(self, session: TrainingState) -> None:

@@ -31,6 +31,9 @@ class Kept:
     def set_prop(self, model, attribute, value):
         self.props[model.id, attribute] = value
 
+    def set_alternative(self, panel, text):
+        self.alternative = text
+
     def set_note(self, panel, text):
         self.notes[panel] = text
 

@@ -67,7 +67,8 @@ def test_every_plot_over_time_shows_them_with_a_card_of_escaped_text() -> None:
         (card,) = (
             tool
             for tool in figure.toolbar.tools
-            if isinstance(tool, HoverTool) and tool.renderers == [notes]
+            if isinstance(tool, HoverTool)
+            and [r.data_source for r in tool.renderers] == [notes.data_source]
         )
         # Bokeh escapes @text; @text{safe} it would not.
         assert "@text<" in card.tooltips

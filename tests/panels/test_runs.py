@@ -46,6 +46,9 @@ class Page(NoSink):
     def set_prop(self, model: Any, attribute: str, value: Any) -> None:
         self.props[model.id, attribute] = value
 
+    def set_alternative(self, panel: str, text: str) -> None:
+        self.alternative = text
+
     def set_note(self, panel: str, text: str) -> None:
         self.note = text
 

@@ -27,6 +27,9 @@ class Shown:
     def set_prop(self, model, attribute, value):
         self.props[model, attribute] = value
 
+    def set_alternative(self, panel, text):
+        self.alternative = text
+
     def set_note(self, panel, text):
         self.note = text
 

@@ -17,13 +17,34 @@ def series(values: np.ndarray) -> Series:
     )  # fmt: skip
 
 
-def test_smoothing_is_a_weighted_mean_of_all_values_so_far() -> None:
-    values = np.array([3.0, 1.0, np.nan, 2.0])
-    weights = np.array([0.8**3, 0.8**2, 0.8**1])
-    known = np.array([3.0, 1.0, 2.0])
-    expected = (known * 0.8 ** np.array([2, 1, 0])).sum() / (weights / 0.8).sum()
-    assert smoothed(values, 0.8)[-1] == pytest.approx(expected)
-    assert smoothed(values[:2], 0.0).tolist() == [3.0, 1.0]
+def direct(values: np.ndarray, weight: float) -> np.ndarray:
+    """The weighted mean as it is defined, over all pairs of points."""
+    place = np.arange(len(values))
+    weights = float(weight) ** np.abs(place[:, None] - place[None, :]) * np.isfinite(values)
+    return (weights * np.where(np.isfinite(values), values, 0)).sum(1) / weights.sum(1)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.6, 0.9, 0.97])
+@pytest.mark.parametrize("gaps", [(), (0,), (5, 6, 7), (0, 1, 198, 199)])
+def test_smoothing_is_a_weighted_mean_of_the_points_on_both_sides(weight, gaps) -> None:
+    values = np.random.default_rng(0).normal(1, 2, 200)
+    values[list(gaps)] = np.resize([np.nan, np.inf, -np.inf], len(gaps))
+    with np.errstate(invalid="ignore"):
+        expected = direct(values, weight)
+    np.testing.assert_allclose(smoothed(values, weight), expected, rtol=1e-12)
+
+
+def test_the_smoothed_curve_does_not_lag_behind_a_falling_loss() -> None:
+    falling = np.linspace(3, 1, 400)
+    inside = slice(150, 250)
+    np.testing.assert_allclose(smoothed(falling)[inside], falling[inside], atol=1e-6)
+    step = np.where(np.arange(400) < 200, 1.0, 0.0)
+    assert smoothed(step)[199] + smoothed(step)[200] == pytest.approx(1)
+
+
+def test_nothing_finite_has_no_average() -> None:
+    assert np.isnan(smoothed(np.array([np.nan, np.inf]))).all()
+    assert smoothed(np.empty(0)).tolist() == []
 
 
 def test_the_smoothed_curve_does_not_depend_on_how_many_points_are_drawn() -> None:
@@ -32,9 +53,8 @@ def test_the_smoothed_curve_does_not_depend_on_how_many_points_are_drawn() -> No
 
     fine, coarse = smoothed_series(one), smoothed_series(one, 300)
 
-    weights = SMOOTHING ** np.arange(850)[::-1]
     pairs = one.mean.reshape(-1, 2).mean(1)
-    assert fine[-1] == pytest.approx((weights * pairs).sum() / weights.sum())
+    np.testing.assert_allclose(fine, direct(pairs, SMOOTHING), rtol=1e-4)
     assert len(coarse) == len(one.thin(300)) == 213
     at = np.isin(one.thin(1000).step, one.thin(300).step)
     np.testing.assert_array_equal(coarse, fine[at])

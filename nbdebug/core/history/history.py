@@ -84,8 +84,12 @@ class History:
             if not self.begun:
                 self.begun = time.time()
             self._columns.append(record)
-            for histogram in record.histograms:
-                self._histograms[histogram.name] = histogram
+            self.add_histograms(record.histograms)
+
+    def add_histograms(self, histograms: Iterable[Histogram]) -> None:
+        """Add histograms; between two steps too, they are of the weights at their step."""
+        with self._changed:
+            self._histograms.update({histogram.name: histogram for histogram in histograms})
             self._version += 1
 
     def add_change(self, change: ControlChange) -> None:

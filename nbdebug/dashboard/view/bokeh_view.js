@@ -36,39 +36,11 @@ class Library {
   }
 }
 
-/** Colours of the page's theme, resolved as the canvas needs them. */
-function pageColours(el) {
-  const probe = document.createElement("span");
-  el.append(probe);
-  const resolve = (value) => {
-    probe.style.color = "";
-    probe.style.color = value;
-    return getComputedStyle(probe).color;
-  };
-  const colours = {
-    ink: resolve("var(--jp-ui-font-color1, currentcolor)"),
-    faint: resolve("var(--jp-ui-font-color2, currentcolor)"),
-    line: resolve("var(--jp-border-color1, #bdbdbd)"),
-    grid: resolve("var(--jp-border-color2, #e0e0e0)"),
-    paper: resolve("var(--jp-layout-color0, #ffffff)"),
-  };
-  probe.remove();
-  return colours;
-}
-
-function themeOf(model, c) {
-  if (/Axis$/.test(model.type)) {
-    return {
-      axis_line_color: c.line, major_tick_line_color: c.line, minor_tick_line_color: null,
-      major_label_text_color: c.ink, axis_label_text_color: c.faint,
-    };
-  }
-  // A hidden grid must stay hidden: it would cover the marks of changes and notes.
-  if (/Grid$/.test(model.type)) return model.grid_line_color && { grid_line_color: c.grid };
-  if (model.type === "Legend") return { label_text_color: c.ink, inactive_fill_color: c.paper };
-  if (model.tags?.includes("ink")) return { line_color: c.ink };
-  if (model.type === "Label") return { text_color: c.faint };
-  return null;
+/** Fit the range of y to a new scale; Bokeh leaves a range on the scale it was first fitted to. */
+function refit({ y_range, y_scale }) {
+  y_range.scale_hint = y_scale.type === "LogScale" ? "log" : "auto";
+  // Whoever listens to this property fits the range again.
+  y_range.properties.range_padding.change.emit();
 }
 
 /** Replace the rows from `start` on and keep the rows before. */
@@ -89,6 +61,8 @@ class View {
     this.id = `nbd-${crypto.getRandomValues(new Uint32Array(2)).join("-")}`;
     this.sequence = null;
     this.closed = false;
+    this.own = new WeakMap();
+    this.dark = false;
     this.queue = Promise.resolve();
     this.frame = new Frame(el, this.id, (content) => this.send(content));
     this.frame.save = (name, root) =>
@@ -149,6 +123,7 @@ class View {
         (root) => panels.find((panel) => panel.root === root.id)?.plot ?? this.el);
       await this.bokeh.embed.add_document_standalone(this.document, this.el, containers);
       this.names = new SliderNames(this.el);
+      this.frame.writeAlternatives();
       if (this.closed) this.clear();
       else this.send({ kind: "show", tab: this.frame.tab });
     } else {
@@ -193,10 +168,17 @@ class View {
       source.data = data;
     }
     for (const [id, attribute, value] of content.props) {
-      this.document.get_model_by_id(id).setv({ [attribute]: this.decode(value) });
+      const model = this.document.get_model_by_id(id);
+      model.setv({ [attribute]: this.decode(value) });
+      if (attribute === "y_scale") refit(model);
+      if (TINTED.includes(attribute)) {
+        delete this.own.get(model)?.[attribute];
+        tint(model, this.own, this.dark);
+      }
     }
     if (content.choices) this.frame.writeChoices(content.choices);
     if (content.notes) this.frame.writeNotes(content.notes);
+    if (content.alternatives) this.frame.writeAlternatives(content.alternatives);
     if (content.actions) this.frame.writeActions(content.actions);
     if (content.sections) this.frame.writeSections(content.sections);
     if (content.status) this.frame.bell.hear(content.status.now);
@@ -220,9 +202,11 @@ class View {
     const look = JSON.stringify(colours);
     if (look === this.look) return;
     this.look = look;
+    this.dark = isDark(colours.paper);
     for (const model of this.document.all_models) {
       const theme = themeOf(model, colours);
       if (theme) model.setv(theme);
+      else tint(model, this.own, this.dark);
     }
   }
   clear() {

@@ -28,7 +28,7 @@ from nbdebug.plots.plot_options import PlotOptions
 
 MAX_VIEWS = 8
 # Joined into one module, which is what anywidget loads.
-ESM_FILES = ("slider_names.js", "take_along.js", "view_frame.js", "bokeh_view.js")
+ESM_FILES = ("slider_names.js", "take_along.js", "view_frame.js", "view_theme.js", "bokeh_view.js")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +104,10 @@ class BokehView(anywidget.AnyWidget):
     def set_note(self, panel: str, text: str) -> None:
         """Record the text over a panel, "" for none."""
         self._html_state.set("notes", panel, text)
+
+    def set_alternative(self, panel: str, text: str) -> None:
+        """Record what a plot shows, for who cannot see it."""
+        self._html_state.set("alternatives", panel, text)
 
     def set_actions(self, panel: str, actions: PlotActions) -> None:
         """Record the sentence and the buttons under a panel."""

@@ -13,6 +13,7 @@ class Frame {
     el.append(this.page);
     this.pointerDown = false;
     this.pendingSections = {};
+    this.alternatives = {};
     this.release = () => this.onRelease();
     window.addEventListener("pointerup", this.release);
     window.addEventListener("pointercancel", this.release);
@@ -248,12 +249,30 @@ class Frame {
       if (panel) panel.refusal.textContent = text;
     }
   }
+  /** Write what the plots show, for who cannot see them; again once the figures are there. */
+  writeAlternatives(texts = this.alternatives) {
+    Object.assign(this.alternatives, texts);
+    for (const [name, text] of Object.entries(texts)) {
+      const plot = this.panels.get(name)?.plot;
+      for (const one of plot ? [plot, ...canvasesOf(plot)] : []) {
+        one.setAttribute("role", "img");
+        one.setAttribute("aria-label", text);
+      }
+    }
+  }
   writeNotes(notes) {
     for (const [name, text] of Object.entries(notes)) {
       const panel = this.panels.get(name);
       if (panel && panel.note.textContent !== text) panel.note.textContent = text;
     }
   }
+}
+
+/** What takes the keyboard's focus inside of a figure; Bokeh hides it in nested shadow roots. */
+function canvasesOf(element) {
+  const inner = [...element.querySelectorAll("*")].filter((one) => one.shadowRoot);
+  return inner.flatMap(({ shadowRoot: root }) =>
+    [...root.querySelectorAll(".bk-events"), ...canvasesOf(root)]);
 }
 
 function fieldsOf(element) {

@@ -12,7 +12,7 @@ from nbdebug.plots.markers import Markers
 
 MIN_BORDER_LEFT, MIN_BORDER_RIGHT = 64, 16
 # Dragging zooms; the wheel scrolls the page until the viewer chooses it for zooming.
-PAGE_TOOLS = {
+PAGE_TOOLS: dict[str, Any] = {
     "tools": "box_zoom,pan,xwheel_zoom,reset,save",
     "active_drag": "box_zoom",
     "active_scroll": None,

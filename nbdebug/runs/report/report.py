@@ -131,6 +131,6 @@ def _plots(drawn: list[ReportFigure]) -> Section:
 def _plots_help() -> Markup:
     return remark(
         "All plots are over steps. Dashed line: a control was changed; dotted line: a note. "
-        "Smoothed: exponential moving average of the points, as in the dashboard. Drag to zoom; "
+        "Smoothed: symmetric exponential average of the points, as in the dashboard. Drag to zoom; "
         "more tools appear beside a plot under the pointer. Click a legend entry to hide its line."
     )

@@ -139,6 +139,19 @@ class ProbeRunner:
             for slot, plan in zip(self.scheduled.values(), plans, strict=True):
                 slot.plan = plan
 
+    def measure_once(self, name: str, step: int, work: Callable[[], None]) -> list[Histogram]:
+        """Measure histograms with one probe during `work`; its schedule stays as it is."""
+        slot, seconds = self.scheduled[name], self.stopwatch.seconds
+        plan, self._due = slot.plan, [slot]
+        try:
+            self._each("begin", step)
+            work()
+            self._each("before_update", step)
+            return self.read(step)[1]
+        finally:
+            self.cancel()
+            slot.plan, self.stopwatch.seconds = plan, seconds
+
     def begin(self, step: int) -> bool:
         """Call the due probes before the forward pass; False without any."""
         self._due = [s for s in self.scheduled.values() if s.on and s.next <= step]

@@ -57,6 +57,11 @@ class StateGuard:
         rest = {name: value for name, value in self._current().items() if name not in copies}
         self._copies: dict[str, Any] = {**copies, **copy_nested(rest)}
 
+    @property
+    def uncopied(self) -> dict[str, str]:
+        """Place and type of parts of the model that may have a state and cannot be copied."""
+        return self._model.weights.attributes.uncopied
+
     def moved(self) -> tuple[str, ...]:
         """Names of the parts that changed since the copy was taken; empty if none did."""
         now = self._current()

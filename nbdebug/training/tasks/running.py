@@ -13,9 +13,11 @@ from nbdebug.core.commands.running import (
     WatchProbe,
 )
 from nbdebug.core.records import ControlChange
+from nbdebug.core.results.metric_names import MetricNames
 from nbdebug.errors import ModelError
 from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.tasks.handler import Handler, Training
+from nbdebug.training.tasks.measure_paused import measure_paused
 from nbdebug.training.timeline.batchnorm_reestimation import reestimate_statistics
 
 
@@ -72,6 +74,7 @@ class ResetHandler(Handler[Reset]):
         training.run.announce_goal()
         training.forecast.restart()
         training.checks.announce()
+        training.publish(MetricNames(training.session.metrics.names))
         if training.timeline.resumed:
             text = (
                 f"This training was resumed from disk at step {training.session.step:,} and begins "
@@ -81,12 +84,14 @@ class ResetHandler(Handler[Reset]):
 
 
 class WatchProbeHandler(Handler[WatchProbe]):
-    """Handler that switches an on-demand probe."""
+    """Handler that switches an on-demand probe; while paused it measures once."""
 
     command = WatchProbe
 
     def handle(self, command: WatchProbe, progress: TaskProgress) -> None:
         self.training.loop.probes.watch(command.probe, command.on)
+        if command.on and self.training.run.state == "paused":
+            measure_paused(self.training, command.probe)
 
 
 class SetControlHandler(Handler[SetControl]):
