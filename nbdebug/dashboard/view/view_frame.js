@@ -46,7 +46,8 @@ class Frame {
     bar.setAttribute("aria-label", "Plots");
     bar.addEventListener("keydown", (event) => this.onTabKey(event));
     this.tabs = tabs.map((tab, index) => this.buildTab(tab, index));
-    bar.append(...this.tabs.map((tab) => tab.button), this.bell.box);
+    bar.append(...this.tabs.map((tab) => tab.button));
+    first.lastChild?.querySelector(".nbd-title").append(this.bell.box);
     this.page.replaceChildren(first, bar, ...this.tabs.map((tab) => tab.body));
     this.show(Math.min(this.current, tabs.length - 1), false);
   }
