@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from bokeh.models import DataRange1d, LinearScale, LogScale
 
+from nbdebug.core.records import Reading, StepRecord
 from nbdebug.panels.loss import Loss
 from nbdebug.plots.flags import PLOT_PIXELS, flags
 from nbdebug.plots.ranges import robust_range
@@ -153,6 +154,16 @@ def test_the_branch_that_a_rewind_left_squeezes_nothing(loss, shown):
     assert high < 3
     assert low > 0.5
     assert len(shown.of(loss.gone)["x"]) > 100
+
+
+def test_twenty_branches_fit_into_the_plot(loss, shown):
+    made = history(loss=FALLING)
+    for _ in range(20):
+        for step in range(100, 400):
+            made.append(StepRecord(step, (Reading(("loss",), FALLING[step : step + 1]),)))
+        made.rewind(100, 400)
+    draw(loss, made)
+    assert 100 < len(shown.of(loss.gone)["x"]) <= 1000
 
 
 def test_the_card_of_the_loss_and_that_of_a_mark_have_places_of_their_own(loss):
