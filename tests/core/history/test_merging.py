@@ -208,5 +208,6 @@ def test_a_few_series_are_copied_as_if_all_were_folded(which: list[int]) -> None
             np.testing.assert_array_equal(found.steps, every.steps)
             for part in ("mean", "minimum", "maximum", "last", "count"):
                 expected = getattr(every, part)[:, which]
-                np.testing.assert_array_equal(getattr(found, part), expected)
-    np.testing.assert_array_equal(read.fold().mean, plain.fold().mean)
+                # How often rows are folded moves the last bits of a mean.
+                np.testing.assert_allclose(getattr(found, part), expected, rtol=1e-12)
+    np.testing.assert_allclose(read.fold().mean, plain.fold().mean, rtol=1e-12)
