@@ -6,7 +6,7 @@ NbdebugError
 ├── ControlNameError (KeyError)      a control that does not exist
 ├── CheckNameError (KeyError)        a check that does not exist
 ├── CheckStopped (RuntimeError)      a check that was stopped on request
-├── TaskStopped (RuntimeError)       a fork, a rewind or a replay that was stopped
+├── TaskStopped (RuntimeError)       a run, fork, rewind or replay that was ended early
 ├── ScriptError (ValueError)         a training that cannot be written as a plain program
 ├── CheckpointError (ValueError)     a checkpoint on disk that is not there, or does not fit
 ├── DataError (ValueError)           data that cannot be trained on
@@ -16,6 +16,7 @@ NbdebugError
 ├── MissingPackageError (ImportError) an optional package that is not installed
 ├── RunNameError (KeyError)          a run that is not in the store
 ├── RunStoreError (OSError)          a store of runs that cannot be read or written
+├── OutputError (OSError)            a file or folder asked for that cannot be written
 ├── SeriesError (KeyError)           a series that History does not hold
 ├── PluginError (RuntimeError)       a plug-in that does not keep its contract
 ├── InsideStepError (RuntimeError)   a command that would wait for the step it was given in
@@ -58,7 +59,12 @@ class CheckStopped(NbdebugError, RuntimeError):  # noqa: N818
 
 
 class TaskStopped(NbdebugError, RuntimeError):  # noqa: N818
-    """A long command was stopped; training is where it was."""
+    """A command was ended before it was done.
+
+    A fork, a rewind, a replay or a search that was stopped leaves training where it was. A run
+    that another command ended (run, rewind, reset, keep_fork) leaves training where that command
+    put it, as the message says.
+    """
 
 
 class ScriptError(NbdebugError, ValueError):
@@ -104,6 +110,10 @@ class RunNameError(NbdebugError, KeyError):
 
 class RunStoreError(NbdebugError, OSError):
     """A store of runs, or a file that holds one, that cannot be read or written."""
+
+
+class OutputError(NbdebugError, OSError):
+    """A file or folder that was asked for, and that cannot be written there."""
 
 
 class SeriesError(NbdebugError, KeyError):

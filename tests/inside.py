@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 import pytest
 import torch
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 import nbdebug as nbd
 from nbdebug.checks._context import CheckContext
@@ -273,3 +274,22 @@ def columns_of(dashboard: Dashboard, source: str) -> Any:
 def without_bokehjs(patch: pytest.MonkeyPatch) -> None:
     """Pages are made without BokehJS, which takes longer than all the rest of them."""
     patch.setattr(page, "_library", lambda: "")
+
+
+def break_off_a_message(
+    number: int, break_off: Callable[[], None], patch: pytest.MonkeyPatch
+) -> None:
+    """Call `break_off`, once, in the place of receiving a message of a DataLoader's worker."""
+    receive, received, done = _MultiProcessingDataLoaderIter._try_get_data, 0, False
+
+    def received_or_broken(self: Any, *arguments: Any) -> Any:
+        nonlocal received, done
+        if received == number and not done:
+            done = True
+            break_off()
+        found = receive(self, *arguments)
+        # Not where none came in time.
+        received += found[0]
+        return found
+
+    patch.setattr(_MultiProcessingDataLoaderIter, "_try_get_data", received_or_broken)

@@ -26,6 +26,7 @@ class ClipNormType(Control):
             "Norm that is compared with the clip threshold; not used by Value. The gradient "
             "norm in the plots is always L2. Changes take effect at the next step.",
             choices=TYPES,
+            idle=session.clipping.mode in ("off", "value"),
             advanced=True,
             group="Clipping",
         )

@@ -36,6 +36,7 @@ class ClipOverrides(Control):
             high=100.0,
             step=0.5,
             members=tuple(session.clipping.layers),
+            idle=session.clipping.mode != "layer",
             advanced=True,
             group="Clipping",
             plotted=False,

@@ -30,6 +30,7 @@ class ClipPercentile(Control):
             high=100.0,
             step=1.0,
             unit="%",
+            idle=session.clipping.mode != "adaptive",
             advanced=True,
             group="Clipping",
             plotted=False,

@@ -28,6 +28,7 @@ class ClipThreshold(Control):
             high=1e3,
             step=0.05,
             scale="log",
+            idle=session.clipping.mode in ("off", "adaptive"),
         )
 
     def read(self, session: TrainingState) -> float:

@@ -32,8 +32,6 @@ class Dropout(Control):
             step=0.05,
             members=tuple(session.dropouts),
             unavailable=missing,
-            advanced=True,
-            group="Dropout and BatchNorm",
         )
 
     def read(self, session: TrainingState) -> float | dict[str, float]:

@@ -36,8 +36,6 @@ class LayerOrderControl(Control):
                 (order, LABELS[order].format(norm=layers.norm_word)) for order in layers.available
             ),
             unavailable=layers.reason,
-            advanced=True,
-            group="Dropout and BatchNorm",
         )
 
     def read(self, session: TrainingState) -> str:

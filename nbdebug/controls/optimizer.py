@@ -29,8 +29,9 @@ class OptimizerKind(Control):
             self.name,
             self.label,
             "choice",
-            "Update rule. Changes take effect at the next step. Weights, learning rate and weight "
-            "decay do not change; the optimizer state is kept if the new optimizer can use it.",
+            "Update rule. Changes take effect at the next step. Weights, learning rate, weight "
+            "decay and options of both optimizers do not change; the optimizer state is kept if "
+            f"the new optimizer can use it.{_lost(session)}",
             choices=tuple((kind, LABELS.get(kind, kind)) for kind in session.optimizers.kinds),
             advanced=True,
             group="Optimizer",
@@ -44,3 +45,14 @@ class OptimizerKind(Control):
 
     def apply(self, session: TrainingState, value: str) -> str:
         return session.optimizers.switch(value)
+
+
+def _lost(session: TrainingState) -> str:
+    """Options that each choice would leave behind, in sentences."""
+    kinds: dict[str, list[str]] = {}
+    for kind in session.optimizers.kinds:
+        if lost := session.optimizers.lost(kind):
+            kinds.setdefault(lost, []).append(LABELS.get(kind, kind))
+    return "".join(
+        f" Not taken along to {' or '.join(labels)}: {lost}." for lost, labels in kinds.items()
+    )

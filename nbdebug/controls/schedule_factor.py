@@ -30,6 +30,7 @@ class ScheduleFactor(Control):
             low=0.01,
             high=0.99,
             step=0.01,
+            idle=not session.schedule.plan.needs("factor"),
             advanced=True,
             group="Schedule",
             plotted=False,

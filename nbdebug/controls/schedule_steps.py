@@ -36,6 +36,7 @@ class ScheduleSteps(Control):
             high=max(100, 10 * session.schedule.fallback),
             step=1,
             unit="steps",
+            idle=not session.schedule.plan.needs("length"),
             advanced=True,
             group="Schedule",
             plotted=False,

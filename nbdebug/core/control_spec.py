@@ -26,6 +26,8 @@ class ControlSpec:
         choices: the values of a choice, each with its label.
         members: names of the parts (layers) that can be set one by one.
         unavailable: the reason why the control cannot be used now, or "".
+        idle: whether the value has no effect now, because of other controls; the control is
+            then not shown.
         advanced: whether the control is shown one click away.
         group: heading among the advanced controls; controls of one group are shown together.
         plotted: whether a numeric value in force has a lane among the plots.
@@ -44,6 +46,7 @@ class ControlSpec:
     choices: tuple[tuple[str, str], ...] = ()
     members: tuple[str, ...] = ()
     unavailable: str = ""
+    idle: bool = False
     advanced: bool = False
     group: str = "More"
     plotted: bool = True

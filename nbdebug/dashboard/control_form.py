@@ -1,4 +1,4 @@
-"""Form with all controls of a session, the common ones first."""
+"""Rail with all controls of a session: the common ones first, the others one click away."""
 
 from __future__ import annotations
 
@@ -88,25 +88,26 @@ class ControlForm:
                 for name, inside in groups.items()
                 for part in (_heading(name), self._row(inside))
             ],
-            layout=ipywidgets.Layout(display="none", width="100%"),
+            layout=ipywidgets.Layout(display="none"),
         )
+        self.rest.add_class("nbd-more")
         self.more = ipywidgets.ToggleButton(
-            description="More controls",
+            description="More",
             tooltip=f"Show or hide: {', '.join(groups)}",
             icon="sliders",
             layout=ipywidgets.Layout(width="auto", flex="0 0 auto"),
         )
         self.more.observe(self._on_more, "value")
-        self.note = ipywidgets.HTML(layout=ipywidgets.Layout(flex="1 1 0", margin="2px 12px"))
-        bar = ipywidgets.HBox([self.more, self.note], layout=ipywidgets.Layout(width="100%"))
+        self.note = ipywidgets.HTML(layout=ipywidgets.Layout(flex="1 1 0", margin="2px 4px"))
+        bar = ipywidgets.HBox([self.more, self.note])
         # The button stays above the controls that it shows, and so under the mouse.
         self.box = ipywidgets.VBox([self.first, bar, self.rest])
+        self.box.add_class("nbd-rail")
 
     def _row(self, specs: Sequence[ControlSpec]) -> Any:
-        # Columns of the same width in every group, even if the last row is not full.
-        columns = "repeat(auto-fill, minmax(min(100%, 320px), 1fr))"
-        layout = ipywidgets.Layout(grid_template_columns=columns, width="100%")
-        return ipywidgets.GridBox([self._widgets[spec.name].box for spec in specs], layout=layout)
+        row = ipywidgets.Box([self._widgets[spec.name].box for spec in specs])
+        row.add_class("nbd-controls")
+        return row
 
     # Callbacks, on any thread; they only store values and put commands.
 

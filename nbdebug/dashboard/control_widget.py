@@ -11,7 +11,6 @@ import ipywidgets
 
 from nbdebug.core.control_spec import ControlSpec, ControlState
 
-LABEL_WIDTH = "160px"
 ALL_LAYERS = "all layers"
 
 
@@ -35,10 +34,8 @@ class ControlWidget:
         )
         rows = [self.input] if self.member is None else [self.input, self.member]
         inputs = ipywidgets.VBox(rows, layout=ipywidgets.Layout(flex="1 1 auto", min_width="0"))
-        self.box = ipywidgets.HBox(
-            [inputs, self.help],
-            layout=ipywidgets.Layout(max_width="480px", min_width="250px"),
-        )
+        self.box = ipywidgets.HBox([inputs, self.help])
+        self.box.add_class("nbd-control")
         while self.show(state):
             pass
         self.input.observe(self._on_value, "value")
@@ -54,6 +51,10 @@ class ControlWidget:
         """Show the value in force; True if that took a message."""
         self._spec = state.spec
         self._state = state
+        display = "none" if state.spec.idle else "flex"
+        if self.box.layout.display != display:
+            self.box.layout.display = display
+            return True
         wanted = self._traits(state)
         if any(getattr(self.input, name) != value for name, value in wanted.items()):
             # The user may move the widget at the same time, on another thread.
@@ -67,10 +68,10 @@ class ControlWidget:
         return self._show_help(state.spec)
 
     def _show_help(self, spec: ControlSpec) -> bool:
-        """Show or hide the `?` button, which takes its space even while hidden."""
-        visibility = "visible" if spec.unavailable else "hidden"
-        if self.help.layout.visibility != visibility:
-            self.help.layout.visibility = visibility
+        """Show the `?` button only if there is something to explain."""
+        display = "inline-flex" if spec.unavailable else "none"
+        if self.help.layout.display != display:
+            self.help.layout.display = display
             return True
         tooltip = f"Why {spec.label} cannot be changed: {spec.unavailable}"
         if spec.unavailable and self.help.tooltip != tooltip:
@@ -130,7 +131,7 @@ def _input(spec: ControlSpec) -> Any:
     common = {
         "description": spec.label,
         "tooltip": spec.help,
-        "style": {"description_width": LABEL_WIDTH},
+        "style": {"description_width": "auto"},
         "layout": ipywidgets.Layout(width="auto"),
     }
     if spec.kind == "choice":
@@ -169,7 +170,7 @@ def _member(spec: ControlSpec) -> Any:
         options=[ALL_LAYERS, *spec.members],
         description="applies to",
         tooltip=f"Layer whose {spec.label} is shown and set; takes effect at once",
-        style={"description_width": LABEL_WIDTH},
+        style={"description_width": "auto"},
         layout=ipywidgets.Layout(width="auto"),
     )
 

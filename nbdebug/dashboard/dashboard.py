@@ -66,6 +66,7 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
         start: bool = True,
     ) -> None:
         self._request, choices, self.displayed = request, PlotOptions(), False
+        self._title = title
         failures: list[tuple[str, BaseException]] = []
         runs = runs or NotRecorded()
         context = PanelContext(choices, controls, self._ask, lambda: runs.run_list)
@@ -76,6 +77,7 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
         self.form = ControlForm(controls, self._set_controls, queue.pending, self._wake)
         parts = (
             _as_part(diagnose), _as_part(lambda: self._attend(attend or {})), self.refusals.update,
+            self._tell_status,
             self.toolbar.update, self.messages.update, self.form.update,
         )  # fmt: skip
         self.pump = Pump(
@@ -83,11 +85,16 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
         )
         for subject, error in failures:
             self.pump.fail(f"The plot {subject!r} could not be made", error)
-        rows = (self.toolbar.box, self.form.box, self.messages.box, self.view)
-        super().__init__(rows, layout=ipywidgets.Layout(width="100%", overflow="hidden"))
+        super().__init__(self._rows())
+        self.add_class("nbd-dashboard")
         self.tick()
         if start:
             self.pump.start()
+
+    def _rows(self) -> tuple[Any, ...]:
+        main = ipywidgets.Box([self.form.box, self.view])
+        main.add_class("nbd-main")
+        return self.toolbar.box, self.messages.box, main
 
     def _build_view(
         self,
@@ -125,6 +132,16 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
     def _attend(self, by_tab: Mapping[str, Callable[[], None]]) -> None:
         for tab in self.view.visible & by_tab.keys():
             by_tab[tab]()
+
+    def _tell_status(self, snapshot: Snapshot, limit: int) -> int:
+        """Let views notify the user of the end of a run; sends no message itself."""
+        status, loss = snapshot.status, snapshot.latest.get("loss")
+        why = status.state if status.failure is None else status.failure.title
+        text = f"{self._title}: {why} at step {status.step:,}"
+        text += "" if loss is None else f", loss {loss:.4g}"
+        # While training runs the sentence would be another one at every tick.
+        self.view.set_status(status.state, "" if status.state == "running" else text)
+        return 0
 
     def tick(self) -> int:
         """Update everything now; return the number of messages sent."""

@@ -16,11 +16,10 @@ SEVERITY_COLOURS = {
     "warning": "var(--jp-warn-color0,#b26a00)",
     "info": "var(--jp-ui-font-color2,#666)",
 }
-NO_MESSAGES = '<div style="color:var(--jp-ui-font-color2,#666)">No messages.</div>'
 
 
 class Messages:
-    """One line of constant height; a click unfolds all messages.
+    """One line, empty without a message; a click unfolds all messages.
 
     Args:
         more: returns notices that History does not hold, such as failed panels.
@@ -28,9 +27,8 @@ class Messages:
 
     def __init__(self, more: Callable[[], Sequence[Notice]] = tuple) -> None:
         self._more = more
-        self.box = ipywidgets.HTML(
-            NO_MESSAGES, layout=ipywidgets.Layout(min_height="30px", width="100%", margin="2px 0")
-        )
+        self.box = ipywidgets.HTML()
+        self.box.add_class("nbd-messages")
 
     def update(self, snapshot: Snapshot, limit: int) -> int:
         """Rewrite the line if its text changed and `limit` allows a message."""
@@ -44,11 +42,11 @@ class Messages:
 
 
 def message_lines(failure: Notice | None, notices: Sequence[Notice]) -> str:
-    """HTML of all messages, the latest first, folded to one line."""
+    """HTML of all messages, the latest first, folded to one line; "" without a message."""
     lines = [] if failure is None else [failure]
     lines += [notice for notice in notices if notice != failure][: MAX_SHOWN_MESSAGES - len(lines)]
     if not lines:
-        return NO_MESSAGES
+        return ""
     first, rest = lines[0], lines[1:]
     count = f" (and {len(rest)} more)" if rest else ""
     body = _text(first) + "".join(f"<hr><div>{_head(one)}</div>{_text(one)}" for one in rest)

@@ -18,7 +18,7 @@ from nbdebug.core.plugins import instances
 from nbdebug.core.records import Notice
 from nbdebug.core.results.metric_names import MetricNames
 from nbdebug.debugger.client import Client, CommandValidator
-from nbdebug.errors import ArgumentError, DataError
+from nbdebug.errors import ArgumentError
 from nbdebug.model.module.names import hooked_layers, measured_layers
 from nbdebug.probes.base import Probe
 from nbdebug.rules._diagnosis import Diagnosis
@@ -27,7 +27,6 @@ from nbdebug.runs.record.location import StoreLocation, store_location
 from nbdebug.runs.record.store_packages import kept_in
 from nbdebug.runs.recording.recorder import Recorder
 from nbdebug.runs.store.runs_tab import RunsTabService
-from nbdebug.training.data.sources import is_stream
 from nbdebug.training.engine.breakpoints import Breakpoints
 from nbdebug.training.engine.control_set import ControlSet, check_keywords
 from nbdebug.training.engine.loop import Loop
@@ -38,6 +37,7 @@ from nbdebug.training.engine.session import Session, Setup
 from nbdebug.training.run_metadata import describe
 from nbdebug.training.tasks.check_runner import CheckRunner
 from nbdebug.training.tasks.handler import Training
+from nbdebug.training.tasks.layer_flow import LayerFlow
 from nbdebug.training.timeline.disk.reader import read
 from nbdebug.training.timeline.timeline import Timeline
 from nbdebug.training.worker import Worker
@@ -138,6 +138,7 @@ def _training(setup: Setup, session: Session, controls: ControlSet, history: His
         diagnosis=Diagnosis(_plugins(history, "nbdebug.rules", Rule), history, controls.accepts),
         run=RunControl(session, history),
         forecast=LrForecast(session, history),
+        flow=LayerFlow(session, history),
     )
 
 
@@ -208,11 +209,6 @@ def resumed(
             "keeps its name."
         )
     name = arguments.get("name", name)
-    if is_stream(train_data):
-        raise DataError(
-            "The data is a stream, which a new process cannot read again from where the last one "
-            "stopped: a training on it cannot be resumed from disk."
-        )
     data, notices = read(name)
     known = {field.name for field in dataclasses.fields(Setup)} - {"resumed"}
     found = {"seed": data["seed"], "optimizer": data["optimizers"][0][0]}

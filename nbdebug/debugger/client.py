@@ -8,15 +8,18 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from nbdebug.core.commands.base import Command
 from nbdebug.core.commands.queue import CommandQueue, Ticket
 from nbdebug.core.commands.running import Pause, SetControl
+from nbdebug.core.deprecated import accepted_settings
+from nbdebug.core.error_text import message_of
 from nbdebug.core.forked import HomeProcess
 from nbdebug.core.history.history import History
 from nbdebug.core.history.waiting import refuse_inside
-from nbdebug.core.records import ControlChange
+from nbdebug.core.records import ControlChange, Notice
 from nbdebug.core.results.fork import ForkResult
 from nbdebug.errors import ClosedError, ControlValueError, NbdebugError
 from nbdebug.training.engine.breakpoints import Breakpoints
@@ -39,8 +42,17 @@ class CommandValidator:
         self._breakpoints, self._history = breakpoints, history
 
     def controls(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Values as they will be applied; raises ControlNameError or ControlValueError."""
-        return self._controls.validate(values)
+        """Values as they will be applied; raises ControlNameError or ControlValueError.
+
+        While other values are on trial, the range is not known: then they are checked when they
+        are applied.
+        """
+        try:
+            return self._controls.validate(values)
+        except ControlValueError:
+            if not self._controls.present.trying:
+                raise
+            return accepted_settings(values)
 
     def check_names(self, names: Sequence[str], slow: bool) -> tuple[str, ...]:
         """Names of checks to run; without names all cheap checks, with `slow` all checks."""
@@ -146,17 +158,42 @@ class Client:
         """Wait until the controls of `set` are set.
 
         Raises:
-            ControlValueError: one of several was refused, since another of them changed what it
-                can take. A single refusal is a row of `changes`, with its reason.
+            ControlValueError: some were refused; each is a row of `changes`, with its reason.
         """
         answers = [self.answer(ticket) for ticket in tickets]
         changes = [answer for answer in answers if isinstance(answer, ControlChange)]
         refused = [
             f"{c.control}={c.new!r:.80} ({c.note})" for c in changes if c.status == "refused"
         ]
-        if refused and len(tickets) > 1:
+        if refused:
             applied = [c.control for c in changes if c.status == "applied"]
             raise ControlValueError(
                 f"Not set: {'; '.join(refused)}. Set all the same: "
                 f"{', '.join(applied) or 'nothing'}."
             )
+
+    def applied_or_told(self, tickets: Sequence[Ticket]) -> None:
+        """Wait until the controls of `set` are set, or, while training runs, tell refusals later.
+
+        Raises:
+            ControlValueError: as `wait_applied`; while training runs it is a notice instead.
+        """
+        if self._history.status.state == "paused":
+            self.wait_applied(tickets)
+            return
+        for ticket in tickets:
+            ticket.answer.add_done_callback(partial(self._tell_refusal, ticket.command))
+
+    def _tell_refusal(self, command: Command, answer: concurrent.futures.Future[Any]) -> None:
+        error = answer.exception()
+        result = answer.result() if error is None else None
+        if error is not None and not isinstance(error, ClosedError):
+            reason = message_of(error)
+        elif isinstance(result, ControlChange) and result.status == "refused":
+            reason = result.note
+        else:
+            return
+        if isinstance(command, SetControl):
+            text = f"{command.value!r:.80} was refused: {reason}"
+            step, title = self._history.status.step, f"{command.control} was not set"
+            self._history.add_notice(Notice(step, "warning", title, text))

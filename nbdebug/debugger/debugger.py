@@ -135,7 +135,8 @@ class Debugger:
         self.name, self.model = parts.name, parts.training.session.model
         self.history: History = parts.history
         self.timeline = DebuggerTimeline(client, parts.history, parts.training.diagnosis)
-        self.session = DebuggerSession(parts.training.session, client)
+        training = parts.training
+        self.session = DebuggerSession(training.session, client, training.controls.present)
         self._recording = Recording(parts, client)
         self._lifetime = Lifetime(parts, client)
         replace_predecessors(self._lifetime)
@@ -160,7 +161,8 @@ class Debugger:
         Raises:
             ArgumentError: neither steps nor epochs is given, or both, or a negative one.
             NonFiniteError: loss or gradient became NaN or Inf.
-            TaskStopped, ClosedError: another thread ran, rewound, reset or closed meanwhile.
+            TaskStopped, ClosedError: another thread ran, rewound, reset or closed meanwhile;
+                training is where that put it.
             Exception: whatever the model, the loss or the data raised, as it was.
         """
         if (steps is None) == (epochs is None):
@@ -180,22 +182,23 @@ class Debugger:
     def set(self, *, why: str | None = None, **controls: Any) -> None:
         """Change controls, as the dashboard's sliders do.
 
-        They are checked at once, and in force from the next step, or at once while paused.
+        They are checked at once, and in force on return while paused. While training runs, `set`
+        does not wait: they are in force from the next step. A value that is refused only then,
+        since another change came before it, is a notice; while paused it raises. Either way it is
+        a row of `changes` with its reason.
 
         Args:
             why: a reason, recorded with the change.
 
         Raises:
-            ControlNameError, ControlValueError: nothing was changed; or one control was refused
-                for another's new value, and the message says which were set.
+            ControlNameError, ControlValueError: nothing was changed; or the message says which of
+                several controls were set.
         """
-        tickets = self._client.set(controls, why=why or "")
-        if self.state == "paused":
-            self._client.wait_applied(tickets)
+        self._client.applied_or_told(self._client.set(controls, why=why or ""))
 
     @property
     def controls(self) -> Mapping[str, Any]:
-        """The value in force of every control, by name."""
+        """The value in force of every control, by name; never one that a fork or replay tries."""
         return self._parts.training.controls.values()
 
     @property

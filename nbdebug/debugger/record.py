@@ -78,6 +78,9 @@ class Recording:
         """Write one page of HTML: plots, changes, findings, checklist, notes, environment.
 
         The page is self-contained and works without a network.
+
+        Raises:
+            OutputError: nothing can be written there.
         """
         return self.run.report(path)
 
@@ -105,8 +108,8 @@ class Recording:
         loss and gradient norm that both records hold for a single step is equal to the bit.
 
         Raises:
-            ArgumentError: training has already begun, the initial weights differ, or a change is
-                no valid value of a control.
+            ArgumentError: training has already begun, or the initial weights differ.
+            ControlValueError: a change is no valid value of a control.
         """
         history, client = self._parts.history, self._client
         mine = self.run
@@ -117,8 +120,7 @@ class Recording:
         ):
             if step > history.status.step:
                 client.do(RunSteps(steps=step - history.status.step))
-            for ticket in client.set(values, why=why):
-                client.answer(ticket)
+            client.wait_applied(client.set(values, why=why))
         return compare_records(run, self.run)
 
     def _read(self) -> Callable[[], RunData]:

@@ -11,6 +11,7 @@ from torch import nn
 
 from nbdebug.core.commands.examining import FindWorstSamples, RunLrRangeTest, SummarizeModel
 from nbdebug.core.commands.running import ReestimateBatchNorm
+from nbdebug.core.history.present import PresentView
 from nbdebug.core.results.lr_range_test import LrRangeTest
 from nbdebug.core.results.model_summary import ModelSummary
 from nbdebug.core.results.worst_samples import WorstSamples
@@ -19,10 +20,14 @@ from nbdebug.training.engine.session import Session
 
 
 class DebuggerSession:
-    """Model, optimizer and data of a training, and its progress."""
+    """Model, optimizer and data of a training, and its progress.
 
-    def __init__(self, session: Session, client: Client) -> None:
-        self._session, self._client = session, client
+    While a fork, a replay or another command tries values, which are undone afterwards, other
+    threads read step, samples and epoch as they were before.
+    """
+
+    def __init__(self, session: Session, client: Client, present: PresentView) -> None:
+        self._session, self._client, self._present = session, client, present
 
     @property
     def model(self) -> nn.Module:
@@ -31,8 +36,15 @@ class DebuggerSession:
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
-        """The optimizer in force; the control `optimizer` replaces it."""
-        return self._session.optimizer
+        """The optimizer in force; the control `optimizer` replaces it.
+
+        While a fork, a replay or another command tries values, this is the optimizer from before,
+        but its options and state are those of the trial: `dbg.controls` has the present ones.
+        """
+        found: torch.optim.Optimizer = self._present.read(
+            lambda: self._session.optimizer, lambda one: one.optimizer
+        )
+        return found
 
     @property
     def parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
@@ -47,17 +59,17 @@ class DebuggerSession:
     @property
     def step(self) -> int:
         """The next step, counted from 0."""
-        return self._session.step
+        return self._present.read(lambda: self._session.step, lambda one: one.step)
 
     @property
     def samples(self) -> int:
         """Training samples seen so far."""
-        return self._session.samples
+        return self._present.read(lambda: self._session.samples, lambda one: one.samples)
 
     @property
     def epoch(self) -> float:
         """Epochs so far, including the share of the current one."""
-        return self._session.epoch
+        return self._present.read(lambda: self._session.epoch, lambda one: one.epoch)
 
     def lr_range_test(self, low: float = 1e-7, high: float = 10.0, steps: int = 100) -> LrRangeTest:
         """Sweep the learning rate from `low` to `high` and record the loss (Smith 2015).

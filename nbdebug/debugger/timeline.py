@@ -21,6 +21,7 @@ from nbdebug.core.commands.timeline import (
     WriteScript,
 )
 from nbdebug.core.history.history import History
+from nbdebug.core.output_files import as_path
 from nbdebug.core.results.findings import Finding
 from nbdebug.core.results.flight_record import FlightRecord
 from nbdebug.core.results.fork import Fork, ForkResult
@@ -74,9 +75,9 @@ class DebuggerTimeline:
 
         Raises:
             ArgumentError: the Debugger has no name.
-            CheckpointError: the data could not go on from there (a stream), or a longer training
+            CheckpointError: the data could not go on from there, or a longer training
                 of the same name is on disk.
-            OSError: the file cannot be written.
+            OutputError: the file cannot be written.
         """
         return cast(str, self._client.do(SaveCheckpoint()))
 
@@ -217,9 +218,10 @@ class DebuggerTimeline:
         Raises:
             ScriptError: a part of training cannot be written in plain PyTorch; the message says
                 which.
+            OutputError: nothing can be written there.
             TaskStopped: the command was stopped.
         """
-        self._client.do(WriteScript(str(path), model, data))
+        self._client.do(WriteScript(str(as_path(path)), model, data))
 
     def break_when(self, condition: str | Callable[[Mapping[str, float]], Any]) -> None:
         """Pause before the update of a step at which a condition holds.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,6 +27,12 @@ OPTIMIZERS: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]] = {
 STATE_FAMILIES = {"sgd": "sgd", "nesterov": "sgd", "adam": "adam", "adamw": "adam"}
 SCHEDULED_OPTIONS = (*LR_OPTIONS[1:], "max_momentum", "base_momentum")
 KEPT_OPTIONS = ("lr", "weight_decay", *SCHEDULED_OPTIONS)
+# Taken along where both classes have them; those of the implementation when one is built, too.
+SHARED_OPTIONS = (
+    "betas", "eps", "amsgrad", "maximize", "foreach", "fused", "capturable", "differentiable",
+)  # fmt: skip
+# Options that make the kind, or that a control shows.
+UNTOLD_OPTIONS = (*KEPT_OPTIONS, "nesterov", "decoupled_weight_decay", "momentum", "betas")
 
 
 def build(kind: str, parameters: Sequence[nn.Parameter], **options: Any) -> torch.optim.Optimizer:
@@ -47,9 +54,10 @@ def kind_of(optimizer: torch.optim.Optimizer) -> str:
 class Optimizers:
     """The current optimizer and the earlier ones.
 
-    Switching keeps weights, learning rates and weight decay of every parameter group.
-    SGD and Nesterov share their momentum buffers, Adam and AdamW their moments. The state of
-    an optimizer of another family is kept and used again after switching back.
+    Switching keeps weights, learning rates and weight decay of every parameter group, and
+    options such as `eps`, `maximize` or `fused` where both classes have them. SGD and Nesterov
+    share their momentum buffers, Adam and AdamW their moments. An optimizer of another family is
+    kept, with its state and options, and used again after switching back.
 
     Attributes:
         schedule: the learning-rate schedule; it continues with the new optimizer.
@@ -70,7 +78,7 @@ class Optimizers:
         return tuple(dict.fromkeys([*OPTIMIZERS, *self._made]))
 
     def switch(self, kind: str) -> str:
-        """Switch to an optimizer of `kind` and return a note about the optimizer state.
+        """Switch to an optimizer of `kind` and return a note about its state and lost options.
 
         Raises:
             ControlValueError: the optimizer lacks an option that the user's scheduler moves.
@@ -78,8 +86,8 @@ class Optimizers:
         old, old_kind = self.current, self.kind
         if kind == old_kind:
             return ""
-        family = STATE_FAMILIES.get(kind, kind)
-        if family == STATE_FAMILIES.get(old_kind, old_kind):
+        lost = self.lost(kind)
+        if _related(kind, old_kind):
             new, note = self._relative(kind), "Optimizer state kept."
         elif kind in self._made:
             new, note = self._made[kind], "Optimizer state restored from the last time it was used."
@@ -92,7 +100,23 @@ class Optimizers:
             ours.update({key: theirs[key] for key in KEPT_OPTIONS if key in theirs})
         self._made[kind] = self.current = new
         self.schedule.move_to(new)
-        return note
+        return f"{note} Not taken along: {lost}." if lost else note
+
+    def lost(self, kind: str) -> str:
+        """Options that differ from torch's defaults and that a switch leaves behind; "" if none.
+
+        An optimizer that was in force before comes back with its own options.
+        """
+        old = self.current
+        if kind == self.kind or (kind in self._made and not _related(kind, self.kind)):
+            return ""
+        taken = self._taken_along(kind)
+        has = inspect.signature(OPTIMIZERS[kind][0]).parameters
+        return ", ".join(
+            f"{name}={value!r:.40}"
+            for name, value in _chosen(old).items()
+            if name not in UNTOLD_OPTIONS and not (name in taken and name in has)
+        )
 
     def take_in(self, parameters: Sequence[nn.Parameter], leader: int) -> None:
         """Add parameters that no optimizer holds so far, with the settings of a group.
@@ -158,20 +182,65 @@ class Optimizers:
         """An optimizer of the same family with the same optimizer state."""
         new = self._new(kind)
         new.state = self.current.state
-        shared = ("momentum", "dampening", "betas", "eps", "amsgrad")
-        for ours, theirs in zip(new.param_groups, self.current.param_groups, strict=True):
-            ours.update({key: theirs[key] for key in shared if key in theirs and key in ours})
+        own, taken = self._made.get(kind, new).param_groups, self._taken_along(kind)
+        for ours, mine, theirs in zip(
+            new.param_groups, own, self.current.param_groups, strict=True
+        ):
+            ours.update({key: value for key, value in mine.items() if key != "params"})
+            ours.update({key: theirs[key] for key in taken if key in theirs and key in ours})
             if kind == "nesterov":
                 ours["momentum"] = ours["momentum"] or OPTIMIZERS[kind][1]["momentum"]
                 ours["dampening"] = 0
         return new
 
+    def _taken_along(self, kind: str) -> tuple[str, ...]:
+        """Names of options that go along where both classes have them."""
+        if not _related(kind, self.kind):
+            return SHARED_OPTIONS
+        # Nesterov takes none, and SGD keeps its own meanwhile.
+        no_dampening = "nesterov" in (kind, self.kind)
+        return (*SHARED_OPTIONS, "momentum", *(() if no_dampening else ("dampening",)))
+
     def _new(self, kind: str) -> torch.optim.Optimizer:
         cls, options = OPTIMIZERS[kind]
+        has = inspect.signature(cls).parameters
+        chosen = {
+            name: value
+            for name, value in _chosen(self.current).items()
+            if name in SHARED_OPTIONS and name in has
+        }
         groups = [
-            {"params": group["params"], "lr": group["lr"]} for group in self.current.param_groups
+            {
+                "params": group["params"],
+                "lr": group["lr"],
+                **{name: group[name] for name in chosen},
+            }
+            for group in self.current.param_groups
         ]
-        return cls(groups, **options)
+        return cls(groups, **{**chosen, **options})
+
+
+def _related(one: str, other: str) -> bool:
+    """True if optimizers of two kinds share their state."""
+    return STATE_FAMILIES.get(one, one) == STATE_FAMILIES.get(other, other)
+
+
+def _chosen(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Options that differ from the defaults of the class, in the first group in which they do."""
+    known = inspect.signature(type(optimizer)).parameters
+    found: dict[str, Any] = {}
+    for group in optimizer.param_groups:
+        for name in optimizer.defaults.keys() & group.keys():
+            default = known[name].default if name in known else optimizer.defaults[name]
+            if not _same(group[name], default):
+                found.setdefault(name, group[name])
+    return {name: found[name] for name in optimizer.defaults if name in found}
+
+
+def _same(value: Any, default: Any) -> bool:
+    if isinstance(value, torch.Tensor) or isinstance(default, torch.Tensor):
+        return False
+    return bool(value == default)
 
 
 def group_ratios(optimizer: torch.optim.Optimizer, option: str) -> tuple[int, tuple[float, ...]]:

@@ -34,6 +34,15 @@ def button(
     return f'<button type="button" class="nbd-offer" {written}{off}>{text}</button>'
 
 
+def tab_button(label: str, tab: str, tooltip: str) -> str:
+    """HTML of a button that shows a tab."""
+    tip, name = html.escape(tooltip), html.escape(tab)
+    return (
+        f'<button type="button" class="nbd-offer nbd-link" data-tab="{name}" title="{tip}">'
+        f"{html.escape(label)}</button>"
+    )
+
+
 def progress_row(progress: Progress, tooltip: str) -> str:
     """Stop button, progress bar and title of a running command."""
     title = html.escape(progress.title)

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import html
 
-from nbdebug.core.commands.base import SET_CONTROLS
-from nbdebug.core.commands.timeline import ForkSteps
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.html.sparkline import sparkline
 from nbdebug.core.records import Progress
 from nbdebug.core.results.check_table import STATUS_COLOURS
-from nbdebug.core.results.findings import Finding, Findings, Remedy
+from nbdebug.core.results.findings import Finding, Findings
+from nbdebug.core.results.fork import ForkResult
 from nbdebug.core.results.worst_samples import WorstSamples
-from nbdebug.panels._buttons import button
+from nbdebug.panels._remedies import (
+    remedy_buttons,
+    trial_progress,
+    trial_result,
+    usable,
+    values_text,
+)
 from nbdebug.panels._sample_table import InForce, sample_rows, samples_button
 from nbdebug.panels.base import Panel
-from nbdebug.rules._fork_start import FORK_STEPS, fork_start
 
 SEVERITY_COLOURS = {"error": STATUS_COLOURS["fail"], "warning": STATUS_COLOURS["warning"]}
-TRY_TIP = (
-    f"Train {FORK_STEPS} steps with and without this remedy on a copy, between two steps, with the "
-    "same batches and dropout masks. The Timeline tab shows both and whether the finding is gone. "
-    "Training stays where it is until you press Keep there."
-)
-APPLY_TIP = "Apply this remedy without a trial; takes effect at the next step."
 
 
 class FindingsPanel(Panel):
@@ -38,13 +36,14 @@ class FindingsPanel(Panel):
     wide = True
 
     def build(self) -> None:
-        self._shown: tuple[Findings, bool, bool] | None = None
+        self._shown: tuple[Findings, bool, Progress | None, ForkResult | None] | None = None
         self._samples: tuple[WorstSamples | None, InForce, bool] | None = None
 
     def update(self, snapshot: Snapshot) -> None:
         live = snapshot.status.state != "closed"
         self._update_samples(snapshot, live)
-        state = snapshot.findings, live, Progress in snapshot.results
+        results = snapshot.results
+        state = snapshot.findings, live, results.of(Progress), results.of(ForkResult)
         if state == self._shown:
             return
         self._shown = state
@@ -66,7 +65,11 @@ class FindingsPanel(Panel):
     def _page(self, snapshot: Snapshot, live: bool) -> str:
         findings = snapshot.findings
         busy = Progress in snapshot.results
-        parts = [f'<div role="status">{html.escape(_summary(snapshot))}</div>']
+        working = trial_progress(snapshot) if live else ""
+        parts = [
+            f'<div role="status">{html.escape(_summary(snapshot))}</div>',
+            f'<div class="nbd-row">{working}</div>' if working else "",
+        ]
         for cause in findings.causes:
             tools = self._tools(cause, snapshot, busy) if live else ""
             parts.append(_finding(cause, findings.explained_by(cause), tools))
@@ -74,38 +77,17 @@ class FindingsPanel(Panel):
 
     def _tools(self, finding: Finding, snapshot: Snapshot, busy: bool) -> str:
         rows = []
-        for remedy in finding.remedies:
-            text = f"<span>{html.escape(remedy.text)}{self._values(remedy)}</span>"
-            known = {spec.name for spec in self.context.controls if not spec.unavailable}
-            made = (
-                _buttons(finding, remedy, snapshot, busy) if set(remedy.settings) <= known else ""
-            )
-            rows.append(f'<div class="nbd-row">{text}{made}</div>')
-        return "".join(rows) + samples_button(finding, busy)
-
-    def _values(self, remedy: Remedy) -> str:
+        known = {spec.name for spec in self.context.controls if not spec.unavailable}
         labels = {spec.name: spec.label for spec in self.context.controls}
-        values = [
-            f"{labels.get(name, name)} {value:g}"
-            for name, value in remedy.settings.items()
-            if isinstance(value, float)
-        ]
-        return html.escape(f" ({', '.join(values)})") if values else ""
-
-
-def _buttons(finding: Finding, remedy: Remedy, snapshot: Snapshot, busy: bool) -> str:
-    if not remedy.settings:
-        return ""
-    fields = {
-        "settings": dict(remedy.settings),
-        "steps": FORK_STEPS,
-        "for_finding": finding.name,
-        "start": fork_start(snapshot, finding),
-    }
-    apply = {"settings": dict(remedy.settings)}
-    return button("Try", ForkSteps.name, fields, TRY_TIP, busy) + button(
-        "Apply without trying", SET_CONTROLS, apply, APPLY_TIP, busy
-    )
+        for remedy in finding.remedies:
+            values = values_text(remedy, labels)
+            text = html.escape(f"{remedy.text} ({values})" if values else remedy.text)
+            made = remedy_buttons(finding, remedy, snapshot, busy) if usable(remedy, known) else ""
+            rows.append(f'<div class="nbd-row"><span>{text}</span>{made}</div>')
+        result = trial_result(finding, snapshot)
+        if result:
+            rows.append(f'<div class="nbd-row" role="status">{result}</div>')
+        return "".join(rows) + samples_button(finding, busy)
 
 
 def _summary(snapshot: Snapshot) -> str:

@@ -19,8 +19,10 @@ class LayerOutputs:
     """Calls `callback(layer, output)` for each layer that runs, until the hooks are removed.
 
     The callback gets only the first tensor of an output (an LSTM returns several), and only of
-    calls in training mode; a module that `torch.compile` wrapped ignores hooks. Exceptions of
-    the callback do not reach the user's forward pass: `finish` raises them.
+    calls in the mode that the layer is trained in: in training mode, or, for a layer that is in
+    eval mode when the step begins, in eval mode until it runs in training mode. What a `step_fn`
+    or a probe evaluates in between is left out. A module that `torch.compile` wrapped ignores
+    hooks. Exceptions of the callback do not reach the user's forward pass: `finish` raises them.
     """
 
     def __init__(self, layers: tuple[Layer, ...], callback: OutputCallback) -> None:
@@ -32,8 +34,15 @@ class LayerOutputs:
         ]
 
     def _hook(self, layer: Layer) -> Callable[[nn.Module, Any, Any], None]:
+        trained_in_eval = not layer.module.training
+
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-            if not module.training or self._error is not None:
+            nonlocal trained_in_eval
+            if module.training:
+                trained_in_eval = False
+            elif not trained_in_eval:
+                return
+            if self._error is not None:
                 return
             start = time.perf_counter()
             tensor = output[0] if isinstance(output, tuple | list) and output else output

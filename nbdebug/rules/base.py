@@ -60,7 +60,7 @@ class Rule(ABC):
         return Finding(
             self.name, self.title, symptom.severity or self.severity, symptom.since, symptom.value,
             symptom.threshold, symptom.seen, " ".join(why.split()), symptom.remedies,
-            self.source, symptom.evidence, harms=self.harms,
+            self.source, symptom.evidence, harms=self.harms, layers=symptom.layers,
         )  # fmt: skip
 
 
@@ -86,6 +86,12 @@ def group_series(snapshot: Snapshot, name: str, last: int) -> dict[str, Series]:
 def weight_series(snapshot: Snapshot, name: str, last: int) -> list[Series]:
     """Series of `group_series` from input to output, without those of biases."""
     return [s for member, s in group_series(snapshot, name, last).items() if "bias" not in member]
+
+
+def owners(parameters: Iterable[str]) -> tuple[str, ...]:
+    """Layers of parameters, or of series such as `grad_norm/0.weight`, each once."""
+    names = (name.partition("/")[2] or name for name in parameters)
+    return tuple(dict.fromkeys(name.rpartition(".")[0] for name in names))
 
 
 def first_names(names: Iterable[str]) -> str:

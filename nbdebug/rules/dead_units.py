@@ -54,7 +54,9 @@ class DeadUnits(Rule):
         )
         since = int(dead[worst].step[0])
         evidence = tuple(map(float, snapshot.series[f"dead/{worst}"].mean))
-        return Symptom(value, self.MAX_DEAD_SHARE, since, seen, remedies, evidence)
+        return Symptom(
+            value, self.MAX_DEAD_SHARE, since, seen, remedies, evidence, layers=tuple(dead)
+        )
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:

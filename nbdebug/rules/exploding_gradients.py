@@ -8,7 +8,7 @@ from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Remedy, Symptom
 from nbdebug.rules._examples import example, falling_loss
 from nbdebug.rules._remedies import clip_at_p90
-from nbdebug.rules.base import Rule, weight_series
+from nbdebug.rules.base import Rule, owners, weight_series
 
 
 class ExplodingGradients(Rule):
@@ -51,8 +51,9 @@ class ExplodingGradients(Rule):
             (redraw, *clip_at_p90(snapshot)) if first_ones else (*clip_at_p90(snapshot), redraw)
         )
         return Symptom(
-            value, self.MAX_GRADIENT_RATIO, since, seen, remedies, tuple(map(float, first))
-        )
+            value, self.MAX_GRADIENT_RATIO, since, seen, remedies, tuple(map(float, first)),
+            layers=owners([layers[0].name]),
+        )  # fmt: skip
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:

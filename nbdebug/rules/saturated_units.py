@@ -48,8 +48,9 @@ class SaturatedUnits(Rule):
         )
         evidence = tuple(map(float, snapshot.series[f"saturated/{worst}"].mean))
         return Symptom(
-            value, self.MAX_SATURATED_SHARE, int(bad[worst].step[0]), seen, remedies, evidence
-        )
+            value, self.MAX_SATURATED_SHARE, int(bad[worst].step[0]), seen, remedies, evidence,
+            layers=tuple(bad),
+        )  # fmt: skip
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:

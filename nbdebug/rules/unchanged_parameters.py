@@ -10,7 +10,7 @@ import numpy as np
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Remedy, Symptom
 from nbdebug.rules._examples import example, falling_loss
-from nbdebug.rules.base import Rule, first_names, group_series
+from nbdebug.rules.base import Rule, first_names, group_series, owners
 
 USE = Remedy("Check that forward uses the layers and that nothing detaches their outputs")
 FREEZE = Remedy("Freeze the layer if it should not learn")
@@ -118,7 +118,7 @@ class UnchangedParameters(Rule):
         total = len(group_series(snapshot, "update_ratio", 1)) or len(found)
         since = max(0, snapshot.status.step - int(max(found.values())))
         seen = f"{len(found)} of {max(total, len(found))} parameters did not change. {text}"
-        symptom = Symptom(float(len(found)), 0.0, since, seen, remedies)
+        symptom = Symptom(float(len(found)), 0.0, since, seen, remedies, layers=owners(found))
         return symptom if proof else replace(symptom, severity="warning")
 
     @staticmethod

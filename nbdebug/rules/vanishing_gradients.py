@@ -8,7 +8,7 @@ from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Remedy, Symptom
 from nbdebug.rules._examples import example
 from nbdebug.rules._remedies import REINITIALISE
-from nbdebug.rules.base import Rule, remaining_loss, weight_series
+from nbdebug.rules.base import Rule, owners, remaining_loss, weight_series
 
 
 class VanishingGradients(Rule):
@@ -57,8 +57,9 @@ class VanishingGradients(Rule):
         )
         since = int(layers[0].step[0])
         return Symptom(
-            ratio, self.MIN_GRADIENT_RATIO, since, seen, remedies, tuple(map(float, first))
-        )
+            ratio, self.MIN_GRADIENT_RATIO, since, seen, remedies, tuple(map(float, first)),
+            layers=owners([layers[0].name]),
+        )  # fmt: skip
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:

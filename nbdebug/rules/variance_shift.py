@@ -50,7 +50,8 @@ class VarianceShift(Rule):
             Remedy("Switch dropout off", {"dropout": 0.0}),
         )
         evidence = tuple(map(float, snapshot.series[f"variance_shift/{worst}"].mean))
-        return Symptom(value, self.MAX_SHIFT, int(bad[worst].step[0]), seen, remedies, evidence)
+        since = int(bad[worst].step[0])
+        return Symptom(value, self.MAX_SHIFT, since, seen, remedies, evidence, layers=tuple(bad))
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:

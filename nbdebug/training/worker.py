@@ -138,7 +138,10 @@ class Worker:
             return
         kind = ClosedError if isinstance(command, Close) else TaskStopped
         for ticket in self._running:
-            text = f"The run was ended by the command {command.name} before it was done."
+            text = (
+                f"The run was ended by the command {command.name} before it was done. Training is "
+                "where that command put it."
+            )
             error = kind(text) if _has_goal(ticket.command) else None
             self._answers.append((ticket, None, error))
         self._running = []
@@ -180,7 +183,8 @@ class Worker:
     def _made_step(self) -> bool:
         """Make a step; False if its batch is read again at once, or was left out."""
         try:
-            self._training.loop.step()
+            with self._training.flow.observing():
+                self._training.loop.step()
         except (NonFiniteError, Break):
             raise
         except BaseException as error:

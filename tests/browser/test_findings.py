@@ -39,7 +39,7 @@ def test_a_remedy_is_tried_and_applied(open_notebook: Callable[..., Notebook]) -
     expect(timeline.get_by_text("better: its loss is lower")).to_be_visible(timeout=LONG)
     expect(timeline.get_by_text("Updates far too small: gone")).to_be_visible()
     notebook.tab("Findings").click()
-    panel.get_by_role("button", name="Apply without trying").first.click()
+    panel.get_by_role("button", name="Apply").first.click()
     notebook.run_cell(2)
     expect(panel.get_by_text("Nothing looks sick")).to_be_visible(timeout=LONG)
     notebook.picture("findings")

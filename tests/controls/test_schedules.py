@@ -401,7 +401,8 @@ def test_a_schedule_that_moves_a_momentum_refuses_an_optimizer_without() -> None
     mine = partial(torch_schedules.OneCycleLR, max_lr=0.1, total_steps=50)
     with debugger(tiny_mlp(), schedule=mine) as dbg:
         dbg.run(steps=3)
-        dbg.set(optimizer="adam")
+        with pytest.raises(nbd.ControlValueError, match="cycle_momentum=False"):
+            dbg.set(optimizer="adam")
         assert dbg.changes.iloc[-1].status == "refused"
         assert "cycle_momentum=False" in dbg.changes.iloc[-1].note
         assert dbg.controls["optimizer"] == "sgd"

@@ -279,7 +279,8 @@ def test_an_optimizer_that_takes_no_more_is_a_refusal() -> None:
     optimizer = Closed(trained(model), **SGD)
     with debugger(model, optimizer) as dbg:
         dbg.run(steps=2)
-        dbg.set(frozen="trainable")
+        with pytest.raises(nbd.ControlValueError, match="one group"):
+            dbg.set(frozen="trainable")
         change = dbg.changes.iloc[-1]
         assert change.status == "refused"
         assert "one group" in change.note

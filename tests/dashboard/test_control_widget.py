@@ -68,3 +68,13 @@ def test_a_rate_that_a_schedule_took_to_zero_stands_at_the_end_of_its_slider(wir
     assert rate.input.value == pytest.approx(1e-6)
     rate.show(ControlState(spec, 1e-8))
     assert rate.input.value == pytest.approx(1e-8)
+
+
+def test_a_control_that_does_nothing_now_is_not_shown(widget):
+    idle = ControlSpec(
+        "frozen", "Frozen layers", "choice", "", choices=CHOICES, members=("a", "b", "c"), idle=True
+    )
+    settle(widget, ControlState(idle, "trainable"))
+    assert widget.box.layout.display == "none"
+    settle(widget, ControlState(SPEC, "trainable"))
+    assert widget.box.layout.display == "flex"

@@ -85,6 +85,10 @@ def test_buttons_put_commands(training, dashboard, move):
     dashboard.toolbar.run.click()
     move(dashboard.toolbar.count, 7)
     dashboard.toolbar.step.click()
+    training.train(1)
+    dashboard.toolbar.reset.click()
+    dashboard.tick()
+    assert dashboard.toolbar.reset.description == "Sure?"
     dashboard.toolbar.reset.click()
     assert put(training) == [Run(), Run(steps=7), Reset(who="dashboard")]
     training.train(1)
@@ -144,16 +148,17 @@ def test_a_panel_that_fails_is_switched_off_and_the_rest_goes_on(
     dashboard.close()
 
 
-def test_on_demand_probes_are_watched_while_their_tab_is_visible(training, dashboard, show):
+def test_on_demand_probes_are_watched_while_their_panel_is_visible(training, dashboard, show):
     show(dashboard)
     dashboard.tick()
-    assert put(training) == []
-    show(dashboard, kind="show", tab="Activations")
+    assert put(training) == [WatchProbe("activation_histogram", True)]
+    show(dashboard, kind="show", tab="Gradients")
     dashboard.tick()
-    probes = ("activation_histogram",)
-    assert put(training) == [WatchProbe(probe, True) for probe in probes]
+    assert put(training) == [WatchProbe("gradient_histogram", True)]
     dashboard.close()
-    assert put(training) == [WatchProbe(probe, False) for probe in probes]
+    assert put(training) == [
+        WatchProbe(probe, False) for probe in ("activation_histogram", "gradient_histogram")
+    ]
 
 
 def test_closing_leaves_no_comm_and_no_thread(wire, training):

@@ -49,3 +49,4 @@ def test_a_run_says_what_ended_it(verb: str) -> None:
         [error] = raised
         assert error is None if kind is None else type(error) is kind
         assert kind is None or f"by the command {verb} " in str(error)
+        assert "where it was" not in str(error)

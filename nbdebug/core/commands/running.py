@@ -50,8 +50,8 @@ class Run(Command):
 
     @classmethod
     def from_form(cls, form: Form) -> Self:
-        """Read `steps`; empty to train until paused."""
-        return cls(form.integer("steps"))
+        """Read `steps` or `epochs`; both empty to train until paused."""
+        return cls(form.integer("steps"), form.integer("epochs"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,12 @@ class Columns:
         """Maximum number of steps per bucket of any series."""
         return max((block.stride for block in self._blocks.values()), default=1)
 
+    def later(self, names: Iterable[str], step: int, limit: int) -> dict[str, Series]:
+        """Series from a step on, thinned to `limit` points; those without any are left out."""
+        copies = (self.copy(name) for name in names if name in self.names)
+        later = (copy.part(copy.step >= step) for copy in copies)
+        return {one.name: one.thin(limit) for one in later if len(one)}
+
     def last(self, name: str) -> float:
         """Latest value of a series, or SeriesError."""
         block, column = self._find(name)

@@ -137,9 +137,7 @@ class History:
                 bucket holds earlier and later steps.
         """
         with self._changed:
-            copies = (self._columns.copy(n) for n in BRANCH_SERIES if n in self._columns.names)
-            later = (copy.part(copy.step >= step) for copy in copies)
-            series = {s.name: s.thin(MAX_BRANCH_POINTS) for s in later if len(s)}
+            series = self._columns.later(BRANCH_SERIES, step, MAX_BRANCH_POINTS)
             self._branches.append(Branch(step, until, series))
             self._columns.rewind(step, records)
             note = f"Training was rewound to step {step}."
@@ -154,10 +152,14 @@ class History:
         with self._changed:
             return self._columns.stride
 
-    def clear(self) -> None:
-        """Drop everything except the status, for a new run."""
+    def clear(self, keep_curve: bool = False) -> None:
+        """Drop everything but the status; with `keep_curve` the losses become a branch."""
         with self._changed:
+            series = self._columns.later(BRANCH_SERIES, 0, MAX_BRANCH_POINTS)
             self._forget()
+            if keep_curve and series:
+                until = 1 + max(int(one.step[-1]) for one in series.values())
+                self._branches.append(Branch(0, until, series))
             self._version += 1
 
     # Read by any thread.

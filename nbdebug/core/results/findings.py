@@ -37,6 +37,7 @@ class Symptom:
         remedies: recommended actions, the most likely one first.
         evidence: up to 100 numbers that show the problem, the latest last.
         severity: "warning" if this case is no proof, though the rule can prove others.
+        layers: names of the layers where the problem is.
     """
 
     value: float
@@ -46,6 +47,7 @@ class Symptom:
     remedies: tuple[Remedy, ...]
     evidence: tuple[float, ...] = ()
     severity: FindingSeverity | None = None
+    layers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Finding:
         because: title of the finding that explains this one, "" for a root cause; cause: the
             name of that finding.
         harms: whether the damage lasts, so that a remedy is tried from an earlier step.
+        layers: names of the layers where the problem is.
     """
 
     name: str
@@ -74,6 +77,7 @@ class Finding:
     because: str = ""
     harms: bool = False
     cause: str = ""
+    layers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

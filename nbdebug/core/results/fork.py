@@ -100,7 +100,7 @@ class ForkResult:
             return "not cured"
         if self.for_finding in trial.findings.not_judged:
             return "too little measured to say"
-        return "gone without it too" if trial is self.base else "gone"
+        return "gone without the change" if trial is self.base else "gone"
 
     def difference(self, trial: Trial) -> Array:
         """Loss of a trial minus that of the base, [N], step by step."""

@@ -65,6 +65,8 @@ class View {
     this.dark = false;
     this.queue = Promise.resolve();
     this.frame = new Frame(el, this.id, (content) => this.send(content));
+    this.frame.save = (name, root) =>
+      saveText(`${name}.csv`, figureAsCsv(this.document.get_model_by_id(root)));
     this.receive = (content, buffers) => {
       this.queue = this.queue.then(() => this.handle(content, buffers)).catch((error) => {
         console.error("nbdebug:", error);
@@ -120,6 +122,7 @@ class View {
       const containers = this.document.roots().map(
         (root) => panels.find((panel) => panel.root === root.id)?.plot ?? this.el);
       await this.bokeh.embed.add_document_standalone(this.document, this.el, containers);
+      this.names = new SliderNames(this.el);
       this.frame.writeAlternatives();
       if (this.closed) this.clear();
       else this.send({ kind: "show", tab: this.frame.tab });
@@ -178,6 +181,7 @@ class View {
     if (content.alternatives) this.frame.writeAlternatives(content.alternatives);
     if (content.actions) this.frame.writeActions(content.actions);
     if (content.sections) this.frame.writeSections(content.sections);
+    if (content.status) this.frame.bell.hear(content.status.now);
     if (content.refusals) this.frame.writeRefusals(content.refusals);
   }
   decode(value) {
@@ -222,6 +226,7 @@ class View {
     clearTimeout(this.later);
     clearTimeout(this.dragging);
     this.watcher.disconnect();
+    this.names?.close();
     window.removeEventListener("pagehide", this.leave);
     this.model.off("msg:custom", this.receive);
     this.clear();

@@ -27,6 +27,8 @@ from nbdebug.plots.plot_actions import PlotActions
 from nbdebug.plots.plot_options import PlotOptions
 
 MAX_VIEWS = 8
+# Joined into one module, which is what anywidget loads.
+ESM_FILES = ("slider_names.js", "take_along.js", "view_frame.js", "view_theme.js", "bokeh_view.js")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +62,7 @@ class BokehView(anywidget.AnyWidget):
         ask: called on any thread with panel, command and fields when a button is pressed.
     """
 
-    _esm = "\n".join(
-        _beside(name).read_text("utf-8")
-        for name in ("view_frame.js", "view_theme.js", "bokeh_view.js")
-    )
+    _esm = "\n".join(_beside(name).read_text("utf-8") for name in ESM_FILES)
     # The text: anywidget would keep every view alive to tell it of changes of the file.
     _css = _beside("bokeh_view.css").read_text("utf-8")
     bokeh_version = traitlets.Unicode(bokeh.__version__).tag(sync=True)
@@ -125,6 +124,10 @@ class BokehView(anywidget.AnyWidget):
     def set_refusal(self, panel: str, text: str) -> None:
         """Record the reason why a command of a panel was refused, "" for none."""
         self._html_state.set("refusals", panel, text)
+
+    def set_status(self, state: str, text: str) -> None:
+        """Record the state of training, and a sentence about it for a notification."""
+        self._html_state.set("status", "now", {"state": state, "text": text})
 
     @property
     def visible(self) -> frozenset[str]:

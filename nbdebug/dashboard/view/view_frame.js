@@ -4,6 +4,8 @@
 class Frame {
   constructor(el, id, send) {
     Object.assign(this, { el, id, send, tabs: [], panels: new Map(), selects: new Map() });
+    this.bell = new Bell();
+    this.save = () => {};
     this.current = 0;
     this.page = document.createElement("div");
     this.page.className = "nbd-page";
@@ -44,7 +46,7 @@ class Frame {
     bar.setAttribute("aria-label", "Plots");
     bar.addEventListener("keydown", (event) => this.onTabKey(event));
     this.tabs = tabs.map((tab, index) => this.buildTab(tab, index));
-    bar.append(...this.tabs.map((tab) => tab.button));
+    bar.append(...this.tabs.map((tab) => tab.button), this.bell.box);
     this.page.replaceChildren(first, bar, ...this.tabs.map((tab) => tab.body));
     this.show(Math.min(this.current, tabs.length - 1), false);
   }
@@ -74,6 +76,12 @@ class Frame {
     if (brief) title.title = panel.help;
     else title.append(node("span", "nbd-help", panel.help));
     title.hidden = !panel.title;
+    if (panel.root) {
+      const save = node("button", "nbd-save", "CSV");
+      Object.assign(save, { type: "button", title: `Save the numbers of this plot: ${panel.title}` });
+      save.addEventListener("click", () => this.save(panel.name, panel.root));
+      title.append(save);
+    }
     if (!panel.root) {
       plot.addEventListener("click", (event) => this.onClick(event, panel.name));
       plot.addEventListener("keydown", (event) => this.onFieldKey(event));
@@ -110,6 +118,13 @@ class Frame {
       tab.body.hidden = !on;
     });
     if (tell) this.send({ kind: "show", tab: this.tab });
+  }
+  /** Show a tab by its name, and bring it into view. */
+  showTab(name) {
+    const index = this.tabs.findIndex((tab) => tab.name === name);
+    if (index < 0) return;
+    this.show(index);
+    this.tabs[index].button.scrollIntoView({ block: "nearest" });
   }
   get tab() {
     return this.tabs[this.current]?.name ?? "";
@@ -195,9 +210,13 @@ class Frame {
     this.send({ kind: "ask", panel, command, fields });
   }
   onClick(event, panel) {
-    const button = event.target.closest("button[data-command], button[data-fill]");
+    const button = event.target.closest(
+      "button[data-command], button[data-fill], button[data-tab], button[data-choose]");
     if (!button || button.ariaDisabled === "true") return;
-    const { command, fill } = button.dataset;
+    const { command, fill, tab, choose, value } = button.dataset;
+    if (choose) this.send({ kind: "choose", name: choose, value });
+    if (tab) this.showTab(tab);
+    if (tab || choose) return;
     if (fill) {
       const field = event.currentTarget.querySelector(`[data-field="${fill}"]`);
       field.value = JSON.parse(button.dataset.value);

@@ -66,10 +66,13 @@ def hooked_layers(model: nn.Module) -> tuple[Layer, ...]:
     Hooks inside of a compiled module would become a part of the compiled program, and change its
     numbers and its number of compilations.
     """
-    inside = {
-        part for module in model.modules() if is_compiled(module) for part in module.modules()
-    }
+    inside = compiled_parts(model)
     return tuple(layer for layer in measured_layers(model) if layer.module not in inside)
+
+
+def compiled_parts(model: nn.Module) -> set[nn.Module]:
+    """Compiled modules and all modules inside of them."""
+    return {part for module in model.modules() if is_compiled(module) for part in module.modules()}
 
 
 def trainable(model: nn.Module) -> tuple[tuple[str, nn.Parameter], ...]:

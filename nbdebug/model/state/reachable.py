@@ -177,7 +177,12 @@ def _global_names(code: types.CodeType) -> tuple[frozenset[str], frozenset[str]]
 
 def forwards(model: nn.Module) -> Iterator[tuple[str, Any]]:
     """The functions of the classes of a model's modules that are not of a library."""
-    for kind in {type(module) for module in model.modules()}:
+    return functions_of({type(module) for module in model.modules()})
+
+
+def functions_of(kinds: Iterable[type]) -> Iterator[tuple[str, Any]]:
+    """The functions of classes and their bases that are not of a library, by name."""
+    for kind in kinds:
         for one in kind.__mro__:
             if not _of_library(one):
                 for name, value in vars(one).items():

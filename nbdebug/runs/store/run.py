@@ -7,8 +7,8 @@ from pathlib import Path
 
 from nbdebug.core.error_text import describe_error
 from nbdebug.core.names import unknown_name
+from nbdebug.core.output_files import as_path, output
 from nbdebug.core.plugins import discover
-from nbdebug.core.private_files import private_folder
 from nbdebug.errors import ArgumentError, PluginError
 from nbdebug.runs.exporters.base import Exporter
 from nbdebug.runs.record.atomic_write import atomic_write
@@ -45,13 +45,14 @@ class Run(RunRecord):
 
         Raises:
             ArgumentError: there is no such format.
+            OutputError: nothing can be written there.
         """
-        target = Path(path).expanduser()
         broken: dict[str, BaseException] = {}
         found = discover(
             "nbdebug.runs.exporters", Exporter, broken.__setitem__, groups=EXPORTER_GROUPS
         )
         exporters = {one.name: one for one in found}
+        target = as_path(path)
         suffixes = {one.suffix: name for name, one in exporters.items() if one.suffix}
         chosen = suffixes.get(target.suffix.lower()) if format is None else format
         if chosen is None:
@@ -66,18 +67,20 @@ class Run(RunRecord):
             )
         if chosen not in exporters:
             raise ArgumentError(unknown_name("format", chosen, exporters))
-        private_folder(target.parent)
-        return exporters[chosen]().export(self, target)
+        with output(path, folder=not exporters[chosen].suffix) as target:
+            return exporters[chosen]().export(self, target)
 
     def report(self, path: str | os.PathLike[str]) -> Path:
         """Write one page of HTML with plots, changes, findings, checks and notes.
 
         The page is self-contained: it works without a network.
+
+        Raises:
+            OutputError: nothing can be written there.
         """
         from nbdebug.runs.report.report import report_page
 
-        target = Path(path).expanduser()
-        private_folder(target.parent)
-        with atomic_write(target) as beside:
-            beside.write_text(report_page(self), encoding="utf-8")
+        page = report_page(self)
+        with output(path) as target, atomic_write(target) as beside:
+            beside.write_text(page, encoding="utf-8")
         return target

@@ -11,7 +11,8 @@ from nbdebug.errors import DataError
 from nbdebug.model.training_state import Batching
 from nbdebug.training.data.order import length_of
 from nbdebug.training.data.own_order import indices_in
-from nbdebug.training.data.pass_reader import PassReader
+from nbdebug.training.data.passes.bookmark import check_bookmark
+from nbdebug.training.data.passes.pass_reader import PassReader
 
 MAX_INDEX_BYTES = 64 * 2**20
 
@@ -22,12 +23,14 @@ class LazyPosition(NamedTuple):
     Attributes:
         number: of the next item of the sampler; begun: of the first one of the epoch.
         epoch, drawn: numbers of epoch and batch.
+        bookmark: in a file, what finds the item again; see `PassReader.bookmark`.
     """
 
     number: int
     epoch: int
     drawn: int
     begun: int
+    bookmark: Any = None
 
 
 class LazyIndexSampler:
@@ -35,6 +38,7 @@ class LazyIndexSampler:
 
     Attributes:
         own: the sampler; batches: True if it yields whole batches, as lists of indices.
+        length: number of samples of the data; reader: of the sampler.
         epoch: epoch of the last batch, -1 before the first; drawn: number of the next batch.
     """
 
@@ -43,6 +47,7 @@ class LazyIndexSampler:
     def __init__(
         self,
         own: Iterable[Any],
+        length: int,
         batching: Batching,
         seed: int,
         begin_epoch: Callable[[int], None],
@@ -50,19 +55,19 @@ class LazyIndexSampler:
         batches: bool,
         drop_last: bool = False,
     ) -> None:
-        self.own, self.batching, self.seed = own, batching, seed
+        self.own, self.length, self.batching, self.seed = own, length, batching, seed
         self.batches, self.drop_last = batches, drop_last and not batches
-        self._reader = PassReader(own, seed, begin_epoch, MAX_INDEX_BYTES)
+        self.reader = PassReader(own, seed, begin_epoch, MAX_INDEX_BYTES)
         self._length = length_of(own) or 0
         self.epoch, self.drawn, self._begun = -1, 0, 0
 
     def reset(self) -> None:
-        self._reader.reset()
+        self.reader.reset()
         self.epoch, self.drawn, self._begun = -1, 0, 0
 
     def next(self) -> tuple[torch.Tensor, int, float]:
         """Return the indices [B] of the next batch, its epoch, and the completed share of it."""
-        reader, last = self._reader, self._reader.number
+        reader, last = self.reader, self.reader.number
         if self.epoch < 0:
             self.epoch = 0
         indices, ended = self._take()
@@ -83,15 +88,15 @@ class LazyIndexSampler:
         wanted = 1 if self.batches else self.batching.size
         taken: list[int] = []
         while True:
-            items, ended = self._reader.upcoming(1 if self.batches else wanted - len(taken))
-            self._reader.number += len(items)
+            items, ended = self.reader.upcoming(1 if self.batches else wanted - len(taken))
+            self.reader.number += len(items)
             taken += self._kept(items)
             if ended or len(taken) >= wanted:
                 return taken, ended
 
     def _progress(self) -> float:
         """Completed share of the epoch: 1.0 with its last batch."""
-        reader, number = self._reader, self._reader.number
+        reader, number = self.reader, self.reader.number
         indices, ended = self._take()
         reader.number = number
         if not indices or (self.drop_last and ended and len(indices) < self.batching.size):
@@ -107,18 +112,41 @@ class LazyIndexSampler:
         return [index for index in indices if index not in excluded] if excluded else indices
 
     def position(self) -> LazyPosition:
-        return LazyPosition(self._reader.number, self.epoch, self.drawn, self._begun)
+        return LazyPosition(self.reader.number, self.epoch, self.drawn, self._begun)
+
+    def portable(self, position: LazyPosition) -> LazyPosition:
+        """Return a position that a new process can seek.
+
+        Raises:
+            DataError: the index there is no longer remembered.
+        """
+        return position._replace(bookmark=self.reader.bookmark(position.number))
+
+    def check(self, position: LazyPosition) -> None:
+        """Refuse a position that is none of this data.
+
+        Raises:
+            DataError: it is not.
+        """
+        numbers = position[:4]
+        if any(type(number) is not int for number in numbers):
+            raise DataError(f"The place in the data is {numbers}: expected four whole numbers.")
+        begins = numbers == (0, -1, 0, 0)
+        fits = 0 <= position.epoch <= position.drawn and 0 <= position.begun <= position.number
+        if not (begins or fits):
+            raise DataError(f"The place in the data is {numbers}, which is none.")
+        check_bookmark(position.bookmark, position.number)
 
     def seek(self, position: LazyPosition) -> None:
         """Return to a position.
 
         Raises:
-            DataError: these indices are no longer remembered.
+            DataError: these indices are no longer remembered, or a new process does not find them.
         """
-        if position.number not in self._reader.cached:
+        if not self.reader.seek(position.number, position.bookmark):
             raise DataError(
                 "The order comes from a sampler of your own, of which only the last "
-                f"{self._reader.number - self._reader.cached.start:,} are remembered: only these "
+                f"{self.reader.number - self.reader.cached.start:,} are remembered: only these "
                 "can be rewound to."
             )
-        self._reader.number, self.epoch, self.drawn, self._begun = position
+        _, self.epoch, self.drawn, self._begun, _ = position

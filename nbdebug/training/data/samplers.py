@@ -26,7 +26,7 @@ from nbdebug.training.data.sources import (
     batch_size_of,
     begin_epoch,
 )
-from nbdebug.training.data.stream_sampler import StreamSampler
+from nbdebug.training.data.stream_sampler import StreamPosition, StreamSampler
 from nbdebug.training.data.worker_sampler import BatchRequest, WorkerPosition, WorkerSampler
 
 DEFAULT_BATCH_SIZE = 64
@@ -114,7 +114,7 @@ def make_sampler(source: Source, data: Any, batching: Batching, seed: int) -> Sa
 def _indices(source: IndexedSource, order: Order, batching: Batching, seed: int) -> Indices:
     if order.lazy:
         return LazyIndexSampler(
-            order.own, batching, seed, order.begin_epoch,
+            order.own, source.length, batching, seed, order.begin_epoch,
             batches=order.batches, drop_last=order.drop_last,
         )  # fmt: skip
     return IndexSampler(
@@ -138,6 +138,10 @@ def portable_position(position: Any, sampler: Sampler) -> Any:
     indices = indices_of(sampler)
     if isinstance(position, IndexPosition) and isinstance(indices, IndexSampler):
         return indices.portable(position)
+    if isinstance(position, LazyPosition) and isinstance(indices, LazyIndexSampler):
+        return indices.portable(position)
+    if isinstance(position, StreamPosition) and isinstance(sampler, StreamSampler):
+        return sampler.portable(position)
     if isinstance(position, CachedPosition):
         return position._replace(inner=portable_position(position.inner, sampler))
     if isinstance(position, WorkerPosition):
@@ -157,17 +161,15 @@ def fitting_position(position: Any, sampler: Sampler) -> Any:
         DataError: the position is none of this data.
     """
     indices = indices_of(sampler)
-    if not isinstance(indices, IndexSampler):
-        raise DataError(why_not_resumable(sampler))
+    if indices is None:
+        return _of_stream(position, sampler)
     number: int | None = None
     waiting: tuple[Any, ...] = ()
     if isinstance(position, CachedPosition):
         number, position = position
     if isinstance(position, WorkerPosition):
         position, waiting = position
-    if not isinstance(position, IndexPosition):
-        raise DataError("The checkpoint does not say where in the data it stands.")
-    indices.check(position)
+    _check_indices(position, indices)
     for request in waiting:
         _check_request(request, indices)
     if isinstance(sampler, CachedSampler):
@@ -183,23 +185,39 @@ def fitting_position(position: Any, sampler: Sampler) -> Any:
     return waiting[0].before
 
 
-def why_not_resumable(sampler: Sampler) -> str:
-    """Reason why a training cannot go on after a restart of the process; "" if it can."""
-    indices = indices_of(sampler)
-    if indices is None:
-        return (
-            "The data is a stream, which a new process cannot read again from where this one "
-            "stopped: a training on it cannot be resumed from disk."
-        )
+def _of_stream(position: Any, sampler: Any) -> StreamPosition:
+    if not isinstance(position, StreamPosition):
+        raise DataError("The checkpoint is of other data, which is no stream.")
+    sampler.check(position)
+    return position
+
+
+def _check_indices(position: Any, indices: Indices) -> None:
+    """Refuse a position that is none of this order."""
     if isinstance(indices, LazyIndexSampler):
-        return (
-            "The DataLoader's sampler gives batches of its own, or too many indices to list: its "
-            "order cannot be recorded, and a training on it cannot be resumed from disk."
-        )
-    return "" if indices.own is None else indices.own.unrecordable
+        if isinstance(position, LazyPosition):
+            return indices.check(position)
+    elif isinstance(position, IndexPosition):
+        return indices.check(position)
+    raise DataError(
+        "The checkpoint is of another order of the data: give the same sampler or batch_sampler."
+    )
 
 
-def _check_request(request: Any, indices: IndexSampler) -> None:
+def prepare_resume(sampler: Sampler) -> str:
+    """Keep, from now on, what `portable_position` needs.
+
+    Returns:
+        Why a training cannot go on after a restart of the process; "" if it can.
+    """
+    indices = indices_of(sampler)
+    if isinstance(indices, IndexSampler):
+        return "" if indices.own is None else indices.own.unrecordable
+    reads = sampler if isinstance(sampler, StreamSampler) else indices
+    return "" if reads is None else reads.reader.prepare_resume()
+
+
+def _check_request(request: Any, indices: Indices) -> None:
     """Refuse a prefetched batch that is none of this data."""
     if not isinstance(request, BatchRequest):
         raise DataError("The checkpoint has a prefetched batch of another form.")
@@ -210,8 +228,8 @@ def _check_request(request: Any, indices: IndexSampler) -> None:
     whole = type(number) is int and type(request.epoch) is int and request.epoch >= 0
     if not whole or number < 0 or type(progress) is not float or not 0 <= progress <= 1:
         raise DataError("The checkpoint has a prefetched batch of another epoch.")
-    if isinstance(before, IndexPosition):
-        indices.check(before)
+    if before is not None:
+        _check_indices(before, indices)
 
 
 def _runs_no_user_code(source: IndexedSource) -> bool:

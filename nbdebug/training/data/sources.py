@@ -131,12 +131,6 @@ def as_source(
     return source
 
 
-def is_stream(data: Any) -> bool:
-    """Tell if data of a user can only be read in sequence."""
-    inner = data.dataset if isinstance(data, DataLoader) else data
-    return isinstance(inner, IterableDataset)
-
-
 def _source(data: Any, dtype: torch.dtype, name: str, count: CountSamples) -> Source:
     if isinstance(data, DataLoader):
         return _from_loader(data, name, count)

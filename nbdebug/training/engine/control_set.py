@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar
 
 from nbdebug.controls.base import Control
@@ -14,6 +13,7 @@ from nbdebug.core.control_spec import ControlState
 from nbdebug.core.deprecated import accepted_settings, current_name
 from nbdebug.core.error_text import describe_error, raise_interrupt
 from nbdebug.core.history.history import History
+from nbdebug.core.history.present import PresentView
 from nbdebug.core.names import unknown_name
 from nbdebug.core.records import ChangeKind, ChangeStatus, ControlChange, Notice
 from nbdebug.errors import (
@@ -42,6 +42,7 @@ class ControlSet:
         self._session = session
         self._history = history
         self._silent = False
+        self.present = PresentView(session, history)
         self._failures: Counter[str] = Counter()
         kinds = self._of_each(lambda control: control.spec(session).kind)
         self._of_each(lambda control: control.read(session))
@@ -64,14 +65,25 @@ class ControlSet:
         return {name: note for name, note in notes.items() if note}
 
     def values(self) -> dict[str, Any]:
-        """Return the value in force of every control."""
-        return self._of_each(lambda control: control.read(self._session))
+        """Return the value in force of every control; for other threads, not one on trial."""
+        return self.present.read(
+            lambda: self._of_each(lambda control: control.read(self._session)),
+            lambda present: dict(present.values),
+        )
 
     def states(self) -> tuple[ControlState, ...]:
-        """Return description and value of every control."""
+        """Return description and value of every control, as `values` does."""
         session = self._session
-        found = self._of_each(lambda c: ControlState(c.spec(session), c.read(session)))
-        return tuple(found.values())
+
+        def live() -> tuple[ControlState, ...]:
+            found = self._of_each(lambda c: ControlState(c.spec(session), c.read(session)))
+            return tuple(found.values())
+
+        return self.present.read(live, lambda present: present.states)
+
+    def trials(self) -> AbstractContextManager[None]:
+        """Context in which values are tried: other threads read those from before."""
+        return self.present.kept(self.values, self.states)
 
     def numbers(self) -> dict[str, float]:
         """Return the numeric values as series, without those that every step records."""
@@ -93,13 +105,9 @@ class ControlSet:
             except BaseException as error:
                 raise_interrupt(error)
                 self._failures[name] += 1
-                if self._trains() or self._failures[name] >= MAX_FAILURES:
+                if self.present.inside or self._failures[name] >= MAX_FAILURES:
                     self._switch_off(name, error)
         return found
-
-    def _trains(self) -> bool:
-        """Tell if training cannot change anything meanwhile."""
-        return self._history.writer in (None, threading.current_thread())
 
     def _switch_off(self, name: str, error: BaseException) -> None:
         # Replaced instead of changed, since other threads iterate over it.

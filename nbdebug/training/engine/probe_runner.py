@@ -22,6 +22,8 @@ AVERAGE_WEIGHT = 0.2
 MAX_INTERVAL = 10_000
 MIN_BUDGET_SHARE = 0.15
 FIRST_MEASUREMENTS, MAX_FIRST_SECONDS = 16, 0.2
+# What is watched moves on the screen once a second, unless that costs more than this share.
+REFRESH_SECONDS, MAX_REFRESH_SHARE = 1.0, 0.004
 ReportNotice = Callable[[Notice], None]
 
 
@@ -82,7 +84,8 @@ class ProbeRunner:
     An expensive probe is due as often as its part of the budget allows: a share of the time of
     a bare step, less what every step and the cheap probes take, divided among the expensive
     ones. The first 16 measurements of each keep to its `every`, for at most 0.2 seconds in all:
-    what is sick shows early. A probe that raises is switched off.
+    what is sick shows early. A probe that takes less than 4 ms runs at least once a second. A
+    probe that raises is switched off.
     """
 
     def __init__(self, probes: Sequence[Probe], overhead: float, report: ReportNotice) -> None:
@@ -231,9 +234,10 @@ class ProbeRunner:
         budget = self.bare * self.overhead
         # If steps are so short that the fixed part fills the budget, a share stays reserved.
         allowed = max(budget - fixed, budget * MIN_BUDGET_SHARE) / (len(on) - len(cheap))
-        if allowed <= 0:
-            return MAX_INTERVAL
-        return min(max(slot.probe.every, math.ceil(slot.seconds / allowed)), MAX_INTERVAL)
+        wanted = MAX_INTERVAL if allowed <= 0 else math.ceil(slot.seconds / allowed)
+        if slot.seconds <= REFRESH_SECONDS * MAX_REFRESH_SHARE:
+            wanted = min(wanted, math.ceil(REFRESH_SECONDS / self.bare))
+        return min(max(slot.probe.every, wanted), MAX_INTERVAL)
 
     def _each(self, method: str, step: int) -> None:
         for slot in list(self._due):

@@ -13,6 +13,7 @@ from torch.utils.data import TensorDataset, default_collate
 
 from nbdebug.core.commands.running import ReestimateBatchNorm, SetControl
 from nbdebug.core.commands.timeline import WriteScript
+from nbdebug.core.output_files import output
 from nbdebug.errors import ScriptError
 from nbdebug.model.source_code import Sources
 from nbdebug.runs.redaction.document import redact_document, redact_script
@@ -21,6 +22,7 @@ from nbdebug.training.data.sources import DatasetSource, TensorSource
 from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.engine.session import Session
 from nbdebug.training.script.constructors import expression
+from nbdebug.training.script.files import write_files
 from nbdebug.training.script.session_diff import ScriptEdits, SessionView, build
 from nbdebug.training.script.templates import CLIP, HELPERS, comment
 from nbdebug.training.timeline.replay_events import Event, ReplayObserver
@@ -108,11 +110,7 @@ class Writer(ReplayObserver):
     def write(self, path: Path) -> None:
         """Write the program, and next to it the file that it loads."""
         body = redact_script(self._program(path))
-        values = self._saved | self._changes.tensors
-        torch.save(redact_document("saved", values), path.with_suffix(".pt"))
-        path.write_text(body, encoding="utf-8")
-
-    # Parts of the program
+        write_files(path, body, redact_document("saved", self._saved | self._changes.tensors))
 
     def _program(self, path: Path) -> str:
         session = self._session
@@ -291,9 +289,12 @@ def write_script(
 
     Raises:
         ScriptError: the training cannot be written, or is not reproducible.
+        OutputError: nothing can be written at the path.
     """
-    writer = Writer(session, command.model, command.data)
+    with output(command.path) as path:
+        writer = Writer(session, command.model, command.data)
     found = timeline.replay(progress, writer)
     if not found.equal:
         raise ScriptError(f"The training is not reproducible: {found}")
-    writer.write(Path(command.path))
+    with output(path):
+        writer.write(path)

@@ -17,6 +17,7 @@ from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.engine.run_control import RunControl
 from nbdebug.training.engine.session import Session
 from nbdebug.training.tasks.check_runner import CheckRunner
+from nbdebug.training.tasks.layer_flow import LayerFlow
 from nbdebug.training.timeline.timeline import Timeline
 
 C = TypeVar("C", bound=Command)
@@ -35,6 +36,7 @@ class Training:
     diagnosis: Diagnosis
     run: RunControl
     forecast: LrForecast
+    flow: LayerFlow
 
     @property
     def session(self) -> Session:

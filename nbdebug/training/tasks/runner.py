@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 from nbdebug.core.commands.base import Command
@@ -39,8 +40,12 @@ class CommandRunner:
         handler = self._handlers.get(type(command))
         if handler is None:
             raise PluginError(f"There is no handler for the command {command.name!r}.")
+        trials = self._training.controls.trials if command.long else nullcontext
         try:
-            with TaskProgress(command.name, self._training.history, halting) as progress:
+            with (
+                TaskProgress(command.name, self._training.history, halting) as progress,
+                trials(),
+            ):
                 return handler.handle(command, progress)
         except TaskStopped:
             raise

@@ -83,7 +83,7 @@ class Rerun:
         """Roll training back to its present state on exit; with `keep`, only after an exception."""
         loop, controls = self._loop, self._controls
         present = Checkpoint.capture(loop, controls, len(self._edits.events))
-        with loop.session.sampler.keep_everything(), controls.silent():
+        with controls.trials(), loop.session.sampler.keep_everything(), controls.silent():
             try:
                 yield present
             except BaseException:

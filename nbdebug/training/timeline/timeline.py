@@ -11,10 +11,11 @@ from typing import Any
 from nbdebug.core.commands.running import ReestimateBatchNorm, SetControl
 from nbdebug.core.deprecated import current_settings
 from nbdebug.core.history.history import History
+from nbdebug.core.output_files import output
 from nbdebug.core.records import StepRecord
 from nbdebug.core.results.timeline import Mark, MarkKind, ReplayResult, TimelineMarks
 from nbdebug.errors import CheckpointError, DataError, ModelError
-from nbdebug.training.data.samplers import why_not_resumable
+from nbdebug.training.data.samplers import prepare_resume
 from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.progress import TaskProgress
@@ -64,7 +65,8 @@ class Timeline:
         self._log = StepLog()
         self._rerun = Rerun(loop, controls, self.edits, self._log)
         self._told_too_small = self.resumed = False
-        self._file = CheckpointFile(name, history, why_not_resumable(loop.session.sampler))
+        refusal = prepare_resume(loop.session.sampler) if name else ""
+        self._file = CheckpointFile(name, history, refusal)
         self._clock = CheckpointClock(history)
         self._uncopied = UncopiedNotice(history)
         self.failures = Failures(loop, self.edits, self._log, history)
@@ -170,8 +172,8 @@ class Timeline:
 
     def save(self) -> str:
         """Write the current state to disk now, and return the path; see `CheckpointFile.write`."""
-        self._file.writable_path()
-        return str(self._file.write(self._serialized_now()))
+        with output(self._file.writable_path()):
+            return str(self._file.write(self._serialized_now()))
 
     def _serialized_now(self) -> dict[str, Any]:
         """The state as it is, changes of the user's own code included."""

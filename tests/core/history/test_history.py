@@ -190,6 +190,15 @@ def test_clear_forgets_everything_but_the_status(history: History) -> None:
     assert history.frame("loss").index.tolist() == [0]
 
 
+def test_a_curve_that_is_kept_is_a_branch_over_all_steps(history: History) -> None:
+    history.clear(keep_curve=True)
+    (branch,) = history.snapshot().branches
+    assert (branch.at, branch.until) == (0, 10)
+    assert branch.series["loss"].mean.tolist() == [float(step) for step in range(10)]
+    history.clear(keep_curve=True)
+    assert history.snapshot().branches == ()
+
+
 def test_wait_until_returns_when_the_status_comes() -> None:
     history = History()
     seen: list[bool] = []

@@ -106,7 +106,7 @@ def cure(base: Findings, trial: Findings, ended: str = "", for_finding: str = "s
          "Sick: gone; X, Y, ..."),
         (cure(found("sick"), found("x"), "NaN or Inf"), False, "Sick: still there",
          "Sick: not cured; X"),
-        (cure(found("x"), found()), None, "Sick: gone without it too; X", "Sick: gone"),
+        (cure(found("x"), found()), None, "Sick: gone without the change; X", "Sick: gone"),
         (cure(found("sick"), found(lacking="sick")), None, "Sick: still there",
          "Sick: too little measured to say"),
         (cure(found("x"), found(), for_finding=""), None, "X", "nothing"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -237,7 +239,8 @@ def test_a_store_that_is_damaged_is_replaced_and_that_is_said(
 ) -> None:
     make_stores_from(empty_store, monkeypatch)
     damaged = tmp_path / "damaged.db"
-    damaged.write_bytes(b"this is no database" * 100)
+    shutil.copy(empty_store, damaged)
+    os.truncate(damaged, damaged.stat().st_size // 2)
     dbg = debugger(runs=damaged)
 
     runs = asked(dbg, "list")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import pickle
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,11 +23,15 @@ from torch.utils.data import (
 )
 
 import nbdebug as nbd
+from tests.inside import break_off_a_message
 from tests.problems import blobs, tiny_mlp
 
 X, Y = blobs(samples=60)
 STEPS = 14
 loss_fn = nn.CrossEntropyLoss()
+# What a queue of torch raises where the worker at its other end died: EOFError and UnpicklingError
+# in the middle of a message, before the worker is known to be dead.
+LOST_WORKER = (RuntimeError, OSError, EOFError, pickle.UnpicklingError)
 
 
 class Faults:
@@ -216,7 +222,7 @@ class Exits(Pairs):
 def test_a_worker_that_ended_is_replaced(tmp_path: Path) -> None:
     data = DataLoader(Exits(tmp_path / "ended"), batch_size=8, num_workers=1)
     with nbd.Debugger(tiny_mlp(), data, loss_fn, runs=None) as dbg:
-        with pytest.raises((RuntimeError, OSError)):
+        with pytest.raises(LOST_WORKER):
             dbg.run(steps=6)
         dbg.run(steps=6 - dbg.history.status.step)
         assert dbg.history.notices == ()
@@ -226,6 +232,34 @@ def test_a_worker_that_ended_is_replaced(tmp_path: Path) -> None:
     with nbd.Debugger(tiny_mlp(), plain, loss_fn, runs=None) as dbg:
         dbg.run(steps=6)
         assert losses == dbg.history.frame("loss")["loss"].tolist()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", SLOW_KINDS)
+@pytest.mark.parametrize("error", [EOFError, ConnectionResetError, pickle.UnpicklingError])
+def test_a_message_of_a_worker_that_breaks_off_is_read_again(
+    kind: str, error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    straight, _, _ = trained(SLOW_KINDS[kind](lambda: None), steps=6)
+    before = set(multiprocessing.active_children())
+    lost: list[int | None] = []
+
+    def break_off() -> None:
+        lost.extend(w.pid for w in multiprocessing.active_children() if w not in before)
+        raise error
+
+    break_off_a_message(2, break_off, monkeypatch)
+    with nbd.Debugger(tiny_mlp(), SLOW_KINDS[kind](lambda: None), loss_fn, runs=None) as dbg:
+        with pytest.raises(error):
+            dbg.run(steps=6)
+        made = dbg.history.status.step
+        assert 0 < made < 6
+        dbg.run(steps=6 - made)
+        now = {w.pid for w in multiprocessing.active_children() if w not in before}
+        assert len(now.difference(lost)) == 1
+        assert dbg.history.frame("loss")["loss"].tolist() == straight
+        assert not [notice for notice in dbg.history.notices if notice.severity == "warning"]
+        assert dbg.replay().equal
 
 
 class Broken(Pairs):
@@ -293,8 +327,6 @@ def test_a_generator_that_has_ended_is_told() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_training_goes_on_after_a_signal_to_its_workers(number: int) -> None:
-    import multiprocessing
-
     data = DataLoader(Pairs(lambda: None), batch_size=8, num_workers=1)
     straight, _, _ = trained(data, steps=6)
     before = set(multiprocessing.active_children())
@@ -305,7 +337,7 @@ def test_training_goes_on_after_a_signal_to_its_workers(number: int) -> None:
             os.kill(worker.pid, number)
         if number == signal.SIGKILL:
             # Tensors of batches that were fetched already are lost with the worker.
-            with pytest.raises((RuntimeError, OSError)):
+            with pytest.raises(LOST_WORKER):
                 dbg.run(steps=4)
         dbg.run(steps=6 - dbg.history.status.step)
         assert dbg.history.frame("loss")["loss"].tolist() == straight

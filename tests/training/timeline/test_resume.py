@@ -47,7 +47,8 @@ def again(kind: str) -> nbd.Debugger:
     torch.manual_seed(7)
     model: nn.Module = Counting() if kind == "counting" else net()
     options: dict[str, Any] = {"val_data": VAL, "loss_fn": nn.CrossEntropyLoss()}
-    data: Any = {"augmented": Augmented, "workers": workers}.get(kind, lambda: (X, Y))()
+    kinds: dict[str, Any] = {"augmented": Augmented, "workers": workers, "stream": Stream}
+    data: Any = kinds.get(kind, lambda: (X, Y))()
     if kind == "step_fn":
         options["loss_fn"], options["step_fn"] = None, mixup
     if kind == "own schedule":
@@ -71,7 +72,7 @@ def test_a_batch_that_was_drawn_but_not_trained_on_comes_again(kind: str) -> Non
         assert equal(state(dbg), wanted)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "stream"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_it_goes_on_as_if_nothing_had_come_between(kind: str) -> None:
     with KINDS[kind]() as straight:
         change_everything(straight)
@@ -224,18 +225,6 @@ def test_without_a_name_nothing_is_written() -> None:
     with make() as dbg:
         dbg.run(steps=5)
     assert not FOLDER.exists()
-
-
-def test_a_stream_cannot_be_resumed_and_says_so_at_the_start() -> None:
-    with KINDS["stream"](name="a run") as dbg:
-        dbg.run(steps=5)
-        (notice,) = [n for n in dbg.history.notices if n.title == "No checkpoint on disk"]
-        assert "stream" in notice.text
-        with pytest.raises(nbd.CheckpointError, match="stream"):
-            dbg.timeline.save()
-    assert not FOLDER.exists()
-    with pytest.raises(nbd.DataError, match="stream"):
-        nbd.Debugger.resume("a run", net(), Stream(), nn.CrossEntropyLoss())
 
 
 def test_a_loader_is_resumed_in_its_order() -> None:

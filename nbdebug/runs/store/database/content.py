@@ -8,6 +8,7 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Literal
 
+from nbdebug.runs.store.database.origin import has_sqlite_header
 from nbdebug.runs.store.database.reading import (
     READ_COLUMNS,
     READ_ERRORS,
@@ -39,11 +40,16 @@ def content_of(file: Path) -> State:
     """
     if not file.exists():
         return "missing"
+    if file.stat().st_size and not has_sqlite_header(file):
+        # SQLite takes a few bytes for an empty database.
+        return "damaged"
     try:
         with Database(file).reading() as connection:
             if _has_lost_pages(connection, file):
                 return "damaged"
             tables = {name: _columns(connection, name) for name in table_names(connection)}
+            if not tables and _is_marked(connection):
+                return "foreign"
             known = "version_num" in tables.get(ALEMBIC_TABLE, ())
             return _judged(tables, revision(connection) if known else "")
     except READ_ERRORS as error:
@@ -97,6 +103,12 @@ def _has_lost_pages(connection: sqlite3.Connection, file: Path) -> bool:
         return False
     (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     return bool(found != "ok")
+
+
+def _is_marked(connection: sqlite3.Connection) -> bool:
+    """True if a program has put its number, or that of its version, into the header."""
+    names = ("application_id", "user_version")
+    return any(connection.execute(f"PRAGMA {name}").fetchone() != (0,) for name in names)
 
 
 def _mlflow_tables() -> set[str]:

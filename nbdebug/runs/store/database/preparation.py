@@ -14,8 +14,13 @@ from pathlib import Path
 
 from nbdebug.core.private_files import FILE_MODE, open_private, private_folder
 from nbdebug.errors import RunStoreError
-from nbdebug.runs.record.location import StoreLocation
+from nbdebug.runs.record.location import DEFAULT_FILE, StoreLocation
 from nbdebug.runs.store.database.content import content_of
+from nbdebug.runs.store.database.origin import (
+    has_mlflow_schema,
+    has_run_folders,
+    has_sqlite_header,
+)
 from nbdebug.runs.store.database.reading import READ_ERRORS, SIDE_SUFFIXES, Database, connect
 from nbdebug.runs.store.database.salvage import salvage
 from nbdebug.runs.store.store_errors import NEWER
@@ -24,7 +29,6 @@ LOCK_TIMEOUT_SECONDS = 2.0
 # Alembic keeps the migration in progress in a global of its module.
 MIGRATING = threading.Lock()
 DATABASE_SUFFIXES = ("", ".db", ".db3", ".sqlite", ".sqlite3")
-SQLITE_MAGIC = b"SQLite format 3\x00"
 STATES = {
     "half-made": "It was half-made: its making was cut off.",
     "damaged": "It was damaged.",
@@ -42,12 +46,12 @@ def log_notice(title: str, text: str) -> None:
 def prepare_database(location: StoreLocation, tell: Tell) -> None:
     """Make sure that there is a complete database of this MLflow.
 
-    One that is half-made or damaged is kept under another name. The new one holds what can be read
-    of it.
+    A store that is half-made or damaged is kept under another name. The new one holds what can be
+    read of it.
 
     Raises:
-        RunStoreError: a newer MLflow made it, it belongs to another program, another kernel makes
-            it just now, or its place cannot be written to.
+        RunStoreError: a newer MLflow made it, it is no store (it stays as it is), another kernel
+            makes it just now, or its place cannot be written to.
     """
     if location.file is None:
         return
@@ -57,12 +61,12 @@ def prepare_database(location: StoreLocation, tell: Tell) -> None:
     state = content_of(file)
     if state == "complete":
         return
-    _check_replaceable(file, state)
+    _check_replaceable(file, state, location)
     with _opening_lock(location):
         state = content_of(file)
         if state == "complete":
             return
-        _check_replaceable(file, state)
+        _check_replaceable(file, state, location)
         with _no_writer(file):
             fresh = file.with_name(f".{hashlib.sha256(file.name.encode()).hexdigest()[:16]}.new")
             try:
@@ -88,22 +92,30 @@ def _check_path(uri: str, file: Path) -> None:
         )
 
 
-def _check_replaceable(file: Path, state: str) -> None:
+def _check_replaceable(file: Path, state: str, location: StoreLocation) -> None:
+    """Raise RunStoreError unless the file is missing, or recognisably a store of runs."""
     if state == "newer":
         raise RunStoreError(f"{file.name} could not be opened: {NEWER}.")
     if state == "foreign":
-        raise RunStoreError(
-            f"{file.name} could not be opened: it is the database of another program. Name "
-            "another file with runs=..., such as nbdebug-runs.db"
-        )
-    if state == "damaged" and file.suffix.lower() not in DATABASE_SUFFIXES:
-        # More likely a file that was named by mistake than a store.
-        with file.open("rb") as opened:
-            if opened.read(len(SQLITE_MAGIC)) != SQLITE_MAGIC:
-                raise RunStoreError(
-                    f"{file.name} could not be opened: it is no database. Name another file "
-                    "with runs=..., such as nbdebug-runs.db"
-                )
+        raise RunStoreError(_left_alone(file, "it is the database of another program"))
+    if state != "damaged":
+        return
+    known = file.name == DEFAULT_FILE or has_run_folders(location.folder)
+    if has_sqlite_header(file):
+        if not (known or has_mlflow_schema(file)):
+            raise RunStoreError(
+                _left_alone(file, "it is a damaged database, in which no store of runs is left")
+            )
+    elif not known or file.suffix.lower() not in DATABASE_SUFFIXES:
+        # More likely a file that was named by mistake, or is encrypted, than a store.
+        raise RunStoreError(_left_alone(file, "it is no database that can be read"))
+
+
+def _left_alone(file: Path, reason: str) -> str:
+    return (
+        f"{file.name} could not be opened: {reason}. It stays as it is. Name another file with "
+        "runs=..., such as nbdebug-runs.db"
+    )
 
 
 def _build(fresh: Path, old: Path, state: str, location: StoreLocation) -> int:

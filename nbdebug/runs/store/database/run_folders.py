@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nbdebug.runs.record.location import StoreLocation
 from nbdebug.runs.record.run_data import RunData
+from nbdebug.runs.store.database.origin import RUN_DOCUMENT
 from nbdebug.runs.store.database.reading import Database
 from nbdebug.runs.store.database.salvage import adopt_runs
 from nbdebug.runs.store.mlflow_store import MlflowStore
@@ -23,7 +24,7 @@ def take_in_folders(location: StoreLocation) -> None:
     adopt_runs(location.file, store.experiment, location.folder)
     with Database(location.file).reading() as connection:
         known = {run for (run,) in connection.execute("SELECT run_uuid FROM runs")}
-    for about in sorted(location.folder.glob("*/artifacts/run.json")):
+    for about in sorted(location.folder.glob(RUN_DOCUMENT)):
         files = about.parent
         if files.parent.name not in known:
             # Where even its own words cannot be read, the files stay where they are.

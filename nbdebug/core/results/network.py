@@ -1,0 +1,38 @@
+"""The layers of a model in the order in which data flow through them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkLayer:
+    """One layer.
+
+    Attributes:
+        name: path in the model; kind: name of its class.
+        parameters: names of its parameters, as in the series `grad_norm/<parameter>`.
+    """
+
+    name: str
+    kind: str
+    parameters: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """Name and class, such as "5 ReLU"; the class alone for a model of one layer."""
+        return self.kind if self.name == self.kind.lower() else f"{self.name} {self.kind}"
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """All layers, in the order of their first call in a training step.
+
+    Before the first step, and inside of compiled modules, it is the order of registration.
+    """
+
+    layers: tuple[NetworkLayer, ...] = ()
+
+    def title(self, name: str) -> str:
+        """Name and class of a layer; the name alone if it is unknown."""
+        return next((layer.title for layer in self.layers if layer.name == name), name)

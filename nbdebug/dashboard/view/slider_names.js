@@ -1,0 +1,29 @@
+// Joined with bokeh_view.js, since anywidget loads a single module.
+
+/** Names for screen readers: a slider of ipywidgets has no name, and one on a logarithmic scale
+ *  speaks its exponent. */
+class SliderNames {
+  constructor(el) {
+    const dashboard = el.closest(".nbd-dashboard");
+    this.rail = dashboard?.querySelector(".nbd-rail");
+    this.watcher = new MutationObserver(() => this.write());
+    for (const box of dashboard?.querySelectorAll(".nbd-toolbar input") ?? []) {
+      box.setAttribute("aria-label", box.title || "Number of steps");
+    }
+    if (!this.rail) return;
+    this.watcher.observe(this.rail, { subtree: true, childList: true, characterData: true });
+    this.write();
+  }
+  write() {
+    for (const slider of this.rail.querySelectorAll(".widget-slider")) {
+      const handle = slider.querySelector(".noUi-handle");
+      const value = slider.querySelector(".widget-readout")?.textContent.trim();
+      if (!handle) continue;
+      handle.setAttribute("aria-label", slider.querySelector(".widget-label")?.textContent ?? "");
+      if (value) handle.setAttribute("aria-valuetext", value);
+    }
+  }
+  close() {
+    this.watcher.disconnect();
+  }
+}

@@ -1,0 +1,76 @@
+"""The most important finding, in one line, with its remedy."""
+
+from __future__ import annotations
+
+import html
+
+from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.core.records import Progress
+from nbdebug.core.results.check_table import STATUS_COLOURS
+from nbdebug.core.results.findings import Finding
+from nbdebug.panels._buttons import tab_button
+from nbdebug.panels._remedies import (
+    remedy_buttons,
+    trial_progress,
+    trial_result,
+    usable,
+    values_text,
+)
+from nbdebug.panels.base import OVERVIEW, Panel
+
+COLOURS = {"error": STATUS_COLOURS["fail"], "warning": STATUS_COLOURS["warning"]}
+MORE_TIP = "Show all findings with their evidence, causes and remedies"
+
+
+class FirstFinding(Panel):
+    """First root cause among the findings; a quiet line while nothing looks sick."""
+
+    name = "first_finding"
+    tab = OVERVIEW
+    order = 1
+    title = ""
+    height = 30
+    wide = True
+
+    def build(self) -> None:
+        return None
+
+    def update(self, snapshot: Snapshot) -> None:
+        causes = snapshot.findings.causes
+        page = self._line(causes[0], len(causes) - 1, snapshot) if causes else _quiet(snapshot)
+        self.context.sink.set_section(self.name, "0", f'<div class="nbd-first">{page}</div>')
+
+    def _line(self, finding: Finding, more: int, snapshot: Snapshot) -> str:
+        tools = self._tools(finding, snapshot) if snapshot.status.state != "closed" else ""
+        count = f" (and {more} more)" if more else ""
+        return (
+            f'<span class="nbd-said" role="status" title="{html.escape(finding.seen)}">'
+            f'<b style="color:{COLOURS[finding.severity]}">{html.escape(finding.title)}</b> '
+            f"{html.escape(finding.seen)}</span>{tools}"
+            f"{tab_button(f'Why?{count}', 'Findings', MORE_TIP)}"
+        )
+
+    def _tools(self, finding: Finding, snapshot: Snapshot) -> str:
+        working = trial_progress(snapshot)
+        if working:
+            return working
+        result = trial_result(finding, snapshot)
+        if result:
+            return result
+        known = {spec.name for spec in self.context.controls if not spec.unavailable}
+        labels = {spec.name: spec.label for spec in self.context.controls}
+        remedy = next((one for one in finding.remedies if usable(one, known)), None)
+        if remedy is None:
+            return ""
+        busy = Progress in snapshot.results
+        what = values_text(remedy, labels)
+        return remedy_buttons(finding, remedy, snapshot, busy, what)
+
+
+def _quiet(snapshot: Snapshot) -> str:
+    working = trial_progress(snapshot)
+    if working:
+        return working
+    seen = bool(snapshot.latest)
+    text = snapshot.findings.summary if seen else "Press Run to train; findings appear here."
+    return f'<span class="nbd-said nbd-quiet" role="status">{html.escape(text)}</span>'

@@ -1,0 +1,80 @@
+"""Order in which the layers of a model are called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from nbdebug.core.history.history import History
+from nbdebug.core.results.network import Network, NetworkLayer
+from nbdebug.model.module.names import Layer, compiled_parts, layers, stable_name
+from nbdebug.training.engine.session import Session
+
+
+class LayerFlow:
+    """Up-to-date `Network` in History.
+
+    The order is that of registration until the first step, and is observed with forward hooks
+    at the first step and at the first step after a change of the layer order.
+    """
+
+    def __init__(self, session: Session, history: History) -> None:
+        self._session, self._history = session, history
+        self._observed: str | None = None
+        self.restart()
+
+    def restart(self) -> None:
+        """Publish the order again, and observe it at the next step."""
+        self._observed = None
+        self._publish(layers(self._session.model))
+
+    @contextmanager
+    def observing(self) -> Iterator[None]:
+        """Observe the order of the calls inside, if it may have changed."""
+        order = self._session.layer_order.current
+        if order == self._observed:
+            yield
+            return
+        found = layers(self._session.model)
+        calls: list[str] = []
+        inside = compiled_parts(self._session.model)
+        handles = [
+            layer.module.register_forward_pre_hook(lambda *_, name=layer.name: calls.append(name))
+            for layer in found
+            if layer.module not in inside
+        ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+        if calls:
+            self._observed = order
+            self._publish(in_order(found, calls))
+
+    def _publish(self, found: Sequence[Layer]) -> None:
+        made = tuple(
+            NetworkLayer(
+                layer.name, type(layer.module).__name__, tuple(_parameter_names(layer, found))
+            )
+            for layer in found
+        )
+        self._history.set_result(Network(made))
+
+
+def in_order(found: Sequence[Layer], calls: Sequence[str]) -> list[Layer]:
+    """Sort layers by their first call; one that was not called stays behind its predecessor."""
+    first: dict[str, int] = {}
+    for position, name in enumerate(calls):
+        first.setdefault(name, position)
+    keys, before = {}, -1
+    for layer in found:
+        before = first.get(layer.name, before)
+        keys[layer.name] = before
+    return sorted(found, key=lambda layer: keys[layer.name])
+
+
+def _parameter_names(layer: Layer, found: Sequence[Layer]) -> Iterator[str]:
+    alone = len(found) == 1 and layer.name == type(layer.module).__name__.lower()
+    for name, _ in layer.module.named_parameters():
+        yield stable_name(name if alone else f"{layer.name}.{name}")

@@ -1,0 +1,96 @@
+"""The first finding in one line: its remedy, the trial and what it came to."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nbdebug.core.control_spec import ControlSpec, ControlState
+from nbdebug.core.history.latest import LatestResults
+from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.core.records import Progress, Status
+from nbdebug.core.results.findings import Finding, Findings, Remedy
+from nbdebug.core.results.fork import ForkResult, Trial
+from nbdebug.panels.base import NoSink, PanelContext
+from nbdebug.panels.first_finding import FirstFinding
+from nbdebug.plots.plot_options import PlotOptions
+
+
+class Page(NoSink):
+    page = ""
+
+    def set_section(self, panel: str, section: str, page: str) -> None:
+        self.page = page
+
+
+@pytest.fixture
+def panel() -> FirstFinding:
+    lr = ControlSpec("lr", "Learning rate", "float", "")
+    made = FirstFinding(PanelContext(PlotOptions(), lambda: [ControlState(lr, 0.1)]))
+    made.context.sink = Page()
+    return made
+
+
+def finding(name: str, *remedies: Remedy) -> Finding:
+    return Finding(name, name.title(), "error", 5, 1.0, 0.0, "<seen>", "", remedies, "")
+
+
+SICK = finding("sick", Remedy("Look at it"), Remedy("Slower", {"lr": 0.006}))
+
+
+def shown(panel: FirstFinding, *results: object, state: str = "running") -> str:
+    found = LatestResults.holding(*results)
+    panel.update(Snapshot(Status(state, 9), {"loss": 1.0}, results=found))  # type: ignore[arg-type]
+    return panel.context.sink.page  # type: ignore[attr-defined,no-any-return]
+
+
+def test_while_nothing_is_sick_the_line_is_quiet(panel) -> None:
+    assert "Nothing looks sick." in shown(panel, Findings())
+    panel.update(Snapshot())
+    assert "Press Run" in panel.context.sink.page
+
+
+def test_the_first_cause_is_named_with_the_first_remedy_that_can_be_set(panel) -> None:
+    page = shown(panel, Findings((SICK, finding("other"))))
+    assert ">Sick</b>" in page
+    assert "&lt;seen&gt;" in page
+    assert ">Try Learning rate 0.006<" in page
+    assert ">Why? (and 1 more)<" in page
+    assert 'data-tab="Findings"' in page
+
+
+def test_a_remedy_without_a_control_has_no_button(panel) -> None:
+    page = shown(panel, Findings((finding("sick", Remedy("x", {"absent": 1.0})),)))
+    assert "Try" not in page
+
+
+def test_a_trial_shows_its_progress_in_place_of_the_buttons(panel) -> None:
+    page = shown(panel, Findings((SICK,)), Progress("fork", "Trying lr=0.006", 0.4))
+    assert "Trying lr=0.006" in page
+    assert 'value="0.40"' in page
+    assert ">Try " not in page
+
+
+@pytest.mark.parametrize(
+    ("base", "trial", "said"),
+    [
+        ((SICK,), (), "the finding is gone; better: its loss is lower"),
+        ((SICK,), (SICK,), "the finding is still there; better: its loss is lower"),
+        ((), (), "the finding goes away with and without the change; better: its loss is lower"),
+    ],
+)
+def test_what_a_trial_came_to_is_said_with_keep_and_discard(panel, base, trial, said) -> None:
+    fork = ForkResult(
+        5, 40, 0, 0,
+        Trial({}, np.full(40, 2.0), findings=Findings(base)),
+        (Trial({"lr": 0.006}, np.full(40, 1.0), findings=Findings(trial)),),
+        for_finding="sick", title="Sick",
+    )  # fmt: skip
+    page = shown(panel, Findings((SICK,)), fork)
+    assert f"After 40 steps with lr=0.006: {said}." in page
+    assert ">Keep<" in page
+    assert ">Discard<" in page
+
+
+def test_after_the_end_there_are_no_buttons_that_change_training(panel) -> None:
+    assert "data-command" not in shown(panel, Findings((SICK,)), state="closed")

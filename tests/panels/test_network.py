@@ -1,0 +1,139 @@
+"""The network strip: a box per layer or block, what it says, and what a click does."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nbdebug.core.history.latest import LatestResults
+from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.core.records import Histogram, Status
+from nbdebug.core.results.findings import Finding, Findings
+from nbdebug.core.results.network import Network, NetworkLayer
+from nbdebug.panels._blocks import MAX_BOXES, blocks_of
+from nbdebug.panels.base import NoSink, PanelContext
+from nbdebug.panels.network import NetworkStrip
+from nbdebug.plots.plot_options import PlotOptions
+
+
+class Page(NoSink):
+    page = ""
+
+    def set_section(self, panel: str, section: str, page: str) -> None:
+        self.page = page
+
+
+@pytest.fixture
+def panel() -> NetworkStrip:
+    made = NetworkStrip(PanelContext(PlotOptions()))
+    made.context.sink = Page()
+    made.build()
+    return made
+
+
+def flat(count: int) -> tuple[NetworkLayer, ...]:
+    return tuple(NetworkLayer(str(n), "Linear") for n in range(count))
+
+
+def blocks(count: int, inside: int) -> tuple[NetworkLayer, ...]:
+    return tuple(
+        NetworkLayer(f"encoder.layers.{block}.part{n}", "Linear")
+        for block in range(count)
+        for n in range(inside)
+    )
+
+
+def shown(panel: NetworkStrip, layers: tuple[NetworkLayer, ...], **parts: Any) -> str:
+    snapshot = Snapshot(results=LatestResults.holding(Network(layers)), **parts)
+    panel.update(snapshot)
+    sink = panel.context.sink
+    assert isinstance(sink, Page)
+    return sink.page
+
+
+def titles(page: str) -> list[str]:
+    return re.findall(r"<span>([^<]*)</span>", page)
+
+
+def test_every_layer_has_its_name_class_histogram_and_what_is_worth_saying(panel) -> None:
+    layers = (NetworkLayer("0", "Linear"), NetworkLayer("1", "ReLU"), NetworkLayer("2", "Tanh"))
+    counts = np.zeros(40)
+    counts[20] = 7.0
+    page = shown(
+        panel, layers,
+        histograms={"activation/0": Histogram("activation/0", 1343, -1.0, 1.0, counts)},
+        latest={"activation_std/0": 0.5, "dead/1": 0.66, "saturated/2": 0.03},
+        status=Status("paused", 1400),
+    )  # fmt: skip
+    assert titles(page) == ["0 Linear", "1 ReLU", "2 Tanh"]
+    assert re.findall("<small>(.*?)</small>", page) == ["std 0.5", "66% dead", "3% saturated"]
+    assert page.count('class="nbd-layer nbd-blamed"') == 1
+    assert page.count("<path d=") == 1
+    assert "activations of step 1,343" in page
+
+
+def test_a_layer_that_a_finding_blames_is_marked(panel) -> None:
+    found = Finding("x", "X", "warning", 0, 1.0, 0.0, "", "", (), "", layers=("1",))
+    results = LatestResults.holding(Network(flat(3)), Findings((found,)))
+    panel.update(Snapshot(results=results))
+    boxes = panel.context.sink.page.split("<button")[1:]
+    assert ["nbd-blamed" in box for box in boxes] == [False, True, False]
+
+
+def test_names_of_layers_are_escaped(panel) -> None:
+    page = shown(panel, (NetworkLayer('<b a="1">', "Linear"),))
+    assert "<b" not in page.replace("<button", "")
+
+
+@pytest.mark.parametrize(
+    "layers", [flat(1000), blocks(40, 8), blocks(12, 16), blocks(300, 2), flat(31)]
+)
+def test_a_large_model_is_folded_and_every_layer_can_be_reached(layers) -> None:
+    reached, waiting = [], [""]
+    while waiting:
+        for block in blocks_of(layers, waiting.pop()):
+            if block.folded:
+                waiting.append(block.name)
+            else:
+                reached.append(block.name)
+    assert sorted(reached) == sorted(layer.name for layer in layers)
+    assert len(blocks_of(layers)) <= MAX_BOXES
+
+
+def test_folds_follow_the_modules() -> None:
+    names = [block.name for block in blocks_of(blocks(12, 16))]
+    assert names == [f"encoder.layers.{n}" for n in range(12)]
+
+
+def test_a_click_on_a_block_unfolds_it_and_the_list_leads_back(panel) -> None:
+    layers = blocks(12, 16)
+    page = shown(panel, layers)
+    assert 'data-choose="network_block" data-value="encoder.layers.3"' in page
+    panel.context.choices.pick("network_block", "encoder.layers.3")
+    assert len(titles(shown(panel, layers))) == 16
+    options = next(c for c in panel.context.choices.describe() if c["name"] == "network_block")
+    assert options["options"][0] == ["", "whole network"]
+    panel.context.choices.pick("network_block", "")
+    assert len(titles(shown(panel, layers))) == 12
+
+
+def test_a_range_inside_of_a_range_stays_chosen(panel) -> None:
+    layers = flat(2000)
+    first = blocks_of(layers)[3].name
+    shown(panel, layers)
+    panel.context.choices.pick("network_block", first)
+    page = shown(panel, layers)
+    inner = blocks_of(layers, first)[2].name
+    assert f'data-value="{inner}"' in page
+    panel.context.choices.pick("network_block", inner)
+    page = shown(panel, layers)
+    assert len(titles(page)) <= MAX_BOXES
+    assert panel.context.choices["network_block"] == inner
+
+
+def test_a_model_of_a_thousand_layers_fits_a_tick(panel) -> None:
+    page = shown(panel, flat(1000), latest={f"activation_std/{n}": 1.0 for n in range(1000)})
+    assert len(page) < 20_000
