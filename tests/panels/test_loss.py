@@ -178,8 +178,7 @@ def test_the_card_of_the_loss_and_that_of_a_mark_have_places_of_their_own(loss):
 def test_x_and_y_follow_the_same_invisible_corners(loss):
     assert isinstance(loss.figure.y_range, DataRange1d)
     assert loss.figure.y_range.renderers == loss.figure.x_range.renderers
-    (renderer,) = loss.figure.y_range.renderers
-    assert renderer.data_source is loss.context.time.shown
+    assert loss.figure.y_range.renderers[0].data_source is loss.context.time.shown
 
 
 def test_the_newest_values_are_read_out(loss, shown):
