@@ -10,6 +10,8 @@ from bokeh.models import ColumnDataSource, DataRange1d, FixedTicker
 from bokeh.models.annotations import BoxAnnotation
 from bokeh.plotting import figure
 
+from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.core.results.network import Network
 from nbdebug.panels.base import Panel, PlotSink
 from nbdebug.plots.columns import Values
 from nbdebug.plots.figures import (
@@ -39,6 +41,13 @@ def name_rows(panel: Panel, made: figure, names: Iterable[str]) -> None:
     sink.set_prop(made.y_range, "start", max(len(rows), 1) - 0.5)
     labels = dict(enumerate(shortened_names(rows)))
     sink.set_prop(made.yaxis[0], "major_label_overrides", labels)
+
+
+def layer_titles(snapshot: Snapshot, names: Iterable[str]) -> list[str]:
+    """Names of layers with their types where those are known: `5 ReLU`."""
+    layers = snapshot.results.of(Network, Network()).layers
+    titles = {layer.name: layer.title for layer in layers}
+    return [titles.get(name, name) for name in names]
 
 
 class LogAxis:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from bokeh.core.properties import field
-from bokeh.models import ColumnDataSource
+from bokeh.models import ColumnDataSource, DataRange1d
 from bokeh.models.ui import UIElement
 
 from nbdebug.core.history.snapshot import Snapshot
@@ -17,7 +17,7 @@ from nbdebug.panels.base import Panel, PanelContext
 from nbdebug.panels.network import LAYER
 from nbdebug.plots.columns import Values
 from nbdebug.plots.curves import finite
-from nbdebug.plots.figures import hover, legend_above, time_figure
+from nbdebug.plots.figures import hover, legend_above, log_ticker, number_ticks
 from nbdebug.plots.theme import BLUE, ORANGE, VERMILLION
 
 COLOURS = (BLUE, ORANGE, VERMILLION)
@@ -58,15 +58,17 @@ class OneLayer(Panel):
 
     def build(self) -> UIElement:
         kind = "log" if self.log else "linear"
-        made = time_figure(
-            self.name, self.height, self.context.time_range, self.context.markers, y_axis_type=kind
-        )
+        made = self.context.time.make_figure(self.name, self.height, y_axis_type=kind)
+        made.yaxis.formatter = number_ticks()
         columns = ("x", "y", "step", "name")
         self.sources = [ColumnDataSource({name: [] for name in columns}) for _ in range(MAX_LINES)]
         drawn = [
             made.line("x", "y", source=source, color=colour, line_width=1.5)
             for source, colour in zip(self.sources, COLOURS, strict=False)
         ]
+        made.y_range = DataRange1d(renderers=[*drawn])
+        if self.log:
+            made.yaxis.ticker = log_ticker()
         for line in drawn:
             hover(made, line, [("@name", "<b>@y{%.3g}</b>"), ("step", "@step{0,0}")], "mouse")
         # An entry takes its text from the column `name`, and is not shown while it is empty.
@@ -77,13 +79,15 @@ class OneLayer(Panel):
     def update(self, snapshot: Snapshot) -> None:
         self._network = snapshot.results.of(Network, Network())
         self.context.mark(snapshot)
-        found = False
+        found, newest = False, dict[str, Any]()
         lines = [*self.lines.items(), *[("", "")] * MAX_LINES]
         for (name, label), source in zip(lines, self.sources, strict=False):
             columns = self._columns(snapshot, name, label)
             found = found or bool(len(columns["x"]))
+            newest[label] = columns["y"]
             self.context.sink.set_data(source, columns)
         self.note("" if found else self._hint(snapshot))
+        self.describe(**newest)
 
     def _chosen(self) -> NetworkLayer | None:
         name = self.context.choices[LAYER]

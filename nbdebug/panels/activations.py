@@ -8,7 +8,7 @@ from bokeh.models.ui import UIElement
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Array
-from nbdebug.panels._layer_rows import LogAxis, name_rows
+from nbdebug.panels._layer_rows import LogAxis, layer_titles, name_rows
 from nbdebug.panels.base import Panel
 from nbdebug.plots.columns import Values
 from nbdebug.plots.figures import hover, layer_figure, legend_above
@@ -69,7 +69,7 @@ class Activations(Panel):
             "name": list(means),
         }
         self.context.sink.set_data(self.source, columns)
-        name_rows(self, self.figure, means)
+        name_rows(self, self.figure, layer_titles(snapshot, means))
         self.describe(
             **{f"standard deviation in {name}": spread.get(name, np.nan) for name in means}
         )

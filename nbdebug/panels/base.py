@@ -239,10 +239,10 @@ class Panel(ABC):
         latest = f" newest: {', '.join(texts)}." if texts else " no values yet."
         self.context.sink.set_alternative(self.name, f"{self.title},{latest}")
 
-    def points(self, snapshot: Snapshot, name: str) -> Series | None:
+    def points(self, snapshot: Snapshot, name: str, limit: int = MAX_POINTS) -> Series | None:
         """Series thinned to at most 1,000 points; None if the series was never measured."""
         series = snapshot.series.get(name)
-        return series.thin(MAX_POINTS) if series is not None and len(series) else None
+        return series.thin(limit) if series is not None and len(series) else None
 
     def place(self, snapshot: Snapshot, steps: NDArray[np.int64]) -> Array:
         """Positions of steps [B] on the time axis."""

@@ -12,7 +12,7 @@ from nbdebug.core.control_spec import ControlSpec
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Array
 from nbdebug.panels._stretches import Stretch, stretches
-from nbdebug.panels.base import Panel, PanelContext
+from nbdebug.panels.base import MAX_POINTS, Panel, PanelContext
 from nbdebug.plots.columns import Values
 from nbdebug.plots.figures import MIN_BORDER_LEFT, MIN_BORDER_RIGHT, caption, hover, lane_axis
 from nbdebug.plots.flags import short_words
@@ -101,7 +101,7 @@ class ControlHistory(Panel):
                 value = snapshot.latest.get(name, np.nan)
             now[lane + 0.4] = format_value(float(value)) if np.isfinite(value) else "-"
         for number, (name, source) in enumerate(self.words.items(), len(self.lanes)):
-            spans = stretches(snapshot, name, in_force.get(name))
+            spans = stretches(snapshot, name, in_force.get(name))[-MAX_POINTS:]
             sink.set_data(source, self._words(snapshot, self.choices[name], spans))
             value = choice_text(self.choices[name], in_force.get(name))
             now[number + 0.4] = caption(short_words(value), MAX_VALUE_LENGTH)
@@ -111,7 +111,7 @@ class ControlHistory(Panel):
 
     def _curve(self, snapshot: Snapshot, name: str, lane: int) -> Values:
         """Values of a number up to the newest step; most are recorded every 10 steps."""
-        series = self.points(snapshot, name)
+        series = self.points(snapshot, name, MAX_POINTS - 1)
         if series is None:
             return {"x": [], "y": [], "value": []}
         newest = max(snapshot.status.step - 1, int(series.step[-1]))

@@ -7,7 +7,7 @@ from bokeh.models import ColumnDataSource, NumeralTickFormatter, Range1d
 from bokeh.models.ui import UIElement
 
 from nbdebug.core.history.snapshot import Snapshot
-from nbdebug.panels._layer_rows import name_rows
+from nbdebug.panels._layer_rows import layer_titles, name_rows
 from nbdebug.panels.base import Panel
 from nbdebug.plots.columns import Values
 from nbdebug.plots.figures import hover, layer_figure, legend_above
@@ -53,5 +53,5 @@ class DeadUnits(Panel):
             "name": names,
         }
         self.context.sink.set_data(self.source, columns)
-        name_rows(self, self.figure, names)
+        name_rows(self, self.figure, layer_titles(snapshot, names))
         self.describe(**{f"dead in {name}": share for name, share in dead.items()})

@@ -11,7 +11,7 @@ from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Array
 from nbdebug.core.series import Series
 from nbdebug.panels._stretches import stretches
-from nbdebug.panels.base import OVERVIEW, Panel
+from nbdebug.panels.base import MAX_POINTS, OVERVIEW, Panel
 from nbdebug.plots.columns import Column, Columns
 from nbdebug.plots.curves import finite, positive
 from nbdebug.plots.figures import (
@@ -112,7 +112,7 @@ class GradNorm(Panel):
 
     def _limit(self, snapshot: Snapshot) -> Columns:
         """The threshold up to now, with gaps where nothing is clipped."""
-        series = self.points(snapshot, "clip_threshold")
+        series = self.points(snapshot, "clip_threshold", MAX_POINTS - 1)
         if series is None:
             return dict.fromkeys(COLUMNS, np.empty(0))
         step, value = series.step, finite(series.last)

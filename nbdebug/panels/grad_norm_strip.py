@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Array
 from nbdebug.core.series import Series
+from nbdebug.panels._layer_rows import layer_titles
 from nbdebug.panels.base import OVERVIEW, Panel
 from nbdebug.plots.columns import Columns
 from nbdebug.plots.figures import hover, shortened_names
@@ -77,7 +78,7 @@ class GradNormStrip(Panel):
         needs = tuple(name for names in lanes.values() for name in names)
         if lanes != self.lanes:
             self.lanes, self.needs = lanes, needs
-            self._name_lanes(list(lanes))
+            self._name_lanes(layer_titles(snapshot, lanes))
             self.context.choices.ask_again()
         self.note("" if lanes else "Press Run to see the gradient norm of every layer.")
         columns = self._columns(snapshot)

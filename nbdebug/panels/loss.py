@@ -9,7 +9,7 @@ from bokeh.models.ui import UIElement
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Array
 from nbdebug.panels._train_val import TrainValCurves
-from nbdebug.panels.base import OVERVIEW, Panel
+from nbdebug.panels.base import MAX_POINTS, OVERVIEW, Panel
 from nbdebug.plots.figures import log_ticker, number_ticks
 from nbdebug.plots.flags import Flags, flags
 from nbdebug.plots.theme import GREY
@@ -84,9 +84,10 @@ class Loss(Panel):
     def _update_branches(self, snapshot: Snapshot) -> None:
         """Draw the loss of discarded branches as one line with gaps between branches."""
         x, y = [np.empty(0)], [np.empty(0)]
-        for branch in snapshot.branches:
-            loss = branch.series.get("loss")
-            if loss is not None:
+        losses = [b.series["loss"] for b in snapshot.branches if "loss" in b.series]
+        for loss in losses:
+            loss = loss.thin(MAX_POINTS // len(losses) - 1)
+            if len(loss):
                 x += [self.place(snapshot, loss.step), np.array([np.nan])]
                 y += [loss.mean, np.array([np.nan])]
         columns = {"x": np.concatenate(x), "y": np.concatenate(y)}

@@ -11,7 +11,7 @@ from bokeh.models.ui import UIElement
 from nbdebug.core.commands.running import ReestimateBatchNorm
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import ControlChange
-from nbdebug.panels._layer_rows import name_rows
+from nbdebug.panels._layer_rows import layer_titles, name_rows
 from nbdebug.panels.base import Panel
 from nbdebug.plots.columns import Values
 from nbdebug.plots.figures import hover, layer_figure, legend_above
@@ -93,7 +93,7 @@ class VarianceShift(Panel):
         sink.set_data(self.theory, _line(theory(snapshot), len(shifts)))
         actions = STALE_STATISTICS if shifts and stale(snapshot, reorder) else PlotActions()
         sink.set_actions(self.name, actions)
-        name_rows(self, self.figure, shifts)
+        name_rows(self, self.figure, layer_titles(snapshot, shifts))
         self.describe(**{f"in {name}": shift for name, shift in shifts.items()})
         self.note(self._hint(snapshot) if not shifts else "")
 

@@ -13,6 +13,7 @@ from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import ControlChange, Reading, Status, StepRecord
 from nbdebug.core.results.metric_names import MetricNames
 from nbdebug.panels.base import NoSink, Panel, PanelContext
+from nbdebug.plots.columns import MAX_ROWS
 from nbdebug.plots.plot_options import PlotOptions
 
 SPECS = (
@@ -41,6 +42,7 @@ class Shown(NoSink):
         self.read_out: dict[str, str] = {}
 
     def set_data(self, source: Any, columns: Any) -> None:
+        assert all(len(values) <= MAX_ROWS for values in columns.values())
         self.data[source.id] = dict(columns)
 
     def set_prop(self, model: Any, attribute: str, value: Any) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import pytest
 from bokeh.models import DataRange1d, LinearScale, LogScale
 
+from nbdebug.core.records import Reading, StepRecord
 from nbdebug.panels.loss import Loss
 from nbdebug.plots.flags import PLOT_PIXELS, flags
 from nbdebug.plots.ranges import robust_range
@@ -156,6 +156,16 @@ def test_the_branch_that_a_rewind_left_squeezes_nothing(loss, shown):
     assert len(shown.of(loss.gone)["x"]) > 100
 
 
+def test_twenty_branches_fit_into_the_plot(loss, shown):
+    made = history(loss=FALLING)
+    for _ in range(20):
+        for step in range(100, 400):
+            made.append(StepRecord(step, (Reading(("loss",), FALLING[step : step + 1]),)))
+        made.rewind(100, 400)
+    draw(loss, made)
+    assert 100 < len(shown.of(loss.gone)["x"]) <= 1000
+
+
 def test_the_card_of_the_loss_and_that_of_a_mark_have_places_of_their_own(loss):
     sides = {
         tool.attachment: tool.renderers[0].data_source for tool in loss.figure.tools
@@ -168,8 +178,7 @@ def test_the_card_of_the_loss_and_that_of_a_mark_have_places_of_their_own(loss):
 def test_x_and_y_follow_the_same_invisible_corners(loss):
     assert isinstance(loss.figure.y_range, DataRange1d)
     assert loss.figure.y_range.renderers == loss.figure.x_range.renderers
-    renderer: Any = next(iter(loss.figure.y_range.renderers))
-    assert renderer.data_source is loss.context.time.shown
+    assert loss.figure.y_range.renderers[0].data_source is loss.context.time.shown
 
 
 def test_the_newest_values_are_read_out(loss, shown):

@@ -64,6 +64,14 @@ def test_with_clipping_the_threshold_and_the_share_are_there(shown):
     assert set(limit["y"]) == {2.25}
 
 
+def test_a_threshold_of_a_thousand_points_goes_on_to_the_newest_step(shown):
+    panel = built(GradNorm, shown, clip_mode="norm")
+    draw(panel, history(**clipped(np.full(1005, 2.0), 1.0, 0, 1005) | {
+        "clip_threshold": [1.0] * 1000
+    }))  # fmt: skip
+    assert shown.of(panel.threshold)["x"][-1] == 1004
+
+
 def test_where_clipping_was_off_nothing_is_drawn_of_it(shown):
     panel = built(GradNorm, shown)
     changes = [change(50, "clip_mode", "off", "norm"), change(100, "clip_mode", "norm", "off")]

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from nbdebug.core.records import Array
 
 MAX_PENDING_ROWS = 256
+# Folding moves all buckets of a block: for less than this share of its series, only theirs.
+FEW_OF = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,11 @@ class Buckets:
     def part(self, which: slice) -> Buckets:
         """Select buckets by a slice."""
         return Buckets(*(column[which] for column in self._columns()))
+
+    def columns(self, which: list[int]) -> Buckets:
+        """Copy some series."""
+        steps, *rest = self._columns()
+        return Buckets(steps, *(np.ascontiguousarray(column[:, which]) for column in rest))
 
     def followed_by(self, later: Buckets) -> Buckets:
         """Append later buckets."""
@@ -162,6 +169,16 @@ class Block:
         if self._waiting:
             self._fold(self._waiting)
         return self.buckets
+
+    def folded(self, which: list[int]) -> Buckets:
+        """Copy of all buckets of some series; of few it costs little, since no others move."""
+        if len(which) * FEW_OF > len(self.names):
+            return self.fold().columns(which)
+        few = Block(tuple(self.names[column] for column in which), self.capacity)
+        few.stride, few.rows, few.buckets = self.stride, self.rows, self.buckets.columns(which)
+        few._waiting, few._pending_steps = self._waiting, self._pending_steps
+        few._pending = self._pending[:, which]
+        return few.fold()
 
     # Infinite values are allowed: the mean of opposite infinities is NaN.
     @np.errstate(invalid="ignore", over="ignore")

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 
 import numpy as np
 
-from nbdebug.core.history.block import Block, Position, Rows
+from nbdebug.core.history.block import Block, Buckets, Position, Rows
 from nbdebug.core.names import unknown_name
 from nbdebug.core.records import StepRecord
 from nbdebug.core.series import Series
@@ -109,22 +109,23 @@ class Columns:
             last: number of latest buckets to copy; before: copy only buckets before this step.
         """
         block, column = self._find(name)
-        buckets = block.fold()
-        # A bucket without a measurement of this series is no point of it.
-        known = np.flatnonzero(buckets.count[:, column])
-        if before is not None:
-            known = known[buckets.steps[known] < before]
-        if last is not None:
-            known = known[-last:]
-        return Series(
-            name,
-            buckets.steps[known],
-            buckets.mean[known, column],
-            buckets.minimum[known, column],
-            buckets.maximum[known, column],
-            buckets.last[known, column],
-            buckets.count[known, column],
-        )
+        return _series(name, block.fold(), column, last, before)
+
+    def copies(self, names: Iterable[str], before: int | None = None) -> dict[str, Series]:
+        """Copy series as `copy` does; of series that are measured together much faster."""
+        together: dict[int, list[tuple[str, int]]] = {}
+        blocks: dict[int, Block] = {}
+        for name in names:
+            block, column = self._find(name)
+            together.setdefault(id(block), []).append((name, column))
+            blocks[id(block)] = block
+        found = {}
+        for key, members in together.items():
+            some = blocks[key].folded([column for _, column in members])
+            found.update(
+                {n: _series(n, some, place, None, before) for place, (n, _) in enumerate(members)}
+            )
+        return found
 
     def _add_block(self, names: tuple[str, ...]) -> Block:
         for name in names:
@@ -139,3 +140,23 @@ class Columns:
         if name not in self.names:
             raise SeriesError(unknown_name("series", name, self.names))
         return self.names[name]
+
+
+def _series(
+    name: str, buckets: Buckets, column: int, last: int | None, before: int | None
+) -> Series:
+    # A bucket without a measurement of this series is no point of it.
+    known = np.flatnonzero(buckets.count[:, column])
+    if before is not None:
+        known = known[buckets.steps[known] < before]
+    if last is not None:
+        known = known[-last:]
+    return Series(
+        name,
+        buckets.steps[known],
+        buckets.mean[known, column],
+        buckets.minimum[known, column],
+        buckets.maximum[known, column],
+        buckets.last[known, column],
+        buckets.count[known, column],
+    )

@@ -257,7 +257,7 @@ class History:
             columns = self._columns
             newest = columns.matching(set(recent[0]))
             parts = {name: columns.copy(name, recent[1], before) for name in newest}
-            whole = {name: columns.copy(name, before=before) for name in columns.matching(wanted)}
+            whole = columns.copies(columns.matching(wanted), before)
             return Snapshot(
                 status=self._status,
                 latest=columns.latest(),

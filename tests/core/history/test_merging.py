@@ -192,3 +192,22 @@ def test_what_was_thinned_stays_the_same_while_the_series_grows() -> None:
         history.append(StepRecord(step, (Reading(("loss",), np.array([float(step)])),)))
     after = history.snapshot().series["loss"].thin(50)
     assert after.mean[: len(before)].tolist() == before.mean.tolist()
+
+
+@pytest.mark.parametrize("which", [[0], [3, 1], [*range(9)]])
+def test_a_few_series_are_copied_as_if_all_were_folded(which: list[int]) -> None:
+    rng = np.random.default_rng(0)
+    names = tuple(f"s{place}" for place in range(9))
+    read, plain = Block(names, 32), Block(names, 32)
+    for step in range(700):
+        row = np.where(rng.random(9) < 0.2, np.nan, rng.normal(size=9))
+        for block in (read, plain):
+            block.append(step, row)
+        if rng.random() < 0.05:
+            found, every = read.folded(which), plain.fold()
+            np.testing.assert_array_equal(found.steps, every.steps)
+            for part in ("mean", "minimum", "maximum", "last", "count"):
+                expected = getattr(every, part)[:, which]
+                # How often rows are folded moves the last bits of a mean.
+                np.testing.assert_allclose(getattr(found, part), expected, rtol=1e-12)
+    np.testing.assert_allclose(read.fold().mean, plain.fold().mean, rtol=1e-12)
