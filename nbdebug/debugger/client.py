@@ -140,7 +140,8 @@ class Client:
         """
         self.refuse_inside("set")
         checked = self._validator.controls(values)
-        return [self.put(SetControl(name, value, who, why)) for name, value in checked.items()]
+        call = self._queue.new_call()
+        return [self.put(SetControl(n, value, who, why, call)) for n, value in checked.items()]
 
     def wait_applied(self, tickets: Sequence[Ticket]) -> None:
         """Wait until the controls of `set` are set.

@@ -260,6 +260,7 @@ class Debugger:
 
     checkpoint = Delegate("timeline", DebuggerTimeline.checkpoint)
     rewind = Delegate("timeline", DebuggerTimeline.rewind)
+    undo = Delegate("timeline", DebuggerTimeline.undo)
     fork = Delegate("timeline", DebuggerTimeline.fork)
     try_remedy = Delegate("timeline", DebuggerTimeline.try_remedy)
     replay = Delegate("timeline", DebuggerTimeline.replay)

@@ -29,6 +29,8 @@ EXCLUDED = "excluded_samples"
 SEED = 3
 MAX_SKIPPED = 20
 Event = tuple[str, Any]
+# Values that take back a change; None for one that cannot be taken back.
+Old = Mapping[str, Any] | None
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "as_built": nn.ReLU,
     "tanh": nn.Tanh,
@@ -48,7 +50,8 @@ class PlainTraining:
     """A training and everything that was done to it.
 
     Attributes:
-        past: ("step", None), ("skip", None) and ("set", {control: value}), in order.
+        past: ("step", None), ("skip", None), ("set", ({control: value}, old values)) and
+            ("undo", {control: old value}), in order.
         losses: one for each step of the past.
     """
 
@@ -105,10 +108,26 @@ class PlainTraining:
                 if self.values["not_finite"] == "stop" or skipped + 1 >= MAX_SKIPPED:
                     raise
 
-    def set(self, values: Mapping[str, Any]) -> None:
+    def set(self, values: Mapping[str, Any], old: Old = None) -> None:
         """Change controls, at this step boundary."""
         self._set(values)
-        self.past.append(("set", values))
+        self.past.append(("set", (values, old)))
+
+    def undo(self, old: Mapping[str, Any]) -> None:
+        """Take back the last change that is in force."""
+        self._set(old)
+        self.past.append(("undo", old))
+
+    @property
+    def edits(self) -> list[tuple[int, Old]]:
+        """Changes in force: length of the past before each, and the values that take it back."""
+        found: list[tuple[int, Old]] = []
+        for place, (kind, value) in enumerate(self.past):
+            if kind == "undo":
+                found.pop()
+            elif kind == "set" and value[1] != {}:
+                found.append((place, value[1]))
+        return found
 
     def at(self, step: int) -> int:
         """Length of the past when so many steps were made and nothing was done after the last."""
@@ -142,7 +161,9 @@ class PlainTraining:
 
     def _again(self, event: str, value: Any) -> None:
         if event == "set":
-            self.set(value)
+            self.set(*value)
+        elif event == "undo":
+            self.undo(value)
         elif event == "step":
             self._one_step()
         else:

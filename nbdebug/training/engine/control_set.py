@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from nbdebug.controls.base import Control
 from nbdebug.core.commands.running import ReestimateBatchNorm, SetControl
-from nbdebug.core.control_spec import ControlState
+from nbdebug.core.control_spec import ControlSpec, ControlState
 from nbdebug.core.deprecated import accepted_settings, current_name
 from nbdebug.core.error_text import describe_error, raise_interrupt
 from nbdebug.core.history.history import History
@@ -66,6 +66,11 @@ class ControlSet:
     def values(self) -> dict[str, Any]:
         """Return the value in force of every control."""
         return self._of_each(lambda control: control.read(self._session))
+
+    def spec(self, name: str) -> ControlSpec:
+        """Return the description of a control, an empty one if the control fails to give it."""
+        found = self._of_each(lambda control: control.spec(self._session), [name])
+        return found.get(name, ControlSpec(name, name, "choice", ""))
 
     def states(self) -> tuple[ControlState, ...]:
         """Return description and value of every control."""

@@ -241,7 +241,7 @@ class Timeline:
         self._pool.drop_after(step)
         self._log.drop_from(step)
         self._loop.breakpoints.reset_counts()
-        self._history.rewind(step, here, tuple(records))
+        self._history.rewind(step, here, tuple(records), self.edits.commands_at(step))
         self._controls.write_rewind(here, str(found), who, why)
         self.publish_marks()
         return found
@@ -296,4 +296,5 @@ class Timeline:
         """Publish the marks of the timeline in History."""
         kept = [Mark(checkpoint.step, "checkpoint") for checkpoint in self._pool.checkpoints]
         self._history.set_result(TimelineMarks((*kept, *self.edits.marks)))
+        self.edits.undo.publish(self._history)
         self._loop.session.checkpoint_bytes = self._pool.size
