@@ -42,6 +42,10 @@ class NotFiniteLoss(Exception):  # noqa: N818
     """The loss of a step is NaN or infinite; its batch is gone."""
 
 
+class LoneSample(Exception):  # noqa: N818
+    """A batch holds one sample, of which BatchNorm has no statistics; the batch is gone."""
+
+
 class CannotTrain(Exception):  # noqa: N818
     """The model cannot make this step; nothing was changed by the attempt."""
 
@@ -102,6 +106,8 @@ class PlainTraining:
             try:
                 self._one_step()
                 return
+            except LoneSample:
+                self.past.append(("alone", None))
             except NotFiniteLoss:
                 skipped = self._skipped_here()
                 self.past.append(("skip", None))
@@ -147,6 +153,15 @@ class PlainTraining:
                     found[f"{name}/{key}"] = value
         return found
 
+    def trains_with(self, frozen: Mapping[str, str]) -> bool:
+        """Whether a parameter stays trainable when layers are frozen or unfrozen."""
+        changed = {
+            parameter: how == "trainable"
+            for layer, how in frozen.items()
+            for parameter in self.model.get_submodule(layer).parameters()
+        }
+        return any(changed.get(p, p.requires_grad) for p in self.model.parameters())
+
     @property
     def can_undo_reinit(self) -> bool:
         """Whether new initial weights can be taken back."""
@@ -166,6 +181,10 @@ class PlainTraining:
             self.undo(value)
         elif event == "step":
             self._one_step()
+        elif event == "alone":
+            with contextlib.suppress(LoneSample):
+                self._one_step()
+            self.past.append((event, value))
         else:
             with contextlib.suppress(NotFiniteLoss):
                 self._one_step()
@@ -175,8 +194,9 @@ class PlainTraining:
     def _one_step(self) -> None:
         before = copy.copy(self.order), self.order.generator.get_state()
         indices = self.order.take(self.values["batch_size"], set(self.values[EXCLUDED]))
-        alone = len(indices) == 1 and any(norm.training for norm in flat_norms(self.model))
-        if alone or not any(p.requires_grad for p in self.model.parameters()):
+        if len(indices) == 1 and any(norm.training for norm in flat_norms(self.model)):
+            raise LoneSample
+        if not any(p.requires_grad for p in self.model.parameters()):
             self.order, drawn = before
             self.order.generator.set_state(drawn)
             raise CannotTrain

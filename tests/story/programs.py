@@ -85,6 +85,8 @@ class Program:
         """Whether the controls of this model and optimizer take these values."""
         plain = self.plain
         kinds = {type(module) for module in plain.model.modules()}
+        if "frozen" in values:
+            return plain.trains_with(values["frozen"])
         if "momentum" in values:
             return not (plain.optimizers.kind == "nesterov" and values["momentum"] == 0.0)
         if "beta2" in values:

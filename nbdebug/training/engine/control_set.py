@@ -186,7 +186,7 @@ class ControlSet:
         Raises:
             ControlValueError: a value, of a file, is out of range.
         """
-        refused: list[ControlValueError] = []
+        refused: dict[str, ControlValueError] = {}
 
         def put_back(control: Control) -> None:
             value = values[control.name]
@@ -194,11 +194,17 @@ class ControlSet:
                 try:
                     control.apply(self._session, control.validate(self._session, value))
                 except ControlValueError as error:
-                    refused.append(error)
+                    refused[control.name] = error
 
-        self._of_each(put_back, [name for name in values if name in self.controls])
+        names = [name for name in values if name in self.controls]
+        self._of_each(put_back, names)
         if refused:
-            raise refused[0]
+            # What a control takes may depend on one that was put back after it.
+            names = list(refused)
+            refused.clear()
+            self._of_each(put_back, names)
+        for error in refused.values():
+            raise error
 
     def check_known(self, values: Mapping[str, Any]) -> None:
         """Raise CheckpointError if a file has a control that is not there now."""

@@ -76,7 +76,8 @@ class Writer(ReplayObserver):
         """Write the lines of a replayed event."""
         if event.command is None:
             yield
-            lines = ["# NaN or Inf: this batch was excluded.", "next_batch()"]
+            why = "One sample" if event.alone else "NaN or Inf"
+            lines = [f"# {why}: this batch was excluded.", "next_batch()"]
             self._blocks.append((event.step, lines))
             return
         before = SessionView.of(self._session)

@@ -91,10 +91,10 @@ class Timeline:
 
     def after_failed_step(self, error: BaseException) -> bool:
         """Note that a step failed in the user's code; True if training goes on at once."""
-        unread = self._loop.unread
+        unread, batch, failures = self._loop.unread, self._loop.batch, self.failures
         self._log.add_failure(self._loop.session.step)
         self.undo_outside()
-        return unread and self.failures.unread_batch(error)
+        return failures.unread_batch(error) if unread else failures.lone_batch(error, batch)
 
     def undo_outside(self) -> None:
         """Undo what a failed step left behind outside of the model, or in half an update."""
