@@ -56,7 +56,7 @@ class Frozen(Control):
         frozen = {n: part == "frozen" for n, part in expand_by_layer(found, layers).items()}
         if not session.freezing.trains_with(frozen):
             raise ControlValueError(
-                f"{self.name} must leave at least one layer trainable: otherwise nothing can learn. "
+                f"{self.name} must leave at least one layer trainable: else nothing can learn. "
                 "Name the layers to freeze in one call, as frozen={'0': 'frozen', '2': 'frozen'}."
             )
         return found

@@ -35,11 +35,13 @@ from nbdebug.core.results.timeline import (
 )
 from nbdebug.core.results.undo import UndoableChange, UndoResult
 from nbdebug.debugger.client import Client
+from nbdebug.debugger.keywords import refuse_unknown_keywords
 from nbdebug.errors import ArgumentError
 from nbdebug.rules._diagnosis import Diagnosis
 from nbdebug.rules._fork_start import FORK_STEPS, fork_start
 
 
+@refuse_unknown_keywords
 class DebuggerTimeline:
     """Timeline of a training: rewind to any step, fork, replay."""
 

@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from typing import Any, TypeVar
 
 from nbdebug.controls.base import Control
@@ -14,7 +15,7 @@ from nbdebug.core.control_spec import ControlSpec, ControlState
 from nbdebug.core.deprecated import accepted_settings, current_name
 from nbdebug.core.error_text import describe_error, raise_interrupt
 from nbdebug.core.history.history import History
-from nbdebug.core.names import unknown_name
+from nbdebug.core.names import unknown_keyword
 from nbdebug.core.records import ChangeKind, ChangeStatus, ControlChange, Notice
 from nbdebug.errors import (
     ArgumentError,
@@ -23,8 +24,9 @@ from nbdebug.errors import (
     ControlValueError,
     NbdebugError,
 )
-from nbdebug.training.engine.session import Session
+from nbdebug.training.engine.session import Session, Setup
 
+ARGUMENTS = tuple(field.name for field in fields(Setup))
 RECORDED_EVERY_STEP = ("lr", "batch_size")
 # Failures in a row, seen by other threads, after which a control is broken.
 MAX_FAILURES = 3
@@ -158,7 +160,7 @@ class ControlSet:
 
     def _in_use(self, name: str) -> Control:
         if name not in self.controls:
-            raise ControlNameError(unknown_name("control", name, self.controls))
+            raise ControlNameError(unknown_keyword("control", name, self.controls, ARGUMENTS))
         return self.controls[name]
 
     @contextmanager
@@ -286,4 +288,4 @@ def check_keywords(
     for name in given:
         if current_name(name) not in names:
             known = {*names, *arguments} - {"controls"}
-            raise ArgumentError(unknown_name("keyword", name, known))
+            raise ArgumentError(unknown_keyword("keyword", name, known))

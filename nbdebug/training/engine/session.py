@@ -13,6 +13,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from nbdebug.controls.base import number, whole_number
+from nbdebug.core.names import did_you_mean
 from nbdebug.errors import ArgumentError, ModelError
 from nbdebug.model.factories import check_factory, check_function, described
 from nbdebug.model.freezing import learnable
@@ -192,7 +193,7 @@ def make_optimizer(setup: Setup, model: nn.Module) -> torch.optim.Optimizer:
         if wanted not in OPTIMIZERS:
             raise ArgumentError(
                 f"optimizer must be one of {', '.join(OPTIMIZERS)}, an optimizer or a factory; "
-                f"got {wanted!r}."
+                f"got {wanted!r}.{did_you_mean(wanted, OPTIMIZERS)}"
             )
         lr = DEFAULT_LR if setup.lr is None else setup.lr
         # Frozen parameters have no gradient and are skipped until they are unfrozen.

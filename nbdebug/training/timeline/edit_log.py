@@ -68,9 +68,8 @@ class EditLog:
         step = target + here if target < 0 else target
         if isinstance(target, bool) or not first <= step <= here:
             raise ArgumentError(
-                "step must be a whole number of steps, or the name of a checkpoint: from "
-                f"{first} to {here}, the current step, or from {first - here} to -1 to count back "
-                f"from the current step; got {target!r}."
+                "step must be a whole number of steps, or the name of a checkpoint: "
+                f"{_range(first, here)}; got {target!r}."
             )
         done = sum(event.step < step for event in self.events)
         return step, done
@@ -96,3 +95,12 @@ class EditLog:
         """Drop everything, for a new run."""
         self.truncate((-1, 0))
         self._names = {}
+
+
+def _range(first: int, here: int) -> str:
+    """Places that a rewind can reach, in words."""
+    if first == here:
+        return f"there is only {here}, the current step, since none was made from there"
+    back = f"from {first - here} to -1" if here - first > 1 else "-1"
+    places = f"from {first} to {here}, the current step, or {back}"
+    return f"{places} to count back from the current step"
