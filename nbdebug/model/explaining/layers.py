@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
+TENSOR_LAYERS = (nn.Linear, _ConvNd, _BatchNorm, nn.LayerNorm, nn.Embedding)
 AXES = {3: "[N, C, L]", 4: "[N, C, H, W]", 5: "[N, C, D, H, W]"}
 
 
@@ -20,12 +21,13 @@ def explain_layer(module: nn.Module, label: str, given: Any, what: str) -> str:
         label: of the layer; given: its input; what: "the data" or "its input".
     """
     if not isinstance(given, torch.Tensor):
-        return _no_tensor(label, given)
+        # Containers and recurrent layers take other things, too.
+        return _no_tensor(label, given) if isinstance(module, TENSOR_LAYERS) else ""
     dtype = _dtype(module, label, given, what)
     if dtype:
         return dtype
     if isinstance(module, nn.Linear):
-        return _features(label, module.in_features, given, what)
+        return _features(label, module.weight.shape[-1], given, what)
     if isinstance(module, _ConvNd):
         return _convolution(module, label, given, what)
     if isinstance(module, _BatchNorm):

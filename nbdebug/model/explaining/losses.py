@@ -23,7 +23,7 @@ def explain_targets(error: BaseException, targets: Any) -> str:
 
 
 def _structure(values: Values) -> str:
-    """What is wrong if outputs or targets are no tensors."""
+    """Fault of outputs or targets that are no tensors, or on two devices; "" without one."""
     for name, word in (("input", "the outputs of the model"), ("target", "the targets")):
         value = values.get(name)
         if isinstance(value, tuple | list):

@@ -178,6 +178,18 @@ def test_nothing_is_said_about_what_is_not_known(model: nn.Module, loss_fn: Any)
     assert not hasattr(raised.value, "__notes__")
 
 
+def test_a_container_that_takes_a_tuple_is_not_blamed() -> None:
+    def inside(_: Any, pair: Any) -> torch.Tensor:
+        raise ValueError("inside")
+
+    part = nn.Sequential(Through(inside, a=nn.Linear(5, 3)))
+    model = Through(lambda m, x: m.part((x, x)), part=part)
+    dbg = nbd.Debugger(model, (X, Y), CE, runs=None)
+    with dbg, pytest.raises(ValueError, match="inside") as raised:
+        dbg.step()
+    assert not hasattr(raised.value, "__notes__")
+
+
 def test_a_hook_that_fails_in_a_fitting_layer_is_not_blamed_on_the_layer() -> None:
     model = mlp()
 
