@@ -34,6 +34,7 @@ from nbdebug.runs.report import page
 from nbdebug.runs.store.database import preparation
 from nbdebug.runs.store.runs_tab import RunsTabService
 from nbdebug.training.data.index_sampler import IndexSampler
+from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.probe_runner import ProbeRunner
 from nbdebug.training.engine.session import Session
@@ -50,6 +51,11 @@ def loop_of(dbg: nbd.Debugger) -> Loop:
 def session_of(dbg: nbd.Debugger) -> Session:
     """Model, optimizer, loss, sampler and device of a training."""
     return loop_of(dbg).session
+
+
+def controls_of(dbg: nbd.Debugger) -> ControlSet:
+    """All controls of a training."""
+    return dbg._parts.training.controls
 
 
 def optimizer_of(dbg: nbd.Debugger) -> torch.optim.Optimizer:

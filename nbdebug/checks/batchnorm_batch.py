@@ -18,6 +18,7 @@ class BatchNormBatch(Check):
 
     BatchNorm estimates mean and variance from the batch. With a few samples the estimate is
     mostly noise; with a single sample PyTorch raises an error at the end of the first epoch.
+    A last batch of a single sample is left out here, but stops a plain PyTorch loop.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from typing import Any, ClassVar
 
 from nbdebug.core.control_spec import ControlSpec
+from nbdebug.core.names import did_you_mean
 from nbdebug.errors import ControlValueError
 from nbdebug.model.training_state import TrainingState
 
@@ -98,7 +99,9 @@ def whole_number(name: str, value: Any, low: int) -> int:
 def choice(name: str, value: Any, choices: Collection[str]) -> str:
     """Validate that the value is one of `choices`; raises ControlValueError."""
     if value not in choices:
-        raise ControlValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}.")
+        near = did_you_mean(value, choices) if isinstance(value, str) else ""
+        said = f"{name} must be one of {', '.join(choices)}, got {value!r}.{near}"
+        raise ControlValueError(said)
     return str(value)
 
 

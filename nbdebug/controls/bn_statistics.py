@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nbdebug.controls.base import Control, choice, require_available
+from nbdebug.controls.batch_size import refuse_single_samples
 from nbdebug.core.control_spec import ControlSpec
 from nbdebug.model.training_state import TrainingState
 
@@ -38,7 +39,11 @@ class BatchNormStatistics(Control):
 
     def validate(self, session: TrainingState, value: Any) -> str:
         require_available(self.spec(session))
-        return choice(self.name, value, [name for name, _ in CHOICES])
+        chosen = choice(self.name, value, [name for name, _ in CHOICES])
+        if chosen != self.read(session):
+            size = session.batching.size if chosen == "track" else 0
+            refuse_single_samples(self.name, session, size, "thawed")
+        return chosen
 
     def apply(self, session: TrainingState, value: str) -> str:
         session.batch_norms.freeze(value == "freeze")

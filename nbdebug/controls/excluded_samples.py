@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from nbdebug.controls.base import Control, require_available, whole_number
+from nbdebug.controls.batch_size import refuse_single_samples
 from nbdebug.core.control_spec import ControlSpec
 from nbdebug.errors import ControlValueError
 from nbdebug.model.training_state import TrainingState
@@ -43,6 +44,8 @@ class ExcludedSamples(Control):
         limit = session.batching.limit
         if limit is not None and len(found) >= limit:
             raise ControlValueError(f"{self.name} must leave at least one of {limit:,} samples.")
+        if limit is not None and tuple(sorted(found)) != self.read(session):
+            refuse_single_samples(self.name, session, limit - len(found))
         return tuple(sorted(found))
 
     def apply(self, session: TrainingState, value: tuple[int, ...]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from nbdebug.controls._by_layer import collapse_by_layer, expand_by_layer, validate_by_layer
 from nbdebug.controls.base import Control, choice
 from nbdebug.core.control_spec import ControlSpec
+from nbdebug.errors import ControlValueError
 from nbdebug.model.training_state import TrainingState
 
 CHOICES = (("trainable", "Trainable"), ("frozen", "Frozen"))
@@ -51,7 +52,14 @@ class Frozen(Control):
                 for name, part in value.items()
                 for layer in (session.freezing.within(str(name)) or (name,))
             }
-        return validate_by_layer(self.name, value, layers, lambda name, v: choice(name, v, STATES))
+        found = validate_by_layer(self.name, value, layers, lambda name, v: choice(name, v, STATES))
+        frozen = {n: part == "frozen" for n, part in expand_by_layer(found, layers).items()}
+        if not session.freezing.trains_with(frozen):
+            raise ControlValueError(
+                f"{self.name} must leave at least one layer trainable: else nothing can learn. "
+                "Name the layers to freeze in one call, as frozen={'0': 'frozen', '2': 'frozen'}."
+            )
+        return found
 
     def apply(self, session: TrainingState, value: str | dict[str, str]) -> str:
         freezing = session.freezing
@@ -59,6 +67,4 @@ class Frozen(Control):
         frozen = {layer: part == "frozen" for layer, part in by_layer.items()}
         note = session.take_in(freezing.roused(frozen))
         freezing.freeze(frozen)
-        if len(freezing.frozen) == len(freezing.members):
-            return "Every layer is frozen: make one trainable before the next step."
         return note

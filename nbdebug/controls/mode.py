@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nbdebug.controls.base import Control, choice, require_available
+from nbdebug.controls.batch_size import refuse_single_samples
 from nbdebug.core.control_spec import ControlSpec
 from nbdebug.model.training_state import TrainingState
 
@@ -40,7 +41,10 @@ class ModeControl(Control):
         if value == session.modes.current:
             return str(value)
         require_available(self.spec(session))
-        return choice(self.name, value, [name for name, _ in CHOICES])
+        chosen = choice(self.name, value, [name for name, _ in CHOICES])
+        if not session.batch_norms.frozen and chosen == "train":
+            refuse_single_samples(self.name, session, session.batching.size, "train")
+        return chosen
 
     def apply(self, session: TrainingState, value: str) -> str:
         session.modes.set(value)

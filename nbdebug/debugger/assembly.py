@@ -18,6 +18,7 @@ from nbdebug.core.plugins import instances
 from nbdebug.core.records import Notice
 from nbdebug.core.results.metric_names import MetricNames
 from nbdebug.debugger.client import Client, CommandValidator
+from nbdebug.debugger.run_name import default_name
 from nbdebug.errors import ArgumentError
 from nbdebug.model.module.names import hooked_layers, measured_layers
 from nbdebug.probes.base import Probe
@@ -27,7 +28,7 @@ from nbdebug.runs.record.location import StoreLocation, store_location
 from nbdebug.runs.record.store_packages import kept_in
 from nbdebug.runs.recording.recorder import Recorder
 from nbdebug.runs.store.runs_tab import RunsTabService
-from nbdebug.training.engine.breakpoints import Breakpoints
+from nbdebug.training.engine.breakpoints import Breakpoints, possible_series
 from nbdebug.training.engine.control_set import ControlSet, check_keywords
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.lr_forecast import LrForecast
@@ -35,7 +36,7 @@ from nbdebug.training.engine.probe_runner import ProbeRunner
 from nbdebug.training.engine.run_control import RunControl
 from nbdebug.training.engine.session import Session, Setup
 from nbdebug.training.run_metadata import describe
-from nbdebug.training.tasks.check_runner import CheckRunner
+from nbdebug.training.tasks.checking.check_runner import CheckRunner
 from nbdebug.training.tasks.handler import Training
 from nbdebug.training.tasks.layer_flow import LayerFlow
 from nbdebug.training.timeline.disk.reader import read
@@ -107,7 +108,7 @@ def assemble(
     training = _training(setup, session, known, history)
     queue = CommandQueue()
     validator = CommandValidator(known, training.checks, training.loop.breakpoints, history)
-    name = setup.name or type(setup.model).__name__
+    name = setup.name or default_name(setup.model)
     about = describe(session, setup, known.states())
     for notice in notices:
         history.add_notice(notice)
@@ -119,12 +120,12 @@ def assemble(
 
 
 def _training(setup: Setup, session: Session, controls: ControlSet, history: History) -> Training:
-    runner = ProbeRunner(
-        _plugins(history, "nbdebug.probes", Probe), setup.overhead, history.add_notice
-    )
+    probes = _plugins(history, "nbdebug.probes", Probe)
+    runner = ProbeRunner(probes, setup.overhead, history.add_notice)
     runner.attach(session)
-    loop = Loop(session, runner, history, controls.numbers, Breakpoints(history))
     history.set_result(MetricNames(session.metrics.names))
+    breakpoints = Breakpoints(history, possible_series(session, controls.numbers(), probes))
+    loop = Loop(session, runner, history, controls.numbers, breakpoints)
     checks = CheckRunner(_plugins(history, "nbdebug.checks", Check), session, history)
     timeline = Timeline(loop, controls, history, setup.checkpoint_memory, setup.name)
     if setup.resumed is not None:

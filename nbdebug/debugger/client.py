@@ -24,7 +24,7 @@ from nbdebug.core.results.fork import ForkResult
 from nbdebug.errors import ClosedError, ControlValueError, NbdebugError
 from nbdebug.training.engine.breakpoints import Breakpoints
 from nbdebug.training.engine.control_set import ControlSet
-from nbdebug.training.tasks.check_runner import CheckRunner
+from nbdebug.training.tasks.checking.check_runner import CheckRunner
 
 # Waits are cut into slices, in seconds, so that an interrupt gets through on every platform.
 WAIT_SLICE = 0.1
@@ -152,7 +152,8 @@ class Client:
         """
         self.refuse_inside("set")
         checked = self._validator.controls(values)
-        return [self.put(SetControl(name, value, who, why)) for name, value in checked.items()]
+        call = self._queue.new_call()
+        return [self.put(SetControl(n, value, who, why, call)) for n, value in checked.items()]
 
     def wait_applied(self, tickets: Sequence[Ticket]) -> None:
         """Wait until the controls of `set` are set.

@@ -17,6 +17,7 @@ from nbdebug.core.results.check_report import CheckReport
 from nbdebug.core.results.findings import Findings
 from nbdebug.debugger.assembly import Parts, assemble, keyword_names, resumed
 from nbdebug.debugger.delegate import Delegate, Shortcut
+from nbdebug.debugger.keywords import refuse_unknown_keywords
 from nbdebug.debugger.lifetime import Lifetime
 from nbdebug.debugger.notebook_cells import replace_predecessors
 from nbdebug.debugger.record import LiveRun, Recording
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from nbdebug.dashboard.dashboard import Dashboard
 
 
+@refuse_unknown_keywords
 class Debugger:
     """A model under training, and the dashboard around it.
 
@@ -58,8 +60,8 @@ class Debugger:
             takes the optimizer; stepped every step, ReduceLROnPlateau with the val (or epoch) loss.
         scaler: a torch.amp.GradScaler; norms are of unscaled gradients. Autocast is the model's.
         seed: of dropout and the order of data; device: where to train, None is the model's.
-        name: of the training. With a name, the last checkpoint is also on disk, every minute
-            and on close, for `resume`: in nbdebug-checkpoints/ beside the notebook.
+        name: of the training; None takes the notebook's, script's or model's. With a name the last
+            checkpoint is also in nbdebug-checkpoints/, every minute and on close, for `resume`.
         runs: where to record it: a database file, the address of an MLflow server, None for no
             record; "auto" is MLFLOW_TRACKING_URI, else nbdebug-runs.db beside the notebook.
         overhead: largest share of time that expensive probes may take.
@@ -263,6 +265,7 @@ class Debugger:
 
     checkpoint = Delegate("timeline", DebuggerTimeline.checkpoint)
     rewind = Delegate("timeline", DebuggerTimeline.rewind)
+    undo = Delegate("timeline", DebuggerTimeline.undo)
     fork = Delegate("timeline", DebuggerTimeline.fork)
     try_remedy = Delegate("timeline", DebuggerTimeline.try_remedy)
     replay = Delegate("timeline", DebuggerTimeline.replay)

@@ -43,6 +43,12 @@ def in_notebook() -> bool:
     return _shell() is not None
 
 
+def notebook_variable(name: str) -> Any:
+    """Value of a variable in the namespace of the notebook; None if there is none."""
+    shell = _shell()
+    return None if shell is None else getattr(shell, "user_ns", {}).get(name)
+
+
 def _shell() -> Any:
     """The kernel's shell; None outside a notebook."""
     try:

@@ -18,6 +18,8 @@ from nbdebug.core.commands.timeline import (
     Replay,
     Rewind,
     SaveCheckpoint,
+    Undo,
+    UndoAndRewind,
     WriteScript,
 )
 from nbdebug.core.history.history import History
@@ -32,12 +34,15 @@ from nbdebug.core.results.timeline import (
     ReplayResult,
     TimelineMarks,
 )
+from nbdebug.core.results.undo import UndoableChange, UndoResult
 from nbdebug.debugger.client import Client
+from nbdebug.debugger.keywords import refuse_unknown_keywords
 from nbdebug.errors import ArgumentError
 from nbdebug.rules._diagnosis import Diagnosis
 from nbdebug.rules._fork_start import FORK_STEPS, fork_start
 
 
+@refuse_unknown_keywords
 class DebuggerTimeline:
     """Timeline of a training: rewind to any step, fork, replay."""
 
@@ -99,6 +104,31 @@ class DebuggerTimeline:
             TaskStopped: the rewind was stopped; training is where it was.
         """
         return cast(ReplayResult, self._client.do(Rewind(step, why=why)))
+
+    def undo(self, *, rewind: bool = False) -> UndoResult:
+        """Take back the last change of controls that is still in force.
+
+        The values that one call of `set` changed are taken back together, as a change of its own
+        that `replay`, `script` and the record repeat. Each further `undo` takes back an earlier
+        change. What a schedule, a rewind or `reset` changed stays, and so do the weights: where
+        the loss rose after the change, the result offers the step to rewind to.
+
+        Args:
+            rewind: rewind to just before the change instead, and pause there.
+
+        Raises:
+            ArgumentError: no change is in force.
+            ControlValueError: new weights or edited samples cannot be taken back without a
+                rewind, or an old value cannot be set any more; nothing was changed.
+        """
+        if not isinstance(rewind, bool):
+            raise ArgumentError(f"rewind must be True or False, got {rewind!r:.80}.")
+        return cast(UndoResult, self._client.do(UndoAndRewind() if rewind else Undo()))
+
+    @property
+    def undoable(self) -> UndoableChange | None:
+        """The change that `undo` would take back, None without one."""
+        return self._history.results.of(UndoableChange)
 
     def fork(
         self,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -12,15 +12,18 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.hooks import RemovableHandle
 
 from nbdebug.errors import ModelError
-from nbdebug.model.module.names import every_module
+from nbdebug.model.module.names import every_module, hooked_layers
 from nbdebug.model.state.model_state import undisturbed
 
 
 class BatchNorms:
-    """BatchNorm layers that keep running statistics.
+    """BatchNorm layers of a model.
 
     Attributes:
-        layers: by name, in the order of registration; shared ones once.
+        layers: those that keep running statistics, by name, in the order of registration; shared
+            ones once.
+        measured: whether a forward pass has shown which layers see a single value per channel of
+            each sample.
         frozen: True while the layers are held in eval mode.
     """
 
@@ -30,9 +33,55 @@ class BatchNorms:
             for name, module in every_module(model)
             if isinstance(module, _BatchNorm) and module.running_var is not None
         }
+        self._all = {n: m for n, m in every_module(model) if isinstance(m, _BatchNorm)}
+        self._hookable = {layer.module for layer in hooked_layers(model)}
+        # Before the first forward pass BatchNorm1d is taken to follow a linear layer.
+        self._single = {n for n, norm in self._all.items() if isinstance(norm, nn.BatchNorm1d)}
+        self.measured = not self._all
         self.frozen = False
         self._flags: list[tuple[_BatchNorm, bool]] = []
         self._handles: list[RemovableHandle] = []
+
+    def measuring_once(self) -> AbstractContextManager[None]:
+        """Context of a forward pass; the first one that succeeds is measured."""
+        return nullcontext() if self.measured else self._measuring()
+
+    @contextmanager
+    def _measuring(self) -> Iterator[None]:
+        """Measure which layers see a single value per channel of a sample."""
+        seen: dict[str, int] = {}
+
+        def see(name: str, inputs: tuple[Any, ...]) -> None:
+            if inputs and isinstance(inputs[0], torch.Tensor) and inputs[0].ndim > 1:
+                values = inputs[0].shape[2:].numel()
+                seen[name] = min(values, seen.get(name, values))
+
+        handles = [
+            norm.register_forward_pre_hook(lambda _, inputs, name=name: see(name, inputs))
+            for name, norm in self._all.items()
+            if norm in self._hookable
+        ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+        self._single = {n for n in self._all if seen.get(n, 1 if n in self._single else 2) == 1}
+        self.measured = True
+
+    def without_single_samples(self, modes: Literal["now", "thawed", "train"] = "now") -> str:
+        """Name of a layer that cannot compute statistics of a batch of one sample, or "".
+
+        Args:
+            modes: of the layers: as they are now, as they are when they are not frozen, or all in
+                training mode.
+        """
+        thawed = {layer: training for layer, training in self._flags if modes == "thawed"}
+        for name, norm in self._all.items():
+            training = modes == "train" or thawed.get(norm, norm.training)
+            if name in self._single and (training or norm.running_mean is None):
+                return f"{name} ({type(norm).__name__})"
+        return ""
 
     def freeze(self, frozen: bool) -> None:
         """Hold the layers in eval mode, or put them back into the mode they were in.

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
+from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from nbdebug.errors import ArgumentError
@@ -78,3 +79,16 @@ def inner_of(thing: Any) -> torch.optim.Optimizer | LRScheduler | None:
         if isinstance(inner, torch.optim.Optimizer | LRScheduler):
             return inner
     return None
+
+
+def check_function(name: str, value: Any) -> None:
+    """Check an argument that is a function or a module, or None.
+
+    Raises:
+        ArgumentError: the argument is no function, or the class of a module.
+    """
+    if value is not None and not callable(value):
+        raise ArgumentError(f"{name} is a {type(value).__name__}: expected a function.")
+    if isinstance(value, type) and issubclass(value, nn.Module):
+        call = f"{value.__name__}()"
+        raise ArgumentError(f"{name} is the class {value.__name__}, not a loss: write {call}.")

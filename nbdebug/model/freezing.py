@@ -47,6 +47,11 @@ class Freezing:
             # The optimizer would still apply a gradient that is left over.
             parameter.grad = None
 
+    def trains_with(self, frozen: Mapping[str, bool]) -> bool:
+        """Tell if a parameter stays trainable after `freeze`."""
+        still = self._parameters_of(self._after(frozen))
+        return any(p not in still for held in self.members.values() for p in held)
+
     def roused(self, frozen: Mapping[str, bool]) -> list[nn.Parameter]:
         """Parameters of initially frozen layers that `freeze` would unfreeze."""
         still = self._parameters_of(self._after(frozen))

@@ -7,6 +7,7 @@ import numpy as np
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Symptom
 from nbdebug.rules._examples import example, falling_loss
+from nbdebug.rules._loss_rise import MAX_RISE_SHARE, WINDOW, rise_bound, window_medians
 from nbdebug.rules._remedies import clip_at_p90, previous_lr, scale_lr
 from nbdebug.rules.base import Rule, downsampled
 
@@ -27,20 +28,17 @@ class Diverging(Rule):
     needs = ("loss",)
     wants = ("grad_norm",)
 
-    MAX_RISE_SHARE = 0.5
-    WINDOW = 20
+    MAX_RISE_SHARE = MAX_RISE_SHARE
+    WINDOW = WINDOW
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
         loss = snapshot.series["loss"]
         if len(loss) < 3 * self.WINDOW or not np.isfinite(loss.mean).all():
             return None
         usable = loss.mean[len(loss) % self.WINDOW :]
-        medians = np.median(usable.reshape(-1, self.WINDOW), axis=1)
-        best = int(np.argmin(medians))
-        # The highest median before the minimum: the decrease is measured from there.
-        first, now = float(medians[: best + 1].max()), float(medians[-2:].min())
-        gain = max(first - float(medians[best]), 1e-3 * abs(first))
-        bound = float(medians[best]) + self.MAX_RISE_SHARE * gain
+        medians = window_medians(loss.mean, self.WINDOW)
+        best, now = int(np.argmin(medians)), float(medians[-2:].min())
+        bound = rise_bound(medians, best, self.MAX_RISE_SHARE)
         rise, noise = now - float(medians[best]), float(np.std(usable[-2 * self.WINDOW :]))
         if best > len(medians) - 3 or now <= bound or rise < 2 * noise:
             return None

@@ -28,7 +28,7 @@ from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.probe_runner import ProbeRunner
 from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.engine.session import Session, Setup
-from nbdebug.training.tasks.check_runner import CheckRunner
+from nbdebug.training.tasks.checking.check_runner import CheckRunner
 from nbdebug.training.timeline.timeline import Timeline
 
 CHECKPOINT_MEMORY = 2**24

@@ -16,7 +16,12 @@ from nbdebug.core.error_text import describe_error
 from nbdebug.core.records import Notice
 from nbdebug.errors import ClosedError, NonFiniteError, TaskStopped
 from nbdebug.training.engine.breakpoints import Break
-from nbdebug.training.engine.stop_report import MAX_EXCLUDED_IN_A_ROW, exception_notice, failure_of
+from nbdebug.training.engine.stop_report import (
+    MAX_EXCLUDED_IN_A_ROW,
+    exception_notice,
+    failure_of,
+    noted,
+)
 from nbdebug.training.tasks.handler import Training
 from nbdebug.training.tasks.runner import CommandRunner
 
@@ -221,7 +226,8 @@ class Worker:
         step = training.session.step
         if not isinstance(error, NonFiniteError):
             where, remedy = self._origin(error)
-            training.run.stop(exception_notice(error, step, where, remedy), error)
+            why = noted(error, training.session, training.loop.batch)
+            training.run.stop(exception_notice(error, step, where, remedy, why), error)
         elif not self._exclude_batch(error):
             training.run.pause()
             training.timeline.record_event(None)

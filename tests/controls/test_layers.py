@@ -13,7 +13,7 @@ from torch.nn import init
 
 import nbdebug as nbd
 from nbdebug.core.commands.running import SetControl
-from nbdebug.errors import ControlValueError, LossError
+from nbdebug.errors import ControlValueError
 from tests.controls.test_against_plain_loop import SGD, compare
 from tests.inside import optimizer_of, probes_of, queue_of
 from tests.problems import CLASSES, FEATURES, PlainLoop, blobs, same_weights, tiny_mlp
@@ -178,13 +178,11 @@ def test_probes_have_nothing_to_say_about_a_frozen_layer() -> None:
         assert dbg.history.notices == ()
 
 
-def test_everything_frozen_stops_with_a_word_and_goes_on_when_thawed() -> None:
+def test_freezing_everything_is_refused_and_training_goes_on() -> None:
     with debugger() as dbg:
-        dbg.set(frozen="frozen")
-        assert "Every layer is frozen" in dbg.changes.iloc[-1].note
-        with pytest.raises(LossError, match="every layer frozen"):
-            dbg.run(steps=1)
-        dbg.set(frozen={"4": "trainable"})
+        with pytest.raises(ControlValueError, match="at least one layer trainable"):
+            dbg.set(frozen="frozen")
+        assert dbg.controls["frozen"] == "trainable"
         dbg.run(steps=2)
         assert dbg.history.status.step == 2
 
@@ -210,8 +208,7 @@ def test_a_shared_weight_stands_still_until_both_layers_are_trainable() -> None:
     model = nn.Sequential(nn.Linear(FEATURES, FEATURES), nn.Linear(FEATURES, FEATURES))
     model[1].weight = model[0].weight
     with debugger(model) as dbg:
-        dbg.set(frozen="frozen")
-        dbg.set(frozen={"0": "trainable"})
+        dbg.set(frozen={"1": "frozen"})
         assert not model[0].weight.requires_grad
         assert model[0].bias.requires_grad
         dbg.set(frozen={"1": "trainable"})

@@ -242,7 +242,7 @@ def test_a_bias_that_was_frozen_alone_stays_so() -> None:
     model[4].bias.requires_grad_(False)
     with debugger(model, "sgd") as dbg:
         assert dbg.controls["frozen"] == "trainable"
-        dbg.set(frozen="frozen")
+        dbg.set(frozen={"4": "frozen"})
         dbg.set(frozen="trainable")
         assert model[4].weight.requires_grad
         assert not model[4].bias.requires_grad

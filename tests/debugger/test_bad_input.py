@@ -153,27 +153,27 @@ def test_a_batch_larger_than_the_data_is_clamped_and_told() -> None:
 
 MISSPELT = {
     "learning_rate": "lr",
-    "batchsize": "'batch_size'",
-    "optimiser": "'optimizer'",
+    "batchsize": "batch_size",
+    "optimiser": "optimizer",
     "cliping": "clip_mode",
     "val_dat": "'val_data'",
 }
 
 
 @pytest.mark.parametrize("name", MISSPELT)
-def test_a_misspelt_keyword_lists_the_right_ones(name: str) -> None:
+def test_a_misspelt_keyword_is_told_the_right_one(name: str) -> None:
     model = tiny_mlp()
     with nothing_changes(model), pytest.raises(ArgumentError) as caught:
         nbd.Debugger(model, (X, y), loss_fn, **{name: 1})
     said = str(caught.value)
-    assert repr(name) in said
+    assert name in said
     assert MISSPELT[name] in said
-    assert all(right in said for right in ("batch_size", "dropout", "lr", "schedule", "val_data"))
+    assert len(said) < 100
 
 
-def test_a_misspelt_control_lists_the_right_ones_and_changes_none() -> None:
+def test_a_misspelt_control_is_told_the_right_one_and_changes_none() -> None:
     with nbd.Debugger(tiny_mlp(), (X, y), loss_fn) as dbg:
-        with pytest.raises(ControlNameError, match=r"'bach_size'. Did you mean 'batch_size'\?.*lr"):
+        with pytest.raises(ControlNameError, match=r"'bach_size'. Did you mean 'batch_size'\?"):
             dbg.set(lr=0.5, bach_size=3)
         assert dbg.controls["lr"] == 1e-3
         assert dbg.history.changes == ()

@@ -34,7 +34,9 @@ def _bn_statistics(model: nn.Module, value: str) -> None:
         norm.train(value == "track")
 
 
-def _frozen(model: nn.Module, value: Mapping[str, str]) -> None:
+def _frozen(model: nn.Module, value: Mapping[str, str] | str) -> None:
+    if isinstance(value, str):
+        value = {"": value}
     for layer, how in value.items():
         for parameter in model.get_submodule(layer).parameters():
             parameter.requires_grad_(how == "trainable")

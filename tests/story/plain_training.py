@@ -29,6 +29,8 @@ EXCLUDED = "excluded_samples"
 SEED = 3
 MAX_SKIPPED = 20
 Event = tuple[str, Any]
+# Values that take back a change; None for one that cannot be taken back.
+Old = Mapping[str, Any] | None
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "as_built": nn.ReLU,
     "tanh": nn.Tanh,
@@ -40,6 +42,10 @@ class NotFiniteLoss(Exception):  # noqa: N818
     """The loss of a step is NaN or infinite; its batch is gone."""
 
 
+class LoneSample(Exception):  # noqa: N818
+    """A batch holds one sample, of which BatchNorm has no statistics; the batch is gone."""
+
+
 class CannotTrain(Exception):  # noqa: N818
     """The model cannot make this step; nothing was changed by the attempt."""
 
@@ -48,7 +54,8 @@ class PlainTraining:
     """A training and everything that was done to it.
 
     Attributes:
-        past: ("step", None), ("skip", None) and ("set", {control: value}), in order.
+        past: ("step", None), ("skip", None), ("set", ({control: value}, old values)) and
+            ("undo", {control: old value}), in order.
         losses: one for each step of the past.
     """
 
@@ -99,16 +106,34 @@ class PlainTraining:
             try:
                 self._one_step()
                 return
+            except LoneSample:
+                self.past.append(("alone", None))
             except NotFiniteLoss:
                 skipped = self._skipped_here()
                 self.past.append(("skip", None))
                 if self.values["not_finite"] == "stop" or skipped + 1 >= MAX_SKIPPED:
                     raise
 
-    def set(self, values: Mapping[str, Any]) -> None:
+    def set(self, values: Mapping[str, Any], old: Old = None) -> None:
         """Change controls, at this step boundary."""
         self._set(values)
-        self.past.append(("set", values))
+        self.past.append(("set", (values, old)))
+
+    def undo(self, old: Mapping[str, Any]) -> None:
+        """Take back the last change that is in force."""
+        self._set(old)
+        self.past.append(("undo", old))
+
+    @property
+    def edits(self) -> list[tuple[int, Old]]:
+        """Changes in force: length of the past before each, and the values that take it back."""
+        found: list[tuple[int, Old]] = []
+        for place, (kind, value) in enumerate(self.past):
+            if kind == "undo":
+                found.pop()
+            elif kind == "set" and value[1] != {}:
+                found.append((place, value[1]))
+        return found
 
     def at(self, step: int) -> int:
         """Length of the past when so many steps were made and nothing was done after the last."""
@@ -128,6 +153,15 @@ class PlainTraining:
                     found[f"{name}/{key}"] = value
         return found
 
+    def trains_with(self, frozen: Mapping[str, str]) -> bool:
+        """Whether a parameter stays trainable when layers are frozen or unfrozen."""
+        changed = {
+            parameter: how == "trainable"
+            for layer, how in frozen.items()
+            for parameter in self.model.get_submodule(layer).parameters()
+        }
+        return any(changed.get(p, p.requires_grad) for p in self.model.parameters())
+
     @property
     def can_undo_reinit(self) -> bool:
         """Whether new initial weights can be taken back."""
@@ -142,9 +176,15 @@ class PlainTraining:
 
     def _again(self, event: str, value: Any) -> None:
         if event == "set":
-            self.set(value)
+            self.set(*value)
+        elif event == "undo":
+            self.undo(value)
         elif event == "step":
             self._one_step()
+        elif event == "alone":
+            with contextlib.suppress(LoneSample):
+                self._one_step()
+            self.past.append((event, value))
         else:
             with contextlib.suppress(NotFiniteLoss):
                 self._one_step()
@@ -154,8 +194,9 @@ class PlainTraining:
     def _one_step(self) -> None:
         before = copy.copy(self.order), self.order.generator.get_state()
         indices = self.order.take(self.values["batch_size"], set(self.values[EXCLUDED]))
-        alone = len(indices) == 1 and any(norm.training for norm in flat_norms(self.model))
-        if alone or not any(p.requires_grad for p in self.model.parameters()):
+        if len(indices) == 1 and any(norm.training for norm in flat_norms(self.model)):
+            raise LoneSample
+        if not any(p.requires_grad for p in self.model.parameters()):
             self.order, drawn = before
             self.order.generator.set_state(drawn)
             raise CannotTrain

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,14 +16,18 @@ import nbdebug as nbd
 from nbdebug.core.results.fork import Fork
 from tests.story.plain_lr import FACTOR, LENGTH
 from tests.story.plain_training import (
+    EXCLUDED,
     SEED,
     CannotTrain,
     NotFiniteLoss,
+    Old,
     PlainTraining,
 )
 from tests.story.problem import Problem
 from tests.story.verbs import Verb
 from tests.training.timeline.timelines import state
+
+NOT_SET_BACK = {"reinit", "relabelled", EXCLUDED}
 
 
 @dataclass
@@ -73,7 +77,7 @@ class Program:
     def _set(self, values: dict[str, Any]) -> None:
         if self._taken(values):
             self.dbg.set(**values)
-            self.plain.set(values)
+            self.plain.set(values, self._old(values))
         else:
             self._refused(values)
 
@@ -81,6 +85,8 @@ class Program:
         """Whether the controls of this model and optimizer take these values."""
         plain = self.plain
         kinds = {type(module) for module in plain.model.modules()}
+        if "frozen" in values:
+            return plain.trains_with(values["frozen"])
         if "momentum" in values:
             return not (plain.optimizers.kind == "nesterov" and values["momentum"] == 0.0)
         if "beta2" in values:
@@ -94,6 +100,27 @@ class Program:
         if "reinit" in values:
             return values["reinit"] != "undo" or plain.can_undo_reinit
         return True
+
+    def _old(self, names: Iterable[str]) -> Old:
+        """What takes the last change of these controls back; None where that is refused."""
+        made = self.dbg.history.changes[-len(list(names)) :]
+        changed = {change.control: change.old for change in made[::-1] if change.old != change.new}
+        return None if NOT_SET_BACK & changed.keys() else changed
+
+    def _undo(self, rewind: bool) -> None:
+        edits = self.plain.edits
+        if not edits:
+            self._unchanged(lambda: self.dbg.undo(rewind=rewind))
+            return
+        place, old = edits[-1]
+        if rewind:
+            assert self.dbg.undo(rewind=True).rewound
+            self._went_back(place)
+        elif old is None or not self._taken(old):
+            self._unchanged(self.dbg.undo)
+        else:
+            self.dbg.undo()
+            self.plain.undo(old)
 
     def _run(self, steps: int) -> None:
         self._both(lambda: self.dbg.run(steps=steps), lambda: self.plain.run(steps))
@@ -210,7 +237,7 @@ class Program:
             return
         made.fork.keep()
         self._went_back(made.place)
-        self.plain.set(made.changes)
+        self.plain.set(made.changes, self._old(made.changes))
         self._losses(self.plain, made.steps)
 
     # What leaves everything as it was

@@ -124,6 +124,17 @@ FOUND: dict[str, list[Verb]] = {
         ("set", {"batch_size": 4}), ("run_epochs", 1), ("set", {EXCLUDED: (1, 2)}),
         ("set", {"bn_statistics": "freeze"}), ("run", 3), ("rewind_by", 2), ("replay",),
     ],
+    "undo walks back over changes, a fork that was kept, and past a rewind": [
+        ("set", {"lr": 0.1, "batch_size": 4}), ("run", 3), ("set", {"optimizer": "sgd"}),
+        ("fork", 2, {"clip_threshold": 0.1}, None, False), ("run", 1), ("keep", 0),
+        ("undo", False), ("run", 2), ("undo", False), ("rewind_by", 1), ("undo", False),
+        ("replay",), ("undo", False), ("undo", True), ("run", 2), ("replay",),
+    ],
+    "what undo refuses stays in force until it is rewound": [
+        ("run", 2), ("set", {"schedule": "cosine"}), ("set", {EXCLUDED: (1, 2)}), ("run", 2),
+        ("undo", False), ("undo", True), ("undo", False), ("set", {"reinit": "default"}),
+        ("undo", False), ("run", 2), ("undo", True), ("run", 3), ("replay",),
+    ],
 }  # fmt: skip
 
 

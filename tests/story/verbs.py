@@ -36,6 +36,7 @@ def verbs(problem: Problem) -> st.SearchStrategy[Verb]:
         st.tuples(st.just("checkpoint"), st.sampled_from("ab")),
         st.tuples(st.just("fork"), few, controls(problem), st.none() | share, st.booleans()),
         st.tuples(st.just("keep"), st.integers(0, 3)),
+        st.tuples(st.just("undo"), st.sampled_from([False, False, True])),
         st.tuples(st.just("replay")),
         st.tuples(st.just("reset")),
         st.tuples(st.just("look"), st.sampled_from(["note", "sweep", "summary", *EXAMINATIONS])),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import deque
 from concurrent.futures import Future
@@ -34,6 +35,11 @@ class CommandQueue:
         self._tickets: deque[Ticket] = deque()
         self._ready = threading.Condition()
         self._closed = False
+        self._calls = itertools.count(1)
+
+    def new_call(self) -> int:
+        """Number for the commands of one call, such as a `set` of several controls."""
+        return next(self._calls)
 
     def put(self, command: Command, *, inside: bool = False) -> Ticket:
         """Add a command; its ticket holds the future of the answer.

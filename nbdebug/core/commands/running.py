@@ -12,13 +12,19 @@ from nbdebug.errors import ArgumentError
 
 @dataclass(frozen=True, slots=True)
 class SetControl(Command):
-    """Give a control a new value at the next step boundary."""
+    """Give a control a new value at the next step boundary.
+
+    Attributes:
+        call: number of the call that sets several controls, which are taken back together; 0 for
+            a value of its own.
+    """
 
     name: ClassVar[str] = "set_control"
     control: str
     value: Any
     who: str = "api"
     why: str = ""
+    call: int = 0
 
     def checked(self, validator: Validator) -> Self:
         """Resolve the applied value, or raise ControlNameError or ControlValueError."""

@@ -68,6 +68,22 @@ class Rewind(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class Undo(NoFields, Command):
+    """Take back the last change of controls that is still in force, as a change of its own."""
+
+    name: ClassVar[str] = "undo"
+
+
+@dataclass(frozen=True, slots=True)
+class UndoAndRewind(NoFields, Command):
+    """Rewind to before the last change of controls that is still in force, and pause there."""
+
+    name: ClassVar[str] = "undo_and_rewind"
+    ends_run: ClassVar[bool] = True
+    long: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
 class Replay(NoFields, Command):
     """Rerun all steps from the beginning and compare; training stays where it is."""
 

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from nbdebug.core.forked import when_forked
@@ -14,6 +14,7 @@ from nbdebug.core.history.block import Rows
 from nbdebug.core.history.columns import Columns, Positions
 from nbdebug.core.history.latest import LatestResults
 from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.core.history.undone_changes import mark_undone
 from nbdebug.core.history.waiting import wait_for_status
 from nbdebug.core.records import ControlChange, Histogram, Note, Notice, Status, StepRecord
 from nbdebug.core.results.timeline import Branch
@@ -128,22 +129,22 @@ class History:
             self._results = self._results.without(kind)
             self._version += 1
 
-    def rewind(self, step: int, until: int, records: Iterable[StepRecord] = ()) -> None:
+    def rewind(
+        self, step: int, until: int, records: Iterable[StepRecord] = (), kept: int = 0
+    ) -> None:
         """Drop the steps from `step` on; they become an abandoned branch.
 
         Args:
             until: the step that training had reached.
             records: steps before `step`, the oldest first; they restore what is lost where a
                 bucket holds earlier and later steps.
+            kept: number of changes made at `step` that stay, the first ones.
         """
         with self._changed:
             series = self._columns.later(BRANCH_SERIES, step, MAX_BRANCH_POINTS)
             self._branches.append(Branch(step, until, series))
             self._columns.rewind(step, records)
-            note = f"Training was rewound to step {step}."
-            for index, change in enumerate(self._changes):
-                if change.step >= step and change.status == "applied":
-                    self._changes[index] = replace(change, status="undone", note=note)
+            self._changes = deque(mark_undone(self._changes, step, kept), MAX_CHANGES)
             self._version += 1
 
     @property
@@ -156,10 +157,9 @@ class History:
         """Drop everything but the status; with `keep_curve` the losses become a branch."""
         with self._changed:
             series = self._columns.later(BRANCH_SERIES, 0, MAX_BRANCH_POINTS)
+            until = 1 + max((int(one.step[-1]) for one in series.values()), default=0)
             self._forget()
-            if keep_curve and series:
-                until = 1 + max(int(one.step[-1]) for one in series.values())
-                self._branches.append(Branch(0, until, series))
+            self._branches.extend([Branch(0, until, series)] if keep_curve and series else [])
             self._version += 1
 
     # Read by any thread.
@@ -289,9 +289,7 @@ class History:
         with self._changed:
             copies = [self._columns.copy(name) for name in names]
         columns = {c.name: pd.Series(c.mean, index=c.step, dtype=float) for c in copies}
-        frame = pd.DataFrame(columns, columns=names)
-        frame.index.name = "step"
-        return frame.sort_index()
+        return pd.DataFrame(columns, columns=names).rename_axis("step").sort_index()
 
     def changes_frame(self) -> pd.DataFrame:
         """Return the control changes as a DataFrame, one row per change."""

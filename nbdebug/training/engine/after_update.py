@@ -63,6 +63,17 @@ class AfterUpdate:
         self._seen = (loss, samples, last) if validation is None else None
         self._schedulers = session.schedule.schedulers
 
+    def end_epoch(self, validate: bool = True) -> None:
+        """Set what is to be run since the last batch of an epoch was left out."""
+        session, validation = self._session, self._session.validation
+        if validation is None:
+            session.schedule.saw(0.0, 0, True)
+            return
+        # A validation that does not wait for the end of an epoch has been done.
+        waits = validation.due(session.step, True) and not validation.due(session.step, False)
+        if validate and waits and "validation" not in self.pending:
+            self.pending += ("validation",)
+
     def run(self) -> StepRecord | None:
         """Run what is pending, up to the first failure; return the record of a validation."""
         self.failure, record = None, None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,13 +12,60 @@ import torch
 from nbdebug.core.commands.breakpoint_condition import Condition, parse
 from nbdebug.core.error_text import describe_error
 from nbdebug.core.history.history import History
-from nbdebug.core.names import unknown_name
+from nbdebug.core.names import did_you_mean, unknown_name
 from nbdebug.core.records import Notice
 from nbdebug.core.results.timeline import ActiveBreakpoints
 from nbdebug.errors import ArgumentError
+from nbdebug.training.engine.session import Session
+from nbdebug.training.engine.step_recorder import SCALER_SERIES, STEP_SERIES
 
 ConditionFunction = Callable[[Mapping[str, float]], Any]
 STEP_VALUES = ("step", "samples", "epoch", "loss", "grad_norm", "lr", "batch_size")
+
+
+# Of the probes, beside a series for each of their names; a group has a member of each layer.
+PROBE_SERIES = (
+    "overshoot", "eval_loss", "constant_loss", "left_gradient", "output_spread", "memory_mb",
+    "grad_norm_clipped", "clip_norm", "clip_limit", "clipped", "norm_values",
+)  # fmt: skip
+PROBE_GROUPS = (
+    "grad_norm", "update_ratio", "activation_mean", "activation_std", "near_zero", "dead",
+    "saturated", "variance_shift", "idle",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PossibleSeries:
+    """Series that a training may have once it runs.
+
+    Attributes:
+        names: of the series; groups: those with a member for each layer, as `dead/0`.
+        others: whether plug-ins of others may add series of any name.
+    """
+
+    names: frozenset[str]
+    groups: frozenset[str]
+    others: bool
+
+    def may_have(self, name: str) -> bool:
+        """Tell if the training may have this series."""
+        group, _, member = name.partition("/")
+        return name in self.names or (bool(member) and group in self.groups)
+
+
+def possible_series(
+    session: Session, numeric: Iterable[str], probes: Iterable[object]
+) -> PossibleSeries:
+    """Series that a training may have.
+
+    Args:
+        numeric: names of the controls with a number; probes: the probes of the training.
+    """
+    measured = ("loss", *session.metrics.names)
+    held_out = [f"val_{name}" for name in measured if session.validation is not None]
+    names = {*STEP_SERIES, *SCALER_SERIES, *PROBE_SERIES, *numeric, *measured, *held_out}
+    others = any(not type(probe).__module__.startswith("nbdebug.") for probe in probes)
+    return PossibleSeries(frozenset(names | {*STEP_VALUES}), frozenset(PROBE_GROUPS), others)
 
 
 class Break(Exception):  # noqa: N818
@@ -72,8 +119,8 @@ class Breakpoints:
         inspection: the step that training stopped in, None if it did not stop in one.
     """
 
-    def __init__(self, history: History) -> None:
-        self._history = history
+    def __init__(self, history: History, possible: PossibleSeries | None = None) -> None:
+        self._history, self._possible = history, possible
         self._conditions: dict[str, Condition | ConditionFunction] = {}
         self._trends: dict[str, _TrendCounter] = {}
         self._passed_step = -1
@@ -91,12 +138,21 @@ class Breakpoints:
         if not isinstance(condition, str) and callable(condition):
             return str(getattr(condition, "__name__", type(condition).__name__))
         parsed = parse(condition)
-        known = {*STEP_VALUES, *self._history.series}
         for name in parsed.names:
-            # Before the first step the series of the probes are unknown.
-            if name not in known and self._history.series:
-                raise ArgumentError(unknown_name("series", name, sorted(known)))
+            self._check_series(name)
         return parsed.text
+
+    def _check_series(self, name: str) -> None:
+        """Raise ArgumentError for a series that cannot exist: its breakpoint would never fire."""
+        seen = {*STEP_VALUES, *self._history.series}
+        possible = self._possible
+        if name in seen or (possible is not None and possible.may_have(name)):
+            return
+        known = {*seen, *(() if possible is None else possible.names)}
+        near = did_you_mean(name, known)
+        # Series of plug-ins are unknown before the first step.
+        if near or possible is None or not possible.others or self._history.series:
+            raise ArgumentError(unknown_name("series", name, known))
 
     def add(self, condition: str | ConditionFunction) -> None:
         """Add a breakpoint."""

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import fields
 from typing import Any, TypeVar
 
 from nbdebug.controls.base import Control
 from nbdebug.core.commands.running import ReestimateBatchNorm, SetControl
-from nbdebug.core.control_spec import ControlState
+from nbdebug.core.control_spec import ControlSpec, ControlState
 from nbdebug.core.deprecated import accepted_settings, current_name
 from nbdebug.core.error_text import describe_error, raise_interrupt
 from nbdebug.core.history.history import History
 from nbdebug.core.history.present import PresentView
-from nbdebug.core.names import unknown_name
+from nbdebug.core.names import unknown_keyword
 from nbdebug.core.records import ChangeKind, ChangeStatus, ControlChange, Notice
 from nbdebug.errors import (
     ArgumentError,
@@ -23,8 +24,9 @@ from nbdebug.errors import (
     ControlValueError,
     NbdebugError,
 )
-from nbdebug.training.engine.session import Session
+from nbdebug.training.engine.session import Session, Setup
 
+ARGUMENTS = tuple(field.name for field in fields(Setup))
 RECORDED_EVERY_STEP = ("lr", "batch_size")
 # Failures in a row, seen by other threads, after which a control is broken.
 MAX_FAILURES = 3
@@ -70,6 +72,11 @@ class ControlSet:
             lambda: self._of_each(lambda control: control.read(self._session)),
             lambda present: dict(present.values),
         )
+
+    def spec(self, name: str) -> ControlSpec:
+        """Return the description of a control, an empty one if the control fails to give it."""
+        found = self._of_each(lambda control: control.spec(self._session), [name])
+        return found.get(name, ControlSpec(name, name, "choice", ""))
 
     def states(self) -> tuple[ControlState, ...]:
         """Return description and value of every control, as `values` does."""
@@ -161,7 +168,7 @@ class ControlSet:
 
     def _in_use(self, name: str) -> Control:
         if name not in self.controls:
-            raise ControlNameError(unknown_name("control", name, self.controls))
+            raise ControlNameError(unknown_keyword("control", name, self.controls, ARGUMENTS))
         return self.controls[name]
 
     @contextmanager
@@ -189,7 +196,7 @@ class ControlSet:
         Raises:
             ControlValueError: a value, of a file, is out of range.
         """
-        refused: list[ControlValueError] = []
+        refused: dict[str, ControlValueError] = {}
 
         def put_back(control: Control) -> None:
             value = values[control.name]
@@ -197,11 +204,17 @@ class ControlSet:
                 try:
                     control.apply(self._session, control.validate(self._session, value))
                 except ControlValueError as error:
-                    refused.append(error)
+                    refused[control.name] = error
 
-        self._of_each(put_back, [name for name in values if name in self.controls])
+        names = [name for name in values if name in self.controls]
+        self._of_each(put_back, names)
         if refused:
-            raise refused[0]
+            # What a control takes may depend on one that was put back after it.
+            names = list(refused)
+            refused.clear()
+            self._of_each(put_back, names)
+        for error in refused.values():
+            raise error
 
     def check_known(self, values: Mapping[str, Any]) -> None:
         """Raise CheckpointError if a file has a control that is not there now."""
@@ -283,4 +296,4 @@ def check_keywords(
     for name in given:
         if current_name(name) not in names:
             known = {*names, *arguments} - {"controls"}
-            raise ArgumentError(unknown_name("keyword", name, known))
+            raise ArgumentError(unknown_keyword("keyword", name, known))

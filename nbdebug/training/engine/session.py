@@ -13,8 +13,9 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from nbdebug.controls.base import number, whole_number
+from nbdebug.core.names import did_you_mean
 from nbdebug.errors import ArgumentError, ModelError
-from nbdebug.model.factories import check_factory, described
+from nbdebug.model.factories import check_factory, check_function, described
 from nbdebug.model.freezing import learnable
 from nbdebug.model.metrics import Metric, Metrics
 from nbdebug.model.module.forward import LossFn, StepFn, call, split
@@ -171,12 +172,13 @@ class Session(TrainingState):
 
     def evaluate(self, batch: Any) -> tuple[Any, Any, Any]:
         """Return loss, outputs and targets of a batch on the device; only a loss with `step_fn`."""
-        if self.step_fn is not None:
-            return self.step_fn(self.model, batch), None, None
-        assert self.loss_fn is not None  # _check requires one of the two
-        inputs, targets = split(batch)
-        outputs = call(self.model, inputs)
-        return self.loss_fn(outputs, targets), outputs, targets
+        with self.batch_norms.measuring_once():
+            if self.step_fn is not None:
+                return self.step_fn(self.model, batch), None, None
+            assert self.loss_fn is not None  # _check requires one of the two
+            inputs, targets = split(batch)
+            outputs = call(self.model, inputs)
+            return self.loss_fn(outputs, targets), outputs, targets
 
 
 def make_optimizer(setup: Setup, model: nn.Module) -> torch.optim.Optimizer:
@@ -191,7 +193,7 @@ def make_optimizer(setup: Setup, model: nn.Module) -> torch.optim.Optimizer:
         if wanted not in OPTIMIZERS:
             raise ArgumentError(
                 f"optimizer must be one of {', '.join(OPTIMIZERS)}, an optimizer or a factory; "
-                f"got {wanted!r}."
+                f"got {wanted!r}.{did_you_mean(wanted, OPTIMIZERS)}"
             )
         lr = DEFAULT_LR if setup.lr is None else setup.lr
         # Frozen parameters have no gradient and are skipped until they are unfrozen.
@@ -242,9 +244,7 @@ def _check(setup: Setup) -> None:
             f"scaler is a {type(setup.scaler).__name__}: expected a torch.amp.GradScaler."
         )
     for name in ("loss_fn", "step_fn"):
-        value = getattr(setup, name)
-        if value is not None and not callable(value):
-            raise ArgumentError(f"{name} is a {type(value).__name__}: expected a function.")
+        check_function(name, getattr(setup, name))
     every = setup.val_every
     if every is not None and (isinstance(every, bool) or not isinstance(every, int) or every < 1):
         raise ArgumentError(f"val_every must be a whole number of at least 1 step, got {every!r}.")

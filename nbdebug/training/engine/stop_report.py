@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -13,7 +13,8 @@ from torch import nn
 from nbdebug.core.error_text import message_of, traceback_of
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Notice
-from nbdebug.errors import NonFiniteError, NonFiniteOrigin
+from nbdebug.errors import NbdebugError, NonFiniteError, NonFiniteOrigin
+from nbdebug.model.explaining.explain import explain as explain_call
 from nbdebug.model.module.forward import detached, leaves
 from nbdebug.model.nonfinite import first_nonfinite, nonfinite_gradients
 from nbdebug.model.state.attributes import Attributes
@@ -96,14 +97,35 @@ def explain(session: Session, batch: Batch, loss: float) -> NonFiniteError:
     return NonFiniteError(text, origin=part or found)
 
 
-def exception_notice(error: BaseException, step: int, where: str = "", remedy: str = "") -> Notice:
-    """Build the failure notice for an exception of the user's code."""
-    said = message_of(error).strip() or type(error).__name__
+def exception_notice(
+    error: BaseException, step: int, where: str = "", remedy: str = "", why: str = ""
+) -> Notice:
+    """Build the failure notice for an exception of the user's code.
+
+    Args:
+        where: the part that failed, "" for the step; remedy: what to do.
+        why: the explanation in plain words, "" for the exception's own message.
+    """
+    said = why or message_of(error).strip() or type(error).__name__
     return Notice(
         step, "error", f"Stopped {where or f'at step {step}'}: {type(error).__name__}",
         f"{said} — Training is paused. {remedy or TRY_AGAIN}",
         traceback_of(error), "exception",
     )  # fmt: skip
+
+
+def noted(error: BaseException, session: Session, batch: Batch | None) -> str:
+    """Explain an exception in plain words and add them to its notes; "" if nothing is certain."""
+    if isinstance(error, NbdebugError) or not isinstance(error, Exception):
+        return ""
+    found = explain_call(error, session.model, None if batch is None else batch.data)
+    if not found:
+        return ""
+    found = f"{found[0].upper()}{found[1:]}."
+    with suppress(Exception):
+        if f"nbdebug: {found}" not in getattr(error, "__notes__", ()):
+            error.add_note(f"nbdebug: {found}")
+    return found
 
 
 def failure_of(error: NonFiniteError, step: int) -> Notice:

@@ -34,8 +34,7 @@ class Writer(ReplayObserver):
 
     Args:
         model: the expression that builds the model, None to derive it.
-        data: a function without arguments that returns (X, y) or all parts of the data; None to
-            write the tensors into the file.
+        data: a function that returns (X, y) or all parts of the data; None to write the tensors.
     """
 
     def __init__(self, session: Session, model: str | None, data: Callable[[], Any] | None) -> None:
@@ -78,7 +77,8 @@ class Writer(ReplayObserver):
         """Write the lines of a replayed event."""
         if event.command is None:
             yield
-            lines = ["# NaN or Inf: this batch was excluded.", "next_batch()"]
+            why = "One sample" if event.alone else "NaN or Inf"
+            lines = [f"# {why}: this batch was excluded.", "next_batch()"]
             self._blocks.append((event.step, lines))
             return
         before = SessionView.of(self._session)

@@ -21,6 +21,7 @@ from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.engine.stop_report import MAX_EXCLUDED_IN_A_ROW, failure_of
 from nbdebug.training.timeline.checkpoint import Checkpoint
+from nbdebug.training.timeline.failures import is_alone, leave_out_batch
 from nbdebug.training.timeline.timeline import Timeline
 
 
@@ -135,12 +136,23 @@ def _make_step(loop: Loop, history: History) -> NonFiniteError | None:
     error = None
     for _ in range(MAX_EXCLUDED_IN_A_ROW if loop.session.exclude_nonfinite else 1):
         try:
-            loop.trial_step(history)
+            _step_past_lone_batch(loop, history)
         except NonFiniteError as raised:
             error = raised
             continue
         return None
     return error
+
+
+def _step_past_lone_batch(loop: Loop, history: History) -> None:
+    """Make a step; a batch of one sample that BatchNorm cannot take is left out, as in training."""
+    try:
+        loop.trial_step(history)
+    except ValueError as error:
+        if not is_alone(loop, error, loop.batch):
+            raise
+        leave_out_batch(loop, history)
+        loop.trial_step(history)
 
 
 def _note(changes: tuple[Mapping[str, Any], ...]) -> str:

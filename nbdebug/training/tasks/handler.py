@@ -16,7 +16,7 @@ from nbdebug.training.engine.lr_forecast import LrForecast
 from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.engine.run_control import RunControl
 from nbdebug.training.engine.session import Session
-from nbdebug.training.tasks.check_runner import CheckRunner
+from nbdebug.training.tasks.checking.check_runner import CheckRunner
 from nbdebug.training.tasks.layer_flow import LayerFlow
 from nbdebug.training.timeline.timeline import Timeline
 

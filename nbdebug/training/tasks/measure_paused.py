@@ -9,7 +9,7 @@ from nbdebug.model.module.forward import checked, with_gradient
 from nbdebug.model.nonfinite import eager
 from nbdebug.training.engine.gradients import Gradients
 from nbdebug.training.engine.state_guard import StateGuard
-from nbdebug.training.tasks.check_data import some_batches
+from nbdebug.training.tasks.checking.check_data import some_batches
 from nbdebug.training.tasks.handler import Training
 
 

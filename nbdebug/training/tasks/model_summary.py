@@ -12,7 +12,7 @@ from nbdebug.errors import ModelError
 from nbdebug.model.module.forward import split
 from nbdebug.training.engine.session import Session
 from nbdebug.training.engine.state_guard import StateGuard
-from nbdebug.training.tasks.check_data import some_batches
+from nbdebug.training.tasks.checking.check_data import some_batches
 
 MAX_DEPTH = 100
 TORCHINFO_COLUMNS = ("output_size", "num_params", "params_percent", "trainable")

@@ -123,8 +123,12 @@ def set_control(training: Training, command: SetControl) -> ControlChange:
     # A schedule steps before it is changed; what fails again is told by the next Run.
     training.loop.finish_step()
     training.timeline.try_checkpoint()
+    edits = training.timeline.edits
+    place = training.session.step, len(edits.events)
     change = training.controls.apply(command)
     if change.status == "applied":
         training.timeline.record_event(command)
+        edits.undo.add(change, training.controls.spec(command.control), place, command.call)
+        edits.undo.publish(training.history)
     training.loop.controls_changed()
     return change

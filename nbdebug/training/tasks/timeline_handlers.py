@@ -16,7 +16,7 @@ from nbdebug.core.commands.timeline import (
 from nbdebug.core.results.fork import ForkResult
 from nbdebug.core.results.timeline import ReplayResult
 from nbdebug.training.engine.progress import TaskProgress
-from nbdebug.training.tasks.handler import Handler
+from nbdebug.training.tasks.handler import Handler, Training
 from nbdebug.training.tasks.running import set_control
 
 
@@ -46,17 +46,8 @@ class RewindHandler(Handler[Rewind]):
     failed = "The rewind failed"
 
     def handle(self, command: Rewind, progress: TaskProgress) -> ReplayResult:
-        training = self.training
-        target = training.timeline.resolve(command.target)
-        found = training.timeline.rewind(target, progress, command.who, command.why)
-        if found.compared or not found.equal:
-            training.history.set_result(found)
-        if not found.equal:
-            training.notify("warning", "Rewind did not reproduce the recorded steps", str(found))
-        training.run.pause()
-        training.run.clear_failure()
-        training.forecast.restart()
-        return found
+        target = self.training.timeline.resolve(command.target)
+        return rewind_to(self.training, target, progress, command.who, command.why)
 
 
 class ReplayHandler(Handler[Replay]):
@@ -88,8 +79,10 @@ class KeepForkHandler(Handler[KeepFork]):
             training.timeline.rewind(target, progress, command.who, "a fork kept")
         if fork.schedule_steps:
             training.session.schedule.fallback = fork.schedule_steps
+        # Taken back together; the numbers of calls of `set` are above 0.
+        call = -1 - len(edits.events)
         for name, value in trial.settings.items():
-            set_control(training, SetControl(name, value, command.who, "a fork kept"))
+            set_control(training, SetControl(name, value, command.who, "a fork kept", call))
         training.forecast.restart()
         training.run.start(fork.steps)
 
@@ -119,3 +112,18 @@ class ClearBreakpointHandler(Handler[ClearBreakpoint]):
 
     def handle(self, command: ClearBreakpoint, progress: TaskProgress) -> None:
         self.training.loop.breakpoints.remove(command.breakpoint)
+
+
+def rewind_to(
+    training: Training, target: tuple[int, int], progress: TaskProgress, who: str, why: str
+) -> ReplayResult:
+    """Rewind to a step and the number of events before it, and pause there."""
+    found = training.timeline.rewind(target, progress, who, why)
+    if found.compared or not found.equal:
+        training.history.set_result(found)
+    if not found.equal:
+        training.notify("warning", "Rewind did not reproduce the recorded steps", str(found))
+    training.run.pause()
+    training.run.clear_failure()
+    training.forecast.restart()
+    return found

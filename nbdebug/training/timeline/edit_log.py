@@ -6,6 +6,7 @@ from nbdebug.core.results.fork import ForkResult
 from nbdebug.core.results.timeline import Mark, MarkKind
 from nbdebug.errors import ArgumentError
 from nbdebug.training.timeline.replay_events import Event
+from nbdebug.training.timeline.undo.undo_stack import UndoStack
 
 
 class EditLog:
@@ -14,11 +15,13 @@ class EditLog:
     Attributes:
         events: edits at step boundaries, in order.
         marks: marks for the dashboard, without checkpoints.
+        undo: the control changes that can be taken back.
     """
 
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.marks: list[Mark] = []
+        self.undo = UndoStack()
         self._names: dict[str, tuple[int, int]] = {}
         self._rewind_places: list[tuple[int, int]] = []
 
@@ -30,6 +33,10 @@ class EditLog:
     def has_event_at(self, step: int) -> bool:
         """Tell if there is an event at this step, the latest one."""
         return bool(self.events) and self.events[-1].step == step
+
+    def commands_at(self, step: int) -> int:
+        """Number of changes made at this step."""
+        return sum(event.step == step and event.command is not None for event in self.events)
 
     def excluded_batches(self, step: int) -> int:
         """Number of batches excluded at this step, which is still to be made."""
@@ -61,9 +68,8 @@ class EditLog:
         step = target + here if target < 0 else target
         if isinstance(target, bool) or not first <= step <= here:
             raise ArgumentError(
-                "step must be a whole number of steps, or the name of a checkpoint: from "
-                f"{first} to {here}, the current step, or from {first - here} to -1 to count back "
-                f"from the current step; got {target!r}."
+                "step must be a whole number of steps, or the name of a checkpoint: "
+                f"{_range(first, here)}; got {target!r}."
             )
         done = sum(event.step < step for event in self.events)
         return step, done
@@ -81,6 +87,7 @@ class EditLog:
         step, cursor = target
         self._rewind_places.append(target)
         del self.events[cursor:]
+        self.undo.truncate(cursor)
         self._names = {name: known for name, known in self._names.items() if known <= target}
         self.marks = [mark for mark in self.marks if mark.step <= step]
 
@@ -88,3 +95,12 @@ class EditLog:
         """Drop everything, for a new run."""
         self.truncate((-1, 0))
         self._names = {}
+
+
+def _range(first: int, here: int) -> str:
+    """Places that a rewind can reach, in words."""
+    if first == here:
+        return f"there is only {here}, the current step, since none was made from there"
+    back = f"from {first - here} to -1" if here - first > 1 else "-1"
+    places = f"from {first} to {here}, the current step, or {back}"
+    return f"{places} to count back from the current step"

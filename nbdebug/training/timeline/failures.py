@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from nbdebug.core.error_text import describe_error
+from nbdebug.core.error_text import describe_error, message_of
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Notice
 from nbdebug.errors import DataError
+from nbdebug.training.data.batch import Batch
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.timeline.edit_log import EditLog
 from nbdebug.training.timeline.replay_events import Event
@@ -26,6 +27,7 @@ class Failures:
     def __init__(self, loop: Loop, edits: EditLog, log: StepLog, history: History) -> None:
         self._loop, self._edits, self._log, self._history = loop, edits, log, history
         self._place, self._tries = (-1, -1), 0
+        self._told_alone = False
 
     def unread_batch(self, error: BaseException) -> bool:
         """Count a failure to read a batch; True if training goes on, False if it stops."""
@@ -35,6 +37,31 @@ class Failures:
         if self._tries == 1:
             return False
         return self._tries < MAX_TRIES or self._left_out(error)
+
+    def lone_batch(self, error: BaseException, batch: Batch | None) -> bool:
+        """Leave out the last batch of an epoch if BatchNorm cannot take its one sample.
+
+        Args:
+            batch: of the step that failed.
+
+        Returns:
+            True if training goes on.
+        """
+        session = self._loop.session
+        again = any(e.alone for e in self._edits.events[-1:] if e.step == session.step)
+        if again or not is_alone(self._loop, error, batch):
+            return False
+        self._edits.events.append(Event(session.step, None, session.schedule.fallback, alone=True))
+        leave_out_batch(self._loop, self._history)
+        if not self._told_alone:
+            self._told_alone = True
+            self._tell(
+                "A batch of one sample was left out",
+                "The last batch of the epoch holds a single sample, of which BatchNorm cannot "
+                "compute statistics. Such batches are left out, as with drop_last=True; another "
+                f"batch size than {session.batching.size} may leave none.",
+            )
+        return True
 
     def clear(self) -> None:
         """Forget failed reads, after a step that was made."""
@@ -81,3 +108,30 @@ class Failures:
 
     def _tell(self, title: str, text: str) -> None:
         self._history.add_notice(Notice(self._loop.session.step, "warning", title, text))
+
+
+def is_alone(loop: Loop, error: BaseException, batch: Batch | None) -> bool:
+    """Tell if a step failed since its batch is what an epoch left over: one sample.
+
+    Args:
+        batch: of the step.
+    """
+    return (
+        isinstance(error, ValueError)
+        and "more than 1 value per channel" in message_of(error)
+        and batch is not None
+        and batch.samples == 1 < loop.session.batching.size
+        and not loop.session.batching.fixed
+    )
+
+
+def leave_out_batch(loop: Loop, history: History, validate: bool = True) -> None:
+    """Leave out the batch of the step that failed, or else the next one.
+
+    Args:
+        validate: False to leave out the validation at the end of an epoch.
+    """
+    batch, loop.batch = loop.batch or loop.session.sampler.next(), None
+    if batch.progress == 1.0:
+        loop.after_update.end_epoch(validate)
+        loop.finish_step(history)

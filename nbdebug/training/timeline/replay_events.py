@@ -13,13 +13,15 @@ class Event:
     """Event at a step boundary: a command, or an excluded batch if `command` is None.
 
     `fallback` is the length in steps of a schedule that begins now; `unread` is True if the
-    excluded batch could not be read.
+    excluded batch could not be read, `alone` if it held one sample, of which BatchNorm has no
+    statistics.
     """
 
     step: int
     command: SetControl | ReestimateBatchNorm | None
     fallback: int
     unread: bool = False
+    alone: bool = False
 
 
 class ReplayObserver:

@@ -24,6 +24,7 @@ from nbdebug.training.engine.session import Session
 from nbdebug.training.timeline.batchnorm_reestimation import reestimate_statistics
 from nbdebug.training.timeline.checkpoint import Checkpoint
 from nbdebug.training.timeline.edit_log import EditLog
+from nbdebug.training.timeline.failures import leave_out_batch
 from nbdebug.training.timeline.nondeterminism import find_nondeterminism
 from nbdebug.training.timeline.replay_events import NO_OBSERVER, Event, ReplayObserver
 from nbdebug.training.timeline.step_log import StepLog
@@ -141,6 +142,10 @@ class Rerun:
             self._controls.apply(event.command)
         elif event.unread:
             self._loop.skip_batch()
+        elif event.alone:
+            self._loop.batch = None
+            listens = self._loop.session.schedule.course.listens
+            leave_out_batch(self._loop, History(), listens)
         elif event.command is not None:
             reestimate_statistics(event.command, self._loop.session, self._controls)
         else:

@@ -40,15 +40,15 @@ Target = tuple[int, int]
 class Timeline:
     """Checkpoints of a running training, and rewind to any step.
 
-    Checkpoints cost at most 0.4 % of the training time. A rewind restores the nearest earlier one
-    and reruns the steps from there, edits included; each step is compared with its record.
+    A rewind restores the nearest earlier checkpoint and reruns the steps from there, edits
+    included; each step is compared with its record.
 
     Args:
         budget: bytes for checkpoints; None for 10 % of free memory, at most 2 GiB.
         name: of the training, whose last checkpoint is also on disk; None for none there.
 
     Attributes:
-        resumed: True if the training continues one of another process, whose beginning is unknown.
+        resumed: True if the training continues one of another process.
     """
 
     def __init__(
@@ -93,10 +93,10 @@ class Timeline:
 
     def after_failed_step(self, error: BaseException) -> bool:
         """Note that a step failed in the user's code; True if training goes on at once."""
-        unread = self._loop.unread
+        unread, batch, failures = self._loop.unread, self._loop.batch, self.failures
         self._log.add_failure(self._loop.session.step)
         self.undo_outside()
-        return unread and self.failures.unread_batch(error)
+        return failures.unread_batch(error) if unread else failures.lone_batch(error, batch)
 
     def undo_outside(self) -> None:
         """Undo what a failed step left behind outside of the model, or in half an update."""
@@ -243,7 +243,7 @@ class Timeline:
         self._pool.drop_after(step)
         self._log.drop_from(step)
         self._loop.breakpoints.reset_counts()
-        self._history.rewind(step, here, tuple(records))
+        self._history.rewind(step, here, tuple(records), self.edits.commands_at(step))
         self._controls.write_rewind(here, str(found), who, why)
         self.publish_marks()
         return found
@@ -298,4 +298,5 @@ class Timeline:
         """Publish the marks of the timeline in History."""
         kept = [Mark(checkpoint.step, "checkpoint") for checkpoint in self._pool.checkpoints]
         self._history.set_result(TimelineMarks((*kept, *self.edits.marks)))
+        self.edits.undo.publish(self._history)
         self._loop.session.checkpoint_bytes = self._pool.size

@@ -22,7 +22,7 @@ from nbdebug.training.engine.loop import HOST_DRAW_STEPS
 from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.engine.session import Session
 from nbdebug.training.engine.state_guard import StateGuard
-from nbdebug.training.tasks.check_data import all_samples, some_batches
+from nbdebug.training.tasks.checking.check_data import all_samples, some_batches
 
 
 class CheckRunner:

@@ -1,0 +1,62 @@
+"""Measure of a rise of the loss, for rules and for the harm that a change did."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.core.records import Array
+from nbdebug.core.series import Series
+
+WINDOW = 20
+MAX_RISE_SHARE = 0.5
+MIN_POINTS = 5
+
+
+def window_medians(values: Array, window: int = WINDOW) -> Array:
+    """Medians of windows of values [N]; the last window ends with the last value."""
+    usable = values[len(values) % window :]
+    return np.asarray(np.median(usable.reshape(-1, window), axis=1), dtype=np.float64)
+
+
+def rise_bound(medians: Array, best: int, share: float = MAX_RISE_SHARE) -> float:
+    """Loss above which the rise since the minimum is clear.
+
+    Args:
+        medians: [M] of the windows; best: index of the minimum. The highest median before the
+            minimum is where the decrease is measured from.
+        share: of the decrease, that may be lost again.
+    """
+    first, lowest = float(medians[: best + 1].max()), float(medians[best])
+    return lowest + share * max(first - lowest, 1e-3 * abs(first))
+
+
+def did_harm(snapshot: Snapshot, step: int) -> bool:
+    """Tell if the loss rose clearly after a change of controls, or is NaN or Inf since.
+
+    The loss between the change and the next one is compared with that before the change, in the
+    way of the rule `diverging`; with too few steps on a side the answer is no.
+
+    Args:
+        snapshot: with the series `loss`; step: the first step with the change.
+    """
+    failure = snapshot.status.failure
+    later = [c.step for c in snapshot.changes if c.status == "applied" and c.step > step]
+    if failure is not None and failure.kind == "non_finite" and not later:
+        return failure.step >= step
+    loss = snapshot.series.get("loss")
+    return loss is not None and _rose(loss, step, min(later, default=snapshot.status.step))
+
+
+def _rose(loss: Series, step: int, end: int) -> bool:
+    before = loss.mean[loss.step < step]
+    after = loss.mean[(loss.step >= step) & (loss.step < end)]
+    if len(before) < WINDOW or len(after) < MIN_POINTS or not np.isfinite(before).all():
+        return False
+    medians = window_medians(before)
+    best = int(np.argmin(medians))
+    # The later windows alone: a rise that is over did no lasting harm.
+    windows = (after[-2 * WINDOW : -WINDOW], after[-WINDOW:])
+    now = float(min(np.median(part) for part in windows if len(part)))
+    noise = float(np.std(before[-2 * WINDOW :]))
+    return now > rise_bound(medians, best) and now - float(medians[best]) >= 2 * noise

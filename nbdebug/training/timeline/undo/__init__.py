@@ -1,0 +1,1 @@
+"""Stack of the control changes that can be taken back."""
