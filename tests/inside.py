@@ -273,3 +273,8 @@ def columns_of(dashboard: Dashboard, source: str) -> Any:
 def without_bokehjs(patch: pytest.MonkeyPatch) -> None:
     """Pages are made without BokehJS, which takes longer than all the rest of them."""
     patch.setattr(page, "_library", lambda: "")
+
+
+def tick_in_thread(dashboard: Dashboard) -> None:
+    """One turn of the loop of the pump's thread."""
+    dashboard.pump._tick_in_thread()

@@ -14,9 +14,8 @@ from typing import Any
 from nbdebug.core.control_spec import ControlState
 from nbdebug.core.history.history import History
 from nbdebug.core.history.snapshot import Snapshot
-from nbdebug.dashboard.still.page import series_of, still_page
+from nbdebug.dashboard.still.page import masked_name, series_of, still_page
 from nbdebug.dashboard.view.bokeh_view import BokehView
-from nbdebug.runs.redaction.document import redact_field
 
 ENVIRONMENT = "NBDEBUG_STILL"
 # Seconds between two pictures while paused, and while training runs.
@@ -142,8 +141,7 @@ def _with_words(bundle: Mapping[str, Any], title: str, still: bool) -> dict[str,
     """The bundle of the widget with what to show where the widget cannot be shown."""
     if "application/vnd.jupyter.widget-view+json" not in bundle:
         return dict(bundle)
-    name = str(redact_field("name", title))
-    words = f"nbdebug dashboard of {name}: run this cell to see it."
+    words = f"nbdebug dashboard of {masked_name(title)}: run this cell to see it."
     # The picture follows.
     page = "" if still else f"<p>{html.escape(words)}</p>"
     return {**bundle, "text/plain": words, "text/html": page}

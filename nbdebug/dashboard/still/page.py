@@ -52,9 +52,14 @@ def series_of(names: Sequence[str]) -> set[str]:
     return {*NEEDS, *metrics, *(f"val_{name}" for name in metrics)}
 
 
+def masked_name(title: str) -> str:
+    """Name of a training without secrets."""
+    return str(redact_field("name", title)) or "training"
+
+
 def _headline(snapshot: Snapshot, title: str) -> str:
     status = snapshot.status
-    name = _text(redact_field("name", title)) or "Training"
+    name = _text(masked_name(title))
     state = "stopped" if status.failure is not None else status.state
     where = f"{state} at step {status.step:,}, epoch {status.epoch:.2f}"
     return f'<p style="margin:0"><strong>{name}</strong> &#8212; {where}</p>'

@@ -105,7 +105,8 @@ def _plots(snapshot: Snapshot) -> list[Plot]:
 
 def _draw(plot: Plot, x: float, width: float, snapshot: Snapshot) -> str:
     title = f'<text x="{x:.0f}" y="15" font-size="12" font-weight="600">{_text(plot.title)}</text>'
-    values = value_scale([one.mean for one in plot.all_series], plot.log)
+    # A single step far below the curve must not take the room on a log scale.
+    values = value_scale([_curve(one, plot.log) for one in plot.all_series], plot.log)
     if values is None:
         there = f'<text x="{x + width / 2:.0f}" y="{HEIGHT / 2:.0f}" text-anchor="middle">'
         return f"{title}{there}NaN or Inf at every step</text>"
@@ -122,13 +123,16 @@ def _draw(plot: Plot, x: float, width: float, snapshot: Snapshot) -> str:
 
 def _training(frame: Frame, series: Series, smooth: bool) -> str:
     """Minimum and maximum of each column of pixels, and the smoothed values over them."""
-    thin = series.thin(MAX_SAMPLES)
-    values = smoothed_series(series, MAX_SAMPLES) if smooth else thin.mean
-    line = _stroke(frame.points(thin.step, values), TRAINING, 'stroke-width="1.8"')
+    points = frame.points(series.thin(MAX_SAMPLES).step, _curve(series, smooth))
+    line = _stroke(points, TRAINING, 'stroke-width="1.8"')
     if not smooth:
         return line
     steps, bounds = _bounds(series, int(frame.width), frame.steps)
     return _stroke(frame.points(steps, bounds), TRAINING, 'stroke-opacity=".35"') + line
+
+
+def _curve(series: Series, smooth: bool) -> Array:
+    return smoothed_series(series, MAX_SAMPLES) if smooth else series.thin(MAX_SAMPLES).mean
 
 
 def _bounds(series: Series, width: int, steps: Scale) -> tuple[Array, Array]:
@@ -153,13 +157,15 @@ def _validation(frame: Frame, series: Series) -> str:
 
 
 def _stroke(points: Iterable[tuple[float, float]], colour: str, more: str) -> str:
-    """A line through points; NaN breaks it."""
-    parts, pen = [], "M"
-    for x, y in points:
+    """A line through points; NaN breaks it, and a point by itself is a dot."""
+    parts, pen, known = [], "M", list(points)
+    if sum(y == y for _, y in known) == 1:
+        more = 'stroke-width="5"'
+    for x, y in known:
         if y != y:
             pen = "M"
             continue
-        # A point by itself is a line too short to see, with round ends.
+        # A line too short to see, with round ends.
         parts.append(f"M{x:.1f} {y:.1f}h.1" if pen == "M" else f"L{x:.1f} {y:.1f}")
         pen = "L"
     return (
