@@ -147,6 +147,7 @@ def test_saved_widget_state_shows_the_picture_in_the_view(lab: Lab, browser: Bro
     notebook.page.evaluate(TRUST)
     expect(notebook.page.locator(".nbd-view .nbd-still")).to_be_visible(timeout=LONG)
     expect(still(notebook.page)).to_contain_text("at step 200")
+    expect(notebook.button("Run")).not_to_be_visible()
     notebook.picture("still-saved-state")
     notebook.close()
 

@@ -96,7 +96,7 @@ class View {
       });
     };
     model.on("msg:custom", this.receive);
-    this.still = new Still(model);
+    this.still = new Still(model, el);
     this.link = new Link(this);
     this.leave = () => this.send({ kind: "bye" });
     window.addEventListener("pagehide", this.leave);

@@ -29,7 +29,7 @@ from nbdebug.plots.plot_options import PlotOptions
 MAX_VIEWS = 8
 # anywidget loads a single module.
 ESM_FILES = ("still.js", "link.js", "view_frame.js", "bokeh_view.js")
-CSS_FILES = ("host_theme.css", "bokeh_view.css")
+CSS_FILES = ("host_theme.css", "bokeh_view.css", "still.css")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ const STILL_MS = 3000;
  */
 class Link {
   constructor(view) {
-    Object.assign(this, { view, pulling: false, pulled: 0, asked: null, born: performance.now() });
+    Object.assign(this, { view, pulling: false, pulled: 0, asked: null, heard: false });
+    this.born = performance.now();
     this.timer = setInterval(() => this.check(), PULL_MS);
   }
   /** Ask for everything. */
@@ -33,9 +34,11 @@ class Link {
       this.pulling = true;
       this.pull();
     }
-    if (!this.view.document && now - this.born > STILL_MS) this.view.still.showIn(this.view.frame);
+    if (!this.heard && now - this.born > STILL_MS) this.view.still.showIn(this.view.frame);
   }
   receive(content) {
+    if (!this.heard) this.view.still.end(this.view.frame);
+    this.heard = true;
     if (content.kind === "pulled" && content.view === this.view.id) this.pulled = 0;
     if (content.kind !== "probe" || !this.pulling) return;
     this.pulling = false;

@@ -5,8 +5,8 @@ const VIEWS = (window.nbdebugViews ??= new Map());
 
 /** The picture of the last state: hidden while a view is there, shown in it without a kernel. */
 class Still {
-  constructor(model) {
-    this.model = model;
+  constructor(model, el) {
+    Object.assign(this, { model, el });
     this.name = model.get("still_class");
     if (!this.name) return;
     const known = VIEWS.get(this.name) ?? { count: 0, style: document.createElement("style") };
@@ -20,6 +20,8 @@ class Still {
   showIn(frame) {
     if (this.shown) return;
     this.shown = true;
+    this.dashboard = this.el.closest(".nbd-dashboard");
+    this.dashboard?.classList.add("nbd-no-kernel");
     const html = this.model.get("still");
     if (!html) {
       frame.showStatus("No kernel answers. Run the cell to see the plots.");
@@ -29,6 +31,12 @@ class Still {
     box.innerHTML = html;
     for (const one of box.children) one.classList.remove(this.name);
     frame.page.replaceChildren(box);
+  }
+  /** Take it away, since a kernel answers. */
+  end(frame) {
+    if (!this.shown) return;
+    this.dashboard?.classList.remove("nbd-no-kernel");
+    frame.showStatus("Loading the plots…");
   }
   close() {
     const known = VIEWS.get(this.name);
