@@ -1,6 +1,36 @@
-"""A browser in front of hosts that carry less than JupyterLab does."""
+"""Other hosts of widgets than JupyterLab, and what one drops that carries less."""
 
 from __future__ import annotations
+
+import sys
+
+from tools.jupyterlab_driver import Lab
+
+
+class NotebookApp(Lab):
+    """Jupyter Notebook 7."""
+
+    def command(self) -> list[str]:
+        return [
+            *(sys.executable, "-m", "notebook", "--no-browser", "--allow-root"),
+            *("--ip=127.0.0.1", f"--port={self.port}", "--ServerApp.port_retries=0"),
+            *("--IdentityProvider.token=", f"--ServerApp.root_dir={self.notebooks}"),
+            "--JupyterNotebookApp.expose_app_in_browser=True",
+        ]
+
+
+class Voila(Lab):
+    """A page for each notebook, with a kernel and without its cells."""
+
+    status = ""
+
+    def command(self) -> list[str]:
+        return [
+            *(sys.executable, "-m", "voila", "--no-browser", "--Voila.ip=127.0.0.1"),
+            *(f"--port={self.port}", "--token=", "--Voila.auto_token=False"),
+            *("--strip_sources=False", str(self.notebooks)),
+        ]
+
 
 # Drops what a kernel sends for widgets after the cell has ended, as Colab does: messages that
 # answer a message of a widget arrive, those of a thread (their parent is the cell) do not.
