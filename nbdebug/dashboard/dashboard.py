@@ -79,8 +79,7 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
         self.still = StillOutput(history, controls, title, self.view)
         parts = (
             _as_part(diagnose), _as_part(lambda: self._attend(attend or {})), self.refusals.update,
-            self.toolbar.update, self.messages.update, self.form.update,
-            self.still.update,
+            self.toolbar.update, self.messages.update, self.form.update, self.still.update,
         )  # fmt: skip
         self.pump = Pump(
             history, queue, self.view, built, choices, parts, rate, lambda: runs.version
@@ -90,8 +89,7 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
         rows = (self.toolbar.box, self.form.box, self.messages.box, self.view)
         super().__init__(rows, layout=ipywidgets.Layout(width="100%", overflow="hidden"))
         self.add_class("nbd-dashboard")
-        self.view.answer = lambda: self.pump.answer(lambda: send_tree(self))
-        self.view.push = self.pump.push
+        self.view.answer, self.view.push = self._answer, self.pump.push
         self.tick()
         if start:
             self.pump.start()
@@ -114,6 +112,9 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
 
     def _wake(self) -> None:
         self.pump.wake()
+
+    def _answer(self) -> None:
+        self.pump.answer(lambda: send_tree(self))
 
     def _ask(self, panel: str, command: str, fields: Mapping[str, Any]) -> None:
         self.refusals.watch(panel, lambda: self._request(command, fields))

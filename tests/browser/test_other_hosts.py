@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.hosts import NotebookApp, Voila
 from tests.browser.test_dashboard import MAKE, SETUP
-from tools.jupyterlab_driver import ARTEFACTS, FIGURE, LONG, Lab, until
+from tools.jupyterlab_driver import ARTEFACTS, FIGURE, LONG, Lab, Notebook, until
 
 pytestmark = pytest.mark.browser
 
@@ -76,10 +76,11 @@ def test_in_notebook_7(notebook_app: Lab, browser: Browser) -> None:
     trains_live(page)
     picture(page, "notebook-7")
     assert errors == []
+    until(lambda: "at step 0" not in page.locator(".nbd-still").inner_text(), 20, "the picture")
     page.evaluate("() => jupyterapp.commands.execute('docmanager:save')")
     page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.shutdown()")
     page.reload()
-    expect(page.locator(".nbd-still:visible")).to_have_count(1, timeout=LONG)
+    expect(page.locator(".nbd-still:visible img")).to_have_count(1, timeout=LONG)
     picture(page, "notebook-7-still")
     page.close()
 
@@ -91,3 +92,33 @@ def test_in_voila(voila: Lab, browser: Browser) -> None:
     picture(page, "voila")
     assert errors == []
     page.close()
+
+
+def test_with_the_colours_of_vs_code(open_notebook: Callable[..., Notebook]) -> None:
+    """Not VS Code itself: a page with its variables and the attribute that marks it."""
+    notebook = open_notebook(SETUP, MAKE)
+    notebook.run_all()
+    until(lambda: notebook.figure("loss")["count"], 60, "the figures")
+    notebook.page.evaluate(AS_VS_CODE)
+    until(lambda: notebook.page.evaluate(COLOURS) == [INK, INK, INK], 20, "the colours")
+    notebook.picture("vscode-colours")
+
+
+INK = "rgb(1, 200, 3)"
+AS_VS_CODE = """() => {
+  const style = document.createElement("style");
+  style.textContent = `:root { --vscode-foreground: rgb(1, 200, 3);
+    --vscode-editor-background: rgb(30, 30, 30); --vscode-dropdown-background: rgb(60, 60, 60);
+    --vscode-descriptionForeground: rgb(150, 150, 150); }
+    .jp-NotebookPanel-notebook { background: rgb(30, 30, 30) !important; }`;
+  document.head.append(style);
+  document.body.dataset.vscodeThemeKind = "vscode-dark";
+  document.body.classList.add("vscode-dark");
+}"""
+# Of a tab, of the label of a control, of the numbers at an axis.
+COLOURS = """() => {
+  const of = (selector) => getComputedStyle(document.querySelector(selector)).color;
+  const axis = [...Bokeh.documents[0].all_models].find((one) => one.type === "LinearAxis");
+  return [of(".nbd-tab[aria-selected=true]"), of(".nbd-dashboard .widget-label"),
+          axis.major_label_text_color];
+}"""

@@ -20,7 +20,6 @@ from nbdebug.dashboard.view.bokeh_view import BokehView
 ENVIRONMENT = "NBDEBUG_STILL"
 # Seconds between two pictures while paused, and while training runs.
 PAUSED_SECONDS, RUNNING_SECONDS = 1.0, 60.0
-MESSAGES = 2
 
 
 def wanted() -> bool:
@@ -72,6 +71,7 @@ class StillOutput:
         shell = InteractiveShell.instance()
         first, self._publisher = self._publisher is None, shell.display_pub
         with suppress(Exception):
+            self._time, self._seen = time.monotonic(), self._history.version
             self._page = self._cell_page = self._build()
             self._view.still = self._page
             self._publish(update=False)
@@ -93,14 +93,14 @@ class StillOutput:
     # In the thread of the pump.
 
     def update(self, snapshot: Snapshot, limit: int) -> int:
-        """Renew the picture if training paused, or a minute ago; return the messages sent."""
-        if self._publisher is None or limit < MESSAGES or self._seen == self._history.version:
+        """Renew the picture if training paused, or a minute ago; return 1 if it was sent."""
+        if self._publisher is None or limit < 1 or self._seen == self._history.version:
             return 0
         running = self._history.status.state == "running"
         if time.monotonic() - self._time < (RUNNING_SECONDS if running else PAUSED_SECONDS):
             return 0
         with suppress(Exception):
-            return MESSAGES * self._renew()
+            return int(self._renew())
         return 0
 
     def _renew(self, from_cell: bool = False) -> bool:

@@ -105,8 +105,8 @@ def _plots(snapshot: Snapshot) -> list[Plot]:
 
 def _draw(plot: Plot, x: float, width: float, snapshot: Snapshot) -> str:
     title = f'<text x="{x:.0f}" y="15" font-size="12" font-weight="600">{_text(plot.title)}</text>'
-    # A single step far below the curve must not take the room on a log scale.
-    values = value_scale([_curve(one, plot.log) for one in plot.all_series], plot.log)
+    bounds = [part for one in plot.all_series for part in (one.minimum, one.maximum)]
+    values = value_scale([_curve(one, plot.log) for one in plot.all_series], bounds, plot.log)
     if values is None:
         there = f'<text x="{x + width / 2:.0f}" y="{HEIGHT / 2:.0f}" text-anchor="middle">'
         return f"{title}{there}NaN or Inf at every step</text>"

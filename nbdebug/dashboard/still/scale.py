@@ -14,7 +14,9 @@ from nbdebug.core.records import Array
 # A logarithmic scale from this ratio of the largest to the smallest value on.
 LOG_RATIO = 3.0
 # Percent of values that may lie outside of a scale.
-OUTLIERS = 1.0
+OUTLIERS = 0.5
+# Values that differ by this share of them are one value.
+SAME = 1e-6
 # Place of a zero on a logarithmic scale.
 BELOW = -0.03
 
@@ -48,14 +50,15 @@ class Scale:
         return [tick for tick in ticks if tick <= self.high * (1 + 1e-12)] or [self.low]
 
 
-def value_scale(parts: Sequence[Array], log: bool) -> Scale | None:
-    """Scale for series of values, without a few outliers; None without a finite value.
+def value_scale(curves: Sequence[Array], bounds: Sequence[Array], log: bool) -> Scale | None:
+    """Scale for curves, without a few outliers; None without a finite value.
 
     Args:
+        curves: smoothed values. A single step far below them takes no room on a log scale.
+        bounds: all values; they have room on a linear scale.
         log: take a logarithmic scale if no value is negative and most are above zero.
     """
-    values = np.concatenate([np.empty(0), *parts])
-    values = values[np.isfinite(values)]
+    values = _finite(curves)
     if not len(values):
         return None
     above = values[values > 0]
@@ -63,9 +66,18 @@ def value_scale(parts: Sequence[Array], log: bool) -> Scale | None:
         low, high = float(np.percentile(above, OUTLIERS)), float(above.max())
         if high / low >= LOG_RATIO:
             return Scale(low / 1.08, min(high * 1.08, 1e308), log=True)
+    values = _finite([*curves, *bounds])
     low, high = np.percentile(values, [OUTLIERS, 100 - OUTLIERS]).tolist()
-    margin = (high / 2 - low / 2) * 0.12 or abs(high) * 0.1 or 1.0
+    spread = high / 2 - low / 2
+    if spread <= abs(high) * SAME:
+        spread = abs(high)
+    margin = spread * 0.12 or 1.0
     return Scale(max(low - margin, -1e308), min(high + margin, 1e308))
+
+
+def _finite(parts: Sequence[Array]) -> Array:
+    values = np.concatenate([np.empty(0), *parts])
+    return np.asarray(values[np.isfinite(values)])
 
 
 def _log_ticks(low: float, high: float, count: int) -> list[float]:
