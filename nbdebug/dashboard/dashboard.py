@@ -88,8 +88,7 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
             self.pump.fail(f"The plot {subject!r} could not be made", error)
         rows = (self.toolbar.box, self.form.box, self.messages.box, self.view)
         super().__init__(rows, layout=ipywidgets.Layout(width="100%", overflow="hidden"))
-        self.add_class("nbd-dashboard")
-        self.view.answer, self.view.push = self._answer, self.pump.push
+        self._connect()
         self.tick()
         if start:
             self.pump.start()
@@ -113,8 +112,11 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
     def _wake(self) -> None:
         self.pump.wake()
 
-    def _answer(self) -> None:
-        self.pump.answer(lambda: send_tree(self))
+    def _connect(self) -> None:
+        """Let views pull, and let style sheets know the widget."""
+        self.view.answer = lambda: self.pump.answer(lambda: send_tree(self))
+        self.view.push = self.pump.push
+        self.add_class("nbd-dashboard")
 
     def _ask(self, panel: str, command: str, fields: Mapping[str, Any]) -> None:
         self.refusals.watch(panel, lambda: self._request(command, fields))

@@ -25,8 +25,11 @@ def show(debugger: Debugger, parts: Parts) -> None:
         return
     from IPython.display import display
 
+    from nbdebug.dashboard.still.output import wanted
     from nbdebug.dashboard.still.page import series_of, still_page
 
-    history, controls = parts.history, parts.training.controls.states()
-    page = still_page(history.snapshot(series_of(history.series)), controls, parts.name)
-    display({"text/plain": repr(debugger), "text/html": page}, raw=True)  # type: ignore[no-untyped-call]
+    bundle, history = {"text/plain": repr(debugger)}, parts.history
+    if wanted() and not parts.home.left:
+        snapshot = history.snapshot(series_of(history.series))
+        bundle["text/html"] = still_page(snapshot, parts.training.controls.states(), parts.name)
+    display(bundle, raw=True)  # type: ignore[no-untyped-call]

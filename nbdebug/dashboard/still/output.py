@@ -7,11 +7,12 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from nbdebug.core.control_spec import ControlState
+from nbdebug.core.error_text import raise_interrupt
 from nbdebug.core.history.history import History
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.dashboard.still.page import masked_name, series_of, still_page
@@ -70,7 +71,7 @@ class StillOutput:
             return
         shell = InteractiveShell.instance()
         first, self._publisher = self._publisher is None, shell.display_pub
-        with suppress(Exception):
+        with _without_failure():
             self._time, self._seen = time.monotonic(), self._history.version
             self._page = self._cell_page = self._build()
             self._view.still = self._page
@@ -81,12 +82,12 @@ class StillOutput:
     def cell_ended(self) -> None:
         """Renew the picture from the cell that ends: a program that runs cells hears no other."""
         if self._history.status.state != "running":
-            with suppress(Exception):
+            with _without_failure():
                 self._renew(from_cell=True)
 
     def close(self) -> None:
         """Renew the picture for the last time."""
-        with suppress(Exception):
+        with _without_failure():
             self._renew(from_cell=True)
         self._publisher = None
 
@@ -99,7 +100,7 @@ class StillOutput:
         running = self._history.status.state == "running"
         if time.monotonic() - self._time < (RUNNING_SECONDS if running else PAUSED_SECONDS):
             return 0
-        with suppress(Exception):
+        with _without_failure():
             return int(self._renew())
         return 0
 
@@ -108,9 +109,9 @@ class StillOutput:
         with self._lock:
             if self._publisher is None:
                 return False
-            self._time = time.monotonic()
-            self._seen = self._history.version
-            page = self._build()
+            version, self._time = self._history.version, time.monotonic()
+            page = self._page if self._seen == version else self._build()
+            self._seen = version
             changed = page != self._page
             if changed:
                 self._page = page
@@ -133,6 +134,15 @@ class StillOutput:
         )
 
 
+@contextmanager
+def _without_failure() -> Iterator[None]:
+    """Whatever a plug-in or a front end raises: training and cells go on without the picture."""
+    try:
+        yield
+    except BaseException as error:
+        raise_interrupt(error)
+
+
 def _in_kernel(shell: Any) -> bool:
     return getattr(shell, "kernel", None) is not None
 
@@ -152,7 +162,7 @@ def _style(css_class: str) -> str:
     still = f"> .jp-RenderedHTMLCommon > .{css_class}"
     return (
         f"<style>.jp-OutputArea-child:has(+ .jp-OutputArea-child {still})"
-        ":not(:has(.nbd-view)){display:none}</style>"
+        ":not(:has(.nbd-dashboard)){display:none}</style>"
     )
 
 

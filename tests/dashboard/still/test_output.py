@@ -14,6 +14,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from nbdebug.core.records import Status
 from nbdebug.dashboard.dashboard import Dashboard
+from nbdebug.dashboard.still import output
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 
@@ -185,7 +186,7 @@ def test_shown_twice_both_are_renewed_by_one_message(shell, training, dashboard,
 def test_no_failure_reaches_training_or_the_cell(shell, wire, training, clock):
     def controls():
         if broken:
-            raise RuntimeError("a control of a plug-in is broken")
+            raise SystemExit("a control of a plug-in is broken")
         return []
 
     broken = False
@@ -234,3 +235,15 @@ def test_pictures_count_among_the_messages_of_a_tick(shell, training, dashboard,
     for _ in range(3):
         dashboard.tick()
     assert steps_of(shell)[-1] == 20
+
+
+def test_cells_that_change_nothing_build_nothing(shell, training, dashboard, monkeypatch):
+    dashboard._ipython_display_()
+    training.train(7)
+    say(training, "paused")
+    built = []
+    page = output.still_page
+    monkeypatch.setattr(output, "still_page", lambda *args: built.append(1) or page(*args))
+    for _ in range(5):
+        shell.events.trigger("post_run_cell", None)
+    assert len(built) == 1
