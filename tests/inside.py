@@ -299,3 +299,8 @@ def break_off_a_message(
         return found
 
     patch.setattr(_MultiProcessingDataLoaderIter, "_try_get_data", received_or_broken)
+
+
+def tick_in_thread(dashboard: Dashboard) -> None:
+    """One turn of the loop of the pump's thread."""
+    dashboard.pump._tick_in_thread()

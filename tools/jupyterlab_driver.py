@@ -40,6 +40,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
 class Lab:
     """`jupyter lab` on a free port with directories of its own."""
 
+    # A page that is there as soon as the server answers.
+    status = "api/status"
+
     def __init__(self, home: Path) -> None:
         self.notebooks = home / "notebooks"
         self.notebooks.mkdir()
@@ -58,15 +61,8 @@ class Lab:
             "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
             "IPYTHONDIR": "ipython",
         }
-        command = [
-            *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
-            *("--ip=127.0.0.1", f"--port={self.port}", "--ServerApp.port_retries=0"),
-            *("--IdentityProvider.token=", f"--ServerApp.root_dir={self.notebooks}"),
-            *("--LabApp.expose_app_in_browser=True", "--LabApp.news_url="),
-            "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-        ]
         self.process = subprocess.Popen(
-            command,
+            self.command(),
             env={
                 **os.environ,
                 # Runs are recorded where a cell says so.
@@ -79,9 +75,20 @@ class Lab:
         )
         until(self._answers, 90, "JupyterLab to answer")
 
+    def command(self) -> list[str]:
+        """Program and arguments of the server."""
+        return [
+            *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
+            *("--ip=127.0.0.1", f"--port={self.port}", "--ServerApp.port_retries=0"),
+            *("--IdentityProvider.token=", f"--ServerApp.root_dir={self.notebooks}"),
+            *("--LabApp.expose_app_in_browser=True", "--LabApp.news_url="),
+            "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        ]
+
     def _answers(self) -> bool:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/status", timeout=5):
+            address = f"http://127.0.0.1:{self.port}/{self.status}"
+            with urllib.request.urlopen(address, timeout=5):
                 return True
         except OSError:
             assert self.process.poll() is None, Path(self.log.name).read_text()[-2000:]

@@ -22,6 +22,8 @@ from nbdebug.dashboard.control_form import ControlForm
 from nbdebug.dashboard.messages import Messages
 from nbdebug.dashboard.pump import TICKS_PER_SECOND, Part, Pump, switched_off
 from nbdebug.dashboard.refusals import Refusals
+from nbdebug.dashboard.send_widgets import send_tree
+from nbdebug.dashboard.still.output import StillOutput
 from nbdebug.dashboard.toolbar import Toolbar
 from nbdebug.dashboard.view.bokeh_view import BokehView, PanelPlacement
 from nbdebug.errors import PluginError
@@ -75,10 +77,11 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
         self.toolbar = Toolbar(lambda name, fields: self._ask("", name, fields), title)
         self.messages = Messages(lambda: self.pump.failures)
         self.form = ControlForm(controls, self._set_controls, queue.pending, self._wake)
+        self.still = StillOutput(history, controls, title, self.view)
         parts = (
             _as_part(diagnose), _as_part(lambda: self._attend(attend or {})), self.refusals.update,
             self._tell_status,
-            self.toolbar.update, self.messages.update, self.form.update,
+            self.toolbar.update, self.messages.update, self.form.update, self.still.update,
         )  # fmt: skip
         self.pump = Pump(
             history, queue, self.view, built, choices, parts, rate, lambda: runs.version
@@ -87,6 +90,7 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
             self.pump.fail(f"The plot {subject!r} could not be made", error)
         super().__init__(self._rows())
         self.add_class("nbd-dashboard")
+        self._connect()
         self.tick()
         if start:
             self.pump.start()
@@ -114,6 +118,12 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
 
     def _wake(self) -> None:
         self.pump.wake()
+
+    def _connect(self) -> None:
+        """Let views pull, and let style sheets know the widget."""
+        self.view.answer = lambda: self.pump.answer(lambda: send_tree(self))
+        self.view.push = self.pump.push
+        self.add_class("nbd-dashboard")
 
     def _ask(self, panel: str, command: str, fields: Mapping[str, Any]) -> None:
         self.refusals.watch(panel, lambda: self._request(command, fields))
@@ -151,9 +161,13 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
         self.displayed = True
         return super()._repr_mimebundle_(**kwargs)
 
+    def _ipython_display_(self) -> None:
+        self.still.show(self._repr_mimebundle_())
+
     def close(self) -> None:
         """Stop the thread and remove all widgets. May be called twice."""
         self.pump.close()
+        self.still.close()
         self._close_widgets()
 
     def retire(self) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextvars
+import math
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -21,6 +23,11 @@ from nbdebug.plots.plot_options import PlotOptions
 TICKS_PER_SECOND = 4.0
 MAX_MESSAGES = 3
 MAX_ERROR_LENGTH = 300
+# How long a view that pulls may be silent until the thread sends again, and how often the thread
+# tries if its messages arrive.
+PULL_SECONDS, PROBE_SECONDS = 3.0, 5.0
+# So many pulls in a row tell that messages of the thread were lost.
+LOST_PULLS = 6
 
 Part = Callable[[Snapshot, int], int]
 T = TypeVar("T")
@@ -62,6 +69,8 @@ class Pump:
         self._watched: frozenset[str] = frozenset()
         self._failures: tuple[Notice, ...] = ()
         self._ticking = threading.Lock()
+        self._pulled = self._probed = -math.inf
+        self._pulls = 0
         self._wake = threading.Event()
         self._closing = False
         self._then: Callable[[], None] = lambda: None
@@ -83,6 +92,32 @@ class Pump:
     def wake(self) -> None:
         """Tick soon; may be called from any thread."""
         self._wake.set()
+
+    @property
+    def pulling(self) -> bool:
+        """True while a view pulls: a host may carry no messages of a thread outside of a cell."""
+        return time.monotonic() - self._pulled < PULL_SECONDS
+
+    def answer(self, send_all: Callable[[], None]) -> None:
+        """Tick in the handler of a message, whose answers every host carries.
+
+        Args:
+            send_all: sends the state of all widgets, since earlier changes may have been lost.
+        """
+        with self._ticking:
+            self._pulls = self._pulls + 1 if self.pulling else 1
+            self._pulled = time.monotonic()
+            try:
+                if self._pulls == LOST_PULLS and not self._closing:
+                    send_all()
+                self._tick()
+            except Exception as error:
+                self.fail("The dashboard missed an update", error)
+
+    def push(self) -> None:
+        """Tick in the thread again: its messages arrive."""
+        self._pulled = -math.inf
+        self.wake()
 
     def close(self) -> None:
         """Stop ticking and release the on-demand probes. May be called twice."""
@@ -110,7 +145,7 @@ class Pump:
     def _loop(self) -> None:
         while not self._closing:
             try:
-                self.tick()
+                self._tick_in_thread()
             except BaseException as error:
                 # For example a closed comm: training continues, the next tick tries again.
                 self.fail("The dashboard missed an update", error)
@@ -127,20 +162,31 @@ class Pump:
             Number of messages sent to all views, at most 3.
         """
         with self._ticking:
-            if self._closing:
-                return 0
-            visible = self._view.visible
-            now = (
-                self._history.version, self._choices.version, visible, len(self._failures),
-                self._run_list_version(),
-            )  # fmt: skip
-            if now != self._seen:
-                self._seen = now
-                self._update(visible)
-            sent = self._view.flush()
-            for part in self._parts:
-                sent += part(self._snapshot, MAX_MESSAGES - sent)
-            return sent
+            return self._tick()
+
+    def _tick_in_thread(self) -> None:
+        with self._ticking:
+            if not self.pulling:
+                self._tick()
+            elif time.monotonic() - self._probed > PROBE_SECONDS:
+                self._probed = time.monotonic()
+                self._view.probe()
+
+    def _tick(self) -> int:
+        if self._closing:
+            return 0
+        visible = self._view.visible
+        now = (
+            self._history.version, self._choices.version, visible, len(self._failures),
+            self._run_list_version(),
+        )  # fmt: skip
+        if now != self._seen:
+            self._seen = now
+            self._update(visible)
+        sent = self._view.flush()
+        for part in self._parts:
+            sent += part(self._snapshot, MAX_MESSAGES - sent)
+        return sent
 
     def _update(self, visible: frozenset[str]) -> None:
         panels = [panel for panel in self._panels if panel.tab in visible]

@@ -17,6 +17,7 @@ from nbdebug.core.results.check_report import CheckReport
 from nbdebug.core.results.findings import Findings
 from nbdebug.debugger.assembly import Parts, assemble, keyword_names, resumed
 from nbdebug.debugger.delegate import Delegate, Shortcut
+from nbdebug.debugger.display import mimebundle, show
 from nbdebug.debugger.keywords import refuse_unknown_keywords
 from nbdebug.debugger.lifetime import Lifetime
 from nbdebug.debugger.notebook_cells import replace_predecessors
@@ -295,9 +296,10 @@ class Debugger:
         self.close()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        if self.state == "closed" or self._parts.home.left:
-            return {"text/plain": repr(self)}
-        return self.dashboard._repr_mimebundle_(**kwargs)
+        return mimebundle(self, self._parts, kwargs)
+
+    def _ipython_display_(self) -> None:
+        show(self, self._parts)
 
     def __repr__(self) -> str:
         return f"<Debugger {self.name}: {self.state} at step {self.history.status.step}>"

@@ -9,6 +9,7 @@ TESTS = Path(__file__).parents[1]
 INSIDE = TESTS / "inside.py"
 ALLOWED = {
     # IPython's protocol: a method with one of these names is how an object shows itself.
+    "_ipython_display_",
     "_repr_html_",
     "_repr_mimebundle_",
     # The documented end of a forked child.

@@ -7,10 +7,11 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[2] / "nbdebug"
 # The journal, all that is read for a report, an export or the store, tags and names in the store;
-# the script and the checkpoint of a training.
+# the script and the checkpoint of a training; the picture that is saved with a notebook.
 POINTS = {
     "runs/record/journal.py", "runs/record/run_data.py", "runs/store/mlflow_store.py",
     "training/script/writer.py", "training/timeline/disk/modules.py",
+    "dashboard/still/page.py",
 }  # fmt: skip
 
 

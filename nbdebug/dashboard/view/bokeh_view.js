@@ -1,8 +1,6 @@
 // A one-way view of one Bokeh document. The kernel sends a snapshot to a view that sends
 // `hello`, then one message a tick; at a gap in the sequence the view sends `hello` again.
 
-const RETRY_MS = 3000;
-
 /** BokehJS of one version, loaded once per page. */
 class Library {
   static of(version) {
@@ -74,25 +72,27 @@ class View {
       });
     };
     model.on("msg:custom", this.receive);
-    this.retry = setInterval(() => this.sequence === null && this.hello(), RETRY_MS);
+    this.still = new Still(model, el);
+    this.link = new Link(this);
     this.leave = () => this.send({ kind: "bye" });
     window.addEventListener("pagehide", this.leave);
     this.watcher = new MutationObserver(() => this.repaint());
     this.watcher.observe(document.body, {
       attributes: true, attributeFilter: ["data-jp-theme-light", "data-jp-theme-name", "class"],
     });
-    this.hello();
+    this.link.hello();
   }
   send(content) {
     if (!this.closed) this.model.send({ ...content, view: this.id });
   }
-  hello() {
-    const version = this.model.get("bokeh_version");
-    const library = Library.of(version).bokeh === undefined;
-    this.send({ kind: "hello", library, tab: this.frame.tab });
+  /** What the kernel has to know to answer. */
+  get need() {
+    const library = Library.of(this.model.get("bokeh_version")).bokeh === undefined;
+    return { library, tab: this.frame.tab };
   }
   async handle(content, buffers) {
     if (this.closed) return;
+    this.link.receive(content);
     if (content.kind === "library" && content.view === this.id) {
       await Library.of(content.version).load(buffers[0]);
     } else if (content.kind === "snapshot" && content.view === this.id) {
@@ -103,7 +103,7 @@ class View {
         this.apply(content, buffers[0]);
       } else if (content.sequence > this.sequence) {
         this.sequence = null;
-        this.hello();
+        this.link.hello();
       }
     }
   }
@@ -222,7 +222,8 @@ class View {
     this.leave();
     this.closed = true;
     this.frame.close();
-    clearInterval(this.retry);
+    this.link.close();
+    this.still.close();
     clearTimeout(this.later);
     clearTimeout(this.dragging);
     this.watcher.disconnect();

@@ -28,7 +28,11 @@ from nbdebug.plots.plot_options import PlotOptions
 
 MAX_VIEWS = 8
 # Joined into one module, which is what anywidget loads.
-ESM_FILES = ("slider_names.js", "take_along.js", "view_frame.js", "view_theme.js", "bokeh_view.js")
+ESM_FILES = (
+    "still.js", "link.js", "slider_names.js", "take_along.js", "view_frame.js", "view_theme.js",
+    "bokeh_view.js",
+)  # fmt: skip
+CSS_FILES = ("host_theme.css", "bokeh_view.css", "still.css")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +57,27 @@ class BokehView(anywidget.AnyWidget):
 
     `set_data`, `set_prop` and `set_note` only record; `flush` sends the difference. A view
     that opens, or misses a message, sends `hello` and gets everything. Views send back only
-    actions of the viewer: tab shown, option chosen, button pressed.
+    actions of the viewer: tab shown, option chosen, button pressed. A view that gets no answer
+    sends `pull` a few times a second, and is answered in the handler of the message.
 
     Args:
         placements: one for each panel, in the order of the page.
         choices: the drop-downs above the plots.
         wake: called on any thread when a view requests something.
         ask: called on any thread with panel, command and fields when a button is pressed.
+
+    Attributes:
+        answer: called when a view pulls; flushes. push: called when a view needs not pull any more.
+        still: HTML of the last state, shown by a view that no kernel answers; still_class: CSS
+            class of the output with the same, hidden while there is a view.
     """
 
     _esm = "\n".join(_beside(name).read_text("utf-8") for name in ESM_FILES)
     # The text: anywidget would keep every view alive to tell it of changes of the file.
-    _css = _beside("bokeh_view.css").read_text("utf-8")
+    _css = "\n".join(_beside(name).read_text("utf-8") for name in CSS_FILES)
     bokeh_version = traitlets.Unicode(bokeh.__version__).tag(sync=True)
+    still = traitlets.Unicode().tag(sync=True)
+    still_class = traitlets.Unicode().tag(sync=True)
 
     def __init__(
         self,
@@ -78,6 +90,8 @@ class BokehView(anywidget.AnyWidget):
         self._choices = choices
         self._choices_sent = -1
         self._wake, self._ask = wake, ask
+        self.answer: Callable[[], None] = lambda: None
+        self.push: Callable[[], None] = lambda: None
         self._html_state = HtmlState()
         first = [placement for placement in placements if placement.tab == OVERVIEW]
         self._overview = [_described(placement) for placement in first]
@@ -199,17 +213,22 @@ class BokehView(anywidget.AnyWidget):
         }
         self.send(content, [packet.buffer()])
 
+    def probe(self) -> None:
+        """Send a message from the thread of the pump, to see if it arrives at a view that pulls."""
+        self.send({"kind": "probe"})
+
     def _content(self, packet: Packet) -> dict[str, Any]:
         return {"sequence": self._sequence, "sources": packet.sources, "props": packet.props}
 
-    # Called on any thread: only stores requests.
+    # Called on any thread: only stores requests, except for a pull.
 
     def _on_message(self, _widget: Any, content: dict[str, Any], _buffers: Any) -> None:
         kind, view = content.get("kind"), str(content.get("view"))
+        hello = kind == "hello" or (kind == "pull" and bool(content.get("hello")))
         with self._lock:
-            if kind == "hello":
+            if hello:
                 self._hellos[view] = bool(content.get("library"))
-            if kind in ("hello", "show"):
+            if hello or kind == "show":
                 self._shown.pop(view, None)
                 self._shown[view] = str(content.get("tab") or self._first_tab)
                 while len(self._shown) > MAX_VIEWS:
@@ -217,6 +236,12 @@ class BokehView(anywidget.AnyWidget):
             if kind == "bye":
                 self._shown.pop(view, None)
                 self._hellos.pop(view, None)
+        if kind == "pull":
+            self.answer()
+            self.send({"kind": "pulled", "view": view})
+            return
+        if kind == "push":
+            self.push()
         if kind == "choose":
             self._choices.pick(str(content.get("name")), str(content.get("value")))
         if kind == "ask" and isinstance(content.get("fields"), dict):

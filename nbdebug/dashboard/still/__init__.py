@@ -1,0 +1,1 @@
+"""The picture of the last state that a notebook shows without a kernel."""

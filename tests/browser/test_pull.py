@@ -1,0 +1,68 @@
+"""A host that carries no messages of threads: the dashboard asks, and everything works."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.hosts import DROP_PUSHES
+from tests.browser.test_dashboard import MAKE, SETUP, last_x, points
+from tools.jupyterlab_driver import LONG, Notebook, until
+
+pytestmark = pytest.mark.browser
+Open = Callable[..., Notebook]
+
+
+def test_a_host_that_drops_pushes_shows_everything_live(open_notebook: Open) -> None:
+    notebook = open_notebook(SETUP, MAKE)
+    notebook.page.add_init_script(DROP_PUSHES)
+    notebook.reload()
+    notebook.run_cell(0)
+    notebook.run_cell(1)
+    expect(notebook.button("Run")).to_be_visible(timeout=LONG)
+    until(lambda: notebook.figure("loss")["count"], 60, "the figures")
+
+    notebook.button("Run").click()
+    # The toolbar is changed by the thread of the pump elsewhere.
+    expect(notebook.button("Pause")).to_be_visible(timeout=LONG)
+    until(lambda: last_x(notebook) > 100, 60, "the loss curve")
+    first = last_x(notebook)
+    until(lambda: last_x(notebook) > first, 30, "the loss curve to go on")
+    notebook.button("Pause").click()
+    expect(notebook.button("Run")).to_be_visible(timeout=LONG)
+    notebook.picture("pull")
+
+    assert notebook.page.evaluate("window.nbdebugDropped") > 0
+    assert points(notebook) > 50
+    assert notebook.errors == []
+
+
+def test_jupyterlab_is_never_pulled_for_long(open_notebook: Open) -> None:
+    """A kernel that answers late makes a view pull; the first probe ends it."""
+    slow = MAKE.strip() + "\n"
+    notebook = open_notebook(SETUP, "import time", slow, "time.sleep(6)")
+    for cell in (0, 1, 2):
+        notebook.run_cell(cell)
+    expect(notebook.button("Run")).to_be_visible(timeout=LONG)
+    notebook.run_cell(3, wait=False)
+    notebook.reload()
+    until(lambda: notebook.figure("loss")["count"], 60, "the figures")
+    notebook.page.evaluate(COUNT_PULLS)
+    notebook.page.wait_for_timeout(12_000)
+    pulls = notebook.page.evaluate("window.nbdebugPulls.slice(-8)")
+    now = notebook.page.evaluate("performance.now()")
+    assert all(now - sent > 3000 for sent in pulls)
+
+
+# The view has its plots; what is still sent to the kernel from now on is counted.
+COUNT_PULLS = """() => {
+  window.nbdebugPulls = [];
+  const kernel = jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+  kernel.anyMessage.connect((_, { msg, direction }) => {
+    if (direction === "send" && msg.content?.data?.content?.kind === "pull") {
+      window.nbdebugPulls.push(performance.now());
+    }
+  });
+}"""
