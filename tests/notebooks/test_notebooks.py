@@ -82,8 +82,9 @@ def test_is_kept_without_outputs(path: Path) -> None:
 def test_the_quickstart_shows_dashboard_change_and_numbers() -> None:
     notebook = execute(FOLDER / "01_quickstart.ipynb")
 
-    (dashboard,) = outputs(notebook, "dashboard")
+    dashboard, still = outputs(notebook, "dashboard")
     assert "application/vnd.jupyter.widget-view+json" in dashboard.data
+    assert "at step" in still.data["text/html"]
     (changes,) = outputs(notebook, "changes")
     assert "finer steps" in changes.data["text/plain"]
     (numbers,) = outputs(notebook, "history")

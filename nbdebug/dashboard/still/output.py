@@ -100,9 +100,10 @@ class StillOutput:
         running = self._history.status.state == "running"
         if time.monotonic() - self._time < (RUNNING_SECONDS if running else PAUSED_SECONDS):
             return 0
+        sent = 0
         with _without_failure():
-            return int(self._renew())
-        return 0
+            sent = int(self._renew())
+        return sent
 
     def _renew(self, from_cell: bool = False) -> bool:
         """Build the page and publish it if it changed; True if it was sent."""

@@ -14,7 +14,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from nbdebug.core.records import Status
 from nbdebug.dashboard.dashboard import Dashboard
-from nbdebug.dashboard.still import output
+from nbdebug.dashboard.still.page import still_page
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 
@@ -242,8 +242,8 @@ def test_cells_that_change_nothing_build_nothing(shell, training, dashboard, mon
     training.train(7)
     say(training, "paused")
     built = []
-    page = output.still_page
-    monkeypatch.setattr(output, "still_page", lambda *args: built.append(1) or page(*args))
+    target = "nbdebug.dashboard.still.output.still_page"
+    monkeypatch.setattr(target, lambda *args: built.append(1) or still_page(*args))
     for _ in range(5):
         shell.events.trigger("post_run_cell", None)
     assert len(built) == 1
