@@ -77,7 +77,11 @@ class OneLayer(Panel):
         return made
 
     def update(self, snapshot: Snapshot) -> None:
+        before = self.needs
         self._network = snapshot.results.of(Network, Network())
+        if self.needs != before:
+            # Its series are in the next snapshot, which is made even while paused.
+            self.context.choices.ask_again()
         self.context.mark(snapshot)
         found, newest = False, dict[str, Any]()
         lines = [*self.lines.items(), *[("", "")] * MAX_LINES]

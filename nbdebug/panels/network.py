@@ -88,7 +88,8 @@ class _Values:
         histograms = {
             name[start:]: found
             for name, found in snapshot.histograms.items()
-            if name.startswith("activation/")
+            # Steps that a rewind left are no longer those of this model.
+            if name.startswith("activation/") and found.step <= snapshot.status.step
         }
         blamed = frozenset(name for finding in snapshot.findings for name in finding.layers)
         return cls(

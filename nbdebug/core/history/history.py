@@ -255,13 +255,13 @@ class History:
         wanted = {*patterns, "samples", "epoch"}
         with self._changed:
             columns = self._columns
-            newest = columns.matching(set(recent[0]))
-            parts = {name: columns.copy(name, recent[1], before) for name in newest}
-            whole = columns.copies(columns.matching(wanted), before)
+            names, last = columns.matching(set(recent[0])), recent[1]
+            parts = {name: columns.copy(name, last, before) for name in names}
+            parts |= columns.copies(columns.matching(wanted), before)
             return Snapshot(
                 status=self._status,
                 latest=columns.latest(),
-                series=parts | whole,
+                series=parts,
                 histograms=dict(self._histograms),
                 changes=tuple(self._changes),
                 notices=tuple(self._notices),
