@@ -8,7 +8,9 @@ from typing import Any
 import ipywidgets
 
 from nbdebug.core.commands.running import Pause, Reset, Run
+from nbdebug.core.commands.timeline import Undo
 from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.core.results.undo import undo_label
 from nbdebug.dashboard.headline import headline
 from nbdebug.dashboard.tour import TOUR
 
@@ -20,6 +22,8 @@ RESET_TIP = (
 )
 SURE_TIP = "Press again to restart from the beginning; the steps trained so far are discarded"
 SURE_TICKS = 16
+UNDO_TIP = "Take back the last change of controls at the next step (Ctrl+Z)"
+NOTHING_TIP = "Nothing to take back: no control was changed"
 UNITS = (("steps", "steps"), ("epochs", "epochs"))
 
 
@@ -37,6 +41,7 @@ class Toolbar:
         self._sure = 0
         self.run = _button("Run", "play", RUN_TIP, "success")
         self.step = _button("Step", "step-forward", "Train this many steps or epochs, then pause")
+        self.undo = _button("Undo", "undo", NOTHING_TIP)
         self.reset = _button("Reset", "history", RESET_TIP)
         self.count, self.unit = _amount()
         self.help = ipywidgets.ToggleButton(
@@ -50,9 +55,10 @@ class Toolbar:
         self.help.observe(self._on_help, "value")
         self.run.on_click(self._on_run)
         self.step.on_click(lambda _: ask(Run.name, {self.unit.value: self.count.value}))
+        self.undo.on_click(lambda _: ask(Undo.name, {}))
         self.reset.on_click(self._on_reset)
-        self.line = ipywidgets.HTML(layout=ipywidgets.Layout(flex="1 1 360px", min_width="280px"))
-        buttons = ipywidgets.HBox([self.run, self.step, self.count, self.unit])
+        self.line = ipywidgets.HTML(layout=ipywidgets.Layout(flex="1 1 480px", min_width="280px"))
+        buttons = ipywidgets.HBox([self.run, self.step, self.count, self.unit, self.undo])
         aside = ipywidgets.HBox([self.help, self.reset])
         bar = ipywidgets.Box(
             [buttons, self.line, aside],
@@ -85,6 +91,7 @@ class Toolbar:
             self._sure = min(self._sure, 1)
         sure = self._sure > 0
         self._sure = max(0, self._sure - 1)
+        change = undo_label(snapshot.results)
         looks: dict[Any, dict[str, Any]] = {
             self.run: {
                 "description": "Pause" if running else "Run",
@@ -94,6 +101,10 @@ class Toolbar:
                 "disabled": closed,
             },
             self.step: {"disabled": closed},
+            self.undo: {
+                "disabled": closed or change is None,
+                "tooltip": NOTHING_TIP if change is None else f"{UNDO_TIP}: {change}",
+            },
             self.reset: {
                 "description": "Sure?" if sure else "Reset",
                 "tooltip": SURE_TIP if sure else RESET_TIP,

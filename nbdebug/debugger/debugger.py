@@ -49,8 +49,7 @@ class Debugger:
             Dataset; a DataLoader, whose batch size becomes live; or a list of ready batches.
         loss_fn: `loss_fn(outputs, targets)` returns a scalar tensor.
         step_fn: `step_fn(model, batch)` returns the loss; replaces `loss_fn`.
-        val_data: held-out data, evaluated once an epoch, or every `val_every` steps; without
-            gradients, unless `val_grad` is True.
+        val_data: held-out data, evaluated every `val_every` steps (an epoch); val_grad: with grad.
         batch_size_of: `f(batch)` returns the samples in it, where its tensors do not tell.
         metrics: `{name: f(outputs, targets)}`; accuracy by default for classification.
         optimizer: `sgd`, `nesterov`, `adam`, `adamw`, `rmsprop`; an optimizer built on the
@@ -169,9 +168,7 @@ class Debugger:
             Exception: whatever the model, the loss or the data raised, as it was.
         """
         if (steps is None) == (epochs is None):
-            raise ArgumentError(
-                "Say how long: run(steps=...) or run(epochs=...); start() trains until paused."
-            )
+            raise ArgumentError("Give run(steps=...) or run(epochs=...); start() has no end.")
         self._client.do(Run(steps, epochs))
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -183,19 +180,17 @@ class Debugger:
         self._client.do(Reset())
 
     def set(self, *, why: str | None = None, **controls: Any) -> None:
-        """Change controls, as the dashboard's sliders do.
+        """Change controls, as the dashboard's sliders do; checked at once, in force when paused.
 
-        They are checked at once, and in force on return while paused. While training runs, `set`
-        does not wait: they are in force from the next step. A value that is refused only then,
-        since another change came before it, is a notice; while paused it raises. Either way it is
-        a row of `changes` with its reason.
+        While training runs, `set` does not wait: they are in force from the next step. A value
+        that is refused only then, since another change came before it, is a notice; while paused
+        it raises. Either way it is a row of `changes` with its reason.
 
         Args:
             why: a reason, recorded with the change.
 
         Raises:
-            ControlNameError, ControlValueError: nothing was changed; or the message says which of
-                several controls were set.
+            ControlNameError, ControlValueError: nothing changed, or the message says what did.
         """
         self._client.applied_or_told(self._client.set(controls, why=why or ""))
 

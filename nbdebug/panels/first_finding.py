@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import html
 
+from nbdebug.core.commands.timeline import UndoAndRewind
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Progress
 from nbdebug.core.results.check_table import STATUS_COLOURS
 from nbdebug.core.results.findings import Finding
-from nbdebug.panels._buttons import tab_button
+from nbdebug.core.results.undo import UndoableChange
+from nbdebug.panels._buttons import button, tab_button
 from nbdebug.panels._remedies import (
     remedy_buttons,
     trial_progress,
@@ -19,6 +21,9 @@ from nbdebug.panels._remedies import (
 from nbdebug.panels.base import OVERVIEW, Panel
 
 COLOURS = {"error": STATUS_COLOURS["fail"], "warning": STATUS_COLOURS["warning"]}
+# A finding that begins later is not taken for an effect of the change.
+MAX_STEPS_AFTER = 300
+UNDO_TIP = "Rewind to the step before the last change, without it"
 MORE_TIP = "Show all findings with their evidence, causes and remedies"
 
 
@@ -57,14 +62,23 @@ class FirstFinding(Panel):
         result = trial_result(finding, snapshot)
         if result:
             return result
+        back = _undo(finding, snapshot)
         known = {spec.name for spec in self.context.controls if not spec.unavailable}
         labels = {spec.name: spec.label for spec in self.context.controls}
         remedy = next((one for one in finding.remedies if usable(one, known)), None)
         if remedy is None:
-            return ""
+            return back
         busy = Progress in snapshot.results
         what = values_text(remedy, labels)
-        return remedy_buttons(finding, remedy, snapshot, busy, what)
+        return back + remedy_buttons(finding, remedy, snapshot, busy, what)
+
+
+def _undo(finding: Finding, snapshot: Snapshot) -> str:
+    """Button that takes back the change after which the finding began, "" without one."""
+    change = snapshot.results.of(UndoableChange)
+    if change is None or not change.step <= finding.since <= change.step + MAX_STEPS_AFTER:
+        return ""
+    return button("Undo and go back", UndoAndRewind.name, {}, f"{UNDO_TIP}: {change}")
 
 
 def _quiet(snapshot: Snapshot) -> str:

@@ -102,7 +102,7 @@ def _controls(snapshot: Snapshot, controls: Sequence[ControlState]) -> str:
         f"{_text(state.spec.label)} <strong>{_value(state)}</strong>"
         for state in controls
         if (not state.spec.advanced or state.spec.name in changed)
-        and not (state.spec.unavailable or state.spec.action)
+        and not (state.spec.unavailable or state.spec.idle or state.spec.action)
         and (state.value or state.spec.kind != "samples")
     ]
     rest = f" and {len(shown) - MAX_CONTROLS} more" if len(shown) > MAX_CONTROLS else ""

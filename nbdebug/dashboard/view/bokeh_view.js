@@ -122,7 +122,7 @@ class View {
       const containers = this.document.roots().map(
         (root) => panels.find((panel) => panel.root === root.id)?.plot ?? this.el);
       await this.bokeh.embed.add_document_standalone(this.document, this.el, containers);
-      this.names = new SliderNames(this.el);
+      this.names = new ControlKeys(this.el, () => this.frame.ask("", "undo", {}));
       this.frame.writeAlternatives();
       if (this.closed) this.clear();
       else this.send({ kind: "show", tab: this.frame.tab });

@@ -33,8 +33,7 @@ from nbdebug.training.timeline.step_log import StepLog
 from nbdebug.training.timeline.uncopied_notice import UncopiedNotice
 
 FLIGHT_RECORD_STEPS = 5
-# A step, and the number of events before it.
-Target = tuple[int, int]
+Target = tuple[int, int]  # A step, and the number of events before it.
 
 
 class Timeline:
@@ -100,8 +99,8 @@ class Timeline:
 
     def undo_outside(self) -> None:
         """Undo what a failed step left behind outside of the model, or in half an update."""
-        base = self._before(self._loop.session.step)
-        self._rerun.undo_outside(base, self._pool.checkpoints[-1], self._history)
+        last = self._pool.checkpoints[-1]
+        self._rerun.undo_outside(self._before(self._loop.session.step), last, self._history)
 
     def name_checkpoint(self, name: str) -> None:
         """Take a checkpoint and name it."""
@@ -262,8 +261,7 @@ class Timeline:
     @property
     def steps_to_rerun(self) -> int:
         """Number of steps that `rerun_recent` has to run."""
-        here = self._loop.session.step
-        return here - self._before(here, FLIGHT_RECORD_STEPS).step
+        return (here := self._loop.session.step) - self._before(here, FLIGHT_RECORD_STEPS).step
 
     def _before(self, step: int, back: int = 0) -> Checkpoint:
         """Return the latest checkpoint at least `back` steps before `step`, or the first one."""

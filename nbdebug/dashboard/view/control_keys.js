@@ -1,9 +1,9 @@
 // Joined with bokeh_view.js, since anywidget loads a single module.
 
-/** Names for screen readers: a slider of ipywidgets has no name, and one on a logarithmic scale
- *  speaks its exponent. */
-class SliderNames {
-  constructor(el) {
+/** Keys and names of the controls. Ctrl+Z takes back the last change. A slider of ipywidgets has
+ *  no name for screen readers, and one on a logarithmic scale speaks its exponent. */
+class ControlKeys {
+  constructor(el, undo) {
     const dashboard = el.closest(".nbd-dashboard");
     this.rail = dashboard?.querySelector(".nbd-rail");
     this.watcher = new MutationObserver(() => this.write());
@@ -11,6 +11,15 @@ class SliderNames {
       box.setAttribute("aria-label", box.title || "Number of steps");
     }
     if (!this.rail) return;
+    this.onKey = (event) => {
+      const typing = event.target.matches?.("input, textarea, [contenteditable=true]");
+      if (event.key !== "z" || !(event.ctrlKey || event.metaKey) || event.shiftKey || typing) return;
+      event.preventDefault();
+      event.stopPropagation();
+      undo();
+    };
+    this.dashboard = dashboard;
+    dashboard.addEventListener("keydown", this.onKey);
     this.watcher.observe(this.rail, { subtree: true, childList: true, characterData: true });
     this.write();
   }
@@ -25,5 +34,6 @@ class SliderNames {
   }
   close() {
     this.watcher.disconnect();
+    this.dashboard?.removeEventListener("keydown", this.onKey);
   }
 }
