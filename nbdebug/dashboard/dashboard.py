@@ -52,6 +52,8 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
         displayed: whether the widget was displayed.
     """
 
+    displayed = False
+
     def __init__(
         self,
         history: History,
@@ -67,8 +69,7 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
         runs: RunListSource | None = None,
         start: bool = True,
     ) -> None:
-        self._request, choices, self.displayed = request, PlotOptions(), False
-        self._title = title
+        self._request, self._title, choices = request, title, PlotOptions()
         failures: list[tuple[str, BaseException]] = []
         runs = runs or NotRecorded()
         context = PanelContext(choices, controls, self._ask, lambda: runs.run_list)
@@ -80,8 +81,8 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
         self.still = StillOutput(history, controls, title, self.view)
         parts = (
             _as_part(diagnose), _as_part(lambda: self._attend(attend or {})), self.refusals.update,
-            self._tell_status,
-            self.toolbar.update, self.messages.update, self.form.update, self.still.update,
+            self._tell_status, self.toolbar.update, self.messages.update,
+            self.form.update, self.still.update,
         )  # fmt: skip
         self.pump = Pump(
             history, queue, self.view, built, choices, parts, rate, lambda: runs.version
@@ -89,7 +90,6 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
         for subject, error in failures:
             self.pump.fail(f"The plot {subject!r} could not be made", error)
         super().__init__(self._rows())
-        self.add_class("nbd-dashboard")
         self._connect()
         self.tick()
         if start:
