@@ -271,9 +271,11 @@ def _described(placement: PanelPlacement) -> dict[str, Any]:
 def _document(placements: Sequence[PanelPlacement]) -> Any:
     """The document as JSON; the kernel does not change its own copy any more."""
     document = Document()
-    for placement in placements:
-        if placement.root is not None:
-            document.add_root(placement.root)
+    # Otherwise every root makes Bokeh collect the models of all of them again.
+    with document.models.freeze():
+        for placement in placements:
+            if placement.root is not None:
+                document.add_root(placement.root)
     return json.loads(serialize_json(document.to_json()))
 
 
