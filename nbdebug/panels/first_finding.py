@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import html
 
-from nbdebug.core.commands.timeline import UndoAndRewind
+from nbdebug.core.commands.timeline import Rewind, UndoAndRewind
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Progress
 from nbdebug.core.results.check_table import STATUS_COLOURS
 from nbdebug.core.results.findings import Finding
-from nbdebug.core.results.undo import UndoableChange
+from nbdebug.core.results.undo import UndoableChange, UndoResult
 from nbdebug.panels._buttons import button, tab_button
 from nbdebug.panels._remedies import (
     remedy_buttons,
@@ -23,6 +23,7 @@ from nbdebug.panels.base import OVERVIEW, Panel
 COLOURS = {"error": STATUS_COLOURS["fail"], "warning": STATUS_COLOURS["warning"]}
 # A finding that begins later is not taken for an effect of the change.
 MAX_STEPS_AFTER = 300
+BACK_TIP = "Rewind training to before the change and pause; the later steps become a grey branch"
 UNDO_TIP = "Rewind to the step before the last change, without it"
 MORE_TIP = "Show all findings with their evidence, causes and remedies"
 
@@ -42,7 +43,9 @@ class FirstFinding(Panel):
 
     def update(self, snapshot: Snapshot) -> None:
         causes = snapshot.findings.causes
-        page = self._line(causes[0], len(causes) - 1, snapshot) if causes else _quiet(snapshot)
+        page = _way_back(snapshot)
+        if not page:
+            page = self._line(causes[0], len(causes) - 1, snapshot) if causes else _quiet(snapshot)
         self.context.sink.set_section(self.name, "0", f'<div class="nbd-first">{page}</div>')
 
     def _line(self, finding: Finding, more: int, snapshot: Snapshot) -> str:
@@ -79,6 +82,21 @@ def _undo(finding: Finding, snapshot: Snapshot) -> str:
     if change is None or not change.step <= finding.since <= change.step + MAX_STEPS_AFTER:
         return ""
     return button("Undo and go back", UndoAndRewind.name, {}, f"{UNDO_TIP}: {change}")
+
+
+def _way_back(snapshot: Snapshot) -> str:
+    """Offer to go back to before a change that did harm and was just taken back; "" without."""
+    undone, step = snapshot.results.of(UndoResult), snapshot.status.step
+    if undone is None or undone.rewind_to is None or undone.rewound:
+        return ""
+    if not undone.step <= step <= undone.step + MAX_STEPS_AFTER:
+        return ""
+    text = f"Taken back: {undone.change}. The loss has risen since then."
+    offer = f"Go back to step {undone.rewind_to:,}"
+    return (
+        f'<span class="nbd-said" role="status">{html.escape(text)}</span>'
+        f"{button(offer, Rewind.name, {'step': str(undone.rewind_to)}, BACK_TIP)}"
+    )
 
 
 def _quiet(snapshot: Snapshot) -> str:

@@ -11,6 +11,7 @@ from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Progress, Status
 from nbdebug.core.results.findings import Finding, Findings, Remedy
 from nbdebug.core.results.fork import ForkResult, Trial
+from nbdebug.core.results.undo import UndoableChange, UndoResult, ValueChange
 from nbdebug.panels.base import NoSink, PanelContext
 from nbdebug.panels.first_finding import FirstFinding
 from nbdebug.plots.plot_options import PlotOptions
@@ -90,6 +91,32 @@ def test_what_a_trial_came_to_is_said_with_keep_and_discard(panel, base, trial, 
     assert f"After 40 steps with lr=0.006: {said}." in page
     assert ">Keep<" in page
     assert ">Discard<" in page
+
+
+CHANGE = UndoableChange(4, (ValueChange("lr", "Learning rate", 0.01, 1.0, "0.01", "1"),))
+
+
+@pytest.mark.parametrize(("step", "offered"), [(4, True), (5, True), (6, False)])
+def test_a_finding_that_began_after_a_change_offers_to_take_it_back(panel, step, offered) -> None:
+    change = UndoableChange(step, CHANGE.values)
+    page = shown(panel, Findings((SICK,)), change)
+    assert ("Undo and go back" in page) == offered
+    assert ('data-command="undo_and_rewind"' in page) == offered
+
+
+@pytest.mark.parametrize(
+    ("undone", "offered"),
+    [
+        (UndoResult(CHANGE, 9, True, 4), True),
+        (UndoResult(CHANGE, 9), False),
+        (UndoResult(CHANGE, 9, True, 4, rewound=True), False),
+        (UndoResult(CHANGE, 20, True, 4), False),
+    ],
+)
+def test_after_an_undo_of_what_did_harm_there_is_a_way_back(panel, undone, offered) -> None:
+    page = shown(panel, Findings(), undone)
+    assert ("Go back to step 4" in page) == offered
+    assert ("Learning rate 0.01 -&gt; 1" in page) == offered
 
 
 def test_after_the_end_there_are_no_buttons_that_change_training(panel) -> None:

@@ -1,0 +1,145 @@
+"""The first view: five controls, the plots and the network at one glance, and what moves them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from tools.jupyterlab_driver import LONG, Notebook, until
+
+pytestmark = pytest.mark.browser
+Open = Callable[..., Notebook]
+SETUP = """
+import torch, nbdebug as nbd
+from torch import nn
+torch.manual_seed(0)
+X = torch.randn(512, 20); y = (X[:, :4].sum(1) > 0).long()
+model = nn.Sequential(
+    nn.Linear(20, 32), nn.BatchNorm1d(32), nn.Dropout(0.2), nn.ReLU(), nn.Linear(32, 2))
+dbg = nbd.Debugger(model, (X, y), nn.CrossEntropyLoss(), val_data=(X, y), clip_mode="norm", lr=0.01)
+dbg
+"""
+CONTROLS = ["Learning rate", "Batch size", "Clipping", "Clip threshold", "Dropout", "Layer order"]
+PLACES = """() => {
+    const top = document.querySelector(".nbd-dashboard").getBoundingClientRect();
+    const box = (e) => { const r = e.getBoundingClientRect();
+        return [r.left - top.left, r.top - top.top, r.right - top.left, r.bottom - top.top]; };
+    const found = {};
+    for (const one of document.querySelectorAll(".nbd-rail .widget-label")) {
+        if (one.offsetParent && one.textContent) found[one.textContent] = box(one.parentElement);
+    }
+    for (const one of document.querySelectorAll(".nbd-overview > .nbd-panel")) {
+        found[one.dataset.panel] = box(one);
+    }
+    return found;
+}"""
+PLOTS = ["first_finding", "loss", "grad_norm", "metric", "grad_norm_strip", "network"]
+
+
+def opened(open_notebook: Open, *more: str, width: int = 1720) -> Notebook:
+    notebook = open_notebook(SETUP, *more)
+    notebook.page.set_viewport_size({"width": width, "height": 1000})
+    notebook.run_cell(0)
+    expect(notebook.button("Run")).to_be_visible(timeout=LONG)
+    until(lambda: notebook.figure("loss")["count"], 60, "the figures")
+    return notebook
+
+
+def in_force(notebook: Notebook, control: str, cell: int = 1) -> float:
+    notebook.run_cell(cell)
+    return float(notebook.text(cell))
+
+
+def test_controls_and_plots_are_seen_at_one_glance(open_notebook: Open) -> None:
+    notebook = opened(open_notebook)
+    notebook.button("Run").click()
+    until(lambda: notebook.page.locator(".nbd-layer path").count() >= 4, 60, "the histograms")
+    places = notebook.page.evaluate(PLACES)
+    notebook.picture("first_view")
+    assert places.keys() >= {*CONTROLS, *PLOTS}
+    assert max(places[name][3] for name in (*CONTROLS, *PLOTS)) <= 660
+    rail = max(places[name][2] for name in CONTROLS)
+    assert all(places[name][0] >= rail for name in PLOTS)
+
+
+def test_on_a_narrow_page_the_controls_stand_above_the_plots(open_notebook: Open) -> None:
+    notebook = opened(open_notebook, width=1200)
+    places = notebook.page.evaluate(PLACES)
+    notebook.picture("first_view_narrow")
+    assert max(places[name][3] for name in CONTROLS) <= places["loss"][1]
+    width = notebook.page.evaluate("document.querySelector('.nbd-dashboard').clientWidth")
+    assert all(box[2] <= width + 1 for box in places.values())
+
+
+def test_sliders_have_names_and_speak_their_values(open_notebook: Open) -> None:
+    notebook = opened(open_notebook)
+    slider = notebook.page.get_by_role("slider", name="Learning rate")
+    expect(slider).to_have_attribute("aria-valuetext", "0.0100")
+
+
+def test_undo_takes_back_by_button_and_by_key(open_notebook: Open) -> None:
+    notebook = opened(open_notebook, "print(dbg.controls['lr'])")
+    undo = notebook.button("Undo")
+    expect(undo).to_be_disabled()
+    slider = notebook.page.get_by_role("slider", name="Learning rate")
+    for key in ("click", "Control+z"):
+        slider.focus()
+        slider.press("ArrowRight")
+        expect(undo).to_be_enabled(timeout=LONG)
+        assert in_force(notebook, "lr") > 0.01
+        if key == "click":
+            undo.click()
+        else:
+            slider.focus()
+            notebook.page.keyboard.press(key)
+        until(lambda: in_force(notebook, "lr") == 0.01, 30, "the old learning rate")
+
+
+def test_a_click_on_a_layer_shows_it_over_time(open_notebook: Open) -> None:
+    notebook = opened(open_notebook)
+    notebook.button("Run").click()
+    until(lambda: notebook.page.locator(".nbd-layer path").count() >= 4, 60, "the histograms")
+    notebook.page.locator(".nbd-layer", has_text="4 Linear").click()
+    expect(notebook.tab("Layers")).to_have_attribute("aria-selected", "true")
+    until(lambda: _rows(notebook, "layer_gradient") > 5, 60, "the gradient of the layer")
+    expect(notebook.page.get_by_label("Layer", exact=True)).to_have_value("4")
+
+
+def test_reset_asks_and_help_explains(open_notebook: Open) -> None:
+    notebook = opened(open_notebook)
+    notebook.button("Help").click()
+    expect(notebook.page.get_by_text("Create New View for Cell Output")).to_be_visible()
+    notebook.button("Step").click()
+    expect(notebook.button("Reset")).to_be_enabled()
+    until(lambda: _rows(notebook, "loss") > 0, 30, "a step")
+    notebook.button("Reset").click()
+    notebook.button("Sure?").click()
+    until(lambda: notebook.figure("loss") and not _steps(notebook), 30, "the restart")
+
+
+def test_the_numbers_of_a_plot_are_saved(open_notebook: Open, tmp_path: Path) -> None:
+    notebook = opened(open_notebook, "dbg.run(20)\nprint(dbg.history.last('loss'))")
+    notebook.run_cell(1)
+    until(lambda: _rows(notebook, "loss") >= 20, 30, "twenty steps")
+    with notebook.page.expect_download() as download:
+        notebook.page.locator('[data-panel="loss"] .nbd-save').click()
+    download.value.save_as(tmp_path / "loss.csv")
+    lines = (tmp_path / "loss.csv").read_text().splitlines()
+    assert lines[0].startswith("line,")
+    column = lines[0].split(",").index("mean")
+    losses = [line.split(",")[column] for line in lines if line.startswith("loss,")]
+    assert len(losses) == 20
+    assert float(losses[-1]) == pytest.approx(float(notebook.text(1)), rel=1e-4)
+
+
+def _rows(notebook: Notebook, figure: str) -> int:
+    sources = notebook.figure(figure).get("sources", {})
+    return max((len(source["x"]) for source in sources.values() if "x" in source), default=0)
+
+
+def _steps(notebook: Notebook) -> int:
+    sources = notebook.figure("loss").get("sources", {})
+    return max((len(source["mean"]) for source in sources.values() if "mean" in source), default=0)
