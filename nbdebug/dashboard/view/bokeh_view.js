@@ -60,6 +60,7 @@ class View {
     this.sequence = null;
     this.closed = false;
     this.own = new WeakMap();
+    this.keys = [];
     this.dark = false;
     this.queue = Promise.resolve();
     this.frame = new Frame(el, this.id, (content) => this.send(content));
@@ -115,6 +116,7 @@ class View {
       const { Document } = this.bokeh.require("document");
       this.document = Document.from_json(content.document);
       this.frame.build(content.overview, content.tabs);
+      this.buildLegends();
       this.apply(content, buffers[0]);
       this.paint();
       this.watchDraggableLines();
@@ -129,6 +131,14 @@ class View {
     } else {
       this.apply(content, buffers[0]);
     }
+  }
+  /** Put the legends of the figures beside the titles. */
+  buildLegends() {
+    const panels = [...this.frame.panels.values()];
+    this.keys = this.document.roots().flatMap((figure) => {
+      const title = panels.find((panel) => panel.root === figure.id)?.title;
+      return title && figure.above ? [new KeyRow(figure, title)] : [];
+    });
   }
   /** Request the control of a draggable line when the line is dropped. */
   watchDraggableLines() {
@@ -208,6 +218,7 @@ class View {
       if (theme) model.setv(theme);
       else tint(model, this.own, this.dark);
     }
+    for (const row of this.keys) row.write();
   }
   clear() {
     if (!this.document) return;
