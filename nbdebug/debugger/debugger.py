@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from os import PathLike
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from torch import nn
@@ -27,11 +27,12 @@ from nbdebug.debugger.timeline import DebuggerTimeline
 from nbdebug.errors import ArgumentError
 from nbdebug.model.metrics import Metric
 from nbdebug.model.module.forward import LossFn, StepFn
+from nbdebug.model.schedule.unit import ScheduleLike
 from nbdebug.rules._diagnosis import Diagnosis
 from nbdebug.runs.record.location import AUTO
 from nbdebug.training.data.batch import CountSamples
 from nbdebug.training.engine.breakpoints import NOT_STOPPED, Inspection
-from nbdebug.training.engine.session import OptimizerLike, ScheduleLike, Setup
+from nbdebug.training.engine.session import OptimizerLike, Setup
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,8 +57,7 @@ class Debugger:
             model; or a factory that takes the parameters.
         lr: learning rate; None is 1e-3, or the one the optimizer was built with.
         batch_size: samples a step; None is 64, or the DataLoader's own.
-        schedule: a name (`cosine`, ...), a torch.optim.lr_scheduler object or a factory that
-            takes the optimizer; stepped every step, ReduceLROnPlateau with the val (or epoch) loss.
+        schedule: a name (`cosine`, ...), a torch scheduler or a factory; schedule_every: its unit.
         scaler: a torch.amp.GradScaler; norms are of unscaled gradients. Autocast is the model's.
         seed: of dropout and the order of data; device: where to train, None is the model's.
         name: of the training; None takes the notebook's, script's or model's. With a name the last
@@ -93,6 +93,7 @@ class Debugger:
         lr: float | None = None,
         batch_size: int | None = None,
         schedule: ScheduleLike = None,
+        schedule_every: Literal["step", "epoch"] | None = None,
         scaler: torch.amp.GradScaler | None = None,
         seed: int = 0,
         device: str | torch.device | None = None,
