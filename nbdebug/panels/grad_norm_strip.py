@@ -126,7 +126,7 @@ class GradNormStrip(Panel):
         low = max(math.floor(low * 3) / 3, high - MAX_DECADES)
         self.context.sink.set_prop(self.mapper, "low", float(10.0**low))
         self.context.sink.set_prop(self.mapper, "high", float(10.0 ** max(high, low + 1 / 3)))
-        ends = f"dark {10.0**low:.2g}, bright {10.0**high:.2g}"
+        ends = f"dark: {10.0**low:.2g}, bright: {10.0**high:.2g}, red: 0"
         title = f"{self.context.axis}; {ends}"
         self.context.sink.set_prop(self.figure.xaxis[0], "axis_label", title)
 
