@@ -18,6 +18,7 @@ from nbdebug.panels.base import OVERVIEW, Panel
 
 BLOCK, LAYER = "network_block", "layer"
 BARS, PIXELS = 20, 24
+MAX_SPREAD_POINTS = 200
 SEEN_SHARE = 0.005
 SICK_SHARE = 0.5
 
@@ -188,7 +189,8 @@ def _spread(layers: Sequence[NetworkLayer], values: _Values) -> str:
     low, high = min(logs.min(), -1.0), max(logs.max(), 1.0)
     x = np.linspace(0, BARS, len(logs))
     y = PIXELS - 2 - (logs - low) / (high - low) * (PIXELS - 4)
-    points = " ".join(f"{a:.1f},{b:.0f}" for a, b in zip(x[:200], y[:200], strict=True))
+    every = -(-len(x) // MAX_SPREAD_POINTS)
+    points = " ".join(f"{a:.1f},{b:.0f}" for a, b in zip(x[::every], y[::every], strict=True))
     return _svg(f'<polyline points="{points}"/>')
 
 
