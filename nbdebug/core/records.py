@@ -13,7 +13,7 @@ from nbdebug.errors import ArgumentError, NonFiniteOrigin
 Array = NDArray[np.float64]
 ChangeStatus = Literal["applied", "refused", "superseded", "undone"]
 ChangeKind = Literal["control", "rewind", "reestimate"]
-NoticeKind = Literal["message", "non_finite", "exception", "breakpoint"]
+NoticeKind = Literal["message", "finding", "non_finite", "exception", "breakpoint"]
 MAX_NOTE_LENGTH = 2000
 RunState = Literal["paused", "running", "closed"]
 Severity = Literal["error", "warning", "info"]
@@ -111,7 +111,8 @@ class Notice:
     """A message to the user: a failure, a part that was switched off, a clamped value.
 
     Attributes:
-        kind: why training stopped, or "message" for everything else.
+        kind: why training stopped, "finding" for one that came or went, or "message" for
+            everything else.
         origin: place of the first NaN or Inf; "" if unknown.
     """
 

@@ -33,7 +33,9 @@ class Messages:
     def update(self, snapshot: Snapshot, limit: int) -> int:
         """Rewrite the line if its text changed and `limit` allows a message."""
         failure = snapshot.status.failure
-        notices = [*reversed(self._more()), *reversed(snapshot.notices)]
+        # Findings have a line of their own.
+        said = [notice for notice in snapshot.notices if notice.kind != "finding"]
+        notices = [*reversed(self._more()), *reversed(said)]
         text = message_lines(failure, notices)
         if not limit or self.box.value == text:
             return 0

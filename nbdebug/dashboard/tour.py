@@ -16,7 +16,7 @@ STOPS = (
     ("Tabs", "Details: one layer, gradients, clipping, learning rate, checklist, timeline (rewind, "
      "fork, replay) and recorded runs."),
     ("Keyboard", "Tab moves between controls, arrow keys move a slider or change the tab, Enter "
-     "presses a button."),
+     "presses a button, Ctrl+Z takes the last change of a control back."),
     ("More room", "In JupyterLab, right-click the dashboard and choose Create New View for Cell "
      "Output: it opens in a panel of its own and stays live."),
     ("Close the page", "Training goes on in the kernel. Open the notebook again and the plots are "

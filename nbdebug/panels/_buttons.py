@@ -49,5 +49,5 @@ def progress_row(progress: Progress, tooltip: str) -> str:
     return (
         button("Stop", Stop.name, {}, tooltip)
         + f'<progress max="1" value="{progress.share:.2f}" aria-label="{title}"></progress>'
-        f"<span>{title}…</span>"
+        f'<span class="nbd-verdict" title="{title}">{title}…</span>'
     )

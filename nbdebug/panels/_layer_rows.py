@@ -13,7 +13,7 @@ from bokeh.plotting import figure
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.network import Network
 from nbdebug.panels.base import Panel, PlotSink
-from nbdebug.plots.columns import Values
+from nbdebug.plots.columns import MAX_ROWS, Values
 from nbdebug.plots.figures import (
     hover,
     layer_figure,
@@ -32,6 +32,8 @@ DOT_KINDS = (
 # Ends and centre of the gutter below the smallest value, as shares of the axis.
 GUTTER_END, GUTTER_CENTRE, GUTTER_START = 0.03, 0.07, 0.11
 MAX_FINE_DECADES, MAX_DECADES = 2, 9
+# Ends of the axis and of its gutter stay numbers, also where activations explode.
+MAX_POWER = 200
 
 
 def name_rows(panel: Panel, made: figure, names: Iterable[str]) -> None:
@@ -41,6 +43,15 @@ def name_rows(panel: Panel, made: figure, names: Iterable[str]) -> None:
     sink.set_prop(made.y_range, "start", max(len(rows), 1) - 0.5)
     labels = dict(enumerate(shortened_names(rows)))
     sink.set_prop(made.yaxis[0], "major_label_overrides", labels)
+
+
+def shown_rows(panel: Panel, made: figure, names: Iterable[str]) -> list[str]:
+    """All of the names, or as many at equal distances as a plot can hold; its axis says so."""
+    rows = list(names)
+    count = min(len(rows), MAX_ROWS)
+    label = "" if count == len(rows) else f"{count:,} of {len(rows):,}, at equal distances"
+    panel.context.sink.set_prop(made.yaxis[0], "axis_label", label or None)
+    return [rows[index * (len(rows) - 1) // max(count - 1, 1)] for index in range(count)]
 
 
 def layer_titles(snapshot: Snapshot, names: Iterable[str]) -> list[str]:
@@ -77,7 +88,7 @@ class LogAxis:
     def update(self, sink: PlotSink, values: Iterable[float]) -> None:
         """Show these values; those below zero and NaN do not count."""
         known = np.array([value for value in values if np.isfinite(value)], dtype=float)
-        positive = np.log10([*known[known > 0], *self._reach])
+        positive = np.log10([*known[known > 0], *self._reach]).clip(-MAX_POWER, MAX_POWER)
         low, high = (positive.min(), positive.max()) if len(positive) else (-4.0, 0.0)
         if high - low < 1:
             low, high = low - (1 - high + low) / 2, high + (1 - high + low) / 2
@@ -130,6 +141,7 @@ class ParameterRows:
     def update(self, values: Mapping[str, float]) -> None:
         """Show the latest value of every parameter, in the given order."""
         sink = self.panel.context.sink
+        values = {name: values[name] for name in shown_rows(self.panel, self.figure, values)}
         name_rows(self.panel, self.figure, values)
         self.axis.update(sink, values.values())
         for kind, columns in parameter_columns(values, self.axis.zero_at).items():

@@ -75,7 +75,8 @@ def trial_result(finding: Finding, snapshot: Snapshot) -> str:
         return ""
     parts = []
     for number, trial in enumerate(fork.trials):
-        parts.append(f"<span>{html.escape(_came_to(fork, trial))}</span>")
+        said = html.escape(_came_to(fork, trial))
+        parts.append(f'<span class="nbd-verdict" title="{said}">{said}</span>')
         if not trial.ended:
             label = "Keep" if len(fork.trials) == 1 else f"Keep {trial.label}"
             parts.append(button(label, KeepFork.name, {"which": number}, KEEP_TIP))

@@ -55,7 +55,7 @@ class TrainValCurves:
         named: list[tuple[str, Sequence[Any]]] = [
             (word, [raw, band]),
             ("smoothed", [smooth]),
-            ("validation", [dots, line]),
+            ("val", [dots, line]),
         ]
         self.entries = legend_above(made, [*named, *more])
         card = [("step", "@step{0,0}"), (word, "<b>@mean{%.4g}</b>"), ("smoothed", "@smooth{%.4g}")]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Array
 from nbdebug.core.series import Series
-from nbdebug.panels._layer_rows import layer_titles
+from nbdebug.panels._layer_rows import MAX_POWER, layer_titles
 from nbdebug.panels.base import OVERVIEW, Panel
 from nbdebug.plots.columns import Columns
 from nbdebug.plots.figures import hover, shortened_names
@@ -121,13 +121,14 @@ class GradNormStrip(Panel):
         if not len(cells):
             return
         # In whole thirds of a decade, so that colours rarely change.
-        low, high = np.log10(np.quantile(cells, (0.0, 0.98)))
+        ends = np.quantile(np.log10(cells), (0.0, 0.98)).clip(-MAX_POWER, MAX_POWER)
+        low, high = ends.tolist()
         high = math.ceil(high * 3) / 3
         low = max(math.floor(low * 3) / 3, high - MAX_DECADES)
         self.context.sink.set_prop(self.mapper, "low", float(10.0**low))
         self.context.sink.set_prop(self.mapper, "high", float(10.0 ** max(high, low + 1 / 3)))
-        ends = f"dark {10.0**low:.2g}, bright {10.0**high:.2g}"
-        title = f"{self.context.axis}; {ends}"
+        said = f"dark: {10.0**low:.2g}, bright: {10.0**high:.2g}, red: 0"
+        title = f"{self.context.axis}; {said}"
         self.context.sink.set_prop(self.figure.xaxis[0], "axis_label", title)
 
 

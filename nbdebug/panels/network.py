@@ -18,6 +18,7 @@ from nbdebug.panels.base import OVERVIEW, Panel
 
 BLOCK, LAYER = "network_block", "layer"
 BARS, PIXELS = 20, 24
+MAX_SPREAD_POINTS = 200
 SEEN_SHARE = 0.005
 SICK_SHARE = 0.5
 
@@ -141,8 +142,26 @@ def _said(block: Block, values: _Values) -> str:
         p = values.dropout
         p = p.get(block.name) if isinstance(p, Mapping) else p
         return f"p = {p:.2g}" if isinstance(p, int | float) else ""
-    std = values.std.get(block.name, math.nan)
-    return f"std {std:.2g}" if math.isfinite(std) else ""
+    found = values.histograms.get(block.name)
+    # The spread of what is drawn: the other one may be that of an earlier step.
+    std = values.std.get(block.name, math.nan) if found is None else _std(found)
+    return f"std {_short(std)}" if math.isfinite(std) else ""
+
+
+def _std(found: Histogram) -> float:
+    """Standard deviation of a histogram, as if all values were in the middle of their bins."""
+    counts = np.asarray(found.counts, dtype=float)
+    if not counts.sum():
+        return math.nan
+    places = np.arange(len(counts)) + 0.5
+    mean = np.average(places, weights=counts)
+    spread = math.sqrt(np.average((places - mean) ** 2, weights=counts))
+    return spread * (found.high - found.low) / len(counts)
+
+
+def _short(value: float) -> str:
+    """Two digits, without an exponent where that is short: 0.59, 650, 7e+04."""
+    return f"{float(f'{value:.2g}'):.0f}" if 100 <= value < 9950 else f"{value:.2g}"
 
 
 def _bars(found: Histogram | None) -> str:
@@ -170,7 +189,8 @@ def _spread(layers: Sequence[NetworkLayer], values: _Values) -> str:
     low, high = min(logs.min(), -1.0), max(logs.max(), 1.0)
     x = np.linspace(0, BARS, len(logs))
     y = PIXELS - 2 - (logs - low) / (high - low) * (PIXELS - 4)
-    points = " ".join(f"{a:.1f},{b:.0f}" for a, b in zip(x[:200], y[:200], strict=True))
+    every = -(-len(x) // MAX_SPREAD_POINTS)
+    points = " ".join(f"{a:.1f},{b:.0f}" for a, b in zip(x[::every], y[::every], strict=True))
     return _svg(f'<polyline points="{points}"/>')
 
 

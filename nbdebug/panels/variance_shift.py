@@ -11,7 +11,7 @@ from bokeh.models.ui import UIElement
 from nbdebug.core.commands.running import ReestimateBatchNorm
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import ControlChange
-from nbdebug.panels._layer_rows import layer_titles, name_rows
+from nbdebug.panels._layer_rows import layer_titles, name_rows, shown_rows
 from nbdebug.panels.base import Panel
 from nbdebug.plots.columns import Values
 from nbdebug.plots.figures import hover, layer_figure, legend_above
@@ -85,6 +85,7 @@ class VarianceShift(Panel):
 
     def update(self, snapshot: Snapshot) -> None:
         shifts = snapshot.members("variance_shift")
+        shifts = {name: shifts[name] for name in shown_rows(self, self.figure, shifts)}
         reorder = last_reorder(snapshot.changes)
         sink = self.context.sink
         sink.set_data(self.now, _columns(shifts, shifts))

@@ -12,7 +12,7 @@ from nbdebug.core.error_text import describe_error, raise_interrupt
 from nbdebug.core.history.history import History
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.names import unknown_name
-from nbdebug.core.records import Notice, Severity
+from nbdebug.core.records import Notice, NoticeKind, Severity
 from nbdebug.core.results.findings import SEVERITIES, Finding, Findings, Symptom
 from nbdebug.errors import ArgumentError, PluginError
 from nbdebug.rules._implications import root_of
@@ -118,7 +118,7 @@ class Diagnosis(Sequence[Rule]):
             found = Findings(tuple(ordered(known)), missing)
             for cause in found.causes:
                 if cause.name not in before:
-                    self._say(snapshot, cause.severity, cause.title, cause.seen)
+                    self._say(snapshot, cause.severity, cause.title, cause.seen, "finding")
             if found != self._history.results.of(Findings):
                 self._history.set_result(found)
             self._seen = snapshot.version
@@ -206,14 +206,21 @@ class Diagnosis(Sequence[Rule]):
             gone = f"The symptom has not been seen for {STEPS_UNTIL_GONE} steps."
             if finding.severity == "error":
                 gone = "The fault is no longer present."
-            self._say(snapshot, "info", f"No longer seen: {finding.title}", gone)
+            self._say(snapshot, "info", f"No longer seen: {finding.title}", gone, "finding")
 
     def _forget(self, name: str) -> None:
         self._rules.pop(name, None)
         self._known.pop(name, None)
 
-    def _say(self, snapshot: Snapshot, severity: Severity, title: str, text: str) -> None:
-        self._history.add_notice(Notice(snapshot.status.step, severity, title, text))
+    def _say(
+        self,
+        snapshot: Snapshot,
+        severity: Severity,
+        title: str,
+        text: str,
+        kind: NoticeKind = "message",
+    ) -> None:
+        self._history.add_notice(Notice(snapshot.status.step, severity, title, text, kind=kind))
 
 
 def ordered(known: Mapping[str, Finding]) -> list[Finding]:

@@ -61,7 +61,7 @@ def titles(page: str) -> list[str]:
 def test_every_layer_has_its_name_class_histogram_and_what_is_worth_saying(panel) -> None:
     layers = (NetworkLayer("0", "Linear"), NetworkLayer("1", "ReLU"), NetworkLayer("2", "Tanh"))
     counts = np.zeros(40)
-    counts[20] = 7.0
+    counts[[10, 30]] = 7.0
     page = shown(
         panel, layers,
         histograms={"activation/0": Histogram("activation/0", 1343, -1.0, 1.0, counts)},

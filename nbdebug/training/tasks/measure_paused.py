@@ -49,6 +49,13 @@ def measure_paused(training: Training, name: str) -> None:
         training.notify("error", title, text)
 
 
+def measure_watched(training: Training) -> None:
+    """Measure once with every on-demand probe that somebody watches, as after a rewind."""
+    for name, slot in training.loop.probes.scheduled.items():
+        if slot.on and slot.probe.on_demand:
+            measure_paused(training, name)
+
+
 def _forward_backward(training: Training) -> None:
     """Run the passes of a step on a training batch, up to clipping."""
     session = training.session

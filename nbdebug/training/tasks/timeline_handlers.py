@@ -17,6 +17,7 @@ from nbdebug.core.results.fork import ForkResult
 from nbdebug.core.results.timeline import ReplayResult
 from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.tasks.handler import Handler, Training
+from nbdebug.training.tasks.measure_paused import measure_watched
 from nbdebug.training.tasks.running import set_control
 
 
@@ -47,7 +48,9 @@ class RewindHandler(Handler[Rewind]):
 
     def handle(self, command: Rewind, progress: TaskProgress) -> ReplayResult:
         target = self.training.timeline.resolve(command.target)
-        return rewind_to(self.training, target, progress, command.who, command.why)
+        found = rewind_to(self.training, target, progress, command.who, command.why)
+        measure_watched(self.training)
+        return found
 
 
 class ReplayHandler(Handler[Replay]):

@@ -10,6 +10,7 @@ from nbdebug.errors import ArgumentError, ControlValueError
 from nbdebug.rules._loss_rise import did_harm
 from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.tasks.handler import Handler, Training
+from nbdebug.training.tasks.measure_paused import measure_watched
 from nbdebug.training.tasks.timeline_handlers import rewind_to
 from nbdebug.training.timeline.undo.undo_stack import Edit
 
@@ -46,6 +47,7 @@ class UndoAndRewindHandler(Handler[UndoAndRewind]):
         training, edit = self.training, _last_edit(self.training)
         harm, step = _did_harm(training, edit), training.session.step
         rewind_to(training, edit.place, progress, WHO, _reason(edit))
+        measure_watched(training)
         return training.publish(UndoResult(edit.change, step, harm, rewound=True))
 
 
