@@ -17,6 +17,7 @@ from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.history.undone_changes import mark_undone
 from nbdebug.core.history.waiting import wait_for_status
 from nbdebug.core.records import ControlChange, Histogram, Note, Notice, Status, StepRecord
+from nbdebug.core.results.change_table import change_frame
 from nbdebug.core.results.timeline import Branch
 
 if TYPE_CHECKING:
@@ -293,7 +294,5 @@ class History:
 
     def changes_frame(self) -> pd.DataFrame:
         """Return the control changes as a DataFrame, one row per change."""
-        import pandas as pd
-
         rows = [asdict(change) for change in self.changes]
-        return pd.DataFrame(rows, columns=list(ControlChange.__dataclass_fields__))
+        return change_frame(rows, tuple(ControlChange.__dataclass_fields__))
