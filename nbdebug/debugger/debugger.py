@@ -53,8 +53,7 @@ class Debugger:
         val_data: held-out data, evaluated every `val_every` steps (an epoch); val_grad: with grad.
         batch_size_of: `f(batch)` returns the samples in it, where its tensors do not tell.
         metrics: `{name: f(outputs, targets)}`; accuracy by default for classification.
-        optimizer: `sgd`, `nesterov`, `adam`, `adamw`, `rmsprop`; an optimizer built on the
-            model; or a factory that takes the parameters.
+        optimizer: `sgd`, `nesterov`, `adam`, `adamw`, `rmsprop`; one built on the model; a factory.
         lr: learning rate; None is 1e-3, or the one the optimizer was built with.
         batch_size: samples a step; None is 64, or the DataLoader's own.
         schedule: a name (`cosine`, ...), a torch scheduler or a factory; schedule_every: its unit.
@@ -62,8 +61,8 @@ class Debugger:
         seed: of dropout and the order of data; device: where to train, None is the model's.
         name: of the training; None takes the notebook's, script's or model's. With a name the last
             checkpoint is also in nbdebug-checkpoints/, every minute and on close, for `resume`.
-        runs: where to record it: a database file, the address of an MLflow server, None for no
-            record; "auto" is MLFLOW_TRACKING_URI, else nbdebug-runs.db beside the notebook.
+        runs: a database file, the address of an MLflow server, or None for no record; "auto" is
+            MLFLOW_TRACKING_URI, else nbdebug-runs.db beside the notebook.
         overhead: largest share of time that expensive probes may take.
         checkpoint_memory: bytes for checkpoints; None is 10 % of free memory, at most 2 GiB.
         **controls: initial values of other controls, as `clip_mode="norm"`.

@@ -121,8 +121,10 @@ def other_values(control: Control, session: Session) -> list[Any]:
 
 def _offered(control: Control, session: Session, value: Any) -> Any:
     """A choice for all layers, or for one where it must not be that of all (all frozen)."""
-    members = control.spec(session).members
-    return value if _valid(control, session, value) or not members else {members[0]: value}
+    members, now = control.spec(session).members, control.read(session)
+    if _valid(control, session, value) or not members:
+        return value
+    return dict.fromkeys(members, now) | {members[0]: value}
 
 
 def _valid(control: Control, session: Session, value: Any) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from nbdebug.core.change_table import change_frame
 from nbdebug.core.forked import when_forked
 from nbdebug.core.history.block import Rows
 from nbdebug.core.history.columns import Columns, Positions
@@ -17,7 +18,6 @@ from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.history.undone_changes import mark_undone
 from nbdebug.core.history.waiting import wait_for_status
 from nbdebug.core.records import ControlChange, Histogram, Note, Notice, Status, StepRecord
-from nbdebug.core.results.change_table import change_frame
 from nbdebug.core.results.timeline import Branch
 
 if TYPE_CHECKING:
