@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim.lr_scheduler import CyclicLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 
 from nbdebug.errors import ArgumentError
 from nbdebug.model.factories import check_factory, described
@@ -14,6 +14,8 @@ from nbdebug.model.schedule.builders import ActiveSchedule
 from nbdebug.model.schedule.forecast import forecast
 
 ScheduleLike = str | LRScheduler | Callable[[torch.optim.Optimizer], LRScheduler] | None
+# Made to be stepped after every batch, or by losses.
+COUNT_STEPS = (OneCycleLR, CyclicLR, ReduceLROnPlateau)
 UNITS = ("step", "epoch")
 GONE_SHARE, EPOCH_SHARE = 0.05, 0.5
 
@@ -67,7 +69,7 @@ def ask_for_unit(
     Raises:
         ArgumentError: stepped every step it would take the learning rate within half an epoch.
     """
-    if isinstance(own, ReduceLROnPlateau) or not steps_per_epoch:
+    if isinstance(own, COUNT_STEPS) or not steps_per_epoch:
         return ""
     name = type(own).__name__
     steps = int(steps_per_epoch * EPOCH_SHARE) + 1

@@ -82,7 +82,6 @@ def test_one_that_would_take_the_rate_within_half_an_epoch_is_asked_about(name: 
 @pytest.mark.parametrize(
     "make",
     [
-        lambda sgd: lr_scheduler.OneCycleLR(sgd, 0.1, total_steps=PER_EPOCH),
         lambda sgd: lr_scheduler.CosineAnnealingLR(sgd, PER_EPOCH),
         lambda sgd: lr_scheduler.LinearLR(sgd, 0.001, total_iters=5),
         lambda sgd: lr_scheduler.StepLR(sgd, 500, 0.1),
@@ -94,6 +93,11 @@ def test_one_that_may_well_count_steps_is_told_of(make: Make) -> None:
         assert notice.title == "The schedule counts steps"
         assert "20 times an epoch" in notice.text
     with debugger(make, schedule_every="step") as dbg:
+        assert dbg.history.notices == ()
+
+
+def test_one_that_is_made_for_batches_needs_no_word() -> None:
+    with debugger(lambda sgd: lr_scheduler.OneCycleLR(sgd, 0.1, total_steps=8)) as dbg:
         assert dbg.history.notices == ()
 
 
