@@ -172,9 +172,10 @@ def lane_norm(series: Sequence[Series], steps: NDArray[np.int64]) -> Array:
     """Norm over several parameters at steps [B]; NaN where none of them was measured."""
     total = np.full(len(steps), np.nan)
     for one in series:
-        squares = np.full(len(steps), np.nan)
-        at = np.isin(steps, one.step)
-        squares[at] = one.mean[np.isin(one.step, steps)] ** 2
-        total = np.where(np.isnan(total), squares, total + np.nan_to_num(squares))
-    norm: Array = np.sqrt(total)
-    return norm
+        found = np.full(len(steps), np.nan)
+        found[np.isin(steps, one.step)] = one.mean[np.isin(one.step, steps)]
+        # Without squares, which overflow for large gradients.
+        with np.errstate(over="ignore"):
+            joined = np.hypot(total, np.nan_to_num(found, posinf=np.inf))
+        total = np.where(np.isnan(total), found, joined)
+    return total
