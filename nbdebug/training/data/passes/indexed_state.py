@@ -109,7 +109,7 @@ class IndexedState:
         return IndexedHeldState(self._data, held, reached, copier)
 
     def plain(self, held: HeldState) -> Any:
-        """What has changed in a copy since the beginning, as plain data; None if nothing has.
+        """Changes of a copy since the beginning, as plain data; None without any.
 
         Raises:
             DataError: a text has changed, which a file may not write.
