@@ -178,7 +178,7 @@ def _global_names(code: types.CodeType) -> tuple[frozenset[str], frozenset[str]]
 
 
 def forwards(model: nn.Module) -> Iterator[tuple[str, Any]]:
-    """Objects held by the classes of a model's modules, without those of libraries."""
+    """Functions and generators of the classes of a model's modules, without libraries."""
     return held_by({type(module) for module in model.modules()})
 
 
