@@ -146,6 +146,9 @@ def _training(setup: Setup, session: Session, controls: ControlSet, history: His
 def _say_what_is_unusual(session: Session, history: History) -> None:
     _say_mode(session, history)
     _say_compiled(session, history)
+    if session.schedule_unit:
+        title = "The schedule counts steps"
+        history.add_notice(Notice(0, "info", title, session.schedule_unit))
     for data in session.uncounted:
         history.add_notice(Notice(0, "info", f"{data} comes as ready batches", UNCOUNTED))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from os import PathLike
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from torch import nn
@@ -27,11 +27,12 @@ from nbdebug.debugger.timeline import DebuggerTimeline
 from nbdebug.errors import ArgumentError
 from nbdebug.model.metrics import Metric
 from nbdebug.model.module.forward import LossFn, StepFn
+from nbdebug.model.schedule.unit import ScheduleLike
 from nbdebug.rules._diagnosis import Diagnosis
 from nbdebug.runs.record.location import AUTO
 from nbdebug.training.data.batch import CountSamples
 from nbdebug.training.engine.breakpoints import NOT_STOPPED, Inspection
-from nbdebug.training.engine.session import OptimizerLike, ScheduleLike, Setup
+from nbdebug.training.engine.session import OptimizerLike, Setup
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,18 +53,16 @@ class Debugger:
         val_data: held-out data, evaluated every `val_every` steps (an epoch); val_grad: with grad.
         batch_size_of: `f(batch)` returns the samples in it, where its tensors do not tell.
         metrics: `{name: f(outputs, targets)}`; accuracy by default for classification.
-        optimizer: `sgd`, `nesterov`, `adam`, `adamw`, `rmsprop`; an optimizer built on the
-            model; or a factory that takes the parameters.
+        optimizer: `sgd`, `nesterov`, `adam`, `adamw`, `rmsprop`; one built on the model; a factory.
         lr: learning rate; None is 1e-3, or the one the optimizer was built with.
         batch_size: samples a step; None is 64, or the DataLoader's own.
-        schedule: a name (`cosine`, ...), a torch.optim.lr_scheduler object or a factory that
-            takes the optimizer; stepped every step, ReduceLROnPlateau with the val (or epoch) loss.
+        schedule: a name (`cosine`, ...), a torch scheduler or a factory; schedule_every: its unit.
         scaler: a torch.amp.GradScaler; norms are of unscaled gradients. Autocast is the model's.
         seed: of dropout and the order of data; device: where to train, None is the model's.
         name: of the training; None takes the notebook's, script's or model's. With a name the last
             checkpoint is also in nbdebug-checkpoints/, every minute and on close, for `resume`.
-        runs: where to record it: a database file, the address of an MLflow server, None for no
-            record; "auto" is MLFLOW_TRACKING_URI, else nbdebug-runs.db beside the notebook.
+        runs: a database file, the address of an MLflow server, or None for no record; "auto" is
+            MLFLOW_TRACKING_URI, else nbdebug-runs.db beside the notebook.
         overhead: largest share of time that expensive probes may take.
         checkpoint_memory: bytes for checkpoints; None is 10 % of free memory, at most 2 GiB.
         **controls: initial values of other controls, as `clip_mode="norm"`.
@@ -93,6 +92,7 @@ class Debugger:
         lr: float | None = None,
         batch_size: int | None = None,
         schedule: ScheduleLike = None,
+        schedule_every: Literal["step", "epoch"] | None = None,
         scaler: torch.amp.GradScaler | None = None,
         seed: int = 0,
         device: str | torch.device | None = None,

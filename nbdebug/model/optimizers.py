@@ -63,9 +63,14 @@ class Optimizers:
         schedule: the learning-rate schedule; it continues with the new optimizer.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer, own: LRScheduler | None = None) -> None:
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        own: LRScheduler | None = None,
+        by_epoch: bool = False,
+    ) -> None:
         self.current = optimizer
-        self.schedule = Schedule(optimizer, own)
+        self.schedule = Schedule(optimizer, own, by_epoch)
         self._made = {kind_of(optimizer): optimizer}
 
     @property

@@ -170,12 +170,12 @@ def _some(members: Sequence[str]) -> list[str]:
 
 def lane_norm(series: Sequence[Series], steps: NDArray[np.int64]) -> Array:
     """Norm over several parameters at steps [B]; NaN where none of them was measured."""
-    total = np.full(len(steps), np.nan)
+    norm: Array = np.full(len(steps), np.nan)
     for one in series:
-        found = np.full(len(steps), np.nan)
-        found[np.isin(steps, one.step)] = one.mean[np.isin(one.step, steps)]
-        # Without squares, which overflow for large gradients.
+        values = np.full(len(steps), np.nan)
+        values[np.isin(steps, one.step)] = one.mean[np.isin(one.step, steps)]
+        # Squares would overflow where gradients explode.
         with np.errstate(over="ignore"):
-            joined = np.hypot(total, np.nan_to_num(found, posinf=np.inf))
-        total = np.where(np.isnan(total), found, joined)
-    return total
+            both = np.hypot(norm, np.where(np.isnan(values), 0.0, values))
+        norm = np.where(np.isnan(norm), values, both)
+    return norm

@@ -70,6 +70,8 @@ class Activations(Probe):
     def read(self, step: int) -> Values:
         if self._outputs is not None:
             self.inside += self._outputs.finish()
+        if not self._names:
+            return {}
         self._seen += self._samples
         width = len(self._layers)
         table = torch.full((4, width), torch.nan, device=self._device)

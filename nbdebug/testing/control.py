@@ -80,11 +80,23 @@ def _offered(control: Control, session: Session) -> list[Any]:
     """Values that the widget offers and that are not in force."""
     spec, now = control.spec(session), control.read(session)
     if spec.kind == "choice":
-        return [value for value, _ in spec.choices if value != now]
+        offered = [value for value, _ in spec.choices if value != now]
+        return [_for_members(control, session, value) for value in offered]
     require(spec.kind != "samples", "Give values= to try: there is no slider to take them from.")
     middle = math.sqrt(spec.low * spec.high) if spec.scale == "log" else (spec.low + spec.high) / 2
     found = (spec.low, spec.high, int(middle) if spec.kind == "int" else middle)
     return [value for value in found if value != now]
+
+
+def _for_members(control: Control, session: Session, value: Any) -> Any:
+    """A choice for all members, or for the first one where it must not be that of all."""
+    members, now = control.spec(session).members, control.read(session)
+    try:
+        control.validate(session, value)
+    except ControlValueError:
+        if members and not isinstance(now, dict):
+            return dict.fromkeys(members, now) | {members[0]: value}
+    return value
 
 
 def _check_refusals(control: Control, trainer: Trainer) -> None:

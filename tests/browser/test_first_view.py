@@ -105,7 +105,8 @@ def test_a_click_on_a_layer_shows_it_over_time(open_notebook: Open) -> None:
     notebook.page.locator(".nbd-layer", has_text="4 Linear").click()
     expect(notebook.tab("Layers")).to_have_attribute("aria-selected", "true")
     until(lambda: _rows(notebook, "layer_gradient") > 5, 60, "the gradient of the layer")
-    expect(notebook.page.get_by_label("Layer", exact=True)).to_have_value("4")
+    tab = notebook.page.get_by_role("tabpanel", name="Layers")
+    expect(tab.get_by_label("Layer", exact=True)).to_have_value("4")
 
 
 def test_reset_asks_and_help_explains(open_notebook: Open) -> None:

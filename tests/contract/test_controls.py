@@ -113,10 +113,18 @@ def other_values(control: Control, session: Session) -> list[Any]:
     if spec.kind == "samples":
         return list(SAMPLES[control.name])
     if spec.kind == "choice":
-        return [value for value, _ in spec.choices if value != now]
+        return [_offered(control, session, value) for value, _ in spec.choices if value != now]
     middle = math.sqrt(spec.low * spec.high) if spec.scale == "log" else spec.low + spec.high / 2
     values = [spec.low, spec.high, int(middle) if spec.kind == "int" else min(middle, spec.high)]
     return [value for value in values if value != now and _valid(control, session, value)]
+
+
+def _offered(control: Control, session: Session, value: Any) -> Any:
+    """A choice for all layers, or for one where it must not be that of all (all frozen)."""
+    members, now = control.spec(session).members, control.read(session)
+    if _valid(control, session, value) or not members:
+        return value
+    return dict.fromkeys(members, now) | {members[0]: value}
 
 
 def _valid(control: Control, session: Session, value: Any) -> bool:
@@ -157,7 +165,8 @@ def test_the_description_is_complete(control: Control, session: Session) -> None
 
 def test_both_ends_of_the_slider_are_valid(control: Control, session: Session) -> None:
     spec = control.spec(session)
-    ends = [value for value, _ in spec.choices] or [spec.low, spec.high]
+    ends = [_offered(control, session, value) for value, _ in spec.choices]
+    ends = ends or [spec.low, spec.high]
     if spec.kind == "samples":
         ends = [control.read(session), *other_values(control, session)]
     refused = [value for value in ends if not _valid(control, session, value)]

@@ -18,7 +18,7 @@ class Clipping:
 
     def __init__(self) -> None:
         self._norms: list[float] = []
-        self._sort = self._mode = ""
+        self._sort, self._mode = "total 2.0", "off"
         self._threshold, self._p = 1.0, 2.0
 
     def see(self, values: Mapping[str, Any]) -> None:

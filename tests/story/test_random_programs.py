@@ -107,6 +107,9 @@ FOUND: dict[str, list[Verb]] = {
         ("run", 3), ("set", {"lr": 0.1}), ("fork", 2, {"dropout": 0.0}, None, False),
         ("rewind", 1.0), ("set", {"batch_size": 4}), ("keep", 0), ("run", 2),
     ],
+    "adaptive clipping knows the norms from before it was chosen": [
+        ("run", 1), ("set", {"clip_mode": "adaptive"}), ("run", 2), ("replay",),
+    ],
     "two learning rates at one boundary count as one, whatever was looked at between": [
         ("set", {"schedule": "inverse_time"}), ("run", 3), ("set", {"lr": 0.03}), ("replay",),
         ("set", {"lr": 0.1}), ("run", 3), ("replay",),

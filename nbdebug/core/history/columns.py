@@ -63,6 +63,9 @@ class Columns:
     @property
     def stride(self) -> int:
         """Maximum number of steps per bucket of any series."""
+        # Rows that wait in a buffer may double it.
+        for block in self._blocks.values():
+            block.fold()
         return max((block.stride for block in self._blocks.values()), default=1)
 
     def later(self, names: Iterable[str], step: int, limit: int) -> dict[str, Series]:

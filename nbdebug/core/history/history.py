@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from nbdebug.core.change_table import change_frame
 from nbdebug.core.forked import when_forked
 from nbdebug.core.history.block import Rows
 from nbdebug.core.history.columns import Columns, Positions
@@ -293,7 +294,5 @@ class History:
 
     def changes_frame(self) -> pd.DataFrame:
         """Return the control changes as a DataFrame, one row per change."""
-        import pandas as pd
-
         rows = [asdict(change) for change in self.changes]
-        return pd.DataFrame(rows, columns=list(ControlChange.__dataclass_fields__))
+        return change_frame(rows, tuple(ControlChange.__dataclass_fields__))

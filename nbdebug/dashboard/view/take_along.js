@@ -6,9 +6,13 @@ function figureAsCsv(root) {
   const models = [...root.references()];
   for (const legend of models.filter((model) => model.type === "Legend")) {
     for (const item of legend.items) {
-      for (const renderer of item.renderers) {
-        if (!named.has(renderer.data_source)) named.set(renderer.data_source, item.label?.value ?? "");
-      }
+      item.renderers.forEach((renderer, index) => {
+        // A line may have a band around it, with a source of its own.
+        const label = item.label?.value ?? item.label ?? "";
+        const name = typeof label === "string" ? label : "";
+        if (named.has(renderer.data_source)) return;
+        named.set(renderer.data_source, index && name ? `${name} (${index + 1})` : name);
+      });
     }
   }
   const sources = models.filter((model) => model.type === "ColumnDataSource" && length(model) > 0);

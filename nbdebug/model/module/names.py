@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+import torch
 from torch import nn
 from torch.nn.modules.loss import _Loss
 
@@ -71,8 +72,14 @@ def hooked_layers(model: nn.Module) -> tuple[Layer, ...]:
 
 
 def compiled_parts(model: nn.Module) -> set[nn.Module]:
-    """Compiled modules and all modules inside of them."""
-    return {part for module in model.modules() if is_compiled(module) for part in module.modules()}
+    """Compiled modules, those of TorchScript too, and all modules inside of them."""
+    compiled = [one for one in model.modules() if is_compiled(one) or is_script(one)]
+    return {part for module in compiled for part in module.modules()}
+
+
+def is_script(module: nn.Module) -> bool:
+    """True for a module of TorchScript, which takes no hooks."""
+    return isinstance(module, torch.jit.ScriptModule)
 
 
 def trainable(model: nn.Module) -> tuple[tuple[str, nn.Parameter], ...]:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.optim import lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from nbdebug.model.schedule.param_groups import drop_groups
+from nbdebug.model.schedule.param_groups import add_group, drop_groups
 
 SCHEDULE_KINDS = (
     "constant",
@@ -49,7 +47,6 @@ CHAINABLE_SCHEDULERS = (
     lr_scheduler.StepLR,
     ReduceLROnPlateau,
 )
-MAX_FORECAST_POINTS = 500
 
 
 @dataclass(frozen=True)
@@ -251,47 +248,24 @@ class ScheduleState:
         return replace(self.course)
 
 
-def stub_optimizer(groups: Sequence[Mapping[str, Any]]) -> torch.optim.Optimizer:
-    """Optimizer without a model, whose groups have these options, for schedulers to write to."""
-    stub = torch.optim.SGD([{"params": [torch.zeros(())]} for _ in groups], lr=0.0)
-    for mine, theirs in zip(stub.param_groups, groups, strict=True):
-        mine.update({k: copy.deepcopy(v) for k, v in theirs.items() if k != "params"})
-    return stub
-
-
-def forecast(
-    course: ActiveSchedule, optimizer: torch.optim.Optimizer, group: int, steps: int
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Forecast the lr of one parameter group in the next steps; nothing is changed.
-
-    Copies of the schedulers run on a stub of the optimizer. A schedule that waits for a loss
-    to stagnate is forecast as constant.
-
-    Returns:
-        Positions [P] from 0, the next step, to at most `steps` - 1, and the lr [P] there;
-        P is at most 500, the first and the last position included. The forecast ends early
-        if a scheduler raises.
-    """
-    wanted = np.unique(np.linspace(0, steps - 1, min(steps, MAX_FORECAST_POINTS)).astype(np.int64))
-    now = float(optimizer.param_groups[group]["lr"])
-    if not course.schedulers or course.waits:
-        return wanted, np.full(len(wanted), now)
-    stub = stub_optimizer(optimizer.param_groups)
-    copied: ActiveSchedule = copy.deepcopy(course, {id(optimizer): stub})
-    for scheduler in all_schedulers(copied.schedulers):
-        suppress_step_warning(scheduler)
-    values = [now]
-    for _ in range(steps - 1):
-        try:
-            copied.step()
-        except Exception:
-            wanted = wanted[wanted < len(values)]
-            break
-        values.append(float(stub.param_groups[group]["lr"]))
-    return wanted, np.array(values)[wanted]
-
-
 def suppress_step_warning(scheduler: LRScheduler) -> None:
     """Keep torch from warning that the optimizer is not the one a scheduler was built on."""
     if getattr(scheduler, "_step_count", None) == 1:
         scheduler._step_count = 2
+
+
+def differ(one: ScheduleSpec, other: ScheduleSpec) -> bool:
+    """True if two plans lead to different schedules."""
+    return one.kind != other.kind or any(
+        one.needs(field) and getattr(one, field) != getattr(other, field)
+        for field in ("length", "factor", "warmup")
+    )
+
+
+def grown(state: ScheduleState, leader: int) -> ScheduleState:
+    """A copy of a state with one more parameter group, like the leading one."""
+    schedulers = copy.deepcopy(state.schedulers)
+    for values in schedulers:
+        add_group(values, leader)
+    more = copy.deepcopy(state.groups[leader])
+    return replace(state, schedulers=schedulers, groups=(*state.groups, more))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,6 +19,8 @@ from nbdebug.model.schedule.builders import (
     ScheduleState,
     all_schedulers,
     begin,
+    differ,
+    grown,
     scale,
     set_option,
     suppress_step_warning,
@@ -38,6 +39,7 @@ class Schedule:
     Args:
         optimizer: the current optimizer.
         own: the scheduler that the user handed in, None without one.
+        by_epoch: whether that one is stepped once an epoch.
 
     Attributes:
         plan: the requested schedule; course: the running one.
@@ -46,9 +48,14 @@ class Schedule:
         fallback: length of a schedule in steps if no other is known.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer, own: LRScheduler | None = None) -> None:
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        own: LRScheduler | None = None,
+        by_epoch: bool = False,
+    ) -> None:
         self.optimizer = optimizer
-        self.own = own
+        self.own, self._by_epoch = own, by_epoch
         self.plan = ScheduleSpec() if own is None else ScheduleSpec(USER_SCHEDULE)
         self.course = ActiveSchedule(None, own)
         self.on_lr = "scale"
@@ -80,10 +87,16 @@ class Schedule:
 
     # Steps
 
-    def step(self) -> None:
-        """Step the schedule, after the optimizer's step."""
+    @property
+    def counts_epochs(self) -> bool:
+        """True if the current schedule is the user's own, stepped once an epoch."""
+        return self._by_epoch and self.plan.kind == USER_SCHEDULE and not self.course.listens
+
+    def step(self, last: bool = True) -> None:
+        """Step the schedule after the optimizer's step; `last` for the last batch of an epoch."""
         self._undo = None
-        self.course.step()
+        if last or not self.counts_epochs:
+            self.course.step()
 
     def saw(self, loss: float, samples: int, last: bool) -> None:
         """Add a batch to the mean loss of the epoch; the last batch calls `measured`."""
@@ -106,12 +119,12 @@ class Schedule:
         """Apply a plan at the current step boundary."""
         if plan == self.plan:
             return
-        if not _differ(plan, self.plan):
+        if not differ(plan, self.plan):
             self.plan = plan
             return
         self.edits += 1
         self._back_to_boundary("plan")
-        if _differ(plan, self.plan):
+        if differ(plan, self.plan):
             self._begin(plan)
         self.plan = plan
 
@@ -264,7 +277,7 @@ class Schedule:
         for scheduler in dict.fromkeys((*self.schedulers, *put_away)):
             add_group(vars(scheduler), leader)
         if self._own_state is not None:
-            self._own_state = _grown(self._own_state, leader)
+            self._own_state = grown(self._own_state, leader)
         # The saved state has one group less.
         self._undo = None
 
@@ -280,20 +293,3 @@ class Schedule:
                     f"{type(optimizer).__name__} does not have. Build it with "
                     "cycle_momentum=False to switch optimizers."
                 )
-
-
-def _grown(state: ScheduleState, leader: int) -> ScheduleState:
-    """A copy of a state with one more parameter group, like the leading one."""
-    schedulers = copy.deepcopy(state.schedulers)
-    for values in schedulers:
-        add_group(values, leader)
-    more = copy.deepcopy(state.groups[leader])
-    return replace(state, schedulers=schedulers, groups=(*state.groups, more))
-
-
-def _differ(one: ScheduleSpec, other: ScheduleSpec) -> bool:
-    """True if two plans lead to different schedules."""
-    return one.kind != other.kind or any(
-        one.needs(field) and getattr(one, field) != getattr(other, field)
-        for field in ("length", "factor", "warmup")
-    )

@@ -26,9 +26,10 @@ MAX_FUNCTIONS, MAX_VALUES = 500, 20_000
 # Above these sizes tensors without gradient are data, which training only reads.
 MAX_PARTS, MAX_DATA_BYTES = 64, 2**24
 LIBRARIES = tuple({sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib")})
+GENERATOR_TYPES = (torch.Generator, random.Random, np.random.RandomState, np.random.Generator)
 TRAINED_TYPES = (
     nn.Module, torch.optim.Optimizer, LRScheduler, torch.amp.GradScaler, torch.Tensor,
-    torch.Generator, random.Random, np.random.RandomState, np.random.Generator,
+    *GENERATOR_TYPES,
 )  # fmt: skip
 DATA_TYPES = (Dataset, DataLoader, Sampler)
 Bind = Callable[[Any], None]
@@ -96,7 +97,7 @@ class _Walk:
             elif isinstance(value, dict):
                 for key, part in list(value.items()):
                     self.enter(f"{place}[{key!r}]", part)
-            elif not isinstance(value, type | types.ModuleType) and not _of_library(type(value)):
+            elif not isinstance(value, type | types.ModuleType) and not is_of_library(type(value)):
                 self._object(place, value)
         return self._found
 
@@ -150,7 +151,8 @@ def _is_data(value: Any) -> bool:
     return value.grad_fn is not None or not (value.requires_grad or value.nbytes <= MAX_DATA_BYTES)
 
 
-def _of_library(kind: type) -> bool:
+def is_of_library(kind: type) -> bool:
+    """True for a class of an installed package, the standard library or nbdebug."""
     module = sys.modules.get(kind.__module__)
     file = getattr(module, "__file__", None)
     if file is None:
@@ -176,15 +178,26 @@ def _global_names(code: types.CodeType) -> tuple[frozenset[str], frozenset[str]]
 
 
 def forwards(model: nn.Module) -> Iterator[tuple[str, Any]]:
-    """The functions of the classes of a model's modules that are not of a library."""
-    return functions_of({type(module) for module in model.modules()})
+    """Functions and generators of the classes of a model's modules, without libraries."""
+    return held_by({type(module) for module in model.modules()})
 
 
 def functions_of(kinds: Iterable[type]) -> Iterator[tuple[str, Any]]:
     """The functions of classes and their bases that are not of a library, by name."""
+    return ((n, value) for n, value in held_by(kinds) if isinstance(value, types.FunctionType))
+
+
+def held_by(kinds: Iterable[type]) -> Iterator[tuple[str, Any]]:
+    """Functions and random number generators of classes that are not of a library, by name."""
     for kind in kinds:
         for one in kind.__mro__:
-            if not _of_library(one):
+            if not is_of_library(one):
                 for name, value in vars(one).items():
-                    if isinstance(value, types.FunctionType):
+                    if isinstance(value, (types.FunctionType, *GENERATOR_TYPES)):
                         yield f"{one.__name__}.{name}", value
+
+
+def generators_of(kinds: Iterable[type], functions: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Random number generators that functions and the classes of objects draw from, by place."""
+    found = reachable([*functions, *held_by(kinds)])
+    return {one.place: one.value for one in found if isinstance(one.value, GENERATOR_TYPES)}

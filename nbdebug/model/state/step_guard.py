@@ -96,13 +96,20 @@ class StepGuard:
         """Find the modules, buffers and attributes; again when their number has changed."""
         modules = [_Module(module) for module in self._model.modules()]
         insides = [module.inside for module in modules]
-        self._buffers = [held for inside in insides if (held := inside["_buffers"])]
+        held = [_registered_in(inside, "_buffers") for inside in insides]
+        self._buffers = [buffers for buffers in held if buffers]
         self._dicts = insides + self._buffers
         self._watched = [module for module in modules if not module.fixed or module.changeable()]
-        children = [inside["_modules"] for inside in insides]
-        self._counted = insides + [inside["_buffers"] for inside in insides] + children
+        children = [_registered_in(inside, "_modules") for inside in insides]
+        self._counted = insides + held + children
         self._sizes = list(map(len, self._counted))
         self._registered = registered(self._model)
+
+
+def _registered_in(inside: Inside, kind: str) -> Inside:
+    """Buffers or children that a module registered; those of TorchScript keep it elsewhere."""
+    found = inside.get(kind)
+    return found if isinstance(found, dict) else {}
 
 
 class _Module:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from nbdebug.core.change_table import change_frame
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.names import unknown_name
 from nbdebug.core.records import Array
@@ -95,14 +96,12 @@ class ComparisonData:
     @property
     def changes(self) -> pd.DataFrame:
         """Control changes of all runs, one row each, with the label of the run."""
-        import pandas as pd
-
         rows = [
-            {"run": label, **{name: change.get(name) for name in CHANGE_COLUMNS}}
+            {"run": label, **change}
             for label, run in zip(self.labels, self.runs, strict=True)
             for change in run.bundle["changes"]
         ]
-        return pd.DataFrame(rows, columns=["run", *CHANGE_COLUMNS])
+        return change_frame(rows, ("run", *CHANGE_COLUMNS))
 
     @property
     def table(self) -> pd.DataFrame:

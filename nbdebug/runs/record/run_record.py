@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nbdebug.core.change_table import change_frame
 from nbdebug.core.names import unknown_name
 from nbdebug.core.series import Series
 from nbdebug.errors import SeriesError
@@ -124,7 +125,7 @@ class RunRecord:
     @property
     def changes(self) -> pd.DataFrame:
         """Every change of a control, one row each."""
-        return _frame(self.bundle["changes"], CHANGE_COLUMNS)
+        return change_frame(self.bundle["changes"], CHANGE_COLUMNS)
 
     @property
     def notes(self) -> pd.DataFrame:

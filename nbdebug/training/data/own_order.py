@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import types
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from torch.utils.data import Sampler
 
 from nbdebug.errors import DataError
+from nbdebug.model.state.reachable import functions_of, generators_of
 from nbdebug.model.state.values.copier import ValueCopier, attributes_of
 from nbdebug.model.state.values.kept import MISSING, AsIs, Done, Kept, Unchanged
 from nbdebug.model.state.values.plain import PlainReader, PlainWriter
@@ -36,11 +38,13 @@ class OwnOrder:
     def __init__(
         self, sampler: Any, seed: int, begin_epoch: Callable[[int], None] = lambda epoch: None
     ) -> None:
-        self._sampler, self._seed, self._tell_epoch = sampler, seed, begin_epoch
+        self._seed, self._tell_epoch = seed, begin_epoch
+        self._sampler = sampler
         self._orders: dict[int, torch.Tensor] = {}
         self._states: dict[int, State] = {}
-        # What the sampler held before `continue_from`.
+        # What the sampler held before `continue_from`, and what that has added.
         self._before: State | None = None
+        self._added: list[tuple[Any, str]] = []
         _, self.unrecordable = _captured(sampler)
 
     def __contains__(self, epoch: int) -> bool:
@@ -91,7 +95,7 @@ class OwnOrder:
         whole = isinstance(order, torch.Tensor) and (order.ndim, order.dtype) == (1, torch.int64)
         if not whole or not len(order) or order.min() < 0 or order.max() >= samples:
             raise DataError("The order of the DataLoader's sampler does not fit the data.")
-        if not isinstance(state, list) or len(state) != len(list(_parts(self._sampler))):
+        if not isinstance(state, list) or len(state) != len(_parts(self._sampler)):
             raise DataError("The sampler of the DataLoader is not the one of the checkpoint.")
         checked: torch.Tensor = order
         return checked
@@ -103,22 +107,27 @@ class OwnOrder:
             DataError: the record is not of this sampler.
         """
         order, state = record["order"], record["state"]
-        parts = list(_parts(self._sampler))
+        parts, added = _parts(self._sampler), []
         reader = PlainReader(torch.device("cpu"))
         read: State = []
         for part, values in zip(parts, state, strict=True):
-            if missing := sorted(values.keys() - dict(attributes_of(part)).keys()):
-                raise DataError(f"{type(part).__name__} has no {missing[0]}, as in the checkpoint.")
+            missing = sorted(values.keys() - dict(attributes_of(part)).keys())
+            if unknown := [name for name in missing if not _may_have(part, name)]:
+                raise DataError(f"{type(part).__name__} has no {unknown[0]}, as in the checkpoint.")
+            added += [(part, name) for name in missing]
             read.append({name: reader.kept(value) for name, value in values.items()})
         self._before = _captured(self._sampler)[0]
+        self._added = added
         _write(parts, read)
         self._orders[epoch], self._states[epoch] = order, _captured(self._sampler)[0]
 
     def take_back(self) -> None:
         """Undo `continue_from`, if there was one."""
         if self._before is not None:
-            _write(list(_parts(self._sampler)), self._before)
-            self._before = None
+            _write(_parts(self._sampler), self._before)
+            for part, name in self._added:
+                vars(part).pop(name, None)
+            self._before, self._added = None, []
             self._orders.clear()
             self._states.clear()
 
@@ -129,7 +138,7 @@ def _write(parts: list[Any], state: State) -> None:
         for name, kept in values.items():
             if isinstance(kept, Unchanged):
                 continue
-            now = getattr(part, name)
+            now = getattr(part, name, MISSING)
             restored = kept.restored(now, done)
             if restored is not now and restored is not MISSING:
                 setattr(part, name, restored)
@@ -137,7 +146,7 @@ def _write(parts: list[Any], state: State) -> None:
 
 def _captured(sampler: Any) -> tuple[State, str]:
     """Copies of what a sampler and those inside it hold, and why that is not all, or ""."""
-    copier, parts = ValueCopier(), list(_parts(sampler))
+    copier, parts = ValueCopier(), _parts(sampler)
     state: State = []
     for part in parts:
         kept = {name: copier.keep(value, name) for name, value in _held(part)}
@@ -152,14 +161,26 @@ def _captured(sampler: Any) -> tuple[State, str]:
     )
 
 
-def _parts(sampler: Any) -> Iterator[Any]:
-    """A sampler, and the samplers that it holds."""
+def _may_have(part: Any, name: str) -> bool:
+    """Tell if an object gets an attribute of a name only when it is read, from its own code."""
+    codes = (function.__code__ for _, function in functions_of([type(part)]))
+    return hasattr(part, name) or any(name in code.co_names for code in codes)
+
+
+def _parts(sampler: Any) -> list[Any]:
+    """A sampler, the samplers that it holds, and the generators that their functions draw from."""
+    parts = list(_samplers(sampler))
+    generators = generators_of({type(part) for part in parts}, ())
+    return [*parts, types.SimpleNamespace(**generators)] if generators else parts
+
+
+def _samplers(sampler: Any) -> Iterator[Any]:
     if not hasattr(sampler, "__dict__"):
         return
     yield sampler
     for name, value in attributes_of(sampler):
         if _is_part(name, value):
-            yield from _parts(value)
+            yield from _samplers(value)
 
 
 def _is_part(name: str, value: Any) -> bool:

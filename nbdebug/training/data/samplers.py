@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils.data import TensorDataset, default_collate
@@ -16,6 +16,8 @@ from nbdebug.training.data.index_sampler import IndexPosition, IndexSampler
 from nbdebug.training.data.lazy_index_sampler import LazyIndexSampler, LazyPosition
 from nbdebug.training.data.order import OWN_BATCHES, READY_BATCHES, Order, length_of, order_of
 from nbdebug.training.data.parts import TensorPart
+from nbdebug.training.data.passes.held_state import HeldState
+from nbdebug.training.data.passes.indexed_state import IndexedState
 from nbdebug.training.data.seeding import derived_seed, seeded
 from nbdebug.training.data.sources import (
     DatasetSource,
@@ -33,6 +35,17 @@ DEFAULT_BATCH_SIZE = 64
 Indices = IndexSampler | LazyIndexSampler
 
 
+class DirectPosition(NamedTuple):
+    """Position of the indices, and the state of the dataset there.
+
+    Attributes:
+        held: a `HeldState`; in a file, what has changed since the beginning, None for nothing.
+    """
+
+    indices: Any
+    held: Any = None
+
+
 class DirectSampler:
     """Sampler that fetches each batch on demand.
 
@@ -45,6 +58,7 @@ class DirectSampler:
         self._random = not _runs_no_user_code(source)
         self._tell_epoch = begin_epoch(getattr(source, "dataset", None))
         self._epoch = -1
+        self._state = source.state if isinstance(source, DatasetSource) else None
 
     def next(self) -> Batch:
         number = self.indices.drawn
@@ -65,17 +79,39 @@ class DirectSampler:
     def skip(self) -> torch.Tensor:
         return self.indices.next()[0]
 
-    def position(self) -> IndexPosition | LazyPosition:
-        return self.indices.position()
+    def position(self) -> DirectPosition | IndexPosition | LazyPosition:
+        position = self.indices.position()
+        return position if self._state is None else DirectPosition(position, self._state.now())
 
     def seek(self, position: Any) -> None:
+        held = None
+        if isinstance(position, DirectPosition):
+            position, held = position
         self.indices.seek(position)
+        if isinstance(held, HeldState):
+            held.restore()
+        elif held is not None and self._state is not None:
+            self._state.write(held)
+        # The dataset may be back in another epoch.
+        self._epoch = -1
+
+    def portable(self, indices: Any, held: Any) -> Any:
+        """Return a position that a new process can seek.
+
+        Raises:
+            DataError: the state of the dataset cannot be restored from a file.
+        """
+        changed = None if self._state is None else self._state.plain(held)
+        return indices if changed is None else DirectPosition(indices, changed)
 
     def keep_everything(self) -> AbstractContextManager[None]:
         return nullcontext()
 
     def reset(self) -> None:
         self.indices.reset()
+        if self._state is not None:
+            self._state.first.restore()
+        self._epoch = -1
 
     def close(self) -> None:
         pass
@@ -104,6 +140,8 @@ def make_sampler(source: Source, data: Any, batching: Batching, seed: int) -> Sa
     indices = _indices(source, order, Batching(1, source.length) if ready else batching, seed)
     if _runs_no_user_code(source):
         batching.sample_edits.see(source.fetch(torch.tensor([0])), 1)
+    elif isinstance(source, DatasetSource):
+        source.state = IndexedState(source.dataset, source.own_collate)
     if isinstance(source, DatasetSource) and source.workers is not None:
         loader = source.workers
         batching.ahead = loader.num_workers * (loader.prefetch_factor or 2)
@@ -136,6 +174,8 @@ def portable_position(position: Any, sampler: Sampler) -> Any:
         DataError: the order of a user-defined sampler cannot be recorded.
     """
     indices = indices_of(sampler)
+    if isinstance(position, DirectPosition) and isinstance(sampler, DirectSampler):
+        return sampler.portable(portable_position(position.indices, sampler), position.held)
     if isinstance(position, IndexPosition) and isinstance(indices, IndexSampler):
         return indices.portable(position)
     if isinstance(position, LazyPosition) and isinstance(indices, LazyIndexSampler):
@@ -165,6 +205,9 @@ def fitting_position(position: Any, sampler: Sampler) -> Any:
         return _of_stream(position, sampler)
     number: int | None = None
     waiting: tuple[Any, ...] = ()
+    held: Any = None
+    if isinstance(position, DirectPosition):
+        position, held = position
     if isinstance(position, CachedPosition):
         number, position = position
     if isinstance(position, WorkerPosition):
@@ -176,7 +219,7 @@ def fitting_position(position: Any, sampler: Sampler) -> Any:
         drawn = position.drawn if number is None else number
         return CachedPosition(drawn, WorkerPosition(position, tuple(waiting)))
     if not waiting:
-        return position
+        return position if held is None else DirectPosition(position, held)
     if waiting[0].before is None:
         raise DataError(
             "The checkpoint was written with loader workers, by an older version of nbdebug, and "

@@ -12,13 +12,14 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 from nbdebug.errors import DataError
 from nbdebug.training.data.batch import CountSamples, count_samples
 from nbdebug.training.data.parts import Part, TensorPart, make_part
+from nbdebug.training.data.passes.indexed_state import IndexedState
 
 
 class TensorSource:
     """Data in parts, each [N, ...]; a batch holds rows of each part."""
 
     workers: DataLoader[Any] | None = None
-    ready = False
+    ready, state = False, None
 
     def __init__(self, parts: Sequence[Part]) -> None:
         self.parts = tuple(parts)
@@ -39,6 +40,7 @@ class DatasetSource:
     Attributes:
         ready: True if each item is a whole batch; `collate` then takes the item.
         count: returns the number of samples in a ready batch.
+        state: of dataset and collate function, set by the sampler of a training.
     """
 
     def __init__(
@@ -49,7 +51,9 @@ class DatasetSource:
         count: CountSamples | None = None,
     ) -> None:
         self.dataset = dataset
+        self.own_collate = collate
         self.collate = collate if count is None else _OneItem(collate)
+        self.state: IndexedState | None = None
         self.workers = workers
         self.ready, self.count = count is not None, count or count_samples
         self.length = len(dataset)  # type: ignore[arg-type]
@@ -65,7 +69,7 @@ class StreamSource:
         begin_pass: called with the number of each pass before it begins.
     """
 
-    length = None
+    length = state = None
 
     def __init__(
         self,

@@ -48,6 +48,7 @@ class AfterUpdate:
         self.pending: tuple[Part, ...] = ()
         self.failure: LateFailure | None = None
         self._seen: tuple[float, int, bool] | None = None
+        self._last = False
         self._schedulers: tuple[Any, ...] = ()
 
     def begin(self, loss: float, samples: int, last: bool, validate: bool) -> None:
@@ -61,11 +62,14 @@ class AfterUpdate:
         due = validate and validation is not None and validation.due(session.step, last)
         self.pending = ("schedule", "validation") if due else ("schedule",)
         self._seen = (loss, samples, last) if validation is None else None
+        self._last = last
         self._schedulers = session.schedule.schedulers
 
     def end_epoch(self, validate: bool = True) -> None:
         """Set what is to be run since the last batch of an epoch was left out."""
         session, validation = self._session, self._session.validation
+        if not self._last and session.schedule.counts_epochs:
+            session.schedule.step()
         if validation is None:
             session.schedule.saw(0.0, 0, True)
             return
@@ -103,13 +107,13 @@ class AfterUpdate:
 
     def capture(self) -> tuple[Any, ...]:
         """Copy of what is pending, for `restore`."""
-        return self.pending, self._seen, self._schedulers
+        return self.pending, self._seen, self._last, self._schedulers
 
     def restore(self, saved: tuple[Any, ...]) -> None:
         """Set what is pending, from a copy."""
         self.clear()
         if saved:
-            self.pending, self._seen, self._schedulers = saved
+            self.pending, self._seen, self._last, self._schedulers = saved
 
     def _step_schedule(self) -> None:
         schedule = self._session.schedule
@@ -117,7 +121,7 @@ class AfterUpdate:
             # The user chose another schedule, which begins here.
             return
         with _undone_on_error(schedule.schedulers):
-            schedule.step()
+            schedule.step(self._last)
             if self._seen is not None:
                 schedule.saw(*self._seen)
 

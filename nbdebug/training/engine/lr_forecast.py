@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from nbdebug.core.error_text import raise_interrupt
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Array, Forecast
-from nbdebug.model.schedule.builders import forecast
+from nbdebug.model.schedule.forecast import forecast
 from nbdebug.training.engine.session import Session
 
 MAX_FORECAST_STEPS = 20_000
@@ -65,7 +65,9 @@ class LrForecast:
         ahead = max(session.schedule.fallback, (course.left or 0) + session.schedule.plan.warmup)
         steps = min(max(ahead, 2), MAX_FORECAST_STEPS)
         try:
-            offsets, lr = forecast(course, session.optimizer, session.lr_leader, steps)
+            offsets, lr = forecast(
+                course, session.optimizer, session.lr_leader, steps, session.schedule_epoch
+            )
         except BaseException as error:
             raise_interrupt(error)
             # A user-defined scheduler that cannot be copied has no forecast.

@@ -6,11 +6,10 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from os import PathLike
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from nbdebug.controls.base import number, whole_number
 from nbdebug.core.names import did_you_mean
@@ -22,6 +21,7 @@ from nbdebug.model.module.forward import LossFn, StepFn, call, split
 from nbdebug.model.module.names import trainable
 from nbdebug.model.optimizers import OPTIMIZERS, Optimizers, build
 from nbdebug.model.schedule.builders import USER_SCHEDULE
+from nbdebug.model.schedule.unit import ScheduleLike, ask_for_unit, own_scheduler
 from nbdebug.model.state.session_rng import SessionRng
 from nbdebug.model.state.surroundings import Surroundings
 from nbdebug.model.training_state import TrainingState
@@ -32,7 +32,6 @@ from nbdebug.training.data.sources import as_source
 from nbdebug.training.data.validation import Validation
 
 OptimizerLike = str | torch.optim.Optimizer | Callable[[Any], torch.optim.Optimizer]
-ScheduleLike = str | LRScheduler | Callable[[torch.optim.Optimizer], LRScheduler] | None
 
 DEFAULT_LR = 1e-3
 DEFAULT_EPOCHS = 10
@@ -54,6 +53,7 @@ class Setup:
     lr: float | None = None
     batch_size: int | None = None
     schedule: ScheduleLike = None
+    schedule_every: Literal["step", "epoch"] | None = None
     scaler: torch.amp.GradScaler | None = None
     batch_size_of: CountSamples | None = None
     val_grad: bool = False
@@ -90,6 +90,7 @@ class Session(TrainingState):
     Attributes:
         step: the next step; samples: number of seen samples; epoch: whole epochs and a share;
         skipped: number of updates that the scaler skipped.
+        schedule_unit: how the user's scheduler is stepped, where that was not said, or "".
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -108,9 +109,10 @@ class Session(TrainingState):
         batching = make_batching(source, setup.train_data, setup.batch_size)
         optimizer = make_optimizer(setup, model)
         batching.sample_edits.pairs_only = setup.step_fn is not None
-        own = _own_scheduler(setup.schedule, optimizer)
+        own = own_scheduler(setup.schedule, optimizer, setup.schedule_every)
         metrics = Metrics(setup.metrics)
-        super().__init__(model, Optimizers(optimizer, own), batching, device, metrics)
+        optimizers = Optimizers(optimizer, own, setup.schedule_every == "epoch")
+        super().__init__(model, optimizers, batching, device, metrics)
         self.loss_fn, self.step_fn = setup.loss_fn, setup.step_fn
         self.loss_name = "loss_fn" if setup.loss_fn is not None else "step_fn"
         functions = {self.loss_name: setup.loss_fn or setup.step_fn, **(setup.metrics or {})}
@@ -125,6 +127,9 @@ class Session(TrainingState):
         self.step, self.samples, self.epoch, self.skipped = 0, 0, 0.0, 0
         self.validated = self.validation is not None
         self.set_schedule_length(None, DEFAULT_EPOCHS)
+        self.schedule_unit = ""
+        if own is not None and setup.schedule_every is None:
+            self.schedule_unit = ask_for_unit(own, optimizer, self.steps_per_epoch)
 
     @property
     def uncounted(self) -> tuple[str, ...]:
@@ -144,12 +149,25 @@ class Session(TrainingState):
         # Whoever repairs a sample between two runs does not want it back after a rewind.
         yield from self._given
 
+    @property
+    def steps_per_epoch(self) -> int | None:
+        """Number of batches of one epoch at the current batch size, None if that is unknown."""
+        batching = self.batching
+        if batching.batches is None and batching.remaining is not None:
+            return math.ceil(batching.remaining / batching.size)
+        return batching.batches
+
+    @property
+    def schedule_epoch(self) -> tuple[int, int]:
+        """Steps to the next step of the schedule, and steps between two of them."""
+        length = self.steps_per_epoch
+        if not self.schedule.counts_epochs or not length:
+            return 1, 1
+        return max(1, round((1 - self.epoch % 1) * length)), length
+
     def set_schedule_length(self, steps: int | None, epochs: float | None = None) -> None:
         """Set the length of schedules that begin now, in steps or epochs; 10 epochs if unknown."""
-        batching = self.batching
-        per_epoch = batching.batches
-        if per_epoch is None and batching.remaining is not None:
-            per_epoch = math.ceil(batching.remaining / batching.size)
+        per_epoch = self.steps_per_epoch
         if steps is None and per_epoch is not None:
             steps = math.ceil(per_epoch * (DEFAULT_EPOCHS if epochs is None else epochs))
         self.schedule.fallback = max(steps or DEFAULT_STREAM_STEPS, 1)
@@ -275,25 +293,3 @@ def _on_device(
 def _dtype(model: nn.Module) -> torch.dtype:
     floating = (p.dtype for p in model.parameters() if p.is_floating_point())
     return next(floating, torch.get_default_dtype())
-
-
-def _own_scheduler(schedule: ScheduleLike, optimizer: torch.optim.Optimizer) -> LRScheduler | None:
-    """Check and return the scheduler object of the user; None for a name or without one."""
-    if schedule is None or isinstance(schedule, str):
-        return None
-    if isinstance(schedule, LRScheduler):
-        made = schedule
-    else:
-        check_factory("schedule", schedule, "optimizer")
-        made = schedule(optimizer)
-    if not callable(getattr(made, "step", None)) or not hasattr(made, "state_dict"):
-        raise ArgumentError(f"schedule gave {described(made, 'scheduler')}")
-    if getattr(made, "optimizer", optimizer) is not optimizer:
-        raise ArgumentError(
-            "schedule belongs to another optimizer: build it on the one given here."
-        )
-    if isinstance(made, ReduceLROnPlateau) and made.mode != "min":
-        raise ArgumentError(
-            "ReduceLROnPlateau is stepped with a loss, which should fall: build it with mode='min'."
-        )
-    return made

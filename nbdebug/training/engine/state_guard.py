@@ -42,6 +42,8 @@ class StateGuard:
         self._scale = None if session.scaler is None else session.scaler.state_dict()
         self._window, self._skipped = session.clipping.window.copied(), session.skipped
         self._norms = session.grad_norms
+        state = session.source.state
+        self._data = None if state is None else state.now()
         self._attributes = [(module, _attributes(module)) for module in session.model.modules()]
         self._hooks = [
             (hooks, dict(hooks))
@@ -94,6 +96,8 @@ class StateGuard:
         session.grad_norms = self._norms
         session.outputs = session.targets = session.again = None
         session.rng.seek(self._own_rng)
+        if self._data is not None:
+            self._data.restore()
         self._rng.restore()
 
     def _current(self) -> dict[str, Any]:

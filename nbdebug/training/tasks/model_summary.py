@@ -37,7 +37,8 @@ def summarize(session: Session) -> ModelSummary:
                 device=session.device, col_names=TORCHINFO_COLUMNS,
                 row_settings=("var_names", "depth"),
             )  # fmt: skip
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, AttributeError) as error:
+        # torchinfo asks for what compiled modules do not have.
         reason = error.__cause__ or error
         raise ModelError(
             f"The model could not be run on a training batch: {reason} "

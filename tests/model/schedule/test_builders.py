@@ -16,8 +16,8 @@ from nbdebug.model.schedule.builders import (
     ActiveSchedule,
     ScheduleSpec,
     begin,
-    forecast,
 )
+from nbdebug.model.schedule.forecast import forecast
 from nbdebug.model.state.model_state import RngState
 
 STEPS = 60

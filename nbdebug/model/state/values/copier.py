@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import enum
 import functools
-import random
 import types
 import weakref
 from collections.abc import Iterable, Iterator
@@ -16,6 +15,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from nbdebug.model.state.copying import SIMPLE_TYPES, Copy
+from nbdebug.model.state.reachable import GENERATOR_TYPES
 from nbdebug.model.state.values.kept import (
     MISSING,
     AsIs,
@@ -40,7 +40,6 @@ CONSTANT_TYPES: tuple[Any, ...] = (
     torch._ops.OpOverload, torch._ops.OpOverloadPacket,
 )  # fmt: skip
 CONTAINER_TYPES = (list, dict, set, collections.deque, bytearray)
-GENERATOR_TYPES = (torch.Generator, random.Random, np.random.RandomState, np.random.Generator)
 # Packages whose objects are services, displays or data, which a forward does not train.
 PASSED_PACKAGES = frozenset({
     "IPython", "PIL", "asyncio", "bokeh", "comm", "concurrent", "contextvars", "decimal",

@@ -15,7 +15,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
 from nbdebug.model.state.copying import SIMPLE_TYPES
-from nbdebug.model.state.values.copier import GENERATOR_TYPES, ValueCopier, attributes_of
+from nbdebug.model.state.reachable import GENERATOR_TYPES
+from nbdebug.model.state.values.copier import ValueCopier, attributes_of
 from nbdebug.model.state.values.kept import AsIs, Kept, KeptObject
 from nbdebug.training.data.passes.fingerprint import fingerprint
 

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from nbdebug.errors import CheckpointError
-from nbdebug.model.state.reachable import functions_of, reachable
-from nbdebug.model.state.values.copier import GENERATOR_TYPES
+from nbdebug.model.state.bits import bitwise_equal
+from nbdebug.model.state.reachable import generators_of
 from nbdebug.model.state.values.kept import (
     AsIs,
     Done,
@@ -43,13 +43,23 @@ class HeldState:
         """Copy the state as it is now."""
         copier = DataCopier()
         held = copier.keep(data)
-        functions = [*_inside(data), *copier.functions, *functions_of(copier.kinds)]
-        reached = {
-            one.place: (one.value, copier.keep(one.value, one.place))
-            for one in reachable(functions)
-            if isinstance(one.value, GENERATOR_TYPES)
-        }
+        found = generators_of(copier.kinds, [*_inside(data), *copier.functions])
+        reached = {place: (value, copier.keep(value, place)) for place, value in found.items()}
         return cls(data, held, reached, copier)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, HeldState) and bitwise_equal(self._bits(), other._bits())
+
+    __hash__ = object.__hash__
+
+    def _bits(self) -> Any:
+        writer = PlainWriter(identities=True)
+        reached = {place: writer.plain(kept) for place, (_, kept) in self._reached.items()}
+        return writer.plain(self._held), reached
+
+    def texts(self) -> set[str | bytes]:
+        """Texts that are held, anywhere inside."""
+        return set(_texts(self._held))
 
     def restore(self) -> None:
         """Write the copies back into the objects."""
@@ -80,7 +90,7 @@ class HeldState:
         reader = PlainReader(torch.device("cpu"))
         held = reader.kept(plain["held"])
         reached = {place: reader.kept(value) for place, value in plain["reached"].items()}
-        new = set(_texts(held)) - set(_texts(self._held))
+        new = set(_texts(held)) - self.texts()
         if new:
             # A file decides neither what is read nor from where.
             raise CheckpointError(f"the text {min(map(repr, new)):.80} is not in the data")

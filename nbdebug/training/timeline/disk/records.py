@@ -13,6 +13,7 @@ from nbdebug.model.state.session_rng import RngPosition
 from nbdebug.training.data.cached_sampler import CachedPosition
 from nbdebug.training.data.index_sampler import IndexPosition
 from nbdebug.training.data.lazy_index_sampler import LazyPosition
+from nbdebug.training.data.samplers import DirectPosition
 from nbdebug.training.data.stream_sampler import StreamPosition
 from nbdebug.training.data.worker_sampler import BatchRequest, WorkerPosition
 
@@ -23,6 +24,7 @@ RECORD_TYPES: dict[str, type] = {
     "CachedPosition": CachedPosition,
     "StreamPosition": StreamPosition,
     "LazyPosition": LazyPosition,
+    "DirectPosition": DirectPosition,
     "Drawn": BatchRequest,
     "RngPosition": RngPosition,
 }

@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from nbdebug.errors import CheckpointError
-from nbdebug.model.schedule.builders import ActiveSchedule, forecast
+from nbdebug.model.schedule.builders import ActiveSchedule
+from nbdebug.model.schedule.forecast import forecast
 from nbdebug.model.state.optimizer import OptimizerCopy
 
 # Other implementations of the same step, which need a device.

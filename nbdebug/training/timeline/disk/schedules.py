@@ -16,9 +16,9 @@ from nbdebug.model.schedule.builders import (
     ActiveSchedule,
     ScheduleSpec,
     ScheduleState,
-    stub_optimizer,
 )
 from nbdebug.model.schedule.builders import build as build_scheduler
+from nbdebug.model.schedule.forecast import stub_optimizer
 from nbdebug.model.schedule.param_groups import PER_GROUP_ATTRIBUTES
 from nbdebug.training.engine.session import Session
 from nbdebug.training.timeline.disk.records import decoded, encoded
