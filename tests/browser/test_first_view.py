@@ -144,3 +144,49 @@ def _rows(notebook: Notebook, figure: str) -> int:
 def _steps(notebook: Notebook) -> int:
     sources = notebook.figure("loss").get("sources", {})
     return max((len(source["mean"]) for source in sources.values() if "mean" in source), default=0)
+
+
+HIDE = """hidden => {
+    Object.defineProperty(document, "hidden", { get: () => hidden, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
+
+def test_a_hidden_page_is_left_alone_and_complete_when_it_is_seen(open_notebook: Open) -> None:
+    notebook = opened(open_notebook, "dbg.wait()", "print(dbg.dashboard.view.seen)", "dbg.run(300)")
+    notebook.page.evaluate(HIDE, True)
+    until(lambda: not seen(notebook), 60, "the view to take its leave")
+    notebook.run_cell(3)
+    notebook.page.evaluate(HIDE, False)
+    until(lambda: seen(notebook), 60, "the view to come back")
+    until(lambda: newest_step(notebook) >= 290, 60, "all steps in the plot")
+    assert not notebook.errors
+
+
+def seen(notebook: Notebook) -> bool:
+    notebook.run_cell(2)
+    return "True" in notebook.text(2)
+
+
+def newest_step(notebook: Notebook) -> float:
+    sources = notebook.figure("loss")["sources"].values()
+    return max((float(max(one["step"])) for one in sources if one.get("step")), default=0.0)
+
+
+def test_the_rail_stays_in_view_while_one_scrolls_to_the_tabs(open_notebook: Open) -> None:
+    notebook = opened(open_notebook)
+    notebook.page.set_viewport_size({"width": 1720, "height": 700})
+    notebook.page.locator(".nbd-tabs").evaluate("tabs => tabs.scrollIntoView()")
+    expect(notebook.control("Learning rate")).to_be_in_viewport()
+    expect(notebook.button("Run")).not_to_be_in_viewport()
+
+
+def test_everything_that_takes_the_focus_has_a_name(open_notebook: Open) -> None:
+    notebook = opened(open_notebook)
+    nameless = """() => [...document.querySelectorAll(
+        ".nbd-dashboard :is(button, input, select, [tabindex='0'], [contenteditable=true])")]
+        .filter((one) => one.getClientRects().length)
+        .filter((one) => !(one.ariaLabel || one.labels?.[0]?.textContent || one.innerText?.trim())
+            || (one.tagName === "SELECT" && !one.ariaLabel && !one.labels?.length))
+        .map((one) => one.outerHTML.slice(0, 120))"""
+    until(lambda: not notebook.page.evaluate(nameless), 30, "a name for every control")

@@ -7,8 +7,9 @@ class ControlKeys {
     const dashboard = el.closest(".nbd-dashboard");
     this.rail = dashboard?.querySelector(".nbd-rail");
     this.watcher = new MutationObserver(() => this.write());
-    for (const box of dashboard?.querySelectorAll(".nbd-toolbar input") ?? []) {
-      box.setAttribute("aria-label", box.title || "Number of steps");
+    for (const box of dashboard?.querySelectorAll(".nbd-toolbar :is(input, select)") ?? []) {
+      const plain = box.tagName === "SELECT" ? "Unit: steps or epochs" : "Number of steps or epochs";
+      box.setAttribute("aria-label", box.title || plain);
     }
     if (!this.rail) return;
     this.onKey = (event) => {
@@ -26,10 +27,17 @@ class ControlKeys {
   write() {
     for (const slider of this.rail.querySelectorAll(".widget-slider")) {
       const handle = slider.querySelector(".noUi-handle");
-      const value = slider.querySelector(".widget-readout")?.textContent.trim();
+      const readout = slider.querySelector(".widget-readout");
+      const value = readout?.textContent.trim();
       if (!handle) continue;
-      handle.setAttribute("aria-label", slider.querySelector(".widget-label")?.textContent ?? "");
+      const name = slider.querySelector(".widget-label")?.textContent ?? "";
+      handle.setAttribute("aria-label", name);
+      readout?.setAttribute("role", "textbox");
+      readout?.setAttribute("aria-label", `${name}, as a number`);
       if (value) handle.setAttribute("aria-valuetext", value);
+    }
+    for (const help of this.rail.querySelectorAll(".nbd-control .widget-button")) {
+      if (help.title) help.setAttribute("aria-label", help.title);
     }
   }
   close() {

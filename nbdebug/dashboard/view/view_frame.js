@@ -80,6 +80,7 @@ class Frame {
     if (panel.root) {
       const save = node("button", "nbd-save", "CSV");
       Object.assign(save, { type: "button", title: `Save the numbers of this plot: ${panel.title}` });
+      save.setAttribute("aria-label", `CSV of ${panel.title}`);
       save.addEventListener("click", () => this.save(panel.name, panel.root));
       title.append(save);
     }
