@@ -73,7 +73,11 @@ def ask_for_unit(
         return ""
     name = type(own).__name__
     steps = int(steps_per_epoch * EPOCH_SHARE) + 1
-    _, rates = forecast(ActiveSchedule(None, own), optimizer, 0, max(steps, 2))
+    try:
+        _, rates = forecast(ActiveSchedule(None, own), optimizer, 0, max(steps, 2))
+    except Exception:
+        # A scheduler that cannot be copied has no forecast.
+        rates = np.ones(1)
     peak = int(np.argmax(rates))
     if rates[peak] > 0 and rates[peak:].min() < GONE_SHARE * rates[peak]:
         raise ArgumentError(

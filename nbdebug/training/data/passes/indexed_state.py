@@ -149,6 +149,9 @@ class IndexedState:
 
 
 def _is_data(value: Any) -> bool:
+    if isinstance(value, BaseException):
+        # Kept to look at what happened.
+        return True
     if isinstance(value, torch.Tensor | np.ndarray):
         if value.nbytes > MAX_STATE_BYTES or isinstance(value, np.memmap):
             return True
