@@ -1,4 +1,4 @@
-"""Sick trainings to guess at: a letter in place of the name of the fault, and no rule that tells it."""
+"""Sick trainings to guess at: called by a letter, with no rule that tells their fault."""
 
 from __future__ import annotations
 
