@@ -13,6 +13,7 @@ def test_a_patient_tells_nothing_until_it_is_diagnosed() -> None:
     with examples.patient("B") as dbg:
         assert dbg.findings.summary == "No rules: nothing is judged."
         assert not dbg.history.snapshot(()).notices
+        assert dbg.history.snapshot(()).findings.found == ()
         assert examples.diagnose(dbg)[0].title == "The loss diverges"
         assert dbg.findings[0].title == "The loss diverges"
 

@@ -232,7 +232,7 @@ def test_runs_are_compared_made_again_and_carried() -> None:
 
 @pytest.mark.slow
 @executed("05_what_is_wrong")
-def test_patients_keep_their_secret_until_they_are_diagnosed_and_remedies_are_proved() -> None:
+def test_every_patient_is_shown_then_diagnosed_and_remedies_are_proved() -> None:
     notebook = execute(FOLDER / "05_what_is_wrong.ipynb")
 
     def said(cell: str) -> str:
@@ -245,9 +245,7 @@ def test_patients_keep_their_secret_until_they_are_diagnosed_and_remedies_are_pr
         "seven": "Overfitting", "eight": "Updates far too large",
     }  # fmt: skip
     for cell, fault in patients.items():
-        shown = str(outputs(notebook, cell))
-        assert "application/vnd.jupyter.widget-view+json" in shown
-        assert not [title for title in patients.values() if title in shown]
+        assert "application/vnd.jupyter.widget-view+json" in str(outputs(notebook, cell))
         assert fault in said(f"{cell}-findings")
     for cell in ("one-fork", "two-fork", "three-fork", "five-fork", "six-fork", "seven-fork"):
         assert ": gone" in said(cell)

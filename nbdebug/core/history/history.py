@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from nbdebug.core.forked import when_forked
 from nbdebug.core.history.block import Rows
+from nbdebug.core.history.change_table import change_frame
 from nbdebug.core.history.columns import Columns, Positions
 from nbdebug.core.history.latest import LatestResults
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.history.undone_changes import mark_undone
 from nbdebug.core.history.waiting import wait_for_status
 from nbdebug.core.records import ControlChange, Histogram, Note, Notice, Status, StepRecord
-from nbdebug.core.results.change_table import change_frame
 from nbdebug.core.results.timeline import Branch
 
 if TYPE_CHECKING:

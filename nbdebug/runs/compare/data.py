@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from nbdebug.core.history.change_table import change_frame
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.names import unknown_name
 from nbdebug.core.records import Array
-from nbdebug.core.results.change_table import change_frame
 from nbdebug.core.series import Series
 from nbdebug.errors import SeriesError
 from nbdebug.runs.compare.differences import data_facts, differing, environment_facts
