@@ -12,6 +12,7 @@ Trainings on data sets of scikit-learn need the extra `lab`.
 from nbdebug.examples.catalogue import sick, sick_setups
 from nbdebug.examples.data import digits, load
 from nbdebug.examples.healthy_trainings import HealthyTraining, healthy
+from nbdebug.examples.patients import diagnose, patient
 from nbdebug.examples.setups.base import SickSetup
 from nbdebug.examples.sick_training import SickTraining
 
@@ -19,9 +20,11 @@ __all__ = [
     "HealthyTraining",
     "SickSetup",
     "SickTraining",
+    "diagnose",
     "digits",
     "healthy",
     "load",
+    "patient",
     "sick",
     "sick_setups",
 ]

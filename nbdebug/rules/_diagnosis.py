@@ -115,7 +115,7 @@ class Diagnosis(Sequence[Rule]):
             finally:
                 self._busy = False
             known = {name: one.finding for name, one in self._known.items()}
-            found = Findings(tuple(ordered(known)), missing)
+            found = Findings(tuple(ordered(known)), missing, bool(self._rules))
             for cause in found.causes:
                 if cause.name not in before:
                     self._say(snapshot, cause.severity, cause.title, cause.seen, "finding")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from pathlib import Path
 
 import nbformat
@@ -24,6 +25,19 @@ EACH = pytest.mark.parametrize(
 def outputs(notebook: nbformat.NotebookNode, cell: str) -> list[nbformat.NotebookNode]:
     """Outputs of the cell with this id."""
     return next(c.outputs for c in notebook.cells if c.id == cell)
+
+
+def printed(notebook: nbformat.NotebookNode, cell: str) -> str:
+    """Everything that a cell printed, and its result as text."""
+    return "".join(
+        str(output.get("text") or output["data"]["text/plain"])
+        for output in outputs(notebook, cell)
+    )
+
+
+def numbers(text: str, after: str) -> list[float]:
+    """Numbers that follow a word."""
+    return [float(found) for found in re.findall(rf"{re.escape(after)}(\d+(?:\.\d+)?)", text)]
 
 
 @pytest.fixture(autouse=True)
@@ -85,11 +99,65 @@ def test_the_quickstart_shows_dashboard_change_and_numbers() -> None:
     dashboard, still = outputs(notebook, "dashboard")
     assert "application/vnd.jupyter.widget-view+json" in dashboard.data
     assert "at step" in still.data["text/html"]
+    (undone,) = outputs(notebook, "set")
+    assert "Taken back: Learning rate 0.001 -> 0.03" in undone.data["text/plain"]
+    (found,) = outputs(notebook, "findings")
+    assert "Nothing looks sick" in found.data["text/plain"]
     (changes,) = outputs(notebook, "changes")
     assert "finer steps" in changes.data["text/plain"]
     (numbers,) = outputs(notebook, "history")
     assert "val_accuracy" in numbers.data["text/plain"]
     assert "<table" in numbers.data["text/html"]
+
+
+@EACH
+def test_ends_in_what_was_seen_and_what_comes_next(path: Path) -> None:
+    last = nbformat.read(path, as_version=4).cells[-1]
+
+    assert last.cell_type == "markdown"
+    seen = last.source.partition("## What you saw\n")[2]
+    assert len(re.findall(r"(?m)^- ", seen)) == 3
+    links = re.findall(r"\]\((\w+\.ipynb)\)", seen)
+    after = NOTEBOOKS[(NOTEBOOKS.index(path) + 1) % len(NOTEBOOKS)]
+    assert links == [after.name]
+
+
+@pytest.mark.slow
+@executed("02_gradient_clipping")
+def test_clipping_saves_a_training_and_scaling_removes_the_cause() -> None:
+    notebook = execute(FOLDER / "02_gradient_clipping.ipynb")
+
+    assert "The loss is inf" in printed(notebook, "explodes")
+    clipped, scaled = printed(notebook, "run"), printed(notebook, "scaling")
+    assert "clipped: 100% of the steps" in clipped
+    assert "Almost every gradient is clipped" in clipped
+    early, late = numbers(clipped, "epochs: ")
+    early_scaled, late_scaled = numbers(scaled, "epochs: ")
+    assert early < early_scaled
+    assert late_scaled < late
+    assert "findings: 0" in scaled
+    spikes = printed(notebook, "gru-run")
+    [usual], [largest], [share] = (
+        numbers(spikes, name) for name in ("norm ", "largest ", "clipped: ")
+    )
+    assert largest > 5 * usual
+    assert 5 <= share <= 15
+
+
+@pytest.mark.slow
+@executed("03_dropout_and_batchnorm")
+def test_the_order_of_layers_decides_and_new_statistics_do_not() -> None:
+    notebook = execute(FOLDER / "03_dropout_and_batchnorm.ipynb")
+
+    built = printed(notebook, "as-built")
+    [trained], [validated] = numbers(built, "training loss "), numbers(built, "validation loss ")
+    assert validated > 1.5 * trained
+    statistics = printed(notebook, "statistics")
+    assert max(numbers(statistics, "accuracy: ") + numbers(statistics, "statistics ")) < 35
+    assert min(numbers(printed(notebook, "reorder"), "later: ")) > 50
+    base, reordered = printed(notebook, "fair").splitlines()[1:3]
+    assert "Dropout before BatchNorm" in base
+    assert float(reordered.split(" | ")[-1]) < 0.5 * float(base.split(" | ")[-1])
 
 
 @pytest.mark.slow
@@ -109,6 +177,13 @@ def test_the_checklist_finds_six_faults_one_after_the_other() -> None:
         "Overfits a few examples",
     ]
     assert outputs(notebook, "six") == []
+    tables = [
+        cell.id
+        for cell in notebook.cells
+        for output in cell.get("outputs", ())
+        if "3. Look inside the layers" in str(output)
+    ]
+    assert tables == ["healthy-check"]
     said = "".join(output.text for output in outputs(notebook, "mended"))
     assert "1 passed" in said
     assert float(said.rsplit(" ", 1)[1]) < 0.5
@@ -123,8 +198,13 @@ def test_time_travel_finds_the_step_and_ends_in_the_same_weights() -> None:
         return str(outputs(notebook, cell)[0]["data"]["text/plain"])
 
     assert said("break").startswith("('Break: grad_norm > 15 and step > 10', 15")
+    assert said("break").endswith("152)")
     assert said("rewind") == "Back at the checkpoint of step 150."
-    assert "lr=0.9" in said("fork")
+    base, low, kept, high = (row.split(" | ") for row in said("fork").splitlines()[1:])
+    names = [row[0].strip(" |") for row in (base, low, kept, high)]
+    assert names == ["no change", "lr=0.02", "lr=0.1", "lr=0.9"]
+    assert kept[1] == "no clear difference"
+    assert float(kept[-1]) < min(float(row[-1]) for row in (base, low, high))
     assert said("nothing") == "0.0"
     assert "bit-identical at the end" in said("replay")
     assert said("run-script") == "True"
@@ -144,6 +224,7 @@ def test_runs_are_compared_made_again_and_carried() -> None:
     names = ["steered", "sgd 1e-1", "adam 1e-1", "adam 1e-2", "adam 1e-3"]
     assert all(name in said("list") and name in said("compare") for name in names)
     assert "jumpy" in said("changes")
+    assert re.search(r"batch_size +64 +128 +calmer", said("changes"))
     assert "far too jumpy" in said("one")
     assert said("again").startswith("220 steps rerun from step 0, each loss and gradient norm")
     assert "<Run adam 1e-2: finished at step 220> True" in said("travel")
@@ -151,17 +232,30 @@ def test_runs_are_compared_made_again_and_carried() -> None:
 
 @pytest.mark.slow
 @executed("05_what_is_wrong")
-def test_the_ward_names_every_fault_and_proves_remedies() -> None:
+def test_every_patient_is_shown_then_diagnosed_and_remedies_are_proved() -> None:
     notebook = execute(FOLDER / "05_what_is_wrong.ipynb")
 
     def said(cell: str) -> str:
         return str(outputs(notebook, cell)[0]["data"]["text/plain"])
 
+    patients = {
+        "one": "Updates far too small", "two": "The loss diverges",
+        "three": "Vanishing gradients", "four": "Gradient spike",
+        "five": "Dropout before BatchNorm", "six": "Almost every gradient is clipped",
+        "seven": "Overfitting", "eight": "Updates far too large",
+    }  # fmt: skip
+    for cell, fault in patients.items():
+        assert "application/vnd.jupyter.widget-view+json" in str(outputs(notebook, cell))
+        assert fault in said(f"{cell}-findings")
     for cell in ("one-fork", "two-fork", "three-fork", "five-fork", "six-fork", "seven-fork"):
         assert ": gone" in said(cell)
     assert "Nothing looks sick" in said("one-keep")
-    assert "index in the data: 700" in said("four")
-    assert "The step size is the cause" in said("eight")
+    assert "\n1300 | " in said("four-culprits")
+    assert "Gradient spike" not in said("four-cure")
+    base, remedy = said("seven-fork").splitlines()[1:3]
+    assert "worse: its loss is higher" in remedy
+    assert float(remedy.split(" | ")[-1]) < 0.5 * float(base.split(" | ")[-1])
+    assert "The step size is the cause" in said("eight-findings")
     assert "This takes too long for me" in said("own")
     assert "not named" not in said("all")
     assert said("all").count("learning rate") >= 5

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from nbdebug.core.change_table import change_frame
 from nbdebug.core.forked import when_forked
 from nbdebug.core.history.block import Rows
+from nbdebug.core.history.change_table import change_frame
 from nbdebug.core.history.columns import Columns, Positions
 from nbdebug.core.history.latest import LatestResults
 from nbdebug.core.history.snapshot import Snapshot

@@ -86,10 +86,12 @@ class Findings(Sequence[Finding]):
 
     Attributes:
         not_judged: rules without enough data, with the missing data.
+        judged: False if there is no rule, so that nobody has looked.
     """
 
     found: tuple[Finding, ...] = ()
     not_judged: Mapping[str, str] = field(default_factory=dict)
+    judged: bool = True
 
     @overload
     def __getitem__(self, index: int) -> Finding: ...
@@ -122,6 +124,8 @@ class Findings(Sequence[Finding]):
     @property
     def summary(self) -> str:
         """Number of findings, and of rules without enough data."""
+        if not self.judged:
+            return "No rules: nothing is judged."
         count = len(self.causes)
         said = "Nothing looks sick" if not count else f"{count} finding{'s' * (count > 1)}"
         rest = f"; {len(self.not_judged)} rules have nothing to judge by yet"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nbdebug.core.change_table import change_frame
+from nbdebug.core.history.change_table import change_frame
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.names import unknown_name
 from nbdebug.core.records import Array

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nbdebug.core.change_table import change_frame
+from nbdebug.core.history.change_table import change_frame
 from nbdebug.core.names import unknown_name
 from nbdebug.core.series import Series
 from nbdebug.errors import SeriesError

@@ -1,0 +1,30 @@
+"""Patients keep their secret until they are diagnosed."""
+
+from __future__ import annotations
+
+import pytest
+
+import nbdebug as nbd
+from nbdebug import examples
+from nbdebug.examples.patients import PATIENTS
+
+
+def test_a_patient_tells_nothing_until_it_is_diagnosed() -> None:
+    with examples.patient("B") as dbg:
+        assert dbg.findings.summary == "No rules: nothing is judged."
+        assert not dbg.history.snapshot(()).notices
+        assert dbg.history.snapshot(()).findings.found == ()
+        assert examples.diagnose(dbg)[0].title == "The loss diverges"
+        assert dbg.findings[0].title == "The loss diverges"
+
+
+@pytest.mark.parametrize("letter", ["I", "a", "", None])
+def test_a_patient_that_is_not_there_is_refused(letter: str) -> None:
+    with pytest.raises(nbd.ArgumentError, match="There is no patient"):
+        examples.patient(letter)
+
+
+def test_every_patient_is_a_sick_training_and_each_another_one() -> None:
+    names = [name for name, _ in PATIENTS.values()]
+    assert set(names) <= set(examples.sick())
+    assert len(set(names)) == len(names)
