@@ -190,3 +190,16 @@ def test_everything_that_takes_the_focus_has_a_name(open_notebook: Open) -> None
             || (one.tagName === "SELECT" && !one.ariaLabel && !one.labels?.length))
         .map((one) => one.outerHTML.slice(0, 120))"""
     until(lambda: not notebook.page.evaluate(nameless), 30, "a name for every control")
+
+
+def test_a_plot_out_of_view_is_painted_again_when_it_is_seen(open_notebook: Open) -> None:
+    notebook = opened(open_notebook, *["1"] * 30)
+    held = """show => {
+        document.querySelector(show).scrollIntoView();
+        return Bokeh.documents.at(-1).get_model_by_name("loss").hold_render;
+    }"""
+    last = ".jp-Notebook .jp-Cell:last-child"
+    until(lambda: notebook.page.evaluate(held, last) is True, 30, "the plot to rest")
+    top = ".nbd-dashboard"
+    until(lambda: notebook.page.evaluate(held, top) is False, 30, "the plot to be painted again")
+    assert not notebook.errors

@@ -124,6 +124,7 @@ class View {
       const containers = this.document.roots().map(
         (root) => panels.find((panel) => panel.root === root.id)?.plot ?? this.el);
       await this.bokeh.embed.add_document_standalone(this.document, this.el, containers);
+      this.painting = new Painting(this.document, panels);
       this.names = new ControlKeys(this.el, () => this.frame.ask("", "undo", {}));
       this.frame.writeAlternatives();
       if (this.closed) this.clear();
@@ -239,6 +240,7 @@ class View {
     clearTimeout(this.dragging);
     this.watcher.disconnect();
     this.names?.close();
+    this.painting?.close();
     window.removeEventListener("pagehide", this.leave);
     this.model.off("msg:custom", this.receive);
     this.clear();

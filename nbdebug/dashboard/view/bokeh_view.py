@@ -29,10 +29,10 @@ from nbdebug.plots.plot_options import PlotOptions
 MAX_VIEWS = 8
 # Joined into one module, which is what anywidget loads.
 ESM_FILES = (
-    "still.js", "link.js", "control_keys.js", "take_along.js", "legends.js", "view_frame.js",
-    "view_theme.js", "bokeh_view.js",
+    "still.js", "link.js", "control_keys.js", "take_along.js", "legends.js", "painting.js",
+    "view_frame.js", "view_theme.js", "bokeh_view.js",
 )  # fmt: skip
-CSS_FILES = ("host_theme.css", "bokeh_view.css", "still.css")
+CSS_FILES = ("host_theme.css", "bokeh_view.css")
 
 
 @dataclass(frozen=True, slots=True)
