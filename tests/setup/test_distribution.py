@@ -36,9 +36,9 @@ def texts() -> dict[str, str]:
 
 def lowest(requirement: Requirement) -> str:
     """The version of a lower bound."""
-    (specifier,) = requirement.specifier
-    assert specifier.operator == ">="
-    return specifier.version
+    (found,) = (one.version for one in requirement.specifier if one.operator == ">=")
+    assert {one.operator for one in requirement.specifier} <= {">=", "<"}
+    return found
 
 
 def requirements() -> dict[str, str]:
