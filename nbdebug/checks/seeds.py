@@ -24,8 +24,8 @@ class Seeds(Check):
 
     nbdebug seeds the order of the data, and the global generators of PyTorch, NumPy and Python in
     each batch and each step. Generators of your own, the time and the operating system have no
-    seed that it knows: with them a rewind, a replay or another run gives other numbers. The check
-    draws some samples twice, and runs one batch twice.
+    seed that it knows: with them another run, and often a rewind or a replay, gives other
+    numbers. The check draws some samples twice, and runs one batch twice.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """

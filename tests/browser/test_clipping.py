@@ -50,7 +50,9 @@ def test_the_threshold_is_dragged_and_set_by_a_percentile(
     notebook.run_cell(0)
     notebook.tab("Clipping").click()
     notebook.button("Run").click()
-    notebook.page.locator(".nbd-offer").nth(2).wait_for(timeout=60_000)
+    # Those of a finding stand above the tabs.
+    offers = notebook.page.get_by_role("tabpanel", name="Clipping").locator(".nbd-offer")
+    offers.nth(2).wait_for(timeout=60_000)
     until(lambda: notebook.page.get_by_text("of these steps").count(), 30, "the share clipped")
     notebook.picture("clipping_tab")
 
@@ -58,7 +60,7 @@ def test_the_threshold_is_dragged_and_set_by_a_percentile(
         notebook.run_cell(1)
         return float(notebook.text(1))
 
-    p50 = notebook.page.locator(".nbd-offer").first
+    p50 = offers.first
     p50.click()
     until(lambda: in_force() != 0.5, 30, "the percentile to be in force")
     # While training goes on, norms and with them the line move under the mouse.

@@ -52,13 +52,7 @@ def all_samples(session: Session) -> Samples:
 
     def fetch(chosen: torch.Tensor) -> Any:
         assert not isinstance(source, StreamSource)
-        # Generators of the dataset's own go back with the training, so they do here.
-        held = None if source.state is None else source.state.now()
-        try:
-            return to_device(source.fetch(chosen), session.device)
-        finally:
-            if held is not None:
-                held.restore()
+        return to_device(source.fetch(chosen), session.device)
 
     def held_out() -> Iterator[Any]:
         assert validation is not None
