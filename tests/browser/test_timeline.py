@@ -49,7 +49,7 @@ def test_the_timeline(open_notebook: Callable[..., Notebook]) -> None:
     panel.get_by_role("button", name="Add").click()
     expect(page.get_by_text("grad_nrm")).to_be_visible(timeout=LONG)
     notebook.button("Run").click()
-    expect(page.get_by_text("Break: step == 130")).to_be_visible(timeout=LONG)
+    expect(page.get_by_text("Break: step == 130", exact=True)).to_be_visible(timeout=LONG)
     panel.locator("[data-field=values]").fill("1e-5, 1e-2")
     panel.locator("[data-field=steps]").fill("60")
     panel.get_by_role("button", name="Fork and compare").click()

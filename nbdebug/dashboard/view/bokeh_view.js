@@ -125,6 +125,7 @@ class View {
         (root) => panels.find((panel) => panel.root === root.id)?.plot ?? this.el);
       await this.bokeh.embed.add_document_standalone(this.document, this.el, containers);
       this.painting = new Painting(this.document, panels);
+      hitWhenPainted(this.document);
       this.names = new ControlKeys(this.el, () => this.frame.ask("", "undo", {}));
       this.frame.writeAlternatives();
       if (this.closed) this.clear();

@@ -20,3 +20,12 @@ class Painting {
     this.observer.disconnect();
   }
 }
+
+/** A line that can be dragged is under no mouse before it is painted; Bokeh raises an error there. */
+function hitWhenPainted(document) {
+  const draggable = ({ model, _hit_test }) => _hit_test && model.properties.editable;
+  for (const view of document.views_manager?.query?.(draggable) ?? []) {
+    const hit = view._hit_test;
+    view._hit_test = (x, y) => (view.line ? hit.call(view, x, y) : null);
+  }
+}
