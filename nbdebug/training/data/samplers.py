@@ -260,6 +260,12 @@ def prepare_resume(sampler: Sampler) -> str:
     return "" if reads is None else reads.reader.prepare_resume()
 
 
+def moved_in_workers(sampler: Sampler) -> str:
+    """Place of a value of the dataset that moves in loader workers; "" if none was seen."""
+    inner = sampler.inner if isinstance(sampler, CachedSampler) else sampler
+    return inner.moved if isinstance(inner, WorkerSampler) else ""
+
+
 def _check_request(request: Any, indices: Indices) -> None:
     """Refuse a prefetched batch that is none of this data."""
     if not isinstance(request, BatchRequest):

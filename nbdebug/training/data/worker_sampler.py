@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 from nbdebug.training.data.batch import Batch
 from nbdebug.training.data.index_sampler import IndexPosition, IndexSampler
 from nbdebug.training.data.lazy_index_sampler import LazyIndexSampler, LazyPosition
+from nbdebug.training.data.passes.worker_state import WorkerState
 from nbdebug.training.data.seeding import derived_seed, seed_all
 from nbdebug.training.data.sources import DatasetSource, begin_epoch, samples_of
 
@@ -38,11 +39,22 @@ class WorkerPosition(NamedTuple):
     waiting: tuple[BatchRequest, ...]
 
 
+class WorkerAnswer(NamedTuple):
+    """A batch, and the place of a value that moved in the worker; see `WorkerState`."""
+
+    data: Any
+    moved: str
+
+
 class WorkerSampler:
     """Sampler whose batches are fetched by the workers of a DataLoader, a few batches ahead.
 
     Each batch seeds the generators of its worker, so that random transforms depend on the batch
     and not on the worker.
+
+    Attributes:
+        moved: place of a value of the dataset that moves in the workers, where it is neither
+            rewound nor recorded; "" if none was seen.
     """
 
     def __init__(
@@ -51,14 +63,14 @@ class WorkerSampler:
         loader: DataLoader[Any],
         indices: IndexSampler | LazyIndexSampler,
     ) -> None:
-        self.indices, self.source = indices, source
+        self.indices, self.source, self.moved = indices, source, ""
         self._pending: deque[BatchRequest] = deque()
         self._to_resend: deque[BatchRequest] = deque()
         self._loader: DataLoader[Any] = DataLoader(
-            _SeededDataset(source.dataset),
+            _SeededDataset(source.dataset, source.own_collate),
             batch_sampler=_EndlessBatchSampler(self),
             num_workers=loader.num_workers,
-            collate_fn=source.collate,
+            collate_fn=_Answering(source.collate),
             pin_memory=loader.pin_memory,
             pin_memory_device=loader.pin_memory_device,
             timeout=loader.timeout,
@@ -87,13 +99,14 @@ class WorkerSampler:
         try:
             if self._batches is None:
                 self._batches = iter(self._loader)
-            data = next(self._batches)
+            data, moved = next(self._batches)
         except BaseException:
             # Workers may be dead: new ones fetch what is not delivered yet.
             waiting = self.position().waiting
             self.close()
             self._to_resend.extend(waiting)
             raise
+        self.moved = self.moved or moved
         indices, epoch, progress, *_ = self._pending.popleft()
         if self.source.ready:
             return Batch(data, self.source.count(data), epoch, progress)
@@ -138,19 +151,36 @@ class _EndlessBatchSampler:
 
 
 class _SeededDataset(Dataset[Any]):
-    """Dataset wrapper in a worker: takes seed, epoch and indices, returns the samples."""
+    """Dataset wrapper in a worker: takes seed, epoch and indices.
 
-    def __init__(self, dataset: Any) -> None:
-        self.dataset = dataset
+    Returns the samples, and what moved in the dataset; see `WorkerState`.
+    """
+
+    def __init__(self, dataset: Any, collate: Any) -> None:
+        self.dataset, self.collate = dataset, collate
+        self._state: WorkerState | None = None
         self._epoch = -1
 
-    def __getitems__(self, request: list[int]) -> list[Any]:
+    def __getitems__(self, request: list[int]) -> tuple[list[Any], str]:
         seed, epoch, *indices = request
+        state = self._state = self._state or WorkerState(self.dataset, self.collate)
         if epoch != self._epoch:
             begin_epoch(self.dataset)(epoch)
             self._epoch = epoch
+            state.begin()
         seed_all(seed)
-        return samples_of(self.dataset, indices)
+        return samples_of(self.dataset, indices), state.moved()
+
+
+class _Answering:
+    """collate_fn in a worker, which passes on what moved."""
+
+    def __init__(self, collate: Callable[[Any], Any]) -> None:
+        self._collate = collate
+
+    def __call__(self, read: tuple[list[Any], str]) -> WorkerAnswer:
+        samples, moved = read
+        return WorkerAnswer(self._collate(samples), moved)
 
 
 class _WorkerInit:

@@ -66,8 +66,7 @@ class Timeline:
         self._told_too_small = self.resumed = False
         refusal = prepare_resume(loop.session.sampler) if name else ""
         self._file = CheckpointFile(name, history, refusal)
-        self._clock = CheckpointClock(history)
-        self._uncopied = UncopiedNotice(history)
+        self._clock, self._uncopied = CheckpointClock(history), UncopiedNotice(history)
         self.failures = Failures(loop, self.edits, self._log, history)
         self._begin()
 
@@ -83,6 +82,7 @@ class Timeline:
         """Log loss and gradient norm of the step."""
         self._log.add(self._loop.session.step - 1, self._loop.last)
         self.failures.clear()
+        self._uncopied.tell_of_data(self._loop.session)
         self._clock.end_step()
 
     def record_event(self, command: SetControl | ReestimateBatchNorm | None) -> None:

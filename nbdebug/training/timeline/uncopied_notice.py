@@ -1,9 +1,11 @@
-"""Notice of parts of a model whose state cannot be copied."""
+"""Notices of parts of a model or a dataset whose state cannot be copied."""
 
 from __future__ import annotations
 
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Notice
+from nbdebug.training.data.samplers import moved_in_workers
+from nbdebug.training.engine.session import Session
 from nbdebug.training.timeline.checkpoint import Checkpoint
 
 TEXT = (
@@ -12,13 +14,28 @@ TEXT = (
     "tensor, a number, a list, a dict or a torch.Generator."
 )
 
+IN_WORKERS = (
+    "each loader worker has its own copy of this value, and it moves while samples are read. A "
+    "rewind, a fork or a resume starts workers with the value as it was at the beginning, so other "
+    "samples may follow. Draw random numbers from torch, NumPy or random, which are seeded for "
+    "each batch, or train with num_workers=0, where the value is restored."
+)
+
 
 class UncopiedNotice:
-    """Says once of each attribute of the model that it has a state which cannot be copied."""
+    """Says once of each value of the model or the dataset that it cannot be copied."""
 
     def __init__(self, history: History) -> None:
         self._history = history
         self._told: set[str] = set()
+
+    def tell_of_data(self, session: Session) -> None:
+        """Tell of a value of the dataset that moves in loader workers, once."""
+        moved = moved_in_workers(session.sampler)
+        if moved and IN_WORKERS not in self._told:
+            self._told.add(IN_WORKERS)
+            title, text = "The dataset changes in the loader workers", f"{moved}: {IN_WORKERS}"
+            self._history.add_notice(Notice(session.step - 1, "warning", title, text))
 
     def tell(self, checkpoint: Checkpoint) -> None:
         """Tell of attributes that were not told of yet."""

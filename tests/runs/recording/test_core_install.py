@@ -18,7 +18,7 @@ from nbdebug.runs.record import store_packages
 from nbdebug.runs.record.location import store_location
 from nbdebug.runs.record.store_packages import kept_in, require_packages
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("core install")]
 SCRIPT = Path(__file__).with_name("core_install.py")
 INSTALL = 'pip install "nbdebug-torch[runs]"'
 

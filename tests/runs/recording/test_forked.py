@@ -17,6 +17,8 @@ from nbdebug.runs.record.file_lock import FileLock
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system knows no fork"),
     pytest.mark.slow,
+    # One training for all of them.
+    pytest.mark.xdist_group("forked"),
 ]
 SCRIPT = Path(__file__).with_name("forked_training.py")
 
