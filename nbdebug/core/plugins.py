@@ -7,9 +7,9 @@ import inspect
 import os
 import pkgutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, EntryPoints, distributions, entry_points
 from typing import Any, TypeVar
 
 from nbdebug.core.error_text import raise_interrupt
@@ -59,7 +59,18 @@ def discover(
 @lru_cache(maxsize=4)
 def _entry_points(installed: object) -> Any:
     """All entry points; reading those of every installed package takes a tenth of a second."""
-    return entry_points()
+    try:
+        return entry_points()
+    except Exception:
+        # A package with damaged metadata hides no other.
+        return EntryPoints(point for one in distributions() for point in _points_of(one))
+
+
+def _points_of(package: Distribution) -> Iterable[EntryPoint]:
+    try:
+        return list(package.entry_points)
+    except Exception:
+        return ()
 
 
 def _installed() -> tuple[tuple[str, int], ...]:
@@ -70,7 +81,7 @@ def _installed() -> tuple[tuple[str, int], ...]:
 def _changed(folder: str) -> int:
     try:
         return os.stat(folder or ".").st_mtime_ns
-    except OSError:
+    except (OSError, ValueError):
         return 0
 
 

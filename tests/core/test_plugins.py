@@ -137,6 +137,26 @@ def test_a_broken_entry_point_is_reported_and_the_rest_is_found(
     assert isinstance(reported[0][1], error)
 
 
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        b"\xff\xfe[sample_plugins]",
+        b"[sample_plugins]\nname = \nother = :::\n",
+        b"no = section\n",
+        b"[" + b"x" * 1000,
+        b"[sample_plugins]\na line without a sign\n\0\0\n",
+    ],
+)
+def test_damaged_metadata_of_another_package_hides_nothing(folder: Path, damaged: bytes) -> None:
+    write_entry_points(folder, outside="sample_outside:Outside")
+    other = folder / "damaged-1.0.dist-info"
+    other.mkdir()
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: damaged\nVersion: 1.0\n")
+    (other / "entry_points.txt").write_bytes(damaged)
+    found = discover(PACKAGE, base(), lambda name, error: None)
+    assert names(found) == ["unordered", "alpha", "beta", "outside", "late"]
+
+
 def test_without_anyone_to_report_to_a_broken_entry_point_raises(folder: Path) -> None:
     write_entry_points(folder, broken="sample_missing:Outside")
     with pytest.raises(ModuleNotFoundError, match="sample_missing"):
