@@ -32,6 +32,7 @@ class Samples:
         seed: seed of the order.
         batch_size: samples per step.
         fetch: loads the batch with sample indices [B] to the device; None for a stream.
+        unseeded: True if the dataset draws from a generator of its own that has no seed.
         held_out: yields the batches of validation data on the device; None without such data.
         loader: the user's DataLoader if it has worker processes.
     """
@@ -42,6 +43,7 @@ class Samples:
     seed: int
     batch_size: int
     fetch: Callable[[torch.Tensor], Any] | None
+    unseeded: bool
     held_out: Callable[[], Iterator[Any]] | None
     loader: DataLoader[Any] | None
 

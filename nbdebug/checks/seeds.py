@@ -23,9 +23,10 @@ class Seeds(Check):
     """Checks that data and model give the same again from the same random numbers.
 
     nbdebug seeds the order of the data, and the global generators of PyTorch, NumPy and Python in
-    each batch and each step. Generators of your own, the time and the operating system have no
-    seed that it knows: with them another run, and often a rewind or a replay, gives other
-    numbers. The check draws some samples twice, and runs one batch twice.
+    each batch and each step. The time, the operating system and generators of the model's own
+    have no seed that it knows: with them a rewind, a replay or another run gives other numbers. A
+    generator of the dataset's own is rewound with the training; without a seed another run begins
+    with other numbers. The check draws some samples twice, and runs one batch twice.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -52,6 +53,11 @@ class Seeds(Check):
                 "warning", f"from the same seed {' and '.join(parts)}", expected,
                 "Draw from the global generators (torch.rand, numpy.random, random) instead of a "
                 "generator of your own, the time or the operating system.",
+            )  # fmt: skip
+        if context.samples.unseeded:
+            return Outcome(
+                "warning", "the data draws from a generator that has no seed", expected,
+                "Give the generator a seed: numpy.random.default_rng(0).",
             )  # fmt: skip
         if not context.host_draws_seeded and self._draws_on_host(context):
             return Outcome(

@@ -266,9 +266,8 @@ def test_seeds_warns_exactly_where_a_replay_differs(
 ) -> None:
     model = NoisyNet(draw) if place == "model" else mlp(3)
     data = Noisy(draw) if place == "data" else (X, Y)
-    # A generator of NumPy in a dataset goes back with the training; in another run, which begins
-    # with other numbers where nobody seeds it, it does not: the check warns all the same.
-    goes_back = repeats or (place == "data" and draw is OWN["numpy"])
+    # A generator of NumPy in a dataset goes back with the training.
+    repeats = repeats or (place == "data" and draw is OWN["numpy"])
     with nbd.Debugger(model, data, CE, runs=None, batch_size=16) as dbg:
         before = dbg.check("seeds")["seeds"].status
         dbg.run(steps=8)
@@ -276,7 +275,28 @@ def test_seeds_warns_exactly_where_a_replay_differs(
         assert (before, dbg.check("seeds")["seeds"].status) == (
             ("pass", "pass") if repeats else ("warning", "warning")
         )
-    assert equal is goes_back
+    assert equal is repeats
+
+
+@pytest.mark.parametrize(
+    ("generator", "status"),
+    [
+        (np.random.default_rng, "warning"),
+        (lambda: np.random.default_rng(7), "pass"),
+        (lambda: np.random.Generator(np.random.PCG64()), "warning"),
+        (lambda: np.random.default_rng(np.random.SeedSequence(3).spawn(2)[1]), "pass"),
+        (torch.Generator, "pass"),
+        (lambda: torch.Generator().manual_seed(2**31), "pass"),
+        (lambda: random.Random(3), "pass"),
+    ],
+)
+def test_seeds_warns_of_a_generator_of_the_dataset_without_a_seed(
+    generator: Callable[[], Any], status: str
+) -> None:
+    data = Noisy(lambda: 0.0)
+    data.rng = generator()  # type: ignore[attr-defined]
+    with nbd.Debugger(mlp(3), data, CE, runs=None, batch_size=16) as dbg:
+        assert dbg.check("seeds")["seeds"].status == status
 
 
 def test_draws_that_began_late_are_not_seeded() -> None:

@@ -18,6 +18,7 @@ from nbdebug.model.state.values.copier import attributes_of
 from nbdebug.model.state.values.kept import AsIs, Kept, KeptObject
 from nbdebug.training.data.passes.data_copier import DataCopier
 from nbdebug.training.data.passes.held_state import HeldState
+from nbdebug.training.data.passes.system_draws import is_seeded_by_system
 
 MAX_STATE_BYTES, MAX_STATE_NUMBERS, MAX_STATE_PARTS, MAX_STATE_VALUES = 1024, 1024, 64, 1000
 DATA_TYPES = (Dataset, DataLoader, Sampler)
@@ -29,7 +30,14 @@ class IndexedCopier(DataCopier):
 
     Arrays over 1 kB, long lists and objects of libraries that are not called, such as tables, are
     data and are left where they are.
+
+    Attributes:
+        generators: all random generators that were met.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.generators: list[Any] = []
 
     def objects(self) -> dict[int, KeptObject]:
         """Copies of objects with attributes, by the id of the object."""
@@ -37,6 +45,7 @@ class IndexedCopier(DataCopier):
 
     def _fresh(self, value: Any, place: str) -> Kept:
         if isinstance(value, GENERATOR_TYPES):
+            self.generators.append(value)
             return super()._fresh(value, place)
         if len(self._known) >= MAX_STATE_VALUES or _is_data(value):
             if isinstance(value, list):
@@ -107,6 +116,12 @@ class IndexedState:
         held = copier.keep(self._data)
         reached = {place: (one, copier.keep(one)) for place, one in self._generators.items()}
         return IndexedHeldState(self._data, held, reached, copier)
+
+    def has_unseeded_generator(self) -> bool:
+        """Tell if the data holds or reaches a random generator that nobody gave a seed."""
+        copier = IndexedCopier()
+        copier.keep(self._data)
+        return any(map(is_seeded_by_system, (*copier.generators, *self._generators.values())))
 
     def plain(self, held: HeldState) -> Any:
         """Changes of a copy since the beginning, as plain data; None without any.

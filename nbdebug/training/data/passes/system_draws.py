@@ -7,6 +7,8 @@ import types
 from collections.abc import Iterable
 from typing import Any
 
+import torch
+
 from nbdebug.model.state.reachable import functions_of
 from nbdebug.training.data.passes.data_copier import DataCopier
 
@@ -20,6 +22,9 @@ BETWEEN = ("PUSH_NULL", "PRECALL", "CACHE", "NOP", "EXTENDED_ARG")
 CALLS = ("CALL", "CALL_FUNCTION", "CALL_METHOD")
 MAX_FUNCTIONS = 500
 Methods = dict[str, list[Any]]
+# Seeds of users are shorter; without one NumPy takes 128 bits of the operating system.
+MAX_SEED = 2**64
+MAX_TORCH_SEED, DEFAULT_TORCH_SEED = 2**40, torch.Generator().initial_seed()
 
 
 def system_draws(data: Any) -> str:
@@ -30,6 +35,15 @@ def system_draws(data: Any) -> str:
         "operating system, which never come again. Give the generator a seed, make it once in "
         "__init__, or draw from the global generators, which are seeded for each pass."
     )
+
+
+def is_seeded_by_system(generator: Any) -> bool:
+    """Tell if a generator was seeded by the operating system; False where nobody can tell."""
+    if isinstance(generator, torch.Generator):
+        return MAX_TORCH_SEED < generator.initial_seed() != DEFAULT_TORCH_SEED
+    sequence = getattr(getattr(generator, "bit_generator", None), "seed_seq", None)
+    entropy = getattr(sequence, "entropy", None)
+    return isinstance(entropy, int) and entropy > MAX_SEED
 
 
 def _first_draw(data: Any) -> str:

@@ -52,7 +52,13 @@ def all_samples(session: Session) -> Samples:
 
     def fetch(chosen: torch.Tensor) -> Any:
         assert not isinstance(source, StreamSource)
-        return to_device(source.fetch(chosen), session.device)
+        # Generators of the dataset's own go back with the training, so they do here.
+        held = None if source.state is None else source.state.now()
+        try:
+            return to_device(source.fetch(chosen), session.device)
+        finally:
+            if held is not None:
+                held.restore()
 
     def held_out() -> Iterator[Any]:
         assert validation is not None
@@ -65,6 +71,7 @@ def all_samples(session: Session) -> Samples:
         seed=session.seed,
         batch_size=session.batching.size,
         fetch=None if stream else fetch,
+        unseeded=source.state is not None and source.state.has_unseeded_generator(),
         held_out=None if validation is None else held_out,
         loader=source.workers if isinstance(source, DatasetSource) else None,
     )
