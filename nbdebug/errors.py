@@ -128,5 +128,9 @@ class InsideStepError(NbdebugError, RuntimeError):
     """A command was given by code that training runs, and would wait for itself."""
 
 
+class LoopLeft(NbdebugError, RuntimeError):  # noqa: N818
+    """There is no loop of the user's that could make the next step."""
+
+
 class ClosedError(NbdebugError, RuntimeError):
     """The Debugger was closed; make a new one."""

@@ -14,7 +14,7 @@ from nbdebug.core.commands.queue import CommandQueue, Ticket, closed_error
 from nbdebug.core.commands.running import Close, Run, SetControl, WatchProbe
 from nbdebug.core.error_text import describe_error
 from nbdebug.core.records import Notice
-from nbdebug.errors import ClosedError, NonFiniteError, TaskStopped
+from nbdebug.errors import ClosedError, LoopLeft, NonFiniteError, TaskStopped
 from nbdebug.training.engine.breakpoints import Break
 from nbdebug.training.engine.stop_report import (
     MAX_EXCLUDED_IN_A_ROW,
@@ -76,10 +76,12 @@ class Worker:
             self._waiting.extend(self._queue.drain(wait=run.state == "paused"))
             if self._waiting:
                 self._handle()
-            if run.state == "running":
+            if run.state == "running" and self._training.loop.body.is_ready():
                 self._one_step()
         except Break as stop:
             self._stop_at_breakpoint(str(stop))
+        except LoopLeft as left:
+            self._stop_without_loop(left)
         except BaseException as error:
             # The user's code may raise anything, such as sys.exit().
             self._stop_on_error(error)
@@ -190,13 +192,17 @@ class Worker:
         try:
             with self._training.flow.observing():
                 self._training.loop.step()
-        except (NonFiniteError, Break):
+        except (NonFiniteError, Break, LoopLeft):
             raise
         except BaseException as error:
             if not self._training.timeline.after_failed_step(error):
                 raise
             return False
         return True
+
+    def _stop_without_loop(self, left: LoopLeft) -> None:
+        step = self._training.session.step
+        self._training.run.stop(Notice(step, "info", "The loop has ended", str(left)), left)
 
     def _stop_at_breakpoint(self, condition: str) -> None:
         self._training.timeline.undo_outside()

@@ -14,6 +14,7 @@ from nbdebug.training.data.batch import Batch, Sampler
 from nbdebug.training.data.cached_sampler import CachedPosition, CachedSampler
 from nbdebug.training.data.index_sampler import IndexPosition, IndexSampler
 from nbdebug.training.data.lazy_index_sampler import LazyIndexSampler, LazyPosition
+from nbdebug.training.data.loop_sampler import NOT_RESUMED, LoopSampler, LoopSource
 from nbdebug.training.data.order import OWN_BATCHES, READY_BATCHES, Order, length_of, order_of
 from nbdebug.training.data.parts import TensorPart
 from nbdebug.training.data.passes.held_state import HeldState
@@ -133,6 +134,8 @@ def make_batching(source: Source, data: Any, wanted: int | None) -> Batching:
 
 def make_sampler(source: Source, data: Any, batching: Batching, seed: int) -> Sampler:
     """Create the sampler for a source; `data` is the argument of the user."""
+    if isinstance(source, LoopSource):
+        return source.sampler(batching)
     ready, order = source.ready, order_of(data, source.ready)
     if isinstance(source, StreamSource):
         return StreamSampler(source, batching, seed, order.drop_last and not ready)
@@ -253,6 +256,8 @@ def prepare_resume(sampler: Sampler) -> str:
     Returns:
         Why a training cannot go on after a restart of the process; "" if it can.
     """
+    if isinstance(sampler, LoopSampler):
+        return NOT_RESUMED
     indices = indices_of(sampler)
     if isinstance(indices, IndexSampler):
         return "" if indices.own is None else indices.own.unrecordable

@@ -136,6 +136,8 @@ def as_source(
 
 
 def _source(data: Any, dtype: torch.dtype, name: str, count: CountSamples) -> Source:
+    if isinstance(data, StreamSource):
+        return data
     if isinstance(data, DataLoader):
         return _from_loader(data, name, count)
     if isinstance(data, IterableDataset):

@@ -6,30 +6,22 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import torch
 
 from nbdebug.core.history.history import History
 from nbdebug.core.records import StepRecord
-from nbdebug.errors import NbdebugError, NonFiniteError
-from nbdebug.model.module.forward import call, checked, split, with_gradient
+from nbdebug.errors import NbdebugError
 from nbdebug.model.state.step_guard import StepGuard
 from nbdebug.training.data.batch import Batch
 from nbdebug.training.engine.after_update import AfterUpdate
 from nbdebug.training.engine.breakpoints import Breakpoints
-from nbdebug.training.engine.gradients import Clipped, Gradients
+from nbdebug.training.engine.own_update import OwnUpdate, StepBody, Values
 from nbdebug.training.engine.probe_runner import ProbeRunner
 from nbdebug.training.engine.session import Session
 from nbdebug.training.engine.step_recorder import StepRecorder
-from nbdebug.training.engine.stop_report import (
-    Retries,
-    explain,
-    inspect,
-    restoring_attributes,
-    stop_at_breakpoint,
-)
+from nbdebug.training.engine.stop_report import Retries, restoring_attributes
 
 HOST_DRAW_STEPS, MAX_REPLAY_TRIES = 3, 10
 
@@ -41,6 +33,7 @@ class Loop:
         control_values: returns the values of numeric controls, by name.
 
     Attributes:
+        body: makes the update of a step.
         batch: batch of the next step, if a failed step is to be retried.
         last: loss and gradient norm of the last step.
         after_update: schedule and validation after the update of a step.
@@ -60,6 +53,7 @@ class Loop:
         self.probes, self.history, self.breakpoints = probes, history, breakpoints
         self._guard, self._retries = StepGuard(session.model), Retries(history)
         self._recorder = StepRecorder(session, control_values)
+        self.body: StepBody = session.body or OwnUpdate()
         self.after_update = AfterUpdate(session)
         probes.reserve(self._recorder.names)
         self.last = math.nan, math.nan
@@ -120,7 +114,7 @@ class Loop:
         batch = self._next_batch()
         fetched = time.perf_counter() - start
         due = self.probes.begin(session.step)
-        values = self._guarded_update(batch, watched)
+        batch, values = self._guarded_update(batch, watched)
         readings, histograms = self.probes.read(session.step) if due else ([], [])
         seconds, spent = time.perf_counter() - start, self.probes.take_seconds()
         if not due:
@@ -160,8 +154,7 @@ class Loop:
             NonFiniteError: loss or gradient is NaN or Inf, as before; the batch is skipped.
             Exception: whatever the user's code raised.
         """
-        batch = self._next_batch()
-        values = self._guarded_update(batch)
+        batch, values = self._guarded_update(self._next_batch())
         self.probes.take_seconds()
         record = self._recorder.record(batch, values, [], [])
         self._advance(batch, values[0], validated and self.session.schedule.course.listens)
@@ -179,16 +172,18 @@ class Loop:
         self.batch = None
         return self.session.sampler.skip()
 
-    def _guarded_update(
-        self, batch: Batch, watched: bool = False
-    ) -> tuple[float, float, Clipped, float]:
-        """Update the weights; an exception leaves the model as it was."""
+    def _guarded_update(self, batch: Batch, watched: bool = False) -> tuple[Batch, Values]:
+        """Update the weights; an exception leaves the model as it was.
+
+        Returns:
+            All that the step was made of, and the numbers of its update.
+        """
         session = self.session
         self._guard.capture()
         armed = watched and bool(self.breakpoints)
         try:
             with session.rng, session.recurrent, restoring_attributes(session.model, armed):
-                values = self._update(batch, watched)
+                values = self.body.make_update(self, batch, watched)
         except BaseException as error:
             self.probes.cancel()
             self._guard.restore(error, self._retries.count(session.step, error))
@@ -198,9 +193,10 @@ class Loop:
         self._retries.clear()
         self.batch = None
         self.last = values[0], values[1]
+        batch = self.body.whole(batch)
         session.samples += batch.samples
         session.epoch = batch.epoch + batch.progress
-        return values
+        return batch, values
 
     def _advance(self, batch: Batch, loss: float, validate: bool = True) -> None:
         """Advance to the next step; the schedule is then due, and perhaps a validation."""
@@ -222,32 +218,10 @@ class Loop:
         kept = self.batch, self.session.grad_norms
         try:
             with self.session.rng, self.session.recurrent:
-                return self._update(batch)[0]
+                return self.body.make_update(self, batch, False)[0]
         finally:
             self.batch, self.session.grad_norms = kept
             self.session.outputs = self.session.targets = self.session.again = None
-
-    def _update(self, batch: Batch, watched: bool = False) -> tuple[float, float, Clipped, float]:
-        """Run forward to optimizer step; return loss, norm before clipping, clipping result, lr."""
-        session = self.session
-        found, loss, norm = self._forward_backward(batch, watched)
-        if watched and self.breakpoints:
-            stop_at_breakpoint(session, self.breakpoints, batch, (loss, norm))
-        if math.isfinite(norm):
-            clipped = found.clip(norm)
-        else:
-            # The scaler skips this update and reduces its scale.
-            session.skipped += 1
-            norm, clipped = math.nan, Clipped(math.nan, False, math.nan)
-        self.probes.before_update(session.step)
-        self.updating = True
-        if session.scaler is None:
-            session.optimizer.step()
-        else:
-            session.scaler.step(session.optimizer)
-            session.scaler.update()
-        self.updating = False
-        return loss, norm, clipped, session.lr
 
     def _next_batch(self) -> Batch:
         session, settings = self.session, self.session.batching.settings
@@ -269,32 +243,3 @@ class Loop:
                 raise
             self._before, self._drawn_with, self.batch = before, settings, batch
         return self.batch
-
-    def _forward_backward(self, batch: Batch, watched: bool) -> tuple[Gradients, float, float]:
-        session = self.session
-        loss, session.outputs, session.targets = session.evaluate(batch.data)
-        if session.step_fn is None:
-            session.again = partial(call, session.model, split(batch.data)[0])
-        loss = with_gradient(checked(loss, session.loss_name), session.loss_name)
-        session.optimizer.zero_grad()
-        self.probes.before_backward(session.step)
-        scaler = session.scaler
-        (loss if scaler is None else scaler.scale(loss)).backward()
-        with self.probes.stopwatch:
-            found = Gradients(session.parameters, session.device, session.clipping)
-            if scaler is not None:
-                scaler.unscale_(session.optimizer)
-            loss_value, total_value = found.measure(loss)
-            session.grad_norms, session.loss = found.norms.each, loss_value
-            session.note_gradients(found.named)
-        healthy = math.isfinite(total_value) or scaler is not None
-        if not (math.isfinite(loss_value) and healthy):
-            self.batch = None
-            if scaler is not None:
-                # The scaler unscales once between two updates; the next step has new gradients.
-                scaler.update()
-            if not watched:
-                raise NonFiniteError(f"Loss or gradient of step {session.step} is NaN or Inf.")
-            self.breakpoints.inspection = inspect(session, batch, loss_value)
-            raise explain(session, batch, loss_value)
-        return found, loss_value, total_value

@@ -27,6 +27,8 @@ from nbdebug.model.state.surroundings import Surroundings
 from nbdebug.model.training_state import TrainingState
 from nbdebug.runs.record.location import AUTO
 from nbdebug.training.data.batch import CountSamples, count_samples, declared
+from nbdebug.training.data.loop_rng import LoopRng
+from nbdebug.training.data.loop_sampler import LoopSource
 from nbdebug.training.data.samplers import make_batching, make_sampler
 from nbdebug.training.data.sources import as_source
 from nbdebug.training.data.validation import Validation
@@ -90,6 +92,7 @@ class Session(TrainingState):
     Attributes:
         step: the next step; samples: number of seen samples; epoch: whole epochs and a share;
         skipped: number of updates that the scaler skipped.
+        body: a loop of the user's own that makes the steps, or None.
         schedule_unit: how the user's scheduler is stepped, where that was not said, or "".
     """
 
@@ -121,7 +124,9 @@ class Session(TrainingState):
         self.surroundings = Surroundings(model, functions, self._copied_elsewhere)
         self.sampler = make_sampler(source, setup.train_data, batching, setup.seed)
         self.seed = setup.seed
-        self.rng: SessionRng = SessionRng(setup.seed, device)
+        own = isinstance(source, LoopSource)
+        self.rng: SessionRng | LoopRng = source.rng if own else SessionRng(setup.seed, device)
+        self.body: Any = source.body if own else None
         self.source = source
         self.scaler = setup.scaler if setup.scaler and setup.scaler.is_enabled() else None
         self.step, self.samples, self.epoch, self.skipped = 0, 0, 0.0, 0
@@ -134,7 +139,7 @@ class Session(TrainingState):
     @property
     def uncounted(self) -> tuple[str, ...]:
         """Names of ready batches whose number of samples is read off their tensors."""
-        if self._counts:
+        if self._counts or self.body is not None:
             return ()
         held_out = None if self.validation is None else self.validation.source
         sources = {"train_data": self.source, "val_data": held_out}

@@ -14,6 +14,11 @@ from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.model.state.model_state import undisturbed
 from nbdebug.training.engine.session import Session
 
+IN_LOOP = (
+    "The loop uses something that does not go back with the training: a variable of a function, a "
+    "clock, a file. Keep it in a tensor or an object, and name it in nbd.watch(state={...})."
+)
+
 
 def find_nondeterminism(session: Session) -> str:
     """Find the likely reason why a rerun step differs, as text.
@@ -21,6 +26,8 @@ def find_nondeterminism(session: Session) -> str:
     The next batch is drawn and run through model and loss twice, from the same random numbers.
     Training does not change.
     """
+    if session.body is not None:
+        return IN_LOOP
     sampler, rng = session.sampler, session.rng
     position, numbers = sampler.position(), rng.position()
     try:

@@ -16,7 +16,7 @@ from nbdebug.core.names import unknown_name
 from nbdebug.core.records import Notice
 from nbdebug.core.results.check_report import CheckReport
 from nbdebug.core.results.check_result import CheckResult, Outcome
-from nbdebug.errors import CheckNameError, CheckStopped, PluginError
+from nbdebug.errors import CheckNameError, CheckStopped, LoopLeft, PluginError
 from nbdebug.model.nonfinite import eager
 from nbdebug.training.engine.loop import HOST_DRAW_STEPS
 from nbdebug.training.engine.progress import TaskProgress
@@ -71,6 +71,8 @@ class CheckRunner:
         except BaseException as error:
             raise_interrupt(error)
             refusal = _failed(error, "No batch could be drawn")
+            if isinstance(error, LoopLeft):
+                refusal = Outcome("not_applicable", str(error))
             step = self._session.step
             known |= {check.name: check.result(refusal, 0.0, step) for check in checks}
             self._history.set_result(CheckReport.of(known.values()))
@@ -91,7 +93,7 @@ class CheckRunner:
                 outcome = check.examine(context)
             if not isinstance(outcome, Outcome):
                 raise PluginError(f"examine() gave {outcome!r}: expected an Outcome")
-        except CheckStopped as error:
+        except (CheckStopped, LoopLeft) as error:
             outcome = Outcome("not_applicable", str(error))
         except BaseException as error:
             raise_interrupt(error)

@@ -1,0 +1,95 @@
+"""One pass over a loader of the user's own loop, which can begin anywhere in the pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+import torch
+from torch.utils.data import BatchSampler, DataLoader, IterableDataset
+
+from nbdebug.model.training_state import Batching
+
+NO_LOADER = "The data is no DataLoader: the loop decides how large a batch is."
+WITH_WORKERS = (
+    "The DataLoader has workers, which fetch ahead: give num_workers=0 to change it live."
+)
+OWN_LOADER = (
+    "The DataLoader makes its batches in its own way: give batch_size= and sampler= to change it "
+    "live."
+)
+
+
+def why_fixed(loader: Any) -> str:
+    """Explain why the batch size of a loader cannot change during a pass; "" if it can."""
+    if not isinstance(loader, DataLoader):
+        return NO_LOADER
+    if loader.num_workers:
+        return WITH_WORKERS
+    plain = type(loader).__iter__ is DataLoader.__iter__ and type(loader) is DataLoader
+    sampled = type(loader.batch_sampler) is BatchSampler
+    stream = isinstance(loader.dataset, IterableDataset)
+    return "" if plain and sampled and not stream else OWN_LOADER
+
+
+class LoaderPass:
+    """A pass over any loader, batch by batch, as the loader gives them.
+
+    Attributes:
+        read: batches that were read.
+    """
+
+    def __init__(self, loader: Iterable[Any]) -> None:
+        self._batches: Iterator[Any] = iter(loader)
+        self.read = 0
+
+    def next(self) -> Any:
+        """Return the next batch, or raise StopIteration."""
+        found = next(self._batches)
+        self.read += 1
+        return found
+
+    def skip(self, count: int) -> None:
+        """Leave out batches."""
+        # Only the indices are drawn where torch's iterator allows it.
+        draw = getattr(self._batches, "_next_index", None)
+        if getattr(self._batches, "_num_workers", 1) or draw is None:
+            draw = self._batches.__next__
+        for _ in range(count):
+            draw()
+        self.read += count
+
+
+class SizedPass:
+    """A pass over a DataLoader whose batch size may change at every batch.
+
+    It draws what the iterator of the DataLoader draws, in the same order: a seed for workers, then
+    the order of the sampler with the first batch.
+
+    Attributes:
+        read: samples that were read.
+    """
+
+    def __init__(self, loader: DataLoader[Any], batching: Batching) -> None:
+        self._loader, self._batching = loader, batching
+        torch.empty((), dtype=torch.int64).random_(generator=loader.generator)
+        self._indices = iter(loader.sampler)
+        self.read = 0
+
+    def next(self) -> Any:
+        """Return the next batch, or raise StopIteration."""
+        size, loader = self._batching.size, self._loader
+        indices = list(islice(self._indices, size))
+        if not indices or (loader.drop_last and len(indices) < size):
+            raise StopIteration
+        together = getattr(loader.dataset, "__getitems__", None)
+        samples = together(indices) if together else [loader.dataset[i] for i in indices]
+        self.read += len(indices)
+        return loader.collate_fn(samples)
+
+    def skip(self, count: int) -> None:
+        """Leave out samples."""
+        for _ in islice(self._indices, count):
+            pass
+        self.read += count

@@ -1,0 +1,79 @@
+"""Random numbers of a loop of the user's own: the global generators, from one step to the next."""
+
+from __future__ import annotations
+
+import random
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+
+class GlobalState(NamedTuple):
+    """States of the global generators of torch, NumPy and Python; never written to."""
+
+    cpu: torch.Tensor
+    cuda: tuple[torch.Tensor, ...]
+    numpy: Any
+    python: Any
+    uses_host = True
+
+    @classmethod
+    def capture(cls) -> GlobalState:
+        """Copy the states as they are now."""
+        cuda = tuple(torch.cuda.get_rng_state_all()) if torch.cuda.is_initialized() else ()
+        return cls(torch.get_rng_state(), cuda, np.random.get_state(), random.getstate())
+
+    def restore(self) -> None:
+        """Set the generators to these states."""
+        torch.set_rng_state(self.cpu)
+        if self.cuda:
+            torch.cuda.set_rng_state_all(list(self.cuda))
+        np.random.set_state(self.numpy)
+        random.setstate(self.python)
+
+
+class LoopRng:
+    """Context in which the global generators go on where the loop left them.
+
+    A loop draws from the global generators, as it does without nbdebug. What other cells draw
+    while it is paused is not seen by the loop.
+    """
+
+    def __init__(self) -> None:
+        self._first: GlobalState | None = None
+        self._state: GlobalState | None = None
+        self._depth = 0
+
+    def begin(self) -> None:
+        """Begin with the numbers that the notebook is at, or was at when the loop first began."""
+        if self._first is None:
+            self._first = GlobalState.capture()
+        if self._state is None:
+            self._state = self._first
+
+    def reset(self) -> None:
+        """Go back to where the loop began."""
+        self._state = None
+
+    def detect_host_draws(self) -> None:
+        """Do nothing: all global generators are those of the loop."""
+
+    def position(self) -> GlobalState | None:
+        """Return the states of the generators; None before the loop begins."""
+        return self._state
+
+    def seek(self, position: GlobalState | None) -> None:
+        """Go back to states of the generators."""
+        self._state = position
+
+    def __enter__(self) -> None:
+        self._depth += 1
+        if self._depth == 1 and self._state is not None:
+            self._state.restore()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._depth -= 1
+        # What failed draws the same numbers again.
+        if self._depth == 0 and kind is None:
+            self._state = GlobalState.capture()

@@ -1,0 +1,230 @@
+"""Sampler of a loop of the user's own: passes over the loader that the loop iterates over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset, default_collate
+
+from nbdebug.errors import DataError
+from nbdebug.model.training_state import Batching
+from nbdebug.training.data.batch import Batch, count_samples
+from nbdebug.training.data.loop_batches import LoaderPass, SizedPass, why_fixed
+from nbdebug.training.data.loop_rng import GlobalState, LoopRng
+from nbdebug.training.data.passes.held_state import HeldState
+from nbdebug.training.data.passes.indexed_state import IndexedState
+from nbdebug.training.data.sources import StreamSource
+
+NOT_BEGUN = "The loop has not begun: its batch size is known with the first batch."
+NOT_RESUMED = (
+    "A watched loop does not go on after a restart: it begins anew. Save what it needs with "
+    "torch.save."
+)
+
+
+class Passes(Protocol):
+    """The loop, as the sampler sees it.
+
+    Attributes:
+        cut: True if the loop has left its pass before the end.
+    """
+
+    cut: bool
+
+    def next_loader(self) -> Any:
+        """Wait until the loop begins a pass; return what it iterates over."""
+
+    def end_pass(self) -> None:
+        """Let the loop of this pass end."""
+
+
+class PassStart(NamedTuple):
+    """What a pass begins with: its loader, random numbers and the state of the dataset."""
+
+    loader: Any
+    rng: GlobalState | None
+    held: HeldState | None
+
+
+class LoopPosition(NamedTuple):
+    """Position in the passes of a loop.
+
+    Attributes:
+        number: of the pass, -1 before the first; under_way: False if it is over.
+        read: samples or batches read of the pass; start: of the pass.
+        rng, held: random numbers and state of the dataset here.
+    """
+
+    number: int
+    under_way: bool
+    read: int
+    start: PassStart | None
+    rng: GlobalState | None
+    held: HeldState | None
+
+
+class UserBatch(Batch):
+    """A batch that stays as the loader made it: the loop moves it to the device itself."""
+
+    def to(self, device: torch.device) -> Batch:
+        return self
+
+
+class LoopSampler:
+    """Reads the loader that the user's loop iterates over, as the loop itself would.
+
+    Going back begins a pass again with the random numbers that it began with.
+    """
+
+    def __init__(self, passes: Passes, rng: LoopRng, batching: Batching) -> None:
+        self._passes, self._rng, self._batching = passes, rng, batching
+        batching.fixed = NOT_BEGUN
+        self._given: int | None = None
+        self.reset()
+
+    @property
+    def completed(self) -> int:
+        """Number of passes that are over."""
+        return self._number + (self._pass is None or self._passes.cut)
+
+    def reset(self) -> None:
+        self._number, self._start = -1, None
+        self._pass: LoaderPass | SizedPass | None = None
+        self._state: IndexedState | None = None
+
+    def next(self) -> Batch:
+        while True:
+            if self._passes.cut:
+                self._pass = None
+            if self._pass is None:
+                self._begin()
+            assert self._pass is not None
+            with self._rng:
+                try:
+                    data = self._pass.next()
+                except StopIteration:
+                    data, ended = None, True
+                else:
+                    ended = False
+            if not ended:
+                return self._batch(data)
+            self._pass = None
+            self._passes.end_pass()
+
+    def _begin(self) -> None:
+        """Begin the next pass."""
+        loader = self._passes.next_loader()
+        self._passes.cut = False
+        self._rng.begin()
+        self._take(loader)
+        held = None if self._state is None else self._state.now()
+        start = PassStart(loader, self._rng.position(), held)
+        with self._rng:
+            self._pass = self._made(loader)
+        self._number, self._start = self._number + 1, start
+
+    def _take(self, loader: Any) -> None:
+        """Take batch size and dataset from a loader of the loop."""
+        if self._start is not None and loader is self._start.loader:
+            return
+        batching = self._batching
+        batching.fixed = why_fixed(loader)
+        self._state = _state_of(loader)
+        if not batching.fixed:
+            # A loop may make the same loader anew for each epoch.
+            if loader.batch_size != self._given:
+                batching.size = loader.batch_size
+            self._given, batching.limit = loader.batch_size, len(loader.dataset)
+        try:
+            batching.batches = len(loader) if batching.fixed else None
+        except TypeError:
+            batching.batches = None
+
+    def _made(self, loader: Any) -> LoaderPass | SizedPass:
+        return LoaderPass(loader) if self._batching.fixed else SizedPass(loader, self._batching)
+
+    def _batch(self, data: Any) -> Batch:
+        assert self._pass is not None and self._start is not None
+        length = self._batching.limit
+        if self._batching.fixed:
+            length = self._batching.batches
+        progress = 0.0 if not length else min(self._pass.read / length, 1.0)
+        return UserBatch(data, count_samples(data), self._number, progress)
+
+    def skip(self) -> torch.Tensor:
+        raise DataError("A batch of your own loop is not known before it is read.")
+
+    def position(self) -> LoopPosition:
+        held = None if self._state is None else self._state.now()
+        return LoopPosition(*self._place(), self._start, self._rng.position(), held)
+
+    def _place(self) -> tuple[int, bool, int]:
+        made = self._pass
+        return self._number, made is not None, 0 if made is None else made.read
+
+    def seek(self, position: LoopPosition) -> None:
+        if self._place() != position[:3] or self._start is not position.start:
+            self._go(position)
+        if position.held is not None:
+            position.held.restore()
+        self._rng.seek(position.rng)
+
+    def _go(self, position: LoopPosition) -> None:
+        """Begin the pass of a position anew, and go on to the position."""
+        start = position.start
+        self._number, self._start, self._pass = position.number, start, None
+        if start is None:
+            self._given = None
+            if self._state is not None:
+                self._state.first.restore()
+        if start is None or not position.under_way:
+            return
+        self._rng.seek(start.rng)
+        if start.held is not None:
+            start.held.restore()
+        with self._rng:
+            self._pass = self._made(start.loader)
+            self._pass.skip(position.read)
+
+    def keep_everything(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def close(self) -> None:
+        self._pass = None
+
+
+class LoopSource(StreamSource):
+    """Data of a loop of the user's own, which gives ready batches.
+
+    Attributes:
+        body: makes the update of a step; sampler, rng: of the loop.
+    """
+
+    def __init__(self, body: Any, rng: LoopRng) -> None:
+        super().__init__((), _as_it_is, count_samples)
+        self.body, self.rng = body, rng
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
+    def sampler(self, batching: Batching) -> LoopSampler:
+        """Make the sampler of the loop."""
+        return LoopSampler(self.body, self.rng, batching)
+
+
+def _state_of(loader: Any) -> IndexedState | None:
+    """State of the dataset of a loader, where batches are read in this process by index."""
+    if not isinstance(loader, DataLoader) or loader.num_workers:
+        return None
+    dataset, collate = loader.dataset, loader.collate_fn
+    plain = type(dataset) is TensorDataset and collate is default_collate
+    if plain or isinstance(dataset, IterableDataset):
+        return None
+    return IndexedState(dataset, collate)
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch

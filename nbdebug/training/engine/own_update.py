@@ -1,0 +1,102 @@
+"""Update of a step by model, loss and optimizer of the session."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from nbdebug.errors import NonFiniteError
+from nbdebug.model.module.forward import call, checked, split, with_gradient
+from nbdebug.training.data.batch import Batch
+from nbdebug.training.engine.gradients import Clipped, Gradients
+from nbdebug.training.engine.stop_report import explain, inspect, stop_at_breakpoint
+
+if TYPE_CHECKING:
+    from nbdebug.training.engine.loop import Loop
+
+# Loss, gradient norm before clipping, clipping result, learning rate.
+Values = tuple[float, float, Clipped, float]
+
+
+class StepBody(Protocol):
+    """What makes the update of a step."""
+
+    def is_ready(self) -> bool:
+        """Tell if a step can be made now."""
+
+    def make_update(self, loop: Loop, batch: Batch, watched: bool) -> Values:
+        """Update the weights.
+
+        Args:
+            watched: False for trials, which no breakpoint stops.
+
+        Raises:
+            NonFiniteError: loss or gradient is NaN or Inf; the update was not made.
+            Break: a breakpoint holds; the update was not made.
+        """
+
+    def whole(self, batch: Batch) -> Batch:
+        """Return all that the last step was made of, of which `batch` was the first."""
+
+
+class OwnUpdate:
+    """Forward pass, backward pass, clipping and the step of the optimizer."""
+
+    def is_ready(self) -> bool:
+        return True
+
+    def whole(self, batch: Batch) -> Batch:
+        return batch
+
+    def make_update(self, loop: Loop, batch: Batch, watched: bool) -> Values:
+        session = loop.session
+        found, loss, norm = self._forward_backward(loop, batch, watched)
+        if watched and loop.breakpoints:
+            stop_at_breakpoint(session, loop.breakpoints, batch, (loss, norm))
+        if math.isfinite(norm):
+            clipped = found.clip(norm)
+        else:
+            # The scaler skips this update and reduces its scale.
+            session.skipped += 1
+            norm, clipped = math.nan, Clipped(math.nan, False, math.nan)
+        loop.probes.before_update(session.step)
+        loop.updating = True
+        if session.scaler is None:
+            session.optimizer.step()
+        else:
+            session.scaler.step(session.optimizer)
+            session.scaler.update()
+        loop.updating = False
+        return loss, norm, clipped, session.lr
+
+    def _forward_backward(
+        self, loop: Loop, batch: Batch, watched: bool
+    ) -> tuple[Gradients, float, float]:
+        session = loop.session
+        loss, session.outputs, session.targets = session.evaluate(batch.data)
+        if session.step_fn is None:
+            session.again = partial(call, session.model, split(batch.data)[0])
+        loss = with_gradient(checked(loss, session.loss_name), session.loss_name)
+        session.optimizer.zero_grad()
+        loop.probes.before_backward(session.step)
+        scaler = session.scaler
+        (loss if scaler is None else scaler.scale(loss)).backward()
+        with loop.probes.stopwatch:
+            found = Gradients(session.parameters, session.device, session.clipping)
+            if scaler is not None:
+                scaler.unscale_(session.optimizer)
+            loss_value, total_value = found.measure(loss)
+            session.grad_norms, session.loss = found.norms.each, loss_value
+            session.note_gradients(found.named)
+        healthy = math.isfinite(total_value) or scaler is not None
+        if not (math.isfinite(loss_value) and healthy):
+            loop.batch = None
+            if scaler is not None:
+                # The scaler unscales once between two updates; the next step has new gradients.
+                scaler.update()
+            if not watched:
+                raise NonFiniteError(f"Loss or gradient of step {session.step} is NaN or Inf.")
+            loop.breakpoints.inspection = inspect(session, batch, loss_value)
+            raise explain(session, batch, loss_value)
+        return found, loss_value, total_value

@@ -1,0 +1,184 @@
+"""Handoff of batches between the training thread and the thread of the user's loop."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import threading
+from types import FrameType
+from typing import Any, Literal
+
+from nbdebug.errors import LoopLeft
+
+# Seconds after which a loop that does not answer is looked for.
+LOOK, MOMENT = 0.2, 0.05
+NO_LOOP = "No loop is running: run the cell with your loop, it goes on from here."
+LEFT = "The loop was left before the update of this step. Run its cell again to go on from here."
+NESTED = (
+    "A loop over batches() began inside of another one: one loop makes the steps. Iterate over the "
+    "inner loader itself."
+)
+State = Literal["none", "begins", "waits", "works", "between"]
+
+
+class PassOver(Exception):
+    """Tells the loop that its pass is over."""
+
+
+class Handoff:
+    """A meeting of two threads, of which one works while the other waits.
+
+    The user's loop asks for a batch and waits; the training thread gives one and waits until the
+    loop asks again. Between two passes the loop is on its own.
+
+    Attributes:
+        thread: identifier of the loop's thread; None without a loop.
+        error: what the loop raised when it was left, if that is known.
+        cut: True if the loop has left its pass before the end.
+        passes: number of passes that loops began.
+    """
+
+    def __init__(self) -> None:
+        self._change = threading.Condition()
+        self._state: State = "none"
+        self._loader: Any = None
+        self._answer: Any = None
+        self._frame: FrameType | None = None
+        self.thread: int | None = None
+        self.error: BaseException | None = None
+        self.cut = False
+        self.passes = 0
+
+    @property
+    def runs(self) -> bool:
+        """True if there is a loop."""
+        return self._state != "none"
+
+    @property
+    def ready(self) -> bool:
+        """True if the loop waits for a batch or begins a pass."""
+        return self._state in ("begins", "waits")
+
+    # The loop's side.
+
+    def begin_pass(self, loader: Any) -> None:
+        """Say that a pass begins; called by the loop."""
+        with self._change:
+            if self._state == "works" and self._is_left():
+                self._state = "none"
+            if self._state in ("works", "waits", "begins"):
+                raise LoopLeft(NESTED)
+            self.thread, self.error = threading.get_ident(), None
+            self._loader, self._frame = loader, consumer(sys._getframe(1))
+            self._state, self.passes = "begins", self.passes + 1
+            self._change.notify_all()
+
+    def take(self) -> Any:
+        """Wait for a batch; called by the loop.
+
+        Raises:
+            PassOver: the pass is over.
+        """
+        with self._change:
+            if self._state == "works":
+                self._state = "waits"
+                self._change.notify_all()
+            self._frame = consumer(sys._getframe(1))
+            while self._answer is None:
+                if self._state == "none":
+                    raise PassOver
+                self._change.wait()
+            answer, self._answer = self._answer, None
+            if isinstance(answer, PassOver):
+                raise answer
+            return answer[0]
+
+    def cut_pass(self) -> None:
+        """Say that the loop left its pass early, such as by break; called by the loop."""
+        with self._change:
+            if self._state in ("works", "waits") and threading.get_ident() == self.thread:
+                self._state, self._answer, self.cut = "between", None, True
+                self._change.notify_all()
+
+    def leave(self, error: BaseException | None = None) -> None:
+        """Say that the loop has ended; called by its thread, or by whoever sees its end."""
+        with self._change:
+            self._state, self._answer, self.error = "none", None, error
+            self._frame = self.thread = None
+            self._change.notify_all()
+
+    # The side of the training thread.
+
+    def next_loader(self) -> Any:
+        """Wait until the loop begins a pass; return what it iterates over.
+
+        Raises:
+            LoopLeft: there is no loop.
+        """
+        with self._change:
+            self._wait_for("begins", "waits")
+            return self._loader
+
+    def give(self, batch: Any) -> None:
+        """Give a batch and wait until the loop asks for the next one.
+
+        Raises:
+            LoopLeft: the loop was left before.
+        """
+        with self._change:
+            self._wait_for("begins", "waits")
+            self._state, self._answer = "works", (batch,)
+            self._change.notify_all()
+            self._wait_for("begins", "waits", "between")
+
+    def end_pass(self) -> None:
+        """Let the loop of this pass end."""
+        with self._change:
+            if self._state in ("begins", "waits"):
+                self._state, self._answer = "between", PassOver()
+                self._change.notify_all()
+
+    def is_ready(self) -> bool:
+        """Tell if a step can be made; waits a moment for a loop that is between two passes.
+
+        Raises:
+            LoopLeft: there is no loop.
+        """
+        with self._change:
+            if self.runs and not self.ready:
+                self._change.wait(MOMENT)
+            self._look()
+            if not self.runs:
+                raise LoopLeft(NO_LOOP) from self.error
+            return self.ready
+
+    def _wait_for(self, *states: State) -> None:
+        while self._state not in states:
+            if self._state == "none":
+                raise LoopLeft(NO_LOOP if self.error is None else LEFT) from self.error
+            self._change.wait(LOOK)
+            self._look()
+
+    def _look(self) -> None:
+        """Find out if the loop was left without a word, as by an exception in a cell."""
+        if self._state in ("works", "between") and self._is_left():
+            self._state, self._frame, self.thread = "none", None, None
+            self._change.notify_all()
+
+    def _is_left(self) -> bool:
+        """True if the function that iterates is not running any more."""
+        frame = sys._current_frames().get(self.thread or 0)
+        while frame is not None:
+            if frame is self._frame:
+                return False
+            frame = frame.f_back
+        return True
+
+
+def consumer(frame: FrameType | None) -> FrameType | None:
+    """The frame of the function that iterates: generators, such as tqdm's, only pass batches on."""
+    while frame is not None and (
+        frame.f_code.co_flags & inspect.CO_GENERATOR or frame.f_globals.get("__name__") == __name__
+    ):
+        frame = frame.f_back
+    return frame

@@ -1,0 +1,222 @@
+"""The user's loop as the body of a step: what it does between two batches is one step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from nbdebug.errors import LoopLeft, NonFiniteError
+from nbdebug.training.data.batch import Batch
+from nbdebug.training.engine.gradients import Clipped, Gradients
+from nbdebug.training.engine.loop import Loop
+from nbdebug.training.engine.own_update import Values
+from nbdebug.training.engine.stop_report import explain, inspect, stop_at_breakpoint
+from nbdebug.training.own_loop.handoff import Handoff
+from nbdebug.training.own_loop.torch_calls import TorchCalls
+
+MAX_BATCHES = 1000
+NO_UPDATE = (
+    f"The loop took {MAX_BATCHES:,} batches without an update: pass the optimizer whose step() it "
+    "calls to nbd.watch."
+)
+
+
+class LoopBody(Handoff):
+    """Makes the update of a step by giving batches to the user's loop.
+
+    A step ends with the batch in which the optimizer made its update. Gradients are measured
+    after the last backward pass before it: unscaled, and before the loop clips them.
+
+    Attributes:
+        updated: True if the optimizer made its update in this step; skipped: if it was left out.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        super().__init__()
+        self.calls = TorchCalls(self, optimizer)
+        self._loop: Loop | None = None
+        self._looks = False
+        self._given: list[Batch] = []
+        self._clear(False)
+
+    def _clear(self, watched: bool) -> None:
+        self.updated = self.skipped = False
+        self._watched = watched
+        self._losses: list[torch.Tensor] = []
+        self._found: Gradients | None = None
+        self._values = math.nan, math.nan
+        self._clipped = Clipped(math.nan, False, math.nan)
+        self._lr = math.nan
+        self._stop: BaseException | None = None
+
+    def make_update(self, loop: Loop, batch: Batch, watched: bool) -> Values:
+        """Let the loop make an update; return loss, norm before clipping, clipping result, lr.
+
+        Raises:
+            LoopLeft: the loop was left before its update.
+            NonFiniteError, Break: the update was left out.
+        """
+        self._loop, self._batch = loop, batch
+        self._clear(watched)
+        self.calls.watch(self.thread or 0)
+        self._given = [batch]
+        self._give(batch)
+        while not (self.updated or self.skipped):
+            if len(self._given) == MAX_BATCHES:
+                raise LoopLeft(NO_UPDATE)
+            self._batch = loop.session.sampler.next()
+            self._given.append(self._batch)
+            self._give(self._batch)
+        if self._stop is not None:
+            if isinstance(self._stop, NonFiniteError):
+                loop.batch = None
+            raise self._stop
+        return *self._values, self._clipped, self._lr
+
+    def whole(self, batch: Batch) -> Batch:
+        """All batches of the last step as one: the samples of all, the progress of the last."""
+        last = self._given[-1]
+        return Batch(last.data, sum(b.samples for b in self._given), last.epoch, last.progress)
+
+    def _give(self, batch: Batch) -> None:
+        try:
+            self.give(batch.data)
+        except LoopLeft:
+            # The update of a step that is left behind it counts.
+            if not self.updated:
+                raise
+
+    def look(self, model: nn.Module, data: Any) -> torch.Tensor:
+        """Loss of a batch, as the loop computes it; its backward pass and update are left out.
+
+        Raises:
+            LoopLeft: no loop is running, or it called no backward pass.
+        """
+        self._clear(False)
+        self._looks = True
+        self.calls.watch(self.thread or 0)
+        try:
+            self.give(data)
+        finally:
+            self._looks = False
+        if not self._losses:
+            raise LoopLeft("The loop called no backward pass for this batch.")
+        scaler = self._loop.session.scaler if self._loop is not None else None
+        total = torch.stack([loss.reshape(()) for loss in self._losses]).sum()
+        return total if scaler is None else total / scaler.get_scale()
+
+    # Called in the thread of the loop.
+
+    def backward(self, call: Callable[[], Any], roots: Any) -> Any:
+        found = roots if isinstance(roots, list | tuple) else [roots]
+        scalars = [root for root in found if root.numel() == 1]
+        if self._looks:
+            self._losses += scalars
+            return None
+        assert self._loop is not None
+        if not self._losses:
+            self._loop.probes.before_backward(self._loop.session.step)
+        self._losses += [root.detach() for root in scalars]
+        result = call()
+        self._found = None
+        return result
+
+    def clip(self, call: Callable[[], Any]) -> Any:
+        if self._looks:
+            return torch.zeros(())
+        self._measure_once()
+        return call()
+
+    def update(self, step: Callable[..., Any], closure: Callable[[], Any] | None) -> Any:
+        if self._looks:
+            return None if closure is None else closure()
+        if closure is not None:
+            return self._update_by_closure(step, closure)
+        self._measure_once()
+        if self._is_left_out():
+            self.skipped = True
+            return None
+        self._clip()
+        found = step(None)
+        self.updated = True
+        return found
+
+    def _update_by_closure(self, step: Callable[..., Any], closure: Callable[[], Any]) -> Any:
+        calls = 0
+
+        def watched() -> Any:
+            nonlocal calls
+            loss = closure()
+            if not calls:
+                self._measure_once()
+            calls += 1
+            self._clip()
+            return loss
+
+        found = step(watched)
+        self.updated = True
+        return found
+
+    def _measure_once(self) -> None:
+        if self._found is None:
+            self._measure()
+
+    def _measure(self) -> None:
+        """Measure loss and gradients, in one transfer."""
+        assert self._loop is not None
+        loop, session = self._loop, self._loop.session
+        with loop.probes.stopwatch:
+            found = Gradients(session.parameters, session.device, session.clipping)
+            self._values = found.measure(self._loss(session.device))
+            session.grad_norms, session.loss = found.norms.each, self._values[0]
+            session.note_gradients(found.named)
+        self._found = found
+
+    def _loss(self, device: torch.device) -> torch.Tensor:
+        """Sum of the losses of this step: parts of it, or of its batches."""
+        if not self._losses:
+            return torch.full((), math.nan, device=device)
+        total = torch.stack([one.reshape(()).float() for one in self._losses]).sum()
+        scaler = self._loop.session.scaler if self._loop is not None else None
+        return total if scaler is None else total / scaler.get_scale()
+
+    def _is_left_out(self) -> bool:
+        """Leave out an update with NaN or Inf, or at a breakpoint."""
+        assert self._loop is not None
+        loop, session = self._loop, self._loop.session
+        loss, norm = self._values
+        seen = math.isfinite(loss) or not self._losses
+        if not (seen and math.isfinite(norm)):
+            self._stop = self._explained()
+            return True
+        if self._watched and loop.breakpoints:
+            try:
+                stop_at_breakpoint(session, loop.breakpoints, self._batch, self._values)
+            except BaseException as stop:
+                self._stop = stop
+                return True
+        return False
+
+    def _explained(self) -> NonFiniteError:
+        assert self._loop is not None
+        session = self._loop.session
+        if not self._watched:
+            return NonFiniteError(f"Loss or gradient of step {session.step} is NaN or Inf.")
+        self._loop.breakpoints.inspection = inspect(session, self._batch, self._values[0])
+        return explain(session, self._batch, self._values[0])
+
+    def _clip(self) -> None:
+        assert self._loop is not None and self._found is not None
+        session = self._loop.session
+        if session.clipping.mode == "off":
+            norm = self._values[1]
+            self._clipped = Clipped(norm, False, norm)
+        else:
+            again = Gradients(session.parameters, session.device, session.clipping)
+            self._clipped = again.clip(again.measure(torch.zeros(()))[1])
+        self._lr = session.lr
+        self._loop.probes.before_update(session.step)
