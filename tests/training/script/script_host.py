@@ -32,7 +32,7 @@ def run(path):
         return 1
     return 0
 
-for line in sys.stdin:
+for line in iter(sys.stdin.readline, "\\n"):
     child = os.fork()
     if not child:
         code = run(line.rstrip("\\n"))
@@ -65,6 +65,8 @@ class ScriptHost:
 
     def close(self) -> None:
         """End the host."""
+        # Loader workers of other tests may hold the other end of the pipe open.
+        _pipe(self._process.stdin).write("\n")
         _pipe(self._process.stdin).close()
         _pipe(self._process.stdout).close()
         self._process.wait(timeout=30)
