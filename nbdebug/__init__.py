@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from nbdebug.core.history.history import History
     from nbdebug.core.results.check_report import CheckReport
     from nbdebug.debugger.debugger import Debugger
+    from nbdebug.debugger.watch import watch
     from nbdebug.errors import (
         ArgumentError,
         CheckNameError,
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         ControlNameError,
         ControlValueError,
         DataError,
+        LoopLeft,
         LossError,
         MissingPackageError,
         ModelError,
@@ -49,6 +51,7 @@ __all__ = [
     "DataError",
     "Debugger",
     "History",
+    "LoopLeft",
     "LossError",
     "MissingPackageError",
     "ModelError",
@@ -66,6 +69,7 @@ __all__ = [
     "import_run",
     "load_run",
     "runs",
+    "watch",
 ]
 
 
@@ -78,6 +82,7 @@ _PLACES = {
     "compare": "runs.compare.comparison",
     "import_run": "runs.store.api",
     "load_run": "runs.store.api",
+    "watch": "debugger.watch",
 }
 
 

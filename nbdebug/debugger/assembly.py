@@ -130,6 +130,9 @@ def _training(setup: Setup, session: Session, controls: ControlSet, history: His
     timeline = Timeline(loop, controls, history, setup.checkpoint_memory, setup.name)
     if setup.resumed is not None:
         timeline.resume(setup.resumed)
+    if session.body is not None:
+        # The loop is known only now, and with it what it moves.
+        session.body.begun, session.body.prepare = timeline.begin, loop.prepare
     return Training(
         loop=loop,
         controls=controls,

@@ -21,6 +21,8 @@ from nbdebug.training.engine.session import Setup
 from nbdebug.training.own_loop.handoff import PassOver
 from nbdebug.training.own_loop.loop_body import LoopBody
 
+SETTLE_SECONDS = 5.0
+
 
 class Watch(Debugger):
     """A training whose loop is the user's own; made by `nbdebug.watch`.
@@ -93,7 +95,11 @@ class Watch(Debugger):
             return
         if self._body.runs:
             raise ArgumentError("A loop is running: wait for its end, or interrupt it.")
-        threading.Thread(target=self._run, args=(loop,), name="nbdebug-loop", daemon=True).start()
+        thread = threading.Thread(target=self._run, args=(loop,), name="nbdebug-loop", daemon=True)
+        passes = self._body.passes
+        thread.start()
+        while thread.is_alive() and (self._body.passes == passes or self.state == "paused"):
+            thread.join(0.01)
 
     def _run(self, loop: Callable[[], Any]) -> None:
         try:
@@ -106,6 +112,8 @@ class Watch(Debugger):
     def _end(self, error: BaseException | None = None) -> None:
         if self._body.thread in (None, threading.get_ident()):
             self._body.leave(error)
+            # The last step is being written down.
+            self.wait(SETTLE_SECONDS)
 
     def _refuse_in_loop(self, verb: str) -> None:
         if self._body.thread == threading.get_ident():
@@ -147,12 +155,14 @@ def watch(
         ModelError: the optimizer does not hold the model's parameters.
     """
     if not isinstance(optimizer, torch.optim.Optimizer):
-        raise ArgumentError(
-            f"optimizer is a {type(optimizer).__name__}: expected the torch.optim.Optimizer of the loop."
-        )
+        kind = type(optimizer).__name__
+        raise ArgumentError(f"optimizer is a {kind}: expected the torch optimizer of the loop.")
+    if state is not None and not isinstance(state, Mapping):
+        raise ArgumentError(f"state is a {type(state).__name__}: expected {{name: object}}.")
     body, rng = LoopBody(optimizer), LoopRng()
     setup = Setup(
-        model, LoopSource(body, rng), step_fn=loss or body.look, optimizer=optimizer, scaler=scaler,
+        model, LoopSource(body, rng), step_fn=loss or body.look, optimizer=optimizer,
+        scaler=scaler, state=state,
         name=name, runs=runs, overhead=overhead, checkpoint_memory=checkpoint_memory,
     )  # fmt: skip
     return Watch(body, setup, controls)

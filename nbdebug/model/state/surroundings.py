@@ -25,19 +25,29 @@ class Surroundings:
     Args:
         functions: loss, step function and metrics, by name.
         skip: returns objects that are copied elsewhere, such as the optimizer in force.
+        state: objects that are copied wholly, by name.
+        more: returns more names and values from which the search begins.
     """
 
     def __init__(
-        self, model: nn.Module, functions: Mapping[str, Any], skip: Callable[[], Iterable[object]]
+        self,
+        model: nn.Module,
+        functions: Mapping[str, Any],
+        skip: Callable[[], Iterable[object]],
+        state: Mapping[str, Any] | None = None,
+        more: Callable[[], Iterable[tuple[str, Any]]] = lambda: (),
     ) -> None:
         self._model, self._functions, self._skip = model, dict(functions), skip
+        self._state, self._more = dict(state or {}), more
 
     def capture(self, copy: Copy = cloned) -> SurroundingsCopy:
         """Copy the state as it is now."""
         skip = registered(self._model) | {id(one) for one in self._skip()}
         copier = ValueCopier(skip, shared(copy))
         kept: dict[str, tuple[Reached, Kept]] = {}
-        for reached in reachable([*self._functions.items(), *forwards(self._model)]):
+        wholly = [Reached(f"state[{name!r}]", value) for name, value in self._state.items()]
+        begins = [*self._functions.items(), *forwards(self._model), *self._more()]
+        for reached in (*wholly, *reachable(begins)):
             one = copier.keep(reached.value, reached.place)
             if type(one) is not AsIs:
                 kept[reached.place] = reached, one

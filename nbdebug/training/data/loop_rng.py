@@ -43,6 +43,7 @@ class LoopRng:
     def __init__(self) -> None:
         self._first: GlobalState | None = None
         self._state: GlobalState | None = None
+        self.before_ahead: GlobalState | None = None
         self._depth = 0
 
     def begin(self) -> None:
@@ -52,28 +53,37 @@ class LoopRng:
         if self._state is None:
             self._state = self._first
 
+    def let_go(self) -> None:
+        """Set the generators to those of the loop, which draws from them on its own."""
+        if self._state is not None:
+            self._state.restore()
+
+    def take_over(self) -> None:
+        """Go on where the loop has come to on its own."""
+        self._state = GlobalState.capture()
+
     def reset(self) -> None:
         """Go back to where the loop began."""
-        self._state = None
+        self._state = self.before_ahead = None
 
     def detect_host_draws(self) -> None:
         """Do nothing: all global generators are those of the loop."""
 
     def position(self) -> GlobalState | None:
         """Return the states of the generators; None before the loop begins."""
-        return self._state
+        return self._state if self.before_ahead is None else self.before_ahead
 
     def seek(self, position: GlobalState | None) -> None:
         """Go back to states of the generators."""
-        self._state = position
+        self._state, self.before_ahead = position, None
 
     def __enter__(self) -> None:
         self._depth += 1
-        if self._depth == 1 and self._state is not None:
-            self._state.restore()
+        if self._depth == 1:
+            self.let_go()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._depth -= 1
         # What failed draws the same numbers again.
         if self._depth == 0 and kind is None:
-            self._state = GlobalState.capture()
+            self.take_over()

@@ -25,27 +25,38 @@ NOT_RESUMED = (
 )
 
 
+READ_ONCE = (
+    "The loop iterates over a {}, which cannot be read twice. Give batches() an object whose "
+    "iter() begins again, such as a list or a DataLoader."
+)
+
+
 class Passes(Protocol):
     """The loop, as the sampler sees it.
 
     Attributes:
         cut: True if the loop has left its pass before the end.
+        in_pass: True if the loop waits inside of a pass.
     """
 
     cut: bool
 
+    @property
+    def in_pass(self) -> bool: ...
+
     def next_loader(self) -> Any:
-        """Wait until the loop begins a pass; return what it iterates over."""
+        """Wait until the loop waits for a batch; return what it iterates over."""
 
     def end_pass(self) -> None:
-        """Let the loop of this pass end."""
+        """Let the loop of this pass end, and go on to the next on its own."""
 
 
 class PassStart(NamedTuple):
-    """What a pass begins with: its loader, random numbers and the state of the dataset."""
+    """What a pass begins with: its loader, random numbers, states of loader and dataset."""
 
     loader: Any
     rng: GlobalState | None
+    order: HeldState | None
     held: HeldState | None
 
 
@@ -88,40 +99,78 @@ class LoopSampler:
     @property
     def completed(self) -> int:
         """Number of passes that are over."""
-        return self._number + (self._pass is None or self._passes.cut)
+        return self._number + self._is_over()
 
     def reset(self) -> None:
         self._number, self._start = -1, None
         self._pass: LoaderPass | SizedPass | None = None
         self._state: IndexedState | None = None
+        # A batch that was read ahead, its place, and the settings that it was read with.
+        self._ahead: tuple[Batch, LoopPosition, tuple[Any, ...]] | None = None
+        self._on_its_own = False
+
+    def prepare(self) -> bool:
+        """Read the next batch if the pass has one; False if the loop goes on to the next pass."""
+        if self._ahead is not None:
+            return True
+        if self._is_over() and self._passes.in_pass and self._number >= 0:
+            self._end_pass()
+            return False
+        before = self.position()
+        batch = self._read()
+        if batch is None:
+            self._end_pass()
+            return False
+        self._ahead = batch, before, self._batching.settings
+        self._rng.before_ahead = before.rng
+        return True
 
     def next(self) -> Batch:
+        if self._ahead is not None:
+            batch, before, settings = self._ahead
+            self._ahead = self._rng.before_ahead = None
+            if settings == self._batching.settings:
+                return batch
+            self.seek(before)
         while True:
-            if self._passes.cut:
-                self._pass = None
-            if self._pass is None:
-                self._begin()
-            assert self._pass is not None
-            with self._rng:
-                try:
-                    data = self._pass.next()
-                except StopIteration:
-                    data, ended = None, True
-                else:
-                    ended = False
-            if not ended:
-                return self._batch(data)
-            self._pass = None
-            self._passes.end_pass()
+            if self._is_over() and self._passes.in_pass and self._number >= 0:
+                self._end_pass()
+            found = self._read()
+            if found is not None:
+                return found
+            self._end_pass()
+
+    def _is_over(self) -> bool:
+        return self._pass is None or self._passes.cut
+
+    def _end_pass(self) -> None:
+        self._pass, self._on_its_own = None, True
+        self._rng.let_go()
+        self._passes.end_pass()
+
+    def _read(self) -> Batch | None:
+        """Read a batch, the first of the next pass if this one is over; None at its end."""
+        if self._is_over():
+            self._begin()
+        assert self._pass is not None
+        data: Any = None
+        with self._rng:
+            try:
+                data = self._pass.next()
+            except StopIteration:
+                return None
+        return self._batch(data)
 
     def _begin(self) -> None:
         """Begin the next pass."""
         loader = self._passes.next_loader()
-        self._passes.cut = False
+        if self._on_its_own or self._passes.cut:
+            self._rng.take_over()
+        self._passes.cut = self._on_its_own = False
         self._rng.begin()
         self._take(loader)
         held = None if self._state is None else self._state.now()
-        start = PassStart(loader, self._rng.position(), held)
+        start = PassStart(loader, self._rng.position(), _order_of(loader), held)
         with self._rng:
             self._pass = self._made(loader)
         self._number, self._start = self._number + 1, start
@@ -147,7 +196,7 @@ class LoopSampler:
         return LoaderPass(loader) if self._batching.fixed else SizedPass(loader, self._batching)
 
     def _batch(self, data: Any) -> Batch:
-        assert self._pass is not None and self._start is not None
+        assert self._pass is not None
         length = self._batching.limit
         if self._batching.fixed:
             length = self._batching.batches
@@ -158,6 +207,8 @@ class LoopSampler:
         raise DataError("A batch of your own loop is not known before it is read.")
 
     def position(self) -> LoopPosition:
+        if self._ahead is not None:
+            return self._ahead[1]
         held = None if self._state is None else self._state.now()
         return LoopPosition(*self._place(), self._start, self._rng.position(), held)
 
@@ -166,6 +217,12 @@ class LoopSampler:
         return self._number, made is not None, 0 if made is None else made.read
 
     def seek(self, position: LoopPosition) -> None:
+        if self._ahead is not None and self._ahead[1] is position:
+            return
+        start = position.start
+        if start is not None and isinstance(start.loader, Iterator):
+            raise DataError(READ_ONCE.format(type(start.loader).__name__))
+        self._ahead = None
         if self._place() != position[:3] or self._start is not position.start:
             self._go(position)
         if position.held is not None:
@@ -183,8 +240,9 @@ class LoopSampler:
         if start is None or not position.under_way:
             return
         self._rng.seek(start.rng)
-        if start.held is not None:
-            start.held.restore()
+        for held in (start.order, start.held):
+            if held is not None:
+                held.restore()
         with self._rng:
             self._pass = self._made(start.loader)
             self._pass.skip(position.read)
@@ -193,7 +251,7 @@ class LoopSampler:
         return nullcontext()
 
     def close(self) -> None:
-        self._pass = None
+        self._pass = self._ahead = None
 
 
 class LoopSource(StreamSource):
@@ -213,6 +271,16 @@ class LoopSource(StreamSource):
     def sampler(self, batching: Batching) -> LoopSampler:
         """Make the sampler of the loop."""
         return LoopSampler(self.body, self.rng, batching)
+
+
+def _order_of(loader: Any) -> HeldState | None:
+    """State of what decides the order of a loader; None for data that is read in its own order."""
+    if isinstance(loader, DataLoader):
+        if isinstance(loader.dataset, IterableDataset):
+            return HeldState.capture(loader.dataset)
+        return HeldState.capture([loader.generator, loader.batch_sampler or loader.sampler])
+    plain = isinstance(loader, list | tuple | range | torch.Tensor | Iterator)
+    return None if plain else HeldState.capture(loader)
 
 
 def _state_of(loader: Any) -> IndexedState | None:

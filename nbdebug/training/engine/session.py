@@ -57,6 +57,7 @@ class Setup:
     schedule: ScheduleLike = None
     schedule_every: Literal["step", "epoch"] | None = None
     scaler: torch.amp.GradScaler | None = None
+    state: Mapping[str, Any] | None = None
     batch_size_of: CountSamples | None = None
     val_grad: bool = False
     seed: int = 0
@@ -121,12 +122,16 @@ class Session(TrainingState):
         functions = {self.loss_name: setup.loss_fn or setup.step_fn, **(setup.metrics or {})}
         given = (data for data in (setup.train_data, setup.val_data) if isinstance(data, tuple))
         self._given = [part for data in given for part in data]
-        self.surroundings = Surroundings(model, functions, self._copied_elsewhere)
+        self.body: Any = source.body if isinstance(source, LoopSource) else None
+        more = (lambda: ()) if self.body is None else self.body.reached
+        self.surroundings = Surroundings(
+            model, functions, self._copied_elsewhere, setup.state, more
+        )
         self.sampler = make_sampler(source, setup.train_data, batching, setup.seed)
         self.seed = setup.seed
-        own = isinstance(source, LoopSource)
-        self.rng: SessionRng | LoopRng = source.rng if own else SessionRng(setup.seed, device)
-        self.body: Any = source.body if own else None
+        self.rng: SessionRng | LoopRng = SessionRng(setup.seed, device)
+        if isinstance(source, LoopSource):
+            self.rng = source.rng
         self.source = source
         self.scaler = setup.scaler if setup.scaler and setup.scaler.is_enabled() else None
         self.step, self.samples, self.epoch, self.skipped = 0, 0, 0.0, 0
@@ -228,17 +233,28 @@ def make_optimizer(setup: Setup, model: nn.Module) -> torch.optim.Optimizer:
         optimizer = wanted(parameter for _, parameter in trainable(model))
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise ArgumentError(f"optimizer gave {described(optimizer)}")
+    if isinstance(setup.train_data, LoopSource):
+        # The loop may train more than this model, and call it as often as it likes.
+        check_holds_some(optimizer, model)
+        return optimizer
     if isinstance(optimizer, torch.optim.LBFGS):
         raise ModelError("LBFGS calls the model several times a step and cannot be debugged live.")
+    check_holds_some(optimizer, model, alone=True)
+    return optimizer
+
+
+def check_holds_some(
+    optimizer: torch.optim.Optimizer, model: nn.Module, *, alone: bool = False
+) -> None:
+    """Raise ModelError if an optimizer holds no parameter of a model, or, with `alone`, others."""
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     missing = [name for name, parameter in trainable(model) if id(parameter) not in held]
     foreign = len(held - {id(p) for p in model.parameters()})
-    if foreign or len(missing) == len(trainable(model)):
+    if (foreign and alone) or len(missing) == len(trainable(model)):
         raise ModelError(
             f"The optimizer does not hold this model's parameters ({foreign} of its {len(held)} "
             "belong to something else). Build it on model.parameters() after the model."
         )
-    return optimizer
 
 
 def _check(setup: Setup) -> None:

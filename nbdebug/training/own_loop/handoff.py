@@ -21,7 +21,7 @@ NESTED = (
 State = Literal["none", "begins", "waits", "works", "between"]
 
 
-class PassOver(Exception):
+class PassOver(Exception):  # noqa: N818
     """Tells the loop that its pass is over."""
 
 
@@ -53,6 +53,11 @@ class Handoff:
     def runs(self) -> bool:
         """True if there is a loop."""
         return self._state != "none"
+
+    @property
+    def in_pass(self) -> bool:
+        """True if the loop waits inside of a pass."""
+        return self._state == "waits"
 
     @property
     def ready(self) -> bool:

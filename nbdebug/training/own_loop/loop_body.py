@@ -16,6 +16,7 @@ from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.own_update import Values
 from nbdebug.training.engine.stop_report import explain, inspect, stop_at_breakpoint
 from nbdebug.training.own_loop.handoff import Handoff
+from nbdebug.training.own_loop.reached import reached_by_loop
 from nbdebug.training.own_loop.torch_calls import TorchCalls
 
 MAX_BATCHES = 1000
@@ -33,13 +34,17 @@ class LoopBody(Handoff):
 
     Attributes:
         updated: True if the optimizer made its update in this step; skipped: if it was left out.
+        begun: called when the first loop begins, in the training thread; prepare: before a step,
+            returns False if the loop goes on to its next pass instead.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         super().__init__()
         self.calls = TorchCalls(self, optimizer)
         self._loop: Loop | None = None
-        self._looks = False
+        self._looks = self._has_begun = False
+        self.begun: Callable[[], None] = lambda: None
+        self.prepare: Callable[[], bool] = lambda: True
         self._given: list[Batch] = []
         self._clear(False)
 
@@ -52,6 +57,18 @@ class LoopBody(Handoff):
         self._clipped = Clipped(math.nan, False, math.nan)
         self._lr = math.nan
         self._stop: BaseException | None = None
+
+    def is_ready(self) -> bool:
+        if not super().is_ready():
+            return False
+        if not self._has_begun:
+            self._has_begun = True
+            self.begun()
+        return self.prepare()
+
+    def reached(self) -> list[tuple[str, Any]]:
+        """Names and values that the loop reaches; see `reached_by_loop`."""
+        return list(reached_by_loop(self._frame))
 
     def make_update(self, loop: Loop, batch: Batch, watched: bool) -> Values:
         """Let the loop make an update; return loss, norm before clipping, clipping result, lr.
@@ -210,7 +227,7 @@ class LoopBody(Handoff):
         return explain(session, self._batch, self._values[0])
 
     def _clip(self) -> None:
-        assert self._loop is not None and self._found is not None
+        assert self._loop is not None
         session = self._loop.session
         if session.clipping.mode == "off":
             norm = self._values[1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 
@@ -20,8 +20,6 @@ def reached_by_loop(frame: types.FrameType | None) -> Iterator[tuple[str, Any]]:
         # The code of a cell or a script, whose variables are global.
         yield "loop", types.FunctionType(code, space)
         return
-    local: Mapping[str, Any] = frame.f_locals
-    for name, value in list(local.items()):
-        yield name, value
+    yield from list(frame.f_locals.items())
     if not code.co_freevars:
         yield "loop", types.FunctionType(code, space)

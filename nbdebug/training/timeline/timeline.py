@@ -68,7 +68,7 @@ class Timeline:
         self._file = CheckpointFile(name, history, refusal)
         self._clock, self._uncopied = CheckpointClock(history), UncopiedNotice(history)
         self.failures = Failures(loop, self.edits, self._log, history)
-        self._begin()
+        self.begin()
 
     def before_step(self) -> None:
         """Take a checkpoint if one is due."""
@@ -154,9 +154,9 @@ class Timeline:
             text = f"The checkpoint is damaged, or of another training ({reason})."
             raise CheckpointError(text) from error
         self.resumed = True
-        self._begin()
+        self.begin()
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
         """Begin the timeline here."""
         first = Checkpoint.capture(self._loop, self._controls)
         self._pool = CheckpointPool(first, self._budget)
