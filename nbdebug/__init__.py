@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from nbdebug.core.history.history import History
     from nbdebug.core.results.check_report import CheckReport
     from nbdebug.debugger.debugger import Debugger
-    from nbdebug.debugger.watch import watch
+    from nbdebug.debugger.own_loop.watch import watch
     from nbdebug.errors import (
         ArgumentError,
         CheckNameError,
@@ -82,7 +82,7 @@ _PLACES = {
     "compare": "runs.compare.comparison",
     "import_run": "runs.store.api",
     "load_run": "runs.store.api",
-    "watch": "debugger.watch",
+    "watch": "debugger.own_loop.watch",
 }
 
 

@@ -131,8 +131,8 @@ def _training(setup: Setup, session: Session, controls: ControlSet, history: His
     if setup.resumed is not None:
         timeline.resume(setup.resumed)
     if session.body is not None:
-        # The loop is known only now, and with it what it moves.
-        session.body.begun, session.body.prepare = timeline.begin, loop.prepare
+        # What the loop moves is known when it begins.
+        session.body.attach(loop, timeline.begin)
     return Training(
         loop=loop,
         controls=controls,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import torch
 from torch import nn
@@ -15,7 +15,7 @@ from nbdebug.core.history.history import History
 from nbdebug.core.records import Notice
 from nbdebug.core.results.check_report import CheckReport
 from nbdebug.core.results.findings import Findings
-from nbdebug.debugger.assembly import Parts, assemble, keyword_names, resumed
+from nbdebug.debugger.assembly import assemble, keyword_names, resumed
 from nbdebug.debugger.delegate import Delegate, Shortcut
 from nbdebug.debugger.display import mimebundle, show
 from nbdebug.debugger.keywords import refuse_unknown_keywords
@@ -25,6 +25,7 @@ from nbdebug.debugger.record import LiveRun, Recording
 from nbdebug.debugger.session import DebuggerSession
 from nbdebug.debugger.timeline import DebuggerTimeline
 from nbdebug.errors import ArgumentError
+from nbdebug.model.factories import OptimizerLike
 from nbdebug.model.metrics import Metric
 from nbdebug.model.module.forward import LossFn, StepFn
 from nbdebug.model.schedule.unit import ScheduleLike
@@ -32,7 +33,7 @@ from nbdebug.rules._diagnosis import Diagnosis
 from nbdebug.runs.record.location import AUTO
 from nbdebug.training.data.batch import CountSamples
 from nbdebug.training.engine.breakpoints import NOT_STOPPED, Inspection
-from nbdebug.training.engine.session import OptimizerLike, Setup
+from nbdebug.training.engine.session import Setup
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,8 +132,7 @@ class Debugger:
         return made
 
     def _begin(self, setup: Setup, controls: dict[str, Any], *notices: Notice) -> None:
-        parts = assemble(setup, controls, keyword_names(Debugger), notices)
-        self._parts: Parts = parts
+        parts = self._parts = assemble(setup, controls, keyword_names(Debugger), notices)
         self._client = client = parts.new_client()
         self.name, self.model = parts.name, parts.training.session.model
         self.history: History = parts.history
@@ -284,7 +284,7 @@ class Debugger:
     outputs = Shortcut[Any]("_stop.outputs", "Outputs of the model for `batch`, or None.")
     gradients = Shortcut[dict[str, torch.Tensor]]("_stop.gradients", "Gradients before clipping.")
 
-    def __enter__(self) -> Debugger:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

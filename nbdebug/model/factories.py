@@ -1,17 +1,24 @@
-"""Checks of optimizers and schedulers that are given as objects or factories."""
+"""Optimizers and schedulers that are given by name, as objects or as factories."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from nbdebug.errors import ArgumentError
+from nbdebug.core.names import did_you_mean
+from nbdebug.errors import ArgumentError, ModelError
+from nbdebug.model.freezing import learnable
+from nbdebug.model.module.names import trainable
+from nbdebug.model.optimizers import OPTIMIZERS, build
 
+OptimizerLike = str | torch.optim.Optimizer | Callable[[Any], torch.optim.Optimizer]
+
+DEFAULT_LR = 1e-3
 Kind = Literal["optimizer", "schedule"]
 WANTED = {
     "optimizer": "a name, a torch.optim.Optimizer, or a factory that takes the parameters",
@@ -92,3 +99,44 @@ def check_function(name: str, value: Any) -> None:
     if isinstance(value, type) and issubclass(value, nn.Module):
         call = f"{value.__name__}()"
         raise ArgumentError(f"{name} is the class {value.__name__}, not a loss: write {call}.")
+
+
+def make_optimizer(
+    wanted: OptimizerLike, lr: float | None, model: nn.Module, *, own_loop: bool = False
+) -> torch.optim.Optimizer:
+    """Create the requested optimizer and check it against the model.
+
+    Args:
+        own_loop: True if a loop of the user's own calls it, which may train more than the model.
+
+    Raises:
+        ModelError: the optimizer does not hold the model's parameters.
+        ArgumentError: the name is unknown.
+    """
+    if isinstance(wanted, str):
+        if wanted not in OPTIMIZERS:
+            raise ArgumentError(
+                f"optimizer must be one of {', '.join(OPTIMIZERS)}, an optimizer or a factory; "
+                f"got {wanted!r}.{did_you_mean(wanted, OPTIMIZERS)}"
+            )
+        lr = DEFAULT_LR if lr is None else lr
+        # Frozen parameters have no gradient and are skipped until they are unfrozen.
+        return build(wanted, [parameter for _, parameter in learnable(model)], lr=lr)
+    if isinstance(wanted, torch.optim.Optimizer):
+        optimizer = wanted
+    else:
+        check_factory("optimizer", wanted, "parameters")
+        optimizer = wanted(parameter for _, parameter in trainable(model))
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise ArgumentError(f"optimizer gave {described(optimizer)}")
+    if isinstance(optimizer, torch.optim.LBFGS) and not own_loop:
+        raise ModelError("LBFGS calls the model several times a step and cannot be debugged live.")
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    missing = [name for name, parameter in trainable(model) if id(parameter) not in held]
+    foreign = len(held - {id(p) for p in model.parameters()})
+    if (foreign and not own_loop) or len(missing) == len(trainable(model)):
+        raise ModelError(
+            f"The optimizer does not hold this model's parameters ({foreign} of its {len(held)} "
+            "belong to something else). Build it on model.parameters() after the model."
+        )
+    return optimizer

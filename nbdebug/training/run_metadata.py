@@ -10,10 +10,11 @@ import torch
 from torch import nn
 
 from nbdebug.core.control_spec import ControlState
+from nbdebug.model.factories import DEFAULT_LR
 from nbdebug.model.source_code import source_of
 from nbdebug.model.state.digest import tensors_digest
 from nbdebug.training.data.sources import DatasetSource, StreamSource, TensorSource
-from nbdebug.training.engine.session import DEFAULT_LR, Session, Setup
+from nbdebug.training.engine.session import Session, Setup
 
 MAX_CLASSES = 1000
 MAX_LAYERS = 2000

@@ -92,6 +92,8 @@ class _Walk:
                 self.enter(f"{place}.self", value.__self__)
             elif isinstance(value, functools.partial):
                 self._parts(place, (value.func, *value.args, *value.keywords.values()))
+            elif bind is not None and _is_carried(value):
+                self._found.append(Reached(place, value, bind))
             elif isinstance(value, list | tuple | deque):
                 self._parts(place, value)
             elif isinstance(value, dict):
@@ -142,6 +144,14 @@ def _content(cell: types.CellType) -> Any:
 
 def _fill(cell: types.CellType, value: Any) -> None:
     cell.cell_contents = value
+
+
+def _is_carried(value: Any) -> bool:
+    """True for a tuple of tensors that one step binds and the next one reads, as of an LSTM."""
+    if not isinstance(value, tuple) or not value:
+        return False
+    parts = all(isinstance(part, torch.Tensor) or _is_carried(part) for part in value)
+    return parts and not any(isinstance(part, torch.Tensor) and _is_data(part) for part in value)
 
 
 def _is_data(value: Any) -> bool:

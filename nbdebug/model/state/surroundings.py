@@ -26,6 +26,8 @@ class Surroundings:
         functions: loss, step function and metrics, by name.
         skip: returns objects that are copied elsewhere, such as the optimizer in force.
         state: objects that are copied wholly, by name.
+
+    Attributes:
         more: returns more names and values from which the search begins.
     """
 
@@ -35,10 +37,10 @@ class Surroundings:
         functions: Mapping[str, Any],
         skip: Callable[[], Iterable[object]],
         state: Mapping[str, Any] | None = None,
-        more: Callable[[], Iterable[tuple[str, Any]]] = lambda: (),
     ) -> None:
         self._model, self._functions, self._skip = model, dict(functions), skip
-        self._state, self._more = dict(state or {}), more
+        self._state = dict(state or {})
+        self.more: Callable[[], Iterable[tuple[str, Any]]] = lambda: ()
 
     def capture(self, copy: Copy = cloned) -> SurroundingsCopy:
         """Copy the state as it is now."""
@@ -46,7 +48,7 @@ class Surroundings:
         copier = ValueCopier(skip, shared(copy))
         kept: dict[str, tuple[Reached, Kept]] = {}
         wholly = [Reached(f"state[{name!r}]", value) for name, value in self._state.items()]
-        begins = [*self._functions.items(), *forwards(self._model), *self._more()]
+        begins = [*self._functions.items(), *forwards(self._model), *self.more()]
         for reached in (*wholly, *reachable(begins)):
             one = copier.keep(reached.value, reached.place)
             if type(one) is not AsIs:

@@ -178,7 +178,7 @@ class _Answering:
     def __init__(self, collate: Callable[[Any], Any]) -> None:
         self._collate = collate
 
-    def __call__(self, read: tuple[list[Any], str]) -> WorkerAnswer:
+    def __call__(self, read: Any) -> WorkerAnswer:
         samples, moved = read
         return WorkerAnswer(self._collate(samples), moved)
 

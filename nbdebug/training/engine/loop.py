@@ -75,10 +75,6 @@ class Loop:
         """Position of the sampler for the next step: before a batch that is tried again."""
         return self.session.sampler.position() if self.batch is None else self._before
 
-    def prepare(self) -> bool:
-        """Read the batch of the next step; False if the pass is over."""
-        return self.batch is not None or bool(self.session.sampler.prepare())
-
     @property
     def step_seconds(self) -> float:
         """Average seconds per step, including measurements."""

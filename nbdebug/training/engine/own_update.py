@@ -20,7 +20,7 @@ Values = tuple[float, float, Clipped, float]
 
 
 class StepBody(Protocol):
-    """What makes the update of a step."""
+    """Maker of the update of a step."""
 
     def is_ready(self) -> bool:
         """Tell if a step can be made now."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from os import PathLike
 from typing import Any, Literal
@@ -12,14 +12,12 @@ import torch
 from torch import nn
 
 from nbdebug.controls.base import number, whole_number
-from nbdebug.core.names import did_you_mean
 from nbdebug.errors import ArgumentError, ModelError
-from nbdebug.model.factories import check_factory, check_function, described
-from nbdebug.model.freezing import learnable
+from nbdebug.model.factories import OptimizerLike, check_function, make_optimizer
 from nbdebug.model.metrics import Metric, Metrics
 from nbdebug.model.module.forward import LossFn, StepFn, call, split
 from nbdebug.model.module.names import trainable
-from nbdebug.model.optimizers import OPTIMIZERS, Optimizers, build
+from nbdebug.model.optimizers import Optimizers
 from nbdebug.model.schedule.builders import USER_SCHEDULE
 from nbdebug.model.schedule.unit import ScheduleLike, ask_for_unit, own_scheduler
 from nbdebug.model.state.session_rng import SessionRng
@@ -27,15 +25,11 @@ from nbdebug.model.state.surroundings import Surroundings
 from nbdebug.model.training_state import TrainingState
 from nbdebug.runs.record.location import AUTO
 from nbdebug.training.data.batch import CountSamples, count_samples, declared
-from nbdebug.training.data.loop_rng import LoopRng
-from nbdebug.training.data.loop_sampler import LoopSource
+from nbdebug.training.data.loops.source import LoopSource
 from nbdebug.training.data.samplers import make_batching, make_sampler
 from nbdebug.training.data.sources import as_source
 from nbdebug.training.data.validation import Validation
 
-OptimizerLike = str | torch.optim.Optimizer | Callable[[Any], torch.optim.Optimizer]
-
-DEFAULT_LR = 1e-3
 DEFAULT_EPOCHS = 10
 DEFAULT_STREAM_STEPS = 1000
 
@@ -111,28 +105,25 @@ class Session(TrainingState):
         # The data is valid: only now the model may move to another device.
         model, device = _on_device(setup.model, setup.device)
         batching = make_batching(source, setup.train_data, setup.batch_size)
-        optimizer = make_optimizer(setup, model)
+        own_loop = isinstance(source, LoopSource)
+        optimizer = make_optimizer(setup.optimizer, setup.lr, model, own_loop=own_loop)
         batching.sample_edits.pairs_only = setup.step_fn is not None
         own = own_scheduler(setup.schedule, optimizer, setup.schedule_every)
-        metrics = Metrics(setup.metrics)
         optimizers = Optimizers(optimizer, own, setup.schedule_every == "epoch")
-        super().__init__(model, optimizers, batching, device, metrics)
+        super().__init__(model, optimizers, batching, device, Metrics(setup.metrics))
         self.loss_fn, self.step_fn = setup.loss_fn, setup.step_fn
         self.loss_name = "loss_fn" if setup.loss_fn is not None else "step_fn"
         functions = {self.loss_name: setup.loss_fn or setup.step_fn, **(setup.metrics or {})}
         given = (data for data in (setup.train_data, setup.val_data) if isinstance(data, tuple))
         self._given = [part for data in given for part in data]
-        self.body: Any = source.body if isinstance(source, LoopSource) else None
-        more = (lambda: ()) if self.body is None else self.body.reached
-        self.surroundings = Surroundings(
-            model, functions, self._copied_elsewhere, setup.state, more
-        )
+        self.surroundings = Surroundings(model, functions, self._copied_elsewhere, setup.state)
         self.sampler = make_sampler(source, setup.train_data, batching, setup.seed)
         self.seed = setup.seed
-        self.rng: SessionRng | LoopRng = SessionRng(setup.seed, device)
+        self.rng: SessionRng = SessionRng(setup.seed, device)
+        self.source, self.body = source, None
         if isinstance(source, LoopSource):
-            self.rng = source.rng
-        self.source = source
+            self.body, self.rng = source.body, source.rng
+            self.surroundings.more = source.body.reached
         self.scaler = setup.scaler if setup.scaler and setup.scaler.is_enabled() else None
         self.step, self.samples, self.epoch, self.skipped = 0, 0, 0.0, 0
         self.validated = self.validation is not None
@@ -207,54 +198,6 @@ class Session(TrainingState):
             inputs, targets = split(batch)
             outputs = call(self.model, inputs)
             return self.loss_fn(outputs, targets), outputs, targets
-
-
-def make_optimizer(setup: Setup, model: nn.Module) -> torch.optim.Optimizer:
-    """Create the requested optimizer and check it against the model.
-
-    Raises:
-        ModelError: the optimizer does not hold the model's parameters.
-        ArgumentError: the name is unknown.
-    """
-    wanted = setup.optimizer
-    if isinstance(wanted, str):
-        if wanted not in OPTIMIZERS:
-            raise ArgumentError(
-                f"optimizer must be one of {', '.join(OPTIMIZERS)}, an optimizer or a factory; "
-                f"got {wanted!r}.{did_you_mean(wanted, OPTIMIZERS)}"
-            )
-        lr = DEFAULT_LR if setup.lr is None else setup.lr
-        # Frozen parameters have no gradient and are skipped until they are unfrozen.
-        return build(wanted, [parameter for _, parameter in learnable(model)], lr=lr)
-    if isinstance(wanted, torch.optim.Optimizer):
-        optimizer = wanted
-    else:
-        check_factory("optimizer", wanted, "parameters")
-        optimizer = wanted(parameter for _, parameter in trainable(model))
-    if not isinstance(optimizer, torch.optim.Optimizer):
-        raise ArgumentError(f"optimizer gave {described(optimizer)}")
-    if isinstance(setup.train_data, LoopSource):
-        # The loop may train more than this model, and call it as often as it likes.
-        check_holds_some(optimizer, model)
-        return optimizer
-    if isinstance(optimizer, torch.optim.LBFGS):
-        raise ModelError("LBFGS calls the model several times a step and cannot be debugged live.")
-    check_holds_some(optimizer, model, alone=True)
-    return optimizer
-
-
-def check_holds_some(
-    optimizer: torch.optim.Optimizer, model: nn.Module, *, alone: bool = False
-) -> None:
-    """Raise ModelError if an optimizer holds no parameter of a model, or, with `alone`, others."""
-    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    missing = [name for name, parameter in trainable(model) if id(parameter) not in held]
-    foreign = len(held - {id(p) for p in model.parameters()})
-    if (foreign and alone) or len(missing) == len(trainable(model)):
-        raise ModelError(
-            f"The optimizer does not hold this model's parameters ({foreign} of its {len(held)} "
-            "belong to something else). Build it on model.parameters() after the model."
-        )
 
 
 def _check(setup: Setup) -> None:

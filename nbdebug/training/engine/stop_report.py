@@ -49,17 +49,27 @@ def stop_at_breakpoint(
     Args:
         found: loss and gradient norm of the step.
     """
-    here = (session.step, session.samples, session.epoch, *found, session.lr, batch.samples)
-    condition = breakpoints.hit(dict(zip(STEP_VALUES, map(float, here), strict=True)))
-    if condition is None:
+    hit = breakpoint_hit(session, breakpoints, batch, found)
+    if hit is None:
         return
-    breakpoints.inspection = inspect(session, batch, found[0])
     if session.scaler is not None:
         # The scaler unscales once between two updates; this update is made later.
         state = session.scaler.state_dict()
         session.scaler.update()
         session.scaler.load_state_dict(state)
-    raise Break(condition)
+    raise hit
+
+
+def breakpoint_hit(
+    session: Session, breakpoints: Breakpoints, batch: Batch, found: tuple[float, float]
+) -> Break | None:
+    """The condition that holds in the current step, whose data is then kept; None without one."""
+    here = (session.step, session.samples, session.epoch, *found, session.lr, batch.samples)
+    condition = breakpoints.hit(dict(zip(STEP_VALUES, map(float, here), strict=True)))
+    if condition is None:
+        return None
+    breakpoints.inspection = inspect(session, batch, found[0])
+    return Break(condition)
 
 
 def inspect(session: Session, batch: Batch, loss: float) -> Inspection:

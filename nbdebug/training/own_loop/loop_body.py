@@ -11,10 +11,11 @@ from torch import nn
 
 from nbdebug.errors import LoopLeft, NonFiniteError
 from nbdebug.training.data.batch import Batch
+from nbdebug.training.data.loops.sampler import LoopSampler
 from nbdebug.training.engine.gradients import Clipped, Gradients
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.own_update import Values
-from nbdebug.training.engine.stop_report import explain, inspect, stop_at_breakpoint
+from nbdebug.training.engine.stop_report import breakpoint_hit, explain, inspect
 from nbdebug.training.own_loop.handoff import Handoff
 from nbdebug.training.own_loop.reached import reached_by_loop
 from nbdebug.training.own_loop.torch_calls import TorchCalls
@@ -26,6 +27,10 @@ NO_UPDATE = (
 )
 
 
+class _LeftOut(Exception):  # noqa: N818
+    """Ends the step of an optimizer that was given a closure, before its update."""
+
+
 class LoopBody(Handoff):
     """Makes the update of a step by giving batches to the user's loop.
 
@@ -34,17 +39,14 @@ class LoopBody(Handoff):
 
     Attributes:
         updated: True if the optimizer made its update in this step; skipped: if it was left out.
-        begun: called when the first loop begins, in the training thread; prepare: before a step,
-            returns False if the loop goes on to its next pass instead.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         super().__init__()
         self.calls = TorchCalls(self, optimizer)
         self._loop: Loop | None = None
-        self._looks = self._has_begun = False
-        self.begun: Callable[[], None] = lambda: None
-        self.prepare: Callable[[], bool] = lambda: True
+        self._looks = False
+        self._begun: Callable[[], None] | None = None
         self._given: list[Batch] = []
         self._clear(False)
 
@@ -58,17 +60,29 @@ class LoopBody(Handoff):
         self._lr = math.nan
         self._stop: BaseException | None = None
 
+    def attach(self, loop: Loop, begun: Callable[[], None]) -> None:
+        """Set the loop of the training, and what is called when the user's loop first begins."""
+        self._loop, self._begun = loop, begun
+
+    @property
+    def loop(self) -> Loop:
+        assert self._loop is not None
+        return self._loop
+
     def is_ready(self) -> bool:
         if not super().is_ready():
             return False
-        if not self._has_begun:
-            self._has_begun = True
-            self.begun()
-        return self.prepare()
+        if self._begun is not None:
+            self._begun()
+            self._begun = None
+        sampler = self.loop.session.sampler
+        assert isinstance(sampler, LoopSampler)
+        return self.loop.batch is not None or sampler.prepare()
 
     def reached(self) -> list[tuple[str, Any]]:
         """Names and values that the loop reaches; see `reached_by_loop`."""
-        return list(reached_by_loop(self._frame))
+        batch = self._given[-1].data if self._given else None
+        return list(reached_by_loop(self._frame, batch))
 
     def make_update(self, loop: Loop, batch: Batch, watched: bool) -> Values:
         """Let the loop make an update; return loss, norm before clipping, clipping result, lr.
@@ -77,20 +91,22 @@ class LoopBody(Handoff):
             LoopLeft: the loop was left before its update.
             NonFiniteError, Break: the update was left out.
         """
-        self._loop, self._batch = loop, batch
         self._clear(watched)
         self.calls.watch(self.thread or 0)
+        scaler = loop.session.scaler
+        scale = scaler.state_dict() if scaler is not None and loop.breakpoints else None
         self._given = [batch]
         self._give(batch)
         while not (self.updated or self.skipped):
             if len(self._given) == MAX_BATCHES:
                 raise LoopLeft(NO_UPDATE)
-            self._batch = loop.session.sampler.next()
-            self._given.append(self._batch)
-            self._give(self._batch)
+            self._given.append(loop.session.sampler.next())
+            self._give(self._given[-1])
         if self._stop is not None:
             if isinstance(self._stop, NonFiniteError):
                 loop.batch = None
+            elif scaler is not None and scale is not None:
+                scaler.load_state_dict(scale)
             raise self._stop
         return *self._values, self._clipped, self._lr
 
@@ -122,7 +138,7 @@ class LoopBody(Handoff):
             self._looks = False
         if not self._losses:
             raise LoopLeft("The loop called no backward pass for this batch.")
-        scaler = self._loop.session.scaler if self._loop is not None else None
+        scaler = self.loop.session.scaler
         total = torch.stack([loss.reshape(()) for loss in self._losses]).sum()
         return total if scaler is None else total / scaler.get_scale()
 
@@ -134,9 +150,8 @@ class LoopBody(Handoff):
         if self._looks:
             self._losses += scalars
             return None
-        assert self._loop is not None
         if not self._losses:
-            self._loop.probes.before_backward(self._loop.session.step)
+            self.loop.probes.before_backward(self.loop.session.step)
         self._losses += [root.detach() for root in scalars]
         result = call()
         self._found = None
@@ -170,11 +185,18 @@ class LoopBody(Handoff):
             loss = closure()
             if not calls:
                 self._measure_once()
+                if self._is_left_out():
+                    raise _LeftOut(loss)
             calls += 1
             self._clip()
             return loss
 
-        found = step(watched)
+        try:
+            found = step(watched)
+        except _LeftOut as left:
+            # The first evaluation comes before any change of the weights.
+            self.skipped = True
+            return left.args[0]
         self.updated = True
         return found
 
@@ -184,8 +206,7 @@ class LoopBody(Handoff):
 
     def _measure(self) -> None:
         """Measure loss and gradients, in one transfer."""
-        assert self._loop is not None
-        loop, session = self._loop, self._loop.session
+        loop, session = self.loop, self.loop.session
         with loop.probes.stopwatch:
             found = Gradients(session.parameters, session.device, session.clipping)
             self._values = found.measure(self._loss(session.device))
@@ -198,37 +219,30 @@ class LoopBody(Handoff):
         if not self._losses:
             return torch.full((), math.nan, device=device)
         total = torch.stack([one.reshape(()).float() for one in self._losses]).sum()
-        scaler = self._loop.session.scaler if self._loop is not None else None
+        scaler = self.loop.session.scaler
         return total if scaler is None else total / scaler.get_scale()
 
     def _is_left_out(self) -> bool:
         """Leave out an update with NaN or Inf, or at a breakpoint."""
-        assert self._loop is not None
-        loop, session = self._loop, self._loop.session
+        loop, session = self.loop, self.loop.session
         loss, norm = self._values
         seen = math.isfinite(loss) or not self._losses
         if not (seen and math.isfinite(norm)):
             self._stop = self._explained()
             return True
         if self._watched and loop.breakpoints:
-            try:
-                stop_at_breakpoint(session, loop.breakpoints, self._batch, self._values)
-            except BaseException as stop:
-                self._stop = stop
-                return True
-        return False
+            self._stop = breakpoint_hit(session, loop.breakpoints, self._given[-1], self._values)
+        return self._stop is not None
 
     def _explained(self) -> NonFiniteError:
-        assert self._loop is not None
-        session = self._loop.session
+        session = self.loop.session
         if not self._watched:
             return NonFiniteError(f"Loss or gradient of step {session.step} is NaN or Inf.")
-        self._loop.breakpoints.inspection = inspect(session, self._batch, self._values[0])
-        return explain(session, self._batch, self._values[0])
+        self.loop.breakpoints.inspection = inspect(session, self._given[-1], self._values[0])
+        return explain(session, self._given[-1], self._values[0])
 
     def _clip(self) -> None:
-        assert self._loop is not None
-        session = self._loop.session
+        session = self.loop.session
         if session.clipping.mode == "off":
             norm = self._values[1]
             self._clipped = Clipped(norm, False, norm)
@@ -236,4 +250,4 @@ class LoopBody(Handoff):
             again = Gradients(session.parameters, session.device, session.clipping)
             self._clipped = again.clip(again.measure(torch.zeros(()))[1])
         self._lr = session.lr
-        self._loop.probes.before_update(session.step)
+        self.loop.probes.before_update(session.step)

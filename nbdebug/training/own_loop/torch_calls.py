@@ -12,7 +12,7 @@ import torch
 
 
 class Observer(Protocol):
-    """What sees the calls of a loop."""
+    """Watcher of the calls of a loop."""
 
     def backward(self, call: Callable[[], Any], roots: Any) -> Any:
         """Make a backward pass from `roots` by `call`."""

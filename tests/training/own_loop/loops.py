@@ -189,7 +189,7 @@ class ByClosure(OwnLoop):
                     loss.backward()
                     return loss
 
-                loss = self.optimizer.step(closure)
+                loss: Any = self.optimizer.step(closure)
                 self.losses.append(loss.item())
 
 

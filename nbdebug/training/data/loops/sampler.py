@@ -12,11 +12,10 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset, default
 from nbdebug.errors import DataError
 from nbdebug.model.training_state import Batching
 from nbdebug.training.data.batch import Batch, count_samples
-from nbdebug.training.data.loop_batches import LoaderPass, SizedPass, why_fixed
-from nbdebug.training.data.loop_rng import GlobalState, LoopRng
+from nbdebug.training.data.loops.batches import LoaderPass, SizedPass, why_fixed
+from nbdebug.training.data.loops.rng import GlobalState, LoopRng
 from nbdebug.training.data.passes.held_state import HeldState
 from nbdebug.training.data.passes.indexed_state import IndexedState
-from nbdebug.training.data.sources import StreamSource
 
 NOT_BEGUN = "The loop has not begun: its batch size is known with the first batch."
 NOT_RESUMED = (
@@ -52,7 +51,7 @@ class Passes(Protocol):
 
 
 class PassStart(NamedTuple):
-    """What a pass begins with: its loader, random numbers, states of loader and dataset."""
+    """Beginning of a pass: its loader, random numbers, states of loader and dataset."""
 
     loader: Any
     rng: GlobalState | None
@@ -94,6 +93,7 @@ class LoopSampler:
         self._passes, self._rng, self._batching = passes, rng, batching
         batching.fixed = NOT_BEGUN
         self._given: int | None = None
+        self._first: PassStart | None = None
         self.reset()
 
     @property
@@ -102,7 +102,8 @@ class LoopSampler:
         return self._number + self._is_over()
 
     def reset(self) -> None:
-        self._number, self._start = -1, None
+        self._number = -1
+        self._start: PassStart | None = None
         self._pass: LoaderPass | SizedPass | None = None
         self._state: IndexedState | None = None
         # A batch that was read ahead, its place, and the settings that it was read with.
@@ -171,6 +172,7 @@ class LoopSampler:
         self._take(loader)
         held = None if self._state is None else self._state.now()
         start = PassStart(loader, self._rng.position(), _order_of(loader), held)
+        self._first = self._first or start
         with self._rng:
             self._pass = self._made(loader)
         self._number, self._start = self._number + 1, start
@@ -235,42 +237,25 @@ class LoopSampler:
         self._number, self._start, self._pass = position.number, start, None
         if start is None:
             self._given = None
-            if self._state is not None:
-                self._state.first.restore()
+            self._restore(self._first)
         if start is None or not position.under_way:
             return
         self._rng.seek(start.rng)
-        for held in (start.order, start.held):
-            if held is not None:
-                held.restore()
+        self._restore(start)
         with self._rng:
             self._pass = self._made(start.loader)
             self._pass.skip(position.read)
+
+    def _restore(self, start: PassStart | None) -> None:
+        for held in () if start is None else (start.order, start.held):
+            if held is not None:
+                held.restore()
 
     def keep_everything(self) -> AbstractContextManager[None]:
         return nullcontext()
 
     def close(self) -> None:
         self._pass = self._ahead = None
-
-
-class LoopSource(StreamSource):
-    """Data of a loop of the user's own, which gives ready batches.
-
-    Attributes:
-        body: makes the update of a step; sampler, rng: of the loop.
-    """
-
-    def __init__(self, body: Any, rng: LoopRng) -> None:
-        super().__init__((), _as_it_is, count_samples)
-        self.body, self.rng = body, rng
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(())
-
-    def sampler(self, batching: Batching) -> LoopSampler:
-        """Make the sampler of the loop."""
-        return LoopSampler(self.body, self.rng, batching)
 
 
 def _order_of(loader: Any) -> HeldState | None:
@@ -292,7 +277,3 @@ def _state_of(loader: Any) -> IndexedState | None:
     if plain or isinstance(dataset, IterableDataset):
         return None
     return IndexedState(dataset, collate)
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch

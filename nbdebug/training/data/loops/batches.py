@@ -42,6 +42,11 @@ class LoaderPass:
 
     def __init__(self, loader: Iterable[Any]) -> None:
         self._batches: Iterator[Any] = iter(loader)
+        self._by_index = (
+            isinstance(loader, DataLoader)
+            and not (loader.num_workers or isinstance(loader.dataset, IterableDataset))
+            and type(loader).__iter__ is DataLoader.__iter__
+        )
         self.read = 0
 
     def next(self) -> Any:
@@ -51,13 +56,10 @@ class LoaderPass:
         return found
 
     def skip(self, count: int) -> None:
-        """Leave out batches."""
-        # Only the indices are drawn where torch's iterator allows it.
-        draw = getattr(self._batches, "_next_index", None)
-        if getattr(self._batches, "_num_workers", 1) or draw is None:
-            draw = self._batches.__next__
+        """Leave out batches; of a dataset only the indices are drawn."""
+        draw = getattr(self._batches, "_next_index", None) if self._by_index else None
         for _ in range(count):
-            draw()
+            (draw or self._batches.__next__)()
         self.read += count
 
 

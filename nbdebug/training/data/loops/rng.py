@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from nbdebug.model.state.session_rng import SessionRng
+
 
 class GlobalState(NamedTuple):
     """States of the global generators of torch, NumPy and Python; never written to."""
@@ -16,7 +18,7 @@ class GlobalState(NamedTuple):
     cuda: tuple[torch.Tensor, ...]
     numpy: Any
     python: Any
-    uses_host = True
+    uses_host: bool = True
 
     @classmethod
     def capture(cls) -> GlobalState:
@@ -33,7 +35,7 @@ class GlobalState(NamedTuple):
         random.setstate(self.python)
 
 
-class LoopRng:
+class LoopRng(SessionRng):
     """Context in which the global generators go on where the loop left them.
 
     A loop draws from the global generators, as it does without nbdebug. What other cells draw
@@ -69,11 +71,11 @@ class LoopRng:
     def detect_host_draws(self) -> None:
         """Do nothing: all global generators are those of the loop."""
 
-    def position(self) -> GlobalState | None:
+    def position(self) -> Any:
         """Return the states of the generators; None before the loop begins."""
         return self._state if self.before_ahead is None else self.before_ahead
 
-    def seek(self, position: GlobalState | None) -> None:
+    def seek(self, position: Any) -> None:
         """Go back to states of the generators."""
         self._state, self.before_ahead = position, None
 

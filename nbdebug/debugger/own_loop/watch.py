@@ -15,8 +15,9 @@ from nbdebug.debugger.debugger import Debugger
 from nbdebug.errors import ArgumentError, InsideStepError
 from nbdebug.model.module.forward import StepFn
 from nbdebug.runs.record.location import AUTO
-from nbdebug.training.data.loop_rng import LoopRng
-from nbdebug.training.data.loop_sampler import LoopSampler, LoopSource
+from nbdebug.training.data.loops.rng import LoopRng
+from nbdebug.training.data.loops.sampler import LoopSampler
+from nbdebug.training.data.loops.source import LoopSource
 from nbdebug.training.engine.session import Setup
 from nbdebug.training.own_loop.handoff import PassOver
 from nbdebug.training.own_loop.loop_body import LoopBody
@@ -154,11 +155,13 @@ def watch(
         ArgumentError: a keyword is misspelt.
         ModelError: the optimizer does not hold the model's parameters.
     """
-    if not isinstance(optimizer, torch.optim.Optimizer):
-        kind = type(optimizer).__name__
+    wanted: Any = optimizer
+    if not isinstance(wanted, torch.optim.Optimizer):
+        kind = type(wanted).__name__
         raise ArgumentError(f"optimizer is a {kind}: expected the torch optimizer of the loop.")
-    if state is not None and not isinstance(state, Mapping):
-        raise ArgumentError(f"state is a {type(state).__name__}: expected {{name: object}}.")
+    given: Any = state
+    if given is not None and not isinstance(given, Mapping):
+        raise ArgumentError(f"state is a {type(given).__name__}: expected {{name: object}}.")
     body, rng = LoopBody(optimizer), LoopRng()
     setup = Setup(
         model, LoopSource(body, rng), step_fn=loss or body.look, optimizer=optimizer,

@@ -1,0 +1,1 @@
+"""Watching a loop of the user's own."""
