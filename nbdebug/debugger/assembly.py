@@ -133,6 +133,7 @@ def _training(setup: Setup, session: Session, controls: ControlSet, history: His
     if session.body is not None:
         # What the loop moves is known when it begins.
         session.body.attach(loop, timeline.begin)
+        history.inside.in_loop = session.body.calls_inside
     return Training(
         loop=loop,
         controls=controls,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import math
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -18,7 +17,6 @@ from nbdebug.core.deprecated import accepted_settings
 from nbdebug.core.error_text import message_of
 from nbdebug.core.forked import HomeProcess
 from nbdebug.core.history.history import History
-from nbdebug.core.history.waiting import refuse_inside
 from nbdebug.core.records import ControlChange, Notice
 from nbdebug.core.results.fork import ForkResult
 from nbdebug.errors import ClosedError, ControlValueError, NbdebugError
@@ -88,7 +86,7 @@ class Client:
             ClosedError: the Debugger was closed, or this is a forked child.
             NbdebugError: a value of the command is wrong; no command was put.
         """
-        if not command.inside:
+        if not (command.inside or (isinstance(command, SetControl) and self._in_loop)):
             self.refuse_inside(command.name)
         self.check_open()
         return self._queue.put(command.checked(self._validator), inside=self._inside)
@@ -123,11 +121,15 @@ class Client:
 
     def refuse_inside(self, verb: str) -> None:
         """Raise InsideStepError if the caller runs in the training thread."""
-        refuse_inside(self._history.writer, f"The command {verb}")
+        self._history.inside.refuse(f"The command {verb}")
 
     @property
     def _inside(self) -> bool:
-        return threading.current_thread() is self._history.writer
+        return bool(self._history.inside)
+
+    @property
+    def _in_loop(self) -> bool:
+        return self._history.inside.in_loop()
 
     def _pause_soon(self) -> None:
         """Pause after an interrupt; a step that takes longer pauses when it ends."""
@@ -135,7 +137,7 @@ class Client:
             self._wait(self.put(Pause()), PAUSE_SECONDS)
 
     def _wait(self, ticket: Ticket, timeout: float = math.inf) -> None:
-        end, writer = time.monotonic() + timeout, self._history.writer
+        end, writer = time.monotonic() + timeout, self._history.inside.writer
         while not ticket.answer.done() and time.monotonic() < end:
             ended = writer is not None and not writer.is_alive()
             concurrent.futures.wait([ticket.answer], WAIT_SLICE)
@@ -150,7 +152,8 @@ class Client:
         Raises:
             ControlNameError, ControlValueError: no command was put.
         """
-        self.refuse_inside("set")
+        if not self._in_loop:
+            self.refuse_inside("set")
         checked = self._validator.controls(values)
         call = self._queue.new_call()
         return [self.put(SetControl(n, value, who, why, call)) for n, value in checked.items()]
@@ -179,7 +182,7 @@ class Client:
         Raises:
             ControlValueError: as `wait_applied`; while training runs it is a notice instead.
         """
-        if self._history.status.state == "paused":
+        if self._history.status.state == "paused" and not self._inside:
             self.wait_applied(tickets)
             return
         for ticket in tickets:

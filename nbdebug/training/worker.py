@@ -51,7 +51,7 @@ class Worker:
         self._thread = threading.Thread(
             target=context.run, args=(self._run_loop,), name="nbdebug-training", daemon=True
         )
-        training.history.writer = self._thread
+        training.history.inside.writer = self._thread
         self._thread.start()
 
     def join(self, timeout: float | None = None) -> None:

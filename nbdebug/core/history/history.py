@@ -16,7 +16,7 @@ from nbdebug.core.history.columns import Columns, Positions
 from nbdebug.core.history.latest import LatestResults
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.history.undone_changes import mark_undone
-from nbdebug.core.history.waiting import wait_for_status
+from nbdebug.core.history.waiting import Inside, wait_for_status
 from nbdebug.core.records import ControlChange, Histogram, Note, Notice, Status, StepRecord
 from nbdebug.core.results.timeline import Branch
 
@@ -49,7 +49,7 @@ class History:
 
     Attributes:
         begun: time of the first recorded step, in seconds since 1970; 0 before.
-        writer: the thread that trains, None before it starts.
+        inside: knows the thread that trains, and who may not wait for it.
     """
 
     def __init__(self, buckets: int = 2048) -> None:
@@ -59,7 +59,7 @@ class History:
         self._changed = threading.Condition(threading.RLock())
         self._version, self._era, self._forked = 0, -1, False
         self._status = Status()
-        self.writer: threading.Thread | None = None
+        self.inside = Inside()
         self._forget()
         when_forked(self, History.leave_threads)
 
@@ -236,7 +236,7 @@ class History:
         an interrupt gets through.
         """
         timeout = 0.0 if self._forked else timeout
-        return wait_for_status(lambda: self._status, condition, self._changed, self.writer, timeout)
+        return wait_for_status(lambda: self._status, condition, self._changed, self.inside, timeout)
 
     def snapshot(
         self,

@@ -53,7 +53,7 @@ class PresentView:
     @property
     def inside(self) -> bool:
         """True if this thread may change the training: it sees trial values."""
-        return self._history.writer in (None, current_thread())
+        return self._history.inside.writer in (None, current_thread())
 
     @property
     def trying(self) -> bool:

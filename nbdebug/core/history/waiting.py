@@ -1,4 +1,4 @@
-"""Waiting for a status, and the thread that will never publish one."""
+"""Waiting for a status, and the code that would wait for itself."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ def wait_for_status(
     read: Callable[[], Status],
     condition: Callable[[Status], bool],
     changed: threading.Condition,
-    writer: threading.Thread | None,
+    inside: Inside,
     timeout: float | None,
 ) -> bool:
     """Sleep until a status fulfils `condition`; see `History.wait_until`."""
-    refuse_inside(writer, "Waiting for a status")
+    inside.refuse("Waiting for a status")
+    writer = inside.writer
     if timeout is not None and type(timeout) not in (int, float):
         raise ArgumentError(f"timeout must be a number of seconds or None, got {timeout!r:.80}.")
     end = None if timeout is None else time.monotonic() + timeout
@@ -36,12 +37,33 @@ def wait_for_status(
             changed.wait(min(left, WAIT_SLICE_SECONDS))
 
 
-def refuse_inside(writer: threading.Thread | None, what: str) -> None:
-    """Raise InsideStepError in the thread that trains, which would wait for itself."""
-    if writer is threading.current_thread():
-        raise InsideStepError(
-            f"{what} would wait for the step that it is called from (in a loss, a forward, a hook, "
-            "a metric, the data or a plug-in). Of all commands only dbg.pause() works there: "
-            "training pauses after the step. Call the others from another cell, or use "
-            "dbg.break_when(...) or a schedule."
-        )
+class Inside:
+    """Knows if the calling code is part of a step, and would wait for itself.
+
+    Attributes:
+        writer: the training thread, None before it starts.
+        in_loop: tells if the caller is the body of a loop of the user's own.
+    """
+
+    def __init__(self) -> None:
+        self.writer: threading.Thread | None = None
+        self.in_loop: Callable[[], bool] = lambda: False
+
+    def __bool__(self) -> bool:
+        return self.writer is threading.current_thread() or self.in_loop()
+
+    def refuse(self, what: str) -> None:
+        """Raise InsideStepError inside of a step."""
+        if self.writer is threading.current_thread():
+            raise InsideStepError(
+                f"{what} would wait for the step that it is called from (in a loss, a forward, a "
+                "hook, a metric, the data or a plug-in). Of all commands only dbg.pause() works "
+                "there: training pauses after the step. Call the others from another cell, or use "
+                "dbg.break_when(...) or a schedule."
+            )
+        if self.in_loop():
+            raise InsideStepError(
+                f"{what} would wait for the loop that it is called from. Of all commands only "
+                "dbg.set(...) and dbg.pause() work there, after the step. Call the others from "
+                "another cell, while dbg.run(function) runs the loop."
+            )

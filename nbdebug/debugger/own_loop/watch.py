@@ -12,7 +12,7 @@ from torch import nn
 
 from nbdebug.core.commands.running import Run
 from nbdebug.debugger.debugger import Debugger
-from nbdebug.errors import ArgumentError, InsideStepError
+from nbdebug.errors import ArgumentError
 from nbdebug.model.module.forward import StepFn
 from nbdebug.runs.record.location import AUTO
 from nbdebug.training.data.loops.rng import LoopRng
@@ -44,7 +44,7 @@ class Watch(Debugger):
         sampler, body = self._parts.training.session.sampler, self._body
         assert isinstance(sampler, LoopSampler)
         try:
-            while (epoch := sampler.completed) < count and self.state != "closed":
+            while (epoch := sampler.completed) < count and not body.closed:
                 passes = body.passes
                 yield epoch
                 if body.passes == passes:
@@ -91,7 +91,6 @@ class Watch(Debugger):
             steps, epochs: as for `Debugger.run`.
         """
         if loop is None:
-            self._refuse_in_loop("run")
             super().run(steps, epochs)
             return
         if self._body.runs:
@@ -116,16 +115,9 @@ class Watch(Debugger):
             # The last step is being written down.
             self.wait(SETTLE_SECONDS)
 
-    def _refuse_in_loop(self, verb: str) -> None:
-        if self._body.thread == threading.get_ident():
-            raise InsideStepError(
-                f"{verb} waits for steps of the loop in which it was called. Call it from another "
-                "cell, with the loop in a function that dbg.run(function) runs."
-            )
-
     def close(self) -> None:
         self._body.calls.release()
-        self._body.leave()
+        self._body.close()
         super().close()
 
 

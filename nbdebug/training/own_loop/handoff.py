@@ -8,12 +8,13 @@ import threading
 from types import FrameType
 from typing import Any, Literal
 
-from nbdebug.errors import LoopLeft
+from nbdebug.errors import ClosedError, LoopLeft
 
 # Seconds after which a loop that does not answer is looked for.
 LOOK, MOMENT = 0.2, 0.05
 NO_LOOP = "No loop is running: run the cell with your loop, it goes on from here."
 LEFT = "The loop was left before the update of this step. Run its cell again to go on from here."
+CLOSED = "This watch was closed; make a new one."
 NESTED = (
     "A loop over batches() began inside of another one: one loop makes the steps. Iterate over the "
     "inner loader itself."
@@ -35,7 +36,7 @@ class Handoff:
         thread: identifier of the loop's thread; None without a loop.
         error: what the loop raised when it was left, if that is known.
         cut: True if the loop has left its pass before the end.
-        passes: number of passes that loops began.
+        passes: number of passes that loops began; closed: True if no loop may begin any more.
     """
 
     def __init__(self) -> None:
@@ -46,7 +47,7 @@ class Handoff:
         self._frame: FrameType | None = None
         self.thread: int | None = None
         self.error: BaseException | None = None
-        self.cut = False
+        self.cut = self.closed = False
         self.passes = 0
 
     @property
@@ -70,7 +71,9 @@ class Handoff:
         """Say that a pass begins; called by the loop."""
         with self._change:
             if self._state == "works" and self._is_left():
-                self._state = "none"
+                self._go()
+            if self.closed:
+                raise ClosedError(CLOSED)
             if self._state in ("works", "waits", "begins"):
                 raise LoopLeft(NESTED)
             self.thread, self.error = threading.get_ident(), None
@@ -98,6 +101,18 @@ class Handoff:
                 raise answer
             return answer[0]
 
+    def calls_inside(self) -> bool:
+        """True if the caller is the body of the loop, in a step.
+
+        Who calls between two passes may be past the loop: it is taken to have ended, and begins
+        again with its next pass.
+        """
+        if threading.get_ident() != self.thread:
+            return False
+        if self._state == "between" or (self._state == "works" and self._is_left()):
+            self.leave()
+        return self._state == "works"
+
     def cut_pass(self) -> None:
         """Say that the loop left its pass early, such as by break; called by the loop."""
         with self._change:
@@ -108,9 +123,19 @@ class Handoff:
     def leave(self, error: BaseException | None = None) -> None:
         """Say that the loop has ended; called by its thread, or by whoever sees its end."""
         with self._change:
-            self._state, self._answer, self.error = "none", None, error
-            self._frame = self.thread = None
-            self._change.notify_all()
+            self._go(error)
+
+    def close(self) -> None:
+        """End the loop at its next batch."""
+        self.closed = True
+        self.leave()
+
+    def _go(self, error: BaseException | None = None) -> None:
+        # Whoever begins again begins a new pass, as with any loop.
+        self.cut = self.cut or self._state not in ("none", "between")
+        self._state, self._answer, self.error = "none", None, error
+        self._frame = self.thread = None
+        self._change.notify_all()
 
     # The side of the training thread.
 
@@ -167,8 +192,7 @@ class Handoff:
     def _look(self) -> None:
         """Find out if the loop was left without a word, as by an exception in a cell."""
         if self._state in ("works", "between") and self._is_left():
-            self._state, self._frame, self.thread = "none", None, None
-            self._change.notify_all()
+            self._go()
 
     def _is_left(self) -> bool:
         """True if the function that iterates is not running any more."""

@@ -75,6 +75,9 @@ class LoopBody(Handoff):
         if self._begun is not None:
             self._begun()
             self._begun = None
+        if self.cut:
+            # The batch of a step that failed belongs to the pass that was left.
+            self.loop.batch = None
         sampler = self.loop.session.sampler
         assert isinstance(sampler, LoopSampler)
         return self.loop.batch is not None or sampler.prepare()
@@ -103,11 +106,12 @@ class LoopBody(Handoff):
             self._given.append(loop.session.sampler.next())
             self._give(self._given[-1])
         if self._stop is not None:
-            if isinstance(self._stop, NonFiniteError):
-                loop.batch = None
-            elif scaler is not None and scale is not None:
+            if scaler is not None and scale is not None:
                 scaler.load_state_dict(scale)
             raise self._stop
+        if self.skipped:
+            loop.batch = None
+            raise self._explained(self._given[-1], self._values[0], watched)
         return *self._values, self._clipped, self._lr
 
     def whole(self, batch: Batch) -> Batch:
@@ -228,18 +232,17 @@ class LoopBody(Handoff):
         loss, norm = self._values
         seen = math.isfinite(loss) or not self._losses
         if not (seen and math.isfinite(norm)):
-            self._stop = self._explained()
             return True
         if self._watched and loop.breakpoints:
             self._stop = breakpoint_hit(session, loop.breakpoints, self._given[-1], self._values)
         return self._stop is not None
 
-    def _explained(self) -> NonFiniteError:
+    def _explained(self, batch: Batch, loss: float, watched: bool) -> NonFiniteError:
         session = self.loop.session
-        if not self._watched:
+        if not watched:
             return NonFiniteError(f"Loss or gradient of step {session.step} is NaN or Inf.")
-        self.loop.breakpoints.inspection = inspect(session, self._given[-1], self._values[0])
-        return explain(session, self._given[-1], self._values[0])
+        self.loop.breakpoints.inspection = inspect(session, batch, loss)
+        return explain(session, batch, loss)
 
     def _clip(self) -> None:
         session = self.loop.session

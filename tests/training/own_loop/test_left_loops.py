@@ -1,0 +1,210 @@
+"""Loops that end early, raise, meet NaN or nest are told in clear words, and nothing hangs."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional
+
+import nbdebug as nbd
+from nbdebug.debugger.own_loop.watch import Watch
+from tests.training.own_loop.loops import OwnLoop
+from tools.jupyterlab_driver import until
+
+
+@pytest.fixture
+def loop() -> OwnLoop:
+    return OwnLoop()
+
+
+@pytest.fixture
+def dbg(loop: OwnLoop) -> Iterator[Watch]:
+    with nbd.watch(loop.model, loop.optimizer) as made:
+        yield made
+
+
+def one_step(loop: OwnLoop, batch: Any, scale: float = 1.0) -> None:
+    x, y = batch
+    loop.optimizer.zero_grad()
+    loss = functional.mse_loss(loop.model(x) * scale, y)
+    loss.backward()
+    loop.optimizer.step()
+    loop.losses.append(loss.item())
+
+
+def test_an_exception_of_the_loop_is_the_users_own(loop: OwnLoop, dbg: Watch) -> None:
+    def raises() -> None:
+        for number, batch in enumerate(dbg.batches(loop.loader)):
+            one_step(loop, batch)
+            assert number < 3
+
+    with pytest.raises(AssertionError):
+        raises()
+    assert dbg.wait(10)
+    assert dbg.history.status.step == 4
+    dbg.set(lr=1e-3)
+    # As with any loop, it begins a new pass.
+    for batch in dbg.batches(loop.loader):
+        one_step(loop, batch)
+    assert dbg.wait(10)
+    assert dbg.history.status.step == 10
+    assert loop.optimizer.param_groups[0]["lr"] == 1e-3
+
+
+def test_an_exception_before_the_update_undoes_the_step(loop: OwnLoop, dbg: Watch) -> None:
+    def ends(number: int) -> None:
+        for at, (x, y) in enumerate(dbg.batches(loop.loader)):
+            functional.mse_loss(loop.model(x), y).backward()
+            if at == number:
+                raise KeyError("mine")
+            loop.optimizer.step()
+
+    with pytest.raises(KeyError):
+        ends(2)
+    assert dbg.wait(10)
+    assert dbg.history.status.step == 2
+
+
+def test_a_loop_in_a_function_of_a_thread_tells_its_exception(loop: OwnLoop, dbg: Watch) -> None:
+    def raises() -> None:
+        for batch in dbg.batches(loop.loader):
+            one_step(loop, batch)
+            raise ValueError("mine")
+
+    raised: list[Any] = []
+    threading.excepthook = raised.append
+    try:
+        dbg.run(raises)
+        assert until(lambda: raised, 10, "the exception")
+    finally:
+        threading.excepthook = threading.__excepthook__
+    assert dbg.history.status.step == 1
+    assert [type(one.exc_value) for one in raised] == [ValueError]
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        lambda batches: batches,
+        enumerate,
+        lambda batches: (batch for batch in batches),
+        lambda batches: itertools.islice(batches, 5),
+        lambda batches: map(tuple, batches),
+        lambda batches: zip(batches, range(5), strict=False),
+    ],
+)
+def test_a_loop_over_wrapped_batches_is_followed(
+    loop: OwnLoop, dbg: Watch, wrapped: Callable[[Any], Any]
+) -> None:
+    steps = 0
+    for one in wrapped(dbg.batches(loop.loader)):
+        batch = (
+            one
+            if isinstance(one[0], torch.Tensor)
+            else next(b for b in one if isinstance(b, list | tuple))
+        )
+        one_step(loop, batch)
+        steps += 1
+    del one
+    assert dbg.history.wait_until(lambda status: status.step == steps, 10)
+    dbg.set(clip_mode="norm")
+
+
+def test_nan_leaves_the_update_out_and_pauses(loop: OwnLoop, dbg: Watch) -> None:
+    def sick() -> None:
+        for number, batch in enumerate(dbg.batches(loop.loader)):
+            one_step(loop, batch, float("nan") if number == 2 else 1.0)
+
+    dbg.run(sick)
+    assert dbg.wait(10)
+    assert dbg.failure is not None
+    assert dbg.failure.kind == "non_finite"
+    assert all(torch.isfinite(p).all() for p in loop.model.parameters())
+    with pytest.raises(nbd.LoopLeft):
+        dbg.run(steps=100)
+    assert dbg.history.status.step == 5
+
+
+def test_nested_batches_are_refused(loop: OwnLoop, dbg: Watch) -> None:
+    def nests() -> None:
+        for _ in dbg.batches(loop.loader):
+            for batch in dbg.batches(loop.loader):
+                one_step(loop, batch)
+
+    with pytest.raises(nbd.LoopLeft, match="inside of another"):
+        nests()
+
+
+def test_a_closed_watch_is_refused(loop: OwnLoop, dbg: Watch) -> None:
+    step = loop.optimizer.step
+    dbg.close()
+    with pytest.raises(nbd.ClosedError):
+        next(iter(dbg.batches(loop.loader)))
+    assert loop.optimizer.step == step
+
+
+def test_closing_lets_the_loop_end(loop: OwnLoop, dbg: Watch) -> None:
+    def endless() -> None:
+        for _ in dbg.epochs(10**9):
+            for batch in dbg.batches(loop.loader):
+                one_step(loop, batch)
+
+    before = threading.active_count()
+    dbg.run(endless)
+    dbg.close()
+    for thread in threading.enumerate():
+        if thread.name == "nbdebug-loop":
+            thread.join(10)
+            assert not thread.is_alive()
+    assert threading.active_count() <= before
+
+
+def test_a_command_that_needs_steps_is_refused_in_the_loop(loop: OwnLoop, dbg: Watch) -> None:
+    for batch in dbg.batches(loop.loader):
+        one_step(loop, batch)
+        dbg.set(lr=2e-3)
+        for verb in (dbg.replay, lambda: dbg.fork(2, lr=[1e-3]), lambda: dbg.rewind(0), dbg.check):
+            with pytest.raises(nbd.NbdebugError):
+                verb()
+        with pytest.raises(nbd.NbdebugError):
+            dbg.run(steps=1)
+    assert dbg.wait(10)
+    assert dbg.controls["lr"] == 2e-3
+
+
+def test_epochs_without_batches_are_refused(dbg: Watch) -> None:
+    with pytest.raises(nbd.ArgumentError, match="batches"):
+        for _ in dbg.epochs(3):
+            pass
+
+
+def test_an_iterator_is_read_once(loop: OwnLoop, dbg: Watch) -> None:
+    batches = [(torch.randn(4, 8), torch.randn(4, 1)) for _ in range(6)]
+
+    def reads() -> None:
+        for batch in dbg.batches(iter(batches)):
+            one_step(loop, batch)
+
+    dbg.break_when("step >= 3")
+    dbg.run(reads)
+    assert dbg.wait(10)
+    with pytest.raises(nbd.NbdebugError, match="cannot be read twice"):
+        dbg.rewind(1)
+    assert dbg.history.status.step == 3
+
+
+def test_a_loop_without_an_update_says_so(loop: OwnLoop, dbg: Watch) -> None:
+    def looks() -> None:
+        for _ in dbg.epochs(10**9):
+            for x, _ in dbg.batches(loop.loader):
+                loop.model(x)
+
+    dbg.run(looks)
+    assert dbg.wait(20)
+    assert dbg.failure is not None
+    assert "without an update" in dbg.failure.text
