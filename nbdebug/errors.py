@@ -20,6 +20,7 @@ NbdebugError
 ├── SeriesError (KeyError)           a series that History does not hold
 ├── PluginError (RuntimeError)       a plug-in that does not keep its contract
 ├── InsideStepError (RuntimeError)   a command that would wait for the step it was given in
+├── LoopLeft (RuntimeError)          no loop of the user's own that could make the next step
 └── ClosedError (RuntimeError)       a Debugger that was closed
 """
 

@@ -133,7 +133,8 @@ def _training(setup: Setup, session: Session, controls: ControlSet, history: His
     if session.body is not None:
         # What the loop moves is known when it begins.
         session.body.attach(loop, timeline.begin)
-        history.inside.in_loop = session.body.calls_inside
+        history.inside.in_loop = session.body.is_called_from
+        history.inside.may_wait = session.body.may_wait
     return Training(
         loop=loop,
         controls=controls,

@@ -10,6 +10,7 @@ from typing import Any
 
 from nbdebug.core.commands.base import Command
 from nbdebug.core.commands.examining import RecordFlight
+from nbdebug.core.commands.loops import LogValues
 from nbdebug.core.commands.queue import CommandQueue, Ticket, closed_error
 from nbdebug.core.commands.running import Close, Run, SetControl, WatchProbe
 from nbdebug.core.error_text import describe_error
@@ -110,8 +111,8 @@ class Worker:
     def _handle(self) -> None:
         run, waiting = self._training.run, self._waiting
         run.announce_goal()
-        # Opening a tab does not change the forecast.
-        quiet = all(isinstance(ticket.command, WatchProbe) for ticket in waiting)
+        # Opening a tab or a measurement does not change the forecast.
+        quiet = all(isinstance(ticket.command, WatchProbe | LogValues) for ticket in waiting)
         while waiting and run.state != "closed":
             # Taken out one by one: a command that fails does not drop those behind it.
             ticket = waiting.popleft()

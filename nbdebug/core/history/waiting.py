@@ -42,12 +42,14 @@ class Inside:
 
     Attributes:
         writer: the training thread, None before it starts.
-        in_loop: tells if the caller is the body of a loop of the user's own.
+        in_loop: tells if the caller is the code of a loop of the user's own; may_wait: if it is
+            no step of it.
     """
 
     def __init__(self) -> None:
         self.writer: threading.Thread | None = None
         self.in_loop: Callable[[], bool] = lambda: False
+        self.may_wait: Callable[[], bool] = lambda: True
 
     def __bool__(self) -> bool:
         return self.writer is threading.current_thread() or self.in_loop()
@@ -61,7 +63,7 @@ class Inside:
                 "there: training pauses after the step. Call the others from another cell, or use "
                 "dbg.break_when(...) or a schedule."
             )
-        if self.in_loop():
+        if not self.may_wait():
             raise InsideStepError(
                 f"{what} would wait for the loop that it is called from. Of all commands only "
                 "dbg.set(...) and dbg.pause() work there, after the step. Call the others from "

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from os import PathLike
 from typing import Any
 
 import torch
 from torch import nn
 
+from nbdebug.core.commands.loops import LogValues
+from nbdebug.core.commands.queue import Ticket
 from nbdebug.core.commands.running import Run
 from nbdebug.debugger.debugger import Debugger
 from nbdebug.errors import ArgumentError
-from nbdebug.model.module.forward import StepFn
+from nbdebug.model.module.forward import StepFn, detached
 from nbdebug.runs.record.location import AUTO
+from nbdebug.training.data.loops.positions import Updates
 from nbdebug.training.data.loops.rng import LoopRng
 from nbdebug.training.data.loops.sampler import LoopSampler
 from nbdebug.training.data.loops.source import LoopSource
 from nbdebug.training.engine.session import Setup
-from nbdebug.training.own_loop.handoff import PassOver
+from nbdebug.training.own_loop.handoff import LoopEnded, PassOver
 from nbdebug.training.own_loop.loop_body import LoopBody
 
 SETTLE_SECONDS = 5.0
@@ -34,6 +38,7 @@ class Watch(Debugger):
 
     def __init__(self, body: LoopBody, setup: Setup, controls: dict[str, Any]) -> None:
         self._body = body
+        self._ticket: Ticket | None = None
         self._begin(setup, controls)
 
     def epochs(self, count: int) -> Iterator[int]:
@@ -65,7 +70,7 @@ class Watch(Debugger):
         fresh = not body.runs
         body.begin_pass(loader)
         if fresh:
-            self._client.put(Run())
+            self._ticket = self._parts.queue.put(Run(), inside=True)
         try:
             while True:
                 yield body.take()
@@ -76,6 +81,58 @@ class Watch(Debugger):
             raise
         finally:
             body.cut_pass()
+
+    @contextmanager
+    def _update(self) -> Iterator[None]:
+        """Make one step of what runs inside, in a loop without data."""
+        body = self._body
+        if not body.runs:
+            body.begin_pass(Updates())
+            self._ticket = self._parts.queue.put(Run(), inside=True)
+        body.take()
+        try:
+            yield
+        except BaseException as error:
+            body.leave(error)
+            raise
+        body.rest()
+
+    def step(self, n: int | None = None) -> Any:
+        """Make one step of what runs inside `with dbg.step():`, in a loop without batches.
+
+        Such a loop does not go back in time. With a number `n`, train that many steps of a paused
+        loop, as `Debugger.step`.
+        """
+        return self._update() if n is None else super().step(n)
+
+    def log(self, loss: Any = None, **values: Any) -> None:
+        """Write named values of the present step; they are series, plots and metrics.
+
+        What a step writes that is repeated on trial is left out.
+
+        Args:
+            loss: of this step, where the sum of what `backward` is called on is not the loss.
+            **values: numbers or tensors of one number; between two passes of the last step.
+
+        Raises:
+            ArgumentError: a name is measured by nbdebug, or is no name of a series.
+        """
+        body = self._body
+        if body.is_called_from() and (body.on_trial or body.skipped):
+            return
+        taken = self._parts.training.loop.breakpoints.measured & values.keys()
+        if taken:
+            raise ArgumentError(f"{min(taken)} is measured by nbdebug: give it another name.")
+        if loss is not None:
+            body.own_loss = loss.detach() if isinstance(loss, torch.Tensor) else loss
+        if values:
+            named = tuple((name, detached(value)) for name, value in values.items())
+            self._client.put(LogValues(body.step, named))
+
+    @property
+    def on_trial(self) -> bool:
+        """True while the loop repeats or tries steps: leave out prints and files then."""
+        return self._body.on_trial
 
     def run(  # type: ignore[override]
         self,
@@ -94,20 +151,32 @@ class Watch(Debugger):
             super().run(steps, epochs)
             return
         if self._body.runs:
-            raise ArgumentError("A loop is running: wait for its end, or interrupt it.")
+            raise ArgumentError("A loop is running: wait for its end, or call dbg.end_loop().")
         thread = threading.Thread(target=self._run, args=(loop,), name="nbdebug-loop", daemon=True)
         passes = self._body.passes
         thread.start()
-        while thread.is_alive() and (self._body.passes == passes or self.state == "paused"):
+        while thread.is_alive() and not (self._body.passes > passes and self._has_started()):
             thread.join(0.01)
+
+    def _has_started(self) -> bool:
+        """Tell if training runs, or has run and was paused since."""
+        ticket = self._ticket
+        return self.state != "paused" or (ticket is not None and ticket.answer.done())
 
     def _run(self, loop: Callable[[], Any]) -> None:
         try:
             loop()
+        except LoopEnded:
+            self._end()
         except BaseException as error:
             self._end(error)
             raise
-        self._end()
+        else:
+            self._end()
+
+    def end_loop(self) -> None:
+        """End the loop that runs in a thread of its own, at its next batch."""
+        self._body.end()
 
     def _end(self, error: BaseException | None = None) -> None:
         if self._body.thread in (None, threading.get_ident()):

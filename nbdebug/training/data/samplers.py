@@ -14,7 +14,8 @@ from nbdebug.training.data.batch import Batch, Sampler
 from nbdebug.training.data.cached_sampler import CachedPosition, CachedSampler
 from nbdebug.training.data.index_sampler import IndexPosition, IndexSampler
 from nbdebug.training.data.lazy_index_sampler import LazyIndexSampler, LazyPosition
-from nbdebug.training.data.loops.sampler import NOT_RESUMED, LoopSampler
+from nbdebug.training.data.loops.positions import NOT_RESUMED
+from nbdebug.training.data.loops.sampler import LoopSampler
 from nbdebug.training.data.loops.source import LoopSource
 from nbdebug.training.data.order import OWN_BATCHES, READY_BATCHES, Order, length_of, order_of
 from nbdebug.training.data.parts import TensorPart

@@ -129,6 +129,11 @@ class Breakpoints:
     def __bool__(self) -> bool:
         return bool(self._conditions)
 
+    @property
+    def measured(self) -> frozenset[str]:
+        """Names of series that nbdebug measures itself."""
+        return frozenset() if self._possible is None else self._possible.names - {"loss"}
+
     def check(self, condition: str | ConditionFunction) -> str:
         """Check a condition and return the name of its breakpoint.
 

@@ -19,11 +19,15 @@ NESTED = (
     "A loop over batches() began inside of another one: one loop makes the steps. Iterate over the "
     "inner loader itself."
 )
-State = Literal["none", "begins", "waits", "works", "between"]
+State = Literal["none", "begins", "waits", "works", "rests", "between"]
 
 
 class PassOver(Exception):  # noqa: N818
     """Tells the loop that its pass is over."""
+
+
+class LoopEnded(BaseException):
+    """Ends a loop from outside, at its next batch."""
 
 
 class Handoff:
@@ -47,7 +51,7 @@ class Handoff:
         self._frame: FrameType | None = None
         self.thread: int | None = None
         self.error: BaseException | None = None
-        self.cut = self.closed = False
+        self.cut = self.closed = self._ends = False
         self.passes = 0
 
     @property
@@ -70,14 +74,15 @@ class Handoff:
     def begin_pass(self, loader: Any) -> None:
         """Say that a pass begins; called by the loop."""
         with self._change:
-            if self._state == "works" and self._is_left():
+            if self._state in ("works", "rests") and self._is_left():
                 self._go()
             if self.closed:
                 raise ClosedError(CLOSED)
-            if self._state in ("works", "waits", "begins"):
+            if self._state in ("works", "waits", "begins", "rests"):
                 raise LoopLeft(NESTED)
             self.thread, self.error = threading.get_ident(), None
             self._loader, self._frame = loader, consumer(sys._getframe(1))
+            self._ends = False
             self._state, self.passes = "begins", self.passes + 1
             self._change.notify_all()
 
@@ -88,35 +93,49 @@ class Handoff:
             PassOver: the pass is over.
         """
         with self._change:
-            if self._state == "works":
+            if self._state in ("works", "rests"):
                 self._state = "waits"
                 self._change.notify_all()
             self._frame = consumer(sys._getframe(1))
             while self._answer is None:
                 if self._state == "none":
-                    raise PassOver
+                    raise LoopEnded if self._ends else PassOver
                 self._change.wait()
             answer, self._answer = self._answer, None
             if isinstance(answer, PassOver):
                 raise answer
             return answer[0]
 
-    def calls_inside(self) -> bool:
-        """True if the caller is the body of the loop, in a step.
+    def rest(self) -> None:
+        """Say that a step is done, before it is known when the next one comes."""
+        with self._change:
+            if self._state == "works":
+                self._state = "rests"
+                self._change.notify_all()
 
-        Who calls between two passes may be past the loop: it is taken to have ended, and begins
-        again with its next pass.
-        """
+    def is_called_from(self) -> bool:
+        """True if the caller is the code of the loop."""
         if threading.get_ident() != self.thread:
             return False
-        if self._state == "between" or (self._state == "works" and self._is_left()):
-            self.leave()
-        return self._state == "works"
+        return self.runs and not (self._state == "works" and self._is_left())
+
+    def may_wait(self) -> bool:
+        """False if the caller is a step of the loop, which would wait for itself.
+
+        Who waits between two passes may be past the loop: it is taken to have ended, and begins
+        again with its next pass.
+        """
+        if threading.get_ident() != self.thread or not self.runs:
+            return True
+        if self._state == "works" and not self._is_left():
+            return False
+        self.leave()
+        return True
 
     def cut_pass(self) -> None:
         """Say that the loop left its pass early, such as by break; called by the loop."""
         with self._change:
-            if self._state in ("works", "waits") and threading.get_ident() == self.thread:
+            if self._state in ("works", "waits", "rests") and threading.get_ident() == self.thread:
                 self._state, self._answer, self.cut = "between", None, True
                 self._change.notify_all()
 
@@ -124,6 +143,11 @@ class Handoff:
         """Say that the loop has ended; called by its thread, or by whoever sees its end."""
         with self._change:
             self._go(error)
+
+    def end(self) -> None:
+        """End the loop at its next batch by an exception."""
+        self._ends = True
+        self.leave()
 
     def close(self) -> None:
         """End the loop at its next batch."""
@@ -159,7 +183,7 @@ class Handoff:
             self._wait_for("begins", "waits")
             self._state, self._answer = "works", (batch,)
             self._change.notify_all()
-            self._wait_for("begins", "waits", "between")
+            self._wait_for("begins", "waits", "rests", "between")
 
     def end_pass(self) -> None:
         """Let the loop of this pass end."""
@@ -191,7 +215,7 @@ class Handoff:
 
     def _look(self) -> None:
         """Find out if the loop was left without a word, as by an exception in a cell."""
-        if self._state in ("works", "between") and self._is_left():
+        if self._state in ("works", "rests", "between") and self._is_left():
             self._go()
 
     def _is_left(self) -> bool:

@@ -38,6 +38,7 @@ class LoopBody(Handoff):
     after the last backward pass before it: unscaled, and before the loop clips them.
 
     Attributes:
+        step: number of the step; own_loss: the loss that the loop says, None where it says none.
         updated: True if the optimizer made its update in this step; skipped: if it was left out.
     """
 
@@ -45,7 +46,7 @@ class LoopBody(Handoff):
         super().__init__()
         self.calls = TorchCalls(self, optimizer)
         self._loop: Loop | None = None
-        self._looks = False
+        self._looks, self.step = False, 0
         self._begun: Callable[[], None] | None = None
         self._given: list[Batch] = []
         self._clear(False)
@@ -54,6 +55,7 @@ class LoopBody(Handoff):
         self.updated = self.skipped = False
         self._watched = watched
         self._losses: list[torch.Tensor] = []
+        self.own_loss: Any = None
         self._found: Gradients | None = None
         self._values = math.nan, math.nan
         self._clipped = Clipped(math.nan, False, math.nan)
@@ -82,6 +84,11 @@ class LoopBody(Handoff):
         assert isinstance(sampler, LoopSampler)
         return self.loop.batch is not None or sampler.prepare()
 
+    @property
+    def on_trial(self) -> bool:
+        """True while the loop repeats or tries steps, which count nowhere."""
+        return self._looks or not self._watched
+
     def reached(self) -> list[tuple[str, Any]]:
         """Names and values that the loop reaches; see `reached_by_loop`."""
         batch = self._given[-1].data if self._given else None
@@ -95,6 +102,7 @@ class LoopBody(Handoff):
             NonFiniteError, Break: the update was left out.
         """
         self._clear(watched)
+        self.step = loop.session.step
         self.calls.watch(self.thread or 0)
         scaler = loop.session.scaler
         scale = scaler.state_dict() if scaler is not None and loop.breakpoints else None
@@ -112,7 +120,8 @@ class LoopBody(Handoff):
         if self.skipped:
             loop.batch = None
             raise self._explained(self._given[-1], self._values[0], watched)
-        return *self._values, self._clipped, self._lr
+        loss = self._values[0] if self.own_loss is None else float(self.own_loss)
+        return loss, self._values[1], self._clipped, self._lr
 
     def whole(self, batch: Batch) -> Batch:
         """All batches of the last step as one: the samples of all, the progress of the last."""

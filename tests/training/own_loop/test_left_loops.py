@@ -208,3 +208,80 @@ def test_a_loop_without_an_update_says_so(loop: OwnLoop, dbg: Watch) -> None:
     assert dbg.wait(20)
     assert dbg.failure is not None
     assert "without an update" in dbg.failure.text
+
+
+def test_values_that_the_loop_logs_are_series(loop: OwnLoop, dbg: Watch) -> None:
+    for epoch in dbg.epochs(3):
+        for batch in dbg.batches(loop.loader):
+            one_step(loop, batch)
+            dbg.log(error=torch.tensor(0.5), loss=2.0)
+        dbg.log(val_accuracy=epoch / 10)
+    assert dbg.wait(10)
+    assert dbg.history.frame("error")["error"].tolist() == [0.5] * 18
+    assert dbg.history.frame("loss")["loss"].tolist() == [2.0] * 18
+    held_out = dbg.history.frame("val_accuracy")["val_accuracy"].dropna()
+    assert held_out.to_dict() == {5: 0.0, 11: 0.1, 17: 0.2}
+    with pytest.raises(nbd.ArgumentError, match="measured by nbdebug"):
+        dbg.log(grad_norm=1.0)
+
+
+def test_what_is_logged_on_trial_is_left_out(loop: OwnLoop, dbg: Watch) -> None:
+    tried: list[bool] = []
+
+    def logs() -> None:
+        for _ in dbg.epochs(4):
+            for batch in dbg.batches(loop.loader):
+                one_step(loop, batch)
+                dbg.log(error=1.0)
+                tried.append(dbg.on_trial)
+            dbg.log(val_error=1.0)
+
+    dbg.break_when("step >= 15")
+    dbg.run(logs)
+    assert dbg.wait(10)
+    assert not any(tried)
+    assert dbg.replay().equal
+    assert all(tried[-15:])
+    assert dbg.history.frame("error")["error"].count() == 15
+    dbg.rewind(3)
+    dbg.run(steps=2)
+    assert dbg.replay().equal
+
+
+def test_a_loop_without_data_makes_a_step_inside_of_with(loop: OwnLoop, dbg: Watch) -> None:
+    x, y = next(iter(loop.loader))
+
+    def trains() -> None:
+        for _ in range(12):
+            with dbg.step():
+                one_step(loop, (x, y))
+
+    dbg.break_when("step >= 8")
+    dbg.run(trains)
+    assert dbg.wait(10)
+    assert dbg.history.status.step == 8
+    dbg.clear_breakpoints()
+    for verb in (lambda: dbg.rewind(2), dbg.replay, lambda: dbg.fork(2, lr=[1e-3])):
+        with pytest.raises(nbd.NbdebugError, match=r"without batches\(\)"):
+            verb()
+    dbg.step(2)
+    assert dbg.history.status.step == 10
+    with pytest.raises(nbd.LoopLeft):
+        dbg.run(steps=10)
+    # The breakpoint left one update out.
+    assert dbg.history.status.step == 11
+
+
+def test_a_loop_is_ended_from_outside(loop: OwnLoop, dbg: Watch) -> None:
+    def endless() -> None:
+        while True:
+            for batch in dbg.batches(loop.loader):
+                one_step(loop, batch)
+
+    dbg.run(endless)
+    dbg.end_loop()
+    assert until(
+        lambda: not [t for t in threading.enumerate() if t.name == "nbdebug-loop"], 10, "the end"
+    )
+    dbg.run(lambda: [one_step(loop, batch) for batch in dbg.batches(loop.loader)])
+    assert dbg.wait(10)

@@ -45,7 +45,6 @@ class LoopRng(SessionRng):
     def __init__(self) -> None:
         self._first: GlobalState | None = None
         self._state: GlobalState | None = None
-        self.before_ahead: GlobalState | None = None
         self._depth = 0
 
     def begin(self) -> None:
@@ -66,18 +65,18 @@ class LoopRng(SessionRng):
 
     def reset(self) -> None:
         """Go back to where the loop began."""
-        self._state = self.before_ahead = None
+        self._state = None
 
     def detect_host_draws(self) -> None:
         """Do nothing: all global generators are those of the loop."""
 
     def position(self) -> Any:
         """Return the states of the generators; None before the loop begins."""
-        return self._state if self.before_ahead is None else self.before_ahead
+        return self._state
 
     def seek(self, position: Any) -> None:
         """Go back to states of the generators."""
-        self._state, self.before_ahead = position, None
+        self._state = position
 
     def __enter__(self) -> None:
         self._depth += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset, default_collate
@@ -13,74 +13,20 @@ from nbdebug.errors import DataError
 from nbdebug.model.training_state import Batching
 from nbdebug.training.data.batch import Batch, count_samples
 from nbdebug.training.data.loops.batches import LoaderPass, SizedPass, why_fixed
-from nbdebug.training.data.loops.rng import GlobalState, LoopRng
+from nbdebug.training.data.loops.positions import (
+    NO_LOADER,
+    NOT_BEGUN,
+    READ_ONCE,
+    Ahead,
+    LoopPosition,
+    Passes,
+    PassStart,
+    Updates,
+    UserBatch,
+)
+from nbdebug.training.data.loops.rng import LoopRng
 from nbdebug.training.data.passes.held_state import HeldState
 from nbdebug.training.data.passes.indexed_state import IndexedState
-
-NOT_BEGUN = "The loop has not begun: its batch size is known with the first batch."
-NOT_RESUMED = (
-    "A watched loop does not go on after a restart: it begins anew. Save what it needs with "
-    "torch.save."
-)
-
-
-READ_ONCE = (
-    "The loop iterates over a {}, which cannot be read twice. Give batches() an object whose "
-    "iter() begins again, such as a list or a DataLoader."
-)
-
-
-class Passes(Protocol):
-    """The loop, as the sampler sees it.
-
-    Attributes:
-        cut: True if the loop has left its pass before the end.
-        in_pass: True if the loop waits inside of a pass.
-    """
-
-    cut: bool
-
-    @property
-    def in_pass(self) -> bool: ...
-
-    def next_loader(self) -> Any:
-        """Wait until the loop waits for a batch; return what it iterates over."""
-
-    def end_pass(self) -> None:
-        """Let the loop of this pass end, and go on to the next on its own."""
-
-
-class PassStart(NamedTuple):
-    """Beginning of a pass: its loader, random numbers, states of loader and dataset."""
-
-    loader: Any
-    rng: GlobalState | None
-    order: HeldState | None
-    held: HeldState | None
-
-
-class LoopPosition(NamedTuple):
-    """Position in the passes of a loop.
-
-    Attributes:
-        number: of the pass, -1 before the first; under_way: False if it is over.
-        read: samples or batches read of the pass; start: of the pass.
-        rng, held: random numbers and state of the dataset here.
-    """
-
-    number: int
-    under_way: bool
-    read: int
-    start: PassStart | None
-    rng: GlobalState | None
-    held: HeldState | None
-
-
-class UserBatch(Batch):
-    """A batch that stays as the loader made it: the loop moves it to the device itself."""
-
-    def to(self, device: torch.device) -> Batch:
-        return self
 
 
 class LoopSampler:
@@ -106,8 +52,9 @@ class LoopSampler:
         self._start: PassStart | None = None
         self._pass: LoaderPass | SizedPass | None = None
         self._state: IndexedState | None = None
-        # A batch that was read ahead, its place, and the settings that it was read with.
-        self._ahead: tuple[Batch, LoopPosition, tuple[Any, ...]] | None = None
+        # The batch that was read ahead; the last one that was.
+        self._ahead: Ahead | None = None
+        self._spent: Ahead | None = None
         self._on_its_own = False
 
     def prepare(self) -> bool:
@@ -122,17 +69,19 @@ class LoopSampler:
         if batch is None:
             self._end_pass()
             return False
-        self._ahead = batch, before, self._batching.settings
-        self._rng.before_ahead = before.rng
+        self._ahead = Ahead(
+            batch, before, self._batching.settings, self._place(), self._rng.position()
+        )
+        self._rng.seek(before.rng)
         return True
 
     def next(self) -> Batch:
         if self._ahead is not None:
-            batch, before, settings = self._ahead
-            self._ahead = self._rng.before_ahead = None
-            if settings == self._batching.settings:
-                return batch
-            self.seek(before)
+            self._spent, self._ahead = self._ahead, None
+            if self._spent.settings == self._batching.settings:
+                self._rng.seek(self._spent.after)
+                return self._spent.batch
+            self.seek(self._spent.before)
         while True:
             if self._is_over() and self._passes.in_pass and self._number >= 0:
                 self._end_pass()
@@ -210,7 +159,7 @@ class LoopSampler:
 
     def position(self) -> LoopPosition:
         if self._ahead is not None:
-            return self._ahead[1]
+            return self._ahead.before
         held = None if self._state is None else self._state.now()
         return LoopPosition(*self._place(), self._start, self._rng.position(), held)
 
@@ -219,17 +168,25 @@ class LoopSampler:
         return self._number, made is not None, 0 if made is None else made.read
 
     def seek(self, position: LoopPosition) -> None:
-        if self._ahead is not None and self._ahead[1] is position:
+        ahead, self._ahead = self._ahead or self._spent, None
+        if ahead is not None and ahead.before is position and ahead.place == self._place():
+            self._ahead = ahead
+            self._rng.seek(position.rng)
             return
-        start = position.start
-        if start is not None and isinstance(start.loader, Iterator):
-            raise DataError(READ_ONCE.format(type(start.loader).__name__))
-        self._ahead = None
         if self._place() != position[:3] or self._start is not position.start:
+            self._check_reread(self._start)
+            self._check_reread(position.start)
             self._go(position)
         if position.held is not None:
             position.held.restore()
         self._rng.seek(position.rng)
+
+    def _check_reread(self, start: PassStart | None) -> None:
+        """Raise DataError if a pass cannot be begun again."""
+        if start is not None and isinstance(start.loader, Updates):
+            raise DataError(NO_LOADER)
+        if start is not None and isinstance(start.loader, Iterator):
+            raise DataError(READ_ONCE.format(type(start.loader).__name__))
 
     def _go(self, position: LoopPosition) -> None:
         """Begin the pass of a position anew, and go on to the position."""
@@ -252,10 +209,11 @@ class LoopSampler:
                 held.restore()
 
     def keep_everything(self) -> AbstractContextManager[None]:
+        self._check_reread(self._start)
         return nullcontext()
 
     def close(self) -> None:
-        self._pass = self._ahead = None
+        self._pass = self._ahead = self._spent = None
 
 
 def _order_of(loader: Any) -> HeldState | None:

@@ -1,0 +1,33 @@
+"""Commands that a loop of the user's own gives."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from nbdebug.core.commands.base import Command
+from nbdebug.errors import ArgumentError
+
+NAME = re.compile(r"[A-Za-z_]\w*(?:[/.@ -]\w+)*")
+
+
+@dataclass(frozen=True, slots=True)
+class LogValues(Command):
+    """Write named values of the present step to History.
+
+    Raises:
+        ArgumentError: a name is no name of a series, or a value is no number.
+    """
+
+    name: ClassVar[str] = "log_values"
+    inside: ClassVar[bool] = True
+    step: int
+    values: tuple[tuple[str, Any], ...]
+
+    def __post_init__(self) -> None:
+        for name, value in self.values:
+            if getattr(value, "numel", lambda: 1)() != 1 or not hasattr(value, "__float__"):
+                raise ArgumentError(f"{name} is {value!r:.80}: expected a number.")
+            if not NAME.fullmatch(name):
+                raise ArgumentError(f"{name!r:.80} is no name of a series, such as val_accuracy.")

@@ -1,0 +1,105 @@
+"""Passes of a loop of the user's own, and positions in them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
+
+import torch
+
+from nbdebug.training.data.batch import Batch
+from nbdebug.training.data.loops.rng import GlobalState
+from nbdebug.training.data.passes.held_state import HeldState
+
+NOT_BEGUN = "The loop has not begun: its batch size is known with the first batch."
+NOT_RESUMED = (
+    "A watched loop does not go on after a restart: it begins anew. Save what it needs with "
+    "torch.save."
+)
+
+
+READ_ONCE = (
+    "The loop iterates over a {}, which cannot be read twice. Give batches() an object whose "
+    "iter() begins again, such as a list or a DataLoader."
+)
+
+NO_LOADER = (
+    "A loop without batches() cannot repeat its steps: nothing goes back, forks or replays. "
+    "Everything else works."
+)
+
+
+class Updates:
+    """Passed to `batches` by a loop that has no data: an endless pass of None."""
+
+    def __iter__(self) -> Iterator[None]:
+        return itertools.repeat(None)
+
+
+class Passes(Protocol):
+    """The loop, as the sampler sees it.
+
+    Attributes:
+        cut: True if the loop has left its pass before the end.
+        in_pass: True if the loop waits inside of a pass.
+    """
+
+    cut: bool
+
+    @property
+    def in_pass(self) -> bool: ...
+
+    def next_loader(self) -> Any:
+        """Wait until the loop waits for a batch; return what it iterates over."""
+
+    def end_pass(self) -> None:
+        """Let the loop of this pass end, and go on to the next on its own."""
+
+
+class PassStart(NamedTuple):
+    """Beginning of a pass: its loader, random numbers, states of loader and dataset."""
+
+    loader: Any
+    rng: GlobalState | None
+    order: HeldState | None
+    held: HeldState | None
+
+
+class LoopPosition(NamedTuple):
+    """Position in the passes of a loop.
+
+    Attributes:
+        number: of the pass, -1 before the first; under_way: False if it is over.
+        read: samples or batches read of the pass; start: of the pass.
+        rng, held: random numbers and state of the dataset here.
+    """
+
+    number: int
+    under_way: bool
+    read: int
+    start: PassStart | None
+    rng: GlobalState | None
+    held: HeldState | None
+
+
+class Ahead(NamedTuple):
+    """A batch that was read ahead.
+
+    Attributes:
+        before: position before it; settings: of batches, that it was read with.
+        place: behind it; after: random numbers behind it.
+    """
+
+    batch: Batch
+    before: LoopPosition
+    settings: tuple[Any, ...]
+    place: tuple[int, bool, int]
+    after: GlobalState | None
+
+
+class UserBatch(Batch):
+    """A batch that stays as the loader made it: the loop moves it to the device itself."""
+
+    def to(self, device: torch.device) -> Batch:
+        return self
