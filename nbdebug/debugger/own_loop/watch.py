@@ -15,6 +15,7 @@ from nbdebug.core.commands.loops import LogValues
 from nbdebug.core.commands.queue import Ticket
 from nbdebug.core.commands.running import Run
 from nbdebug.debugger.debugger import Debugger
+from nbdebug.debugger.own_loop.cell_magic import offer_magic
 from nbdebug.errors import ArgumentError
 from nbdebug.model.module.forward import StepFn, detached
 from nbdebug.runs.record.location import AUTO
@@ -229,4 +230,6 @@ def watch(
         scaler=scaler, state=state,
         name=name, runs=runs, overhead=overhead, checkpoint_memory=checkpoint_memory,
     )  # fmt: skip
-    return Watch(body, setup, controls)
+    made = Watch(body, setup, controls)
+    offer_magic(body)
+    return made

@@ -174,10 +174,12 @@ def is_of_library(kind: type) -> bool:
 def _global_names(code: types.CodeType) -> tuple[frozenset[str], frozenset[str]]:
     """Global names that code reads, and those that it binds."""
     read, stored = set(), set()
+    # The code of a cell or a script binds its names as globals.
+    top = code.co_name == "<module>"
     for part in dis.get_instructions(code):
         if part.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
             read.add(part.argval)
-        elif part.opname == "STORE_GLOBAL":
+        elif part.opname == "STORE_GLOBAL" or (top and part.opname == "STORE_NAME"):
             stored.add(part.argval)
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from nbdebug.errors import LoopLeft, NonFiniteError
+from nbdebug.model.module.forward import leaves
 from nbdebug.training.data.batch import Batch
 from nbdebug.training.data.loops.sampler import LoopSampler
 from nbdebug.training.engine.gradients import Clipped, Gradients
@@ -17,7 +18,7 @@ from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.own_update import Values
 from nbdebug.training.engine.stop_report import breakpoint_hit, explain, inspect
 from nbdebug.training.own_loop.handoff import Handoff
-from nbdebug.training.own_loop.reached import reached_by_loop
+from nbdebug.training.own_loop.reached import ReachedByLoop
 from nbdebug.training.own_loop.torch_calls import TorchCalls
 
 MAX_BATCHES = 1000
@@ -49,6 +50,8 @@ class LoopBody(Handoff):
         self._looks, self.step = False, 0
         self._begun: Callable[[], None] | None = None
         self._given: list[Batch] = []
+        self._looked_at: Any = None
+        self._reached = ReachedByLoop()
         self._clear(False)
 
     def _clear(self, watched: bool) -> None:
@@ -90,9 +93,13 @@ class LoopBody(Handoff):
         return self._looks or not self._watched
 
     def reached(self) -> list[tuple[str, Any]]:
-        """Names and values that the loop reaches; see `reached_by_loop`."""
-        batch = self._given[-1].data if self._given else None
-        return list(reached_by_loop(self._frame, batch))
+        """Names and values that the loop reaches; see `ReachedByLoop`."""
+        return list(self._reached.of(self._frame))
+
+    def passing(self) -> list[Any]:
+        """The last batch and its parts, which are no state."""
+        given = [batch.data for batch in self._given[-1:]] + [self._looked_at]
+        return [part for data in given for part in (data, *leaves(data))]
 
     def make_update(self, loop: Loop, batch: Batch, watched: bool) -> Values:
         """Let the loop make an update; return loss, norm before clipping, clipping result, lr.
@@ -143,7 +150,7 @@ class LoopBody(Handoff):
             LoopLeft: no loop is running, or it called no backward pass.
         """
         self._clear(False)
-        self._looks = True
+        self._looks, self._looked_at = True, data
         self.calls.watch(self.thread or 0)
         try:
             self.give(data)

@@ -28,7 +28,8 @@ class LogValuesHandler(Handler[LogValues]):
             for n, v in command.values
         )
         known = self.training.history.results.of(MetricNames, MetricNames(()))
-        fresh = [n for n in names if n not in known.names and n not in ("loss", "val_loss")]
+        metrics = dict.fromkeys(name.removeprefix("val_") for name in names)
+        fresh = [name for name in metrics if name not in (*known.names, "loss")]
         if fresh:
             self.training.publish(MetricNames((*known.names, *fresh)))
         step = max(min(command.step, self.training.session.step - 1), 0)

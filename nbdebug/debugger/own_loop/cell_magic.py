@@ -1,0 +1,88 @@
+"""Cell magic that runs a cell in a thread of its own, so that the kernel stays free."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from typing import Any
+
+from nbdebug.training.own_loop.handoff import LoopEnded
+
+NAME = "nbd"
+
+
+class LoopCell:
+    """`%%nbd`: run this cell in a thread; the cell returns at once, and its output comes later.
+
+    Running such a cell again ends the loop of the last one at its next batch.
+    """
+
+    def __init__(self, shell: Any) -> None:
+        self._shell = shell
+        self._thread: threading.Thread | None = None
+        self._bodies: list[Any] = []
+
+    def add(self, body: Any) -> None:
+        """Add a loop that a cell may run, to end it when the cell is run again."""
+        self._bodies = [*(one for one in self._bodies if not one.closed), body]
+
+    def __call__(self, line: str, cell: str) -> None:
+        """Run the code of a cell."""
+        self._end_last()
+        shell = self._shell
+        name = shell.compile.cache(shell.transform_cell(cell), shell.execution_count)
+        code = shell.compile(shell.transform_cell(cell), name, "exec")
+        # The output of the thread belongs to the cell that started it.
+        context = contextvars.copy_context()
+        self._thread = threading.Thread(
+            target=context.run, args=(self._run, code), name="nbdebug-loop", daemon=True
+        )
+        self._thread.start()
+
+    def _run(self, code: Any) -> None:
+        try:
+            exec(code, self._shell.user_ns)
+        except LoopEnded:
+            pass
+        except BaseException:
+            self._shell.showtraceback()
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        for body in self._bodies:
+            if body.thread in (None, threading.get_ident()):
+                body.leave()
+
+    def _end_last(self) -> None:
+        thread = self._thread
+        if thread is None or not thread.is_alive():
+            return
+        for body in self._bodies:
+            if body.thread == thread.ident:
+                body.end()
+        thread.join(30)
+        if thread.is_alive():
+            raise RuntimeError(
+                "The loop of the last %%nbd cell has not come to its next batch for 30 seconds. "
+                "Run the cell again when it has."
+            )
+
+
+def offer_magic(body: Any) -> None:
+    """Make `%%nbd` known to the notebook; does nothing outside of IPython."""
+    try:
+        from IPython.core.getipython import get_ipython
+    except ImportError:
+        return
+    shell: Any = get_ipython()
+    if shell is None:
+        return
+    known = shell.magics_manager.magics["cell"].get(NAME)
+    if not isinstance(known, LoopCell):
+        known = LoopCell(shell)
+        shell.register_magic_function(known, "cell", NAME)
+    known.add(body)
+    if not getattr(shell, "_nbdebug_watches_cells", False):
+        shell._nbdebug_watches_cells = True
+        shell.events.register("post_run_cell", lambda result: known._leave())
