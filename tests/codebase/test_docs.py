@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 import nbdebug as nbd
 from nbdebug import examples, testing
 from nbdebug.controls.base import Control
 from nbdebug.core.plugins import discover
+from nbdebug.debugger.own_loop.watch import Watch
 from tests.problems import blobs, tiny_mlp
 from tools import docs_tables
 
@@ -37,7 +40,7 @@ def text(page: Path) -> str:
 
 def blocks(page: Path) -> list[str]:
     """Blocks of Python in a page."""
-    return BLOCK.findall(text(page))
+    return [code.replace("%%nbd\n", "") for code in BLOCK.findall(text(page))]
 
 
 def named(page: Path) -> str:
@@ -106,7 +109,7 @@ def test_paths_exist(page: Path) -> None:
 def test_names_of_the_debugger_and_of_the_package_exist(page: Path, dbg: nbd.Debugger) -> None:
     for owner, of in (("dbg", dbg), ("nbd", nbd), ("testing", testing), ("examples", examples)):
         used = set(re.findall(rf"\b{owner}\.(\w+)", text(page)))
-        known = {*dir(of), *vars(of)}
+        known = {*dir(of), *vars(of), *(dir(Watch) if of is dbg else ())}
         # `testing.check_...` stands for all of them.
         assert {name for name in used if not name.endswith("_")} <= known, owner
 
@@ -129,8 +132,9 @@ def test_code_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (X, y), (Xv, yv) = blobs(seed=7), blobs(seed=8)
     space: dict[str, Any] = {
         "nbd": nbd, "model": tiny_mlp(), "X": X, "y": y, "Xv": Xv, "yv": yv,
-        "loss_fn": nn.CrossEntropyLoss(),
+        "loss_fn": nn.CrossEntropyLoss(), "loader": DataLoader(TensorDataset(X, y), 8),
     }  # fmt: skip
+    space["optimizer"] = torch.optim.SGD(space["model"].parameters(), lr=0.1)
     made = nbd.Debugger(tiny_mlp(), (X, y), space["loss_fn"], val_data=(Xv, yv), lr=0.1)
     made.run(steps=100)
     space["dbg"] = made

@@ -217,13 +217,8 @@ def watch(
         ArgumentError: a keyword is misspelt.
         ModelError: the optimizer does not hold the model's parameters.
     """
-    wanted: Any = optimizer
-    if not isinstance(wanted, torch.optim.Optimizer):
-        kind = type(wanted).__name__
-        raise ArgumentError(f"optimizer is a {kind}: expected the torch optimizer of the loop.")
-    given: Any = state
-    if given is not None and not isinstance(given, Mapping):
-        raise ArgumentError(f"state is a {type(given).__name__}: expected {{name: object}}.")
+    _check("optimizer", optimizer, torch.optim.Optimizer, "the torch optimizer of the loop")
+    _check("state", {} if state is None else state, Mapping, "{name: object}")
     body, rng = LoopBody(optimizer), LoopRng()
     setup = Setup(
         model, LoopSource(body, rng), step_fn=loss or body.look, optimizer=optimizer,
@@ -233,3 +228,8 @@ def watch(
     made = Watch(body, setup, controls)
     offer_magic(body)
     return made
+
+
+def _check(name: str, value: object, kind: type, expected: str) -> None:
+    if not isinstance(value, kind):
+        raise ArgumentError(f"{name} is a {type(value).__name__}: expected {expected}.")
