@@ -15,7 +15,7 @@ from nbdebug.plots.columns import Columns
 from nbdebug.plots.curves import finite, positive
 from nbdebug.plots.figures import few_dots, few_points, hover, legend_above
 from nbdebug.plots.ranges import robust_range
-from nbdebug.plots.smoothing import SMOOTHING, drawn_average
+from nbdebug.plots.smoothing import SMOOTHING, change_steps, drawn_average
 from nbdebug.plots.theme import BLUE, ORANGE, SKY
 
 # Every new point moves the average of many: the band, which it does not move, is sent apart.
@@ -72,7 +72,7 @@ class TrainValCurves:
         self.val: Columns = dict.fromkeys(("x", "y", "step"), empty)
         if train is not None:
             x, step = panel.place(snapshot, train.step), train.step.astype(np.float64)
-            smooth = drawn_average(train.mean, weight)
+            smooth = drawn_average(train, change_steps(snapshot.changes), weight)
             self.train = {"x": x, "step": step, "mean": finite(train.mean), "smooth": smooth}
             self.band = {"x": x, "low": finite(train.minimum), "high": finite(train.maximum)}
         if val is not None:

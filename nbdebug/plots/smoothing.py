@@ -2,21 +2,25 @@
 
 All of them draw the same number: the symmetric exponential average of the points that the loss
 panel draws, at most 1000 of a run. An average of earlier points alone would lag behind a falling
-loss; this one looks to both sides and does not.
+loss; this one looks to both sides and does not. It looks over no change of a control: what a change
+does is not to be seen before the change.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from nbdebug.core.records import Array
+from nbdebug.core.records import Array, ControlChange
 from nbdebug.core.series import Series
 from nbdebug.plots.columns import MAX_ROWS
 from nbdebug.plots.curves import significant
 
 SMOOTHING = 0.9
+# Of two changes closer than this, the second is part of the same turn of a dial.
+MIN_POINTS_BETWEEN_CHANGES = 10
 
 
 def smoothed(values: Array, weight: float = SMOOTHING) -> Array:
@@ -50,7 +54,12 @@ def _decayed(values: Iterable[float], weight: float) -> Array:
     return np.array(sums)
 
 
-def smoothed_series(series: Series, limit: int = MAX_ROWS) -> Array:
+def change_steps(changes: Iterable[ControlChange]) -> list[float]:
+    """First steps after each control change, rewind and re-estimation that was applied."""
+    return [float(change.step) for change in changes if change.status == "applied"]
+
+
+def smoothed_series(series: Series, limit: int = MAX_ROWS, changes: Sequence[float] = ()) -> Array:
     """Smoothed values at the points of `series.thin(limit)`.
 
     The average is taken over the points of the loss panel, whatever the limit, so that a run has
@@ -58,13 +67,33 @@ def smoothed_series(series: Series, limit: int = MAX_ROWS) -> Array:
 
     Args:
         limit: at most the number of points in the loss panel (1000).
+        changes: steps at which a control was changed.
     """
     fine = series.thin(MAX_ROWS)
     # Thinning merges whole groups of 2, 4, 8, ...: the coarse points are some of the fine ones.
     kept = np.isin(fine.step, series.thin(limit).step)
-    return drawn_average(fine.mean)[kept]
+    return drawn_average(fine, changes)[kept]
 
 
-def drawn_average(values: Array, weight: float = SMOOTHING) -> Array:
-    """`smoothed` to five digits: every new point moves all earlier ones, by less and less."""
-    return significant(smoothed(values, weight))
+def drawn_average(
+    series: Series, changes: Sequence[float] = (), weight: float = SMOOTHING
+) -> Array:
+    """`smoothed` from one control change to the next, to five digits.
+
+    Every new point moves all earlier ones, by less and less.
+
+    Args:
+        changes: steps at which a control was changed. A point that holds steps before and after
+            a change belongs to those after it.
+    """
+    parts = np.split(series.mean, _starts(series.step, changes))
+    return significant(np.concatenate([smoothed(part, weight) for part in parts]))
+
+
+def _starts(steps: NDArray[np.int64], changes: Sequence[float]) -> list[int]:
+    """Places of the first points after the changes."""
+    starts: list[int] = []
+    for place in np.unique(np.searchsorted(steps, changes)).tolist():
+        if place - (starts[-1] if starts else -np.inf) >= MIN_POINTS_BETWEEN_CHANGES:
+            starts.append(place)
+    return starts

@@ -60,6 +60,37 @@ def test_the_smoothed_curve_does_not_depend_on_how_many_points_are_drawn() -> No
     np.testing.assert_array_equal(coarse, fine[at])
 
 
+JUMP = np.where(np.arange(400) < 200, 1.0, 10.0)
+
+
+@pytest.mark.parametrize("changes", [[200.0], [0.0, 200.0], [200.0, 203.0, 399.0], [200.0] * 3])
+def test_the_smoothed_curve_moves_at_a_change_and_not_before(changes) -> None:
+    np.testing.assert_array_equal(smoothed_series(series(JUMP), changes=changes), JUMP)
+
+
+@pytest.mark.parametrize("at", [2001, 2002, 2007])
+def test_of_merged_steps_none_before_a_change_holds_the_change(at) -> None:
+    one = series(np.where(np.arange(4000) < at, 1.0, 10.0))
+    for limit in (1000, 300):
+        average = smoothed_series(one, limit, [float(at)])
+        assert (average[one.thin(limit).step < at] == 1).all()
+        assert average[-1] == pytest.approx(10, rel=0.01)
+
+
+def test_a_change_at_every_step_leaves_an_average() -> None:
+    noise = np.random.default_rng(0).normal(3, 1, 400)
+    average = smoothed_series(series(noise), changes=np.arange(400.0))
+    assert average.std() < 0.6 * noise.std()
+
+
+@pytest.mark.parametrize("changes", [[], [-5.0], [1e9], [np.nan], [np.inf, -np.inf]])
+def test_a_change_outside_of_the_series_changes_nothing(changes) -> None:
+    np.testing.assert_array_equal(
+        smoothed_series(series(JUMP), changes=changes), smoothed_series(series(JUMP))
+    )
+    assert smoothed_series(series(np.empty(0)), changes=changes).tolist() == []
+
+
 def test_columns_for_a_logarithmic_axis_keep_steps_and_drop_what_it_cannot_show() -> None:
     columns = positive(curve(series(np.array([2.0, 0.0, -1.0, np.inf, 3.0]))))
 
