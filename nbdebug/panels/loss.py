@@ -62,6 +62,7 @@ class Loss(Panel):
     def update(self, snapshot: Snapshot) -> None:
         context, curves = self.context, self.curves
         context.mark(snapshot)
+        context.offer_window(snapshot)
         curves.read(snapshot, "loss", float(context.choices["smoothing"]))
         log, window = self._logarithmic(curves.train["mean"]), context.window(snapshot)
         self.note("" if len(curves.train["x"]) else "Press Run to see the loss.")

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from bokeh.models import DataRange1d, LinearScale, LogScale
 
-from nbdebug.core.records import Reading, StepRecord
+from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.core.records import Reading, Status, StepRecord
+from nbdebug.core.series import Series
 from nbdebug.panels.loss import Loss
 from nbdebug.plots.flags import PLOT_PIXELS, flags
 from nbdebug.plots.ranges import robust_range
@@ -117,6 +119,27 @@ def test_the_window_is_the_last_500_steps_or_all(loss, shown):
     assert high == pytest.approx(np.linspace(9, 1, 1200)[700], rel=0.02)
     # A zoomed range follows again: Bokeh fits it where its padding changes.
     assert shown.prop(loss.context.time_range, "range_padding") != before
+
+
+@pytest.mark.parametrize(
+    ("length", "held", "steps"),
+    [(1, 1, 500), (2_000, 1, 500), (16_000, 8, 500), (30_000, 16, 1_000), (60_000, 32, 2_000),
+     (100_000, 64, 5_000), (200_000, 128, 10_000), (3_000_000, 2048, 200_000)],
+)  # fmt: skip
+def test_the_window_shows_as_many_steps_as_it_says(loss, shown, length, held, steps):
+    ends = np.minimum(np.arange(held, length + held, held), length) - 1
+    values, counts = np.ones(len(ends)), np.diff(ends, prepend=-1).astype(np.int32)
+    series = {
+        name: Series(name, ends, values, values, values, values, counts)
+        for name in ("loss", "samples")
+    }
+    loss.context.choices.pick("window", "last")
+    loss.update(Snapshot(Status(step=length), {}, series))
+    offered = {one["name"]: dict(one["options"]) for one in loss.context.choices.describe()}
+    assert offered["window"]["last"] == f"last {steps:,}"
+    first, last = corners(loss, shown)[0]
+    assert last - first == max(min(steps, length) - 1, 1)
+    assert (shown.of(loss.curves.sources["train"])["x"] >= first).sum() >= min(length, 30)
 
 
 def test_a_run_shorter_than_the_window_is_shown_whole(loss, shown):
