@@ -17,8 +17,9 @@ from nbdebug.panels.base import Panel, PanelContext
 from nbdebug.panels.network import LAYER
 from nbdebug.plots.columns import Values
 from nbdebug.plots.curves import finite
-from nbdebug.plots.figures import hover, legend_above, log_ticker, number_ticks
+from nbdebug.plots.figures import hover, legend_above
 from nbdebug.plots.theme import BLUE, ORANGE, VERMILLION
+from nbdebug.plots.ticks import number_ticks
 
 COLOURS = (BLUE, ORANGE, VERMILLION)
 MAX_LINES = len(COLOURS)
@@ -67,8 +68,6 @@ class OneLayer(Panel):
             for source, colour in zip(self.sources, COLOURS, strict=False)
         ]
         made.y_range = DataRange1d(renderers=[*drawn])
-        if self.log:
-            made.yaxis.ticker = log_ticker()
         for line in drawn:
             hover(made, line, [("@name", "<b>@y{%.3g}</b>"), ("step", "@step{0,0}")], "mouse")
         # An entry takes its text from the column `name`, and is not shown while it is empty.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from bokeh.models import ColumnDataSource, DataRange1d, LogTicker, Node
+from bokeh.models import ColumnDataSource, DataRange1d, Node
 from bokeh.models.annotations import Label
 from bokeh.models.ui import UIElement
 
@@ -19,8 +19,6 @@ from nbdebug.plots.figures import (
     few_points,
     hover,
     legend_above,
-    log_ticker,
-    number_ticks,
 )
 from nbdebug.plots.ranges import robust_range
 from nbdebug.plots.theme import BLUE, GREEN, SKY, VERMILLION
@@ -49,8 +47,6 @@ class GradNorm(Panel):
         made = self.context.time.make_figure(
             self.name, self.height, y_axis_type="log", y_axis_label="gradient norm"
         )
-        made.yaxis.formatter, made.yaxis.ticker = number_ticks(), log_ticker()
-        made.ygrid.ticker = LogTicker(num_minor_ticks=0, desired_num_ticks=5)
         band = made.varea("x", "low", "high", source=self.before, fill_color=SKY, fill_alpha=0.25)
         raw = made.line("x", "y", source=self.before, color=BLUE, line_width=1.2)
         clipped = made.line("x", "y", source=self.after, color=GREEN, line_width=1.5)

@@ -9,7 +9,8 @@ from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.metric_names import MetricNames
 from nbdebug.panels._train_val import TrainValCurves
 from nbdebug.panels.base import OVERVIEW, Panel, PanelContext
-from nbdebug.plots.figures import caption, number_ticks
+from nbdebug.plots.figures import caption
+from nbdebug.plots.ticks import number_ticks
 
 # There are fewer points of it than of the loss.
 SMOOTHING_WEIGHT = 0.6
