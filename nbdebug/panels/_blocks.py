@@ -33,6 +33,12 @@ class Block:
         """Name, with the class of a single layer."""
         return self.name if self.folded else self.layers[0].title
 
+    @property
+    def parts(self) -> tuple[str, str]:
+        """The title in two parts; where it does not fit, the first one gives way."""
+        path, _, _ = self.name.rpartition(RANGE if RANGE in self.name else ".")
+        return path, self.title[len(path) :]
+
     def holds(self, name: str) -> bool:
         """Tell if a block, or a range of layers, lies in this one."""
         first = name.split(RANGE)[0]

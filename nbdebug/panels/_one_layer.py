@@ -30,13 +30,15 @@ class OneLayer(Panel):
 
     Attributes:
         log: whether the axis is logarithmic.
-        missing: text where the layer has none of the series.
+        missing: sentence where no series of the layer was measured, and weightless where the layer
+            has no parameters; both name it `{layer}`.
     """
 
     tab = "Layers"
     height = 200
     log = True
-    missing = "Not measured for this layer."
+    missing = "This was not measured for {layer}."
+    weightless = ""
 
     def __init__(self, context: PanelContext) -> None:
         super().__init__(context)
@@ -100,7 +102,10 @@ class OneLayer(Panel):
         layer = self._chosen()
         if not snapshot.latest:
             return "Press Run to see this layer over time."
-        return self.missing if layer is None else f"{layer.title}: {self.missing}"
+        text = self.missing
+        if layer is not None and not layer.parameters:
+            text = self.weightless or text
+        return text.format(layer="this layer" if layer is None else layer.title)
 
     def _columns(self, snapshot: Snapshot, name: str, label: str) -> Values:
         series = self.points(snapshot, name) if name else None

@@ -21,6 +21,8 @@ from nbdebug.plots.theme import BLUE, ORANGE, SKY
 # Every new point moves the average of many: the band, which it does not move, is sent apart.
 COLUMNS, BAND_COLUMNS = ("x", "step", "mean", "smooth"), ("x", "low", "high")
 NEWEST_POINTS = 20
+# Many dots would be one thick line.
+DOT_SIZE, SMALL_DOT_SIZE, MAX_LARGE_DOTS = 4, 2, 60
 
 
 class TrainValCurves:
@@ -51,7 +53,8 @@ class TrainValCurves:
         smooth.glyph.tags = ["ink"]
         self.few = few_dots(made, SKY)
         line = made.line("x", "y", source=val, color=ORANGE, line_width=1.5)
-        dots = made.scatter("x", "y", source=val, color=ORANGE, size=4)
+        dots = made.scatter("x", "y", source=val, color=ORANGE, size=DOT_SIZE)
+        self.dots = dots.glyph
         named: list[tuple[str, Sequence[Any]]] = [
             (word, [raw, band]),
             ("smoothed", [smooth]),
@@ -83,6 +86,8 @@ class TrainValCurves:
         """Show the points that `read` took; on a log axis those above zero."""
         sink, kept = self.panel.context.sink, ("x", "step")
         sink.set_data(self.few, few_points(self.train["x"], self.train["mean"]))
+        few = len(self.val["x"]) <= MAX_LARGE_DOTS
+        sink.set_prop(self.dots, "size", DOT_SIZE if few else SMALL_DOT_SIZE)
         for name in self.sources:
             columns: Columns = getattr(self, name)
             sink.set_data(self.sources[name], positive(columns, kept) if log else columns)

@@ -130,9 +130,15 @@ def _box(block: Block, values: _Values) -> str:
     return (
         f'<button type="button" class="nbd-layer{mark}" data-choose="{choice}"'
         f' data-value="{html.escape(block.name)}"{tab} title="{html.escape(tip)}">'
-        f"<span>{html.escape(block.title)}</span>{picture}<small>{html.escape(said)}</small>"
+        f"{_name(block)}{picture}<small>{html.escape(said)}</small>"
         "</button>"
     )
+
+
+def _name(block: Block) -> str:
+    """HTML of the name: of a long one the end is seen, which tells it from its neighbours."""
+    parts = "".join(f"<i>{html.escape(part)}</i>" for part in block.parts if part)
+    return f"<span>{parts}</span>"
 
 
 def _said(block: Block, values: _Values) -> str:

@@ -13,6 +13,7 @@ MAX_RISE_SHARE = 0.5
 MIN_POINTS = 5
 # Of the rise from the minimum to the bound: windows below are not yet part of it.
 CALM_SHARE = 0.2
+NOISE_QUANTILES = (0.159, 0.841)
 
 
 def window_medians(values: Array, window: int = WINDOW) -> Array:
@@ -31,6 +32,15 @@ def rise_bound(medians: Array, best: int, share: float = MAX_RISE_SHARE) -> floa
     """
     first, lowest = float(medians[: best + 1].max()), float(medians[best])
     return lowest + share * max(first - lowest, 1e-3 * abs(first))
+
+
+def noise_of(values: Array) -> float:
+    """Noise of the last two windows of values [N]: half the distance of two quantiles.
+
+    The standard deviation of a normal distribution, which single spikes do not raise.
+    """
+    low, high = np.quantile(values[-2 * WINDOW :], NOISE_QUANTILES)
+    return float(high - low) / 2
 
 
 def rise_start(values: Array, medians: Array, best: int, bound: float) -> int:
@@ -80,5 +90,4 @@ def rose(loss: Series, step: int, steps: int) -> bool:
     # The later windows alone: a rise that is over did no lasting harm.
     windows = (after[-2 * WINDOW : -WINDOW], after[-WINDOW:])
     now = float(min(np.median(part) for part in windows if len(part)))
-    noise = float(np.std(before[-2 * WINDOW :]))
-    return now > rise_bound(medians, best) and now - float(medians[best]) >= 2 * noise
+    return now > rise_bound(medians, best) and now - float(medians[best]) >= 2 * noise_of(before)

@@ -10,6 +10,7 @@ from nbdebug.rules._examples import example, falling_loss
 from nbdebug.rules._loss_rise import (
     MAX_RISE_SHARE,
     WINDOW,
+    noise_of,
     rise_bound,
     rise_start,
     window_medians,
@@ -41,11 +42,10 @@ class Diverging(Rule):
         loss = snapshot.series["loss"]
         if len(loss) < 3 * self.WINDOW or not np.isfinite(loss.mean).all():
             return None
-        usable = loss.mean[len(loss) % self.WINDOW :]
         medians = window_medians(loss.mean, self.WINDOW)
         best, now = int(np.argmin(medians)), float(medians[-2:].min())
         bound = rise_bound(medians, best, self.MAX_RISE_SHARE)
-        rise, noise = now - float(medians[best]), float(np.std(usable[-2 * self.WINDOW :]))
+        rise, noise = now - float(medians[best]), noise_of(loss.mean)
         if best > len(medians) - 3 or now <= bound or rise < 2 * noise:
             return None
         since = int(loss.step[rise_start(loss.mean, medians, best, bound)])

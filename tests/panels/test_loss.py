@@ -155,6 +155,12 @@ def test_after_one_step_the_axis_counts_whole_steps_and_a_dot_is_seen(loss, show
     assert list(shown.of(loss.curves.few)["y"]) == [2.4]
 
 
+@pytest.mark.parametrize(("count", "size"), [(1, 4), (60, 4), (61, 2), (900, 2)])
+def test_many_validations_are_smaller_dots(loss, shown, count, size):
+    draw(loss, history(loss=np.ones(1000), val_loss=np.ones(count)))
+    assert shown.prop(loss.curves.dots, "size") == size
+
+
 def test_axes_are_named_and_follow_the_unit(loss, shown):
     made = history(loss=FALLING)
     for unit, last in (("step", 399.0), ("samples", 25600.0), ("epoch", 39.9)):

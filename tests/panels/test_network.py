@@ -13,7 +13,7 @@ from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Histogram, Status
 from nbdebug.core.results.findings import Finding, Findings
 from nbdebug.core.results.network import Network, NetworkLayer
-from nbdebug.panels._blocks import MAX_BOXES, blocks_of
+from nbdebug.panels._blocks import MAX_BOXES, Block, blocks_of
 from nbdebug.panels.base import NoSink, PanelContext
 from nbdebug.panels.network import NetworkStrip
 from nbdebug.plots.plot_options import PlotOptions
@@ -55,7 +55,8 @@ def shown(panel: NetworkStrip, layers: tuple[NetworkLayer, ...], **parts: Any) -
 
 
 def titles(page: str) -> list[str]:
-    return re.findall(r"<span>([^<]*)</span>", page)
+    names = re.findall(r"<span>(.*?)</span>", page)
+    return [re.sub("<[^>]*>", "", name) for name in names]
 
 
 def test_every_layer_has_its_name_class_histogram_and_what_is_worth_saying(panel) -> None:
@@ -81,6 +82,21 @@ def test_a_layer_that_a_finding_blames_is_marked(panel) -> None:
     panel.update(Snapshot(results=results))
     boxes = panel.context.sink.page.split("<button")[1:]
     assert ["nbd-blamed" in box for box in boxes] == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("name", "layers", "parts"),
+    [
+        ("encoder.layers.7", 2, ("encoder.layers", ".7")),
+        ("encoder.layers.7.norm", 1, ("encoder.layers.7", ".norm Linear")),
+        ("3", 1, ("", "3 Linear")),
+        ("layers.0.a … layers.4.b", 3, ("layers.0.a", " … layers.4.b")),
+    ],
+)
+def test_a_long_name_gives_way_before_its_end(name, layers, parts) -> None:
+    block = Block(name, tuple(NetworkLayer(name, "Linear") for _ in range(layers)))
+    assert block.parts == parts
+    assert "".join(block.parts) == block.title
 
 
 def test_names_of_layers_are_escaped(panel) -> None:

@@ -35,6 +35,14 @@ def test_a_sudden_rise_is_dated_to_its_step(rise: str, start: int, length: int) 
     assert start <= since(loss) <= start + late
 
 
+@pytest.mark.parametrize("spike", [100.0, 1e6])
+@pytest.mark.parametrize("place", [-3, -17, -39])
+def test_a_spike_after_the_rise_hides_nothing(spike: float, place: int) -> None:
+    loss = np.concatenate([FALLING[:200], np.full(150, 2.4)])
+    loss[place] = spike
+    assert since(loss) == 200
+
+
 @pytest.mark.parametrize("length", [60, 200, 400])
 def test_a_slow_rise_is_dated_before_it_is_clear(length: int) -> None:
     rising = np.linspace(0.5, 2.5, length) + NOISE[:length]
