@@ -91,7 +91,7 @@ class FindingsPanel(Panel):
 
 
 def _summary(snapshot: Snapshot) -> str:
-    if not snapshot.series and not snapshot.latest:
+    if not snapshot.series and not snapshot.latest and not snapshot.findings.causes:
         return "Nothing to diagnose yet: press Run."
     return snapshot.findings.summary
 

@@ -157,7 +157,10 @@ def folded(parameters: Sequence[str]) -> dict[str, list[str]]:
     if len(lanes) > MAX_LANES:
         keys, size = list(lanes), math.ceil(len(lanes) / MAX_LANES)
         parts = [keys[start : start + size] for start in range(0, len(keys), size)]
-        lanes = {f"{p[0]} … {p[-1]}": [n for key in p for n in lanes[key]] for p in parts}
+        lanes = {
+            p[0] if len(p) == 1 else f"{p[0]} … {p[-1]}": [n for key in p for n in lanes[key]]
+            for p in parts
+        }
     return {lane: _some(members) for lane, members in lanes.items()}
 
 

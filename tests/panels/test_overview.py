@@ -132,6 +132,10 @@ def test_the_strip_holds_the_norm_of_each_layer_over_time(shown):
          [f"blocks.{b}" for b in range(6)]),
         (["emb.weight", *(f"layers.{b}.ffn.{i}.weight" for b in range(12) for i in range(9))],
          ["emb", *(f"layers.{b}.ffn" for b in range(12))]),
+        ([f"{layer}.weight" for layer in range(33)],
+         [*(f"{at} … {at + 2}" for at in range(0, 33, 3))]),
+        ([f"{layer}.weight" for layer in range(31)],
+         [*(f"{at} … {at + 1}" for at in range(0, 30, 2)), "30"]),
     ],
 )  # fmt: skip
 def test_deep_models_are_folded_by_block(names, lanes):
