@@ -10,6 +10,7 @@ from bokeh.models import ColumnDataSource
 from bokeh.plotting import figure
 
 from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.core.records import Array
 from nbdebug.panels.base import Panel
 from nbdebug.plots.columns import Columns
 from nbdebug.plots.curves import finite, positive
@@ -81,6 +82,11 @@ class TrainValCurves:
         if val is not None:
             x, step = panel.place(snapshot, val.step), val.step.astype(np.float64)
             self.val = {"x": x, "y": finite(val.mean), "step": step}
+
+    @property
+    def values(self) -> Array:
+        """All values that `read` took, of training and validation."""
+        return np.concatenate([self.train["mean"], self.val["y"]])
 
     def send(self, log: bool = False) -> None:
         """Show the points that `read` took; on a log axis those above zero."""

@@ -11,7 +11,7 @@ from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Array
 from nbdebug.core.series import Series
 from nbdebug.panels._stretches import stretches
-from nbdebug.panels.base import MAX_POINTS, OVERVIEW, Panel
+from nbdebug.panels.base import MAX_POINTS, OVERVIEW, Panel, why_empty
 from nbdebug.plots.columns import Column, Columns
 from nbdebug.plots.curves import finite, positive
 from nbdebug.plots.figures import (
@@ -94,7 +94,7 @@ class GradNorm(Panel):
             sink.set_prop(entry, "label", label)
             sink.set_prop(entry, "visible", bool(visible))
         self._show(snapshot, before, after, limit)
-        self.note("" if len(before["x"]) else "Press Run to see the gradient norm.")
+        self.note(why_empty(before["y"], "Press Run to see the gradient norm.", log=True))
         self.describe(norm=before["y"], threshold=limit["y"][-1:] if acts else np.empty(0))
 
     def _show(self, snapshot: Snapshot, before: Columns, after: Columns, limit: Columns) -> None:

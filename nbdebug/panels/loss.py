@@ -9,7 +9,7 @@ from bokeh.models.ui import UIElement
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Array
 from nbdebug.panels._train_val import TrainValCurves
-from nbdebug.panels.base import MAX_POINTS, OVERVIEW, Panel
+from nbdebug.panels.base import MAX_POINTS, OVERVIEW, Panel, why_empty
 from nbdebug.plots.flags import Flags, flags
 from nbdebug.plots.theme import GREY
 from nbdebug.plots.ticks import log_ticker, number_ticks
@@ -65,7 +65,7 @@ class Loss(Panel):
         context.offer_window(snapshot)
         curves.read(snapshot, "loss", float(context.choices["smoothing"]))
         log, window = self._logarithmic(curves.train["mean"]), context.window(snapshot)
-        self.note("" if len(curves.train["x"]) else "Press Run to see the loss.")
+        self.note(why_empty(curves.values, "Press Run to see the loss."))
         self._switch_scale("log" if log else "linear")
         context.show_window(snapshot, *(curves.robust_range(window, log) or (0.1, 1.0)))
         curves.send(log)

@@ -11,7 +11,9 @@ from bokeh.models import DataRange1d, LinearScale, LogScale
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Reading, Status, StepRecord
 from nbdebug.core.series import Series
+from nbdebug.panels.grad_norm import GradNorm
 from nbdebug.panels.loss import Loss
+from nbdebug.panels.metric import Metric
 from nbdebug.plots.flags import PLOT_PIXELS, flags
 from nbdebug.plots.ranges import robust_range
 from tests.panels.showing import SPECS, Shown, change, context_with, draw, history
@@ -159,6 +161,26 @@ def test_after_one_step_the_axis_counts_whole_steps_and_a_dot_is_seen(loss, show
 def test_many_validations_are_smaller_dots(loss, shown, count, size):
     draw(loss, history(loss=np.ones(1000), val_loss=np.ones(count)))
     assert shown.prop(loss.curves.dots, "size") == size
+
+
+@pytest.mark.parametrize("kind", [Loss, Metric, GradNorm])
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [([], "Press Run"), ([np.inf, np.inf], "NaN or Inf at every step."), ([np.inf, 1.0], "")],
+)
+def test_a_plot_without_a_value_to_draw_says_why(shown, kind, values, said):
+    panel = kind(context_with(shown))
+    panel.build()
+    draw(panel, history(loss=values, accuracy=values, grad_norm=values))
+    assert shown.notes[panel.name].startswith(said)
+    assert bool(shown.notes[panel.name]) == bool(said)
+
+
+def test_a_gradient_of_zero_is_said(shown):
+    panel = GradNorm(context_with(shown))
+    panel.build()
+    draw(panel, history(grad_norm=[0.0, 0.0]))
+    assert shown.notes[panel.name] == "0 at every step."
 
 
 def test_axes_are_named_and_follow_the_unit(loss, shown):
