@@ -262,7 +262,8 @@ def window_steps(track: Series | None) -> int:
     """
     held = int(track.count.max()) if track is not None and len(track) else 1
     sizes = (steps * 10**power for power in count() for steps in WINDOW_STEPS)
-    return next(size for size in sizes if size >= MIN_WINDOW_POINTS * held)
+    fitting: int = next(size for size in sizes if size >= MIN_WINDOW_POINTS * held)
+    return fitting
 
 
 def why_empty(values: Array, unmeasured: str, log: bool = False) -> str:

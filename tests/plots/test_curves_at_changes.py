@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bokeh.models import DataRange1d
+from bokeh.models import DataRange1d, GlyphRenderer
+from bokeh.plotting import figure
 
 from nbdebug.core.results.run_list import RunList, RunRow
 from nbdebug.core.series import Series
@@ -71,16 +72,19 @@ def among_the_runs(place: int) -> Drawn:
 
 
 def in_a_report() -> Drawn:
-    made = report_figures(recorded())[0].figure
-    data = next(r.data_source.data for r in made.renderers if "smooth" in r.data_source.data)
-    return data["x"], data["smooth"]
+    return smoothed_in(report_figures(recorded())[0].figure)
 
 
 def in_a_comparison() -> Drawn:
     runs = (recorded(), recorded("second"))
     made = curves_figure(ComparisonData(runs), "loss", "Loss", DataRange1d())
     assert made is not None
-    data = made.renderers[0].data_source.data
+    return smoothed_in(made)
+
+
+def smoothed_in(made: figure) -> Drawn:
+    sources = [one.data_source for one in made.select(GlyphRenderer)]
+    data = next(source.data for source in sources if "smooth" in source.data)
     return data["x"], data["smooth"]
 
 
