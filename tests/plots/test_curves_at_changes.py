@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bokeh.models import DataRange1d, GlyphRenderer
+from bokeh.models import ColumnDataSource, DataRange1d
 from bokeh.plotting import figure
 
 from nbdebug.core.results.run_list import RunList, RunRow
@@ -83,8 +83,8 @@ def in_a_comparison() -> Drawn:
 
 
 def smoothed_in(made: figure) -> Drawn:
-    sources = [one.data_source for one in made.select(GlyphRenderer)]
-    data = next(source.data for source in sources if "smooth" in source.data)
+    sources = made.select(ColumnDataSource)
+    data = next(one.data for one in sources if "smooth" in one.data)  # type: ignore[attr-defined]
     return data["x"], data["smooth"]
 
 
