@@ -91,7 +91,7 @@ def test_a_layer_that_a_finding_blames_is_marked(panel) -> None:
         (["net.0", "net.1"], [("", "0 Linear"), ("", "1 Linear")]),
         (["net.0"], [("net", ".0 Linear")]),
         (["a.norm", "head"], [("a", ".norm Linear"), ("", "head Linear")]),
-        (["e.0.a … e.4.b", "e.5.a"], [("0.a", " … 4.b"), ("5", ".a Linear")]),
+        (["e.0.a … e.4.b", "e.5.a"], [("0.a", "…4.b"), ("5", ".a Linear")]),
         (["linear", "act"], [("", "Linear"), ("", "act Linear")]),
     ],
     ids=str,
@@ -109,7 +109,7 @@ def test_many_blocks_are_folded_into_ranges_of_whole_blocks() -> None:
     folded = blocks_of(layers, "encoder.layers")
     assert len(folded) == 30
     assert folded[0].name == "encoder.layers.0 … encoder.layers.1"
-    assert short_titles(folded)[-1] == ("58", " … 59")
+    assert short_titles(folded)[-1] == ("58", "…59")
     inside = blocks_of(layers, folded[1].name)
     assert [one.name for one in inside] == [
         f"encoder.layers.{block}.part{n}" for block in (2, 3) for n in range(5)
