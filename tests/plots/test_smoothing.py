@@ -18,6 +18,19 @@ def series(values: np.ndarray) -> Series:
 
 
 def direct(values: np.ndarray, weight: float) -> np.ndarray:
+    """The value at each point of the line that fits all of them best, by least squares."""
+    known = np.isfinite(values)
+    found = np.empty(len(values))
+    for at in range(len(values)):
+        away = np.arange(len(values))[known] - at
+        weights = np.sqrt(float(weight) ** np.abs(away))
+        lines = np.stack([np.ones(len(away)), away], 1) * weights[:, None]
+        fitted = np.linalg.lstsq(lines, values[known] * weights, rcond=1e-12)[0][0]
+        found[at] = fitted if weights.any() else np.nan
+    return np.clip(found, values[known].min(), values[known].max())
+
+
+def mean_of_both_sides(values: np.ndarray, weight: float) -> np.ndarray:
     """The weighted mean as it is defined, over all pairs of points."""
     place = np.arange(len(values))
     weights = float(weight) ** np.abs(place[:, None] - place[None, :]) * np.isfinite(values)
@@ -26,12 +39,41 @@ def direct(values: np.ndarray, weight: float) -> np.ndarray:
 
 @pytest.mark.parametrize("weight", [0.0, 0.6, 0.9, 0.97])
 @pytest.mark.parametrize("gaps", [(), (0,), (5, 6, 7), (0, 1, 198, 199)])
-def test_smoothing_is_a_weighted_mean_of_the_points_on_both_sides(weight, gaps) -> None:
+def test_smoothing_fits_a_line_with_weights_on_both_sides(weight, gaps) -> None:
     values = np.random.default_rng(0).normal(1, 2, 200)
     values[list(gaps)] = np.resize([np.nan, np.inf, -np.inf], len(gaps))
     with np.errstate(invalid="ignore"):
         expected = direct(values, weight)
-    np.testing.assert_allclose(smoothed(values, weight), expected, rtol=1e-12)
+    np.testing.assert_allclose(smoothed(values, weight), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.6, 0.9])
+def test_far_from_the_ends_it_is_the_weighted_mean_of_both_sides(weight) -> None:
+    values = np.random.default_rng(0).normal(1, 2, 600)
+    inside = slice(280, 320)
+    np.testing.assert_allclose(
+        smoothed(values, weight)[inside], mean_of_both_sides(values, weight)[inside], rtol=1e-9
+    )
+
+
+@pytest.mark.parametrize("length", [2, 3, 30, 400])
+def test_a_straight_line_stays_where_it_is_also_at_its_ends(length) -> None:
+    line = np.linspace(3, 1, length)
+    np.testing.assert_allclose(smoothed(line), line, rtol=1e-9)
+
+
+def test_a_control_that_changes_nothing_leaves_no_step_in_a_falling_curve() -> None:
+    falling = 2 * np.exp(-np.arange(400) / 100)
+    average = smoothed_series(series(falling), changes=[200.0])
+    np.testing.assert_allclose(average[190:210], falling[190:210], rtol=0.02)
+
+
+@pytest.mark.parametrize("spike", [1e6, 1e300, -1e6])
+def test_a_spike_at_an_end_bends_the_curve_not_beyond_the_values(spike) -> None:
+    values = np.ones(100)
+    values[2] = spike
+    average = smoothed(values)
+    assert min(spike, 1.0) <= average.min() <= average.max() <= max(spike, 1.0)
 
 
 def test_the_smoothed_curve_does_not_lag_behind_a_falling_loss() -> None:
