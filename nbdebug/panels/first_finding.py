@@ -12,6 +12,7 @@ from nbdebug.core.results.findings import Finding
 from nbdebug.core.results.undo import UndoableChange, UndoResult
 from nbdebug.panels._buttons import button, tab_button
 from nbdebug.panels._remedies import (
+    known_values,
     remedy_buttons,
     trial_progress,
     trial_result,
@@ -70,7 +71,7 @@ class FirstFinding(Panel):
         if result:
             return result
         back = _undo(finding, snapshot)
-        known = {spec.name for spec in self.context.controls if not spec.unavailable}
+        known = known_values(self.context)
         labels = {spec.name: spec.label for spec in self.context.controls}
         remedy = next((one for one in finding.remedies if usable(one, known)), None)
         if remedy is None:

@@ -68,6 +68,12 @@ def test_a_remedy_without_a_control_has_no_button(panel) -> None:
     assert "Try" not in page
 
 
+def test_a_remedy_that_is_in_force_has_no_button(panel) -> None:
+    remedies = (Remedy("As it is", {"lr": 0.1}), Remedy("Slower", {"lr": 0.05}))
+    assert ">Try Learning rate 0.05<" in shown(panel, Findings((finding("sick", *remedies),)))
+    assert "Try" not in shown(panel, Findings((finding("sick", remedies[0]),)))
+
+
 def test_a_trial_shows_its_progress_in_place_of_the_buttons(panel) -> None:
     page = shown(panel, Findings((SICK,)), Progress("fork", "Trying lr=0.006", 0.4))
     assert "Trying lr=0.006" in page
