@@ -31,6 +31,7 @@ class BatchNormMomentum(Control):
             step=0.01,
             members=tuple(_layers(session)),
             unavailable=_missing(session),
+            idle=session.batch_norms.frozen,
             advanced=True,
             group="Dropout and BatchNorm",
             plotted=False,

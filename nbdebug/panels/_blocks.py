@@ -44,28 +44,52 @@ class Block:
 def blocks_of(layers: Sequence[NetworkLayer], inside: str = "") -> list[Block]:
     """At most 30 boxes for the layers of a block, "" for the whole model.
 
-    Layers are folded by the modules that hold them, as deep as 30 boxes allow, and into ranges
-    where one module holds more than 30.
+    Layers are folded by the modules that hold them, as deep as 30 boxes allow, and into ranges of
+    modules or layers where one module holds more than 30.
     """
     found = _inside(layers, inside)
     if len(found) <= MAX_BOXES:
         return [Block(layer.name, (layer,)) for layer in found]
     start = 0 if not inside or RANGE in inside else inside.count(".") + 1
     depths = range(start + 1, max(layer.name.count(".") for layer in found) + 2)
-    fitting = [made for depth in depths if 1 < len(made := _by_depth(found, depth)) <= MAX_BOXES]
-    return fitting[-1] if fitting else _ranges(found)
+    split = [made for depth in depths if len(made := _by_depth(found, depth)) > 1]
+    fitting = [made for made in split if len(made) <= MAX_BOXES]
+    if fitting:
+        return fitting[-1]
+    return _ranges(split[0] if split else [Block(layer.name, (layer,)) for layer in found])
+
+
+def short_titles(blocks: Sequence[Block]) -> list[tuple[str, str]]:
+    """Title of each block without the modules that hold all of them, in two parts.
+
+    Where a title does not fit, its first part gives way: the second one tells it from the others.
+    """
+    paths = [end.split(".") for block in blocks for end in block.name.split(RANGE)]
+    shared, least = 0, min(map(len, paths), default=1)
+    while shared < least - 1 and len(paths) > 1 and len({path[shared] for path in paths}) == 1:
+        shared += 1
+    found = []
+    for block in blocks:
+        ends = [".".join(end.split(".")[shared:]) for end in block.name.split(RANGE)]
+        short, known = RANGE.strip().join(ends), block.title.startswith(block.name)
+        title = short + block.title[len(block.name) :] if known else block.title
+        head = ends[0] if len(ends) > 1 else short.rpartition(".")[0] if known else ""
+        found.append((head, title[len(head) :]))
+    return found
 
 
 def _inside(layers: Sequence[NetworkLayer], name: str) -> list[NetworkLayer]:
     if not name:
         return list(layers)
-    names = [layer.name for layer in layers]
-    if RANGE in name:
-        first, last = name.split(RANGE)
-        if first in names and last in names:
-            return list(layers[names.index(first) : names.index(last) + 1])
-    found = [one for one in layers if one.name == name or one.name.startswith(f"{name}.")]
-    return found or list(layers)
+    ends = [
+        [at for at, one in enumerate(layers) if one.name == end or one.name.startswith(f"{end}.")]
+        for end in name.split(RANGE)
+    ]
+    if not all(ends):
+        return list(layers)
+    if len(ends) > 1:
+        return list(layers[ends[0][0] : ends[-1][-1] + 1])
+    return [layers[at] for at in ends[0]]
 
 
 def _by_depth(layers: Sequence[NetworkLayer], depth: int) -> list[Block]:
@@ -77,10 +101,13 @@ def _by_depth(layers: Sequence[NetworkLayer], depth: int) -> list[Block]:
     return blocks if len({block.name for block in blocks}) == len(blocks) else []
 
 
-def _ranges(layers: Sequence[NetworkLayer]) -> list[Block]:
-    size = -(-len(layers) // MAX_BOXES)
-    parts = [tuple(layers[at : at + size]) for at in range(0, len(layers), size)]
+def _ranges(blocks: Sequence[Block]) -> list[Block]:
+    size = -(-len(blocks) // MAX_BOXES)
+    parts = [blocks[at : at + size] for at in range(0, len(blocks), size)]
     return [
-        Block(part[0].name if len(part) == 1 else f"{part[0].name}{RANGE}{part[-1].name}", part)
+        Block(
+            part[0].name if len(part) == 1 else f"{part[0].name}{RANGE}{part[-1].name}",
+            tuple(layer for block in part for layer in block.layers),
+        )
         for part in parts
     ]

@@ -14,15 +14,10 @@ from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.network import Network
 from nbdebug.panels.base import Panel, PlotSink
 from nbdebug.plots.columns import MAX_ROWS, Values
-from nbdebug.plots.figures import (
-    hover,
-    layer_figure,
-    legend_above,
-    number_ticks,
-    shortened_names,
-)
+from nbdebug.plots.figures import hover, layer_figure, legend_above, shortened_names
 from nbdebug.plots.markers import format_value
 from nbdebug.plots.theme import BLUE, GREY, ORANGE, VERMILLION
+from nbdebug.plots.ticks import number_ticks
 
 DOT_KINDS = (
     ("weights", BLUE, "circle"),

@@ -17,8 +17,9 @@ from nbdebug.panels.base import Panel, PanelContext
 from nbdebug.panels.network import LAYER
 from nbdebug.plots.columns import Values
 from nbdebug.plots.curves import finite
-from nbdebug.plots.figures import hover, legend_above, log_ticker, number_ticks
+from nbdebug.plots.figures import hover, legend_above
 from nbdebug.plots.theme import BLUE, ORANGE, VERMILLION
+from nbdebug.plots.ticks import number_ticks
 
 COLOURS = (BLUE, ORANGE, VERMILLION)
 MAX_LINES = len(COLOURS)
@@ -29,13 +30,15 @@ class OneLayer(Panel):
 
     Attributes:
         log: whether the axis is logarithmic.
-        missing: text where the layer has none of the series.
+        missing: sentence where no series of the layer was measured, and weightless where the layer
+            has no parameters; both name it `{layer}`.
     """
 
     tab = "Layers"
     height = 200
     log = True
-    missing = "Not measured for this layer."
+    missing = "This was not measured for {layer}."
+    weightless = ""
 
     def __init__(self, context: PanelContext) -> None:
         super().__init__(context)
@@ -67,8 +70,6 @@ class OneLayer(Panel):
             for source, colour in zip(self.sources, COLOURS, strict=False)
         ]
         made.y_range = DataRange1d(renderers=[*drawn])
-        if self.log:
-            made.yaxis.ticker = log_ticker()
         for line in drawn:
             hover(made, line, [("@name", "<b>@y{%.3g}</b>"), ("step", "@step{0,0}")], "mouse")
         # An entry takes its text from the column `name`, and is not shown while it is empty.
@@ -101,7 +102,10 @@ class OneLayer(Panel):
         layer = self._chosen()
         if not snapshot.latest:
             return "Press Run to see this layer over time."
-        return self.missing if layer is None else f"{layer.title}: {self.missing}"
+        text = self.missing
+        if layer is not None and not layer.parameters:
+            text = self.weightless or text
+        return text.format(layer="this layer" if layer is None else layer.title)
 
     def _columns(self, snapshot: Snapshot, name: str, label: str) -> Values:
         series = self.points(snapshot, name) if name else None

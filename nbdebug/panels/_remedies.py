@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from nbdebug.core.commands.base import SET_CONTROLS
@@ -13,6 +13,7 @@ from nbdebug.core.records import Progress
 from nbdebug.core.results.findings import Finding, Remedy
 from nbdebug.core.results.fork import ForkResult, Trial
 from nbdebug.panels._buttons import button, progress_row
+from nbdebug.panels.base import PanelContext
 from nbdebug.rules._fork_start import FORK_STEPS, fork_start
 
 TRY_TIP = (
@@ -25,9 +26,20 @@ DISCARD_TIP = "Remove this trial. Training does not change."
 STOP_TIP = "Stop this trial at once. Training stays where it was."
 
 
-def usable(remedy: Remedy, known: Collection[str]) -> bool:
-    """Tell if the controls of a remedy can all be set now."""
-    return bool(remedy.settings) and set(remedy.settings) <= set(known)
+def known_values(context: PanelContext) -> dict[str, Any]:
+    """Values in force of the controls that can be set now."""
+    values = context.values_in_force()
+    return {one.name: values.get(one.name) for one in context.controls if not one.unavailable}
+
+
+def usable(remedy: Remedy, known: Mapping[str, Any]) -> bool:
+    """Tell if the controls of a remedy can all be set now, and that would change something.
+
+    Args:
+        known: values in force of the controls that can be set.
+    """
+    settings = remedy.settings
+    return set(settings) <= set(known) and any(known[name] != settings[name] for name in settings)
 
 
 def values_text(remedy: Remedy, labels: Mapping[str, str]) -> str:

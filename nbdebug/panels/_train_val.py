@@ -10,17 +10,20 @@ from bokeh.models import ColumnDataSource
 from bokeh.plotting import figure
 
 from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.core.records import Array
 from nbdebug.panels.base import Panel
 from nbdebug.plots.columns import Columns
 from nbdebug.plots.curves import finite, positive
 from nbdebug.plots.figures import few_dots, few_points, hover, legend_above
 from nbdebug.plots.ranges import robust_range
-from nbdebug.plots.smoothing import SMOOTHING, drawn_average
+from nbdebug.plots.smoothing import SMOOTHING, change_steps, drawn_average
 from nbdebug.plots.theme import BLUE, ORANGE, SKY
 
 # Every new point moves the average of many: the band, which it does not move, is sent apart.
 COLUMNS, BAND_COLUMNS = ("x", "step", "mean", "smooth"), ("x", "low", "high")
 NEWEST_POINTS = 20
+# Many dots would be one thick line.
+DOT_SIZE, SMALL_DOT_SIZE, MAX_LARGE_DOTS = 4, 2, 60
 
 
 class TrainValCurves:
@@ -51,7 +54,8 @@ class TrainValCurves:
         smooth.glyph.tags = ["ink"]
         self.few = few_dots(made, SKY)
         line = made.line("x", "y", source=val, color=ORANGE, line_width=1.5)
-        dots = made.scatter("x", "y", source=val, color=ORANGE, size=4)
+        dots = made.scatter("x", "y", source=val, color=ORANGE, size=DOT_SIZE)
+        self.dots = dots.glyph
         named: list[tuple[str, Sequence[Any]]] = [
             (word, [raw, band]),
             ("smoothed", [smooth]),
@@ -72,17 +76,24 @@ class TrainValCurves:
         self.val: Columns = dict.fromkeys(("x", "y", "step"), empty)
         if train is not None:
             x, step = panel.place(snapshot, train.step), train.step.astype(np.float64)
-            smooth = drawn_average(train.mean, weight)
+            smooth = drawn_average(train, change_steps(snapshot.changes), weight)
             self.train = {"x": x, "step": step, "mean": finite(train.mean), "smooth": smooth}
             self.band = {"x": x, "low": finite(train.minimum), "high": finite(train.maximum)}
         if val is not None:
             x, step = panel.place(snapshot, val.step), val.step.astype(np.float64)
             self.val = {"x": x, "y": finite(val.mean), "step": step}
 
+    @property
+    def values(self) -> Array:
+        """All values that `read` took, of training and validation."""
+        return np.concatenate([self.train["mean"], self.val["y"]])
+
     def send(self, log: bool = False) -> None:
         """Show the points that `read` took; on a log axis those above zero."""
         sink, kept = self.panel.context.sink, ("x", "step")
         sink.set_data(self.few, few_points(self.train["x"], self.train["mean"]))
+        few = len(self.val["x"]) <= MAX_LARGE_DOTS
+        sink.set_prop(self.dots, "size", DOT_SIZE if few else SMALL_DOT_SIZE)
         for name in self.sources:
             columns: Columns = getattr(self, name)
             sink.set_data(self.sources[name], positive(columns, kept) if log else columns)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from typing import Any, ClassVar, Protocol, cast
 
 import numpy as np
@@ -27,9 +28,9 @@ MAX_POINTS = 1000
 OVERVIEW = "Overview"
 Ask = Callable[[str, str, Mapping[str, Any]], None]
 AXIS_OPTIONS = (("step", "steps"), ("samples", "samples"), ("epoch", "epochs"))
-WINDOW_OPTIONS = (("all", "all"), ("last", "last 500"))
 MAX_READ_OUT = 12
-WINDOW_STEPS, WINDOW_POINTS = 500, 40
+# The part of a training that "last ..." shows: the first of these that holds some points.
+WINDOW_STEPS, MIN_WINDOW_POINTS = (500, 1000, 2000), 60
 # A branch that a rewind left is seen as far as this share of the live curve.
 BRANCH_SHARE = 0.25
 
@@ -71,7 +72,7 @@ class PanelContext:
         self.controls = [state.spec for state in states()]
         self._labels = {spec.name: spec.label for spec in self.controls}
         choices.offer("axis", "Time in", OVERVIEW, AXIS_OPTIONS, panel="grad_norm")
-        choices.offer("window", "Steps shown", OVERVIEW, WINDOW_OPTIONS, panel="loss")
+        self.offer_window(Snapshot())
         self.time = TimeAxis()
         self.time_range, self.markers = self.time.range, self.time.markers
         self.sink: PlotSink = NoSink()
@@ -87,6 +88,12 @@ class PanelContext:
         """The controls by name."""
         return {spec.name: spec for spec in self.controls}
 
+    def offer_window(self, snapshot: Snapshot) -> None:
+        """Let the viewer choose between all steps and the last ones."""
+        steps = window_steps(snapshot.series.get("samples"))
+        options = (("all", "all"), ("last", f"last {steps:,}"))
+        self.choices.offer("window", "Steps shown", OVERVIEW, options, panel="loss")
+
     def window(self, snapshot: Snapshot) -> tuple[float, float]:
         """First and last position of the steps to show, on the time axis."""
         track = snapshot.series.get("samples")
@@ -95,9 +102,7 @@ class PanelContext:
         first, last = int(track.step[0]), max(snapshot.status.step - 1, int(track.step[-1]))
         until = last
         if self.choices["window"] == "last":
-            # Long histories hold a point for several steps: fewer than 40 say nothing.
-            few = int(track.step[-min(WINDOW_POINTS, len(track))])
-            first = max(first, min(last - WINDOW_STEPS + 1, few))
+            first = max(first, last - window_steps(track) + 1)
         else:
             gone = max((branch.until for branch in snapshot.branches), default=0)
             until = min(max(gone, last), last + int(BRANCH_SHARE * (last - first)))
@@ -247,6 +252,32 @@ class Panel(ABC):
     def place(self, snapshot: Snapshot, steps: NDArray[np.int64]) -> Array:
         """Positions of steps [B] on the time axis."""
         return snapshot.position(steps, self.context.axis)
+
+
+def window_steps(track: Series | None) -> int:
+    """Number of steps that "last ..." shows: 500, more where a point holds several steps.
+
+    Args:
+        track: a series that is measured at every step.
+    """
+    held = int(track.count.max()) if track is not None and len(track) else 1
+    sizes = (steps * 10**power for power in count() for steps in WINDOW_STEPS)
+    fitting: int = next(size for size in sizes if size >= MIN_WINDOW_POINTS * held)
+    return fitting
+
+
+def why_empty(values: Array, unmeasured: str, log: bool = False) -> str:
+    """Text for a plot of values [B] of which none can be drawn; "" if one can.
+
+    Args:
+        unmeasured: the text if there are no values; log: the axis is logarithmic.
+    """
+    if not len(values):
+        return unmeasured
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return "NaN or Inf at every step."
+    return "0 at every step." if log and not (known > 0).any() else ""
 
 
 def measured_at(step: int) -> str:

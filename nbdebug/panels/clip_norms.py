@@ -26,8 +26,6 @@ from nbdebug.plots.figures import (
     MIN_BORDER_LEFT,
     MIN_BORDER_RIGHT,
     hover,
-    log_ticker,
-    number_ticks,
     plain_figure,
 )
 from nbdebug.plots.plot_actions import PlotAction, PlotActions, draggable
@@ -59,7 +57,6 @@ class ClipNorms(Panel):
             y_axis_label="steps",
         )
         made.min_border_left, made.min_border_right = MIN_BORDER_LEFT, MIN_BORDER_RIGHT
-        made.xaxis.formatter, made.xaxis.ticker = number_ticks(), log_ticker()
         made.y_range = DataRange1d(start=0)
         _add_share_axis(made)
         quads = made.quad(

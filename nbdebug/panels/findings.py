@@ -12,6 +12,7 @@ from nbdebug.core.results.findings import Finding, Findings
 from nbdebug.core.results.fork import ForkResult
 from nbdebug.core.results.worst_samples import WorstSamples
 from nbdebug.panels._remedies import (
+    known_values,
     remedy_buttons,
     trial_progress,
     trial_result,
@@ -77,7 +78,7 @@ class FindingsPanel(Panel):
 
     def _tools(self, finding: Finding, snapshot: Snapshot, busy: bool) -> str:
         rows = []
-        known = {spec.name for spec in self.context.controls if not spec.unavailable}
+        known = known_values(self.context)
         labels = {spec.name: spec.label for spec in self.context.controls}
         for remedy in finding.remedies:
             values = values_text(remedy, labels)
@@ -91,7 +92,7 @@ class FindingsPanel(Panel):
 
 
 def _summary(snapshot: Snapshot) -> str:
-    if not snapshot.series and not snapshot.latest:
+    if not snapshot.series and not snapshot.latest and not snapshot.findings.causes:
         return "Nothing to diagnose yet: press Run."
     return snapshot.findings.summary
 

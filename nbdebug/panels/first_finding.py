@@ -12,6 +12,7 @@ from nbdebug.core.results.findings import Finding
 from nbdebug.core.results.undo import UndoableChange, UndoResult
 from nbdebug.panels._buttons import button, tab_button
 from nbdebug.panels._remedies import (
+    known_values,
     remedy_buttons,
     trial_progress,
     trial_result,
@@ -19,10 +20,13 @@ from nbdebug.panels._remedies import (
     values_text,
 )
 from nbdebug.panels.base import OVERVIEW, Panel
+from nbdebug.rules._loss_rise import WINDOW, rose
 
 COLOURS = {"error": STATUS_COLOURS["fail"], "warning": STATUS_COLOURS["warning"]}
 # A finding that begins later is not taken for an effect of the change.
 MAX_STEPS_AFTER = 300
+# A rule dates what it sees to the beginning of the window that it judges.
+MAX_WINDOW_STEPS = 100
 BACK_TIP = "Rewind training to before the change and pause; the later steps become a grey branch"
 UNDO_TIP = "Rewind to the step before the last change, without it"
 MORE_TIP = "Show all findings with their evidence, causes and remedies"
@@ -37,6 +41,7 @@ class FirstFinding(Panel):
     title = ""
     height = 30
     wide = True
+    needs = ("loss",)
 
     def build(self) -> None:
         return None
@@ -66,7 +71,7 @@ class FirstFinding(Panel):
         if result:
             return result
         back = _undo(finding, snapshot)
-        known = {spec.name for spec in self.context.controls if not spec.unavailable}
+        known = known_values(self.context)
         labels = {spec.name: spec.label for spec in self.context.controls}
         remedy = next((one for one in finding.remedies if usable(one, known)), None)
         if remedy is None:
@@ -79,9 +84,23 @@ class FirstFinding(Panel):
 def _undo(finding: Finding, snapshot: Snapshot) -> str:
     """Button that takes back the change after which the finding began, "" without one."""
     change = snapshot.results.of(UndoableChange)
-    if change is None or not change.step <= finding.since <= change.step + MAX_STEPS_AFTER:
+    if change is None or not _follows(finding, change.step, snapshot):
         return ""
     return button("Undo and go back", UndoAndRewind.name, {}, f"{UNDO_TIP}: {change}")
+
+
+def _follows(finding: Finding, step: int, snapshot: Snapshot) -> bool:
+    """Tell if a finding may be the effect of a change at `step`."""
+    if step <= finding.since <= step + MAX_STEPS_AFTER:
+        return True
+    if finding.fired <= step:
+        return False
+    if step - MAX_WINDOW_STEPS <= finding.since < step:
+        return True
+    loss = snapshot.series.get("loss")
+    if loss is None or not len(loss):
+        return False
+    return rose(loss, step, max(MAX_STEPS_AFTER, WINDOW * int(loss.count.max())))
 
 
 def _way_back(snapshot: Snapshot) -> str:

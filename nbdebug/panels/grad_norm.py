@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from bokeh.models import ColumnDataSource, DataRange1d, LogTicker, Node
+from bokeh.models import ColumnDataSource, DataRange1d, Node
 from bokeh.models.annotations import Label
 from bokeh.models.ui import UIElement
 
@@ -11,7 +11,7 @@ from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Array
 from nbdebug.core.series import Series
 from nbdebug.panels._stretches import stretches
-from nbdebug.panels.base import MAX_POINTS, OVERVIEW, Panel
+from nbdebug.panels.base import MAX_POINTS, OVERVIEW, Panel, why_empty
 from nbdebug.plots.columns import Column, Columns
 from nbdebug.plots.curves import finite, positive
 from nbdebug.plots.figures import (
@@ -19,8 +19,6 @@ from nbdebug.plots.figures import (
     few_points,
     hover,
     legend_above,
-    log_ticker,
-    number_ticks,
 )
 from nbdebug.plots.ranges import robust_range
 from nbdebug.plots.theme import BLUE, GREEN, SKY, VERMILLION
@@ -49,8 +47,6 @@ class GradNorm(Panel):
         made = self.context.time.make_figure(
             self.name, self.height, y_axis_type="log", y_axis_label="gradient norm"
         )
-        made.yaxis.formatter, made.yaxis.ticker = number_ticks(), log_ticker()
-        made.ygrid.ticker = LogTicker(num_minor_ticks=0, desired_num_ticks=5)
         band = made.varea("x", "low", "high", source=self.before, fill_color=SKY, fill_alpha=0.25)
         raw = made.line("x", "y", source=self.before, color=BLUE, line_width=1.2)
         clipped = made.line("x", "y", source=self.after, color=GREEN, line_width=1.5)
@@ -98,7 +94,7 @@ class GradNorm(Panel):
             sink.set_prop(entry, "label", label)
             sink.set_prop(entry, "visible", bool(visible))
         self._show(snapshot, before, after, limit)
-        self.note("" if len(before["x"]) else "Press Run to see the gradient norm.")
+        self.note(why_empty(before["y"], "Press Run to see the gradient norm.", log=True))
         self.describe(norm=before["y"], threshold=limit["y"][-1:] if acts else np.empty(0))
 
     def _show(self, snapshot: Snapshot, before: Columns, after: Columns, limit: Columns) -> None:

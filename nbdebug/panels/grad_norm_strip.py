@@ -20,6 +20,7 @@ from nbdebug.panels._layer_rows import MAX_POWER, layer_titles
 from nbdebug.panels.base import OVERVIEW, Panel
 from nbdebug.plots.columns import Columns
 from nbdebug.plots.figures import hover, shortened_names
+from nbdebug.plots.flags import short_words
 from nbdebug.plots.theme import VERMILLION
 
 MAX_LANES = 16
@@ -27,6 +28,7 @@ MAX_COLUMNS = 120
 # Of a lane; the norm of a block of a hundred layers costs no more than that of one.
 MAX_PARAMETERS = 4
 MAX_DECADES = 12
+MAX_LABEL_LENGTH = 11
 PREFIX = "grad_norm/"
 NO_STEPS = np.empty(0, np.int64)
 
@@ -91,7 +93,8 @@ class GradNormStrip(Panel):
         sink, count = self.context.sink, max(len(names), 1)
         sink.set_prop(self.figure.y_range, "start", count)
         sink.set_prop(self.ticker, "ticks", [lane + 0.5 for lane in range(len(names))])
-        short = shortened_names(names, 11)
+        fitting = [_fitting(title, lane) for title, lane in zip(names, self.lanes, strict=True)]
+        short = shortened_names(fitting, MAX_LABEL_LENGTH)
         labels = {lane + 0.5: name for lane, name in enumerate(short)}
         sink.set_prop(self.figure.yaxis[0], "major_label_overrides", labels)
         for lane, cells in enumerate(self.cells):
@@ -132,6 +135,12 @@ class GradNormStrip(Panel):
         self.context.sink.set_prop(self.figure.xaxis[0], "axis_label", title)
 
 
+def _fitting(title: str, name: str) -> str:
+    """Title of a layer with its type abbreviated or left out where there is no room for it."""
+    short = short_words(title)
+    return next((text for text in (title, short) if len(text) <= MAX_LABEL_LENGTH), name)
+
+
 def folded(parameters: Sequence[str]) -> dict[str, list[str]]:
     """At most 16 lanes, in the order of the model, each with up to 4 of its parameters.
 
@@ -148,7 +157,10 @@ def folded(parameters: Sequence[str]) -> dict[str, list[str]]:
     if len(lanes) > MAX_LANES:
         keys, size = list(lanes), math.ceil(len(lanes) / MAX_LANES)
         parts = [keys[start : start + size] for start in range(0, len(keys), size)]
-        lanes = {f"{p[0]} … {p[-1]}": [n for key in p for n in lanes[key]] for p in parts}
+        lanes = {
+            p[0] if len(p) == 1 else f"{p[0]} … {p[-1]}": [n for key in p for n in lanes[key]]
+            for p in parts
+        }
     return {lane: _some(members) for lane, members in lanes.items()}
 
 

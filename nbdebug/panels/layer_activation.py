@@ -15,7 +15,7 @@ class LayerActivation(OneLayer):
     order = 17
     title = "Spread of the activations"
     help = "standard deviation of the output"
-    missing = "the output of this layer is not measured."
+    missing = "The output of {layer} was not measured."
 
     def lines_of(self, layer: NetworkLayer) -> Mapping[str, str]:
         return {f"activation_std/{layer.name}": "standard deviation"}

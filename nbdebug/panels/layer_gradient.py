@@ -15,7 +15,8 @@ class LayerGradient(OneLayer):
     order = 15
     title = "Gradient norm"
     help = "L2, before clipping"
-    missing = "no parameters, so no gradient."
+    missing = "No gradient of {layer} was measured."
+    weightless = "{layer} has no weights, so it has no gradient."
 
     def lines_of(self, layer: NetworkLayer) -> Mapping[str, str]:
         return by_parameter(layer, "grad_norm")

@@ -18,7 +18,7 @@ class LayerUnits(OneLayer):
     title = "Dead and saturated units"
     help = "share of the units; near zero: of the activations"
     log = False
-    missing = "the output of this layer is not measured."
+    missing = "The output of {layer} was not measured."
 
     def lines_of(self, layer: NetworkLayer) -> Mapping[str, str]:
         return {f"{group}/{layer.name}": label for group, label in GROUPS.items()}

@@ -15,7 +15,8 @@ class LayerUpdate(OneLayer):
     order = 16
     title = "Update ratio"
     help = "update over weights; usual: 1e-4 to 1e-2"
-    missing = "no parameters, so no updates."
+    missing = "No update of {layer} was measured."
+    weightless = "{layer} has no weights, so nothing is updated."
 
     def lines_of(self, layer: NetworkLayer) -> Mapping[str, str]:
         return by_parameter(layer, "update_ratio")

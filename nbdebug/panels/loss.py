@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-from bokeh.models import BasicTicker, ColumnDataSource, LinearScale, LogScale, LogTicker
+from bokeh.models import BasicTicker, ColumnDataSource, LinearScale, LogScale
 from bokeh.models.ui import UIElement
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Array
 from nbdebug.panels._train_val import TrainValCurves
-from nbdebug.panels.base import MAX_POINTS, OVERVIEW, Panel
-from nbdebug.plots.figures import log_ticker, number_ticks
+from nbdebug.panels.base import MAX_POINTS, OVERVIEW, Panel, why_empty
 from nbdebug.plots.flags import Flags, flags
 from nbdebug.plots.theme import GREY
+from nbdebug.plots.ticks import log_ticker, number_ticks
 
 SMOOTHING_OPTIONS = (("0.9", "medium"), ("0", "off"), ("0.6", "light"), ("0.97", "strong"))
 SCALE_OPTIONS = (("auto", "auto"), ("linear", "linear"), ("log", "log"))
@@ -50,10 +50,10 @@ class Loss(Panel):
         self.train = self.curves.sources["train"]
         self.flags, self.figure = Flags(made), made
         linear = BasicTicker(num_minor_ticks=0, desired_num_ticks=5)
-        few = LogTicker(num_minor_ticks=0, desired_num_ticks=5)
+        log = log_ticker()
         self.scales = {
-            "linear": (LinearScale(), linear, linear),
-            "log": (LogScale(), log_ticker(), few),
+            "linear": (LinearScale(), linear),
+            "log": (LogScale(), log),
         }
         # Scales and tickers for later use must be in the document from the start.
         made.tags = [model for models in self.scales.values() for model in models]
@@ -62,9 +62,10 @@ class Loss(Panel):
     def update(self, snapshot: Snapshot) -> None:
         context, curves = self.context, self.curves
         context.mark(snapshot)
+        context.offer_window(snapshot)
         curves.read(snapshot, "loss", float(context.choices["smoothing"]))
         log, window = self._logarithmic(curves.train["mean"]), context.window(snapshot)
-        self.note("" if len(curves.train["x"]) else "Press Run to see the loss.")
+        self.note(why_empty(curves.values, "Press Run to see the loss."))
         self._switch_scale("log" if log else "linear")
         context.show_window(snapshot, *(curves.robust_range(window, log) or (0.1, 1.0)))
         curves.send(log)
@@ -95,8 +96,8 @@ class Loss(Panel):
         self.context.sink.set_prop(self.curves.entries[3], "visible", bool(snapshot.branches))
 
     def _switch_scale(self, kind: str) -> None:
-        scale, ticker, grid = self.scales[kind]
+        scale, ticker = self.scales[kind]
         sink = self.context.sink
         sink.set_prop(self.figure, "y_scale", scale)
         sink.set_prop(self.figure.yaxis[0], "ticker", ticker)
-        sink.set_prop(self.figure.ygrid[0], "ticker", grid)
+        sink.set_prop(self.figure.ygrid[0], "ticker", ticker)

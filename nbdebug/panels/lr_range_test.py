@@ -19,11 +19,11 @@ from nbdebug.plots.figures import (
     MIN_BORDER_RIGHT,
     hover,
     legend_above,
-    number_ticks,
     plain_figure,
 )
 from nbdebug.plots.plot_actions import PlotAction, PlotActions
 from nbdebug.plots.theme import BLUE, SKY, VERMILLION
+from nbdebug.plots.ticks import number_ticks
 
 HINT = "Press Run range test, or call dbg.lr_range_test() in a cell, to see the curve here."
 START_TIP = (

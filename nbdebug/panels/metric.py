@@ -8,8 +8,9 @@ from bokeh.models.ui import UIElement
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.metric_names import MetricNames
 from nbdebug.panels._train_val import TrainValCurves
-from nbdebug.panels.base import OVERVIEW, Panel, PanelContext
-from nbdebug.plots.figures import caption, number_ticks
+from nbdebug.panels.base import OVERVIEW, Panel, PanelContext, why_empty
+from nbdebug.plots.figures import caption
+from nbdebug.plots.ticks import number_ticks
 
 # There are fewer points of it than of the loss.
 SMOOTHING_WEIGHT = 0.6
@@ -54,7 +55,7 @@ class Metric(Panel):
         context.choices.offer("metric", "Metric", self.tab, several, panel=self.name)
         chosen = context.choices["metric"] or (found[0] if found else "")
         self.curves.read(snapshot, chosen, SMOOTHING_WEIGHT)
-        self.note("" if found else _reason(snapshot))
+        self.note(why_empty(self.curves.values, _reason(snapshot)) if found else _reason(snapshot))
         window = context.window(snapshot)
         bounds = self.curves.robust_range(window, log=False)
         corners = {"x": list(window), "y": list(bounds)} if bounds else {"x": [], "y": []}

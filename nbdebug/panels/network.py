@@ -13,7 +13,7 @@ import numpy as np
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Histogram
 from nbdebug.core.results.network import Network, NetworkLayer
-from nbdebug.panels._blocks import Block, blocks_of
+from nbdebug.panels._blocks import Block, blocks_of, short_titles
 from nbdebug.panels.base import OVERVIEW, Panel
 
 BLOCK, LAYER = "network_block", "layer"
@@ -45,7 +45,10 @@ class NetworkStrip(Panel):
         self._offer(network)
         blocks = blocks_of(network.layers, choices[BLOCK])
         values = _Values.of(snapshot, self.context.in_force("dropout"))
-        boxes = "".join(_box(block, values) for block in blocks)
+        names = short_titles(blocks)
+        boxes = "".join(
+            _box(block, name, values) for block, name in zip(blocks, names, strict=True)
+        )
         step = max((found.step for found in values.histograms.values()), default=None)
         said = "Press Run to see the activations of every layer."
         if step is not None:
@@ -113,7 +116,7 @@ class _Values:
         return max(known, key=lambda one: one[1], default=("dead", 0.0))
 
 
-def _box(block: Block, values: _Values) -> str:
+def _box(block: Block, name: tuple[str, str], values: _Values) -> str:
     """HTML of one box: name, picture, and what is worth saying."""
     layers = block.layers
     word, share = values.share(layers)
@@ -130,9 +133,15 @@ def _box(block: Block, values: _Values) -> str:
     return (
         f'<button type="button" class="nbd-layer{mark}" data-choose="{choice}"'
         f' data-value="{html.escape(block.name)}"{tab} title="{html.escape(tip)}">'
-        f"<span>{html.escape(block.title)}</span>{picture}<small>{html.escape(said)}</small>"
+        f"{_name(name)}{picture}<small>{html.escape(said)}</small>"
         "</button>"
     )
+
+
+def _name(name: tuple[str, str]) -> str:
+    """HTML of a name in two parts, of which the first one is cut off where there is no room."""
+    parts = "".join(f"<i>{html.escape(part)}</i>" for part in name if part)
+    return f"<span>{parts}</span>"
 
 
 def _said(block: Block, values: _Values) -> str:

@@ -13,7 +13,7 @@ from nbdebug.core.series import Series
 from nbdebug.panels._run_table import labels
 from nbdebug.panels.base import Panel
 from nbdebug.plots.figures import hover, legend_above, plain_figure
-from nbdebug.plots.smoothing import smoothed_series
+from nbdebug.plots.smoothing import change_steps, smoothed_series
 from nbdebug.plots.theme import COLOURS
 
 CURVE_OPTIONS = (("smooth", "loss, smoothed"), ("loss", "loss"), ("val_loss", "validation loss"))
@@ -66,10 +66,14 @@ class RunCurves(Panel):
     def _line(self, snapshot: Snapshot, row: RunRow) -> tuple[Array, Array]:
         kind = self.context.choices["run_curves"]
         name = "loss" if kind == "smooth" else kind
-        curves = snapshot.series if row.this else self.context.run_list().curves.get(row.id, {})
+        runs = self.context.run_list()
+        curves = snapshot.series if row.this else runs.curves.get(row.id, {})
         series: Series | None = curves.get(name)
         if series is None:
             return np.empty(0), np.empty(0)
         thin = series.thin(POINTS)
-        y = smoothed_series(series, POINTS) if kind == "smooth" else thin.mean
-        return thin.step.astype(np.float64), y
+        steps = thin.step.astype(np.float64)
+        if kind != "smooth":
+            return steps, thin.mean
+        changes = change_steps(snapshot.changes) if row.this else runs.changes.get(row.id, ())
+        return steps, smoothed_series(series, POINTS, changes)

@@ -15,9 +15,8 @@ from bokeh.models import (
     HoverTool,
     LinearAxis,
     LinearScale,
-    LogTicker,
+    LogAxis,
     NoOverlap,
-    PrintfTickFormatter,
     Range1d,
 )
 from bokeh.models.annotations import Legend, LegendItem
@@ -27,6 +26,7 @@ from bokeh.plotting import figure
 from nbdebug.plots.columns import Column
 from nbdebug.plots.markers import Markers
 from nbdebug.plots.theme import GREEN, PURPLE, hover_card
+from nbdebug.plots.ticks import log_ticker, number_ticks
 
 MIN_BORDER_LEFT, MIN_BORDER_RIGHT = 96, 96
 # In the overview, where two figures stand side by side.
@@ -59,6 +59,10 @@ def plain_figure(name: str, height: int, **options: Any) -> figure:
     made.axis.minor_tick_line_color = None
     made.axis.major_tick_in = 0
     made.axis.major_label_policy = NoOverlap()
+    for axes, grids in ((made.xaxis, made.xgrid), (made.yaxis, made.ygrid)):
+        if isinstance(axes[0], LogAxis):
+            axes.ticker = grids.ticker = log_ticker()
+            axes.formatter = number_ticks()
     return made
 
 
@@ -115,16 +119,6 @@ def _handles(made: figure, markers: Markers) -> tuple[Any, Any]:
         for source, colour in ((markers.notes, GREEN), (markers.changes, PURPLE))
     )  # fmt: skip
     return notes, changes
-
-
-def number_ticks() -> PrintfTickFormatter:
-    """Tick labels such as 0.01, 200 and 1e-7."""
-    return PrintfTickFormatter(format="%.3g")
-
-
-def log_ticker() -> LogTicker:
-    """Ticks of a log axis, also below two decades, where Bokeh's are those of a linear axis."""
-    return LogTicker(num_minor_ticks=0, desired_num_ticks=16, mantissas=[1, 2, 5])
 
 
 def _marker_card(marks: DataRenderer, rows: Sequence[tuple[str, str]], side: Any) -> HoverTool:

@@ -2,29 +2,35 @@
 
 All of them draw the same number: the symmetric exponential average of the points that the loss
 panel draws, at most 1000 of a run. An average of earlier points alone would lag behind a falling
-loss; this one looks to both sides and does not.
+loss; this one looks to both sides and does not, nor at the ends, where it follows a fitted line. It
+looks over no change of a control: what a change does is not to be seen before the change.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from nbdebug.core.records import Array
+from nbdebug.core.records import Array, ControlChange
 from nbdebug.core.series import Series
 from nbdebug.plots.columns import MAX_ROWS
 from nbdebug.plots.curves import significant
 
 SMOOTHING = 0.9
+# Of two changes closer than this, the second is part of the same turn of a dial.
+MIN_POINTS_BETWEEN_CHANGES = 10
 
 
 def smoothed(values: Array, weight: float = SMOOTHING) -> Array:
-    """Symmetric exponential average of values [B].
+    """Symmetric exponential average of values [B], of a fitted line near the ends.
 
-    Point i is `sum(weight**abs(i - j) * values[j]) / sum(weight**abs(i - j))` over all j, so a
-    straight line stays where it is away from its ends. NaN and Inf are skipped; without a finite
-    value the average is NaN.
+    Point i is the value at i of the line that fits all points j best with the weights
+    `weight**abs(i - j)`, within the extremes of the values. Far from the ends that is the weighted
+    mean of both sides; where one side is short, the mean would lag behind a slope and the line does
+    not: a straight line stays where it is. NaN and Inf are skipped; without a finite value the
+    average is NaN.
 
     Args:
         values: [B] values of the B points that are drawn.
@@ -32,25 +38,46 @@ def smoothed(values: Array, weight: float = SMOOTHING) -> Array:
             point itself.
     """
     known = np.isfinite(values)
-    numbers, ones = np.where(known, values, 0.0), known.astype(np.float64)
-    # Both passes hold the point itself.
+    if not known.any():
+        return np.full(len(values), np.nan)
+    numbers = np.where(known, values, 0.0)
+    before = _moments(numbers, known, weight)
+    after = _moments(numbers[::-1], known[::-1], weight)[:, ::-1]
+    # Distances to the left are negative, and both sides hold the point itself.
+    total, count, slope, tilt, spread = before + after * np.array([[1], [1], [-1], [-1], [1]])
+    total, count = total - numbers, count - known
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        total = _decayed(numbers, weight) + _decayed(numbers[::-1], weight)[::-1] - numbers
-        count = _decayed(ones, weight) + _decayed(ones[::-1], weight)[::-1] - ones
-        result: Array = total / np.where(count > 0, count, np.nan)
+        mean = total / np.where(count > 0, count, np.nan)
+        centre = tilt / count
+        variance = spread / count - centre**2
+        line = mean - centre * np.where(variance > 0, (slope / count - centre * mean) / variance, 0)
+        result: Array = np.clip(line, values[known].min(), values[known].max())
     return result
 
 
-def _decayed(values: Iterable[float], weight: float) -> Array:
-    """Sum of each value [B] and the ones before it, each `weight` times less than the next."""
-    sums, total = [], 0.0
-    for value in values:
-        total = weight * total + float(value)
-        sums.append(total)
-    return np.array(sums)
+def _moments(values: Array, known: NDArray[np.bool_], weight: float) -> Array:
+    """Sums over each point [B] and those before it, each `weight` times less than the next.
+
+    Returns:
+        [5, B]: of the values, of ones, of values times their distance (below zero), of distances,
+        and of squared distances.
+    """
+    sums = []
+    total = count = slope = tilt = spread = 0.0
+    for value, one in zip(values.tolist(), known.tolist(), strict=True):
+        spread = weight * (spread - 2 * tilt + count)
+        tilt, slope = weight * (tilt - count), weight * (slope - total)
+        total, count = weight * total + value, weight * count + one
+        sums.append((total, count, slope, tilt, spread))
+    return np.array(sums).T
 
 
-def smoothed_series(series: Series, limit: int = MAX_ROWS) -> Array:
+def change_steps(changes: Iterable[ControlChange]) -> list[float]:
+    """First steps after each control change, rewind and re-estimation that was applied."""
+    return [float(change.step) for change in changes if change.status == "applied"]
+
+
+def smoothed_series(series: Series, limit: int = MAX_ROWS, changes: Sequence[float] = ()) -> Array:
     """Smoothed values at the points of `series.thin(limit)`.
 
     The average is taken over the points of the loss panel, whatever the limit, so that a run has
@@ -58,13 +85,33 @@ def smoothed_series(series: Series, limit: int = MAX_ROWS) -> Array:
 
     Args:
         limit: at most the number of points in the loss panel (1000).
+        changes: steps at which a control was changed.
     """
     fine = series.thin(MAX_ROWS)
     # Thinning merges whole groups of 2, 4, 8, ...: the coarse points are some of the fine ones.
     kept = np.isin(fine.step, series.thin(limit).step)
-    return drawn_average(fine.mean)[kept]
+    return drawn_average(fine, changes)[kept]
 
 
-def drawn_average(values: Array, weight: float = SMOOTHING) -> Array:
-    """`smoothed` to five digits: every new point moves all earlier ones, by less and less."""
-    return significant(smoothed(values, weight))
+def drawn_average(
+    series: Series, changes: Sequence[float] = (), weight: float = SMOOTHING
+) -> Array:
+    """`smoothed` from one control change to the next, to five digits.
+
+    Every new point moves all earlier ones, by less and less.
+
+    Args:
+        changes: steps at which a control was changed. A point that holds steps before and after
+            a change belongs to those after it.
+    """
+    parts = np.split(series.mean, _starts(series.step, changes))
+    return significant(np.concatenate([smoothed(part, weight) for part in parts]))
+
+
+def _starts(steps: NDArray[np.int64], changes: Sequence[float]) -> list[int]:
+    """Places of the first points after the changes."""
+    starts: list[int] = []
+    for place in np.unique(np.searchsorted(steps, changes)).tolist():
+        if place - (starts[-1] if starts else -np.inf) >= MIN_POINTS_BETWEEN_CHANGES:
+            starts.append(place)
+    return starts

@@ -194,8 +194,11 @@ class Diagnosis(Sequence[Rule]):
 
     def _take(self, finding: Finding, step: int) -> None:
         before = self._known.get(finding.name)
-        if before is not None:
-            finding = replace(finding, since=min(before.finding.since, finding.since))
+        if before is None:
+            finding = replace(finding, fired=step)
+        else:
+            since = min(before.finding.since, finding.since)
+            finding = replace(finding, since=since, fired=before.finding.fired)
         self._known[finding.name] = _Known(finding, step)
 
     def _release(self, snapshot: Snapshot, known: _Known) -> None:

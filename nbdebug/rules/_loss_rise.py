@@ -11,6 +11,9 @@ from nbdebug.core.series import Series
 WINDOW = 20
 MAX_RISE_SHARE = 0.5
 MIN_POINTS = 5
+# Of the rise from the minimum to the bound: windows below are not yet part of it.
+CALM_SHARE = 0.2
+NOISE_QUANTILES = (0.159, 0.841)
 
 
 def window_medians(values: Array, window: int = WINDOW) -> Array:
@@ -31,6 +34,33 @@ def rise_bound(medians: Array, best: int, share: float = MAX_RISE_SHARE) -> floa
     return lowest + share * max(first - lowest, 1e-3 * abs(first))
 
 
+def noise_of(values: Array) -> float:
+    """Noise of the last two windows of values [N]: half the distance of two quantiles.
+
+    The standard deviation of a normal distribution, which single spikes do not raise.
+    """
+    low, high = np.quantile(values[-2 * WINDOW :], NOISE_QUANTILES)
+    return float(high - low) / 2
+
+
+def rise_start(values: Array, medians: Array, best: int, bound: float) -> int:
+    """Index of the first value of a rise that lies between the minimum and the last windows.
+
+    Args:
+        values: [N]; medians: [M] of their windows, of which the last two are above the bound.
+        best: index of the minimum of the medians; bound: as `rise_bound` gives it.
+    """
+    lowest = float(medians[best])
+    calm = np.flatnonzero(medians[:-2] <= lowest + CALM_SHARE * (bound - lowest))[-1]
+    first = len(values) % WINDOW + int(calm) * WINDOW
+    # Clipped, so that an explosion begins where it leaves the usual values and not at its end.
+    around = np.clip(values[first : first + 2 * WINDOW], lowest, bound)
+    left = np.arange(1, len(around))
+    right, sums = len(around) - left, np.cumsum(around)
+    step = (sums[-1] - sums[:-1]) / right - sums[:-1] / left
+    return first + 1 + int(np.argmax(left * right * step**2))
+
+
 def did_harm(snapshot: Snapshot, step: int) -> bool:
     """Tell if the loss rose clearly after a change of controls, or is NaN or Inf since.
 
@@ -45,12 +75,14 @@ def did_harm(snapshot: Snapshot, step: int) -> bool:
     if failure is not None and failure.kind == "non_finite" and not later:
         return failure.step >= step
     loss = snapshot.series.get("loss")
-    return loss is not None and _rose(loss, step, min(later, default=snapshot.status.step))
+    end = min(later, default=snapshot.status.step)
+    return loss is not None and rose(loss, step, end - step)
 
 
-def _rose(loss: Series, step: int, end: int) -> bool:
+def rose(loss: Series, step: int, steps: int) -> bool:
+    """Tell if the loss rose clearly in a number of steps from a step on."""
     before = loss.mean[loss.step < step]
-    after = loss.mean[(loss.step >= step) & (loss.step < end)]
+    after = loss.mean[(loss.step >= step) & (loss.step < step + steps)]
     if len(before) < WINDOW or len(after) < MIN_POINTS or not np.isfinite(before).all():
         return False
     medians = window_medians(before)
@@ -58,5 +90,4 @@ def _rose(loss: Series, step: int, end: int) -> bool:
     # The later windows alone: a rise that is over did no lasting harm.
     windows = (after[-2 * WINDOW : -WINDOW], after[-WINDOW:])
     now = float(min(np.median(part) for part in windows if len(part)))
-    noise = float(np.std(before[-2 * WINDOW :]))
-    return now > rise_bound(medians, best) and now - float(medians[best]) >= 2 * noise
+    return now > rise_bound(medians, best) and now - float(medians[best]) >= 2 * noise_of(before)

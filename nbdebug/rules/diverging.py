@@ -7,7 +7,14 @@ import numpy as np
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Symptom
 from nbdebug.rules._examples import example, falling_loss
-from nbdebug.rules._loss_rise import MAX_RISE_SHARE, WINDOW, rise_bound, window_medians
+from nbdebug.rules._loss_rise import (
+    MAX_RISE_SHARE,
+    WINDOW,
+    noise_of,
+    rise_bound,
+    rise_start,
+    window_medians,
+)
 from nbdebug.rules._remedies import clip_at_p90, previous_lr, scale_lr
 from nbdebug.rules.base import Rule, downsampled
 
@@ -35,15 +42,15 @@ class Diverging(Rule):
         loss = snapshot.series["loss"]
         if len(loss) < 3 * self.WINDOW or not np.isfinite(loss.mean).all():
             return None
-        usable = loss.mean[len(loss) % self.WINDOW :]
         medians = window_medians(loss.mean, self.WINDOW)
         best, now = int(np.argmin(medians)), float(medians[-2:].min())
         bound = rise_bound(medians, best, self.MAX_RISE_SHARE)
-        rise, noise = now - float(medians[best]), float(np.std(usable[-2 * self.WINDOW :]))
+        rise, noise = now - float(medians[best]), noise_of(loss.mean)
         if best > len(medians) - 3 or now <= bound or rise < 2 * noise:
             return None
-        since = int(loss.step[len(loss) % self.WINDOW + (best + 1) * self.WINDOW - 1])
-        seen = f"Median loss {now:.4g}; the median was {medians[best]:.4g} around step {since:,}."
+        since = int(loss.step[rise_start(loss.mean, medians, best, bound)])
+        lowest = int(loss.step[len(loss) % self.WINDOW + (best + 1) * self.WINDOW - 1])
+        seen = f"Median loss {now:.4g}; the median was {medians[best]:.4g} around step {lowest:,}."
         remedies = (
             *previous_lr(snapshot, since), *scale_lr(snapshot, 0.1), *clip_at_p90(snapshot)
         )  # fmt: skip

@@ -9,6 +9,8 @@ from nbdebug.core.results.findings import Remedy, Symptom
 from nbdebug.rules._examples import example, falling_loss
 from nbdebug.rules.base import Rule, remaining_loss, weight_series
 
+SET_BY = ("lr", "weight_decay")
+
 
 class WeightDecayDominates(Rule):
     """Most of every update is weight decay, and the loss has hardly decreased.
@@ -54,6 +56,9 @@ class WeightDecayDominates(Rule):
         )
         small = np.flatnonzero(~(shares > self.MAX_DECAY_SHARE))
         since = int(whole[0].step[-length:][small[-1] + 1 if len(small) else 0])
+        # Earlier updates are compared with the values in force now, which they did not have.
+        set_at = (c.step for c in snapshot.changes if c.status == "applied" and c.control in SET_BY)
+        since = max(since, *set_at, 0)
         return Symptom(
             value, self.MAX_DECAY_SHARE, since, seen, remedies, tuple(map(float, shares))
         )

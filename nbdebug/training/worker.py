@@ -240,7 +240,8 @@ class Worker:
             training.timeline.record_event(None)
             training.timeline.undo_outside()
             self._record_flight()
-            training.run.stop(failure_of(error, step), error)
+            excluded = training.timeline.edits.excluded_batches(step)
+            training.run.stop(failure_of(error, step, excluded), error)
 
     def _origin(self, error: BaseException) -> tuple[str, str]:
         """Place of an exception in words, and what to do."""

@@ -98,6 +98,34 @@ def test_undo_takes_back_by_button_and_by_key(open_notebook: Open) -> None:
         until(lambda: in_force(notebook, "lr") == 0.01, 30, "the old learning rate")
 
 
+def test_a_change_that_made_training_sick_is_undone_beside_the_finding(
+    open_notebook: Open,
+) -> None:
+    notebook = opened(
+        open_notebook,
+        "dbg.run(200)\ndbg.set(dropout=0.95)\ndbg.run(100)",
+        "print(dbg.history.status.step)",
+    )
+    notebook.run_cell(1)
+    notebook.page.get_by_role("button", name="Undo and go back").click(timeout=LONG)
+    until(lambda: in_force(notebook, "step", cell=2) == 200, 60, "the step of the change")
+    expect(notebook.page.get_by_role("slider", name="Dropout")).to_have_attribute(
+        "aria-valuetext", "0.20"
+    )
+    assert not notebook.errors
+
+
+def test_a_layer_without_weights_says_so_in_place_of_empty_plots(open_notebook: Open) -> None:
+    notebook = opened(open_notebook, "dbg.run(20)")
+    notebook.run_cell(1)
+    until(lambda: notebook.page.locator(".nbd-layer path").count() >= 4, 60, "the histograms")
+    notebook.page.locator(".nbd-layer", has_text="3 ReLU").click()
+    tab = notebook.page.get_by_role("tabpanel", name="Layers")
+    expect(tab.get_by_text("3 ReLU has no weights, so it has no gradient.")).to_be_visible()
+    expect(tab.locator('[data-panel="layer_gradient"] .nbd-plot')).to_be_hidden()
+    expect(tab.locator('[data-panel="layer_activation"] .nbd-plot')).to_be_visible()
+
+
 def test_a_click_on_a_layer_shows_it_over_time(open_notebook: Open) -> None:
     notebook = opened(open_notebook)
     notebook.button("Run").click()

@@ -262,3 +262,28 @@ def test_a_comparison_shows_when_its_notebook_is_opened_again(
     expect(drawn).to_be_visible(timeout=60_000)
     assert notebook.errors == []
     notebook.picture("comparison")
+
+
+LABELS = """name => {
+  const { model } = Object.values(Bokeh.index.roots ?? Bokeh.index)
+    .find((one) => one.model.name === name);
+  const [axis] = model.left, { start, end } = model.y_range;
+  return axis.formatter.doFormat(axis.ticker.get_ticks(start, end, model.y_range, NaN).major, {});
+}"""
+
+
+def test_logarithmic_axes_have_round_ticks(reader: Reader) -> None:
+    norms = np.linspace(0.4, 6.0, 50).tolist()
+    page = reader.open(report_page(run_of("short axis", [series("grad_norm", norms)])))
+    page.wait_for_selector(READY)
+    assert page.evaluate(LABELS, "grad_norm") == ["0.5", "1", "2", "5"]
+    for low, high, expected in (
+        (0.003, 30, [0.01, 0.1, 1, 10]), (0.9, 110, [1, 10, 100]), (0.3, 2.4, [0.5, 1, 2]),
+        (1.31, 1.93, [1.4, 1.6, 1.8]), (2.1, 4.9, [2.5, 3, 3.5, 4, 4.5]),
+        (1e-12, 1e12, [1e-12, 1e-9, 1e-6, 1e-3, 1, 1e3, 1e6, 1e9, 1e12]),
+        (5e-324, 1e-320, None), (1e300, 1.7e308, None), (0, 1, []), (2, 2, []), (-1, 1, []),
+    ):  # fmt: skip
+        ticks = page.evaluate(f"roundTicks({low}, {high}, 8)")
+        assert len(ticks) <= 10
+        assert all(low <= tick <= high for tick in ticks)
+        assert expected is None or ticks == expected

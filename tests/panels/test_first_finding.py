@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -15,6 +17,7 @@ from nbdebug.core.results.undo import UndoableChange, UndoResult, ValueChange
 from nbdebug.panels.base import NoSink, PanelContext
 from nbdebug.panels.first_finding import FirstFinding
 from nbdebug.plots.plot_options import PlotOptions
+from nbdebug.rules._examples import example
 
 
 class Page(NoSink):
@@ -65,6 +68,12 @@ def test_a_remedy_without_a_control_has_no_button(panel) -> None:
     assert "Try" not in page
 
 
+def test_a_remedy_that_is_in_force_has_no_button(panel) -> None:
+    remedies = (Remedy("As it is", {"lr": 0.1}), Remedy("Slower", {"lr": 0.05}))
+    assert ">Try Learning rate 0.05<" in shown(panel, Findings((finding("sick", *remedies),)))
+    assert "Try" not in shown(panel, Findings((finding("sick", remedies[0]),)))
+
+
 def test_a_trial_shows_its_progress_in_place_of_the_buttons(panel) -> None:
     page = shown(panel, Findings((SICK,)), Progress("fork", "Trying lr=0.006", 0.4))
     assert "Trying lr=0.006" in page
@@ -102,6 +111,34 @@ def test_a_finding_that_began_after_a_change_offers_to_take_it_back(panel, step,
     page = shown(panel, Findings((SICK,)), change)
     assert ("Undo and go back" in page) == offered
     assert ('data-command="undo_and_rewind"' in page) == offered
+
+
+@pytest.mark.parametrize(
+    ("since", "fired", "offered"),
+    [(150, 260, True), (100, 201, True), (99, 260, False), (0, 300, False), (150, 190, False),
+     (200, 200, True), (500, 600, True), (501, 600, False)],
+)  # fmt: skip
+def test_a_window_around_the_change_counts_where_the_rule_fired_after_it(
+    panel, since, fired, offered
+) -> None:
+    found = replace(SICK, since=since, fired=fired)
+    page = shown(panel, Findings((found,)), UndoableChange(200, CHANGE.values))
+    assert ("Undo and go back" in page) == offered
+
+
+@pytest.mark.parametrize(
+    ("loss", "offered"),
+    [([1.0] * 200 + [9.0] * 700, True), ([1.0] * 600 + [9.0] * 300, False), ([1.0] * 900, False)],
+    ids=["rises at the change", "rises much later", "does not rise"],
+)
+def test_where_the_loss_rose_after_the_change_it_is_offered_however_late(
+    panel, loss, offered
+) -> None:
+    found = LatestResults.holding(
+        Findings((replace(SICK, since=890, fired=895),)), UndoableChange(200, CHANGE.values)
+    )
+    panel.update(replace(example({"loss": loss}), results=found))
+    assert ("Undo and go back" in panel.context.sink.page) == offered
 
 
 @pytest.mark.parametrize(

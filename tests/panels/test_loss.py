@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 from bokeh.models import DataRange1d, LinearScale, LogScale
 
-from nbdebug.core.records import Reading, StepRecord
+from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.core.records import Reading, Status, StepRecord
+from nbdebug.core.series import Series
+from nbdebug.panels.grad_norm import GradNorm
 from nbdebug.panels.loss import Loss
+from nbdebug.panels.metric import Metric
 from nbdebug.plots.flags import PLOT_PIXELS, flags
 from nbdebug.plots.ranges import robust_range
 from tests.panels.showing import SPECS, Shown, change, context_with, draw, history
@@ -119,6 +123,27 @@ def test_the_window_is_the_last_500_steps_or_all(loss, shown):
     assert shown.prop(loss.context.time_range, "range_padding") != before
 
 
+@pytest.mark.parametrize(
+    ("length", "held", "steps"),
+    [(1, 1, 500), (2_000, 1, 500), (16_000, 8, 500), (30_000, 16, 1_000), (60_000, 32, 2_000),
+     (100_000, 64, 5_000), (200_000, 128, 10_000), (3_000_000, 2048, 200_000)],
+)  # fmt: skip
+def test_the_window_shows_as_many_steps_as_it_says(loss, shown, length, held, steps):
+    ends = np.minimum(np.arange(held, length + held, held), length) - 1
+    values, counts = np.ones(len(ends)), np.diff(ends, prepend=-1).astype(np.int32)
+    series = {
+        name: Series(name, ends, values, values, values, values, counts)
+        for name in ("loss", "samples")
+    }
+    loss.context.choices.pick("window", "last")
+    loss.update(Snapshot(Status(step=length), {}, series))
+    offered = {one["name"]: dict(one["options"]) for one in loss.context.choices.describe()}
+    assert offered["window"]["last"] == f"last {steps:,}"
+    first, last = corners(loss, shown)[0]
+    assert last - first == max(min(steps, length) - 1, 1)
+    assert (shown.of(loss.curves.sources["train"])["x"] >= first).sum() >= min(length, 30)
+
+
 def test_a_run_shorter_than_the_window_is_shown_whole(loss, shown):
     loss.context.choices.pick("window", "last")
     draw(loss, history(loss=FALLING))
@@ -130,6 +155,32 @@ def test_after_one_step_the_axis_counts_whole_steps_and_a_dot_is_seen(loss, show
     assert corners(loss, shown)[0] == (0, 1)
     assert loss.context.time.ticker.min_interval == 1
     assert list(shown.of(loss.curves.few)["y"]) == [2.4]
+
+
+@pytest.mark.parametrize(("count", "size"), [(1, 4), (60, 4), (61, 2), (900, 2)])
+def test_many_validations_are_smaller_dots(loss, shown, count, size):
+    draw(loss, history(loss=np.ones(1000), val_loss=np.ones(count)))
+    assert shown.prop(loss.curves.dots, "size") == size
+
+
+@pytest.mark.parametrize("kind", [Loss, Metric, GradNorm])
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [([], "Press Run"), ([np.inf, np.inf], "NaN or Inf at every step."), ([np.inf, 1.0], "")],
+)
+def test_a_plot_without_a_value_to_draw_says_why(shown, kind, values, said):
+    panel = kind(context_with(shown))
+    panel.build()
+    draw(panel, history(loss=values, accuracy=values, grad_norm=values))
+    assert shown.notes[panel.name].startswith(said)
+    assert bool(shown.notes[panel.name]) == bool(said)
+
+
+def test_a_gradient_of_zero_is_said(shown):
+    panel = GradNorm(context_with(shown))
+    panel.build()
+    draw(panel, history(grad_norm=[0.0, 0.0]))
+    assert shown.notes[panel.name] == "0 at every step."
 
 
 def test_axes_are_named_and_follow_the_unit(loss, shown):

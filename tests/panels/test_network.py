@@ -13,7 +13,7 @@ from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Histogram, Status
 from nbdebug.core.results.findings import Finding, Findings
 from nbdebug.core.results.network import Network, NetworkLayer
-from nbdebug.panels._blocks import MAX_BOXES, blocks_of
+from nbdebug.panels._blocks import MAX_BOXES, Block, blocks_of, short_titles
 from nbdebug.panels.base import NoSink, PanelContext
 from nbdebug.panels.network import NetworkStrip
 from nbdebug.plots.plot_options import PlotOptions
@@ -55,7 +55,8 @@ def shown(panel: NetworkStrip, layers: tuple[NetworkLayer, ...], **parts: Any) -
 
 
 def titles(page: str) -> list[str]:
-    return re.findall(r"<span>([^<]*)</span>", page)
+    names = re.findall(r"<span>(.*?)</span>", page)
+    return [re.sub("<[^>]*>", "", name) for name in names]
 
 
 def test_every_layer_has_its_name_class_histogram_and_what_is_worth_saying(panel) -> None:
@@ -81,6 +82,39 @@ def test_a_layer_that_a_finding_blames_is_marked(panel) -> None:
     panel.update(Snapshot(results=results))
     boxes = panel.context.sink.page.split("<button")[1:]
     assert ["nbd-blamed" in box for box in boxes] == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("names", "parts"),
+    [
+        (["3", "4"], [("", "3 Linear"), ("", "4 Linear")]),
+        (["net.0", "net.1"], [("", "0 Linear"), ("", "1 Linear")]),
+        (["net.0"], [("net", ".0 Linear")]),
+        (["a.norm", "head"], [("a", ".norm Linear"), ("", "head Linear")]),
+        (["e.0.a … e.4.b", "e.5.a"], [("0.a", "…4.b"), ("5", ".a Linear")]),
+        (["linear", "act"], [("", "Linear"), ("", "act Linear")]),
+    ],
+    ids=str,
+)
+def test_names_leave_out_what_all_share_and_keep_their_ends(names, parts) -> None:
+    made = [
+        Block(name, tuple(NetworkLayer(end, "Linear") for end in name.split(" … ")))
+        for name in names
+    ]
+    assert short_titles(made) == parts
+
+
+def test_many_blocks_are_folded_into_ranges_of_whole_blocks() -> None:
+    layers = blocks(60, 5)
+    folded = blocks_of(layers, "encoder.layers")
+    assert len(folded) == 30
+    assert folded[0].name == "encoder.layers.0 … encoder.layers.1"
+    assert short_titles(folded)[-1] == ("58", "…59")
+    inside = blocks_of(layers, folded[1].name)
+    assert [one.name for one in inside] == [
+        f"encoder.layers.{block}.part{n}" for block in (2, 3) for n in range(5)
+    ]
+    assert folded[1].holds(inside[0].name)
 
 
 def test_names_of_layers_are_escaped(panel) -> None:

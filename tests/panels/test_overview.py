@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from nbdebug.core.results.network import Network, NetworkLayer
 from nbdebug.dashboard.view.mirror import BUDGET, Mirror
 from nbdebug.panels.grad_norm import GradNorm
 from nbdebug.panels.grad_norm_strip import MAX_COLUMNS, GradNormStrip, folded
 from nbdebug.panels.metric import Metric
-from tests.panels.showing import Shown, change, context_with, draw, history
+from tests.panels.showing import Shown, change, context_with, draw, history, members
 
 NORMS = np.linspace(4, 2, 200)
 
@@ -89,6 +90,19 @@ def test_one_step_is_seen_as_a_dot(shown):
     assert list(shown.of(panel.few)["y"]) == [3.0]
 
 
+def test_names_at_the_strip_fit_and_tell_layers_apart(shown):
+    layers = [
+        NetworkLayer("1", "BatchNorm1d"), NetworkLayer("embedding", "Linear"),
+        NetworkLayer("head", "Linear"), NetworkLayer("classification_head", "Linear"),
+    ]  # fmt: skip
+    made = history(**members("grad_norm", {f"{one.name}.weight": 1.0 for one in layers}))
+    made.set_result(Network(tuple(layers)))
+    panel = built(GradNormStrip, shown)
+    draw(panel, made)
+    labels = shown.prop(panel.figure.yaxis[0], "major_label_overrides")
+    assert list(labels.values()) == ["1 BN1d", "embedding", "head Linear", "cla…on_head"]
+
+
 def test_the_strip_holds_the_norm_of_each_layer_over_time(shown):
     panel = built(GradNormStrip, shown)
     weight, bias = np.linspace(3, 1, 41), np.linspace(4, 2, 41)
@@ -118,6 +132,10 @@ def test_the_strip_holds_the_norm_of_each_layer_over_time(shown):
          [f"blocks.{b}" for b in range(6)]),
         (["emb.weight", *(f"layers.{b}.ffn.{i}.weight" for b in range(12) for i in range(9))],
          ["emb", *(f"layers.{b}.ffn" for b in range(12))]),
+        ([f"{layer}.weight" for layer in range(33)],
+         [*(f"{at} … {at + 2}" for at in range(0, 33, 3))]),
+        ([f"{layer}.weight" for layer in range(31)],
+         [*(f"{at} … {at + 1}" for at in range(0, 30, 2)), "30"]),
     ],
 )  # fmt: skip
 def test_deep_models_are_folded_by_block(names, lanes):

@@ -18,6 +18,19 @@ def series(values: np.ndarray) -> Series:
 
 
 def direct(values: np.ndarray, weight: float) -> np.ndarray:
+    """The value at each point of the line that fits all of them best, by least squares."""
+    known = np.isfinite(values)
+    found = np.empty(len(values))
+    for at in range(len(values)):
+        away = np.arange(len(values))[known] - at
+        weights = np.sqrt(float(weight) ** np.abs(away))
+        lines = np.stack([np.ones(len(away)), away], 1) * weights[:, None]
+        fitted = np.linalg.lstsq(lines, values[known] * weights, rcond=1e-12)[0][0]
+        found[at] = fitted if weights.any() else np.nan
+    return np.clip(found, values[known].min(), values[known].max())
+
+
+def mean_of_both_sides(values: np.ndarray, weight: float) -> np.ndarray:
     """The weighted mean as it is defined, over all pairs of points."""
     place = np.arange(len(values))
     weights = float(weight) ** np.abs(place[:, None] - place[None, :]) * np.isfinite(values)
@@ -26,12 +39,41 @@ def direct(values: np.ndarray, weight: float) -> np.ndarray:
 
 @pytest.mark.parametrize("weight", [0.0, 0.6, 0.9, 0.97])
 @pytest.mark.parametrize("gaps", [(), (0,), (5, 6, 7), (0, 1, 198, 199)])
-def test_smoothing_is_a_weighted_mean_of_the_points_on_both_sides(weight, gaps) -> None:
+def test_smoothing_fits_a_line_with_weights_on_both_sides(weight, gaps) -> None:
     values = np.random.default_rng(0).normal(1, 2, 200)
     values[list(gaps)] = np.resize([np.nan, np.inf, -np.inf], len(gaps))
     with np.errstate(invalid="ignore"):
         expected = direct(values, weight)
-    np.testing.assert_allclose(smoothed(values, weight), expected, rtol=1e-12)
+    np.testing.assert_allclose(smoothed(values, weight), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.6, 0.9])
+def test_far_from_the_ends_it_is_the_weighted_mean_of_both_sides(weight) -> None:
+    values = np.random.default_rng(0).normal(1, 2, 600)
+    inside = slice(280, 320)
+    np.testing.assert_allclose(
+        smoothed(values, weight)[inside], mean_of_both_sides(values, weight)[inside], rtol=1e-9
+    )
+
+
+@pytest.mark.parametrize("length", [2, 3, 30, 400])
+def test_a_straight_line_stays_where_it_is_also_at_its_ends(length) -> None:
+    line = np.linspace(3, 1, length)
+    np.testing.assert_allclose(smoothed(line), line, rtol=1e-9)
+
+
+def test_a_control_that_changes_nothing_leaves_no_step_in_a_falling_curve() -> None:
+    falling = 2 * np.exp(-np.arange(400) / 100)
+    average = smoothed_series(series(falling), changes=[200.0])
+    np.testing.assert_allclose(average[190:210], falling[190:210], rtol=0.02)
+
+
+@pytest.mark.parametrize("spike", [1e6, 1e300, -1e6])
+def test_a_spike_at_an_end_bends_the_curve_not_beyond_the_values(spike) -> None:
+    values = np.ones(100)
+    values[2] = spike
+    average = smoothed(values)
+    assert min(spike, 1.0) <= average.min() <= average.max() <= max(spike, 1.0)
 
 
 def test_the_smoothed_curve_does_not_lag_behind_a_falling_loss() -> None:
@@ -58,6 +100,37 @@ def test_the_smoothed_curve_does_not_depend_on_how_many_points_are_drawn() -> No
     assert len(coarse) == len(one.thin(300)) == 213
     at = np.isin(one.thin(1000).step, one.thin(300).step)
     np.testing.assert_array_equal(coarse, fine[at])
+
+
+JUMP = np.where(np.arange(400) < 200, 1.0, 10.0)
+
+
+@pytest.mark.parametrize("changes", [[200.0], [0.0, 200.0], [200.0, 203.0, 399.0], [200.0] * 3])
+def test_the_smoothed_curve_moves_at_a_change_and_not_before(changes) -> None:
+    np.testing.assert_array_equal(smoothed_series(series(JUMP), changes=changes), JUMP)
+
+
+@pytest.mark.parametrize("at", [2001, 2002, 2007])
+def test_of_merged_steps_none_before_a_change_holds_the_change(at) -> None:
+    one = series(np.where(np.arange(4000) < at, 1.0, 10.0))
+    for limit in (1000, 300):
+        average = smoothed_series(one, limit, [float(at)])
+        assert (average[one.thin(limit).step < at] == 1).all()
+        assert average[-1] == pytest.approx(10, rel=0.01)
+
+
+def test_a_change_at_every_step_leaves_an_average() -> None:
+    noise = np.random.default_rng(0).normal(3, 1, 400)
+    average = smoothed_series(series(noise), changes=np.arange(400.0))
+    assert average.std() < 0.6 * noise.std()
+
+
+@pytest.mark.parametrize("changes", [[], [-5.0], [1e9], [np.nan], [np.inf, -np.inf]])
+def test_a_change_outside_of_the_series_changes_nothing(changes) -> None:
+    np.testing.assert_array_equal(
+        smoothed_series(series(JUMP), changes=changes), smoothed_series(series(JUMP))
+    )
+    assert smoothed_series(series(np.empty(0)), changes=changes).tolist() == []
 
 
 def test_columns_for_a_logarithmic_axis_keep_steps_and_drop_what_it_cannot_show() -> None:

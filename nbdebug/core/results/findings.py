@@ -61,6 +61,7 @@ class Finding:
             name of that finding.
         harms: whether the damage lasts, so that a remedy is tried from an earlier step.
         layers: names of the layers where the problem is.
+        fired: step at which the rule fired first; `since` may lie before it. -1 if unknown.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Finding:
     harms: bool = False
     cause: str = ""
     layers: tuple[str, ...] = ()
+    fired: int = -1
 
 
 @dataclass(frozen=True)

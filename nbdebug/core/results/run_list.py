@@ -63,7 +63,8 @@ class RunList:
         error: why the last request failed, or why the store cannot be read.
         find: search text for names and tags; opened: id of the run whose tools are shown;
             asked: id of the run whose deletion waits for confirmation; "" for none.
-        chosen: ids of the runs to compare; curves: losses by id, without this training.
+        chosen: ids of the runs to compare; curves: losses by id, changes: steps of the control
+            changes by id, both without this training.
         page: number of the page that is shown, from 0.
     """
 
@@ -76,6 +77,7 @@ class RunList:
     asked: str = ""
     chosen: tuple[str, ...] = ()
     curves: Mapping[str, Mapping[str, Series]] = field(default_factory=dict)
+    changes: Mapping[str, Sequence[float]] = field(default_factory=dict)
     page: int = 0
 
     def row(self, run: str) -> RunRow | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Array
 from nbdebug.core.series import Series
 from nbdebug.dashboard.still.scale import Scale, value_scale
-from nbdebug.plots.smoothing import smoothed_series
+from nbdebug.plots.smoothing import change_steps, smoothed_series
 
 WIDTH, HEIGHT = 960, 230
 LEFT, TOP, BOTTOM, GAP = 54, 26, 24, 14
@@ -106,7 +106,9 @@ def _plots(snapshot: Snapshot) -> list[Plot]:
 def _draw(plot: Plot, x: float, width: float, snapshot: Snapshot) -> str:
     title = f'<text x="{x:.0f}" y="15" font-size="12" font-weight="600">{_text(plot.title)}</text>'
     bounds = [part for one in plot.all_series for part in (one.minimum, one.maximum)]
-    values = value_scale([_curve(one, plot.log) for one in plot.all_series], bounds, plot.log)
+    changes = change_steps(snapshot.changes)
+    curves = [_curve(one, plot.log, changes) for one in plot.all_series]
+    values = value_scale(curves, bounds, plot.log)
     if values is None:
         there = f'<text x="{x + width / 2:.0f}" y="{HEIGHT / 2:.0f}" text-anchor="middle">'
         return f"{title}{there}NaN or Inf at every step</text>"
@@ -115,15 +117,15 @@ def _draw(plot: Plot, x: float, width: float, snapshot: Snapshot) -> str:
     frame = Frame(x, width, Scale(0.0, float(last)), values)
     parts = [title, _axes(frame), _changes(frame, snapshot)]
     if plot.training is not None and len(plot.training):
-        parts.append(_training(frame, plot.training, plot.log))
+        parts.append(_training(frame, plot.training, plot.log, changes))
     if plot.validation is not None and len(plot.validation):
         parts += [_validation(frame, plot.validation), _legend(frame)]
     return "".join(parts)
 
 
-def _training(frame: Frame, series: Series, smooth: bool) -> str:
+def _training(frame: Frame, series: Series, smooth: bool, changes: Sequence[float]) -> str:
     """Minimum and maximum of each column of pixels, and the smoothed values over them."""
-    points = frame.points(series.thin(MAX_SAMPLES).step, _curve(series, smooth))
+    points = frame.points(series.thin(MAX_SAMPLES).step, _curve(series, smooth, changes))
     line = _stroke(points, TRAINING, 'stroke-width="1.8"')
     if not smooth:
         return line
@@ -131,8 +133,10 @@ def _training(frame: Frame, series: Series, smooth: bool) -> str:
     return _stroke(frame.points(steps, bounds), TRAINING, 'stroke-opacity=".35"') + line
 
 
-def _curve(series: Series, smooth: bool) -> Array:
-    return smoothed_series(series, MAX_SAMPLES) if smooth else series.thin(MAX_SAMPLES).mean
+def _curve(series: Series, smooth: bool, changes: Sequence[float]) -> Array:
+    if smooth:
+        return smoothed_series(series, MAX_SAMPLES, changes)
+    return series.thin(MAX_SAMPLES).mean
 
 
 def _bounds(series: Series, width: int, steps: Scale) -> tuple[Array, Array]:

@@ -115,6 +115,7 @@ class View {
     if (!this.document) {
       const { Document } = this.bokeh.require("document");
       this.document = Document.from_json(content.document);
+      roundLogTicks(this.document);
       this.frame.build(content.overview, content.tabs);
       this.buildLegends();
       this.apply(content, buffers[0]);

@@ -25,12 +25,13 @@ from nbdebug.panels.base import OVERVIEW, Ask
 from nbdebug.plots.columns import Values
 from nbdebug.plots.plot_actions import PlotActions
 from nbdebug.plots.plot_options import PlotOptions
+from nbdebug.plots.ticks import log_ticks_script
 
 MAX_VIEWS = 8
 # Joined into one module, which is what anywidget loads.
 ESM_FILES = (
-    "still.js", "link.js", "control_keys.js", "take_along.js", "legends.js", "painting.js",
-    "view_frame.js", "view_theme.js", "bokeh_view.js",
+    "still.js", "link.js", "control_keys.js", "take_along.js",
+    "legends.js", "painting.js", "view_frame.js", "view_theme.js", "bokeh_view.js",
 )  # fmt: skip
 CSS_FILES = ("host_theme.css", "bokeh_view.css")
 
@@ -72,7 +73,7 @@ class BokehView(anywidget.AnyWidget):
             class of the output with the same, hidden while there is a view.
     """
 
-    _esm = "\n".join(_beside(name).read_text("utf-8") for name in ESM_FILES)
+    _esm = "\n".join([log_ticks_script(), *(_beside(n).read_text("utf-8") for n in ESM_FILES)])
     # The text: anywidget would keep every view alive to tell it of changes of the file.
     _css = "\n".join(_beside(name).read_text("utf-8") for name in CSS_FILES)
     bokeh_version = traitlets.Unicode(bokeh.__version__).tag(sync=True)

@@ -72,6 +72,11 @@ class Schedule:
         """The current schedulers: warm-up and main."""
         return self.course.schedulers
 
+    @property
+    def running(self) -> bool:
+        """True if a schedule or its warm-up changes the learning rate."""
+        return self.course.warming or self.course.main is not None
+
     def length(self, kind: str | None = None) -> int:
         """Length in steps of a schedule of a kind; None for the current one."""
         kind = kind or self.plan.kind
@@ -189,7 +194,7 @@ class Schedule:
         self.edits += 1
         self._back_to_boundary("lr")
         old = float(groups[leader]["lr"])
-        running = self.course.warming or self.course.main is not None
+        running = self.running
         if value == old:
             return "The schedule is restored." if running else ""
         factor = value / old if old else 0.0

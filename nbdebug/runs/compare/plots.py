@@ -81,7 +81,9 @@ def _points(
     at = aligned_position(run.bundle.series, thin.step, comparison.align)
     known = ~np.isnan(at)
     y = finite(thin.mean[known])
-    smooth = smoothed_series(series, limit)[known] if series.name == "loss" else y
+    smooth = y
+    if series.name == "loss":
+        smooth = smoothed_series(series, limit, run.bundle.change_steps)[known]
     label = comparison.labels[comparison.runs.index(run)]
     return {"x": at[known], "y": y, "smooth": smooth, "step": thin.step[known],
             "run": [label] * int(known.sum())}  # fmt: skip

@@ -14,7 +14,7 @@ from nbdebug.core.series import Series
 from nbdebug.errors import RunStoreError
 from nbdebug.runs.bounded.json_text import MAX_MEMORY_BYTES, parse_json
 from nbdebug.runs.record.journal import Frame
-from nbdebug.runs.record.json_values import to_json
+from nbdebug.runs.record.json_values import to_float, to_json
 from nbdebug.runs.record.old_names import current_documents
 from nbdebug.runs.record.schema import checked_document, line
 from nbdebug.runs.record.series_parquet import (
@@ -54,6 +54,11 @@ class RunData:
             found = self.documents.get(name, DOCUMENTS[name]())
             self._redacted[name] = redact_document(name, found)
         return self._redacted[name]
+
+    @property
+    def change_steps(self) -> list[float]:
+        """Steps at which a control was changed, or training rewound."""
+        return [to_float(c.get("step")) for c in self["changes"] if c.get("status") == "applied"]
 
     @classmethod
     def from_frames(cls, frames: Iterable[Frame]) -> RunData:

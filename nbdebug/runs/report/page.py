@@ -47,7 +47,9 @@ def html_page(title: str, body: str, roots: Sequence[UIElement], kind: str) -> s
         roots: the figures.
         kind: "report", or "frame" for a page inside another page, whose colours it takes over.
     """
-    script = _read_beside("report.js")
+    from nbdebug.plots.ticks import log_ticks_script
+
+    script = f"{log_ticks_script()}\n{_read_beside('report.js')}"
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return PAGE_TEMPLATE.format(
         policy=SECURITY_POLICY.format(script=digest),

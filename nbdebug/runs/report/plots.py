@@ -11,6 +11,7 @@ from bokeh.models import ColumnDataSource, DataRange1d, PrintfTickFormatter
 from bokeh.models.annotations import BoxAnnotation
 from bokeh.plotting import figure
 
+from nbdebug.core.records import Array
 from nbdebug.core.series import Series
 from nbdebug.plots.curves import curve, finite, positive, spans_decades
 from nbdebug.plots.figures import caption, hover, legend_above
@@ -59,7 +60,7 @@ class _TimeAxis:
     """The time axis of a run, with the marks on it."""
 
     def __init__(self, run: RunRecord) -> None:
-        self._series = run.bundle.series
+        self._series, self._changes = run.bundle.series, run.bundle.change_steps
         self.range = DataRange1d(range_padding=0.02)
         changes = [c for c in run.bundle["changes"] if c.get("status") == "applied"][-MAX_MARKS:]
         self.markers = Markers()
@@ -70,6 +71,10 @@ class _TimeAxis:
         """A series, None if it was never measured."""
         found = self._series.get(name)
         return found if found is not None and len(found) else None
+
+    def smoothed(self, series: Series) -> Array:
+        """The smoothed values of a series of the run."""
+        return smoothed_series(series, changes=self._changes)
 
     def members(self, group: str) -> list[Series]:
         """Series `group/<member>`, in the order of the model."""
@@ -112,11 +117,12 @@ def _loss_or_metric(
     if train is None and val is None:
         return None
     # A peak of one step is no reason for another scale; it is part of the band.
-    log = spans_decades(*(smoothed_series(one) for one in (train, val) if one is not None))
+    smooth = {one.name: time.smoothed(one) for one in (train, val) if one is not None}
+    log = spans_decades(*smooth.values())
     made = time.figure(name, 290 if whole else HALF_WIDTH_HEIGHT, log)
     legend: list[tuple[str, list[Any]]] = []
     if train is not None:
-        legend += _training_lines(made, train, log, title)
+        legend += _training_lines(made, train, smooth[train.name], log, title)
     if val is not None:
         source = ColumnDataSource(positive(curve(val)) if log else curve(val))
         band = made.varea("x", "low", "high", source=source, fill_color=ORANGE, fill_alpha=0.25)
@@ -134,10 +140,10 @@ def _loss_or_metric(
 
 
 def _training_lines(
-    made: figure, series: Series, log: bool, title: str
+    made: figure, series: Series, average: Array, log: bool, title: str
 ) -> list[tuple[str, list[Any]]]:
     """Draw the value of every step with its range, and the smoothed curve."""
-    columns = {**curve(series), "smooth": smoothed_series(series)}
+    columns = {**curve(series), "smooth": average}
     source = ColumnDataSource(positive(columns) if log else columns)
     band = made.varea("x", "low", "high", source=source, fill_color=SKY, fill_alpha=0.25)
     raw = made.line("x", "y", source=source, color=SKY, line_alpha=0.7)

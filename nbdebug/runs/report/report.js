@@ -98,6 +98,7 @@ async function main() {
   await loadLibrary();
   const { Document } = Bokeh.require("document");
   shown = Document.from_json(JSON.parse(read("nbd-document")));
+  roundLogTicks(shown);
   paint();
   const places = shown.roots().map((root) => boxes.find((box) => box.dataset.root === root.id));
   await Bokeh.embed.add_document_standalone(shown, document.body, places);

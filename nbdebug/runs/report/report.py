@@ -131,6 +131,7 @@ def _plots(drawn: list[ReportFigure]) -> Section:
 def _plots_help() -> Markup:
     return remark(
         "All plots are over steps. Dashed line: a control was changed; dotted line: a note. "
-        "Smoothed: symmetric exponential average of the points, as in the dashboard. Drag to zoom; "
-        "more tools appear beside a plot under the pointer. Click a legend entry to hide its line."
+        "Smoothed: symmetric exponential average of the points from one change to the next, as in "
+        "the dashboard. Drag to zoom; more tools appear beside a plot under the pointer. Click a "
+        "legend entry to hide its line."
     )

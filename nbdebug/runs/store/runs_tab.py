@@ -46,6 +46,7 @@ class RunsTabService:
         self._requests: SimpleQueue[RunRequest | None] = SimpleQueue()
         self.run_list = self._shown = RunList(store=location.name)
         self._rows: dict[str, Row] = {}
+        self._changes: dict[str, list[float]] = {}
         self._due = 0.0
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -176,10 +177,12 @@ class RunsTabService:
         for row in rows:
             if not row.this:
                 curves[row.id] = known.get(row.id) or self._curves(row.id)
-        self._show(chosen=tuple(row.id for row in rows), curves=curves)
+        changes = {run: self._changes[run] for run in curves if run in self._changes}
+        self._show(chosen=tuple(row.id for row in rows), curves=curves, changes=changes)
 
     def _curves(self, run: str) -> Curves:
-        series = self._run_store.run(self._rows[run]).bundle.series
+        bundle = self._run_store.run(self._rows[run]).bundle
+        series, self._changes[run] = bundle.series, bundle.change_steps
         return {name: series[name].thin(MAX_ROWS) for name in CURVE_SERIES if name in series}
 
     def _change(self, request: RunRequest) -> None:

@@ -138,9 +138,15 @@ def noted(error: BaseException, session: Session, batch: Batch | None) -> str:
     return found
 
 
-def failure_of(error: NonFiniteError, step: int) -> Notice:
-    """Build the failure notice for the dashboard and the rules."""
+def failure_of(error: NonFiniteError, step: int, excluded: int = 0) -> Notice:
+    """Build the failure notice for the dashboard and the rules.
+
+    Args:
+        excluded: number of batches that were drawn and excluded for this step.
+    """
     title = "Stopped: NaN or Inf"
+    if excluded > 1:
+        title = f"Stopped: NaN or Inf in {excluded:,} batches one after the other"
     return Notice(step, "error", title, str(error), kind="non_finite", origin=error.origin)
 
 

@@ -1,0 +1,66 @@
+"""The rule `diverging` dates a rise to where it began, not to the minimum before it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.core.records import Status
+from nbdebug.core.series import Series
+from nbdebug.rules._examples import example
+from nbdebug.rules.diverging import Diverging
+
+NOISE = np.random.default_rng(1).normal(0, 0.03, 1000)
+FALLING = 0.5 + 1.8 * np.exp(-np.arange(1000) / 50) + NOISE
+RISES = {
+    "jumps": lambda count: np.full(count, 5.0),
+    "climbs": lambda count: np.minimum(0.6 * 1.3 ** np.arange(count), 8.0),
+    "rises by half": lambda count: 1.8 + NOISE[:count],
+}
+
+
+def since(values: np.ndarray) -> int:
+    symptom = Diverging().diagnose(example({"loss": values}))
+    assert symptom is not None
+    return symptom.since
+
+
+@pytest.mark.parametrize("rise", RISES)
+@pytest.mark.parametrize("start", [200, 203, 209, 212, 219, 500])
+@pytest.mark.parametrize("length", [60, 75, 300])
+def test_a_sudden_rise_is_dated_to_its_step(rise: str, start: int, length: int) -> None:
+    loss = np.concatenate([FALLING[:start], RISES[rise](length)])
+    late = 10 if rise == "climbs" else 0
+    assert start <= since(loss) <= start + late
+
+
+@pytest.mark.parametrize("spike", [100.0, 1e6])
+@pytest.mark.parametrize("place", [-3, -17, -39])
+def test_a_spike_after_the_rise_hides_nothing(spike: float, place: int) -> None:
+    loss = np.concatenate([FALLING[:200], np.full(150, 2.4)])
+    loss[place] = spike
+    assert since(loss) == 200
+
+
+@pytest.mark.parametrize("length", [60, 200, 400])
+def test_a_slow_rise_is_dated_before_it_is_clear(length: int) -> None:
+    rising = np.linspace(0.5, 2.5, length) + NOISE[:length]
+    clear = 300 + length // 2
+    assert 300 - 20 <= since(np.concatenate([FALLING[:300], rising])) <= clear
+
+
+def test_where_points_hold_many_steps_it_is_dated_by_points() -> None:
+    values = np.concatenate([FALLING[:300], np.full(100, 5.0)])
+    ends = 64 * np.arange(1, 401) - 1
+    loss = Series("loss", ends, values, values, values, values, np.full(400, 64, np.int32))
+    symptom = Diverging().diagnose(Snapshot(Status(step=400 * 64), series={"loss": loss}))
+    assert symptom is not None
+    assert symptom.since == ends[300]
+
+
+def test_the_minimum_is_said_with_its_step() -> None:
+    loss = np.concatenate([FALLING[:200], np.full(100, 5.0)])
+    symptom = Diverging().diagnose(example({"loss": loss}))
+    assert symptom is not None
+    assert "Median loss 5; the median was 0.5" in symptom.seen
