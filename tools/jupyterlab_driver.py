@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import nbformat
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 T = TypeVar("T")
 LONG = 60_000
@@ -110,14 +110,17 @@ class Lab:
         return name
 
 
+def window(browser: Browser) -> BrowserContext:
+    """What pages of JupyterLab share: its files are loaded and compiled once."""
+    return browser.new_context(viewport={"width": 1280, "height": 1000}, reduced_motion="reduce")
+
+
 class Notebook:
     """A notebook in a page of the browser."""
 
-    def __init__(self, lab: Lab, browser: Browser, name: str, **options: Any) -> None:
+    def __init__(self, lab: Lab, browser: BrowserContext, name: str) -> None:
         self.lab, self.name = lab, name
-        self.page: Page = browser.new_page(
-            viewport={"width": 1280, "height": 1000}, reduced_motion="reduce", **options
-        )
+        self.page: Page = browser.new_page()
         self.errors: list[str] = []
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.goto(f"http://127.0.0.1:{lab.port}/lab/tree/{name}?reset")
@@ -188,6 +191,10 @@ class Notebook:
         """Wait until a text is visible."""
         expect(self.page.get_by_text(words).first).to_be_visible(timeout=LONG)
 
+    def settled(self) -> None:
+        """Wait until the page has nothing to do for a moment, or a second is over."""
+        self.page.evaluate(SETTLED)
+
     def picture(self, name: str) -> None:
         """Save a screenshot for people to look at."""
         ARTEFACTS.mkdir(exist_ok=True)
@@ -200,6 +207,14 @@ class Notebook:
         )
         self.page.close()
 
+    def leave(self) -> bool:
+        """Leave the page and its kernel, as if that were new; False if it had to be shut down."""
+        if self.page.evaluate(EXECUTE, RESET) != "ok":
+            self.close()
+            return False
+        self.page.close()
+        return True
+
 
 def until(condition: Callable[[], T], timeout: float, what: str) -> T:
     """Poll a condition until it is true, and return its value."""
@@ -210,6 +225,27 @@ def until(condition: Callable[[], T], timeout: float, what: str) -> T:
     return answer
 
 
+# What nothing of the cells before is left after, but for the modules that they have imported.
+RESET = """
+import gc, ipywidgets
+for one in [one for one in gc.get_objects() if type(one).__name__ == "Debugger"]:
+    one.close()
+ipywidgets.Widget.close_all()
+get_ipython().reset(new_session=True)
+__import__("gc").collect()
+"""
+SETTLED = """async () => {
+  for (let turn = 0; turn < 3; turn++) {
+    await new Promise((done) => requestIdleCallback(done, { timeout: 300 }));
+    await new Promise((done) => requestAnimationFrame(done));
+  }
+}"""
+EXECUTE = """async code => {
+  const kernel = jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+  const reply = kernel.requestExecute({ code, store_history: false }).done;
+  const late = new Promise((done) => setTimeout(done, 30_000, null));
+  return (await Promise.race([reply, late]))?.content.status;
+}"""
 FIGURE = """name => {
   const found = [];
   for (const doc of window.Bokeh?.documents ?? []) {

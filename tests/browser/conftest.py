@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
-from tools.jupyterlab_driver import FLAGS, Lab, Notebook
+from tools.jupyterlab_driver import FLAGS, Lab, Notebook, window
 
 HERE = Path(__file__).parent
 
@@ -37,16 +37,32 @@ def browser(chromium: str) -> Iterator[Browser]:
         opened.close()
 
 
+@pytest.fixture(scope="session")
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    opened = window(browser)
+    yield opened
+    opened.close()
+
+
 @pytest.fixture
-def open_notebook(lab: Lab, browser: Browser, request: Any) -> Iterator[Callable[..., Notebook]]:
-    """Writes cells to a notebook and opens it."""
+def open_notebook(
+    lab: Lab, context: BrowserContext, request: Any
+) -> Iterator[Callable[..., Notebook]]:
+    """Writes cells to a notebook and opens it.
+
+    The first of each test has the path of the first of the others, and so their kernel, which was
+    left as a new one; importing torch takes seconds.
+    """
     opened: list[Notebook] = []
 
     def open_one(*cells: str) -> Notebook:
-        name = lab.write(f"{request.node.name.removeprefix('test_')[:60]}.ipynb", list(cells))
-        opened.append(Notebook(lab, browser, name))
+        own = f"{request.node.name.removeprefix('test_')[:60]}.ipynb"
+        name = lab.write(own if opened else "first.ipynb", list(cells))
+        opened.append(Notebook(lab, context, name))
         return opened[-1]
 
     yield open_one
-    for notebook in opened:
+    for notebook in opened[1:]:
         notebook.close()
+    for notebook in opened[:1]:
+        notebook.leave()

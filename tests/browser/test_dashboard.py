@@ -144,7 +144,7 @@ def test_every_tab_shows_its_plots(open_notebook: Open) -> None:
         tab.click()
         expect(tab).to_have_attribute("aria-selected", "true")
         name = re.sub(r"\W+", "-", tab.inner_text().lower())
-        notebook.page.wait_for_timeout(1500)
+        notebook.settled()
         notebook.picture(f"tab-{name}")
     for figure in ("update_ratio", "activations"):
         assert points(notebook, figure) > 0
@@ -252,7 +252,7 @@ def test_the_dark_theme(open_notebook: Open) -> None:
     notebook.page.wait_for_function("document.body.dataset.jpThemeLight == 'false'")
     dark = until(lambda: notebook.page.evaluate(INK), 30, "the colour of the axis labels")
     assert min(dark) > 128, f"labels are {dark} on a dark page"
-    notebook.page.wait_for_timeout(1000)
+    notebook.settled()
     notebook.picture("dark")
     notebook.page.evaluate(
         "jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Light'})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nbdebug.core.results.check_report import CheckReport
+from tests.draw import some
 from tests.programs import PROGRAMS
 from tests.programs.networks import IMAGE_NETWORKS
 from tests.programs.sequences import SEQUENCE_NETWORKS
@@ -43,7 +44,8 @@ def test_a_healthy_program_is_not_blamed(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", LARGE)
+@pytest.mark.soak
+@pytest.mark.parametrize("name", some(LARGE, share=4))
 def test_a_healthy_network_is_not_blamed(name: str) -> None:
     train_and_judge(name, 120)
 
