@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import nbformat
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, ViewportSize, expect
 
 T = TypeVar("T")
 LONG = 60_000
+SIZE: ViewportSize = {"width": 1280, "height": 1000}
 ARTEFACTS = Path(__file__).parents[1] / "tests" / "artefacts"
 # What Chromium is started with.
 FLAGS = [
@@ -112,7 +113,7 @@ class Lab:
 
 def window(browser: Browser) -> BrowserContext:
     """What pages of JupyterLab share: its files are loaded and compiled once."""
-    return browser.new_context(viewport={"width": 1280, "height": 1000}, reduced_motion="reduce")
+    return browser.new_context(viewport=SIZE, reduced_motion="reduce")
 
 
 class Notebook:
@@ -207,13 +208,13 @@ class Notebook:
         )
         self.page.close()
 
-    def leave(self) -> bool:
-        """Leave the page and its kernel, as if that were new; False if it had to be shut down."""
-        if self.page.evaluate(EXECUTE, RESET) != "ok":
-            self.close()
-            return False
-        self.page.close()
-        return True
+    def renew(self, cells: list[str]) -> None:
+        """Take other cells in a kernel as good as new; page and imported modules stay."""
+        assert self.page.evaluate(EXECUTE, RESET) == "ok", "the kernel cannot be used again"
+        self.page.evaluate(REPLACE_CELLS, cells)
+        self.page.set_viewport_size(SIZE)
+        until(lambda: self.figure("loss")["documents"] == 0, 30, "the plots of before to go")
+        self.errors.clear()
 
 
 def until(condition: Callable[[], T], timeout: float, what: str) -> T:
@@ -225,15 +226,26 @@ def until(condition: Callable[[], T], timeout: float, what: str) -> T:
     return answer
 
 
-# What nothing of the cells before is left after, but for the modules that they have imported.
+# The last picture, which a Debugger leaves when it is closed, takes most of a second.
 RESET = """
-import gc, ipywidgets
-for one in [one for one in gc.get_objects() if type(one).__name__ == "Debugger"]:
+import gc, ipywidgets, nbdebug, os
+os.environ["NBDEBUG_STILL"] = "off"
+for one in [one for one in gc.get_objects() if type(one) is nbdebug.Debugger]:
     one.close()
+del os.environ["NBDEBUG_STILL"]
 ipywidgets.Widget.close_all()
 get_ipython().reset(new_session=True)
 __import__("gc").collect()
 """
+REPLACE_CELLS = """sources => {
+  const model = jupyterapp.shell.currentWidget.content.model.sharedModel;
+  const cells = sources.map((source) => (
+    { cell_type: "code", source, metadata: { trusted: true } }));
+  model.transact(() => {
+    model.deleteCellRange(0, model.cells.length);
+    model.insertCells(0, cells);
+  });
+}"""
 SETTLED = """async () => {
   for (let turn = 0; turn < 3; turn++) {
     await new Promise((done) => requestIdleCallback(done, { timeout: 300 }));

@@ -44,25 +44,44 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
     opened.close()
 
 
+@pytest.fixture(scope="session")
+def shared() -> Iterator[list[Notebook]]:
+    """A notebook that one test after the other fills with its cells."""
+    opened: list[Notebook] = []
+    yield opened
+    for notebook in opened:
+        notebook.close()
+
+
+@pytest.fixture
+def own_page(shared: list[Notebook]) -> Iterator[None]:
+    """A test that leaves its page other than it was."""
+    yield
+    while shared:
+        shared.pop().close()
+
+
 @pytest.fixture
 def open_notebook(
-    lab: Lab, context: BrowserContext, request: Any
+    lab: Lab, context: BrowserContext, shared: list[Notebook], request: pytest.FixtureRequest
 ) -> Iterator[Callable[..., Notebook]]:
     """Writes cells to a notebook and opens it.
 
-    The first of each test has the path of the first of the others, and so their kernel, which was
-    left as a new one; importing torch takes seconds.
+    It is the notebook of the test before, with other cells and a kernel as good as new: to load
+    JupyterLab and to import torch takes seconds.
     """
-    opened: list[Notebook] = []
+    failed = request.session.testsfailed
 
     def open_one(*cells: str) -> Notebook:
-        own = f"{request.node.name.removeprefix('test_')[:60]}.ipynb"
-        name = lab.write(own if opened else "first.ipynb", list(cells))
-        opened.append(Notebook(lab, context, name))
-        return opened[-1]
+        if shared:
+            shared[0].renew(list(cells))
+        else:
+            name = f"{request.node.name.removeprefix('test_')[:60]}.ipynb"
+            shared.append(Notebook(lab, context, lab.write(name, list(cells))))
+        return shared[0]
 
     yield open_one
-    for notebook in opened[1:]:
-        notebook.close()
-    for notebook in opened[:1]:
-        notebook.leave()
+    # What is left of a failure is not for the next test.
+    if request.session.testsfailed != failed:
+        while shared:
+            shared.pop().close()

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.browser
 Open = Callable[..., Notebook]
 
 
+@pytest.mark.usefixtures("own_page")
 def test_a_host_that_drops_pushes_shows_everything_live(open_notebook: Open) -> None:
     notebook = open_notebook(SETUP, MAKE)
     notebook.page.add_init_script(DROP_PUSHES)
@@ -39,6 +40,7 @@ def test_a_host_that_drops_pushes_shows_everything_live(open_notebook: Open) -> 
     assert notebook.errors == []
 
 
+@pytest.mark.usefixtures("own_page")
 def test_jupyterlab_is_never_pulled_for_long(open_notebook: Open) -> None:
     """A kernel that answers late makes a view pull; the first probe ends it."""
     slow = MAKE.strip() + "\n"

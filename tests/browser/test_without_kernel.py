@@ -76,6 +76,7 @@ def test_the_live_dashboard_hides_the_picture(open_notebook: Open) -> None:
     assert notebook.errors == []
 
 
+@pytest.mark.usefixtures("own_page")
 def test_a_view_of_its_own_shows_the_dashboard_alone(open_notebook: Open) -> None:
     """JupyterLab's "Create New View for Cell Output"."""
     notebook = open_notebook(SETUP, MAKE, RUN)
