@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
+from tests.draw import draw
 from tools.jupyterlab_driver import LONG, Notebook, until
 
 pytestmark = pytest.mark.browser
@@ -169,7 +170,8 @@ def test_a_reload_while_training_shows_all_data_and_goes_on(open_notebook: Open)
     notebook.picture("after-reload")
 
 
-def test_running_the_cell_twenty_times_leaves_one_dashboard(open_notebook: Open) -> None:
+@pytest.mark.soak
+def test_running_the_cell_again_and_again_leaves_one_dashboard(open_notebook: Open) -> None:
     count = """
 import gc, threading
 from comm import get_comm_manager
@@ -190,7 +192,7 @@ print(threads, hooks, len(get_comm_manager().comms))
     first = counted()
     # One thread trains, one draws; hooks are there only while a step is measured.
     assert first[:2] == ["2", "0"]
-    for _ in range(19):
+    for _ in range(draw(5, 40)):
         notebook.run_cell(1)
     until(lambda: notebook.figure("loss")["count"] == 1, 60, "one figure on the page")
     train(notebook)
