@@ -2,7 +2,8 @@
 
 Usage: killed_writers.py FOLDER STORE SEED COUNT. STORE is an empty database of MLflow. Each kind of
 writer runs in a forked child that is killed COUNT times: half of them at a drawn access to a file,
-the others at a drawn time. Prints a line `kind number: ok` or `kind number: what is wrong` for each.
+the others at a drawn time. Prints a line `kind number: ok` or `kind number: what is wrong` for
+each.
 """
 
 from __future__ import annotations
