@@ -10,7 +10,8 @@ import random
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
-T, S = TypeVar("T"), TypeVar("S")
+T = TypeVar("T")
+S = TypeVar("S")
 SOAK = os.environ.get("HYPOTHESIS_PROFILE") == "soak"
 
 
