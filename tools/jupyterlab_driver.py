@@ -199,7 +199,7 @@ class Notebook:
     def picture(self, name: str) -> None:
         """Save a screenshot for people to look at."""
         ARTEFACTS.mkdir(exist_ok=True)
-        self.page.screenshot(path=ARTEFACTS / f"{name}.png")
+        self.page.screenshot(path=ARTEFACTS / f"{name}.png", timeout=LONG)
 
     def close(self) -> None:
         """Shut the kernel down and leave the page."""
