@@ -12,7 +12,7 @@ SPREAD := -n $(WORKERS) --dist loadgroup
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 SOURCES := pyproject.toml constraints.txt tools/install
 
-.PHONY: lab test quick cov soak check build binder notebooks bench docs alarms rules clean
+.PHONY: lab test quick most cov soak check build binder notebooks bench docs alarms rules clean
 
 lab: .venv/installed-lab
 	$(BIN)/jupyter lab $(ROOT) --ServerApp.root_dir="$(CURDIR)" $(JUPYTER_ARGS) $(NOTEBOOK)
@@ -29,8 +29,12 @@ cov: .venv/installed-test
 soak: .venv/installed-test
 	HYPOTHESIS_PROFILE=soak $(QUIET) $(BIN)/python -m pytest $(SPREAD) -m "soak or hypothesis" $(ARGS)
 
-# Without a browser, and without tests of more than a second or so.
+# Two minutes: neither a browser, nor other processes, nor many cases that take long together.
 quick: .venv/installed-test
+	$(QUIET) $(BIN)/python -m pytest $(SPREAD) -m "not browser and not slow and not thorough" $(ARGS)
+
+# What other systems and versions are tried with.
+most: .venv/installed-test
 	$(QUIET) $(BIN)/python -m pytest $(SPREAD) -m "not browser and not slow" $(ARGS)
 
 check: .venv/installed-test
