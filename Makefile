@@ -29,7 +29,7 @@ cov: .venv/installed-test
 soak: .venv/installed-test
 	HYPOTHESIS_PROFILE=soak $(QUIET) $(BIN)/python -m pytest $(SPREAD) -m "soak or hypothesis" $(ARGS)
 
-# Two minutes: neither a browser, nor other processes, nor many cases that take long together.
+# Two minutes: of what `make most` runs, one test in eight.
 quick: .venv/installed-test
 	$(QUIET) $(BIN)/python -m pytest $(SPREAD) -m "not browser and not slow and not thorough" $(ARGS)
 

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,6 +35,19 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+# `make quick` runs one in this many, and all of those that look at the code itself.
+QUICK_SHARE = 8
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The others are thorough; by their names, so that they are the same ones each time."""
+    for item in items:
+        number = zlib.crc32(item.nodeid.encode(errors="backslashreplace"))
+        if number % QUICK_SHARE and "codebase" not in item.path.parts:
+            item.add_marker("thorough")
 
 
 @pytest.fixture(autouse=True)
