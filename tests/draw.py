@@ -20,12 +20,12 @@ def draw(short: T, long: T) -> T:
     return long if SOAK else short
 
 
-def some(cases: Iterable[T], share: int = 3) -> list[T]:
+def some(cases: Iterable[T], share: int = 3, seed: int = 0) -> list[T]:
     """One in `share` of many cases of one kind, the same ones each time; in `make soak` all."""
     found = list(cases)
     if SOAK:
         return found
-    drawn = random.Random(len(found)).sample(range(len(found)), -(-len(found) // share))
+    drawn = random.Random(seed).sample(range(len(found)), -(-len(found) // share))
     return [found[index] for index in sorted(drawn)]
 
 

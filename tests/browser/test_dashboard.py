@@ -15,8 +15,9 @@ from tools.jupyterlab_driver import LONG, Notebook, until
 pytestmark = pytest.mark.browser
 
 QUICKSTART = Path(__file__).parents[2] / "notebooks" / "01_quickstart.ipynb"
+# Two milliseconds a step leave the browser something of the processor.
 SETUP = """
-import torch, nbdebug as nbd
+import time, torch, nbdebug as nbd
 from torch import nn
 torch.manual_seed(0)
 X = torch.randn(2000, 20); y = (X[:, :4].sum(1) > 0).long() + (X[:, 4] > 1).long()
@@ -29,6 +30,7 @@ class Model(nn.Module):
     def forward(self, x):
         if Model.broken:
             raise RuntimeError('the model was <b>broken</b> on purpose')
+        time.sleep(0.002)
         return self.net(x)
 """
 MAKE = """
