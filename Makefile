@@ -12,7 +12,7 @@ SPREAD := -n $(WORKERS) --dist loadgroup
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 SOURCES := pyproject.toml constraints.txt tools/install
 
-.PHONY: lab test quick cov soak check build notebooks bench docs alarms rules clean
+.PHONY: lab test quick most cov soak check build binder notebooks bench docs alarms rules clean
 
 lab: .venv/installed-lab
 	$(BIN)/jupyter lab $(ROOT) --ServerApp.root_dir="$(CURDIR)" $(JUPYTER_ARGS) $(NOTEBOOK)
@@ -25,12 +25,16 @@ cov: .venv/installed-test
 	$(QUIET) $(BIN)/python -m pytest $(SPREAD) -m "not browser" --cov=nbdebug \
 		--cov-report=term --cov-report=xml $(ARGS)
 
+# All of what `make test` draws from: hours.
 soak: .venv/installed-test
-	HYPOTHESIS_PROFILE=soak $(QUIET) $(BIN)/python -m pytest $(SPREAD) \
-		-k "properties or random_programs or killed_writers" $(ARGS)
+	HYPOTHESIS_PROFILE=soak $(QUIET) $(BIN)/python -m pytest $(SPREAD) -m "soak or hypothesis" $(ARGS)
 
-# Without a browser, and without tests of more than half a minute.
+# Two minutes: of what `make most` runs, one test in eight.
 quick: .venv/installed-test
+	$(QUIET) $(BIN)/python -m pytest $(SPREAD) -m "not browser and not slow and not thorough" $(ARGS)
+
+# What other systems and versions are tried with.
+most: .venv/installed-test
 	$(QUIET) $(BIN)/python -m pytest $(SPREAD) -m "not browser and not slow" $(ARGS)
 
 check: .venv/installed-test
@@ -47,6 +51,10 @@ bench: .venv/installed-test
 
 build: .venv/installed-test
 	tools/check-build
+
+# An environment as Binder makes it, in which the quickstart runs.
+binder: .venv/installed-test
+	$(QUIET) $(BIN)/python -m pytest tests/setup/binder_image.py $(ARGS)
 
 docs: .venv/installed-test
 	$(BIN)/python -m tools.docs_tables

@@ -12,7 +12,7 @@ from playwright.sync_api import CDPSession, sync_playwright
 
 from benchmarks.table import Row, row
 from tools.chromium import find_chromium
-from tools.jupyterlab_driver import FLAGS, Lab, Notebook, until
+from tools.jupyterlab_driver import FLAGS, Lab, Notebook, until, window
 
 SETTLE = 20.0
 MEGABYTE = 2**20
@@ -47,7 +47,7 @@ def measure(minutes: float) -> list[Row]:
         browser = playwright.chromium.launch(executable_path=find_chromium(), args=FLAGS)
         try:
             cell = CELL.format(root=str(Path(__file__).parents[1]))
-            notebook = Notebook(lab, browser, lab.write("stream.ipynb", [cell, PACE, KEPT]))
+            notebook = Notebook(lab, window(browser), lab.write("stream.ipynb", [cell, PACE, KEPT]))
             return _stream(notebook, minutes)
         finally:
             browser.close()

@@ -1,9 +1,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import subprocess
+import sys
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import HealthCheck, Phase, settings
 
 from tools.chromium import find_chromium
@@ -16,7 +23,7 @@ settings.register_profile(
     deadline=None,
     derandomize=True,
     database=None,
-    max_examples=100,
+    max_examples=50,
     phases=[Phase.explicit, Phase.generate, Phase.target, Phase.shrink],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
@@ -30,11 +37,76 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
+# `make quick` runs one in this many, and all of those that look at the code itself.
+QUICK_SHARE = 8
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The others are thorough; by their names, so that they are the same ones each time."""
+    for item in items:
+        number = zlib.crc32(item.nodeid.encode(errors="backslashreplace"))
+        if number % QUICK_SHARE and "codebase" not in item.path.parts:
+            item.add_marker("thorough")
+
+
 @pytest.fixture(autouse=True)
 def unrecorded(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test leaves a record beside it but for those that name a place for it."""
     monkeypatch.setenv("NBDEBUG_RUNS", "off")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+def made_store(base: Path) -> Path:
+    """A database with MLflow's tables and nothing in them, for all workers.
+
+    In a process of its own, since Alembic cannot make two at once in one process.
+    """
+    folder = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    file = folder / "empty.db"
+    program = (
+        "import mlflow, sys; store = mlflow.MlflowClient(sys.argv[1]); "
+        "store.get_experiment_by_name('nbdebug')"
+    )
+    with FileLock(folder / "empty.lock"):
+        if not file.exists():
+            made = folder / "empty.db.part"
+            command = [sys.executable, "-c", program, f"sqlite:///{made}"]
+            subprocess.run(command, check=True, capture_output=True)
+            made.rename(file)
+    return file
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with MLflow's tables and nothing in them."""
+    return made_store(tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quickly_made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Stores that this process makes are copies of one: MLflow takes seconds for each."""
+    from tests.inside import make_stores_from
+
+    with pytest.MonkeyPatch.context() as patch:
+        make_stores_from(lambda: made_store(tmp_path_factory.getbasetemp()), patch)
+        yield
+
+
+@pytest.fixture
+def made_by_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test of the making itself."""
+    from tests.inside import make_stores_from
+
+    make_stores_from(None, monkeypatch)
+
+
+@pytest.fixture
+def place(tmp_path: Path, empty_store: Path) -> Path:
+    """A database of runs of this test alone."""
+    file = tmp_path / "runs.db"
+    shutil.copy(empty_store, file)
+    return file
 
 
 @pytest.fixture(scope="session")

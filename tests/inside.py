@@ -207,9 +207,13 @@ def serve_from(tab: RunsTabService, library: Any) -> None:
     tab._run_store = library
 
 
-def make_stores_from(file: Path, patch: pytest.MonkeyPatch) -> None:
-    """New databases are copies of a file: MLflow takes seconds to make one."""
-    patch.setattr(preparation, "_create", lambda fresh: shutil.copyfile(file, fresh))
+MADE_BY_MLFLOW = preparation._create
+
+
+def make_stores_from(file: Callable[[], Path] | None, patch: pytest.MonkeyPatch) -> None:
+    """New databases are copies of a file, or (None) made by MLflow, which takes seconds."""
+    made = MADE_BY_MLFLOW if file is None else lambda fresh: shutil.copyfile(file(), fresh)
+    patch.setattr(preparation, "_create", made)
 
 
 def look_while_stores_are_made(look: Callable[[Path], None], patch: pytest.MonkeyPatch) -> None:

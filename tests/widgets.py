@@ -17,6 +17,7 @@ from nbdebug.core.control_spec import ControlSpec, ControlState
 from nbdebug.core.history.history import History
 from nbdebug.core.records import ControlChange, Reading, Status, StepRecord
 from nbdebug.dashboard.dashboard import Dashboard
+from nbdebug.panels.base import Panel
 
 
 class Wire:
@@ -111,11 +112,20 @@ def training() -> FakeTraining:
 
 
 @pytest.fixture
-def dashboard(wire: Wire, training: FakeTraining) -> Iterator[Dashboard]:
+def panels() -> Sequence[type[Panel]] | None:
+    """All of them, which take a second; a file of tests that needs few says which."""
+    return None
+
+
+@pytest.fixture
+def dashboard(
+    wire: Wire, training: FakeTraining, panels: Sequence[type[Panel]] | None
+) -> Iterator[Dashboard]:
     """A dashboard that ticks by hand; the first view has its snapshot already."""
     made = Dashboard(
-        training.history, training.queue, training.controls, training.request, start=False
-    )
+        training.history, training.queue, training.controls, training.request, panels=panels,
+        start=False,
+    )  # fmt: skip
     yield made
     made.close()
 

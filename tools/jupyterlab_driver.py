@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import nbformat
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, ViewportSize, expect
 
 T = TypeVar("T")
 LONG = 60_000
+SIZE: ViewportSize = {"width": 1280, "height": 1000}
 ARTEFACTS = Path(__file__).parents[1] / "tests" / "artefacts"
 # What Chromium is started with.
 FLAGS = [
@@ -110,14 +111,17 @@ class Lab:
         return name
 
 
+def window(browser: Browser) -> BrowserContext:
+    """What pages of JupyterLab share: its files are loaded and compiled once."""
+    return browser.new_context(viewport=SIZE, reduced_motion="reduce")
+
+
 class Notebook:
     """A notebook in a page of the browser."""
 
-    def __init__(self, lab: Lab, browser: Browser, name: str, **options: Any) -> None:
+    def __init__(self, lab: Lab, browser: BrowserContext, name: str) -> None:
         self.lab, self.name = lab, name
-        self.page: Page = browser.new_page(
-            viewport={"width": 1280, "height": 1000}, reduced_motion="reduce", **options
-        )
+        self.page: Page = browser.new_page()
         self.errors: list[str] = []
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.goto(f"http://127.0.0.1:{lab.port}/lab/tree/{name}?reset")
@@ -188,10 +192,14 @@ class Notebook:
         """Wait until a text is visible."""
         expect(self.page.get_by_text(words).first).to_be_visible(timeout=LONG)
 
+    def settled(self) -> None:
+        """Wait until the page has nothing to do for a moment, or a second is over."""
+        self.page.evaluate(SETTLED)
+
     def picture(self, name: str) -> None:
         """Save a screenshot for people to look at."""
         ARTEFACTS.mkdir(exist_ok=True)
-        self.page.screenshot(path=ARTEFACTS / f"{name}.png")
+        self.page.screenshot(path=ARTEFACTS / f"{name}.png", timeout=LONG)
 
     def close(self) -> None:
         """Shut the kernel down and leave the page."""
@@ -199,6 +207,14 @@ class Notebook:
             "async () => { await jupyterapp.shell.currentWidget.sessionContext.shutdown() }"
         )
         self.page.close()
+
+    def renew(self, cells: list[str]) -> None:
+        """Take other cells in a kernel as good as new; page and imported modules stay."""
+        assert self.page.evaluate(EXECUTE, RESET) == "ok", "the kernel cannot be used again"
+        self.page.evaluate(REPLACE_CELLS, cells)
+        self.page.set_viewport_size(SIZE)
+        until(lambda: self.figure("loss")["documents"] == 0, 30, "the plots of before to go")
+        self.errors.clear()
 
 
 def until(condition: Callable[[], T], timeout: float, what: str) -> T:
@@ -210,6 +226,38 @@ def until(condition: Callable[[], T], timeout: float, what: str) -> T:
     return answer
 
 
+# The last picture, which a Debugger leaves when it is closed, takes most of a second.
+RESET = """
+import gc, ipywidgets, nbdebug, os
+os.environ["NBDEBUG_STILL"] = "off"
+for one in [one for one in gc.get_objects() if type(one) is nbdebug.Debugger]:
+    one.close()
+del os.environ["NBDEBUG_STILL"]
+ipywidgets.Widget.close_all()
+get_ipython().reset(new_session=True)
+__import__("gc").collect()
+"""
+REPLACE_CELLS = """sources => {
+  const model = jupyterapp.shell.currentWidget.content.model.sharedModel;
+  const cells = sources.map((source) => (
+    { cell_type: "code", source, metadata: { trusted: true } }));
+  model.transact(() => {
+    model.deleteCellRange(0, model.cells.length);
+    model.insertCells(0, cells);
+  });
+}"""
+SETTLED = """async () => {
+  for (let turn = 0; turn < 3; turn++) {
+    await new Promise((done) => requestIdleCallback(done, { timeout: 300 }));
+    await new Promise((done) => requestAnimationFrame(done));
+  }
+}"""
+EXECUTE = """async code => {
+  const kernel = jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+  const reply = kernel.requestExecute({ code, store_history: false }).done;
+  const late = new Promise((done) => setTimeout(done, 30_000, null));
+  return (await Promise.race([reply, late]))?.content.status;
+}"""
 FIGURE = """name => {
   const found = [];
   for (const doc of window.Bokeh?.documents ?? []) {

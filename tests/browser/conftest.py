@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
-from tools.jupyterlab_driver import FLAGS, Lab, Notebook
+from tools.jupyterlab_driver import FLAGS, Lab, Notebook, window
 
 HERE = Path(__file__).parent
 
@@ -37,16 +36,51 @@ def browser(chromium: str) -> Iterator[Browser]:
         opened.close()
 
 
-@pytest.fixture
-def open_notebook(lab: Lab, browser: Browser, request: Any) -> Iterator[Callable[..., Notebook]]:
-    """Writes cells to a notebook and opens it."""
+@pytest.fixture(scope="session")
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    opened = window(browser)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def shared() -> Iterator[list[Notebook]]:
+    """A notebook that one test after the other fills with its cells."""
     opened: list[Notebook] = []
-
-    def open_one(*cells: str) -> Notebook:
-        name = lab.write(f"{request.node.name.removeprefix('test_')[:60]}.ipynb", list(cells))
-        opened.append(Notebook(lab, browser, name))
-        return opened[-1]
-
-    yield open_one
+    yield opened
     for notebook in opened:
         notebook.close()
+
+
+@pytest.fixture
+def own_page(shared: list[Notebook]) -> Iterator[None]:
+    """A test that leaves its page other than it was."""
+    yield
+    while shared:
+        shared.pop().close()
+
+
+@pytest.fixture
+def open_notebook(
+    lab: Lab, context: BrowserContext, shared: list[Notebook], request: pytest.FixtureRequest
+) -> Iterator[Callable[..., Notebook]]:
+    """Writes cells to a notebook and opens it.
+
+    It is the notebook of the test before, with other cells and a kernel as good as new: to load
+    JupyterLab and to import torch takes seconds.
+    """
+    failed = request.session.testsfailed
+
+    def open_one(*cells: str) -> Notebook:
+        if shared:
+            shared[0].renew(list(cells))
+        else:
+            name = f"{request.node.name.removeprefix('test_')[:60]}.ipynb"
+            shared.append(Notebook(lab, context, lab.write(name, list(cells))))
+        return shared[0]
+
+    yield open_one
+    # What is left of a failure is not for the next test.
+    if request.session.testsfailed != failed:
+        while shared:
+            shared.pop().close()

@@ -180,6 +180,7 @@ HIDE = """hidden => {
 }"""
 
 
+@pytest.mark.usefixtures("own_page")
 def test_a_hidden_page_is_left_alone_and_complete_when_it_is_seen(open_notebook: Open) -> None:
     notebook = opened(open_notebook, "dbg.wait()", "print(dbg.dashboard.view.seen)", "dbg.run(300)")
     notebook.page.evaluate(HIDE, True)

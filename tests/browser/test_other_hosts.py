@@ -94,6 +94,7 @@ def test_in_voila(voila: Lab, browser: Browser) -> None:
     page.close()
 
 
+@pytest.mark.usefixtures("own_page")
 def test_with_the_colours_of_vs_code(open_notebook: Callable[..., Notebook]) -> None:
     """Not VS Code itself: a page with its variables and the attribute that marks it."""
     notebook = open_notebook(SETUP, MAKE)

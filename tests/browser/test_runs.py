@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, expect
 
-from tools.jupyterlab_driver import LONG, Notebook, until
+from tools.jupyterlab_driver import LONG, Lab, Notebook, until
 
 pytestmark = pytest.mark.browser
 SETUP = """
@@ -87,7 +89,8 @@ def delete_slow(panel: Locator) -> None:
     expect(rows).to_have_text(["now (this run)", "fast data=v2"], timeout=LONG)
 
 
-def test_the_runs(open_notebook: Callable[..., Notebook]) -> None:
+def test_the_runs(open_notebook: Callable[..., Notebook], lab: Lab, empty_store: Path) -> None:
+    shutil.copy(empty_store, lab.notebooks / "tab.db")
     notebook = open_notebook(SETUP, KEPT)
     page = notebook.page
     notebook.run_cell(0)

@@ -9,7 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbclient import NotebookClient
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from tests.browser.test_dashboard import MAKE, SETUP, train
 from tools.jupyterlab_driver import LONG, Lab, Notebook, until
@@ -20,9 +20,9 @@ RUN = "dbg.run(steps=200)"
 
 
 @pytest.fixture(scope="module")
-def saved(lab: Lab, browser: Browser) -> Path:
+def saved(lab: Lab, context: BrowserContext) -> Path:
     """A notebook that was run and saved; its kernel is gone."""
-    notebook = Notebook(lab, browser, lab.write("shared.ipynb", [SETUP, MAKE, RUN]))
+    notebook = Notebook(lab, context, lab.write("shared.ipynb", [SETUP, MAKE, RUN]))
     notebook.run_all()
     until(lambda: notebook.figure("loss")["count"], 60, "the figures")
     until(lambda: at_step(notebook.page, 200), 60, "the picture of the last step")
@@ -76,6 +76,7 @@ def test_the_live_dashboard_hides_the_picture(open_notebook: Open) -> None:
     assert notebook.errors == []
 
 
+@pytest.mark.usefixtures("own_page")
 def test_a_view_of_its_own_shows_the_dashboard_alone(open_notebook: Open) -> None:
     """JupyterLab's "Create New View for Cell Output"."""
     notebook = open_notebook(SETUP, MAKE, RUN)
@@ -98,22 +99,25 @@ def test_closing_leaves_the_picture_in_place_of_the_dashboard(open_notebook: Ope
     expect(notebook.page.locator(".nbd-view")).to_have_count(0)
 
 
-@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
 def test_a_new_kernel_without_the_widget_shows_the_picture(
-    saved: Path, lab: Lab, browser: Browser, theme: str
+    saved: Path, lab: Lab, context: BrowserContext
 ) -> None:
-    notebook = Notebook(lab, browser, saved.name)
-    set_theme = f"jupyterapp.commands.execute('apputils:change-theme', {{theme: {theme!r}}})"
-    notebook.page.evaluate(f"async () => {{ await {set_theme} }}")
+    notebook = Notebook(lab, context, saved.name)
     # JupyterLab looks for the widget for some seconds before it gives up.
     notebook.page.wait_for_timeout(5000)
-    has_the_picture(notebook.page)
-    notebook.picture(f"still-{theme.split()[-1].lower()}")
+    for theme in ("Dark", "Light"):
+        name = f"JupyterLab {theme}"
+        set_theme = f"jupyterapp.commands.execute('apputils:change-theme', {{theme: {name!r}}})"
+        notebook.page.evaluate(f"async () => {{ await {set_theme} }}")
+        has_the_picture(notebook.page)
+        notebook.picture(f"still-{theme.lower()}")
     notebook.close()
 
 
-def test_without_a_kernel_the_picture_is_there(saved: Path, lab: Lab, browser: Browser) -> None:
-    page = browser.new_page(viewport={"width": 1280, "height": 1000})
+def test_without_a_kernel_the_picture_is_there(
+    saved: Path, lab: Lab, context: BrowserContext
+) -> None:
+    page = context.new_page()
     page.goto(f"http://127.0.0.1:{lab.port}/lab?reset")
     page.wait_for_function("window.jupyterapp?.restored")
     page.evaluate(OPEN_WITHOUT_KERNEL, saved.name)
@@ -123,17 +127,19 @@ def test_without_a_kernel_the_picture_is_there(saved: Path, lab: Lab, browser: B
 
 
 def test_a_notebook_from_somebody_else_shows_the_picture(
-    saved: Path, lab: Lab, browser: Browser
+    saved: Path, lab: Lab, context: BrowserContext
 ) -> None:
     """It is not trusted: JupyterLab cleans its HTML and shows no widgets."""
     foreign = lab.notebooks / "foreign.ipynb"
     foreign.write_text(saved.read_text().replace("manual_seed(0)", "manual_seed(1)"))
-    notebook = Notebook(lab, browser, foreign.name)
+    notebook = Notebook(lab, context, foreign.name)
     has_the_picture(notebook.page)
     notebook.close()
 
 
-def test_saved_widget_state_shows_the_picture_in_the_view(lab: Lab, browser: Browser) -> None:
+def test_saved_widget_state_shows_the_picture_in_the_view(
+    lab: Lab, context: BrowserContext
+) -> None:
     """The state is kept with the notebook, and no kernel answers the view."""
     path = lab.notebooks / lab.write("state.ipynb", [SETUP, MAKE, RUN])
     document = nbformat.read(path, 4)
@@ -143,7 +149,7 @@ def test_saved_widget_state_shows_the_picture_in_the_view(lab: Lab, browser: Bro
     document.cells[1].outputs.pop()
     nbformat.write(document, path)
 
-    notebook = Notebook(lab, browser, path.name)
+    notebook = Notebook(lab, context, path.name)
     notebook.page.evaluate(TRUST)
     expect(notebook.page.locator(".nbd-view .nbd-still")).to_be_visible(timeout=LONG)
     expect(still(notebook.page)).to_contain_text("at step 200")

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 import nbdebug as nbd
 from nbdebug.checks.base import Check
 from nbdebug.core.plugins import discover
+from tests.draw import some
 from tests.problems import CLASSES, FEATURES, blobs, tiny_mlp
 
 pytestmark = pytest.mark.slow
@@ -190,7 +191,8 @@ ODD: dict[str, Make] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.soak
+@pytest.mark.parametrize("odd", some(ODD, share=2))
 def test_no_check_breaks_or_fails(odd: str) -> None:
     with nbd.Debugger(**ODD[odd]()) as dbg:
         report = dbg.check(*(check.name for check in CHECKS))

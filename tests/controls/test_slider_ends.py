@@ -12,6 +12,7 @@ from torch import nn
 import nbdebug as nbd
 from nbdebug.core.control_spec import ControlSpec
 from nbdebug.errors import ControlValueError, NonFiniteError
+from tests.draw import some
 from tests.inside import controls_of
 from tests.programs import PROGRAMS
 
@@ -116,7 +117,8 @@ EACH_MODEL = [
 ]
 
 
-@pytest.mark.parametrize("name", EACH_MODEL)
+@pytest.mark.soak
+@pytest.mark.parametrize("name", some(EACH_MODEL, share=2))
 def test_the_ends_of_every_slider_train_on_or_are_refused(name: str) -> None:
     failed, tried = [], 0
     with MODELS[name]() as dbg:

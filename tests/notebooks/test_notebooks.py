@@ -41,14 +41,14 @@ def numbers(text: str, after: str) -> list[float]:
 
 
 @pytest.fixture(autouse=True)
-def own_jupyter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def own_jupyter(tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of the user's own Jupyter settings comes in, nothing is left there."""
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     monkeypatch.setenv("JUPYTER_CONFIG_DIR", str(tmp_path / "config"))
     monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))
     # Recorded as for every user, but not beside the notebooks.
-    monkeypatch.setenv("NBDEBUG_RUNS", str(tmp_path / "runs.db"))
+    monkeypatch.setenv("NBDEBUG_RUNS", str(place))
 
 
 @functools.cache

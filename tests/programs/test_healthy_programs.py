@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nbdebug.core.results.check_report import CheckReport
+from tests.draw import some
 from tests.programs import PROGRAMS
 from tests.programs.networks import IMAGE_NETWORKS
 from tests.programs.sequences import SEQUENCE_NETWORKS
@@ -37,18 +38,21 @@ def test_there_are_at_least_20() -> None:
     assert len(PROGRAMS) >= 20
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.soak
+@pytest.mark.parametrize("name", some(SMALL))
 def test_a_healthy_program_is_not_blamed(name: str) -> None:
     train_and_judge(name, 120)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", LARGE)
+@pytest.mark.soak
+@pytest.mark.parametrize("name", some(LARGE, share=4))
 def test_a_healthy_network_is_not_blamed(name: str) -> None:
     train_and_judge(name, 120)
 
 
-@pytest.mark.parametrize("name", LARGE)
+@pytest.mark.soak
+@pytest.mark.parametrize("name", some(LARGE, share=2))
 def test_an_untrained_network_is_not_even_suspected(name: str) -> None:
     with PROGRAMS[name].debugger() as dbg:
         report = dbg.check(*CHECKS_OF_UNTRAINED_NETWORKS)

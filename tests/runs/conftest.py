@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,31 +9,6 @@ import torch
 from torch import nn
 
 from nbdebug import Debugger
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with MLflow's tables and nothing in them: making it takes seconds.
-
-    In a process of its own, since Alembic cannot make two at once in one process.
-    """
-    file = tmp_path_factory.mktemp("store") / "empty.db"
-    program = (
-        "import mlflow, sys; store = mlflow.MlflowClient(sys.argv[1]); "
-        "store.get_experiment_by_name('nbdebug')"
-    )
-    subprocess.run(
-        [sys.executable, "-c", program, f"sqlite:///{file}"], check=True, capture_output=True
-    )
-    return file
-
-
-@pytest.fixture
-def place(tmp_path: Path, empty_store: Path) -> Path:
-    """A database of runs of this test alone."""
-    file = tmp_path / "runs.db"
-    shutil.copy(empty_store, file)
-    return file
 
 
 @pytest.fixture

@@ -1,8 +1,9 @@
 """Kills everything that writes, and says what is left of it.
 
-Usage: killed_writers.py FOLDER SEED COUNT. Each kind of writer runs in a forked child that is
-killed COUNT times: half of them at a drawn access to a file, the others at a drawn time. Prints a
-line `kind number: ok` or `kind number: what is wrong` for each.
+Usage: killed_writers.py FOLDER STORE SEED COUNT. STORE is an empty database of MLflow. Each kind of
+writer runs in a forked child that is killed COUNT times: half of them at a drawn access to a file,
+the others at a drawn time. Prints a line `kind number: ok` or `kind number: what is wrong` for
+each.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from os import _exit as leave_child
 from pathlib import Path
 from typing import Any
 
-import mlflow
+import mlflow  # noqa: F401
 import numpy as np
 import pyarrow  # noqa: F401
 import torch
@@ -243,8 +244,7 @@ def killed_at(act: Callable[[Say], None], event: int, seconds: float) -> None:
 
 
 def prepare(base: Path) -> None:
-    """An empty store, exports of a run at three times, and the journal that a kernel left."""
-    mlflow.MlflowClient("sqlite:///runs.db").get_experiment_by_name("nbdebug")
+    """Exports of a run at three times, and the journal that a kernel left."""
     training = Training()
     training.train(EARLY)
     training.export("early")
@@ -259,11 +259,12 @@ def prepare(base: Path) -> None:
     training.export("other")
 
 
-def fresh(base: Path, kind: str) -> Path:
+def fresh(base: Path, store: Path, kind: str) -> Path:
     folder = base / "work"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    shutil.copy(base / "prepared" / "runs.db", folder)
+    for name in ("runs.db", "all.db", "other.db"):
+        shutil.copy(store, folder / name)
     if kind == "taking in":
         (folder / "runs").mkdir()
         key = (base / "key").read_text()
@@ -272,13 +273,14 @@ def fresh(base: Path, kind: str) -> Path:
     return folder
 
 
-def main(base: Path, draw: random.Random, count: int) -> None:
+def main(base: Path, store: Path, draw: random.Random, count: int) -> None:
     prepared = base / "prepared"
     prepared.mkdir()
+    shutil.copy(store, prepared / "runs.db")
     status, text = forked(lambda: prepare(base), prepared)
     assert status == 0, text
     for at, (kind, (act, check)) in enumerate(WRITERS.items()):
-        folder = fresh(base, kind)
+        folder = fresh(base, store, kind)
         status, text = forked(lambda act=act: killed_at(act, 0, 0.0), folder)
         assert status == 0, text
         # Without a kill it holds too.
@@ -287,7 +289,7 @@ def main(base: Path, draw: random.Random, count: int) -> None:
         assert whole == 0, f"{kind}: {wrong}"
         events, took = json.loads(text.rpartition("took ")[2])
         for number in range(count):
-            folder = fresh(base, kind)
+            folder = fresh(base, store, kind)
             event = draw.randint(1, events) if (at + number) % 2 == 0 else 0
             seconds = 0.0 if event else draw.uniform(0.0, took)
             status, text = forked(
@@ -302,4 +304,5 @@ def main(base: Path, draw: random.Random, count: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]).absolute(), random.Random(int(sys.argv[2])), int(sys.argv[3]))
+    folder, store = (Path(argument).absolute() for argument in sys.argv[1:3])
+    main(folder, store, random.Random(int(sys.argv[3])), int(sys.argv[4]))

@@ -9,18 +9,20 @@ from pathlib import Path
 
 import pytest
 
+from tests.draw import draw
+
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system knows no fork"),
     pytest.mark.slow,
+    pytest.mark.soak,
 ]
 SCRIPT = Path(__file__).with_name("killed_writers.py")
 KINDS = 7
 
 
-def test_no_kill_of_any_writer_loses_what_was_written(tmp_path: Path) -> None:
-    soak = os.environ.get("HYPOTHESIS_PROFILE") == "soak"
-    count, seed = (30, int.from_bytes(os.urandom(4), "big")) if soak else (1, 7)
-    command = [sys.executable, str(SCRIPT), str(tmp_path), str(seed), str(count)]
+def test_no_kill_of_any_writer_loses_what_was_written(tmp_path: Path, empty_store: Path) -> None:
+    count, seed = draw(1, 30), draw(7, int.from_bytes(os.urandom(4), "big"))
+    command = [sys.executable, SCRIPT, tmp_path, empty_store, str(seed), str(count)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
 

@@ -1,31 +1,18 @@
-"""Binder without Docker: a fresh venv stands in for the conda environment of its image."""
+"""What Binder is given; `make binder` builds an environment with it."""
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
-import nbformat
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[2]
+from tests.setup.binder_image import ROOT, run
+
 BINDER = ROOT / "binder"
-TORCH = "import torch; print(torch.__version__, torch.__file__)"
-CHECKOUT = ("nbdebug", "notebooks", "binder", "pyproject.toml", "constraints.txt", "README.md")
-
-
-def run(*command: str | Path, cwd: Path, env: dict[str, str]) -> str:
-    result = subprocess.run(
-        [str(part) for part in command], cwd=cwd, env=env, capture_output=True, text=True
-    )
-    assert result.returncode == 0, f"{command}:\n{result.stdout[-3000:]}{result.stderr[-3000:]}"
-    return result.stdout
 
 
 def asked_of_conda() -> dict[str, str]:
@@ -62,52 +49,3 @@ def test_start_gives_one_thread_and_hands_over(tmp_path: Path) -> None:
     out = run(BINDER / "start", "bash", "-c", show, "jupyter", "two words", cwd=tmp_path, env=bare)
 
     assert out.strip() == "1 passive jupyter two words"
-
-
-@pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
-    """A checkout, and the variables of an environment that holds torch and nothing else."""
-    folder = tmp_path_factory.mktemp("binder")
-    checkout = folder / "checkout"
-    checkout.mkdir()
-    for name in (*CHECKOUT, "LICENSE"):
-        source = ROOT / name
-        copy = shutil.copytree if source.is_dir() else shutil.copy2
-        copy(source, checkout / name)
-    environment = {
-        **{key: value for key, value in os.environ.items() if not key.startswith("PYTHON")},
-        "PATH": f"{folder / 'conda' / 'bin'}{os.pathsep}{os.environ['PATH']}",
-        "HOME": os.environ.get("HOME", str(folder)),
-        "IPYTHONDIR": str(folder / "ipython"),
-        "JUPYTER_CONFIG_DIR": str(folder / "config"),
-        "JUPYTER_DATA_DIR": str(folder / "data"),
-        "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
-    }
-    run(sys.executable, "-m", "venv", folder / "conda", cwd=folder, env=environment)
-    (pin,) = re.findall(r"^torch==.*$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
-    run("python", "-m", "pip", "install", pin, cwd=folder, env=environment)
-    return checkout, environment
-
-
-@pytest.mark.slow
-def test_post_build_leaves_torch_and_the_quickstart_runs(
-    image: tuple[Path, dict[str, str]],
-) -> None:
-    checkout, environment = image
-    before = run("python", "-c", TORCH, cwd=checkout / "notebooks", env=environment)
-
-    run(checkout / "binder" / "postBuild", cwd=checkout, env=environment)
-
-    folder = checkout / "notebooks"
-    assert run("python", "-c", TORCH, cwd=folder, env=environment) == before
-    where = run(
-        "python", "-c", "import nbdebug; print(nbdebug.__file__)", cwd=folder, env=environment
-    )
-    assert "site-packages" in where
-    assert list(Path(where.strip()).parent.glob("dashboard/view/*.js"))
-    start = checkout / "binder" / "start"
-    run(
-        start, "jupyter", "execute", "--inplace", "01_quickstart.ipynb", cwd=folder, env=environment
-    )
-    notebook = nbformat.read(folder / "01_quickstart.ipynb", as_version=4)
-    assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code")

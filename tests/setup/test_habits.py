@@ -63,7 +63,7 @@ def test_what_workflows_call_is_there() -> None:
     words = {word for line in commands() for word in make_words(line)}
     called = {script for line in commands() for script in scripts(line)}
 
-    assert {"check", "quick", "notebooks", "build"} <= words
+    assert {"check", "most", "notebooks", "build", "binder", "soak"} <= words
     assert {".ci/run", "tools/smoke.py"} <= called
     assert [word for word in words if not re.search(rf"^{word}:", makefile, re.MULTILINE)] == []
     assert [script for script in called if not (ROOT / script).is_file()] == []

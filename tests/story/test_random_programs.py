@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from tests.draw import draw
 from tests.story.plain_training import EXCLUDED
 from tests.story.problem import Problem
 from tests.story.programs import Program
@@ -89,6 +90,7 @@ PROGRAMS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PROBLEMS)
+@settings(max_examples=draw(25, 4000))
 @given(data=st.data())
 def test_a_program_of_commands(name: str, data: st.DataObject) -> None:
     problem = PROBLEMS[name]

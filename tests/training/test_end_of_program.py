@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from tests.draw import draw
+
 SCRIPT = """
 import torch
 from torch import nn
@@ -21,8 +23,9 @@ dbg.history.wait_until(lambda status: status.step > 3)
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_it_ends_without_a_crash() -> None:
-    for _ in range(3):
+    for _ in range(draw(2, 30)):
         done = subprocess.run(
             [sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=120
         )

@@ -15,6 +15,9 @@ from IPython.core.interactiveshell import InteractiveShell
 from nbdebug.core.records import Status
 from nbdebug.dashboard.dashboard import Dashboard
 from nbdebug.dashboard.still.page import still_page
+from nbdebug.panels.findings import FindingsPanel
+from nbdebug.panels.grad_norm import GradNorm
+from nbdebug.panels.loss import Loss
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 
@@ -43,6 +46,11 @@ class Shell:
     @property
     def sent(self):
         return self.display_pub.sent
+
+
+@pytest.fixture
+def panels():
+    return [Loss, GradNorm, FindingsPanel]
 
 
 @pytest.fixture
@@ -183,14 +191,16 @@ def test_shown_twice_both_are_renewed_by_one_message(shell, training, dashboard,
     assert steps_of(shell) == [0, 0, 3, 3]
 
 
-def test_no_failure_reaches_training_or_the_cell(shell, wire, training, clock):
+def test_no_failure_reaches_training_or_the_cell(shell, wire, training, clock, panels):
     def controls():
         if broken:
             raise SystemExit("a control of a plug-in is broken")
         return []
 
     broken = False
-    dashboard = Dashboard(training.history, training.queue, controls, training.request, start=False)
+    dashboard = Dashboard(
+        training.history, training.queue, controls, training.request, panels=panels, start=False
+    )
     broken = True
     dashboard.still.show({"text/plain": "x"})
     broken = False
@@ -209,10 +219,11 @@ def test_outside_of_a_kernel_there_is_no_picture(shell, dashboard):
     assert len(shell.sent) == 1
 
 
-def test_the_shell_keeps_no_dashboard_alive(shell, wire, training):
+def test_the_shell_keeps_no_dashboard_alive(shell, wire, training, panels):
     made = Dashboard(
-        training.history, training.queue, training.controls, training.request, start=False
-    )
+        training.history, training.queue, training.controls, training.request, panels=panels,
+        start=False,
+    )  # fmt: skip
     made._ipython_display_()
     made.close()
     gone = weakref.ref(made.still)

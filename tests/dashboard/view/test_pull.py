@@ -10,9 +10,17 @@ import pytest
 
 from nbdebug.dashboard import pump
 from nbdebug.dashboard.dashboard import Dashboard
+from nbdebug.panels.findings import FindingsPanel
+from nbdebug.panels.grad_norm import GradNorm
+from nbdebug.panels.loss import Loss
 from tests.dashboard.view.browser_replay import Replay
 from tests.dashboard.view.test_bokeh_view import loss_of
 from tests.inside import tick_in_thread
+
+
+@pytest.fixture
+def panels():
+    return [Loss, GradNorm, FindingsPanel]
 
 
 @pytest.fixture
@@ -139,11 +147,12 @@ def test_two_views_that_pull_see_the_same(wire, training, dashboard, show):
     assert [loss_of(view, dashboard) for view in views] == [np.exp(-np.arange(18.0)).tolist()] * 2
 
 
-def test_pulls_and_the_thread_at_once_lose_nothing(wire, training, show):
+def test_pulls_and_the_thread_at_once_lose_nothing(wire, training, show, panels):
     """Views of both kinds on one dashboard, with the thread running."""
     dashboard = Dashboard(
-        training.history, training.queue, training.controls, training.request, rate=200
-    )
+        training.history, training.queue, training.controls, training.request, panels=panels,
+        rate=200,
+    )  # fmt: skip
     view = Replay("first")
     stop = threading.Event()
 

@@ -16,6 +16,7 @@ from nbdebug.runs.store.imports.journal_rows import journal_row
 from nbdebug.runs.store.imports.run_file import read_run_file
 from nbdebug.runs.store.run import Run
 from nbdebug.runs.store.run_table import frame_of_rows
+from tests.draw import some
 from tests.inside import without_bokehjs
 from tests.runs.record import archives
 from tests.runs.record.archives import FIELDS, ODD, SLOW, cases, documents, files, zipped
@@ -88,7 +89,8 @@ def accepted(odd: str, tmp_path: Path) -> dict[str, Any]:
     return whole
 
 
-@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.soak
+@pytest.mark.parametrize("odd", some(ODD))
 def test_what_is_read_can_be_shown_exported_and_compared(
     odd: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

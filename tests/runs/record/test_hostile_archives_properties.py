@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nbdebug.runs.record.run_data import DOCUMENTS
+from tests.draw import SOAK, draw
 from tests.inside import without_bokehjs
 from tests.runs.record import archives
 from tests.runs.record.archives import documents, field_cases, files, zipped
 from tests.runs.record.test_hostile_archives import read, use
 
-SOAK = os.environ.get("HYPOTHESIS_PROFILE") == "soak"
 WHOLE = zipped(files())
 PARQUET = files()["series.parquet"]
 JOURNAL = archives.journal(
@@ -104,7 +104,7 @@ def test_values_exchanged_anywhere(data: Any, tmp_path: Path) -> None:
     read(zipped(files(**drawn(data.draw))), tmp_path / "run.zip")
 
 
-@settings(max_examples=100 if SOAK else 5)
+@settings(max_examples=draw(5, 100))
 @given(data=st.data())
 def test_what_is_read_of_them_can_be_used(data: Any, tmp_path_factory: Any) -> None:
     folder = tmp_path_factory.mktemp("run")
@@ -128,8 +128,9 @@ def test_frames_of_any_form(header: Any, payload: bytes, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.soak
 def test_no_archive_takes_much_memory_or_time(tmp_path: Path) -> None:
-    soak = ["fields"] if SOAK else []
+    soak = draw([], ["fields"])
     done = subprocess.run(
         [sys.executable, "-m", "tests.runs.record.archive_campaign", str(tmp_path), *soak],
         cwd=Path(__file__).parents[3], capture_output=True, text=True, timeout=1800,

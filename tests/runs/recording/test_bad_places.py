@@ -28,7 +28,7 @@ from nbdebug.runs.recording.recorder import Recorder
 from nbdebug.runs.store import mlflow_store as store
 from nbdebug.runs.store.run_store import RunStore
 from nbdebug.runs.store.store_errors import store_errors
-from tests.inside import break_recording, make_stores_from
+from tests.inside import break_recording
 
 Make = Callable[..., Debugger]
 
@@ -118,9 +118,8 @@ def test_a_full_disk_is_said_and_nothing_is_lost_when_there_is_room_again(
 
 
 def test_a_damaged_database_is_named_and_replaced(
-    debugger: Make, tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+    debugger: Make, tmp_path: Path, empty_store: Path
 ) -> None:
-    make_stores_from(empty_store, monkeypatch)
     place = tmp_path / "runs.db"
     shutil.copy(empty_store, place)
     # The list of its tables is left; the tables are not.

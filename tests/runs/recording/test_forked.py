@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,10 +25,11 @@ SCRIPT = Path(__file__).with_name("forked_training.py")
 
 
 @pytest.fixture(scope="module")
-def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def said(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> dict[str, str]:
     """What a training with children of all kinds has printed: `name: text`."""
-    folder = tmp_path_factory.mktemp("forked")
-    command = [sys.executable, str(SCRIPT), str(folder / "runs.db")]
+    place = tmp_path_factory.mktemp("forked") / "runs.db"
+    shutil.copy(empty_store, place)
+    command = [sys.executable, str(SCRIPT), str(place)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return dict(line.split(": ", 1) for line in done.stdout.splitlines())
@@ -59,8 +61,8 @@ def test_in_the_end_the_record_is_whole(said: dict[str, str]) -> None:
     assert said["rows"] == "35"
 
 
-def test_a_child_does_not_keep_the_lock_of_a_parent_that_was_killed(tmp_path: Path) -> None:
-    command = [sys.executable, str(SCRIPT), str(tmp_path / "runs.db"), "killed"]
+def test_a_child_does_not_keep_the_lock_of_a_parent_that_was_killed(place: Path) -> None:
+    command = [sys.executable, str(SCRIPT), str(place), "killed"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         child = int(parent.stdout.readline())
@@ -68,7 +70,7 @@ def test_a_child_does_not_keep_the_lock_of_a_parent_that_was_killed(tmp_path: Pa
         try:
             parent.wait()
             os.kill(child, 0)
-            assert nbd.runs(tmp_path / "runs.db")["status"].tolist() == ["interrupted"]
+            assert nbd.runs(place)["status"].tolist() == ["interrupted"]
         finally:
             os.kill(child, signal.SIGKILL)
 

@@ -16,6 +16,7 @@ from nbdebug.runs.record.journal import read_frames
 from nbdebug.runs.record.location import store_location
 from nbdebug.runs.record.run_data import RunData
 from nbdebug.runs.store.run_store import RunStore
+from tests.draw import draw
 
 pytestmark = pytest.mark.slow
 
@@ -66,7 +67,8 @@ def training(place: Path, name: str = "killed") -> Iterator[Child]:
             child.kill()
 
 
-@pytest.mark.parametrize("seconds", [0.0, 1.5, 2.5, 3.5, 6.0])
+@pytest.mark.soak
+@pytest.mark.parametrize("seconds", draw([0.0, 2.5], [0.0, 1.5, 2.5, 3.5, 6.0]))
 def test_a_killed_kernel_leaves_a_record_that_opens(place: Path, seconds: float) -> None:
     with training(place) as child:
         child.wait_for(1)

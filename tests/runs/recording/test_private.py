@@ -51,6 +51,7 @@ def open_to_others(*roots: Path) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("made_by_mlflow")
 def test_store_and_journals(debugger: Make, tmp_path: Path, umask: int) -> None:
     place = tmp_path / "new" / "runs.db"
     place.parent.mkdir(mode=0o700)

@@ -9,6 +9,7 @@ import string
 import pytest
 
 from nbdebug.runs.redaction.redact import redact
+from tests.draw import crossed
 
 # S is the secret in each; it must be gone and all the rest still there.
 S = "hunter2Zq"
@@ -468,8 +469,8 @@ REPEATED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("piece", REPEATED, ids=repr)
-@pytest.mark.parametrize("start", ["password = ", "!", '"'], ids=repr)
+@pytest.mark.soak
+@pytest.mark.parametrize(("piece", "start"), crossed(REPEATED, ["password = ", "!", '"']), ids=repr)
 def test_a_long_line_ends(piece: str, start: str) -> None:
     """It takes minutes where time grows with the square of the length."""
     text = start + piece * (50_000 // len(piece))

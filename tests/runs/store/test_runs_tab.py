@@ -23,7 +23,7 @@ from nbdebug.plots.columns import MAX_ROWS
 from nbdebug.runs.store import runs_tab as desk_module
 from nbdebug.runs.store.row import Row
 from nbdebug.runs.store.runs_tab import MAX_COMPARED_RUNS, RunsTabService
-from tests.inside import make_stores_from, recorder_of, requests_of, runs_tab_of, serve_from
+from tests.inside import recorder_of, requests_of, runs_tab_of, serve_from
 
 Make = Callable[..., Debugger]
 
@@ -235,9 +235,8 @@ def test_a_store_that_cannot_be_read_is_said_and_training_goes_on(
 
 
 def test_a_store_that_is_damaged_is_replaced_and_that_is_said(
-    debugger: Make, tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+    debugger: Make, tmp_path: Path, empty_store: Path
 ) -> None:
-    make_stores_from(empty_store, monkeypatch)
     damaged = tmp_path / "damaged.db"
     shutil.copy(empty_store, damaged)
     os.truncate(damaged, damaged.stat().st_size // 2)

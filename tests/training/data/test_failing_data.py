@@ -23,6 +23,7 @@ from torch.utils.data import (
 )
 
 import nbdebug as nbd
+from tests.draw import crossed
 from tests.inside import break_off_a_message
 from tests.problems import blobs, tiny_mlp
 
@@ -235,8 +236,11 @@ def test_a_worker_that_ended_is_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", SLOW_KINDS)
-@pytest.mark.parametrize("error", [EOFError, ConnectionResetError, pickle.UnpicklingError])
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    crossed([EOFError, ConnectionResetError, pickle.UnpicklingError], list(SLOW_KINDS)),
+)
 def test_a_message_of_a_worker_that_breaks_off_is_read_again(
     kind: str, error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

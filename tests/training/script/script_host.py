@@ -13,7 +13,7 @@ from typing import IO
 
 HOST = """
 import os, runpy, sys, traceback
-import numpy, torch
+import numpy, torch, torch._dynamo
 assert not any(name.split(".")[0] == "nbdebug" for name in sys.modules)
 # To import it is an error from here on.
 sys.modules["nbdebug"] = None

@@ -127,9 +127,9 @@ torch.manual_seed(1)
 X = torch.randn(96, 6); Y = torch.randint(0, 3, (96,))
 model = nn.Sequential(nn.Linear(6, 16), nn.Dropout(0.3), nn.Linear(16, 3))
 dbg = nbd.Debugger(model, (X, Y), nn.CrossEntropyLoss(), batch_size=16, name="killed")
-dbg.run(steps=400)
+dbg.run(steps=100)
 dbg.start()
-dbg.history.wait_until(lambda status: status.step > 2000)
+dbg.history.wait_until(lambda status: status.step > 500)
 os.kill(os.getpid(), 9)
 """
 

@@ -11,6 +11,7 @@ from torch import nn
 
 import nbdebug as nbd
 from nbdebug.training.timeline.disk.paths import path_of
+from tests.draw import crossed
 from tests.training.timeline.timelines import X, Y, equal, make, net, state
 
 
@@ -152,11 +153,12 @@ PAIRS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
-STARTS = ("constant", "cosine", "own")
+STARTS = ("own", "constant", "cosine")
 # A schedule of one's own has no warm-up of nbdebug's.
-COMBINED = [(p, s) for p in PAIRS for s in STARTS if (p, s) != ("warm-up, back", "own")]
+COMBINED = [both for both in crossed(PAIRS, STARTS) if both != ("warm-up, back", "own")]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(("pair", "start"), COMBINED)
 def test_two_changes_at_one_boundary_are_the_same_with_a_restart_between(
     pair: str, start: str

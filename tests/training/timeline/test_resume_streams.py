@@ -37,6 +37,7 @@ from nbdebug.training.data.samplers import (
 )
 from nbdebug.training.data.sources import as_source
 from nbdebug.training.timeline.disk.records import decoded, encoded
+from tests.draw import crossed
 from tests.training.timeline.timelines import N, Stream, X, Y, equal, state
 
 
@@ -427,8 +428,10 @@ def goes_on(kind: Callable[[], Any], *stops: int, steps: int = 40) -> None:
     assert bitwise_equal(draw(sampler, steps - stops[-1]), wanted[stops[-1] :])
 
 
-@pytest.mark.parametrize("stops", [(0,), (1,), (6, 7, 8), (3, 14, 25)], ids=str)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    ("kind", "stops"), crossed(KINDS, [(0,), (1,), (6, 7, 8), (3, 14, 25)]), ids=str
+)
 def test_the_same_batches_follow(kind: str, stops: tuple[int, ...]) -> None:
     goes_on(KINDS[kind], *stops)
 

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import nbdebug as nbd
+from tests.draw import some
 from tests.problems import PlainLoop, same_weights
 from tests.training.looking import LOOKING
 from tests.training.stateful_models import (
@@ -43,7 +44,8 @@ def bare(kind: str, steps: int) -> nn.Module:
     return model
 
 
-@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.soak
+@pytest.mark.parametrize("kind", some(MODELS, share=2, seed=1))
 def test_every_look_leaves_training_as_it_was(kind: str) -> None:
     with make(kind) as dbg:
         for look in LOOKING.values():
@@ -69,7 +71,8 @@ def test_a_replay_is_exact(kind: str) -> None:
         assert dbg.timeline.replay().equal
 
 
-@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.soak
+@pytest.mark.parametrize("kind", some(MODELS, share=2, seed=2))
 def test_a_rewind_brings_the_state_back(kind: str) -> None:
     with make(kind) as dbg:
         dbg.run(steps=9)
@@ -78,7 +81,8 @@ def test_a_rewind_brings_the_state_back(kind: str) -> None:
         assert same_weights(dbg.model, bare(kind, 9))
 
 
-@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.soak
+@pytest.mark.parametrize("kind", some(MODELS, share=2, seed=3))
 def test_a_reset_begins_with_the_first_state(kind: str) -> None:
     with make(kind) as dbg:
         dbg.run(steps=5)
@@ -87,7 +91,8 @@ def test_a_reset_begins_with_the_first_state(kind: str) -> None:
         assert same_weights(dbg.model, bare(kind, 5))
 
 
-@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.soak
+@pytest.mark.parametrize("kind", some(MODELS, share=2, seed=4))
 def test_a_resumed_training_goes_on_with_the_state(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import nbdebug as nbd
+from tests.draw import crossed
 from tests.inside import checkpoints_of
 from tests.training.timeline.timelines import (
     KINDS,
@@ -33,8 +34,8 @@ def test_a_replay_of_everything_ends_in_the_same_bits(kind: str) -> None:
         assert dbg.history.frame("loss").equals(losses)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("step", [0, 10, 22, 31])
+@pytest.mark.soak
+@pytest.mark.parametrize(("kind", "step"), crossed(KINDS, [0, 10, 22, 31]))
 def test_what_follows_a_rewind_is_what_followed_before(kind: str, step: int) -> None:
     with KINDS[kind]() as dbg, KINDS[kind]() as straight:
         change_everything(dbg)

@@ -14,7 +14,6 @@ import pytest
 
 import nbdebug as nbd
 from nbdebug import Debugger
-from tests.inside import make_stores_from
 
 Make = Callable[[Path, Path], object]
 
@@ -71,11 +70,6 @@ USERS: dict[str, Make] = {
     ),
 }  # fmt: skip
 NAMES = ("mine.db", "mine.sqlite", "mine")
-
-
-@pytest.fixture(autouse=True)
-def quickly_made(empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_stores_from(empty_store, monkeypatch)
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import resource
 import signal
@@ -14,10 +13,10 @@ from pathlib import Path
 import pytest
 
 import nbdebug as nbd
+from tests.draw import draw
 
 pytestmark = pytest.mark.slow
 
-KILLS = 30 if os.environ.get("HYPOTHESIS_PROFILE") == "soak" else 2
 MAKE = """
 import sys
 from nbdebug.runs.record.location import store_location
@@ -32,7 +31,8 @@ def maker(place: Path, **more: object) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **more)  # type: ignore[call-overload,no-any-return]
 
 
-@pytest.mark.parametrize("number", range(KILLS))
+@pytest.mark.soak
+@pytest.mark.parametrize("number", range(draw(1, 30)))
 def test_a_kill_while_a_store_is_made_does_not_spoil_it(tmp_path: Path, number: int) -> None:
     place = tmp_path / "runs.db"
     with maker(place) as killed:

@@ -29,11 +29,6 @@ Spoil = Callable[[Path], None]
 LOSSES = [3.0, 2.0, 1.0]
 
 
-@pytest.fixture(autouse=True)
-def quickly_made(empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_stores_from(empty_store, monkeypatch)
-
-
 @pytest.fixture
 def filled(place: Path) -> Path:
     """A store with a finished run, and the journal of a killed kernel."""
@@ -328,7 +323,7 @@ def test_a_disk_that_is_full_leaves_the_spoilt_store_as_it_was(
     before = filled.read_bytes()
     with monkeypatch.context() as patched:
         # The new database is cut off where the disk is full.
-        make_stores_from(empty_store.parent / "not there", patched)
+        make_stores_from(lambda: empty_store.parent / "not there", patched)
         assert "waits" in set(nbd.runs(filled)["name"])
     assert filled.read_bytes() == before
     assert not list(filled.parent.glob(".*.new*"))

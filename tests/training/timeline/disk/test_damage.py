@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -17,12 +16,11 @@ from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
 import nbdebug as nbd
 from nbdebug.training.timeline.disk.paths import path_of, previous_of
 from nbdebug.training.timeline.disk.reader import read
+from tests.draw import draw
 from tests.training.timeline.damage import VALUES, outcome, places, replaced, write
 from tests.training.timeline.timelines import Counting, N, X, Y, make, net
 
-# `make soak` tries many more.
-SOAK = os.environ.get("HYPOTHESIS_PROFILE") == "soak"
-DRAWS = 1500 if SOAK else 25
+DRAWS = draw(15, 1500)
 P = path_of("c")
 
 
@@ -94,6 +92,7 @@ def damaged(raw: bytes, draw: random.Random, kind: str) -> bytes:
     return bytes(one)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("kind", ["bit", "cut", "block", "appended", "dropped", "garbage"])
 def test_damage_anywhere_is_found(kind: str) -> None:
     trained("cosine")
@@ -151,6 +150,7 @@ def test_two_damaged_files_are_an_error_that_names_both() -> None:
     assert attempt("cosine") == "refused"
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("case", CASES)
 def test_crafted_values_are_refused_or_harmless(case: str) -> None:
     trained(case)
