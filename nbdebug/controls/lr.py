@@ -7,6 +7,7 @@ from typing import Any
 
 from nbdebug.controls.base import Control, number
 from nbdebug.core.control_spec import ControlSpec
+from nbdebug.model.schedule.builders import scale
 from nbdebug.model.training_state import TrainingState
 
 
@@ -44,4 +45,9 @@ class LearningRate(Control):
         return rate
 
     def apply(self, session: TrainingState, value: float) -> str:
-        return session.schedule.set_lr(value, session.lr_leader, session.lr_ratios)
+        before = session.lr
+        note = session.schedule.set_lr(value, session.lr_leader, session.lr_ratios)
+        if (beside := session.loop_schedulers()) and before and session.lr != before:
+            scale(session.optimizer, beside, session.lr / before)
+            return "The scheduler of the loop was scaled by the same factor."
+        return note

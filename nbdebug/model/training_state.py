@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
 
 from nbdebug.model.activations.swap import Activations
 from nbdebug.model.batchnorm import BatchNorms
@@ -85,6 +86,7 @@ class TrainingState:
             instead of stopping.
         surroundings: what loss, step function and metrics reach beside the model.
         rng: context in which torch's global generators are those of training.
+        loop_schedulers: returns the schedulers that a loop of the user's own steps.
     """
 
     def __init__(
@@ -127,6 +129,7 @@ class TrainingState:
         self.grad_norms: tuple[torch.Tensor, ...] = ()
         self.without_gradient: dict[str, int] = {}
         self.recorded_in = ""
+        self.loop_schedulers: Callable[[], Sequence[LRScheduler]] = lambda: ()
 
     def take_in(self, parameters: Iterable[nn.Parameter]) -> str:
         """Add newly trainable parameters to the optimizer and return a note about it.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -42,14 +42,21 @@ class Surroundings:
         self._state = dict(state or {})
         self.more: Callable[[], Iterable[tuple[str, Any]]] = lambda: ()
 
+    def values(self) -> list[Any]:
+        """Values with a state that are reached."""
+        return [reached.value for reached in self._reached()]
+
+    def _reached(self) -> Iterator[Reached]:
+        for name, value in self._state.items():
+            yield Reached(f"state[{name!r}]", value)
+        yield from reachable([*self._functions.items(), *forwards(self._model), *self.more()])
+
     def capture(self, copy: Copy = cloned) -> SurroundingsCopy:
         """Copy the state as it is now."""
         skip = registered(self._model) | {id(one) for one in self._skip()}
         copier = ValueCopier(skip, shared(copy))
         kept: dict[str, tuple[Reached, Kept]] = {}
-        wholly = [Reached(f"state[{name!r}]", value) for name, value in self._state.items()]
-        begins = [*self._functions.items(), *forwards(self._model), *self.more()]
-        for reached in (*wholly, *reachable(begins)):
+        for reached in self._reached():
             one = copier.keep(reached.value, reached.place)
             if type(one) is not AsIs:
                 kept[reached.place] = reached, one

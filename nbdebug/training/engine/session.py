@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
 
 from nbdebug.controls.base import number, whole_number
 from nbdebug.errors import ArgumentError, ModelError
@@ -124,6 +125,7 @@ class Session(TrainingState):
         if isinstance(source, LoopSource):
             self.body, self.rng = source.body, source.rng
             self.surroundings.more = source.body.reached
+            self.loop_schedulers = self._schedulers_of_loop
         self.scaler = setup.scaler if setup.scaler and setup.scaler.is_enabled() else None
         self.step, self.samples, self.epoch, self.skipped = 0, 0, 0.0, 0
         self.validated = self.validation is not None
@@ -150,6 +152,11 @@ class Session(TrainingState):
         yield from [] if self.body is None else self.body.passing()
         # Whoever repairs a sample between two runs does not want it back after a rewind.
         yield from self._given
+
+    def _schedulers_of_loop(self) -> list[LRScheduler]:
+        found = self.surroundings.values()
+        schedulers = [one for one in found if isinstance(one, LRScheduler)]
+        return [one for one in schedulers if one.optimizer is self.optimizer]
 
     @property
     def steps_per_epoch(self) -> int | None:
