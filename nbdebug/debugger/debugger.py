@@ -25,7 +25,6 @@ from nbdebug.debugger.record import LiveRun, Recording
 from nbdebug.debugger.session import DebuggerSession
 from nbdebug.debugger.timeline import DebuggerTimeline
 from nbdebug.errors import ArgumentError
-from nbdebug.model.factories import OptimizerLike
 from nbdebug.model.metrics import Metric
 from nbdebug.model.module.forward import LossFn, StepFn
 from nbdebug.model.schedule.unit import ScheduleLike
@@ -33,7 +32,7 @@ from nbdebug.rules._diagnosis import Diagnosis
 from nbdebug.runs.record.location import AUTO
 from nbdebug.training.data.batch import CountSamples
 from nbdebug.training.engine.breakpoints import NOT_STOPPED, Inspection
-from nbdebug.training.engine.session import Setup
+from nbdebug.training.engine.session import OptimizerLike, Setup
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +57,7 @@ class Debugger:
         lr: learning rate; None is 1e-3, or the one the optimizer was built with.
         batch_size: samples a step; None is 64, or the DataLoader's own.
         schedule: a name (`cosine`, ...), a torch scheduler or a factory; schedule_every: its unit.
-        scaler: a torch.amp.GradScaler; norms are of unscaled gradients. Autocast is the model's.
+        scaler: a torch.amp.GradScaler; norms are unscaled; state: {name: object} that goes back.
         seed: of dropout and the order of data; device: where to train, None is the model's.
         name: of the training; None takes the notebook's, script's or model's. With a name the last
             checkpoint is also in nbdebug-checkpoints/, every minute and on close, for `resume`.
@@ -95,6 +94,7 @@ class Debugger:
         schedule: ScheduleLike = None,
         schedule_every: Literal["step", "epoch"] | None = None,
         scaler: torch.amp.GradScaler | None = None,
+        state: Mapping[str, Any] | None = None,
         seed: int = 0,
         device: str | torch.device | None = None,
         name: str | None = None,

@@ -125,10 +125,9 @@ class TrainingState:
         self.targets: object = None
         self.again: Callable[[], Any] | None = None
         self.loss_fn: LossFn | None = None
-        self.loss, self.checkpoint_bytes = math.nan, 0
+        self.loss, self.checkpoint_bytes, self.recorded_in = math.nan, 0, ""
         self.grad_norms: tuple[torch.Tensor, ...] = ()
         self.without_gradient: dict[str, int] = {}
-        self.recorded_in = ""
         self.loop_schedulers: Callable[[], Sequence[LRScheduler]] = lambda: ()
 
     def take_in(self, parameters: Iterable[nn.Parameter]) -> str:

@@ -217,8 +217,10 @@ def watch(
         ArgumentError: a keyword is misspelt.
         ModelError: the optimizer does not hold the model's parameters.
     """
-    _check("optimizer", optimizer, torch.optim.Optimizer, "the torch optimizer of the loop")
-    _check("state", {} if state is None else state, Mapping, "{name: object}")
+    wanted: Any = optimizer
+    if not isinstance(wanted, torch.optim.Optimizer):
+        kind = type(wanted).__name__
+        raise ArgumentError(f"optimizer is a {kind}: expected the torch optimizer of the loop.")
     body, rng = LoopBody(optimizer), LoopRng()
     setup = Setup(
         model, LoopSource(body, rng), step_fn=loss or body.look, optimizer=optimizer,
@@ -228,8 +230,3 @@ def watch(
     made = Watch(body, setup, controls)
     offer_magic(body)
     return made
-
-
-def _check(name: str, value: object, kind: type, expected: str) -> None:
-    if not isinstance(value, kind):
-        raise ArgumentError(f"{name} is a {type(value).__name__}: expected {expected}.")

@@ -14,7 +14,8 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from nbdebug.controls.base import number, whole_number
 from nbdebug.errors import ArgumentError, ModelError
-from nbdebug.model.factories import OptimizerLike, check_function, make_optimizer
+from nbdebug.model.factories import OptimizerLike as OptimizerLike
+from nbdebug.model.factories import check_function, make_optimizer
 from nbdebug.model.metrics import Metric, Metrics
 from nbdebug.model.module.forward import LossFn, StepFn, call, split
 from nbdebug.model.module.names import trainable
@@ -123,9 +124,7 @@ class Session(TrainingState):
         self.rng: SessionRng = SessionRng(setup.seed, device)
         self.source, self.body = source, None
         if isinstance(source, LoopSource):
-            self.body, self.rng = source.body, source.rng
-            self.surroundings.more = source.body.reached
-            self.loop_schedulers = self._schedulers_of_loop
+            self._take_loop(source)
         self.scaler = setup.scaler if setup.scaler and setup.scaler.is_enabled() else None
         self.step, self.samples, self.epoch, self.skipped = 0, 0, 0.0, 0
         self.validated = self.validation is not None
@@ -152,6 +151,12 @@ class Session(TrainingState):
         yield from [] if self.body is None else self.body.passing()
         # Whoever repairs a sample between two runs does not want it back after a rewind.
         yield from self._given
+
+    def _take_loop(self, source: LoopSource) -> None:
+        """Let a loop of the user's own make the steps."""
+        self.body, self.rng = source.body, source.rng
+        self.surroundings.more = source.body.reached
+        self.loop_schedulers = self._schedulers_of_loop
 
     def _schedulers_of_loop(self) -> list[LRScheduler]:
         found = self.surroundings.values()
@@ -233,8 +238,10 @@ def _check(setup: Setup) -> None:
         raise ArgumentError(
             f"scaler is a {type(setup.scaler).__name__}: expected a torch.amp.GradScaler."
         )
-    for name in ("loss_fn", "step_fn"):
-        check_function(name, getattr(setup, name))
+    check_function("loss_fn", setup.loss_fn)
+    check_function("step_fn", setup.step_fn)
+    if not isinstance(setup.state, Mapping | None):
+        raise ArgumentError(f"state is a {type(setup.state).__name__}: expected {{name: object}}.")
     every = setup.val_every
     if every is not None and (isinstance(every, bool) or not isinstance(every, int) or every < 1):
         raise ArgumentError(f"val_every must be a whole number of at least 1 step, got {every!r}.")
