@@ -122,7 +122,8 @@ class Session(TrainingState):
         self.sampler = make_sampler(source, setup.train_data, batching, setup.seed)
         self.seed = setup.seed
         self.rng: SessionRng = SessionRng(setup.seed, device)
-        self.source, self.body = source, None
+        self.source = source
+        self.body: Any = None
         if isinstance(source, LoopSource):
             self._take_loop(source)
         self.scaler = setup.scaler if setup.scaler and setup.scaler.is_enabled() else None
