@@ -25,7 +25,9 @@ from nbdebug.runs.store.database.reading import READ_ERRORS, SIDE_SUFFIXES, Data
 from nbdebug.runs.store.database.salvage import salvage
 from nbdebug.runs.store.store_errors import NEWER
 
-LOCK_TIMEOUT_SECONDS = 2.0
+LOCK_TIMEOUT_SECONDS, THREAD_TIMEOUT_SECONDS = 2.0, 60.0
+# Of this process, by the path of the lock; a forked child has locks of its own.
+_THREADS: dict[tuple[int, str], threading.Lock] = {}
 # Alembic keeps the migration in progress in a global of its module.
 MIGRATING = threading.Lock()
 DATABASE_SUFFIXES = ("", ".db", ".db3", ".sqlite", ".sqlite3")
@@ -230,6 +232,9 @@ def _opening_lock(location: StoreLocation) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     lock = private_folder(location.folder) / "opening.lock"
+    # Another thread of this program is waited for: it is known to make progress.
+    inside = _THREADS.setdefault((os.getpid(), str(lock)), threading.Lock())
+    alone = inside.acquire(timeout=THREAD_TIMEOUT_SECONDS)
     try:
         with FileLock(lock, timeout=LOCK_TIMEOUT_SECONDS, mode=FILE_MODE):
             yield
@@ -238,6 +243,9 @@ def _opening_lock(location: StoreLocation) -> Iterator[None]:
             f"{location.name} could not be opened: another kernel is making it just now. "
             "nbdebug will try again"
         ) from None
+    finally:
+        if alone:
+            inside.release()
 
 
 @contextmanager

@@ -90,10 +90,10 @@ print(len(made))
 """
 
 
-def test_two_stores_are_made_at_once_in_one_kernel(tmp_path: Path) -> None:
-    places = [str(tmp_path / "one.db"), str(tmp_path / "other.db")]
+def test_threads_of_one_kernel_make_stores_at_once_and_the_same_one(tmp_path: Path) -> None:
+    places = [str(tmp_path / "one.db"), str(tmp_path / "one.db"), str(tmp_path / "other.db")]
     done = subprocess.run(
         [sys.executable, "-c", TWO, *places], capture_output=True, text=True, check=True
     )
 
-    assert done.stdout == "2\n", done.stderr
+    assert done.stdout == "3\n", done.stderr
