@@ -119,14 +119,12 @@ class Watch(Debugger):
             ArgumentError: a name is measured by nbdebug, or is no name of a series.
         """
         body = self._body
-        if body.is_called_from() and (body.on_trial or body.skipped):
-            return
         taken = self._parts.training.loop.breakpoints.measured & values.keys()
         if taken:
             raise ArgumentError(f"{min(taken)} is measured by nbdebug: give it another name.")
         if loss is not None:
             body.own_loss = loss.detach() if isinstance(loss, torch.Tensor) else loss
-        if values:
+        if values and not (body.is_called_from() and (body.on_trial or body.skipped)):
             named = tuple((name, detached(value)) for name, value in values.items())
             self._client.put(LogValues(body.step, named))
 

@@ -17,6 +17,7 @@ from nbdebug.training.engine.gradients import Clipped, Gradients
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.own_update import Values
 from nbdebug.training.engine.stop_report import breakpoint_hit, explain, inspect
+from nbdebug.training.own_loop.gradient_marks import gradient_marks, reaches
 from nbdebug.training.own_loop.handoff import Handoff
 from nbdebug.training.own_loop.reached import ReachedByLoop
 from nbdebug.training.own_loop.torch_calls import TorchCalls
@@ -167,14 +168,18 @@ class LoopBody(Handoff):
     def backward(self, call: Callable[[], Any], roots: Any) -> Any:
         found = roots if isinstance(roots, list | tuple) else [roots]
         scalars = [root for root in found if root.numel() == 1]
+        session = self.loop.session
         if self._looks:
-            self._losses += scalars
+            self._losses += [root for root in scalars if reaches(root, session.parameters)]
             return None
         if not self._losses:
-            self.loop.probes.before_backward(self.loop.session.step)
-        self._losses += [root.detach() for root in scalars]
+            self.loop.probes.before_backward(session.step)
+        before = gradient_marks(session.parameters)
         result = call()
-        self._found = None
+        # A loss of another network, such as a discriminator, is not that of this model.
+        if gradient_marks(session.parameters) != before:
+            self._losses += [root.detach() for root in scalars]
+            self._found = None
         return result
 
     def clip(self, call: Callable[[], Any]) -> Any:

@@ -13,7 +13,7 @@ from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorData
 
 import nbdebug as nbd
 from nbdebug.model.state.bits import bitwise_equal
-from tests.training.own_loop.loops import Epochs, OwnLoop, X, Y
+from tests.training.own_loop.loops import Epochs, OwnLoop, TwoOptimizers, X, Y
 
 MIDDLE = 8
 
@@ -138,3 +138,12 @@ def test_a_batch_size_that_cannot_change_says_why(loader: Any, why: str) -> None
         loop.run(dbg.epochs, dbg.batches)
     assert why in (said or [""])[0]
     assert bool(said) is bool(why)
+
+
+def test_the_loss_of_another_network_is_not_that_of_the_model() -> None:
+    loop = TwoOptimizers()
+    with nbd.watch(loop.model, loop.optimizer) as dbg:
+        loop.run(dbg.epochs, dbg.batches)
+        found = dbg.history.frame(["loss", "left_gradient"])
+    assert found["loss"].tolist() == pytest.approx(loop.losses)
+    assert found["left_gradient"].dropna().max() == 0.0

@@ -1,0 +1,39 @@
+"""Tells which backward passes give gradients to a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+Named = Sequence[tuple[str, nn.Parameter]]
+MAX_MARKED, MAX_NODES = 64, 100_000
+
+
+def gradient_marks(parameters: Named) -> list[tuple[int, int] | None]:
+    """Identity and version of gradients, which a backward pass to these parameters changes.
+
+    Of many parameters some are marked, from the first to the last.
+    """
+    every = max(-(-len(parameters) // MAX_MARKED), 1)
+    marked = [parameters[-1], *parameters[::every]] if parameters else []
+    grads = (parameter.grad for _, parameter in marked)
+    return [None if grad is None else (id(grad), grad._version) for grad in grads]
+
+
+def reaches(root: torch.Tensor, parameters: Named) -> bool:
+    """Tell if the graph of a tensor leads to any of these parameters."""
+    wanted = {id(parameter) for _, parameter in parameters}
+    waiting: list[Any] = [root.grad_fn]
+    seen: set[Any] = set()
+    while waiting and len(seen) < MAX_NODES:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if id(getattr(node, "variable", None)) in wanted:
+            return True
+        waiting += [following for following, _ in node.next_functions]
+    return len(seen) >= MAX_NODES
