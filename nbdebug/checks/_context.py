@@ -112,6 +112,11 @@ class CheckContext:
             loss, outputs, targets = self.evaluate(batch)
         return detached(loss), detached(outputs), targets
 
+    def loss_value(self, outputs: Any, targets: Any) -> float:
+        """Loss of outputs and targets; of a training with a `loss_fn`."""
+        assert self.loss_fn is not None  # a check that has outputs and targets has one
+        return float(detached(self.loss_fn(outputs, targets)))
+
     def outputs(self, inputs: Any | None = None) -> Any:
         """Outputs of the model in eval mode, without gradients.
 

@@ -47,8 +47,7 @@ class InitialLoss(Check):
         # All samples at once, so that a sum over samples is compared with a sum.
         outputs = torch.cat([context.outputs(inputs) for inputs, _ in parts])
         targets = torch.cat([targets for _, targets in parts])
-        assert context.loss_fn is not None  # checked by output_tensors()
-        loss = float(context.loss_fn(outputs, targets))
+        loss = context.loss_value(outputs, targets)
         chance, words = self._chance(context, outputs, targets)
         if chance is None:
             return Outcome("not_applicable", "no best constant output was found for this loss.")
@@ -67,12 +66,11 @@ class InitialLoss(Check):
     def _chance(
         self, context: CheckContext, outputs: torch.Tensor, targets: torch.Tensor
     ) -> tuple[float | None, str]:
-        assert context.loss_fn is not None  # checked by output_tensors()
         uniform = torch.zeros_like(outputs)
         if is_cross_entropy(context, outputs, targets):
-            return float(context.loss_fn(uniform, targets)), f"-ln(1/{outputs.shape[1]}) per sample"
+            return context.loss_value(uniform, targets), f"-ln(1/{outputs.shape[1]}) per sample"
         if is_binary(context, outputs, targets):
-            return float(context.loss_fn(uniform, targets)), "-ln(1/2) per sample"
+            return context.loss_value(uniform, targets), "-ln(1/2) per sample"
         return best_constant(context, targets, outputs.shape[1:]), "of the best constant output"
 
 

@@ -37,14 +37,13 @@ class PriorBias(Check):
             return Outcome("not_applicable", found)
         outputs, _ = found
         targets = torch.cat([targets for _, targets in context.alike])
-        assert context.loss_fn is not None  # checked by output_tensors()
         logits = is_cross_entropy(context, *found) or is_binary(context, *found)
         mean = None if logits or not targets.is_floating_point() else targets.double().mean()
         best = best_constant(context, targets, outputs.shape[1:])
         if best is None or (targets.shape[1:] != outputs.shape[1:] and not logits):
             return Outcome("not_applicable", "no best constant output was found for this loss.")
         begin = torch.zeros(len(targets), *outputs.shape[1:]).to(outputs)
-        zero = float(context.loss_fn(begin, targets))
+        zero = context.loss_value(begin, targets)
         saved = 1 - best / zero if zero > 0 else 0.0
         seen = f"the best bias starts at loss {best:.4g} instead of {zero:.4g}: {saved:.0%} lower"
         if saved > self.MAX_SAVED_SHARE:

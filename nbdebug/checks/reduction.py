@@ -31,9 +31,8 @@ class Reduction(Check):
         if isinstance(found, str):
             return Outcome("not_applicable", found)
         outputs, targets = found
-        assert context.loss_fn is not None  # checked by output_tensors()
-        once = float(context.loss_fn(outputs, targets))
-        twice = float(context.loss_fn(torch.cat([outputs] * 2), torch.cat([targets] * 2)))
+        once = context.loss_value(outputs, targets)
+        twice = context.loss_value(torch.cat([outputs] * 2), torch.cat([targets] * 2))
         if abs(once) < 1e-12:
             return Outcome("not_applicable", "the loss of this batch is 0.")
         seen = f"the loss of a doubled batch is {twice / once:.3g} times that of the batch"

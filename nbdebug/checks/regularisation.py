@@ -42,8 +42,7 @@ class Regularisation(Check):
         if not pairs or is_decoupled(context):
             said = "this optimizer applies it separately from the loss." if pairs else "off."
             return Outcome("not_applicable", f"weight decay: {said}")
-        assert context.loss_fn is not None  # checked by output_tensors()
-        data = float(context.loss_fn(outputs, targets))
+        data = context.loss_value(outputs, targets)
         penalty = sum(decay / 2 * float((p.detach() ** 2).sum()) for p, decay in pairs)
         seen = (
             f"data loss {data:.4g}, with weight decay {data + penalty:.4g}, "
@@ -61,7 +60,6 @@ class Regularisation(Check):
         self, context: CheckContext, outputs: torch.Tensor, targets: torch.Tensor
     ) -> Outcome | None:
         """Result for a penalty within the loss; None if the loss does not depend on the weights."""
-        assert context.loss_fn is not None  # checked by output_tensors()
         losses = []
         weights = [p for _, p in context.subject.parameters]
         with torch.no_grad():
@@ -69,7 +67,7 @@ class Regularisation(Check):
                 kept = [p.clone() for p in weights]
                 for weight in weights:
                     weight.mul_(factor)
-                losses.append(float(context.loss_fn(outputs, targets)))
+                losses.append(context.loss_value(outputs, targets))
                 for weight, value in zip(weights, kept, strict=True):
                     weight.copy_(value)
         now, none, double = losses

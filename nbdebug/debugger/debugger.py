@@ -49,7 +49,7 @@ class Debugger:
         train_data: `(X, y)` of tensors, arrays or DataFrames with one row a sample [N, ...]; a
             Dataset; a DataLoader, whose batch size becomes live; or a list of ready batches.
         loss_fn: `loss_fn(outputs, targets)` returns a scalar tensor.
-        step_fn: `step_fn(model, batch)` returns the loss; replaces `loss_fn`.
+        step_fn: `f(model, batch)` returns the loss, (loss, logs) or (loss, outputs, targets).
         val_data: held-out data, evaluated every `val_every` steps (an epoch); val_grad: with grad.
         batch_size_of: `f(batch)` returns the samples in it, where its tensors do not tell.
         metrics: `{name: f(outputs, targets)}`; accuracy by default for classification.

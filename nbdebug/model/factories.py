@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -102,17 +102,25 @@ def check_function(name: str, value: Any) -> None:
 
 
 def make_optimizer(
-    wanted: OptimizerLike, lr: float | None, model: nn.Module, *, own_loop: bool = False
+    wanted: OptimizerLike,
+    lr: float | None,
+    model: nn.Module,
+    loss_fn: Any = None,
+    *,
+    own_loop: bool = False,
 ) -> torch.optim.Optimizer:
     """Create the requested optimizer and check it against the model.
 
     Args:
+        loss_fn: its parameters, if it has any, are trained too.
         own_loop: True if a loop of the user's own calls it, which may train more than the model.
 
     Raises:
         ModelError: the optimizer does not hold the model's parameters.
         ArgumentError: the name is unknown.
     """
+    beside = list(loss_fn.parameters()) if isinstance(loss_fn, nn.Module) else []
+    beside = [parameter for parameter in beside if parameter.requires_grad]
     if isinstance(wanted, str):
         if wanted not in OPTIMIZERS:
             raise ArgumentError(
@@ -121,22 +129,39 @@ def make_optimizer(
             )
         lr = DEFAULT_LR if lr is None else lr
         # Frozen parameters have no gradient and are skipped until they are unfrozen.
-        return build(wanted, [parameter for _, parameter in learnable(model)], lr=lr)
+        return build(wanted, [*(p for _, p in learnable(model)), *beside], lr=lr)
     if isinstance(wanted, torch.optim.Optimizer):
         optimizer = wanted
     else:
         check_factory("optimizer", wanted, "parameters")
-        optimizer = wanted(parameter for _, parameter in trainable(model))
+        optimizer = wanted(iter([*(p for _, p in trainable(model)), *beside]))
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise ArgumentError(f"optimizer gave {described(optimizer)}")
+    _check_parameters(optimizer, model, beside, own_loop)
+    return optimizer
+
+
+def _check_parameters(
+    optimizer: torch.optim.Optimizer,
+    model: nn.Module,
+    beside: Sequence[nn.Parameter],
+    own_loop: bool,
+) -> None:
     if isinstance(optimizer, torch.optim.LBFGS) and not own_loop:
-        raise ModelError("LBFGS calls the model several times a step and cannot be debugged live.")
+        raise ModelError(
+            "LBFGS calls the model several times a step: train it in a loop of your own, with "
+            "nbd.watch(model, optimizer)."
+        )
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     missing = [name for name, parameter in trainable(model) if id(parameter) not in held]
-    foreign = len(held - {id(p) for p in model.parameters()})
+    foreign = len(held - {id(p) for p in (*model.parameters(), *beside)})
     if (foreign and not own_loop) or len(missing) == len(trainable(model)):
         raise ModelError(
             f"The optimizer does not hold this model's parameters ({foreign} of its {len(held)} "
             "belong to something else). Build it on model.parameters() after the model."
         )
-    return optimizer
+    if any(id(p) not in held for p in beside) and not own_loop:
+        raise ModelError(
+            "loss_fn has parameters that the optimizer does not hold, so that they would never "
+            "learn: build it on [*model.parameters(), *loss_fn.parameters()], or freeze them."
+        )

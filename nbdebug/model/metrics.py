@@ -24,6 +24,11 @@ class Metrics:
         """Names of all metrics that may be measured."""
         return ("accuracy",) if self._metrics is None else tuple(self._metrics)
 
+    @property
+    def asked(self) -> bool:
+        """True if the user gave metrics."""
+        return bool(self._metrics)
+
     def measure(
         self, outputs: Any, targets: Any
     ) -> dict[str | tuple[str, ...], torch.Tensor | float]:

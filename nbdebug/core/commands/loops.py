@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -14,7 +15,7 @@ NAME = re.compile(r"[A-Za-z_]\w*(?:[/.@ -]\w+)*")
 
 @dataclass(frozen=True, slots=True)
 class LogValues(Command):
-    """Write named values of the present step to History.
+    """Write named values of a step to History.
 
     Raises:
         ArgumentError: a name is no name of a series, or a value is no number.
@@ -23,11 +24,17 @@ class LogValues(Command):
     name: ClassVar[str] = "log_values"
     inside: ClassVar[bool] = True
     step: int
-    values: tuple[tuple[str, Any], ...]
+    values: Mapping[str, Any]
 
     def __post_init__(self) -> None:
-        for name, value in self.values:
-            if getattr(value, "numel", lambda: 1)() != 1 or not hasattr(value, "__float__"):
-                raise ArgumentError(f"{name} is {value!r:.80}: expected a number.")
-            if not NAME.fullmatch(name):
-                raise ArgumentError(f"{name!r:.80} is no name of a series, such as val_accuracy.")
+        checked_values(self.values)
+
+
+def checked_values(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The values, or ArgumentError for a name that is none of a series, or for no number."""
+    for name, value in values.items():
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            raise ArgumentError(f"{name!r:.80} is no name of a series, such as val_accuracy.")
+        if getattr(value, "numel", lambda: 1)() != 1 or not hasattr(value, "__float__"):
+            raise ArgumentError(f"{name} is {value!r:.80}: expected a number.")
+    return values

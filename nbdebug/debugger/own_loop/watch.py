@@ -23,6 +23,7 @@ from nbdebug.training.data.loops.positions import Updates
 from nbdebug.training.data.loops.rng import LoopRng
 from nbdebug.training.data.loops.sampler import LoopSampler
 from nbdebug.training.data.loops.source import LoopSource
+from nbdebug.training.engine.probing.logged import check_logged
 from nbdebug.training.engine.session import Setup
 from nbdebug.training.own_loop.handoff import LoopEnded, PassOver
 from nbdebug.training.own_loop.loop_body import LoopBody
@@ -119,13 +120,11 @@ class Watch(Debugger):
             ArgumentError: a name is measured by nbdebug, or is no name of a series.
         """
         body = self._body
-        taken = self._parts.training.loop.breakpoints.measured & values.keys()
-        if taken:
-            raise ArgumentError(f"{min(taken)} is measured by nbdebug: give it another name.")
+        check_logged(values, self._parts.training.loop.breakpoints.measured)
         if loss is not None:
             body.own_loss = loss.detach() if isinstance(loss, torch.Tensor) else loss
         if values and not (body.is_called_from() and (body.on_trial or body.skipped)):
-            named = tuple((name, detached(value)) for name, value in values.items())
+            named = {name: detached(value) for name, value in values.items()}
             self._client.put(LogValues(body.step, named))
 
     @property

@@ -6,7 +6,7 @@ import copy
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import PackedSequence
 from nbdebug.errors import DataError, LossError
 
 LossFn = Callable[[Any, Any], torch.Tensor]
-StepFn = Callable[[nn.Module, Any], torch.Tensor]
+StepFn = Callable[[nn.Module, Any], Any]
 
 
 def to_device(batch: Any, device: torch.device) -> Any:
@@ -158,6 +158,31 @@ def checked(loss: Any, name: str) -> torch.Tensor:
             "Reduce it, for example with .mean()."
         )
     return loss
+
+
+class StepParts(NamedTuple):
+    """Parts of what a `step_fn` returned; `at` is the index of the loss, None if it is the loss."""
+
+    loss: Any
+    outputs: Any
+    targets: Any
+    logs: dict[str, Any]
+    at: int | str | None
+
+
+def parts_of(found: Any) -> StepParts:
+    """Loss, outputs, targets and named values of what a `step_fn` returned.
+
+    It may be the loss, `(loss, {name: value})`, `(loss, outputs, targets)`, or a dict with "loss".
+    """
+    if isinstance(found, Mapping) and "loss" in found:
+        logs = {name: value for name, value in found.items() if name != "loss"}
+        return StepParts(found["loss"], None, None, detached(logs), "loss")
+    if isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], Mapping):
+        return StepParts(found[0], None, None, detached(dict(found[1])), 0)
+    if isinstance(found, tuple) and len(found) == 3:
+        return StepParts(*found, {}, 0)
+    return StepParts(found, None, None, {}, None)
 
 
 def with_gradient(loss: torch.Tensor, name: str) -> torch.Tensor:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from nbdebug.core.history.history import History
-from nbdebug.core.records import StepRecord
+from nbdebug.core.records import Notice, StepRecord
 from nbdebug.errors import NbdebugError
 from nbdebug.model.state.step_guard import StepGuard
 from nbdebug.training.data.batch import Batch
@@ -19,10 +19,15 @@ from nbdebug.training.engine.after_update import AfterUpdate
 from nbdebug.training.engine.breakpoints import Breakpoints
 from nbdebug.training.engine.own_update import OwnUpdate, StepBody, Values
 from nbdebug.training.engine.probe_runner import ProbeRunner
+from nbdebug.training.engine.probing.logged import logged_readings
 from nbdebug.training.engine.session import Session
 from nbdebug.training.engine.step_recorder import StepRecorder
 from nbdebug.training.engine.stop_report import Retries, restoring_attributes
 
+NO_OUTPUTS = (
+    "A metric takes outputs and targets, which step_fn does not return: return (loss, outputs, "
+    "targets), or the metrics themselves as (loss, {name: value})."
+)
 HOST_DRAW_STEPS, MAX_REPLAY_TRIES = 3, 10
 
 
@@ -116,6 +121,10 @@ class Loop:
         due = self.probes.begin(session.step)
         batch, values = self._guarded_update(batch, watched)
         readings, histograms = self.probes.read(session.step) if due else ([], [])
+        if session.step == 0 and session.metrics.asked and session.outputs is None:
+            history.add_notice(Notice(0, "info", "Metrics are not measured", NO_OUTPUTS))
+        if session.logs:
+            readings += logged_readings(session.logs, history)
         seconds, spent = time.perf_counter() - start, self.probes.take_seconds()
         if not due:
             self.probes.account_step(seconds - spent, spent)

@@ -10,6 +10,7 @@ from nbdebug.errors import NonFiniteError
 from nbdebug.model.module.forward import call, checked, split, with_gradient
 from nbdebug.training.data.batch import Batch
 from nbdebug.training.engine.gradients import Clipped, Gradients
+from nbdebug.training.engine.probing.logged import check_logged
 from nbdebug.training.engine.stop_report import explain, inspect, stop_at_breakpoint
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ class OwnUpdate:
     ) -> tuple[Gradients, float, float]:
         session = loop.session
         loss, session.outputs, session.targets = session.evaluate(batch.data)
+        if session.logs:
+            check_logged(session.logs, loop.breakpoints.measured)
         if session.step_fn is None:
             session.again = partial(call, session.model, split(batch.data)[0])
         loss = with_gradient(checked(loss, session.loss_name), session.loss_name)

@@ -17,7 +17,7 @@ from nbdebug.errors import ArgumentError, ModelError
 from nbdebug.model.factories import OptimizerLike as OptimizerLike
 from nbdebug.model.factories import check_function, make_optimizer
 from nbdebug.model.metrics import Metric, Metrics
-from nbdebug.model.module.forward import LossFn, StepFn, call, split
+from nbdebug.model.module.forward import LossFn, StepFn, call, parts_of, split
 from nbdebug.model.module.names import trainable
 from nbdebug.model.optimizers import Optimizers
 from nbdebug.model.schedule.builders import USER_SCHEDULE
@@ -89,6 +89,8 @@ class Session(TrainingState):
     Attributes:
         step: the next step; samples: number of seen samples; epoch: whole epochs and a share;
         skipped: number of updates that the scaler skipped.
+        logs: named values that `step_fn` returned with the last loss; loss_index: of the loss in
+            what it returned, None if that was the loss.
         body: a loop of the user's own that makes the steps, or None.
         schedule_unit: how the user's scheduler is stepped, where that was not said, or "".
     """
@@ -106,15 +108,18 @@ class Session(TrainingState):
             )
         # The data is valid: only now the model may move to another device.
         model, device = _on_device(setup.model, setup.device)
+        if isinstance(setup.loss_fn, nn.Module):
+            setup.loss_fn.to(device)
         batching = make_batching(source, setup.train_data, setup.batch_size)
-        own_loop = isinstance(source, LoopSource)
-        optimizer = make_optimizer(setup.optimizer, setup.lr, model, own_loop=own_loop)
+        optimizer = make_optimizer(
+            setup.optimizer, setup.lr, model, setup.loss_fn, own_loop=isinstance(source, LoopSource)
+        )
         batching.sample_edits.pairs_only = setup.step_fn is not None
         own = own_scheduler(setup.schedule, optimizer, setup.schedule_every)
         optimizers = Optimizers(optimizer, own, setup.schedule_every == "epoch")
         super().__init__(model, optimizers, batching, device, Metrics(setup.metrics))
         self.loss_fn, self.step_fn = setup.loss_fn, setup.step_fn
-        self.loss_name = "loss_fn" if setup.loss_fn is not None else "step_fn"
+        self.loss_name = "step_fn" if setup.loss_fn is None else "loss_fn"
         functions = {self.loss_name: setup.loss_fn or setup.step_fn, **(setup.metrics or {})}
         given = (data for data in (setup.train_data, setup.val_data) if isinstance(data, tuple))
         self._given = [part for data in given for part in data]
@@ -122,17 +127,26 @@ class Session(TrainingState):
         self.sampler = make_sampler(source, setup.train_data, batching, setup.seed)
         self.seed = setup.seed
         self.rng: SessionRng = SessionRng(setup.seed, device)
-        self.source = source
-        self.body: Any = None
-        if isinstance(source, LoopSource):
-            self._take_loop(source)
+        self.source, self.logs = source, dict[str, Any]()
+        self.loss_index: int | str | None = None
+        self._take_loop(source)
         self.scaler = setup.scaler if setup.scaler and setup.scaler.is_enabled() else None
         self.step, self.samples, self.epoch, self.skipped = 0, 0, 0.0, 0
         self.validated = self.validation is not None
+        self._begin_schedule(own, setup.schedule_every)
+
+    def trained_parameters(self) -> dict[str, nn.Parameter]:
+        """Parameters that an optimizer may hold, by name: of the model, and of its loss."""
+        found = dict(self.model.named_parameters())
+        if isinstance(self.loss_fn, nn.Module):
+            found |= {f"loss_fn: {name}": p for name, p in self.loss_fn.named_parameters()}
+        return found
+
+    def _begin_schedule(self, own: LRScheduler | None, every: str | None) -> None:
         self.set_schedule_length(None, DEFAULT_EPOCHS)
         self.schedule_unit = ""
-        if own is not None and setup.schedule_every is None:
-            self.schedule_unit = ask_for_unit(own, optimizer, self.steps_per_epoch)
+        if own is not None and every is None:
+            self.schedule_unit = ask_for_unit(own, self.optimizer, self.steps_per_epoch)
 
     @property
     def uncounted(self) -> tuple[str, ...]:
@@ -153,8 +167,11 @@ class Session(TrainingState):
         # Whoever repairs a sample between two runs does not want it back after a rewind.
         yield from self._given
 
-    def _take_loop(self, source: LoopSource) -> None:
-        """Let a loop of the user's own make the steps."""
+    def _take_loop(self, source: Any) -> None:
+        """Let a loop of the user's own make the steps, if there is one."""
+        self.body: Any = None
+        if not isinstance(source, LoopSource):
+            return
         self.body, self.rng = source.body, source.rng
         self.surroundings.more = source.body.reached
         self.loop_schedulers = self._schedulers_of_loop
@@ -204,10 +221,15 @@ class Session(TrainingState):
         }
 
     def evaluate(self, batch: Any) -> tuple[Any, Any, Any]:
-        """Return loss, outputs and targets of a batch on the device; only a loss with `step_fn`."""
+        """Return loss, outputs and targets of a batch on the device.
+
+        With a `step_fn` the last two are None unless it returns them; what it logs is in `logs`.
+        """
         with self.batch_norms.measuring_once():
             if self.step_fn is not None:
-                return self.step_fn(self.model, batch), None, None
+                found = parts_of(self.step_fn(self.model, batch))
+                self.logs, self.loss_index = found.logs, found.at
+                return found.loss, found.outputs, found.targets
             assert self.loss_fn is not None  # _check requires one of the two
             inputs, targets = split(batch)
             outputs = call(self.model, inputs)

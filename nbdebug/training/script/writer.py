@@ -23,6 +23,7 @@ from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.engine.session import Session
 from nbdebug.training.script.constructors import expression
 from nbdebug.training.script.files import write_files
+from nbdebug.training.script.refusals import check_writable, loss_in_step
 from nbdebug.training.script.session_diff import ScriptEdits, SessionView, build
 from nbdebug.training.script.templates import CLIP, HELPERS, comment
 from nbdebug.training.timeline.replay_events import Event, ReplayObserver
@@ -52,6 +53,7 @@ class Writer(ReplayObserver):
     def begin(self) -> None:
         """Start the program from the first state of the replay."""
         session = self._session
+        check_writable(session)
         self._model = self._given or expression(session.model, self._sources)
         kind = type(session.model)
         if self._given is not None and kind.__module__.partition(".")[0] != "torch":
@@ -67,8 +69,6 @@ class Writer(ReplayObserver):
         self._saved["model"] = {k: v.clone() for k, v in session.model.state_dict().items()}
         self._scheduled = bool(session.schedule.schedulers)
         self._optimizer = build(self._first)
-        if session.optimizer.state:
-            raise ScriptError("The optimizer had state before training began.")
         if session.scaler is not None:
             raise ScriptError("Training with a GradScaler cannot be written as a script yet.")
 
@@ -259,7 +259,7 @@ class Writer(ReplayObserver):
                 "    loss = loss_fn(model(*inputs), targets)",
             ]
         else:
-            lines.append("    loss = step_fn(model, next_batch())")
+            lines.append(f"    loss = step_fn(model, next_batch()){loss_in_step(self._session)}")
         lines += ["    optimizer.zero_grad()", "    loss.backward()"]
         if self._clips():
             limit = "clip_threshold"

@@ -126,6 +126,36 @@ def test_a_class_of_ones_own_comes_with_what_it_needs(host: ScriptHost, tmp_path
     assert "# lr = 0.01, by api: to see" in text
 
 
+def with_logs(model: nn.Module, batch: Any) -> Any:
+    loss = mixup(model, batch)
+    return loss, {"half": loss / 2}
+
+
+def as_dict(model: nn.Module, batch: Any) -> Any:
+    return {"loss": mixup(model, batch)}
+
+
+@pytest.mark.parametrize("step_fn", [with_logs, as_dict])
+def test_a_step_that_returns_more_than_the_loss(
+    step_fn: Any, host: ScriptHost, tmp_path: Path
+) -> None:
+    with make(step_fn=step_fn) as dbg:
+        dbg.run(steps=12)
+        run_script(dbg, host, tmp_path)
+
+
+def test_a_loss_that_is_trained_is_refused(tmp_path: Path) -> None:
+    class Scaled(nn.CrossEntropyLoss):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(()))
+
+    with nbd.Debugger(nn.Linear(6, 3), loaded(), Scaled()) as dbg:
+        dbg.run(steps=2)
+        with pytest.raises(nbd.ScriptError, match="loss_fn has parameters"):
+            dbg.script(tmp_path / "train.py")
+
+
 def test_a_step_of_ones_own_with_random_numbers(host: ScriptHost, tmp_path: Path) -> None:
     with make(step_fn=mixup) as dbg:
         dbg.run(steps=15)

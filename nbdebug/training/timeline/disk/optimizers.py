@@ -20,7 +20,7 @@ def optimizers_to_plain(
     optimizers: Mapping[str, OptimizerCopy], session: Session
 ) -> dict[str, Any]:
     """Convert copies of optimizers, with the groups of kinds that share their state."""
-    names = {p: name for name, p in session.model.named_parameters()}
+    names = {p: name for name, p in session.trained_parameters().items()}
     shared: dict[int, list[str]] = {}
     for kind, copy in optimizers.items():
         shared.setdefault(id(copy.held), []).append(kind)
@@ -48,7 +48,7 @@ def optimizers_from_plain(data: Mapping[str, Any], session: Session) -> dict[str
     Raises:
         CheckpointError: the optimizer is another one, or lacks parameters.
     """
-    parameters = dict(session.model.named_parameters())
+    parameters = session.trained_parameters()
     found: dict[str, OptimizerCopy] = {}
     held = {kind: shared[0] for shared in data["shared"] for kind in shared}
     mappings: dict[str, dict[Any, Any]] = {}

@@ -1,0 +1,43 @@
+"""Values that the user's code logs in a step, as readings of series."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from nbdebug.core.commands.loops import checked_values
+from nbdebug.core.history.history import History
+from nbdebug.core.records import Reading
+from nbdebug.core.results.metric_names import MetricNames
+from nbdebug.errors import ArgumentError
+from nbdebug.training.engine.probe_runner import to_floats
+
+
+def check_logged(values: Mapping[str, Any], measured: frozenset[str]) -> None:
+    """Raise ArgumentError for a name that nbdebug measures, or that is none of a series."""
+    checked_values(values)
+    if taken := measured & values.keys():
+        raise ArgumentError(f"{min(taken)} is measured by nbdebug: give it another name.")
+
+
+def logged_readings(values: Mapping[str, Any], history: History) -> list[Reading]:
+    """Readings of named numbers, which are plotted as metrics.
+
+    Raises:
+        ArgumentError: a name is no name of a series, or a value is no number.
+    """
+    values = checked_values(values)
+    tensors = [value for value in values.values() if isinstance(value, torch.Tensor)]
+    fetched = iter(to_floats(tensors))
+    known = history.results.of(MetricNames, MetricNames(()))
+    metrics = dict.fromkeys(name.removeprefix("val_") for name in values)
+    fresh = [name for name in metrics if name not in (*known.names, "loss")]
+    if fresh:
+        history.set_result(MetricNames((*known.names, *fresh)))
+    return [
+        Reading((n,), np.array([next(fetched) if isinstance(v, torch.Tensor) else float(v)]))
+        for n, v in values.items()
+    ]
