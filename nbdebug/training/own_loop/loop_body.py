@@ -94,7 +94,7 @@ class LoopBody(Handoff):
 
     def reached(self) -> list[tuple[str, Any]]:
         """Names and values that the loop reaches; see `ReachedByLoop`."""
-        return list(self._reached.of(self._frame))
+        return list(self._reached.of(self._frames))
 
     def passing(self) -> list[Any]:
         """The last batch and its parts, which are no state."""
