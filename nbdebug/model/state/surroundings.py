@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -59,7 +59,7 @@ class Surroundings:
         for reached in self._reached():
             one = copier.keep(reached.value, reached.place)
             if type(one) is not AsIs:
-                kept[reached.place] = reached, one
+                kept[_free(reached.place, kept)] = reached, one
         return SurroundingsCopy(kept, copier.tensors)
 
     def from_plain(self, data: Mapping[str, Any], device: torch.device) -> SurroundingsCopy:
@@ -121,6 +121,13 @@ class SurroundingsCopy:
 def _alone(copy: SurroundingsCopy, place: str) -> Any:
     """The plain form of one place, which does not depend on the others."""
     return PlainWriter(identities=True).plain(copy.places[place][1])
+
+
+def _free(place: str, taken: Container[str]) -> str:
+    """A place of its own: variables of two functions or modules may have the same name."""
+    while place in taken:
+        place += "'"
+    return place
 
 
 NO_SURROUNDINGS = SurroundingsCopy({}, [])

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 import threading
-from types import FrameType
 from typing import Any, Literal
 
 from nbdebug.errors import ClosedError, LoopLeft
+from nbdebug.training.own_loop.frames import LoopFrames
 
 # Seconds after which a loop that does not answer is looked for.
 LOOK, MOMENT = 0.2, 0.05
@@ -48,7 +47,7 @@ class Handoff:
         self._state: State = "none"
         self._loader: Any = None
         self._answer: Any = None
-        self._frame: FrameType | None = None
+        self._frames: LoopFrames | None = None
         self.thread: int | None = None
         self.error: BaseException | None = None
         self.cut = self.closed = self._ends = False
@@ -81,7 +80,7 @@ class Handoff:
             if self._state in ("works", "waits", "begins", "rests"):
                 raise LoopLeft(NESTED)
             self.thread, self.error = threading.get_ident(), None
-            self._loader, self._frame = loader, consumer(sys._getframe(1))
+            self._loader, self._frames = loader, LoopFrames(sys._getframe(1))
             self._ends = False
             self._state, self.passes = "begins", self.passes + 1
             self._change.notify_all()
@@ -96,7 +95,7 @@ class Handoff:
             if self._state in ("works", "rests"):
                 self._state = "waits"
                 self._change.notify_all()
-            self._frame = consumer(sys._getframe(1))
+            self._frames = LoopFrames(sys._getframe(1))
             while self._answer is None:
                 if self._state == "none":
                     raise LoopEnded if self._ends else PassOver
@@ -158,7 +157,7 @@ class Handoff:
         # Whoever begins again begins a new pass, as with any loop.
         self.cut = self.cut or self._state not in ("none", "between")
         self._state, self._answer, self.error = "none", None, error
-        self._frame = self.thread = None
+        self._frames = self.thread = None
         self._change.notify_all()
 
     # The side of the training thread.
@@ -219,19 +218,13 @@ class Handoff:
             self._go()
 
     def _is_left(self) -> bool:
-        """True if the function that iterates is not running any more."""
-        frame = sys._current_frames().get(self.thread or 0)
-        while frame is not None:
-            if frame is self._frame:
-                return False
-            frame = frame.f_back
-        return True
+        """True if the function that iterates is not running any more.
 
-
-def consumer(frame: FrameType | None) -> FrameType | None:
-    """The frame of the function that iterates: generators, such as tqdm's, only pass batches on."""
-    while frame is not None and (
-        frame.f_code.co_flags & inspect.CO_GENERATOR or frame.f_globals.get("__name__") == __name__
-    ):
-        frame = frame.f_back
-    return frame
+        Between two passes its callers may call it again, as once an epoch.
+        """
+        frames = self._frames
+        if frames is None:
+            return True
+        if self._state == "between":
+            return not frames.can_go_on(self.thread)
+        return not frames.iterates(self.thread)

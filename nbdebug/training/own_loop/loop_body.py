@@ -12,6 +12,7 @@ from torch import nn
 from nbdebug.errors import LoopLeft, NonFiniteError
 from nbdebug.model.module.forward import leaves
 from nbdebug.training.data.batch import Batch
+from nbdebug.training.data.loops.batches import form
 from nbdebug.training.data.loops.sampler import LoopSampler
 from nbdebug.training.engine.gradients import Clipped, Gradients
 from nbdebug.training.engine.loop import Loop
@@ -26,6 +27,12 @@ MAX_BATCHES = 1000
 NO_UPDATE = (
     f"The loop took {MAX_BATCHES:,} batches without an update: pass the optimizer whose step() it "
     "calls to nbd.watch."
+)
+
+
+NOT_WHOLE = (
+    "The loop is given whole batches of its loader only: with other ones it could fail, and end. "
+    "Give nbd.watch(loss=f), where f(model, batch) returns the loss, for this."
 )
 
 
@@ -78,14 +85,15 @@ class LoopBody(Handoff):
     def is_ready(self) -> bool:
         if not super().is_ready():
             return False
-        if self._begun is not None:
-            self._begun()
-            self._begun = None
         if self.cut:
             # The batch of a step that failed belongs to the pass that was left.
             self.loop.batch = None
         sampler = self.loop.session.sampler
         assert isinstance(sampler, LoopSampler)
+        if self._begun is not None:
+            sampler.learn()
+            self._begun()
+            self._begun = None
         return self.loop.batch is not None or sampler.prepare()
 
     @property
@@ -95,7 +103,7 @@ class LoopBody(Handoff):
 
     def reached(self) -> list[tuple[str, Any]]:
         """Names and values that the loop reaches; see `ReachedByLoop`."""
-        return list(self._reached.of(self._frame))
+        return list(self._reached.of(self._frames))
 
     def passing(self) -> list[Any]:
         """The last batch and its parts, which are no state."""
@@ -148,8 +156,13 @@ class LoopBody(Handoff):
         """Loss of a batch, as the loop computes it; its backward pass and update are left out.
 
         Raises:
-            LoopLeft: no loop is running, or it called no backward pass.
+            LoopLeft: no loop is running, it called no backward pass, or it would get another
+                batch than those of its loader, on which it may fail and end.
         """
+        sampler = self.loop.session.sampler
+        assert isinstance(sampler, LoopSampler)
+        if form(data) not in sampler.forms:
+            raise LoopLeft(NOT_WHOLE)
         self._clear(False)
         self._looks, self._looked_at = True, data
         self.calls.watch(self.thread or 0)

@@ -9,32 +9,36 @@ from typing import Any
 
 import torch
 
+from nbdebug.training.own_loop.frames import LoopFrames
+
 
 class ReachedByLoop:
-    """Names and values from which the search for state begins, for the function that iterates.
+    """Names and values from which the search for state begins: of a loop and its callers.
 
     Variables of a function cannot be bound again from outside; what they hold is written back. A
     tensor there is state if it lives on from step to step; others come and go with each batch.
     """
 
     def __init__(self) -> None:
-        self._code: types.CodeType | None = None
-        self._last: dict[str, Any] = {}
+        self._last: dict[types.CodeType, dict[str, Any]] = {}
 
-    def of(self, frame: types.FrameType | None) -> Iterator[tuple[str, Any]]:
-        """Names and values that a frame reaches."""
-        if frame is None:
-            return
-        code, space = frame.f_code, frame.f_globals
-        if not code.co_flags & inspect.CO_OPTIMIZED:
-            # The code of a cell or a script, whose variables are global.
-            yield "loop", types.FunctionType(code, space)
-            return
-        now = dict(frame.f_locals)
-        fresh, self._code = self._code is not code, code
-        for name, value in now.items():
-            if fresh or not isinstance(value, torch.Tensor) or self._last.get(name) is value:
-                yield name, value
-        self._last = now
-        if not code.co_freevars:
-            yield "loop", types.FunctionType(code, space)
+    def of(self, frames: LoopFrames | None) -> Iterator[tuple[str, Any]]:
+        """Names and values that the frames of a loop reach."""
+        last, self._last = self._last, {}
+        for number, frame in enumerate(() if frames is None else frames.users()):
+            code, space = frame.f_code, frame.f_globals
+            if code.co_flags & inspect.CO_OPTIMIZED:
+                self._last[code] = now = dict(frame.f_locals)
+                prefix = f"{code.co_name}." if number else ""
+                for name, value in _lasting(now, last.get(code)):
+                    yield f"{prefix}{name}", value
+            # The code of a cell or a script has global variables only.
+            cells = tuple(types.CellType() for _ in code.co_freevars)
+            yield "loop", types.FunctionType(code, space, closure=cells)
+
+
+def _lasting(now: dict[str, Any], last: dict[str, Any] | None) -> Iterator[tuple[str, Any]]:
+    """Local variables without tensors that were bound since the last time."""
+    for name, value in now.items():
+        if last is None or not isinstance(value, torch.Tensor) or last.get(name) is value:
+            yield name, value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -31,6 +31,16 @@ def why_fixed(loader: Any) -> str:
     sampled = type(loader.batch_sampler) is BatchSampler
     stream = isinstance(loader.dataset, IterableDataset)
     return "" if plain and sampled and not stream else OWN_LOADER
+
+
+def form(batch: Any) -> Any:
+    """Containers, shapes and types of a batch, without its values."""
+    if isinstance(batch, Mapping):
+        return type(batch), tuple((key, form(part)) for key, part in batch.items())
+    if isinstance(batch, list | tuple):
+        return type(batch), tuple(form(part) for part in batch)
+    shape = getattr(batch, "shape", None)
+    return type(batch), None if shape is None else str(shape), str(getattr(batch, "dtype", ""))
 
 
 class LoaderPass:

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset, default
 from nbdebug.errors import DataError
 from nbdebug.model.training_state import Batching
 from nbdebug.training.data.batch import Batch, count_samples
-from nbdebug.training.data.loops.batches import LoaderPass, SizedPass, why_fixed
+from nbdebug.training.data.loops.batches import LoaderPass, SizedPass, form, why_fixed
 from nbdebug.training.data.loops.positions import (
     NO_LOADER,
     NOT_BEGUN,
@@ -29,16 +29,24 @@ from nbdebug.training.data.passes.held_state import HeldState
 from nbdebug.training.data.passes.indexed_state import IndexedState
 
 
+MAX_FORMS = 10_000
+
+
 class LoopSampler:
     """Reads the loader that the user's loop iterates over, as the loop itself would.
 
     Going back begins a pass again with the random numbers that it began with.
+
+    Attributes:
+        forms: of the batches that the loop was given, see `form`.
     """
 
     def __init__(self, passes: Passes, rng: LoopRng, batching: Batching) -> None:
         self._passes, self._rng, self._batching = passes, rng, batching
         batching.fixed = NOT_BEGUN
+        # Batch size of the loader; forms of the batches that loaders gave.
         self._given: int | None = None
+        self.forms: set[Any] = set()
         self._first: PassStart | None = None
         self.reset()
 
@@ -56,6 +64,10 @@ class LoopSampler:
         self._ahead: Ahead | None = None
         self._spent: Ahead | None = None
         self._on_its_own = False
+
+    def learn(self) -> None:
+        """Take the batch size of the loader that the loop waits to iterate over."""
+        self._take(self._passes.next_loader())
 
     def prepare(self) -> bool:
         """Read the next batch if the pass has one; False if the loop goes on to the next pass."""
@@ -130,13 +142,18 @@ class LoopSampler:
         """Take batch size and dataset from a loader of the loop."""
         if self._start is not None and loader is self._start.loader:
             return
+        given = self._given
+        self._describe(loader)
+        # A loop may make the same loader anew for each epoch.
+        if self._given not in (None, given):
+            self._batching.size = loader.batch_size
+
+    def _describe(self, loader: Any) -> None:
+        """Take the dataset of a loader, and what its batch size can be."""
         batching = self._batching
         batching.fixed = why_fixed(loader)
         self._state = _state_of(loader)
         if not batching.fixed:
-            # A loop may make the same loader anew for each epoch.
-            if loader.batch_size != self._given:
-                batching.size = loader.batch_size
             self._given, batching.limit = loader.batch_size, len(loader.dataset)
         try:
             batching.batches = len(loader) if batching.fixed else None
@@ -152,6 +169,9 @@ class LoopSampler:
         if self._batching.fixed:
             length = self._batching.batches
         progress = 0.0 if not length else min(self._pass.read / length, 1.0)
+        if len(self.forms) >= MAX_FORMS:
+            self.forms.clear()
+        self.forms.add(form(data))
         return UserBatch(data, count_samples(data), self._number, progress)
 
     def skip(self) -> torch.Tensor:
@@ -192,8 +212,11 @@ class LoopSampler:
         """Begin the pass of a position anew, and go on to the position."""
         start = position.start
         self._number, self._start, self._pass = position.number, start, None
+        known = start or self._first
+        if known is not None:
+            # Loaders of other passes may have had another batch size.
+            self._describe(known.loader)
         if start is None:
-            self._given = None
             self._restore(self._first)
         if start is None or not position.under_way:
             return

@@ -1,0 +1,90 @@
+"""Functions of the loop's thread: the one that iterates over the batches, and its callers."""
+
+from __future__ import annotations
+
+import dis
+import functools
+import inspect
+import sys
+import types
+from collections.abc import Iterator
+from types import FrameType
+
+from nbdebug.model.state.reachable import LIBRARIES
+
+PACKAGE = "nbdebug"
+
+
+class LoopFrames:
+    """Place of a loop in the stack of its thread.
+
+    The function that iterates is the innermost one whose code repeats the call: what passes
+    batches on, such as tqdm or the `__next__` of a prefetcher, returns before the step is made.
+    """
+
+    def __init__(self, frame: FrameType | None) -> None:
+        self._iterates, self._root = frame, frame
+        around = list(_outwards(frame))
+        if around:
+            self._iterates = next((one for one in around if _repeats(one)), around[0])
+            self._root = around[-1]
+
+    def iterates(self, thread: int | None) -> bool:
+        """True if the function that iterates is running."""
+        return _runs(self._iterates, thread)
+
+    def can_go_on(self, thread: int | None) -> bool:
+        """True if a function is running that may begin another pass."""
+        return _runs(self._root, thread)
+
+    def users(self) -> Iterator[FrameType]:
+        """Frames of the user's functions, from the one that iterates to the outermost one."""
+        frame = self._iterates
+        while frame is not None:
+            if not _is_library(frame):
+                yield frame
+            frame = None if frame is self._root else frame.f_back
+
+
+def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
+    """The frame and its callers, up to the cell or the script; without generators."""
+    while frame is not None:
+        code = frame.f_code
+        if not (code.co_flags & inspect.CO_GENERATOR or _is_own(frame)):
+            yield frame
+            if not code.co_flags & inspect.CO_OPTIMIZED:
+                return
+        frame = frame.f_back
+
+
+def _runs(wanted: FrameType | None, thread: int | None) -> bool:
+    frame = sys._current_frames().get(thread or 0)
+    while frame is not None:
+        if frame is wanted:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _is_own(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0] == PACKAGE
+
+
+def _is_library(frame: FrameType) -> bool:
+    return _is_own(frame) or frame.f_code.co_filename.startswith(LIBRARIES)
+
+
+def _repeats(frame: FrameType) -> bool:
+    """True if the frame is at an instruction inside of a loop."""
+    return any(first <= frame.f_lasti <= last for first, last in _loops(frame.f_code))
+
+
+@functools.lru_cache(256)
+def _loops(code: types.CodeType) -> tuple[tuple[int, int], ...]:
+    """First and last instruction of the loops of code: where it jumps backwards."""
+    jumps = {*dis.hasjrel, *dis.hasjabs}
+    return tuple(
+        (part.argval, part.offset)
+        for part in dis.get_instructions(code)
+        if part.opcode in jumps and part.argval < part.offset
+    )
