@@ -53,9 +53,11 @@ def last_step(page: Page) -> float:
 
 def trains_live(page: Page) -> None:
     """Press Run, see the curve grow, press Pause; the picture is not beside it."""
-    expect(page.locator(".nbd-view canvas").first).to_be_visible(timeout=LONG)
+    # Before the first step a panel says in words what it will show.
+    expect(page.locator(".nbd-view .nbd-panel").first).to_be_visible(timeout=LONG)
     page.locator(".nbd-dashboard button", has_text="Run").first.click()
     until(lambda: last_step(page) > 50, 60, "the loss curve")
+    expect(page.locator(".nbd-view canvas").first).to_be_visible(timeout=LONG)
     page.locator(".nbd-dashboard button", has_text="Pause").first.click()
     expect(page.locator(".nbd-dashboard button", has_text="Run").first).to_be_visible(timeout=LONG)
     expect(page.locator(".nbd-still:visible")).to_have_count(0)
