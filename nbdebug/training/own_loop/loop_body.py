@@ -20,7 +20,7 @@ from nbdebug.training.engine.own_update import Values
 from nbdebug.training.engine.stop_report import breakpoint_hit, explain, inspect
 from nbdebug.training.own_loop.handoff import Handoff
 from nbdebug.training.own_loop.reached import ReachedByLoop
-from nbdebug.training.own_loop.torch_calls import TorchCalls
+from nbdebug.training.own_loop.torch_calls import TorchCalls, gradients_aside
 
 MAX_BATCHES = 1000
 NO_UPDATE = (
@@ -152,7 +152,7 @@ class LoopBody(Handoff):
                 raise
 
     def look(self, model: nn.Module, data: Any) -> torch.Tensor:
-        """Loss of a batch, as the loop computes it; its backward pass and update are left out.
+        """Loss of a batch, as the loop computes it; its gradients and its update are left out.
 
         Raises:
             LoopLeft: no loop is running, it called no backward pass, or it would get another
@@ -166,7 +166,8 @@ class LoopBody(Handoff):
         self._looks, self._looked_at = True, data
         self.calls.watch(self.thread or 0)
         try:
-            self.give(data)
+            with gradients_aside(model):
+                self.give(data)
         finally:
             self._looks = False
         if not self._losses:
@@ -177,23 +178,23 @@ class LoopBody(Handoff):
 
     # Called in the thread of the loop.
 
-    def backward(self, call: Callable[[], Any], roots: Any) -> Any:
+    def backward(self, call: Callable[[bool], Any], roots: Any) -> Any:
         found = roots if isinstance(roots, list | tuple) else [roots]
         scalars = [root for root in found if root.numel() == 1]
         if self._looks:
             self._losses += scalars
-            return None
+            # The loop may read gradients, and whoever looks goes through the graph again.
+            return call(True)
         if not self._losses:
             self.loop.probes.before_backward(self.loop.session.step)
         self._losses += [root.detach() for root in scalars]
-        result = call()
+        result = call(False)
         self._found = None
         return result
 
     def clip(self, call: Callable[[], Any]) -> Any:
-        if self._looks:
-            return torch.zeros(())
-        self._measure_once()
+        if not self._looks:
+            self._measure_once()
         return call()
 
     def update(self, step: Callable[..., Any], closure: Callable[[], Any] | None) -> Any:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import threading
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Protocol
 
 import torch
+from torch import nn
 
 
 class Observer(Protocol):
     """Watcher of the calls of a loop."""
 
-    def backward(self, call: Callable[[], Any], roots: Any) -> Any:
-        """Make a backward pass from `roots` by `call`."""
+    def backward(self, call: Callable[[bool], Any], roots: Any) -> Any:
+        """Make a backward pass from `roots` by `call(keep)`, which may keep the graph."""
 
     def clip(self, call: Callable[[], Any]) -> Any:
         """Let the loop clip gradients by `call`."""
@@ -92,8 +94,16 @@ class TorchCalls:
 
         self._undo.append(put_back)
 
-    def _backward(self, original: Any, tensors: Any, *args: Any, **kwargs: Any) -> Any:
-        return self._observer.backward(partial(original, tensors, *args, **kwargs), tensors)
+    def _backward(
+        self, original: Any, tensors: Any, grads: Any = None, keep: Any = None, /,
+        *args: Any, **kwargs: Any,
+    ) -> Any:  # fmt: skip
+        grads, keep = kwargs.pop("grad_tensors", grads), kwargs.pop("retain_graph", keep)
+
+        def call(kept: bool) -> Any:
+            return original(tensors, grads, kept or keep, *args, **kwargs)
+
+        return self._observer.backward(call, tensors)
 
     def _clip(self, original: Any, *args: Any, **kwargs: Any) -> Any:
         return self._observer.clip(partial(original, *args, **kwargs))
@@ -110,3 +120,16 @@ def _set_step(optimizer: torch.optim.Optimizer, original: Any) -> None:
         del optimizer.step
     else:
         optimizer.step = original  # type: ignore[method-assign]
+
+
+@contextmanager
+def gradients_aside(model: nn.Module) -> Iterator[None]:
+    """Put the gradients of a model aside; those that come inside are dropped."""
+    kept = [(parameter, parameter.grad) for parameter in model.parameters()]
+    for parameter, _ in kept:
+        parameter.grad = None
+    try:
+        yield
+    finally:
+        for parameter, gradient in kept:
+            parameter.grad = gradient
