@@ -25,6 +25,8 @@ from nbdebug.model.state.copying import SIMPLE_TYPES
 MAX_FUNCTIONS, MAX_VALUES = 500, 20_000
 # Above these sizes tensors without gradient are data, which training only reads.
 MAX_PARTS, MAX_DATA_BYTES = 64, 2**24
+# Up to this size a variable may carry the result of a step to the next one.
+MAX_CARRIED_BYTES = 2**20
 LIBRARIES = tuple({sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib")})
 GENERATOR_TYPES = (torch.Generator, random.Random, np.random.RandomState, np.random.Generator)
 TRAINED_TYPES = (
@@ -81,7 +83,7 @@ class _Walk:
         while self._waiting:
             place, value, bind = self._waiting.popleft()
             if isinstance(value, TRAINED_TYPES):
-                if not _is_data(value):
+                if not _is_data(value, bind is not None):
                     self._found.append(Reached(place, value, bind))
             elif isinstance(value, DATA_TYPES):
                 continue
@@ -98,7 +100,8 @@ class _Walk:
                 self._parts(place, value)
             elif isinstance(value, dict):
                 for key, part in list(value.items()):
-                    self.enter(f"{place}[{key!r}]", part)
+                    put = functools.partial(value.__setitem__, key)
+                    self.enter(f"{place}[{key!r}]", part, put)
             elif not isinstance(value, type | types.ModuleType) and not is_of_library(type(value)):
                 self._object(place, value)
         return self._found
@@ -151,14 +154,20 @@ def _is_carried(value: Any) -> bool:
     if not isinstance(value, tuple) or not value:
         return False
     parts = all(isinstance(part, torch.Tensor) or _is_carried(part) for part in value)
-    return parts and not any(isinstance(part, torch.Tensor) and _is_data(part) for part in value)
+    return parts and not any(_is_data(part, True) for part in value)
 
 
-def _is_data(value: Any) -> bool:
-    """True for a tensor that training reads, or that one step makes and drops."""
+def _is_data(value: Any, bound: bool) -> bool:
+    """True for a tensor that training reads, or that one step makes and drops.
+
+    Args:
+        bound: True if the tensor can be bound again, such as a hidden state with its graph.
+    """
     if not isinstance(value, torch.Tensor):
         return False
-    return value.grad_fn is not None or not (value.requires_grad or value.nbytes <= MAX_DATA_BYTES)
+    if value.grad_fn is not None:
+        return not bound or value.nbytes > MAX_CARRIED_BYTES
+    return not (value.requires_grad or value.nbytes <= MAX_DATA_BYTES)
 
 
 def is_of_library(kind: type) -> bool:

@@ -21,7 +21,7 @@ from nbdebug.training.engine.stop_report import breakpoint_hit, explain, inspect
 from nbdebug.training.own_loop.gradient_marks import gradient_marks, reaches
 from nbdebug.training.own_loop.handoff import Handoff
 from nbdebug.training.own_loop.reached import ReachedByLoop
-from nbdebug.training.own_loop.torch_calls import TorchCalls
+from nbdebug.training.own_loop.torch_calls import TorchCalls, gradients_aside
 
 MAX_BATCHES = 1000
 NO_UPDATE = (
@@ -119,7 +119,6 @@ class LoopBody(Handoff):
         """
         self._clear(watched)
         self.step = loop.session.step
-        self.calls.watch(self.thread or 0)
         scaler = loop.session.scaler
         scale = scaler.state_dict() if scaler is not None and loop.breakpoints else None
         self._given = [batch]
@@ -144,16 +143,22 @@ class LoopBody(Handoff):
         last = self._given[-1]
         return Batch(last.data, sum(b.samples for b in self._given), last.epoch, last.progress)
 
+    def _loop_thread(self) -> int:
+        """Thread of the loop, which is known once it waits for a batch."""
+        self.next_loader()
+        return self.thread or 0
+
     def _give(self, batch: Batch) -> None:
         try:
-            self.give(batch.data)
+            with self.calls.seen(self._loop_thread()):
+                self.give(batch.data)
         except LoopLeft:
             # The update of a step that is left behind it counts.
             if not self.updated:
                 raise
 
     def look(self, model: nn.Module, data: Any) -> torch.Tensor:
-        """Loss of a batch, as the loop computes it; its backward pass and update are left out.
+        """Loss of a batch, as the loop computes it; its gradients and its update are left out.
 
         Raises:
             LoopLeft: no loop is running, it called no backward pass, or it would get another
@@ -165,9 +170,9 @@ class LoopBody(Handoff):
             raise LoopLeft(NOT_WHOLE)
         self._clear(False)
         self._looks, self._looked_at = True, data
-        self.calls.watch(self.thread or 0)
         try:
-            self.give(data)
+            with gradients_aside(model), self.calls.seen(self._loop_thread()):
+                self.give(data)
         finally:
             self._looks = False
         if not self._losses:
@@ -178,17 +183,18 @@ class LoopBody(Handoff):
 
     # Called in the thread of the loop.
 
-    def backward(self, call: Callable[[], Any], roots: Any) -> Any:
+    def backward(self, call: Callable[[bool], Any], roots: Any) -> Any:
         found = roots if isinstance(roots, list | tuple) else [roots]
         scalars = [root for root in found if root.numel() == 1]
         session = self.loop.session
         if self._looks:
             self._losses += [root for root in scalars if reaches(root, session.parameters)]
-            return None
+            # The loop may read gradients, and whoever looks goes through the graph again.
+            return call(True)
         if not self._losses:
             self.loop.probes.before_backward(session.step)
         before = gradient_marks(session.parameters)
-        result = call()
+        result = call(False)
         # A loss of another network, such as a discriminator, is not that of this model.
         if gradient_marks(session.parameters) != before:
             self._losses += [root.detach() for root in scalars]
@@ -196,9 +202,8 @@ class LoopBody(Handoff):
         return result
 
     def clip(self, call: Callable[[], Any]) -> Any:
-        if self._looks:
-            return torch.zeros(())
-        self._measure_once()
+        if not self._looks:
+            self._measure_once()
         return call()
 
     def update(self, step: Callable[..., Any], closure: Callable[[], Any] | None) -> Any:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import types
-from collections.abc import Callable
-from functools import partial
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
+from torch import nn
 
 
 class Observer(Protocol):
     """Watcher of the calls of a loop."""
 
-    def backward(self, call: Callable[[], Any], roots: Any) -> Any:
-        """Make a backward pass from `roots` by `call`."""
+    def backward(self, call: Callable[[bool], Any], roots: Any) -> Any:
+        """Make a backward pass from `roots` by `call(keep)`, which may keep the graph."""
 
     def clip(self, call: Callable[[], Any]) -> Any:
         """Let the loop clip gradients by `call`."""
@@ -24,85 +27,135 @@ class Observer(Protocol):
         """Make an update by `step(closure)`."""
 
 
-class TorchCalls:
-    """Replaces torch's functions while a loop is watched; other threads find them as they were.
+class _Functions:
+    """Replacement of torch's functions for the threads of loops, while one of them works.
 
     A function that the loop's module imported by name before, such as `clip_grad_norm_`, is not
     seen.
     """
 
-    def __init__(self, observer: Observer, optimizer: torch.optim.Optimizer) -> None:
-        self._observer, self._optimizer = observer, optimizer
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._observers: dict[int, Observer] = {}
         self._undo: list[Callable[[], None]] = []
-        self.thread: int | None = None
 
-    def watch(self, thread: int) -> None:
-        """Watch the calls of a thread."""
-        self.thread = thread
-        if self._undo:
-            return
-        self._replace(torch.autograd, "backward", self._backward)
-        for name in ("clip_grad_norm_", "clip_grad_value_"):
-            for module in (torch.nn.utils, torch.nn.utils.clip_grad):
-                self._replace(module, name, self._clip)
-        self._replace_step()
+    def begin(self, thread: int, observer: Observer) -> None:
+        """Show an observer the calls of a thread."""
+        with self._lock:
+            if not self._observers:
+                self._replace(torch.autograd, "backward", _backward)
+                for name in ("clip_grad_norm_", "clip_grad_value_"):
+                    for module in (torch.nn.utils, torch.nn.utils.clip_grad):
+                        self._replace(module, name, _clip)
+            self._observers[thread] = observer
 
-    def release(self) -> None:
-        """Put everything back as it was."""
-        while self._undo:
-            self._undo.pop()()
-
-    @property
-    def _inside(self) -> bool:
-        return threading.get_ident() == self.thread
+    def end(self, thread: int) -> None:
+        """Put everything back as it was, unless another loop works."""
+        with self._lock:
+            self._observers.pop(thread, None)
+            while self._undo and not self._observers:
+                self._undo.pop()()
 
     def _replace(self, holder: Any, name: str, call: Callable[..., Any]) -> None:
         original = getattr(holder, name)
 
+        @functools.wraps(original)
         def replaced(*args: Any, **kwargs: Any) -> Any:
-            if not self._inside:
+            observer = self._observers.get(threading.get_ident())
+            if observer is None:
                 return original(*args, **kwargs)
-            return call(original, *args, **kwargs)
+            return call(observer, original, *args, **kwargs)
+
+        def put_back() -> None:
+            # Whoever replaced it after us stays.
+            if getattr(holder, name) is replaced:
+                setattr(holder, name, original)
 
         setattr(holder, name, replaced)
-        self._undo.append(lambda: _put_back(holder, name, replaced, original))
+        self._undo.append(put_back)
+
+
+FUNCTIONS = _Functions()
+
+
+class TorchCalls:
+    """Shows an observer the calls of a loop, in its thread only, while it works.
+
+    The optimizer does not keep the observer alive.
+    """
+
+    def __init__(self, observer: Observer, optimizer: torch.optim.Optimizer) -> None:
+        self._observer = weakref.ref(observer)
+        self._optimizer = weakref.ref(optimizer)
+        self._put_back: Callable[[], None] | None = None
+        self.thread: int | None = None
+
+    @contextmanager
+    def seen(self, thread: int) -> Iterator[None]:
+        """Context in which the calls of a thread are seen."""
+        observer = self._observer()
+        assert observer is not None
+        self.thread = thread
+        if self._put_back is None:
+            self._replace_step()
+        FUNCTIONS.begin(thread, observer)
+        try:
+            yield
+        finally:
+            FUNCTIONS.end(thread)
+            self.thread = None
+
+    def release(self) -> None:
+        """Put the optimizer back as it was."""
+        if self._put_back is not None:
+            self._put_back()
+        self._put_back = None
 
     def _replace_step(self) -> None:
-        optimizer = self._optimizer
-        original = optimizer.step
+        optimizer = self._optimizer()
+        assert optimizer is not None
+        original, mine = optimizer.step, weakref.ref(self)
 
         def step(_: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> Any:
-            if not self._inside:
+            calls = mine()
+            observer = None if calls is None else calls._observer()
+            if calls is None or observer is None or threading.get_ident() != calls.thread:
                 return original(*args, **kwargs)
             closure, *rest = args if args else (kwargs.pop("closure", None),)
 
             def call(given: Any) -> Any:
                 return original(*(() if given is None else (given,)), *rest, **kwargs)
 
-            return self._observer.update(call, closure)
+            return observer.update(call, closure)
 
         # Schedulers mark this function, and wrap a bound method.
         step.__dict__.update(getattr(original, "__dict__", {}))
         method = types.MethodType(step, optimizer)
         optimizer.step = method  # type: ignore[method-assign]
+        held = weakref.ref(optimizer)
 
         def put_back() -> None:
-            if vars(optimizer).get("step") is method:
-                _set_step(optimizer, original)
+            there = held()
+            if there is not None and vars(there).get("step") is method:
+                _set_step(there, original)
 
-        self._undo.append(put_back)
-
-    def _backward(self, original: Any, tensors: Any, *args: Any, **kwargs: Any) -> Any:
-        return self._observer.backward(partial(original, tensors, *args, **kwargs), tensors)
-
-    def _clip(self, original: Any, *args: Any, **kwargs: Any) -> Any:
-        return self._observer.clip(partial(original, *args, **kwargs))
+        self._put_back = put_back
 
 
-def _put_back(holder: Any, name: str, replaced: Any, original: Any) -> None:
-    # Whoever replaced it after us stays.
-    if getattr(holder, name) is replaced:
-        setattr(holder, name, original)
+def _backward(
+    observer: Observer, original: Any, tensors: Any, grads: Any = None, keep: Any = None, /,
+    *args: Any, **kwargs: Any,
+) -> Any:  # fmt: skip
+    grads, keep = kwargs.pop("grad_tensors", grads), kwargs.pop("retain_graph", keep)
+
+    def call(kept: bool) -> Any:
+        return original(tensors, grads, kept or keep, *args, **kwargs)
+
+    return observer.backward(call, tensors)
+
+
+def _clip(observer: Observer, original: Any, *args: Any, **kwargs: Any) -> Any:
+    return observer.clip(functools.partial(original, *args, **kwargs))
 
 
 def _set_step(optimizer: torch.optim.Optimizer, original: Any) -> None:
@@ -110,3 +163,16 @@ def _set_step(optimizer: torch.optim.Optimizer, original: Any) -> None:
         del optimizer.step
     else:
         optimizer.step = original  # type: ignore[method-assign]
+
+
+@contextmanager
+def gradients_aside(model: nn.Module) -> Iterator[None]:
+    """Put the gradients of a model aside; those that come inside are dropped."""
+    kept = [(parameter, parameter.grad) for parameter in model.parameters()]
+    for parameter, _ in kept:
+        parameter.grad = None
+    try:
+        yield
+    finally:
+        for parameter, gradient in kept:
+            parameter.grad = gradient

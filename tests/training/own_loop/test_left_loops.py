@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import threading
 from collections.abc import Callable, Iterator
@@ -285,3 +286,38 @@ def test_a_loop_is_ended_from_outside(loop: OwnLoop, dbg: Watch) -> None:
     )
     dbg.run(lambda: [one_step(loop, batch) for batch in dbg.batches(loop.loader)])
     assert dbg.wait(10)
+
+
+def test_torch_is_as_it_was_between_steps_and_after_it() -> None:
+    before = torch.autograd.backward, torch.nn.utils.clip_grad_norm_, torch.optim.Adam.step
+    loop = OwnLoop()
+    with nbd.watch(loop.model, loop.optimizer) as dbg:
+        for batch in dbg.batches(loop.loader):
+            one_step(loop, batch)
+        assert dbg.wait(10)
+        now = torch.autograd.backward, torch.nn.utils.clip_grad_norm_, torch.optim.Adam.step
+        assert now == before
+    assert "step" not in vars(loop.optimizer)
+
+
+def test_an_optimizer_keeps_no_training_alive() -> None:
+    loop = OwnLoop()
+    dbg = nbd.watch(loop.model, loop.optimizer)
+    for batch in dbg.batches(loop.loader):
+        one_step(loop, batch)
+    assert dbg.wait(10)
+    training = next(t for t in threading.enumerate() if t.name == "nbdebug-training")
+    del dbg
+    assert until(lambda: not (gc.collect() and training.is_alive()), 10, "the end of the training")
+    one_step(loop, batch)
+
+
+def test_two_loops_in_two_threads_see_their_own_calls() -> None:
+    loops = [OwnLoop(), OwnLoop()]
+    watches = [nbd.watch(loop.model, loop.optimizer) for loop in loops]
+    for loop, dbg in zip(loops, watches, strict=True):
+        dbg.run(lambda loop=loop, dbg=dbg: loop.run(dbg.epochs, dbg.batches))
+    for loop, dbg in zip(loops, watches, strict=True):
+        assert dbg.wait(20)
+        assert dbg.history.frame("loss")["loss"].tolist() == pytest.approx(loop.losses)
+        dbg.close()

@@ -28,7 +28,6 @@ from nbdebug.training.data.loops.rng import LoopRng
 from nbdebug.training.data.passes.held_state import HeldState
 from nbdebug.training.data.passes.indexed_state import IndexedState
 
-
 MAX_FORMS = 10_000
 
 
@@ -197,6 +196,8 @@ class LoopSampler:
             self._check_reread(self._start)
             self._check_reread(position.start)
             self._go(position)
+        if position.start is None and self._first is not None:
+            return
         if position.held is not None:
             position.held.restore()
         self._rng.seek(position.rng)
@@ -210,24 +211,30 @@ class LoopSampler:
 
     def _go(self, position: LoopPosition) -> None:
         """Begin the pass of a position anew, and go on to the position."""
-        start = position.start
-        self._number, self._start, self._pass = position.number, start, None
-        known = start or self._first
-        if known is not None:
-            # Loaders of other passes may have had another batch size.
-            self._describe(known.loader)
+        start, number, under_way, read = position.start, position.number, True, position.read
         if start is None:
-            self._restore(self._first)
-        if start is None or not position.under_way:
+            # The first pass begins again, over what the loop iterated over then.
+            start, number, read = self._first, 0, 0
+        else:
+            under_way = position.under_way
+        # The position decides where the loop goes on, and not where it was left.
+        self._passes.cut = False
+        self._number, self._start, self._pass = number, start, None
+        if start is None:
+            self._number = position.number
+            return
+        # Loaders of other passes may have had another batch size.
+        self._describe(start.loader)
+        if not under_way:
             return
         self._rng.seek(start.rng)
         self._restore(start)
         with self._rng:
             self._pass = self._made(start.loader)
-            self._pass.skip(position.read)
+            self._pass.skip(read)
 
-    def _restore(self, start: PassStart | None) -> None:
-        for held in () if start is None else (start.order, start.held):
+    def _restore(self, start: PassStart) -> None:
+        for held in (start.order, start.held):
             if held is not None:
                 held.restore()
 
