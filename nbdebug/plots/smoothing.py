@@ -22,6 +22,8 @@ SMOOTHING = 0.9
 # Of two changes closer than this, the second is part of the same turn of a dial.
 MIN_POINTS_BETWEEN_CHANGES = 10
 
+LARGE = 1e100
+
 
 def smoothed(values: Array, weight: float = SMOOTHING) -> Array:
     """Symmetric exponential average of values [B], of a fitted line near the ends.
@@ -40,7 +42,10 @@ def smoothed(values: Array, weight: float = SMOOTHING) -> Array:
     known = np.isfinite(values)
     if not known.any():
         return np.full(len(values), np.nan)
-    numbers = np.where(known, values, 0.0)
+    low, high = values[known].min(), values[known].max()
+    # The sums of the largest numbers would be infinite.
+    scale = max(-low, high) if max(-low, high) > LARGE else 1.0
+    numbers = np.where(known, values, 0.0) / scale
     before = _moments(numbers, known, weight)
     after = _moments(numbers[::-1], known[::-1], weight)[:, ::-1]
     # Distances to the left are negative, and both sides hold the point itself.
@@ -51,7 +56,7 @@ def smoothed(values: Array, weight: float = SMOOTHING) -> Array:
         centre = tilt / count
         variance = spread / count - centre**2
         line = mean - centre * np.where(variance > 0, (slope / count - centre * mean) / variance, 0)
-        result: Array = np.clip(line, values[known].min(), values[known].max())
+        result: Array = np.clip(line * scale, low, high)
     return result
 
 
