@@ -188,6 +188,7 @@ class Shelf:
         class Nothing:
             class bundle:  # noqa: N801
                 series: dict[str, Any] = {}  # noqa: RUF012
+                change_steps: tuple[float, ...] = ()
 
         return Nothing()
 
