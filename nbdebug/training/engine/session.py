@@ -156,7 +156,7 @@ class Session(TrainingState):
     def _take_loop(self, source: LoopSource) -> None:
         """Let a loop of the user's own make the steps."""
         self.body, self.rng = source.body, source.rng
-        self.surroundings.more = source.body.reached
+        self.surroundings.more, self.surroundings.rebinds = source.body.reached, True
         self.loop_schedulers = self._schedulers_of_loop
 
     def _schedulers_of_loop(self) -> list[LRScheduler]:
