@@ -29,6 +29,7 @@ class Surroundings:
 
     Attributes:
         more: returns more names and values from which the search begins.
+        rebinds: True for a loop of the user's own, which runs on between two passes.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Surroundings:
         self._model, self._functions, self._skip = model, dict(functions), skip
         self._state = dict(state or {})
         self.more: Callable[[], Iterable[tuple[str, Any]]] = lambda: ()
+        self.rebinds = False
 
     def values(self) -> list[Any]:
         """Values with a state that are reached."""
@@ -60,7 +62,7 @@ class Surroundings:
             one = copier.keep(reached.value, reached.place)
             if type(one) is not AsIs:
                 kept[_free(reached.place, kept)] = reached, one
-        return SurroundingsCopy(kept, copier.tensors)
+        return SurroundingsCopy(kept, copier.tensors, self.rebinds)
 
     def from_plain(self, data: Mapping[str, Any], device: torch.device) -> SurroundingsCopy:
         """Copies that a file holds, for functions of the same names.
@@ -89,12 +91,20 @@ class SurroundingsCopy:
     Attributes:
         places: what was reached, and its copy, by place.
         tensors: all copied tensors.
+        rebound: places of variables that a loop of the user's binds anew between two passes.
     """
 
     def __init__(
-        self, kept: Mapping[str, tuple[Reached, Kept]], tensors: list[torch.Tensor]
-    ) -> None:
+        self, kept: Mapping[str, tuple[Reached, Kept]], tensors: list[torch.Tensor],
+        rebinds: bool = False,
+    ) -> None:  # fmt: skip
         self.places, self.tensors = dict(kept), tensors
+        loose = torch.Tensor, tuple
+        self.rebound = {
+            place
+            for place, (reached, _) in self.places.items()
+            if rebinds and isinstance(reached.value, loose)
+        }
 
     def restore(self) -> None:
         """Write the copies back."""
@@ -109,12 +119,17 @@ class SurroundingsCopy:
         writer = PlainWriter(identities)
         return {place: writer.plain(kept) for place, (_, kept) in self.places.items()}
 
-    def equals(self, other: SurroundingsCopy) -> bool:
+    def equals(self, other: SurroundingsCopy, variables: bool = True) -> bool:
         """True if both hold the same values to the bit, in the places that both have.
 
         The user's code may meanwhile have added a tensor to a list of its own.
+
+        Args:
+            variables: False leaves out the variables that a loop binds anew between two passes.
         """
         both = self.places.keys() & other.places.keys()
+        if not variables:
+            both -= self.rebound
         return all(bitwise_equal(_alone(self, place), _alone(other, place)) for place in both)
 
 

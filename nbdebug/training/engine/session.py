@@ -173,7 +173,7 @@ class Session(TrainingState):
         if not isinstance(source, LoopSource):
             return
         self.body, self.rng = source.body, source.rng
-        self.surroundings.more = source.body.reached
+        self.surroundings.more, self.surroundings.rebinds = source.body.reached, True
         self.loop_schedulers = self._schedulers_of_loop
 
     def _schedulers_of_loop(self) -> list[LRScheduler]:
