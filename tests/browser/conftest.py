@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import multiprocessing
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -34,6 +36,10 @@ def browser(chromium: str) -> Iterator[Browser]:
         opened = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         yield opened
         opened.close()
+        # Loader workers that other tests forked hold Playwright's pipe open, which ends it.
+        gc.collect()
+        for child in multiprocessing.active_children():
+            child.terminate()
 
 
 @pytest.fixture(scope="session")
