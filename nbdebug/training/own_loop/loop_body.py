@@ -76,6 +76,10 @@ class LoopBody(Handoff):
         """Set the loop of the training, and what is called when the user's loop first begins."""
         self._loop, self._begun = loop, begun
 
+    def close(self) -> None:
+        self.calls.release()
+        super().close()
+
     @property
     def loop(self) -> Loop:
         assert self._loop is not None
@@ -118,7 +122,7 @@ class LoopBody(Handoff):
         """
         self._clear(watched)
         self.step = loop.session.step
-        self.calls.watch(self.thread or 0)
+        self.calls.watch()
         scaler = loop.session.scaler
         scale = scaler.state_dict() if scaler is not None and loop.breakpoints else None
         self._given = [batch]
@@ -164,7 +168,7 @@ class LoopBody(Handoff):
             raise LoopLeft(NOT_WHOLE)
         self._clear(False)
         self._looks, self._looked_at = True, data
-        self.calls.watch(self.thread or 0)
+        self.calls.watch()
         try:
             with gradients_aside(model):
                 self.give(data)

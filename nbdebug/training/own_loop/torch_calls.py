@@ -14,7 +14,9 @@ from torch import nn
 
 
 class Observer(Protocol):
-    """Watcher of the calls of a loop."""
+    """Watcher of the calls of a loop, in `thread`."""
+
+    thread: int | None
 
     def backward(self, call: Callable[[bool], Any], roots: Any) -> Any:
         """Make a backward pass from `roots` by `call(keep)`, which may keep the graph."""
@@ -36,45 +38,38 @@ class TorchCalls:
     def __init__(self, observer: Observer, optimizer: torch.optim.Optimizer) -> None:
         self._observer, self._optimizer = observer, optimizer
         self._undo: list[Callable[[], None]] = []
-        self.thread: int | None = None
 
-    def watch(self, thread: int) -> None:
-        """Watch the calls of a thread."""
-        self.thread = thread
-        if self._undo:
-            return
-        self._replace(torch.autograd, "backward", self._backward)
-        for name in ("clip_grad_norm_", "clip_grad_value_"):
-            for module in (torch.nn.utils, torch.nn.utils.clip_grad):
-                self._replace(module, name, self._clip)
-        self._replace_step()
+    def watch(self) -> None:
+        """Watch the calls of the loop's thread."""
+        with _lock:
+            if self not in _watching:
+                self._replace_step()
+                _watching.append(self)
+                if len(_watching) == 1:
+                    _replace_all()
 
     def release(self) -> None:
         """Put everything back as it was."""
-        while self._undo:
-            self._undo.pop()()
+        with _lock:
+            while self._undo:
+                self._undo.pop()()
+            if self in _watching:
+                _watching.remove(self)
+            if not _watching:
+                while _undo:
+                    _undo.pop()()
 
     @property
-    def _inside(self) -> bool:
-        return threading.get_ident() == self.thread
-
-    def _replace(self, holder: Any, name: str, call: Callable[..., Any]) -> None:
-        original = getattr(holder, name)
-
-        def replaced(*args: Any, **kwargs: Any) -> Any:
-            if not self._inside:
-                return original(*args, **kwargs)
-            return call(original, *args, **kwargs)
-
-        setattr(holder, name, replaced)
-        self._undo.append(lambda: _put_back(holder, name, replaced, original))
+    def inside(self) -> bool:
+        """True in the thread of the loop."""
+        return threading.get_ident() == self._observer.thread
 
     def _replace_step(self) -> None:
         optimizer = self._optimizer
         original = optimizer.step
 
         def step(_: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> Any:
-            if not self._inside:
+            if not self.inside:
                 return original(*args, **kwargs)
             closure, *rest = args if args else (kwargs.pop("closure", None),)
 
@@ -94,10 +89,11 @@ class TorchCalls:
 
         self._undo.append(put_back)
 
-    def _backward(
+    def backward(
         self, original: Any, tensors: Any, grads: Any = None, keep: Any = None, /,
         *args: Any, **kwargs: Any,
     ) -> Any:  # fmt: skip
+        """Show the observer a backward pass."""
         grads, keep = kwargs.pop("grad_tensors", grads), kwargs.pop("retain_graph", keep)
 
         def call(kept: bool) -> Any:
@@ -105,8 +101,36 @@ class TorchCalls:
 
         return self._observer.backward(call, tensors)
 
-    def _clip(self, original: Any, *args: Any, **kwargs: Any) -> Any:
+    def clip(self, original: Any, *args: Any, **kwargs: Any) -> Any:
+        """Show the observer that gradients are clipped."""
         return self._observer.clip(partial(original, *args, **kwargs))
+
+
+# The calls that are watched, of all loops; what puts the functions of torch back.
+_watching: list[TorchCalls] = []
+_lock = threading.RLock()
+_undo: list[Callable[[], None]] = []
+
+
+def _replace_all() -> None:
+    _replace(torch.autograd, "backward", lambda calls: calls.backward)
+    for name in ("clip_grad_norm_", "clip_grad_value_"):
+        for module in (torch.nn.utils, torch.nn.utils.clip_grad):
+            _replace(module, name, lambda calls: calls.clip)
+
+
+def _replace(holder: Any, name: str, shown: Callable[[TorchCalls], Callable[..., Any]]) -> None:
+    original = getattr(holder, name)
+
+    def replaced(*args: Any, **kwargs: Any) -> Any:
+        call = original
+        for calls in tuple(_watching):
+            if calls.inside:
+                call = partial(shown(calls), call)
+        return call(*args, **kwargs)
+
+    setattr(holder, name, replaced)
+    _undo.append(lambda: _put_back(holder, name, replaced, original))
 
 
 def _put_back(holder: Any, name: str, replaced: Any, original: Any) -> None:
