@@ -183,7 +183,6 @@ class Watch(Debugger):
             self.wait(SETTLE_SECONDS)
 
     def close(self) -> None:
-        self._body.calls.release()
         self._body.close()
         super().close()
 

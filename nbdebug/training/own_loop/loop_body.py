@@ -77,6 +77,10 @@ class LoopBody(Handoff):
         """Set the loop of the training, and what is called when the user's loop first begins."""
         self._loop, self._begun = loop, begun
 
+    def close(self) -> None:
+        self.calls.release()
+        super().close()
+
     @property
     def loop(self) -> Loop:
         assert self._loop is not None

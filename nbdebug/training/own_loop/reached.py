@@ -28,7 +28,11 @@ class ReachedByLoop:
         for number, frame in enumerate(() if frames is None else frames.users()):
             code, space = frame.f_code, frame.f_globals
             if code.co_flags & inspect.CO_OPTIMIZED:
-                self._last[code] = now = dict(frame.f_locals)
+                now = dict(frame.f_locals)
+                # Nothing else is held: the loop may reach whoever watches it.
+                self._last[code] = {
+                    name: value for name, value in now.items() if isinstance(value, torch.Tensor)
+                }
                 prefix = f"{code.co_name}." if number else ""
                 for name, value in _lasting(now, last.get(code)):
                     yield f"{prefix}{name}", value

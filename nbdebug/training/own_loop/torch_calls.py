@@ -87,7 +87,7 @@ class TorchCalls:
     def __init__(self, observer: Observer, optimizer: torch.optim.Optimizer) -> None:
         self._observer = weakref.ref(observer)
         self._optimizer = weakref.ref(optimizer)
-        self._put_back: Callable[[], None] | None = None
+        self._put_back: Callable[[], Any] | None = None
         self.thread: int | None = None
 
     @contextmanager
@@ -139,7 +139,7 @@ class TorchCalls:
             if there is not None and vars(there).get("step") is method:
                 _set_step(there, original)
 
-        self._put_back = put_back
+        self._put_back = weakref.finalize(self, put_back)
 
 
 def _backward(

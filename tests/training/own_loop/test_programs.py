@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -16,6 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import nbdebug as nbd
 from nbdebug.model.state.bits import bitwise_equal
 from tests.training.own_loop.loops import LABELS, Batches, Epochs, OwnLoop, X, Y
+from tools.jupyterlab_driver import until
 
 
 class ByFunctions(OwnLoop):
@@ -168,3 +170,30 @@ def test_what_passes_batches_on_may_return_before_a_long_step(wrap: Callable[...
         assert dbg.wait(10)
         assert dbg.history.status.step == 6
         assert dbg.history.frame("mine")["mine"].count() == 6
+
+
+@pytest.mark.parametrize("end", ["closed in turn", "closed in reverse", "out of reach"])
+def test_torch_is_as_before_when_no_loop_is_watched(end: str) -> None:
+    before = torch.autograd.backward, nn.utils.clip_grad_norm_, nn.utils.clip_grad.clip_grad_norm_
+    loops = [OwnLoop(), OwnLoop()]
+    watches = [nbd.watch(loop.model, loop.optimizer) for loop in loops]
+    for loop, dbg in zip(loops, watches, strict=True):
+        dbg.run(lambda loop=loop, dbg=dbg: loop.run(dbg.epochs, dbg.batches))  # type: ignore[misc]
+    for dbg in watches:
+        assert dbg.wait(30)
+        assert dbg.history.status.step == 18
+    if end == "out of reach":
+        del dbg
+        watches.clear()
+    for dbg in watches if end == "closed in turn" else reversed(watches):
+        dbg.close()
+
+    def is_as_before() -> bool:
+        gc.collect()
+        utils = nn.utils
+        free = not any("step" in vars(loop.optimizer) for loop in loops)
+        return free and before == (
+            torch.autograd.backward, utils.clip_grad_norm_, utils.clip_grad.clip_grad_norm_
+        )  # fmt: skip
+
+    assert until(is_as_before, 10, "the functions of torch and the optimizers")

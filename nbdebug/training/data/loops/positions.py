@@ -56,6 +56,9 @@ class Passes(Protocol):
     def end_pass(self) -> None:
         """Let the loop of this pass end, and go on to the next on its own."""
 
+    def close(self) -> None:
+        """Let go of the loop, which goes on without batches."""
+
 
 class PassStart(NamedTuple):
     """Beginning of a pass: its loader, random numbers, states of loader and dataset."""

@@ -243,6 +243,8 @@ class LoopSampler:
         return nullcontext()
 
     def close(self) -> None:
+        # A training that nobody can reach any more was not closed by anybody.
+        self._passes.close()
         self._pass = self._ahead = self._spent = None
 
 
