@@ -197,3 +197,22 @@ def test_torch_is_as_before_when_no_loop_is_watched(end: str) -> None:
         )  # fmt: skip
 
     assert until(is_as_before, 10, "the functions of torch and the optimizers")
+
+
+def test_a_step_may_go_over_two_passes() -> None:
+    def run(loop: OwnLoop, epochs: Epochs, batches: Batches) -> None:
+        count = 0
+        for _ in epochs(4):
+            for x, y in batches(loop.loader):
+                (functional.mse_loss(loop.model(x), y) / 4).backward()
+                count += 1
+                if count % 4 == 0:
+                    loop.optimizer.step()
+                    loop.optimizer.zero_grad()
+
+    plain = OwnLoop()
+    run(plain, range, iter)
+    loop = OwnLoop()
+    with nbd.watch(loop.model, loop.optimizer) as dbg:
+        run(loop, dbg.epochs, dbg.batches)
+    assert bitwise_equal(loop.state(), plain.state())

@@ -45,7 +45,7 @@ class LoopRng(SessionRng):
     def __init__(self) -> None:
         self._first: GlobalState | None = None
         self._state: GlobalState | None = None
-        self._depth = 0
+        self._depth, self._inside = 0, False
 
     def begin(self) -> None:
         """Begin with the numbers that the notebook is at, or was at when the loop first began."""
@@ -55,8 +55,11 @@ class LoopRng(SessionRng):
             self._state = self._first
 
     def let_go(self) -> None:
-        """Set the generators to those of the loop, which draws from them on its own."""
-        if self._state is not None:
+        """Set the generators to those of the loop, which draws from them on its own.
+
+        In the middle of a step, such as one over the batches of two passes, they are so already.
+        """
+        if self._state is not None and not self._inside:
             self._state.restore()
 
     def take_over(self) -> None:
@@ -82,9 +85,11 @@ class LoopRng(SessionRng):
         self._depth += 1
         if self._depth == 1:
             self.let_go()
+            self._inside = True
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._depth -= 1
+        self._inside = self._depth > 0
         # What failed draws the same numbers again.
         if self._depth == 0 and kind is None:
             self.take_over()
