@@ -15,7 +15,6 @@ from nbdebug.core.history.history import History
 from nbdebug.core.records import Notice, StepRecord
 from nbdebug.core.results.timeline import Difference, ReplayResult
 from nbdebug.errors import NonFiniteError, TaskStopped
-from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.model.state.copying import to_host
 from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.engine.loop import Loop
@@ -117,7 +116,7 @@ class Rerun:
         number = self._loop.session.step
         recorded = self._log.at(number)
         record = self._tried_step()
-        if recorded is None or bitwise_equal(self._loop.last, recorded):
+        if recorded is None or _same(self._loop.last, recorded):
             return None, record
         return Difference(number, recorded, self._loop.last), record
 
@@ -177,6 +176,11 @@ class OutsideCopy:
         for one in self._optimizers.values():
             one.restore()
         self._surroundings.restore()
+
+
+def _same(now: tuple[float, float], then: tuple[float, float]) -> bool:
+    """Tell if loss and gradient norm are equal; a loss that is not seen, NaN, equals itself."""
+    return all(a == b or (a != a and b != b) for a, b in zip(now, then, strict=True))
 
 
 def _check_not_stopped(progress: TaskProgress) -> None:
