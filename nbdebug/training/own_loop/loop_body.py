@@ -216,8 +216,9 @@ class LoopBody(Handoff):
         if closure is not None:
             return self._update_by_closure(step, closure)
         self._measure_once()
-        if self._is_left_out():
-            self.skipped = True
+        if self.skipped or self._is_left_out():
+            # The step stands if another update of it was made before.
+            self.skipped = not self.updated
             return None
         self._clip()
         found = step(None)
@@ -232,7 +233,7 @@ class LoopBody(Handoff):
             loss = closure()
             if not calls:
                 self._measure_once()
-                if self._is_left_out():
+                if self.skipped or self._is_left_out():
                     raise _LeftOut(loss)
             calls += 1
             self._clip()
@@ -242,7 +243,7 @@ class LoopBody(Handoff):
             found = step(watched)
         except _LeftOut as left:
             # The first evaluation comes before any change of the weights.
-            self.skipped = True
+            self.skipped = not self.updated
             return left.args[0]
         self.updated = True
         return found
@@ -276,7 +277,7 @@ class LoopBody(Handoff):
         seen = math.isfinite(loss) or not self._losses
         if not (seen and math.isfinite(norm)):
             return True
-        if self._watched and loop.breakpoints:
+        if self._watched and loop.breakpoints and not self.updated:
             self._stop = breakpoint_hit(session, loop.breakpoints, self._given[-1], self._values)
         return self._stop is not None
 

@@ -350,8 +350,22 @@ class EarlyBreak(OwnLoop):
                     break
 
 
+class TwoUpdates(OwnLoop):
+    """Two updates for each batch."""
+
+    def run(self, epochs: Epochs, batches: Batches) -> None:
+        for _ in epochs(self.epochs):
+            for x, y in batches(self.loader):
+                for _ in range(2):
+                    self.optimizer.zero_grad()
+                    loss = functional.mse_loss(self.model(x), y)
+                    loss.backward()
+                    self.optimizer.step()
+                self.losses.append(loss.item())
+
+
 LOOPS = [
     OwnLoop, ZeroAtTheEnd, OwnClippingAndSchedule, AccumulationWithAverage, TwoOptimizers,
     ByClosure, SharpnessAware, Carried, ScaledLoss, FromAStream, WithWorkers, OwnGenerator,
-    Validates,
+    Validates, TwoUpdates,
 ]  # fmt: skip
