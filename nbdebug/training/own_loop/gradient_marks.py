@@ -23,6 +23,12 @@ def gradient_marks(parameters: Named) -> list[tuple[int, int] | None]:
     return [None if grad is None else (id(grad), grad._version) for grad in grads]
 
 
+def total_loss(losses: Sequence[torch.Tensor], scaler: Any) -> torch.Tensor:
+    """Sum of the losses of a step, of its parts or its batches, without the scale of a scaler."""
+    total = torch.stack([loss.reshape(()) for loss in losses]).sum()
+    return total if scaler is None else total / scaler.get_scale()
+
+
 def reaches(root: torch.Tensor, parameters: Named) -> bool:
     """Tell if the graph of a tensor leads to any of these parameters."""
     wanted = {id(parameter) for _, parameter in parameters}

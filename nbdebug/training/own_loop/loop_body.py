@@ -18,15 +18,15 @@ from nbdebug.training.engine.gradients import Clipped, Gradients
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.own_update import Values
 from nbdebug.training.engine.stop_report import breakpoint_hit, explain, inspect
-from nbdebug.training.own_loop.gradient_marks import gradient_marks, reaches
+from nbdebug.training.own_loop.gradient_marks import gradient_marks, reaches, total_loss
 from nbdebug.training.own_loop.handoff import Handoff
 from nbdebug.training.own_loop.reached import ReachedByLoop
 from nbdebug.training.own_loop.torch_calls import TorchCalls, gradients_aside
 
 MAX_BATCHES = 1000
 NO_UPDATE = (
-    f"The loop took {MAX_BATCHES:,} batches without an update: pass the optimizer whose step() it "
-    "calls to nbd.watch."
+    "The loop took {:,} batches without an update: pass the optimizer whose step() it calls to "
+    "nbd.watch."
 )
 
 
@@ -125,13 +125,7 @@ class LoopBody(Handoff):
         self.step = loop.session.step
         scaler = loop.session.scaler
         scale = scaler.state_dict() if scaler is not None and loop.breakpoints else None
-        self._given = [batch]
-        self._give(batch)
-        while not (self.updated or self.skipped):
-            if len(self._given) == MAX_BATCHES:
-                raise LoopLeft(NO_UPDATE)
-            self._given.append(loop.session.sampler.next())
-            self._give(self._given[-1])
+        self._give_until_updated(batch)
         if self._stop is not None:
             if scaler is not None and scale is not None:
                 scaler.load_state_dict(scale)
@@ -152,14 +146,26 @@ class LoopBody(Handoff):
         self.next_loader()
         return self.thread or 0
 
-    def _give(self, batch: Batch) -> None:
+    def _give_until_updated(self, batch: Batch) -> None:
+        self._given = [batch]
         try:
-            with self.calls.seen(self._loop_thread()):
-                self.give(batch.data)
-        except LoopLeft:
+            self._give(batch)
+            while not (self.updated or self.skipped):
+                if len(self._given) == MAX_BATCHES:
+                    raise LoopLeft(NO_UPDATE.format(MAX_BATCHES))
+                self._given.append(self.loop.session.sampler.next())
+                self._give(self._given[-1])
+        except LoopLeft as left:
             # The update of a step that is left behind it counts.
-            if not self.updated:
+            if self.updated:
+                return
+            if self.step or left.__cause__ is not None:
                 raise
+            raise LoopLeft(NO_UPDATE.format(len(self._given))) from None
+
+    def _give(self, batch: Batch) -> None:
+        with self.calls.seen(self._loop_thread()):
+            self.give(batch.data)
 
     def look(self, model: nn.Module, data: Any) -> torch.Tensor:
         """Loss of a batch, as the loop computes it; its gradients and its update are left out.
@@ -181,9 +187,7 @@ class LoopBody(Handoff):
             self._looks = False
         if not self._losses:
             raise LoopLeft("The loop called no backward pass for this batch.")
-        scaler = self.loop.session.scaler
-        total = torch.stack([loss.reshape(()) for loss in self._losses]).sum()
-        return total if scaler is None else total / scaler.get_scale()
+        return total_loss(self._losses, self.loop.session.scaler)
 
     # Called in the thread of the loop.
 
@@ -249,26 +253,22 @@ class LoopBody(Handoff):
         return found
 
     def _measure_once(self) -> None:
-        if self._found is None:
-            self._measure()
-
-    def _measure(self) -> None:
-        """Measure loss and gradients, in one transfer."""
+        """Measure loss and gradients of the last backward pass, in one transfer."""
+        if self._found is not None:
+            return
         loop, session = self.loop, self.loop.session
         with loop.probes.stopwatch:
             found = Gradients(session.parameters, session.device, session.clipping)
-            self._values = found.measure(self._loss(session.device))
+            self._values = found.measure(self._loss())
             session.grad_norms, session.loss = found.norms.each, self._values[0]
             session.note_gradients(found.named)
         self._found = found
 
-    def _loss(self, device: torch.device) -> torch.Tensor:
-        """Sum of the losses of this step: parts of it, or of its batches."""
+    def _loss(self) -> torch.Tensor:
+        session = self.loop.session
         if not self._losses:
-            return torch.full((), math.nan, device=device)
-        total = torch.stack([one.reshape(()).float() for one in self._losses]).sum()
-        scaler = self.loop.session.scaler
-        return total if scaler is None else total / scaler.get_scale()
+            return torch.full((), math.nan, device=session.device)
+        return total_loss([loss.float() for loss in self._losses], session.scaler)
 
     def _is_left_out(self) -> bool:
         """Leave out an update with NaN or Inf, or at a breakpoint."""
