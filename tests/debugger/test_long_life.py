@@ -83,13 +83,14 @@ def test_nothing_of_it_stays(case: str) -> None:
 
 @pytest.mark.parametrize("verb", ["timeline", "session", "record", "run"])
 def test_a_part_that_is_kept_keeps_the_training(verb: str) -> None:
+    before = threads()
     part = getattr(make(), verb)
     gc.collect()
     assert part is not None
-    alive = [thread for thread in threads() if thread.name == "nbdebug-training"]
-    assert alive
+    (training,) = [one for one in threads() - before if one.name == "nbdebug-training"]
+    assert training.is_alive()
     del part
-    assert comes_true(lambda: not any(thread.is_alive() for thread in alive))
+    assert comes_true(lambda: not training.is_alive())
 
 
 def test_a_dashboard_on_the_screen_keeps_the_training_until_its_place_is_taken() -> None:
