@@ -123,7 +123,9 @@ class Watch(Debugger):
         check_logged(values, self._parts.training.loop.breakpoints.measured)
         if loss is not None:
             body.own_loss = loss.detach() if isinstance(loss, torch.Tensor) else loss
-        if values and not (body.is_called_from() and (body.on_trial or body.skipped)):
+        # A loop that ends because its watch was closed may come by here once more.
+        left_out = body.closed or (body.is_called_from() and (body.on_trial or body.skipped))
+        if values and not left_out:
             named = {name: detached(value) for name, value in values.items()}
             self._client.put(LogValues(body.step, named))
 

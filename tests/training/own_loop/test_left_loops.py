@@ -149,6 +149,25 @@ def test_a_closed_watch_is_refused(loop: OwnLoop, dbg: Watch) -> None:
     assert loop.optimizer.step == step
 
 
+def test_a_loop_that_logs_after_the_end_of_its_watch_ends_quietly(
+    loop: OwnLoop, dbg: Watch
+) -> None:
+    closed = threading.Event()
+
+    def logs() -> None:
+        for batch in dbg.batches(loop.loader):
+            one_step(loop, batch)
+        closed.wait(10)
+        dbg.log(val_error=1.0)
+
+    dbg.run(logs)
+    dbg.close()
+    closed.set()
+    assert until(
+        lambda: not [t for t in threading.enumerate() if t.name == "nbdebug-loop"], 10, "the end"
+    )
+
+
 def test_closing_lets_the_loop_end(loop: OwnLoop, dbg: Watch) -> None:
     def endless() -> None:
         for _ in dbg.epochs(10**9):
