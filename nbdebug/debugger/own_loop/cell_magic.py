@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import threading
+import weakref
 from typing import Any
 
 from nbdebug.training.own_loop.handoff import LoopEnded
@@ -20,18 +21,19 @@ class LoopCell:
     def __init__(self, shell: Any) -> None:
         self._shell = shell
         self._thread: threading.Thread | None = None
-        self._bodies: list[Any] = []
+        # A training that nobody reaches any more is not kept alive here.
+        self._bodies: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def add(self, body: Any) -> None:
         """Add a loop that a cell may run, to end it when the cell is run again."""
-        self._bodies = [*(one for one in self._bodies if not one.closed), body]
+        self._bodies.add(body)
 
     def __call__(self, line: str, cell: str) -> None:
         """Run the code of a cell."""
         self._end_last()
         shell = self._shell
-        name = shell.compile.cache(shell.transform_cell(cell), shell.execution_count)
-        code = shell.compile(shell.transform_cell(cell), name, "exec")
+        source = shell.transform_cell(cell)
+        code = shell.compile(source, shell.compile.cache(source, shell.execution_count), "exec")
         # The output of the thread belongs to the cell that started it.
         context = contextvars.copy_context()
         self._thread = threading.Thread(
@@ -50,7 +52,7 @@ class LoopCell:
             self._leave()
 
     def _leave(self) -> None:
-        for body in self._bodies:
+        for body in list(self._bodies):
             if body.thread in (None, threading.get_ident()):
                 body.leave()
 
@@ -58,7 +60,7 @@ class LoopCell:
         thread = self._thread
         if thread is None or not thread.is_alive():
             return
-        for body in self._bodies:
+        for body in list(self._bodies):
             if body.thread == thread.ident:
                 body.end()
         thread.join(30)

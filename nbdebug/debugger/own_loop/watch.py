@@ -69,10 +69,7 @@ class Watch(Debugger):
             loader: a DataLoader, whose batch size becomes live, or any iterable.
         """
         body = self._body
-        fresh = not body.runs
-        body.begin_pass(loader)
-        if fresh:
-            self._ticket = self._parts.queue.put(Run(), inside=True)
+        self._begin_pass(loader)
         try:
             while True:
                 yield body.take()
@@ -84,13 +81,19 @@ class Watch(Debugger):
         finally:
             body.cut_pass()
 
+    def _begin_pass(self, loader: Any) -> None:
+        """Begin a pass; a loop that begins lets training run."""
+        fresh = not self._body.runs
+        self._body.begin_pass(loader)
+        if fresh:
+            self._ticket = self._parts.queue.put(Run(), inside=True)
+
     @contextmanager
     def _update(self) -> Iterator[None]:
         """Make one step of what runs inside, in a loop without data."""
         body = self._body
         if not body.runs:
-            body.begin_pass(Updates())
-            self._ticket = self._parts.queue.put(Run(), inside=True)
+            self._begin_pass(Updates())
         body.take()
         try:
             yield
@@ -164,15 +167,16 @@ class Watch(Debugger):
         return self.state != "paused" or (ticket is not None and ticket.answer.done())
 
     def _run(self, loop: Callable[[], Any]) -> None:
+        failure: BaseException | None = None
         try:
             loop()
         except LoopEnded:
-            self._end()
+            pass
         except BaseException as error:
-            self._end(error)
+            failure = error
             raise
-        else:
-            self._end()
+        finally:
+            self._end(failure)
 
     def end_loop(self) -> None:
         """End the loop that runs in a thread of its own, at its next batch."""

@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,8 +22,7 @@ from nbdebug.model.state.surroundings import NO_SURROUNDINGS, Surroundings
 from nbdebug.model.state.weights import Weights, copy_buffers, write_buffers
 
 
-@dataclass(frozen=True)
-class RngState:
+class RngState(NamedTuple):
     """States of the global generators of torch (CPU; CUDA if initialized), NumPy and Python."""
 
     python: Any

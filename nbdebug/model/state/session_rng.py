@@ -47,6 +47,11 @@ class SessionRng:
         self._host: tuple[Any, Any] = random.Random(self._seed).getstate(), own
         self._uses_host = self._detecting = False
 
+    @property
+    def uses_host(self) -> bool:
+        """True if steps draw from Python's or NumPy's generator."""
+        return self._uses_host
+
     def detect_host_draws(self) -> None:
         """Detect if the next step draws from NumPy's or Python's generator."""
         self._detecting = True

@@ -6,18 +6,28 @@ import math
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from nbdebug.errors import NonFiniteError
 from nbdebug.model.module.forward import call, checked, split, with_gradient
 from nbdebug.training.data.batch import Batch
 from nbdebug.training.engine.gradients import Clipped, Gradients
 from nbdebug.training.engine.probing.logged import check_logged
-from nbdebug.training.engine.stop_report import explain, inspect, stop_at_breakpoint
+from nbdebug.training.engine.stop_report import nonfinite_error, stop_at_breakpoint
 
 if TYPE_CHECKING:
+    import torch
+
     from nbdebug.training.engine.loop import Loop
+    from nbdebug.training.engine.session import Session
 
 # Loss, gradient norm before clipping, clipping result, learning rate.
 Values = tuple[float, float, Clipped, float]
+
+
+def measured(session: Session, found: Gradients, loss: torch.Tensor) -> tuple[float, float]:
+    """Measure loss and gradient norm of a step, and show them to the probes."""
+    values = found.measure(loss)
+    session.grad_norms, session.loss = found.norms.each, values[0]
+    session.note_gradients(found.named)
+    return values
 
 
 class StepBody(Protocol):
@@ -89,17 +99,12 @@ class OwnUpdate:
             found = Gradients(session.parameters, session.device, session.clipping)
             if scaler is not None:
                 scaler.unscale_(session.optimizer)
-            loss_value, total_value = found.measure(loss)
-            session.grad_norms, session.loss = found.norms.each, loss_value
-            session.note_gradients(found.named)
+            loss_value, total_value = measured(session, found, loss)
         healthy = math.isfinite(total_value) or scaler is not None
         if not (math.isfinite(loss_value) and healthy):
             loop.batch = None
             if scaler is not None:
                 # The scaler unscales once between two updates; the next step has new gradients.
                 scaler.update()
-            if not watched:
-                raise NonFiniteError(f"Loss or gradient of step {session.step} is NaN or Inf.")
-            loop.breakpoints.inspection = inspect(session, batch, loss_value)
-            raise explain(session, batch, loss_value)
+            raise nonfinite_error(session, loop.breakpoints if watched else None, batch, loss_value)
         return found, loss_value, total_value

@@ -85,6 +85,20 @@ def inspect(session: Session, batch: Batch, loss: float) -> Inspection:
     )
 
 
+def nonfinite_error(
+    session: Session, breakpoints: Breakpoints | None, batch: Batch, loss: float
+) -> NonFiniteError:
+    """Build the error for a NaN or Inf, and keep the data of the step.
+
+    Args:
+        breakpoints: keep the data; None for a trial, which is not explained.
+    """
+    if breakpoints is None:
+        return NonFiniteError(f"Loss or gradient of step {session.step} is NaN or Inf.")
+    breakpoints.inspection = inspect(session, batch, loss)
+    return explain(session, batch, loss)
+
+
 def explain(session: Session, batch: Batch, loss: float) -> NonFiniteError:
     """Build the error for a NaN or Inf: the first module, its range, the samples."""
     found: NonFiniteOrigin

@@ -9,15 +9,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from nbdebug.errors import LoopLeft, NonFiniteError
+from nbdebug.errors import LoopLeft
 from nbdebug.model.module.forward import leaves
 from nbdebug.training.data.batch import Batch
 from nbdebug.training.data.loops.batches import form
 from nbdebug.training.data.loops.sampler import LoopSampler
 from nbdebug.training.engine.gradients import Clipped, Gradients
 from nbdebug.training.engine.loop import Loop
-from nbdebug.training.engine.own_update import Values
-from nbdebug.training.engine.stop_report import breakpoint_hit, explain, inspect
+from nbdebug.training.engine.own_update import Values, measured
+from nbdebug.training.engine.stop_report import breakpoint_hit, nonfinite_error
 from nbdebug.training.own_loop.gradient_marks import gradient_marks, reaches, total_loss
 from nbdebug.training.own_loop.handoff import Handoff
 from nbdebug.training.own_loop.reached import ReachedByLoop
@@ -28,8 +28,6 @@ NO_UPDATE = (
     "The loop took {:,} batches without an update: pass the optimizer whose step() it calls to "
     "nbd.watch."
 )
-
-
 NOT_WHOLE = (
     "The loop is given whole batches of its loader only: with other ones it could fail, and end. "
     "Give nbd.watch(loss=f), where f(model, batch) returns the loss, for this."
@@ -86,19 +84,23 @@ class LoopBody(Handoff):
         assert self._loop is not None
         return self._loop
 
+    @property
+    def _sampler(self) -> LoopSampler:
+        sampler = self.loop.session.sampler
+        assert isinstance(sampler, LoopSampler)
+        return sampler
+
     def is_ready(self) -> bool:
         if not super().is_ready():
             return False
         if self.cut:
             # The batch of a step that failed belongs to the pass that was left.
             self.loop.batch = None
-        sampler = self.loop.session.sampler
-        assert isinstance(sampler, LoopSampler)
         if self._begun is not None:
-            sampler.learn()
+            self._sampler.learn()
             self._begun()
             self._begun = None
-        return self.loop.batch is not None or sampler.prepare()
+        return self.loop.batch is not None or self._sampler.prepare()
 
     @property
     def on_trial(self) -> bool:
@@ -132,7 +134,8 @@ class LoopBody(Handoff):
             raise self._stop
         if self.skipped:
             loop.batch = None
-            raise self._explained(self._given[-1], self._values[0], watched)
+            kept = loop.breakpoints if watched else None
+            raise nonfinite_error(loop.session, kept, self._given[-1], self._values[0])
         loss = self._values[0] if self.own_loss is None else float(self.own_loss)
         return loss, self._values[1], self._clipped, self._lr
 
@@ -174,9 +177,7 @@ class LoopBody(Handoff):
             LoopLeft: no loop is running, it called no backward pass, or it would get another
                 batch than those of its loader, on which it may fail and end.
         """
-        sampler = self.loop.session.sampler
-        assert isinstance(sampler, LoopSampler)
-        if form(data) not in sampler.forms:
+        if form(data) not in self._sampler.forms:
             raise LoopLeft(NOT_WHOLE)
         self._clear(False)
         self._looks, self._looked_at = True, data
@@ -259,9 +260,7 @@ class LoopBody(Handoff):
         loop, session = self.loop, self.loop.session
         with loop.probes.stopwatch:
             found = Gradients(session.parameters, session.device, session.clipping)
-            self._values = found.measure(self._loss())
-            session.grad_norms, session.loss = found.norms.each, self._values[0]
-            session.note_gradients(found.named)
+            self._values = measured(session, found, self._loss())
         self._found = found
 
     def _loss(self) -> torch.Tensor:
@@ -280,13 +279,6 @@ class LoopBody(Handoff):
         if self._watched and loop.breakpoints and not self.updated:
             self._stop = breakpoint_hit(session, loop.breakpoints, self._given[-1], self._values)
         return self._stop is not None
-
-    def _explained(self, batch: Batch, loss: float, watched: bool) -> NonFiniteError:
-        session = self.loop.session
-        if not watched:
-            return NonFiniteError(f"Loss or gradient of step {session.step} is NaN or Inf.")
-        self.loop.breakpoints.inspection = inspect(session, batch, loss)
-        return explain(session, batch, loss)
 
     def _clip(self) -> None:
         session = self.loop.session

@@ -117,7 +117,7 @@ class Writer(ReplayObserver):
         steps, trained = len(self._rates), f"{path.stem}-trained.pt"
         data = self._data_lines()
         self._sources.imports["from pathlib import Path"] = None
-        if session.rng.position().uses_host:
+        if session.rng.uses_host:
             self._sources.imports["import random"] = None
             self._sources.imports["import numpy as np"] = None
         title = f'"""{steps:,} steps of {type(session.model).__name__}, reproduced."""'
@@ -160,7 +160,7 @@ class Writer(ReplayObserver):
 
     def _random(self) -> list[str]:
         lines = [f"torch.manual_seed({self._session.seed})  # dropout"]
-        if self._session.rng.position().uses_host:
+        if self._session.rng.uses_host:
             seed = self._session.seed
             lines += [f"np.random.seed({seed % 2**32})", f"random.seed({seed})"]
         return lines

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 
+from nbdebug.model.state.model_state import RngState
 from nbdebug.training.data.batch import Batch
-from nbdebug.training.data.loops.rng import GlobalState
 from nbdebug.training.data.passes.held_state import HeldState
 
 NOT_BEGUN = "The loop has not begun: its batch size is known with the first batch."
@@ -64,7 +64,7 @@ class PassStart(NamedTuple):
     """Beginning of a pass: its loader, random numbers, states of loader and dataset."""
 
     loader: Any
-    rng: GlobalState | None
+    rng: RngState | None
     order: HeldState | None
     held: HeldState | None
 
@@ -82,7 +82,7 @@ class LoopPosition(NamedTuple):
     under_way: bool
     read: int
     start: PassStart | None
-    rng: GlobalState | None
+    rng: RngState | None
     held: HeldState | None
 
 
@@ -98,7 +98,7 @@ class Ahead(NamedTuple):
     before: LoopPosition
     settings: tuple[Any, ...]
     place: tuple[int, bool, int]
-    after: GlobalState | None
+    after: RngState | None
 
 
 class UserBatch(Batch):

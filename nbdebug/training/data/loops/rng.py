@@ -2,37 +2,10 @@
 
 from __future__ import annotations
 
-import random
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-import torch
-
+from nbdebug.model.state.model_state import RngState
 from nbdebug.model.state.session_rng import SessionRng
-
-
-class GlobalState(NamedTuple):
-    """States of the global generators of torch, NumPy and Python; never written to."""
-
-    cpu: torch.Tensor
-    cuda: tuple[torch.Tensor, ...]
-    numpy: Any
-    python: Any
-    uses_host: bool = True
-
-    @classmethod
-    def capture(cls) -> GlobalState:
-        """Copy the states as they are now."""
-        cuda = tuple(torch.cuda.get_rng_state_all()) if torch.cuda.is_initialized() else ()
-        return cls(torch.get_rng_state(), cuda, np.random.get_state(), random.getstate())
-
-    def restore(self) -> None:
-        """Set the generators to these states."""
-        torch.set_rng_state(self.cpu)
-        if self.cuda:
-            torch.cuda.set_rng_state_all(list(self.cuda))
-        np.random.set_state(self.numpy)
-        random.setstate(self.python)
 
 
 class LoopRng(SessionRng):
@@ -43,14 +16,14 @@ class LoopRng(SessionRng):
     """
 
     def __init__(self) -> None:
-        self._first: GlobalState | None = None
-        self._state: GlobalState | None = None
+        self._first: RngState | None = None
+        self._state: RngState | None = None
         self._depth, self._inside = 0, False
 
     def begin(self) -> None:
         """Begin with the numbers that the notebook is at, or was at when the loop first began."""
         if self._first is None:
-            self._first = GlobalState.capture()
+            self._first = RngState.capture()
         if self._state is None:
             self._state = self._first
 
@@ -64,11 +37,15 @@ class LoopRng(SessionRng):
 
     def take_over(self) -> None:
         """Go on where the loop has come to on its own."""
-        self._state = GlobalState.capture()
+        self._state = RngState.capture()
 
     def reset(self) -> None:
         """Go back to where the loop began."""
         self._state = None
+
+    @property
+    def uses_host(self) -> bool:
+        return True
 
     def detect_host_draws(self) -> None:
         """Do nothing: all global generators are those of the loop."""

@@ -72,7 +72,7 @@ class LoopSampler:
         """Read the next batch if the pass has one; False if the loop goes on to the next pass."""
         if self._ahead is not None:
             return True
-        if self._is_over() and self._passes.in_pass and self._number >= 0:
+        if self._is_to_end():
             self._end_pass()
             return False
         before = self.position()
@@ -94,7 +94,7 @@ class LoopSampler:
                 return self._spent.batch
             self.seek(self._spent.before)
         while True:
-            if self._is_over() and self._passes.in_pass and self._number >= 0:
+            if self._is_to_end():
                 self._end_pass()
             found = self._read()
             if found is not None:
@@ -103,6 +103,10 @@ class LoopSampler:
 
     def _is_over(self) -> bool:
         return self._pass is None or self._passes.cut
+
+    def _is_to_end(self) -> bool:
+        """True if the pass is over, and the loop does not know it yet, as after a rewind."""
+        return self._is_over() and self._passes.in_pass and self._number >= 0
 
     def _end_pass(self) -> None:
         self._pass, self._on_its_own = None, True

@@ -124,10 +124,9 @@ class CheckRunner:
 
     def _context(self, batches: list[Any], should_stop: Callable[[], bool]) -> CheckContext:
         session = self._session
-        uses_host = session.rng.position().uses_host
         return CheckContext(
             session, session.loss_fn, session.evaluate, batches, all_samples(session),
-            session.step, should_stop, session.step < HOST_DRAW_STEPS or uses_host,
+            session.step, should_stop, session.step < HOST_DRAW_STEPS or session.rng.uses_host,
         )  # fmt: skip
 
 
