@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import LRScheduler
 
 from nbdebug.errors import ModelError
 from nbdebug.model.schedule.builders import LR_OPTIONS
@@ -66,11 +65,10 @@ class Optimizers:
     def __init__(
         self,
         optimizer: torch.optim.Optimizer,
-        own: LRScheduler | None = None,
-        by_epoch: bool = False,
+        schedule: Schedule | None = None,
     ) -> None:
         self.current = optimizer
-        self.schedule = Schedule(optimizer, own, by_epoch)
+        self.schedule = schedule or Schedule(optimizer)
         self._made = {kind_of(optimizer): optimizer}
 
     @property

@@ -21,6 +21,7 @@ from nbdebug.model.module.forward import LossFn, StepFn, call, parts_of, split
 from nbdebug.model.module.names import trainable
 from nbdebug.model.optimizers import Optimizers
 from nbdebug.model.schedule.builders import USER_SCHEDULE
+from nbdebug.model.schedule.live import Schedule
 from nbdebug.model.schedule.unit import ScheduleLike, ask_for_unit, own_scheduler
 from nbdebug.model.state.session_rng import SessionRng
 from nbdebug.model.state.surroundings import Surroundings
@@ -116,8 +117,8 @@ class Session(TrainingState):
         )
         batching.sample_edits.pairs_only = setup.step_fn is not None
         own = own_scheduler(setup.schedule, optimizer, setup.schedule_every)
-        optimizers = Optimizers(optimizer, own, setup.schedule_every == "epoch")
-        super().__init__(model, optimizers, batching, device, Metrics(setup.metrics))
+        made = Optimizers(optimizer, Schedule(optimizer, own, setup.schedule_every == "epoch"))
+        super().__init__(model, made, batching, device, Metrics(setup.metrics))
         self.loss_fn, self.step_fn = setup.loss_fn, setup.step_fn
         self.loss_name = "step_fn" if setup.loss_fn is None else "loss_fn"
         functions = {self.loss_name: setup.loss_fn or setup.step_fn, **(setup.metrics or {})}
