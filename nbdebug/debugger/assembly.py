@@ -28,13 +28,14 @@ from nbdebug.runs.record.location import StoreLocation, store_location
 from nbdebug.runs.record.store_packages import kept_in
 from nbdebug.runs.recording.recorder import Recorder
 from nbdebug.runs.store.runs_tab import RunsTabService
-from nbdebug.training.engine.breakpoints import Breakpoints, possible_series
 from nbdebug.training.engine.control_set import ControlSet, check_keywords
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.lr_forecast import LrForecast
 from nbdebug.training.engine.probe_runner import ProbeRunner
-from nbdebug.training.engine.run_control import RunControl
-from nbdebug.training.engine.session import Session, Setup
+from nbdebug.training.engine.session import Session
+from nbdebug.training.engine.setup import Setup
+from nbdebug.training.engine.stopping.breakpoints import Breakpoints, possible_series
+from nbdebug.training.engine.stopping.run_control import RunControl
 from nbdebug.training.run_metadata import describe
 from nbdebug.training.tasks.checking.check_runner import CheckRunner
 from nbdebug.training.tasks.handler import Training

@@ -20,8 +20,8 @@ from nbdebug.core.history.history import History
 from nbdebug.core.records import ControlChange, Notice
 from nbdebug.core.results.fork import ForkResult
 from nbdebug.errors import ClosedError, ControlValueError, NbdebugError
-from nbdebug.training.engine.breakpoints import Breakpoints
 from nbdebug.training.engine.control_set import ControlSet
+from nbdebug.training.engine.stopping.breakpoints import Breakpoints
 from nbdebug.training.tasks.checking.check_runner import CheckRunner
 
 # Waits are cut into slices, in seconds, so that an interrupt gets through on every platform.

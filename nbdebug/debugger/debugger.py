@@ -25,14 +25,15 @@ from nbdebug.debugger.record import LiveRun, Recording
 from nbdebug.debugger.session import DebuggerSession
 from nbdebug.debugger.timeline import DebuggerTimeline
 from nbdebug.errors import ArgumentError
+from nbdebug.model.factories import OptimizerLike
 from nbdebug.model.metrics import Metric
 from nbdebug.model.module.forward import LossFn, StepFn
 from nbdebug.model.schedule.unit import ScheduleLike
 from nbdebug.rules._diagnosis import Diagnosis
 from nbdebug.runs.record.location import AUTO
 from nbdebug.training.data.batch import CountSamples
-from nbdebug.training.engine.breakpoints import NOT_STOPPED, Inspection
-from nbdebug.training.engine.session import OptimizerLike, Setup
+from nbdebug.training.engine.setup import Setup
+from nbdebug.training.engine.stopping.breakpoints import NOT_STOPPED, Inspection
 
 if TYPE_CHECKING:
     import pandas as pd

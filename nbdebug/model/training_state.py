@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -87,6 +87,7 @@ class TrainingState:
         surroundings: what loss, step function and metrics reach beside the model.
         rng: context in which torch's global generators are those of training.
         loop_schedulers: returns the schedulers that a loop of the user's own steps.
+        unavailable: controls that this kind of training cannot take, with the reason.
     """
 
     def __init__(
@@ -121,14 +122,14 @@ class TrainingState:
         if "weight_decay" in optimizers.current.defaults:
             self.decay_leader, self.decay_ratios = group_ratios(optimizers.current, "weight_decay")
         self.validated = self.exclude_nonfinite = False
-        self.outputs: object = None
-        self.targets: object = None
+        self.outputs = self.targets = cast(object, None)
         self.again: Callable[[], Any] | None = None
         self.loss_fn: LossFn | None = None
         self.loss, self.checkpoint_bytes, self.recorded_in = math.nan, 0, ""
         self.grad_norms: tuple[torch.Tensor, ...] = ()
         self.without_gradient: dict[str, int] = {}
         self.loop_schedulers: Callable[[], Sequence[LRScheduler]] = lambda: ()
+        self.unavailable: Mapping[str, str] = {}
 
     def take_in(self, parameters: Iterable[nn.Parameter]) -> str:
         """Add newly trainable parameters to the optimizer and return a note about it.

@@ -22,12 +22,13 @@ from nbdebug.probes.base import Probe
 from nbdebug.rules._diagnosis import Diagnosis
 from nbdebug.rules.base import Rule
 from nbdebug.testing.problem import AnyProblem
-from nbdebug.training.engine.breakpoints import Breakpoints
 from nbdebug.training.engine.control_set import ControlSet, check_keywords
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.probe_runner import ProbeRunner
 from nbdebug.training.engine.progress import TaskProgress
-from nbdebug.training.engine.session import Session, Setup
+from nbdebug.training.engine.session import Session
+from nbdebug.training.engine.setup import Setup
+from nbdebug.training.engine.stopping.breakpoints import Breakpoints
 from nbdebug.training.tasks.checking.check_runner import CheckRunner
 from nbdebug.training.timeline.timeline import Timeline
 

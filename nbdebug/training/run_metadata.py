@@ -14,7 +14,8 @@ from nbdebug.model.factories import DEFAULT_LR
 from nbdebug.model.source_code import source_of
 from nbdebug.model.state.digest import tensors_digest
 from nbdebug.training.data.sources import DatasetSource, StreamSource, TensorSource
-from nbdebug.training.engine.session import Session, Setup
+from nbdebug.training.engine.session import Session
+from nbdebug.training.engine.setup import Setup
 
 MAX_CLASSES = 1000
 MAX_LAYERS = 2000

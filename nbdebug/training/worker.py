@@ -16,8 +16,8 @@ from nbdebug.core.commands.running import Close, Run, SetControl, WatchProbe
 from nbdebug.core.error_text import describe_error
 from nbdebug.core.records import Notice
 from nbdebug.errors import ClosedError, LoopLeft, NonFiniteError, TaskStopped
-from nbdebug.training.engine.breakpoints import Break
-from nbdebug.training.engine.stop_report import (
+from nbdebug.training.engine.stopping.breakpoints import Break
+from nbdebug.training.engine.stopping.stop_report import (
     MAX_EXCLUDED_IN_A_ROW,
     exception_notice,
     failure_of,
@@ -28,6 +28,14 @@ from nbdebug.training.tasks.runner import CommandRunner
 
 # A flight record is made automatically if it takes less than this.
 MAX_FLIGHT_RECORD_SECONDS = 2.0
+STOPPED_BEFORE = (
+    "Training is paused before the update of this step: dbg.batch, dbg.outputs and "
+    "dbg.gradients hold its data. Press Step or Run to make the update and continue."
+)
+STOPPED_AFTER = (
+    "Training is paused after the update of the step before, since this loop cannot repeat a step: "
+    "dbg.batch and dbg.gradients hold its data."
+)
 
 
 class Worker:
@@ -77,7 +85,9 @@ class Worker:
             self._waiting.extend(self._queue.drain(wait=run.state == "paused"))
             if self._waiting:
                 self._handle()
-            if run.state == "running" and self._training.loop.body.is_ready():
+            # A loop that was on its own may have put a command before it took its batch.
+            ready = run.state == "running" and self._training.loop.body.is_ready()
+            if ready and not self._queue.waiting:
                 self._one_step()
         except Break as stop:
             self._stop_at_breakpoint(str(stop))
@@ -88,6 +98,7 @@ class Worker:
             self._stop_on_error(error)
         run.publish()
         self._answer()
+        self._training.loop.body.settle()
 
     def _end(self) -> None:
         """Answer everybody who waits and release what training holds, whatever else fails."""
@@ -185,6 +196,7 @@ class Worker:
                 training.timeline.after_step()
                 training.loop.after_update.raise_failure()
                 training.forecast.refresh()
+                self._stop_late(training.loop.body.late_stop())
         if training.run.goal_reached:
             training.run.pause()
 
@@ -207,11 +219,14 @@ class Worker:
 
     def _stop_at_breakpoint(self, condition: str) -> None:
         self._training.timeline.undo_outside()
+        self._pause_at(condition, STOPPED_BEFORE)
+
+    def _stop_late(self, stop: Break | None) -> None:
+        if stop is not None:
+            self._pause_at(str(stop), STOPPED_AFTER)
+
+    def _pause_at(self, condition: str, text: str) -> None:
         self._training.timeline.mark("break", condition)
-        text = (
-            "Training is paused before the update of this step: dbg.batch, dbg.outputs and "
-            "dbg.gradients hold its data. Press Step or Run to make the update and continue."
-        )
         step = self._training.session.step
         failure = Notice(step, "info", f"Break: {condition}", text, kind="breakpoint")
         self._training.run.stop(failure)

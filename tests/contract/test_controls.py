@@ -15,7 +15,8 @@ from torch import nn
 from nbdebug.controls.base import Control
 from nbdebug.core.plugins import discover
 from nbdebug.errors import ControlValueError
-from nbdebug.training.engine.session import Session, Setup
+from nbdebug.training.engine.session import Session
+from nbdebug.training.engine.setup import Setup
 from tests.problems import blobs, tiny_mlp
 
 CONTROLS = discover("nbdebug.controls", Control)

@@ -10,7 +10,8 @@ import nbdebug as nbd
 from nbdebug.controls.layer_order import LayerOrderControl
 from nbdebug.core.control_spec import ControlSpec
 from nbdebug.errors import ControlValueError
-from nbdebug.training.engine.session import Session, Setup
+from nbdebug.training.engine.session import Session
+from nbdebug.training.engine.setup import Setup
 from tests.problems import CLASSES, FEATURES, PlainLoop, blobs, same_weights, tiny_mlp
 
 

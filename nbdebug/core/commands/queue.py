@@ -78,6 +78,11 @@ class CommandQueue:
         for ticket in left:
             ticket.answer.set_exception(closed_error())
 
+    @property
+    def waiting(self) -> bool:
+        """True if there is a command that was not taken."""
+        return bool(self._tickets)
+
     def halting(self) -> bool:
         """Tell if a waiting command ends the running one."""
         with self._ready:

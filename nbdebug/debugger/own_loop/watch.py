@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from os import PathLike
 from typing import Any
 
@@ -12,7 +13,6 @@ import torch
 from torch import nn
 
 from nbdebug.core.commands.loops import LogValues
-from nbdebug.core.commands.queue import Ticket
 from nbdebug.core.commands.running import Run
 from nbdebug.debugger.debugger import Debugger
 from nbdebug.debugger.own_loop.cell_magic import offer_magic
@@ -24,11 +24,12 @@ from nbdebug.training.data.loops.rng import LoopRng
 from nbdebug.training.data.loops.sampler import LoopSampler
 from nbdebug.training.data.loops.source import LoopSource
 from nbdebug.training.engine.probing.logged import check_logged
-from nbdebug.training.engine.session import Setup
+from nbdebug.training.engine.setup import Setup
 from nbdebug.training.own_loop.handoff import LoopEnded, PassOver
 from nbdebug.training.own_loop.loop_body import LoopBody
 
 SETTLE_SECONDS = 5.0
+ARGUMENTS = ("scaler", "state", "name", "runs", "overhead", "checkpoint_memory")
 
 
 class Watch(Debugger):
@@ -40,8 +41,8 @@ class Watch(Debugger):
 
     def __init__(self, body: LoopBody, setup: Setup, controls: dict[str, Any]) -> None:
         self._body = body
-        self._ticket: Ticket | None = None
         self._begin(setup, controls)
+        body.let_run = partial(self._parts.queue.put, Run(), inside=True)
 
     def epochs(self, count: int) -> Iterator[int]:
         """Yield the number of each epoch, from the present one to `count`.
@@ -57,7 +58,7 @@ class Watch(Debugger):
                 if body.passes == passes:
                     raise ArgumentError("epochs() found no loop over batches() inside of its own.")
         finally:
-            self._end()
+            self.leave()
 
     def batches(self, loader: Iterable[Any]) -> Iterator[Any]:
         """Yield the batches of a pass over a loader; what follows until the next is one step.
@@ -69,7 +70,7 @@ class Watch(Debugger):
             loader: a DataLoader, whose batch size becomes live, or any iterable.
         """
         body = self._body
-        self._begin_pass(loader)
+        body.begin_pass(loader)
         try:
             while True:
                 yield body.take()
@@ -81,19 +82,12 @@ class Watch(Debugger):
         finally:
             body.cut_pass()
 
-    def _begin_pass(self, loader: Any) -> None:
-        """Begin a pass; a loop that begins lets training run."""
-        fresh = not self._body.runs
-        self._body.begin_pass(loader)
-        if fresh:
-            self._ticket = self._parts.queue.put(Run(), inside=True)
-
     @contextmanager
     def _update(self) -> Iterator[None]:
         """Make one step of what runs inside, in a loop without data."""
         body = self._body
         if not body.runs:
-            self._begin_pass(Updates())
+            body.begin_pass(Updates())
         body.take()
         try:
             yield
@@ -163,7 +157,7 @@ class Watch(Debugger):
 
     def _has_started(self) -> bool:
         """Tell if training runs, or has run and was paused since."""
-        ticket = self._ticket
+        ticket = self._body.started
         return self.state != "paused" or (ticket is not None and ticket.answer.done())
 
     def _run(self, loop: Callable[[], Any]) -> None:
@@ -176,13 +170,14 @@ class Watch(Debugger):
             failure = error
             raise
         finally:
-            self._end(failure)
+            self.leave(failure)
 
     def end_loop(self) -> None:
         """End the loop that runs in a thread of its own, at its next batch."""
         self._body.end()
 
-    def _end(self, error: BaseException | None = None) -> None:
+    def leave(self, error: BaseException | None = None) -> None:
+        """Say that the loop has ended, or failed; called in its thread."""
         if self._body.thread in (None, threading.get_ident()):
             self._body.leave(error)
             # The last step is being written down.
@@ -223,12 +218,25 @@ def watch(
     if not isinstance(wanted, torch.optim.Optimizer):
         kind = type(wanted).__name__
         raise ArgumentError(f"optimizer is a {kind}: expected the torch optimizer of the loop.")
-    body, rng = LoopBody(optimizer), LoopRng()
-    setup = Setup(
-        model, LoopSource(body, rng), step_fn=loss or body.look, optimizer=optimizer,
-        scaler=scaler, state=state,
-        name=name, runs=runs, overhead=overhead, checkpoint_memory=checkpoint_memory,
+    return watched(
+        LoopBody(optimizer), model, optimizer, scaler=scaler, state=state, loss=loss, name=name,
+        runs=runs, overhead=overhead, checkpoint_memory=checkpoint_memory, **controls,
     )  # fmt: skip
+
+
+def watched(
+    body: LoopBody,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    *,
+    loss: StepFn | None = None,
+    **arguments: Any,
+) -> Watch:
+    """Watch the loop of a body; arguments as for `watch`."""
+    source = LoopSource(body, LoopRng())
+    given = {name: value for name, value in arguments.items() if name in ARGUMENTS}
+    controls = {name: value for name, value in arguments.items() if name not in ARGUMENTS}
+    setup = Setup(model, source, step_fn=loss or body.look, optimizer=optimizer, **given)
     made = Watch(body, setup, controls)
     offer_magic(body)
     return made

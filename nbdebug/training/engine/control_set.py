@@ -22,9 +22,10 @@ from nbdebug.errors import (
     CheckpointError,
     ControlNameError,
     ControlValueError,
-    NbdebugError,
 )
-from nbdebug.training.engine.session import Session, Setup
+from nbdebug.training.engine.capabilities import described, own_errors, validated
+from nbdebug.training.engine.session import Session
+from nbdebug.training.engine.setup import Setup
 
 ARGUMENTS = tuple(field.name for field in fields(Setup))
 RECORDED_EVERY_STEP = ("lr", "batch_size")
@@ -46,7 +47,7 @@ class ControlSet:
         self._silent = False
         self.present = PresentView(session, history)
         self._failures: Counter[str] = Counter()
-        kinds = self._of_each(lambda control: control.spec(session).kind)
+        kinds = self._of_each(lambda control: described(control, session).kind)
         self._of_each(lambda control: control.read(session))
         self._numeric = [
             name
@@ -62,7 +63,7 @@ class ControlSet:
         """
         notes = {}
         for name, value in self.validate(values).items():
-            with _own_errors(name):
+            with own_errors(name):
                 notes[name] = self.controls[name].apply(self._session, value)
         return {name: note for name, note in notes.items() if note}
 
@@ -75,7 +76,7 @@ class ControlSet:
 
     def spec(self, name: str) -> ControlSpec:
         """Return the description of a control, an empty one if the control fails to give it."""
-        found = self._of_each(lambda control: control.spec(self._session), [name])
+        found = self._of_each(lambda control: described(control, self._session), [name])
         return found.get(name, ControlSpec(name, name, "choice", ""))
 
     def states(self) -> tuple[ControlState, ...]:
@@ -83,7 +84,7 @@ class ControlSet:
         session = self._session
 
         def live() -> tuple[ControlState, ...]:
-            found = self._of_each(lambda c: ControlState(c.spec(session), c.read(session)))
+            found = self._of_each(lambda c: ControlState(described(c, session), c.read(session)))
             return tuple(found.values())
 
         return self.present.read(live, lambda present: present.states)
@@ -135,8 +136,7 @@ class ControlSet:
             self._in_use(name)
         valid = {}
         for name, value in values.items():
-            with _own_errors(name):
-                valid[name] = self.controls[name].validate(self._session, value)
+            valid[name] = validated(self.controls[name], self._session, value)
         return valid
 
     def accepts(self, values: Mapping[str, Any]) -> bool:
@@ -155,7 +155,7 @@ class ControlSet:
             control = self._in_use(name)
             old = control.read(self._session)
             # The range may have changed since the request.
-            value = control.validate(self._session, command.value)
+            value = validated(control, self._session, command.value)
             note = control.apply(self._session, value)
             action = control.spec(self._session).action
             new = value if action else control.read(self._session)
@@ -272,20 +272,6 @@ class ControlSet:
         if not self._silent:
             self._history.add_change(change)
         return change
-
-
-@contextmanager
-def _own_errors(name: str) -> Iterator[None]:
-    """Refuse a value in words if a control raises something else than ControlValueError."""
-    try:
-        yield
-    except NbdebugError:
-        raise
-    except BaseException as error:
-        raise_interrupt(error)
-        raise ControlValueError(
-            f"{name} cannot take this value: the control raised {describe_error(error)}."
-        ) from error
 
 
 def check_keywords(

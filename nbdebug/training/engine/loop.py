@@ -16,13 +16,13 @@ from nbdebug.errors import NbdebugError
 from nbdebug.model.state.step_guard import StepGuard
 from nbdebug.training.data.batch import Batch
 from nbdebug.training.engine.after_update import AfterUpdate
-from nbdebug.training.engine.breakpoints import Breakpoints
 from nbdebug.training.engine.own_update import OwnUpdate, StepBody, Values
 from nbdebug.training.engine.probe_runner import ProbeRunner
 from nbdebug.training.engine.probing.logged import logged_readings
 from nbdebug.training.engine.session import Session
 from nbdebug.training.engine.step_recorder import StepRecorder
-from nbdebug.training.engine.stop_report import Retries, restoring_attributes
+from nbdebug.training.engine.stopping.breakpoints import Breakpoints
+from nbdebug.training.engine.stopping.stop_report import Retries, restoring_attributes
 
 NO_OUTPUTS = (
     "A metric takes outputs and targets, which step_fn does not return: return (loss, outputs, "

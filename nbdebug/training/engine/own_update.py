@@ -10,7 +10,8 @@ from nbdebug.model.module.forward import call, checked, split, with_gradient
 from nbdebug.training.data.batch import Batch
 from nbdebug.training.engine.gradients import Clipped, Gradients
 from nbdebug.training.engine.probing.logged import check_logged
-from nbdebug.training.engine.stop_report import nonfinite_error, stop_at_breakpoint
+from nbdebug.training.engine.stopping.breakpoints import Break
+from nbdebug.training.engine.stopping.stop_report import nonfinite_error, stop_at_breakpoint
 
 if TYPE_CHECKING:
     import torch
@@ -33,6 +34,10 @@ def measured(session: Session, found: Gradients, loss: torch.Tensor) -> tuple[fl
 class StepBody(Protocol):
     """Maker of the update of a step."""
 
+    @property
+    def repeats(self) -> bool:
+        """False if its steps cannot be made again."""
+
     def is_ready(self) -> bool:
         """Tell if a step can be made now."""
 
@@ -50,15 +55,29 @@ class StepBody(Protocol):
     def whole(self, batch: Batch) -> Batch:
         """Return all that the last step was made of, of which `batch` was the first."""
 
+    def settle(self) -> None:
+        """Called once the last step is written down."""
+
+    def late_stop(self) -> Break | None:
+        """The breakpoint that held in the last step, where its update was made all the same."""
+
 
 class OwnUpdate:
     """Forward pass, backward pass, clipping and the step of the optimizer."""
+
+    repeats = True
 
     def is_ready(self) -> bool:
         return True
 
     def whole(self, batch: Batch) -> Batch:
         return batch
+
+    def settle(self) -> None:
+        pass
+
+    def late_stop(self) -> Break | None:
+        return None
 
     def make_update(self, loop: Loop, batch: Batch, watched: bool) -> Values:
         session = loop.session

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Callable
+from types import FrameType
 from typing import Any, Literal
 
 from nbdebug.errors import ClosedError, LoopLeft
@@ -18,7 +20,9 @@ NESTED = (
     "A loop over batches() began inside of another one: one loop makes the steps. Iterate over the "
     "inner loader itself."
 )
-State = Literal["none", "begins", "waits", "works", "rests", "between"]
+# At work on a batch, done with it, on its own before the next step, on its own between two passes.
+State = Literal["none", "begins", "waits", "works", "rests", "apart", "between"]
+IN_STEPS = ("works", "rests", "apart")
 
 
 class PassOver(Exception):  # noqa: N818
@@ -40,7 +44,10 @@ class Handoff:
         error: what the loop raised when it was left, if that is known.
         cut: True if the loop has left its pass before the end.
         passes: number of passes that loops began; closed: True if no loop may begin any more.
+        frames_of: finds the functions of the loop in the stack.
     """
+
+    frames_of: Callable[[FrameType], LoopFrames] = LoopFrames
 
     def __init__(self) -> None:
         self._change = threading.Condition()
@@ -64,6 +71,11 @@ class Handoff:
         return self._state == "waits"
 
     @property
+    def rests(self) -> bool:
+        """True if the loop is done with a step that is not written down yet."""
+        return self._state == "rests"
+
+    @property
     def ready(self) -> bool:
         """True if the loop waits for a batch or begins a pass."""
         return self._state in ("begins", "waits")
@@ -73,14 +85,14 @@ class Handoff:
     def begin_pass(self, loader: Any) -> None:
         """Say that a pass begins; called by the loop."""
         with self._change:
-            if self._state in ("works", "rests") and self._is_left():
+            if self._state in IN_STEPS and self._is_left():
                 self._go()
             if self.closed:
                 raise ClosedError(CLOSED)
-            if self._state in ("works", "waits", "begins", "rests"):
+            if self._state in (*IN_STEPS, "waits", "begins"):
                 raise LoopLeft(NESTED)
             self.thread, self.error = threading.get_ident(), None
-            self._loader, self._frames = loader, LoopFrames(sys._getframe(1))
+            self._loader, self._frames = loader, self.frames_of(sys._getframe(1))
             self._ends = False
             self._state, self.passes = "begins", self.passes + 1
             self._change.notify_all()
@@ -92,10 +104,12 @@ class Handoff:
             PassOver: the pass is over.
         """
         with self._change:
-            if self._state in ("works", "rests"):
+            if self._state == "apart":
+                self.came_back()
+            if self._state in IN_STEPS:
                 self._state = "waits"
                 self._change.notify_all()
-            self._frames = LoopFrames(sys._getframe(1))
+            self._frames = self.frames_of(sys._getframe(1))
             while self._answer is None:
                 if self._state == "none":
                     raise LoopEnded if self._ends else PassOver
@@ -106,11 +120,19 @@ class Handoff:
             return answer[0]
 
     def rest(self) -> None:
-        """Say that a step is done, before it is known when the next one comes."""
+        """Say that a step is done, and wait until it is written down; called by the loop.
+
+        The loop is then on its own until it takes the next batch.
+        """
         with self._change:
             if self._state == "works":
                 self._state = "rests"
                 self._change.notify_all()
+            while self._state == "rests":
+                self._change.wait()
+
+    def came_back(self) -> None:
+        """Called when the loop, which was on its own, takes the next batch."""
 
     def is_called_from(self) -> bool:
         """True if the caller is the code of the loop."""
@@ -134,7 +156,7 @@ class Handoff:
     def cut_pass(self) -> None:
         """Say that the loop left its pass early, such as by break; called by the loop."""
         with self._change:
-            if self._state in ("works", "waits", "rests") and threading.get_ident() == self.thread:
+            if self._state in (*IN_STEPS, "waits") and threading.get_ident() == self.thread:
                 self._state, self._answer, self.cut = "between", None, True
                 self._change.notify_all()
 
@@ -184,6 +206,17 @@ class Handoff:
             self._change.notify_all()
             self._wait_for("begins", "waits", "rests", "between")
 
+    def settle(self) -> None:
+        """Let a loop that rests go on, on its own."""
+        with self._change:
+            if self._state == "rests":
+                self.let_go()
+                self._state = "apart"
+                self._change.notify_all()
+
+    def let_go(self) -> None:
+        """Called before the loop goes on, on its own."""
+
     def end_pass(self) -> None:
         """Let the loop of this pass end."""
         with self._change:
@@ -214,7 +247,7 @@ class Handoff:
 
     def _look(self) -> None:
         """Find out if the loop was left without a word, as by an exception in a cell."""
-        if self._state in ("works", "rests", "between") and self._is_left():
+        if self._state in (*IN_STEPS, "between") and self._is_left():
             self._go()
 
     def _is_left(self) -> bool:

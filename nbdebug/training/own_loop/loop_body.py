@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
 
+from nbdebug.core.commands.queue import Ticket
 from nbdebug.errors import LoopLeft
 from nbdebug.model.module.forward import leaves
 from nbdebug.training.data.batch import Batch
@@ -17,21 +19,20 @@ from nbdebug.training.data.loops.sampler import LoopSampler
 from nbdebug.training.engine.gradients import Clipped, Gradients
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.own_update import Values, measured
-from nbdebug.training.engine.stop_report import breakpoint_hit, nonfinite_error
+from nbdebug.training.engine.stopping.breakpoints import Break
+from nbdebug.training.engine.stopping.stop_report import breakpoint_hit, nonfinite_error
 from nbdebug.training.own_loop.gradient_marks import gradient_marks, reaches, total_loss
 from nbdebug.training.own_loop.handoff import Handoff
+from nbdebug.training.own_loop.messages import (
+    CANNOT_REPEAT,
+    NO_UPDATE,
+    NOT_WHOLE,
+    UNAVAILABLE,
+)
 from nbdebug.training.own_loop.reached import ReachedByLoop
 from nbdebug.training.own_loop.torch_calls import TorchCalls, gradients_aside
 
 MAX_BATCHES = 1000
-NO_UPDATE = (
-    "The loop took {:,} batches without an update: pass the optimizer whose step() it calls to "
-    "nbd.watch."
-)
-NOT_WHOLE = (
-    "The loop is given whole batches of its loader only: with other ones it could fail, and end. "
-    "Give nbd.watch(loss=f), where f(model, batch) returns the loss, for this."
-)
 
 
 class _LeftOut(Exception):  # noqa: N818
@@ -47,13 +48,21 @@ class LoopBody(Handoff):
     Attributes:
         step: number of the step; own_loss: the loss that the loop says, None where it says none.
         updated: True if the optimizer made its update in this step; skipped: if it was left out.
+        unavailable: controls that a loop cannot take, with the reason.
+        schedulers: that step on its optimizer, None to find those that the loop reaches.
+        let_run: called when a loop begins; started: what it returned last.
     """
+
+    unavailable: Mapping[str, str] = UNAVAILABLE
+    schedulers: Sequence[LRScheduler] | None = None
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         super().__init__()
         self.calls = TorchCalls(self, optimizer)
         self._loop: Loop | None = None
         self._looks, self.step = False, 0
+        self.let_run: Callable[[], Ticket | None] = lambda: None
+        self.started: Ticket | None = None
         self._begun: Callable[[], None] | None = None
         self._given: list[Batch] = []
         self._looked_at: Any = None
@@ -69,7 +78,7 @@ class LoopBody(Handoff):
         self._values = math.nan, math.nan
         self._clipped = Clipped(math.nan, False, math.nan)
         self._lr = math.nan
-        self._stop: BaseException | None = None
+        self._stop: Break | None = None
 
     def attach(self, loop: Loop, begun: Callable[[], None]) -> None:
         """Set the loop of the training, and what is called when the user's loop first begins."""
@@ -89,6 +98,27 @@ class LoopBody(Handoff):
         sampler = self.loop.session.sampler
         assert isinstance(sampler, LoopSampler)
         return sampler
+
+    @property
+    def repeats(self) -> bool:
+        return self._sampler.repeats
+
+    def begin_pass(self, loader: Any) -> None:
+        """Begin a pass; a loop that begins lets training run."""
+        fresh = not self.runs
+        super().begin_pass(loader)
+        if fresh:
+            self.started = self.let_run()
+
+    def late_stop(self) -> Break | None:
+        stop, self._stop = self._stop, None
+        return stop
+
+    def let_go(self) -> None:
+        self._sampler.let_go()
+
+    def came_back(self) -> None:
+        self._sampler.take_over()
 
     def is_ready(self) -> bool:
         if not super().is_ready():
@@ -128,7 +158,7 @@ class LoopBody(Handoff):
         scaler = loop.session.scaler
         scale = scaler.state_dict() if scaler is not None and loop.breakpoints else None
         self._give_until_updated(batch)
-        if self._stop is not None:
+        if self._stop is not None and self.repeats:
             if scaler is not None and scale is not None:
                 scaler.load_state_dict(scale)
             raise self._stop
@@ -177,6 +207,8 @@ class LoopBody(Handoff):
             LoopLeft: no loop is running, it called no backward pass, or it would get another
                 batch than those of its loader, on which it may fail and end.
         """
+        if self.rests:
+            raise LoopLeft(CANNOT_REPEAT)
         if form(data) not in self._sampler.forms:
             raise LoopLeft(NOT_WHOLE)
         self._clear(False)
@@ -278,7 +310,8 @@ class LoopBody(Handoff):
             return True
         if self._watched and loop.breakpoints and not self.updated:
             self._stop = breakpoint_hit(session, loop.breakpoints, self._given[-1], self._values)
-        return self._stop is not None
+        # A step that cannot be repeated is made.
+        return self._stop is not None and self.repeats
 
     def _clip(self) -> None:
         session = self.loop.session

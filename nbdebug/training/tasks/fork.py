@@ -19,7 +19,7 @@ from nbdebug.rules._diagnosis import Diagnosis
 from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.progress import TaskProgress
-from nbdebug.training.engine.stop_report import MAX_EXCLUDED_IN_A_ROW, failure_of
+from nbdebug.training.engine.stopping.stop_report import MAX_EXCLUDED_IN_A_ROW, failure_of
 from nbdebug.training.timeline.checkpoint import Checkpoint
 from nbdebug.training.timeline.failures import is_alone, leave_out_batch
 from nbdebug.training.timeline.timeline import Timeline

@@ -14,8 +14,8 @@ from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.lr_forecast import LrForecast
 from nbdebug.training.engine.progress import TaskProgress
-from nbdebug.training.engine.run_control import RunControl
 from nbdebug.training.engine.session import Session
+from nbdebug.training.engine.stopping.run_control import RunControl
 from nbdebug.training.tasks.checking.check_runner import CheckRunner
 from nbdebug.training.tasks.layer_flow import LayerFlow
 from nbdebug.training.timeline.timeline import Timeline

@@ -18,9 +18,9 @@ from nbdebug.model.module.forward import leaves, some_samples, split
 from nbdebug.model.nonfinite import eager
 from nbdebug.model.state.model_state import undisturbed
 from nbdebug.training.data.batch import Batch
-from nbdebug.training.engine.breakpoints import Breakpoints
 from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.engine.session import Session
+from nbdebug.training.engine.stopping.breakpoints import Breakpoints
 from nbdebug.training.timeline.timeline import Timeline
 
 MAX_SAMPLES = 256

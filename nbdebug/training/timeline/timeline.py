@@ -193,11 +193,11 @@ class Timeline:
             self.take_checkpoint()
 
     def take_checkpoint(self) -> None:
-        """Take a checkpoint, if there is room and none of this step yet."""
+        """Take a checkpoint, if it is of use, there is room and none of this step yet."""
         # One per step, from before its first event, since later steps depend on all events.
         step = self._loop.session.step
         late = self.edits.has_event_at(step) or self._pool.checkpoints[-1].step >= step
-        if late or self._pool.too_small:
+        if late or self._pool.too_small or not self._loop.body.repeats:
             return
         with self._clock.timing():
             self._loop.session.rng.detect_host_draws()

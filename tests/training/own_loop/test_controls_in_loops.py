@@ -147,3 +147,41 @@ def test_the_loss_of_another_network_is_not_that_of_the_model() -> None:
         found = dbg.history.frame(["loss", "left_gradient"])
     assert found["loss"].tolist() == pytest.approx(loop.losses)
     assert found["left_gradient"].dropna().max() == 0.0
+
+
+def test_a_control_set_between_two_passes_acts_from_the_next_step_on() -> None:
+    rates = []
+    for _ in range(5):
+        loop = Changed()
+        with nbd.watch(loop.model, loop.optimizer, runs=None) as dbg:
+            for epoch in dbg.epochs(4):
+                dbg.set(lr=10.0 ** -(epoch + 2))
+                for x, y in dbg.batches(loop.loader):
+                    loop.optimizer.zero_grad()
+                    functional.mse_loss(loop.model(x), y).backward()
+                    loop.optimizer.step()
+            rates.append(dbg.history.frame("lr")["lr"].tolist())
+    wanted = [10.0 ** -(epoch + 2) for epoch in range(4) for _ in range(6)]
+    assert rates == [pytest.approx(wanted)] * 5
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ({"optimizer": "sgd"}, "its own optimizer"),
+        ({"excluded_samples": [1]}, "reads its batches itself"),
+        ({"relabelled": {1: 0.0}}, "reads its batches itself"),
+    ],
+)
+def test_a_control_that_a_loop_cannot_take_says_why(values: dict[str, Any], why: str) -> None:
+    loop, said = Changed(), list[str]()
+    with nbd.watch(loop.model, loop.optimizer, runs=None) as dbg:
+
+        def change() -> None:
+            with pytest.raises(nbd.ControlValueError) as error:
+                dbg.set(**values)
+            said.append(str(error.value))
+
+        loop.between = change
+        loop.run(dbg.epochs, dbg.batches)
+    assert why in said[0]

@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 
 from nbdebug.model.training_state import Batching
+from nbdebug.training.data.loops.positions import Updates
 
 NO_LOADER = "The data is no DataLoader: the loop decides how large a batch is."
 WITH_WORKERS = (
@@ -23,6 +24,8 @@ OWN_LOADER = (
 
 def why_fixed(loader: Any) -> str:
     """Explain why the batch size of a loader cannot change during a pass; "" if it can."""
+    if isinstance(loader, Updates):
+        return loader.fixed
     if not isinstance(loader, DataLoader):
         return NO_LOADER
     if loader.num_workers:

@@ -28,10 +28,21 @@ NO_LOADER = (
     "A loop without batches() cannot repeat its steps: nothing goes back, forks or replays. "
     "Everything else works."
 )
+NO_BATCHES = "The loop has no DataLoader."
 
 
 class Updates:
-    """Passed to `batches` by a loop that has no data: an endless pass of None."""
+    """Iterated over by a loop whose data is not read here: an endless pass of None.
+
+    Attributes:
+        steps: number of steps of a pass, None if it is unknown.
+        nothing_goes_back, fixed: why its steps cannot be repeated, and its batch size not changed.
+    """
+
+    def __init__(
+        self, steps: int | None = None, nothing_goes_back: str = NO_LOADER, fixed: str = NO_BATCHES
+    ) -> None:
+        self.steps, self.nothing_goes_back, self.fixed = steps, nothing_goes_back, fixed
 
     def __iter__(self) -> Iterator[None]:
         return itertools.repeat(None)

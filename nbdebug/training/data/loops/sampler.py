@@ -14,7 +14,6 @@ from nbdebug.model.training_state import Batching
 from nbdebug.training.data.batch import Batch, count_samples
 from nbdebug.training.data.loops.batches import LoaderPass, SizedPass, form, why_fixed
 from nbdebug.training.data.loops.positions import (
-    NO_LOADER,
     NOT_BEGUN,
     READ_ONCE,
     Ahead,
@@ -50,6 +49,11 @@ class LoopSampler:
         self.reset()
 
     @property
+    def repeats(self) -> bool:
+        """False if no step can be made again."""
+        return not (self._start is not None and isinstance(self._start.loader, Updates))
+
+    @property
     def completed(self) -> int:
         """Number of passes that are over."""
         return self._number + self._is_over()
@@ -67,6 +71,14 @@ class LoopSampler:
     def learn(self) -> None:
         """Take the batch size of the loader that the loop waits to iterate over."""
         self._take(self._passes.next_loader())
+
+    def let_go(self) -> None:
+        """Let the loop draw random numbers on its own."""
+        self._rng.let_go()
+
+    def take_over(self) -> None:
+        """Go on with the random numbers that the loop has come to on its own."""
+        self._rng.take_over()
 
     def prepare(self) -> bool:
         """Read the next batch if the pass has one; False if the loop goes on to the next pass."""
@@ -158,10 +170,7 @@ class LoopSampler:
         self._state = _state_of(loader)
         if not batching.fixed:
             self._given, batching.limit = loader.batch_size, len(loader.dataset)
-        try:
-            batching.batches = len(loader) if batching.fixed else None
-        except TypeError:
-            batching.batches = None
+        batching.batches = _length(loader) if batching.fixed else None
 
     def _made(self, loader: Any) -> LoaderPass | SizedPass:
         return LoaderPass(loader) if self._batching.fixed else SizedPass(loader, self._batching)
@@ -209,7 +218,7 @@ class LoopSampler:
     def _check_reread(self, start: PassStart | None) -> None:
         """Raise DataError if a pass cannot be begun again."""
         if start is not None and isinstance(start.loader, Updates):
-            raise DataError(NO_LOADER)
+            raise DataError(start.loader.nothing_goes_back)
         if start is not None and isinstance(start.loader, Iterator):
             raise DataError(READ_ONCE.format(type(start.loader).__name__))
 
@@ -250,6 +259,16 @@ class LoopSampler:
         # A training that nobody can reach any more was not closed by anybody.
         self._passes.close()
         self._pass = self._ahead = self._spent = None
+
+
+def _length(loader: Any) -> int | None:
+    """Number of batches of a pass, None if it is unknown."""
+    if isinstance(loader, Updates):
+        return loader.steps
+    try:
+        return len(loader)
+    except TypeError:
+        return None
 
 
 def _order_of(loader: Any) -> HeldState | None:

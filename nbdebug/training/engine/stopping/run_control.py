@@ -8,7 +8,7 @@ from nbdebug.core.error_text import describe_error
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Notice, RunState, Status
 from nbdebug.training.engine.session import Session
-from nbdebug.training.engine.stop_report import exception_notice
+from nbdebug.training.engine.stopping.stop_report import exception_notice
 
 ENDED = "The training thread has ended; make a new Debugger, or resume from a checkpoint on disk."
 

@@ -13,7 +13,7 @@ from torch import nn
 from nbdebug.core.error_text import message_of, traceback_of
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Notice
-from nbdebug.errors import NbdebugError, NonFiniteError, NonFiniteOrigin
+from nbdebug.errors import LoopLeft, NbdebugError, NonFiniteError, NonFiniteOrigin
 from nbdebug.model.explaining.explain import explain as explain_call
 from nbdebug.model.module.forward import detached, leaves
 from nbdebug.model.nonfinite import first_nonfinite, nonfinite_gradients
@@ -21,8 +21,8 @@ from nbdebug.model.state.attributes import Attributes
 from nbdebug.model.state.copying import cloned
 from nbdebug.model.state.step_guard import MAX_REPEATS
 from nbdebug.training.data.batch import Batch
-from nbdebug.training.engine.breakpoints import STEP_VALUES, Break, Breakpoints, Inspection
 from nbdebug.training.engine.session import Session
+from nbdebug.training.engine.stopping.breakpoints import STEP_VALUES, Break, Breakpoints, Inspection
 
 MAX_NAMED_SAMPLES = 10
 TRY_AGAIN = "Fix it in another cell, then press Run."
@@ -106,11 +106,7 @@ def explain(session: Session, batch: Batch, loss: float) -> NonFiniteError:
         found, where = "gradient", nonfinite_gradients(session.model)
         what = f"The gradient of {where or 'a parameter'} is not finite, the loss is {loss:g}."
     else:
-        where, span = first_nonfinite(
-            session.model, lambda: session.evaluate(batch.data), session.surroundings
-        )
-        found = "module" if where else "loss"
-        first = f"first seen in {where}{span}" if where else "the loss itself is the origin"
+        found, first = _origin(session, batch)
         what = f"The loss is {loss:g}; {first}."
     part, samples = _samples(session, batch)
     text = (
@@ -119,6 +115,19 @@ def explain(session: Session, batch: Batch, loss: float) -> NonFiniteError:
         "Run continues with the next batch."
     )
     return NonFiniteError(text, origin=part or found)
+
+
+def _origin(session: Session, batch: Batch) -> tuple[NonFiniteOrigin, str]:
+    """Find the place of the first NaN or Inf of a forward pass; its kind, and in words."""
+    try:
+        where, span = first_nonfinite(
+            session.model, lambda: session.evaluate(batch.data), session.surroundings
+        )
+    except LoopLeft:
+        return "loss", "where it arose is not known, since this loop cannot repeat a step"
+    if where:
+        return "module", f"first seen in {where}{span}"
+    return "loss", "the loss itself is the origin"
 
 
 def exception_notice(

@@ -1,0 +1,1 @@
+"""Trainers of other packages, watched by nbdebug: one module each."""

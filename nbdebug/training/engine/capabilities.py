@@ -1,0 +1,48 @@
+"""What a training can take of a control: its description and its values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from nbdebug.controls.base import Control, require_available
+from nbdebug.core.control_spec import ControlSpec
+from nbdebug.core.error_text import describe_error, raise_interrupt
+from nbdebug.errors import ControlValueError, NbdebugError
+from nbdebug.training.engine.session import Session
+
+
+def described(control: Control, session: Session) -> ControlSpec:
+    """Description of a control, with the reason if this kind of training cannot take it."""
+    spec, reason = control.spec(session), session.unavailable.get(control.name)
+    return replace(spec, unavailable=reason) if reason else spec
+
+
+def validated(control: Control, session: Session, value: Any) -> Any:
+    """The value in the form in which the control applies it.
+
+    Raises:
+        ControlValueError: it is out of range, or another value than the one in force of a control
+            that this kind of training cannot take.
+    """
+    with own_errors(control.name):
+        found = control.validate(session, value)
+        if control.name in session.unavailable and found != control.read(session):
+            require_available(described(control, session))
+        return found
+
+
+@contextmanager
+def own_errors(name: str) -> Iterator[None]:
+    """Refuse a value in words if a control raises something else than ControlValueError."""
+    try:
+        yield
+    except NbdebugError:
+        raise
+    except BaseException as error:
+        raise_interrupt(error)
+        raise ControlValueError(
+            f"{name} cannot take this value: the control raised {describe_error(error)}."
+        ) from error

@@ -1,0 +1,19 @@
+"""What is said of a loop of the user's own."""
+
+from __future__ import annotations
+
+NO_UPDATE = (
+    "The loop took {:,} batches without an update: pass the optimizer whose step() it calls to "
+    "nbd.watch."
+)
+GIVES_BATCHES = "the loop reads its batches itself: change the dataset."
+UNAVAILABLE = {
+    "optimizer": "the loop calls the step() of its own optimizer: build another one there.",
+    "excluded_samples": GIVES_BATCHES,
+    "relabelled": GIVES_BATCHES,
+}
+CANNOT_REPEAT = "This loop cannot repeat a step."
+NOT_WHOLE = (
+    "The loop is given whole batches of its loader only: with other ones it could fail, and end. "
+    "Give nbd.watch(loss=f), where f(model, batch) returns the loss, for this."
+)

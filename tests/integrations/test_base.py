@@ -1,0 +1,188 @@
+"""A trainer that reads its batches itself is watched by what it calls back."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+import nbdebug as nbd
+from nbdebug.integrations.base import TrainerWatch
+from nbdebug.model.state.bits import bitwise_equal
+
+X = torch.randn(64, 8, generator=torch.Generator().manual_seed(1))
+Y = X.sum(1, keepdim=True).sin()
+STEPS = 8
+
+
+class ToyTrainer:
+    """Draws random numbers between two steps, and validates there."""
+
+    def __init__(self, watch: TrainerWatch | None = None) -> None:
+        torch.manual_seed(0)
+        self.model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Dropout(0.2), nn.Linear(16, 1))
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-2)
+        self.watch, self.losses, self.validated = watch, list[float](), list[float]()
+        self.after: Callable[[int], None] = lambda step: None
+
+    def fit(self, epochs: int = 3) -> None:
+        torch.manual_seed(0)
+        watch = self.watch
+        if watch is not None:
+            watch.begin(self.model, self.optimizer)
+        for _ in range(epochs):
+            if watch is not None:
+                watch.begin_epoch(STEPS)
+            for batch in self.batches():
+                if watch is not None:
+                    watch.begin_step()
+                    watch.saw(batch)
+                self.train(*batch)
+                if watch is not None:
+                    watch.end_step()
+                self.after(len(self.losses))
+            with torch.no_grad():
+                self.validated.append(functional.mse_loss(self.model(X), Y).item())
+        if watch is not None:
+            watch.end()
+
+    def batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        for indices in torch.randperm(64).split(8):
+            yield X[indices] + 0.01 * torch.randn(8, 8), Y[indices]
+
+    def train(self, x: torch.Tensor, y: torch.Tensor) -> None:
+        self.optimizer.zero_grad()
+        loss = functional.mse_loss(self.model(x), y)
+        loss.backward()
+        self.optimizer.step()
+        self.losses.append(loss.item())
+
+    def state(self) -> Any:
+        return [self.model.state_dict(), self.optimizer.state_dict()]
+
+
+class ToyWatch(TrainerWatch):
+    trainer = "Toy"
+    packages = (__name__.partition(".")[0],)
+
+
+@pytest.fixture
+def watch() -> Iterator[ToyWatch]:
+    made = ToyWatch(runs=None)
+    yield made
+    made.close()
+
+
+def test_a_watched_trainer_equals_the_bare_one(watch: ToyWatch) -> None:
+    bare, trainer = ToyTrainer(), ToyTrainer(watch)
+    bare.fit()
+    trainer.fit()
+
+    assert trainer.losses == bare.losses
+    assert trainer.validated == bare.validated
+    assert bitwise_equal(trainer.state(), bare.state())
+    found = watch.dbg.history.frame(["loss", "samples", "epoch"])
+    assert found["loss"].tolist() == bare.losses
+    assert found["samples"].iloc[-1] == 3 * 64
+    assert found["epoch"].iloc[-1] == 3.0
+
+
+def test_controls_act_from_the_next_step_on(watch: ToyWatch) -> None:
+    bare, trainer = ToyTrainer(), ToyTrainer(watch)
+
+    def change(step: int) -> None:
+        if step == 10:
+            bare.optimizer.param_groups[0]["lr"] = 1e-3
+
+    bare.after = change
+    trainer.after = lambda step: watch.dbg.set(lr=1e-3) if step == 10 else None
+    bare.fit()
+    trainer.fit()
+    assert trainer.losses == bare.losses
+
+
+def test_a_paused_trainer_waits(watch: ToyWatch) -> None:
+    bare, trainer = ToyTrainer(), ToyTrainer(watch)
+    bare.fit()
+    began = threading.Event()
+
+    def pause(step: int) -> None:
+        if step == 5:
+            watch.dbg.pause()
+            began.set()
+
+    trainer.after = pause
+    thread = threading.Thread(target=trainer.fit, daemon=True)
+    thread.start()
+    assert began.wait(20)
+    dbg = watch.dbg
+    assert dbg.wait(20)
+    stopped = len(trainer.losses)
+    # What another cell draws meanwhile is not seen by the trainer.
+    torch.randn(5)
+    dbg.step(3)
+    assert len(trainer.losses) == stopped + 3
+    with pytest.raises(nbd.DataError, match="Toy reads its batches itself"):
+        dbg.rewind(2)
+    with pytest.raises(nbd.ControlValueError, match="Toy reads its batches itself"):
+        dbg.set(batch_size=4)
+    dbg.set(clip_mode="norm", clip_threshold=1e9)
+    dbg.start()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert trainer.losses == bare.losses
+
+
+def test_the_dashboard_goes_on_with_the_same_model(watch: ToyWatch) -> None:
+    trainer = ToyTrainer(watch)
+    trainer.fit(1)
+    first = watch.dbg
+    trainer.fit(1)
+    assert watch.dbg is first
+    assert first.history.status.step == 2 * STEPS
+
+
+def test_training_goes_on_after_the_watch_was_closed(watch: ToyWatch) -> None:
+    bare, trainer = ToyTrainer(), ToyTrainer(watch)
+    trainer.after = lambda step: watch.close() if step == 5 else None
+    bare.fit()
+    trainer.fit()
+    assert trainer.losses == bare.losses
+
+
+def test_nan_leaves_an_update_out_and_pauses(watch: ToyWatch) -> None:
+    trainer = ToyTrainer(watch)
+    weights: list[Any] = []
+
+    def spoil(step: int) -> None:
+        if step == 4:
+            trainer.optimizer.zero_grad()
+            weights.append([p.detach().clone() for p in trainer.model.parameters()])
+            X_nan.fill_(torch.nan)
+
+    X_nan = torch.zeros(1)
+    original = trainer.train
+    trainer.train = lambda x, y: original(x + X_nan, y)  # type: ignore[method-assign]
+    trainer.after = spoil
+    thread = threading.Thread(target=trainer.fit, daemon=True)
+    thread.start()
+    while not weights:
+        thread.join(0.01)
+    assert watch.dbg.wait(20)
+    assert watch.dbg.history.status.step == 4
+    assert bitwise_equal([p.detach() for p in trainer.model.parameters()], weights[0])
+    X_nan.zero_()
+    watch.dbg.start()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert all(torch.isfinite(p).all() for p in trainer.model.parameters())
+
+
+def test_the_dashboard_is_asked_for_too_early(watch: ToyWatch) -> None:
+    with pytest.raises(nbd.ArgumentError, match="Toy has not begun to train"):
+        _ = watch.dbg
