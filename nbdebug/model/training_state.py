@@ -72,8 +72,8 @@ class TrainingState:
             output.
         lr_leader, lr_ratios: index of the group whose learning rate is `lr`, and the ratios of
             all groups to it; decay_leader, decay_ratios likewise for `weight_decay`.
-        grad_norms: gradient norms of the current step, before clipping, one 0-d tensor for
-            each parameter that has a gradient.
+        with_gradient: names and parameters that have a gradient in the current step;
+            grad_norms: its norms, before clipping, one 0-d tensor for each of them.
         without_gradient: trainable parameters without a gradient in the last step, by name, with
             the first step of the row without one.
         outputs, targets: of the current step, None between steps or with a `step_fn`.
@@ -127,6 +127,7 @@ class TrainingState:
         self.loss_fn: LossFn | None = None
         self.loss, self.checkpoint_bytes, self.recorded_in = math.nan, 0, ""
         self.grad_norms: tuple[torch.Tensor, ...] = ()
+        self.with_gradient: Sequence[tuple[str, nn.Parameter]] = ()
         self.without_gradient: dict[str, int] = {}
         self.loop_schedulers: Callable[[], Sequence[LRScheduler]] = lambda: ()
         self.unavailable: Mapping[str, str] = {}

@@ -34,6 +34,16 @@ class IdleParameters:
         self._since: dict[int, int] = {}
         self._graded: dict[int, int] = {}
         self._kinds: dict[int, str] = {}
+        # Of suspects: whether there is a gradient, and whether it is other than 0.
+        self._gradients: dict[int, tuple[bool, bool]] = {}
+
+    def before_update(self) -> None:
+        """Look at the gradients of suspects, which the loop may clear after its update."""
+        grads = {index: self._session.parameters[index][1].grad for index in self._copies}
+        self._gradients = {
+            index: (grad is not None, grad is not None and bool(grad.count_nonzero()))
+            for index, grad in grads.items()
+        }
 
     def measured(self, step: int, learn: list[int], moved: torch.Tensor) -> None:
         """Take the norms [L] of the update of the parameters with these indices."""
@@ -62,10 +72,11 @@ class IdleParameters:
             found[f"{RESTING}/{name}"] = float(step + 1 - min(since, step))
         for index in self._copies:
             name, parameter = session.parameters[index]
-            self._graded[index] += _has_gradient(parameter)
+            there, moves = self._gradients.get(index, (False, False))
+            self._graded[index] += moves
             if not self._graded[index]:
                 # A bias has a gradient of 0 where a difference or a normalisation follows.
-                if parameter.grad is not None and parameter.ndim > 1:
+                if there and parameter.ndim > 1:
                     found[f"{RESTING}/{name}"] = float(step + 1 - self._since[index])
                 continue
             kind = UNHELD if index in unheld else UNCHANGED
@@ -93,7 +104,3 @@ class IdleParameters:
             if any(p is parameter for p in group["params"]):  # type: ignore[attr-defined]
                 return float(group["lr"])  # type: ignore[arg-type]
         return 0.0
-
-
-def _has_gradient(parameter: torch.Tensor) -> bool:
-    return parameter.grad is not None and bool(parameter.grad.count_nonzero())

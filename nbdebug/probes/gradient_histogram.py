@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from nbdebug.model.freezing import has_trainable_gradient
 from nbdebug.model.training_state import TrainingState
 from nbdebug.probes._histogram import histogram
@@ -22,10 +24,19 @@ class GradientHistogram(Probe):
 
     def attach(self, session: TrainingState) -> None:
         self._parameters = session.parameters
+        self._found: dict[str | tuple[str, ...], torch.Tensor | float] = {}
 
-    def read(self, step: int) -> Values:
-        return {
+    def before_update(self, step: int) -> None:
+        # A loop may clear the gradients right after its update.
+        self._found = {
             f"gradient/{name}": histogram(parameter.grad)
             for name, parameter in self._parameters
             if parameter.grad is not None and has_trainable_gradient(parameter)
         }
+
+    def read(self, step: int) -> Values:
+        found, self._found = self._found, {}
+        return found
+
+    def cancel(self) -> None:
+        self._found = {}

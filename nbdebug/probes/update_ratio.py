@@ -37,6 +37,7 @@ class UpdateRatio(Probe):
         self._idle.compare()
 
     def before_update(self, step: int) -> None:
+        self._idle.before_update()
         learn = [place for place, p in enumerate(self._parameters) if p.requires_grad]
         now = self._now(learn)
         if self._copies is None or learn != self._learn:

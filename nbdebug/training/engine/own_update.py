@@ -27,6 +27,7 @@ def measured(session: Session, found: Gradients, loss: torch.Tensor) -> tuple[fl
     """Measure loss and gradient norm of a step, and show them to the probes."""
     values = found.measure(loss)
     session.grad_norms, session.loss = found.norms.each, values[0]
+    session.with_gradient = found.named
     session.note_gradients(found.named)
     return values
 

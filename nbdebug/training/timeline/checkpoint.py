@@ -147,7 +147,7 @@ class Checkpoint:
         session.epoch, session.skipped = counters.epoch, counters.skipped
         for parameter in session.model.parameters():
             parameter.grad = None
-        session.grad_norms = ()
+        session.grad_norms = session.with_gradient = ()
         loop.reset()
         loop.after_update.restore(self.after_update)
 
