@@ -258,3 +258,8 @@ def group_ratios(optimizer: torch.optim.Optimizer, option: str) -> tuple[int, tu
     if leader is None:
         return 0, (1.0,) * len(values)
     return leader, tuple(value / values[leader] for value in values)
+
+
+def rate_of(optimizer: torch.optim.Optimizer) -> float:
+    """Learning rate of the leading parameter group of an optimizer."""
+    return float(optimizer.param_groups[group_ratios(optimizer, "lr")[0]]["lr"])

@@ -22,6 +22,7 @@ from nbdebug.plots.theme import BLUE, ORANGE, SKY
 # Every new point moves the average of many: the band, which it does not move, is sent apart.
 COLUMNS, BAND_COLUMNS = ("x", "step", "mean", "smooth"), ("x", "low", "high")
 NEWEST_POINTS = 20
+NOTHING = np.empty(0)
 # Many dots would be one thick line.
 DOT_SIZE, SMALL_DOT_SIZE, MAX_LARGE_DOTS = 4, 2, 60
 
@@ -100,8 +101,10 @@ class TrainValCurves:
         for place, columns in enumerate((self.train, self.train, self.val)):
             sink.set_prop(self.entries[place], "visible", bool(len(columns["x"])))
 
-    def robust_range(self, window: tuple[float, float], log: bool) -> tuple[float, float] | None:
-        """Range of most of the points in a window of the time axis."""
+    def robust_range(
+        self, window: tuple[float, float], log: bool, others: Array = NOTHING
+    ) -> tuple[float, float] | None:
+        """Range of most of the points in a window of the time axis, and of the values of others."""
         low, high = window
         curves = (
             (self.train["x"], self.train["mean"]),
@@ -110,7 +113,7 @@ class TrainValCurves:
         )
         parts = [values[(place >= low) & (place <= high)] for place, values in curves]
         newest = np.concatenate([self.train["smooth"][-NEWEST_POINTS:], self.val["y"][-1:]])
-        return robust_range(np.concatenate(parts), newest, log)
+        return robust_range(np.concatenate([*parts, others]), newest, log)
 
     def describe(self, word: str) -> None:
         """Say the newest values to who cannot see the plot."""

@@ -39,11 +39,15 @@ class IdleParameters:
 
     def before_update(self) -> None:
         """Look at the gradients of suspects, which the loop may clear after its update."""
-        grads = {index: self._session.parameters[index][1].grad for index in self._copies}
-        self._gradients = {
-            index: (grad is not None, grad is not None and bool(grad.count_nonzero()))
-            for index, grad in grads.items()
-        }
+        turn = self._session.turn
+        if turn is None:
+            self._gradients = {}
+        for index in self._copies:
+            name, parameter = self._session.parameters[index]
+            if turn is None or name in turn:
+                grad = parameter.grad
+                moves = grad is not None and bool(grad.count_nonzero())
+                self._gradients[index] = (grad is not None, moves)
 
     def measured(self, step: int, learn: list[int], moved: torch.Tensor) -> None:
         """Take the norms [L] of the update of the parameters with these indices."""
@@ -56,7 +60,9 @@ class IdleParameters:
         # The update was measured in an earlier step, so nothing waits for this transfer.
         still = {i for i, size in zip(self._learn, self._moved.tolist(), strict=True) if size == 0}
         self._moved = None
-        for index in [i for i in self._copies if i not in still or self._changed(i)]:
+        # Those whose optimizer made no update in that step are suspects as before.
+        moved = set(self._learn) - still
+        for index in [i for i in self._copies if i in moved or self._changed(i)]:
             del self._copies[index], self._since[index], self._graded[index]
             self._kinds.pop(index, None)
         for index in still - self._copies.keys():

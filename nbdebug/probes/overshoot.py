@@ -25,6 +25,8 @@ class Overshoot(Probe):
 
     def attach(self, session: TrainingState) -> None:
         self._session = session
+        # A step of several optimizers is not one step along one slope.
+        self.idle = bool(session.named_optimizers)
         self._held: list[torch.nn.Parameter] = []
         self._way: list[torch.Tensor] = []
         # Gradients before the update, with their versions: a loop may clear them after it.

@@ -16,6 +16,7 @@ from nbdebug.core.commands.loops import LogValues
 from nbdebug.core.commands.running import Run
 from nbdebug.debugger.debugger import Debugger
 from nbdebug.debugger.own_loop.cell_magic import offer_magic
+from nbdebug.debugger.own_loop.several import modules, optimizers
 from nbdebug.errors import ArgumentError
 from nbdebug.model.module.forward import StepFn, detached
 from nbdebug.runs.record.location import AUTO
@@ -116,12 +117,14 @@ class Watch(Debugger):
         Raises:
             ArgumentError: a name is measured by nbdebug, or is no name of a series.
         """
-        body = self._body
+        body, updates = self._body, self._body.updates
         check_logged(values, self._parts.training.loop.breakpoints.measured)
         if loss is not None:
-            body.own_loss = loss.detach() if isinstance(loss, torch.Tensor) else loss
+            updates.own_loss = loss.detach() if isinstance(loss, torch.Tensor) else loss
         # A loop that ends because its watch was closed may come by here once more.
-        left_out = body.closed or (body.is_called_from() and (body.on_trial or body.skipped))
+        left_out = body.closed or (
+            body.is_called_from() and (body.on_trial or body.updates.skipped)
+        )
         if values and not left_out:
             named = {name: detached(value) for name, value in values.items()}
             self._client.put(LogValues(body.step, named))
@@ -189,8 +192,8 @@ class Watch(Debugger):
 
 
 def watch(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    model: nn.Module | Mapping[str, nn.Module],
+    optimizer: torch.optim.Optimizer | Mapping[str, torch.optim.Optimizer],
     *,
     scaler: torch.amp.GradScaler | None = None,
     state: Mapping[str, Any] | None = None,
@@ -204,7 +207,9 @@ def watch(
     """Watch a training loop of your own.
 
     Args:
-        model: the module that the loop trains; optimizer: whose `step` makes an update.
+        model: the module that the loop trains, or several by name.
+        optimizer: whose `step` makes an update; several by name have a learning rate, a clipping
+            threshold, a loss and a gradient norm each, such as `lr/G`.
         scaler: the loop's GradScaler; norms are of unscaled gradients.
         state: what else moves and the loop does not reach by its variables, by name.
         loss: `loss(model, batch)` returns the loss, for checks while no loop is running.
@@ -214,12 +219,10 @@ def watch(
         ArgumentError: a keyword is misspelt.
         ModelError: the optimizer does not hold the model's parameters.
     """
-    wanted: Any = optimizer
-    if not isinstance(wanted, torch.optim.Optimizer):
-        kind = type(wanted).__name__
-        raise ArgumentError(f"optimizer is a {kind}: expected the torch optimizer of the loop.")
+    known = modules(model)
+    chosen = optimizers(optimizer)
     return watched(
-        LoopBody(optimizer), model, optimizer, scaler=scaler, state=state, loss=loss, name=name,
+        LoopBody(chosen), known, chosen, scaler=scaler, state=state, loss=loss, name=name,
         runs=runs, overhead=overhead, checkpoint_memory=checkpoint_memory, **controls,
     )  # fmt: skip
 

@@ -6,7 +6,7 @@ import functools
 import threading
 import types
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -23,8 +23,13 @@ class Observer(Protocol):
     def clip(self, call: Callable[[], Any]) -> Any:
         """Let the loop clip gradients by `call`."""
 
-    def update(self, step: Callable[..., Any], closure: Callable[[], Any] | None) -> Any:
-        """Make an update by `step(closure)`."""
+    def update(
+        self,
+        optimizer: torch.optim.Optimizer,
+        step: Callable[..., Any],
+        closure: Callable[[], Any] | None,
+    ) -> Any:
+        """Make an update of an optimizer by `step(closure)`."""
 
 
 class _Functions:
@@ -81,13 +86,13 @@ FUNCTIONS = _Functions()
 class TorchCalls:
     """Shows an observer the calls of a loop, in its thread only, while it works.
 
-    The optimizer does not keep the observer alive.
+    The optimizers do not keep the observer alive.
     """
 
-    def __init__(self, observer: Observer, optimizer: torch.optim.Optimizer) -> None:
+    def __init__(self, observer: Observer, optimizers: Iterable[torch.optim.Optimizer]) -> None:
         self._observer = weakref.ref(observer)
-        self._optimizer = weakref.ref(optimizer)
-        self._put_back: Callable[[], Any] | None = None
+        self._optimizers = [weakref.ref(one) for one in optimizers]
+        self._put_back: list[Callable[[], Any]] = []
         self.thread: int | None = None
 
     @contextmanager
@@ -96,8 +101,9 @@ class TorchCalls:
         observer = self._observer()
         assert observer is not None
         self.thread = thread
-        if self._put_back is None:
-            self._replace_step()
+        if not self._put_back:
+            for held in self._optimizers:
+                self._replace_step(held)
         FUNCTIONS.begin(thread, observer)
         try:
             yield
@@ -106,17 +112,17 @@ class TorchCalls:
             self.thread = None
 
     def release(self) -> None:
-        """Put the optimizer back as it was."""
-        if self._put_back is not None:
-            self._put_back()
-        self._put_back = None
+        """Put the optimizers back as they were."""
+        for put_back in self._put_back:
+            put_back()
+        self._put_back = []
 
-    def _replace_step(self) -> None:
-        optimizer = self._optimizer()
+    def _replace_step(self, held: weakref.ref[torch.optim.Optimizer]) -> None:
+        optimizer = held()
         assert optimizer is not None
         original, mine = optimizer.step, weakref.ref(self)
 
-        def step(_: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> Any:
+        def step(one: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> Any:
             calls = mine()
             observer = None if calls is None else calls._observer()
             if calls is None or observer is None or threading.get_ident() != calls.thread:
@@ -126,20 +132,19 @@ class TorchCalls:
             def call(given: Any) -> Any:
                 return original(*(() if given is None else (given,)), *rest, **kwargs)
 
-            return observer.update(call, closure)
+            return observer.update(one, call, closure)
 
         # Schedulers mark this function, and wrap a bound method.
         step.__dict__.update(getattr(original, "__dict__", {}))
         method = types.MethodType(step, optimizer)
         optimizer.step = method  # type: ignore[method-assign]
-        held = weakref.ref(optimizer)
 
         def put_back() -> None:
             there = held()
             if there is not None and vars(there).get("step") is method:
                 _set_step(there, original)
 
-        self._put_back = weakref.finalize(self, put_back)
+        self._put_back.append(weakref.finalize(self, put_back))
 
 
 def _backward(
