@@ -53,7 +53,7 @@ class Debugger:
         val_data: held-out data, evaluated every `val_every` steps (an epoch); val_grad: with grad.
         batch_size_of: `f(batch)` returns the samples in it, where its tensors do not tell.
         metrics: `{name: f(outputs, targets)}`; accuracy by default for classification.
-        optimizer: `sgd`, `nesterov`, `adam`, `adamw`, `rmsprop`; one, or several by name; a factory.
+        optimizer: `sgd`, `nesterov`, `adam`, `adamw`, `rmsprop`; one, or {name: one}; a factory.
         lr: learning rate; None is 1e-3, or that of the optimizer; batch_size: samples a step; None
             is 64, or the DataLoader's own.
         schedule: a name (`cosine`, ...), a torch scheduler or a factory; schedule_every: its unit.
