@@ -9,14 +9,7 @@ import torch
 
 SEVERAL = "several optimizers do not take parameters that none of them holds."
 OWN_SCHEDULES = "there are several optimizers: give each a scheduler in a loop of your own."
-# Controls that several optimizers cannot take.
-UNAVAILABLE = {
-    "optimizer": "there are several optimizers.",
-    **dict.fromkeys(
-        ("schedule", "schedule_steps", "schedule_factor", "warmup_steps", "lr_change"),
-        OWN_SCHEDULES,
-    ),
-}
+DIFFER = "the optimizers differ in it: change it in the loop."
 
 
 class JointState(MutableMapping[Any, Any]):
@@ -96,9 +89,29 @@ class JointOptimizer(torch.optim.Optimizer):
         for name, member in self.members.items():
             member.load_state_dict(state_dict[name])
 
+    def unavailable(self) -> dict[str, str]:
+        """Controls that several optimizers cannot take, with the reason."""
+        schedule = ("schedule", "schedule_steps", "schedule_factor", "warmup_steps", "lr_change")
+        found = dict.fromkeys(schedule, OWN_SCHEDULES)
+        found["optimizer"] = "there are several optimizers."
+        # These are set to one value in all parameter groups.
+        for control in ("momentum", "beta2", "weight_decay"):
+            if len({_setting(group, control) for group in self.param_groups}) > 1:
+                found[control] = DIFFER
+        return found
+
     def __repr__(self) -> str:
         inside = ", ".join(f"{name}={type(one).__name__}" for name, one in self.members.items())
         return f"{type(self).__name__}({inside})"
+
+
+def _setting(group: Mapping[str, Any], control: str) -> Any:
+    """Setting that must be alike in all parameter groups for a control to set it in all."""
+    if control == "weight_decay":
+        return control in group
+    if "betas" in group:
+        return "betas", group["betas"][control == "beta2"]
+    return "momentum", group.get("momentum") if control == "momentum" else None
 
 
 def members_of(optimizer: torch.optim.Optimizer) -> tuple[torch.optim.Optimizer, ...]:

@@ -18,7 +18,7 @@ from nbdebug.model.clipping.settings import Clipping, parameter_layers
 from nbdebug.model.dropout import DropoutSite, dropouts
 from nbdebug.model.freezing import Freezing, learnable
 from nbdebug.model.initialisation import Initialisation
-from nbdebug.model.joint_optimizer import UNAVAILABLE, JointOptimizer
+from nbdebug.model.joint_optimizer import JointOptimizer
 from nbdebug.model.metrics import Metrics
 from nbdebug.model.module.forward import LossFn
 from nbdebug.model.module.modes import Modes
@@ -105,7 +105,8 @@ class TrainingState:
     ) -> None:
         self.model, self.optimizers = model, optimizers
         held = optimizers.current
-        self.named_optimizers = held.members if isinstance(held, JointOptimizer) else {}
+        several = held if isinstance(held, JointOptimizer) else None
+        self.named_optimizers = {} if several is None else several.members
         self.batching = batching
         self.device = device
         self.metrics = metrics
@@ -124,20 +125,19 @@ class TrainingState:
             self.initialisation = Initialisation(model)
         self.surroundings = Surroundings(model, {}, lambda: ())
         self.rng: AbstractContextManager[None] = nullcontext()
-        self.lr_leader, self.lr_ratios = group_ratios(optimizers.current, "lr")
-        self.decay_leader, self.decay_ratios = 0, (1.0,) * len(optimizers.current.param_groups)
-        if "weight_decay" in optimizers.current.defaults:
-            self.decay_leader, self.decay_ratios = group_ratios(optimizers.current, "weight_decay")
+        self.lr_leader, self.lr_ratios = group_ratios(held, "lr")
+        self.decay_leader, self.decay_ratios = 0, (1.0,) * len(held.param_groups)
+        if "weight_decay" in held.defaults:
+            self.decay_leader, self.decay_ratios = group_ratios(held, "weight_decay")
         self.validated = self.exclude_nonfinite = False
         self.loss_fn: LossFn | None = None
         self.checkpoint_bytes, self.recorded_in = 0, ""
-        self.without_gradient: dict[str, int] = {}
         self._begin_step()
         self.loop_schedulers: Callable[[], Sequence[LRScheduler]] = lambda: ()
-        self.unavailable: Mapping[str, str] = UNAVAILABLE if self.named_optimizers else {}
+        self.unavailable: Mapping[str, str] = several.unavailable() if several else {}
 
     def _begin_step(self) -> None:
-        """Set what is known of the current step."""
+        """Begin the first step: nothing is measured yet."""
         self.outputs = self.targets = cast(object, None)
         self.again: Callable[[], Any] | None = None
         self.loss = math.nan
@@ -145,6 +145,7 @@ class TrainingState:
         self.with_gradient: Sequence[tuple[str, nn.Parameter]] = ()
         self.by_optimizer: Mapping[str, tuple[float, float, float]] = {}
         self.turn: Collection[str] | None = None
+        self.without_gradient: dict[str, int] = {}
 
     def take_in(self, parameters: Iterable[nn.Parameter]) -> str:
         """Add newly trainable parameters to the optimizer and return a note about it.

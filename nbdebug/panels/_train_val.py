@@ -27,19 +27,22 @@ NOTHING = np.empty(0)
 DOT_SIZE, SMALL_DOT_SIZE, MAX_LARGE_DOTS = 4, 2, 60
 
 
+Items = Sequence[tuple[str, Sequence[Any]]]
+
+
 class TrainValCurves:
     """Values of steps with their band and average, and dots on validation data.
 
     Args:
         word: name of the quantity in legend and cards.
-        more: further entries of the legend.
+        more: further entries of the legend; first: those beside that of the values.
 
     Attributes:
         train, val, band: the newest columns, as `update` computed them.
     """
 
     def __init__(
-        self, panel: Panel, made: figure, word: str, more: Sequence[tuple[str, Sequence[Any]]] = ()
+        self, panel: Panel, made: figure, word: str, more: Items = (), first: Items = ()
     ) -> None:
         self.panel = panel
         self.sources = {
@@ -57,12 +60,15 @@ class TrainValCurves:
         line = made.line("x", "y", source=val, color=ORANGE, line_width=1.5)
         dots = made.scatter("x", "y", source=val, color=ORANGE, size=DOT_SIZE)
         self.dots = dots.glyph
-        named: list[tuple[str, Sequence[Any]]] = [
+        named: Items = [
             (word, [raw, band]),
             ("smoothed", [smooth]),
             ("val", [dots, line]),
         ]
-        self.entries = legend_above(made, [*named, *more])
+        found = legend_above(made, [named[0], *first, *named[1:], *more])
+        # Without the first ones, which whoever gave them shows and hides.
+        self.first = found[1 : 1 + len(first)]
+        self.entries = [entry for entry in found if entry not in self.first]
         card = [("step", "@step{0,0}"), (word, "<b>@mean{%.4g}</b>"), ("smoothed", "@smooth{%.4g}")]
         hover(made, smooth, card, "vline")
         hover(made, dots, [("step", "@step{0,0}"), (f"validation {word}", "<b>@y{%.4g}</b>")],

@@ -48,8 +48,8 @@ class Loss(Panel):
         made.yaxis.formatter = number_ticks()
         gone = made.line("x", "y", source=self.gone, color=GREY, line_alpha=0.7)
         self.each = OptimizerCurves(self, made, "loss")
-        more = [("rewound", [gone]), *self.each.items]
-        self.curves = TrainValCurves(self, made, "loss", more)
+        more = [("rewound", [gone])]
+        self.curves = TrainValCurves(self, made, "loss", more, self.each.items)
         self.train = self.curves.sources["train"]
         self.flags, self.figure = Flags(made), made
         linear = BasicTicker(num_minor_ticks=0, desired_num_ticks=5)
@@ -74,7 +74,7 @@ class Loss(Panel):
         shown = curves.robust_range(window, log, self.each.values(*window))
         context.show_window(snapshot, *(shown or (0.1, 1.0)))
         curves.send(log)
-        self.each.send(curves.entries[4:], log)
+        self.each.send(curves.first, log)
         self._update_branches(snapshot)
         changes = context.change_positions(snapshot)
         self.flags.update(context.sink, flags(changes, context.specs, window))

@@ -408,3 +408,13 @@ def test_one_debugger_steps_with_several_optimizers() -> None:
         dbg.set(lr={"body": 0.5})
         assert named["body"].param_groups[0]["lr"] == 0.5
     assert bitwise_equal(model.state_dict(), plain.state_dict())
+
+
+def test_options_that_differ_are_not_set_to_one_value() -> None:
+    loop = Gan()
+    loop.optimizers["D"].param_groups[0]["betas"] = (0.5, 0.999)
+    with watch(loop) as dbg:
+        with pytest.raises(nbd.ControlValueError, match="differ in it"):
+            dbg.set(momentum=0.8)
+        dbg.set(beta2=0.99, weight_decay=1e-3)
+    assert loop.optimizers["D"].param_groups[0]["betas"] == (0.5, 0.99)
