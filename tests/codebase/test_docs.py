@@ -131,7 +131,8 @@ def test_code_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setenv("NBDEBUG_RUNS", str(tmp_path / "runs.db"))
     (X, y), (Xv, yv) = blobs(seed=7), blobs(seed=8)
     space: dict[str, Any] = {
-        "nbd": nbd, "torch": torch, "nn": nn, "model": tiny_mlp(), "X": X, "y": y, "Xv": Xv, "yv": yv,
+        "nbd": nbd, "torch": torch, "nn": nn, "model": tiny_mlp(),
+        "X": X, "y": y, "Xv": Xv, "yv": yv,
         "loss_fn": nn.CrossEntropyLoss(), "loader": DataLoader(TensorDataset(X, y), 8),
     }  # fmt: skip
     space["optimizer"] = torch.optim.SGD(space["model"].parameters(), lr=0.1)
