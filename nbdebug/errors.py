@@ -133,5 +133,9 @@ class LoopLeft(NbdebugError, RuntimeError):  # noqa: N818
     """There is no loop of the user's that could make the next step."""
 
 
+class NotRepeatableError(NbdebugError, RuntimeError):
+    """A step that was made twice differs: training cannot go back."""
+
+
 class ClosedError(NbdebugError, RuntimeError):
     """The Debugger was closed; make a new one."""

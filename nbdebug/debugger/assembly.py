@@ -40,6 +40,7 @@ from nbdebug.training.run_metadata import describe
 from nbdebug.training.tasks.checking.check_runner import CheckRunner
 from nbdebug.training.tasks.handler import Training
 from nbdebug.training.tasks.layer_flow import LayerFlow
+from nbdebug.training.tasks.trials.double_step import DoubleStep
 from nbdebug.training.timeline.disk.reader import read
 from nbdebug.training.timeline.timeline import Timeline
 from nbdebug.training.worker import Worker
@@ -146,6 +147,7 @@ def _training(setup: Setup, session: Session, controls: ControlSet, history: His
         run=RunControl(session, history),
         forecast=LrForecast(session, history),
         flow=LayerFlow(session, history),
+        double_step=DoubleStep(loop, timeline),
     )
 
 

@@ -20,10 +20,10 @@ from nbdebug.core.results.worst_samples import WorstSamples
 from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.script.writer import write_script
 from nbdebug.training.tasks.flight_recorder import last_steps
-from nbdebug.training.tasks.fork import fork
 from nbdebug.training.tasks.handler import Handler
 from nbdebug.training.tasks.lr_range_test import sweep
 from nbdebug.training.tasks.model_summary import summarize
+from nbdebug.training.tasks.trials.fork import fork
 from nbdebug.training.tasks.worst_samples import worst_samples
 
 
@@ -96,6 +96,7 @@ class ForkHandler(Handler[ForkSteps]):
 
     def handle(self, command: ForkSteps, progress: TaskProgress) -> ForkResult:
         training = self.training
+        training.double_step.require(progress)
         result = fork(
             training.timeline, training.loop, training.controls, command, progress,
             training.diagnosis,

@@ -18,6 +18,7 @@ from nbdebug.training.engine.session import Session
 from nbdebug.training.engine.stopping.run_control import RunControl
 from nbdebug.training.tasks.checking.check_runner import CheckRunner
 from nbdebug.training.tasks.layer_flow import LayerFlow
+from nbdebug.training.tasks.trials.double_step import DoubleStep
 from nbdebug.training.timeline.timeline import Timeline
 
 C = TypeVar("C", bound=Command)
@@ -37,6 +38,7 @@ class Training:
     run: RunControl
     forecast: LrForecast
     flow: LayerFlow
+    double_step: DoubleStep
 
     @property
     def session(self) -> Session:

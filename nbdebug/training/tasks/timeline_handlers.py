@@ -121,6 +121,7 @@ def rewind_to(
     training: Training, target: tuple[int, int], progress: TaskProgress, who: str, why: str
 ) -> ReplayResult:
     """Rewind to a step and the number of events before it, and pause there."""
+    training.double_step.require(progress)
     found = training.timeline.rewind(target, progress, who, why)
     if found.compared or not found.equal:
         training.history.set_result(found)

@@ -1,0 +1,127 @@
+"""Training does not go back where a step that is made twice differs."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, TensorDataset
+
+import nbdebug as nbd
+from nbdebug.model.state.bits import bitwise_equal
+
+X = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
+Y = X.sum(1, keepdim=True)
+VERBS: dict[str, Callable[[nbd.Debugger], Any]] = {
+    "rewind": lambda dbg: dbg.rewind(3),
+    "fork": lambda dbg: dbg.fork(2, lr=[1e-3]),
+    "undo": lambda dbg: dbg.undo(rewind=True),
+}
+
+
+def by_a_counter(path: Path) -> Callable[[Any], torch.Tensor]:
+    numbers = itertools.count(1)
+    return lambda loss: loss * next(numbers)
+
+
+def by_a_file(path: Path) -> Callable[[Any], torch.Tensor]:
+    def moved(loss: torch.Tensor) -> torch.Tensor:
+        path.write_text(path.read_text() + "." if path.exists() else ".")
+        return loss / len(path.read_text())
+
+    return moved
+
+
+def of_the_system(path: Path) -> Callable[[Any], torch.Tensor]:
+    return lambda loss: loss * (1 + int.from_bytes(os.urandom(4), "big") * 1e-9)
+
+
+MOVED = {"counter": by_a_counter, "file": by_a_file, "system": of_the_system}
+
+
+def made(scale: Callable[[Any], torch.Tensor], kind: str) -> nbd.Debugger:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.1), nn.Linear(8, 1))
+
+    def step_fn(model: nn.Module, batch: Any) -> torch.Tensor:
+        return scale(functional.mse_loss(model(batch[0]), batch[1]))
+
+    def loss_fn(outputs: Any, targets: Any) -> torch.Tensor:
+        return scale(functional.mse_loss(outputs, targets))
+
+    code: dict[str, Any] = {kind: step_fn if kind == "step_fn" else loss_fn}
+    loader = DataLoader(TensorDataset(X, Y), batch_size=8)
+    return nbd.Debugger(model, loader, lr=1e-3, runs=None, **code)
+
+
+@pytest.mark.parametrize(
+    ("how", "verb", "kind"),
+    [
+        *((how, "rewind", "step_fn") for how in MOVED),
+        *(("counter", verb, "step_fn") for verb in VERBS if verb != "rewind"),
+        ("counter", "fork", "loss_fn"),
+    ],
+)
+def test_what_does_not_repeat_does_not_go_back(
+    how: str, verb: str, kind: str, tmp_path: Path
+) -> None:
+    with made(MOVED[how](tmp_path / "count"), kind) as dbg:
+        dbg.run(steps=3)
+        dbg.set(lr=2e-3)
+        dbg.run(steps=3)
+        before = dbg.model.state_dict()
+        kept = {name: value.clone() for name, value in before.items()}
+        with pytest.raises(nbd.NotRepeatableError, match=r"made twice.*state=\{'name': object\}"):
+            VERBS[verb](dbg)
+        assert dbg.history.status.step == 6
+        assert bitwise_equal(dbg.model.state_dict(), kept)
+        # A replay tells where it begins to differ.
+        assert not dbg.replay().equal
+        dbg.run(steps=2)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_step_that_repeats_is_made_twice_once(verb: str) -> None:
+    calls: list[int] = []
+
+    def scale(loss: torch.Tensor) -> torch.Tensor:
+        calls.append(1)
+        return loss
+
+    with made(scale, "step_fn") as dbg:
+        dbg.run(steps=3)
+        dbg.set(lr=2e-3)
+        dbg.run(steps=3)
+        VERBS[verb](dbg)
+        once = len(calls)
+        dbg.fork(1, lr=[1e-3])
+        assert len(calls) == once + 2
+
+
+def test_a_loop_that_counts_is_not_rewound() -> None:
+    torch.manual_seed(0)
+    model, numbers = nn.Linear(4, 1), itertools.count(1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    loader = DataLoader(TensorDataset(X, Y), batch_size=8)
+
+    def loop() -> None:
+        for _ in dbg.epochs(3):
+            for x, y in dbg.batches(loader):
+                optimizer.zero_grad()
+                (functional.mse_loss(model(x), y) / next(numbers)).backward()
+                optimizer.step()
+
+    with nbd.watch(model, optimizer, runs=None) as dbg:
+        dbg.break_when("step >= 5")
+        dbg.run(loop)
+        assert dbg.wait(20)
+        with pytest.raises(nbd.NotRepeatableError, match="does not go back with the training"):
+            dbg.rewind(2)
+        assert dbg.history.status.step == 5
