@@ -31,6 +31,7 @@ from nbdebug.model.schedule.unit import ScheduleLike
 from nbdebug.rules._diagnosis import Diagnosis
 from nbdebug.runs.record.location import AUTO
 from nbdebug.training.data.batch import CountSamples
+from nbdebug.training.data.val_function import ValFn
 from nbdebug.training.engine.setup import OptimizerLike, Setup
 from nbdebug.training.engine.stopping.breakpoints import NOT_STOPPED, Inspection
 
@@ -50,7 +51,8 @@ class Debugger:
             Dataset; a DataLoader, whose batch size becomes live; or a list of ready batches.
         loss_fn: `loss_fn(outputs, targets)` returns a scalar tensor; step_fn: `f(model, batch)`
             returns the loss, (loss, logs) or (loss, outputs, targets).
-        val_data: held-out data, evaluated every `val_every` steps (an epoch); val_grad: with grad.
+        val_data: held-out data, evaluated every `val_every` steps (an epoch); val_grad: with grad;
+            val_fn: `f(model)` returns the loss, or {"loss": ..., name: ...}, instead.
         batch_size_of: `f(batch)` returns the samples in it, where its tensors do not tell.
         metrics: `{name: f(outputs, targets)}`; accuracy by default for classification.
         optimizer: `sgd`, `nesterov`, `adam`, `adamw`, `rmsprop`; one, or {name: one}; a factory.
@@ -63,17 +65,15 @@ class Debugger:
             checkpoint is also in nbdebug-checkpoints/, every minute and on close, for `resume`.
         runs: a database file, the address of an MLflow server, or None for no record; "auto" is
             MLFLOW_TRACKING_URI, else nbdebug-runs.db beside the notebook.
-        overhead: largest share of time that expensive probes may take.
-        checkpoint_memory: bytes for checkpoints; None is 10 % of free memory, at most 2 GiB.
-        **controls: initial values of other controls, as `clip_mode="norm"`.
+        overhead: largest share of time that expensive probes may take; checkpoint_memory: bytes,
+            None is 10 % of free memory, at most 2 GiB; **controls: initial values of others.
 
     Attributes:
         history: the numbers; timeline: rewind, fork, replay, ...; session: model and optimizer.
 
     Raises:
-        ArgumentError: a keyword is misspelt or missing.
+        ArgumentError, ControlValueError: a keyword is misspelt or missing, a value out of range.
         DataError, ModelError: the data or the model cannot be trained on.
-        ControlValueError: a value is out of range.
     """
 
     def __init__(
@@ -84,6 +84,7 @@ class Debugger:
         *,
         step_fn: StepFn | None = None,
         val_data: Any = None,
+        val_fn: ValFn | None = None,
         val_every: int | None = None,
         val_grad: bool = False,
         batch_size_of: CountSamples | None = None,
@@ -211,8 +212,7 @@ class Debugger:
         """Run checks of the five-step checklist between two steps; they change nothing.
 
         Args:
-            names: of the checks; without names all cheap checks.
-            slow: without names, also the checks that train for some seconds.
+            names: of the checks, all cheap ones without; slow: also those that train for seconds.
 
         Raises:
             CheckNameError: there is no such check; the message lists the known ones.

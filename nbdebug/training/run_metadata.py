@@ -125,7 +125,8 @@ def _classes(tensor: torch.Tensor) -> dict[str, int]:
 
 
 def _validation(session: Session) -> dict[str, Any]:
-    return {} if session.validation is None else _data(session.validation.source)
+    held_out = None if session.validation is None else session.validation.source
+    return {} if held_out is None else _data(held_out)
 
 
 def _torch(session: Session) -> dict[str, Any]:

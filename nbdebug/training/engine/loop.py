@@ -18,7 +18,7 @@ from nbdebug.training.data.batch import Batch
 from nbdebug.training.engine.after_update import AfterUpdate
 from nbdebug.training.engine.own_update import OwnUpdate, StepBody, Values
 from nbdebug.training.engine.probe_runner import ProbeRunner
-from nbdebug.training.engine.probing.logged import logged_readings
+from nbdebug.training.engine.probing.logged import logged_readings, note_metrics
 from nbdebug.training.engine.session import Session
 from nbdebug.training.engine.step_recorder import StepRecorder
 from nbdebug.training.engine.stopping.breakpoints import Breakpoints
@@ -139,8 +139,11 @@ class Loop:
     def finish_step(self, history: History | None = None) -> bool:
         """Try again what failed after the update of the last step; True if nothing is left."""
         validated = self.after_update.run()
+        history = self.history if history is None else history
         if validated:
-            (self.history if history is None else history).append(validated)
+            # A function of the user's own names its values itself.
+            note_metrics([name for one in validated.readings for name in one.names], history)
+            history.append(validated)
         return not self.after_update.pending
 
     @contextmanager

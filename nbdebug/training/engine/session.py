@@ -21,10 +21,11 @@ from nbdebug.model.schedule.unit import ask_for_unit, own_scheduler
 from nbdebug.model.state.session_rng import SessionRng
 from nbdebug.model.state.surroundings import Surroundings
 from nbdebug.model.training_state import TrainingState
-from nbdebug.training.data.batch import count_samples, declared
+from nbdebug.training.data.batch import CountSamples, count_samples, declared
 from nbdebug.training.data.loops.source import LoopSource
 from nbdebug.training.data.samplers import make_batching, make_sampler
 from nbdebug.training.data.sources import as_source
+from nbdebug.training.data.val_function import ValidationFunction
 from nbdebug.training.data.validation import Validation
 from nbdebug.training.engine.setup import Setup, check_setup
 
@@ -50,11 +51,7 @@ class Session(TrainingState):
         count = None if setup.batch_size_of is None else declared(setup.batch_size_of)
         self._counts = count is not None
         source = as_source(setup.train_data, dtype, count=count or count_samples)
-        self.validation = None
-        if setup.val_data is not None:
-            self.validation = Validation(
-                setup.val_data, setup.val_every, dtype, setup.val_grad, count
-            )
+        self.validation = _validation(setup, dtype, count)
         # The data is valid: only now the model may move to another device.
         model, device = _on_device(setup.model, setup.device)
         if isinstance(setup.loss_fn, nn.Module):
@@ -69,7 +66,11 @@ class Session(TrainingState):
         super().__init__(model, made, batching, device, Metrics(setup.metrics))
         self.loss_fn, self.step_fn = setup.loss_fn, setup.step_fn
         self.loss_name = "step_fn" if setup.loss_fn is None else "loss_fn"
-        functions = {self.loss_name: setup.loss_fn or setup.step_fn, **(setup.metrics or {})}
+        functions: dict[str, Any] = {
+            self.loss_name: setup.loss_fn or setup.step_fn,
+            **(setup.metrics or {}),
+        }
+        functions |= {} if setup.val_fn is None else {"val_fn": setup.val_fn}
         given = (data for data in (setup.train_data, setup.val_data) if isinstance(data, tuple))
         self._given = [part for data in given for part in data]
         self.surroundings = Surroundings(model, functions, self._copied_elsewhere, setup.state)
@@ -102,7 +103,7 @@ class Session(TrainingState):
         """Names of ready batches whose number of samples is read off their tensors."""
         if self._counts or self.body is not None:
             return ()
-        held_out = None if self.validation is None else self.validation.source
+        held_out: Any = None if self.validation is None else self.validation.source
         sources = {"train_data": self.source, "val_data": held_out}
         return tuple(
             name for name, source in sources.items() if source is not None and source.ready
@@ -186,6 +187,16 @@ class Session(TrainingState):
             inputs, targets = split(batch)
             outputs = call(self.model, inputs)
             return self.loss_fn(outputs, targets), outputs, targets
+
+
+def _validation(
+    setup: Setup, dtype: torch.dtype, count: CountSamples | None
+) -> Validation | ValidationFunction | None:
+    if setup.val_fn is not None:
+        return ValidationFunction(setup.val_fn, setup.val_every, setup.val_grad)
+    if setup.val_data is None:
+        return None
+    return Validation(setup.val_data, setup.val_every, dtype, setup.val_grad, count)
 
 
 def _on_device(

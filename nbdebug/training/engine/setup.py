@@ -23,6 +23,7 @@ from nbdebug.model.schedule.builders import USER_SCHEDULE
 from nbdebug.model.schedule.unit import ScheduleLike
 from nbdebug.runs.record.location import AUTO
 from nbdebug.training.data.batch import CountSamples
+from nbdebug.training.data.val_function import ValFn
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Setup:
     loss_fn: LossFn | None = None
     step_fn: StepFn | None = None
     val_data: Any = None
+    val_fn: ValFn | None = None
     val_every: int | None = None
     metrics: Mapping[str, Metric] | None = None
     optimizer: OptimizerLike = "adam"
@@ -103,6 +105,14 @@ def check_setup(setup: Setup) -> None:
     check_function("step_fn", setup.step_fn)
     if not isinstance(setup.state, Mapping | None):
         raise ArgumentError(f"state is a {type(setup.state).__name__}: expected {{name: object}}.")
+    _check_validation(setup)
+    _check_model(setup.model)
+
+
+def _check_validation(setup: Setup) -> None:
+    check_function("val_fn", setup.val_fn)
+    if setup.val_fn is not None and setup.val_data is not None:
+        raise ArgumentError("Give val_data, or val_fn(model), which reads its data itself.")
     every = setup.val_every
     if every is not None and (isinstance(every, bool) or not isinstance(every, int) or every < 1):
         raise ArgumentError(f"val_every must be a whole number of at least 1 step, got {every!r}.")
@@ -110,7 +120,6 @@ def check_setup(setup: Setup) -> None:
         raise ArgumentError(f"val_grad must be True or False, got {setup.val_grad!r:.80}.")
     if "loss" in (setup.metrics or {}):
         raise ArgumentError("A metric cannot be called 'loss': give it another name.")
-    _check_model(setup.model)
 
 
 def _check_model(model: nn.Module) -> None:

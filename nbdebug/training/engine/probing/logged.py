@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -27,12 +27,17 @@ def logged_readings(values: Mapping[str, Any], history: History) -> list[Reading
     """Readings of named numbers that were checked; they are plotted as metrics."""
     tensors = [value for value in values.values() if isinstance(value, torch.Tensor)]
     fetched = iter(to_floats(tensors))
-    known = history.results.of(MetricNames, MetricNames(()))
-    metrics = dict.fromkeys(name.removeprefix("val_") for name in values)
-    fresh = [name for name in metrics if name not in (*known.names, "loss")]
-    if fresh:
-        history.set_result(MetricNames((*known.names, *fresh)))
+    note_metrics(values, history)
     return [
         Reading((n,), np.array([next(fetched) if isinstance(v, torch.Tensor) else float(v)]))
         for n, v in values.items()
     ]
+
+
+def note_metrics(names: Iterable[str], history: History) -> None:
+    """Add names, with or without `val_`, to the metrics that are plotted."""
+    known = history.results.of(MetricNames, MetricNames(()))
+    metrics = dict.fromkeys(name.removeprefix("val_") for name in names)
+    fresh = [name for name in metrics if name not in (*known.names, "loss")]
+    if fresh:
+        history.set_result(MetricNames((*known.names, *fresh)))

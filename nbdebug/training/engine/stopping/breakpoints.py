@@ -16,8 +16,9 @@ from nbdebug.core.names import did_you_mean, unknown_name
 from nbdebug.core.records import Notice
 from nbdebug.core.results.timeline import ActiveBreakpoints
 from nbdebug.errors import ArgumentError
+from nbdebug.training.data.val_function import ValidationFunction
 from nbdebug.training.engine.session import Session
-from nbdebug.training.engine.step_recorder import SCALER_SERIES, STEP_SERIES
+from nbdebug.training.engine.step_recorder import OPTIMIZER_SERIES, SCALER_SERIES, STEP_SERIES
 
 ConditionFunction = Callable[[Mapping[str, float]], Any]
 STEP_VALUES = ("step", "samples", "epoch", "loss", "grad_norm", "lr", "batch_size")
@@ -41,15 +42,19 @@ class PossibleSeries:
     Attributes:
         names: of the series; groups: those with a member for each layer, as `dead/0`.
         others: whether plug-ins of others may add series of any name.
+        any_val: whether a function of the user's own names what it validates.
     """
 
     names: frozenset[str]
     groups: frozenset[str]
     others: bool
+    any_val: bool = False
 
     def may_have(self, name: str) -> bool:
         """Tell if the training may have this series."""
         group, _, member = name.partition("/")
+        if self.any_val and name.startswith("val_"):
+            return True
         return name in self.names or (bool(member) and group in self.groups)
 
 
@@ -64,8 +69,12 @@ def possible_series(
     measured = ("loss", *session.metrics.names)
     held_out = [f"val_{name}" for name in measured if session.validation is not None]
     names = {*STEP_SERIES, *SCALER_SERIES, *PROBE_SERIES, *numeric, *measured, *held_out}
+    names |= {f"{one}/{name}" for name in session.named_optimizers for one in OPTIMIZER_SERIES}
     others = any(not type(probe).__module__.startswith("nbdebug.") for probe in probes)
-    return PossibleSeries(frozenset(names | {*STEP_VALUES}), frozenset(PROBE_GROUPS), others)
+    any_val = isinstance(session.validation, ValidationFunction)
+    return PossibleSeries(
+        frozenset(names | {*STEP_VALUES}), frozenset(PROBE_GROUPS), others, any_val
+    )
 
 
 class Break(Exception):  # noqa: N818

@@ -11,6 +11,7 @@ from nbdebug.checks._samples import Samples, limited_by_time
 from nbdebug.model.module.forward import to_device
 from nbdebug.training.data.samplers import indices_of
 from nbdebug.training.data.sources import DatasetSource, StreamSource
+from nbdebug.training.data.validation import Validation
 from nbdebug.training.engine.session import Session
 
 MAX_SAMPLES = 1024
@@ -61,7 +62,7 @@ def all_samples(session: Session) -> Samples:
                 held.restore()
 
     def held_out() -> Iterator[Any]:
-        assert validation is not None
+        assert isinstance(validation, Validation)
         return (to_device(batch, session.device) for batch in validation.batches())
 
     return Samples(
@@ -72,6 +73,6 @@ def all_samples(session: Session) -> Samples:
         batch_size=session.batching.size,
         fetch=None if stream else fetch,
         unseeded=source.state is not None and source.state.has_unseeded_generator(),
-        held_out=None if validation is None else held_out,
+        held_out=held_out if isinstance(validation, Validation) else None,
         loader=source.workers if isinstance(source, DatasetSource) else None,
     )
