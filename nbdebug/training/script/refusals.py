@@ -12,6 +12,8 @@ def check_writable(session: Session) -> None:
     """Raise ScriptError for a training that no plain program would repeat."""
     if session.body is not None:
         raise ScriptError("The loop is your own: its code is the program.")
+    if session.named_optimizers:
+        raise ScriptError("There are several optimizers, which the script would not know to build.")
     loss_fn = session.loss_fn
     if isinstance(loss_fn, torch.nn.Module) and any(p.requires_grad for p in loss_fn.parameters()):
         raise ScriptError("loss_fn has parameters that are trained; the script would begin anew.")

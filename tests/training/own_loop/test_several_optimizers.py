@@ -418,3 +418,37 @@ def test_options_that_differ_are_not_set_to_one_value() -> None:
             dbg.set(momentum=0.8)
         dbg.set(beta2=0.99, weight_decay=1e-3)
     assert loop.optimizers["D"].param_groups[0]["betas"] == (0.5, 0.99)
+
+
+def test_a_training_with_several_optimizers_is_resumed(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def made() -> tuple[nn.Sequential, dict[str, torch.optim.Optimizer]]:
+        torch.manual_seed(0)
+        model = mlp()
+        return model, {
+            "body": torch.optim.Adam(model[0].parameters(), lr=1e-3),
+            "head": torch.optim.SGD(model[3].parameters(), lr=1e-2, momentum=0.9),
+        }
+
+    whole, named = made()
+    with nbd.Debugger(whole, (X, Y), nn.MSELoss(), optimizer=named, batch_size=8, runs=None) as dbg:
+        dbg.run(steps=14)
+    first, named = made()
+    keywords: dict[str, Any] = {"batch_size": 8, "name": "several", "runs": None}
+    with nbd.Debugger(first, (X, Y), nn.MSELoss(), optimizer=named, **keywords) as dbg:
+        dbg.run(steps=9)
+    again, named = made()
+    with nbd.Debugger.resume(
+        "several", again, (X, Y), nn.MSELoss(), optimizer=named, runs=None
+    ) as dbg:
+        dbg.run(steps=5)
+    assert bitwise_equal(again.state_dict(), whole.state_dict())
+    model, named = made()
+    named["tail"] = named.pop("head")
+    with pytest.raises(nbd.NbdebugError, match="body, head"):
+        nbd.Debugger.resume("several", model, (X, Y), nn.MSELoss(), optimizer=named)
+    with pytest.raises(nbd.NbdebugError, match=r"several|JointOptimizer|body"):
+        nbd.Debugger.resume("several", made()[0], (X, Y), nn.MSELoss(), optimizer="adam")

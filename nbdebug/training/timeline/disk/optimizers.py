@@ -9,6 +9,7 @@ import torch
 
 from nbdebug.errors import CheckpointError
 from nbdebug.model.initialisation import Overwritten
+from nbdebug.model.joint_optimizer import JointOptimizer
 from nbdebug.model.schedule.builders import LR_OPTIONS
 from nbdebug.model.state.attributes import is_code
 from nbdebug.model.state.optimizer import OptimizerCopy
@@ -31,6 +32,9 @@ def optimizers_to_plain(
 
 
 def _to_plain(copy: OptimizerCopy, names: Mapping[Any, str]) -> dict[str, Any]:
+    if isinstance(copy.optimizer, JointOptimizer):
+        parts = zip(copy.optimizer.members, copy.parts, strict=True)
+        return {"members": [[name, _to_plain(part, names)] for name, part in parts]}
     return {
         "class": type(copy.optimizer).__name__,
         "state": None if copy.state is None else {names[p]: s for p, s in copy.state.items()},
@@ -54,22 +58,49 @@ def optimizers_from_plain(data: Mapping[str, Any], session: Session) -> dict[str
     mappings: dict[str, dict[Any, Any]] = {}
     for kind, saved in data["optimizers"]:
         optimizer = session.optimizers.made(kind)
-        _check(saved, optimizer, parameters)
-        state = saved["state"]
-        found[kind] = OptimizerCopy(
-            optimizer,
-            mappings.setdefault(held[kind], optimizer.state),
-            None if state is None else {parameters[n]: s for n, s in state.items()},
-            tuple(
-                {
-                    key: [parameters[n] for n in value] if key == "params" else decoded(value)
-                    for key, value in group.items()
-                }
-                for group in saved["groups"]
-            ),
-            saved["attributes"],
-        )
+        if isinstance(optimizer, JointOptimizer) or "members" in saved:
+            found[kind] = _joint_from_plain(saved, optimizer, parameters)
+            continue
+        mapping = mappings.setdefault(held[kind], optimizer.state)
+        found[kind] = _from_plain(saved, optimizer, parameters, mapping)
     return found
+
+
+def _from_plain(
+    saved: Mapping[str, Any],
+    optimizer: torch.optim.Optimizer,
+    parameters: Mapping[str, Any],
+    mapping: dict[Any, Any],
+) -> OptimizerCopy:
+    _check(saved, optimizer, parameters)
+    state = saved["state"]
+    groups = tuple(
+        {
+            key: [parameters[n] for n in value] if key == "params" else decoded(value)
+            for key, value in group.items()
+        }
+        for group in saved["groups"]
+    )
+    copied = None if state is None else {parameters[n]: s for n, s in state.items()}
+    return OptimizerCopy(optimizer, mapping, copied, groups, saved["attributes"])
+
+
+def _joint_from_plain(
+    saved: Mapping[str, Any], optimizer: torch.optim.Optimizer, parameters: Mapping[str, Any]
+) -> OptimizerCopy:
+    then = [name for name, _ in saved.get("members", ())]
+    members = optimizer.members if isinstance(optimizer, JointOptimizer) else {}
+    if then != list(members):
+        raise CheckpointError(
+            f"The checkpoint has the optimizers {', '.join(then) or 'of one kind'}, this Debugger "
+            f"{', '.join(members) or type(optimizer).__name__}: give the same optimizer= as before."
+        )
+    parts = tuple(
+        _from_plain(part, members[name], parameters, members[name].state)
+        for name, part in saved["members"]
+    )
+    groups = tuple(group for part in parts for group in part.groups)
+    return OptimizerCopy(optimizer, {}, None, groups, {}, parts)
 
 
 def _check(saved: Mapping[str, Any], optimizer: Any, parameters: Mapping[str, Any]) -> None:

@@ -174,6 +174,22 @@ SCHEDULE = fields(
     schedulers=each(by_name(anything)),
     groups=each(by_name(real(0.0)), 1),
 )
+OPTIMIZER = fields(
+    **{"class": TEXT},
+    state=optional(by_name(by_name(anything))),
+    groups=each(fields(params=each(TEXT)), 1),
+    attributes=by_name(of_type(int, float, complex, str, bool, bytes, type(None))),
+)
+
+
+def one_or_several(value: Any, place: str) -> None:
+    """Shape of an optimizer, or of several by name."""
+    if isinstance(value, Mapping) and "members" in value:
+        each(row(TEXT, OPTIMIZER), 1)(value["members"], f"{place}.members")
+    else:
+        OPTIMIZER(value, place)
+
+
 CHECKPOINT = fields(
     seed=whole(),
     length=optional(whole(1)),
@@ -184,18 +200,7 @@ CHECKPOINT = fields(
         buffers=by_name(by_name(optional(TENSOR))),
         training=by_name(FLAG),
     ),
-    optimizers=each(
-        row(
-            TEXT,
-            fields(
-                **{"class": TEXT},
-                state=optional(by_name(by_name(anything))),
-                groups=each(fields(params=each(TEXT)), 1),
-                attributes=by_name(of_type(int, float, complex, str, bool, bytes, type(None))),
-            ),
-        ),
-        1,
-    ),
+    optimizers=each(row(TEXT, one_or_several), 1),
     shared=each(each(TEXT, 1), 1),
     ratios=row(whole(0), RATIOS, whole(0), RATIOS),
     schedule=row(SCHEDULE, optional(SCHEDULE), row(one_of("scale", "continue"), real(), whole(0))),
