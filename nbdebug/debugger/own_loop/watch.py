@@ -18,6 +18,7 @@ from nbdebug.debugger.debugger import Debugger
 from nbdebug.debugger.own_loop.cell_magic import offer_magic
 from nbdebug.errors import ArgumentError
 from nbdebug.model.module.forward import StepFn, detached
+from nbdebug.model.state.wrapped_optimizer import bare_optimizer, scaler_of
 from nbdebug.runs.record.location import AUTO
 from nbdebug.training.data.loops.positions import Updates
 from nbdebug.training.data.loops.rng import LoopRng
@@ -204,8 +205,9 @@ def watch(
     """Watch a training loop of your own.
 
     Args:
-        model: the module that the loop trains; optimizer: whose `step` makes an update.
-        scaler: the loop's GradScaler; norms are of unscaled gradients.
+        model: the module that the loop trains; optimizer: whose `step` makes an update, as it is
+            or as Accelerate prepared it.
+        scaler: the loop's GradScaler; norms are of unscaled gradients. Accelerate has its own.
         state: what else moves and the loop does not reach by its variables, by name.
         loss: `loss(model, batch)` returns the loss, for checks while no loop is running.
         name, runs, overhead, checkpoint_memory, **controls: as for `Debugger`.
@@ -233,10 +235,12 @@ def watched(
     **arguments: Any,
 ) -> Watch:
     """Watch the loop of a body; arguments as for `watch`."""
+    arguments["scaler"] = arguments.get("scaler") or scaler_of(optimizer)
     source = LoopSource(body, LoopRng())
     given = {name: value for name, value in arguments.items() if name in ARGUMENTS}
     controls = {name: value for name, value in arguments.items() if name not in ARGUMENTS}
-    setup = Setup(model, source, step_fn=loss or body.look, optimizer=optimizer, **given)
+    bare = bare_optimizer(optimizer)
+    setup = Setup(model, source, step_fn=loss or body.look, optimizer=bare, **given)
     made = Watch(body, setup, controls)
     offer_magic(body)
     return made

@@ -13,6 +13,8 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from nbdebug.model.state.wrapped_optimizer import bare_optimizer, take_step_anew
+
 
 class Observer(Protocol):
     """Watcher of the calls of a loop."""
@@ -81,12 +83,14 @@ FUNCTIONS = _Functions()
 class TorchCalls:
     """Shows an observer the calls of a loop, in its thread only, while it works.
 
-    The optimizer does not keep the observer alive.
+    The optimizer does not keep the observer alive. One that wraps another decides when that steps:
+    the step of the inner one is seen.
     """
 
     def __init__(self, observer: Observer, optimizer: torch.optim.Optimizer) -> None:
         self._observer = weakref.ref(observer)
-        self._optimizer = weakref.ref(optimizer)
+        self._optimizer = weakref.ref(bare_optimizer(optimizer))
+        self._wrapper = weakref.ref(optimizer)
         self._put_back: Callable[[], Any] | None = None
         self.thread: int | None = None
 
@@ -131,13 +135,15 @@ class TorchCalls:
         # Schedulers mark this function, and wrap a bound method.
         step.__dict__.update(getattr(original, "__dict__", {}))
         method = types.MethodType(step, optimizer)
-        optimizer.step = method  # type: ignore[method-assign]
-        held = weakref.ref(optimizer)
+        optimizer.step = method
+        take_step_anew(self._wrapper())
+        held, wrapper = weakref.ref(optimizer), self._wrapper
 
         def put_back() -> None:
             there = held()
             if there is not None and vars(there).get("step") is method:
                 _set_step(there, original)
+                take_step_anew(wrapper())
 
         self._put_back = weakref.finalize(self, put_back)
 
