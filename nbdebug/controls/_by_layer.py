@@ -12,19 +12,24 @@ T = TypeVar("T")
 
 
 def validate_by_layer(
-    control: str, value: Any, layers: Iterable[str], check: Callable[[str, Any], T]
+    control: str,
+    value: Any,
+    layers: Iterable[str],
+    check: Callable[[str, Any], T],
+    kind: str = "layer",
 ) -> T | dict[str, T]:
     """Validate a value for all layers, or a dict of values by layer.
 
     Args:
         check: validates one value; its arguments are the name for error texts and the value.
+        kind: what the parts are, such as "optimizer".
 
     Raises:
         ControlValueError: a layer does not exist (the error lists those that do), or `check`
             refused a value.
     """
     if isinstance(value, Mapping):
-        return validate_each_layer(control, value, layers, check)
+        return validate_each_layer(control, value, layers, check, kind)
     return check(control, value)
 
 
@@ -33,12 +38,13 @@ def validate_each_layer(
     values: Mapping[Any, Any],
     layers: Iterable[str],
     check: Callable[[str, Any], T],
+    kind: str = "layer",
 ) -> dict[str, T]:
     """Validate a dict of values by layer, as `validate_by_layer` does."""
     known = list(layers)
     for layer in values:
         if layer not in known:
-            raise ControlValueError(f"{control}: {unknown_name('layer', str(layer), known)}")
+            raise ControlValueError(f"{control}: {unknown_name(kind, str(layer), known)}")
     return {layer: check(f"{control} of {layer}", part) for layer, part in values.items()}
 
 

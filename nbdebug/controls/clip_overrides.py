@@ -9,7 +9,7 @@ from typing import Any
 from nbdebug.controls._by_layer import collapse_by_layer
 from nbdebug.controls.base import Control, number
 from nbdebug.core.control_spec import ControlSpec
-from nbdebug.model.clipping import matching_layers
+from nbdebug.model.clipping.settings import matching_layers
 from nbdebug.model.training_state import TrainingState
 
 

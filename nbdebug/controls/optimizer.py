@@ -14,6 +14,7 @@ LABELS = {
     "adam": "Adam",
     "adamw": "AdamW",
     "rmsprop": "RMSprop",
+    "several": "Several",
 }
 
 

@@ -24,7 +24,7 @@ class ControlSpec:
         scale: linear or log.
         unit: unit of the value, "" for none.
         choices: the values of a choice, each with its label.
-        members: names of the parts (layers) that can be set one by one.
+        members: names of the parts that can be set one by one; part: what they are.
         unavailable: the reason why the control cannot be used now, or "".
         idle: whether the value has no effect now, because of other controls; the control is
             then not shown.
@@ -45,6 +45,7 @@ class ControlSpec:
     unit: str = ""
     choices: tuple[tuple[str, str], ...] = ()
     members: tuple[str, ...] = ()
+    part: str = "layer"
     unavailable: str = ""
     idle: bool = False
     advanced: bool = False

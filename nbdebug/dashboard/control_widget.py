@@ -11,8 +11,6 @@ import ipywidgets
 
 from nbdebug.core.control_spec import ControlSpec, ControlState
 
-ALL_LAYERS = "all layers"
-
 
 class ControlWidget:
     """A slider or a drop-down for one control.
@@ -113,13 +111,13 @@ class ControlWidget:
         """Value of the chosen layer; None for all layers if they differ."""
         if not isinstance(value, dict):
             return value
-        return value.get(self.member.value if self.member is not None else ALL_LAYERS)
+        return value.get(self.member.value if self.member is not None else "")
 
     def _on_value(self, change: Any) -> None:
         if self._showing == threading.get_ident():
             return
         value = change["new"]
-        if self.member is not None and self.member.value != ALL_LAYERS:
+        if self.member is not None and self.member.value:
             value = {self.member.value: value}
         self._ask(value)
 
@@ -167,9 +165,9 @@ def _member(spec: ControlSpec) -> Any:
     if len(spec.members) < 2:
         return None
     return ipywidgets.Dropdown(
-        options=[ALL_LAYERS, *spec.members],
+        options=[(f"all {spec.part}s", ""), *((name, name) for name in spec.members)],
         description="applies to",
-        tooltip=f"Layer whose {spec.label} is shown and set; takes effect at once",
+        tooltip=f"The {spec.part} whose {spec.label} is shown and set; takes effect at once",
         style={"description_width": "auto"},
         layout=ipywidgets.Layout(width="auto"),
     )

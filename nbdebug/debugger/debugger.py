@@ -25,14 +25,13 @@ from nbdebug.debugger.record import LiveRun, Recording
 from nbdebug.debugger.session import DebuggerSession
 from nbdebug.debugger.timeline import DebuggerTimeline
 from nbdebug.errors import ArgumentError
-from nbdebug.model.factories import OptimizerLike
 from nbdebug.model.metrics import Metric
 from nbdebug.model.module.forward import LossFn, StepFn
 from nbdebug.model.schedule.unit import ScheduleLike
 from nbdebug.rules._diagnosis import Diagnosis
 from nbdebug.runs.record.location import AUTO
 from nbdebug.training.data.batch import CountSamples
-from nbdebug.training.engine.setup import Setup
+from nbdebug.training.engine.setup import OptimizerLike, Setup
 from nbdebug.training.engine.stopping.breakpoints import NOT_STOPPED, Inspection
 
 if TYPE_CHECKING:
@@ -49,14 +48,14 @@ class Debugger:
         model: the module to train, in place.
         train_data: `(X, y)` of tensors, arrays or DataFrames with one row a sample [N, ...]; a
             Dataset; a DataLoader, whose batch size becomes live; or a list of ready batches.
-        loss_fn: `loss_fn(outputs, targets)` returns a scalar tensor.
-        step_fn: `f(model, batch)` returns the loss, (loss, logs) or (loss, outputs, targets).
+        loss_fn: `loss_fn(outputs, targets)` returns a scalar tensor; step_fn: `f(model, batch)`
+            returns the loss, (loss, logs) or (loss, outputs, targets).
         val_data: held-out data, evaluated every `val_every` steps (an epoch); val_grad: with grad.
         batch_size_of: `f(batch)` returns the samples in it, where its tensors do not tell.
         metrics: `{name: f(outputs, targets)}`; accuracy by default for classification.
-        optimizer: `sgd`, `nesterov`, `adam`, `adamw`, `rmsprop`; one built on the model; a factory.
-        lr: learning rate; None is 1e-3, or the one the optimizer was built with.
-        batch_size: samples a step; None is 64, or the DataLoader's own.
+        optimizer: `sgd`, `nesterov`, `adam`, `adamw`, `rmsprop`; one, or {name: one}; a factory.
+        lr: learning rate; None is 1e-3, or that of the optimizer; batch_size: samples a step; None
+            is 64, or the DataLoader's own.
         schedule: a name (`cosine`, ...), a torch scheduler or a factory; schedule_every: its unit.
         scaler: a torch.amp.GradScaler; norms are unscaled; state: {name: object} that goes back.
         seed: of dropout and the order of data; device: where to train, None is the model's.

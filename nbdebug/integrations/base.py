@@ -125,11 +125,14 @@ class TrainerWatch:
             self._body.schedulers = list(schedulers)
         else:
             self.close()
-            body = TrainerBody(optimizer, self.packages)
+            bare = bare_optimizer(optimizer)
+            body = TrainerBody(bare, self.packages)
             body.unavailable = {**UNAVAILABLE, **self.unavailable, **(unavailable or {})}
             body.schedulers = list(schedulers)
             try:
-                made = watched(body, model, optimizer, scaler=scaler, loss=loss, **self._settings)
+                made = watched(
+                    body, model, bare, [optimizer], scaler=scaler, loss=loss, **self._settings
+                )
             except NbdebugError as error:
                 self.refuse(str(error))
                 return
@@ -229,7 +232,7 @@ class TrainerWatch:
     def end_step(self) -> None:
         """Say that a batch is done; its step is, if an update was made or left out."""
         body = self._present()
-        if self._in_step and body is not None and (body.updated or body.skipped):
+        if self._in_step and body is not None and (body.updates.updated or body.updates.skipped):
             self._in_step = False
             body.rest()
 

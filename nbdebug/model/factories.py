@@ -13,10 +13,12 @@ from torch.optim.lr_scheduler import LRScheduler
 from nbdebug.core.names import did_you_mean
 from nbdebug.errors import ArgumentError, ModelError
 from nbdebug.model.freezing import learnable
+from nbdebug.model.joint_optimizer import JointOptimizer
 from nbdebug.model.module.names import trainable
 from nbdebug.model.optimizers import OPTIMIZERS, build
 
-OptimizerLike = str | torch.optim.Optimizer | Callable[[Any], torch.optim.Optimizer]
+OneOptimizer = str | torch.optim.Optimizer | Callable[[Any], torch.optim.Optimizer]
+OptimizerLike = OneOptimizer | Mapping[str, torch.optim.Optimizer]
 
 DEFAULT_LR = 1e-3
 Kind = Literal["optimizer", "schedule"]
@@ -25,10 +27,7 @@ WANTED = {
     "schedule": "a name, a torch.optim.lr_scheduler object, or a factory that takes the optimizer",
 }
 ONE_LOOP = {
-    "optimizer": (
-        " A training has one optimizer: put the parts into parameter groups of one, or train each "
-        "in a Debugger of its own."
-    ),
+    "optimizer": (' Give several optimizers by name: {"body": one, "head": another}.'),
     "schedule": " Join several in a torch.optim.lr_scheduler.SequentialLR or ChainedScheduler.",
 }
 
@@ -119,8 +118,8 @@ def make_optimizer(
         ModelError: the optimizer does not hold the model's parameters.
         ArgumentError: the name is unknown.
     """
-    beside = list(loss_fn.parameters()) if isinstance(loss_fn, nn.Module) else []
-    beside = [parameter for parameter in beside if parameter.requires_grad]
+    own = loss_fn.parameters() if isinstance(loss_fn, nn.Module) else ()
+    beside = [parameter for parameter in own if parameter.requires_grad]
     if isinstance(wanted, str):
         if wanted not in OPTIMIZERS:
             raise ArgumentError(
@@ -130,15 +129,41 @@ def make_optimizer(
         lr = DEFAULT_LR if lr is None else lr
         # Frozen parameters have no gradient and are skipped until they are unfrozen.
         return build(wanted, [*(p for _, p in learnable(model)), *beside], lr=lr)
-    if isinstance(wanted, torch.optim.Optimizer):
-        optimizer = wanted
-    else:
+    optimizer: Any = wanted
+    if isinstance(wanted, Mapping) and are_optimizers(wanted):
+        optimizer = joint(wanted)
+    elif not isinstance(optimizer, torch.optim.Optimizer):
         check_factory("optimizer", wanted, "parameters")
-        optimizer = wanted(iter([*(p for _, p in trainable(model)), *beside]))
+        optimizer = optimizer(iter([*(p for _, p in trainable(model)), *beside]))
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise ArgumentError(f"optimizer gave {described(optimizer)}")
     _check_parameters(optimizer, model, beside, own_loop)
     return optimizer
+
+
+def are_optimizers(named: Mapping[Any, Any]) -> bool:
+    """True for torch optimizers by name."""
+    kinds = all(isinstance(one, torch.optim.Optimizer) for one in named.values())
+    return kinds and bool(named) and all(isinstance(name, str) and name for name in named)
+
+
+def joint(named: Mapping[str, torch.optim.Optimizer]) -> torch.optim.Optimizer:
+    """One optimizer, or several by name as one.
+
+    Raises:
+        ArgumentError: two of them hold the same parameter.
+    """
+    holders: dict[int, str] = {}
+    for name, one in named.items():
+        held = {id(p) for group in one.param_groups for p in group["params"]}
+        if both := held & holders.keys():
+            other = holders[both.pop()]
+            raise ArgumentError(
+                f"The optimizers {other!r} and {name!r} hold the same parameter: give each "
+                "parameter to one of them."
+            )
+        holders |= dict.fromkeys(held, name)
+    return JointOptimizer(named)
 
 
 def _check_parameters(
@@ -147,7 +172,8 @@ def _check_parameters(
     beside: Sequence[nn.Parameter],
     own_loop: bool,
 ) -> None:
-    if isinstance(optimizer, torch.optim.LBFGS) and not own_loop:
+    members = getattr(optimizer, "members", {"": optimizer}).values()
+    if any(isinstance(one, torch.optim.LBFGS) for one in members) and not own_loop:
         raise ModelError(
             "LBFGS calls the model several times a step: train it in a loop of your own, with "
             "nbd.watch(model, optimizer)."

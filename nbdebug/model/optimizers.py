@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from nbdebug.errors import ModelError
+from nbdebug.model.joint_optimizer import JointOptimizer
 from nbdebug.model.schedule.builders import LR_OPTIONS
 from nbdebug.model.schedule.live import Schedule
 from nbdebug.model.state.copying import Copy, cloned
@@ -23,6 +24,7 @@ OPTIMIZERS: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]] = {
     "adamw": (torch.optim.AdamW, {}),
     "rmsprop": (torch.optim.RMSprop, {}),
 }
+SEVERAL = "several"
 STATE_FAMILIES = {"sgd": "sgd", "nesterov": "sgd", "adam": "adam", "adamw": "adam"}
 SCHEDULED_OPTIONS = (*LR_OPTIONS[1:], "max_momentum", "base_momentum")
 KEPT_OPTIONS = ("lr", "weight_decay", *SCHEDULED_OPTIONS)
@@ -42,6 +44,8 @@ def build(kind: str, parameters: Sequence[nn.Parameter], **options: Any) -> torc
 
 def kind_of(optimizer: torch.optim.Optimizer) -> str:
     """Name in `OPTIMIZERS`, or the lowercase class name of any other optimizer."""
+    if isinstance(optimizer, JointOptimizer):
+        return SEVERAL
     if type(optimizer) is torch.optim.SGD:
         return "nesterov" if optimizer.param_groups[0]["nesterov"] else "sgd"
     for kind, (cls, _) in OPTIMIZERS.items():
@@ -258,3 +262,8 @@ def group_ratios(optimizer: torch.optim.Optimizer, option: str) -> tuple[int, tu
     if leader is None:
         return 0, (1.0,) * len(values)
     return leader, tuple(value / values[leader] for value in values)
+
+
+def rate_of(optimizer: torch.optim.Optimizer) -> float:
+    """Learning rate of the leading parameter group of an optimizer."""
+    return float(optimizer.param_groups[group_ratios(optimizer, "lr")[0]]["lr"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
@@ -13,16 +13,17 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from nbdebug.model.activations.swap import Activations
 from nbdebug.model.batchnorm import BatchNorms
-from nbdebug.model.clipping import Clipping, parameter_layers
+from nbdebug.model.clipping.recurrent import RecurrentClipping
+from nbdebug.model.clipping.settings import Clipping, parameter_layers
 from nbdebug.model.dropout import DropoutSite, dropouts
 from nbdebug.model.freezing import Freezing, learnable
 from nbdebug.model.initialisation import Initialisation
+from nbdebug.model.joint_optimizer import JointOptimizer
 from nbdebug.model.metrics import Metrics
 from nbdebug.model.module.forward import LossFn
 from nbdebug.model.module.modes import Modes
 from nbdebug.model.optimizers import Optimizers, group_ratios
 from nbdebug.model.order.layer_order import LayerOrder
-from nbdebug.model.recurrent_clipping import RecurrentClipping
 from nbdebug.model.sample_edits import SampleEdits
 from nbdebug.model.schedule.live import Schedule
 from nbdebug.model.state.model_state import undisturbed
@@ -67,13 +68,17 @@ class TrainingState:
     Attributes:
         model: the user's module, always the same object.
         optimizers: the optimizer in force (`optimizer`) and its `schedule`.
+        named_optimizers: several optimizers by name, which are one in `optimizer`; empty for one.
+        by_optimizer: loss, gradient norm before and after clipping of each that made its update in
+            the current step.
+        turn: names of the parameters whose optimizer makes its update, None for all.
         validated: True if there is validation data.
         parameters: names and parameters that are trainable or can be unfrozen, from input to
             output.
         lr_leader, lr_ratios: index of the group whose learning rate is `lr`, and the ratios of
             all groups to it; decay_leader, decay_ratios likewise for `weight_decay`.
-        grad_norms: gradient norms of the current step, before clipping, one 0-d tensor for
-            each parameter that has a gradient.
+        with_gradient: names and parameters that have a gradient in the current step;
+            grad_norms: its norms, before clipping, one 0-d tensor for each of them.
         without_gradient: trainable parameters without a gradient in the last step, by name, with
             the first step of the row without one.
         outputs, targets: of the current step, None between steps or with a `step_fn`.
@@ -99,6 +104,9 @@ class TrainingState:
         metrics: Metrics,
     ) -> None:
         self.model, self.optimizers = model, optimizers
+        held = optimizers.current
+        several = held if isinstance(held, JointOptimizer) else None
+        self.named_optimizers = {} if several is None else several.members
         self.batching = batching
         self.device = device
         self.metrics = metrics
@@ -117,19 +125,27 @@ class TrainingState:
             self.initialisation = Initialisation(model)
         self.surroundings = Surroundings(model, {}, lambda: ())
         self.rng: AbstractContextManager[None] = nullcontext()
-        self.lr_leader, self.lr_ratios = group_ratios(optimizers.current, "lr")
-        self.decay_leader, self.decay_ratios = 0, (1.0,) * len(optimizers.current.param_groups)
-        if "weight_decay" in optimizers.current.defaults:
-            self.decay_leader, self.decay_ratios = group_ratios(optimizers.current, "weight_decay")
+        self.lr_leader, self.lr_ratios = group_ratios(held, "lr")
+        self.decay_leader, self.decay_ratios = 0, (1.0,) * len(held.param_groups)
+        if "weight_decay" in held.defaults:
+            self.decay_leader, self.decay_ratios = group_ratios(held, "weight_decay")
         self.validated = self.exclude_nonfinite = False
+        self.loss_fn: LossFn | None = None
+        self.checkpoint_bytes, self.recorded_in = 0, ""
+        self._begin_step()
+        self.loop_schedulers: Callable[[], Sequence[LRScheduler]] = lambda: ()
+        self.unavailable: Mapping[str, str] = several.unavailable() if several else {}
+
+    def _begin_step(self) -> None:
+        """Begin the first step: nothing is measured yet."""
         self.outputs = self.targets = cast(object, None)
         self.again: Callable[[], Any] | None = None
-        self.loss_fn: LossFn | None = None
-        self.loss, self.checkpoint_bytes, self.recorded_in = math.nan, 0, ""
+        self.loss = math.nan
         self.grad_norms: tuple[torch.Tensor, ...] = ()
+        self.with_gradient: Sequence[tuple[str, nn.Parameter]] = ()
+        self.by_optimizer: Mapping[str, tuple[float, float, float]] = {}
+        self.turn: Collection[str] | None = None
         self.without_gradient: dict[str, int] = {}
-        self.loop_schedulers: Callable[[], Sequence[LRScheduler]] = lambda: ()
-        self.unavailable: Mapping[str, str] = {}
 
     def take_in(self, parameters: Iterable[nn.Parameter]) -> str:
         """Add newly trainable parameters to the optimizer and return a note about it.

@@ -22,8 +22,12 @@ from nbdebug.plots.theme import BLUE, ORANGE, SKY
 # Every new point moves the average of many: the band, which it does not move, is sent apart.
 COLUMNS, BAND_COLUMNS = ("x", "step", "mean", "smooth"), ("x", "low", "high")
 NEWEST_POINTS = 20
+NOTHING = np.empty(0)
 # Many dots would be one thick line.
 DOT_SIZE, SMALL_DOT_SIZE, MAX_LARGE_DOTS = 4, 2, 60
+
+
+Items = Sequence[tuple[str, Sequence[Any]]]
 
 
 class TrainValCurves:
@@ -31,14 +35,14 @@ class TrainValCurves:
 
     Args:
         word: name of the quantity in legend and cards.
-        more: further entries of the legend.
+        more: further entries of the legend; first: those beside that of the values.
 
     Attributes:
         train, val, band: the newest columns, as `update` computed them.
     """
 
     def __init__(
-        self, panel: Panel, made: figure, word: str, more: Sequence[tuple[str, Sequence[Any]]] = ()
+        self, panel: Panel, made: figure, word: str, more: Items = (), first: Items = ()
     ) -> None:
         self.panel = panel
         self.sources = {
@@ -56,12 +60,15 @@ class TrainValCurves:
         line = made.line("x", "y", source=val, color=ORANGE, line_width=1.5)
         dots = made.scatter("x", "y", source=val, color=ORANGE, size=DOT_SIZE)
         self.dots = dots.glyph
-        named: list[tuple[str, Sequence[Any]]] = [
+        named: Items = [
             (word, [raw, band]),
             ("smoothed", [smooth]),
             ("val", [dots, line]),
         ]
-        self.entries = legend_above(made, [*named, *more])
+        found = legend_above(made, [named[0], *first, *named[1:], *more])
+        # Without the first ones, which whoever gave them shows and hides.
+        self.first = found[1 : 1 + len(first)]
+        self.entries = [entry for entry in found if entry not in self.first]
         card = [("step", "@step{0,0}"), (word, "<b>@mean{%.4g}</b>"), ("smoothed", "@smooth{%.4g}")]
         hover(made, smooth, card, "vline")
         hover(made, dots, [("step", "@step{0,0}"), (f"validation {word}", "<b>@y{%.4g}</b>")],
@@ -100,8 +107,10 @@ class TrainValCurves:
         for place, columns in enumerate((self.train, self.train, self.val)):
             sink.set_prop(self.entries[place], "visible", bool(len(columns["x"])))
 
-    def robust_range(self, window: tuple[float, float], log: bool) -> tuple[float, float] | None:
-        """Range of most of the points in a window of the time axis."""
+    def robust_range(
+        self, window: tuple[float, float], log: bool, others: Array = NOTHING
+    ) -> tuple[float, float] | None:
+        """Range of most of the points in a window of the time axis, and of the values of others."""
         low, high = window
         curves = (
             (self.train["x"], self.train["mean"]),
@@ -110,7 +119,7 @@ class TrainValCurves:
         )
         parts = [values[(place >= low) & (place <= high)] for place, values in curves]
         newest = np.concatenate([self.train["smooth"][-NEWEST_POINTS:], self.val["y"][-1:]])
-        return robust_range(np.concatenate(parts), newest, log)
+        return robust_range(np.concatenate([*parts, others]), newest, log)
 
     def describe(self, word: str) -> None:
         """Say the newest values to who cannot see the plot."""

@@ -10,6 +10,7 @@ from bokeh.models.ui import UIElement
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Array
 from nbdebug.core.series import Series
+from nbdebug.panels._by_optimizer import OptimizerCurves
 from nbdebug.panels._stretches import stretches
 from nbdebug.panels.base import MAX_POINTS, OVERVIEW, Panel, why_empty
 from nbdebug.plots.columns import Column, Columns
@@ -55,9 +56,15 @@ class GradNorm(Panel):
             "x", "y", source=self.threshold, color=VERMILLION, line_dash="dashed", mode="after",
             line_width=1.5,
         )  # fmt: skip
+        self.each = OptimizerCurves(self, made, "grad_norm")
         self.entries = legend_above(
             made,
-            [("gradient norm", [raw, band]), ("after", [clipped]), ("threshold", [limit])],
+            [
+                ("gradient norm", [raw, band]),
+                ("after", [clipped]),
+                ("threshold", [limit]),
+                *self.each.items,
+            ],
         )
         self.share = Label(
             x=Node(target="frame", symbol="right"), y=Node(target="frame", symbol="top"), text="",
@@ -90,9 +97,11 @@ class GradNorm(Panel):
         sink.set_prop(self.share, "text", share)
         labels = ("before clipping" if acts or ever else "gradient norm", "after", "threshold")
         there = (len(before["x"]), len(after["x"]), np.isfinite(limit["y"]).any())
-        for entry, label, visible in zip(self.entries, labels, there, strict=True):
+        for entry, label, visible in zip(self.entries, labels, there, strict=False):
             sink.set_prop(entry, "label", label)
             sink.set_prop(entry, "visible", bool(visible))
+        self.each.read(snapshot)
+        self.each.send(self.entries[len(labels) :], log=True)
         self._show(snapshot, before, after, limit)
         self.note(why_empty(before["y"], "Press Run to see the gradient norm.", log=True))
         self.describe(norm=before["y"], threshold=limit["y"][-1:] if acts else np.empty(0))
@@ -101,6 +110,7 @@ class GradNorm(Panel):
         """Set the range of y: the norms, and a threshold that acts now."""
         low, high = window = self.context.window(snapshot)
         parts = [c["y"][(c["x"] >= low) & (c["x"] <= high)] for c in (before, after)]
+        parts.append(self.each.values(low, high))
         newest = np.concatenate([before["y"][-NEWEST_POINTS:], limit["y"][-1:]])
         found = robust_range(np.concatenate(parts), newest, log=True)
         corners = {"x": list(window), "y": list(found)} if found else {"x": [], "y": []}

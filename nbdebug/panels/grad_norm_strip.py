@@ -75,7 +75,7 @@ class GradNormStrip(Panel):
 
     def update(self, snapshot: Snapshot) -> None:
         self.context.mark(snapshot)
-        parameters = [n for n in snapshot.latest if n.startswith(PREFIX)]
+        parameters = [PREFIX + name for name in snapshot.members("grad_norm")]
         lanes = folded(parameters)
         needs = tuple(name for names in lanes.values() for name in names)
         if lanes != self.lanes:

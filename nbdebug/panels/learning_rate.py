@@ -12,6 +12,7 @@ from nbdebug.core.commands.base import SET_CONTROLS
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.lr_scaling import scaled_rates
 from nbdebug.core.records import Forecast
+from nbdebug.panels._by_optimizer import OptimizerCurves
 from nbdebug.panels.base import Panel
 from nbdebug.plots.columns import Column
 from nbdebug.plots.figures import hover, legend_above, time_figure
@@ -55,9 +56,15 @@ class LearningRate(Panel):
         )
         for line in (was, ghost, coming):
             hover(made, line, [("step", "@x{0,0}"), ("learning rate", "@lr{0.00e+0}")], "mouse")
-        legend_above(
+        self.each = OptimizerCurves(self, made, "lr", in_steps=True)
+        self.entries = legend_above(
             made,
-            [("so far", [was]), ("forecast", [coming]), ("before the last edit", [ghost])],
+            [
+                ("so far", [was]),
+                ("forecast", [coming]),
+                ("before the last edit", [ghost]),
+                *self.each.items,
+            ],
         )
         return made
 
@@ -74,6 +81,8 @@ class LearningRate(Panel):
         sink.set_data(self.coming, {"x": ahead[0], "lr": ahead[1]})
         ghost = (empty, empty) if forecast is None else (forecast.ghost_step, forecast.ghost_lr)
         sink.set_data(self.ghost, {"x": ghost[0], "lr": ghost[1]})
+        self.each.read(snapshot)
+        self.each.send(self.entries[3:])
         self.context.mark_in_steps(self.marks, snapshot)
         known = past is not None or bool(len(ahead[0]))
         self.note("" if known else "Press Run to see the learning rate.")

@@ -8,6 +8,7 @@ from bokeh.models.ui import UIElement
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Array
+from nbdebug.panels._by_optimizer import OptimizerCurves
 from nbdebug.panels._train_val import TrainValCurves
 from nbdebug.panels.base import MAX_POINTS, OVERVIEW, Panel, why_empty
 from nbdebug.plots.flags import Flags, flags
@@ -46,7 +47,9 @@ class Loss(Panel):
         made.y_range = self.context.time.follow(made)
         made.yaxis.formatter = number_ticks()
         gone = made.line("x", "y", source=self.gone, color=GREY, line_alpha=0.7)
-        self.curves = TrainValCurves(self, made, "loss", [("rewound", [gone])])
+        self.each = OptimizerCurves(self, made, "loss")
+        more = [("rewound", [gone])]
+        self.curves = TrainValCurves(self, made, "loss", more, self.each.items)
         self.train = self.curves.sources["train"]
         self.flags, self.figure = Flags(made), made
         linear = BasicTicker(num_minor_ticks=0, desired_num_ticks=5)
@@ -64,11 +67,14 @@ class Loss(Panel):
         context.mark(snapshot)
         context.offer_window(snapshot)
         curves.read(snapshot, "loss", float(context.choices["smoothing"]))
+        self.each.read(snapshot)
         log, window = self._logarithmic(curves.train["mean"]), context.window(snapshot)
         self.note(why_empty(curves.values, "Press Run to see the loss."))
         self._switch_scale("log" if log else "linear")
-        context.show_window(snapshot, *(curves.robust_range(window, log) or (0.1, 1.0)))
+        shown = curves.robust_range(window, log, self.each.values(*window))
+        context.show_window(snapshot, *(shown or (0.1, 1.0)))
         curves.send(log)
+        self.each.send(curves.first, log)
         self._update_branches(snapshot)
         changes = context.change_positions(snapshot)
         self.flags.update(context.sink, flags(changes, context.specs, window))

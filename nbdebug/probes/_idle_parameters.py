@@ -34,6 +34,20 @@ class IdleParameters:
         self._since: dict[int, int] = {}
         self._graded: dict[int, int] = {}
         self._kinds: dict[int, str] = {}
+        # Of suspects: whether there is a gradient, and whether it is other than 0.
+        self._gradients: dict[int, tuple[bool, bool]] = {}
+
+    def before_update(self) -> None:
+        """Look at the gradients of suspects, which the loop may clear after its update."""
+        turn = self._session.turn
+        if turn is None:
+            self._gradients = {}
+        for index in self._copies:
+            name, parameter = self._session.parameters[index]
+            if turn is None or name in turn:
+                grad = parameter.grad
+                moves = grad is not None and bool(grad.count_nonzero())
+                self._gradients[index] = (grad is not None, moves)
 
     def measured(self, step: int, learn: list[int], moved: torch.Tensor) -> None:
         """Take the norms [L] of the update of the parameters with these indices."""
@@ -46,7 +60,9 @@ class IdleParameters:
         # The update was measured in an earlier step, so nothing waits for this transfer.
         still = {i for i, size in zip(self._learn, self._moved.tolist(), strict=True) if size == 0}
         self._moved = None
-        for index in [i for i in self._copies if i not in still or self._changed(i)]:
+        # Those whose optimizer made no update in that step are suspects as before.
+        moved = set(self._learn) - still
+        for index in [i for i in self._copies if i in moved or self._changed(i)]:
             del self._copies[index], self._since[index], self._graded[index]
             self._kinds.pop(index, None)
         for index in still - self._copies.keys():
@@ -62,10 +78,11 @@ class IdleParameters:
             found[f"{RESTING}/{name}"] = float(step + 1 - min(since, step))
         for index in self._copies:
             name, parameter = session.parameters[index]
-            self._graded[index] += _has_gradient(parameter)
+            there, moves = self._gradients.get(index, (False, False))
+            self._graded[index] += moves
             if not self._graded[index]:
                 # A bias has a gradient of 0 where a difference or a normalisation follows.
-                if parameter.grad is not None and parameter.ndim > 1:
+                if there and parameter.ndim > 1:
                     found[f"{RESTING}/{name}"] = float(step + 1 - self._since[index])
                 continue
             kind = UNHELD if index in unheld else UNCHANGED
@@ -93,7 +110,3 @@ class IdleParameters:
             if any(p is parameter for p in group["params"]):  # type: ignore[attr-defined]
                 return float(group["lr"])  # type: ignore[arg-type]
         return 0.0
-
-
-def _has_gradient(parameter: torch.Tensor) -> bool:
-    return parameter.grad is not None and bool(parameter.grad.count_nonzero())

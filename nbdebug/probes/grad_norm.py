@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 
-from nbdebug.model.freezing import has_trainable_gradient
 from nbdebug.model.training_state import TrainingState
 from nbdebug.probes.base import Probe, Values
 
@@ -18,16 +17,17 @@ class GradNorm(Probe):
 
     def attach(self, session: TrainingState) -> None:
         self._session = session
-        self._names = tuple(f"grad_norm/{name}" for name, _ in session.parameters)
+        self._places = {name: place for place, (name, _) in enumerate(session.parameters)}
+        self._names = tuple(f"grad_norm/{name}" for name in self._places)
 
     def read(self, step: int) -> Values:
-        # The loop has computed these norms for the total norm.
+        # The loop has computed these norms for the total norm; it may have cleared gradients since.
         if not self._session.grad_norms:
             return {}
         each = torch.stack(self._session.grad_norms)
-        present = [has_trainable_gradient(p) for _, p in self._session.parameters]
-        if all(present):
+        places = [self._places[name] for name, _ in self._session.with_gradient]
+        if places == list(range(len(self._names))):
             return {self._names: each}
-        values = torch.full((len(present),), torch.nan, dtype=each.dtype, device=each.device)
-        values[torch.tensor(present, device=each.device)] = each
+        values = torch.full((len(self._names),), torch.nan, dtype=each.dtype, device=each.device)
+        values[torch.tensor(places, device=each.device)] = each
         return {self._names: values}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from nbdebug.model.freezing import has_trainable_gradient
 from nbdebug.model.training_state import TrainingState
 from nbdebug.probes._histogram import histogram
@@ -21,11 +23,20 @@ class GradientHistogram(Probe):
     order = 50
 
     def attach(self, session: TrainingState) -> None:
-        self._parameters = session.parameters
+        self._session = session
+        self._found: dict[str | tuple[str, ...], torch.Tensor | float] = {}
+
+    def before_update(self, step: int) -> None:
+        # A loop may clear the gradients right after its update.
+        turn = self._session.turn
+        for name, parameter in self._session.parameters:
+            gradient = parameter.grad if has_trainable_gradient(parameter) else None
+            if gradient is not None and (turn is None or name in turn):
+                self._found[f"gradient/{name}"] = histogram(gradient)
 
     def read(self, step: int) -> Values:
-        return {
-            f"gradient/{name}": histogram(parameter.grad)
-            for name, parameter in self._parameters
-            if parameter.grad is not None and has_trainable_gradient(parameter)
-        }
+        found, self._found = self._found, {}
+        return found
+
+    def cancel(self) -> None:
+        self._found = {}

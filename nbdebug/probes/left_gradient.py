@@ -21,6 +21,8 @@ class LeftGradient(Probe):
 
     def attach(self, session: TrainingState) -> None:
         self._session = session
+        # Which of several optimizers takes which gradient is known when it makes its update.
+        self.idle = bool(session.named_optimizers)
         self._left: torch.Tensor | float = 0.0
 
     def before_backward(self, step: int) -> None:

@@ -25,25 +25,32 @@ class Overshoot(Probe):
 
     def attach(self, session: TrainingState) -> None:
         self._session = session
+        # A step of several optimizers is not one step along one slope.
+        self.idle = bool(session.named_optimizers)
         self._held: list[torch.nn.Parameter] = []
         self._way: list[torch.Tensor] = []
+        # Gradients before the update, with their versions: a loop may clear them after it.
+        self._grads: list[tuple[torch.Tensor | None, int]] = []
         self._begun = -1
         self._slope: torch.Tensor | None = None
         self._end: torch.Tensor | None = None
 
     def forget(self) -> None:
         self._slope = self._end = None
+        self._grads = []
         self._begun, self.soon = -1, False
 
     def before_update(self, step: int) -> None:
         session = self._session
         if self._slope is not None and self._begun == step - 1:
-            self._end = self._along()
+            self._end = self._along([parameter.grad for parameter in self._held])
             return
         self.forget()
         if session.clipping.mode == "off":
             self._begun = step
             self._copy([p for _, p in session.parameters if p.requires_grad])
+            grads = [parameter.grad for parameter in self._held]
+            self._grads = [(grad, 0 if grad is None else grad._version) for grad in grads]
 
     def read(self, step: int) -> Values:
         self.soon = False
@@ -56,8 +63,11 @@ class Overshoot(Probe):
             return {"overshoot": found}
         if self._begun != step:
             return {}
+        grads, self._grads = self._grads, []
+        if any(grad is not None and grad._version != version for grad, version in grads):
+            return {}
         torch._foreach_sub_(self._way, [p.detach() for p in self._held])
-        self._slope = self._along()
+        self._slope = self._along([grad for grad, _ in grads])
         self.soon = True
         return {}
 
@@ -70,12 +80,12 @@ class Overshoot(Probe):
         self._held = held
         torch._foreach_copy_(self._way, now)
 
-    def _along(self) -> torch.Tensor:
+    def _along(self, grads: list[torch.Tensor | None]) -> torch.Tensor:
         """Slope of the loss along the step; `_way` points from its end to its start."""
         device = self._way[0].device
         parts = [
-            torch.dot(parameter.grad.flatten(), back.flatten()).float().to(device)
-            for parameter, back in zip(self._held, self._way, strict=True)
-            if parameter.grad is not None
+            torch.dot(grad.flatten(), back.flatten()).float().to(device)
+            for grad, back in zip(grads, self._way, strict=True)
+            if grad is not None
         ]
         return -torch.stack(parts).sum() if parts else torch.zeros((), device=device)

@@ -27,30 +27,39 @@ class UpdateRatio(Probe):
 
     def attach(self, session: TrainingState) -> None:
         self._idle = IdleParameters(session)
-        self._parameters = [parameter for _, parameter in session.parameters]
-        # Frozen layers get no update and are neither copied nor measured.
-        self._learn: list[int] = []
-        self._copies: list[torch.Tensor] | None = None
+        self._session = session
         self._names = tuple(f"update_ratio/{name}" for name, _ in session.parameters)
+        # By place among the parameters; frozen layers get no update and are not copied.
+        self._copies: dict[int, torch.Tensor] = {}
+        self._learn: list[int] = []
 
     def begin(self, step: int) -> None:
+        self._learn = []
         self._idle.compare()
 
     def before_update(self, step: int) -> None:
-        learn = [place for place, p in enumerate(self._parameters) if p.requires_grad]
+        self._idle.before_update()
+        turn = self._session.turn
+        learn = [
+            place
+            for place, (name, parameter) in enumerate(self._session.parameters)
+            if parameter.requires_grad and (turn is None or name in turn)
+        ]
         now = self._now(learn)
-        if self._copies is None or learn != self._learn:
-            self._learn = learn
-            self._copies = [torch.empty_like(parameter) for parameter in now]
+        for place, parameter in zip(learn, now, strict=True):
+            if place not in self._copies:
+                self._copies[place] = torch.empty_like(parameter)
         if now:
-            torch._foreach_copy_(self._copies, now)
+            torch._foreach_copy_([self._copies[place] for place in learn], now)
+        self._learn = learn if turn is None else sorted({*self._learn, *learn})
 
     def read(self, step: int) -> Values:
-        if not self._copies:
+        if not self._learn:
             return self._idle.read(step)
-        kept = [norm.float() for norm in torch._foreach_norm(self._copies)]
-        torch._foreach_sub_(self._copies, self._now(self._learn))
-        moved = [norm.float() for norm in torch._foreach_norm(self._copies)]
+        copies = [self._copies[place] for place in self._learn]
+        kept = [norm.float() for norm in torch._foreach_norm(copies)]
+        torch._foreach_sub_(copies, self._now(self._learn))
+        moved = [norm.float() for norm in torch._foreach_norm(copies)]
         device = moved[0].device
         weights = torch.stack([norm.to(device) for norm in kept])
         sizes = torch.stack([norm.to(device) for norm in moved])
@@ -70,8 +79,9 @@ class UpdateRatio(Probe):
 
     def cancel(self) -> None:
         # Small copies are kept, since allocating memory costs more than copying.
-        if sum(copy.nbytes for copy in self._copies or ()) > MAX_KEPT_BYTES:
-            self._copies = None
+        if sum(copy.nbytes for copy in self._copies.values()) > MAX_KEPT_BYTES:
+            self._copies = {}
+        self._learn = []
 
     def _now(self, places: list[int]) -> list[torch.Tensor]:
-        return [self._parameters[place].detach() for place in places]
+        return [self._session.parameters[place][1].detach() for place in places]

@@ -21,6 +21,7 @@ from nbdebug.rules.base import RECENT_BUCKETS, Rule
 MAX_TIME_SHARE = 0.003
 MIN_INTERVAL_SECONDS = 1.0
 STEPS_UNTIL_GONE = 50
+ONE_LOSS = "one loss for all optimizers"
 
 
 @dataclass
@@ -246,7 +247,9 @@ def _series_of(rule: Rule) -> tuple[str, ...]:
 
 
 def _lacking(rule: Rule, snapshot: Snapshot) -> list[str]:
-    """Required series of a rule that are missing."""
+    """Requirements of a rule that are missing: series, or a loss that is to fall."""
+    if rule.falls and snapshot.losses_differ:
+        return [ONE_LOSS]
     present = [name for name, one in snapshot.series.items() if len(one)]
     return [need for need in rule.needs if not _there(need, present)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -15,26 +16,41 @@ REINITIALISE = Remedy("Re-initialise the weights as He et al. (2015)", {"reinit"
 
 def scale_lr(snapshot: Snapshot, factor: float) -> tuple[Remedy, ...]:
     """A learning rate multiplied by `factor`; no remedy if the current one is unknown."""
-    lr = float(f"{snapshot.latest.get('lr', 0.0) * factor:.3g}")
-    if not lr > 0:
+    each = {name: _scaled(snapshot, f"lr/{name}", factor) for name in snapshot.optimizers}
+    lr = _scaled(snapshot, "lr", factor)
+    if not min((lr, *each.values())) > 0:
         return ()
     times = float(f"{max(factor, 1 / factor):.2g}")
     word = f"Raise the learning rate {times:g}-fold"
     if factor < 1:
         word = f"Divide the learning rate by {times:g}"
-    return (Remedy(word, {"lr": lr}),)
+    return (Remedy(word, {"lr": each or lr}),)
+
+
+def _scaled(snapshot: Snapshot, name: str, factor: float) -> float:
+    return float(f"{snapshot.latest.get(name, 0.0) * factor:.3g}")
 
 
 def previous_lr(snapshot: Snapshot, since: int) -> tuple[Remedy, ...]:
     """The learning rate before its last increase, if that was at most 50 steps from `since`."""
     for change in reversed(snapshot.changes):
         old, new = change.old, change.new
-        raised = change.control == "lr" and change.status == "applied" and new > old > 0
+        raised = change.control == "lr" and change.status == "applied" and _is_raise(old, new)
         if raised and since - MAX_STEPS_AFTER_RAISE <= change.step <= since + MAX_STEPS_AFTER_RAISE:
             return (
                 Remedy(f"Restore the learning rate from before step {change.step:,}", {"lr": old}),
             )
     return ()
+
+
+def _is_raise(old: Any, new: Any) -> bool:
+    """True if a learning rate, or that of any of several optimizers, was raised."""
+    names = {name for value in (old, new) if isinstance(value, dict) for name in value} or {""}
+    return any(_rate(new, name) > _rate(old, name) > 0 for name in names)
+
+
+def _rate(value: Any, name: str) -> float:
+    return float(value.get(name, 0.0) if isinstance(value, dict) else value)
 
 
 def grad_norm_p90(snapshot: Snapshot) -> float:

@@ -35,6 +35,8 @@ class Rule(ABC):
         wants: optional series, in the same form.
         harms: the symptom damages the weights permanently, so a remedy is tried from a
             checkpoint before the symptom.
+        falls: the rule takes for granted that the loss is to fall; it is not evaluated where
+            several optimizers follow losses of their own, as those of a GAN.
     """
 
     name: ClassVar[str]
@@ -44,6 +46,7 @@ class Rule(ABC):
     needs: ClassVar[tuple[str, ...]] = ()
     wants: ClassVar[tuple[str, ...]] = ()
     harms: ClassVar[bool] = False
+    falls: ClassVar[bool] = False
 
     @abstractmethod
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
@@ -74,9 +77,9 @@ def downsampled(values: Array) -> tuple[float, ...]:
 
 def group_series(snapshot: Snapshot, name: str, last: int) -> dict[str, Series]:
     """The last `last` buckets of each series `name/<member>`, by member, if all are finite."""
-    found = {}
+    found, others = {}, {f"{name}/{one}" for one in snapshot.optimizers}
     for full, series in snapshot.series.items():
-        if full.startswith(f"{name}/") and len(series) >= last:
+        if full.startswith(f"{name}/") and full not in others and len(series) >= last:
             part = series.part(np.arange(len(series)) >= len(series) - last)
             if np.isfinite(part.mean).all():
                 found[full.partition("/")[2]] = part

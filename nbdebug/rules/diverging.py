@@ -32,6 +32,7 @@ class Diverging(Rule):
     title = "The loss diverges"
     source = "TheDeepChecker (twice the minimum, 5 times), relative to what was won"
     harms = True
+    falls = True
     needs = ("loss",)
     wants = ("grad_norm",)
 

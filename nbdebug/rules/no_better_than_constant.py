@@ -24,6 +24,7 @@ class NoBetterThanConstant(Rule):
     name = "no_better_than_constant"
     title = "No better than a constant output"
     source = "Karpathy's recipe (input-independent baseline); over 0.95 of the best constant"
+    falls = True
     needs = ("loss", "constant_loss")
 
     MAX_LOSS_RATIO = 0.95

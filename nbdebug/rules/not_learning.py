@@ -23,6 +23,7 @@ class NotLearning(Rule):
     name = "not_learning"
     title = "The loss does not decrease"
     source = "Karpathy's recipe; SageMaker's LossNotDecreasing made patient"
+    falls = True
     needs = ("loss",)
     wants = ("update_ratio/*",)
 

@@ -23,6 +23,7 @@ class Oscillating(Rule):
     name = "oscillating"
     title = "The loss oscillates"
     source = "nbdebug; lag-1 autocorrelation of the loss"
+    falls = True
     needs = ("loss",)
     wants = ("overshoot",)
 

@@ -24,6 +24,7 @@ class TooSlow(Rule):
     name = "too_slow"
     title = "Training is slow"
     source = "AutoTrainer (slow convergence); nbdebug: updates under 3e-4, loss still decreasing"
+    falls = True
     needs = ("loss", "update_ratio/*")
 
     MIN_UPDATE_RATIO = 3e-4

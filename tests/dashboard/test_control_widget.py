@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nbdebug.core.control_spec import ControlSpec, ControlState
-from nbdebug.dashboard.control_widget import ALL_LAYERS, ControlWidget
+from nbdebug.dashboard.control_widget import ControlWidget
 
 CHOICES = (("trainable", "Trainable"), ("frozen", "Frozen"))
 SPEC = ControlSpec(
@@ -34,7 +34,7 @@ def settle(widget, state):
 def test_one_layer_is_asked_for_by_name_and_all_together_plainly(widget, asked):
     widget.member.value = "b"
     widget.input.value = "frozen"
-    widget.member.value = ALL_LAYERS
+    widget.member.value = ""
     assert [value for value in asked if value is not None] == [{"b": "frozen"}]
 
 
@@ -46,7 +46,7 @@ def test_what_layers_differ_in_is_blank_and_each_shows_its_own(widget, asked):
         widget.member.value = layer
         settle(widget, mixed)
         assert widget.input.value == value
-    widget.member.value = ALL_LAYERS
+    widget.member.value = ""
     settle(widget, ControlState(SPEC, "frozen"))
     assert widget.input.value == "frozen"
     assert [value for value in asked if value is not None] == []

@@ -9,7 +9,7 @@ import pytest
 from torch import nn
 
 from nbdebug.errors import ControlValueError
-from nbdebug.model.clipping import (
+from nbdebug.model.clipping.settings import (
     NORM_WINDOW_SIZE,
     Clipping,
     NormWindow,

@@ -63,13 +63,23 @@ class Snapshot:
         """The latest findings of the rules."""
         return self.results.of(Findings, Findings())
 
+    @property
+    def optimizers(self) -> tuple[str, ...]:
+        """Names of several optimizers, each with its series such as `lr/<name>`; () for one."""
+        return tuple(name[3:] for name in self.latest if name.startswith("lr/"))
+
+    @property
+    def losses_differ(self) -> bool:
+        """True if several optimizers follow losses of their own, which need not all fall."""
+        return len({self.latest.get(f"loss/{name}") for name in self.optimizers}) > 1
+
     def members(self, group: str) -> dict[str, float]:
-        """Latest values of `group/<member>`, by member, in the model's order."""
-        prefix = f"{group}/"
+        """Latest values of `group/<member>`, by layer or parameter, in the model's order."""
+        prefix, others = f"{group}/", {f"{group}/{name}" for name in self.optimizers}
         return {
             name[len(prefix) :]: value
             for name, value in self.latest.items()
-            if name.startswith(prefix)
+            if name.startswith(prefix) and name not in others
         }
 
     def continued_with(self, start: int, other: Snapshot) -> Snapshot:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent import futures
 from contextlib import contextmanager
 from functools import partial
 from os import PathLike
@@ -13,12 +14,14 @@ import torch
 from torch import nn
 
 from nbdebug.core.commands.loops import LogValues
+from nbdebug.core.commands.queue import Ticket
 from nbdebug.core.commands.running import Run
 from nbdebug.debugger.debugger import Debugger
 from nbdebug.debugger.own_loop.cell_magic import offer_magic
+from nbdebug.debugger.own_loop.several import modules, optimizers
 from nbdebug.errors import ArgumentError
 from nbdebug.model.module.forward import StepFn, detached
-from nbdebug.model.state.wrapped_optimizer import bare_optimizer, scaler_of
+from nbdebug.model.state.wrapped_optimizer import scaler_of
 from nbdebug.runs.record.location import AUTO
 from nbdebug.training.data.loops.positions import Updates
 from nbdebug.training.data.loops.rng import LoopRng
@@ -42,6 +45,7 @@ class Watch(Debugger):
 
     def __init__(self, body: LoopBody, setup: Setup, controls: dict[str, Any]) -> None:
         self._body = body
+        self._logged: Ticket | None = None
         self._begin(setup, controls)
         body.let_run = partial(self._parts.queue.put, Run(), inside=True)
 
@@ -117,15 +121,17 @@ class Watch(Debugger):
         Raises:
             ArgumentError: a name is measured by nbdebug, or is no name of a series.
         """
-        body = self._body
+        body, updates = self._body, self._body.updates
         check_logged(values, self._parts.training.loop.breakpoints.measured)
         if loss is not None:
-            body.own_loss = loss.detach() if isinstance(loss, torch.Tensor) else loss
+            updates.own_loss = loss.detach() if isinstance(loss, torch.Tensor) else loss
         # A loop that ends because its watch was closed may come by here once more.
-        left_out = body.closed or (body.is_called_from() and (body.on_trial or body.skipped))
+        left_out = body.closed or (
+            body.is_called_from() and (body.on_trial or body.updates.skipped)
+        )
         if values and not left_out:
             named = {name: detached(value) for name, value in values.items()}
-            self._client.put(LogValues(body.step, named))
+            self._logged = self._client.put(LogValues(body.step, named))
 
     @property
     def on_trial(self) -> bool:
@@ -181,8 +187,11 @@ class Watch(Debugger):
         """Say that the loop has ended, or failed; called in its thread."""
         if self._body.thread in (None, threading.get_ident()):
             self._body.leave(error)
-            # The last step is being written down.
+            # The last step is being written down, and what was logged behind it.
             self.wait(SETTLE_SECONDS)
+            logged, self._logged = self._logged, None
+            if logged is not None:
+                futures.wait([logged.answer], SETTLE_SECONDS)
 
     def close(self) -> None:
         self._body.close()
@@ -190,8 +199,8 @@ class Watch(Debugger):
 
 
 def watch(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    model: nn.Module | Mapping[str, nn.Module],
+    optimizer: torch.optim.Optimizer | Mapping[str, torch.optim.Optimizer],
     *,
     scaler: torch.amp.GradScaler | None = None,
     state: Mapping[str, Any] | None = None,
@@ -205,9 +214,10 @@ def watch(
     """Watch a training loop of your own.
 
     Args:
-        model: the module that the loop trains; optimizer: whose `step` makes an update, as it is
-            or as Accelerate prepared it.
-        scaler: the loop's GradScaler; norms are of unscaled gradients. Accelerate has its own.
+        model: the module that the loop trains, or several by name.
+        optimizer: whose `step` makes an update; several by name have a learning rate, a clipping
+            threshold, a loss and a gradient norm each, such as `lr/G`.
+        scaler: the loop's GradScaler; norms are of unscaled gradients.
         state: what else moves and the loop does not reach by its variables, by name.
         loss: `loss(model, batch)` returns the loss, for checks while no loop is running.
         name, runs, overhead, checkpoint_memory, **controls: as for `Debugger`.
@@ -216,13 +226,13 @@ def watch(
         ArgumentError: a keyword is misspelt.
         ModelError: the optimizer does not hold the model's parameters.
     """
-    wanted: Any = optimizer
-    if not isinstance(wanted, torch.optim.Optimizer):
-        kind = type(wanted).__name__
-        raise ArgumentError(f"optimizer is a {kind}: expected the torch optimizer of the loop.")
+    known = modules(model)
+    chosen = optimizers(optimizer)
+    body = LoopBody(chosen)
+    given = list(optimizer.values()) if isinstance(optimizer, Mapping) else [optimizer]
     return watched(
-        LoopBody(optimizer), model, optimizer, scaler=scaler, state=state, loss=loss, name=name,
-        runs=runs, overhead=overhead, checkpoint_memory=checkpoint_memory, **controls,
+        body, known, chosen, given, scaler=scaler, state=state, loss=loss, name=name, runs=runs,
+        overhead=overhead, checkpoint_memory=checkpoint_memory, **controls,
     )  # fmt: skip
 
 
@@ -230,17 +240,23 @@ def watched(
     body: LoopBody,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
+    given_as: Sequence[Any] = (),
     *,
     loss: StepFn | None = None,
     **arguments: Any,
 ) -> Watch:
-    """Watch the loop of a body; arguments as for `watch`."""
-    arguments["scaler"] = arguments.get("scaler") or scaler_of(optimizer)
+    """Watch the loop of a body; arguments as for `watch`.
+
+    Args:
+        given_as: the optimizers as the loop calls them, where they may be wrapped.
+    """
+    body.calls.wrappers = tuple(given_as)
+    scalers = [arguments.get("scaler"), *map(scaler_of, given_as)]
+    arguments["scaler"] = next((one for one in scalers if one is not None), None)
     source = LoopSource(body, LoopRng())
     given = {name: value for name, value in arguments.items() if name in ARGUMENTS}
     controls = {name: value for name, value in arguments.items() if name not in ARGUMENTS}
-    bare = bare_optimizer(optimizer)
-    setup = Setup(model, source, step_fn=loss or body.look, optimizer=bare, **given)
+    setup = Setup(model, source, step_fn=loss or body.look, optimizer=optimizer, **given)
     made = Watch(body, setup, controls)
     offer_magic(body)
     return made

@@ -12,6 +12,7 @@ import torch
 
 from nbdebug.core.error_text import describe_error
 from nbdebug.errors import CheckpointError
+from nbdebug.model.joint_optimizer import JointOptimizer
 from nbdebug.model.module.forward import leaves
 from nbdebug.model.state.copying import Copy, cloned, simple_attributes
 
@@ -25,6 +26,7 @@ class OptimizerCopy:
         state: copies of its values by parameter; None if they are in the copy of another
             optimizer of the family.
         groups: copies of the parameter groups; their parameters are the same objects.
+        parts: copies of the members of a joint optimizer, which hold all of it.
     """
 
     optimizer: torch.optim.Optimizer
@@ -32,6 +34,7 @@ class OptimizerCopy:
     state: dict[Any, Any] | None
     groups: tuple[dict[str, Any], ...]
     attributes: dict[str, Any]
+    parts: tuple[OptimizerCopy, ...] = ()
 
     @classmethod
     def capture(
@@ -42,6 +45,10 @@ class OptimizerCopy:
         Raises:
             CheckpointError: the state holds an object that cannot be copied, such as a lock.
         """
+        if isinstance(optimizer, JointOptimizer):
+            parts = tuple(cls.capture(one, seen, copy) for one in optimizer.members.values())
+            groups = tuple(group for part in parts for group in part.groups)
+            return cls(optimizer, {}, None, groups, {}, parts)
         held = optimizer.state
         copied = partial(_copied, optimizer, copy)
         state = None if id(held) in seen else {key: copied(v) for key, v in held.items()}
@@ -55,6 +62,10 @@ class OptimizerCopy:
     def restore(self) -> torch.optim.Optimizer:
         """Write the copies back."""
         optimizer = self.optimizer
+        if self.parts:
+            for part in self.parts:
+                part.restore()
+            return optimizer
         optimizer.state = self.held  # type: ignore[assignment]
         if self.state is not None:
             self.held.clear()
@@ -72,6 +83,8 @@ class OptimizerCopy:
 
     def tensors(self) -> list[torch.Tensor]:
         """All copied tensors."""
+        if self.parts:
+            return [tensor for part in self.parts for tensor in part.tensors()]
         kept = [] if self.state is None else list(self.state.values())
         return [leaf for leaf in leaves(kept) if isinstance(leaf, torch.Tensor)]
 

@@ -1,4 +1,4 @@
-"""What a training can take of a control: its description and its values."""
+"""Description and values of a control, as far as a training can take them."""
 
 from __future__ import annotations
 

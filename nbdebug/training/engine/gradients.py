@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from nbdebug.errors import ModelError
-from nbdebug.model.clipping import Clipping
+from nbdebug.model.clipping.settings import Clipping
 from nbdebug.model.freezing import has_trainable_gradient
 from nbdebug.training.engine.probe_runner import to_floats
 

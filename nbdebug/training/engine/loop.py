@@ -228,13 +228,14 @@ class Loop:
         Raises:
             NonFiniteError: loss or gradient is NaN or Inf; the update was not made.
         """
-        kept = self.batch, self.session.grad_norms
+        session = self.session
+        kept = self.batch, session.grad_norms, session.with_gradient
         try:
-            with self.session.rng, self.session.recurrent:
+            with session.rng, session.recurrent:
                 return self.body.make_update(self, batch, False)[0]
         finally:
-            self.batch, self.session.grad_norms = kept
-            self.session.outputs = self.session.targets = self.session.again = None
+            self.batch, session.grad_norms, session.with_gradient = kept
+            session.outputs = session.targets = session.again = None
 
     def _next_batch(self) -> Batch:
         session, settings = self.session, self.session.batching.settings

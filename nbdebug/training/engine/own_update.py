@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from nbdebug.model.module.forward import call, checked, split, with_gradient
 from nbdebug.training.data.batch import Batch
+from nbdebug.training.engine.by_optimizer import note_by_optimizer
 from nbdebug.training.engine.gradients import Clipped, Gradients
 from nbdebug.training.engine.probing.logged import check_logged
 from nbdebug.training.engine.stopping.breakpoints import Break
@@ -27,6 +28,7 @@ def measured(session: Session, found: Gradients, loss: torch.Tensor) -> tuple[fl
     """Measure loss and gradient norm of a step, and show them to the probes."""
     values = found.measure(loss)
     session.grad_norms, session.loss = found.norms.each, values[0]
+    session.with_gradient = found.named
     session.note_gradients(found.named)
     return values
 
@@ -126,4 +128,5 @@ class OwnUpdate:
                 # The scaler unscales once between two updates; the next step has new gradients.
                 scaler.update()
             raise nonfinite_error(session, loop.breakpoints if watched else None, batch, loss_value)
+        note_by_optimizer(session, found, loss_value)
         return found, loss_value, total_value

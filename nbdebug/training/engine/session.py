@@ -11,8 +11,8 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from nbdebug.errors import ModelError
-from nbdebug.model.factories import OptimizerLike as OptimizerLike
 from nbdebug.model.factories import make_optimizer
+from nbdebug.model.joint_optimizer import members_of
 from nbdebug.model.metrics import Metrics
 from nbdebug.model.module.forward import call, parts_of, split
 from nbdebug.model.optimizers import Optimizers
@@ -125,14 +125,15 @@ class Session(TrainingState):
         self.body, self.rng = source.body, source.rng
         self.surroundings.more, self.surroundings.rebinds = source.body.reached, True
         self.loop_schedulers = self._schedulers_of_loop
-        self.unavailable = source.body.unavailable
+        self.unavailable = {**self.unavailable, **source.body.unavailable}
 
     def _schedulers_of_loop(self) -> list[LRScheduler]:
         if self.body.schedulers is not None:
             return list(self.body.schedulers)
         found = self.surroundings.values()
         schedulers = [one for one in found if isinstance(one, LRScheduler)]
-        return [one for one in schedulers if bare_optimizer(one.optimizer) is self.optimizer]
+        ours = members_of(self.optimizer)
+        return [one for one in schedulers if bare_optimizer(one.optimizer) in ours]
 
     @property
     def steps_per_epoch(self) -> int | None:

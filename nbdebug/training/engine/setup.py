@@ -13,7 +13,9 @@ from torch import nn
 
 from nbdebug.controls.base import number, whole_number
 from nbdebug.errors import ArgumentError, ModelError
-from nbdebug.model.factories import OptimizerLike, check_function
+from nbdebug.model.factories import OptimizerLike as OptimizerLike
+from nbdebug.model.factories import check_function
+from nbdebug.model.joint_optimizer import OWN_SCHEDULES
 from nbdebug.model.metrics import Metric
 from nbdebug.model.module.forward import LossFn, StepFn
 from nbdebug.model.module.names import trainable
@@ -89,6 +91,8 @@ def check_setup(setup: Setup) -> None:
         )
     if setup.lr is not None:
         number("lr", setup.lr, 0.0, math.inf, low_open=True)
+    if setup.schedule is not None and isinstance(setup.optimizer, Mapping):
+        raise ArgumentError(f"schedule: {OWN_SCHEDULES}")
     if setup.batch_size is not None:
         whole_number("batch_size", setup.batch_size, 1)
     if setup.scaler is not None and not isinstance(setup.scaler, torch.amp.GradScaler):
@@ -106,7 +110,11 @@ def check_setup(setup: Setup) -> None:
         raise ArgumentError(f"val_grad must be True or False, got {setup.val_grad!r:.80}.")
     if "loss" in (setup.metrics or {}):
         raise ArgumentError("A metric cannot be called 'loss': give it another name.")
-    if any(isinstance(p, nn.UninitializedParameter) for p in setup.model.parameters()):
+    _check_model(setup.model)
+
+
+def _check_model(model: nn.Module) -> None:
+    if any(isinstance(p, nn.UninitializedParameter) for p in model.parameters()):
         raise ModelError("The model has lazy layers: run one batch through it first.")
-    if not trainable(setup.model):
+    if not trainable(model):
         raise ModelError("The model has no trainable parameter (requires_grad is False, or none).")

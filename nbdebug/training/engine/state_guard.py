@@ -41,7 +41,7 @@ class StateGuard:
         self._gradients = [(p, p.grad, copy_nested(p.grad)) for p in session.model.parameters()]
         self._scale = None if session.scaler is None else session.scaler.state_dict()
         self._window, self._skipped = session.clipping.window.copied(), session.skipped
-        self._norms = session.grad_norms
+        self._norms = session.grad_norms, session.with_gradient
         state = session.source.state
         self._data = None if state is None else state.now()
         self._attributes = [(module, _attributes(module)) for module in session.model.modules()]
@@ -93,7 +93,7 @@ class StateGuard:
         if session.scaler is not None and self._scale is not None:
             session.scaler.load_state_dict(self._scale)
         session.clipping.window, session.skipped = self._window.copied(), self._skipped
-        session.grad_norms = self._norms
+        session.grad_norms, session.with_gradient = self._norms
         session.outputs = session.targets = session.again = None
         session.rng.seek(self._own_rng)
         if self._data is not None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from nbdebug.core.records import Array, Histogram, Reading, StepRecord
+from nbdebug.model.optimizers import rate_of
 from nbdebug.training.data.batch import Batch
 from nbdebug.training.engine.gradients import Clipped
 from nbdebug.training.engine.session import Session
@@ -29,6 +30,8 @@ STEP_SERIES = (
     "data_share",
 )
 SCALER_SERIES = ("skipped", "loss_scale")
+# Of each of several optimizers, at the steps at which it made its update.
+OPTIMIZER_SERIES = ("loss", "grad_norm", "grad_norm_clipped", "lr")
 CONTROLS_INTERVAL = 10
 AVERAGE_WEIGHT = 0.02
 
@@ -56,7 +59,9 @@ class StepRecorder:
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the series that a record can have."""
-        return (*STEP_SERIES, *SCALER_SERIES, *self._control_values())
+        several = self._session.named_optimizers
+        each = [f"{series}/{name}" for name in several for series in OPTIMIZER_SERIES]
+        return (*STEP_SERIES, *SCALER_SERIES, *self._control_values(), *each)
 
     def update_averages(self, times: tuple[float, float, float], batch: Batch) -> None:
         """Add a step to the averages.
@@ -85,6 +90,7 @@ class StepRecorder:
         """
         session = self._session
         readings.append(Reading(STEP_SERIES, self._step_values(batch, values)))
+        readings += self._by_optimizer()
         if session.scaler is not None:
             readings.append(
                 Reading(SCALER_SERIES, np.array((session.skipped, session.scaler.get_scale())))
@@ -94,6 +100,14 @@ class StepRecorder:
             control_values = self._control_values()
             readings.append(Reading(tuple(control_values), np.array(list(control_values.values()))))
         return StepRecord(session.step, tuple(readings), tuple(histograms))
+
+    def _by_optimizer(self) -> list[Reading]:
+        found, session = [], self._session
+        for name, values in session.by_optimizer.items():
+            rate = rate_of(session.named_optimizers[name])
+            names = tuple(f"{series}/{name}" for series in OPTIMIZER_SERIES)
+            found.append(Reading(names, np.array((*values, rate))))
+        return found
 
     def _step_values(self, batch: Batch, values: tuple[float, float, Clipped, float]) -> Array:
         """Return the values of STEP_SERIES."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,16 +11,16 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from nbdebug.core.commands.queue import Ticket
 from nbdebug.errors import LoopLeft
+from nbdebug.model.joint_optimizer import members_of
 from nbdebug.model.module.forward import leaves
 from nbdebug.training.data.batch import Batch
 from nbdebug.training.data.loops.batches import form
 from nbdebug.training.data.loops.sampler import LoopSampler
-from nbdebug.training.engine.gradients import Clipped, Gradients
 from nbdebug.training.engine.loop import Loop
-from nbdebug.training.engine.own_update import Values, measured
+from nbdebug.training.engine.own_update import Values
 from nbdebug.training.engine.stopping.breakpoints import Break
-from nbdebug.training.engine.stopping.stop_report import breakpoint_hit, nonfinite_error
-from nbdebug.training.own_loop.gradient_marks import gradient_marks, reaches, total_loss
+from nbdebug.training.engine.stopping.stop_report import nonfinite_error
+from nbdebug.training.own_loop.gradient_marks import total_loss
 from nbdebug.training.own_loop.handoff import Handoff
 from nbdebug.training.own_loop.messages import (
     CANNOT_REPEAT,
@@ -31,23 +30,18 @@ from nbdebug.training.own_loop.messages import (
 )
 from nbdebug.training.own_loop.reached import ReachedByLoop
 from nbdebug.training.own_loop.torch_calls import TorchCalls, gradients_aside
+from nbdebug.training.own_loop.updates import LoopUpdates
 
 MAX_BATCHES = 1000
-
-
-class _LeftOut(Exception):  # noqa: N818
-    """Ends the step of an optimizer that was given a closure, before its update."""
 
 
 class LoopBody(Handoff):
     """Makes the update of a step by giving batches to the user's loop.
 
-    A step ends with the batch in which the optimizer made its update. Gradients are measured
-    after the last backward pass before it: unscaled, and before the loop clips them.
+    A step ends with the batch in which an optimizer made its update.
 
     Attributes:
-        step: number of the step; own_loss: the loss that the loop says, None where it says none.
-        updated: True if the optimizer made its update in this step; skipped: if it was left out.
+        step: number of the step; updates: what is seen of it.
         unavailable: controls that a loop cannot take, with the reason.
         schedulers: that step on its optimizer, None to find those that the loop reaches.
         let_run: called when a loop begins; started: what it returned last.
@@ -58,31 +52,21 @@ class LoopBody(Handoff):
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         super().__init__()
-        self.calls = TorchCalls(self, optimizer)
+        self.updates = LoopUpdates(lambda: self._given[-1], lambda: self.repeats)
+        self.calls = TorchCalls(self.updates, members_of(optimizer))
         self._loop: Loop | None = None
-        self._looks, self.step = False, 0
+        self.step = 0
         self.let_run: Callable[[], Ticket | None] = lambda: None
         self.started: Ticket | None = None
         self._begun: Callable[[], None] | None = None
         self._given: list[Batch] = []
         self._looked_at: Any = None
         self._reached = ReachedByLoop()
-        self._clear(False)
-
-    def _clear(self, watched: bool) -> None:
-        self.updated = self.skipped = False
-        self._watched = watched
-        self._losses: list[torch.Tensor] = []
-        self.own_loss: Any = None
-        self._found: Gradients | None = None
-        self._values = math.nan, math.nan
-        self._clipped = Clipped(math.nan, False, math.nan)
-        self._lr = math.nan
-        self._stop: Break | None = None
 
     def attach(self, loop: Loop, begun: Callable[[], None]) -> None:
         """Set the loop of the training, and what is called when the user's loop first begins."""
         self._loop, self._begun = loop, begun
+        self.updates.attach(loop)
 
     def close(self) -> None:
         self.calls.release()
@@ -111,7 +95,7 @@ class LoopBody(Handoff):
             self.started = self.let_run()
 
     def late_stop(self) -> Break | None:
-        stop, self._stop = self._stop, None
+        stop, self.updates.stop = self.updates.stop, None
         return stop
 
     def let_go(self) -> None:
@@ -135,7 +119,7 @@ class LoopBody(Handoff):
     @property
     def on_trial(self) -> bool:
         """True while the loop repeats or tries steps, which count nowhere."""
-        return self._looks or not self._watched
+        return self.updates.looks or not self.updates.watched
 
     def reached(self) -> list[tuple[str, Any]]:
         """Names and values that the loop reaches; see `ReachedByLoop`."""
@@ -153,21 +137,24 @@ class LoopBody(Handoff):
             LoopLeft: the loop was left before its update.
             NonFiniteError, Break: the update was left out.
         """
-        self._clear(watched)
-        self.step = loop.session.step
-        scaler = loop.session.scaler
+        updates, session = self.updates, loop.session
+        updates.clear(watched)
+        self.step, scaler = session.step, session.scaler
         scale = scaler.state_dict() if scaler is not None and loop.breakpoints else None
         self._give_until_updated(batch)
-        if self._stop is not None and self.repeats:
+        if updates.stop is not None and self.repeats:
             if scaler is not None and scale is not None:
                 scaler.load_state_dict(scale)
-            raise self._stop
-        if self.skipped:
+            raise updates.stop
+        if updates.skipped:
             loop.batch = None
+            # Another update of this step may have been made before.
+            loop.updating = updates.updated
             kept = loop.breakpoints if watched else None
-            raise nonfinite_error(loop.session, kept, self._given[-1], self._values[0])
-        loss = self._values[0] if self.own_loss is None else float(self.own_loss)
-        return loss, self._values[1], self._clipped, self._lr
+            raise nonfinite_error(session, kept, self._given[-1], updates.values[0])
+        values = updates.result()
+        updates.stop_late(values)
+        return values
 
     def whole(self, batch: Batch) -> Batch:
         """All batches of the last step as one: the samples of all, the progress of the last."""
@@ -183,14 +170,14 @@ class LoopBody(Handoff):
         self._given = [batch]
         try:
             self._give(batch)
-            while not (self.updated or self.skipped):
+            while not (self.updates.updated or self.updates.skipped):
                 if len(self._given) == MAX_BATCHES:
                     raise LoopLeft(NO_UPDATE.format(MAX_BATCHES))
                 self._given.append(self.loop.session.sampler.next())
                 self._give(self._given[-1])
         except LoopLeft as left:
             # The update of a step that is left behind it counts.
-            if self.updated:
+            if self.updates.updated:
                 return
             if self.step or left.__cause__ is not None:
                 raise
@@ -211,115 +198,14 @@ class LoopBody(Handoff):
             raise LoopLeft(CANNOT_REPEAT)
         if form(data) not in self._sampler.forms:
             raise LoopLeft(NOT_WHOLE)
-        self._clear(False)
-        self._looks, self._looked_at = True, data
+        updates = self.updates
+        updates.clear(False)
+        updates.looks, self._looked_at = True, data
         try:
             with gradients_aside(model), self.calls.seen(self._loop_thread()):
                 self.give(data)
         finally:
-            self._looks = False
-        if not self._losses:
+            updates.looks = False
+        if not updates.losses:
             raise LoopLeft("The loop called no backward pass for this batch.")
-        return total_loss(self._losses, self.loop.session.scaler)
-
-    # Called in the thread of the loop.
-
-    def backward(self, call: Callable[[bool], Any], roots: Any) -> Any:
-        found = roots if isinstance(roots, list | tuple) else [roots]
-        scalars = [root for root in found if root.numel() == 1]
-        session = self.loop.session
-        if self._looks:
-            self._losses += [root for root in scalars if reaches(root, session.parameters)]
-            # The loop may read gradients, and whoever looks goes through the graph again.
-            return call(True)
-        if not self._losses:
-            self.loop.probes.before_backward(session.step)
-        before = gradient_marks(session.parameters)
-        result = call(False)
-        # A loss of another network, such as a discriminator, is not that of this model.
-        if gradient_marks(session.parameters) != before:
-            self._losses += [root.detach() for root in scalars]
-            self._found = None
-        return result
-
-    def clip(self, call: Callable[[], Any]) -> Any:
-        if not self._looks:
-            self._measure_once()
-        return call()
-
-    def update(self, step: Callable[..., Any], closure: Callable[[], Any] | None) -> Any:
-        if self._looks:
-            return None if closure is None else closure()
-        if closure is not None:
-            return self._update_by_closure(step, closure)
-        self._measure_once()
-        if self.skipped or self._is_left_out():
-            # The step stands if another update of it was made before.
-            self.skipped = not self.updated
-            return None
-        self._clip()
-        found = step(None)
-        self.updated = True
-        return found
-
-    def _update_by_closure(self, step: Callable[..., Any], closure: Callable[[], Any]) -> Any:
-        calls = 0
-
-        def watched() -> Any:
-            nonlocal calls
-            loss = closure()
-            if not calls:
-                self._measure_once()
-                if self.skipped or self._is_left_out():
-                    raise _LeftOut(loss)
-            calls += 1
-            self._clip()
-            return loss
-
-        try:
-            found = step(watched)
-        except _LeftOut as left:
-            # The first evaluation comes before any change of the weights.
-            self.skipped = not self.updated
-            return left.args[0]
-        self.updated = True
-        return found
-
-    def _measure_once(self) -> None:
-        """Measure loss and gradients of the last backward pass, in one transfer."""
-        if self._found is not None:
-            return
-        loop, session = self.loop, self.loop.session
-        with loop.probes.stopwatch:
-            found = Gradients(session.parameters, session.device, session.clipping)
-            self._values = measured(session, found, self._loss())
-        self._found = found
-
-    def _loss(self) -> torch.Tensor:
-        session = self.loop.session
-        if not self._losses:
-            return torch.full((), math.nan, device=session.device)
-        return total_loss([loss.float() for loss in self._losses], session.scaler)
-
-    def _is_left_out(self) -> bool:
-        """Leave out an update with NaN or Inf, or at a breakpoint."""
-        loop, session = self.loop, self.loop.session
-        loss, norm = self._values
-        seen = math.isfinite(loss) or not self._losses
-        if not (seen and math.isfinite(norm)):
-            return True
-        if self._watched and loop.breakpoints and not self.updated:
-            self._stop = breakpoint_hit(session, loop.breakpoints, self._given[-1], self._values)
-        # A step that cannot be repeated is made.
-        return self._stop is not None and self.repeats
-
-    def _clip(self) -> None:
-        session = self.loop.session
-        if session.clipping.mode == "off":
-            norm = self._values[1]
-            self._clipped = Clipped(norm, False, norm)
-        else:
-            again = Gradients(session.parameters, session.device, session.clipping)
-            self._clipped = again.clip(again.measure(torch.zeros(()))[1])
-        self._lr = session.lr
-        self.loop.probes.before_update(session.step)
+        return total_loss(updates.losses, self.loop.session.scaler)

@@ -1,4 +1,4 @@
-"""What is said of a loop of the user's own."""
+"""Texts about a loop of the user's own."""
 
 from __future__ import annotations
 

@@ -6,14 +6,14 @@ import functools
 import threading
 import types
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
 from torch import nn
 
-from nbdebug.model.state.wrapped_optimizer import bare_optimizer, take_step_anew
+from nbdebug.model.state.wrapped_optimizer import take_step_anew
 
 
 class Observer(Protocol):
@@ -25,8 +25,13 @@ class Observer(Protocol):
     def clip(self, call: Callable[[], Any]) -> Any:
         """Let the loop clip gradients by `call`."""
 
-    def update(self, step: Callable[..., Any], closure: Callable[[], Any] | None) -> Any:
-        """Make an update by `step(closure)`."""
+    def update(
+        self,
+        optimizer: torch.optim.Optimizer,
+        step: Callable[..., Any],
+        closure: Callable[[], Any] | None,
+    ) -> Any:
+        """Make an update of an optimizer by `step(closure)`."""
 
 
 class _Functions:
@@ -83,15 +88,17 @@ FUNCTIONS = _Functions()
 class TorchCalls:
     """Shows an observer the calls of a loop, in its thread only, while it works.
 
-    The optimizer does not keep the observer alive. One that wraps another decides when that steps:
-    the step of the inner one is seen.
+    The optimizers do not keep the observer alive.
+
+    Attributes:
+        wrappers: optimizers that wrap these, and decide when they step.
     """
 
-    def __init__(self, observer: Observer, optimizer: torch.optim.Optimizer) -> None:
+    def __init__(self, observer: Observer, optimizers: Iterable[torch.optim.Optimizer]) -> None:
         self._observer = weakref.ref(observer)
-        self._optimizer = weakref.ref(bare_optimizer(optimizer))
-        self._wrapper = weakref.ref(optimizer)
-        self._put_back: Callable[[], Any] | None = None
+        self._optimizers = [weakref.ref(one) for one in optimizers]
+        self._put_back: list[Callable[[], Any]] = []
+        self.wrappers: Sequence[Any] = ()
         self.thread: int | None = None
 
     @contextmanager
@@ -100,8 +107,11 @@ class TorchCalls:
         observer = self._observer()
         assert observer is not None
         self.thread = thread
-        if self._put_back is None:
-            self._replace_step()
+        if not self._put_back:
+            for held in self._optimizers:
+                self._replace_step(held)
+            self._put_back.append(weakref.finalize(self, _take_anew, self.wrappers))
+            _take_anew(self.wrappers)
         FUNCTIONS.begin(thread, observer)
         try:
             yield
@@ -110,17 +120,17 @@ class TorchCalls:
             self.thread = None
 
     def release(self) -> None:
-        """Put the optimizer back as it was."""
-        if self._put_back is not None:
-            self._put_back()
-        self._put_back = None
+        """Put the optimizers back as they were."""
+        for put_back in self._put_back:
+            put_back()
+        self._put_back = []
 
-    def _replace_step(self) -> None:
-        optimizer = self._optimizer()
+    def _replace_step(self, held: weakref.ref[torch.optim.Optimizer]) -> None:
+        optimizer = held()
         assert optimizer is not None
         original, mine = optimizer.step, weakref.ref(self)
 
-        def step(_: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> Any:
+        def step(one: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> Any:
             calls = mine()
             observer = None if calls is None else calls._observer()
             if calls is None or observer is None or threading.get_ident() != calls.thread:
@@ -130,22 +140,24 @@ class TorchCalls:
             def call(given: Any) -> Any:
                 return original(*(() if given is None else (given,)), *rest, **kwargs)
 
-            return observer.update(call, closure)
+            return observer.update(one, call, closure)
 
         # Schedulers mark this function, and wrap a bound method.
         step.__dict__.update(getattr(original, "__dict__", {}))
         method = types.MethodType(step, optimizer)
-        optimizer.step = method
-        take_step_anew(self._wrapper())
-        held, wrapper = weakref.ref(optimizer), self._wrapper
+        optimizer.step = method  # type: ignore[method-assign]
 
         def put_back() -> None:
             there = held()
             if there is not None and vars(there).get("step") is method:
                 _set_step(there, original)
-                take_step_anew(wrapper())
 
-        self._put_back = weakref.finalize(self, put_back)
+        self._put_back.append(weakref.finalize(self, put_back))
+
+
+def _take_anew(wrappers: Sequence[Any]) -> None:
+    for wrapper in wrappers:
+        take_step_anew(wrapper)
 
 
 def _backward(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
-from nbdebug.model.clipping import NormWindow
+from nbdebug.model.clipping.settings import NormWindow
 from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.model.state.copying import to_host
 from nbdebug.model.state.optimizer import OptimizerCopy, copy_nested
@@ -58,6 +59,7 @@ class Checkpoint:
     surroundings: SurroundingsCopy
     size: int
     after_update: tuple[Any, ...] = ()
+    part_windows: Mapping[str, NormWindow] = field(default_factory=dict)
 
     @property
     def step(self) -> int:
@@ -96,6 +98,7 @@ class Checkpoint:
             surroundings,
             bytes_in(tensors),
             loop.after_update.capture(),
+            {name: part.window.copied() for name, part in session.clipping.parts.items()},
         )
 
     def restore(self, loop: Loop, controls: ControlSet, *, restart_data: bool = False) -> None:
@@ -126,6 +129,8 @@ class Checkpoint:
         self.surroundings.restore()
         session.initialisation.restore(self.initialisation)
         session.clipping.window = self.window.copied()
+        for name, window in self.part_windows.items():
+            session.clipping.parts[name].window = window.copied()
         if session.scaler is not None and self.scale is not None:
             session.scaler.load_state_dict(copy_nested(self.scale))
         session.rng.seek(self.rng)
@@ -147,7 +152,7 @@ class Checkpoint:
         session.epoch, session.skipped = counters.epoch, counters.skipped
         for parameter in session.model.parameters():
             parameter.grad = None
-        session.grad_norms = ()
+        session.grad_norms = session.with_gradient = ()
         loop.reset()
         loop.after_update.restore(self.after_update)
 

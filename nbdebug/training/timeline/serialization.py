@@ -12,7 +12,7 @@ import torch
 
 from nbdebug.core.deprecated import current_settings
 from nbdebug.errors import CheckpointError
-from nbdebug.model.clipping import NormWindow
+from nbdebug.model.clipping.settings import NormWindow
 from nbdebug.model.initialisation import Overwritten
 from nbdebug.model.state.optimizer import OptimizerCopy
 from nbdebug.model.state.session_rng import RngPosition

@@ -1,1 +1,1 @@
-"""What ends or pauses a run: breakpoints, NaN and Inf, errors, and the goal of a run."""
+"""End and pause of a run: breakpoints, NaN and Inf, errors, and the goal of a run."""

@@ -92,14 +92,29 @@ class Clipping:
         window: recent values of the quantity that the mode compares with its threshold: the
             total norm, or the largest norm of a parameter, of a layer without override, or the
             largest entry.
+        parts: clipping of the parameters of each of several optimizers, by its name.
     """
 
     def __init__(self, layers: Mapping[str, Sequence[str]] | None = None) -> None:
         self.layers = layers or {}
-        self.percentile = 10.0
+        self._percentile = 10.0
         self._threshold, self._overrides = 1.0, dict[str, float]()
         self.window = NormWindow()
         self._mode, self._norm_type = "off", 2.0
+        self.parts: dict[str, Clipping] = {}
+
+    def split(self, name: str, parameters: Iterable[str]) -> Clipping:
+        """Clip some parameters apart, by their own norm; what is set for all is set for them."""
+        names = set(parameters)
+        layers = {
+            layer: tuple(name for name in inside if name in names)
+            for layer, inside in self.layers.items()
+        }
+        part = Clipping({layer: held for layer, held in layers.items() if held})
+        part.mode, part.norm_type, part.percentile = self.mode, self.norm_type, self.percentile
+        part.threshold, part.overrides = self.threshold, self.overrides
+        self.parts[name] = part
+        return part
 
     @property
     def mode(self) -> str:
@@ -112,6 +127,8 @@ class Clipping:
             self.window.fresh = 0
         self._mode = mode
         self._clear_if_incomparable(before)
+        for part in self.parts.values():
+            part.mode = mode
 
     @property
     def threshold(self) -> float:
@@ -122,6 +139,18 @@ class Clipping:
         if threshold != self._threshold:
             self.window.fresh = 0
         self._threshold = threshold
+        for part in self.parts.values():
+            part.threshold = threshold
+
+    @property
+    def percentile(self) -> float:
+        return self._percentile
+
+    @percentile.setter
+    def percentile(self, percentile: float) -> None:
+        self._percentile = percentile
+        for part in self.parts.values():
+            part.percentile = percentile
 
     @property
     def overrides(self) -> dict[str, float]:
@@ -132,6 +161,8 @@ class Clipping:
         if overrides != self._overrides:
             self.window.fresh = 0
         self._overrides = overrides
+        for part in self.parts.values():
+            part.overrides = overrides
 
     @property
     def norm_type(self) -> float:
@@ -142,6 +173,8 @@ class Clipping:
         before = self.compared
         self._norm_type = norm_type
         self._clear_if_incomparable(before)
+        for part in self.parts.values():
+            part.norm_type = norm_type
 
     @property
     def compared(self) -> tuple[str, float]:
@@ -155,9 +188,9 @@ class Clipping:
         """The threshold in force; NaN while there is none."""
         if self._mode == "off":
             return math.nan
-        return (
-            self.window.percentile(self.percentile) if self._mode == "adaptive" else self.threshold
-        )
+        if self._mode == "adaptive":
+            return self.window.percentile(self.percentile)
+        return self.threshold
 
     @property
     def fixed_limit(self) -> float:

@@ -1,0 +1,1 @@
+"""Gradient clipping: its settings, and clipping inside of recurrent layers."""

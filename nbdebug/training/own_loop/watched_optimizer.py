@@ -1,0 +1,88 @@
+"""One optimizer of a loop, and what is seen of it in a step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from nbdebug.model.clipping.settings import Clipping
+from nbdebug.model.training_state import TrainingState
+from nbdebug.training.engine.gradients import Clipped, Gradients
+from nbdebug.training.own_loop.gradient_marks import gradient_marks
+
+Named = Sequence[tuple[str, nn.Parameter]]
+
+
+class WatchedOptimizer:
+    """An optimizer whose updates are seen: loss and gradients that they follow from.
+
+    Args:
+        name: "" for the only one.
+        alone: True for the only one: the losses of a step are summed, whatever clears gradients.
+
+    Attributes:
+        parameters: whose gradients are measured; clipping: of these.
+        losses: that gave gradients to them since the last update, or since they were cleared.
+        found: their gradients, None before they are measured; seen: the last ones of this step.
+        values: loss and gradient norm before clipping, of the last update; clipped: after it.
+        updated: True if it made an update in this step.
+    """
+
+    def __init__(
+        self, name: str, optimizer: torch.optim.Optimizer, parameters: Named, clipping: Clipping,
+        alone: bool,
+    ) -> None:  # fmt: skip
+        self.name, self.optimizer = name, optimizer
+        self.parameters, self.clipping, self._alone = parameters, clipping, alone
+        self.clear()
+
+    def clear(self) -> None:
+        """Begin a step."""
+        self.losses: list[torch.Tensor] = []
+        self.found: Gradients | None = None
+        self.seen: Gradients | None = None
+        self.values = math.nan, math.nan
+        self.clipped = Clipped(math.nan, False, math.nan)
+        self.updated = self._used = False
+        self._marks: list[tuple[int, int] | None] | None = None
+
+    def before_backward(self) -> None:
+        """Mark gradients; losses whose gradients were used or cleared are dropped."""
+        before = gradient_marks(self.parameters)
+        cleared = self._marks is not None and self._marks != before
+        if not self._alone and (self._used or cleared):
+            self.losses.clear()
+            self._used = False
+        self._marks = before
+
+    def after_backward(self, losses: Sequence[torch.Tensor]) -> bool:
+        """Take losses that gave gradients to these parameters; False if they gave none.
+
+        A loss of another network, such as a discriminator, is not that of this one.
+        """
+        before, self._marks = self._marks, gradient_marks(self.parameters)
+        if self._marks == before:
+            return False
+        self.losses += [loss.detach() for loss in losses]
+        self.found = None
+        return True
+
+    def made_update(self) -> None:
+        """Note that an update was made with these gradients."""
+        self.updated = self._used = True
+
+
+def watched_optimizers(session: TrainingState) -> list[WatchedOptimizer]:
+    """The optimizers of a training, each with the parameters that it holds."""
+    if not session.named_optimizers:
+        return [WatchedOptimizer("", session.optimizer, session.parameters, session.clipping, True)]
+    found = []
+    for name, optimizer in session.named_optimizers.items():
+        held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        named = [(n, p) for n, p in session.parameters if id(p) in held]
+        part = session.clipping.split(name, [n for n, _ in named])
+        found.append(WatchedOptimizer(name, optimizer, named, part, False))
+    return found
