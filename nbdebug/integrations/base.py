@@ -15,6 +15,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from nbdebug.controls.base import Control
+from nbdebug.core.error_text import describe_error
 from nbdebug.core.plugins import instances
 from nbdebug.core.records import Notice
 from nbdebug.debugger.own_loop.watch import Watch, watched
@@ -135,6 +136,10 @@ class TrainerWatch:
                 )
             except NbdebugError as error:
                 self.refuse(str(error))
+                return
+            except Exception as error:
+                # A fault of nbdebug, or a model that no module can be: the trainer goes on.
+                self.refuse(describe_error(error))
                 return
             self._dbg, self._body = made, body
             if self._show:

@@ -464,14 +464,16 @@ def test_validation_test_and_prediction_alone_make_no_dashboard(watch: Any) -> N
         _ = watch.dbg
 
 
-def test_copies_of_the_callback_watch_nothing_yet(watch: Any) -> None:
+def test_copies_of_the_callback_watch_nothing_yet(watch: Any, tmp_path: Any) -> None:
     trained = Fit(watch).run()
     for made in (copy.deepcopy(watch), pickle.loads(pickle.dumps(watch))):
         assert isinstance(made, L.Callback)
         with pytest.raises(nbd.ArgumentError, match="has not begun"):
             _ = made.dbg
     assert watch.dbg.history.status.step == 30
-    assert "Watch" not in str(trained.trainer._checkpoint_connector.dump_checkpoint()["callbacks"])
+    path = str(tmp_path / "a.ckpt")
+    trained.trainer.save_checkpoint(path, weights_only=False)
+    assert "Watch" not in str(torch.load(path, weights_only=False)["callbacks"])
 
 
 def test_two_trainers_are_watched_at_a_time() -> None:

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import nbdebug as nbd
 from nbdebug.model.state.bits import bitwise_equal
+from tests.inside import forget_accelerators
 
 accelerate = pytest.importorskip("accelerate")
 X = torch.randn(80, 8, generator=torch.Generator().manual_seed(1))
@@ -24,8 +25,7 @@ Y = X.sum(1, keepdim=True).sin()
 def _fresh() -> Iterator[None]:
     """Forget the state that all accelerators of a process share."""
     yield
-    accelerate.state.AcceleratorState._reset_state(True)
-    accelerate.state.GradientState._reset_state()
+    forget_accelerators()
 
 
 class Loop:

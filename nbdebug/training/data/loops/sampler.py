@@ -12,13 +12,8 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset, default
 from nbdebug.errors import DataError
 from nbdebug.model.training_state import Batching
 from nbdebug.training.data.batch import Batch, count_samples
-from nbdebug.training.data.loops.batches import (
-    LoaderPass,
-    SizedPass,
-    counters_of,
-    form,
-    why_fixed,
-)
+from nbdebug.training.data.loops import batches
+from nbdebug.training.data.loops.batches import LoaderPass, SizedPass, form, why_fixed
 from nbdebug.training.data.loops.positions import (
     NOT_BEGUN,
     READ_ONCE,
@@ -153,8 +148,8 @@ class LoopSampler:
         self._rng.begin()
         self._take(loader)
         held = None if self._state is None else self._state.now()
-        order, counters = _order_of(loader), counters_of(loader)
-        start = PassStart(loader, self._rng.position(), order, held, counters)
+        rng, order = self._rng.position(), _order_of(loader)
+        start = PassStart(loader, rng, order, held, batches.counters_of(loader))
         self._first = self._first or start
         with self._rng:
             self._pass = self._made(loader)
