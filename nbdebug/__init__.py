@@ -90,9 +90,9 @@ _PLACES = {
 
 def __getattr__(name: str) -> Any:
     # PEP 562: `import nbdebug` alone loads neither torch nor bokeh.
-    if name == "runs":
-        # The package, which is called like a function.
-        return importlib.import_module("nbdebug.runs")
+    if name in ("runs", "integrations"):
+        # Packages, of which the first is called like a function.
+        return importlib.import_module(f"nbdebug.{name}")
     if name in __all__:
         place = _PLACES.get(name, "errors")
         return getattr(importlib.import_module(f"nbdebug.{place}"), name)

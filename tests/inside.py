@@ -308,3 +308,11 @@ def break_off_a_message(
 def tick_in_thread(dashboard: Dashboard) -> None:
     """One turn of the loop of the pump's thread."""
     dashboard.pump._tick_in_thread()
+
+
+def forget_accelerators() -> None:
+    """Forget the state that all Accelerators of a process share."""
+    from accelerate import state
+
+    state.AcceleratorState._reset_state(True)
+    state.GradientState._reset_state()

@@ -106,7 +106,12 @@ def source_of(thing: Any) -> str:
 
 def _class_around(code: types.CodeType, name: str) -> str | None:
     lines = linecache.getlines(code.co_filename)
-    for node in ast.walk(ast.parse("".join(lines))):
+    try:
+        tree = ast.parse("".join(lines))
+    except (SyntaxError, ValueError):
+        # Code that was made from a page or a template names that as its file.
+        return None
+    for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef) and node.name == name:
             end = node.end_lineno or node.lineno
             if node.lineno <= code.co_firstlineno <= end:

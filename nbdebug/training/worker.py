@@ -240,7 +240,10 @@ class Worker:
             return False
         training.timeline.record_event(None)
         training.timeline.undo_outside()
-        training.notify("warning", "A batch was excluded", str(error))
+        text, origin = str(error), error.origin
+        title = "A batch was excluded"
+        notice = Notice(step, "warning", title, text, kind="non_finite", origin=origin)
+        training.history.add_notice(notice)
         return True
 
     def _stop_on_error(self, error: BaseException) -> None:

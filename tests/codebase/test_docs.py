@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ BLOCK = re.compile(r"```python\n(.*?)```", re.S)
 # Files and folders in backticks.
 PATH = re.compile(r"`((?:[\w.-]+/)*(?:[\w-]+/|[\w-]+\.(?:py|md|ipynb|toml|txt)))`")
 PLACES = (ROOT, ROOT / "nbdebug", ROOT / "docs", ROOT / "tests")
+# Packages of pages that are skipped without them.
+TRAINERS = {"accelerate", "lightning", "transformers"}
 # Written by users, not by us.
 FOREIGN = ("nbdebug-checkpoints/", "my_package/", "pyproject.toml")
 
@@ -126,6 +129,11 @@ def test_keywords_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=named)
 def test_code_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    needed = set(re.findall(r"^import (\w+)", "\n".join(blocks(page)), re.MULTILINE))
+    for package in needed & TRAINERS:
+        pytest.importorskip(package)
+        # Trainers warn of much that a page does not tell.
+        warnings.simplefilter("ignore")
     monkeypatch.chdir(tmp_path)
     if "runs" in "".join(blocks(page)):
         monkeypatch.setenv("NBDEBUG_RUNS", str(tmp_path / "runs.db"))

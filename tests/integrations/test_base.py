@@ -14,6 +14,7 @@ from torch.nn import functional
 import nbdebug as nbd
 from nbdebug.integrations.base import TrainerWatch
 from nbdebug.model.state.bits import bitwise_equal
+from nbdebug.training.own_loop.handoff import LoopEnded
 
 X = torch.randn(64, 8, generator=torch.Generator().manual_seed(1))
 Y = X.sum(1, keepdim=True).sin()
@@ -181,6 +182,68 @@ def test_nan_leaves_an_update_out_and_pauses(watch: ToyWatch) -> None:
     thread.join(20)
     assert not thread.is_alive()
     assert all(torch.isfinite(p).all() for p in trainer.model.parameters())
+
+
+def test_what_logs_no_number_is_left_out(watch: ToyWatch) -> None:
+    trainer = ToyTrainer(watch)
+    given: Any = {"loss": 3.0, "lr": 7.0, "a (b)": 1.0, "text": "x", "pair": torch.ones(2), "": 1.0}
+    trainer.after = lambda step: watch.log(**given, good=float(step))
+    trainer.fit(1)
+    found = watch.dbg.history.frame(["loss", "lr", "a _b_", "good"])
+    assert found["loss"].tolist() == trainer.losses
+    assert found["lr"].tolist() == [1e-2] * STEPS
+    assert found["a _b_"].tolist() == [1.0] * STEPS
+    assert found["good"].tolist() == [float(n) for n in range(1, STEPS + 1)]
+
+
+def test_a_batch_without_an_update_belongs_to_the_next_step(watch: ToyWatch) -> None:
+    trainer = ToyTrainer(watch)
+
+    def train(x: torch.Tensor, y: torch.Tensor) -> None:
+        loss = functional.mse_loss(trainer.model(x), y)
+        loss.backward()
+        trainer.losses.append(loss.item())
+        if len(trainer.losses) % 3 == 0:
+            trainer.optimizer.step()
+
+    trainer.train = train  # type: ignore[method-assign]
+    trainer.fit(3)
+    found = watch.dbg.history.frame(["samples"])["samples"].tolist()
+    assert found == [24.0 * n for n in range(1, 9)]
+
+
+def test_a_loop_that_is_ended_between_two_passes_ends(watch: ToyWatch) -> None:
+    trainer = ToyTrainer(watch)
+    trainer.validated = Ending(watch)
+    with pytest.raises(LoopEnded):
+        trainer.fit(3)
+    assert len(trainer.losses) == STEPS
+    # The next training of this thread is another one.
+    trainer.validated = []
+    trainer.fit(1)
+    assert len(trainer.losses) == 2 * STEPS
+
+
+class Ending(list[float]):
+    def __init__(self, watch: TrainerWatch) -> None:
+        self.watch = watch
+
+    def append(self, value: float) -> None:
+        self.watch.dbg.end_loop()
+
+
+def test_whatever_fails_in_nbdebug_does_not_end_a_training(
+    watch: ToyWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("a fault of nbdebug")
+
+    monkeypatch.setattr("nbdebug.integrations.base.watched", fail)
+    bare, trainer = ToyTrainer(), ToyTrainer(watch)
+    bare.fit()
+    with pytest.warns(UserWarning, match="Toy trains without nbdebug: RuntimeError: a fault"):
+        trainer.fit()
+    assert trainer.losses == bare.losses
 
 
 def test_the_dashboard_is_asked_for_too_early(watch: ToyWatch) -> None:

@@ -6,6 +6,7 @@ import linecache
 import sys
 import types
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -120,3 +121,12 @@ def test_a_class_that_needs_arguments_is_refused_with_the_way_out() -> None:
 
     with pytest.raises(ScriptError, match=r'model="Needs\(\.\.\.\)"'):
         expression(Needs(3), Sources())
+
+
+def test_a_class_whose_file_is_no_python_has_no_source(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("It's no Python.")
+    space = {"__name__": "__main__", "nn": nn}
+    exec(compile("class Net(nn.Module):\n    def forward(self, x): return x", page, "exec"), space)
+    with pytest.raises(ScriptError, match="The source of Net cannot be found"):
+        Sources().add(space["Net"])

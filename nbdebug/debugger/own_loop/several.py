@@ -10,6 +10,7 @@ from torch import nn
 
 from nbdebug.errors import ArgumentError, ModelError
 from nbdebug.model.factories import are_optimizers, described, joint
+from nbdebug.model.state.wrapped_optimizer import bare_optimizer
 
 NAMES = "names of at least one letter, without a dot or a slash"
 
@@ -42,7 +43,8 @@ def optimizers(given: Any) -> torch.optim.Optimizer:
             optimizers hold the same parameter.
     """
     if isinstance(given, torch.optim.Optimizer):
-        return given
+        bare: torch.optim.Optimizer = bare_optimizer(given)
+        return bare
     if not isinstance(given, Mapping):
         if isinstance(given, list | tuple):
             raise ArgumentError(
@@ -55,6 +57,7 @@ def optimizers(given: Any) -> torch.optim.Optimizer:
             f"optimizer has {kinds or 'nothing'}: expected {{name: torch optimizer}}."
         )
     _check_names("optimizer", given)
+    given = {name: bare_optimizer(one) for name, one in given.items()}
     return next(iter(given.values())) if len(given) == 1 else joint(given)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent import futures
 from contextlib import contextmanager
 from functools import partial
 from os import PathLike
@@ -13,12 +14,14 @@ import torch
 from torch import nn
 
 from nbdebug.core.commands.loops import LogValues
+from nbdebug.core.commands.queue import Ticket
 from nbdebug.core.commands.running import Run
 from nbdebug.debugger.debugger import Debugger
 from nbdebug.debugger.own_loop.cell_magic import offer_magic
 from nbdebug.debugger.own_loop.several import modules, optimizers
 from nbdebug.errors import ArgumentError
 from nbdebug.model.module.forward import StepFn, detached
+from nbdebug.model.state.wrapped_optimizer import scaler_of
 from nbdebug.runs.record.location import AUTO
 from nbdebug.training.data.loops.positions import Updates
 from nbdebug.training.data.loops.rng import LoopRng
@@ -42,6 +45,7 @@ class Watch(Debugger):
 
     def __init__(self, body: LoopBody, setup: Setup, controls: dict[str, Any]) -> None:
         self._body = body
+        self._logged: Ticket | None = None
         self._begin(setup, controls)
         body.let_run = partial(self._parts.queue.put, Run(), inside=True)
 
@@ -127,7 +131,7 @@ class Watch(Debugger):
         )
         if values and not left_out:
             named = {name: detached(value) for name, value in values.items()}
-            self._client.put(LogValues(body.step, named))
+            self._logged = self._client.put(LogValues(body.step, named))
 
     @property
     def on_trial(self) -> bool:
@@ -183,8 +187,11 @@ class Watch(Debugger):
         """Say that the loop has ended, or failed; called in its thread."""
         if self._body.thread in (None, threading.get_ident()):
             self._body.leave(error)
-            # The last step is being written down.
+            # The last step is being written down, and what was logged behind it.
             self.wait(SETTLE_SECONDS)
+            logged, self._logged = self._logged, None
+            if logged is not None:
+                futures.wait([logged.answer], SETTLE_SECONDS)
 
     def close(self) -> None:
         self._body.close()
@@ -221,9 +228,11 @@ def watch(
     """
     known = modules(model)
     chosen = optimizers(optimizer)
+    body = LoopBody(chosen)
+    given = list(optimizer.values()) if isinstance(optimizer, Mapping) else [optimizer]
     return watched(
-        LoopBody(chosen), known, chosen, scaler=scaler, state=state, loss=loss, name=name,
-        runs=runs, overhead=overhead, checkpoint_memory=checkpoint_memory, **controls,
+        body, known, chosen, given, scaler=scaler, state=state, loss=loss, name=name, runs=runs,
+        overhead=overhead, checkpoint_memory=checkpoint_memory, **controls,
     )  # fmt: skip
 
 
@@ -231,11 +240,19 @@ def watched(
     body: LoopBody,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
+    given_as: Sequence[Any] = (),
     *,
     loss: StepFn | None = None,
     **arguments: Any,
 ) -> Watch:
-    """Watch the loop of a body; arguments as for `watch`."""
+    """Watch the loop of a body; arguments as for `watch`.
+
+    Args:
+        given_as: the optimizers as the loop calls them, where they may be wrapped.
+    """
+    body.calls.wrappers = tuple(given_as)
+    scalers = [arguments.get("scaler"), *map(scaler_of, given_as)]
+    arguments["scaler"] = next((one for one in scalers if one is not None), None)
     source = LoopSource(body, LoopRng())
     given = {name: value for name, value in arguments.items() if name in ARGUMENTS}
     controls = {name: value for name, value in arguments.items() if name not in ARGUMENTS}

@@ -21,6 +21,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from nbdebug.model.state.copying import SIMPLE_TYPES
+from nbdebug.model.state.wrapped_optimizer import bare_optimizer
 
 MAX_FUNCTIONS, MAX_VALUES = 500, 20_000
 # Above these sizes tensors without gradient are data, which training only reads.
@@ -34,6 +35,11 @@ TRAINED_TYPES = (
     *GENERATOR_TYPES,
 )  # fmt: skip
 DATA_TYPES = (Dataset, DataLoader, Sampler)
+# Objects of a library that hold what moves with the training, or count its batches.
+HOLDERS = {
+    "accelerate.accelerator.Accelerator": ("step", "scaler", "_optimizers", "_schedulers"),
+    "accelerate.scheduler.AcceleratedScheduler": ("scheduler",),
+}
 Bind = Callable[[Any], None]
 
 
@@ -75,6 +81,7 @@ class _Walk:
     def enter(self, place: str, value: Any, bind: Bind | None = None) -> None:
         if type(value) in SIMPLE_TYPES:
             return
+        value = bare_optimizer(value)
         if id(value) not in self._seen and len(self._seen) < MAX_VALUES:
             self._seen[id(value)] = value
             self._waiting.append((place, value, bind))
@@ -102,9 +109,20 @@ class _Walk:
                 for key, part in list(value.items()):
                     put = functools.partial(value.__setitem__, key)
                     self.enter(f"{place}[{key!r}]", part, put)
+            elif held := HOLDERS.get(f"{type(value).__module__}.{type(value).__name__}"):
+                self._holder(place, value, held)
             elif not isinstance(value, type | types.ModuleType) and not is_of_library(type(value)):
                 self._object(place, value)
         return self._found
+
+    def _holder(self, place: str, value: Any, held: Iterable[str]) -> None:
+        for name in held:
+            part = getattr(value, name, None)
+            if type(part) is int:
+                bind = functools.partial(setattr, value, name)
+                self._found.append(Reached(f"{place}.{name}", part, bind))
+            else:
+                self.enter(f"{place}.{name}", part)
 
     def _parts(self, place: str, parts: Iterable[Any]) -> None:
         parts = list(parts)

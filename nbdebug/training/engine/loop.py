@@ -12,7 +12,7 @@ import torch
 
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Notice, StepRecord
-from nbdebug.errors import NbdebugError
+from nbdebug.errors import LoopLeft, NbdebugError
 from nbdebug.model.state.step_guard import StepGuard
 from nbdebug.training.data.batch import Batch
 from nbdebug.training.engine.after_update import AfterUpdate
@@ -198,7 +198,11 @@ class Loop:
                 values = self.body.make_update(self, batch, watched)
         except BaseException as error:
             self.probes.cancel()
-            self._guard.restore(error, self._retries.count(session.step, error))
+            if isinstance(error, LoopLeft) and not self.body.repeats:
+                # Nobody repeats this step: its loop has ended as it does without nbdebug.
+                self._guard.settle()
+            else:
+                self._guard.restore(error, self._retries.count(session.step, error))
             session.outputs = session.targets = session.again = None
             raise
         self._guard.settle()

@@ -20,6 +20,7 @@ from nbdebug.model.schedule.live import Schedule
 from nbdebug.model.schedule.unit import ask_for_unit, own_scheduler
 from nbdebug.model.state.session_rng import SessionRng
 from nbdebug.model.state.surroundings import Surroundings
+from nbdebug.model.state.wrapped_optimizer import bare_optimizer
 from nbdebug.model.training_state import TrainingState
 from nbdebug.training.data.batch import CountSamples, count_samples, declared
 from nbdebug.training.data.loops.source import LoopSource
@@ -132,7 +133,8 @@ class Session(TrainingState):
             return list(self.body.schedulers)
         found = self.surroundings.values()
         schedulers = [one for one in found if isinstance(one, LRScheduler)]
-        return [one for one in schedulers if one.optimizer in members_of(self.optimizer)]
+        ours = members_of(self.optimizer)
+        return [one for one in schedulers if bare_optimizer(one.optimizer) in ours]
 
     @property
     def steps_per_epoch(self) -> int | None:

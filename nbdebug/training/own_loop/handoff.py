@@ -58,6 +58,9 @@ class Handoff:
         self.thread: int | None = None
         self.error: BaseException | None = None
         self.cut = self.closed = self._ends = False
+        # The thread of the loop; the one whose next pass ends it.
+        self._current: threading.Thread | None = None
+        self._ended: threading.Thread | None = None
         self.passes = 0
 
     @property
@@ -85,6 +88,9 @@ class Handoff:
     def begin_pass(self, loader: Any) -> None:
         """Say that a pass begins; called by the loop."""
         with self._change:
+            if self._ended is threading.current_thread():
+                self._ended = None
+                raise LoopEnded
             if self._state in IN_STEPS and self._is_left():
                 self._go()
             if self.closed:
@@ -92,6 +98,7 @@ class Handoff:
             if self._state in (*IN_STEPS, "waits", "begins"):
                 raise LoopLeft(NESTED)
             self.thread, self.error = threading.get_ident(), None
+            self._current = threading.current_thread()
             self._loader, self._frames = loader, self.frames_of(sys._getframe(1))
             self._ends = False
             self._state, self.passes = "begins", self.passes + 1
@@ -112,6 +119,7 @@ class Handoff:
             self._frames = self.frames_of(sys._getframe(1))
             while self._answer is None:
                 if self._state == "none":
+                    self._ended = None
                     raise LoopEnded if self._ends else PassOver
                 self._change.wait()
             answer, self._answer = self._answer, None
@@ -164,11 +172,14 @@ class Handoff:
         """Say that the loop has ended; called by its thread, or by whoever sees its end."""
         with self._change:
             self._go(error)
+            self._ended = None
 
     def end(self) -> None:
-        """End the loop at its next batch by an exception."""
+        """End the loop by an exception: at its next batch, or where its next pass begins."""
         self._ends = True
+        runs = self.runs
         self.leave()
+        self._ended = self._current if runs else None
 
     def close(self) -> None:
         """End the loop at its next batch."""

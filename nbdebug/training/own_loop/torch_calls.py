@@ -6,12 +6,14 @@ import functools
 import threading
 import types
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
 from torch import nn
+
+from nbdebug.model.state.wrapped_optimizer import take_step_anew
 
 
 class Observer(Protocol):
@@ -87,12 +89,16 @@ class TorchCalls:
     """Shows an observer the calls of a loop, in its thread only, while it works.
 
     The optimizers do not keep the observer alive.
+
+    Attributes:
+        wrappers: optimizers that wrap these, and decide when they step.
     """
 
     def __init__(self, observer: Observer, optimizers: Iterable[torch.optim.Optimizer]) -> None:
         self._observer = weakref.ref(observer)
         self._optimizers = [weakref.ref(one) for one in optimizers]
         self._put_back: list[Callable[[], Any]] = []
+        self.wrappers: Sequence[Any] = ()
         self.thread: int | None = None
 
     @contextmanager
@@ -104,6 +110,8 @@ class TorchCalls:
         if not self._put_back:
             for held in self._optimizers:
                 self._replace_step(held)
+            self._put_back.append(weakref.finalize(self, _take_anew, self.wrappers))
+            _take_anew(self.wrappers)
         FUNCTIONS.begin(thread, observer)
         try:
             yield
@@ -145,6 +153,11 @@ class TorchCalls:
                 _set_step(there, original)
 
         self._put_back.append(weakref.finalize(self, put_back))
+
+
+def _take_anew(wrappers: Sequence[Any]) -> None:
+    for wrapper in wrappers:
+        take_step_anew(wrapper)
 
 
 def _backward(

@@ -13,6 +13,8 @@ from torch import nn
 from nbdebug.errors import LoopLeft
 from nbdebug.training.data.batch import Batch, count_samples
 from nbdebug.training.data.loops.positions import UserBatch
+from nbdebug.training.engine.loop import Loop
+from nbdebug.training.engine.own_update import Values
 from nbdebug.training.own_loop.frames import LoopFrames
 from nbdebug.training.own_loop.loop_body import LoopBody
 from nbdebug.training.own_loop.messages import CANNOT_REPEAT
@@ -52,14 +54,22 @@ class TrainerBody(LoopBody):
 
     def begin_step(self) -> None:
         """Wait until a step may be made; called by the trainer."""
-        self._samples = 0
         self.take()
 
-    def saw(self, data: Any) -> None:
+    def make_update(self, loop: Loop, batch: Batch, watched: bool) -> Values:
+        self._samples = 0
+        return super().make_update(loop, batch, watched)
+
+    def saw(self, data: Any, epoch: int | None = None, progress: float | None = None) -> None:
         """Take note of a batch of this step; called by the trainer."""
         last, samples = self._given[-1], count_samples(data)
         self._samples += samples
-        self._given[-1] = UserBatch(data, samples, last.epoch, last.progress)
+        self._given[-1] = UserBatch(
+            data,
+            samples,
+            last.epoch if epoch is None else epoch,
+            last.progress if progress is None else progress,
+        )
 
     def whole(self, batch: Batch) -> Batch:
         last = self._given[-1]

@@ -47,7 +47,11 @@ PASSED_PACKAGES = frozenset({
     "matplotlib", "mlflow", "multiprocessing", "nbdebug", "pandas", "pathlib", "re", "tensorboard",
     "threading", "traitlets", "types", "typing", "uuid", "wandb",
 })  # fmt: skip
-PASSED_MODULES = ("torch.utils", "torch._dynamo", "torch._inductor", "torch.fx", "torch.cuda")
+PASSED_MODULES = (
+    "torch.utils", "torch._dynamo", "torch._inductor", "torch.fx", "torch.cuda",
+    # Of trainers, which a module of theirs holds.
+    "lightning.pytorch", "pytorch_lightning",
+)  # fmt: skip
 K = TypeVar("K", bound=Kept)
 MAX_VALUES, MAX_TENSOR_BYTES = 200_000, 2**30
 

@@ -12,6 +12,8 @@ from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 from nbdebug.model.training_state import Batching
 from nbdebug.training.data.loops.positions import Updates
 
+# Numbers of torch's own DataLoader.
+LOADER_SETTINGS = frozenset({"num_workers", "prefetch_factor", "timeout", "batch_size"})
 NO_LOADER = "The data is no DataLoader: the loop decides how large a batch is."
 WITH_WORKERS = (
     "The DataLoader has workers, which fetch ahead: give num_workers=0 to change it live."
@@ -34,6 +36,14 @@ def why_fixed(loader: Any) -> str:
     sampled = type(loader.batch_sampler) is BatchSampler
     stream = isinstance(loader.dataset, IterableDataset)
     return "" if plain and sampled and not stream else OWN_LOADER
+
+
+def counters_of(loader: Any) -> dict[str, int]:
+    """Numbers that a DataLoader of another package keeps, such as that of its epoch."""
+    if not isinstance(loader, DataLoader) or type(loader) is DataLoader:
+        return {}
+    names = vars(loader).keys() - LOADER_SETTINGS
+    return {name: vars(loader)[name] for name in names if type(vars(loader)[name]) is int}
 
 
 def form(batch: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -72,12 +72,17 @@ class Passes(Protocol):
 
 
 class PassStart(NamedTuple):
-    """Beginning of a pass: its loader, random numbers, states of loader and dataset."""
+    """Beginning of a pass: its loader, random numbers, states of loader and dataset.
+
+    Attributes:
+        counters: numbers that a loader of another package keeps, such as that of the epoch.
+    """
 
     loader: Any
     rng: RngState | None
     order: HeldState | None
     held: HeldState | None
+    counters: Mapping[str, int]
 
 
 class LoopPosition(NamedTuple):

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset, default
 from nbdebug.errors import DataError
 from nbdebug.model.training_state import Batching
 from nbdebug.training.data.batch import Batch, count_samples
+from nbdebug.training.data.loops import batches
 from nbdebug.training.data.loops.batches import LoaderPass, SizedPass, form, why_fixed
 from nbdebug.training.data.loops.positions import (
     NOT_BEGUN,
@@ -147,7 +148,8 @@ class LoopSampler:
         self._rng.begin()
         self._take(loader)
         held = None if self._state is None else self._state.now()
-        start = PassStart(loader, self._rng.position(), _order_of(loader), held)
+        rng, order = self._rng.position(), _order_of(loader)
+        start = PassStart(loader, rng, order, held, batches.counters_of(loader))
         self._first = self._first or start
         with self._rng:
             self._pass = self._made(loader)
@@ -250,6 +252,8 @@ class LoopSampler:
         for held in (start.order, start.held):
             if held is not None:
                 held.restore()
+        for name, value in start.counters.items():
+            setattr(start.loader, name, value)
 
     def keep_everything(self) -> AbstractContextManager[None]:
         self._check_reread(self._start)
