@@ -14,7 +14,8 @@ from benchmarks.table import Row, render
 from benchmarks.workloads import WORKLOADS
 
 PARTS = (
-    "cost", "dashboard", "clipping", "timeline", "rules", "recording", "transport", "memory",
+    "cost", "loops", "dashboard", "clipping", "timeline", "rules", "recording", "transport",
+    "memory",
 )  # fmt: skip
 
 
@@ -42,6 +43,10 @@ def _measure(arguments: argparse.Namespace) -> Iterator[Row]:
         for workload in WORKLOADS:
             if arguments.only in workload.name:
                 yield cost.measure(workload, dashboard=False, quick=quick)
+    if "loops" in arguments.parts:
+        for workload in WORKLOADS:
+            if arguments.only in workload.name:
+                yield cost.watched(workload, quick)
     if "dashboard" in arguments.parts:
         for workload in WORKLOADS:
             if arguments.only in workload.name:

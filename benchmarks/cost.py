@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 
-from benchmarks.bare import BareLoop
+from benchmarks.bare import BareLoop, OwnLoop
 from benchmarks.table import Row, row
 from benchmarks.viewer import show_first, wired
 from benchmarks.workloads import Workload
-from nbdebug import Debugger
+from nbdebug import Debugger, watch
 
 WARM_UP = 2
 
@@ -34,6 +34,27 @@ def measure(workload: Workload, dashboard: bool, quick: bool) -> Row:
         times = in_turn(lambda: debugger.run(steps=block), lambda: bare.run(block), pairs)
     what = f"{workload.name}, {'dashboard at 4 ticks/s' if dashboard else 'default probes'}"
     return compared(what, times, workload.bar)
+
+
+def watched(workload: Workload, quick: bool) -> Row:
+    """Ratio of the time of a block of a watched loop to that of the same loop bare."""
+    block, pairs = workload.block, workload.pairs // (4 if quick else 1)
+    loops = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        data = workload.data()
+        loops.append(OwnLoop(workload.model(), data, workload.loss_fn, workload.batch))
+    loop, bare = loops
+    with watch(loop.model, loop.optimizer) as dbg:
+
+        def passes() -> None:
+            for _ in dbg.epochs(1_000_000):
+                loop.train(dbg.batches(loop.passes))
+
+        dbg.run(passes)
+        dbg.pause()
+        times = in_turn(lambda: dbg.run(steps=block), lambda: bare.run(block), pairs)
+    return compared(f"{workload.name}, own loop watched", times, workload.bar)
 
 
 def adaptive_clipping(workload: Workload, quick: bool) -> Row:
