@@ -124,26 +124,22 @@ class TrainerWatch:
         if self._body is not None and self._goes_on(model, optimizer):
             self._body.leave()
             self._body.schedulers = list(schedulers)
-        else:
-            self.close()
-            bare = bare_optimizer(optimizer)
-            body = TrainerBody(bare, self.packages)
-            body.unavailable = {**UNAVAILABLE, **self.unavailable, **(unavailable or {})}
-            body.schedulers = list(schedulers)
-            try:
-                made = watched(
-                    body, model, bare, [optimizer], scaler=scaler, loss=loss, **self._settings
-                )
-            except NbdebugError as error:
-                self.refuse(str(error))
-                return
-            except Exception as error:
-                # A fault of nbdebug, or a model that no module can be: the trainer goes on.
-                self.refuse(describe_error(error))
-                return
-            self._dbg, self._body = made, body
-            if self._show:
-                _display(made)
+            return
+        self.close()
+        bare = bare_optimizer(optimizer)
+        body = TrainerBody(bare, self.packages)
+        body.unavailable = {**UNAVAILABLE, **self.unavailable, **(unavailable or {})}
+        body.schedulers = list(schedulers)
+        given = {**self._settings, "scaler": scaler, "loss": loss}
+        try:
+            made = watched(body, model, bare, [optimizer], **given)
+        except Exception as error:
+            # Whatever it is, a fault of nbdebug too: the trainer goes on.
+            self.refuse(str(error) if isinstance(error, NbdebugError) else describe_error(error))
+            return
+        self._dbg, self._body = made, body
+        if self._show:
+            _display(made)
 
     def refuse(self, reason: str) -> None:
         """Let this training go on without nbdebug, and say why."""

@@ -6,7 +6,7 @@ import math
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Notice, Status
-from nbdebug.core.results.findings import Symptom
+from nbdebug.core.results.findings import Remedy, Symptom
 from nbdebug.core.results.metric_names import LogFilter
 from nbdebug.rules._examples import example, falling_loss
 from nbdebug.rules.base import Rule
@@ -40,7 +40,8 @@ class LogHidesNan(Rule):
             f"The loss was NaN or Inf at step {seen[0]:,}; the log of the trainer shows the "
             "average of the losses before it."
         )
-        return Symptom(math.nan, math.inf, seen[0], text, ())
+        remedy = Remedy("Give TrainingArguments(logging_nan_inf_filter=False)")
+        return Symptom(math.nan, math.inf, seen[0], text, (remedy,))
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:
