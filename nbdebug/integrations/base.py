@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import threading
+import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from os import PathLike
 from typing import Any, ClassVar
 
@@ -10,10 +14,15 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
+from nbdebug.controls.base import Control
+from nbdebug.core.plugins import instances
+from nbdebug.core.records import Notice
 from nbdebug.debugger.own_loop.watch import Watch, watched
-from nbdebug.errors import ArgumentError
+from nbdebug.errors import ArgumentError, NbdebugError
 from nbdebug.runs.record.location import AUTO
 from nbdebug.training.data.loops.positions import Updates
+from nbdebug.training.engine.control_set import check_keywords
+from nbdebug.training.own_loop.handoff import PassOver
 from nbdebug.training.own_loop.messages import UNAVAILABLE
 from nbdebug.training.own_loop.trainer_body import TrainerBody
 
@@ -23,6 +32,8 @@ NOTHING_GOES_BACK = (
     "forked or replayed. Everything else works."
 )
 FIXED = "{0} reads its batches itself: set the batch size of its loader before training."
+UNWATCHED = "{0} trains without nbdebug: {1}"
+NO_PART_OF_A_NAME = re.compile(r"[^\w/.@ -]+")
 
 
 class TrainerWatch:
@@ -31,7 +42,10 @@ class TrainerWatch:
     A subclass is what the trainer calls back: it calls `begin` once model and optimizer are
     there, then `begin_epoch`, `begin_step`, `saw`, `end_step` and `end`. In between, backward
     passes, clipping and updates are seen by themselves. Nothing here changes a number of the
-    training unless a control is set.
+    training unless a control is set, and nothing here ends it: what cannot be watched trains on
+    without.
+
+    A trainer copies or saves what it calls back: a copy has the settings, and watches nothing yet.
 
     Args:
         name, runs, overhead: as for `nbdebug.watch`.
@@ -41,6 +55,9 @@ class TrainerWatch:
     Attributes:
         trainer: name of the trainer in messages; packages: whose functions are the trainer.
         unavailable: controls that this trainer cannot take, with the reason.
+
+    Raises:
+        ArgumentError: a keyword is misspelt.
     """
 
     trainer: ClassVar[str]
@@ -56,22 +73,31 @@ class TrainerWatch:
         show: bool = True,
         **controls: Any,
     ) -> None:
-        self._settings = {"name": name, "runs": runs, "overhead": overhead, **controls}
-        self._show = show
+        known = instances("nbdebug.controls", Control, lambda name, error: None)
+        check_keywords(controls, known, ("name", "runs", "overhead", "show"))
+        settings = {"name": name, "runs": runs, "overhead": overhead, **controls}
+        self.__setstate__({"settings": settings, "show": show})
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"settings": self._settings, "show": self._show}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._settings, self._show = dict(state["settings"]), state["show"]
         self._dbg: Watch | None = None
         self._body: TrainerBody | None = None
         self._pass: Updates | None = None
-        self._in_step = False
+        self._in_step, self._refused = False, ""
+        self._thread: int | None = None
 
     @property
     def dbg(self) -> Watch:
         """The dashboard, and all that `nbdebug.watch` returns.
 
         Raises:
-            ArgumentError: training has not begun.
+            ArgumentError: training has not begun, or is not watched; the message says why.
         """
         if self._dbg is None:
-            raise ArgumentError(NOT_BEGUN.format(self.trainer))
+            raise ArgumentError(self._refused or NOT_BEGUN.format(self.trainer))
         return self._dbg
 
     def begin(
@@ -82,23 +108,46 @@ class TrainerWatch:
         scaler: torch.amp.GradScaler | None = None,
         schedulers: Sequence[LRScheduler] = (),
         loss: Callable[[nn.Module, Any], torch.Tensor] | None = None,
+        unavailable: Mapping[str, str] | None = None,
     ) -> None:
         """Make the dashboard, or go on with it where model and optimizer are the same.
 
         Args:
             schedulers: those that the trainer steps.
             loss: `loss(model, batch)`, for checks.
+            unavailable: more controls that cannot be taken, with the reason.
         """
-        if self._dbg is not None and self._goes_on(model, optimizer):
-            return
+        self._thread = threading.get_ident()
+        self._in_step, self._pass, self._refused = False, None, ""
+        if self._body is not None and self._goes_on(model, optimizer):
+            self._body.leave()
+            self._body.schedulers = list(schedulers)
+        else:
+            self.close()
+            body = TrainerBody(optimizer, self.packages)
+            body.unavailable = {**UNAVAILABLE, **self.unavailable, **(unavailable or {})}
+            body.schedulers = list(schedulers)
+            try:
+                made = watched(body, model, optimizer, scaler=scaler, loss=loss, **self._settings)
+            except NbdebugError as error:
+                self.refuse(str(error))
+                return
+            self._dbg, self._body = made, body
+            if self._show:
+                _display(made)
+
+    def refuse(self, reason: str) -> None:
+        """Let this training go on without nbdebug, and say why."""
         self.close()
-        body = TrainerBody(optimizer, self.packages)
-        body.unavailable = {**UNAVAILABLE, **self.unavailable}
-        body.schedulers = list(schedulers)
-        self._dbg = watched(body, model, optimizer, scaler=scaler, loss=loss, **self._settings)
-        self._body = body
-        if self._show:
-            _display(self._dbg)
+        self._dbg = self._body = None
+        self._refused = UNWATCHED.format(self.trainer, reason)
+        warnings.warn(self._refused, stacklevel=2)
+
+    def tell(self, title: str, text: str) -> None:
+        """Show a warning in the dashboard."""
+        if self._dbg is not None:
+            history = self._dbg.history
+            history.add_notice(Notice(history.status.step, "warning", title, text))
 
     def _goes_on(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> bool:
         assert self._dbg is not None
@@ -106,45 +155,87 @@ class TrainerWatch:
         same = session.model is model and session.optimizer is optimizer
         return same and self._dbg.state != "closed"
 
+    def _present(self) -> TrainerBody | None:
+        """The body of the training that calls back; None if it is not watched, or not any more."""
+        body = self._body
+        here = threading.get_ident() == self._thread
+        return body if here and body is not None and not body.closed else None
+
     def begin_epoch(self, steps: int | None) -> None:
         """Begin an epoch of a number of steps, None if that is unknown."""
-        if self._body is None or self._body.closed:
+        body = self._present()
+        if body is None:
             return
-        self._body.cut_pass()
+        body.cut_pass()
+        self._in_step = False
         back, fixed = NOTHING_GOES_BACK.format(self.trainer), FIXED.format(self.trainer)
         self._pass = Updates(steps, back, fixed)
 
     def begin_step(self) -> None:
-        """Wait while training is paused; what follows until `end_step` is one step."""
-        if self._body is None or self._body.closed:
+        """Wait while training is paused; what follows until the next update is one step.
+
+        Called before each batch: in a step that has no update yet it does nothing.
+        """
+        body = self._present()
+        if body is None or self._in_step:
             return
-        if self._pass is not None:
-            # Only now: until its first step the trainer draws random numbers on its own.
-            self._body.begin_pass(self._pass)
-            self._pass = None
-        self._body.begin_step()
+        if self._pass is None and not body.runs:
+            # A pass whose beginning was not told, as after a restart in the middle of an epoch.
+            self.begin_epoch(None)
+        try:
+            if self._pass is not None:
+                # Only now: until its first step the trainer draws random numbers on its own.
+                body.begin_pass(self._pass)
+                self._pass = None
+            body.begin_step()
+        except (PassOver, NbdebugError):
+            # The watch was closed while it waited, or another training is watched by it.
+            return
         self._in_step = True
 
-    def saw(self, batch: Any) -> None:
-        """Count the samples of a batch of this step."""
-        if self._in_step and self._body is not None:
-            self._body.saw(batch)
+    def saw(self, batch: Any, epoch: int | None = None, progress: float | None = None) -> None:
+        """Count the samples of a batch of this step.
+
+        Args:
+            epoch: number of epochs before this one; progress: completed share of this one after
+                the batch. Both are counted by the steps where they are not given.
+        """
+        body = self._present()
+        if self._in_step and body is not None:
+            body.saw(batch, epoch, progress)
 
     def log(self, **values: Any) -> None:
-        """Write named values of this step; see `Watch.log`."""
-        if self._dbg is not None and values:
-            self._dbg.log(**values)
+        """Write named values of this step that the trainer logs.
+
+        What nbdebug measures itself, and what is no number, is left out.
+        """
+        dbg = self._dbg
+        if dbg is None or self._present() is None:
+            return
+        named = {NO_PART_OF_A_NAME.sub("_", name): value for name, value in values.items()}
+        # The loss is that of the backward pass: trainers average or filter theirs.
+        named.pop("loss", None)
+        try:
+            dbg.log(**named)
+        except ArgumentError:
+            for name, value in named.items():
+                with suppress(NbdebugError):
+                    dbg.log(**{name: value})
+        except NbdebugError:
+            # It was closed meanwhile.
+            return
 
     def end_step(self) -> None:
-        """Say that the step is done."""
-        if self._in_step and self._body is not None:
+        """Say that a batch is done; its step is, if an update was made or left out."""
+        body = self._present()
+        if self._in_step and body is not None and (body.updated or body.skipped):
             self._in_step = False
-            self._body.rest()
+            body.rest()
 
     def end(self, error: BaseException | None = None) -> None:
         """Say that training has ended, or failed."""
-        self._in_step = False
-        if self._dbg is not None and self._body is not None and not self._body.closed:
+        self._in_step, self._pass = False, None
+        if self._dbg is not None and self._present() is not None:
             self._dbg.leave(error)
 
     def close(self) -> None:

@@ -55,11 +55,16 @@ class TrainerBody(LoopBody):
         self._samples = 0
         self.take()
 
-    def saw(self, data: Any) -> None:
+    def saw(self, data: Any, epoch: int | None = None, progress: float | None = None) -> None:
         """Take note of a batch of this step; called by the trainer."""
         last, samples = self._given[-1], count_samples(data)
         self._samples += samples
-        self._given[-1] = UserBatch(data, samples, last.epoch, last.progress)
+        self._given[-1] = UserBatch(
+            data,
+            samples,
+            last.epoch if epoch is None else epoch,
+            last.progress if progress is None else progress,
+        )
 
     def whole(self, batch: Batch) -> Batch:
         last = self._given[-1]
