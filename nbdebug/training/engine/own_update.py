@@ -32,7 +32,13 @@ def measured(session: Session, found: Gradients, loss: torch.Tensor) -> tuple[fl
 
 
 class StepBody(Protocol):
-    """Maker of the update of a step."""
+    """Maker of the update of a step.
+
+    Attributes:
+        no_reset: why training cannot begin again; "" if it can.
+    """
+
+    no_reset: str
 
     @property
     def repeats(self) -> bool:
@@ -65,7 +71,7 @@ class StepBody(Protocol):
 class OwnUpdate:
     """Forward pass, backward pass, clipping and the step of the optimizer."""
 
-    repeats = True
+    repeats, no_reset = True, ""
 
     def is_ready(self) -> bool:
         return True

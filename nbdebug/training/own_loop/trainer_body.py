@@ -12,10 +12,12 @@ from torch import nn
 
 from nbdebug.errors import LoopLeft
 from nbdebug.training.data.batch import Batch, count_samples
-from nbdebug.training.data.loops.positions import UserBatch
+from nbdebug.training.data.loops.positions import Updates, UserBatch
+from nbdebug.training.engine.loop import Loop
+from nbdebug.training.engine.own_update import Values
 from nbdebug.training.own_loop.frames import LoopFrames
 from nbdebug.training.own_loop.loop_body import LoopBody
-from nbdebug.training.own_loop.messages import CANNOT_REPEAT
+from nbdebug.training.own_loop.messages import CANNOT_REPEAT, NO_RESET
 
 
 class TrainerFrames(LoopFrames):
@@ -45,19 +47,30 @@ class TrainerBody(LoopBody):
         packages: names of the packages of the trainer.
     """
 
+    no_reset = NO_RESET
+
     def __init__(self, optimizer: torch.optim.Optimizer, packages: tuple[str, ...]) -> None:
         super().__init__(optimizer)
         self.frames_of = partial(TrainerFrames, packages)
         self._samples = 0
 
+    def make_update(self, loop: Loop, batch: Batch, watched: bool) -> Values:
+        self._samples = 0
+        return super().make_update(loop, batch, watched)
+
     def begin_step(self) -> None:
         """Wait until a step may be made; called by the trainer."""
-        self._samples = 0
         self.take()
+
+    def measure(self) -> None:
+        """Measure loss and gradients now; called by the trainer, before it clips them unseen."""
+        self._measure_once()
 
     def saw(self, data: Any, epoch: int | None = None, progress: float | None = None) -> None:
         """Take note of a batch of this step; called by the trainer."""
         last, samples = self._given[-1], count_samples(data)
+        if isinstance(self._loader, Updates):
+            self._loader.seen = data
         self._samples += samples
         self._given[-1] = UserBatch(
             data,
