@@ -12,7 +12,7 @@ from torch import nn
 
 from nbdebug.errors import LoopLeft
 from nbdebug.training.data.batch import Batch, count_samples
-from nbdebug.training.data.loops.positions import Updates, UserBatch
+from nbdebug.training.data.loops.positions import UserBatch
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.own_update import Values
 from nbdebug.training.own_loop.frames import LoopFrames
@@ -69,8 +69,6 @@ class TrainerBody(LoopBody):
     def saw(self, data: Any, epoch: int | None = None, progress: float | None = None) -> None:
         """Take note of a batch of this step; called by the trainer."""
         last, samples = self._given[-1], count_samples(data)
-        if isinstance(self._loader, Updates):
-            self._loader.seen = data
         self._samples += samples
         self._given[-1] = UserBatch(
             data,

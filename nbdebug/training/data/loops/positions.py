@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
@@ -31,10 +32,9 @@ NO_BATCHES = "The loop has no DataLoader."
 
 
 class Updates:
-    """Iterated over by a loop whose data is not read here: an endless pass of what it saw last.
+    """Iterated over by a loop whose data is not read here: an endless pass of None.
 
     Attributes:
-        seen: last batch that the loop is known to have taken, None if there is none.
         steps: number of steps of a pass, None if it is unknown.
         nothing_goes_back, fixed: why its steps cannot be repeated, and its batch size not changed.
     """
@@ -43,11 +43,9 @@ class Updates:
         self, steps: int | None = None, nothing_goes_back: str = NO_LOADER, fixed: str = NO_BATCHES
     ) -> None:
         self.steps, self.nothing_goes_back, self.fixed = steps, nothing_goes_back, fixed
-        self.seen: Any = None
 
-    def __iter__(self) -> Iterator[Any]:
-        while True:
-            yield self.seen
+    def __iter__(self) -> Iterator[None]:
+        return itertools.repeat(None)
 
 
 class Passes(Protocol):
