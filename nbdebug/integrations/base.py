@@ -145,6 +145,12 @@ class TrainerWatch:
         if body is not None:
             body.schedulers = list(schedulers)
 
+    def set_batches_per_step(self, count: int) -> None:
+        """Say that the trainer divides the gradients of a step by its number of batches."""
+        body = self._present()
+        if body is not None:
+            body.divided_by = count
+
     def refuse(self, reason: str) -> None:
         """Let this training go on without nbdebug, and say why."""
         self.close()
@@ -169,6 +175,11 @@ class TrainerWatch:
         body = self._body
         here = threading.get_ident() == self._thread
         return body if here and body is not None and not body.closed else None
+
+    @property
+    def watches(self) -> bool:
+        """True if the training that calls back is watched."""
+        return self._present() is not None
 
     def begin_epoch(self, steps: int | None) -> None:
         """Begin an epoch of a number of steps, None if that is unknown."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -73,12 +74,7 @@ class Watch(TrainerWatch, Callback):  # type: ignore[misc]
             return
         names = list(net._optimizers)
 
-        def loss(model: nn.Module, batch: Any) -> torch.Tensor:
-            inputs, targets = unpack_data(batch)
-            value: torch.Tensor = net.get_loss(net.infer(inputs), targets, X=inputs, training=True)
-            return value
-
-        self.begin(net.module_, getattr(net, f"{names[0]}_"), loss=loss)
+        self.begin(net.module_, getattr(net, f"{names[0]}_"), loss=_loss_of(net))
         if len(names) > 1:
             text = SEVERAL_OPTIMIZERS.format(len(names), names[0])
             self.tell("One optimizer of several is watched", text)
@@ -133,6 +129,20 @@ class Watch(TrainerWatch, Callback):  # type: ignore[misc]
                 if name not in NO_METRICS and not name.endswith("_best")
             })  # fmt: skip
         self._logged = len(rows)
+
+
+def _loss_of(net: Any) -> Callable[[nn.Module, Any], torch.Tensor]:
+    # Who searches a function for state does not find all of the net here.
+    held = weakref.ref(net)
+
+    def loss(model: nn.Module, batch: Any) -> torch.Tensor:
+        net = held()
+        assert net is not None
+        inputs, targets = unpack_data(batch)
+        value: torch.Tensor = net.get_loss(net.infer(inputs), targets, X=inputs, training=True)
+        return value
+
+    return loss
 
 
 def _schedulers(net: Any) -> list[Any]:

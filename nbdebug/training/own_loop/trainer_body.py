@@ -48,6 +48,8 @@ class TrainerBody(LoopBody):
     """
 
     no_reset = NO_RESET
+    # Batches whose mean gradient is that of a step, where the trainer divides by them.
+    divided_by = 1
 
     def __init__(self, optimizer: torch.optim.Optimizer, packages: tuple[str, ...]) -> None:
         super().__init__(optimizer)
@@ -61,6 +63,10 @@ class TrainerBody(LoopBody):
     def begin_step(self) -> None:
         """Wait until a step may be made; called by the trainer."""
         self.take()
+
+    def _loss(self) -> torch.Tensor:
+        loss = super()._loss()
+        return loss if self.divided_by == 1 else loss / self.divided_by
 
     def measure(self) -> None:
         """Measure loss and gradients now; called by the trainer, before it clips them unseen."""
