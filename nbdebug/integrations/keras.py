@@ -27,7 +27,7 @@ try:
     from nbdebug.integrations.keras_layers import ModelView
     from nbdebug.integrations.keras_optimizer import (
         ScaledFunction,
-        attach,
+        Updates,
         rate_is_plain,
         schedule_of,
         stand_in,
@@ -136,7 +136,7 @@ class Watch(TrainerWatch, keras.callbacks.Callback):  # type: ignore[misc]
 
         self._detach()
         optimizer.sync()
-        undo = [view.attach(), attach(model.optimizer, optimizer)]
+        undo = [view.attach(), Updates(model.optimizer, optimizer).detach]
         own: dict[str, Any] = model.__dict__
         if "train_step" not in own:
             own["train_step"] = seen

@@ -90,7 +90,7 @@ def _calling(view: LayerView) -> Callable[..., Any]:
 
 
 def view_of(layer: Any) -> LayerView:
-    """What stands for a layer, of a class with its name."""
+    """Make the view of a layer, of a class with its name."""
     # A layer of rate 0 has nothing to draw random numbers from.
     drops = isinstance(layer, keras.layers.Dropout) and layer.rate > 0
     base = DropoutView if drops else LayerView

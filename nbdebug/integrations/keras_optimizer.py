@@ -97,54 +97,57 @@ class ScaledFunction:
         return value * self._factor
 
 
-def attach(optimizer: Any, stand: ForeignOptimizer) -> Callable[[], None]:
-    """Let each update of an optimizer of Keras be one of what stands for it.
+class Updates:
+    """Updates of an optimizer of Keras, each of which is one of what stands for it.
 
     Gradients are those that Keras is about to clip: with accumulation the mean of all batches.
-
-    Returns:
-        Puts the optimizer back as it was.
     """
-    apply, clip = optimizer.apply, optimizer._clip_gradients
-    used: list[Any] = []
 
-    def applied(grads: Any, trainable_variables: Any = None) -> Any:
+    def __init__(self, optimizer: Any, stand: ForeignOptimizer) -> None:
+        self._optimizer, self._stand = optimizer, stand
+        self._apply, self._clip = optimizer.apply, optimizer._clip_gradients
+        self._used: list[Any] = []
+        held = vars(optimizer)
+        held["apply"], held["_clip_gradients"] = self.apply, self.clip
+
+    def detach(self) -> None:
+        """Put the optimizer back as it was."""
+        held = vars(self._optimizer)
+        if held.get("apply") == self.apply:
+            del held["apply"], held["_clip_gradients"]
+
+    def apply(self, grads: Any, trainable_variables: Any = None) -> Any:
+        optimizer = self._optimizer
         variables = trainable_variables or optimizer._trainable_variables
         # Of frozen layers Keras would warn.
         pairs = [(g, v) for g, v in zip(grads, variables, strict=True) if _trains(g, v)]
-        used[:] = [v for g, v in pairs if g is not None and not _overwritten(v)]
+        self._used = [v for g, v in pairs if g is not None and not _overwritten(v)]
         try:
-            return apply([g for g, _ in pairs], [v for _, v in pairs])
+            return self._apply([g for g, _ in pairs], [v for _, v in pairs])
         except UpdateLeftOut:
             if optimizer.gradient_accumulation_steps:
-                # The next update begins with the next batch, as it would have.
-                # Keras multiplies them by 0, which leaves NaN as it is.
-                for kept in optimizer._accumulated_gradients:
-                    if kept is not None:
-                        kept.value.data.zero_()
-                optimizer._iterations.assign_add(1)
+                self._begin_accumulation()
             return None
 
-    def clipped(grads: Any) -> Any:
-        grads = list(grads)
-        if len(grads) == len(used):
-            for gradient, variable in zip(grads, used, strict=True):
+    def _begin_accumulation(self) -> None:
+        """Let the next update begin with the next batch, as it would have."""
+        # Keras multiplies what it gathered by 0, which leaves NaN as it is.
+        for kept in self._optimizer._accumulated_gradients:
+            if kept is not None:
+                kept.value.data.zero_()
+        self._optimizer._iterations.assign_add(1)
+
+    def clip(self, grads: Any) -> Any:
+        grads, stand = list(grads), self._stand
+        if len(grads) == len(self._used):
+            for gradient, variable in zip(grads, self._used, strict=True):
                 variable.value.grad = gradient
         stand.sync()
         stand.allowed = False
         stand.step()
         if not stand.allowed:
             raise UpdateLeftOut
-        return clip(grads)
-
-    held = vars(optimizer)
-    held["apply"], held["_clip_gradients"] = applied, clipped
-
-    def detach() -> None:
-        if held.get("apply") is applied:
-            del held["apply"], held["_clip_gradients"]
-
-    return detach
+        return self._clip(grads)
 
 
 def _trains(gradient: Any, variable: Any) -> bool:

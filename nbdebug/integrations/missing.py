@@ -1,4 +1,4 @@
-"""What is said where the package of a trainer cannot be imported."""
+"""Error for the package of a trainer that cannot be imported."""
 
 from __future__ import annotations
 
