@@ -52,7 +52,7 @@ def stand_in(optimizer: Any, parameters: Iterable[nn.Parameter]) -> ForeignOptim
     if getattr(optimizer, "nesterov", False):
         options["nesterov"] = attribute("nesterov")
     made: ForeignOptimizer = type(type(optimizer).__name__, (ForeignOptimizer,), {})(
-        parameters, options
+        [(parameters, options)]
     )
     return made
 
@@ -138,14 +138,11 @@ class Updates:
         self._optimizer._iterations.assign_add(1)
 
     def clip(self, grads: Any) -> Any:
-        grads, stand = list(grads), self._stand
+        grads = list(grads)
         if len(grads) == len(self._used):
             for gradient, variable in zip(grads, self._used, strict=True):
                 variable.value.grad = gradient
-        stand.sync()
-        stand.allowed = False
-        stand.step()
-        if not stand.allowed:
+        if not self._stand.may_update():
             raise UpdateLeftOut
         return self._clip(grads)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from nbdebug.integrations.base import TrainerWatch
 
-LIMIT = 30.0
+LIMIT = 15.0
 
 
 class Trigger:
