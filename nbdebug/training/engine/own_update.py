@@ -47,6 +47,9 @@ class StepBody(Protocol):
     def is_ready(self) -> bool:
         """Tell if a step can be made now."""
 
+    def is_apart(self) -> bool:
+        """Tell if who makes the steps is on its own before the next one, after waiting a moment."""
+
     def make_update(self, loop: Loop, batch: Batch, watched: bool) -> Values:
         """Update the weights.
 
@@ -75,6 +78,9 @@ class OwnUpdate:
 
     def is_ready(self) -> bool:
         return True
+
+    def is_apart(self) -> bool:
+        return False
 
     def whole(self, batch: Batch) -> Batch:
         return batch
