@@ -132,7 +132,11 @@ class Watch(TrainerWatch, keras.callbacks.Callback):  # type: ignore[misc]
 
         def seen(data: Any) -> Any:
             self.saw(data, self._epoch, None if not steps else (batch + 1) / steps)
-            return train_step(data)
+            try:
+                return train_step(data)
+            except BaseException:
+                self._detach()
+                raise
 
         self._detach()
         optimizer.sync()
@@ -142,7 +146,11 @@ class Watch(TrainerWatch, keras.callbacks.Callback):  # type: ignore[misc]
             own["train_step"] = seen
             undo.append(lambda: own.pop("train_step", None))
         self._undo = undo
-        self.begin_step()
+        try:
+            self.begin_step()
+        except BaseException:
+            self._detach()
+            raise
         optimizer.sync()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:

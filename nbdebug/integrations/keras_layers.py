@@ -28,6 +28,8 @@ class LayerView(nn.Module):
         for variable in (*layer._trainable_variables, *layer._non_trainable_variables):
             self.register_parameter(_free(self._parameters, variable.name), variable.value)
         for inner in layer._layers:
+            if isinstance(inner, keras.layers.InputLayer):
+                continue
             self.add_module(_free(self._modules, inner.name), view_of(inner))
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
