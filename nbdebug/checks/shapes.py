@@ -10,6 +10,7 @@ from torch import nn
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.results.check_result import Outcome
+from nbdebug.errors import LoopLeft
 from nbdebug.model.module.names import Layer, layers
 
 EXPECTED_INPUTS = {
@@ -59,6 +60,8 @@ class Shapes(Check):
         context.train()
         try:
             context.look(context.batch)
+        except LoopLeft:
+            raise
         except Exception as error:
             return _broken(error, under_way, calls)
         finally:

@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 
 import torch
 from torch import nn
-from torch.optim.lr_scheduler import LRScheduler
 
 from nbdebug.controls.base import Control
 from nbdebug.core.error_text import describe_error
@@ -35,6 +34,7 @@ NOTHING_GOES_BACK = (
 )
 FIXED = "{0} reads its batches itself: set the batch size of its loader before training."
 UNWATCHED = "{0} trains without nbdebug: {1}"
+SEVERAL_PROCESSES = "it runs in several processes, and one process alone can be watched."
 NO_PART_OF_A_NAME = re.compile(r"[^\w/.@ -]+")
 
 
@@ -108,19 +108,22 @@ class TrainerWatch:
         optimizer: torch.optim.Optimizer,
         *,
         scaler: torch.amp.GradScaler | None = None,
-        schedulers: Sequence[LRScheduler] = (),
+        schedulers: Sequence[Any] = (),
         loss: Callable[[nn.Module, Any], torch.Tensor] | None = None,
         unavailable: Mapping[str, str] | None = None,
     ) -> None:
         """Make the dashboard, or go on with it where model and optimizer are the same.
 
         Args:
-            schedulers: those that the trainer steps.
+            schedulers: those that the trainer steps; a change of lr scales their `base_lrs`.
             loss: `loss(model, batch)`, for checks.
             unavailable: more controls that cannot be taken, with the reason.
         """
         self._thread = threading.get_ident()
         self._in_step, self._pass, self._refused = False, None, ""
+        if _processes() > 1:
+            self.refuse(SEVERAL_PROCESSES)
+            return
         if self._body is not None and self._goes_on(model, optimizer):
             self._body.leave()
             self._body.schedulers = list(schedulers)
@@ -140,6 +143,18 @@ class TrainerWatch:
         self._dbg, self._body = made, body
         if self._show:
             _display(made)
+
+    def set_schedulers(self, schedulers: Sequence[Any]) -> None:
+        """Take the schedulers that the trainer made after `begin`."""
+        body = self._present()
+        if body is not None:
+            body.schedulers = list(schedulers)
+
+    def set_batches_per_step(self, count: int) -> None:
+        """Say that the trainer divides the gradients of a step by its number of batches."""
+        body = self._present()
+        if body is not None:
+            body.updates.divided_by = count
 
     def refuse(self, reason: str) -> None:
         """Let this training go on without nbdebug, and say why."""
@@ -165,6 +180,11 @@ class TrainerWatch:
         body = self._body
         here = threading.get_ident() == self._thread
         return body if here and body is not None and not body.closed else None
+
+    @property
+    def watches(self) -> bool:
+        """True if the training that calls back is watched."""
+        return self._present() is not None
 
     def begin_epoch(self, steps: int | None) -> None:
         """Begin an epoch of a number of steps, None if that is unknown."""
@@ -209,6 +229,12 @@ class TrainerWatch:
         if self._in_step and body is not None:
             body.saw(batch, epoch, progress)
 
+    def measure(self) -> None:
+        """Measure the gradients now: the trainer clips them next, in a way that is not seen."""
+        body = self._present()
+        if self._in_step and body is not None:
+            body.measure()
+
     def log(self, **values: Any) -> None:
         """Write named values of this step that the trainer logs.
 
@@ -247,6 +273,12 @@ class TrainerWatch:
         """End watching; training goes on without."""
         if self._dbg is not None:
             self._dbg.close()
+
+
+def _processes() -> int:
+    distributed = torch.distributed
+    running = distributed.is_available() and distributed.is_initialized()
+    return distributed.get_world_size() if running else 1
 
 
 def _display(dbg: Watch) -> None:

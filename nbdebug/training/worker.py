@@ -82,12 +82,14 @@ class Worker:
         """Run the waiting commands, then a step; whatever these raise leaves training paused."""
         run = self._training.run
         try:
-            self._waiting.extend(self._queue.drain(wait=run.state == "paused"))
-            if self._waiting:
+            idle = run.state == "paused" and not self._waiting
+            self._waiting.extend(self._queue.drain(wait=idle))
+            # A loop on its own may be writing to what a command reads or restores.
+            if self._waiting and not self._training.loop.body.is_apart():
                 self._handle()
             # A loop that was on its own may have put a command before it took its batch.
             ready = run.state == "running" and self._training.loop.body.is_ready()
-            if ready and not self._queue.waiting:
+            if ready and not (self._waiting or self._queue.waiting):
                 self._one_step()
         except Break as stop:
             self._stop_at_breakpoint(str(stop))

@@ -127,6 +127,9 @@ def test_keywords_exist(page: Path) -> None:
                 assert {word.arg for word in call.keywords} <= controls | own
 
 
+# Of the packages of trainers, when they are imported.
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=named)
 def test_code_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     needed = set(re.findall(r"^import (\w+)", "\n".join(blocks(page)), re.MULTILINE))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -249,3 +251,79 @@ def test_whatever_fails_in_nbdebug_does_not_end_a_training(
 def test_the_dashboard_is_asked_for_too_early(watch: ToyWatch) -> None:
     with pytest.raises(nbd.ArgumentError, match="Toy has not begun to train"):
         _ = watch.dbg
+
+
+def test_a_training_in_several_processes_is_not_watched(
+    watch: ToyWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare, trainer = ToyTrainer(), ToyTrainer(watch)
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    bare.fit()
+    with pytest.warns(UserWarning, match="Toy trains without nbdebug: .*several processes"):
+        trainer.fit()
+    assert trainer.losses == bare.losses
+    with pytest.raises(nbd.ArgumentError, match="several processes"):
+        _ = watch.dbg
+
+
+def test_two_trainers_of_one_process_are_watched_at_once() -> None:
+    bare = ToyTrainer()
+    bare.fit()
+    trainers = [ToyTrainer(ToyWatch(runs=None)) for _ in range(2)]
+    for trainer in trainers:
+        trainer.batches = same_batches  # type: ignore[method-assign]
+        trainer.model[2].p = 0.0  # type: ignore[assignment, union-attr]
+    threads = [threading.Thread(target=one.fit, daemon=True) for one in trainers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive()
+    assert trainers[0].losses == trainers[1].losses
+    for trainer in trainers:
+        assert trainer.watch is not None
+        assert trainer.watch.dbg.history.status.step == 3 * STEPS
+        trainer.watch.close()
+
+
+def same_batches() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    for indices in torch.arange(64).split(8):
+        yield X[indices], Y[indices]
+
+
+@pytest.mark.parametrize(
+    ("trainer", "package"),
+    [("skorch", "skorch"), ("ignite", "ignite"), ("keras", "keras"), ("fastai", "fastai")],
+)
+def test_a_package_that_is_missing_is_named(
+    trainer: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"nbdebug.integrations.{trainer}"
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    for one in list(sys.modules):
+        if one.partition(".")[0] == package:
+            monkeypatch.delitem(sys.modules, one)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(nbd.MissingPackageError, match="Install it with: pip install"):
+        importlib.import_module(name)
+
+
+def test_commands_wait_for_a_trainer_that_is_on_its_own(watch: ToyWatch) -> None:
+    trainer, answered, early = ToyTrainer(watch), threading.Event(), list[bool]()
+
+    def ask() -> None:
+        with pytest.raises(nbd.DataError):
+            watch.dbg.rewind(2)
+        answered.set()
+
+    def after(step: int) -> None:
+        if step == 5:
+            threading.Thread(target=ask, daemon=True).start()
+            # What a command restores may be what the trainer writes now, such as a schedule.
+            early.append(answered.wait(0.2))
+
+    trainer.after = after
+    trainer.fit()
+    assert answered.wait(20)
+    assert early == [False]

@@ -34,7 +34,13 @@ def measured(session: Session, found: Gradients, loss: torch.Tensor) -> tuple[fl
 
 
 class StepBody(Protocol):
-    """Maker of the update of a step."""
+    """Maker of the update of a step.
+
+    Attributes:
+        no_reset: why training cannot begin again; "" if it can.
+    """
+
+    no_reset: str
 
     @property
     def repeats(self) -> bool:
@@ -42,6 +48,9 @@ class StepBody(Protocol):
 
     def is_ready(self) -> bool:
         """Tell if a step can be made now."""
+
+    def is_apart(self) -> bool:
+        """Tell if who makes the steps is on its own before the next one, after waiting a moment."""
 
     def make_update(self, loop: Loop, batch: Batch, watched: bool) -> Values:
         """Update the weights.
@@ -67,10 +76,13 @@ class StepBody(Protocol):
 class OwnUpdate:
     """Forward pass, backward pass, clipping and the step of the optimizer."""
 
-    repeats = True
+    repeats, no_reset = True, ""
 
     def is_ready(self) -> bool:
         return True
+
+    def is_apart(self) -> bool:
+        return False
 
     def whole(self, batch: Batch) -> Batch:
         return batch

@@ -228,6 +228,14 @@ class Handoff:
     def let_go(self) -> None:
         """Called before the loop goes on, on its own."""
 
+    def is_apart(self) -> bool:
+        """Tell if the loop is on its own before its next step, after waiting a moment for it."""
+        with self._change:
+            if self._state == "apart":
+                self._change.wait(MOMENT)
+                self._look()
+            return self._state == "apart"
+
     def end_pass(self) -> None:
         """Let the loop of this pass end."""
         with self._change:

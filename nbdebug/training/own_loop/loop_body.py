@@ -49,6 +49,7 @@ class LoopBody(Handoff):
 
     unavailable: Mapping[str, str] = UNAVAILABLE
     schedulers: Sequence[LRScheduler] | None = None
+    no_reset = ""
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         super().__init__()

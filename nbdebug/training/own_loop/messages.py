@@ -12,6 +12,9 @@ UNAVAILABLE = {
     "excluded_samples": GIVES_BATCHES,
     "relabelled": GIVES_BATCHES,
 }
+NO_RESET = (
+    "A trainer keeps counters that do not go back: make model and trainer again to begin again."
+)
 CANNOT_REPEAT = "This loop cannot repeat a step."
 NOT_WHOLE = (
     "The loop is given whole batches of its loader only: with other ones it could fail, and end. "

@@ -17,7 +17,7 @@ from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.own_update import Values
 from nbdebug.training.own_loop.frames import LoopFrames
 from nbdebug.training.own_loop.loop_body import LoopBody
-from nbdebug.training.own_loop.messages import CANNOT_REPEAT
+from nbdebug.training.own_loop.messages import CANNOT_REPEAT, NO_RESET
 
 
 class TrainerFrames(LoopFrames):
@@ -47,6 +47,8 @@ class TrainerBody(LoopBody):
         packages: names of the packages of the trainer.
     """
 
+    no_reset = NO_RESET
+
     def __init__(self, optimizer: torch.optim.Optimizer, packages: tuple[str, ...]) -> None:
         super().__init__(optimizer)
         self.frames_of = partial(TrainerFrames, packages)
@@ -59,6 +61,10 @@ class TrainerBody(LoopBody):
     def make_update(self, loop: Loop, batch: Batch, watched: bool) -> Values:
         self._samples = 0
         return super().make_update(loop, batch, watched)
+
+    def measure(self) -> None:
+        """Measure loss and gradients now; called by the trainer, before it clips them unseen."""
+        self.updates.measure()
 
     def saw(self, data: Any, epoch: int | None = None, progress: float | None = None) -> None:
         """Take note of a batch of this step; called by the trainer."""

@@ -33,6 +33,7 @@ class LoopUpdates:
         losses: seen while somebody looks, with their graphs; watched: False on trial.
         updated: True if an update was made in this step; skipped: if one was left out.
         stop: the breakpoint that holds in this step.
+        divided_by: number by which the trainer divides the gradients of a step.
         batch: returns the last batch that was given; repeats: if steps can be made again.
     """
 
@@ -40,7 +41,7 @@ class LoopUpdates:
         self._batch, self._repeats = batch, repeats
         self._loop: Loop | None = None
         self.optimizers: list[WatchedOptimizer] = []
-        self.looks = False
+        self.looks, self.divided_by = False, 1
         self.clear(False)
 
     def attach(self, loop: Loop) -> None:
@@ -122,6 +123,11 @@ class LoopUpdates:
                     self._measure_once(one)
         return call()
 
+    def measure(self) -> None:
+        """Measure loss and gradients now, before they are clipped in a way that is not seen."""
+        for one in self.optimizers:
+            self._measure_once(one)
+
     def update(
         self,
         optimizer: torch.optim.Optimizer,
@@ -190,7 +196,8 @@ class LoopUpdates:
         session = self.loop.session
         if not one.losses:
             return torch.full((), math.nan, device=session.device)
-        return total_loss([loss.float() for loss in one.losses], session.scaler)
+        total = total_loss([loss.float() for loss in one.losses], session.scaler)
+        return total if self.divided_by == 1 else total / self.divided_by
 
     def _is_left_out(self, one: WatchedOptimizer) -> bool:
         """Leave out an update with NaN or Inf, or at a breakpoint."""

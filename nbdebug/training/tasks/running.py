@@ -14,7 +14,7 @@ from nbdebug.core.commands.running import (
 )
 from nbdebug.core.records import ControlChange
 from nbdebug.core.results.metric_names import MetricNames
-from nbdebug.errors import ModelError
+from nbdebug.errors import DataError, ModelError
 from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.tasks.handler import Handler, Training
 from nbdebug.training.tasks.measure_paused import measure_paused
@@ -64,6 +64,8 @@ class ResetHandler(Handler[Reset]):
 
     def handle(self, command: Reset, progress: TaskProgress) -> None:
         training = self.training
+        if training.loop.body.no_reset:
+            raise DataError(training.loop.body.no_reset)
         training.run.pause()
         training.run.clear_failure()
         training.timeline.reset()

@@ -22,8 +22,12 @@ MAX_SECONDS = 2.0
 def some_batches(session: Session) -> Iterator[Any]:
     """Yield some training batches, full ones if possible, without changing the data order.
 
-    A stream cannot be read twice: its batch here is also the next one of training.
+    A stream cannot be read twice: its batch here is also the next one of training. Of a loop that
+    reads its data itself it is the last one.
     """
+    if session.body is not None and not session.body.repeats:
+        yield to_device(session.body.passing()[0], session.device)
+        return
     source, size = session.source, session.batching.size
     if source.ready or isinstance(source, StreamSource):
         sampler = session.sampler
