@@ -115,8 +115,7 @@ class TrainerWatch:
         """Make the dashboard, or go on with it where model and optimizer are the same.
 
         Args:
-            schedulers: those that the trainer steps; a change of lr scales their `base_lrs`.
-            loss: `loss(model, batch)`, for checks.
+            schedulers: those that the trainer steps, scaled with the lr; loss: for checks.
             unavailable: more controls that cannot be taken, with the reason.
         """
         self._thread = threading.get_ident()
@@ -133,8 +132,8 @@ class TrainerWatch:
         body = TrainerBody(bare, self.packages)
         body.unavailable = {**UNAVAILABLE, **self.unavailable, **(unavailable or {})}
         body.schedulers = list(schedulers)
-        given = {**self._settings, "scaler": scaler, "loss": loss}
         try:
+            given = {**self._settings, "scaler": scaler, "loss": loss}
             made = watched(body, model, bare, [optimizer], **given)
         except Exception as error:
             # Whatever it is, a fault of nbdebug too: the trainer goes on.
