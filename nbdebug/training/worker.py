@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import threading
+import warnings
 from collections import deque
 from contextlib import suppress
 from typing import Any
@@ -18,7 +19,10 @@ from nbdebug.core.records import Notice
 from nbdebug.errors import ClosedError, LoopLeft, NonFiniteError, TaskStopped
 from nbdebug.training.engine.stopping.breakpoints import Break
 from nbdebug.training.engine.stopping.stop_report import (
+    GOES_ON,
     MAX_EXCLUDED_IN_A_ROW,
+    STOPPED_AFTER,
+    STOPPED_BEFORE,
     exception_notice,
     failure_of,
     noted,
@@ -28,14 +32,6 @@ from nbdebug.training.tasks.runner import CommandRunner
 
 # A flight record is made automatically if it takes less than this.
 MAX_FLIGHT_RECORD_SECONDS = 2.0
-STOPPED_BEFORE = (
-    "Training is paused before the update of this step: dbg.batch, dbg.outputs and "
-    "dbg.gradients hold its data. Press Step or Run to make the update and continue."
-)
-STOPPED_AFTER = (
-    "Training is paused after the update of the step before, since this loop cannot repeat a step: "
-    "dbg.batch and dbg.gradients hold its data."
-)
 
 
 class Worker:
@@ -198,7 +194,8 @@ class Worker:
                 training.timeline.after_step()
                 training.loop.after_update.raise_failure()
                 training.forecast.refresh()
-                self._stop_late(training.loop.body.late_stop())
+                if stop := training.loop.body.late_stop():
+                    self._pause_at(str(stop), STOPPED_AFTER)
         if training.run.goal_reached:
             training.run.pause()
 
@@ -222,10 +219,6 @@ class Worker:
     def _stop_at_breakpoint(self, condition: str) -> None:
         self._training.timeline.undo_outside()
         self._pause_at(condition, STOPPED_BEFORE)
-
-    def _stop_late(self, stop: Break | None) -> None:
-        if stop is not None:
-            self._pause_at(str(stop), STOPPED_AFTER)
 
     def _pause_at(self, condition: str, text: str) -> None:
         self._training.timeline.mark("break", condition)
@@ -255,6 +248,8 @@ class Worker:
             where, remedy = self._origin(error)
             why = noted(error, training.session, training.loop.batch)
             training.run.stop(exception_notice(error, step, where, remedy, why), error)
+        elif not training.loop.body.attended:
+            self._go_on(error)
         elif not self._exclude_batch(error):
             training.run.pause()
             training.timeline.record_event(None)
@@ -262,6 +257,16 @@ class Worker:
             self._record_flight()
             excluded = training.timeline.edits.excluded_batches(step)
             training.run.stop(failure_of(error, step, excluded), error)
+
+    def _go_on(self, error: NonFiniteError) -> None:
+        """Go on without an update with NaN or Inf, where nobody could press Run."""
+        timeline, step = self._training.timeline, self._training.session.step
+        if not timeline.edits.excluded_batches(step):
+            text = f"{error} {GOES_ON}"
+            self._training.notify("warning", "An update was left out", text)
+            with suppress(Exception):
+                warnings.warn(text, RuntimeWarning, stacklevel=2)
+        timeline.record_event(None)
 
     def _origin(self, error: BaseException) -> tuple[str, str]:
         """Place of an exception in words, and what to do."""

@@ -46,6 +46,10 @@ class StepBody(Protocol):
     def repeats(self) -> bool:
         """False if its steps cannot be made again."""
 
+    @property
+    def attended(self) -> bool:
+        """False if training must not pause by itself, since nobody could let it go on."""
+
     def is_ready(self) -> bool:
         """Tell if a step can be made now."""
 
@@ -76,7 +80,8 @@ class StepBody(Protocol):
 class OwnUpdate:
     """Forward pass, backward pass, clipping and the step of the optimizer."""
 
-    repeats, no_reset = True, ""
+    repeats = attended = True
+    no_reset = ""
 
     def is_ready(self) -> bool:
         return True

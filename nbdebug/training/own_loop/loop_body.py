@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -87,6 +88,11 @@ class LoopBody(Handoff):
     @property
     def repeats(self) -> bool:
         return self._sampler.repeats
+
+    @property
+    def attended(self) -> bool:
+        """False for a loop in the main thread of a script, which would wait for itself."""
+        return self.thread != threading.main_thread().ident or _in_notebook()
 
     def begin_pass(self, loader: Any) -> None:
         """Begin a pass; a loop that begins lets training run."""
@@ -210,3 +216,13 @@ class LoopBody(Handoff):
         if not updates.losses:
             raise LoopLeft("The loop called no backward pass for this batch.")
         return total_loss(updates.losses, self.loop.session.scaler)
+
+
+def _in_notebook() -> bool:
+    """True in a kernel or a shell of IPython, where a waiting cell can be interrupted."""
+    try:
+        from IPython.core.getipython import get_ipython
+    except ImportError:
+        return False
+    shell: object = get_ipython()
+    return shell is not None

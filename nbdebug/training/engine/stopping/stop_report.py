@@ -26,6 +26,15 @@ from nbdebug.training.engine.stopping.breakpoints import STEP_VALUES, Break, Bre
 
 MAX_NAMED_SAMPLES = 10
 TRY_AGAIN = "Fix it in another cell, then press Run."
+STOPPED_BEFORE = (
+    "Training is paused before the update of this step: dbg.batch, dbg.outputs and "
+    "dbg.gradients hold its data. Press Step or Run to make the update and continue."
+)
+GOES_ON = "Training goes on: nobody can press Run in a script."
+STOPPED_AFTER = (
+    "Training is paused after the update of the step before, since this loop cannot repeat a step: "
+    "dbg.batch and dbg.gradients hold its data."
+)
 MAX_EXCLUDED_IN_A_ROW = 20
 
 
