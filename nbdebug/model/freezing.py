@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import nn
 
 from nbdebug.model.module.names import every_module, layers, stable_name, within
@@ -95,3 +96,8 @@ def _members(model: nn.Module) -> dict[str, tuple[nn.Parameter, ...]]:
         if found:
             members[name or type(module).__name__.lower()] = found
     return members
+
+
+def values_of(gradient: torch.Tensor) -> torch.Tensor:
+    """Values of a gradient; of a sparse one those that are stored."""
+    return gradient.coalesce().values() if gradient.is_sparse else gradient

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import torch
 
+from nbdebug.model.freezing import values_of
 from nbdebug.model.training_state import TrainingState
 from nbdebug.probes.base import Values
 
@@ -46,7 +47,7 @@ class IdleParameters:
             name, parameter = self._session.parameters[index]
             if turn is None or name in turn:
                 grad = parameter.grad
-                moves = grad is not None and bool(grad.count_nonzero())
+                moves = grad is not None and bool(values_of(grad).count_nonzero())
                 self._gradients[index] = (grad is not None, moves)
 
     def measured(self, step: int, learn: list[int], moved: torch.Tensor) -> None:

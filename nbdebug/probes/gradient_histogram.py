@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from nbdebug.model.freezing import has_trainable_gradient
+from nbdebug.model.freezing import has_trainable_gradient, values_of
 from nbdebug.model.training_state import TrainingState
 from nbdebug.probes._histogram import histogram
 from nbdebug.probes.base import Probe, Values
@@ -32,7 +32,7 @@ class GradientHistogram(Probe):
         for name, parameter in self._session.parameters:
             gradient = parameter.grad if has_trainable_gradient(parameter) else None
             if gradient is not None and (turn is None or name in turn):
-                self._found[f"gradient/{name}"] = histogram(gradient)
+                self._found[f"gradient/{name}"] = histogram(values_of(gradient))
 
     def read(self, step: int) -> Values:
         found, self._found = self._found, {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from nbdebug.model.freezing import values_of
 from nbdebug.model.training_state import TrainingState
 from nbdebug.probes.base import Probe, Values
 
@@ -27,7 +28,8 @@ class LeftGradient(Probe):
 
     def before_backward(self, step: int) -> None:
         groups = self._session.optimizer.param_groups
-        found = [p.grad for group in groups for p in group["params"] if p.grad is not None]
+        held = (p.grad for group in groups for p in group["params"] if p.grad is not None)
+        found = [values_of(gradient) for gradient in held]
         # Usually there are none: zero_grad sets gradients to None.
         norms = [norm.float() for norm in torch._foreach_norm(found)] if found else []
         device = norms[0].device if norms else None

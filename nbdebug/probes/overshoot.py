@@ -84,7 +84,7 @@ class Overshoot(Probe):
         """Slope of the loss along the step; `_way` points from its end to its start."""
         device = self._way[0].device
         parts = [
-            torch.dot(grad.flatten(), back.flatten()).float().to(device)
+            torch.dot(grad.to_dense().flatten(), back.flatten()).float().to(device)
             for grad, back in zip(grads, self._way, strict=True)
             if grad is not None
         ]

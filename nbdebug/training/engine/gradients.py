@@ -68,19 +68,27 @@ class Clipped:
 class Gradients:
     """The gradients of one step: their norms, and clipping in place.
 
+    Args:
+        sparse: take sparse gradients by their values; they can be clipped by norm.
+
     Raises:
-        ModelError: a gradient is sparse; torch cannot compute its norm.
+        ModelError: a gradient is sparse.
     """
 
-    def __init__(self, parameters: Named, device: torch.device, clipping: Clipping) -> None:
+    def __init__(
+        self, parameters: Named, device: torch.device, clipping: Clipping, sparse: bool = False
+    ) -> None:
         self._device, self._clipping = device, clipping
         self.named = [(name, p) for name, p in parameters if has_trainable_gradient(p)]
         self.all = [p.grad for _, p in self.named if p.grad is not None]
-        for (name, _), gradient in zip(self.named, self.all, strict=True):
-            if gradient.is_sparse:
+        for place, ((name, _), gradient) in enumerate(zip(self.named, self.all, strict=True)):
+            if not gradient.is_sparse:
+                continue
+            if not sparse:
                 raise ModelError(
                     f"{name} has a sparse gradient: build its layer with sparse=False."
                 )
+            self.all[place] = gradient.coalesce().values()
 
     def measure(self, loss: torch.Tensor) -> tuple[float, float]:
         """Return loss and L2 norm over all gradients as numbers.

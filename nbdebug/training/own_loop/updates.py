@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
+from nbdebug.core.error_text import describe_error
+from nbdebug.core.records import Notice
 from nbdebug.training.data.batch import Batch
 from nbdebug.training.engine.gradients import Clipped, Gradients
 from nbdebug.training.engine.loop import Loop
@@ -16,6 +18,9 @@ from nbdebug.training.engine.stopping.breakpoints import Break
 from nbdebug.training.engine.stopping.stop_report import breakpoint_hit
 from nbdebug.training.own_loop.gradient_marks import reaches, total_loss
 from nbdebug.training.own_loop.watched_optimizer import WatchedOptimizer, watched_optimizers
+
+T = TypeVar("T")
+NOT_MEASURED = "Gradients could not be measured or clipped"
 
 
 class _LeftOut(Exception):  # noqa: N818
@@ -41,7 +46,7 @@ class LoopUpdates:
         self._batch, self._repeats = batch, repeats
         self._loop: Loop | None = None
         self.optimizers: list[WatchedOptimizer] = []
-        self.looks, self.divided_by = False, 1
+        self.looks, self._failed, self.divided_by = False, False, 1
         self.clear(False)
 
     def attach(self, loop: Loop) -> None:
@@ -66,13 +71,22 @@ class LoopUpdates:
 
     @property
     def values(self) -> tuple[float, float]:
-        """Loss and gradient norm of this step: of several optimizers the sum, and of all."""
+        """Loss and gradient norm of this step: the sum of all losses, and the norm over all."""
         if len(self.optimizers) == 1:
             return self.optimizers[0].values
-        made = [one.values for one in self.optimizers if one.seen is not None]
+        made = [one for one in self.optimizers if one.seen is not None]
         if not made:
             return math.nan, math.nan
-        return sum(loss for loss, _ in made), math.hypot(*(norm for _, norm in made))
+        loss, counted = 0.0, set[int]()
+        for one in made:
+            # Several optimizers may follow the same loss.
+            fresh = [part for part in one.counted if id(part) not in counted]
+            counted |= {id(part) for part in fresh}
+            if len(fresh) == len(one.counted):
+                loss += one.values[0]
+            elif fresh:
+                loss += float(self._total(fresh))
+        return loss, math.hypot(*(one.values[1] for one in made))
 
     def result(self) -> Values:
         """Loss, gradient norm before clipping, clipping result and learning rate of the step."""
@@ -111,7 +125,8 @@ class LoopUpdates:
         for one in self.optimizers:
             one.before_backward()
         result = call(False)
-        took = [one.after_backward(scalars) for one in self.optimizers]
+        losses = [root.detach() for root in scalars]
+        took = [one.after_backward(losses) for one in self.optimizers]
         self._began = self._began or (any(took) and bool(scalars))
         return result
 
@@ -120,7 +135,7 @@ class LoopUpdates:
         if not self.looks:
             for one in self.optimizers:
                 if one.losses or len(self.optimizers) == 1:
-                    self._measure_once(one)
+                    self._shielded(self._measure_once, one)
         return call()
 
     def measure(self) -> None:
@@ -140,11 +155,10 @@ class LoopUpdates:
         one = next(one for one in self.optimizers if one.optimizer is optimizer)
         if closure is not None:
             return self._update_by_closure(one, step, closure)
-        self._measure_once(one)
-        if self.skipped or self._is_left_out(one):
+        if self._shielded(self._leaves_out, one):
             self.skipped = True
             return None
-        self._clip(one)
+        self._shielded(self._clip, one)
         found = step(None)
         self._made(one)
         return found
@@ -157,12 +171,10 @@ class LoopUpdates:
         def watched() -> Any:
             nonlocal calls
             loss = closure()
-            if not calls:
-                self._measure_once(one)
-                if self.skipped or self._is_left_out(one):
-                    raise _LeftOut(loss)
+            if not calls and self._shielded(self._leaves_out, one):
+                raise _LeftOut(loss)
             calls += 1
-            self._clip(one)
+            self._shielded(self._clip, one)
             return loss
 
         try:
@@ -174,6 +186,22 @@ class LoopUpdates:
         self._made(one)
         return found
 
+    def _shielded(self, work: Callable[[WatchedOptimizer], T], one: WatchedOptimizer) -> T | None:
+        """Measure or clip in the thread of the loop, which goes on whatever that raises."""
+        try:
+            return work(one)
+        except Exception as error:
+            if not self._failed:
+                self._failed = True
+                step = self.loop.session.step
+                text = f"{describe_error(error)}. The loop goes on as without nbdebug."
+                self.loop.history.add_notice(Notice(step, "warning", NOT_MEASURED, text))
+            return None
+
+    def _leaves_out(self, one: WatchedOptimizer) -> bool:
+        self._measure_once(one)
+        return self.skipped or self._is_left_out(one)
+
     def _made(self, one: WatchedOptimizer) -> None:
         one.made_update()
         self.updated = True
@@ -184,19 +212,20 @@ class LoopUpdates:
             return
         loop, session = self.loop, self.loop.session
         with loop.probes.stopwatch:
-            found = Gradients(one.parameters, session.device, one.clipping)
-            one.values = measured(session, found, self._loss(one))
+            found = Gradients(one.parameters, session.device, one.clipping, sparse=True)
+            one.values = measured(session, found, self._total(one.losses))
+            one.counted = list(one.losses)
         one.found = one.seen = found
         if len(self.optimizers) > 1:
             seen = [other.seen for other in self.optimizers if other.seen is not None]
             session.grad_norms = tuple(norm for each in seen for norm in each.norms.each)
             session.with_gradient = [named for each in seen for named in each.named]
 
-    def _loss(self, one: WatchedOptimizer) -> torch.Tensor:
+    def _total(self, losses: list[torch.Tensor]) -> torch.Tensor:
         session = self.loop.session
-        if not one.losses:
+        if not losses:
             return torch.full((), math.nan, device=session.device)
-        total = total_loss([loss.float() for loss in one.losses], session.scaler)
+        total = total_loss([loss.float() for loss in losses], session.scaler)
         return total if self.divided_by == 1 else total / self.divided_by
 
     def _is_left_out(self, one: WatchedOptimizer) -> bool:
@@ -218,7 +247,7 @@ class LoopUpdates:
             norm = one.values[1]
             one.clipped = Clipped(norm, False, norm)
         else:
-            again = Gradients(one.parameters, session.device, one.clipping)
+            again = Gradients(one.parameters, session.device, one.clipping, sparse=True)
             one.clipped = again.clip(again.measure(torch.zeros(()))[1])
         several = len(self.optimizers) > 1
         session.turn = {name for name, _ in one.parameters} if several else None

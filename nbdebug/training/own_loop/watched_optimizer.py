@@ -26,6 +26,7 @@ class WatchedOptimizer:
     Attributes:
         parameters: whose gradients are measured; clipping: of these.
         losses: that gave gradients to them since the last update, or since they were cleared.
+        counted: losses that `values` was measured of.
         found: their gradients, None before they are measured; seen: the last ones of this step.
         values: loss and gradient norm before clipping, of the last update; clipped: after it.
         updated: True if it made an update in this step.
@@ -45,6 +46,7 @@ class WatchedOptimizer:
         self.found: Gradients | None = None
         self.seen: Gradients | None = None
         self.values = math.nan, math.nan
+        self.counted: list[torch.Tensor] = []
         self.clipped = Clipped(math.nan, False, math.nan)
         self.updated = self._used = False
         self._marks: list[tuple[int, int] | None] | None = None
@@ -66,7 +68,7 @@ class WatchedOptimizer:
         before, self._marks = self._marks, gradient_marks(self.parameters)
         if self._marks == before:
             return False
-        self.losses += [loss.detach() for loss in losses]
+        self.losses += losses
         self.found = None
         return True
 

@@ -228,7 +228,9 @@ def test_a_watched_loop_equals_the_bare_one(kind: type[Gan]) -> None:
             assert found[f"lr/{name}"].iloc[0] == optimizer.defaults["lr"]
         whole = dbg.history.frame(["loss", "grad_norm"]).iloc[-1]
     last = [seen[-1] for seen in plain.seen.values() if seen[-1][0] == plain.step - 1]
-    assert whole["loss"] == pytest.approx(sum(loss for _, loss, _ in last), rel=1e-6)
+    # A loss that both follow counts once.
+    wanted = last[0][1] if kind is OneLoss else sum(loss for _, loss, _ in last)
+    assert whole["loss"] == pytest.approx(wanted, rel=1e-6)
     assert whole["grad_norm"] == pytest.approx(math.hypot(*(n for _, _, n in last)), rel=1e-6)
     assert loop.losses == plain.losses
     assert bitwise_equal(loop.state(), plain.state())
@@ -452,3 +454,52 @@ def test_a_training_with_several_optimizers_is_resumed(
         nbd.Debugger.resume("several", model, (X, Y), nn.MSELoss(), optimizer=named)
     with pytest.raises(nbd.NbdebugError, match=r"several|JointOptimizer|body"):
         nbd.Debugger.resume("several", made()[0], (X, Y), nn.MSELoss(), optimizer="adam")
+
+
+class Sparse(OneLoss):
+    """The embedding has sparse gradients, and the optimizer for them."""
+
+    def make(self) -> None:
+        super().make()
+        words = torch.randint(0, 20, (96, 5))
+        self.loader = DataLoader(TensorDataset(words), batch_size=16, shuffle=True)
+
+    def make_optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        bag = nn.EmbeddingBag(20, 8, sparse=True)
+        self.whole = nn.Sequential(bag, nn.Linear(8, 1))
+        return {
+            "body": torch.optim.SparseAdam(bag.parameters(), lr=1e-2),
+            "head": torch.optim.SGD(self.whole[1].parameters(), lr=1e-2),
+        }
+
+    def train(self, real: torch.Tensor) -> None:
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad()
+        loss = self.whole(real).square().mean()
+        loss.backward()
+        for name, optimizer in self.optimizers.items():
+            self.seen[name].append((self.step, loss.item(), 0.0))
+            optimizer.step()
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_sparse_gradients_are_measured_and_the_loop_goes_on(alone: bool) -> None:
+    plain, loop = bare(Sparse), Sparse()
+    given: Any = loop.optimizers["body"] if alone else loop.optimizers
+    with nbd.watch(loop.whole, given, runs=None) as dbg:
+        loop.run(dbg.epochs, dbg.batches)
+        assert [n.title for n in dbg.history.notices] == []
+        assert dbg.history.frame("grad_norm")["grad_norm"].min() > 0
+        dbg.set(clip_mode="value")
+    assert loop.losses == plain.losses
+    assert bitwise_equal(loop.state(), plain.state())
+
+
+def test_what_cannot_be_clipped_leaves_the_loop_alone() -> None:
+    plain, loop = bare(Sparse), Sparse()
+    with watch(loop, clip_mode="value", clip_threshold=1e-9) as dbg:
+        loop.run(dbg.epochs, dbg.batches)
+        assert "Gradients could not be measured or clipped" in [
+            n.title for n in dbg.history.notices
+        ]
+    assert len(loop.losses) == len(plain.losses)
