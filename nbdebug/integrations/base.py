@@ -19,6 +19,7 @@ from nbdebug.core.plugins import instances
 from nbdebug.core.records import Notice
 from nbdebug.debugger.own_loop.watch import Watch, watched
 from nbdebug.errors import ArgumentError, NbdebugError
+from nbdebug.model.joint_optimizer import members_of
 from nbdebug.model.state.wrapped_optimizer import bare_optimizer
 from nbdebug.runs.record.location import AUTO
 from nbdebug.training.data.loops.positions import Updates
@@ -171,7 +172,8 @@ class TrainerWatch:
     def _goes_on(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> bool:
         assert self._dbg is not None
         session = self._dbg.session
-        same = session.model is model and session.optimizer is bare_optimizer(optimizer)
+        now, then = members_of(bare_optimizer(optimizer)), members_of(session.optimizer)
+        same = session.model is model and [*map(id, now)] == [*map(id, then)]
         return same and self._dbg.state != "closed"
 
     def _present(self) -> TrainerBody | None:

@@ -12,8 +12,9 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from nbdebug.errors import MissingPackageError
+from nbdebug.errors import ArgumentError, MissingPackageError
 from nbdebug.integrations.base import TrainerWatch
+from nbdebug.model.factories import joint
 from nbdebug.runs.record.store_packages import installed
 
 # One package under two names, whose objects do not mix.
@@ -22,9 +23,9 @@ INSTALL_HINT = "This watches Lightning 2, which is not installed: pip install li
 TOO_OLD = "This watches Lightning 2, installed is {0} {1}: pip install --upgrade {0}"
 PROCESSES = "it trains in {0} processes. Give Trainer(devices=1) to watch it."
 NO_OPTIMIZER = "configure_optimizers returns no optimizer of torch."
-ONE_OF_SEVERAL = (
-    "The module has {0} optimizers. The first one is watched, with the parameters that it trains: "
-    "{1}. The others train as always, and are not shown."
+SHARED = (
+    "{0} optimizers of the module hold the same parameters. The first one is watched; the others "
+    "train as always, and are not shown."
 )
 OWN_SCHEDULER = (
     "{0} sets the learning rate at each step, and is no scheduler of torch: change it there."
@@ -75,21 +76,19 @@ class Watch(TrainerWatch):
     def _begin_with(
         self, trainer: Any, module: nn.Module, optimizers: list[torch.optim.Optimizer]
     ) -> None:
-        first, several = optimizers[0], len(optimizers) > 1
-        model, name = _trained_by(first, module) if several else (module, "")
+        chosen = _joined(optimizers, module)
         found = [config.scheduler for config in trainer.lr_scheduler_configs]
         schedulers = [one for one in found if isinstance(one, LRScheduler)]
         others = [type(one).__name__ for one in found if not isinstance(one, LRScheduler)]
         self.begin(
-            model,
-            first,
+            module,
+            chosen or optimizers[0],
             scaler=getattr(trainer.precision_plugin, "scaler", None),
-            schedulers=[one for one in schedulers if one.optimizer is first],
+            schedulers=[one for one in schedulers if chosen or one.optimizer is optimizers[0]],
             unavailable={"lr": OWN_SCHEDULER.format(others[0])} if others else None,
         )
-        if several:
-            text = ONE_OF_SEVERAL.format(len(optimizers), name or "those of the module")
-            self.tell("One of several optimizers is watched", text)
+        if chosen is None:
+            self.tell("One of several optimizers is watched", SHARED.format(len(optimizers)))
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         """Begin an epoch."""
@@ -154,15 +153,31 @@ def _is_torch(optimizer: Any) -> bool:
     return isinstance(optimizer, torch.optim.Optimizer) and bool(optimizer.param_groups)
 
 
-def _trained_by(optimizer: torch.optim.Optimizer, module: nn.Module) -> tuple[nn.Module, str]:
-    """The smallest part of a module that has all parameters of an optimizer, and its name."""
+def _joined(
+    optimizers: list[torch.optim.Optimizer], module: nn.Module
+) -> torch.optim.Optimizer | None:
+    """The optimizers as one, called after what they train; None if they share parameters."""
+    if len(optimizers) == 1:
+        return optimizers[0]
+    named: dict[str, torch.optim.Optimizer] = {}
+    for place, one in enumerate(optimizers):
+        name = _trained_by(one, module).replace(".", "_")
+        named[str(place) if not name or name in named else name] = one
+    try:
+        return joint(named)
+    except ArgumentError:
+        return None
+
+
+def _trained_by(optimizer: torch.optim.Optimizer, module: nn.Module) -> str:
+    """Name of the smallest part of a module that has all parameters of an optimizer."""
     wanted = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    found, size, where = module, math.inf, ""
+    size, where = math.inf, ""
     for name, part in module.named_modules():
         held = {id(p) for p in part.parameters()}
         if wanted <= held and len(held) <= size:
-            found, size, where = part, len(held), name
-    return found, where
+            size, where = len(held), name
+    return where
 
 
 def _callback_classes() -> tuple[type, ...]:

@@ -369,12 +369,15 @@ def test_dropout_and_freezing_are_live(watch: Any) -> None:
     assert torch.equal(trained.module.net[0].weight, kept[0])
 
 
-def test_one_of_several_optimizers_is_watched(watch: Any) -> None:
-    bare, trained = Fit(kind=Gan).run(False), Fit(watch, Gan).run(False)
+def test_several_optimizers_are_watched(watch: Any) -> None:
+    bare, trained = Fit(kind=Gan).run(False), Fit(watch, Gan)
+    trained.run(False)
     assert trained.equals(bare)
-    assert frame(watch, "loss")["loss"].tolist() == bare.module.losses
-    notices = [notice.text for notice in watch.dbg.history.snapshot().notices]
-    assert any("generator" in text and "2 optimizers" in text for text in notices)
+    found = frame(watch, "loss/generator", "loss/critic", "grad_norm/critic", "lr/critic")
+    assert found["loss/generator"].tolist() == bare.module.losses
+    assert found["grad_norm/critic"].min() > 0
+    watch.dbg.set(lr={"critic": 5e-4})
+    assert trained.trainer.optimizers[1].param_groups[0]["lr"] == 5e-4
 
 
 def test_the_scale_of_a_scaler_is_taken_out(watch: Any) -> None:
