@@ -25,6 +25,7 @@ from nbdebug.training.engine.stopping.stop_report import (
     STOPPED_BEFORE,
     exception_notice,
     failure_of,
+    left_out_notice,
     noted,
 )
 from nbdebug.training.tasks.handler import Training
@@ -235,10 +236,8 @@ class Worker:
             return False
         training.timeline.record_event(None)
         training.timeline.undo_outside()
-        text, origin = str(error), error.origin
-        title = "A batch was excluded"
-        notice = Notice(step, "warning", title, text, kind="non_finite", origin=origin)
-        training.history.add_notice(notice)
+        told = left_out_notice(step, "A batch was excluded", str(error), error)
+        training.history.add_notice(told)
         return True
 
     def _stop_on_error(self, error: BaseException) -> None:
@@ -248,9 +247,11 @@ class Worker:
             where, remedy = self._origin(error)
             why = noted(error, training.session, training.loop.batch)
             training.run.stop(exception_notice(error, step, where, remedy, why), error)
+        elif self._exclude_batch(error):
+            pass
         elif not training.loop.body.attended:
             self._go_on(error)
-        elif not self._exclude_batch(error):
+        else:
             training.run.pause()
             training.timeline.record_event(None)
             training.timeline.undo_outside()
@@ -260,13 +261,14 @@ class Worker:
 
     def _go_on(self, error: NonFiniteError) -> None:
         """Go on without an update with NaN or Inf, where nobody could press Run."""
-        timeline, step = self._training.timeline, self._training.session.step
-        if not timeline.edits.excluded_batches(step):
+        training, step = self._training, self._training.session.step
+        if not training.timeline.edits.excluded_batches(step):
             text = f"{error} {GOES_ON}"
-            self._training.notify("warning", "An update was left out", text)
+            told = left_out_notice(step, "An update was left out", text, error)
+            training.history.add_notice(told)
             with suppress(Exception):
                 warnings.warn(text, RuntimeWarning, stacklevel=2)
-        timeline.record_event(None)
+        training.timeline.record_event(None)
 
     def _origin(self, error: BaseException) -> tuple[str, str]:
         """Place of an exception in words, and what to do."""

@@ -156,6 +156,11 @@ def exception_notice(
     )  # fmt: skip
 
 
+def left_out_notice(step: int, title: str, text: str, error: NonFiniteError) -> Notice:
+    """Build the notice of an update with NaN or Inf that was left out; training goes on."""
+    return Notice(step, "warning", title, text, kind="non_finite", origin=error.origin)
+
+
 def noted(error: BaseException, session: Session, batch: Batch | None) -> str:
     """Explain an exception in plain words and add them to its notes; "" if nothing is certain."""
     if isinstance(error, NbdebugError) or not isinstance(error, Exception):
