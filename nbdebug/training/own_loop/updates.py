@@ -69,10 +69,11 @@ class LoopUpdates:
         """Loss and gradient norm of this step: of several optimizers the sum, and of all."""
         if len(self.optimizers) == 1:
             return self.optimizers[0].values
-        made = [one.values for one in self.optimizers if one.seen is not None]
+        made = [one for one in self.optimizers if one.seen is not None]
         if not made:
             return math.nan, math.nan
-        return sum(loss for loss, _ in made), math.hypot(*(norm for _, norm in made))
+        losses = [one.values[0] for one in made if one.has_loss]
+        return sum(losses) if losses else math.nan, math.hypot(*(one.values[1] for one in made))
 
     def result(self) -> Values:
         """Loss, gradient norm before clipping, clipping result and learning rate of the step."""
@@ -186,11 +187,24 @@ class LoopUpdates:
         with loop.probes.stopwatch:
             found = Gradients(one.parameters, session.device, one.clipping)
             one.values = measured(session, found, self._loss(one))
+            one.has_loss = bool(one.losses)
         one.found = one.seen = found
         if len(self.optimizers) > 1:
-            seen = [other.seen for other in self.optimizers if other.seen is not None]
-            session.grad_norms = tuple(norm for each in seen for norm in each.norms.each)
-            session.with_gradient = [named for each in seen for named in each.named]
+            self._show_norms()
+
+    def _show_norms(self) -> None:
+        """Show the probes the gradients of several optimizers, without those outside of modules."""
+        session = self.loop.session
+        known = {name for name, _ in session.parameters}
+        seen = [other.seen for other in self.optimizers if other.seen is not None]
+        found = [
+            (named, norm)
+            for each in seen
+            for named, norm in zip(each.named, each.norms.each, strict=True)
+            if named[0] in known
+        ]
+        session.with_gradient = [named for named, _ in found]
+        session.grad_norms = tuple(norm for _, norm in found)
 
     def _loss(self, one: WatchedOptimizer) -> torch.Tensor:
         session = self.loop.session

@@ -28,6 +28,7 @@ class WatchedOptimizer:
         losses: that gave gradients to them since the last update, or since they were cleared.
         found: their gradients, None before they are measured; seen: the last ones of this step.
         values: loss and gradient norm before clipping, of the last update; clipped: after it.
+        has_loss: False if the loss that the last update followed from was not seen.
         updated: True if it made an update in this step.
     """
 
@@ -46,7 +47,7 @@ class WatchedOptimizer:
         self.seen: Gradients | None = None
         self.values = math.nan, math.nan
         self.clipped = Clipped(math.nan, False, math.nan)
-        self.updated = self._used = False
+        self.updated = self._used = self.has_loss = False
         self._marks: list[tuple[int, int] | None] | None = None
 
     def before_backward(self) -> None:
@@ -76,13 +77,18 @@ class WatchedOptimizer:
 
 
 def watched_optimizers(session: TrainingState) -> list[WatchedOptimizer]:
-    """The optimizers of a training, each with the parameters that it holds."""
+    """The optimizers of a training, each with the parameters that it holds.
+
+    One of several may hold parameters outside of the modules, such as a temperature.
+    """
     if not session.named_optimizers:
         return [WatchedOptimizer("", session.optimizer, session.parameters, session.clipping, True)]
     found = []
     for name, optimizer in session.named_optimizers.items():
-        held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        named = [(n, p) for n, p in session.parameters if id(p) in held]
+        held = {id(p): p for group in optimizer.param_groups for p in group["params"]}
+        named = [(n, p) for n, p in session.parameters if held.pop(id(p), None) is not None]
+        outside = {id(p) for p in session.model.parameters()}
+        named += [(f"{name}/{i}", p) for i, p in enumerate(held.values()) if id(p) not in outside]
         part = session.clipping.split(name, [n for n, _ in named])
         found.append(WatchedOptimizer(name, optimizer, named, part, False))
     return found

@@ -200,7 +200,28 @@ class Scheduled(Gan):
     schedules = True
 
 
-KINDS = [Gan, GeneratorFirst, BothBackwardFirst, ClearedAtTheEnd, Critic, OneLoss, Scheduled]
+class Temperature(Gan):
+    """An optimizer holds a parameter outside of the modules, as of the entropy in SAC."""
+
+    def make_optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        self.temperature = nn.Parameter(torch.ones(1))
+        made = super().make_optimizers()
+        return {**made, "T": torch.optim.Adam([self.temperature], lr=1e-2)}
+
+    def extra(self) -> dict[str, Any]:
+        return {**super().extra(), "temperature": self.temperature}
+
+    def train(self, real: torch.Tensor) -> None:
+        super().train(real)
+        self.optimizers["T"].zero_grad()
+        loss = (self.temperature * self.fake.detach().mean() - 1).square().sum()
+        loss.backward()
+        self.update("T", loss)
+
+
+KINDS = [
+    Gan, GeneratorFirst, BothBackwardFirst, ClearedAtTheEnd, Critic, OneLoss, Scheduled, Temperature,
+]  # fmt: skip
 
 
 def watch(loop: Gan, **keywords: Any) -> Any:
@@ -452,3 +473,24 @@ def test_a_training_with_several_optimizers_is_resumed(
         nbd.Debugger.resume("several", model, (X, Y), nn.MSELoss(), optimizer=named)
     with pytest.raises(nbd.NbdebugError, match=r"several|JointOptimizer|body"):
         nbd.Debugger.resume("several", made()[0], (X, Y), nn.MSELoss(), optimizer="adam")
+
+
+def test_an_update_whose_loss_is_not_seen_leaves_the_sum_as_it_is() -> None:
+    class ByHand(Gan):
+        def train(self, real: torch.Tensor) -> None:
+            fake, judged = self.losses_of(real)
+            held = list(self.D.parameters())
+            for parameter, gradient in zip(held, torch.autograd.grad(judged, held), strict=True):
+                parameter.grad = gradient
+            self.update("D", judged)
+            self.optimizers["G"].zero_grad()
+            fooled = bce(self.D(fake), torch.ones(len(real), 1))
+            fooled.backward()
+            self.update("G", fooled)
+
+    loop = ByHand()
+    with watch(loop) as dbg:
+        loop.run(dbg.epochs, dbg.batches)
+        found = dbg.history.frame(["loss", "loss/G", "loss/D"])
+    assert found["loss"].tolist() == found["loss/G"].tolist()
+    assert found["loss/D"].isna().all()
