@@ -17,6 +17,8 @@ from nbdebug.training.engine.stopping.stop_report import breakpoint_hit
 from nbdebug.training.own_loop.gradient_marks import reaches, total_loss
 from nbdebug.training.own_loop.watched_optimizer import WatchedOptimizer, watched_optimizers
 
+MAX_STEPS_IN_TURN = 20
+
 
 class _LeftOut(Exception):  # noqa: N818
     """Ends the step of an optimizer that was given a closure, before its update."""
@@ -75,10 +77,19 @@ class LoopUpdates:
         losses = [one.values[0] for one in made if one.has_loss]
         return sum(losses) if losses else math.nan, math.hypot(*(one.values[1] for one in made))
 
+    @property
+    def steps_in_turn(self) -> int:
+        """Steps after which a loop that lets its optimizers take turns is elsewhere in its turn."""
+        longest = max((one.longest for one in self.optimizers), default=0)
+        return min(longest + 2, MAX_STEPS_IN_TURN) if longest else 1
+
     def result(self) -> Values:
         """Loss, gradient norm before clipping, clipping result and learning rate of the step."""
         loss, norm = self.values
         loss = loss if self.own_loss is None else float(self.own_loss)
+        if self.watched:
+            for one in self.optimizers:
+                one.count_step()
         session, made = self.loop.session, [one for one in self.optimizers if one.updated]
         if len(self.optimizers) == 1 or not made:
             return loss, norm, self.optimizers[0].clipped, session.lr

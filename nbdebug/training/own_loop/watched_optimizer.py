@@ -30,6 +30,7 @@ class WatchedOptimizer:
         values: loss and gradient norm before clipping, of the last update; clipped: after it.
         has_loss: False if the loss that the last update followed from was not seen.
         updated: True if it made an update in this step.
+        longest: most steps in a row without an update, between two updates.
     """
 
     def __init__(
@@ -38,6 +39,8 @@ class WatchedOptimizer:
     ) -> None:  # fmt: skip
         self.name, self.optimizer = name, optimizer
         self.parameters, self.clipping, self._alone = parameters, clipping, alone
+        self.longest = 0
+        self._without: int | None = None
         self.clear()
 
     def clear(self) -> None:
@@ -70,6 +73,14 @@ class WatchedOptimizer:
         self.losses += [loss.detach() for loss in losses]
         self.found = None
         return True
+
+    def count_step(self) -> None:
+        """Count how many steps lie between two updates."""
+        if self.updated:
+            self.longest = max(self.longest, self._without or 0)
+            self._without = 0
+        elif self._without is not None:
+            self._without += 1
 
     def made_update(self) -> None:
         """Note that an update was made with these gradients."""
