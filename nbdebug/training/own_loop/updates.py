@@ -83,6 +83,11 @@ class LoopUpdates:
         longest = max((one.longest for one in self.optimizers), default=0)
         return min(longest + 2, MAX_STEPS_IN_TURN) if longest else 1
 
+    @property
+    def carry_gradients(self) -> bool:
+        """True if a step went on with the gradients that the one before has left."""
+        return any(one.carries for one in self.optimizers)
+
     def result(self) -> Values:
         """Loss, gradient norm before clipping, clipping result and learning rate of the step."""
         loss, norm = self.values
@@ -150,6 +155,7 @@ class LoopUpdates:
         if self.looks:
             return None if closure is None else closure()
         one = next(one for one in self.optimizers if one.optimizer is optimizer)
+        one.before_update()
         if closure is not None:
             return self._update_by_closure(one, step, closure)
         self._measure_once(one)

@@ -11,7 +11,7 @@ from torch import nn
 from nbdebug.model.clipping.settings import Clipping
 from nbdebug.model.training_state import TrainingState
 from nbdebug.training.engine.gradients import Clipped, Gradients
-from nbdebug.training.own_loop.gradient_marks import gradient_marks
+from nbdebug.training.own_loop.gradient_marks import Marks, gradient_marks
 
 Named = Sequence[tuple[str, nn.Parameter]]
 
@@ -31,6 +31,7 @@ class WatchedOptimizer:
         has_loss: False if the loss that the last update followed from was not seen.
         updated: True if it made an update in this step.
         longest: most steps in a row without an update, between two updates.
+        carries: True once a step went on with the gradients that the step before had left.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class WatchedOptimizer:
     ) -> None:  # fmt: skip
         self.name, self.optimizer = name, optimizer
         self.parameters, self.clipping, self._alone = parameters, clipping, alone
-        self.longest = 0
+        self.longest, self.carries = 0, False
         self._without: int | None = None
         self.clear()
 
@@ -50,8 +51,9 @@ class WatchedOptimizer:
         self.seen: Gradients | None = None
         self.values = math.nan, math.nan
         self.clipped = Clipped(math.nan, False, math.nan)
-        self.updated = self._used = self.has_loss = False
-        self._marks: list[tuple[int, int] | None] | None = None
+        self.updated = self._used = self._took = self.has_loss = False
+        self._marks: Marks | None = None
+        self._left = gradient_marks(self.parameters)
 
     def before_backward(self) -> None:
         """Mark gradients; losses whose gradients were used or cleared are dropped."""
@@ -70,9 +72,25 @@ class WatchedOptimizer:
         before, self._marks = self._marks, gradient_marks(self.parameters)
         if self._marks == before:
             return False
+        self._took = True
+        self._see_carried(before, self._marks)
         self.losses += [loss.detach() for loss in losses]
         self.found = None
         return True
+
+    def before_update(self) -> None:
+        """See if an update begins; its gradients may be those of another step."""
+        if not self._took:
+            self._see_carried(gradient_marks(self.parameters), [])
+
+    def _see_carried(self, before: Marks | None, after: Marks) -> None:
+        """See if gradients that were left were not cleared before they are used or changed."""
+        if not self.carries and before is not None and len(before) == len(self._left):
+            now = after or [None] * len(before)
+            self.carries = any(
+                left is not None and left == one != other
+                for left, one, other in zip(self._left, before, now, strict=True)
+            )
 
     def count_step(self) -> None:
         """Count how many steps lie between two updates."""

@@ -220,7 +220,8 @@ class Temperature(Gan):
 
 
 KINDS = [
-    Gan, GeneratorFirst, BothBackwardFirst, ClearedAtTheEnd, Critic, OneLoss, Scheduled, Temperature,
+    Gan, GeneratorFirst, BothBackwardFirst, ClearedAtTheEnd, Critic, OneLoss, Scheduled,
+    Temperature,
 ]  # fmt: skip
 
 
