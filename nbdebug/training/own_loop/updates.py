@@ -126,6 +126,7 @@ class LoopUpdates:
         if not self._began:
             self.loop.probes.before_backward(session.step)
         for one in self.optimizers:
+            one.take_new_groups(session)
             one.before_backward()
         result = call(False)
         took = [one.after_backward(scalars) for one in self.optimizers]

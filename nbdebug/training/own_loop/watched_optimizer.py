@@ -40,6 +40,7 @@ class WatchedOptimizer:
     ) -> None:  # fmt: skip
         self.name, self.optimizer = name, optimizer
         self.parameters, self.clipping, self._alone = parameters, clipping, alone
+        self._groups = len(optimizer.param_groups)
         self.longest, self.carries = 0, False
         self._without: int | None = None
         self.clear()
@@ -54,6 +55,13 @@ class WatchedOptimizer:
         self.updated = self._used = self._took = self.has_loss = False
         self._marks: Marks | None = None
         self._left = gradient_marks(self.parameters)
+
+    def take_new_groups(self, session: TrainingState) -> None:
+        """Take parameters that a group holds which the loop has added."""
+        groups = len(self.optimizer.param_groups)
+        if groups != self._groups and not self._alone:
+            self._groups = groups
+            self.parameters = held_by(self.name, self.optimizer, session)
 
     def before_backward(self) -> None:
         """Mark gradients; losses whose gradients were used or cleared are dropped."""
@@ -106,18 +114,22 @@ class WatchedOptimizer:
 
 
 def watched_optimizers(session: TrainingState) -> list[WatchedOptimizer]:
-    """The optimizers of a training, each with the parameters that it holds.
-
-    One of several may hold parameters outside of the modules, such as a temperature.
-    """
+    """The optimizers of a training, each with the parameters that it holds."""
     if not session.named_optimizers:
         return [WatchedOptimizer("", session.optimizer, session.parameters, session.clipping, True)]
     found = []
     for name, optimizer in session.named_optimizers.items():
-        held = {id(p): p for group in optimizer.param_groups for p in group["params"]}
-        named = [(n, p) for n, p in session.parameters if held.pop(id(p), None) is not None]
-        outside = {id(p) for p in session.model.parameters()}
-        named += [(f"{name}/{i}", p) for i, p in enumerate(held.values()) if id(p) not in outside]
+        named = held_by(name, optimizer, session)
         part = session.clipping.split(name, [n for n, _ in named])
         found.append(WatchedOptimizer(name, optimizer, named, part, False))
     return found
+
+
+def held_by(name: str, optimizer: torch.optim.Optimizer, session: TrainingState) -> Named:
+    """Parameters that an optimizer holds, by name.
+
+    It may hold some outside of the modules, such as a temperature, or that came later.
+    """
+    held = {id(p): p for group in optimizer.param_groups for p in group["params"]}
+    named = [(n, p) for n, p in session.parameters if held.pop(id(p), None) is not None]
+    return named + [(f"{name}/{i}", p) for i, p in enumerate(held.values())]
