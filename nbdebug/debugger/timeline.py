@@ -190,6 +190,11 @@ class DebuggerTimeline:
         chosen = finding if finding is not None else next(iter(found), None)
         if chosen is None:
             raise ArgumentError("There is no finding: nothing looks sick.")
+        if not isinstance(chosen, Finding):
+            raise ArgumentError(
+                f"finding is a {type(chosen).__name__}: pass one of dbg.findings, such as "
+                "dbg.findings[0]."
+            )
         if type(which) is not int or not 0 <= which < len(chosen.remedies):
             raise ArgumentError(
                 f"{chosen.name} has {len(chosen.remedies)} remedies, counted from 0; got "

@@ -32,6 +32,7 @@ PLACES: dict[str, Callable[[nbd.Debugger, Any], object]] = {
 }
 Verb = Callable[[nbd.Debugger], object]
 OTHERS: dict[str, Verb] = {
+    "a finding by its name": lambda dbg: dbg.try_remedy("lr"),  # type: ignore[arg-type]
     "rewind to None": lambda dbg: dbg.rewind(None),  # type: ignore[arg-type]
     "no value to try": lambda dbg: dbg.fork(2, lr=[]),
     "no value of two": lambda dbg: dbg.fork(2, lr=[0.1], dropout=[]),

@@ -61,7 +61,7 @@ class Difference:
     def __str__(self) -> str:
         (loss, norm), (again, norm_again) = self.recorded, self.repeated
         what = f"loss {loss!r} then, {again!r} now"
-        if loss == again:
+        if loss == again or (loss != loss and again != again):
             what = f"gradient norm {norm!r} then, {norm_again!r} now"
         return f"step {self.step:,} differs: {what}. {self.where}".rstrip()
 

@@ -19,7 +19,7 @@ from nbdebug.model.state.attributes import Attributes
 from nbdebug.model.state.copying import cloned
 from nbdebug.model.state.optimizer import OptimizerCopy
 from nbdebug.model.state.surroundings import NO_SURROUNDINGS, Surroundings
-from nbdebug.model.state.weights import Weights, copy_buffers, write_buffers
+from nbdebug.model.state.weights import Weights, copy_buffers, trained, write_buffers
 
 
 class RngState(NamedTuple):
@@ -113,7 +113,8 @@ def undisturbed(model: nn.Module, around: Surroundings | None = None) -> Iterato
     `Attributes`, and, if given, what loss and step function reach, see `Surroundings`.
     """
     rng = RngState.capture()
-    gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
+    reached = [] if around is None else around.values()
+    gradients = [(parameter, parameter.grad) for parameter in trained(model, *reached)]
     flags = [(module, module.training) for module in model.modules()]
     buffers = copy_buffers(model)
     attributes = Attributes.capture(model, cloned)

@@ -1,8 +1,10 @@
-"""Capture and restore of weights, buffers, modes and attributes of modules."""
+"""Capture and restore of weights, gradients, buffers, modes and attributes of modules."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -134,3 +136,33 @@ def _shares_elements(tensor: torch.Tensor) -> bool:
     if tensor.layout is not torch.strided:
         return True
     return any(n > 1 and not step for n, step in zip(tensor.shape, tensor.stride(), strict=True))
+
+
+def trained(*holders: Any) -> list[torch.Tensor]:
+    """Parameters of modules and optimizers, and tensors that are parameters; each once."""
+    found: list[torch.Tensor] = []
+    for one in holders:
+        if isinstance(one, nn.Module):
+            found += one.parameters()
+        elif isinstance(one, torch.optim.Optimizer):
+            found += [p for group in one.param_groups for p in group["params"]]
+        elif isinstance(one, torch.Tensor) and one.requires_grad and one.is_leaf:
+            found.append(one)
+    return list({id(parameter): parameter for parameter in found}.values())
+
+
+class GradientCopies:
+    """Copies of the gradients of parameters, which stay the same objects.
+
+    Attributes:
+        tensors: the copies.
+    """
+
+    def __init__(self, parameters: Sequence[torch.Tensor], copy: Copy = cloned) -> None:
+        self._kept = [(p, None if p.grad is None else copy(p.grad)) for p in parameters]
+        self.tensors = [copied for _, copied in self._kept if copied is not None]
+
+    def restore(self) -> None:
+        """Write the copies back."""
+        for parameter, copied in self._kept:
+            parameter.grad = None if copied is None else copied.to(parameter.device, copy=True)

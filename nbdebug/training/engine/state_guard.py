@@ -11,6 +11,7 @@ from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.model.state.copying import cloned
 from nbdebug.model.state.model_state import ModelState, RngState
 from nbdebug.model.state.optimizer import copy_nested
+from nbdebug.model.state.weights import trained
 from nbdebug.training.engine.session import Session
 
 HOOK_ATTRIBUTES = (
@@ -38,7 +39,8 @@ class StateGuard:
         self._surroundings = session.surroundings.capture()
         self._rng = RngState.capture()
         self._own_rng = session.rng.position()
-        self._gradients = [(p, p.grad, copy_nested(p.grad)) for p in session.model.parameters()]
+        held = trained(session.model, session.optimizer, *session.surroundings.values())
+        self._gradients = [(p, p.grad, copy_nested(p.grad)) for p in held]
         self._scale = None if session.scaler is None else session.scaler.state_dict()
         self._window, self._skipped = session.clipping.window.copied(), session.skipped
         self._norms = session.grad_norms, session.with_gradient

@@ -9,10 +9,11 @@ import torch
 from torch import nn
 
 Named = Sequence[tuple[str, nn.Parameter]]
+Marks = list[tuple[int, int] | None]
 MAX_MARKED, MAX_NODES = 64, 100_000
 
 
-def gradient_marks(parameters: Named) -> list[tuple[int, int] | None]:
+def gradient_marks(parameters: Named) -> Marks:
     """Identity and version of gradients, which a backward pass to these parameters changes.
 
     Of many parameters some are marked, from the first to the last.

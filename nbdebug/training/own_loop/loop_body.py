@@ -14,6 +14,7 @@ from nbdebug.core.commands.queue import Ticket
 from nbdebug.errors import LoopLeft
 from nbdebug.model.joint_optimizer import members_of
 from nbdebug.model.module.forward import leaves
+from nbdebug.model.state.weights import GradientCopies, trained
 from nbdebug.training.data.batch import Batch
 from nbdebug.training.data.loops.batches import form
 from nbdebug.training.data.loops.sampler import LoopSampler
@@ -146,9 +147,12 @@ class LoopBody(Handoff):
         """
         updates, session = self.updates, loop.session
         updates.clear(watched)
+        carried = self._carried_gradients()
         self.step, scaler = session.step, session.scaler
         scale = scaler.state_dict() if scaler is not None and loop.breakpoints else None
         self._give_until_updated(batch)
+        if carried is not None and updates.skipped:
+            carried.restore()
         if updates.stop is not None and self.repeats:
             if scaler is not None and scale is not None:
                 scaler.load_state_dict(scale)
@@ -162,6 +166,13 @@ class LoopBody(Handoff):
         values = updates.result()
         updates.stop_late(values)
         return values
+
+    def _carried_gradients(self) -> GradientCopies | None:
+        """Gradients before a step, where it adds to them and may be left out and made again."""
+        session = self.loop.session
+        if not self.updates.carry_gradients:
+            return None
+        return GradientCopies(trained(session.model, session.optimizer))
 
     def whole(self, batch: Batch) -> Batch:
         """All batches of the last step as one: the samples of all, the progress of the last."""
@@ -209,7 +220,10 @@ class LoopBody(Handoff):
         updates.clear(False)
         updates.looks, self._looked_at = True, data
         try:
-            with gradients_aside(model), self.calls.seen(self._loop_thread()):
+            with (
+                gradients_aside(model, self.loop.session.optimizer),
+                self.calls.seen(self._loop_thread()),
+            ):
                 self.give(data)
         finally:
             updates.looks = False

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from nbdebug.model.state.weights import trained
 from nbdebug.model.state.wrapped_optimizer import take_step_anew
 
 
@@ -184,9 +185,9 @@ def _set_step(optimizer: torch.optim.Optimizer, original: Any) -> None:
 
 
 @contextmanager
-def gradients_aside(model: nn.Module) -> Iterator[None]:
+def gradients_aside(model: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[None]:
     """Put the gradients of a model aside; those that come inside are dropped."""
-    kept = [(parameter, parameter.grad) for parameter in model.parameters()]
+    kept = [(parameter, parameter.grad) for parameter in trained(model, optimizer)]
     for parameter, _ in kept:
         parameter.grad = None
     try:

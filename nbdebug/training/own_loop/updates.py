@@ -21,6 +21,7 @@ from nbdebug.training.own_loop.watched_optimizer import WatchedOptimizer, watche
 
 T = TypeVar("T")
 NOT_MEASURED = "Gradients could not be measured or clipped"
+MAX_STEPS_IN_TURN = 20
 
 
 class _LeftOut(Exception):  # noqa: N818
@@ -77,21 +78,35 @@ class LoopUpdates:
         made = [one for one in self.optimizers if one.seen is not None]
         if not made:
             return math.nan, math.nan
-        loss, counted = 0.0, set[int]()
+        losses, counted = list[float](), set[int]()
         for one in made:
-            # Several optimizers may follow the same loss.
+            # Several optimizers may follow the same loss; that of an update may be unseen.
             fresh = [part for part in one.counted if id(part) not in counted]
             counted |= {id(part) for part in fresh}
-            if len(fresh) == len(one.counted):
-                loss += one.values[0]
-            elif fresh:
-                loss += float(self._total(fresh))
-        return loss, math.hypot(*(one.values[1] for one in made))
+            if fresh:
+                whole = len(fresh) == len(one.counted)
+                losses.append(one.values[0] if whole else float(self._total(fresh)))
+        norm = math.hypot(*(one.values[1] for one in made))
+        return sum(losses) if losses else math.nan, norm
+
+    @property
+    def steps_in_turn(self) -> int:
+        """Steps after which a loop that lets its optimizers take turns is elsewhere in its turn."""
+        longest = max((one.longest for one in self.optimizers), default=0)
+        return min(longest + 2, MAX_STEPS_IN_TURN) if longest else 1
+
+    @property
+    def carry_gradients(self) -> bool:
+        """True if a step went on with the gradients that the one before has left."""
+        return any(one.carries for one in self.optimizers)
 
     def result(self) -> Values:
         """Loss, gradient norm before clipping, clipping result and learning rate of the step."""
         loss, norm = self.values
         loss = loss if self.own_loss is None else float(self.own_loss)
+        if self.watched:
+            for one in self.optimizers:
+                one.count_step()
         session, made = self.loop.session, [one for one in self.optimizers if one.updated]
         if len(self.optimizers) == 1 or not made:
             return loss, norm, self.optimizers[0].clipped, session.lr
@@ -123,6 +138,7 @@ class LoopUpdates:
         if not self._began:
             self.loop.probes.before_backward(session.step)
         for one in self.optimizers:
+            one.take_new_groups(session)
             one.before_backward()
         result = call(False)
         losses = [root.detach() for root in scalars]
@@ -153,6 +169,7 @@ class LoopUpdates:
         if self.looks:
             return None if closure is None else closure()
         one = next(one for one in self.optimizers if one.optimizer is optimizer)
+        one.before_update()
         if closure is not None:
             return self._update_by_closure(one, step, closure)
         if self._shielded(self._leaves_out, one):
@@ -217,9 +234,21 @@ class LoopUpdates:
             one.counted = list(one.losses)
         one.found = one.seen = found
         if len(self.optimizers) > 1:
-            seen = [other.seen for other in self.optimizers if other.seen is not None]
-            session.grad_norms = tuple(norm for each in seen for norm in each.norms.each)
-            session.with_gradient = [named for each in seen for named in each.named]
+            self._show_norms()
+
+    def _show_norms(self) -> None:
+        """Show the probes the gradients of several optimizers, without those outside of modules."""
+        session = self.loop.session
+        known = {name for name, _ in session.parameters}
+        seen = [other.seen for other in self.optimizers if other.seen is not None]
+        found = [
+            (named, norm)
+            for each in seen
+            for named, norm in zip(each.named, each.norms.each, strict=True)
+            if named[0] in known
+        ]
+        session.with_gradient = [named for named, _ in found]
+        session.grad_norms = tuple(norm for _, norm in found)
 
     def _total(self, losses: list[torch.Tensor]) -> torch.Tensor:
         session = self.loop.session

@@ -11,7 +11,7 @@ from torch import nn
 from nbdebug.model.clipping.settings import Clipping
 from nbdebug.model.training_state import TrainingState
 from nbdebug.training.engine.gradients import Clipped, Gradients
-from nbdebug.training.own_loop.gradient_marks import gradient_marks
+from nbdebug.training.own_loop.gradient_marks import Marks, gradient_marks
 
 Named = Sequence[tuple[str, nn.Parameter]]
 
@@ -30,6 +30,8 @@ class WatchedOptimizer:
         found: their gradients, None before they are measured; seen: the last ones of this step.
         values: loss and gradient norm before clipping, of the last update; clipped: after it.
         updated: True if it made an update in this step.
+        longest: most steps in a row without an update, between two updates.
+        carries: True once a step went on with the gradients that the step before had left.
     """
 
     def __init__(
@@ -38,6 +40,9 @@ class WatchedOptimizer:
     ) -> None:  # fmt: skip
         self.name, self.optimizer = name, optimizer
         self.parameters, self.clipping, self._alone = parameters, clipping, alone
+        self._groups = len(optimizer.param_groups)
+        self.longest, self.carries = 0, False
+        self._without: int | None = None
         self.clear()
 
     def clear(self) -> None:
@@ -48,8 +53,16 @@ class WatchedOptimizer:
         self.values = math.nan, math.nan
         self.counted: list[torch.Tensor] = []
         self.clipped = Clipped(math.nan, False, math.nan)
-        self.updated = self._used = False
-        self._marks: list[tuple[int, int] | None] | None = None
+        self.updated = self._used = self._took = False
+        self._marks: Marks | None = None
+        self._left = gradient_marks(self.parameters)
+
+    def take_new_groups(self, session: TrainingState) -> None:
+        """Take parameters that a group holds which the loop has added."""
+        groups = len(self.optimizer.param_groups)
+        if groups != self._groups and not self._alone:
+            self._groups = groups
+            self.parameters = held_by(self.name, self.optimizer, session)
 
     def before_backward(self) -> None:
         """Mark gradients; losses whose gradients were used or cleared are dropped."""
@@ -68,9 +81,33 @@ class WatchedOptimizer:
         before, self._marks = self._marks, gradient_marks(self.parameters)
         if self._marks == before:
             return False
+        self._took = True
+        self._see_carried(before, self._marks)
         self.losses += losses
         self.found = None
         return True
+
+    def before_update(self) -> None:
+        """See if an update begins; its gradients may be those of another step."""
+        if not self._took:
+            self._see_carried(gradient_marks(self.parameters), [])
+
+    def _see_carried(self, before: Marks | None, after: Marks) -> None:
+        """See if gradients that were left were not cleared before they are used or changed."""
+        if not self.carries and before is not None and len(before) == len(self._left):
+            now = after or [None] * len(before)
+            self.carries = any(
+                left is not None and left == one != other
+                for left, one, other in zip(self._left, before, now, strict=True)
+            )
+
+    def count_step(self) -> None:
+        """Count how many steps lie between two updates."""
+        if self.updated:
+            self.longest = max(self.longest, self._without or 0)
+            self._without = 0
+        elif self._without is not None:
+            self._without += 1
 
     def made_update(self) -> None:
         """Note that an update was made with these gradients."""
@@ -83,8 +120,17 @@ def watched_optimizers(session: TrainingState) -> list[WatchedOptimizer]:
         return [WatchedOptimizer("", session.optimizer, session.parameters, session.clipping, True)]
     found = []
     for name, optimizer in session.named_optimizers.items():
-        held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        named = [(n, p) for n, p in session.parameters if id(p) in held]
+        named = held_by(name, optimizer, session)
         part = session.clipping.split(name, [n for n, _ in named])
         found.append(WatchedOptimizer(name, optimizer, named, part, False))
     return found
+
+
+def held_by(name: str, optimizer: torch.optim.Optimizer, session: TrainingState) -> Named:
+    """Parameters that an optimizer holds, by name.
+
+    It may hold some outside of the modules, such as a temperature, or that came later.
+    """
+    held = {id(p): p for group in optimizer.param_groups for p in group["params"]}
+    named = [(n, p) for n, p in session.parameters if held.pop(id(p), None) is not None]
+    return named + [(f"{name}/{i}", p) for i, p in enumerate(held.values())]

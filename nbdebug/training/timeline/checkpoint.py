@@ -14,10 +14,15 @@ from nbdebug.model.state.copying import to_host
 from nbdebug.model.state.optimizer import OptimizerCopy, copy_nested
 from nbdebug.model.state.session_rng import RngPosition
 from nbdebug.model.state.surroundings import SurroundingsCopy
-from nbdebug.model.state.weights import Weights
+from nbdebug.model.state.weights import GradientCopies, Weights, trained
 from nbdebug.training.data.batch import bytes_in
 from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.engine.loop import Loop
+from nbdebug.training.engine.session import Session
+
+# Steps in which it is not known yet if a loop carries gradients on.
+FIRST_STEPS = 3
+NO_GRADIENTS = GradientCopies(())
 
 
 @dataclass(frozen=True)
@@ -35,10 +40,10 @@ class Checkpoint:
     """Copies, in the host's memory, of everything that training continues from.
 
     A checkpoint holds weights, buffers, modes, optimizers, schedule, scaler, random numbers, data
-    order, controls in force and counters. Model and optimizers stay the same objects; gradients
-    are not kept.
+    order, controls in force and counters. Model and optimizers stay the same objects.
 
     Attributes:
+        gradients: those that a loop of the user's own carries on to the next step.
         cursor: number of events in the edit log before this checkpoint.
         size: bytes of all tensors; after_update: what is pending, see `AfterUpdate`.
     """
@@ -60,6 +65,7 @@ class Checkpoint:
     size: int
     after_update: tuple[Any, ...] = ()
     part_windows: Mapping[str, NormWindow] = field(default_factory=dict)
+    gradients: GradientCopies = NO_GRADIENTS
 
     @property
     def step(self) -> int:
@@ -76,8 +82,10 @@ class Checkpoint:
         weights = Weights.capture(session.model, to_host)
         optimizers = session.optimizers.capture(to_host)
         surroundings = session.surroundings.capture(to_host)
+        gradients = _carried(session)
         tensors = (
-            weights.tensors()
+            gradients.tensors
+            + weights.tensors()
             + surroundings.tensors
             + [t for o in optimizers.values() for t in o.tensors()]
         )
@@ -99,6 +107,7 @@ class Checkpoint:
             bytes_in(tensors),
             loop.after_update.capture(),
             {name: part.window.copied() for name, part in session.clipping.parts.items()},
+            gradients,
         )
 
     def restore(self, loop: Loop, controls: ControlSet, *, restart_data: bool = False) -> None:
@@ -150,8 +159,9 @@ class Checkpoint:
         session, counters = loop.session, self.counters
         session.step, session.samples = counters.step, counters.samples
         session.epoch, session.skipped = counters.epoch, counters.skipped
-        for parameter in session.model.parameters():
+        for parameter in trained(session.model, session.optimizer):
             parameter.grad = None
+        self.gradients.restore()
         session.grad_norms = session.with_gradient = ()
         loop.reset()
         loop.after_update.restore(self.after_update)
@@ -159,3 +169,11 @@ class Checkpoint:
 
 def _tensors(optimizers: dict[str, OptimizerCopy]) -> list[torch.Tensor]:
     return [tensor for one in optimizers.values() for tensor in one.tensors()]
+
+
+def _carried(session: Session) -> GradientCopies:
+    """Gradients that the next step may need: a loop of the user's own may not clear them."""
+    body = session.body
+    if body is None or not (session.step < FIRST_STEPS or body.updates.carry_gradients):
+        return NO_GRADIENTS
+    return GradientCopies(trained(session.model, session.optimizer), to_host)

@@ -125,3 +125,57 @@ def test_a_loop_that_counts_is_not_rewound() -> None:
         with pytest.raises(nbd.NotRepeatableError, match="does not go back with the training"):
             dbg.rewind(2)
         assert dbg.history.status.step == 5
+
+
+def in_turn(k: int) -> tuple[nbd.Watch, Callable[[], None]]:
+    """A loop in which the second optimizer makes its update at every k-th batch."""
+    torch.manual_seed(0)
+    nets = {"a": nn.Linear(4, 1), "b": nn.Linear(4, 1)}
+    opts = {name: torch.optim.SGD(net.parameters(), lr=0.1) for name, net in nets.items()}
+    loader = DataLoader(TensorDataset(X, Y), batch_size=2)
+    dbg = nbd.watch(nets, opts, runs=None)
+
+    def loop() -> None:
+        for _ in dbg.epochs(3):
+            for number, (x, y) in enumerate(dbg.batches(loader)):
+                for name in ("a", "b") if number % k == 0 else ("a",):
+                    opts[name].zero_grad()
+                    functional.mse_loss(nets[name](x), y).backward()
+                    opts[name].step()
+
+    dbg.break_when("step >= 11")
+    return dbg, loop
+
+
+@pytest.mark.parametrize("k", [2, 3, 5])
+def test_a_loop_that_counts_turns_of_its_optimizers_is_not_forked(k: int) -> None:
+    dbg, loop = in_turn(k)
+    with dbg:
+        dbg.run(loop)
+        assert dbg.wait(20)
+        with pytest.raises(nbd.NotRepeatableError, match=f"{k + 1} steps that were made twice"):
+            dbg.fork(2, lr=[1e-3])
+
+
+def test_who_was_refused_is_refused_again() -> None:
+    torch.manual_seed(0)
+    model, kept = nn.Linear(4, 1), []
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    loader = DataLoader(TensorDataset(X, Y), batch_size=8)
+
+    def loop() -> None:
+        for _ in dbg.epochs(3):
+            for x, y in dbg.batches(loader):
+                # At the second trial it moves no more, as a buffer of samples that is full.
+                kept.append(1)
+                optimizer.zero_grad()
+                (functional.mse_loss(model(x), y) / min(len(kept), 8)).backward()
+                optimizer.step()
+
+    with nbd.watch(model, optimizer, runs=None) as dbg:
+        dbg.break_when("step >= 5")
+        dbg.run(loop)
+        assert dbg.wait(20)
+        for _ in range(2):
+            with pytest.raises(nbd.NotRepeatableError):
+                dbg.fork(2, lr=[1e-3])

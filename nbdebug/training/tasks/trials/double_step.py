@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 from nbdebug.core.history.history import History
@@ -23,6 +24,10 @@ class DoubleStep:
     What such code moves and no copy holds, as an optimizer of a network that it does not reach,
     would stay as a fork, a rewind or a remedy on trial left it.
 
+    A verdict holds for the loop that it was found on: one that was refused could repeat by chance.
+    Where an optimizer makes its update at every k-th step, so many steps are made twice that what
+    counts them comes to another place.
+
     Attributes:
         passed: True once a step was equal to its repetition.
     """
@@ -30,6 +35,8 @@ class DoubleStep:
     def __init__(self, loop: Loop, timeline: Timeline) -> None:
         self._loop, self._timeline = loop, timeline
         self.passed = not has_own_code(loop)
+        self._refusal = ""
+        self._judged: Any = None
 
     def require(self, progress: TaskProgress) -> None:
         """Make the next step twice, undoing both, unless that was done before.
@@ -38,11 +45,16 @@ class DoubleStep:
             NotRepeatableError: the second one differs.
             TaskStopped: `progress` was told to stop.
         """
+        self._forget_other_loops()
+        if self._refusal:
+            raise NotRepeatableError(self._refusal)
         if self.passed or not self._loop.session.step:
             return
         progress.advance(0.0, "Making a step twice, to see if it repeats")
+        body = self._loop.session.body
+        count = 1 if body is None else body.updates.steps_in_turn
         try:
-            first, second = self._make(), self._make()
+            first, second = self._make(count), self._make(count)
         except TaskStopped:
             raise
         except Exception:
@@ -51,21 +63,31 @@ class DoubleStep:
         exact = self._loop.session.device.type == "cpu"
         difference = _difference(first, second) if exact else _large_difference(first, second)
         if difference:
+            what = "A step that was" if count == 1 else f"{count} steps that were"
             where = find_nondeterminism(self._loop.session)
-            raise NotRepeatableError(
-                f"A step that was made twice from the same state gave {difference}. Going back "
+            self._refusal = (
+                f"{what} made twice from the same state gave {difference}. Going back "
                 f"would not give the training that was. {where} {REGISTER}, or draw random numbers "
                 "from the global generators."
             )
+            raise NotRepeatableError(self._refusal)
         self.passed = True
 
-    def _make(self) -> tuple[tuple[float, float], dict[str, Any]]:
-        """Loss and norm of a trial step, and the weights after it, all undone."""
-        loop, timeline = self._loop, self._timeline
+    def _forget_other_loops(self) -> None:
+        """Judge a loop that began since the last verdict anew."""
+        body = self._loop.session.body
+        if body is not None and body.started is not self._judged:
+            self.passed, self._refusal, self._judged = False, "", body.started
+
+    def _make(self, count: int) -> tuple[list[tuple[float, float]], dict[str, Any]]:
+        """Loss and norm of trial steps, and the weights after them, all undone."""
+        loop, timeline, made = self._loop, self._timeline, []
         with loop.trial_steps(), timeline.rolled_back():
-            loop.trial_step(History())
+            for _ in range(count):
+                loop.trial_step(History())
+                made.append(loop.last)
             model = loop.session.model
-            return loop.last, {n: p.detach().clone() for n, p in model.named_parameters()}
+            return made, {n: p.detach().clone() for n, p in model.named_parameters()}
 
 
 def has_own_code(loop: Loop) -> bool:
@@ -78,8 +100,8 @@ def has_own_code(loop: Loop) -> bool:
 
 def _difference(first: Any, second: Any) -> str:
     """First difference of two steps, as the end of a sentence; "" if they are equal."""
-    (one, other), (weights, again) = (first[0], second[0]), (first[1], second[1])
-    for name, a, b in zip(("loss", "gradient norm"), one, other, strict=True):
+    (made, weights), (remade, again) = first, second
+    for name, a, b in _numbers(made, remade):
         if not (a == b or (a != a and b != b)):
             return f"two results: the {name} was {a:.9g}, then {b:.9g}"
     for name, value in weights.items():
@@ -90,7 +112,13 @@ def _difference(first: Any, second: Any) -> str:
 
 def _large_difference(first: Any, second: Any) -> str:
     """First difference beyond rounding, which differs on accelerators; "" without one."""
-    for name, a, b in zip(("loss", "gradient norm"), first[0], second[0], strict=True):
+    for name, a, b in _numbers(first[0], second[0]):
         if not (math.isclose(a, b, rel_tol=ROUNDING) or (a != a and b != b)):
             return f"two results: the {name} was {a:.9g}, then {b:.9g}"
     return ""
+
+
+def _numbers(made: Any, remade: Any) -> Iterator[tuple[str, float, float]]:
+    """Name of each number of some steps, and its value in both."""
+    for one, other in zip(made, remade, strict=True):
+        yield from zip(("loss", "gradient norm"), one, other, strict=True)
