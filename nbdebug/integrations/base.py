@@ -17,6 +17,7 @@ from nbdebug.controls.base import Control
 from nbdebug.core.error_text import describe_error
 from nbdebug.core.plugins import instances
 from nbdebug.core.records import Notice
+from nbdebug.debugger.own_loop.cell_magic import offer_magic
 from nbdebug.debugger.own_loop.watch import Watch, watched
 from nbdebug.errors import ArgumentError, NbdebugError
 from nbdebug.model.state.wrapped_optimizer import bare_optimizer
@@ -79,6 +80,8 @@ class TrainerWatch:
         check_keywords(controls, known, ("name", "runs", "overhead", "show"))
         settings = {"name": name, "runs": runs, "overhead": overhead, **controls}
         self.__setstate__({"settings": settings, "show": show})
+        # The cell that trains begins with %%nbd, before there is a dashboard.
+        offer_magic()
 
     def __getstate__(self) -> dict[str, Any]:
         return {"settings": self._settings, "show": self._show}

@@ -10,13 +10,17 @@ from typing import Any
 
 import pytest
 import torch
+from IPython.core import getipython
+from IPython.core.interactiveshell import InteractiveShell
 from torch import nn
 from torch.nn import functional
+from traitlets.config import Config
 
 import nbdebug as nbd
 from nbdebug.integrations.base import TrainerWatch
 from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.training.own_loop.handoff import LoopEnded
+from tests.integrations.live import wait_until
 
 X = torch.randn(64, 8, generator=torch.Generator().manual_seed(1))
 Y = X.sum(1, keepdim=True).sin()
@@ -327,3 +331,21 @@ def test_commands_wait_for_a_trainer_that_is_on_its_own(watch: ToyWatch) -> None
     trainer.fit()
     assert answered.wait(20)
     assert early == [False]
+
+
+def test_the_cell_that_trains_runs_in_a_thread_before_there_is_a_dashboard(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = Config()
+    config.HistoryManager.enabled = False
+    shell = InteractiveShell(config=config)
+    monkeypatch.setattr(getipython, "get_ipython", lambda: shell)
+    trainer = ToyTrainer(ToyWatch(runs=None, show=False))
+    threads = list[int]()
+    trainer.after = lambda step: threads.append(threading.get_ident())
+    shell.user_ns["fit"] = trainer.fit
+    shell.run_cell_magic("nbd", "", "fit()")
+    assert trainer.watch is not None
+    wait_until(lambda: len(threads) == 3 * STEPS)
+    assert threading.get_ident() not in threads
+    trainer.watch.close()
