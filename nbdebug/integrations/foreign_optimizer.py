@@ -13,7 +13,7 @@ from nbdebug.errors import LoopLeft
 Read = Callable[[], Any]
 Write = Callable[[Any], None]
 Options = Mapping[str, tuple[Read, Write]]
-NO_TRIAL = "updates are made by an optimizer that is none of torch's: only the trainer itself can make one."
+NO_TRIAL = "the optimizer is none of torch's: only the trainer itself can make an update."
 
 
 class ForeignOptimizer(torch.optim.Optimizer):
