@@ -158,12 +158,13 @@ class TrainerWatch:
         if body is not None:
             body.updates.divided_by = count
 
-    def refuse(self, reason: str) -> None:
-        """Let this training go on without nbdebug, and say why."""
+    def refuse(self, reason: str, silent: bool = False) -> None:
+        """Let this training go on without nbdebug, and warn why unless `silent`."""
         self.close()
         self._dbg = self._body = None
         self._refused = UNWATCHED.format(self.trainer, reason)
-        warnings.warn(self._refused, stacklevel=2)
+        if not silent:
+            warnings.warn(self._refused, stacklevel=2)
 
     def tell(self, title: str, text: str) -> None:
         """Show a warning in the dashboard."""
