@@ -15,6 +15,7 @@ UNAVAILABLE = {
 NO_RESET = (
     "A trainer keeps counters that do not go back: make model and trainer again to begin again."
 )
+NO_TRAINING = "The trainer is not training: run the cell that trains again to train on."
 CANNOT_REPEAT = "This loop cannot repeat a step."
 NOT_WHOLE = (
     "The loop is given whole batches of its loader only: with other ones it could fail, and end. "

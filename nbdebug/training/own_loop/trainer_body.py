@@ -17,7 +17,7 @@ from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.own_update import Values
 from nbdebug.training.own_loop.frames import LoopFrames
 from nbdebug.training.own_loop.loop_body import LoopBody
-from nbdebug.training.own_loop.messages import CANNOT_REPEAT, NO_RESET
+from nbdebug.training.own_loop.messages import CANNOT_REPEAT, NO_RESET, NO_TRAINING
 
 
 class TrainerFrames(LoopFrames):
@@ -47,7 +47,7 @@ class TrainerBody(LoopBody):
         packages: names of the packages of the trainer.
     """
 
-    no_reset = NO_RESET
+    no_reset, no_loop = NO_RESET, NO_TRAINING
 
     def __init__(self, optimizer: torch.optim.Optimizer, packages: tuple[str, ...]) -> None:
         super().__init__(optimizer)
