@@ -162,6 +162,11 @@ def test_training_goes_on_after_the_watch_was_closed(watch: ToyWatch) -> None:
     assert trainer.losses == bare.losses
 
 
+def test_the_batch_size_is_that_of_the_batches(watch: ToyWatch) -> None:
+    ToyTrainer(watch).fit()
+    assert watch.dbg.controls["batch_size"] == 8
+
+
 def test_nan_leaves_an_update_out_and_pauses(watch: ToyWatch) -> None:
     trainer = ToyTrainer(watch)
     weights: list[Any] = []

@@ -70,6 +70,9 @@ class TrainerBody(LoopBody):
         """Take note of a batch of this step; called by the trainer."""
         last, samples = self._given[-1], count_samples(data)
         self._samples += samples
+        # The last batch of an epoch may be smaller.
+        batching = self.loop.session.batching
+        batching.size = max(batching.size, samples)
         self._given[-1] = UserBatch(
             data,
             samples,
