@@ -290,7 +290,7 @@ def test_clones_are_not_watched(watch: Watch) -> None:
 
 def test_a_search_warns_once_of_its_clones(watch: Watch) -> None:
     # Each split is fitted where warnings are caught, by which Python forgets what it has shown.
-    with pytest.warns(UserWarning) as warned:
+    with pytest.warns(UserWarning, match="clone") as warned:
         cross_validate(made(watch), X, Y, cv=4, error_score="raise")
     assert len([one for one in warned if "clone" in str(one.message)]) == 1
 
