@@ -167,6 +167,23 @@ def test_the_batch_size_is_that_of_the_batches(watch: ToyWatch) -> None:
     assert watch.dbg.controls["batch_size"] == 8
 
 
+def test_a_trainer_that_never_calls_its_optimizer_is_told(watch: ToyWatch) -> None:
+    trainer = ToyTrainer(watch)
+    other = torch.optim.Adam(trainer.model.parameters(), lr=1e-2)
+
+    def train(x: torch.Tensor, y: torch.Tensor) -> None:
+        other.zero_grad()
+        functional.mse_loss(trainer.model(x), y).backward()
+        other.step()
+
+    trainer.train = train  # type: ignore[method-assign]
+    trainer.fit(2)
+    wait_until(lambda: watch.dbg.failure is not None)
+    assert f"took {2 * STEPS} batches, and made no update" in watch.dbg.failure.text
+    with pytest.raises(nbd.LoopLeft, match="not training: run the cell that trains"):
+        watch.dbg.step(1)
+
+
 def test_nan_leaves_an_update_out_and_pauses(watch: ToyWatch) -> None:
     trainer = ToyTrainer(watch)
     weights: list[Any] = []
