@@ -28,7 +28,10 @@ from nbdebug.training.own_loop.handoff import PassOver
 from nbdebug.training.own_loop.messages import UNAVAILABLE
 from nbdebug.training.own_loop.trainer_body import TrainerBody
 
-NOT_BEGUN = "{0} has not begun to train: the dashboard is made when it does."
+NOT_BEGUN = (
+    "{0} has not begun to train: the dashboard is made when it does. Right after a cell with "
+    "%%nbd, ask again in a moment."
+)
 NOTHING_GOES_BACK = (
     "{0} reads its batches itself and keeps counters that do not go back: nothing is rewound, "
     "forked or replayed. Everything else works."
