@@ -17,6 +17,7 @@ from nbdebug.controls.base import Control
 from nbdebug.core.error_text import describe_error
 from nbdebug.core.plugins import instances
 from nbdebug.core.records import Notice
+from nbdebug.debugger.own_loop.cell_magic import offer_magic
 from nbdebug.debugger.own_loop.watch import Watch, watched
 from nbdebug.errors import ArgumentError, NbdebugError
 from nbdebug.model.joint_optimizer import members_of
@@ -28,7 +29,10 @@ from nbdebug.training.own_loop.handoff import PassOver
 from nbdebug.training.own_loop.messages import UNAVAILABLE
 from nbdebug.training.own_loop.trainer_body import TrainerBody
 
-NOT_BEGUN = "{0} has not begun to train: the dashboard is made when it does."
+NOT_BEGUN = (
+    "{0} has not begun to train: the dashboard is made when it does. Right after a cell with "
+    "%%nbd, ask again in a moment."
+)
 NOTHING_GOES_BACK = (
     "{0} reads its batches itself and keeps counters that do not go back: nothing is rewound, "
     "forked or replayed. Everything else works."
@@ -80,6 +84,8 @@ class TrainerWatch:
         check_keywords(controls, known, ("name", "runs", "overhead", "show"))
         settings = {"name": name, "runs": runs, "overhead": overhead, **controls}
         self.__setstate__({"settings": settings, "show": show})
+        # The cell that trains begins with %%nbd, before there is a dashboard.
+        offer_magic()
 
     def __getstate__(self) -> dict[str, Any]:
         return {"settings": self._settings, "show": self._show}
@@ -156,12 +162,13 @@ class TrainerWatch:
         if body is not None:
             body.updates.divided_by = count
 
-    def refuse(self, reason: str) -> None:
-        """Let this training go on without nbdebug, and say why."""
+    def refuse(self, reason: str, silent: bool = False) -> None:
+        """Let this training go on without nbdebug, and warn why unless `silent`."""
         self.close()
         self._dbg = self._body = None
         self._refused = UNWATCHED.format(self.trainer, reason)
-        warnings.warn(self._refused, stacklevel=2)
+        if not silent:
+            warnings.warn(self._refused, stacklevel=2)
 
     def tell(self, title: str, text: str) -> None:
         """Show a warning in the dashboard."""

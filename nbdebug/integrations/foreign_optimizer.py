@@ -8,15 +8,19 @@ from typing import Any
 import torch
 from torch import nn
 
+from nbdebug.errors import LoopLeft
+
 Read = Callable[[], Any]
 Write = Callable[[Any], None]
 Options = Mapping[str, tuple[Read, Write]]
+NO_TRIAL = "the optimizer is none of torch's: only the trainer itself can make an update."
 
 
 class ForeignOptimizer(torch.optim.Optimizer):
     """Stands for an optimizer of another package: its options are read and written by `sync`.
 
-    `step` makes no update: `may_update` is called right before an update there.
+    `step` makes no update: `may_update` is called right before an update there. Whoever calls it
+    otherwise, such as a check that tries updates, is refused.
 
     Args:
         groups: parameters of each group, and how to read and write its options, by their names in
@@ -36,16 +40,21 @@ class ForeignOptimizer(torch.optim.Optimizer):
         self._options = [options for _, options in groups]
         # The option here, and there, when they were last equal.
         self._synced = [{name: (one, one) for name, one in read.items()} for read in values]
-        self.allowed = False
+        self.allowed = self._asked = False
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        if not self._asked:
+            raise LoopLeft(NO_TRIAL)
         self.allowed = True
 
     def may_update(self) -> bool:
         """Tell if the update may be made that comes next."""
         self.sync()
-        self.allowed = False
-        self.step()
+        self.allowed, self._asked = False, True
+        try:
+            self.step()
+        finally:
+            self._asked = False
         return self.allowed
 
     def sync(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import uuid
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -35,6 +36,10 @@ A_CLONE = (
 )
 
 
+# Watches whose clones were refused in this process: a search makes many.
+_TOLD: set[str] = set()
+
+
 class Watch(TrainerWatch, Callback):  # type: ignore[misc]
     """Callback of a net: `NeuralNet(..., callbacks=[Watch()])`.
 
@@ -53,7 +58,7 @@ class Watch(TrainerWatch, Callback):  # type: ignore[misc]
 
     def __sklearn_clone__(self) -> Watch:
         made = Watch(show=self._show, **self._settings)
-        made._is_clone = True
+        made._is_clone, made._origin = True, self._origin
         return made
 
     def _get_param_names(self) -> list[str]:
@@ -61,16 +66,18 @@ class Watch(TrainerWatch, Callback):  # type: ignore[misc]
         return []
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "is_clone": self._is_clone}
+        return {**super().__getstate__(), "is_clone": self._is_clone, "origin": self._origin}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._is_clone = state.get("is_clone", False)
+        self._origin = state.get("origin") or uuid.uuid4().hex
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         self._logged = len(net.history)
         if self._is_clone:
-            self.refuse(A_CLONE)
+            self.refuse(A_CLONE, silent=self._origin in _TOLD)
+            _TOLD.add(self._origin)
             return
         names = list(net._optimizers)
 

@@ -69,4 +69,7 @@ class Metric(Panel):
 def _reason(snapshot: Snapshot) -> str:
     if not snapshot.status.step:
         return "Press Run to see the accuracy, or the metrics that you passed."
-    return "No metric: pass metrics={name: function(outputs, targets)}."
+    return (
+        "No metric: pass metrics={name: function(outputs, targets)}. A trainer, or a loop of your "
+        "own, logs them by name."
+    )

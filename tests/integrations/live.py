@@ -3,13 +3,37 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
+import nbdebug as nbd
+from nbdebug.debugger.own_loop.watch import Watch
 from nbdebug.integrations.base import TrainerWatch
 
 LIMIT = 15.0
+
+
+def wait_until(holds: Callable[[], Any]) -> None:
+    """Wait until a condition holds, however slow the machine is."""
+    end = time.monotonic() + LIMIT
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
+def stopped_by_failure(watch: TrainerWatch) -> Watch:
+    """The dashboard of a training in another thread, once it is there and a step has failed."""
+
+    def has_failed() -> bool:
+        with suppress(nbd.ArgumentError):
+            return watch.dbg.failure is not None
+        return False
+
+    wait_until(has_failed)
+    assert watch.dbg.wait(LIMIT)
+    return watch.dbg
 
 
 class Trigger:

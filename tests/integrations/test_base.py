@@ -10,13 +10,17 @@ from typing import Any
 
 import pytest
 import torch
+from IPython.core import getipython
+from IPython.core.interactiveshell import InteractiveShell
 from torch import nn
 from torch.nn import functional
+from traitlets.config import Config
 
 import nbdebug as nbd
 from nbdebug.integrations.base import TrainerWatch
 from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.training.own_loop.handoff import LoopEnded
+from tests.integrations.live import wait_until
 
 X = torch.randn(64, 8, generator=torch.Generator().manual_seed(1))
 Y = X.sum(1, keepdim=True).sin()
@@ -156,6 +160,28 @@ def test_training_goes_on_after_the_watch_was_closed(watch: ToyWatch) -> None:
     bare.fit()
     trainer.fit()
     assert trainer.losses == bare.losses
+
+
+def test_the_batch_size_is_that_of_the_batches(watch: ToyWatch) -> None:
+    ToyTrainer(watch).fit()
+    assert watch.dbg.controls["batch_size"] == 8
+
+
+def test_a_trainer_that_never_calls_its_optimizer_is_told(watch: ToyWatch) -> None:
+    trainer = ToyTrainer(watch)
+    other = torch.optim.Adam(trainer.model.parameters(), lr=1e-2)
+
+    def train(x: torch.Tensor, y: torch.Tensor) -> None:
+        other.zero_grad()
+        functional.mse_loss(trainer.model(x), y).backward()
+        other.step()
+
+    trainer.train = train  # type: ignore[method-assign]
+    trainer.fit(2)
+    wait_until(lambda: watch.dbg.failure is not None)
+    assert f"took {2 * STEPS} batches, and made no update" in watch.dbg.failure.text
+    with pytest.raises(nbd.LoopLeft, match="not training: run the cell that trains"):
+        watch.dbg.step(1)
 
 
 def test_nan_leaves_an_update_out_and_pauses(watch: ToyWatch) -> None:
@@ -327,3 +353,21 @@ def test_commands_wait_for_a_trainer_that_is_on_its_own(watch: ToyWatch) -> None
     trainer.fit()
     assert answered.wait(20)
     assert early == [False]
+
+
+def test_the_cell_that_trains_runs_in_a_thread_before_there_is_a_dashboard(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = Config()
+    config.HistoryManager.enabled = False
+    shell = InteractiveShell(config=config)
+    monkeypatch.setattr(getipython, "get_ipython", lambda: shell)
+    trainer = ToyTrainer(ToyWatch(runs=None, show=False))
+    threads = list[int]()
+    trainer.after = lambda step: threads.append(threading.get_ident())
+    shell.user_ns["fit"] = trainer.fit
+    shell.run_cell_magic("nbd", "", "fit()")
+    assert trainer.watch is not None
+    wait_until(lambda: len(threads) == 3 * STEPS)
+    assert threading.get_ident() not in threads
+    trainer.watch.close()

@@ -18,6 +18,7 @@ from torch import nn
 
 import nbdebug as nbd
 from nbdebug.model.state.bits import bitwise_equal
+from tests.integrations.live import stopped_by_failure
 
 transformers = pytest.importorskip("transformers", minversion="5")
 pytest.importorskip("accelerate")
@@ -291,9 +292,7 @@ def test_a_trainer_that_waits_goes_on_when_the_watch_is_closed(tmp_path: Path, w
 def test_nan_leaves_an_update_out_and_pauses(tmp_path: Path, watch: Any, filtered: bool) -> None:
     trained = Fit(tmp_path, watch, nan_at=7, logging_nan_inf_filter=filtered)
     thread = in_thread(trained.run)
-    thread.join(0.5)
-    dbg = watch.dbg
-    assert dbg.wait(20)
+    dbg = stopped_by_failure(watch)
     assert dbg.history.status.step == 7
     names = {finding.name for finding in dbg.findings}
     assert "not_finite" in names

@@ -243,6 +243,14 @@ def test_a_paused_model_steps_and_refuses_to_go_back(watch: Watch) -> None:
     assert bitwise_equal(found[:2] + found[3:], wanted[:2] + wanted[3:])
 
 
+def test_checks_that_would_make_updates_do_not_apply(watch: Watch) -> None:
+    # Keras makes its updates itself: what stands for its optimizer would change no weight.
+    Program().fit(watch)
+    found = watch.dbg.check("unchanged_parameters", "overfit", "baselines", "one_epoch")
+    assert {result.status for result in found} == {"not_applicable"}
+    assert "only the trainer itself" in found["unchanged_parameters"].seen
+
+
 def test_frozen_layers_stay(watch: Watch) -> None:
     seen = Program()
     first = list[Any]()

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import nbdebug as nbd
 from nbdebug.model.state.bits import bitwise_equal
+from tests.integrations.live import stopped_by_failure
 
 L = pytest.importorskip("lightning.pytorch")
 watching = nbd.integrations.lightning
@@ -340,8 +341,7 @@ def test_nan_leaves_an_update_out_and_pauses(watch: Any) -> None:
     trained = Fit(watch)
     trained.module.nan_at = 7
     thread = in_thread(trained.run)
-    thread.join(0.2)
-    assert watch.dbg.wait(20)
+    stopped_by_failure(watch)
     assert watch.dbg.history.status.step == 7
     assert watch.dbg.failure.kind == "non_finite"
     watch.dbg.start()

@@ -284,10 +284,15 @@ def test_clones_are_not_watched(watch: Watch) -> None:
     net = made(watch)
     with pytest.warns(UserWarning, match="clone"):
         fit(clone(net))
-    with pytest.warns(UserWarning, match="clone"):
-        cross_validate(net, X, Y, cv=2, error_score="raise")
     with pytest.raises(nbd.ArgumentError, match="not begun"):
         _ = watch.dbg
+
+
+def test_a_search_warns_once_of_its_clones(watch: Watch) -> None:
+    # Each split is fitted where warnings are caught, by which Python forgets what it has shown.
+    with pytest.warns(UserWarning, match="clone") as warned:
+        cross_validate(made(watch), X, Y, cv=4, error_score="raise")
+    assert len([one for one in warned if "clone" in str(one.message)]) == 1
 
 
 def test_a_net_is_copied_and_pickled_with_its_watch(watch: Watch) -> None:

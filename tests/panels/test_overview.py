@@ -189,4 +189,7 @@ def test_one_of_several_metrics_is_chosen(shown):
 def test_without_a_metric_the_plot_says_how_to_get_one(shown):
     panel = built(Metric, shown)
     draw(panel, history(loss=[1.0]))
-    assert shown.notes["metric"] == "No metric: pass metrics={name: function(outputs, targets)}."
+    assert shown.notes["metric"] == (
+        "No metric: pass metrics={name: function(outputs, targets)}. A trainer, or a loop of your "
+        "own, logs them by name."
+    )

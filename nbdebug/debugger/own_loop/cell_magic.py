@@ -71,8 +71,12 @@ class LoopCell:
             )
 
 
-def offer_magic(body: Any) -> None:
-    """Make `%%nbd` known to the notebook; does nothing outside of IPython."""
+def offer_magic(body: Any = None) -> None:
+    """Make `%%nbd` known to the notebook; does nothing outside of IPython.
+
+    Args:
+        body: a loop that a cell may run; None where it is made later, in such a cell.
+    """
     try:
         from IPython.core.getipython import get_ipython
     except ImportError:
@@ -84,7 +88,8 @@ def offer_magic(body: Any) -> None:
     if not isinstance(known, LoopCell):
         known = LoopCell(shell)
         shell.register_magic_function(known, "cell", NAME)
-    known.add(body)
+    if body is not None:
+        known.add(body)
     if not getattr(shell, "_nbdebug_watches_cells", False):
         shell._nbdebug_watches_cells = True
         shell.events.register("post_run_cell", lambda result: known._leave())

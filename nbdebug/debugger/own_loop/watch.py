@@ -256,7 +256,10 @@ def watched(
     source = LoopSource(body, LoopRng())
     given = {name: value for name, value in arguments.items() if name in ARGUMENTS}
     controls = {name: value for name, value in arguments.items() if name not in ARGUMENTS}
-    setup = Setup(model, source, step_fn=loss or body.look, optimizer=optimizer, **given)
+    # The outputs of a loop are not seen: accuracy is what it logs.
+    setup = Setup(
+        model, source, step_fn=loss or body.look, optimizer=optimizer, metrics={}, **given
+    )
     made = Watch(body, setup, controls)
     offer_magic(body)
     return made

@@ -44,10 +44,11 @@ class Handoff:
         error: what the loop raised when it was left, if that is known.
         cut: True if the loop has left its pass before the end.
         passes: number of passes that loops began; closed: True if no loop may begin any more.
-        frames_of: finds the functions of the loop in the stack.
+        frames_of: finds the functions of the loop in the stack; no_loop: what is said without one.
     """
 
     frames_of: Callable[[FrameType], LoopFrames] = LoopFrames
+    no_loop = NO_LOOP
 
     def __init__(self) -> None:
         self._change = threading.Condition()
@@ -254,13 +255,13 @@ class Handoff:
                 self._change.wait(MOMENT)
             self._look()
             if not self.runs:
-                raise LoopLeft(NO_LOOP) from self.error
+                raise LoopLeft(self.no_loop) from self.error
             return self.ready
 
     def _wait_for(self, *states: State) -> None:
         while self._state not in states:
             if self._state == "none":
-                raise LoopLeft(NO_LOOP if self.error is None else LEFT) from self.error
+                raise LoopLeft(self.no_loop if self.error is None else LEFT) from self.error
             self._change.wait(LOOK)
             self._look()
 

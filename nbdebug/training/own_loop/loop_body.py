@@ -179,6 +179,10 @@ class LoopBody(Handoff):
         last = self._given[-1]
         return Batch(last.data, sum(b.samples for b in self._given), last.epoch, last.progress)
 
+    def without_update(self) -> str:
+        """Say that the batches of this step made no update, and what to do."""
+        return NO_UPDATE.format(len(self._given))
+
     def _loop_thread(self) -> int:
         """Thread of the loop, which is known once it waits for a batch."""
         self.next_loader()
@@ -190,7 +194,7 @@ class LoopBody(Handoff):
             self._give(batch)
             while not (self.updates.updated or self.updates.skipped):
                 if len(self._given) == MAX_BATCHES:
-                    raise LoopLeft(NO_UPDATE.format(MAX_BATCHES))
+                    raise LoopLeft(self.without_update())
                 self._given.append(self.loop.session.sampler.next())
                 self._give(self._given[-1])
         except LoopLeft as left:
@@ -199,7 +203,7 @@ class LoopBody(Handoff):
                 return
             if self.step or left.__cause__ is not None:
                 raise
-            raise LoopLeft(NO_UPDATE.format(len(self._given))) from None
+            raise LoopLeft(self.without_update()) from None
 
     def _give(self, batch: Batch) -> None:
         with self.calls.seen(self._loop_thread()):

@@ -15,6 +15,11 @@ UNAVAILABLE = {
 NO_RESET = (
     "A trainer keeps counters that do not go back: make model and trainer again to begin again."
 )
+NO_UPDATE_OF_TRAINER = (
+    "The trainer took {:,} batches, and made no update of the optimizer that is watched: it makes "
+    "its updates by another one, or in a way of its own. Training was not changed."
+)
+NO_TRAINING = "The trainer is not training: run the cell that trains again to train on."
 CANNOT_REPEAT = "This loop cannot repeat a step."
 NOT_WHOLE = (
     "The loop is given whole batches of its loader only: with other ones it could fail, and end. "

@@ -17,7 +17,12 @@ from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.own_update import Values
 from nbdebug.training.own_loop.frames import LoopFrames
 from nbdebug.training.own_loop.loop_body import LoopBody
-from nbdebug.training.own_loop.messages import CANNOT_REPEAT, NO_RESET
+from nbdebug.training.own_loop.messages import (
+    CANNOT_REPEAT,
+    NO_RESET,
+    NO_TRAINING,
+    NO_UPDATE_OF_TRAINER,
+)
 
 
 class TrainerFrames(LoopFrames):
@@ -47,19 +52,19 @@ class TrainerBody(LoopBody):
         packages: names of the packages of the trainer.
     """
 
-    no_reset = NO_RESET
+    no_reset, no_loop = NO_RESET, NO_TRAINING
 
     def __init__(self, optimizer: torch.optim.Optimizer, packages: tuple[str, ...]) -> None:
         super().__init__(optimizer)
         self.frames_of = partial(TrainerFrames, packages)
-        self._samples = 0
+        self._samples = self._batches = 0
 
     def begin_step(self) -> None:
         """Wait until a step may be made; called by the trainer."""
         self.take()
 
     def make_update(self, loop: Loop, batch: Batch, watched: bool) -> Values:
-        self._samples = 0
+        self._samples = self._batches = 0
         return super().make_update(loop, batch, watched)
 
     def measure(self) -> None:
@@ -70,6 +75,10 @@ class TrainerBody(LoopBody):
         """Take note of a batch of this step; called by the trainer."""
         last, samples = self._given[-1], count_samples(data)
         self._samples += samples
+        self._batches += 1
+        # The last batch of an epoch may be smaller.
+        batching = self.loop.session.batching
+        batching.size = max(batching.size, samples)
         self._given[-1] = UserBatch(
             data,
             samples,
@@ -80,6 +89,9 @@ class TrainerBody(LoopBody):
     def whole(self, batch: Batch) -> Batch:
         last = self._given[-1]
         return UserBatch(last.data, self._samples or 1, last.epoch, last.progress)
+
+    def without_update(self) -> str:
+        return NO_UPDATE_OF_TRAINER.format(self._batches)
 
     def look(self, model: nn.Module, data: Any) -> torch.Tensor:
         """Refuse: a trainer makes no step but the next one.

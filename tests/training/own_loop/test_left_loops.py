@@ -245,6 +245,18 @@ def test_values_that_the_loop_logs_are_series(loop: OwnLoop, dbg: Watch) -> None
         dbg.log(grad_norm=1.0)
 
 
+@pytest.mark.parametrize("given", [{}, {"loss": lambda model, batch: model(batch[0]).sum()}])
+def test_accuracy_is_what_the_loop_logs(loop: OwnLoop, given: dict[str, Any]) -> None:
+    dbg = nbd.watch(loop.model, loop.optimizer, runs=None, **given)
+    for batch in dbg.batches(loop.loader):
+        one_step(loop, batch)
+        dbg.log(accuracy=0.5, val_accuracy=0.25)
+    dbg.leave()
+    found = dbg.history.frame(["accuracy", "val_accuracy"])
+    assert found.iloc[-1].tolist() == [0.5, 0.25]
+    dbg.close()
+
+
 def test_what_is_logged_on_trial_is_left_out(loop: OwnLoop, dbg: Watch) -> None:
     tried: list[bool] = []
 
