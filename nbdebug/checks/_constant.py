@@ -18,7 +18,7 @@ RANGE_SAMPLES = 16
 def output_tensors(context: CheckContext) -> tuple[torch.Tensor, torch.Tensor] | str:
     """Outputs and targets of the first batch as tensors, or the reason if they are not tensors."""
     if context.loss_fn is None:
-        return "training has a step_fn, which hides outputs and targets."
+        return "a step_fn, or a loop of its own, hides outputs and targets."
     outputs, targets = context.outputs(), context.targets
     if not isinstance(outputs, torch.Tensor) or not isinstance(targets, torch.Tensor):
         return "outputs or targets are not a single tensor."

@@ -35,7 +35,7 @@ class Broadcast(Check):
         loss_fn = context.loss_fn
         if loss_fn is None:
             return Outcome(
-                "not_applicable", "training has a step_fn, which hides outputs and targets."
+                "not_applicable", "a step_fn, or a loop of its own, hides outputs and targets."
             )
         context.train()
         with torch.no_grad():

@@ -56,7 +56,7 @@ class GradientCheck(Check):
 
     def examine(self, context: CheckContext) -> Outcome:
         if context.loss_fn is None:
-            return Outcome("not_applicable", "training has a step_fn, which hides the loss.")
+            return Outcome("not_applicable", "a step_fn, or a loop of its own, hides the loss.")
         try:
             model, loss = _double(context)
             loss(model)

@@ -36,7 +36,7 @@ class LabelRange(Check):
 
     def examine(self, context: CheckContext) -> Outcome:
         if context.loss_fn is None:
-            return Outcome("not_applicable", "training has a step_fn, which hides the labels.")
+            return Outcome("not_applicable", "a step_fn, or a loop of its own, hides the labels.")
         outputs, targets = context.outputs(), context.targets
         if not isinstance(outputs, torch.Tensor) or not isinstance(targets, torch.Tensor):
             return Outcome("not_applicable", "outputs or targets are not a single tensor.")

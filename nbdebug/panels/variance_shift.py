@@ -104,7 +104,9 @@ class VarianceShift(Panel):
                 return f"No variance shift to measure: {spec.unavailable}"
         if not snapshot.status.step:
             return "Press Run to see the variance shift of every BatchNorm layer."
-        return "Waiting for the first measurement; none is made for a training with a step_fn."
+        return (
+            "Waiting for the first measurement; none is made with a step_fn or a loop of its own."
+        )
 
 
 def theory(snapshot: Snapshot) -> float:

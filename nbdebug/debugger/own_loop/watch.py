@@ -57,7 +57,11 @@ class Watch(Debugger):
         sampler, body = self._parts.training.session.sampler, self._body
         assert isinstance(sampler, LoopSampler)
         try:
-            while (epoch := sampler.completed) < count and not body.closed:
+            while not body.closed:
+                epoch = sampler.completed
+                # A fork may train beyond the last epoch, and is undone.
+                if epoch >= count and not sampler.trying:
+                    break
                 passes = body.passes
                 yield epoch
                 if body.passes == passes:

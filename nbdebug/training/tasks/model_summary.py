@@ -26,7 +26,7 @@ def summarize(session: Session) -> ModelSummary:
     """
     if session.step_fn is not None:
         raise ModelError(
-            "With a step_fn the inputs of the model are unknown, so there is no summary."
+            "With a step_fn, or a loop of its own, the inputs of the model are unknown: no summary."
         )
     guard = StateGuard(session)
     try:

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 import nbdebug as nbd
 from nbdebug.debugger.own_loop.watch import Watch
+from nbdebug.model.state.bits import bitwise_equal
 from tests.training.own_loop.loops import OwnLoop
 from tools.jupyterlab_driver import until
 
@@ -361,3 +362,25 @@ def test_two_loops_in_two_threads_see_their_own_calls() -> None:
         assert dbg.wait(20)
         assert dbg.history.frame("loss")["loss"].tolist() == pytest.approx(loop.losses)
         dbg.close()
+
+
+@pytest.mark.parametrize("at", [9, 12, 18])
+def test_trials_beyond_the_last_epoch_leave_the_loop_running(
+    loop: OwnLoop, dbg: Watch, at: int
+) -> None:
+    plain = OwnLoop()
+    plain.run(range, iter)
+
+    # Three epochs of six batches.
+    dbg.break_when(f"step >= {at - 1}")
+    dbg.run(lambda: loop.run(dbg.epochs, dbg.batches))
+    assert dbg.wait(20)
+    dbg.clear_breakpoints()
+    if at == 18:
+        dbg.step(1)
+    assert not dbg.fork(20, lr=[dbg.controls["lr"]]).difference.any()
+    dbg.lr_range_test(steps=20)
+    with pytest.raises(nbd.LoopLeft):
+        dbg.run(steps=100)
+    assert dbg.history.status.step == 18
+    assert bitwise_equal(loop.model.state_dict(), plain.model.state_dict())

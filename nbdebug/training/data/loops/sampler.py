@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -38,6 +38,7 @@ class LoopSampler:
 
     Attributes:
         forms: of the batches that the loop was given, see `form`.
+        trying: above 0 while steps are tried, which may go beyond the last epoch of the loop.
     """
 
     def __init__(self, passes: Passes, rng: LoopRng, batching: Batching) -> None:
@@ -46,6 +47,7 @@ class LoopSampler:
         # Batch size of the loader; forms of the batches that loaders gave.
         self._given: int | None = None
         self.forms: set[Any] = set()
+        self.trying = 0
         self._first: PassStart | None = None
         self.reset()
 
@@ -255,9 +257,14 @@ class LoopSampler:
         for name, value in start.counters.items():
             setattr(start.loader, name, value)
 
-    def keep_everything(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def keep_everything(self) -> Iterator[None]:
         self._check_reread(self._start)
-        return nullcontext()
+        self.trying += 1
+        try:
+            yield
+        finally:
+            self.trying -= 1
 
     def close(self) -> None:
         # A training that nobody can reach any more was not closed by anybody.
