@@ -370,7 +370,8 @@ def test_trials_beyond_the_last_epoch_leave_the_loop_running(
 ) -> None:
     plain = OwnLoop()
     plain.run(range, iter)
-
+    # Generators are where a new loop has them.
+    OwnLoop()
     # Three epochs of six batches.
     dbg.break_when(f"step >= {at - 1}")
     dbg.run(lambda: loop.run(dbg.epochs, dbg.batches))
