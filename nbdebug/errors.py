@@ -21,6 +21,7 @@ NbdebugError
 ├── PluginError (RuntimeError)       a plug-in that does not keep its contract
 ├── InsideStepError (RuntimeError)   a command that would wait for the step it was given in
 ├── LoopLeft (RuntimeError)          no loop of the user's own that could make the next step
+├── NotRepeatableError (RuntimeError) a step that was made twice differs: nothing goes back
 └── ClosedError (RuntimeError)       a Debugger that was closed
 """
 

@@ -193,7 +193,8 @@ def test_a_learning_rate_lasts_under_the_schedule(program: Make, schedule: str) 
     assert rates[True][21:] == pytest.approx(
         [rate * rates[True][20] / rates[False][20] for rate in rates[False][21:]], rel=2e-2
     )
-    assert rates[True][20] == pytest.approx(rates[False][20] / 2, rel=0.1)
+    # What was asked for at step 20 holds at step 21, whatever the schedule wrote for it.
+    assert rates[True][20] == pytest.approx(rates[False][19] / 2, rel=2e-2)
 
 
 def test_a_scheduler_of_your_own_handler_is_given(program: Make) -> None:

@@ -23,6 +23,7 @@ NESTED = (
 # At work on a batch, done with it, on its own before the next step, on its own between two passes.
 State = Literal["none", "begins", "waits", "works", "rests", "apart", "between"]
 IN_STEPS = ("works", "rests", "apart")
+ON_ITS_OWN = ("apart", "between")
 
 
 class PassOver(Exception):  # noqa: N818
@@ -230,12 +231,12 @@ class Handoff:
         """Called before the loop goes on, on its own."""
 
     def is_apart(self) -> bool:
-        """Tell if the loop is on its own before its next step, after waiting a moment for it."""
+        """Tell if the loop is on its own, between two steps or passes, after waiting a moment."""
         with self._change:
-            if self._state == "apart":
+            if self._state in ON_ITS_OWN:
                 self._change.wait(MOMENT)
                 self._look()
-            return self._state == "apart"
+            return self._state in ON_ITS_OWN
 
     def end_pass(self) -> None:
         """Let the loop of this pass end."""

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset, default_collate
 
 from nbdebug.errors import DataError
 from nbdebug.model.training_state import Batching
 from nbdebug.training.data.batch import Batch, count_samples
 from nbdebug.training.data.loops import batches
 from nbdebug.training.data.loops.batches import LoaderPass, SizedPass, form, why_fixed
+from nbdebug.training.data.loops.loader_state import order_of, state_of
 from nbdebug.training.data.loops.positions import (
     NOT_BEGUN,
     READ_ONCE,
@@ -25,7 +25,6 @@ from nbdebug.training.data.loops.positions import (
     UserBatch,
 )
 from nbdebug.training.data.loops.rng import LoopRng
-from nbdebug.training.data.passes.held_state import HeldState
 from nbdebug.training.data.passes.indexed_state import IndexedState
 
 MAX_FORMS = 10_000
@@ -150,7 +149,7 @@ class LoopSampler:
         self._rng.begin()
         self._take(loader)
         held = None if self._state is None else self._state.now()
-        rng, order = self._rng.position(), _order_of(loader)
+        rng, order = self._rng.position(), order_of(loader)
         start = PassStart(loader, rng, order, held, batches.counters_of(loader))
         self._first = self._first or start
         with self._rng:
@@ -171,7 +170,7 @@ class LoopSampler:
         """Take the dataset of a loader, and what its batch size can be."""
         batching = self._batching
         batching.fixed = why_fixed(loader)
-        self._state = _state_of(loader)
+        self._state = state_of(loader)
         if not batching.fixed:
             self._given, batching.limit = loader.batch_size, len(loader.dataset)
         batching.batches = _length(loader) if batching.fixed else None
@@ -280,24 +279,3 @@ def _length(loader: Any) -> int | None:
         return len(loader)
     except TypeError:
         return None
-
-
-def _order_of(loader: Any) -> HeldState | None:
-    """State of what decides the order of a loader; None for data that is read in its own order."""
-    if isinstance(loader, DataLoader):
-        if isinstance(loader.dataset, IterableDataset):
-            return HeldState.capture(loader.dataset)
-        return HeldState.capture([loader.generator, loader.batch_sampler or loader.sampler])
-    plain = isinstance(loader, list | tuple | range | torch.Tensor | Iterator)
-    return None if plain else HeldState.capture(loader)
-
-
-def _state_of(loader: Any) -> IndexedState | None:
-    """State of the dataset of a loader, where batches are read in this process by index."""
-    if not isinstance(loader, DataLoader) or loader.num_workers:
-        return None
-    dataset, collate = loader.dataset, loader.collate_fn
-    plain = type(dataset) is TensorDataset and collate is default_collate
-    if plain or isinstance(dataset, IterableDataset):
-        return None
-    return IndexedState(dataset, collate)

@@ -1,0 +1,33 @@
+"""States of loaders that decide what a pass gives: order, and the dataset behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset, default_collate
+
+from nbdebug.training.data.passes.held_state import HeldState
+from nbdebug.training.data.passes.indexed_state import IndexedState
+
+
+def order_of(loader: Any) -> HeldState | None:
+    """State of what decides the order of a loader; None for data that is read in its own order."""
+    if isinstance(loader, DataLoader):
+        if isinstance(loader.dataset, IterableDataset):
+            return HeldState.capture(loader.dataset)
+        return HeldState.capture([loader.generator, loader.batch_sampler or loader.sampler])
+    plain = isinstance(loader, list | tuple | range | torch.Tensor | Iterator)
+    return None if plain else HeldState.capture(loader)
+
+
+def state_of(loader: Any) -> IndexedState | None:
+    """State of the dataset of a loader, where batches are read in this process by index."""
+    if not isinstance(loader, DataLoader) or loader.num_workers:
+        return None
+    dataset, collate = loader.dataset, loader.collate_fn
+    plain = type(dataset) is TensorDataset and collate is default_collate
+    if plain or isinstance(dataset, IterableDataset):
+        return None
+    return IndexedState(dataset, collate)
