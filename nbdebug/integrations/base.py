@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -17,7 +18,7 @@ from nbdebug.controls.base import Control
 from nbdebug.core.error_text import describe_error
 from nbdebug.core.plugins import instances
 from nbdebug.core.records import Notice
-from nbdebug.debugger.own_loop.cell_magic import offer_magic
+from nbdebug.debugger.own_loop.cell_magic import cell_runs, offer_magic
 from nbdebug.debugger.own_loop.watch import Watch, watched
 from nbdebug.errors import ArgumentError, NbdebugError
 from nbdebug.model.joint_optimizer import members_of
@@ -25,21 +26,12 @@ from nbdebug.model.state.wrapped_optimizer import bare_optimizer
 from nbdebug.runs.record.location import AUTO
 from nbdebug.training.data.loops.positions import Updates
 from nbdebug.training.engine.control_set import check_keywords
+from nbdebug.training.own_loop import messages as say
 from nbdebug.training.own_loop.handoff import PassOver
-from nbdebug.training.own_loop.messages import UNAVAILABLE
 from nbdebug.training.own_loop.trainer_body import TrainerBody
 
-NOT_BEGUN = (
-    "{0} has not begun to train: the dashboard is made when it does. Right after a cell with "
-    "%%nbd, ask again in a moment."
-)
-NOTHING_GOES_BACK = (
-    "{0} reads its batches itself and keeps counters that do not go back: nothing is rewound, "
-    "forked or replayed. Everything else works."
-)
-FIXED = "{0} reads its batches itself: set the batch size of its loader before training."
-UNWATCHED = "{0} trains without nbdebug: {1}"
-SEVERAL_PROCESSES = "it runs in several processes, and one process alone can be watched."
+NOT_BEGUN = "{0} has not begun to train: the dashboard is made when it does."
+MAX_WAIT_SECONDS = 60.0
 NO_PART_OF_A_NAME = re.compile(r"[^\w/.@ -]+")
 
 
@@ -102,9 +94,14 @@ class TrainerWatch:
     def dbg(self) -> Watch:
         """The dashboard, and all that `nbdebug.watch` returns.
 
+        Right after a cell with `%%nbd` it waits until training has begun there.
+
         Raises:
             ArgumentError: training has not begun, or is not watched; the message says why.
         """
+        end = time.monotonic() + MAX_WAIT_SECONDS
+        while self._dbg is None and not self._refused and cell_runs() and time.monotonic() < end:
+            time.sleep(0.02)
         if self._dbg is None:
             raise ArgumentError(self._refused or NOT_BEGUN.format(self.trainer))
         return self._dbg
@@ -128,7 +125,7 @@ class TrainerWatch:
         self._thread = threading.get_ident()
         self._in_step, self._pass, self._refused = False, None, ""
         if _processes() > 1:
-            self.refuse(SEVERAL_PROCESSES)
+            self.refuse(say.SEVERAL_PROCESSES)
             return
         if self._body is not None and self._goes_on(model, optimizer):
             self._body.leave()
@@ -137,7 +134,7 @@ class TrainerWatch:
         self.close()
         bare = bare_optimizer(optimizer)
         body = TrainerBody(bare, self.packages)
-        body.unavailable = {**UNAVAILABLE, **self.unavailable, **(unavailable or {})}
+        body.unavailable = {**say.UNAVAILABLE, **self.unavailable, **(unavailable or {})}
         body.schedulers = list(schedulers)
         try:
             given = {**self._settings, "scaler": scaler, "loss": loss}
@@ -166,7 +163,7 @@ class TrainerWatch:
         """Let this training go on without nbdebug, and warn why unless `silent`."""
         self.close()
         self._dbg = self._body = None
-        self._refused = UNWATCHED.format(self.trainer, reason)
+        self._refused = say.UNWATCHED.format(self.trainer, reason)
         if not silent:
             warnings.warn(self._refused, stacklevel=2)
 
@@ -201,7 +198,7 @@ class TrainerWatch:
             return
         body.cut_pass()
         self._in_step = False
-        back, fixed = NOTHING_GOES_BACK.format(self.trainer), FIXED.format(self.trainer)
+        back, fixed = say.NOTHING_GOES_BACK.format(self.trainer), say.FIXED.format(self.trainer)
         self._pass = Updates(steps, back, fixed)
 
     def begin_step(self) -> None:

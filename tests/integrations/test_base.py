@@ -17,6 +17,7 @@ from torch.nn import functional
 from traitlets.config import Config
 
 import nbdebug as nbd
+from nbdebug.integrations import base
 from nbdebug.integrations.base import TrainerWatch
 from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.training.own_loop.handoff import LoopEnded
@@ -371,3 +372,21 @@ def test_the_cell_that_trains_runs_in_a_thread_before_there_is_a_dashboard(
     wait_until(lambda: len(threads) == 3 * STEPS)
     assert threading.get_ident() not in threads
     trainer.watch.close()
+
+
+def test_the_dashboard_is_waited_for_right_after_a_cell_that_trains(
+    watch: ToyWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer, begins = ToyTrainer(watch), threading.Event()
+
+    def later() -> None:
+        assert begins.wait(20)
+        trainer.fit()
+
+    thread = threading.Thread(target=later, daemon=True)
+    monkeypatch.setattr(base, "cell_runs", thread.is_alive)
+    thread.start()
+    threading.Timer(0.2, begins.set).start()
+    assert watch.dbg.history.status.step >= 0
+    thread.join(20)
+    assert len(trainer.losses) == 3 * STEPS

@@ -16,11 +16,14 @@ class LoopCell:
     """`%%nbd`: run this cell in a thread; the cell returns at once, and its output comes later.
 
     Running such a cell again ends the loop of the last one at its next batch.
+
+    Attributes:
+        thread: that runs the last such cell, or has run it.
     """
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
-        self._thread: threading.Thread | None = None
+        self.thread: threading.Thread | None = None
         # A training that nobody reaches any more is not kept alive here.
         self._bodies: weakref.WeakSet[Any] = weakref.WeakSet()
 
@@ -36,10 +39,10 @@ class LoopCell:
         code = shell.compile(source, shell.compile.cache(source, shell.execution_count), "exec")
         # The output of the thread belongs to the cell that started it.
         context = contextvars.copy_context()
-        self._thread = threading.Thread(
+        self.thread = threading.Thread(
             target=context.run, args=(self._run, code), name="nbdebug-loop", daemon=True
         )
-        self._thread.start()
+        self.thread.start()
 
     def _run(self, code: Any) -> None:
         try:
@@ -57,7 +60,7 @@ class LoopCell:
                 body.leave()
 
     def _end_last(self) -> None:
-        thread = self._thread
+        thread = self.thread
         if thread is None or not thread.is_alive():
             return
         for body in list(self._bodies):
@@ -71,21 +74,38 @@ class LoopCell:
             )
 
 
+def cell_runs() -> bool:
+    """True while the last `%%nbd` cell runs, in another thread than this one."""
+    known = _known(_shell())
+    thread = None if known is None else known.thread
+    return thread is not None and thread.is_alive() and thread is not threading.current_thread()
+
+
+def _shell() -> Any:
+    """The shell of IPython; None outside of it."""
+    try:
+        from IPython.core.getipython import get_ipython
+    except ImportError:
+        return None
+    return get_ipython()
+
+
+def _known(shell: Any) -> LoopCell | None:
+    found = None if shell is None else shell.magics_manager.magics["cell"].get(NAME)
+    return found if isinstance(found, LoopCell) else None
+
+
 def offer_magic(body: Any = None) -> None:
     """Make `%%nbd` known to the notebook; does nothing outside of IPython.
 
     Args:
         body: a loop that a cell may run; None where it is made later, in such a cell.
     """
-    try:
-        from IPython.core.getipython import get_ipython
-    except ImportError:
-        return
-    shell: Any = get_ipython()
+    shell = _shell()
     if shell is None:
         return
-    known = shell.magics_manager.magics["cell"].get(NAME)
-    if not isinstance(known, LoopCell):
+    known = _known(shell)
+    if known is None:
         known = LoopCell(shell)
         shell.register_magic_function(known, "cell", NAME)
     if body is not None:

@@ -25,3 +25,10 @@ NOT_WHOLE = (
     "The loop is given whole batches of its loader only: with other ones it could fail, and end. "
     "Give nbd.watch(loss=f), where f(model, batch) returns the loss, for this."
 )
+NOTHING_GOES_BACK = (
+    "{0} reads its batches itself and keeps counters that do not go back: nothing is rewound, "
+    "forked or replayed. Everything else works."
+)
+FIXED = "{0} reads its batches itself: set the batch size of its loader before training."
+UNWATCHED = "{0} trains without nbdebug: {1}"
+SEVERAL_PROCESSES = "it runs in several processes, and one process alone can be watched."
