@@ -12,6 +12,7 @@ from torch import nn
 import nbdebug as nbd
 from nbdebug.core.results.check_report import CheckReport
 from nbdebug.errors import ControlValueError
+from tests.draw import some
 from tests.inside import open_view
 from tests.problems import blobs, tiny_mlp
 
@@ -159,9 +160,10 @@ def everything_works(with_dashboard: bool) -> list[str]:
         return [f"{notice.title} {notice.text}" for notice in notices]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("kind", "method"),
-    [(kind, method) for kind, (_, methods) in KINDS.items() for method in methods],
+    some([(kind, method) for kind, (_, methods) in KINDS.items() for method in methods], 2),
 )
 def test_one_that_raises(kind: str, method: str, install: Callable[..., None]) -> None:
     install(kind, broken(KINDS[kind][0], method, "End()"))

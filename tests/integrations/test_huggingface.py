@@ -18,6 +18,7 @@ from torch import nn
 
 import nbdebug as nbd
 from nbdebug.model.state.bits import bitwise_equal
+from tests.draw import some
 from tests.integrations.live import stopped_by_failure
 
 transformers = pytest.importorskip("transformers", minversion="5")
@@ -151,7 +152,8 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.soak
+@pytest.mark.parametrize("name", some(SETTINGS, 2))
 def test_a_watched_trainer_equals_the_bare_one(tmp_path: Path, watch: Any, name: str) -> None:
     settings: dict[str, Any] = SETTINGS[name]
     bare, trained = Fit(tmp_path, **settings).run(), Fit(tmp_path, watch, **settings).run()

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import nbdebug as nbd
 from nbdebug.model.state.bits import bitwise_equal
+from tests.draw import some
 from tests.integrations.live import stopped_by_failure
 
 L = pytest.importorskip("lightning.pytorch")
@@ -174,7 +175,8 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.soak
+@pytest.mark.parametrize("name", some(SETTINGS, 2))
 def test_a_watched_trainer_equals_the_bare_one(watch: Any, name: str) -> None:
     bare, trained = Fit(**SETTINGS[name]).run(), Fit(watch, **SETTINGS[name]).run()
     assert trained.equals(bare)

@@ -52,7 +52,7 @@ def test_a_healthy_network_is_not_blamed(name: str) -> None:
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("name", some(LARGE, share=2))
+@pytest.mark.parametrize("name", some(LARGE, share=3))
 def test_an_untrained_network_is_not_even_suspected(name: str) -> None:
     with PROGRAMS[name].debugger() as dbg:
         report = dbg.check(*CHECKS_OF_UNTRAINED_NETWORKS)
