@@ -20,6 +20,7 @@ import nbdebug as nbd
 from nbdebug.integrations import base
 from nbdebug.integrations.base import TrainerWatch
 from nbdebug.model.state.bits import bitwise_equal
+from nbdebug.training.own_loop import updates
 from nbdebug.training.own_loop.handoff import LoopEnded
 from tests.integrations.live import wait_until
 
@@ -390,3 +391,23 @@ def test_the_dashboard_is_waited_for_right_after_a_cell_that_trains(
     assert watch.dbg.history.status.step >= 0
     thread.join(20)
     assert len(trainer.losses) == 3 * STEPS
+
+
+def test_what_measuring_raises_for_a_trainer_does_not_end_it(
+    watch: ToyWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise RuntimeError("no norm of this")
+
+    bare, trainer = ToyTrainer(), ToyTrainer(watch)
+    bare.fit()
+    original = trainer.train
+
+    def train(x: torch.Tensor, y: torch.Tensor) -> None:
+        watch.measure()
+        original(x, y)
+
+    trainer.train = train  # type: ignore[method-assign]
+    monkeypatch.setattr(updates, "Gradients", fails)
+    trainer.fit()
+    assert trainer.losses == bare.losses

@@ -157,7 +157,7 @@ class LoopUpdates:
     def measure(self) -> None:
         """Measure loss and gradients now, before they are clipped in a way that is not seen."""
         for one in self.optimizers:
-            self._measure_once(one)
+            self._shielded(self._measure_once, one)
 
     def update(
         self,
