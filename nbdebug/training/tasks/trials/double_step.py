@@ -61,8 +61,7 @@ class DoubleStep:
             # A step that fails tells nothing; whoever asked meets the failure itself.
             return
         exact = self._loop.session.device.type == "cpu"
-        difference = _difference(first, second) if exact else _large_difference(first, second)
-        if difference:
+        if difference := _difference(first, second, exact):
             what = "A step that was" if count == 1 else f"{count} steps that were"
             where = find_nondeterminism(self._loop.session)
             self._refusal = (
@@ -98,23 +97,20 @@ def has_own_code(loop: Loop) -> bool:
     return not type(session.loss_fn).__module__.startswith("torch.")
 
 
-def _difference(first: Any, second: Any) -> str:
-    """First difference of two steps, as the end of a sentence; "" if they are equal."""
+def _difference(first: Any, second: Any, exact: bool) -> str:
+    """First difference of two steps, as the end of a sentence; "" if they are equal.
+
+    Args:
+        exact: to the bit; else only beyond rounding, which differs on accelerators.
+    """
     (made, weights), (remade, again) = first, second
+    rounding = 0.0 if exact else ROUNDING
     for name, a, b in _numbers(made, remade):
-        if not (a == b or (a != a and b != b)):
+        if not (math.isclose(a, b, rel_tol=rounding) or (a != a and b != b)):
             return f"two results: the {name} was {a:.9g}, then {b:.9g}"
-    for name, value in weights.items():
+    for name, value in weights.items() if exact else ():
         if not bitwise_equal(value, again[name]):
             return f"two results: {name} has other values the second time"
-    return ""
-
-
-def _large_difference(first: Any, second: Any) -> str:
-    """First difference beyond rounding, which differs on accelerators; "" without one."""
-    for name, a, b in _numbers(first[0], second[0]):
-        if not (math.isclose(a, b, rel_tol=ROUNDING) or (a != a and b != b)):
-            return f"two results: the {name} was {a:.9g}, then {b:.9g}"
     return ""
 
 
