@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import Any, Protocol
 
+from nbdebug.core.ipython import ipython_shell
+
 ATTRIBUTE = "_nbdebug_by_cell"
 
 
@@ -51,11 +53,7 @@ def notebook_variable(name: str) -> Any:
 
 def _shell() -> Any:
     """The kernel's shell; None outside a notebook."""
-    try:
-        from IPython.core.getipython import get_ipython
-    except ImportError:
-        return None
-    shell = get_ipython()
+    shell = ipython_shell()
     return None if getattr(shell, "kernel", None) is None else shell
 
 

@@ -16,6 +16,7 @@ from torch import nn
 
 from nbdebug.controls.base import Control
 from nbdebug.core.error_text import describe_error
+from nbdebug.core.ipython import ipython_shell
 from nbdebug.core.plugins import instances
 from nbdebug.core.records import Notice
 from nbdebug.debugger.own_loop.cell_magic import cell_runs, offer_magic
@@ -288,10 +289,7 @@ def _processes() -> int:
 
 def _display(dbg: Watch) -> None:
     """Display the dashboard; does nothing outside of a notebook."""
-    try:
-        from IPython.core.getipython import get_ipython
+    if ipython_shell() is not None:
         from IPython.display import display
-    except ImportError:
-        return
-    if get_ipython() is not None:
+
         display(dbg)  # type: ignore[no-untyped-call]

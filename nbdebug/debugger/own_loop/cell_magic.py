@@ -7,6 +7,7 @@ import threading
 import weakref
 from typing import Any
 
+from nbdebug.core.ipython import ipython_shell
 from nbdebug.training.own_loop.handoff import LoopEnded
 
 NAME = "nbd"
@@ -76,18 +77,9 @@ class LoopCell:
 
 def cell_runs() -> bool:
     """True while the last `%%nbd` cell runs, in another thread than this one."""
-    known = _known(_shell())
+    known = _known(ipython_shell())
     thread = None if known is None else known.thread
     return thread is not None and thread.is_alive() and thread is not threading.current_thread()
-
-
-def _shell() -> Any:
-    """The shell of IPython; None outside of it."""
-    try:
-        from IPython.core.getipython import get_ipython
-    except ImportError:
-        return None
-    return get_ipython()
 
 
 def _known(shell: Any) -> LoopCell | None:
@@ -101,7 +93,7 @@ def offer_magic(body: Any = None) -> None:
     Args:
         body: a loop that a cell may run; None where it is made later, in such a cell.
     """
-    shell = _shell()
+    shell = ipython_shell()
     if shell is None:
         return
     known = _known(shell)

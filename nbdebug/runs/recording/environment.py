@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 
 from nbdebug.core.git import git
+from nbdebug.core.ipython import ipython_shell
 
 GIT_TIMEOUT_SECONDS = 5.0
 MAX_DIFF_LENGTH = 1_000_000
@@ -54,24 +55,15 @@ def cells(since: int = 0) -> list[str]:
     Args:
         since: number of cells to skip: those of the last call.
     """
-    shell = _shell()
+    shell = ipython_shell()
     inputs = [] if shell is None else list(shell.user_ns.get("In", ()))[since:]
     return [source for source in inputs if source.strip()]
 
 
 def cell_count() -> int:
     """Number of executed cells."""
-    shell = _shell()
+    shell = ipython_shell()
     return 0 if shell is None else len(shell.user_ns.get("In", ()))
-
-
-def _shell() -> Any:
-    # Inside a notebook IPython is imported already; do not import it elsewhere.
-    if "IPython" not in sys.modules:
-        return None
-    from IPython.core.getipython import get_ipython
-
-    return get_ipython()
 
 
 def _packages() -> dict[str, str]:

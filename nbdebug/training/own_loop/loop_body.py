@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from nbdebug.core.commands.queue import Ticket
+from nbdebug.core.ipython import ipython_shell
 from nbdebug.errors import LoopLeft
 from nbdebug.model.joint_optimizer import members_of
 from nbdebug.model.module.forward import leaves
@@ -93,7 +94,9 @@ class LoopBody(Handoff):
     @property
     def attended(self) -> bool:
         """False for a loop in the main thread of a script, which would wait for itself."""
-        return self.thread != threading.main_thread().ident or _in_notebook()
+        # A cell that waits in a kernel can be interrupted.
+        in_main = self.thread == threading.main_thread().ident
+        return not in_main or ipython_shell() is not None
 
     def begin_pass(self, loader: Any) -> None:
         """Begin a pass; a loop that begins lets training run."""
@@ -234,13 +237,3 @@ class LoopBody(Handoff):
         if not updates.losses:
             raise LoopLeft("The loop called no backward pass for this batch.")
         return total_loss(updates.losses, self.loop.session.scaler)
-
-
-def _in_notebook() -> bool:
-    """True in a kernel or a shell of IPython, where a waiting cell can be interrupted."""
-    try:
-        from IPython.core.getipython import get_ipython
-    except ImportError:
-        return False
-    shell: object = get_ipython()
-    return shell is not None
