@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 from nbdebug.core.error_text import describe_error, raise_interrupt
@@ -16,7 +17,7 @@ from nbdebug.core.records import Notice, NoticeKind, Severity
 from nbdebug.core.results.findings import SEVERITIES, Finding, Findings, Symptom
 from nbdebug.errors import ArgumentError, PluginError
 from nbdebug.rules._implications import root_of
-from nbdebug.rules.base import RECENT_BUCKETS, Rule
+from nbdebug.rules.base import RECENT_BUCKETS, Rule, changed_at
 
 MAX_TIME_SHARE = 0.003
 MIN_INTERVAL_SECONDS = 1.0
@@ -247,14 +248,20 @@ def _series_of(rule: Rule) -> tuple[str, ...]:
 
 
 def _lacking(rule: Rule, snapshot: Snapshot) -> list[str]:
-    """Requirements of a rule that are missing: series, or a loss that is to fall."""
+    """Requirements of a rule that are missing: series, or a loss that is to fall.
+
+    Of what is measured now and then (`dead/*`), only what was measured since the last change of
+    a setting tells about the training as it is now.
+    """
     if rule.falls and snapshot.losses_differ:
         return [ONE_LOSS]
-    present = [name for name, one in snapshot.series.items() if len(one)]
-    return [need for need in rule.needs if not _there(need, present)]
-
-
-def _there(need: str, present: Sequence[str]) -> bool:
-    if "*" not in need:
-        return need in present
-    return any(name.startswith(need.rstrip("*")) for name in present)
+    present = {name: int(one.step[-1]) for name, one in snapshot.series.items() if len(one)}
+    changed = changed_at(snapshot)
+    missing = []
+    for need in rule.needs:
+        steps = [step for name, step in present.items() if fnmatchcase(name, need)]
+        if not steps:
+            missing.append(need)
+        elif "*" in need and max(steps) < changed:
+            missing.append(f"{need} since step {changed:,}")
+    return missing

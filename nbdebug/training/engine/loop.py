@@ -86,8 +86,9 @@ class Loop:
         return self._recorder.step_seconds
 
     def controls_changed(self) -> None:
-        """Include the values of the controls in the next record."""
+        """Include the values of the controls in the next record, with all measurements."""
         self._recorder.controls_due = True
+        self.probes.hasten(self.session.step)
 
     def step(self) -> StepRecord:
         """Make one step; an exception leaves the weights as they were before it.

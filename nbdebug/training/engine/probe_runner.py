@@ -21,7 +21,6 @@ from nbdebug.training.engine.probing.scheduled import AVERAGE_WEIGHT, ScheduledP
 
 MAX_INTERVAL = 10_000
 MIN_BUDGET_SHARE = 0.15
-FIRST_MEASUREMENTS, MAX_FIRST_SECONDS = 16, 0.2
 # What is watched moves on the screen once a second, unless that costs more than this share.
 REFRESH_SECONDS, MAX_REFRESH_SHARE = 1.0, 0.004
 ReportNotice = Callable[[Notice], None]
@@ -33,8 +32,9 @@ class ProbeRunner:
     An expensive probe is due as often as its part of the budget allows: a share of the time of
     a bare step, less what every step and the cheap probes take, divided among the expensive
     ones. The first 16 measurements of each keep to its `every`, for at most 0.2 seconds in all:
-    what is sick shows early. A probe that takes less than 4 ms runs at least once a second. A
-    probe that raises is switched off.
+    what is sick shows early. So do 5 from each change of a setting on, the first at once: what
+    the change does shows, and no rule judges by what was before it. A probe that takes less
+    than 4 ms runs at least once a second. A probe that raises is switched off.
     """
 
     def __init__(self, probes: Sequence[Probe], overhead: float, report: ReportNotice) -> None:
@@ -69,6 +69,11 @@ class ProbeRunner:
         for slot in self.scheduled.values():
             slot.next = 0
             self._try(slot, 0, slot.probe.forget)
+
+    def hasten(self, step: int) -> None:
+        """Measure at this step and at the next few that are due: a setting has changed."""
+        for slot in self.scheduled.values():
+            slot.hasten(step)
 
     @contextmanager
     def at_full_rate(self) -> Iterator[None]:
@@ -174,8 +179,7 @@ class ProbeRunner:
     def _interval(self, slot: ScheduledProbe) -> int:
         if slot.probe.cost == "cheap" or not self.bare:
             return slot.probe.every
-        first = slot.measurements < FIRST_MEASUREMENTS and slot.total < MAX_FIRST_SECONDS
-        if first or self._dense:
+        if slot.dense or self._dense:
             return slot.probe.every
         on = [s for s in self.scheduled.values() if s.on]
         cheap = [s for s in on if s.probe.cost == "cheap"]

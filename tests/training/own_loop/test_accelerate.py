@@ -23,7 +23,8 @@ Y = X.sum(1, keepdim=True).sin()
 
 @pytest.fixture(autouse=True)
 def _fresh() -> Iterator[None]:
-    """Forget the state that all accelerators of a process share."""
+    """Forget the state that all Accelerators of a process share, another test's too."""
+    forget_accelerators()
     yield
     forget_accelerators()
 

@@ -180,7 +180,7 @@ def test_probes_measure_at_their_own_pace_in_a_fork_alone(monkeypatch: pytest.Mo
         def examples() -> tuple[Snapshot, Snapshot]:
             return example({}), example({})
 
-    monkeypatch.setattr("nbdebug.training.engine.probe_runner.FIRST_MEASUREMENTS", 0)
+    monkeypatch.setattr("nbdebug.training.engine.probing.scheduled.FIRST_MEASUREMENTS", 0)
     with SICK_TRAININGS["learning rate far too small"].debugger(0) as dbg:
         probes_of(dbg).overhead = 0.0
         dbg.run(steps=20)

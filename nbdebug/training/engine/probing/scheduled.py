@@ -7,6 +7,7 @@ import time
 from nbdebug.probes.base import Probe
 
 AVERAGE_WEIGHT = 0.2
+FIRST_MEASUREMENTS, CHANGED_MEASUREMENTS, MAX_DENSE_SECONDS = 16, 5, 0.2
 
 
 class ScheduledProbe:
@@ -15,7 +16,7 @@ class ScheduledProbe:
     Attributes:
         seconds: average cost of one measurement; total: cost of all measurements.
         on: whether the probe is switched on.
-        measurements: number of measurements.
+        dense: number of coming measurements that keep to `every`, whatever they cost.
     """
 
     def __init__(self, probe: Probe) -> None:
@@ -24,16 +25,22 @@ class ScheduledProbe:
         self.next = 0
         self.seconds = self.total = 0.0
         self.spent = 0.0
-        self.measurements = 0
+        self.dense, self._dense_until = FIRST_MEASUREMENTS, MAX_DENSE_SECONDS
 
     @property
-    def plan(self) -> tuple[bool, int, float, float, int]:
+    def plan(self) -> tuple[bool, int, float, float, int, float]:
         """State from which the next step is computed."""
-        return self.on, self.next, self.seconds, self.total, self.measurements
+        return self.on, self.next, self.seconds, self.total, self.dense, self._dense_until
 
     @plan.setter
-    def plan(self, plan: tuple[bool, int, float, float, int]) -> None:
-        self.on, self.next, self.seconds, self.total, self.measurements = plan
+    def plan(self, plan: tuple[bool, int, float, float, int, float]) -> None:
+        self.on, self.next, self.seconds, self.total, self.dense, self._dense_until = plan
+
+    def hasten(self, step: int) -> None:
+        """Measure from this step on at `every` for a while: a setting has changed."""
+        self.next = min(self.next, step)
+        self.dense = max(self.dense, CHANGED_MEASUREMENTS)
+        self._dense_until = self.total + MAX_DENSE_SECONDS
 
     def charge(self) -> float:
         """Add the seconds of the latest measurement to the average."""
@@ -43,7 +50,7 @@ class ScheduledProbe:
         weight = AVERAGE_WEIGHT if self.seconds else 1.0
         self.seconds += weight * (spent - self.seconds)
         self.total += spent
-        self.measurements += 1
+        self.dense = self.dense - 1 if self.dense and self.total < self._dense_until else 0
         return spent
 
 
