@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +36,8 @@ class Samples:
         unseeded: True if the dataset draws from a generator of its own that has no seed.
         held_out: yields the batches of validation data on the device; None without such data.
         loader: the user's DataLoader if it has worker processes.
+        drawn: indices [N] of an epoch in the order of the user's own sampler, None without one.
+        seeded: context in which all generators are seeded with a number.
     """
 
     length: int | None
@@ -46,6 +49,19 @@ class Samples:
     unseeded: bool
     held_out: Callable[[], Iterator[Any]] | None
     loader: DataLoader[Any] | None
+    drawn: Callable[[], torch.Tensor] | None = None
+    seeded: Callable[[int], AbstractContextManager[None]] = lambda seed: nullcontext()
+
+    def read(self, places: Sequence[int], seed: int) -> Any:
+        """Load the batch of some samples, with random transforms from `seed`.
+
+        Raises:
+            ValueError: the data is a stream, which can be read only once.
+        """
+        if self.fetch is None:
+            raise ValueError("The data is a stream and can be read only once.")
+        with self.seeded(seed):
+            return self.fetch(torch.tensor(places))
 
     def epoch(self, seed: int = 0) -> Iterator[Any]:
         """Yield every sample once, in batches of the current size, in an order from `seed`.

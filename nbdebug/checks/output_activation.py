@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from nbdebug.checks._constant import (
@@ -34,6 +36,10 @@ class OutputActivation(Check):
     explains = ("initial_loss", "zero_gradient", "constant_activations", "overfit")
 
     MAX_OUTSIDE_SHARE = 0.02
+    MIN_ZERO_SHARE = 0.02
+    MAX_SUM_APART = 0.1
+    MAX_BOUNDED_RANGE = 20.0
+    MAX_FLOOR_SHARE = 0.1
 
     def examine(self, context: CheckContext) -> Outcome:
         found = output_tensors(context)
@@ -59,10 +65,60 @@ class OutputActivation(Check):
                 "logits: the loss applies the sigmoid itself",
                 "Remove the sigmoid at the end of the model.",
             )  # fmt: skip
+        if simplex and targets.is_floating_point() and targets.shape == outputs.shape:
+            apart = float((targets.sum(1) - 1).abs().mean())
+            if apart > self.MAX_SUM_APART:
+                total = float(targets.sum(1).mean())
+                return Outcome(
+                    "fail", f"the outputs of each sample sum to 1, its targets to {total:.2g}",
+                    "outputs that can reach the targets", "Replace the softmax by a sigmoid: "
+                    "each class is decided for itself.",
+                )  # fmt: skip
         if is_regression(outputs, targets):
             return self._reach(low, high, targets)
+        zeros = float((outputs == 0).float().mean())
+        if targets.shape == outputs.shape and low == 0 and high > 1 and zeros > self.MIN_ZERO_SHARE:
+            return Outcome(
+                "fail", f"{zeros:.0%} of the outputs are exactly 0, others exceed 1; the targets "
+                "are 0 and 1", "probabilities or logits",
+                "Replace the ReLU at the end by a softmax or sigmoid, as the loss expects.",
+            )  # fmt: skip
+        if is_cross_entropy(context, outputs, targets):
+            found = self._scores(context, outputs, targets, (low, high))
+            if found is not None:
+                return found
         seen = f"outputs from {low:.3g} to {high:.3g}, with weights up to 30 times as large"
         return Outcome("pass", seen, "outputs that fit the loss")
+
+    def _scores(
+        self,
+        context: CheckContext,
+        outputs: torch.Tensor,
+        targets: torch.Tensor,
+        limits: tuple[float, float],
+    ) -> Outcome | None:
+        """A fault of class scores in the range of the outputs, None without one."""
+        low, high = limits
+        zeros = float((outputs == 0).float().mean())
+        if low == 0 and zeros > self.MIN_ZERO_SHARE:
+            return Outcome(
+                "fail", f"{zeros:.0%} of the outputs are exactly 0, and none is below it",
+                "logits of both signs", "Remove the ReLU at the end of the model: where it "
+                "cuts a score off, no gradient comes back.",
+            )  # fmt: skip
+        if not high - low < self.MAX_BOUNDED_RANGE:
+            return None
+        best = torch.full_like(outputs, low).scatter_(1, targets.clamp_min(0).unsqueeze(1), high)
+        floor, chance = context.loss_value(best, targets), math.log(outputs.shape[1])
+        if floor > self.MAX_FLOOR_SHARE * chance:
+            return Outcome(
+                "warning", f"outputs are bounded, from {low:.3g} to {high:.3g}: the loss cannot "
+                f"fall below {floor:.3g} (chance: {chance:.3g})",
+                f"at most {self.MAX_FLOOR_SHARE:.0%} of the loss of chance",
+                "Multiply the outputs by a scale (1 / temperature, such as 10 to 30), or remove "
+                "the activation that bounds them.",
+            )  # fmt: skip
+        return None
 
     def _reach(self, low: float, high: float, targets: torch.Tensor) -> Outcome:
         bounded_below = low >= -1 or low == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ import torch
 from nbdebug.checks._samples import Samples, limited_by_time
 from nbdebug.model.module.forward import to_device
 from nbdebug.training.data.samplers import indices_of
+from nbdebug.training.data.seeding import seeded
 from nbdebug.training.data.sources import DatasetSource, StreamSource
 from nbdebug.training.data.validation import Validation
 from nbdebug.training.engine.session import Session
@@ -79,4 +81,12 @@ def all_samples(session: Session) -> Samples:
         unseeded=source.state is not None and source.state.has_unseeded_generator(),
         held_out=held_out if isinstance(validation, Validation) else None,
         loader=source.workers if isinstance(source, DatasetSource) else None,
+        drawn=None if indices is None or indices.own is None else partial(_drawn, indices),
+        seeded=seeded,
     )
+
+
+def _drawn(indices: Any) -> torch.Tensor:
+    """Order of the current epoch, or of the first one."""
+    order: torch.Tensor = indices.own.of(max(indices.epoch, 0))
+    return order

@@ -1,0 +1,282 @@
+"""How a loss comes about: the operations that make it, their lines, its terms and its leaves."""
+
+from __future__ import annotations
+
+import linecache
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakIdKeyDictionary
+
+from nbdebug.checks._context import CheckContext
+
+# Where a value comes from: parameters; data of the batch; a comparison of both after the model.
+LEARNT, DATA, COMPARED = 1, 2, 4
+SUMS = frozenset({"add", "add_", "sub", "sub_", "rsub", "__radd__", "__rsub__", "__iadd__"})
+FACTORS = frozenset({"mul", "mul_", "div", "div_", "true_divide", "__rmul__"})
+# Reading a property is no operation.
+SILENT = frozenset({"__get__", "size", "dim", "numel", "is_floating_point", "__len__", "stride"})
+OURS = str(Path(__file__).parents[1])
+TORCH = str(Path(torch.__file__).parent)
+MAX_TERMS = 12
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An operation and the line of the user's code that asked for it."""
+
+    name: str
+    line: str
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.line})" if self.line else self.name
+
+
+@dataclass(frozen=True)
+class Term:
+    """A term that a loss is the sum of.
+
+    Attributes:
+        value: the term with its factor; source: LEARNT, DATA and COMPARED as bits.
+        edge: for the gradient, None without a graph; factor: of that gradient.
+        cut: the operation that took a graph and gave none, None without such a one.
+    """
+
+    value: float
+    source: int
+    factor: float
+    edge: GradientEdge | None
+    made: Operation
+    cut: Operation | None
+
+
+@dataclass
+class _Made:
+    """What is known of a tensor: from where, by which operation, of which numbers."""
+
+    source: int
+    operation: Operation
+    cut: Operation | None = None
+    kind: str = ""
+    parts: tuple[Any, ...] = ()
+    value: torch.Tensor | None = None
+    edge: GradientEdge | None = None
+
+
+@dataclass
+class LossTrace:
+    """The evaluation of one loss.
+
+    Attributes:
+        loss: the loss with its graph; left: operations that made numbers of tensors with one.
+        seen: number of operations seen.
+    """
+
+    loss: torch.Tensor | None = None
+    left: list[Operation] = field(default_factory=list)
+    forced: Operation | None = None
+    seen: int = 0
+    _made: WeakIdKeyDictionary = field(default_factory=WeakIdKeyDictionary)
+
+    @property
+    def cut(self) -> Operation | None:
+        """The operation behind which the loss has no graph, where it is known."""
+        made = None if self.loss is None else self._made.get(self.loss)
+        return self.left[0] if made is None and self.left else getattr(made, "cut", None)
+
+    def is_data(self, tensor: torch.Tensor) -> bool:
+        """True if a tensor is made of data alone."""
+        made = self._made.get(tensor)
+        return made is not None and not made.source & LEARNT
+
+    def terms(self) -> list[Term]:
+        """The terms of the loss, from left to right; one, if it is no sum."""
+        made = None if self.loss is None else self._made.get(self.loss)
+        return [] if made is None else list(_terms(made, 1.0))[:MAX_TERMS]
+
+
+def leaves_of(tensor: torch.Tensor) -> list[torch.Tensor]:
+    """The tensors that the graph of a tensor begins with, each once; itself without a graph."""
+    if tensor.grad_fn is None:
+        return [tensor]
+    found: dict[int, torch.Tensor] = {}
+    waiting: list[Any] = [tensor.grad_fn]
+    known = set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in known:
+            continue
+        known.add(node)
+        if hasattr(node, "variable"):
+            found[id(node.variable)] = node.variable
+        waiting += [each for each, _ in node.next_functions]
+    return list(found.values())
+
+
+def loss_trace(context: CheckContext) -> LossTrace | str:
+    """Evaluate the loss of the first batch in training mode, and watch; or why that is not seen."""
+    context.train()
+    trace = LossTrace()
+    batch = _tensors(context.batch)
+    with _Watch(trace, context.model, batch):
+        trace.loss = context.evaluate(context.batch)[0]
+    if not isinstance(trace.loss, torch.Tensor) or not trace.seen:
+        return "the operations of the loss are not seen."
+    return trace
+
+
+class _Watch(TorchFunctionMode):
+    """Writes down each operation on tensors, and where its result comes from."""
+
+    def __init__(self, trace: LossTrace, model: nn.Module, batch: list[torch.Tensor]) -> None:
+        super().__init__()
+        self._trace, self._depth = trace, 0
+        for tensor in batch:
+            trace._made[tensor] = _Made(DATA, Operation("batch", ""))
+        self._hooks = [
+            hook
+            for module in model.modules()
+            for hook in (
+                module.register_forward_pre_hook(partial(self._moved, 1)),
+                module.register_forward_hook(partial(self._moved, -1), always_call=True),
+            )
+        ]
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        for hook in self._hooks:
+            hook.remove()
+
+    def _moved(self, by: int, *_: Any) -> None:
+        self._depth += by
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        name = str(getattr(function, "__name__", function))
+        if name in SILENT:
+            return function(*args, **kwargs)
+        given = [*_tensors(args), *_tensors(kwargs)]
+        # In-place operations write over what they are given.
+        before = [self._known(tensor) for tensor in given]
+        graph = any(tensor.requires_grad for tensor in given)
+        result = function(*args, **kwargs)
+        self._note(name, (args, before), (given, graph), result)
+        return result
+
+    def _note(self, name: str, call: Any, given: Any, result: Any) -> None:
+        trace, (args, before), (tensors, graph) = self._trace, call, given
+        trace.seen += 1
+        made = _tensors(result)
+        if name in ("requires_grad_", "__set__"):
+            # Such as `loss.requires_grad = True`.
+            trace.forced = Operation(name, user_line())
+            return
+        if not made:
+            if graph and name in ("item", "tolist", "numpy", "__float__", "__int__"):
+                trace.left.append(Operation(name, user_line()))
+            return
+        source = 0
+        for each in before:
+            source |= each.source
+        alone = any(each.source and not each.source & LEARNT for each in before)
+        if alone and source & LEARNT and not self._depth:
+            source |= COMPARED
+        cut = next((each.cut for each in before if each.cut is not None), None)
+        scalar = len(made) == 1 and made[0].numel() == 1 and not self._depth
+        lost = graph and not any(tensor.requires_grad for tensor in made)
+        lost = lost or (name == "grad" and not any(tensor.requires_grad for tensor in made))
+        known = Operation(name, user_line() if scalar or lost else "")
+        cut = known if lost else cut if not any(t.requires_grad for t in made) else None
+        for tensor in made:
+            trace._made[tensor] = _Made(source, known, cut)
+        if scalar:
+            self._note_scalar(trace._made[made[0]], made[0], (name, args, before, tensors))
+
+    def _note_scalar(self, made: _Made, tensor: torch.Tensor, call: Any) -> None:
+        name, args, before, tensors = call
+        made.kind = name
+        by_id = {id(t): one for t, one in zip(tensors, before, strict=True)}
+        made.parts = tuple(by_id.get(id(arg), arg) for arg in args)
+        made.value = tensor.detach().clone()
+        made.edge = get_gradient_edge(tensor) if tensor.requires_grad else None
+
+    def _known(self, tensor: torch.Tensor) -> _Made:
+        known: _Made | None = self._trace._made.get(tensor)
+        if known is not None:
+            return known
+        # Of a function of the user's own only the result is seen.
+        learnt = isinstance(tensor, nn.Parameter) or tensor.requires_grad
+        return _Made(LEARNT if learnt else 0, Operation("", ""))
+
+
+def _terms(made: _Made, factor: float) -> Iterator[Term]:
+    """Terms of a scalar: of a sum its parts, of a product with a number the terms of the other."""
+    parts = made.parts[:2]
+    if made.kind in SUMS and len(parts) == 2:
+        right = -1.0 if made.kind in ("sub", "sub_", "__rsub__", "rsub") else 1.0
+        left = 1.0
+        if made.kind in ("__rsub__", "rsub"):
+            left, right = right, left
+        for part, sign in zip(parts, (left, right), strict=True):
+            if isinstance(part, _Made) and part.value is not None:
+                yield from _terms(part, factor * sign)
+            elif isinstance(part, _Made):
+                yield _term(part, factor * sign, made.operation)
+        return
+    if made.kind in FACTORS and len(parts) == 2:
+        numbers = [part for part in parts if isinstance(part, int | float)]
+        others = [part for part in parts if isinstance(part, _Made) and part.value is not None]
+        if len(numbers) == 1 and len(others) == 1 and numbers[0]:
+            scale = numbers[0] if "mul" in made.kind else 1.0 / numbers[0]
+            if len(inner := list(_terms(others[0], factor * scale))) > 1:
+                yield from inner
+                return
+    yield _term(made, factor, made.operation)
+
+
+def _term(made: _Made, factor: float, operation: Operation) -> Term:
+    value = float("nan") if made.value is None else factor * float(made.value)
+    return Term(value, made.source, factor, made.edge, operation, made.cut)
+
+
+def _tensors(value: Any) -> list[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        return [value]
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, tuple | list):
+        return [tensor for part in value for tensor in _tensors(part)]
+    return []
+
+
+def user_line() -> str:
+    """The innermost line of the user's code that is being executed, with its text, or ""."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if not name.startswith((OURS, TORCH)) and not name.startswith("<frozen"):
+            text = linecache.getline(name, frame.f_lineno).strip()
+            place = f"line {frame.f_lineno} of {_place(name, frame.f_code.co_name)}"
+            return f"{place}: {text[:80]}" if text else place
+        frame = frame.f_back  # type: ignore[assignment]
+    return ""
+
+
+def _place(name: str, function: str) -> str:
+    """Name of a file; of a cell, the name of the function in it."""
+    cell = "ipykernel_" in name or name.startswith("<")
+    return (
+        f"{function}()"
+        if cell and not function.startswith("<")
+        else ("the cell" if cell else Path(name).name)
+    )
