@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -151,7 +152,7 @@ class _Watch(TorchFunctionMode):
         ]
 
     def __exit__(self, *error: Any) -> None:
-        super().__exit__(*error)
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
         for hook in self._hooks:
             hook.remove()
 
@@ -261,22 +262,19 @@ def _tensors(value: Any) -> list[torch.Tensor]:
 
 def user_line() -> str:
     """The innermost line of the user's code that is being executed, with its text, or ""."""
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         name = frame.f_code.co_filename
         if not name.startswith((OURS, TORCH)) and not name.startswith("<frozen"):
             text = linecache.getline(name, frame.f_lineno).strip()
             place = f"line {frame.f_lineno} of {_place(name, frame.f_code.co_name)}"
             return f"{place}: {text[:80]}" if text else place
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return ""
 
 
 def _place(name: str, function: str) -> str:
     """Name of a file; of a cell, the name of the function in it."""
-    cell = "ipykernel_" in name or name.startswith("<")
-    return (
-        f"{function}()"
-        if cell and not function.startswith("<")
-        else ("the cell" if cell else Path(name).name)
-    )
+    if "ipykernel_" not in name and not name.startswith("<"):
+        return Path(name).name
+    return "the cell" if function.startswith("<") else f"{function}()"

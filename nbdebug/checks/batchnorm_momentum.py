@@ -44,7 +44,7 @@ class BatchNormMomentum(Check):
             return Outcome(
                 "warning", f"momentum {value:g} in {first_names(large)}: the running statistics "
                 f"are {value:.1%} those of the last batch", f"at most {self.MAX_MOMENTUM}",
-                f"PyTorch's momentum is the weight of the new batch: use {max(1 - value, 0.001):.3g} "
-                "or the default, 0.1.",
+                "PyTorch's momentum is the weight of the new batch: use "
+                f"{max(1 - value, 0.001):.3g} or the default, 0.1.",
             )  # fmt: skip
         return Outcome("pass", f"momentum {max(known.values(), default=0.0):g}", "at most 0.5")

@@ -74,7 +74,7 @@ class LossOptimum(Check):
         wanted, reached = targets[best.moved].double(), best.outputs[best.moved].double()
         if len(wanted) < 8 or not float(wanted.std()) > 0:
             return Outcome("not_applicable", "the targets do not vary.")
-        found = float(_correlation(wanted, reached))
+        found = _correlation(wanted, reached)
         seen = f"outputs that lower the loss have a correlation of {found:.2f} with the targets"
         if found < self.MIN_CORRELATION:
             return Outcome(
@@ -152,6 +152,6 @@ def _unbounded(targets: torch.Tensor, best: _Best) -> Outcome:
     )  # fmt: skip
 
 
-def _correlation(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+def _correlation(one: torch.Tensor, other: torch.Tensor) -> float:
     one, other = one - one.mean(), other - other.mean()
-    return (one * other).sum() / (one.norm() * other.norm()).clamp_min(1e-30)
+    return float((one * other).sum() / (one.norm() * other.norm()).clamp_min(1e-30))

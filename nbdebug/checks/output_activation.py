@@ -84,9 +84,9 @@ class OutputActivation(Check):
                 "Replace the ReLU at the end by a softmax or sigmoid, as the loss expects.",
             )  # fmt: skip
         if is_cross_entropy(context, outputs, targets):
-            found = self._scores(context, outputs, targets, (low, high))
-            if found is not None:
-                return found
+            fault = self._scores(context, outputs, targets, (low, high))
+            if fault is not None:
+                return fault
         seen = f"outputs from {low:.3g} to {high:.3g}, with weights up to 30 times as large"
         return Outcome("pass", seen, "outputs that fit the loss")
 

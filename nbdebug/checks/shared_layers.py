@@ -40,8 +40,8 @@ class SharedLayers(Check):
         seen += " and get the same input, so their outputs are equal" if alike else ""
         return Outcome(
             "fail" if alike else "warning", seen, "one set of weights for each",
-            f"Make each layer in a comprehension, nn.ModuleList(make() for _ in range({total + 1})), "
-            "or copy.deepcopy() it; [layer] * n repeats one layer.",
+            f"Make each layer in a comprehension, nn.ModuleList(make() for _ in range({total + 1}))"
+            ", or copy.deepcopy() it; [layer] * n repeats one layer.",
         )  # fmt: skip
 
 
