@@ -29,7 +29,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-NonFiniteOrigin = Literal["", "data", "outputs", "module", "loss", "gradient"]
+NonFiniteOrigin = Literal["", "data", "outputs", "module", "operation", "loss", "gradient"]
 
 
 class NbdebugError(Exception):
@@ -93,8 +93,9 @@ class NonFiniteError(NbdebugError, ArithmeticError):
     """Loss or gradient is NaN or infinite; the update was not made.
 
     Attributes:
-        origin: where it was seen first: "data", "outputs", "module", "loss" or "gradient"; ""
-            where that is not known.
+        origin: where it was seen first: "data", "outputs", "module", "loss" or "gradient";
+            "operation" for one whose argument is outside its domain, such as the logarithm
+            of 0; "" where that is not known.
     """
 
     def __init__(self, *arguments: object, origin: NonFiniteOrigin = "") -> None:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import linecache
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -18,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from nbdebug.checks._context import CheckContext
+from nbdebug.model.origin.source_line import user_line
 
 # Where a value comes from: parameters; data of the batch; a comparison of both after the model.
 LEARNT, DATA, COMPARED = 1, 2, 4
@@ -25,8 +22,6 @@ SUMS = frozenset({"add", "add_", "sub", "sub_", "rsub", "__radd__", "__rsub__", 
 FACTORS = frozenset({"mul", "mul_", "div", "div_", "true_divide", "__rmul__"})
 # Reading a property is no operation.
 SILENT = frozenset({"__get__", "size", "dim", "numel", "is_floating_point", "__len__", "stride"})
-OURS = str(Path(__file__).parents[1])
-TORCH = str(Path(torch.__file__).parent)
 MAX_TERMS = 12
 
 
@@ -258,23 +253,3 @@ def _tensors(value: Any) -> list[torch.Tensor]:
     if isinstance(value, tuple | list):
         return [tensor for part in value for tensor in _tensors(part)]
     return []
-
-
-def user_line() -> str:
-    """The innermost line of the user's code that is being executed, with its text, or ""."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        name = frame.f_code.co_filename
-        if not name.startswith((OURS, TORCH)) and not name.startswith("<frozen"):
-            text = linecache.getline(name, frame.f_lineno).strip()
-            place = f"line {frame.f_lineno} of {_place(name, frame.f_code.co_name)}"
-            return f"{place}: {text[:80]}" if text else place
-        frame = frame.f_back
-    return ""
-
-
-def _place(name: str, function: str) -> str:
-    """Name of a file; of a cell, the name of the function in it."""
-    if "ipykernel_" not in name and not name.startswith("<"):
-        return Path(name).name
-    return "the cell" if function.startswith("<") else f"{function}()"

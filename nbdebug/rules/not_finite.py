@@ -34,8 +34,10 @@ class NotFinite(Rule):
         loss = snapshot.series.get("loss")
         smaller = (*scale_lr(snapshot, 0.1), *clip_at_p90(snapshot))
         exclude = Remedy("Exclude such batches", {"not_finite": "exclude"})
-        # A smaller step size does not help against NaN or Inf in the data.
+        # A smaller step size does not help against NaN in the data, or against a division by 0.
         remedies = (exclude, *smaller) if failure.origin == "data" else (*smaller, exclude)
+        if failure.origin == "operation":
+            remedies = (Remedy("Guard the operation in the line that is named"), exclude)
         evidence = () if loss is None else downsampled(loss.mean)
         return Symptom(math.nan, math.inf, failure.step, failure.text, remedies, evidence)
 

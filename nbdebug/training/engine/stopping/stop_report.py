@@ -17,6 +17,11 @@ from nbdebug.errors import LoopLeft, NbdebugError, NonFiniteError, NonFiniteOrig
 from nbdebug.model.explaining.explain import explain as explain_call
 from nbdebug.model.module.forward import detached, leaves
 from nbdebug.model.nonfinite import first_nonfinite, nonfinite_gradients
+from nbdebug.model.origin.nonfinite_operation import (
+    NonFiniteOperation,
+    first_in_backward,
+    first_in_forward,
+)
 from nbdebug.model.state.attributes import Attributes
 from nbdebug.model.state.copying import cloned
 from nbdebug.model.state.step_guard import MAX_REPEATS
@@ -111,6 +116,7 @@ def nonfinite_error(
 def explain(session: Session, batch: Batch, loss: float) -> NonFiniteError:
     """Build the error for a NaN or Inf: the first module, its range, the samples."""
     found: NonFiniteOrigin
+    operation = _operation(session, batch, backward=math.isfinite(loss))
     if math.isfinite(loss):
         found, where = "gradient", nonfinite_gradients(session.model)
         what = f"The gradient of {where or 'a parameter'} is not finite, the loss is {loss:g}."
@@ -118,12 +124,32 @@ def explain(session: Session, batch: Batch, loss: float) -> NonFiniteError:
         found, first = _origin(session, batch)
         what = f"The loss is {loss:g}; {first}."
     part, samples = _samples(session, batch)
+    if operation is not None:
+        what += f" The first NaN or Inf comes from {operation}."
+        rows = torch.tensor(operation.rows)
+        if not samples and len(rows) and operation.length == batch.samples:
+            samples = f" It comes from {_named(batch, rows)}."
+    advice = "Lower the learning rate, clip gradients or look at the data;"
+    if operation is not None and operation.advice:
+        advice, found = operation.advice, "operation"
     text = (
         f"{what}{samples} The update of step {session.step} was not made, the "
-        "weights are as before. Lower the learning rate, clip gradients or look at the data; "
-        "Run continues with the next batch."
+        f"weights are as before. {advice} Run continues with the next batch."
     )
     return NonFiniteError(text, origin=part or found)
+
+
+def _operation(session: Session, batch: Batch, backward: bool) -> NonFiniteOperation | None:
+    """The operation that made the first NaN or Inf, found by repeating the step on a copy."""
+
+    def loss() -> Any:
+        return session.evaluate(batch.data)[0]
+
+    search = first_in_backward if backward else first_in_forward
+    # What cannot be repeated (a loop of its own, a loss that calls backward) is not searched.
+    with suppress(Exception, LoopLeft):
+        return search(session.model, loss, session.surroundings)
+    return None
 
 
 def _origin(session: Session, batch: Batch) -> tuple[NonFiniteOrigin, str]:
@@ -199,19 +225,20 @@ def _samples(session: Session, batch: Batch) -> tuple[NonFiniteOrigin, str]:
             if isinstance(leaf, torch.Tensor) and _one_row_each(leaf, batch.samples):
                 finite = torch.isfinite(leaf.detach()).reshape(len(leaf), -1).all(1)
                 bad |= ~finite.cpu()
-        count = int(bad.sum())
-        if not 0 < count < batch.samples:
+        if not 0 < int(bad.sum()) < batch.samples:
             continue
-        positions = bad.nonzero().flatten()
-        ids = positions if batch.indices is None else batch.indices[positions]
-        said = ", ".join(str(int(i)) for i in ids[:MAX_NAMED_SAMPLES]) + (
-            ", ..." if count > MAX_NAMED_SAMPLES else ""
-        )
-        what = "position in the batch" if batch.indices is None else "index in the data"
-        samples = f"{count} of {batch.samples} samples"
-        text = f" The {name} of {samples} contain NaN or Inf ({what}: {said})."
-        return name, text
+        count, _, where = _named(batch, bad.nonzero().flatten()).partition(" (")
+        return name, f" The {name} of {count} contain NaN or Inf ({where}."
     return "", ""
+
+
+def _named(batch: Batch, positions: torch.Tensor) -> str:
+    """Samples at positions [P] of a batch in words, such as "2 of 32 samples (index ...: 4, 7)"."""
+    ids = positions if batch.indices is None else batch.indices[positions]
+    said = ", ".join(str(int(i)) for i in ids[:MAX_NAMED_SAMPLES])
+    said += ", ..." if len(ids) > MAX_NAMED_SAMPLES else ""
+    what = "position in the batch" if batch.indices is None else "index in the data"
+    return f"{len(ids)} of {batch.samples} samples ({what}: {said})"
 
 
 def _one_row_each(tensor: torch.Tensor, samples: int) -> bool:

@@ -1,0 +1,1 @@
+"""The operation and the source line where a number of the user's code comes from."""
