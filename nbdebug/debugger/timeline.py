@@ -39,7 +39,7 @@ from nbdebug.debugger.client import Client
 from nbdebug.debugger.keywords import refuse_unknown_keywords
 from nbdebug.errors import ArgumentError
 from nbdebug.rules._diagnosis import Diagnosis
-from nbdebug.rules._fork_start import FORK_STEPS, fork_start
+from nbdebug.rules._fork_start import fork_start, fork_steps
 
 
 @refuse_unknown_keywords
@@ -165,22 +165,29 @@ class DebuggerTimeline:
                 stacklevel=2,
             )
             for_finding = changes.pop("cures")
-        command = ForkSteps(steps, _combinations(changes), start, for_finding)
+        return self._forked(ForkSteps(steps, _combinations(changes), start, for_finding))
+
+    def _forked(self, command: ForkSteps) -> Fork:
         result: ForkResult = self._client.do(command)
         return Fork(result, lambda which: self._client.do(KeepFork(which, result)))
 
     def try_remedy(
-        self, finding: Finding | None = None, which: int = 0, steps: int = FORK_STEPS
+        self,
+        finding: Finding | None = None,
+        which: int | None = None,
+        steps: int | None = None,
     ) -> Fork:
         """Try a remedy of a finding: fork some steps with and without it.
 
         The fork begins at the current step; after a stop, or if the weights are already damaged,
-        at an earlier checkpoint.
+        at an earlier checkpoint. It is long enough for the finding to come back.
 
         Args:
             finding: one of `findings`; None is the first one.
-            which: number of the remedy.
-            steps: how many, from 1 to 100,000.
+            which: number of the remedy; None is the first one that sets a control. The result
+                names those before it, which were not tried.
+            steps: how many, from 1 to 100,000; None is 200, and after NaN or Inf five times the
+                steps from the start of the fork to it.
 
         Raises:
             ArgumentError: there is no such finding or remedy, or the remedy is no value of a
@@ -195,16 +202,18 @@ class DebuggerTimeline:
                 f"finding is a {type(chosen).__name__}: pass one of dbg.findings, such as "
                 "dbg.findings[0]."
             )
-        if type(which) is not int or not 0 <= which < len(chosen.remedies):
-            raise ArgumentError(
-                f"{chosen.name} has {len(chosen.remedies)} remedies, counted from 0; got "
-                f"{which!r:.80}."
+        number = _remedy(chosen, which)
+        snapshot = self._history.snapshot(())
+        start = fork_start(snapshot, chosen)
+        long_enough = fork_steps(snapshot, chosen, start)
+        settings = tuple(_combinations(chosen.remedies[number].settings))
+        passed = () if which is not None else chosen.remedies[:number]
+        return self._forked(
+            ForkSteps(
+                long_enough if steps is None else steps, settings, start, chosen.name,
+                tuple(remedy.text for remedy in passed),
             )
-        remedy = chosen.remedies[which]
-        if not remedy.settings:
-            raise ArgumentError(f"{remedy.text!r} is not a value of a control: it cannot be tried.")
-        start = fork_start(self._history.snapshot(()), chosen)
-        return self.fork(steps, start=start, for_finding=chosen.name, **remedy.settings)
+        )  # fmt: skip
 
     def replay(self) -> ReplayResult:
         """Run all steps again from the beginning, changes included, and compare.
@@ -291,3 +300,25 @@ def _combinations(changes: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
     }
     products = itertools.product(*choices.values())
     return tuple(dict(zip(choices, values, strict=True)) for values in products)
+
+
+def _remedy(finding: Finding, which: int | None) -> int:
+    """Number of the remedy to try, or ArgumentError."""
+    remedies = finding.remedies
+    if which is None:
+        for number, remedy in enumerate(remedies):
+            if remedy.settings:
+                return number
+        said = "; ".join(remedy.text for remedy in remedies) or "none"
+        raise ArgumentError(
+            f"No remedy of {finding.name} is a value of a control, so none can be tried: {said}."
+        )
+    if type(which) is not int or not 0 <= which < len(remedies):
+        raise ArgumentError(
+            f"{finding.name} has {len(remedies)} remedies, counted from 0; got {which!r:.80}."
+        )
+    if not remedies[which].settings:
+        raise ArgumentError(
+            f"{remedies[which].text!r} is not a value of a control: it cannot be tried."
+        )
+    return which

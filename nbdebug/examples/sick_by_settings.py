@@ -43,15 +43,24 @@ def too_small(seed: int) -> Debugger:
     return train(mlp(seed), seed, lr=1e-3)
 
 
-@sick_training(
-    "learning rate turned up", "diverging", "updates_too_large", "dead_units", "not_finite"
-)
+@sick_training("learning rate turned up", "harmful_change")
 def turned_up(seed: int) -> Debugger:
     """SGD that learns well for 100 steps; then its learning rate is set to 3."""
     dbg = train(mlp(seed), seed, momentum=0.9)
     dbg.run(steps=100)
     dbg.set(lr=3.0)
     return dbg
+
+
+@sick_training("a schedule of epochs at every step", "schedule_ended", steps=400)
+def schedule_at_every_step(seed: int) -> Debugger:
+    """The learning rate is divided by 10 every 4 steps, where 4 epochs were meant."""
+    network = mlp(seed)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.05)
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, 4, 0.1)
+    return train(
+        network, seed, optimizer=optimizer, schedule=schedule, schedule_every="step", lr=None
+    )
 
 
 @sick_training("learning rate up and down", "lr_edits_fight")
@@ -117,6 +126,6 @@ def clipping_always(seed: int) -> Debugger:
 
 TRAININGS = (
     far_too_large, far_too_large_sgd, far_too_small, far_too_small_adam, too_small, turned_up,
-    turned_up_and_down, turned_down_in_warm_up, oscillating, no_zero_grad, weight_decay,
+    turned_up_and_down, turned_down_in_warm_up, schedule_at_every_step, oscillating, no_zero_grad, weight_decay,
     clipping_never, clipping_always,
 )  # fmt: skip

@@ -61,4 +61,5 @@ def train(model: nn.Module, seed: int, **options: Any) -> Debugger:
     """Build a Debugger on digits: SGD with a learning rate of 0.05, batches of 32."""
     data = options.pop("data", None) or digits(seed)
     given = {"batch_size": 32, "optimizer": "sgd", "lr": 0.05, **options}
+    given = {name: value for name, value in given.items() if value is not None}
     return Debugger(model, data, nn.CrossEntropyLoss(), **given)

@@ -14,7 +14,7 @@ from nbdebug.core.results.findings import Finding, Remedy
 from nbdebug.core.results.fork import ForkResult, Trial
 from nbdebug.panels._buttons import button, progress_row
 from nbdebug.panels.base import PanelContext
-from nbdebug.rules._fork_start import FORK_STEPS, fork_start
+from nbdebug.rules._fork_start import FORK_STEPS, fork_start, fork_steps
 
 TRY_TIP = (
     f"Train {FORK_STEPS} steps with and without this remedy on a copy, between two steps, with the "
@@ -62,7 +62,7 @@ def remedy_buttons(
     """
     fields: dict[str, Any] = {
         "settings": dict(remedy.settings),
-        "steps": FORK_STEPS,
+        "steps": fork_steps(snapshot, finding, fork_start(snapshot, finding)),
         "for_finding": finding.name,
         "start": fork_start(snapshot, finding),
     }
@@ -102,7 +102,10 @@ def _came_to(fork: ForkResult, trial: Trial) -> str:
     if fork.for_finding not in fork.base.findings.names:
         gone = "the finding goes away with and without the change"
     elif cured is None:
-        gone = "too little was measured to say whether the finding is gone"
+        judged = fork.for_finding not in trial.findings.not_judged
+        gone = "the finding is gone, but the loss is not lower: this is no proof of a cure"
+        if not judged:
+            gone = "too little was measured to say whether the finding is gone"
     else:
         gone = "the finding is gone" if cured else "the finding is still there"
     return f"After {fork.steps:,} steps with {trial.label}: {gone}; {fork.verdict(trial)}."

@@ -117,7 +117,7 @@ class Diagnosis(Sequence[Rule]):
             finally:
                 self._busy = False
             known = {name: one.finding for name, one in self._known.items()}
-            found = Findings(tuple(ordered(known)), missing, bool(self._rules))
+            found = Findings(tuple(self._ordered(known)), missing, bool(self._rules))
             for cause in found.causes:
                 if cause.name not in before:
                     self._say(snapshot, cause.severity, cause.title, cause.seen, "finding")
@@ -148,7 +148,14 @@ class Diagnosis(Sequence[Rule]):
                 missing[rule.name] = ", ".join(lacking)
             elif finding is not None:
                 found[rule.name] = finding
-        return Findings(tuple(ordered(found)), missing)
+        return Findings(tuple(self._ordered(found)), missing)
+
+    def _ordered(self, known: Mapping[str, Finding]) -> list[Finding]:
+        """Findings in order, without those that are there only to explain others, but do not."""
+        found = ordered(known)
+        causes = {finding.cause for finding in found}
+        idle = {n for n in known if n not in causes and self._rules[n].explains_others}
+        return ordered({n: one for n, one in known.items() if n not in idle}) if idle else found
 
     def title(self, name: str) -> str:
         """Title of a rule.

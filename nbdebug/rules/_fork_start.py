@@ -8,6 +8,8 @@ from nbdebug.core.results.findings import Finding
 FORK_STEPS = 200
 STEPS_BACK = 50
 MAX_STEPS_BACK = 2000
+# After NaN or Inf a fork goes on as many times as far as it took to come.
+TIMES_AS_FAR, MAX_FORK_STEPS = 5, 2000
 
 
 def steps_back(snapshot: Snapshot) -> int:
@@ -31,6 +33,13 @@ def fork_start(snapshot: Snapshot, finding: Finding) -> int | None:
     if finding.harms and step - finding.since < MAX_STEPS_BACK:
         back = max(back, min(step - finding.since + 1, _steps_since_change(snapshot), step))
     return -back or None
+
+
+def fork_steps(snapshot: Snapshot, finding: Finding, start: int | None) -> int:
+    """Number of steps of a fork for a remedy of a finding: enough for it to come back."""
+    if snapshot.status.failure is None or finding.name != "not_finite":
+        return FORK_STEPS
+    return min(max(FORK_STEPS, TIMES_AS_FAR * -(start or 0)), MAX_FORK_STEPS)
 
 
 def _steps_since_change(snapshot: Snapshot) -> int:

@@ -8,6 +8,23 @@ from collections.abc import Iterable
 NO_PROGRESS = ("not_learning", "no_better_than_constant", "too_slow")
 
 EXPLAINS: dict[str, tuple[str, ...]] = {
+    "failed_check": (
+        *NO_PROGRESS, "constant_output", "dead_units", "saturated_units", "vanishing_gradients",
+        "exploding_gradients", "unchanged_parameters", "updates_too_small", "updates_too_large",
+        "not_finite", "diverging", "oscillating", "gradient_spike", "overfitting",
+        "suspicious_validation", "stale_batchnorm", "variance_shift", "clipping_too_hard",
+    ),
+    "harmful_change": (
+        *NO_PROGRESS, "diverging", "oscillating", "exploding_gradients", "gradient_spike",
+        "not_finite", "updates_too_large", "updates_too_small", "dead_units", "constant_output",
+        "saturated_units", "unchanged_parameters", "vanishing_gradients", "clipping_too_hard",
+        "heavy_dropout", "weight_decay_dominates",
+    ),
+    "cleared_gradients": (
+        *NO_PROGRESS, "unchanged_parameters", "updates_too_small", "vanishing_gradients",
+        "weight_decay_dominates",
+    ),
+    "schedule_ended": (*NO_PROGRESS, "updates_too_small", "unchanged_parameters"),
     "missing_zero_grad": (
         *NO_PROGRESS, "diverging", "oscillating", "exploding_gradients", "gradient_spike",
         "not_finite", "updates_too_large", "dead_units", "constant_output", "saturated_units",

@@ -37,6 +37,7 @@ class Rule(ABC):
         wants: optional series, in the same form.
         harms: the symptom damages the weights permanently, so a remedy is tried from a
             checkpoint before the symptom.
+        explains_others: the rule tells only why there are other findings; alone it is none.
         falls: the rule takes for granted that the loss is to fall; it is not evaluated where
             several optimizers follow losses of their own, as those of a GAN.
     """
@@ -48,6 +49,7 @@ class Rule(ABC):
     needs: ClassVar[tuple[str, ...]] = ()
     wants: ClassVar[tuple[str, ...]] = ()
     harms: ClassVar[bool] = False
+    explains_others: ClassVar[bool] = False
     falls: ClassVar[bool] = False
 
     @abstractmethod

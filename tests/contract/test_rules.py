@@ -102,8 +102,8 @@ def test_what_explains_itself_in_a_circle_has_a_root_all_the_same() -> None:
 
 
 def test_every_rule_has_a_sick_training() -> None:
-    # A log that hides NaN is that of a trainer: tests/integrations/test_huggingface.py has one.
-    of_trainers = {"log_hides_nan"}
+    # Trainers and loops of their own have these: tests/integrations, tests/training/own_loop.
+    of_trainers = {"log_hides_nan", "cleared_gradients"}
     sick = {rule for training in SICK_TRAININGS.values() for rule in training.rules}
     assert sick == set(RULES) - of_trainers
 

@@ -14,8 +14,8 @@ def test_a_patient_tells_nothing_until_it_is_diagnosed() -> None:
         assert dbg.findings.summary == "No rules: nothing is judged."
         assert not dbg.history.snapshot(()).notices
         assert dbg.history.snapshot(()).findings.found == ()
-        assert examples.diagnose(dbg)[0].title == "The loss diverges"
-        assert dbg.findings[0].title == "The loss diverges"
+        assert examples.diagnose(dbg)[0].title == "A change made the loss rise"
+        assert dbg.findings[0].title == "A change made the loss rise"
 
 
 @pytest.mark.parametrize("letter", ["I", "a", "", None])

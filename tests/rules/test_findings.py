@@ -59,6 +59,8 @@ def test_before_training_nothing_is_judged(dbg: nbd.Debugger) -> None:
     found = dbg.findings
     assert not found
     assert set(found.not_judged) == {rule.name for rule in dbg.rules} - {
+        "cleared_gradients",
+        "failed_check",
         "log_hides_nan",
         "not_finite",
         "not_reproducible",

@@ -99,6 +99,7 @@ class ForkSteps(Command):
         changes: the variants to try, each with the values of some controls.
         start: the first step, as for `Rewind`; None for the current one.
         for_finding: name of the finding that the change should cure, or "".
+        passed_over: its remedies that no control can set.
 
     Raises:
         ArgumentError: steps is not a whole number from 1 to 100,000, start is no place, or there
@@ -111,6 +112,7 @@ class ForkSteps(Command):
     changes: tuple[Mapping[str, Any], ...]
     start: int | str | None = None
     for_finding: str = ""
+    passed_over: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if type(self.steps) is not int or not 1 <= self.steps <= MAX_FORK_STEPS:

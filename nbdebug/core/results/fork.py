@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 CONFIDENCE = 0.95
 MIN_INTERVAL_VALUES = 10
+MIN_VAL_GAIN = 0.01
 PLOT_WIDTH, PLOT_HEIGHT = 180, 60
 BASE_COLOUR = "#8C8C8C"
 CELL_STYLE = "text-align:left;vertical-align:middle;overflow-wrap:normal"
@@ -59,6 +60,8 @@ class ForkResult:
         note: why steps of base and trials cannot be compared in pairs, or "".
         for_finding: name of the finding that the change should cure, or ""; title: its title.
         schedule_steps: length of a schedule that begins at the fork, 0 if that is not known.
+        passed_over: remedies of the finding that stand before the one on trial, and that no
+            control can set.
     """
 
     step: int
@@ -71,18 +74,37 @@ class ForkResult:
     for_finding: str = ""
     title: str = ""
     schedule_steps: int = 0
+    passed_over: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to know of the comparison, in sentences."""
+        passed = [f"Not tried, since no control does it: {text}." for text in self.passed_over]
+        return (*([self.note] if self.note else []), *passed)
 
     def cured(self, trial: Trial) -> bool | None:
         """Tell if a trial cured the finding that the fork was made for.
 
-        None if the base does not have the finding either, or if there is too little data. A trial
+        The finding has to be gone, and the loss or the validation loss lower than without the
+        change: a setting that only hides a symptom cures nothing. None if the base does not have
+        the finding either, if there is too little data, or if no loss is clearly lower. A trial
         that ended early has cured nothing.
         """
         if not self.for_finding or self.for_finding not in self.base.findings.names:
             return None
         if trial.ended or self.for_finding in trial.findings.names:
             return False
-        return None if self.for_finding in trial.findings.not_judged else True
+        if self.for_finding in trial.findings.not_judged:
+            return None
+        return True if self.improved(trial) else None
+
+    def improved(self, trial: Trial) -> bool:
+        """Tell if the loss or the validation loss of a trial is clearly lower than the base's."""
+        if trial.ended:
+            return False
+        if self.base.ended or trial.val_loss < (1 - MIN_VAL_GAIN) * self.base.val_loss:
+            return True
+        return self.interval(trial)[2] < 0
 
     def findings_text(self, trial: Trial) -> str:
         """Describe the findings at the end of a trial, the one to cure first."""
@@ -100,7 +122,10 @@ class ForkResult:
             return "not cured"
         if self.for_finding in trial.findings.not_judged:
             return "too little measured to say"
-        return "gone without the change" if trial is self.base else "gone"
+        if trial is self.base:
+            return "gone without the change"
+        same = self.for_finding in self.base.findings.names and not self.improved(trial)
+        return "gone, but the loss is not lower" if same else "gone"
 
     def difference(self, trial: Trial) -> Array:
         """Loss of a trial minus that of the base, [N], step by step."""
@@ -182,7 +207,7 @@ class Fork:
         """Tell if the (first) change cures the finding that the fork was made for.
 
         The answer is None if no finding was named, if the base does not have the finding
-        either, or if there is too little data.
+        either, if there is too little data, or if the finding is gone but no loss is lower.
         """
         return self.result.cured(self.result.trials[0])
 
@@ -215,7 +240,8 @@ class Fork:
         return pd.DataFrame({trial.label: trial.loss for trial in trials}, index=index)
 
     def __repr__(self) -> str:
-        return "\n".join([_title(self.result), *(" | ".join(row) for row in rows(self.result))])
+        table = [" | ".join(row) for row in rows(self.result)]
+        return "\n".join([_title(self.result), *table, *self.result.notes])
 
     def _repr_html_(self) -> str:
         return fork_table(self.result)
@@ -268,7 +294,7 @@ def fork_table(result: ForkResult) -> str:
         cells = [_plot(result.base, trial, low, high), *map(html.escape, row)]
         columns = "".join(f'<td style="{CELL_STYLE}">{cell}</td>' for cell in cells)
         body += f"<tr>{columns}</tr>"
-    note = f"<p>{html.escape(result.note)}</p>" if result.note else ""
+    note = "".join(f"<p>{html.escape(text)}</p>" for text in result.notes)
     title = html.escape(_title(result))
     return (
         f'<div><b>{title}</b></div><div style="overflow-x:auto"><table><thead><tr>{head}</tr>'

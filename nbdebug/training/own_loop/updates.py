@@ -10,6 +10,7 @@ import torch
 
 from nbdebug.core.error_text import describe_error
 from nbdebug.core.records import Notice
+from nbdebug.core.results.cleared_gradients import ClearedGradients
 from nbdebug.training.data.batch import Batch
 from nbdebug.training.engine.gradients import Clipped, Gradients
 from nbdebug.training.engine.loop import Loop
@@ -217,7 +218,15 @@ class LoopUpdates:
 
     def _leaves_out(self, one: WatchedOptimizer) -> bool:
         self._measure_once(one)
+        if one.cleared:
+            self._tell_cleared()
         return self.skipped or self._is_left_out(one)
+
+    def _tell_cleared(self) -> None:
+        """Tell the rules of gradients that were made, and cleared before the update."""
+        history, step = self.loop.history, self.loop.session.step
+        if history.results.of(ClearedGradients) is None:
+            history.set_result(ClearedGradients(step))
 
     def _made(self, one: WatchedOptimizer) -> None:
         one.made_update()

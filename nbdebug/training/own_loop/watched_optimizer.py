@@ -53,7 +53,7 @@ class WatchedOptimizer:
         self.values = math.nan, math.nan
         self.counted: list[torch.Tensor] = []
         self.clipped = Clipped(math.nan, False, math.nan)
-        self.updated = self._used = self._took = False
+        self.updated = self._used = self._took = self.cleared = False
         self._marks: Marks | None = None
         self._left = gradient_marks(self.parameters)
 
@@ -89,8 +89,12 @@ class WatchedOptimizer:
 
     def before_update(self) -> None:
         """See if an update begins; its gradients may be those of another step."""
+        now = gradient_marks(self.parameters)
         if not self._took:
-            self._see_carried(gradient_marks(self.parameters), [])
+            self._see_carried(now, [])
+        # Removed, which clipping does not do.
+        left = self._took and any(mark is not None for mark in self._marks or ())
+        self.cleared = left and all(mark is None for mark in now)
 
     def _see_carried(self, before: Marks | None, after: Marks) -> None:
         """See if gradients that were left were not cleared before they are used or changed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import nbdebug as nbd
 from nbdebug.core.history.history import History
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Reading, StepRecord
+from nbdebug.core.results.findings import Remedy
 from nbdebug.core.series import Series
 from nbdebug.examples.catalogue import SICK_TRAININGS
 from nbdebug.rules._diagnosis import Diagnosis
@@ -64,7 +66,8 @@ def test_what_helps_validation_shows_it() -> None:
 def test_harm_that_stays_done_is_cured_from_before_it() -> None:
     with SICK_TRAININGS["learning rate turned up"].debugger(0) as dbg:
         found = cause(dbg, 50)
-        assert (found.name, found.harms) == ("diverging", True)
+        assert (found.name, found.harms) == ("harmful_change", True)
+        assert found.seen.startswith("You raised lr from 0.05 to 3 at step 100")
         fork = dbg.try_remedy(found)
         # The learning rate was changed at step 100; the damage of that change lasts.
         assert fork.result.step == 101
@@ -77,10 +80,32 @@ def test_what_cannot_be_tried_says_why(dbg: nbd.Debugger) -> None:
         dbg.try_remedy()
     with SICK_TRAININGS["a layer cut off"].debugger(0) as sick:
         found = cause(sick, 50)
-        with pytest.raises(nbd.ArgumentError, match="is not a value of a control"):
+        with pytest.raises(nbd.ArgumentError, match="is a value of a control, so none"):
             sick.try_remedy(found)
+        with pytest.raises(nbd.ArgumentError, match="is not a value of a control"):
+            sick.try_remedy(found, which=0)
         with pytest.raises(nbd.ArgumentError, match="counted from 0"):
             sick.try_remedy(found, which=9)
+
+
+def test_the_first_remedy_that_sets_a_control_is_tried_and_the_others_are_named() -> None:
+    with SICK_TRAININGS["labels learnt by heart"].debugger(0) as dbg:
+        found = cause(dbg, 150)
+        asked = Remedy("Ask for more data")
+        fork = dbg.try_remedy(replace(found, remedies=(asked, *found.remedies)), steps=20)
+        assert dict(fork.result.trials[0].settings) == dict(found.remedies[0].settings)
+        assert "Not tried, since no control does it: Ask for more data." in repr(fork)
+        assert "Ask for more data" in fork._repr_html_()
+
+
+def test_a_symptom_that_goes_without_a_lower_loss_is_no_cure() -> None:
+    with SICK_TRAININGS["clipping at 1e-4"].debugger(0) as dbg:
+        found = cause(dbg, 150)
+        # Nothing is clipped, and nothing is learnt.
+        fork = dbg.fork(100, for_finding=found.name, clip_mode="off", lr=1e-12)
+        assert found.name not in fork.findings.names
+        assert fork.cured is None
+        assert "gone, but the loss is not lower" in repr(fork)
 
 
 def test_what_does_not_help_is_said_too() -> None:

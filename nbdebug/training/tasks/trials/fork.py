@@ -63,6 +63,7 @@ def fork(
         command.for_finding,
         title,
         start.fallback,
+        command.passed_over,
     )
 
 

@@ -1,0 +1,51 @@
+"""Detects a training that goes on in spite of a failed check."""
+
+from __future__ import annotations
+
+from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.core.results.check_report import CheckReport
+from nbdebug.core.results.check_result import CheckResult
+from nbdebug.core.results.findings import Remedy, Symptom
+from nbdebug.rules._examples import example, falling_loss
+from nbdebug.rules.base import Rule
+
+
+class FailedCheck(Rule):
+    """A check of the setup failed, and training goes on with the same setup.
+
+    What a check proves before training stays true while the setup is the same, and explains what
+    follows from it. Mend the setup, make a new Debugger, and run the checklist again.
+
+    False alarms: 0 of 144 healthy trainings.
+    """
+
+    name = "failed_check"
+    title = "A check of the setup failed"
+    severity = "error"
+    source = "the checklist: dbg.check()"
+    explains_others = True
+
+    def diagnose(self, snapshot: Snapshot) -> Symptom | None:
+        failed = [one for one in snapshot.checks.causes if one.status == "fail" and not one.raised]
+        if not failed or not snapshot.status.step:
+            return None
+        first = failed[0]
+        seen = f"{first.title}: {first.seen}; expected: {first.expected}."
+        if len(failed) > 1:
+            seen += f" Failed too: {', '.join(one.title for one in failed[1:])}."
+        remedies = tuple(Remedy(one.remedy) for one in failed[:3] if one.remedy)
+        return Symptom(float(len(failed)), 0.0, first.at, seen, remedies)
+
+    @staticmethod
+    def examples() -> tuple[Snapshot, Snapshot]:
+        loss = {"loss": falling_loss(2.3, 0.5)}
+        failed, passed = (
+            CheckReport.of([
+                CheckResult(
+                    "shuffling", "Shuffling", 4, status, "not shuffled", "shuffled",
+                    "Shuffle the data", "", "", 0.0, 0, False,
+                )
+            ])
+            for status in ("fail", "pass")
+        )  # fmt: skip
+        return example(loss, [failed]), example(loss, [passed])

@@ -1,0 +1,57 @@
+"""Gradients that a loop clears between the backward pass and the update are a finding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, TensorDataset
+
+import nbdebug as nbd
+from nbdebug.core.results.findings import Findings
+from tests.training.own_loop.loops import X, Y
+
+BETWEEN: dict[str, Callable[[Any, Any], Any]] = {
+    "the optimizer": lambda model, optimizer: optimizer.zero_grad(),
+    "the model": lambda model, optimizer: model.zero_grad(),
+    "by hand": lambda model, optimizer: [setattr(p, "grad", None) for p in model.parameters()],
+}
+HARMLESS: dict[str, Callable[[Any, Any], Any]] = {
+    "nothing": lambda model, optimizer: None,
+    "clipping": lambda model, optimizer: nn.utils.clip_grad_norm_(model.parameters(), 1e-3),
+    "scaling": lambda model, optimizer: [p.grad.mul_(0.5) for p in model.parameters()],
+    "one layer cleared": lambda model, optimizer: setattr(model[0].weight, "grad", None),
+}
+
+
+def findings(between: Callable[[Any, Any], Any]) -> Findings:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(X.shape[1], 8), nn.Tanh(), nn.Linear(8, 1))
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+    loader = DataLoader(TensorDataset(X, Y), 16)
+    with nbd.watch(model, optimizer, runs=None) as dbg:
+        for _ in dbg.epochs(4):
+            for x, y in dbg.batches(loader):
+                optimizer.zero_grad()
+                functional.mse_loss(model(x), y).backward()
+                between(model, optimizer)
+                optimizer.step()
+        return dbg.findings
+
+
+@pytest.mark.parametrize("name", BETWEEN)
+def test_gradients_cleared_before_the_update_are_named(name: str) -> None:
+    found = findings(BETWEEN[name])
+    assert found[0].name == "cleared_gradients"
+    assert found[0].severity == "error"
+    assert "before step() was called" in found[0].seen
+    assert found[0].remedies
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_what_a_loop_may_do_between_backward_and_step_is_none(name: str) -> None:
+    assert "cleared_gradients" not in findings(HARMLESS[name]).names
