@@ -52,17 +52,6 @@ def no_signal(seed: int) -> Debugger:
     return train(mlp(seed), seed, data=(X, y), optimizer="adam", lr=1e-4)
 
 
-@sick_training("a failed check", "failed_check", steps=600)
-def failed_check(seed: int) -> Debugger:
-    """Samples in the order of their classes: the checklist said so, and training went on."""
-    X, y = digits(seed)
-    order = torch.argsort(y)
-    loader = DataLoader(TensorDataset(X[order], y[order]), batch_size=32)
-    dbg = train(mlp(seed), seed, data=loader, batch_size=32)
-    dbg.check("shuffling")
-    return dbg
-
-
 @sick_training("labels of other samples", "no_better_than_constant", steps=1500)
 def mixed_up(seed: int) -> Debugger:
     """Digits with the labels in another order than the pictures."""
@@ -104,5 +93,5 @@ def slow_samples(seed: int) -> Debugger:
 
 
 TRAININGS = (
-    broken_sample, outlier, overfitting, failed_check, no_signal, mixed_up, noisy_training, slow_samples,
+    broken_sample, outlier, overfitting, no_signal, mixed_up, noisy_training, slow_samples,
 )  # fmt: skip

@@ -145,7 +145,15 @@ def leaking(seed: int) -> Debugger:
     )
 
 
+@sick_training("a failed check", "failed_check", steps=800)
+def failed_check(seed: int) -> Debugger:
+    """A softmax before cross-entropy: the checklist said so, and training went on."""
+    dbg = train(nn.Sequential(mlp(seed), nn.Softmax(1)), seed)
+    dbg.check("output_activation")
+    return dbg
+
+
 TRAININGS = (
-    deep_sigmoids, large_weights, saturated, dead_layer, detached, masked, heavy_dropout,
+    failed_check, deep_sigmoids, large_weights, saturated, dead_layer, detached, masked, heavy_dropout,
     dropout_before_batchnorm, tiny_batches, stale_batchnorm, not_reproducible, leaking,
 )  # fmt: skip

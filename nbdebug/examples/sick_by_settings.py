@@ -126,6 +126,6 @@ def clipping_always(seed: int) -> Debugger:
 
 TRAININGS = (
     far_too_large, far_too_large_sgd, far_too_small, far_too_small_adam, too_small, turned_up,
-    turned_up_and_down, turned_down_in_warm_up, schedule_at_every_step, oscillating, no_zero_grad, weight_decay,
-    clipping_never, clipping_always,
+    turned_up_and_down, turned_down_in_warm_up, schedule_at_every_step, oscillating, no_zero_grad,
+    weight_decay, clipping_never, clipping_always,
 )  # fmt: skip
