@@ -9,13 +9,17 @@ import torch
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.results.check_result import Outcome
+from nbdebug.model.module.forward import split
+
+MAX_SCORES = 20_000_000
 
 
 class Labels(Check):
     """Checks that targets have no NaN or Inf, take several values, and are on a usable scale.
 
-    A single class or a constant target is learned without the inputs. Targets in the hundreds
-    make the first gradients explode.
+    A single class or a constant target is learned without the inputs. Classes count by what the
+    loss makes of them: with its weights, without its ignore_index. Targets in the hundreds make
+    the first gradients explode.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -27,7 +31,7 @@ class Labels(Check):
     source = "TheDeepChecker (2022); Google, Deep Learning Tuning Playbook"
     explains = ("initial_loss", "output_activation", "overfit")
 
-    MIN_EVENNESS = 0.5
+    MIN_EVENNESS, MIN_EFFECTIVE_SHARE = 0.5, 0.5
     MAX_SCALE = 10.0
 
     def examine(self, context: CheckContext) -> Outcome:
@@ -47,17 +51,34 @@ class Labels(Check):
                 "fail", f"all {len(targets):,} targets are {targets.flatten()[0].item():g}",
                 "at least two values", "Check the code that makes the targets, and shuffling.",
             )  # fmt: skip
-        return self._classes(targets) if not targets.is_floating_point() else self._numbers(targets)
+        if targets.is_floating_point():
+            return self._numbers(targets)
+        return self._classes(context, *_drawn_targets(context, targets))
 
-    def _classes(self, targets: torch.Tensor) -> Outcome:
-        counts = torch.unique(targets, return_counts=True)[1].double()
-        share = counts / counts.sum()
-        even = float(-(share * share.log()).sum()) / math.log(len(counts))
-        seen = f"{len(counts)} classes, evenness {even:.2f}"
-        if even < self.MIN_EVENNESS:
-            remedy = "Weight the loss by class, or sample rare classes more often."
-            return Outcome("warning", seen, "at least 0.5 of the entropy of equal shares", remedy)
-        return Outcome("pass", seen, "at least 0.5 of the entropy of equal shares")
+    def _classes(self, context: CheckContext, targets: torch.Tensor, drawn: bool) -> Outcome:
+        classes, place = torch.unique(targets, return_inverse=True)
+        weights = None if drawn else _weights(context, targets)
+        each = torch.ones_like(place, dtype=torch.float64) if weights is None else weights.double()
+        share = torch.zeros(len(classes), dtype=torch.float64, device=place.device)
+        share.index_add_(0, place.flatten(), each.flatten())
+        kept = share > 0
+        classes, share = classes[kept], share[kept] / share.sum()
+        entropy = float(-(share * share.log()).sum())
+        even, effective = entropy / math.log(max(len(share), 2)), math.exp(entropy)
+        seen = f"{len(share)} classes, evenness {even:.2f}: as many as {effective:.1f} equal ones"
+        expected = "an evenness of at least 0.5, and as many as half of the classes"
+        # Tokens of a language are uneven by nature.
+        few = targets.ndim == 1 and effective < self.MIN_EFFECTIVE_SHARE * len(share)
+        if (even >= self.MIN_EVENNESS and not few) or len(share) < 2:
+            return Outcome("pass", seen, expected)
+        remedy = "Weight the loss by class, or sample rare classes more often."
+        if targets.ndim > 1:
+            common = int(classes[share.argmax()])
+            seen += f": {float(share.max()):.0%} of the loss is that of the target {common}"
+            remedy = (
+                f"If {common} is padding, leave it out: CrossEntropyLoss(ignore_index={common})."
+            )
+        return Outcome("warning", seen, expected, remedy)
 
     def _numbers(self, targets: torch.Tensor) -> Outcome:
         flat = targets.flatten(1) if targets.ndim > 1 else targets[:, None]
@@ -67,3 +88,39 @@ class Labels(Check):
             remedy = "Standardise the targets, and scale the predictions back."
             return Outcome("warning", seen, "both at most 10", remedy)
         return Outcome("pass", seen, "both at most 10")
+
+
+def _drawn_targets(context: CheckContext, targets: torch.Tensor) -> tuple[torch.Tensor, bool]:
+    """Targets as the user's own sampler draws them, and True; those of the batches without one."""
+    samples = context.samples
+    if samples.drawn is None or samples.fetch is None:
+        return targets, False
+    found = split(samples.fetch(samples.drawn()[: max(len(targets), 1)]))[1]
+    return (found, True) if isinstance(found, torch.Tensor) else (targets, False)
+
+
+def _weights(context: CheckContext, targets: torch.Tensor) -> torch.Tensor | None:
+    """What the loss makes of each target [N, ...]: the size of its gradient.
+
+    A target that the loss leaves out (its ignore_index) has 0, one of a class with a weight that
+    weight. None where outputs and targets do not belong together place by place.
+    """
+    if context.loss_fn is None:
+        return None
+    outputs = context.outputs()
+    if not isinstance(outputs, torch.Tensor) or not outputs.is_floating_point():
+        return None
+    size, shape = outputs.shape, targets.shape[1:]
+    places = [dim for dim in range(1, outputs.ndim) if size[1:dim] + size[dim + 1 :] == shape]
+    if not places or len(targets) * size[1:].numel() > MAX_SCORES:
+        return None
+    # Equal scores: each class then has the same gradient, but for its weight.
+    scores = outputs.new_zeros(len(targets), *size[1:], requires_grad=True)
+    try:
+        with torch.enable_grad():
+            context.loss_fn(scores, targets).backward()
+    except (RuntimeError, ValueError, IndexError):
+        return None
+    if scores.grad is None or not float(scores.grad.abs().sum()) > 0:
+        return None
+    return scores.grad.abs().sum(places[0])

@@ -155,5 +155,6 @@ def failed_check(seed: int) -> Debugger:
 
 TRAININGS = (
     failed_check, deep_sigmoids, large_weights, saturated, dead_layer, detached, masked,
-    heavy_dropout, dropout_before_batchnorm, tiny_batches, stale_batchnorm, not_reproducible, leaking,
+    heavy_dropout, dropout_before_batchnorm, tiny_batches, stale_batchnorm, not_reproducible,
+    leaking,
 )  # fmt: skip

@@ -9,6 +9,13 @@ from nbdebug.core.results.findings import Remedy, Symptom
 from nbdebug.rules._examples import example, falling_loss
 from nbdebug.rules.base import Rule
 
+# What they show follows from something else, which rules name better.
+SYMPTOMS = frozenset({
+    "initial_loss", "prior_bias", "constant_activations", "zero_gradient", "unchanged_parameters",
+    "gradient_ratio", "dead_units", "saturated_units", "overfit", "one_epoch", "baselines",
+    "shapes",
+})  # fmt: skip
+
 
 class FailedCheck(Rule):
     """A check of the setup failed, and training goes on with the same setup.
@@ -26,7 +33,11 @@ class FailedCheck(Rule):
     explains_others = True
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
-        failed = [one for one in snapshot.checks.causes if one.status == "fail" and not one.raised]
+        failed = [
+            one
+            for one in snapshot.checks.causes
+            if one.status == "fail" and not one.raised and one.name not in SYMPTOMS
+        ]
         if not failed or not snapshot.status.step:
             return None
         first = failed[0]

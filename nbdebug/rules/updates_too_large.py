@@ -8,7 +8,7 @@ from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Symptom
 from nbdebug.rules._examples import example, falling_loss
 from nbdebug.rules._remedies import scale_lr
-from nbdebug.rules.base import Rule, group_series
+from nbdebug.rules.base import RECENT_BUCKETS, Rule, group_series, remaining_loss
 
 
 class UpdatesTooLarge(Rule):
@@ -24,19 +24,20 @@ class UpdatesTooLarge(Rule):
     source = "CS231n (about 1e-3); nbdebug: the threshold 0.1"
     harms = True
     needs = ("update_ratio/*",)
+    wants = ("loss",)
 
     MAX_UPDATE_RATIO = 0.1
     MAX_SINGLE_RATIO = 1.0
     TARGET_RATIO = 0.05
     PATIENCE = 2
-    MAX_MEASUREMENTS = 20
+    MAX_MEASUREMENTS, MIN_REMAINING_LOSS = 20, 0.9
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
         known = group_series(snapshot, "update_ratio", 1)
         weights = [snapshot.series[f"update_ratio/{name}"] for name in known if "bias" not in name]
         if not weights:
             return None
-        length = min(self.MAX_MEASUREMENTS, *map(len, weights))
+        length = min(self._measurements(snapshot), *map(len, weights))
         table = np.median(np.stack([one.mean[-length:] for one in weights]), axis=0)
         again = length >= self.PATIENCE and bool(
             table[-self.PATIENCE :].min() > self.MAX_UPDATE_RATIO
@@ -51,6 +52,11 @@ class UpdatesTooLarge(Rule):
         return Symptom(
             value, self.MAX_UPDATE_RATIO, since, seen, remedies, tuple(map(float, table))
         )
+
+    def _measurements(self, snapshot: Snapshot) -> int:
+        """Number of measurements to judge: all, while the loss has not recovered from the first."""
+        lost = "loss" in snapshot.series and remaining_loss(snapshot) >= self.MIN_REMAINING_LOSS
+        return RECENT_BUCKETS if lost else self.MAX_MEASUREMENTS
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nbdebug.core.names import unknown_name
 from nbdebug.core.results.check_result import (
@@ -15,6 +15,7 @@ from nbdebug.core.results.check_result import (
     CheckResult,
 )
 from nbdebug.core.results.check_table import page
+from nbdebug.core.results.plain import SCHEMA_VERSION, plain
 from nbdebug.errors import CheckNameError
 
 if TYPE_CHECKING:
@@ -65,6 +66,24 @@ class CheckReport:
         rows = [[getattr(result, name) for name in columns] for result in self.results]
         return pd.DataFrame(rows, columns=columns)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data that `json.dumps` takes, for other programs.
+
+        Returns:
+            `schema` (1), `summary`, `causes` (names of failures, then of warnings, that no other
+            result explains) and `checks`, step by step. Each check has `name`, `title`, `step`
+            (1 to 5), `status` ("pass", "warning", "fail", "not_applicable" or "not_run"), `seen`,
+            `expected`, `remedy`, `why`, `source`, `seconds`, `at` (the training step that comes
+            next), `cause` (name of the check that explains it, or None) and `settings` (values
+            of controls that `dbg.set` takes, where that is the remedy).
+        """
+        return {
+            "schema": SCHEMA_VERSION,
+            "summary": self.summary,
+            "causes": [result.name for result in self.causes],
+            "checks": [_plain(result) for result in self.results],
+        }
+
     def __str__(self) -> str:
         lines = [self.summary]
         for step, results in self._steps():
@@ -90,6 +109,17 @@ class CheckReport:
             results = [result for result in self.results if result.step == step]
             if results:
                 yield step, results
+
+
+def _plain(result: CheckResult) -> dict[str, Any]:
+    told = ("name", "title", "step", "status", "seen", "expected", "remedy", "why", "source",
+            "seconds", "at")  # fmt: skip
+    proposal = result.proposal
+    return {
+        **{name: plain(getattr(result, name)) for name in told},
+        "cause": result.cause or None,
+        "settings": {} if proposal is None else {proposal.control: plain(proposal.value)},
+    }
 
 
 def _explained(result: CheckResult, by_name: Mapping[str, CheckResult]) -> CheckResult:

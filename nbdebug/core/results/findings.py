@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from nbdebug.core.results.plain import SCHEMA_VERSION, plain, thinned
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -123,6 +125,25 @@ class Findings(Sequence[Finding]):
         rows = [[getattr(finding, name) for name in columns] for finding in self.found]
         return pd.DataFrame(rows, columns=columns)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data that `json.dumps` takes, for other programs.
+
+        Returns:
+            `schema` (1), `summary`, `judged`, `not_judged` (missing data by rule) and `findings`,
+            root causes first. Each finding has `name`, `title`, `severity` ("error" or
+            "warning"), `since` and `fired` (steps), `value`, `threshold` (None for NaN and Inf),
+            `seen`, `why`, `source`, `layers`, `harms`, `cause` (name of the finding that explains
+            it, or None), `remedies` (each `text` and `settings`, which `dbg.set`, `dbg.fork` and
+            `dbg.try_remedy` take) and `evidence` (at most 12 numbers, the latest last).
+        """
+        return {
+            "schema": SCHEMA_VERSION,
+            "summary": self.summary,
+            "judged": self.judged,
+            "not_judged": dict(self.not_judged),
+            "findings": [_plain(finding) for finding in self.found],
+        }
+
     @property
     def summary(self) -> str:
         """Number of findings, and of rules without enough data."""
@@ -149,6 +170,19 @@ class Findings(Sequence[Finding]):
     def _repr_html_(self) -> str:
         style = "white-space:pre-wrap;word-break:normal;overflow-wrap:normal"
         return f'<pre style="{style}">{html.escape(str(self))}</pre>'
+
+
+def _plain(finding: Finding) -> dict[str, Any]:
+    told = ("name", "title", "severity", "since", "fired", "value", "threshold", "seen", "why",
+            "source", "layers", "harms")  # fmt: skip
+    return {
+        **{name: plain(getattr(finding, name)) for name in told},
+        "cause": finding.cause or None,
+        "remedies": [
+            {"text": remedy.text, "settings": plain(remedy.settings)} for remedy in finding.remedies
+        ],
+        "evidence": thinned(finding.evidence),
+    }
 
 
 def _text(finding: Finding) -> Iterator[str]:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import linecache
 import sys
+import sysconfig
 from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType
 
 import torch
 
-OURS = str(Path(__file__).parents[2])
-TORCH = str(Path(torch.__file__).parent)
+# Files of nbdebug, of torch, of the standard library and of installed packages.
+OTHERS = tuple({
+    str(Path(__file__).parents[2]), str(Path(torch.__file__).parent),
+    *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+})  # fmt: skip
 MAX_TEXT = 80
 
 
@@ -40,8 +44,8 @@ def _place(name: str, function: str) -> str:
 
 
 def is_users(file: str) -> bool:
-    """True for a file that belongs neither to torch nor to nbdebug."""
-    return not file.startswith((OURS, TORCH)) and not file.startswith("<frozen")
+    """True for a file that belongs neither to a library nor to nbdebug."""
+    return not file.startswith((*OTHERS, "<frozen"))
 
 
 def users_entry(entries: Iterable[str]) -> str:
