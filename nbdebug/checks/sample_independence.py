@@ -36,12 +36,24 @@ class SampleIndependence(Check):
         inputs = first_samples(context.inputs, TESTED_SAMPLES)
         if not isinstance(inputs, torch.Tensor) or len(inputs) < 3:
             return Outcome("not_applicable", "the inputs are not a tensor of at least 3 samples.")
+        state = torch.get_rng_state()
         before, again = context.outputs(inputs), context.outputs(inputs)
         if not isinstance(before, torch.Tensor) or len(before) != len(inputs):
             return Outcome(
                 "not_applicable", "the outputs are not a tensor with one row per sample."
             )
         if not _close(before, again, self.TOLERANCE):
+            alike = []
+            for _ in range(2):
+                torch.set_rng_state(state)
+                alike.append(context.outputs(inputs))
+            if not _close(*alike, self.TOLERANCE):
+                return Outcome(
+                    "fail", "a call changes the outputs of the next one, with the same inputs and "
+                    "random numbers in eval mode", "outputs that depend on the inputs alone",
+                    "Look for a hidden state, a counter or a running average that forward keeps "
+                    "in the model: pass it in, or reset it for each batch.",
+                )  # fmt: skip
             return Outcome(
                 "fail", "the same inputs give different outputs in eval mode", "equal outputs",
                 "Use nn.Dropout, which eval mode switches off, or pass training=self.training.",
