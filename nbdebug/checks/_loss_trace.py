@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import linecache
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -18,27 +14,20 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from nbdebug.checks._context import CheckContext
+from nbdebug.checks._operations import (
+    FACTORS,
+    LIKE_ANOTHER,
+    SIDE_BY_SIDE,
+    SILENT,
+    SUMS,
+    Operation,
+    is_new,
+    user_line,
+)
 
 # Where a value comes from: parameters; data of the batch; a comparison of both after the model.
 LEARNT, DATA, COMPARED = 1, 2, 4
-SUMS = frozenset({"add", "add_", "sub", "sub_", "rsub", "__radd__", "__rsub__", "__iadd__"})
-FACTORS = frozenset({"mul", "mul_", "div", "div_", "true_divide", "__rmul__"})
-# Reading a property is no operation.
-SILENT = frozenset({"__get__", "size", "dim", "numel", "is_floating_point", "__len__", "stride"})
-OURS = str(Path(__file__).parents[1])
-TORCH = str(Path(torch.__file__).parent)
 MAX_TERMS = 12
-
-
-@dataclass(frozen=True)
-class Operation:
-    """An operation and the line of the user's code that asked for it."""
-
-    name: str
-    line: str
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.line})" if self.line else self.name
 
 
 @dataclass(frozen=True)
@@ -86,6 +75,11 @@ class LossTrace:
     forced: Operation | None = None
     seen: int = 0
     _made: WeakIdKeyDictionary = field(default_factory=WeakIdKeyDictionary)
+    _read: set[int] = field(default_factory=set)
+
+    def reads(self, tensor: torch.Tensor) -> bool:
+        """True if an operation was given this tensor of the batch."""
+        return id(tensor) in self._read
 
     @property
     def cut(self) -> Operation | None:
@@ -177,6 +171,7 @@ class _Watch(TorchFunctionMode):
     def _note(self, name: str, call: Any, given: Any, result: Any) -> None:
         trace, (args, before), (tensors, graph) = self._trace, call, given
         trace.seen += 1
+        trace._read |= {id(tensor) for tensor in tensors}
         made = _tensors(result)
         if name in ("requires_grad_", "__set__"):
             # Such as `loss.requires_grad = True`.
@@ -186,19 +181,14 @@ class _Watch(TorchFunctionMode):
             if graph and name in ("item", "tolist", "numpy", "__float__", "__int__"):
                 trace.left.append(Operation(name, user_line()))
             return
-        source = 0
-        for each in before:
-            source |= each.source
-        alone = any(each.source and not each.source & LEARNT for each in before)
-        if alone and source & LEARNT and not self._depth:
-            source |= COMPARED
+        sources = _sources(name, before, len(made), outside=not self._depth)
         cut = next((each.cut for each in before if each.cut is not None), None)
-        scalar = len(made) == 1 and made[0].numel() == 1 and not self._depth
+        scalar = len(made) == 1 and made[0].numel() == 1
         lost = graph and not any(tensor.requires_grad for tensor in made)
         lost = lost or (name == "grad" and not any(tensor.requires_grad for tensor in made))
         known = Operation(name, user_line() if scalar or lost else "")
         cut = known if lost else cut if not any(t.requires_grad for t in made) else None
-        for tensor in made:
+        for tensor, source in zip(made, sources, strict=True):
             trace._made[tensor] = _Made(source, known, cut)
         if scalar:
             self._note_scalar(trace._made[made[0]], made[0], (name, args, before, tensors))
@@ -217,7 +207,26 @@ class _Watch(TorchFunctionMode):
             return known
         # Of a function of the user's own only the result is seen.
         learnt = isinstance(tensor, nn.Parameter) or tensor.requires_grad
-        return _Made(LEARNT if learnt else 0, Operation("", ""))
+        made = _Made(LEARNT if learnt else 0, Operation("", ""))
+        if tensor.numel() == 1:
+            made.value = tensor.detach().clone()
+            made.edge = get_gradient_edge(tensor) if tensor.requires_grad else None
+        return made
+
+
+def _sources(name: str, given: list[_Made], count: int, outside: bool) -> list[int]:
+    """Sources of the results of an operation; `outside` of the model, data is compared."""
+    if is_new(name):
+        return [0] * count
+    if name in SIDE_BY_SIDE and count == len(given):
+        return [each.source for each in given]
+    if name in LIKE_ANOTHER:
+        given = given[:1]
+    source = 0
+    for each in given:
+        source |= each.source
+    alone = any(each.source and not each.source & LEARNT for each in given)
+    return [source | COMPARED if alone and source & LEARNT and outside else source] * count
 
 
 def _terms(made: _Made, factor: float) -> Iterator[Term]:
@@ -258,23 +267,3 @@ def _tensors(value: Any) -> list[torch.Tensor]:
     if isinstance(value, tuple | list):
         return [tensor for part in value for tensor in _tensors(part)]
     return []
-
-
-def user_line() -> str:
-    """The innermost line of the user's code that is being executed, with its text, or ""."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        name = frame.f_code.co_filename
-        if not name.startswith((OURS, TORCH)) and not name.startswith("<frozen"):
-            text = linecache.getline(name, frame.f_lineno).strip()
-            place = f"line {frame.f_lineno} of {_place(name, frame.f_code.co_name)}"
-            return f"{place}: {text[:80]}" if text else place
-        frame = frame.f_back
-    return ""
-
-
-def _place(name: str, function: str) -> str:
-    """Name of a file; of a cell, the name of the function in it."""
-    if "ipykernel_" not in name and not name.startswith("<"):
-        return Path(name).name
-    return "the cell" if function.startswith("<") else f"{function}()"

@@ -7,6 +7,7 @@ import math
 import torch
 
 from nbdebug.checks._context import CheckContext
+from nbdebug.checks._loss_trace import loss_trace
 from nbdebug.checks.base import Check
 from nbdebug.core.results.check_result import Outcome
 
@@ -43,6 +44,8 @@ class Labels(Check):
             remedy = "Exclude these samples, or fill in their targets."
             return Outcome("fail", "some targets are NaN or Inf", "no NaN or Inf", remedy)
         if bool((targets == targets.flatten()[0]).all()):
+            if not _are_read(context):
+                return Outcome("not_applicable", "the loss does not read the targets.")
             return Outcome(
                 "fail", f"all {len(targets):,} targets are {targets.flatten()[0].item():g}",
                 "at least two values", "Check the code that makes the targets, and shuffling.",
@@ -67,3 +70,9 @@ class Labels(Check):
             remedy = "Standardise the targets, and scale the predictions back."
             return Outcome("warning", seen, "both at most 10", remedy)
         return Outcome("pass", seen, "both at most 10")
+
+
+def _are_read(context: CheckContext) -> bool:
+    """True if the loss reads the targets, or if that is not seen."""
+    trace = loss_trace(context)
+    return isinstance(trace, str) or trace.reads(context.targets)
