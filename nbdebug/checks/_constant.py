@@ -96,8 +96,13 @@ def best_constant(
         return value
 
     with torch.enable_grad():
-        optimizer.step(loss)
-        value = float(loss().detach())
+        loss()
+        try:
+            optimizer.step(loss)
+            value = float(loss().detach())
+        except RuntimeError:
+            # A loss without a minimum leads out of the range of numbers.
+            return None
     return value if math.isfinite(value) and value > 0 else None
 
 

@@ -203,11 +203,12 @@ class _Watch(TorchFunctionMode):
 
     def _known(self, tensor: torch.Tensor) -> _Made:
         known: _Made | None = self._trace._made.get(tensor)
-        if known is not None:
+        if known is not None and not (known.cut is not None and tensor.requires_grad):
             return known
         # Of a function of the user's own only the result is seen.
         learnt = isinstance(tensor, nn.Parameter) or tensor.requires_grad
         made = _Made(LEARNT if learnt else 0, Operation("", ""))
+        made.source |= 0 if known is None else known.source
         if tensor.numel() == 1:
             made.value = tensor.detach().clone()
             made.edge = get_gradient_edge(tensor) if tensor.requires_grad else None
@@ -248,9 +249,8 @@ def _terms(made: _Made, factor: float) -> Iterator[Term]:
         others = [part for part in parts if isinstance(part, _Made) and part.value is not None]
         if len(numbers) == 1 and len(others) == 1 and numbers[0]:
             scale = numbers[0] if "mul" in made.kind else 1.0 / numbers[0]
-            if len(inner := list(_terms(others[0], factor * scale))) > 1:
-                yield from inner
-                return
+            yield from _terms(others[0], factor * scale)
+            return
     yield _term(made, factor, made.operation)
 
 

@@ -62,7 +62,8 @@ class LossGraph(Check):
         if trace.cut is not None:
             seen += f": {trace.cut} has no gradient"
         if trace.forced is not None:
-            seen += f"; requires_grad was set on the result ({trace.forced.line})"
+            line = f" ({trace.forced.line})" if trace.forced.line else ""
+            seen += f"; requires_grad was set on the result{line}"
         return Outcome(
             "fail", seen, "a loss that depends on the parameters",
             "Compute the loss from the outputs by operations with a gradient: no argmax, round, "
