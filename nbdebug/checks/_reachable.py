@@ -24,8 +24,8 @@ class Reachable(NamedTuple):
 def reachable(context: CheckContext, outputs: torch.Tensor) -> Reachable:
     """The last operation of a model, as its outputs [N, ...] tell it.
 
-    Log-probabilities and probabilities along a dimension, numbers between 0 and 1, and rows of
-    length 1 are known; of other outputs each number is free.
+    Log-probabilities and probabilities along a dimension, numbers between 0 and 1 or above 0, and
+    rows of length 1 are known; of other outputs each number is free.
     """
     for dim in range(1, outputs.ndim):
         if outputs.shape[dim] < 2:
@@ -37,9 +37,11 @@ def reachable(context: CheckContext, outputs: torch.Tensor) -> Reachable:
             return Reachable(start, lambda free, d=dim: free.softmax(d))  # type: ignore[misc]
         if _all_near(outputs.norm(dim=dim), 1.0):
             return Reachable(outputs, lambda free, d=dim: functional.normalize(free, dim=d))  # type: ignore[misc]
-    if 0 <= float(outputs.min()) <= float(outputs.max()) <= 1:
+    if float(outputs.min()) >= 0:
         low, high = output_range(context)
-        if low >= 0 and high <= 1:
+        if low >= 0 and high > 1:
+            return Reachable(outputs, torch.abs)
+        if low >= 0:
             return Reachable(outputs.clamp(1e-6, 1 - 1e-6).logit(), torch.sigmoid)
     return Reachable(outputs, lambda free: free)
 

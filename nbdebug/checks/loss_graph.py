@@ -100,7 +100,7 @@ class LossGraph(Check):
         )
 
 
-def _elsewhere(parameters: list[torch.Tensor]) -> set[int]:
+def _elsewhere(parameters: list[nn.Parameter]) -> set[int]:
     """Ids of those that another optimizer trains, or that a network in eval mode holds."""
     ids = {id(p) for p in parameters}
     found: set[int] = set()

@@ -74,7 +74,7 @@ class OutputActivation(Check):
                     "outputs that can reach the targets", "Replace the softmax by a sigmoid: "
                     "each class is decided for itself.",
                 )  # fmt: skip
-        if is_regression(outputs, targets):
+        if is_regression(outputs, targets) and not _are_signs(context, targets):
             return self._reach(low, high, targets)
         zeros = float((outputs == 0).float().mean())
         if targets.shape == outputs.shape and low == 0 and high > 1 and zeros > self.MIN_ZERO_SHARE:
@@ -140,3 +140,11 @@ class OutputActivation(Check):
 def _sums_to_one(outputs: torch.Tensor) -> bool:
     total = outputs.sum(1)
     return bool(torch.allclose(total, torch.ones_like(total), atol=1e-4))
+
+
+def _are_signs(context: CheckContext, targets: torch.Tensor) -> bool:
+    """True if targets of -1 and 1 name two classes, so that the outputs are not to equal them."""
+    if not bool(targets.abs().eq(1).all()):
+        return False
+    equal = context.loss_value(targets, targets)
+    return any(context.loss_value(factor * targets, targets) < equal for factor in (3.0, -1.0))
