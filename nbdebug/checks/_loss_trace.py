@@ -85,7 +85,8 @@ class LossTrace:
     def cut(self) -> Operation | None:
         """The operation behind which the loss has no graph, where it is known."""
         made = None if self.loss is None else self._made.get(self.loss)
-        return self.left[0] if made is None and self.left else getattr(made, "cut", None)
+        cut: Operation | None = getattr(made, "cut", None)
+        return self.left[0] if cut is None and self.left else cut
 
     def is_data(self, tensor: torch.Tensor) -> bool:
         """True if a tensor is made of data alone."""
