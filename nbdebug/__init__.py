@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nbdebug.core.history.history import History
-    from nbdebug.core.results.check_report import CheckReport
+    from nbdebug.core.results.checks.check_report import CheckReport
     from nbdebug.debugger.debugger import Debugger
     from nbdebug.debugger.own_loop.watch import watch
     from nbdebug.errors import (
@@ -77,7 +77,7 @@ __all__ = [
 
 # Where to find what is not an error.
 _PLACES = {
-    "CheckReport": "core.results.check_report",
+    "CheckReport": "core.results.checks.check_report",
     "Debugger": "debugger.debugger",
     "History": "core.history.history",
     "Run": "runs.store.run",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from nbdebug.controls.base import Control
     from nbdebug.core.control_spec import ControlSpec
     from nbdebug.core.history.snapshot import Snapshot
-    from nbdebug.core.results.check_result import Outcome, Proposal
+    from nbdebug.core.results.checks.check_result import Outcome, Proposal
     from nbdebug.core.results.findings import Remedy, Symptom
     from nbdebug.core.series import Series
     from nbdebug.model.training_state import TrainingState
@@ -62,11 +62,11 @@ _MODULES = {
     "Control": "controls.base",
     "ControlSpec": "core.control_spec",
     "Exporter": "runs.exporters.base",
-    "Outcome": "core.results.check_result",
+    "Outcome": "core.results.checks.check_result",
     "Panel": "panels.base",
     "PanelContext": "panels.base",
     "Probe": "probes.base",
-    "Proposal": "core.results.check_result",
+    "Proposal": "core.results.checks.check_result",
     "Remedy": "core.results.findings",
     "Rule": "rules.base",
     "RunRecord": "runs.record.run_record",

@@ -25,8 +25,8 @@ import torch
 
 from nbdebug.checks.base import Check
 from nbdebug.core.plugins import discover
-from nbdebug.core.results.check_report import CheckReport
-from nbdebug.core.results.check_result import BAD_STATUSES
+from nbdebug.core.results.checks.check_report import CheckReport
+from nbdebug.core.results.checks.check_result import BAD_STATUSES
 from nbdebug.examples import HealthyTraining, healthy
 from nbdebug.examples.catalogue import SICK_SETUPS
 from nbdebug.examples.healthy_trainings import FRESH_SEEDS

@@ -67,18 +67,25 @@ def _agrees(
     return any(math.isclose(said, number, rel_tol=1e-4) for number in expected)
 
 
-def best_constant(context: CheckContext, targets: torch.Tensor, shape: torch.Size) -> float | None:
+def best_constant(
+    context: CheckContext,
+    targets: torch.Tensor,
+    shape: torch.Size,
+    free: torch.Size | None = None,
+) -> float | None:
     """Smallest loss of a constant output [...]; None if the minimum is not found.
 
     Args:
         targets: targets [N, ...]; shape: shape of the outputs without the first dimension.
+        free: shape of the constant, which is broadcast to `shape`; as it is without.
     """
     loss_fn = context.loss_fn
     assert loss_fn is not None  # checked by output_tensors()
-    begin = torch.zeros(shape, dtype=targets.dtype if targets.is_floating_point() else None)
+    free = shape if free is None else free
+    begin = torch.zeros(free, dtype=targets.dtype if targets.is_floating_point() else None)
     begin = begin.to(context.subject.device)
     if targets.is_floating_point() and targets.shape[1:] == shape:
-        begin = targets.mean(0)
+        begin = targets.mean(0) if free == shape else begin + targets.mean()
     constant = begin.detach().clone().requires_grad_(True)
     optimizer = torch.optim.LBFGS([constant], max_iter=60, line_search_fn="strong_wolfe")
 
@@ -89,8 +96,13 @@ def best_constant(context: CheckContext, targets: torch.Tensor, shape: torch.Siz
         return value
 
     with torch.enable_grad():
-        optimizer.step(loss)
-        value = float(loss().detach())
+        loss()
+        try:
+            optimizer.step(loss)
+            value = float(loss().detach())
+        except RuntimeError:
+            # A loss without a minimum leads out of the range of numbers.
+            return None
     return value if math.isfinite(value) and value > 0 else None
 
 
@@ -117,3 +129,37 @@ def output_range(context: CheckContext) -> tuple[float, float]:
         for parameter, value in kept:
             parameter.copy_(value)
     return low, high
+
+
+def last_bias(context: CheckContext, outputs: torch.Tensor) -> torch.Size | None:
+    """Shape of the bias of the last layer beside outputs without their first dimension.
+
+    None if no parameter shifts the outputs [N, ...] of every sample, as in a product of two
+    embeddings. The parameters are restored afterwards.
+    """
+    shape = outputs.shape[1:]
+    for parameter in reversed([p for p in context.model.parameters() if p.is_floating_point()]):
+        free = _beside(parameter, shape)
+        if free is None:
+            continue
+        with torch.no_grad():
+            kept = parameter.detach().clone()
+            parameter[(0,) * parameter.ndim] += 1.0
+            moved = context.outputs()[: len(outputs)] != outputs
+            parameter.copy_(kept)
+        if bool(moved.flatten(1).any(1).all() if moved.ndim > 1 else moved.all()):
+            return free
+    return None
+
+
+def _beside(parameter: torch.Tensor, shape: torch.Size) -> torch.Size | None:
+    """Shape in which a bias is broadcast to outputs of a shape [...]; None if it is no bias."""
+    count = parameter.numel()
+    if parameter.ndim > 1 and max(parameter.shape) != count:
+        return None
+    if count == 1:
+        return torch.Size([1] * len(shape))
+    for place in (0, len(shape) - 1):
+        if shape and shape[place] == count:
+            return torch.Size([count if each == place else 1 for each in range(len(shape))])
+    return None

@@ -86,6 +86,10 @@ class CheckContext:
     @cached_property
     def activations(self) -> dict[str, Watched]:
         """Outputs of the activations of the unmodified model for some samples, by name."""
+        return self.watch_activations()
+
+    def watch_activations(self) -> dict[str, Watched]:
+        """Outputs of the activations of the model as it is now for some samples, by name."""
         enough = -(-ACTIVATION_SAMPLES // self.samples.batch_size)
         return watch(self.model, self.batches[:enough], self.look, self._resting)
 

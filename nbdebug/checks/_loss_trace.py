@@ -1,4 +1,4 @@
-"""How a loss comes about: the operations that make it, their lines, its terms and its leaves."""
+"""Trace of a loss: the operations that make it, their lines, its terms and its leaves."""
 
 from __future__ import annotations
 
@@ -14,26 +14,20 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from nbdebug.checks._context import CheckContext
+from nbdebug.checks._operations import (
+    FACTORS,
+    LIKE_ANOTHER,
+    SIDE_BY_SIDE,
+    SILENT,
+    SUMS,
+    Operation,
+    is_new,
+)
 from nbdebug.model.origin.source_line import user_line
 
 # Where a value comes from: parameters; data of the batch; a comparison of both after the model.
 LEARNT, DATA, COMPARED = 1, 2, 4
-SUMS = frozenset({"add", "add_", "sub", "sub_", "rsub", "__radd__", "__rsub__", "__iadd__"})
-FACTORS = frozenset({"mul", "mul_", "div", "div_", "true_divide", "__rmul__"})
-# Reading a property is no operation.
-SILENT = frozenset({"__get__", "size", "dim", "numel", "is_floating_point", "__len__", "stride"})
 MAX_TERMS = 12
-
-
-@dataclass(frozen=True)
-class Operation:
-    """An operation and the line of the user's code that asked for it."""
-
-    name: str
-    line: str
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.line})" if self.line else self.name
 
 
 @dataclass(frozen=True)
@@ -56,7 +50,7 @@ class Term:
 
 @dataclass
 class _Made:
-    """What is known of a tensor: from where, by which operation, of which numbers."""
+    """Origin of a tensor: its sources, its operation, and the numbers of that."""
 
     source: int
     operation: Operation
@@ -81,12 +75,18 @@ class LossTrace:
     forced: Operation | None = None
     seen: int = 0
     _made: WeakIdKeyDictionary = field(default_factory=WeakIdKeyDictionary)
+    _read: set[int] = field(default_factory=set)
+
+    def reads(self, tensor: torch.Tensor) -> bool:
+        """True if an operation was given this tensor of the batch."""
+        return id(tensor) in self._read
 
     @property
     def cut(self) -> Operation | None:
         """The operation behind which the loss has no graph, where it is known."""
         made = None if self.loss is None else self._made.get(self.loss)
-        return self.left[0] if made is None and self.left else getattr(made, "cut", None)
+        cut: Operation | None = getattr(made, "cut", None)
+        return self.left[0] if cut is None and self.left else cut
 
     def is_data(self, tensor: torch.Tensor) -> bool:
         """True if a tensor is made of data alone."""
@@ -172,6 +172,7 @@ class _Watch(TorchFunctionMode):
     def _note(self, name: str, call: Any, given: Any, result: Any) -> None:
         trace, (args, before), (tensors, graph) = self._trace, call, given
         trace.seen += 1
+        trace._read |= {id(tensor) for tensor in tensors}
         made = _tensors(result)
         if name in ("requires_grad_", "__set__"):
             # Such as `loss.requires_grad = True`.
@@ -181,19 +182,14 @@ class _Watch(TorchFunctionMode):
             if graph and name in ("item", "tolist", "numpy", "__float__", "__int__"):
                 trace.left.append(Operation(name, user_line()))
             return
-        source = 0
-        for each in before:
-            source |= each.source
-        alone = any(each.source and not each.source & LEARNT for each in before)
-        if alone and source & LEARNT and not self._depth:
-            source |= COMPARED
+        sources = _sources(name, before, len(made), outside=not self._depth)
         cut = next((each.cut for each in before if each.cut is not None), None)
-        scalar = len(made) == 1 and made[0].numel() == 1 and not self._depth
+        scalar = len(made) == 1 and made[0].numel() == 1
         lost = graph and not any(tensor.requires_grad for tensor in made)
         lost = lost or (name == "grad" and not any(tensor.requires_grad for tensor in made))
         known = Operation(name, user_line() if scalar or lost else "")
         cut = known if lost else cut if not any(t.requires_grad for t in made) else None
-        for tensor in made:
+        for tensor, source in zip(made, sources, strict=True):
             trace._made[tensor] = _Made(source, known, cut)
         if scalar:
             self._note_scalar(trace._made[made[0]], made[0], (name, args, before, tensors))
@@ -208,11 +204,31 @@ class _Watch(TorchFunctionMode):
 
     def _known(self, tensor: torch.Tensor) -> _Made:
         known: _Made | None = self._trace._made.get(tensor)
-        if known is not None:
+        if known is not None and not (known.cut is not None and tensor.requires_grad):
             return known
         # Of a function of the user's own only the result is seen.
         learnt = isinstance(tensor, nn.Parameter) or tensor.requires_grad
-        return _Made(LEARNT if learnt else 0, Operation("", ""))
+        made = _Made(LEARNT if learnt else 0, Operation("", ""))
+        made.source |= 0 if known is None else known.source
+        if tensor.numel() == 1:
+            made.value = tensor.detach().clone()
+            made.edge = get_gradient_edge(tensor) if tensor.requires_grad else None
+        return made
+
+
+def _sources(name: str, given: list[_Made], count: int, outside: bool) -> list[int]:
+    """Sources of the results of an operation; `outside` of the model, data is compared."""
+    if is_new(name):
+        return [0] * count
+    if name in SIDE_BY_SIDE and count == len(given):
+        return [each.source for each in given]
+    if name in LIKE_ANOTHER:
+        given = given[:1]
+    source = 0
+    for each in given:
+        source |= each.source
+    alone = any(each.source and not each.source & LEARNT for each in given)
+    return [source | COMPARED if alone and source & LEARNT and outside else source] * count
 
 
 def _terms(made: _Made, factor: float) -> Iterator[Term]:
@@ -234,9 +250,8 @@ def _terms(made: _Made, factor: float) -> Iterator[Term]:
         others = [part for part in parts if isinstance(part, _Made) and part.value is not None]
         if len(numbers) == 1 and len(others) == 1 and numbers[0]:
             scale = numbers[0] if "mul" in made.kind else 1.0 / numbers[0]
-            if len(inner := list(_terms(others[0], factor * scale))) > 1:
-                yield from inner
-                return
+            yield from _terms(others[0], factor * scale)
+            return
     yield _term(made, factor, made.operation)
 
 

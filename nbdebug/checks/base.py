@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from nbdebug.checks._context import CheckContext
 from nbdebug.core.deprecated import warn_deprecated
-from nbdebug.core.results.check_result import CheckResult, Outcome
+from nbdebug.core.results.checks.check_result import CheckResult, Outcome
 
 
 class Check(ABC):

@@ -6,7 +6,7 @@ from torch import nn
 
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_result import Outcome, Proposal
+from nbdebug.core.results.checks.check_result import Outcome, Proposal
 from nbdebug.model.module.forward import first_samples
 
 NORM_KINDS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)

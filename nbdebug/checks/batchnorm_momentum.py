@@ -7,7 +7,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks._named import first_names
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_result import Outcome
+from nbdebug.core.results.checks.check_result import Outcome
 
 
 class BatchNormMomentum(Check):
@@ -30,13 +30,14 @@ class BatchNormMomentum(Check):
     MAX_MOMENTUM = 0.5
 
     def examine(self, context: CheckContext) -> Outcome:
+        context.train()
         layers = {
             name: module.momentum
             for name, module in context.model.named_modules()
-            if isinstance(module, _BatchNorm) and module.track_running_stats
+            if isinstance(module, _BatchNorm) and module.track_running_stats and module.training
         }
         if not layers:
-            return Outcome("not_applicable", "the model has no BatchNorm with running statistics.")
+            return Outcome("not_applicable", "no BatchNorm updates its running statistics.")
         known = {name: value for name, value in layers.items() if value is not None}
         large = [name for name, value in known.items() if value > self.MAX_MOMENTUM]
         if large:
@@ -47,4 +48,5 @@ class BatchNormMomentum(Check):
                 "PyTorch's momentum is the weight of the new batch: use "
                 f"{max(1 - value, 0.001):.3g} or the default, 0.1.",
             )  # fmt: skip
-        return Outcome("pass", f"momentum {max(known.values(), default=0.0):g}", "at most 0.5")
+        largest = f"momentum {max(known.values()):g}" if known else "averages of all batches"
+        return Outcome("pass", largest, f"at most {self.MAX_MOMENTUM}")

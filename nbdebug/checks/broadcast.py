@@ -9,7 +9,7 @@ import torch
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks._loss_shapes import Clash, LossShapes
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_result import Outcome
+from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.model.module.forward import call, leaves, with_leaves
 
 

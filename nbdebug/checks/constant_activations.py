@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import torch
 
+from nbdebug.checks._activation_outputs import Watched
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks._named import first_names
 from nbdebug.checks._weight_layers import has_zero_weights, weight_layers
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_result import Outcome
+from nbdebug.core.results.checks.check_result import Outcome
 
 
 class ConstantActivations(Check):
@@ -35,13 +36,13 @@ class ConstantActivations(Check):
                 "not_applicable", "the inputs are not a tensor that varies over samples."
             )
         outputs = context.batch_outputs
-        found = [
-            name
-            for name, watched in context.activations.items()
-            if len(values := torch.cat(watched.values)) > 1 and not _varies(values, self.MIN_SPREAD)
-        ]
+        found = self._still(context.activations)
         # A second call may be meant to get the same for all, such as boundary points.
         still = [name for name in found if name.partition(", call ")[0] in found]
+        if still:
+            # A layer whose weights begin at 0 makes what follows constant until the first step.
+            known = self._still(_without_zeros(context))
+            still = [name for name in still if name in known]
         if isinstance(outputs, torch.Tensor) and len(outputs) > 1:
             last = [module for _, module in weight_layers(context)][-1:]
             if not _varies(outputs, 0.0) and not any(has_zero_weights(module) for module in last):
@@ -58,6 +59,23 @@ class ConstantActivations(Check):
             )
         count = len(context.activations)
         return Outcome("pass", f"the outputs of {count} activations vary", "outputs that vary")
+
+    def _still(self, activations: dict[str, Watched]) -> list[str]:
+        """Names of the activations with the same output for several samples."""
+        return [
+            name
+            for name, watched in activations.items()
+            if len(values := torch.cat(watched.values)) > 1 and not _varies(values, self.MIN_SPREAD)
+        ]
+
+
+def _without_zeros(context: CheckContext) -> dict[str, Watched]:
+    """Activations with small random weights in place of those that are all 0."""
+    with torch.no_grad():
+        for parameter in context.model.parameters():
+            if parameter.is_floating_point() and not bool(parameter.any()):
+                parameter.normal_(std=0.1)
+    return context.watch_activations()
 
 
 def _varies(values: object, tolerance: float) -> bool:

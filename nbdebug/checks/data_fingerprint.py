@@ -6,7 +6,7 @@ import torch
 
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_result import Outcome
+from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.model.state.digest import batch_digest
 
 HASHED_SAMPLES, REREAD_SAMPLES = 128, 16

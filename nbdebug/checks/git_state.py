@@ -5,7 +5,7 @@ from __future__ import annotations
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.git import git
-from nbdebug.core.results.check_result import Outcome
+from nbdebug.core.results.checks.check_result import Outcome
 
 
 class GitState(Check):

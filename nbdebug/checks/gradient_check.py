@@ -13,7 +13,7 @@ from torch import nn
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks._named import first_names
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_result import Outcome
+from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.model.module.forward import call, first_samples, split
 
 CHECKED_SAMPLES = 3

@@ -6,13 +6,22 @@ import math
 
 import torch
 
-from nbdebug.checks._constant import best_constant, is_binary, is_cross_entropy, output_tensors
+from nbdebug.checks._constant import (
+    best_constant,
+    is_binary,
+    is_cross_entropy,
+    is_regression,
+    output_range,
+    output_tensors,
+)
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_result import Outcome, Verdict
+from nbdebug.core.results.checks.check_result import Outcome, Verdict
 
 LOSS_SAMPLES = 64
 LARGE_MEAN = 5.0
+# Weights up to 30 times as large give outputs that are at most this many times as wide.
+SCALED_RATIO = 5.0
 
 
 class InitialLoss(Check):
@@ -49,13 +58,18 @@ class InitialLoss(Check):
         targets = torch.cat([targets for _, targets in parts])
         loss = context.loss_value(outputs, targets)
         chance, words = self._chance(context, outputs, targets)
-        if chance is None:
+        if not chance:
             return Outcome("not_applicable", "no best constant output was found for this loss.")
+        if loss > self.WARNING_RATIO * chance and is_regression(outputs, targets):
+            # Nothing untrained knows the mean of each pixel: one number for all is chance.
+            number = best_constant(context, targets, outputs.shape[1:], torch.Size())
+            if number is not None:
+                chance, words = max(chance, number), "of the best single number"
         seen, expected = f"loss {loss:.4g}", f"about {chance:.4g} ({words})"
         ratio = loss / chance
         if not math.isfinite(loss) or ratio > self.FAIL_RATIO:
             status: Verdict = "fail"
-        elif ratio > self.WARNING_RATIO or ratio < self.LOW_RATIO:
+        elif ratio < self.LOW_RATIO or (ratio > self.WARNING_RATIO and not _is_scaled(context)):
             status = "warning"
         else:
             return Outcome("pass", seen, expected)
@@ -72,6 +86,14 @@ class InitialLoss(Check):
         if is_binary(context, outputs, targets):
             return context.loss_value(uniform, targets), "-ln(1/2) per sample"
         return best_constant(context, targets, outputs.shape[1:]), "of the best constant output"
+
+
+def _is_scaled(context: CheckContext) -> bool:
+    """True if the scale of the outputs is set by the model, such as cosines times a number."""
+    low, high = output_range(context)
+    outputs = context.outputs()
+    now = float(outputs.max() - outputs.min())
+    return high - low < SCALED_RATIO * now
 
 
 def _advice(context: CheckContext, ratio: float) -> str:

@@ -11,7 +11,7 @@ from torch import nn
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks._weight_layers import has_zero_weights, weight_layers
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_result import Outcome
+from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.model.module.forward import first_samples
 
 SCALE_SAMPLES = 16

@@ -8,7 +8,7 @@ import torch
 
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_result import Outcome
+from nbdebug.core.results.checks.check_result import Outcome
 
 NEIGHBOURS = 20
 MIN_SAMPLES, MAX_SAMPLES, MAX_FEATURES = 200, 1024, 8192

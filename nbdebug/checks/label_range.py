@@ -9,7 +9,7 @@ from torch.nn import functional
 from nbdebug.checks._constant import is_cross_entropy
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_result import Outcome
+from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.model.module.forward import split
 
 LOSS_CLASSES = (nn.CrossEntropyLoss, nn.NLLLoss)

@@ -7,8 +7,9 @@ import math
 import torch
 
 from nbdebug.checks._context import CheckContext
+from nbdebug.checks._loss_trace import loss_trace
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_result import Outcome
+from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.model.module.forward import split
 
 MAX_SCORES = 20_000_000
@@ -47,6 +48,8 @@ class Labels(Check):
             remedy = "Exclude these samples, or fill in their targets."
             return Outcome("fail", "some targets are NaN or Inf", "no NaN or Inf", remedy)
         if bool((targets == targets.flatten()[0]).all()):
+            if not _are_read(context):
+                return Outcome("not_applicable", "the loss does not read the targets.")
             return Outcome(
                 "fail", f"all {len(targets):,} targets are {targets.flatten()[0].item():g}",
                 "at least two values", "Check the code that makes the targets, and shuffling.",
@@ -100,7 +103,7 @@ def _drawn_targets(context: CheckContext, targets: torch.Tensor) -> tuple[torch.
 
 
 def _weights(context: CheckContext, targets: torch.Tensor) -> torch.Tensor | None:
-    """What the loss makes of each target [N, ...]: the size of its gradient.
+    """Size of the gradient that the loss makes of each target [N, ...].
 
     A target that the loss leaves out (its ignore_index) has 0, one of a class with a weight that
     weight. None where outputs and targets do not belong together place by place.
@@ -124,3 +127,9 @@ def _weights(context: CheckContext, targets: torch.Tensor) -> torch.Tensor | Non
     if scores.grad is None or not float(scores.grad.abs().sum()) > 0:
         return None
     return scores.grad.abs().sum(places[0])
+
+
+def _are_read(context: CheckContext) -> bool:
+    """True if the loss reads the targets, or if that is not seen."""
+    trace = loss_trace(context)
+    return isinstance(trace, str) or trace.reads(context.targets)

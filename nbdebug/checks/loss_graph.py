@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +13,7 @@ from nbdebug.checks._context import CheckContext
 from nbdebug.checks._loss_trace import LossTrace, leaves_of, loss_trace
 from nbdebug.checks._named import first_names
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_result import Outcome
+from nbdebug.core.results.checks.check_result import Outcome
 
 MAX_DEPTH = 4
 
@@ -52,6 +53,8 @@ class LossGraph(Check):
         ]
         if strange:
             return self._strange(context, strange)
+        if not any(id(leaf) in known for leaf in leaves):
+            return self._without_graph(trace)
         return Outcome(
             "pass", f"the loss depends on {len(leaves)} registered parameters", "only these"
         )
@@ -61,7 +64,8 @@ class LossGraph(Check):
         if trace.cut is not None:
             seen += f": {trace.cut} has no gradient"
         if trace.forced is not None:
-            seen += f"; requires_grad was set on the result ({trace.forced.line})"
+            line = f" ({trace.forced.line})" if trace.forced.line else ""
+            seen += f"; requires_grad was set on the result{line}"
         return Outcome(
             "fail", seen, "a loss that depends on the parameters",
             "Compute the loss from the outputs by operations with a gradient: no argmax, round, "
@@ -82,11 +86,13 @@ class LossGraph(Check):
                 "Assign nn.Parameter(tensor) last, after every conversion such as .float() or "
                 ".to(); put layers into nn.ModuleList, tensors into nn.ParameterList.",
             )  # fmt: skip
-        if any(isinstance(leaf, nn.Parameter) for leaf in strange):
-            count = sum(isinstance(leaf, nn.Parameter) for leaf in strange)
-            shapes = first_names([str(tuple(leaf.shape)) for leaf in strange])
+        lost = [leaf for leaf in strange if isinstance(leaf, nn.Parameter)]
+        elsewhere = _elsewhere(lost) if lost else set()
+        lost = [leaf for leaf in lost if id(leaf) not in elsewhere]
+        if lost:
+            shapes = first_names([str(tuple(leaf.shape)) for leaf in lost])
             return Outcome(
-                "fail", f"{count} parameters of shape {shapes} are in no module of the model",
+                "fail", f"{len(lost)} parameters of shape {shapes} are in no module of the model",
                 "registered parameters only",
                 "Make layers in __init__, as attributes of the model: one that is made in forward "
                 "is drawn anew in each step and never learns.",
@@ -94,6 +100,22 @@ class LossGraph(Check):
         return Outcome(
             "pass", f"{len(strange)} other tensors get a gradient", "registered parameters"
         )
+
+
+def _elsewhere(parameters: list[nn.Parameter]) -> set[int]:
+    """Ids of those that another optimizer trains, or that a network in eval mode holds."""
+    ids = {id(p) for p in parameters}
+    found: set[int] = set()
+    for value in gc.get_objects():
+        # Without isinstance(), which asks proxies what they stand for.
+        if issubclass(type(value), torch.optim.Optimizer):
+            held = [p for group in value.param_groups for p in group["params"]]
+        elif issubclass(type(value), nn.Module) and not vars(value).get("training", True):
+            held = list(vars(value).get("_parameters", {}).values())
+        else:
+            continue
+        found |= ids & {id(p) for p in held}
+    return found
 
 
 def _held(model: nn.Module) -> Iterator[tuple[int, str]]:
@@ -111,8 +133,10 @@ def _inside(value: Any, name: str, depth: int) -> Iterator[tuple[int, str]]:
     elif not depth:
         return
     elif isinstance(value, nn.Module):
-        for inner, parameter in value.named_parameters():
-            yield id(parameter), f"{name}.{inner}"
+        # A network in eval mode is kept outside on purpose, such as a teacher.
+        if value.training:
+            for inner, parameter in value.named_parameters():
+                yield id(parameter), f"{name}.{inner}"
     elif isinstance(value, dict):
         for key, part in list(value.items()):
             yield from _inside(part, f"{name}[{key!r}]", depth - 1)

@@ -9,12 +9,15 @@ import torch
 
 from nbdebug.checks._constant import output_tensors
 from nbdebug.checks._context import CheckContext
+from nbdebug.checks._reachable import Reachable, reachable
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_result import Outcome
+from nbdebug.core.results.checks.check_result import Outcome
 
 MAX_SAMPLES = 64
 MAX_ELEMENTS = 20_000
-STEPS = 300
+STEPS, FEW_STEPS = 300, 40
+# Of a loss that falls in proportion to the way, ten times the way is ten times the fall.
+MIN_PROPORTION = 5.0
 
 
 class LossOptimum(Check):
@@ -48,16 +51,17 @@ class LossOptimum(Check):
             outputs, targets = outputs[:rows], targets[:rows]
         if len(outputs) != len(targets) or len(outputs) < 2:
             return Outcome("not_applicable", "there is no target for each output.")
+        numbers = targets.is_floating_point() and targets.shape == outputs.shape
         try:
-            best = _descended(context, outputs, targets)
+            model = reachable(context, outputs)
+            best = _descended(context, model, targets, STEPS if numbers else FEW_STEPS)
+            if best is not None and _is_unbounded(context, model, best, targets):
+                return _unbounded(targets, best)
         except RuntimeError as error:
             return Outcome("not_applicable", f"the loss has no gradient at the outputs: {error}")
         if best is None:
             return Outcome("not_applicable", "the loss of these outputs is not finite.")
-        signs = targets.abs().eq(1).all()
-        if best.unbounded and not bool(signs):
-            return _unbounded(targets, best)
-        if not targets.is_floating_point() or targets.shape != outputs.shape:
+        if not numbers:
             return Outcome(
                 "pass", f"the loss falls to {best.loss:.3g} along the outputs", "a minimum"
             )
@@ -74,7 +78,8 @@ class LossOptimum(Check):
         wanted, reached = targets[best.moved].double(), best.outputs[best.moved].double()
         if len(wanted) < 8 or not float(wanted.std()) > 0:
             return Outcome("not_applicable", "the targets do not vary.")
-        found = _correlation(wanted, reached)
+        # Distances are large where a target of 1 says that two samples are alike.
+        found = abs(_correlation(wanted, reached))
         seen = f"outputs that lower the loss have a correlation of {found:.2f} with the targets"
         if found < self.MIN_CORRELATION:
             return Outcome(
@@ -86,27 +91,33 @@ class LossOptimum(Check):
 
 
 class _Best(NamedTuple):
-    """The end of a descent: outputs [N, ...], loss, where outputs [N, ...] had a gradient."""
+    """The end of a descent: numbers before the last operation [N, ...], outputs [N, ...], loss.
 
+    Attributes:
+        moved: where the loss had a gradient [N, ...].
+    """
+
+    free: torch.Tensor
     outputs: torch.Tensor
     loss: float
     moved: torch.Tensor
-    unbounded: bool
 
 
-def _descended(context: CheckContext, outputs: torch.Tensor, targets: torch.Tensor) -> _Best | None:
-    """Outputs after 300 steps of Adam that lower the loss; None if it is not finite."""
+def _descended(
+    context: CheckContext, model: Reachable, targets: torch.Tensor, steps: int
+) -> _Best | None:
+    """Outputs after some steps of Adam that lower the loss; None if it is not finite."""
     assert context.loss_fn is not None  # output_tensors() says so
     scale = 1.0
     if targets.is_floating_point():
         scale = max(1.0, float(targets.std())) if targets.numel() > 1 else 1.0
-    now = outputs.detach().clone().requires_grad_(True)
+    now = model.free.detach().clone().requires_grad_(True)
     optimizer = torch.optim.Adam([now], lr=0.05 * scale)
-    moved = torch.zeros_like(outputs, dtype=torch.bool)
+    moved = torch.zeros_like(now, dtype=torch.bool)
     last, kept = math.nan, now.detach().clone()
-    for _ in range(STEPS):
+    for _ in range(steps):
         optimizer.zero_grad()
-        loss = context.loss_fn(now, targets)
+        loss = context.loss_fn(model.outputs(now), targets)
         value = float(loss.detach())
         if not math.isfinite(value):
             break
@@ -118,29 +129,32 @@ def _descended(context: CheckContext, outputs: torch.Tensor, targets: torch.Tens
             break
         moved |= now.grad != 0
         optimizer.step()
-    if not math.isfinite(last):
-        return None
-    return _Best(kept, last, moved, _unbounded_along(context, kept, outputs, targets, last))
+    return _Best(kept, model.outputs(kept), last, moved) if math.isfinite(last) else None
 
 
-def _unbounded_along(
-    context: CheckContext,
-    end: torch.Tensor,
-    begin: torch.Tensor,
-    targets: torch.Tensor,
-    loss: float,
+def _is_unbounded(
+    context: CheckContext, model: Reachable, best: _Best, targets: torch.Tensor
 ) -> bool:
-    """True if the loss falls in proportion, below 0, along the way on from `begin` to `end`."""
-    way = end - begin
-    far = [context.loss_value(end + factor * way, targets) for factor in (100.0, 1000.0)]
-    if not all(map(math.isfinite, far)) or not far[1] < far[0] < min(loss, 0.0):
+    """True if the loss falls in proportion, below 0, along the way on from begin to end.
+
+    A score that is linear in the outputs, such as that of a Wasserstein critic, is meant so.
+    """
+    way = best.free - model.free
+    far = [
+        context.loss_value(model.outputs(best.free + factor * way), targets)
+        for factor in (100.0, 1000.0, -100.0)
+    ]
+    if not all(map(math.isfinite, far)) or not far[1] < far[0] < min(best.loss, 0.0):
         return False
-    return (far[1] - loss) / (far[0] - loss) > 5.0
+    if (far[1] - best.loss) / (far[0] - best.loss) <= MIN_PROPORTION:
+        return False
+    straight = math.isclose(far[0] + far[2], 2 * best.loss, rel_tol=1e-3, abs_tol=-1e-3 * far[0])
+    return not (straight and targets.is_floating_point())
 
 
 def _unbounded(targets: torch.Tensor, best: _Best) -> Outcome:
     low, high = float(targets.min()), float(targets.max())
-    if targets.is_floating_point():
+    if targets.is_floating_point() or targets.shape == best.outputs.shape:
         seen = f"the loss falls below 0 without bound; targets lie between {low:.4g} and {high:.4g}"
         remedy = "Binary cross-entropy takes targets between 0 and 1: scale them"
         remedy += f", for example by dividing by {high:.4g}." if high > 1 else "."

@@ -7,7 +7,7 @@ import torch
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks._loss_trace import COMPARED, LEARNT, Term, loss_trace
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_result import Outcome
+from nbdebug.core.results.checks.check_result import Outcome
 
 
 class LossTerms(Check):
@@ -39,9 +39,10 @@ class LossTerms(Check):
         if len(terms) < 2:
             return Outcome("not_applicable", "the loss is not a sum of terms.")
         for number, term in enumerate(terms, 1):
-            if term.edge is None and term.source & LEARNT:
+            if term.edge is None and term.source & LEARNT and not _is_cancelled(term, terms):
                 return self._constant(number, len(terms), term)
-        norms = [_gradient_norm(context, term) for term in terms]
+        bare = [_gradient_norm(context, term) for term in terms]
+        norms = [abs(term.factor) * norm for term, norm in zip(terms, bare, strict=True)]
         total = sum(norms)
         if not total > 0:
             return Outcome("not_applicable", "no term has a gradient.")
@@ -54,14 +55,18 @@ class LossTerms(Check):
         drowned = [
             place
             for place, (term, share) in enumerate(zip(terms, shares, strict=True))
-            if term.source & COMPARED and share < self.MIN_SHARE
+            if term.source & COMPARED
+            and share < self.MIN_SHARE
+            # A factor below 1 is the user's own weight.
+            and max(bare[place], norms[place]) < self.MIN_SHARE * total
         ]
         if drowned:
             small, large = terms[drowned[0]].made.line, terms[largest].made.line
-            lines = f"{large}" if small == large else f"{large}; {small}"
+            lines = "; ".join(line for line in dict.fromkeys((large, small)) if line)
             return Outcome(
                 "warning",
-                f"term {largest + 1} outweighs term {drowned[0] + 1}: {parts} ({lines})",
+                f"term {largest + 1} outweighs term {drowned[0] + 1}: {parts}"
+                + (f" ({lines})" if lines else ""),
                 f"at least {self.MIN_SHARE:.0%} of the gradient for a term that reads the data",
                 "Reduce all terms in the same way (mean or sum), standardise targets of different "
                 "scales, or weigh the terms.",
@@ -76,21 +81,26 @@ class LossTerms(Check):
                 "fail", f"{seen}: torch.autograd.grad was called without create_graph ({cut.line})",
                 "a gradient for each term", "Call torch.autograd.grad(..., create_graph=True).",
             )  # fmt: skip
-        where = f": {cut} cuts it off" if cut is not None else f" ({term.made.line})"
+        where = f": {cut} cuts it off" if cut is not None else ""
         return Outcome(
             "warning", seen + where, "a gradient for each term",
             "Remove .detach(), .item() or torch.no_grad(), or leave the term out of the loss.",
         )  # fmt: skip
 
 
+def _is_cancelled(term: Term, terms: list[Term]) -> bool:
+    """True for the constant half of `value - value.detach()`, which keeps only a gradient."""
+    return any(other.edge is not None and other.value == -term.value for other in terms)
+
+
 def _gradient_norm(context: CheckContext, term: Term) -> float:
-    """L2 norm of the gradient of a term with respect to the parameters."""
+    """L2 norm of the gradient of a term, without its factor, for the parameters."""
     parameters = [p for p in context.model.parameters() if p.requires_grad]
     if term.edge is None or not parameters:
         return 0.0
     found = torch.autograd.grad([term.edge], parameters, retain_graph=True, allow_unused=True)
     norms = [gradient.to_dense().norm().float() for gradient in found if gradient is not None]
-    return abs(term.factor) * float(torch.stack(norms).norm()) if norms else 0.0
+    return float(torch.stack(norms).norm()) if norms else 0.0
 
 
 def _percent(share: float) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_result import Outcome, Proposal
+from nbdebug.core.results.checks.check_result import Outcome, Proposal
 from nbdebug.core.results.lr_range_test import LrRangeTest, Smoothing
 
 LOWEST_LR, HIGHEST_LR, SWEEP_STEPS = 1e-7, 10.0, 100

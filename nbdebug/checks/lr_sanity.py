@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_result import Outcome, Proposal
+from nbdebug.core.results.checks.check_result import Outcome, Proposal
 
 # Smallest, default and largest learning rate in common use.
 USUAL_LR = {

@@ -11,7 +11,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_result import Outcome
+from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.model.module.names import every_module
 from nbdebug.model.origin.source_line import user_line
 
@@ -35,11 +35,11 @@ class MadeInForward(Check):
     def examine(self, context: CheckContext) -> Outcome:
         known = {id(module) for _, module in every_module(context.model)}
         inside = 0
-        found: list[tuple[str, str]] = []
+        called: list[tuple[nn.Module, str]] = []
 
         def note(module: nn.Module, inputs: Any) -> None:
             if inside and id(module) not in known and _has_state(module):
-                found.append((type(module).__name__, user_line()))
+                called.append((module, user_line()))
 
         def enter(*_: Any) -> None:
             nonlocal inside
@@ -57,16 +57,21 @@ class MadeInForward(Check):
         try:
             context.train()
             context.look(context.batch)
+            first = list(called)
+            context.look(context.batch)
         finally:
             for hook in hooks:
                 hook.remove()
+        # What is called again is held somewhere, such as a teacher in a list.
+        kept = {id(module) for module, _ in called[len(first) :]}
+        found = [(type(m).__name__, line) for m, line in first if id(m) not in kept]
         if not found:
-            return Outcome("pass", "forward calls layers of the model only", "only these")
+            return Outcome("pass", "forward makes no layers", "layers made in __init__")
         kind, line = found[0]
         more = f", and {len(found) - 1} more" if len(found) > 1 else ""
         where = f" ({line})" if line else ""
         return Outcome(
-            "fail", f"forward calls a {kind} that is no layer of the model{where}{more}",
+            "fail", f"forward makes a {kind} in each call{where}{more}",
             "layers made in __init__", f"Make it in __init__: self.layer = nn.{kind}(...), and "
             "call self.layer(x) in forward.",
         )  # fmt: skip

@@ -9,7 +9,7 @@ import torch
 
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_result import Outcome
+from nbdebug.core.results.checks.check_result import Outcome
 
 MIN_BATCHES = 4
 

@@ -7,7 +7,7 @@ from itertools import islice
 
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_result import Outcome
+from nbdebug.core.results.checks.check_result import Outcome
 
 MAX_BATCHES = 300
 

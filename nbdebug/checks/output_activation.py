@@ -15,7 +15,7 @@ from nbdebug.checks._constant import (
 )
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_result import Outcome
+from nbdebug.core.results.checks.check_result import Outcome
 
 
 class OutputActivation(Check):
@@ -47,6 +47,34 @@ class OutputActivation(Check):
             return Outcome("not_applicable", found)
         outputs, targets = found
         low, high = output_range(context)
+        fault = self._probabilities(context, outputs, targets, (low, high))
+        if fault is not None:
+            return fault
+        if is_regression(outputs, targets) and not _are_signs(context, targets):
+            return self._reach(low, high, targets)
+        zeros = float((outputs == 0).float().mean())
+        if targets.shape == outputs.shape and low == 0 and high > 1 and zeros > self.MIN_ZERO_SHARE:
+            return Outcome(
+                "fail", f"{zeros:.0%} of the outputs are exactly 0, others exceed 1; the targets "
+                "are 0 and 1", "probabilities or logits",
+                "Replace the ReLU at the end by a softmax or sigmoid, as the loss expects.",
+            )  # fmt: skip
+        if is_cross_entropy(context, outputs, targets):
+            fault = self._scores(context, outputs, targets, (low, high))
+            if fault is not None:
+                return fault
+        seen = f"outputs from {low:.3g} to {high:.3g}, with weights up to 30 times as large"
+        return Outcome("pass", seen, "outputs that fit the loss")
+
+    def _probabilities(
+        self,
+        context: CheckContext,
+        outputs: torch.Tensor,
+        targets: torch.Tensor,
+        limits: tuple[float, float],
+    ) -> Outcome | None:
+        """A fault of outputs that a softmax or sigmoid made, None without one."""
+        low, high = limits
         if outputs.ndim > 1 and outputs.shape[1] == 1 and low == high == 1.0:
             return Outcome(
                 "fail", "every output is 1, as from a softmax over one unit",
@@ -74,21 +102,7 @@ class OutputActivation(Check):
                     "outputs that can reach the targets", "Replace the softmax by a sigmoid: "
                     "each class is decided for itself.",
                 )  # fmt: skip
-        if is_regression(outputs, targets):
-            return self._reach(low, high, targets)
-        zeros = float((outputs == 0).float().mean())
-        if targets.shape == outputs.shape and low == 0 and high > 1 and zeros > self.MIN_ZERO_SHARE:
-            return Outcome(
-                "fail", f"{zeros:.0%} of the outputs are exactly 0, others exceed 1; the targets "
-                "are 0 and 1", "probabilities or logits",
-                "Replace the ReLU at the end by a softmax or sigmoid, as the loss expects.",
-            )  # fmt: skip
-        if is_cross_entropy(context, outputs, targets):
-            fault = self._scores(context, outputs, targets, (low, high))
-            if fault is not None:
-                return fault
-        seen = f"outputs from {low:.3g} to {high:.3g}, with weights up to 30 times as large"
-        return Outcome("pass", seen, "outputs that fit the loss")
+        return None
 
     def _scores(
         self,
@@ -140,3 +154,11 @@ class OutputActivation(Check):
 def _sums_to_one(outputs: torch.Tensor) -> bool:
     total = outputs.sum(1)
     return bool(torch.allclose(total, torch.ones_like(total), atol=1e-4))
+
+
+def _are_signs(context: CheckContext, targets: torch.Tensor) -> bool:
+    """True if targets of -1 and 1 name two classes, so that the outputs are not to equal them."""
+    if not bool(targets.abs().eq(1).all()):
+        return False
+    equal = context.loss_value(targets, targets)
+    return any(context.loss_value(factor * targets, targets) < equal for factor in (3.0, -1.0))

@@ -10,7 +10,7 @@ import torch
 from nbdebug.checks._constant import best_constant, output_tensors
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_result import Outcome, Verdict
+from nbdebug.core.results.checks.check_result import Outcome, Verdict
 from nbdebug.model.module.forward import first_samples, repeated, split
 from nbdebug.model.module.names import DROPOUTS
 from nbdebug.model.state.model_state import ModelState

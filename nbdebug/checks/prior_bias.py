@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import torch
 
-from nbdebug.checks._constant import best_constant, is_binary, is_cross_entropy, output_tensors
+from nbdebug.checks._constant import (
+    best_constant,
+    is_binary,
+    is_cross_entropy,
+    last_bias,
+    output_tensors,
+)
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_result import Outcome
+from nbdebug.core.results.checks.check_result import Outcome
 
 
 class PriorBias(Check):
@@ -39,7 +45,10 @@ class PriorBias(Check):
         targets = torch.cat([targets for _, targets in context.alike])
         logits = is_cross_entropy(context, *found) or is_binary(context, *found)
         mean = None if logits or not targets.is_floating_point() else targets.double().mean()
-        best = best_constant(context, targets, outputs.shape[1:])
+        free = last_bias(context, outputs)
+        if free is None:
+            return Outcome("not_applicable", "no bias of the model shifts its outputs.")
+        best = best_constant(context, targets, outputs.shape[1:], free)
         if best is None or (targets.shape[1:] != outputs.shape[1:] and not logits):
             return Outcome("not_applicable", "no best constant output was found for this loss.")
         begin = torch.zeros(len(targets), *outputs.shape[1:]).to(outputs)

@@ -10,7 +10,7 @@ from nbdebug.checks._constant import output_tensors
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks._weight_decay import decayed_parameters, is_decoupled
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_result import Outcome, Proposal
+from nbdebug.core.results.checks.check_result import Outcome, Proposal
 
 
 class Regularisation(Check):

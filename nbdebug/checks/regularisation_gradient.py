@@ -7,7 +7,7 @@ import math
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks._weight_decay import decayed_parameters, is_decoupled
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_result import Outcome, Proposal
+from nbdebug.core.results.checks.check_result import Outcome, Proposal
 
 
 class RegularisationGradient(Check):

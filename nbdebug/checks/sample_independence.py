@@ -8,7 +8,7 @@ import torch
 
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_result import Outcome
+from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.model.module.forward import first_samples
 
 TESTED_SAMPLES = 8
@@ -47,7 +47,7 @@ class SampleIndependence(Check):
             for _ in range(2):
                 torch.set_rng_state(state)
                 alike.append(context.outputs(inputs))
-            if not _close(*alike, self.TOLERANCE):
+            if not _close(alike[0], alike[1], self.TOLERANCE):
                 return Outcome(
                     "fail", "a call changes the outputs of the next one, with the same inputs and "
                     "random numbers in eval mode", "outputs that depend on the inputs alone",

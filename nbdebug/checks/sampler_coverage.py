@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_result import Outcome
+from nbdebug.core.results.checks.check_result import Outcome
 
 
 class SamplerCoverage(Check):
@@ -31,6 +31,8 @@ class SamplerCoverage(Check):
         if samples.drawn is None or not samples.length:
             return Outcome("not_applicable", "the data has no sampler of your own.")
         order = samples.drawn()
+        if not len(order):
+            return Outcome("not_applicable", "the sampler is at the end of a pass.")
         distinct = len(order.unique())
         # A short epoch of a large dataset is meant; one that repeats the same few samples is not.
         possible = min(samples.length, len(order))

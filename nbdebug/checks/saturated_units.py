@@ -7,7 +7,7 @@ import torch
 from nbdebug.checks._activation_outputs import MAX_FEATURES, Watched
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_result import Outcome
+from nbdebug.core.results.checks.check_result import Outcome
 
 
 class SaturatedUnits(Check):

@@ -9,7 +9,7 @@ from torch import nn
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks._named import first_names
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_result import Outcome
+from nbdebug.core.results.checks.check_result import Outcome
 
 
 class SharedLayers(Check):
@@ -30,12 +30,16 @@ class SharedLayers(Check):
     explains = ("symmetry", "overfit")
 
     def examine(self, context: CheckContext) -> Outcome:
-        siblings = _siblings(context.model)
+        siblings = [
+            (names, _same_inputs(context, layer), listed)
+            for names, layer, listed in _siblings(context.model)
+        ]
+        # Two attributes may be names of one layer, unless the second call is for nothing.
+        siblings = [each for each in siblings if each[1] or each[2]]
         if not siblings:
             return Outcome("pass", "no layer stands in a list more than once", "none")
-        names, layer = siblings[0]
-        alike = _same_inputs(context, layer)
-        total = sum(len(names) - 1 for names, _ in siblings)
+        names, alike, _ = max(siblings, key=lambda each: each[1])
+        total = sum(len(names) - 1 for names, *_ in siblings)
         seen = f"{first_names(names)} are the same layer: they share their weights"
         seen += " and get the same input, so their outputs are equal" if alike else ""
         return Outcome(
@@ -45,16 +49,20 @@ class SharedLayers(Check):
         )  # fmt: skip
 
 
-def _siblings(model: nn.Module) -> list[tuple[list[str], nn.Module]]:
-    """Names of each layer with weights that its container holds more than once."""
+def _siblings(model: nn.Module) -> list[tuple[list[str], nn.Module, bool]]:
+    """Names of each layer with weights that a module holds more than once; True in a list."""
     found = []
     for prefix, container in model.named_modules():
         names = defaultdict(list)
         # Without `children()`, which leaves out repeated ones.
         for name, child in container._modules.items():
-            if child is not None and any(True for _ in child.parameters()):
+            # One slope for all is usual.
+            if isinstance(child, nn.PReLU) or child is None:
+                continue
+            if any(True for _ in child.parameters()):
                 names[child].append(f"{prefix}.{name}" if prefix else name)
-        found += [(each, child) for child, each in names.items() if len(each) > 1]
+        listed = isinstance(container, nn.Sequential | nn.ModuleList | nn.ModuleDict)
+        found += [(each, child, listed) for child, each in names.items() if len(each) > 1]
     return found
 
 

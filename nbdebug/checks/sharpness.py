@@ -8,7 +8,7 @@ import torch
 
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_result import Outcome
+from nbdebug.core.results.checks.check_result import Outcome
 
 RELATIVE_RADIUS = 1e-3
 ASCENT_STEPS = 5

@@ -12,7 +12,7 @@ import torch
 from nbdebug.checks._constant import best_constant, output_tensors
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_result import Outcome
+from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.model.module.forward import split
 from nbdebug.model.state.model_state import ModelState
 

@@ -7,7 +7,7 @@ import torch
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks._held_out import validation_inputs
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_result import Outcome
+from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.model.module.forward import split
 
 

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_result import Outcome
+from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.model.module.forward import leaves
 
 

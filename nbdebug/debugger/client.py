@@ -18,7 +18,7 @@ from nbdebug.core.error_text import message_of
 from nbdebug.core.forked import HomeProcess
 from nbdebug.core.history.history import History
 from nbdebug.core.records import ControlChange, Notice
-from nbdebug.core.results.fork import ForkResult
+from nbdebug.core.results.fork_result import ForkResult
 from nbdebug.errors import ClosedError, ControlValueError, NbdebugError
 from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.engine.stopping.breakpoints import Breakpoints

@@ -13,7 +13,7 @@ from nbdebug.core.commands.examining import RunChecks
 from nbdebug.core.commands.running import Pause, Reset, Run
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Notice
-from nbdebug.core.results.check_report import CheckReport
+from nbdebug.core.results.checks.check_report import CheckReport
 from nbdebug.core.results.findings import Findings
 from nbdebug.debugger.assembly import assemble, keyword_names, resumed
 from nbdebug.debugger.delegate import Delegate, Shortcut

@@ -26,7 +26,8 @@ from nbdebug.core.history.history import History
 from nbdebug.core.output_files import as_path
 from nbdebug.core.results.findings import Finding
 from nbdebug.core.results.flight_record import FlightRecord
-from nbdebug.core.results.fork import Fork, ForkResult
+from nbdebug.core.results.fork import Fork
+from nbdebug.core.results.fork_result import ForkResult
 from nbdebug.core.results.timeline import (
     ActiveBreakpoints,
     Branch,
@@ -39,7 +40,7 @@ from nbdebug.debugger.client import Client
 from nbdebug.debugger.keywords import refuse_unknown_keywords
 from nbdebug.errors import ArgumentError
 from nbdebug.rules._diagnosis import Diagnosis
-from nbdebug.rules._fork_start import fork_start, fork_steps
+from nbdebug.rules._fork_start import chosen_remedy, fork_start, fork_steps
 
 
 @refuse_unknown_keywords
@@ -202,18 +203,16 @@ class DebuggerTimeline:
                 f"finding is a {type(chosen).__name__}: pass one of dbg.findings, such as "
                 "dbg.findings[0]."
             )
-        number = _remedy(chosen, which)
+        number = chosen_remedy(chosen, which)
         snapshot = self._history.snapshot(())
         start = fork_start(snapshot, chosen)
         long_enough = fork_steps(snapshot, chosen, start)
         settings = tuple(_combinations(chosen.remedies[number].settings))
         passed = () if which is not None else chosen.remedies[:number]
+        texts = tuple(remedy.text for remedy in passed)
         return self._forked(
-            ForkSteps(
-                long_enough if steps is None else steps, settings, start, chosen.name,
-                tuple(remedy.text for remedy in passed),
-            )
-        )  # fmt: skip
+            ForkSteps(long_enough if steps is None else steps, settings, start, chosen.name, texts)
+        )
 
     def replay(self) -> ReplayResult:
         """Run all steps again from the beginning, changes included, and compare.
@@ -300,25 +299,3 @@ def _combinations(changes: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
     }
     products = itertools.product(*choices.values())
     return tuple(dict(zip(choices, values, strict=True)) for values in products)
-
-
-def _remedy(finding: Finding, which: int | None) -> int:
-    """Number of the remedy to try, or ArgumentError."""
-    remedies = finding.remedies
-    if which is None:
-        for number, remedy in enumerate(remedies):
-            if remedy.settings:
-                return number
-        said = "; ".join(remedy.text for remedy in remedies) or "none"
-        raise ArgumentError(
-            f"No remedy of {finding.name} is a value of a control, so none can be tried: {said}."
-        )
-    if type(which) is not int or not 0 <= which < len(remedies):
-        raise ArgumentError(
-            f"{finding.name} has {len(remedies)} remedies, counted from 0; got {which!r:.80}."
-        )
-    if not remedies[which].settings:
-        raise ArgumentError(
-            f"{remedies[which].text!r} is not a value of a control: it cannot be tried."
-        )
-    return which

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from nbdebug.examples import sick_by_data, sick_by_model, sick_by_settings
 from nbdebug.examples.setups.base import SickSetup
+from nbdebug.examples.setups.connections import CONNECTIONS
 from nbdebug.examples.setups.data import DATA
 from nbdebug.examples.setups.forwards import FORWARDS
 from nbdebug.examples.setups.layers import LAYERS
@@ -21,7 +22,7 @@ SICK_TRAININGS: Mapping[str, SickTraining] = MappingProxyType(
     {training.name: training for training in _TRAININGS}
 )
 SICK_SETUPS: Mapping[str, SickSetup] = MappingProxyType(
-    {**START, **LOSS, **LAYERS, **FORWARDS, **DATA, **SIGNALS}
+    {**START, **LOSS, **LAYERS, **FORWARDS, **DATA, **SIGNALS, **CONNECTIONS}
 )
 
 

@@ -11,7 +11,7 @@ from nbdebug.core.commands.timeline import DiscardFork, ForkSteps, KeepFork
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Progress
 from nbdebug.core.results.findings import Finding, Remedy
-from nbdebug.core.results.fork import ForkResult, Trial
+from nbdebug.core.results.fork_result import ForkResult, Trial
 from nbdebug.panels._buttons import button, progress_row
 from nbdebug.panels.base import PanelContext
 from nbdebug.rules._fork_start import FORK_STEPS, fork_start, fork_steps

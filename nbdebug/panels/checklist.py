@@ -9,9 +9,9 @@ from nbdebug.core.commands.base import SET_CONTROLS
 from nbdebug.core.commands.examining import RunChecks
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Progress
-from nbdebug.core.results.check_report import CheckReport
-from nbdebug.core.results.check_result import BAD_STATUSES, CHECKLIST_STEPS, CheckResult
-from nbdebug.core.results.check_table import step_section
+from nbdebug.core.results.checks.check_report import CheckReport
+from nbdebug.core.results.checks.check_result import BAD_STATUSES, CHECKLIST_STEPS, CheckResult
+from nbdebug.core.results.checks.check_table import step_section
 from nbdebug.panels._buttons import button, progress_row
 from nbdebug.panels.base import Panel
 

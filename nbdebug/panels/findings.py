@@ -7,9 +7,9 @@ import html
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.html.sparkline import sparkline
 from nbdebug.core.records import Progress
-from nbdebug.core.results.check_table import STATUS_COLOURS
+from nbdebug.core.results.checks.check_table import STATUS_COLOURS
 from nbdebug.core.results.findings import Finding, Findings
-from nbdebug.core.results.fork import ForkResult
+from nbdebug.core.results.fork_result import ForkResult
 from nbdebug.core.results.worst_samples import WorstSamples
 from nbdebug.panels._remedies import (
     known_values,

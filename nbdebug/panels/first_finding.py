@@ -7,7 +7,7 @@ import html
 from nbdebug.core.commands.timeline import Rewind, UndoAndRewind
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Progress
-from nbdebug.core.results.check_table import STATUS_COLOURS
+from nbdebug.core.results.checks.check_table import STATUS_COLOURS
 from nbdebug.core.results.findings import Finding
 from nbdebug.core.results.undo import UndoableChange, UndoResult
 from nbdebug.panels._buttons import button, tab_button

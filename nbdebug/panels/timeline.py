@@ -20,7 +20,8 @@ from nbdebug.core.commands.timeline import (
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Progress
 from nbdebug.core.results.flight_record import FlightRecord, flight_table
-from nbdebug.core.results.fork import ForkResult, fork_table
+from nbdebug.core.results.fork_result import ForkResult
+from nbdebug.core.results.fork_table import fork_table
 from nbdebug.core.results.timeline import ActiveBreakpoints
 from nbdebug.panels._buttons import button, progress_row
 from nbdebug.panels._forms import row, submit, text_field

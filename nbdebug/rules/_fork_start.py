@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Finding
+from nbdebug.errors import ArgumentError
 
 FORK_STEPS = 200
 STEPS_BACK = 50
@@ -40,6 +41,32 @@ def fork_steps(snapshot: Snapshot, finding: Finding, start: int | None) -> int:
     if snapshot.status.failure is None or finding.name != "not_finite":
         return FORK_STEPS
     return min(max(FORK_STEPS, TIMES_AS_FAR * -(start or 0)), MAX_FORK_STEPS)
+
+
+def chosen_remedy(finding: Finding, which: int | None) -> int:
+    """Number of the remedy to try: the first one that sets a control, if none is asked for.
+
+    Raises:
+        ArgumentError: there is no such remedy, or it is no value of a control.
+    """
+    remedies = finding.remedies
+    if which is None:
+        for number, remedy in enumerate(remedies):
+            if remedy.settings:
+                return number
+        said = "; ".join(remedy.text for remedy in remedies) or "none"
+        raise ArgumentError(
+            f"No remedy of {finding.name} is a value of a control, so none can be tried: {said}."
+        )
+    if type(which) is not int or not 0 <= which < len(remedies):
+        raise ArgumentError(
+            f"{finding.name} has {len(remedies)} remedies, counted from 0; got {which!r:.80}."
+        )
+    if not remedies[which].settings:
+        raise ArgumentError(
+            f"{remedies[which].text!r} is not a value of a control: it cannot be tried."
+        )
+    return which
 
 
 def _steps_since_change(snapshot: Snapshot) -> int:

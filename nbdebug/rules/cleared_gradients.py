@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from nbdebug.core.history.snapshot import Snapshot
-from nbdebug.core.results.cleared_gradients import ClearedGradients
 from nbdebug.core.results.findings import Remedy, Symptom
+from nbdebug.core.results.metric_names import ClearedGradients
 from nbdebug.rules._examples import example, falling_loss
 from nbdebug.rules.base import Rule
 

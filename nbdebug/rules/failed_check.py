@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from nbdebug.core.history.snapshot import Snapshot
-from nbdebug.core.results.check_report import CheckReport
-from nbdebug.core.results.check_result import CheckResult
+from nbdebug.core.results.checks.check_report import CheckReport
+from nbdebug.core.results.checks.check_result import CheckResult
 from nbdebug.core.results.findings import Remedy, Symptom
 from nbdebug.rules._examples import example, falling_loss
 from nbdebug.rules.base import Rule

@@ -7,7 +7,7 @@ from typing import get_args
 
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_result import (
+from nbdebug.core.results.checks.check_result import (
     BAD_STATUSES,
     CHECKLIST_STEPS,
     CheckResult,

@@ -14,7 +14,7 @@ from nbdebug.core.commands.running import SetControl
 from nbdebug.core.history.history import History
 from nbdebug.core.plugins import instances
 from nbdebug.core.records import Status
-from nbdebug.core.results.check_result import CheckResult
+from nbdebug.core.results.checks.check_result import CheckResult
 from nbdebug.core.results.findings import Findings
 from nbdebug.errors import ControlValueError, PluginError
 from nbdebug.model.module.forward import LossFn

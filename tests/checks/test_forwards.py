@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import nbdebug as nbd
-from nbdebug.core.results.check_result import Proposal
+from nbdebug.core.results.checks.check_result import Proposal
 from nbdebug.examples.setups.base import CE, X, mlp, y
 from nbdebug.examples.setups.forwards import Reader, Square, WrongBackward, dropout_first, text
 from tests.problems import CLASSES, FEATURES

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import nbdebug as nbd
 from nbdebug.checks._samples import limited_by_time
-from nbdebug.core.results.check_result import CheckResult, Proposal
+from nbdebug.core.results.checks.check_result import CheckResult, Proposal
 from nbdebug.examples.setups.base import CE, X, mlp, y
 from tests.problems import CLASSES, FEATURES
 

@@ -19,7 +19,7 @@ import nbdebug as nbd
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.plugins import discover, instances
-from nbdebug.core.results.check_result import CHECKLIST_STEPS, Outcome
+from nbdebug.core.results.checks.check_result import CHECKLIST_STEPS, Outcome
 from nbdebug.training.engine.progress import TaskProgress
 from tests.inside import order_of, session_of
 from tests.problems import PlainLoop, blobs, images, same_weights, tiny_cnn, tiny_mlp

@@ -11,7 +11,7 @@ from torch import nn
 from nbdebug import Debugger
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_result import Outcome
+from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.core.results.worst_samples import WorstSample
 from nbdebug.model.training_state import TrainingState
 from nbdebug.probes.base import Probe, Values

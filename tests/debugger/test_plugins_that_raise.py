@@ -10,7 +10,7 @@ import pytest
 from torch import nn
 
 import nbdebug as nbd
-from nbdebug.core.results.check_report import CheckReport
+from nbdebug.core.results.checks.check_report import CheckReport
 from nbdebug.errors import ControlValueError
 from tests.draw import some
 from tests.inside import open_view

@@ -10,8 +10,8 @@ from nbdebug.core.control_spec import ControlSpec, ControlState
 from nbdebug.core.history.latest import LatestResults
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Progress, Status
-from nbdebug.core.results.check_report import CheckReport
-from nbdebug.core.results.check_result import CheckResult, Proposal
+from nbdebug.core.results.checks.check_report import CheckReport
+from nbdebug.core.results.checks.check_result import CheckResult, Proposal
 from nbdebug.dashboard.view.html_state import HtmlState
 from nbdebug.panels.base import NoSink, PanelContext
 from nbdebug.panels.checklist import Checklist

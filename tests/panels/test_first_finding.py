@@ -12,7 +12,7 @@ from nbdebug.core.history.latest import LatestResults
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Progress, Status
 from nbdebug.core.results.findings import Finding, Findings, Remedy
-from nbdebug.core.results.fork import ForkResult, Trial
+from nbdebug.core.results.fork_result import ForkResult, Trial
 from nbdebug.core.results.undo import UndoableChange, UndoResult, ValueChange
 from nbdebug.panels.base import NoSink, PanelContext
 from nbdebug.panels.first_finding import FirstFinding

@@ -15,7 +15,7 @@ from nbdebug.core.history.latest import LatestResults
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import ControlChange, Notice, Progress, Status
 from nbdebug.core.results.findings import Finding, Findings
-from nbdebug.core.results.fork import ForkResult, Trial
+from nbdebug.core.results.fork_result import ForkResult, Trial
 from nbdebug.core.results.timeline import ActiveBreakpoints, Branch, Mark, TimelineMarks
 from nbdebug.panels.base import NoSink, PanelContext
 from nbdebug.panels.timeline import Timeline

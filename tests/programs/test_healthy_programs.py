@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nbdebug.core.results.check_report import CheckReport
+from nbdebug.core.results.checks.check_report import CheckReport
 from tests.draw import some
 from tests.programs import PROGRAMS
 from tests.programs.networks import IMAGE_NETWORKS

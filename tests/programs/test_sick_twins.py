@@ -16,7 +16,7 @@ from torch.nn import functional as F  # noqa: N812
 from torch.utils.data import Dataset
 
 import nbdebug as nbd
-from nbdebug.core.results.check_result import CheckResult
+from nbdebug.core.results.checks.check_result import CheckResult
 from nbdebug.core.results.findings import Finding
 from tests.programs.losses import classes, mlp
 from tests.programs.networks import Squeeze, conv, head, images, mnasnet

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol, Self
 
-from nbdebug.core.results.fork import ForkResult
+from nbdebug.core.results.fork_result import ForkResult
 from nbdebug.errors import ArgumentError
 
 # The dashboard's name for values of several controls at once; see `Client.set`.

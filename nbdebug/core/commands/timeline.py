@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 from nbdebug.core.commands.base import Command, Form, NoFields, Validator, place
-from nbdebug.core.results.fork import ForkResult, Trial
+from nbdebug.core.results.fork_result import ForkResult, Trial
 from nbdebug.errors import ArgumentError
 
 MAX_VARIANTS = 16

@@ -18,7 +18,7 @@ from nbdebug.core.records import (
     Notice,
     Status,
 )
-from nbdebug.core.results.check_report import CheckReport
+from nbdebug.core.results.checks.check_report import CheckReport
 from nbdebug.core.results.findings import Findings
 from nbdebug.core.results.timeline import Branch
 from nbdebug.core.series import Series

@@ -1,4 +1,4 @@
-"""Names of the metrics of a training, and what the log of its trainer leaves out."""
+"""Facts of the user's loop: its metrics, what its log leaves out, gradients that it clears."""
 
 from __future__ import annotations
 
@@ -17,3 +17,14 @@ class LogFilter:
     """Tells if a trainer writes an average into its log where the loss is NaN or Inf."""
 
     hides_nan: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ClearedGradients:
+    """A loop of its own cleared gradients between the backward pass and the update.
+
+    Attributes:
+        step: the first step in which it did.
+    """
+
+    step: int

@@ -67,7 +67,7 @@ class NonFiniteOperation:
 
     @property
     def advice(self) -> str:
-        """What to do about it, "" where only the step size may be the reason."""
+        """Recommended action, "" where only the step size may be the reason."""
         if not self.zeros and not (self.low < 0 and self.name in LOGARITHMS | ROOTS):
             return ""
         if self.name in ROOTS and self.low < 0:

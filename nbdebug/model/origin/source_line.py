@@ -5,35 +5,67 @@ from __future__ import annotations
 import linecache
 import sys
 import sysconfig
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
 import torch
 
-# Files of nbdebug, of torch, of the standard library and of installed packages.
-OTHERS = tuple({
-    str(Path(__file__).parents[2]), str(Path(torch.__file__).parent),
-    *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
-})  # fmt: skip
+NEVER = (str(Path(__file__).parents[2]), str(Path(torch.__file__).parent), "<frozen")
+PYTHON = (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"))
+PACKAGES = ("site-packages", "dist-packages")
 MAX_TEXT = 80
 
 
 def user_line() -> str:
-    """The innermost line of the user's code that is being executed, with its text, or ""."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        name = frame.f_code.co_filename
-        if is_users(name):
-            text = linecache.getline(name, frame.f_lineno).strip()
-            return _line(name, frame.f_lineno, frame.f_code.co_name, text)
-        frame = frame.f_back
-    return ""
+    """The innermost line of the user's code that is being executed, with its text, or "".
+
+    Of a library only if no other code asked for it.
+    """
+    return _first(_lines(sys._getframe(1)))
 
 
-def _line(file: str, number: int, function: str, text: str) -> str:
+def users_entry(entries: Sequence[str]) -> str:
+    """The same of a formatted traceback, the innermost entry last."""
+    return _first(_entries(entries))
+
+
+Place = tuple[str, int, str]
+
+
+def _first(places: Iterable[Place]) -> str:
+    """The first place outside of libraries, or else the first one, with its text."""
+    known = [place for place in places if _is_users(place[0])]
+    own = (place for place in known if not any(part in place[0] for part in PACKAGES))
+    file, number, function = next(own, known[0] if known else ("", 0, ""))
+    if not file:
+        return ""
+    text = linecache.getline(file, number).strip()
     place = f"line {number} of {_place(file, function)}"
-    return f"{place}: {text.splitlines()[0][:MAX_TEXT]}" if text else place
+    return f"{place}: {text[:MAX_TEXT]}" if text else place
+
+
+def _lines(frame: FrameType | None) -> Iterator[Place]:
+    while frame is not None:
+        yield frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name
+        frame = frame.f_back
+
+
+def _entries(entries: Sequence[str]) -> Iterator[Place]:
+    for entry in reversed(entries):
+        parts = entry.strip().partition("\n")[0].split(", ")
+        if len(parts) == 3 and parts[0].startswith("File"):
+            number = parts[1].removeprefix("line ")
+            file = parts[0].removeprefix('File "').rstrip('"')
+            yield file, int(number), parts[2].removeprefix("in ")
+
+
+def _is_users(file: str) -> bool:
+    """True for a file that belongs neither to torch, nbdebug nor the standard library."""
+    if file.startswith(NEVER):
+        return False
+    # Packages may be installed below the standard library.
+    return not file.startswith(PYTHON) or any(part in file for part in PACKAGES)
 
 
 def _place(name: str, function: str) -> str:
@@ -41,21 +73,3 @@ def _place(name: str, function: str) -> str:
     if "ipykernel_" not in name and not name.startswith("<"):
         return Path(name).name
     return "the cell" if function.startswith("<") else f"{function}()"
-
-
-def is_users(file: str) -> bool:
-    """True for a file that belongs neither to a library nor to nbdebug."""
-    return not file.startswith((*OTHERS, "<frozen"))
-
-
-def users_entry(entries: Iterable[str]) -> str:
-    """The innermost line of the user's code in a formatted traceback, with its text, or ""."""
-    for entry in reversed(list(entries)):
-        head, _, text = entry.strip().partition("\n")
-        parts = head.split(", ")
-        file = parts[0].removeprefix('File "').rstrip('"')
-        if len(parts) < 3 or not head.startswith("File") or not is_users(file):
-            continue
-        number, function = parts[1].removeprefix("line "), parts[2].removeprefix("in ")
-        return _line(file, int(number), function, text.strip())
-    return ""

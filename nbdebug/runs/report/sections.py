@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from nbdebug.core.html.sparkline import sparkline
-from nbdebug.core.results.check_report import CheckReport
-from nbdebug.core.results.check_result import CHECKLIST_STEPS, STATUS_SIGNS, CheckResult
-from nbdebug.core.results.check_table import page
+from nbdebug.core.results.checks.check_report import CheckReport
+from nbdebug.core.results.checks.check_result import CHECKLIST_STEPS, STATUS_SIGNS, CheckResult
+from nbdebug.core.results.checks.check_table import page
 from nbdebug.runs.record.json_values import to_float, to_json_value
 from nbdebug.runs.record.run_record import RunRecord
 from nbdebug.runs.report.html import (

@@ -83,6 +83,14 @@ class LazyIndexSampler:
         reader.drop_before(last)
         return torch.tensor(indices, dtype=torch.int64), self.epoch, progress
 
+    def ahead(self, most: int) -> torch.Tensor:
+        """Return at most so many indices [N] that this pass yields next, without moving."""
+        wanted = max(most // self.batching.size, 1) if self.batches else most
+        items, _ = self.reader.upcoming(min(wanted, self._length or wanted))
+        parts = items if self.batches else [items]
+        found = [index for part in parts for index in indices_in(list(part)).tolist()]
+        return torch.tensor(found, dtype=torch.int64)
+
     def _take(self) -> tuple[list[int], bool]:
         """Take the indices of a batch, without the excluded samples; True at the end of a pass."""
         wanted = 1 if self.batches else self.batching.size

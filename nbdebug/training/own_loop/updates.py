@@ -10,7 +10,7 @@ import torch
 
 from nbdebug.core.error_text import describe_error
 from nbdebug.core.records import Notice
-from nbdebug.core.results.cleared_gradients import ClearedGradients
+from nbdebug.core.results.metric_names import ClearedGradients
 from nbdebug.training.data.batch import Batch
 from nbdebug.training.engine.gradients import Clipped, Gradients
 from nbdebug.training.engine.loop import Loop

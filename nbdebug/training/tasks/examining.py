@@ -11,9 +11,9 @@ from nbdebug.core.commands.examining import (
     SummarizeModel,
 )
 from nbdebug.core.commands.timeline import ForkSteps, WriteScript
-from nbdebug.core.results.check_report import CheckReport
+from nbdebug.core.results.checks.check_report import CheckReport
 from nbdebug.core.results.flight_record import FlightRecord
-from nbdebug.core.results.fork import ForkResult
+from nbdebug.core.results.fork_result import ForkResult
 from nbdebug.core.results.lr_range_test import LrRangeTest
 from nbdebug.core.results.model_summary import ModelSummary
 from nbdebug.core.results.worst_samples import WorstSamples

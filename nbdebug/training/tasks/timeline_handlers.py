@@ -13,7 +13,7 @@ from nbdebug.core.commands.timeline import (
     Rewind,
     SaveCheckpoint,
 )
-from nbdebug.core.results.fork import ForkResult
+from nbdebug.core.results.fork_result import ForkResult
 from nbdebug.core.results.timeline import ReplayResult
 from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.tasks.handler import Handler, Training

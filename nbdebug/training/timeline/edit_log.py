@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nbdebug.core.results.fork import ForkResult
+from nbdebug.core.results.fork_result import ForkResult
 from nbdebug.core.results.timeline import Mark, MarkKind
 from nbdebug.errors import ArgumentError
 from nbdebug.training.timeline.replay_events import Event

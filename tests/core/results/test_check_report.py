@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from nbdebug.core.results.check_report import CheckReport
-from nbdebug.core.results.check_result import CheckResult
-from nbdebug.core.results.check_table import step_section
+from nbdebug.core.results.checks.check_report import CheckReport
+from nbdebug.core.results.checks.check_result import CheckResult
+from nbdebug.core.results.checks.check_table import step_section
 from nbdebug.errors import CheckNameError
 
 

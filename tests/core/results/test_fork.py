@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from nbdebug.core.results.findings import Finding, Findings
-from nbdebug.core.results.fork import Fork, ForkResult, Trial, fork_table, mean_interval, rows
+from nbdebug.core.results.fork import Fork
+from nbdebug.core.results.fork_result import ForkResult, Trial, mean_interval
+from nbdebug.core.results.fork_table import fork_table, rows
 
 
 def test_the_interval_of_independent_values_is_the_usual_one() -> None:

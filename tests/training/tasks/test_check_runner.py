@@ -14,7 +14,7 @@ from nbdebug.checks.base import Check
 from nbdebug.core.commands.queue import Ticket
 from nbdebug.core.plugins import instances
 from nbdebug.core.records import Progress
-from nbdebug.core.results.check_result import Outcome
+from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.errors import CheckNameError
 from tests.inside import requests_of
 from tests.problems import blobs, tiny_mlp

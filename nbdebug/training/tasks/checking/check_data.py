@@ -10,6 +10,7 @@ import torch
 
 from nbdebug.checks._samples import Samples, limited_by_time
 from nbdebug.model.module.forward import to_device
+from nbdebug.training.data.lazy_index_sampler import LazyIndexSampler
 from nbdebug.training.data.samplers import indices_of
 from nbdebug.training.data.seeding import seeded
 from nbdebug.training.data.sources import DatasetSource, StreamSource
@@ -19,6 +20,7 @@ from nbdebug.training.engine.session import Session
 MAX_SAMPLES = 1024
 MAX_BATCHES = 32
 MAX_SECONDS = 2.0
+MAX_INDICES = 100_000
 
 
 def some_batches(session: Session) -> Iterator[Any]:
@@ -87,6 +89,8 @@ def all_samples(session: Session) -> Samples:
 
 
 def _drawn(indices: Any) -> torch.Tensor:
-    """Order of the current epoch, or of the first one."""
+    """Order of the current epoch, or of the first one; of a long one what comes next."""
+    if isinstance(indices, LazyIndexSampler):
+        return indices.ahead(min(indices.length, MAX_INDICES))
     order: torch.Tensor = indices.own.of(max(indices.epoch, 0))
     return order

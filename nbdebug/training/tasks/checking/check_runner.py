@@ -14,8 +14,8 @@ from nbdebug.core.error_text import describe_error, raise_interrupt
 from nbdebug.core.history.history import History
 from nbdebug.core.names import unknown_name
 from nbdebug.core.records import Notice
-from nbdebug.core.results.check_report import CheckReport
-from nbdebug.core.results.check_result import CheckResult, Outcome
+from nbdebug.core.results.checks.check_report import CheckReport
+from nbdebug.core.results.checks.check_result import CheckResult, Outcome
 from nbdebug.errors import CheckNameError, CheckStopped, LoopLeft, PluginError
 from nbdebug.model.nonfinite import eager
 from nbdebug.training.engine.loop import HOST_DRAW_STEPS

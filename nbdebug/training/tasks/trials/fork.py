@@ -13,7 +13,7 @@ from nbdebug.core.commands.running import SetControl
 from nbdebug.core.commands.timeline import ForkSteps
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Status
-from nbdebug.core.results.fork import ForkResult, Trial
+from nbdebug.core.results.fork_result import ForkResult, Trial
 from nbdebug.errors import ControlValueError, NonFiniteError, TaskStopped
 from nbdebug.rules._diagnosis import Diagnosis
 from nbdebug.training.engine.control_set import ControlSet

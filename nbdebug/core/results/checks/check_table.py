@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Sequence
 
-from nbdebug.core.results.check_result import (
+from nbdebug.core.results.checks.check_result import (
     BAD_STATUSES,
     CHECKLIST_STEPS,
     STATUS_LABELS,

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from nbdebug.core.names import unknown_name
-from nbdebug.core.results.check_result import (
+from nbdebug.core.results.checks.check_result import (
     BAD_STATUSES,
     CHECKLIST_STEPS,
     STATUS_LABELS,
     STATUS_SIGNS,
     CheckResult,
 )
-from nbdebug.core.results.check_table import page
+from nbdebug.core.results.checks.check_table import page
 from nbdebug.core.results.plain import SCHEMA_VERSION, plain
 from nbdebug.errors import CheckNameError
 

@@ -1,0 +1,1 @@
+"""Results of the checks, their report and its table."""
