@@ -43,9 +43,13 @@ class LossTerms(Check):
                 return self._constant(number, len(terms), term)
         bare = [_gradient_norm(context, term) for term in terms]
         norms = [abs(term.factor) * norm for term, norm in zip(terms, bare, strict=True)]
-        total = sum(norms)
-        if not total > 0:
+        if not sum(norms) > 0:
             return Outcome("not_applicable", "no term has a gradient.")
+        return self._compared(terms, bare, norms)
+
+    def _compared(self, terms: list[Term], bare: list[float], norms: list[float]) -> Outcome:
+        """Compare the terms by their gradients, without and with their factors."""
+        total = sum(norms)
         shares = [norm / total for norm in norms]
         largest = max(range(len(terms)), key=lambda place: shares[place])
         parts = "; ".join(

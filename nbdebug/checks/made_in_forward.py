@@ -33,38 +33,7 @@ class MadeInForward(Check):
     explains = ("train_eval", "sample_independence", "loss_graph", "zero_gradient", "overfit")
 
     def examine(self, context: CheckContext) -> Outcome:
-        known = {id(module) for _, module in every_module(context.model)}
-        inside = 0
-        called: list[tuple[nn.Module, str]] = []
-
-        def note(module: nn.Module, inputs: Any) -> None:
-            if inside and id(module) not in known and _has_state(module):
-                called.append((module, user_line()))
-
-        def enter(*_: Any) -> None:
-            nonlocal inside
-            inside += 1
-
-        def leave(*_: Any) -> None:
-            nonlocal inside
-            inside -= 1
-
-        hooks = [
-            register_module_forward_pre_hook(note),
-            context.model.register_forward_pre_hook(enter),
-            context.model.register_forward_hook(leave, always_call=True),
-        ]
-        try:
-            context.train()
-            context.look(context.batch)
-            first = list(called)
-            context.look(context.batch)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        # What is called again is held somewhere, such as a teacher in a list.
-        kept = {id(module) for module, _ in called[len(first) :]}
-        found = [(type(m).__name__, line) for m, line in first if id(m) not in kept]
+        found = _made_anew(context)
         if not found:
             return Outcome("pass", "forward makes no layers", "layers made in __init__")
         kind, line = found[0]
@@ -75,6 +44,42 @@ class MadeInForward(Check):
             "layers made in __init__", f"Make it in __init__: self.layer = nn.{kind}(...), and "
             "call self.layer(x) in forward.",
         )  # fmt: skip
+
+
+def _made_anew(context: CheckContext) -> list[tuple[str, str]]:
+    """Classes of layers that forward makes in each call, with the lines that call them."""
+    known = {id(module) for _, module in every_module(context.model)}
+    inside = 0
+    called: list[tuple[nn.Module, str]] = []
+
+    def note(module: nn.Module, inputs: Any) -> None:
+        if inside and id(module) not in known and _has_state(module):
+            called.append((module, user_line()))
+
+    def enter(*_: Any) -> None:
+        nonlocal inside
+        inside += 1
+
+    def leave(*_: Any) -> None:
+        nonlocal inside
+        inside -= 1
+
+    hooks = [
+        register_module_forward_pre_hook(note),
+        context.model.register_forward_pre_hook(enter),
+        context.model.register_forward_hook(leave, always_call=True),
+    ]
+    try:
+        context.train()
+        context.look(context.batch)
+        first = list(called)
+        context.look(context.batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    # A layer that is called again is held somewhere, such as a teacher in a list.
+    kept = {id(module) for module, _ in called[len(first) :]}
+    return [(type(m).__name__, line) for m, line in first if id(m) not in kept]
 
 
 def _has_state(module: nn.Module) -> bool:

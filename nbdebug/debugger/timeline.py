@@ -206,13 +206,11 @@ class DebuggerTimeline:
         number = chosen_remedy(chosen, which)
         snapshot = self._history.snapshot(())
         start = fork_start(snapshot, chosen)
-        long_enough = fork_steps(snapshot, chosen, start)
-        settings = tuple(_combinations(chosen.remedies[number].settings))
+        steps = fork_steps(snapshot, chosen, start) if steps is None else steps
+        settings = _combinations(chosen.remedies[number].settings)
         passed = () if which is not None else chosen.remedies[:number]
         texts = tuple(remedy.text for remedy in passed)
-        return self._forked(
-            ForkSteps(long_enough if steps is None else steps, settings, start, chosen.name, texts)
-        )
+        return self._forked(ForkSteps(steps, settings, start, chosen.name, texts))
 
     def replay(self) -> ReplayResult:
         """Run all steps again from the beginning, changes included, and compare.

@@ -92,9 +92,15 @@ def found(*names: str, lacking: str = "") -> Findings:
     return Findings(tuple(made), {lacking: "val_loss"} if lacking else {})
 
 
-def cure(base: Findings, trial: Findings, ended: str = "", for_finding: str = "sick") -> ForkResult:
+def cure(
+    base: Findings,
+    trial: Findings,
+    ended: str = "",
+    for_finding: str = "sick",
+    gain: float = 0.5,
+) -> ForkResult:
     loss = np.linspace(2.0, 1.0, 20)
-    trials = (Trial({"lr": 0.1}, loss, ended, trial),)
+    trials = (Trial({"lr": 0.1}, loss - gain, ended, trial),)
     return ForkResult(5, 20, 0, 0, Trial({}, loss, "", base), trials, "", for_finding, "Sick")
 
 
@@ -112,6 +118,10 @@ def cure(base: Findings, trial: Findings, ended: str = "", for_finding: str = "s
         (cure(found("sick"), found(lacking="sick")), None, "Sick: still there",
          "Sick: too little measured to say"),
         (cure(found("x"), found(), for_finding=""), None, "X", "nothing"),
+        (cure(found("sick"), found(), gain=0.0), None, "Sick: still there",
+         "Sick: gone, but the loss is not lower"),
+        (cure(found("sick"), found(), gain=-0.5), None, "Sick: still there",
+         "Sick: gone, but the loss is not lower"),
     ],
 )  # fmt: skip
 def test_what_became_of_a_finding(
