@@ -1,4 +1,4 @@
-"""How a loss comes about: the operations that make it, their lines, its terms and its leaves."""
+"""Trace of a loss: the operations that make it, their lines, its terms and its leaves."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Term:
 
 @dataclass
 class _Made:
-    """What is known of a tensor: from where, by which operation, of which numbers."""
+    """Origin of a tensor: its source, its operation, and the numbers of that."""
 
     source: int
     operation: Operation

@@ -52,6 +52,34 @@ class OutputActivation(Check):
                 "fail", "every output is 1, as from a softmax over one unit",
                 "one unit per class, or one logit", "Remove the softmax.",
             )  # fmt: skip
+        fault = self._probabilities(context, outputs, targets, (low, high))
+        if fault is not None:
+            return fault
+        if is_regression(outputs, targets) and not _are_signs(context, targets):
+            return self._reach(low, high, targets)
+        zeros = float((outputs == 0).float().mean())
+        if targets.shape == outputs.shape and low == 0 and high > 1 and zeros > self.MIN_ZERO_SHARE:
+            return Outcome(
+                "fail", f"{zeros:.0%} of the outputs are exactly 0, others exceed 1; the targets "
+                "are 0 and 1", "probabilities or logits",
+                "Replace the ReLU at the end by a softmax or sigmoid, as the loss expects.",
+            )  # fmt: skip
+        if is_cross_entropy(context, outputs, targets):
+            fault = self._scores(context, outputs, targets, (low, high))
+            if fault is not None:
+                return fault
+        seen = f"outputs from {low:.3g} to {high:.3g}, with weights up to 30 times as large"
+        return Outcome("pass", seen, "outputs that fit the loss")
+
+    def _probabilities(
+        self,
+        context: CheckContext,
+        outputs: torch.Tensor,
+        targets: torch.Tensor,
+        limits: tuple[float, float],
+    ) -> Outcome | None:
+        """A fault of outputs that are probabilities, None without one."""
+        low, high = limits
         simplex = outputs.ndim > 1 and low >= 0 and _sums_to_one(outputs)
         if simplex and is_cross_entropy(context, outputs, targets):
             return Outcome(
@@ -74,21 +102,7 @@ class OutputActivation(Check):
                     "outputs that can reach the targets", "Replace the softmax by a sigmoid: "
                     "each class is decided for itself.",
                 )  # fmt: skip
-        if is_regression(outputs, targets) and not _are_signs(context, targets):
-            return self._reach(low, high, targets)
-        zeros = float((outputs == 0).float().mean())
-        if targets.shape == outputs.shape and low == 0 and high > 1 and zeros > self.MIN_ZERO_SHARE:
-            return Outcome(
-                "fail", f"{zeros:.0%} of the outputs are exactly 0, others exceed 1; the targets "
-                "are 0 and 1", "probabilities or logits",
-                "Replace the ReLU at the end by a softmax or sigmoid, as the loss expects.",
-            )  # fmt: skip
-        if is_cross_entropy(context, outputs, targets):
-            fault = self._scores(context, outputs, targets, (low, high))
-            if fault is not None:
-                return fault
-        seen = f"outputs from {low:.3g} to {high:.3g}, with weights up to 30 times as large"
-        return Outcome("pass", seen, "outputs that fit the loss")
+        return None
 
     def _scores(
         self,
