@@ -7,7 +7,7 @@ import torch
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks._loss_trace import COMPARED, LEARNT, Term, loss_trace
 from nbdebug.checks.base import Check
-from nbdebug.core.results.checks.check_result import Outcome
+from nbdebug.core.results.check_result import Outcome
 
 
 class LossTerms(Check):
@@ -43,13 +43,9 @@ class LossTerms(Check):
                 return self._constant(number, len(terms), term)
         bare = [_gradient_norm(context, term) for term in terms]
         norms = [abs(term.factor) * norm for term, norm in zip(terms, bare, strict=True)]
-        if not sum(norms) > 0:
-            return Outcome("not_applicable", "no term has a gradient.")
-        return self._compared(terms, bare, norms)
-
-    def _compared(self, terms: list[Term], bare: list[float], norms: list[float]) -> Outcome:
-        """Compare the terms by their gradients, without and with their factors."""
         total = sum(norms)
+        if not total > 0:
+            return Outcome("not_applicable", "no term has a gradient.")
         shares = [norm / total for norm in norms]
         largest = max(range(len(terms)), key=lambda place: shares[place])
         parts = "; ".join(
@@ -58,24 +54,21 @@ class LossTerms(Check):
         )
         drowned = [
             place
-            for place, (term, share) in enumerate(zip(terms, shares, strict=True))
-            if term.source & COMPARED
-            and share < self.MIN_SHARE
+            for place, (term, norm) in enumerate(zip(terms, norms, strict=True))
             # A factor below 1 is the user's own weight.
-            and max(bare[place], norms[place]) < self.MIN_SHARE * total
+            if term.source & COMPARED and max(bare[place], norm) < self.MIN_SHARE * total
         ]
-        if drowned:
-            small, large = terms[drowned[0]].made.line, terms[largest].made.line
-            lines = "; ".join(line for line in dict.fromkeys((large, small)) if line)
-            return Outcome(
-                "warning",
-                f"term {largest + 1} outweighs term {drowned[0] + 1}: {parts}"
-                + (f" ({lines})" if lines else ""),
-                f"at least {self.MIN_SHARE:.0%} of the gradient for a term that reads the data",
-                "Reduce all terms in the same way (mean or sum), standardise targets of different "
-                "scales, or weigh the terms.",
-            )  # fmt: skip
-        return Outcome("pass", parts, f"{self.MIN_SHARE:.0%} for a term that reads the data")
+        expected = f"{self.MIN_SHARE:.0%} of the gradient for a term that reads the data"
+        if not drowned:
+            return Outcome("pass", parts, expected)
+        lines = [terms[place].made.line for place in (largest, drowned[0])]
+        where = "; ".join(line for line in dict.fromkeys(lines) if line)
+        return Outcome(
+            "warning", f"term {largest + 1} outweighs term {drowned[0] + 1}: {parts}"
+            + (f" ({where})" if where else ""), f"at least {expected}",
+            "Reduce all terms in the same way (mean or sum), standardise targets of different "
+            "scales, or weigh the terms.",
+        )  # fmt: skip
 
     def _constant(self, number: int, count: int, term: Term) -> Outcome:
         cut = term.cut

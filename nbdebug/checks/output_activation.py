@@ -15,7 +15,7 @@ from nbdebug.checks._constant import (
 )
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.checks.check_result import Outcome
+from nbdebug.core.results.check_result import Outcome
 
 
 class OutputActivation(Check):
@@ -47,6 +47,11 @@ class OutputActivation(Check):
             return Outcome("not_applicable", found)
         outputs, targets = found
         low, high = output_range(context)
+        if outputs.ndim > 1 and outputs.shape[1] == 1 and low == high == 1.0:
+            return Outcome(
+                "fail", "every output is 1, as from a softmax over one unit",
+                "one unit per class, or one logit", "Remove the softmax.",
+            )  # fmt: skip
         fault = self._probabilities(context, outputs, targets, (low, high))
         if fault is not None:
             return fault
@@ -73,13 +78,8 @@ class OutputActivation(Check):
         targets: torch.Tensor,
         limits: tuple[float, float],
     ) -> Outcome | None:
-        """A fault of outputs that a softmax or sigmoid made, None without one."""
+        """A fault of outputs that are probabilities, None without one."""
         low, high = limits
-        if outputs.ndim > 1 and outputs.shape[1] == 1 and low == high == 1.0:
-            return Outcome(
-                "fail", "every output is 1, as from a softmax over one unit",
-                "one unit per class, or one logit", "Remove the softmax.",
-            )  # fmt: skip
         simplex = outputs.ndim > 1 and low >= 0 and _sums_to_one(outputs)
         if simplex and is_cross_entropy(context, outputs, targets):
             return Outcome(
