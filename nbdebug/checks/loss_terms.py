@@ -7,7 +7,7 @@ import torch
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks._loss_trace import COMPARED, LEARNT, Term, loss_trace
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_result import Outcome
+from nbdebug.core.results.checks.check_result import Outcome
 
 
 class LossTerms(Check):

@@ -15,7 +15,7 @@ from nbdebug.checks._constant import (
 )
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
-from nbdebug.core.results.check_result import Outcome
+from nbdebug.core.results.checks.check_result import Outcome
 
 
 class OutputActivation(Check):

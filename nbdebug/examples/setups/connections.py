@@ -104,6 +104,41 @@ def unmoved() -> tuple[torch.Tensor, torch.Tensor]:
     return tokens, tokens
 
 
+class MakesDropout(nn.Module):
+    """Dropout that is made in forward, and stays on in eval mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = mlp()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.body(nn.Dropout(0.2)(x))
+        return result
+
+
+class CutsOff(nn.Module):
+    """A slice that takes the first third of the features."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.body = nn.Sequential(nn.Linear(FEATURES // 3, 16), nn.ReLU(), nn.Linear(16, CLASSES))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.body(x[:, : FEATURES // 3])
+        return result
+
+
+def labels_at_random() -> tuple[torch.Tensor, torch.Tensor]:
+    """Six groups of samples, half of them with a label drawn at random."""
+    draws = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, 6, (600,), generator=draws)
+    centres = 3 * torch.randn(6, FEATURES, generator=draws)
+    inputs = centres[labels] + torch.randn(600, FEATURES, generator=draws)
+    others = torch.randint(0, 6, (600,), generator=draws)
+    return inputs, torch.where(torch.rand(600, generator=draws) < 0.5, others, labels)
+
+
 CONNECTIONS: Mapping[str, SickSetup] = {
     "a parameter that was converted": SickSetup("loss_graph", Converted),
     "a loss without a slope": SickSetup("loss_graph", mlp, loss=rounded),
@@ -118,5 +153,8 @@ CONNECTIONS: Mapping[str, SickSetup] = {
     "inputs and targets flipped apart": SickSetup(
         "paired_transforms", segmenter, Flipped, nn.BCEWithLogitsLoss()
     ),
+    "a layer made in forward": SickSetup("made_in_forward", MakesDropout),
+    "features cut off": SickSetup("ignored_inputs", CutsOff),
+    "labels drawn at random": SickSetup("label_noise", lambda: mlp(out=6), labels_at_random),
     "targets that are not moved": SickSetup("copied_targets", Reader, unmoved),
 }  # fmt: skip
