@@ -43,8 +43,5 @@ class Accumulate(Control):
         return whole_number(self.name, value, 1)
 
     def apply(self, session: TrainingState, value: int) -> str:
-        batching, old = session.batching, session.batching.accumulate
-        batching.accumulate = value
-        if value == old:
-            return ""
-        return lr_offer(old * batching.size, value * batching.size, session.lr)
+        old, session.batching.accumulate = session.batching.accumulate, value
+        return "" if value == old else f"Batches a step: {lr_offer(old, value, session.lr)}"

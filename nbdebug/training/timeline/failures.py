@@ -49,9 +49,12 @@ class Failures:
         """
         session = self._loop.session
         again = any(e.alone for e in self._edits.events[-1:] if e.step == session.step)
-        if again or not is_alone(self._loop, error, batch):
+        if batch is None or not is_alone(self._loop, error, batch) or (again and not batch.parts):
             return False
-        self._edits.events.append(Event(session.step, None, session.schedule.fallback, alone=True))
+        if not again:
+            event = Event(session.step, None, session.schedule.fallback, alone=True)
+            self._edits.events.append(event)
+        # Of several batches the others are drawn again with it where a fork came in between.
         leave_out_batch(self._loop, self._history)
         if not self._told_alone:
             self._told_alone = True

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import pairwise
+from random import Random
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 import nbdebug as nbd
 from nbdebug.model.metrics import averaged
-from tests.inside import session_of
+from tests.inside import loop_of, session_of
 from tests.problems import same_weights
 from tests.training.engine.accumulation import N, PlainLoop, X, Y, cross_entropy, net
 
@@ -178,6 +179,28 @@ def test_accumulate_and_batch_size_change_in_the_middle() -> None:
         assert "linear scaling" in dbg.changes.iloc[0]["note"]
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_any_changes_are_those_of_a_plain_loop(seed: int) -> None:
+    random = Random(seed)
+    steps = sorted(random.sample(range(1, 20), 4))
+    drawn = {
+        step: {"accumulate": random.randint(1, 15), "batch_size": random.choice([6, 9, 11, 45])}
+        for step in steps
+    }
+    plain = plain_loop(at={step: partial(change, **values) for step, values in drawn.items()})
+    with debugger(net()) as dbg:
+        for step, values in drawn.items():
+            dbg.run(steps=step - dbg.history.status.step)
+            dbg.set(**values)
+        compare(dbg, plain, 24)
+        assert dbg.replay().equal
+
+
+def change(loop: PlainLoop, **values: int) -> None:
+    for name, value in values.items():
+        setattr(loop, name, value)
+
+
 def test_the_series_name_batches_and_not_steps() -> None:
     with debugger(net(), val_data=(X[:20], Y[:20])) as dbg:
         dbg.run(epochs=1)
@@ -233,6 +256,23 @@ def test_metrics_are_averaged_over_the_samples() -> None:
         value = dbg.history.frame("right")["right"].iloc[0]
         assert [count for count, _ in seen] == [8, 8, 8, 8]
         assert value == pytest.approx(sum(share for _, share in seen) / 4)
+
+
+def test_every_probe_measures_steps_of_several_batches() -> None:
+    with debugger(net(), overhead=1.0) as dbg:
+        runner = loop_of(dbg).probes
+        for name in runner.scheduled:
+            runner.watch(name, True)
+        dbg.run(steps=21)
+        assert [n.title for n in dbg.history.notices if n.severity != "info"] == []
+        wanted = {
+            "update_ratio/0.weight", "grad_norm/0.weight", "activation_mean/0", "near_zero/0",
+            "overshoot", "accuracy", "output_spread", "left_gradient", "variance_shift/1",
+            "eval_loss",
+        }  # fmt: skip
+        assert wanted - set(dbg.history.series) == set()
+        assert {"activation/0", "gradient/0.bias"} <= set(dbg.history.snapshot(()).histograms)
+        assert dbg.history.frame("left_gradient")["left_gradient"].max() == 0.0
 
 
 def test_values_that_a_batch_lacks_do_not_count() -> None:

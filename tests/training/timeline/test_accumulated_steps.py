@@ -228,6 +228,39 @@ def test_a_last_batch_of_one_sample_is_left_out_of_its_step() -> None:
         assert sum("one sample" in notice.title for notice in dbg.history.notices) == 1
 
 
+def test_a_step_without_its_last_batch_may_be_forked_before_it_is_made() -> None:
+    with debugger(net(), (X[:89], Y[:89])) as straight:
+        straight.run(steps=5)
+        wanted = state(straight)
+    with debugger(net(), (X[:89], Y[:89])) as dbg:
+        dbg.break_when("step == 2")
+        dbg.run(steps=5)
+        assert dbg.history.status.step == 2
+        dbg.fork(2, lr=0.1)
+        dbg.clear_breakpoints()
+        dbg.run(steps=3)
+        assert equal(state(dbg), wanted)
+        assert dbg.replay().equal
+
+
+class Clocked(Pairs):
+    """Samples that differ each time."""
+
+    def __init__(self) -> None:
+        self.own = iter(torch.randn(10_000))
+
+    def __getitem__(self, index: int) -> Any:
+        return X[index] + next(self.own), Y[index]
+
+
+def test_a_step_that_differs_is_traced_to_its_data() -> None:
+    with debugger(net(), Clocked()) as dbg:
+        dbg.run(steps=3)
+        found = dbg.replay()
+        assert found.difference is not None
+        assert "The data changes when it is read again" in found.difference.where
+
+
 class Unreadable(Dataset[Any]):
     """Data with a sample that cannot be read."""
 
