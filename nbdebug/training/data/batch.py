@@ -113,20 +113,11 @@ def draw_step(sampler: Sampler, batching: Batching) -> Batch:
         Exception: whatever reading raised; the sampler can seek the position from before.
     """
     first = sampler.next()
-    if batching.accumulate == 1 or first.progress == 1.0:
+    if batching.accumulate == 1:
         return first
-    parts = [first]
     # A step is read again as a whole if one of its batches fails.
     with sampler.keep_everything():
-        while len(parts) < batching.accumulate and parts[-1].progress < 1.0:
-            before = sampler.position() if batching.ahead else None
-            part = sampler.next()
-            if part.epoch != first.epoch:
-                # Prefetched with another batch size, the last one does not know of its end.
-                sampler.seek(before)
-                break
-            parts.append(part)
-    return Batch.of(parts)
+        return _step_from(first, sampler.next, sampler, batching)
 
 
 def skip_step(sampler: Sampler, batching: Batching) -> Batch:
@@ -135,9 +126,21 @@ def skip_step(sampler: Sampler, batching: Batching) -> Batch:
     Raises:
         DataError: its samples are not known without reading them.
     """
-    parts = [sampler.skip()]
+    return _step_from(sampler.skip(), sampler.skip, sampler, batching)
+
+
+def _step_from(
+    first: Batch, take: Callable[[], Batch], sampler: Sampler, batching: Batching
+) -> Batch:
+    parts = [first]
     while len(parts) < batching.accumulate and parts[-1].progress < 1.0:
-        parts.append(sampler.skip())
+        before = sampler.position() if batching.ahead else None
+        part = take()
+        if part.epoch != first.epoch:
+            # Prefetched with another batch size, the last one does not know of its end.
+            sampler.seek(before)
+            break
+        parts.append(part)
     return Batch.of(parts)
 
 

@@ -84,7 +84,7 @@ class Failures:
         more = ", ..." if len(indices) > MAX_NAMED_SAMPLES else ""
         self._tell(
             "A batch was left out",
-            f"{_these(left)} (index in the data: {named}{more}) could not be read, {tries} "
+            f"{_these(left)}index in the data: {named}{more}) could not be read, {tries} "
             f"times in a row: {describe_error(error)} Training goes on with the next "
             "batch; a replay leaves this one out too.",
         )
@@ -115,10 +115,10 @@ class Failures:
 
 
 def _these(left: Batch) -> str:
-    """Subject of a sentence about samples that were left out."""
+    """Begin a sentence about samples that were left out."""
     if not left.parts:
-        return "Its samples"
-    return f"One of the {len(left.parts)} batches of this step is broken, and its samples"
+        return "Its samples ("
+    return f"One of the {len(left.parts)} batches of a step, which were all left out (samples with "
 
 
 def is_alone(loop: Loop, error: BaseException, batch: Batch | None) -> bool:

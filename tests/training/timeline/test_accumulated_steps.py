@@ -288,7 +288,8 @@ def test_a_step_with_an_unreadable_batch_is_left_out_as_a_whole(workers: int) ->
         assert dbg.history.frame("samples")["samples"].tolist() == [32, 58]
         said = [n.text for n in dbg.history.notices if n.title == "A batch was left out"]
         assert len(said) == 1
-        assert "One of the 4 batches of this step is broken" in said[0]
+        assert said[0].startswith("One of the 4 batches of a step, which were all left out (")
+        assert f"index in the data: {int(order[32])}, " in said[0]
         assert dbg.replay().equal
 
 
