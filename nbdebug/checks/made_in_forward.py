@@ -84,4 +84,6 @@ def _made_anew(context: CheckContext) -> list[tuple[str, str]]:
 
 def _has_state(module: nn.Module) -> bool:
     """True for a layer with weights, or one that eval mode changes."""
-    return isinstance(module, _DropoutNd | _NormBase) or any(True for _ in module.parameters())
+    return isinstance(module, _DropoutNd | _NormBase) or any(
+        True for _ in module.parameters(recurse=False)
+    )

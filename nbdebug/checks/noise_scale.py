@@ -57,7 +57,10 @@ class NoiseScale(Check):
             said = f"noise exceeds the gradient of {size * count:,} samples: larger batches help"
             return Outcome("pass", f"batches of {size}; {said}", expected)
         said = f"batches of {size}, noise scale about {scale:,.0f} samples"
-        if size > 10 * scale:
+        accumulate = context.subject.batching.accumulate
+        if accumulate > 1:
+            said = f"{accumulate} {said}"
+        if size * accumulate > 10 * scale:
             said += ": a smaller batch would cost less and work as well"
         return Outcome("pass", said, expected)
 

@@ -12,7 +12,7 @@ from nbdebug.model.training_state import TrainingState
 
 
 class BatchSize(Control):
-    """Samples per step; the learning rate does not change."""
+    """Samples in a batch; the learning rate does not change."""
 
     name = "batch_size"
     label = "Batch size"
@@ -27,7 +27,7 @@ class BatchSize(Control):
             self.name,
             self.label,
             "int",
-            f"Samples per step. Changes take effect {when}. The learning rate does not change; a "
+            f"Samples in a batch. Changes take effect {when}. The learning rate does not change; a "
             "note suggests scaled learning rates.",
             low=2 if session.batch_norms.without_single_samples() and limit > 1 else 1,
             high=min(limit, 4096),

@@ -10,6 +10,11 @@ MAX_LISTED_NAMES = 8
 SYNONYMS: Mapping[str, tuple[str, ...]] = {
     "lr": ("learning_rate", "learningrate", "base_lr", "init_lr", "initial_lr", "eta", "step_size"),
     "batch_size": ("bs", "batch", "batchsize", "bsz", "minibatch_size", "train_batch_size"),
+    "accumulate": (
+        "accumulate_grad_batches", "gradient_accumulation_steps", "grad_accum", "accum_steps",
+        "accumulation_steps", "grad_accum_steps", "accumulation", "gradient_accumulation",
+        "grad_accumulation_steps", "accumulate_grad", "iters_to_accumulate",
+    ),
     "weight_decay": ("wd", "weightdecay", "l2", "l2_reg"),
     "clip_threshold": (
         "clipnorm", "max_norm", "max_grad_norm", "clip_norm", "grad_clip", "grad_clip_norm",

@@ -77,10 +77,10 @@ def progress(snapshot: Snapshot) -> tuple[float, str]:
 def time_left(snapshot: Snapshot) -> str:
     """Time until the goal at the present speed, "-" without a goal or a speed."""
     status, latest = snapshot.status, snapshot.latest
-    speed, batch = latest.get("samples_per_second"), latest.get("batch_size")
-    if not status.goal or status.state != "running" or not speed or not batch:
+    took = latest.get("step_ms")
+    if not status.goal or status.state != "running" or not took:
         return "-"
-    seconds = (status.goal - status.step) * batch / speed
+    seconds = (status.goal - status.step) * took / 1e3
     if not math.isfinite(seconds):
         return "-"
     if seconds < 90:

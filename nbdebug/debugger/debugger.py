@@ -56,8 +56,8 @@ class Debugger:
         batch_size_of: `f(batch)` returns the samples in it, where its tensors do not tell.
         metrics: `{name: f(outputs, targets)}`; accuracy by default for classification.
         optimizer: `sgd`, `nesterov`, `adam`, `adamw`, `rmsprop`; one, or {name: one}; a factory.
-        lr: learning rate; None is 1e-3, or that of the optimizer; batch_size: samples a step; None
-            is 64, or the DataLoader's own.
+        lr: None is 1e-3, or that of the optimizer; batch_size: samples a batch; None is 64, or the
+            DataLoader's own; accumulate: batches a step, each loss divided by their number.
         schedule: a name (`cosine`, ...), a torch scheduler or a factory; schedule_every: its unit.
         scaler: a torch.amp.GradScaler; norms are unscaled; state: {name: object} that goes back.
         seed: of dropout and the order of data; device: where to train, None is the model's.
@@ -92,6 +92,7 @@ class Debugger:
         optimizer: OptimizerLike = "adam",
         lr: float | None = None,
         batch_size: int | None = None,
+        accumulate: int | None = None,
         schedule: ScheduleLike = None,
         schedule_every: Literal["step", "epoch"] | None = None,
         scaler: torch.amp.GradScaler | None = None,
@@ -164,8 +165,7 @@ class Debugger:
         Raises:
             ArgumentError: neither steps nor epochs is given, or both, or a negative one.
             NonFiniteError: loss or gradient became NaN or Inf.
-            TaskStopped, ClosedError: another thread ran, rewound, reset or closed meanwhile;
-                training is where that put it.
+            TaskStopped, ClosedError: another thread moved or closed the training meanwhile.
             Exception: whatever the model, the loss or the data raised, as it was.
         """
         if (steps is None) == (epochs is None):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import torch
 
+K = TypeVar("K")
 Metric = Callable[[Any, Any], torch.Tensor | float]
 
 
@@ -41,6 +42,25 @@ class Metrics:
             if _is_classification(outputs, targets):
                 return {"accuracy": (outputs.argmax(1) == targets).float().mean()}
         return {}
+
+
+def averaged(parts: Sequence[tuple[int, Mapping[K, Any]]]) -> dict[K, Any]:
+    """Averages of named values over batches, weighted by their samples.
+
+    Args:
+        parts: of each batch its number of samples, and its values; one that lacks a name does not
+            count for it.
+    """
+    found: dict[K, Any] = {}
+    for name in dict.fromkeys(name for _, values in parts for name in values):
+        held = [(count, values[name]) for count, values in parts if name in values]
+        total = sum(count for count, _ in held)
+        found[name] = sum(count * _detached(value) for count, value in held) / total
+    return found
+
+
+def _detached(value: Any) -> Any:
+    return value.detach() if isinstance(value, torch.Tensor) else value
 
 
 def _is_classification(outputs: Any, targets: Any) -> bool:

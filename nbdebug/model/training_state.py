@@ -35,6 +35,7 @@ class Batching:
 
     Attributes:
         size: samples in a batch; read for every batch.
+        accumulate: batches of a step, fewer at the end of an epoch.
         limit: number of samples, None for a stream.
         ahead: batches that loader workers have prefetched; a new size takes effect after
             them.
@@ -44,7 +45,7 @@ class Batching:
     """
 
     def __init__(self, size: int, limit: int | None, ahead: int = 0) -> None:
-        self.size = size
+        self.size, self.accumulate = size, 1
         self.limit = limit
         self.ahead = ahead
         self.fixed = ""
@@ -53,8 +54,9 @@ class Batching:
 
     @property
     def settings(self) -> tuple[Any, ...]:
-        """The settings that decide samples and targets of the next batch."""
-        return self.size, self.sample_edits.excluded, self.sample_edits.relabelled
+        """The settings that decide samples and targets of the next step."""
+        edits = self.sample_edits
+        return self.size, self.accumulate, edits.excluded, edits.relabelled
 
     @property
     def remaining(self) -> int | None:
@@ -84,7 +86,8 @@ class TrainingState:
         outputs, targets: of the current step, None between steps or with a `step_fn`.
         again: calls the model once more on the inputs of the current step; None if outputs
             is None.
-        loss: of the current step; loss_fn: None if training has a `step_fn`.
+        loss: of the current step; batch_loss: of `outputs` and `targets`, which are those of the
+            last batch of a step; loss_fn: None if training has a `step_fn`.
         checkpoint_bytes: memory that checkpoints take.
         recorded_in: name of the store that the run is recorded in, "" for none.
         exclude_nonfinite: if True, a batch with NaN or Inf in its loss or gradient is skipped
@@ -140,7 +143,7 @@ class TrainingState:
         """Begin the first step: nothing is measured yet."""
         self.outputs = self.targets = cast(object, None)
         self.again: Callable[[], Any] | None = None
-        self.loss = math.nan
+        self.loss = self.batch_loss = math.nan
         self.grad_norms: tuple[torch.Tensor, ...] = ()
         self.with_gradient: Sequence[tuple[str, nn.Parameter]] = ()
         self.by_optimizer: Mapping[str, tuple[float, float, float]] = {}

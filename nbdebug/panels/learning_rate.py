@@ -90,17 +90,20 @@ class LearningRate(Panel):
         sink.set_actions(self.name, batch_size_actions(snapshot))
 
 
+SIZES = {"batch_size": "The batch size", "accumulate": "The number of batches a step"}
+
+
 def batch_size_actions(snapshot: Snapshot) -> PlotActions:
-    """Buttons with scaled learning rates, if only the batch size has changed lately."""
+    """Buttons with scaled learning rates, if only the samples of a step have changed lately."""
     applied = [change for change in snapshot.changes if change.status == "applied"]
-    last = next((c for c in reversed(applied) if c.control in ("batch_size", "lr")), None)
+    last = next((c for c in reversed(applied) if c.control in ("lr", *SIZES)), None)
     lr = snapshot.latest.get("lr", math.nan)
-    if last is None or last.control != "batch_size" or not (lr > 0 and last.old != last.new):
+    if last is None or last.control not in SIZES or not (lr > 0 and last.old != last.new):
         return PlotActions()
     rates = scaled_rates(lr, last.old, last.new)
     actions = tuple(_scaling(rule, rate) for rule, rate in rates.items())
     text = (
-        f"The batch size changed from {last.old} to {last.new} at step {last.step:,}; "
+        f"{SIZES[last.control]} changed from {last.old} to {last.new} at step {last.step:,}; "
         f"the learning rate is still {lr:.3g}."
     )
     return PlotActions(text, actions)

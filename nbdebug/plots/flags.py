@@ -30,6 +30,7 @@ MAX_RATIO = 99
 SHORT_LABELS = {
     "lr": "lr",
     "batch_size": "batch",
+    "accumulate": "accumulate",
     "clip_threshold": "clip at",
     "clip_mode": "clip",
     "weight_decay": "decay",

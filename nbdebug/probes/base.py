@@ -19,6 +19,7 @@ class Probe(ABC):
 
     Order within a due step: `begin`, forward, `zero_grad`, `before_backward`, backward,
     clipping, `before_update`, optimizer step, `read`; or `cancel` if the step was not completed.
+    A step that accumulates has a forward and a backward pass, then `after_batch`, for each batch.
     Do not call `.item()` in a hook: the tensors that `read` returns are copied to the host in
     one transfer.
 
@@ -62,6 +63,12 @@ class Probe(ABC):
 
     def before_backward(self, step: int) -> None:  # noqa: B027
         """Called between `zero_grad` and the backward pass."""
+
+    def after_batch(self, step: int, samples: int) -> None:  # noqa: B027
+        """Called after the backward pass of each of several batches of a step, see `accumulate`.
+
+        Outputs and targets of the session are those of this batch.
+        """
 
     def before_update(self, step: int) -> None:  # noqa: B027
         """Called after clipping, before the optimizer step."""

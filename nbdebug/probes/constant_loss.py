@@ -41,7 +41,7 @@ class ConstantLoss(Probe):
         outputs, targets = outputs.detach(), targets.detach()
         if not self._kind and self._tried < 3:
             self._tried += 1
-            self._kind = loss_name(outputs, targets, self._session.loss)
+            self._kind = loss_name(outputs, targets, self._session.batch_loss)
         if not self._kind:
             return {}
         if self._count < MAX_SAMPLES:

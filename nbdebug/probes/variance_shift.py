@@ -92,7 +92,7 @@ class VarianceShift(Probe):
         assert isinstance(targets, torch.Tensor)
         if not self._loss and self._tried < MAX_TRIES:
             self._tried += 1
-            self._loss = loss_name(trained.detach(), targets, session.loss)
+            self._loss = loss_name(trained.detach(), targets, session.batch_loss)
         return {"eval_loss": KNOWN_LOSSES[self._loss](outputs, targets)} if self._loss else {}
 
 

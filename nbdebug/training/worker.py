@@ -245,7 +245,7 @@ class Worker:
         step = training.session.step
         if not isinstance(error, NonFiniteError):
             where, remedy = self._origin(error)
-            why = noted(error, training.session, training.loop.batch)
+            why = noted(error, training.session, training.loop.part or training.loop.batch)
             training.run.stop(exception_notice(error, step, where, remedy, why), error)
         elif self._exclude_batch(error):
             pass

@@ -26,7 +26,7 @@ def test_loss_validation_and_metric_stand_beside_the_position() -> None:
 
 @pytest.mark.parametrize(("steps", "said"), [(100, "10 s"), (3000, "5 min"), (100_000, "2.8 h")])
 def test_the_time_left_follows_from_the_speed(steps: int, said: str) -> None:
-    latest = {"samples_per_second": 640.0, "batch_size": 64.0}
+    latest = {"step_ms": 100.0}
     status = Status("running", 50, goal=50 + steps)
     assert time_left(Snapshot(status, latest)) == said
     assert time_left(Snapshot(Status("paused", 50, goal=50 + steps), latest)) == "-"

@@ -86,6 +86,13 @@ def test_a_new_batch_size_offers_both_scalings_until_the_rate_is_set():
     assert batch_size_actions(Snapshot(latest={"lr": 1e-3})) == PlotActions()
 
 
+def test_another_number_of_accumulated_batches_offers_them_too():
+    more = change("accumulate", 1, 4)
+    actions = batch_size_actions(Snapshot(changes=(more,), latest={"lr": 1e-3}))
+    assert [o.fields["settings"] for o in actions.actions] == [{"lr": 4e-3}, {"lr": 2e-3}]
+    assert "batches a step changed from 1 to 4" in actions.text
+
+
 def test_the_rate_that_a_range_test_suggests_is_one_press_away(context):
     panel = RangeTestCurve(context)
     panel.build()

@@ -98,6 +98,16 @@ def gradient_accumulation() -> Made:
     return mlp(3), (x, classes(x)), options
 
 
+@program
+def accumulated_steps() -> Made:
+    x = rows()
+    model = nn.Sequential(
+        nn.Linear(8, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.1), nn.Linear(32, 3)
+    )
+    options = {"loss_fn": nn.CrossEntropyLoss(), "accumulate": 4, "batch_size": 8, "lr": 3e-3}
+    return model, (x, classes(x)), options
+
+
 class Adversaries(nn.Module):
     def __init__(self) -> None:
         super().__init__()

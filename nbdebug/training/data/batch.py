@@ -1,11 +1,11 @@
-"""Batch, and the protocol of samplers."""
+"""Batch, the protocol of samplers, and the batches of a step."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from nbdebug.errors import ArgumentError
 from nbdebug.model.module.forward import leaves, to_device
+from nbdebug.model.training_state import Batching
 
 MAX_CACHE_BYTES = 256 * 2**20
 CountSamples = Callable[[Any], int]
@@ -21,11 +22,12 @@ COUNT_ATTRIBUTES = ("num_graphs", "batch_size")
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A batch, its number of samples, and the progress of the epoch after it.
+    """A batch, or all batches of a step, its number of samples, and the progress after it.
 
     `epoch` counts whole passes before the batch was drawn; `progress` is the completed share of
     the current pass, 1.0 with its last batch (for a stream: 0.0 before).
     `indices` [B] are the indices of the samples; None for a stream.
+    `parts` are the batches of a step of several, and `data` is then a tuple of their data.
     """
 
     data: Any
@@ -33,10 +35,39 @@ class Batch:
     epoch: int
     progress: float
     indices: torch.Tensor | None = None
+    parts: tuple[Batch, ...] = ()
+
+    @classmethod
+    def of(cls, parts: Sequence[Batch]) -> Batch:
+        """Return the batches of a step as one; a single one as it is."""
+        last = parts[-1]
+        if len(parts) == 1:
+            return last
+        known = [part.indices for part in parts if part.indices is not None]
+        return cls(
+            tuple(part.data for part in parts),
+            sum(part.samples for part in parts),
+            last.epoch,
+            last.progress,
+            torch.cat(known) if len(known) == len(parts) else None,
+            tuple(parts),
+        )
+
+    @property
+    def each(self) -> tuple[Batch, ...]:
+        """The batches that the step is made of, in their order."""
+        return self.parts or (self,)
+
+    def without_last(self) -> Batch | None:
+        """Return the step without its last batch, whose progress it keeps; None if it had one."""
+        if not self.parts:
+            return None
+        *others, last, _ = self.parts
+        return Batch.of([*others, replace(last, progress=self.progress)])
 
     def to(self, device: torch.device) -> Batch:
-        """Return the batch with its data on a device."""
-        return self.with_data(to_device(self.data, device))
+        """Return the batch with its data on a device; those of several are moved one by one."""
+        return self if self.parts else self.with_data(to_device(self.data, device))
 
     def with_data(self, data: Any) -> Batch:
         """Return the batch with other data."""
@@ -58,8 +89,8 @@ class Sampler(Protocol):
             DataError: the data cannot be read again from there; nothing was changed.
         """
 
-    def skip(self) -> torch.Tensor:
-        """Leave out the next batch without reading it; return the indices [B] of its samples.
+    def skip(self) -> Batch:
+        """Leave out the next batch without reading it; return it without data.
 
         Raises:
             DataError: the samples of the next batch are not known without reading them.
@@ -73,6 +104,44 @@ class Sampler(Protocol):
 
     def close(self) -> None:
         """End the worker processes; may be called twice."""
+
+
+def draw_step(sampler: Sampler, batching: Batching) -> Batch:
+    """Draw the batches of the next step, as one; a step ends with its epoch.
+
+    Raises:
+        Exception: whatever reading raised; the sampler can seek the position from before.
+    """
+    first = sampler.next()
+    if batching.accumulate == 1:
+        return first
+    # A step is read again as a whole if one of its batches fails.
+    with sampler.keep_everything():
+        return _step_from(first, sampler.next, sampler, batching)
+
+
+def skip_step(sampler: Sampler, batching: Batching) -> Batch:
+    """Leave out the batches of the next step without reading them; return them without data.
+
+    Raises:
+        DataError: its samples are not known without reading them.
+    """
+    return _step_from(sampler.skip(), sampler.skip, sampler, batching)
+
+
+def _step_from(
+    first: Batch, take: Callable[[], Batch], sampler: Sampler, batching: Batching
+) -> Batch:
+    parts = [first]
+    while len(parts) < batching.accumulate and parts[-1].progress < 1.0:
+        before = sampler.position() if batching.ahead else None
+        part = take()
+        if part.epoch != first.epoch:
+            # Prefetched with another batch size, the last one does not know of its end.
+            sampler.seek(before)
+            break
+        parts.append(part)
+    return Batch.of(parts)
 
 
 class BoundedBatchCache:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
-import torch
-
 from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.model.training_state import Batching
 from nbdebug.training.data.batch import MAX_CACHE_BYTES, Batch, BoundedBatchCache, bytes_in
@@ -83,7 +81,7 @@ class CachedSampler(BoundedBatchCache):
             self._kept[index].source_position if index < len(self._kept) else self.inner.position()
         )
 
-    def skip(self) -> torch.Tensor:
+    def skip(self) -> Batch:
         position = self.position()
         self._refetch(position.number + 1, position.inner)
         return self.inner.skip()

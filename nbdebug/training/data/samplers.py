@@ -79,8 +79,9 @@ class DirectSampler:
         data = self.indices.batching.sample_edits.applied(data, indices)
         return Batch(data, len(indices), epoch, progress, indices)
 
-    def skip(self) -> torch.Tensor:
-        return self.indices.next()[0]
+    def skip(self) -> Batch:
+        indices, epoch, progress = self.indices.next()
+        return Batch(None, len(indices), epoch, progress, indices)
 
     def position(self) -> DirectPosition | IndexPosition | LazyPosition:
         position = self.indices.position()

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-import torch
-
 from nbdebug.errors import DataError
 from nbdebug.model.training_state import Batching
 from nbdebug.training.data.batch import MAX_CACHE_BYTES, Batch
@@ -110,7 +108,7 @@ class StreamSampler:
             )
         return "The iterable dataset has no samples."
 
-    def skip(self) -> torch.Tensor:
+    def skip(self) -> Batch:
         raise DataError("The samples of a stream are not known before they are read.")
 
     def position(self) -> StreamPosition:

@@ -112,10 +112,11 @@ class WorkerSampler:
             return Batch(data, self.source.count(data), epoch, progress)
         return Batch(data, len(indices), epoch, progress, indices)
 
-    def skip(self) -> torch.Tensor:
+    def skip(self) -> Batch:
         """Leave out the next batch; the workers begin again behind it."""
         self.seek(self.position())
-        return self._next_request().indices
+        indices, epoch, progress, *_ = self._next_request()
+        return Batch(None, len(indices), epoch, progress, indices)
 
     def position(self) -> WorkerPosition:
         return WorkerPosition(self.indices.position(), (*self._pending, *self._to_resend))

@@ -8,13 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
-
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Notice, StepRecord
 from nbdebug.errors import LoopLeft, NbdebugError
 from nbdebug.model.state.step_guard import StepGuard
-from nbdebug.training.data.batch import Batch
+from nbdebug.training.data.batch import Batch, draw_step, skip_step
 from nbdebug.training.engine.after_update import AfterUpdate
 from nbdebug.training.engine.own_update import OwnUpdate, StepBody, Values
 from nbdebug.training.engine.probe_runner import ProbeRunner
@@ -39,7 +37,8 @@ class Loop:
 
     Attributes:
         body: makes the update of a step.
-        batch: batch of the next step, if a failed step is to be retried.
+        batch: batch of the next step, if a failed step is to be retried; part: the one of several
+            that a step has come to.
         last: loss and gradient norm of the last step.
         after_update: schedule and validation after the update of a step.
         unread: True if the last failure was in reading a batch, which is read again.
@@ -67,6 +66,7 @@ class Loop:
     def reset(self) -> None:
         """Drop the current batch and the averages of times."""
         self.batch: Batch | None = None
+        self.part: Batch | None = None
         # Position of the sampler before that batch, and the settings that it was drawn with.
         self._before: Any = None
         self._drawn_with: tuple[Any, ...] = ()
@@ -176,14 +176,25 @@ class Loop:
             self.after_update.run()
         return record
 
-    def skip_batch(self) -> torch.Tensor:
-        """Leave out the next batch, which cannot be read; return the indices of its samples.
+    def skip_batch(self) -> Batch:
+        """Leave out all batches of the next step, one of which cannot be read; without data.
 
         Raises:
             DataError: the data cannot be read on behind it.
         """
         self.batch = None
-        return self.session.sampler.skip()
+        return skip_step(self.session.sampler, self.session.batching)
+
+    def leave_out_last(self) -> float | None:
+        """Leave out the last batch of the next step.
+
+        Returns:
+            The progress of the epoch if the step had no other batch, else None.
+        """
+        batch = self._next_batch()
+        rest = batch.without_last()
+        self.batch = None if rest is None else rest.to(self.session.device)
+        return batch.progress if rest is None else None
 
     def _guarded_update(self, batch: Batch, watched: bool = False) -> tuple[Batch, Values]:
         """Update the weights; an exception leaves the model as it was.
@@ -247,13 +258,13 @@ class Loop:
             # What was changed since it was drawn holds for this step already.
             session.sampler.seek(self._before)
             self.batch = None
-        self.unread = False
+        self.unread, self.part = False, None
         if session.step < HOST_DRAW_STEPS:
             session.rng.detect_host_draws()
         if self.batch is None:
             before = session.sampler.position()
             try:
-                batch = session.sampler.next().to(session.device)
+                batch = draw_step(session.sampler, session.batching).to(session.device)
             except BaseException as error:
                 # Reading is tried again, which a fault in the setup would not mend.
                 session.sampler.seek(before)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from nbdebug.model.module.forward import call, checked, split, with_gradient
 from nbdebug.training.data.batch import Batch
-from nbdebug.training.engine.by_optimizer import note_by_optimizer
 from nbdebug.training.engine.gradients import Clipped, Gradients
-from nbdebug.training.engine.probing.logged import check_logged
 from nbdebug.training.engine.stopping.breakpoints import Break
 from nbdebug.training.engine.stopping.stop_report import nonfinite_error, stop_at_breakpoint
+from nbdebug.training.engine.updating.by_optimizer import note_by_optimizer
+from nbdebug.training.engine.updating.passes import accumulated, one_pass
 
 if TYPE_CHECKING:
     import torch
@@ -78,7 +76,7 @@ class StepBody(Protocol):
 
 
 class OwnUpdate:
-    """Forward pass, backward pass, clipping and the step of the optimizer."""
+    """Forward and backward pass of each batch, clipping and the step of the optimizer."""
 
     repeats = attended = True
     no_reset = ""
@@ -122,28 +120,21 @@ class OwnUpdate:
     def _forward_backward(
         self, loop: Loop, batch: Batch, watched: bool
     ) -> tuple[Gradients, float, float]:
-        session = loop.session
-        loss, session.outputs, session.targets = session.evaluate(batch.data)
-        if session.logs:
-            check_logged(session.logs, loop.breakpoints.measured)
-        if session.step_fn is None:
-            session.again = partial(call, session.model, split(batch.data)[0])
-        loss = with_gradient(checked(loss, session.loss_name), session.loss_name)
-        session.optimizer.zero_grad()
-        loop.probes.before_backward(session.step)
-        scaler = session.scaler
-        (loss if scaler is None else scaler.scale(loss)).backward()
+        session, scaler = loop.session, loop.session.scaler
+        loss, losses = accumulated(loop, batch) if batch.parts else one_pass(loop, batch)
         with loop.probes.stopwatch:
             found = Gradients(session.parameters, session.device, session.clipping)
             if scaler is not None:
                 scaler.unscale_(session.optimizer)
             loss_value, total_value = measured(session, found, loss)
+            session.batch_loss = float(losses[-1]) if losses else loss_value
         healthy = math.isfinite(total_value) or scaler is not None
         if not (math.isfinite(loss_value) and healthy):
             loop.batch = None
             if scaler is not None:
                 # The scaler unscales once between two updates; the next step has new gradients.
                 scaler.update()
-            raise nonfinite_error(session, loop.breakpoints if watched else None, batch, loss_value)
+            kept = loop.breakpoints if watched else None
+            raise nonfinite_error(session, kept, batch, loss_value, losses)
         note_by_optimizer(session, found, loss_value)
         return found, loss_value, total_value

@@ -117,6 +117,11 @@ class ProbeRunner:
         if self._due:
             self._each("before_backward", step)
 
+    def after_batch(self, step: int, samples: int) -> None:
+        """Call the due probes after the backward pass of each batch of an accumulated step."""
+        if self._due:
+            self._each("after_batch", step, samples)
+
     def before_update(self, step: int) -> None:
         """Call the due probes before the optimizer's step."""
         if self._due:
@@ -192,10 +197,10 @@ class ProbeRunner:
             wanted = min(wanted, math.ceil(REFRESH_SECONDS / self.bare))
         return min(max(slot.probe.every, wanted), MAX_INTERVAL)
 
-    def _each(self, method: str, step: int) -> None:
+    def _each(self, method: str, *numbers: int) -> None:
         for slot in list(self._due):
             start = time.perf_counter()
-            self._try(slot, step, partial(getattr(slot.probe, method), step))
+            self._try(slot, numbers[0], partial(getattr(slot.probe, method), *numbers))
             slot.spent += time.perf_counter() - start
 
     def _try(

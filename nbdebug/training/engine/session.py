@@ -61,6 +61,7 @@ class Session(TrainingState):
         optimizer = make_optimizer(
             setup.optimizer, setup.lr, model, setup.loss_fn, own_loop=isinstance(source, LoopSource)
         )
+        batching.accumulate = setup.accumulate or 1
         batching.sample_edits.pairs_only = setup.step_fn is not None
         own = own_scheduler(setup.schedule, optimizer, setup.schedule_every)
         made = Optimizers(optimizer, Schedule(optimizer, own, setup.schedule_every == "epoch"))
@@ -138,11 +139,11 @@ class Session(TrainingState):
 
     @property
     def steps_per_epoch(self) -> int | None:
-        """Number of batches of one epoch at the current batch size, None if that is unknown."""
-        batching = self.batching
-        if batching.batches is None and batching.remaining is not None:
-            return math.ceil(batching.remaining / batching.size)
-        return batching.batches
+        """Number of steps of one epoch as batches are drawn now, None if that is unknown."""
+        batching, batches = self.batching, self.batching.batches
+        if batches is None and batching.remaining is not None:
+            batches = math.ceil(batching.remaining / batching.size)
+        return None if batches is None else math.ceil(batches / batching.accumulate)
 
     @property
     def schedule_epoch(self) -> tuple[int, int]:

@@ -41,6 +41,7 @@ class Setup:
     optimizer: OptimizerLike = "adam"
     lr: float | None = None
     batch_size: int | None = None
+    accumulate: int | None = None
     schedule: ScheduleLike = None
     schedule_every: Literal["step", "epoch"] | None = None
     scaler: torch.amp.GradScaler | None = None
@@ -68,6 +69,8 @@ class Setup:
             values["lr"] = self.lr
         if self.batch_size is not None:
             values["batch_size"] = self.batch_size
+        if self.accumulate is not None:
+            values["accumulate"] = self.accumulate
         if self.schedule is not None:
             # Last: it begins at the learning rate that the others put in force.
             values["schedule"] = self.schedule if isinstance(self.schedule, str) else USER_SCHEDULE
@@ -95,8 +98,9 @@ def check_setup(setup: Setup) -> None:
         number("lr", setup.lr, 0.0, math.inf, low_open=True)
     if setup.schedule is not None and isinstance(setup.optimizer, Mapping):
         raise ArgumentError(f"schedule: {OWN_SCHEDULES}")
-    if setup.batch_size is not None:
-        whole_number("batch_size", setup.batch_size, 1)
+    for name in ("batch_size", "accumulate"):
+        if (value := getattr(setup, name)) is not None:
+            whole_number(name, value, 1)
     if setup.scaler is not None and not isinstance(setup.scaler, torch.amp.GradScaler):
         raise ArgumentError(
             f"scaler is a {type(setup.scaler).__name__}: expected a torch.amp.GradScaler."

@@ -115,7 +115,8 @@ class StepRecorder:
         loss, norm, clipped, lr = values
         batching = session.batching
         # The last batch of an epoch may be short, which is no change of the batch size.
-        size = batch.samples if batching.fixed or batch.progress < 1.0 else batching.size
+        short = batching.fixed or batch.progress < 1.0
+        size = batch.each[0].samples if short else batching.size
         seconds = self.step_seconds or math.nan
         return np.array(
             (

@@ -9,6 +9,7 @@ NO_UPDATE = (
 GIVES_BATCHES = "the loop reads its batches itself: change the dataset."
 UNAVAILABLE = {
     "optimizer": "the loop calls the step() of its own optimizer: build another one there.",
+    "accumulate": "the loop itself decides after how many batches it makes an update.",
     "excluded_samples": GIVES_BATCHES,
     "relabelled": GIVES_BATCHES,
 }

@@ -63,6 +63,7 @@ class SessionView:
             session.rng.position(),
             {
                 "batch_size": session.batching.size,
+                "accumulate": session.batching.accumulate,
                 "clip_mode": clipping.mode,
                 "clip_threshold": clipping.threshold,
                 "clip_norm_type": clipping.norm_type,

@@ -17,10 +17,10 @@ from nbdebug.core.output_files import output
 from nbdebug.errors import ScriptError
 from nbdebug.model.source_code import Sources
 from nbdebug.runs.redaction.document import redact_document, redact_script
-from nbdebug.training.data.samplers import DirectSampler
 from nbdebug.training.data.sources import DatasetSource, TensorSource
 from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.engine.session import Session
+from nbdebug.training.script.batches import batch_lines, excluded_lines
 from nbdebug.training.script.constructors import expression
 from nbdebug.training.script.files import write_files
 from nbdebug.training.script.refusals import check_writable, loss_in_step
@@ -49,6 +49,7 @@ class Writer(ReplayObserver):
         self._limits: list[float] = []
         self._saved: dict[str, Any] = {}
         self._scheduled = self._adaptive = self._clipped = self._norms_switched = False
+        self._accumulates = False
 
     def begin(self) -> None:
         """Start the program from the first state of the replay."""
@@ -68,6 +69,7 @@ class Writer(ReplayObserver):
         self._changes = ScriptEdits(self._sources, self._first)
         self._saved["model"] = {k: v.clone() for k, v in session.model.state_dict().items()}
         self._scheduled = bool(session.schedule.schedulers)
+        self._accumulates = self._first.settings["accumulate"] > 1
         self._optimizer = build(self._first)
         if session.scaler is not None:
             raise ScriptError("Training with a GradScaler cannot be written as a script yet.")
@@ -77,9 +79,7 @@ class Writer(ReplayObserver):
         """Write the lines of a replayed event."""
         if event.command is None:
             yield
-            why = "One sample" if event.alone else "NaN or Inf"
-            lines = [f"# {why}: this batch was excluded.", "next_batch()"]
-            self._blocks.append((event.step, lines))
+            self._blocks.append((event.step, excluded_lines(self._session, event)))
             return
         before = SessionView.of(self._session)
         yield
@@ -95,6 +95,7 @@ class Writer(ReplayObserver):
         why = f": {command.why}" if command.why else ""
         text = f"{_title(command)}, by {command.who}{why}"
         self._clipped = self._clipped or after.settings["clip_mode"] != "off"
+        self._accumulates = self._accumulates or after.settings["accumulate"] > 1
         self._norms_switched = self._norms_switched or before.eval_norms != after.eval_norms
         self._blocks.append((event.step, [f"# {comment(text)}", *lines]))
 
@@ -136,7 +137,7 @@ class Writer(ReplayObserver):
             *self._settings(),
             *self._layers(),
             *self._random(),
-            *self._batches(),
+            *batch_lines(session, self._accumulates),
             *([CLIP.strip("\n"), ""] if self._clips() else []),
             *self._loop(steps),
             f"\ntorch.save(model.state_dict(), Path(__file__).with_name({trained!r}))\n",
@@ -155,7 +156,8 @@ class Writer(ReplayObserver):
         return [
             f"{name} = {value!r}"
             for name, value in self._first.settings.items()
-            if clips or not name.startswith("clip")
+            if (clips or not name.startswith("clip"))
+            and (self._accumulates or name != "accumulate")
         ]
 
     def _random(self) -> list[str]:
@@ -184,34 +186,6 @@ class Writer(ReplayObserver):
             )
         self._saved["data"] = tuple(tensor.cpu() for tensor in tensors)
         return ['data = saved["data"]']
-
-    def _batches(self) -> list[str]:
-        sampler = self._session.sampler
-        if not isinstance(sampler, DirectSampler) or sampler.indices.own is not None:
-            raise ScriptError(
-                "Batches come from loader workers, a stream or a user-defined sampler, which a "
-                "script cannot reproduce yet."
-            )
-        indices = sampler.indices
-        draw = "torch.randperm(len(data[0]), generator=order)"
-        if not indices.shuffle:
-            draw = "torch.arange(len(data[0]))"
-        fresh = "not len(left)"
-        if indices.drop_last:
-            fresh = "len(left) < batch_size"
-        return [
-            f"order = torch.Generator().manual_seed({indices.seed})",
-            "left = torch.empty(0, dtype=torch.int64)",
-            "", "",
-            "def next_batch():",
-            '    """Return the next batch; each epoch has a new order."""',
-            "    global left",
-            f"    if {fresh}:",
-            f"        left = {draw}",
-            "    indices, left = left[:batch_size], left[batch_size:]",
-            "    return tuple(part[indices] for part in data)",
-            "", "",
-        ]  # fmt: skip
 
     def _loss_line(self) -> str:
         session = self._session
@@ -253,14 +227,7 @@ class Writer(ReplayObserver):
                 "        group.update(rates)",
             ]
             self._saved["schedule"] = self._rates
-        if self._session.step_fn is None:
-            lines += [
-                "    *inputs, targets = next_batch()",
-                "    loss = loss_fn(model(*inputs), targets)",
-            ]
-        else:
-            lines.append(f"    loss = step_fn(model, next_batch()){loss_in_step(self._session)}")
-        lines += ["    optimizer.zero_grad()", "    loss.backward()"]
+        lines += self._passes()
         if self._clips():
             limit = "clip_threshold"
             if self._adaptive:
@@ -268,6 +235,25 @@ class Writer(ReplayObserver):
                 limit = 'saved["limits"][step] if clip_mode == "adaptive" else clip_threshold'
             lines += ['    if clip_mode != "off":', f"        clip({limit})"]
         return [*lines, "    optimizer.step()"]
+
+    def _passes(self) -> list[str]:
+        """Lines of forward and backward pass."""
+        clear, backward = "    optimizer.zero_grad()", "    loss.backward()"
+        at, batch, share = "    ", "next_batch()", ""
+        if self._accumulates:
+            at, batch, share = "        ", "batch", " / len(batches)"
+        if self._session.step_fn is None:
+            lines = [
+                f"{at}*inputs, targets = {batch}",
+                f"{at}loss = loss_fn(model(*inputs), targets){share}",
+            ]
+        else:
+            index = loss_in_step(self._session)
+            lines = [f"{at}loss = step_fn(model, {batch}){index}{share}"]
+        if not self._accumulates:
+            return [*lines, clear, backward]
+        loop = ["    batches = next_batches()", clear, "    for batch in batches:"]
+        return [*loop, *lines, f"    {backward}"]
 
 
 def _title(command: SetControl | ReestimateBatchNorm) -> str:

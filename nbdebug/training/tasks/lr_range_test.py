@@ -11,6 +11,7 @@ from nbdebug.core.commands.examining import RunLrRangeTest
 from nbdebug.core.results.lr_range_test import LrRangeTest, Smoothing
 from nbdebug.errors import NonFiniteError
 from nbdebug.model.schedule.builders import set_option
+from nbdebug.training.data.batch import draw_step
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.engine.session import Session
@@ -43,7 +44,8 @@ def sweep(loop: Loop, test: RunLrRangeTest, progress: TaskProgress) -> LrRangeTe
                 break
             _set_rate(session, float(rate))
             try:
-                losses.append(loop.update_weights(session.sampler.next().to(session.device)))
+                batch = draw_step(session.sampler, session.batching).to(session.device)
+                losses.append(loop.update_weights(batch))
             except NonFiniteError:
                 ended = f"loss or gradient was NaN or Inf at {rate:.3g}."
                 break

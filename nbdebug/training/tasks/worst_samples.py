@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
 from typing import Any
 
 import torch
@@ -17,7 +19,7 @@ from nbdebug.errors import ModelError, TaskStopped
 from nbdebug.model.module.forward import leaves, some_samples, split
 from nbdebug.model.nonfinite import eager
 from nbdebug.model.state.model_state import undisturbed
-from nbdebug.training.data.batch import Batch
+from nbdebug.training.data.batch import Batch, draw_step
 from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.engine.session import Session
 from nbdebug.training.engine.stopping.breakpoints import Breakpoints
@@ -47,13 +49,14 @@ def worst_samples(
     """
     stopped = breakpoints.inspection
     if stopped is not None and command.step in (None, stopped.step):
-        samples = _count(stopped.batch)
-        batch = Batch(stopped.batch, samples, 0, 0.0, stopped.indices)
+        batch = stopped.whole
+        if batch is None or not batch.parts:
+            batch = Batch(stopped.batch, _count(stopped.batch), 0, 0.0, stopped.indices)
         return _worst(session, batch, stopped.step, command.top, progress)
     step = max(session.step - 1, 0) if command.step is None else command.step
     with timeline.rolled_back():
         timeline.capture_at(timeline.resolve(step), progress)
-        batch = session.sampler.next().to(session.device)
+        batch = draw_step(session.sampler, session.batching)
         return _worst(session, batch, session.step, command.top, progress)
 
 
@@ -85,14 +88,21 @@ def _examine_all(session: Session, batch: Batch, progress: TaskProgress) -> list
     ):
         # BatchNorm takes no single sample in train mode.
         session.model.eval()
-        for index in range(count):
-            progress.advance(index / count, "Evaluating samples")
+        for part, index in islice(_one_by_one(session, batch), count):
+            progress.advance(len(found) / count, "Evaluating samples")
             if progress.should_stop():
                 raise TaskStopped("The search was stopped; training is where it was.")
-            found.append(_examine(session, batch, index))
+            found.append(_examine(session, part, index, len(found)))
             if time.monotonic() - start > MAX_SECONDS:
                 break
     return found
+
+
+def _one_by_one(session: Session, batch: Batch) -> Iterator[tuple[Batch, int]]:
+    """Each sample of a step: its batch on the device, and its position there."""
+    for part in batch.each:
+        moved = part.to(session.device)
+        yield from ((moved, index) for index in range(part.samples))
 
 
 def _differentiable(model: nn.Module) -> AbstractContextManager[None]:
@@ -107,7 +117,12 @@ def _severity(sample: WorstSample) -> tuple[bool, float, float]:
     return not finite, sample.loss if finite else 0.0, sample.grad_norm if finite else 0.0
 
 
-def _examine(session: Session, batch: Batch, index: int) -> WorstSample:
+def _examine(session: Session, batch: Batch, index: int, position: int) -> WorstSample:
+    """Evaluate a sample of a batch.
+
+    Args:
+        position: of the sample among all of the step.
+    """
     one = some_samples(batch.data, slice(index, index + 1))
     with session.rng, torch.enable_grad():
         try:
@@ -120,7 +135,7 @@ def _examine(session: Session, batch: Batch, index: int) -> WorstSample:
     total = torch.stack([norm.to(session.device) for norm in norms]).norm() if norms else None
     return WorstSample(
         None if batch.indices is None else int(batch.indices[index]),
-        index,
+        position,
         float(loss.detach().sum()),
         math.nan if total is None else float(total),
         _target(targets),

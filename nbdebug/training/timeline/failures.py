@@ -49,9 +49,12 @@ class Failures:
         """
         session = self._loop.session
         again = any(e.alone for e in self._edits.events[-1:] if e.step == session.step)
-        if again or not is_alone(self._loop, error, batch):
+        if batch is None or not is_alone(self._loop, error, batch) or (again and not batch.parts):
             return False
-        self._edits.events.append(Event(session.step, None, session.schedule.fallback, alone=True))
+        if not again:
+            event = Event(session.step, None, session.schedule.fallback, alone=True)
+            self._edits.events.append(event)
+        # Of several batches the others are drawn again with it where a fork came in between.
         leave_out_batch(self._loop, self._history)
         if not self._told_alone:
             self._told_alone = True
@@ -70,9 +73,10 @@ class Failures:
     def _left_out(self, error: BaseException) -> bool:
         session = self._loop.session
         try:
-            indices = self._loop.skip_batch().tolist()
+            left = self._loop.skip_batch()
         except DataError:
             return False
+        indices = [] if left.indices is None else left.indices.tolist()
         event = Event(session.step, None, session.schedule.fallback, unread=True)
         self._edits.events.append(event)
         tries, self._tries = self._tries, 0
@@ -80,7 +84,7 @@ class Failures:
         more = ", ..." if len(indices) > MAX_NAMED_SAMPLES else ""
         self._tell(
             "A batch was left out",
-            f"Its samples (index in the data: {named}{more}) could not be read, {tries} "
+            f"{_these(left)}index in the data: {named}{more}) could not be read, {tries} "
             f"times in a row: {describe_error(error)} Training goes on with the next "
             "batch; a replay leaves this one out too.",
         )
@@ -110,6 +114,13 @@ class Failures:
         self._history.add_notice(Notice(self._loop.session.step, "warning", title, text))
 
 
+def _these(left: Batch) -> str:
+    """Begin a sentence about samples that were left out."""
+    if not left.parts:
+        return "Its samples ("
+    return f"One of the {len(left.parts)} batches of a step, which were all left out (samples with "
+
+
 def is_alone(loop: Loop, error: BaseException, batch: Batch | None) -> bool:
     """Tell if a step failed since its batch is what an epoch left over: one sample.
 
@@ -120,18 +131,17 @@ def is_alone(loop: Loop, error: BaseException, batch: Batch | None) -> bool:
         isinstance(error, ValueError)
         and "more than 1 value per channel" in message_of(error)
         and batch is not None
-        and batch.samples == 1 < loop.session.batching.size
+        and batch.each[-1].samples == 1 < loop.session.batching.size
         and not loop.session.batching.fixed
     )
 
 
 def leave_out_batch(loop: Loop, history: History, validate: bool = True) -> None:
-    """Leave out the batch of the step that failed, or else the next one.
+    """Leave out the last batch of the step that failed, or else of the next one.
 
     Args:
         validate: False to leave out the validation at the end of an epoch.
     """
-    batch, loop.batch = loop.batch or loop.session.sampler.next(), None
-    if batch.progress == 1.0:
+    if loop.leave_out_last() == 1.0:
         loop.after_update.end_epoch(validate)
         loop.finish_step(history)

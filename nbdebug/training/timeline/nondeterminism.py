@@ -12,6 +12,7 @@ from nbdebug.model.module.names import every_module
 from nbdebug.model.nonfinite import eager
 from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.model.state.model_state import undisturbed
+from nbdebug.training.data.batch import Batch, draw_step
 from nbdebug.training.engine.session import Session
 
 IN_LOOP = (
@@ -31,15 +32,15 @@ def find_nondeterminism(session: Session) -> str:
     sampler, rng = session.sampler, session.rng
     position, numbers = sampler.position(), rng.position()
     try:
-        batch = sampler.next().to(session.device)
+        batch = draw_step(sampler, session.batching)
         sampler.seek(position)
-        again = sampler.next().to(session.device)
+        again = draw_step(sampler, session.batching)
         if not bitwise_equal(list(leaves(batch.data)), list(leaves(again.data))):
             return (
                 "The data changes when it is read again: draw its random numbers from the global "
                 "generators of torch, numpy or random, not from one seeded by the clock."
             )
-        first, second = (_outputs(session, batch.data) for _ in range(2))
+        first, second = (_outputs(session, batch) for _ in range(2))
     except BaseException as error:
         raise_interrupt(error)
         return f"The cause could not be found: {describe_error(error)}"
@@ -60,7 +61,7 @@ def find_nondeterminism(session: Session) -> str:
     )
 
 
-def _outputs(session: Session, data: Any) -> list[tuple[str, str, Any]]:
+def _outputs(session: Session, batch: Batch) -> list[tuple[str, str, Any]]:
     """Return the outputs of all modules and the loss, from the current random state."""
     found: list[tuple[str, str, Any]] = []
     numbers = session.rng.position()
@@ -71,8 +72,9 @@ def _outputs(session: Session, data: Any) -> list[tuple[str, str, Any]]:
     ]
     try:
         with undisturbed(session.model, session.surroundings), session.rng, eager(session.model):
-            loss = session.evaluate(data)[0]
-        found.append(("the loss", session.loss_name, loss.detach().clone()))
+            for part in batch.each:
+                loss = session.evaluate(part.to(session.device).data)[0]
+                found.append(("the loss", session.loss_name, loss.detach().clone()))
     finally:
         for hook in hooks:
             hook.remove()

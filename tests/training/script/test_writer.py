@@ -53,6 +53,12 @@ def smoothed(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return nn.functional.cross_entropy(outputs, targets, label_smoothing=0.1)
 
 
+def smooth_step(model: nn.Module, batch: Any) -> Any:
+    x, y = batch
+    outputs = model(x)
+    return smoothed(outputs, y), outputs, y
+
+
 def loaded() -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(5)
     inputs = torch.randn(96, 6, generator=generator)
@@ -202,6 +208,44 @@ def test_a_batch_that_was_left_out_is_left_out(host: ScriptHost, tmp_path: Path)
     with make(data=(broken, Y), val_data=None) as dbg:
         go_on_to(dbg, 20)
         assert "this batch was excluded" in run_script(dbg, host, tmp_path)
+
+
+@pytest.mark.parametrize("step_fn", [None, smooth_step], ids=["loss_fn", "step_fn"])
+def test_accumulated_steps_have_a_loop_over_their_batches(
+    step_fn: Any, host: ScriptHost, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {} if step_fn is None else {"step_fn": step_fn}
+    broken = X.clone()
+    broken[40] = torch.nan
+    with make(data=(broken, Y), accumulate=3, not_finite="exclude", **options) as dbg:
+        dbg.run(steps=5)
+        dbg.set(accumulate=1, clip_mode="norm", clip_threshold=0.3)
+        dbg.run(steps=4)
+        dbg.set(accumulate=2, batch_size=10)
+        dbg.run(steps=7)
+        text = run_script(dbg, host, tmp_path)
+        assert "accumulate = 3" in text
+        assert "/ len(batches)" in text
+
+
+def test_accumulated_steps_of_a_loader_that_drops_its_last_batch(
+    host: ScriptHost, tmp_path: Path
+) -> None:
+    loader = DataLoader(TensorDataset(X, Y), batch_size=10, shuffle=True, drop_last=True)
+    with make(data=loader, batch_size=None) as dbg:
+        dbg.run(steps=2)
+        dbg.set(accumulate=2)
+        dbg.run(steps=8)
+        text = run_script(dbg, host, tmp_path)
+        assert "accumulate = 1" in text
+        assert "accumulate = 2" in text
+
+
+def test_a_step_that_lost_its_last_batch_is_refused(tmp_path: Path) -> None:
+    with make(data=(X[:81], Y[:81]), accumulate=2) as dbg:
+        dbg.run(steps=4)
+        with pytest.raises(nbd.ScriptError, match=r"left out of a step of several"):
+            dbg.script(tmp_path / "train.py")
 
 
 def test_frozen_layers_that_learn_later_become_a_group(host: ScriptHost, tmp_path: Path) -> None:

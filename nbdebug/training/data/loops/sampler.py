@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
-
 from nbdebug.errors import DataError
 from nbdebug.model.training_state import Batching
 from nbdebug.training.data.batch import Batch, count_samples
@@ -189,7 +187,7 @@ class LoopSampler:
         self.forms.add(form(data))
         return UserBatch(data, count_samples(data), self._number, progress)
 
-    def skip(self) -> torch.Tensor:
+    def skip(self) -> Batch:
         raise DataError("A batch of your own loop is not known before it is read.")
 
     def position(self) -> LoopPosition:

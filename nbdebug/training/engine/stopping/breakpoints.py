@@ -16,6 +16,7 @@ from nbdebug.core.names import did_you_mean, unknown_name
 from nbdebug.core.records import Notice
 from nbdebug.core.results.timeline import ActiveBreakpoints
 from nbdebug.errors import ArgumentError
+from nbdebug.training.data.batch import Batch
 from nbdebug.training.data.val_function import ValidationFunction
 from nbdebug.training.engine.session import Session
 from nbdebug.training.engine.step_recorder import OPTIMIZER_SERIES, SCALER_SERIES, STEP_SERIES
@@ -86,8 +87,10 @@ class Inspection:
     """Data of the step that training stopped in, before its update.
 
     Attributes:
-        batch: batch on the device; indices: [B] indices of its samples, None for a stream.
-        outputs, targets: outputs and targets of the batch, None with a `step_fn`.
+        batch: batch on the device, of several the last one, or that with a NaN or Inf; indices: [B]
+            indices of its samples, None for a stream; whole: all batches of the step.
+        outputs, targets: outputs and targets of the batch, None with a `step_fn`, and for one of
+            several that is not the last.
         gradients: gradients before clipping, by parameter name.
     """
 
@@ -98,6 +101,7 @@ class Inspection:
     targets: Any
     loss: float
     gradients: dict[str, torch.Tensor]
+    whole: Batch | None = None
 
 
 NOT_STOPPED = Inspection(-1, None, None, None, None, math.nan, {})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -28,6 +28,7 @@ from nbdebug.model.state.step_guard import MAX_REPEATS
 from nbdebug.training.data.batch import Batch
 from nbdebug.training.engine.session import Session
 from nbdebug.training.engine.stopping.breakpoints import STEP_VALUES, Break, Breakpoints, Inspection
+from nbdebug.training.engine.stopping.suspect import suspect
 
 MAX_NAMED_SAMPLES = 10
 TRY_AGAIN = "Fix it in another cell, then press Run."
@@ -78,43 +79,61 @@ def breakpoint_hit(
     session: Session, breakpoints: Breakpoints, batch: Batch, found: tuple[float, float]
 ) -> Break | None:
     """The condition that holds in the current step, whose data is then kept; None without one."""
-    here = (session.step, session.samples, session.epoch, *found, session.lr, batch.samples)
+    size = batch.each[0].samples
+    here = (session.step, session.samples, session.epoch, *found, session.lr, size)
     condition = breakpoints.hit(dict(zip(STEP_VALUES, map(float, here), strict=True)))
     if condition is None:
         return None
-    breakpoints.inspection = inspect(session, batch, found[0])
+    breakpoints.inspection = inspect(session, batch, batch.each[-1], found[0])
     return Break(condition)
 
 
-def inspect(session: Session, batch: Batch, loss: float) -> Inspection:
-    """Return the data of the current step, after its backward pass."""
+def inspect(session: Session, whole: Batch, batch: Batch, loss: float) -> Inspection:
+    """Return the data of the current step, after its backward pass.
+
+    Args:
+        whole: all batches of the step; batch: the one to show.
+    """
     return Inspection(
         session.step,
-        batch.data,
+        batch.to(session.device).data if whole.parts else batch.data,
         batch.indices,
         detached(session.outputs),
         session.targets,
         loss,
         {n: p.grad.detach() for n, p in session.parameters if p.grad is not None},
+        whole,
     )
 
 
 def nonfinite_error(
-    session: Session, breakpoints: Breakpoints | None, batch: Batch, loss: float
+    session: Session,
+    breakpoints: Breakpoints | None,
+    batch: Batch,
+    loss: float,
+    losses: Sequence[torch.Tensor] = (),
 ) -> NonFiniteError:
     """Build the error for a NaN or Inf, and keep the data of the step.
 
     Args:
         breakpoints: keep the data; None for a trial, which is not explained.
+        losses: of the batches of a step of several.
     """
     if breakpoints is None:
         return NonFiniteError(f"Loss or gradient of step {session.step} is NaN or Inf.")
-    breakpoints.inspection = inspect(session, batch, loss)
-    return explain(session, batch, loss)
+    whole, place = batch, ""
+    if whole.parts:
+        batch, loss, place = suspect(session, whole, loss, losses)
+    breakpoints.inspection = inspect(session, whole, batch, loss)
+    return explain(session, batch, loss, place)
 
 
-def explain(session: Session, batch: Batch, loss: float) -> NonFiniteError:
-    """Build the error for a NaN or Inf: the first module, its range, the samples."""
+def explain(session: Session, batch: Batch, loss: float, place: str) -> NonFiniteError:
+    """Build the error for a NaN or Inf: the first module, its range, the samples.
+
+    Args:
+        place: the batch of a step of several, as a sentence.
+    """
     found: NonFiniteOrigin
     operation = _operation(session, batch, backward=math.isfinite(loss))
     if math.isfinite(loss):
@@ -133,7 +152,7 @@ def explain(session: Session, batch: Batch, loss: float) -> NonFiniteError:
     if operation is not None and operation.advice:
         advice, found = operation.advice, "operation"
     text = (
-        f"{what}{samples} The update of step {session.step} was not made, the "
+        f"{what}{place}{samples} The update of step {session.step} was not made, the "
         f"weights are as before. {advice} Run continues with the next batch."
     )
     return NonFiniteError(text, origin=part or found)

@@ -159,4 +159,6 @@ def _step_past_lone_batch(loop: Loop, history: History) -> None:
 def _note(changes: tuple[Mapping[str, Any], ...]) -> str:
     if any("batch_size" in variant for variant in changes):
         return "The batch size differs, so steps of different trials have different batches."
+    if any("accumulate" in variant for variant in changes):
+        return "Steps of different trials have different numbers of batches."
     return ""

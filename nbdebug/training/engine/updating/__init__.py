@@ -1,0 +1,1 @@
+"""Passes of a step, over one batch or several, and the numbers of several optimizers."""
