@@ -6,6 +6,7 @@ import math
 
 import torch
 
+from nbdebug.checks._constant import output_tensors
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks._loss_trace import loss_trace
 from nbdebug.checks.base import Check
@@ -50,12 +51,19 @@ class Labels(Check):
                 "fail", f"all {len(targets):,} targets are {targets.flatten()[0].item():g}",
                 "at least two values", "Check the code that makes the targets, and shuffling.",
             )  # fmt: skip
-        return self._classes(targets) if not targets.is_floating_point() else self._numbers(targets)
+        return (
+            self._numbers(targets)
+            if targets.is_floating_point()
+            else self._classes(context, targets)
+        )
 
-    def _classes(self, targets: torch.Tensor) -> Outcome:
+    def _classes(self, context: CheckContext, targets: torch.Tensor) -> Outcome:
         counts = torch.unique(targets, return_counts=True)[1].double()
-        share = counts / counts.sum()
-        even = float(-(share * share.log()).sum()) / math.log(len(counts))
+        even = _evenness(counts)
+        if even < self.MIN_EVENNESS and (pulls := _pulls(context)) is not None:
+            # The loss may leave a class out (ignore_index), or weigh it.
+            counts = pulls[pulls > 0]
+            even = _evenness(counts) if len(counts) > 1 else even
         seen = f"{len(counts)} classes, evenness {even:.2f}"
         if even < self.MIN_EVENNESS:
             remedy = "Weight the loss by class, or sample rare classes more often."
@@ -70,6 +78,28 @@ class Labels(Check):
             remedy = "Standardise the targets, and scale the predictions back."
             return Outcome("warning", seen, "both at most 10", remedy)
         return Outcome("pass", seen, "both at most 10")
+
+
+def _evenness(counts: torch.Tensor) -> float:
+    """Entropy of counts [C] as a share of that of equal counts."""
+    share = counts / counts.sum()
+    return float(-(share * share.log()).sum()) / math.log(len(counts))
+
+
+def _pulls(context: CheckContext) -> torch.Tensor | None:
+    """Size of the gradient at equal outputs by class [C]; None if classes have no places there."""
+    found = output_tensors(context)
+    if isinstance(found, str):
+        return None
+    outputs, targets = torch.zeros_like(found[0], requires_grad=True), found[1]
+    if outputs.ndim != targets.ndim + 1:
+        return None
+    dim = outputs.ndim - 1 if outputs.shape[:-1] == targets.shape else 1
+    assert context.loss_fn is not None  # output_tensors() says so
+    (slope,) = torch.autograd.grad(context.loss_fn(outputs, targets), outputs)
+    _, place = torch.unique(targets, return_inverse=True)
+    size = slope.abs().sum(dim).flatten().double()
+    return torch.zeros(int(place.max()) + 1).to(size).index_add(0, place.flatten(), size)
 
 
 def _are_read(context: CheckContext) -> bool:
