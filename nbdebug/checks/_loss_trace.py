@@ -204,12 +204,16 @@ class _Watch(TorchFunctionMode):
 
     def _known(self, tensor: torch.Tensor) -> _Made:
         known: _Made | None = self._trace._made.get(tensor)
+        # Scalars among several results, and results of the user's own functions.
+        if known is not None and tensor.requires_grad and tensor.numel() == 1:
+            known = None if known.edge is None else known
         if known is not None and not (known.cut is not None and tensor.requires_grad):
             return known
         # Of a function of the user's own only the result is seen.
         learnt = isinstance(tensor, nn.Parameter) or tensor.requires_grad
         made = _Made(LEARNT if learnt else 0, Operation("", ""))
-        made.source |= 0 if known is None else known.source
+        before = self._trace._made.get(tensor)
+        made.source |= 0 if before is None else before.source
         if tensor.numel() == 1:
             made.value = tensor.detach().clone()
             made.edge = get_gradient_edge(tensor) if tensor.requires_grad else None
@@ -248,6 +252,9 @@ def _terms(made: _Made, factor: float) -> Iterator[Term]:
     if made.kind in FACTORS and len(parts) == 2:
         numbers = [part for part in parts if isinstance(part, int | float)]
         others = [part for part in parts if isinstance(part, _Made) and part.value is not None]
+        if len(numbers) == 1 and len(others) == 1 and "mul" in made.kind and not numbers[0]:
+            # Switched off, such as a weight that grows during training.
+            return
         if len(numbers) == 1 and len(others) == 1 and numbers[0]:
             scale = numbers[0] if "mul" in made.kind else 1.0 / numbers[0]
             yield from _terms(others[0], factor * scale)

@@ -97,6 +97,42 @@ def small_part(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return functional.cross_entropy(outputs, targets) + 1e-3 * functional.mse_loss(outputs, wanted)
 
 
+def switched_off(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """A weight that grows from 0 during training."""
+    wanted = functional.one_hot(targets, CLASSES).float()
+    return functional.cross_entropy(outputs, targets) + 0.0 * functional.mse_loss(outputs, wanted)
+
+
+def weighed_at_random(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    each = functional.cross_entropy(outputs, targets, reduction="none")
+    return (each * torch.rand(len(each))).mean()
+
+
+def flooded(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return (functional.cross_entropy(outputs, targets) - 0.1).abs() + 0.1
+
+
+class Uncertain(nn.Module):
+    """Terms with weights that are learnt (Kendall et al. 2018)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_variance = nn.Parameter(torch.zeros(2))
+
+    def forward(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        terms = functional.cross_entropy(outputs, targets), outputs.square().mean()
+        first, second = self.log_variance
+        return (-first).exp() * terms[0] + first + (-second).exp() * terms[1] + second
+
+
+def angular(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return (1 - (outputs - targets).cos()).mean()
+
+
+def ranked(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return functional.softplus(-(outputs - outputs.T) * (targets - targets.T).sign()).mean()
+
+
 class Cube(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
@@ -260,6 +296,25 @@ ODD: dict[str, Callable[[], dict[str, Any]]] = {
     "straight-through term": lambda: {"loss_fn": straight_through},
     "term of a small weight": lambda: {"loss_fn": small_part},
     "term of an own function": lambda: {"loss_fn": own_function},
+    "term that is off": lambda: {"loss_fn": switched_off},
+    "weights at random": lambda: {"loss_fn": weighed_at_random},
+    "flooding": lambda: {"loss_fn": flooded},
+    "learnt weights of terms": lambda: {"loss_fn": Uncertain()},
+    "a class that is left out": lambda: {
+        "train_data": (X, y.masked_fill(torch.arange(len(y)) % 12 > 0, 0)),
+        "loss_fn": nn.CrossEntropyLoss(ignore_index=0),
+    },
+    "a class of small weight": lambda: {
+        "train_data": (X, y.masked_fill(torch.arange(len(y)) % 12 > 0, 0)),
+        "loss_fn": nn.CrossEntropyLoss(torch.tensor([0.03, 1.0, 1.0, 1.0])),
+    },
+    "angles": lambda: {
+        "model": mlp(out=1), "train_data": (X, 3 * NUMBER[:, None]), "loss_fn": angular
+    },
+    "ranks": lambda: {
+        "model": mlp(out=1), "train_data": (X, NUMBER[:, None]), "loss_fn": ranked
+    },
+    "compiled": lambda: {"model": torch.compile(mlp(), backend="eager")},
     "loss in a dict": lambda: {"step_fn": several},
     "autocast": lambda: {"step_fn": autocast},
     "adversarial": lambda: {"step_fn": perturbed},
