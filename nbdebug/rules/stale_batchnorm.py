@@ -29,7 +29,7 @@ class StaleBatchnorm(Rule):
     MAX_LOSS_RATIO = 1.5
     MAX_LOSS_RISE = 0.1
     PATIENCE = 3
-    MIN_STEPS = 80
+    MIN_STEPS, NEAR_STEPS = 80, 10
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
         ours, loss = snapshot.series["eval_loss"], snapshot.series["loss"]
@@ -37,10 +37,12 @@ class StaleBatchnorm(Rule):
             return None
         part = ours.part(np.arange(len(ours)) >= len(ours) - self.PATIENCE)
         start = abs(float(np.median(loss.mean[:5])))
-        around = loss.mean[loss.step >= part.step[0]]
-        if not len(around) or not np.isfinite(part.mean).all():
+        # The training loss of the same steps: it may fall fast.
+        near = [loss.mean[np.abs(loss.step - step) <= self.NEAR_STEPS] for step in part.step]
+        if not all(map(len, near)) or not np.isfinite(part.mean).all():
             return None
-        trained, value = float(np.median(around)), float(np.median(part.mean))
+        trained = float(np.median([np.median(values) for values in near]))
+        value = float(np.median(part.mean))
         bound = max(self.MAX_LOSS_RATIO * trained, trained + self.MAX_LOSS_RISE * start)
         if float(np.sort(part.mean)[1]) <= bound:
             return None
