@@ -59,12 +59,21 @@ def _agrees(
 ) -> bool:
     # Logits other than 0, where several losses have the same value.
     logits = outputs + torch.linspace(-1, 1, outputs.numel()).to(outputs).view_as(outputs)
+    both = (logits, -0.5 * logits)
     try:
-        said = context.loss_value(logits, targets)
-        expected = [float(known(logits, targets, reduction=each)) for each in ("mean", "sum")]
+        said, other = (context.loss_value(each, targets) for each in both)
+        expected = [
+            tuple(float(known(each, targets, reduction=reduction)) for each in both)
+            for reduction in ("mean", "sum")
+        ]
     except (ValueError, RuntimeError, TypeError, IndexError):
         return False
-    return any(math.isclose(said, number, rel_tol=1e-4) for number in expected)
+    # A penalty on the weights adds the same to each.
+    return any(
+        math.isclose(said, first, rel_tol=1e-4)
+        or math.isclose(said - other, first - second, rel_tol=1e-4)
+        for first, second in expected
+    )
 
 
 def best_constant(
