@@ -12,9 +12,12 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from nbdebug.core.commands.queue import Ticket
 from nbdebug.core.ipython import ipython_shell
+from nbdebug.core.records import Notice
+from nbdebug.core.results.metric_names import LoopSchedule
 from nbdebug.errors import LoopLeft
 from nbdebug.model.joint_optimizer import members_of
 from nbdebug.model.module.forward import leaves
+from nbdebug.model.schedule.beside import names
 from nbdebug.model.state.weights import GradientCopies, trained
 from nbdebug.training.data.batch import Batch
 from nbdebug.training.data.loops.batches import form
@@ -29,6 +32,7 @@ from nbdebug.training.own_loop.messages import (
     CANNOT_REPEAT,
     NO_UPDATE,
     NOT_WHOLE,
+    TWO_SCHEDULES,
     UNAVAILABLE,
 )
 from nbdebug.training.own_loop.reached import ReachedByLoop
@@ -65,6 +69,8 @@ class LoopBody(Handoff):
         self._begun: Callable[[], None] | None = None
         self._given: list[Batch] = []
         self._looked_at: Any = None
+        # True in a pass after whose last step was no validation.
+        self._open = False
         self._reached = ReachedByLoop()
 
     def attach(self, loop: Loop, begun: Callable[[], None]) -> None:
@@ -121,11 +127,34 @@ class LoopBody(Handoff):
         if self.cut:
             # The batch of a step that failed belongs to the pass that was left.
             self.loop.batch = None
+            self.pass_ends()
         if self._begun is not None:
             self._sampler.learn()
             self._begun()
             self._begun = None
+            self._learn_schedule()
         return self.loop.batch is not None or self._sampler.prepare()
+
+    def pass_ends(self) -> None:
+        """Validate after a pass whose last batch was not known to be the last one.
+
+        Raises:
+            Exception: whatever the validation raised.
+        """
+        if self._open and self.loop.session.validation is not None:
+            self._open = False
+            self.loop.after_update.end_epoch()
+            self.loop.finish_step()
+            self.loop.after_update.raise_failure()
+
+    def _learn_schedule(self) -> None:
+        """See if the loop steps schedulers by itself, and say so where it matters."""
+        session, history = self.loop.session, self.loop.history
+        found = session.loop_schedulers()
+        history.set_result(LoopSchedule(names(found) if found else ""))
+        if found and session.schedule.running:
+            text = TWO_SCHEDULES.format(names(found), session.schedule.plan.kind)
+            history.add_notice(Notice(session.step, "warning", "Two schedules set lr", text))
 
     @property
     def on_trial(self) -> bool:
@@ -180,6 +209,8 @@ class LoopBody(Handoff):
     def whole(self, batch: Batch) -> Batch:
         """All batches of the last step as one: the samples of all, the progress of the last."""
         last = self._given[-1]
+        if self.updates.watched:
+            self._open = last.progress != 1.0
         return Batch(last.data, sum(b.samples for b in self._given), last.epoch, last.progress)
 
     def without_update(self) -> str:

@@ -12,6 +12,10 @@ UNAVAILABLE = {
     "excluded_samples": GIVES_BATCHES,
     "relabelled": GIVES_BATCHES,
 }
+TWO_SCHEDULES = (
+    "The loop steps {}, and the control schedule is at {}: each changes what the other has set. "
+    "dbg.set(schedule='constant') leaves the one of the loop."
+)
 NO_RESET = (
     "A trainer keeps counters that do not go back: make model and trainer again to begin again."
 )

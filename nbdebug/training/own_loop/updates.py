@@ -38,6 +38,7 @@ class LoopUpdates:
         own_loss: the loss that the loop says, None where it says none.
         losses: seen while somebody looks, with their graphs; watched: False on trial.
         updated: True if an update was made in this step; skipped: if one was left out.
+        lr: learning rate of the update.
         stop: the breakpoint that holds in this step.
         divided_by: number by which the trainer divides the gradients of a step.
         batch: returns the last batch that was given; repeats: if steps can be made again.
@@ -58,6 +59,7 @@ class LoopUpdates:
     def clear(self, watched: bool) -> None:
         """Begin a step."""
         self.updated = self.skipped = self._began = False
+        self.lr = math.nan
         self.watched = watched
         self.losses: list[torch.Tensor] = []
         self.own_loss: Any = None
@@ -109,7 +111,7 @@ class LoopUpdates:
                 one.count_step()
         session, made = self.loop.session, [one for one in self.optimizers if one.updated]
         if len(self.optimizers) == 1 or not made:
-            return loss, norm, self.optimizers[0].clipped, session.lr
+            return loss, norm, self.optimizers[0].clipped, self.lr
         each = [one.clipped for one in made]
         clipped = Clipped(
             math.hypot(*(one.after for one in each)),
@@ -117,8 +119,8 @@ class LoopUpdates:
             max(one.compared for one in each),
         )
         session.note_gradients(session.with_gradient)
-        session.by_optimizer = {one.name: (*one.values, one.clipped.after) for one in made}
-        return loss, norm, clipped, session.lr
+        session.by_optimizer = {one.name: one.numbers for one in made}
+        return loss, norm, clipped, self.lr
 
     def stop_late(self, values: Values) -> None:
         """See if a breakpoint holds after the updates of several optimizers."""
@@ -221,7 +223,7 @@ class LoopUpdates:
 
     def _made(self, one: WatchedOptimizer) -> None:
         one.made_update()
-        self.updated = True
+        self.lr, self.updated = self.loop.session.lr, True
 
     def _measure_once(self, one: WatchedOptimizer) -> None:
         """Measure loss and gradients of the last backward pass, in one transfer."""

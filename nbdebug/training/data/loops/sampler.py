@@ -92,6 +92,7 @@ class LoopSampler:
         before = self.position()
         batch = self._read()
         if batch is None:
+            self._passes.pass_ends()
             self._end_pass()
             return False
         self._ahead = Ahead(
