@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -35,9 +36,10 @@ from nbdebug.training.own_loop.messages import (
     TWO_SCHEDULES,
     UNAVAILABLE,
 )
+from nbdebug.training.own_loop.others import LATE_BATCHES, WeightSample
 from nbdebug.training.own_loop.reached import ReachedByLoop
 from nbdebug.training.own_loop.torch_calls import TorchCalls, gradients_aside
-from nbdebug.training.own_loop.updates import LoopUpdates
+from nbdebug.training.own_loop.updates import OTHER, LoopUpdates
 
 MAX_BATCHES = 1000
 
@@ -69,6 +71,9 @@ class LoopBody(Handoff):
         self._begun: Callable[[], None] | None = None
         self._given: list[Batch] = []
         self._looked_at: Any = None
+        # Step behind which each batch counts, since no optimizer is seen.
+        self._by_hand_after = math.inf
+        self._late: WeightSample | None = None
         # True in a pass after whose last step was no validation.
         self._open = False
         self._reached = ReachedByLoop()
@@ -223,25 +228,48 @@ class LoopBody(Handoff):
         return self.thread or 0
 
     def _give_until_updated(self, batch: Batch) -> None:
-        self._given = [batch]
+        self._given, updates = [batch], self.updates
+        updates.by_hand = self._by_hand_after < self.step
         try:
             self._give(batch)
-            while not (self.updates.updated or self.updates.skipped):
-                if len(self._given) == MAX_BATCHES:
-                    raise LoopLeft(self.without_update())
+            while not (updates.updated or updates.skipped or self._goes_without()):
                 self._given.append(self.loop.session.sampler.next())
                 self._give(self._given[-1])
         except LoopLeft as left:
             # The update of a step that is left behind it counts.
-            if self.updates.updated:
+            if updates.updated:
                 return
             if self.step or left.__cause__ is not None:
                 raise
             raise LoopLeft(self.without_update()) from None
 
+    def _goes_without(self) -> bool:
+        """See if this step ends without an update of an optimizer; called after each batch.
+
+        Raises:
+            LoopLeft: the loop seems to make none.
+        """
+        given, session = len(self._given), self.loop.session
+        if given == LATE_BATCHES:
+            self._late = WeightSample(session.parameters)
+        elif given == 2 * LATE_BATCHES and self._late is not None:
+            if self._late.changed():
+                self._by_hand_after = min(self._by_hand_after, self.step)
+                self.updates.count_by_hand()
+            self._late = None
+        elif given == MAX_BATCHES:
+            if self.attended:
+                raise LoopLeft(self.without_update())
+            # Nobody could press Run.
+            self.updates.tell(OTHER, self.without_update())
+            return True
+        return self.updates.updated
+
     def _give(self, batch: Batch) -> None:
         with self.calls.seen(self._loop_thread()):
             self.give(batch.data)
+        if self.updates.by_hand and not self.updates.updated:
+            self.updates.count_by_hand()
 
     def look(self, model: nn.Module, data: Any) -> torch.Tensor:
         """Loss of a batch, as the loop computes it; its gradients and its update are left out.

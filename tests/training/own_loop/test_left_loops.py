@@ -323,7 +323,7 @@ def test_a_loop_is_ended_from_outside(loop: OwnLoop, dbg: Watch) -> None:
 def test_a_short_loop_without_an_update_says_so() -> None:
     loop, other = OwnLoop(), OwnLoop()
     with nbd.watch(loop.model, torch.optim.SGD(loop.model.parameters(), lr=0.1)) as dbg:
-        dbg.run(lambda: [one_step(loop, batch) for batch in dbg.batches(other.loader)])
+        dbg.run(lambda: [one_step(other, batch) for batch in dbg.batches(other.loader)])
         assert dbg.wait(10)
         assert dbg.failure is not None
         assert "6 batches without an update" in dbg.failure.text
