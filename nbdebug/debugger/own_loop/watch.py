@@ -58,7 +58,8 @@ class Watch(Debugger):
     def epochs(self, count: int) -> Iterator[int]:
         """Yield the number of each epoch, from the present one to `count`.
 
-        After a rewind it goes on with the epoch that was gone back to.
+        After a rewind it goes on with the epoch that was gone back to, at the end of the pass:
+        until then the variable of the loop stays as it was, and `epoch` is the right number.
         """
         sampler, body = self._parts.training.session.sampler, self._body
         assert isinstance(sampler, LoopSampler)
@@ -69,11 +70,18 @@ class Watch(Debugger):
                 if epoch >= count and not sampler.trying:
                     break
                 passes = body.passes
+                body.epoch_given = epoch
                 yield epoch
                 if body.passes == passes:
                     raise ArgumentError("epochs() found no loop over batches() inside of its own.")
         finally:
+            body.epoch_given = None
             self.leave()
+
+    @property
+    def epoch(self) -> int:
+        """Number of the epoch of the present step, also while steps are repeated or tried."""
+        return self._body.epoch
 
     def batches(self, loader: Iterable[Any]) -> Iterator[Any]:
         """Yield the batches of a pass over a loader; what follows until the next is one step.

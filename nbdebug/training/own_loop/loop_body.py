@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -27,16 +26,10 @@ from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.own_update import Values
 from nbdebug.training.engine.stopping.breakpoints import Break
 from nbdebug.training.engine.stopping.stop_report import nonfinite_error
+from nbdebug.training.own_loop import messages as say
 from nbdebug.training.own_loop.gradient_marks import total_loss
 from nbdebug.training.own_loop.handoff import Handoff
-from nbdebug.training.own_loop.messages import (
-    CANNOT_REPEAT,
-    NO_UPDATE,
-    NOT_WHOLE,
-    TWO_SCHEDULES,
-    UNAVAILABLE,
-)
-from nbdebug.training.own_loop.others import LATE_BATCHES, WeightSample
+from nbdebug.training.own_loop.others import ByHand
 from nbdebug.training.own_loop.reached import ReachedByLoop
 from nbdebug.training.own_loop.torch_calls import TorchCalls, gradients_aside
 from nbdebug.training.own_loop.updates import OTHER, LoopUpdates
@@ -53,10 +46,11 @@ class LoopBody(Handoff):
         step: number of the step; updates: what is seen of it.
         unavailable: controls that a loop cannot take, with the reason.
         schedulers: that step on its optimizer, None to find those that the loop reaches.
+        epoch_given: number that the loop got from `epochs` for its pass.
         let_run: called when a loop begins; started: what it returned last.
     """
 
-    unavailable: Mapping[str, str] = UNAVAILABLE
+    unavailable: Mapping[str, str] = say.UNAVAILABLE
     schedulers: Sequence[LRScheduler] | None = None
     no_reset = ""
 
@@ -71,9 +65,8 @@ class LoopBody(Handoff):
         self._begun: Callable[[], None] | None = None
         self._given: list[Batch] = []
         self._looked_at: Any = None
-        # Step behind which each batch counts, since no optimizer is seen.
-        self._by_hand_after = math.inf
-        self._late: WeightSample | None = None
+        self.epoch_given: int | None = None
+        self._by_hand = ByHand()
         # True in a pass after whose last step was no validation.
         self._open = False
         self._reached = ReachedByLoop()
@@ -115,6 +108,17 @@ class LoopBody(Handoff):
         super().begin_pass(loader)
         if fresh:
             self.started = self.let_run()
+
+    @property
+    def epoch(self) -> int:
+        """Number of the pass of the present step."""
+        return self._given[-1].epoch if self._given else self._sampler.completed
+
+    def after_rewind(self) -> str:
+        now = self._sampler.number
+        if not self.runs or self.epoch_given in (None, now):
+            return ""
+        return say.STALE_EPOCH.format(self.epoch_given, now)
 
     def late_stop(self) -> Break | None:
         stop, self.updates.stop = self.updates.stop, None
@@ -158,7 +162,7 @@ class LoopBody(Handoff):
         found = session.loop_schedulers()
         history.set_result(LoopSchedule(names(found) if found else ""))
         if found and session.schedule.running:
-            text = TWO_SCHEDULES.format(names(found), session.schedule.plan.kind)
+            text = say.TWO_SCHEDULES.format(names(found), session.schedule.plan.kind)
             history.add_notice(Notice(session.step, "warning", "Two schedules set lr", text))
 
     @property
@@ -220,7 +224,7 @@ class LoopBody(Handoff):
 
     def without_update(self) -> str:
         """Say that the batches of this step made no update, and what to do."""
-        return NO_UPDATE.format(len(self._given))
+        return say.NO_UPDATE.format(len(self._given))
 
     def _loop_thread(self) -> int:
         """Thread of the loop, which is known once it waits for a batch."""
@@ -229,7 +233,7 @@ class LoopBody(Handoff):
 
     def _give_until_updated(self, batch: Batch) -> None:
         self._given, updates = [batch], self.updates
-        updates.by_hand = self._by_hand_after < self.step
+        updates.by_hand = self._by_hand.after < self.step
         try:
             self._give(batch)
             while not (updates.updated or updates.skipped or self._goes_without()):
@@ -249,14 +253,9 @@ class LoopBody(Handoff):
         Raises:
             LoopLeft: the loop seems to make none.
         """
-        given, session = len(self._given), self.loop.session
-        if given == LATE_BATCHES:
-            self._late = WeightSample(session.parameters)
-        elif given == 2 * LATE_BATCHES and self._late is not None:
-            if self._late.changed():
-                self._by_hand_after = min(self._by_hand_after, self.step)
-                self.updates.count_by_hand()
-            self._late = None
+        given = len(self._given)
+        if self._by_hand.seen(given, self.step, self.loop.session.parameters):
+            self.updates.count_by_hand()
         elif given == MAX_BATCHES:
             if self.attended:
                 raise LoopLeft(self.without_update())
@@ -279,9 +278,9 @@ class LoopBody(Handoff):
                 batch than those of its loader, on which it may fail and end.
         """
         if self.rests:
-            raise LoopLeft(CANNOT_REPEAT)
+            raise LoopLeft(say.CANNOT_REPEAT)
         if form(data) not in self._sampler.forms:
-            raise LoopLeft(NOT_WHOLE)
+            raise LoopLeft(say.NOT_WHOLE)
         updates = self.updates
         updates.clear(False)
         updates.looks, self._looked_at = True, data

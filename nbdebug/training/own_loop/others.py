@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import weakref
-from collections.abc import Sequence
 
 import torch
-from torch import nn
+
+from nbdebug.training.own_loop.gradient_marks import Named
 
 # Batches without an update after which weights are looked at, and looked at again.
 LATE_BATCHES = 20
@@ -17,7 +18,7 @@ OTHER_OPTIMIZER = (
     "controls, and NaN is not left out. Change the settings of the watched optimizer instead of "
     "making another one, or give the new one to nbd.watch and run the cell of the loop again."
 )
-BY_HAND = (
+SAID_BY_HAND = (
     "The weights change, and the watched optimizer makes no update: the loop changes them by "
     "itself. From here on each batch with a backward pass counts as a step, with its loss and "
     "gradient norm; lr and clipping do nothing, and NaN is not left out. Call optimizer.step() of "
@@ -44,9 +45,7 @@ class OtherOptimizers:
         """Tell after a step if no watched optimizer made it, or made one in it."""
         return not self.inside and bool(self._made) and self._made.pop() == self.updates
 
-    def holds(
-        self, optimizer: torch.optim.Optimizer, parameters: Sequence[tuple[str, nn.Parameter]]
-    ) -> bool:
+    def holds(self, optimizer: torch.optim.Optimizer, parameters: Named) -> bool:
         """True if an optimizer holds one of these parameters."""
         found = self._known.get(optimizer)
         if found is None:
@@ -62,7 +61,7 @@ class WeightSample:
     An update by hand, such as of `parameter.data`, leaves no other trace.
     """
 
-    def __init__(self, parameters: Sequence[tuple[str, nn.Parameter]]) -> None:
+    def __init__(self, parameters: Named) -> None:
         every = max(len(parameters) // MAX_PARAMETERS, 1)
         self._chosen = [parameter for _, parameter in parameters[::every]]
         self._before = self._read()
@@ -74,3 +73,26 @@ class WeightSample:
     def _read(self) -> torch.Tensor:
         parts = [p.detach().flatten()[:MAX_ELEMENTS].double() for p in self._chosen]
         return torch.cat([part.cpu() for part in parts])
+
+
+class ByHand:
+    """Finds out if weights change in batches without an update of an optimizer.
+
+    Attributes:
+        after: step behind which each batch counts as one.
+    """
+
+    def __init__(self) -> None:
+        self.after = math.inf
+        self._late: WeightSample | None = None
+
+    def seen(self, batches: int, step: int, parameters: Named) -> bool:
+        """Tell after a number of batches of a step if weights were changed by hand in it."""
+        if batches == LATE_BATCHES:
+            self._late = WeightSample(parameters)
+        if batches != 2 * LATE_BATCHES or self._late is None:
+            return False
+        changed, self._late = self._late.changed(), None
+        if changed:
+            self.after = min(self.after, step)
+        return changed

@@ -17,7 +17,7 @@ from nbdebug.training.engine.own_update import Values, measured
 from nbdebug.training.engine.stopping.breakpoints import Break
 from nbdebug.training.engine.stopping.stop_report import breakpoint_hit
 from nbdebug.training.own_loop.gradient_marks import reaches
-from nbdebug.training.own_loop.others import BY_HAND, OTHER_OPTIMIZER, OtherOptimizers
+from nbdebug.training.own_loop.others import OTHER_OPTIMIZER, SAID_BY_HAND, OtherOptimizers
 from nbdebug.training.own_loop.update_numbers import UpdateNumbers
 from nbdebug.training.own_loop.watched_optimizer import WatchedOptimizer, watched_optimizers
 
@@ -169,7 +169,7 @@ class LoopUpdates(UpdateNumbers):
         """Count the batch as a step if it had a backward pass, and say so once."""
         if any(one.took for one in self.optimizers):
             self.updated = True
-        self.tell(OTHER, BY_HAND)
+        self.tell(OTHER, SAID_BY_HAND)
 
     def tell(self, title: str, text: str) -> None:
         """Add a notice, once."""

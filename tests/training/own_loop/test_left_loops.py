@@ -385,3 +385,35 @@ def test_trials_beyond_the_last_epoch_leave_the_loop_running(
         dbg.run(steps=100)
     assert dbg.history.status.step == 18
     assert bitwise_equal(loop.model.state_dict(), plain.model.state_dict())
+
+
+@pytest.mark.parametrize("target", [3, 8, 13])
+def test_a_rewind_says_that_the_number_of_the_loop_stays(
+    loop: OwnLoop, dbg: Watch, target: int
+) -> None:
+    seen = list[tuple[int, int, bool]]()
+
+    def numbered() -> None:
+        for epoch in dbg.epochs(3):
+            for batch in dbg.batches(loop.loader):
+                one_step(loop, batch)
+                seen.append((epoch, dbg.epoch, dbg.on_trial))
+
+    dbg.break_when("step >= 15")
+    dbg.run(numbered)
+    assert dbg.wait(10)
+    dbg.clear_breakpoints()
+    dbg.rewind(target)
+    told = [one.text for one in dbg.history.notices if "epoch number stays" in one.title]
+    seen.clear()
+    with pytest.raises(nbd.LoopLeft):
+        dbg.run(steps=100)
+    made = [(given, number) for given, number, trial in seen if not trial]
+    assert [number for _, number in made] == [step // 6 for step in range(target, 18)]
+    # Right again from the next pass on.
+    rest = made[6 - target % 6 :]
+    assert all(given == number for given, number in rest)
+    stale = made[0][0] != made[0][1]
+    assert bool(told) is stale
+    if stale:
+        assert f"training is in epoch {target // 6} now" in told[0]
