@@ -74,7 +74,7 @@ class TrainerWatch:
         show: bool = True,
         **controls: Any,
     ) -> None:
-        known = instances("nbdebug.controls", Control, lambda name, error: None)
+        known = instances("nbdebug.controls", Control, lambda *_: None)
         check_keywords(controls, known, ("name", "runs", "overhead", "show"))
         settings = {"name": name, "runs": runs, "overhead": overhead, **controls}
         self.__setstate__({"settings": settings, "show": show})
@@ -103,7 +103,9 @@ class TrainerWatch:
             ArgumentError: training has not begun, or is not watched; the message says why.
         """
         end = time.monotonic() + MAX_WAIT_SECONDS
-        while self._dbg is None and not self._refused and cell_runs() and time.monotonic() < end:
+        while not (self._refused or (self._dbg is not None and self._dbg.has_started)) and (
+            cell_runs() and time.monotonic() < end
+        ):
             time.sleep(0.02)
         if self._dbg is None:
             raise ArgumentError(self._refused or NOT_BEGUN.format(self.trainer))
@@ -236,8 +238,7 @@ class TrainerWatch:
                 self._pass = None
             body.begin_step()
         except (PassOver, NbdebugError):
-            # The watch was closed while it waited, or another training is watched by it.
-            return
+            return  # It was closed while it waited, or another training is watched by it.
         self._in_step = True
 
     def saw(self, batch: Any, epoch: int | None = None, progress: float | None = None) -> None:

@@ -511,9 +511,11 @@ def test_one_callback_in_two_trainers_at_a_time(watch: Any) -> None:
             torch.set_rng_state(kept)
 
     outer.module.after = train_another
-    outer.run()
+    with pytest.warns(UserWarning, match="began inside of the one that is watched"):
+        outer.run()
     assert outer.equals(bare)
     assert inner.equals(bare)
+    assert len(frame(watch, "loss")) == 3 * STEPS
 
 
 def test_several_processes_are_refused(watch: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -177,11 +177,12 @@ class Watch(Debugger):
         thread = threading.Thread(target=self._run, args=(loop,), name="nbdebug-loop", daemon=True)
         passes = self._body.passes
         thread.start()
-        while thread.is_alive() and not (self._body.passes > passes and self._has_started()):
+        while thread.is_alive() and not (self._body.passes > passes and self.has_started):
             thread.join(0.01)
 
-    def _has_started(self) -> bool:
-        """Tell if training runs, or has run and was paused since."""
+    @property
+    def has_started(self) -> bool:
+        """True if training runs, or has run and was paused since."""
         ticket = self._body.started
         return self.state != "paused" or (ticket is not None and ticket.answer.done())
 

@@ -141,7 +141,7 @@ class LoopBody(Handoff):
             self._sampler.learn()
             self._begun()
             self._begun = None
-            self._learn_schedule()
+            self._say_at_the_beginning()
         return self.loop.batch is not None or self._sampler.prepare()
 
     def pass_ends(self) -> None:
@@ -156,11 +156,13 @@ class LoopBody(Handoff):
             self.loop.finish_step()
             self.loop.after_update.raise_failure()
 
-    def _learn_schedule(self) -> None:
-        """See if the loop steps schedulers by itself, and say so where it matters."""
+    def _say_at_the_beginning(self) -> None:
+        """See if the loop steps schedulers by itself or blocks its cell; say so if it matters."""
         session, history = self.loop.session, self.loop.history
         found = session.loop_schedulers()
         history.set_result(LoopSchedule(names(found) if found else ""))
+        if self.thread == threading.main_thread().ident and ipython_shell() is not None:
+            history.add_notice(Notice(session.step, "info", *say.BLOCKS_CELL))
         if found and session.schedule.running:
             text = say.TWO_SCHEDULES.format(names(found), session.schedule.plan.kind)
             history.add_notice(Notice(session.step, "warning", "Two schedules set lr", text))

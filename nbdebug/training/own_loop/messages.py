@@ -12,6 +12,11 @@ UNAVAILABLE = {
     "excluded_samples": GIVES_BATCHES,
     "relabelled": GIVES_BATCHES,
 }
+BLOCKS_CELL = (
+    "The loop blocks its cell",
+    "The plots move; controls arrive when the cell ends, and if training pauses meanwhile, "
+    "interrupt the kernel. Begin the cell with %%nbd, and everything works while it trains.",
+)
 STALE_EPOCH = (
     "The variable of `for ... in dbg.epochs(...)` is {0} until the loop ends this pass, and "
     "training is in epoch {1} now: what the body computes from it does not repeat. dbg.epoch is "
