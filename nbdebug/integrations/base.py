@@ -275,8 +275,7 @@ class TrainerWatch:
                 with suppress(NbdebugError):
                     dbg.log(**{name: value})
         except NbdebugError:
-            # It was closed meanwhile.
-            return
+            return  # It was closed meanwhile.
 
     def end_step(self) -> None:
         """Say that a batch is done; its step is, if an update was made or left out."""

@@ -15,6 +15,7 @@ from torch.nn import functional
 import nbdebug as nbd
 from nbdebug.debugger.own_loop.watch import Watch
 from nbdebug.model.state.bits import bitwise_equal
+from nbdebug.training.own_loop import loop_body
 from tests.training.own_loop.loops import OwnLoop
 from tools.jupyterlab_driver import until
 
@@ -417,3 +418,25 @@ def test_a_rewind_says_that_the_number_of_the_loop_stays(
     assert bool(told) is stale
     if stale:
         assert f"training is in epoch {target // 6} now" in told[0]
+
+
+@pytest.mark.parametrize("where", ["a blocking cell", "a thread", "a script"])
+def test_the_dashboard_says_that_a_loop_blocks_its_cell(
+    loop: OwnLoop, dbg: Watch, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    if where != "a script":
+        monkeypatch.setattr(loop_body, "ipython_shell", object)
+
+    def once() -> None:
+        for batch in dbg.batches(loop.loader):
+            one_step(loop, batch)
+
+    if where == "a thread":
+        dbg.run(once)
+    else:
+        once()
+        dbg.leave()
+    assert dbg.wait(10)
+    told = [one for one in dbg.history.notices if one.title == "The loop blocks its cell"]
+    assert len(told) == (where == "a blocking cell")
+    assert all("%%nbd" in one.text and one.severity == "info" for one in told)
