@@ -21,9 +21,8 @@ from nbdebug.core.records import Notice
 from nbdebug.debugger.own_loop.cell_magic import cell_runs, offer_magic
 from nbdebug.debugger.own_loop.watch import Watch, watched
 from nbdebug.errors import ArgumentError, NbdebugError
-from nbdebug.integrations.environment import processes, show
+from nbdebug.integrations.environment import goes_on, processes, show
 from nbdebug.integrations.nesting import Trainings
-from nbdebug.model.joint_optimizer import members_of
 from nbdebug.model.state.wrapped_optimizer import bare_optimizer
 from nbdebug.runs.record.location import AUTO
 from nbdebug.training.data.loops.positions import Updates
@@ -134,20 +133,22 @@ class TrainerWatch:
         if processes() > 1:
             self.refuse(say.SEVERAL_PROCESSES)
             return
-        if self._body is not None and self._goes_on(model, optimizer):
+        if self._dbg is None or not goes_on(self._dbg, model, optimizer):
+            self.close()
+            body = TrainerBody(bare_optimizer(optimizer), self.packages)
+            body.unavailable = {**say.UNAVAILABLE, **self.unavailable, **(unavailable or {})}
+            body.schedulers = list(schedulers)
+            self._make(body, model, optimizer, scaler=scaler, loss=loss)
+        elif self._body is not None:
             self._body.leave()
             self._body.schedulers = list(schedulers)
+        if self._body is not None:
             self._trainings.begin()
-            return
-        self.close()
-        self._trainings.begin()
-        bare = bare_optimizer(optimizer)
-        body = TrainerBody(bare, self.packages)
-        body.unavailable = {**say.UNAVAILABLE, **self.unavailable, **(unavailable or {})}
-        body.schedulers = list(schedulers)
+
+    def _make(self, body: TrainerBody, model: nn.Module, given: Any, **arguments: Any) -> None:
+        bare = bare_optimizer(given)
         try:
-            given = {**self._settings, "scaler": scaler, "loss": loss}
-            made = watched(body, model, bare, [optimizer], **given)
+            made = watched(body, model, bare, [given], **arguments, **self._settings)
         except Exception as error:
             self.refuse(str(error) if isinstance(error, NbdebugError) else describe_error(error))
             return
@@ -189,13 +190,6 @@ class TrainerWatch:
         if self._dbg is not None:
             history = self._dbg.history
             history.add_notice(Notice(history.status.step, "warning", title, text))
-
-    def _goes_on(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> bool:
-        assert self._dbg is not None
-        session = self._dbg.session
-        now, then = members_of(bare_optimizer(optimizer)), members_of(session.optimizer)
-        same = session.model is model and [*map(id, now)] == [*map(id, then)]
-        return same and self._dbg.state != "closed"
 
     def _present(self) -> TrainerBody | None:
         """The body of the training that calls back; None if it is not watched, or not any more."""

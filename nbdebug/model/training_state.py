@@ -96,6 +96,8 @@ class TrainingState:
         unavailable: controls that this kind of training cannot take, with the reason.
     """
 
+    stepped_by_loop: Sequence[LRScheduler] = ()
+
     def __init__(
         self,
         model: nn.Module,
@@ -135,7 +137,6 @@ class TrainingState:
         self.checkpoint_bytes, self.recorded_in = 0, ""
         self._begin_step()
         self.loop_schedulers: Callable[[], Sequence[LRScheduler]] = lambda: ()
-        self.stepped_by_loop: Sequence[LRScheduler] = ()
         self.unavailable: Mapping[str, str] = several.unavailable() if several else {}
 
     def _begin_step(self) -> None:

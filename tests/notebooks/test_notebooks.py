@@ -287,7 +287,7 @@ def test_a_trainer_is_changed_and_its_hidden_nan_is_found() -> None:
     assert max(map(float, clipped)) <= 0.1000001
     assert float(rates[0]) > float(rates[-1])
     assert float(rates[0]) < 3e-4
-    assert "scaled by the same factor" in str(outputs(notebook, "changes"))
+    assert "scaled by the same factor" in said("changes")
     assert said("end").startswith("step 600, training loss 0.0")
     assert "nothing is rewound" in said("greyed")
     assert "41 of 41 parameters are NaN" in said("fault")

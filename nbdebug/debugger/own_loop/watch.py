@@ -220,19 +220,12 @@ class Watch(Debugger):
 def watch(
     model: nn.Module | Mapping[str, nn.Module],
     optimizer: torch.optim.Optimizer | Mapping[str, torch.optim.Optimizer],
-    *,
-    scheduler: SchedulerLike = None,
-    scaler: torch.amp.GradScaler | None = None,
-    state: Mapping[str, Any] | None = None,
-    loss: StepFn | None = None,
-    val: ValFn | None = None,
-    val_every: int | None = None,
-    name: str | None = None,
-    runs: str | PathLike[str] | None = AUTO,
-    overhead: float = 0.05,
-    checkpoint_memory: int | None = None,
-    **controls: Any,
-) -> Watch:
+    *, scheduler: SchedulerLike = None, scaler: torch.amp.GradScaler | None = None,
+    state: Mapping[str, Any] | None = None, loss: StepFn | None = None,
+    val: ValFn | None = None, val_every: int | None = None, name: str | None = None,
+    runs: str | PathLike[str] | None = AUTO, overhead: float = 0.05,
+    checkpoint_memory: int | None = None, **controls: Any,
+) -> Watch:  # fmt: skip
     """Watch a training loop of your own.
 
     Args:

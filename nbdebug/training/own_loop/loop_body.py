@@ -258,6 +258,7 @@ class LoopBody(Handoff):
         given = len(self._given)
         if self._by_hand.seen(given, self.step, self.loop.session.parameters):
             self.updates.count_by_hand()
+            return True
         elif given == MAX_BATCHES:
             if self.attended:
                 raise LoopLeft(self.without_update())

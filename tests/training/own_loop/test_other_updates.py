@@ -168,6 +168,27 @@ def test_weights_that_are_changed_by_hand_are_seen(kind: type[OwnLoop]) -> None:
     assert len(told) == 1
 
 
+class WithoutBackward(ByHand):
+    def run(self, epochs: Any, batches: Any) -> None:
+        weights = list(self.model.parameters())
+        for _ in epochs(self.epochs):
+            for x, y in batches(self.loader):
+                loss = functional.mse_loss(self.model(x), y)
+                grads = torch.autograd.grad(loss, weights)
+                with torch.no_grad():
+                    torch._foreach_sub_(weights, grads, alpha=0.05)
+
+
+def test_weights_that_are_changed_without_a_backward_pass_are_said_too() -> None:
+    loop = WithoutBackward()
+    with nbd.watch(loop.model, loop.optimizer, runs=None) as dbg:
+        loop.run(dbg.epochs, dbg.batches)
+        dbg.wait(10)
+        # A loss is not seen; a step is made of the batches until it is looked again.
+        assert dbg.history.status.step == 3
+        assert len([one for one in dbg.history.notices if one.title == TITLE]) == 1
+
+
 class LongAccumulation(OwnLoop):
     def run(self, epochs: Any, batches: Any) -> None:
         number = 0
