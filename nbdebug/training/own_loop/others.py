@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
+from collections.abc import Iterable, Iterator
 
 import torch
 
@@ -45,14 +46,19 @@ class OtherOptimizers:
         """Tell after a step if no watched optimizer made it, or made one in it."""
         return not self.inside and bool(self._made) and self._made.pop() == self.updates
 
-    def holds(self, optimizer: torch.optim.Optimizer, parameters: Named) -> bool:
-        """True if an optimizer holds one of these parameters."""
+    def holds(
+        self, optimizer: torch.optim.Optimizer, watched: Iterable[torch.optim.Optimizer]
+    ) -> bool:
+        """True if an optimizer holds a parameter that a watched one holds, too."""
         found = self._known.get(optimizer)
         if found is None:
-            held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-            found = any(id(parameter) in held for _, parameter in parameters)
-            self._known[optimizer] = found
+            ours = {one for member in watched for one in _held(member)}
+            found = self._known[optimizer] = not ours.isdisjoint(_held(optimizer))
         return found
+
+
+def _held(optimizer: torch.optim.Optimizer) -> Iterator[int]:
+    return (id(p) for group in optimizer.param_groups for p in group["params"])
 
 
 class WeightSample:

@@ -154,7 +154,7 @@ class LoopUpdates(UpdateNumbers):
         """Count an update of watched parameters by an optimizer that is not watched."""
         if not self.others.made_alone() or self.looks or not self.sees_others:
             return
-        if self.others.holds(optimizer, self.loop.session.parameters):
+        if self.others.holds(optimizer, (one.optimizer for one in self.optimizers)):
             self._measure_unclipped()
             self.updated = True
             self.tell(OTHER, OTHER_OPTIMIZER.format(type(optimizer).__name__))
