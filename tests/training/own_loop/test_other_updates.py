@@ -176,7 +176,8 @@ class WithoutBackward(ByHand):
                 loss = functional.mse_loss(self.model(x), y)
                 grads = torch.autograd.grad(loss, weights)
                 with torch.no_grad():
-                    torch._foreach_sub_(weights, grads, alpha=0.05)
+                    for weight, grad in zip(weights, grads, strict=True):
+                        weight.sub_(0.05 * grad)
 
 
 def test_weights_that_are_changed_without_a_backward_pass_are_said_too() -> None:
