@@ -1,4 +1,4 @@
-"""Names of the metrics of a training, and what the log of its trainer leaves out."""
+"""Names of metrics, of schedulers that a loop steps, and the filter of a trainer's log."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ class MetricNames:
     """Metrics that may be measured, as series `<name>` and `val_<name>`."""
 
     names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LoopSchedule:
+    """Schedulers that a loop of the user's own steps, in words; "" without any."""
+
+    schedulers: str
 
 
 @dataclass(frozen=True, slots=True)
