@@ -9,7 +9,9 @@ from nbdebug.controls._by_layer import collapse_by_layer, expand_by_layer, valid
 from nbdebug.controls.base import Control, number
 from nbdebug.core.control_spec import ControlSpec
 from nbdebug.model.optimizers import group_ratios, rate_of
-from nbdebug.model.schedule.builders import scale, set_option
+from nbdebug.model.schedule.beside import Beside, check_continue
+from nbdebug.model.schedule.builders import set_option
+from nbdebug.model.state.wrapped_optimizer import bare_optimizer
 from nbdebug.model.training_state import TrainingState
 
 
@@ -50,37 +52,38 @@ class LearningRate(Control):
         rate = _rate(self.name, value)
         if session.schedule.on_lr == "continue" and rate != self.read(session):
             session.schedule.check_can_continue()
+            check_continue(session.stepped_by_loop)
         return rate
 
     def apply(self, session: TrainingState, value: float | dict[str, float]) -> str:
         if session.named_optimizers:
             return self._apply_by_optimizer(session, value)
         assert isinstance(value, float)
-        before = session.lr
+        before, beside = session.lr, Beside(session.optimizer, session.loop_schedulers())
         note = session.schedule.set_lr(value, session.lr_leader, session.lr_ratios)
-        if (beside := session.loop_schedulers()) and before and session.lr != before:
-            scale(session.optimizer, beside, session.lr / before)
-            return "The scheduler of the loop was scaled by the same factor."
+        if before and session.lr != before:
+            by, continues = session.lr / before, session.schedule.on_lr == "continue"
+            return beside.follow(by, continues) or note
         return note
 
     def _apply_by_optimizer(self, session: TrainingState, value: float | dict[str, float]) -> str:
-        scaled = []
+        told = dict[str, list[str]]()
         session.schedule.edits += 1
         for name, rate in expand_by_layer(value, session.named_optimizers).items():
             optimizer = session.named_optimizers[name]
             before = rate_of(optimizer)
             if before == rate:
                 continue
+            found = session.loop_schedulers()
+            found = [one for one in found if bare_optimizer(one.optimizer) is optimizer]
+            beside = Beside(optimizer, found)
             for group, ratio in zip(
                 optimizer.param_groups, group_ratios(optimizer, "lr")[1], strict=True
             ):
                 set_option(group, "lr", rate * ratio)
-            beside = [one for one in session.loop_schedulers() if one.optimizer is optimizer]
-            if beside and before:
-                scale(optimizer, beside, rate / before)
-                scaled.append(name)
-        names = " and ".join(scaled)
-        return f"The scheduler of the loop was scaled by the same factor: {names}." if names else ""
+            if before and (text := beside.follow(rate / before)):
+                told.setdefault(text, []).append(name)
+        return " ".join(f"{' and '.join(each)}: {text}" for text, each in told.items())
 
 
 def _rate(name: str, value: Any) -> float:

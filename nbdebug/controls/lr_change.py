@@ -35,7 +35,7 @@ class LrChange(Control):
             "factor, or continue it from the new value. A choice takes effect at the next change "
             "of the learning rate.",
             choices=MODES,
-            idle=not session.schedule.running,
+            idle=not (session.schedule.running or session.stepped_by_loop),
             advanced=True,
             group="Schedule",
         )

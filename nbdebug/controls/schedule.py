@@ -32,7 +32,8 @@ class ScheduleKind(Control):
     One-cycle does not change the momentum (cycle_momentum=False). Plateau multiplies the
     learning rate by `schedule_factor` if the validation loss, or without validation data the
     mean training loss of an epoch, has not decreased for more than 10 evaluations.
-    `yours` is the scheduler that you passed to the Debugger; it resumes where it was stopped.
+    `yours` is the scheduler that you passed to the Debugger; it resumes where it was stopped. A
+    loop of your own steps its scheduler itself, which is then shown as `yours` and stays so.
     """
 
     name = "schedule"
@@ -53,13 +54,16 @@ class ScheduleKind(Control):
         )
 
     def read(self, session: TrainingState) -> str:
-        return session.schedule.plan.kind
+        kind = session.schedule.plan.kind
+        return USER_SCHEDULE if kind == "constant" and session.stepped_by_loop else kind
 
     def validate(self, session: TrainingState, value: Any) -> str:
         return choice(self.name, value, _kinds(session))
 
     def apply(self, session: TrainingState, value: str) -> str:
         schedule = session.schedule
+        if value == USER_SCHEDULE and schedule.own is None:
+            return ""
         schedule.follow(replace(schedule.plan, kind=value))
         return describe(session)
 
@@ -96,4 +100,5 @@ def _plateau_input(session: TrainingState) -> str:
 
 
 def _kinds(session: TrainingState) -> tuple[str, ...]:
-    return SCHEDULE_KINDS if session.schedule.own is None else (*SCHEDULE_KINDS, USER_SCHEDULE)
+    own = session.schedule.own is not None or bool(session.stepped_by_loop)
+    return (*SCHEDULE_KINDS, USER_SCHEDULE) if own else SCHEDULE_KINDS

@@ -16,13 +16,13 @@ from torch import nn
 
 from nbdebug.controls.base import Control
 from nbdebug.core.error_text import describe_error
-from nbdebug.core.ipython import ipython_shell
 from nbdebug.core.plugins import instances
 from nbdebug.core.records import Notice
 from nbdebug.debugger.own_loop.cell_magic import cell_runs, offer_magic
 from nbdebug.debugger.own_loop.watch import Watch, watched
 from nbdebug.errors import ArgumentError, NbdebugError
-from nbdebug.model.joint_optimizer import members_of
+from nbdebug.integrations.environment import goes_on, processes, show
+from nbdebug.integrations.nesting import Trainings
 from nbdebug.model.state.wrapped_optimizer import bare_optimizer
 from nbdebug.runs.record.location import AUTO
 from nbdebug.training.data.loops.positions import Updates
@@ -73,7 +73,7 @@ class TrainerWatch:
         show: bool = True,
         **controls: Any,
     ) -> None:
-        known = instances("nbdebug.controls", Control, lambda name, error: None)
+        known = instances("nbdebug.controls", Control, lambda *_: None)
         check_keywords(controls, known, ("name", "runs", "overhead", "show"))
         settings = {"name": name, "runs": runs, "overhead": overhead, **controls}
         self.__setstate__({"settings": settings, "show": show})
@@ -90,6 +90,7 @@ class TrainerWatch:
         self._pass: Updates | None = None
         self._in_step, self._refused = False, ""
         self._thread: int | None = None
+        self._trainings = Trainings(self.packages)
 
     @property
     def dbg(self) -> Watch:
@@ -101,7 +102,9 @@ class TrainerWatch:
             ArgumentError: training has not begun, or is not watched; the message says why.
         """
         end = time.monotonic() + MAX_WAIT_SECONDS
-        while self._dbg is None and not self._refused and cell_runs() and time.monotonic() < end:
+        while not (self._refused or (self._dbg is not None and self._dbg.has_started)) and (
+            cell_runs() and time.monotonic() < end
+        ):
             time.sleep(0.02)
         if self._dbg is None:
             raise ArgumentError(self._refused or NOT_BEGUN.format(self.trainer))
@@ -123,30 +126,44 @@ class TrainerWatch:
             schedulers: those that the trainer steps, scaled with the lr; loss: for checks.
             unavailable: more controls that cannot be taken, with the reason.
         """
+        if self.nests():
+            return
         self._thread = threading.get_ident()
         self._in_step, self._pass, self._refused = False, None, ""
-        if _processes() > 1:
+        if processes() > 1:
             self.refuse(say.SEVERAL_PROCESSES)
             return
-        if self._body is not None and self._goes_on(model, optimizer):
+        if self._dbg is None or not goes_on(self._dbg, model, optimizer):
+            self.close()
+            body = TrainerBody(bare_optimizer(optimizer), self.packages)
+            body.unavailable = {**say.UNAVAILABLE, **self.unavailable, **(unavailable or {})}
+            body.schedulers = list(schedulers)
+            self._make(body, model, optimizer, scaler=scaler, loss=loss)
+        elif self._body is not None:
             self._body.leave()
             self._body.schedulers = list(schedulers)
-            return
-        self.close()
-        bare = bare_optimizer(optimizer)
-        body = TrainerBody(bare, self.packages)
-        body.unavailable = {**say.UNAVAILABLE, **self.unavailable, **(unavailable or {})}
-        body.schedulers = list(schedulers)
+        if self._body is not None:
+            self._trainings.begin()
+
+    def _make(self, body: TrainerBody, model: nn.Module, given: Any, **arguments: Any) -> None:
+        bare = bare_optimizer(given)
         try:
-            given = {**self._settings, "scaler": scaler, "loss": loss}
-            made = watched(body, model, bare, [optimizer], **given)
+            made = watched(body, model, bare, [given], **arguments, **self._settings)
         except Exception as error:
-            # Whatever it is, a fault of nbdebug too: the trainer goes on.
             self.refuse(str(error) if isinstance(error, NbdebugError) else describe_error(error))
             return
         self._dbg, self._body = made, body
         if self._show:
-            _display(made)
+            show(made)
+
+    def nests(self, silent: bool = False) -> bool:
+        """Tell if a training begins inside of the watched one, which is then left alone."""
+        if not (self._body is not None and self._body.runs and self._trainings.begins_inside()):
+            return False
+        if not (silent or self._trainings.told):
+            self._trainings.told = True
+            warnings.warn(say.NESTED_TRAINING.format(self.trainer), stacklevel=2)
+        return True
 
     def set_schedulers(self, schedulers: Sequence[Any]) -> None:
         """Take the schedulers that the trainer made after `begin`."""
@@ -174,17 +191,10 @@ class TrainerWatch:
             history = self._dbg.history
             history.add_notice(Notice(history.status.step, "warning", title, text))
 
-    def _goes_on(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> bool:
-        assert self._dbg is not None
-        session = self._dbg.session
-        now, then = members_of(bare_optimizer(optimizer)), members_of(session.optimizer)
-        same = session.model is model and [*map(id, now)] == [*map(id, then)]
-        return same and self._dbg.state != "closed"
-
     def _present(self) -> TrainerBody | None:
         """The body of the training that calls back; None if it is not watched, or not any more."""
         body = self._body
-        here = threading.get_ident() == self._thread
+        here = threading.get_ident() == self._thread and not self._trainings.inside
         return body if here and body is not None and not body.closed else None
 
     @property
@@ -197,6 +207,7 @@ class TrainerWatch:
         body = self._present()
         if body is None:
             return
+        self._trainings.step()
         body.cut_pass()
         self._in_step = False
         back, fixed = say.NOTHING_GOES_BACK.format(self.trainer), say.FIXED.format(self.trainer)
@@ -210,6 +221,7 @@ class TrainerWatch:
         body = self._present()
         if body is None or self._in_step:
             return
+        self._trainings.step()
         if self._pass is None and not body.runs:
             # A pass whose beginning was not told, as after a restart in the middle of an epoch.
             self.begin_epoch(None)
@@ -220,8 +232,7 @@ class TrainerWatch:
                 self._pass = None
             body.begin_step()
         except (PassOver, NbdebugError):
-            # The watch was closed while it waited, or another training is watched by it.
-            return
+            return  # It was closed while it waited, or another training is watched by it.
         self._in_step = True
 
     def saw(self, batch: Any, epoch: int | None = None, progress: float | None = None) -> None:
@@ -250,8 +261,7 @@ class TrainerWatch:
         if dbg is None or self._present() is None:
             return
         named = {NO_PART_OF_A_NAME.sub("_", name): value for name, value in values.items()}
-        # The loss is that of the backward pass: trainers average or filter theirs.
-        named.pop("loss", None)
+        named.pop("loss", None)  # Trainers average or filter theirs.
         try:
             dbg.log(**named)
         except ArgumentError:
@@ -259,8 +269,7 @@ class TrainerWatch:
                 with suppress(NbdebugError):
                     dbg.log(**{name: value})
         except NbdebugError:
-            # It was closed meanwhile.
-            return
+            return  # It was closed meanwhile.
 
     def end_step(self) -> None:
         """Say that a batch is done; its step is, if an update was made or left out."""
@@ -271,25 +280,15 @@ class TrainerWatch:
 
     def end(self, error: BaseException | None = None) -> None:
         """Say that training has ended, or failed."""
+        if self._trainings.inside:
+            return
+        self._trainings.forget()
         self._in_step, self._pass = False, None
         if self._dbg is not None and self._present() is not None:
             self._dbg.leave(error)
 
     def close(self) -> None:
         """End watching; training goes on without."""
+        self._trainings.forget()
         if self._dbg is not None:
             self._dbg.close()
-
-
-def _processes() -> int:
-    distributed = torch.distributed
-    running = distributed.is_available() and distributed.is_initialized()
-    return distributed.get_world_size() if running else 1
-
-
-def _display(dbg: Watch) -> None:
-    """Display the dashboard; does nothing outside of a notebook."""
-    if ipython_shell() is not None:
-        from IPython.display import display
-
-        display(dbg)  # type: ignore[no-untyped-call]

@@ -48,6 +48,8 @@ class Watch(TrainerWatch, Callback):  # type: ignore[misc]
         self._begun = False
 
     def before_fit(self) -> None:
+        if self.nests(silent=True):
+            return
         # Called for a validation, too: whether it trains is known with its first epoch.
         self._begun = False
 
@@ -74,6 +76,8 @@ class Watch(TrainerWatch, Callback):  # type: ignore[misc]
         return self._stand[1]
 
     def before_train(self) -> None:
+        if self._trainings.inside and self.nests():
+            return
         if any(hasattr(self.learn, name) for name in NO_TRAINING):
             return
         if not self._begun:
@@ -110,6 +114,8 @@ class Watch(TrainerWatch, Callback):  # type: ignore[misc]
         self.log(**named)
 
     def after_fit(self) -> None:
+        if self._trainings.inside:
+            return
         self._detach()
         if self._begun:
             self.end()

@@ -78,6 +78,8 @@ class Watch(TrainerWatch, TrainerCallback):  # type: ignore[misc]
         self, args: Any, state: Any, control: Any, model: nn.Module, **given: Any
     ) -> None:
         """Make the dashboard."""
+        if self.nests():
+            return
         self._release()
         optimizer: Any = given.get("optimizer")
         scheduler: Any = given.get("lr_scheduler")
@@ -126,8 +128,9 @@ class Watch(TrainerWatch, TrainerCallback):  # type: ignore[misc]
 
     def on_train_end(self, args: Any, state: Any, control: Any, **given: Any) -> None:
         """Say that training has ended."""
-        self.end()
-        self._release()
+        if not self._trainings.inside:
+            self.end()
+            self._release()
 
     def close(self) -> None:
         super().close()

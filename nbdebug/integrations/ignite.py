@@ -134,6 +134,8 @@ class Watch(TrainerWatch):
             self.refuse(NO_UPDATE.format(self._batches - 1))
 
     def _started(self, engine: Engine) -> None:
+        if self.nests():
+            return
         model, optimizer, scaler, schedulers, loss = self._given
         self._batches = 0
         schedulers = [*schedulers, *_schedulers(engine, optimizer)]

@@ -82,6 +82,8 @@ class Watch(TrainerWatch, keras.callbacks.Callback):  # type: ignore[misc]
         self._first = True
 
     def on_train_begin(self, logs: Any = None) -> None:
+        if self.nests():
+            return
         model, self._first = self.model, True
         if reason := why_not(model):
             self.refuse(reason)
@@ -167,8 +169,9 @@ class Watch(TrainerWatch, keras.callbacks.Callback):  # type: ignore[misc]
         self.log(**values)
 
     def on_train_end(self, logs: Any = None) -> None:
-        self._detach()
-        self.end()
+        if not self._trainings.inside:
+            self._detach()
+            self.end()
 
     def close(self) -> None:
         self._detach()

@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from nbdebug.errors import ArgumentError, MissingPackageError
 from nbdebug.integrations.base import TrainerWatch
 from nbdebug.model.factories import joint
+from nbdebug.model.joint_optimizer import members_of
 from nbdebug.runs.record.store_packages import installed
 
 # One package under two names, whose objects do not mix.
@@ -61,9 +62,12 @@ class Watch(TrainerWatch):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._logged: dict[str, torch.Tensor] = {}
+        self._watched: tuple[torch.optim.Optimizer, ...] = ()
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Make the dashboard."""
+        if self.nests():
+            return
         self._logged = {}
         optimizers = [one for one in trainer.optimizers if _is_torch(one)]
         if trainer.world_size > 1:
@@ -78,17 +82,26 @@ class Watch(TrainerWatch):
     ) -> None:
         chosen = _joined(optimizers, module)
         found = [config.scheduler for config in trainer.lr_scheduler_configs]
-        schedulers = [one for one in found if isinstance(one, LRScheduler)]
         others = [type(one).__name__ for one in found if not isinstance(one, LRScheduler)]
         self.begin(
             module,
             chosen or optimizers[0],
             scaler=getattr(trainer.precision_plugin, "scaler", None),
-            schedulers=[one for one in schedulers if chosen or one.optimizer is optimizers[0]],
+            schedulers=self._schedulers(trainer, chosen or optimizers[0]),
             unavailable={"lr": OWN_SCHEDULER.format(others[0])} if others else None,
         )
         if chosen is None:
             self.tell("One of several optimizers is watched", SHARED.format(len(optimizers)))
+
+    def _schedulers(
+        self, trainer: Any, optimizer: torch.optim.Optimizer | None = None
+    ) -> list[LRScheduler]:
+        """Schedulers of the watched optimizers that the trainer steps now."""
+        if optimizer is not None:
+            self._watched = members_of(optimizer)
+        found = (config.scheduler for config in trainer.lr_scheduler_configs)
+        held = (one for one in found if isinstance(one, LRScheduler))
+        return [one for one in held if one.optimizer in self._watched]
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         """Begin an epoch."""
@@ -101,6 +114,12 @@ class Watch(TrainerWatch):
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
     ) -> None:
         """Wait while training is paused."""
+        if getattr(trainer.fit_loop, "_skip_backward", False):
+            # StochasticWeightAveraging reads the data once more, for the statistics of BatchNorm.
+            return
+        if batch_idx == 0:
+            # A callback may have set another one.
+            self.set_schedulers(self._schedulers(trainer))
         self.begin_step()
         batches = trainer.num_training_batches
         progress = min((batch_idx + 1) / batches, 1.0) if isinstance(batches, int) else None

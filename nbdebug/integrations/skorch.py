@@ -74,6 +74,8 @@ class Watch(TrainerWatch, Callback):  # type: ignore[misc]
         self._origin = state.get("origin") or uuid.uuid4().hex
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        if self.nests():
+            return
         self._logged = len(net.history)
         if self._is_clone:
             self.refuse(A_CLONE, silent=self._origin in _TOLD)
@@ -124,8 +126,9 @@ class Watch(TrainerWatch, Callback):  # type: ignore[misc]
             self.end_step()
 
     def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
-        self._log_epochs(net.history)
-        self.end()
+        if not self._trainings.inside:
+            self._log_epochs(net.history)
+            self.end()
 
     def _log_epochs(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Log what the other callbacks wrote about epochs that are over."""

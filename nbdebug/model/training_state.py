@@ -71,8 +71,8 @@ class TrainingState:
         model: the user's module, always the same object.
         optimizers: the optimizer in force (`optimizer`) and its `schedule`.
         named_optimizers: several optimizers by name, which are one in `optimizer`; empty for one.
-        by_optimizer: loss, gradient norm before and after clipping of each that made its update in
-            the current step.
+        by_optimizer: loss, gradient norm before and after clipping, and learning rate of each that
+            made its update in the current step.
         turn: names of the parameters whose optimizer makes its update, None for all.
         validated: True if there is validation data.
         parameters: names and parameters that are trainable or can be unfrozen, from input to
@@ -95,8 +95,11 @@ class TrainingState:
         surroundings: what loss, step function and metrics reach beside the model.
         rng: context in which torch's global generators are those of training.
         loop_schedulers: returns the schedulers that a loop of the user's own steps.
+        stepped_by_loop: those that were found last.
         unavailable: controls that this kind of training cannot take, with the reason.
     """
+
+    stepped_by_loop: Sequence[LRScheduler] = ()
 
     def __init__(
         self,
@@ -146,7 +149,7 @@ class TrainingState:
         self.loss = self.batch_loss = math.nan
         self.grad_norms: tuple[torch.Tensor, ...] = ()
         self.with_gradient: Sequence[tuple[str, nn.Parameter]] = ()
-        self.by_optimizer: Mapping[str, tuple[float, float, float]] = {}
+        self.by_optimizer: Mapping[str, tuple[float, float, float, float]] = {}
         self.turn: Collection[str] | None = None
         self.without_gradient: dict[str, int] = {}
 

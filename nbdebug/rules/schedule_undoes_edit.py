@@ -9,6 +9,7 @@ import numpy as np
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import ControlChange
 from nbdebug.core.results.findings import Remedy, Symptom
+from nbdebug.core.results.metric_names import LoopSchedule
 from nbdebug.core.series import Series
 from nbdebug.rules._examples import example, falling_loss
 from nbdebug.rules.base import Rule, downsampled
@@ -18,8 +19,9 @@ class ScheduleUndoesEdit(Rule):
     """You lowered the learning rate, and the schedule has raised it again.
 
     A warm-up or a restart continues after an edit: the edit scales the rest of the schedule and
-    does not stop the schedule. A learning rate that you raised yourself, also in a fork, is no
-    symptom.
+    does not stop the schedule. A scheduler that a loop of your own steps may also compute its
+    rates without regard to the edit. A learning rate that you raised yourself, also in a fork,
+    is no symptom.
 
     False alarms: 0 of 144 healthy trainings.
     """
@@ -44,13 +46,7 @@ class ScheduleUndoesEdit(Rule):
             return None
         seen = f"Lowered from {edit.old:.3g} to {edit.new:.3g} at step {edit.step:,}; the learning "
         seen += f"rate is now {value:.3g}."
-        remedies = (
-            Remedy(
-                "Keep the lower learning rate constant",
-                {"schedule": "constant", "lr": float(edit.new)},
-            ),
-            Remedy("Look at the forecast in the Learning rate tab before an edit"),
-        )
+        remedies = _remedies(snapshot, edit)
         evidence = downsampled(lr.mean[lr.step >= edit.step - 10])
         return Symptom(value, float(edit.old), edit.step, seen, remedies, evidence)
 
@@ -80,3 +76,21 @@ class ScheduleUndoesEdit(Rule):
             example({**loss, "lr": warming}, changes=(edit,)),
             example({**loss, "lr": np.full(400, 0.01)}, changes=(edit,)),
         )
+
+
+def _remedies(snapshot: Snapshot, edit: ControlChange) -> tuple[Remedy, ...]:
+    by_loop = snapshot.results.of(LoopSchedule)
+    if by_loop is not None and by_loop.schedulers:
+        return (
+            Remedy(
+                f"Your loop steps {by_loop.schedulers}, which raised it: give it lower rates "
+                "there, or stop calling its step()"
+            ),
+        )
+    return (
+        Remedy(
+            "Keep the lower learning rate constant",
+            {"schedule": "constant", "lr": float(edit.new)},
+        ),
+        Remedy("Look at the forecast in the Learning rate tab before an edit"),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 import threading
@@ -411,3 +412,60 @@ def test_what_measuring_raises_for_a_trainer_does_not_end_it(
     monkeypatch.setattr(updates, "Gradients", fails)
     trainer.fit()
     assert trainer.losses == bare.losses
+
+
+@pytest.mark.parametrize("where", ["between steps", "in a step"])
+@pytest.mark.parametrize("raises", [False, True])
+def test_a_training_inside_of_the_watched_one_is_left_alone(
+    watch: ToyWatch, where: str, raises: bool
+) -> None:
+    runs = []
+    for given in (None, watch):
+        outer, inner = ToyTrainer(given), ToyTrainer(given)
+        once = [9]
+
+        def nested(step: int, inner: ToyTrainer = inner, once: list[int] = once) -> None:
+            if step in once and not inner.losses:
+                state = torch.random.get_rng_state()
+                if raises:
+                    inner.after = lambda step: 1 // (4 - step) and None
+                with contextlib.suppress(ZeroDivisionError):
+                    inner.fit()
+                torch.random.set_rng_state(state)
+
+        if where == "between steps":
+            outer.after = nested
+        else:
+            train = outer.train
+
+            def trains(
+                *batch: Any, train: Any = train, outer: Any = outer, n: Any = nested
+            ) -> None:
+                n(len(outer.losses))
+                train(*batch)
+
+            outer.train = trains  # type: ignore[method-assign]
+        if given is None:
+            outer.fit()
+        else:
+            with pytest.warns(UserWarning, match="began inside of the one that is watched") as seen:
+                outer.fit()
+            assert len(seen) == 1
+        runs.append((outer, inner))
+    (plain, plain_inner), (outer, inner) = runs
+    assert outer.losses == plain.losses
+    assert inner.losses == plain_inner.losses
+    assert bitwise_equal(outer.state(), plain.state())
+    assert bitwise_equal(inner.state(), plain_inner.state())
+    assert watch.dbg.history.frame("loss")["loss"].tolist() == plain.losses
+
+
+def test_one_training_after_the_other_is_watched_in_one_function(watch: ToyWatch) -> None:
+    for _ in range(2):
+        trainer = ToyTrainer(watch)
+        trainer.after = lambda step: 1 // (4 - step) and None
+        with pytest.raises(ZeroDivisionError):
+            trainer.fit()
+    trainer = ToyTrainer(watch)
+    trainer.fit()
+    assert watch.dbg.history.frame("loss")["loss"].tolist() == trainer.losses

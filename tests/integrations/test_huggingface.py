@@ -474,3 +474,28 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_old_package_is_refused() -> None:
     with pytest.raises(nbd.MissingPackageError, match=r"installed is 4\.57\.1"):
         watching.check_version("4.57.1")
+
+
+def test_a_training_inside_of_the_watched_one_is_left_alone(tmp_path: Path, watch: Any) -> None:
+    fits = []
+    for given in (None, watch):
+        outer, inner = Fit(tmp_path / "outer", given), Fit(tmp_path / "inner", given)
+
+        def nested(step: int, given: dict[str, Any], inner: Fit = inner) -> None:
+            if step == 7:
+                state = torch.random.get_rng_state()
+                inner.run()
+                torch.random.set_rng_state(state)
+
+        outer.after = nested
+        if given is None:
+            outer.run()
+        else:
+            with pytest.warns(UserWarning, match="began inside of the one that is watched"):
+                outer.run()
+        fits.append((outer, inner))
+    (plain, plain_inner), (outer, inner) = fits
+    assert outer.losses == plain.losses
+    assert inner.losses == plain_inner.losses
+    assert bitwise_equal(outer.model.state_dict(), plain.model.state_dict())
+    assert frame(watch, "loss")["loss"].tolist() == pytest.approx(plain.losses)

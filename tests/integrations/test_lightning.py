@@ -511,9 +511,11 @@ def test_one_callback_in_two_trainers_at_a_time(watch: Any) -> None:
             torch.set_rng_state(kept)
 
     outer.module.after = train_another
-    outer.run()
+    with pytest.warns(UserWarning, match="began inside of the one that is watched"):
+        outer.run()
     assert outer.equals(bare)
     assert inner.equals(bare)
+    assert len(frame(watch, "loss")) == 3 * STEPS
 
 
 def test_several_processes_are_refused(watch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -631,3 +633,34 @@ def test_the_other_name_of_the_package_is_watched() -> None:
     trainer.fit(Other(), DataLoader(DATA, BATCH))
     assert made.dbg.history.status.step == 10
     made.close()
+
+
+class WithoutBatchNorm(Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 1))
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.SGD(self.parameters(), lr=0.05)
+
+
+@pytest.mark.parametrize("kind", [Module, WithoutBatchNorm])
+def test_averaging_of_weights_counts_no_step_and_is_the_trainers_own(
+    watch: Any, kind: type[Any]
+) -> None:
+    def averages() -> Any:
+        return L.callbacks.StochasticWeightAveraging(
+            swa_lrs=0.02, swa_epoch_start=2, annealing_epochs=1
+        )
+
+    bare = Fit(kind=kind, max_epochs=4)
+    bare.trainer.callbacks.append(averages())
+    bare.run()
+    fit = Fit(watch, kind=kind, max_epochs=4)
+    fit.trainer.callbacks.append(averages())
+    fit.run()
+    assert bitwise_equal(fit.module.state_dict(), bare.module.state_dict())
+    assert fit.module.losses == bare.module.losses
+    found = watch.dbg.history.frame("loss")["loss"]
+    assert len(found) == 4 * STEPS
+    assert found.tolist() == pytest.approx(bare.module.losses[: 4 * STEPS])

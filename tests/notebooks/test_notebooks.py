@@ -10,6 +10,8 @@ from nbclient import NotebookClient
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+# Packages beside those of nbdebug.
+NEEDS = {"09_hugging_face": ("transformers", "accelerate")}
 
 
 def executed(stem: str) -> pytest.MarkDecorator:
@@ -51,6 +53,12 @@ def own_jupyter(tmp_path: Path, place: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("NBDEBUG_RUNS", str(place))
 
 
+def _skip_without_packages(path: Path) -> None:
+    """Skip a notebook that says itself which package it needs beside nbdebug."""
+    for package in NEEDS.get(path.stem, ()):
+        pytest.importorskip(package, reason=f"{path.stem} needs {package}, as its text says")
+
+
 @functools.cache
 def execute(path: Path) -> nbformat.NotebookNode:
     """The notebook with its outputs; nobody changes it, so once is enough."""
@@ -68,6 +76,7 @@ def execute(path: Path) -> nbformat.NotebookNode:
 @pytest.mark.slow
 @EACH
 def test_runs_from_top_to_bottom(path: Path) -> None:
+    _skip_without_packages(path)
     notebook = execute(path)
 
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
@@ -259,3 +268,39 @@ def test_every_patient_is_shown_then_diagnosed_and_remedies_are_proved() -> None
     assert "This takes too long for me" in said("own")
     assert "not named" not in said("all")
     assert said("all").count("learning rate") >= 5
+
+
+@pytest.mark.slow
+@executed("09_hugging_face")
+def test_a_trainer_is_changed_and_its_hidden_nan_is_found() -> None:
+    path = FOLDER / "09_hugging_face.ipynb"
+    _skip_without_packages(path)
+    notebook = execute(path)
+
+    def said(cell: str) -> str:
+        return printed(notebook, cell)
+
+    assert re.search(r"^200 ", said("pause"), re.MULTILINE)
+    clipped, rates = zip(
+        *(row.split()[3:] for row in said("change").splitlines()[-3:]), strict=True
+    )
+    assert max(map(float, clipped)) <= 0.1000001
+    assert float(rates[0]) > float(rates[-1])
+    assert float(rates[0]) < 3e-4
+    assert "scaled by the same factor" in said("changes")
+    assert said("end").startswith("step 600, training loss 0.0")
+    assert "nothing is rewound" in said("greyed")
+    assert "41 of 41 parameters are NaN" in said("fault")
+    assert "'loss': '0'" in said("fault")
+    assert "NaN or Inf" in said("fault-seen")
+    assert "The log hides NaN" in said("fault-seen")
+    assert said("cure").startswith("with nbdebug: 0 parameters are NaN after")
+
+
+def test_what_a_notebook_needs_is_said_in_its_text() -> None:
+    for stem, packages in NEEDS.items():
+        notebook = nbformat.read(FOLDER / f"{stem}.ipynb", as_version=4)
+        intro = notebook.cells[0].source
+        assert all(f"`{package}`" in intro for package in packages)
+        assert "%pip install" in intro
+        assert "Binder" in intro

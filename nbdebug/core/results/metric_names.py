@@ -1,4 +1,4 @@
-"""Facts of the user's loop: its metrics, what its log leaves out, gradients that it clears."""
+"""Facts of the user's loop: metrics, schedulers, a filtered log, cleared gradients."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ class MetricNames:
     """Metrics that may be measured, as series `<name>` and `val_<name>`."""
 
     names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LoopSchedule:
+    """Schedulers that a loop of the user's own steps, in words; "" without any."""
+
+    schedulers: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,14 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
 
 from nbdebug.core.commands.loops import LogValues
 from nbdebug.core.commands.queue import Ticket
 from nbdebug.core.commands.running import Run
 from nbdebug.debugger.debugger import Debugger
 from nbdebug.debugger.own_loop.cell_magic import offer_magic
-from nbdebug.debugger.own_loop.several import modules, optimizers
+from nbdebug.debugger.own_loop.several import modules, optimizers, with_schedulers
 from nbdebug.errors import ArgumentError
 from nbdebug.model.module.forward import StepFn, detached
 from nbdebug.model.state.wrapped_optimizer import scaler_of
@@ -27,13 +28,18 @@ from nbdebug.training.data.loops.positions import Updates
 from nbdebug.training.data.loops.rng import LoopRng
 from nbdebug.training.data.loops.sampler import LoopSampler
 from nbdebug.training.data.loops.source import LoopSource
+from nbdebug.training.data.val_function import ValFn
 from nbdebug.training.engine.probing.logged import check_logged
 from nbdebug.training.engine.setup import Setup
 from nbdebug.training.own_loop.handoff import LoopEnded, PassOver
 from nbdebug.training.own_loop.loop_body import LoopBody
 
 SETTLE_SECONDS = 5.0
-ARGUMENTS = ("scaler", "state", "name", "runs", "overhead", "checkpoint_memory")
+ARGUMENTS = (
+    "scaler", "state", "val_every", "name", "runs", "overhead", "checkpoint_memory"
+)  # fmt: skip
+Scheduler = LRScheduler | Sequence[LRScheduler]
+SchedulerLike = Scheduler | Mapping[str, Scheduler] | None
 
 
 class Watch(Debugger):
@@ -52,7 +58,8 @@ class Watch(Debugger):
     def epochs(self, count: int) -> Iterator[int]:
         """Yield the number of each epoch, from the present one to `count`.
 
-        After a rewind it goes on with the epoch that was gone back to.
+        After a rewind it goes on with the epoch that was gone back to, at the end of the pass:
+        until then the variable of the loop stays as it was, and `epoch` is the right number.
         """
         sampler, body = self._parts.training.session.sampler, self._body
         assert isinstance(sampler, LoopSampler)
@@ -63,11 +70,18 @@ class Watch(Debugger):
                 if epoch >= count and not sampler.trying:
                     break
                 passes = body.passes
+                body.epoch_given = epoch
                 yield epoch
                 if body.passes == passes:
                     raise ArgumentError("epochs() found no loop over batches() inside of its own.")
         finally:
+            body.epoch_given = None
             self.leave()
+
+    @property
+    def epoch(self) -> int:
+        """Number of the epoch of the present step, also while steps are repeated or tried."""
+        return self._body.epoch
 
     def batches(self, loader: Iterable[Any]) -> Iterator[Any]:
         """Yield the batches of a pass over a loader; what follows until the next is one step.
@@ -163,11 +177,12 @@ class Watch(Debugger):
         thread = threading.Thread(target=self._run, args=(loop,), name="nbdebug-loop", daemon=True)
         passes = self._body.passes
         thread.start()
-        while thread.is_alive() and not (self._body.passes > passes and self._has_started()):
+        while thread.is_alive() and not (self._body.passes > passes and self.has_started):
             thread.join(0.01)
 
-    def _has_started(self) -> bool:
-        """Tell if training runs, or has run and was paused since."""
+    @property
+    def has_started(self) -> bool:
+        """True if training runs, or has run and was paused since."""
         ticket = self._body.started
         return self.state != "paused" or (ticket is not None and ticket.answer.done())
 
@@ -205,38 +220,41 @@ class Watch(Debugger):
 def watch(
     model: nn.Module | Mapping[str, nn.Module],
     optimizer: torch.optim.Optimizer | Mapping[str, torch.optim.Optimizer],
-    *,
-    scaler: torch.amp.GradScaler | None = None,
-    state: Mapping[str, Any] | None = None,
-    loss: StepFn | None = None,
-    name: str | None = None,
-    runs: str | PathLike[str] | None = AUTO,
-    overhead: float = 0.05,
-    checkpoint_memory: int | None = None,
-    **controls: Any,
-) -> Watch:
+    *, scheduler: SchedulerLike = None, scaler: torch.amp.GradScaler | None = None,
+    state: Mapping[str, Any] | None = None, loss: StepFn | None = None,
+    val: ValFn | None = None, val_every: int | None = None, name: str | None = None,
+    runs: str | PathLike[str] | None = AUTO, overhead: float = 0.05,
+    checkpoint_memory: int | None = None, **controls: Any,
+) -> Watch:  # fmt: skip
     """Watch a training loop of your own.
 
     Args:
         model: the module that the loop trains, or several by name.
         optimizer: whose `step` makes an update; several by name have a learning rate, a clipping
             threshold, a loss and a gradient norm each, such as `lr/G`.
+        scheduler: the scheduler of torch that the loop steps, a list of them, or {optimizer: one
+            or a list}; it goes back in time, and is scaled when the learning rate is set. One that
+            the loop reaches by its variables is found without it.
         scaler: the loop's GradScaler; norms are of unscaled gradients.
         state: what else moves and the loop does not reach by its variables, by name.
         loss: `loss(model, batch)` returns the loss, for checks while no loop is running.
+        val: `val(model)` returns the validation loss, or {"loss": ..., name: ...}; called after
+            each pass, or every `val_every` steps, in eval mode, without gradients.
         name, runs, overhead, checkpoint_memory, **controls: as for `Debugger`.
 
     Raises:
-        ArgumentError: a keyword is misspelt.
+        ArgumentError: a keyword is misspelt, or a scheduler is none of the optimizer.
         ModelError: the optimizer does not hold the model's parameters.
     """
     known = modules(model)
     chosen = optimizers(optimizer)
     body = LoopBody(chosen)
     given = list(optimizer.values()) if isinstance(optimizer, Mapping) else [optimizer]
+    registered = with_schedulers(state, scheduler, chosen)
     return watched(
-        body, known, chosen, given, scaler=scaler, state=state, loss=loss, name=name, runs=runs,
-        overhead=overhead, checkpoint_memory=checkpoint_memory, **controls,
+        body, known, chosen, given, scaler=scaler, state=registered, loss=loss, val=val,
+        val_every=val_every, name=name, runs=runs, overhead=overhead,
+        checkpoint_memory=checkpoint_memory, **controls,
     )  # fmt: skip
 
 
@@ -247,6 +265,7 @@ def watched(
     given_as: Sequence[Any] = (),
     *,
     loss: StepFn | None = None,
+    val: ValFn | None = None,
     **arguments: Any,
 ) -> Watch:
     """Watch the loop of a body; arguments as for `watch`.
@@ -262,8 +281,9 @@ def watched(
     controls = {name: value for name, value in arguments.items() if name not in ARGUMENTS}
     # The outputs of a loop are not seen: accuracy is what it logs.
     setup = Setup(
-        model, source, step_fn=loss or body.look, optimizer=optimizer, metrics={}, **given
-    )
+        model, source, step_fn=loss or body.look, val_fn=val, optimizer=optimizer, metrics={},
+        **given,
+    )  # fmt: skip
     made = Watch(body, setup, controls)
     offer_magic(body)
     return made

@@ -132,7 +132,8 @@ def scale(optimizer: torch.optim.Optimizer, schedulers: Sequence[LRScheduler], b
         for key in LR_OPTIONS[1:]:
             if key in group:
                 set_option(group, key, float(group[key]) * by)
-    for scheduler in all_schedulers(schedulers):
+    # One may be handed in by itself, and inside of another one.
+    for scheduler in {id(one): one for one in all_schedulers(schedulers)}.values():
         for name in ("base_lrs", "max_lrs"):
             values = getattr(scheduler, name, None)
             if values is not None:

@@ -22,7 +22,8 @@ class LrForecast:
     """Up-to-date forecast in History.
 
     A forecast is made when a control changes and when training has passed the end of the last
-    one; it reaches to the end of the run or of the schedule, at most 20,000 steps ahead.
+    one; it reaches to the end of the run or of the schedule, at most 20,000 steps ahead. Where a
+    loop of the user's own steps a scheduler there is none.
     """
 
     def __init__(self, session: Session, history: History) -> None:
@@ -62,6 +63,9 @@ class LrForecast:
     def _predict(self) -> tuple[NDArray[np.int64], Array]:
         session = self._session
         course = session.schedule.course
+        if session.stepped_by_loop:
+            # The loop decides when they are stepped.
+            return NO_STEPS, NO_RATES
         ahead = max(session.schedule.fallback, (course.left or 0) + session.schedule.plan.warmup)
         steps = min(max(ahead, 2), MAX_FORECAST_STEPS)
         try:

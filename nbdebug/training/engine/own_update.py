@@ -74,6 +74,9 @@ class StepBody(Protocol):
     def late_stop(self) -> Break | None:
         """The breakpoint that held in the last step, where its update was made all the same."""
 
+    def after_rewind(self) -> str:
+        """Say what of the user's does not go back with a rewind; "" if everything does."""
+
 
 class OwnUpdate:
     """Forward and backward pass of each batch, clipping and the step of the optimizer."""
@@ -92,6 +95,9 @@ class OwnUpdate:
 
     def settle(self) -> None:
         pass
+
+    def after_rewind(self) -> str:
+        return ""
 
     def late_stop(self) -> Break | None:
         return None

@@ -16,6 +16,7 @@ from nbdebug.model.joint_optimizer import members_of
 from nbdebug.model.metrics import Metrics
 from nbdebug.model.module.forward import call, parts_of, split
 from nbdebug.model.optimizers import Optimizers
+from nbdebug.model.schedule.beside import STEPPED_BY_LOOP, names, outermost
 from nbdebug.model.schedule.live import Schedule
 from nbdebug.model.schedule.unit import ask_for_unit, own_scheduler
 from nbdebug.model.state.session_rng import SessionRng
@@ -32,6 +33,7 @@ from nbdebug.training.engine.setup import Setup, check_setup
 
 DEFAULT_EPOCHS = 10
 DEFAULT_STREAM_STEPS = 1000
+SCHEDULE_CONTROLS = ("schedule", "schedule_steps", "schedule_factor", "warmup_steps")
 
 
 class Session(TrainingState):
@@ -128,14 +130,20 @@ class Session(TrainingState):
         self.surroundings.more, self.surroundings.rebinds = source.body.reached, True
         self.loop_schedulers = self._schedulers_of_loop
         self.unavailable = {**self.unavailable, **source.body.unavailable}
+        self._schedulers_of_loop()
 
-    def _schedulers_of_loop(self) -> list[LRScheduler]:
-        if self.body.schedulers is not None:
-            return list(self.body.schedulers)
-        found = self.surroundings.values()
-        schedulers = [one for one in found if isinstance(one, LRScheduler)]
-        ours = members_of(self.optimizer)
-        return [one for one in schedulers if bare_optimizer(one.optimizer) in ours]
+    def _schedulers_of_loop(self) -> Sequence[LRScheduler]:
+        """Find the schedulers that the loop steps; our own schedule leaves them alone."""
+        found = self.body.schedulers
+        if found is None:
+            ours = members_of(self.optimizer)
+            known = (one for one in self.surroundings.values() if isinstance(one, LRScheduler))
+            found = [one for one in known if bare_optimizer(one.optimizer) in ours]
+        self.stepped_by_loop = outermost(found)
+        if self.stepped_by_loop and not self.schedule.running:
+            reason = STEPPED_BY_LOOP.format(names(self.stepped_by_loop))
+            self.unavailable = {**dict.fromkeys(SCHEDULE_CONTROLS, reason), **self.unavailable}
+        return self.stepped_by_loop
 
     @property
     def steps_per_epoch(self) -> int | None:

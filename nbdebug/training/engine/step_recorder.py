@@ -8,7 +8,6 @@ from collections.abc import Callable
 import numpy as np
 
 from nbdebug.core.records import Array, Histogram, Reading, StepRecord
-from nbdebug.model.optimizers import rate_of
 from nbdebug.training.data.batch import Batch
 from nbdebug.training.engine.gradients import Clipped
 from nbdebug.training.engine.session import Session
@@ -102,11 +101,10 @@ class StepRecorder:
         return StepRecord(session.step, tuple(readings), tuple(histograms))
 
     def _by_optimizer(self) -> list[Reading]:
-        found, session = [], self._session
-        for name, values in session.by_optimizer.items():
-            rate = rate_of(session.named_optimizers[name])
+        found = []
+        for name, values in self._session.by_optimizer.items():
             names = tuple(f"{series}/{name}" for series in OPTIMIZER_SERIES)
-            found.append(Reading(names, np.array((*values, rate))))
+            found.append(Reading(names, np.array(values)))
         return found
 
     def _step_values(self, batch: Batch, values: tuple[float, float, Clipped, float]) -> Array:

@@ -12,9 +12,12 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from nbdebug.core.commands.queue import Ticket
 from nbdebug.core.ipython import ipython_shell
+from nbdebug.core.records import Notice
+from nbdebug.core.results.metric_names import LoopSchedule
 from nbdebug.errors import LoopLeft
 from nbdebug.model.joint_optimizer import members_of
 from nbdebug.model.module.forward import leaves
+from nbdebug.model.schedule.beside import names
 from nbdebug.model.state.weights import GradientCopies, trained
 from nbdebug.training.data.batch import Batch
 from nbdebug.training.data.loops.batches import form
@@ -23,17 +26,13 @@ from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.own_update import Values
 from nbdebug.training.engine.stopping.breakpoints import Break
 from nbdebug.training.engine.stopping.stop_report import nonfinite_error
+from nbdebug.training.own_loop import messages as say
 from nbdebug.training.own_loop.gradient_marks import total_loss
 from nbdebug.training.own_loop.handoff import Handoff
-from nbdebug.training.own_loop.messages import (
-    CANNOT_REPEAT,
-    NO_UPDATE,
-    NOT_WHOLE,
-    UNAVAILABLE,
-)
+from nbdebug.training.own_loop.others import ByHand
 from nbdebug.training.own_loop.reached import ReachedByLoop
 from nbdebug.training.own_loop.torch_calls import TorchCalls, gradients_aside
-from nbdebug.training.own_loop.updates import LoopUpdates
+from nbdebug.training.own_loop.updates import OTHER, LoopUpdates
 
 MAX_BATCHES = 1000
 
@@ -47,10 +46,11 @@ class LoopBody(Handoff):
         step: number of the step; updates: what is seen of it.
         unavailable: controls that a loop cannot take, with the reason.
         schedulers: that step on its optimizer, None to find those that the loop reaches.
+        epoch_given: number that the loop got from `epochs` for its pass.
         let_run: called when a loop begins; started: what it returned last.
     """
 
-    unavailable: Mapping[str, str] = UNAVAILABLE
+    unavailable: Mapping[str, str] = say.UNAVAILABLE
     schedulers: Sequence[LRScheduler] | None = None
     no_reset = ""
 
@@ -65,6 +65,10 @@ class LoopBody(Handoff):
         self._begun: Callable[[], None] | None = None
         self._given: list[Batch] = []
         self._looked_at: Any = None
+        self.epoch_given: int | None = None
+        self._by_hand = ByHand()
+        # True in a pass after whose last step was no validation.
+        self._open = False
         self._reached = ReachedByLoop()
 
     def attach(self, loop: Loop, begun: Callable[[], None]) -> None:
@@ -105,6 +109,17 @@ class LoopBody(Handoff):
         if fresh:
             self.started = self.let_run()
 
+    @property
+    def epoch(self) -> int:
+        """Number of the pass of the present step."""
+        return self._given[-1].epoch if self._given else self._sampler.completed
+
+    def after_rewind(self) -> str:
+        now = self._sampler.number
+        if not self.runs or self.epoch_given in (None, now):
+            return ""
+        return say.STALE_EPOCH.format(self.epoch_given, now)
+
     def late_stop(self) -> Break | None:
         stop, self.updates.stop = self.updates.stop, None
         return stop
@@ -121,11 +136,36 @@ class LoopBody(Handoff):
         if self.cut:
             # The batch of a step that failed belongs to the pass that was left.
             self.loop.batch = None
+            self.pass_ends()
         if self._begun is not None:
             self._sampler.learn()
             self._begun()
             self._begun = None
+            self._say_at_the_beginning()
         return self.loop.batch is not None or self._sampler.prepare()
+
+    def pass_ends(self) -> None:
+        """Validate after a pass whose last batch was not known to be the last one.
+
+        Raises:
+            Exception: whatever the validation raised.
+        """
+        if self._open and self.loop.session.validation is not None:
+            self._open = False
+            self.loop.after_update.end_epoch()
+            self.loop.finish_step()
+            self.loop.after_update.raise_failure()
+
+    def _say_at_the_beginning(self) -> None:
+        """See if the loop steps schedulers by itself or blocks its cell; say so if it matters."""
+        session, history = self.loop.session, self.loop.history
+        found = session.loop_schedulers()
+        history.set_result(LoopSchedule(names(found) if found else ""))
+        if self.thread == threading.main_thread().ident and ipython_shell() is not None:
+            history.add_notice(Notice(session.step, "info", *say.BLOCKS_CELL))
+        if found and session.schedule.running:
+            text = say.TWO_SCHEDULES.format(names(found), session.schedule.plan.kind)
+            history.add_notice(Notice(session.step, "warning", "Two schedules set lr", text))
 
     @property
     def on_trial(self) -> bool:
@@ -180,11 +220,13 @@ class LoopBody(Handoff):
     def whole(self, batch: Batch) -> Batch:
         """All batches of the last step as one: the samples of all, the progress of the last."""
         last = self._given[-1]
+        if self.updates.watched:
+            self._open = last.progress != 1.0
         return Batch(last.data, sum(b.samples for b in self._given), last.epoch, last.progress)
 
     def without_update(self) -> str:
         """Say that the batches of this step made no update, and what to do."""
-        return NO_UPDATE.format(len(self._given))
+        return say.NO_UPDATE.format(len(self._given))
 
     def _loop_thread(self) -> int:
         """Thread of the loop, which is known once it waits for a batch."""
@@ -192,25 +234,44 @@ class LoopBody(Handoff):
         return self.thread or 0
 
     def _give_until_updated(self, batch: Batch) -> None:
-        self._given = [batch]
+        self._given, updates = [batch], self.updates
+        updates.by_hand = self._by_hand.after < self.step
         try:
             self._give(batch)
-            while not (self.updates.updated or self.updates.skipped):
-                if len(self._given) == MAX_BATCHES:
-                    raise LoopLeft(self.without_update())
+            while not (updates.updated or updates.skipped or self._goes_without()):
                 self._given.append(self.loop.session.sampler.next())
                 self._give(self._given[-1])
         except LoopLeft as left:
             # The update of a step that is left behind it counts.
-            if self.updates.updated:
+            if updates.updated:
                 return
             if self.step or left.__cause__ is not None:
                 raise
             raise LoopLeft(self.without_update()) from None
 
+    def _goes_without(self) -> bool:
+        """See if this step ends without an update of an optimizer; called after each batch.
+
+        Raises:
+            LoopLeft: the loop seems to make none.
+        """
+        given = len(self._given)
+        if self._by_hand.seen(given, self.step, self.loop.session.parameters):
+            self.updates.count_by_hand()
+            return True
+        elif given == MAX_BATCHES:
+            if self.attended:
+                raise LoopLeft(self.without_update())
+            # Nobody could press Run.
+            self.updates.tell(OTHER, self.without_update())
+            return True
+        return self.updates.updated
+
     def _give(self, batch: Batch) -> None:
         with self.calls.seen(self._loop_thread()):
             self.give(batch.data)
+        if self.updates.by_hand and not self.updates.updated:
+            self.updates.count_by_hand()
 
     def look(self, model: nn.Module, data: Any) -> torch.Tensor:
         """Loss of a batch, as the loop computes it; its gradients and its update are left out.
@@ -220,9 +281,9 @@ class LoopBody(Handoff):
                 batch than those of its loader, on which it may fail and end.
         """
         if self.rests:
-            raise LoopLeft(CANNOT_REPEAT)
+            raise LoopLeft(say.CANNOT_REPEAT)
         if form(data) not in self._sampler.forms:
-            raise LoopLeft(NOT_WHOLE)
+            raise LoopLeft(say.NOT_WHOLE)
         updates = self.updates
         updates.clear(False)
         updates.looks, self._looked_at = True, data

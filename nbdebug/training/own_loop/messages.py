@@ -13,6 +13,20 @@ UNAVAILABLE = {
     "excluded_samples": GIVES_BATCHES,
     "relabelled": GIVES_BATCHES,
 }
+BLOCKS_CELL = (
+    "The loop blocks its cell",
+    "The plots move; controls arrive when the cell ends, and if training pauses meanwhile, "
+    "interrupt the kernel. Begin the cell with %%nbd, and everything works while it trains.",
+)
+STALE_EPOCH = (
+    "The variable of `for ... in dbg.epochs(...)` is {0} until the loop ends this pass, and "
+    "training is in epoch {1} now: what the body computes from it does not repeat. dbg.epoch is "
+    "always the number of the present step."
+)
+TWO_SCHEDULES = (
+    "The loop steps {}, and the control schedule is at {}: each changes what the other has set. "
+    "dbg.set(schedule='constant') leaves the one of the loop."
+)
 NO_RESET = (
     "A trainer keeps counters that do not go back: make model and trainer again to begin again."
 )
@@ -33,3 +47,7 @@ NOTHING_GOES_BACK = (
 FIXED = "{0} reads its batches itself: set the batch size of its loader before training."
 UNWATCHED = "{0} trains without nbdebug: {1}"
 SEVERAL_PROCESSES = "it runs in several processes, and one process alone can be watched."
+NESTED_TRAINING = (
+    "A training of {0} began inside of the one that is watched, with the same Watch. It trains "
+    "without nbdebug, and the one around it stays watched. Give it a Watch of its own."
+)

@@ -12,6 +12,10 @@ from typing import Any, Protocol
 
 import torch
 from torch import nn
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
 
 from nbdebug.model.state.weights import trained
 from nbdebug.model.state.wrapped_optimizer import take_step_anew
@@ -34,6 +38,12 @@ class Observer(Protocol):
     ) -> Any:
         """Make an update of an optimizer by `step(closure)`."""
 
+    def before_step(self) -> None:
+        """Called before the step of any optimizer."""
+
+    def after_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Called after the step of any optimizer."""
+
 
 class _Functions:
     """Replacement of torch's functions for the threads of loops, while one of them works.
@@ -55,6 +65,9 @@ class _Functions:
                 for name in ("clip_grad_norm_", "clip_grad_value_"):
                     for module in (torch.nn.utils, torch.nn.utils.clip_grad):
                         self._replace(module, name, _clip)
+                hooks = register_optimizer_step_pre_hook, register_optimizer_step_post_hook
+                for register, hook in zip(hooks, (self._before, self._after), strict=True):
+                    self._undo.append(register(hook).remove)
             self._observers[thread] = observer
 
     def end(self, thread: int) -> None:
@@ -63,6 +76,14 @@ class _Functions:
             self._observers.pop(thread, None)
             while self._undo and not self._observers:
                 self._undo.pop()()
+
+    def _before(self, *_: Any) -> None:
+        if (observer := self._observers.get(threading.get_ident())) is not None:
+            observer.before_step()
+
+    def _after(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        if (observer := self._observers.get(threading.get_ident())) is not None:
+            observer.after_step(optimizer)
 
     def _replace(self, holder: Any, name: str, call: Callable[..., Any]) -> None:
         original = getattr(holder, name)

@@ -56,6 +56,8 @@ class TrainerBody(LoopBody):
 
     def __init__(self, optimizer: torch.optim.Optimizer, packages: tuple[str, ...]) -> None:
         super().__init__(optimizer)
+        # Trainers say themselves what they train.
+        self.updates.sees_others = False
         self.frames_of = partial(TrainerFrames, packages)
         self._samples = self._batches = 0
 

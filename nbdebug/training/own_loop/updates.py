@@ -17,38 +17,43 @@ from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.own_update import Values, measured
 from nbdebug.training.engine.stopping.breakpoints import Break
 from nbdebug.training.engine.stopping.stop_report import breakpoint_hit
-from nbdebug.training.own_loop.gradient_marks import reaches, total_loss
+from nbdebug.training.own_loop.gradient_marks import reaches
+from nbdebug.training.own_loop.others import OTHER_OPTIMIZER, SAID_BY_HAND, OtherOptimizers
+from nbdebug.training.own_loop.update_numbers import UpdateNumbers
 from nbdebug.training.own_loop.watched_optimizer import WatchedOptimizer, watched_optimizers
 
 T = TypeVar("T")
+OTHER = "The watched optimizer makes no update"
 NOT_MEASURED = "Gradients could not be measured or clipped"
-MAX_STEPS_IN_TURN = 20
 
 
 class _LeftOut(Exception):  # noqa: N818
     """Ends the step of an optimizer that was given a closure, before its update."""
 
 
-class LoopUpdates:
+class LoopUpdates(UpdateNumbers):
     """Watches backward passes, clipping and updates of a loop; called in its thread.
 
     Gradients are measured after the last backward pass before an update: unscaled, and before
     the loop clips them.
 
     Attributes:
-        own_loss: the loss that the loop says, None where it says none.
         losses: seen while somebody looks, with their graphs; watched: False on trial.
         updated: True if an update was made in this step; skipped: if one was left out.
         stop: the breakpoint that holds in this step.
-        divided_by: number by which the trainer divides the gradients of a step.
         batch: returns the last batch that was given; repeats: if steps can be made again.
+        by_hand: True if the loop changes weights without an optimizer.
+        sees_others: False leaves updates by optimizers that are not watched uncounted.
     """
+
+    sees_others = True
 
     def __init__(self, batch: Callable[[], Batch], repeats: Callable[[], bool]) -> None:
         self._batch, self._repeats = batch, repeats
         self._loop: Loop | None = None
         self.optimizers: list[WatchedOptimizer] = []
         self.looks, self._failed, self.divided_by = False, False, 1
+        self.others, self._told, self.by_hand = OtherOptimizers(), set[str](), False
         self.clear(False)
 
     def attach(self, loop: Loop) -> None:
@@ -59,6 +64,7 @@ class LoopUpdates:
     def clear(self, watched: bool) -> None:
         """Begin a step."""
         self.updated = self.skipped = self._began = False
+        self.lr = math.nan
         self.watched = watched
         self.losses: list[torch.Tensor] = []
         self.own_loss: Any = None
@@ -66,65 +72,11 @@ class LoopUpdates:
         for one in self.optimizers:
             one.clear()
 
-    @property
-    def loop(self) -> Loop:
-        assert self._loop is not None
-        return self._loop
-
-    @property
-    def values(self) -> tuple[float, float]:
-        """Loss and gradient norm of this step: the sum of all losses, and the norm over all."""
-        if len(self.optimizers) == 1:
-            return self.optimizers[0].values
-        made = [one for one in self.optimizers if one.seen is not None]
-        if not made:
-            return math.nan, math.nan
-        losses, counted = list[float](), set[int]()
-        for one in made:
-            # Several optimizers may follow the same loss; that of an update may be unseen.
-            fresh = [part for part in one.counted if id(part) not in counted]
-            counted |= {id(part) for part in fresh}
-            if fresh:
-                whole = len(fresh) == len(one.counted)
-                losses.append(one.values[0] if whole else float(self._total(fresh)))
-        norm = math.hypot(*(one.values[1] for one in made))
-        return sum(losses) if losses else math.nan, norm
-
-    @property
-    def steps_in_turn(self) -> int:
-        """Steps after which a loop that lets its optimizers take turns is elsewhere in its turn."""
-        longest = max((one.longest for one in self.optimizers), default=0)
-        return min(longest + 2, MAX_STEPS_IN_TURN) if longest else 1
-
-    @property
-    def carry_gradients(self) -> bool:
-        """True if a step went on with the gradients that the one before has left."""
-        return any(one.carries for one in self.optimizers)
-
-    def result(self) -> Values:
-        """Loss, gradient norm before clipping, clipping result and learning rate of the step."""
-        loss, norm = self.values
-        loss = loss if self.own_loss is None else float(self.own_loss)
-        if self.watched:
-            for one in self.optimizers:
-                one.count_step()
-        session, made = self.loop.session, [one for one in self.optimizers if one.updated]
-        if len(self.optimizers) == 1 or not made:
-            return loss, norm, self.optimizers[0].clipped, session.lr
-        each = [one.clipped for one in made]
-        clipped = Clipped(
-            math.hypot(*(one.after for one in each)),
-            any(one.active for one in each),
-            max(one.compared for one in each),
-        )
-        session.note_gradients(session.with_gradient)
-        session.by_optimizer = {one.name: (*one.values, one.clipped.after) for one in made}
-        return loss, norm, clipped, session.lr
-
     def stop_late(self, values: Values) -> None:
-        """See if a breakpoint holds after the updates of several optimizers."""
-        loop, several = self.loop, len(self.optimizers) > 1
-        if several and self.watched and loop.breakpoints:
+        """See if a breakpoint holds after updates before which none was looked at."""
+        loop = self.loop
+        alone = len(self.optimizers) == 1 and self.optimizers[0].updated
+        if not alone and self.watched and loop.breakpoints:
             self.stop = breakpoint_hit(loop.session, loop.breakpoints, self._batch(), values[:2])
 
     def backward(self, call: Callable[[bool], Any], roots: Any) -> Any:
@@ -144,6 +96,8 @@ class LoopUpdates:
         result = call(False)
         losses = [root.detach() for root in scalars]
         took = [one.after_backward(losses) for one in self.optimizers]
+        if self.by_hand:
+            self._measure_unclipped()
         self._began = self._began or (any(took) and bool(scalars))
         return result
 
@@ -171,6 +125,18 @@ class LoopUpdates:
             return None if closure is None else closure()
         one = next(one for one in self.optimizers if one.optimizer is optimizer)
         one.before_update()
+        self.others.inside += 1
+        try:
+            return self._made_update(one, step, closure)
+        finally:
+            self.others.inside -= 1
+
+    def _made_update(
+        self,
+        one: WatchedOptimizer,
+        step: Callable[..., Any],
+        closure: Callable[[], Any] | None,
+    ) -> Any:
         if closure is not None:
             return self._update_by_closure(one, step, closure)
         if self._shielded(self._leaves_out, one):
@@ -180,6 +146,38 @@ class LoopUpdates:
         found = step(None)
         self._made(one)
         return found
+
+    def before_step(self) -> None:
+        """See the step of any optimizer begin."""
+        self.others.before_step()
+
+    def after_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Count an update of watched parameters by an optimizer that is not watched."""
+        if not self.others.made_alone() or self.looks or not self.sees_others:
+            return
+        if self.others.holds(optimizer, (one.optimizer for one in self.optimizers)):
+            self._measure_unclipped()
+            self.updated = True
+            self.tell(OTHER, OTHER_OPTIMIZER.format(type(optimizer).__name__))
+
+    def _measure_unclipped(self) -> None:
+        for one in self.optimizers:
+            if one.losses or len(self.optimizers) == 1:
+                self._shielded(self._measure_once, one)
+                one.clipped = Clipped(one.values[1], False, one.values[1])
+
+    def count_by_hand(self) -> None:
+        """Count the batch as a step if it had a backward pass, and say so once."""
+        if any(one.took for one in self.optimizers):
+            self.updated = True
+        self.tell(OTHER, SAID_BY_HAND)
+
+    def tell(self, title: str, text: str) -> None:
+        """Add a notice, once."""
+        if self.watched and text not in self._told:
+            self._told.add(text)
+            step = self.loop.session.step
+            self.loop.history.add_notice(Notice(step, "warning", title, text))
 
     def _update_by_closure(
         self, one: WatchedOptimizer, step: Callable[..., Any], closure: Callable[[], Any]
@@ -230,7 +228,8 @@ class LoopUpdates:
 
     def _made(self, one: WatchedOptimizer) -> None:
         one.made_update()
-        self.updated = True
+        self.others.updates += 1
+        self.lr, self.updated = self.loop.session.lr, True
 
     def _measure_once(self, one: WatchedOptimizer) -> None:
         """Measure loss and gradients of the last backward pass, in one transfer."""
@@ -239,7 +238,7 @@ class LoopUpdates:
         loop, session = self.loop, self.loop.session
         with loop.probes.stopwatch:
             found = Gradients(one.parameters, session.device, one.clipping, sparse=True)
-            one.values = measured(session, found, self._total(one.losses))
+            one.values = measured(session, found, self.total(one.losses))
             one.counted = list(one.losses)
         one.found = one.seen = found
         if len(self.optimizers) > 1:
@@ -258,13 +257,6 @@ class LoopUpdates:
         ]
         session.with_gradient = [named for named, _ in found]
         session.grad_norms = tuple(norm for _, norm in found)
-
-    def _total(self, losses: list[torch.Tensor]) -> torch.Tensor:
-        session = self.loop.session
-        if not losses:
-            return torch.full((), math.nan, device=session.device)
-        total = total_loss([loss.float() for loss in losses], session.scaler)
-        return total if self.divided_by == 1 else total / self.divided_by
 
     def _is_left_out(self, one: WatchedOptimizer) -> bool:
         """Leave out an update with NaN or Inf, or at a breakpoint."""

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from nbdebug.model.clipping.settings import Clipping
+from nbdebug.model.optimizers import rate_of
 from nbdebug.model.training_state import TrainingState
 from nbdebug.training.engine.gradients import Clipped, Gradients
 from nbdebug.training.own_loop.gradient_marks import Marks, gradient_marks
@@ -41,6 +42,7 @@ class WatchedOptimizer:
         self.name, self.optimizer = name, optimizer
         self.parameters, self.clipping, self._alone = parameters, clipping, alone
         self._groups = len(optimizer.param_groups)
+        self._rate = math.nan
         self.longest, self.carries = 0, False
         self._without: int | None = None
         self.clear()
@@ -56,6 +58,11 @@ class WatchedOptimizer:
         self.updated = self._used = self._took = self.cleared = False
         self._marks: Marks | None = None
         self._left = gradient_marks(self.parameters)
+
+    @property
+    def took(self) -> bool:
+        """True if a backward pass of this step gave gradients to these parameters."""
+        return self._took
 
     def take_new_groups(self, session: TrainingState) -> None:
         """Take parameters that a group holds which the loop has added."""
@@ -116,6 +123,13 @@ class WatchedOptimizer:
     def made_update(self) -> None:
         """Note that an update was made with these gradients."""
         self.updated = self._used = True
+        # The loop may step its scheduler next.
+        self._rate = rate_of(self.optimizer)
+
+    @property
+    def numbers(self) -> tuple[float, float, float, float]:
+        """Loss, gradient norm before and after clipping, and learning rate of the update."""
+        return *self.values, self.clipped.after, self._rate
 
 
 def watched_optimizers(session: TrainingState) -> list[WatchedOptimizer]:

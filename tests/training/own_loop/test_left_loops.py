@@ -15,6 +15,7 @@ from torch.nn import functional
 import nbdebug as nbd
 from nbdebug.debugger.own_loop.watch import Watch
 from nbdebug.model.state.bits import bitwise_equal
+from nbdebug.training.own_loop import loop_body
 from tests.training.own_loop.loops import OwnLoop
 from tools.jupyterlab_driver import until
 
@@ -323,7 +324,7 @@ def test_a_loop_is_ended_from_outside(loop: OwnLoop, dbg: Watch) -> None:
 def test_a_short_loop_without_an_update_says_so() -> None:
     loop, other = OwnLoop(), OwnLoop()
     with nbd.watch(loop.model, torch.optim.SGD(loop.model.parameters(), lr=0.1)) as dbg:
-        dbg.run(lambda: [one_step(loop, batch) for batch in dbg.batches(other.loader)])
+        dbg.run(lambda: [one_step(other, batch) for batch in dbg.batches(other.loader)])
         assert dbg.wait(10)
         assert dbg.failure is not None
         assert "6 batches without an update" in dbg.failure.text
@@ -385,3 +386,57 @@ def test_trials_beyond_the_last_epoch_leave_the_loop_running(
         dbg.run(steps=100)
     assert dbg.history.status.step == 18
     assert bitwise_equal(loop.model.state_dict(), plain.model.state_dict())
+
+
+@pytest.mark.parametrize("target", [3, 8, 13])
+def test_a_rewind_says_that_the_number_of_the_loop_stays(
+    loop: OwnLoop, dbg: Watch, target: int
+) -> None:
+    seen = list[tuple[int, int, bool]]()
+
+    def numbered() -> None:
+        for epoch in dbg.epochs(3):
+            for batch in dbg.batches(loop.loader):
+                one_step(loop, batch)
+                seen.append((epoch, dbg.epoch, dbg.on_trial))
+
+    dbg.break_when("step >= 15")
+    dbg.run(numbered)
+    assert dbg.wait(10)
+    dbg.clear_breakpoints()
+    dbg.rewind(target)
+    told = [one.text for one in dbg.history.notices if "epoch number stays" in one.title]
+    seen.clear()
+    with pytest.raises(nbd.LoopLeft):
+        dbg.run(steps=100)
+    made = [(given, number) for given, number, trial in seen if not trial]
+    assert [number for _, number in made] == [step // 6 for step in range(target, 18)]
+    # Right again from the next pass on.
+    rest = made[6 - target % 6 :]
+    assert all(given == number for given, number in rest)
+    stale = made[0][0] != made[0][1]
+    assert bool(told) is stale
+    if stale:
+        assert f"training is in epoch {target // 6} now" in told[0]
+
+
+@pytest.mark.parametrize("where", ["a blocking cell", "a thread", "a script"])
+def test_the_dashboard_says_that_a_loop_blocks_its_cell(
+    loop: OwnLoop, dbg: Watch, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    if where != "a script":
+        monkeypatch.setattr(loop_body, "ipython_shell", object)
+
+    def once() -> None:
+        for batch in dbg.batches(loop.loader):
+            one_step(loop, batch)
+
+    if where == "a thread":
+        dbg.run(once)
+    else:
+        once()
+        dbg.leave()
+    assert dbg.wait(10)
+    told = [one for one in dbg.history.notices if one.title == "The loop blocks its cell"]
+    assert len(told) == (where == "a blocking cell")
+    assert all("%%nbd" in one.text and one.severity == "info" for one in told)

@@ -64,6 +64,9 @@ class Passes(Protocol):
     def next_loader(self) -> Any:
         """Wait until the loop waits for a batch; return what it iterates over."""
 
+    def pass_ends(self) -> None:
+        """Called before the loop of this pass ends, when it waits for another batch."""
+
     def end_pass(self) -> None:
         """Let the loop of this pass end, and go on to the next on its own."""
 

@@ -54,6 +54,11 @@ class LoopSampler:
         return not (self._start is not None and isinstance(self._start.loader, Updates))
 
     @property
+    def number(self) -> int:
+        """Number of the pass that the next batch belongs to, as far as it is known."""
+        return max(self._number, 0) if self._pass is not None else self._number + 1
+
+    @property
     def completed(self) -> int:
         """Number of passes that are over."""
         return self._number + self._is_over()
@@ -90,6 +95,7 @@ class LoopSampler:
         before = self.position()
         batch = self._read()
         if batch is None:
+            self._passes.pass_ends()
             self._end_pass()
             return False
         self._ahead = Ahead(

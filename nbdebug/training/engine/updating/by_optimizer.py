@@ -6,6 +6,7 @@ import math
 
 import torch
 
+from nbdebug.model.optimizers import rate_of
 from nbdebug.training.engine.gradients import Gradients
 from nbdebug.training.engine.probe_runner import to_floats
 from nbdebug.training.engine.session import Session
@@ -26,6 +27,8 @@ def note_by_optimizer(session: Session, found: Gradients, loss: float) -> None:
             else torch.zeros((), device=session.device)
         )
     session.by_optimizer = {
-        name: (loss, norm, math.nan)
-        for name, norm in zip(session.named_optimizers, to_floats(totals), strict=True)
+        name: (loss, norm, math.nan, rate_of(optimizer))
+        for (name, optimizer), norm in zip(
+            session.named_optimizers.items(), to_floats(totals), strict=True
+        )
     }

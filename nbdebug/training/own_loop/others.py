@@ -1,0 +1,104 @@
+"""Updates of watched parameters that are not made by a watched optimizer."""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Iterable, Iterator
+
+import torch
+
+from nbdebug.training.own_loop.gradient_marks import Named
+
+# Batches without an update after which weights are looked at, and looked at again.
+LATE_BATCHES = 20
+MAX_PARAMETERS, MAX_ELEMENTS = 8, 64
+OTHER_OPTIMIZER = (
+    "The loop updates the watched parameters by another {0}, such as one that it made anew. These "
+    "steps are counted, with their loss and gradient norm; lr and clipping are not those of the "
+    "controls, and NaN is not left out. Change the settings of the watched optimizer instead of "
+    "making another one, or give the new one to nbd.watch and run the cell of the loop again."
+)
+SAID_BY_HAND = (
+    "The weights change, and the watched optimizer makes no update: the loop changes them by "
+    "itself. From here on each batch with a backward pass counts as a step, with its loss and "
+    "gradient norm; lr and clipping do nothing, and NaN is not left out. Call optimizer.step() of "
+    "the optimizer that was given to nbd.watch, or give it the one that the loop uses."
+)
+
+
+class OtherOptimizers:
+    """Tells which optimizers hold watched parameters, beside those that are watched."""
+
+    def __init__(self) -> None:
+        self._known: weakref.WeakKeyDictionary[torch.optim.Optimizer, bool] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._made: list[int] = []
+        self.inside = self.updates = 0
+
+    def before_step(self) -> None:
+        """Called before any step: a wrapper may call the watched optimizer."""
+        if not self.inside:
+            self._made.append(self.updates)
+
+    def made_alone(self) -> bool:
+        """Tell after a step if no watched optimizer made it, or made one in it."""
+        return not self.inside and bool(self._made) and self._made.pop() == self.updates
+
+    def holds(
+        self, optimizer: torch.optim.Optimizer, watched: Iterable[torch.optim.Optimizer]
+    ) -> bool:
+        """True if an optimizer holds a parameter that a watched one holds, too."""
+        found = self._known.get(optimizer)
+        if found is None:
+            ours = {one for member in watched for one in _held(member)}
+            found = self._known[optimizer] = not ours.isdisjoint(_held(optimizer))
+        return found
+
+
+def _held(optimizer: torch.optim.Optimizer) -> Iterator[int]:
+    return (id(p) for group in optimizer.param_groups for p in group["params"])
+
+
+class WeightSample:
+    """Some elements of some weights, to see if they change.
+
+    An update by hand, such as of `parameter.data`, leaves no other trace.
+    """
+
+    def __init__(self, parameters: Named) -> None:
+        every = max(len(parameters) // MAX_PARAMETERS, 1)
+        self._chosen = [parameter for _, parameter in parameters[::every]]
+        self._before = self._read()
+
+    def changed(self) -> bool:
+        """True if an element is another one than at first."""
+        return not torch.equal(self._before, self._read())
+
+    def _read(self) -> torch.Tensor:
+        parts = [p.detach().flatten()[:MAX_ELEMENTS].double() for p in self._chosen]
+        return torch.cat([part.cpu() for part in parts])
+
+
+class ByHand:
+    """Finds out if weights change in batches without an update of an optimizer.
+
+    Attributes:
+        after: step behind which each batch counts as one.
+    """
+
+    def __init__(self) -> None:
+        self.after = math.inf
+        self._late: WeightSample | None = None
+
+    def seen(self, batches: int, step: int, parameters: Named) -> bool:
+        """Tell after a number of batches of a step if weights were changed by hand in it."""
+        if batches == LATE_BATCHES:
+            self._late = WeightSample(parameters)
+        if batches != 2 * LATE_BATCHES or self._late is None:
+            return False
+        changed, self._late = self._late.changed(), None
+        if changed:
+            self.after = min(self.after, step)
+        return changed
