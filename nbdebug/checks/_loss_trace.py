@@ -99,24 +99,6 @@ class LossTrace:
         return [] if made is None else list(_terms(made, 1.0))[:MAX_TERMS]
 
 
-def leaves_of(tensor: torch.Tensor) -> list[torch.Tensor]:
-    """The tensors that the graph of a tensor begins with, each once; itself without a graph."""
-    if tensor.grad_fn is None:
-        return [tensor]
-    found: dict[int, torch.Tensor] = {}
-    waiting: list[Any] = [tensor.grad_fn]
-    known = set()
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in known:
-            continue
-        known.add(node)
-        if hasattr(node, "variable"):
-            found[id(node.variable)] = node.variable
-        waiting += [each for each, _ in node.next_functions]
-    return list(found.values())
-
-
 def loss_trace(context: CheckContext) -> LossTrace | str:
     """Evaluate the loss of the first batch in training mode, and watch; or why that is not seen."""
     context.train()

@@ -10,10 +10,11 @@ import torch
 from torch import nn
 
 from nbdebug.checks._context import CheckContext
-from nbdebug.checks._loss_trace import LossTrace, leaves_of, loss_trace
+from nbdebug.checks._loss_trace import LossTrace, loss_trace
 from nbdebug.checks._named import first_names
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
+from nbdebug.model.origin.graph import leaves_of
 
 MAX_DEPTH = 4
 

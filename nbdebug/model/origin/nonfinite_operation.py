@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from nbdebug.model.module.forward import leaves
 from nbdebug.model.nonfinite import eager
+from nbdebug.model.origin.graph import graph_nodes
 from nbdebug.model.origin.source_line import user_line, users_entry
 from nbdebug.model.state.model_state import undisturbed
 from nbdebug.model.state.surroundings import Surroundings
@@ -150,7 +151,7 @@ def first_in_backward(
             loss = forward()
         hooks = [
             node.register_hook(_note(node, found))
-            for node in _nodes(loss.grad_fn)
+            for node in graph_nodes(loss)
             if not hasattr(node, "variable")
         ]
         try:
@@ -211,17 +212,6 @@ def _bad_rows(tensor: torch.Tensor) -> tuple[int, ...]:
     bad = ~torch.isfinite(tensor.detach()).reshape(len(tensor), -1).all(1)
     rows = tuple(bad.nonzero().flatten().tolist())
     return rows if len(rows) < len(tensor) else ()
-
-
-def _nodes(begin: Any) -> Iterator[Any]:
-    waiting, known = [begin], set()
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in known:
-            continue
-        known.add(node)
-        yield node
-        waiting += [each for each, _ in node.next_functions]
 
 
 def _is_finite(tensor: torch.Tensor) -> bool:

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from nbdebug.model.origin.graph import graph_nodes
+
 Named = Sequence[tuple[str, nn.Parameter]]
 Marks = list[tuple[int, int] | None]
 MAX_MARKED, MAX_NODES = 64, 100_000
@@ -33,14 +35,8 @@ def total_loss(losses: Sequence[torch.Tensor], scaler: Any) -> torch.Tensor:
 def reaches(root: torch.Tensor, parameters: Named) -> bool:
     """Tell if the graph of a tensor leads to any of these parameters."""
     wanted = {id(parameter) for _, parameter in parameters}
-    waiting: list[Any] = [root.grad_fn]
-    seen: set[Any] = set()
-    while waiting and len(seen) < MAX_NODES:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
+    number = 0
+    for number, node in enumerate(graph_nodes(root, MAX_NODES), 1):  # noqa: B007
         if id(getattr(node, "variable", None)) in wanted:
             return True
-        waiting += [following for following, _ in node.next_functions]
-    return len(seen) >= MAX_NODES
+    return number >= MAX_NODES

@@ -1,0 +1,33 @@
+"""Walk through the graph of a tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+
+def graph_nodes(tensor: torch.Tensor, most: int | None = None) -> Iterator[Any]:
+    """Nodes of the graph of a tensor, each once, from its end on; none without a graph.
+
+    Args:
+        most: number of nodes after which the walk ends; None for all.
+    """
+    waiting: list[Any] = [tensor.grad_fn]
+    known: set[Any] = set()
+    while waiting and (most is None or len(known) < most):
+        node = waiting.pop()
+        if node is None or node in known:
+            continue
+        known.add(node)
+        yield node
+        waiting += [following for following, _ in node.next_functions]
+
+
+def leaves_of(tensor: torch.Tensor) -> list[torch.Tensor]:
+    """Tensors that the graph of a tensor begins with, each once; itself without a graph."""
+    if tensor.grad_fn is None:
+        return [tensor]
+    found = (getattr(node, "variable", None) for node in graph_nodes(tensor))
+    return list({id(leaf): leaf for leaf in found if leaf is not None}.values())
