@@ -8,6 +8,7 @@ from nbdebug.core.plugins import discover
 from nbdebug.core.results.findings import Finding
 from nbdebug.rules.base import Rule
 from tests.architectures.catalogue import ARCHITECTURES
+from tests.draw import some
 
 STEPS = 200
 MAX_WARNED_SHARE = 0.02
@@ -19,7 +20,8 @@ ADVERSARIES = ("GAN",)
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("architectures")]
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.soak
+@pytest.mark.parametrize("name", some(ARCHITECTURES, share=4))
 def test_nothing_is_called_an_error_in(name: str) -> None:
     with ARCHITECTURES[name].debugger() as dbg:
         dbg.run(steps=STEPS)
@@ -30,6 +32,7 @@ def test_nothing_is_called_an_error_in(name: str) -> None:
         assert loss[-20:].median() < loss[:5].median()
 
 
+@pytest.mark.soak
 def test_rules_hardly_warn() -> None:
     warned = [(name, f.name, f.seen) for name, found in FOUND.items() for f in found
               if f.severity == "warning"]  # fmt: skip
