@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -47,6 +48,17 @@ def is_binary(context: CheckContext, outputs: torch.Tensor, targets: torch.Tenso
     return _agrees(context, outputs, targets, functional.binary_cross_entropy_with_logits)
 
 
+def is_likelihood(context: CheckContext, outputs: torch.Tensor, targets: torch.Tensor) -> bool:
+    """True if the loss has the value of a loss that takes log-probabilities."""
+    if targets.is_floating_point():
+        reductions = ("mean", "sum", "batchmean")
+        same = targets.shape == outputs.shape
+        return same and _agrees(context, outputs, targets, functional.kl_div, reductions)
+    if outputs.ndim < 2 or targets.shape == outputs.shape:
+        return False
+    return _agrees(context, outputs, targets, functional.nll_loss)
+
+
 def is_regression(outputs: torch.Tensor, targets: torch.Tensor) -> bool:
     """True if targets are real numbers in the shape of the outputs, other than only 0 and 1."""
     if not targets.is_floating_point() or targets.shape != outputs.shape:
@@ -55,7 +67,11 @@ def is_regression(outputs: torch.Tensor, targets: torch.Tensor) -> bool:
 
 
 def _agrees(
-    context: CheckContext, outputs: torch.Tensor, targets: torch.Tensor, known: Any
+    context: CheckContext,
+    outputs: torch.Tensor,
+    targets: torch.Tensor,
+    known: Any,
+    reductions: Sequence[str] = ("mean", "sum"),
 ) -> bool:
     # Logits other than 0, where several losses have the same value.
     logits = outputs + torch.linspace(-1, 1, outputs.numel()).to(outputs).view_as(outputs)
@@ -64,7 +80,7 @@ def _agrees(
         said, other = (context.loss_value(each, targets) for each in both)
         expected = [
             tuple(float(known(each, targets, reduction=reduction)) for each in both)
-            for reduction in ("mean", "sum")
+            for reduction in reductions
         ]
     except (ValueError, RuntimeError, TypeError, IndexError):
         return False

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from nbdebug.checks._constant import output_tensors
+from nbdebug.checks._constant import is_likelihood, output_tensors
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks._reachable import Reachable, reachable
 from nbdebug.checks.base import Check
@@ -51,6 +51,13 @@ class LossOptimum(Check):
             outputs, targets = outputs[:rows], targets[:rows]
         if len(outputs) != len(targets) or len(outputs) < 2:
             return Outcome("not_applicable", "there is no target for each output.")
+        raw = float(outputs.min()) < 0 < float(outputs.max())
+        if raw and targets.is_floating_point() and is_likelihood(context, outputs, targets):
+            return Outcome(
+                "fail", f"outputs up to {float(outputs.max()):.3g}", "log-probabilities, at most 0",
+                "nn.KLDivLoss() takes log-probabilities: add nn.LogSoftmax(1) at the end of the "
+                "model.",
+            )  # fmt: skip
         numbers = targets.is_floating_point() and targets.shape == outputs.shape
         try:
             model = reachable(context, outputs)

@@ -9,6 +9,7 @@ import torch
 from nbdebug.checks._constant import (
     is_binary,
     is_cross_entropy,
+    is_likelihood,
     is_regression,
     output_range,
     output_tensors,
@@ -22,8 +23,9 @@ class OutputActivation(Check):
     """Checks that the last activation fits the loss.
 
     Cross-entropy in PyTorch takes logits: with a softmax or sigmoid at the end of the model, the
-    function is applied twice, which weakens the gradient. A softmax over one unit is always 1 and
-    cannot learn. A tanh, sigmoid or ReLU at the end cannot reach targets outside its range.
+    function is applied twice, which weakens the gradient. NLLLoss and KLDivLoss take
+    log-probabilities. A softmax over one unit is always 1 and cannot learn. A tanh, sigmoid or
+    ReLU at the end cannot reach targets outside its range.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -86,6 +88,12 @@ class OutputActivation(Check):
                 "fail", "the outputs of each sample are positive and sum to 1",
                 "logits: the loss applies log-softmax itself",
                 "Remove the softmax at the end of the model.",
+            )  # fmt: skip
+        if simplex and is_likelihood(context, outputs, targets):
+            return Outcome(
+                "fail", "the outputs of each sample are positive and sum to 1",
+                "log-probabilities: NLLLoss and KLDivLoss take no logarithm of the outputs",
+                "Replace the softmax at the end of the model by a log-softmax.",
             )  # fmt: skip
         if low >= 0 and high <= 1 and is_binary(context, outputs, targets):
             return Outcome(

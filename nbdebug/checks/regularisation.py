@@ -8,9 +8,12 @@ import torch
 
 from nbdebug.checks._constant import output_tensors
 from nbdebug.checks._context import CheckContext
+from nbdebug.checks._loss_trace import COMPARED, DATA, LEARNT, Term, loss_trace
 from nbdebug.checks._weight_decay import decayed_parameters, is_decoupled
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome, Proposal
+
+SMALLER = "Use a smaller penalty: the penalty is larger than the data loss."
 
 
 class Regularisation(Check):
@@ -33,7 +36,7 @@ class Regularisation(Check):
     def examine(self, context: CheckContext) -> Outcome:
         found = output_tensors(context)
         if isinstance(found, str):
-            return Outcome("not_applicable", found)
+            return _beside_data(context) or Outcome("not_applicable", found)
         outputs, targets = found
         own = self._own(context, outputs, targets)
         if own is not None:
@@ -81,6 +84,47 @@ class Regularisation(Check):
             remedy = "Add the penalty to the loss instead of subtracting it."
             return Outcome("fail", seen, expected, remedy)
         if now - none > none > 0:
-            remedy = "Use a smaller penalty: the penalty is larger than the data loss."
-            return Outcome("warning", seen, "a penalty below the data loss", remedy)
+            return Outcome("warning", seen, "a penalty below the data loss", SMALLER)
         return Outcome("pass", seen, expected)
+
+
+def _beside_data(context: CheckContext) -> Outcome | None:
+    """Result for a step that adds norms of the weights to terms of data; None without."""
+    terms, *smaller = (_terms(context, factor) for factor in (1.0, 0.5, 0.25))
+    if any(len(each) != len(terms) for each in smaller):
+        return None
+    penalty = sum(
+        term.value
+        for term, half, quarter in zip(terms, *smaller, strict=True)
+        if term.source & LEARNT
+        and not term.source & (DATA | COMPARED)
+        # A norm falls by the same factor again; a divergence from a prior need not be small.
+        and math.isclose(half.value**2, term.value * quarter.value, rel_tol=1e-3)
+        and abs(half.value) <= 0.51 * abs(term.value)
+    )
+    data = sum(term.value for term in terms if term.source & COMPARED)
+    # A loss without a lower bound, such as a likelihood, has no size to compare with.
+    if not (penalty and math.isfinite(penalty) and data > 0):
+        return None
+    seen = f"data loss {data:.4g}, penalty on the weights {penalty:.4g}"
+    if penalty < 0:
+        remedy = "Add the penalty to the loss instead of subtracting it."
+        return Outcome("fail", seen, "a loss that rises with the weights", remedy)
+    if penalty > data:
+        return Outcome("warning", seen, "a penalty below the data loss", SMALLER)
+    return Outcome("pass", seen, "a penalty below the data loss")
+
+
+def _terms(context: CheckContext, factor: float) -> list[Term]:
+    """Terms of the loss with the weights times a factor, from left to right."""
+    kept = [(p, p.detach().clone()) for _, p in context.subject.parameters]
+    with torch.no_grad():
+        for weight, value in kept:
+            weight.copy_(factor * value)
+    try:
+        trace = loss_trace(context)
+    finally:
+        with torch.no_grad():
+            for weight, value in kept:
+                weight.copy_(value)
+    return [] if isinstance(trace, str) else trace.terms()

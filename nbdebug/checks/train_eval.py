@@ -68,6 +68,12 @@ class TrainEval(Check):
         few = first_samples(context.batch, TESTED_SAMPLES)
         context.train()
         context.look(few)
+        acting = [type(m).__name__ for m in context.model.modules() if depends_on_mode(m)]
+        if not context.model.training and acting:
+            return Outcome(
+                "warning", f"the step puts the model into eval mode: {acting[0]} has no effect",
+                "training mode", "Call model.eval() in validation only, and model.train() after.",
+            )  # fmt: skip
         context.model.eval()
         for batch, words, status in (
             (few, "in eval mode forward raised", "fail"),

@@ -54,6 +54,8 @@ class UnchangedParameters(Check):
     def _judge(self, context: CheckContext, still: list[str], count: int, updates: int) -> Outcome:
         if not count:
             return Outcome("not_applicable", "no weight of the optimizer has a gradient.")
+        if not updates:
+            return Outcome("not_applicable", "the loss is NaN or Inf after the first update.")
         frozen = sum(not p.requires_grad for p in context.model.parameters())
         words = f", {frozen} frozen" if frozen else ""
         seen = f"{count - len(still)} of {count} weights changed{words}"

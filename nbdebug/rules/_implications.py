@@ -24,6 +24,15 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
         *NO_PROGRESS, "unchanged_parameters", "updates_too_small", "vanishing_gradients",
         "weight_decay_dominates",
     ),
+    "repeated_backward": (
+        "updates_too_large", "diverging", "oscillating", "exploding_gradients", "gradient_spike",
+        "clipping_too_hard",
+    ),
+    "early_clipping": (
+        "updates_too_large", "diverging", "oscillating", "exploding_gradients", "gradient_spike",
+        "not_finite",
+    ),
+    "updates_in_eval": ("stale_batchnorm", "overfitting"),
     "schedule_ended": (*NO_PROGRESS, "updates_too_small", "unchanged_parameters"),
     "missing_zero_grad": (
         *NO_PROGRESS, "diverging", "oscillating", "exploding_gradients", "gradient_spike",

@@ -60,10 +60,13 @@ def test_before_training_nothing_is_judged(dbg: nbd.Debugger) -> None:
     assert not found
     assert set(found.not_judged) == {rule.name for rule in dbg.rules} - {
         "cleared_gradients",
+        "early_clipping",
         "failed_check",
         "log_hides_nan",
         "not_finite",
         "not_reproducible",
+        "repeated_backward",
+        "updates_in_eval",
     }
 
 

@@ -1,4 +1,4 @@
-"""Facts of the user's loop: metrics, schedulers, a filtered log, cleared gradients."""
+"""Facts of the user's loop: metrics, schedulers, its log, calls in an order that does harm."""
 
 from __future__ import annotations
 
@@ -35,3 +35,40 @@ class ClearedGradients:
     """
 
     step: int
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatedBackward:
+    """A loop of its own made the backward pass of one loss twice before an update.
+
+    Attributes:
+        step: the first step in which it did; line: of the second pass, "" if unknown.
+    """
+
+    step: int
+    line: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EarlyClipping:
+    """A loop of its own clipped gradients before its backward pass made them.
+
+    Attributes:
+        step: the first step in which it did; line: of the clipping, "" if unknown.
+    """
+
+    step: int
+    line: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class UpdatesInEval:
+    """A loop of its own makes updates while the model is in eval mode.
+
+    Attributes:
+        step: the first such step, None if the model is back in training mode.
+        layers: kinds of layers that work differently in eval mode.
+    """
+
+    step: int | None
+    layers: tuple[str, ...] = ()

@@ -27,8 +27,8 @@ class Observer(Protocol):
     def backward(self, call: Callable[[bool], Any], roots: Any) -> Any:
         """Make a backward pass from `roots` by `call(keep)`, which may keep the graph."""
 
-    def clip(self, call: Callable[[], Any]) -> Any:
-        """Let the loop clip gradients by `call`."""
+    def clip(self, call: Callable[[], Any], parameters: Iterable[torch.Tensor]) -> Any:
+        """Let the loop clip the gradients of `parameters` by `call`."""
 
     def update(
         self,
@@ -194,8 +194,13 @@ def _backward(
     return observer.backward(call, tensors)
 
 
-def _clip(observer: Observer, original: Any, *args: Any, **kwargs: Any) -> Any:
-    return observer.clip(functools.partial(original, *args, **kwargs))
+def _clip(observer: Observer, original: Any, parameters: Any, *args: Any, **kwargs: Any) -> Any:
+    seen = [parameters] if isinstance(parameters, torch.Tensor) else parameters
+    if isinstance(parameters, types.GeneratorType):
+        # It can be read once.
+        seen = list(parameters)
+        parameters = (parameter for parameter in seen)
+    return observer.clip(functools.partial(original, parameters, *args, **kwargs), seen)
 
 
 def _set_step(optimizer: torch.optim.Optimizer, original: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import torch
@@ -17,6 +17,7 @@ from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.own_update import Values, measured
 from nbdebug.training.engine.stopping.breakpoints import Break
 from nbdebug.training.engine.stopping.stop_report import breakpoint_hit
+from nbdebug.training.own_loop.call_order import CallOrder
 from nbdebug.training.own_loop.gradient_marks import reaches
 from nbdebug.training.own_loop.others import OTHER_OPTIMIZER, SAID_BY_HAND, OtherOptimizers
 from nbdebug.training.own_loop.update_numbers import UpdateNumbers
@@ -51,15 +52,17 @@ class LoopUpdates(UpdateNumbers):
     def __init__(self, batch: Callable[[], Batch], repeats: Callable[[], bool]) -> None:
         self._batch, self._repeats = batch, repeats
         self._loop: Loop | None = None
+        self._order, self._failed = CallOrder(), False
         self.optimizers: list[WatchedOptimizer] = []
-        self.looks, self._failed, self.divided_by = False, False, 1
+        self.looks, self.divided_by = False, 1
         self.others, self._told, self.by_hand = OtherOptimizers(), set[str](), False
         self.clear(False)
 
     def attach(self, loop: Loop) -> None:
         """Set the loop of the training, whose optimizers are watched."""
         self._loop = loop
-        self.optimizers = watched_optimizers(loop.session)
+        self.optimizers = found = watched_optimizers(loop.session)
+        self._order.attach(loop, found[0].parameters if len(found) == 1 else ())
 
     def clear(self, watched: bool) -> None:
         """Begin a step."""
@@ -69,6 +72,7 @@ class LoopUpdates(UpdateNumbers):
         self.losses: list[torch.Tensor] = []
         self.own_loss: Any = None
         self.stop: Break | None = None
+        self._order.begin(watched)
         for one in self.optimizers:
             one.clear()
 
@@ -93,20 +97,23 @@ class LoopUpdates(UpdateNumbers):
         for one in self.optimizers:
             one.take_new_groups(session)
             one.before_backward()
+        before = [one.marks or [] for one in self.optimizers]
         result = call(False)
         losses = [root.detach() for root in scalars]
         took = [one.after_backward(losses) for one in self.optimizers]
+        for one, marks in zip(self.optimizers, before, strict=True):
+            self._order.backward(scalars, marks, one.marks or [])
         if self.by_hand:
             self._measure_unclipped()
         self._began = self._began or (any(took) and bool(scalars))
         return result
 
-    def clip(self, call: Callable[[], Any]) -> Any:
-        """Let the loop clip gradients, which are measured before."""
+    def clip(self, call: Callable[[], Any], parameters: Iterable[torch.Tensor]) -> Any:
+        """Let the loop clip the gradients of parameters, which are measured before."""
         if not self.looks:
-            for one in self.optimizers:
-                if one.losses or len(self.optimizers) == 1:
-                    self._shielded(self._measure_once, one)
+            self._order.clip(parameters)
+            for one in (o for o in self.optimizers if o.losses or len(self.optimizers) == 1):
+                self._shielded(self._measure_once, one)
         return call()
 
     def measure(self) -> None:
@@ -230,6 +237,7 @@ class LoopUpdates(UpdateNumbers):
         one.made_update()
         self.others.updates += 1
         self.lr, self.updated = self.loop.session.lr, True
+        self._order.update(self.loop.session.step)
 
     def _measure_once(self, one: WatchedOptimizer) -> None:
         """Measure loss and gradients of the last backward pass, in one transfer."""

@@ -30,7 +30,8 @@ class WatchedOptimizer:
         counted: losses that `values` was measured of.
         found: their gradients, None before they are measured; seen: the last ones of this step.
         values: loss and gradient norm before clipping, of the last update; clipped: after it.
-        updated: True if it made an update in this step.
+        marks: of the gradients around the last backward pass; updated: True if it made an update
+            in this step.
         longest: most steps in a row without an update, between two updates.
         carries: True once a step went on with the gradients that the step before had left.
     """
@@ -56,7 +57,7 @@ class WatchedOptimizer:
         self.counted: list[torch.Tensor] = []
         self.clipped = Clipped(math.nan, False, math.nan)
         self.updated = self._used = self._took = self.cleared = False
-        self._marks: Marks | None = None
+        self.marks: Marks | None = None
         self._left = gradient_marks(self.parameters)
 
     @property
@@ -74,22 +75,22 @@ class WatchedOptimizer:
     def before_backward(self) -> None:
         """Mark gradients; losses whose gradients were used or cleared are dropped."""
         before = gradient_marks(self.parameters)
-        cleared = self._marks is not None and self._marks != before
+        cleared = self.marks is not None and self.marks != before
         if not self._alone and (self._used or cleared):
             self.losses.clear()
             self._used = False
-        self._marks = before
+        self.marks = before
 
     def after_backward(self, losses: Sequence[torch.Tensor]) -> bool:
         """Take losses that gave gradients to these parameters; False if they gave none.
 
         A loss of another network, such as a discriminator, is not that of this one.
         """
-        before, self._marks = self._marks, gradient_marks(self.parameters)
-        if self._marks == before:
+        before, self.marks = self.marks, gradient_marks(self.parameters)
+        if self.marks == before:
             return False
         self._took = True
-        self._see_carried(before, self._marks)
+        self._see_carried(before, self.marks)
         self.losses += losses
         self.found = None
         return True
@@ -100,7 +101,7 @@ class WatchedOptimizer:
         if not self._took:
             self._see_carried(now, [])
         # Removed, which clipping does not do.
-        left = self._took and any(mark is not None for mark in self._marks or ())
+        left = self._took and any(mark is not None for mark in self.marks or ())
         self.cleared = left and all(mark is None for mark in now)
 
     def _see_carried(self, before: Marks | None, after: Marks) -> None:

@@ -1,0 +1,91 @@
+"""Order of the calls of a loop, and the mode of its model, as far as they do harm."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import nn
+
+from nbdebug.core.history.history import History
+from nbdebug.core.results.metric_names import EarlyClipping, RepeatedBackward, UpdatesInEval
+from nbdebug.model.module.modes import depends_on_mode
+from nbdebug.model.origin.source_line import user_line
+from nbdebug.training.engine.loop import Loop
+from nbdebug.training.own_loop.gradient_marks import Marks, Named
+
+
+class CallOrder:
+    """Tells the rules of a loss that is passed back twice, of early clipping and of eval mode."""
+
+    def __init__(self) -> None:
+        self._history, self._model = History(), nn.Module()
+        self._held: set[int] = set()
+        self._trained = self._in_eval = False
+        self.begin(False)
+
+    def attach(self, loop: Loop, parameters: Named) -> None:
+        """Set the loop of the training, whose history takes what is found.
+
+        Args:
+            parameters: that the only optimizer holds; none where there are several.
+        """
+        self._history, self._model = loop.history, loop.session.model
+        self._held = {id(parameter) for _, parameter in parameters}
+        # Of a model that was passed in eval mode a notice tells.
+        self._trained = self._model.training
+
+    def begin(self, watched: bool) -> None:
+        """Begin a step, `watched` unless it is made on trial."""
+        self._watched = watched
+        self._passed: list[tuple[weakref.ref[torch.Tensor], Marks, Marks]] = []
+        self._twice: str | None = None
+        self._early: str | None = None
+        self._late = self._took = False
+
+    def backward(self, roots: Sequence[torch.Tensor], before: Marks, after: Marks) -> None:
+        """Note a backward pass by the gradients before and after it."""
+        if before == after:
+            return
+        self._took = True
+        for root, past, made in self._passed:
+            # A loss may be passed back again to other parameters, or without its first gradients.
+            if self._twice is None and any(root() is one for one in roots):
+                numbers = zip(past, made, before, after, strict=True)
+                if any(old != one == now != new for old, one, now, new in numbers):
+                    self._twice = user_line()
+        self._passed += [(weakref.ref(root), before, after) for root in roots]
+
+    def clip(self, parameters: Iterable[torch.Tensor]) -> None:
+        """Note a clipping, before or after gradients were made."""
+        if self._took:
+            self._late = True
+            return
+        told = self._early is not None or self._history.results.of(EarlyClipping) is not None
+        if not told and any(id(parameter) in self._held for parameter in parameters):
+            self._early = user_line()
+
+    def update(self, step: int) -> None:
+        """Tell of what an update follows from."""
+        if not self._watched:
+            return
+        results = self._history.results
+        if self._twice is not None and results.of(RepeatedBackward) is None:
+            self._history.set_result(RepeatedBackward(step, self._twice))
+        if self._early is not None and self._took and not self._late:
+            self._history.set_result(EarlyClipping(step, self._early))
+        self._see_mode(step)
+
+    def _see_mode(self, step: int) -> None:
+        """Tell when updates begin in eval mode after training mode, and when they end."""
+        if self._model.training:
+            self._trained = True
+            if self._in_eval:
+                self._in_eval = False
+                self._history.set_result(UpdatesInEval(None))
+        elif self._trained and not self._in_eval:
+            acting = [type(m).__name__ for m in self._model.modules() if depends_on_mode(m)]
+            if acting:
+                self._in_eval = True
+                self._history.set_result(UpdatesInEval(step, tuple(dict.fromkeys(acting))))
