@@ -53,10 +53,16 @@ def is_likelihood(context: CheckContext, outputs: torch.Tensor, targets: torch.T
     if targets.is_floating_point():
         reductions = ("mean", "sum", "batchmean")
         same = targets.shape == outputs.shape
-        return same and _agrees(context, outputs, targets, functional.kl_div, reductions)
+        return same and _agrees(context, outputs, targets, _divergence, reductions)
     if outputs.ndim < 2 or targets.shape == outputs.shape:
         return False
     return _agrees(context, outputs, targets, functional.nll_loss)
+
+
+def _divergence(outputs: torch.Tensor, targets: torch.Tensor, reduction: str) -> torch.Tensor:
+    """KL divergence of log-probabilities, without the warning of torch at a mean."""
+    parts = {"mean": outputs.numel(), "sum": 1, "batchmean": len(outputs)}
+    return functional.kl_div(outputs, targets, reduction="sum") / parts[reduction]
 
 
 def is_regression(outputs: torch.Tensor, targets: torch.Tensor) -> bool:
