@@ -137,6 +137,10 @@ class CheckContext:
     @cached_property
     def batch_outputs(self) -> Any:
         """Outputs of the unmodified model for the first batch, in the modes of `eval_by_batch`."""
+        return self.outputs_by_batch()
+
+    def outputs_by_batch(self) -> Any:
+        """Outputs of the model for the first batch, in the modes of `eval_by_batch`."""
         self.eval_by_batch()
         try:
             return self._call(self.inputs)

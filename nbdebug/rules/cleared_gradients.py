@@ -32,7 +32,7 @@ class ClearedBeforeUpdate(Rule):
             return None
         seen = f"At step {found.step:,} the backward pass made gradients, and zero_grad() cleared "
         seen += "them before step() was called."
-        remedy = Remedy("Call zero_grad() before backward(), or after step()")
+        remedy = Remedy("Call zero_grad(), backward() and step() in this order")
         return Symptom(0.0, 0.0, found.step, seen, (remedy,))
 
     @staticmethod

@@ -122,3 +122,12 @@ def test_nothing_is_said_of_weights_where_no_update_was_finite() -> None:
         return CE(outputs, targets) + 0 * (outputs - outputs).abs().sum(1).sqrt().mean()
 
     assert result_of("unchanged_parameters", mlp(), (X, y), loss).status == "not_applicable"
+
+
+@pytest.mark.parametrize(
+    ("last", "status"), [(nn.BatchNorm1d(1, affine=False), "not_applicable"), (None, "warning")]
+)
+def test_a_bias_that_batchnorm_takes_out_is_not_recommended(last: Any, status: str) -> None:
+    model = mlp(out=1) if last is None else nn.Sequential(mlp(out=1), last)
+    targets = 9 + X[:, :1]
+    assert result_of("prior_bias", model, (X, targets), nn.MSELoss()).status == status

@@ -224,12 +224,12 @@ class LoopUpdates(UpdateNumbers):
     def _leaves_out(self, one: WatchedOptimizer) -> bool:
         self._measure_once(one)
         if one.cleared:
-            self._tell_cleared()
+            self._tell_cleared(self.loop.session.step - (not one.took))
         return self.skipped or self._is_left_out(one)
 
-    def _tell_cleared(self) -> None:
+    def _tell_cleared(self, step: int) -> None:
         """Tell the rules of gradients that were made, and cleared before the update."""
-        history, step = self.loop.history, self.loop.session.step
+        history = self.loop.history
         if history.results.of(ClearedGradients) is None:
             history.set_result(ClearedGradients(step))
 

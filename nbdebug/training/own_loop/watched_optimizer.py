@@ -30,6 +30,7 @@ class WatchedOptimizer:
         counted: losses that `values` was measured of.
         found: their gradients, None before they are measured; seen: the last ones of this step.
         values: loss and gradient norm before clipping, of the last update; clipped: after it.
+        took: True if a backward pass gave gradients in this step.
         marks: of the gradients around the last backward pass; updated: True if it made an update
             in this step.
         longest: most steps in a row without an update, between two updates.
@@ -46,6 +47,7 @@ class WatchedOptimizer:
         self._rate = math.nan
         self.longest, self.carries = 0, False
         self._without: int | None = None
+        self._in_vain = False
         self.clear()
 
     def clear(self) -> None:
@@ -56,7 +58,7 @@ class WatchedOptimizer:
         self.values = math.nan, math.nan
         self.counted: list[torch.Tensor] = []
         self.clipped = Clipped(math.nan, False, math.nan)
-        self.updated = self._used = self._took = self.cleared = False
+        self.updated = self._used = self.took = self.cleared = False
         self.marks: Marks | None = None
         self._left = gradient_marks(self.parameters)
 
@@ -89,7 +91,7 @@ class WatchedOptimizer:
         before, self.marks = self.marks, gradient_marks(self.parameters)
         if self.marks == before:
             return False
-        self._took = True
+        self.took = True
         self._see_carried(before, self.marks)
         self.losses += losses
         self.found = None
@@ -98,11 +100,15 @@ class WatchedOptimizer:
     def before_update(self) -> None:
         """See if an update begins; its gradients may be those of another step."""
         now = gradient_marks(self.parameters)
-        if not self._took:
+        if not self.took:
             self._see_carried(now, [])
         # Removed, which clipping does not do.
-        left = self._took and any(mark is not None for mark in self.marks or ())
-        self.cleared = left and all(mark is None for mark in now)
+        made = self.marks if self.took else self._left
+        in_vain = any(mark is not None for mark in made or ())
+        in_vain = in_vain and all(mark is None for mark in now)
+        # A single update without gradients is made on purpose, such as one before a schedule.
+        self.cleared = in_vain and (self.took or self._in_vain)
+        self._in_vain = in_vain
 
     def _see_carried(self, before: Marks | None, after: Marks) -> None:
         """See if gradients that were left were not cleared before they are used or changed."""

@@ -55,3 +55,37 @@ def test_gradients_cleared_before_the_update_are_named(name: str) -> None:
 @pytest.mark.parametrize("name", HARMLESS)
 def test_what_a_loop_may_do_between_backward_and_step_is_none(name: str) -> None:
     assert "cleared_gradients" not in findings(HARMLESS[name]).names
+
+
+def orders(turn: Callable[[Any, Callable[[], Any], int], None]) -> Findings:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(X.shape[1], 8), nn.Tanh(), nn.Linear(8, 1))
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+    loader = DataLoader(TensorDataset(X, Y), 16)
+    with nbd.watch(model, optimizer, runs=None) as dbg:
+        for _ in dbg.epochs(4):
+            for number, (x, y) in enumerate(dbg.batches(loader)):
+                turn(optimizer, functional.mse_loss(model(x), y).backward, number)
+        return dbg.findings
+
+
+def test_an_update_before_the_backward_pass_is_named() -> None:
+    def turn(optimizer: Any, backward: Callable[[], Any], number: int) -> None:
+        optimizer.zero_grad()
+        optimizer.step()
+        backward()
+
+    (found,) = orders(turn).causes
+    assert found.name == "cleared_gradients"
+    assert "in this order" in found.remedies[0].text
+
+
+def test_an_empty_update_at_the_begin_of_an_epoch_is_none() -> None:
+    def turn(optimizer: Any, backward: Callable[[], Any], number: int) -> None:
+        optimizer.zero_grad()
+        if not number:
+            optimizer.step()
+        backward()
+        optimizer.step()
+
+    assert "cleared_gradients" not in orders(turn).names
