@@ -39,23 +39,25 @@ class CallOrder:
     def begin(self, watched: bool) -> None:
         """Begin a step, `watched` unless it is made on trial."""
         self._watched = watched
-        self._passed: list[tuple[weakref.ref[torch.Tensor], Marks, Marks]] = []
+        self._passed: list[tuple[weakref.ref[torch.Tensor], str, Marks, Marks]] = []
         self._twice: str | None = None
         self._early: str | None = None
         self._late = self._took = False
 
-    def backward(self, roots: Sequence[torch.Tensor], before: Marks, after: Marks) -> None:
-        """Note a backward pass by the gradients before and after it."""
+    def backward(
+        self, name: str, roots: Sequence[torch.Tensor], before: Marks, after: Marks
+    ) -> None:
+        """Note a backward pass by the gradients of an optimizer before and after it."""
         if before == after:
             return
         self._took = True
-        for root, past, made in self._passed:
+        for root, whose, past, made in self._passed:
             # A loss may be passed back again to other parameters, or without its first gradients.
-            if self._twice is None and any(root() is one for one in roots):
+            if whose == name and len(made) == len(before) and any(root() is one for one in roots):
                 numbers = zip(past, made, before, after, strict=True)
                 if any(old != one == now != new for old, one, now, new in numbers):
-                    self._twice = user_line()
-        self._passed += [(weakref.ref(root), before, after) for root in roots]
+                    self._twice = self._twice or user_line()
+        self._passed += [(weakref.ref(root), name, before, after) for root in roots]
 
     def clip(self, parameters: Iterable[torch.Tensor]) -> None:
         """Note a clipping, before or after gradients were made."""

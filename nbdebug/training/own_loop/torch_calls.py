@@ -196,8 +196,8 @@ def _backward(
 
 def _clip(observer: Observer, original: Any, parameters: Any, *args: Any, **kwargs: Any) -> Any:
     seen = [parameters] if isinstance(parameters, torch.Tensor) else parameters
-    if isinstance(parameters, types.GeneratorType):
-        # It can be read once.
+    if isinstance(parameters, Iterator):
+        # A generator or filter can be read once.
         seen = list(parameters)
         parameters = (parameter for parameter in seen)
     return observer.clip(functools.partial(original, parameters, *args, **kwargs), seen)

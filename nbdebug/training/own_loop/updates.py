@@ -102,7 +102,7 @@ class LoopUpdates(UpdateNumbers):
         losses = [root.detach() for root in scalars]
         took = [one.after_backward(losses) for one in self.optimizers]
         for one, marks in zip(self.optimizers, before, strict=True):
-            self._order.backward(scalars, marks, one.marks or [])
+            self._order.backward(one.name, scalars, marks, one.marks or [])
         if self.by_hand:
             self._measure_unclipped()
         self._began = self._began or (any(took) and bool(scalars))

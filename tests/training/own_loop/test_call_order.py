@@ -145,6 +145,21 @@ def test_what_a_loop_may_do_is_no_finding(step: Step) -> None:
     assert not RULES & set(findings(step).names)
 
 
+@pytest.mark.parametrize("how", [list, iter, lambda found: filter(None.__ne__, found)])
+def test_parameters_that_can_be_read_once_are_clipped(how: Callable[[Any], Any]) -> None:
+    norms = []
+
+    def step(model: nn.Module, optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> None:
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(how(model.parameters()), 1e-3)
+        norms.append(float(torch.cat([p.grad.flatten() for p in model.parameters()]).norm()))  # type: ignore[union-attr]
+        optimizer.step()
+
+    assert not RULES & set(findings(step).names)
+    assert max(norms) <= 1.001e-3
+
+
 def test_validation_that_ends_in_training_mode_is_no_finding() -> None:
     assert not RULES & set(findings(plainly, lambda model: model.eval().train()).names)
 
