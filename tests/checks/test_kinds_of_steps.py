@@ -94,7 +94,7 @@ class Remembers(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.body = nn.Linear(FEATURES, CLASSES)
-        self.state = torch.zeros(CLASSES)
+        self.state = self.last = torch.zeros(CLASSES)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         out = self.body(x) + self.state

@@ -62,11 +62,6 @@ class WatchedOptimizer:
         self.marks: Marks | None = None
         self._left = gradient_marks(self.parameters)
 
-    @property
-    def took(self) -> bool:
-        """True if a backward pass of this step gave gradients to these parameters."""
-        return self._took
-
     def take_new_groups(self, session: TrainingState) -> None:
         """Take parameters that a group holds which the loop has added."""
         groups = len(self.optimizer.param_groups)
