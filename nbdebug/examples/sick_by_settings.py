@@ -52,7 +52,7 @@ def turned_up(seed: int) -> Debugger:
     return dbg
 
 
-@sick_training("a schedule of epochs at every step", "schedule_ended", steps=400)
+@sick_training("a schedule of epochs at every step", "schedule_ended")
 def schedule_at_every_step(seed: int) -> Debugger:
     """The learning rate is divided by 10 every 4 steps, where 4 epochs were meant."""
     network = mlp(seed)
