@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
+from nbdebug.examples.data import FEATURES
 from nbdebug.examples.setups.base import SickSetup, X, mlp, y
 
 
@@ -14,6 +15,21 @@ def one_broken_sample() -> tuple[torch.Tensor, torch.Tensor]:
     broken = X.clone()
     broken[150] = torch.inf
     return broken, y
+
+
+class TwoBits(nn.Module):
+    """Sees two bits of a sample: too little to tell a few examples apart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = mlp()
+        draws = torch.Generator().manual_seed(0)
+        self.register_buffer("planes", torch.randn(FEATURES, 2, generator=draws))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        bits = (x @ self.get_buffer("planes")).sign()
+        result: torch.Tensor = self.body(bits.repeat(1, FEATURES // 2))
+        return result
 
 
 class Parity(nn.Module):
@@ -40,6 +56,6 @@ START: Mapping[str, SickSetup] = {
         "lr_range", mlp, settings={"optimizer": "sgd", "lr": 1e-5}
     ),
     "inputs reduced to a sign": SickSetup("baselines", Parity),
-    "logits squeezed to 0.01": SickSetup("overfit", lambda: mlp(nn.Hardtanh(-0.01, 0.01))),
+    "two bits of each sample": SickSetup("overfit", TwoBits),
     "one sample that is not finite": SickSetup("one_epoch", mlp, one_broken_sample),
 }
