@@ -7,6 +7,7 @@ import pytest
 from nbdebug.core.results.checks.check_report import CheckReport
 from nbdebug.core.results.checks.check_result import BAD_STATUSES
 from tests.architectures.catalogue import ARCHITECTURES
+from tests.draw import some
 
 MAX_WARNED_SHARE = 0.02
 # Of each that was examined, by name.
@@ -19,7 +20,8 @@ def test_there_are_at_least_40() -> None:
     assert len(ARCHITECTURES) >= 40
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.soak
+@pytest.mark.parametrize("name", some(ARCHITECTURES, share=2))
 def test_no_check_fails_or_breaks_on(name: str) -> None:
     with ARCHITECTURES[name].debugger() as dbg:
         REPORTS[name] = report = dbg.check()
@@ -28,6 +30,7 @@ def test_no_check_fails_or_breaks_on(name: str) -> None:
         assert [result.seen for result in report if "does not fit" in result.seen] == []
 
 
+@pytest.mark.soak
 def test_checks_hardly_warn() -> None:
     rows = [result for report in REPORTS.values() for result in report]
     warned = [(name, r.name, r.seen) for name, report in REPORTS.items() for r in report

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("architectures")]
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("name", some(ARCHITECTURES, share=4))
+@pytest.mark.parametrize("name", some(ARCHITECTURES, share=8))
 def test_nothing_is_called_an_error_in(name: str) -> None:
     with ARCHITECTURES[name].debugger() as dbg:
         dbg.run(steps=STEPS)

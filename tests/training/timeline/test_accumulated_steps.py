@@ -13,6 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 import nbdebug as nbd
+from tests.draw import draw
 from tests.training.engine.accumulation import N, PlainLoop, X, Y, net
 from tests.training.engine.test_accumulation import Generated, Pairs, adam, compare, debugger
 from tests.training.timeline.timelines import equal, state
@@ -276,7 +277,9 @@ class Unreadable(Dataset[Any]):
         return X[index], Y[index]
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+# With workers, torch waits 5 seconds for each of them.
+@pytest.mark.soak
+@pytest.mark.parametrize("workers", draw([0], [0, 2]))
 def test_a_step_with_an_unreadable_batch_is_left_out_as_a_whole(workers: int) -> None:
     order = torch.randperm(N, generator=torch.Generator().manual_seed(0))
     data = DataLoader(Unreadable(int(order[50])), batch_size=8, shuffle=True, num_workers=workers)
