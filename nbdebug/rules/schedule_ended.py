@@ -45,7 +45,7 @@ class ScheduleEnded(Rule):
         if low < max(least, self.MIN_STEPS_SHARE * (step - edited)):
             return None
         value, epoch = float(lr.last[-1]), snapshot.latest.get("epoch")
-        when = f" (epoch {epoch:.1f})" if epoch is not None and first_epoch else ""
+        when = f"; training is in epoch {epoch:.1f}" if epoch is not None and first_epoch else ""
         seen = f"The schedule has lowered the learning rate from {largest:.3g} to {value:.3g}; "
         seen += f"it has been under {share:.1%} of that since step {since:,}{when}."
         remedies = (
