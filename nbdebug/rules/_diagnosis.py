@@ -17,7 +17,7 @@ from nbdebug.core.records import Notice, NoticeKind, Severity
 from nbdebug.core.results.findings import SEVERITIES, Finding, Findings, Symptom
 from nbdebug.errors import ArgumentError, PluginError
 from nbdebug.rules._implications import root_of
-from nbdebug.rules.base import RECENT_BUCKETS, Rule, changed_at
+from nbdebug.rules.base import RECENT_BUCKETS, Rule
 
 MAX_TIME_SHARE = 0.003
 MIN_INTERVAL_SECONDS = 1.0
@@ -263,7 +263,7 @@ def _lacking(rule: Rule, snapshot: Snapshot) -> list[str]:
     if rule.falls and snapshot.losses_differ:
         return [ONE_LOSS]
     present = {name: int(one.step[-1]) for name, one in snapshot.series.items() if len(one)}
-    changed = changed_at(snapshot)
+    changed = snapshot.changed_at
     missing = []
     for need in rule.needs:
         steps = [step for name, step in present.items() if fnmatchcase(name, need)]

@@ -16,8 +16,6 @@ from nbdebug.core.series import Series
 
 MAX_EVIDENCE_POINTS = 100
 RECENT_BUCKETS = 64
-# Changes that follow each other as closely are one, as while a slider is moved.
-STEADY_STEPS = 50
 
 
 class Rule(ABC):
@@ -79,33 +77,16 @@ def downsampled(values: Array) -> tuple[float, ...]:
     return tuple(float(part.mean()) for part in parts)
 
 
-def changed_at(snapshot: Snapshot) -> int:
-    """First step with the settings of now: the step of the last change, 0 without one.
-
-    Of changes at most 50 steps apart the first counts: a setting that is changed in every step
-    would leave nothing to judge by.
-    """
-    first = snapshot.status.step
-    steps = (c.step for c in snapshot.changes if c.status == "applied" and c.kind == "control")
-    latest = None
-    for step in sorted((one for one in steps if one <= first), reverse=True):
-        if latest is not None and step < latest - STEADY_STEPS:
-            break
-        latest = step
-    return latest or 0
-
-
 def group_series(snapshot: Snapshot, name: str, last: int) -> dict[str, Series]:
     """The last `last` buckets of each series `name/<member>`, by member, if all are finite.
 
     Members with fewer buckets since the last change of a setting are left out.
     """
     found, others = {}, {f"{name}/{one}" for one in snapshot.optimizers}
-    changed = changed_at(snapshot)
     for full, series in snapshot.series.items():
         if full.startswith(f"{name}/") and full not in others and len(series) >= last:
             part = series.part(np.arange(len(series)) >= len(series) - last)
-            if np.isfinite(part.mean).all() and part.step[0] >= changed:
+            if np.isfinite(part.mean).all() and part.step[0] >= snapshot.changed_at:
                 found[full.partition("/")[2]] = part
     return found
 

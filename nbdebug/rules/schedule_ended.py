@@ -7,7 +7,7 @@ import numpy as np
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Remedy, Symptom
 from nbdebug.rules._examples import example, falling_loss
-from nbdebug.rules.base import Rule, changed_at, downsampled
+from nbdebug.rules.base import Rule, downsampled
 
 
 class ScheduleEnded(Rule):
@@ -29,7 +29,7 @@ class ScheduleEnded(Rule):
     MIN_STEPS_SHARE = 0.3
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
-        lr, edited = snapshot.series["lr"], changed_at(snapshot)
+        lr, edited = snapshot.series["lr"], snapshot.changed_at
         lr = lr.part(lr.step >= edited)
         if len(lr) < 2 or not np.isfinite(lr.last).all() or not float(lr.maximum.max()) > 0:
             return None

@@ -14,7 +14,7 @@ from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.plugins import discover
 from nbdebug.core.records import ControlChange, Status
 from nbdebug.rules._diagnosis import Diagnosis
-from nbdebug.rules.base import Rule, changed_at, group_series
+from nbdebug.rules.base import Rule, group_series
 from tests.inside import probes_of
 from tests.problems import blobs, tiny_mlp
 
@@ -74,13 +74,14 @@ def test_a_finding_neither_ends_nor_comes_again_while_its_rule_waits() -> None:
 )  # fmt: skip
 def test_changes_in_a_row_are_one(steps: list[int], first: int) -> None:
     changes = tuple(changed(step) for step in steps)
-    assert changed_at(Snapshot(status=Status(step=310), changes=changes)) == first
+    assert Snapshot(status=Status(step=310), changes=changes).changed_at == first
 
 
 def test_only_what_was_applied_counts() -> None:
     refused, undone = changed(5, status="refused"), changed(6, status="undone")
     statistics = changed(7, kind="reestimate")
-    assert changed_at(Snapshot(status=Status(step=9), changes=(refused, undone, statistics))) == 0
+    changes = (refused, undone, statistics)
+    assert Snapshot(status=Status(step=9), changes=changes).changed_at == 0
 
 
 def test_measurements_on_both_sides_of_a_change_are_not_taken_together() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -24,6 +25,8 @@ from nbdebug.core.results.timeline import Branch
 from nbdebug.core.series import Series
 
 Axis = Literal["step", "samples", "epoch"]
+# Changes that follow each other as closely are one, as while a slider is moved.
+STEADY_STEPS = 50
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,21 @@ class Snapshot:
     def losses_differ(self) -> bool:
         """True if several optimizers follow losses of their own, which need not all fall."""
         return len({self.latest.get(f"loss/{name}") for name in self.optimizers}) > 1
+
+    @cached_property
+    def changed_at(self) -> int:
+        """First step with the settings of now: the step of the last change, 0 without one.
+
+        Of changes at most 50 steps apart the first counts: a setting that is changed in every
+        step would leave nothing to judge by.
+        """
+        made = (c.step for c in self.changes if c.status == "applied" and c.kind == "control")
+        latest = None
+        for step in sorted((one for one in made if one <= self.status.step), reverse=True):
+            if latest is not None and step < latest - STEADY_STEPS:
+                break
+            latest = step
+        return latest or 0
 
     def members(self, group: str) -> dict[str, float]:
         """Latest values of `group/<member>`, by layer or parameter, in the model's order."""
