@@ -23,6 +23,7 @@ from nbdebug.checks._operations import (
     Operation,
     is_new,
 )
+from nbdebug.model.module.forward import leaves
 from nbdebug.model.origin.source_line import user_line
 
 # Where a value comes from: parameters; data of the batch; a comparison of both after the model.
@@ -250,10 +251,4 @@ def _term(made: _Made, factor: float, operation: Operation) -> Term:
 
 
 def _tensors(value: Any) -> list[torch.Tensor]:
-    if isinstance(value, torch.Tensor):
-        return [value]
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, tuple | list):
-        return [tensor for part in value for tensor in _tensors(part)]
-    return []
+    return [one for one in leaves(value) if isinstance(one, torch.Tensor)]

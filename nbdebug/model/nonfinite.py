@@ -52,7 +52,7 @@ def nonfinite_gradients(model: nn.Module) -> str | None:
     names = [
         stable_name(name)
         for name, parameter in model.named_parameters()
-        if parameter.grad is not None and not _is_finite(parameter.grad)
+        if parameter.grad is not None and not is_finite(parameter.grad)
     ]
     return ", ".join(reversed(names)) or None
 
@@ -109,7 +109,7 @@ def _nonfinite_value(module: nn.Module, of: str = "") -> str | None:
     """Name of a parameter with NaN or Inf, or of a buffer with NaN (masks hold Inf)."""
     suffix = f" of {of}" if of else ""
     for name, parameter in module.named_parameters():
-        if not is_lazy(parameter) and not _is_finite(parameter):
+        if not is_lazy(parameter) and not is_finite(parameter):
             return f"the parameter {stable_name(name)}{suffix}"
     for name, buffer in module.named_buffers():
         if not is_lazy(buffer) and _has_nonfinite(buffer, nan_only=not of):
@@ -129,7 +129,7 @@ def eager(model: nn.Module) -> AbstractContextManager[Any]:
 
 
 def _has_nonfinite(value: Any, nan_only: bool = False) -> bool:
-    return any(not _is_finite(tensor, nan_only) for tensor in _tensors(value))
+    return any(not is_finite(tensor, nan_only) for tensor in _tensors(value))
 
 
 def _tensors(value: Any) -> Iterator[torch.Tensor]:
@@ -146,11 +146,12 @@ def _tensors(value: Any) -> Iterator[torch.Tensor]:
             yield from _tensors(getattr(value, field.name))
 
 
-def _is_finite(tensor: torch.Tensor, nan_only: bool = False) -> bool:
+def is_finite(tensor: torch.Tensor, nan_only: bool = False) -> bool:
+    """True if a tensor of any layout has no NaN, and no Inf unless `nan_only`."""
     if not (tensor.is_floating_point() or tensor.is_complex()):
         return True
     if tensor.is_nested:
-        return all(_is_finite(part, nan_only) for part in tensor.unbind())
+        return all(is_finite(part, nan_only) for part in tensor.unbind())
     if tensor.layout is torch.sparse_coo:
         tensor = tensor.coalesce().values()
     elif tensor.layout is not torch.strided:

@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from nbdebug.examples.setups.base import CE, X, binary, mlp, regression, y
 from tests.checks.result_of import result_of
+from tests.checks.test_loss_optimum import Apart
 from tests.problems import CLASSES
 
 TWO = binary()[1]
@@ -27,19 +28,6 @@ class Cosine(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         codes = functional.normalize(self.body(x), dim=1)
         return self.scale * codes @ functional.normalize(self.classes, dim=1).T
-
-
-class Apart(nn.Module):
-    """Distance of two halves of the inputs."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.body = nn.Linear(6, 4)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        left, right = x.chunk(2, 1)
-        return functional.pairwise_distance(self.body(left), self.body(right))
 
 
 SICK: dict[str, tuple[nn.Module, Any, Any, str]] = {

@@ -12,7 +12,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from nbdebug.model.module.forward import leaves
-from nbdebug.model.nonfinite import eager
+from nbdebug.model.nonfinite import eager, is_finite
 from nbdebug.model.origin.graph import graph_nodes
 from nbdebug.model.origin.source_line import user_line, users_entry
 from nbdebug.model.state.model_state import undisturbed
@@ -124,13 +124,13 @@ class _Forward(TorchFunctionMode):
         given = [one.detach() for one in leaves((args, kwargs)) if isinstance(one, torch.Tensor)]
         # In-place operations write over what they are given.
         given = [one.clone() for one in given] if name.endswith("_") else given
-        finite = all(map(_is_finite, given))
+        finite = all(map(is_finite, given))
         result = function(*args, **kwargs)
         made = [one for one in leaves(result) if isinstance(one, torch.Tensor)]
-        if finite and not all(map(_is_finite, made)):
+        if finite and not all(map(is_finite, made)):
             divides = name in DIVISIONS and len(given) > 1
             worked_on = given[-1 if divides else 0] if given else None
-            bad = next(one for one in made if not _is_finite(one))
+            bad = next(one for one in made if not is_finite(one))
             self.found = _operation(name, user_line(), False, worked_on, bad)
         return result
 
@@ -164,9 +164,9 @@ def first_in_backward(
 
 def _note(node: Any, found: list[NonFiniteOperation]) -> Callable[[Any, Any], None]:
     def note(made: Any, given: Any) -> None:
-        if found or not all(_is_finite(one) for one in given if one is not None):
+        if found or not all(is_finite(one) for one in given if one is not None):
             return
-        bad = next((one for one in made if one is not None and not _is_finite(one)), None)
+        bad = next((one for one in made if one is not None and not is_finite(one)), None)
         if bad is None:
             return
         name = re.sub(r"(Backward\d*|\d+)$", "", str(node.name()))
@@ -196,7 +196,7 @@ def _operation(
 ) -> NonFiniteOperation:
     rows = _bad_rows(bad)
     length = len(bad) if bad.ndim else 0
-    if worked_on is None or not worked_on.numel() or not worked_on.is_floating_point():
+    if worked_on is None or not _is_plain(worked_on):
         return NonFiniteOperation(name, line, backward, rows=rows, length=length)
     low, high = float(worked_on.min()), float(worked_on.max())
     zeros = int((worked_on == 0).sum())
@@ -205,18 +205,16 @@ def _operation(
     )
 
 
+def _is_plain(tensor: torch.Tensor) -> bool:
+    """True for real numbers in the usual layout, of which smallest and largest are known."""
+    plain = tensor.layout is torch.strided and not tensor.is_nested
+    return plain and tensor.numel() > 0 and tensor.is_floating_point()
+
+
 def _bad_rows(tensor: torch.Tensor) -> tuple[int, ...]:
     """Rows of a tensor [N, ...] with NaN or Inf, () if all are such."""
-    if not tensor.ndim or tensor.layout is not torch.strided:
+    if not tensor.ndim or tensor.layout is not torch.strided or tensor.is_nested:
         return ()
     bad = ~torch.isfinite(tensor.detach()).reshape(len(tensor), -1).all(1)
     rows = tuple(bad.nonzero().flatten().tolist())
     return rows if len(rows) < len(tensor) else ()
-
-
-def _is_finite(tensor: torch.Tensor) -> bool:
-    if not (tensor.is_floating_point() or tensor.is_complex()):
-        return True
-    if tensor.layout is not torch.strided or tensor.is_nested:
-        return True
-    return bool(torch.isfinite(tensor).all())
