@@ -34,7 +34,7 @@ class PairedTransforms(Check):
 
     def examine(self, context: CheckContext) -> Outcome:
         samples = context.samples
-        if samples.fetch is None or not samples.length or isinstance(samples.length, bool):
+        if samples.fetch is None or not samples.length:
             return Outcome("not_applicable", "the data is a stream and can be read only once.")
         inputs_vary = targets_vary = False
         for place in limited_by_time(range(0, samples.length, max(1, samples.length // SAMPLES))):
