@@ -12,7 +12,7 @@ from typing import Any
 
 from nbdebug.core.commands.base import Command
 from nbdebug.core.commands.queue import CommandQueue, Ticket
-from nbdebug.core.commands.running import Pause, SetControl
+from nbdebug.core.commands.running import Pause, Run, SetControl
 from nbdebug.core.deprecated import accepted_settings
 from nbdebug.core.error_text import message_of
 from nbdebug.core.forked import HomeProcess
@@ -72,6 +72,19 @@ class Client:
         self, queue: CommandQueue, history: History, validator: CommandValidator, home: HomeProcess
     ) -> None:
         self._queue, self._history, self._validator, self._home = queue, history, validator, home
+        self._started: Ticket | None = None
+
+    def start(self) -> None:
+        """Let training run without an end; returns at once."""
+        self._started = self.put(Run())
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until training is paused, also if `start` is still to begin."""
+        started = self._started
+        return self._history.wait_until(
+            lambda status: status.state != "running" and (started is None or started.answer.done()),
+            timeout,
+        )
 
     def check_open(self) -> None:
         """Raise ClosedError if nobody would answer a command."""

@@ -147,7 +147,7 @@ class Debugger:
 
     def start(self) -> None:
         """Train until paused; returns at once."""
-        self._client.put(Run())
+        self._client.start()
 
     def pause(self) -> None:
         """Finish the current step and pause."""
@@ -174,7 +174,7 @@ class Debugger:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until training is paused; False if `timeout` seconds passed before."""
-        return self.history.wait_until(lambda status: status.state != "running", timeout)
+        return self._client.wait(timeout)
 
     def reset(self) -> None:
         """Restart from the beginning, or where training was resumed; History is cleared."""
