@@ -22,6 +22,7 @@ from nbdebug.dashboard.control_form import ControlForm
 from nbdebug.dashboard.messages import Messages
 from nbdebug.dashboard.pump import TICKS_PER_SECOND, Part, Pump, switched_off
 from nbdebug.dashboard.refusals import Refusals
+from nbdebug.dashboard.reply_route import leave_to_front_end
 from nbdebug.dashboard.send_widgets import send_tree
 from nbdebug.dashboard.still.output import StillOutput
 from nbdebug.dashboard.toolbar import Toolbar
@@ -120,7 +121,8 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
         self.pump.wake()
 
     def _connect(self) -> None:
-        """Let views pull, and let style sheets know the widget."""
+        """Let views ask, and let style sheets know the widget."""
+        leave_to_front_end(self)
         self.view.answer = lambda: self.pump.answer(lambda: send_tree(self))
         self.view.push = self.pump.push
         self.add_class("nbd-dashboard")

@@ -1,4 +1,4 @@
-"""A loop of one's own in a `%%nbd` cell: the kernel stays free, and the buttons work."""
+"""A loop of one's own, in a `%%nbd` cell and in one that it blocks: plots and buttons work."""
 
 from __future__ import annotations
 
@@ -56,4 +56,28 @@ def test_a_loop_in_its_own_cell_is_paused_and_rewound(
     notebook.run_cell(1)
     expect(notebook.button("Pause")).to_be_visible(timeout=LONG)
     notebook.picture("own_loop")
+    assert not notebook.errors
+
+
+def test_run_all_with_a_loop_that_blocks_its_cell_is_live(
+    open_notebook: Callable[..., Notebook],
+) -> None:
+    """The view opens after the loop has begun, and buttons and sliders arrive meanwhile."""
+    notebook = open_notebook(SETUP, LOOP.removeprefix("%%nbd\n"), "print(dbg.controls['lr'])")
+    notebook.command("notebook:run-all-cells", wait=False)
+    pause = notebook.button("Pause")
+    expect(pause).to_be_visible(timeout=LONG)
+    until(lambda: notebook.figure("loss").get("count"), 60, "the loss curve")
+    expect(notebook.page.get_by_text("The loop blocks its cell").first).to_be_visible()
+    pause.click()
+    expect(notebook.button("Run")).to_be_visible(timeout=LONG)
+    slider = notebook.page.get_by_role("slider", name="Learning rate")
+    before = slider.get_attribute("aria-valuetext")
+    slider.press("ArrowRight")
+    notebook.button("Run").click()
+    expect(pause).to_be_visible(timeout=LONG)
+    expect(slider).not_to_have_attribute("aria-valuetext", before or "")
+    notebook.picture("blocked_loop")
+    notebook.command("notebook:interrupt-kernel", wait=False)
+    expect(notebook.page.get_by_text("KeyboardInterrupt").first).to_be_visible(timeout=LONG)
     assert not notebook.errors

@@ -21,6 +21,9 @@ from nbdebug.dashboard.view.bokeh_view import BokehView
 ENVIRONMENT = "NBDEBUG_STILL"
 # Seconds between two pictures while paused, and while training runs.
 PAUSED_SECONDS, RUNNING_SECONDS = 1.0, 60.0
+# Where no view has been heard of, as while a cell blocks the kernel, the picture is all that
+# moves: renewed after this share of the time since it was shown first.
+UNHEARD_SECONDS, UNHEARD_SHARE = 2.0, 0.1
 
 
 def wanted() -> bool:
@@ -55,7 +58,7 @@ class StillOutput:
         self._publisher: Any = None
         self._seen: object = None
         self._page = ""
-        self._time = 0.0
+        self._time = self._shown = 0.0
         self._cell_page = ""
 
     # In a cell.
@@ -73,6 +76,7 @@ class StillOutput:
         first, self._publisher = self._publisher is None, shell.display_pub
         with _without_failure():
             self._time, self._seen = time.monotonic(), self._history.version
+            self._shown = self._time
             self._page = self._cell_page = self._build()
             self._view.still = self._page
             self._publish(update=False)
@@ -97,13 +101,21 @@ class StillOutput:
         """Renew the picture if training paused, or a minute ago; return 1 if it was sent."""
         if self._publisher is None or limit < 1 or self._seen == self._history.version:
             return 0
-        running = self._history.status.state == "running"
-        if time.monotonic() - self._time < (RUNNING_SECONDS if running else PAUSED_SECONDS):
+        if time.monotonic() - self._time < self._pause():
             return 0
         sent = 0
         with _without_failure():
             sent = int(self._renew())
         return sent
+
+    def _pause(self) -> float:
+        """Seconds between this picture and the next."""
+        if self._history.status.state != "running":
+            return PAUSED_SECONDS
+        if self._view.seen:
+            return RUNNING_SECONDS
+        share = UNHEARD_SHARE * (time.monotonic() - self._shown)
+        return min(max(UNHEARD_SECONDS, share), RUNNING_SECONDS)
 
     def _renew(self, from_cell: bool = False) -> bool:
         """Build the page and publish it if it changed; True if it was sent."""

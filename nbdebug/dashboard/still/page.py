@@ -36,14 +36,20 @@ def still_page(
     """
     parts = [_headline(snapshot, title), _failure(snapshot), _numbers(snapshot), _plots(snapshot)]
     parts += [_controls(snapshot, controls), _findings(snapshot.findings)]
-    parts.append(
-        f'<p style="margin:8px 0 0;{QUIET}">Last state of an nbdebug dashboard. '
-        "Run the cell to train.</p>"
-    )
+    parts.append(f'<p style="margin:8px 0 0;{QUIET}">{_last_line(snapshot)}</p>')
     style = "max-width:960px;line-height:1.5;overflow-wrap:anywhere"
     page = f'<div class="nbd-still {css_class}" style="{style}">{"".join(parts)}</div>'
     # Only the plots can be that long, of 1,000 changes for example.
     return page if len(page) <= MAX_PAGE_LENGTH else page.replace(_plots(snapshot), "")
+
+
+def _last_line(snapshot: Snapshot) -> str:
+    if snapshot.status.state == "running":
+        return (
+            "Last state of an nbdebug dashboard. While a cell blocks the kernel, plots and "
+            "controls wait for it; without a kernel, run the cell to train."
+        )
+    return "Last state of an nbdebug dashboard. Run the cell to train."
 
 
 def series_of(names: Sequence[str]) -> set[str]:

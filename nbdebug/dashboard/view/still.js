@@ -22,6 +22,11 @@ class Still {
     this.shown = true;
     this.dashboard = this.el.closest(".nbd-dashboard");
     this.dashboard?.classList.add("nbd-no-kernel");
+    this.renew = () => this.write(frame);
+    this.model.on("change:still", this.renew);
+    this.renew();
+  }
+  write(frame) {
     const html = this.model.get("still");
     if (!html) {
       frame.showStatus("No kernel answers. Run the cell to see the plots.");
@@ -35,10 +40,12 @@ class Still {
   /** Take it away, since a kernel answers. */
   end(frame) {
     if (!this.shown) return;
+    this.model.off("change:still", this.renew);
     this.dashboard?.classList.remove("nbd-no-kernel");
     frame.showStatus("Loading the plots…");
   }
   close() {
+    if (this.renew) this.model.off("change:still", this.renew);
     const known = VIEWS.get(this.name);
     if (known && --known.count === 0) {
       known.style.remove();

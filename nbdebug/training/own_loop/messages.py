@@ -15,8 +15,9 @@ UNAVAILABLE = {
 }
 BLOCKS_CELL = (
     "The loop blocks its cell",
-    "The plots move; controls arrive when the cell ends, and if training pauses meanwhile, "
-    "interrupt the kernel. Begin the cell with %%nbd, and everything works while it trains.",
+    "No other cell runs meanwhile. In JupyterLab 4.6 with ipykernel 7 plots and controls work; "
+    "elsewhere they may wait until the cell ends, and if training pauses, interrupt the kernel. "
+    "Begin the cell with %%nbd, and everything works while it trains.",
 )
 STALE_EPOCH = (
     "The variable of `for ... in dbg.epochs(...)` is {0} until the loop ends this pass, and "

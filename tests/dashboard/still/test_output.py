@@ -128,6 +128,20 @@ def test_while_training_runs_it_is_renewed_once_a_minute(shell, training, dashbo
     assert len(steps_of(shell)) == 2
 
 
+def test_where_no_view_is_heard_the_picture_moves(shell, training, dashboard, clock):
+    """As while a cell blocks a kernel without subshells; ever more rarely, as nobody may look."""
+    dashboard._ipython_display_()
+    for _ in range(480):
+        training.train(1)
+        dashboard.tick()
+        clock[0] += 0.25
+    steps = steps_of(shell)
+    assert steps[:4] == [0, 9, 17, 25]
+    assert steps[-1] > 400
+    assert 20 < len(steps) < 40
+    assert "While a cell blocks the kernel" in dashboard.view.still
+
+
 def test_the_end_of_a_cell_renews_it_from_that_cell(shell, training, dashboard, clock):
     """A program that executes a notebook hears what the running cell sends, and no thread."""
     dashboard._ipython_display_()
