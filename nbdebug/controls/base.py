@@ -12,6 +12,8 @@ from nbdebug.core.names import did_you_mean
 from nbdebug.errors import ControlValueError
 from nbdebug.model.training_state import TrainingState
 
+PLAIN_NUMBERS = frozenset({int, float, bool})
+
 
 class Control(ABC):
     """One setting of a training.
@@ -56,6 +58,8 @@ class Control(ABC):
     def series(self, session: TrainingState) -> float:
         """The current value as a number for plots; NaN if the value is not a number."""
         value = self.read(session)
+        if type(value) in PLAIN_NUMBERS:
+            return float(value)
         parts = list(value.values()) if isinstance(value, dict) else [value]
         if any(isinstance(part, str) for part in parts):
             return math.nan

@@ -35,6 +35,8 @@ def to_device(batch: Any, device: torch.device) -> Any:
                 "put the data on the CPU or on the model's device."
             )
         return batch.to(device, non_blocking=True)
+    if type(batch) is tuple and all(map(partial(_is_on, device), batch)):
+        return batch
     if callable(getattr(batch, "to", None)) and not isinstance(batch, type):
         # Of a shallow copy, since many objects move in place.
         moved: Any = batch if isinstance(batch, PackedSequence) else copy.copy(batch)
@@ -46,6 +48,10 @@ def to_device(batch: Any, device: torch.device) -> Any:
             batch, **{name: to_device(part, device) for name, part in parts.items()}
         )
     return _each_part(batch, partial(to_device, device=device))
+
+
+def _is_on(device: torch.device, part: Any) -> bool:
+    return isinstance(part, torch.Tensor) and part.device == device
 
 
 def _each_part(value: Any, function: Callable[[Any], Any]) -> Any:

@@ -39,7 +39,9 @@ class StepGuard:
             self._find_modules()
         self._shallow = list(map(dict.copy, self._dicts))
         tensors = [t for held in self._buffers for t in held.values() if t is not None]
-        self._kept, copier = [], ValueCopier(self._registered)
+        self._kept, copier = [], self._copier
+        if self._watched:
+            copier = ValueCopier(self._registered)
         for module in self._watched:
             inside = module.inside
             for name in module.changeable():
@@ -103,7 +105,7 @@ class StepGuard:
         children = [_registered_in(inside, "_modules") for inside in insides]
         self._counted = insides + held + children
         self._sizes = list(map(len, self._counted))
-        self._registered = registered(self._model)
+        self._registered = frozenset(registered(self._model))
 
 
 def _registered_in(inside: Inside, kind: str) -> Inside:

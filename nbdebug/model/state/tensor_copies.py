@@ -21,7 +21,6 @@ class TensorCopies:
         self._small: tuple[list[torch.Tensor], list[torch.Tensor]] = [], []
         self._large: list[_LargeTensor] = []
 
-    @torch.no_grad()
     def take(self, tensors: Sequence[torch.Tensor]) -> None:
         """Copy tensors; nothing is allocated for those of the last time."""
         ids = list(map(id, tensors))
@@ -29,7 +28,8 @@ class TensorCopies:
             self._arrange(tensors)
             self._ids = ids
         elif self._small[0]:
-            torch._foreach_copy_(self._small[1], self._small[0])
+            with torch.no_grad():
+                torch._foreach_copy_(self._small[1], self._small[0])
         for large in self._large:
             large.take()
 
@@ -68,7 +68,7 @@ class _LargeTensor:
         if self._copy is None:
             self._copy = self.tensor.detach().clone()
         elif self._same < LEARNING_STEPS or self.tensor._version != self._version:
-            self._copy.copy_(self.tensor)
+            self._copy.copy_(self.tensor.detach())
         self._version = self.tensor._version
 
     def settle(self) -> None:

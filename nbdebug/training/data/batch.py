@@ -67,7 +67,10 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch with its data on a device; those of several are moved one by one."""
-        return self if self.parts else self.with_data(to_device(self.data, device))
+        if self.parts:
+            return self
+        moved = to_device(self.data, device)
+        return self if moved is self.data else self.with_data(moved)
 
     def with_data(self, data: Any) -> Batch:
         """Return the batch with other data."""

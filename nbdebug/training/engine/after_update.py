@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ from nbdebug.core.records import Reading, StepRecord
 from nbdebug.model.schedule.builders import all_schedulers, set_option
 from nbdebug.training.engine.session import Session
 
+NOTHING = nullcontext()
 Part = Literal["schedule", "validation"]
 
 
@@ -135,9 +136,13 @@ class AfterUpdate:
         return StepRecord(session.step - 1, readings)
 
 
-@contextmanager
-def _undone_on_error(schedulers: tuple[Any, ...]) -> Iterator[None]:
+def _undone_on_error(schedulers: tuple[Any, ...]) -> AbstractContextManager[None]:
     """Restore schedulers and learning rates if a step of them raises half-way."""
+    return _restoring(schedulers) if schedulers else NOTHING
+
+
+@contextmanager
+def _restoring(schedulers: tuple[Any, ...]) -> Iterator[None]:
     found = list(all_schedulers(schedulers))
     kept = [(one, {name: _copied(value) for name, value in vars(one).items()}) for one in found]
     groups = [

@@ -109,7 +109,8 @@ class ControlSet:
         for name in tuple(self.controls) if names is None else names:
             try:
                 found[name] = use(self.controls[name])
-                self._failures.pop(name, None)
+                if self._failures:
+                    self._failures.pop(name, None)
             except BaseException as error:
                 raise_interrupt(error)
                 self._failures[name] += 1

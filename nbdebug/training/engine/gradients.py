@@ -6,15 +6,16 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 
 import torch
 from torch import nn
 
 from nbdebug.errors import ModelError
 from nbdebug.model.clipping.settings import Clipping
-from nbdebug.model.freezing import has_trainable_gradient
 from nbdebug.training.engine.probe_runner import to_floats
 
+DTYPE, DEVICE, IS_SPARSE = attrgetter("dtype"), attrgetter("device"), attrgetter("is_sparse")
 Named = Sequence[tuple[str, nn.Parameter]]
 
 
@@ -30,13 +31,12 @@ class Norms:
 
     def __init__(self, found: list[torch.Tensor], device: torch.device, p: float = 2.0) -> None:
         self._found, self._device, self.p = found, device, p
-        first = found[0] if found else torch.zeros((), device=device)
-        self._alike = all(g.dtype == first.dtype and g.device == first.device for g in found)
+        self._alike = len(set(map(DTYPE, found))) <= 1 and len(set(map(DEVICE, found))) <= 1
         self.each: tuple[torch.Tensor, ...] = ()
         if found and self._alike:
             self.each = torch._foreach_norm(found, p)
         elif found:
-            self.each = tuple(torch.linalg.vector_norm(g, p).to(first.device) for g in found)
+            self.each = tuple(torch.linalg.vector_norm(g, p).to(found[0].device) for g in found)
 
     @cached_property
     def total(self) -> torch.Tensor:
@@ -79,8 +79,18 @@ class Gradients:
         self, parameters: Named, device: torch.device, clipping: Clipping, sparse: bool = False
     ) -> None:
         self._device, self._clipping = device, clipping
-        self.named = [(name, p) for name, p in parameters if has_trainable_gradient(p)]
-        self.all = [p.grad for _, p in self.named if p.grad is not None]
+        self.named: list[tuple[str, nn.Parameter]] = []
+        self.all: list[torch.Tensor] = []
+        for named in parameters:
+            parameter = named[1]
+            # What a frozen parameter has is left over.
+            if parameter.requires_grad and (gradient := parameter.grad) is not None:
+                self.named.append(named)
+                self.all.append(gradient)
+        if any(map(IS_SPARSE, self.all)):
+            self._take_values(sparse)
+
+    def _take_values(self, sparse: bool) -> None:
         for place, ((name, _), gradient) in enumerate(zip(self.named, self.all, strict=True)):
             if not gradient.is_sparse:
                 continue

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from operator import attrgetter
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ MAX_INTERVAL = 10_000
 MIN_BUDGET_SHARE = 0.15
 # What is watched moves on the screen once a second, unless that costs more than this share.
 REFRESH_SECONDS, MAX_REFRESH_SHARE = 1.0, 0.004
+ON_CPU = attrgetter("is_cpu")
 ReportNotice = Callable[[Notice], None]
 
 
@@ -226,10 +228,14 @@ class ProbeRunner:
 
 def to_floats(tensors: Iterable[torch.Tensor]) -> list[float]:
     """Return all numbers of several tensors, in order, in one transfer to the host."""
-    flat = [tensor.detach().flatten() for tensor in tensors]
-    if all(tensor.device.type == "cpu" for tensor in flat):
+    found = list(tensors)
+    if all(map(ON_CPU, found)):
         # On the CPU nothing is transferred: concatenation would only cost time.
-        return [number for tensor in flat for number in tensor.tolist()]
+        numbers: list[float] = []
+        for tensor in found:
+            numbers += tensor.detach().flatten().tolist() if tensor.ndim else (tensor.item(),)
+        return numbers
+    flat = [tensor.detach().flatten() for tensor in found]
     first = flat[0]
     if any(t.dtype != first.dtype or t.device != first.device for t in flat):
         # MPS has no float64.

@@ -101,7 +101,7 @@ class StepRecorder:
         return StepRecord(session.step, tuple(readings), tuple(histograms))
 
     def _by_optimizer(self) -> list[Reading]:
-        found = []
+        found: list[Reading] = []
         for name, values in self._session.by_optimizer.items():
             names = tuple(f"{series}/{name}" for series in OPTIMIZER_SERIES)
             found.append(Reading(names, np.array(values)))
@@ -121,7 +121,7 @@ class StepRecorder:
                 loss,
                 norm,
                 clipped.after,
-                clipped.active,
+                float(clipped.active),
                 clipped.compared,
                 session.clipping.fixed_limit,
                 lr,

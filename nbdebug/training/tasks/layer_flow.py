@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from nbdebug.core.history.history import History
 from nbdebug.core.results.network import Network, NetworkLayer
 from nbdebug.model.module.names import Layer, compiled_parts, layers, stable_name
 from nbdebug.training.engine.session import Session
+
+NOTHING = nullcontext()
 
 
 class LayerFlow:
@@ -28,13 +30,13 @@ class LayerFlow:
         self._observed = None
         self._publish(layers(self._session.model))
 
-    @contextmanager
-    def observing(self) -> Iterator[None]:
+    def observing(self) -> AbstractContextManager[None]:
         """Observe the order of the calls inside, if it may have changed."""
         order = self._session.layer_order.current
-        if order == self._observed:
-            yield
-            return
+        return NOTHING if order == self._observed else self._observing(order)
+
+    @contextmanager
+    def _observing(self, order: str) -> Iterator[None]:
         found = layers(self._session.model)
         calls: list[str] = []
         inside = compiled_parts(self._session.model)

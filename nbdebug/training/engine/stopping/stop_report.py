@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
 import torch
@@ -42,17 +42,21 @@ STOPPED_AFTER = (
     "dbg.batch and dbg.gradients hold its data."
 )
 MAX_EXCLUDED_IN_A_ROW = 20
+NOTHING = nullcontext()
+
+
+def restoring_attributes(model: nn.Module, armed: bool) -> AbstractContextManager[None]:
+    """With `armed`, restore attributes of modules (such as counters) after a break."""
+    return _restoring_attributes(model) if armed else NOTHING
 
 
 @contextmanager
-def restoring_attributes(model: nn.Module, armed: bool) -> Iterator[None]:
-    """With `armed`, restore attributes of modules (such as counters) after a break."""
-    kept = Attributes.capture(model, cloned) if armed else None
+def _restoring_attributes(model: nn.Module) -> Iterator[None]:
+    kept = Attributes.capture(model, cloned)
     try:
         yield
     except Break:
-        if kept is not None:
-            kept.restore(model)
+        kept.restore(model)
         raise
 
 
