@@ -32,7 +32,7 @@ from nbdebug.rules._diagnosis import Diagnosis
 from nbdebug.runs.record.location import AUTO
 from nbdebug.training.data.batch import CountSamples
 from nbdebug.training.data.val_function import ValFn
-from nbdebug.training.engine.setup import OptimizerLike, Setup
+from nbdebug.training.engine.setup import OVERHEAD, OptimizerLike, Setup
 from nbdebug.training.engine.stopping.breakpoints import NOT_STOPPED, Inspection
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Debugger:
         device: str | torch.device | None = None,
         name: str | None = None,
         runs: str | PathLike[str] | None = AUTO,
-        overhead: float = 0.05,
+        overhead: float = OVERHEAD,
         checkpoint_memory: int | None = None,
         **controls: Any,
     ) -> None:

@@ -27,6 +27,7 @@ from nbdebug.model.state.wrapped_optimizer import bare_optimizer
 from nbdebug.runs.record.location import AUTO
 from nbdebug.training.data.loops.positions import Updates
 from nbdebug.training.engine.control_set import check_keywords
+from nbdebug.training.engine.setup import OVERHEAD
 from nbdebug.training.own_loop import messages as say
 from nbdebug.training.own_loop.handoff import PassOver
 from nbdebug.training.own_loop.trainer_body import TrainerBody
@@ -69,7 +70,7 @@ class TrainerWatch:
         *,
         name: str | None = None,
         runs: str | PathLike[str] | None = AUTO,
-        overhead: float = 0.05,
+        overhead: float = OVERHEAD,
         show: bool = True,
         **controls: Any,
     ) -> None:

@@ -16,6 +16,7 @@ from nbdebug.integrations.base import TrainerWatch
 from nbdebug.integrations.missing import missing_package
 from nbdebug.integrations.scaled import ScaledSchedule
 from nbdebug.runs.record.location import AUTO
+from nbdebug.training.engine.setup import OVERHEAD
 from nbdebug.training.own_loop.loop_body import MAX_BATCHES
 
 try:
@@ -66,7 +67,7 @@ class Watch(TrainerWatch):
         loss: Callable[[nn.Module, Any], torch.Tensor] | None = None,
         name: str | None = None,
         runs: str | PathLike[str] | None = AUTO,
-        overhead: float = 0.05,
+        overhead: float = OVERHEAD,
         show: bool = True,
         **controls: Any,
     ) -> None:

@@ -30,7 +30,7 @@ from nbdebug.training.data.loops.sampler import LoopSampler
 from nbdebug.training.data.loops.source import LoopSource
 from nbdebug.training.data.val_function import ValFn
 from nbdebug.training.engine.probing.logged import check_logged
-from nbdebug.training.engine.setup import Setup
+from nbdebug.training.engine.setup import OVERHEAD, Setup
 from nbdebug.training.own_loop.handoff import LoopEnded, PassOver
 from nbdebug.training.own_loop.loop_body import LoopBody
 
@@ -223,7 +223,7 @@ def watch(
     *, scheduler: SchedulerLike = None, scaler: torch.amp.GradScaler | None = None,
     state: Mapping[str, Any] | None = None, loss: StepFn | None = None,
     val: ValFn | None = None, val_every: int | None = None, name: str | None = None,
-    runs: str | PathLike[str] | None = AUTO, overhead: float = 0.05,
+    runs: str | PathLike[str] | None = AUTO, overhead: float = OVERHEAD,
     checkpoint_memory: int | None = None, **controls: Any,
 ) -> Watch:  # fmt: skip
     """Watch a training loop of your own.

@@ -25,6 +25,9 @@ from nbdebug.runs.record.location import AUTO
 from nbdebug.training.data.batch import CountSamples
 from nbdebug.training.data.val_function import ValFn
 
+# Share of time for expensive probes.
+OVERHEAD = 0.02
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -52,7 +55,7 @@ class Setup:
     device: str | torch.device | None = None
     name: str | None = None
     runs: str | PathLike[str] | None = AUTO
-    overhead: float = 0.05
+    overhead: float = OVERHEAD
     checkpoint_memory: int | None = None
     resumed: Mapping[str, Any] | None = None
 
