@@ -12,7 +12,7 @@ SPREAD := -n $(WORKERS) --dist loadgroup
 ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 SOURCES := pyproject.toml constraints.txt tools/install
 
-.PHONY: lab test quick most cov soak check build binder notebooks bench docs alarms rules clean
+.PHONY: lab test quick most cov soak check build binder notebooks bench docs alarms clean
 
 lab: .venv/installed-lab
 	$(BIN)/jupyter lab $(ROOT) --ServerApp.root_dir="$(CURDIR)" $(JUPYTER_ARGS) $(NOTEBOOK)
@@ -59,11 +59,8 @@ binder: .venv/installed-test
 docs: .venv/installed-test
 	$(BIN)/python -m tools.docs_tables
 
-rules: .venv/installed-test
-	$(QUIET) $(BIN)/python -m tools.rule_alarms
-
 alarms: .venv/installed-test
-	$(QUIET) $(BIN)/python -m tools.false_alarms
+	$(QUIET) $(BIN)/python -m tools.alarms
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

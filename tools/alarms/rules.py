@@ -1,9 +1,8 @@
 """Counts how often each rule fires on healthy and on sick trainings, and what its remedy cures.
 
-Run `make rules`; about twenty minutes on two cores. It writes the table in docs/rules.md and the
-last line of each rule's docstring. `--seeds 0` takes a seed that thresholds were chosen on, in
-place of the fresh one, and writes nothing; `--sick NAME` takes sick trainings with this in their
-name.
+`make alarms` counts all. `python -m tools.alarms.rules` prints the same and writes nothing;
+`--seeds 0` takes a seed that thresholds were chosen on, in place of the fresh one; `--sick NAME`
+takes sick trainings with this in their name.
 
 A healthy training goes on until it has converged: until the median loss of the last 200 steps is
 less than 1 % of the first one below that of the 200 before, for 600 to 2,000 steps.
@@ -13,15 +12,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import inspect
-import multiprocessing
 import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import nbdebug as nbd
@@ -30,8 +26,7 @@ from nbdebug.core.results.findings import Finding
 from nbdebug.examples import HealthyTraining, healthy
 from nbdebug.examples.catalogue import SICK_TRAININGS
 from nbdebug.rules.base import Rule
-from tools.docs_tables import DOCS, ROOT, write
-from tools.false_alarms import MARK, quiet, with_line
+from tools.alarms.parts import Part, Row, processes
 
 RULES = {rule.name: rule for rule in discover("nbdebug.rules", Rule)}
 MIN_STEPS, MAX_STEPS, EVERY, WINDOW, GAIN = 600, 2000, 50, 200, 0.01
@@ -60,24 +55,43 @@ class Watched:
 
 
 def main() -> None:
-    # Thousands of small trainings: no record of them is wanted.
+    """Print the counts of some trainings."""
     os.environ["NBDEBUG_RUNS"] = "off"
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", nargs="+", type=int, default=FRESH_SEEDS)
     parser.add_argument("--sick", nargs="?", const="", help="the sick ones alone")
     asked = parser.parse_args()
-    configurations = list(healthy(tuple(asked.seeds))) if asked.sick is None else []
-    wanted = [name for name in SICK_TRAININGS if (asked.sick or "") in name]
-    sick_ones = [(name, seed) for name in wanted for seed in SICK_SEEDS]
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(os.cpu_count(), spawn, quiet) as pool:
-        calm = _gathered(pool, on_healthy, configurations)
-        sick = _gathered(pool, on_sick, sick_ones)
-    table = _table(calm, sick)
-    print(table)
-    if configurations and tuple(asked.seeds) == FRESH_SEEDS:
-        write(DOCS / "rules.md", {"rules": table}, "make rules")
-        _record(calm)
+    seeds = tuple(asked.seeds) if asked.sick is None else ()
+    with processes() as pool:
+        part = counted(pool, seeds, asked.sick or "")
+    print(part.told)
+    for name, row in part.rows.items():
+        print(f"{name}: {row.errors + row.warnings} of healthy, {row.sick} of sick")
+
+
+def counted(
+    pool: ProcessPoolExecutor, seeds: tuple[int, ...] = FRESH_SEEDS, named: str = ""
+) -> Part:
+    """Count all rules on healthy trainings of these seeds, and on sick ones of this name."""
+    configurations = list(healthy(seeds)) if seeds else []
+    wanted = [name for name in SICK_TRAININGS if named in name]
+    calm = _gathered(pool, on_healthy, configurations)
+    sick = _gathered(pool, on_sick, [(name, seed) for name in wanted for seed in SICK_SEEDS])
+    alarms = Counter(rule for watched in calm.values() for rule in watched.fired)
+    fires = Counter(rule for watched in sick.values() for rule in watched.fired)
+    rows = {
+        name: Row(
+            len(calm),
+            alarms[name] if rule.severity == "error" else 0,
+            alarms[name] if rule.severity != "error" else 0,
+            fires[name],
+        )
+        for name, rule in RULES.items()
+    }
+    lines = {
+        rule: f"{alarms[name]} of {len(calm)} healthy trainings." for name, rule in RULES.items()
+    }
+    return Part(rows, len(calm), len(sick), _told(calm, sick), lines)
 
 
 def _gathered(
@@ -158,42 +172,20 @@ def _tried(dbg: nbd.Debugger, finding: Finding) -> tuple[str, bool | None]:
     return f"{dict(trial.settings)}: {verdict}; {fork.result.findings_text(trial)}", cured
 
 
-def _table(calm: dict[Any, Watched], sick: dict[Any, Watched]) -> str:
-    alarms = Counter(rule for watched in calm.values() for rule in watched.fired)
-    fires = Counter(rule for watched in sick.values() for rule in watched.fired)
+def _told(calm: dict[Any, Watched], sick: dict[Any, Watched]) -> str:
     flagged = sum(bool(watched.fired) for watched in calm.values())
     converged = sum(watched.converged for watched in calm.values())
     early = sum(_named(training, watched) == "early" for training, watched in sick.items())
     known = [watched.cured for watched in sick.values() if watched.cured is not None]
-    rows = [
-        f"| `{name}` | {rule.severity} | {alarms[name]} | {fires[name]} |"
-        for name, rule in RULES.items()
-    ]
-    return "\n".join(
-        [
-            f"| rule | tier | fires of {len(calm)} healthy | fires of {len(sick)} sick |",
-            "|---|---|---|---|",
-            *rows,
-            f"\n{flagged} of {len(calm)} healthy trainings were flagged at any look; "
-            f"{converged} of them were followed until they had converged, the others for "
-            f"{MAX_STEPS:,} steps. In {early} of {len(sick)} sick ones the planted fault was "
-            "among the first two root causes before a quarter of the steps were done. The remedy "
-            f"offered first cured {sum(known)} of the {len(known)} in which the finding was "
-            f"still there after {TRIAL_STEPS} more steps without it: it was gone, and the training "
-            "or the validation loss no higher.",
-        ]
+    return (
+        f"Rules: {flagged} of {len(calm)} healthy trainings were flagged at any look; "
+        f"{converged} of them were followed until they had converged, the others for "
+        f"{MAX_STEPS:,} steps. In {early} of {len(sick)} sick ones the planted fault was "
+        "among the first two root causes before a quarter of the steps were done. The remedy "
+        f"offered first cured {sum(known)} of the {len(known)} in which the finding was "
+        f"still there after {TRIAL_STEPS} more steps without it: it was gone, and the training "
+        "or the validation loss no higher."
     )
-
-
-def _record(calm: dict[Any, Watched]) -> None:
-    """Write the rate of each rule into its docstring."""
-    alarms = Counter(rule for watched in calm.values() for rule in watched.fired)
-    for rule in RULES.values():
-        path = Path(inspect.getfile(rule))
-        if not path.is_relative_to(ROOT):
-            continue
-        line = f"{MARK} {alarms[rule.name]} of {len(calm)} healthy trainings."
-        path.write_text(with_line(path.read_text("utf-8"), rule.__name__, line), "utf-8")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Counts of alarms, true and false, of every check and rule."""
