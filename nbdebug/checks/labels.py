@@ -30,7 +30,7 @@ class Labels(Check):
     order = 20
     title = "Targets"
     source = "TheDeepChecker (2022); Google, Deep Learning Tuning Playbook"
-    explains = ("initial_loss", "output_activation", "overfit")
+    explains = ("initial_loss", "overfit")
 
     MIN_EVENNESS, MIN_EFFECTIVE_SHARE = 0.5, 0.5
     MAX_SCALE = 10.0
