@@ -12,7 +12,7 @@ from nbdebug.checks._class_targets import class_targets, labels_of
 from nbdebug.checks._constant import output_range_of
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks._model_calls import ModelCall, WatchedStep, batch_tensors, watched_step
-from nbdebug.checks._number_targets import number_targets
+from nbdebug.checks._number_targets import NumberTargets, number_targets
 from nbdebug.checks._reachable import reachable
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
@@ -49,8 +49,10 @@ class LossDirection(Check):
         tensors, seen = batch_tensors(context), ""
         for call in step.calls:
             classes = self._classes(call, tensors)
-            for _, output, gradient in call.read():
+            for place, output, gradient in call.read():
                 numbers = number_targets(output, gradient, tensors)
+                if numbers is not None and _may_be_distances(context, call, place, numbers):
+                    continue
                 if numbers is not None and not numbers.towards and not _are_weighted(tensors, 2):
                     return _away(
                         "the loss falls as each output goes away from its target in the batch"
@@ -95,6 +97,16 @@ def _away(seen: str) -> Outcome:
         "Turn the sign of the loss round: a score that is to be maximised, such as a log-"
         "likelihood, an accuracy or a Dice score, is a loss with a minus, or as 1 - score.",
     )  # fmt: skip
+
+
+def _may_be_distances(
+    context: CheckContext, call: ModelCall, place: int, numbers: NumberTargets
+) -> bool:
+    """True if targets may name pairs that are alike, whose distance is to be small."""
+    values = numbers.targets.unique().tolist()
+    if len(values) > 2:
+        return False
+    return values != [0.0, 1.0] or _limits(context, call, place)[0] >= 0
 
 
 def _are_weighted(tensors: list[torch.Tensor], count: int) -> bool:
