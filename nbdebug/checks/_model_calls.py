@@ -44,7 +44,12 @@ class ModelCall:
         self, context: CheckContext, old: torch.Tensor | None = None, new: Any = None
     ) -> list[torch.Tensor]:
         """Outputs of the model in eval mode for the same arguments, one of them replaced."""
-        args, named = with_leaves(self.arguments, lambda leaf: new if leaf is old else leaf)
+        given = with_leaves(self.arguments, lambda leaf: new if leaf is old else leaf)
+        return self.with_arguments(context, given)
+
+    def with_arguments(self, context: CheckContext, given: Any) -> list[torch.Tensor]:
+        """Real outputs of the model in eval mode for other arguments."""
+        args, named = given
         context.model.eval()
         with torch.no_grad():
             return _real(context.model(*args, **named))

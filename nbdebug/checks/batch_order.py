@@ -81,4 +81,4 @@ def _turned(context: CheckContext, call: ModelCall, count: int) -> list[torch.Te
     def flipped(leaf: Any) -> Any:
         return leaf.flip(0) if isinstance(leaf, torch.Tensor) and len(leaf) == count else leaf
 
-    return ModelCall(with_leaves(call.arguments, flipped), None).again(context)
+    return call.with_arguments(context, with_leaves(call.arguments, flipped))

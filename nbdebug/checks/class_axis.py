@@ -47,9 +47,9 @@ class ClassAxis(Check):
 
     def _fault(self, output: torch.Tensor, gradient: torch.Tensor) -> Outcome | None:
         """A fault of outputs [N, A, ..., B] whose memory is read as other axes; None without."""
-        first, last = output.shape[1] if output.ndim > 2 else 0, output.shape[-1]
-        if output.ndim < 3 or first == last or not output.is_contiguous():
+        if output.ndim < 3 or output.shape[1] == output.shape[-1] or not output.is_contiguous():
             return None
+        first, last = output.shape[1], output.shape[-1]
         shape = ", ".join(map(str, ("N", *output.shape[1:])))
         if first > 1 and _are_classes(gradient.reshape(-1, first)):
             axes = ", ".join(map(str, (0, *range(2, output.ndim), 1)))
