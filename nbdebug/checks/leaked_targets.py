@@ -34,7 +34,9 @@ class LeakedTargets(Check):
             return Outcome("not_applicable", found)
         inputs, targets = found
         columns = _of_classes(inputs, targets)
-        if columns:
+        varying = int((inputs != inputs[:1]).any(0).sum())
+        # Of a toy problem, each column may tell the class.
+        if columns and len(columns) <= varying / 2:
             names = ", ".join(map(str, columns[:5]))
             plural = "s" if len(columns) > 1 else ""
             return Outcome(

@@ -30,6 +30,7 @@ class SampleIndependence(Check):
     order = 40
     title = "Samples do not mix"
     source = "Karpathy, A Recipe for Training Neural Networks"
+    explains = ("batch_order",)
 
     TOLERANCE = 1e-4
 
