@@ -86,8 +86,8 @@ class LossDirection(Check):
                 other = found._replace(wanted=1 - found.wanted)
                 if labels_of(other, tensors) is not None and not _are_weighted(tensors, 1):
                     return False
-            if not found.falls and found.classes > 2 and not _are_weighted(tensors, 1):
-                return False
+            if found.classes > 2 and (found.falls or not _are_weighted(tensors, 1)):
+                return found.falls
         return None
 
 
@@ -161,16 +161,20 @@ def _limits(context: CheckContext, call: ModelCall, place: int) -> tuple[float, 
 
 
 def _of_outputs(context: CheckContext, call: ModelCall, free: list[torch.Tensor]) -> torch.Tensor:
-    """The loss of a step whose model returns free outputs."""
+    """The loss of a step whose model returns free outputs, and computes none."""
     by_id = {id(old): new for old, new in zip(call.found, free, strict=True)}
 
     def replaced(*_: Any) -> Any:
         return with_leaves(call.outputs, lambda leaf: by_id.get(id(leaf), leaf))
 
     context.train()
-    hook = context.model.register_forward_hook(replaced)
+    own = vars(context.model)
+    kept = own.get("forward")
+    own["forward"] = replaced
     try:
         loss: torch.Tensor = context.evaluate(context.batch)[0]
     finally:
-        hook.remove()
+        del own["forward"]
+        if kept is not None:
+            own["forward"] = kept
     return loss

@@ -185,10 +185,11 @@ HOT = functional.one_hot(y, 4).float()
         (torch.cat([X, HOT[:, :1]], 1), y, ""),
         (torch.cat([X, NUMBER + 0.01 * torch.randn(NUMBER.shape)], 1), NUMBER, ""),
         (X, X[:, :1], ""),
+        (HOT, y, ""),
     ],
     ids=[
         "a label", "a code of the label", "one-hot", "none", "of one class",
-        "a good predictor", "a number of its own",
+        "a good predictor", "a number of its own", "nothing else",
     ],
 )  # fmt: skip
 def test_no_input_is_the_target(inputs: torch.Tensor, targets: torch.Tensor, columns: str) -> None:
