@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from nbdebug.checks._context import CheckContext
-from nbdebug.model.module.forward import leaves, with_leaves
+from nbdebug.errors import DataError
+from nbdebug.model.module.forward import first_samples, leaves, with_leaves
 
 MAX_CALLS = 16
 KEPT = "watched step"
@@ -25,6 +26,7 @@ class ModelCall:
     Attributes:
         arguments: positional and named arguments; outputs: what the model returned.
         inputs: the tensors among the arguments; found: real outputs with a graph.
+        places: of each of `found` among all real outputs.
         gradients: of the loss for each of `found`; None where the loss does not depend on it.
     """
 
@@ -32,11 +34,12 @@ class ModelCall:
     outputs: Any
     inputs: list[torch.Tensor] = field(default_factory=list)
     found: list[torch.Tensor] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
     gradients: list[torch.Tensor | None] = field(default_factory=list)
 
     def read(self) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
         """Yield place, output and gradient of each output that the loss depends on."""
-        for place, (output, gradient) in enumerate(zip(self.found, self.gradients, strict=True)):
+        for place, output, gradient in zip(self.places, self.found, self.gradients, strict=True):
             if gradient is not None and bool(gradient.count_nonzero()):
                 yield place, output.detach(), gradient
 
@@ -77,6 +80,25 @@ def watched_step(context: CheckContext, batch: Any = None) -> WatchedStep | str:
     return found
 
 
+def uneven_step(context: CheckContext) -> WatchedStep | str:
+    """The step of the first batch; of one sample less where there are as many as features.
+
+    A matrix of pairs has as many rows as columns for each number of samples.
+    """
+    step = watched_step(context)
+    if isinstance(step, str) or not any(map(_is_square, step.calls[0].inputs)):
+        return step
+    count = max(len(one) for one in step.calls[0].inputs if one.ndim)
+    try:
+        return watched_step(context, first_samples(context.batch, count - 1))
+    except (RuntimeError, ValueError, IndexError, DataError):
+        return "the step does not run with one sample less."
+
+
+def _is_square(tensor: torch.Tensor) -> bool:
+    return tensor.ndim > 1 and tensor.shape[0] == tensor.shape[1]
+
+
 def _evaluated(context: CheckContext, batch: Any) -> WatchedStep | str:
     context.train()
     calls: list[ModelCall] = []
@@ -84,8 +106,10 @@ def _evaluated(context: CheckContext, batch: Any) -> WatchedStep | str:
     def note(model: Any, args: Any, named: Any, outputs: Any) -> None:
         if torch.is_grad_enabled():
             inputs = [one for one in leaves((args, named)) if isinstance(one, torch.Tensor)]
-            found = [one for one in _real(outputs) if one.requires_grad]
-            calls.append(ModelCall((args, named), outputs, inputs, found))
+            real = list(enumerate(_real(outputs)))
+            found = [one for _, one in real if one.requires_grad]
+            places = [place for place, one in real if one.requires_grad]
+            calls.append(ModelCall((args, named), outputs, inputs, found, places))
 
     hook = context.model.register_forward_hook(note, with_kwargs=True)
     try:

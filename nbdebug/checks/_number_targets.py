@@ -9,6 +9,7 @@ import torch
 MIN_NUMBERS = 16
 MIN_SIDE_SHARE = 0.05
 MIN_COSINE = 0.9999
+MIN_RISES = 8
 # Outputs with a column each for a mean and a variance.
 MAX_COLUMNS = 8
 
@@ -67,5 +68,14 @@ def _sides(slope: torch.Tensor, off: torch.Tensor) -> bool | None:
         if bool(agree.all()) or not bool(agree.any()):
             return bool(agree.all())
         return None
+    if bool(agree.all()) and _rises(slope, off):
+        return True
     cosine = float(slope @ off / (slope.norm() * off.norm()).clamp_min(1e-30))
     return cosine > 0 if abs(cosine) > MIN_COSINE else None
+
+
+def _rises(slope: torch.Tensor, off: torch.Tensor) -> bool:
+    """True if a slope never falls as the distance rises, and rises in several places."""
+    steps, size = slope[off.argsort()].diff(), float(slope.abs().max())
+    rising = int((steps > 1e-6 * size).sum())
+    return bool((steps >= -1e-6 * size).all()) and rising >= MIN_RISES

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from nbdebug.checks._context import CheckContext
-from nbdebug.checks._model_calls import ModelCall, batch_tensors, watched_step
+from nbdebug.checks._model_calls import ModelCall, batch_tensors, uneven_step
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.model.module.forward import with_leaves
@@ -33,11 +33,11 @@ class BatchOrder(Check):
     TOLERANCE = 1e-3
 
     def examine(self, context: CheckContext) -> Outcome:
-        step = watched_step(context)
+        step = uneven_step(context)
         if isinstance(step, str):
             return Outcome("not_applicable", step)
         call = step.calls[0]
-        count = _samples(call, batch_tensors(context))
+        count = _samples(call, _batch_size(context))
         if count is None:
             return Outcome("not_applicable", "the inputs of the model are not one row per sample.")
         before, again = call.again(context), call.again(context)
@@ -61,18 +61,24 @@ class BatchOrder(Check):
         return Outcome("pass", "outputs do not depend on the place in the batch", "0")
 
 
-def _samples(call: ModelCall, tensors: list[torch.Tensor]) -> int | None:
-    """Number of samples of a call whose inputs all hold a row for each; None for others."""
-    rows = {len(one) for one in tensors if one.ndim}
-    if len(rows) != 1 or not call.inputs:
+def _batch_size(context: CheckContext) -> int:
+    """Number of samples of the first batch; 0 if its tensors have several lengths."""
+    rows = {len(one) if one.ndim else 0 for one in batch_tensors(context)}
+    return rows.pop() if len(rows) == 1 else 0
+
+
+def _samples(call: ModelCall, whole: int) -> int | None:
+    """Number of samples of a call whose inputs all hold a row for each; None for others.
+
+    `whole` is the number of samples of a batch, of which one may have been left out.
+    """
+    rows = {len(one) if one.ndim else 0 for one in call.inputs}
+    count = rows.pop() if len(rows) == 1 else 0
+    if count < 3 or count not in (whole, whole - 1):
         return None
-    count = rows.pop()
-    for one in call.inputs:
-        if one.ndim and len(one) == count and not (one.ndim > 1 and one.shape[1] == count):
-            continue
-        # A matrix of pairs, indices of other rows, or another axis for the samples.
-        return None
-    return count if count > 2 else None
+    # A matrix of pairs, or another axis for the samples.
+    square = any(one.ndim > 1 and one.shape[1] == count for one in call.inputs)
+    return None if square else count
 
 
 def _turned(context: CheckContext, call: ModelCall, count: int) -> list[torch.Tensor]:

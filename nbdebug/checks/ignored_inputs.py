@@ -9,6 +9,7 @@ import torch
 
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks._model_calls import watched_step
+from nbdebug.checks._samples import limited_by_time
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.model.module.forward import first_samples, leaves, with_leaves
@@ -60,12 +61,15 @@ class IgnoredInputs(Check):
     def _places(self, run: _Run, tensor: torch.Tensor) -> Outcome:
         if tensor.ndim < 2 or tensor.shape[1] < 2:
             return Outcome("pass", "the inputs have an effect on the outputs", "an effect")
-        varying = [place for place in _places_of(tensor) if _varies(tensor[:, place])]
-        ignored = [place for place in varying if not run.matters(tensor, place)]
+        varying, ignored = [], []
+        for place in limited_by_time(_places_of(tensor)):
+            if _varies(tensor[:, place]):
+                varying.append(place)
+                ignored += [] if run.matters(tensor, place) else [place]
         seen = f"{len(varying) - len(ignored)} of {len(varying)} places along dimension 1 matter"
         expected = f"at least {1 - self.MAX_IGNORED_SHARE:.0%}"
         if varying and len(ignored) > self.MAX_IGNORED_SHARE * len(varying):
-            first = ", ".join(map(str, ignored[:5]))
+            first = ", ".join(map(str, sorted(ignored)[:5]))
             return Outcome(
                 "warning", f"{seen}; without any effect are {first}"
                 + (", ..." if len(ignored) > 5 else ""), expected,
@@ -129,6 +133,9 @@ def _varies(tensor: torch.Tensor) -> bool:
 
 
 def _places_of(tensor: torch.Tensor) -> Iterator[int]:
-    """Up to 24 places along dimension 1, at equal distances."""
+    """Up to 24 places along dimension 1, at equal distances, in an order that mixes them."""
     length = tensor.shape[1]
-    yield from dict.fromkeys(round(i * (length - 1) / (PLACES - 1)) for i in range(PLACES))
+    places = dict.fromkeys(round(i * (length - 1) / (PLACES - 1)) for i in range(PLACES))
+    # The first, the middle and the end alike, where the time ends before the places.
+    for start in range(4):
+        yield from list(places)[start::4]

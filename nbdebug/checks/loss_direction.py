@@ -49,7 +49,10 @@ class LossDirection(Check):
         tensors, seen = batch_tensors(context), ""
         for call in step.calls:
             classes = self._classes(call, tensors)
+            scored = {found.place for found in class_targets(call)}
             for place, output, gradient in call.read():
+                if place in scored:
+                    continue
                 numbers = number_targets(output, gradient, tensors)
                 if numbers is not None and _may_be_distances(context, call, place, numbers):
                     continue
@@ -123,7 +126,7 @@ def _lowest(context: CheckContext, step: WatchedStep) -> float | None:
         return None
     models = [
         reachable(context, one.detach(), partial(_limits, context, call, place))
-        for place, one in enumerate(call.found)
+        for place, one in zip(call.places, call.found, strict=True)
     ]
     begin = [model.free.clone() for model in models]
     free = [one.clone().requires_grad_(True) for one in begin]

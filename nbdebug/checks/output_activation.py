@@ -6,6 +6,7 @@ import math
 
 import torch
 
+from nbdebug.checks._class_targets import class_targets
 from nbdebug.checks._constant import (
     is_binary,
     is_cross_entropy,
@@ -83,13 +84,16 @@ class OutputActivation(Check):
         if isinstance(step, str):
             return Outcome("not_applicable", step)
         for call in step.calls[:1]:
+            scored = {found.place for found in class_targets(call)}
             for place, output, gradient in call.read():
                 low, high = output_range_of(
                     context,
                     lambda c=call, p=place: [c.again(context)[p]],  # type: ignore[misc]
                 )
                 fault = applied_twice(output, gradient, (low, high))
-                found = number_targets(output, gradient, batch_tensors(context))
+                found = None
+                if place not in scored:
+                    found = number_targets(output, gradient, batch_tensors(context))
                 if fault is None and found is not None and not _are_classes(found.targets):
                     return self._reach(low, high, found.targets)
                 if fault is not None:

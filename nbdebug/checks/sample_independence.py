@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from nbdebug.checks._context import CheckContext
-from nbdebug.checks._model_calls import watched_step
+from nbdebug.checks._model_calls import uneven_step
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.model.module.forward import first_samples, with_leaves
@@ -79,7 +79,7 @@ class SampleIndependence(Check):
 
     def _of_step(self, context: CheckContext) -> Outcome:
         """Outcome for the first call of the model in a step, of any inputs with a row each."""
-        step = watched_step(context)
+        step = uneven_step(context)
         if isinstance(step, str):
             return Outcome("not_applicable", step)
         call = step.calls[0]

@@ -48,3 +48,15 @@ def test_rare_classes_have_larger_weights(name: str) -> None:
     if status == "warning":
         assert "times the weight of class" in found.seen
         assert "1 / frequency" in found.remedy
+
+
+def test_weights_of_a_step_count_for_the_evenness_of_labels() -> None:
+    few = (y != 0) | (torch.arange(len(y)) % 25 == 0)
+    data = X[few][y[few] < 2], y[few][y[few] < 2]
+    share = 1 / torch.bincount(data[1]).float()
+
+    def step(model: nn.Module, batch: Any) -> torch.Tensor:
+        return nn.functional.cross_entropy(model(batch[0]), batch[1], weight=share)
+
+    found = result_of("labels", mlp(out=2), data, step_fn=step, batch_size=50)
+    assert found.status == "pass", found.seen
