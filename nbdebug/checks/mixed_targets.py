@@ -90,7 +90,7 @@ class Mixed(NamedTuple):
 
 
 def _mixed(call: ModelCall, tensors: list[torch.Tensor]) -> Mixed | None:
-    """How inputs of the model are made of two samples of the batch each; None if otherwise."""
+    """Shares of two samples of the batch in each input of the model; None if it has others."""
     for given in call.inputs:
         for samples in tensors:
             if given.shape != samples.shape or not samples.is_floating_point() or given is samples:

@@ -47,22 +47,7 @@ class SampleIndependence(Check):
                 "not_applicable", "the outputs are not a tensor with one row per sample."
             )
         if not _close(before, again, self.TOLERANCE):
-            alike = [before]
-            for _ in range(2):
-                torch.set_rng_state(state)
-                alike.append(context.outputs(inputs))
-            # A state that has settled repeats itself, but not what it was at first.
-            if not all(_close(one, alike[-1], self.TOLERANCE) for one in alike):
-                return Outcome(
-                    "fail", "a call changes the outputs of the next one, with the same inputs and "
-                    "random numbers in eval mode", "outputs that depend on the inputs alone",
-                    "Look for a hidden state, a counter or a running average that forward keeps "
-                    "in the model: pass it in, or reset it for each batch.",
-                )  # fmt: skip
-            return Outcome(
-                "fail", "the same inputs give different outputs in eval mode", "equal outputs",
-                "Use nn.Dropout, which eval mode switches off, or pass training=self.training.",
-            )  # fmt: skip
+            return self._differing(context, inputs, before, state)
         changed = inputs.clone()
         # Copies of the first sample, since a permutation could leave a sum over samples unchanged.
         changed[1:] = inputs[:1]
@@ -76,6 +61,27 @@ class SampleIndependence(Check):
                 "Look for .view() or .reshape() across the batch dimension, or dim=0 in a softmax.",
             )  # fmt: skip
         return Outcome("pass", "outputs do not change when other samples change", "0")
+
+    def _differing(
+        self, context: CheckContext, inputs: torch.Tensor, before: torch.Tensor, state: torch.Tensor
+    ) -> Outcome:
+        """Outcome of equal inputs with other outputs: a state, or random numbers in eval mode."""
+        alike = [before]
+        for _ in range(2):
+            torch.set_rng_state(state)
+            alike.append(context.outputs(inputs))
+        # A state that has settled repeats itself, but not what it was at first.
+        if not all(_close(one, alike[-1], self.TOLERANCE) for one in alike):
+            return Outcome(
+                "fail", "a call changes the outputs of the next one, with the same inputs and "
+                "random numbers in eval mode", "outputs that depend on the inputs alone",
+                "Look for a hidden state, a counter or a running average that forward keeps "
+                "in the model: pass it in, or reset it for each batch.",
+            )  # fmt: skip
+        return Outcome(
+            "fail", "the same inputs give different outputs in eval mode", "equal outputs",
+            "Use nn.Dropout, which eval mode switches off, or pass training=self.training.",
+        )  # fmt: skip
 
     def _of_step(self, context: CheckContext) -> Outcome:
         """Outcome for the first call of the model in a step, of any inputs with a row each."""
