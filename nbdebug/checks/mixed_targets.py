@@ -61,8 +61,10 @@ class MixedTargets(Check):
                 if int(differ.sum()) < MIN_SAMPLES or int(labels.max()) >= output.shape[1]:
                     continue
                 weight = _weights(output[:count], gradient[:count], own, other)
-                right = (weight - mixed.share)[differ].abs().median()
-                swapped = (weight - (1 - mixed.share))[differ].abs().median()
+                right, swapped = (
+                    ((each - mixed.share).abs() - mixed.slack)[differ].clamp_min(0).median()
+                    for each in (weight, 1 - weight)
+                )
                 shown = mixed.share[differ], weight[differ]
                 return self._judge(*shown, float(right), float(swapped))
         return None
@@ -83,10 +85,15 @@ class MixedTargets(Check):
 
 
 class Mixed(NamedTuple):
-    """Share [N] of a sample in its mixed input, and the index [N] of the other sample."""
+    """Share [N] of a sample in its mixed input, and the index [N] of the other sample.
+
+    Attributes:
+        slack: how far off a share [N] may be, since both samples are equal in places.
+    """
 
     share: torch.Tensor
     partner: torch.Tensor
+    slack: torch.Tensor
 
 
 def _mixed(call: ModelCall, tensors: list[torch.Tensor]) -> Mixed | None:
@@ -122,7 +129,7 @@ def _blended(given: torch.Tensor, samples: torch.Tensor) -> Mixed | None:
     inside = (found > 0.02) & (found < 0.98)
     if float((known & inside).double().mean()) < 0.5:
         return None
-    return Mixed(torch.where(known, found, 1.0), best.indices)
+    return Mixed(torch.where(known, found, 1.0), best.indices, torch.zeros_like(found))
 
 
 def _cut(given: torch.Tensor, samples: torch.Tensor) -> Mixed | None:
@@ -137,11 +144,11 @@ def _cut(given: torch.Tensor, samples: torch.Tensor) -> Mixed | None:
     partner = torch.where(fits, differ, -1.0).max(1)
     rows = torch.arange(len(given))
     told = ~both[rows, partner.indices]
-    share = (own & told).sum(1).double() / told.sum(1).clamp_min(1)
+    low, high = (own & told).double().mean(1), 1 - (~own).double().mean(1)
     known = (partner.values > 0) & ~own.all(1)
     if float(known.double().mean()) < 0.5:
         return None
-    return Mixed(torch.where(known, share, 1.0), partner.indices)
+    return Mixed(torch.where(known, (low + high) / 2, 1.0), partner.indices, (high - low) / 2)
 
 
 def _weights(
