@@ -41,7 +41,7 @@ class TeacherGradient(Check):
         pairs = [(name, _ids(given), _ids(target), line) for name, given, target, line in attached]
         for name, given, target, line in pairs:
             both_ways = any(other[1] == target and other[2] == given for other in pairs)
-            known = [names[each] for each in target if each in names]
+            known = [name for each, name in names.items() if each in target]
             if both_ways or given & target or not known or not given & names.keys():
                 continue
             if self._learns_otherwise(context, target):
