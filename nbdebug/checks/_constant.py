@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -146,6 +146,13 @@ def output_range(context: CheckContext) -> tuple[float, float]:
     weights are restored afterwards.
     """
     inputs = first_samples(context.inputs, RANGE_SAMPLES)
+    return output_range_of(context, lambda: [context.outputs(inputs)])
+
+
+def output_range_of(
+    context: CheckContext, outputs: Callable[[], Sequence[torch.Tensor]]
+) -> tuple[float, float]:
+    """Smallest and largest of some outputs, also with scaled weights, which are restored."""
     kept = [(p, p.detach().clone()) for p in context.model.parameters() if p.is_floating_point()]
     low, high = math.inf, -math.inf
     for factor in (1.0, *WEIGHT_FACTORS, *(-f for f in WEIGHT_FACTORS)):
@@ -154,10 +161,10 @@ def output_range(context: CheckContext) -> tuple[float, float]:
                 # Noise, because a last layer whose weights are 0 would stay 0.
                 noise = 0.1 * torch.randn_like(value) if factor != 1.0 else 0.0
                 parameter.copy_(factor * (value + noise))
-        outputs = context.outputs(inputs)
-        finite = outputs[torch.isfinite(outputs)]
-        if finite.numel():
-            low, high = min(low, float(finite.min())), max(high, float(finite.max()))
+        for found in outputs():
+            finite = found[torch.isfinite(found)]
+            if finite.numel():
+                low, high = min(low, float(finite.min())), max(high, float(finite.max()))
     with torch.no_grad():
         for parameter, value in kept:
             parameter.copy_(value)

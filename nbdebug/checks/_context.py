@@ -32,6 +32,7 @@ class CheckContext:
         batches: some training batches on the device, full batches first.
         samples: access to all training and validation data.
         host_draws_seeded: True if training seeds NumPy's and Python's generators for the model.
+        shared: results that several checks need, by name; of the unmodified model.
         progress: callback that `report_progress` calls with the completed share.
     """
 
@@ -51,6 +52,8 @@ class CheckContext:
         self._halting, self.host_draws_seeded = halting, host_draws_seeded
         self._first: Any = None
         self._gradients: tuple[float, list[Kept]] | None = None
+        # Results that several checks need, valid while the model is unmodified.
+        self.shared: dict[str, Any] = {}
         # Layers that training runs in eval mode, such as a frozen BatchNorm.
         modules = list(self.model.modules()) if self.model.training else []
         self._resting = [module for module in modules if not module.training]
@@ -107,6 +110,11 @@ class CheckContext:
         """Start the next check: the current weights count as unmodified from here on."""
         self._begun = self._versions()
 
+    @property
+    def is_unmodified(self) -> bool:
+        """True if no weight was written to since the check began."""
+        return self._versions() == self._begun
+
     def look(self, batch: Any) -> tuple[Any, Any, Any]:
         """Loss, outputs and targets of a batch, detached, in the current mode.
 
@@ -128,7 +136,7 @@ class CheckContext:
         model are computed once for all checks: do not write to them.
         """
         self.model.eval()
-        if inputs is None and self._versions() == self._begun:
+        if inputs is None and self.is_unmodified:
             if self._first is None:
                 self._first = self._call(self.inputs)
             return self._first
@@ -159,7 +167,7 @@ class CheckContext:
         The gradients of the unmodified model are computed once for all checks.
         """
         self.train()
-        known, untouched = self._gradients, self._versions() == self._begun
+        known, untouched = self._gradients, self.is_unmodified
         if known is not None and untouched:
             for parameter, gradient in known[1]:
                 parameter.grad = None if gradient is None else gradient.clone()

@@ -60,15 +60,29 @@ class LossShapes(TorchFunctionMode):
     def __init__(self, outputs: Any, targets: Any) -> None:
         super().__init__()
         self.clashes: list[Clash] = []
+        self._depth = self.calls = 0
         # Tensors are kept with their marks, so that no id is used twice.
         self._marks: dict[int, tuple[torch.Tensor, int]] = {}
         for value, mark in ((outputs, OUTPUT), (targets, TARGET)):
             for tensor in _tensors(value):
                 self._marks[id(tensor)] = tensor, mark
 
+    def enter(self, *_: Any) -> None:
+        """Note that the model is called: what it makes of its inputs is no target."""
+        self._depth += 1
+
+    def leave(self, _: Any, __: Any, outputs: Any) -> None:
+        """Note what a call of the model returns."""
+        self._depth -= 1
+        self.calls += 1
+        for tensor in _tensors(outputs):
+            self._marks[id(tensor)] = tensor, OUTPUT
+
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        if self._depth:
+            return func(*args, **(kwargs or {}))
         given = _tensors([args, kwargs or {}])
         known = [(tuple(each.shape), self._marks.get(id(each), (each, 0))[1]) for each in given]
         result = func(*args, **(kwargs or {}))

@@ -21,8 +21,14 @@ class Reachable(NamedTuple):
     outputs: Callable[[torch.Tensor], torch.Tensor]
 
 
-def reachable(context: CheckContext, outputs: torch.Tensor) -> Reachable:
+def reachable(
+    context: CheckContext,
+    outputs: torch.Tensor,
+    limits: Callable[[], tuple[float, float]] | None = None,
+) -> Reachable:
     """The last operation of a model, as its outputs [N, ...] tell it.
+
+    `limits` gives their smallest and largest value; without, those of the only output.
 
     Log-probabilities and probabilities along a dimension, numbers between 0 and 1 or above 0, and
     rows of length 1 are known; of other outputs each number is free.
@@ -38,7 +44,7 @@ def reachable(context: CheckContext, outputs: torch.Tensor) -> Reachable:
         if _all_near(outputs.norm(dim=dim), 1.0):
             return Reachable(outputs, lambda free, d=dim: functional.normalize(free, dim=d))  # type: ignore[misc]
     if float(outputs.min()) >= 0:
-        low, high = output_range(context)
+        low, high = output_range(context) if limits is None else limits()
         if low >= 0 and high > 1:
             return Reachable(outputs, torch.abs)
         if low >= 0:

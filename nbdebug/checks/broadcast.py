@@ -34,9 +34,7 @@ class Broadcast(Check):
     def examine(self, context: CheckContext) -> Outcome:
         loss_fn = context.loss_fn
         if loss_fn is None:
-            return Outcome(
-                "not_applicable", "a step_fn, or a loop of its own, hides outputs and targets."
-            )
+            return _of_step(context)
         context.train()
         with torch.no_grad():
             outputs = call(context.model, context.inputs)
@@ -48,6 +46,25 @@ class Broadcast(Check):
         with torch.enable_grad(), LossShapes(outputs, context.targets) as trace:
             loss_fn(outputs, context.targets)
         return _judge(seen, trace.clashes)
+
+
+def _of_step(context: CheckContext) -> Outcome:
+    """Outcome where a step calls the model itself: outputs meet what is in the batch."""
+    context.train()
+    trace = LossShapes((), context.batch)
+    hooks = [
+        context.model.register_forward_pre_hook(trace.enter),
+        context.model.register_forward_hook(trace.leave, always_call=True),
+    ]
+    try:
+        with torch.enable_grad(), trace:
+            context.evaluate(context.batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not trace.calls:
+        return Outcome("not_applicable", "the step does not call the model as a whole.")
+    return _judge(f"calls of the model in the step: {trace.calls}", trace.clashes)
 
 
 def _judge(seen: str, clashes: list[Clash]) -> Outcome:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 
 from nbdebug.checks._context import CheckContext
+from nbdebug.checks._model_calls import watched_step
+from nbdebug.checks._samples import limited_by_time
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
-from nbdebug.model.module.forward import first_samples, leaves
+from nbdebug.model.module.forward import first_samples, leaves, with_leaves
 
 SAMPLES, PLACES = 16, 24
 
@@ -35,39 +37,39 @@ class IgnoredInputs(Check):
     MAX_IGNORED_SHARE = 0.5
 
     def examine(self, context: CheckContext) -> Outcome:
-        inputs = first_samples(context.inputs, SAMPLES)
-        tensors = [one for one in leaves(inputs) if _exchangeable(one)]
+        run = _Run.of(context)
+        if isinstance(run, str):
+            return Outcome("not_applicable", run)
+        tensors = [one for one in run.tensors() if _exchangeable(one)]
         if not tensors:
             return Outcome("not_applicable", "no input is a tensor that varies over samples.")
-        before = _flat(context.outputs(inputs))
-        again = _flat(context.outputs(inputs))
-        if before is None or again is None or not torch.equal(before, again):
+        if not run.before or not _equal(run.before, run.outputs()):
             return Outcome("not_applicable", "outputs of equal inputs differ, or are no tensors.")
-        if bool((before == before[:1]).all()):
+        rows = [one for one in run.before if one.ndim]
+        if not rows or all(bool((one == one[:1]).all()) for one in rows):
             return Outcome("not_applicable", "the outputs are the same for all samples.")
         for number, tensor in enumerate(tensors, 1):
-            if len(tensors) > 1 and not self._matters(context, inputs, tensor, before):
+            if len(tensors) > 1 and not run.matters(tensor):
                 return Outcome(
                     "warning", f"input {number} of {len(tensors)}, of shape "
                     f"{tuple(tensor.shape[1:])} per sample, has no effect on any output",
                     "an effect of each input", "Trace it through forward: it is dropped, "
                     "overwritten, or masked. A mask may be the wrong way round.",
                 )  # fmt: skip
-        return self._places(context, inputs, max(tensors, key=lambda one: one.numel()), before)
+        return self._places(run, max(tensors, key=lambda one: one.numel()))
 
-    def _places(
-        self, context: CheckContext, inputs: Any, tensor: torch.Tensor, before: torch.Tensor
-    ) -> Outcome:
+    def _places(self, run: _Run, tensor: torch.Tensor) -> Outcome:
         if tensor.ndim < 2 or tensor.shape[1] < 2:
             return Outcome("pass", "the inputs have an effect on the outputs", "an effect")
-        varying = [place for place in _places_of(tensor) if _varies(tensor[:, place])]
-        ignored = [
-            place for place in varying if not self._matters(context, inputs, tensor, before, place)
-        ]
+        varying, ignored = [], []
+        for place in limited_by_time(_places_of(tensor)):
+            if _varies(tensor[:, place]):
+                varying.append(place)
+                ignored += [] if run.matters(tensor, place) else [place]
         seen = f"{len(varying) - len(ignored)} of {len(varying)} places along dimension 1 matter"
         expected = f"at least {1 - self.MAX_IGNORED_SHARE:.0%}"
         if varying and len(ignored) > self.MAX_IGNORED_SHARE * len(varying):
-            first = ", ".join(map(str, ignored[:5]))
+            first = ", ".join(map(str, sorted(ignored)[:5]))
             return Outcome(
                 "warning", f"{seen}; without any effect are {first}"
                 + (", ..." if len(ignored) > 5 else ""), expected,
@@ -76,22 +78,49 @@ class IgnoredInputs(Check):
             )  # fmt: skip
         return Outcome("pass", seen, expected)
 
-    def _matters(
-        self,
-        context: CheckContext,
-        inputs: Any,
-        tensor: torch.Tensor,
-        before: torch.Tensor,
-        place: int | None = None,
-    ) -> bool:
+
+class _Run:
+    """The inputs of the model for some samples, and its outputs for changed ones."""
+
+    def __init__(self, inputs: Any, call: Callable[[Any], Any]) -> None:
+        self._inputs, self._call = inputs, call
+        self.before = self.outputs()
+
+    @classmethod
+    def of(cls, context: CheckContext) -> _Run | str:
+        """Inputs of the first batch, or those that a step gives to the model; or why not."""
+        if context.loss_fn is not None:
+            return cls(first_samples(context.inputs, SAMPLES), context.outputs)
+        step = watched_step(context)
+        if isinstance(step, str):
+            return step
+        call = step.calls[0]
+        inputs, rows = call.arguments, {len(one) for one in call.inputs if one.ndim}
+        if len(rows) == 1:
+            inputs = first_samples(inputs, SAMPLES)
+        return cls(inputs, lambda given: call.with_arguments(context, given))
+
+    def tensors(self) -> list[Any]:
+        """Leaves of the inputs."""
+        return list(leaves(self._inputs))
+
+    def outputs(self, old: Any = None, new: Any = None) -> list[torch.Tensor]:
+        """Tensors among the outputs, with one input replaced."""
+        inputs = with_leaves(self._inputs, lambda leaf: new if leaf is old else leaf)
+        return [one for one in leaves(self._call(inputs)) if isinstance(one, torch.Tensor)]
+
+    def matters(self, tensor: torch.Tensor, place: int | None = None) -> bool:
         """True if exchanging an input, or a place of it, between samples changes an output."""
         changed = tensor.clone()
         if place is None:
             changed = changed.roll(1, 0)
         else:
             changed[:, place] = changed[:, place].roll(1, 0)
-        after = _flat(context.outputs(_replaced(inputs, tensor, changed)))
-        return after is None or after.shape != before.shape or not torch.equal(after, before)
+        return not _equal(self.before, self.outputs(tensor, changed))
+
+
+def _equal(ones: list[torch.Tensor], others: list[torch.Tensor]) -> bool:
+    return len(ones) == len(others) and all(map(torch.equal, ones, others))
 
 
 def _exchangeable(value: object) -> bool:
@@ -104,27 +133,9 @@ def _varies(tensor: torch.Tensor) -> bool:
 
 
 def _places_of(tensor: torch.Tensor) -> Iterator[int]:
-    """Up to 24 places along dimension 1, at equal distances."""
+    """Up to 24 places along dimension 1, at equal distances, in an order that mixes them."""
     length = tensor.shape[1]
-    yield from dict.fromkeys(round(i * (length - 1) / (PLACES - 1)) for i in range(PLACES))
-
-
-def _flat(outputs: Any) -> torch.Tensor | None:
-    """All outputs as one tensor [N, F]; None if they are not tensors with a row per sample."""
-    found = [one for one in leaves(outputs) if isinstance(one, torch.Tensor) and one.ndim]
-    if not found or any(len(one) != len(found[0]) for one in found):
-        return None
-    return torch.cat([one.reshape(len(one), -1).to(torch.float64) for one in found], 1)
-
-
-def _replaced(value: Any, old: torch.Tensor, new: torch.Tensor) -> Any:
-    """The same structure with one tensor in place of another."""
-    if value is old:
-        return new
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_replaced(part, old, new) for part in value))
-    if isinstance(value, tuple | list):
-        return type(value)(_replaced(part, old, new) for part in value)
-    if isinstance(value, Mapping):
-        return {key: _replaced(part, old, new) for key, part in value.items()}
-    return value
+    places = dict.fromkeys(round(i * (length - 1) / (PLACES - 1)) for i in range(PLACES))
+    # The first, the middle and the end alike, where the time ends before the places.
+    for start in range(4):
+        yield from list(places)[start::4]

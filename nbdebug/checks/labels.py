@@ -6,8 +6,10 @@ import math
 
 import torch
 
+from nbdebug.checks._class_weights import weights_of_classes
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks._loss_trace import loss_trace
+from nbdebug.checks._model_calls import batch_tensors
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.model.module.forward import split
@@ -30,7 +32,7 @@ class Labels(Check):
     order = 20
     title = "Targets"
     source = "TheDeepChecker (2022); Google, Deep Learning Tuning Playbook"
-    explains = ("initial_loss", "output_activation", "overfit")
+    explains = ("initial_loss", "overfit")
 
     MIN_EVENNESS, MIN_EFFECTIVE_SHARE = 0.5, 0.5
     MAX_SCALE = 10.0
@@ -109,7 +111,7 @@ def _weights(context: CheckContext, targets: torch.Tensor) -> torch.Tensor | Non
     weight. None where outputs and targets do not belong together place by place.
     """
     if context.loss_fn is None:
-        return None
+        return _weights_of_step(context, targets)
     outputs = context.outputs()
     if not isinstance(outputs, torch.Tensor) or not outputs.is_floating_point():
         return None
@@ -127,6 +129,22 @@ def _weights(context: CheckContext, targets: torch.Tensor) -> torch.Tensor | Non
     if scores.grad is None or not float(scores.grad.abs().sum()) > 0:
         return None
     return scores.grad.abs().sum(places[0])
+
+
+def _weights_of_step(context: CheckContext, targets: torch.Tensor) -> torch.Tensor | None:
+    """Weight of each target [N, ...] in the loss of a step; None where that is not seen."""
+    found = weights_of_classes(context, context.batch)
+    if isinstance(found, str):
+        return None
+    known, place = found
+    # A class of the first batch without a weight is ignored; others are not known.
+    first = set(batch_tensors(context)[place].unique().tolist())
+    usual = sorted(known.values())[len(known) // 2]
+    each = [
+        known.get(target, 0.0 if target in first else usual) for target in targets.unique().tolist()
+    ]
+    index = torch.unique(targets, return_inverse=True)[1]
+    return torch.tensor(each, dtype=torch.float64, device=targets.device)[index]
 
 
 def _are_read(context: CheckContext) -> bool:

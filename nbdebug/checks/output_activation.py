@@ -6,15 +6,20 @@ import math
 
 import torch
 
+from nbdebug.checks._class_targets import class_targets
 from nbdebug.checks._constant import (
     is_binary,
     is_cross_entropy,
     is_likelihood,
     is_regression,
     output_range,
+    output_range_of,
     output_tensors,
 )
 from nbdebug.checks._context import CheckContext
+from nbdebug.checks._model_calls import batch_tensors, watched_step
+from nbdebug.checks._number_targets import number_targets
+from nbdebug.checks._twice import applied_twice
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
 
@@ -46,7 +51,7 @@ class OutputActivation(Check):
     def examine(self, context: CheckContext) -> Outcome:
         found = output_tensors(context)
         if isinstance(found, str):
-            return Outcome("not_applicable", found)
+            return self._of_step(context)
         outputs, targets = found
         low, high = output_range(context)
         if outputs.ndim > 1 and outputs.shape[1] == 1 and low == high == 1.0:
@@ -72,6 +77,28 @@ class OutputActivation(Check):
                 return fault
         seen = f"outputs from {low:.3g} to {high:.3g}, with weights up to 30 times as large"
         return Outcome("pass", seen, "outputs that fit the loss")
+
+    def _of_step(self, context: CheckContext) -> Outcome:
+        """Outcome where outputs and targets are seen by the gradient of the loss only."""
+        step = watched_step(context)
+        if isinstance(step, str):
+            return Outcome("not_applicable", step)
+        for call in step.calls[:1]:
+            scored = {found.place for found in class_targets(call)}
+            for place, output, gradient in call.read():
+                low, high = output_range_of(
+                    context,
+                    lambda c=call, p=place: [c.again(context)[p]],  # type: ignore[misc]
+                )
+                fault = applied_twice(output, gradient, (low, high))
+                found = None
+                if place not in scored:
+                    found = number_targets(output, gradient, batch_tensors(context))
+                if fault is None and found is not None and not _are_classes(found.targets):
+                    return self._reach(low, high, found.targets)
+                if fault is not None:
+                    return fault
+        return Outcome("not_applicable", "no output is seen to be compared with a target.")
 
     def _probabilities(
         self,
@@ -157,6 +184,10 @@ class OutputActivation(Check):
                 "Remove the last activation, or scale the targets into its range.",
             )  # fmt: skip
         return Outcome("pass", seen, "0%")
+
+
+def _are_classes(targets: torch.Tensor) -> bool:
+    return bool(((targets == 0) | (targets == 1)).all())
 
 
 def _sums_to_one(outputs: torch.Tensor) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from torch import nn
+
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks._weight_decay import decayed_parameters, is_decoupled
 from nbdebug.checks.base import Check
@@ -33,10 +35,7 @@ class RegularisationGradient(Check):
         if not pairs:
             return Outcome("not_applicable", "weight decay is off.")
         if is_decoupled(context):
-            return Outcome(
-                "not_applicable",
-                "this optimizer applies weight decay separately from the gradient.",
-            )
+            return self._decoupled(context, pairs)
         context.gradients()
         data = math.sqrt(sum(float((p.grad**2).sum()) for p, _ in pairs if p.grad is not None))
         decay = math.sqrt(sum(decay**2 * float((p.detach() ** 2).sum()) for p, decay in pairs))
@@ -52,3 +51,29 @@ class RegularisationGradient(Check):
                 "warning", seen, f"at most {self.MAX_GRADIENT_RATIO:g}", remedy, proposal
             )
         return Outcome("pass", seen, f"at most {self.MAX_GRADIENT_RATIO:g}")
+
+    def _decoupled(self, context: CheckContext, pairs: list[tuple[nn.Parameter, float]]) -> Outcome:
+        """Result for decay beside the gradient: Adam moves a weight by about lr in a step."""
+        names = {id(p): name for name, p in context.subject.parameters}
+        kind = type(context.subject.optimizer).__name__
+        if not all("betas" in group for group in context.subject.optimizer.param_groups):
+            return Outcome("not_applicable", f"{kind} applies weight decay beside the gradient.")
+        pulls = {
+            names.get(id(p), "a parameter"): (
+                decay * float(p.detach().double().square().mean()) ** 0.5,
+                decay,
+            )
+            for p, decay in pairs
+        }
+        name = max(pulls, key=lambda each: pulls[each][0])
+        pull, decay = pulls[name]
+        seen = f"weight decay {decay:g} shrinks {name} by {pull:.2g} lr in a step, and an update "
+        seen += f"of {kind} moves a weight by about 1 lr"
+        if pull > self.MAX_GRADIENT_RATIO:
+            smaller = float(f"{0.1 * decay / pull:.1g}")
+            return Outcome(
+                "warning", seen, "at most 1 lr", "Use a smaller weight decay, and none on "
+                "normalisations and biases (a parameter group of their own).",
+                Proposal("weight_decay", smaller),
+            )  # fmt: skip
+        return Outcome("pass", seen, "at most 1 lr")

@@ -66,10 +66,25 @@ class UnchangedParameters(Check):
                 return Outcome("not_applicable", "the schedule starts at a learning rate of 0.")
             remedy = "Set a learning rate above 0."
         else:
-            remedy = "Raise the learning rate of their parameter group: rounding removes updates."
+            remedy = _of_group(context, still[0]) or (
+                "Raise the learning rate of their parameter group: rounding removes updates."
+            )
         return Outcome(
             "warning",
             f"{seen} in {updates} updates; {first_names(still)} did not change",
             "all weights with a gradient",
             remedy,
         )
+
+
+def _of_group(context: CheckContext, name: str) -> str | None:
+    """Remedy for a parameter whose group has a learning rate of 0; None for others."""
+    wanted = dict(context.subject.parameters)[name]
+    groups = context.subject.optimizer.param_groups
+    for number, group in enumerate(groups):
+        if group["lr"] == 0 and any(parameter is wanted for parameter in group["params"]):
+            return (
+                f"Parameter group {number} of {len(groups)} has a learning rate of 0: set it, or "
+                "freeze its layers by requires_grad_(False)."
+            )
+    return None

