@@ -16,6 +16,7 @@ from nbdebug.core.names import unknown_name
 from nbdebug.core.records import Notice, NoticeKind, Severity
 from nbdebug.core.results.findings import SEVERITIES, Finding, Findings, Symptom
 from nbdebug.errors import ArgumentError, PluginError
+from nbdebug.rules._asked_checks import wanted_checks
 from nbdebug.rules._implications import root_of
 from nbdebug.rules.base import RECENT_BUCKETS, Rule
 
@@ -43,6 +44,9 @@ class Diagnosis(Sequence[Rule]):
     Args:
         possible: returns True if this training accepts the given settings; remedies with other
             settings are dropped.
+
+    Attributes:
+        ask: called with the names of checks that may tell why, once for each of them.
     """
 
     def __init__(
@@ -54,6 +58,8 @@ class Diagnosis(Sequence[Rule]):
         self._rules = {rule.name: rule for rule in rules}
         self._history, self._possible = history, possible
         self._known: dict[str, _Known] = {}
+        self.ask: Callable[[tuple[str, ...]], object] = lambda names: None
+        self._asked: set[str] = set()
         self._looking, self._busy = threading.RLock(), False
         self._step, self._seen, self._next = 0, -1, 0.0
 
@@ -108,7 +114,7 @@ class Diagnosis(Sequence[Rule]):
             step = snapshot.status.step
             if step < self._step:
                 # After a rewind, findings belong to discarded steps.
-                self._known = {}
+                self._known, self._asked = {}, set()
             self._step = step
             before = set(self._known)
             self._busy = True
@@ -124,7 +130,16 @@ class Diagnosis(Sequence[Rule]):
             if found != self._history.results.of(Findings):
                 self._history.set_result(found)
             self._seen = snapshot.version
+            self._ask_why(found, snapshot)
             return found
+
+    def _ask_why(self, found: Findings, snapshot: Snapshot) -> None:
+        """Ask for the checks that may tell why there are these findings."""
+        wanted = wanted_checks(found, self._rules, snapshot)
+        new = tuple(name for name in wanted if name not in self._asked)
+        if new:
+            self._asked.update(new)
+            self.ask(new)
 
     def judge(self, start: int, way: History) -> Findings:
         """Findings of a fork: this training up to step `start`, then another History.

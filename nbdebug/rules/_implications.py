@@ -14,6 +14,7 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
         "not_finite", "diverging", "oscillating", "gradient_spike", "overfitting",
         "suspicious_validation", "stale_batchnorm", "variance_shift", "clipping_too_hard",
     ),
+    "warned_check": (*NO_PROGRESS, "constant_output"),
     "harmful_change": (
         *NO_PROGRESS, "diverging", "oscillating", "exploding_gradients", "gradient_spike",
         "not_finite", "updates_too_large", "updates_too_small", "dead_units", "constant_output",

@@ -6,6 +6,7 @@ import numpy as np
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Remedy, Symptom
+from nbdebug.rules._asked_checks import WHY_NO_PROGRESS
 from nbdebug.rules._examples import example, falling_loss
 from nbdebug.rules._remedies import REINITIALISE, scale_lr
 from nbdebug.rules.base import Rule
@@ -23,6 +24,7 @@ class ConstantOutput(Rule):
     name = "constant_output"
     title = "The same output for every sample"
     source = "nbdebug: a spread under 1e-6 of 1 + |mean| over the batch; 0 of 200 healthy models"
+    asks = WHY_NO_PROGRESS
     needs = ("output_spread",)
 
     MIN_SPREAD = 1e-6

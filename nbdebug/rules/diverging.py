@@ -6,6 +6,7 @@ import numpy as np
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Symptom
+from nbdebug.rules._asked_checks import WHY_NO_PROGRESS
 from nbdebug.rules._examples import example, falling_loss
 from nbdebug.rules._loss_rise import (
     MAX_RISE_SHARE,
@@ -33,6 +34,7 @@ class Diverging(Rule):
     source = "TheDeepChecker (twice the minimum, 5 times), relative to what was won"
     harms = True
     falls = True
+    asks = WHY_NO_PROGRESS
     needs = ("loss",)
     wants = ("grad_norm",)
 

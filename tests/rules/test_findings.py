@@ -67,6 +67,7 @@ def test_before_training_nothing_is_judged(dbg: nbd.Debugger) -> None:
         "not_reproducible",
         "repeated_backward",
         "updates_in_eval",
+        "warned_check",
     }
 
 
