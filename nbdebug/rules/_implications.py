@@ -13,6 +13,7 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
         "exploding_gradients", "unchanged_parameters", "updates_too_small", "updates_too_large",
         "not_finite", "diverging", "oscillating", "gradient_spike", "overfitting",
         "suspicious_validation", "stale_batchnorm", "variance_shift", "clipping_too_hard",
+        "unbounded_loss",
     ),
     "warned_check": (*NO_PROGRESS, "constant_output"),
     "harmful_change": (
@@ -35,6 +36,15 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
     ),
     "updates_in_eval": ("stale_batchnorm", "overfitting"),
     "schedule_ended": (*NO_PROGRESS, "updates_too_small", "unchanged_parameters"),
+    "climbing_updates": (
+        *NO_PROGRESS, "diverging", "oscillating", "exploding_gradients", "gradient_spike",
+        "not_finite", "updates_too_large", "dead_units", "constant_output", "saturated_units",
+        "vanishing_gradients",
+    ),
+    "unbounded_loss": (
+        "exploding_gradients", "gradient_spike", "not_finite", "updates_too_large", "dead_units",
+        "saturated_units",
+    ),
     "missing_zero_grad": (
         *NO_PROGRESS, "diverging", "oscillating", "exploding_gradients", "gradient_spike",
         "not_finite", "updates_too_large", "dead_units", "constant_output", "saturated_units",
