@@ -40,26 +40,29 @@ def test_the_checklist_finds_nothing_and_changes_nothing(kind: type[OwnLoop]) ->
     assert bitwise_equal(loop.state(), plain.state())
 
 
-class Broadcasts(OwnLoop):
-    """Outputs [N, 1] meet targets [N]."""
+class Detached(OwnLoop):
+    """The first layers run without gradients."""
 
     def run(self, epochs: Epochs, batches: Batches) -> None:
         for _ in epochs(self.epochs):
             for x, y in batches(self.loader):
-                loss = ((self.model(x) - y[:, 0]) ** 2).mean()
+                with torch.no_grad():
+                    hidden = self.model[:3](x)  # type: ignore[index]
+                loss = functional.mse_loss(self.model[3](hidden), y)  # type: ignore[index]
                 self.optimizer.zero_grad()
                 loss.backward()
                 self.optimizer.step()
                 self.losses.append(loss.item())
 
 
-class Rectified(OwnLoop):
-    """The last ReLU cannot give the targets below 0."""
+class InEvalMode(OwnLoop):
+    """Every step puts the model into eval mode."""
 
     def run(self, epochs: Epochs, batches: Batches) -> None:
         for _ in epochs(self.epochs):
             for x, y in batches(self.loader):
-                loss = functional.mse_loss(self.model(x).relu(), y)
+                self.model.eval()
+                loss = functional.mse_loss(self.model(x), y)
                 self.optimizer.zero_grad()
                 loss.backward()
                 self.optimizer.step()
@@ -83,12 +86,12 @@ class Cut(OwnLoop):
 @pytest.mark.parametrize(
     ("kind", "checks"),
     [
-        (Broadcasts, {"broadcast", "shapes"}),
-        (Rectified, {"output_activation", "loss_optimum"}),
+        (Detached, {"unchanged_parameters", "zero_gradient", "loss_graph"}),
+        (InEvalMode, {"train_eval"}),
         (Cut, {"loss_graph", "zero_gradient"}),
     ],
 )
 def test_a_sick_loop_is_named(kind: type[OwnLoop], checks: set[str]) -> None:
     torch.manual_seed(0)
     found = report(kind())
-    assert checks & {one.name for one in found if one.status == "fail"}
+    assert checks & {one.name for one in found if one.status in ("fail", "warning")}
