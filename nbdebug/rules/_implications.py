@@ -34,6 +34,10 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
         "updates_too_large", "diverging", "oscillating", "exploding_gradients", "gradient_spike",
         "not_finite",
     ),
+    "renewed_optimizer": (
+        *NO_PROGRESS, "updates_too_large", "diverging", "oscillating", "gradient_spike",
+    ),
+    "scaled_clipping": (*NO_PROGRESS, "updates_too_small", "clipping_too_hard"),
     "updates_in_eval": ("stale_batchnorm", "overfitting"),
     "schedule_ended": (*NO_PROGRESS, "updates_too_small", "unchanged_parameters"),
     "climbing_updates": (

@@ -65,7 +65,9 @@ def test_before_training_nothing_is_judged(dbg: nbd.Debugger) -> None:
         "log_hides_nan",
         "not_finite",
         "not_reproducible",
+        "renewed_optimizer",
         "repeated_backward",
+        "scaled_clipping",
         "updates_in_eval",
         "warned_check",
     }
