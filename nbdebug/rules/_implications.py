@@ -69,10 +69,11 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
     "vanishing_gradients": (
         *NO_PROGRESS, "constant_output", "unchanged_parameters", "updates_too_small",
     ),
-    "constant_output": (*NO_PROGRESS, "unchanged_parameters", "updates_too_small"),
+    "constant_output": (*NO_PROGRESS, "missed_class", "unchanged_parameters", "updates_too_small"),
     "exploding_gradients": (*NO_PROGRESS, "not_finite", "diverging", "gradient_spike"),
     "unchanged_parameters": (*NO_PROGRESS, "updates_too_small"),
-    "updates_too_small": NO_PROGRESS,
+    "updates_too_small": (*NO_PROGRESS, "few_updates", "missed_class"),
+    "few_updates": (*NO_PROGRESS, "missed_class"),
     "weight_decay_dominates": (*NO_PROGRESS, "vanishing_gradients", "constant_output"),
     "clipping_too_hard": (*NO_PROGRESS, "updates_too_small"),
     "heavy_dropout": (*NO_PROGRESS, "suspicious_validation"),
@@ -90,7 +91,8 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
         *NO_PROGRESS, "not_finite", "constant_output", "unchanged_parameters", "updates_too_small",
     ),
     "too_slow": ("no_better_than_constant", "not_learning"),
-    "no_better_than_constant": ("not_learning",),
+    "not_learning": ("missed_class",),
+    "no_better_than_constant": ("not_learning", "missed_class"),
 }  # fmt: skip
 
 
