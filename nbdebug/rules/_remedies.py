@@ -11,6 +11,7 @@ from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Remedy
 
 MAX_STEPS_AFTER_RAISE = 50
+MAX_WARMUP_STEPS, WARMUP_STEPS, MIN_FULL_SHARE = 100, 200, 0.9
 REINITIALISE = Remedy("Re-initialise the weights as He et al. (2015)", {"reinit": "he"})
 
 
@@ -66,3 +67,15 @@ def clip_at_p90(snapshot: Snapshot) -> tuple[Remedy, ...]:
     bound = grad_norm_p90(snapshot)
     settings = {"clip_mode": "norm", "clip_threshold": float(f"{bound:.3g}")}
     return (Remedy("Clip the gradient norm at its 90th percentile", settings),) if bound > 0 else ()
+
+
+def warm_up(snapshot: Snapshot, since: int) -> tuple[Remedy, ...]:
+    """A warm-up, where harm began in the first steps and the learning rate at its full value."""
+    lr = snapshot.series.get("lr")
+    if lr is None or not len(lr) or since > MAX_WARMUP_STEPS or snapshot.changed_at:
+        return ()
+    early = lr.last[lr.step <= since + MAX_WARMUP_STEPS]
+    if not len(early) or not early[0] >= MIN_FULL_SHARE * float(early.max()) > 0:
+        return ()
+    text = f"Begin with a warm-up: the learning rate rises over the first {WARMUP_STEPS} steps"
+    return (Remedy(text, {"warmup_steps": WARMUP_STEPS}),)

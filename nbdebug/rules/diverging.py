@@ -17,7 +17,7 @@ from nbdebug.rules._loss_rise import (
     rise_start,
     window_medians,
 )
-from nbdebug.rules._remedies import clip_at_p90, previous_lr, scale_lr
+from nbdebug.rules._remedies import clip_at_p90, previous_lr, scale_lr, warm_up
 from nbdebug.rules.base import Rule, downsampled
 
 
@@ -37,7 +37,7 @@ class Diverging(Rule):
     falls = True
     asks = WHY_NO_PROGRESS
     needs = ("loss",)
-    wants = ("grad_norm",)
+    wants = ("grad_norm", "lr")
 
     MAX_RISE_SHARE = MAX_RISE_SHARE
     WINDOW = WINDOW
@@ -58,7 +58,8 @@ class Diverging(Rule):
         lowest = int(loss.step[len(loss) % self.WINDOW + (best + 1) * self.WINDOW - 1])
         seen = f"Median loss {now:.4g}; the median was {medians[best]:.4g} around step {lowest:,}."
         remedies = (
-            *previous_lr(snapshot, since), *scale_lr(snapshot, 0.1), *clip_at_p90(snapshot)
+            *previous_lr(snapshot, since), *scale_lr(snapshot, 0.1), *clip_at_p90(snapshot),
+            *warm_up(snapshot, since),
         )  # fmt: skip
         return Symptom(now, bound, since, seen, remedies, downsampled(loss.mean))
 
