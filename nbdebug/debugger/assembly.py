@@ -31,6 +31,7 @@ from nbdebug.runs.record.location import StoreLocation, store_location
 from nbdebug.runs.record.store_packages import kept_in
 from nbdebug.runs.recording.recorder import Recorder
 from nbdebug.runs.store.runs_tab import RunsTabService
+from nbdebug.training.engine.control_effect import would_change
 from nbdebug.training.engine.control_set import ControlSet, check_keywords
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.lr_forecast import LrForecast
@@ -158,7 +159,9 @@ def _training(setup: Setup, session: Session, controls: ControlSet, history: His
         timeline=timeline,
         checks=checks,
         asked=AskedChecks(checks, loop, history, setup.overhead),
-        diagnosis=Diagnosis(_plugins(history, "nbdebug.rules", Rule), history, controls.accepts),
+        diagnosis=Diagnosis(
+            _plugins(history, "nbdebug.rules", Rule), history, partial(would_change, controls)
+        ),
         run=RunControl(session, history),
         forecast=LrForecast(session, history),
         flow=LayerFlow(session, history),

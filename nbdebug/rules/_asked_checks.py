@@ -16,6 +16,10 @@ WHY_NO_PROGRESS = (
     "copied_targets", "labels", "label_range", "label_noise", "input_scale", "shared_layers",
     "made_in_forward", "symmetry", "causality",
 )  # fmt: skip
+NO_CAUSE = (
+    "No check found the cause: compare some inputs with their targets, and see if a simpler model "
+    "can predict them"
+)
 SLOW = "Run the checks that train for some seconds: dbg.check(slow=True)"
 
 
@@ -34,7 +38,7 @@ def look_into(snapshot: Snapshot) -> tuple[Remedy, ...]:
     known = {one.name: one.status for one in snapshot.checks}
     if any(known.get(name, "not_run") == "not_run" for name in WHY_NO_PROGRESS):
         return (Remedy("Run the checklist: dbg.check()"),)
-    return (Remedy(SLOW),) if "not_run" in known.values() else ()
+    return (Remedy(SLOW if "not_run" in known.values() else NO_CAUSE),)
 
 
 def symptom_of(results: Sequence[CheckResult], others: str) -> Symptom:

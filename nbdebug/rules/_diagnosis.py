@@ -42,8 +42,8 @@ class Diagnosis(Sequence[Rule]):
     notice tells that the symptom is gone.
 
     Args:
-        possible: returns True if this training accepts the given settings; remedies with other
-            settings are dropped.
+        possible: returns True if this training accepts the given settings and they would change
+            something; remedies with other settings are dropped.
 
     Attributes:
         ask: called with the names of checks that may tell why, once for each of them.

@@ -74,7 +74,9 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
     "unchanged_parameters": (*NO_PROGRESS, "updates_too_small"),
     "updates_too_small": (*NO_PROGRESS, "few_updates", "missed_class"),
     "few_updates": (*NO_PROGRESS, "missed_class"),
-    "weight_decay_dominates": (*NO_PROGRESS, "vanishing_gradients", "constant_output"),
+    "weight_decay_dominates": (
+        *NO_PROGRESS, "updates_too_large", "vanishing_gradients", "constant_output",
+    ),
     "clipping_too_hard": (*NO_PROGRESS, "updates_too_small"),
     "heavy_dropout": (*NO_PROGRESS, "suspicious_validation"),
     "variance_shift": ("stale_batchnorm",),

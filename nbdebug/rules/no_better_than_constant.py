@@ -8,7 +8,7 @@ from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Symptom
 from nbdebug.rules._asked_checks import WHY_NO_PROGRESS, look_into
 from nbdebug.rules._examples import example, falling_loss
-from nbdebug.rules._remedies import scale_lr
+from nbdebug.rules._remedies import lr_by_updates
 from nbdebug.rules.base import Rule, downsampled
 
 
@@ -28,8 +28,10 @@ class NoBetterThanConstant(Rule):
     falls = True
     asks = WHY_NO_PROGRESS
     needs = ("loss", "constant_loss")
+    wants = ("update_ratio/*",)
 
     MAX_LOSS_RATIO = 0.95
+    SMALL_UPDATE_RATIO, LARGE_UPDATE_RATIO = 1e-4, 3e-2
     MIN_STEPS = 200
     MIN_EPOCHS = 3.0
 
@@ -56,8 +58,7 @@ class NoBetterThanConstant(Rule):
         seen += f"{known[-1]:.4g}."
         remedies = (
             *look_into(snapshot),
-            *scale_lr(snapshot, 10.0),
-            *scale_lr(snapshot, 0.1),
+            *lr_by_updates(snapshot, self.SMALL_UPDATE_RATIO, self.LARGE_UPDATE_RATIO),
         )
         return Symptom(
             value, bound, int(loss.step[len(loss) // 2]), seen, remedies, downsampled(half)

@@ -37,7 +37,9 @@ class NotFinite(Rule):
         )  # fmt: skip
         exclude = Remedy("Exclude such batches", {"not_finite": "exclude"})
         # A smaller step size does not help against NaN in the data, or against a division by 0.
-        remedies = (exclude, *smaller) if failure.origin == "data" else (*smaller, exclude)
+        remedies = (*smaller, exclude)
+        if failure.origin == "data":
+            remedies = (exclude, Remedy("Mend or remove the samples that are named"))
         if failure.origin == "operation":
             remedies = (Remedy("Guard the operation in the line that is named"), exclude)
         evidence = () if loss is None else downsampled(loss.mean)

@@ -50,7 +50,7 @@ class UpdatesTooLarge(Rule):
         factor = float(f"{min(max(self.TARGET_RATIO / value, 1e-4), 0.3):.1g}")
         remedies = (
             *scale_lr(snapshot, factor), *scale_lr(snapshot, factor / 10),
-            *warm_up(snapshot, since),
+            *(warm_up(snapshot, since) if value < self.MAX_SINGLE_RATIO else ()),
         )  # fmt: skip
         return Symptom(
             value, self.MAX_UPDATE_RATIO, since, seen, remedies, tuple(map(float, table))

@@ -46,7 +46,7 @@ def test_a_fork_from_the_beginning_tries_it() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(8, 32), nn.Tanh(), nn.Linear(32, 1))
     data = (inputs, inputs.sum(1, keepdim=True).sin())
-    with nbd.Debugger(model, data, nn.MSELoss(), optimizer="adam", lr=0.3, runs=None) as dbg:
+    with nbd.Debugger(model, data, nn.MSELoss(), optimizer="adam", lr=0.06, runs=None) as dbg:
         dbg.run(steps=40)
         finding = next(one for one in dbg.findings if one.name == "updates_too_large")
         which = [bool("warmup_steps" in one.settings) for one in finding.remedies].index(True)
