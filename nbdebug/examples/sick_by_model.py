@@ -160,7 +160,7 @@ def leaking(seed: int) -> Debugger:
     )
 
 
-@sick_training("a failed check", "failed_check")
+@sick_training("a failed check", "failed_check", "loss_stays_high")
 def failed_check(seed: int) -> Debugger:
     """A softmax before cross-entropy: the checklist said so, and training went on."""
     dbg = train(nn.Sequential(mlp(seed), nn.Softmax(1)), seed)

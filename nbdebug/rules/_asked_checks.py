@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.checks.check_result import CheckResult
-from nbdebug.core.results.findings import Findings, Remedy, Symptom
+from nbdebug.core.results.findings import Finding, Remedy, Symptom
 from nbdebug.rules.base import Rule
 
 # Causes, not symptoms, that can be seen on a training that has begun.
@@ -24,10 +24,10 @@ SLOW = "Run the checks that train for some seconds: dbg.check(slow=True)"
 
 
 def wanted_checks(
-    found: Findings, rules: Mapping[str, Rule], snapshot: Snapshot
+    found: Sequence[Finding], rules: Mapping[str, Rule], snapshot: Snapshot
 ) -> tuple[str, ...]:
     """Names of the checks that findings without a cause ask for, and that were not run."""
-    asking = (rules[cause.name] for cause in found.causes if cause.name in rules)
+    asking = (rules[one.name] for one in found if not one.cause and one.name in rules)
     asked = [name for rule in asking for name in rule.asks]
     new = {one.name for one in snapshot.checks if one.status == "not_run"}
     return tuple(name for name in dict.fromkeys(asked) if name in new)

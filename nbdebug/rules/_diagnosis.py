@@ -130,10 +130,10 @@ class Diagnosis(Sequence[Rule]):
             if found != self._history.results.of(Findings):
                 self._history.set_result(found)
             self._seen = snapshot.version
-            self._ask_why(found, snapshot)
+            self._ask_why(ordered(known), snapshot)
             return found
 
-    def _ask_why(self, found: Findings, snapshot: Snapshot) -> None:
+    def _ask_why(self, found: Sequence[Finding], snapshot: Snapshot) -> None:
         """Ask for the checks that may tell why there are these findings."""
         wanted = wanted_checks(found, self._rules, snapshot)
         new = tuple(name for name in wanted if name not in self._asked)
@@ -168,8 +168,9 @@ class Diagnosis(Sequence[Rule]):
     def _ordered(self, known: Mapping[str, Finding]) -> list[Finding]:
         """Findings in order, without those that are there only to explain others, but do not."""
         found = ordered(known)
-        causes = {finding.cause for finding in found}
+        causes, roots = {one.cause for one in found}, {one.name for one in found if not one.cause}
         idle = {n for n in known if n not in causes and self._rules[n].explains_others}
+        idle |= {name for name in roots if self._rules[name].only_explained}
         return ordered({n: one for n, one in known.items() if n not in idle}) if idle else found
 
     def title(self, name: str) -> str:
