@@ -7,19 +7,17 @@ import torch
 from nbdebug.model.training_state import TrainingState
 from nbdebug.probes.base import Probe, Values
 
-MAX_CLASSES, MAX_LABELS = 100, 4096
+MAX_CLASSES, MAX_LABELS = 32, 4096
 DEFAULT_IGNORE_INDEX = -100
-NAMES = ("missed_class", "missed_samples", "missed_share", "missed_evenness")
 
 
 class MissedClass(Probe):
-    """The class of which most samples were seen since it was predicted last: `missed_class`.
+    """Share of a class in a batch for which it was never predicted: `missed/<class>`.
 
-    `missed_samples` is their number among the measured batches, `missed_share` the share of the
-    class in the targets, `missed_evenness` that share times the number of classes. Labels that
-    the loss leaves out (`ignore_index`, a weight of 0) do not count. Measured for outputs [N, C]
-    or [N, C, H, W] with integer labels, and for one output per sample with targets of 0 and 1. Of
-    the tokens of a text some are never the likeliest, so sequences are left out.
+    -1 where it was predicted. Labels that the loss leaves out (`ignore_index`, a weight of 0) do
+    not count. Measured for outputs [N, C] or [N, C, H, W] of at most 32 classes with integer
+    labels, and for one output per sample with targets of 0 and 1. Of the tokens of a text some are
+    never the likeliest, so sequences are left out.
     """
 
     name = "missed_class"
@@ -28,10 +26,6 @@ class MissedClass(Probe):
 
     def attach(self, session: TrainingState) -> None:
         self._session = session
-        self.forget()
-
-    def forget(self) -> None:
-        self._seen = self._since = torch.zeros(0)
 
     def read(self, step: int) -> Values:
         outputs, targets = self._session.outputs, self._session.targets
@@ -44,16 +38,10 @@ class MissedClass(Probe):
             return {}
         predicted, labels, count = found
         kept = self._counts(labels, count)
-        seen = torch.bincount(labels[kept], minlength=count)
+        share = torch.bincount(labels[kept], minlength=count) / kept.sum().clamp(min=1)
         hit = torch.bincount(predicted[kept], minlength=count) > 0
-        if self._seen.shape != seen.shape or self._seen.device != seen.device:
-            self._seen, self._since = torch.zeros_like(seen), torch.zeros_like(seen)
-        self._seen = self._seen + seen
-        self._since = torch.where(hit, 0, self._since + seen)
-        place = self._since.argmax()
-        share = self._seen[place] / self._seen.sum().clamp(min=1)
-        numbers = place, self._since[place], share, share * count
-        return {NAMES: torch.stack([number.float() for number in numbers])}
+        names = tuple(f"missed/{number}" for number in range(count))
+        return {names: torch.where(hit, -1.0, share)}
 
     def _counts(self, labels: torch.Tensor, count: int) -> torch.Tensor:
         """True for each label [M] that the loss makes something of."""

@@ -40,8 +40,9 @@ class LossStaysHigh(Rule):
         first, now = float(np.median(loss.mean[:5])), float(np.median(loss.mean[-20:]))
         bound = self.MAX_REMAINING_LOSS * first
         constant = snapshot.series.get("constant_loss")
-        if constant is not None and np.isfinite(constant.last[-1]) and constant.last[-1] > 0:
-            bound = min(bound, self.MAX_CONSTANT_SHARE * float(constant.last[-1]))
+        known = float(constant.last[-1]) if constant is not None and len(constant) else np.nan
+        if np.isfinite(known) and known > 0:
+            bound = min(bound, self.MAX_CONSTANT_SHARE * known)
         if not first > 0 or not now > bound:
             return None
         seen = f"Median loss {now:.4g} over the last steps, {first:.4g} at the start."

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.core.records import Status
 from nbdebug.core.results.findings import Remedy, Symptom
 from nbdebug.core.series import Series
 from nbdebug.rules._examples import example, falling_loss
-from nbdebug.rules.base import Rule, downsampled, remaining_loss
+from nbdebug.rules.base import Rule, downsampled, group_series, remaining_loss
 
 
 class MissedClass(Rule):
@@ -24,43 +25,48 @@ class MissedClass(Rule):
     name = "missed_class"
     title = "A class is never predicted"
     source = "Johnson and Khoshgoftaar (2019), deep learning with class imbalance"
-    needs = ("missed_samples", "missed_class", "missed_share", "missed_evenness", "loss")
+    needs = ("missed/*", "loss")
 
     MIN_SAMPLES, MIN_STEPS, MIN_EPOCHS = 60, 300, 5.0
     MAX_FALL, MAX_RARE, MAX_REMAINING_LOSS = 0.2, 0.5, 0.3
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
-        samples, classes = snapshot.series["missed_samples"], snapshot.series["missed_class"]
-        since = snapshot.changed_at
-        samples = samples.part(samples.step >= since)
+        classes = group_series(snapshot, "missed", 3)
+        step, since = snapshot.status.step, snapshot.changed_at
         epoch = snapshot.latest.get("epoch", self.MIN_EPOCHS)
-        early = snapshot.status.step - since < self.MIN_STEPS or epoch < self.MIN_EPOCHS
-        if early or len(samples) < 3 or not samples.last[-1] >= self.MIN_SAMPLES:
+        if step - since < self.MIN_STEPS or epoch < self.MIN_EPOCHS or not step:
             return None
-        # The same class all the time.
-        last = classes.last[-3:]
-        if not (last == last[-1]).all() or self._falls(snapshot.series["loss"]):
+        size = max(snapshot.status.samples / step, 1.0)
+        missed = {name: self._missed(snapshot.series[f"missed/{name}"]) for name in classes}
+        if not missed or self._falls(snapshot.series["loss"]):
             return None
+        worst = max(missed, key=lambda name: missed[name][0])
+        sum_of_shares, measured, start = missed[worst]
+        count, share = sum_of_shares * size, sum_of_shares / max(measured, 1.0)
         # Before it has learned anything, a model leaves out common classes as well.
-        rare = float(snapshot.series["missed_evenness"].last[-1]) < self.MAX_RARE
-        if not rare and remaining_loss(snapshot) > self.MAX_REMAINING_LOSS:
+        rare = share * len(classes) < self.MAX_RARE
+        learned = remaining_loss(snapshot) <= self.MAX_REMAINING_LOSS
+        if count < self.MIN_SAMPLES or not (rare or learned):
             return None
-        count, share = float(samples.last[-1]), float(snapshot.series["missed_share"].last[-1])
-        grown = np.flatnonzero(np.diff(samples.last) < 0)
-        start = int(samples.step[grown[-1] + 1 if len(grown) else 0])
-        steps = snapshot.status.step - start
-        seen = (
-            f"Class {last[-1]:.0f} has {share:.1%} of the labels, and was predicted for no sample "
-        )
-        seen += (
-            f"of the last {steps:,} steps; {count:,.0f} of those that were looked at belong to it."
-        )
+        seen = f"Class {worst} has {share:.1%} of the labels, and was predicted for no sample "
+        seen += f"of the last {step - start:,} steps; about {count:,.0f} of those that were looked "
+        seen += "at belong to it."
         remedies = (
-            Remedy(f"Give class {last[-1]:.0f} more weight: CrossEntropyLoss(weight=...), or "
-                   "pos_weight= for two classes"),
+            Remedy(f"Give class {worst} more weight: CrossEntropyLoss(weight=...), or pos_weight= "
+                   "for two classes"),
             Remedy("Draw the classes equally often: WeightedRandomSampler"),
         )  # fmt: skip
-        return Symptom(count, self.MIN_SAMPLES, start, seen, remedies, downsampled(samples.last))
+        evidence = downsampled(snapshot.series[f"missed/{worst}"].mean)
+        return Symptom(count, self.MIN_SAMPLES, start, seen, remedies, evidence)
+
+    def _missed(self, series: Series) -> tuple[float, float, int]:
+        """Sum of shares since the class was predicted last, number of batches, first step."""
+        hits = np.flatnonzero(series.minimum < 0)
+        first = hits[-1] + 1 if len(hits) else 0
+        if first >= len(series):
+            return 0.0, 0.0, int(series.step[-1])
+        rest = series.part(np.arange(len(series)) >= first)
+        return float(rest.mean @ rest.count), float(rest.count.sum()), int(rest.step[0])
 
     def _falls(self, loss: Series) -> bool:
         """True if the loss still falls clearly, so that the class may come yet."""
@@ -70,13 +76,11 @@ class MissedClass(Rule):
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:
-        count = np.ones(60)
-        sick = {
-            "loss": falling_loss(2.3, 0.5),
-            "missed_class": 3 * count,
-            "missed_share": 0.03 * count,
-            "missed_evenness": 0.3 * count,
-        }
-        return example({**sick, "missed_samples": 2 * np.arange(60.0)}), example(
-            {**sick, "missed_samples": np.arange(60.0) % 20}
+        loss, status = {"loss": falling_loss(2.3, 0.5)}, Status(step=600, samples=38_400)
+        common, rare = {"missed/0": -np.ones(60)}, np.full(60, 0.03)
+        seen = rare.copy()
+        seen[::5] = -1.0
+        return (
+            example({**loss, **common, "missed/1": rare}, status=status),
+            example({**loss, **common, "missed/1": seen}, status=status),
         )
