@@ -27,7 +27,7 @@ class MissedClass(Rule):
     source = "Johnson and Khoshgoftaar (2019), deep learning with class imbalance"
     needs = ("missed/*", "loss")
 
-    MIN_SAMPLES, MIN_STEPS, MIN_EPOCHS = 60, 300, 5.0
+    MIN_SAMPLES, MIN_STEPS, MIN_EPOCHS = 30, 300, 5.0
     MAX_FALL, MAX_RARE, MAX_REMAINING_LOSS = 0.2, 0.5, 0.3
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
