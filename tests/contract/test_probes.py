@@ -161,11 +161,12 @@ def test_series_have_the_documented_names(
         members += [layer.name for layer in measured_layers(dbg.model)]
     assert measured
     documentation = type(probe).__doc__ or ""
+    if "/<class>`" in documentation:
+        members = [str(number) for number in range(len(measured))]
     for name in measured:
         group, _, member = name.partition("/")
         assert f"`{group}" in documentation
-        of_class = member.isdigit() and f"`{group}/<class>`" in documentation
-        assert not member or member in members or of_class
+        assert not member or member in members
     in_order = [name.partition("/")[2] for name in measured if "/" in name]
     first_group = list(dict.fromkeys(in_order))
     assert first_group == [member for member in members if member in first_group]
