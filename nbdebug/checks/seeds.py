@@ -76,10 +76,12 @@ class Seeds(Check):
         return _repeats(lambda: samples.fetch(chosen))  # type: ignore[misc]
 
     def _model_repeats(self, context: CheckContext) -> bool:
-        weights = Weights.capture(context.model)
+        weights, subject = Weights.capture(context.model), context.subject
+        # What a loop moves beside its model, such as a hidden state, goes back with the training.
+        around = None if getattr(subject, "body", None) is None else subject.surroundings
 
         def run() -> Any:
-            with undisturbed(context.model):
+            with undisturbed(context.model, around):
                 context.train()
                 loss = context.look(context.batch)[0]
             weights.restore(context.model)

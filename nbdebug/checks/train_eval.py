@@ -10,6 +10,7 @@ from torch import nn
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome, Proposal
+from nbdebug.errors import LoopLeft
 from nbdebug.model.module.forward import first_samples
 from nbdebug.model.module.modes import depends_on_mode
 
@@ -81,6 +82,9 @@ class TrainEval(Check):
         ):
             try:
                 context.look(batch)
+            except LoopLeft:
+                if status == "fail":
+                    raise
             except Exception as error:
                 remedy = (
                     "Fix forward, which also fails in validation; .squeeze() is a common cause."

@@ -6,16 +6,19 @@ import dataclasses
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from nbdebug.checks.base import Check
 from nbdebug.controls.base import Control
+from nbdebug.core.commands.examining import AskChecks
 from nbdebug.core.commands.queue import CommandQueue
 from nbdebug.core.error_text import describe_error
 from nbdebug.core.forked import HomeProcess
 from nbdebug.core.history.history import History
 from nbdebug.core.plugins import instances
 from nbdebug.core.records import Notice
+from nbdebug.core.results.findings import Findings
 from nbdebug.core.results.metric_names import MetricNames
 from nbdebug.debugger.client import Client, CommandValidator
 from nbdebug.debugger.run_name import default_name
@@ -28,6 +31,7 @@ from nbdebug.runs.record.location import StoreLocation, store_location
 from nbdebug.runs.record.store_packages import kept_in
 from nbdebug.runs.recording.recorder import Recorder
 from nbdebug.runs.store.runs_tab import RunsTabService
+from nbdebug.training.engine.control_effect import would_change
 from nbdebug.training.engine.control_set import ControlSet, check_keywords
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.lr_forecast import LrForecast
@@ -37,6 +41,7 @@ from nbdebug.training.engine.setup import Setup
 from nbdebug.training.engine.stopping.breakpoints import Breakpoints, possible_series
 from nbdebug.training.engine.stopping.run_control import RunControl
 from nbdebug.training.run_metadata import describe
+from nbdebug.training.tasks.checking.asked_checks import MAX_PAUSED_SECONDS, AskedChecks
 from nbdebug.training.tasks.checking.check_runner import CheckRunner
 from nbdebug.training.tasks.handler import Training
 from nbdebug.training.tasks.layer_flow import LayerFlow
@@ -80,6 +85,15 @@ class Parts:
         """Make a sender of commands; the training lives as long as that of its Debugger."""
         return Client(self.queue, self.history, self.validator, self.home)
 
+    def judge(self) -> Findings:
+        """Evaluate the rules; while training is paused, checks that they ask for run before."""
+        diagnosis, asked = self.training.diagnosis, self.training.asked
+        found = diagnosis.look()
+        if self.history.status.state == "paused" and not self.history.inside:
+            asked.done.wait(2 * MAX_PAUSED_SECONDS)
+            found = diagnosis.look()
+        return found
+
 
 def assemble(
     setup: Setup,
@@ -109,6 +123,7 @@ def assemble(
     _say_what_is_unusual(session, history)
     training = _training(setup, session, known, history)
     queue = CommandQueue()
+    training.diagnosis.ask = partial(_ask, training, queue)
     validator = CommandValidator(known, training.checks, training.loop.breakpoints, history)
     name = setup.name or default_name(setup.model)
     about = describe(session, setup, known.states())
@@ -143,12 +158,21 @@ def _training(setup: Setup, session: Session, controls: ControlSet, history: His
         history=history,
         timeline=timeline,
         checks=checks,
-        diagnosis=Diagnosis(_plugins(history, "nbdebug.rules", Rule), history, controls.accepts),
+        asked=AskedChecks(checks, loop, history, setup.overhead),
+        diagnosis=Diagnosis(
+            _plugins(history, "nbdebug.rules", Rule), history, partial(would_change, controls)
+        ),
         run=RunControl(session, history),
         forecast=LrForecast(session, history),
         flow=LayerFlow(session, history),
         double_step=DoubleStep(loop, timeline),
     )
+
+
+def _ask(training: Training, queue: CommandQueue, names: tuple[str, ...]) -> None:
+    """Let checks that rules ask for run, when training can afford them."""
+    training.asked.expect()
+    queue.put(AskChecks(names))
 
 
 def _say_what_is_unusual(session: Session, history: History) -> None:

@@ -223,7 +223,7 @@ class Debugger:
     def findings(self) -> Findings:
         """Symptoms of a sick training, their causes and remedies: root causes first."""
         self._parts.home.check()
-        return self.rules.look()
+        return self._parts.judge()
 
     @property
     def rules(self) -> Diagnosis:

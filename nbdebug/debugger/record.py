@@ -129,7 +129,7 @@ class Recording:
         self._parts.home.check()
         parts = self._parts
         # A script asks for no findings before its report.
-        parts.training.diagnosis.look()
+        parts.judge()
         if parts.recorder is not None:
             data = parts.recorder.bundle()
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from nbdebug.debugger.debugger import Debugger
@@ -52,6 +53,23 @@ def no_signal(seed: int) -> Debugger:
     return train(mlp(seed), seed, data=(X, y), optimizer="adam", lr=1e-4)
 
 
+@sick_training("a class of one sample in fifty", "missed_class", steps=2000)
+def rare_class(seed: int) -> Debugger:
+    """Points of two classes that overlap; one in fifty belongs to the second."""
+    draw = torch.Generator().manual_seed(seed)
+    y = (torch.rand(3_000, generator=draw) < 0.02).long()
+    X = torch.randn(3_000, 8, generator=draw) + 0.5 * y[:, None]
+    torch.manual_seed(seed)
+    network = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 2))
+    return train(network, seed, data=(X, y), lr=0.05)
+
+
+@sick_training("two updates an epoch", "few_updates", steps=1200)
+def huge_batches(seed: int) -> Debugger:
+    """Batches of 700 of 1,400 digits: an epoch has two updates."""
+    return train(mlp(seed), seed, data=digits(seed, 1_400), batch_size=700)
+
+
 @sick_training("labels of other samples", "no_better_than_constant", steps=1500)
 def mixed_up(seed: int) -> Debugger:
     """Digits with the labels in another order than the pictures."""
@@ -94,4 +112,5 @@ def slow_samples(seed: int) -> Debugger:
 
 TRAININGS = (
     broken_sample, outlier, overfitting, no_signal, mixed_up, noisy_training, slow_samples,
+    rare_class, huge_batches,
 )  # fmt: skip

@@ -85,6 +85,21 @@ def masked(seed: int) -> Debugger:
     return train(Masked(mlp(seed)), seed)
 
 
+class WrongMask(Wrapped):
+    """A mask that keeps what is to be masked: a corner of the digits."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        pixel = torch.arange(x.shape[1], device=x.device)
+        result: torch.Tensor = self.body(x * ((pixel % 8 >= 6) & (pixel < 24)))
+        return result
+
+
+@sick_training("a mask the wrong way round", "warned_check")
+def wrongly_masked(seed: int) -> Debugger:
+    """A mask keeps an almost empty corner of the digits and takes the rest."""
+    return train(WrongMask(mlp(seed)), seed)
+
+
 @sick_training("dropout of 0.85", "heavy_dropout", steps=2000)
 def heavy_dropout(seed: int) -> Debugger:
     """Dropout of 85 % behind every hidden layer."""
@@ -145,7 +160,7 @@ def leaking(seed: int) -> Debugger:
     )
 
 
-@sick_training("a failed check", "failed_check")
+@sick_training("a failed check", "failed_check", "loss_stays_high")
 def failed_check(seed: int) -> Debugger:
     """A softmax before cross-entropy: the checklist said so, and training went on."""
     dbg = train(nn.Sequential(mlp(seed), nn.Softmax(1)), seed)
@@ -155,6 +170,6 @@ def failed_check(seed: int) -> Debugger:
 
 TRAININGS = (
     failed_check, deep_sigmoids, large_weights, saturated, dead_layer, detached, masked,
-    heavy_dropout, dropout_before_batchnorm, tiny_batches, stale_batchnorm, not_reproducible,
-    leaking,
+    wrongly_masked, heavy_dropout, dropout_before_batchnorm, tiny_batches, stale_batchnorm,
+    not_reproducible, leaking,
 )  # fmt: skip

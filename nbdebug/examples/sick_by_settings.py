@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from nbdebug.debugger.debugger import Debugger
+from nbdebug.examples.data import digits
 from nbdebug.examples.networks import mlp
 from nbdebug.examples.sick_training import sick_training, train
 
@@ -50,6 +51,20 @@ def turned_up(seed: int) -> Debugger:
     dbg.run(steps=100)
     dbg.set(lr=3.0)
     return dbg
+
+
+@sick_training("an optimizer that maximizes", "climbing_updates")
+def maximizing(seed: int) -> Debugger:
+    """SGD with `maximize=True`, where the loss is to fall."""
+    network = mlp(seed)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.05, maximize=True)
+    return train(network, seed, optimizer=optimizer, lr=None)
+
+
+@sick_training("raw outputs in nll_loss", "unbounded_loss", "failed_check")
+def raw_outputs(seed: int) -> Debugger:
+    """`nll_loss`, which takes log-probabilities, gets raw outputs."""
+    return Debugger(mlp(seed), digits(seed), nn.NLLLoss(), optimizer="adam", lr=1e-3, batch_size=32)
 
 
 @sick_training("a schedule of epochs at every step", "schedule_ended")
@@ -127,5 +142,5 @@ def clipping_always(seed: int) -> Debugger:
 TRAININGS = (
     far_too_large, far_too_large_sgd, far_too_small, far_too_small_adam, too_small, turned_up,
     turned_up_and_down, turned_down_in_warm_up, schedule_at_every_step, oscillating, no_zero_grad,
-    weight_decay, clipping_never, clipping_always,
+    weight_decay, clipping_never, clipping_always, maximizing, raw_outputs,
 )  # fmt: skip

@@ -17,7 +17,8 @@ class Overshoot(Probe):
     the step, along the step: -1 means no progress, 0 the minimum of the parabola, 1 the same
     loss on the other side, and more than 1 a higher loss. This is Cockpit's Alpha (Schneider
     et al. 2021), with the final slope taken from the batch of the next step, which saves a
-    forward pass. The probe does not measure while gradients are clipped.
+    forward pass. `uphill` is 1 for a step that starts along the gradient instead of against it, 0
+    for others. The probe does not measure while gradients are clipped.
     """
 
     name = "overshoot"
@@ -57,10 +58,11 @@ class Overshoot(Probe):
         if self._end is not None and self._slope is not None:
             # A step that starts uphill has no minimum along its direction.
             found = torch.where(self._slope < 0, -self._end / self._slope, torch.nan)
+            uphill = (self._slope > 0).float()
             self._slope = self._end = None
             if sum(copy.nbytes for copy in self._way) > MAX_KEPT_BYTES:
                 self._way = []
-            return {"overshoot": found}
+            return {"overshoot": found, "uphill": uphill}
         if self._begun != step:
             return {}
         grads, self._grads = self._grads, []

@@ -16,6 +16,7 @@ from nbdebug.core.names import unknown_name
 from nbdebug.core.records import Notice, NoticeKind, Severity
 from nbdebug.core.results.findings import SEVERITIES, Finding, Findings, Symptom
 from nbdebug.errors import ArgumentError, PluginError
+from nbdebug.rules._asked_checks import wanted_checks
 from nbdebug.rules._implications import root_of
 from nbdebug.rules.base import RECENT_BUCKETS, Rule
 
@@ -41,8 +42,11 @@ class Diagnosis(Sequence[Rule]):
     notice tells that the symptom is gone.
 
     Args:
-        possible: returns True if this training accepts the given settings; remedies with other
-            settings are dropped.
+        possible: returns True if this training accepts the given settings and they would change
+            something; remedies with other settings are dropped.
+
+    Attributes:
+        ask: called with the names of checks that may tell why, once for each of them.
     """
 
     def __init__(
@@ -54,6 +58,8 @@ class Diagnosis(Sequence[Rule]):
         self._rules = {rule.name: rule for rule in rules}
         self._history, self._possible = history, possible
         self._known: dict[str, _Known] = {}
+        self.ask: Callable[[tuple[str, ...]], object] = lambda names: None
+        self._asked: set[str] = set()
         self._looking, self._busy = threading.RLock(), False
         self._step, self._seen, self._next = 0, -1, 0.0
 
@@ -108,7 +114,7 @@ class Diagnosis(Sequence[Rule]):
             step = snapshot.status.step
             if step < self._step:
                 # After a rewind, findings belong to discarded steps.
-                self._known = {}
+                self._known, self._asked = {}, set()
             self._step = step
             before = set(self._known)
             self._busy = True
@@ -124,7 +130,16 @@ class Diagnosis(Sequence[Rule]):
             if found != self._history.results.of(Findings):
                 self._history.set_result(found)
             self._seen = snapshot.version
+            self._ask_why(ordered(known), snapshot)
             return found
+
+    def _ask_why(self, found: Sequence[Finding], snapshot: Snapshot) -> None:
+        """Ask for the checks that may tell why there are these findings."""
+        wanted = wanted_checks(found, self._rules, snapshot)
+        new = tuple(name for name in wanted if name not in self._asked)
+        if new:
+            self._asked.update(new)
+            self.ask(new)
 
     def judge(self, start: int, way: History) -> Findings:
         """Findings of a fork: this training up to step `start`, then another History.
@@ -153,8 +168,9 @@ class Diagnosis(Sequence[Rule]):
     def _ordered(self, known: Mapping[str, Finding]) -> list[Finding]:
         """Findings in order, without those that are there only to explain others, but do not."""
         found = ordered(known)
-        causes = {finding.cause for finding in found}
+        causes, roots = {one.cause for one in found}, {one.name for one in found if not one.cause}
         idle = {n for n in known if n not in causes and self._rules[n].explains_others}
+        idle |= {name for name in roots if self._rules[name].only_explained}
         return ordered({n: one for n, one in known.items() if n not in idle}) if idle else found
 
     def title(self, name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 # Almost every fault keeps the loss from falling.
-NO_PROGRESS = ("not_learning", "no_better_than_constant", "too_slow")
+NO_PROGRESS = ("not_learning", "no_better_than_constant", "too_slow", "loss_stays_high")
 
 EXPLAINS: dict[str, tuple[str, ...]] = {
     "failed_check": (
@@ -13,7 +13,9 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
         "exploding_gradients", "unchanged_parameters", "updates_too_small", "updates_too_large",
         "not_finite", "diverging", "oscillating", "gradient_spike", "overfitting",
         "suspicious_validation", "stale_batchnorm", "variance_shift", "clipping_too_hard",
+        "unbounded_loss",
     ),
+    "warned_check": (*NO_PROGRESS, "constant_output"),
     "harmful_change": (
         *NO_PROGRESS, "diverging", "oscillating", "exploding_gradients", "gradient_spike",
         "not_finite", "updates_too_large", "updates_too_small", "dead_units", "constant_output",
@@ -32,8 +34,21 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
         "updates_too_large", "diverging", "oscillating", "exploding_gradients", "gradient_spike",
         "not_finite",
     ),
+    "renewed_optimizer": (
+        *NO_PROGRESS, "updates_too_large", "diverging", "oscillating", "gradient_spike",
+    ),
+    "scaled_clipping": (*NO_PROGRESS, "updates_too_small", "clipping_too_hard"),
     "updates_in_eval": ("stale_batchnorm", "overfitting"),
     "schedule_ended": (*NO_PROGRESS, "updates_too_small", "unchanged_parameters"),
+    "climbing_updates": (
+        *NO_PROGRESS, "diverging", "oscillating", "exploding_gradients", "gradient_spike",
+        "not_finite", "updates_too_large", "dead_units", "constant_output", "saturated_units",
+        "vanishing_gradients",
+    ),
+    "unbounded_loss": (
+        "exploding_gradients", "gradient_spike", "not_finite", "updates_too_large", "dead_units",
+        "saturated_units",
+    ),
     "missing_zero_grad": (
         *NO_PROGRESS, "diverging", "oscillating", "exploding_gradients", "gradient_spike",
         "not_finite", "updates_too_large", "dead_units", "constant_output", "saturated_units",
@@ -54,11 +69,14 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
     "vanishing_gradients": (
         *NO_PROGRESS, "constant_output", "unchanged_parameters", "updates_too_small",
     ),
-    "constant_output": (*NO_PROGRESS, "unchanged_parameters", "updates_too_small"),
+    "constant_output": (*NO_PROGRESS, "missed_class", "unchanged_parameters", "updates_too_small"),
     "exploding_gradients": (*NO_PROGRESS, "not_finite", "diverging", "gradient_spike"),
     "unchanged_parameters": (*NO_PROGRESS, "updates_too_small"),
-    "updates_too_small": NO_PROGRESS,
-    "weight_decay_dominates": (*NO_PROGRESS, "vanishing_gradients", "constant_output"),
+    "updates_too_small": (*NO_PROGRESS, "few_updates", "missed_class"),
+    "few_updates": (*NO_PROGRESS, "missed_class"),
+    "weight_decay_dominates": (
+        *NO_PROGRESS, "updates_too_large", "vanishing_gradients", "constant_output",
+    ),
     "clipping_too_hard": (*NO_PROGRESS, "updates_too_small"),
     "heavy_dropout": (*NO_PROGRESS, "suspicious_validation"),
     "variance_shift": ("stale_batchnorm",),
@@ -74,8 +92,9 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
     "gradient_spike": (
         *NO_PROGRESS, "not_finite", "constant_output", "unchanged_parameters", "updates_too_small",
     ),
-    "too_slow": ("no_better_than_constant", "not_learning"),
-    "no_better_than_constant": ("not_learning",),
+    "too_slow": ("no_better_than_constant", "not_learning", "loss_stays_high"),
+    "not_learning": ("missed_class", "loss_stays_high"),
+    "no_better_than_constant": ("not_learning", "missed_class", "loss_stays_high"),
 }  # fmt: skip
 
 

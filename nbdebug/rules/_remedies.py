@@ -9,8 +9,10 @@ import numpy as np
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Remedy
+from nbdebug.rules.base import group_series
 
 MAX_STEPS_AFTER_RAISE = 50
+MAX_WARMUP_STEPS, WARMUP_STEPS, MIN_FULL_SHARE = 100, 200, 0.9
 REINITIALISE = Remedy("Re-initialise the weights as He et al. (2015)", {"reinit": "he"})
 
 
@@ -18,7 +20,7 @@ def scale_lr(snapshot: Snapshot, factor: float) -> tuple[Remedy, ...]:
     """A learning rate multiplied by `factor`; no remedy if the current one is unknown."""
     each = {name: _scaled(snapshot, f"lr/{name}", factor) for name in snapshot.optimizers}
     lr = _scaled(snapshot, "lr", factor)
-    if not min((lr, *each.values())) > 0:
+    if not min((lr, *each.values())) > 0 or 0.8 < factor < 1.25:
         return ()
     times = float(f"{max(factor, 1 / factor):.2g}")
     word = f"Raise the learning rate {times:g}-fold"
@@ -66,3 +68,31 @@ def clip_at_p90(snapshot: Snapshot) -> tuple[Remedy, ...]:
     bound = grad_norm_p90(snapshot)
     settings = {"clip_mode": "norm", "clip_threshold": float(f"{bound:.3g}")}
     return (Remedy("Clip the gradient norm at its 90th percentile", settings),) if bound > 0 else ()
+
+
+def warm_up(snapshot: Snapshot, since: int) -> tuple[Remedy, ...]:
+    """A warm-up, where harm began in the first steps and the learning rate at its full value."""
+    lr = snapshot.series.get("lr")
+    if lr is None or not len(lr) or since > MAX_WARMUP_STEPS or snapshot.changed_at:
+        return ()
+    early = lr.last[lr.step <= since + MAX_WARMUP_STEPS]
+    if not len(early) or not early[0] >= MIN_FULL_SHARE * float(early.max()) > 0:
+        return ()
+    text = f"Begin with a warm-up: the learning rate rises over the first {WARMUP_STEPS} steps"
+    return (Remedy(text, {"warmup_steps": WARMUP_STEPS}),)
+
+
+def lr_by_updates(snapshot: Snapshot, small: float, large: float) -> tuple[Remedy, ...]:
+    """Another learning rate, where the updates relative to the weights speak for one.
+
+    Args:
+        small: median update ratio below which the rate is raised; large: above which it is
+            lowered. Between them it is not at fault; where nothing was measured both are offered.
+    """
+    moved = [float(np.median(s.mean)) for s in group_series(snapshot, "update_ratio", 2).values()]
+    ratio = float(np.median(moved)) if moved else np.nan
+    if ratio < small:
+        return (*scale_lr(snapshot, 100.0), *scale_lr(snapshot, 10.0))
+    if ratio > large:
+        return (*scale_lr(snapshot, 0.1), *scale_lr(snapshot, 0.01))
+    return () if moved else (*scale_lr(snapshot, 10.0), *scale_lr(snapshot, 0.1))

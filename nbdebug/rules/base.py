@@ -36,6 +36,9 @@ class Rule(ABC):
         harms: the symptom damages the weights permanently, so a remedy is tried from a
             checkpoint before the symptom.
         explains_others: the rule tells only why there are other findings; alone it is none.
+        asks: names of checks that may tell why; they run by themselves where the finding has no
+            other cause and training can afford them.
+        only_explained: the finding is shown only under one that explains it.
         falls: the rule takes for granted that the loss is to fall; it is not evaluated where
             several optimizers follow losses of their own, as those of a GAN.
     """
@@ -48,6 +51,8 @@ class Rule(ABC):
     wants: ClassVar[tuple[str, ...]] = ()
     harms: ClassVar[bool] = False
     explains_others: ClassVar[bool] = False
+    only_explained: ClassVar[bool] = False
+    asks: ClassVar[tuple[str, ...]] = ()
     falls: ClassVar[bool] = False
 
     @abstractmethod

@@ -6,9 +6,14 @@ import numpy as np
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Remedy, Symptom
+from nbdebug.rules._asked_checks import WHY_NO_PROGRESS
 from nbdebug.rules._examples import example, falling_loss
 from nbdebug.rules._remedies import REINITIALISE, scale_lr
 from nbdebug.rules.base import Rule
+
+TRACE = Remedy(
+    "Follow two samples through forward: behind a mask, an index or a product they are equal"
+)
 
 
 class ConstantOutput(Rule):
@@ -23,6 +28,7 @@ class ConstantOutput(Rule):
     name = "constant_output"
     title = "The same output for every sample"
     source = "nbdebug: a spread under 1e-6 of 1 + |mean| over the batch; 0 of 200 healthy models"
+    asks = WHY_NO_PROGRESS
     needs = ("output_spread",)
 
     MIN_SPREAD = 1e-6
@@ -37,12 +43,15 @@ class ConstantOutput(Rule):
             return None
         value = float(spread.last[-1])
         seen = f"Within a batch, outputs differ by {value:.2g} of their size."
+        known = spread.mean > self.MIN_SPREAD
         remedies = (
             REINITIALISE,
             Remedy("Use LeakyReLU, which has no dead region", {"activation": "leaky_relu"}),
             *scale_lr(snapshot, 0.1),
         )
-        known = spread.mean > self.MIN_SPREAD
+        if not known.any():
+            # It never was otherwise, so no step did it.
+            remedies = (TRACE, REINITIALISE)
         since = int(spread.step[np.flatnonzero(known)[-1] if known.any() else 0])
         evidence = tuple(map(float, spread.mean[-64:]))
         return Symptom(value, self.MIN_SPREAD, since, seen, remedies, evidence)

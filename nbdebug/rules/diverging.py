@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.core.records import Array
 from nbdebug.core.results.findings import Symptom
+from nbdebug.rules._asked_checks import WHY_NO_PROGRESS
 from nbdebug.rules._examples import example, falling_loss
 from nbdebug.rules._loss_rise import (
     MAX_RISE_SHARE,
@@ -15,7 +17,7 @@ from nbdebug.rules._loss_rise import (
     rise_start,
     window_medians,
 )
-from nbdebug.rules._remedies import clip_at_p90, previous_lr, scale_lr
+from nbdebug.rules._remedies import clip_at_p90, previous_lr, scale_lr, warm_up
 from nbdebug.rules.base import Rule, downsampled
 
 
@@ -33,11 +35,13 @@ class Diverging(Rule):
     source = "TheDeepChecker (twice the minimum, 5 times), relative to what was won"
     harms = True
     falls = True
+    asks = WHY_NO_PROGRESS
     needs = ("loss",)
-    wants = ("grad_norm",)
+    wants = ("grad_norm", "lr")
 
     MAX_RISE_SHARE = MAX_RISE_SHARE
     WINDOW = WINDOW
+    EXPLOSION = 4.0
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
         loss = snapshot.series["loss"]
@@ -47,15 +51,23 @@ class Diverging(Rule):
         best, now = int(np.argmin(medians)), float(medians[-2:].min())
         bound = rise_bound(medians, best, self.MAX_RISE_SHARE)
         rise, noise = now - float(medians[best]), noise_of(loss.mean)
-        if best > len(medians) - 3 or now <= bound or rise < 2 * noise:
+        calm = rise < 2 * noise and not self._explodes(medians, best)
+        if best > len(medians) - 3 or now <= bound or calm:
             return None
         since = int(loss.step[rise_start(loss.mean, medians, best, bound)])
         lowest = int(loss.step[len(loss) % self.WINDOW + (best + 1) * self.WINDOW - 1])
         seen = f"Median loss {now:.4g}; the median was {medians[best]:.4g} around step {lowest:,}."
         remedies = (
-            *previous_lr(snapshot, since), *scale_lr(snapshot, 0.1), *clip_at_p90(snapshot)
+            *previous_lr(snapshot, since), *scale_lr(snapshot, 0.1), *clip_at_p90(snapshot),
+            *warm_up(snapshot, since),
         )  # fmt: skip
         return Symptom(now, bound, since, seen, remedies, downsampled(loss.mean))
+
+    def _explodes(self, medians: Array, best: int) -> bool:
+        """True if the loss rises from window to window, beyond all that it was before."""
+        highest = float(np.abs(medians[: best + 1]).max())
+        rises = bool((np.diff(medians[best:]) > 0).all())
+        return rises and float(medians[-1]) > self.EXPLOSION * highest
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:

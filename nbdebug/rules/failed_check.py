@@ -5,7 +5,8 @@ from __future__ import annotations
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.checks.check_report import CheckReport
 from nbdebug.core.results.checks.check_result import CheckResult
-from nbdebug.core.results.findings import Remedy, Symptom
+from nbdebug.core.results.findings import Symptom
+from nbdebug.rules._asked_checks import symptom_of
 from nbdebug.rules._examples import example, falling_loss
 from nbdebug.rules.base import Rule
 
@@ -40,12 +41,7 @@ class FailedCheck(Rule):
         ]
         if not failed or not snapshot.status.step:
             return None
-        first = failed[0]
-        seen = f"{first.title}: {first.seen}; expected: {first.expected}."
-        if len(failed) > 1:
-            seen += f" Failed too: {', '.join(one.title for one in failed[1:])}."
-        remedies = tuple(Remedy(one.remedy) for one in failed[:3] if one.remedy)
-        return Symptom(float(len(failed)), 0.0, first.at, seen, remedies)
+        return symptom_of(failed, "Failed too")
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from nbdebug.core.history.snapshot import Snapshot
-from nbdebug.core.results.findings import Remedy, Symptom
+from nbdebug.core.results.findings import Symptom
+from nbdebug.rules._asked_checks import WHY_NO_PROGRESS, look_into
 from nbdebug.rules._examples import example, falling_loss
-from nbdebug.rules._remedies import scale_lr
+from nbdebug.rules._remedies import lr_by_updates
 from nbdebug.rules.base import Rule, downsampled
 
 
@@ -25,9 +26,12 @@ class NoBetterThanConstant(Rule):
     title = "No better than a constant output"
     source = "Karpathy's recipe (input-independent baseline); over 0.95 of the best constant"
     falls = True
+    asks = WHY_NO_PROGRESS
     needs = ("loss", "constant_loss")
+    wants = ("update_ratio/*",)
 
     MAX_LOSS_RATIO = 0.95
+    SMALL_UPDATE_RATIO, LARGE_UPDATE_RATIO = 1e-4, 3e-2
     MIN_STEPS = 200
     MIN_EPOCHS = 3.0
 
@@ -53,9 +57,8 @@ class NoBetterThanConstant(Rule):
         seen = f"Median loss {value:.4g} over the last half of the steps; a constant output gives "
         seen += f"{known[-1]:.4g}."
         remedies = (
-            Remedy("Run dbg.check(slow=True): the checklist tests if inputs predict the targets"),
-            *scale_lr(snapshot, 10.0),
-            *scale_lr(snapshot, 0.1),
+            *look_into(snapshot),
+            *lr_by_updates(snapshot, self.SMALL_UPDATE_RATIO, self.LARGE_UPDATE_RATIO),
         )
         return Symptom(
             value, bound, int(loss.step[len(loss) // 2]), seen, remedies, downsampled(half)

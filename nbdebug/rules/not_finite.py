@@ -8,7 +8,7 @@ from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Notice, Status
 from nbdebug.core.results.findings import Remedy, Symptom
 from nbdebug.rules._examples import example, falling_loss
-from nbdebug.rules._remedies import clip_at_p90, scale_lr
+from nbdebug.rules._remedies import clip_at_p90, scale_lr, warm_up
 from nbdebug.rules.base import Rule, downsampled
 
 
@@ -25,17 +25,21 @@ class NotFinite(Rule):
     title = "NaN or Inf"
     severity = "error"
     source = "proof"
-    wants = ("loss", "grad_norm")
+    wants = ("loss", "grad_norm", "lr")
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
         failure = snapshot.status.failure
         if failure is None or failure.kind != "non_finite":
             return None
         loss = snapshot.series.get("loss")
-        smaller = (*scale_lr(snapshot, 0.1), *clip_at_p90(snapshot))
+        smaller = (
+            *scale_lr(snapshot, 0.1), *clip_at_p90(snapshot), *warm_up(snapshot, failure.step)
+        )  # fmt: skip
         exclude = Remedy("Exclude such batches", {"not_finite": "exclude"})
         # A smaller step size does not help against NaN in the data, or against a division by 0.
-        remedies = (exclude, *smaller) if failure.origin == "data" else (*smaller, exclude)
+        remedies = (*smaller, exclude)
+        if failure.origin == "data":
+            remedies = (exclude, Remedy("Mend or remove the samples that are named"))
         if failure.origin == "operation":
             remedies = (Remedy("Guard the operation in the line that is named"), exclude)
         evidence = () if loss is None else downsampled(loss.mean)

@@ -6,9 +6,10 @@ import numpy as np
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Remedy, Symptom
+from nbdebug.rules._asked_checks import WHY_NO_PROGRESS, look_into
 from nbdebug.rules._examples import example, falling_loss
-from nbdebug.rules._remedies import scale_lr
-from nbdebug.rules.base import Rule, downsampled, group_series
+from nbdebug.rules._remedies import lr_by_updates
+from nbdebug.rules.base import Rule, downsampled
 
 
 class NotLearning(Rule):
@@ -24,6 +25,7 @@ class NotLearning(Rule):
     title = "The loss does not decrease"
     source = "Karpathy's recipe; SageMaker's LossNotDecreasing made patient"
     falls = True
+    asks = WHY_NO_PROGRESS
     needs = ("loss",)
     wants = ("update_ratio/*",)
 
@@ -53,16 +55,8 @@ class NotLearning(Rule):
         )
 
     def _remedies(self, snapshot: Snapshot) -> tuple[Remedy, ...]:
-        moved = [
-            float(np.median(s.mean)) for s in group_series(snapshot, "update_ratio", 2).values()
-        ]
-        ratio = float(np.median(moved)) if moved else np.nan
-        look = Remedy("Run the checklist: dbg.check()")
-        if ratio < self.SMALL_UPDATE_RATIO:
-            return (*scale_lr(snapshot, 100.0), *scale_lr(snapshot, 10.0), look)
-        if ratio > self.LARGE_UPDATE_RATIO:
-            return (*scale_lr(snapshot, 0.1), *scale_lr(snapshot, 0.01), look)
-        return (look, *scale_lr(snapshot, 10.0), *scale_lr(snapshot, 0.1))
+        rates = lr_by_updates(snapshot, self.SMALL_UPDATE_RATIO, self.LARGE_UPDATE_RATIO)
+        return (*look_into(snapshot), *rates) if len(rates) < 2 else (*rates, *look_into(snapshot))
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Remedy, Symptom
 from nbdebug.core.results.metric_names import UpdatesInEval
@@ -20,16 +22,30 @@ class EvalModeLeftOn(Rule):
 
     name = "updates_in_eval"
     title = "Training goes on in eval mode"
+    wants = ("in_eval",)
+    PATIENCE = 3
     source = "PyTorch, Module.eval; proof: training mode at an earlier update, eval mode at this"
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
         found = snapshot.results.of(UpdatesInEval)
         if found is None or found.step is None:
-            return None
+            return self._measured(snapshot)
         seen = f"Updates are made in eval mode since step {found.step:,}: "
         seen += f"{', '.join(found.layers)} work as in validation."
         remedy = Remedy("Call model.train() after validation, at the beginning of each epoch")
         return Symptom(float(found.step), 0.0, found.step, seen, (remedy,))
+
+    def _measured(self, snapshot: Snapshot) -> Symptom | None:
+        """Steps that nbdebug makes itself, with a step_fn or a forward that calls eval()."""
+        series = snapshot.series.get("in_eval")
+        if series is None or len(series) < self.PATIENCE or not series.mean[-self.PATIENCE :].all():
+            return None
+        calm = np.flatnonzero(series.mean == 0)
+        since = int(series.step[calm[-1] + 1 if len(calm) else 0])
+        seen = f"Updates are made in eval mode since step {since:,}: step_fn, loss_fn or forward "
+        seen += "calls model.eval()."
+        remedy = Remedy("Leave out model.eval() there, or call model.train() before the loss")
+        return Symptom(float(since), 0.0, since, seen, (remedy,))
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:

@@ -7,7 +7,7 @@ import numpy as np
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.findings import Symptom
 from nbdebug.rules._examples import example, falling_loss
-from nbdebug.rules._remedies import scale_lr
+from nbdebug.rules._remedies import scale_lr, warm_up
 from nbdebug.rules.base import RECENT_BUCKETS, Rule, group_series, remaining_loss
 
 
@@ -24,7 +24,7 @@ class UpdatesTooLarge(Rule):
     source = "CS231n (about 1e-3); nbdebug: the threshold 0.1"
     harms = True
     needs = ("update_ratio/*",)
-    wants = ("loss",)
+    wants = ("loss", "lr")
 
     MAX_UPDATE_RATIO = 0.1
     MAX_SINGLE_RATIO = 1.0
@@ -48,7 +48,10 @@ class UpdatesTooLarge(Rule):
             return None
         seen = f"Step {since:,} changed the weights by {value:.2g} of their norm; 0.001 is usual."
         factor = float(f"{min(max(self.TARGET_RATIO / value, 1e-4), 0.3):.1g}")
-        remedies = (*scale_lr(snapshot, factor), *scale_lr(snapshot, factor / 10))
+        remedies = (
+            *scale_lr(snapshot, factor), *scale_lr(snapshot, factor / 10),
+            *(warm_up(snapshot, since) if value < self.MAX_SINGLE_RATIO else ()),
+        )  # fmt: skip
         return Symptom(
             value, self.MAX_UPDATE_RATIO, since, seen, remedies, tuple(map(float, table))
         )

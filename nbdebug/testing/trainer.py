@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -22,6 +23,7 @@ from nbdebug.probes.base import Probe
 from nbdebug.rules._diagnosis import Diagnosis
 from nbdebug.rules.base import Rule
 from nbdebug.testing.problem import AnyProblem
+from nbdebug.training.engine.control_effect import would_change
 from nbdebug.training.engine.control_set import ControlSet, check_keywords
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.probe_runner import ProbeRunner
@@ -145,7 +147,7 @@ class Trainer:
 
     def diagnose(self, *rules: Rule) -> Findings:
         """Ask rules what looks sick now."""
-        return Diagnosis(rules, self.history, self._controls.accepts).look()
+        return Diagnosis(rules, self.history, partial(would_change, self._controls)).look()
 
     def close(self) -> None:
         """End the workers of the data loader, if there are any."""

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from nbdebug.core.commands.base import Command
-from nbdebug.core.commands.examining import RecordFlight
+from nbdebug.core.commands.examining import AskChecks, RecordFlight
 from nbdebug.core.commands.loops import LogValues
 from nbdebug.core.commands.queue import CommandQueue, Ticket, closed_error
 from nbdebug.core.commands.running import Close, Run, SetControl, WatchProbe
@@ -33,6 +33,8 @@ from nbdebug.training.tasks.runner import CommandRunner
 
 # A flight record is made automatically if it takes less than this.
 MAX_FLIGHT_RECORD_SECONDS = 2.0
+# These do not change the forecast.
+QUIET = WatchProbe | LogValues | AskChecks
 
 
 class Worker:
@@ -79,11 +81,12 @@ class Worker:
         """Run the waiting commands, then a step; whatever these raise leaves training paused."""
         run = self._training.run
         try:
-            idle = run.state == "paused" and not self._waiting
-            self._waiting.extend(self._queue.drain(wait=idle))
+            busy = self._waiting or self._training.asked.due("paused")
+            self._waiting.extend(self._queue.drain(wait=run.state == "paused" and not busy))
             # A loop on its own may be writing to what a command reads or restores.
             if self._waiting and not self._training.loop.body.is_apart():
                 self._handle()
+            self._training.asked.run_due(run.state)
             # A loop that was on its own may have put a command before it took its batch.
             ready = run.state == "running" and self._training.loop.body.is_ready()
             if ready and not (self._waiting or self._queue.waiting):
@@ -102,8 +105,8 @@ class Worker:
     def _end(self) -> None:
         """Answer everybody who waits and release what training holds, whatever else fails."""
         training = self._training
-        for ticket in (*self._waiting, *self._running):
-            self._answers.append((ticket, None, training.run.error or closed_error()))
+        error = training.run.error or closed_error()
+        self._answers += [(one, None, error) for one in (*self._waiting, *self._running)]
         self._waiting.clear()
         self._running.clear()
         steps = (
@@ -121,8 +124,7 @@ class Worker:
     def _handle(self) -> None:
         run, waiting = self._training.run, self._waiting
         run.announce_goal()
-        # Opening a tab or a measurement does not change the forecast.
-        quiet = all(isinstance(ticket.command, WatchProbe | LogValues) for ticket in waiting)
+        quiet = all(isinstance(ticket.command, QUIET) for ticket in waiting)
         while waiting and run.state != "closed":
             # Taken out one by one: a command that fails does not drop those behind it.
             ticket = waiting.popleft()
@@ -214,8 +216,8 @@ class Worker:
         return True
 
     def _stop_without_loop(self, left: LoopLeft) -> None:
-        step = self._training.session.step
-        self._training.run.stop(Notice(step, "info", "The loop has ended", str(left)), left)
+        notice = Notice(self._training.session.step, "info", "The loop has ended", str(left))
+        self._training.run.stop(notice, left)
 
     def _stop_at_breakpoint(self, condition: str) -> None:
         self._training.timeline.undo_outside()
@@ -223,9 +225,8 @@ class Worker:
 
     def _pause_at(self, condition: str, text: str) -> None:
         self._training.timeline.mark("break", condition)
-        step = self._training.session.step
-        failure = Notice(step, "info", f"Break: {condition}", text, kind="breakpoint")
-        self._training.run.stop(failure)
+        step, title = self._training.session.step, f"Break: {condition}"
+        self._training.run.stop(Notice(step, "info", title, text, kind="breakpoint"))
 
     def _exclude_batch(self, error: NonFiniteError) -> bool:
         """Continue without this batch, if batches with NaN or Inf are excluded."""
@@ -244,9 +245,8 @@ class Worker:
         training = self._training
         step = training.session.step
         if not isinstance(error, NonFiniteError):
-            where, remedy = self._origin(error)
             why = noted(error, training.session, training.loop.part or training.loop.batch)
-            training.run.stop(exception_notice(error, step, where, remedy, why), error)
+            training.run.stop(exception_notice(error, step, *self._origin(error), why), error)
         elif self._exclude_batch(error):
             pass
         elif not training.loop.body.attended:

@@ -161,6 +161,8 @@ def test_series_have_the_documented_names(
         members += [layer.name for layer in measured_layers(dbg.model)]
     assert measured
     documentation = type(probe).__doc__ or ""
+    if "/<class>`" in documentation:
+        members = [str(number) for number in range(len(measured))]
     for name in measured:
         group, _, member = name.partition("/")
         assert f"`{group}" in documentation

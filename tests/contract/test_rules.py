@@ -107,7 +107,9 @@ def test_every_rule_has_a_sick_training() -> None:
         "log_hides_nan",
         "cleared_gradients",
         "early_clipping",
+        "renewed_optimizer",
         "repeated_backward",
+        "scaled_clipping",
         "updates_in_eval",
     }
     sick = {rule for training in SICK_TRAININGS.values() for rule in training.rules}

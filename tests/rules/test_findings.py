@@ -65,8 +65,11 @@ def test_before_training_nothing_is_judged(dbg: nbd.Debugger) -> None:
         "log_hides_nan",
         "not_finite",
         "not_reproducible",
+        "renewed_optimizer",
         "repeated_backward",
+        "scaled_clipping",
         "updates_in_eval",
+        "warned_check",
     }
 
 
@@ -174,7 +177,7 @@ def test_a_stop_for_a_value_that_is_not_finite_is_a_proof() -> None:
         assert dict(found.remedies[0].settings) == {"not_finite": "exclude"}
 
 
-def test_remedies_that_this_training_cannot_take_are_not_offered(dbg: nbd.Debugger) -> None:
+def test_remedies_that_are_in_force_or_cannot_be_taken_are_not_offered(dbg: nbd.Debugger) -> None:
     class Mine(HighLoss):
         """The loss is over a number."""
 
@@ -184,7 +187,8 @@ def test_remedies_that_this_training_cannot_take_are_not_offered(dbg: nbd.Debugg
             found = super().diagnose(snapshot)
             assert found is not None
             remedies = [
-                Remedy("Order", {"layer_order": order}) for order in ("sideways", "as_built")
+                Remedy("Order", {"layer_order": order})
+                for order in ("sideways", "as_built", "norm_dropout")
             ]
             return replace(found, remedies=(*remedies, Remedy("Think")))
 
@@ -192,7 +196,7 @@ def test_remedies_that_this_training_cannot_take_are_not_offered(dbg: nbd.Debugg
     dbg.run(steps=5)
     (finding,) = dbg.findings
     offered = [(remedy.text, dict(remedy.settings)) for remedy in finding.remedies]
-    assert offered == [("Order", {"layer_order": "as_built"}), ("Think", {})]
+    assert offered == [("Order", {"layer_order": "norm_dropout"}), ("Think", {})]
 
 
 def test_only_causes_are_announced() -> None:

@@ -61,6 +61,15 @@ class RunChecks(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class AskChecks(Command):
+    """Let checks that rules ask for run by themselves, when training can afford them."""
+
+    name: ClassVar[str] = "ask_checks"
+    inside: ClassVar[bool] = True
+    checks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class SummarizeModel(Command):
     """Run one batch through the model and list its modules."""
 

@@ -62,6 +62,20 @@ class EarlyClipping:
 
 
 @dataclass(frozen=True, slots=True)
+class ScaledClipping:
+    """A loop of its own clipped gradients that a GradScaler had not unscaled.
+
+    Attributes:
+        step: the first step in which it did; scale: of the gradients then.
+        line: of the clipping, "" if unknown.
+    """
+
+    step: int
+    scale: float
+    line: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class UpdatesInEval:
     """A loop of its own makes updates while the model is in eval mode.
 
@@ -72,3 +86,18 @@ class UpdatesInEval:
 
     step: int | None
     layers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RenewedOptimizer:
+    """A loop of its own makes a new optimizer for each update.
+
+    Attributes:
+        step: at which this was clear; kind: class of the optimizer.
+        count: of the optimizers so far; lost: names of what each of them had to gather anew.
+    """
+
+    step: int
+    kind: str
+    count: int
+    lost: tuple[str, ...] = ()

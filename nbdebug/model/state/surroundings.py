@@ -92,6 +92,7 @@ class SurroundingsCopy:
         places: what was reached, and its copy, by place.
         tensors: all copied tensors.
         rebound: places of variables that a loop of the user's binds anew between two passes.
+        loose: those that nobody else can bind: a loop that runs on binds them with its next batch.
     """
 
     def __init__(
@@ -106,6 +107,8 @@ class SurroundingsCopy:
             if rebinds and isinstance(reached.value, loose)
         }
 
+        self.loose = {place for place in self.rebound if self.places[place][0].bind is None}
+
     def restore(self) -> None:
         """Write the copies back."""
         done: dict[int, Any] = {}
@@ -119,15 +122,18 @@ class SurroundingsCopy:
         writer = PlainWriter(identities)
         return {place: writer.plain(kept) for place, (_, kept) in self.places.items()}
 
-    def equals(self, other: SurroundingsCopy, variables: bool = True) -> bool:
+    def equals(self, other: SurroundingsCopy, variables: bool = True, loose: bool = True) -> bool:
         """True if both hold the same values to the bit, in the places that both have.
 
         The user's code may meanwhile have added a tensor to a list of its own.
 
         Args:
-            variables: False leaves out the variables that a loop binds anew between two passes.
+            variables: False leaves out the variables that a loop binds anew between two passes;
+                loose: False only those of them that nobody else can bind.
         """
         both = self.places.keys() & other.places.keys()
+        if not loose:
+            both -= self.loose
         if not variables:
             both -= self.rebound
         return all(bitwise_equal(_alone(self, place), _alone(other, place)) for place in both)

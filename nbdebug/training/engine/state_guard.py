@@ -66,13 +66,17 @@ class StateGuard:
         """Place and type of parts of the model that may have a state and cannot be copied."""
         return self._model.weights.attributes.uncopied
 
-    def moved(self) -> tuple[str, ...]:
-        """Names of the parts that changed since the copy was taken; empty if none did."""
+    def moved(self, loose: bool = True) -> tuple[str, ...]:
+        """Names of the parts that changed since the copy was taken; empty if none did.
+
+        Args:
+            loose: False leaves out variables of a loop that its next batch binds anew.
+        """
         now = self._current()
         found = [
             name for name, value in self._copies.items() if not bitwise_equal(now[name], value)
         ]
-        if not self._surroundings.equals(self._session.surroundings.capture()):
+        if not self._surroundings.equals(self._session.surroundings.capture(), loose=loose):
             found.append("what loss_fn and step_fn reach")
         return tuple(found)
 

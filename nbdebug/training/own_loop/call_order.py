@@ -4,24 +4,39 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import nn
 
 from nbdebug.core.history.history import History
-from nbdebug.core.results.metric_names import EarlyClipping, RepeatedBackward, UpdatesInEval
+from nbdebug.core.results.metric_names import (
+    EarlyClipping,
+    RepeatedBackward,
+    ScaledClipping,
+    UpdatesInEval,
+)
 from nbdebug.model.module.modes import depends_on_mode
 from nbdebug.model.origin.source_line import user_line
 from nbdebug.training.engine.loop import Loop
-from nbdebug.training.own_loop.gradient_marks import Marks, Named
+from nbdebug.training.own_loop.gradient_marks import Marks, Named, gradient_marks
 
 
 class CallOrder:
-    """Tells the rules of a loss that is passed back twice, of early clipping and of eval mode."""
+    """Tells the rules of a loss that is passed back twice, of early clipping and of eval mode.
+
+    Attributes:
+        scaler: the GradScaler that scaled a loss last, None without one.
+    """
+
+    scaler: Any = None
 
     def __init__(self) -> None:
         self._history, self._model = History(), nn.Module()
         self._held: set[int] = set()
+        self._parameters: Named = ()
+        self._optimizer: Any = None
         self._trained = self._in_eval = False
         self.begin(False)
 
@@ -32,6 +47,7 @@ class CallOrder:
             parameters: that the only optimizer holds; none where there are several.
         """
         self._history, self._model = loop.history, loop.session.model
+        self._parameters, self._optimizer = parameters, loop.session.optimizer
         self._held = {id(parameter) for _, parameter in parameters}
         # Of a model that was passed in eval mode a notice tells.
         self._trained = self._model.training
@@ -43,6 +59,8 @@ class CallOrder:
         self._twice: str | None = None
         self._early: str | None = None
         self._late = self._took = False
+        self._made: Marks = []
+        self._scaled: ScaledClipping | None = None
 
     def backward(
         self, name: str, roots: Sequence[torch.Tensor], before: Marks, after: Marks
@@ -50,7 +68,7 @@ class CallOrder:
         """Note a backward pass by the gradients of an optimizer before and after it."""
         if before == after:
             return
-        self._took = True
+        self._took, self._made = True, after
         for root, whose, past, made in self._passed:
             # A loss may be passed back again to other parameters, or without its first gradients.
             if whose == name and len(made) == len(before) and any(root() is one for one in roots):
@@ -63,10 +81,24 @@ class CallOrder:
         """Note a clipping, before or after gradients were made."""
         if self._took:
             self._late = True
+            self._see_scale()
             return
         told = self._early is not None or self._history.results.of(EarlyClipping) is not None
         if not told and any(id(parameter) in self._held for parameter in parameters):
             self._early = user_line()
+
+    def _see_scale(self) -> None:
+        """See if gradients are clipped that neither a scaler nor anybody else unscaled."""
+        scaler = self.scaler
+        told = self._scaled is not None or self._history.results.of(ScaledClipping) is not None
+        if told or scaler is None or not scaler.is_enabled():
+            return
+        known = getattr(scaler, "_per_optimizer_states", {}).get(id(self._optimizer), {})
+        ready = getattr(known.get("stage"), "name", "READY") == "READY"
+        if ready and gradient_marks(self._parameters) == self._made:
+            # Last, since it waits for the accelerator.
+            scale = float(scaler.get_scale())
+            self._scaled = ScaledClipping(0, scale, user_line()) if scale != 1.0 else None
 
     def update(self, step: int) -> None:
         """Tell of what an update follows from."""
@@ -77,6 +109,8 @@ class CallOrder:
             self._history.set_result(RepeatedBackward(step, self._twice))
         if self._early is not None and self._took and not self._late:
             self._history.set_result(EarlyClipping(step, self._early))
+        if self._scaled is not None:
+            self._history.set_result(replace(self._scaled, step=step))
         self._see_mode(step)
 
     def _see_mode(self, step: int) -> None:

@@ -8,11 +8,13 @@ from collections.abc import Iterable, Iterator
 
 import torch
 
+from nbdebug.core.results.metric_names import RenewedOptimizer
 from nbdebug.training.own_loop.gradient_marks import Named
 
 # Batches without an update after which weights are looked at, and looked at again.
 LATE_BATCHES = 20
 MAX_PARAMETERS, MAX_ELEMENTS = 8, 64
+MIN_RENEWED, MIN_RENEWED_SHARE = 10, 0.5
 OTHER_OPTIMIZER = (
     "The loop updates the watched parameters by another {0}, such as one that it made anew. These "
     "steps are counted, with their loss and gradient norm; lr and clipping are not those of the "
@@ -36,6 +38,7 @@ class OtherOptimizers:
         )
         self._made: list[int] = []
         self.inside = self.updates = 0
+        self._found = self._updates = 0
 
     def before_step(self) -> None:
         """Called before any step: a wrapper may call the watched optimizer."""
@@ -54,7 +57,20 @@ class OtherOptimizers:
         if found is None:
             ours = {one for member in watched for one in _held(member)}
             found = self._known[optimizer] = not ours.isdisjoint(_held(optimizer))
+            self._found += found
+        self._updates += found
         return found
+
+    def renewed(self, optimizer: torch.optim.Optimizer, step: int) -> RenewedOptimizer | None:
+        """Tell if an optimizer that gathers something is made anew for almost every update."""
+        if self._found < MIN_RENEWED or self._found < MIN_RENEWED_SHARE * self._updates:
+            return None
+        states = [state for state in optimizer.state.values() if isinstance(state, dict)]
+        lost = {name for state in states for name, value in state.items() if value is not None}
+        lost -= {"step"}
+        if not lost:
+            return None
+        return RenewedOptimizer(step, type(optimizer).__name__, self._found, tuple(sorted(lost)))
 
 
 def _held(optimizer: torch.optim.Optimizer) -> Iterator[int]:

@@ -30,6 +30,9 @@ class Observer(Protocol):
     def clip(self, call: Callable[[], Any], parameters: Iterable[torch.Tensor]) -> Any:
         """Let the loop clip the gradients of `parameters` by `call`."""
 
+    def scale(self, scaler: Any) -> None:
+        """Called when a GradScaler scales a loss."""
+
     def update(
         self,
         optimizer: torch.optim.Optimizer,
@@ -65,6 +68,7 @@ class _Functions:
                 for name in ("clip_grad_norm_", "clip_grad_value_"):
                     for module in (torch.nn.utils, torch.nn.utils.clip_grad):
                         self._replace(module, name, _clip)
+                self._replace(torch.amp.GradScaler, "scale", _scale)
                 hooks = register_optimizer_step_pre_hook, register_optimizer_step_post_hook
                 for register, hook in zip(hooks, (self._before, self._after), strict=True):
                     self._undo.append(register(hook).remove)
@@ -201,6 +205,11 @@ def _clip(observer: Observer, original: Any, parameters: Any, *args: Any, **kwar
         seen = list(parameters)
         parameters = (parameter for parameter in seen)
     return observer.clip(functools.partial(original, parameters, *args, **kwargs), seen)
+
+
+def _scale(observer: Observer, original: Any, scaler: Any, *args: Any, **kwargs: Any) -> Any:
+    observer.scale(scaler)
+    return original(scaler, *args, **kwargs)
 
 
 def _set_step(optimizer: torch.optim.Optimizer, original: Any) -> None:

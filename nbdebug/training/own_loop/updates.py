@@ -116,6 +116,10 @@ class LoopUpdates(UpdateNumbers):
                 self._shielded(self._measure_once, one)
         return call()
 
+    def scale(self, scaler: Any) -> None:
+        """See a GradScaler that scales a loss of the loop."""
+        self._order.scaler = scaler
+
     def measure(self) -> None:
         """Measure loss and gradients now, before they are clipped in a way that is not seen."""
         for one in self.optimizers:
@@ -166,6 +170,9 @@ class LoopUpdates(UpdateNumbers):
             self._measure_unclipped()
             self.updated = True
             self.tell(OTHER, OTHER_OPTIMIZER.format(type(optimizer).__name__))
+            renewed = self.others.renewed(optimizer, self.loop.session.step)
+            if self.watched and renewed and self.loop.history.results.of(type(renewed)) is None:
+                self.loop.history.set_result(renewed)
 
     def _measure_unclipped(self) -> None:
         for one in self.optimizers:

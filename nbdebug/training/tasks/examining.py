@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nbdebug.core.commands.examining import (
+    AskChecks,
     CloseWorstSamples,
     FindWorstSamples,
     RecordFlight,
@@ -44,6 +45,15 @@ class RunChecksHandler(Handler[RunChecks]):
 
     def handle(self, command: RunChecks, progress: TaskProgress) -> CheckReport:
         return self.training.checks.run(command.checks, progress)
+
+
+class AskChecksHandler(Handler[AskChecks]):
+    """Handler that lets checks wait for a moment in which training can afford them."""
+
+    command = AskChecks
+
+    def handle(self, command: AskChecks, progress: TaskProgress) -> None:
+        self.training.asked.take(command.checks)
 
 
 class SummarizeHandler(Handler[SummarizeModel]):

@@ -16,6 +16,7 @@ from nbdebug.training.engine.lr_forecast import LrForecast
 from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.engine.session import Session
 from nbdebug.training.engine.stopping.run_control import RunControl
+from nbdebug.training.tasks.checking.asked_checks import AskedChecks
 from nbdebug.training.tasks.checking.check_runner import CheckRunner
 from nbdebug.training.tasks.layer_flow import LayerFlow
 from nbdebug.training.tasks.trials.double_step import DoubleStep
@@ -34,6 +35,7 @@ class Training:
     history: History
     timeline: Timeline
     checks: CheckRunner
+    asked: AskedChecks
     diagnosis: Diagnosis
     run: RunControl
     forecast: LrForecast

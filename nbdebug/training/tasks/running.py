@@ -76,6 +76,7 @@ class ResetHandler(Handler[Reset]):
         training.run.announce_goal()
         training.forecast.restart()
         training.checks.announce()
+        training.asked.drop()
         training.publish(MetricNames(training.session.metrics.names))
         if training.timeline.resumed:
             text = (

@@ -153,7 +153,9 @@ def explain(session: Session, batch: Batch, loss: float, place: str) -> NonFinit
         if not samples and len(rows) and operation.length == batch.samples:
             samples = f" It comes from {_named(batch, rows)}."
     advice = "Lower the learning rate, clip gradients or look at the data;"
-    if operation is not None and operation.advice:
+    if part == "data":
+        advice = "Mend these samples or exclude them;"
+    elif operation is not None and operation.advice:
         advice, found = operation.advice, "operation"
     text = (
         f"{what}{place}{samples} The update of step {session.step} was not made, the "

@@ -105,7 +105,7 @@ class CheckRunner:
                 outcome = _failed(error, "The check failed")
         if guard.moved():
             guard.restore()
-            left = guard.moved()
+            left = guard.moved(loose=False)
             if left:
                 outcome = Outcome(
                     "fail",

@@ -1,0 +1,83 @@
+"""Classes that a classifier never predicts."""
+
+from __future__ import annotations
+
+import torch
+
+from nbdebug.model.training_state import TrainingState
+from nbdebug.probes.base import Probe, Values
+
+MAX_CLASSES, MAX_LABELS = 32, 4096
+DEFAULT_IGNORE_INDEX = -100
+
+
+class MissedClass(Probe):
+    """Share of a class in a batch for which it was never predicted: `missed/<class>`.
+
+    -1 where it was predicted. Labels that the loss leaves out (`ignore_index`, a weight of 0) do
+    not count. Measured for outputs [N, C] or [N, C, H, W] of at most 32 classes with integer
+    labels, and for one output per sample with targets of 0 and 1. Of the tokens of a text some are
+    never the likeliest, so sequences are left out.
+    """
+
+    name = "missed_class"
+    cost = "cheap"
+    order = 46
+
+    def attach(self, session: TrainingState) -> None:
+        self._session = session
+
+    def read(self, step: int) -> Values:
+        outputs, targets = self._session.outputs, self._session.targets
+        if not isinstance(outputs, torch.Tensor) or not isinstance(targets, torch.Tensor):
+            return {}
+        # The tokens of all sequences of a batch are more than its samples.
+        tokens = outputs.ndim == 2 and len(outputs) > self._session.batching.size
+        found = None if tokens else _predictions(outputs.detach(), targets)
+        if found is None:
+            return {}
+        predicted, labels, count = found
+        kept = self._counts(labels, count)
+        share = torch.bincount(labels[kept], minlength=count) / kept.sum().clamp(min=1)
+        hit = torch.bincount(predicted[kept], minlength=count) > 0
+        names = tuple(f"missed/{number}" for number in range(count))
+        return {names: torch.where(hit, -1.0, share)}
+
+    def _counts(self, labels: torch.Tensor, count: int) -> torch.Tensor:
+        """True for each label [M] that the loss makes something of."""
+        loss_fn = self._session.loss_fn
+        kept = (labels >= 0) & (labels < count)
+        kept &= labels != getattr(loss_fn, "ignore_index", DEFAULT_IGNORE_INDEX)
+        weight = getattr(loss_fn, "weight", None)
+        if isinstance(weight, torch.Tensor) and weight.shape == (count,):
+            kept &= weight.to(labels.device)[labels.clamp(0, count - 1)] > 0
+        return kept
+
+
+def _predictions(
+    outputs: torch.Tensor, targets: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, int] | None:
+    """Predicted classes [M], labels [M] and the number of classes; None for other tasks."""
+    if not outputs.is_floating_point() or not outputs.ndim or not outputs.numel():
+        return None
+    if targets.dtype in (torch.int64, torch.int32, torch.uint8):
+        shape = outputs.shape[:1] + outputs.shape[2:]
+        if (
+            outputs.ndim not in (2, 4)
+            or targets.shape != shape
+            or not 1 < outputs.shape[1] <= MAX_CLASSES
+        ):
+            return None
+        labels, count = targets.flatten().long(), outputs.shape[1]
+        predicted = outputs.argmax(1).flatten()
+    elif targets.shape == outputs.shape and outputs.numel() == len(outputs):
+        if not ((targets == 0) | (targets == 1)).all():
+            return None
+        flat, labels, count = outputs.flatten(), targets.flatten().long(), 2
+        # Probabilities or logits.
+        middle = torch.where((flat >= 0).all() & (flat <= 1).all(), 0.5, 0.0)
+        predicted = (flat > middle).long()
+    else:
+        return None
+    every = -(-len(labels) // MAX_LABELS)
+    return predicted[::every], labels[::every], count

@@ -1,0 +1,89 @@
+"""Checks that rules ask for: each runs by itself between two steps, when its price allows it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+
+from nbdebug.core.history.history import History
+from nbdebug.core.records import RunState
+from nbdebug.training.engine.loop import Loop
+from nbdebug.training.engine.progress import TaskProgress
+from nbdebug.training.tasks.checking.check_runner import CheckRunner
+from nbdebug.training.tasks.checking.outer_state import outer_state
+
+MAX_PAUSED_SECONDS = 10.0
+# Until one was made: data, copies and evaluations of a check, in steps.
+EXPECTED_STEPS = 40
+
+
+class AskedChecks:
+    """Checks that wait for a moment in which training can afford them.
+
+    While training runs, all of them together take at most the share of its time that probes may
+    take, as much again; while it is paused, ten seconds. They never run where code of the user's
+    could count the additional runs, see `outer_state`: rules offer them instead.
+
+    Attributes:
+        done: set while no check waits for a pause.
+    """
+
+    def __init__(self, checks: CheckRunner, loop: Loop, history: History, overhead: float) -> None:
+        self._checks, self._loop, self._history = checks, loop, history
+        self._overhead = overhead
+        self._waiting: list[str] = []
+        self._spent = self._paused = self._price = 0.0
+        self.done = threading.Event()
+        self.done.set()
+
+    def expect(self) -> None:
+        """Say that checks are about to be taken; called by whoever asks."""
+        self.done.clear()
+
+    def take(self, names: Sequence[str]) -> None:
+        """Let checks wait for their turn, if they may run by themselves at all."""
+        known = [name for name in names if name in self._checks.checks]
+        if known and not outer_state(self._loop.session):
+            self._waiting = list(dict.fromkeys((*self._waiting, *known)))
+            self._paused = 0.0
+        self._settle()
+
+    def drop(self) -> None:
+        """Forget what waits: training begins anew."""
+        self._waiting = []
+        self._settle()
+
+    def due(self, state: RunState) -> bool:
+        """Tell if there is a check whose price is allowed in this state of training."""
+        if not self._waiting or state == "closed":
+            return False
+        if state == "paused":
+            return self._paused < MAX_PAUSED_SECONDS
+        seconds = self._loop.step_seconds
+        price = self._price or EXPECTED_STEPS * seconds
+        return self._spent + price <= self._overhead * seconds * self._loop.session.step
+
+    def run_due(self, state: RunState) -> None:
+        """Run the first check that waits, if it is due."""
+        if not self.due(state):
+            return
+        name, start = self._waiting.pop(0), time.perf_counter()
+        progress = TaskProgress("ask_checks", self._history, lambda: False)
+        try:
+            with progress:
+                self._checks.run((name,), progress)
+        finally:
+            seconds = time.perf_counter() - start
+            self._price = max(self._price, seconds)
+            if state == "paused":
+                self._paused += seconds
+            else:
+                self._spent += seconds
+            self._settle()
+
+    def _settle(self) -> None:
+        if self.due("paused"):
+            self.done.clear()
+        else:
+            self.done.set()

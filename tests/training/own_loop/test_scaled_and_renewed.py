@@ -1,0 +1,127 @@
+"""Clipping of scaled gradients, and optimizers that are made anew, are findings of a loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, TensorDataset
+
+import nbdebug as nbd
+from nbdebug.core.results.findings import Finding
+from tests.training.own_loop.loops import X, Y
+
+RULES = {"scaled_clipping", "early_clipping", "renewed_optimizer"}
+Step = Callable[["Loop", torch.Tensor], Any]
+
+
+class Loop:
+    """A model, its optimizer and a scaler."""
+
+    def __init__(self, kind: Any = torch.optim.SGD, **options: Any) -> None:
+        torch.manual_seed(0)
+        self.model = nn.Sequential(nn.Linear(X.shape[1], 8), nn.Tanh(), nn.Linear(8, 1))
+        self.kind, self.options = kind, {"lr": 0.01, **options}
+        self.optimizer = self.anew()
+        self.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**12)
+
+    def anew(self) -> torch.optim.Optimizer:
+        made: torch.optim.Optimizer = self.kind(self.model.parameters(), **self.options)
+        return made
+
+    def findings(self, step: Step, epochs: int = 3, each: Any = None, **more: Any) -> list[Finding]:
+        loader = DataLoader(TensorDataset(X, Y), 16)
+        with nbd.watch(self.model, self.optimizer, runs=None, **more) as dbg:
+            for _ in dbg.epochs(epochs):
+                if each is not None:
+                    each(self)
+                for x, y in dbg.batches(loader):
+                    step(self, functional.mse_loss(self.model(x), y))
+            return [found for found in dbg.findings if found.name in RULES]
+
+
+def clip(loop: Loop, by_value: bool = False) -> None:
+    if by_value:
+        nn.utils.clip_grad_value_(loop.model.parameters(), 0.1)
+    else:
+        nn.utils.clip_grad_norm_(loop.model.parameters(), 0.1)
+
+
+def scaled(early: bool, by_value: bool = False, by_hand: bool = False) -> Step:
+    def step(loop: Loop, loss: torch.Tensor) -> None:
+        loop.optimizer.zero_grad()
+        loop.scaler.scale(loss).backward()
+        if by_hand:
+            for parameter in loop.model.parameters():
+                parameter.grad /= loop.scaler.get_scale()  # type: ignore[operator]
+        elif not early:
+            loop.scaler.unscale_(loop.optimizer)
+        clip(loop, by_value)
+        if by_hand:
+            loop.optimizer.step()
+        else:
+            loop.scaler.step(loop.optimizer)
+            loop.scaler.update()
+
+    return step
+
+
+@pytest.mark.parametrize("registered", [True, False])
+@pytest.mark.parametrize("by_value", [True, False])
+def test_scaled_gradients_that_are_clipped_are_named(registered: bool, by_value: bool) -> None:
+    loop = Loop()
+    more = {"scaler": loop.scaler} if registered else {}
+    (found,) = loop.findings(scaled(True, by_value), **more)
+    assert found.name == "scaled_clipping"
+    assert "4,096 times too large" in found.seen
+    assert "test_scaled_and_renewed.py" in found.seen
+    assert "unscale_(optimizer)" in found.remedies[0].text
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_gradients_that_are_unscaled_before_are_not(by_hand: bool) -> None:
+    assert not Loop().findings(scaled(False, by_hand=by_hand))
+
+
+def test_a_scaler_that_is_switched_off_is_none() -> None:
+    loop = Loop()
+    loop.scaler = torch.amp.GradScaler("cpu", enabled=False)
+    assert not loop.findings(scaled(True))
+
+
+def anew(loop: Loop, loss: torch.Tensor) -> None:
+    optimizer = loop.anew()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+
+
+def plainly(loop: Loop, loss: torch.Tensor) -> None:
+    loop.optimizer.zero_grad()
+    loss.backward()
+    loop.optimizer.step()
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [(torch.optim.Adam, {}), (torch.optim.SGD, {"momentum": 0.9}), (torch.optim.RMSprop, {})],
+)
+def test_an_optimizer_that_is_made_for_each_batch_is_named(kind: Any, options: Any) -> None:
+    (found,) = Loop(kind, **options).findings(anew)
+    assert found.name == "renewed_optimizer"
+    assert kind.__name__ in found.seen
+
+
+def test_one_that_gathers_nothing_is_not() -> None:
+    assert not Loop(torch.optim.SGD).findings(anew)
+
+
+def test_one_for_each_epoch_is_not() -> None:
+    def renew(loop: Loop) -> None:
+        loop.optimizer = loop.anew()
+
+    assert not Loop(torch.optim.Adam).findings(plainly, 12, renew)
