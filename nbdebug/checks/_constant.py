@@ -112,8 +112,6 @@ def best_constant(
         targets: targets [N, ...]; shape: shape of the outputs without the first dimension.
         free: shape of the constant, which is broadcast to `shape`; as it is without.
     """
-    loss_fn = context.loss_fn
-    assert loss_fn is not None  # checked by output_tensors()
     free = shape if free is None else free
     begin = torch.zeros(free, dtype=targets.dtype if targets.is_floating_point() else None)
     begin = begin.to(context.subject.device)
@@ -124,7 +122,7 @@ def best_constant(
 
     def loss() -> torch.Tensor:
         optimizer.zero_grad()
-        value: torch.Tensor = loss_fn(constant.expand(len(targets), *shape), targets)
+        value = context.loss_of(constant.expand(len(targets), *shape), targets)
         value.backward()
         return value
 

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from nbdebug.checks._activation_outputs import Watched, eval_by_batch, watch
+from nbdebug.checks._safe_loss import MissingRowError, SafeLoss, out_of_range
 from nbdebug.checks._samples import Samples
 from nbdebug.core.deprecated import warn_deprecated
 from nbdebug.errors import CheckStopped
@@ -48,6 +49,7 @@ class CheckContext:
         host_draws_seeded: bool = True,
     ) -> None:
         self.subject, self.loss_fn, self.evaluate = subject, loss_fn, evaluate
+        self._safe_loss = None if loss_fn is None else SafeLoss(loss_fn, subject.device)
         self.batches, self.samples, self.step = batches, samples, step
         self._halting, self.host_draws_seeded = halting, host_draws_seeded
         self._first: Any = None
@@ -124,10 +126,30 @@ class CheckContext:
             loss, outputs, targets = self.evaluate(batch)
         return detached(loss), detached(outputs), targets
 
+    @cached_property
+    def out_of_range(self) -> Exception | None:
+        """What the first batches raise on a GPU, where they must not run; None if they may."""
+        return out_of_range(self.subject, self._safe_loss, self.batches)
+
+    def refuse_out_of_range(self, runs_loss: bool) -> None:
+        """Raise what is out of range; a check that runs no loss minds the model alone."""
+        error = self.out_of_range
+        if error is not None and (runs_loss or isinstance(error, MissingRowError)):
+            raise error
+
+    def loss_of(self, outputs: Any, targets: Any) -> torch.Tensor:
+        """Loss of outputs and targets that may be made up; of a training with a `loss_fn`.
+
+        Raises:
+            Exception: whatever the loss raises, on a GPU before it runs there.
+        """
+        assert self._safe_loss is not None  # a check that has outputs and targets has one
+        loss: torch.Tensor = self._safe_loss(outputs, targets)
+        return loss
+
     def loss_value(self, outputs: Any, targets: Any) -> float:
-        """Loss of outputs and targets; of a training with a `loss_fn`."""
-        assert self.loss_fn is not None  # a check that has outputs and targets has one
-        return float(detached(self.loss_fn(outputs, targets)))
+        """Loss of outputs and targets, as `loss_of`, as a number."""
+        return float(detached(self.loss_of(outputs, targets)))
 
     def outputs(self, inputs: Any | None = None) -> Any:
         """Outputs of the model in eval mode, without gradients.

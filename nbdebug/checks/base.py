@@ -25,6 +25,8 @@ class Check(ABC):
         expensive: the check takes seconds and runs only on request.
         explains: names of checks that fail as a consequence when this check fails; "*" stands
             for all checks that raised an exception.
+        runs_loss: False for a check that runs the model and no loss; it may judge data for which
+            the loss would end a GPU.
     """
 
     name: ClassVar[str]
@@ -34,6 +36,7 @@ class Check(ABC):
     order: ClassVar[int] = 100
     expensive: ClassVar[bool] = False
     explains: ClassVar[tuple[str, ...]] = ()
+    runs_loss: ClassVar[bool] = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Read `dear`, the old name of `expensive`."""

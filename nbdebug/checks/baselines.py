@@ -88,13 +88,12 @@ class Baselines(Check):
     ) -> tuple[float, float]:
         """Mean loss of the second and of the last fifth of the steps; inf after NaN or Inf."""
         own, losses = model is context.model, []
-        assert context.loss_fn is not None  # checked by output_tensors()
         model.train()
         for step, batch in enumerate(_steps(context)):
             context.report_progress(begun + step / BASELINE_STEPS / 4)
             optimizer.zero_grad()
             inputs, targets = split(batch)
-            loss = context.evaluate(batch)[0] if own else context.loss_fn(model(inputs), targets)
+            loss = context.evaluate(batch)[0] if own else context.loss_of(model(inputs), targets)
             losses.append(float(loss.detach()))
             if not math.isfinite(losses[-1]):
                 return losses[0], math.inf

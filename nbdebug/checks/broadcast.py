@@ -32,8 +32,7 @@ class Broadcast(Check):
     explains = ("initial_loss", "overfit")
 
     def examine(self, context: CheckContext) -> Outcome:
-        loss_fn = context.loss_fn
-        if loss_fn is None:
+        if context.loss_fn is None:
             return _of_step(context)
         context.train()
         with torch.no_grad():
@@ -44,7 +43,7 @@ class Broadcast(Check):
             return Outcome("not_applicable", "outputs or targets hold no tensor.")
         seen = f"outputs {shapes[0]}, targets {shapes[1]}"
         with torch.enable_grad(), LossShapes(outputs, context.targets) as trace:
-            loss_fn(outputs, context.targets)
+            context.loss_of(outputs, context.targets)
         return _judge(seen, trace.clashes)
 
 

@@ -32,6 +32,7 @@ class LabelRange(Check):
     order = 15
     title = "Labels fit the outputs"
     source = "PyTorch, CrossEntropyLoss; TheDeepChecker (2022)"
+    runs_loss = False
     explains = ("*", "shapes", "broadcast", "initial_loss", "overfit")
 
     def examine(self, context: CheckContext) -> Outcome:

@@ -123,7 +123,7 @@ def _weights(context: CheckContext, targets: torch.Tensor) -> torch.Tensor | Non
     scores = outputs.new_zeros(len(targets), *size[1:], requires_grad=True)
     try:
         with torch.enable_grad():
-            context.loss_fn(scores, targets).backward()
+            context.loss_of(scores, targets).backward()
     except (RuntimeError, ValueError, IndexError):
         return None
     if scores.grad is None or not float(scores.grad.abs().sum()) > 0:

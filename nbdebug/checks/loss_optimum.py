@@ -115,7 +115,6 @@ def _descended(
     context: CheckContext, model: Reachable, targets: torch.Tensor, steps: int
 ) -> _Best | None:
     """Outputs after some steps of Adam that lower the loss; None if it is not finite."""
-    assert context.loss_fn is not None  # output_tensors() says so
     scale = 1.0
     if targets.is_floating_point():
         scale = max(1.0, float(targets.std())) if targets.numel() > 1 else 1.0
@@ -125,7 +124,7 @@ def _descended(
     last, kept = math.nan, now.detach().clone()
     for _ in range(steps):
         optimizer.zero_grad()
-        loss = context.loss_fn(model.outputs(now), targets)
+        loss = context.loss_of(model.outputs(now), targets)
         value = float(loss.detach())
         if not math.isfinite(value):
             break

@@ -75,6 +75,14 @@ def _each_part(value: Any, function: Callable[[Any], Any]) -> Any:
         return parts
 
 
+def on_host(value: Any) -> Any:
+    """Detached copies in the host's memory, in the same containers; half precision as float32."""
+    if not isinstance(value, torch.Tensor):
+        return _each_part(value, on_host)
+    found = value.detach().cpu()
+    return found.float() if found.dtype in (torch.float16, torch.bfloat16) else found
+
+
 def first_samples(batch: Any, count: int) -> Any:
     """The first samples of a batch: the first rows of every tensor."""
     return some_samples(batch, slice(count))

@@ -90,6 +90,7 @@ class CheckRunner:
             context.report_progress()
             context.begin()
             with self._session.rng, torch.enable_grad(), eager(self._session.model):
+                context.refuse_out_of_range(check.runs_loss)
                 outcome = check.examine(context)
             if not isinstance(outcome, Outcome):
                 raise PluginError(f"examine() gave {outcome!r}: expected an Outcome")
@@ -97,7 +98,7 @@ class CheckRunner:
             outcome = Outcome("not_applicable", str(error))
         except BaseException as error:
             raise_interrupt(error)
-            if _model_runs(context):
+            if context.out_of_range is None and _model_runs(context):
                 # The training runs, so the check does not fit it.
                 said = f"the check does not fit this training: {describe_error(error)}"
                 outcome = Outcome("not_applicable", said)
