@@ -106,6 +106,16 @@ def best_constant(
     shape: torch.Size,
     free: torch.Size | None = None,
 ) -> float | None:
+    """Smallest loss of a constant output, as `smallest_loss`; None also if it is 0."""
+    return smallest_loss(context, targets, shape, free) or None
+
+
+def smallest_loss(
+    context: CheckContext,
+    targets: torch.Tensor,
+    shape: torch.Size,
+    free: torch.Size | None = None,
+) -> float | None:
     """Smallest loss of a constant output [...]; None if the minimum is not found.
 
     Args:
@@ -134,7 +144,7 @@ def best_constant(
         except RuntimeError:
             # A loss without a minimum leads out of the range of numbers.
             return None
-    return value if math.isfinite(value) and value > 0 else None
+    return value if math.isfinite(value) and value >= 0 else None
 
 
 def output_range(context: CheckContext) -> tuple[float, float]:

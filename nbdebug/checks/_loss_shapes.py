@@ -21,6 +21,9 @@ CRITERIA = frozenset((
     "mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "gaussian_nll_loss", "kl_div",
     "poisson_nll_loss", "soft_margin_loss", "hinge_embedding_loss",
 ))  # fmt: skip
+COMPARISONS = frozenset((
+    "eq", "ne", "lt", "le", "gt", "ge", "isclose", "logical_and", "logical_or", "logical_xor",
+))  # fmt: skip
 RESHAPING = frozenset(("view", "view_as", "reshape", "reshape_as", "unflatten"))
 PAIRING = frozenset((
     "unsqueeze", "expand", "expand_as", "broadcast_to", "broadcast_tensors", "meshgrid", "tile",
@@ -50,15 +53,18 @@ class Clash:
 class LossShapes(TorchFunctionMode):
     """Follows outputs and targets through a loss and records where they are broadcast.
 
-    Only results that the gradient flows through count. Two arguments of the same number of axes,
-    of which one was given an axis inside the loss, are paired on purpose.
+    Only results that the gradient flows through count, of a metric all. Two arguments of the same
+    number of axes, of which one was given an axis inside the loss, are paired on purpose.
 
     Args:
         outputs, targets: arguments of the loss, in any structure.
+        metric: follow them through a metric, which may compare them and has no gradient.
     """
 
-    def __init__(self, outputs: Any, targets: Any) -> None:
+    def __init__(self, outputs: Any, targets: Any, metric: bool = False) -> None:
         super().__init__()
+        self._metric = metric
+        self._names = ARITHMETIC | CRITERIA | (COMPARISONS if metric else frozenset())
         self.clashes: list[Clash] = []
         self._depth = self.calls = 0
         # Tensors are kept with their marks, so that no id is used twice.
@@ -91,7 +97,7 @@ class LossShapes(TorchFunctionMode):
             mark |= each
         if mark:
             name = _name(func)
-            if name in ARITHMETIC or name in CRITERIA:
+            if name in self._names:
                 self._compare(name, known, result)
             for tensor in _tensors(result):
                 paired = PAIRED if _pairs(name, args, known[0][0], tuple(tensor.shape)) else 0
@@ -101,7 +107,7 @@ class LossShapes(TorchFunctionMode):
     def _compare(self, name: str, known: list[tuple[tuple[int, ...], int]], result: Any) -> None:
         outputs = [shape for shape, mark in known if mark & OUTPUT]
         targets = [shape for shape, mark in known if mark & TARGET and not mark & OUTPUT]
-        flows = any(tensor.requires_grad for tensor in _tensors(result))
+        flows = self._metric or any(tensor.requires_grad for tensor in _tensors(result))
         if not (outputs and targets and flows) or outputs[0] == targets[0]:
             return
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ class Broadcast(Check):
     Outputs [N, 1] and targets [N] broadcast to [N, N]: every output is compared with every
     target, and the model can only learn the mean of the targets. The check follows outputs and
     targets through the operations of the loss, so that a loss may reshape them first, or compare
-    pairs on purpose by axes of its own.
+    pairs on purpose by axes of its own. It follows them through your metrics in the same way.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -44,7 +45,26 @@ class Broadcast(Check):
         seen = f"outputs {shapes[0]}, targets {shapes[1]}"
         with torch.enable_grad(), LossShapes(outputs, context.targets) as trace:
             context.loss_of(outputs, context.targets)
-        return _judge(seen, trace.clashes)
+        found = _judge(seen, trace.clashes)
+        return (_of_metrics(context, outputs) or found) if found.status == "pass" else found
+
+
+def _of_metrics(context: CheckContext, outputs: Any) -> Outcome | None:
+    """Outcome where a metric compares an output with the targets of others; else None."""
+    for name, metric in context.subject.metrics.functions.items():
+        trace = LossShapes(outputs, context.targets, metric=True)
+        with suppress(Exception), torch.no_grad(), trace:
+            metric(outputs, context.targets)
+        for clash in trace.clashes:
+            if clash.crossed and not clash.paired:
+                return Outcome(
+                    "warning",
+                    f"the metric {name}: {clash.operation} broadcasts {clash.outputs} and "
+                    f"{clash.targets} to {clash.both}",
+                    "each output with its own target",
+                    f"Use the same shape for both in {name}, for example outputs.squeeze(1).",
+                )
+    return None
 
 
 def _of_step(context: CheckContext) -> Outcome:

@@ -13,6 +13,7 @@ from nbdebug.checks._constant import (
     is_regression,
     output_range,
     output_tensors,
+    smallest_loss,
 )
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
@@ -44,6 +45,7 @@ class InitialLoss(Check):
     FAIL_RATIO = 3.0
     WARNING_RATIO = 2.0
     LOW_RATIO = 0.5
+    NOTHING = 1e-6
 
     def examine(self, context: CheckContext) -> Outcome:
         if context.step:
@@ -58,6 +60,12 @@ class InitialLoss(Check):
         targets = torch.cat([targets for _, targets in parts])
         loss = context.loss_value(outputs, targets)
         chance, words = self._chance(context, outputs, targets)
+        if (
+            chance is not None
+            and chance < self.NOTHING * loss
+            and bool((targets != targets[0]).any())
+        ):
+            return _without_reward(loss, chance)
         if not chance:
             return Outcome("not_applicable", "no best constant output was found for this loss.")
         if loss > self.WARNING_RATIO * chance and is_regression(outputs, targets):
@@ -85,7 +93,17 @@ class InitialLoss(Check):
             return context.loss_value(uniform, targets), f"-ln(1/{outputs.shape[1]}) per sample"
         if is_binary(context, outputs, targets):
             return context.loss_value(uniform, targets), "-ln(1/2) per sample"
-        return best_constant(context, targets, outputs.shape[1:]), "of the best constant output"
+        return smallest_loss(context, targets, outputs.shape[1:]), "of the best constant output"
+
+
+def _without_reward(loss: float, chance: float) -> Outcome:
+    return Outcome(
+        "fail",
+        f"loss {loss:.4g}; the same output for every sample has a loss of {chance:.2g}",
+        "a loss that the same output for every sample does not bring to 0",
+        "Nothing in the loss asks the model to tell samples apart: check the signs and the margins "
+        "of its terms, and whether the targets differ.",
+    )
 
 
 def _is_scaled(context: CheckContext) -> bool:

@@ -54,6 +54,11 @@ class LabelRange(Check):
             if bool((targets >= 0).all()) and torch.allclose(total, torch.ones_like(total)):
                 return Outcome("pass", "class probabilities that sum to 1", words)
             remedy = "Use class indices, or probabilities that sum to 1."
+            if bool(((targets == 0) | (targets == 1)).all()):
+                remedy = (
+                    "If a sample may have several classes at a time, use nn.BCEWithLogitsLoss; "
+                    "if it has one, class indices: targets.argmax(1)."
+                )
             return Outcome("fail", "targets that are not class probabilities", words, remedy)
         if targets.is_floating_point():
             remedy = "Convert the labels to integers: targets.long()."

@@ -26,6 +26,11 @@ class Metrics:
         return ("accuracy",) if self._metrics is None else tuple(self._metrics)
 
     @property
+    def functions(self) -> Mapping[str, Metric]:
+        """The metrics that the user gave."""
+        return self._metrics or {}
+
+    @property
     def asked(self) -> bool:
         """True if the user gave metrics."""
         return bool(self._metrics)
