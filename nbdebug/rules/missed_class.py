@@ -28,7 +28,7 @@ class MissedClass(Rule):
     needs = ("missed/*", "loss")
 
     MIN_SAMPLES, MIN_STEPS, MIN_EPOCHS = 30, 300, 5.0
-    MAX_FALL, MAX_RARE, MAX_REMAINING_LOSS = 0.2, 0.5, 0.3
+    MAX_FALL, MAX_RARE, MAX_REMAINING_LOSS = 0.05, 0.5, 0.3
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
         classes = group_series(snapshot, "missed", 3)
@@ -76,7 +76,9 @@ class MissedClass(Rule):
 
     @staticmethod
     def examples() -> tuple[Snapshot, Snapshot]:
-        loss, status = {"loss": falling_loss(2.3, 0.5)}, Status(step=600, samples=38_400)
+        # It has settled.
+        loss = {"loss": np.concatenate([falling_loss(2.3, 0.5)[::2], np.full(300, 0.5)])}
+        status = Status(step=600, samples=38_400)
         common, rare = {"missed/0": -np.ones(60)}, np.full(60, 0.03)
         seen = rare.copy()
         seen[::5] = -1.0

@@ -6,8 +6,8 @@ import pytest
 
 from nbdebug.core.results.checks.check_report import CheckReport
 from nbdebug.core.results.checks.check_result import BAD_STATUSES
-from tests.architectures.catalogue import ARCHITECTURES
 from tests.draw import some
+from tools.architectures.catalogue import ARCHITECTURES
 
 MAX_WARNED_SHARE = 0.02
 # Of each that was examined, by name.

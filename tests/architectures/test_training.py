@@ -7,8 +7,8 @@ import pytest
 from nbdebug.core.plugins import discover
 from nbdebug.core.results.findings import Finding
 from nbdebug.rules.base import Rule
-from tests.architectures.catalogue import ARCHITECTURES
 from tests.draw import some
+from tools.architectures.catalogue import ARCHITECTURES
 
 STEPS = 200
 MAX_WARNED_SHARE = 0.02

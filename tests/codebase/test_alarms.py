@@ -14,8 +14,8 @@ from nbdebug.core.plugins import discover
 from nbdebug.examples import healthy, sick, sick_setups
 from nbdebug.examples.healthy_trainings import FRESH_SEEDS
 from nbdebug.rules.base import Rule
-from tests.architectures.catalogue import ARCHITECTURES
 from tools.alarms import rules
+from tools.architectures.catalogue import ARCHITECTURES
 
 PAGE = Path(__file__).parents[2] / "docs" / "alarms.md"
 MAX_WARNED_SHARE = 0.02

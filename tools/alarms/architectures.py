@@ -7,7 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import NamedTuple
 
 from nbdebug.core.results.checks.check_result import BAD_STATUSES
-from tests.architectures.catalogue import ARCHITECTURES
+from tools.architectures.catalogue import ARCHITECTURES
 
 STEPS = 200
 

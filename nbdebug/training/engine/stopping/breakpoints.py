@@ -28,11 +28,11 @@ STEP_VALUES = ("step", "samples", "epoch", "loss", "grad_norm", "lr", "batch_siz
 # Of the probes, beside a series for each of their names; a group has a member of each layer.
 PROBE_SERIES = (
     "overshoot", "eval_loss", "constant_loss", "left_gradient", "output_spread", "memory_mb",
-    "grad_norm_clipped", "clip_norm", "clip_limit", "clipped", "norm_values",
+    "grad_norm_clipped", "clip_norm", "clip_limit", "clipped", "norm_values", "in_eval", "uphill",
 )  # fmt: skip
 PROBE_GROUPS = (
     "grad_norm", "update_ratio", "activation_mean", "activation_std", "near_zero", "dead",
-    "saturated", "variance_shift", "idle",
+    "saturated", "variance_shift", "idle", "missed",
 )  # fmt: skip
 
 

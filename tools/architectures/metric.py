@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from tests.architectures.base import Architecture, flat_digits, generator
+from tools.architectures.base import Architecture, flat_digits, generator
 
 
 def encoder(out: int = 16) -> nn.Sequential:

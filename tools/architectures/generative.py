@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from tests.architectures.base import MSE, Architecture, digits, flat_digits, generator, pixels
+from tools.architectures.base import MSE, Architecture, digits, flat_digits, generator, pixels
 
 ROWS = 64
 

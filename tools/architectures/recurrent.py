@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from tests.architectures.base import (
+from tools.architectures.base import (
     TOKENS,
     Architecture,
     generator,

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from tests.architectures.base import CE, MSE, Architecture, digits, flat_digits, generator, points
+from tools.architectures.base import CE, MSE, Architecture, digits, flat_digits, generator, points
 
 
 def mlp(inputs: int, out: int, act: type[nn.Module] = nn.ReLU, width: int = 32) -> nn.Sequential:

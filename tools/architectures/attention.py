@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import nn
 
-from tests.architectures.base import (
+from tools.architectures.base import (
     TOKENS,
     Architecture,
     digits,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from tests.architectures.base import Architecture, digits, masks
+from tools.architectures.base import Architecture, digits, masks
 
 
 def conv(inputs: int, outputs: int, size: int = 3, **more: int) -> nn.Sequential:

@@ -1,0 +1,1 @@
+"""Stock architectures of the field, built from plain torch: healthy by intention."""
