@@ -23,6 +23,7 @@ LOSS_SAMPLES = 64
 LARGE_MEAN = 5.0
 # Weights up to 30 times as large give outputs that are at most this many times as wide.
 SCALED_RATIO = 5.0
+BEST_CONSTANT = "of the best constant output"
 
 
 class InitialLoss(Check):
@@ -60,12 +61,11 @@ class InitialLoss(Check):
         targets = torch.cat([targets for _, targets in parts])
         loss = context.loss_value(outputs, targets)
         chance, words = self._chance(context, outputs, targets)
-        if (
-            chance is not None
-            and chance < self.NOTHING * loss
-            and bool((targets != targets[0]).any())
-        ):
-            return _without_reward(loss, chance)
+        # Uniform scores are no minimum: of log-probabilities their loss is 0.
+        lowest = chance if words == BEST_CONSTANT else None
+        different = bool((targets != targets[0]).any())
+        if lowest is not None and lowest < self.NOTHING * loss and different:
+            return _without_reward(loss, lowest)
         if not chance:
             return Outcome("not_applicable", "no best constant output was found for this loss.")
         if loss > self.WARNING_RATIO * chance and is_regression(outputs, targets):
@@ -93,7 +93,7 @@ class InitialLoss(Check):
             return context.loss_value(uniform, targets), f"-ln(1/{outputs.shape[1]}) per sample"
         if is_binary(context, outputs, targets):
             return context.loss_value(uniform, targets), "-ln(1/2) per sample"
-        return smallest_loss(context, targets, outputs.shape[1:]), "of the best constant output"
+        return smallest_loss(context, targets, outputs.shape[1:]), BEST_CONSTANT
 
 
 def _without_reward(loss: float, chance: float) -> Outcome:

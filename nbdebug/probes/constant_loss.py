@@ -8,6 +8,7 @@ import torch
 
 from nbdebug.model.loss_kind import loss_name
 from nbdebug.model.training_state import TrainingState
+from nbdebug.probes._class_counts import class_counts
 from nbdebug.probes.base import Probe, Values
 
 MAX_SAMPLES, MIN_SAMPLES = 8192, 256
@@ -51,9 +52,8 @@ class ConstantLoss(Probe):
 
     def _take(self, outputs: torch.Tensor, targets: torch.Tensor) -> None:
         if self._kind == "cross_entropy":
-            valid = targets.flatten()
-            valid = valid[valid >= 0]
-            found = torch.bincount(valid, minlength=outputs.shape[1]).double()
+            labels, classes = targets.flatten(), outputs.shape[1]
+            found = class_counts(labels, (labels >= 0) & (labels < classes), classes)
         else:
             rows = targets.flatten(1) if targets.ndim > 1 else targets[:, None]
             found = torch.stack([rows.double().sum(0), rows.double().square().sum(0)])

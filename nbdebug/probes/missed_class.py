@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from nbdebug.model.training_state import TrainingState
+from nbdebug.probes._class_counts import class_counts
 from nbdebug.probes.base import Probe, Values
 
 MAX_CLASSES, MAX_LABELS = 32, 4096
@@ -26,6 +27,7 @@ class MissedClass(Probe):
 
     def attach(self, session: TrainingState) -> None:
         self._session = session
+        self._binary: bool | None = None
 
     def read(self, step: int) -> Values:
         outputs, targets = self._session.outputs, self._session.targets
@@ -33,13 +35,13 @@ class MissedClass(Probe):
             return {}
         # The tokens of all sequences of a batch are more than its samples.
         tokens = outputs.ndim == 2 and len(outputs) > self._session.batching.size
-        found = None if tokens else _predictions(outputs.detach(), targets)
+        found = None if tokens else self._predictions(outputs.detach(), targets)
         if found is None:
             return {}
         predicted, labels, count = found
         kept = self._counts(labels, count)
-        share = torch.bincount(labels[kept], minlength=count) / kept.sum().clamp(min=1)
-        hit = torch.bincount(predicted[kept], minlength=count) > 0
+        share = class_counts(labels, kept, count) / kept.sum().clamp(min=1)
+        hit = class_counts(predicted, kept, count) > 0
         names = tuple(f"missed/{number}" for number in range(count))
         return {names: torch.where(hit, -1.0, share)}
 
@@ -53,31 +55,33 @@ class MissedClass(Probe):
             kept &= weight.to(labels.device)[labels.clamp(0, count - 1)] > 0
         return kept
 
-
-def _predictions(
-    outputs: torch.Tensor, targets: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, int] | None:
-    """Predicted classes [M], labels [M] and the number of classes; None for other tasks."""
-    if not outputs.is_floating_point() or not outputs.ndim or not outputs.numel():
-        return None
-    if targets.dtype in (torch.int64, torch.int32, torch.uint8):
-        shape = outputs.shape[:1] + outputs.shape[2:]
-        if (
-            outputs.ndim not in (2, 4)
-            or targets.shape != shape
-            or not 1 < outputs.shape[1] <= MAX_CLASSES
-        ):
+    def _predictions(
+        self, outputs: torch.Tensor, targets: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, int] | None:
+        """Predicted classes [M], labels [M] and the number of classes; None for other tasks."""
+        if not outputs.is_floating_point() or not outputs.ndim or not outputs.numel():
             return None
-        labels, count = targets.flatten().long(), outputs.shape[1]
-        predicted = outputs.argmax(1).flatten()
-    elif targets.shape == outputs.shape and outputs.numel() == len(outputs):
-        if not ((targets == 0) | (targets == 1)).all():
+        if targets.dtype in (torch.int64, torch.int32, torch.uint8):
+            shape = outputs.shape[:1] + outputs.shape[2:]
+            if (
+                outputs.ndim not in (2, 4)
+                or targets.shape != shape
+                or not 1 < outputs.shape[1] <= MAX_CLASSES
+            ):
+                return None
+            labels, count = targets.flatten().long(), outputs.shape[1]
+            predicted = outputs.argmax(1).flatten()
+        elif targets.shape == outputs.shape and outputs.numel() == len(outputs):
+            if self._binary is None:
+                # Once: the answer is waited for.
+                self._binary = bool(((targets == 0) | (targets == 1)).all())
+            if not self._binary:
+                return None
+            flat, labels, count = outputs.flatten(), targets.flatten().long(), 2
+            # Probabilities or logits.
+            middle = torch.where((flat >= 0).all() & (flat <= 1).all(), 0.5, 0.0)
+            predicted = (flat > middle).long()
+        else:
             return None
-        flat, labels, count = outputs.flatten(), targets.flatten().long(), 2
-        # Probabilities or logits.
-        middle = torch.where((flat >= 0).all() & (flat <= 1).all(), 0.5, 0.0)
-        predicted = (flat > middle).long()
-    else:
-        return None
-    every = -(-len(labels) // MAX_LABELS)
-    return predicted[::every], labels[::every], count
+        every = -(-len(labels) // MAX_LABELS)
+        return predicted[::every], labels[::every], count
