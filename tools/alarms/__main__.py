@@ -43,7 +43,7 @@ def table(parts: dict[str, Part], stock: Alarms) -> str:
         for name, row in part.rows.items()
     ]
     told = [part.told for part in parts.values()]
-    told.append(f"{stock.flagged} of {stock.number} stock architectures were flagged by anything.")
+    told.append(f"{stock.flagged} of {stock.number} stock architectures flagged by anything.")
     head = "| | name | applies to healthy | errors | warnings | alarms on stock | fires on sick |"
     return "\n".join([head, "|---|---|---|---|---|---|---|", *rows, *(f"\n{one}" for one in told)])
 
