@@ -128,7 +128,7 @@ class CheckContext:
 
     @cached_property
     def out_of_range(self) -> Exception | None:
-        """What the first batches raise on a GPU, where they must not run; None if they may."""
+        """Exception of the first batches on a GPU, where they must not run; None if they may."""
         return out_of_range(self.subject, self._safe_loss, self.batches)
 
     def refuse_out_of_range(self, runs_loss: bool) -> None:

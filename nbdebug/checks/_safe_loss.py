@@ -68,7 +68,7 @@ class SafeLoss:
 def out_of_range(
     subject: TrainingState, loss: SafeLoss | None, batches: Sequence[Any]
 ) -> Exception | None:
-    """What model or loss raises for batches of which an index or a value is out of range.
+    """Exception of model or loss for batches of which an index or a value is out of range.
 
     On a GPU model and loss must not run on them. None on the CPU, where they raise by themselves,
     and where nothing is found; the loss of a `step_fn` is not tried.

@@ -90,7 +90,10 @@ class Parts:
         diagnosis, asked = self.training.diagnosis, self.training.asked
         found = diagnosis.look()
         if self.history.status.state == "paused" and not self.history.inside:
-            asked.done.wait(2 * MAX_PAUSED_SECONDS)
+            with asked.attended():
+                # Wakes the training thread.
+                self.queue.put(AskChecks(()))
+                asked.done.wait(2 * MAX_PAUSED_SECONDS)
             found = diagnosis.look()
         return found
 

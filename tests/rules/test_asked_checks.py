@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -54,6 +55,23 @@ def test_a_loss_that_will_not_fall_is_explained_by_a_check_that_nobody_pressed()
         assert "Samples do not mix" in found[0].seen
         assert {"not_learning", "no_better_than_constant"} & set(found.names)
         assert dbg.history.results.of(Progress) is None
+
+
+def test_while_paused_the_model_is_left_to_other_cells() -> None:
+    """A dashboard that looks at the findings does not run checks beside a cell of the user's."""
+    with debugger(Mixed(), overhead=0.0) as dbg:
+        dbg.run(steps=220)
+        dbg.model.eval()
+        ran = []
+        dbg.model.register_forward_hook(lambda *_: ran.append(1))
+        for _ in range(20):
+            dbg.dashboard.tick()
+            time.sleep(0.02)
+            assert not dbg.model.training
+        assert ran == []
+        assert statuses(dbg) == {"not_run"}
+        assert dbg.findings.causes[0].name == "failed_check"
+        assert ran
 
 
 def test_a_healthy_training_is_asked_nothing() -> None:

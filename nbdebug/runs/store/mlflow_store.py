@@ -90,7 +90,14 @@ class MlflowStore:
         if found is not None:
             return str(found.experiment_id)
         folder = None if self.location.file is None else self.location.folder.as_uri()
-        return str(self._made.create_experiment(experiment_name(), artifact_location=folder))
+        try:
+            return str(self._made.create_experiment(experiment_name(), artifact_location=folder))
+        except Exception:
+            # Another thread or process may have created it meanwhile.
+            found = self._made.get_experiment_by_name(experiment_name())
+            if found is None:
+                raise
+            return str(found.experiment_id)
 
     def begin(self, key: str, name: str, started: float, parameters: Mapping[str, Any]) -> str:
         """Create the entry of a run, or find an existing one, and return its id."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from nbdebug.core.history.history import History
 from nbdebug.core.records import RunState
@@ -22,8 +23,9 @@ class AskedChecks:
     """Checks that wait for a moment in which training can afford them.
 
     While training runs, all of them together take at most the share of its time that probes may
-    take, as much again; while it is paused, ten seconds. They never run where code of the user's
-    could count the additional runs, see `outer_state`: rules offer them instead.
+    take, as much again. While it is paused, other cells may use the model: there they run, ten
+    seconds at most, only as long as somebody waits for them. They never run where code of the
+    user's could count the additional runs, see `outer_state`: rules offer them instead.
 
     Attributes:
         done: set while no check waits for a pause.
@@ -34,8 +36,20 @@ class AskedChecks:
         self._overhead = overhead
         self._waiting: list[str] = []
         self._spent = self._paused = self._price = 0.0
+        self._lock, self._attended = threading.Lock(), 0
         self.done = threading.Event()
         self.done.set()
+
+    @contextmanager
+    def attended(self) -> Iterator[None]:
+        """Let checks run inside though training is paused; the caller waits for them."""
+        with self._lock:
+            self._attended += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._attended -= 1
 
     def expect(self) -> None:
         """Say that checks are about to be taken; called by whoever asks."""
@@ -59,7 +73,7 @@ class AskedChecks:
         if not self._waiting or state == "closed":
             return False
         if state == "paused":
-            return self._paused < MAX_PAUSED_SECONDS
+            return bool(self._attended) and self._paused < MAX_PAUSED_SECONDS
         seconds = self._loop.step_seconds
         price = self._price or EXPECTED_STEPS * seconds
         return self._spent + price <= self._overhead * seconds * self._loop.session.step
@@ -83,7 +97,7 @@ class AskedChecks:
             self._settle()
 
     def _settle(self) -> None:
-        if self.due("paused"):
+        if self._waiting and self._paused < MAX_PAUSED_SECONDS:
             self.done.clear()
         else:
             self.done.set()
