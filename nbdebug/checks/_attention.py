@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
+from nbdebug.checks._by_layer import ByLayer, evaluate_in
 from nbdebug.checks._context import CheckContext
 from nbdebug.model.module.forward import leaves
 
@@ -46,41 +45,19 @@ class Attention:
 
 def attention_calls(context: CheckContext) -> list[Attention]:
     """The attention calls of one evaluation of the loss of the first batch in training mode."""
-    context.train()
     watch = _Watch(context.model)
-    with watch, torch.enable_grad():
-        context.evaluate(context.batch)
+    evaluate_in(watch, context)
     return watch.found
 
 
-class _Watch(TorchFunctionMode):
+class _Watch(ByLayer):
     """Notes the masks of torch's attention, and each softmax whose result weighs a product."""
 
     def __init__(self, model: nn.Module) -> None:
-        super().__init__()
+        super().__init__(model)
         self.found: list[Attention] = []
         self._weights: WeakIdKeyDictionary = WeakIdKeyDictionary()
         self._scores: WeakIdKeyDictionary = WeakIdKeyDictionary()
-        self._layers = [""]
-        self._hooks = [
-            hook
-            for name, module in model.named_modules()
-            for hook in (
-                module.register_forward_pre_hook(partial(self._enter, name)),
-                module.register_forward_hook(self._leave, always_call=True),
-            )
-        ]
-
-    def _enter(self, name: str, *_: Any) -> None:
-        self._layers.append(name)
-
-    def _leave(self, *_: Any) -> None:
-        self._layers.pop()
-
-    def __exit__(self, *error: Any) -> None:
-        super().__exit__(*error)  # type: ignore[no-untyped-call]
-        for hook in self._hooks:
-            hook.remove()
 
     def __torch_function__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
@@ -114,7 +91,7 @@ class _Watch(TorchFunctionMode):
         self, visible: torch.Tensor, function: str, adds_one: bool = False, over: bool = False
     ) -> None:
         visible = visible.reshape(-1, *visible.shape[-2:])
-        self.found.append(Attention(self._layers[-1], visible, function, adds_one, over))
+        self.found.append(Attention(self.layer, visible, function, adds_one, over))
 
     def _note_weights(self, weights: torch.Tensor, adds_one: bool) -> None:
         if weights.ndim < 3:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
+from nbdebug.checks._by_layer import ByLayer, evaluate_in
 from nbdebug.checks._context import CheckContext
 from nbdebug.model.module.forward import leaves
 
@@ -34,42 +33,23 @@ class LastOperation(NamedTuple):
 
 def last_operations(context: CheckContext) -> list[LastOperation]:
     """The operations that make the real outputs of the model in training mode."""
-    context.train()
     watch = _Watch(context.model)
-    with watch, torch.enable_grad():
-        context.evaluate(context.batch)
+    evaluate_in(watch, context)
     return watch.last
 
 
-class _Watch(TorchFunctionMode):
+class _Watch(ByLayer):
     """Notes which operation made each tensor."""
 
     def __init__(self, model: nn.Module) -> None:
-        super().__init__()
+        super().__init__(model)
         self.last: list[LastOperation] = []
         self._made: WeakIdKeyDictionary = WeakIdKeyDictionary()
-        self._layers = [""]
-        self._hooks = [model.register_forward_hook(self._finish)]
-        for name, module in model.named_modules():
-            self._hooks += [
-                module.register_forward_pre_hook(partial(self._enter, name)),
-                module.register_forward_hook(self._leave, always_call=True),
-            ]
-
-    def _enter(self, name: str, *_: Any) -> None:
-        self._layers.append(name)
-
-    def _leave(self, *_: Any) -> None:
-        self._layers.pop()
+        self._hooks.append(model.register_forward_hook(self._finish))
 
     def _finish(self, _: Any, __: Any, outputs: Any) -> None:
         found = [one for one in leaves(outputs) if isinstance(one, torch.Tensor)]
         self.last += [self._made[one] for one in found if one in self._made]
-
-    def __exit__(self, *error: Any) -> None:
-        super().__exit__(*error)  # type: ignore[no-untyped-call]
-        for hook in self._hooks:
-            hook.remove()
 
     def __torch_function__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
@@ -84,7 +64,7 @@ class _Watch(TorchFunctionMode):
             if given is not None and given in self._made:
                 self._made[result] = self._made[given]
             return result
-        self._made[result] = LastOperation(name, self._layers[-1], _dropped(name, args, kwargs))
+        self._made[result] = LastOperation(name, self.layer, _dropped(name, args, kwargs))
         return result
 
 

@@ -89,7 +89,8 @@ class Parts:
         """Evaluate the rules; while training is paused, checks that they ask for run before."""
         diagnosis, asked = self.training.diagnosis, self.training.asked
         found = diagnosis.look()
-        if self.history.status.state == "paused" and not self.history.inside:
+        waits = not asked.done.is_set()
+        if waits and self.history.status.state == "paused" and not self.history.inside:
             with asked.attended():
                 # Wakes the training thread.
                 self.queue.put(AskChecks(()))
