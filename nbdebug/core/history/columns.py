@@ -16,13 +16,16 @@ from nbdebug.errors import SeriesError
 
 # Positions of one reader, by the names of the series that are measured together.
 Positions = Mapping[tuple[str, ...], Position]
+# Series that are measured together share this many buckets, each of 36 bytes, but have 256 each.
+MAX_BUCKETS_OF_BLOCK, MIN_BUCKETS = 2**20, 256
 
 
 class Columns:
     """Series by name.
 
     Args:
-        capacity: maximum number of buckets per series.
+        capacity: maximum number of buckets per series; less where more than 512 series are
+            measured together, such as the norms of 5,000 parameters.
 
     Attributes:
         names: block and column of each series, by name, in the order of their first
@@ -134,7 +137,8 @@ class Columns:
         for name in names:
             if name in self.names:
                 raise ValueError(f"Series {name!r} is already measured together with others.")
-        block = Block(names, self._capacity)
+        room = max(MAX_BUCKETS_OF_BLOCK // max(len(names), 1), MIN_BUCKETS)
+        block = Block(names, min(self._capacity, room))
         self._blocks[names] = block
         self.names.update({name: (block, column) for column, name in enumerate(names)})
         return block

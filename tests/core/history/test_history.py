@@ -284,3 +284,19 @@ def test_members_come_by_name_in_the_order_of_the_model() -> None:
     members = history.snapshot(()).members("grad_norm")
     assert list(members.items()) == [("0.weight", 1.0), ("0.bias", 2.0)]
     assert history.snapshot(()).members("update_ratio") == {}
+
+
+def test_very_many_series_share_a_number_of_buckets() -> None:
+    names = tuple(f"grad_norm/{i}" for i in range(3000))
+    history, plain = History(), []
+    for step in range(900):
+        row = np.sin(np.arange(3000) * 0.1 + step)
+        plain.append(row)
+        history.append(StepRecord(step, (Reading(names, row),)))
+    series = history.snapshot(("grad_norm/0", "grad_norm/2999")).series
+    for name, column in (("grad_norm/0", 0), ("grad_norm/2999", 2999)):
+        copy, values = series[name], np.array(plain)[:, column]
+        assert 128 <= len(copy) <= 2**20 // 3000
+        assert (copy.minimum.min(), copy.maximum.max()) == (values.min(), values.max())
+        assert int(copy.count.sum()) == 900
+        np.testing.assert_allclose(np.average(copy.mean, weights=copy.count), values.mean())
