@@ -10,8 +10,8 @@ import torch
 
 from nbdebug.model.module.forward import leaves
 
-MAX_HASHED_BYTES = 2**28
-CHUNK_BYTES = 2**20
+MAX_HASHED_BYTES = 2**24
+BLOCK_BYTES = 2**16
 
 
 def batch_digest(batch: Any) -> str:
@@ -26,24 +26,36 @@ def batch_digest(batch: Any) -> str:
 
 
 def tensors_digest(tensors: Iterable[torch.Tensor]) -> str:
-    """SHA-256 of tensors; of a tensor over 256 MB, of 256 evenly spaced chunks of 1 MB."""
-    found = hashlib.sha256()
-    for tensor in tensors:
-        if tensor.numel() * tensor.element_size() > MAX_HASHED_BYTES:
+    """SHA-256 of tensors; of more than 16 MB only of blocks of 64 kB, in every tensor.
+
+    The blocks are evenly spaced and reach from the first bytes of a tensor to its last ones, so
+    that neither a large model nor a file that is mapped to memory is read as a whole.
+    """
+    found, several = hashlib.sha256(), list(tensors)
+    share = MAX_HASHED_BYTES // max(len(several), 1)
+    if sum(map(_bytes_of, several)) <= MAX_HASHED_BYTES:
+        share = MAX_HASHED_BYTES
+    for tensor in several:
+        if _bytes_of(tensor) > max(share, BLOCK_BYTES):
             found.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
-            for chunk in _chunks(tensor.detach()):
-                _add(found, chunk)
+            for block in _blocks(tensor.detach(), max(share // BLOCK_BYTES, 2)):
+                _add(found, block)
         else:
             _add(found, tensor)
     return found.hexdigest()
 
 
-def _chunks(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
+def _bytes_of(tensor: torch.Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+def _blocks(tensor: torch.Tensor, count: int) -> Iterator[torch.Tensor]:
+    """Evenly spaced parts of a tensor, the first and the last one included."""
     # Rows of a tensor that is not contiguous: flattening would copy all of it.
     flat = tensor.reshape(-1) if tensor.is_contiguous() else tensor
-    size = max(CHUNK_BYTES * len(flat) // (tensor.numel() * tensor.element_size()), 1)
-    step = max(len(flat) // (MAX_HASHED_BYTES // CHUNK_BYTES), 1)
-    for start in range(0, len(flat) - size + 1, step):
+    size = max(BLOCK_BYTES * len(flat) // _bytes_of(tensor), 1)
+    last = max(len(flat) - size, 0)
+    for start in dict.fromkeys(number * last // (count - 1) for number in range(count)):
         yield flat[start : start + size]
 
 
