@@ -68,6 +68,7 @@ class UpdateRatio(Probe):
         ratio = sizes / weights
         # An update has no relative size if all weights are zero (a new bias).
         known = torch.where(weights > 0, ratio, torch.nan)
+        self._release_large()
         if len(self._learn) == len(self._names):
             return {self._names: known, **idle}
         values = torch.full((len(self._names),), torch.nan, dtype=known.dtype, device=device)
@@ -78,10 +79,13 @@ class UpdateRatio(Probe):
         self._idle.forget()
 
     def cancel(self) -> None:
-        # Small copies are kept, since allocating memory costs more than copying.
+        self._release_large()
+        self._learn = []
+
+    def _release_large(self) -> None:
+        """Release large copies; small ones are kept, since allocating costs more than copying."""
         if sum(copy.nbytes for copy in self._copies.values()) > MAX_KEPT_BYTES:
             self._copies = {}
-        self._learn = []
 
     def _now(self, places: list[int]) -> list[torch.Tensor]:
         return [self._session.parameters[place][1].detach() for place in places]
