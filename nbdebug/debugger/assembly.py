@@ -23,7 +23,7 @@ from nbdebug.core.results.metric_names import MetricNames
 from nbdebug.debugger.client import Client, CommandValidator
 from nbdebug.debugger.run_name import default_name
 from nbdebug.errors import ArgumentError
-from nbdebug.model.module.names import hooked_layers, measured_layers
+from nbdebug.model.module.names import compiled_parts, measured_layers
 from nbdebug.probes.base import Probe
 from nbdebug.rules._diagnosis import Diagnosis
 from nbdebug.rules.base import Rule
@@ -205,8 +205,8 @@ def _say_mode(session: Session, history: History) -> None:
 
 def _say_compiled(session: Session, history: History) -> None:
     """Tell which layers have no activations, since they are inside of a compiled module."""
-    measured = hooked_layers(session.model)
-    hidden = [layer.name for layer in measured_layers(session.model) if layer not in measured]
+    inside = compiled_parts(session.model)
+    hidden = [one.name for one in measured_layers(session.model) if one.module in inside]
     if hidden:
         more = f" and {len(hidden) - 1} more" if len(hidden) > 1 else ""
         text = (

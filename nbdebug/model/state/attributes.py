@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.weak import WeakIdKeyDictionary
 
 from nbdebug.errors import CheckpointError
-from nbdebug.model.state.copying import MODULE_ATTRIBUTES, SIMPLE_TYPES, Copy
+from nbdebug.model.state.copying import MODULE_ATTRIBUTES, SIMPLE_TYPES, Copy, outline
 from nbdebug.model.state.values.copier import ValueCopier
 from nbdebug.model.state.values.kept import MISSING, AsIs, Constant, Done, Kept
 from nbdebug.model.state.values.plain import PlainReader, PlainWriter
@@ -105,6 +105,8 @@ class Attributes:
 
 def shared(copy: Copy) -> Copy:
     """`copy`, which copies a large tensor once until it changes."""
+    if copy is outline:
+        return copy
 
     def copied(tensor: torch.Tensor) -> torch.Tensor:
         if tensor.nbytes < SHARED_BYTES or tensor.is_inference():

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 Copy = Callable[[torch.Tensor], torch.Tensor]
+LARGE_BYTES = 2**20
 SIMPLE_TYPES = frozenset({int, float, complex, str, bool, bytes, type(None)})
 # Attributes that every module has: parameters, buffers, children, hooks and the training flag.
 MODULE_ATTRIBUTES = frozenset(vars(nn.Module()))
@@ -22,6 +23,13 @@ def cloned(tensor: torch.Tensor) -> torch.Tensor:
 def to_host(tensor: torch.Tensor) -> torch.Tensor:
     """A copy in the host's memory; a scalar stays on its device."""
     return tensor.detach().to("cpu", copy=True) if tensor.ndim else cloned(tensor)
+
+
+def outline(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor of the same shape without values; a small or unusual one is copied."""
+    if tensor.nbytes < LARGE_BYTES or tensor.layout is not torch.strided or tensor.is_quantized:
+        return to_host(tensor)
+    return torch.empty_like(tensor, device="meta")
 
 
 def simple_attributes(thing: Any) -> dict[str, Any]:

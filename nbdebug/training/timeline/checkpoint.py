@@ -10,7 +10,7 @@ import torch
 
 from nbdebug.model.clipping.settings import NormWindow
 from nbdebug.model.state.bits import bitwise_equal
-from nbdebug.model.state.copying import to_host
+from nbdebug.model.state.copying import Copy, to_host
 from nbdebug.model.state.optimizer import OptimizerCopy, copy_nested
 from nbdebug.model.state.session_rng import RngPosition
 from nbdebug.model.state.surroundings import SurroundingsCopy
@@ -72,17 +72,22 @@ class Checkpoint:
         return self.counters.step
 
     @classmethod
-    def capture(cls, loop: Loop, controls: ControlSet, cursor: int = 0) -> Checkpoint:
+    def capture(
+        cls, loop: Loop, controls: ControlSet, cursor: int = 0, copy: Copy = to_host
+    ) -> Checkpoint:
         """Copy the state as it is now.
+
+        Args:
+            copy: copies a tensor; `outline` makes a checkpoint of the same size without memory.
 
         Raises:
             ModelError: a lazy layer has no weights yet.
         """
         session = loop.session
-        weights = Weights.capture(session.model, to_host)
-        optimizers = session.optimizers.capture(to_host)
-        surroundings = session.surroundings.capture(to_host)
-        gradients = _carried(session)
+        weights = Weights.capture(session.model, copy)
+        optimizers = session.optimizers.capture(copy)
+        surroundings = session.surroundings.capture(copy)
+        gradients = _carried(session, copy)
         tensors = (
             gradients.tensors
             + weights.tensors()
@@ -171,9 +176,9 @@ def _tensors(optimizers: dict[str, OptimizerCopy]) -> list[torch.Tensor]:
     return [tensor for one in optimizers.values() for tensor in one.tensors()]
 
 
-def _carried(session: Session) -> GradientCopies:
+def _carried(session: Session, copy: Copy) -> GradientCopies:
     """Gradients that the next step may need: a loop of the user's own may not clear them."""
     body = session.body
     if body is None or not (session.step < FIRST_STEPS or body.updates.carry_gradients):
         return NO_GRADIENTS
-    return GradientCopies(trained(session.model, session.optimizer), to_host)
+    return GradientCopies(trained(session.model, session.optimizer), copy)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import psutil
 
 from nbdebug.core.records import Notice
+from nbdebug.model.state.copying import outline
+from nbdebug.training.engine.control_set import ControlSet
+from nbdebug.training.engine.loop import Loop
 from nbdebug.training.timeline.checkpoint import Checkpoint
 
 MEMORY_SHARE, MAX_BUDGET_BYTES = 0.1, 2 * 2**30
 MAX_CHECKPOINTS = 100
+LARGE_MODEL_BYTES = 64 * 2**20
 
 
 def default_budget() -> int:
@@ -22,24 +29,56 @@ class CheckpointPool:
     Without room for another one, the checkpoint is dropped whose removal leaves the smallest gap
     relative to its age: checkpoints are dense for recent steps and sparse for old ones.
 
+    Args:
+        first: the first checkpoint, or its outline; complete: takes the checkpoint of an outline,
+            as soon as anything needs it.
+
     Attributes:
-        checkpoints: checkpoints in the order of their steps, at most one per step.
+        kept: checkpoints in the order of their steps, at most one per step; the first may be an
+            outline without values.
     """
 
-    def __init__(self, first: Checkpoint, budget: int) -> None:
+    def __init__(
+        self, first: Checkpoint, budget: int, complete: Callable[[], Checkpoint] | None = None
+    ) -> None:
         self.budget = budget
-        self.checkpoints = [first]
+        self.kept, self._complete = [first], complete
         self._largest = first.size
+
+    @classmethod
+    def begin(cls, loop: Loop, controls: ControlSet, budget: int, later: bool) -> CheckpointPool:
+        """Begin with a checkpoint of now.
+
+        Args:
+            later: copy a model of more than 64 MB as soon as it may change, and not now.
+        """
+        capture = partial(Checkpoint.capture, loop, controls)
+        weights = loop.session.model.parameters()
+        if later and sum(tensor.nbytes for tensor in weights) > LARGE_MODEL_BYTES:
+            return cls(capture(copy=outline), budget, capture)
+        return cls(capture(), budget)
+
+    @property
+    def checkpoints(self) -> list[Checkpoint]:
+        """Those kept, all with their values."""
+        self.complete()
+        return self.kept
+
+    def complete(self) -> None:
+        """Take the first checkpoint now, if it is still an outline."""
+        if self._complete is not None:
+            self.kept[0] = self._complete()
+            self._complete = None
 
     @property
     def size(self) -> int:
         """Bytes in use."""
-        return sum(checkpoint.size for checkpoint in self.checkpoints)
+        return sum(checkpoint.size for checkpoint in self.kept)
 
     @property
     def too_small(self) -> bool:
         """Tell if the budget is too small for a second checkpoint."""
-        return self.checkpoints[0].size + self._largest > self.budget
+        return self.kept[0].size + self._largest > self.budget
 
     def too_small_notice(self) -> Notice:
         """Build the notice for a budget without room for a second checkpoint."""
@@ -49,17 +88,15 @@ class CheckpointPool:
             "checkpoint is kept: a rewind reruns all steps from the beginning. "
             "A larger checkpoint_memory= makes room for more."
         )
-        return Notice(self.checkpoints[-1].step, "warning", "No room for checkpoints", text)
+        return Notice(self.kept[-1].step, "warning", "No room for checkpoints", text)
 
     def add(self, checkpoint: Checkpoint) -> None:
         """Add a checkpoint that is later than all others; one that does not fit is dropped."""
-        self.checkpoints.append(checkpoint)
+        self.kept.append(checkpoint)
         # Checkpoints grow with the optimizer's state.
         self._largest = max(self._largest, checkpoint.size)
-        while len(self.checkpoints) > 1 and (
-            self.size > self.budget or len(self.checkpoints) > MAX_CHECKPOINTS
-        ):
-            del self.checkpoints[self._least_useful()]
+        while len(self.kept) > 1 and (self.size > self.budget or len(self.kept) > MAX_CHECKPOINTS):
+            del self.kept[self._least_useful()]
 
     def before(self, step: int) -> Checkpoint:
         """Return the latest checkpoint that is not after `step`."""
@@ -67,14 +104,12 @@ class CheckpointPool:
 
     def drop_after(self, step: int) -> None:
         """Drop the checkpoints of later steps."""
-        self.checkpoints = [
-            checkpoint for checkpoint in self.checkpoints if checkpoint.step <= step
-        ]
+        self.kept = [checkpoint for checkpoint in self.kept if checkpoint.step <= step]
 
     def _least_useful(self) -> int:
-        if len(self.checkpoints) == 2:
+        if len(self.kept) == 2:
             return 1
-        steps = [checkpoint.step for checkpoint in self.checkpoints]
+        steps = [checkpoint.step for checkpoint in self.kept]
         now = steps[-1]
         inner = range(1, len(steps) - 1)
         return min(inner, key=lambda i: (steps[i + 1] - steps[i - 1]) / (now - steps[i] + 1))

@@ -68,7 +68,7 @@ class Timeline:
         self._file = CheckpointFile(name, history, refusal)
         self._clock, self._uncopied = CheckpointClock(history), UncopiedNotice(history)
         self.failures = Failures(loop, self.edits, self._log, history)
-        self.begin()
+        self.begin(later=True)
 
     def before_step(self) -> None:
         """Take a checkpoint if one is due."""
@@ -124,7 +124,7 @@ class Timeline:
             self._file.try_put(self._serialized_now, self._loop.session.step)
         self._file.close()
         # The copies may be large, and whoever keeps the Debugger needs them no more.
-        del self._pool.checkpoints[1:]
+        del self._pool.kept[1:]
 
     @property
     def _moved(self) -> bool:
@@ -156,11 +156,10 @@ class Timeline:
         self.resumed = True
         self.begin()
 
-    def begin(self) -> None:
-        """Begin the timeline here."""
-        first = Checkpoint.capture(self._loop, self._controls)
-        self._pool = CheckpointPool(first, self._budget)
-        self._uncopied.tell(first)
+    def begin(self, later: bool = False) -> None:
+        """Begin the timeline here; see `CheckpointPool.begin`."""
+        self._pool = CheckpointPool.begin(self._loop, self._controls, self._budget, later)
+        self._uncopied.tell(self._pool.kept[0])
         self.publish_marks()
         self._tell_if_too_small()
 
@@ -189,6 +188,7 @@ class Timeline:
 
     def try_checkpoint(self) -> None:
         """Take a checkpoint if that is possible; else training goes on, with a notice."""
+        self._pool.complete()
         with self._clock.tolerating(self._loop.session.step):
             self.take_checkpoint()
 
@@ -294,7 +294,7 @@ class Timeline:
 
     def publish_marks(self) -> None:
         """Publish the marks of the timeline in History."""
-        kept = [Mark(checkpoint.step, "checkpoint") for checkpoint in self._pool.checkpoints]
+        kept = [Mark(checkpoint.step, "checkpoint") for checkpoint in self._pool.kept]
         self._history.set_result(TimelineMarks((*kept, *self.edits.marks)))
         self.edits.undo.publish(self._history)
         self._loop.session.checkpoint_bytes = self._pool.size
