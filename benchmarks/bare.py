@@ -24,14 +24,19 @@ class BareLoop:
     def run(self, steps: int) -> None:
         X, y = self.data
         for _ in range(steps):
-            if not len(self.left):
-                self.left = torch.randperm(len(X), generator=self.order)
-            batch, self.left = self.left[: self.batch], self.left[self.batch :]
+            batch = self.next_indices()
             loss = self.loss_fn(self.model(X[batch]), y[batch])
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
             self.losses.append(loss.item())
+
+    def next_indices(self) -> torch.Tensor:
+        """Indices of the next batch."""
+        if not len(self.left):
+            self.left = torch.randperm(len(self.data[0]), generator=self.order)
+        batch, self.left = self.left[: self.batch], self.left[self.batch :]
+        return batch
 
 
 class Passes:

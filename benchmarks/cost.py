@@ -22,7 +22,7 @@ WARM_UP = 2
 def measure(workload: Workload, dashboard: bool, quick: bool) -> Row:
     """Ratio of the time of a block under nbdebug to that of the same block bare."""
     # Shorter blocks would measure how a run starts and stops.
-    block, pairs = workload.block, workload.pairs // (4 if quick else 1)
+    block, pairs = workload.block, workload.pairs // ((4 if quick else 1) * (1 + dashboard))
     data = workload.data()
     torch.manual_seed(0)
     bare = BareLoop(workload.model(), data, workload.loss_fn, workload.batch)
@@ -38,7 +38,7 @@ def measure(workload: Workload, dashboard: bool, quick: bool) -> Row:
 
 def watched(workload: Workload, quick: bool) -> Row:
     """Ratio of the time of a block of a watched loop to that of the same loop bare."""
-    block, pairs = workload.block, workload.pairs // (4 if quick else 1)
+    block, pairs = workload.block, workload.pairs // (8 if quick else 2)
     loops = []
     for _ in range(2):
         torch.manual_seed(0)
@@ -93,11 +93,11 @@ def in_turn(
     for pair in range(pairs + WARM_UP):
         gc.collect()
         if pair % 2:
-            first = _timed(one)
-            second = _timed(other)
+            first = timed(one)
+            second = timed(other)
         else:
-            second = _timed(other)
-            first = _timed(one)
+            second = timed(other)
+            first = timed(one)
         if pair >= WARM_UP:
             times.append((first, second))
     return times
@@ -124,7 +124,7 @@ def in_both_orders(
             yield (second, first) if swapped else (first, second)
 
 
-def _timed(call: Callable[[], None]) -> Taken:
+def timed(call: Callable[[], None]) -> Taken:
     wall, cpu = time.perf_counter(), time.process_time()
     call()
     return Taken(time.perf_counter() - wall, time.process_time() - cpu)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -10,9 +11,10 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Row:
-    """A figure with its bar.
+    """A figure, with its bar if it has one.
 
     Attributes:
+        median: NaN where nothing could be measured, for the reason in `note`.
         low, high: quartiles; None where there is one figure only.
         cpu: the ratio of processor time of all blocks together; others on the machine
             disturb it less, and no outlier is left out.
@@ -20,14 +22,17 @@ class Row:
 
     what: str
     median: float
-    bar: float
+    bar: float | None
     unit: str = ""
     low: float | None = None
     high: float | None = None
     cpu: float | None = None
+    note: str = ""
 
     @property
     def verdict(self) -> str:
+        if self.bar is None:
+            return self.note
         if self.median <= self.bar:
             return "met"
         over = self.median - self.bar
@@ -35,15 +40,20 @@ class Row:
 
 
 def row(
-    what: str, values: Sequence[float], bar: float, unit: str = "", cpu: float | None = None
+    what: str,
+    values: Sequence[float],
+    bar: float | None,
+    unit: str = "",
+    cpu: float | None = None,
+    note: str = "",
 ) -> Row:
     """A row with the median and quartiles of several values."""
     low, median, high = np.quantile(values, [0.25, 0.5, 0.75])
-    return Row(what, float(median), bar, unit, float(low), float(high), cpu)
+    return Row(what, float(median), bar, unit, float(low), float(high), cpu, note)
 
 
 def _number(value: float | None, unit: str) -> str:
-    if value is None:
+    if value is None or math.isnan(value):
         return ""
     return f"{value:.3f}" if not unit else f"{value:.1f} {unit}"
 
@@ -73,6 +83,6 @@ def _cells(row: Row) -> tuple[str, ...]:
         _number(row.median, row.unit),
         spread,
         _number(row.cpu, row.unit),
-        f"{row.bar:.3f}" if not row.unit else f"{row.bar:g} {row.unit}",
+        "" if row.bar is None else f"{row.bar:g} {row.unit}" if row.unit else f"{row.bar:.3f}",
         row.verdict,
     )

@@ -1,0 +1,1 @@
+"""Other instruments on the same workloads, each beside the bare loop."""
