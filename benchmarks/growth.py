@@ -74,15 +74,18 @@ def _steps_done(done: Sequence[int], pairs: int) -> Iterator[Row]:
 
 
 def _timed(name: str, debugger: Debugger, bare: BareLoop, pairs: int, found: list[float]) -> Row:
-    """Row of the difference of a step in pairs of blocks; its median is added to `found`."""
+    """Row of the difference of a step in pairs of blocks; its median is added to `found`.
+
+    In processor time of all threads, which others on the machine disturb less.
+    """
     bare.run(5)
     [(_, once)] = in_turn(lambda: None, lambda: bare.run(20), 1)
     block = max(int(BLOCK_SECONDS * 20 / once.wall), 10)
     times = in_turn(lambda: debugger.run(steps=block), lambda: bare.run(block), pairs)
-    costs = [(one.wall - other.wall) / block * 1e6 for one, other in times]
+    costs = [(one.cpu - other.cpu) / block * 1e6 for one, other in times]
     ratio = float(np.median([one.wall / other.wall for one, other in times]))
     found.append(float(np.median(costs)))
-    step = np.median([other.wall for _, other in times]) / block * 1e6
+    step = np.median([other.cpu for _, other in times]) / block * 1e6
     note = f"ratio {ratio:.3f} of a bare step of {step:,.0f} µs; load {os.getloadavg()[0]:.1f}"
     return row(name, costs, None, "µs", note=note)
 

@@ -75,10 +75,7 @@ class Checkpoint:
     def capture(
         cls, loop: Loop, controls: ControlSet, cursor: int = 0, copy: Copy = to_host
     ) -> Checkpoint:
-        """Copy the state as it is now.
-
-        Args:
-            copy: copies a tensor; `outline` makes a checkpoint of the same size without memory.
+        """Copy the state as it is now; with `outline` as `copy`, all but large tensors.
 
         Raises:
             ModelError: a lazy layer has no weights yet.

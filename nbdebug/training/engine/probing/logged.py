@@ -38,6 +38,7 @@ def note_metrics(names: Iterable[str], history: History) -> None:
     """Add names, with or without `val_`, to the metrics that are plotted."""
     known = history.results.of(MetricNames, MetricNames(()))
     metrics = dict.fromkeys(name.removeprefix("val_") for name in names)
-    fresh = [name for name in metrics if name not in (*known.names, "loss")]
+    there = {*known.names, "loss"}
+    fresh = [name for name in metrics if name not in there]
     if fresh:
         history.set_result(MetricNames((*known.names, *fresh)))
