@@ -18,6 +18,8 @@ from nbdebug.training.engine.session import Session
 from nbdebug.training.engine.stopping.run_control import RunControl
 from nbdebug.training.tasks.checking.asked_checks import AskedChecks
 from nbdebug.training.tasks.checking.check_runner import CheckRunner
+from nbdebug.training.tasks.inside.fixed_samples import FixedData
+from nbdebug.training.tasks.inside.live_views import LiveViews
 from nbdebug.training.tasks.layer_flow import LayerFlow
 from nbdebug.training.tasks.trials.double_step import DoubleStep
 from nbdebug.training.timeline.timeline import Timeline
@@ -40,6 +42,8 @@ class Training:
     run: RunControl
     forecast: LrForecast
     flow: LayerFlow
+    fixed: FixedData
+    views: LiveViews
     double_step: DoubleStep
 
     @property
