@@ -271,6 +271,7 @@ class Debugger:
     clear_breakpoints = Delegate("timeline", DebuggerTimeline.clear_breakpoints)
     lr_range_test = Delegate("session", DebuggerSession.lr_range_test)
     reestimate_batchnorm = Delegate("session", DebuggerSession.reestimate_batchnorm)
+    network = Delegate("session", DebuggerSession.network)
     summary = Delegate("session", DebuggerSession.summary)
     worst_samples = Delegate("session", DebuggerSession.worst_samples)
     culprits = Delegate("session", DebuggerSession.culprits)

@@ -40,6 +40,7 @@ class FixedSamples:
         count: number of samples; cut: False if single samples cannot be taken out.
         origin: "val_data", "train_data", "given", or "a training step".
         indices: of the samples in that data, None where samples have none.
+        batch: as the loss takes it; None where it is unknown.
     """
 
     arguments: tuple[tuple[Any, ...], dict[str, Any]]
@@ -48,6 +49,7 @@ class FixedSamples:
     cut: bool
     origin: str
     indices: tuple[int, ...] | None = None
+    batch: Any = None
 
     def only(self, index: int) -> FixedSamples:
         """One of the samples, as a batch of one; all of them where they cannot be cut.
@@ -68,6 +70,7 @@ class FixedSamples:
             targets=some_samples(self.targets, which),
             count=1,
             indices=None if self.indices is None else self.indices[which],
+            batch=some_samples(self.batch, which),
         )
 
 
@@ -102,7 +105,8 @@ class FixedData:
             inputs, targets = split(moved)
         except DataError:
             inputs, targets = moved, None
-        self._chosen = made(_arguments(inputs), targets, "given")
+        batch = None if targets is None else moved
+        self._chosen = made(_arguments(inputs), targets, "given", batch=batch)
         return self._chosen
 
     def note_call(self, arguments: tuple[tuple[Any, ...], dict[str, Any]]) -> None:
@@ -125,7 +129,7 @@ class FixedData:
             if session.step_fn is not None:
                 return self._as_called(batch, origin)
             inputs, targets = split(batch)
-            return made(_arguments(inputs), targets, origin, indices)
+            return made(_arguments(inputs), targets, origin, indices, batch)
         finally:
             # Data of the user's own may draw random numbers.
             guard.restore()
@@ -158,23 +162,27 @@ class FixedData:
             hook.remove()
         if not calls:
             raise ModelError("step_fn does not call the model as a whole.")
-        return made(detached(calls[0]), targets, origin)
+        return made(detached(calls[0]), targets, origin, batch=batch)
 
 
 def made(
-    arguments: Any, targets: Any, origin: str, indices: tuple[int, ...] | None = None
+    arguments: Any,
+    targets: Any,
+    origin: str,
+    indices: tuple[int, ...] | None = None,
+    batch: Any = None,
 ) -> FixedSamples:
     """Samples of a batch, as many as there may be."""
     tensors = [one for one in leaves(arguments) if isinstance(one, torch.Tensor) and one.ndim]
     sizes = {len(one) for one in tensors}
     try:
         cut = len(sizes) == 1
-        arguments, targets = first_rows(arguments), first_rows(targets)
+        arguments, targets, batch = map(first_rows, (arguments, targets, batch))
     except DataError:
         cut = False
     count = min(max(sizes, default=1), MAX_SAMPLES)
     kept = None if indices is None else indices[:count]
-    return FixedSamples(arguments, targets, count if cut else 1, cut, origin, kept)
+    return FixedSamples(arguments, targets, count if cut else 1, cut, origin, kept, batch)
 
 
 def first_rows(value: Any) -> Any:

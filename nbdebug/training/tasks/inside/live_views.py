@@ -11,7 +11,7 @@ from nbdebug.core.records import Notice, RunState
 from nbdebug.training.engine.loop import Loop
 
 REFRESH_SECONDS = 1.0
-Make = Callable[[], None]
+Make = Callable[[], object]
 
 
 class LiveViews:
