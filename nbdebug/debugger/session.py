@@ -107,7 +107,7 @@ class DebuggerSession:
         return cast(ModelSummary, self._client.do(SummarizeModel()))
 
     def network(
-        self, sample: int = 0, show: Show = "activations", data: Any = None
+        self, sample: int = 0, show: Show = "activations", part: str = "", data: Any = None
     ) -> NetworkPicture:
         """Picture of the network: its parts, and what each gives for one fixed sample.
 
@@ -119,6 +119,8 @@ class DebuggerSession:
             sample: number among the fixed samples, from 0 on.
             show: "activations" for what each part gives, "gradients" for the gradient of the
                 loss there.
+            part: name of a part to look closer at: its maps, weights, attention and units are
+                in `detail`.
             data: other samples to look at from now on: a batch as training reads it, or inputs
                 alone.
 
@@ -127,7 +129,7 @@ class DebuggerSession:
             DataError: there is no such sample, or there are no data.
             ModelError: no call of the model was seen yet.
         """
-        return cast(NetworkPicture, self._client.do(LookInside(sample, show, data)))
+        return cast(NetworkPicture, self._client.do(LookInside(sample, show, part, data)))
 
     def culprits(self, step: int | None = None, top: int = 8) -> WorstSamples:
         """Old name of `worst_samples`; removed in version 0.3."""

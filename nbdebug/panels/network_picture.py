@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import html
-import math
 
 from nbdebug.core.commands.inside import LookInside
 from nbdebug.core.history.snapshot import Snapshot
-from nbdebug.core.html.heat import heat
-from nbdebug.core.results.inside.network_page import (
-    count_text,
-    network_page,
-    shape_text,
-    values_text,
-)
+from nbdebug.core.results.inside.detail_page import detail_page
+from nbdebug.core.results.inside.network_page import network_page
 from nbdebug.core.results.inside.network_picture import NetworkPicture
-from nbdebug.core.results.inside.structure import Part, Structure
+from nbdebug.core.results.inside.structure import Structure
 from nbdebug.panels.base import Panel
 
 BLOCK, PART, SHOW, SAMPLE = "inside_block", "inside_part", "inside_show", "inside_sample"
@@ -29,7 +23,7 @@ class PictureOfNetwork(Panel):
 
     name = "network_picture"
     tab = "Network"
-    order = 150
+    order = 14
     title = "Network"
     help = (
         "what each part gives for one fixed sample in eval mode: orange above 0, blue below; "
@@ -44,8 +38,8 @@ class PictureOfNetwork(Panel):
         choices.offer(SHOW, "Show", self.tab, SHOWN)
         choices.offer(SAMPLE, "Sample", self.tab, [("0", "0")])
         choices.offer(BLOCK, "Block", self.tab, [("", "whole network")])
-        choices.offer(PART, "Part", self.tab, [("", "none")])
-        self._asked = ("0", SHOWN[0][0])
+        choices.offer(PART, "Part", self.tab, [("", "none")], free=True)
+        self._asked = ("0", SHOWN[0][0], "")
 
     def update(self, snapshot: Snapshot) -> None:
         picture = snapshot.results.of(NetworkPicture)
@@ -54,14 +48,15 @@ class PictureOfNetwork(Panel):
             return
         self._offer(picture)
         choices = self.context.choices
-        wanted = (choices[SAMPLE], choices[SHOW])
+        wanted = (choices[SAMPLE], choices[SHOW], choices[PART])
         if wanted != self._asked and snapshot.status.state != "closed":
             self._asked = wanted
-            fields = {"sample": wanted[0], "show": wanted[1]}
+            fields = dict(zip(("sample", "show", "part"), wanted, strict=True))
             self.context.ask(self.name, LookInside.name, fields)
         blamed = frozenset(name for found in snapshot.findings for name in found.layers)
         drawn = network_page(picture, choices[BLOCK], choices[PART], blamed, (BLOCK, PART))
-        detail = self._detail(picture)
+        part = picture.structure.part(choices[PART]) if choices[PART] else None
+        detail = "" if part is None else detail_page(picture, part)
         said = f"<p>{html.escape(_said(picture))}</p>"
         page = (
             f'{said}<div class="nbd-inside"><div class="nbd-scroll" tabindex="0" role="group" '
@@ -80,22 +75,11 @@ class PictureOfNetwork(Panel):
         choices.offer(BLOCK, "Block", self.tab, [("", "whole network"), *blocks])
         parts = picture.structure.folded(choices[BLOCK]).parts
         single = [(part.name, part.title) for part in parts if part.size == 1]
-        choices.offer(PART, "Part", self.tab, [("", "none"), *single])
-
-    def _detail(self, picture: NetworkPicture) -> str:
-        name = self.context.choices[PART]
-        part = picture.structure.part(name) if name else None
-        if part is None:
-            return ""
-        rows = "".join(
-            f"<dt>{label}</dt><dd>{html.escape(text)}</dd>"
-            for label, text in _facts(part, picture)
-            if text
-        )
-        values = picture.values.get(part.name)
-        image = "" if values is None else f'<img alt="" src="{heat(values.picture)}">'
-        head = f"<h4>{html.escape(part.title)}</h4>"
-        return f'<div class="nbd-detail">{head}{image}<dl>{rows}</dl></div>'
+        chosen = picture.structure.part(choices[PART])
+        if chosen is not None and all(chosen.name != name for name, _ in single):
+            # It is inside of a folded block.
+            single.append((chosen.name, chosen.title))
+        choices.offer(PART, "Part", self.tab, [("", "none"), *single], free=True)
 
 
 def _said(picture: NetworkPicture) -> str:
@@ -120,22 +104,3 @@ def _blocks(structure: Structure, block: str) -> list[tuple[str, str]]:
     around = [block.rsplit(".", cut)[0] for cut in range(block.count("."), -1, -1)] if block else []
     inside = [part.name for part in structure.folded(block).parts if part.size > 1]
     return [(name, name) for name in dict.fromkeys((*around, *inside))]
-
-
-def _facts(part: Part, picture: NetworkPicture) -> list[tuple[str, str]]:
-    total = sum(p.seconds for p in picture.structure.parts if math.isfinite(p.seconds))
-    share = part.seconds / total if total and math.isfinite(part.seconds) else math.nan
-    values = picture.values.get(part.name)
-    trained = "" if part.trainable == part.parameters else f", {count_text(part.trainable)} trained"
-    return [
-        ("Takes", ", ".join(shape_text(one) for one in part.given)),
-        ("Gives", shape_text(part.shape)),
-        ("Parameters", f"{count_text(part.parameters)}{trained}" if part.parameters else ""),
-        ("Time", f"{share:.0%} of the forward pass" if math.isfinite(share) else ""),
-        ("Called", f"{part.calls} times in a pass" if part.calls > 1 else ""),
-        (
-            "Values" if picture.show == "activations" else "Gradient",
-            "" if values is None else values_text(values),
-        ),
-        ("Fails", part.error),
-    ]

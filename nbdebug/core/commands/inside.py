@@ -16,6 +16,7 @@ class LookInside(Command):
 
     Attributes:
         sample: number of the sample; show: kind of the values.
+        part: name of a part to look closer at, "" for none.
         data: samples that replace the fixed ones, None for those that there are.
 
     Raises:
@@ -26,6 +27,7 @@ class LookInside(Command):
     long: ClassVar[bool] = True
     sample: int = 0
     show: Show = "activations"
+    part: str = ""
     data: Any = None
 
     def __post_init__(self) -> None:
@@ -36,6 +38,6 @@ class LookInside(Command):
 
     @classmethod
     def from_form(cls, form: Form) -> Self:
-        """Read `sample` and `show`."""
+        """Read `sample`, `show` and `part`."""
         show: Any = form.text("show") or "activations"
-        return cls(form.integer("sample") or 0, show)
+        return cls(form.integer("sample") or 0, show, form.text("part"))

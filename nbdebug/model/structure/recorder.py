@@ -30,6 +30,7 @@ RESHAPING = frozenset({
 FACTORIES = ("new_", "empty_like", "full_like", "ones_like", "rand", "zeros_like")
 MAX_PARTS = 5_000
 PARAMETER = "Parameter"
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 @dataclass
@@ -68,13 +69,24 @@ class Recorder:
     are compiled, or of TorchScript, count as one part. What leaves torch, as to NumPy, comes back
     without a connection.
 
+    Args:
+        synchronize: waits for the device, so that times are those of the parts.
+        watched: name of a part whose arguments are kept.
+
     Attributes:
+        arguments: of the first call of the watched part, None if it was not called.
         parts: in the order of their first call; entries: positions of those that take the inputs
             of the model.
     """
 
-    def __init__(self, model: nn.Module, synchronize: Callable[[], None] = lambda: None) -> None:
-        self.model, self._synchronize = model, synchronize
+    def __init__(
+        self,
+        model: nn.Module,
+        synchronize: Callable[[], None] = lambda: None,
+        watched: str = "",
+    ) -> None:
+        self.model, self._synchronize, self._watched = model, synchronize, watched
+        self.arguments: Arguments | None = None
         self.parts: list[RecordedPart] = []
         self.entries: set[int] = set()
         self._positions: dict[str, int] = {}
@@ -154,7 +166,7 @@ class Recorder:
             self._synchronize()
             self._finish(place, time.perf_counter() - start, outputs)
 
-    def function(self, call: Callable[[], Any], name: str, given: Any) -> Any:
+    def function(self, call: Callable[[], Any], name: str, given: Arguments) -> Any:
         """Call a function of torch between two layers, and record it as a part if it is one."""
         outside = not self._within or bool(self._open)
         if outside or len(self.parts) >= MAX_PARTS or name.startswith(FACTORIES):
@@ -191,8 +203,10 @@ class Recorder:
             self.parts.append(RecordedPart(name, kind, module))
         return self._positions[name]
 
-    def _connect(self, place: int, given: Any) -> None:
+    def _connect(self, place: int, given: Arguments) -> None:
         tensors = list(_tensors(given))
+        if self.parts[place].name == self._watched and self.arguments is None:
+            self.arguments = given
         self.parts[place].inputs |= self._sources(given)
         if not self.parts[place].calls:
             self.parts[place].given = tuple(tuple(tensor.shape) for tensor in tensors)

@@ -31,5 +31,5 @@ class LookInsideHandler(Handler[LookInside]):
     def _make(self) -> NetworkPicture:
         training, wanted = self.training, self._latest
         samples = training.fixed.of_training()
-        made = network_picture(training.session, samples, wanted.sample, wanted.show)
+        made = network_picture(training.session, samples, wanted.sample, wanted.show, wanted.part)
         return training.publish(made)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from nbdebug.core.results.inside.structure import Part
 
-MAX_IN_ROW = 6
+MAX_IN_ROW, MAX_ROWS = 6, 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,19 +15,24 @@ class Place:
     """Place of a part.
 
     Attributes:
-        row: from the top; column: from the left; columns: number of parts in the row.
+        row: from the top, over all stacks; column: from the left; columns: number of parts in
+            the row.
+        stack: of rows, from the left; height: rows above it in the stack.
     """
 
     row: int
     column: int
     columns: int
+    stack: int = 0
+    height: int = 0
 
 
 def places(parts: Sequence[Part]) -> list[Place]:
     """Place of every part: below all parts that it takes something from.
 
-    Parts beside each other do not depend on each other. A row holds at most six parts: more of
-    them go on in the next row.
+    Parts beside each other in a row do not depend on each other. A row holds at most six parts:
+    more of them go on in the next row. A stack holds at most seven rows: more of them go on in
+    the next stack, as evenly as it can be.
     """
     depths = _depths(parts)
     by_depth: dict[int, list[int]] = {}
@@ -42,7 +47,12 @@ def places(parts: Sequence[Part]) -> list[Place]:
             for column, at in enumerate(group):
                 found[at] = Place(row, column, len(group))
             row += 1
-    return [found[at] for at in range(len(parts))]
+    stacks = -(-row // MAX_ROWS)
+    high = -(-row // max(stacks, 1))
+    return [
+        Place(one.row, one.column, one.columns, one.row // high, one.row % high)
+        for one in (found[at] for at in range(len(parts)))
+    ]
 
 
 def _depths(parts: Sequence[Part]) -> list[int]:

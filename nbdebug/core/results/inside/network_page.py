@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from nbdebug.core.html.heat import heat
-from nbdebug.core.results.inside.layout import Place, places
+from nbdebug.core.results.inside.layout import places
 from nbdebug.core.results.inside.structure import Part
 
 if TYPE_CHECKING:
@@ -58,49 +58,91 @@ def network_page(
     parts = picture.structure.folded(block).parts
     if not parts:
         return "<p>No call of the model was recorded.</p>"
-    where = places(parts)
-    rows, columns = 1 + max(p.row for p in where), max(p.columns for p in where)
-    width = columns * (WIDTH + GAP)
+    drawing = _Drawing(parts)
     boxes = [
-        _box(part, _corner(place, columns), picture, (chosen, marked, buttons))
-        for part, place in zip(parts, where, strict=True)
+        _box(part, drawing.corner(at), picture, (chosen, marked, buttons))
+        for at, part in enumerate(parts)
     ]
-    lines, lanes = _lines(parts, where, columns)
-    height = rows * (HEIGHT + ROW_GAP)
-    full = width + lanes * LANE + GAP
-    drawn = f'<svg width="{full}" height="{height}" aria-hidden="true">{lines}</svg>'
-    size = f"width:{full}px;height:{height}px"
+    lines = drawing.lines()
+    wide, high = drawing.width, drawing.height
+    size = f"width:{wide}px;height:{high}px"
+    drawn = f'<svg width="{wide}" height="{high}" aria-hidden="true">{lines}</svg>'
     return f'{STYLE}<div class="nbd-graph" style="{size}">{drawn}{"".join(boxes)}</div>'
 
 
-def _corner(place: Place, columns: int) -> tuple[float, float]:
-    """Left upper corner of a box; rows are centred."""
-    start = (columns - place.columns) * (WIDTH + GAP) / 2
-    return start + place.column * (WIDTH + GAP), place.row * (HEIGHT + ROW_GAP) + 6
+class _Drawing:
+    """Pixels of boxes and lines; every stack of rows has lanes for lines on its right side."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self._parts, self._where = parts, places(parts)
+        self._around = {
+            (one, at)
+            for at, part in enumerate(parts)
+            for one in part.inputs
+            if self._stack(one) == self._stack(at) and not self._follows(one, at)
+        }
+        self._left, self._columns = [GAP], []
+        for stack in range(1 + max(place.stack for place in self._where)):
+            inside = [place for place in self._where if place.stack == stack]
+            self._columns.append(max(place.columns for place in inside))
+            lanes = sum(self._stack(at) == stack for _, at in self._around)
+            wide = self._columns[-1] * (WIDTH + GAP) + lanes * LANE + GAP
+            self._left.append(self._left[-1] + wide)
+        self.width = self._left[-1]
+        self.height = (1 + max(place.height for place in self._where)) * (HEIGHT + ROW_GAP)
+
+    def corner(self, at: int) -> tuple[float, float]:
+        """Left upper corner of a box; rows are centred in their stack."""
+        place = self._where[at]
+        start = (self._columns[place.stack] - place.columns) * (WIDTH + GAP) / 2
+        left = self._left[place.stack] + start + place.column * (WIDTH + GAP)
+        return left, place.height * (HEIGHT + ROW_GAP) + 8
+
+    def lines(self) -> str:
+        """SVG paths of all connections."""
+        paths, used = [], [0] * len(self._columns)
+        for at, part in enumerate(self._parts):
+            x, y = self.corner(at)
+            if part.entry and self._where[at].row == 0:
+                paths.append(_path(x + WIDTH / 2, y - 14, x + WIDTH / 2, y))
+            for one in part.inputs:
+                a, b = self.corner(one)
+                if (one, at) in self._around:
+                    stack = self._stack(at)
+                    used[stack] += 1
+                    right = self._left[stack] + self._columns[stack] * (WIDTH + GAP) - GAP
+                    lane = right + used[stack] * LANE
+                    start, end = b + HEIGHT * 0.7, y + HEIGHT * 0.3
+                    paths.append(_round(a + WIDTH, start, x + WIDTH, end, lane))
+                elif self._stack(one) == self._stack(at):
+                    paths.append(_path(a + WIDTH / 2, b + HEIGHT, x + WIDTH / 2, y))
+                else:
+                    paths.append(_across(a + WIDTH, b + HEIGHT / 2, x, y + HEIGHT / 2))
+        return "".join(paths)
+
+    def _stack(self, at: int) -> int:
+        return self._where[at].stack
+
+    def _follows(self, one: int, at: int) -> bool:
+        """Tell if a part is in the row below another one."""
+        return self._where[at].row - self._where[one].row == 1
 
 
-def _lines(parts: Sequence[Part], where: Sequence[Place], columns: int) -> tuple[str, int]:
-    """SVG paths of all connections, and the number of lanes that go around boxes."""
-    paths, lanes = [], 0
-    right = columns * (WIDTH + GAP) - GAP
-    for at, part in enumerate(parts):
-        x, y = _corner(where[at], columns)
-        if part.entry and where[at].row == 0:
-            paths.append(_path(x + WIDTH / 2, -6, x + WIDTH / 2, y))
-        for one in part.inputs:
-            a, b = _corner(where[one], columns)
-            if where[at].row - where[one].row == 1:
-                paths.append(_path(a + WIDTH / 2, b + HEIGHT, x + WIDTH / 2, y))
-                continue
-            # Around what stands between, or back to the part itself.
-            lanes += 1
-            lane = right + lanes * LANE
-            start, end = b + HEIGHT * 0.7, y + HEIGHT * 0.3
-            paths.append(
-                f'<path d="M{a + WIDTH:.0f} {start:.0f}H{lane - 5}Q{lane} {start:.0f} {lane} '
-                f'{(start + end) / 2:.0f}Q{lane} {end:.0f} {lane - 5} {end:.0f}H{x + WIDTH:.0f}"/>'
-            )
-    return "".join(paths), lanes
+def _round(a: float, b: float, x: float, y: float, lane: float) -> str:
+    """Line around what stands between, or back to the part itself."""
+    middle = (b + y) / 2
+    return (
+        f'<path d="M{a:.0f} {b:.0f}H{lane - 5:.0f}Q{lane:.0f} {b:.0f} {lane:.0f} {middle:.0f}'
+        f'Q{lane:.0f} {y:.0f} {lane - 5:.0f} {y:.0f}H{x:.0f}"/>'
+    )
+
+
+def _across(a: float, b: float, x: float, y: float) -> str:
+    """Line from one stack to another."""
+    middle = (a + x) / 2
+    tip = f"M{x - 5:.0f} {y - 3:.0f}L{x:.0f} {y:.0f}L{x - 5:.0f} {y + 3:.0f}"
+    curve = f"M{a:.0f} {b:.0f}C{middle:.0f} {b:.0f} {middle:.0f} {y:.0f} {x:.0f} {y:.0f}"
+    return f'<path d="{curve}{tip}"/>'
 
 
 def _path(a: float, b: float, x: float, y: float) -> str:
@@ -123,7 +165,8 @@ def _box(
     classes = ["nbd-part"]
     classes += ["nbd-function"] if not part.module else []
     classes += ["nbd-folded"] if part.size > 1 else []
-    classes += ["nbd-chosen"] if chosen == part.name else []
+    inside = chosen == part.name or (part.size > 1 and chosen.startswith(f"{part.name}."))
+    classes += ["nbd-chosen"] if inside else []
     classes += ["nbd-marked"] if blamed or part.error else []
     place = f"left:{corner[0]:.0f}px;top:{corner[1]:.0f}px;width:{WIDTH}px;height:{HEIGHT}px"
     tip, tag, acts = _tip(part, values, blamed), "div", ""

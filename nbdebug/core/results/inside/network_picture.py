@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from nbdebug.core.records import Array
+from nbdebug.core.results.inside.part_detail import PartDetail
 from nbdebug.core.results.inside.structure import Structure
 
 Show = Literal["activations", "gradients"]
@@ -49,6 +50,7 @@ class NetworkPicture:
         values: by name of the part.
         show: kind of the values; reason: why there are none, "" if there are.
         inputs: of the sample, as it is drawn.
+        detail: of the part that was asked for, None without one.
     """
 
     step: int
@@ -62,6 +64,7 @@ class NetworkPicture:
     values: Mapping[str, PartValues] = field(default_factory=dict)
     inputs: PartValues | None = None
     reason: str = ""
+    detail: PartDetail | None = None
 
     def to_frame(self) -> pd.DataFrame:
         """The table of `Structure.to_frame()` with mean, std, low, high, zeros and broken."""

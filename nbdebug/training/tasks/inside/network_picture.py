@@ -14,6 +14,7 @@ from nbdebug.model.module.names import stable_name
 from nbdebug.model.structure.recorder import Recorder
 from nbdebug.training.engine.session import Session
 from nbdebug.training.tasks.inside.fixed_samples import FixedSamples, looking
+from nbdebug.training.tasks.inside.part_detail import part_detail
 from nbdebug.training.tasks.inside.structure import recorded
 from nbdebug.training.tasks.inside.values import part_values
 
@@ -24,9 +25,12 @@ NO_LOSS = (
 
 
 def network_picture(
-    session: Session, samples: FixedSamples, sample: int, show: Show
+    session: Session, samples: FixedSamples, sample: int, show: Show, part: str = ""
 ) -> NetworkPicture:
     """Look at the model with one sample; weights, modes and random numbers stay as they are.
+
+    Args:
+        part: name of a part to look closer at, "" for none.
 
     Raises:
         DataError: there is no such sample.
@@ -34,8 +38,12 @@ def network_picture(
     one = samples.only(sample)
     with looking(session):
         run = partial(_call, session, one, show)
-        structure, recorder, found = recorded(session, one.count, run)
+        structure, recorder, found = recorded(session, one.count, run, part)
         values, reason = _values(recorder, found, one.count, show)
+        chosen = next((p for p in recorder.parts if stable_name(p.name) == part), None)
+        detail = None
+        if chosen is not None:
+            detail = part_detail(session, recorder, chosen, part, samples)
     return NetworkPicture(
         session.step,
         structure,
@@ -48,6 +56,7 @@ def network_picture(
         values,
         _inputs(one),
         reason,
+        detail,
     )
 
 

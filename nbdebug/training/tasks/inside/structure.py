@@ -17,18 +17,20 @@ from nbdebug.training.engine.session import Session
 
 
 def recorded(
-    session: Session, samples: int, run: Callable[[], Any]
+    session: Session, samples: int, run: Callable[[], Any], watched: str = ""
 ) -> tuple[Structure, Recorder, Any]:
     """Record the model while it is called; an error of the model is in the structure.
 
     Args:
         samples: number of samples in the call; run: calls the model.
+        watched: name of a part whose arguments are kept.
 
     Returns:
         The structure, its recorder with the tensors, and what `run` returned, None after an error.
     """
     wait = partial(torch.cuda.synchronize, session.device)
-    recorder = Recorder(session.model, *([wait] if session.device.type == "cuda" else []))
+    waits = {"synchronize": wait} if session.device.type == "cuda" else {}
+    recorder = Recorder(session.model, watched=watched, **waits)
     found = None
     with every_module_called(), torch.enable_grad():
         try:
@@ -72,9 +74,9 @@ def _parts(session: Session, recorder: Recorder) -> Iterator[Part]:
         )
 
 
-def _uncounted(part: RecordedPart, counted: set[int]) -> list[torch.nn.Parameter]:
+def _uncounted(part: RecordedPart, counted: set[int]) -> list[torch.Tensor]:
     held = [] if part.module is None else list(part.module.parameters())
-    held += [] if part.parameter is None else [part.parameter]
-    found = [one for one in held if id(one) not in counted]
+    loose = [] if part.parameter is None else [part.parameter]
+    found = [one for one in (*held, *loose) if id(one) not in counted]
     counted.update(map(id, found))
     return found

@@ -21,11 +21,8 @@ def part_values(tensor: torch.Tensor, samples: int) -> PartValues:
     Args:
         tensor: [1, ...] of one sample, on any device; complex numbers by their magnitude.
     """
-    found = tensor.detach()
-    found = found.abs() if found.is_complex() else found
-    values = found.to("cpu", torch.float32)
-    one = values[0] if values.ndim and len(values) == 1 and samples == 1 else values
-    array = one.double().numpy()
+    values = as_array(tensor)
+    array = values[0] if values.ndim and len(values) == 1 and samples == 1 else values
     finite = array[np.isfinite(array)]
     if not array.size:
         return PartValues(np.zeros((1, 1)))
@@ -40,6 +37,14 @@ def part_values(tensor: torch.Tensor, samples: int) -> PartValues:
         1.0 - finite.size / array.size,
         array.size,
     )
+
+
+def as_array(tensor: torch.Tensor) -> Array:
+    """Values of a tensor on the host; complex numbers by their magnitude."""
+    found = tensor.detach()
+    found = found.abs() if found.is_complex() else found
+    array: Array = found.to("cpu", torch.float64).numpy()
+    return array
 
 
 def picture(values: Array) -> Array:
