@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils.hooks import RemovableHandle
 
 from nbdebug.model.module.forward import leaves
-from nbdebug.model.module.names import Layer, compiled_parts, every_module, is_script, layers
+from nbdebug.model.module.names import Layer, every_module, is_script, layers
 
 # Functions that give the values of their input in another shape, type or place, or only look at it.
 RESHAPING = frozenset({
@@ -65,9 +65,10 @@ class RecordedPart:
 class Recorder:
     """Parts of a model in the order of their first call, and which part gives what to which.
 
-    Tensors are followed by identity, so control flow of any kind is seen as it ran. Modules that
-    are compiled, or of TorchScript, count as one part. What leaves torch, as to NumPy, comes back
-    without a connection.
+    Tensors are followed by identity, so control flow of any kind is seen as it ran. What
+    leaves torch, as to NumPy, or goes through a module of TorchScript, which takes no hooks, comes
+    back without a connection. Compiled modules must run uncompiled, since compiled code skips
+    hooks.
 
     Args:
         synchronize: waits for the device, so that times are those of the parts.
@@ -107,17 +108,12 @@ class Recorder:
 
         An exception of the model is marked at the part that raised it, and goes on.
         """
-        sealed = compiled_parts(self.model)
-        tops = _outermost(self.model, sealed)
-        single = {layer.module for layer in layers(self.model)} - sealed
+        single = {layer.module for layer in layers(self.model)}
         with ExitStack() as stack:
             hook = self.model.register_forward_pre_hook(self._take_inputs, with_kwargs=True)
             stack.callback(hook.remove)
             for layer in every_module(self.model):
-                if layer.module in sealed and layer.module not in tops:
-                    continue
-                one = layer.module in single or layer.module in tops
-                for handle in self._hooks(layer, one):
+                for handle in self._hooks(layer, layer.module in single):
                     stack.callback(handle.remove)
             stack.enter_context(_Functions(self))
             try:
@@ -178,13 +174,15 @@ class Recorder:
         start = time.perf_counter()
         # Inside of a function of torch no other one is a part.
         self._open.append((-1, 0.0))
+        error: Exception | None = None
         try:
             outputs = call()
-        finally:
-            self._open.pop()
+        except Exception as raised:
+            outputs, error = None, raised
+        self._open.pop()
         seconds = time.perf_counter() - start
         found = list(_tensors(outputs))
-        if name in RESHAPING or not found:
+        if error is None and (name in RESHAPING or not found):
             for tensor in found:
                 self._keep(tensor, sources)
                 self._given |= set() if sources else {id(tensor)}
@@ -194,6 +192,9 @@ class Recorder:
         title = f"{name}#{number}" if number > 1 else name
         place = self._part(f"{within}.{title}" if within else title, name, None)
         self._connect(place, given)
+        if error is not None:
+            self.parts[place].error = f"{type(error).__name__}: {error}"
+            raise error
         self._finish(place, seconds, outputs)
         return outputs
 
@@ -241,7 +242,7 @@ class Recorder:
         self._kept.append(tensor)
 
     def _fail(self, error: Exception) -> None:
-        if not (self._within or self._open):
+        if not (self._within or self._open) or any(part.error for part in self.parts):
             return
         place = next((place for place, _ in reversed(self._open) if place >= 0), None)
         if place is None:
@@ -272,12 +273,6 @@ def _short_name(func: Any) -> str:
         return name
     bare = name.strip("_")
     return bare[1:] if bare in ("radd", "rsub", "rmul", "iadd", "isub", "imul") else bare
-
-
-def _outermost(model: nn.Module, inside: set[nn.Module]) -> set[nn.Module]:
-    """Those of some modules that no other of them holds."""
-    held = {part for one in inside for part in one.modules() if part is not one}
-    return {one for one in model.modules() if one in inside and one not in held}
 
 
 def _tensors(value: Any) -> Iterator[torch.Tensor]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-OPENED = 30
+OPENED, RANGE = 30, " … "
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,28 +104,49 @@ class Structure:
         Args:
             block: path of a module; "" for the whole model, also where nothing is inside of it.
         """
-        inside = [at for at, part in enumerate(self.parts) if _within(part.name, block)]
+        inside = _inside([part.name for part in self.parts], block)
         if not inside:
             block, inside = "", list(range(len(self.parts)))
-        start = block.count(".") + 1 if block else 0
-        deepest = max((self.parts[at].name.count(".") for at in inside), default=0) + 1
-        chosen: list[list[int]] = [[at] for at in inside]
-        for depth in range(deepest, start, -1):
-            if len(chosen) <= most:
-                break
-            chosen = _by_holder(self.parts, inside, depth)
-        return replace(self, parts=tuple(_merged(self.parts, chosen)))
+        return replace(self, parts=tuple(_merged(self.parts, self._groups(inside, block, most))))
+
+    def _groups(self, inside: Sequence[int], block: str, most: int) -> list[list[int]]:
+        """Positions of parts that are drawn as one."""
+        names = [self.parts[at].name for at in inside]
+        if len(inside) <= most:
+            return [[at] for at in inside]
+        start = 0 if not block or RANGE in block else block.count(".") + 1
+        deepest = max(name.count(".") for name in names) + 1
+        found = [_by_holder(names, inside, depth) for depth in range(deepest, start, -1)]
+        split = [groups for groups in found if len(groups) > 1]
+        fitting = next((groups for groups in split if len(groups) <= most), None)
+        if fitting is not None:
+            return fitting
+        least = split[-1] if split else [[at] for at in inside]
+        size = -(-len(least) // most)
+        return [
+            [at for group in least[start : start + size] for at in group]
+            for start in range(0, len(least), size)
+        ]
+
+
+def _inside(names: Sequence[str], block: str) -> list[int]:
+    """Positions of the parts in a module, or in a range of modules."""
+    ends = block.split(RANGE)
+    held = [[at for at, name in enumerate(names) if _within(name, end)] for end in ends]
+    if not all(held):
+        return []
+    return held[0] if len(held) == 1 else list(range(held[0][0], held[-1][-1] + 1))
 
 
 def _within(name: str, block: str) -> bool:
     return not block or name == block or name.startswith(f"{block}.")
 
 
-def _by_holder(parts: Sequence[Part], inside: Sequence[int], depth: int) -> list[list[int]]:
+def _by_holder(names: Sequence[str], inside: Sequence[int], depth: int) -> list[list[int]]:
     """Positions of parts by the module that holds them at a depth."""
     found: dict[str, list[int]] = {}
-    for at in inside:
-        found.setdefault(".".join(parts[at].name.split(".")[:depth]), []).append(at)
+    for at, name in zip(inside, names, strict=True):
+        found.setdefault(".".join(name.split(".")[:depth]), []).append(at)
     return list(found.values())
 
 
@@ -142,7 +163,7 @@ def _merged(parts: Sequence[Part], groups: Sequence[Sequence[int]]) -> Iterable[
             yield replace(first, inputs=tuple(sorted(sources)), entry=first.entry or outside)
             continue
         yield Part(
-            name=_common([part.name for part in members]),
+            name=_block_name([part.name for part in members], [part.name for part in parts]),
             kind="",
             inputs=tuple(sorted(sources - {number})),
             shape=members[-1].shape,
@@ -158,10 +179,16 @@ def _merged(parts: Sequence[Part], groups: Sequence[Sequence[int]]) -> Iterable[
         )
 
 
-def _common(names: Sequence[str]) -> str:
-    """The longest path that all names begin with."""
-    paths = [name.split(".") for name in names]
+def _block_name(members: Sequence[str], everyone: Sequence[str]) -> str:
+    """The module that holds these parts and no others, else the range from first to last."""
+    paths = [name.split(".") for name in members]
     shared = 0
     while all(len(path) > shared + 1 for path in paths) and len({p[shared] for p in paths}) == 1:
         shared += 1
-    return ".".join(paths[0][:shared]) or names[0]
+    common = ".".join(paths[0][:shared])
+    if shared and sum(_within(name, common) for name in everyone) == len(members):
+        return common
+    deep = max(shared + 1, 1)
+    ends = RANGE.join(".".join(path[:deep]) for path in (paths[0], paths[-1]))
+    exact = len(_inside(everyone, ends)) == len(members)
+    return ends if exact else f"{members[0]}{RANGE}{members[-1]}"

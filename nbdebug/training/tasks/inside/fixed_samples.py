@@ -41,6 +41,8 @@ class FixedSamples:
         origin: "val_data", "train_data", "given", or "a training step".
         indices: of the samples in that data, None where samples have none.
         batch: as the loss takes it; None where it is unknown.
+        whole: False if step_fn calls only modules inside of the model, so that it has no
+            arguments.
     """
 
     arguments: tuple[tuple[Any, ...], dict[str, Any]]
@@ -50,6 +52,7 @@ class FixedSamples:
     origin: str
     indices: tuple[int, ...] | None = None
     batch: Any = None
+    whole: bool = True
 
     def only(self, index: int) -> FixedSamples:
         """One of the samples, as a batch of one; all of them where they cannot be cut.
@@ -161,7 +164,8 @@ class FixedData:
         finally:
             hook.remove()
         if not calls:
-            raise ModelError("step_fn does not call the model as a whole.")
+            found = made(batch, targets, origin)
+            return replace(found, arguments=((), {}), batch=found.arguments, whole=False)
         return made(detached(calls[0]), targets, origin, batch=batch)
 
 

@@ -62,7 +62,7 @@ def network_picture(
 
 def _call(session: Session, one: FixedSamples, show: Show) -> torch.Tensor | None:
     """Call the model; with its loss where gradients are to be shown and it is known."""
-    if show == "gradients" and one.batch is not None:
+    if (show == "gradients" and one.batch is not None) or not one.whole:
         return checked(session.evaluate(one.batch)[0], session.loss_name)
     args, named = one.arguments
     session.model(*args, **named)
@@ -86,7 +86,8 @@ def _values(
 
 
 def _inputs(one: FixedSamples) -> PartValues | None:
-    tensors = [leaf for leaf in leaves(one.arguments) if isinstance(leaf, torch.Tensor)]
+    given = one.arguments if one.whole else one.batch
+    tensors = [leaf for leaf in leaves(given) if isinstance(leaf, torch.Tensor)]
     return part_values(tensors[0], one.count) if tensors else None
 
 

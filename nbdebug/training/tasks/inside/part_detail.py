@@ -89,7 +89,7 @@ def _attention(recorder: Recorder, part: RecordedPart) -> Array:
 def _all_outputs(session: Session, part: RecordedPart, samples: FixedSamples) -> Array | None:
     """Output of a module for all fixed samples; None of a function, or if it has another form."""
     module, found = part.module, list[Any]()
-    if module is None or not samples.cut:
+    if module is None or not (samples.cut and samples.whole):
         return None
     hook = module.register_forward_hook(lambda _, given, output: found.append(output))
     try:
