@@ -160,13 +160,12 @@ def _box(
     state: tuple[str, Collection[str], tuple[str, str] | None],
 ) -> str:
     chosen, marked, buttons = state
-    values = picture.values.get(part.last or part.name)
-    blamed = any(name == part.name or name.startswith(f"{part.name}.") for name in marked)
+    values = picture.values.get(part.last)
+    blamed = any(part.holds(name) for name in marked)
     classes = ["nbd-part"]
     classes += ["nbd-function"] if not part.module else []
     classes += ["nbd-folded"] if part.size > 1 else []
-    inside = chosen == part.name or (part.size > 1 and chosen.startswith(f"{part.name}."))
-    classes += ["nbd-chosen"] if inside else []
+    classes += ["nbd-chosen"] if chosen and part.holds(chosen) else []
     classes += ["nbd-marked"] if blamed or part.error else []
     place = f"left:{corner[0]:.0f}px;top:{corner[1]:.0f}px;width:{WIDTH}px;height:{HEIGHT}px"
     tip, tag, acts = _tip(part, values, blamed), "div", ""

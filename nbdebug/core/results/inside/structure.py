@@ -28,7 +28,7 @@ class Part:
         module: False for a function.
         size: number of parts that a block holds, 1 for a part.
         entry: True if it takes inputs of the model.
-        last: name of the part that gives the output of a block, "" for the part itself.
+        members: names of the parts in a block, in order; () for the part itself.
         error: of its call, "" if it returned; given: shapes of the tensors that it was called with.
     """
 
@@ -43,9 +43,18 @@ class Part:
     module: bool = True
     size: int = 1
     entry: bool = False
-    last: str = ""
+    members: tuple[str, ...] = ()
     error: str = ""
     given: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def last(self) -> str:
+        """Name of the part that gives the output."""
+        return self.members[-1] if self.members else self.name
+
+    def holds(self, name: str) -> bool:
+        """Tell if a part, or a part of a module, is here."""
+        return any(_within(one, name) for one in self.members or (self.name,))
 
     @property
     def frozen(self) -> bool:
@@ -173,7 +182,7 @@ def _merged(parts: Sequence[Part], groups: Sequence[Sequence[int]]) -> Iterable[
             seconds=sum(part.seconds for part in members),
             size=sum(part.size for part in members),
             entry=outside or any(part.entry for part in members),
-            last=members[-1].name,
+            members=tuple(part.name for part in members),
             error=next((part.error for part in members if part.error), ""),
             given=first.given,
         )
