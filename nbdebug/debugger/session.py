@@ -125,7 +125,7 @@ class DebuggerSession:
                 alone.
 
         Raises:
-            ArgumentError: sample or show make no sense.
+            ArgumentError: sample or show make no sense, or there is no such part.
             DataError: there is no such sample, or there are no data.
             ModelError: no call of the model was seen yet.
         """

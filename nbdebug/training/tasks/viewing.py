@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from nbdebug.core.commands.inside import LookInside
+from nbdebug.core.names import unknown_name
 from nbdebug.core.results.inside.network_picture import NetworkPicture
+from nbdebug.errors import ArgumentError
 from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.tasks.handler import Handler, Training
 from nbdebug.training.tasks.inside.network_picture import network_picture
@@ -26,7 +28,11 @@ class LookInsideHandler(Handler[LookInside]):
         if command.data is not None:
             self.training.fixed.exchange(command.data)
         self._latest = replace(command, data=None)
-        return self._make()
+        made = self._make()
+        if command.part and made.detail is None:
+            names = [part.name for part in made.structure.parts]
+            raise ArgumentError(unknown_name("part", command.part, names))
+        return made
 
     def _make(self) -> NetworkPicture:
         training, wanted = self.training, self._latest

@@ -51,7 +51,7 @@ def _tiled(label: str, counts: Array, detail: PartDetail) -> str:
         return ""
     text = f"{label} from {detail.edges[0]:.3g} to {detail.edges[-1]:.3g}"
     line = sparkline([math.sqrt(count) for count in counts], text)
-    return f"<figure>{line}<figcaption>{text}, histogram of square roots</figcaption></figure>"
+    return f"<figure>{line}<figcaption>{text}, square roots of the counts</figcaption></figure>"
 
 
 def _image(label: str, maps: Array) -> str:

@@ -183,7 +183,8 @@ def _box(
 def _said(part: Part) -> str:
     if part.error:
         return part.error
-    words = [shape_text(part.shape)]
+    whole = part.shape is not None and part.kind == "Parameter"
+    words = [str(part.shape) if whole else shape_text(part.shape)]
     words += [f"{part.size} parts"] if part.size > 1 else []
     words += [f"called {part.calls} times"] if part.calls > 1 else []
     words += [f"{count_text(part.parameters)} par."] if part.parameters else []

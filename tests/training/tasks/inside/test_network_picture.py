@@ -241,11 +241,12 @@ def test_other_samples_can_be_looked_at() -> None:
         ({"sample": 100_000}, DataError),
         ({"show": "weights"}, ArgumentError),
         ({"show": None}, ArgumentError),
+        ({"part": "nowhere"}, ArgumentError),
     ],
 )
 def test_bad_requests_are_refused_in_words(given: Any, error: type[Exception]) -> None:
     with made("mlp") as dbg:
-        with pytest.raises(error, match=r"sample|show"):
+        with pytest.raises(error, match=r"sample|show|There is no part 'nowhere'"):
             dbg.network(**given)
         assert dbg.network().step == 0
 
