@@ -117,9 +117,7 @@ class Debugger:
         loss_fn: LossFn | None = None,
         **arguments: Any,
     ) -> Debugger:
-        """Continue from the last checkpoint on disk, equal to the bit to an uninterrupted run.
-
-        History and the timeline begin there.
+        """Continue from the last checkpoint, equal to the bit; History and timeline begin there.
 
         Args:
             name, model, train_data, loss_fn, **arguments: as they were passed to the Debugger; the

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from nbdebug.core.commands.base import Command
 from nbdebug.core.history.history import History
-from nbdebug.core.records import Notice, Severity
+from nbdebug.core.records import Notice, RunState, Severity
 from nbdebug.rules._diagnosis import Diagnosis
 from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.engine.loop import Loop
@@ -50,6 +50,15 @@ class Training:
     def session(self) -> Session:
         """Model, optimizer, loss and data."""
         return self.loop.session
+
+    def has_due(self, state: RunState) -> bool:
+        """Tell if a check that a rule asked for, or a view, is due in this state of training."""
+        return self.asked.due(state) or bool(self.views.due(state))
+
+    def run_due(self, state: RunState) -> None:
+        """Run a check and make a view, if they are due."""
+        self.asked.run_due(state)
+        self.views.run_due(state)
 
     def publish(self, result: R) -> R:
         """Publish a result in History, and return it."""
