@@ -44,6 +44,8 @@ from nbdebug.training.run_metadata import describe
 from nbdebug.training.tasks.checking.asked_checks import MAX_PAUSED_SECONDS, AskedChecks
 from nbdebug.training.tasks.checking.check_runner import CheckRunner
 from nbdebug.training.tasks.handler import Training
+from nbdebug.training.tasks.inside.fixed_samples import FixedData
+from nbdebug.training.tasks.inside.live_views import LiveViews
 from nbdebug.training.tasks.layer_flow import LayerFlow
 from nbdebug.training.tasks.trials.double_step import DoubleStep
 from nbdebug.training.timeline.disk.reader import read
@@ -147,6 +149,7 @@ def _training(setup: Setup, session: Session, controls: ControlSet, history: His
     history.set_result(MetricNames(session.metrics.names))
     breakpoints = Breakpoints(history, possible_series(session, controls.numbers(), probes))
     loop = Loop(session, runner, history, controls.numbers, breakpoints)
+    fixed = FixedData(session)
     checks = CheckRunner(_plugins(history, "nbdebug.checks", Check), session, history)
     timeline = Timeline(loop, controls, history, setup.checkpoint_memory, setup.name)
     if setup.resumed is not None:
@@ -168,7 +171,9 @@ def _training(setup: Setup, session: Session, controls: ControlSet, history: His
         ),
         run=RunControl(session, history),
         forecast=LrForecast(session, history),
-        flow=LayerFlow(session, history),
+        flow=LayerFlow(session, history, fixed.note_call),
+        fixed=fixed,
+        views=LiveViews(loop, history, setup.overhead),
         double_step=DoubleStep(loop, timeline),
     )
 

@@ -117,9 +117,7 @@ class Debugger:
         loss_fn: LossFn | None = None,
         **arguments: Any,
     ) -> Debugger:
-        """Continue from the last checkpoint on disk, equal to the bit to an uninterrupted run.
-
-        History and the timeline begin there.
+        """Continue from the last checkpoint, equal to the bit; History and timeline begin there.
 
         Args:
             name, model, train_data, loss_fn, **arguments: as they were passed to the Debugger; the
@@ -271,6 +269,7 @@ class Debugger:
     clear_breakpoints = Delegate("timeline", DebuggerTimeline.clear_breakpoints)
     lr_range_test = Delegate("session", DebuggerSession.lr_range_test)
     reestimate_batchnorm = Delegate("session", DebuggerSession.reestimate_batchnorm)
+    network = Delegate("session", DebuggerSession.network)
     summary = Delegate("session", DebuggerSession.summary)
     worst_samples = Delegate("session", DebuggerSession.worst_samples)
     culprits = Delegate("session", DebuggerSession.culprits)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import nn
 
 from nbdebug.core.commands.examining import FindWorstSamples, RunLrRangeTest, SummarizeModel
+from nbdebug.core.commands.inside import LookInside
 from nbdebug.core.commands.running import ReestimateBatchNorm
 from nbdebug.core.history.present import PresentView
+from nbdebug.core.results.inside.network_picture import NetworkPicture, Show
 from nbdebug.core.results.lr_range_test import LrRangeTest
 from nbdebug.core.results.model_summary import ModelSummary
 from nbdebug.core.results.worst_samples import WorstSamples
@@ -103,6 +105,31 @@ class DebuggerSession:
             ModelError: the model cannot be run on a batch, or training has a `step_fn`.
         """
         return cast(ModelSummary, self._client.do(SummarizeModel()))
+
+    def network(
+        self, sample: int = 0, show: Show = "activations", part: str = "", data: Any = None
+    ) -> NetworkPicture:
+        """Picture of the network: its parts, and what each gives for one fixed sample.
+
+        The samples are up to 256 of `val_data`, else of `train_data`, chosen once. The model is
+        called in eval mode between two steps; weights, modes, gradients and random numbers stay
+        as they are. A model that fails is drawn as far as it came.
+
+        Args:
+            sample: number among the fixed samples, from 0 on.
+            show: "activations" for what each part gives, "gradients" for the gradient of the
+                loss there.
+            part: name of a part to look closer at: its maps, weights, attention and units are
+                in `detail`.
+            data: other samples to look at from now on: a batch as training reads it, or inputs
+                alone.
+
+        Raises:
+            ArgumentError: sample or show make no sense, or there is no such part.
+            DataError: there is no such sample, or there are no data.
+            ModelError: no call of the model was seen yet.
+        """
+        return cast(NetworkPicture, self._client.do(LookInside(sample, show, part, data)))
 
     def culprits(self, step: int | None = None, top: int = 8) -> WorstSamples:
         """Old name of `worst_samples`; removed in version 0.3."""

@@ -43,6 +43,13 @@ def tab_button(label: str, tab: str, tooltip: str) -> str:
     )
 
 
+def choice_button(label: str, option: str, value: str, tab: str, tooltip: str) -> str:
+    """HTML of a button that chooses a value of an option and shows the tab of that option."""
+    attributes = {"data-choose": option, "data-value": value, "data-tab": tab, "title": tooltip}
+    written = " ".join(f'{name}="{html.escape(text)}"' for name, text in attributes.items())
+    return f'<button type="button" class="nbd-offer" {written}>{html.escape(label)}</button>'
+
+
 def progress_row(progress: Progress, tooltip: str) -> str:
     """Stop button, progress bar and title of a running command."""
     title = html.escape(progress.title)

@@ -11,6 +11,7 @@ from nbdebug.core.results.checks.check_table import STATUS_COLOURS
 from nbdebug.core.results.findings import Finding, Findings
 from nbdebug.core.results.fork_result import ForkResult
 from nbdebug.core.results.worst_samples import WorstSamples
+from nbdebug.panels._buttons import choice_button
 from nbdebug.panels._remedies import (
     known_values,
     remedy_buttons,
@@ -21,6 +22,7 @@ from nbdebug.panels._remedies import (
 )
 from nbdebug.panels._sample_table import InForce, sample_rows, samples_button
 from nbdebug.panels.base import Panel
+from nbdebug.panels.network_picture import PART, PictureOfNetwork
 
 SEVERITY_COLOURS = {"error": STATUS_COLOURS["fail"], "warning": STATUS_COLOURS["warning"]}
 
@@ -88,7 +90,15 @@ class FindingsPanel(Panel):
         result = trial_result(finding, snapshot)
         if result:
             rows.append(f'<div class="nbd-row" role="status">{result}</div>')
-        return "".join(rows) + samples_button(finding, busy)
+        return "".join(rows) + samples_button(finding, busy) + _picture_button(finding)
+
+
+def _picture_button(finding: Finding) -> str:
+    """Button that shows the first layer that a finding blames in the picture of the network."""
+    if not finding.layers:
+        return ""
+    layer, tip = finding.layers[0], "Show what this layer gives for a fixed sample"
+    return choice_button(f"Show {layer} in the network", PART, layer, PictureOfNetwork.tab, tip)
 
 
 def _summary(snapshot: Snapshot) -> str:

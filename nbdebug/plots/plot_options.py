@@ -16,7 +16,7 @@ class PlotOption:
 
     Attributes:
         panel: name of the panel, "" for above the plots.
-        options: values, each with its label.
+        options: values, each with its label; free: other values can be chosen too.
     """
 
     name: str
@@ -25,6 +25,11 @@ class PlotOption:
     options: tuple[Option, ...]
     value: str
     panel: str = ""
+    free: bool = False
+
+    def takes(self, value: str) -> bool:
+        """Tell if a value can be chosen."""
+        return self.free or value in dict(self.options)
 
 
 class PlotOptions:
@@ -36,14 +41,24 @@ class PlotOptions:
         self.version = 0
 
     def offer(
-        self, name: str, label: str, tab: str, options: Sequence[Option], panel: str = ""
+        self,
+        name: str,
+        label: str,
+        tab: str,
+        options: Sequence[Option],
+        panel: str = "",
+        free: bool = False,
     ) -> None:
-        """Add a drop-down or change its options; a value that is still offered is kept."""
+        """Add a drop-down or change its options; a value that is still offered is kept.
+
+        Args:
+            free: a button elsewhere may choose what is not offered yet.
+        """
         first = options[0][0] if options else ""
-        choice = PlotOption(name, label, tab, tuple(options), first, panel)
+        choice = PlotOption(name, label, tab, tuple(options), first, panel, free)
         with self._lock:
             old = self._choices.get(name)
-            if old is not None and old.value in dict(options):
+            if old is not None and choice.takes(old.value):
                 choice = replace(choice, value=old.value)
             if choice != old:
                 self._choices[name] = choice
@@ -53,7 +68,7 @@ class PlotOptions:
         """Choose a value; a value that is not offered is ignored."""
         with self._lock:
             choice = self._choices.get(name)
-            if choice is None or value not in dict(choice.options) or choice.value == value:
+            if choice is None or not choice.takes(value) or choice.value == value:
                 return
             self._choices[name] = replace(choice, value=value)
             self.version += 1

@@ -81,12 +81,12 @@ class Worker:
         """Run the waiting commands, then a step; whatever these raise leaves training paused."""
         run = self._training.run
         try:
-            busy = self._waiting or self._training.asked.due("paused")
+            busy = self._waiting or self._training.has_due("paused")
             self._waiting.extend(self._queue.drain(wait=run.state == "paused" and not busy))
             # A loop on its own may be writing to what a command reads or restores.
             if self._waiting and not self._training.loop.body.is_apart():
                 self._handle()
-            self._training.asked.run_due(run.state)
+            self._training.run_due(run.state)
             # A loop that was on its own may have put a command before it took its batch.
             ready = run.state == "running" and self._training.loop.body.is_ready()
             if ready and not (self._waiting or self._queue.waiting):

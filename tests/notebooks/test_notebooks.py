@@ -304,3 +304,13 @@ def test_what_a_notebook_needs_is_said_in_its_text() -> None:
         assert all(f"`{package}`" in intro for package in packages)
         assert "%pip install" in intro
         assert "Binder" in intro
+
+
+@pytest.mark.slow
+@executed("10_inside")
+def test_inside_shows_a_dead_layer_and_where_a_word_looks() -> None:
+    notebook = execute(FOLDER / "10_inside.ipynb")
+    assert "64 of 64 units are 0 for every sample" in printed(notebook, "seen")
+    picture = outputs(notebook, "picture")[0]["data"]["text/html"]
+    assert picture.count('class="nbd-part') == 11
+    assert "2.conv1 Conv2d" in picture

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from nbdebug.core.commands.base import Command
 from nbdebug.core.history.history import History
-from nbdebug.core.records import Notice, Severity
+from nbdebug.core.records import Notice, RunState, Severity
 from nbdebug.rules._diagnosis import Diagnosis
 from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.engine.loop import Loop
@@ -18,6 +18,8 @@ from nbdebug.training.engine.session import Session
 from nbdebug.training.engine.stopping.run_control import RunControl
 from nbdebug.training.tasks.checking.asked_checks import AskedChecks
 from nbdebug.training.tasks.checking.check_runner import CheckRunner
+from nbdebug.training.tasks.inside.fixed_samples import FixedData
+from nbdebug.training.tasks.inside.live_views import LiveViews
 from nbdebug.training.tasks.layer_flow import LayerFlow
 from nbdebug.training.tasks.trials.double_step import DoubleStep
 from nbdebug.training.timeline.timeline import Timeline
@@ -40,12 +42,23 @@ class Training:
     run: RunControl
     forecast: LrForecast
     flow: LayerFlow
+    fixed: FixedData
+    views: LiveViews
     double_step: DoubleStep
 
     @property
     def session(self) -> Session:
         """Model, optimizer, loss and data."""
         return self.loop.session
+
+    def has_due(self, state: RunState) -> bool:
+        """Tell if a check that a rule asked for, or a view, is due in this state of training."""
+        return self.asked.due(state) or bool(self.views.due(state))
+
+    def run_due(self, state: RunState) -> None:
+        """Run a check and make a view, if they are due."""
+        self.asked.run_due(state)
+        self.views.run_due(state)
 
     def publish(self, result: R) -> R:
         """Publish a result in History, and return it."""

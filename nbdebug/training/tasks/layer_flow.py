@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 from nbdebug.core.history.history import History
 from nbdebug.core.results.network import Network, NetworkLayer
@@ -18,10 +19,15 @@ class LayerFlow:
 
     The order is that of registration until the first step, and is observed with forward hooks
     at the first step and at the first step after a change of the layer order.
+
+    Args:
+        note_call: gets the arguments of the first call of the model in those steps.
     """
 
-    def __init__(self, session: Session, history: History) -> None:
-        self._session, self._history = session, history
+    def __init__(
+        self, session: Session, history: History, note_call: Callable[[Any], None]
+    ) -> None:
+        self._session, self._history, self._note_call = session, history, note_call
         self._observed: str | None = None
         self.restart()
 
@@ -45,6 +51,15 @@ class LayerFlow:
             for layer in found
             if layer.module not in inside
         ]
+        model, given = self._session.model, list[Any]()
+
+        def note(_: Any, args: Any, named: Any) -> None:
+            if not given:
+                given.append((args, named))
+                self._note_call(given[0])
+
+        if model not in inside:
+            handles.append(model.register_forward_pre_hook(note, with_kwargs=True))
         try:
             yield
         finally:

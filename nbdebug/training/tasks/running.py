@@ -87,11 +87,12 @@ class ResetHandler(Handler[Reset]):
 
 
 class WatchProbeHandler(Handler[WatchProbe]):
-    """Handler that switches an on-demand probe; while paused it measures once."""
+    """Handler that switches an on-demand probe or a view; while paused a probe measures once."""
 
     command = WatchProbe
 
     def handle(self, command: WatchProbe, progress: TaskProgress) -> None:
+        self.training.views.watch(command.probe, command.on)
         self.training.loop.probes.watch(command.probe, command.on)
         if command.on and self.training.run.state == "paused":
             measure_paused(self.training, command.probe)

@@ -1,0 +1,43 @@
+"""Commands that look inside the network between two steps, on fixed samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from nbdebug.core.commands.base import Command, Form
+from nbdebug.core.results.inside.network_picture import SHOWN, Show
+from nbdebug.errors import ArgumentError
+
+
+@dataclass(frozen=True, slots=True)
+class LookInside(Command):
+    """Make the picture of the network for one of the fixed samples.
+
+    Attributes:
+        sample: number of the sample; show: kind of the values.
+        part: name of a part to look closer at, "" for none.
+        data: samples that replace the fixed ones, None for those that there are.
+
+    Raises:
+        ArgumentError: sample is no whole number from 0 on, or show is unknown.
+    """
+
+    name: ClassVar[str] = "look_inside"
+    long: ClassVar[bool] = True
+    sample: int = 0
+    show: Show = "activations"
+    part: str = ""
+    data: Any = None
+
+    def __post_init__(self) -> None:
+        if type(self.sample) is not int or self.sample < 0:
+            raise ArgumentError(f"sample must be a whole number from 0 on, got {self.sample!r}.")
+        if self.show not in SHOWN:
+            raise ArgumentError(f"show must be one of {', '.join(SHOWN)}, got {self.show!r:.80}.")
+
+    @classmethod
+    def from_form(cls, form: Form) -> Self:
+        """Read `sample`, `show` and `part`."""
+        show: Any = form.text("show") or "activations"
+        return cls(form.integer("sample") or 0, show, form.text("part"))

@@ -1,0 +1,1 @@
+"""Results of views inside the network."""

@@ -1,0 +1,91 @@
+"""Picture of a network: its structure with the values of one sample."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from nbdebug.core.records import Array
+from nbdebug.core.results.inside.part_detail import PartDetail
+from nbdebug.core.results.inside.structure import Structure
+
+Show = Literal["activations", "gradients"]
+SHOWN: tuple[Show, ...] = ("activations", "gradients")
+
+
+@dataclass(frozen=True, slots=True)
+class PartValues:
+    """Values that a part gave for one sample, or the gradient of the loss there.
+
+    Attributes:
+        picture: [H, W] what is drawn, a small part of the values where there are many.
+        mean, std, low, high: over all finite values; nan without any.
+        zeros: share of values that are exactly 0; broken: share that is NaN or Inf.
+        count: number of values.
+    """
+
+    picture: Array
+    mean: float = math.nan
+    std: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    zeros: float = 0.0
+    broken: float = 0.0
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkPicture:
+    """Structure of a network and, for one fixed sample, the values of every part.
+
+    Attributes:
+        step: of training; sample: number of the sample among the fixed ones.
+        samples: how many there are; origin: where they come from; index: in that data.
+        target: of the sample, None where it is unknown.
+        values: by name of the part.
+        show: kind of the values; reason: why there are none, "" if there are.
+        inputs: of the sample, as it is drawn.
+        detail: of the part that was asked for, None without one.
+    """
+
+    step: int
+    structure: Structure
+    sample: int = 0
+    samples: int = 1
+    origin: str = ""
+    index: int | None = None
+    target: Any = None
+    show: Show = "activations"
+    values: Mapping[str, PartValues] = field(default_factory=dict)
+    inputs: PartValues | None = None
+    reason: str = ""
+    detail: PartDetail | None = None
+
+    def to_frame(self) -> pd.DataFrame:
+        """The table of `Structure.to_frame()` with mean, std, low, high, zeros and broken."""
+        frame = self.structure.to_frame()
+        for name in ("mean", "std", "low", "high", "zeros", "broken"):
+            found = [
+                getattr(self.values[one], name) if one in self.values else math.nan
+                for one in (part.name for part in self.structure.parts)
+            ]
+            frame[name] = np.array(found, dtype=np.float64)
+        return frame
+
+    def __repr__(self) -> str:
+        failed = self.structure.error
+        end = f", fails at {failed.title}: {failed.error}" if failed is not None else ""
+        return (
+            f"NetworkPicture(step {self.step}, {len(self.structure.parts)} parts, "
+            f"{self.show} of sample {self.sample}{end})"
+        )
+
+    def _repr_html_(self) -> str:
+        from nbdebug.core.results.inside.network_page import network_page
+
+        return network_page(self)

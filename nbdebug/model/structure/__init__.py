@@ -1,0 +1,1 @@
+"""Structure of a model, recorded while it is called once."""

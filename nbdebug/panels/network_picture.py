@@ -1,0 +1,106 @@
+"""Picture of the network: what each part gives for one fixed sample, live."""
+
+from __future__ import annotations
+
+import html
+
+from nbdebug.core.commands.inside import LookInside
+from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.core.results.inside.detail_page import detail_page
+from nbdebug.core.results.inside.network_page import network_page
+from nbdebug.core.results.inside.network_picture import NetworkPicture
+from nbdebug.core.results.inside.structure import Structure
+from nbdebug.panels.base import Panel
+
+BLOCK, PART, SHOW, SAMPLE = "inside_block", "inside_part", "inside_show", "inside_sample"
+SHOWN = (("activations", "activations"), ("gradients", "gradients of the loss"))
+MAX_OFFERED = 64
+WAITING = "The picture is made between two steps."
+
+
+class PictureOfNetwork(Panel):
+    """Parts of the network in the order of the flow, with the values of one sample."""
+
+    name = "network_picture"
+    tab = "Network"
+    order = 14
+    title = "Network"
+    help = (
+        "what each part gives for one fixed sample in eval mode: orange above 0, blue below; "
+        "a click unfolds a block, or tells more of a part"
+    )
+    height = 420
+    wide = True
+    watches = ("network_picture",)
+
+    def build(self) -> None:
+        choices = self.context.choices
+        choices.offer(SHOW, "Show", self.tab, SHOWN)
+        choices.offer(SAMPLE, "Sample", self.tab, [("0", "0")])
+        choices.offer(BLOCK, "Block", self.tab, [("", "whole network")])
+        choices.offer(PART, "Part", self.tab, [("", "none")], free=True)
+        self._asked = ("0", SHOWN[0][0], "")
+
+    def update(self, snapshot: Snapshot) -> None:
+        picture = snapshot.results.of(NetworkPicture)
+        if picture is None:
+            self._say(WAITING if snapshot.status.state != "closed" else "Training is closed.")
+            return
+        self._offer(picture)
+        choices = self.context.choices
+        wanted = (choices[SAMPLE], choices[SHOW], choices[PART])
+        if wanted != self._asked and snapshot.status.state != "closed":
+            self._asked = wanted
+            fields = dict(zip(("sample", "show", "part"), wanted, strict=True))
+            self.context.ask(self.name, LookInside.name, fields)
+        blamed = frozenset(name for found in snapshot.findings for name in found.layers)
+        drawn = network_page(picture, choices[BLOCK], choices[PART], blamed, (BLOCK, PART))
+        part = picture.structure.part(choices[PART]) if choices[PART] else None
+        detail = "" if part is None else detail_page(picture, part)
+        said = f"<p>{html.escape(_said(picture))}</p>"
+        page = (
+            f'{said}<div class="nbd-inside"><div class="nbd-scroll" tabindex="0" role="group" '
+            f'aria-label="Parts of the network">{drawn}</div>{detail}</div>'
+        )
+        self.context.sink.set_section(self.name, "0", page)
+
+    def _say(self, text: str) -> None:
+        self.context.sink.set_section(self.name, "0", f"<p>{html.escape(text)}</p>")
+
+    def _offer(self, picture: NetworkPicture) -> None:
+        choices = self.context.choices
+        samples = [(str(at), str(at)) for at in range(min(picture.samples, MAX_OFFERED))]
+        choices.offer(SAMPLE, "Sample", self.tab, samples)
+        blocks = _blocks(picture.structure, choices[BLOCK])
+        choices.offer(BLOCK, "Block", self.tab, [("", "whole network"), *blocks])
+        parts = picture.structure.folded(choices[BLOCK]).parts
+        single = [(part.name, part.title) for part in parts if part.size == 1]
+        chosen = picture.structure.part(choices[PART])
+        if chosen is not None and all(chosen.name != name for name, _ in single):
+            # It is inside of a folded block.
+            single.append((chosen.name, chosen.title))
+        choices.offer(PART, "Part", self.tab, [("", "none"), *single], free=True)
+
+
+def _said(picture: NetworkPicture) -> str:
+    """Sentence about the sample and the step."""
+    if picture.reason:
+        return picture.reason
+    failed = picture.structure.error
+    if failed is not None:
+        shapes = ", ".join(map(str, failed.given))
+        end = f" It was called with {shapes}." if shapes else ""
+        return f"The model fails at {failed.title}: {failed.error}.{end}"
+    target = "" if picture.target is None else f", target {picture.target:.4g}"
+    index = "" if picture.index is None else f", index {picture.index:,}"
+    return (
+        f"Step {picture.step:,}, sample {picture.sample} of {picture.samples} from "
+        f"{picture.origin}{index}{target}."
+    )
+
+
+def _blocks(structure: Structure, block: str) -> list[tuple[str, str]]:
+    """The blocks around the one that is shown, and those that can be unfolded in it."""
+    around = [block.rsplit(".", cut)[0] for cut in range(block.count("."), -1, -1)] if block else []
+    inside = [part.name for part in structure.folded(block).parts if part.size > 1]
+    return [(name, name) for name in dict.fromkeys((*around, *inside))]

@@ -1,0 +1,1 @@
+"""Views inside the network on fixed samples: pictures, predictions, explanations."""

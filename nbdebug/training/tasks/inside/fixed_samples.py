@@ -1,0 +1,217 @@
+"""Fixed samples that views inside the network are made of, chosen once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from nbdebug.errors import DataError, ModelError
+from nbdebug.model.module.forward import (
+    detached,
+    leaves,
+    some_samples,
+    split,
+    to_device,
+    with_leaves,
+)
+from nbdebug.model.nonfinite import eager
+from nbdebug.model.state.model_state import undisturbed
+from nbdebug.training.data.sources import DatasetSource, TensorSource
+from nbdebug.training.data.validation import Validation
+from nbdebug.training.engine.session import Session
+from nbdebug.training.engine.state_guard import StateGuard
+from nbdebug.training.tasks.checking.check_data import some_batches
+
+MAX_SAMPLES = 256
+NO_CALL = "No call of the model was seen: make a step first."
+
+
+@dataclass(frozen=True)
+class FixedSamples:
+    """Samples on the device of the model.
+
+    Attributes:
+        arguments: positional and named arguments of the model for all samples.
+        targets: of the samples; None where nobody says them.
+        count: number of samples; cut: False if single samples cannot be taken out.
+        origin: "val_data", "train_data", "given", or "a training step".
+        indices: of the samples in that data, None where samples have none.
+        batch: as the loss takes it; None where it is unknown.
+        whole: False if step_fn calls only modules inside of the model, so that it has no
+            arguments.
+    """
+
+    arguments: tuple[tuple[Any, ...], dict[str, Any]]
+    targets: Any
+    count: int
+    cut: bool
+    origin: str
+    indices: tuple[int, ...] | None = None
+    batch: Any = None
+    whole: bool = True
+
+    def only(self, index: int) -> FixedSamples:
+        """One of the samples, as a batch of one; all of them where they cannot be cut.
+
+        Raises:
+            DataError: there is no such sample.
+        """
+        if not 0 <= index < max(self.count, 1):
+            raise DataError(
+                f"There is no sample {index}: samples are numbered from 0 to {self.count - 1}."
+            )
+        if not self.cut:
+            return self
+        which = slice(index, index + 1)
+        return replace(
+            self,
+            arguments=some_samples(self.arguments, which),
+            targets=some_samples(self.targets, which),
+            count=1,
+            indices=None if self.indices is None else self.indices[which],
+            batch=some_samples(self.batch, which),
+        )
+
+
+class FixedData:
+    """Keeper of the fixed samples of a training.
+
+    They come from validation if there is any, else from training data; of a loop of the user's
+    own from the first call of the model that was seen. The order of training data and random
+    numbers stay as they are.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._chosen: FixedSamples | None = None
+
+    def of_training(self) -> FixedSamples:
+        """The samples; chosen at the first call.
+
+        Raises:
+            ModelError: no call of the model was seen yet.
+            DataError: there is no data.
+            Exception: whatever the user's data raised.
+        """
+        if self._chosen is None:
+            self._chosen = self._choose()
+        return self._chosen
+
+    def exchange(self, data: Any) -> FixedSamples:
+        """Take other samples: a batch as training reads it, or inputs alone."""
+        moved = to_device(data, self._session.device)
+        try:
+            inputs, targets = split(moved)
+        except DataError:
+            inputs, targets = moved, None
+        batch = None if targets is None else moved
+        self._chosen = made(_arguments(inputs), targets, "given", batch=batch)
+        return self._chosen
+
+    def note_call(self, arguments: tuple[tuple[Any, ...], dict[str, Any]]) -> None:
+        """Keep the arguments of a call of the model, where no data tell them."""
+        if self._chosen is None and self._is_unknown():
+            found = made(arguments, None, "a training step")
+            self._chosen = replace(found, arguments=with_leaves(found.arguments, _copied))
+
+    def _is_unknown(self) -> bool:
+        session = self._session
+        return session.step_fn is not None or session.body is not None
+
+    def _choose(self) -> FixedSamples:
+        session = self._session
+        if session.body is not None:
+            raise ModelError(NO_CALL)
+        guard = StateGuard(session)
+        try:
+            batch, origin, indices = self._batch()
+            if session.step_fn is not None:
+                return self._as_called(batch, origin)
+            inputs, targets = split(batch)
+            return made(_arguments(inputs), targets, origin, indices, batch)
+        finally:
+            # Data of the user's own may draw random numbers.
+            guard.restore()
+
+    def _batch(self) -> tuple[Any, str, tuple[int, ...] | None]:
+        session, validation = self._session, self._session.validation
+        origin, source = "train_data", session.source
+        if isinstance(validation, Validation):
+            origin, source = "val_data", validation.source
+        if isinstance(source, TensorSource | DatasetSource) and not source.ready:
+            order = torch.randperm(source.length, generator=torch.Generator().manual_seed(0))
+            chosen = order[:MAX_SAMPLES].sort().values
+            return to_device(source.fetch(chosen), session.device), origin, tuple(chosen.tolist())
+        batches = validation.batches() if isinstance(validation, Validation) else None
+        found = next(some_batches(session) if batches is None else iter(batches), None)
+        if found is None:
+            raise DataError(f"{origin} gave no batch: there are no samples to look at.")
+        return to_device(found, session.device), origin, None
+
+    def _as_called(self, batch: Any, origin: str) -> FixedSamples:
+        """The arguments with which step_fn calls the model."""
+        session, calls = self._session, list[Any]()
+        hook = session.model.register_forward_pre_hook(
+            lambda _, args, named: calls.append((args, named)), with_kwargs=True
+        )
+        try:
+            with looking(session), torch.enable_grad():
+                targets = session.evaluate(batch)[2]
+        finally:
+            hook.remove()
+        if not calls:
+            found = made(batch, targets, origin)
+            return replace(found, arguments=((), {}), batch=found.arguments, whole=False)
+        return made(detached(calls[0]), targets, origin, batch=batch)
+
+
+def made(
+    arguments: Any,
+    targets: Any,
+    origin: str,
+    indices: tuple[int, ...] | None = None,
+    batch: Any = None,
+) -> FixedSamples:
+    """Samples of a batch, as many as there may be."""
+    tensors = [one for one in leaves(arguments) if isinstance(one, torch.Tensor) and one.ndim]
+    sizes = {len(one) for one in tensors}
+    try:
+        cut = len(sizes) == 1
+        arguments, targets, batch = map(first_rows, (arguments, targets, batch))
+    except DataError:
+        cut = False
+    count = min(max(sizes, default=1), MAX_SAMPLES)
+    kept = None if indices is None else indices[:count]
+    return FixedSamples(arguments, targets, count if cut else 1, cut, origin, kept, batch)
+
+
+def first_rows(value: Any) -> Any:
+    """The first samples of a batch, as many as there may be."""
+    return some_samples(value, slice(MAX_SAMPLES))
+
+
+@contextmanager
+def looking(session: Session) -> Iterator[None]:
+    """Look at the model in eval mode; weights, modes, gradients and random numbers come back."""
+    position = session.rng.position()
+    try:
+        with undisturbed(session.model, session.surroundings), eager(session.model), session.rng:
+            session.model.eval()
+            yield
+    finally:
+        session.rng.seek(position)
+
+
+def _arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Arguments of the model for inputs, as `call` gives them."""
+    if isinstance(inputs, dict):
+        return (), inputs
+    return (tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,)), {}
+
+
+def _copied(value: Any) -> Any:
+    return value.detach().clone() if isinstance(value, torch.Tensor) else value

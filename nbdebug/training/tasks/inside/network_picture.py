@@ -1,0 +1,99 @@
+"""Picture of the network of a training, made of one of the fixed samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import torch
+
+from nbdebug.core.results.inside.network_picture import NetworkPicture, PartValues, Show
+from nbdebug.model.module.forward import checked, leaves
+from nbdebug.model.module.names import stable_name
+from nbdebug.model.structure.recorder import Recorder
+from nbdebug.training.engine.session import Session
+from nbdebug.training.tasks.inside.fixed_samples import FixedSamples, looking
+from nbdebug.training.tasks.inside.part_detail import part_detail
+from nbdebug.training.tasks.inside.structure import recorded
+from nbdebug.training.tasks.inside.values import part_values
+
+NO_LOSS = (
+    "The loss of a single sample is unknown: gradients need data that Debugger reads, and a loss "
+    "or step_fn that it can call."
+)
+
+
+def network_picture(
+    session: Session, samples: FixedSamples, sample: int, show: Show, part: str = ""
+) -> NetworkPicture:
+    """Look at the model with one sample; weights, modes and random numbers stay as they are.
+
+    Args:
+        part: name of a part to look closer at, "" for none.
+
+    Raises:
+        DataError: there is no such sample.
+    """
+    one = samples.only(sample)
+    with looking(session):
+        run = partial(_call, session, one, show)
+        structure, recorder, found = recorded(session, one.count, run, part)
+        values, reason = _values(recorder, found, one.count, show)
+        chosen = next((p for p in recorder.parts if stable_name(p.name) == part), None)
+        detail = None
+        if chosen is not None:
+            detail = part_detail(session, recorder, chosen, part, samples)
+    return NetworkPicture(
+        session.step,
+        structure,
+        sample,
+        samples.count,
+        samples.origin,
+        None if one.indices is None else one.indices[0],
+        _target(one),
+        show,
+        values,
+        _inputs(one),
+        reason,
+        detail,
+    )
+
+
+def _call(session: Session, one: FixedSamples, show: Show) -> torch.Tensor | None:
+    """Call the model; with its loss where gradients are to be shown and it is known."""
+    if (show == "gradients" and one.batch is not None) or not one.whole:
+        return checked(session.evaluate(one.batch)[0], session.loss_name)
+    args, named = one.arguments
+    session.model(*args, **named)
+    return None
+
+
+def _values(
+    recorder: Recorder, loss: torch.Tensor | None, samples: int, show: Show
+) -> tuple[Mapping[str, PartValues], str]:
+    if show == "gradients":
+        if loss is None:
+            return {}, NO_LOSS
+        if not loss.requires_grad:
+            return {}, "The loss does not depend on any trainable parameter."
+        loss.sum().backward()
+    found = {
+        stable_name(part.name): part.output if show == "activations" else part.gradient
+        for part in recorder.parts
+    }
+    return {n: part_values(one, samples) for n, one in found.items() if one is not None}, ""
+
+
+def _inputs(one: FixedSamples) -> PartValues | None:
+    given = one.arguments if one.whole else one.batch
+    tensors = [leaf for leaf in leaves(given) if isinstance(leaf, torch.Tensor)]
+    return part_values(tensors[0], one.count) if tensors else None
+
+
+def _target(one: FixedSamples) -> Any:
+    """The target of the sample as a number, where it is one."""
+    targets = one.targets
+    if isinstance(targets, torch.Tensor) and targets.numel() == 1:
+        return targets.item()
+    return None

@@ -1,0 +1,134 @@
+"""Details of one part of the network, from one sample and from all fixed samples."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from nbdebug.core.records import Array
+from nbdebug.core.results.inside.part_detail import NO_MAPS, PartDetail, Unit
+from nbdebug.model.structure.attention import attention_weights
+from nbdebug.model.structure.recorder import RecordedPart, Recorder
+from nbdebug.training.engine.session import Session
+from nbdebug.training.tasks.inside.fixed_samples import FixedSamples
+from nbdebug.training.tasks.inside.structure import every_module_called
+from nbdebug.training.tasks.inside.values import as_array, thinned
+
+MAX_MAPS, MAP_SIDE, MATRIX_SIDE = 64, 32, 64
+MAX_HEADS, BINS = 16, 40
+MAX_EXCITED, MAX_TOP, MAX_DEAD = 6, 4, 1_000
+
+
+def part_detail(
+    session: Session, recorder: Recorder, part: RecordedPart, name: str, samples: FixedSamples
+) -> PartDetail:
+    """Look closer at a part that was recorded; called while the model is looked at."""
+    values = np.zeros(0)
+    maps, dtype = NO_MAPS, ""
+    if part.output is not None:
+        values, dtype = as_array(part.output), str(part.output.dtype).removeprefix("torch.")
+        one = values[0] if values.ndim > 1 and len(values) == 1 else values
+        maps = _maps(one)
+    half = torch.finfo(torch.float16)
+    finite = np.abs(values[np.isfinite(values)])
+    counts, edges = np.histogram(values[np.isfinite(values)], BINS) if finite.size else ((), ())
+    found = PartDetail(
+        name,
+        maps,
+        _weights(part),
+        _attention(recorder, part),
+        np.asarray(edges, dtype=np.float64),
+        np.asarray(counts, dtype=np.float64),
+        dtype,
+        float(((finite > 0) & (finite < half.tiny)).mean()) if finite.size else 0.0,
+        float((finite > half.max).mean()) if finite.size else 0.0,
+    )
+    return _with_units(found, _all_outputs(session, part, samples))
+
+
+def _maps(values: Array) -> Array:
+    """Channels [K, H, W] of values [C, H, W]; one of a sequence [T, D]."""
+    if values.ndim == 2 and min(values.shape) > 1:
+        return thinned(values, MATRIX_SIDE, MATRIX_SIDE)[None]
+    if values.ndim != 3 or min(values.shape[1:]) < 2:
+        return NO_MAPS
+    return np.stack([thinned(one, MAP_SIDE, MAP_SIDE) for one in values[:MAX_MAPS]])
+
+
+def _weights(part: RecordedPart) -> Array:
+    """Filters of a convolution, each at the input channel where it is largest; else a matrix."""
+    weight = getattr(part.module, "weight", part.parameter)
+    if not isinstance(weight, torch.Tensor) or weight.ndim < 2:
+        return NO_MAPS
+    values = as_array(weight)
+    if values.ndim == 2:
+        return thinned(values, MATRIX_SIDE, MATRIX_SIDE)[None]
+    flat = values.reshape(*values.shape[:2], -1, values.shape[-1])[:MAX_MAPS]
+    largest = np.abs(flat).sum(axis=(2, 3)).argmax(axis=1)
+    return np.stack(
+        [thinned(one[at], MAP_SIDE, MAP_SIDE) for one, at in zip(flat, largest, strict=True)]
+    )
+
+
+def _attention(recorder: Recorder, part: RecordedPart) -> Array:
+    if recorder.arguments is None:
+        return NO_MAPS
+    # What calls the function in a way of its own is not shown.
+    with suppress(TypeError, RuntimeError, ValueError):
+        weights = attention_weights(part.module, part.kind, *recorder.arguments)
+        if weights is not None:
+            heads = as_array(weights)[:MAX_HEADS]
+            return np.stack([thinned(head, MATRIX_SIDE, MATRIX_SIDE) for head in heads])
+    return NO_MAPS
+
+
+def _all_outputs(session: Session, part: RecordedPart, samples: FixedSamples) -> Array | None:
+    """Output of a module for all fixed samples; None of a function, or if it has another form."""
+    module, found = part.module, list[Any]()
+    if module is None or not (samples.cut and samples.whole):
+        return None
+    hook = module.register_forward_hook(lambda _, given, output: found.append(output))
+    try:
+        with every_module_called(), torch.no_grad():
+            args, named = samples.arguments
+            session.model(*args, **named)
+    finally:
+        hook.remove()
+    output = found[0] if found else None
+    output = output[0] if isinstance(output, tuple) and output else output
+    if not isinstance(output, torch.Tensor) or output.ndim < 2 or len(output) != samples.count:
+        return None
+    return as_array(output)
+
+
+def _with_units(detail: PartDetail, outputs: Array | None) -> PartDetail:
+    """Add what channels [N, C, ...], or the features of a sequence [N, T, D], do."""
+    if outputs is None:
+        return detail
+    moved = np.moveaxis(outputs, -1, 1) if outputs.ndim == 3 else outputs
+    flat = np.nan_to_num(moved.reshape(*moved.shape[:2], -1))
+    means, active = flat.mean(axis=2), (flat != 0).mean(axis=(0, 2))
+    size = np.abs(flat).mean(axis=(0, 2))
+    dead = np.flatnonzero(active == 0.0)
+    order = np.argsort(-size, kind="stable")[:MAX_EXCITED]
+    excited = tuple(
+        Unit(
+            int(unit),
+            float(means[:, unit].mean()),
+            float(active[unit]),
+            tuple(map(int, np.argsort(-means[:, unit], kind="stable")[:MAX_TOP])),
+        )
+        for unit in order
+        if size[unit] > 0
+    )
+    return replace(
+        detail,
+        units=flat.shape[1],
+        dead=tuple(map(int, dead[:MAX_DEAD])),
+        excited=excited,
+        samples=len(flat),
+    )
