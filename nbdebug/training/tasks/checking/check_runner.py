@@ -16,6 +16,7 @@ from nbdebug.core.names import unknown_name
 from nbdebug.core.records import Notice
 from nbdebug.core.results.checks.check_report import CheckReport
 from nbdebug.core.results.checks.check_result import CheckResult, Outcome
+from nbdebug.core.silence import silenced
 from nbdebug.errors import CheckNameError, CheckStopped, LoopLeft, PluginError
 from nbdebug.model.nonfinite import eager
 from nbdebug.training.engine.loop import HOST_DRAW_STEPS
@@ -89,7 +90,8 @@ class CheckRunner:
         try:
             context.report_progress()
             context.begin()
-            with self._session.rng, torch.enable_grad(), eager(self._session.model):
+            # Of what a check tries out, torch would warn the user.
+            with silenced(), self._session.rng, torch.enable_grad(), eager(self._session.model):
                 context.refuse_out_of_range(check.runs_loss)
                 outcome = check.examine(context)
             if not isinstance(outcome, Outcome):
