@@ -39,7 +39,8 @@ class LayerModes(Check):
         calls, model = _Calls(context.model), context.model
         context.train()
         try:
-            context.look(context.batch)
+            with torch.enable_grad():
+                context.evaluate(context.batch)
         finally:
             calls.remove()
         if not model.training:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
-from nbdebug.examples.setups.base import X, y
+from nbdebug.examples.setups.base import CE, X, y
 from tests.checks.result_of import result_of
 from tests.checks.watched import watched
 from tests.problems import CLASSES, FEATURES
@@ -102,8 +102,8 @@ def test_layers_that_were_left_in_eval_mode_are_named(change: Any, within: bool)
     model = Net()
     if not within:
         change(model)
-    step = step_of(change if within else nothing)
-    found = result_of("layer_modes", model, (X, y), step_fn=step, batch_size=50)
+    step: dict[str, Any] = {"step_fn": step_of(change)} if within else {"loss": CE}
+    found = result_of("layer_modes", model, (X, y), batch_size=50, **step)
     assert found.status == "warning", found.seen
     assert "body" in found.seen
 
@@ -114,8 +114,8 @@ def test_layers_that_are_meant_to_rest_pass(change: Any, within: bool) -> None:
     model = Net()
     if not within:
         change(model)
-    step = step_of(change if within else nothing)
-    found = result_of("layer_modes", model, (X, y), step_fn=step, batch_size=50)
+    step: dict[str, Any] = {"step_fn": step_of(change)} if within else {"loss": CE}
+    found = result_of("layer_modes", model, (X, y), batch_size=50, **step)
     assert found.status == "pass", found.seen
 
 
