@@ -1,4 +1,4 @@
-"""What losses of margins, counts and variances want to be given, tested by its numbers."""
+"""Arguments that losses of margins, counts and variances forbid, told by their numbers."""
 
 from __future__ import annotations
 

