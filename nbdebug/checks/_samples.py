@@ -38,6 +38,7 @@ class Samples:
         loader: the user's DataLoader if it has worker processes.
         drawn: indices [N] of an epoch in the order of the user's own sampler, None without one.
         seeded: context in which all generators are seeded with a number.
+        held: the dataset, or the list of batches, that holds the data; None where it is not known.
     """
 
     length: int | None
@@ -51,6 +52,7 @@ class Samples:
     loader: DataLoader[Any] | None
     drawn: Callable[[], torch.Tensor] | None = None
     seeded: Callable[[int], AbstractContextManager[None]] = lambda seed: nullcontext()
+    held: Any = None
 
     def read(self, places: Sequence[int], seed: int) -> Any:
         """Load the batch of some samples, with random transforms from `seed`.

@@ -33,7 +33,7 @@ class LabelRange(Check):
     title = "Labels fit the outputs"
     source = "PyTorch, CrossEntropyLoss; TheDeepChecker (2022)"
     runs_loss = False
-    explains = ("*", "shapes", "broadcast", "initial_loss", "overfit")
+    explains = ("*", "shapes", "broadcast", "initial_loss", "loss_inputs", "overfit")
 
     def examine(self, context: CheckContext) -> Outcome:
         if context.loss_fn is None:

@@ -40,7 +40,7 @@ class OutputActivation(Check):
     order = 10
     title = "Output activation and loss"
     source = "PyTorch, CrossEntropyLoss and BCEWithLogitsLoss; UMLAUT (2021); NeuraLint (2021)"
-    explains = ("initial_loss", "zero_gradient", "constant_activations", "overfit")
+    explains = ("initial_loss", "loss_inputs", "zero_gradient", "constant_activations", "overfit")
 
     MAX_OUTSIDE_SHARE = 0.02
     MIN_ZERO_SHARE = 0.02

@@ -16,9 +16,10 @@ class MissedClass(Probe):
     """Share of a class in a batch for which it was never predicted: `missed/<class>`.
 
     -1 where it was predicted. Labels that the loss leaves out (`ignore_index`, a weight of 0) do
-    not count. Measured for outputs [N, C] or [N, C, H, W] of at most 32 classes with integer
-    labels, and for one output per sample with targets of 0 and 1. Of the tokens of a text some are
-    never the likeliest, so sequences are left out.
+    not count. Measured for outputs [N, C] or [N, C, ...] of an image or a volume, of at most 32
+    classes with integer labels or one-hot targets, and for one output per sample or pixel with
+    targets of 0 and 1. Of the tokens of a text some are never the likeliest, so sequences are left
+    out.
     """
 
     name = "missed_class"
@@ -27,7 +28,7 @@ class MissedClass(Probe):
 
     def attach(self, session: TrainingState) -> None:
         self._session = session
-        self._binary: bool | None = None
+        self._kind: str | None = None
 
     def read(self, step: int) -> Values:
         outputs, targets = self._session.outputs, self._session.targets
@@ -63,25 +64,41 @@ class MissedClass(Probe):
             return None
         if targets.dtype in (torch.int64, torch.int32, torch.uint8):
             shape = outputs.shape[:1] + outputs.shape[2:]
-            if (
-                outputs.ndim not in (2, 4)
-                or targets.shape != shape
-                or not 1 < outputs.shape[1] <= MAX_CLASSES
-            ):
+            if targets.shape != shape or not _has_classes(outputs):
                 return None
             labels, count = targets.flatten().long(), outputs.shape[1]
             predicted = outputs.argmax(1).flatten()
-        elif targets.shape == outputs.shape and outputs.numel() == len(outputs):
-            if self._binary is None:
-                # Once: the answer is waited for.
-                self._binary = bool(((targets == 0) | (targets == 1)).all())
-            if not self._binary:
+        elif targets.shape == outputs.shape:
+            kind = self._kind_of(outputs, targets)
+            if kind == "one-hot":
+                labels, count = targets.argmax(1).flatten(), outputs.shape[1]
+                predicted = outputs.argmax(1).flatten()
+            elif kind == "binary":
+                flat, labels, count = outputs.flatten(), targets.flatten().long(), 2
+                # Probabilities or logits.
+                middle = torch.where((flat >= 0).all() & (flat <= 1).all(), 0.5, 0.0)
+                predicted = (flat > middle).long()
+            else:
                 return None
-            flat, labels, count = outputs.flatten(), targets.flatten().long(), 2
-            # Probabilities or logits.
-            middle = torch.where((flat >= 0).all() & (flat <= 1).all(), 0.5, 0.0)
-            predicted = (flat > middle).long()
         else:
             return None
         every = -(-len(labels) // MAX_LABELS)
         return predicted[::every], labels[::every], count
+
+    def _kind_of(self, outputs: torch.Tensor, targets: torch.Tensor) -> str:
+        """Kind of targets in the shape of the outputs: "one-hot", "binary" or "other"."""
+        if self._kind is None:
+            # Once: the answer is waited for.
+            self._kind = "other"
+            alone = outputs.numel() == len(outputs) or (outputs.ndim > 3 and outputs.shape[1] == 1)
+            if bool(((targets == 0) | (targets == 1)).all()):
+                if alone or (outputs.ndim == 3 and min(outputs.shape[1:]) > MAX_CLASSES):
+                    self._kind = "binary"
+                elif _has_classes(outputs) and bool((targets.sum(1) == 1).all()):
+                    self._kind = "one-hot"
+        return self._kind
+
+
+def _has_classes(outputs: torch.Tensor) -> bool:
+    """True for scores [N, C] or [N, C, H, W] or [N, C, D, H, W] of a few classes."""
+    return outputs.ndim in (2, 4, 5) and 1 < outputs.shape[1] <= MAX_CLASSES

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils.data import TensorDataset
 
 from tests.checks.result_of import result_of
+from tests.checks.watched import watched
 
 TOKENS, LENGTH = 9, 8
 TEXT = torch.randint(1, TOKENS, (80, LENGTH + 1), generator=torch.Generator().manual_seed(1))
@@ -108,3 +111,67 @@ def test_an_end_does_not_hide_it() -> None:
     inputs = BEFORE.repeat(1, 3)
     found = result_of("copied_targets", Recurrent(), (inputs, ended(inputs)), loss)
     assert found.status == "fail"
+
+
+def unmoved(model: nn.Module, batch: Any) -> torch.Tensor:
+    return loss(model(batch[0]), batch[0])
+
+
+def unmoved_by_class(model: nn.Module, batch: Any) -> torch.Tensor:
+    return functional.cross_entropy(model(batch[0]).transpose(1, 2), batch[0])
+
+
+def cut_but_not_moved(model: nn.Module, batch: Any) -> torch.Tensor:
+    tokens = batch[0]
+    return loss(model(tokens[:, :-1]), tokens[:, :-1])
+
+
+def unmoved_with_padding(model: nn.Module, batch: Any) -> torch.Tensor:
+    targets = batch[0].masked_fill(batch[0] == 1, -100)
+    return loss(model(batch[0]), targets)
+
+
+def moved_outside(model: nn.Module, batch: Any) -> torch.Tensor:
+    return loss(model(batch[0][:, :-1]), batch[0][:, 1:])
+
+
+def moved_behind_the_model(model: nn.Module, batch: Any) -> torch.Tensor:
+    return loss(model(batch[0])[:, :-1], batch[0][:, 1:])
+
+
+def masked_words(model: nn.Module, batch: Any) -> torch.Tensor:
+    hidden = torch.rand(batch[0].shape) < 0.3
+    return loss(model(batch[0].masked_fill(hidden, 0)), batch[0].masked_fill(~hidden, -100))
+
+
+def tags(model: nn.Module, batch: Any) -> torch.Tensor:
+    return loss(model(batch[0]), batch[0] % 3)
+
+
+COPIED = [unmoved, unmoved_by_class, cut_but_not_moved, unmoved_with_padding]
+MOVED = [moved_outside, moved_behind_the_model, masked_words, tags]
+
+
+@pytest.mark.parametrize("step", COPIED)
+@pytest.mark.parametrize("kind", [Recurrent, Attending])
+def test_a_step_of_ones_own_does_not_hide_a_copy(kind: type[nn.Module], step: Any) -> None:
+    found = result_of("copied_targets", kind(), TensorDataset(BEFORE), step_fn=step)
+    assert found.status == "fail", found.seen
+
+
+@pytest.mark.parametrize("step", MOVED)
+@pytest.mark.parametrize("kind", [Recurrent, Attending])
+def test_a_step_that_moves_or_masks_passes(kind: type[nn.Module], step: Any) -> None:
+    found = result_of("copied_targets", kind(), TensorDataset(BEFORE), step_fn=step)
+    assert found.status == "pass", found.seen
+
+
+def test_an_autoencoder_in_a_step_passes() -> None:
+    found = result_of("copied_targets", Autoencoder(), TensorDataset(BEFORE), step_fn=unmoved)
+    assert found.status == "pass", found.seen
+
+
+def test_a_watched_loop_does_not_hide_a_copy() -> None:
+    for step, status in ((unmoved, "fail"), (moved_outside, "pass")):
+        found = watched(("copied_targets",), Recurrent(), (BEFORE,), step, batch_size=20)
+        assert found["copied_targets"].status == status

@@ -79,3 +79,42 @@ def test_batches_of_most_of_the_data_are_named() -> None:
 def test_few_updates_that_suffice_are_not(options: dict[str, Any]) -> None:
     given = {"batch_size": 2000, **options}
     assert not found(points(0.5, 2.0), nn.CrossEntropyLoss(), steps=60, **given)
+
+
+def masks(shape: tuple[int, ...], shift: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Inputs [N, 1, ...], and places [N, ...] of which 3 % are 1; `shift` makes them visible."""
+    draw = torch.Generator().manual_seed(0)
+    labels = (torch.rand(256, *shape, generator=draw) < 0.03).long()
+    noise = torch.randn(256, 1, *shape, generator=draw)
+    return noise + shift * labels[:, None], labels
+
+
+def dense(
+    data: Any, loss: Any, outputs: int, flat: bool = False, volume: bool = False
+) -> list[Finding]:
+    torch.manual_seed(0)
+    kind = nn.Conv3d if volume else nn.Conv2d
+    model = nn.Sequential(kind(1, 4, 1), nn.ReLU(), kind(4, outputs, 1))
+    whole = nn.Sequential(model, nn.Flatten(1, 2)) if flat else model
+    with nbd.Debugger(whole, data, loss, runs=None, lr=3e-2, batch_size=32) as dbg:
+        dbg.run(steps=420)
+        return [one for one in dbg.findings if one.name == "missed_class"]
+
+
+BCE = nn.BCEWithLogitsLoss()
+
+
+@pytest.mark.parametrize("shift", [0.2, 6.0])
+@pytest.mark.parametrize("kind", ["column", "flat", "one-hot", "volume", "classes"])
+def test_a_rare_class_of_pixels_is_named_unless_it_is_predicted(kind: str, shift: float) -> None:
+    inputs, labels = masks((4, 4, 4) if kind == "volume" else (40, 40), shift)
+    column = labels[:, None].float()
+    one_hot = torch.stack([1 - labels, labels], 1).float()
+    found = {
+        "column": lambda: dense((inputs, column), BCE, 1),
+        "flat": lambda: dense((inputs, labels.float()), BCE, 1, flat=True),
+        "one-hot": lambda: dense((inputs, one_hot), nn.CrossEntropyLoss(), 2),
+        "volume": lambda: dense((inputs, labels), nn.CrossEntropyLoss(), 2, volume=True),
+        "classes": lambda: dense((inputs, labels), nn.CrossEntropyLoss(), 2),
+    }[kind]()
+    assert [one.seen[:8] for one in found] == (["Class 1 "] if shift < 1 else [])

@@ -23,7 +23,7 @@ class SickSetup:
     Attributes:
         check: name of the check that should find the fault.
         model, data: make the model and the training data.
-        loss: `loss(outputs, targets)`.
+        loss: `loss(outputs, targets)`; not used with a `step_fn` among the settings.
         settings: keywords of the Debugger.
     """
 
@@ -35,7 +35,8 @@ class SickSetup:
 
     def debugger(self) -> Debugger:
         """Build a Debugger on the setup."""
-        return Debugger(self.model(), self.data(), self.loss, **self.settings)
+        loss = None if "step_fn" in self.settings else self.loss
+        return Debugger(self.model(), self.data(), loss, **self.settings)
 
 
 def mlp(*end: nn.Module, out: int = CLASSES, act: type[nn.Module] = nn.ReLU) -> nn.Sequential:

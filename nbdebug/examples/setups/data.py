@@ -50,6 +50,21 @@ class Noisy(Dataset[Any]):
         return X[index] + noise, y[index]
 
 
+class Halving(Dataset[Any]):
+    """Scales its rows where they stand."""
+
+    def __init__(self) -> None:
+        self.rows = X.clone()
+
+    def __len__(self) -> int:
+        return len(X)
+
+    def __getitem__(self, index: int) -> Any:
+        row = self.rows[index]
+        row *= 0.5
+        return row, y[index]
+
+
 DATA: Mapping[str, SickSetup] = {
     "targets in the thousands": SickSetup(
         "labels", lambda: mlp(out=1), lambda: regression(1000.0, 3000.0), nn.MSELoss()
@@ -71,6 +86,7 @@ DATA: Mapping[str, SickSetup] = {
     "channels last": SickSetup("dtype_layout", tiny_cnn, channels_last),
     "double precision": SickSetup("dtype_layout", mlp, lambda: (X.double(), y)),
     "sorted by class": SickSetup("shuffling", mlp, sorted_by_class),
+    "rows that are halved in place": SickSetup("data_in_place", mlp, Halving),
     "validated on training data": SickSetup("overlap", mlp, settings={"val_data": (X, y)}),
     "validation data not scaled": SickSetup(
         "validation_scale", mlp, lambda: (X[:150], y[:150]),

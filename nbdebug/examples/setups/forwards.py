@@ -85,9 +85,24 @@ def dropout_first(p: float) -> nn.Module:
     )  # fmt: skip
 
 
+class Exchanged(nn.Module):
+    """Three times of four channels, read as four of three."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.filter, self.head = nn.Conv1d(4, 8, 3), nn.Linear(8, CLASSES)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        series = x.view(-1, FEATURES // 4, 4).view(-1, 4, FEATURES // 4)
+        result: torch.Tensor = self.head(self.filter(series).relu().flatten(1))
+        return result
+
+
 FORWARDS: Mapping[str, SickSetup] = {
     "a backward that is wrong": SickSetup("gradient_check", WrongBackward),
     "attention without a mask": SickSetup("causality", lambda: Reader(False), text),
+    "time and channels exchanged by view": SickSetup("scrambled_axes", Exchanged),
     "squeezed to a single sample": SickSetup("train_eval", Squeezing),
     "handed over in eval mode": SickSetup("train_eval", in_eval_mode),
     "dropout before BatchNorm": SickSetup("dropout_before_batchnorm", lambda: dropout_first(0.6)),

@@ -157,6 +157,12 @@ def normed() -> nn.Module:
     )
 
 
+def resting() -> nn.Module:
+    model = normed()
+    model.get_submodule("1").eval()
+    return model
+
+
 LAYERS: Mapping[str, SickSetup] = {
     "a layer that is not called": SickSetup("zero_gradient", Unused),
     "a detached layer": SickSetup("zero_gradient", Detached),
@@ -164,6 +170,7 @@ LAYERS: Mapping[str, SickSetup] = {
         "zero_gradient", Half, settings={"optimizer": first_layer_only}
     ),
     "weights all zero": SickSetup("symmetry", zero_weights),
+    "a BatchNorm left in eval mode": SickSetup("layer_modes", resting),
     "dead units": SickSetup("dead_units", dead),
     "no activation": SickSetup("affine", lambda: mlp(act=nn.Identity)),
     "softmax over the batch": SickSetup("sample_independence", Mixing),

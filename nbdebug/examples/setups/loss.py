@@ -42,6 +42,9 @@ LOSS: Mapping[str, SickSetup] = {
         lambda: (X, regression()[1][:, 0]),
         lambda out, target: ((out - target) ** 2).mean(),
     ),
+    "targets of 0 and 1 for a loss of signs": SickSetup(
+        "loss_inputs", lambda: mlp(out=1), binary, nn.SoftMarginLoss()
+    ),
     "sum over the batch": SickSetup(
         "reduction", mlp, loss=nn.CrossEntropyLoss(reduction="sum")
     ),

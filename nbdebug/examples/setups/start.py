@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import nn
 
 from nbdebug.examples.data import FEATURES
-from nbdebug.examples.setups.base import SickSetup, X, mlp, y
+from nbdebug.examples.setups.base import CE, SickSetup, X, mlp, y
 
 
 def one_broken_sample() -> tuple[torch.Tensor, torch.Tensor]:
@@ -44,12 +45,35 @@ class Parity(nn.Module):
         return result
 
 
+# A layer beside the model.
+BESIDE = nn.Linear(FEATURES, FEATURES)
+
+
+def renews_an_optimizer(model: nn.Module, batch: Any) -> torch.Tensor:
+    """Train the layer beside the model by an optimizer that each step makes anew."""
+    optimizer = torch.optim.Adam(BESIDE.parameters())
+    optimizer.zero_grad()
+    (BESIDE(batch[0]) - batch[0]).square().mean().backward()
+    optimizer.step()
+    loss: torch.Tensor = CE(model(batch[0] + BESIDE(batch[0]).detach()), batch[1])
+    return loss
+
+
 START: Mapping[str, SickSetup] = {
     "a vanishing learning rate": SickSetup(
         "lr_sanity", mlp, settings={"optimizer": "sgd", "lr": 1e-7}
     ),
     "an exploding learning rate": SickSetup(
         "lr_sanity", mlp, settings={"optimizer": "sgd", "lr": 1e3}
+    ),
+    "updates below the rounding of bfloat16": SickSetup(
+        "rounded_updates",
+        lambda: mlp().bfloat16(),
+        lambda: (X.bfloat16(), y),
+        settings={"lr": 1e-5},
+    ),
+    "an optimizer for each step": SickSetup(
+        "step_optimizer", mlp, settings={"step_fn": renews_an_optimizer}
     ),
     "a learning rate of 8": SickSetup("lr_range", mlp, settings={"optimizer": "sgd", "lr": 8.0}),
     "a learning rate of 1e-5": SickSetup(

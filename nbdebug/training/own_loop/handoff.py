@@ -9,6 +9,7 @@ from types import FrameType
 from typing import Any, Literal
 
 from nbdebug.errors import ClosedError, LoopLeft
+from nbdebug.training.own_loop.carried_modes import CarriedModes
 from nbdebug.training.own_loop.frames import LoopFrames
 
 # Seconds after which a loop that does not answer is looked for.
@@ -64,6 +65,7 @@ class Handoff:
         self._current: threading.Thread | None = None
         self._ended: threading.Thread | None = None
         self.passes = 0
+        self._modes = CarriedModes()
 
     @property
     def runs(self) -> bool:
@@ -89,6 +91,7 @@ class Handoff:
 
     def begin_pass(self, loader: Any) -> None:
         """Say that a pass begins; called by the loop."""
+        self._modes.leave()
         with self._change:
             if self._ended is threading.current_thread():
                 self._ended = None
@@ -112,6 +115,7 @@ class Handoff:
         Raises:
             PassOver: the pass is over.
         """
+        self._modes.leave()
         with self._change:
             if self._state == "apart":
                 self.came_back()
@@ -127,6 +131,7 @@ class Handoff:
             answer, self._answer = self._answer, None
             if isinstance(answer, PassOver):
                 raise answer
+            self._modes.enter()
             return answer[0]
 
     def rest(self) -> None:
@@ -134,6 +139,7 @@ class Handoff:
 
         The loop is then on its own until it takes the next batch.
         """
+        self._modes.leave()
         with self._change:
             if self._state == "works":
                 self._state = "rests"
@@ -165,6 +171,8 @@ class Handoff:
 
     def cut_pass(self) -> None:
         """Say that the loop left its pass early, such as by break; called by the loop."""
+        if threading.get_ident() == self.thread:
+            self._modes.leave()
         with self._change:
             if self._state in (*IN_STEPS, "waits") and threading.get_ident() == self.thread:
                 self._state, self._answer, self.cut = "between", None, True

@@ -277,8 +277,7 @@ class LoopBody(Handoff):
         """Loss of a batch, as the loop computes it; its gradients and its update are left out.
 
         Raises:
-            LoopLeft: no loop is running, it called no backward pass, or it would get another
-                batch than those of its loader, on which it may fail and end.
+            LoopLeft: no loop runs, it called no backward pass, or its loader gives no such batch.
         """
         if self.rests:
             raise LoopLeft(say.CANNOT_REPEAT)
@@ -291,6 +290,7 @@ class LoopBody(Handoff):
             with (
                 gradients_aside(model, self.loop.session.optimizer),
                 self.calls.seen(self._loop_thread()),
+                self._modes.carried(),
             ):
                 self.give(data)
         finally:

@@ -125,3 +125,51 @@ def test_one_for_each_epoch_is_not() -> None:
         loop.optimizer = loop.anew()
 
     assert not Loop(torch.optim.Adam).findings(plainly, 12, renew)
+
+
+def cleared(loop: Loop, loss: torch.Tensor) -> None:
+    loop.optimizer.state.clear()
+    plainly(loop, loss)
+
+
+def loaded(loop: Loop, loss: torch.Tensor) -> None:
+    empty = {**loop.optimizer.state_dict(), "state": {}}
+    loop.optimizer.load_state_dict(empty)
+    plainly(loop, loss)
+
+
+def every_second(loop: Loop, loss: torch.Tensor) -> None:
+    if not int(loop.optimizer.state.get(next(loop.model.parameters()), {}).get("step", 0)) % 40:
+        loop.optimizer.state.clear()
+    plainly(loop, loss)
+
+
+@pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.AdamW, torch.optim.Adagrad])
+@pytest.mark.parametrize("step", [cleared, loaded])
+def test_a_state_that_is_cleared_before_each_update_is_named(kind: Any, step: Step) -> None:
+    if kind is torch.optim.Adagrad and step is cleared:
+        pytest.skip("Adagrad makes its state with the optimizer")
+    (found,) = Loop(kind).findings(step, 8, overhead=1.0)
+    assert found.name == "renewed_optimizer"
+    assert "one update" in found.seen
+
+
+@pytest.mark.parametrize("step", [plainly, every_second])
+def test_a_state_that_grows_is_not(step: Step) -> None:
+    assert not Loop(torch.optim.Adam).findings(step, 12, overhead=1.0)
+
+
+def test_a_step_fn_that_clears_it_is_named() -> None:
+    model = nn.Sequential(nn.Linear(X.shape[1], 8), nn.Tanh(), nn.Linear(8, 1))
+    optimizer = torch.optim.Adam(model.parameters())
+    for clears in (True, False):
+
+        def step(model: nn.Module, batch: Any, clears: bool = clears) -> torch.Tensor:
+            if clears:
+                optimizer.state.clear()
+            return functional.mse_loss(model(batch[0]), batch[1])
+
+        with nbd.Debugger(model, (X, Y), step_fn=step, optimizer=optimizer, runs=None) as dbg:
+            dbg.run(steps=60)
+            names = [found.name for found in dbg.findings]
+        assert ("renewed_optimizer" in names) is clears

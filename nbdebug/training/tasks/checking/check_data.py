@@ -85,6 +85,7 @@ def all_samples(session: Session) -> Samples:
         loader=source.workers if isinstance(source, DatasetSource) else None,
         drawn=None if indices is None or indices.own is None else partial(_drawn, indices),
         seeded=seeded,
+        held=source.dataset if isinstance(source, DatasetSource) else None,
     )
 
 

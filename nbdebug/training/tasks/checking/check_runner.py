@@ -23,6 +23,7 @@ from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.engine.session import Session
 from nbdebug.training.engine.state_guard import StateGuard
 from nbdebug.training.tasks.checking.check_data import all_samples, some_batches
+from nbdebug.training.tasks.checking.silence import silenced
 
 
 class CheckRunner:
@@ -89,7 +90,8 @@ class CheckRunner:
         try:
             context.report_progress()
             context.begin()
-            with self._session.rng, torch.enable_grad(), eager(self._session.model):
+            # Of what a check tries out, torch would warn the user.
+            with silenced(), self._session.rng, torch.enable_grad(), eager(self._session.model):
                 context.refuse_out_of_range(check.runs_loss)
                 outcome = check.examine(context)
             if not isinstance(outcome, Outcome):
