@@ -262,6 +262,12 @@ class Frame {
       }
     }
   }
+  writeHidden(panels) {
+    for (const [name, hidden] of Object.entries(panels)) {
+      const panel = this.panels.get(name);
+      if (panel) panel.title.parentElement.hidden = hidden;
+    }
+  }
   writeNotes(notes) {
     for (const [name, text] of Object.entries(notes)) {
       const panel = this.panels.get(name);

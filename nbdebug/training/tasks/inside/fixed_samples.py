@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 
 from nbdebug.errors import DataError, ModelError
@@ -19,6 +21,7 @@ from nbdebug.model.module.forward import (
     with_leaves,
 )
 from nbdebug.model.nonfinite import eager
+from nbdebug.model.predicting.loss_calls import LossCalls
 from nbdebug.model.state.model_state import undisturbed
 from nbdebug.training.data.sources import DatasetSource, TensorSource
 from nbdebug.training.data.validation import Validation
@@ -40,6 +43,7 @@ class FixedSamples:
         count: number of samples; cut: False if single samples cannot be taken out.
         origin: "val_data", "train_data", "given", or "a training step".
         indices: of the samples in that data, None where samples have none.
+        loss: name of the loss of torch that a step_fn calls, "" if none was seen.
     """
 
     arguments: tuple[tuple[Any, ...], dict[str, Any]]
@@ -48,6 +52,7 @@ class FixedSamples:
     cut: bool
     origin: str
     indices: tuple[int, ...] | None = None
+    loss: str = ""
 
     def only(self, index: int) -> FixedSamples:
         """One of the samples, as a batch of one; all of them where they cannot be cut.
@@ -97,13 +102,28 @@ class FixedData:
 
     def exchange(self, data: Any) -> FixedSamples:
         """Take other samples: a batch as training reads it, or inputs alone."""
-        moved = to_device(data, self._session.device)
+        tensors = with_leaves(data, partial(_as_tensor, dtype=self._dtype))
+        moved = to_device(tensors, self._session.device)
         try:
             inputs, targets = split(moved)
         except DataError:
             inputs, targets = moved, None
         self._chosen = made(_arguments(inputs), targets, "given")
         return self._chosen
+
+    @property
+    def chosen(self) -> FixedSamples | None:
+        """The samples, None before they are chosen."""
+        return self._chosen
+
+    def put_back(self, before: FixedSamples | None) -> None:
+        """Take earlier samples again, as where the model refuses those of `exchange`."""
+        self._chosen = before
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        floating = (p.dtype for p in self._session.model.parameters() if p.is_floating_point())
+        return next(floating, torch.get_default_dtype())
 
     def note_call(self, arguments: tuple[tuple[Any, ...], dict[str, Any]]) -> None:
         """Keep the arguments of a call of the model, where no data tell them."""
@@ -152,13 +172,14 @@ class FixedData:
             lambda _, args, named: calls.append((args, named)), with_kwargs=True
         )
         try:
-            with looking(session), torch.enable_grad():
+            with looking(session), torch.enable_grad(), LossCalls() as loss:
                 targets = session.evaluate(batch)[2]
         finally:
             hook.remove()
         if not calls:
             raise ModelError("step_fn does not call the model as a whole.")
-        return made(detached(calls[0]), targets, origin)
+        targets = loss.targets if targets is None else targets
+        return replace(made(detached(calls[0]), targets, origin), loss=loss.name)
 
 
 def made(
@@ -167,11 +188,13 @@ def made(
     """Samples of a batch, as many as there may be."""
     tensors = [one for one in leaves(arguments) if isinstance(one, torch.Tensor) and one.ndim]
     sizes = {len(one) for one in tensors}
-    try:
-        cut = len(sizes) == 1
-        arguments, targets = first_rows(arguments), first_rows(targets)
-    except DataError:
-        cut = False
+    cut = len(sizes) == 1
+    if cut:
+        # Rows of different numbers may refer to each other, as nodes and edges of a graph do.
+        try:
+            arguments, targets = first_rows(arguments), first_rows(targets)
+        except DataError:
+            cut = False
     count = min(max(sizes, default=1), MAX_SAMPLES)
     kept = None if indices is None else indices[:count]
     return FixedSamples(arguments, targets, count if cut else 1, cut, origin, kept)
@@ -199,6 +222,16 @@ def _arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if isinstance(inputs, dict):
         return (), inputs
     return (tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,)), {}
+
+
+def _as_tensor(value: Any, dtype: torch.dtype) -> Any:
+    """Arrays as tensors, numbers of floating point in the type of the model."""
+    if callable(getattr(value, "to_numpy", None)):
+        value = value.to_numpy()
+    if not isinstance(value, np.ndarray):
+        return value
+    found = torch.as_tensor(value)
+    return found.to(dtype) if found.is_floating_point() else found
 
 
 def _copied(value: Any) -> Any:
