@@ -17,6 +17,11 @@ MAX_OPTIONS = 40
 LATEST = ("", "latest")
 
 
+def offer_latest(panel: Panel) -> None:
+    """Offer the latest step alone, before any is recorded."""
+    panel.context.choices.offer(STEP, "Step", TAB, [LATEST])
+
+
 def offer_steps(panel: Panel, found: Predictions) -> None:
     """Offer the recorded steps, the newest first; the chosen one stays."""
     choices = panel.context.choices

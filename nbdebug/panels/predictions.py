@@ -14,7 +14,7 @@ from nbdebug.core.results.inside.predicted_step import thinned
 from nbdebug.core.results.inside.prediction_frames import quartiles, scores
 from nbdebug.core.results.inside.prediction_text import title
 from nbdebug.core.results.inside.predictions import Predictions
-from nbdebug.panels._predictions import LATEST, STEP, TAB, VIEW, offer_steps
+from nbdebug.panels._predictions import TAB, VIEW, offer_latest, offer_steps
 from nbdebug.panels.base import Panel
 from nbdebug.plots.columns import Values
 from nbdebug.plots.figures import hover, legend_above
@@ -41,7 +41,7 @@ class PredictionCurves(Panel):
     watches: ClassVar = (VIEW,)
 
     def build(self) -> UIElement:
-        self.context.choices.offer(STEP, "Step", TAB, [LATEST])
+        offer_latest(self)
         self.slots: list[int | None] = [None] * MAX_LINES
         self.band = ColumnDataSource({name: [] for name in ("x", "low", "y", "high", "step")})
         self.lines = [ColumnDataSource({n: [] for n in LINE_COLUMNS}) for _ in range(MAX_LINES)]

@@ -14,7 +14,7 @@ from nbdebug.core.results.inside.prediction_frames import counted
 from nbdebug.core.results.inside.prediction_text import sentence
 from nbdebug.core.results.inside.predictions import Predictions
 from nbdebug.errors import ArgumentError
-from nbdebug.panels._predictions import TAB, shown, use
+from nbdebug.panels._predictions import TAB, offer_latest, shown, use
 from nbdebug.panels.base import Panel
 from nbdebug.plots.columns import Values
 from nbdebug.plots.figures import hover, plain_figure
@@ -37,6 +37,7 @@ class ConfusionMatrix(Panel):
     height = 300
 
     def build(self) -> UIElement:
+        offer_latest(self)
         made = plain_figure(
             self.name, self.height, x_range=Range1d(start=-0.5, end=0.5),
             y_range=Range1d(start=0.5, end=-0.5), x_axis_label="predicted", y_axis_label="target",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.inside.prediction_text import error_table, sentence
-from nbdebug.panels._predictions import TAB, shown, use
+from nbdebug.panels._predictions import TAB, offer_latest, shown, use
 from nbdebug.panels.base import Panel
 
 UNKNOWN = "The targets of the samples are not known, so there are no errors to list."
@@ -21,6 +21,7 @@ class PredictionErrors(Panel):
     height = 120
 
     def build(self) -> None:
+        offer_latest(self)
         self._shown: object = None
 
     def update(self, snapshot: Snapshot) -> None:

@@ -12,7 +12,7 @@ from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.html.thumbnail import png_address
 from nbdebug.core.results.inside.prediction_frames import worst
 from nbdebug.core.results.inside.predictions import DecisionRegions, Predictions
-from nbdebug.panels._predictions import TAB, shown, use
+from nbdebug.panels._predictions import TAB, offer_latest, shown, use
 from nbdebug.panels.base import Panel, measured_at
 from nbdebug.plots.columns import Values
 from nbdebug.plots.figures import hover, plain_figure
@@ -35,6 +35,7 @@ class DecisionRegionsPlot(Panel):
     height = 300
 
     def build(self) -> UIElement:
+        offer_latest(self)
         made = plain_figure(
             self.name, self.height,
             x_range=Range1d(start=0, end=1), y_range=Range1d(start=0, end=1),

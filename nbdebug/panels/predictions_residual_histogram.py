@@ -8,7 +8,7 @@ from bokeh.models.annotations import Span
 from bokeh.models.ui import UIElement
 
 from nbdebug.core.history.snapshot import Snapshot
-from nbdebug.panels._predictions import TAB, shown, use
+from nbdebug.panels._predictions import TAB, offer_latest, shown, use
 from nbdebug.panels.base import Panel
 from nbdebug.panels.predictions_residuals import NO_TARGETS
 from nbdebug.plots.figures import hover, plain_figure
@@ -30,6 +30,7 @@ class ResidualHistogram(Panel):
     height = 300
 
     def build(self) -> UIElement:
+        offer_latest(self)
         made = plain_figure(self.name, self.height, x_axis_label="error", y_axis_label="count")
         self.source = ColumnDataSource({name: [] for name in ("left", "right", "count")})
         bars = made.quad(

@@ -8,7 +8,7 @@ from bokeh.models.ui import UIElement
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.inside.prediction_text import sentence
-from nbdebug.panels._predictions import TAB, evenly, shown, use
+from nbdebug.panels._predictions import TAB, evenly, offer_latest, shown, use
 from nbdebug.panels.base import Panel
 from nbdebug.plots.figures import hover, plain_figure
 from nbdebug.plots.plot_actions import PlotActions
@@ -30,6 +30,7 @@ class Residuals(Panel):
     height = 300
 
     def build(self) -> UIElement:
+        offer_latest(self)
         made = plain_figure(self.name, self.height, x_axis_label="target", y_axis_label="predicted")
         made.xaxis.formatter = made.yaxis.formatter = number_ticks()
         self.line = ColumnDataSource({"x": [], "y": []})
