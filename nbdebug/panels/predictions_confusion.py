@@ -33,7 +33,7 @@ class ConfusionMatrix(Panel):
     tab = TAB
     order = 22
     title = "Confusion matrix"
-    help = "blue: right, red: wrong; the stronger, the larger the share of its row"
+    help = "blue: right, red: wrong"
     height = 300
 
     def build(self) -> UIElement:

@@ -15,9 +15,9 @@ class PredictionErrors(Panel):
 
     name = "predictions_errors"
     tab = TAB
-    order = 23
-    title = "Most confident errors"
-    help = "of values: the largest errors"
+    order = 27
+    title = "Worst errors"
+    help = "of classes: the most confident"
     height = 120
 
     def build(self) -> None:

@@ -29,9 +29,9 @@ class DecisionRegionsPlot(Panel):
 
     name = "predictions_regions"
     tab = TAB
-    order = 24
+    order = 23
     title = "Decision regions"
-    help = "the stronger, the more certain; dots: samples by target, a cross: predicted wrong"
+    help = "dots: samples; a cross: wrong"
     height = 300
 
     def build(self) -> UIElement:

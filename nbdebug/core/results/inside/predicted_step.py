@@ -8,6 +8,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from nbdebug.core.html.thumbnail import thumbnail
+
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
@@ -22,7 +24,7 @@ class PredictedSamples:
         indices: of the samples in that data, None where samples have none.
         targets: classes [N], -1 where unknown, or values [N, K]; None where nobody says them.
         rows: the first inputs of each sample; () if inputs are no numbers.
-        pictures: data URI of each sample that is an image; () for other inputs.
+        images: samples [N, 1 or 3, H, W] that are images, of at most 32 x 32; None for others.
         points: both inputs [N, 2] where a sample is two numbers, else None.
     """
 
@@ -31,12 +33,16 @@ class PredictedSamples:
     indices: tuple[int, ...] | None = None
     targets: Integers | Floats | None = None
     rows: tuple[tuple[float, ...], ...] = ()
-    pictures: tuple[str, ...] = ()
+    images: Floats | None = None
     points: Floats | None = None
 
     def name(self, position: int) -> int:
         """Index of a sample in its data, else its position."""
         return position if self.indices is None else self.indices[position]
+
+    def picture(self, position: int) -> str:
+        """Data URI of a sample that is an image, "" for another."""
+        return "" if self.images is None else thumbnail(self.images[position].astype(np.float64))
 
 
 @dataclass(frozen=True, eq=False)

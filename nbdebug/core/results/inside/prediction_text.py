@@ -45,8 +45,8 @@ def headings(found: Predictions) -> tuple[str, ...]:
     if found.kind == "regression":
         return "sample", "target", "predicted", "error", "inputs"
     if found.samples.targets is not None and found.samples.targets.ndim > 1:
-        return "sample", "right", "probability of the target", "inputs"
-    return "sample", "target", "predicted", "with", "the target has", "inputs"
+        return "sample", "right", "of target", "inputs"
+    return "sample", "target", "predicted", "confidence", "of target", "inputs"
 
 
 def cells(found: Predictions, one: PredictedStep, position: int) -> tuple[str, ...]:
@@ -105,7 +105,7 @@ def error_table(found: Predictions, one: PredictedStep, top: int = MAX_LISTED) -
     body = ""
     for position in listed:
         row = [html.escape(cell) for cell in cells(found, one, position)]
-        picture = found.samples.pictures[position] if found.samples.pictures else ""
+        picture = found.samples.picture(position)
         room -= len(picture)
         if picture and room > 0:
             said = f"inputs of sample {found.samples.name(position)}"

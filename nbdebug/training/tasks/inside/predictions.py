@@ -200,9 +200,9 @@ def _empty(
     if targets is not None:
         shape = torch.Size((count, *outputs.shape[1:]))
         shown = sample_targets(form, targets, shape).cpu().numpy().copy()
-    rows, pictures = shown_inputs(fixed)
+    rows, images = shown_inputs(fixed)
     samples = PredictedSamples(
-        count, fixed.origin, fixed.indices, shown, rows, pictures, as_points(two_inputs(fixed))
+        count, fixed.origin, fixed.indices, shown, rows, images, as_points(two_inputs(fixed))
     )
     notes = [form.note, POSITIONS if form.kind == "classes" and outputs.ndim > 2 else ""]
     return Predictions(form.kind, classes, "", tuple(filter(None, notes)), samples)

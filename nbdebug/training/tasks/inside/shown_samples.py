@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from nbdebug.core.html.thumbnail import thumbnail
+from nbdebug.core.html.thumbnail import MAX_SIDE_PIXELS
 from nbdebug.core.results.inside.predicted_step import Floats
 from nbdebug.model.module.forward import leaves
 from nbdebug.training.tasks.inside.fixed_samples import FixedSamples
@@ -14,19 +14,20 @@ from nbdebug.training.tasks.inside.fixed_samples import FixedSamples
 MAX_SHOWN_INPUTS = 6
 
 
-def shown_inputs(fixed: FixedSamples) -> tuple[tuple[tuple[float, ...], ...], tuple[str, ...]]:
-    """The first inputs of each sample, and its picture if samples are images."""
+def shown_inputs(fixed: FixedSamples) -> tuple[tuple[tuple[float, ...], ...], Floats | None]:
+    """The first inputs of each sample; and the samples, made small, if they are images."""
     tensors = (one for one in leaves(fixed.arguments) if isinstance(one, torch.Tensor))
     found = next((one for one in tensors if one.ndim), None)
     if found is None or found.is_complex() or not fixed.cut:
-        return (), ()
-    values = found.detach().float().cpu()
+        return (), None
+    values = found.detach()
     first = values.flatten(1) if values.ndim > 1 else values[:, None]
-    rows = tuple(tuple(row) for row in first[:, :MAX_SHOWN_INPUTS].tolist())
-    if values.ndim != 4:
-        return rows, ()
-    pictures = tuple(thumbnail(one.double().numpy()) for one in values)
-    return rows, pictures if any(pictures) else ()
+    rows = tuple(tuple(row) for row in first[:, :MAX_SHOWN_INPUTS].float().tolist())
+    if values.ndim != 4 or values.shape[1] not in (1, 3) or not values.numel():
+        return rows, None
+    step = -(-max(values.shape[2:]) // MAX_SIDE_PIXELS)
+    images: Floats = values[:, :, ::step, ::step].float().cpu().numpy().copy()
+    return rows, images
 
 
 def two_inputs(fixed: FixedSamples) -> torch.Tensor | None:
