@@ -169,7 +169,9 @@ def mean_score(found: Predictions, one: PredictedStep) -> str:
     if targets is None:
         return "the targets are not known"
     if found.kind == "regression":
-        return f"mean absolute error {np.abs(one.values - targets).mean():.4g}"
+        apart = np.abs(one.values - targets)
+        known = apart[np.isfinite(apart)]
+        return f"mean absolute error {known.mean():.4g}" if len(known) else "no error is finite"
     if one.right is not None:
         share = one.right[np.isfinite(one.right)]
         return f"{share.mean():.1%} right" if len(share) else "no target is known"
