@@ -1,4 +1,4 @@
-"""How well each of the fixed samples is predicted over the steps."""
+"""Success of the predictions for each of the fixed samples over the steps."""
 
 from __future__ import annotations
 
@@ -109,7 +109,9 @@ class PredictionCurves(Panel):
             return {"x": [], "y": []}
         low, high = 0.0, 1.0
         if found.kind == "regression":
-            low, high = min(0.0, float(known.min())), float(np.quantile(known, RANGE_QUANTILE))
+            low, most = min(0.0, float(known.min())), float(np.quantile(known, RANGE_QUANTILE))
+            newest = table[-1][np.isfinite(table[-1])]
+            high = max([most, *newest.tolist()])
         return {"x": [float(x[0]), float(x[-1])], "y": [low, high]}
 
 

@@ -26,7 +26,7 @@ class ResidualHistogram(Panel):
     tab = TAB
     order = 26
     title = "Errors"
-    help = "predicted minus target; right of the dashed line too large"
+    help = "predicted minus target"
     height = 300
 
     def build(self) -> UIElement:

@@ -26,7 +26,7 @@ class Residuals(Panel):
     tab = TAB
     order = 25
     title = "Predicted against target"
-    help = "on the dashed line a value is predicted right"
+    help = "on the dashed line: right"
     height = 300
 
     def build(self) -> UIElement:

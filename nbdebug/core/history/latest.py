@@ -12,7 +12,7 @@ T = TypeVar("T")
 class OverTime(Protocol):
     """A result that holds several steps."""
 
-    def rewound(self, step: int) -> Self:
+    def ended_before(self, step: int) -> Self:
         """The same without `step` and later ones."""
 
 
@@ -44,10 +44,13 @@ class LatestResults(Mapping[type, Any]):
         """A copy without the result of a class."""
         return LatestResults({k: v for k, v in self._results.items() if k is not kind})
 
-    def rewound(self, step: int) -> LatestResults:
+    def ended_before(self, step: int) -> LatestResults:
         """A copy in which results over time end before `step`."""
         return LatestResults(
-            {k: v.rewound(step) if isinstance(v, OverTime) else v for k, v in self._results.items()}
+            {
+                k: v.ended_before(step) if isinstance(v, OverTime) else v
+                for k, v in self._results.items()
+            }
         )
 
     def __getitem__(self, kind: type) -> Any:

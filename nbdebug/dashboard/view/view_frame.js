@@ -99,7 +99,7 @@ class Frame {
     const refusal = node("div", "nbd-refusal");
     refusal.setAttribute("role", "alert");
     box.append(title, body, actions, refusal);
-    this.panels.set(panel.name, { title, plot, note, actions, refusal, root: panel.root });
+    this.panels.set(panel.name, { box, title, plot, note, actions, refusal, root: panel.root });
     return box;
   }
   onTabKey(event) {
@@ -263,10 +263,7 @@ class Frame {
     }
   }
   writeHidden(panels) {
-    for (const [name, hidden] of Object.entries(panels)) {
-      const panel = this.panels.get(name);
-      if (panel) panel.title.parentElement.hidden = hidden;
-    }
+    for (const name in panels) this.panels.get(name)?.box.toggleAttribute("hidden", panels[name]);
   }
   writeNotes(notes) {
     for (const [name, text] of Object.entries(notes)) {

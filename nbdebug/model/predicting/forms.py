@@ -14,7 +14,7 @@ SUM_TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Form:
-    """What outputs mean.
+    """Meaning of outputs.
 
     Attributes:
         kind: `classes`, `binary` or `regression`.

@@ -131,7 +131,7 @@ def _of_labels(shares: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 
 def _counts(labels: torch.Tensor, guess: torch.Tensor, classes: int) -> torch.Tensor | None:
-    """How often each label was predicted as each class [C, C]; None for many classes."""
+    """Counts of each label and predicted class [C, C]; None for many classes."""
     if classes > MAX_COUNTED:
         return None
     pairs = (labels * classes + guess)[(labels >= 0) & (guess >= 0)]

@@ -101,7 +101,8 @@ def error_table(found: Predictions, one: PredictedStep, top: int = MAX_LISTED) -
     listed, room = worst(found, one, top), MAX_PICTURE_BYTES
     if not listed:
         return ""
-    head = "".join(f'<th style="{CELL_STYLE}">{name}</th>' for name in headings(found))
+    names = (f'<th style="{CELL_STYLE};white-space:nowrap">{name}</th>' for name in headings(found))
+    head = "".join(names)
     body = ""
     for position in listed:
         row = [html.escape(cell) for cell in cells(found, one, position)]

@@ -28,7 +28,7 @@ MAX_BYTES = 32 * 2**20
 
 @dataclass(frozen=True, eq=False)
 class DecisionRegions:
-    """What the model predicts on a grid over two inputs.
+    """Predictions on a grid over two inputs.
 
     Attributes:
         step: of the weights; x, y: first and last value of both inputs.
@@ -136,7 +136,7 @@ class Predictions:
         limit = max(2, min(MAX_STEPS, MAX_BYTES // max(found.size, 1)))
         return replace(self, why="", history=thinned((*before, found), limit))
 
-    def rewound(self, step: int) -> Predictions:
+    def ended_before(self, step: int) -> Predictions:
         """The same before `step`, to which training goes back."""
         kept = tuple(one for one in self.history if one.step < step)
         return replace(self, history=kept, regions=None)

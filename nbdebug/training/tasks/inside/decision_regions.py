@@ -27,7 +27,7 @@ def grid_of(inputs: torch.Tensor) -> torch.Tensor | None:
 
 
 def regions_of(grid: torch.Tensor, found: PredictedStep) -> DecisionRegions | None:
-    """What was predicted on the grid; None if it is no class and no value."""
+    """Predictions on the grid; None if they are no class and no value."""
     corners = grid[[0, -1]].double().cpu().numpy()
     x = float(corners[0, 0]), float(corners[1, 0])
     y = float(corners[0, 1]), float(corners[1, 1])

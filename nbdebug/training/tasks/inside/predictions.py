@@ -38,7 +38,7 @@ POSITIONS = (
 
 @dataclass
 class _Known:
-    """What is known of the fixed samples after the first look.
+    """Facts about the fixed samples, found at the first look.
 
     Attributes:
         form: meaning of the outputs; fixed: the samples; targets: of them, None if they do not fit.
