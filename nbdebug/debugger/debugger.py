@@ -233,9 +233,7 @@ class Debugger:
         """The step that training stopped in before its update, by a breakpoint or a NaN or Inf."""
         return self._parts.training.loop.breakpoints.inspection
 
-    @property
-    def _stop(self) -> Inspection:
-        return self.stopped or NOT_STOPPED
+    _stop = property(lambda self: self.stopped or NOT_STOPPED)
 
     @property
     def record(self) -> LiveRun:
@@ -273,6 +271,7 @@ class Debugger:
     summary = Delegate("session", DebuggerSession.summary)
     worst_samples = Delegate("session", DebuggerSession.worst_samples)
     culprits = Delegate("session", DebuggerSession.culprits)
+    predictions = Delegate("session", DebuggerSession.predictions)
     note = Delegate("_recording", Recording.note)
     repeat = Delegate("_recording", Recording.repeat)
     report = Delegate("_recording", Recording.report)

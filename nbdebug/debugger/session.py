@@ -11,9 +11,11 @@ from torch import nn
 
 from nbdebug.core.commands.examining import FindWorstSamples, RunLrRangeTest, SummarizeModel
 from nbdebug.core.commands.inside import LookInside
+from nbdebug.core.commands.predicting import Predict
 from nbdebug.core.commands.running import ReestimateBatchNorm
 from nbdebug.core.history.present import PresentView
 from nbdebug.core.results.inside.network_picture import NetworkPicture, Show
+from nbdebug.core.results.inside.predictions import Predictions
 from nbdebug.core.results.lr_range_test import LrRangeTest
 from nbdebug.core.results.model_summary import ModelSummary
 from nbdebug.core.results.worst_samples import WorstSamples
@@ -153,3 +155,21 @@ class DebuggerSession:
             ModelError: the model cannot take a single sample.
         """
         return cast(WorstSamples, self._client.do(FindWorstSamples(step, top)))
+
+    def predictions(self, samples: Any = None) -> Predictions:
+        """Predictions for fixed samples at the present weights, and at earlier looks.
+
+        The samples are up to 256 of the validation data, else of the training data, chosen once;
+        in a loop of your own those of its first step. They are evaluated in eval mode between
+        two steps, each time this is called and about once a second while the tab Predictions is
+        open. A rewind drops the steps that it goes back over, `reset` drops all.
+
+        Args:
+            samples: a batch to take from now on, `(inputs, targets)` or inputs alone; tensors
+                [N, ...] with one row for each sample.
+
+        Raises:
+            DataError, ModelError: there are no samples, or no call of the model was seen yet.
+            Exception: whatever the model or the data raised, as it was.
+        """
+        return cast(Predictions, self._client.do(Predict(samples)))

@@ -50,6 +50,8 @@ class PlotSink(Protocol):
 
     def set_section(self, panel: str, section: str, page: str) -> None: ...
 
+    def set_hidden(self, panel: str, hidden: bool) -> None: ...
+
 
 class PanelContext:
     """Shared by all panels of a dashboard: the sink, the plot options, the time axis.
@@ -176,6 +178,9 @@ class NoSink:
         """Discard."""
 
     def set_section(self, panel: str, section: str, page: str) -> None:
+        """Discard."""
+
+    def set_hidden(self, panel: str, hidden: bool) -> None:
         """Discard."""
 
 

@@ -14,6 +14,7 @@ LOOKING: dict[str, Callable[[nbd.Debugger], object]] = {
     "lr_range_test": lambda dbg: dbg.lr_range_test(steps=10),
     "summary": lambda dbg: dbg.summary(),
     "worst_samples": lambda dbg: dbg.worst_samples(),
+    "predictions": lambda dbg: dbg.predictions(),
     "findings": lambda dbg: dbg.findings,
     "checkpoint": lambda dbg: dbg.timeline.checkpoint(),
 }

@@ -146,6 +146,7 @@ class History:
             self._branches.append(Branch(step, until, series))
             self._columns.rewind(step, records)
             self._changes = deque(mark_undone(self._changes, step, kept), MAX_CHANGES)
+            self._results = self._results.ended_before(step)
             self._version += 1
 
     @property

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar, overload
+from typing import Any, Protocol, Self, TypeVar, overload, runtime_checkable
 
 T = TypeVar("T")
+
+
+@runtime_checkable
+class OverTime(Protocol):
+    """A result that holds several steps."""
+
+    def ended_before(self, step: int) -> Self:
+        """The same without `step` and later ones."""
 
 
 class LatestResults(Mapping[type, Any]):
@@ -35,6 +43,15 @@ class LatestResults(Mapping[type, Any]):
     def without(self, kind: type) -> LatestResults:
         """A copy without the result of a class."""
         return LatestResults({k: v for k, v in self._results.items() if k is not kind})
+
+    def ended_before(self, step: int) -> LatestResults:
+        """A copy in which results over time end before `step`."""
+        return LatestResults(
+            {
+                k: v.ended_before(step) if isinstance(v, OverTime) else v
+                for k, v in self._results.items()
+            }
+        )
 
     def __getitem__(self, kind: type) -> Any:
         return self._results[kind]

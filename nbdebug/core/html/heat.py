@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-
 import numpy as np
 
-from nbdebug.core.html.thumbnail import png
+from nbdebug.core.html.thumbnail import png_address
 from nbdebug.core.records import Array
 
 # Colour-blind safe (Okabe and Ito 2008): below 0, above 0, NaN and Inf.
@@ -30,7 +28,7 @@ def heat(values: Array, largest: float | None = None) -> str:
     # Few levels make a short file.
     pixels[..., 3] = np.round(np.round(LEVELS * share) * 255 / LEVELS)
     pixels[~finite] = (*BROKEN, 255)
-    return "data:image/png;base64," + base64.b64encode(png(pixels)).decode("ascii")
+    return png_address(pixels)
 
 
 def tiles(maps: Array) -> Array:

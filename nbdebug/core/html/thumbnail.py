@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import struct
 import zlib
+from typing import Any
 
 import numpy as np
 
@@ -28,10 +29,15 @@ def thumbnail(values: Array) -> str:
     low, high = float(finite.min()), float(finite.max())
     scaled = np.nan_to_num((pixels[:, ::step, ::step] - low) / ((high - low) or 1.0))
     rows = (255 * np.clip(scaled, 0.0, 1.0)).astype(np.uint8).transpose(1, 2, 0)
-    return "data:image/png;base64," + base64.b64encode(png(rows)).decode("ascii")
+    return png_address(rows)
 
 
-def png(pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> bytes:
+def png_address(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> str:
+    """Data URI of a PNG with pixels [H, W, D]: D is 1 for grey, 3 for colours, 4 with alpha."""
+    return "data:image/png;base64," + base64.b64encode(_png(pixels)).decode("ascii")
+
+
+def _png(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> bytes:
     """Encode pixels [H, W, 1, 3 or 4] as a PNG file (W3C, Portable Network Graphics)."""
     height, width, depth = pixels.shape
     colour = {1: 0, 3: 2, 4: 6}[depth]

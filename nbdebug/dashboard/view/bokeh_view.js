@@ -195,6 +195,7 @@ class View {
     if (content.actions) this.frame.writeActions(content.actions);
     if (content.sections) this.frame.writeSections(content.sections);
     if (content.status) this.frame.bell.hear(content.status.now);
+    if (content.hidden) this.frame.writeHidden(content.hidden);
     if (content.refusals) this.frame.writeRefusals(content.refusals);
   }
   decode(value) {

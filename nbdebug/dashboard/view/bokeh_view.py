@@ -136,6 +136,10 @@ class BokehView(anywidget.AnyWidget):
         """
         self._html_state.set("sections", f"{panel}/{section}", page)
 
+    def set_hidden(self, panel: str, hidden: bool) -> None:
+        """Record if a panel is left out, as one that has nothing to show for this model."""
+        self._html_state.set("hidden", panel, hidden)
+
     def set_refusal(self, panel: str, text: str) -> None:
         """Record the reason why a command of a panel was refused, "" for none."""
         self._html_state.set("refusals", panel, text)

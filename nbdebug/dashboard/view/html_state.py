@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-STATE_KINDS = ("notes", "actions", "sections", "refusals", "alternatives", "status")
+STATE_KINDS = ("notes", "actions", "sections", "refusals", "alternatives", "status", "hidden")
 
 
 class HtmlState:

@@ -99,7 +99,7 @@ class Frame {
     const refusal = node("div", "nbd-refusal");
     refusal.setAttribute("role", "alert");
     box.append(title, body, actions, refusal);
-    this.panels.set(panel.name, { title, plot, note, actions, refusal, root: panel.root });
+    this.panels.set(panel.name, { box, title, plot, note, actions, refusal, root: panel.root });
     return box;
   }
   onTabKey(event) {
@@ -261,6 +261,9 @@ class Frame {
         one.setAttribute("aria-label", text);
       }
     }
+  }
+  writeHidden(panels) {
+    for (const name in panels) this.panels.get(name)?.box.toggleAttribute("hidden", panels[name]);
   }
   writeNotes(notes) {
     for (const [name, text] of Object.entries(notes)) {

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 
 from nbdebug.errors import DataError, ModelError
@@ -19,6 +21,7 @@ from nbdebug.model.module.forward import (
     with_leaves,
 )
 from nbdebug.model.nonfinite import eager
+from nbdebug.model.predicting.loss_calls import LossCalls
 from nbdebug.model.state.model_state import undisturbed
 from nbdebug.training.data.sources import DatasetSource, TensorSource
 from nbdebug.training.data.validation import Validation
@@ -43,6 +46,7 @@ class FixedSamples:
         batch: as the loss takes it; None where it is unknown.
         whole: False if step_fn calls only modules inside of the model, so that it has no
             arguments.
+        loss: name of the loss of torch that a step_fn calls, "" if none was seen.
     """
 
     arguments: tuple[tuple[Any, ...], dict[str, Any]]
@@ -53,6 +57,7 @@ class FixedSamples:
     indices: tuple[int, ...] | None = None
     batch: Any = None
     whole: bool = True
+    loss: str = ""
 
     def only(self, index: int) -> FixedSamples:
         """One of the samples, as a batch of one; all of them where they cannot be cut.
@@ -103,7 +108,8 @@ class FixedData:
 
     def exchange(self, data: Any) -> FixedSamples:
         """Take other samples: a batch as training reads it, or inputs alone."""
-        moved = to_device(data, self._session.device)
+        tensors = with_leaves(data, partial(_as_tensor, dtype=self._dtype))
+        moved = to_device(tensors, self._session.device)
         try:
             inputs, targets = split(moved)
         except DataError:
@@ -111,6 +117,20 @@ class FixedData:
         batch = None if targets is None else moved
         self._chosen = made(_arguments(inputs), targets, "given", batch=batch)
         return self._chosen
+
+    @property
+    def chosen(self) -> FixedSamples | None:
+        """The samples, None before they are chosen."""
+        return self._chosen
+
+    def put_back(self, before: FixedSamples | None) -> None:
+        """Take earlier samples again, as where the model refuses those of `exchange`."""
+        self._chosen = before
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        floating = (p.dtype for p in self._session.model.parameters() if p.is_floating_point())
+        return next(floating, torch.get_default_dtype())
 
     def note_call(self, arguments: tuple[tuple[Any, ...], dict[str, Any]]) -> None:
         """Keep the arguments of a call of the model, where no data tell them."""
@@ -159,14 +179,15 @@ class FixedData:
             lambda _, args, named: calls.append((args, named)), with_kwargs=True
         )
         try:
-            with looking(session), torch.enable_grad():
+            with looking(session), torch.enable_grad(), LossCalls() as loss:
                 targets = session.evaluate(batch)[2]
         finally:
             hook.remove()
         if not calls:
             found = made(batch, targets, origin)
             return replace(found, arguments=((), {}), batch=found.arguments, whole=False)
-        return made(detached(calls[0]), targets, origin, batch=batch)
+        targets = loss.targets if targets is None else targets
+        return replace(made(detached(calls[0]), targets, origin, batch=batch), loss=loss.name)
 
 
 def made(
@@ -179,11 +200,13 @@ def made(
     """Samples of a batch, as many as there may be."""
     tensors = [one for one in leaves(arguments) if isinstance(one, torch.Tensor) and one.ndim]
     sizes = {len(one) for one in tensors}
-    try:
-        cut = len(sizes) == 1
-        arguments, targets, batch = map(first_rows, (arguments, targets, batch))
-    except DataError:
-        cut = False
+    cut = len(sizes) == 1
+    if cut:
+        # Rows of different numbers may refer to each other, as nodes and edges of a graph do.
+        try:
+            arguments, targets, batch = map(first_rows, (arguments, targets, batch))
+        except DataError:
+            cut = False
     count = min(max(sizes, default=1), MAX_SAMPLES)
     kept = None if indices is None else indices[:count]
     return FixedSamples(arguments, targets, count if cut else 1, cut, origin, kept, batch)
@@ -211,6 +234,16 @@ def _arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if isinstance(inputs, dict):
         return (), inputs
     return (tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,)), {}
+
+
+def _as_tensor(value: Any, dtype: torch.dtype) -> Any:
+    """Arrays as tensors, numbers of floating point in the type of the model."""
+    if callable(getattr(value, "to_numpy", None)):
+        value = value.to_numpy()
+    if not isinstance(value, np.ndarray):
+        return value
+    found = torch.as_tensor(value)
+    return found.to(dtype) if found.is_floating_point() else found
 
 
 def _copied(value: Any) -> Any:

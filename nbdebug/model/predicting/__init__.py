@@ -1,0 +1,1 @@
+"""Outputs of a model as predictions: classes, yes or no, or values."""

@@ -1,0 +1,55 @@
+"""The tab Predictions: the step that its panels show, and which of them have something to show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.core.results.inside.predicted_step import PredictedStep, thinned
+from nbdebug.core.results.inside.predictions import Predictions
+from nbdebug.panels.base import Panel
+
+TAB, VIEW = "Predictions", "predictions"
+STEP = "predictions_step"
+MAX_OPTIONS = 40
+LATEST = ("", "latest")
+
+
+def offer_latest(panel: Panel) -> None:
+    """Offer the latest step alone, before any is recorded."""
+    panel.context.choices.offer(STEP, "Step", TAB, [LATEST])
+
+
+def offer_steps(panel: Panel, found: Predictions) -> None:
+    """Offer the recorded steps, the newest first; the chosen one stays."""
+    choices = panel.context.choices
+    steps = [one.step for one in thinned(found.history, MAX_OPTIONS)]
+    chosen = choices[STEP]
+    if chosen and int(chosen) in found.steps and int(chosen) not in steps:
+        steps = sorted([*steps, int(chosen)])
+    options = [(f"{step}", f"{step:,}") for step in reversed(steps)]
+    choices.offer(STEP, "Step", TAB, [LATEST, *options])
+
+
+def shown(panel: Panel, snapshot: Snapshot) -> tuple[Predictions, PredictedStep | None]:
+    """The predictions, and the step of them that the viewer chose; the latest by default."""
+    found = snapshot.results.of(Predictions, Predictions())
+    chosen = panel.context.choices[STEP]
+    one = next((one for one in found.history if f"{one.step}" == chosen), found.latest)
+    return found, one
+
+
+def use(panel: Panel, fits: bool) -> bool:
+    """Leave a panel out that has nothing to show for this model; returns `fits`."""
+    panel.context.sink.set_hidden(panel.name, not fits)
+    return fits
+
+
+def evenly(count: int, limit: int) -> Sequence[int]:
+    """At most `limit` of the positions 0 to `count` - 1, at even distances."""
+    if count <= limit:
+        return range(count)
+    places: list[int] = np.linspace(0, count - 1, limit).round().astype(int).tolist()
+    return places

@@ -1,0 +1,37 @@
+"""The most confident errors among the fixed samples, or the largest ones."""
+
+from __future__ import annotations
+
+from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.core.results.inside.prediction_text import error_table, sentence
+from nbdebug.panels._predictions import TAB, offer_latest, shown, use
+from nbdebug.panels.base import Panel
+
+UNKNOWN = "The targets of the samples are not known, so there are no errors to list."
+
+
+class PredictionErrors(Panel):
+    """Wrong predictions of the highest confidence; of values the largest errors."""
+
+    name = "predictions_errors"
+    tab = TAB
+    order = 27
+    title = "Worst errors"
+    help = "of classes: the most confident"
+    height = 120
+
+    def build(self) -> None:
+        offer_latest(self)
+        self._shown: object = None
+
+    def update(self, snapshot: Snapshot) -> None:
+        found, one = shown(self, snapshot)
+        if not use(self, one is not None) or one is None or one is self._shown:
+            return
+        self._shown = one
+        page = error_table(found, one)
+        if found.samples.targets is None:
+            page = f'<div class="nbd-quiet">{UNKNOWN}</div>'
+        elif not page:
+            page = f'<div class="nbd-quiet">No errors at {sentence(found, one)}.</div>'
+        self.context.sink.set_section(self.name, "0", page)
