@@ -15,7 +15,7 @@ from nbdebug.panels.base import Panel
 BLOCK, PART, SHOW, SAMPLE = "inside_block", "inside_part", "inside_show", "inside_sample"
 SHOWN = (("activations", "activations"), ("gradients", "gradients of the loss"))
 MAX_OFFERED = 64
-WAITING = "The picture is made between two steps."
+WAITING = "Press Run, or begin the loop: the picture is made between two steps."
 
 
 class PictureOfNetwork(Panel):

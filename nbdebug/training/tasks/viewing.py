@@ -1,20 +1,24 @@
-"""Handler that looks inside the network."""
+"""Handlers that look inside the network, on fixed samples, also while somebody watches."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from nbdebug.core.commands.inside import LookInside
+from nbdebug.core.commands.predicting import Predict
+from nbdebug.core.error_text import message_of, raise_interrupt
 from nbdebug.core.names import unknown_name
 from nbdebug.core.results.inside.network_picture import NetworkPicture
+from nbdebug.core.results.inside.predictions import Predictions
 from nbdebug.errors import ArgumentError
 from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.tasks.handler import Handler, Training
 from nbdebug.training.tasks.inside.network_picture import network_picture
+from nbdebug.training.tasks.inside.predictions import PredictionMaker
 
 
 class LookInsideHandler(Handler[LookInside]):
-    """Handler that makes the picture of the network; it is made anew while somebody looks."""
+    """Handler that makes the picture of the network, and offers it as a live view."""
 
     command = LookInside
     failed = "The picture of the network could not be made"
@@ -22,7 +26,8 @@ class LookInsideHandler(Handler[LookInside]):
     def __init__(self, training: Training) -> None:
         super().__init__(training)
         self._latest = LookInside()
-        training.views.offer("network_picture", "The picture of the network", self._make)
+        title, fixed = "The picture of the network", training.fixed
+        training.views.offer("network_picture", title, self._make, lambda: fixed.can_choose)
 
     def handle(self, command: LookInside, progress: TaskProgress) -> NetworkPicture:
         if command.data is not None:
@@ -37,5 +42,38 @@ class LookInsideHandler(Handler[LookInside]):
     def _make(self) -> NetworkPicture:
         training, wanted = self.training, self._latest
         samples = training.fixed.of_training()
-        made = network_picture(training.session, samples, wanted.sample, wanted.show, wanted.part)
-        return training.publish(made)
+        return training.publish(
+            network_picture(training.session, samples, wanted.sample, wanted.show, wanted.part)
+        )
+
+
+class PredictHandler(Handler[Predict]):
+    """Handler that adds a step to the predictions, and offers them as a live view."""
+
+    command = Predict
+
+    def __init__(self, training: Training) -> None:
+        super().__init__(training)
+        self._maker = PredictionMaker(training.session, training.history)
+        training.views.offer("predictions", "The predictions", self._show)
+
+    def handle(self, command: Predict, progress: TaskProgress) -> Predictions:
+        training, before = self.training, self.training.fixed.chosen
+        if command.samples is None:
+            return training.publish(self._maker.look(training.fixed.of_training()))
+        try:
+            return training.publish(self._maker.look(training.fixed.exchange(command.samples)))
+        except BaseException:
+            training.fixed.put_back(before)
+            raise
+
+    def _show(self) -> None:
+        """Publish the predictions; what the model or the data raised is said in words."""
+        training = self.training
+        try:
+            found = self._maker.look(training.fixed.of_training())
+        except BaseException as error:
+            raise_interrupt(error)
+            before = training.history.results.of(Predictions, Predictions())
+            found = replace(before, why=f"The samples could not be evaluated: {message_of(error)}")
+        training.publish(found)

@@ -29,6 +29,7 @@ STEP_VALUES = ("step", "samples", "epoch", "loss", "grad_norm", "lr", "batch_siz
 PROBE_SERIES = (
     "overshoot", "eval_loss", "constant_loss", "left_gradient", "output_spread", "memory_mb",
     "grad_norm_clipped", "clip_norm", "clip_limit", "clipped", "norm_values", "in_eval", "uphill",
+    "optimizer_age",
 )  # fmt: skip
 PROBE_GROUPS = (
     "grad_norm", "update_ratio", "activation_mean", "activation_std", "near_zero", "dead",

@@ -119,6 +119,11 @@ class FixedData:
         return self._chosen
 
     @property
+    def can_choose(self) -> bool:
+        """False in a loop of the user's own before its first step."""
+        return self._chosen is not None or self._session.body is None
+
+    @property
     def chosen(self) -> FixedSamples | None:
         """The samples, None before they are chosen."""
         return self._chosen

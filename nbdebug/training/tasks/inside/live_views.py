@@ -25,11 +25,19 @@ class LiveViews:
     def __init__(self, loop: Loop, history: History, overhead: float) -> None:
         self._loop, self._history, self._overhead = loop, history, overhead
         self._makers: dict[str, tuple[str, Make]] = {}
+        self._ready: dict[str, Callable[[], bool]] = {}
         self._watched: dict[str, _Shown] = {}
 
-    def offer(self, name: str, title: str, make: Make) -> None:
-        """Offer a view; `make` publishes its result, `title` names it in messages."""
+    def offer(
+        self, name: str, title: str, make: Make, ready: Callable[[], bool] = lambda: True
+    ) -> None:
+        """Offer a view.
+
+        Args:
+            title: names it in messages; make: publishes its result; ready: tells if it can be made.
+        """
         self._makers[name] = title, make
+        self._ready[name] = ready
 
     def watch(self, name: str, on: bool) -> None:
         """Begin or end to make a view; other names are those of probes."""
@@ -53,7 +61,8 @@ class LiveViews:
         for name, shown in self._watched.items():
             at_rest = state == "paused" or now >= shown.next
             # A loop on its own may be writing to the model.
-            if shown.step != step and at_rest and not self._loop.body.is_apart():
+            wanted = shown.step != step and at_rest and self._ready[name]()
+            if wanted and not self._loop.body.is_apart():
                 return name
         return ""
 

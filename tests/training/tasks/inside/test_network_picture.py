@@ -122,29 +122,31 @@ def test_random_numbers_modes_and_gradients_stay() -> None:
         assert dbg.model.training
 
 
+def step_shown(dbg: nbd.Debugger) -> int:
+    found = dbg.history.snapshot(()).results.of(NetworkPicture)
+    return -1 if found is None else found.step
+
+
+def wait_for_step(dbg: nbd.Debugger, step: int) -> None:
+    until = time.monotonic() + 60
+    while step_shown(dbg) != step and time.monotonic() < until:
+        time.sleep(0.01)
+    assert step_shown(dbg) == step
+
+
 def test_the_view_follows_training_and_a_rewind() -> None:
     with made("mlp") as dbg:
         queue_of(dbg).put(WatchProbe(VIEW, True)).answer.result(60)
 
-        def shown() -> int:
-            found = dbg.history.snapshot(()).results.of(NetworkPicture)
-            return -1 if found is None else found.step
-
-        def wait_for(step: int) -> None:
-            until = time.monotonic() + 60
-            while shown() != step and time.monotonic() < until:
-                time.sleep(0.01)
-            assert shown() == step
-
-        wait_for(0)
+        wait_for_step(dbg, 0)
         dbg.run(steps=40)
-        wait_for(40)
+        wait_for_step(dbg, 40)
         dbg.rewind(7)
-        wait_for(7)
+        wait_for_step(dbg, 7)
         queue_of(dbg).put(WatchProbe(VIEW, False)).answer.result(60)
         dbg.run(steps=1)
         dbg.set(lr=0.1)
-        assert shown() == 7
+        assert step_shown(dbg) == 7
 
 
 def test_a_view_that_cannot_be_made_says_so_once_and_training_goes_on() -> None:
@@ -208,10 +210,15 @@ def test_a_loop_of_its_own_is_looked_into_from_its_first_step_on() -> None:
     with nbd.watch(model, optimizer, runs=None) as dbg:
         with pytest.raises(ModelError, match="make a step first"):
             dbg.network()
+        # Whoever opens the tab before the loop begins sees the picture as soon as there is one.
+        queue_of(dbg).put(WatchProbe(VIEW, True)).answer.result(60)
+        seen: list[int] = []
         for x in dbg.batches(X.split(8)):
             optimizer.zero_grad()
             model(x).square().sum().backward()
             optimizer.step()
+            seen.append(step_shown(dbg))
+        assert seen == [-1, 1, 1, 1]
         found = dbg.network(2)
         assert (found.origin, found.samples) == ("a training step", 8)
         expected = model[0](X[2:3])[0].detach().double().numpy()
