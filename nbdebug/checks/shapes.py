@@ -37,7 +37,7 @@ class Shapes(Check):
     step = 3
     order = 1
     title = "Shapes from layer to layer"
-    source = "Karpathy, A Recipe for Training Neural Networks; torchinfo"
+    source = "Karpathy, A Recipe for Training Neural Networks"
     explains = ("*",)
 
     def examine(self, context: CheckContext) -> Outcome:

@@ -101,10 +101,11 @@ class DebuggerSession:
     def summary(self) -> ModelSummary:
         """Table of the model: layer, output shape, parameters, trainable parameters.
 
-        One training batch is run through the model in eval mode, between two steps.
+        One training batch is run through the model in eval mode, between two steps; in a loop
+        of your own the first call of the model that was seen.
 
         Raises:
-            ModelError: the model cannot be run on a batch, or training has a `step_fn`.
+            ModelError: the model cannot be run on a batch, or no call of it was seen yet.
         """
         return cast(ModelSummary, self._client.do(SummarizeModel()))
 

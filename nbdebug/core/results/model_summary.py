@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
+COLUMNS = ("Layer", "Class", "Output shape", "Parameters", "Trainable")
+
 
 @dataclass(frozen=True, slots=True)
 class LayerSummary:
@@ -34,11 +36,9 @@ class ModelSummary:
 
     Attributes:
         layers: the model itself first.
-        text: the table as torchinfo prints it.
     """
 
     layers: tuple[LayerSummary, ...]
-    text: str
 
     def frame(self) -> pd.DataFrame:
         """Return a DataFrame with one row per module, with the share of trainable parameters."""
@@ -53,24 +53,35 @@ class ModelSummary:
         return frame
 
     def __repr__(self) -> str:
-        return self.text
+        rows = [COLUMNS, *(_texts(layer, "  ") for layer in self.layers)]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
+        return "\n".join(
+            "  ".join(
+                text.ljust(width) if column < 2 else text.rjust(width)
+                for column, (text, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in rows
+        )
 
     def _repr_html_(self) -> str:
-        names = ("Layer", "Class", "Output shape", "Parameters", "Trainable")
-        head = "".join(_cell("th", name, column) for column, name in enumerate(names))
+        head = "".join(_cell("th", name, column) for column, name in enumerate(COLUMNS))
         body = "".join(f"<tr>{_row(layer)}</tr>" for layer in self.layers)
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _row(layer: LayerSummary) -> str:
+def _texts(layer: LayerSummary, indent: str) -> tuple[str, ...]:
     count = layer.parameters
-    texts = (
-        "\u2003" * layer.depth + (layer.layer.rpartition(".")[2] or "model"),
+    return (
+        indent * layer.depth + (layer.layer.rpartition(".")[2] or "model"),
         layer.kind,
         ", ".join(str(n) for n in layer.output_shape) or "-",
         f"{count:,}",
         f"{layer.trainable / count:.0%}" if count else "-",
     )
+
+
+def _row(layer: LayerSummary) -> str:
+    texts = _texts(layer, "\u2003")
     return "".join(_cell("td", text, column) for column, text in enumerate(texts))
 
 

@@ -62,7 +62,7 @@ class SummarizeHandler(Handler[SummarizeModel]):
     command = SummarizeModel
 
     def handle(self, command: SummarizeModel, progress: TaskProgress) -> ModelSummary:
-        return summarize(self.training.session)
+        return summarize(self.training.session, self.training.fixed)
 
 
 class RecordFlightHandler(Handler[RecordFlight]):

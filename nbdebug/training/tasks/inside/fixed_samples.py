@@ -26,7 +26,6 @@ from nbdebug.model.state.model_state import undisturbed
 from nbdebug.training.data.sources import DatasetSource, TensorSource
 from nbdebug.training.data.validation import Validation
 from nbdebug.training.engine.session import Session
-from nbdebug.training.engine.state_guard import StateGuard
 from nbdebug.training.tasks.checking.check_data import some_batches
 
 MAX_SAMPLES = 256
@@ -151,16 +150,12 @@ class FixedData:
         session = self._session
         if session.body is not None:
             raise ModelError(NO_CALL)
-        guard = StateGuard(session)
-        try:
+        with reading(session):
             batch, origin, indices = self._batch()
             if session.step_fn is not None:
                 return self._as_called(batch, origin)
             inputs, targets = split(batch)
             return made(_arguments(inputs), targets, origin, indices, batch)
-        finally:
-            # Data of the user's own may draw random numbers.
-            guard.restore()
 
     def _batch(self) -> tuple[Any, str, tuple[int, ...] | None]:
         session, validation = self._session, self._session.validation
@@ -220,6 +215,20 @@ def made(
 def first_rows(value: Any) -> Any:
     """The first samples of a batch, as many as there may be."""
     return some_samples(value, slice(MAX_SAMPLES))
+
+
+@contextmanager
+def reading(session: Session) -> Iterator[None]:
+    """Read data beside training: what they draw and count comes back."""
+    position, state = session.rng.position(), session.source.state
+    held = None if state is None else state.now()
+    try:
+        with undisturbed(session.model, session.surroundings), session.rng:
+            yield
+    finally:
+        session.rng.seek(position)
+        if held is not None:
+            held.restore()
 
 
 @contextmanager
