@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -151,11 +151,17 @@ def split(batch: Any) -> tuple[Any, Any]:
 
 def call(model: nn.Module, inputs: Any) -> Any:
     """Call the model: a mapping is passed as keywords, a tuple as arguments."""
+    args, named = arguments_of(inputs)
+    return model(*args, **named)
+
+
+def arguments_of(inputs: Any) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    """Positional and named arguments of the model; a PackedSequence is one argument."""
     if isinstance(inputs, Mapping):
-        return model(**inputs)
-    if isinstance(inputs, tuple | list):
-        return model(*inputs)
-    return model(inputs)
+        return (), inputs
+    if isinstance(inputs, tuple | list) and not isinstance(inputs, PackedSequence):
+        return inputs, {}
+    return (inputs,), {}
 
 
 def checked(loss: Any, name: str) -> torch.Tensor:

@@ -98,6 +98,8 @@ class Recorder:
         self._within: list[str] = []
         self._counted: list[Counter[str]] = [Counter()]
         self._open: list[tuple[int, float]] = []
+        # Name of the module, and place of the part, whose call gave nothing: perhaps it raised.
+        self._stopped: tuple[str, int | None] | None = None
         # Parameters that no layer holds, such as the embedding of positions.
         held = {id(one) for layer in layers(model) for one in layer.module.parameters()}
         self._loose = {id(p): n for n, p in model.named_parameters() if id(p) not in held}
@@ -121,6 +123,9 @@ class Recorder:
             except Exception as error:
                 self._fail(error)
                 raise
+            for part in self.parts:
+                # The model caught it.
+                part.error = ""
 
     def _take_inputs(self, module: nn.Module, args: Any, named: Any) -> None:
         for tensor in _tensors((args, named)):
@@ -135,18 +140,22 @@ class Recorder:
         enter, leave = (self._begin, self._end) if single else (self._enter, self._leave)
         return (
             module.register_forward_pre_hook(partial(enter, name), with_kwargs=True),
-            module.register_forward_hook(partial(leave, name), with_kwargs=True),
+            module.register_forward_hook(partial(leave, name), with_kwargs=True, always_call=True),
         )
 
     def _enter(self, name: str, module: nn.Module, args: Any, named: Any) -> None:
+        self._stopped = None
         self._within.append("" if module is self.model else name)
         self._counted.append(Counter())
 
     def _leave(self, name: str, module: nn.Module, args: Any, named: Any, outputs: Any) -> None:
-        self._within.pop()
+        within = self._within.pop()
         self._counted.pop()
+        if outputs is None and self._stopped is None:
+            self._stopped = within or name, None
 
     def _begin(self, name: str, module: nn.Module, args: Any, named: Any) -> None:
+        self._stopped = None
         if not self._open:
             place = self._part(name, type(module).__name__, module)
             self._connect(place, (args, named))
@@ -158,6 +167,8 @@ class Recorder:
 
     def _end(self, name: str, module: nn.Module, args: Any, named: Any, outputs: Any) -> None:
         place, start = self._open.pop()
+        if place >= 0 and outputs is None and self._stopped is None:
+            self._stopped = name, place
         if place >= 0:
             self._synchronize()
             self._finish(place, time.perf_counter() - start, outputs)
@@ -242,12 +253,13 @@ class Recorder:
         self._kept.append(tensor)
 
     def _fail(self, error: Exception) -> None:
-        if not (self._within or self._open) or any(part.error for part in self.parts):
+        """Mark the part that raised; what was raised outside of the model is no part's."""
+        if self._stopped is None or any(part.error for part in self.parts):
             return
-        place = next((place for place, _ in reversed(self._open) if place >= 0), None)
+        name, place = self._stopped
         if place is None:
-            within = self._within[-1] if self._within else ""
-            place = self._part(within or "forward", type(self.model).__name__, None)
+            # A module that calls others raised in its own code.
+            place = self._part(name or "forward", type(self.model).__name__, None)
             if self.parts[:-1] and not self.parts[place].inputs:
                 self.parts[place].inputs = {len(self.parts) - 2}
         self.parts[place].error = f"{type(error).__name__}: {error}"

@@ -212,6 +212,46 @@ def test_the_part_that_fails_is_the_last_one(
     assert not any(module._forward_hooks for module in model.modules())
 
 
+def test_what_the_model_catches_is_no_failure_and_hides_nothing() -> None:
+    class Catches(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.wrong, self.right, self.head = nn.Linear(9, 3), nn.Linear(4, 8), nn.Linear(8, 3)
+
+        def forward(self, x: torch.Tensor) -> Any:
+            try:
+                return self.wrong(x)
+            except RuntimeError:
+                pass
+            try:
+                x = x @ torch.ones(7, 7)
+            except RuntimeError:
+                return self.head(self.right(x))
+
+    parts, recorder, _ = recorded(Catches(), torch.randn(1, 4))
+    assert {"right", "head"} <= parts.keys()
+    assert parts["head"].inputs == {[part.name for part in recorder.parts].index("right")}
+    assert not any(part.error for part in recorder.parts)
+
+
+def test_a_module_that_raises_in_its_own_code_is_named() -> None:
+    class Raises(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one = nn.Linear(4, 4)
+
+        def forward(self, x: torch.Tensor) -> Any:
+            self.one(x)
+            raise ValueError("not like this")
+
+    recorder = Recorder(model := nn.Sequential(nn.Linear(4, 4), Raises()))
+    with pytest.raises(ValueError, match="not like this"), recorder.recording():
+        model(torch.randn(1, 4))
+    assert [(part.name, part.error) for part in recorder.parts if part.error] == [
+        ("1", "ValueError: not like this")
+    ]
+
+
 def test_calls_are_counted_and_a_shared_layer_is_one_part() -> None:
     parts, _, _ = recorded(Recurrent(), torch.randn(2, 7, 4))
     assert parts["cell"].calls == 7

@@ -13,6 +13,7 @@ import torch
 
 from nbdebug.errors import DataError, ModelError
 from nbdebug.model.module.forward import (
+    arguments_of,
     detached,
     leaves,
     some_samples,
@@ -57,6 +58,15 @@ class FixedSamples:
     batch: Any = None
     whole: bool = True
     loss: str = ""
+
+    @property
+    def fresh(self) -> FixedSamples:
+        """The same samples in copies, since a model may write to its inputs."""
+        return replace(
+            self,
+            arguments=with_leaves(self.arguments, _copied),
+            batch=with_leaves(self.batch, _copied),
+        )
 
     def only(self, index: int) -> FixedSamples:
         """One of the samples, as a batch of one; all of them where they cannot be cut.
@@ -243,11 +253,23 @@ def looking(session: Session) -> Iterator[None]:
         session.rng.seek(position)
 
 
+def evaluated(model: torch.nn.Module, arguments: Any) -> Any:
+    """Outputs of the model for copies of arguments, without a graph where it needs none itself."""
+    try:
+        with torch.no_grad():
+            args, named = with_leaves(arguments, _copied)
+            return model(*args, **named)
+    except RuntimeError:
+        # It differentiates in its forward pass, or fails again.
+        with torch.enable_grad():
+            args, named = with_leaves(arguments, _copied)
+            return detached(model(*args, **named))
+
+
 def _arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Arguments of the model for inputs, as `call` gives them."""
-    if isinstance(inputs, dict):
-        return (), inputs
-    return (tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,)), {}
+    args, named = arguments_of(inputs)
+    return tuple(args), dict(named)
 
 
 def _as_tensor(value: Any, dtype: torch.dtype) -> Any:

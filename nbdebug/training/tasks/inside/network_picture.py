@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -37,8 +38,16 @@ def network_picture(
     """
     one = samples.only(sample)
     with looking(session):
-        run = partial(_call, session, one, show)
-        structure, recorder, found = recorded(session, one.count, run, part)
+        structure, recorder, found = recorded(
+            session, one.count, partial(_call, session, one.fresh, show), part
+        )
+        if structure.error is not None and one.count < samples.count:
+            # Rows that belong together, as the nodes of a graph, cannot be taken one by one.
+            whole = partial(_call, session, samples.fresh, show)
+            again = recorded(session, samples.count, whole, part)
+            if again[0].error is None:
+                one = replace(samples, cut=False, indices=None)
+                structure, recorder, found = again
         values, reason = _values(recorder, found, one.count, show)
         chosen = next((p for p in recorder.parts if stable_name(p.name) == part), None)
         detail = None
@@ -50,7 +59,7 @@ def network_picture(
         sample,
         samples.count,
         samples.origin,
-        None if one.indices is None else one.indices[0],
+        one.indices[0] if one.cut and one.indices is not None else None,
         _target(one),
         show,
         values,

@@ -14,7 +14,7 @@ from nbdebug.core.results.inside.part_detail import NO_MAPS, PartDetail, Unit
 from nbdebug.model.structure.attention import attention_weights
 from nbdebug.model.structure.recorder import RecordedPart, Recorder
 from nbdebug.training.engine.session import Session
-from nbdebug.training.tasks.inside.fixed_samples import FixedSamples
+from nbdebug.training.tasks.inside.fixed_samples import FixedSamples, evaluated
 from nbdebug.training.tasks.inside.structure import every_module_called
 from nbdebug.training.tasks.inside.values import as_array, thinned
 
@@ -93,12 +93,11 @@ def _all_outputs(session: Session, part: RecordedPart, samples: FixedSamples) ->
         return None
     hook = module.register_forward_hook(lambda _, given, output: found.append(output))
     try:
-        with every_module_called(), torch.no_grad():
-            args, named = samples.arguments
-            session.model(*args, **named)
+        with every_module_called():
+            evaluated(session.model, samples.arguments)
     finally:
         hook.remove()
-    output = found[0] if found else None
+    output = found[-1] if found else None
     output = output[0] if isinstance(output, tuple) and output else output
     if not isinstance(output, torch.Tensor) or output.ndim < 2 or len(output) != samples.count:
         return None

@@ -1,0 +1,149 @@
+"""Pictures of models and data of unusual kinds: what can be shown is shown, and nothing moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+import nbdebug as nbd
+from tests.problems import same_weights
+
+X, Y = torch.ones(32, 8), torch.arange(32) % 3
+
+
+class Packed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.gru, self.head = nn.GRU(4, 8, batch_first=True), nn.Linear(8, 3)
+
+    def forward(self, packed: Any) -> Any:
+        return self.head(self.gru(packed)[1][0])
+
+
+def collate(samples: list[Any]) -> Any:
+    sequences, targets = zip(*samples, strict=True)
+    packed = nn.utils.rnn.pack_sequence(list(sequences), enforce_sorted=False)
+    return packed, torch.stack(list(targets))
+
+
+class Graph(nn.Module):
+    """Each row is a node, so no row can be taken alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = nn.Linear(8, 3)
+
+    def forward(self, x: torch.Tensor, near: torch.Tensor) -> Any:
+        return self.one(near @ x)
+
+
+class WritesInput(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = nn.Linear(8, 3)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return self.one(x.mul_(2))
+
+
+class Slope(nn.Module):
+    """Differentiates in its forward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = nn.Linear(8, 1)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        x = x.requires_grad_(True)
+        out = self.one(x).tanh().sum()
+        return torch.autograd.grad(out, x, create_graph=True)[0][:, :3]
+
+
+class Counts(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.calls = nn.Linear(8, 3), 0
+
+    def forward(self, x: torch.Tensor) -> Any:
+        self.calls += 1
+        return self.one(x)
+
+
+def sequences() -> DataLoader[Any]:
+    made = [(torch.ones(3 + at % 4, 4), Y[at]) for at in range(32)]
+    return DataLoader(made, batch_size=8, collate_fn=collate)  # type: ignore[arg-type]
+
+
+def graphs() -> list[Any]:
+    return [(torch.ones(5, 8), torch.eye(5), torch.arange(5) % 3) for _ in range(4)]
+
+
+KINDS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Any]]] = {
+    "packed sequences": (Packed, sequences),
+    "graphs": (Graph, graphs),
+    "input written to": (WritesInput, lambda: (X.clone(), Y)),
+    "slope in forward": (Slope, lambda: (X.clone(), Y)),
+    "counter": (Counts, lambda: (X.clone(), Y)),
+}
+
+
+def made(kind: str) -> nbd.Debugger:
+    torch.manual_seed(0)
+    model, data = KINDS[kind]
+    return nbd.Debugger(model(), data(), nn.CrossEntropyLoss(), runs=None)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_unusual_models_are_pictured_and_train_as_before(kind: str) -> None:
+    with made(kind) as bare, made(kind) as dbg:
+        bare.run(steps=6)
+        pages = []
+        for step in range(6):
+            dbg.run(steps=1)
+            found = dbg.network(0, ("activations", "gradients")[step % 2])
+            assert found.structure.error is None
+            assert found.values
+            dbg.network(0, part=found.structure.parts[0].name)
+            assert dbg.predictions().why == ""
+            pages.append(found._repr_html_())
+        assert same_weights(bare.model, dbg.model)
+    assert all(pages)
+
+
+def test_fixed_samples_stay_what_they_are_when_a_model_writes_to_its_inputs() -> None:
+    with made("input written to") as dbg:
+        means = [dbg.network().inputs.mean for _ in range(3)]  # type: ignore[union-attr]
+        dbg.predictions()
+        dbg.network(0, "gradients", "one")
+        assert means == [1.0, 1.0, 1.0]
+        assert dbg.network().inputs.mean == 1.0  # type: ignore[union-attr]
+
+
+def test_a_counter_of_the_model_is_put_back() -> None:
+    with made("counter") as dbg:
+        dbg.run(steps=3)
+        before = dbg.model.calls
+        dbg.network(0, "gradients", "one")
+        dbg.predictions()
+        assert dbg.model.calls == before
+
+
+def test_packed_sequences_are_one_argument_also_in_training() -> None:
+    model = Packed()
+    torch.manual_seed(0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with nbd.Debugger(
+        Packed(), sequences(), nn.CrossEntropyLoss(), optimizer="sgd", lr=0.1, runs=None
+    ) as dbg:
+        model.load_state_dict(dbg.model.state_dict())
+        dbg.run(steps=4)
+        for packed, targets in sequences():
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(packed), targets).backward()
+            optimizer.step()
+        assert same_weights(model, dbg.model)
