@@ -268,6 +268,7 @@ class Debugger:
     lr_range_test = Delegate("session", DebuggerSession.lr_range_test)
     reestimate_batchnorm = Delegate("session", DebuggerSession.reestimate_batchnorm)
     network = Delegate("session", DebuggerSession.network)
+    explain = Delegate("session", DebuggerSession.explain)
     summary = Delegate("session", DebuggerSession.summary)
     worst_samples = Delegate("session", DebuggerSession.worst_samples)
     culprits = Delegate("session", DebuggerSession.culprits)

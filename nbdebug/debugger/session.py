@@ -10,10 +10,11 @@ import torch
 from torch import nn
 
 from nbdebug.core.commands.examining import FindWorstSamples, RunLrRangeTest, SummarizeModel
-from nbdebug.core.commands.inside import LookInside
+from nbdebug.core.commands.inside import Explain, LookInside
 from nbdebug.core.commands.predicting import Predict
 from nbdebug.core.commands.running import ReestimateBatchNorm
 from nbdebug.core.history.present import PresentView
+from nbdebug.core.results.inside.attribution import Attribution, Method
 from nbdebug.core.results.inside.network_picture import NetworkPicture, Show
 from nbdebug.core.results.inside.predictions import Predictions
 from nbdebug.core.results.lr_range_test import LrRangeTest
@@ -133,6 +134,32 @@ class DebuggerSession:
             ModelError: no call of the model was seen yet.
         """
         return cast(NetworkPicture, self._client.do(LookInside(sample, show, part, data)))
+
+    def explain(
+        self,
+        sample: int = 0,
+        method: Method = "saliency",
+        of: int | None = None,
+        layer: str = "",
+    ) -> Attribution:
+        """Attribute an output of the model to the inputs of one fixed sample, see `network`.
+
+        Args:
+            sample: number among the fixed samples, from 0 on.
+            method: "saliency" (Simonyan et al. 2014), "input_x_gradient",
+                "integrated_gradients" from zeros (Sundararajan et al. 2017), "occlusion" by zeros
+                (Zeiler and Fergus 2014), or "grad_cam" (Selvaraju et al. 2017). Of tokens it is
+                the output of their embedding.
+            of: index of the output, None for that of the target, else the largest one.
+            layer: of Grad-CAM; "" for the last one with maps [H, W].
+
+        Raises:
+            ArgumentError: there is no such method, output or layer.
+            DataError: there is no such sample.
+            ModelError: the model has no inputs or outputs that can be explained.
+            Exception: whatever the model raised. Training is as it was.
+        """
+        return cast(Attribution, self._client.do(Explain(sample, method, of, layer)))
 
     def culprits(self, step: int | None = None, top: int = 8) -> WorstSamples:
         """Old name of `worst_samples`; removed in version 0.3."""

@@ -47,6 +47,14 @@ def use(panel: Panel, fits: bool) -> bool:
     return fits
 
 
+def changed(panel: Panel, *state: object) -> bool:
+    """Tell if one of the objects that a panel shows is another one than at the last update."""
+    before: tuple[object, ...] = vars(panel).get("_state", ())
+    vars(panel)["_state"] = state
+    pairs = zip(before, state, strict=False)
+    return len(before) != len(state) or any(one is not other for one, other in pairs)
+
+
 def evenly(count: int, limit: int) -> Sequence[int]:
     """At most `limit` of the positions 0 to `count` - 1, at even distances."""
     if count <= limit:

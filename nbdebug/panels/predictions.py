@@ -14,7 +14,7 @@ from nbdebug.core.results.inside.predicted_step import thinned
 from nbdebug.core.results.inside.prediction_frames import quartiles, scores
 from nbdebug.core.results.inside.prediction_text import title
 from nbdebug.core.results.inside.predictions import Predictions
-from nbdebug.panels._predictions import TAB, VIEW, offer_latest, offer_steps
+from nbdebug.panels._predictions import TAB, VIEW, changed, offer_latest, offer_steps
 from nbdebug.panels.base import Panel
 from nbdebug.plots.columns import Values
 from nbdebug.plots.figures import hover, legend_above
@@ -72,6 +72,8 @@ class PredictionCurves(Panel):
         self.context.mark(snapshot)
         found, sink = snapshot.results.of(Predictions, Predictions()), self.context.sink
         offer_steps(self, found)
+        if not changed(self, found, self.context.axis):
+            return
         steps = thinned(found.history, MAX_DRAWN_STEPS)
         table = np.array([scores(found, one) for one in steps], np.float64, ndmin=2)
         x = self.place(snapshot, np.array([one.step for one in steps], np.int64))

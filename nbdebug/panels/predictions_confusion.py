@@ -14,7 +14,7 @@ from nbdebug.core.results.inside.prediction_frames import counted
 from nbdebug.core.results.inside.prediction_text import sentence
 from nbdebug.core.results.inside.predictions import Predictions
 from nbdebug.errors import ArgumentError
-from nbdebug.panels._predictions import TAB, offer_latest, shown, use
+from nbdebug.panels._predictions import TAB, changed, offer_latest, shown, use
 from nbdebug.panels.base import Panel
 from nbdebug.plots.columns import Values
 from nbdebug.plots.figures import hover, plain_figure
@@ -67,6 +67,8 @@ class ConfusionMatrix(Panel):
         if not use(self, one is not None and found.kind in ("classes", "binary")):
             return
         assert one is not None
+        if not changed(self, found, one):
+            return
         try:
             classes, counts, lost = counted(found, one)
         except ArgumentError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.inside.prediction_text import error_table, sentence
-from nbdebug.panels._predictions import TAB, offer_latest, shown, use
+from nbdebug.panels._predictions import TAB, changed, offer_latest, shown, use
 from nbdebug.panels.base import Panel
 
 UNKNOWN = "The targets of the samples are not known, so there are no errors to list."
@@ -22,13 +22,11 @@ class PredictionErrors(Panel):
 
     def build(self) -> None:
         offer_latest(self)
-        self._shown: object = None
 
     def update(self, snapshot: Snapshot) -> None:
         found, one = shown(self, snapshot)
-        if not use(self, one is not None) or one is None or one is self._shown:
+        if not use(self, one is not None) or one is None or not changed(self, one):
             return
-        self._shown = one
         page = error_table(found, one)
         if found.samples.targets is None:
             page = f'<div class="nbd-quiet">{UNKNOWN}</div>'

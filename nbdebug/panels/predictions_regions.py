@@ -12,7 +12,7 @@ from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.html.thumbnail import png_address
 from nbdebug.core.results.inside.prediction_frames import worst
 from nbdebug.core.results.inside.predictions import DecisionRegions, Predictions
-from nbdebug.panels._predictions import TAB, offer_latest, shown, use
+from nbdebug.panels._predictions import TAB, changed, offer_latest, shown, use
 from nbdebug.panels.base import Panel, measured_at
 from nbdebug.plots.columns import Values
 from nbdebug.plots.figures import hover, plain_figure
@@ -65,6 +65,8 @@ class DecisionRegionsPlot(Panel):
             return
         assert regions is not None
         assert points is not None
+        if not changed(self, found):
+            return
         sink = self.context.sink
         for ends, values in ((self.figure.x_range, regions.x), (self.figure.y_range, regions.y)):
             sink.set_prop(ends, "start", values[0])

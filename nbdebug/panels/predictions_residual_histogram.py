@@ -8,7 +8,7 @@ from bokeh.models.annotations import Span
 from bokeh.models.ui import UIElement
 
 from nbdebug.core.history.snapshot import Snapshot
-from nbdebug.panels._predictions import TAB, offer_latest, shown, use
+from nbdebug.panels._predictions import TAB, changed, offer_latest, shown, use
 from nbdebug.panels.base import Panel
 from nbdebug.panels.predictions_residuals import NO_TARGETS
 from nbdebug.plots.figures import hover, plain_figure
@@ -50,6 +50,8 @@ class ResidualHistogram(Panel):
         if not use(self, one is not None and found.kind == "regression"):
             return
         assert one is not None
+        if not changed(self, found, one):
+            return
         targets, sink = found.samples.targets, self.context.sink
         errors = np.empty(0) if targets is None else (one.values - targets).astype(np.float64)
         known = errors[np.isfinite(errors)]

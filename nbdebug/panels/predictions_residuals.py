@@ -8,7 +8,7 @@ from bokeh.models.ui import UIElement
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.inside.prediction_text import sentence
-from nbdebug.panels._predictions import TAB, evenly, offer_latest, shown, use
+from nbdebug.panels._predictions import TAB, changed, evenly, offer_latest, shown, use
 from nbdebug.panels.base import Panel
 from nbdebug.plots.figures import hover, plain_figure
 from nbdebug.plots.plot_actions import PlotActions
@@ -46,6 +46,8 @@ class Residuals(Panel):
         if not use(self, one is not None and found.kind == "regression"):
             return
         assert one is not None
+        if not changed(self, found, one):
+            return
         targets, sink = found.samples.targets, self.context.sink
         self.note(NO_TARGETS if targets is None else "")
         sink.set_actions(self.name, PlotActions(f"{sentence(found, one).capitalize()}."))

@@ -153,7 +153,7 @@ def test_every_tab_shows_its_plots(open_notebook: Open) -> None:
         assert points(notebook, figure) > 0
     notebook.tab("Findings").click()
     notebook.page.keyboard.press("ArrowRight")
-    expect(notebook.tab("Layers")).to_have_attribute("aria-selected", "true")
+    expect(notebook.tab("Network")).to_have_attribute("aria-selected", "true")
     assert notebook.errors == []
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from nbdebug.core.commands.base import Command, Form
+from nbdebug.core.results.inside.attribution import METHODS, Method
 from nbdebug.core.results.inside.network_picture import SHOWN, Show
 from nbdebug.errors import ArgumentError
 
@@ -41,3 +42,33 @@ class LookInside(Command):
         """Read `sample`, `show` and `part`."""
         show: Any = form.text("show") or "activations"
         return cls(form.integer("sample") or 0, show, form.text("part"))
+
+
+@dataclass(frozen=True, slots=True)
+class Explain(Command):
+    """Attribute an output of the model to the inputs of one of the fixed samples.
+
+    Attributes:
+        sample: number of the sample; method: of attribution.
+        of: index of the output; None for that of the target, else the largest one.
+        layer: of Grad-CAM; "" for the last one with maps of more than one pixel.
+
+    Raises:
+        ArgumentError: sample or of is no whole number from 0 on, or the method is unknown.
+    """
+
+    name: ClassVar[str] = "explain"
+    long: ClassVar[bool] = True
+    sample: int = 0
+    method: Method = "saliency"
+    of: int | None = None
+    layer: str = ""
+
+    def __post_init__(self) -> None:
+        for name, value in (("sample", self.sample), ("of", self.of)):
+            if (value is not None or name == "sample") and (type(value) is not int or value < 0):
+                raise ArgumentError(f"{name} must be a whole number from 0 on, got {value!r}.")
+        if self.method not in METHODS:
+            raise ArgumentError(
+                f"method must be one of {', '.join(METHODS)}, got {self.method!r:.80}."
+            )

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nbdebug.core.commands.inside import LookInside
+from nbdebug.core.commands.inside import Explain, LookInside
 from nbdebug.core.commands.predicting import Predict
 from nbdebug.core.error_text import message_of, raise_interrupt
 from nbdebug.core.names import unknown_name
+from nbdebug.core.results.inside.attribution import Attribution
 from nbdebug.core.results.inside.network_picture import NetworkPicture
 from nbdebug.core.results.inside.predictions import Predictions
 from nbdebug.errors import ArgumentError
 from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.tasks.handler import Handler, Training
+from nbdebug.training.tasks.inside.attribution import explain
 from nbdebug.training.tasks.inside.network_picture import network_picture
 from nbdebug.training.tasks.inside.predictions import PredictionMaker
 
@@ -77,3 +79,13 @@ class PredictHandler(Handler[Predict]):
             before = training.history.results.of(Predictions, Predictions())
             found = replace(before, why=f"The samples could not be evaluated: {message_of(error)}")
         training.publish(found)
+
+
+class ExplainHandler(Handler[Explain]):
+    """Handler that attributes an output to the inputs of a fixed sample."""
+
+    command = Explain
+
+    def handle(self, command: Explain, progress: TaskProgress) -> Attribution:
+        training = self.training
+        return explain(training.session, training.fixed.of_training(), command)

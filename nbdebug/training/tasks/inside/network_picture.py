@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from nbdebug.core.results.inside.network_picture import NetworkPicture, PartValues, Show
+from nbdebug.core.results.inside.structure import Structure
 from nbdebug.model.module.forward import checked, leaves
 from nbdebug.model.module.names import stable_name
 from nbdebug.model.structure.recorder import Recorder
@@ -36,18 +37,8 @@ def network_picture(
     Raises:
         DataError: there is no such sample.
     """
-    one = samples.only(sample)
     with looking(session):
-        structure, recorder, found = recorded(
-            session, one.count, partial(_call, session, one.fresh, show), part
-        )
-        if structure.error is not None and one.count < samples.count:
-            # Rows that belong together, as the nodes of a graph, cannot be taken one by one.
-            whole = partial(_call, session, samples.fresh, show)
-            again = recorded(session, samples.count, whole, part)
-            if again[0].error is None:
-                one = replace(samples, cut=False, indices=None)
-                structure, recorder, found = again
+        one, (structure, recorder, found) = _recorded(session, samples, sample, (show, part))
         values, reason = _values(recorder, found, one.count, show)
         chosen = next((p for p in recorder.parts if stable_name(p.name) == part), None)
         detail = None
@@ -67,6 +58,22 @@ def network_picture(
         reason,
         detail,
     )
+
+
+def _recorded(
+    session: Session, samples: FixedSamples, sample: int, wanted: tuple[Show, str]
+) -> tuple[FixedSamples, tuple[Structure, Recorder, Any]]:
+    """Record a call with one sample; with all where a single one cannot be taken out."""
+    show, part = wanted
+    one = samples.only(sample)
+    found = recorded(session, one.count, partial(_call, session, one.fresh, show), part)
+    if found[0].error is not None and one.count < samples.count:
+        # Rows may belong together, as the nodes of a graph do.
+        whole = partial(_call, session, samples.fresh, show)
+        again = recorded(session, samples.count, whole, part)
+        if again[0].error is None:
+            return replace(samples, cut=False, indices=None), again
+    return one, found
 
 
 def _call(session: Session, one: FixedSamples, show: Show) -> torch.Tensor | None:
