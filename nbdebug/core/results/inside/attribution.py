@@ -20,7 +20,7 @@ MAX_ROWS = 12
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """How much each input of a sample counts for one output of the model.
+    """Share of each input of a sample in one output of the model.
 
     Attributes:
         method: how it was found; step: of training; sample: number among the fixed ones.
