@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from nbdebug.model.module.forward import tensors_of
 from nbdebug.model.module.names import every_module, is_compiled, stable_name
 from nbdebug.model.state.model_state import undisturbed
 from nbdebug.model.state.surroundings import Surroundings
@@ -97,7 +97,7 @@ class _FirstNonfinite:
 
 def _input_range(args: Any) -> str:
     """Range of the first input tensor, as the end of a sentence."""
-    tensor = next(_tensors(args), None)
+    tensor = next(tensors_of(args), None)
     if tensor is None or tensor.layout is not torch.strided or not tensor.is_floating_point():
         return ""
     if not tensor.numel():
@@ -129,21 +129,7 @@ def eager(model: nn.Module) -> AbstractContextManager[Any]:
 
 
 def _has_nonfinite(value: Any, nan_only: bool = False) -> bool:
-    return any(not is_finite(tensor, nan_only) for tensor in _tensors(value))
-
-
-def _tensors(value: Any) -> Iterator[torch.Tensor]:
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _tensors(item)
-    elif isinstance(value, tuple | list):
-        for item in value:
-            yield from _tensors(item)
-    elif is_dataclass(value) and not isinstance(value, type):
-        for field in fields(value):
-            yield from _tensors(getattr(value, field.name))
+    return any(not is_finite(tensor, nan_only) for tensor in tensors_of(value))
 
 
 def is_finite(tensor: torch.Tensor, nan_only: bool = False) -> bool:

@@ -55,6 +55,18 @@ def changed(panel: Panel, *state: object) -> bool:
     return len(before) != len(state) or any(one is not other for one, other in pairs)
 
 
+def fresh(
+    panel: Panel, snapshot: Snapshot, *kinds: str
+) -> tuple[Predictions, PredictedStep] | None:
+    """The predictions and their step, if they are new and of one of these kinds; else None.
+
+    The panel is left out where they are of another kind.
+    """
+    found, one = shown(panel, snapshot)
+    fits = use(panel, one is not None and found.kind in kinds)
+    return (found, one) if fits and one is not None and changed(panel, found, one) else None
+
+
 def evenly(count: int, limit: int) -> Sequence[int]:
     """At most `limit` of the positions 0 to `count` - 1, at even distances."""
     if count <= limit:

@@ -40,6 +40,8 @@ class PictureOfNetwork(Panel):
         choices.offer(BLOCK, "Block", self.tab, [("", "whole network")])
         choices.offer(PART, "Part", self.tab, [("", "none")], free=True)
         self._asked = ("0", SHOWN[0][0], "")
+        # The page of this picture, for these choices and blamed layers, is on the screen.
+        self._drawn: tuple[NetworkPicture | None, tuple[object, ...]] = (None, ())
 
     def update(self, snapshot: Snapshot) -> None:
         picture = snapshot.results.of(NetworkPicture)
@@ -54,6 +56,10 @@ class PictureOfNetwork(Panel):
             fields = dict(zip(("sample", "show", "part"), wanted, strict=True))
             self.context.ask(self.name, LookInside.name, fields)
         blamed = frozenset(name for found in snapshot.findings for name in found.layers)
+        state = (choices[BLOCK], choices[PART], blamed)
+        if self._drawn[0] is picture and self._drawn[1] == state:
+            return
+        self._drawn = picture, state
         drawn = network_page(picture, choices[BLOCK], choices[PART], blamed, (BLOCK, PART))
         part = picture.structure.part(choices[PART]) if choices[PART] else None
         detail = "" if part is None else detail_page(picture, part)
@@ -65,6 +71,7 @@ class PictureOfNetwork(Panel):
         self.context.sink.set_section(self.name, "0", page)
 
     def _say(self, text: str) -> None:
+        self._drawn = None, ()
         self.context.sink.set_section(self.name, "0", f"<p>{html.escape(text)}</p>")
 
     def _offer(self, picture: NetworkPicture) -> None:

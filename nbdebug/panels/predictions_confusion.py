@@ -14,7 +14,7 @@ from nbdebug.core.results.inside.prediction_frames import counted
 from nbdebug.core.results.inside.prediction_text import sentence
 from nbdebug.core.results.inside.predictions import Predictions
 from nbdebug.errors import ArgumentError
-from nbdebug.panels._predictions import TAB, changed, offer_latest, shown, use
+from nbdebug.panels._predictions import TAB, fresh, offer_latest
 from nbdebug.panels.base import Panel
 from nbdebug.plots.columns import Values
 from nbdebug.plots.figures import hover, plain_figure
@@ -63,12 +63,10 @@ class ConfusionMatrix(Panel):
         return made
 
     def update(self, snapshot: Snapshot) -> None:
-        found, one = shown(self, snapshot)
-        if not use(self, one is not None and found.kind in ("classes", "binary")):
+        new = fresh(self, snapshot, "classes", "binary")
+        if new is None:
             return
-        assert one is not None
-        if not changed(self, found, one):
-            return
+        found, one = new
         try:
             classes, counts, lost = counted(found, one)
         except ArgumentError as error:

@@ -8,7 +8,7 @@ from bokeh.models.annotations import Span
 from bokeh.models.ui import UIElement
 
 from nbdebug.core.history.snapshot import Snapshot
-from nbdebug.panels._predictions import TAB, changed, offer_latest, shown, use
+from nbdebug.panels._predictions import TAB, fresh, offer_latest
 from nbdebug.panels.base import Panel
 from nbdebug.panels.predictions_residuals import NO_TARGETS
 from nbdebug.plots.figures import hover, plain_figure
@@ -46,12 +46,10 @@ class ResidualHistogram(Panel):
         return made
 
     def update(self, snapshot: Snapshot) -> None:
-        found, one = shown(self, snapshot)
-        if not use(self, one is not None and found.kind == "regression"):
+        new = fresh(self, snapshot, "regression")
+        if new is None:
             return
-        assert one is not None
-        if not changed(self, found, one):
-            return
+        found, one = new
         targets, sink = found.samples.targets, self.context.sink
         errors = np.empty(0) if targets is None else (one.values - targets).astype(np.float64)
         known = errors[np.isfinite(errors)]

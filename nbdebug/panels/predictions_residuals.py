@@ -8,7 +8,7 @@ from bokeh.models.ui import UIElement
 
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.results.inside.prediction_text import sentence
-from nbdebug.panels._predictions import TAB, changed, evenly, offer_latest, shown, use
+from nbdebug.panels._predictions import TAB, evenly, fresh, offer_latest
 from nbdebug.panels.base import Panel
 from nbdebug.plots.figures import hover, plain_figure
 from nbdebug.plots.plot_actions import PlotActions
@@ -42,12 +42,10 @@ class Residuals(Panel):
         return made
 
     def update(self, snapshot: Snapshot) -> None:
-        found, one = shown(self, snapshot)
-        if not use(self, one is not None and found.kind == "regression"):
+        new = fresh(self, snapshot, "regression")
+        if new is None:
             return
-        assert one is not None
-        if not changed(self, found, one):
-            return
+        found, one = new
         targets, sink = found.samples.targets, self.context.sink
         self.note(NO_TARGETS if targets is None else "")
         sink.set_actions(self.name, PlotActions(f"{sentence(found, one).capitalize()}."))

@@ -135,6 +135,15 @@ def leaves(value: Any) -> Iterator[Any]:
         yield value
 
 
+def tensors_of(value: Any) -> Iterator[torch.Tensor]:
+    """Tensors of nested containers and dataclasses, in order."""
+    for leaf in leaves(value):
+        if isinstance(leaf, torch.Tensor):
+            yield leaf
+        elif dataclasses.is_dataclass(leaf) and not isinstance(leaf, type):
+            yield from tensors_of([getattr(leaf, one.name) for one in dataclasses.fields(leaf)])
+
+
 def split(batch: Any) -> tuple[Any, Any]:
     """Inputs and targets of a batch; the last part holds the targets.
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 
 from nbdebug.core.results.inside.predicted_step import PredictedStep
+from nbdebug.model.module.forward import tensors_of
 from nbdebug.model.predicting.forms import Form
 
 MAX_CLASSES = 256
@@ -19,24 +18,9 @@ TOP = 5
 
 def first_tensor(outputs: Any, count: int) -> torch.Tensor | None:
     """The first tensor of floating-point numbers with `count` samples, None without one."""
-    tensors = [one for one in _tensors(outputs) if one.ndim and len(one) == count]
+    tensors = [one for one in tensors_of(outputs) if one.ndim and len(one) == count]
     floats = (one for one in tensors if one.is_floating_point())
     return next(floats, tensors[0] if tensors else None)
-
-
-def _tensors(value: Any) -> Iterator[torch.Tensor]:
-    """Tensors of nested containers and dataclasses, in order."""
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        for part in value.values():
-            yield from _tensors(part)
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from _tensors(part)
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        for field in dataclasses.fields(value):
-            yield from _tensors(getattr(value, field.name))
 
 
 def read(form: Form, step: int, outputs: torch.Tensor, targets: Any) -> PredictedStep:

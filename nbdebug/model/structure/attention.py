@@ -57,7 +57,7 @@ def _dot_product(
         scores = scores.masked_fill(future, -math.inf)
     if attn_mask is not None:
         mask = attn_mask[0] if attn_mask.ndim == 4 else attn_mask
-        hidden = scores.masked_fill(~mask, -math.inf) if mask.dtype == torch.bool else scores + mask
-        scores = hidden
+        boolean = mask.dtype == torch.bool
+        scores = scores.masked_fill(~mask, -math.inf) if boolean else scores + mask
     weights = scores.softmax(-1)
     return weights if weights.ndim == 3 else weights[None]

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils.hooks import RemovableHandle
 
-from nbdebug.model.module.forward import leaves
+from nbdebug.model.module.forward import tensors_of
 from nbdebug.model.module.names import Layer, every_module, is_script, layers
 
 # Functions that give the values of their input in another shape, type or place, or only look at it.
@@ -128,7 +128,7 @@ class Recorder:
                 part.error = ""
 
     def _take_inputs(self, module: nn.Module, args: Any, named: Any) -> None:
-        for tensor in _tensors((args, named)):
+        for tensor in tensors_of((args, named)):
             if id(tensor) not in self._producers:
                 self._keep(tensor, frozenset())
                 self._given.add(id(tensor))
@@ -179,7 +179,7 @@ class Recorder:
         if outside or len(self.parts) >= MAX_PARTS or name.startswith(FACTORIES):
             return call()
         sources = self._sources(given)
-        known = bool(sources) or any(id(tensor) in self._given for tensor in _tensors(given))
+        known = bool(sources) or any(id(tensor) in self._given for tensor in tensors_of(given))
         if not known:
             return call()
         start = time.perf_counter()
@@ -192,7 +192,7 @@ class Recorder:
             outputs, error = None, raised
         self._open.pop()
         seconds = time.perf_counter() - start
-        found = list(_tensors(outputs))
+        found = list(tensors_of(outputs))
         if error is None and (name in RESHAPING or not found):
             for tensor in found:
                 self._keep(tensor, sources)
@@ -216,7 +216,7 @@ class Recorder:
         return self._positions[name]
 
     def _connect(self, place: int, given: Arguments) -> None:
-        tensors = list(_tensors(given))
+        tensors = list(tensors_of(given))
         if self.parts[place].name == self._watched and self.arguments is None:
             self.arguments = given
         self.parts[place].inputs |= self._sources(given)
@@ -226,7 +226,7 @@ class Recorder:
             self.entries.add(place)
 
     def _finish(self, place: int, seconds: float, outputs: Any) -> None:
-        part, found = self.parts[place], list(_tensors(outputs))
+        part, found = self.parts[place], list(tensors_of(outputs))
         if not part.calls and found:
             # A layer behind may overwrite it in place.
             part.output = found[0].detach().clone()
@@ -240,7 +240,7 @@ class Recorder:
 
     def _sources(self, given: Any) -> frozenset[int]:
         found: set[int] = set()
-        for tensor in _tensors(given):
+        for tensor in tensors_of(given):
             if id(tensor) in self._loose and id(tensor) not in self._producers:
                 place = self._part(self._loose[id(tensor)], PARAMETER, None)
                 self.parts[place].parameter = tensor
@@ -285,12 +285,3 @@ def _short_name(func: Any) -> str:
         return name
     bare = name.strip("_")
     return bare[1:] if bare in ("radd", "rsub", "rmul", "iadd", "isub", "imul") else bare
-
-
-def _tensors(value: Any) -> Iterator[torch.Tensor]:
-    """Tensors of nested containers, also of dataclasses."""
-    for leaf in leaves(value):
-        if isinstance(leaf, torch.Tensor):
-            yield leaf
-        elif is_dataclass(leaf) and not isinstance(leaf, type):
-            yield from _tensors([getattr(leaf, one.name) for one in fields(leaf)])

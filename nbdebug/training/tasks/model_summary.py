@@ -7,32 +7,17 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
-import torch
 from torch import nn
 
 from nbdebug.core.results.model_summary import LayerSummary, ModelSummary
 from nbdebug.errors import ModelError
-from nbdebug.model.module.forward import call, leaves, split
+from nbdebug.model.module.forward import call, split, tensors_of
 from nbdebug.model.module.names import Layer, every_module, is_script
 from nbdebug.training.engine.session import Session
 from nbdebug.training.tasks.checking.check_data import some_batches
 from nbdebug.training.tasks.inside.fixed_samples import FixedData, looking, reading
 from nbdebug.training.tasks.inside.structure import every_module_called
-
-
-class _Calls:
-    """Modules in the order of their first calls, and the shapes that these gave."""
-
-    def __init__(self) -> None:
-        self.order: dict[nn.Module, int] = {}
-        self.shapes: dict[nn.Module, tuple[int, ...]] = {}
-
-    def begin(self, module: nn.Module, given: Any) -> None:
-        self.order.setdefault(module, len(self.order))
-
-    def end(self, module: nn.Module, given: Any, outputs: Any) -> None:
-        first = next((one for one in leaves(outputs) if isinstance(one, torch.Tensor)), None)
-        self.shapes.setdefault(module, () if first is None else tuple(first.shape))
+from nbdebug.training.tasks.layer_flow import in_order
 
 
 def summarize(session: Session, fixed: FixedData) -> ModelSummary:
@@ -43,14 +28,23 @@ def summarize(session: Session, fixed: FixedData) -> ModelSummary:
     Raises:
         ModelError: no call of the model was seen yet, or the forward pass fails.
     """
-    calls, modules = _Calls(), every_module(session.model)
+    modules, calls, shapes = every_module(session.model), list[str](), dict[str, tuple[int, ...]]()
+
+    def begin(name: str, *_: Any) -> None:
+        calls.append(name)
+
+    def end(name: str, module: nn.Module, given: Any, outputs: Any) -> None:
+        first = next(tensors_of(outputs), None)
+        shapes.setdefault(name, () if first is None else tuple(first.shape))
+
     with reading(session):
         run = _forward(session, fixed)
     with looking(session), every_module_called(), ExitStack() as stack:
         for layer in modules:
             if not is_script(layer.module):
-                stack.callback(layer.module.register_forward_pre_hook(calls.begin).remove)
-                stack.callback(layer.module.register_forward_hook(calls.end).remove)
+                before, after = partial(begin, layer.name), partial(end, layer.name)
+                stack.callback(layer.module.register_forward_pre_hook(before).remove)
+                stack.callback(layer.module.register_forward_hook(after).remove)
         try:
             run()
         except Exception as error:
@@ -59,13 +53,14 @@ def summarize(session: Session, fixed: FixedData) -> ModelSummary:
                 "dbg.check('shapes') names the layer."
             ) from error
     root = modules[0].module
-    return ModelSummary(tuple(_row(one, root, calls) for one in _sorted(modules, calls)))
+    rows = (_row(one, root, shapes.get(one.name, ())) for one in in_order(modules, calls))
+    return ModelSummary(tuple(rows))
 
 
 def _forward(session: Session, fixed: FixedData) -> Callable[[], Any]:
     """The call of the model, or of the step function that calls it."""
     if session.body is not None:
-        args, named = fixed.of_training().arguments
+        args, named = fixed.of_training().fresh.arguments
         return partial(session.model, *args, **named)
     batch = next(iter(some_batches(session)))
     if session.step_fn is not None:
@@ -73,24 +68,14 @@ def _forward(session: Session, fixed: FixedData) -> Callable[[], Any]:
     return partial(call, session.model, split(batch)[0])
 
 
-def _sorted(modules: tuple[Layer, ...], calls: _Calls) -> list[Layer]:
-    """Modules by their first call; one that was not called stays behind its predecessor."""
-    keys: dict[nn.Module, int] = {}
-    before = -1
-    for layer in modules:
-        before = calls.order.get(layer.module, before)
-        keys[layer.module] = before
-    return sorted(modules, key=lambda layer: keys[layer.module])
-
-
-def _row(layer: Layer, root: nn.Module, calls: _Calls) -> LayerSummary:
+def _row(layer: Layer, root: nn.Module, shape: tuple[int, ...]) -> LayerSummary:
     module, parameters = layer.module, list(layer.module.parameters())
     path = "" if module is root else layer.name
     return LayerSummary(
         layer=path,
         kind=type(module).__name__,
         depth=path.count(".") + 1 if path else 0,
-        output_shape=calls.shapes.get(module, ()),
+        output_shape=shape,
         parameters=sum(one.numel() for one in parameters),
         trainable=sum(one.numel() for one in parameters if one.requires_grad),
     )

@@ -40,17 +40,16 @@ def _pictures(detail: PartDetail, part: Part) -> str:
     seen = f"first {len(detail.maps)} of {channels}" if channels > len(detail.maps) > 1 else "all"
     maps = f"Channels ({seen})" if len(detail.maps) > 1 else "Positions by features"
     heads = f"Attention, {len(detail.attention)} heads: rows attend to columns"
-    drawn = _tiled("Values", detail.counts, detail)
+    drawn = _histogram(detail)
     drawn += _image(heads, detail.attention) + _image(maps, detail.maps)
     return drawn + _image(weights, detail.weights)
 
 
-def _tiled(label: str, counts: Array, detail: PartDetail) -> str:
-    """The histogram of the values."""
-    if not counts.size:
+def _histogram(detail: PartDetail) -> str:
+    if not detail.counts.size:
         return ""
-    text = f"{label} from {detail.edges[0]:.3g} to {detail.edges[-1]:.3g}"
-    line = sparkline([math.sqrt(count) for count in counts], text)
+    text = f"Values from {detail.edges[0]:.3g} to {detail.edges[-1]:.3g}"
+    line = sparkline([math.sqrt(count) for count in detail.counts], text)
     return f"<figure>{line}<figcaption>{text}, square roots of the counts</figcaption></figure>"
 
 

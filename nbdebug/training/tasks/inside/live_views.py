@@ -24,8 +24,7 @@ class LiveViews:
 
     def __init__(self, loop: Loop, history: History, overhead: float) -> None:
         self._loop, self._history, self._overhead = loop, history, overhead
-        self._makers: dict[str, tuple[str, Make]] = {}
-        self._ready: dict[str, Callable[[], bool]] = {}
+        self._offered: dict[str, tuple[str, Make, Callable[[], bool]]] = {}
         self._watched: dict[str, _Shown] = {}
 
     def offer(
@@ -36,22 +35,16 @@ class LiveViews:
         Args:
             title: names it in messages; make: publishes its result; ready: tells if it can be made.
         """
-        self._makers[name] = title, make
-        self._ready[name] = ready
+        self._offered[name] = title, make, ready
 
     def watch(self, name: str, on: bool) -> None:
         """Begin or end to make a view; other names are those of probes."""
-        if name not in self._makers:
+        if name not in self._offered:
             return
         if on:
             self._watched.setdefault(name, _Shown())
         else:
             self._watched.pop(name, None)
-
-    def hasten(self, name: str) -> None:
-        """Make a view at the next turn, if somebody watches: what it shows was chosen anew."""
-        if name in self._watched:
-            self._watched[name] = _Shown()
 
     def due(self, state: RunState) -> str:
         """Name of a view that is to be made now; "" if none is."""
@@ -61,7 +54,7 @@ class LiveViews:
         for name, shown in self._watched.items():
             at_rest = state == "paused" or now >= shown.next
             # A loop on its own may be writing to the model.
-            wanted = shown.step != step and at_rest and self._ready[name]()
+            wanted = shown.step != step and at_rest and self._offered[name][2]()
             if wanted and not self._loop.body.is_apart():
                 return name
         return ""
@@ -71,7 +64,7 @@ class LiveViews:
         name = self.due(state)
         if not name:
             return
-        start, (title, make) = time.monotonic(), self._makers[name]
+        start, (title, make, _) = time.monotonic(), self._offered[name]
         try:
             make()
         except BaseException as error:

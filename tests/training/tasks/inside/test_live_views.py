@@ -91,17 +91,6 @@ def test_a_paused_training_is_shown_once_for_each_step(clock: Clock) -> None:
     assert bench.made == [0, 7]
 
 
-def test_what_was_chosen_anew_is_made_at_once(clock: Clock) -> None:
-    bench = Bench(clock, 0.001)
-    bench.views.hasten("view")
-    assert bench.views.due("running") == ""
-    bench.views.watch("view", True)
-    bench.views.run_due("running")
-    bench.views.hasten("view")
-    bench.views.run_due("running")
-    assert bench.made == [0, 0]
-
-
 def test_a_view_that_raises_rests_until_it_is_opened_again(clock: Clock) -> None:
     bench, broken = Bench(clock, 0.001), [True]
 
