@@ -158,6 +158,7 @@ class Status:
         epoch: whole epochs and the share of the current one.
         goal: the step at which the run will pause, None without a limit.
         failure: why training stopped, None if it stopped on request.
+        finished: True if the last run made all its epochs, or its loop came to an end.
     """
 
     state: RunState = "paused"
@@ -166,3 +167,4 @@ class Status:
     epoch: float = 0.0
     goal: int | None = None
     failure: Notice | None = None
+    finished: bool = False

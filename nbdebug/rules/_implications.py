@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 # Almost every fault keeps the loss from falling.
-NO_PROGRESS = ("not_learning", "no_better_than_constant", "too_slow", "loss_stays_high")
+NO_PROGRESS = (
+    "not_learning", "no_better_than_constant", "too_slow", "loss_stays_high", "few_epochs",
+)  # fmt: skip
 
 EXPLAINS: dict[str, tuple[str, ...]] = {
     "failed_check": (
@@ -92,9 +94,10 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
     "gradient_spike": (
         *NO_PROGRESS, "not_finite", "constant_output", "unchanged_parameters", "updates_too_small",
     ),
-    "too_slow": ("no_better_than_constant", "not_learning", "loss_stays_high"),
+    "too_slow": ("no_better_than_constant", "not_learning", "loss_stays_high", "few_epochs"),
     "not_learning": ("missed_class", "loss_stays_high"),
-    "no_better_than_constant": ("not_learning", "missed_class", "loss_stays_high"),
+    "no_better_than_constant": ("not_learning", "missed_class", "loss_stays_high", "few_epochs"),
+    "few_epochs": ("missed_class",),
 }  # fmt: skip
 
 

@@ -31,7 +31,6 @@ class FailedCheck(Rule):
     title = "A check of the setup failed"
     severity = "error"
     source = "the checklist: dbg.check()"
-    explains_others = True
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
         failed = [

@@ -79,16 +79,17 @@ class Worker:
 
     def _turn(self) -> None:
         """Run the waiting commands, then a step; whatever these raise leaves training paused."""
-        run = self._training.run
+        run, body = self._training.run, self._training.loop.body
         try:
             busy = self._waiting or self._training.has_due("paused")
             self._waiting.extend(self._queue.drain(wait=run.state == "paused" and not busy))
             # A loop on its own may be writing to what a command reads or restores.
-            if self._waiting and not self._training.loop.body.is_apart():
-                self._handle()
+            if self._waiting and not body.is_apart():
+                with body.held():
+                    self._handle()
             self._training.run_due(run.state)
             # A loop that was on its own may have put a command before it took its batch.
-            ready = run.state == "running" and self._training.loop.body.is_ready()
+            ready = run.state == "running" and body.is_ready()
             if ready and not (self._waiting or self._queue.waiting):
                 self._one_step()
         except Break as stop:
@@ -200,7 +201,7 @@ class Worker:
                 if stop := training.loop.body.late_stop():
                     self._pause_at(str(stop), STOPPED_AFTER)
         if training.run.goal_reached:
-            training.run.pause()
+            training.run.pause_at_goal()
 
     def _made_step(self) -> bool:
         """Make a step; False if its batch is read again at once, or was left out."""
@@ -217,7 +218,7 @@ class Worker:
 
     def _stop_without_loop(self, left: LoopLeft) -> None:
         notice = Notice(self._training.session.step, "info", "The loop has ended", str(left))
-        self._training.run.stop(notice, left)
+        self._training.run.stop(notice, left, finished=left.__cause__ is None)
 
     def _stop_at_breakpoint(self, condition: str) -> None:
         self._training.timeline.undo_outside()
@@ -242,8 +243,7 @@ class Worker:
         return True
 
     def _stop_on_error(self, error: BaseException) -> None:
-        training = self._training
-        step = training.session.step
+        training, step = self._training, self._training.session.step
         if not isinstance(error, NonFiniteError):
             why = noted(error, training.session, training.loop.part or training.loop.batch)
             training.run.stop(exception_notice(error, step, *self._origin(error), why), error)

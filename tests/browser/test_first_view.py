@@ -232,3 +232,30 @@ def test_a_plot_out_of_view_is_painted_again_when_it_is_seen(open_notebook: Open
     top = ".nbd-dashboard"
     until(lambda: notebook.page.evaluate(held, top) is False, 30, "the plot to be painted again")
     assert not notebook.errors
+
+
+STYLES = """() => {
+    const written = { same: 0, hidden: 0 };
+    for (const view of Bokeh.documents.at(-1).views_manager.query((one) => one.shadow_el)) {
+        const figure = view.model.type === "Figure" ? view.model : view.plot_view?.model;
+        new MutationObserver((changes) => {
+            for (const { target, removedNodes, addedNodes } of changes) {
+                if (figure?.hold_render) written.hidden++;
+                if (target.tagName === "STYLE"
+                    && removedNodes[0]?.textContent === addedNodes[0]?.textContent) written.same++;
+            }
+        }).observe(view.shadow_el, { subtree: true, childList: true });
+    }
+    window.nbdebugWritten = written;
+}"""
+
+
+def test_what_is_not_seen_or_has_not_changed_is_not_styled_again(open_notebook: Open) -> None:
+    notebook = opened(open_notebook)
+    notebook.button("Run").click()
+    until(lambda: _steps(notebook) > 10, 60, "the loss curve")
+    notebook.settled()
+    notebook.page.evaluate(STYLES)
+    reached = _steps(notebook)
+    until(lambda: _steps(notebook) > reached + 40, 60, "the curve to go on")
+    assert notebook.page.evaluate("() => nbdebugWritten") == {"same": 0, "hidden": 0}

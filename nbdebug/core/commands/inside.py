@@ -72,3 +72,9 @@ class Explain(Command):
             raise ArgumentError(
                 f"method must be one of {', '.join(METHODS)}, got {self.method!r:.80}."
             )
+
+    @classmethod
+    def from_form(cls, form: Form) -> Self:
+        """Read `sample`, `method`, `of` and `layer`."""
+        method: Any = form.text("method") or "saliency"
+        return cls(form.integer("sample") or 0, method, form.integer("of"), form.text("layer"))

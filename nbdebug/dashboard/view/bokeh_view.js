@@ -127,6 +127,8 @@ class View {
       await this.bokeh.embed.add_document_standalone(this.document, this.el, containers);
       this.painting = new Painting(this.document, panels);
       hitWhenPainted(this.document);
+      laidOutWhenSeen(this.document);
+      styledWhenChanged(this.document);
       this.names = new ControlKeys(this.el, () => this.frame.ask("", "undo", {}));
       this.frame.writeAlternatives();
       if (this.closed) this.clear();

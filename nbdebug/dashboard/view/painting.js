@@ -29,3 +29,33 @@ function hitWhenPainted(document) {
     view._hit_test = (x, y) => (view.line ? hit.call(view, x, y) : null);
   }
 }
+
+/** Bokeh lays a figure out anew at each change of a range that it shares, also where it is not
+ * painted, and makes its tool bar again. Leave it as it is until it is seen. */
+function laidOutWhenSeen(document) {
+  for (const view of document.views_manager?.query?.((one) => one.throttled_paint) ?? []) {
+    const repaint = view.repaint;
+    view.repaint = () => {
+      if (!view.model.hold_render) repaint.call(view);
+    };
+  }
+}
+
+/** Bokeh writes the style sheets of a figure at each paint, and the browser computes the styles of
+ * the page again, though nothing has changed but the last digits. Write those that have. */
+function styledWhenChanged(document) {
+  const rounded = (css) => css.replace(/\d+\.\d{3,}/g, (number) => Number(number).toFixed(2));
+  for (const view of document.views_manager?.query?.(() => true) ?? []) {
+    for (const sheet of [view.position, view.style, view.parent_style]) {
+      if (!sheet?._update) continue;
+      const write = sheet._update;
+      let written = rounded(sheet.css);
+      sheet._update = (css) => {
+        const wanted = rounded(css);
+        if (wanted === written) return;
+        written = wanted;
+        write.call(sheet, css);
+      };
+    }
+  }
+}

@@ -8,7 +8,7 @@ import weakref
 from typing import Any
 
 from nbdebug.core.ipython import ipython_shell
-from nbdebug.training.own_loop.handoff import LoopEnded
+from nbdebug.training.own_loop.loop_thread import LoopEnded, LoopThread
 
 NAME = "nbd"
 
@@ -40,9 +40,7 @@ class LoopCell:
         code = shell.compile(source, shell.compile.cache(source, shell.execution_count), "exec")
         # The output of the thread belongs to the cell that started it.
         context = contextvars.copy_context()
-        self.thread = threading.Thread(
-            target=context.run, args=(self._run, code), name="nbdebug-loop", daemon=True
-        )
+        self.thread = LoopThread(context.run, self._run, code)
         self.thread.start()
 
     def _run(self, code: Any) -> None:

@@ -31,8 +31,8 @@ from nbdebug.training.data.loops.source import LoopSource
 from nbdebug.training.data.val_function import ValFn
 from nbdebug.training.engine.probing.logged import check_logged
 from nbdebug.training.engine.setup import OVERHEAD, Setup
-from nbdebug.training.own_loop.handoff import LoopEnded, PassOver
 from nbdebug.training.own_loop.loop_body import LoopBody
+from nbdebug.training.own_loop.loop_thread import LoopEnded, LoopThread, PassOver, wait_for_end
 
 SETTLE_SECONDS = 5.0
 ARGUMENTS = (
@@ -174,11 +174,19 @@ class Watch(Debugger):
             return
         if self._body.runs:
             raise ArgumentError("A loop is running: wait for its end, or call dbg.end_loop().")
-        thread = threading.Thread(target=self._run, args=(loop,), name="nbdebug-loop", daemon=True)
+        thread = LoopThread(self._run, loop)
         passes = self._body.passes
         thread.start()
         while thread.is_alive() and not (self._body.passes > passes and self.has_started):
             thread.join(0.01)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until training is paused, or what was given to `run` is over.
+
+        Returns:
+            False if `timeout` seconds passed before.
+        """
+        return wait_for_end(super().wait, self._body.join, timeout)
 
     @property
     def has_started(self) -> bool:

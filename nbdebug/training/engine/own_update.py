@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
 from nbdebug.training.data.batch import Batch
@@ -54,6 +55,12 @@ class StepBody(Protocol):
     def is_apart(self) -> bool:
         """Tell if who makes the steps is on its own before the next one, after waiting a moment."""
 
+    def end_looks(self) -> None:
+        """Let the code that was looked at come to where a step begins."""
+
+    def held(self) -> AbstractContextManager[None]:
+        """Context of commands: a pass that is asked for has begun, and no other one begins."""
+
     def make_update(self, loop: Loop, batch: Batch, watched: bool) -> Values:
         """Update the weights.
 
@@ -89,6 +96,12 @@ class OwnUpdate:
 
     def is_apart(self) -> bool:
         return False
+
+    def end_looks(self) -> None:
+        pass
+
+    def held(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def whole(self, batch: Batch) -> Batch:
         return batch

@@ -4,35 +4,23 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Literal
 
 from nbdebug.errors import ClosedError, LoopLeft
+from nbdebug.training.own_loop import messages as say
 from nbdebug.training.own_loop.carried_modes import CarriedModes
 from nbdebug.training.own_loop.frames import LoopFrames
+from nbdebug.training.own_loop.loop_thread import LoopEnded, LoopThread, PassOver
 
 # Seconds after which a loop that does not answer is looked for.
 LOOK, MOMENT = 0.2, 0.05
-NO_LOOP = "No loop is running: run the cell with your loop, it goes on from here."
-LEFT = "The loop was left before the update of this step. Run its cell again to go on from here."
-CLOSED = "This watch was closed; make a new one."
-NESTED = (
-    "A loop over batches() began inside of another one: one loop makes the steps. Iterate over the "
-    "inner loader itself."
-)
 # At work on a batch, done with it, on its own before the next step, on its own between two passes.
 State = Literal["none", "begins", "waits", "works", "rests", "apart", "between"]
 IN_STEPS = ("works", "rests", "apart")
 ON_ITS_OWN = ("apart", "between")
-
-
-class PassOver(Exception):  # noqa: N818
-    """Tells the loop that its pass is over."""
-
-
-class LoopEnded(BaseException):
-    """Ends a loop from outside, at its next batch."""
 
 
 class Handoff:
@@ -50,7 +38,7 @@ class Handoff:
     """
 
     frames_of: Callable[[FrameType], LoopFrames] = LoopFrames
-    no_loop = NO_LOOP
+    no_loop = say.NO_LOOP
 
     def __init__(self) -> None:
         self._change = threading.Condition()
@@ -60,7 +48,7 @@ class Handoff:
         self._frames: LoopFrames | None = None
         self.thread: int | None = None
         self.error: BaseException | None = None
-        self.cut = self.closed = self._ends = False
+        self.cut = self.closed = self._ends = self._held = False
         # The thread of the loop; the one whose next pass ends it.
         self._current: threading.Thread | None = None
         self._ended: threading.Thread | None = None
@@ -96,12 +84,14 @@ class Handoff:
             if self._ended is threading.current_thread():
                 self._ended = None
                 raise LoopEnded
+            while self._held:
+                self._change.wait()
             if self._state in IN_STEPS and self._is_left():
                 self._go()
             if self.closed:
-                raise ClosedError(CLOSED)
+                raise ClosedError(say.CLOSED)
             if self._state in (*IN_STEPS, "waits", "begins"):
-                raise LoopLeft(NESTED)
+                raise LoopLeft(say.NESTED)
             self.thread, self.error = threading.get_ident(), None
             self._current = threading.current_thread()
             self._loader, self._frames = loader, self.frames_of(sys._getframe(1))
@@ -169,6 +159,10 @@ class Handoff:
         self.leave()
         return True
 
+    def join(self, timeout: float) -> bool:
+        """Wait for what goes on behind its loop in a LoopThread; False if it still does."""
+        return self.runs or not isinstance(self._current, LoopThread) or self._current.over(timeout)
+
     def cut_pass(self) -> None:
         """Say that the loop left its pass early, such as by break; called by the loop."""
         if threading.get_ident() == self.thread:
@@ -204,6 +198,20 @@ class Handoff:
         self._change.notify_all()
 
     # The side of the training thread.
+
+    @contextmanager
+    def without_beginning(self) -> Iterator[None]:
+        """Let no loop begin where there is none; one that is about to begin does so before."""
+        with self._change:
+            if not self.runs and not self.closed:
+                self._change.wait(MOMENT)
+            self._held = not self.runs
+        try:
+            yield
+        finally:
+            with self._change:
+                self._held = False
+                self._change.notify_all()
 
     def next_loader(self) -> Any:
         """Wait until the loop begins a pass; return what it iterates over.
@@ -270,12 +278,12 @@ class Handoff:
     def _wait_for(self, *states: State) -> None:
         while self._state not in states:
             if self._state == "none":
-                raise LoopLeft(self.no_loop if self.error is None else LEFT) from self.error
+                raise LoopLeft(self.no_loop if self.error is None else say.LEFT) from self.error
             self._change.wait(LOOK)
             self._look()
 
     def _look(self) -> None:
-        """Find out if the loop was left without a word, as by an exception in a cell."""
+        """See if the loop was left without a word, as by an exception in a cell."""
         if self._state in (*IN_STEPS, "between") and self._is_left():
             self._go()
 

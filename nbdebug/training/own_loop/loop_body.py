@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -20,18 +21,17 @@ from nbdebug.model.module.forward import leaves
 from nbdebug.model.schedule.beside import names
 from nbdebug.model.state.weights import GradientCopies, trained
 from nbdebug.training.data.batch import Batch
-from nbdebug.training.data.loops.batches import form
 from nbdebug.training.data.loops.sampler import LoopSampler
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.own_update import Values
 from nbdebug.training.engine.stopping.breakpoints import Break
 from nbdebug.training.engine.stopping.stop_report import nonfinite_error
 from nbdebug.training.own_loop import messages as say
-from nbdebug.training.own_loop.gradient_marks import total_loss
 from nbdebug.training.own_loop.handoff import Handoff
+from nbdebug.training.own_loop.looks import Looks
 from nbdebug.training.own_loop.others import ByHand
 from nbdebug.training.own_loop.reached import ReachedByLoop
-from nbdebug.training.own_loop.torch_calls import TorchCalls, gradients_aside
+from nbdebug.training.own_loop.torch_calls import TorchCalls
 from nbdebug.training.own_loop.updates import OTHER, LoopUpdates
 
 MAX_BATCHES = 1000
@@ -43,7 +43,7 @@ class LoopBody(Handoff):
     A step ends with the batch in which an optimizer made its update.
 
     Attributes:
-        step: number of the step; updates: what is seen of it.
+        step: number of the step; updates: what is seen of it; looks: batches without an update.
         unavailable: controls that a loop cannot take, with the reason.
         schedulers: that step on its optimizer, None to find those that the loop reaches.
         epoch_given: number that the loop got from `epochs` for its pass.
@@ -64,7 +64,7 @@ class LoopBody(Handoff):
         self.started: Ticket | None = None
         self._begun: Callable[[], None] | None = None
         self._given: list[Batch] = []
-        self._looked_at: Any = None
+        self.looks = Looks(self)
         self.epoch_given: int | None = None
         self._by_hand = ByHand()
         # True in a pass after whose last step was no validation.
@@ -86,14 +86,14 @@ class LoopBody(Handoff):
         return self._loop
 
     @property
-    def _sampler(self) -> LoopSampler:
+    def sampler(self) -> LoopSampler:
         sampler = self.loop.session.sampler
         assert isinstance(sampler, LoopSampler)
         return sampler
 
     @property
     def repeats(self) -> bool:
-        return self._sampler.repeats
+        return self.sampler.repeats
 
     @property
     def attended(self) -> bool:
@@ -112,10 +112,10 @@ class LoopBody(Handoff):
     @property
     def epoch(self) -> int:
         """Number of the pass of the present step."""
-        return self._given[-1].epoch if self._given else self._sampler.completed
+        return self._given[-1].epoch if self._given else self.sampler.completed
 
     def after_rewind(self) -> str:
-        now = self._sampler.number
+        now = self.sampler.number
         if not self.runs or self.epoch_given in (None, now):
             return ""
         return say.STALE_EPOCH.format(self.epoch_given, now)
@@ -125,10 +125,10 @@ class LoopBody(Handoff):
         return stop
 
     def let_go(self) -> None:
-        self._sampler.let_go()
+        self.sampler.let_go()
 
     def came_back(self) -> None:
-        self._sampler.take_over()
+        self.sampler.take_over()
 
     def is_ready(self) -> bool:
         if not super().is_ready():
@@ -138,11 +138,20 @@ class LoopBody(Handoff):
             self.loop.batch = None
             self.pass_ends()
         if self._begun is not None:
-            self._sampler.learn()
+            self.sampler.learn()
             self._begun()
             self._begun = None
             self._say_at_the_beginning()
-        return self.loop.batch is not None or self._sampler.prepare()
+        return self.loop.batch is not None or self.sampler.prepare()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        with self.without_beginning():
+            if self._state == "begins" and not self.cut:
+                # What fails here fails again when the step is made.
+                with suppress(Exception):
+                    self.is_ready()
+            yield
 
     def pass_ends(self) -> None:
         """Validate after a pass whose last batch was not known to be the last one.
@@ -178,7 +187,7 @@ class LoopBody(Handoff):
 
     def passing(self) -> list[Any]:
         """The last batch and its parts, which are no state."""
-        given = [batch.data for batch in self._given[-1:]] + [self._looked_at]
+        given = [batch.data for batch in self._given[-1:]] + [self.looks.data]
         return [part for data in given for part in (data, *leaves(data))]
 
     def make_update(self, loop: Loop, batch: Batch, watched: bool) -> Values:
@@ -277,24 +286,15 @@ class LoopBody(Handoff):
         """Loss of a batch, as the loop computes it; its gradients and its update are left out.
 
         Raises:
-            LoopLeft: no loop runs, it called no backward pass, or its loader gives no such batch.
+            LoopLeft: no loop runs, it called no backward pass, it has no loader, or its loader
+                gives no such batch.
         """
-        if self.rests:
-            raise LoopLeft(say.CANNOT_REPEAT)
-        if form(data) not in self._sampler.forms:
-            raise LoopLeft(say.NOT_WHOLE)
-        updates = self.updates
-        updates.clear(False)
-        updates.looks, self._looked_at = True, data
-        try:
-            with (
-                gradients_aside(model, self.loop.session.optimizer),
-                self.calls.seen(self._loop_thread()),
-                self._modes.carried(),
-            ):
-                self.give(data)
-        finally:
-            updates.looks = False
-        if not updates.losses:
-            raise LoopLeft("The loop called no backward pass for this batch.")
-        return total_loss(updates.losses, self.loop.session.scaler)
+        return self.looks.loss(model, data)
+
+    def end_looks(self) -> None:
+        self.looks.finish()
+
+    def give_modes(self, data: Any) -> None:
+        """Give a batch to the loop, in whose thread the modes of this one hold meanwhile."""
+        with self.calls.seen(self._loop_thread()), self._modes.carried():
+            self.give(data)

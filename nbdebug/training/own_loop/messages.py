@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+NO_LOOP = "No loop is running: run the cell with your loop, it goes on from here."
+LEFT = "The loop was left before the update of this step. Run its cell again to go on from here."
+CLOSED = "This watch was closed; make a new one."
+NESTED = (
+    "A loop over batches() began inside of another one: one loop makes the steps. Iterate over the "
+    "inner loader itself."
+)
 NO_UPDATE = (
     "The loop took {:,} batches without an update: pass the optimizer whose step() it calls to "
     "nbd.watch."

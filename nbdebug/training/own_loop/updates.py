@@ -39,8 +39,8 @@ class LoopUpdates(UpdateNumbers):
     the loop clips them.
 
     Attributes:
-        losses: seen while somebody looks, with their graphs; watched: False on trial.
-        updated: True if an update was made in this step; skipped: if one was left out.
+        losses: seen while somebody looks (`looks`), with their graphs; watched: False on trial.
+        updated: if an update was made in this step; skipped: left out; called: seen in a look.
         stop: the breakpoint that holds in this step.
         batch: returns the last batch that was given; repeats: if steps can be made again.
         by_hand: True if the loop changes weights without an optimizer.
@@ -54,7 +54,7 @@ class LoopUpdates(UpdateNumbers):
         self._loop: Loop | None = None
         self._order, self._failed = CallOrder(), False
         self.optimizers: list[WatchedOptimizer] = []
-        self.looks, self.divided_by = False, 1
+        self.looks, self.called, self.divided_by = False, False, 1
         self.others, self._told, self.by_hand = OtherOptimizers(), set[str](), False
         self.clear(False)
 
@@ -133,6 +133,7 @@ class LoopUpdates(UpdateNumbers):
     ) -> Any:
         """Make the update of an optimizer, or leave it out."""
         if self.looks:
+            self.called = True
             return None if closure is None else closure()
         one = next(one for one in self.optimizers if one.optimizer is optimizer)
         one.before_update()

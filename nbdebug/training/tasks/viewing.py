@@ -88,4 +88,4 @@ class ExplainHandler(Handler[Explain]):
 
     def handle(self, command: Explain, progress: TaskProgress) -> Attribution:
         training = self.training
-        return explain(training.session, training.fixed.of_training(), command)
+        return training.publish(explain(training.session, training.fixed.of_training(), command))

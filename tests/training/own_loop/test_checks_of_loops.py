@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 import torch
 from torch.nn import functional
@@ -37,6 +39,21 @@ def test_the_checklist_finds_nothing_and_changes_nothing(kind: type[OwnLoop]) ->
     bad = {one.name: one.seen for one in found if one.status in ("fail", "warning")}
     assert {name: seen for name, seen in bad.items() if name not in OUTSIDE} == {}
     assert any(one.status == "pass" for one in found)
+    assert bitwise_equal(loop.state(), plain.state())
+
+
+@pytest.mark.parametrize("kind", LOOPS)
+def test_so_it_is_when_it_was_asked_for_before_the_loop_began(kind: type[OwnLoop]) -> None:
+    plain = kind()
+    plain.run(range, iter)
+    loop = kind()
+    found: list[CheckReport] = []
+    with nbd.watch(loop.model, loop.optimizer, **loop.registered) as dbg:
+        asker = threading.Thread(target=lambda: found.append(dbg.check()))
+        asker.start()
+        loop.run(dbg.epochs, dbg.batches)
+        asker.join(60)
+    assert [one.name for one in found[0] if one.status == "fail" and one.name not in OUTSIDE] == []
     assert bitwise_equal(loop.state(), plain.state())
 
 

@@ -20,6 +20,7 @@ class RunControl:
         state: paused, running or closed.
         failure: why training stopped, None if it stopped on request.
         error: the exception that stopped training, None without one.
+        finished: True if the last run made all its epochs, or its loop came to an end.
     """
 
     def __init__(self, session: Session, history: History) -> None:
@@ -27,6 +28,7 @@ class RunControl:
         self.state: RunState = "paused"
         self.failure: Notice | None = None
         self.error: BaseException | None = None
+        self.finished = False
         self._goal: int | None = None
         self._epoch_goal: float | None = None
 
@@ -42,15 +44,25 @@ class RunControl:
     def pause(self) -> None:
         """Pause and drop the goal of the run."""
         self.state, self._goal, self._epoch_goal = "paused", None, None
+        self.finished = False
 
-    def stop(self, failure: Notice, error: BaseException | None = None) -> None:
-        """Pause with a failure."""
+    def pause_at_goal(self) -> None:
+        """Pause because the goal of the run is reached."""
+        in_epochs = self._epoch_goal is not None
         self.pause()
-        self.failure, self.error = failure, error
+        self.finished = in_epochs
+
+    def stop(
+        self, failure: Notice, error: BaseException | None = None, finished: bool = False
+    ) -> None:
+        """Pause with a failure, or because the loop has ended."""
+        self.pause()
+        self.failure, self.error, self.finished = failure, error, finished
 
     def clear_failure(self) -> None:
         """Clear failure and error."""
         self.failure = self.error = None
+        self.finished = False
 
     def close(self) -> None:
         """Close training."""
@@ -97,5 +109,6 @@ class RunControl:
                 epoch=session.epoch,
                 goal=self._goal,
                 failure=self.failure,
+                finished=self.finished,
             )
         )

@@ -25,6 +25,8 @@ from nbdebug.training.engine.state_guard import StateGuard
 from nbdebug.training.tasks.checking.check_data import all_samples, some_batches
 from nbdebug.training.tasks.checking.silence import silenced
 
+NO_BATCH = "the loop reads its data itself: there is no batch to look at."
+
 
 class CheckRunner:
     """All checks, and the report of those that ran."""
@@ -83,6 +85,7 @@ class CheckRunner:
             context.progress = _part_of(progress, check.title, number, len(checks))
             known[check.name] = self._one(check, context, guard)
             self._history.set_result(CheckReport.of(known.values()))
+        self._end_looks(guard)
         return CheckReport.of(known[check.name] for check in checks)
 
     def _one(self, check: Check, context: CheckContext, guard: StateGuard) -> CheckResult:
@@ -91,7 +94,12 @@ class CheckRunner:
             context.report_progress()
             context.begin()
             # Of what a check tries out, torch would warn the user.
-            with silenced(), self._session.rng, torch.enable_grad(), eager(self._session.model):
+            with (
+                silenced(*self._loop_thread()),
+                self._session.rng,
+                torch.enable_grad(),
+                eager(self._session.model),
+            ):
                 context.refuse_out_of_range(check.runs_loss)
                 outcome = check.examine(context)
             if not isinstance(outcome, Outcome):
@@ -103,7 +111,7 @@ class CheckRunner:
             if context.out_of_range is None and _model_runs(context):
                 # The training runs, so the check does not fit it.
                 said = f"the check does not fit this training: {describe_error(error)}"
-                outcome = Outcome("not_applicable", said)
+                outcome = Outcome("not_applicable", NO_BATCH if context.batch is None else said)
             else:
                 outcome = _failed(error, "The check failed")
         if guard.moved():
@@ -118,12 +126,35 @@ class CheckRunner:
                 )
         return check.result(outcome, time.perf_counter() - start, context.step)
 
+    def _loop_thread(self) -> tuple[int | None, ...]:
+        """Thread of a loop of the user's own, which runs what a check looks at."""
+        return (getattr(self._session.body, "thread", None),)
+
+    def _end_looks(self, guard: StateGuard) -> None:
+        """Let a loop of the user's own come to its update, whose batches it may count."""
+        if self._session.body is None:
+            return
+        try:
+            with silenced(*self._loop_thread()):
+                self._session.body.end_looks()
+        except BaseException as error:
+            # What the loop raises it raises again when training goes on.
+            raise_interrupt(error)
+        if guard.moved():
+            guard.restore()
+
     def _draw(self, guard: StateGuard) -> list[Any]:
         try:
-            return list(some_batches(self._session))
-        finally:
-            # User-defined data may draw random numbers.
+            batches = list(some_batches(self._session))
+        except LoopLeft:
+            # Nothing was read, and others may be drawing random numbers meanwhile.
+            raise
+        except BaseException:
             guard.restore()
+            raise
+        # User-defined data may draw random numbers.
+        guard.restore()
+        return batches
 
     def _context(self, batches: list[Any], should_stop: Callable[[], bool]) -> CheckContext:
         session = self._session
@@ -138,6 +169,9 @@ def _model_runs(context: CheckContext) -> bool:
     context.train()
     try:
         context.evaluate(context.batch)
+    except LoopLeft:
+        # It runs, but not for a check.
+        return True
     except BaseException as error:
         raise_interrupt(error)
         return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 
@@ -15,26 +15,26 @@ class _OfThreads:
     those of another one behind.
     """
 
-    def __init__(self) -> None:
-        self._threads: dict[int, int] = {}
+    def __init__(self, threads: Iterable[int | None]) -> None:
+        self._threads = set(threads)
 
     def match(self, text: str) -> bool:
         """True for a warning of a thread within `silenced`."""
-        return self._threads.get(threading.get_ident(), 0) > 0
+        return threading.get_ident() in self._threads
 
-    def count(self, by: int) -> None:
-        """Begin or end silence in this thread."""
-        thread = threading.get_ident()
-        left = self._threads.pop(thread, 0) + by
-        if left > 0:
-            self._threads[thread] = left
+    def clear(self) -> None:
+        """End the silence, also where others have kept the pattern."""
+        self._threads.clear()
 
 
 @contextmanager
-def silenced() -> Iterator[None]:
-    """Context in which user warnings of this thread are not shown; others are as ever."""
-    pattern = _OfThreads()
-    pattern.count(1)
+def silenced(*others: int | None) -> Iterator[None]:
+    """Context in which user warnings of this thread, and of others, are not shown.
+
+    Args:
+        others: identifiers of threads that work for this one; None for no thread.
+    """
+    pattern = _OfThreads((threading.get_ident(), *others))
     entry = ("ignore", pattern, UserWarning, None, 0)
     filters: list[object] = warnings.filters  # type: ignore[assignment]
     filters.insert(0, entry)
@@ -42,7 +42,7 @@ def silenced() -> Iterator[None]:
     try:
         yield
     finally:
-        pattern.count(-1)
+        pattern.clear()
         if entry in filters:
             filters.remove(entry)
         warnings._filters_mutated()  # type: ignore[attr-defined]

@@ -1,0 +1,74 @@
+"""Looks at the loss of a batch: the loop gets it, and neither gradients nor an update are kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from nbdebug.errors import LoopLeft
+from nbdebug.training.data.loops.batches import form
+from nbdebug.training.own_loop import messages as say
+from nbdebug.training.own_loop.gradient_marks import total_loss
+from nbdebug.training.own_loop.torch_calls import gradients_aside
+
+if TYPE_CHECKING:
+    from nbdebug.training.own_loop.loop_body import LoopBody
+
+MAX_BATCHES = 64
+
+
+class Looks:
+    """Looks of one loop.
+
+    Attributes:
+        data: the last batch of a look.
+    """
+
+    def __init__(self, body: LoopBody) -> None:
+        self._body = body
+        self.data: Any = None
+        # The loop has come to its update since it got the last batch.
+        self._whole = True
+
+    def loss(self, model: nn.Module, data: Any) -> torch.Tensor:
+        """Loss of a batch, as the loop computes it.
+
+        Raises:
+            LoopLeft: no loop runs, it called no backward pass, it has no loader, or its loader
+                gives no such batch.
+        """
+        body, session = self._body, self._body.loop.session
+        # A loop without a loader would lose a step of its own to each look.
+        if body.rests or not body.repeats:
+            raise LoopLeft(say.CANNOT_REPEAT)
+        if form(data) not in body.sampler.forms:
+            raise LoopLeft(say.NOT_WHOLE)
+        self._give(model, data)
+        if not body.updates.losses:
+            raise LoopLeft("The loop called no backward pass for this batch.")
+        return total_loss(body.updates.losses, session.scaler)
+
+    def finish(self) -> None:
+        """Give the last batch again until the loop comes to its update.
+
+        A loop that adds up gradients counts its batches: there a step begins, and the next one has
+        as many batches as without a look.
+        """
+        given = 0
+        while not self._whole and self._body.in_pass and given < MAX_BATCHES:
+            given += 1
+            self._give(self._body.loop.session.model, self.data)
+        self._whole = True
+
+    def _give(self, model: nn.Module, data: Any) -> None:
+        body, updates = self._body, self._body.updates
+        updates.clear(False)
+        updates.looks, updates.called, self.data = True, False, data
+        try:
+            with gradients_aside(model, body.loop.session.optimizer):
+                body.give_modes(data)
+        finally:
+            updates.looks = False
+            self._whole = updates.called
