@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from nbdebug.core.commands.queue import CommandQueue
+from nbdebug.core.commands.queue import CommandSink
 from nbdebug.core.commands.running import WatchProbe
 from nbdebug.core.error_text import describe_error, raise_interrupt, traceback_of
 from nbdebug.core.history.history import History
@@ -51,7 +51,7 @@ class Pump:
     def __init__(
         self,
         history: History,
-        queue: CommandQueue,
+        queue: CommandSink,
         view: BokehView,
         panels: Sequence[Panel],
         choices: PlotOptions,
