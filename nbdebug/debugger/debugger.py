@@ -19,8 +19,10 @@ from nbdebug.debugger.face.verbs import TrainingVerbs
 from nbdebug.debugger.lifetime import Lifetime
 from nbdebug.debugger.notebook_cells import replace_predecessors
 from nbdebug.debugger.record import Recording
+from nbdebug.debugger.serving import opened, serve
 from nbdebug.debugger.session import DebuggerSession
 from nbdebug.debugger.timeline import DebuggerTimeline
+from nbdebug.elsewhere.listener import Serve
 from nbdebug.model.metrics import Metric
 from nbdebug.model.module.forward import LossFn, StepFn
 from nbdebug.model.schedule.unit import ScheduleLike
@@ -61,6 +63,7 @@ class Debugger(TrainingVerbs):
             MLFLOW_TRACKING_URI, else nbdebug-runs.db beside the notebook.
         overhead: largest share of time that expensive probes may take; checkpoint_memory: bytes,
             None is 10 % of free memory, at most 2 GiB; **controls: initial values of others.
+        serve: listen on this machine for `nbdebug.attach`, True or a port; None asks NBDEBUG_SERVE.
 
     Attributes:
         history: the numbers; timeline: rewind, fork, replay, ...; session: model and optimizer.
@@ -97,6 +100,7 @@ class Debugger(TrainingVerbs):
         runs: str | PathLike[str] | None = AUTO,
         overhead: float = OVERHEAD,
         checkpoint_memory: int | None = None,
+        serve: Serve = None,
         **controls: Any,
     ) -> None:
         self._begin(Setup.of(locals()), controls)
@@ -126,7 +130,9 @@ class Debugger(TrainingVerbs):
         return made
 
     def _begin(self, setup: Setup, controls: dict[str, Any], *notices: Notice) -> None:
-        parts = self._parts = assemble(setup, controls, keyword_names(Debugger), notices)
+        with opened(setup.serve) as listener:
+            parts = assemble(setup, controls, keyword_names(Debugger), notices)
+        self._parts = parts
         self._client = client = parts.new_client()
         self.name, self.model = parts.name, parts.training.session.model
         self.history = parts.history
@@ -134,7 +140,7 @@ class Debugger(TrainingVerbs):
         training = parts.training
         self.session = DebuggerSession(training.session, client, training.controls.present)
         self._recording = Recording(parts, client)
-        self._lifetime = Lifetime(parts, client)
+        self._lifetime = Lifetime(parts, client, serve(parts, listener))
         replace_predecessors(self._lifetime)
 
     @property

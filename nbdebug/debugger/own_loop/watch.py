@@ -20,6 +20,7 @@ from nbdebug.core.commands.running import Run
 from nbdebug.debugger.debugger import Debugger
 from nbdebug.debugger.own_loop.cell_magic import offer_magic
 from nbdebug.debugger.own_loop.several import modules, optimizers, with_schedulers
+from nbdebug.elsewhere.listener import Serve
 from nbdebug.errors import ArgumentError
 from nbdebug.model.module.forward import StepFn, detached
 from nbdebug.model.state.wrapped_optimizer import scaler_of
@@ -36,7 +37,7 @@ from nbdebug.training.own_loop.loop_body import LoopBody
 
 SETTLE_SECONDS = 5.0
 ARGUMENTS = (
-    "scaler", "state", "val_every", "name", "runs", "overhead", "checkpoint_memory"
+    "scaler", "state", "val_every", "name", "runs", "overhead", "checkpoint_memory", "serve"
 )  # fmt: skip
 Scheduler = LRScheduler | Sequence[LRScheduler]
 SchedulerLike = Scheduler | Mapping[str, Scheduler] | None
@@ -224,7 +225,7 @@ def watch(
     state: Mapping[str, Any] | None = None, loss: StepFn | None = None,
     val: ValFn | None = None, val_every: int | None = None, name: str | None = None,
     runs: str | PathLike[str] | None = AUTO, overhead: float = OVERHEAD,
-    checkpoint_memory: int | None = None, **controls: Any,
+    checkpoint_memory: int | None = None, serve: Serve = None, **controls: Any,
 ) -> Watch:  # fmt: skip
     """Watch a training loop of your own.
 
@@ -240,7 +241,7 @@ def watch(
         loss: `loss(model, batch)` returns the loss, for checks while no loop is running.
         val: `val(model)` returns the validation loss, or {"loss": ..., name: ...}; called after
             each pass, or every `val_every` steps, in eval mode, without gradients.
-        name, runs, overhead, checkpoint_memory, **controls: as for `Debugger`.
+        name, runs, overhead, checkpoint_memory, serve, **controls: as for `Debugger`.
 
     Raises:
         ArgumentError: a keyword is misspelt, or a scheduler is none of the optimizer.
@@ -254,7 +255,7 @@ def watch(
     return watched(
         body, known, chosen, given, scaler=scaler, state=registered, loss=loss, val=val,
         val_every=val_every, name=name, runs=runs, overhead=overhead,
-        checkpoint_memory=checkpoint_memory, **controls,
+        checkpoint_memory=checkpoint_memory, serve=serve, **controls,
     )  # fmt: skip
 
 

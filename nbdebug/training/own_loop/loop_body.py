@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from nbdebug.core.commands.queue import Ticket
 from nbdebug.core.ipython import ipython_shell
 from nbdebug.core.records import Notice
+from nbdebug.core.results.attendance import Attendance
 from nbdebug.core.results.metric_names import LoopSchedule
 from nbdebug.errors import LoopLeft
 from nbdebug.model.joint_optimizer import members_of
@@ -97,10 +98,12 @@ class LoopBody(Handoff):
 
     @property
     def attended(self) -> bool:
-        """False for a loop in the main thread of a script, which would wait for itself."""
+        """False for a loop in the main thread of a script to which nobody is attached."""
         # A cell that waits in a kernel can be interrupted.
         in_main = self.thread == threading.main_thread().ident
-        return not in_main or ipython_shell() is not None
+        if not in_main or ipython_shell() is not None:
+            return True
+        return bool(self.loop.history.results.of(Attendance, Attendance()).names)
 
     def begin_pass(self, loader: Any) -> None:
         """Begin a pass; a loop that begins lets training run."""
