@@ -161,7 +161,7 @@ class Decoder:
     def _record(self, held: Any) -> Any:
         name, values = held
         kind: Any = record_class(name)
-        fields = _fields(kind)
+        _, fields = _own_record(kind) or ("", ())
         if len(fields) != len(values):
             raise LinkError(f"A message has another {name!r:.80}: other versions of nbdebug?")
         return kind(**{f: self.decode(one) for f, one in zip(fields, values, strict=True)})
@@ -211,7 +211,9 @@ def _record_of(kind: type) -> tuple[str, tuple[str, ...]] | None:
 @cache
 def _own_record(kind: Any) -> tuple[str, tuple[str, ...]] | None:
     known = dataclasses.is_dataclass(kind) and "." not in str(getattr(kind, "__qualname__", "."))
-    return (_name_of(kind), _fields(kind)) if known else None
+    if not known:
+        return None
+    return _name_of(kind), tuple(one.name for one in dataclasses.fields(kind) if one.init)
 
 
 def _may_travel(module: str) -> bool:
@@ -220,10 +222,6 @@ def _may_travel(module: str) -> bool:
 
 def _name_of(kind: Any) -> str:
     return f"{kind.__module__}:{kind.__qualname__}"
-
-
-def _fields(kind: Any) -> tuple[str, ...]:
-    return tuple(one.name for one in dataclasses.fields(kind) if one.init)
 
 
 @cache

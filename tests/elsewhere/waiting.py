@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-SECONDS = 30.0
+SECONDS = 120.0
 
 
 def until(condition: Callable[[], object]) -> None:
-    """Wait until a condition holds; fail after 30 seconds."""
+    """Wait until a condition holds; fail after 2 minutes."""
     end = time.monotonic() + SECONDS
     while not condition():
         assert time.monotonic() < end, "It never came."
