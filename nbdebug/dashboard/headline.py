@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 
 from nbdebug.core.history.snapshot import Snapshot
-from nbdebug.core.results.attendance import Attendance
+from nbdebug.core.records import Attendance
 
 MEMORIES = (
     ("memory_mb", "memory", "Memory of the process, without checkpoints"),

@@ -16,8 +16,7 @@ from nbdebug.core.control_spec import ControlState
 from nbdebug.core.error_text import describe_error
 from nbdebug.core.forked import HomeProcess, when_forked
 from nbdebug.core.history.mirrored import MirroredHistory
-from nbdebug.core.records import Notice
-from nbdebug.core.results.attendance import Attendance
+from nbdebug.core.records import Attendance, Notice
 from nbdebug.elsewhere.connection import SILENT_SECONDS, Connection, Refused
 from nbdebug.elsewhere.failures import restored
 from nbdebug.elsewhere.registry import Entry
@@ -247,14 +246,10 @@ class Link:
 
         def idle() -> None:
             nonlocal told
-            if self._closing:
+            waited = time.monotonic() - silent >= SILENT_SECONDS
+            if self._closing or (waited and not self.entry.lives):
                 raise EOFError
-            waited = time.monotonic() - silent
-            if waited < SILENT_SECONDS:
-                return
-            if not self.entry.lives:
-                raise EOFError
-            if not told:
+            if waited and not told:
                 told = True
                 self._say("warning", f"{self.entry} does not answer", SILENT)
 

@@ -1,4 +1,4 @@
-"""Who is attached to a training, and which of them steers."""
+"""Visitors of a training, and which of them steers."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from nbdebug.core.commands.base import Command
 from nbdebug.core.commands.running import WatchProbe
 from nbdebug.core.history.history import History
-from nbdebug.core.records import Notice
-from nbdebug.core.results.attendance import Attendance
+from nbdebug.core.records import Attendance, Notice
 from nbdebug.errors import ArgumentError, SteeringError
 
 # Who was silent for so long steers no more: its process was stopped, or hangs.
@@ -133,7 +132,7 @@ class Steering:
 
     @property
     def count(self) -> int:
-        """How many are attached."""
+        """Number of visitors."""
         return len(self._visitors)
 
     def _tell_loss(self, visitor: Visitor, steered: bool) -> None:

@@ -15,7 +15,7 @@ import pytest
 from torch import nn
 
 import nbdebug as nbd
-from nbdebug.core.results.attendance import Attendance
+from nbdebug.core.records import Attendance
 from tests.elsewhere.waiting import until
 from tests.problems import blobs, tiny_mlp
 
@@ -40,6 +40,7 @@ def objects() -> int:
     return len(gc.get_objects())
 
 
+@pytest.mark.slow
 def test_fifty_times_to_and_fro_leaves_no_thread_socket_file_or_object(
     dbg: nbd.Debugger, runtime: Path
 ) -> None:
@@ -70,6 +71,7 @@ def test_fifty_times_to_and_fro_leaves_no_thread_socket_file_or_object(
     assert os.listdir(runtime) == []
 
 
+@pytest.mark.slow
 def test_a_dashboard_that_was_shown_is_taken_down(dbg: nbd.Debugger) -> None:
     living = ipywidgets.widgets.widget._instances
     threads, widgets = threading.active_count(), len(living)

@@ -10,7 +10,7 @@ from torch import nn
 
 import nbdebug as nbd
 from nbdebug.core.commands.running import Close, Pause, WatchProbe
-from nbdebug.core.results.attendance import Attendance
+from nbdebug.core.records import Attendance
 from tests.elsewhere.others import Other, raise_refusal
 from tests.elsewhere.waiting import until
 from tests.inside import probes_of
@@ -145,19 +145,16 @@ def test_who_attaches_is_remembered_after_a_reset(dbg: nbd.Debugger, other: Othe
 def test_a_probe_is_on_while_anybody_watches(dbg: nbd.Debugger, other: Other) -> None:
     probes = probes_of(dbg).scheduled
     name = next(one for one, slot in probes.items() if slot.probe.on_demand)
-    with nbd.attach("run") as far:
-        link = far.dashboard  # Of its own panels none watches this probe now.
-        assert link is not None
-        other.ask("put", command=WatchProbe(name, True))
-        until(lambda: probes[name].on)
-        carl = Other("carl", 78)
-        carl.ask("put", command=WatchProbe(name, True))
-        other.ask("put", command=WatchProbe(name, False))
-        dbg.run(steps=1)
-        assert probes[name].on
-        # Whoever is gone watches no more.
-        carl.close()
-        until(lambda: not probes[name].on)
+    carl = Other("carl", 78)
+    other.ask("put", command=WatchProbe(name, True))
+    until(lambda: probes[name].on)
+    carl.ask("put", command=WatchProbe(name, True))
+    other.ask("put", command=WatchProbe(name, False))
+    dbg.run(steps=1)
+    assert probes[name].on
+    # Whoever is gone watches no more.
+    carl.close()
+    until(lambda: not probes[name].on)
 
 
 def test_nobody_else_may_end_the_training(dbg: nbd.Debugger, other: Other) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from nbdebug.core.control_spec import ControlState
-from nbdebug.core.results.attendance import Attendance
+from nbdebug.core.records import Attendance
 from nbdebug.core.results.findings import Findings
 from nbdebug.debugger.attached.parts import (
     FarRecording,
@@ -83,7 +83,7 @@ class Attached(TrainingVerbs):
 
     @property
     def attendance(self) -> Attendance:
-        """Who is attached to the training, and who steers."""
+        """All that are attached to the training, and the one that steers."""
         return self.history.results.of(Attendance, Attendance())
 
     def take_over(self) -> None:

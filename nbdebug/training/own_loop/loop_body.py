@@ -12,8 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from nbdebug.core.commands.queue import Ticket
 from nbdebug.core.ipython import ipython_shell
-from nbdebug.core.records import Notice
-from nbdebug.core.results.attendance import Attendance
+from nbdebug.core.records import Attendance, Notice
 from nbdebug.core.results.metric_names import LoopSchedule
 from nbdebug.errors import LoopLeft
 from nbdebug.model.joint_optimizer import members_of
@@ -99,11 +98,10 @@ class LoopBody(Handoff):
     @property
     def attended(self) -> bool:
         """False for a loop in the main thread of a script to which nobody is attached."""
-        # A cell that waits in a kernel can be interrupted.
+        attached = self.loop.history.results.of(Attendance, Attendance()).names
         in_main = self.thread == threading.main_thread().ident
-        if not in_main or ipython_shell() is not None:
-            return True
-        return bool(self.loop.history.results.of(Attendance, Attendance()).names)
+        # A cell that waits in a kernel can be interrupted.
+        return bool(attached) or not in_main or ipython_shell() is not None
 
     def begin_pass(self, loader: Any) -> None:
         """Begin a pass; a loop that begins lets training run."""
@@ -215,10 +213,9 @@ class LoopBody(Handoff):
 
     def _carried_gradients(self) -> GradientCopies | None:
         """Gradients before a step, where it adds to them and may be left out and made again."""
-        session = self.loop.session
         if not self.updates.carry_gradients:
             return None
-        return GradientCopies(trained(session.model, session.optimizer))
+        return GradientCopies(trained(self.loop.session.model, self.loop.session.optimizer))
 
     def whole(self, batch: Batch) -> Batch:
         """All batches of the last step as one: the samples of all, the progress of the last."""
