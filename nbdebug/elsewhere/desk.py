@@ -22,7 +22,7 @@ from nbdebug.elsewhere.steering import Steering, Visitor
 from nbdebug.errors import ArgumentError, ClosedError, LinkError, NbdebugError
 
 # Looking takes at most this share of the time of a training's process, and comes no more often.
-MAX_TIME_SHARE, MIN_SECONDS = 0.01, 0.1
+MAX_TIME_SHARE, MIN_SECONDS, MAX_SECONDS = 0.01, 0.1, 5.0
 MAX_WHO_LENGTH = 60
 Message = Mapping[str, Any]
 
@@ -106,22 +106,29 @@ class Place:
 
     def _look(self, message: Message) -> dict[str, Any]:
         """Answers that are ready and, where that is asked for, everything that changed."""
-        start = time.monotonic()
         self.told_end = ended = self._desk.ended
+        # Before the changes: an answer comes with the state that it led to.
         done = [number for number, answer in self._waiting.items() if answer.done()]
-        answers = [[number, *_result(self._waiting.pop(number))] for number in done]
-        found: dict[str, Any] = {"answers": answers, "ended": ended}
+        found: dict[str, Any] = {"ended": ended}
         if done or ended or message.get("all"):
             self._desk.steering.publish()
+            # With a budget of its own.
             self._desk.served.diagnose()
-            found["update"] = self._feed.changes()
-            states = tuple(self._desk.served.states())
-            if states != self._states:
-                self._states = found["states"] = states
-            took = time.monotonic() - start
-            share = MAX_TIME_SHARE / max(self._desk.steering.count, 1)
-            found["next"] = max(MIN_SECONDS, took / share)
+            found.update(self._changes())
+        found["answers"] = [[number, *_result(self._waiting.pop(number))] for number in done]
         return found
+
+    def _changes(self) -> dict[str, Any]:
+        """Changes since the last look, and how soon the next one may come."""
+        start, first = time.monotonic(), self._states is None
+        found: dict[str, Any] = {"update": self._feed.changes()}
+        states = tuple(self._desk.served.states())
+        if states != self._states:
+            self._states = found["states"] = states
+        # The first look tells everything, and is no measure of the next ones.
+        took = 0.0 if first else time.monotonic() - start
+        share = MAX_TIME_SHARE / max(self._desk.steering.count, 1)
+        return {**found, "next": min(max(MIN_SECONDS, took / share), MAX_SECONDS)}
 
     def _give(self, message: Message) -> dict[str, Any]:
         """Put a command into the queue."""

@@ -160,9 +160,10 @@ class Link:
                 pass
             with suppress(Exception):
                 self._exchange({"ask": "bye"})
-            reason = "Detached."
+            reason = DETACHED
         except (EOFError, OSError) as error:
             reason = str(error) if isinstance(error, LinkError) else self._gone()
+            reason = DETACHED if self._closing else reason
         except BaseException as error:
             reason = f"The link to {self.entry} failed: {describe_error(error)}"
         finally:
@@ -292,6 +293,7 @@ class Link:
                     waiting.answer.set_exception(ClosedError(self.lost))
 
 
+DETACHED = "Detached."
 SILENT = (
     "It may be stopped, swapped out, or in code that holds the interpreter. What is shown is old; "
     "commands wait."

@@ -30,6 +30,7 @@ sgd = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
 loader = DataLoader(TensorDataset(X, y), 16, shuffle=True)
 dbg = nbd.watch(model, sgd, name="run", runs=None, serve={serve})
 steps = 0
+{begin}
 for epoch in dbg.epochs({epochs}):
     for x, t in dbg.batches(loader):
         sgd.zero_grad()
@@ -40,13 +41,12 @@ for epoch in dbg.epochs({epochs}):
         if os.path.exists("stop"):
             sys.exit(0)
 torch.save(model.state_dict(), "weights.pt")
-{end}
 """
 
 
-def loop(serve: object = True, epochs: int = 10**6, more: str = "pass", end: str = "") -> str:
-    """Source of a script."""
-    return LOOP.format(serve=serve, epochs=epochs, more=more, end=end)
+def loop(serve: object = True, epochs: int = 10**6, more: str = "pass", begin: str = "pass") -> str:
+    """Source of a script; `begin` runs before the loop, `more` in each of its steps."""
+    return LOOP.format(serve=serve, epochs=epochs, more=more, begin=begin)
 
 
 @contextmanager

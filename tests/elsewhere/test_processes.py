@@ -22,9 +22,12 @@ from tests.elsewhere.scripts import child, ended, killed, listening, loop
 from tests.elsewhere.waiting import until
 from tests.problems import blobs, tiny_mlp
 
-# So many that the training goes on while a dashboard is made.
-EPOCHS = 60
-pytestmark = pytest.mark.slow
+EPOCHS = 12
+WAIT = "while not os.path.exists('go'): __import__('time').sleep(0.01)"
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.name != "posix", reason="Sends signals and forks."),
+]
 # Another dashboard, without the weight of widgets and torch.
 NOTEBOOK = """
 import sys
@@ -155,12 +158,13 @@ def test_the_end_of_the_script_is_told(script: Script) -> None:
 def test_served_and_looked_at_it_trains_to_the_same_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source = loop(True, epochs=EPOCHS)
+    source = loop(True, epochs=EPOCHS, begin=WAIT)
     with child(source, tmp_path) as process:
         listening(process)
         with nbd.attach("run") as far, nbd.attach("run") as second:
             # Its panels watch probes, some of them on demand.
             far.dashboard.tick()
+            (tmp_path / "go").touch()
             second.history.wait_until(lambda status: status.state == "closed", 60)
             assert far.history.status.step > 0
         out, err = ended(process)

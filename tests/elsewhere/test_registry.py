@@ -17,6 +17,8 @@ from nbdebug.elsewhere.listener import Listener, listen, wanted
 from nbdebug.elsewhere.registry import Entry, entries, find, register, runtime_folder
 from nbdebug.errors import ArgumentError, LinkError, OutputError
 
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="Rights and sockets of POSIX.")
+
 
 @pytest.fixture
 def dead() -> int:
