@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nbdebug.core.history.history import History
     from nbdebug.core.results.checks.check_report import CheckReport
+    from nbdebug.debugger.attached.attach import attach, attachable
     from nbdebug.debugger.debugger import Debugger
     from nbdebug.debugger.own_loop.watch import watch
     from nbdebug.errors import (
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
         ControlNameError,
         ControlValueError,
         DataError,
+        ElsewhereError,
+        LinkError,
         LoopLeft,
         LossError,
         MissingPackageError,
@@ -28,10 +31,12 @@ if TYPE_CHECKING:
         NotRepeatableError,
         OutputError,
         PluginError,
+        RemoteError,
         RunNameError,
         RunStoreError,
         ScriptError,
         SeriesError,
+        SteeringError,
         TaskStopped,
     )
     from nbdebug.runs.compare.comparison import compare
@@ -51,7 +56,9 @@ __all__ = [
     "ControlValueError",
     "DataError",
     "Debugger",
+    "ElsewhereError",
     "History",
+    "LinkError",
     "LoopLeft",
     "LossError",
     "MissingPackageError",
@@ -61,12 +68,16 @@ __all__ = [
     "NotRepeatableError",
     "OutputError",
     "PluginError",
+    "RemoteError",
     "Run",
     "RunNameError",
     "RunStoreError",
     "ScriptError",
     "SeriesError",
+    "SteeringError",
     "TaskStopped",
+    "attach",
+    "attachable",
     "compare",
     "import_run",
     "load_run",
@@ -81,6 +92,8 @@ _PLACES = {
     "Debugger": "debugger.debugger",
     "History": "core.history.history",
     "Run": "runs.store.run",
+    "attach": "debugger.attached.attach",
+    "attachable": "debugger.attached.attach",
     "compare": "runs.compare.comparison",
     "import_run": "runs.store.api",
     "load_run": "runs.store.api",

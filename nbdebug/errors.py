@@ -19,6 +19,10 @@ NbdebugError
 ├── OutputError (OSError)            a file or folder asked for that cannot be written
 ├── SeriesError (KeyError)           a series that History does not hold
 ├── PluginError (RuntimeError)       a plug-in that does not keep its contract
+├── LinkError (ConnectionError)      a training in another process that cannot be reached
+├── SteeringError (RuntimeError)     a command to a training that somebody else steers
+├── ElsewhereError (RuntimeError)    an object that lives in the process of the training
+├── RemoteError (RuntimeError)       an exception of another process, of an unknown class
 ├── InsideStepError (RuntimeError)   a command that would wait for the step it was given in
 ├── LoopLeft (RuntimeError)          no loop of the user's own that could make the next step
 ├── NotRepeatableError (RuntimeError) a step that was made twice differs: nothing goes back
@@ -125,6 +129,22 @@ class SeriesError(NbdebugError, KeyError):
 
 class PluginError(NbdebugError, RuntimeError):
     """A plug-in that does not keep its contract."""
+
+
+class LinkError(NbdebugError, ConnectionError):
+    """A training in another process cannot be reached, or does not answer."""
+
+
+class SteeringError(NbdebugError, RuntimeError):
+    """Somebody else steers this training; nothing was changed."""
+
+
+class ElsewhereError(NbdebugError, RuntimeError):
+    """This lives in the process of the training, and cannot be had from here."""
+
+
+class RemoteError(NbdebugError, RuntimeError):
+    """An exception that was raised in another process, of a class that is not known here."""
 
 
 class InsideStepError(NbdebugError, RuntimeError):

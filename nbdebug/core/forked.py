@@ -5,26 +5,29 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from nbdebug.errors import ClosedError
 
 T = TypeVar("T")
 
 
+# One hook for all: a hook of `os` stays for ever. Objects are not kept alive.
+_acts: weakref.WeakKeyDictionary[Any, Callable[[Any], None]] = weakref.WeakKeyDictionary()
+
+
 def when_forked(target: T, act: Callable[[T], None]) -> None:
     """Call `act` with an object in every forked child, as long as the object lives."""
-    if not hasattr(os, "register_at_fork"):
-        return
-    # A hook stays for ever, so it must not keep the object alive.
-    alive = weakref.ref(target)
+    _acts[target] = act
 
-    def in_child() -> None:
-        found = alive()
-        if found is not None:
-            act(found)
 
-    os.register_at_fork(after_in_child=in_child)
+def _in_child() -> None:
+    for target, act in list(_acts.items()):
+        act(target)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
 
 
 class HomeProcess:

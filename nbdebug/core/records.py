@@ -168,3 +168,30 @@ class Status:
     goal: int | None = None
     failure: Notice | None = None
     finished: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Attendance:
+    """Dashboards that are attached, and the one that steers.
+
+    Attributes:
+        names: of all that look, in the order in which they came.
+        steers: the one that steers, "" for none.
+        you: the one that holds this copy, "" in the process of the training.
+    """
+
+    names: tuple[str, ...] = ()
+    steers: str = ""
+    you: str = ""
+
+    @property
+    def steerer(self) -> str:
+        """The one that steers, "you" for the holder of this copy, "nobody" for none."""
+        return "you" if self.steers and self.steers == self.you else self.steers or "nobody"
+
+    def __str__(self) -> str:
+        """Tell who steers, and how many look."""
+        if not self.names:
+            return "nobody is attached"
+        verb = "steer" if self.steerer == "you" else "steers"
+        return f"{self.steerer} {verb}, {len(self.names)} attached"

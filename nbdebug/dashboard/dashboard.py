@@ -10,7 +10,7 @@ from bokeh.models import ColumnDataSource
 from bokeh.models.ui import UIElement
 
 from nbdebug.core.commands.base import SET_CONTROLS
-from nbdebug.core.commands.queue import CommandQueue, Ticket
+from nbdebug.core.commands.queue import CommandSink, Ticket
 from nbdebug.core.control_spec import ControlState
 from nbdebug.core.error_text import raise_interrupt
 from nbdebug.core.history.history import History
@@ -58,7 +58,7 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
     def __init__(
         self,
         history: History,
-        queue: CommandQueue,
+        queue: CommandSink,
         controls: Callable[[], Sequence[ControlState]],
         request: Callable[[str, Mapping[str, Any]], Sequence[Ticket]],
         *,

@@ -7,11 +7,13 @@ import math
 from collections.abc import Mapping
 
 from nbdebug.core.history.snapshot import Snapshot
+from nbdebug.core.records import Attendance
 
 MEMORIES = (
     ("memory_mb", "memory", "Memory of the process, without checkpoints"),
     ("gpu_memory_mb", "GPU", "Memory of the tensors on the GPU"),
 )
+ATTENDANCE_TIP = "Attached from other processes, of which one steers at a time: "
 PERCENT_METRICS = ("accuracy", "acc", "top")
 
 
@@ -33,6 +35,9 @@ def headline(snapshot: Snapshot, title: str = "") -> str:
         value = _metric(metric, latest.get(f"val_{metric}"))
         cells.append((f"val {metric}", value, f"{metric} on the validation data"))
     cells += [_memory(latest, *one) for one in MEMORIES if one[0] in latest]
+    attendance = snapshot.results.of(Attendance)
+    if attendance is not None and attendance.names:
+        cells.append(("steers", attendance.steerer, ATTENDANCE_TIP + "; ".join(attendance.names)))
     share, label = progress(snapshot)
     visible = "visible" if status.goal else "hidden"
     return (

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from nbdebug.core.commands.queue import CommandQueue
+from nbdebug.core.commands.queue import CommandSink
 from nbdebug.core.commands.running import WatchProbe
 from nbdebug.core.error_text import describe_error, raise_interrupt, traceback_of
 from nbdebug.core.history.history import History
@@ -51,7 +51,7 @@ class Pump:
     def __init__(
         self,
         history: History,
-        queue: CommandQueue,
+        queue: CommandSink,
         view: BokehView,
         panels: Sequence[Panel],
         choices: PlotOptions,
@@ -144,12 +144,15 @@ class Pump:
 
     def _loop(self) -> None:
         while not self._closing:
+            sent = 0
             try:
-                self._tick_in_thread()
+                sent = self._tick_in_thread()
             except BaseException as error:
                 # For example a closed comm: training continues, the next tick tries again.
                 self.fail("The dashboard missed an update", error)
-            if self._history.status.state == "closed" and not self._view.waiting:
+            # A tick sends few messages: the rest of the last state follows.
+            done = not (sent or self._view.waiting)
+            if done and self._history.status.state == "closed":
                 self._interval = 60.0
             self._wake.wait(self._interval)
             self._wake.clear()
@@ -164,13 +167,14 @@ class Pump:
         with self._ticking:
             return self._tick()
 
-    def _tick_in_thread(self) -> None:
+    def _tick_in_thread(self) -> int:
         with self._ticking:
             if not self.pulling:
-                self._tick()
-            elif time.monotonic() - self._probed > PROBE_SECONDS:
+                return self._tick()
+            if time.monotonic() - self._probed > PROBE_SECONDS:
                 self._probed = time.monotonic()
                 self._view.probe()
+            return 0
 
     def _tick(self) -> int:
         if self._closing:

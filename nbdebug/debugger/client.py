@@ -8,14 +8,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
-from nbdebug.core.commands.base import Command
-from nbdebug.core.commands.queue import CommandQueue, Ticket
+from nbdebug.core.commands.base import Command, Validator
+from nbdebug.core.commands.queue import CommandSink, Ticket
 from nbdebug.core.commands.running import Pause, Run, SetControl
 from nbdebug.core.deprecated import accepted_settings
 from nbdebug.core.error_text import message_of
-from nbdebug.core.forked import HomeProcess
 from nbdebug.core.history.history import History
 from nbdebug.core.records import ControlChange, Notice
 from nbdebug.core.results.fork_result import ForkResult
@@ -28,6 +27,13 @@ from nbdebug.training.tasks.checking.check_runner import CheckRunner
 WAIT_SLICE = 0.1
 # After an interrupt, how long a step may take until it pauses.
 PAUSE_SECONDS = 5.0
+
+
+class Home(Protocol):
+    """Knows if there is a training that would answer."""
+
+    def check(self) -> None:
+        """Raise ClosedError if there is none."""
 
 
 class CommandValidator:
@@ -69,7 +75,7 @@ class Client:
     """Sender of commands to the training thread; holds no reference to the Debugger."""
 
     def __init__(
-        self, queue: CommandQueue, history: History, validator: CommandValidator, home: HomeProcess
+        self, queue: CommandSink, history: History, validator: Validator, home: Home
     ) -> None:
         self._queue, self._history, self._validator, self._home = queue, history, validator, home
         self._started: Ticket | None = None

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from nbdebug.dashboard.dashboard import Dashboard
 from nbdebug.debugger.assembly import Parts
+from nbdebug.debugger.client import Client
 from nbdebug.debugger.dashboard_api import DashboardApi
+from nbdebug.elsewhere.far_queue import FarQueue
+from nbdebug.elsewhere.link import Link
 from nbdebug.panels.runs import Runs
+from nbdebug.runs.store.runs_tab import RunsTabService
 
 
 def make_dashboard(parts: Parts) -> Dashboard:
@@ -21,4 +25,21 @@ def make_dashboard(parts: Parts) -> Dashboard:
         diagnose=parts.training.diagnosis.look_when_due,
         attend=attend,
         runs=parts.runs,
+    )
+
+
+def make_far_dashboard(
+    link: Link, client: Client, queue: FarQueue, runs: RunsTabService | None
+) -> Dashboard:
+    """Build the dashboard of a training in another process."""
+    api = DashboardApi(client, link.history, runs)
+    attend = {} if runs is None else {Runs.tab: runs.look_when_due}
+    return Dashboard(
+        link.history,
+        queue,
+        lambda: link.states,
+        api.ask,
+        title=link.name,
+        attend=attend,
+        runs=runs,
     )

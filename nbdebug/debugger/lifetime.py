@@ -10,6 +10,7 @@ from nbdebug.core.commands.running import Close
 from nbdebug.debugger.assembly import Parts
 from nbdebug.debugger.client import Client
 from nbdebug.debugger.notebook_cells import in_notebook
+from nbdebug.elsewhere.server import Server
 
 if TYPE_CHECKING:
     from nbdebug.dashboard.dashboard import Dashboard
@@ -29,8 +30,9 @@ class Lifetime:
         dashboard: the widget, None before it is asked for and after the end.
     """
 
-    def __init__(self, parts: Parts, client: Client) -> None:
+    def __init__(self, parts: Parts, client: Client, server: Server | None = None) -> None:
         self._parts: Parts | None = parts
+        self._server = server
         self.dashboard: Dashboard | None = None
         self._replaced = False
         self._unreachable = weakref.finalize(client, self._abandon)
@@ -47,6 +49,8 @@ class Lifetime:
             return
         parts.queue.put(Close())
         parts.worker.join(JOIN_SECONDS)
+        if self._server is not None:
+            self._server.close()
         if parts.runs is not None:
             parts.runs.close()
         if parts.recorder is not None:
@@ -84,6 +88,8 @@ class Lifetime:
         if not _running():
             # Threads must not outlive torch.
             parts.worker.join(EXIT_JOIN_SECONDS)
+        if self._server is not None:
+            self._server.close(wait=not _running())
         if parts.runs is not None:
             parts.runs.close(wait=False)
         if parts.recorder is not None:

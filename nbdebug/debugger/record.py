@@ -13,7 +13,7 @@ from nbdebug.core.commands.running import Run as RunSteps
 from nbdebug.core.results.timeline import ReplayResult
 from nbdebug.debugger.assembly import Parts
 from nbdebug.debugger.client import Client
-from nbdebug.debugger.keywords import refuse_unknown_keywords
+from nbdebug.debugger.face.keywords import refuse_unknown_keywords
 from nbdebug.errors import ArgumentError
 from nbdebug.runs.compare.rerun import changes_to_repeat, compare_records
 from nbdebug.runs.record.run_data import RunData
@@ -127,13 +127,20 @@ class Recording:
 
     def _read(self) -> Callable[[], RunData]:
         self._parts.home.check()
-        parts = self._parts
-        # A script asks for no findings before its report.
-        parts.judge()
-        if parts.recorder is not None:
-            data = parts.recorder.bundle()
-        else:
-            log = RunLog(parts.history, self._key, parts.name, parts.about)
-            log.add_environment()
-            data = RunData.from_frames(log.frames(everything=True))
+        data = record_data(self._parts, self._key)
         return lambda: data
+
+
+def record_data(parts: Parts, key: str = "") -> RunData:
+    """All data of a training up to now.
+
+    Args:
+        key: of a run that is not recorded.
+    """
+    # A script asks for no findings before its report.
+    parts.judge()
+    if parts.recorder is not None:
+        return parts.recorder.bundle()
+    log = RunLog(parts.history, key or uuid4().hex, parts.name, parts.about)
+    log.add_environment()
+    return RunData.from_frames(log.frames(everything=True))

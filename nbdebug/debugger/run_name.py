@@ -21,6 +21,11 @@ def default_name(model: Any) -> str:
     return found[:MAX_NAME_LENGTH]
 
 
+def caller_name() -> str:
+    """Name of the notebook or script that calls, for others to see."""
+    return (_notebook() or _script() or "python")[:MAX_NAME_LENGTH]
+
+
 def _notebook() -> str:
     """Name of the notebook's file without its ending, "" if unknown."""
     path = notebook_variable(VSCODE_VARIABLE) or os.environ.get(SESSION_VARIABLE, "")

@@ -24,7 +24,7 @@ from nbdebug.core.commands.timeline import (
 )
 from nbdebug.core.history.history import History
 from nbdebug.core.output_files import as_path
-from nbdebug.core.results.findings import Finding
+from nbdebug.core.results.findings import Finding, Rules
 from nbdebug.core.results.flight_record import FlightRecord
 from nbdebug.core.results.fork import Fork
 from nbdebug.core.results.fork_result import ForkResult
@@ -37,9 +37,8 @@ from nbdebug.core.results.timeline import (
 )
 from nbdebug.core.results.undo import UndoableChange, UndoResult
 from nbdebug.debugger.client import Client
-from nbdebug.debugger.keywords import refuse_unknown_keywords
+from nbdebug.debugger.face.keywords import refuse_unknown_keywords
 from nbdebug.errors import ArgumentError
-from nbdebug.rules._diagnosis import Diagnosis
 from nbdebug.rules._fork_start import chosen_remedy, fork_start, fork_steps
 
 
@@ -47,7 +46,7 @@ from nbdebug.rules._fork_start import chosen_remedy, fork_start, fork_steps
 class DebuggerTimeline:
     """Timeline of a training: rewind to any step, fork, replay."""
 
-    def __init__(self, client: Client, history: History, rules: Diagnosis) -> None:
+    def __init__(self, client: Client, history: History, rules: Rules) -> None:
         self._client, self._history, self._rules = client, history, rules
 
     @property

@@ -29,7 +29,7 @@ from nbdebug.training.data.loops.positions import Updates
 from nbdebug.training.engine.control_set import check_keywords
 from nbdebug.training.engine.setup import OVERHEAD
 from nbdebug.training.own_loop import messages as say
-from nbdebug.training.own_loop.loop_thread import PassOver
+from nbdebug.training.own_loop.meeting.loop_thread import PassOver
 from nbdebug.training.own_loop.trainer_body import TrainerBody
 
 NOT_BEGUN = "{0} has not begun to train: the dashboard is made when it does."

@@ -18,6 +18,7 @@ import nbdebug as nbd
 from nbdebug import examples, testing
 from nbdebug.controls.base import Control
 from nbdebug.core.plugins import discover
+from nbdebug.debugger.attached.attached import Attached
 from nbdebug.debugger.own_loop.watch import Watch
 from tests.problems import blobs, tiny_mlp
 from tools import docs_tables
@@ -112,7 +113,7 @@ def test_paths_exist(page: Path) -> None:
 def test_names_of_the_debugger_and_of_the_package_exist(page: Path, dbg: nbd.Debugger) -> None:
     for owner, of in (("dbg", dbg), ("nbd", nbd), ("testing", testing), ("examples", examples)):
         used = set(re.findall(rf"\b{owner}\.(\w+)", text(page)))
-        known = {*dir(of), *vars(of), *(dir(Watch) if of is dbg else ())}
+        known = {*dir(of), *vars(of), *((*dir(Watch), *dir(Attached)) if of is dbg else ())}
         # `testing.check_...` stands for all of them.
         assert {name for name in used if not name.endswith("_")} <= known, owner
 

@@ -10,7 +10,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 WITHOUT_TORCH = [
-    name for name in ("core", "panels", "rules", "runs") if (ROOT / "nbdebug" / name).is_dir()
+    name
+    for name in ("core", "elsewhere", "panels", "rules", "runs")
+    if (ROOT / "nbdebug" / name).is_dir()
 ]
 IMPORT_ALL = """
 import importlib, pkgutil, sys

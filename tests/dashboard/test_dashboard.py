@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import ipywidgets
 import pytest
@@ -182,3 +183,21 @@ def test_control_changes_are_marked_with_old_new_and_why(training, dashboard, sh
     marks = columns_of(dashboard, stage.markers.changes.id)
     assert marks["x"].tolist() == [3.0]
     assert [marks[name][0] for name in ("label", "old", "new")] == ["Learning rate", "0.001", "0.5"]
+
+
+def test_the_last_state_of_a_training_that_ends_is_shown_whole(wire, training):
+    """A tick sends three messages, and the end of a training changes more."""
+    failure = Notice(3, "error", "The end", "It is over.")
+    dashboard = Dashboard(
+        training.history, training.queue, training.controls, training.request, panels=[Loss]
+    )
+    try:
+        training.history.set_status(Status("closed", 3, failure=failure))
+        end = time.monotonic() + 60
+        while "It is over." not in dashboard.messages.box.value and time.monotonic() < end:
+            time.sleep(0.01)
+        assert "It is over." in dashboard.messages.box.value
+        assert "stopped" in dashboard.toolbar.line.value
+        assert dashboard.toolbar.reset.disabled
+    finally:
+        dashboard.close()

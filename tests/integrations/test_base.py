@@ -22,7 +22,7 @@ from nbdebug.integrations import base
 from nbdebug.integrations.base import TrainerWatch
 from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.training.own_loop import updates
-from nbdebug.training.own_loop.loop_thread import LoopEnded
+from nbdebug.training.own_loop.meeting.loop_thread import LoopEnded
 from tests.integrations.live import wait_until
 
 X = torch.randn(64, 8, generator=torch.Generator().manual_seed(1))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 from nbdebug.core.results.fork_result import ForkResult
 from nbdebug.errors import ArgumentError
 
+# May a dashboard of another process give it: the one that steers, anyone, none?
+FromAfar = Literal["steer", "look", "never"]
 # The dashboard's name for values of several controls at once; see `Client.set`.
 SET_CONTROLS = "set_controls"
 
@@ -108,6 +110,8 @@ class Command:
         ends_run: whether a run that somebody waits for ends with it, before it is done.
         inside: whether code that training runs (a loss, a hook) may give the command; it takes
             effect after the step.
+        from_afar: who of those that are attached from other processes may give it: the one that
+            steers, everybody that looks, or nobody.
     """
 
     __slots__ = ()
@@ -117,6 +121,7 @@ class Command:
     runs: ClassVar[bool] = False
     ends_run: ClassVar[bool] = False
     inside: ClassVar[bool] = False
+    from_afar: ClassVar[FromAfar] = "steer"
 
     @classmethod
     def from_form(cls, form: Form) -> Self:

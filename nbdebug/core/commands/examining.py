@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
-from nbdebug.core.commands.base import Command, Form, NoFields, Validator, place
+from nbdebug.core.commands.base import Command, Form, FromAfar, NoFields, Validator, place
 from nbdebug.errors import ArgumentError
 
 
@@ -66,6 +66,7 @@ class AskChecks(Command):
 
     name: ClassVar[str] = "ask_checks"
     inside: ClassVar[bool] = True
+    from_afar: ClassVar[FromAfar] = "never"
     checks: tuple[str, ...] = ()
 
 
@@ -74,6 +75,7 @@ class SummarizeModel(Command):
     """Run one batch through the model and list its modules."""
 
     name: ClassVar[str] = "summarize_model"
+    from_afar: ClassVar[FromAfar] = "look"
     long: ClassVar[bool] = True
 
 

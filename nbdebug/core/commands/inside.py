@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from nbdebug.core.commands.base import Command, Form
+from nbdebug.core.commands.base import Command, Form, FromAfar
 from nbdebug.core.results.inside.attribution import METHODS, Method
 from nbdebug.core.results.inside.network_picture import SHOWN, Show
 from nbdebug.errors import ArgumentError
@@ -58,6 +58,7 @@ class Explain(Command):
     """
 
     name: ClassVar[str] = "explain"
+    from_afar: ClassVar[FromAfar] = "look"
     long: ClassVar[bool] = True
     sample: int = 0
     method: Method = "saliency"

@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from nbdebug.core.commands.base import Command
 from nbdebug.core.commands.running import SetControl
@@ -26,6 +26,19 @@ class Ticket:
     command: Command
     halts: bool = False
     answer: Future[Any] = field(default_factory=Future)
+
+
+class CommandSink(Protocol):
+    """Door for commands: the queue of this process, or that of another one."""
+
+    def new_call(self) -> int:
+        """Number for the commands of one call, such as a `set` of several controls."""
+
+    def put(self, command: Command, *, inside: bool = False) -> Ticket:
+        """Add a command; its ticket holds the future of the answer."""
+
+    def pending(self) -> dict[str, Any]:
+        """Controls with a waiting command, each with its latest value."""
 
 
 class CommandQueue:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
-from nbdebug.core.commands.base import Command, Form, NoFields, Validator
+from nbdebug.core.commands.base import Command, Form, FromAfar, NoFields, Validator
 from nbdebug.errors import ArgumentError
 
 
@@ -97,17 +97,24 @@ class Close(Command):
     """End the training thread after the current step."""
 
     name: ClassVar[str] = "close"
+    from_afar: ClassVar[FromAfar] = "never"
     ends_run: ClassVar[bool] = True
     halting: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True)
 class WatchProbe(Command):
-    """Switch an on-demand probe on or off."""
+    """Switch an on-demand probe on or off.
+
+    Attributes:
+        viewer: who watches; a probe is on while anybody does.
+    """
 
     name: ClassVar[str] = "watch_probe"
+    from_afar: ClassVar[FromAfar] = "look"
     probe: str
     on: bool
+    viewer: str = ""
 
 
 @dataclass(frozen=True, slots=True)

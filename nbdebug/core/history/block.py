@@ -149,6 +149,21 @@ class Block:
         self._cuts.append(self.rows)
         self._newest = self.buckets.last[-1].copy() if kept else np.full(len(self.names), np.nan)
 
+    def take(self, rows: Rows, total: int, newest: Array) -> None:
+        """Replace the rows from `rows.start` on by those of a block that this one mirrors.
+
+        Args:
+            total: number of rows of that block; newest: its last row, [K].
+        """
+        self.fold()
+        while self.stride < rows.stride:
+            self._halve()
+        if rows.start < self.rows:
+            self._cuts.append(rows.start)
+        kept = self.buckets.part(slice(0, rows.start // self.stride))
+        self.buckets = kept.followed_by(rows.buckets)
+        self.rows, self._newest = total, newest
+
     def changed(self, since: Position = (0, 0)) -> tuple[Rows | None, Position]:
         """Return the rows since a position, None without any, and the new position.
 

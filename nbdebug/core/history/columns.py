@@ -10,7 +10,7 @@ import numpy as np
 
 from nbdebug.core.history.block import Block, Buckets, Position, Rows
 from nbdebug.core.names import unknown_name
-from nbdebug.core.records import StepRecord
+from nbdebug.core.records import Array, StepRecord
 from nbdebug.core.series import Series
 from nbdebug.errors import SeriesError
 
@@ -54,6 +54,13 @@ class Columns:
                 known = self._blocks.get(reading.names)
                 if known is not None and record.step > known.last_step:
                     known.append(record.step, reading.values)
+
+    def take(self, rows: Rows, total: int, newest: Array) -> None:
+        """Take the rows of a block that is mirrored; see `Block.take`."""
+        block = self._blocks.get(rows.names)
+        if block is None:
+            block = self._add_block(rows.names)
+        block.take(rows, total, newest)
 
     def changed(self, since: Positions) -> tuple[list[Rows], Positions]:
         """Return the rows since the positions of a reader, and the new positions."""

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -23,12 +24,8 @@ from nbdebug.core.results.timeline import Branch
 if TYPE_CHECKING:
     import pandas as pd
 
-
-MAX_CHANGES = 10_000
-MAX_NOTICES = 200
-MAX_NOTES = 1000
-MAX_BRANCHES = 20
-MAX_BRANCH_POINTS = 500
+MAX_CHANGES, MAX_NOTICES, MAX_NOTES = 10_000, 200, 1000
+MAX_BRANCHES, MAX_BRANCH_POINTS = 20, 500
 BRANCH_SERIES = ("loss", "val_loss", "grad_norm", "lr")
 
 
@@ -44,8 +41,8 @@ class History:
     """Numbers of a run in bounded memory.
 
     Args:
-        buckets: maximum number of buckets per series. The first `buckets` values are kept one
-            by one; then neighbours merge (min, max, mean, last, count).
+        buckets: maximum number of buckets per series: of so many values each is kept, then
+            neighbours merge (min, max, mean, last, count).
 
     Attributes:
         begun: time of the first recorded step, in seconds since 1970; 0 before.
@@ -167,6 +164,11 @@ class History:
     # Read by any thread.
 
     @property
+    def still(self) -> AbstractContextManager[bool]:
+        """Context in which nobody writes, so that several readings belong together."""
+        return self._changed
+
+    @property
     def status(self) -> Status:
         return self._status
 
@@ -248,9 +250,8 @@ class History:
         """Copy the history into an immutable Snapshot.
 
         Args:
-            patterns: names or shell patterns (`grad_norm/*`) of the series to copy whole;
-                of the others only the last value is copied. `samples` and `epoch`
-                are always copied, since positions are computed from them.
+            patterns: names or shell patterns (`grad_norm/*`) of the series to copy whole; of the
+                others only the last value is. `samples` and `epoch` always are, for positions.
             recent: patterns of series, and the number of their latest buckets to copy.
             before: a step; series are copied without it and later steps.
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
 from nbdebug.core.results.plain import SCHEMA_VERSION, plain, thinned
 
@@ -170,6 +170,13 @@ class Findings(Sequence[Finding]):
     def _repr_html_(self) -> str:
         style = "white-space:pre-wrap;word-break:normal;overflow-wrap:normal"
         return f'<pre style="{style}">{html.escape(str(self))}</pre>'
+
+
+class Rules(Protocol):
+    """Rules of a training, wherever they are evaluated."""
+
+    def look(self) -> Findings:
+        """Evaluate the rules now and return their findings."""
 
 
 def _plain(finding: Finding) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import weakref
 from typing import Any
 
 from nbdebug.core.ipython import ipython_shell
-from nbdebug.training.own_loop.loop_thread import LoopEnded, LoopThread
+from nbdebug.training.own_loop.meeting.loop_thread import LoopEnded, LoopThread
 
 NAME = "nbd"
 

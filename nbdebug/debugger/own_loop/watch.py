@@ -20,6 +20,7 @@ from nbdebug.core.commands.running import Run
 from nbdebug.debugger.debugger import Debugger
 from nbdebug.debugger.own_loop.cell_magic import offer_magic
 from nbdebug.debugger.own_loop.several import modules, optimizers, with_schedulers
+from nbdebug.elsewhere.listener import Serve
 from nbdebug.errors import ArgumentError
 from nbdebug.model.module.forward import StepFn, detached
 from nbdebug.model.state.wrapped_optimizer import scaler_of
@@ -32,11 +33,16 @@ from nbdebug.training.data.val_function import ValFn
 from nbdebug.training.engine.probing.logged import check_logged
 from nbdebug.training.engine.setup import OVERHEAD, Setup
 from nbdebug.training.own_loop.loop_body import LoopBody
-from nbdebug.training.own_loop.loop_thread import LoopEnded, LoopThread, PassOver, wait_for_end
+from nbdebug.training.own_loop.meeting.loop_thread import (
+    LoopEnded,
+    LoopThread,
+    PassOver,
+    wait_for_end,
+)
 
 SETTLE_SECONDS = 5.0
 ARGUMENTS = (
-    "scaler", "state", "val_every", "name", "runs", "overhead", "checkpoint_memory"
+    "scaler", "state", "val_every", "name", "runs", "overhead", "checkpoint_memory", "serve"
 )  # fmt: skip
 Scheduler = LRScheduler | Sequence[LRScheduler]
 SchedulerLike = Scheduler | Mapping[str, Scheduler] | None
@@ -232,7 +238,7 @@ def watch(
     state: Mapping[str, Any] | None = None, loss: StepFn | None = None,
     val: ValFn | None = None, val_every: int | None = None, name: str | None = None,
     runs: str | PathLike[str] | None = AUTO, overhead: float = OVERHEAD,
-    checkpoint_memory: int | None = None, **controls: Any,
+    checkpoint_memory: int | None = None, serve: Serve = None, **controls: Any,
 ) -> Watch:  # fmt: skip
     """Watch a training loop of your own.
 
@@ -248,7 +254,7 @@ def watch(
         loss: `loss(model, batch)` returns the loss, for checks while no loop is running.
         val: `val(model)` returns the validation loss, or {"loss": ..., name: ...}; called after
             each pass, or every `val_every` steps, in eval mode, without gradients.
-        name, runs, overhead, checkpoint_memory, **controls: as for `Debugger`.
+        name, runs, overhead, checkpoint_memory, serve, **controls: as for `Debugger`.
 
     Raises:
         ArgumentError: a keyword is misspelt, or a scheduler is none of the optimizer.
@@ -262,7 +268,7 @@ def watch(
     return watched(
         body, known, chosen, given, scaler=scaler, state=registered, loss=loss, val=val,
         val_every=val_every, name=name, runs=runs, overhead=overhead,
-        checkpoint_memory=checkpoint_memory, **controls,
+        checkpoint_memory=checkpoint_memory, serve=serve, **controls,
     )  # fmt: skip
 
 

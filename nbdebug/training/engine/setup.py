@@ -57,6 +57,7 @@ class Setup:
     runs: str | PathLike[str] | None = AUTO
     overhead: float = OVERHEAD
     checkpoint_memory: int | None = None
+    serve: bool | int | None = None
     resumed: Mapping[str, Any] | None = None
 
     @classmethod

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from nbdebug.core.commands.queue import Ticket
 from nbdebug.core.ipython import ipython_shell
-from nbdebug.core.records import Notice
+from nbdebug.core.records import Attendance, Notice
 from nbdebug.core.results.metric_names import LoopSchedule
 from nbdebug.errors import LoopLeft
 from nbdebug.model.joint_optimizer import members_of
@@ -27,8 +27,8 @@ from nbdebug.training.engine.own_update import Values
 from nbdebug.training.engine.stopping.breakpoints import Break
 from nbdebug.training.engine.stopping.stop_report import nonfinite_error
 from nbdebug.training.own_loop import messages as say
-from nbdebug.training.own_loop.handoff import Handoff
 from nbdebug.training.own_loop.looks import Looks
+from nbdebug.training.own_loop.meeting.handoff import Handoff
 from nbdebug.training.own_loop.others import ByHand
 from nbdebug.training.own_loop.reached import ReachedByLoop
 from nbdebug.training.own_loop.torch_calls import TorchCalls
@@ -97,10 +97,11 @@ class LoopBody(Handoff):
 
     @property
     def attended(self) -> bool:
-        """False for a loop in the main thread of a script, which would wait for itself."""
-        # A cell that waits in a kernel can be interrupted.
+        """False for a loop in the main thread of a script to which nobody is attached."""
+        attached = self.loop.history.results.of(Attendance, Attendance()).names
         in_main = self.thread == threading.main_thread().ident
-        return not in_main or ipython_shell() is not None
+        # A cell that waits in a kernel can be interrupted.
+        return bool(attached) or not in_main or ipython_shell() is not None
 
     def begin_pass(self, loader: Any) -> None:
         """Begin a pass; a loop that begins lets training run."""
@@ -221,10 +222,9 @@ class LoopBody(Handoff):
 
     def _carried_gradients(self) -> GradientCopies | None:
         """Gradients before a step, where it adds to them and may be left out and made again."""
-        session = self.loop.session
         if not self.updates.carry_gradients:
             return None
-        return GradientCopies(trained(session.model, session.optimizer))
+        return GradientCopies(trained(self.loop.session.model, self.loop.session.optimizer))
 
     def whole(self, batch: Batch) -> Batch:
         """All batches of the last step as one: the samples of all, the progress of the last."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from nbdebug.training.own_loop.frames import LoopFrames
+from nbdebug.training.own_loop.meeting.frames import LoopFrames
 
 
 class ReachedByLoop:

@@ -15,8 +15,8 @@ from nbdebug.training.data.batch import Batch, count_samples
 from nbdebug.training.data.loops.positions import UserBatch
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.own_update import Values
-from nbdebug.training.own_loop.frames import LoopFrames
 from nbdebug.training.own_loop.loop_body import LoopBody
+from nbdebug.training.own_loop.meeting.frames import LoopFrames
 from nbdebug.training.own_loop.messages import (
     CANNOT_REPEAT,
     NO_RESET,

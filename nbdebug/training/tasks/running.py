@@ -91,7 +91,15 @@ class WatchProbeHandler(Handler[WatchProbe]):
 
     command = WatchProbe
 
+    def __init__(self, training: Training) -> None:
+        super().__init__(training)
+        self._viewers: dict[str, set[str]] = {}
+
     def handle(self, command: WatchProbe, progress: TaskProgress) -> None:
+        viewers = self._viewers.setdefault(command.probe, set())
+        (viewers.add if command.on else viewers.discard)(command.viewer)
+        if viewers and not command.on:
+            return
         self.training.views.watch(command.probe, command.on)
         self.training.loop.probes.watch(command.probe, command.on)
         if command.on and self.training.run.state == "paused":

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 
-from nbdebug.training.own_loop.carried_modes import CarriedModes
+from nbdebug.training.own_loop.meeting.carried_modes import CarriedModes
 
 
 class Names(TorchFunctionMode):

@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 from nbdebug.errors import ClosedError, LoopLeft
 from nbdebug.training.own_loop import messages as say
-from nbdebug.training.own_loop.carried_modes import CarriedModes
-from nbdebug.training.own_loop.frames import LoopFrames
-from nbdebug.training.own_loop.loop_thread import LoopEnded, LoopThread, PassOver
+from nbdebug.training.own_loop.meeting.carried_modes import CarriedModes
+from nbdebug.training.own_loop.meeting.frames import LoopFrames
+from nbdebug.training.own_loop.meeting.loop_thread import LoopEnded, LoopThread, PassOver
 
 # Seconds after which a loop that does not answer is looked for.
 LOOK, MOMENT = 0.2, 0.05

@@ -1,0 +1,1 @@
+"""`python -m nbdebug`: trainings of this machine that listen, without a notebook."""

@@ -1,0 +1,1 @@
+"""A training in another process, with the face of a Debugger."""

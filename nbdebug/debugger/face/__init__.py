@@ -1,0 +1,1 @@
+"""The face that every training has, wherever it is made."""
