@@ -15,7 +15,7 @@ from nbdebug.elsewhere.frames import pack, receive
 from nbdebug.elsewhere.registry import PROTOCOL, Entry
 from nbdebug.errors import LinkError
 
-CONNECT_SECONDS, SLICE_SECONDS = 5.0, 0.5
+CONNECT_SECONDS, SLICE_SECONDS, RETRY_SECONDS = 5.0, 0.5, 0.05
 # Somebody who does not answer for so long is asked no more, if its process is there at all.
 SILENT_SECONDS = 5.0
 
@@ -66,7 +66,7 @@ class Connection:
         made = socket.socket(entry.family)
         made.settimeout(CONNECT_SECONDS)
         try:
-            made.connect(entry.target)
+            _connected(made, entry.target)
         except OSError as error:
             made.close()
             gone = "does not answer" if entry.lives else "is gone: it was killed, or crashed"
@@ -128,3 +128,17 @@ class Refused(Exception):  # noqa: N818
     def __init__(self, error: Exception) -> None:
         super().__init__(error)
         self.error = error
+
+
+def _connected(made: socket.socket, target: Any) -> None:
+    """Connect; a Unix socket refuses at once while others wait to be let in, so try again."""
+    end = time.monotonic() + CONNECT_SECONDS
+    while True:
+        try:
+            made.connect(target)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(RETRY_SECONDS)
+        else:
+            return

@@ -187,11 +187,7 @@ class Watch(Debugger):
             thread.join(0.01)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until training is paused, or what was given to `run` is over.
-
-        Returns:
-            False if `timeout` seconds passed before.
-        """
+        """Wait until training is paused, or what was given to `run` is over; False if too late."""
         return wait_for_end(super().wait, self._body.join, timeout)
 
     @property
