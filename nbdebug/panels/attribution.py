@@ -39,6 +39,8 @@ class AttributionPanel(Panel):
     def build(self) -> None:
         offered = [("", "nothing"), *((name, TITLES[name]) for name in METHODS)]
         self.context.choices.offer(EXPLAIN, "Explain", self.tab, offered)
+        # The panel of the picture offers the samples that there are.
+        self.context.choices.offer(SAMPLE, "Sample", self.tab, [("0", "0")])
         self._asked = ("", "")
         self._page = ""
 
