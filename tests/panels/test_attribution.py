@@ -38,11 +38,11 @@ class Dashboard:
             PlotOptions(), ask=lambda panel, name, fields: self.asked.append((name, dict(fields)))
         )
         self.context.sink = self.sink = Page()
+        self.panel = AttributionPanel(self.context)
+        self.panel.build()
         self.context.choices.offer(
             SAMPLE, "Sample", "Network", [(str(n), str(n)) for n in range(4)]
         )
-        self.panel = AttributionPanel(self.context)
-        self.panel.build()
 
     def shows(self, *results: object, **parts: Any) -> str:
         self.panel.update(Snapshot(results=LatestResults.holding(*results), **parts))
