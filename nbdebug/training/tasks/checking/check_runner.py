@@ -95,7 +95,7 @@ class CheckRunner:
             context.begin()
             # Of what a check tries out, torch would warn the user.
             with (
-                silenced(*self._loop_thread()),
+                silenced(self._loop_thread()),
                 self._session.rng,
                 torch.enable_grad(),
                 eager(self._session.model),
@@ -126,16 +126,16 @@ class CheckRunner:
                 )
         return check.result(outcome, time.perf_counter() - start, context.step)
 
-    def _loop_thread(self) -> tuple[int | None, ...]:
-        """Thread of a loop of the user's own, which runs what a check looks at."""
-        return (getattr(self._session.body, "thread", None),)
+    def _loop_thread(self) -> int | None:
+        """Thread of a loop of the user's own, which runs what a check looks at; None without."""
+        return None if self._session.body is None else self._session.body.thread
 
     def _end_looks(self, guard: StateGuard) -> None:
         """Let a loop of the user's own come to its update, whose batches it may count."""
         if self._session.body is None:
             return
         try:
-            with silenced(*self._loop_thread()):
+            with silenced(self._loop_thread()):
                 self._session.body.end_looks()
         except BaseException as error:
             # What the loop raises it raises again when training goes on.
