@@ -57,9 +57,9 @@ def measure(minutes: float) -> list[Row]:
 def _stream(notebook: Notebook, minutes: float) -> list[Row]:
     notebook.run_cell(0)
     notebook.shows("Run")
-    until(lambda: notebook.figure("loss")["count"], 60, "the figures")
+    until(lambda: notebook.figure("loss")["count"], "the figures")
     notebook.button("Run").click()
-    until(lambda: len(_steps(notebook)) > 20, 60, "the loss curve")
+    until(lambda: len(_steps(notebook)) > 20, "the loss curve")
     devtools = notebook.page.context.new_cdp_session(notebook.page)
     time.sleep(min(SETTLE, minutes * 10))
     before, disorder = _heap(devtools), 0
@@ -93,7 +93,7 @@ def _lag(notebook: Notebook) -> float:
 def _wrong(notebook: Notebook) -> int:
     """Rows in which page and kernel differ after a pause."""
     notebook.button("Pause").click()
-    until(lambda: notebook.button("Run").is_visible(), 30, "the pause")
+    until(lambda: notebook.button("Run").is_visible(), "the pause")
     time.sleep(2)
     kept = [float(part) for part in _printed(notebook, 2).split()]
     return len(set(kept) ^ set(_steps(notebook)))
@@ -101,7 +101,7 @@ def _wrong(notebook: Notebook) -> int:
 
 def _printed(notebook: Notebook, cell: int) -> str:
     notebook.run_cell(cell)
-    return until(lambda: notebook.text(cell).strip(), 30, "the kernel's answer")
+    return until(lambda: notebook.text(cell).strip(), "the kernel's answer")
 
 
 def _heap(devtools: CDPSession) -> float:

@@ -18,7 +18,9 @@ import nbformat
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, ViewportSize, expect
 
 T = TypeVar("T")
-LONG = 60_000
+# Milliseconds after which something will not come: no test is about time.
+LONG = 240_000
+expect.set_options(timeout=LONG)
 SIZE: ViewportSize = {"width": 1280, "height": 1000}
 ARTEFACTS = Path(__file__).parents[1] / "tests" / "artefacts"
 # What Chromium is started with.
@@ -74,7 +76,7 @@ class Lab:
             stdout=self.log,
             stderr=subprocess.STDOUT,
         )
-        until(self._answers, 90, "JupyterLab to answer")
+        until(self._answers, "JupyterLab to answer")
 
     def command(self) -> list[str]:
         """Program and arguments of the server."""
@@ -122,6 +124,7 @@ class Notebook:
     def __init__(self, lab: Lab, browser: BrowserContext, name: str) -> None:
         self.lab, self.name = lab, name
         self.page: Page = browser.new_page()
+        self.page.set_default_timeout(LONG)
         self.errors: list[str] = []
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.goto(f"http://127.0.0.1:{lab.port}/lab/tree/{name}?reset")
@@ -140,7 +143,7 @@ class Notebook:
         idle = (
             "() => jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status == 'idle'"
         )
-        self.page.wait_for_function(idle, timeout=LONG)
+        self.page.wait_for_function(idle)
 
     def command(self, name: str, wait: bool = True) -> None:
         """Execute a command of JupyterLab, as its menus do."""
@@ -190,7 +193,7 @@ class Notebook:
 
     def shows(self, words: str) -> None:
         """Wait until a text is visible."""
-        expect(self.page.get_by_text(words).first).to_be_visible(timeout=LONG)
+        expect(self.page.get_by_text(words).first).to_be_visible()
 
     def settled(self) -> None:
         """Wait until the page has nothing to do for a moment, or a second is over."""
@@ -199,7 +202,7 @@ class Notebook:
     def picture(self, name: str) -> None:
         """Save a screenshot for people to look at."""
         ARTEFACTS.mkdir(exist_ok=True)
-        self.page.screenshot(path=ARTEFACTS / f"{name}.png", timeout=LONG)
+        self.page.screenshot(path=ARTEFACTS / f"{name}.png")
 
     def close(self) -> None:
         """Shut the kernel down and leave the page."""
@@ -213,15 +216,15 @@ class Notebook:
         assert self.page.evaluate(EXECUTE, RESET) == "ok", "the kernel cannot be used again"
         self.page.evaluate(REPLACE_CELLS, cells)
         self.page.set_viewport_size(SIZE)
-        until(lambda: self.figure("loss")["documents"] == 0, 30, "the plots of before to go")
+        until(lambda: self.figure("loss")["documents"] == 0, "the plots of before to go")
         self.errors.clear()
 
 
-def until(condition: Callable[[], T], timeout: float, what: str) -> T:
+def until(condition: Callable[[], T], what: str) -> T:
     """Poll a condition until it is true, and return its value."""
-    end = time.monotonic() + timeout
+    end = time.monotonic() + LONG / 1000
     while not (answer := condition()):
-        assert time.monotonic() < end, f"waited {timeout:g} s for {what}"
+        assert time.monotonic() < end, f"waited {LONG / 1000:g} s for {what}"
         time.sleep(0.1)
     return answer
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import expect
 
-from tools.jupyterlab_driver import LONG, Notebook, until
+from tools.jupyterlab_driver import Notebook, until
 
 pytestmark = pytest.mark.browser
 SETUP = """
@@ -39,7 +39,7 @@ def test_the_checklist(open_notebook: Callable[..., Notebook]) -> None:
     notebook.run_cell(0)
     notebook.tab("Checklist").click()
     panel = page.locator(".nbd-panel[aria-label='Five-step checklist']")
-    expect(panel).to_contain_text("Look first at: Output activation", timeout=LONG)
+    expect(panel).to_contain_text("Look first at: Output activation")
     expect(panel).to_contain_text("Remove the softmax")
     panel.locator("summary", has_text="Why it matters").first.click()
     opened = panel.locator("details[open]")
@@ -47,18 +47,18 @@ def test_the_checklist(open_notebook: Callable[..., Notebook]) -> None:
     notebook.picture("checklist")
 
     # A slow check, run and stopped by the keyboard; what is open stays open.
-    expect(panel.locator("progress")).to_have_count(0, timeout=LONG)
+    expect(panel.locator("progress")).to_have_count(0)
     row = panel.locator("tr", has_text="Overfits a few examples")
     row.get_by_role("button", name="Run").focus()
     page.keyboard.press("Enter")
-    expect(panel.locator("progress")).to_be_visible(timeout=LONG)
+    expect(panel.locator("progress")).to_be_visible()
     panel.get_by_role("button", name="Stop").click()
-    expect(panel.locator("progress")).to_have_count(0, timeout=LONG)
+    expect(panel.locator("progress")).to_have_count(0)
     expect(opened).to_have_count(1)
 
     def said() -> str:
         notebook.run_cell(1)
         return notebook.text(1).strip()
 
-    until(lambda: said() == "paused not_applicable", 30, "the check to be stopped")
+    until(lambda: said() == "paused not_applicable", "the check to be stopped")
     assert not notebook.errors

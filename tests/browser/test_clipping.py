@@ -66,8 +66,8 @@ def test_the_threshold_is_dragged_and_set_by_a_percentile(
     notebook.button("Run").click()
     # Those of a finding stand above the tabs.
     offers = notebook.page.get_by_role("tabpanel", name="Clipping").locator(".nbd-offer")
-    offers.nth(2).wait_for(timeout=60_000)
-    until(lambda: notebook.page.get_by_text("of these steps").count(), 30, "the share clipped")
+    offers.nth(2).wait_for()
+    until(lambda: notebook.page.get_by_text("of these steps").count(), "the share clipped")
     notebook.picture("clipping_tab")
 
     def in_force() -> float:
@@ -76,18 +76,18 @@ def test_the_threshold_is_dragged_and_set_by_a_percentile(
 
     p50 = offers.first
     p50.click()
-    until(lambda: in_force() != 0.5, 30, "the percentile to be in force")
+    until(lambda: in_force() != 0.5, "the percentile to be in force")
     # While training goes on, norms and with them the line move under the mouse.
     notebook.button("Pause").click()
     notebook.button("Run").wait_for()
     before = in_force()
     p50.scroll_into_view_if_needed()
-    place = until(lambda: resting(notebook, before), 30, "the line to rest at the threshold")
+    place = until(lambda: resting(notebook, before), "the line to rest at the threshold")
     mouse = notebook.page.mouse
     mouse.move(place["x"], place["y"])
     mouse.down()
     mouse.move(place["x"] + 60, place["y"], steps=6)
     mouse.up()
-    until(lambda: in_force() > 1.05 * before, 30, "the dragged threshold to be in force")
+    until(lambda: in_force() > 1.05 * before, "the dragged threshold to be in force")
     notebook.picture("clipping_dragged")
     assert not notebook.errors

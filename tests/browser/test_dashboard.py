@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.draw import draw
-from tools.jupyterlab_driver import LONG, Notebook, until
+from tools.jupyterlab_driver import Notebook, until
 
 pytestmark = pytest.mark.browser
 
@@ -57,15 +57,15 @@ def dashboard(open_notebook: Open, *more: str) -> Notebook:
     notebook = open_notebook(SETUP, MAKE, *more)
     notebook.run_cell(0)
     notebook.run_cell(1)
-    expect(notebook.button("Run")).to_be_visible(timeout=LONG)
-    until(lambda: notebook.figure("loss")["count"], 60, "the figures")
+    expect(notebook.button("Run")).to_be_visible()
+    until(lambda: notebook.figure("loss")["count"], "the figures")
     return notebook
 
 
 def train(notebook: Notebook, beyond: float = 30) -> None:
     """Press Run and wait until the curve has come some way."""
     notebook.button("Run").click()
-    until(lambda: last_x(notebook) > beyond, 60, "the loss curve")
+    until(lambda: last_x(notebook) > beyond, "the loss curve")
 
 
 def marks(notebook: Notebook) -> list[tuple[str, str, str]]:
@@ -83,12 +83,12 @@ def test_the_quickstart_trains_real_digits(open_notebook: Open, lab: object) -> 
     shown = next(i for i, cell in enumerate(cells) if cell.rstrip().endswith("dbg"))
     notebook = open_notebook(*cells[: shown + 1])
     notebook.run_all()
-    expect(notebook.button("Run")).to_be_visible(timeout=LONG)
+    expect(notebook.button("Run")).to_be_visible()
     notebook.picture("quickstart-before")
     train(notebook, beyond=200)
     notebook.picture("quickstart-training")
     notebook.button("Pause").click()
-    expect(notebook.button("Run")).to_be_visible(timeout=LONG)
+    expect(notebook.button("Run")).to_be_visible()
     assert notebook.errors == []
 
 
@@ -103,17 +103,17 @@ def test_the_learning_rate_moves_by_keyboard_and_the_same_figure_goes_on(
     slider.focus()
     for _ in range(10):
         slider.press("ArrowRight")
-    found = until(lambda: marks(notebook), 30, "the mark of the change")
+    found = until(lambda: marks(notebook), "the mark of the change")
     assert found[0][0] == "Learning rate"
     assert found[0][1] == "0.001"
     started = last_x(notebook)
-    until(lambda: last_x(notebook) > started + 20, 60, "the curve to go on")
+    until(lambda: last_x(notebook) > started + 20, "the curve to go on")
     after = notebook.figure("loss")
     assert (after["id"], after["document"]) == (before["id"], before["document"])
     assert notebook.page.locator(".jp-OutputArea-output").count() == outputs
     notebook.run_cell(2)
     expected = marks(notebook)[-1][2]
-    in_force = until(lambda: notebook.text(2).strip().splitlines()[-1:], 30, "the printed value")
+    in_force = until(lambda: notebook.text(2).strip().splitlines()[-1:], "the printed value")
     assert float(in_force[0]) == pytest.approx(float(expected), rel=1e-3)
     notebook.picture("learning-rate-changed")
     assert notebook.errors == []
@@ -129,10 +129,10 @@ def test_the_batch_size_is_typed_and_is_in_force(open_notebook: Open) -> None:
     notebook.page.keyboard.press("Control+a")
     notebook.page.keyboard.type("16")
     notebook.page.keyboard.press("Enter")
-    found = until(lambda: marks(notebook), 30, "the mark of the change")
+    found = until(lambda: marks(notebook), "the mark of the change")
     assert found[-1] == ("Batch size", "64", "16")
     notebook.run_cell(2)
-    until(lambda: "in force 16" in notebook.text(2), 30, "the value in force")
+    until(lambda: "in force 16" in notebook.text(2), "the value in force")
 
 
 def test_every_tab_shows_its_plots(open_notebook: Open) -> None:
@@ -162,13 +162,13 @@ def test_a_reload_while_training_shows_all_data_and_goes_on(open_notebook: Open)
     train(notebook)
     reached = last_x(notebook)
     notebook.reload()
-    until(lambda: notebook.figure("loss")["count"], 60, "the figures after the reload")
-    until(lambda: last_x(notebook) > reached, 60, "the curve after the reload")
+    until(lambda: notebook.figure("loss")["count"], "the figures after the reload")
+    until(lambda: last_x(notebook) > reached, "the curve after the reload")
     sources = notebook.figure("loss")["sources"].values()
     x = next(s["x"] for s in sources if "smooth" in s)
     assert min(x) < 64
     assert x == sorted(set(x))
-    expect(notebook.button("Pause")).to_be_visible(timeout=LONG)
+    expect(notebook.button("Pause")).to_be_visible()
     notebook.picture("after-reload")
 
 
@@ -187,16 +187,16 @@ print(threads, hooks, len(get_comm_manager().comms))
 
     def counted() -> list[str]:
         notebook.button("Pause").click()
-        expect(notebook.button("Run")).to_be_visible(timeout=LONG)
+        expect(notebook.button("Run")).to_be_visible()
         notebook.run_cell(2)
-        return until(lambda: notebook.text(2).split(), 30, "the counts")
+        return until(lambda: notebook.text(2).split(), "the counts")
 
     first = counted()
     # One thread trains, one draws; hooks are there only while a step is measured.
     assert first[:2] == ["2", "0"]
     for _ in range(draw(5, 40)):
         notebook.run_cell(1)
-    until(lambda: notebook.figure("loss")["count"] == 1, 60, "one figure on the page")
+    until(lambda: notebook.figure("loss")["count"] == 1, "one figure on the page")
     train(notebook)
     assert counted() == first
     assert notebook.figure("loss")["documents"] == 1
@@ -207,9 +207,9 @@ def test_a_second_view_shows_the_same_data(open_notebook: Open) -> None:
     notebook = dashboard(open_notebook, "dbg")
     train(notebook)
     notebook.run_cell(2)
-    until(lambda: notebook.figure("loss")["count"] == 2, 60, "the second view")
+    until(lambda: notebook.figure("loss")["count"] == 2, "the second view")
     reached = last_x(notebook)
-    until(lambda: last_x(notebook) > reached + 10, 60, "both to go on")
+    until(lambda: last_x(notebook) > reached + 10, "both to go on")
     x = next(s["x"] for s in notebook.figure("loss")["sources"].values() if "smooth" in s)
     assert x == sorted(set(x))
 
@@ -217,20 +217,20 @@ def test_a_second_view_shows_the_same_data(open_notebook: Open) -> None:
 def test_an_interrupt_pauses_a_blocking_run(open_notebook: Open) -> None:
     notebook = dashboard(open_notebook, "dbg.run(steps=10_000_000)", "print(dbg.state)")
     notebook.run_cell(2, wait=False)
-    until(lambda: last_x(notebook) > 30, 60, "training")
+    until(lambda: last_x(notebook) > 30, "training")
     notebook.command("notebook:interrupt-kernel")
-    until(lambda: "KeyboardInterrupt" in notebook.text(2), 60, "the interrupt")
+    until(lambda: "KeyboardInterrupt" in notebook.text(2), "the interrupt")
 
     def ask() -> str:
         # Right after an error the kernel turns away what was asked for in the meantime.
         notebook.run_cell(3)
         return notebook.text(3).strip()
 
-    state = until(ask, 30, "the state")
+    state = until(ask, "the state")
     assert "paused" in state
     reached = last_x(notebook)
     notebook.button("Run").click()
-    until(lambda: last_x(notebook) > reached, 60, "training to go on")
+    until(lambda: last_x(notebook) > reached, "training to go on")
 
 
 def test_an_exception_shows_in_the_dashboard_and_training_goes_on(open_notebook: Open) -> None:
@@ -239,12 +239,12 @@ def test_an_exception_shows_in_the_dashboard_and_training_goes_on(open_notebook:
     notebook.run_cell(2)
     notebook.shows("the model was <b>broken</b> on purpose")
     notebook.button("Run").scroll_into_view_if_needed()
-    expect(notebook.button("Run")).to_be_visible(timeout=LONG)
+    expect(notebook.button("Run")).to_be_visible()
     notebook.picture("exception")
     notebook.run_cell(3)
     reached = last_x(notebook)
     notebook.button("Run").click()
-    until(lambda: last_x(notebook) > reached + 10, 60, "training to go on")
+    until(lambda: last_x(notebook) > reached + 10, "training to go on")
 
 
 def test_the_dark_theme(open_notebook: Open) -> None:
@@ -254,7 +254,7 @@ def test_the_dark_theme(open_notebook: Open) -> None:
         "jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})"
     )
     notebook.page.wait_for_function("document.body.dataset.jpThemeLight == 'false'")
-    dark = until(lambda: notebook.page.evaluate(INK), 30, "the colour of the axis labels")
+    dark = until(lambda: notebook.page.evaluate(INK), "the colour of the axis labels")
     assert min(dark) > 128, f"labels are {dark} on a dark page"
     notebook.settled()
     notebook.picture("dark")

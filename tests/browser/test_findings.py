@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import expect
 
-from tools.jupyterlab_driver import LONG, Notebook
+from tools.jupyterlab_driver import Notebook
 
 pytestmark = pytest.mark.browser
 SETUP = """
@@ -30,16 +30,16 @@ def test_a_remedy_is_tried_and_applied(open_notebook: Callable[..., Notebook]) -
     notebook.run_cell(0)
     notebook.tab("Findings").click()
     panel = page.locator(".nbd-panel[aria-label='Findings']")
-    expect(panel.get_by_text("Nothing to diagnose yet")).to_be_visible(timeout=LONG)
+    expect(panel.get_by_text("Nothing to diagnose yet")).to_be_visible()
     notebook.run_cell(1)
-    expect(panel.get_by_text("Updates far too small", exact=True)).to_be_visible(timeout=LONG)
+    expect(panel.get_by_text("Updates far too small", exact=True)).to_be_visible()
     panel.get_by_role("button", name="Try").first.click()
     notebook.tab("Timeline").click()
     timeline = page.locator(".nbd-panel[aria-label='Timeline']")
-    expect(timeline.get_by_text("better: its loss is lower")).to_be_visible(timeout=LONG)
+    expect(timeline.get_by_text("better: its loss is lower")).to_be_visible()
     expect(timeline.get_by_text("Updates far too small: gone")).to_be_visible()
     notebook.tab("Findings").click()
     panel.get_by_role("button", name="Apply").first.click()
     notebook.run_cell(2)
-    expect(panel.get_by_text("Nothing looks sick")).to_be_visible(timeout=LONG)
+    expect(panel.get_by_text("Nothing looks sick")).to_be_visible()
     notebook.picture("findings")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from tools.jupyterlab_driver import LONG, Notebook, until
+from tools.jupyterlab_driver import Notebook, until
 
 pytestmark = pytest.mark.browser
 Open = Callable[..., Notebook]
@@ -43,8 +43,8 @@ def opened(open_notebook: Open, *more: str, width: int = 1720) -> Notebook:
     notebook = open_notebook(SETUP, *more)
     notebook.page.set_viewport_size({"width": width, "height": 1000})
     notebook.run_cell(0)
-    expect(notebook.button("Run")).to_be_visible(timeout=LONG)
-    until(lambda: notebook.figure("loss")["count"], 60, "the figures")
+    expect(notebook.button("Run")).to_be_visible()
+    until(lambda: notebook.figure("loss")["count"], "the figures")
     return notebook
 
 
@@ -56,7 +56,7 @@ def in_force(notebook: Notebook, control: str, cell: int = 1) -> float:
 def test_controls_and_plots_are_seen_at_one_glance(open_notebook: Open) -> None:
     notebook = opened(open_notebook)
     notebook.button("Run").click()
-    until(lambda: notebook.page.locator(".nbd-layer path").count() >= 4, 60, "the histograms")
+    until(lambda: notebook.page.locator(".nbd-layer path").count() >= 4, "the histograms")
     places = notebook.page.evaluate(PLACES)
     notebook.picture("first_view")
     assert places.keys() >= {*CONTROLS, *PLOTS}
@@ -88,14 +88,14 @@ def test_undo_takes_back_by_button_and_by_key(open_notebook: Open) -> None:
     for key in ("click", "Control+z"):
         slider.focus()
         slider.press("ArrowRight")
-        expect(undo).to_be_enabled(timeout=LONG)
+        expect(undo).to_be_enabled()
         assert in_force(notebook, "lr") > 0.01
         if key == "click":
             undo.click()
         else:
             slider.focus()
             notebook.page.keyboard.press(key)
-        until(lambda: in_force(notebook, "lr") == 0.01, 30, "the old learning rate")
+        until(lambda: in_force(notebook, "lr") == 0.01, "the old learning rate")
 
 
 def test_a_change_that_made_training_sick_is_undone_beside_the_finding(
@@ -107,8 +107,8 @@ def test_a_change_that_made_training_sick_is_undone_beside_the_finding(
         "print(dbg.history.status.step)",
     )
     notebook.run_cell(1)
-    notebook.page.get_by_role("button", name="Undo and go back").click(timeout=LONG)
-    until(lambda: in_force(notebook, "step", cell=2) == 200, 60, "the step of the change")
+    notebook.page.get_by_role("button", name="Undo and go back").click()
+    until(lambda: in_force(notebook, "step", cell=2) == 200, "the step of the change")
     expect(notebook.page.get_by_role("slider", name="Dropout")).to_have_attribute(
         "aria-valuetext", "0.20"
     )
@@ -118,7 +118,7 @@ def test_a_change_that_made_training_sick_is_undone_beside_the_finding(
 def test_a_layer_without_weights_says_so_in_place_of_empty_plots(open_notebook: Open) -> None:
     notebook = opened(open_notebook, "dbg.run(20)")
     notebook.run_cell(1)
-    until(lambda: notebook.page.locator(".nbd-layer path").count() >= 4, 60, "the histograms")
+    until(lambda: notebook.page.locator(".nbd-layer path").count() >= 4, "the histograms")
     notebook.page.locator(".nbd-layer", has_text="3 ReLU").click()
     tab = notebook.page.get_by_role("tabpanel", name="Layers")
     expect(tab.get_by_text("3 ReLU has no weights, so it has no gradient.")).to_be_visible()
@@ -129,10 +129,10 @@ def test_a_layer_without_weights_says_so_in_place_of_empty_plots(open_notebook: 
 def test_a_click_on_a_layer_shows_it_over_time(open_notebook: Open) -> None:
     notebook = opened(open_notebook)
     notebook.button("Run").click()
-    until(lambda: notebook.page.locator(".nbd-layer path").count() >= 4, 60, "the histograms")
+    until(lambda: notebook.page.locator(".nbd-layer path").count() >= 4, "the histograms")
     notebook.page.locator(".nbd-layer", has_text="4 Linear").click()
     expect(notebook.tab("Layers")).to_have_attribute("aria-selected", "true")
-    until(lambda: _rows(notebook, "layer_gradient") > 5, 60, "the gradient of the layer")
+    until(lambda: _rows(notebook, "layer_gradient") > 5, "the gradient of the layer")
     tab = notebook.page.get_by_role("tabpanel", name="Layers")
     expect(tab.get_by_label("Layer", exact=True)).to_have_value("4")
 
@@ -143,16 +143,16 @@ def test_reset_asks_and_help_explains(open_notebook: Open) -> None:
     expect(notebook.page.get_by_text("Create New View for Cell Output")).to_be_visible()
     notebook.button("Step").click()
     expect(notebook.button("Reset")).to_be_enabled()
-    until(lambda: _rows(notebook, "loss") > 0, 30, "a step")
+    until(lambda: _rows(notebook, "loss") > 0, "a step")
     notebook.button("Reset").click()
     notebook.button("Sure?").click()
-    until(lambda: notebook.figure("loss") and not _steps(notebook), 30, "the restart")
+    until(lambda: notebook.figure("loss") and not _steps(notebook), "the restart")
 
 
 def test_the_numbers_of_a_plot_are_saved(open_notebook: Open, tmp_path: Path) -> None:
     notebook = opened(open_notebook, "dbg.run(20)\nprint(dbg.history.last('loss'))")
     notebook.run_cell(1)
-    until(lambda: _rows(notebook, "loss") >= 20, 30, "twenty steps")
+    until(lambda: _rows(notebook, "loss") >= 20, "twenty steps")
     with notebook.page.expect_download() as download:
         notebook.page.locator('[data-panel="loss"] .nbd-save').click()
     download.value.save_as(tmp_path / "loss.csv")
@@ -184,11 +184,11 @@ HIDE = """hidden => {
 def test_a_hidden_page_is_left_alone_and_complete_when_it_is_seen(open_notebook: Open) -> None:
     notebook = opened(open_notebook, "dbg.wait()", "print(dbg.dashboard.view.seen)", "dbg.run(300)")
     notebook.page.evaluate(HIDE, True)
-    until(lambda: not seen(notebook), 60, "the view to take its leave")
+    until(lambda: not seen(notebook), "the view to take its leave")
     notebook.run_cell(3)
     notebook.page.evaluate(HIDE, False)
-    until(lambda: seen(notebook), 60, "the view to come back")
-    until(lambda: newest_step(notebook) >= 290, 60, "all steps in the plot")
+    until(lambda: seen(notebook), "the view to come back")
+    until(lambda: newest_step(notebook) >= 290, "all steps in the plot")
     assert not notebook.errors
 
 
@@ -218,7 +218,7 @@ def test_everything_that_takes_the_focus_has_a_name(open_notebook: Open) -> None
         .filter((one) => !(one.ariaLabel || one.labels?.[0]?.textContent || one.innerText?.trim())
             || (one.tagName === "SELECT" && !one.ariaLabel && !one.labels?.length))
         .map((one) => one.outerHTML.slice(0, 120))"""
-    until(lambda: not notebook.page.evaluate(nameless), 30, "a name for every control")
+    until(lambda: not notebook.page.evaluate(nameless), "a name for every control")
 
 
 def test_a_plot_out_of_view_is_painted_again_when_it_is_seen(open_notebook: Open) -> None:
@@ -228,9 +228,9 @@ def test_a_plot_out_of_view_is_painted_again_when_it_is_seen(open_notebook: Open
         return Bokeh.documents.at(-1).get_model_by_name("loss").hold_render;
     }"""
     last = ".jp-Notebook .jp-Cell:last-child"
-    until(lambda: notebook.page.evaluate(held, last) is True, 30, "the plot to rest")
+    until(lambda: notebook.page.evaluate(held, last) is True, "the plot to rest")
     top = ".nbd-dashboard"
-    until(lambda: notebook.page.evaluate(held, top) is False, 30, "the plot to be painted again")
+    until(lambda: notebook.page.evaluate(held, top) is False, "the plot to be painted again")
     assert not notebook.errors
 
 
@@ -253,11 +253,11 @@ STYLES = """() => {
 def test_what_is_not_seen_or_has_not_changed_is_not_styled_again(open_notebook: Open) -> None:
     notebook = opened(open_notebook)
     notebook.button("Run").click()
-    until(lambda: _steps(notebook) > 10, 60, "the loss curve")
+    until(lambda: _steps(notebook) > 10, "the loss curve")
     notebook.settled()
     notebook.page.evaluate(STYLES)
     reached = _steps(notebook)
-    until(lambda: _steps(notebook) > reached + 40, 60, "the curve to go on")
+    until(lambda: _steps(notebook) > reached + 40, "the curve to go on")
     written = notebook.page.evaluate("() => nbdebugWritten")
     assert written["hidden"] == 0
     # Each paint of a figure would write about fifty.

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.test_clipping import SETUP
-from tools.jupyterlab_driver import LONG, Notebook, until
+from tools.jupyterlab_driver import Notebook, until
 
 pytestmark = pytest.mark.browser
 
@@ -18,10 +18,10 @@ def test_a_range_test_is_run_and_its_rate_used(open_notebook: Callable[..., Note
     notebook.run_cell(0)
     notebook.tab("Learning rate").click()
     buttons = notebook.page.locator(".nbd-panel[aria-label='Range test'] .nbd-offer")
-    expect(buttons).to_have_text(["Run range test"], timeout=LONG)
+    expect(buttons).to_have_text(["Run range test"])
     before = buttons.bounding_box()
     buttons.click()
-    expect(buttons.nth(1)).to_contain_text("Use", timeout=LONG)
+    expect(buttons.nth(1)).to_contain_text("Use")
     expect(buttons.first).to_have_text("Run again")
     notebook.picture("range_test")
     after = buttons.first.bounding_box()
@@ -35,5 +35,5 @@ def test_a_range_test_is_run_and_its_rate_used(open_notebook: Callable[..., Note
 
     assert in_force() == "0.001 0"
     buttons.nth(1).click()
-    until(lambda: in_force() != "0.001 0", 30, "the suggested rate to be in force")
+    until(lambda: in_force() != "0.001 0", "the suggested rate to be in force")
     assert not notebook.errors

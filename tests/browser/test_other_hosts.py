@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.hosts import NotebookApp, Voila
 from tests.browser.test_dashboard import MAKE, SETUP
-from tools.jupyterlab_driver import ARTEFACTS, FIGURE, LONG, Lab, Notebook, until
+from tools.jupyterlab_driver import ARTEFACTS, FIGURE, Lab, Notebook, until
 
 pytestmark = pytest.mark.browser
 
@@ -42,7 +42,7 @@ def opened(browser: Browser, address: str) -> tuple[Page, list[str]]:
 
     page.on("pageerror", note)
     # Voila sends the page while it runs the notebook.
-    page.goto(address, wait_until="commit", timeout=LONG)
+    page.goto(address, wait_until="commit")
     return page, errors
 
 
@@ -54,12 +54,12 @@ def last_step(page: Page) -> float:
 def trains_live(page: Page) -> None:
     """Press Run, see the curve grow, press Pause; the picture is not beside it."""
     # Before the first step a panel says in words what it will show.
-    expect(page.locator(".nbd-view .nbd-panel").first).to_be_visible(timeout=LONG)
+    expect(page.locator(".nbd-view .nbd-panel").first).to_be_visible()
     page.locator(".nbd-dashboard button", has_text="Run").first.click()
-    until(lambda: last_step(page) > 50, 60, "the loss curve")
-    expect(page.locator(".nbd-view canvas").first).to_be_visible(timeout=LONG)
+    until(lambda: last_step(page) > 50, "the loss curve")
+    expect(page.locator(".nbd-view canvas").first).to_be_visible()
     page.locator(".nbd-dashboard button", has_text="Pause").first.click()
-    expect(page.locator(".nbd-dashboard button", has_text="Run").first).to_be_visible(timeout=LONG)
+    expect(page.locator(".nbd-dashboard button", has_text="Run").first).to_be_visible()
     expect(page.locator(".nbd-still:visible")).to_have_count(0)
 
 
@@ -73,16 +73,16 @@ def test_in_notebook_7(notebook_app: Lab, browser: Browser) -> None:
     page, errors = opened(browser, f"http://127.0.0.1:{notebook_app.port}/notebooks/{name}")
     page.wait_for_function("window.jupyterapp?.shell.currentWidget?.sessionContext")
     idle = "() => jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status == 'idle'"
-    page.wait_for_function(idle, timeout=LONG)
+    page.wait_for_function(idle)
     page.evaluate("() => jupyterapp.commands.execute('notebook:run-all-cells')")
     trains_live(page)
     picture(page, "notebook-7")
     assert errors == []
-    until(lambda: "at step 0" not in page.locator(".nbd-still").inner_text(), 20, "the picture")
+    until(lambda: "at step 0" not in page.locator(".nbd-still").inner_text(), "the picture")
     page.evaluate("() => jupyterapp.commands.execute('docmanager:save')")
     page.evaluate("() => jupyterapp.shell.currentWidget.sessionContext.shutdown()")
     page.reload()
-    expect(page.locator(".nbd-still:visible img")).to_have_count(1, timeout=LONG)
+    expect(page.locator(".nbd-still:visible img")).to_have_count(1)
     picture(page, "notebook-7-still")
     page.close()
 
@@ -101,9 +101,9 @@ def test_with_the_colours_of_vs_code(open_notebook: Callable[..., Notebook]) -> 
     """Not VS Code itself: a page with its variables and the attribute that marks it."""
     notebook = open_notebook(SETUP, MAKE)
     notebook.run_all()
-    until(lambda: notebook.figure("loss")["count"], 60, "the figures")
+    until(lambda: notebook.figure("loss")["count"], "the figures")
     notebook.page.evaluate(AS_VS_CODE)
-    until(lambda: notebook.page.evaluate(COLOURS) == [INK, INK, INK], 20, "the colours")
+    until(lambda: notebook.page.evaluate(COLOURS) == [INK, INK, INK], "the colours")
     notebook.picture("vscode-colours")
 
 

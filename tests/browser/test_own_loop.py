@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import expect
 
-from tools.jupyterlab_driver import LONG, Notebook, until
+from tools.jupyterlab_driver import Notebook, until
 
 pytestmark = pytest.mark.browser
 SETUP = """
@@ -43,18 +43,18 @@ def test_a_loop_in_its_own_cell_is_paused_and_rewound(
     notebook.run_cell(0)
     notebook.run_cell(1)
     pause = notebook.button("Pause")
-    expect(pause).to_be_visible(timeout=LONG)
-    until(lambda: notebook.figure("loss").get("count"), 60, "the loss curve")
+    expect(pause).to_be_visible()
+    until(lambda: notebook.figure("loss").get("count"), "the loss curve")
     notebook.page.wait_for_timeout(1000)
     pause.click()
-    expect(notebook.button("Run")).to_be_visible(timeout=LONG)
+    expect(notebook.button("Run")).to_be_visible()
     notebook.run_cell(2)
-    expect(notebook.page.get_by_text("True 30")).to_be_visible(timeout=LONG)
+    expect(notebook.page.get_by_text("True 30")).to_be_visible()
     notebook.button("Run").click()
-    expect(notebook.button("Pause")).to_be_visible(timeout=LONG)
+    expect(notebook.button("Pause")).to_be_visible()
     # The cell again: the loop before it ends, and the new one goes on.
     notebook.run_cell(1)
-    expect(notebook.button("Pause")).to_be_visible(timeout=LONG)
+    expect(notebook.button("Pause")).to_be_visible()
     notebook.picture("own_loop")
     assert not notebook.errors
 
@@ -66,18 +66,18 @@ def test_run_all_with_a_loop_that_blocks_its_cell_is_live(
     notebook = open_notebook(SETUP, LOOP.removeprefix("%%nbd\n"), "print(dbg.controls['lr'])")
     notebook.command("notebook:run-all-cells", wait=False)
     pause = notebook.button("Pause")
-    expect(pause).to_be_visible(timeout=LONG)
-    until(lambda: notebook.figure("loss").get("count"), 60, "the loss curve")
+    expect(pause).to_be_visible()
+    until(lambda: notebook.figure("loss").get("count"), "the loss curve")
     expect(notebook.page.get_by_text("The loop blocks its cell").first).to_be_visible()
     pause.click()
-    expect(notebook.button("Run")).to_be_visible(timeout=LONG)
+    expect(notebook.button("Run")).to_be_visible()
     slider = notebook.page.get_by_role("slider", name="Learning rate")
     before = slider.get_attribute("aria-valuetext")
     slider.press("ArrowRight")
     notebook.button("Run").click()
-    expect(pause).to_be_visible(timeout=LONG)
+    expect(pause).to_be_visible()
     expect(slider).not_to_have_attribute("aria-valuetext", before or "")
     notebook.picture("blocked_loop")
     notebook.command("notebook:interrupt-kernel", wait=False)
-    expect(notebook.page.get_by_text("KeyboardInterrupt").first).to_be_visible(timeout=LONG)
+    expect(notebook.page.get_by_text("KeyboardInterrupt").first).to_be_visible()
     assert not notebook.errors

@@ -128,7 +128,7 @@ def test_a_plot_of_a_report_can_be_zoomed_and_the_others_follow(reader: Reader) 
     page.mouse.up()
 
     span = before["x"][1] - before["x"][0]
-    until(lambda: page.evaluate(FIGURE, "loss")["x"] != before["x"], 10, "the plot to zoom")
+    until(lambda: page.evaluate(FIGURE, "loss")["x"] != before["x"], "the plot to zoom")
     for name in ("loss", "grad_norm"):
         after = page.evaluate(FIGURE, name)["x"]
         assert after[0] == pytest.approx(before["x"][0] + span / 4, abs=span / 50)
@@ -144,7 +144,7 @@ def test_a_report_is_light_or_dark_as_the_system_is(reader: Reader, scheme: Any)
     assert is_dark(page) == (scheme == "dark")
     ink = page.evaluate(FIGURE, "loss")["ink"]
     page.emulate_media(color_scheme=other)
-    until(lambda: page.evaluate(FIGURE, "loss")["ink"] != ink, 10, "other colours")
+    until(lambda: page.evaluate(FIGURE, "loss")["ink"] != ink, "other colours")
 
     assert is_dark(page) == (other == "dark")
 
@@ -214,7 +214,7 @@ def test_a_comparison_shows_all_of_its_frame(reader: Reader, compared: Compariso
     page = reader.open(around(compared._repr_html_(), "background:#fff"))
     frame = inner(page)
 
-    until(lambda: page.evaluate(FITS), 10, "the frame to be as high as what it shows")
+    until(lambda: page.evaluate(FITS), "the frame to be as high as what it shows")
     assert frame.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     expect(page.get_by_text("Different hyperparameters")).to_be_visible()
 
@@ -232,7 +232,7 @@ def test_a_comparison_takes_over_the_colours_around_it(
 
     page.evaluate("dark => { document.body.style.background = dark ? '#fff' : '#111'; }", dark)
 
-    until(lambda: frame.evaluate(FIGURE, "loss")["ink"] != ink, 10, "other colours")
+    until(lambda: frame.evaluate(FIGURE, "loss")["ink"] != ink, "other colours")
     assert is_dark(frame) != dark
 
 
@@ -255,11 +255,11 @@ def test_a_comparison_shows_when_its_notebook_is_opened_again(
     )
     notebook.run_all()
     drawn = notebook.page.frame_locator("iframe[srcdoc]").locator(".plot canvas").first
-    expect(drawn).to_be_visible(timeout=60_000)
+    expect(drawn).to_be_visible()
 
     notebook.reload()
 
-    expect(drawn).to_be_visible(timeout=60_000)
+    expect(drawn).to_be_visible()
     assert notebook.errors == []
     notebook.picture("comparison")
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, expect
 
-from tools.jupyterlab_driver import LONG, Lab, Notebook, until
+from tools.jupyterlab_driver import Lab, Notebook, until
 
 pytestmark = pytest.mark.browser
 SETUP = """
@@ -58,11 +58,11 @@ def rename_and_tag(panel: Locator) -> None:
     name.fill("fast")
     name.press("Enter")
     rows = panel.locator(".nbd-name")
-    expect(rows).to_have_text(["now (this run)", "fast", "slow"], timeout=LONG)
+    expect(rows).to_have_text(["now (this run)", "fast", "slow"])
     tag = panel.get_by_label("Tag, as name or name=value")
     tag.fill("data=v2")
     tag.press("Enter")
-    expect(panel.locator(".nbd-tag")).to_have_text("data=v2", timeout=LONG)
+    expect(panel.locator(".nbd-tag")).to_have_text("data=v2")
     expect(tag).to_be_focused()
 
 
@@ -71,8 +71,8 @@ def compare_two(notebook: Notebook, panel: Locator) -> None:
     for chosen in ("now", "fast"):
         panel.get_by_label(f"Compare {chosen}").click()
         expect(panel.get_by_label(f"Compare {chosen}")).to_have_attribute("aria-pressed", "true")
-    expect(panel.get_by_role("cell", name="0.001", exact=True).last).to_be_visible(timeout=LONG)
-    until(lambda: [len(line["x"]) for line in lines(notebook)] == [80, 60], 30, "two curves")
+    expect(panel.get_by_role("cell", name="0.001", exact=True).last).to_be_visible()
+    until(lambda: [len(line["x"]) for line in lines(notebook)] == [80, 60], "two curves")
     notebook.picture("runs")
     panel.get_by_label("Compare fast").click()
 
@@ -80,13 +80,13 @@ def compare_two(notebook: Notebook, panel: Locator) -> None:
 def delete_slow(panel: Locator) -> None:
     """Delete a run by the keyboard and a second click."""
     panel.get_by_label("More slow").click()
-    expect(panel.get_by_label("New name of the run")).to_have_value("slow", timeout=LONG)
+    expect(panel.get_by_label("New name of the run")).to_have_value("slow")
     panel.get_by_role("button", name="Delete", exact=True).press("Enter")
     # The keyboard stays where it was, on what does no harm.
-    expect(panel.get_by_role("button", name="Keep")).to_be_focused(timeout=LONG)
+    expect(panel.get_by_role("button", name="Keep")).to_be_focused()
     panel.get_by_role("button", name="Delete for good?").click()
     rows = panel.locator(".nbd-name")
-    expect(rows).to_have_text(["now (this run)", "fast data=v2"], timeout=LONG)
+    expect(rows).to_have_text(["now (this run)", "fast data=v2"])
 
 
 def test_the_runs(open_notebook: Callable[..., Notebook], lab: Lab, empty_store: Path) -> None:
@@ -97,7 +97,7 @@ def test_the_runs(open_notebook: Callable[..., Notebook], lab: Lab, empty_store:
     notebook.tab("Runs").click()
     panel = page.locator(".nbd-panel[aria-label='Runs']")
     expect(panel.locator(".nbd-name")).to_have_text(
-        ["now (this run)", "<img src=x onerror=alert(1)>", "slow"], timeout=LONG
+        ["now (this run)", "<img src=x onerror=alert(1)>", "slow"]
     )
     write_note(panel)
     rename_and_tag(panel)
@@ -105,7 +105,7 @@ def test_the_runs(open_notebook: Callable[..., Notebook], lab: Lab, empty_store:
     delete_slow(panel)
 
     notebook.tab("Findings").click()
-    until(lambda: "now with" in str(notebook.figure("loss")["sources"]), 30, "the note's mark")
+    until(lambda: "now with" in str(notebook.figure("loss")["sources"]), "the note's mark")
     notebook.run_cell(1)
     notebook.shows("['fast', 'now'] now with <b>less</b> @x")
     assert notebook.errors == []

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import expect
 
-from tools.jupyterlab_driver import LONG, Notebook
+from tools.jupyterlab_driver import Notebook
 
 pytestmark = pytest.mark.browser
 SETUP = """
@@ -39,23 +39,23 @@ def test_the_timeline(open_notebook: Callable[..., Notebook]) -> None:
     expect(step).to_have_value("100")
     expect(step).to_be_focused()
     page.keyboard.press("Enter")
-    expect(panel.locator(".nbd-now")).to_have_attribute("title", "step 100", timeout=LONG)
+    expect(panel.locator(".nbd-now")).to_have_attribute("title", "step 100")
     expect(panel.locator(".nbd-gone")).to_have_count(1)
     condition = panel.locator("[data-field=condition]")
     condition.fill("step == 130")
     condition.press("Enter")
-    expect(panel.get_by_role("button", name="step == 130")).to_be_visible(timeout=LONG)
+    expect(panel.get_by_role("button", name="step == 130")).to_be_visible()
     condition.fill("grad_nrm > 1")
     panel.get_by_role("button", name="Add").click()
-    expect(page.get_by_text("grad_nrm")).to_be_visible(timeout=LONG)
+    expect(page.get_by_text("grad_nrm")).to_be_visible()
     notebook.button("Run").click()
-    expect(page.get_by_text("Break: step == 130", exact=True)).to_be_visible(timeout=LONG)
+    expect(page.get_by_text("Break: step == 130", exact=True)).to_be_visible()
     panel.locator("[data-field=values]").fill("1e-5, 1e-2")
     panel.locator("[data-field=steps]").fill("60")
     panel.get_by_role("button", name="Fork and compare").click()
-    expect(panel.locator("svg")).to_have_count(3, timeout=LONG)
+    expect(panel.locator("svg")).to_have_count(3)
     notebook.picture("timeline")
     panel.get_by_role("button", name="Keep lr=0.01").click()
-    expect(panel.locator(".nbd-now")).to_have_attribute("title", "step 190", timeout=LONG)
+    expect(panel.locator(".nbd-now")).to_have_attribute("title", "step 190")
     notebook.run_cell(1)
-    expect(page.get_by_text("190 0.01 True")).to_be_visible(timeout=LONG)
+    expect(page.get_by_text("190 0.01 True")).to_be_visible()

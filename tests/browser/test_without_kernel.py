@@ -12,7 +12,7 @@ from nbclient import NotebookClient
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from tests.browser.test_dashboard import MAKE, SETUP, train
-from tools.jupyterlab_driver import LONG, Lab, Notebook, until
+from tools.jupyterlab_driver import Lab, Notebook, until
 
 pytestmark = pytest.mark.browser
 Open = Callable[..., Notebook]
@@ -24,8 +24,8 @@ def saved(lab: Lab, context: BrowserContext) -> Path:
     """A notebook that was run and saved; its kernel is gone."""
     notebook = Notebook(lab, context, lab.write("shared.ipynb", [SETUP, MAKE, RUN]))
     notebook.run_all()
-    until(lambda: notebook.figure("loss")["count"], 60, "the figures")
-    until(lambda: at_step(notebook.page, 200), 60, "the picture of the last step")
+    until(lambda: notebook.figure("loss")["count"], "the figures")
+    until(lambda: at_step(notebook.page, 200), "the picture of the last step")
     notebook.command("docmanager:save")
     notebook.close()
     return lab.notebooks / "shared.ipynb"
@@ -43,7 +43,7 @@ def still(page: Page) -> Locator:
 
 def has_the_picture(page: Page) -> None:
     """The text and the plots are visible, once, and no error beside them."""
-    expect(still(page)).to_have_count(1, timeout=LONG)
+    expect(still(page)).to_have_count(1)
     expect(still(page)).to_contain_text("at step 200")
     expect(still(page)).to_contain_text("Learning rate 0.001")
     image = still(page).locator("img")
@@ -57,21 +57,21 @@ def has_the_picture(page: Page) -> None:
 def test_the_live_dashboard_hides_the_picture(open_notebook: Open) -> None:
     notebook = open_notebook(SETUP, MAKE, RUN)
     notebook.run_all()
-    expect(notebook.button("Run")).to_be_visible(timeout=LONG)
-    until(lambda: at_step(notebook.page, 200), 60, "the picture")
+    expect(notebook.button("Run")).to_be_visible()
+    until(lambda: at_step(notebook.page, 200), "the picture")
     expect(still(notebook.page)).to_have_count(0)
 
     notebook.run_cell(1)
-    until(lambda: notebook.figure("loss")["count"], 60, "the figures")
+    until(lambda: notebook.figure("loss")["count"], "the figures")
     expect(still(notebook.page)).to_have_count(0)
     train(notebook)
     notebook.button("Pause").click()
-    until(lambda: not at_step(notebook.page, 0), 20, "the picture of the pause")
+    until(lambda: not at_step(notebook.page, 0), "the picture of the pause")
     expect(still(notebook.page)).to_have_count(0)
 
     notebook.reload()
-    expect(notebook.button("Run")).to_be_visible(timeout=LONG)
-    until(lambda: notebook.figure("loss")["count"], 60, "the figures")
+    expect(notebook.button("Run")).to_be_visible()
+    until(lambda: notebook.figure("loss")["count"], "the figures")
     expect(still(notebook.page)).to_have_count(0)
     assert notebook.errors == []
 
@@ -81,11 +81,11 @@ def test_a_view_of_its_own_shows_the_dashboard_alone(open_notebook: Open) -> Non
     """JupyterLab's "Create New View for Cell Output"."""
     notebook = open_notebook(SETUP, MAKE, RUN)
     notebook.run_all()
-    until(lambda: notebook.figure("loss")["count"], 60, "the figures")
+    until(lambda: notebook.figure("loss")["count"], "the figures")
     notebook.page.evaluate("() => { jupyterapp.shell.currentWidget.content.activeCellIndex = 1 }")
     notebook.command("notebook:create-output-view", wait=False)
     panel = notebook.page.locator(".jp-LinkedOutputView")
-    expect(panel.locator(".nbd-view canvas").first).to_be_visible(timeout=LONG)
+    expect(panel.locator(".nbd-view canvas").first).to_be_visible()
     expect(still(notebook.page)).to_have_count(0)
     notebook.page.evaluate(TO_NOTEBOOK)
 
@@ -93,7 +93,7 @@ def test_a_view_of_its_own_shows_the_dashboard_alone(open_notebook: Open) -> Non
 def test_closing_leaves_the_picture_in_place_of_the_dashboard(open_notebook: Open) -> None:
     notebook = open_notebook(SETUP, MAKE, RUN, "dbg.close()", "dbg")
     notebook.run_all()
-    expect(still(notebook.page)).to_have_count(2, timeout=LONG)
+    expect(still(notebook.page)).to_have_count(2)
     for one in still(notebook.page).all():
         expect(one).to_contain_text("at step 200")
     expect(notebook.page.locator(".nbd-view")).to_have_count(0)
@@ -151,7 +151,7 @@ def test_saved_widget_state_shows_the_picture_in_the_view(
 
     notebook = Notebook(lab, context, path.name)
     notebook.page.evaluate(TRUST)
-    expect(notebook.page.locator(".nbd-view .nbd-still")).to_be_visible(timeout=LONG)
+    expect(notebook.page.locator(".nbd-view .nbd-still")).to_be_visible()
     expect(still(notebook.page)).to_contain_text("at step 200")
     expect(notebook.button("Run")).not_to_be_visible()
     notebook.picture("still-saved-state")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import expect
 
-from tools.jupyterlab_driver import LONG, Notebook
+from tools.jupyterlab_driver import Notebook
 
 pytestmark = pytest.mark.browser
 SETUP = """
@@ -34,22 +34,22 @@ def test_a_sample_is_excluded_and_taken_back(open_notebook: Callable[..., Notebo
     notebook.button("Run").click()
     notebook.tab("Findings").click()
     panel = page.locator(".nbd-panel[aria-label='Findings']")
-    expect(panel.get_by_text("NaN or Inf", exact=True)).to_be_visible(timeout=LONG)
+    expect(panel.get_by_text("NaN or Inf", exact=True)).to_be_visible()
     panel.get_by_role("button", name="Show the samples").click()
     row = panel.get_by_role("row").filter(has=page.get_by_role("cell", name="123", exact=True))
-    expect(row).to_be_visible(timeout=LONG)
+    expect(row).to_be_visible()
     expect(row.get_by_role("img")).to_be_visible()
     expect(panel.get_by_role("row").nth(1)).to_contain_text("123")
     row.get_by_role("button", name="Exclude").click()
     undo = panel.get_by_role("button", name="123 is excluded")
-    expect(undo).to_be_visible(timeout=LONG)
+    expect(undo).to_be_visible()
     notebook.picture("worst_samples")
     notebook.button("Run").click()
-    expect(panel.get_by_text("Nothing looks sick")).to_be_visible(timeout=LONG)
+    expect(panel.get_by_text("Nothing looks sick")).to_be_visible()
     notebook.button("Pause").click()
     undo.click()
-    expect(undo).to_have_count(0, timeout=LONG)
+    expect(undo).to_have_count(0)
     panel.get_by_role("button", name="Close").click()
-    expect(row).to_have_count(0, timeout=LONG)
+    expect(row).to_have_count(0)
     notebook.run_cell(1)
-    expect(page.get_by_text("() ").first).to_be_visible(timeout=LONG)
+    expect(page.get_by_text("() ").first).to_be_visible()

@@ -83,7 +83,7 @@ def test_a_loop_in_a_function_of_a_thread_tells_its_exception(loop: OwnLoop, dbg
     threading.excepthook = raised.append
     try:
         dbg.run(raises)
-        assert until(lambda: raised, 10, "the exception")
+        assert until(lambda: raised, "the exception")
     finally:
         threading.excepthook = threading.__excepthook__
     assert dbg.history.status.step == 1
@@ -166,7 +166,7 @@ def test_a_loop_that_logs_after_the_end_of_its_watch_ends_quietly(
     dbg.close()
     closed.set()
     assert until(
-        lambda: not [t for t in threading.enumerate() if t.name == "nbdebug-loop"], 10, "the end"
+        lambda: not [t for t in threading.enumerate() if t.name == "nbdebug-loop"], "the end"
     )
 
 
@@ -315,7 +315,7 @@ def test_a_loop_is_ended_from_outside(loop: OwnLoop, dbg: Watch) -> None:
     dbg.run(endless)
     dbg.end_loop()
     assert until(
-        lambda: not [t for t in threading.enumerate() if t.name == "nbdebug-loop"], 10, "the end"
+        lambda: not [t for t in threading.enumerate() if t.name == "nbdebug-loop"], "the end"
     )
     dbg.run(lambda: [one_step(loop, batch) for batch in dbg.batches(loop.loader)])
     assert dbg.wait(10)
@@ -350,7 +350,7 @@ def test_an_optimizer_keeps_no_training_alive() -> None:
     assert dbg.wait(10)
     training = next(t for t in threading.enumerate() if t.name == "nbdebug-training")
     del dbg
-    assert until(lambda: not (gc.collect() and training.is_alive()), 10, "the end of the training")
+    assert until(lambda: not (gc.collect() and training.is_alive()), "the end of the training")
     one_step(loop, batch)
 
 

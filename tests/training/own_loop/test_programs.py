@@ -196,7 +196,7 @@ def test_torch_is_as_before_when_no_loop_is_watched(end: str) -> None:
             torch.autograd.backward, utils.clip_grad_norm_, utils.clip_grad.clip_grad_norm_
         )  # fmt: skip
 
-    assert until(is_as_before, 10, "the functions of torch and the optimizers")
+    assert until(is_as_before, "the functions of torch and the optimizers")
 
 
 def test_a_step_may_go_over_two_passes() -> None:
