@@ -258,7 +258,7 @@ SETTLED = """async () => {
 EXECUTE = """async code => {
   const kernel = jupyterapp.shell.currentWidget.sessionContext.session.kernel;
   const reply = kernel.requestExecute({ code, store_history: false }).done;
-  const late = new Promise((done) => setTimeout(done, 30_000, null));
+  const late = new Promise((done) => setTimeout(done, 120_000, null));
   return (await Promise.race([reply, late]))?.content.status;
 }"""
 FIGURE = """name => {

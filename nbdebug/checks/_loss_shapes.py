@@ -9,8 +9,10 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from nbdebug.model.module.forward import leaves
+from nbdebug.model.origin.source_line import user_line
 
-OUTPUT, TARGET, PAIRED = 1, 2, 4
+# PAIRED was given an axis to pair it along, COLUMN one of length 1 at its end.
+OUTPUT, TARGET, PAIRED, COLUMN = 1, 2, 4, 8
 # Elementwise functions, of which the criteria are meant for equal shapes.
 ARITHMETIC = frozenset((
     "add", "sub", "subtract", "rsub", "mul", "multiply", "div", "divide", "true_divide", "pow",
@@ -29,14 +31,18 @@ PAIRING = frozenset((
     "unsqueeze", "expand", "expand_as", "broadcast_to", "broadcast_tensors", "meshgrid", "tile",
     "repeat", "t", "T", "mT", "transpose", "permute", "swapaxes", "movedim",
 ))  # fmt: skip
+# Functions that choose a column of what they are given.
+KEPT = frozenset(
+    ("getitem", "narrow", "gather", "index_select", "take_along_dim", "split", "chunk")
+)
 
 
 @dataclass(frozen=True)
 class Clash:
-    """An operation in which outputs and targets of different shapes were broadcast.
+    """An operation in which outputs and targets, or two outputs, of different shapes meet.
 
     Attributes:
-        operation: name of the function.
+        operation: name of the function; line: of the user's code that calls it.
         outputs, targets: shapes of its arguments; both: their common shape.
         crossed: both were expanded, so that an output meets targets of others.
         paired: one of them was given an axis for this inside the loss.
@@ -48,13 +54,15 @@ class Clash:
     both: tuple[int, ...]
     crossed: bool
     paired: bool
+    line: str = ""
 
 
 class LossShapes(TorchFunctionMode):
     """Follows outputs and targets through a loss and records where they are broadcast.
 
     Only results that the gradient flows through count, of a metric all. Two arguments of the same
-    number of axes, of which one was given an axis inside the loss, are paired on purpose.
+    number of axes, of which one was given an axis inside the loss, are paired on purpose. So are
+    two outputs of which one was made a column inside the loss.
 
     Args:
         outputs, targets: arguments of the loss, in any structure.
@@ -100,14 +108,24 @@ class LossShapes(TorchFunctionMode):
             if name in self._names:
                 self._compare(name, known, result)
             for tensor in _tensors(result):
-                paired = PAIRED if _pairs(name, args, known[0][0], tuple(tensor.shape)) else 0
-                self._marks[id(tensor)] = tensor, mark | paired
+                after = tuple(tensor.shape)
+                paired = PAIRED if _pairs(name, args, known[0][0], after) else 0
+                if _is_column(name, known[0][0], after):
+                    paired |= COLUMN
+                fits = any(each == OUTPUT and shape == after for shape, each in known)
+                ended = fits or len(after) < max(len(shape) for shape, _ in known)
+                # An axis that fits an output's own is no pairing; one that is gone is none now.
+                kept = mark & ~(PAIRED | COLUMN) if ended else mark
+                self._marks[id(tensor)] = tensor, kept | paired
         return result
 
     def _compare(self, name: str, known: list[tuple[tuple[int, ...], int]], result: Any) -> None:
         outputs = [shape for shape, mark in known if mark & OUTPUT]
         targets = [shape for shape, mark in known if mark & TARGET and not mark & OUTPUT]
         flows = self._metric or any(tensor.requires_grad for tensor in _tensors(result))
+        if not targets and not any(mark & (PAIRED | COLUMN) for _, mark in known):
+            # Of one number of axes, each has its own.
+            outputs, targets = outputs[:1], [o for o in outputs[1:] if len(o) != len(outputs[0])]
         if not (outputs and targets and flows) or outputs[0] == targets[0]:
             return
         try:
@@ -119,7 +137,9 @@ class LossShapes(TorchFunctionMode):
         )
         paired = any(mark & PAIRED for _, mark in known)
         if crossed or name in CRITERIA:
-            self.clashes.append(Clash(name, outputs[0], targets[0], both, crossed, paired))
+            self.clashes.append(
+                Clash(name, outputs[0], targets[0], both, crossed, paired, user_line())
+            )
 
 
 def _tensors(value: Any) -> list[torch.Tensor]:
@@ -147,6 +167,12 @@ def _pairs(name: str, args: Any, before: tuple[int, ...], after: tuple[int, ...]
         # An axis at the end alone makes a column of numbers, which is no pairing yet.
         return after.count(1) > before.count(1) and after[-1:] != (1,)
     return name in PAIRING and before != after
+
+
+def _is_column(name: str, before: tuple[int, ...], after: tuple[int, ...]) -> bool:
+    """True if a view or a reduction gives its result an axis of length 1 at its end."""
+    made = name in RESHAPING or (len(before) == len(after) and name not in KEPT)
+    return made and after[-1:] == (1,) and before[-1:] != (1,)
 
 
 def _size(shape: tuple[int, ...]) -> int:

@@ -10,6 +10,7 @@ from nbdebug.checks._class_weights import weights_of_classes
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks._loss_trace import loss_trace
 from nbdebug.checks._model_calls import batch_tensors
+from nbdebug.checks._regression_targets import regression_targets
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.model.module.forward import split
@@ -39,8 +40,15 @@ class Labels(Check):
 
     def examine(self, context: CheckContext) -> Outcome:
         parts = [targets for _, targets in context.alike]
-        if not all(isinstance(part, torch.Tensor) for part in parts):
-            return Outcome("not_applicable", "the targets are not a single tensor.")
+        single = all(isinstance(part, torch.Tensor) for part in parts)
+        found = self._of_targets(context, parts) if single else self._of_calls(context)
+        if single and context.loss_fn is None and found.status == "pass":
+            # A step may compare outputs with more than the last tensor of a batch.
+            other = self._of_calls(context)
+            return other if other.status == "warning" else found
+        return found
+
+    def _of_targets(self, context: CheckContext, parts: list[torch.Tensor]) -> Outcome:
         targets = torch.cat(parts)
         if not bool(torch.isfinite(targets).all()):
             if math.isfinite(float(context.look(context.batch)[0])):
@@ -85,10 +93,20 @@ class Labels(Check):
             )
         return Outcome("warning", seen, expected, remedy)
 
-    def _numbers(self, targets: torch.Tensor) -> Outcome:
+    def _of_calls(self, context: CheckContext) -> Outcome:
+        """Outcome where a step, or a loss of several targets, calls losses of torch."""
+        found = regression_targets(context)
+        if not found:
+            return Outcome("not_applicable", "the targets are not a single tensor.")
+        outcomes = [
+            self._numbers(one.targets, f"targets of {one.function} ({one.line}): ") for one in found
+        ]
+        return next((one for one in outcomes if one.status != "pass"), outcomes[0])
+
+    def _numbers(self, targets: torch.Tensor, of: str = "") -> Outcome:
         flat = targets.flatten(1) if targets.ndim > 1 else targets[:, None]
         spread, mean = float(flat.std(0).max()), float(flat.mean(0).abs().max())
-        seen = f"standard deviation {spread:.3g}, mean {mean:.3g}"
+        seen = f"{of}standard deviation {spread:.3g}, mean {mean:.3g}"
         if max(spread, mean) > self.MAX_SCALE:
             remedy = "Standardise the targets, and scale the predictions back."
             return Outcome("warning", seen, "both at most 10", remedy)

@@ -45,6 +45,14 @@ LOSS: Mapping[str, SickSetup] = {
     "targets of 0 and 1 for a loss of signs": SickSetup(
         "loss_inputs", lambda: mlp(out=1), binary, nn.SoftMarginLoss()
     ),
+    "a norm of one feature": SickSetup(
+        "unit_axis", lambda: mlp(nn.LayerNorm(1), out=1), binary, nn.BCEWithLogitsLoss()
+    ),
+    "a tanh scaled down before cross-entropy": SickSetup(
+        "logit_range",
+        mlp,
+        loss=lambda out, target: nn.functional.cross_entropy(0.1 * out.tanh(), target),
+    ),
     "sum over the batch": SickSetup(
         "reduction", mlp, loss=nn.CrossEntropyLoss(reduction="sum")
     ),
