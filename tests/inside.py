@@ -75,7 +75,7 @@ def queue_of(dbg: nbd.Debugger) -> CommandQueue:
 
 def thread_of(dbg: nbd.Debugger) -> threading.Thread:
     """The training thread."""
-    return dbg._parts.worker._thread
+    return dbg._parts.worker.thread
 
 
 def put_together(dbg: nbd.Debugger, *commands: Command) -> list[Ticket]:

@@ -213,7 +213,8 @@ class Notebook:
 
     def renew(self, cells: list[str]) -> None:
         """Take other cells in a kernel as good as new; page and imported modules stay."""
-        assert self.page.evaluate(EXECUTE, RESET) == "ok", "the kernel cannot be used again"
+        # Right after an error the kernel turns away what was asked for in the meantime.
+        until(lambda: self.page.evaluate(EXECUTE, RESET) == "ok", "the kernel to be as good as new")
         self.page.evaluate(REPLACE_CELLS, cells)
         self.page.set_viewport_size(SIZE)
         until(lambda: self.figure("loss")["documents"] == 0, "the plots of before to go")
@@ -233,7 +234,7 @@ def until(condition: Callable[[], T], what: str) -> T:
 RESET = """
 import gc, ipywidgets, nbdebug, os
 os.environ["NBDEBUG_STILL"] = "off"
-for one in [one for one in gc.get_objects() if type(one) is nbdebug.Debugger]:
+for one in [one for one in gc.get_objects() if issubclass(type(one), nbdebug.Debugger)]:
     one.close()
 del os.environ["NBDEBUG_STILL"]
 ipywidgets.Widget.close_all()

@@ -7,6 +7,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 from nbdebug.core.commands.running import Close
+from nbdebug.core.ending_threads import EXIT_JOIN_SECONDS, join_at_exit
 from nbdebug.debugger.assembly import Parts
 from nbdebug.debugger.client import Client
 from nbdebug.debugger.notebook_cells import in_notebook
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from nbdebug.dashboard.dashboard import Dashboard
 
 JOIN_SECONDS = 30.0
-EXIT_JOIN_SECONDS = 10.0
 
 
 class Lifetime:
@@ -85,8 +85,10 @@ class Lifetime:
         if parts is None:
             return
         parts.queue.put(Close())
-        if not _running():
-            # Threads must not outlive torch.
+        # Threads must not outlive torch.
+        if _running():
+            join_at_exit(parts.worker.thread)
+        else:
             parts.worker.join(EXIT_JOIN_SECONDS)
         if self._server is not None:
             self._server.close(wait=not _running())

@@ -56,16 +56,16 @@ class Worker:
         training.run.publish()
         # The context of the cell, so that output of the thread belongs to that cell.
         context = contextvars.copy_context()
-        self._thread = threading.Thread(
+        self.thread = threading.Thread(
             target=context.run, args=(self._run_loop,), name="nbdebug-training", daemon=True
         )
-        training.history.inside.writer = self._thread
-        self._thread.start()
+        training.history.inside.writer = self.thread
+        self.thread.start()
 
     def join(self, timeout: float | None = None) -> None:
         """Wait for the end of the thread."""
-        if threading.current_thread() is not self._thread:
-            self._thread.join(timeout)
+        if threading.current_thread() is not self.thread:
+            self.thread.join(timeout)
 
     def _run_loop(self) -> None:
         try:
