@@ -9,7 +9,7 @@ import torch
 
 from nbdebug.checks._class_targets import ClassTargets, class_targets
 from nbdebug.checks._context import CheckContext
-from nbdebug.checks._model_calls import ModelCall, batch_tensors, uneven_step
+from nbdebug.checks._model_calls import ModelCall, batch_tensors, watched_step
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
 
@@ -46,7 +46,7 @@ class PairedRows(Check):
     MAX_EQUAL_SHARE = 0.9
 
     def examine(self, context: CheckContext) -> Outcome:
-        step = uneven_step(context)
+        step = watched_step(context)
         if isinstance(step, str):
             return Outcome("not_applicable", step)
         tensors, judged = batch_tensors(context), False
@@ -78,7 +78,7 @@ def _in_the_order_of(call: ModelCall, tensors: list[torch.Tensor]) -> bool:
 
 def _failed(share: float, rows: int, where: str) -> Outcome:
     return Outcome(
-        "fail", f"only {share:.0%} of {rows} outputs are compared with the target of their own row: "
+        "fail", f"only {share:.0%} of {rows} outputs are compared with the target of their row; "
         f"the targets are {where}", EXPECTED,
         "Use the same index for outputs and targets, as in loss(out[idx], labels[idx]), and keep "
         "the two in one order.",

@@ -187,3 +187,12 @@ def test_a_watched_loop_is_seen() -> None:
     for step, status in ((rolled, "fail"), (plain, "pass")):
         found = watched(("paired_rows",), mlp(), (X, Y), step, batch_size=32)
         assert found["paired_rows"].status == status
+
+
+def test_a_matrix_of_a_graph_beside_the_rows_does_not_hide_it() -> None:
+    def step(model: nn.Module, batch: Any) -> torch.Tensor:
+        x, links, y, chosen = batch
+        return F.cross_entropy((links @ model(x))[chosen], y[: len(chosen)])
+
+    data = [(X, torch.eye(N), Y, CHOSEN)]
+    assert result_of("paired_rows", mlp(), data, step_fn=step).status == "fail"
