@@ -60,7 +60,8 @@ def _left_out(kernel: torch.Tensor, penalty: float) -> torch.Tensor:
     eye = torch.eye(len(kernel), dtype=kernel.dtype)
     hat = eye - penalty * torch.linalg.inv(kernel + penalty * eye)
     own = hat.diagonal().clone()
-    return (hat - torch.diag(own)) / (1 - own).clamp_min(1e-6)[:, None]
+    found: torch.Tensor = (hat - torch.diag(own)) / (1 - own).clamp_min(1e-6)[:, None]
+    return found
 
 
 def _orders(count: int) -> torch.Tensor:

@@ -51,6 +51,9 @@ SICK: dict[str, Callable[[], tuple[torch.Tensor, torch.Tensor]]] = {
     "few columns": lambda: apart(jittered(draw(900, 4), 2, 1e-4)),
     "pictures with noise": lambda: apart(jittered(draw(400, 1, 8, 8), 2, 0.02)),
     "large pictures": lambda: apart(jittered(draw(300, 3, 24, 24), 2, 0.02)),
+    "pictures with empty corners": lambda: apart(
+        jittered(draw(500, 1, 8, 8) * (torch.arange(8) % 7 > 1), 4, 0.02)
+    ),
     "validation is training with noise": lambda: (
         (rows := draw(500, 10)), rows[:200] + 1e-3 * draw(200, 10)
     ),
@@ -100,6 +103,7 @@ HEALTHY: dict[str, Callable[[], tuple[torch.Tensor, torch.Tensor]]] = {
     "oversampled after the split": lambda: (
         (parts := apart(draw(800, 20))), (jittered(parts[0], 4), parts[1])
     )[1],
+    "columns of very different size": lambda: apart(draw(900, 8) * 10.0 ** torch.arange(-3, 5)),
     "equal rows": lambda: apart(draw(300, 10).repeat(2, 1)),
 }  # fmt: skip
 

@@ -23,13 +23,15 @@ def moved() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def moved_again(scores: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-    return CE(scores[:, :, :-1], tokens[:, 1:])
+    loss: torch.Tensor = CE(scores[:, :, :-1], tokens[:, 1:])
+    return loss
 
 
 def first_labels(model: nn.Module, batch: Any) -> torch.Tensor:
     """The chosen outputs, and as many labels from the first on."""
     inputs, labels, chosen = batch
-    return CE(model(inputs)[chosen], labels[: len(chosen)])
+    loss: torch.Tensor = CE(model(inputs)[chosen], labels[: len(chosen)])
+    return loss
 
 
 def noisy_copies() -> tuple[tuple[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
