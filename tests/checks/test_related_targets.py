@@ -196,3 +196,13 @@ def test_a_rule_asks_for_it_again_after_training() -> None:
         dbg.run(steps=260)
         found = {one.name: one for one in dbg.findings}
     assert "do not predict the targets" in found["warned_check"].seen
+
+
+def test_what_is_learnt_by_heart_is_explained() -> None:
+    train, held_out = parts(X[ORDER], LABELS[OTHER])
+    model = mlp(width=512)
+    with nbd.Debugger(model, train, CE, val_data=held_out, batch_size=16, lr=1e-2) as dbg:
+        dbg.run(steps=480)
+        found = {one.name: one for one in dbg.findings}
+    assert "do not predict the targets" in found["warned_check"].seen
+    assert found["overfitting"].cause == "warned_check"
