@@ -12,6 +12,7 @@ from nbdebug.examples.setups.data import DATA
 from nbdebug.examples.setups.forwards import FORWARDS
 from nbdebug.examples.setups.layers import LAYERS
 from nbdebug.examples.setups.loss import LOSS
+from nbdebug.examples.setups.pairs import PAIRS
 from nbdebug.examples.setups.signals import SIGNALS
 from nbdebug.examples.setups.start import START
 from nbdebug.examples.sick_training import SickTraining
@@ -22,7 +23,7 @@ SICK_TRAININGS: Mapping[str, SickTraining] = MappingProxyType(
     {training.name: training for training in _TRAININGS}
 )
 SICK_SETUPS: Mapping[str, SickSetup] = MappingProxyType(
-    {**START, **LOSS, **LAYERS, **FORWARDS, **DATA, **SIGNALS, **CONNECTIONS}
+    {**START, **LOSS, **LAYERS, **FORWARDS, **DATA, **SIGNALS, **CONNECTIONS, **PAIRS}
 )
 
 

@@ -17,7 +17,7 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
         "suspicious_validation", "stale_batchnorm", "variance_shift", "clipping_too_hard",
         "unbounded_loss",
     ),
-    "warned_check": (*NO_PROGRESS, "constant_output"),
+    "warned_check": (*NO_PROGRESS, "constant_output", "overfitting"),
     "harmful_change": (
         *NO_PROGRESS, "diverging", "oscillating", "exploding_gradients", "gradient_spike",
         "not_finite", "updates_too_large", "updates_too_small", "dead_units", "constant_output",
