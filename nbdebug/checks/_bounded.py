@@ -107,7 +107,7 @@ class BoundedLogits(TorchFunctionMode):
         return result
 
     def _mark(self, name: str, given: list[torch.Tensor], marks: list[Any], call: Any) -> Any:
-        """What is known of the result of an operation; None for nothing."""
+        """Mark of the result of an operation; None if nothing is known of it."""
         if name == "normalize":
             p = call[1].get("p", call[0][1] if len(call[0]) > 1 else 2.0)
             return UNIT if p == 2 else None

@@ -11,7 +11,6 @@ from typing import TypeVar
 
 from nbdebug.core.commands.queue import CommandSink
 from nbdebug.core.commands.running import WatchProbe
-from nbdebug.core.ending_threads import join_at_exit
 from nbdebug.core.error_text import describe_error, raise_interrupt, traceback_of
 from nbdebug.core.history.history import History
 from nbdebug.core.history.snapshot import Snapshot
@@ -135,8 +134,6 @@ class Pump:
         self._wake.set()
         if self._thread is None:
             then()
-        else:
-            join_at_exit(self._thread)
 
     def fail(self, title: str, error: BaseException) -> None:
         """Add a failure to the notices."""

@@ -7,9 +7,9 @@ import weakref
 from typing import TYPE_CHECKING
 
 from nbdebug.core.commands.running import Close
-from nbdebug.core.ending_threads import EXIT_JOIN_SECONDS, join_at_exit
 from nbdebug.debugger.assembly import Parts
 from nbdebug.debugger.client import Client
+from nbdebug.debugger.ending_threads import EXIT_JOIN_SECONDS, join_at_exit
 from nbdebug.debugger.notebook_cells import in_notebook
 from nbdebug.elsewhere.server import Server
 
