@@ -62,6 +62,24 @@ def test_metrics_without_outputs_are_told_of() -> None:
     assert "(loss, outputs, targets)" in notice.text
 
 
+@pytest.mark.parametrize("metrics", [None, {"accuracy": lambda outputs, targets: 0.5}])
+def test_a_step_may_log_a_metric_that_is_not_measured(metrics: Any) -> None:
+    def step(model: torch.nn.Module, batch: Any) -> Any:
+        loss, outputs, targets = parts(model, batch)
+        return {"loss": loss, "accuracy": (outputs.argmax(1) == targets).float().mean()}
+
+    torch.manual_seed(0)
+    with nbd.Debugger(tiny_mlp(), blobs(), step_fn=step, metrics=metrics) as dbg:
+        dbg.run(steps=12)
+        logged = dbg.history.frame("accuracy")["accuracy"]
+    torch.manual_seed(0)
+    with nbd.Debugger(tiny_mlp(), blobs(), step_fn=parts) as dbg:
+        dbg.run(steps=12)
+        measured = dbg.history.frame("accuracy")["accuracy"]
+    assert len(logged) == 12
+    assert logged[measured.index].tolist() == measured.tolist()
+
+
 @pytest.mark.parametrize(
     ("logs", "word"), [({"lr": 1.0}, "lr"), ({"a b!": 1.0}, "a b!"), ({"text": "x"}, "text")]
 )

@@ -58,7 +58,8 @@ def _forward(loop: Loop, batch: Batch) -> torch.Tensor:
     session = loop.session
     loss, session.outputs, session.targets = session.evaluate(batch.data)
     if session.logs:
-        check_logged(session.logs, loop.breakpoints.measured)
+        # A step that logs returns no outputs, of which metrics could be measured.
+        check_logged(session.logs, loop.breakpoints.measured.difference(session.metrics.names))
     if session.step_fn is None:
         session.again = partial(call, session.model, split(batch.data)[0])
     return with_gradient(checked(loss, session.loss_name), session.loss_name)
