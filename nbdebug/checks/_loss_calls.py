@@ -18,6 +18,9 @@ PASSING = (
     "View", "ReshapeAlias", "UnsafeView", "Squeeze", "Unsqueeze", "Transpose", "Permute", "T",
     "ToCopy", "Clone", "Slice", "Select", "Index", "Expand", "Unbind", "Split", "Alias",
 )  # fmt: skip
+CHOOSING = ("Index", "IndexSelect", "Gather", "Embedding", "Select", "Where", "MaskedSelect")
+PRODUCTS = ("Addmm", "Mm", "Bmm", "Convolution", "Linear")
+MAX_NODES = 64
 
 
 @dataclass
@@ -63,11 +66,30 @@ class LossCall:
         """Name of the operation that made an argument, such as "Sigmoid"; "" without a graph."""
         node = self.arguments[name].grad_fn
         while node is not None:
-            kind = str(node.name()).partition("Backward")[0]
+            kind = _kind(node)
             if kind not in PASSING or not node.next_functions:
                 return kind
             node = node.next_functions[0][0]
         return ""
+
+    def is_chosen(self, name: str) -> bool:
+        """True if rows of an output were chosen for an argument, or nothing is known of it.
+
+        The operations behind the last product with weights are looked at.
+        """
+        node = self.arguments[name].grad_fn
+        if node is None:
+            return True
+        waiting, seen = [node], set[Any]()
+        while waiting and len(seen) < MAX_NODES:
+            node = waiting.pop()
+            kind = _kind(node)
+            if kind in CHOOSING:
+                return True
+            if node not in seen and kind not in PRODUCTS:
+                seen.add(node)
+                waiting += [one for one, _ in node.next_functions if one is not None]
+        return False
 
 
 def loss_calls(context: CheckContext, functions: Collection[Callable[..., Any]]) -> list[LossCall]:
@@ -89,6 +111,11 @@ def loss_calls(context: CheckContext, functions: Collection[Callable[..., Any]])
     for call, weight in zip(found, weights, strict=True):
         call.weight = weight
     return [call for call in found if call.weight is not None and bool(call.weight.any())]
+
+
+def _kind(node: Any) -> str:
+    """Name of the operation of a node, such as "Sigmoid"."""
+    return str(node.name()).partition("Backward")[0]
 
 
 class _Watch(TorchFunctionMode):

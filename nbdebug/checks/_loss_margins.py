@@ -7,6 +7,7 @@ import torch
 from nbdebug.checks._loss_calls import LossCall
 from nbdebug.checks._loss_fault import PROBABILITIES, UNIT, Fault, range_of
 
+MIN_TRIPLETS, MIN_DEVIATIONS, MIN_RATIO = 16, 6.0, 1.1
 MAX_FLOOR_SHARE, MAX_NEGATIVE_SHARE, MIN_EQUAL_SHARE = 0.05, 0.02, 0.9
 
 
@@ -83,7 +84,27 @@ def triplets(call: LossCall) -> Fault | None:
             f"margin={margin:g} for vectors of length 1, which are at most 2 apart",
             "a margin that can be reached", "Use a margin from 0.1 to 1.",
         )  # fmt: skip
-    return None
+    return _changed_places(call)
+
+
+def _changed_places(call: LossCall) -> Fault | None:
+    """Tell if negatives are nearer than positives, which were not chosen by their distance."""
+    names = "anchor", "positive", "negative"
+    anchor, positive, negative = (call.numbers(name) for name in names)
+    if any(call.is_chosen(name) for name in names) or anchor.ndim != 2:
+        return None
+    if not anchor.shape == positive.shape == negative.shape or len(anchor) < MIN_TRIPLETS:
+        return None
+    near, far = ((anchor - one).norm(dim=1) for one in (positive, negative))
+    apart = (near - far).double()
+    deviation = apart.std() / len(apart) ** 0.5
+    if apart.mean() <= MIN_DEVIATIONS * deviation or near.mean() < MIN_RATIO * far.mean():
+        return None
+    return Fault(
+        f"the positives lie {float(near.mean() / far.mean()):.2g} times as far from the anchors as "
+        "the negatives", "positives that are like the anchor, negatives that are not",
+        "Check the order of the arguments: anchor, positive, negative.", "warning",
+    )  # fmt: skip
 
 
 def several(call: LossCall) -> Fault | None:
