@@ -86,8 +86,10 @@ class LossShapes(TorchFunctionMode):
         self._depth += 1
 
     def leave(self, _: Any, __: Any, outputs: Any) -> None:
-        """Note what a call of the model returns."""
+        """Note what a call of the model, or of a part alone, returns."""
         self._depth -= 1
+        if self._depth:
+            return
         self.calls += 1
         for tensor in _tensors(outputs):
             self._marks[id(tensor)] = tensor, OUTPUT

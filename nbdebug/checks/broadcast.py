@@ -9,6 +9,7 @@ import torch
 
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks._loss_shapes import Clash, LossShapes
+from nbdebug.checks._model_hooks import calls_observed
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.model.module.forward import call, leaves, with_leaves
@@ -72,18 +73,10 @@ def _of_step(context: CheckContext) -> Outcome:
     """Outcome where a step calls the model itself: outputs meet what is in the batch."""
     context.train()
     trace = LossShapes((), context.batch)
-    hooks = [
-        context.model.register_forward_pre_hook(trace.enter),
-        context.model.register_forward_hook(trace.leave, always_call=True),
-    ]
-    try:
-        with torch.enable_grad(), trace:
-            context.evaluate(context.batch)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with calls_observed(context.model, trace), torch.enable_grad(), trace:
+        context.evaluate(context.batch)
     if not trace.calls:
-        return Outcome("not_applicable", "the step does not call the model as a whole.")
+        return Outcome("not_applicable", "the step calls no module of the model.")
     return _judge(f"calls of the model in the step: {trace.calls}", trace.clashes)
 
 

@@ -11,6 +11,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from nbdebug.checks._context import CheckContext
+from nbdebug.checks._model_hooks import calls_observed
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.model.module.forward import leaves
@@ -64,16 +65,8 @@ class UnitAxis(Check):
     def examine(self, context: CheckContext) -> Outcome:
         context.train()
         watch = _Watch()
-        hooks = [
-            context.model.register_forward_pre_hook(watch.enter),
-            context.model.register_forward_hook(watch.leave, always_call=True),
-        ]
-        try:
-            with torch.enable_grad(), watch:
-                context.evaluate(context.batch)
-        finally:
-            for hook in hooks:
-                hook.remove()
+        with calls_observed(context.model, watch), torch.enable_grad(), watch:
+            context.evaluate(context.batch)
         if not watch.seen:
             return Outcome("not_applicable", "no operation on the outputs is seen.")
         faults = [(key, calls) for key, calls in watch.calls.items() if not calls.several]

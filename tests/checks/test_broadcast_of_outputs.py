@@ -106,6 +106,20 @@ def test_outputs_of_other_samples_that_are_met_are_named(name: str) -> None:
     assert ".py: " in found.seen
 
 
+def parts(m: Any, b: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    hidden = m.body(b[0])
+    return m.scores(hidden), m.value(hidden)
+
+
+@pytest.mark.parametrize("name", ["advantage of a critic", "losses times a gate", "cured critic"])
+def test_parts_that_a_step_calls_one_by_one_are_judged(name: str) -> None:
+    def step(m: Any, b: Any) -> torch.Tensor:
+        return (SICK | HEALTHY)[name](lambda _: parts(m, b), b)
+
+    found = result_of("broadcast", Two(), (X, y, RETURNS), step_fn=step, batch_size=50)
+    assert found.status == ("fail" if name in SICK else "pass"), found.seen
+
+
 @pytest.mark.parametrize("name", HEALTHY)
 def test_pairs_on_purpose_pass(name: str) -> None:
     found = result_of("broadcast", Two(), (X, y, RETURNS), step_fn=HEALTHY[name], batch_size=50)

@@ -1,0 +1,40 @@
+"""Calls of a model, or of its parts one by one, as seen by an observer of operations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from torch import nn
+
+
+class CallObserver(Protocol):
+    """Observer of calls, which may be within one another."""
+
+    def enter(self, module: nn.Module, inputs: Any) -> None:
+        """Called before a module of the model."""
+
+    def leave(self, module: nn.Module, inputs: Any, outputs: Any) -> None:
+        """Called after a module of the model, also if it raised."""
+
+
+@contextmanager
+def calls_observed(model: nn.Module, observer: CallObserver) -> Iterator[None]:
+    """Context in which an observer is told of the calls of a model and of all its modules.
+
+    A step may call the parts of a model, or several networks, and never the whole.
+    """
+    hooks = [
+        hook
+        for module in model.modules()
+        for hook in (
+            module.register_forward_pre_hook(observer.enter),
+            module.register_forward_hook(observer.leave, always_call=True),
+        )
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
