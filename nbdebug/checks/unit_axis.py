@@ -59,7 +59,7 @@ class UnitAxis(Check):
     source = "PyTorch, torch.nn.functional (softmax, normalize, layer_norm, cross_entropy)"
     explains = (
         "zero_gradient", "constant_activations", "initial_loss", "loss_inputs", "overfit",
-        "output_activation", "unchanged_parameters",
+        "unchanged_parameters",
     )  # fmt: skip
 
     def examine(self, context: CheckContext) -> Outcome:
