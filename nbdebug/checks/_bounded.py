@@ -9,7 +9,8 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
-from nbdebug.model.module.forward import leaves
+from nbdebug.checks._operations import bare_name
+from nbdebug.model.module.forward import tensors_of
 from nbdebug.model.origin.source_line import user_line
 
 TOLERANCE = 1e-3
@@ -88,7 +89,7 @@ class BoundedLogits(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         name = _name(function)
-        given = [one for one in leaves([args, kwargs]) if isinstance(one, torch.Tensor)]
+        given = list(tensors_of([args, kwargs]))
         marks = [self._marks.get(one) for one in given]
         result = function(*args, **kwargs)
         if name in SINKS and given and given[0].requires_grad:
@@ -99,7 +100,7 @@ class BoundedLogits(TorchFunctionMode):
                     Bounded(name, user_line(), marks[0], given[0].detach().clone(), dim)
                 )
         mark = self._mark(name, given, marks, (args, kwargs))
-        for one in (one for one in leaves(result) if isinstance(one, torch.Tensor)):
+        for one in tensors_of(result):
             if mark is not None and _holds(mark, one):
                 self._marks[one] = mark
             else:
@@ -185,10 +186,7 @@ def _holds(mark: Any, result: torch.Tensor) -> bool:
 
 
 def _name(function: Any) -> str:
-    name = str(getattr(function, "__name__", ""))
-    if name == "__get__":
-        return str(getattr(getattr(function, "__self__", None), "__name__", ""))
-    bare = name.strip("_")
+    bare = bare_name(function)
     return METHODS.get(bare, bare)
 
 

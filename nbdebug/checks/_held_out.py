@@ -28,6 +28,14 @@ def validation_inputs(context: CheckContext) -> torch.Tensor | str:
     return torch.cat(rows)[:MAX_ROWS]
 
 
+def both_inputs(context: CheckContext) -> tuple[torch.Tensor, torch.Tensor] | str:
+    """Training and validation inputs, or the reason why one of them is unavailable."""
+    train, held_out = training_inputs(context), validation_inputs(context)
+    if isinstance(held_out, str):
+        return held_out
+    return train if isinstance(train, str) else (train, held_out)
+
+
 def training_inputs(context: CheckContext) -> torch.Tensor | str:
     """Inputs [N, ...] of at most 4,096 training samples, or the reason if unavailable."""
     samples = context.samples

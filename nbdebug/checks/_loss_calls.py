@@ -11,6 +11,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from nbdebug.checks._context import CheckContext
+from nbdebug.model.origin.graph import graph_nodes
 from nbdebug.model.origin.source_line import user_line
 
 # Nodes of the graph that only pass numbers on.
@@ -77,19 +78,9 @@ class LossCall:
 
         The operations behind the last product with weights are looked at.
         """
-        node = self.arguments[name].grad_fn
-        if node is None:
-            return True
-        waiting, seen = [node], set[Any]()
-        while waiting and len(seen) < MAX_NODES:
-            node = waiting.pop()
-            kind = _kind(node)
-            if kind in CHOOSING:
-                return True
-            if node not in seen and kind not in PRODUCTS:
-                seen.add(node)
-                waiting += [one for one, _ in node.next_functions if one is not None]
-        return False
+        value = self.arguments[name]
+        nodes = graph_nodes(value, MAX_NODES, lambda node: _kind(node) in PRODUCTS)
+        return value.grad_fn is None or any(_kind(node) in CHOOSING for node in nodes)
 
 
 def loss_calls(context: CheckContext, functions: Collection[Callable[..., Any]]) -> list[LossCall]:

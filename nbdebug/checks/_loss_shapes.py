@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from nbdebug.model.module.forward import leaves
+from nbdebug.checks._operations import bare_name
+from nbdebug.model.module.forward import tensors_of
 from nbdebug.model.origin.source_line import user_line
 
 # PAIRED was given an axis to pair it along, COLUMN one of length 1 at its end.
@@ -78,7 +79,7 @@ class LossShapes(TorchFunctionMode):
         # Tensors are kept with their marks, so that no id is used twice.
         self._marks: dict[int, tuple[torch.Tensor, int]] = {}
         for value, mark in ((outputs, OUTPUT), (targets, TARGET)):
-            for tensor in _tensors(value):
+            for tensor in tensors_of(value):
                 self._marks[id(tensor)] = tensor, mark
 
     def enter(self, *_: Any) -> None:
@@ -91,7 +92,7 @@ class LossShapes(TorchFunctionMode):
         if self._depth:
             return
         self.calls += 1
-        for tensor in _tensors(outputs):
+        for tensor in tensors_of(outputs):
             self._marks[id(tensor)] = tensor, OUTPUT
 
     def __torch_function__(
@@ -99,7 +100,7 @@ class LossShapes(TorchFunctionMode):
     ) -> Any:
         if self._depth:
             return func(*args, **(kwargs or {}))
-        given = _tensors([args, kwargs or {}])
+        given = list(tensors_of([args, kwargs or {}]))
         known = [(tuple(each.shape), self._marks.get(id(each), (each, 0))[1]) for each in given]
         result = func(*args, **(kwargs or {}))
         mark = 0
@@ -109,7 +110,7 @@ class LossShapes(TorchFunctionMode):
             name = _name(func)
             if name in self._names:
                 self._compare(name, known, result)
-            for tensor in _tensors(result):
+            for tensor in tensors_of(result):
                 after = tuple(tensor.shape)
                 paired = PAIRED if _pairs(name, args, known[0][0], after) else 0
                 if _is_column(name, known[0][0], after):
@@ -124,7 +125,7 @@ class LossShapes(TorchFunctionMode):
     def _compare(self, name: str, known: list[tuple[tuple[int, ...], int]], result: Any) -> None:
         outputs = [shape for shape, mark in known if mark & OUTPUT]
         targets = [shape for shape, mark in known if mark & TARGET and not mark & OUTPUT]
-        flows = self._metric or any(tensor.requires_grad for tensor in _tensors(result))
+        flows = self._metric or any(tensor.requires_grad for tensor in tensors_of(result))
         if not targets and not any(mark & (PAIRED | COLUMN) for _, mark in known):
             # Of one number of axes, each has its own.
             outputs, targets = outputs[:1], [o for o in outputs[1:] if len(o) != len(outputs[0])]
@@ -144,16 +145,9 @@ class LossShapes(TorchFunctionMode):
             )
 
 
-def _tensors(value: Any) -> list[torch.Tensor]:
-    return [leaf for leaf in leaves(value) if isinstance(leaf, torch.Tensor)]
-
-
 def _name(func: Any) -> str:
     """Name of a function without that of an operator: `__rsub__` and `sub_` are `sub`."""
-    name = str(getattr(func, "__name__", ""))
-    if name == "__get__":
-        return str(getattr(getattr(func, "__self__", None), "__name__", ""))
-    bare = name.strip("_")
+    name, bare = str(getattr(func, "__name__", "")), bare_name(func)
     for prefix in ("r", "i"):
         if name.startswith(f"__{prefix}") and bare[1:] in ARITHMETIC | {"truediv"}:
             bare = bare[1:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 SUMS = frozenset({"add", "add_", "sub", "sub_", "rsub", "__radd__", "__rsub__", "__iadd__"})
 FACTORS = frozenset({"mul", "mul_", "div", "div_", "true_divide", "__rmul__"})
@@ -19,6 +20,14 @@ LIKE_ANOTHER = frozenset({"view_as", "reshape_as", "expand_as", "type_as", "to"}
 def is_new(name: str) -> bool:
     """True if only shape and dtype of the arguments count, such as of `zeros_like`."""
     return name.endswith("_like") or name.startswith("new_")
+
+
+def bare_name(function: Any) -> str:
+    """Name of a function or property without underscores: `__mul__` and `mul_` are `mul`."""
+    name = str(getattr(function, "__name__", ""))
+    if name == "__get__":
+        return str(getattr(getattr(function, "__self__", None), "__name__", ""))
+    return name.strip("_")
 
 
 @dataclass(frozen=True)

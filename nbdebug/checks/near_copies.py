@@ -7,7 +7,7 @@ import math
 import torch
 
 from nbdebug.checks._context import CheckContext
-from nbdebug.checks._held_out import training_inputs, validation_inputs
+from nbdebug.checks._held_out import both_inputs
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
 
@@ -38,12 +38,10 @@ class NearCopies(Check):
     MIN_SHARE, MIN_COPIES, MAX_CHANCE, MAX_BETWEEN = 0.05, 5, 0.01, 0.25
 
     def examine(self, context: CheckContext) -> Outcome:
-        train, held_out = training_inputs(context), validation_inputs(context)
-        for part in (held_out, train):
-            if isinstance(part, str):
-                return Outcome("not_applicable", part)
-        assert isinstance(train, torch.Tensor)
-        assert isinstance(held_out, torch.Tensor)
+        found = both_inputs(context)
+        if isinstance(found, str):
+            return Outcome("not_applicable", found)
+        train, held_out = found
         if train.shape[1:] != held_out.shape[1:] or not train.is_floating_point():
             return Outcome("not_applicable", "the samples are no numbers of one shape.")
         numbers = _numbers(train, held_out)

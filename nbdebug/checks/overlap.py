@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from nbdebug.checks._context import CheckContext
-from nbdebug.checks._held_out import training_inputs, validation_inputs
+from nbdebug.checks._held_out import both_inputs
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
 
@@ -31,12 +31,10 @@ class Overlap(Check):
     FAIL_SHARE = 0.5
 
     def examine(self, context: CheckContext) -> Outcome:
-        train, held_out = training_inputs(context), validation_inputs(context)
-        for part in (held_out, train):
-            if isinstance(part, str):
-                return Outcome("not_applicable", part)
-        assert isinstance(train, torch.Tensor)
-        assert isinstance(held_out, torch.Tensor)
+        found = both_inputs(context)
+        if isinstance(found, str):
+            return Outcome("not_applicable", found)
+        train, held_out = found
         if train.shape[1:] != held_out.shape[1:]:
             return Outcome("not_applicable", "training and validation samples differ in shape.")
         known, rows = set(_rows(train)), _rows(held_out)

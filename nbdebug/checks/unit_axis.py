@@ -12,9 +12,10 @@ from torch.overrides import TorchFunctionMode
 
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks._model_hooks import calls_observed
+from nbdebug.checks._operations import bare_name
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
-from nbdebug.model.module.forward import leaves
+from nbdebug.model.module.forward import tensors_of
 from nbdebug.model.origin.source_line import user_line
 
 # Functions with an argument `dim`, and what they give over one element.
@@ -23,6 +24,7 @@ OVER_ONE = {
     "log_softmax": "always 0", "normalize": "1 or -1", "cosine_similarity": "1 or -1",
     "std": "0 or NaN", "var": "0 or NaN",
 }  # fmt: skip
+WITHOUT_DIM = ("cross_entropy", "layer_norm", "group_norm")
 # Place of `dim` among the arguments where the function has no Python signature.
 PLACES = {"softmax": 1, "log_softmax": 1, "cosine_similarity": 2, "std": 1, "var": 1}
 
@@ -115,11 +117,9 @@ class _Watch(TorchFunctionMode):
         kwargs = kwargs or {}
         result = function(*args, **kwargs)
         self.seen += 1
-        name = str(getattr(function, "__name__", "")).strip("_")
+        name = bare_name(function)
         length = _length(name, function, args, kwargs)
-        if length is not None and any(
-            one.requires_grad for one in leaves([args, kwargs]) if isinstance(one, torch.Tensor)
-        ):
+        if length is not None and any(one.requires_grad for one in tensors_of([args, kwargs])):
             calls = self.calls[name, user_line()]
             calls.single += length == 1
             calls.several += length > 1
@@ -129,7 +129,9 @@ class _Watch(TorchFunctionMode):
 
 def _length(name: str, function: Any, args: Any, kwargs: Any) -> int | None:
     """Number of elements that a function works over; None for functions of another kind."""
-    given = next((one for one in leaves([args, kwargs]) if isinstance(one, torch.Tensor)), None)
+    if name not in OVER_ONE and name not in WITHOUT_DIM:
+        return None
+    given = next(tensors_of([args, kwargs]), None)
     if given is None or not given.ndim:
         return None
     if name == "cross_entropy":
@@ -140,8 +142,6 @@ def _length(name: str, function: Any, args: Any, kwargs: Any) -> int | None:
     if name == "group_norm":
         groups = kwargs.get("num_groups", args[1] if len(args) > 1 else 1)
         return given[0].numel() // int(groups) if len(given) else None
-    if name not in OVER_ONE:
-        return None
     dims = _dims(name, function, args, kwargs)
     if dims is None:
         return None

@@ -73,20 +73,21 @@ def test_places_that_are_changed_are_named(embedded: str, loss: str) -> None:
     assert found.status == "pass", found.seen
 
 
-def hardest(m: Any, b: Any) -> torch.Tensor:
+def mined(rows: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The farthest of the own class, and the nearest of another, within the batch."""
+    apart, same = torch.cdist(rows, rows), labels[:, None] == labels
+    return apart.masked_fill(~same, -1).argmax(1), apart.masked_fill(same, 1e9).argmin(1)
+
+
+def hardest(m: Any, b: Any) -> torch.Tensor:
     rows = m(b[0])
-    apart, same = torch.cdist(rows, rows), b[1][:, None] == b[1]
-    positive = apart.masked_fill(~same, -1).argmax(1)
-    negative = apart.masked_fill(same, 1e9).argmin(1)
+    positive, negative = mined(rows, b[1])
     return F.triplet_margin_loss(rows, rows[positive], rows[negative])
 
 
 def gathered(m: Any, b: Any) -> torch.Tensor:
     rows = m(b[0])
-    apart, same = torch.cdist(rows, rows), b[1][:, None] == b[1]
-    positive = apart.masked_fill(~same, -1).argmax(1)
-    negative = apart.masked_fill(same, 1e9).argmin(1)
+    positive, negative = mined(rows, b[1])
     return F.triplet_margin_loss(
         rows, rows.index_select(0, positive), torch.embedding(rows, negative)
     )
@@ -95,9 +96,7 @@ def gathered(m: Any, b: Any) -> torch.Tensor:
 def normalised(m: Any, b: Any) -> torch.Tensor:
     """Rows of length 1 after the choice."""
     rows = m(b[0])
-    apart, same = torch.cdist(rows, rows), b[1][:, None] == b[1]
-    positive = apart.masked_fill(~same, -1).argmax(1)
-    negative = apart.masked_fill(same, 1e9).argmin(1)
+    positive, negative = mined(rows, b[1])
     parts = (F.normalize(one, dim=1) for one in (rows, rows[positive], rows[negative]))
     return F.triplet_margin_loss(*parts)
 

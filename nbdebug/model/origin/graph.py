@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 
 
-def graph_nodes(tensor: torch.Tensor, most: int | None = None) -> Iterator[Any]:
+def graph_nodes(
+    tensor: torch.Tensor,
+    most: int | None = None,
+    ends: Callable[[Any], bool] = lambda node: False,
+) -> Iterator[Any]:
     """Nodes of the graph of a tensor, each once, from its end on; none without a graph.
 
     Args:
         most: number of nodes after which the walk ends; None for all.
+        ends: tells a node behind which the walk does not go on.
     """
     waiting: list[Any] = [tensor.grad_fn]
     known: set[Any] = set()
@@ -22,7 +27,8 @@ def graph_nodes(tensor: torch.Tensor, most: int | None = None) -> Iterator[Any]:
             continue
         known.add(node)
         yield node
-        waiting += [following for following, _ in node.next_functions]
+        if not ends(node):
+            waiting += [following for following, _ in node.next_functions]
 
 
 def leaves_of(tensor: torch.Tensor) -> list[torch.Tensor]:
