@@ -13,6 +13,8 @@ from types import FrameType
 from nbdebug.model.state.reachable import LIBRARIES
 
 PACKAGE = "nbdebug"
+SUSPENDABLE = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+MAX_TRIES = 100
 
 
 class LoopFrames:
@@ -58,11 +60,15 @@ def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
 
 
 def _runs(wanted: FrameType | None, thread: int | None) -> bool:
-    frame = sys._current_frames().get(thread or 0)
-    while frame is not None:
-        if frame is wanted:
-            return True
-        frame = frame.f_back
+    for _ in range(MAX_TRIES):
+        last = frame = sys._current_frames().get(thread or 0)
+        while frame is not None:
+            if frame is wanted:
+                return True
+            last, frame = frame, frame.f_back
+        # A generator that was suspended meanwhile has no caller: the stack ended too early.
+        if last is None or not last.f_code.co_flags & SUSPENDABLE:
+            return False
     return False
 
 

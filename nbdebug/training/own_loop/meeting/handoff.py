@@ -109,7 +109,8 @@ class Handoff:
         with self._change:
             if self._state == "apart":
                 self.came_back()
-            if self._state in IN_STEPS:
+            # A batch that was given since the pass began is not done yet.
+            if self._state in IN_STEPS and self._answer is None:
                 self._state = "waits"
                 self._change.notify_all()
             self._frames = self.frames_of(sys._getframe(1))
