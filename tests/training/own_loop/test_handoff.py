@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import threading
 import time
@@ -87,7 +88,7 @@ def test_a_loop_that_is_in_a_generator_is_not_taken_for_one_that_was_left() -> N
     def loop() -> None:
         while not over.is_set():
             if not found:
-                found.append(LoopFrames(sys._getframe()))
+                found.append(LoopFrames(inspect.currentframe()))
             sum(nested(5))
 
     thread = threading.Thread(target=loop, daemon=True)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from nbdebug.errors import ClosedError, LoopLeft
 from nbdebug.training.own_loop import messages as say
@@ -50,8 +50,7 @@ class Handoff:
         self.error: BaseException | None = None
         self.cut = self.closed = self._ends = self._held = False
         # The thread of the loop; the one whose next pass ends it.
-        self._current: threading.Thread | None = None
-        self._ended: threading.Thread | None = None
+        self._current = self._ended = cast(threading.Thread | None, None)
         self.passes = 0
         self._modes = CarriedModes()
 
