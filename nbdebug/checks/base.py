@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar
+
+import torch
 
 from nbdebug.checks._context import CheckContext
 from nbdebug.core.deprecated import warn_deprecated
@@ -52,6 +55,14 @@ class Check(ABC):
         Raises:
             Exception: any; the report shows the exception in the row of this check.
         """
+
+    def examine_losses(self, losses: Sequence[torch.Tensor]) -> Outcome | None:
+        """Judge the graphs of the losses of one step, of a loop that cannot repeat it.
+
+        Returns:
+            None if the check needs more than these.
+        """
+        return None
 
     def result(self, outcome: Outcome, seconds: float, at: int) -> CheckResult:
         """The outcome as a row of the report; `at` is the training step that comes next."""

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
 import torch
 
 from nbdebug.checks._context import CheckContext
+from nbdebug.checks._loss_nodes import crossings
 from nbdebug.checks._loss_shapes import Clash, LossShapes
 from nbdebug.checks._model_hooks import calls_observed
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.model.module.forward import call, leaves, with_leaves
+
+EXPECTED = "each output with its own target"
+REMEDY = "Use the same shape for both, for example targets.unsqueeze(1) or outputs.squeeze(1)."
 
 
 class Broadcast(Check):
@@ -50,6 +55,20 @@ class Broadcast(Check):
         found = _judge(seen, trace.clashes)
         return (_of_metrics(context, outputs) or found) if found.status == "pass" else found
 
+    def examine_losses(self, losses: Sequence[torch.Tensor]) -> Outcome:
+        found = list(crossings(losses))
+        if not found:
+            return Outcome("pass", "no operation of a step crosses its samples", EXPECTED)
+        # That of a known operand is surer.
+        worst = next((one for one in found if one.other is not None), found[0])
+        with_other = "" if worst.other is None else f" and {worst.other}"
+        return Outcome(
+            "warning" if worst.other is None else "fail",
+            f"{worst.operation} in a step of the loop broadcasts {worst.one}{with_other} to "
+            f"{worst.both}",
+            EXPECTED, REMEDY,
+        )  # fmt: skip
+
 
 def _of_metrics(context: CheckContext, outputs: Any) -> Outcome | None:
     """Outcome where a metric compares an output with the targets of others; else None."""
@@ -63,7 +82,7 @@ def _of_metrics(context: CheckContext, outputs: Any) -> Outcome | None:
                     "warning",
                     f"the metric {name}: {clash.operation} broadcasts {clash.outputs} and "
                     f"{clash.targets} to {clash.both}",
-                    "each output with its own target",
+                    EXPECTED,
                     f"Use the same shape for both in {name}, for example outputs.squeeze(1).",
                 )
     return None
@@ -81,18 +100,16 @@ def _of_step(context: CheckContext) -> Outcome:
 
 
 def _judge(seen: str, clashes: list[Clash]) -> Outcome:
-    expected = "each output with its own target"
     faults = [c for c in clashes if c.crossed and not (c.paired and _same_axes(c))]
     if not clashes or not (faults or any(not c.crossed for c in clashes)):
-        return Outcome("pass", seen, expected)
+        return Outcome("pass", seen, EXPECTED)
     worst = next((c for c in faults if not c.paired), (faults or clashes)[0])
     seen += f"; {worst.operation} in the loss broadcasts {worst.outputs} and {worst.targets} to "
     seen += f"{worst.both}" + (f" ({worst.line})" if worst.line else "")
     # An axis added on purpose beside one added by PyTorch may be meant.
     meant = not worst.crossed or (worst.paired and not worst.operation.endswith("_loss"))
     return Outcome(
-        "warning" if meant else "fail", seen, expected,
-        "Use the same shape for both, for example targets.unsqueeze(1) or outputs.squeeze(1).",
+        "warning" if meant else "fail", seen, EXPECTED, REMEDY,
     )  # fmt: skip
 
 

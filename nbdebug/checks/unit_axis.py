@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from nbdebug.checks._context import CheckContext
+from nbdebug.checks._loss_nodes import axis_of, named_nodes, saved, shape_of
 from nbdebug.checks._model_hooks import calls_observed
 from nbdebug.checks._operations import bare_name
 from nbdebug.checks.base import Check
@@ -27,6 +29,11 @@ OVER_ONE = {
 WITHOUT_DIM = ("cross_entropy", "layer_norm", "group_norm")
 # Place of `dim` among the arguments where the function has no Python signature.
 PLACES = {"softmax": 1, "log_softmax": 1, "cosine_similarity": 2, "std": 1, "var": 1}
+# Nodes of a graph, and the functions that they are of.
+NODES = {
+    "Softmax": "softmax", "LogSoftmax": "log_softmax", "Std": "std", "Var": "var",
+    "StdMean": "std", "VarMean": "var", "NativeLayerNorm": "layer_norm",
+}  # fmt: skip
 
 
 @dataclass
@@ -85,6 +92,44 @@ class UnitAxis(Check):
             f"{name}{where} is taken over an axis of length 1: it is {gives or 'constant'}",
             "an axis of at least 2 elements", _remedy(name),
         )  # fmt: skip
+
+    def examine_losses(self, losses: Sequence[torch.Tensor]) -> Outcome:
+        lengths = defaultdict[str, set[int]](set)
+        for node_name, node in named_nodes(losses):
+            name = NODES.get(node_name, "")
+            length = _length_of(node_name, node) if name else None
+            if length is not None:
+                lengths[name].add(length)
+        # A layer has its own length; lengths of a sequence may be 1 now and then.
+        single = [
+            name
+            for name, found in lengths.items()
+            if found == {1} or (name == "layer_norm" and 1 in found)
+        ]
+        if not single:
+            return Outcome("pass", f"{len(lengths)} kinds of softmaxes and norms", "several")
+        name = single[0]
+        return Outcome(
+            "warning",
+            f"{name} in a step of the loop is taken over an axis of length 1: it is "
+            f"{OVER_ONE.get(name, 'constant')}",
+            "an axis of at least 2 elements", _remedy(name),
+        )  # fmt: skip
+
+
+def _length_of(name: str, node: Any) -> int | None:
+    """Number of elements that the operation of a node works over; None if it is unknown."""
+    if name == "NativeLayerNorm":
+        shape = saved(node, "_saved_normalized_shape")
+        return None if shape is None else int(torch.Size(shape).numel())
+    given, dims = shape_of(node), saved(node, "_saved_dim")
+    if name in ("Std", "Var", "StdMean", "VarMean"):
+        kept = saved(node, "_saved_self")
+        given = None if kept is None else tuple(kept.shape)
+    if not given or dims is None:
+        return None
+    axes = [axis_of(dim) for dim in (dims if isinstance(dims, tuple) else (dims,))]
+    return int(torch.Size([given[axis] for axis in axes]).numel())
 
 
 def _remedy(name: str) -> str:

@@ -64,9 +64,8 @@ class LoopBody(Handoff):
         self.started: Ticket | None = None
         self._begun: Callable[[], None] | None = None
         self._given: list[Batch] = []
-        self.looks = Looks(self)
+        self.looks, self._by_hand = Looks(self), ByHand()
         self.epoch_given: int | None = None
-        self._by_hand = ByHand()
         # True in a pass after whose last step was no validation.
         self._open = False
         self._reached = ReachedByLoop()
@@ -108,6 +107,7 @@ class LoopBody(Handoff):
         fresh = not self.runs
         super().begin_pass(loader)
         if fresh:
+            self.updates.seen.begin()
             self.started = self.let_run()
 
     @property

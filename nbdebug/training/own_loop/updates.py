@@ -20,6 +20,7 @@ from nbdebug.training.engine.stopping.stop_report import breakpoint_hit
 from nbdebug.training.own_loop.call_order import CallOrder
 from nbdebug.training.own_loop.gradient_marks import reaches
 from nbdebug.training.own_loop.others import OTHER_OPTIMIZER, SAID_BY_HAND, OtherOptimizers
+from nbdebug.training.own_loop.seen_losses import SeenLosses
 from nbdebug.training.own_loop.update_numbers import UpdateNumbers
 from nbdebug.training.own_loop.watched_optimizer import WatchedOptimizer, watched_optimizers
 
@@ -43,7 +44,7 @@ class LoopUpdates(UpdateNumbers):
         updated: if an update was made in this step; skipped: left out; called: seen in a look.
         stop: the breakpoint that holds in this step.
         batch: returns the last batch that was given; repeats: if steps can be made again.
-        by_hand: True if the loop changes weights without an optimizer.
+        by_hand: True if the loop changes weights without an optimizer; seen: graphs of its losses.
         sees_others: False leaves updates by optimizers that are not watched uncounted.
     """
 
@@ -54,8 +55,8 @@ class LoopUpdates(UpdateNumbers):
         self._loop: Loop | None = None
         self._order, self._failed = CallOrder(), False
         self.optimizers: list[WatchedOptimizer] = []
-        self.looks, self.called, self.divided_by = False, False, 1
-        self.others, self._told, self.by_hand = OtherOptimizers(), set[str](), False
+        self.looks, self.called, self.by_hand, self.divided_by = False, False, False, 1
+        self.others, self._told, self.seen = OtherOptimizers(), set[str](), SeenLosses()
         self.clear(False)
 
     def attach(self, loop: Loop) -> None:
@@ -92,6 +93,8 @@ class LoopUpdates(UpdateNumbers):
             self.losses += [root for root in scalars if reaches(root, session.parameters)]
             # The loop may read gradients, and whoever looks goes through the graph again.
             return call(True)
+        if self.watched:
+            self.seen.see(scalars)
         if not self._began:
             self.loop.probes.before_backward(session.step)
         for one in self.optimizers:
@@ -231,15 +234,11 @@ class LoopUpdates(UpdateNumbers):
 
     def _leaves_out(self, one: WatchedOptimizer) -> bool:
         self._measure_once(one)
-        if one.cleared:
-            self._tell_cleared(self.loop.session.step - (not one.took))
+        if one.cleared and self.loop.history.results.of(ClearedGradients) is None:
+            # Gradients that were made, and cleared before the update.
+            step = self.loop.session.step - (not one.took)
+            self.loop.history.set_result(ClearedGradients(step))
         return self.skipped or self._is_left_out(one)
-
-    def _tell_cleared(self, step: int) -> None:
-        """Tell the rules of gradients that were made, and cleared before the update."""
-        history = self.loop.history
-        if history.results.of(ClearedGradients) is None:
-            history.set_result(ClearedGradients(step))
 
     def _made(self, one: WatchedOptimizer) -> None:
         one.made_update()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -35,6 +35,9 @@ class CheckRunner:
         self.checks = {check.name: check for check in checks}
         self._session, self._history = session, history
         self.announce()
+        if session.body is not None:
+            judges = {name: check.examine_losses for name, check in self.checks.items()}
+            session.body.updates.seen.judges = judges
 
     def announce(self) -> None:
         """Say in the report which checks there are, before any was run."""
@@ -74,10 +77,10 @@ class CheckRunner:
         except BaseException as error:
             raise_interrupt(error)
             refusal = _failed(error, "No batch could be drawn")
-            if isinstance(error, LoopLeft):
-                refusal = Outcome("not_applicable", str(error))
-            step = self._session.step
-            known |= {check.name: check.result(refusal, 0.0, step) for check in checks}
+            step, left = self._session.step, isinstance(error, LoopLeft)
+            for check in checks:
+                outcome = self._without_look(check, str(error)) if left else refusal
+                known[check.name] = check.result(outcome, 0.0, step)
             self._history.set_result(CheckReport.of(known.values()))
             return CheckReport.of(known[check.name] for check in checks)
         context = self._context(batches, progress.should_stop)
@@ -104,8 +107,10 @@ class CheckRunner:
                 outcome = check.examine(context)
             if not isinstance(outcome, Outcome):
                 raise PluginError(f"examine() gave {outcome!r}: expected an Outcome")
-        except (CheckStopped, LoopLeft) as error:
+        except CheckStopped as error:
             outcome = Outcome("not_applicable", str(error))
+        except LoopLeft as error:
+            outcome = self._without_look(check, str(error))
         except BaseException as error:
             raise_interrupt(error)
             if context.out_of_range is None and _model_runs(context):
@@ -125,6 +130,11 @@ class CheckRunner:
                     "Press Reset or create a new Debugger; please report this check.",
                 )
         return check.result(outcome, time.perf_counter() - start, context.step)
+
+    def _without_look(self, check: Check, why_not: str) -> Outcome:
+        """Outcome of a loop that cannot be looked at: what its own steps have shown."""
+        seen: Mapping[str, Outcome] = self._session.body.updates.seen.outcomes
+        return seen.get(check.name, Outcome("not_applicable", why_not))
 
     def _loop_thread(self) -> int | None:
         """Thread of a loop of the user's own, which runs what a check looks at; None without."""

@@ -1,0 +1,47 @@
+"""Graphs of the losses of a loop, judged in one of its own steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+
+from nbdebug.core.results.checks.check_result import Outcome
+
+Judge = Callable[[Sequence[torch.Tensor]], Outcome | None]
+MAX_PASSES = 8
+GRAVE = {"pass": 0, "warning": 1, "fail": 2}
+
+
+class SeenLosses:
+    """Outcomes of checks for the losses of the first backward passes.
+
+    A graph holds shapes until its backward pass; to look at it takes part in nothing.
+
+    Attributes:
+        judges: of losses, by the name of their check; outcomes: the gravest of each.
+    """
+
+    def __init__(self) -> None:
+        self.judges: Mapping[str, Judge] = {}
+        self.outcomes: dict[str, Outcome] = {}
+        self._passes = 0
+
+    def begin(self) -> None:
+        """Forget what was seen: a loop begins."""
+        self.outcomes, self._passes = {}, 0
+
+    def see(self, losses: Sequence[torch.Tensor]) -> None:
+        """Judge the losses of a backward pass that comes next."""
+        if self._passes >= MAX_PASSES or not losses:
+            return
+        self._passes += 1
+        for name, judge in self.judges.items():
+            try:
+                found = judge(losses)
+            except Exception:
+                # The check says nothing then, and the loop goes on.
+                continue
+            before = self.outcomes.get(name)
+            if found and (before is None or GRAVE[found.status] > GRAVE[before.status]):
+                self.outcomes[name] = found
