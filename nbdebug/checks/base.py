@@ -30,6 +30,7 @@ class Check(ABC):
             for all checks that raised an exception.
         runs_loss: False for a check that runs the model and no loss; it may judge data for which
             the loss would end a GPU.
+        runs_model: False for a check that runs nothing of the user's and needs no batch.
     """
 
     name: ClassVar[str]
@@ -40,6 +41,7 @@ class Check(ABC):
     expensive: ClassVar[bool] = False
     explains: ClassVar[tuple[str, ...]] = ()
     runs_loss: ClassVar[bool] = True
+    runs_model: ClassVar[bool] = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Read `dear`, the old name of `expensive`."""

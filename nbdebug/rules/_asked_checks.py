@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from nbdebug.core.history.snapshot import Snapshot
-from nbdebug.core.results.checks.check_result import CheckResult
+from nbdebug.core.results.checks.check_result import BAD_STATUSES, CheckResult
 from nbdebug.core.results.findings import Finding, Remedy, Symptom
 from nbdebug.rules.base import Rule
 
@@ -19,6 +19,8 @@ WHY_NO_PROGRESS = (
 )  # fmt: skip
 # Checks that tell more of a model that was trained.
 LATER = frozenset({"related_targets"})
+# Checks that cost nothing, of what comes while the model is trained: at twice the steps each time.
+AGAIN = frozenset({"kept_weights"})
 NO_CAUSE = (
     "No check found the cause: compare some inputs with their targets, and see if a simpler model "
     "can predict them"
@@ -37,6 +39,15 @@ def wanted_checks(
         for one in snapshot.checks
         if one.status == "not_run" or (one.name in LATER and one.status == "pass" and not one.at)
     }
+    status = snapshot.status
+    again = [
+        one.name
+        for one in snapshot.checks
+        if one.name in AGAIN and one.status not in BAD_STATUSES
+        if status.epoch >= 1 and 2 * one.at < status.step
+    ]
+    new.update(again)
+    asked += again
     return tuple(name for name in dict.fromkeys(asked) if name in new)
 
 

@@ -16,7 +16,7 @@ from nbdebug.core.names import unknown_name
 from nbdebug.core.records import Notice, NoticeKind, Severity
 from nbdebug.core.results.findings import SEVERITIES, Finding, Findings, Symptom
 from nbdebug.errors import ArgumentError, PluginError
-from nbdebug.rules._asked_checks import wanted_checks
+from nbdebug.rules._asked_checks import AGAIN, wanted_checks
 from nbdebug.rules._implications import root_of
 from nbdebug.rules.base import RECENT_BUCKETS, Rule
 
@@ -136,7 +136,7 @@ class Diagnosis(Sequence[Rule]):
     def _ask_why(self, found: Sequence[Finding], snapshot: Snapshot) -> None:
         """Ask for the checks that may tell why there are these findings."""
         wanted = wanted_checks(found, self._rules, snapshot)
-        new = tuple(name for name in wanted if name not in self._asked)
+        new = tuple(name for name in wanted if name in AGAIN or name not in self._asked)
         if new:
             self._asked.update(new)
             self.ask(new)

@@ -103,9 +103,10 @@ def test_what_explains_itself_in_a_circle_has_a_root_all_the_same() -> None:
 
 def test_every_rule_has_a_sick_training() -> None:
     # Trainers and loops of their own have these: tests/integrations, tests/training/own_loop; a
-    # training that has ended: tests/rules/test_few_epochs.py.
+    # training that has ended: tests/rules/test_few_epochs.py; tests/checks/test_kept_weights.py.
     of_trainers = {
         "few_epochs",
+        "kept_by_reference",
         "log_hides_nan",
         "cleared_gradients",
         "early_clipping",

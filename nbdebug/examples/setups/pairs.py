@@ -73,6 +73,16 @@ class Averaged(nn.Module):
         return result
 
 
+BEST: dict[str, torch.Tensor] = {}
+
+
+def kept() -> nn.Module:
+    """A network whose weights were kept, by reference."""
+    model = mlp()
+    BEST.update(model.state_dict())
+    return model
+
+
 PAIRS: Mapping[str, SickSetup] = {
     "targets that are moved twice": SickSetup("shifted_targets", Reader, moved, moved_again),
     "labels one row on": SickSetup("related_targets", mlp, lambda: (X, y.roll(1))),
@@ -83,4 +93,7 @@ PAIRS: Mapping[str, SickSetup] = {
         "near_copies", mlp, lambda: noisy_copies()[0], settings={"val_data": noisy_copies()[1]}
     ),
     "an average without its statistics": SickSetup("averaged_buffers", Averaged),
+    "the best weights by reference": SickSetup(
+        "kept_weights", kept, settings={"state": {"best": BEST}}
+    ),
 }  # fmt: skip

@@ -46,7 +46,11 @@ class Surroundings:
 
     def values(self) -> list[Any]:
         """Values with a state that are reached."""
-        return [reached.value for reached in self._reached()]
+        return [value for _, value in self.named()]
+
+    def named(self) -> list[tuple[str, Any]]:
+        """Values with a state that are reached, and their names."""
+        return [(reached.place, reached.value) for reached in self._reached()]
 
     def _reached(self) -> Iterator[Reached]:
         for name, value in self._state.items():

@@ -25,7 +25,8 @@ class AskedChecks:
     While training runs, all of them together take at most the share of its time that probes may
     take, as much again. While it is paused, other cells may use the model: there they run, ten
     seconds at most, only as long as somebody waits for them. They never run where code of the
-    user's could count the additional runs, see `outer_state`: rules offer them instead.
+    user's could count the additional runs, see `outer_state`: rules offer them instead. Those that
+    run nothing of the user's may.
 
     Attributes:
         done: set while no check waits for a pause.
@@ -57,9 +58,13 @@ class AskedChecks:
 
     def take(self, names: Sequence[str]) -> None:
         """Let checks wait for their turn, if they may run by themselves at all."""
-        known = [name for name in names if name in self._checks.checks]
-        if known and not outer_state(self._loop.session):
-            self._waiting = list(dict.fromkeys((*self._waiting, *known)))
+        checks = self._checks.checks
+        known = [name for name in names if name in checks]
+        if outer_state(self._loop.session):
+            known = [name for name in known if not checks[name].runs_model]
+        if known:
+            known.sort(key=lambda name: checks[name].runs_model)
+            self._waiting = list(dict.fromkeys((*known, *self._waiting)))
             self._paused = 0.0
         self._settle()
 
@@ -74,6 +79,8 @@ class AskedChecks:
             return False
         if state == "paused":
             return bool(self._attended) and self._paused < MAX_PAUSED_SECONDS
+        if not self._checks.checks[self._waiting[0]].runs_model:
+            return True
         seconds = self._loop.step_seconds
         price = self._price or EXPECTED_STEPS * seconds
         return self._spent + price <= self._overhead * seconds * self._loop.session.step

@@ -73,7 +73,7 @@ class CheckRunner:
         checks = [self.checks[name] for name in self.chosen(names)]
         guard = StateGuard(self._session)
         try:
-            batches = self._draw(guard)
+            batches = self._draw(guard) if any(check.runs_model for check in checks) else []
         except BaseException as error:
             raise_interrupt(error)
             refusal = _failed(error, "No batch could be drawn")
