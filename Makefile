@@ -1,4 +1,4 @@
-# make lab: JupyterLab on the quickstart. make test: everything that proves it works.
+# make lab: JupyterLab on the quickstart. make test: what proves that it works.
 
 BIN := .venv/bin
 NOTEBOOK ?= notebooks/01_quickstart.ipynb
@@ -19,15 +19,16 @@ lab: .venv/installed-lab
 
 test: .venv/installed-test
 	tools/install-chromium
-	$(QUIET) $(BIN)/python -m pytest $(SPREAD) $(ARGS)
+	$(QUIET) $(BIN)/python -m pytest $(SPREAD) --drawn $(ARGS)
 
 cov: .venv/installed-test
 	$(QUIET) $(BIN)/python -m pytest $(SPREAD) -m "not browser" --cov=nbdebug \
 		--cov-report=term --cov-report=xml $(ARGS)
 
-# All of what `make test` draws from: hours.
+# All of what `make test` draws from, and what it leaves out: hours.
 soak: .venv/installed-test
-	HYPOTHESIS_PROFILE=soak $(QUIET) $(BIN)/python -m pytest $(SPREAD) -m "soak or hypothesis" $(ARGS)
+	HYPOTHESIS_PROFILE=soak $(QUIET) $(BIN)/python -m pytest $(SPREAD) \
+		-m "soak or long or hypothesis" $(ARGS)
 
 # Two minutes: of what `make most` runs, one test in eight.
 quick: .venv/installed-test

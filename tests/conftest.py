@@ -39,15 +39,47 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 # `make quick` runs one in this many, and all of those that look at the code itself.
 QUICK_SHARE = 8
+# `make test` draws from tests of so many cases: a third of them, the same ones each time.
+MANY_CASES, DRAWN_SHARE = 8, 3
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--drawn",
+        action="store_true",
+        help="a third of the cases where there are many, and none that are `long`: make test",
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The others are thorough; by their names, so that they are the same ones each time."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what `make quick` leaves out, and leave out what `make soak` runs alone."""
     for item in items:
-        number = zlib.crc32(item.nodeid.encode(errors="backslashreplace"))
-        if number % QUICK_SHARE and "codebase" not in item.path.parts:
+        if _number(item) % QUICK_SHARE and "codebase" not in item.path.parts:
             item.add_marker("thorough")
+    for item in _not_drawn(items):
+        item.add_marker("long")
+    if config.getoption("--drawn"):
+        left_out = {item for item in items if item.get_closest_marker("long")}
+        config.hook.pytest_deselected(items=list(left_out))
+        items[:] = [item for item in items if item not in left_out]
+
+
+def _number(item: pytest.Item) -> int:
+    """Number of a test by its name, so that the same ones are chosen each time."""
+    return zlib.crc32(item.nodeid.encode(errors="backslashreplace"))
+
+
+def _not_drawn(items: list[pytest.Item]) -> Iterator[pytest.Item]:
+    """Two of three cases of the tests that have many."""
+    tests: dict[tuple[Path, str], list[pytest.Item]] = {}
+    for item in items:
+        if "codebase" not in item.path.parts:
+            name = getattr(item, "originalname", item.name)
+            tests.setdefault((item.path, name), []).append(item)
+    for cases in tests.values():
+        if len(cases) >= MANY_CASES:
+            yield from sorted(cases, key=_number)[-(-len(cases) // DRAWN_SHARE) :]
 
 
 @pytest.fixture(autouse=True)

@@ -23,7 +23,7 @@ from nbdebug.errors import LinkError
 
 GREETING_SECONDS = 5.0
 # How long the end of a training waits until everybody knows of it.
-FAREWELL_SECONDS = 1.0
+FAREWELL_SECONDS = 5.0
 MAX_CONNECTIONS, RETRY_SECONDS = 64, 0.2
 log = logging.getLogger("nbdebug")
 
@@ -137,7 +137,7 @@ class Server:
         """End the service; everybody who is attached learns of it. May be called twice.
 
         Args:
-            wait: until they know, a second at most; else a thread does.
+            wait: until they know, a few seconds at most; else a thread does.
         """
         if self._closing:
             return

@@ -172,6 +172,7 @@ def test_a_reload_while_training_shows_all_data_and_goes_on(open_notebook: Open)
     notebook.picture("after-reload")
 
 
+@pytest.mark.long
 @pytest.mark.soak
 def test_running_the_cell_again_and_again_leaves_one_dashboard(open_notebook: Open) -> None:
     count = """
@@ -203,6 +204,7 @@ print(threads, hooks, len(get_comm_manager().comms))
     assert notebook.errors == []
 
 
+@pytest.mark.long
 def test_a_second_view_shows_the_same_data(open_notebook: Open) -> None:
     notebook = dashboard(open_notebook, "dbg")
     train(notebook)
@@ -214,6 +216,7 @@ def test_a_second_view_shows_the_same_data(open_notebook: Open) -> None:
     assert x == sorted(set(x))
 
 
+@pytest.mark.long
 def test_an_interrupt_pauses_a_blocking_run(open_notebook: Open) -> None:
     notebook = dashboard(open_notebook, "dbg.run(steps=10_000_000)", "print(dbg.state)")
     notebook.run_cell(2, wait=False)
@@ -247,6 +250,7 @@ def test_an_exception_shows_in_the_dashboard_and_training_goes_on(open_notebook:
     until(lambda: last_x(notebook) > reached + 10, "training to go on")
 
 
+@pytest.mark.long
 def test_the_dark_theme(open_notebook: Open) -> None:
     notebook = dashboard(open_notebook)
     train(notebook)

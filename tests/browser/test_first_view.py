@@ -65,6 +65,7 @@ def test_controls_and_plots_are_seen_at_one_glance(open_notebook: Open) -> None:
     assert all(places[name][0] >= rail for name in PLOTS)
 
 
+@pytest.mark.long
 def test_on_a_narrow_page_the_controls_stand_above_the_plots(open_notebook: Open) -> None:
     notebook = opened(open_notebook, width=1200)
     places = notebook.page.evaluate(PLACES)
@@ -149,6 +150,7 @@ def test_reset_asks_and_help_explains(open_notebook: Open) -> None:
     until(lambda: notebook.figure("loss") and not _steps(notebook), "the restart")
 
 
+@pytest.mark.long
 def test_the_numbers_of_a_plot_are_saved(open_notebook: Open, tmp_path: Path) -> None:
     notebook = opened(open_notebook, "dbg.run(20)\nprint(dbg.history.last('loss'))")
     notebook.run_cell(1)
@@ -180,6 +182,7 @@ HIDE = """hidden => {
 }"""
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("own_page")
 def test_a_hidden_page_is_left_alone_and_complete_when_it_is_seen(open_notebook: Open) -> None:
     notebook = opened(open_notebook, "dbg.wait()", "print(dbg.dashboard.view.seen)", "dbg.run(300)")
@@ -202,6 +205,7 @@ def newest_step(notebook: Notebook) -> float:
     return max((float(max(one["step"])) for one in sources if one.get("step")), default=0.0)
 
 
+@pytest.mark.long
 def test_the_rail_stays_in_view_while_one_scrolls_to_the_tabs(open_notebook: Open) -> None:
     notebook = opened(open_notebook)
     notebook.page.set_viewport_size({"width": 1720, "height": 700})
@@ -221,6 +225,7 @@ def test_everything_that_takes_the_focus_has_a_name(open_notebook: Open) -> None
     until(lambda: not notebook.page.evaluate(nameless), "a name for every control")
 
 
+@pytest.mark.long
 def test_a_plot_out_of_view_is_painted_again_when_it_is_seen(open_notebook: Open) -> None:
     notebook = opened(open_notebook, *["1"] * 30)
     held = """show => {

@@ -87,6 +87,7 @@ def test_in_notebook_7(notebook_app: Lab, browser: Browser) -> None:
     page.close()
 
 
+@pytest.mark.long
 def test_in_voila(voila: Lab, browser: Browser) -> None:
     name = voila.write("demo.ipynb", [SETUP, MAKE])
     page, errors = opened(browser, f"http://127.0.0.1:{voila.port}/voila/render/{name}")
@@ -96,6 +97,7 @@ def test_in_voila(voila: Lab, browser: Browser) -> None:
     page.close()
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("own_page")
 def test_with_the_colours_of_vs_code(open_notebook: Callable[..., Notebook]) -> None:
     """Not VS Code itself: a page with its variables and the attribute that marks it."""

@@ -40,6 +40,7 @@ def test_a_host_that_drops_pushes_shows_everything_live(open_notebook: Open) -> 
     assert notebook.errors == []
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("own_page")
 def test_jupyterlab_is_never_pulled_for_long(open_notebook: Open) -> None:
     """A kernel that answers late makes a view pull; the first probe ends it."""

@@ -236,6 +236,7 @@ def test_a_comparison_takes_over_the_colours_around_it(
     assert is_dark(frame) != dark
 
 
+@pytest.mark.long
 def test_a_comparison_shows_when_its_notebook_is_opened_again(
     open_notebook: Callable[..., Notebook],
 ) -> None:

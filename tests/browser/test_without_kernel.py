@@ -54,6 +54,7 @@ def has_the_picture(page: Page) -> None:
         assert wrong not in words
 
 
+@pytest.mark.long
 def test_the_live_dashboard_hides_the_picture(open_notebook: Open) -> None:
     notebook = open_notebook(SETUP, MAKE, RUN)
     notebook.run_all()
@@ -76,6 +77,7 @@ def test_the_live_dashboard_hides_the_picture(open_notebook: Open) -> None:
     assert notebook.errors == []
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("own_page")
 def test_a_view_of_its_own_shows_the_dashboard_alone(open_notebook: Open) -> None:
     """JupyterLab's "Create New View for Cell Output"."""
@@ -90,6 +92,7 @@ def test_a_view_of_its_own_shows_the_dashboard_alone(open_notebook: Open) -> Non
     notebook.page.evaluate(TO_NOTEBOOK)
 
 
+@pytest.mark.long
 def test_closing_leaves_the_picture_in_place_of_the_dashboard(open_notebook: Open) -> None:
     notebook = open_notebook(SETUP, MAKE, RUN, "dbg.close()", "dbg")
     notebook.run_all()
@@ -99,6 +102,7 @@ def test_closing_leaves_the_picture_in_place_of_the_dashboard(open_notebook: Ope
     expect(notebook.page.locator(".nbd-view")).to_have_count(0)
 
 
+@pytest.mark.long
 def test_a_new_kernel_without_the_widget_shows_the_picture(
     saved: Path, lab: Lab, context: BrowserContext
 ) -> None:
@@ -126,6 +130,7 @@ def test_without_a_kernel_the_picture_is_there(
     page.close()
 
 
+@pytest.mark.long
 def test_a_notebook_from_somebody_else_shows_the_picture(
     saved: Path, lab: Lab, context: BrowserContext
 ) -> None:

@@ -25,6 +25,7 @@ dbg
 """
 
 
+@pytest.mark.long
 def test_a_sample_is_excluded_and_taken_back(open_notebook: Callable[..., Notebook]) -> None:
     notebook = open_notebook(
         SETUP, "print(dbg.controls['excluded_samples'], dbg.history.status.step)"

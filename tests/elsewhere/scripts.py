@@ -66,7 +66,7 @@ def child(source: str, folder: Path, **variables: str) -> Iterator[subprocess.Po
 
 def ended(process: subprocess.Popen[str]) -> tuple[str, str]:
     """Wait for the end of a program; return its output and its errors."""
-    return process.communicate(timeout=60)
+    return process.communicate(timeout=240)
 
 
 def killed(process: subprocess.Popen[str]) -> None:

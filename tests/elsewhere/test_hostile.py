@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -36,8 +37,14 @@ def dbg(request: pytest.FixtureRequest) -> Iterator[nbd.Debugger]:
 
 def raw(entry: Entry) -> socket.socket:
     made = socket.socket(entry.family)
-    made.settimeout(10)
-    made.connect(entry.target)
+    made.settimeout(240)
+    while True:
+        try:
+            made.connect(entry.target)
+            break
+        except BlockingIOError:
+            # More than the system lets wait at once.
+            time.sleep(0.01)
     return made
 
 

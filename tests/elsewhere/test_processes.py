@@ -210,7 +210,10 @@ def test_a_script_that_is_killed_is_told_though_its_forked_workers_live(
 
 
 def test_nan_waits_for_who_is_attached_and_else_goes_on(tmp_path: Path) -> None:
-    more = "loss = loss * float('nan') if os.path.exists('spoil') else loss"
+    more = (
+        "os.path.exists('spoil') and open('met', 'a').write('x'); "
+        "loss = loss * float('nan') if os.path.exists('spoil') else loss"
+    )
     with child(loop(serve=None, more=more), tmp_path, NBDEBUG_SERVE="1") as script:
         listening(script)
         with nbd.attach(process=script.pid) as far:
@@ -222,8 +225,11 @@ def test_nan_waits_for_who_is_attached_and_else_goes_on(tmp_path: Path) -> None:
             far.start()
             step = far.session.step
             until(lambda: far.session.step > step + 3)
+        (tmp_path / "met").unlink()
         (tmp_path / "spoil").touch()
         (tmp_path / "seen").touch()
+        # The step behind the first NaN: nobody was attached, so it went on.
+        until(lambda: (tmp_path / "met").exists() and (tmp_path / "met").stat().st_size > 1)
         with nbd.attach() as far:
             until(lambda: far.history.notices)
         (tmp_path / "stop").touch()
