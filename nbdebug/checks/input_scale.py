@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
 
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.model.module.forward import split
+
+EMBEDDINGS = nn.Embedding | nn.EmbeddingBag
 
 
 class InputScale(Check):
@@ -40,6 +43,10 @@ class InputScale(Check):
                 "Exclude these samples, or fill in the values, before training.",
             )  # fmt: skip
         features = inputs.flatten(1) if inputs.ndim == 2 else inputs.flatten(0, -1)[:, None]
+        numbers = _row_numbers(context.model, features)
+        features = features[:, ~numbers]
+        if not features.shape[1]:
+            return Outcome("not_applicable", "the inputs are numbers of rows of an embedding.")
         mean, spread = features.mean(0).abs().max(), features.std(0).max()
         seen = f"largest mean {float(mean):.3g}, largest standard deviation {float(spread):.3g}"
         if max(float(mean), float(spread)) > self.MAX_SCALE:
@@ -48,3 +55,10 @@ class InputScale(Check):
             )
             return Outcome("warning", seen, "both at most 10", remedy)
         return Outcome("pass", seen, "both at most 10")
+
+
+def _row_numbers(model: nn.Module, features: torch.Tensor) -> torch.Tensor:
+    """Columns [D] of whole numbers, where an embedding of the model has rows for them."""
+    rows = [m.num_embeddings for m in model.modules() if isinstance(m, EMBEDDINGS)]
+    whole = (features == features.round()).all(0) & (features >= 0).all(0)
+    return whole & (features.amax(0) < max(rows, default=0))

@@ -21,6 +21,8 @@ from nbdebug.rules._implications import root_of
 from nbdebug.rules.base import RECENT_BUCKETS, Rule
 
 MAX_TIME_SHARE = 0.003
+# What begins while a model trains is no cause of parameters that never moved.
+COMES_LATER = frozenset({"diverging", "gradient_spike"})
 MIN_INTERVAL_SECONDS = 1.0
 STEPS_UNTIL_GONE = 50
 ONE_LOSS = "one loss for all optimizers"
@@ -255,7 +257,8 @@ def ordered(known: Mapping[str, Finding]) -> list[Finding]:
     """Findings sorted with root causes first and errors before warnings, `because` filled in."""
     found = []
     for name, finding in known.items():
-        root = root_of(name, known)
+        later = {n for n in COMES_LATER if n in known and finding.since < known[n].since}
+        root = root_of(name, known if name != "unchanged_parameters" else known.keys() - later)
         title = "" if root == name else known[root].title
         found.append(replace(finding, because=title, cause=root if title else ""))
     return sorted(found, key=lambda f: (bool(f.because), SEVERITIES.index(f.severity)))

@@ -25,7 +25,8 @@ class Diverging(Rule):
     """The loss has risen by at least half of its earlier decrease, and stays there.
 
     Steps that are too large leave the minimum. The cause is often a learning-rate schedule or a
-    change of a control.
+    change of a control. A negative loss that vanishes, as that of a policy gradient, does not
+    diverge.
 
     False alarms: 0 of 144 healthy trainings.
     """
@@ -42,6 +43,7 @@ class Diverging(Rule):
     MAX_RISE_SHARE = MAX_RISE_SHARE
     WINDOW = WINDOW
     EXPLOSION = 4.0
+    MAX_VANISHING_SHARE = 0.1
 
     def diagnose(self, snapshot: Snapshot) -> Symptom | None:
         loss = snapshot.series["loss"]
@@ -52,6 +54,8 @@ class Diverging(Rule):
         bound = rise_bound(medians, best, self.MAX_RISE_SHARE)
         rise, noise = now - float(medians[best]), noise_of(loss.mean)
         calm = rise < 2 * noise and not self._explodes(medians, best)
+        # Advantages vanish as a policy gets good, and its loss with them.
+        calm = calm or abs(now) <= self.MAX_VANISHING_SHARE * -float(medians[best])
         if best > len(medians) - 3 or now <= bound or calm:
             return None
         since = int(loss.step[rise_start(loss.mean, medians, best, bound)])

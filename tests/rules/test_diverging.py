@@ -64,3 +64,19 @@ def test_the_minimum_is_said_with_its_step() -> None:
     symptom = Diverging().diagnose(example({"loss": loss}))
     assert symptom is not None
     assert "Median loss 5; the median was 0.5" in symptom.seen
+
+
+@pytest.mark.parametrize("start", [-0.05, 0.3])
+def test_the_loss_of_a_policy_that_gets_good_vanishes_and_does_not_diverge(start: float) -> None:
+    down = np.linspace(start, -0.4, 60)
+    back = -0.4 * np.exp(-np.arange(300) / 40)
+    loss = np.concatenate([down, back]) + 0.1 * NOISE[:360]
+    assert Diverging().diagnose(example({"loss": loss})) is None
+
+
+@pytest.mark.parametrize("end", [2.0, -0.15, -1.0])
+def test_a_log_density_that_gets_worse_diverges(end: float) -> None:
+    down = np.linspace(1.0, -3.0, 100)
+    loss = np.concatenate([down, np.linspace(-3.0, -0.8, 50), np.full(60, -0.8)]) + NOISE[:210]
+    loss[150:] += end + 0.8
+    assert (Diverging().diagnose(example({"loss": loss})) is not None) is (end != -0.15)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
+from types import FunctionType
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils.rnn import PackedSequence
 
 from nbdebug.errors import DataError, LossError
@@ -159,18 +162,49 @@ def split(batch: Any) -> tuple[Any, Any]:
 
 
 def call(model: nn.Module, inputs: Any) -> Any:
-    """Call the model: a mapping is passed as keywords, a tuple as arguments."""
-    args, named = arguments_of(inputs)
+    """Call the model: a mapping is passed as keywords, a tuple as arguments.
+
+    A forward that takes a single argument gets them whole.
+    """
+    args, named = arguments_of(model, inputs)
     return model(*args, **named)
 
 
-def arguments_of(inputs: Any) -> tuple[Sequence[Any], Mapping[str, Any]]:
-    """Positional and named arguments of the model; a PackedSequence is one argument."""
+def arguments_of(model: nn.Module, inputs: Any) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    """Positional and named arguments of a model; a PackedSequence is one argument."""
     if isinstance(inputs, Mapping):
-        return (), inputs
+        only = _only_argument(model)
+        return ((), inputs) if only is None or only in inputs else ((inputs,), {})
     if isinstance(inputs, tuple | list) and not isinstance(inputs, PackedSequence):
-        return inputs, {}
+        whole = len(inputs) > 1 and _only_argument(model) is not None
+        return ((inputs,), {}) if whole else (inputs, {})
     return (inputs,), {}
+
+
+def _only_argument(model: nn.Module) -> str | None:
+    """Name of the only argument that the forward of a model takes by place; None for others."""
+    while True:
+        # What compiles or spreads a model over devices takes anything.
+        inner = model.__dict__.get("_modules", {}).get("_orig_mod")
+        if isinstance(model, nn.DataParallel | DistributedDataParallel):
+            inner = model.module
+        if inner is None:
+            break
+        model = inner
+    if isinstance(model, nn.Sequential) and type(model).forward is nn.Sequential.forward:
+        first = next(iter(model), None)
+        return None if first is None else _only_argument(first)
+    forward = type(model).forward
+    return _only_parameter(forward) if isinstance(forward, FunctionType) else None
+
+
+@lru_cache(256)
+def _only_parameter(forward: FunctionType) -> str | None:
+    found = list(inspect.signature(forward).parameters.values())[1:]
+    if any(one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD) for one in found):
+        return None
+    placed = [one for one in found if one.kind is not one.KEYWORD_ONLY]
+    return placed[0].name if len(placed) == 1 else None
 
 
 def checked(loss: Any, name: str) -> torch.Tensor:

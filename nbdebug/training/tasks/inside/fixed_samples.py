@@ -124,7 +124,7 @@ class FixedData:
         except DataError:
             inputs, targets = moved, None
         batch = None if targets is None else moved
-        self._chosen = made(_arguments(inputs), targets, "given", batch=batch)
+        self._chosen = made(_arguments(self._session.model, inputs), targets, "given", batch=batch)
         return self._chosen
 
     @property
@@ -165,7 +165,7 @@ class FixedData:
             if session.step_fn is not None:
                 return self._as_called(batch, origin)
             inputs, targets = split(batch)
-            return made(_arguments(inputs), targets, origin, indices, batch)
+            return made(_arguments(session.model, inputs), targets, origin, indices, batch)
 
     def _batch(self) -> tuple[Any, str, tuple[int, ...] | None]:
         session, validation = self._session, self._session.validation
@@ -266,9 +266,9 @@ def evaluated(model: torch.nn.Module, arguments: Any) -> Any:
             return detached(model(*args, **named))
 
 
-def _arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _arguments(model: torch.nn.Module, inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Arguments of the model for inputs, as `call` gives them."""
-    args, named = arguments_of(inputs)
+    args, named = arguments_of(model, inputs)
     return tuple(args), dict(named)
 
 
