@@ -85,6 +85,22 @@ def dropout_first(p: float) -> nn.Module:
     )  # fmt: skip
 
 
+class Halving(nn.Module):
+    """A gradient that is halved on its way back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.last = nn.Linear(FEATURES, 16), nn.Linear(16, CLASSES)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hidden = self.first(x).tanh()
+        if hidden.requires_grad:
+            hidden.register_hook(lambda gradient: 0.5 * gradient)
+        result: torch.Tensor = self.last(hidden)
+        return result
+
+
 class Exchanged(nn.Module):
     """Three times of four channels, read as four of three."""
 
@@ -100,7 +116,8 @@ class Exchanged(nn.Module):
 
 
 FORWARDS: Mapping[str, SickSetup] = {
-    "a backward that is wrong": SickSetup("gradient_check", WrongBackward),
+    "a backward that is wrong": SickSetup("custom_backward", WrongBackward),
+    "a hook that halves a gradient": SickSetup("gradient_check", Halving),
     "attention without a mask": SickSetup("causality", lambda: Reader(False), text),
     "time and channels exchanged by view": SickSetup("scrambled_axes", Exchanged),
     "squeezed to a single sample": SickSetup("train_eval", Squeezing),
