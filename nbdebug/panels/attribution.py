@@ -6,19 +6,12 @@ import html
 
 from nbdebug.core.commands.inside import Explain
 from nbdebug.core.history.snapshot import Snapshot
-from nbdebug.core.results.inside.attribution import METHODS, Attribution
+from nbdebug.core.results.inside.attribution import METHODS, TITLES, Attribution
 from nbdebug.panels._buttons import button
 from nbdebug.panels.base import Panel
 from nbdebug.panels.network_picture import SAMPLE
 
 EXPLAIN = "inside_explain"
-TITLES = {
-    "saliency": "saliency",
-    "input_x_gradient": "input times gradient",
-    "integrated_gradients": "integrated gradients",
-    "occlusion": "occlusion",
-    "grad_cam": "Grad-CAM",
-}
 HINT = (
     "Choose a method at “Explain” above: which inputs of the sample raise or lower the output of "
     "its class. Each explanation is of the step at which it was asked for."
@@ -32,7 +25,7 @@ class AttributionPanel(Panel):
     tab = "Network"
     order = 15
     title = "Explanation of one output"
-    help = "orange: the input raises the output; blue: it lowers it. Asked for once, not live"
+    help = "orange: the input raises the output; blue: it lowers it. Saliency has no sign"
     height = 220
     wide = True
 
@@ -66,7 +59,7 @@ class AttributionPanel(Panel):
             "Explain the output at the present weights", disabled=closed,
         )  # fmt: skip
         if found is None or (found.method, str(found.sample)) != (method, sample or "0"):
-            return f"<p>{html.escape(TITLES[method].capitalize())} of sample {sample}…</p>{again}"
+            return f"<p>{TITLES[method]} of sample {sample}…</p>{again}"
         return f"{found._repr_html_()}<p>{again}</p>"
 
 

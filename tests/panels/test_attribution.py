@@ -84,7 +84,7 @@ def test_what_is_shown_is_what_was_chosen(dashboard: Dashboard) -> None:
     assert "<img" not in dashboard.shows(found("occlusion"))
     assert "<img" not in dashboard.shows(found("saliency", 1))
     page = dashboard.shows(found())
-    assert "saliency of output 3 = 1.5, sample 0, step 7" in page
+    assert "Saliency of output 3 (1.5) for sample 0, at step 7." in page
     assert page.count("<img") == 2
     assert "Explain again" in page
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -15,6 +16,13 @@ from nbdebug.core.records import Array
 
 Method = Literal["saliency", "input_x_gradient", "integrated_gradients", "occlusion", "grad_cam"]
 METHODS: tuple[Method, ...] = get_args(Method)
+TITLES: Mapping[str, str] = {
+    "saliency": "Saliency",
+    "input_x_gradient": "Input times gradient",
+    "integrated_gradients": "Integrated gradients",
+    "occlusion": "Occlusion",
+    "grad_cam": "Grad-CAM",
+}
 MAX_ROWS = 12
 
 
@@ -61,7 +69,13 @@ class Attribution:
         )
 
     def _repr_html_(self) -> str:
-        said = f"<p>{html.escape(repr(self))}</p>"
+        of = "the output" if self.of < 0 else f"output {self.of}"
+        words = (
+            f"{TITLES[self.method]} of {of} ({self.output:.4g}) for sample {self.sample}, at step "
+        )
+        words += f"{self.step:,}"
+        words += f", at layer {self.place}." if self.place else "."
+        said = f"<p>{html.escape(words)}</p>"
         if self.values.ndim < 2 or min(self.values.shape[-2:]) < 2:
             return said + self.to_frame().head(MAX_ROWS).to_html(index=False)
         flat = self.values.sum(axis=0) if self.values.ndim == 3 else self.values
