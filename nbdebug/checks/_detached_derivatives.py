@@ -33,17 +33,23 @@ SUMS = frozenset((
     "add", "radd", "iadd", "sub", "subtract", "rsub", "isub", "lerp", "addcmul", "addcdiv",
     "foreach_add", "foreach_sub", "foreach_addcmul", "foreach_addcdiv",
 ))  # fmt: skip
-PRODUCTS = frozenset((
-    "mul", "multiply", "rmul", "imul", "div", "divide", "true_divide", "truediv", "rtruediv",
-    "itruediv", "matmul", "rmatmul", "mm", "bmm", "mv", "dot", "inner", "outer", "einsum",
-    "tensordot", "vdot",
+MATRICES = frozenset((
+    "matmul", "rmatmul", "mm", "bmm", "mv", "dot", "vdot", "inner", "outer", "einsum", "tensordot",
+    "addmm", "baddbmm", "addmv",
 ))  # fmt: skip
+PRODUCTS = MATRICES | {
+    "mul", "multiply", "rmul", "imul", "div", "divide", "true_divide", "truediv", "rtruediv",
+    "itruediv",
+}  # fmt: skip
 AVERAGES = frozenset((
     "mean", "nanmean", "median", "max", "amax", "std", "var", "avg_pool1d", "avg_pool2d",
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d",
 ))  # fmt: skip
 LINEAR = SUMS | PRODUCTS | PASSING | JOINING
-LINEAR |= {"sum", "nansum", "mean", "nanmean", "neg", "negative", "where", "trace", "cumsum"}
+LINEAR |= {
+    "sum", "nansum", "mean", "nanmean", "neg", "negative", "where", "trace", "cumsum", "clamp",
+    "minimum", "maximum",
+}  # fmt: skip
 # Arguments of losses that weigh what they compare.
 WEIGHTS = frozenset(("weight", "pos_weight"))
 
@@ -159,18 +165,16 @@ class DetachedDerivatives(TorchFunctionMode):
         others = [one for one in given if one not in self._marks]
         if name in SUMS and any(self._is_input(mark, one) for one in others):
             return None
-        if name in CRITERIA and len(others) == 1 and others[0] is args[0]:
-            # A target for another network.
-            if (known := self._learnt(others)) and not known & mark.learnt:
-                return None
+        if name in CRITERIA and others and others[0] is args[0] and self._is_apart(mark, others):
+            return None
         if name in PRODUCTS:
-            return self._product(mark, found, others)
+            return self._product(name, mark, found, others)
         if mark.kind == FACTOR and name not in LINEAR:
             return replace(mark, kind=DERIVATIVE)
         return mark
 
     def _product(
-        self, mark: Derivative, found: list[Any], others: list[torch.Tensor]
+        self, name: str, mark: Derivative, found: list[Any], others: list[torch.Tensor]
     ) -> Derivative | None:
         factors = sum(each.kind == FACTOR for _, each in found)
         if factors:
@@ -181,8 +185,11 @@ class DetachedDerivatives(TorchFunctionMode):
             return mark
         if any(self._is_input(mark, one) for one in others):
             return None
-        if not self._learnt(others) & mark.learnt:
+        shared = self._learnt(others) & mark.learnt
+        if not shared:
             return mark
+        if name in MATRICES and any(self._is_weight(one, shared) for one in others):
+            return None
         return None if mark.kind == SUMMARY else replace(mark, kind=FACTOR)
 
     def _is_input(self, mark: Derivative, one: torch.Tensor) -> bool:
@@ -193,6 +200,16 @@ class DetachedDerivatives(TorchFunctionMode):
             if each is one or (each.shape == one.shape and torch.equal(each, one))
         ]
         return bool(same) and bool(self._learnt([one, *same]))
+
+    def _is_apart(self, mark: Derivative, others: list[torch.Tensor]) -> bool:
+        """True if another network gave these tensors: the derivative is a target for it."""
+        learnt = self._learnt(others)
+        return bool(learnt) and not learnt & mark.learnt
+
+    def _is_weight(self, one: torch.Tensor, learnt: frozenset[int]) -> bool:
+        """True for one of these parameters [A, B, ...], or a view of all of it."""
+        leaves = leaves_of(one) if one.dim() > 1 else []
+        return len(leaves) == 1 and id(leaves[0]) in learnt and leaves[0].numel() == one.numel()
 
     def _learnt(self, tensors: Iterable[torch.Tensor]) -> frozenset[int]:
         """Ids of the trained parameters that tensors depend on."""
