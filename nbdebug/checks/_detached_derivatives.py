@@ -62,12 +62,14 @@ class Derivative:
         line: of the user's code that made it.
         inputs: what it is the derivative for; learnt: ids of the trained parameters behind it.
         kind: DERIVATIVE, SUMMARY or FACTOR.
+        whole: True if a term of the loss is a constant as a whole.
     """
 
     line: str
     inputs: tuple[torch.Tensor, ...]
     learnt: frozenset[int]
     kind: int = DERIVATIVE
+    whole: bool = False
 
 
 class DetachedDerivatives(TorchFunctionMode):
@@ -167,6 +169,8 @@ class DetachedDerivatives(TorchFunctionMode):
             return None
         if name in CRITERIA and others and others[0] is args[0] and self._is_apart(mark, others):
             return None
+        if name in SUMS and all(one.numel() == 1 for one in given):
+            return _of_terms(mark, found, any(one.requires_grad for one in given))
         if name in PRODUCTS:
             return self._product(name, mark, found, others)
         if mark.kind == FACTOR and name not in LINEAR:
@@ -235,7 +239,24 @@ def _joined(marks: list[Derivative]) -> Derivative:
     first = max(marks, key=lambda mark: mark.kind)
     inputs = {id(one): one for mark in marks for one in mark.inputs}
     learnt = frozenset[int]().union(*(mark.learnt for mark in marks))
-    return replace(first, inputs=tuple(inputs.values()), learnt=learnt)
+    whole = any(mark.whole for mark in marks)
+    return replace(first, inputs=tuple(inputs.values()), learnt=learnt, whole=whole)
+
+
+def _of_terms(
+    mark: Derivative, found: list[tuple[torch.Tensor, Derivative]], learns: bool
+) -> Derivative:
+    """Mark of a sum of single numbers, which `learns` if one of them has a gradient."""
+    terms = [one for one, each in found if each.kind == SUMMARY or _of_a_number(each)]
+    if not terms:
+        return mark
+    constant = learns and any(not one.requires_grad for one in terms)
+    return replace(mark, kind=SUMMARY, whole=mark.whole or constant)
+
+
+def _of_a_number(mark: Derivative) -> bool:
+    """True for the derivative for a tensor without axes, such as a factor of the outputs."""
+    return mark.kind == DERIVATIVE and all(not one.dim() for one in mark.inputs)
 
 
 def _is_gradient(function: Any) -> bool:

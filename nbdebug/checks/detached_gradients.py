@@ -43,10 +43,12 @@ class DetachedGradients(Check):
                 return Outcome("not_applicable", "the step takes no derivative.")
             return Outcome("pass", "no derivative without a graph is part of the loss", EXPECTED)
         where = f" ({found.line})" if found.line else ""
+        alone = found.whole or loss.grad_fn is None
+        effect = "nothing is learnt from it" if alone else "what is learnt from it is wrong"
         return Outcome(
-            "warning",
+            "fail" if alone else "warning",
             f"the loss contains a derivative that was made without create_graph{where}: to the "
-            "optimizer it is a constant",
+            f"optimizer it is a constant, and {effect}",
             EXPECTED,
             "Make it by torch.autograd.grad(..., create_graph=True), which also replaces .grad.",
-        )  # fmt: skip
+        )

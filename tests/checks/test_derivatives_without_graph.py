@@ -258,3 +258,39 @@ def test_a_teacher_that_is_not_trained_gives_slopes_to_learn() -> None:
         return F.mse_loss(u, b[1]) + F.mse_loss(du, wanted)
 
     assert result_of("detached_gradients", smooth(), DATA, step_fn=step).status == "pass"
+
+
+class Guarded(torch.Tensor):
+    """A tensor that refuses all that a step does not ask for."""
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(func, "__name__", "")
+        if name in ("equal", "numel", "dim", "is_floating_point"):
+            raise TypeError(f"{name} is refused")
+        return super().__torch_function__(func, types, args, kwargs or {})
+
+
+def test_tensors_that_refuse_to_be_looked_at_do_not_end_the_step() -> None:
+    reached = []
+
+    def step(m: Any, b: Any) -> torch.Tensor:
+        x = b[0].clone().as_subclass(Guarded).requires_grad_()
+        u = m(x)
+        loss = F.mse_loss(u, b[1]) + (u * grad(u.sum(), x, retain_graph=True)[0]).mean()
+        reached.append(type(loss))
+        return loss.as_subclass(torch.Tensor)
+
+    found = result_of("detached_gradients", smooth(), DATA, step_fn=step)
+    assert reached[-1] is Guarded
+    assert not found.raised
+
+
+def test_an_error_of_the_step_is_told_as_it_is() -> None:
+    def step(m: Any, b: Any) -> torch.Tensor:
+        _, u, du = slope(m, b)
+        return F.mse_loss(u, b[1]) + grad(du.sum(), b[0])[0].sum()
+
+    found = result_of("detached_gradients", smooth(), DATA, step_fn=step)
+    assert found.raised
+    assert "grad" in found.seen

@@ -12,6 +12,7 @@ from torch.autograd import grad
 from torch.autograd.functional import hessian, jvp
 from torch.nn import functional as F  # noqa: N812
 
+import nbdebug as nbd
 from nbdebug.examples.setups.base import X, mlp, regression
 from tests.checks.result_of import result_of
 from tests.checks.watched import watched
@@ -48,7 +49,6 @@ def sobolev(m: Any, b: Any, graph: bool = False) -> torch.Tensor:
 
 
 def penalty(m: Any, b: Any, graph: bool = False) -> torch.Tensor:
-    """Critic with a gradient penalty between real and made samples."""
     real, made = b[0], b[0].flip(0) + 1
     share = torch.rand(len(real), 1)
     mixed = (share * real + (1 - share) * made).requires_grad_()
@@ -96,7 +96,6 @@ def by_backward(m: Any, b: Any, graph: bool = False) -> torch.Tensor:
 
 
 def flat(m: Any, b: Any, graph: bool = False) -> torch.Tensor:
-    """Penalty of the gradient of the loss for the parameters."""
     loss = F.mse_loss(m(b[0]), b[1])
     slopes = grad(loss, list(m.parameters()), retain_graph=True, create_graph=graph)
     return loss + 0.1 * sum(one.square().sum() for one in slopes)
@@ -222,7 +221,7 @@ def model_of(name: str) -> nn.Module:
 def test_a_derivative_without_a_graph_is_named(name: str) -> None:
     step, line = SICK[name]
     found = result_of("detached_gradients", model_of(name), DATA, step_fn=step)
-    assert found.status == "warning", found.seen
+    assert found.status in ("fail", "warning"), found.seen
     assert line in found.seen
     assert "create_graph=True" in found.remedy
 
@@ -236,17 +235,39 @@ def test_one_with_a_graph_passes(name: str) -> None:
     assert found.status == "pass", found.seen
 
 
+@pytest.mark.parametrize("step", [penalty, sobolev, flat, forces, invariant])
+def test_a_term_that_is_a_constant_as_a_whole_fails(step: Step) -> None:
+    with nbd.Debugger(Forces() if step is forces else smooth(), DATA, step_fn=step) as dbg:
+        report = dbg.check("detached_gradients", "loss_terms")
+    assert report["detached_gradients"].status == "fail"
+    assert [one.name for one in report.causes] == ["detached_gradients"]
+
+
+@pytest.mark.parametrize("step", [residual, convection, energy_of_a_field])
+def test_one_that_has_a_wrong_gradient_is_a_warning(step: Step) -> None:
+    found = result_of("detached_gradients", smooth(), DATA, step_fn=step)
+    assert found.status == "warning"
+
+
+def test_a_loss_without_any_other_gradient_fails() -> None:
+    def step(m: Any, b: Any) -> torch.Tensor:
+        return slope(m, b)[2].square().mean().requires_grad_()
+
+    found = result_of("detached_gradients", smooth(), DATA, step_fn=step)
+    assert found.status == "fail"
+
+
 @pytest.mark.parametrize("graph", [False, True])
 def test_forces_made_within_the_model(graph: bool) -> None:
     found = result_of("detached_gradients", Forces(graph), DATA, step_fn=forces)
-    assert found.status == ("pass" if graph else "warning"), found.seen
+    assert found.status == ("pass" if graph else "fail"), found.seen
 
 
 def test_a_loss_function_is_followed_too() -> None:
     def loss(outputs: Any, targets: torch.Tensor) -> torch.Tensor:
         return F.mse_loss(outputs[0], targets) + outputs[1].square().mean()
 
-    assert result_of("detached_gradients", Forces(), DATA, loss).status == "warning"
+    assert result_of("detached_gradients", Forces(), DATA, loss).status == "fail"
     assert result_of("detached_gradients", Forces(True), DATA, loss).status == "pass"
 
 
@@ -260,9 +281,9 @@ def test_a_watched_loop_does_not_hide_it(name: str) -> None:
     def with_graph(m: Any, b: Any) -> torch.Tensor:
         return SICK[name][0](m, b, graph=True)
 
-    for step, status in ((SICK[name][0], "warning"), (with_graph, "pass")):
+    for step, bad in ((SICK[name][0], True), (with_graph, False)):
         found = watched(("detached_gradients",), smooth(), DATA, step)["detached_gradients"]
-        assert found.status == status, found.seen
+        assert (found.status in ("fail", "warning")) is bad, found.seen
 
 
 def test_the_step_gives_what_it_gives_without_the_check() -> None:
@@ -277,39 +298,3 @@ def test_the_step_gives_what_it_gives_without_the_check() -> None:
 
     result_of("detached_gradients", smooth(), [(X, DATA[1])], step_fn=step)
     assert set(values) == {wanted}
-
-
-class Guarded(torch.Tensor):
-    """A tensor that refuses all that a step does not ask for."""
-
-    @classmethod
-    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = getattr(func, "__name__", "")
-        if name in ("equal", "numel", "dim", "is_floating_point"):
-            raise TypeError(f"{name} is refused")
-        return super().__torch_function__(func, types, args, kwargs or {})
-
-
-def test_tensors_that_refuse_to_be_looked_at_do_not_end_the_step() -> None:
-    reached = []
-
-    def step(m: Any, b: Any) -> torch.Tensor:
-        x = b[0].clone().as_subclass(Guarded).requires_grad_()
-        u = m(x)
-        loss = F.mse_loss(u, b[1]) + (u * grad(u.sum(), x, retain_graph=True)[0]).mean()
-        reached.append(type(loss))
-        return loss.as_subclass(torch.Tensor)
-
-    found = result_of("detached_gradients", smooth(), DATA, step_fn=step)
-    assert reached[-1] is Guarded
-    assert not found.raised
-
-
-def test_an_error_of_the_step_is_told_as_it_is() -> None:
-    def step(m: Any, b: Any) -> torch.Tensor:
-        _, u, du = slope(m, b)
-        return F.mse_loss(u, b[1]) + grad(du.sum(), b[0])[0].sum()
-
-    found = result_of("detached_gradients", smooth(), DATA, step_fn=step)
-    assert found.raised
-    assert "grad" in found.seen
