@@ -15,7 +15,7 @@ WHY_NO_PROGRESS = (
     "loss_optimum", "loss_terms", "shuffling", "sampler_coverage", "paired_transforms",
     "copied_targets", "labels", "label_range", "label_noise", "input_scale", "shared_layers",
     "made_in_forward", "symmetry", "causality", "shifted_targets", "related_targets",
-    "paired_rows", "unit_axis", "logit_range", "custom_backward",
+    "paired_rows", "unit_axis", "logit_range", "custom_backward", "detached_gradients",
 )  # fmt: skip
 # Checks that tell more of a model that was trained.
 LATER = frozenset({"related_targets"})

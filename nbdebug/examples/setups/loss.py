@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+import torch
 from torch import nn
 
 from nbdebug.examples.setups.base import SickSetup, X, binary, mlp, regression
@@ -14,6 +16,13 @@ def huge_weights() -> nn.Module:
     for parameter in model.parameters():
         parameter.data.mul_(10)
     return model
+
+
+def slope_residual(model: nn.Module, batch: Any) -> torch.Tensor:
+    x = batch[0].clone().requires_grad_()
+    outputs = model(x)
+    (slope,) = torch.autograd.grad(outputs.sum(), x, retain_graph=True)
+    return nn.functional.mse_loss(outputs + slope[:, :1], batch[1])
 
 
 LOSS: Mapping[str, SickSetup] = {
@@ -52,6 +61,12 @@ LOSS: Mapping[str, SickSetup] = {
         "logit_range",
         mlp,
         loss=lambda out, target: nn.functional.cross_entropy(0.1 * out.tanh(), target),
+    ),
+    "a derivative without its graph": SickSetup(
+        "detached_gradients",
+        lambda: mlp(out=1, act=nn.Tanh),
+        regression,
+        settings={"step_fn": slope_residual},
     ),
     "sum over the batch": SickSetup(
         "reduction", mlp, loss=nn.CrossEntropyLoss(reduction="sum")
