@@ -21,7 +21,7 @@ class ClassPredictions(NamedTuple):
     Attributes:
         labels: classes [M], 0 and 1 where one output tells two classes apart.
         scores: of each class [M, C], or of class 1 alone [M, 1]; sample: index [M] of the sample.
-        inputs: of the samples [N, ...] on their device; None if they are no tensor, or differ in shape.
+        inputs: of the samples [N, ...]; None if they are no tensor, or differ in shape.
     """
 
     labels: torch.Tensor

@@ -119,7 +119,8 @@ class Labels(Check):
 
 
 def _faint(found: FaintTargets) -> Outcome:
-    seen = f"targets of {found.function} ({found.line}): {found.low:.3g} and {found.high:.3g}, "
+    where = f"{found.function} ({found.line})" if found.line else found.function
+    seen = f"targets of {where}: {found.low:.3g} and {found.high:.3g}, "
     remedy = "Scale the targets to 0 and 1, for example (mask > 0).float()."
     if abs(255 * (found.high - found.low) - 1) < 0.01:
         remedy = (
