@@ -57,7 +57,7 @@ class ClassNumbering(Check):
     title = "Classes of the validation data"
     source = "scikit-learn, Common pitfalls; nbdebug: confusion that is one-to-one"
 
-    MIN_TRAIN_RECALL, MIN_SHARE, MAX_OWN = 0.6, 0.5, 0.2
+    MIN_TRAIN_RECALL, MIN_SHARE, MAX_OWN = 0.6, 0.5, 0.25
     MIN_CLEAR, MIN_DISTINCT, MIN_FEW_SHARE, MIN_ALONE_SHARE = 0.6, 0.9, 0.75, 0.9
     # Of few classes, as of 10 of 10 samples or 15 of 20.
     MIN_BEYOND_HALF = 5.0
