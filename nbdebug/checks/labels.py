@@ -6,6 +6,7 @@ import math
 
 import torch
 
+from nbdebug.checks._binary_targets import FaintTargets, faint_targets
 from nbdebug.checks._class_weights import weights_of_classes
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks._loss_trace import loss_trace
@@ -23,7 +24,8 @@ class Labels(Check):
 
     A single class or a constant target is learned without the inputs. Classes count by what the
     loss makes of them: with its weights, without its ignore_index. Targets in the hundreds make
-    the first gradients explode.
+    the first gradients explode. Masks that were divided by 255 twice leave binary cross-entropy
+    nearly nothing to tell apart.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -39,6 +41,9 @@ class Labels(Check):
     MAX_SCALE = 10.0
 
     def examine(self, context: CheckContext) -> Outcome:
+        faint = faint_targets(context)
+        if faint is not None:
+            return _faint(faint)
         parts = [targets for _, targets in context.alike]
         single = all(isinstance(part, torch.Tensor) for part in parts)
         found = self._of_targets(context, parts) if single else self._of_calls(context)
@@ -111,6 +116,18 @@ class Labels(Check):
             remedy = "Standardise the targets, and scale the predictions back."
             return Outcome("warning", seen, "both at most 10", remedy)
         return Outcome("pass", seen, "both at most 10")
+
+
+def _faint(found: FaintTargets) -> Outcome:
+    where = f"{found.function} ({found.line})" if found.line else found.function
+    seen = f"targets of {where}: {found.low:.3g} and {found.high:.3g}, "
+    remedy = "Scale the targets to 0 and 1, for example (mask > 0).float()."
+    if abs(255 * (found.high - found.low) - 1) < 0.01:
+        remedy = (
+            "They were divided by 255 twice (ToTensor() does it too), or were 0 and 1 before: "
+            "divide less often, or take (mask > 0).float()."
+        )
+    return Outcome("warning", f"{seen}far below 1", "0 and 1, or probabilities", remedy)
 
 
 def _drawn_targets(context: CheckContext, targets: torch.Tensor) -> tuple[torch.Tensor, bool]:

@@ -16,9 +16,10 @@ WHY_NO_PROGRESS = (
     "copied_targets", "labels", "label_range", "label_noise", "input_scale", "shared_layers",
     "made_in_forward", "symmetry", "causality", "shifted_targets", "related_targets",
     "paired_rows", "unit_axis", "logit_range", "custom_backward", "detached_gradients",
+    "class_numbering",
 )  # fmt: skip
 # Checks that tell more of a model that was trained.
-LATER = frozenset({"related_targets"})
+LATER = frozenset({"related_targets", "class_numbering"})
 # Checks that cost nothing, of what comes while the model is trained: at twice the steps each time.
 AGAIN = frozenset({"kept_weights"})
 NO_CAUSE = (
@@ -37,7 +38,8 @@ def wanted_checks(
     new = {
         one.name
         for one in snapshot.checks
-        if one.status == "not_run" or (one.name in LATER and one.status == "pass" and not one.at)
+        if one.status == "not_run"
+        or (one.name in LATER and one.status not in BAD_STATUSES and not one.at)
     }
     status = snapshot.status
     again = [

@@ -54,6 +54,12 @@ LOSS: Mapping[str, SickSetup] = {
     "targets of 0 and 1 for a loss of signs": SickSetup(
         "loss_inputs", lambda: mlp(out=1), binary, nn.SoftMarginLoss()
     ),
+    "masks divided by 255 twice": SickSetup(
+        "labels",
+        lambda: mlp(out=1),
+        lambda: (X, binary()[1] / 255),
+        nn.BCEWithLogitsLoss(),
+    ),
     "a norm of one feature": SickSetup(
         "unit_axis", lambda: mlp(nn.LayerNorm(1), out=1), binary, nn.BCEWithLogitsLoss()
     ),

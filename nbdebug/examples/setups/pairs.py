@@ -73,6 +73,26 @@ class Averaged(nn.Module):
         return result
 
 
+def trained() -> nn.Module:
+    """A network that tells the classes of the training samples."""
+    model = mlp()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    for _ in range(60):
+        optimizer.zero_grad()
+        CE(model(X), y).backward()
+        optimizer.step()
+    return model
+
+
+def without_first_class() -> tuple[torch.Tensor, torch.Tensor]:
+    """Samples beside those of training, whose classes are numbered without the first one."""
+    kept = y > 0
+    draws = torch.Generator().manual_seed(1)
+    rows = X[kept] + torch.randn(X[kept].shape, generator=draws)
+    _, numbers = torch.unique(y[kept], return_inverse=True)
+    return rows, numbers
+
+
 BEST: dict[str, torch.Tensor] = {}
 
 
@@ -91,6 +111,9 @@ PAIRS: Mapping[str, SickSetup] = {
     ),
     "split after copies were made": SickSetup(
         "near_copies", mlp, lambda: noisy_copies()[0], settings={"val_data": noisy_copies()[1]}
+    ),
+    "validation classes numbered on their own": SickSetup(
+        "class_numbering", trained, settings={"val_data": without_first_class()}
     ),
     "an average without its statistics": SickSetup("averaged_buffers", Averaged),
     "the best weights by reference": SickSetup(
