@@ -12,6 +12,8 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 
 import nbdebug as nbd
+from nbdebug.checks.base import Check
+from nbdebug.core.plugins import discover
 from nbdebug.core.records import Progress
 
 
@@ -43,8 +45,13 @@ def debugger(model: nn.Module, **options: Any) -> nbd.Debugger:
     return nbd.Debugger(model, data(), runs=None, **given)
 
 
+RUN_NOTHING = {check.name for check in discover("nbdebug.checks", Check) if not check.runs_model}
+
+
 def statuses(dbg: nbd.Debugger) -> set[str]:
-    return {one.status for one in dbg.history.snapshot(()).checks}
+    """Statuses of the checks that run the model; the others may run by themselves."""
+    rows = dbg.history.snapshot(()).checks
+    return {one.status for one in rows if one.name not in RUN_NOTHING}
 
 
 def test_a_loss_that_will_not_fall_is_explained_by_a_check_that_nobody_pressed() -> None:
