@@ -33,6 +33,12 @@ class ClearedBeforeUpdate(Rule):
         seen = f"At step {found.step:,} the backward pass made gradients, and zero_grad() cleared "
         seen += "them before step() was called."
         remedy = Remedy("Call zero_grad(), backward() and step() in this order")
+        if found.partly:
+            seen = (
+                f"At step {found.step:,} zero_grad() was called between two backward passes: the "
+            )
+            seen += "parameters that only the first one reaches had no gradient at step()."
+            remedy = Remedy("Call zero_grad() once, before the first backward() of a step")
         return Symptom(0.0, 0.0, found.step, seen, (remedy,))
 
     @staticmethod

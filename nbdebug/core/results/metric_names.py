@@ -32,9 +32,11 @@ class ClearedGradients:
 
     Attributes:
         step: the first step in which it did.
+        partly: those of some parameters alone were lost, before another backward pass.
     """
 
     step: int
+    partly: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -237,7 +237,7 @@ class LoopUpdates(UpdateNumbers):
         if one.cleared and self.loop.history.results.of(ClearedGradients) is None:
             # Gradients that were made, and cleared before the update.
             step = self.loop.session.step - (not one.took)
-            self.loop.history.set_result(ClearedGradients(step))
+            self.loop.history.set_result(ClearedGradients(step, one.partly))
         return self.skipped or self._is_left_out(one)
 
     def _made(self, one: WatchedOptimizer) -> None:

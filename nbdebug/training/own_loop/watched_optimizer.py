@@ -33,6 +33,8 @@ class WatchedOptimizer:
         took: True if a backward pass gave gradients in this step.
         marks: of the gradients around the last backward pass; updated: True if it made an update
             in this step.
+        cleared: True if gradients were cleared before this update; partly: those of some parameters
+            alone, between two backward passes.
         longest: most steps in a row without an update, between two updates.
         carries: True once a step went on with the gradients that the step before had left.
     """
@@ -58,7 +60,10 @@ class WatchedOptimizer:
         self.values = math.nan, math.nan
         self.counted: list[torch.Tensor] = []
         self.clipped = Clipped(math.nan, False, math.nan)
-        self.updated = self._used = self.took = self.cleared = False
+        self.updated = self._used = self.took = self.cleared = self.partly = False
+        # Places among the marks: given a gradient since the last update, and without it before
+        # another backward pass.
+        self._gave, self._lost = set[int](), set[int]()
         self.marks: Marks | None = None
         self._left = gradient_marks(self.parameters)
 
@@ -72,6 +77,7 @@ class WatchedOptimizer:
     def before_backward(self) -> None:
         """Mark gradients; losses whose gradients were used or cleared are dropped."""
         before = gradient_marks(self.parameters)
+        self._lost |= {at for at in self._gave if at < len(before) and before[at] is None}
         cleared = self.marks is not None and self.marks != before
         if not self._alone and (self._used or cleared):
             self.losses.clear()
@@ -87,6 +93,7 @@ class WatchedOptimizer:
         if self.marks == before:
             return False
         self.took = True
+        self._gave |= {at for at, mark in enumerate(self.marks) if mark is not None}
         self._see_carried(before, self.marks)
         self.losses += losses
         self.found = None
@@ -102,7 +109,8 @@ class WatchedOptimizer:
         in_vain = any(mark is not None for mark in made or ())
         in_vain = in_vain and all(mark is None for mark in now)
         # A single update without gradients is made on purpose, such as one before a schedule.
-        self.cleared = in_vain and (self.took or self._in_vain)
+        self.partly = not in_vain and any(now[at] is None for at in self._lost if at < len(now))
+        self.cleared = self.partly or (in_vain and (self.took or self._in_vain))
         self._in_vain = in_vain
 
     def _see_carried(self, before: Marks | None, after: Marks) -> None:
@@ -125,6 +133,7 @@ class WatchedOptimizer:
     def made_update(self) -> None:
         """Note that an update was made with these gradients."""
         self.updated = self._used = True
+        self._gave, self._lost = set(), set()
         # The loop may step its scheduler next.
         self._rate = rate_of(self.optimizer)
 

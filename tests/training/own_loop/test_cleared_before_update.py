@@ -89,3 +89,111 @@ def test_an_empty_update_at_the_begin_of_an_epoch_is_none() -> None:
         optimizer.step()
 
     assert "cleared_gradients" not in orders(turn).names
+
+
+class Heads(nn.Module):
+    """A common layer, and a layer for each task."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.common, self.heads = (
+            nn.Linear(X.shape[1], 8),
+            nn.ModuleList(nn.Linear(8, 1) for _ in range(3)),
+        )
+
+    def losses(self, x: torch.Tensor, y: torch.Tensor) -> list[torch.Tensor]:
+        hidden = self.common(x).tanh()
+        return [functional.mse_loss(head(hidden), y * (k + 1)) for k, head in enumerate(self.heads)]
+
+
+Step = Callable[[Heads, torch.optim.Optimizer, torch.Tensor, torch.Tensor], None]
+
+
+def cleared_for_each_task(
+    model: Heads, optimizer: torch.optim.Optimizer, x: torch.Tensor, y: torch.Tensor
+) -> None:
+    for loss in model.losses(x, y):
+        optimizer.zero_grad()
+        loss.backward(retain_graph=True)
+    optimizer.step()
+
+
+def cleared_by_the_model(
+    model: Heads, optimizer: torch.optim.Optimizer, x: torch.Tensor, y: torch.Tensor
+) -> None:
+    for loss in model.losses(x, y):
+        model.zero_grad()
+        loss.backward(retain_graph=True)
+    optimizer.step()
+
+
+def cleared_once(
+    model: Heads, optimizer: torch.optim.Optimizer, x: torch.Tensor, y: torch.Tensor
+) -> None:
+    optimizer.zero_grad()
+    for loss in model.losses(x, y):
+        loss.backward(retain_graph=True)
+    optimizer.step()
+
+
+def updated_for_each_task(
+    model: Heads, optimizer: torch.optim.Optimizer, x: torch.Tensor, y: torch.Tensor
+) -> None:
+    for number in range(3):
+        optimizer.zero_grad()
+        model.losses(x, y)[number].backward()
+        optimizer.step()
+
+
+def combined_by_hand(
+    model: Heads, optimizer: torch.optim.Optimizer, x: torch.Tensor, y: torch.Tensor
+) -> None:
+    """Gradients of each task are taken apart, and put together at the end."""
+    total: dict[nn.Parameter, torch.Tensor] = {}
+    for loss in model.losses(x, y):
+        optimizer.zero_grad()
+        loss.backward(retain_graph=True)
+        for p in model.parameters():
+            if p.grad is not None:
+                total[p] = total.get(p, torch.zeros_like(p)) + p.grad
+    for p, gradient in total.items():
+        p.grad = gradient
+    optimizer.step()
+
+
+def twice_for_sharpness(
+    model: Heads, optimizer: torch.optim.Optimizer, x: torch.Tensor, y: torch.Tensor
+) -> None:
+    optimizer.zero_grad()
+    sum(model.losses(x, y)).backward()  # type: ignore[union-attr]
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(p.grad, alpha=0.01)  # type: ignore[arg-type]
+    optimizer.zero_grad()
+    sum(model.losses(x, y)).backward()  # type: ignore[union-attr]
+    optimizer.step()
+
+
+def of_tasks(step: Step) -> Findings:
+    model = Heads()
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+    with nbd.watch(model, optimizer, runs=None) as dbg:
+        for _ in dbg.epochs(4):
+            for x, y in dbg.batches(DataLoader(TensorDataset(X, Y), 16)):
+                step(model, optimizer, x, y)
+        return dbg.findings
+
+
+@pytest.mark.parametrize("step", [cleared_for_each_task, cleared_by_the_model])
+def test_gradients_cleared_between_two_backward_passes_are_named(step: Step) -> None:
+    found = of_tasks(step)
+    assert found[0].name == "cleared_gradients"
+    assert "between two backward passes" in found[0].seen
+
+
+@pytest.mark.parametrize(
+    "step", [cleared_once, updated_for_each_task, combined_by_hand, twice_for_sharpness]
+)
+def test_what_keeps_the_gradients_of_each_task_is_none(step: Step) -> None:
+    assert "cleared_gradients" not in of_tasks(step).names
