@@ -62,6 +62,7 @@ def test_before_training_nothing_is_judged(dbg: nbd.Debugger) -> None:
         "cleared_gradients",
         "early_clipping",
         "failed_check",
+        "kept_by_reference",
         "log_hides_nan",
         "not_finite",
         "not_reproducible",
