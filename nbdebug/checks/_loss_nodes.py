@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -44,9 +44,9 @@ class Crossing:
     both: Shape
 
 
-def crossings(losses: Sequence[torch.Tensor]) -> Iterator[Crossing]:
-    """Operations behind losses in which samples are crossed, and nobody gave them an axis."""
-    for name, node in named_nodes(losses):
+def crossings(nodes: Iterable[tuple[str, Any]]) -> Iterator[Crossing]:
+    """Operations of a graph in which samples are crossed, and nobody gave them an axis."""
+    for name, node in nodes:
         if name not in ARITHMETIC and name not in CRITERIA:
             continue
         both = shape_of(node)

@@ -7,8 +7,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import torch
-
 from nbdebug.checks._context import CheckContext
 from nbdebug.core.deprecated import warn_deprecated
 from nbdebug.core.results.checks.check_result import CheckResult, Outcome
@@ -58,8 +56,11 @@ class Check(ABC):
             Exception: any; the report shows the exception in the row of this check.
         """
 
-    def examine_losses(self, losses: Sequence[torch.Tensor]) -> Outcome | None:
-        """Judge the graphs of the losses of one step, of a loop that cannot repeat it.
+    def examine_graph(self, nodes: Sequence[tuple[str, Any]]) -> Outcome | None:
+        """Judge the graph of losses of one step, of a loop that cannot repeat it.
+
+        Args:
+            nodes: of the graph, with the names of their operations, such as Mul.
 
         Returns:
             None if the check needs more than these.

@@ -55,8 +55,8 @@ class Broadcast(Check):
         found = _judge(seen, trace.clashes)
         return (_of_metrics(context, outputs) or found) if found.status == "pass" else found
 
-    def examine_losses(self, losses: Sequence[torch.Tensor]) -> Outcome:
-        found = list(crossings(losses))
+    def examine_graph(self, nodes: Sequence[tuple[str, Any]]) -> Outcome:
+        found = list(crossings(nodes))
         if not found:
             return Outcome("pass", "no operation of a step crosses its samples", EXPECTED)
         # That of a known operand is surer.

@@ -122,7 +122,7 @@ def _relative_error(call: _Call, dtype: torch.dtype, step: float) -> float | Non
     def outputs() -> list[torch.Tensor]:
         torch.manual_seed(0)
         # Of copies, since a forward may write to its inputs.
-        copied = with_leaves((args, named), lambda leaf: _view(leaf))
+        copied = with_leaves((args, named), _view)
         made = call.kind.apply(*copied[0], **copied[1])
         return [one for one in tensors_of([made]) if one.is_floating_point()]
 

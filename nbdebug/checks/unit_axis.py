@@ -12,7 +12,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from nbdebug.checks._context import CheckContext
-from nbdebug.checks._loss_nodes import axis_of, named_nodes, saved, shape_of
+from nbdebug.checks._loss_nodes import axis_of, saved, shape_of
 from nbdebug.checks._model_hooks import calls_observed
 from nbdebug.checks._operations import bare_name
 from nbdebug.checks.base import Check
@@ -93,9 +93,9 @@ class UnitAxis(Check):
             "an axis of at least 2 elements", _remedy(name),
         )  # fmt: skip
 
-    def examine_losses(self, losses: Sequence[torch.Tensor]) -> Outcome:
+    def examine_graph(self, nodes: Sequence[tuple[str, Any]]) -> Outcome:
         lengths = defaultdict[str, set[int]](set)
-        for node_name, node in named_nodes(losses):
+        for node_name, node in nodes:
             name = NODES.get(node_name, "")
             length = _length_of(node_name, node) if name else None
             if length is not None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
 
 import torch
 
+from nbdebug.checks._loss_nodes import named_nodes
 from nbdebug.core.results.checks.check_result import Outcome
 
-Judge = Callable[[Sequence[torch.Tensor]], Outcome | None]
+Judge = Callable[[Sequence[tuple[str, Any]]], Outcome | None]
 MAX_PASSES = 8
 GRAVE = {"pass": 0, "warning": 1, "fail": 2}
 
@@ -19,7 +22,7 @@ class SeenLosses:
     A graph holds shapes until its backward pass; to look at it takes part in nothing.
 
     Attributes:
-        judges: of losses, by the name of their check; outcomes: the gravest of each.
+        judges: of the nodes of a graph, by the name of their check; outcomes: the gravest of each.
     """
 
     def __init__(self) -> None:
@@ -36,12 +39,15 @@ class SeenLosses:
         if self._passes >= MAX_PASSES or not losses:
             return
         self._passes += 1
-        for name, judge in self.judges.items():
-            try:
-                found = judge(losses)
-            except Exception:
-                # The check says nothing then, and the loop goes on.
-                continue
-            before = self.outcomes.get(name)
+        # Where a check raises it says nothing, and the loop goes on.
+        with suppress(Exception):
+            nodes = list(named_nodes(losses))
+            for name, judge in self.judges.items():
+                self._take(name, judge, nodes)
+
+    def _take(self, name: str, judge: Judge, nodes: Sequence[tuple[str, Any]]) -> None:
+        """Keep the outcome of a check if it is graver than the one before."""
+        with suppress(Exception):
+            found, before = judge(nodes), self.outcomes.get(name)
             if found and (before is None or GRAVE[found.status] > GRAVE[before.status]):
                 self.outcomes[name] = found

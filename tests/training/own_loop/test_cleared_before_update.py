@@ -111,10 +111,11 @@ Step = Callable[[Heads, torch.optim.Optimizer, torch.Tensor, torch.Tensor], None
 
 
 def cleared_for_each_task(
-    model: Heads, optimizer: torch.optim.Optimizer, x: torch.Tensor, y: torch.Tensor
-) -> None:
+    model: Heads, optimizer: torch.optim.Optimizer, x: torch.Tensor, y: torch.Tensor,
+    clear: Callable[[], Any] | None = None,
+) -> None:  # fmt: skip
     for loss in model.losses(x, y):
-        optimizer.zero_grad()
+        (clear or optimizer.zero_grad)()
         loss.backward(retain_graph=True)
     optimizer.step()
 
@@ -122,10 +123,7 @@ def cleared_for_each_task(
 def cleared_by_the_model(
     model: Heads, optimizer: torch.optim.Optimizer, x: torch.Tensor, y: torch.Tensor
 ) -> None:
-    for loss in model.losses(x, y):
-        model.zero_grad()
-        loss.backward(retain_graph=True)
-    optimizer.step()
+    cleared_for_each_task(model, optimizer, x, y, model.zero_grad)
 
 
 def cleared_once(

@@ -36,7 +36,7 @@ class CheckRunner:
         self._session, self._history = session, history
         self.announce()
         if session.body is not None:
-            judges = {name: check.examine_losses for name, check in self.checks.items()}
+            judges = {name: check.examine_graph for name, check in self.checks.items()}
             session.body.updates.seen.judges = judges
 
     def announce(self) -> None:
