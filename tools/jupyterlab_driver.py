@@ -100,8 +100,12 @@ class Lab:
     def stop(self) -> None:
         """End the server, and its kernels with it."""
         self.process.terminate()
-        self.process.wait(30)
-        self.log.close()
+        try:
+            # It waits for its kernels.
+            self.process.wait(LONG / 1000)
+        finally:
+            self.process.kill()
+            self.log.close()
 
     def write(self, name: str, cells: list[str]) -> str:
         """Write a notebook of code cells to the folder of the server."""
