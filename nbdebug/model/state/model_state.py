@@ -36,11 +36,17 @@ class RngState(NamedTuple):
         return cls(random.getstate(), np.random.get_state(), torch.get_rng_state(), tuple(cuda))
 
     def restore(self) -> None:
+        """Set the generators; one of a GPU only where it has moved.
+
+        Whenever a generator of a GPU is set, cuDNN draws the dropout of recurrent layers from
+        another sequence, which no function of torch gets or sets.
+        """
         random.setstate(self.python)
         np.random.set_state(self.numpy)
         torch.set_rng_state(self.cpu)
-        if self.cuda:
-            torch.cuda.set_rng_state_all(self.cuda)
+        for device, state in enumerate(self.cuda):
+            if not torch.equal(torch.cuda.get_rng_state(device), state):
+                torch.cuda.set_rng_state(state, device)
 
 
 @dataclass(frozen=True)

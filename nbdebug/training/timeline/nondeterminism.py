@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import nn
 
 from nbdebug.core.error_text import describe_error, raise_interrupt
 from nbdebug.model.module.forward import leaves
@@ -17,7 +18,13 @@ from nbdebug.training.engine.session import Session
 
 IN_LOOP = (
     "The loop uses something that does not go back with the training: a variable of a function, a "
-    "clock, a file. Keep it in a tensor or an object, and name it in nbd.watch(state={...})."
+    "clock, a file. Keep it in a tensor or an object, name it in nbd.watch(state={'name': object}), "
+    "and draw random numbers from the global generators."
+)
+
+RECURRENT = (
+    "cuDNN draws the dropout of {} on a GPU from numbers of its own, which cannot be set back. For "
+    "reruns to the bit set its dropout to 0, or torch.backends.cudnn.enabled = False."
 )
 
 
@@ -28,7 +35,7 @@ def find_nondeterminism(session: Session) -> str:
     Training does not change.
     """
     if session.body is not None:
-        return IN_LOOP
+        return _drawn_by_cudnn(session.model) or IN_LOOP
     sampler, rng = session.sampler, session.rng
     position, numbers = sampler.position(), rng.position()
     try:
@@ -59,6 +66,19 @@ def find_nondeterminism(session: Session) -> str:
         "the data, the number of threads), or the backward pass is nondeterministic on "
         f"{session.device.type}."
     )
+
+
+def _drawn_by_cudnn(model: nn.Module) -> str:
+    """Name the layers whose random numbers cuDNN keeps; "" without any."""
+    names = [
+        f"{name or 'the model'} ({type(module).__name__})"
+        for name, module in every_module(model)
+        if isinstance(module, nn.RNNBase)
+        and module.dropout > 0
+        and module.num_layers > 1
+        and any(parameter.is_cuda for parameter in module.parameters())
+    ]
+    return RECURRENT.format(", ".join(names[:3])) if names and torch.backends.cudnn.enabled else ""
 
 
 def _outputs(session: Session, batch: Batch) -> list[tuple[str, str, Any]]:

@@ -38,6 +38,26 @@ def test_all_generators_come_back() -> None:
     assert draws() == first
 
 
+def test_a_generator_of_a_gpu_is_set_only_where_it_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Setting it makes cuDNN begin the dropout of recurrent layers anew."""
+    now = [torch.tensor([1], dtype=torch.uint8), torch.tensor([2], dtype=torch.uint8)]
+    written = []
+
+    def write(state: torch.Tensor, device: int) -> None:
+        written.append((int(state), device))
+
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_rng_state_all", lambda: list(now))
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: now[device])
+    monkeypatch.setattr(torch.cuda, "set_rng_state", write)
+    state = RngState.capture()
+    state.restore()
+    assert written == []
+    now[1] = torch.tensor([3], dtype=torch.uint8)
+    state.restore()
+    assert written == [(2, 1)]
+
+
 def test_training_goes_on_exactly_as_after_the_capture() -> None:
     model, adam, schedule = make()
     train(model, adam, schedule, 3)

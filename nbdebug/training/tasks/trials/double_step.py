@@ -15,7 +15,10 @@ from nbdebug.training.timeline.nondeterminism import find_nondeterminism
 from nbdebug.training.timeline.timeline import Timeline
 
 ROUNDING = 1e-3
-REGISTER = "Name what else moves in state={'name': object}"
+REGISTER = (
+    " Name what else moves in state={'name': object}, or draw random numbers from the global "
+    "generators."
+)
 
 
 class DoubleStep:
@@ -64,10 +67,11 @@ class DoubleStep:
         if difference := _difference(first, second, exact):
             what = "A step that was" if count == 1 else f"{count} steps that were"
             where = find_nondeterminism(self._loop.session)
+            # The cause in a loop of the user's own names the remedy.
+            where += REGISTER if body is None else ""
             self._refusal = (
                 f"{what} made twice from the same state gave {difference}. Going back "
-                f"would not give the training that was. {where} {REGISTER}, or draw random numbers "
-                "from the global generators."
+                f"would not give the training that was. {where}"
             )
             raise NotRepeatableError(self._refusal)
         self.passed = True
