@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
-from benchmarks import cost, growth, large, memory, recording, rules, transport, travel
+from benchmarks import cost, gpu, growth, large, memory, recording, rules, transport, travel
 from benchmarks.peers import table as peers
 from benchmarks.table import Row, render
 from benchmarks.workloads import WORKLOADS, Workload
@@ -54,9 +54,10 @@ PARTS: dict[str, Callable[[Chosen, bool], Iterator[Row]]] = {
     "large": lambda chosen, quick: large.measure(quick),
     "peers": _peers,
     "growth": lambda chosen, quick: growth.measure(quick),
+    "gpu": gpu.measure,
 }
-# Peers need packages of their own, and the slopes of growth have no bars.
-ONLY_BY_NAME = ("peers", "growth")
+# Peers need packages of their own, a GPU is seldom there, and the slopes of growth have no bars.
+ONLY_BY_NAME = ("peers", "growth", "gpu")
 # Workloads of a quick run, which takes the cost of all of them.
 USUAL_SAMPLE, SAMPLE = (WORKLOADS[0], WORKLOADS[2]), {"peers": WORKLOADS[:1]}
 

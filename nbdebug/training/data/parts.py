@@ -24,8 +24,8 @@ class TensorPart:
 
     def rows(self, indices: torch.Tensor) -> torch.Tensor:
         """Copy rows [B, ...]."""
-        # Equal to tensor[indices], in half the time.
-        rows = self.tensor.index_select(0, indices.to(self.tensor.device))
+        # Equal to tensor[indices], in half the time; on a GPU the host does not wait for it.
+        rows = self.tensor.index_select(0, indices.to(self.tensor.device, non_blocking=True))
         return rows if self._dtype is None else rows.to(self._dtype)
 
 

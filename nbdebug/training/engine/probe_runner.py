@@ -240,7 +240,7 @@ def to_floats(tensors: Iterable[torch.Tensor]) -> list[float]:
     if any(t.dtype != first.dtype or t.device != first.device for t in flat):
         # MPS has no float64.
         wide = torch.float32 if first.device.type == "mps" else torch.float64
-        flat = [tensor.to(first.device, wide) for tensor in flat]
+        flat = [tensor.to(first.device, wide, non_blocking=True) for tensor in flat]
     return list(torch.cat(flat).tolist())
 
 

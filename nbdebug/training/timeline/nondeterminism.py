@@ -18,8 +18,8 @@ from nbdebug.training.engine.session import Session
 
 IN_LOOP = (
     "The loop uses something that does not go back with the training: a variable of a function, a "
-    "clock, a file. Keep it in a tensor or an object, name it in nbd.watch(state={'name': object}), "
-    "and draw random numbers from the global generators."
+    "clock, a file. Keep it in a tensor or an object, name it in "
+    "nbd.watch(state={'name': object}), and draw random numbers from the global generators."
 )
 
 RECURRENT = (
