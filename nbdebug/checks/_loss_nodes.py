@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from nbdebug.model.origin.graph import graph_nodes
+from nbdebug.model.origin.graph import graph_nodes, name_of, saved
 
 MAX_NODES = 20_000
 Shape = tuple[int, ...]
@@ -26,7 +26,7 @@ PAIRING = frozenset((
     "Unsqueeze", "Expand", "T", "Transpose", "Permute", "Repeat", "Mm", "Bmm", "Select", "Slice",
     "AccumulateGrad",
 ))  # fmt: skip
-OTHERS = ("_saved_other", "_saved_self", "_saved_tensor1", "_saved_tensor2", "_saved_target")
+OTHERS = ("other", "self", "tensor1", "tensor2", "target")
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def crossings(nodes: Iterable[tuple[str, Any]]) -> Iterator[Crossing]:
         both = shape_of(node)
         if name in CRITERIA:
             # Its result is a number; it keeps what it compares.
-            compared = saved(node, "_saved_self")
+            compared = saved(node, "self")
             both = None if compared is None else tuple(compared.shape)
         operands = list(_operands(node, name in CRITERIA))
         if both is None or any(producer in PAIRING for producer, _ in operands):
@@ -77,22 +77,10 @@ def named_nodes(losses: Sequence[torch.Tensor]) -> Iterator[tuple[str, Any]]:
             yield name_of(node), node
 
 
-def name_of(node: Any) -> str:
-    """Name of the operation of a node, such as Mul."""
-    return str(node.name()).rpartition("::")[2].partition("Backward")[0]
-
-
 def shape_of(node: Any, place: int = 0) -> Shape | None:
     """Shape of a result of the operation of a node; None if it is unknown."""
     with suppress(Exception):
         return tuple(node._input_metadata[place].shape)
-    return None
-
-
-def saved(node: Any, name: str) -> Any:
-    """Value that a node keeps by a name; None if nothing, or if it was written to."""
-    with suppress(Exception):
-        return getattr(node, name, None)
     return None
 
 

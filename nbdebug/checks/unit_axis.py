@@ -12,12 +12,13 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from nbdebug.checks._context import CheckContext
-from nbdebug.checks._loss_nodes import axis_of, saved, shape_of
+from nbdebug.checks._loss_nodes import axis_of, shape_of
 from nbdebug.checks._model_hooks import calls_observed
 from nbdebug.checks._operations import bare_name
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.model.module.forward import tensors_of
+from nbdebug.model.origin.graph import saved
 from nbdebug.model.origin.source_line import user_line
 
 # Functions with an argument `dim`, and what they give over one element.
@@ -120,11 +121,11 @@ class UnitAxis(Check):
 def _length_of(name: str, node: Any) -> int | None:
     """Number of elements that the operation of a node works over; None if it is unknown."""
     if name == "NativeLayerNorm":
-        shape = saved(node, "_saved_normalized_shape")
+        shape = saved(node, "normalized_shape")
         return None if shape is None else int(torch.Size(shape).numel())
-    given, dims = shape_of(node), saved(node, "_saved_dim")
+    given, dims = shape_of(node), saved(node, "dim")
     if name in ("Std", "Var", "StdMean", "VarMean"):
-        kept = saved(node, "_saved_self")
+        kept = saved(node, "self")
         given = None if kept is None else tuple(kept.shape)
     if not given or dims is None:
         return None

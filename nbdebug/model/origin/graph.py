@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -37,3 +38,24 @@ def leaves_of(tensor: torch.Tensor) -> list[torch.Tensor]:
         return [tensor]
     found = (getattr(node, "variable", None) for node in graph_nodes(tensor))
     return list({id(leaf): leaf for leaf in found if leaf is not None}.values())
+
+
+def name_of(node: Any) -> str:
+    """Name of the operation of a node, such as Mul."""
+    return str(node.name()).rpartition("::")[2].partition("Backward")[0]
+
+
+def saved(node: Any, name: str) -> Any:
+    """Value that a node keeps by a name, such as "self"; None if it keeps none.
+
+    A tensor that its code packed away is None too: to unpack it runs that code, which in
+    `torch.utils.checkpoint` is the forward pass of the user.
+    """
+    raw = getattr(node, f"_raw_saved_{name}", None)
+    if raw is None:
+        return getattr(node, f"_saved_{name}", None)
+    if getattr(raw, "unpack_hook", raw) is not None:
+        return None
+    with suppress(RuntimeError):
+        return raw.data if isinstance(raw.data, torch.Tensor) else None
+    return None

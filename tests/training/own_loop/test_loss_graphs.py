@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.distributions import Categorical
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 import nbdebug as nbd
 from nbdebug.model.state.bits import bitwise_equal
@@ -143,3 +144,32 @@ def test_to_look_at_a_graph_changes_nothing() -> None:
             loss_of(model).backward()
             optimizer.step()
     assert bitwise_equal(found, model.state_dict())
+
+
+@pytest.mark.parametrize("watch", [False, True])
+def test_what_checkpointing_packed_away_is_not_computed_once_more(watch: bool) -> None:
+    calls = []
+
+    class Block(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            calls.append(1)
+            return x + (torch.tanh(x) * torch.sigmoid(x)) ** 2
+
+    model = nn.Sequential(nn.Linear(6, 6), Block(), nn.Linear(6, 1))
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        hidden = checkpoint(model[:2], X, use_reentrant=False)
+        functional.mse_loss(model[2](hidden)[:, 0], Y).backward()
+        optimizer.step()
+
+    dbg = nbd.watch(model, optimizer) if watch else None
+    calls.clear()
+    for _ in range(4):
+        with nullcontext() if dbg is None else dbg.step():
+            step()
+    # Forward, and again in the backward pass.
+    assert len(calls) == 8
+    if dbg is not None:
+        dbg.close()
