@@ -24,6 +24,7 @@ from nbdebug.model.module.forward import LossFn
 from nbdebug.model.module.modes import Modes
 from nbdebug.model.optimizers import Optimizers, group_ratios
 from nbdebug.model.order.layer_order import LayerOrder
+from nbdebug.model.origin.compared import Compared, LossReader
 from nbdebug.model.sample_edits import SampleEdits
 from nbdebug.model.schedule.live import Schedule
 from nbdebug.model.state.model_state import undisturbed
@@ -84,6 +85,8 @@ class TrainingState:
         without_gradient: trainable parameters without a gradient in the last step, by name, with
             the first step of the row without one.
         outputs, targets: of the current step, None between steps or with a `step_fn`.
+        compared: what the loss of a loop or a `step_fn` compares, where a due probe reads that;
+            loss_reader: finds it.
         again: calls the model once more on the inputs of the current step; None if outputs
             is None.
         loss: of the current step; batch_loss: of `outputs` and `targets`, which are those of the
@@ -146,12 +149,32 @@ class TrainingState:
         """Begin the first step: nothing is measured yet."""
         self.outputs = self.targets = cast(object, None)
         self.again: Callable[[], Any] | None = None
+        self.compared: Compared | None = None
+        self.loss_reader = LossReader()
         self.loss = self.batch_loss = math.nan
         self.grad_norms: tuple[torch.Tensor, ...] = ()
         self.with_gradient: Sequence[tuple[str, nn.Parameter]] = ()
         self.by_optimizer: Mapping[str, tuple[float, float, float, float]] = {}
         self.turn: Collection[str] | None = None
         self.without_gradient: dict[str, int] = {}
+
+    def drop_outputs(self) -> None:
+        """Drop what the last step made of its batch."""
+        self.outputs = self.targets = self.again = self.compared = None
+
+    @property
+    def compared_loss(self) -> float:
+        """Loss of what `in_loss` returns."""
+        return self.loss if self.outputs is None else self.batch_loss
+
+    def in_loss(self) -> tuple[Any, Any]:
+        """Outputs and targets of the current step, or what its loss compares if nobody gives them.
+
+        (None, None) without either.
+        """
+        if self.outputs is None and self.compared is not None:
+            return self.compared
+        return self.outputs, self.targets
 
     def take_in(self, parameters: Iterable[nn.Parameter]) -> str:
         """Add newly trainable parameters to the optimizer and return a note about it.

@@ -32,6 +32,8 @@ class Probe(ABC):
         paused: the probe also measures once when its panel is opened while training is paused:
             `begin`, forward, backward, clipping, `before_update`, `read`, all undone afterwards.
         order: position among the probes.
+        reads_outputs: the probe reads `TrainingState.in_loss`, so that a loss of a loop or a
+            `step_fn` is looked at for it.
         inside: seconds spent in hooks since the last time this attribute was read.
         idle: set in `attach` if this training has nothing to measure.
         soon: set in `read` to continue the measurement at the next step.
@@ -43,6 +45,7 @@ class Probe(ABC):
     on_demand: ClassVar[bool] = False
     paused: ClassVar[bool] = False
     order: ClassVar[int] = 0
+    reads_outputs: ClassVar[bool] = False
     inside: float = 0.0
     idle: bool = False
     soon: bool = False

@@ -27,22 +27,22 @@ class ConstantLoss(Probe):
     cost = "cheap"
     every = 20
     order = 42
+    reads_outputs = True
 
     def attach(self, session: TrainingState) -> None:
         self._session = session
         self._kind, self._count, self._tried = "", 0, 0
         self._sums = torch.zeros(0)
         self._found: torch.Tensor | float = math.nan
-        self.idle = session.loss_fn is None
 
     def read(self, step: int) -> Values:
-        outputs, targets = self._session.outputs, self._session.targets
+        outputs, targets = self._session.in_loss()
         if not isinstance(outputs, torch.Tensor) or not isinstance(targets, torch.Tensor):
             return {}
         outputs, targets = outputs.detach(), targets.detach()
         if not self._kind and self._tried < 3:
             self._tried += 1
-            self._kind = loss_name(outputs, targets, self._session.batch_loss)
+            self._kind = loss_name(outputs, targets, self._session.compared_loss)
         if not self._kind:
             return {}
         if self._count < MAX_SAMPLES:

@@ -25,13 +25,14 @@ class MissedClass(Probe):
     name = "missed_class"
     cost = "cheap"
     order = 46
+    reads_outputs = True
 
     def attach(self, session: TrainingState) -> None:
         self._session = session
         self._kind: str | None = None
 
     def read(self, step: int) -> Values:
-        outputs, targets = self._session.outputs, self._session.targets
+        outputs, targets = self._session.in_loss()
         if not isinstance(outputs, torch.Tensor) or not isinstance(targets, torch.Tensor):
             return {}
         # The tokens of all sequences of a batch are more than its samples.

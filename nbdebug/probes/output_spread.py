@@ -15,20 +15,21 @@ class OutputSpread(Probe):
 
     The spread is the largest standard deviation of an output over the batch divided by
     1 + |mean|, among at most 256 outputs. A spread of 0 means that the model gives the same
-    output for every sample. A training with a `step_fn` is not measured.
+    output for every sample. In a loop or a `step_fn` the outputs are those that the one loss of
+    torch takes, see `model.origin.compared`.
     """
 
     name = "output_spread"
     cost = "cheap"
     every = 50
     order = 44
+    reads_outputs = True
 
     def attach(self, session: TrainingState) -> None:
         self._session = session
-        self.idle = session.loss_fn is None
 
     def read(self, step: int) -> Values:
-        outputs = self._session.outputs
+        outputs, _ = self._session.in_loss()
         if not isinstance(outputs, torch.Tensor) or not outputs.is_floating_point():
             return {}
         if outputs.ndim < 1 or len(outputs) < 2 or not outputs.numel():

@@ -215,7 +215,7 @@ class Loop:
                 self._guard.settle()
             else:
                 self._guard.restore(error, self._retries.count(session.step, error))
-            session.outputs = session.targets = session.again = None
+            session.drop_outputs()
             raise
         self._guard.settle()
         self._retries.clear()
@@ -229,7 +229,7 @@ class Loop:
     def _advance(self, batch: Batch, loss: float, validate: bool = True) -> None:
         """Advance to the next step; the schedule is then due, and perhaps a validation."""
         session = self.session
-        session.outputs = session.targets = session.again = None
+        session.drop_outputs()
         session.step += 1
         last = batch.progress == 1.0
         self.after_update.begin(loss, batch.samples, last, validate)
@@ -250,7 +250,7 @@ class Loop:
                 return self.body.make_update(self, batch, False)[0]
         finally:
             self.batch, session.grad_norms, session.with_gradient = kept
-            session.outputs = session.targets = session.again = None
+            session.drop_outputs()
 
     def _next_batch(self) -> Batch:
         session, settings = self.session, self.session.batching.settings

@@ -114,6 +114,11 @@ class ProbeRunner:
         self._each("begin", step)
         return bool(self._due)
 
+    @property
+    def read_outputs(self) -> bool:
+        """True if a due probe reads outputs and targets."""
+        return any(slot.probe.reads_outputs for slot in self._due)
+
     def before_backward(self, step: int) -> None:
         """Call the due probes between `zero_grad` and the backward pass."""
         if self._due:

@@ -100,7 +100,7 @@ class StateGuard:
             session.scaler.load_state_dict(self._scale)
         session.clipping.window, session.skipped = self._window.copied(), self._skipped
         session.grad_norms, session.with_gradient = self._norms
-        session.outputs = session.targets = session.again = None
+        session.drop_outputs()
         session.rng.seek(self._own_rng)
         if self._data is not None:
             self._data.restore()

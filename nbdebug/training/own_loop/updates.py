@@ -36,8 +36,7 @@ class _LeftOut(Exception):  # noqa: N818
 class LoopUpdates(UpdateNumbers):
     """Watches backward passes, clipping and updates of a loop; called in its thread.
 
-    Gradients are measured after the last backward pass before an update: unscaled, and before
-    the loop clips them.
+    Gradients are measured after the last backward pass before an update, unscaled and unclipped.
 
     Attributes:
         losses: seen while somebody looks (`looks`), with their graphs; watched: False on trial.
@@ -95,6 +94,8 @@ class LoopUpdates(UpdateNumbers):
             return call(True)
         if self.watched:
             self.seen.see(scalars)
+            if self.loop.probes.read_outputs:
+                session.compared = session.loss_reader.read(scalars, lambda: self._batch().data)
         if not self._began:
             self.loop.probes.before_backward(session.step)
         for one in self.optimizers:

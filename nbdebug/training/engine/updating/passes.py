@@ -37,7 +37,7 @@ def accumulated(loop: Loop, batch: Batch) -> tuple[torch.Tensor, list[torch.Tens
     losses, logged = [], []
     total = torch.zeros((), device=session.device)
     for number, part in enumerate(batch.parts):
-        session.outputs = session.targets = session.again = None
+        session.drop_outputs()
         loop.part = part.to(session.device)
         loss = _forward(loop, loop.part)
         if not number:
@@ -60,6 +60,8 @@ def _forward(loop: Loop, batch: Batch) -> torch.Tensor:
     if session.logs:
         # A step that logs returns no outputs, of which metrics could be measured.
         check_logged(session.logs, loop.breakpoints.measured.difference(session.metrics.names))
+    if session.outputs is None and loop.probes.read_outputs:
+        session.compared = session.loss_reader.read([loss], lambda: batch.data)
     if session.step_fn is None:
         session.again = partial(call, session.model, split(batch.data)[0])
     return with_gradient(checked(loss, session.loss_name), session.loss_name)
