@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ipywidgets
-from bokeh.models import ColumnDataSource
-from bokeh.models.ui import UIElement
 
 from nbdebug.core.commands.base import SET_CONTROLS
 from nbdebug.core.commands.queue import CommandSink, Ticket
@@ -20,7 +18,7 @@ from nbdebug.core.results.run_list import NotRecorded, RunListSource
 from nbdebug.dashboard.close_widgets import close_tree
 from nbdebug.dashboard.control_form import ControlForm
 from nbdebug.dashboard.messages import Messages
-from nbdebug.dashboard.pump import TICKS_PER_SECOND, Part, Pump, switched_off
+from nbdebug.dashboard.pump import TICKS_PER_SECOND, Part, Pump
 from nbdebug.dashboard.refusals import Refusals
 from nbdebug.dashboard.reply_route import leave_to_front_end
 from nbdebug.dashboard.send_widgets import send_tree
@@ -29,7 +27,6 @@ from nbdebug.dashboard.toolbar import Toolbar
 from nbdebug.dashboard.view.bokeh_view import BokehView, PanelPlacement
 from nbdebug.errors import PluginError
 from nbdebug.panels.base import Panel, PanelContext
-from nbdebug.plots.figures import plain_figure
 from nbdebug.plots.plot_options import PlotOptions
 
 
@@ -74,7 +71,7 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
         failures: list[tuple[str, BaseException]] = []
         runs = runs or NotRecorded()
         context = PanelContext(choices, controls, self._ask, lambda: runs.run_list)
-        built = self._build_view(panels, context, failures)
+        made = self._make_view(panels, context, failures)
         self.refusals = Refusals(self._show_refusal, self._wake)
         self.toolbar = Toolbar(lambda name, fields: self._ask("", name, fields), title)
         self.messages = Messages(lambda: self.pump.failures)
@@ -86,7 +83,7 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
             self.form.update, self.still.update,
         )  # fmt: skip
         self.pump = Pump(
-            history, queue, self.view, built, choices, parts, rate, lambda: runs.version
+            history, queue, self.view, made, choices, parts, rate, lambda: runs.version
         )
         for subject, error in failures:
             self.pump.fail(f"The plot {subject!r} could not be made", error)
@@ -101,21 +98,20 @@ class Dashboard(ipywidgets.VBox):  # type: ignore[misc]
         main.add_class("nbd-main")
         return self.toolbar.box, self.messages.box, main
 
-    def _build_view(
+    def _make_view(
         self,
         panels: Sequence[type[Panel]] | None,
         context: PanelContext,
         failures: list[tuple[str, BaseException]],
     ) -> list[Panel]:
-        """Build the panels and their view; return the panels that could be built."""
+        """Make the panels, in the order of the page, and their view; the pump builds them."""
         if panels is None:
             panels = discover("nbdebug.panels", Panel, lambda *failed: failures.append(failed))
-        built, placements, notes = _build(_instances(panels, context, failures), failures)
-        self.view = BokehView(placements, context.choices, self._wake, self._ask)
+        made = _instances(panels, context, failures)
+        made.sort(key=lambda panel: (panel.order, panel.name))
+        self.view = BokehView(_placements(made), context.choices, self._wake, self._ask)
         context.sink = self.view
-        for name, text in notes.items():
-            self.view.set_note(name, text)
-        return built
+        return made
 
     def _wake(self) -> None:
         self.pump.wake()
@@ -203,6 +199,8 @@ def _instances(
             texts = panel.name, panel.tab, panel.title, panel.help
             if not all(isinstance(text, str) for text in texts):
                 raise PluginError("name, tab, title and help of a panel must be texts")
+            if not isinstance(panel.height, int):
+                raise PluginError("height of a panel must be a whole number of pixels")
             made.append(panel)
         except BaseException as error:
             raise_interrupt(error)
@@ -210,24 +208,10 @@ def _instances(
     return made
 
 
-def _build(
-    panels: Sequence[Panel], failures: list[tuple[str, BaseException]]
-) -> tuple[list[Panel], list[PanelPlacement], dict[str, str]]:
-    """Build every panel; a panel that fails becomes an empty plot with the reason."""
-    built, placements, notes = [], [], {}
-    for panel in sorted(panels, key=lambda panel: (panel.order, panel.name)):
-        try:
-            root: UIElement | None = panel.build()
-            built.append(panel)
-        except BaseException as error:
-            raise_interrupt(error)
-            failures.append((panel.name, error))
-            notes[panel.name] = switched_off(error)
-            root = plain_figure(panel.name, panel.height)
-            root.scatter("x", "y", source=ColumnDataSource({"x": [], "y": []}))
-        placements.append(
-            PanelPlacement(
-                panel.name, panel.tab, panel.title, panel.help, panel.height, panel.wide, root
-            )
+def _placements(panels: Sequence[Panel]) -> list[PanelPlacement]:
+    return [
+        PanelPlacement(
+            panel.name, panel.tab, panel.title, panel.help, panel.height, bool(panel.wide)
         )
-    return built, placements, notes
+        for panel in panels
+    ]

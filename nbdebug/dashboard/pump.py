@@ -11,10 +11,11 @@ from typing import TypeVar
 
 from nbdebug.core.commands.queue import CommandSink
 from nbdebug.core.commands.running import WatchProbe
-from nbdebug.core.error_text import describe_error, raise_interrupt, traceback_of
+from nbdebug.core.error_text import raise_interrupt, traceback_of
 from nbdebug.core.history.history import History
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.records import Notice
+from nbdebug.dashboard.tab_builder import TabBuilder, brief_error, switched_off
 from nbdebug.dashboard.view.bokeh_view import BokehView
 from nbdebug.errors import PluginError
 from nbdebug.panels.base import Panel
@@ -22,7 +23,6 @@ from nbdebug.plots.plot_options import PlotOptions
 
 TICKS_PER_SECOND = 4.0
 MAX_MESSAGES = 3
-MAX_ERROR_LENGTH = 300
 # How long a view that pulls may be silent until the thread sends again, and how often the thread
 # tries if its messages arrive.
 PULL_SECONDS, PROBE_SECONDS = 3.0, 5.0
@@ -40,7 +40,8 @@ class Pump:
         history: of the training.
         queue: receives requests for on-demand probes.
         view: of the plots.
-        panels: updated while their tab is visible.
+        panels: in the order of the page; built when their tab is visible for the first time, and
+            updated while it is.
         choices: options of the plots that the viewer chose.
         parts: the widgets around the plots; each gets the snapshot and the number of
             messages allowed, and returns the number sent.
@@ -62,6 +63,7 @@ class Pump:
         self._history, self._queue = history, queue
         self._view, self._choices, self._parts = view, choices, parts
         self._panels = list(panels)
+        self._builder = TabBuilder(panels, view, self._not_built)
         self._interval = 1.0 / rate
         self._run_list_version = run_list_version
         self._seen: object = None
@@ -137,7 +139,7 @@ class Pump:
 
     def fail(self, title: str, error: BaseException) -> None:
         """Add a failure to the notices."""
-        text = _brief(error)
+        text = brief_error(error)
         step = self._history.status.step
         self._failures += (Notice(step, "warning", title, text, traceback_of(error)),)
         self._seen = None
@@ -193,6 +195,7 @@ class Pump:
         return sent
 
     def _update(self, visible: frozenset[str]) -> None:
+        self._builder.build(visible)
         panels = [panel for panel in self._panels if panel.tab in visible]
         wishes = {panel: wish for panel in panels if (wish := self._try(panel, _wishes))}
         self._watch(frozenset(probe for _, watches in wishes.values() for probe in watches))
@@ -209,6 +212,10 @@ class Pump:
             raise_interrupt(error)
             self._switch_off(panel, error)
             return None
+
+    def _not_built(self, panel: Panel, error: BaseException) -> None:
+        self._panels.remove(panel)
+        self.fail(f"The plot {panel.name!r} could not be made", error)
 
     def _switch_off(self, panel: Panel, error: BaseException) -> None:
         self._panels.remove(panel)
@@ -227,13 +234,3 @@ def _wishes(panel: Panel) -> tuple[frozenset[str], frozenset[str]]:
     if not all(isinstance(name, str) for name in wishes[0] | wishes[1]):
         raise PluginError("needs and watches of a panel must be names")
     return wishes
-
-
-def switched_off(error: BaseException) -> str:
-    """Text over a plot that failed."""
-    return f"This plot was switched off; training continues. {_brief(error)}"
-
-
-def _brief(error: BaseException) -> str:
-    text = describe_error(error)
-    return text if len(text) <= MAX_ERROR_LENGTH else text[:MAX_ERROR_LENGTH] + "..."

@@ -78,7 +78,7 @@ class PanelContext:
         self.time = TimeAxis()
         self.time_range, self.markers = self.time.range, self.time.markers
         self.sink: PlotSink = NoSink()
-        self._marked: tuple[int, str] | None = None
+        self._marked: tuple[int, str, int] | None = None
 
     @property
     def axis(self) -> Axis:
@@ -141,7 +141,8 @@ class PanelContext:
 
     def mark(self, snapshot: Snapshot) -> None:
         """Update the marks of control changes and notes, once per snapshot."""
-        state = (snapshot.version, self.axis)
+        # A tab that is built later adds axes.
+        state = (snapshot.version, self.axis, len(self.time.axes))
         if state != self._marked:
             self._marked = state
             self._fill(self.markers, snapshot, self.axis)
@@ -213,6 +214,9 @@ class Panel(ABC):
     @abstractmethod
     def build(self) -> UIElement | None:
         """Build the figure and its sources; called once, before the first update.
+
+        The panels of a tab are built when it is first shown. What figures share, such as
+        `context.time`, may be on screen by then: only `context.sink` changes it.
 
         Returns:
             The root of the plot; None for a panel that shows sections of HTML instead.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 Option = tuple[str, str]
+MAX_EARLY = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,8 @@ class PlotOptions:
 
     def __init__(self) -> None:
         self._choices: dict[str, PlotOption] = {}
+        # Picked by a button before the option was offered, as by a tab that was never shown.
+        self._early: dict[str, str] = {}
         self._lock = threading.Lock()
         self.version = 0
 
@@ -58,17 +61,29 @@ class PlotOptions:
         choice = PlotOption(name, label, tab, tuple(options), first, panel, free)
         with self._lock:
             old = self._choices.get(name)
-            if old is not None and choice.takes(old.value):
+            early = self._early.get(name)
+            if early is not None and choice.takes(early):
+                del self._early[name]
+                choice = replace(choice, value=early)
+            elif old is not None and choice.takes(old.value):
                 choice = replace(choice, value=old.value)
             if choice != old:
                 self._choices[name] = choice
                 self.version += 1
 
     def pick(self, name: str, value: str) -> None:
-        """Choose a value; a value that is not offered is ignored."""
+        """Choose a value; one that an option does not offer is ignored.
+
+        An option that is not there yet takes the value when it comes.
+        """
         with self._lock:
             choice = self._choices.get(name)
-            if choice is None or not choice.takes(value) or choice.value == value:
+            if choice is None:
+                if name in self._early or len(self._early) < MAX_EARLY:
+                    self._early[name] = value
+                return
+            self._early.pop(name, None)
+            if not choice.takes(value) or choice.value == value:
                 return
             self._choices[name] = replace(choice, value=value)
             self.version += 1

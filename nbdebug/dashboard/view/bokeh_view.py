@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import gzip
-import json
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import anywidget
 import bokeh
 import traitlets
-from bokeh.core.json_encoder import serialize_json
-from bokeh.document import Document
 from bokeh.model import Model
 from bokeh.models.ui import UIElement
 from bokeh.resources import Resources
 
 from nbdebug.dashboard.view.html_state import HtmlState
 from nbdebug.dashboard.view.mirror import BUDGET, Mirror, Packet
+from nbdebug.dashboard.view.tab_roots import PanelRoot, TabRoots
 from nbdebug.panels.base import OVERVIEW, Ask
 from nbdebug.plots.columns import Values
 from nbdebug.plots.plot_actions import PlotActions
@@ -30,15 +28,15 @@ from nbdebug.plots.ticks import log_ticks_script
 MAX_VIEWS = 8
 # Joined into one module, which is what anywidget loads.
 ESM_FILES = (
-    "still.js", "link.js", "control_keys.js", "take_along.js",
-    "legends.js", "painting.js", "view_frame.js", "view_theme.js", "bokeh_view.js",
+    "still.js", "link.js", "control_keys.js", "take_along.js", "legends.js", "painting.js",
+    "panel_box.js", "view_frame.js", "view_theme.js", "figures.js", "bokeh_view.js",
 )  # fmt: skip
 CSS_FILES = ("host_theme.css", "bokeh_view.css")
 
 
 @dataclass(frozen=True, slots=True)
 class PanelPlacement:
-    """Position of a panel and the text around it; without a root the panel is HTML alone."""
+    """Position of a panel and the text around it, known before it is built."""
 
     name: str
     tab: str
@@ -46,7 +44,6 @@ class PanelPlacement:
     help: str
     height: int
     wide: bool
-    root: UIElement | None
 
 
 def _beside(name: str) -> Path:
@@ -56,8 +53,9 @@ def _beside(name: str) -> Path:
 class BokehView(anywidget.AnyWidget):
     """Shows one Bokeh document in any number of views, each always up to date.
 
-    `set_data`, `set_prop` and `set_note` only record; `flush` sends the difference. A view
-    that opens, or misses a message, sends `hello` and gets everything. Views send back only
+    `set_data`, `set_prop` and `set_note` only record; `flush` sends the difference. The figures
+    of a tab join the document when `add_tab` is called. A view that opens, or misses a message,
+    sends `hello` and gets everything. Views send back only
     actions of the viewer: tab shown, option chosen, button pressed. A view that gets no answer
     sends `pull` a few times a second, and is answered in the handler of the message.
 
@@ -95,9 +93,9 @@ class BokehView(anywidget.AnyWidget):
         self.push: Callable[[], None] = lambda: None
         self._html_state = HtmlState()
         first = [placement for placement in placements if placement.tab == OVERVIEW]
-        self._overview = [_described(placement) for placement in first]
+        self._overview = [asdict(placement) for placement in first]
         self._tabs = _tabs([placement for placement in placements if placement.tab != OVERVIEW])
-        self._document = _document(placements)
+        self._roots = TabRoots()
         self._first_tab = self._tabs[0]["name"] if self._tabs else ""
         self._sequence = 0
         self._lock = threading.Lock()
@@ -107,6 +105,14 @@ class BokehView(anywidget.AnyWidget):
         self.on_msg(self._on_message)
 
     # Called by the pump.
+
+    def encode(self, panel: str, height: int, root: UIElement | None) -> PanelRoot:
+        """Encode what a panel has built; see `TabRoots.encode`."""
+        return self._roots.encode(panel, height, root)
+
+    def add_tab(self, tab: str, panels: Sequence[PanelRoot]) -> None:
+        """Record the figures of a tab, once; the next flush sends them."""
+        self._roots.add(tab, panels)
 
     def set_data(self, source: Model, columns: Values) -> None:
         """Record all columns of a source; see `Mirror.set_data`."""
@@ -182,6 +188,7 @@ class BokehView(anywidget.AnyWidget):
             self._mirror.promote()
             self._choices_sent = self._choices.version
             self._html_state.changes()
+            self._roots.unsent()
         for view, library in hellos.items():
             self._send_snapshot(view, library)
         return sent
@@ -194,6 +201,9 @@ class BokehView(anywidget.AnyWidget):
             self._choices_sent = version
         extra |= self._html_state.changes()
         packet = self._mirror.tick(budget - len(str(extra)))
+        # Figures come once, whole, and before their data.
+        if built := self._roots.unsent():
+            extra["built"] = built
         if not packet and not extra:
             return 0
         self._sequence += 1
@@ -209,9 +219,9 @@ class BokehView(anywidget.AnyWidget):
             "kind": "snapshot",
             "view": view,
             "version": bokeh.__version__,
-            "document": self._document,
             "overview": self._overview,
             "tabs": self._tabs,
+            "built": self._roots.everything(),
             "choices": self._choices.describe(),
             **self._html_state.everything(),
             **self._content(packet),
@@ -258,30 +268,8 @@ class BokehView(anywidget.AnyWidget):
 def _tabs(placements: Sequence[PanelPlacement]) -> list[dict[str, Any]]:
     tabs: dict[str, list[dict[str, Any]]] = {}
     for placement in placements:
-        tabs.setdefault(placement.tab, []).append(_described(placement))
+        tabs.setdefault(placement.tab, []).append(asdict(placement))
     return [{"name": name, "panels": panels} for name, panels in tabs.items()]
-
-
-def _described(placement: PanelPlacement) -> dict[str, Any]:
-    return {
-        "name": placement.name,
-        "title": placement.title,
-        "help": placement.help,
-        "height": placement.height,
-        "wide": placement.wide,
-        "root": None if placement.root is None else placement.root.id,
-    }
-
-
-def _document(placements: Sequence[PanelPlacement]) -> Any:
-    """The document as JSON; the kernel does not change its own copy any more."""
-    document = Document()
-    # Otherwise every root makes Bokeh collect the models of all of them again.
-    with document.models.freeze():
-        for placement in placements:
-            if placement.root is not None:
-                document.add_root(placement.root)
-    return json.loads(serialize_json(document.to_json()))
 
 
 def _library() -> bytes:

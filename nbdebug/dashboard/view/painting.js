@@ -2,19 +2,18 @@
 
 /** Figures that are scrolled out of view keep their data and are painted when they are seen again. */
 class Painting {
-  constructor(document, panels) {
+  constructor() {
     this.figures = new Map();
     this.observer = new IntersectionObserver((entries) => {
       for (const { target, isIntersecting } of entries) {
         this.figures.get(target).hold_render = !isIntersecting;
       }
     }, { rootMargin: "100px" });
-    for (const figure of document.roots()) {
-      const place = panels.find((panel) => panel.root === figure.id)?.plot;
-      if (!place || !("hold_render" in figure.properties)) continue;
-      this.figures.set(place, figure);
-      this.observer.observe(place);
-    }
+  }
+  add(figure, place) {
+    if (!("hold_render" in figure.properties)) return;
+    this.figures.set(place, figure);
+    this.observer.observe(place);
   }
   close() {
     this.observer.disconnect();
@@ -22,9 +21,9 @@ class Painting {
 }
 
 /** A line that can be dragged is under no mouse before it is painted; Bokeh raises an error there. */
-function hitWhenPainted(document) {
+function hitWhenPainted(views) {
   const draggable = ({ model, _hit_test }) => _hit_test && model.properties.editable;
-  for (const view of document.views_manager?.query?.(draggable) ?? []) {
+  for (const view of views.filter(draggable)) {
     const hit = view._hit_test;
     view._hit_test = (x, y) => (view.line ? hit.call(view, x, y) : null);
   }
@@ -32,8 +31,8 @@ function hitWhenPainted(document) {
 
 /** Bokeh lays a figure out anew at each change of a range that it shares, also where it is not
  * painted, and makes its tool bar again. Leave it as it is until it is seen. */
-function laidOutWhenSeen(document) {
-  for (const view of document.views_manager?.query?.((one) => one.throttled_paint) ?? []) {
+function laidOutWhenSeen(views) {
+  for (const view of views.filter((one) => one.throttled_paint)) {
     const repaint = view.repaint;
     view.repaint = () => {
       if (!view.model.hold_render) repaint.call(view);
@@ -43,9 +42,9 @@ function laidOutWhenSeen(document) {
 
 /** Bokeh writes the style sheets of a figure at each paint, and the browser computes the styles of
  * the page again, though nothing has changed but the last digits. Write those that have. */
-function styledWhenChanged(document) {
+function styledWhenChanged(views) {
   const rounded = (css) => css.replace(/\d+\.\d{3,}/g, (number) => Number(number).toFixed(2));
-  for (const view of document.views_manager?.query?.(() => true) ?? []) {
+  for (const view of views) {
     for (const sheet of [view.position, view.style, view.parent_style]) {
       if (!sheet?._update) continue;
       const write = sheet._update;

@@ -4,6 +4,7 @@
 class Frame {
   constructor(el, id, send) {
     Object.assign(this, { el, id, send, tabs: [], panels: new Map(), selects: new Map() });
+    this.filled = new Set();
     this.bell = new Bell();
     this.save = () => {};
     this.current = 0;
@@ -62,45 +63,31 @@ class Frame {
     button.addEventListener("click", () => this.show(index));
     body.setAttribute("role", "tabpanel");
     body.setAttribute("aria-labelledby", button.id);
+    // What is in it is seen once its figures are there, so that nothing moves.
+    body.setAttribute("aria-busy", "true");
     for (const panel of tab.panels) grid.append(this.buildPanel(panel));
     body.append(tools, grid);
     return { name: tab.name, button, body, tools };
   }
-  /** Build a panel; in the overview its help is the tooltip of the title. */
   buildPanel(panel, brief = false) {
-    const box = node("section", panel.wide ? "nbd-panel nbd-wide" : "nbd-panel");
-    const title = node("div", "nbd-title", panel.title);
-    box.dataset.panel = panel.name;
-    const plot = node("div", "nbd-plot");
-    const note = node("div", "nbd-note");
-    box.setAttribute("aria-label", panel.title);
-    if (brief) title.title = panel.help;
-    else title.append(node("span", "nbd-help", panel.help));
-    title.hidden = !panel.title;
-    if (panel.root) {
-      const save = node("button", "nbd-save", "CSV");
-      Object.assign(save, { type: "button", title: `Save the numbers of this plot: ${panel.title}` });
-      save.setAttribute("aria-label", `CSV of ${panel.title}`);
-      save.addEventListener("click", () => this.save(panel.name, panel.root));
-      title.append(save);
+    const built = new PanelBox(panel, brief);
+    this.panels.set(panel.name, built);
+    return built.box;
+  }
+  /** Note what the panels of tabs have become; return those with a plot, which were not there yet. */
+  fill(built) {
+    const fresh = [];
+    for (const { tab, panels } of built) {
+      if (this.filled.has(tab)) continue;
+      this.filled.add(tab);
+      for (const panel of panels) {
+        const there = this.panels.get(panel.name);
+        there.fill(panel, this);
+        if (panel.root) fresh.push({ ...panel, box: there });
+      }
+      this.tabs.find((one) => one.name === tab)?.body.removeAttribute("aria-busy");
     }
-    if (!panel.root) {
-      plot.addEventListener("click", (event) => this.onClick(event, panel.name));
-      plot.addEventListener("keydown", (event) => this.onFieldKey(event));
-      // A section that is rewritten between press and release would lose the click.
-      plot.addEventListener("pointerdown", () => { this.pointerDown = true; });
-    }
-    note.setAttribute("role", "status");
-    plot.style.minHeight = `${panel.height}px`;
-    const body = node("div", "nbd-stage");
-    body.append(plot, note);
-    const actions = node("div", "nbd-advice");
-    actions.hidden = true;
-    const refusal = node("div", "nbd-refusal");
-    refusal.setAttribute("role", "alert");
-    box.append(title, body, actions, refusal);
-    this.panels.set(panel.name, { box, title, plot, note, actions, refusal, root: panel.root });
-    return box;
+    return fresh;
   }
   onTabKey(event) {
     const last = this.tabs.length - 1;
@@ -271,30 +258,4 @@ class Frame {
       if (panel && panel.note.textContent !== text) panel.note.textContent = text;
     }
   }
-}
-
-/** What takes the keyboard's focus inside of a figure; Bokeh hides it in nested shadow roots. */
-function canvasesOf(element) {
-  const inner = [...element.querySelectorAll("*")].filter((one) => one.shadowRoot);
-  return inner.flatMap(({ shadowRoot: root }) =>
-    [...root.querySelectorAll(".bk-events"), ...canvasesOf(root)]);
-}
-
-function fieldsOf(element) {
-  return [...(element?.querySelectorAll("[data-field]") ?? [])];
-}
-
-/** Identity of a button, field or summary, kept when its section is rewritten. */
-function identityOf(element) {
-  const { command, fields, value, field } = element.dataset;
-  if (field) return field;
-  if (command) return `${command}=${fields}`;
-  return value ? `fill=${value}` : element.parentElement?.dataset.key;
-}
-
-function node(tag, name, text) {
-  const made = document.createElement(tag);
-  if (name) made.className = name;
-  if (text) made.textContent = text;
-  return made;
 }

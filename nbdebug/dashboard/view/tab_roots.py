@@ -1,0 +1,79 @@
+"""Figures of the tabs as JSON; what was encoded for one tab is referred to in the next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bokeh.core.serialization import Ref, Serializer
+from bokeh.model import Model
+from bokeh.models.ui import UIElement
+
+
+@dataclass(frozen=True, slots=True)
+class PanelRoot:
+    """What a panel has become once it was built.
+
+    Attributes:
+        root: id of the root of its plot, None for a panel of HTML alone; model: the root as JSON.
+    """
+
+    name: str
+    height: int
+    root: str | None
+    model: Any
+
+
+class TabRoots:
+    """Tabs that were built, in the order in which their figures join the document of a view.
+
+    A view that takes all of them in this order has one document, in which tabs share models.
+    """
+
+    def __init__(self) -> None:
+        self._encoder = _Encoder()
+        self._tabs: list[dict[str, Any]] = []
+        self._sent = 0
+
+    def encode(self, name: str, height: int, root: UIElement | None) -> PanelRoot:
+        """Encode the root of a panel; one that raises leaves the others as they are."""
+        if root is None:
+            return PanelRoot(name, height, None, None)
+        known = len(self._encoder.known)
+        try:
+            return PanelRoot(name, height, root.id, self._encoder.encode(root))
+        except BaseException:
+            # Views will not get the models that were encoded before it raised.
+            self._encoder = _Encoder(self._encoder.known[:known])
+            raise
+
+    def add(self, tab: str, panels: Sequence[PanelRoot]) -> None:
+        """Add a tab with its panels."""
+        self._tabs.append({"tab": tab, "panels": [asdict(panel) for panel in panels]})
+
+    def unsent(self) -> list[dict[str, Any]]:
+        """Tabs added since the last call, as JSON; marks them as sent."""
+        fresh, self._sent = self._tabs[self._sent :], len(self._tabs)
+        return fresh
+
+    def everything(self) -> list[dict[str, Any]]:
+        """All tabs that were sent so far, as JSON."""
+        return self._tabs[: self._sent]
+
+
+class _Encoder(Serializer):
+    """Serializer that keeps the models it has encoded, and so their identities.
+
+    Args:
+        known: models that are encoded as references.
+    """
+
+    def __init__(self, known: Sequence[Model] = ()) -> None:
+        super().__init__(references=set(known), deferred=False)
+        self.known = list(known)
+
+    def add_ref(self, obj: Any, ref: Ref) -> None:
+        """Note that a model is known from now on."""
+        super().add_ref(obj, ref)
+        self.known.append(obj)
