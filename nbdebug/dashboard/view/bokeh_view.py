@@ -85,7 +85,8 @@ class BokehView(anywidget.AnyWidget):
         wake: Callable[[], None] = lambda: None,
         ask: Ask = lambda panel, command, fields: None,
     ) -> None:
-        self._mirror = Mirror()
+        self._roots = TabRoots()
+        self._mirror = Mirror(self._roots.__contains__)
         self._choices = choices
         self._choices_sent = -1
         self._wake, self._ask = wake, ask
@@ -95,7 +96,6 @@ class BokehView(anywidget.AnyWidget):
         first = [placement for placement in placements if placement.tab == OVERVIEW]
         self._overview = [asdict(placement) for placement in first]
         self._tabs = _tabs([placement for placement in placements if placement.tab != OVERVIEW])
-        self._roots = TabRoots()
         self._first_tab = self._tabs[0]["name"] if self._tabs else ""
         self._sequence = 0
         self._lock = threading.Lock()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,9 +55,13 @@ class Mirror:
 
     Recording sends nothing. `tick` compares both row by row and packs, for every changed
     source, the rows from the first difference on.
+
+    Args:
+        shown: tells if views have a model, by its id; what is recorded of another one waits.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, shown: Callable[[str], bool] = lambda model: True) -> None:
+        self._shown = shown
         self._wanted: dict[str, Columns] = {}
         self._sent: dict[str, Columns] = {}
         self._waiting: dict[str, None] = {}
@@ -81,13 +86,14 @@ class Mirror:
     def tick(self, budget: int = BUDGET) -> Packet:
         """Pack changes, the longest waiting source first, into at most `budget` bytes."""
         packet = Packet()
-        for key, value in self._props.items():
+        props = self._shown_props()
+        for key, value in props.items():
             if key not in self._sent_props or self._sent_props[key] != value:
                 packet.props.append([*key, value])
                 packet.size += len(str(value)) + 40
-        self._sent_props = dict(self._props)
+        self._sent_props = props
         for source in list(self._waiting):
-            if self._pack(packet, source, budget):
+            if self._shown(source) and self._pack(packet, source, budget):
                 del self._waiting[source]
         return packet
 
@@ -117,9 +123,13 @@ class Mirror:
 
     def promote(self) -> None:
         """Mark everything recorded as sent; used when no view has been open."""
-        self._sent = dict(self._wanted)
-        self._sent_props = dict(self._props)
-        self._waiting.clear()
+        for source in filter(self._shown, list(self._waiting)):
+            self._sent[source] = self._wanted[source]
+            del self._waiting[source]
+        self._sent_props = self._shown_props()
+
+    def _shown_props(self) -> dict[tuple[str, str], Any]:
+        return {key: value for key, value in self._props.items() if self._shown(key[0])}
 
 
 def first_difference(old: Columns, new: Columns) -> int:

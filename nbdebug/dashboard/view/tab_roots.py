@@ -36,6 +36,10 @@ class TabRoots:
         self._tabs: list[dict[str, Any]] = []
         self._sent = 0
 
+    def __contains__(self, model: str) -> bool:
+        """Tell if a model, by its id, is part of a figure that was encoded."""
+        return model in self._encoder.known
+
     def encode(self, name: str, height: int, root: UIElement | None) -> PanelRoot:
         """Encode the root of a panel; one that raises leaves the others as they are."""
         if root is None:
@@ -45,7 +49,7 @@ class TabRoots:
             return PanelRoot(name, height, root.id, self._encoder.encode(root))
         except BaseException:
             # Views will not get the models that were encoded before it raised.
-            self._encoder = _Encoder(self._encoder.known[:known])
+            self._encoder = _Encoder(list(self._encoder.known.values())[:known])
             raise
 
     def add(self, tab: str, panels: Sequence[PanelRoot]) -> None:
@@ -66,14 +70,17 @@ class _Encoder(Serializer):
     """Serializer that keeps the models it has encoded, and so their identities.
 
     Args:
-        known: models that are encoded as references.
+        models: encoded already; they become references.
+
+    Attributes:
+        known: all models that were encoded, by their ids.
     """
 
-    def __init__(self, known: Sequence[Model] = ()) -> None:
-        super().__init__(references=set(known), deferred=False)
-        self.known = list(known)
+    def __init__(self, models: Sequence[Model] = ()) -> None:
+        super().__init__(references=set(models), deferred=False)
+        self.known = {model.id: model for model in models}
 
     def add_ref(self, obj: Any, ref: Ref) -> None:
         """Note that a model is known from now on."""
         super().add_ref(obj, ref)
-        self.known.append(obj)
+        self.known[ref["id"]] = obj

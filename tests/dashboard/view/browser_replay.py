@@ -16,6 +16,9 @@ class Replay:
         self.hellos = 1
         self.data: dict[str, dict[str, list[Any]]] = {}
         self.props: dict[tuple[str, str], Any] = {}
+        # Panels of the tabs whose figures came, and those figures as JSON, in their order.
+        self.tabs: dict[str, list[str]] = {}
+        self.roots: list[Any] = []
 
     def hear(self, messages: list[dict[str, Any]]) -> None:
         for message in messages:
@@ -36,6 +39,13 @@ class Replay:
                 self.hellos += 1
 
     def _apply(self, content: dict[str, Any], buffer: bytes) -> None:
+        for built in content.get("built", ()):
+            if built["tab"] not in self.tabs:
+                self.tabs[built["tab"]] = [panel["name"] for panel in built["panels"]]
+                self.roots += [panel["model"] for panel in built["panels"] if panel["root"]]
+        if self.roots:
+            known = defined_in(self.roots)
+            assert {model for model, *_ in [*content["sources"], *content["props"]]} <= known
         numbers = np.frombuffer(buffer)
         for source, start, rows, numeric, text in content["sources"]:
             old = self.data.get(source, {})
@@ -49,3 +59,25 @@ class Replay:
         for model, attribute, value in content["props"]:
             self.props[model, attribute] = value
         assert not len(numbers)
+
+
+def defined_in(roots: Any) -> set[str]:
+    """Ids of the models that some JSON defines; raises if one is defined twice, or referred to
+    before it is defined."""
+    known: set[str] = set()
+
+    def walk(value: Any) -> None:
+        if isinstance(value, list | tuple):
+            for one in value:
+                walk(one)
+        elif isinstance(value, dict):
+            if value.get("type") == "object" and "id" in value:
+                assert value["id"] not in known, f"{value['name']} comes twice"
+                known.add(value["id"])
+            elif set(value) == {"id"}:
+                assert value["id"] in known, f"{value} is not known"
+            for one in value.values():
+                walk(one)
+
+    walk(roots)
+    return known

@@ -109,3 +109,22 @@ def test_columns_that_do_not_fit_are_refused(columns):
 
 def test_first_difference_of_other_columns_is_the_first_row():
     assert first_difference({"a": np.zeros(3)}, {"b": np.zeros(3)}) == 0
+
+
+@pytest.mark.parametrize("promoted", [False, True])
+def test_what_is_recorded_of_a_model_that_no_view_has_waits(promoted):
+    shown = {"s"}
+    mirror = Mirror(shown.__contains__)
+    for model in ("s", "t"):
+        mirror.set_data(model, {"y": [1.0]})
+        mirror.set_prop(model, "visible", True)
+    if promoted:
+        mirror.promote()
+    sent = mirror.everything() if promoted else mirror.tick()
+    assert [source[0] for source in sent.sources] == ["s"]
+    assert sent.props == [["s", "visible", True]]
+    shown.add("t")
+    later = mirror.tick()
+    assert later.sources == [["t", 0, 1, ["y"], {}]]
+    assert later.props == [["t", "visible", True]]
+    assert len(mirror.everything().sources) == 2
