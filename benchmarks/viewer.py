@@ -65,8 +65,9 @@ def show_all(dashboard: Dashboard) -> None:
 
 
 def show_first(dashboard: Dashboard) -> None:
-    """One view with the first tab in front, as a user has it."""
+    """One view with the first tab in front, as a user has it, with its figures."""
     say(dashboard.view, {"kind": "hello", "view": "view"})
+    dashboard.tick()
 
 
 def say(widget: Any, content: dict[str, Any]) -> None:

@@ -52,6 +52,7 @@ class Figures {
   }
   /** Add the plots of panels, each with its box; `apply` shows them. */
   join(panels) {
+    if (!panels.length) return;
     for (const { root, name, box } of panels) {
       this.panels.set(root, { name, box });
       // Bokeh puts the view of a root into the place with the same number.
@@ -59,7 +60,7 @@ class Figures {
       this.finish(root, box.plot);
     }
     const events = panels.map(({ model }) => ({ kind: "RootAdded", model }));
-    if (events.length) this.document.apply_json_patch({ events });
+    this.document.apply_json_patch({ events });
     roundLogTicks(this.document);
     this.paint(panels.flatMap(({ root }) => [...this.document.get_model_by_id(root).references()]));
   }
@@ -81,7 +82,10 @@ class Figures {
     laidOutWhenSeen(views);
     styledWhenChanged(views);
     this.painting.add(document.get_model_by_id(root), place);
-    this.frame.writeAlternatives();
+    // The canvas of the figure was not there when its text came.
+    const { name } = this.panels.get(root);
+    const said = this.frame.alternatives[name];
+    if (said) this.frame.writeAlternatives({ [name]: said });
   }
   /** Request the control of a draggable line when the line is dropped. */
   watchDraggableLines(figure, panel) {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from bokeh.core.serialization import Ref, Serializer
@@ -23,6 +23,11 @@ class PanelRoot:
     height: int
     root: str | None
     model: Any
+
+    def describe(self) -> dict[str, Any]:
+        """JSON values for the browser."""
+        # Not `asdict`, which copies the figure.
+        return {name: getattr(self, name) for name in self.__slots__}
 
 
 class TabRoots:
@@ -54,7 +59,7 @@ class TabRoots:
 
     def add(self, tab: str, panels: Sequence[PanelRoot]) -> None:
         """Add a tab with its panels."""
-        self._tabs.append({"tab": tab, "panels": [asdict(panel) for panel in panels]})
+        self._tabs.append({"tab": tab, "panels": [panel.describe() for panel in panels]})
 
     def unsent(self) -> list[dict[str, Any]]:
         """Tabs added since the last call, as JSON; marks them as sent."""

@@ -238,8 +238,8 @@ class Frame {
       if (panel) panel.refusal.textContent = text;
     }
   }
-  /** Write what the plots show, for who cannot see them; again once the figures are there. */
-  writeAlternatives(texts = this.alternatives) {
+  /** Write what the plots show, for who cannot see them. */
+  writeAlternatives(texts) {
     Object.assign(this.alternatives, texts);
     for (const [name, text] of Object.entries(texts)) {
       const plot = this.panels.get(name)?.plot;
