@@ -37,8 +37,9 @@ PLACE = """() => {
 HOVERED_BEFORE_PAINTED = """() => {
     for (const document of window.Bokeh.documents) {
         const figure = document.get_model_by_name("clip_norms");
-        const line = figure.center.find((m) => m.tags?.some((t) => String(t).startsWith("sets:")));
-        const view = document.views_manager.find_one_by_id(line.id);
+        const line = figure?.center.find((m) => m.tags?.some((t) => String(t).startsWith("sets:")));
+        const view = line && document.views_manager.find_one_by_id(line.id);
+        if (!view) return null;
         line.visible = true;
         const painted = view.line !== undefined;
         const hit = view.interactive_hit(0, 0);
@@ -62,7 +63,8 @@ def test_the_threshold_is_dragged_and_set_by_a_percentile(
     notebook = open_notebook(SETUP, "print(dbg.controls['clip_threshold'])")
     notebook.run_cell(0)
     notebook.tab("Clipping").click()
-    assert notebook.page.evaluate(HOVERED_BEFORE_PAINTED) == [False, False]
+    hovered = until(lambda: notebook.page.evaluate(HOVERED_BEFORE_PAINTED), "the figure")
+    assert hovered == [False, False]
     notebook.button("Run").click()
     # Those of a finding stand above the tabs.
     offers = notebook.page.get_by_role("tabpanel", name="Clipping").locator(".nbd-offer")

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 from bokeh.document import Document
+from bokeh.models import Range1d
 
 from nbdebug.core.plugins import discover
 from nbdebug.dashboard.dashboard import Dashboard
@@ -33,6 +34,8 @@ class First(Loss):
         BUILT.append(self.name)
         made = self.context.time.make_figure(self.name, self.height)
         self.train = made.line("x", "y", source={"x": [], "y": []}).data_source
+        if self.tab == "Second":
+            made.tags = [shared(self.context)]
         return made
 
     def update(self, snapshot):
@@ -40,6 +43,13 @@ class First(Loss):
         loss = snapshot.series.get("loss")
         y = np.empty(0) if loss is None else loss.mean
         self.context.sink.set_data(self.train, {"x": np.arange(len(y)), "y": y})
+
+
+def shared(context):
+    """A model that panels of one tab share."""
+    if not hasattr(context, "shared"):
+        context.shared = Range1d()
+    return context.shared
 
 
 class Second(First):
@@ -74,13 +84,13 @@ class Interrupted(Broken):
 
 
 class Unwritable(First):
-    """A panel whose figure cannot be encoded, after the models that it shares."""
+    """A panel whose figure cannot be encoded, after the model that it shares with the next."""
 
     name, tab, order = "unwritable", "Second", 1
 
     def build(self):
         made = super().build()
-        made.tags = [made.x_range, self.context.time.ticker, object()]
+        made.tags = [*made.tags, object()]
         return made
 
 
