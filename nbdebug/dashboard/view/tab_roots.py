@@ -13,7 +13,7 @@ from bokeh.models.ui import UIElement
 
 @dataclass(frozen=True, slots=True)
 class PanelRoot:
-    """What a panel has become once it was built.
+    """Result of building a panel, as JSON.
 
     Attributes:
         root: id of the root of its plot, None for a panel of HTML alone; model: the root as JSON.
