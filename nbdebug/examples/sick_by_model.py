@@ -168,8 +168,40 @@ def failed_check(seed: int) -> Debugger:
     return dbg
 
 
+class Autoencoder(nn.Module):
+    """A variational autoencoder of digits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 16))
+        self.decoder = nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 64))
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        mean, log_variance = self.encoder(x).chunk(2, 1)
+        code = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
+        return self.decoder(code), mean, log_variance
+
+
+def negative_elbo(model: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    """Squared error, a mean, and the KL term, a sum over the code."""
+    decoded, mean, log_variance = model(batch[0])
+    kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean()
+    loss: torch.Tensor = nn.functional.mse_loss(decoded, batch[0]) + kl
+    return loss
+
+
+@sick_training("a KL term of another scale", "constant_data_term", steps=2000)
+def collapsed_posterior(seed: int) -> Debugger:
+    """A variational autoencoder whose KL term is a sum and its error a mean: the code is noise."""
+    torch.manual_seed(seed)
+    X, y = digits(seed)
+    return Debugger(
+        Autoencoder(), (X, y), step_fn=negative_elbo, batch_size=32, optimizer="adam", lr=1e-3
+    )
+
+
 TRAININGS = (
     failed_check, deep_sigmoids, large_weights, saturated, dead_layer, detached, masked,
     wrongly_masked, heavy_dropout, dropout_before_batchnorm, tiny_batches, stale_batchnorm,
-    not_reproducible, leaking,
+    not_reproducible, leaking, collapsed_posterior,
 )  # fmt: skip

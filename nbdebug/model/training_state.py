@@ -173,7 +173,7 @@ class TrainingState:
         (None, None) without either.
         """
         if self.outputs is None and self.compared is not None:
-            return self.compared
+            return self.compared[:2]
         return self.outputs, self.targets
 
     def take_in(self, parameters: Iterable[nn.Parameter]) -> str:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 
 from nbdebug.model.loss_kind import loss_name
 from nbdebug.model.training_state import TrainingState
-from nbdebug.probes._class_counts import class_counts
+from nbdebug.probes._best_constant import BestConstant
 from nbdebug.probes.base import Probe, Values
-
-MAX_SAMPLES, MIN_SAMPLES = 8192, 256
 
 
 class ConstantLoss(Probe):
@@ -31,43 +27,17 @@ class ConstantLoss(Probe):
 
     def attach(self, session: TrainingState) -> None:
         self._session = session
-        self._kind, self._count, self._tried = "", 0, 0
-        self._sums = torch.zeros(0)
-        self._found: torch.Tensor | float = math.nan
+        self._best, self._tried = BestConstant(""), 0
 
     def read(self, step: int) -> Values:
         outputs, targets = self._session.in_loss()
         if not isinstance(outputs, torch.Tensor) or not isinstance(targets, torch.Tensor):
             return {}
         outputs, targets = outputs.detach(), targets.detach()
-        if not self._kind and self._tried < 3:
+        if not self._best.kind and self._tried < 3:
             self._tried += 1
-            self._kind = loss_name(outputs, targets, self._session.compared_loss)
-        if not self._kind:
+            self._best = BestConstant(loss_name(outputs, targets, self._session.compared_loss))
+        if not self._best.kind:
             return {}
-        if self._count < MAX_SAMPLES:
-            self._take(outputs, targets)
-            self._found = self._constant() if self._count >= MIN_SAMPLES else math.nan
-        return {"constant_loss": self._found}
-
-    def _take(self, outputs: torch.Tensor, targets: torch.Tensor) -> None:
-        if self._kind == "cross_entropy":
-            labels, classes = targets.flatten(), outputs.shape[1]
-            found = class_counts(labels, (labels >= 0) & (labels < classes), classes)
-        else:
-            rows = targets.flatten(1) if targets.ndim > 1 else targets[:, None]
-            found = torch.stack([rows.double().sum(0), rows.double().square().sum(0)])
-        known = self._sums.shape == found.shape
-        self._sums = self._sums + found if known else found
-        self._count = self._count + len(targets) if known else len(targets)
-
-    def _constant(self) -> torch.Tensor:
-        entropy = torch.special.entr
-        if self._kind == "cross_entropy":
-            found: torch.Tensor = entropy(self._sums / self._sums.sum()).sum()
-            return found
-        mean, square = (part / self._count for part in self._sums)
-        found = square - mean * mean
-        if self._kind == "binary":
-            found = entropy(mean) + entropy(1 - mean)
-        return found.mean()
+        self._best.add(outputs, targets)
+        return {"constant_loss": self._best.value}

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 # Almost every fault keeps the loss from falling.
 NO_PROGRESS = (
-    "not_learning", "no_better_than_constant", "too_slow", "loss_stays_high", "few_epochs",
+    "not_learning", "no_better_than_constant", "constant_data_term", "too_slow", "loss_stays_high",
+    "few_epochs",
 )  # fmt: skip
 
 EXPLAINS: dict[str, tuple[str, ...]] = {
@@ -97,6 +98,7 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
     "too_slow": ("no_better_than_constant", "not_learning", "loss_stays_high", "few_epochs"),
     "not_learning": ("missed_class", "loss_stays_high"),
     "no_better_than_constant": ("not_learning", "missed_class", "loss_stays_high", "few_epochs"),
+    "constant_data_term": ("not_learning", "loss_stays_high", "too_slow", "few_epochs"),
     "few_epochs": ("missed_class",),
 }  # fmt: skip
 

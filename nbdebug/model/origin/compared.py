@@ -12,22 +12,29 @@ import torch
 from nbdebug.model.module.forward import leaves
 from nbdebug.model.origin.graph import name_of, saved
 
-CRITERIA = frozenset((
-    "MseLoss", "BinaryCrossEntropy", "BinaryCrossEntropyWithLogits", "NllLoss", "NllLoss2D",
-))  # fmt: skip
+# Names of nodes, and of the losses that they belong to.
+CRITERIA = {
+    "MseLoss": "mse",
+    "BinaryCrossEntropy": "binary",
+    "BinaryCrossEntropyWithLogits": "binary",
+    "NllLoss": "cross_entropy",
+    "NllLoss2D": "cross_entropy",
+}
 MAX_NODES, MAX_MISSED = 200, 5
 MARGIN = 1e-7
 
 
 class Compared(NamedTuple):
-    """Outputs and targets that a loss of torch compares; logarithms of probabilities or logits for classes.
+    """Outputs and targets that a loss of torch compares; of classes logits or log-probabilities.
 
     Attributes:
         targets: None if they are not those of the batch: what a network has made is no data.
+        kind: name of the loss in `loss_kind.KNOWN_LOSSES`; "" if it weighs classes.
     """
 
     outputs: torch.Tensor
     targets: torch.Tensor | None
+    kind: str
 
 
 class LossReader:
@@ -72,7 +79,8 @@ def compared_by(loss: torch.Tensor, batch: Iterable[Any]) -> Compared | None:
     if name.startswith("NllLoss"):
         targets = targets.masked_fill(targets == saved(node, "ignore_index"), -100)
     of_batch = any(_equal(part, targets) for part in batch)
-    return Compared(outputs, targets if of_batch else None)
+    weighted = any(saved(node, part) is not None for part in ("weight", "pos_weight"))
+    return Compared(outputs, targets if of_batch else None, "" if weighted else CRITERIA[name])
 
 
 def _criteria(loss: torch.Tensor) -> Iterator[Any]:

@@ -199,3 +199,71 @@ def test_a_loss_that_was_packed_away_is_left_alone() -> None:
         assert "output_spread" not in dbg.history.series
     # The backward pass unpacks outputs and targets.
     assert len(unpacked) == 2 * len(X) // SIZE
+
+
+def square(outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return functional.mse_loss(outputs[:, 0], y.float(), reduction="sum") / SIZE
+
+
+COMPOSED: dict[str, tuple[Loss, Callable[[], float]]] = {
+    "penalty": (lambda rows, y: squares(rows, y) + 0.01 * rows.square().mean(), mean_square),
+    "summed": (square, mean_square),
+    "weighed": (lambda rows, y: 3 * squares(rows, y) + 1, mean_square),
+    "smoothed": (smooth, entropy),
+    "entropy bonus": (
+        lambda rows, y: (
+            functional.cross_entropy(rows, y)
+            - 0.1 * torch.special.entr(rows.softmax(1)).sum(1).mean()
+        ),
+        entropy,
+    ),
+    "logits": (lambda rows, y: 2 * logits(rows, y) + rows.square().mean() / 10, entropy),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", COMPOSED)
+def test_one_term_of_several_is_compared_with_its_own_constant(name: str, way: str) -> None:
+    loss_of, expected = COMPOSED[name]
+    with WAYS[way](loss_of, epochs=12) as dbg:
+        found = series(dbg, "data_term", "constant_data_term")
+        findings = {finding.name for finding in dbg.findings}
+    constant = found.get("constant_data_term")
+    if name == "summed":
+        # Of batches of one size it is the mean.
+        assert constant is None
+        return
+    assert constant is not None
+    # On each measured batch: of its own mean, so only about that of all.
+    assert float(constant.last[-8:].mean()) == pytest.approx(expected(), rel=0.1)
+    assert found["data_term"].mean[-1] < 0.6 * expected()
+    assert "constant_data_term" not in findings
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", [name for name in COMPOSED if name != "summed"])
+def test_a_term_that_ignores_the_inputs_is_named(name: str, way: str) -> None:
+    with WAYS[way](COMPOSED[name][0], X * 0, 30) as dbg:
+        assert "constant_data_term" in {finding.name for finding in dbg.findings}
+
+
+def test_targets_between_0_and_1_count_without_their_entropy() -> None:
+    """An autoencoder of grey pixels: cross-entropy does not fall to 0."""
+    grey = torch.sigmoid(2 * X)
+    model = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 8), nn.Sigmoid())
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    with nbd.watch(model, optimizer) as dbg:
+        for _ in dbg.epochs(20):
+            for (x,) in dbg.batches(DataLoader(TensorDataset(grey), SIZE, shuffle=True)):
+                optimizer.zero_grad()
+                functional.binary_cross_entropy(model(x), x).backward()
+                optimizer.step()
+        found = series(dbg, "data_term", "constant_data_term")
+        findings = {finding.name for finding in dbg.findings}
+    p, mean = grey.double().numpy(), grey.double().mean(0).numpy()
+    of_mean = -(mean * np.log(mean) + (1 - mean) * np.log(1 - mean)).mean()
+    of_each = -(p * np.log(p) + (1 - p) * np.log(1 - p)).mean()
+    constant = float(np.median(found["constant_data_term"].last[-10:]))
+    assert constant == pytest.approx(of_mean - of_each, rel=0.1)
+    assert found["data_term"].last[-1] < 0.2 * constant
+    assert findings == set()

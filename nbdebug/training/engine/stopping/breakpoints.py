@@ -27,9 +27,9 @@ STEP_VALUES = ("step", "samples", "epoch", "loss", "grad_norm", "lr", "batch_siz
 
 # Of the probes, beside a series for each of their names; a group has a member of each layer.
 PROBE_SERIES = (
-    "overshoot", "eval_loss", "constant_loss", "left_gradient", "output_spread", "memory_mb",
-    "grad_norm_clipped", "clip_norm", "clip_limit", "clipped", "norm_values", "in_eval", "uphill",
-    "optimizer_age",
+    "overshoot", "eval_loss", "constant_loss", "data_term", "constant_data_term", "left_gradient",
+    "output_spread", "memory_mb", "grad_norm_clipped", "clip_norm", "clip_limit", "clipped",
+    "norm_values", "in_eval", "uphill", "optimizer_age",
 )  # fmt: skip
 PROBE_GROUPS = (
     "grad_norm", "update_ratio", "activation_mean", "activation_std", "near_zero", "dead",
