@@ -36,7 +36,8 @@ class ScheduleEnded(Rule):
         step, largest = snapshot.status.step, float(lr.maximum.max())
         first_epoch = 0 < snapshot.latest.get("epoch", 2.0) < 2
         share = self.MAX_FIRST_EPOCH_SHARE if first_epoch else self.MAX_SHARE
-        small = lr.last <= share * largest
+        # Three milestones of a tenth leave a thousandth, but for rounding.
+        small = lr.last <= share * largest * (1 + 1e-6)
         if not small[-1] or small[0]:
             return None
         since = int(lr.step[len(small) - int(np.argmin(small[::-1]))])
