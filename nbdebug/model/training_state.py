@@ -98,11 +98,12 @@ class TrainingState:
         surroundings: what loss, step function and metrics reach beside the model.
         rng: context in which torch's global generators are those of training.
         loop_schedulers: returns the schedulers that a loop of the user's own steps.
-        stepped_by_loop: those that were found last.
+        stepped_by_loop: those that were found last; stepped_beside: of other optimizers.
         unavailable: controls that this kind of training cannot take, with the reason.
     """
 
     stepped_by_loop: Sequence[LRScheduler] = ()
+    stepped_beside: Sequence[LRScheduler] = ()
 
     def __init__(
         self,

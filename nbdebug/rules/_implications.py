@@ -42,6 +42,12 @@ EXPLAINS: dict[str, tuple[str, ...]] = {
     ),
     "scaled_clipping": (*NO_PROGRESS, "updates_too_small", "clipping_too_hard"),
     "updates_in_eval": ("stale_batchnorm", "overfitting"),
+    "schedule_use": (
+        *NO_PROGRESS, "schedule_ended", "updates_too_small", "unchanged_parameters",
+    ),
+    "plateau_direction": (
+        *NO_PROGRESS, "schedule_ended", "updates_too_small", "unchanged_parameters",
+    ),
     "schedule_ended": (*NO_PROGRESS, "updates_too_small", "unchanged_parameters"),
     "climbing_updates": (
         *NO_PROGRESS, "diverging", "oscillating", "exploding_gradients", "gradient_spike",

@@ -110,9 +110,11 @@ def test_every_rule_has_a_sick_training() -> None:
         "log_hides_nan",
         "cleared_gradients",
         "early_clipping",
+        "plateau_direction",
         "renewed_optimizer",
         "repeated_backward",
         "scaled_clipping",
+        "schedule_use",
         "updates_in_eval",
     }
     sick = {rule for training in SICK_TRAININGS.values() for rule in training.rules}

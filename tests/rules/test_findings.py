@@ -69,6 +69,7 @@ def test_before_training_nothing_is_judged(dbg: nbd.Debugger) -> None:
         "renewed_optimizer",
         "repeated_backward",
         "scaled_clipping",
+        "schedule_use",
         "updates_in_eval",
         "warned_check",
     }

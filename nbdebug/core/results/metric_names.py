@@ -103,3 +103,69 @@ class RenewedOptimizer:
     kind: str
     count: int
     lost: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerUse:
+    """One scheduler, and how it was stepped.
+
+    Attributes:
+        kind: class of the scheduler; count: of its own position, such as its last_epoch.
+        moves: updates before which it was stepped; updates: made since it was seen first.
+        epochs: in which they were made; planned: epochs that the loop will
+            make, 0 if unknown.
+        total: steps that it was made for, 0 if it has no end or that is unknown.
+        peak: step at which its rate is highest, of those with a function of the step.
+        highest: factor at that step, NaN for other schedulers; base: rate that it multiplies.
+        rate: in force; lowest, largest: among those in force so far.
+        beside: it belongs to an optimizer that makes no update; relieved: another scheduler of the
+            same optimizer is stepped.
+    """
+
+    kind: str
+    count: int
+    moves: int
+    updates: int
+    epochs: float
+    planned: int
+    total: int
+    peak: int
+    highest: float
+    base: float
+    rate: float
+    lowest: float
+    largest: float
+    beside: bool
+    relieved: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LoopSchedulers:
+    """Schedulers that a loop of the user's own reaches, after some of its steps.
+
+    Attributes:
+        step: at which this was seen; each: one for each scheduler.
+    """
+
+    step: int
+    each: tuple[SchedulerUse, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PlateauValues:
+    """Values that a ReduceLROnPlateau was stepped with, once it has lowered the learning rate.
+
+    Attributes:
+        mode: "min" or "max"; values: some of them, each at the step in `steps`,
+            before the rate was almost 0.
+        before, after: learning rate at first and now; lowered: times that it was lowered.
+        line: of the call, "" if unknown.
+    """
+
+    mode: str
+    steps: tuple[int, ...]
+    values: tuple[float, ...]
+    before: float
+    after: float
+    lowered: int
+    line: str = ""

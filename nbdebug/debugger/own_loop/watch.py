@@ -68,6 +68,7 @@ class Watch(Debugger):
         until then the variable of the loop stays as it was, and `epoch` is the right number.
         """
         sampler, body = self._parts.training.session.sampler, self._body
+        body.planned = count
         assert isinstance(sampler, LoopSampler)
         try:
             while not body.closed:

@@ -137,8 +137,9 @@ class Session(TrainingState):
         found = self.body.schedulers
         if found is None:
             ours = members_of(self.optimizer)
-            known = (one for one in self.surroundings.values() if isinstance(one, LRScheduler))
+            known = [one for one in self.surroundings.values() if isinstance(one, LRScheduler)]
             found = [one for one in known if bare_optimizer(one.optimizer) in ours]
+            self.stepped_beside = outermost(one for one in known if one not in found)
         self.stepped_by_loop = outermost(found)
         if self.stepped_by_loop and not self.schedule.running:
             reason = STEPPED_BY_LOOP.format(names(self.stepped_by_loop))

@@ -1,4 +1,4 @@
-"""Order of the calls of a loop, and the mode of its model, as far as they do harm."""
+"""Calls of a loop and of its schedulers, and the mode of its model, as far as they do harm."""
 
 from __future__ import annotations
 
@@ -21,10 +21,13 @@ from nbdebug.model.module.modes import depends_on_mode
 from nbdebug.model.origin.source_line import user_line
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.own_loop.gradient_marks import Marks, Named, gradient_marks
+from nbdebug.training.own_loop.others import OtherOptimizers
+from nbdebug.training.own_loop.schedulers.plateau_calls import PlateauCalls
+from nbdebug.training.own_loop.schedulers.use import ScheduleUse
 
 
 class CallOrder:
-    """Tells the rules of a loss that is passed back twice, of early clipping and of eval mode.
+    """Tells the rules of a loss that is passed back twice, early clipping, eval mode, schedulers.
 
     Attributes:
         scaler: the GradScaler that scaled a loss last, None without one.
@@ -38,6 +41,7 @@ class CallOrder:
         self._parameters: Named = ()
         self._optimizer: Any = None
         self._trained = self._in_eval = False
+        self._schedules, self._plateaus = ScheduleUse(), PlateauCalls()
         self.begin(False)
 
     def attach(self, loop: Loop, parameters: Named) -> None:
@@ -47,10 +51,16 @@ class CallOrder:
             parameters: that the only optimizer holds; none where there are several.
         """
         self._history, self._model = loop.history, loop.session.model
+        self._schedules.attach(loop)
+        self._plateaus.attach(loop)
         self._parameters, self._optimizer = parameters, loop.session.optimizer
         self._held = {id(parameter) for _, parameter in parameters}
         # Of a model that was passed in eval mode a notice tells.
         self._trained = self._model.training
+
+    def close(self) -> None:
+        """See no schedulers any more."""
+        self._plateaus.close()
 
     def begin(self, watched: bool) -> None:
         """Begin a step, `watched` unless it is made on trial."""
@@ -100,7 +110,7 @@ class CallOrder:
             scale = float(scaler.get_scale())
             self._scaled = ScaledClipping(0, scale, user_line()) if scale != 1.0 else None
 
-    def update(self, step: int) -> None:
+    def update(self, step: int, others: OtherOptimizers) -> None:
         """Tell of what an update follows from."""
         if not self._watched:
             return
@@ -111,6 +121,7 @@ class CallOrder:
             self._history.set_result(EarlyClipping(step, self._early))
         if self._scaled is not None:
             self._history.set_result(replace(self._scaled, step=step))
+        self._schedules.see_update(step, others)
         self._see_mode(step)
 
     def _see_mode(self, step: int) -> None:

@@ -46,7 +46,7 @@ class LoopBody(Handoff):
         step: number of the step; updates: what is seen of it; looks: batches without an update.
         unavailable: controls that a loop cannot take, with the reason.
         schedulers: that step on its optimizer, None to find those that the loop reaches.
-        epoch_given: number that the loop got from `epochs` for its pass.
+        epoch_given: number that the loop got from `epochs` for its pass; planned: its last one.
         let_run: called when a loop begins; started: what it returned last.
     """
 
@@ -59,7 +59,7 @@ class LoopBody(Handoff):
         self.updates = LoopUpdates(lambda: self._given[-1], lambda: self.repeats)
         self.calls = TorchCalls(self.updates, members_of(optimizer))
         self._loop: Loop | None = None
-        self.step = 0
+        self.step, self.planned = 0, 0
         self.let_run: Callable[[], Ticket | None] = lambda: None
         self.started: Ticket | None = None
         self._begun: Callable[[], None] | None = None
@@ -67,8 +67,7 @@ class LoopBody(Handoff):
         self.looks, self._by_hand = Looks(self), ByHand()
         self.epoch_given: int | None = None
         # True in a pass after whose last step was no validation.
-        self._open = False
-        self._reached = ReachedByLoop()
+        self._open, self._reached = False, ReachedByLoop()
 
     def attach(self, loop: Loop, begun: Callable[[], None]) -> None:
         """Set the loop of the training, and what is called when the user's loop first begins."""
@@ -77,6 +76,7 @@ class LoopBody(Handoff):
 
     def close(self) -> None:
         self.calls.release()
+        self.updates.order.close()
         super().close()
 
     @property

@@ -61,6 +61,10 @@ class OtherOptimizers:
         self._updates += found
         return found
 
+    def knows(self, optimizer: torch.optim.Optimizer) -> bool:
+        """True if an optimizer that is not watched made updates."""
+        return optimizer in self._known
+
     def renewed(self, optimizer: torch.optim.Optimizer, step: int) -> RenewedOptimizer | None:
         """Tell if an optimizer that gathers something is made anew for almost every update."""
         if self._found < MIN_RENEWED or self._found < MIN_RENEWED_SHARE * self._updates:

@@ -43,7 +43,7 @@ class LoopUpdates(UpdateNumbers):
         updated: if an update was made in this step; skipped: left out; called: seen in a look.
         stop: the breakpoint that holds in this step.
         batch: returns the last batch that was given; repeats: if steps can be made again.
-        by_hand: True if the loop changes weights without an optimizer; seen: graphs of its losses.
+        by_hand: if the loop changes weights itself; seen: graphs of its losses; order: its calls.
         sees_others: False leaves updates by optimizers that are not watched uncounted.
     """
 
@@ -52,7 +52,7 @@ class LoopUpdates(UpdateNumbers):
     def __init__(self, batch: Callable[[], Batch], repeats: Callable[[], bool]) -> None:
         self._batch, self._repeats = batch, repeats
         self._loop: Loop | None = None
-        self._order, self._failed = CallOrder(), False
+        self.order, self._failed = CallOrder(), False
         self.optimizers: list[WatchedOptimizer] = []
         self.looks, self.called, self.by_hand, self.divided_by = False, False, False, 1
         self.others, self._told, self.seen = OtherOptimizers(), set[str](), SeenLosses()
@@ -62,7 +62,7 @@ class LoopUpdates(UpdateNumbers):
         """Set the loop of the training, whose optimizers are watched."""
         self._loop = loop
         self.optimizers = found = watched_optimizers(loop.session)
-        self._order.attach(loop, found[0].parameters if len(found) == 1 else ())
+        self.order.attach(loop, found[0].parameters if len(found) == 1 else ())
 
     def clear(self, watched: bool) -> None:
         """Begin a step."""
@@ -72,7 +72,7 @@ class LoopUpdates(UpdateNumbers):
         self.losses: list[torch.Tensor] = []
         self.own_loss: Any = None
         self.stop: Break | None = None
-        self._order.begin(watched)
+        self.order.begin(watched)
         for one in self.optimizers:
             one.clear()
 
@@ -106,7 +106,7 @@ class LoopUpdates(UpdateNumbers):
         losses = [root.detach() for root in scalars]
         took = [one.after_backward(losses) for one in self.optimizers]
         for one, marks in zip(self.optimizers, before, strict=True):
-            self._order.backward(one.name, scalars, marks, one.marks or [])
+            self.order.backward(one.name, scalars, marks, one.marks or [])
         if self.by_hand:
             self._measure_unclipped()
         self._began = self._began or (any(took) and bool(scalars))
@@ -115,14 +115,14 @@ class LoopUpdates(UpdateNumbers):
     def clip(self, call: Callable[[], Any], parameters: Iterable[torch.Tensor]) -> Any:
         """Let the loop clip the gradients of parameters, which are measured before."""
         if not self.looks:
-            self._order.clip(parameters)
+            self.order.clip(parameters)
             for one in (o for o in self.optimizers if o.losses or len(self.optimizers) == 1):
                 self._shielded(self._measure_once, one)
         return call()
 
     def scale(self, scaler: Any) -> None:
         """See a GradScaler that scales a loss of the loop."""
-        self._order.scaler = scaler
+        self.order.scaler = scaler
 
     def measure(self) -> None:
         """Measure loss and gradients now, before they are clipped in a way that is not seen."""
@@ -245,7 +245,7 @@ class LoopUpdates(UpdateNumbers):
         one.made_update()
         self.others.updates += 1
         self.lr, self.updated = self.loop.session.lr, True
-        self._order.update(self.loop.session.step)
+        self.order.update(self.loop.session.step, self.others)
 
     def _measure_once(self, one: WatchedOptimizer) -> None:
         """Measure loss and gradients of the last backward pass, in one transfer."""

@@ -1,0 +1,1 @@
+"""Schedulers of a loop: how they are stepped, and with what."""
