@@ -103,7 +103,8 @@ def test_what_explains_itself_in_a_circle_has_a_root_all_the_same() -> None:
 
 def test_every_rule_has_a_sick_training() -> None:
     # Trainers and loops of their own have these: tests/integrations, tests/training/own_loop; a
-    # training that has ended: tests/rules/test_few_epochs.py; tests/checks/test_kept_weights.py.
+    # training that has ended: tests/rules/test_few_epochs.py, test_slow_average.py;
+    # tests/checks/test_kept_weights.py.
     of_trainers = {
         "few_epochs",
         "kept_by_reference",
@@ -115,6 +116,7 @@ def test_every_rule_has_a_sick_training() -> None:
         "repeated_backward",
         "scaled_clipping",
         "schedule_use",
+        "slow_average",
         "updates_in_eval",
     }
     sick = {rule for training in SICK_TRAININGS.values() for rule in training.rules}

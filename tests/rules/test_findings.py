@@ -70,6 +70,7 @@ def test_before_training_nothing_is_judged(dbg: nbd.Debugger) -> None:
         "repeated_backward",
         "scaled_clipping",
         "schedule_use",
+        "slow_average",
         "updates_in_eval",
         "warned_check",
     }

@@ -50,7 +50,11 @@ class Surroundings:
 
     def named(self) -> list[tuple[str, Any]]:
         """Values with a state that are reached, and their names."""
-        return [(reached.place, reached.value) for reached in self._reached()]
+        return [(one.place, one.value) for one in self.reached()]
+
+    def reached(self) -> list[Reached]:
+        """Values with a state that are reached, with their names and what binds them."""
+        return list(self._reached())
 
     def _reached(self) -> Iterator[Reached]:
         for name, value in self._state.items():
