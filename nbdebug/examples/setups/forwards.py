@@ -38,6 +38,22 @@ class WrongBackward(nn.Module):
         return result
 
 
+class OverTime(nn.Module):
+    """A cell over the features as a series, whose state is detached at each time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.cell, self.head = nn.GRUCell(2, 16), nn.Linear(16, CLASSES)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = x.new_zeros(len(x), 16)
+        for at in range(0, FEATURES, 2):
+            h = self.cell(x[:, at : at + 2], h.detach())
+        result: torch.Tensor = self.head(h)
+        return result
+
+
 class Reader(nn.Module):
     """Attention over a text, with or without a mask."""
 
@@ -116,6 +132,7 @@ class Exchanged(nn.Module):
 
 
 FORWARDS: Mapping[str, SickSetup] = {
+    "a state that is detached at each time": SickSetup("detached_state", OverTime),
     "a backward that is wrong": SickSetup("custom_backward", WrongBackward),
     "a hook that halves a gradient": SickSetup("gradient_check", Halving),
     "attention without a mask": SickSetup("causality", lambda: Reader(False), text),
