@@ -10,6 +10,8 @@ import torch
 from torch.optim import lr_scheduler
 from torch.optim.lr_scheduler import LRScheduler
 
+from nbdebug.model.schedule.pure import only_computes
+
 # Attributes that say after how many steps a scheduler comes to its end.
 TOTALS: dict[type, str] = {
     lr_scheduler.OneCycleLR: "total_steps",
@@ -92,8 +94,14 @@ class Factors:
 
 
 def factors_of(scheduler: LRScheduler) -> Factors | None:
-    """The factors of a LambdaLR; None for other schedulers."""
+    """The factors of a LambdaLR; None for other schedulers.
+
+    None, too, where a function may do more than compute: it is called for thousands of steps.
+    """
     if not isinstance(scheduler, lr_scheduler.LambdaLR) or not scheduler.lr_lambdas:
         return None
+    functions = [one for one in scheduler.lr_lambdas if one is not None]
+    if not all(map(only_computes, functions)):
+        return None
     with torch.no_grad():
-        return Factors(list(scheduler.lr_lambdas))
+        return Factors(functions)

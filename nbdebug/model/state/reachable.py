@@ -188,13 +188,14 @@ def _is_data(value: Any, bound: bool) -> bool:
     return not (value.requires_grad or value.nbytes <= MAX_DATA_BYTES)
 
 
-def is_of_library(kind: type) -> bool:
-    """True for a class of an installed package, the standard library or nbdebug."""
-    module = sys.modules.get(kind.__module__)
+def is_of_library(kind: Any) -> bool:
+    """True for a class or a function of an installed package, the standard library or nbdebug."""
+    name = str(kind.__module__)
+    module = sys.modules.get(name)
     file = getattr(module, "__file__", None)
     if file is None:
-        return kind.__module__ != "__main__"
-    return file.startswith(LIBRARIES) or kind.__module__.partition(".")[0] == "nbdebug"
+        return name != "__main__"
+    return bool(file.startswith(LIBRARIES)) or name.partition(".")[0] == "nbdebug"
 
 
 @functools.lru_cache(1024)
