@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from nbdebug.examples.setups.base import SickSetup, X, binary, mlp, regression
+from nbdebug.examples.setups.base import SickSetup, X, binary, mlp, regression, y
 
 
 def huge_weights() -> nn.Module:
@@ -23,6 +23,13 @@ def slope_residual(model: nn.Module, batch: Any) -> torch.Tensor:
     outputs = model(x)
     (slope,) = torch.autograd.grad(outputs.sum(), x, retain_graph=True)
     return nn.functional.mse_loss(outputs + slope[:, :1], batch[1])
+
+
+def index_bootstrap(model: nn.Module, batch: Any) -> torch.Tensor:
+    now, then, actions, rewards = batch
+    with torch.no_grad():
+        wanted = rewards + 0.9 * model(then).max(1).indices
+    return nn.functional.mse_loss(model(now).gather(1, actions[:, None])[:, 0], wanted)
 
 
 LOSS: Mapping[str, SickSetup] = {
@@ -73,6 +80,12 @@ LOSS: Mapping[str, SickSetup] = {
         lambda: mlp(out=1, act=nn.Tanh),
         regression,
         settings={"step_fn": slope_residual},
+    ),
+    "indices in place of values": SickSetup(
+        "index_arithmetic",
+        mlp,
+        lambda: (X, X.roll(1, 0), y, regression()[1][:, 0]),
+        settings={"step_fn": index_bootstrap},
     ),
     "sum over the batch": SickSetup(
         "reduction", mlp, loss=nn.CrossEntropyLoss(reduction="sum")
