@@ -131,9 +131,26 @@ class Exchanged(nn.Module):
         return result
 
 
+class OfHours(nn.Module):
+    """Waves of the hour of a year, the angle of which is computed in bfloat16."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waves, self.net = torch.tensor([[8760.0, 168, 24, 12]]), mlp()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hours = 4380 + 1000 * x[:, :1]
+        with torch.autocast(x.device.type, torch.bfloat16):
+            angle = hours @ (6.2832 / self.waves).to(x.device)
+            waves = torch.cat([angle.sin(), angle.cos()], 1).float()
+        result: torch.Tensor = self.net(torch.cat([waves, x[:, 8:]], 1))
+        return result
+
+
 FORWARDS: Mapping[str, SickSetup] = {
     "a state that is detached at each time": SickSetup("detached_state", OverTime),
     "a backward that is wrong": SickSetup("custom_backward", WrongBackward),
+    "hours in bfloat16": SickSetup("autocast_rounding", OfHours),
     "a hook that halves a gradient": SickSetup("gradient_check", Halving),
     "attention without a mask": SickSetup("causality", lambda: Reader(False), text),
     "time and channels exchanged by view": SickSetup("scrambled_axes", Exchanged),
