@@ -50,6 +50,20 @@ class Noisy(Dataset[Any]):
         return X[index] + noise, y[index]
 
 
+class Brighter(Dataset[Any]):
+    """Bytes that are made brighter before they become real numbers."""
+
+    def __init__(self) -> None:
+        self.pixels = (X * 30 + 128).clamp(0, 255).numpy().astype(np.uint8)
+
+    def __len__(self) -> int:
+        return len(X)
+
+    def __getitem__(self, index: int) -> Any:
+        bright = self.pixels[index] + 60
+        return torch.from_numpy(bright.astype(np.float32)) / 64 - 2, y[index]
+
+
 class Halving(Dataset[Any]):
     """Scales its rows where they stand."""
 
@@ -86,6 +100,7 @@ DATA: Mapping[str, SickSetup] = {
     "channels last": SickSetup("dtype_layout", tiny_cnn, channels_last),
     "double precision": SickSetup("dtype_layout", mlp, lambda: (X.double(), y)),
     "sorted by class": SickSetup("shuffling", mlp, sorted_by_class),
+    "brightness that wraps around": SickSetup("wrapped_integers", mlp, Brighter),
     "rows that are halved in place": SickSetup("data_in_place", mlp, Halving),
     "validated on training data": SickSetup("overlap", mlp, settings={"val_data": (X, y)}),
     "validation data not scaled": SickSetup(
