@@ -6,6 +6,7 @@ import math
 
 import torch
 
+from nbdebug.model.precision import wide
 from nbdebug.probes._class_counts import class_counts
 
 MAX_SAMPLES, MIN_SAMPLES = 8192, 256
@@ -54,7 +55,8 @@ class BestConstant:
             labels, classes = targets.flatten(), outputs.shape[1]
             return class_counts(labels, (labels >= 0) & (labels < classes), classes)
         rows = targets.flatten(1) if targets.ndim > 1 else targets[:, None]
-        return torch.stack([rows.double().sum(0), rows.double().square().sum(0)])
+        rows = wide(rows)
+        return torch.stack([rows.sum(0), rows.square().sum(0)])
 
     def _take(self, outputs: torch.Tensor, targets: torch.Tensor) -> None:
         found = self._sums_of(outputs, targets)

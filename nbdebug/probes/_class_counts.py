@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import torch
 
+from nbdebug.model.precision import widest
+
 
 def class_counts(labels: torch.Tensor, counted: torch.Tensor, classes: int) -> torch.Tensor:
-    """Number of labels of each class [C], float64.
+    """Number of labels of each class [C], in the widest dtype.
 
     Unlike `bincount` and an index of booleans, nothing here waits for a GPU.
 
@@ -15,5 +17,6 @@ def class_counts(labels: torch.Tensor, counted: torch.Tensor, classes: int) -> t
     """
     # What does not count goes into a class behind the last one.
     place = torch.where(counted, labels, classes)
-    counts = torch.zeros(classes + 1, dtype=torch.float64, device=labels.device)
-    return counts.scatter_add_(0, place, torch.ones_like(place, dtype=torch.float64))[:classes]
+    dtype = widest(labels.device)
+    counts = torch.zeros(classes + 1, dtype=dtype, device=labels.device)
+    return counts.scatter_add_(0, place, torch.ones_like(place, dtype=dtype))[:classes]

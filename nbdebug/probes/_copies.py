@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from nbdebug.model.precision import wide
 from nbdebug.model.training_state import TrainingState
 
 MAX_COPIES, MAX_TENSORS, MAX_ELEMENTS = 4, 8, 64
@@ -33,7 +34,7 @@ class WeightCopy:
         if not all(isinstance(one, torch.Tensor) and one.shape == own.shape for one, own in found):
             return None
         copied, own = (
-            torch.cat([one.detach().flatten()[:MAX_ELEMENTS].double() for one in part])
+            torch.cat([wide(one.detach().flatten()[:MAX_ELEMENTS]) for one in part])
             for part in zip(*found, strict=True)
         )
         return copied, own

@@ -15,6 +15,7 @@ import torch
 from nbdebug.core.error_text import describe_error, raise_interrupt
 from nbdebug.core.records import Histogram, Notice, Reading
 from nbdebug.errors import PluginError
+from nbdebug.model.precision import widest
 from nbdebug.model.training_state import TrainingState
 from nbdebug.probes.base import Probe, Values
 from nbdebug.training.engine.probing.contract import attach, measured
@@ -243,9 +244,8 @@ def to_floats(tensors: Iterable[torch.Tensor]) -> list[float]:
     flat = [tensor.detach().flatten() for tensor in found]
     first = flat[0]
     if any(t.dtype != first.dtype or t.device != first.device for t in flat):
-        # MPS has no float64.
-        wide = torch.float32 if first.device.type == "mps" else torch.float64
-        flat = [tensor.to(first.device, wide, non_blocking=True) for tensor in flat]
+        dtype = widest(first.device)
+        flat = [tensor.to(first.device, dtype, non_blocking=True) for tensor in flat]
     return list(torch.cat(flat).tolist())
 
 

@@ -6,6 +6,7 @@ import functools
 import threading
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -39,11 +40,15 @@ class _Step:
 
             @functools.wraps(original)
             def step(scheduler: Any, metrics: Any, *args: Any, **kwargs: Any) -> Any:
-                observer = next((one for one in list(self._observers) if one.sees(scheduler)), None)
-                before = [] if observer is None else observer.rates(scheduler)
+                observer, before = None, list[float]()
+                # What goes wrong here is no matter of the loop.
+                with suppress(Exception):
+                    observer = next((o for o in list(self._observers) if o.sees(scheduler)), None)
+                    before = [] if observer is None else observer.rates(scheduler)
                 found = original(scheduler, metrics, *args, **kwargs)
-                if observer is not None:
-                    observer.note(scheduler, float(metrics), before)
+                with suppress(Exception):
+                    if observer is not None and before:
+                        observer.note(scheduler, float(metrics), before)
                 return found
 
             self._ours = step
