@@ -13,6 +13,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from nbdebug.checks._by_layer import ByLayer, evaluate_in
 from nbdebug.checks._context import CheckContext
 from nbdebug.model.module.forward import leaves
+from nbdebug.model.precision import wide
 
 # exp(-30) is 1e-13: nothing of a key that is masked by so much is left.
 HIDING_SCORE = 30.0
@@ -96,7 +97,7 @@ class _Watch(ByLayer):
     def _note_weights(self, weights: torch.Tensor, adds_one: bool) -> None:
         if weights.ndim < 3:
             return
-        sums = [weights.double().sum(dim) for dim in (-1, -2)]
+        sums = [wide(weights).sum(dim) for dim in (-1, -2)]
         ones = [bool((total - 1).abs().max() < 1e-3) for total in sums]
         square = weights.shape[-1] == weights.shape[-2] > 2
         highest = weights.amax(-1, keepdim=True)

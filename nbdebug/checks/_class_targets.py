@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 
 from nbdebug.checks._model_calls import ModelCall
+from nbdebug.model.precision import wide
 
 MIN_ROWS = 8
 ZERO_SUM = 1e-3
@@ -48,7 +49,7 @@ def class_targets(call: ModelCall) -> list[ClassTargets]:
 def _along(output: torch.Tensor, gradient: torch.Tensor, dim: int) -> ClassTargets | None:
     """Class targets with the classes along one dimension; None if the gradient is another."""
     classes = output.shape[dim]
-    slope = gradient.movedim(dim, -1).double()
+    slope = wide(gradient.movedim(dim, -1))
     counted = (slope != 0).any(-1)
     rows = slope[counted]
     if classes < 2 or len(rows) < MIN_ROWS:

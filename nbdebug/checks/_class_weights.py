@@ -10,6 +10,7 @@ from nbdebug.checks._class_targets import class_targets
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks._model_calls import ModelCall, batch_tensors, watched_step
 from nbdebug.checks._number_targets import number_targets
+from nbdebug.model.precision import wide
 
 # Of one class, by rounding.
 MAX_SPREAD = 0.01
@@ -35,7 +36,7 @@ def _of_classes(call: ModelCall, tensors: list[torch.Tensor]) -> Weights | None:
         place = _place(found.wanted[found.counted], found.counted, tensors)
         if found.classes < 2 or place is None:
             continue
-        share = found.outputs.double().softmax(-1).gather(-1, found.wanted[..., None])[..., 0]
+        share = wide(found.outputs).softmax(-1).gather(-1, found.wanted[..., None])[..., 0]
         normal = bool((found.outputs.exp().sum(-1) - 1).abs().max() < 1e-3)
         # Of log-probabilities the gradient is the weight itself.
         weight = found.pull if normal else found.pull / (1 - share).clamp_min(1e-12)
@@ -62,8 +63,8 @@ def _of_two(call: ModelCall, tensors: list[torch.Tensor]) -> Weights | None:
             if found is None or output.numel() != found.targets.numel():
                 continue
             if bool(((found.targets == 0) | (found.targets == 1)).all()):
-                slope = gradient.flatten().double().abs()
-                off = (output.flatten().double().sigmoid() - found.targets.double()).abs()
+                slope = wide(gradient.flatten()).abs()
+                off = (wide(output.flatten()).sigmoid() - wide(found.targets)).abs()
                 weights = _each(found.targets.long(), slope / off.clamp_min(1e-12))
                 return None if weights is None else (weights, place)
     return None

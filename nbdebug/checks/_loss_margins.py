@@ -6,6 +6,7 @@ import torch
 
 from nbdebug.checks._loss_calls import LossCall
 from nbdebug.checks._loss_fault import PROBABILITIES, UNIT, Fault, range_of
+from nbdebug.model.precision import wide
 
 MIN_TRIPLETS, MIN_DEVIATIONS, MIN_RATIO = 16, 6.0, 1.1
 MAX_FLOOR_SHARE, MAX_NEGATIVE_SHARE, MIN_EQUAL_SHARE = 0.05, 0.02, 0.9
@@ -29,7 +30,7 @@ def distances(call: LossCall) -> Fault | None:
     values, target = call.numbers("input"), call.numbers("target")
     if fault is None and values.shape == target.shape:
         near = call.counted(torch.where(target == 1, values, 0.0))
-        share = float((near < -UNIT).double().mean()) if near.numel() else 0.0
+        share = float(wide(near < -UNIT).mean()) if near.numel() else 0.0
         if share > MAX_NEGATIVE_SHARE:
             return Fault(
                 f"{range_of('input', values)}: where the target is 1 the loss falls without bound",
@@ -58,7 +59,7 @@ def _equal(call: LossCall, one: str, other: str) -> Fault | None:
     if first.shape != second.shape or len(first.flatten()) < 2 or _is_constant(first):
         return None
     same = (first == second).reshape(len(first), -1).all(1)
-    if float(same.double().mean()) < MIN_EQUAL_SHARE:
+    if float(wide(same).mean()) < MIN_EQUAL_SHARE:
         return None
     return Fault(
         f"{one} and {other} are equal", "different samples",
@@ -96,7 +97,7 @@ def _changed_places(call: LossCall) -> Fault | None:
     if not anchor.shape == positive.shape == negative.shape or len(anchor) < MIN_TRIPLETS:
         return None
     near, far = ((anchor - one).norm(dim=1) for one in (positive, negative))
-    apart = (near - far).double()
+    apart = wide(near - far)
     deviation = apart.std() / len(apart) ** 0.5
     if apart.mean() <= MIN_DEVIATIONS * deviation or near.mean() < MIN_RATIO * far.mean():
         return None
@@ -142,8 +143,8 @@ def variances(call: LossCall) -> Fault | None:
     variance = call.arguments["var"]
     if not isinstance(variance, torch.Tensor) or not variance.requires_grad:
         return None
-    values = variance.detach().double()
-    share = float((values <= float(call.arguments["eps"]) * 1.001).double().mean())
+    values = wide(variance.detach())
+    share = float(wide(values <= float(call.arguments["eps"]) * 1.001).mean())
     if share <= MAX_FLOOR_SHARE:
         return None
     return Fault(

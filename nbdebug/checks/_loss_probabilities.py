@@ -6,6 +6,7 @@ import torch
 
 from nbdebug.checks._loss_calls import LossCall
 from nbdebug.checks._loss_fault import CUTS, PROBABILITIES, UNIT, Fault, range_of
+from nbdebug.model.precision import wide
 
 # Of logarithms and sums, as rounding in half precision leaves them.
 MAX_LOG, MAX_SUM_APART, MAX_LOG_SUM = 1e-2, 0.05, 0.5
@@ -153,7 +154,7 @@ def binary(call: LossCall) -> Fault | None:
     """Tell a fault of binary_cross_entropy."""
     values = call.counted(call.numbers("input"))
     if values.numel() and call.made_by("input") in CUTS:
-        share = float(((values <= 0) | (values >= 1)).double().mean())
+        share = float(wide((values <= 0) | (values >= 1)).mean())
         if share > MAX_CUT_SHARE:
             return Fault(
                 f"{share:.0%} of the input is cut off at 0 or 1, where no gradient comes back",

@@ -8,6 +8,7 @@ import torch
 
 from nbdebug.checks._class_targets import class_targets
 from nbdebug.checks._model_calls import ModelCall, WatchedStep
+from nbdebug.model.precision import wide
 
 MIN_EQUAL_SHARE, MAX_SAME_SHARE = 0.95, 0.9
 MIN_COSINE = 0.9999
@@ -55,8 +56,8 @@ def _numbers(call: ModelCall, sequence: torch.Tensor) -> tuple[int, int] | None:
     for place, output, gradient in call.read():
         if output.shape != sequence.shape:
             continue
-        slope = gradient[:, :-1].double().flatten()
-        off = (output[:, :-1] - sequence[:, 1:]).double().flatten()
+        slope = wide(gradient[:, :-1]).flatten()
+        off = wide(output[:, :-1] - sequence[:, 1:]).flatten()
         off = torch.where(slope == 0, 0.0, off)
         cosine = (slope @ off) / (slope.norm() * off.norm()).clamp_min(1e-30)
         if float(cosine) > MIN_COSINE:

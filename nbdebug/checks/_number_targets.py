@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import torch
 
+from nbdebug.model.precision import wide
+
 MIN_NUMBERS = 16
 MIN_SIDE_SHARE = 0.05
 MIN_COSINE = 0.9999
@@ -40,7 +42,7 @@ def number_targets(
                 continue
             if not tensor.is_floating_point():
                 continue
-            towards = _compared(numbers.double(), slope.double(), tensor.double().flatten())
+            towards = _compared(wide(numbers), wide(slope), wide(tensor).flatten())
             if towards is not None:
                 return NumberTargets(numbers, tensor.flatten(), towards)
     return None
@@ -63,7 +65,7 @@ def _compared(numbers: torch.Tensor, slope: torch.Tensor, wanted: torch.Tensor) 
 def _sides(slope: torch.Tensor, off: torch.Tensor) -> bool | None:
     """True if a slope has the sign of what is to be lowered at each number; None if mixed."""
     agree = slope.sign() == off.sign()
-    above = float((off > 0).double().mean())
+    above = float(wide(off > 0).mean())
     if MIN_SIDE_SHARE < above < 1 - MIN_SIDE_SHARE:
         if bool(agree.all()) or not bool(agree.any()):
             return bool(agree.all())

@@ -7,6 +7,8 @@ from functools import cached_property
 
 import torch
 
+from nbdebug.model.precision import wide
+
 NEIGHBOURS, ORDERS = 10, 40
 MAX_FEATURES, MAX_WORDS = 256, 512
 LINEAR_PENALTY, LOCAL_PENALTY = 1.0, 0.3
@@ -83,7 +85,7 @@ def features_of(parts: Sequence[torch.Tensor]) -> list[torch.Tensor] | None:
     ):
         return None
     if first.is_floating_point() or first.ndim != 2 or int(first.min()) < 0:
-        flat = [one.detach().cpu().reshape(len(one), -1).double() for one in parts]
+        flat = [wide(one.detach().cpu().reshape(len(one), -1)) for one in parts]
     else:
         flat = [_counts(one.detach().cpu().long()) for one in parts]
     flat = [torch.nan_to_num(one, 0.0, 0.0, 0.0) for one in flat]
@@ -95,7 +97,7 @@ def features_of(parts: Sequence[torch.Tensor]) -> list[torch.Tensor] | None:
     width = flat[0].shape[1]
     if width > MAX_FEATURES:
         draws = torch.Generator().manual_seed(0)
-        signs = torch.randn(width, MAX_FEATURES, generator=draws, dtype=torch.float64)
+        signs = torch.randn(width, MAX_FEATURES, generator=draws, dtype=torch.float64).to(flat[0])
         flat = [one @ signs / width**0.5 for one in flat]
     return flat
 
@@ -103,9 +105,8 @@ def features_of(parts: Sequence[torch.Tensor]) -> list[torch.Tensor] | None:
 def _counts(tokens: torch.Tensor) -> torch.Tensor:
     """Counts [N, V] of the words of sequences [N, L]; rare words share places."""
     words = tokens % MAX_WORDS
-    return torch.zeros(len(tokens), MAX_WORDS, dtype=torch.float64).scatter_add_(
-        1, words, torch.ones(words.shape, dtype=torch.float64)
-    )
+    ones = wide(torch.ones_like(words))
+    return wide(words.new_zeros(len(tokens), MAX_WORDS)).scatter_add_(1, words, ones)
 
 
 def targets_of(parts: Sequence[torch.Tensor], classes: int = 100) -> list[torch.Tensor] | None:
@@ -120,11 +121,11 @@ def targets_of(parts: Sequence[torch.Tensor], classes: int = 100) -> list[torch.
         values = torch.cat(flat).unique()
         if not 2 <= len(values) <= classes:
             return None
-        rows = [(one == values).double() for one in flat]
+        rows = [wide(one == values) for one in flat]
     elif 1 <= flat[0].shape[1] <= classes:
-        if not all(bool(one.double().isfinite().all()) for one in flat):
+        if not all(bool(wide(one).isfinite().all()) for one in flat):
             return None
-        rows = _ranks([one.double() for one in flat])
+        rows = _ranks([wide(one) for one in flat])
     else:
         return None
     mean = rows[0].mean(0)
@@ -134,6 +135,4 @@ def targets_of(parts: Sequence[torch.Tensor], classes: int = 100) -> list[torch.
 def _ranks(parts: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     """Each number [N, C] as the share of the numbers of all parts that are smaller."""
     every = torch.cat(list(parts)).T.contiguous().sort(1).values
-    return [
-        torch.searchsorted(every, one.T.contiguous()).T.double() / every.shape[1] for one in parts
-    ]
+    return [wide(torch.searchsorted(every, one.T.contiguous()).T) / every.shape[1] for one in parts]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from nbdebug.core.results.checks.check_result import Outcome
+from nbdebug.model.precision import wide
 
 TOLERANCE = 1e-3
 
@@ -20,7 +21,7 @@ def applied_twice(
     low, high = limits
     if low < 0 or high > 1 or output.ndim < 1:
         return None
-    values, slope = output.double(), gradient.double()
+    values, slope = wide(output), wide(gradient)
     for dim in range(1, values.ndim):
         if values.shape[dim] > 1 and _is_softmax(values, slope, dim):
             return Outcome(
@@ -51,7 +52,7 @@ def _is_softmax(values: torch.Tensor, slope: torch.Tensor, dim: int) -> bool:
 
 def _is_sigmoid(values: torch.Tensor, slope: torch.Tensor) -> bool:
     values, slope = values.flatten()[:, None], slope.flatten()[:, None]
-    off = values.sigmoid() - (slope < 0).double()
+    off = values.sigmoid() - wide(slope < 0)
     both = bool((slope < 0).any()) and bool((slope > 0).any())
     return both and len(off) > 8 and _in_proportion(slope.T, off.T)
 

@@ -9,6 +9,7 @@ from nbdebug.checks._context import CheckContext
 from nbdebug.checks._model_calls import watched_step
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
+from nbdebug.model.precision import wide
 
 
 class ClassAxis(Check):
@@ -71,7 +72,7 @@ class ClassAxis(Check):
 
 def _are_classes(slope: torch.Tensor) -> bool:
     """True if each row [..., C] of a gradient raises one class and lowers the others."""
-    rows = slope.reshape(-1, slope.shape[-1]).double()
+    rows = wide(slope.reshape(-1, slope.shape[-1]))
     rows = rows[(rows != 0).any(1)]
     if len(rows) < MIN_ROWS:
         return False

@@ -12,6 +12,7 @@ from nbdebug.checks._context import CheckContext
 from nbdebug.checks._samples import limited_by_time
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
+from nbdebug.model.precision import wide
 
 MIN_SAMPLES, MAX_NAMED = 8, 3
 EXPECTED = "the same number for the same class"
@@ -117,7 +118,7 @@ class ClassNumbering(Check):
 def _recall(found: ClassPredictions, middle: float) -> float:
     """Share of right predictions, the mean over the classes."""
     classes, place = found.labels.unique(return_inverse=True)
-    right = (found.predicted(middle) == found.labels).double()
+    right = wide(found.predicted(middle) == found.labels)
     count = torch.bincount(place, minlength=len(classes))
     return float((torch.bincount(place, right, minlength=len(classes)) / count).mean())
 

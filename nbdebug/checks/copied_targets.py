@@ -9,6 +9,7 @@ from nbdebug.checks._context import CheckContext
 from nbdebug.checks._model_calls import ModelCall, watched_step
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
+from nbdebug.model.precision import wide
 
 # A place of its own changes more than this many times as much as others do on average.
 LOCAL_RATIO = 1.5
@@ -92,7 +93,7 @@ def _rebuilds(
     changed = tokens.clone()
     changed[:, place] = tokens.roll(1, 0)[:, place]
     both = (call.again(context, tokens, one)[found.place] for one in (changed, tokens))
-    one, other = (each.movedim(found.dim, -1).double() for each in both)
+    one, other = (wide(each.movedim(found.dim, -1)) for each in both)
     each = (one - other).abs().movedim(1, 0).flatten(1).mean(1)
     others = float(each.sum() - each[place]) / (len(each) - 1)
     return float(each[place]) < LOCAL_RATIO * max(others, 1e-30)
@@ -109,7 +110,7 @@ def _passes_a_bottleneck(context: CheckContext, inputs: torch.Tensor) -> bool:
     changed[:, place] = inputs.roll(1, 0)[:, place]
     if not isinstance(outputs, torch.Tensor) or outputs.ndim < 3:
         return False
-    apart = (context.outputs(changed) - outputs).abs().double()
+    apart = wide((context.outputs(changed) - outputs).abs())
     ratios = []
     for dim in range(1, apart.ndim):
         if apart.shape[dim] == length:

@@ -10,6 +10,7 @@ from nbdebug.checks._model_calls import ModelCall, batch_tensors, watched_step
 from nbdebug.checks._padding import padding_of
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
+from nbdebug.model.precision import wide
 
 MIN_CERTAIN = 0.99
 EXPECTED = "the positions that the model has to predict"
@@ -137,7 +138,7 @@ class CountedTargets(Check):
 
 def _is_certain(found: ClassTargets, at: torch.Tensor) -> bool:
     """True if one class has all of the probability at each marked position [N, ...]."""
-    return bool((found.outputs[at].double().softmax(-1).amax(-1) > MIN_CERTAIN).all())
+    return bool((wide(found.outputs[at]).softmax(-1).amax(-1) > MIN_CERTAIN).all())
 
 
 def _is_constant(values: torch.Tensor) -> bool:

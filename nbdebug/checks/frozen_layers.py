@@ -12,6 +12,7 @@ from nbdebug.checks._context import CheckContext
 from nbdebug.checks._named import first_names
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
+from nbdebug.model.precision import wide
 
 MIN_WEIGHTS = 128
 
@@ -67,7 +68,7 @@ def _is_new(layer: nn.Module) -> bool:
     if not isinstance(weight, torch.Tensor) or weight.numel() < MIN_WEIGHTS:
         return False
     bound = 1.0 / math.sqrt(weight[0].numel())
-    size = weight.detach().double().abs()
+    size = wide(weight.detach()).abs()
     even = 0.9 < float(size.square().mean().sqrt()) / (bound / math.sqrt(3)) < 1.1
     return even and 0.95 * bound < float(size.max()) <= bound * (1 + 1e-4)
 

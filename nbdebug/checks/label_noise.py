@@ -9,6 +9,7 @@ import torch
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
+from nbdebug.model.precision import wide
 
 NEIGHBOURS = 20
 MIN_SAMPLES, MAX_SAMPLES, MAX_FEATURES = 200, 1024, 8192
@@ -74,11 +75,11 @@ def _beside_the_main_label(
     inputs = (inputs - inputs.mean(0)) / torch.where(spread > 0, spread, torch.ones_like(spread))
     near = torch.cdist(inputs, inputs).fill_diagonal_(math.inf)
     near = near.topk(NEIGHBOURS, largest=False).indices
-    votes = torch.nn.functional.one_hot(place[near], count).sum(1).double()
+    votes = wide(torch.nn.functional.one_hot(place[near], count).sum(1))
     most, main = votes.max(1)
     # Neighbourhoods with one main label tell about noise; others have no structure to judge by.
     clear = most >= 2 * votes.topk(2, dim=1).values[:, 1].clamp_min(1)
-    if float(clear.double().mean()) < 0.5:
+    if float(wide(clear).mean()) < 0.5:
         return 0.0, 0.0
     votes, main = votes[clear], main[clear]
     wrong = 1 - float(votes.max(1).values.sum() / votes.sum())

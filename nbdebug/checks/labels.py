@@ -15,6 +15,7 @@ from nbdebug.checks._regression_targets import regression_targets
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.model.module.forward import split
+from nbdebug.model.precision import wide, widest
 
 MAX_SCORES = 20_000_000
 
@@ -76,8 +77,8 @@ class Labels(Check):
     def _classes(self, context: CheckContext, targets: torch.Tensor, drawn: bool) -> Outcome:
         classes, place = torch.unique(targets, return_inverse=True)
         weights = None if drawn else _weights(context, targets)
-        each = torch.ones_like(place, dtype=torch.float64) if weights is None else weights.double()
-        share = torch.zeros(len(classes), dtype=torch.float64, device=place.device)
+        each = wide(torch.ones_like(place) if weights is None else weights)
+        share = torch.zeros(len(classes), dtype=each.dtype, device=place.device)
         share.index_add_(0, place.flatten(), each.flatten())
         kept = share > 0
         classes, share = classes[kept], share[kept] / share.sum()
@@ -179,7 +180,7 @@ def _weights_of_step(context: CheckContext, targets: torch.Tensor) -> torch.Tens
         known.get(target, 0.0 if target in first else usual) for target in targets.unique().tolist()
     ]
     index = torch.unique(targets, return_inverse=True)[1]
-    return torch.tensor(each, dtype=torch.float64, device=targets.device)[index]
+    return torch.tensor(each, dtype=widest(targets.device), device=targets.device)[index]
 
 
 def _are_read(context: CheckContext) -> bool:

@@ -8,6 +8,7 @@ from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.errors import DataError
+from nbdebug.model.precision import wide
 
 MIN_SAMPLES, MAX_COLUMNS = 64, 4096
 
@@ -63,7 +64,7 @@ def _table(context: CheckContext) -> tuple[torch.Tensor, torch.Tensor] | str:
         return "there is no target for each row of the inputs."
     if targets.is_floating_point() and len(targets.unique()) > 2:
         return "the targets are no classes."
-    return inputs.double(), targets.flatten()
+    return wide(inputs), targets.flatten()
 
 
 def _of_classes(inputs: torch.Tensor, targets: torch.Tensor) -> list[int]:

@@ -12,6 +12,7 @@ from nbdebug.checks._context import CheckContext
 from nbdebug.checks._reachable import Reachable, reachable
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
+from nbdebug.model.precision import wide
 
 MAX_SAMPLES = 64
 MAX_ELEMENTS = 20_000
@@ -82,7 +83,7 @@ class LossOptimum(Check):
                 "Use nn.MSELoss() for real numbers, nn.BCEWithLogitsLoss() for one output per "
                 "class: a softmax or cross-entropy over a single output is constant.",
             )  # fmt: skip
-        wanted, reached = targets[best.moved].double(), best.outputs[best.moved].double()
+        wanted, reached = wide(targets[best.moved]), wide(best.outputs[best.moved])
         if len(wanted) < 8 or not float(wanted.std()) > 0:
             return Outcome("not_applicable", "the targets do not vary.")
         # Distances are large where a target of 1 says that two samples are alike.

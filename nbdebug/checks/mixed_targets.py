@@ -10,6 +10,7 @@ from nbdebug.checks._context import CheckContext
 from nbdebug.checks._model_calls import ModelCall, batch_tensors, watched_step
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
+from nbdebug.model.precision import wide
 
 MAX_SAMPLES, MIN_SAMPLES = 64, 8
 MAX_FEATURES, MIN_FEATURES = 1024, 8
@@ -111,7 +112,7 @@ def _mixed(call: ModelCall, tensors: list[torch.Tensor]) -> Mixed | None:
 
 def _some(values: torch.Tensor) -> torch.Tensor:
     """Some rows, and of each some features at equal distances [N, F]."""
-    rows = values.detach()[:MAX_SAMPLES].double().flatten(1)
+    rows = wide(values.detach()[:MAX_SAMPLES]).flatten(1)
     count = min(rows.shape[1], MAX_FEATURES)
     return rows[:, torch.linspace(0, rows.shape[1] - 1, count).long()]
 
@@ -127,7 +128,7 @@ def _blended(given: torch.Tensor, samples: torch.Tensor) -> Mixed | None:
     known = best.values < MAX_RESIDUAL * (given**2).sum(1).clamp_min(1e-30)
     found = share.gather(1, best.indices[:, None])[:, 0]
     inside = (found > 0.02) & (found < 0.98)
-    if float((known & inside).double().mean()) < 0.5:
+    if float(wide(known & inside).mean()) < 0.5:
         return None
     return Mixed(torch.where(known, found, 1.0), best.indices, torch.zeros_like(found))
 
@@ -140,13 +141,13 @@ def _cut(given: torch.Tensor, samples: torch.Tensor) -> Mixed | None:
     both = samples[:, None] == samples[None]
     fits = from_other.all(2)
     fits.fill_diagonal_(False)
-    differ = (~both).sum(2).double()
+    differ = wide((~both).sum(2))
     partner = torch.where(fits, differ, -1.0).max(1)
     rows = torch.arange(len(given))
     told = ~both[rows, partner.indices]
-    low, high = (own & told).double().mean(1), 1 - (~own).double().mean(1)
+    low, high = wide(own & told).mean(1), 1 - wide(~own).mean(1)
     known = (partner.values > 0) & ~own.all(1)
-    if float(known.double().mean()) < 0.5:
+    if float(wide(known).mean()) < 0.5:
         return None
     return Mixed(torch.where(known, (low + high) / 2, 1.0), partner.indices, (high - low) / 2)
 
@@ -155,7 +156,7 @@ def _weights(
     output: torch.Tensor, gradient: torch.Tensor, own: torch.Tensor, other: torch.Tensor
 ) -> torch.Tensor:
     """Weight [N] of the own class in the targets of cross-entropy, by its gradient."""
-    likely, slope = output.double().softmax(1), gradient.double()
+    likely, slope = wide(output).softmax(1), wide(gradient)
     # The gradient is the probability less the target, in proportion.
     ratio = likely / slope.where(slope.abs() > 0, torch.nan)
     ratio = ratio.scatter(1, own[:, None], torch.nan).scatter(1, other[:, None], torch.nan)

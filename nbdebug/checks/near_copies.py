@@ -10,6 +10,7 @@ from nbdebug.checks._context import CheckContext
 from nbdebug.checks._held_out import both_inputs
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
+from nbdebug.model.precision import wide
 
 FAR, MIN_VALUES, MIN_COLUMNS, MIN_ROWS = 50, 10, 3, 100
 MAX_ROWS, MAX_NUMBERS, MAX_COLUMNS = 1024, 2**25, 256
@@ -81,7 +82,7 @@ def _numbers(
     """Columns [N, D] of several values of both parts; None of too few."""
     train, held_out = (one.detach().cpu().flatten(1) for one in (train, held_out))
     rows = min(len(train), MAX_NUMBERS // max(1, train.shape[1]))
-    train, held_out = train[:rows].double(), held_out[: min(rows, MAX_ROWS)].double()
+    train, held_out = wide(train[:rows]), wide(held_out[: min(rows, MAX_ROWS)])
     if len(train) < 2 * MIN_ROWS or len(held_out) < MIN_ROWS:
         return None
     told = (train[:MAX_ROWS].sort(0).values.diff(dim=0) != 0).sum(0) >= MIN_VALUES
@@ -103,6 +104,7 @@ def _projected(train: torch.Tensor, held_out: torch.Tensor) -> tuple[torch.Tenso
         return train, held_out
     draws = torch.Generator().manual_seed(0)
     signs = torch.randn(train.shape[1], MAX_COLUMNS, generator=draws, dtype=torch.float64)
+    signs = signs.to(train)
     return train @ signs, held_out @ signs
 
 

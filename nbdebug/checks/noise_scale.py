@@ -10,6 +10,7 @@ import torch
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
+from nbdebug.model.precision import wide
 
 MIN_BATCHES = 4
 
@@ -78,4 +79,4 @@ def noise_scale(small: float, large: float, size: int, whole: int) -> float | No
 
 
 def _square(gradients: Sequence[torch.Tensor | None]) -> float:
-    return sum(float((g.to_dense().double() ** 2).sum()) for g in gradients if g is not None)
+    return sum(float((wide(g.to_dense()) ** 2).sum()) for g in gradients if g is not None)

@@ -12,6 +12,7 @@ from nbdebug.checks._context import CheckContext
 from nbdebug.checks._model_calls import ModelCall, batch_tensors, watched_step
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
+from nbdebug.model.precision import wide
 
 MIN_ROWS, TOLERANCE = 16, 1e-3
 EXPECTED = "the target of the same row"
@@ -102,7 +103,7 @@ def _pairs(
             if one.is_floating_point():
                 numbers = _of_numbers(output.flatten(), gradient.flatten(), one)
                 if numbers is not None:
-                    yield numbers, [one.flatten().double()]
+                    yield numbers, [wide(one.flatten())]
 
 
 def _are_labels(tensor: torch.Tensor, rows: int) -> bool:
@@ -128,7 +129,7 @@ def _of_numbers(outputs: torch.Tensor, slope: torch.Tensor, labels: torch.Tensor
     """Targets of a squared error that are the numbers of `labels` in some order."""
     if labels.numel() != len(outputs) or len(outputs) < MIN_ROWS or not labels.ndim:
         return None
-    outputs, slope, numbers = (one.double().flatten() for one in (outputs, slope, labels))
+    outputs, slope, numbers = (wide(one).flatten() for one in (outputs, slope, labels))
     off, total = outputs.sum() - numbers.sum(), slope.sum()
     if float(total.abs()) < 1e-12 * float(slope.abs().max()) or float(numbers.std()) == 0:
         return None

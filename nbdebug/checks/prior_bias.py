@@ -14,6 +14,7 @@ from nbdebug.checks._constant import (
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
+from nbdebug.model.precision import wide
 
 
 class PriorBias(Check):
@@ -44,7 +45,7 @@ class PriorBias(Check):
         outputs, _ = found
         targets = torch.cat([targets for _, targets in context.alike])
         logits = is_cross_entropy(context, *found) or is_binary(context, *found)
-        mean = None if logits or not targets.is_floating_point() else targets.double().mean()
+        mean = None if logits or not targets.is_floating_point() else wide(targets).mean()
         free = last_bias(context, outputs)
         if free is None:
             return Outcome("not_applicable", "no bias of the model shifts its outputs.")

@@ -10,6 +10,7 @@ from nbdebug.checks._context import CheckContext
 from nbdebug.checks._weight_decay import decayed_parameters, is_decoupled
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome, Proposal
+from nbdebug.model.precision import wide
 
 
 class RegularisationGradient(Check):
@@ -60,7 +61,7 @@ class RegularisationGradient(Check):
             return Outcome("not_applicable", f"{kind} applies weight decay beside the gradient.")
         pulls = {
             names.get(id(p), "a parameter"): (
-                decay * float(p.detach().double().square().mean()) ** 0.5,
+                decay * float(wide(p.detach()).square().mean()) ** 0.5,
                 decay,
             )
             for p, decay in pairs

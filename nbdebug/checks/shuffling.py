@@ -8,6 +8,7 @@ from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.model.module.forward import split
+from nbdebug.model.precision import wide
 
 COMPARED_BATCHES = 4
 
@@ -67,9 +68,9 @@ def _spread(targets: object) -> float | None:
         return None
     if targets.is_floating_point():
         return (
-            float(targets.double().flatten(1).var(0).mean())
+            float(wide(targets).flatten(1).var(0).mean())
             if targets.ndim > 1
-            else float(targets.double().var())
+            else float(wide(targets).var())
         )
-    share = torch.unique(targets, return_counts=True)[1].double() / targets.numel()
+    share = wide(torch.unique(targets, return_counts=True)[1]) / targets.numel()
     return float(1 - (share**2).sum()) * targets.numel() / max(targets.numel() - 1, 1)

@@ -8,6 +8,7 @@ from nbdebug.checks._context import CheckContext
 from nbdebug.checks._updates import gradients_along_updates
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
+from nbdebug.model.precision import wide
 
 
 class UpdateDirection(Check):
@@ -100,12 +101,12 @@ class UpdateDirection(Check):
 
 def _flat(parameter: torch.Tensor) -> torch.Tensor:
     if parameter.grad is None:
-        return torch.zeros_like(parameter, dtype=torch.float64)
-    return parameter.grad.detach().to_dense().double()
+        return wide(torch.zeros_like(parameter))
+    return wide(parameter.grad.detach().to_dense())
 
 
 def _cosine(old: list[torch.Tensor], new: list[torch.Tensor], slope: list[torch.Tensor]) -> float:
-    moves = [(b.double() - a.double()) for a, b in zip(old, new, strict=True)]
+    moves = [(wide(b) - wide(a)) for a, b in zip(old, new, strict=True)]
     product = sum(float((m * s).sum()) for m, s in zip(moves, slope, strict=True))
     sizes = [sum(float((x**2).sum()) for x in part) ** 0.5 for part in (moves, slope)]
     return product / (sizes[0] * sizes[1]) if all(sizes) else 0.0

@@ -9,6 +9,7 @@ from nbdebug.checks._held_out import validation_inputs
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.model.module.forward import split
+from nbdebug.model.precision import wide
 
 
 class ValidationScale(Check):
@@ -36,8 +37,8 @@ class ValidationScale(Check):
         parts = [split(batch)[0] for batch in context.batches]
         if not all(isinstance(p, torch.Tensor) and p.is_floating_point() for p in parts):
             return Outcome("not_applicable", "the inputs are not a tensor of real numbers.")
-        train = torch.cat([part.flatten() for part in parts]).double()
-        other = held_out.flatten().double()
+        train = wide(torch.cat([part.flatten() for part in parts]))
+        other = wide(held_out.flatten())
         spread, others = float(train.std()), float(other.std())
         if not spread or not others or min(len(train), len(other)) < 100:
             return Outcome("not_applicable", "there are too few numbers to compare.")

@@ -11,6 +11,7 @@ from nbdebug.checks._padding import padding_of
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.model.module.forward import split
+from nbdebug.model.precision import wide
 
 MAX_SAMPLES, MAX_FEATURES = 1024, 1200
 MIN_SAMPLES, MIN_TOKENS, MAX_TOKENS = 128, 3, 200
@@ -136,7 +137,7 @@ def _compared(context: CheckContext, tokens: torch.Tensor) -> tuple[float, float
     values, index = inputs.unique(return_inverse=True)
     if len(values) > MAX_TOKENS or len(values) * inputs.shape[1] > MAX_FEATURES:
         return "there are too many tokens to compare."
-    one_hot = torch.nn.functional.one_hot(index, len(values)).double()
+    one_hot = wide(torch.nn.functional.one_hot(index, len(values)))
     wanted = _wanted(targets)
     if wanted is None:
         return "the targets are neither classes nor numbers."
@@ -176,11 +177,11 @@ def _samples(
 def _wanted(targets: torch.Tensor) -> torch.Tensor | None:
     """Targets as numbers [M, K]: one of each class, or the numbers themselves."""
     if targets.is_floating_point():
-        return targets.double()[:, None]
+        return wide(targets)[:, None]
     values, index = targets.unique(return_inverse=True)
     if len(values) > 50 or len(values) < 2:
         return None
-    return torch.nn.functional.one_hot(index, len(values)).double()
+    return wide(torch.nn.functional.one_hot(index, len(values)))
 
 
 def _ridge(features: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:

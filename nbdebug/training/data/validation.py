@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from nbdebug.errors import DataError
 from nbdebug.model.module.forward import checked, to_device
+from nbdebug.model.precision import wide
 from nbdebug.model.state.model_state import undisturbed
 from nbdebug.training.data.batch import CountSamples, count_samples
 from nbdebug.training.data.sources import StreamSource, as_source
@@ -75,7 +76,7 @@ class Validation:
             values = {"loss": checked(loss, session.loss_name)}
             values.update(session.metrics.measure(outputs, targets))
             for name, value in values.items():
-                part = torch.as_tensor(value).detach().cpu().double() * size
+                part = wide(torch.as_tensor(value).detach().cpu()) * size
                 totals[name] = totals.get(name, torch.zeros((), dtype=torch.float64)) + part
             count += size
         if not count:

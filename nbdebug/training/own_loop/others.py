@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 import torch
 
 from nbdebug.core.results.metric_names import RenewedOptimizer
+from nbdebug.model.precision import wide
 from nbdebug.training.own_loop.gradient_marks import Named
 
 # Batches without an update after which weights are looked at, and looked at again.
@@ -97,7 +98,7 @@ class WeightSample:
         return not torch.equal(self._before, self._read())
 
     def _read(self) -> torch.Tensor:
-        parts = [p.detach().flatten()[:MAX_ELEMENTS].double() for p in self._chosen]
+        parts = [wide(p.detach().flatten()[:MAX_ELEMENTS]) for p in self._chosen]
         return torch.cat([part.cpu() for part in parts])
 
 

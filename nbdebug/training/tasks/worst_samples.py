@@ -18,6 +18,7 @@ from nbdebug.core.results.worst_samples import WorstSample, WorstSamples
 from nbdebug.errors import ModelError, TaskStopped
 from nbdebug.model.module.forward import leaves, some_samples, split
 from nbdebug.model.nonfinite import eager
+from nbdebug.model.precision import wide
 from nbdebug.model.state.model_state import undisturbed
 from nbdebug.training.data.batch import Batch, draw_step
 from nbdebug.training.engine.progress import TaskProgress
@@ -168,4 +169,4 @@ def _inputs(one: Any, session: Session) -> tuple[tuple[float, ...], str]:
         return (), ""
     values = found[0].detach().float().cpu()
     row = tuple(values.flatten()[:MAX_SHOWN_INPUTS].tolist())
-    return row, thumbnail(values.double().numpy()) if values.ndim == 3 else ""
+    return row, thumbnail(wide(values).numpy()) if values.ndim == 3 else ""

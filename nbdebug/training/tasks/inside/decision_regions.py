@@ -7,6 +7,7 @@ import torch
 
 from nbdebug.core.results.inside.predicted_step import PredictedStep
 from nbdebug.core.results.inside.predictions import DecisionRegions
+from nbdebug.model.precision import wide
 
 POINTS = 60
 MARGIN = 0.1
@@ -14,7 +15,7 @@ MARGIN = 0.1
 
 def grid_of(inputs: torch.Tensor) -> torch.Tensor | None:
     """Grid [3600, 2] around inputs [N, 2], the lowest second input first; None without range."""
-    known = inputs[inputs.isfinite().all(1)].double()
+    known = wide(inputs[inputs.isfinite().all(1)])
     if not len(known):
         return None
     low, high = known.min(0).values, known.max(0).values
@@ -28,7 +29,7 @@ def grid_of(inputs: torch.Tensor) -> torch.Tensor | None:
 
 def regions_of(grid: torch.Tensor, found: PredictedStep) -> DecisionRegions | None:
     """Predictions on the grid; None if they are no class and no value."""
-    corners = grid[[0, -1]].double().cpu().numpy()
+    corners = wide(grid[[0, -1]]).cpu().numpy()
     x = float(corners[0, 0]), float(corners[1, 0])
     y = float(corners[0, 1]), float(corners[1, 1])
     shape = POINTS, POINTS
