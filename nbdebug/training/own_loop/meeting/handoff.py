@@ -7,23 +7,22 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from nbdebug.errors import ClosedError, LoopLeft
 from nbdebug.training.own_loop import messages as say
 from nbdebug.training.own_loop.meeting.carried_modes import CarriedModes
+from nbdebug.training.own_loop.meeting.forked_copy import ForkedCopy, State
 from nbdebug.training.own_loop.meeting.frames import LoopFrames
 from nbdebug.training.own_loop.meeting.loop_thread import LoopEnded, LoopThread, PassOver
 
 # Seconds after which a loop that does not answer is looked for.
 LOOK, MOMENT = 0.2, 0.05
-# At work on a batch, done with it, on its own before the next step, on its own between two passes.
-State = Literal["none", "begins", "waits", "works", "rests", "apart", "between"]
 IN_STEPS = ("works", "rests", "apart")
 ON_ITS_OWN = ("apart", "between")
 
 
-class Handoff:
+class Handoff(ForkedCopy):
     """A meeting of two threads, of which one works while the other waits.
 
     The user's loop asks for a batch and waits; the training thread gives one and waits until the
@@ -41,10 +40,8 @@ class Handoff:
     no_loop = say.NO_LOOP
 
     def __init__(self) -> None:
-        self._change = threading.Condition()
-        self._state: State = "none"
+        super().__init__()
         self._loader: Any = None
-        self._answer: Any = None
         self._frames: LoopFrames | None = None
         self.thread: int | None = None
         self.error: BaseException | None = None
@@ -119,7 +116,7 @@ class Handoff:
                     raise LoopEnded if self._ends else PassOver
                 self._change.wait()
             answer, self._answer = self._answer, None
-            if isinstance(answer, PassOver):
+            if isinstance(answer, BaseException):
                 raise answer
             self._modes.enter()
             return answer[0]

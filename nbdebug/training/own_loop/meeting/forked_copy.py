@@ -1,0 +1,37 @@
+"""Copy of a meeting in a forked child, where the other thread is not there."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Literal
+
+from nbdebug.core.forked import HomeProcess, when_forked
+from nbdebug.errors import ClosedError
+
+# At work on a batch, done with it, on its own before the next step, on its own between two passes.
+State = Literal["none", "begins", "waits", "works", "rests", "apart", "between"]
+
+
+class ForkedCopy:
+    """State of a meeting of two threads, which is over in a forked child.
+
+    The loop goes on there as far as its next batch, which it would wait for without end.
+    """
+
+    closed: bool
+
+    def __init__(self) -> None:
+        self._change = threading.Condition()
+        self._state: State = "none"
+        self._answer: Any = None
+        self._home = HomeProcess()
+        when_forked(self, ForkedCopy._end)
+
+    def _end(self) -> None:
+        # Whoever held the lock is not there to give it back.
+        self._change = threading.Condition()
+        self._state, self.closed = "none", True
+        try:
+            self._home.check()
+        except ClosedError as error:
+            self._answer = error
