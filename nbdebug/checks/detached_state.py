@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules import module
 from torch.nn.modules.module import register_module_forward_hook
 
 from nbdebug.checks._context import CheckContext
@@ -48,6 +49,8 @@ class DetachedState(Check):
                 context.evaluate(context.batch)
         finally:
             hook.remove()
+            # torch keeps the number of a hook that takes keywords, and warns of it afterwards.
+            getattr(module, "_global_forward_hooks_with_kwargs", {}).pop(hook.id, None)
         found = [one for one in calls.cells.values() if one.cut or one.whole]
         if not found:
             return Outcome("not_applicable", "no module gets what it returned before in the step.")

