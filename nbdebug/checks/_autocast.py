@@ -12,8 +12,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from nbdebug.checks._context import CheckContext
-from nbdebug.checks._loss_shapes import CRITERIA
 from nbdebug.checks._operations import SILENT, bare_name
+from nbdebug.checks._places import DIFFERENCES
 from nbdebug.model.module.forward import tensors_of, with_leaves
 from nbdebug.model.origin.source_line import user_line
 from nbdebug.model.state.model_state import undisturbed
@@ -27,7 +27,6 @@ DRAWS = frozenset((
 ))  # fmt: skip
 CASTS = frozenset(("to", "bfloat16", "half", "type", "type_as"))
 RECURRENT = frozenset(("lstm", "gru", "rnn_tanh", "rnn_relu"))
-DIFFERENCES = CRITERIA & {"mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"}
 MAX_NUMBERS = 16384
 
 

@@ -55,15 +55,14 @@ class TabBuilder:
             root = panel.build()
             if not isinstance(root, UIElement | None):
                 raise PluginError("build of a panel must return the root of its plot, or None")
-            return self._view.encode(panel.name, int(panel.height), root)
+            return self._view.encode(panel.name, panel.height, root)
         except BaseException as error:
             raise_interrupt(error)
             self._fail(panel, error)
             self._view.set_note(panel.name, switched_off(error))
-            height = panel.height if isinstance(panel.height, int) else Panel.height
-            empty = plain_figure(panel.name, height)
+            empty = plain_figure(panel.name, panel.height)
             empty.scatter("x", "y", source=ColumnDataSource({"x": [], "y": []}))
-            return self._view.encode(panel.name, height, empty)
+            return self._view.encode(panel.name, panel.height, empty)
 
 
 def switched_off(error: BaseException) -> str:
