@@ -33,13 +33,6 @@ def total_steps(scheduler: LRScheduler) -> int:
     return int(getattr(scheduler, name, 0) or 0)
 
 
-def last_scheduler(scheduler: LRScheduler) -> LRScheduler:
-    """The scheduler that comes last within a sequential one; any other one itself."""
-    while isinstance(scheduler, lr_scheduler.SequentialLR):
-        scheduler = scheduler._schedulers[-1]
-    return scheduler
-
-
 def position(scheduler: LRScheduler) -> int:
     """Number of steps that a scheduler counts."""
     held = getattr(scheduler, "_schedulers", None)
