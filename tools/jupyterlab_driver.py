@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, Viewport
 T = TypeVar("T")
 # Milliseconds after which something will not come: no test is about time.
 LONG = 240_000
+STOP_SECONDS = 60
 expect.set_options(timeout=LONG)
 SIZE: ViewportSize = {"width": 1280, "height": 1000}
 ARTEFACTS = Path(__file__).parents[1] / "tests" / "artefacts"
@@ -100,12 +102,13 @@ class Lab:
     def stop(self) -> None:
         """End the server, and its kernels with it."""
         self.process.terminate()
-        try:
-            # It waits for its kernels.
-            self.process.wait(LONG / 1000)
-        finally:
-            self.process.kill()
-            self.log.close()
+        # It waits for its kernels, now and then for ever for one that was about to start.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(STOP_SECONDS)
+        # Kernels of a server that was killed see that their parent has gone and end.
+        self.process.kill()
+        self.process.wait()
+        self.log.close()
 
     def write(self, name: str, cells: list[str]) -> str:
         """Write a notebook of code cells to the folder of the server."""
