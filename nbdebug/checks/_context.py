@@ -32,6 +32,8 @@ class CheckContext:
         step: number of updates so far; 0 means that the weights are the initial ones.
         batches: some training batches on the device, full batches first.
         samples: access to all training and validation data.
+        rebuilt: True if `evaluate` computes the model and the loss of a loop's steps, without what
+            else these do.
         host_draws_seeded: True if training seeds NumPy's and Python's generators for the model.
         shared: results that several checks need, by name; of the unmodified model.
         progress: callback that `report_progress` calls with the completed share.
@@ -47,11 +49,13 @@ class CheckContext:
         step: int = 0,
         halting: Callable[[], bool] = lambda: False,
         host_draws_seeded: bool = True,
+        rebuilt: bool = False,
     ) -> None:
         self.subject, self.loss_fn, self.evaluate = subject, loss_fn, evaluate
         self._safe_loss = None if loss_fn is None else SafeLoss(loss_fn, subject.device)
         self.batches, self.samples, self.step = batches, samples, step
         self._halting, self.host_draws_seeded = halting, host_draws_seeded
+        self.rebuilt = rebuilt
         self._first: Any = None
         self._gradients: tuple[float, list[Kept]] | None = None
         # Results that several checks need, valid while the model is unmodified.

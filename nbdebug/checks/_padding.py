@@ -9,7 +9,7 @@ import torch
 MIN_SEQUENCES = 4
 MIN_LENGTHS = 3
 # Of samples that are filled up, a share ends in a run of at least two.
-MIN_RUN_SHARE = 0.2
+MIN_RUN_SHARE, MIN_RUNS = 0.2, 2
 
 
 class Padding(NamedTuple):
@@ -45,5 +45,5 @@ def _fills_up(at: torch.Tensor, from_end: bool) -> bool:
     run = (at.flip(1) if from_end else at).long().cumprod(1).sum(1)
     if not torch.equal(run, at.sum(1)) or int(run.max()) >= at.shape[1]:
         return False
-    long = float((run >= 2).float().mean())
-    return len(run.unique()) >= MIN_LENGTHS and long >= MIN_RUN_SHARE
+    long = int((run >= 2).sum())
+    return len(run.unique()) >= MIN_LENGTHS and long >= max(MIN_RUNS, MIN_RUN_SHARE * len(run))

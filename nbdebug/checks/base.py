@@ -28,6 +28,8 @@ class Check(ABC):
             for all checks that raised an exception.
         runs_loss: False for a check that runs the model and no loss; it may judge data for which
             the loss would end a GPU.
+        sees_step: True for a check of what a step does beside its model and its loss: it needs a
+            step that can be repeated whole.
         runs_model: False for a check that runs nothing of the user's and needs no batch.
     """
 
@@ -40,6 +42,7 @@ class Check(ABC):
     explains: ClassVar[tuple[str, ...]] = ()
     runs_loss: ClassVar[bool] = True
     runs_model: ClassVar[bool] = True
+    sees_step: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Read `dear`, the old name of `expensive`."""

@@ -38,6 +38,9 @@ class BatchNormBatch(Check):
             return Outcome("not_applicable", "the model has no BatchNorm.")
         if not norms:
             return Outcome("not_applicable", "every BatchNorm is frozen in eval mode.")
+        if context.batch is None:
+            words = "the loop reads its data itself: its batches are not seen."
+            return Outcome("not_applicable", words)
         samples = context.samples
         size, length = samples.batch_size, samples.length
         last = 0 if length is None or samples.drop_last else length % size

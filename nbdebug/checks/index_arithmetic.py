@@ -31,6 +31,7 @@ class IndexArithmetic(Check):
     title = "Arithmetic on indices"
     source = "Mnih et al. (2015), deep Q-networks; PyTorch, torch.max and torch.argmax"
     explains = ("loss_optimum", "overfit")
+    sees_step = True
 
     def examine(self, context: CheckContext) -> Outcome:
         context.train()

@@ -40,6 +40,8 @@ class Labels(Check):
 
     MIN_EVENNESS, MIN_EFFECTIVE_SHARE = 0.5, 0.5
     MAX_SCALE = 10.0
+    # So many targets of a rare class in a row are no accident.
+    MIN_TARGETS = 64
 
     def examine(self, context: CheckContext) -> Outcome:
         faint = faint_targets(context)
@@ -64,6 +66,9 @@ class Labels(Check):
             remedy = "Exclude these samples, or fill in their targets."
             return Outcome("fail", "some targets are NaN or Inf", "no NaN or Inf", remedy)
         if bool((targets == targets.flatten()[0]).all()):
+            if len(targets) < min(self.MIN_TARGETS, context.samples.length or math.inf):
+                words = f"only {len(targets)} targets were seen, and all of them are equal."
+                return Outcome("not_applicable", words)
             if not _are_read(context):
                 return Outcome("not_applicable", "the loss does not read the targets.")
             return Outcome(

@@ -40,7 +40,7 @@ class LrSanity(Check):
         low, usual, high = USUAL_LR.get(kind, (0.0, 1e-3, float("inf")))
         proposal = Proposal("lr", usual)
         if lr == 0:
-            scheduled = bool(context.subject.schedule.schedulers)
+            scheduled = context.subject.is_scheduled
             if scheduled:
                 return Outcome("pass", f"{seen}, set by the schedule", "above 0")
             return Outcome("fail", seen, "above 0", f"Start with {usual:g}.", proposal)

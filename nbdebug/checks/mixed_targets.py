@@ -33,6 +33,7 @@ class MixedTargets(Check):
     title = "Mixed samples and their targets"
     source = "Zhang et al. (2018), mixup; Yun et al. (2019), CutMix"
     explains = ("overfit",)
+    sees_step = True
 
     MAX_APART = 0.05
 

@@ -32,6 +32,7 @@ class TeacherMode(Check):
     title = "Frozen networks in eval mode"
     source = "PyTorch, Module.eval; Hinton et al. (2015), Distilling the Knowledge"
     explains = ("train_eval",)
+    sees_step = True
 
     def examine(self, context: CheckContext) -> Outcome:
         held = {id(p) for g in context.subject.optimizer.param_groups for p in g["params"]}

@@ -62,8 +62,8 @@ class UnchangedParameters(Check):
         if not still:
             return Outcome("pass", seen, "all weights with a gradient")
         if all(group["lr"] == 0 for group in context.subject.optimizer.param_groups):
-            if context.subject.schedule.schedulers:
-                return Outcome("not_applicable", "the schedule starts at a learning rate of 0.")
+            if context.subject.is_scheduled:
+                return Outcome("not_applicable", "the schedule holds the learning rate at 0.")
             remedy = "Set a learning rate above 0."
         else:
             remedy = _of_group(context, still[0]) or (

@@ -34,6 +34,7 @@ class WrappedIntegers(Check):
     title = "Integers that wrap around"
     source = "PyTorch, torch.Tensor dtypes; NumPy, overflow errors"
     explains = ("input_scale", "overfit")
+    sees_step = True
 
     def examine(self, context: CheckContext) -> Outcome:
         watch = Wraps()

@@ -208,3 +208,8 @@ class TrainingState:
     @property
     def schedule(self) -> Schedule:
         return self.optimizers.schedule
+
+    @property
+    def is_scheduled(self) -> bool:
+        """True if a schedule sets the learning rate, ours or one that a loop steps."""
+        return bool(self.schedule.schedulers or self.stepped_by_loop)

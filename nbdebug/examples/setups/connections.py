@@ -59,7 +59,7 @@ def last_batch_only() -> nn.Module:
 
 
 def weights_by_class() -> DataLoader[Any]:
-    count = torch.bincount(y).double()
+    count = torch.bincount(y)
     sampler = WeightedRandomSampler((1 / count).tolist(), len(y))
     return DataLoader(TensorDataset(X, y), batch_size=16, sampler=sampler)
 

@@ -70,7 +70,9 @@ def _each_part(value: Any, function: Callable[[Any], Any]) -> Any:
         return parts
     if isinstance(value, MutableMapping):
         same = copy.copy(value)
-        same.update(parts)
+        for key, part in parts.items():
+            # Outputs of transformers refuse `update`.
+            same[key] = part
         return same
     try:
         return type(value)(parts)  # type: ignore[call-arg]

@@ -28,7 +28,9 @@ def gradient_marks(parameters: Named) -> Marks:
 
 def total_loss(losses: Sequence[torch.Tensor], scaler: Any) -> torch.Tensor:
     """Sum of the losses of a step, of its parts or its batches, without the scale of a scaler."""
-    total = torch.stack([loss.reshape(()) for loss in losses]).sum()
+    alone = len(losses) == 1 and not losses[0].ndim
+    # The loss of the loop itself, whose terms can be followed.
+    total = losses[0] if alone else torch.stack([loss.reshape(()) for loss in losses]).sum()
     return total if scaler is None else total / scaler.get_scale()
 
 

@@ -76,7 +76,7 @@ class LoopBody(Handoff):
 
     def close(self) -> None:
         self.calls.release()
-        self.updates.order.close()
+        self.updates.close()
         super().close()
 
     @property
@@ -107,7 +107,7 @@ class LoopBody(Handoff):
         fresh = not self.runs
         super().begin_pass(loader)
         if fresh:
-            self.updates.seen.begin()
+            self.updates.seen.begin(self.loop.session.model)
             self.started = self.let_run()
 
     @property

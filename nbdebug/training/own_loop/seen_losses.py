@@ -7,9 +7,11 @@ from contextlib import suppress
 from typing import Any
 
 import torch
+from torch import nn
 
 from nbdebug.checks._loss_nodes import named_nodes
 from nbdebug.core.results.checks.check_result import Outcome
+from nbdebug.training.own_loop.seen_calls import SeenCalls
 
 Judge = Callable[[Sequence[tuple[str, Any]]], Outcome | None]
 MAX_PASSES = 8
@@ -23,19 +25,22 @@ class SeenLosses:
 
     Attributes:
         judges: of the nodes of a graph, by the name of their check; outcomes: the gravest of each.
+        calls: of the model in the first steps.
     """
 
     def __init__(self) -> None:
         self.judges: Mapping[str, Judge] = {}
         self.outcomes: dict[str, Outcome] = {}
-        self._passes = 0
+        self._passes, self.calls = 0, SeenCalls()
 
-    def begin(self) -> None:
-        """Forget what was seen: a loop begins."""
+    def begin(self, model: nn.Module) -> None:
+        """Forget what was seen: a loop begins that trains a model."""
         self.outcomes, self._passes = {}, 0
+        self.calls.begin(model)
 
     def see(self, losses: Sequence[torch.Tensor]) -> None:
         """Judge the losses of a backward pass that comes next."""
+        self.calls.see(losses)
         if self._passes >= MAX_PASSES or not losses:
             return
         self._passes += 1

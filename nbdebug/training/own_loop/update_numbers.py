@@ -95,3 +95,17 @@ class UpdateNumbers:
             return torch.full((), math.nan, device=session.device)
         total = total_loss([loss.float() for loss in losses], session.scaler)
         return total if self.divided_by == 1 else total / self.divided_by
+
+    def show_norms(self) -> None:
+        """Show the probes the gradients of several optimizers, without those outside of modules."""
+        session = self.loop.session
+        known = {name for name, _ in session.parameters}
+        seen = [other.seen for other in self.optimizers if other.seen is not None]
+        found = [
+            (named, norm)
+            for each in seen
+            for named, norm in zip(each.named, each.norms.each, strict=True)
+            if named[0] in known
+        ]
+        session.with_gradient = [named for named, _ in found]
+        session.grad_norms = tuple(norm for _, norm in found)

@@ -76,6 +76,11 @@ class LoopUpdates(UpdateNumbers):
         for one in self.optimizers:
             one.clear()
 
+    def close(self) -> None:
+        """See nothing any more."""
+        self.order.close()
+        self.seen.calls.close()
+
     def stop_late(self, values: Values) -> None:
         """See if a breakpoint holds after updates before which none was looked at."""
         loop = self.loop
@@ -258,21 +263,7 @@ class LoopUpdates(UpdateNumbers):
             one.counted = list(one.losses)
         one.found = one.seen = found
         if len(self.optimizers) > 1:
-            self._show_norms()
-
-    def _show_norms(self) -> None:
-        """Show the probes the gradients of several optimizers, without those outside of modules."""
-        session = self.loop.session
-        known = {name for name, _ in session.parameters}
-        seen = [other.seen for other in self.optimizers if other.seen is not None]
-        found = [
-            (named, norm)
-            for each in seen
-            for named, norm in zip(each.named, each.norms.each, strict=True)
-            if named[0] in known
-        ]
-        session.with_gradient = [named for named, _ in found]
-        session.grad_norms = tuple(norm for _, norm in found)
+            self.show_norms()
 
     def _is_left_out(self, one: WatchedOptimizer) -> bool:
         """Leave out an update with NaN or Inf, or at a breakpoint."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 
 import nbdebug as nbd
-from nbdebug.model.module.forward import call
+from nbdebug.model.module.forward import call, detached
 
 A, B = torch.randn(8, 3), torch.randn(8, 3)
 TARGETS = torch.randint(0, 2, (8,))
@@ -112,3 +113,18 @@ def test_a_training_goes_as_the_bare_loop(make: type[Net]) -> None:
         nn.CrossEntropyLoss()(bare(inputs), TARGETS).backward()
         optimizer.step()
     assert all(map(torch.equal, model.parameters(), bare.parameters()))
+
+
+class Outputs(OrderedDict[str, Any]):
+    """Outputs by name that refuse `update`, as those of transformers do."""
+
+    def update(self, *_: Any, **__: Any) -> None:
+        raise TypeError("Outputs cannot be updated.")
+
+
+def test_outputs_that_refuse_update_keep_their_kind() -> None:
+    given = Outputs(logits=torch.ones(2, requires_grad=True))
+    found = detached(given)
+    assert type(found) is Outputs
+    assert not found["logits"].requires_grad
+    assert given["logits"].requires_grad

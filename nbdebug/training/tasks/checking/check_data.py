@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 import torch
 
+from nbdebug.checks._context import Evaluate
 from nbdebug.checks._samples import Samples, limited_by_time
-from nbdebug.model.module.forward import to_device
+from nbdebug.model.module.forward import call, split, to_device
+from nbdebug.model.origin.found_loss import OwnLoss
+from nbdebug.training.data.batch import count_samples
 from nbdebug.training.data.lazy_index_sampler import LazyIndexSampler
 from nbdebug.training.data.samplers import indices_of
 from nbdebug.training.data.seeding import seeded
 from nbdebug.training.data.sources import DatasetSource, StreamSource
 from nbdebug.training.data.validation import Validation
 from nbdebug.training.engine.session import Session
+from nbdebug.training.own_loop.seen_calls import SeenStep
 
 MAX_SAMPLES = 1024
 MAX_BATCHES = 32
@@ -53,8 +58,31 @@ def some_batches(session: Session) -> Iterator[Any]:
     yield from limited_by_time(batches, MAX_SECONDS)
 
 
-def all_samples(session: Session) -> Samples:
-    """Describe the data source for checks."""
+def seen_steps(session: Session) -> list[SeenStep]:
+    """Steps of a loop of the user's own that can be computed again without it."""
+    if session.body is None:
+        return []
+    return [step for step in session.body.updates.seen.calls.steps if step.is_as_it_was]
+
+
+def loss_of_steps(session: Session, seen: Sequence[SeenStep]) -> tuple[Any, Evaluate]:
+    """Loss function of steps of a loop, and what returns loss, outputs and targets of a batch."""
+    loss_fn, dtype, kind = seen[0].loss_fn, seen[0].autocast, session.device.type
+
+    def evaluate(batch: Any) -> tuple[Any, Any, Any]:
+        as_seen = nullcontext() if dtype is None else torch.autocast(kind, dtype)
+        with session.batch_norms.measuring_once(), as_seen:
+            if isinstance(loss_fn, OwnLoss):
+                return loss_fn.chosen(call(session.model, batch)), None, None
+            inputs, targets = split(batch)
+            outputs = call(session.model, inputs)
+            return loss_fn(outputs, targets), outputs, targets
+
+    return None if isinstance(loss_fn, OwnLoss) else loss_fn, evaluate
+
+
+def all_samples(session: Session, seen: Sequence[SeenStep] = ()) -> Samples:
+    """Describe the data source for checks; `seen` steps of a loop show its batch size."""
     source, validation = session.source, session.validation
     stream = source.ready or isinstance(source, StreamSource)
     indices = indices_of(session.sampler)
@@ -78,7 +106,7 @@ def all_samples(session: Session) -> Samples:
         shuffled=None if indices is None or indices.own is not None else indices.shuffle,
         drop_last=False if indices is None else indices.drop_last,
         seed=session.seed,
-        batch_size=session.batching.size,
+        batch_size=max((count_samples(s.batch) for s in seen), default=session.batching.size),
         fetch=None if stream else fetch,
         unseeded=source.state is not None and source.state.has_unseeded_generator(),
         held_out=held_out if isinstance(validation, Validation) else None,

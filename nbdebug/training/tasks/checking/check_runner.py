@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,12 +18,19 @@ from nbdebug.core.records import Notice
 from nbdebug.core.results.checks.check_report import CheckReport
 from nbdebug.core.results.checks.check_result import CheckResult, Outcome
 from nbdebug.errors import CheckNameError, CheckStopped, LoopLeft, PluginError
+from nbdebug.model.module.forward import to_device
 from nbdebug.model.nonfinite import eager
 from nbdebug.training.engine.loop import HOST_DRAW_STEPS
 from nbdebug.training.engine.progress import TaskProgress
 from nbdebug.training.engine.session import Session
 from nbdebug.training.engine.state_guard import StateGuard
-from nbdebug.training.tasks.checking.check_data import all_samples, some_batches
+from nbdebug.training.own_loop.messages import CANNOT_REPEAT
+from nbdebug.training.tasks.checking.check_data import (
+    all_samples,
+    loss_of_steps,
+    seen_steps,
+    some_batches,
+)
 from nbdebug.training.tasks.checking.silence import silenced
 
 NO_BATCH = "the loop reads its data itself: there is no batch to look at."
@@ -83,16 +91,30 @@ class CheckRunner:
                 known[check.name] = check.result(outcome, 0.0, step)
             self._history.set_result(CheckReport.of(known.values()))
             return CheckReport.of(known[check.name] for check in checks)
-        context = self._context(batches, progress.should_stop)
+        contexts = self._contexts(batches, progress.should_stop)
         for number, check in enumerate(checks):
-            context.progress = _part_of(progress, check.title, number, len(checks))
-            known[check.name] = self._one(check, context, guard)
+            for context in contexts:
+                context.progress = _part_of(progress, check.title, number, len(checks))
+            known[check.name] = self._one(check, contexts, guard)
             self._history.set_result(CheckReport.of(known.values()))
         self._end_looks(guard)
         return CheckReport.of(known[check.name] for check in checks)
 
-    def _one(self, check: Check, context: CheckContext, guard: StateGuard) -> CheckResult:
+    def _one(
+        self, check: Check, contexts: Sequence[CheckContext], guard: StateGuard
+    ) -> CheckResult:
+        """Result in the first context in which a check applies."""
         start = time.perf_counter()
+        outcomes = []
+        for context in contexts:
+            outcomes.append(self._outcome(check, context, guard))
+            if outcomes[-1].status != "not_applicable":
+                break
+        else:
+            outcomes = outcomes[:1]
+        return check.result(outcomes[-1], time.perf_counter() - start, self._session.step)
+
+    def _outcome(self, check: Check, context: CheckContext, guard: StateGuard) -> Outcome:
         try:
             context.report_progress()
             context.begin()
@@ -103,6 +125,8 @@ class CheckRunner:
                 torch.enable_grad(),
                 eager(self._session.model),
             ):
+                if context.rebuilt and check.sees_step:
+                    raise LoopLeft(CANNOT_REPEAT)
                 context.refuse_out_of_range(check.runs_loss)
                 outcome = check.examine(context)
             if not isinstance(outcome, Outcome):
@@ -129,7 +153,7 @@ class CheckRunner:
                     "no change",
                     "Press Reset or create a new Debugger; please report this check.",
                 )
-        return check.result(outcome, time.perf_counter() - start, context.step)
+        return outcome
 
     def _without_look(self, check: Check, why_not: str) -> Outcome:
         """Outcome of a loop that cannot be looked at: what its own steps have shown."""
@@ -166,12 +190,26 @@ class CheckRunner:
         guard.restore()
         return batches
 
-    def _context(self, batches: list[Any], should_stop: Callable[[], bool]) -> CheckContext:
-        session = self._session
-        return CheckContext(
-            session, session.loss_fn, session.evaluate, batches, all_samples(session),
-            session.step, should_stop, session.step < HOST_DRAW_STEPS or session.rng.uses_host,
+    def _contexts(
+        self, batches: list[Any], should_stop: Callable[[], bool]
+    ) -> Sequence[CheckContext]:
+        """The training, and of a loop of the user's own its first steps, computed without it."""
+        session, body = self._session, self._session.body
+        seen = seen_steps(session)
+        make = partial(
+            CheckContext, step=session.step, halting=should_stop,
+            host_draws_seeded=session.step < HOST_DRAW_STEPS or session.rng.uses_host,
         )  # fmt: skip
+        found = []
+        # What the user or a trainer gave as the loss is no loop.
+        if not seen or body.repeats or session.step_fn != body.look:
+            samples = all_samples(session)
+            found.append(make(session, session.loss_fn, session.evaluate, batches, samples))
+        if seen:
+            data = [to_device(step.batch, session.device) for step in seen]
+            samples = all_samples(session, seen)
+            found.append(make(session, *loss_of_steps(session, seen), data, samples, rebuilt=True))
+        return found
 
 
 def _model_runs(context: CheckContext) -> bool:

@@ -1,0 +1,155 @@
+"""First steps of a loop, as the calls of its model showed them."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from nbdebug.model.module.forward import arguments_of, tensors_of
+from nbdebug.model.origin.found_loss import FoundLoss, OwnLoss, find_loss, find_own_loss
+
+# Backward passes that are looked at, batches and bytes that are kept.
+MAX_PASSES, MAX_BATCHES, MAX_BYTES = 8, 4, 64e6
+
+# A model, its arguments, what it returned, the dtype of autocast.
+Call = tuple[nn.Module, Sequence[Any], Mapping[str, Any], Any, torch.dtype | None]
+
+
+@dataclass(frozen=True)
+class SeenStep:
+    """A step of a loop, which can be computed again without the loop.
+
+    Attributes:
+        inputs: of the call of the model; targets: a row for each sample, None where the model
+            computes its loss itself.
+        loss_fn: gives the loss of the step for what the model returned.
+        autocast: dtype that the model was called with under `torch.autocast`; None without it.
+        versions: of the tensors of inputs and targets, which count changes in place.
+    """
+
+    inputs: Any
+    targets: torch.Tensor | None
+    loss_fn: FoundLoss | OwnLoss
+    autocast: torch.dtype | None
+    versions: tuple[int, ...]
+
+    @property
+    def batch(self) -> Any:
+        """Inputs and targets, as data has them; the inputs alone if they hold all."""
+        return self.inputs if self.targets is None else (self.inputs, self.targets)
+
+    @property
+    def is_as_it_was(self) -> bool:
+        """False if the loop has written to a tensor of it since."""
+        return self.versions == _versions(self.batch)
+
+
+class SeenCalls:
+    """Calls of a model in a loop, and the losses that are computed from what it returned.
+
+    Only in the first steps, by a hook of the model that takes part in nothing.
+
+    Attributes:
+        steps: that can be computed again; empty where the loss is not found in its graph.
+    """
+
+    def __init__(self) -> None:
+        self._remove: Callable[[], Any] = lambda: None
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget what was seen, and see nothing."""
+        self.close()
+        self.steps: list[SeenStep] = []
+        self._passes = 0
+
+    def begin(self, model: nn.Module) -> None:
+        """See the first steps of a loop that begins."""
+        self.clear()
+        mine = weakref.ref(self)
+
+        def called(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+            seen = None if torch.compiler.is_compiling() else mine()
+            if seen is not None and torch.is_grad_enabled():
+                seen._call = module, args, kwargs, output, _autocast(output)
+
+        handle = model.register_forward_hook(called, with_kwargs=True)
+        # Nobody may be there to end it.
+        self._remove = weakref.finalize(self, handle.remove)
+
+    def close(self) -> None:
+        """See nothing any more."""
+        self._remove()
+        self._call: Call | None = None
+
+    def see(self, losses: Sequence[torch.Tensor]) -> None:
+        """Take note of the losses of a backward pass that comes next."""
+        call, self._call = self._call, None
+        if call is None:
+            return
+        self._passes += 1
+        step = None
+        # What is not understood is not kept, and the loop goes on.
+        with suppress(Exception):
+            step = _seen(*call, losses)
+        first = self.steps[0] if self.steps else step
+        if step is not None and first is not None and step.loss_fn.recipe == first.loss_fn.recipe:
+            self.steps.append(step)
+        elif self.steps:
+            # The loop does this and that in turn.
+            self.steps.clear()
+            self._passes = MAX_PASSES
+        size = sum(tensor.nbytes for one in self.steps for tensor in tensors_of(one.batch))
+        enough = len(self.steps) == MAX_BATCHES or size > MAX_BYTES
+        if enough or self._passes >= MAX_PASSES:
+            self.close()
+
+
+def _seen(
+    model: nn.Module,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    output: Any,
+    autocast: torch.dtype | None,
+    losses: Sequence[torch.Tensor],
+) -> SeenStep | None:
+    """The step of a call and its loss, if both are understood."""
+    inputs = _as_inputs(model, args, kwargs)
+    if inputs is None or len(losses) != 1 or any(one.requires_grad for one in tensors_of(inputs)):
+        return None
+    own = find_own_loss(losses[0], output)
+    if own is not None:
+        return SeenStep(inputs, None, own, autocast, _versions(inputs))
+    found = find_loss(losses[0], output)
+    if found is None:
+        return None
+    return SeenStep(inputs, found.targets, found.loss_fn, autocast, _versions((inputs, *found[1:])))
+
+
+def _as_inputs(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """Inputs with which `call` passes these arguments; None where it cannot."""
+    given: Any = None
+    if not kwargs:
+        given = args[0] if len(args) == 1 else tuple(args)
+    elif not args:
+        given = dict(kwargs)
+    again, named = arguments_of(model, given)
+    places = len(again) == len(args) and all(a is b for a, b in zip(again, args, strict=True))
+    names = named.keys() == kwargs.keys() and all(named[key] is kwargs[key] for key in named)
+    return given if places and names else None
+
+
+def _autocast(output: Any) -> torch.dtype | None:
+    """Dtype of the autocast that is in force for the device of an output; None without it."""
+    device = next((tensor.device.type for tensor in tensors_of(output)), "cpu")
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+
+
+def _versions(value: Any) -> tuple[int, ...]:
+    return tuple(tensor._version for tensor in tensors_of(value))
