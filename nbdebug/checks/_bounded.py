@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,20 +93,27 @@ class BoundedLogits(TorchFunctionMode):
         given = list(tensors_of([args, kwargs]))
         marks = [self._marks.get(one) for one in given]
         result = function(*args, **kwargs)
+        # Whatever a tensor of the user's own does here, the step goes on.
+        with suppress(Exception):
+            self._follow(name, given, marks, (args, kwargs), result)
+        return result
+
+    def _follow(
+        self, name: str, given: list[torch.Tensor], marks: list[Any], call: Any, result: Any
+    ) -> None:
         if name in SINKS and given and given[0].requires_grad:
             self.seen += 1
             if isinstance(marks[0], Range):
-                dim = _dim(name, given[0], args, kwargs)
+                dim = _dim(name, given[0], *call)
                 self.found.append(
                     Bounded(name, user_line(), marks[0], given[0].detach().clone(), dim)
                 )
-        mark = self._mark(name, given, marks, (args, kwargs))
+        mark = self._mark(name, given, marks, call)
         for one in tensors_of(result):
             if mark is not None and _holds(mark, one):
                 self._marks[one] = mark
             else:
                 self._marks.pop(one, None)
-        return result
 
     def _mark(self, name: str, given: list[torch.Tensor], marks: list[Any], call: Any) -> Any:
         """Mark of the result of an operation; None if nothing is known of it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,8 +124,10 @@ class _Watch(TorchFunctionMode):
         kwargs = kwargs or {}
         result = function(*args, **kwargs)
         if function in self._functions and isinstance(result, torch.Tensor):
-            given = inspect.signature(function).bind(*args, **kwargs)
-            given.apply_defaults()
-            name = str(function.__name__)
-            self.calls.append(LossCall(name, user_line(), dict(given.arguments), result))
+            # Whatever a tensor of the user's own does here, the step goes on.
+            with suppress(Exception):
+                given = inspect.signature(function).bind(*args, **kwargs)
+                given.apply_defaults()
+                name = str(function.__name__)
+                self.calls.append(LossCall(name, user_line(), dict(given.arguments), result))
         return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,24 +104,31 @@ class LossShapes(TorchFunctionMode):
         given = list(tensors_of([args, kwargs or {}]))
         known = [(tuple(each.shape), self._marks.get(id(each), (each, 0))[1]) for each in given]
         result = func(*args, **(kwargs or {}))
+        # Whatever a tensor of the user's own does here, the step goes on.
+        with suppress(Exception):
+            self._follow(_name(func), args, known, result)
+        return result
+
+    def _follow(
+        self, name: str, args: Any, known: list[tuple[tuple[int, ...], int]], result: Any
+    ) -> None:
         mark = 0
         for _, each in known:
             mark |= each
-        if mark:
-            name = _name(func)
-            if name in self._names:
-                self._compare(name, known, result)
-            for tensor in tensors_of(result):
-                after = tuple(tensor.shape)
-                paired = PAIRED if _pairs(name, args, known[0][0], after) else 0
-                if _is_column(name, known[0][0], after):
-                    paired |= COLUMN
-                fits = any(each == OUTPUT and shape == after for shape, each in known)
-                ended = fits or len(after) < max(len(shape) for shape, _ in known)
-                # An axis that fits an output's own is no pairing; one that is gone is none now.
-                kept = mark & ~(PAIRED | COLUMN) if ended else mark
-                self._marks[id(tensor)] = tensor, kept | paired
-        return result
+        if not mark:
+            return
+        if name in self._names:
+            self._compare(name, known, result)
+        for tensor in tensors_of(result):
+            after = tuple(tensor.shape)
+            paired = PAIRED if _pairs(name, args, known[0][0], after) else 0
+            if _is_column(name, known[0][0], after):
+                paired |= COLUMN
+            fits = any(each == OUTPUT and shape == after for shape, each in known)
+            ended = fits or len(after) < max(len(shape) for shape, _ in known)
+            # An axis that fits an output's own is no pairing; one that is gone is none now.
+            kept = mark & ~(PAIRED | COLUMN) if ended else mark
+            self._marks[id(tensor)] = tensor, kept | paired
 
     def _compare(self, name: str, known: list[tuple[tuple[int, ...], int]], result: Any) -> None:
         outputs = [shape for shape, mark in known if mark & OUTPUT]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -149,7 +150,9 @@ class _Watch(TorchFunctionMode):
         before = [self._known(tensor) for tensor in given]
         graph = any(tensor.requires_grad for tensor in given)
         result = function(*args, **kwargs)
-        self._note(name, (args, before), (given, graph), result)
+        # Whatever a tensor of the user's own does here, the step goes on.
+        with suppress(Exception):
+            self._note(name, (args, before), (given, graph), result)
         return result
 
     def _note(self, name: str, call: Any, given: Any, result: Any) -> None:
@@ -183,7 +186,7 @@ class _Watch(TorchFunctionMode):
         by_id = {id(t): one for t, one in zip(tensors, before, strict=True)}
         made.parts = tuple(by_id.get(id(arg), arg) for arg in args)
         made.value = tensor.detach().clone()
-        made.edge = get_gradient_edge(tensor) if tensor.requires_grad else None
+        made.edge = _edge(tensor)
 
     def _known(self, tensor: torch.Tensor) -> _Made:
         known: _Made | None = self._trace._made.get(tensor)
@@ -199,8 +202,16 @@ class _Watch(TorchFunctionMode):
         made.source |= 0 if before is None else before.source
         if tensor.numel() == 1:
             made.value = tensor.detach().clone()
-            made.edge = get_gradient_edge(tensor) if tensor.requires_grad else None
+            made.edge = _edge(tensor)
         return made
+
+
+def _edge(tensor: torch.Tensor) -> GradientEdge | None:
+    """Where a tensor stands in the graph; None without one, and where graphs are switched off."""
+    # For that of a parameter torch asks a view of it, which has none in inference mode.
+    if not tensor.requires_grad or torch.is_inference_mode_enabled():
+        return None
+    return get_gradient_edge(tensor)
 
 
 def _sources(name: str, given: list[_Made], count: int, outside: bool) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -163,13 +164,15 @@ class _Watch(TorchFunctionMode):
         kwargs = kwargs or {}
         result = function(*args, **kwargs)
         self.seen += 1
-        name = bare_name(function)
-        length = _length(name, function, args, kwargs)
-        if length is not None and any(one.requires_grad for one in tensors_of([args, kwargs])):
-            calls = self.calls[name, user_line()]
-            calls.single += length == 1
-            calls.several += length > 1
-            calls.inside |= self._depth > 0
+        # Whatever a tensor of the user's own does here, the step goes on.
+        with suppress(Exception):
+            name = bare_name(function)
+            length = _length(name, function, args, kwargs)
+            if length is not None and any(one.requires_grad for one in tensors_of([args, kwargs])):
+                calls = self.calls[name, user_line()]
+                calls.single += length == 1
+                calls.several += length > 1
+                calls.inside |= self._depth > 0
         return result
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import dis
+import functools
 import inspect
 import linecache
 import sys
@@ -178,3 +179,29 @@ def _global_names(code: types.CodeType) -> Iterator[str]:
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             yield from _global_names(constant)
+
+
+@functools.lru_cache(1024)
+def used_names(code: types.CodeType) -> frozenset[str]:
+    """Names of globals and attributes that code uses."""
+    inner = (used_names(part) for part in code.co_consts if isinstance(part, types.CodeType))
+    return frozenset(code.co_names).union(*inner)
+
+
+@functools.lru_cache(1024)
+def globals_of(code: types.CodeType) -> tuple[frozenset[str], frozenset[str]]:
+    """Global names that code reads, and those that it binds."""
+    read, stored = set(), set()
+    # The code of a cell or a script binds its names as globals.
+    top = code.co_name == "<module>"
+    for part in dis.get_instructions(code):
+        if part.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+            read.add(part.argval)
+        elif part.opname == "STORE_GLOBAL" or (top and part.opname == "STORE_NAME"):
+            stored.add(part.argval)
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            inner = globals_of(constant)
+            read |= inner[0]
+            stored |= inner[1]
+    return frozenset(read), frozenset(stored)

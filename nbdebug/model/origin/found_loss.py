@@ -118,7 +118,7 @@ def find_loss(loss: torch.Tensor, outputs: Any) -> Found | None:
         if found is not None and end is not None:
             with torch.no_grad():
                 again = float(found.loss_fn(outputs, found.targets)) * end.factor
-            # A sum is divided by the number of samples; a mean by that of passes, which is left out.
+            # A mean may be divided by a number of passes, which is no part of the loss.
             if found.loss_fn.reduction == "sum" or end.factor < 0:
                 found.loss_fn.scale = end.factor
             half = any(part.element_size() < 4 for part in (parts[found.loss_fn.at], loss))

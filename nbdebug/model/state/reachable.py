@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import dis
 import functools
-import inspect
 import random
 import sys
 import sysconfig
 import types
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +18,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from nbdebug.model.source_code import globals_of, used_names
 from nbdebug.model.state.copying import SIMPLE_TYPES
 from nbdebug.model.state.wrapped_optimizer import bare_optimizer
 
@@ -61,7 +60,8 @@ class Reached:
 def reachable(functions: Iterable[tuple[str, Any]]) -> list[Reached]:
     """Values with a state that functions reach by closures, globals, defaults and attributes.
 
-    Functions that these call are followed, unless they belong to a library. Plain numbers and
+    Functions, methods and classes that these use are followed, unless they belong to a library,
+    whose decorators are looked behind. Plain numbers and
     lists are the user's own records and are left alone; so are large tensors without
     gradient, which are data.
     """
@@ -92,6 +92,7 @@ class _Walk:
             if isinstance(value, TRAINED_TYPES):
                 if not _is_data(value, bind is not None):
                     self._found.append(Reached(place, value, bind))
+                self._classes(value)
             elif isinstance(value, DATA_TYPES):
                 continue
             elif isinstance(value, types.FunctionType):
@@ -111,9 +112,23 @@ class _Walk:
                     self.enter(f"{place}[{key!r}]", part, put)
             elif held := HOLDERS.get(f"{type(value).__module__}.{type(value).__name__}"):
                 self._holder(place, value, held)
-            elif not isinstance(value, type | types.ModuleType) and not is_of_library(type(value)):
+            elif isinstance(value, type):
+                self._class(value)
+            elif not isinstance(value, types.ModuleType):
                 self._object(place, value)
         return self._found
+
+    def _classes(self, value: Any) -> None:
+        """Enter the classes of a network or another value with a state."""
+        for one in value.modules() if isinstance(value, nn.Module) else (value,):
+            if not isinstance(one, torch.Tensor):
+                self.enter(type(one).__name__, type(one))
+
+    def _class(self, kind: type) -> None:
+        for one in () if is_of_library(kind) else kind.__mro__:
+            for name, member in () if is_of_library(one) else list(vars(one).items()):
+                for function in _functions_in(member):
+                    self.enter(f"{one.__name__}.{name}", function)
 
     def _holder(self, place: str, value: Any, held: Iterable[str]) -> None:
         for name in held:
@@ -134,26 +149,70 @@ class _Walk:
 
     def _object(self, place: str, value: Any) -> None:
         inside = getattr(value, "__dict__", {})
+        if is_of_library(type(value)):
+            # Such as a function with a cache.
+            self.enter(place, inside.get("__wrapped__"))
+            return
+        self.enter(type(value).__name__, type(value))
+        for name in _slots(type(value)):
+            self.enter(f"{place}.{name}", getattr(value, name, None))
         for name, part in list(inside.items()):
             self.enter(f"{place}.{name}", part, functools.partial(inside.__setitem__, name))
-        call = inspect.getattr_static(type(value), "__call__", None)
-        if isinstance(call, types.FunctionType):
-            self.enter(place, call)
 
     def _function(self, place: str, function: types.FunctionType) -> None:
         self._functions += 1
-        if function.__code__.co_filename.startswith(LIBRARIES) or self._functions > MAX_FUNCTIONS:
+        if self._functions > MAX_FUNCTIONS:
+            return
+        if function.__code__.co_filename.startswith(LIBRARIES):
+            self._behind(place, function)
             return
         cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
         for name, cell in cells:
             self.enter(f"{place}.{name}", _content(cell), functools.partial(_fill, cell))
-        read, stored = _global_names(function.__code__)
+        read, stored = globals_of(function.__code__)
         space = function.__globals__
         for name in sorted(read | stored):
             bind = functools.partial(space.__setitem__, name) if name in stored else None
-            self.enter(name, space.get(name), bind)
+            value = space.get(name)
+            if isinstance(value, types.ModuleType):
+                self._module(name, value, function.__code__)
+            self.enter(name, value, bind)
         self._parts(place, function.__defaults__ or ())
         self._parts(place, (function.__kwdefaults__ or {}).values())
+
+    def _behind(self, place: str, function: types.FunctionType) -> None:
+        """Enter what a function of a library decorates, such as one under `torch.no_grad()`."""
+        held = [_content(cell) for cell in function.__closure__ or ()]
+        held += [part for each in held if isinstance(each, Mapping) for part in each.values()]
+        for value in (getattr(function, "__wrapped__", None), *held):
+            if isinstance(value, types.FunctionType | types.MethodType | functools.partial):
+                self.enter(place, value)
+
+    def _module(self, place: str, module: types.ModuleType, code: types.CodeType) -> None:
+        """Enter what code uses of a module of the user's."""
+        if _is_library_file(module.__name__, getattr(module, "__file__", None)):
+            return
+        for name in used_names(code) & vars(module).keys():
+            value = vars(module)[name]
+            if isinstance(value, types.ModuleType) and id(value) not in self._seen:
+                self._seen[id(value)] = value
+                self._module(f"{place}.{name}", value, code)
+            elif not isinstance(value, types.ModuleType):
+                self.enter(f"{place}.{name}", value)
+
+
+def _functions_in(member: Any) -> list[types.FunctionType]:
+    """Functions of a member of a class: a method, of any kind, or a property."""
+    names = ("__func__", "fget", "fset", "func", "__wrapped__")
+    found = [member, *(getattr(member, name, None) for name in names)]
+    return [one for one in found if isinstance(one, types.FunctionType)]
+
+
+def _slots(kind: type) -> Iterator[str]:
+    for one in kind.__mro__:
+        for name, member in vars(one).items():
+            if isinstance(member, types.MemberDescriptorType):
+                yield name
 
 
 def _content(cell: types.CellType) -> Any:
@@ -192,29 +251,14 @@ def is_of_library(kind: Any) -> bool:
     """True for a class or a function of an installed package, the standard library or nbdebug."""
     name = str(kind.__module__)
     module = sys.modules.get(name)
-    file = getattr(module, "__file__", None)
+    return _is_library_file(name, getattr(module, "__file__", None))
+
+
+def _is_library_file(name: str, file: str | None) -> bool:
+    """True if a module of this name and file is of a library; one without a file is built in."""
     if file is None:
         return name != "__main__"
     return bool(file.startswith(LIBRARIES)) or name.partition(".")[0] == "nbdebug"
-
-
-@functools.lru_cache(1024)
-def _global_names(code: types.CodeType) -> tuple[frozenset[str], frozenset[str]]:
-    """Global names that code reads, and those that it binds."""
-    read, stored = set(), set()
-    # The code of a cell or a script binds its names as globals.
-    top = code.co_name == "<module>"
-    for part in dis.get_instructions(code):
-        if part.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
-            read.add(part.argval)
-        elif part.opname == "STORE_GLOBAL" or (top and part.opname == "STORE_NAME"):
-            stored.add(part.argval)
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            inner = _global_names(constant)
-            read |= inner[0]
-            stored |= inner[1]
-    return frozenset(read), frozenset(stored)
 
 
 def forwards(model: nn.Module) -> Iterator[tuple[str, Any]]:
