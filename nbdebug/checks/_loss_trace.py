@@ -207,7 +207,7 @@ class _Watch(TorchFunctionMode):
 
 
 def _edge(tensor: torch.Tensor) -> GradientEdge | None:
-    """Where a tensor stands in the graph; None without one, and where graphs are switched off."""
+    """Place of a tensor in the graph; None without one, and where graphs are switched off."""
     # For that of a parameter torch asks a view of it, which has none in inference mode.
     if not tensor.requires_grad or torch.is_inference_mode_enabled():
         return None

@@ -11,6 +11,8 @@ from nbdebug.model.precision import wide
 MIN_NUMBERS = 16
 MIN_SIDE_SHARE = 0.05
 MIN_COSINE = 0.9999
+# Of binary cross-entropy the slope is the probability less the target.
+MIN_LOGITS_COSINE = 0.99
 MIN_RISES = 8
 # Outputs with a column each for a mean and a variance.
 MAX_COLUMNS = 8
@@ -50,16 +52,24 @@ def number_targets(
 
 def _compared(numbers: torch.Tensor, slope: torch.Tensor, wanted: torch.Tensor) -> bool | None:
     """True if a gradient points away from targets, False if to them, None if neither."""
-    counted = slope != 0
+    counted = (slope != 0) & slope.isfinite()
     numbers, slope, wanted = numbers[counted], slope[counted], wanted[counted]
     if len(slope) < MIN_NUMBERS:
         return None
     offs = [numbers - wanted]
     if bool(((wanted == 0) | (wanted == 1)).all()):
+        # Logits of the right class beyond 1 go on to grow: away from 1, and right.
+        cosine = _cosine(slope, numbers.sigmoid() - wanted)
+        if abs(cosine) > MIN_LOGITS_COSINE:
+            return cosine > 0
         # Of logits, which lie anywhere.
         offs.append(0.5 - wanted)
     found = (_sides(slope, off) for off in offs)
     return next((one for one in found if one is not None), None)
+
+
+def _cosine(one: torch.Tensor, other: torch.Tensor) -> float:
+    return float(one @ other / (one.norm() * other.norm()).clamp_min(1e-30))
 
 
 def _sides(slope: torch.Tensor, off: torch.Tensor) -> bool | None:
@@ -72,7 +82,7 @@ def _sides(slope: torch.Tensor, off: torch.Tensor) -> bool | None:
         return None
     if bool(agree.all()) and _rises(slope, off):
         return True
-    cosine = float(slope @ off / (slope.norm() * off.norm()).clamp_min(1e-30))
+    cosine = _cosine(slope, off)
     return cosine > 0 if abs(cosine) > MIN_COSINE else None
 
 

@@ -11,6 +11,9 @@ from nbdebug.core.results.checks.check_result import Outcome
 
 MIN_SHARED = 3
 
+# Of continuous data so many features have a value of their own in such a share of the samples.
+MIN_OWN, OWN_SHARE, MAX_COLUMNS = 2, 0.5, 64
+
 
 class Overlap(Check):
     """Checks that training and validation data share no samples.
@@ -42,18 +45,33 @@ class Overlap(Check):
         # Only a part of a large dataset is compared.
         share = min(shared / len(rows) * (context.samples.length or 0) / len(train), 1.0)
         # Data with few distinct values has duplicates within one part, too.
-        natural = 1 - len(set(rows)) / len(rows)
+        natural = 0.0 if _is_continuous(held_out) else 1 - len(set(rows)) / len(rows)
         seen = f"{share:.1%} of {len(rows):,} validation samples are also training samples"
         if shared < MIN_SHARED:
             return Outcome("pass", seen, "none, except in data with natural duplicates")
         remedy = (
-            "Split before augmentation, remove duplicates, and keep groups of samples together."
+            "Split before augmentation and before rare classes are drawn several times, remove "
+            "duplicates, and keep groups of samples together."
         )
         if share > self.FAIL_SHARE and natural < self.WARNING_SHARE:
             return Outcome("fail", seen, "none", remedy)
         if share > self.WARNING_SHARE + 2 * natural:
             return Outcome("warning", seen, "none", remedy)
         return Outcome("pass", seen, "none, except in data with natural duplicates")
+
+
+def _is_continuous(inputs: torch.Tensor) -> bool:
+    """True if several features have another value in most samples that differ.
+
+    Such samples are not equal by accident: they were drawn several times.
+    """
+    flat = inputs.detach().flatten(1)
+    if not flat.is_floating_point():
+        return False
+    different = flat.unique(dim=0)
+    columns = different[:, :MAX_COLUMNS].unbind(1)
+    own = sum(len(column.unique()) > OWN_SHARE * len(different) for column in columns)
+    return own >= MIN_OWN
 
 
 def _rows(inputs: torch.Tensor) -> list[bytes]:

@@ -83,6 +83,32 @@ def test_the_sign_of_a_step(name: str, sign: float) -> None:
     assert bool(found.remedy) is (sign < 0)
 
 
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize("scale", [1.0, 30.0, 300.0])
+def test_the_sign_is_seen_of_logits_that_grew(sign: float, scale: float) -> None:
+    """Of right logits beyond 1 the loss asks for more, away from the target 1, and is right."""
+    model = nn.Linear(2, 1)
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([[scale, 0.01]]))
+        model.bias.fill_(-scale / 2)
+    wanted = TWO[:, 0]
+    # Apart, and one that is saturated: there the slope is NaN, as of log(0) by hand.
+    inputs = torch.stack([wanted + 0.1 * X[:, 0].clamp(-1, 1), X[:, 1]], 1)
+
+    def by_hand(model: nn.Module, batch: Any) -> torch.Tensor:
+        likely = model(batch[0])[:, 0].sigmoid()
+        terms = batch[1] * likely.log() + (1 - batch[1]) * (1 - likely).log()
+        return -sign * terms.mean()
+
+    found = result_of(
+        "loss_direction", model, TensorDataset(inputs, wanted), step_fn=by_hand, batch_size=64
+    )
+    if scale < 300:
+        assert (found.status == "fail") == (sign < 0)
+    else:
+        assert found.status != "fail" or sign < 0
+
+
 def test_the_sign_of_a_loss() -> None:
     found = result_of("loss_direction", mlp(), (X, y), lambda o, t: -CE(o, t), batch_size=50)
     assert found.status == "fail"

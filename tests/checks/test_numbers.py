@@ -114,6 +114,29 @@ def test_data_that_repeats_itself_is_no_leak() -> None:
     assert found.status == "pass"
 
 
+def test_rare_samples_that_were_drawn_before_the_split_are_shared() -> None:
+    generator = torch.Generator().manual_seed(0)
+    # A class of one in ten, drawn until it is one of two: no value of it occurs twice by accident.
+    rare = torch.randint(0, 20, (160,), generator=generator)
+    inputs = torch.cat([X[20:180], X[rare]])
+    labels = torch.cat([torch.zeros(160), torch.ones(160)]).long()
+    order = torch.randperm(320, generator=generator)
+    train, held_out = order[:220], order[220:]
+    found = result(
+        "overlap", mlp(out=2), (inputs[train], labels[train]),
+        val_data=(inputs[held_out], labels[held_out]),
+    )  # fmt: skip
+    assert found.status in ("warning", "fail")
+    assert "before rare classes are drawn several times" in found.remedy
+    # Rounded to a few values, samples are equal by accident.
+    coarse = (inputs[:, :2] > 0).float()
+    same = result(
+        "overlap", nn.Linear(2, 2), (coarse[train], labels[train]),
+        val_data=(coarse[held_out], labels[held_out]),
+    )  # fmt: skip
+    assert same.status == "pass"
+
+
 def test_the_clip_threshold_against_numpys_percentile() -> None:
     with nbd.Debugger(mlp(), (X, y), CE, clip_mode="norm", clip_threshold=0.01) as dbg:
         early = dbg.check("clip_threshold")["clip_threshold"]
