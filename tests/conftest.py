@@ -39,15 +39,16 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 # `make quick` runs one in this many, and all of those that look at the code itself.
 QUICK_SHARE = 8
-# `make test` draws from tests of so many cases: a third of them, the same ones each time.
-MANY_CASES, DRAWN_SHARE = 8, 3
+# `make test` draws from tests of so many cases one in six, and of those that are slow outside of
+# the browser one in three, the same ones each time.
+MANY_CASES, DRAWN_SHARE, SLOW_SHARE = 4, 6, 3
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--drawn",
         action="store_true",
-        help="a third of the cases where there are many, and none that are `long`: make test",
+        help="a sixth of the cases where there are many, a third of what is slow: make test",
     )
 
 
@@ -71,7 +72,7 @@ def _number(item: pytest.Item) -> int:
 
 
 def _not_drawn(items: list[pytest.Item]) -> Iterator[pytest.Item]:
-    """Two of three cases of the tests that have many."""
+    """Most cases of the tests that have many, and most of the tests that are slow."""
     tests: dict[tuple[Path, str], list[pytest.Item]] = {}
     for item in items:
         if "codebase" not in item.path.parts:
@@ -80,6 +81,8 @@ def _not_drawn(items: list[pytest.Item]) -> Iterator[pytest.Item]:
     for cases in tests.values():
         if len(cases) >= MANY_CASES:
             yield from sorted(cases, key=_number)[-(-len(cases) // DRAWN_SHARE) :]
+        elif cases[0].get_closest_marker("slow") and not cases[0].get_closest_marker("browser"):
+            yield from (item for item in cases if _number(item) % SLOW_SHARE)
 
 
 @pytest.fixture(autouse=True)
