@@ -64,6 +64,18 @@ class Brighter(Dataset[Any]):
         return torch.from_numpy(bright.astype(np.float32)) / 64 - 2, y[index]
 
 
+class Reseeded(Dataset[Any]):
+    """Adds the same noise to each sample."""
+
+    def __len__(self) -> int:
+        return len(X)
+
+    def __getitem__(self, index: int) -> Any:
+        np.random.seed(0)
+        noise = torch.from_numpy(np.random.standard_normal(X.shape[1]).astype(np.float32))
+        return X[index] + 0.1 * noise, y[index]
+
+
 class Halving(Dataset[Any]):
     """Scales its rows where they stand."""
 
@@ -101,6 +113,7 @@ DATA: Mapping[str, SickSetup] = {
     "double precision": SickSetup("dtype_layout", mlp, lambda: (X.double(), y)),
     "sorted by class": SickSetup("shuffling", mlp, sorted_by_class),
     "brightness that wraps around": SickSetup("wrapped_integers", mlp, Brighter),
+    "noise from the same seed each time": SickSetup("reseeding", mlp, Reseeded),
     "rows that are halved in place": SickSetup("data_in_place", mlp, Halving),
     "validated on training data": SickSetup("overlap", mlp, settings={"val_data": (X, y)}),
     "validation data not scaled": SickSetup(

@@ -6,11 +6,12 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import nbdebug as nbd
 from nbdebug.core.results.checks.check_report import CheckReport
@@ -294,3 +295,52 @@ def test_a_few_equal_targets_are_no_fault() -> None:
     report = in_batches(F.cross_entropy, torch.zeros_like(Y), batch_size=4)
     assert report["labels"].status == "not_applicable"
     assert report["labels"].seen == "only 4 targets were seen, and all of them are equal."
+
+
+class Jittered(Dataset[Any]):
+    """Samples with noise from a generator of the dataset's own."""
+
+    def __init__(self) -> None:
+        self.rng = np.random.default_rng(0)
+
+    def __len__(self) -> int:
+        return 96
+
+    def __getitem__(self, index: int) -> Any:
+        return X[index] + float(self.rng.normal()), Y[index]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_checks_of_its_data_leave_a_loader_as_it_was(workers: int) -> None:
+    def run(watched: bool) -> tuple[Any, CheckReport | None]:
+        torch.manual_seed(3)
+        loader = DataLoader(Jittered(), batch_size=16, shuffle=True, num_workers=workers)
+        model = network()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+        report = None
+        dbg = nbd.watch(model, optimizer, runs=None) if watched else None
+
+        def loop() -> None:
+            for _ in range(3) if dbg is None else dbg.epochs(3):
+                for x, y in loader if dbg is None else dbg.batches(loader):
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+
+        if dbg is None:
+            loop()
+        else:
+            with dbg:
+                dbg.break_when("step >= 4")
+                dbg.run(loop)
+                assert dbg.wait(60)
+                report = dbg.check()
+                dbg.clear_breakpoints()
+                with pytest.raises(nbd.LoopLeft):
+                    dbg.run(steps=1000)
+        return (model.state_dict(), loader.dataset.rng.bit_generator.state), report  # type: ignore[attr-defined]
+
+    bare, _ = run(watched=False)
+    looked_at, report = run(watched=True)
+    assert {"shuffling", "data_fingerprint", "reseeding"} <= applied(report)
+    assert bitwise_equal(looked_at, bare)

@@ -54,6 +54,16 @@ class LoopSampler:
         return not (self._start is not None and isinstance(self._start.loader, Updates))
 
     @property
+    def loader(self) -> Any:
+        """Loader of the present pass, or of the last one; None before the first."""
+        return None if self._start is None else self._start.loader
+
+    @property
+    def state(self) -> IndexedState | None:
+        """State of the dataset of the loader, where batches are read in this process."""
+        return self._state
+
+    @property
     def number(self) -> int:
         """Number of the pass that the next batch belongs to, as far as it is known."""
         return max(self._number, 0) if self._pass is not None else self._number + 1

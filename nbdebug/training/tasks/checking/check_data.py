@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SequentialSampler
 
 from nbdebug.checks._context import Evaluate
 from nbdebug.checks._samples import Samples, limited_by_time
@@ -15,9 +16,16 @@ from nbdebug.model.module.forward import call, split, to_device
 from nbdebug.model.origin.found_loss import OwnLoss
 from nbdebug.training.data.batch import count_samples
 from nbdebug.training.data.lazy_index_sampler import LazyIndexSampler
+from nbdebug.training.data.loops.sampler import LoopSampler
+from nbdebug.training.data.passes.indexed_state import IndexedState
 from nbdebug.training.data.samplers import indices_of
 from nbdebug.training.data.seeding import seeded
-from nbdebug.training.data.sources import DatasetSource, StreamSource
+from nbdebug.training.data.sources import (
+    DatasetSource,
+    IndexedSource,
+    StreamSource,
+    as_source,
+)
 from nbdebug.training.data.validation import Validation
 from nbdebug.training.engine.session import Session
 from nbdebug.training.own_loop.seen_calls import SeenStep
@@ -84,18 +92,15 @@ def loss_of_steps(session: Session, seen: Sequence[SeenStep]) -> tuple[Any, Eval
 def all_samples(session: Session, seen: Sequence[SeenStep] = ()) -> Samples:
     """Describe the data source for checks; `seen` steps of a loop show its batch size."""
     source, validation = session.source, session.validation
-    stream = source.ready or isinstance(source, StreamSource)
+    shuffled, drop_last = None, False
     indices = indices_of(session.sampler)
-
-    def fetch(chosen: torch.Tensor) -> Any:
-        assert not isinstance(source, StreamSource)
-        # Generators of the dataset's own go back with the training, so they do here.
-        held = None if source.state is None else source.state.now()
-        try:
-            return to_device(source.fetch(chosen), session.device)
-        finally:
-            if held is not None:
-                held.restore()
+    if indices is not None:
+        shuffled = None if indices.own is not None else indices.shuffle
+        drop_last = indices.drop_last
+    elif isinstance(session.sampler, LoopSampler) and not seen:
+        own = _of_loader(session.sampler)
+        source, shuffled, drop_last = own or (source, shuffled, drop_last)
+    stream = source.ready or isinstance(source, StreamSource)
 
     def held_out() -> Iterator[Any]:
         assert isinstance(validation, Validation)
@@ -103,11 +108,13 @@ def all_samples(session: Session, seen: Sequence[SeenStep] = ()) -> Samples:
 
     return Samples(
         length=None if stream else source.length,
-        shuffled=None if indices is None or indices.own is not None else indices.shuffle,
-        drop_last=False if indices is None else indices.drop_last,
+        shuffled=shuffled,
+        drop_last=drop_last,
         seed=session.seed,
         batch_size=max((count_samples(s.batch) for s in seen), default=session.batching.size),
-        fetch=None if stream else fetch,
+        fetch=None
+        if stream or isinstance(source, StreamSource)
+        else partial(_fetched, source, session.device),
         unseeded=source.state is not None and source.state.has_unseeded_generator(),
         held_out=held_out if isinstance(validation, Validation) else None,
         loader=source.workers if isinstance(source, DatasetSource) else None,
@@ -115,6 +122,34 @@ def all_samples(session: Session, seen: Sequence[SeenStep] = ()) -> Samples:
         seeded=seeded,
         held=source.dataset if isinstance(source, DatasetSource) else None,
     )
+
+
+def _fetched(source: IndexedSource, device: torch.device, chosen: torch.Tensor) -> Any:
+    """Batch of some samples on the device."""
+    # Generators of the dataset's own go back with the training, so they do here.
+    held = None if source.state is None else source.state.now()
+    try:
+        return to_device(source.fetch(chosen), device)
+    finally:
+        if held is not None:
+            held.restore()
+
+
+def _of_loader(sampler: LoopSampler) -> tuple[IndexedSource, bool | None, bool] | None:
+    """Source, shuffling and `drop_last` of a loader of a loop that reads samples by index."""
+    loader = sampler.loader
+    if not isinstance(loader, DataLoader) or loader.batch_size is None:
+        return None
+    if isinstance(loader.dataset, IterableDataset):
+        return None
+    source = as_source(loader, torch.get_default_dtype())
+    if isinstance(source, StreamSource) or source.ready:
+        return None
+    if isinstance(source, DatasetSource):
+        # Workers read copies; here the dataset itself is read, and must stay as it is.
+        source.state = sampler.state or IndexedState(source.dataset, source.own_collate)
+    orders = {RandomSampler: True, SequentialSampler: False}
+    return source, orders.get(type(loader.sampler)), loader.drop_last
 
 
 def _drawn(indices: Any) -> torch.Tensor:
