@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
 from nbdebug.model.activations.functional import ACTIVATION_FUNCTIONS
+from nbdebug.model.module.hooks import after_forward, before_forward
 from nbdebug.model.module.names import every_module
 
 MAX_FEATURES = MAX_ROWS = 256
@@ -109,8 +110,8 @@ def _watched(
     handles = []
     for name, module in every_module(model):
         handles += [
-            module.register_forward_pre_hook(lambda _m, _i, n=name, m=module: mode.enter(n, m)),
-            module.register_forward_hook(lambda _m, _i, _o: mode.leave(), always_call=True),
+            before_forward(module, lambda _m, _i, n=name, m=module: mode.enter(n, m)),
+            after_forward(module, lambda _m, _i, _o: mode.leave(), always_call=True),
         ]
     try:
         with mode:

@@ -10,6 +10,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from nbdebug.checks._context import CheckContext
+from nbdebug.model.module.hooks import after_forward, before_forward
 
 
 class ByLayer(TorchFunctionMode):
@@ -22,8 +23,8 @@ class ByLayer(TorchFunctionMode):
             hook
             for name, module in model.named_modules()
             for hook in (
-                module.register_forward_pre_hook(partial(self._enter, name)),
-                module.register_forward_hook(self._leave, always_call=True),
+                before_forward(module, partial(self._enter, name)),
+                after_forward(module, self._leave, always_call=True),
             )
         ]
 

@@ -11,6 +11,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from nbdebug.checks._by_layer import ByLayer, evaluate_in
 from nbdebug.checks._context import CheckContext
 from nbdebug.model.module.forward import leaves
+from nbdebug.model.module.hooks import after_forward
 
 # The same numbers in another shape or dtype.
 SAME_NUMBERS = frozenset({
@@ -45,7 +46,7 @@ class _Watch(ByLayer):
         super().__init__(model)
         self.last: list[LastOperation] = []
         self._made: WeakIdKeyDictionary = WeakIdKeyDictionary()
-        self._hooks.append(model.register_forward_hook(self._finish))
+        self._hooks.append(after_forward(model, self._finish))
 
     def _finish(self, _: Any, __: Any, outputs: Any) -> None:
         found = [one for one in leaves(outputs) if isinstance(one, torch.Tensor)]

@@ -25,6 +25,7 @@ from nbdebug.checks._operations import (
     is_new,
 )
 from nbdebug.model.module.forward import leaves
+from nbdebug.model.module.hooks import after_forward, before_forward
 from nbdebug.model.origin.source_line import user_line
 
 # Where a value comes from: parameters; data of the batch; a comparison of both after the model.
@@ -125,8 +126,8 @@ class _Watch(TorchFunctionMode):
             hook
             for module in model.modules()
             for hook in (
-                module.register_forward_pre_hook(partial(self._moved, 1)),
-                module.register_forward_hook(partial(self._moved, -1), always_call=True),
+                before_forward(module, partial(self._moved, 1)),
+                after_forward(module, partial(self._moved, -1), always_call=True),
             )
         ]
 

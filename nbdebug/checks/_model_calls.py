@@ -14,6 +14,7 @@ import torch
 from nbdebug.checks._context import CheckContext
 from nbdebug.errors import DataError
 from nbdebug.model.module.forward import first_samples, leaves, with_leaves
+from nbdebug.model.module.hooks import after_forward
 
 MAX_CALLS = 16
 KEPT = "watched step"
@@ -111,7 +112,7 @@ def _evaluated(context: CheckContext, batch: Any) -> WatchedStep | str:
             places = [place for place, one in real if one.requires_grad]
             calls.append(ModelCall((args, named), outputs, inputs, found, places))
 
-    hook = context.model.register_forward_hook(note, with_kwargs=True)
+    hook = after_forward(context.model, note, with_kwargs=True)
     try:
         loss = context.evaluate(batch)[0]
     finally:

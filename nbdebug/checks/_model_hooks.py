@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 from torch import nn
 
+from nbdebug.model.module.hooks import after_forward, before_forward
+
 
 class CallObserver(Protocol):
     """Observer of calls, which may be within one another."""
@@ -29,8 +31,8 @@ def calls_observed(model: nn.Module, observer: CallObserver) -> Iterator[None]:
         hook
         for module in model.modules()
         for hook in (
-            module.register_forward_pre_hook(observer.enter),
-            module.register_forward_hook(observer.leave, always_call=True),
+            before_forward(module, observer.enter),
+            after_forward(module, observer.leave, always_call=True),
         )
     ]
     try:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from nbdebug.model.module.forward import call, on_host, split
+from nbdebug.model.module.hooks import before_forward
 from nbdebug.model.module.names import layers
 from nbdebug.model.state.model_state import undisturbed
 from nbdebug.model.training_state import TrainingState
@@ -107,8 +108,8 @@ def _watching_rows(model: nn.Module) -> Iterator[None]:
                 )
 
     handles = [
-        layer.module.register_forward_pre_hook(
-            lambda module, inputs, name=layer.name: see(name, module, inputs)
+        before_forward(
+            layer.module, lambda module, inputs, name=layer.name: see(name, module, inputs)
         )
         for layer in layers(model)
         if isinstance(layer.module, nn.Embedding | nn.EmbeddingBag)

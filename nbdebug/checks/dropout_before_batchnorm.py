@@ -10,6 +10,7 @@ from torch import nn
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome, Proposal
+from nbdebug.model.module.hooks import before_forward
 from nbdebug.model.module.names import DROPOUTS
 
 SAFE_ORDER = "norm_dropout"
@@ -74,7 +75,7 @@ class DropoutBeforeBatchNorm(Check):
                 if channels.shape[1] > 1:
                     met[name] = float(channels.float().var(1).mean())
 
-            handles.append(norm.register_forward_pre_hook(look))
+            handles.append(before_forward(norm, look))
         context.train()
         for dropout in off:
             dropout.training = False

@@ -13,6 +13,7 @@ from nbdebug.checks._weight_layers import has_zero_weights, weight_layers
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.model.module.forward import first_samples
+from nbdebug.model.module.hooks import after_forward
 
 SCALE_SAMPLES = 16
 
@@ -51,7 +52,7 @@ class InitialScale(Check):
                 if isinstance(output, torch.Tensor) and len(output) > 1:
                     spreads.append((name, float(output.detach().float().std(0).mean())))
 
-            handles.append(module.register_forward_hook(look))
+            handles.append(after_forward(module, look))
         context.eval_by_batch()
         try:
             context.look(first_samples(context.batch, SCALE_SAMPLES))

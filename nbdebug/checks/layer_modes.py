@@ -12,6 +12,7 @@ from nbdebug.checks._context import CheckContext
 from nbdebug.checks._named import first_names
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
+from nbdebug.model.module.hooks import before_forward
 from nbdebug.model.module.modes import depends_on_mode
 
 # Statistics of a batch against those that a layer holds: in standard deviations, as a ratio.
@@ -80,7 +81,7 @@ class _Calls:
     def __init__(self, model: nn.Module) -> None:
         self.seen: list[_Call] = []
         self._hooks = [
-            module.register_forward_pre_hook(self._hook(name))
+            before_forward(module, self._hook(name))
             for name, module in model.named_modules()
             if name and depends_on_mode(module)
         ]

@@ -12,6 +12,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
+from nbdebug.model.module.hooks import after_forward, before_forward
 from nbdebug.model.module.names import every_module
 from nbdebug.model.origin.source_line import user_line
 
@@ -66,8 +67,8 @@ def _made_anew(context: CheckContext) -> list[tuple[str, str]]:
 
     hooks = [
         register_module_forward_pre_hook(note),
-        context.model.register_forward_pre_hook(enter),
-        context.model.register_forward_hook(leave, always_call=True),
+        before_forward(context.model, enter),
+        after_forward(context.model, leave, always_call=True),
     ]
     try:
         context.train()

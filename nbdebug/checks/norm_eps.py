@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
+from nbdebug.model.module.hooks import before_forward
 
 USUAL_EPS = 1e-3
 KINDS = (_BatchNorm, nn.LayerNorm, nn.GroupNorm)
@@ -43,7 +44,7 @@ class NormEps(Check):
             return Outcome("not_applicable", "no layer normalises.")
         context.train()
         hooks = [
-            layer.register_forward_pre_hook(partial(self._note, found, name))
+            before_forward(layer, partial(self._note, found, name))
             for name, layer in layers.items()
         ]
         try:

@@ -12,6 +12,7 @@ from nbdebug.checks._context import CheckContext
 from nbdebug.checks._padding import padding_of
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
+from nbdebug.model.module.hooks import before_forward
 
 
 class PaddingIndex(Check):
@@ -93,7 +94,7 @@ def _indices(context: CheckContext, layers: dict[str, Any]) -> dict[str, torch.T
         if given and isinstance(given[0], torch.Tensor):
             found.setdefault(name, given[0].detach())
 
-    hooks = [m.register_forward_pre_hook(partial(note, name)) for name, m in layers.items()]
+    hooks = [before_forward(m, partial(note, name)) for name, m in layers.items()]
     context.train()
     try:
         context.look(context.batch)

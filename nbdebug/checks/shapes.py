@@ -11,6 +11,7 @@ from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.errors import LoopLeft
+from nbdebug.model.module.hooks import after_forward, before_forward
 from nbdebug.model.module.names import Layer, layers
 
 EXPECTED_INPUTS = {
@@ -54,8 +55,8 @@ class Shapes(Check):
                 calls.append((layer.name, _shape(output)))
 
             handles += [
-                layer.module.register_forward_pre_hook(comes),
-                layer.module.register_forward_hook(goes),
+                before_forward(layer.module, comes),
+                after_forward(layer.module, goes),
             ]
         context.train()
         try:

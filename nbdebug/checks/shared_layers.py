@@ -10,6 +10,7 @@ from nbdebug.checks._context import CheckContext
 from nbdebug.checks._named import first_names
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
+from nbdebug.model.module.hooks import before_forward
 
 
 class SharedLayers(Check):
@@ -75,7 +76,7 @@ def _same_inputs(context: CheckContext, layer: nn.Module) -> bool:
         kept.append(inputs)
         given.extend(id(one) for one in inputs[:1])
 
-    hook = layer.register_forward_pre_hook(note)
+    hook = before_forward(layer, note)
     try:
         context.look(context.batch)
     finally:

@@ -12,6 +12,7 @@ from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.model.module.forward import leaves, with_leaves
+from nbdebug.model.module.hooks import after_forward
 from nbdebug.model.module.modes import depends_on_mode
 
 
@@ -87,7 +88,7 @@ class TeacherMode(Check):
             real = [one for one in leaves(outputs) if isinstance(one, torch.Tensor)]
             found.extend(one.detach() for one in real if one.requires_grad)
 
-        hooks = [module.register_forward_hook(moved), context.model.register_forward_hook(note)]
+        hooks = [after_forward(module, moved), after_forward(context.model, note)]
         context.train()
         state = torch.get_rng_state()
         try:

@@ -18,6 +18,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from nbdebug.core.results.metric_names import LogFilter
 from nbdebug.errors import MissingPackageError
 from nbdebug.integrations.base import TrainerWatch
+from nbdebug.model.module.hooks import before_forward
 from nbdebug.model.state.wrapped_optimizer import bare_optimizer
 
 INSTALL_HINT = (
@@ -94,7 +95,7 @@ class Watch(TrainerWatch, TrainerCallback):  # type: ignore[misc]
         self.dbg.history.set_result(LogFilter(args.logging_nan_inf_filter))
         self._steps = _steps_per_epoch(args, given.get("train_dataloader"))
         if not args.torch_compile:
-            self._hook = model.register_forward_pre_hook(self._enter, with_kwargs=True)
+            self._hook = before_forward(model, self._enter, with_kwargs=True)
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **given: Any) -> None:
         """Begin an epoch."""

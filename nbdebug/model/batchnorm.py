@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.hooks import RemovableHandle
 
 from nbdebug.errors import ModelError
+from nbdebug.model.module.hooks import before_forward
 from nbdebug.model.module.names import every_module, hooked_layers
 from nbdebug.model.state.model_state import undisturbed
 
@@ -57,7 +58,7 @@ class BatchNorms:
                 seen[name] = min(values, seen.get(name, values))
 
         handles = [
-            norm.register_forward_pre_hook(lambda _, inputs, name=name: see(name, inputs))
+            before_forward(norm, lambda _, inputs, name=name: see(name, inputs))
             for name, norm in self._all.items()
             if norm in self._hookable
         ]
@@ -94,9 +95,7 @@ class BatchNorms:
         self.frozen = frozen
         if frozen:
             self._flags = [(layer, layer.training) for layer in self.layers.values()]
-            self._handles = [
-                layer.register_forward_pre_hook(_force_eval_mode) for layer, _ in self._flags
-            ]
+            self._handles = [before_forward(layer, _force_eval_mode) for layer, _ in self._flags]
             for layer, _ in self._flags:
                 layer.training = False
             return

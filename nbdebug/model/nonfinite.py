@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from nbdebug.model.module.forward import tensors_of
+from nbdebug.model.module.hooks import after_forward, before_forward
 from nbdebug.model.module.names import every_module, is_compiled, stable_name
 from nbdebug.model.state.model_state import undisturbed
 from nbdebug.model.state.surroundings import Surroundings
@@ -70,8 +71,8 @@ class _FirstNonfinite:
             title = f"layer {name} ({type(module).__name__})" if name else "the model"
             before, after = self._hooks("the model" if index == 0 else title, title)
             self._handles += [
-                module.register_forward_pre_hook(before, with_kwargs=True),
-                module.register_forward_hook(after),
+                before_forward(module, before, with_kwargs=True),
+                after_forward(module, after),
             ]
 
     def _hooks(self, receiver: str, title: str) -> tuple[Callable[..., None], Callable[..., None]]:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from nbdebug.model.module.hooks import after_forward
 from nbdebug.model.module.names import Layer
 
 OutputCallback = Callable[[Layer, torch.Tensor], None]
@@ -30,7 +31,7 @@ class LayerOutputs:
         self._callback = callback
         self._error: BaseException | None = None
         self._handles: list[RemovableHandle] = [
-            layer.module.register_forward_hook(self._hook(layer)) for layer in layers
+            after_forward(layer.module, self._hook(layer)) for layer in layers
         ]
 
     def _hook(self, layer: Layer) -> Callable[[nn.Module, Any, Any], None]:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from nbdebug.model.loss_kind import KNOWN_LOSSES, loss_name
+from nbdebug.model.module.hooks import before_forward
 from nbdebug.model.nonfinite import eager
 from nbdebug.model.state.model_state import undisturbed
 from nbdebug.model.training_state import TrainingState
@@ -56,7 +57,7 @@ class VarianceShift(Probe):
         met: dict[str, torch.Tensor] = {}
         self._counts: dict[str, int] = {}
         handles = [
-            norm.register_forward_pre_hook(_hook(name, met, self._counts))
+            before_forward(norm, _hook(name, met, self._counts))
             for name, norm in self._norms.items()
         ]
         try:

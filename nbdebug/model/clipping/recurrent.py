@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils.hooks import RemovableHandle
 
+from nbdebug.model.module.hooks import before_forward
 from nbdebug.model.module.names import Layer, every_module
 
 RECURRENT = (nn.RNNBase, nn.RNNCellBase)
@@ -35,9 +36,7 @@ class RecurrentClipping:
 
     def __enter__(self) -> None:
         if self.limit:
-            self._handles = [
-                layer.module.register_forward_pre_hook(self._watch) for layer in self.layers
-            ]
+            self._handles = [before_forward(layer.module, self._watch) for layer in self.layers]
 
     def __exit__(self, *_: object) -> None:
         for handle in self._handles:

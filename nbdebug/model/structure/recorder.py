@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode, resolve_name
 from torch.utils.hooks import RemovableHandle
 
 from nbdebug.model.module.forward import tensors_of
+from nbdebug.model.module.hooks import after_forward, before_forward
 from nbdebug.model.module.names import Layer, every_module, is_script, layers
 
 # Functions that give the values of their input in another shape, type or place, or only look at it.
@@ -112,7 +113,7 @@ class Recorder:
         """
         single = {layer.module for layer in layers(self.model)}
         with ExitStack() as stack:
-            hook = self.model.register_forward_pre_hook(self._take_inputs, with_kwargs=True)
+            hook = before_forward(self.model, self._take_inputs, with_kwargs=True)
             stack.callback(hook.remove)
             for layer in every_module(self.model):
                 for handle in self._hooks(layer, layer.module in single):
@@ -139,8 +140,8 @@ class Recorder:
             return ()
         enter, leave = (self._begin, self._end) if single else (self._enter, self._leave)
         return (
-            module.register_forward_pre_hook(partial(enter, name), with_kwargs=True),
-            module.register_forward_hook(partial(leave, name), with_kwargs=True, always_call=True),
+            before_forward(module, partial(enter, name), with_kwargs=True),
+            after_forward(module, partial(leave, name), with_kwargs=True, always_call=True),
         )
 
     def _enter(self, name: str, module: nn.Module, args: Any, named: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from nbdebug.model.module.forward import arguments_of, tensors_of
+from nbdebug.model.module.names import is_compiled
 from nbdebug.model.origin.found_loss import FoundLoss, OwnLoss, find_loss, find_own_loss
 
 # Backward passes that are looked at, batches and bytes that are kept.
@@ -53,40 +54,35 @@ class SeenStep:
 class SeenCalls:
     """Calls of a model in a loop, and the losses that are computed from what it returned.
 
-    Only in the first steps, by a hook of the model that takes part in nothing.
+    Only in the first steps. Nothing is put into the model, which may be copied and saved.
 
     Attributes:
         steps: that can be computed again; empty where the loss is not found in its graph.
+        wanted: True while calls are to be seen.
     """
 
     def __init__(self) -> None:
-        self._remove: Callable[[], Any] = lambda: None
-        self.clear()
-
-    def clear(self) -> None:
-        """Forget what was seen, and see nothing."""
-        self.close()
         self.steps: list[SeenStep] = []
+        self._model: weakref.ref[nn.Module] | None = None
         self._passes = 0
+        self.close()
 
     def begin(self, model: nn.Module) -> None:
         """See the first steps of a loop that begins."""
-        self.clear()
-        mine = weakref.ref(self)
-
-        def called(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-            seen = None if torch.compiler.is_compiling() else mine()
-            if seen is not None and torch.is_grad_enabled():
-                seen._call = module, args, kwargs, output, _autocast(output)
-
-        handle = model.register_forward_hook(called, with_kwargs=True)
-        # Nobody may be there to end it.
-        self._remove = weakref.finalize(self, handle.remove)
+        self.steps, self._passes, self._model = [], 0, weakref.ref(model)
+        self._call: Call | None = None
+        # Of compiled models torch warns where it is watched.
+        self.wanted = not any(is_compiled(module) for module in model.modules())
 
     def close(self) -> None:
         """See nothing any more."""
-        self._remove()
-        self._call: Call | None = None
+        self.wanted, self._call = False, None
+
+    def called(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        """Take note of a call of a module in the loop, if it is the model's."""
+        mine = self.wanted and self._model is not None and module is self._model()
+        if mine and torch.is_grad_enabled():
+            self._call = module, args, kwargs, output, _autocast(output)
 
     def see(self, losses: Sequence[torch.Tensor]) -> None:
         """Take note of the losses of a backward pass that comes next."""

@@ -12,17 +12,30 @@ from typing import Any, Protocol
 
 import torch
 from torch import nn
+from torch.nn.modules import module as torch_module
+from torch.nn.modules.module import register_module_forward_hook
 from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
     register_optimizer_step_pre_hook,
 )
+from torch.utils.hooks import RemovableHandle
 
 from nbdebug.model.state.weights import trained
 from nbdebug.model.state.wrapped_optimizer import take_step_anew
 
 
 class Observer(Protocol):
-    """Watcher of the calls of a loop."""
+    """Watcher of the calls of a loop.
+
+    Attributes:
+        sees_modules: True while calls of modules are to be seen.
+    """
+
+    @property
+    def sees_modules(self) -> bool: ...
+
+    def module_called(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        """Called after each call of a module."""
 
     def backward(self, call: Callable[[bool], Any], roots: Any) -> Any:
         """Make a backward pass from `roots` by `call(keep)`, which may keep the graph."""
@@ -59,6 +72,7 @@ class _Functions:
         self._lock = threading.Lock()
         self._observers: dict[int, Observer] = {}
         self._undo: list[Callable[[], None]] = []
+        self._modules: RemovableHandle | None = None
 
     def begin(self, thread: int, observer: Observer) -> None:
         """Show an observer the calls of a thread."""
@@ -73,13 +87,26 @@ class _Functions:
                 for register, hook in zip(hooks, (self._before, self._after), strict=True):
                     self._undo.append(register(hook).remove)
             self._observers[thread] = observer
+            if observer.sees_modules and self._modules is None:
+                self._modules = register_module_forward_hook(self._called, with_kwargs=True)
 
     def end(self, thread: int) -> None:
         """Put everything back as it was, unless another loop works."""
         with self._lock:
             self._observers.pop(thread, None)
+            if self._modules is not None and not self._observers:
+                self._modules.remove()
+                # Torch keeps the number of a hook that takes keywords.
+                known = getattr(torch_module, "_global_forward_hooks_with_kwargs", {})
+                known.pop(self._modules.id, None)
+                self._modules = None
             while self._undo and not self._observers:
                 self._undo.pop()()
+
+    def _called(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        observer = self._observers.get(threading.get_ident())
+        if observer is not None and not torch.compiler.is_compiling():
+            observer.module_called(module, args, kwargs, output)
 
     def _before(self, *_: Any) -> None:
         if (observer := self._observers.get(threading.get_ident())) is not None:

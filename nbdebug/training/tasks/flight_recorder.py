@@ -10,6 +10,7 @@ import torch
 
 from nbdebug.core.results.flight_record import FlightRecord, ModuleOutput
 from nbdebug.model.module.forward import leaves
+from nbdebug.model.module.hooks import after_forward
 from nbdebug.model.module.names import layers
 from nbdebug.model.nonfinite import eager
 from nbdebug.training.engine.progress import TaskProgress
@@ -47,7 +48,7 @@ class FlightRecorder(ReplayObserver):
     def _hooked(self, updated: bool) -> Iterator[None]:
         step = self._session.step
         hooks = [
-            layer.module.register_forward_hook(self._hook(step, layer.name, updated))
+            after_forward(layer.module, self._hook(step, layer.name, updated))
             for layer in layers(self._session.model)
             if not isinstance(layer.module, torch.jit.ScriptModule)
         ]

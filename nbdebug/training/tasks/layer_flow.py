@@ -8,6 +8,7 @@ from typing import Any
 
 from nbdebug.core.history.history import History
 from nbdebug.core.results.network import Network, NetworkLayer
+from nbdebug.model.module.hooks import before_forward
 from nbdebug.model.module.names import Layer, compiled_parts, layers, stable_name
 from nbdebug.training.engine.session import Session
 
@@ -47,7 +48,7 @@ class LayerFlow:
         calls: list[str] = []
         inside = compiled_parts(self._session.model)
         handles = [
-            layer.module.register_forward_pre_hook(lambda *_, name=layer.name: calls.append(name))
+            before_forward(layer.module, lambda *_, name=layer.name: calls.append(name))
             for layer in found
             if layer.module not in inside
         ]
@@ -59,7 +60,7 @@ class LayerFlow:
                 self._note_call(given[0])
 
         if model not in inside:
-            handles.append(model.register_forward_pre_hook(note, with_kwargs=True))
+            handles.append(before_forward(model, note, with_kwargs=True))
         try:
             yield
         finally:

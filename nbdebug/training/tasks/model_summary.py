@@ -12,6 +12,7 @@ from torch import nn
 from nbdebug.core.results.model_summary import LayerSummary, ModelSummary
 from nbdebug.errors import ModelError
 from nbdebug.model.module.forward import call, split, tensors_of
+from nbdebug.model.module.hooks import after_forward, before_forward
 from nbdebug.model.module.names import Layer, every_module, is_script
 from nbdebug.training.engine.session import Session
 from nbdebug.training.tasks.checking.check_data import some_batches
@@ -43,8 +44,8 @@ def summarize(session: Session, fixed: FixedData) -> ModelSummary:
         for layer in modules:
             if not is_script(layer.module):
                 before, after = partial(begin, layer.name), partial(end, layer.name)
-                stack.callback(layer.module.register_forward_pre_hook(before).remove)
-                stack.callback(layer.module.register_forward_hook(after).remove)
+                stack.callback(before_forward(layer.module, before).remove)
+                stack.callback(after_forward(layer.module, after).remove)
         try:
             run()
         except Exception as error:

@@ -9,6 +9,7 @@ from torch import nn
 
 from nbdebug.core.error_text import describe_error, raise_interrupt
 from nbdebug.model.module.forward import leaves
+from nbdebug.model.module.hooks import after_forward
 from nbdebug.model.module.names import every_module
 from nbdebug.model.nonfinite import eager
 from nbdebug.model.state.bits import bitwise_equal
@@ -86,7 +87,7 @@ def _outputs(session: Session, batch: Batch) -> list[tuple[str, str, Any]]:
     found: list[tuple[str, str, Any]] = []
     numbers = session.rng.position()
     hooks = [
-        module.register_forward_hook(_note(found, name or "model", type(module).__name__))
+        after_forward(module, _note(found, name or "model", type(module).__name__))
         for name, module in every_module(session.model)
         if not isinstance(module, torch.jit.ScriptModule)
     ]

@@ -13,6 +13,7 @@ from nbdebug.core.commands.inside import Explain
 from nbdebug.core.results.inside.attribution import Attribution
 from nbdebug.errors import ArgumentError, ModelError
 from nbdebug.model.module.forward import leaves, with_leaves
+from nbdebug.model.module.hooks import after_forward
 from nbdebug.model.module.names import Layer, layers
 from nbdebug.training.engine.session import Session
 from nbdebug.training.tasks.inside.fixed_samples import FixedSamples, looking
@@ -99,7 +100,7 @@ class _Explained:
         if self._embedding is None:
             yield
             return
-        hook = self._embedding.register_forward_hook(lambda *_: value)
+        hook = after_forward(self._embedding, lambda *_: value)
         try:
             yield
         finally:
@@ -109,7 +110,7 @@ class _Explained:
         """Take the output of the first embedding as the inputs."""
         seen: list[tuple[nn.Module, torch.Tensor]] = []
         hooks = [
-            layer.module.register_forward_hook(lambda m, _, out: seen.append((m, out.detach())))
+            after_forward(layer.module, lambda m, _, out: seen.append((m, out.detach())))
             for layer in layers(self.model)
             if isinstance(layer.module, nn.Embedding)
         ]
@@ -202,7 +203,7 @@ def _grad_cam(model: _Explained, layer: str) -> Found:
         return keep
 
     found: tuple[Layer, ...] = layers(model.model)
-    hooks = [one.module.register_forward_hook(note(one.name)) for one in found]
+    hooks = [after_forward(one.module, note(one.name)) for one in found]
     try:
         output = model.at(model.value.clone().requires_grad_())
     finally:

@@ -21,6 +21,7 @@ from nbdebug.model.module.forward import (
     to_device,
     with_leaves,
 )
+from nbdebug.model.module.hooks import before_forward
 from nbdebug.model.nonfinite import eager
 from nbdebug.model.predicting.loss_calls import LossCalls
 from nbdebug.model.state.model_state import undisturbed
@@ -185,8 +186,8 @@ class FixedData:
     def _as_called(self, batch: Any, origin: str) -> FixedSamples:
         """The arguments with which step_fn calls the model."""
         session, calls = self._session, list[Any]()
-        hook = session.model.register_forward_pre_hook(
-            lambda _, args, named: calls.append((args, named)), with_kwargs=True
+        hook = before_forward(
+            session.model, lambda _, args, named: calls.append((args, named)), with_kwargs=True
         )
         try:
             with looking(session), torch.enable_grad(), LossCalls() as loss:

@@ -11,6 +11,7 @@ import torch
 
 from nbdebug.core.records import Array
 from nbdebug.core.results.inside.part_detail import NO_MAPS, PartDetail, Unit
+from nbdebug.model.module.hooks import after_forward
 from nbdebug.model.structure.attention import attention_weights
 from nbdebug.model.structure.recorder import RecordedPart, Recorder
 from nbdebug.training.engine.session import Session
@@ -91,7 +92,7 @@ def _all_outputs(session: Session, part: RecordedPart, samples: FixedSamples) ->
     module, found = part.module, list[Any]()
     if module is None or not (samples.cut and samples.whole):
         return None
-    hook = module.register_forward_hook(lambda _, given, output: found.append(output))
+    hook = after_forward(module, lambda _, given, output: found.append(output))
     try:
         with every_module_called():
             evaluated(session.model, samples.arguments)
