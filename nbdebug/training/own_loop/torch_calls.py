@@ -22,20 +22,17 @@ from torch.utils.hooks import RemovableHandle
 
 from nbdebug.model.state.weights import trained
 from nbdebug.model.state.wrapped_optimizer import take_step_anew
+from nbdebug.training.own_loop.seen_calls import SeenCalls
 
 
 class Observer(Protocol):
     """Watcher of the calls of a loop.
 
     Attributes:
-        sees_modules: True while calls of modules are to be seen.
+        module_calls: sees calls of modules.
     """
 
-    @property
-    def sees_modules(self) -> bool: ...
-
-    def module_called(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        """Called after each call of a module."""
+    module_calls: SeenCalls
 
     def backward(self, call: Callable[[bool], Any], roots: Any) -> Any:
         """Make a backward pass from `roots` by `call(keep)`, which may keep the graph."""
@@ -87,7 +84,7 @@ class _Functions:
                 for register, hook in zip(hooks, (self._before, self._after), strict=True):
                     self._undo.append(register(hook).remove)
             self._observers[thread] = observer
-            if observer.sees_modules and self._modules is None:
+            if observer.module_calls.wanted and self._modules is None:
                 self._modules = register_module_forward_hook(self._called, with_kwargs=True)
 
     def end(self, thread: int) -> None:
@@ -106,7 +103,7 @@ class _Functions:
     def _called(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         observer = self._observers.get(threading.get_ident())
         if observer is not None and not torch.compiler.is_compiling():
-            observer.module_called(module, args, kwargs, output)
+            observer.module_calls.called(module, args, kwargs, output)
 
     def _before(self, *_: Any) -> None:
         if (observer := self._observers.get(threading.get_ident())) is not None:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import torch
-from torch import nn
 
 from nbdebug.core.error_text import describe_error
 from nbdebug.core.records import Notice
@@ -57,6 +56,7 @@ class LoopUpdates(UpdateNumbers):
         self.optimizers: list[WatchedOptimizer] = []
         self.looks, self.called, self.by_hand, self.divided_by = False, False, False, 1
         self.others, self._told, self.seen = OtherOptimizers(), set[str](), SeenLosses()
+        self.module_calls = self.seen.calls
         self.clear(False)
 
     def attach(self, loop: Loop) -> None:
@@ -81,15 +81,6 @@ class LoopUpdates(UpdateNumbers):
         """See nothing any more."""
         self.order.close()
         self.seen.calls.close()
-
-    @property
-    def sees_modules(self) -> bool:
-        """True in the first steps of a loop."""
-        return self.seen.calls.wanted
-
-    def module_called(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        """See a call of a module."""
-        self.seen.calls.called(module, args, kwargs, output)
 
     def stop_late(self, values: Values) -> None:
         """See if a breakpoint holds after updates before which none was looked at."""
