@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 import pytest
 import torch
+from torch.nn.modules import module as torch_module
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 import nbdebug as nbd
@@ -316,3 +317,10 @@ def forget_accelerators() -> None:
 
     state.AcceleratorState._reset_state(True)
     state.GradientState._reset_state()
+
+
+def global_hooks() -> int:
+    """Number of forward hooks of all modules that torch keeps, with what it notes of them."""
+    return len(torch_module._global_forward_hooks) + len(
+        torch_module._global_forward_hooks_with_kwargs
+    )

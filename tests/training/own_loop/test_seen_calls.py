@@ -12,7 +12,6 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
-from torch.nn.modules import module as torch_module
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import nbdebug as nbd
@@ -21,6 +20,7 @@ from nbdebug.examples.catalogue import SICK_SETUPS
 from nbdebug.model.module.forward import call, split
 from nbdebug.model.state.bits import bitwise_equal
 from tests.draw import some
+from tests.inside import global_hooks
 
 X = torch.randn(256, 10, generator=torch.Generator().manual_seed(1))
 Y = (X[:, :3].sum(1) > 0).long() + (X[:, 3] > 1).long()
@@ -362,5 +362,4 @@ def test_a_model_may_be_copied_and_saved_in_its_first_steps() -> None:
                 teachers[0](X[:32])
         report = dbg.check("reduction", "shapes")
     assert {one.status for one in report} == {"pass"}
-    assert not torch_module._global_forward_hooks
-    assert not torch_module._global_forward_hooks_with_kwargs
+    assert global_hooks() == 0
