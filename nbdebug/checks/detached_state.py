@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules import module
 from torch.nn.modules.module import register_module_forward_hook
 
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.model.module.forward import tensors_of
+from nbdebug.model.module.hooks import remove_global
 
 EXPECTED = "states with their graph between the calls of one step"
 
@@ -48,9 +48,7 @@ class DetachedState(Check):
             with torch.enable_grad():
                 context.evaluate(context.batch)
         finally:
-            hook.remove()
-            # torch keeps the number of a hook that takes keywords, and warns of it afterwards.
-            getattr(module, "_global_forward_hooks_with_kwargs", {}).pop(hook.id, None)
+            remove_global(hook)
         found = [one for one in calls.cells.values() if one.cut or one.whole]
         if not found:
             return Outcome("not_applicable", "no module gets what it returned before in the step.")

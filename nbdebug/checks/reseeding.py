@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,7 +22,7 @@ EXPECTED = "seeds that are set once, before training"
 # Generators by name, what reads their state, and where the function is that seeds them.
 GENERATORS: dict[str, tuple[Callable[[], Any], Any, str]] = {
     "torch": (lambda: torch.get_rng_state().numpy().tobytes(), torch, "manual_seed"),
-    "NumPy": (lambda: repr(np.random.get_state(legacy=True)), np.random, "seed"),
+    "NumPy": (lambda: pickle.dumps(np.random.get_state()), np.random, "seed"),
     "Python's random": (random.getstate, random, "seed"),
 }
 

@@ -103,6 +103,11 @@ def test_the_line_is_named() -> None:
     assert "test_reseeding.py: found = result_of" in found.seen
 
 
+def test_how_arrays_are_printed_does_not_matter() -> None:
+    with np.printoptions(threshold=2, edgeitems=1, precision=0):
+        assert result_of("reseeding", mlp(), Noisy(), CE).status == "pass"
+
+
 @pytest.mark.parametrize("sets", ["nothing", "the data", "the loop"])
 def test_a_loop_and_its_data_are_looked_at(sets: str) -> None:
     def seed(_: int) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from torch import nn
+from torch.nn.modules import module as torch_module
 from torch.utils.hooks import RemovableHandle
 
 # Takes anything, does nothing, and can be loaded where nbdebug is not installed.
@@ -51,3 +52,12 @@ def after_forward(
     return module.register_forward_hook(
         _Hook(hook), with_kwargs=with_kwargs, always_call=always_call
     )
+
+
+def remove_global(handle: RemovableHandle) -> None:
+    """Remove a hook of all modules that takes keywords.
+
+    torch keeps the number of such a hook, and warns of it afterwards.
+    """
+    handle.remove()
+    getattr(torch_module, "_global_forward_hooks_with_kwargs", {}).pop(handle.id, None)

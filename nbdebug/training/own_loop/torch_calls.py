@@ -12,7 +12,6 @@ from typing import Any, Protocol
 
 import torch
 from torch import nn
-from torch.nn.modules import module as torch_module
 from torch.nn.modules.module import register_module_forward_hook
 from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
@@ -20,6 +19,7 @@ from torch.optim.optimizer import (
 )
 from torch.utils.hooks import RemovableHandle
 
+from nbdebug.model.module.hooks import remove_global
 from nbdebug.model.state.weights import trained
 from nbdebug.model.state.wrapped_optimizer import take_step_anew
 from nbdebug.training.own_loop.seen_calls import SeenCalls
@@ -92,10 +92,7 @@ class _Functions:
         with self._lock:
             self._observers.pop(thread, None)
             if self._modules is not None and not self._observers:
-                self._modules.remove()
-                # Torch keeps the number of a hook that takes keywords.
-                known = getattr(torch_module, "_global_forward_hooks_with_kwargs", {})
-                known.pop(self._modules.id, None)
+                remove_global(self._modules)
                 self._modules = None
             while self._undo and not self._observers:
                 self._undo.pop()()
