@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_dashboard import dashboard, last_x, train
+from tests.browser.test_dashboard import dashboard, last_x, points, trained
 from tools.jupyterlab_driver import Notebook, until
 
 pytestmark = pytest.mark.browser
@@ -71,17 +72,25 @@ def shown(notebook: Notebook, tab: str, view: int = 0) -> dict[str, Any]:
 
 def test_all_tabs_draw_their_figures_in_one_document(open_notebook: Open) -> None:
     notebook = dashboard(open_notebook)
-    train(notebook)
+    trained(notebook)
     first = notebook.page.evaluate(ROOTS)
     tabs = tabs_of(notebook)
     assert len(tabs) > 10
     for tab in tabs:
         shown(notebook, tab)
+        expect(notebook.tab(tab)).to_have_attribute("aria-selected", "true")
+        notebook.picture("tab-" + re.sub(r"\W+", "-", tab.lower()))
+    for figure in ("update_ratio", "activations"):
+        assert points(notebook, figure) > 0
+    notebook.tab("Findings").click()
+    notebook.page.keyboard.press("ArrowRight")
+    expect(notebook.tab("Network")).to_have_attribute("aria-selected", "true")
     roots = notebook.page.evaluate(ROOTS)
     assert len(roots) == len(first) == 1
     assert first[0] < 6 < roots[0]
     # Data of what was opened goes on.
     reached = last_x(notebook, "controls")
+    notebook.button("Run").click()
     shown(notebook, "Controls")
     until(lambda: last_x(notebook, "controls") > reached, "the curve of a tab")
     assert notebook.errors == []
@@ -89,9 +98,7 @@ def test_all_tabs_draw_their_figures_in_one_document(open_notebook: Open) -> Non
 
 def test_a_tab_that_is_opened_late_follows_the_zoom_of_the_first_view(open_notebook: Open) -> None:
     notebook = dashboard(open_notebook)
-    train(notebook, 200)
-    notebook.button("Pause").click()
-    expect(notebook.button("Run")).to_be_visible()
+    trained(notebook, 200)
     before = notebook.page.evaluate(RANGES, ["loss"])[0]
     plot = notebook.page.locator("[data-panel=loss] .nbd-plot").bounding_box()
     assert plot is not None
@@ -111,7 +118,7 @@ def test_a_tab_that_is_opened_late_follows_the_zoom_of_the_first_view(open_noteb
 
 def test_a_late_tab_has_the_colours_of_a_dark_page(open_notebook: Open) -> None:
     notebook = dashboard(open_notebook)
-    train(notebook)
+    trained(notebook)
     notebook.page.evaluate(THEME % "Dark")
     try:
         notebook.page.wait_for_function("document.body.dataset.jpThemeLight == 'false'")
@@ -125,7 +132,7 @@ def test_a_late_tab_has_the_colours_of_a_dark_page(open_notebook: Open) -> None:
 
 def test_a_later_view_and_a_reload_show_the_tabs_that_were_opened(open_notebook: Open) -> None:
     notebook = dashboard(open_notebook, "dbg")
-    train(notebook)
+    trained(notebook)
     for tab in ("Updates", "Controls"):
         shown(notebook, tab)
     opened = notebook.page.evaluate(ROOTS)[0]
@@ -147,7 +154,7 @@ def test_a_later_view_and_a_reload_show_the_tabs_that_were_opened(open_notebook:
 
 def test_a_legend_and_the_csv_of_a_late_tab_work(open_notebook: Open) -> None:
     notebook = dashboard(open_notebook)
-    train(notebook)
+    trained(notebook)
     shown(notebook, "Updates")
     box = notebook.page.locator("[data-panel=update_ratio]")
     with notebook.page.expect_download() as download:
