@@ -39,16 +39,16 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 # `make quick` runs one in this many, and all of those that look at the code itself.
 QUICK_SHARE = 8
-# `make test` draws from tests of so many cases one in six, and of those that are slow outside of
-# the browser one in three, the same ones each time.
-MANY_CASES, DRAWN_SHARE, SLOW_SHARE = 4, 6, 3
+# `make test` draws from tests of so many cases one in ten, of those in the browser one in two, and
+# of others that are slow one in four: the same ones each time.
+MANY_CASES, DRAWN_SHARE, BROWSER_SHARE, SLOW_SHARE = 4, 10, 2, 4
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--drawn",
         action="store_true",
-        help="a sixth of the cases where there are many, a third of what is slow: make test",
+        help="a tenth of the cases where there are many, some of what is slow: make test",
     )
 
 
@@ -81,8 +81,10 @@ def _not_drawn(items: list[pytest.Item]) -> Iterator[pytest.Item]:
     for cases in tests.values():
         if len(cases) >= MANY_CASES:
             yield from sorted(cases, key=_number)[-(-len(cases) // DRAWN_SHARE) :]
-        elif cases[0].get_closest_marker("slow") and not cases[0].get_closest_marker("browser"):
-            yield from (item for item in cases if _number(item) % SLOW_SHARE)
+            continue
+        slow = cases[0].get_closest_marker("slow") and SLOW_SHARE
+        share = (cases[0].get_closest_marker("browser") and BROWSER_SHARE) or slow or 1
+        yield from (item for item in cases if _number(item) % share)
 
 
 @pytest.fixture(autouse=True)

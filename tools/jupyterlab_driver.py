@@ -15,7 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import nbformat
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, ViewportSize, expect
 
 T = TypeVar("T")
@@ -112,6 +111,8 @@ class Lab:
 
     def write(self, name: str, cells: list[str]) -> str:
         """Write a notebook of code cells to the folder of the server."""
+        import nbformat  # takes seconds, and not every run of the tests opens a notebook
+
         notebook = nbformat.v4.new_notebook(
             cells=[nbformat.v4.new_code_cell(cell) for cell in cells],
             metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},

@@ -322,6 +322,7 @@ def test_honest_numbers(name: str) -> None:
     assert found.status in RIGHT, found.seen
 
 
+@pytest.mark.slow
 def test_the_same_numbers_pass() -> None:
     for name in ("the same numbers", "some of the classes", "two classes", "pixels", "masks"):
         assert row(HEALTHY[name]()).status == "pass", name

@@ -242,6 +242,7 @@ def test_a_loss_far_above_chance_says_whether_data_or_weights_are_at_fault(
     assert words in found.remedy
 
 
+@pytest.mark.slow
 def test_a_failed_overfit_says_what_one_example_gives() -> None:
     found = result("overfit", mlp(nn.Hardtanh(-0.01, 0.01)))
     assert found.status == "fail"

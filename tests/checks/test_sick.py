@@ -28,6 +28,7 @@ def test_the_planted_fault_is_named_among_the_first_two(name: str) -> None:
     assert report[sick.check].remedy
 
 
+@pytest.mark.slow
 def test_consequences_are_folded_under_their_cause() -> None:
     sick = SICK_SETUPS["softmax over one unit"]
     with sick.debugger() as dbg:
@@ -37,6 +38,7 @@ def test_consequences_are_folded_under_their_cause() -> None:
     assert report["overfit"].because == report["output_activation"].title
 
 
+@pytest.mark.slow
 def test_a_failed_overfit_tells_the_learning_rate_from_the_model() -> None:
     for name in ("a vanishing learning rate", "an exploding learning rate"):
         sick = SICK_SETUPS[name]

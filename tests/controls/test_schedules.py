@@ -192,6 +192,7 @@ def plateau_by_hand(plain: Plain, patience: int, epochs: int) -> list[float]:
     return rates
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("own", [False, True])
 def test_plateau_takes_the_mean_loss_of_an_epoch(own: bool) -> None:
     plain = Plain({})

@@ -95,6 +95,7 @@ def test_a_part_that_is_kept_keeps_the_training(verb: str) -> None:
     assert comes_true(lambda: not training.is_alive())
 
 
+@pytest.mark.slow
 def test_a_dashboard_on_the_screen_keeps_the_training_until_its_place_is_taken() -> None:
     dbg = make()
     dashboard, thread, lifetime = dbg.dashboard, thread_of(dbg), lifetime_of(dbg)

@@ -220,6 +220,7 @@ def test_nan_leaves_an_update_out_and_pauses(watch: Watch) -> None:
     assert len(net.history) == EPOCHS
 
 
+@pytest.mark.slow
 def test_lbfgs_which_calls_its_closure_many_times(watch: Watch) -> None:
     given = {"optimizer": torch.optim.LBFGS, "lr": 0.1, "max_epochs": 2}
     bare, net = fit(made(**given)), fit(made(watch, **given))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 
+import pytest
 import torch
 from torch import nn
 
@@ -22,6 +23,7 @@ def copies_of(model: nn.Module) -> int:
     return len({t.data_ptr() for t in large} - own)
 
 
+@pytest.mark.slow
 def test_the_copies_of_a_measured_step_are_released() -> None:
     model = nn.Sequential(*(nn.Linear(WIDTH, WIDTH) for _ in range(4)))
     loss_fn = nn.MSELoss()

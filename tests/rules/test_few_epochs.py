@@ -39,6 +39,7 @@ def names(dbg: nbd.Debugger) -> list[str]:
     return [finding.name for finding in dbg.findings.causes]
 
 
+@pytest.mark.slow
 def test_two_epochs_of_a_slow_training_are_too_few() -> None:
     with debugger(3e-4) as dbg:
         dbg.run(epochs=1)
@@ -63,6 +64,7 @@ def test_a_pause_is_not_an_end() -> None:
         assert names(dbg) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("passes", "named"), [(1, True), (30, False)])
 def test_a_loop_of_ones_own_ends_too(passes: int, named: bool) -> None:
     model = network()

@@ -118,6 +118,7 @@ def test_many_pauses_in_a_second_are_one(shell, training, dashboard, clock):
     assert steps_of(shell) == [0, 1, 10]
 
 
+@pytest.mark.slow
 def test_while_training_runs_it_is_renewed_once_a_minute(shell, training, dashboard, clock, show):
     show(dashboard)
     dashboard._ipython_display_()

@@ -294,6 +294,7 @@ class TestAllPanels:
         np.random.default_rng(request.param).shuffle(tabs)
         return tabs
 
+    @pytest.mark.slow
     def test_tabs_together_are_one_document(self, wire, training, dashboard, show, order):
         """As Bokeh itself would write the document with the same roots."""
         roots = {}
@@ -321,6 +322,7 @@ class TestAllPanels:
         )
         assert defined_in(view.roots) == {model.id for model in document.models}
 
+    @pytest.mark.slow
     def test_what_tabs_share_stays_as_it_was_sent(self, wire, training, dashboard, show, order):
         """Only `sink` changes what may be on screen: the other changes would not be sent."""
         time = panel_of(dashboard, "loss").context.time
@@ -337,6 +339,7 @@ class TestAllPanels:
             dashboard.tick()
         assert states() == before
 
+    @pytest.mark.slow
     def test_figures_over_time_share_one_axis(self, wire, training, dashboard, show, order):
         view = Replay("first")
         for place, tab in enumerate(order):

@@ -188,6 +188,7 @@ def test_a_recorder_that_fails_is_switched_off_and_training_goes_on(
     monkeypatch.undo()
 
 
+@pytest.mark.slow
 def test_a_locked_database_is_said_within_two_seconds_and_nobody_waits_longer(
     debugger: Make, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PROGRAM = """
 import logging, sys
 from pathlib import Path
@@ -20,6 +22,7 @@ print(len(store.rows()))
 """
 
 
+@pytest.mark.slow
 def test_a_new_store_is_made_without_a_word(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(tmp_path / "runs.db")],

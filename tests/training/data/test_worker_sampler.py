@@ -74,6 +74,7 @@ def test_the_delay_of_a_new_size_is_told() -> None:
         assert dbg.history.frame("batch_size")["batch_size"].tolist() == [20.0] * 4 + [10.0] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_sample_that_cannot_be_read_pauses_and_the_next_batch_goes_on(workers: int) -> None:
     loader = DataLoader(Pairs(broken=25), batch_size=20, num_workers=workers)

@@ -27,6 +27,7 @@ def test_training_pauses_before_the_update(dbg: nbd.Debugger) -> None:
         assert equal(state(dbg), state(plain))
 
 
+@pytest.mark.slow
 def test_batch_outputs_and_gradients_are_those_of_the_step() -> None:
     with make() as dbg, make() as plain:
         plain.run(steps=7)

@@ -46,6 +46,7 @@ dbg.close()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.parametrize("way", ["batches", "step"])
 def test_a_forked_copy_of_a_loop_ends_in_words(way: str) -> None:

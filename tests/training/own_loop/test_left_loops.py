@@ -342,6 +342,7 @@ def test_torch_is_as_it_was_between_steps_and_after_it() -> None:
     assert "step" not in vars(loop.optimizer)
 
 
+@pytest.mark.slow
 def test_an_optimizer_keeps_no_training_alive() -> None:
     loop = OwnLoop()
     dbg = nbd.watch(loop.model, loop.optimizer)

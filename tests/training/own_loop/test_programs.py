@@ -172,6 +172,7 @@ def test_what_passes_batches_on_may_return_before_a_long_step(wrap: Callable[...
         assert dbg.history.frame("mine")["mine"].count() == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["closed in turn", "closed in reverse", "out of reach"])
 def test_torch_is_as_before_when_no_loop_is_watched(end: str) -> None:
     before = torch.autograd.backward, nn.utils.clip_grad_norm_, nn.utils.clip_grad.clip_grad_norm_

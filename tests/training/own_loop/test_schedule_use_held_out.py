@@ -227,6 +227,7 @@ assert ReduceLROnPlateau.step is before
 """
 
 
+@pytest.mark.slow
 def test_the_class_is_as_before_when_the_watch_is_closed() -> None:
     # Here watches of other tests may still be open.
     subprocess.run([sys.executable, "-c", CLOSED], check=True)

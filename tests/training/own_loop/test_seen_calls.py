@@ -272,6 +272,7 @@ def in_batches(loss: Loss, targets: torch.Tensor = Y, batch_size: int = 32) -> C
     return report
 
 
+@pytest.mark.slow
 def test_a_loop_over_a_loader_is_judged_by_its_outputs_too() -> None:
     healthy = in_batches(F.cross_entropy)
     assert bad(healthy) == {}
@@ -309,6 +310,7 @@ class Jittered(Dataset[Any]):
         return X[index] + float(self.rng.normal()), Y[index]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_checks_of_its_data_leave_a_loader_as_it_was(workers: int) -> None:
     def run(watched: bool) -> tuple[Any, CheckReport | None]:

@@ -80,6 +80,7 @@ def test_the_report_lists_what_was_not_run_also_after_a_reset(dbg: nbd.Debugger)
     assert {result.status for result in dbg.history.snapshot(()).checks} == {"not_run"}
 
 
+@pytest.mark.slow
 def test_all_checks_there_are() -> None:
     with nbd.Debugger(tiny_mlp(), blobs(), nn.CrossEntropyLoss()) as dbg:
         assert len(dbg.check(slow=True)) == len(dbg.history.snapshot(()).checks) > len(dbg.check())
