@@ -65,11 +65,11 @@ class _Watch(ByLayer):
             if given is not None and given in self._made:
                 self._made[result] = self._made[given]
             return result
-        self._made[result] = LastOperation(name, self.layer, _dropped(name, args, kwargs))
+        self._made[result] = LastOperation(name, self.layer, dropped_share(name, args, kwargs))
         return result
 
 
-def _dropped(name: str, args: Any, kwargs: Any) -> float | None:
+def dropped_share(name: str, args: Any, kwargs: Any) -> float | None:
     """Share of the numbers that a dropout in training sets to 0."""
     if "dropout" not in name:
         return None

@@ -85,6 +85,8 @@ class LossOptimum(Check):
             )  # fmt: skip
         wanted, reached = wide(targets[best.moved]), wide(best.outputs[best.moved])
         if len(wanted) < 8 or not float(wanted.std()) > 0:
+            if len(wanted) > 1 and not bool(torch.isclose(wide(targets), wanted[0]).all()):
+                return _of_one_target(float(wanted[0]), best.moved)
             return Outcome("not_applicable", "the targets do not vary.")
         # Distances are large where a target of 1 says that two samples are alike.
         found = abs(_correlation(wanted, reached))
@@ -97,6 +99,16 @@ class LossOptimum(Check):
                 "needs one output per class and class indices.",
             )  # fmt: skip
         return Outcome("pass", seen, f"at least {self.MIN_CORRELATION}")
+
+
+def _of_one_target(target: float, moved: torch.Tensor) -> Outcome:
+    """Row of a loss that learns from one value of the targets alone."""
+    return Outcome(
+        "fail", f"the loss has a gradient where the target is {target:g} ({int(moved.sum())} of "
+        f"{moved.numel()} outputs), and none where it is another: a constant output is its minimum",
+        "a gradient for every target", "Let the loss count the other targets too: a binary "
+        "cross-entropy has a term for 0 and one for 1, hinge losses take targets of -1 and 1.",
+    )  # fmt: skip
 
 
 class _Best(NamedTuple):

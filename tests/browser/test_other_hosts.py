@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.hosts import NotebookApp, Voila
 from tests.browser.test_dashboard import MAKE, SETUP
-from tools.jupyterlab_driver import ARTEFACTS, FIGURE, Lab, Notebook, until
+from tools.jupyterlab_driver import ARTEFACTS, FIGURE, LONG, Lab, Notebook, until
 
 pytestmark = pytest.mark.browser
 
@@ -33,6 +33,7 @@ def voila(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 def opened(browser: Browser, address: str) -> tuple[Page, list[str]]:
     page = browser.new_page(viewport={"width": 1280, "height": 1000})
+    page.set_default_timeout(LONG)
     errors: list[str] = []
 
     def note(error: Any) -> None:

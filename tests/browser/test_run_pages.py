@@ -15,7 +15,7 @@ from nbdebug.runs.compare.comparison import Comparison
 from nbdebug.runs.report.report import report_page
 from nbdebug.runs.store.run import Run
 from tests.runs.handmade import HOSTILE, change, run_of, series
-from tools.jupyterlab_driver import Notebook, until
+from tools.jupyterlab_driver import LONG, Notebook, until
 
 pytestmark = pytest.mark.browser
 READY = "html[data-ready]"
@@ -53,6 +53,7 @@ class Reader:
         path = self._folder / f"page-{len(self._pages)}.html"
         path.write_text(text, encoding="utf-8")
         page = self._browser.new_page(viewport={"width": 1280, "height": 900}, **options)
+        page.set_default_timeout(LONG)
         self._pages.append(page)
         page.on("request", lambda request: self.asked.append(request.url))
         page.on("pageerror", lambda error: self.trouble.append(str(error)))

@@ -12,7 +12,7 @@ from nbclient import NotebookClient
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from tests.browser.test_dashboard import MAKE, SETUP, train
-from tools.jupyterlab_driver import Lab, Notebook, until
+from tools.jupyterlab_driver import LONG, Lab, Notebook, until
 
 pytestmark = pytest.mark.browser
 Open = Callable[..., Notebook]
@@ -122,6 +122,7 @@ def test_without_a_kernel_the_picture_is_there(
     saved: Path, lab: Lab, context: BrowserContext
 ) -> None:
     page = context.new_page()
+    page.set_default_timeout(LONG)
     page.goto(f"http://127.0.0.1:{lab.port}/lab?reset")
     page.wait_for_function("window.jupyterapp?.restored")
     page.evaluate(OPEN_WITHOUT_KERNEL, saved.name)

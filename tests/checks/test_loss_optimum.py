@@ -26,6 +26,22 @@ def wrong_axis(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return functional.mse_loss(outputs, targets.roll(1, 0))
 
 
+def hinge(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """The hinge loss, whose targets are -1 and 1."""
+    return (1 - targets * outputs).clamp(min=0).mean()
+
+
+def positives_alone(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """A binary cross-entropy without its term of the negatives."""
+    return -(targets * functional.logsigmoid(outputs)).mean()
+
+
+def of_known(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """The squared error of the targets above 0, as where 0 stands for unknown."""
+    known = targets > 0
+    return ((outputs - targets)[known] ** 2).mean()
+
+
 SICK: dict[str, dict[str, Any]] = {
     "cross-entropy of a single output": {
         "model": mlp(out=1), "data": (X, TWO), "loss": softmax_of_one
@@ -38,6 +54,9 @@ SICK: dict[str, dict[str, Any]] = {
         "model": mlp(out=1), "data": (X, 2 * TWO - 1), "loss": nn.BCEWithLogitsLoss()
     },
     "likelihood of raw outputs": {"model": mlp(), "data": (X, y), "loss": nn.NLLLoss()},
+    "a hinge loss of 0 and 1": {"model": mlp(out=1), "data": (X, TWO), "loss": hinge},
+    "no term of the negatives": {"model": mlp(out=1), "data": (X, TWO), "loss": positives_alone},
+    "zeros that count as unknown": {"model": mlp(out=1), "data": (X, TWO), "loss": of_known},
     "a squared error with the wrong sign": {
         "model": mlp(out=1), "data": (X, NUMBER), "loss": lambda o, t: -functional.mse_loss(o, t)
     },
@@ -65,6 +84,10 @@ class Apart(nn.Module):
 
 
 HEALTHY: dict[str, dict[str, Any]] = {
+    "a hinge loss of signs": {"model": mlp(out=1), "data": (X, 2 * TWO - 1), "loss": hinge},
+    "some numbers are unknown": {
+        "model": mlp(out=1), "data": (X, NUMBER.clamp(min=0)), "loss": of_known
+    },
     "cross-entropy": {"model": mlp(), "data": (X, y), "loss": CE},
     "log-probabilities": {
         "model": mlp(nn.LogSoftmax(1)), "data": (X, y), "loss": nn.NLLLoss()

@@ -188,5 +188,9 @@ LAYERS: Mapping[str, SickSetup] = {
     ),
     "BatchNorm on two samples": SickSetup("batchnorm_batch", normed, settings={"batch_size": 2}),
     "a last batch of one": SickSetup("batchnorm_batch", normed, settings={"batch_size": 199}),
+    "the share that is kept given to dropout": SickSetup(
+        "dropped_share",
+        lambda: nn.Sequential(nn.Linear(FEATURES, 64), nn.Dropout(0.9), nn.Linear(64, CLASSES)),
+    ),
     "dropout in eval mode": SickSetup("sample_independence", AlwaysDropping),
 }  # fmt: skip

@@ -72,6 +72,11 @@ START: Mapping[str, SickSetup] = {
         lambda: (X.bfloat16(), y),
         settings={"lr": 1e-5},
     ),
+    "betas in the wrong order": SickSetup(
+        "optimizer_averages",
+        mlp,
+        settings={"optimizer": lambda p: torch.optim.Adam(p, betas=(0.999, 0.9))},
+    ),
     "an optimizer for each step": SickSetup(
         "step_optimizer", mlp, settings={"step_fn": renews_an_optimizer}
     ),
