@@ -47,6 +47,8 @@ class InitialLoss(Check):
     WARNING_RATIO = 2.0
     LOW_RATIO = 0.5
     NOTHING = 1e-6
+    # Standard deviations of the targets between their mean and 0.
+    MAX_OFFSET = 0.5
 
     def examine(self, context: CheckContext) -> Outcome:
         if context.step:
@@ -69,10 +71,7 @@ class InitialLoss(Check):
         if not chance:
             return Outcome("not_applicable", "no best constant output was found for this loss.")
         if loss > self.WARNING_RATIO * chance and is_regression(outputs, targets):
-            # Nothing untrained knows the mean of each pixel: one number for all is chance.
-            number = best_constant(context, targets, outputs.shape[1:], torch.Size())
-            if number is not None:
-                chance, words = max(chance, number), "of the best single number"
+            chance, words = self._untrained(context, outputs, targets, chance, words)
         seen, expected = f"loss {loss:.4g}", f"about {chance:.4g} ({words})"
         ratio = loss / chance
         if not math.isfinite(loss) or ratio > self.FAIL_RATIO:
@@ -84,6 +83,22 @@ class InitialLoss(Check):
         return Outcome(
             status, f"{seen}, {ratio:.2g} times chance", expected, _advice(context, ratio)
         )
+
+    def _untrained(
+        self, context: CheckContext, outputs: torch.Tensor, targets: torch.Tensor,
+        chance: float, words: str,
+    ) -> tuple[float, str]:  # fmt: skip
+        """The loss of the best outputs that an untrained model can be expected to have."""
+        # Nothing untrained knows the mean of each pixel: one number for all is chance.
+        number = best_constant(context, targets, outputs.shape[1:], torch.Size())
+        if number is not None:
+            chance, words = max(chance, number), "of the best single number"
+        # Of an asymmetric loss the best number is far from 0, where an untrained model is.
+        if abs(float(targets.mean())) < self.MAX_OFFSET * float(targets.std()):
+            nothing = context.loss_value(torch.zeros_like(outputs), targets)
+            if nothing > chance:
+                chance, words = nothing, "of an output of 0"
+        return chance, words
 
     def _chance(
         self, context: CheckContext, outputs: torch.Tensor, targets: torch.Tensor

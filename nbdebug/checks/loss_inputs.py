@@ -51,7 +51,7 @@ class LossInputs(Check):
     order = 11
     title = "Inputs of the loss functions"
     source = "PyTorch, torch.nn.functional (loss functions)"
-    explains = ("initial_loss", "prior_bias", "baselines", "overfit")
+    explains = ("loss_optimum", "initial_loss", "prior_bias", "baselines", "overfit")
 
     def examine(self, context: CheckContext) -> Outcome:
         calls = loss_calls(context, CONTRACTS)

@@ -38,7 +38,7 @@ class LossOptimum(Check):
     order = 12
     title = "The loss rewards the targets"
     source = "PyTorch, loss functions; nbdebug: descent on the outputs"
-    explains = ("initial_loss", "prior_bias", "loss_inputs", "overfit")
+    explains = ("initial_loss", "prior_bias", "overfit")
 
     MIN_CORRELATION = 0.5
 

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from nbdebug.examples.setups.base import CE, X, binary, mlp, regression, y
+from nbdebug.examples.setups.connections import hinge
 from tests.checks.result_of import result_of
 from tests.problems import CLASSES
 
@@ -24,11 +25,6 @@ def softmax_of_one(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor
 def wrong_axis(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Rewards outputs that follow the next sample's targets."""
     return functional.mse_loss(outputs, targets.roll(1, 0))
-
-
-def hinge(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """The hinge loss, whose targets are -1 and 1."""
-    return (1 - targets * outputs).clamp(min=0).mean()
 
 
 def positives_alone(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import nbdebug as nbd
 from nbdebug.checks._samples import limited_by_time
 from nbdebug.core.results.checks.check_result import CheckResult, Proposal
-from nbdebug.examples.setups.base import CE, X, mlp, y
+from nbdebug.examples.setups.base import CE, X, mlp, regression, y
 from tests.problems import CLASSES, FEATURES
 
 NUMBER = r"-?\d+\.?\d*(?:e[+-]?\d+)?"
@@ -240,6 +240,23 @@ def test_a_loss_far_above_chance_says_whether_data_or_weights_are_at_fault(
     found = result("initial_loss", model, (inputs * X, y))
     assert found.status == "fail"
     assert words in found.remedy
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.95])
+def test_an_untrained_model_is_no_quantile(share: float) -> None:
+    """The best constant of an asymmetric loss is far from the outputs of healthy weights."""
+    inputs, numbers = regression()
+
+    def pinball(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        error = targets - outputs
+        return torch.maximum(share * error, (share - 1) * error).mean()
+
+    targets = (numbers - numbers.mean()) / numbers.std()
+    assert result("initial_loss", mlp(out=1), (inputs, targets), pinball).status == "pass"
+    wide = mlp(out=1)
+    with torch.no_grad():
+        wide[-1].weight.mul_(100.0)
+    assert result("initial_loss", wide, (inputs, targets), pinball).status != "pass"
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset, WeightedRandomSampler
 
 from nbdebug.examples.data import CLASSES, FEATURES, images
-from nbdebug.examples.setups.base import CE, SickSetup, X, mlp, regression, y
+from nbdebug.examples.setups.base import CE, SickSetup, X, binary, mlp, regression, y
 
 TOKENS = 9
 
@@ -37,6 +37,11 @@ def uneven(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Two targets, of which one is thousands of times as large."""
     first = nn.functional.mse_loss(outputs[:, 0], targets[:, 0])
     return first + nn.functional.mse_loss(outputs[:, 1], targets[:, 1])
+
+
+def hinge(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """The hinge loss, whose targets are -1 and 1."""
+    return (1 - targets * outputs).clamp(min=0).mean()
 
 
 def two_numbers() -> tuple[torch.Tensor, torch.Tensor]:
@@ -143,8 +148,9 @@ CONNECTIONS: Mapping[str, SickSetup] = {
     "a parameter that was converted": SickSetup("loss_graph", Converted),
     "a loss without a slope": SickSetup("loss_graph", mlp, loss=rounded),
     "a term that drowns another": SickSetup("loss_terms", lambda: mlp(out=2), two_numbers, uneven),
+    "a hinge loss of 0 and 1": SickSetup("loss_optimum", lambda: mlp(out=1), binary, hinge),
     "masks of 0 and 255": SickSetup(
-        "loss_optimum", segmenter, lambda: (images()[0], (images()[0] > 1.5).float() * 255),
+        "loss_inputs", segmenter, lambda: (images()[0], (images()[0] > 1.5).float() * 255),
         nn.BCEWithLogitsLoss(),
     ),
     "a layer repeated by *": SickSetup("shared_layers", repeated_layer, loss=CE),
