@@ -17,7 +17,7 @@ WHY_NO_PROGRESS = (
     "made_in_forward", "symmetry", "causality", "shifted_targets", "related_targets",
     "paired_rows", "unit_axis", "logit_range", "custom_backward", "detached_gradients",
     "detached_state", "class_numbering", "index_arithmetic", "autocast_rounding",
-    "wrapped_integers", "dropped_share", "optimizer_averages",
+    "wrapped_integers", "dropped_share", "optimizer_averages", "repeated_tokens",
 )  # fmt: skip
 # Checks that tell more of a model that was trained.
 LATER = frozenset({"related_targets", "class_numbering"})

@@ -10,9 +10,12 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from nbdebug.examples.data import images
+from nbdebug.examples.data import CLASSES, images
 from nbdebug.examples.networks import tiny_cnn
 from nbdebug.examples.setups.base import SickSetup, X, mlp, regression, y
+
+# Rows of an embedding.
+VOCABULARY = 50
 
 
 def with_nan() -> tuple[torch.Tensor, torch.Tensor]:
@@ -91,6 +94,19 @@ class Halving(Dataset[Any]):
         return row, y[index]
 
 
+def bag_of_words() -> nn.Module:
+    """Classes of sequences of 8 tokens."""
+    return nn.Sequential(nn.Embedding(VOCABULARY, 4), nn.Flatten(), nn.Linear(32, CLASSES))
+
+
+def unknown_words() -> tuple[torch.Tensor, torch.Tensor]:
+    """Sequences [N, 8] of which all but every twentieth token is index 1."""
+    tokens = torch.ones(len(X), 8, dtype=torch.long)
+    flat = tokens.view(-1)
+    flat[::20] = torch.arange(len(flat[::20])) % VOCABULARY
+    return tokens, y
+
+
 DATA: Mapping[str, SickSetup] = {
     "targets in the thousands": SickSetup(
         "labels", lambda: mlp(out=1), lambda: regression(1000.0, 3000.0), nn.MSELoss()
@@ -114,6 +130,7 @@ DATA: Mapping[str, SickSetup] = {
     "sorted by class": SickSetup("shuffling", mlp, sorted_by_class),
     "brightness that wraps around": SickSetup("wrapped_integers", mlp, Brighter),
     "noise from the same seed each time": SickSetup("reseeding", mlp, Reseeded),
+    "words that are all unknown": SickSetup("repeated_tokens", bag_of_words, unknown_words),
     "rows that are halved in place": SickSetup("data_in_place", mlp, Halving),
     "validated on training data": SickSetup("overlap", mlp, settings={"val_data": (X, y)}),
     "validation data not scaled": SickSetup(
