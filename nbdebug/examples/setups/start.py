@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from nbdebug.examples.data import FEATURES
 from nbdebug.examples.setups.base import CE, SickSetup, X, mlp, y
@@ -59,6 +60,17 @@ def renews_an_optimizer(model: nn.Module, batch: Any) -> torch.Tensor:
     return loss
 
 
+# Gives the same batch whenever it is asked for its first.
+IN_ORDER = DataLoader(TensorDataset(X, y), batch_size=32)
+
+
+def first_batch_again(model: nn.Module, batch: Any) -> torch.Tensor:
+    """Loss of a batch that each step draws for itself, and not of the one that it is given."""
+    inputs, targets = next(iter(IN_ORDER))
+    loss: torch.Tensor = CE(model(inputs), targets)
+    return loss
+
+
 START: Mapping[str, SickSetup] = {
     "a vanishing learning rate": SickSetup(
         "lr_sanity", mlp, settings={"optimizer": "sgd", "lr": 1e-7}
@@ -76,6 +88,9 @@ START: Mapping[str, SickSetup] = {
         "optimizer_averages",
         mlp,
         settings={"optimizer": lambda p: torch.optim.Adam(p, betas=(0.999, 0.9))},
+    ),
+    "the same batch in each step": SickSetup(
+        "unused_batch", mlp, settings={"step_fn": first_batch_again}
     ),
     "an optimizer for each step": SickSetup(
         "step_optimizer", mlp, settings={"step_fn": renews_an_optimizer}
