@@ -30,8 +30,8 @@ class FrozenLayers(Check):
     requires_grad=False or a torch.no_grad() was set on the wrong layer. Several frozen layers with
     such weights are a network that was never loaded: load_state_dict(strict=False) passes over all
     names that it does not know, and the layers behind learn from noise. Initial weights are known
-    by their distribution. One layer, copies that follow a network which learns, and modules whose
-    name or class says random, fixed or reservoir are meant so.
+    by their distribution. One layer, a network with adapters (LoRA), copies that follow a network
+    which learns, and modules whose name or class says random, fixed or reservoir are left alone.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -53,15 +53,16 @@ class FrozenLayers(Check):
         if not frozen:
             return Outcome("not_applicable", "no layer is frozen.")
         norms = new_norms(model)
+        adapted = [name for name, _ in frozen if _is_adapted(model, name)]
         new = [
             name for name, m in frozen
-            if is_new(m, norms) and not _is_adapted(model, name) and not _is_meant(model, name)
+            if is_new(m, norms) and name not in adapted and not _is_meant(model, name)
         ]  # fmt: skip
         large = [m for _, m in trained if is_large(m)]
         fresh = not context.step and all(is_new(m, norms) for m in large)
         if new and layers[-1][0] not in new and len(frozen) < len(trained) and fresh:
             return _wrong_layer(new, len(trained))
-        never = [] if not trained else _untrained(context, new, layers[-1][0], trained)
+        never = [] if adapted or not trained else _untrained(context, new, layers[-1][0], trained)
         if sum(getattr(model.get_submodule(name), "num_layers", 1) for name in never) >= MIN_LAYERS:
             return _not_loaded(never, len(frozen))
         return Outcome("pass", f"{len(frozen)} frozen layers", EXPECTED)
@@ -130,8 +131,13 @@ def _is_meant(model: nn.Module, name: str) -> bool:
 
 
 def _is_adapted(model: nn.Module, name: str) -> bool:
-    """True if weights that learn stand beside a layer in its module, such as those of LoRA."""
-    parent = model.get_submodule(name.rpartition(".")[0])
-    if isinstance(parent, nn.Sequential) or parent is model:
+    """True if two smaller matrices that learn stand beside a layer, such as those of LoRA."""
+    parent, weight = model.get_submodule(name.rpartition(".")[0]), model.get_submodule(name)
+    matrix = matrix_of(weight)
+    if isinstance(parent, nn.Sequential) or parent is model or matrix is None:
         return False
-    return any(p.requires_grad for p in parent.parameters())
+    outer, inner = matrix.shape[:2]
+    shapes = [p.shape[:2] for p in parent.parameters() if p.requires_grad and p.ndim > 1]
+    downs = {min(shape) for shape in shapes if inner in shape}
+    ups = {min(shape) for shape in shapes if outer in shape}
+    return any(2 * rank <= min(outer, inner) for rank in downs & ups)

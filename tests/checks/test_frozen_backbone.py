@@ -85,12 +85,24 @@ def with_some_blocks_that_learn() -> nn.Module:
     return model
 
 
+class Wrapped(nn.Module):
+    """A network within another module, as in a LightningModule."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = Classifier(backbone())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.net(x)  # type: ignore[no-any-return]
+
+
 SICK: dict[str, Callable[[], nn.Module]] = {
     "all_new": lambda: Classifier(backbone()),
     "drawn_from_a_normal_distribution": lambda: Classifier(backbone(normal=True)),
     "convolutions_with_new_norms": convolutions,
     "recurrent": Recurrent,
     "attention": Attending,
+    "wrapped": Wrapped,
     "partly_loaded": partly_loaded,
     "some_blocks_learn": with_some_blocks_that_learn,
 }
@@ -134,6 +146,23 @@ class RandomFeatures(nn.Module):
         return self.readout(self.random_features(x))  # type: ignore[no-any-return]
 
 
+class LowRank(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.base = nn.Linear(32, 32).requires_grad_(False)
+        self.down, self.up = nn.Linear(32, 4, bias=False), nn.Linear(4, 32, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.base(x) + self.up(self.down(x))  # type: ignore[no-any-return]
+
+
+def with_adapters() -> nn.Module:
+    body = backbone()
+    model = Classifier(body)
+    body[2] = LowRank()
+    return model
+
+
 def extreme_learning_machine() -> nn.Module:
     return Classifier(nn.Sequential(nn.Linear(12, 256), nn.Tanh()), 256)
 
@@ -160,6 +189,7 @@ HEALTHY: dict[str, Callable[[], nn.Module]] = {
     "momentum_network_of_its_own": lambda: Momentum(False),
     "named_random": RandomFeatures,
     "one_random_layer": extreme_learning_machine,
+    "adapters": with_adapters,
     "scaled_reservoir": scaled_reservoir,
     "trained_norms": trained_norms,
 }
