@@ -21,6 +21,7 @@ from nbdebug.training.own_loop.call_order import CallOrder
 from nbdebug.training.own_loop.gradient_marks import reaches
 from nbdebug.training.own_loop.others import OTHER_OPTIMIZER, SAID_BY_HAND, OtherOptimizers
 from nbdebug.training.own_loop.seen_losses import SeenLosses
+from nbdebug.training.own_loop.seen_validation import SeenValidation
 from nbdebug.training.own_loop.update_numbers import UpdateNumbers
 from nbdebug.training.own_loop.watched_optimizer import WatchedOptimizer, watched_optimizers
 
@@ -49,7 +50,9 @@ class LoopUpdates(UpdateNumbers):
 
     sees_others = True
 
-    def __init__(self, batch: Callable[[], Batch], repeats: Callable[[], bool]) -> None:
+    def __init__(
+        self, batch: Callable[[], Batch], repeats: Callable[[], bool], state: Callable[[], str]
+    ) -> None:
         self._batch, self._repeats = batch, repeats
         self._loop: Loop | None = None
         self.order, self._failed = CallOrder(), False
@@ -57,19 +60,23 @@ class LoopUpdates(UpdateNumbers):
         self.looks, self.called, self.by_hand, self.divided_by = False, False, False, 1
         self.others, self._told, self.seen = OtherOptimizers(), set[str](), SeenLosses()
         self.module_calls = self.seen.calls
+        self.validation = SeenValidation(state, repeats, batch)
         self.clear(False)
 
     def attach(self, loop: Loop) -> None:
         """Set the loop of the training, whose optimizers are watched."""
         self._loop = loop
         self.optimizers = found = watched_optimizers(loop.session)
-        self.order.attach(loop, found[0].parameters if len(found) == 1 else ())
+        alone = found[0].parameters if len(found) == 1 else ()
+        self.order.attach(loop, alone)
+        self.validation.attach(loop, alone)
 
     def clear(self, watched: bool) -> None:
         """Begin a step."""
         self.updated = self.skipped = self._began = False
         self.lr = math.nan
         self.watched = watched
+        self.validation.end()
         self.losses: list[torch.Tensor] = []
         self.own_loss: Any = None
         self.stop: Break | None = None
@@ -81,6 +88,7 @@ class LoopUpdates(UpdateNumbers):
         """See nothing any more."""
         self.order.close()
         self.seen.calls.close()
+        self.validation.end()
 
     def stop_late(self, values: Values) -> None:
         """See if a breakpoint holds after updates before which none was looked at."""
@@ -193,8 +201,7 @@ class LoopUpdates(UpdateNumbers):
 
     def count_by_hand(self) -> None:
         """Count the batch as a step if it had a backward pass, and say so once."""
-        if any(one.took for one in self.optimizers):
-            self.updated = True
+        self.updated = self.updated or any(one.took for one in self.optimizers)
         self.tell(OTHER, SAID_BY_HAND)
 
     def tell(self, title: str, text: str) -> None:
@@ -252,6 +259,7 @@ class LoopUpdates(UpdateNumbers):
         self.others.updates += 1
         self.lr, self.updated = self.loop.session.lr, True
         self.order.update(self.loop.session.step, self.others)
+        self.validation.begin(self.loop.session.step, self.watched)
 
     def _measure_once(self, one: WatchedOptimizer) -> None:
         """Measure loss and gradients of the last backward pass, in one transfer."""
