@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
 
+from nbdebug.checks._constant import HIDDEN
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.error_text import describe_error, raise_interrupt
@@ -131,6 +133,8 @@ class CheckRunner:
                 outcome = check.examine(context)
             if not isinstance(outcome, Outcome):
                 raise PluginError(f"examine() gave {outcome!r}: expected an Outcome")
+            if outcome.status == "not_applicable":
+                outcome = replace(outcome, seen=self._with_reason(outcome.seen))
         except CheckStopped as error:
             outcome = Outcome("not_applicable", str(error))
         except LoopLeft as error:
@@ -157,8 +161,17 @@ class CheckRunner:
 
     def _without_look(self, check: Check, why_not: str) -> Outcome:
         """Outcome of a loop that cannot be looked at: what its own steps have shown."""
-        seen: Mapping[str, Outcome] = self._session.body.updates.seen.outcomes
-        return seen.get(check.name, Outcome("not_applicable", why_not))
+        seen = self._session.body.updates.seen
+        outcomes: Mapping[str, Outcome] = seen.outcomes
+        said = why_not if check.sees_step else self._with_reason(why_not)
+        return outcomes.get(check.name, Outcome("not_applicable", said))
+
+    def _with_reason(self, why_not: str) -> str:
+        """What a check says, and why the first steps of a loop are not computed again."""
+        body = self._session.body
+        if body is None or body.repeats or why_not not in (CANNOT_REPEAT, HIDDEN):
+            return why_not
+        return f"{why_not} {body.updates.seen.calls.why_not}".strip()
 
     def _loop_thread(self) -> int | None:
         """Thread of a loop of the user's own, which runs what a check looks at; None without."""
