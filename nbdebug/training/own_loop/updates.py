@@ -74,9 +74,9 @@ class LoopUpdates(UpdateNumbers):
     def clear(self, watched: bool) -> None:
         """Begin a step."""
         self.updated = self.skipped = self._began = False
-        self.lr = math.nan
-        self.watched = watched
+        self.lr, self.watched = math.nan, watched
         self.validation.end()
+        self.seen.last.step_begins(watched and not self._repeats())
         self.losses: list[torch.Tensor] = []
         self.own_loss: Any = None
         self.stop: Break | None = None
@@ -87,7 +87,7 @@ class LoopUpdates(UpdateNumbers):
     def close(self) -> None:
         """See nothing any more."""
         self.order.close()
-        self.seen.calls.close()
+        self.seen.close()
         self.validation.end()
 
     def stop_late(self, values: Values) -> None:

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.nn.modules.module import _global_forward_hooks
 from torch.utils.data import DataLoader, TensorDataset
 
 import nbdebug as nbd
+from tests.inside import global_hooks
 from tests.training.own_loop.loops import X, Y
 
 HELD_X, HELD_Y = X[:48] + 0.01, Y[:48]
@@ -103,7 +103,7 @@ def in_batches(work: Work, model: nn.Module, *, inside: bool = False) -> Any:
             if not inside:
                 work(model)
         found = dbg.findings
-    assert not _global_forward_hooks
+    assert global_hooks() == 0
     return found
 
 
@@ -121,7 +121,7 @@ def in_steps(work: Work, model: nn.Module, *, every: int = 6) -> Any:
                 work(model)
         dbg.leave()
         found = dbg.findings
-    assert not _global_forward_hooks
+    assert global_hooks() == 0
     return found
 
 
