@@ -89,15 +89,19 @@ def loss_of_steps(session: Session, seen: Sequence[SeenStep]) -> tuple[Any, Eval
     return None if isinstance(loss_fn, OwnLoss) else loss_fn, evaluate
 
 
-def all_samples(session: Session, seen: Sequence[SeenStep] = ()) -> Samples:
-    """Describe the data source for checks; `seen` steps of a loop show its batch size."""
+def all_samples(session: Session, seen: Sequence[SeenStep] = (), of_loader: bool = True) -> Samples:
+    """Describe the data source for checks; `seen` steps of a loop show its batch size.
+
+    Args:
+        of_loader: True to read the dataset of the loader of a loop.
+    """
     source, validation = session.source, session.validation
     shuffled, drop_last = None, False
     indices = indices_of(session.sampler)
     if indices is not None:
         shuffled = None if indices.own is not None else indices.shuffle
         drop_last = indices.drop_last
-    elif isinstance(session.sampler, LoopSampler) and not seen:
+    elif isinstance(session.sampler, LoopSampler) and of_loader:
         own = _of_loader(session.sampler)
         source, shuffled, drop_last = own or (source, shuffled, drop_last)
     stream = source.ready or isinstance(source, StreamSource)

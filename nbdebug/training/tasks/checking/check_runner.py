@@ -43,7 +43,7 @@ class CheckRunner:
 
     def __init__(self, checks: Sequence[Check], session: Session, history: History) -> None:
         self.checks = {check.name: check for check in checks}
-        self._session, self._history = session, history
+        self._session, self._history, self._left = session, history, ""
         self.announce()
         if session.body is not None:
             judges = {name: check.examine_graph for name, check in self.checks.items()}
@@ -82,24 +82,37 @@ class CheckRunner:
         known = {result.name: result for result in before}
         checks = [self.checks[name] for name in self.chosen(names)]
         guard = StateGuard(self._session)
+        batches, self._left = [], ""
         try:
             batches = self._draw(guard) if any(check.runs_model for check in checks) else []
+        except LoopLeft as error:
+            # No loop runs: its first steps are computed again without it.
+            self._left = str(error)
         except BaseException as error:
             raise_interrupt(error)
             refusal = _failed(error, "No batch could be drawn")
-            step, left = self._session.step, isinstance(error, LoopLeft)
-            for check in checks:
-                outcome = self._without_look(check, str(error)) if left else refusal
-                known[check.name] = check.result(outcome, 0.0, step)
-            self._history.set_result(CheckReport.of(known.values()))
-            return CheckReport.of(known[check.name] for check in checks)
+            return self._refused(checks, known, lambda check: refusal)
         contexts = self._contexts(batches, progress.should_stop)
+        if not contexts:
+            return self._refused(checks, known, lambda check: self._without_look(check, self._left))
         for number, check in enumerate(checks):
             for context in contexts:
                 context.progress = _part_of(progress, check.title, number, len(checks))
             known[check.name] = self._one(check, contexts, guard)
             self._history.set_result(CheckReport.of(known.values()))
         self._end_looks(guard)
+        return CheckReport.of(known[check.name] for check in checks)
+
+    def _refused(
+        self,
+        checks: Sequence[Check],
+        known: dict[str, CheckResult],
+        outcome: Callable[[Check], Outcome],
+    ) -> CheckReport:
+        """Report of checks for which there is nothing to look at."""
+        for check in checks:
+            known[check.name] = check.result(outcome(check), 0.0, self._session.step)
+        self._history.set_result(CheckReport.of(known.values()))
         return CheckReport.of(known[check.name] for check in checks)
 
     def _one(
@@ -128,7 +141,7 @@ class CheckRunner:
                 eager(self._session.model),
             ):
                 if context.rebuilt and check.sees_step:
-                    raise LoopLeft(CANNOT_REPEAT)
+                    raise LoopLeft(self._left or CANNOT_REPEAT)
                 context.refuse_out_of_range(check.runs_loss)
                 outcome = check.examine(context)
             if not isinstance(outcome, Outcome):
@@ -215,12 +228,13 @@ class CheckRunner:
         )  # fmt: skip
         found = []
         # What the user or a trainer gave as the loss is no loop.
-        if not seen or body.repeats or session.step_fn != body.look:
+        own_loss = seen and session.step_fn != body.look
+        if not self._left and (not seen or body.repeats or own_loss):
             samples = all_samples(session)
             found.append(make(session, session.loss_fn, session.evaluate, batches, samples))
         if seen:
             data = [to_device(step.batch, session.device) for step in seen]
-            samples = all_samples(session, seen)
+            samples = all_samples(session, seen, of_loader=bool(self._left) and body.repeats)
             found.append(make(session, *loss_of_steps(session, seen), data, samples, rebuilt=True))
         return found
 
