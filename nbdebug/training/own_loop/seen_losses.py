@@ -11,7 +11,7 @@ from torch import nn
 
 from nbdebug.checks._loss_nodes import named_nodes
 from nbdebug.core.results.checks.check_result import Outcome
-from nbdebug.training.own_loop.last_calls import LastCalls
+from nbdebug.training.own_loop.seen.last_calls import LastCalls
 from nbdebug.training.own_loop.seen_calls import SeenCalls
 
 Judge = Callable[[Sequence[tuple[str, Any]]], Outcome | None]

@@ -20,8 +20,8 @@ from nbdebug.training.engine.stopping.stop_report import breakpoint_hit
 from nbdebug.training.own_loop.call_order import CallOrder
 from nbdebug.training.own_loop.gradient_marks import reaches
 from nbdebug.training.own_loop.others import OTHER_OPTIMIZER, SAID_BY_HAND, OtherOptimizers
+from nbdebug.training.own_loop.seen.validation import SeenValidation
 from nbdebug.training.own_loop.seen_losses import SeenLosses
-from nbdebug.training.own_loop.seen_validation import SeenValidation
 from nbdebug.training.own_loop.update_numbers import UpdateNumbers
 from nbdebug.training.own_loop.watched_optimizer import WatchedOptimizer, watched_optimizers
 

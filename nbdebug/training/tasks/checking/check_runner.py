@@ -127,7 +127,8 @@ class CheckRunner:
                 break
         else:
             outcomes = outcomes[:1]
-        return check.result(outcomes[-1], time.perf_counter() - start, self._session.step)
+        outcome = self._explained(check, outcomes[-1])
+        return check.result(outcome, time.perf_counter() - start, self._session.step)
 
     def _outcome(self, check: Check, context: CheckContext, guard: StateGuard) -> Outcome:
         try:
@@ -146,8 +147,6 @@ class CheckRunner:
                 outcome = check.examine(context)
             if not isinstance(outcome, Outcome):
                 raise PluginError(f"examine() gave {outcome!r}: expected an Outcome")
-            if outcome.status == "not_applicable":
-                outcome = replace(outcome, seen=self._with_reason(outcome.seen))
         except CheckStopped as error:
             outcome = Outcome("not_applicable", str(error))
         except LoopLeft as error:
@@ -174,17 +173,15 @@ class CheckRunner:
 
     def _without_look(self, check: Check, why_not: str) -> Outcome:
         """Outcome of a loop that cannot be looked at: what its own steps have shown."""
-        seen = self._session.body.updates.seen
-        outcomes: Mapping[str, Outcome] = seen.outcomes
-        said = why_not if check.sees_step else self._with_reason(why_not)
-        return outcomes.get(check.name, Outcome("not_applicable", said))
+        seen: Mapping[str, Outcome] = self._session.body.updates.seen.outcomes
+        return seen.get(check.name, Outcome("not_applicable", why_not))
 
-    def _with_reason(self, why_not: str) -> str:
-        """What a check says, and why the first steps of a loop are not computed again."""
-        body = self._session.body
-        if body is None or body.repeats or why_not not in (CANNOT_REPEAT, HIDDEN):
-            return why_not
-        return f"{why_not} {body.updates.seen.calls.why_not}".strip()
+    def _explained(self, check: Check, outcome: Outcome) -> Outcome:
+        """An outcome, with the reason for which the first steps of a loop are not made again."""
+        body, said = self._session.body, outcome.seen
+        if body is None or body.repeats or check.sees_step or said not in (CANNOT_REPEAT, HIDDEN):
+            return outcome
+        return replace(outcome, seen=f"{said} {body.updates.seen.calls.why_not}".strip())
 
     def _loop_thread(self) -> int | None:
         """Thread of a loop of the user's own, which runs what a check looks at; None without."""
