@@ -59,7 +59,7 @@ class LoopBody(Handoff):
         self.updates = LoopUpdates(
             lambda: self._given[-1], lambda: self.repeats, lambda: self._state
         )
-        self.at_end = self.updates.validation.end
+        self.at_end = self.updates.leave
         self.calls = TorchCalls(self.updates, members_of(optimizer))
         self._loop: Loop | None = None
         self.step, self.planned = 0, 0

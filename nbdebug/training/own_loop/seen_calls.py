@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -41,6 +41,7 @@ class SeenStep:
         loss_fn: gives the loss of the step for what the model returned.
         autocast: dtype that the model was called with under `torch.autocast`; None without it.
         versions: of the tensors of inputs and targets, which count changes in place.
+        modes: True for each module of the model that was in training mode.
     """
 
     inputs: Any
@@ -48,6 +49,7 @@ class SeenStep:
     loss_fn: FoundLoss | OwnLoss
     autocast: torch.dtype | None
     versions: tuple[int, ...]
+    modes: tuple[bool, ...] = ()
 
     @property
     def batch(self) -> Any:
@@ -107,6 +109,7 @@ class SeenCalls:
         # What is not understood is not kept, and the loop goes on.
         with suppress(Exception):
             step = _seen_step(calls, losses)
+            step = step and replace(step, modes=tuple(m.training for m in calls[-1][0].modules()))
         first = self.steps[0] if self.steps else step
         if step is not None and first is not None and step.loss_fn.recipe == first.loss_fn.recipe:
             self.steps.append(step)

@@ -84,11 +84,15 @@ class LoopUpdates(UpdateNumbers):
         for one in self.optimizers:
             one.clear()
 
+    def leave(self) -> None:
+        """See nothing more of a loop that is left."""
+        self.seen.close()
+        self.validation.end()
+
     def close(self) -> None:
         """See nothing any more."""
         self.order.close()
-        self.seen.close()
-        self.validation.end()
+        self.leave()
 
     def stop_late(self, values: Values) -> None:
         """See if a breakpoint holds after updates before which none was looked at."""
@@ -162,10 +166,7 @@ class LoopUpdates(UpdateNumbers):
             self.others.inside -= 1
 
     def _made_update(
-        self,
-        one: WatchedOptimizer,
-        step: Callable[..., Any],
-        closure: Callable[[], Any] | None,
+        self, one: WatchedOptimizer, step: Callable[..., Any], closure: Callable[[], Any] | None
     ) -> Any:
         if closure is not None:
             return self._update_by_closure(one, step, closure)
@@ -208,8 +209,7 @@ class LoopUpdates(UpdateNumbers):
         """Add a notice, once."""
         if self.watched and text not in self._told:
             self._told.add(text)
-            step = self.loop.session.step
-            self.loop.history.add_notice(Notice(step, "warning", title, text))
+            self.loop.history.add_notice(Notice(self.loop.session.step, "warning", title, text))
 
     def _update_by_closure(
         self, one: WatchedOptimizer, step: Callable[..., Any], closure: Callable[[], Any]

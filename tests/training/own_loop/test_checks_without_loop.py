@@ -70,6 +70,21 @@ def test_without_a_loss_that_is_found_it_is_said_that_no_loop_runs() -> None:
     assert "No loop is running" in report["reduction"].seen
 
 
+def test_a_model_that_was_put_into_eval_mode_since_is_no_fault() -> None:
+    model = network()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    with nbd.watch(model, optimizer, runs=None) as dbg:
+        for x, y in dbg.batches(DataLoader(TensorDataset(X, Y), 32)):
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        model.eval()
+        report = dbg.check()
+        assert bad(report) == {}
+        assert "train_eval" in applied(report)
+        assert not any(module.training for module in model.modules())
+
+
 def test_before_its_loop_there_is_nothing_to_look_at() -> None:
     model = network()
     with nbd.watch(model, torch.optim.SGD(model.parameters(), 0.1), runs=None) as dbg:

@@ -73,6 +73,13 @@ def seen_steps(session: Session) -> list[SeenStep]:
     return [step for step in session.body.updates.seen.calls.steps if step.is_as_it_was]
 
 
+def take_modes(session: Session, seen: Sequence[SeenStep]) -> None:
+    """Put modules into the modes of some steps; the loop may have validated since."""
+    modes = seen[0].modes if seen else ()
+    for module, training in zip(session.model.modules(), modes, strict=False):
+        module.training = training
+
+
 def loss_of_steps(session: Session, seen: Sequence[SeenStep]) -> tuple[Any, Evaluate]:
     """Loss function of steps of a loop, and what returns loss, outputs and targets of a batch."""
     loss_fn, dtype, kind = seen[0].loss_fn, seen[0].autocast, session.device.type

@@ -32,6 +32,7 @@ from nbdebug.training.tasks.checking.check_data import (
     loss_of_steps,
     seen_steps,
     some_batches,
+    take_modes,
 )
 from nbdebug.training.tasks.checking.silence import silenced
 
@@ -133,6 +134,8 @@ class CheckRunner:
     def _outcome(self, check: Check, context: CheckContext, guard: StateGuard) -> Outcome:
         try:
             context.report_progress()
+            if context.rebuilt:
+                take_modes(self._session, seen_steps(self._session))
             context.begin()
             # Of what a check tries out, torch would warn the user.
             with (
@@ -230,6 +233,7 @@ class CheckRunner:
             samples = all_samples(session)
             found.append(make(session, session.loss_fn, session.evaluate, batches, samples))
         if seen:
+            take_modes(session, seen)
             data = [to_device(step.batch, session.device) for step in seen]
             samples = all_samples(session, seen, of_loader=bool(self._left) and body.repeats)
             found.append(make(session, *loss_of_steps(session, seen), data, samples, rebuilt=True))
