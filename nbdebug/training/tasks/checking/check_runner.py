@@ -123,6 +123,8 @@ class CheckRunner:
         start = time.perf_counter()
         outcomes = []
         for context in contexts:
+            if context.rebuilt:
+                take_modes(self._session, seen_steps(self._session))
             outcomes.append(self._outcome(check, context, guard))
             if outcomes[-1].status != "not_applicable":
                 break
@@ -134,8 +136,6 @@ class CheckRunner:
     def _outcome(self, check: Check, context: CheckContext, guard: StateGuard) -> Outcome:
         try:
             context.report_progress()
-            if context.rebuilt:
-                take_modes(self._session, seen_steps(self._session))
             context.begin()
             # Of what a check tries out, torch would warn the user.
             with (
