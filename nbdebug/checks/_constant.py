@@ -14,6 +14,7 @@ from nbdebug.model.module.forward import first_samples
 
 WEIGHT_FACTORS = (3.0, 30.0)
 RANGE_SAMPLES = 16
+HIDDEN = "a step_fn, or a loop of its own, hides outputs and targets."
 # Of a shift of 1, as rounding leaves it.
 CANCELLED = 1e-3
 
@@ -21,7 +22,7 @@ CANCELLED = 1e-3
 def output_tensors(context: CheckContext) -> tuple[torch.Tensor, torch.Tensor] | str:
     """Outputs and targets of the first batch as tensors, or the reason if they are not tensors."""
     if context.loss_fn is None:
-        return "a step_fn, or a loop of its own, hides outputs and targets."
+        return HIDDEN
     outputs, targets = context.outputs(), context.targets
     if not isinstance(outputs, torch.Tensor) or not isinstance(targets, torch.Tensor):
         return "outputs or targets are not a single tensor."
@@ -163,12 +164,15 @@ def output_range_of(
     """Smallest and largest of some outputs, also with scaled weights, which are restored."""
     kept = [(p, p.detach().clone()) for p in context.model.parameters() if p.is_floating_point()]
     low, high = math.inf, -math.inf
-    for factor in (1.0, *WEIGHT_FACTORS, *(-f for f in WEIGHT_FACTORS)):
+    # The last layer alone too: two layers of the other sign may give outputs of the same sign.
+    ways = [(factor, flipped) for flipped in (0, len(kept), 2) for factor in WEIGHT_FACTORS]
+    for factor, flipped in [(1.0, 0), *ways[:-1]]:
         with torch.no_grad():
-            for parameter, value in kept:
+            for place, (parameter, value) in enumerate(kept):
                 # Noise, because a last layer whose weights are 0 would stay 0.
                 noise = 0.1 * torch.randn_like(value) if factor != 1.0 else 0.0
-                parameter.copy_(factor * (value + noise))
+                sign = -1.0 if len(kept) - place <= flipped else 1.0
+                parameter.copy_(sign * factor * (value + noise))
         for found in outputs():
             finite = found[torch.isfinite(found)]
             if finite.numel():

@@ -14,7 +14,8 @@ Metric = Callable[[Any, Any], torch.Tensor | float]
 class Metrics:
     """Named functions `metric(outputs, targets) -> scalar`, averaged over samples.
 
-    Without any metric, accuracy is measured for outputs [N, C] with integer targets [N].
+    Without any metric, accuracy is measured for outputs [N, C] with integer targets [N], of those
+    that are no less than 0.
     """
 
     def __init__(self, metrics: Mapping[str, Metric] | None) -> None:
@@ -45,7 +46,10 @@ class Metrics:
             if self._metrics is not None:
                 return {name: metric(outputs, targets) for name, metric in self._metrics.items()}
             if _is_classification(outputs, targets):
-                return {"accuracy": (outputs.argmax(1) == targets).float().mean()}
+                # Labels below 0, such as -100, stand for no class.
+                known = targets >= 0
+                right = (outputs.argmax(1) == targets) & known
+                return {"accuracy": right.sum() / known.sum().clamp_min(1)}
         return {}
 
 

@@ -55,7 +55,7 @@ def test_trained_layers_may_be_frozen() -> None:
 
 def test_a_frozen_backbone_is_meant_so() -> None:
     model = network()
-    model[:4].requires_grad_(False)
+    trained(model[:4]).requires_grad_(False)
     assert result_of("frozen_layers", model, (X, y), CE).status == "pass"
 
 

@@ -118,6 +118,7 @@ def test_every_rule_has_a_sick_training() -> None:
         "schedule_use",
         "slow_average",
         "updates_in_eval",
+        "validation_in_train_mode",
     }
     sick = {rule for training in SICK_TRAININGS.values() for rule in training.rules}
     assert sick == set(RULES) - of_trainers

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 from nbdebug.model.origin.found_loss import find_loss, find_own_loss
+from nbdebug.model.origin.found_sum import find_sum
 
 B, C, L = 8, 4, 5
 GENERATOR = torch.Generator().manual_seed(0)
@@ -187,3 +188,44 @@ def test_the_graph_is_left_as_it_was() -> None:
     find_loss(loss, given)
     loss.backward()
     assert loss.grad_fn is not None
+
+
+A, OTHERS, BOTH = torch.ones(B, 1), torch.zeros(B, 1), F.binary_cross_entropy_with_logits
+SUMS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "real and fake": lambda a, b: BOTH(a, A) + BOTH(b, OTHERS),
+    "half of both": lambda a, b: (BOTH(a, A) + BOTH(b, OTHERS)) / 2,
+    "each halved": lambda a, b: 0.5 * BOTH(b, OTHERS) + 0.5 * BOTH(a, A),
+    "squares": lambda a, b: ((a - A) ** 2).mean() + ((b - OTHERS) ** 2).mean(),
+    "sums of samples": lambda a, b: BOTH(a, A, reduction="sum") + BOTH(b, OTHERS, reduction="sum"),
+}
+NO_SUMS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "two weights": lambda a, b: BOTH(a, A) + 0.1 * BOTH(b, OTHERS),
+    "two kinds": lambda a, b: BOTH(a, A) + F.mse_loss(b, OTHERS),
+    "of one call": lambda a, b: BOTH(a, A) + BOTH(a, OTHERS),
+    "two sizes": lambda a, b: BOTH(a[:4], A[:4]) + BOTH(b, OTHERS),
+    "a difference": lambda a, b: BOTH(a, A) - BOTH(b, OTHERS),
+    "consistency": lambda a, b: BOTH(a, A) + F.mse_loss(a, b),
+    "a distance of both": lambda a, b: (a - b).pow(2).mean(),
+    "a penalty": lambda a, b: BOTH(a, A) + BOTH(b, OTHERS) + a.pow(2).mean(),
+}
+
+
+@pytest.mark.parametrize("case", SUMS)
+def test_a_sum_of_losses_of_two_calls_is_that_of_all_samples(case: str) -> None:
+    calls = [outputs("number"), outputs("number") * 2 - 1]
+    value = SUMS[case](*calls)
+    found = find_sum(value, calls)
+    assert found is not None
+    together = torch.cat([calls[number] for number in found.rounds])
+    again = found.loss_fn(together, torch.cat(found.targets))
+    # Of a mean the number that it is multiplied by is no part of the function.
+    mean = (BOTH(calls[0], A) + BOTH(calls[1], OTHERS)) / 2
+    if case == "squares":
+        mean = (((calls[0] - A) ** 2).mean() + ((calls[1] - OTHERS) ** 2).mean()) / 2
+    torch.testing.assert_close(again, value if case == "sums of samples" else mean)
+
+
+@pytest.mark.parametrize("case", NO_SUMS)
+def test_other_sums_are_not_found(case: str) -> None:
+    calls = [outputs("number"), outputs("number") * 2 - 1]
+    assert find_sum(NO_SUMS[case](*calls), calls) is None

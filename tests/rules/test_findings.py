@@ -72,6 +72,7 @@ def test_before_training_nothing_is_judged(dbg: nbd.Debugger) -> None:
         "schedule_use",
         "slow_average",
         "updates_in_eval",
+        "validation_in_train_mode",
         "warned_check",
     }
 

@@ -66,6 +66,7 @@ class Inside:
         if not self.may_wait():
             raise InsideStepError(
                 f"{what} would wait for the loop that it is called from. Of all commands only "
-                "dbg.set(...) and dbg.pause() work there, after the step. Call the others from "
-                "another cell, while dbg.run(function) runs the loop."
+                "dbg.set(...) and dbg.pause() work there, after the step. Call the others behind "
+                "the block of `with dbg.step():`, between two passes or after the loop, or from "
+                "another cell while dbg.run(function) runs the loop."
             )

@@ -91,6 +91,24 @@ class UpdatesInEval:
 
 
 @dataclass(frozen=True, slots=True)
+class ValidationInTraining:
+    """A loop of its own calls its model between two updates, for outputs alone, in training mode.
+
+    Attributes:
+        step: before which it did first, None if it has called the model in eval mode since.
+        calls: in that place; layers: kinds of layers that work differently in eval mode.
+        moves: True if running statistics take in what it is called with.
+        line: of the first call, "" if unknown.
+    """
+
+    step: int | None
+    calls: int = 0
+    layers: tuple[str, ...] = ()
+    moves: bool = False
+    line: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RenewedOptimizer:
     """A loop of its own makes a new optimizer for each update.
 

@@ -163,12 +163,20 @@ def resting() -> nn.Module:
     return model
 
 
+def never_loaded() -> nn.Sequential:
+    """Two frozen layers that a checkpoint with other names left as they were made."""
+    model = mlp()
+    model[:4].requires_grad_(False)
+    return model
+
+
 LAYERS: Mapping[str, SickSetup] = {
     "a layer that is not called": SickSetup("zero_gradient", Unused),
     "a detached layer": SickSetup("zero_gradient", Detached),
     "an optimizer without the last layer": SickSetup(
         "zero_gradient", Half, settings={"optimizer": first_layer_only}
     ),
+    "a frozen network that was not loaded": SickSetup("frozen_layers", never_loaded),
     "weights all zero": SickSetup("symmetry", zero_weights),
     "a BatchNorm left in eval mode": SickSetup("layer_modes", resting),
     "dead units": SickSetup("dead_units", dead),

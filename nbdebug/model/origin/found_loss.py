@@ -94,7 +94,7 @@ class Found(NamedTuple):
     targets: torch.Tensor
 
 
-class _End(NamedTuple):
+class End(NamedTuple):
     """Criterion behind a loss, and what was done with its result."""
 
     node: Any
@@ -112,12 +112,11 @@ def find_loss(loss: torch.Tensor, outputs: Any) -> Found | None:
     """
     # The attributes of nodes are no promise of torch.
     with suppress(Exception):
-        end = _end_of(loss)
+        end = end_of(loss.grad_fn)
         parts = list(tensors_of(outputs))
-        found = None if end is None else _found(end, parts)
+        found = None if end is None else found_at(end, parts)
         if found is not None and end is not None:
-            with torch.no_grad():
-                again = float(found.loss_fn(outputs, found.targets)) * end.factor
+            again = loss_again(found, end, outputs)
             # A mean may be divided by a number of passes, which is no part of the loss.
             if found.loss_fn.reduction == "sum" or end.factor < 0:
                 found.loss_fn.scale = end.factor
@@ -125,6 +124,12 @@ def find_loss(loss: torch.Tensor, outputs: Any) -> Found | None:
             tolerance = HALF_TOLERANCE if half else TOLERANCE
             return found if math.isclose(again, float(loss.detach()), rel_tol=tolerance) else None
     return None
+
+
+def loss_again(found: Found, end: End, outputs: Any) -> float:
+    """The loss that a function which was found gives for the outputs that it was found of."""
+    with torch.no_grad():
+        return float(found.loss_fn(outputs, found.targets)) * end.factor
 
 
 def find_own_loss(loss: torch.Tensor, outputs: Any) -> OwnLoss | None:
@@ -140,13 +145,13 @@ def find_own_loss(loss: torch.Tensor, outputs: Any) -> OwnLoss | None:
             break
         if name_of(node) not in ("ToCopy", *SCALES):
             return None
-        if name_of(node) in SCALES and _factor(node) is None:
+        if name_of(node) in SCALES and factor_of(node) is None:
             return None
         node = next((one for one, _ in node.next_functions if one is not None), None)
     return None if node is None or node not in ends else OwnLoss(ends.index(node))
 
 
-def _factor(node: Any) -> float | None:
+def factor_of(node: Any) -> float | None:
     """Number that a node multiplies with; None if it is no number."""
     if name_of(node) == "Neg":
         return -1.0
@@ -157,29 +162,30 @@ def _factor(node: Any) -> float | None:
     return float(number) if name_of(node) == "Mul" else 1 / float(number)
 
 
-def _end_of(loss: torch.Tensor) -> _End | None:
-    """The criterion that a loss is, but for a number that it is multiplied by."""
-    node, factor, summed = loss.grad_fn, 1.0, ""
+def end_of(node: Any) -> End | None:
+    """The criterion that the result of a node is, but for a number that it is multiplied by."""
+    factor, summed = 1.0, ""
     for _ in range(MAX_NODES):
         if node is None or name_of(node) in CRITERIA:
             break
         name, following = name_of(node), node.next_functions[0][0]
         if name in SCALES:
-            number = _factor(node)
+            number = factor_of(node)
             if number is None:
                 return None
             factor, following = factor * number, following or node.next_functions[1][0]
         elif name in SUMS and not summed:
             summed = "mean" if name == "Mean" else "sum"
         elif summed and name in DIFFERENCES:
-            return _End(node, factor, summed)
+            return End(node, factor, summed)
         elif name != "ToCopy":
             return None
         node = following
-    return None if node is None or name_of(node) not in CRITERIA else _End(node, factor, summed)
+    return None if node is None or name_of(node) not in CRITERIA else End(node, factor, summed)
 
 
-def _found(end: _End, parts: Sequence[torch.Tensor]) -> Found | None:
+def found_at(end: End, parts: Sequence[torch.Tensor]) -> Found | None:
+    """Loss function that ends there, of one of the outputs of a model; None for other ones."""
     if name_of(end.node) in DIFFERENCES:
         return _difference(end, parts)
     node, ends = end.node, [part.grad_fn for part in parts]
@@ -209,7 +215,7 @@ def _found(end: _End, parts: Sequence[torch.Tensor]) -> Found | None:
     return _by_sample(criterion, at, way[1], parts[at], targets)
 
 
-def _difference(end: _End, parts: Sequence[torch.Tensor]) -> Found | None:
+def _difference(end: End, parts: Sequence[torch.Tensor]) -> Found | None:
     """A squared or absolute difference, written by hand or by `l1_loss`.
 
     The graph keeps the difference, which gives the targets but for what rounding takes.

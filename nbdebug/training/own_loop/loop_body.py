@@ -56,7 +56,10 @@ class LoopBody(Handoff):
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         super().__init__()
-        self.updates = LoopUpdates(lambda: self._given[-1], lambda: self.repeats)
+        self.updates = LoopUpdates(
+            lambda: self._given[-1], lambda: self.repeats, lambda: self._state
+        )
+        self.at_end = self.updates.leave
         self.calls = TorchCalls(self.updates, members_of(optimizer))
         self._loop: Loop | None = None
         self.step, self.planned = 0, 0
@@ -117,9 +120,8 @@ class LoopBody(Handoff):
 
     def after_rewind(self) -> str:
         now = self.sampler.number
-        if not self.runs or self.epoch_given in (None, now):
-            return ""
-        return say.STALE_EPOCH.format(self.epoch_given, now)
+        fits = not self.runs or self.epoch_given in (None, now)
+        return "" if fits else say.STALE_EPOCH.format(self.epoch_given, now)
 
     def late_stop(self) -> Break | None:
         stop, self.updates.stop = self.updates.stop, None
@@ -229,8 +231,7 @@ class LoopBody(Handoff):
     def whole(self, batch: Batch) -> Batch:
         """All batches of the last step as one: the samples of all, the progress of the last."""
         last = self._given[-1]
-        if self.updates.watched:
-            self._open = last.progress != 1.0
+        self._open = last.progress != 1.0 if self.updates.watched else self._open
         return Batch(last.data, sum(b.samples for b in self._given), last.epoch, last.progress)
 
     def without_update(self) -> str:
@@ -286,8 +287,7 @@ class LoopBody(Handoff):
         """Loss of a batch, as the loop computes it; its gradients and its update are left out.
 
         Raises:
-            LoopLeft: no loop runs, it called no backward pass, it has no loader, or its loader
-                gives no such batch.
+            LoopLeft: no loop runs, or it has no backward pass, no loader or no such batch.
         """
         return self.looks.loss(model, data)
 

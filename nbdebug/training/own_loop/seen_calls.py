@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,9 +14,18 @@ from torch import nn
 from nbdebug.model.module.forward import arguments_of, tensors_of
 from nbdebug.model.module.names import is_compiled
 from nbdebug.model.origin.found_loss import FoundLoss, OwnLoss, find_loss, find_own_loss
+from nbdebug.model.origin.found_sum import find_sum
 
 # Backward passes that are looked at, batches and bytes that are kept.
 MAX_PASSES, MAX_BATCHES, MAX_BYTES = 8, 4, 64e6
+# Calls of a model for one loss.
+MAX_CALLS = 4
+
+NO_CALL = "Its model was not called before its first backward passes."
+COMPILED = "A compiled model is not watched."
+IN_TURN = "It makes different losses in turn."
+OTHER_LOSS = "Its loss is more than one loss of torch on what the model returned."
+SEVERAL = "Its loss is of {} calls of the model, and no sum of the same loss of torch for each."
 
 # A model, its arguments, what it returned, the dtype of autocast.
 Call = tuple[nn.Module, Sequence[Any], Mapping[str, Any], Any, torch.dtype | None]
@@ -32,6 +41,7 @@ class SeenStep:
         loss_fn: gives the loss of the step for what the model returned.
         autocast: dtype that the model was called with under `torch.autocast`; None without it.
         versions: of the tensors of inputs and targets, which count changes in place.
+        modes: True for each module of the model that was in training mode.
     """
 
     inputs: Any
@@ -39,6 +49,7 @@ class SeenStep:
     loss_fn: FoundLoss | OwnLoss
     autocast: torch.dtype | None
     versions: tuple[int, ...]
+    modes: tuple[bool, ...] = ()
 
     @property
     def batch(self) -> Any:
@@ -58,11 +69,13 @@ class SeenCalls:
 
     Attributes:
         steps: that can be computed again; empty where the loss is not found in its graph.
+        why_not: the reason for that, as a sentence; "" if it is not known.
         wanted: True while calls are to be seen.
     """
 
     def __init__(self) -> None:
         self.steps: list[SeenStep] = []
+        self.why_not = ""
         self._model: weakref.ref[nn.Module] | None = None
         self._passes = 0
         self.close()
@@ -70,41 +83,66 @@ class SeenCalls:
     def begin(self, model: nn.Module) -> None:
         """See the first steps of a loop that begins."""
         self.steps, self._passes, self._model = [], 0, weakref.ref(model)
-        self._call: Call | None = None
+        self._calls: list[Call] = []
         # Of compiled models torch warns where it is watched.
         self.wanted = not any(is_compiled(module) for module in model.modules())
+        self.why_not = NO_CALL if self.wanted else COMPILED
 
     def close(self) -> None:
         """See nothing any more."""
-        self.wanted, self._call = False, None
+        self.wanted, self._calls = False, []
 
     def called(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         """Take note of a call of a module in the loop, if it is the model's."""
         mine = self.wanted and self._model is not None and module is self._model()
         if mine and torch.is_grad_enabled():
-            self._call = module, args, kwargs, output, _autocast(output)
+            self._calls.append((module, args, kwargs, output, _autocast(output)))
+            del self._calls[: -MAX_CALLS - 1]
 
     def see(self, losses: Sequence[torch.Tensor]) -> None:
         """Take note of the losses of a backward pass that comes next."""
-        call, self._call = self._call, None
-        if call is None:
+        calls, self._calls = self._calls, []
+        if not calls:
             return
         self._passes += 1
         step = None
         # What is not understood is not kept, and the loop goes on.
         with suppress(Exception):
-            step = _seen(*call, losses)
+            step = _seen_step(calls, losses)
+            step = step and replace(step, modes=tuple(m.training for m in calls[-1][0].modules()))
         first = self.steps[0] if self.steps else step
         if step is not None and first is not None and step.loss_fn.recipe == first.loss_fn.recipe:
             self.steps.append(step)
+            self.why_not = ""
         elif self.steps:
             # The loop does this and that in turn.
             self.steps.clear()
-            self._passes = MAX_PASSES
+            self._passes, self.why_not = MAX_PASSES, IN_TURN
+        else:
+            self.why_not = OTHER_LOSS if len(calls) == 1 else SEVERAL.format(len(calls))
         size = sum(tensor.nbytes for one in self.steps for tensor in tensors_of(one.batch))
         enough = len(self.steps) == MAX_BATCHES or size > MAX_BYTES
         if enough or self._passes >= MAX_PASSES:
             self.close()
+
+
+def _seen_step(calls: Sequence[Call], losses: Sequence[torch.Tensor]) -> SeenStep | None:
+    """The step of a loss of one of some calls, or of all of them together."""
+    for call in reversed(calls):
+        step = _seen(*call, losses)
+        if step is not None:
+            return step
+    if not 1 < len(calls) <= MAX_CALLS or len(losses) != 1:
+        return None
+    given = [_as_inputs(*call[:3]) for call in calls]
+    found = find_sum(losses[0], [call[3] for call in calls])
+    chosen = [] if found is None else [given[number] for number in found.rounds]
+    if found is None or not all(isinstance(one, torch.Tensor) for one in chosen):
+        return None
+    if any(one.requires_grad for one in chosen) or len({call[4] for call in calls}) > 1:
+        return None
+    inputs, targets = torch.cat(chosen), torch.cat(found.targets)
+    return SeenStep(inputs, targets, found.loss_fn, calls[0][4], _versions((inputs, targets)))
 
 
 def _seen(

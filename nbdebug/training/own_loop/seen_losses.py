@@ -11,6 +11,7 @@ from torch import nn
 
 from nbdebug.checks._loss_nodes import named_nodes
 from nbdebug.core.results.checks.check_result import Outcome
+from nbdebug.training.own_loop.seen.last_calls import LastCalls
 from nbdebug.training.own_loop.seen_calls import SeenCalls
 
 Judge = Callable[[Sequence[tuple[str, Any]]], Outcome | None]
@@ -25,22 +26,29 @@ class SeenLosses:
 
     Attributes:
         judges: of the nodes of a graph, by the name of their check; outcomes: the gravest of each.
-        calls: of the model in the first steps.
+        calls: of the model in the first steps; last: in the present one, if it is not repeated.
     """
 
     def __init__(self) -> None:
         self.judges: Mapping[str, Judge] = {}
         self.outcomes: dict[str, Outcome] = {}
-        self._passes, self.calls = 0, SeenCalls()
+        self._passes, self.calls, self.last = 0, SeenCalls(), LastCalls()
 
     def begin(self, model: nn.Module) -> None:
         """Forget what was seen: a loop begins that trains a model."""
         self.outcomes, self._passes = {}, 0
         self.calls.begin(model)
+        self.last.begin(model)
+
+    def close(self) -> None:
+        """See nothing any more."""
+        self.calls.close()
+        self.last.close()
 
     def see(self, losses: Sequence[torch.Tensor]) -> None:
         """Judge the losses of a backward pass that comes next."""
         self.calls.see(losses)
+        self.last.passed_back(losses)
         if self._passes >= MAX_PASSES or not losses:
             return
         self._passes += 1

@@ -20,6 +20,7 @@ from nbdebug.training.engine.stopping.stop_report import breakpoint_hit
 from nbdebug.training.own_loop.call_order import CallOrder
 from nbdebug.training.own_loop.gradient_marks import reaches
 from nbdebug.training.own_loop.others import OTHER_OPTIMIZER, SAID_BY_HAND, OtherOptimizers
+from nbdebug.training.own_loop.seen.validation import SeenValidation
 from nbdebug.training.own_loop.seen_losses import SeenLosses
 from nbdebug.training.own_loop.update_numbers import UpdateNumbers
 from nbdebug.training.own_loop.watched_optimizer import WatchedOptimizer, watched_optimizers
@@ -49,7 +50,9 @@ class LoopUpdates(UpdateNumbers):
 
     sees_others = True
 
-    def __init__(self, batch: Callable[[], Batch], repeats: Callable[[], bool]) -> None:
+    def __init__(
+        self, batch: Callable[[], Batch], repeats: Callable[[], bool], state: Callable[[], str]
+    ) -> None:
         self._batch, self._repeats = batch, repeats
         self._loop: Loop | None = None
         self.order, self._failed = CallOrder(), False
@@ -57,19 +60,23 @@ class LoopUpdates(UpdateNumbers):
         self.looks, self.called, self.by_hand, self.divided_by = False, False, False, 1
         self.others, self._told, self.seen = OtherOptimizers(), set[str](), SeenLosses()
         self.module_calls = self.seen.calls
+        self.validation = SeenValidation(state, repeats, batch)
         self.clear(False)
 
     def attach(self, loop: Loop) -> None:
         """Set the loop of the training, whose optimizers are watched."""
         self._loop = loop
         self.optimizers = found = watched_optimizers(loop.session)
-        self.order.attach(loop, found[0].parameters if len(found) == 1 else ())
+        alone = found[0].parameters if len(found) == 1 else ()
+        self.order.attach(loop, alone)
+        self.validation.attach(loop, alone)
 
     def clear(self, watched: bool) -> None:
         """Begin a step."""
         self.updated = self.skipped = self._began = False
-        self.lr = math.nan
-        self.watched = watched
+        self.lr, self.watched = math.nan, watched
+        self.validation.end()
+        self.seen.last.step_begins(watched and not self._repeats())
         self.losses: list[torch.Tensor] = []
         self.own_loss: Any = None
         self.stop: Break | None = None
@@ -77,10 +84,15 @@ class LoopUpdates(UpdateNumbers):
         for one in self.optimizers:
             one.clear()
 
+    def leave(self) -> None:
+        """See nothing more of a loop that is left."""
+        self.seen.close()
+        self.validation.end()
+
     def close(self) -> None:
         """See nothing any more."""
         self.order.close()
-        self.seen.calls.close()
+        self.leave()
 
     def stop_late(self, values: Values) -> None:
         """See if a breakpoint holds after updates before which none was looked at."""
@@ -154,10 +166,7 @@ class LoopUpdates(UpdateNumbers):
             self.others.inside -= 1
 
     def _made_update(
-        self,
-        one: WatchedOptimizer,
-        step: Callable[..., Any],
-        closure: Callable[[], Any] | None,
+        self, one: WatchedOptimizer, step: Callable[..., Any], closure: Callable[[], Any] | None
     ) -> Any:
         if closure is not None:
             return self._update_by_closure(one, step, closure)
@@ -193,16 +202,14 @@ class LoopUpdates(UpdateNumbers):
 
     def count_by_hand(self) -> None:
         """Count the batch as a step if it had a backward pass, and say so once."""
-        if any(one.took for one in self.optimizers):
-            self.updated = True
+        self.updated = self.updated or any(one.took for one in self.optimizers)
         self.tell(OTHER, SAID_BY_HAND)
 
     def tell(self, title: str, text: str) -> None:
         """Add a notice, once."""
         if self.watched and text not in self._told:
             self._told.add(text)
-            step = self.loop.session.step
-            self.loop.history.add_notice(Notice(step, "warning", title, text))
+            self.loop.history.add_notice(Notice(self.loop.session.step, "warning", title, text))
 
     def _update_by_closure(
         self, one: WatchedOptimizer, step: Callable[..., Any], closure: Callable[[], Any]
@@ -252,6 +259,7 @@ class LoopUpdates(UpdateNumbers):
         self.others.updates += 1
         self.lr, self.updated = self.loop.session.lr, True
         self.order.update(self.loop.session.step, self.others)
+        self.validation.begin(self.loop.session.step, self.watched)
 
     def _measure_once(self, one: WatchedOptimizer) -> None:
         """Measure loss and gradients of the last backward pass, in one transfer."""

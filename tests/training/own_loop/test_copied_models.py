@@ -39,7 +39,9 @@ def run(watched: bool, look: bool, batches: bool) -> tuple[Any, list[Any]]:
     dbg = nbd.watch(model, optimizer, runs=None) if watched else None
 
     def step(x: torch.Tensor, y: torch.Tensor) -> None:
-        copies.append(copy.deepcopy(model))
+        # What a view measures while training is paused is left out, as a loop leaves out prints.
+        kept: list[nn.Module] = [] if dbg is not None and dbg.on_trial else copies
+        kept.append(copy.deepcopy(model))
         loss = nn.functional.cross_entropy(model(x), y)
         optimizer.zero_grad()
         loss.backward()
@@ -47,9 +49,9 @@ def run(watched: bool, look: bool, batches: bool) -> tuple[Any, list[Any]]:
         file = io.BytesIO()
         torch.save(model, file)
         file.seek(0)
-        copies.append(torch.load(file, weights_only=False))
+        kept.append(torch.load(file, weights_only=False))
         # One that is called does not pass for the model.
-        copies[-1](x)
+        kept[-1](x)
 
     def loop() -> None:
         for number in range(5):

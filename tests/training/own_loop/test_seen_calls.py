@@ -365,3 +365,113 @@ def test_a_model_may_be_copied_and_saved_in_its_first_steps() -> None:
         report = dbg.check("reduction", "shapes")
     assert {one.status for one in report} == {"pass"}
     assert global_hooks() == 0
+
+
+REAL = torch.randn(256, 4, generator=torch.Generator().manual_seed(3)) + 2
+Judged = Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def judge() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 16), nn.LeakyReLU(0.2), nn.Linear(16, 1))
+
+
+def real_and_fake(model: nn.Module, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+    one, zero = torch.ones(len(real), 1), torch.zeros(len(fake), 1)
+    both = F.binary_cross_entropy_with_logits
+    return both(model(real), one) + both(model(fake), zero)
+
+
+def as_probabilities(model: nn.Module, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+    one, zero = torch.ones(len(real), 1), torch.zeros(len(fake), 1)
+    both = F.binary_cross_entropy_with_logits
+    return (both(model(real).sigmoid(), one) + both(model(fake).sigmoid(), zero)) / 2
+
+
+def summed(model: nn.Module, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+    one, zero = torch.ones(len(real), 1), torch.zeros(len(fake), 1)
+    return F.mse_loss(model(real), one, reduction="sum") + F.mse_loss(
+        model(fake), zero, reduction="sum"
+    )
+
+
+def upside_down(model: nn.Module, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+    return -real_and_fake(model, real, fake)
+
+
+def two_views(model: nn.Module, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+    targets = real[:, :1].detach()
+    views = [F.mse_loss(model(real + 0.1 * torch.randn_like(real)), targets) for _ in range(3)]
+    return sum(views[1:], views[0]) / 3
+
+
+def distance(model: nn.Module, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+    return F.relu(1 - (model(real) - model(fake)).abs()).mean()
+
+
+def wasserstein(model: nn.Module, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+    return model(fake).mean() - model(real).mean()  # type: ignore[no-any-return]
+
+
+def judged(loss: Judged, watched: bool = True) -> tuple[Any, Any]:
+    """State and report of a network that judges real and made samples, called for both."""
+    model = judge()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.005)
+    dbg = nbd.watch(model, optimizer, runs=None) if watched else None
+    torch.manual_seed(5)
+    report = None
+    for number in range(12):
+        real, fake = REAL[torch.randint(256, (32,))], torch.randn(32, 4)
+        if dbg is None:
+            _update(loss, model, optimizer, real, fake)
+            continue
+        with dbg.step():
+            _update(loss, model, optimizer, real, fake)
+        report = dbg.check() if number == 9 else report
+    if dbg is not None:
+        dbg.close()
+    return (model.state_dict(), optimizer.state_dict(), torch.get_rng_state()), report
+
+
+def _update(loss: Judged, model: nn.Module, optimizer: Any, *data: torch.Tensor) -> None:
+    optimizer.zero_grad()
+    loss(model, *data).backward()
+    optimizer.step()
+
+
+@pytest.mark.parametrize("loss", [real_and_fake, two_views])
+def test_a_sum_of_several_calls_is_judged_and_not_changed(loss: Judged) -> None:
+    plain, _ = judged(loss, watched=False)
+    looked_at, report = judged(loss)
+    assert bitwise_equal(looked_at, plain)
+    assert bad(report) == {}
+    assert {"shapes", "reduction", "zero_gradient", "loss_direction"} <= applied(report)
+
+
+@pytest.mark.parametrize(
+    ("loss", "name"),
+    [
+        (as_probabilities, "loss_inputs"),
+        (summed, "reduction"),
+        (upside_down, "loss_direction"),
+    ],
+)
+def test_faults_of_a_sum_of_several_calls_are_named(loss: Judged, name: str) -> None:
+    _, report = judged(loss)
+    assert name in bad(report)
+
+
+@pytest.mark.parametrize("loss", [distance, wasserstein])
+def test_the_reason_is_given_where_a_loss_of_two_calls_is_not_found(loss: Judged) -> None:
+    plain, _ = judged(loss, watched=False)
+    looked_at, report = judged(loss)
+    assert bitwise_equal(looked_at, plain)
+    assert bad(report) == {}
+    assert report["reduction"].status == "not_applicable"
+    assert "of 2 calls of the model" in report["reduction"].seen
+
+
+def test_the_reason_is_given_where_the_loss_is_another_one() -> None:
+    _, report = train(lambda o, y: F.cross_entropy(o, y) + o.pow(2).mean())
+    assert report is not None
+    assert "more than one loss of torch" in report["reduction"].seen

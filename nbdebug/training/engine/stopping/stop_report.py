@@ -13,21 +13,17 @@ from torch import nn
 from nbdebug.core.error_text import message_of, traceback_of
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Notice
-from nbdebug.errors import LoopLeft, NbdebugError, NonFiniteError, NonFiniteOrigin
+from nbdebug.errors import NbdebugError, NonFiniteError, NonFiniteOrigin
 from nbdebug.model.explaining.explain import explain as explain_call
 from nbdebug.model.module.forward import detached, leaves
-from nbdebug.model.nonfinite import first_nonfinite, nonfinite_gradients
-from nbdebug.model.origin.nonfinite_operation import (
-    NonFiniteOperation,
-    first_in_backward,
-    first_in_forward,
-)
+from nbdebug.model.nonfinite import nonfinite_gradients
 from nbdebug.model.state.attributes import Attributes
 from nbdebug.model.state.copying import cloned
 from nbdebug.model.state.step_guard import MAX_REPEATS
 from nbdebug.training.data.batch import Batch
 from nbdebug.training.engine.session import Session
 from nbdebug.training.engine.stopping.breakpoints import STEP_VALUES, Break, Breakpoints, Inspection
+from nbdebug.training.engine.stopping.origin import first_operation, first_place
 from nbdebug.training.engine.stopping.suspect import suspect
 
 MAX_NAMED_SAMPLES = 10
@@ -139,12 +135,12 @@ def explain(session: Session, batch: Batch, loss: float, place: str) -> NonFinit
         place: the batch of a step of several, as a sentence.
     """
     found: NonFiniteOrigin
-    operation = _operation(session, batch, backward=math.isfinite(loss))
+    operation, behind = first_operation(session, batch, backward=math.isfinite(loss))
     if math.isfinite(loss):
         found, where = "gradient", nonfinite_gradients(session.model)
         what = f"The gradient of {where or 'a parameter'} is not finite, the loss is {loss:g}."
     else:
-        found, first = _origin(session, batch)
+        found, first = first_place(session, batch)
         what = f"The loss is {loss:g}; {first}."
     part, samples = _samples(session, batch)
     if operation is not None:
@@ -152,6 +148,8 @@ def explain(session: Session, batch: Batch, loss: float, place: str) -> NonFinit
         rows = torch.tensor(operation.rows)
         if not samples and len(rows) and operation.length == batch.samples:
             samples = f" It comes from {_named(batch, rows)}."
+    elif behind:
+        what += behind
     advice = "Lower the learning rate, clip gradients or look at the data;"
     if part == "data":
         advice = "Mend these samples or exclude them;"
@@ -162,32 +160,6 @@ def explain(session: Session, batch: Batch, loss: float, place: str) -> NonFinit
         f"weights are as before. {advice} Run continues with the next batch."
     )
     return NonFiniteError(text, origin=part or found)
-
-
-def _operation(session: Session, batch: Batch, backward: bool) -> NonFiniteOperation | None:
-    """The operation that made the first NaN or Inf, found by repeating the step on a copy."""
-
-    def loss() -> Any:
-        return session.evaluate(batch.data)[0]
-
-    search = first_in_backward if backward else first_in_forward
-    # What cannot be repeated (a loop of its own, a loss that calls backward) is not searched.
-    with suppress(Exception, LoopLeft):
-        return search(session.model, loss, session.surroundings)
-    return None
-
-
-def _origin(session: Session, batch: Batch) -> tuple[NonFiniteOrigin, str]:
-    """Find the place of the first NaN or Inf of a forward pass; its kind, and in words."""
-    try:
-        where, span = first_nonfinite(
-            session.model, lambda: session.evaluate(batch.data), session.surroundings
-        )
-    except LoopLeft:
-        return "loss", "where it arose is not known, since this loop cannot repeat a step"
-    if where:
-        return "module", f"first seen in {where}{span}"
-    return "loss", "the loss itself is the origin"
 
 
 def exception_notice(

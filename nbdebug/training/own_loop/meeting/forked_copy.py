@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any, Literal
 
 from nbdebug.core.forked import HomeProcess, when_forked
@@ -16,6 +17,9 @@ class ForkedCopy:
     """State of a meeting of two threads, which is over in a forked child.
 
     The loop goes on there as far as its next batch, which it would wait for without end.
+
+    Attributes:
+        at_end: called when a loop is left.
     """
 
     closed: bool
@@ -24,6 +28,7 @@ class ForkedCopy:
         self._change = threading.Condition()
         self._state: State = "none"
         self._answer: Any = None
+        self.at_end: Callable[[], None] = lambda: None
         self._home = HomeProcess()
         when_forked(self, ForkedCopy._end)
 

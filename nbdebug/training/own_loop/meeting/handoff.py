@@ -193,6 +193,7 @@ class Handoff(ForkedCopy):
         self._state, self._answer, self.error = "none", None, error
         self._frames = self.thread = None
         self._change.notify_all()
+        self.at_end()
 
     # The side of the training thread.
 

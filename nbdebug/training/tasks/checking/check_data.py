@@ -73,6 +73,13 @@ def seen_steps(session: Session) -> list[SeenStep]:
     return [step for step in session.body.updates.seen.calls.steps if step.is_as_it_was]
 
 
+def take_modes(session: Session, seen: Sequence[SeenStep]) -> None:
+    """Put modules into the modes of some steps; the loop may have validated since."""
+    modes = seen[0].modes if seen else ()
+    for module, training in zip(session.model.modules(), modes, strict=False):
+        module.training = training
+
+
 def loss_of_steps(session: Session, seen: Sequence[SeenStep]) -> tuple[Any, Evaluate]:
     """Loss function of steps of a loop, and what returns loss, outputs and targets of a batch."""
     loss_fn, dtype, kind = seen[0].loss_fn, seen[0].autocast, session.device.type
@@ -89,15 +96,19 @@ def loss_of_steps(session: Session, seen: Sequence[SeenStep]) -> tuple[Any, Eval
     return None if isinstance(loss_fn, OwnLoss) else loss_fn, evaluate
 
 
-def all_samples(session: Session, seen: Sequence[SeenStep] = ()) -> Samples:
-    """Describe the data source for checks; `seen` steps of a loop show its batch size."""
+def all_samples(session: Session, seen: Sequence[SeenStep] = (), of_loader: bool = True) -> Samples:
+    """Describe the data source for checks; `seen` steps of a loop show its batch size.
+
+    Args:
+        of_loader: True to read the dataset of the loader of a loop.
+    """
     source, validation = session.source, session.validation
     shuffled, drop_last = None, False
     indices = indices_of(session.sampler)
     if indices is not None:
         shuffled = None if indices.own is not None else indices.shuffle
         drop_last = indices.drop_last
-    elif isinstance(session.sampler, LoopSampler) and not seen:
+    elif isinstance(session.sampler, LoopSampler) and of_loader:
         own = _of_loader(session.sampler)
         source, shuffled, drop_last = own or (source, shuffled, drop_last)
     stream = source.ready or isinstance(source, StreamSource)

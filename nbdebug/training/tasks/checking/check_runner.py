@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
 
+from nbdebug.checks._constant import HIDDEN
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.error_text import describe_error, raise_interrupt
@@ -30,6 +32,7 @@ from nbdebug.training.tasks.checking.check_data import (
     loss_of_steps,
     seen_steps,
     some_batches,
+    take_modes,
 )
 from nbdebug.training.tasks.checking.silence import silenced
 
@@ -41,7 +44,7 @@ class CheckRunner:
 
     def __init__(self, checks: Sequence[Check], session: Session, history: History) -> None:
         self.checks = {check.name: check for check in checks}
-        self._session, self._history = session, history
+        self._session, self._history, self._left = session, history, ""
         self.announce()
         if session.body is not None:
             judges = {name: check.examine_graph for name, check in self.checks.items()}
@@ -80,24 +83,37 @@ class CheckRunner:
         known = {result.name: result for result in before}
         checks = [self.checks[name] for name in self.chosen(names)]
         guard = StateGuard(self._session)
+        batches, self._left = [], ""
         try:
             batches = self._draw(guard) if any(check.runs_model for check in checks) else []
+        except LoopLeft as error:
+            # No loop runs: its first steps are computed again without it.
+            self._left = str(error)
         except BaseException as error:
             raise_interrupt(error)
             refusal = _failed(error, "No batch could be drawn")
-            step, left = self._session.step, isinstance(error, LoopLeft)
-            for check in checks:
-                outcome = self._without_look(check, str(error)) if left else refusal
-                known[check.name] = check.result(outcome, 0.0, step)
-            self._history.set_result(CheckReport.of(known.values()))
-            return CheckReport.of(known[check.name] for check in checks)
+            return self._refused(checks, known, lambda check: refusal)
         contexts = self._contexts(batches, progress.should_stop)
+        if not contexts:
+            return self._refused(checks, known, lambda check: self._without_look(check, self._left))
         for number, check in enumerate(checks):
             for context in contexts:
                 context.progress = _part_of(progress, check.title, number, len(checks))
             known[check.name] = self._one(check, contexts, guard)
             self._history.set_result(CheckReport.of(known.values()))
         self._end_looks(guard)
+        return CheckReport.of(known[check.name] for check in checks)
+
+    def _refused(
+        self,
+        checks: Sequence[Check],
+        known: dict[str, CheckResult],
+        outcome: Callable[[Check], Outcome],
+    ) -> CheckReport:
+        """Report of checks for which there is nothing to look at."""
+        for check in checks:
+            known[check.name] = check.result(outcome(check), 0.0, self._session.step)
+        self._history.set_result(CheckReport.of(known.values()))
         return CheckReport.of(known[check.name] for check in checks)
 
     def _one(
@@ -107,12 +123,15 @@ class CheckRunner:
         start = time.perf_counter()
         outcomes = []
         for context in contexts:
+            if context.rebuilt:
+                take_modes(self._session, seen_steps(self._session))
             outcomes.append(self._outcome(check, context, guard))
             if outcomes[-1].status != "not_applicable":
                 break
         else:
             outcomes = outcomes[:1]
-        return check.result(outcomes[-1], time.perf_counter() - start, self._session.step)
+        outcome = self._explained(check, outcomes[-1])
+        return check.result(outcome, time.perf_counter() - start, self._session.step)
 
     def _outcome(self, check: Check, context: CheckContext, guard: StateGuard) -> Outcome:
         try:
@@ -126,7 +145,7 @@ class CheckRunner:
                 eager(self._session.model),
             ):
                 if context.rebuilt and check.sees_step:
-                    raise LoopLeft(CANNOT_REPEAT)
+                    raise LoopLeft(self._left or CANNOT_REPEAT)
                 context.refuse_out_of_range(check.runs_loss)
                 outcome = check.examine(context)
             if not isinstance(outcome, Outcome):
@@ -159,6 +178,13 @@ class CheckRunner:
         """Outcome of a loop that cannot be looked at: what its own steps have shown."""
         seen: Mapping[str, Outcome] = self._session.body.updates.seen.outcomes
         return seen.get(check.name, Outcome("not_applicable", why_not))
+
+    def _explained(self, check: Check, outcome: Outcome) -> Outcome:
+        """An outcome, with the reason for which the first steps of a loop are not made again."""
+        body, said = self._session.body, outcome.seen
+        if body is None or body.repeats or check.sees_step or said not in (CANNOT_REPEAT, HIDDEN):
+            return outcome
+        return replace(outcome, seen=f"{said} {body.updates.seen.calls.why_not}".strip())
 
     def _loop_thread(self) -> int | None:
         """Thread of a loop of the user's own, which runs what a check looks at; None without."""
@@ -202,12 +228,14 @@ class CheckRunner:
         )  # fmt: skip
         found = []
         # What the user or a trainer gave as the loss is no loop.
-        if not seen or body.repeats or session.step_fn != body.look:
+        own_loss = seen and session.step_fn != body.look
+        if not self._left and (not seen or body.repeats or own_loss):
             samples = all_samples(session)
             found.append(make(session, session.loss_fn, session.evaluate, batches, samples))
         if seen:
+            take_modes(session, seen)
             data = [to_device(step.batch, session.device) for step in seen]
-            samples = all_samples(session, seen)
+            samples = all_samples(session, seen, of_loader=bool(self._left) and body.repeats)
             found.append(make(session, *loss_of_steps(session, seen), data, samples, rebuilt=True))
         return found
 

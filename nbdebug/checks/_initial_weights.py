@@ -1,0 +1,99 @@
+"""Weights that are as an initialisation draws them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import nn
+from torch.nn.modules.conv import _ConvNd
+
+from nbdebug.model.precision import wide
+
+MIN_WEIGHTS = 128
+# Standard errors within which a drawn distribution lies.
+ERRORS = 5.0
+# Standard deviations that transformers, vision networks and embeddings begin with.
+USUAL_STDS = (0.02, 0.01, 1.0)
+Layer = nn.Linear | _ConvNd | nn.RNNBase | nn.MultiheadAttention | nn.Embedding
+LAYERS = (nn.Linear, _ConvNd, nn.RNNBase, nn.MultiheadAttention, nn.Embedding)
+
+
+def matrix_of(layer: nn.Module) -> torch.Tensor | None:
+    """First weight matrix of a layer; None where it has none of its own."""
+    for name in ("weight", "in_proj_weight", "weight_ih_l0"):
+        weight = getattr(layer, name, None)
+        if isinstance(weight, torch.Tensor) and weight.ndim > 1:
+            return weight
+    return None
+
+
+def is_large(layer: nn.Module) -> bool:
+    """True if a layer has enough weights to know their distribution."""
+    weight = matrix_of(layer)
+    return weight is not None and weight.numel() >= MIN_WEIGHTS
+
+
+def is_new(layer: nn.Module, new_norms: bool | None = None) -> bool:
+    """True if the weights are as an initialisation draws them.
+
+    Even weights end at a bound that the size of the layer gives, and training moves some beyond
+    it. Normal ones have no end: these are new if biases are exactly 0 or, without biases, the
+    normalisations are exactly as made.
+
+    Args:
+        layer: to judge; new_norms: True if the normalisations are as they were made, False if
+            not, None without any.
+    """
+    weight = matrix_of(layer)
+    if weight is None or weight.numel() < MIN_WEIGHTS:
+        return False
+    found = wide(weight.detach())
+    if isinstance(layer, nn.RNNBase):
+        return _is_even(found, [1.0 / math.sqrt(layer.hidden_size)])
+    fan_in = weight[0].numel()
+    fan_out = weight.shape[0] * (fan_in // weight.shape[1])
+    scales = [1.0 / fan_in, 3.0 / fan_in, 6.0 / fan_in, 6.0 / (fan_in + fan_out)]
+    if _is_even(found, [math.sqrt(one) for one in scales]):
+        return True
+    biases = [b for n, b in layer.named_parameters(recurse=False) if "bias" in n]
+    empty = all(not bool(bias.detach().any()) for bias in biases)
+    if not empty or new_norms is False or (not biases and new_norms is None):
+        return False
+    squares = [1 / fan_in, 2 / fan_in, 1 / fan_out, 2 / fan_out, 2 / (fan_in + fan_out)]
+    return _is_normal(found, [*USUAL_STDS, *(math.sqrt(one) for one in squares)])
+
+
+def _is_even(weight: torch.Tensor, bounds: Iterable[float]) -> bool:
+    size = weight.abs()
+    largest, spread = float(size.max()), float(size.square().mean().sqrt()) * math.sqrt(3)
+    return any(
+        0.9 < spread / bound < 1.1 and 0.95 * bound < largest <= bound * (1 + 1e-4)
+        for bound in bounds
+    )
+
+
+def _is_normal(weight: torch.Tensor, stds: Iterable[float]) -> bool:
+    number, std = weight.numel(), float(weight.std())
+    if not any(abs(std / one - 1) < ERRORS / math.sqrt(2 * number) for one in stds):
+        return False
+    fourth = float((weight / std).square().square().mean())
+    centred = abs(float(weight.mean())) < ERRORS * std / math.sqrt(number)
+    return centred and abs(fourth - 3) < ERRORS * math.sqrt(24 / number)
+
+
+def new_norms(model: nn.Module) -> bool | None:
+    """True if weights and biases of frozen normalisations are as made; None without any."""
+    found = list(_frozen_norms(model))
+    if not found:
+        return None
+    return all(float(values.min()) == float(values.max()) in (0.0, 1.0) for values in found)
+
+
+def _frozen_norms(model: nn.Module) -> Iterator[torch.Tensor]:
+    for module in model.modules():
+        if "Norm" in type(module).__name__:
+            for parameter in module.parameters(recurse=False):
+                if parameter.numel() and not parameter.requires_grad:
+                    yield parameter.detach()

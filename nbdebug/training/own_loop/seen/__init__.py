@@ -1,0 +1,1 @@
+"""Calls of a model that are seen beside those of a training step."""
