@@ -169,7 +169,7 @@ def extreme_learning_machine() -> nn.Module:
 
 def scaled_reservoir() -> nn.Module:
     body = backbone()
-    for layer in body[::2]:
+    for layer in list(body.children())[::2]:
         layer.weight.data.div_(torch.linalg.matrix_norm(layer.weight.data, 2)).mul_(0.9)
     return Classifier(body)
 
