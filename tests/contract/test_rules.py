@@ -109,6 +109,7 @@ def test_every_rule_has_a_sick_training() -> None:
         "few_epochs",
         "kept_by_reference",
         "log_hides_nan",
+        "no_update",
         "cleared_gradients",
         "early_clipping",
         "plateau_direction",

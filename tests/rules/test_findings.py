@@ -64,6 +64,7 @@ def test_before_training_nothing_is_judged(dbg: nbd.Debugger) -> None:
         "failed_check",
         "kept_by_reference",
         "log_hides_nan",
+        "no_update",
         "not_finite",
         "not_reproducible",
         "renewed_optimizer",

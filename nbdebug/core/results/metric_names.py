@@ -40,6 +40,18 @@ class ClearedGradients:
 
 
 @dataclass(frozen=True, slots=True)
+class NoUpdate:
+    """A loop of its own goes through batches, and its optimizer makes no update.
+
+    Attributes:
+        step: number of updates before; batches: since then.
+    """
+
+    step: int
+    batches: int
+
+
+@dataclass(frozen=True, slots=True)
 class RepeatedBackward:
     """A loop of its own made the backward pass of one loss twice before an update.
 

@@ -14,6 +14,7 @@ from torch import nn
 from nbdebug.core.history.history import History
 from nbdebug.core.results.metric_names import (
     EarlyClipping,
+    NoUpdate,
     RepeatedBackward,
     ScaledClipping,
     UpdatesInEval,
@@ -25,6 +26,9 @@ from nbdebug.training.own_loop.gradient_marks import Marks, Named, gradient_mark
 from nbdebug.training.own_loop.others import OtherOptimizers
 from nbdebug.training.own_loop.schedulers.plateau_calls import PlateauCalls
 from nbdebug.training.own_loop.schedulers.use import ScheduleUse
+
+# Batches without an update after which a rule tells of it: accumulation is over fewer.
+MANY_BATCHES = 100
 
 
 class CallOrder:
@@ -42,6 +46,7 @@ class CallOrder:
         self._parameters: Named = ()
         self._optimizer: Any = None
         self._trained = self._in_eval = False
+        self._batches = 0
         self._schedules, self._plateaus = ScheduleUse(), PlateauCalls()
         self.begin(False)
 
@@ -126,6 +131,17 @@ class CallOrder:
         with suppress(Exception):
             self._schedules.see_update(step, others)
         self._see_mode(step)
+
+    def goes_without(self, step: int, batches: int) -> None:
+        """Take note of batches of a step, the last of which may have brought no update."""
+        self._batches = batches
+        if batches == MANY_BATCHES:
+            self._history.set_result(NoUpdate(step, batches))
+
+    def end_without(self, step: int) -> None:
+        """Take note of a loop that ends behind batches without an update."""
+        if not step and self._batches > 1:
+            self._history.set_result(NoUpdate(step, self._batches))
 
     def _see_mode(self, step: int) -> None:
         """Tell when updates begin in eval mode after training mode, and when they end."""

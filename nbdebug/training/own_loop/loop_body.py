@@ -252,9 +252,9 @@ class LoopBody(Handoff):
                 self._given.append(self.loop.session.sampler.next())
                 self._give(self._given[-1])
         except LoopLeft as left:
-            # The update of a step that is left behind it counts.
-            if updates.updated:
+            if updates.updated:  # An update counts where the step is left behind it.
                 return
+            updates.order.end_without(self.step)
             if self.step or left.__cause__ is not None:
                 raise
             raise LoopLeft(self.without_update()) from None
@@ -266,14 +266,14 @@ class LoopBody(Handoff):
             LoopLeft: the loop seems to make none.
         """
         given = len(self._given)
+        self.updates.order.goes_without(self.step, given)
         if self._by_hand.seen(given, self.step, self.loop.session.parameters):
             self.updates.count_by_hand()
             return True
         elif given == MAX_BATCHES:
             if self.attended:
                 raise LoopLeft(self.without_update())
-            # Nobody could press Run.
-            self.updates.tell(OTHER, self.without_update())
+            self.updates.tell(OTHER, self.without_update())  # Nobody could press Run.
             return True
         return self.updates.updated
 
