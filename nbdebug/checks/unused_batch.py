@@ -36,13 +36,13 @@ class UnusedBatch(Check):
     def examine(self, context: CheckContext) -> Outcome:
         if context.loss_fn is not None:
             return Outcome("not_applicable", "nbdebug gives the batch to the model itself.")
-        other = with_leaves(context.batch, _mirrored)
-        if all(map(_is_equal, tensors_of(context.batch), tensors_of(other))):
+        others = _others(context.batch)
+        if not others:
             return Outcome("not_applicable", "no tensor of a batch holds different numbers.")
         context.train()
-        first, second = (_loss_and_inputs(context, batch) for batch in (context.batch, other))
+        first = _loss_and_inputs(context, context.batch)
         expected = "a loss that depends on the batch"
-        if not _are_equal(first, second):
+        if any(not _are_equal(first, _loss_and_inputs(context, other)) for other in others):
             return Outcome("pass", "another batch gives another loss", expected)
         # Dropout draws other numbers, so the loss alone does not tell.
         later = _loss_and_inputs(context, context.batch, seed=SEED + 1)
@@ -75,6 +75,20 @@ def _loss_and_inputs(context: CheckContext, batch: Any, seed: int = SEED) -> lis
     finally:
         hook.remove()
     return [torch.as_tensor(loss), *seen]
+
+
+def _others(batch: Any) -> list[Any]:
+    """Batches with other numbers; the first one has other floating-point numbers only.
+
+    Integers may be lengths and indices, which a healthy loop could not take from another sample.
+    """
+    made = [with_leaves(batch, change) for change in (_mirrored_measures, _mirrored)]
+    return [one for one in made if not all(map(_is_equal, tensors_of(batch), tensors_of(one)))]
+
+
+def _mirrored_measures(part: Any) -> Any:
+    floating = isinstance(part, torch.Tensor) and part.is_floating_point()
+    return _mirrored(part) if floating else part
 
 
 def _mirrored(part: Any) -> Any:
