@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,10 +10,10 @@ import torch
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
-from nbdebug.model.module.forward import tensors_of, with_leaves
+from nbdebug.model.module.forward import tensors_of
 from nbdebug.model.module.hooks import before_forward
 
-SEED = 1
+SEED, MAX_BATCHES = 1, 3
 
 
 class UnusedBatch(Check):
@@ -20,7 +21,7 @@ class UnusedBatch(Check):
 
     A loop that draws a batch of its own, as by `next(iter(loader))`, or that names another
     variable than the one of its `for`, trains on the same samples again and again. The step is
-    run twice from one seed, the second time with other numbers in the batch.
+    run from one seed with several batches.
 
     False alarms: 0 fails and 0 warnings on 288 healthy configurations.
     """
@@ -36,9 +37,9 @@ class UnusedBatch(Check):
     def examine(self, context: CheckContext) -> Outcome:
         if context.loss_fn is not None:
             return Outcome("not_applicable", "nbdebug gives the batch to the model itself.")
-        others = _others(context.batch)
+        others = _others(context)
         if not others:
-            return Outcome("not_applicable", "no tensor of a batch holds different numbers.")
+            return Outcome("not_applicable", "there is no second batch with other numbers.")
         context.train()
         first = _loss_and_inputs(context, context.batch)
         expected = "a loss that depends on the batch"
@@ -47,7 +48,7 @@ class UnusedBatch(Check):
         # Dropout draws other numbers, so the loss alone does not tell.
         later = _loss_and_inputs(context, context.batch, seed=SEED + 1)
         fixed = _are_equal(first[1:] or first, later[1:] or later)
-        seen = f"the loss is {float(first[0]):.6g} for a batch and for one with other numbers"
+        seen = f"the loss is {float(first[0]):.6g} for one batch and for another"
         if fixed:
             return Outcome(
                 "fail", f"{seen}: each step trains on the same samples", expected,
@@ -59,6 +60,19 @@ class UnusedBatch(Check):
             "Use the batch of the loop in its body, not `next(iter(loader))`, which begins a new "
             "pass each time. Samples from a buffer of earlier batches are meant so.",
         )  # fmt: skip
+
+
+def _others(context: CheckContext) -> list[Any]:
+    """Batches of the data with other numbers than the first.
+
+    A healthy loop may fail at numbers that its data does not hold.
+    """
+    samples, found = context.samples, list(context.batches[1:MAX_BATCHES])
+    size = samples.batch_size
+    if not found and samples.fetch is not None and (samples.length or 0) >= 2 * size:
+        found = [samples.read(range(begin, begin + size), SEED) for begin in (0, size)]
+    held = list(tensors_of(context.batch))
+    return [one for one in found if not _are_equal(held, list(tensors_of(one)))]
 
 
 def _loss_and_inputs(context: CheckContext, batch: Any, seed: int = SEED) -> list[torch.Tensor]:
@@ -77,30 +91,7 @@ def _loss_and_inputs(context: CheckContext, batch: Any, seed: int = SEED) -> lis
     return [torch.as_tensor(loss), *seen]
 
 
-def _others(batch: Any) -> list[Any]:
-    """Batches with other numbers; the first one has other floating-point numbers only.
-
-    Integers may be lengths and indices, which a healthy loop could not take from another sample.
-    """
-    made = [with_leaves(batch, change) for change in (_mirrored_measures, _mirrored)]
-    return [one for one in made if not all(map(_is_equal, tensors_of(batch), tensors_of(one)))]
-
-
-def _mirrored_measures(part: Any) -> Any:
-    floating = isinstance(part, torch.Tensor) and part.is_floating_point()
-    return _mirrored(part) if floating else part
-
-
-def _mirrored(part: Any) -> Any:
-    """A tensor whose smallest number is exchanged with its largest, and so on."""
-    if not isinstance(part, torch.Tensor) or not part.numel():
-        return part
-    if part.dtype is torch.bool:
-        return ~part
-    return part if part.is_complex() else part.max() + part.min() - part
-
-
-def _are_equal(ones: list[torch.Tensor], others: list[torch.Tensor]) -> bool:
+def _are_equal(ones: Sequence[torch.Tensor], others: Sequence[torch.Tensor]) -> bool:
     return len(ones) == len(others) and all(map(_is_equal, ones, others))
 
 

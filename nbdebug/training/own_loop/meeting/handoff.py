@@ -218,7 +218,8 @@ class Handoff(ForkedCopy):
             LoopLeft: there is no loop.
         """
         with self._change:
-            self._go_on()
+            self.settle()  # It may rest within a step.
+            self._wait_for("begins", "waits")
             return self._loader
 
     def give(self, batch: Any) -> None:
@@ -228,7 +229,8 @@ class Handoff(ForkedCopy):
             LoopLeft: the loop was left before.
         """
         with self._change:
-            self._go_on()
+            self.settle()  # It may rest within a step.
+            self._wait_for("begins", "waits")
             self._state, self._answer = "works", (batch,)
             self._change.notify_all()
             self._wait_for("begins", "waits", "rests", "between")
@@ -236,18 +238,10 @@ class Handoff(ForkedCopy):
     def settle(self) -> None:
         """Let a loop that rests go on, on its own."""
         with self._change:
-            self._settle()
-
-    def _settle(self) -> None:
-        if self._state == "rests":
-            self.let_go()
-            self._state = "apart"
-            self._change.notify_all()
-
-    def _go_on(self) -> None:
-        """Wait until the loop takes a batch; one that rests within a step goes on before."""
-        self._settle()
-        self._wait_for("begins", "waits")
+            if self._state == "rests":
+                self.let_go()
+                self._state = "apart"
+                self._change.notify_all()
 
     def let_go(self) -> None:
         """Called before the loop goes on, on its own."""
