@@ -58,10 +58,8 @@ def find_sum(loss: torch.Tensor, calls: Sequence[Any]) -> FoundSum | None:
                     found[number] = term, end
                     break
         terms = list(found.values())
-        (first, end), again = (
-            terms[0],
-            sum(loss_again(f, e, calls[n]) for n, (f, e) in found.items()),
-        )
+        first, end = terms[0]
+        again = sum(loss_again(term, its_end, calls[n]) for n, (term, its_end) in found.items())
         same = len(terms) == len(ends) > 1 and math.isclose(
             again, float(loss.detach()), rel_tol=TOLERANCE
         )

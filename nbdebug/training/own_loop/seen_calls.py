@@ -59,7 +59,7 @@ class SeenStep:
     @property
     def is_as_it_was(self) -> bool:
         """False if the loop has written to a tensor of it since."""
-        return self.versions == _versions(self.batch)
+        return self.versions == versions_of(self.batch)
 
 
 class SeenCalls:
@@ -142,7 +142,7 @@ def _seen_step(calls: Sequence[Call], losses: Sequence[torch.Tensor]) -> SeenSte
     if any(one.requires_grad for one in chosen) or len({call[4] for call in calls}) > 1:
         return None
     inputs, targets = torch.cat(chosen), torch.cat(found.targets)
-    return SeenStep(inputs, targets, found.loss_fn, calls[0][4], _versions((inputs, targets)))
+    return SeenStep(inputs, targets, found.loss_fn, calls[0][4], versions_of((inputs, targets)))
 
 
 def _seen(
@@ -159,11 +159,13 @@ def _seen(
         return None
     own = find_own_loss(losses[0], output)
     if own is not None:
-        return SeenStep(inputs, None, own, autocast, _versions(inputs))
+        return SeenStep(inputs, None, own, autocast, versions_of(inputs))
     found = find_loss(losses[0], output)
     if found is None:
         return None
-    return SeenStep(inputs, found.targets, found.loss_fn, autocast, _versions((inputs, *found[1:])))
+    return SeenStep(
+        inputs, found.targets, found.loss_fn, autocast, versions_of((inputs, *found[1:]))
+    )
 
 
 def _as_inputs(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -185,5 +187,6 @@ def _autocast(output: Any) -> torch.dtype | None:
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
 
 
-def _versions(value: Any) -> tuple[int, ...]:
+def versions_of(value: Any) -> tuple[int, ...]:
+    """Counts of the changes in place of all tensors in nested containers."""
     return tuple(tensor._version for tensor in tensors_of(value))

@@ -14,9 +14,10 @@ from torch.utils.hooks import RemovableHandle
 from nbdebug.errors import LoopLeft
 from nbdebug.model.module.forward import tensors_of
 from nbdebug.model.module.hooks import before_forward
-from nbdebug.model.module.names import is_compiled
+from nbdebug.model.module.names import is_compiled, is_script
 from nbdebug.model.origin.graph import graph_nodes, name_of, saved
 from nbdebug.training.own_loop.messages import CANNOT_REPEAT
+from nbdebug.training.own_loop.seen_calls import versions_of
 
 # Calls that are kept, nodes that are looked at, operations that are named.
 MAX_CALLS, MAX_NODES, MAX_NAMED = 4, 200, 3
@@ -60,7 +61,7 @@ class LastCalls:
         if wanted and self._model is not None:
             model, self._model = self._model, None
             known = model.values() if isinstance(model, nn.ModuleDict) else [model]
-            if any(is_compiled(part) or _is_script(part) for part in model.modules()):
+            if any(is_compiled(part) or is_script(part) for part in model.modules()):
                 return
             self._handles = [before_forward(one, self._note, with_kwargs=True) for one in known]
 
@@ -80,7 +81,7 @@ class LastCalls:
         device = next((one.device.type for one in tensors_of((args, kwargs))), "cpu")
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         autocast = None if dtype is None else (device, dtype)
-        self._calls.append(_Call(module, args, kwargs, _versions((args, kwargs)), autocast))
+        self._calls.append(_Call(module, args, kwargs, versions_of((args, kwargs)), autocast))
         del self._calls[:-MAX_CALLS]
 
     def again(self) -> torch.Tensor:
@@ -91,7 +92,7 @@ class LastCalls:
         """
         # A call of it now is none of the loop.
         self._wanted, calls = False, self._calls
-        if not calls or any(one.versions != _versions((one.args, one.kwargs)) for one in calls):
+        if not calls or any(one.versions != versions_of((one.args, one.kwargs)) for one in calls):
             raise LoopLeft(CANNOT_REPEAT)
         total = torch.zeros(())
         for one in calls:
@@ -121,11 +122,3 @@ class LastCalls:
                 divisor = node.next_functions[1:] if name == "Div" else [(node, 0)]
                 if name in STEEP and any(following is not None for following, _ in divisor):
                     yield STEEP[name]
-
-
-def _is_script(module: nn.Module) -> bool:
-    return isinstance(module, torch.jit.ScriptModule)
-
-
-def _versions(value: Any) -> tuple[int, ...]:
-    return tuple(tensor._version for tensor in tensors_of(value))
