@@ -73,6 +73,7 @@ def test_before_training_nothing_is_judged(dbg: nbd.Debugger) -> None:
         "schedule_use",
         "slow_average",
         "updates_in_eval",
+        "updates_outside",
         "validation_in_train_mode",
         "warned_check",
     }

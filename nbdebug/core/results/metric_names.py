@@ -121,6 +121,21 @@ class ValidationInTraining:
 
 
 @dataclass(frozen=True, slots=True)
+class UpdatesOutside:
+    """A loop of its own updates the weights between two passes, or between two of its steps.
+
+    Attributes:
+        step: before which it did first; count: of these updates so far.
+        line: of the first of them; caller: of the function that line is in; "" if unknown.
+    """
+
+    step: int
+    count: int
+    line: str = ""
+    caller: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RenewedOptimizer:
     """A loop of its own makes a new optimizer for each update.
 

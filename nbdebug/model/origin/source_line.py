@@ -25,6 +25,12 @@ def user_line() -> str:
     return _first(_lines(sys._getframe(1)))
 
 
+def users_caller() -> str:
+    """The line that called the function in which `user_line` is, "" where that is no user's."""
+    own = [place for place in _lines(sys._getframe(1)) if _is_own(place[0])]
+    return _first(own[1:2])
+
+
 def users_entry(entries: Sequence[str]) -> str:
     """The same of a formatted traceback, the innermost entry last."""
     return _first(_entries(entries))
@@ -36,7 +42,7 @@ Place = tuple[str, int, str]
 def _first(places: Iterable[Place]) -> str:
     """The first place outside of libraries, or else the first one, with its text."""
     known = [place for place in places if _is_users(place[0])]
-    own = (place for place in known if not any(part in place[0] for part in PACKAGES))
+    own = (place for place in known if _is_own(place[0]))
     file, number, function = next(own, known[0] if known else ("", 0, ""))
     if not file:
         return ""
@@ -66,6 +72,11 @@ def _is_users(file: str) -> bool:
         return False
     # Packages may be installed below the standard library.
     return not file.startswith(PYTHON) or any(part in file for part in PACKAGES)
+
+
+def _is_own(file: str) -> bool:
+    """True for a file of the user's outside of installed packages."""
+    return _is_users(file) and not any(part in file for part in PACKAGES)
 
 
 def _place(name: str, function: str) -> str:

@@ -22,6 +22,7 @@ from torch.utils.hooks import RemovableHandle
 from nbdebug.model.module.hooks import remove_global
 from nbdebug.model.state.weights import trained
 from nbdebug.model.state.wrapped_optimizer import take_step_anew
+from nbdebug.training.own_loop.seen.validation import SeenValidation
 from nbdebug.training.own_loop.seen_calls import SeenCalls
 
 
@@ -30,9 +31,11 @@ class Observer(Protocol):
 
     Attributes:
         module_calls: sees calls of modules.
+        validation: sees what the loop does between two steps.
     """
 
     module_calls: SeenCalls
+    validation: SeenValidation
 
     def backward(self, call: Callable[[bool], Any], roots: Any) -> Any:
         """Make a backward pass from `roots` by `call(keep)`, which may keep the graph."""
@@ -153,6 +156,7 @@ class TorchCalls:
         """Context in which the calls of a thread are seen."""
         observer = self._observer()
         assert observer is not None
+        observer.validation.outside.begin(thread)
         self.thread = thread
         if not self._put_back:
             for held in self._optimizers:
@@ -181,6 +185,9 @@ class TorchCalls:
             calls = mine()
             observer = None if calls is None else calls._observer()
             if calls is None or observer is None or threading.get_ident() != calls.thread:
+                if observer is not None:
+                    by_closure = any(map(callable, (*args, *kwargs.values())))
+                    observer.validation.outside.see_update(one, by_closure)
                 return original(*args, **kwargs)
             closure, *rest = args if args else (kwargs.pop("closure", None),)
 

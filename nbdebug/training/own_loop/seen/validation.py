@@ -26,6 +26,7 @@ from nbdebug.model.origin.source_line import user_line
 from nbdebug.training.data.batch import Batch
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.own_loop.gradient_marks import Marks, Named, gradient_marks
+from nbdebug.training.own_loop.seen.outside import OutsideUpdates
 
 Kept = weakref.ref[torch.Tensor]
 MAX_INPUTS = 64
@@ -42,6 +43,9 @@ class SeenValidation:
 
     Args:
         state: of the loop; repeats: if its steps can be made again; batch: the last one.
+
+    Attributes:
+        outside: sees updates that belong to no step.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class SeenValidation:
     ) -> None:
         self._state, self._repeats, self._batch = state, repeats, batch
         self._loop: Loop | None = None
+        self.outside = OutsideUpdates(state)
         self._parameters: Named = ()
         self._roots: set[int] = set()
         self._handle: RemovableHandle | None = None
@@ -58,6 +63,7 @@ class SeenValidation:
 
     def attach(self, loop: Loop, parameters: Named) -> None:
         """Set the loop of the training, and the parameters of its only optimizer."""
+        self.outside.attach(loop)
         model = loop.session.model
         if not parameters or any(is_compiled(module) for module in model.modules()):
             # Of compiled models torch warns where they are watched.
@@ -96,6 +102,7 @@ class SeenValidation:
     def _called(self, module: nn.Module, args: Any, output: Any) -> None:
         if id(module) not in self._roots or threading.get_ident() != self._thread:
             return
+        self.outside.see_call()
         state = self._state()
         if state not in ("works", "apart", "between") or torch.compiler.is_compiling():
             return
