@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import torch
 
-from nbdebug.checks._class_targets import ClassTargets, class_targets
 from nbdebug.checks._context import CheckContext
-from nbdebug.checks._model_calls import ModelCall, batch_tensors, watched_step
+from nbdebug.checks._model_calls import batch_tensors, watched_step
+from nbdebug.checks._wanted_rows import (
+    Wanted,
+    reads_rows_of,
+    same_values,
+    share_of,
+    wanted_pairs,
+)
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
-from nbdebug.model.precision import wide
 
-MIN_ROWS, TOLERANCE = 16, 1e-3
 EXPECTED = "the target of the same row"
-
-
-class _Wanted(NamedTuple):
-    """Targets [K] that the loss asks for, of the outputs in these rows [K] of `length`."""
-
-    values: torch.Tensor
-    rows: torch.Tensor
-    length: int
 
 
 class PairedRows(Check):
@@ -42,7 +37,7 @@ class PairedRows(Check):
     order = 21
     title = "Outputs and targets of the same rows"
     source = "PyTorch, indexing; nbdebug: targets that the gradient of the loss shows"
-    explains = ("related_targets", "signal", "overfit")
+    explains = ("other_batch", "related_targets", "signal", "overfit")
 
     MAX_EQUAL_SHARE = 0.9
 
@@ -52,11 +47,11 @@ class PairedRows(Check):
             return Outcome("not_applicable", step)
         tensors, judged = batch_tensors(context), False
         for call in step.calls:
-            if not _in_the_order_of(call, tensors):
+            if not reads_rows_of(call, tensors):
                 continue
-            for wanted, candidates in _pairs(call, tensors):
+            for wanted, candidates in wanted_pairs(call, tensors):
                 judged = True
-                own = [_share_of(wanted, one) for one in candidates]
+                own = [share_of(wanted, one) for one in candidates]
                 if max(own) > self.MAX_EQUAL_SHARE:
                     continue
                 for share, labels in zip(own, candidates, strict=True):
@@ -68,15 +63,6 @@ class PairedRows(Check):
         return Outcome("pass", "no output has the target of another row", EXPECTED)
 
 
-def _in_the_order_of(call: ModelCall, tensors: list[torch.Tensor]) -> bool:
-    """True if an input of the model is a part of the batch as it is."""
-    return any(
-        one.ndim > 0 and one.shape == other.shape and bool((one == other).all())
-        for one in call.inputs
-        for other in tensors
-    )
-
-
 def _failed(share: float, rows: int, where: str) -> Outcome:
     return Outcome(
         "fail", f"only {share:.0%} of {rows} outputs are compared with the target of their row; "
@@ -86,68 +72,7 @@ def _failed(share: float, rows: int, where: str) -> Outcome:
     )  # fmt: skip
 
 
-def _pairs(
-    call: ModelCall, tensors: list[torch.Tensor]
-) -> Iterator[tuple[_Wanted, list[torch.Tensor]]]:
-    """Wanted targets, each with the tensors [N] of the batch that may hold them."""
-    for classes in class_targets(call):
-        wanted = _of_classes(classes)
-        if wanted is not None:
-            labels = [one.flatten().long() for one in tensors if _are_labels(one, wanted.length)]
-            if labels:
-                yield wanted, labels
-    for _, output, gradient in call.read():
-        if output.numel() != len(output):
-            continue
-        for one in tensors:
-            if one.is_floating_point():
-                numbers = _of_numbers(output.flatten(), gradient.flatten(), one)
-                if numbers is not None:
-                    yield numbers, [wide(one.flatten())]
-
-
-def _are_labels(tensor: torch.Tensor, rows: int) -> bool:
-    """True for classes [N] of which several rows have the same, unlike an index."""
-    if tensor.is_floating_point() or tensor.is_complex() or not tensor.ndim:
-        return False
-    return len(tensor) == tensor.numel() == rows and 1 < len(tensor.unique()) <= rows // 2
-
-
-def _share_of(wanted: _Wanted, labels: torch.Tensor) -> float:
-    """Share of the targets that `labels` [N] has in the same row."""
-    return float(_same(wanted.values, labels[wanted.rows]).float().mean())
-
-
-def _of_classes(found: ClassTargets) -> _Wanted | None:
-    if found.wanted.ndim != 1 or int(found.counted.sum()) < MIN_ROWS:
-        return None
-    rows = found.counted.nonzero().flatten()
-    return _Wanted(found.wanted[rows].long(), rows, len(found.wanted))
-
-
-def _of_numbers(outputs: torch.Tensor, slope: torch.Tensor, labels: torch.Tensor) -> _Wanted | None:
-    """Targets of a squared error that are the numbers of `labels` in some order."""
-    if labels.numel() != len(outputs) or len(outputs) < MIN_ROWS or not labels.ndim:
-        return None
-    outputs, slope, numbers = (wide(one).flatten() for one in (outputs, slope, labels))
-    off, total = outputs.sum() - numbers.sum(), slope.sum()
-    if float(total.abs()) < 1e-12 * float(slope.abs().max()) or float(numbers.std()) == 0:
-        return None
-    wanted = outputs - slope * off / total
-    if not _same(wanted.sort().values, numbers.sort().values).all():
-        return None
-    # The number that is meant, without errors of rounding.
-    wanted = numbers.sort().values[wanted.argsort().argsort()]
-    return _Wanted(wanted, torch.arange(len(wanted), device=wanted.device), len(wanted))
-
-
-def _same(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    if not one.is_floating_point():
-        return one == other
-    return (one - other).abs() <= TOLERANCE * float(other.std() + 1e-30)
-
-
-def _other_rows(wanted: _Wanted, labels: torch.Tensor, tensors: list[torch.Tensor]) -> str:
+def _other_rows(wanted: Wanted, labels: torch.Tensor, tensors: list[torch.Tensor]) -> str:
     """Words for the rows of `labels` that the targets are taken from; "" if none are found."""
     count = len(wanted.rows)
     if count == wanted.length:
@@ -168,13 +93,13 @@ def _other_rows(wanted: _Wanted, labels: torch.Tensor, tensors: list[torch.Tenso
 
 def _order(values: torch.Tensor, labels: torch.Tensor) -> str:
     """Words for an order of `labels` that gives these values; "" if there is none."""
-    if not _same(values.sort().values, labels.sort().values).all():
+    if not same_values(values.sort().values, labels.sort().values).all():
         return ""
     for places in (1, -1, 2, -2):
-        if _same(values, labels.roll(places)).all():
+        if same_values(values, labels.roll(places)).all():
             rows = f"{abs(places)} row{'s' if abs(places) > 1 else ''}"
             return f"those {rows} {'before' if places > 0 else 'after'}"
-    if _same(values, labels.flip(0)).all():
+    if same_values(values, labels.flip(0)).all():
         return "in reverse order"
     return "the same in sorted order" if _is_sorted(values) else "the same in another order"
 
@@ -184,7 +109,7 @@ def _is_sorted(values: torch.Tensor) -> bool:
     return bool((steps >= 0).all()) or bool((steps <= 0).all())
 
 
-def _indices(wanted: _Wanted, tensors: list[torch.Tensor]) -> Iterator[torch.Tensor]:
+def _indices(wanted: Wanted, tensors: list[torch.Tensor]) -> Iterator[torch.Tensor]:
     """Tensors of the batch that choose the rows of the outputs, and these rows in their order."""
     for one in tensors:
         same = one.shape == wanted.rows.shape and _is_index(one, wanted.length)

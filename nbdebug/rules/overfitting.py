@@ -23,7 +23,10 @@ class Overfitting(Rule):
     source = "early stopping with patience; published rules (10 % apart) fire on 86 to 100 %"
     harms = True
     # What is learnt by heart may have nothing else to be learnt by.
-    asks = ("class_numbering", "related_targets", "label_noise", "paired_rows")
+    asks = (
+        "class_numbering", "related_targets", "label_noise", "paired_rows", "parted_rows",
+        "other_batch",
+    )  # fmt: skip
     needs = ("val_loss", "loss")
 
     MAX_RISE_SHARE = 0.8

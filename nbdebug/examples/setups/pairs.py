@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from nbdebug.examples.data import CLASSES, FEATURES
 from nbdebug.examples.setups.base import CE, SickSetup, X, mlp, y
@@ -42,6 +43,27 @@ def noisy_copies() -> tuple[tuple[torch.Tensor, torch.Tensor], tuple[torch.Tenso
     order = torch.randperm(len(rows), generator=draws)
     held_out, train = order[:150], order[150:]
     return (rows[train], labels[train]), (rows[held_out], labels[held_out])
+
+
+def sorted_alone(rows: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> list[torch.Tensor]:
+    """A batch of samples, with its inputs in the order of their sizes, and its labels as read."""
+    inputs = torch.stack([inputs for inputs, _ in rows])
+    return [inputs[inputs.norm(dim=1).argsort()], torch.stack([label for _, label in rows])]
+
+
+class LabelsBefore:
+    """Loss of the outputs for a batch and the labels of the batch before it."""
+
+    def __init__(self) -> None:
+        self._kept: torch.Tensor | None = None
+
+    def __call__(self, model: nn.Module, batch: Any) -> torch.Tensor:
+        inputs, labels = batch
+        same = self._kept is not None and len(self._kept) == len(labels)
+        before = self._kept if same else labels
+        self._kept = labels
+        loss: torch.Tensor = CE(model(inputs), before)
+        return loss
 
 
 class Averaged(nn.Module):
@@ -108,6 +130,14 @@ PAIRS: Mapping[str, SickSetup] = {
     "labels one row on": SickSetup("related_targets", mlp, lambda: (X, y.roll(1))),
     "labels of the first rows": SickSetup(
         "paired_rows", mlp, lambda: [(X, y, CHOSEN)], settings={"step_fn": first_labels}
+    ),
+    "inputs sorted without their labels": SickSetup(
+        "parted_rows",
+        mlp,
+        lambda: DataLoader(TensorDataset(X, y), 32, shuffle=True, collate_fn=sorted_alone),
+    ),
+    "labels of the batch before": SickSetup(
+        "other_batch", mlp, settings={"step_fn": LabelsBefore()}
     ),
     "split after copies were made": SickSetup(
         "near_copies", mlp, lambda: noisy_copies()[0], settings={"val_data": noisy_copies()[1]}
