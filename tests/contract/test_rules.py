@@ -111,6 +111,7 @@ def test_every_rule_has_a_sick_training() -> None:
         "log_hides_nan",
         "no_update",
         "cleared_gradients",
+        "collapsed_embeddings",
         "early_clipping",
         "plateau_direction",
         "renewed_optimizer",

@@ -60,6 +60,7 @@ def test_before_training_nothing_is_judged(dbg: nbd.Debugger) -> None:
     assert not found
     assert set(found.not_judged) == {rule.name for rule in dbg.rules} - {
         "cleared_gradients",
+        "collapsed_embeddings",
         "early_clipping",
         "failed_check",
         "kept_by_reference",
