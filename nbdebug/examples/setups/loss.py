@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from nbdebug.examples.data import CLASSES
 from nbdebug.examples.setups.base import SickSetup, X, binary, mlp, regression, y
 
 
@@ -23,6 +24,30 @@ def slope_residual(model: nn.Module, batch: Any) -> torch.Tensor:
     outputs = model(x)
     (slope,) = torch.autograd.grad(outputs.sum(), x, retain_graph=True)
     return nn.functional.mse_loss(outputs + slope[:, :1], batch[1])
+
+
+def lifted() -> nn.Module:
+    """A network whose output is above 0 for a start."""
+    model = mlp(out=1)
+    last = model[-1]
+    assert isinstance(last, nn.Linear)
+    nn.init.constant_(last.bias, 3.0)
+    return model
+
+
+def raw_rate(rate: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+    """Likelihood of counts by a rate that is an output as it is."""
+    return (rate - counts * rate.log()).mean()
+
+
+def actor_and_critic(model: nn.Module, batch: Any) -> torch.Tensor:
+    """Policy and value, whose error weighs the policy with its graph."""
+    inputs, actions, returns = batch
+    outputs = model(inputs)
+    likely = outputs[:, 1:].log_softmax(1).gather(1, actions[:, None])
+    advantage = returns - outputs[:, :1]
+    loss: torch.Tensor = -(likely * advantage).mean() + 0.5 * advantage.square().mean()
+    return loss
 
 
 def index_bootstrap(model: nn.Module, batch: Any) -> torch.Tensor:
@@ -98,6 +123,15 @@ LOSS: Mapping[str, SickSetup] = {
         mlp,
         lambda: (X, X.roll(1, 0), y, regression()[1][:, 0]),
         settings={"step_fn": index_bootstrap},
+    ),
+    "a rate that may be negative": SickSetup(
+        "raw_logarithm", lifted, lambda: (X, binary()[1]), raw_rate
+    ),
+    "a value that the policy trains": SickSetup(
+        "attached_advantage",
+        lambda: mlp(out=CLASSES + 1),
+        lambda: (X, y, regression()[1]),
+        settings={"step_fn": actor_and_critic},
     ),
     "sum over the batch": SickSetup(
         "reduction", mlp, loss=nn.CrossEntropyLoss(reduction="sum")
