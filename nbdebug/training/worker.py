@@ -28,6 +28,7 @@ from nbdebug.training.engine.stopping.stop_report import (
     left_out_notice,
     noted,
 )
+from nbdebug.training.own_loop.messages import WITHOUT_LOOP
 from nbdebug.training.tasks.handler import Training
 from nbdebug.training.tasks.runner import CommandRunner
 
@@ -217,8 +218,7 @@ class Worker:
         return True
 
     def _stop_without_loop(self, left: LoopLeft) -> None:
-        notice = Notice(self._training.session.step, "info", "The loop has ended", str(left))
-        self._training.run.stop(notice, left, finished=left.__cause__ is None)
+        self._training.run.stop_without_loop(left, str(left) in WITHOUT_LOOP)
 
     def _stop_at_breakpoint(self, condition: str) -> None:
         self._training.timeline.undo_outside()

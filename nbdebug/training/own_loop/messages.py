@@ -43,6 +43,7 @@ NO_UPDATE_OF_TRAINER = (
     "its updates by another one, or in a way of its own. Training was not changed."
 )
 NO_TRAINING = "The trainer is not training: run the cell that trains again to train on."
+WITHOUT_LOOP = (NO_LOOP, NO_TRAINING)
 CANNOT_REPEAT = "This loop cannot repeat a step."
 NOT_WHOLE = (
     "The loop is given whole batches of its loader only: with other ones it could fail, and end. "

@@ -7,10 +7,16 @@ from dataclasses import replace
 from nbdebug.core.error_text import describe_error
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Notice, RunState, Status
+from nbdebug.errors import LoopLeft
 from nbdebug.training.engine.session import Session
 from nbdebug.training.engine.stopping.stop_report import exception_notice
 
 ENDED = "The training thread has ended; make a new Debugger, or resume from a checkpoint on disk."
+
+ENDED_EARLY = (
+    "The loop ended after step {:,}: this run made {} that were asked for. Run its cell again to "
+    "train on from here; dbg.epochs(n) counts from the first epoch on."
+)
 
 
 class RunControl:
@@ -31,12 +37,15 @@ class RunControl:
         self.finished = False
         self._goal: int | None = None
         self._epoch_goal: float | None = None
+        # Where this run began, and the epochs that it was to make.
+        self._began, self._epochs = 0, 0.0
 
     def start(self, steps: int | None = None, epochs: float | None = None) -> None:
         """Run for a number of steps or epochs, or until paused if both are None."""
         session = self._session
         self._goal = None if steps is None else session.step + steps
         self._epoch_goal = None if epochs is None else session.epoch + epochs
+        self._began, self._epochs = session.step, epochs or 0.0
         self.state = "running"
         self.clear_failure()
         self.announce_goal()
@@ -58,6 +67,20 @@ class RunControl:
         """Pause with a failure, or because the loop has ended."""
         self.pause()
         self.failure, self.error, self.finished = failure, error, finished
+
+    def stop_without_loop(self, left: LoopLeft, ended: bool) -> None:
+        """Pause because there is no loop; `ended` if it may have come to its end in this run."""
+        step, told, finished = self._session.step, left, left.__cause__ is None
+        made, wanted = step - self._began, self._goal
+        if ended and finished and made > 0 and (wanted is not None or self._epoch_goal is not None):
+            steps = f"{made:,} step" + "s" * (made != 1)
+            if wanted is not None:
+                steps = f"{made:,} of the {wanted - self._began:,} steps"
+            else:
+                steps += f", and not the {self._epochs:g} epochs,"
+            told = LoopLeft(ENDED_EARLY.format(step - 1, steps))
+        notice = Notice(step, "info", "The loop has ended", str(told))
+        self.stop(notice, told, finished)
 
     def clear_failure(self) -> None:
         """Clear failure and error."""
