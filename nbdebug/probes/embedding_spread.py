@@ -11,6 +11,7 @@ from torch.utils.hooks import RemovableHandle
 
 from nbdebug.model.module.forward import tensors_of
 from nbdebug.model.module.hooks import after_forward
+from nbdebug.model.module.names import compiled_parts
 from nbdebug.model.training_state import TrainingState
 from nbdebug.probes.base import Probe, Values
 
@@ -40,7 +41,9 @@ class EmbeddingSpread(Probe):
     def attach(self, session: TrainingState) -> None:
         self._session = session
         model = session.model
-        self._roots = list(model.values()) if isinstance(model, nn.ModuleDict) else [model]
+        roots = list(model.values()) if isinstance(model, nn.ModuleDict) else [model]
+        # A hook of a compiled model would become a part of its program.
+        self._roots = [root for root in roots if root not in compiled_parts(model)]
         self._handles: list[RemovableHandle] = []
         self._begin()
 
