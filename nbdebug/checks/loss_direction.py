@@ -16,7 +16,7 @@ from nbdebug.checks._number_targets import NumberTargets, number_targets
 from nbdebug.checks._reachable import reachable
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
-from nbdebug.model.module.forward import with_leaves
+from nbdebug.model.module.forward import tensors_of, with_leaves
 
 STEPS = 40
 FACTORS = (100.0, 1000.0)
@@ -164,15 +164,21 @@ def _limits(context: CheckContext, call: ModelCall, place: int) -> tuple[float, 
 
 
 def _of_outputs(context: CheckContext, call: ModelCall, free: list[torch.Tensor]) -> torch.Tensor:
-    """The loss of a step whose model returns free outputs, and computes none."""
+    """The loss of a step whose model returns free outputs, and computes none.
+
+    What the model is given otherwise, as by a loop that calls it again, it computes.
+    """
+    inputs = [one.shape for one in call.inputs]
     by_id = {id(old): new for old, new in zip(call.found, free, strict=True)}
 
-    def replaced(*_: Any) -> Any:
+    def replaced(*args: Any, **named: Any) -> Any:
+        if [one.shape for one in tensors_of((args, named))] != inputs:
+            return computed(*args, **named)
         return with_leaves(call.outputs, lambda leaf: by_id.get(id(leaf), leaf))
 
     context.train()
     own = vars(context.model)
-    kept = own.get("forward")
+    kept, computed = own.get("forward"), context.model.forward
     own["forward"] = replaced
     try:
         loss: torch.Tensor = context.evaluate(context.batch)[0]
