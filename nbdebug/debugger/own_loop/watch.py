@@ -64,25 +64,22 @@ class Watch(Debugger):
     def epochs(self, count: int) -> Iterator[int]:
         """Yield the number of each epoch, from the present one to `count`.
 
-        After a rewind it goes on with the epoch that was gone back to, at the end of the pass:
-        until then the variable of the loop stays as it was, and `epoch` is the right number.
+        After a rewind it goes on with the epoch that was gone back to.
         """
         sampler, body = self._parts.training.session.sampler, self._body
         body.planned = count
         assert isinstance(sampler, LoopSampler)
         try:
             while not body.closed:
-                epoch = sampler.completed
+                epoch = body.state.epoch_after(sampler.completed)
                 # A fork may train beyond the last epoch, and is undone.
                 if epoch >= count and not sampler.trying:
                     break
                 passes = body.passes
-                body.epoch_given = epoch
                 yield epoch
                 if body.passes == passes:
                     raise ArgumentError("epochs() found no loop over batches() inside of its own.")
         finally:
-            body.epoch_given = None
             self.leave()
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import random
 import sys
 import sysconfig
@@ -10,7 +9,8 @@ import types
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,7 +20,18 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from nbdebug.model.source_code import globals_of, used_names
 from nbdebug.model.state.copying import SIMPLE_TYPES
+from nbdebug.model.state.values.places import (
+    content,
+    fill,
+    functions_in,
+    hooks_of,
+    set_in_class,
+    slots,
+)
 from nbdebug.model.state.wrapped_optimizer import bare_optimizer
+
+if TYPE_CHECKING:
+    from nbdebug.model.state.values.records import Records
 
 MAX_FUNCTIONS, MAX_VALUES = 500, 20_000
 # Above these sizes tensors without gradient are data, which training only reads.
@@ -57,28 +68,38 @@ class Reached:
     bind: Bind | None = None
 
 
-def reachable(functions: Iterable[tuple[str, Any]]) -> list[Reached]:
+def reachable(
+    functions: Iterable[tuple[str, Any] | tuple[str, Any, Bind | None]],
+    records: Records | None = None,
+) -> list[Reached]:
     """Values with a state that functions reach by closures, globals, defaults and attributes.
 
     Functions, methods and classes that these use are followed, unless they belong to a library,
-    whose decorators are looked behind. Plain numbers and
-    lists are the user's own records and are left alone; so are large tensors without
-    gradient, which are data.
+    whose decorators are looked behind. Large tensors without gradient are data, and left alone.
+
+    Args:
+        functions: name and value, and what binds another value to the name if anything does.
+        records: is shown plain numbers, lists and objects of the user's own; they are left alone
+            without it.
     """
-    walk = _Walk()
-    for place, value in functions:
-        walk.enter(place, value)
+    walk = _Walk(records)
+    for root in functions:
+        walk.enter(*root)
     return walk.run()
 
 
 class _Walk:
-    def __init__(self) -> None:
+    def __init__(self, records: Records | None) -> None:
+        self._records = records
+        self._around: Any = None
         self._waiting: deque[tuple[str, Any, Bind | None]] = deque()
         self._seen: dict[int, Any] = {}
         self._found: list[Reached] = []
         self._functions = 0
 
     def enter(self, place: str, value: Any, bind: Bind | None = None) -> None:
+        if self._records is not None:
+            self._records.see(place, value, bind, self._around)
         if type(value) in SIMPLE_TYPES:
             return
         value = bare_optimizer(value)
@@ -89,6 +110,7 @@ class _Walk:
     def run(self) -> list[Reached]:
         while self._waiting:
             place, value, bind = self._waiting.popleft()
+            self._around = value
             if isinstance(value, TRAINED_TYPES):
                 if not _is_data(value, bind is not None):
                     self._found.append(Reached(place, value, bind))
@@ -100,7 +122,7 @@ class _Walk:
             elif isinstance(value, types.MethodType):
                 self.enter(place, value.__func__)
                 self.enter(f"{place}.self", value.__self__)
-            elif isinstance(value, functools.partial):
+            elif isinstance(value, partial):
                 self._parts(place, (value.func, *value.args, *value.keywords.values()))
             elif bind is not None and _is_carried(value):
                 self._found.append(Reached(place, value, bind))
@@ -108,7 +130,7 @@ class _Walk:
                 self._parts(place, value)
             elif isinstance(value, dict):
                 for key, part in list(value.items()):
-                    put = functools.partial(value.__setitem__, key)
+                    put = partial(value.__setitem__, key)
                     self.enter(f"{place}[{key!r}]", part, put)
             elif held := HOLDERS.get(f"{type(value).__module__}.{type(value).__name__}"):
                 self._holder(place, value, held)
@@ -123,24 +145,35 @@ class _Walk:
         for one in value.modules() if isinstance(value, nn.Module) else (value,):
             if not isinstance(one, torch.Tensor):
                 self.enter(type(one).__name__, type(one))
+        for place, hook in hooks_of(value):
+            self.enter(place, hook)
 
     def _class(self, kind: type) -> None:
         for one in () if is_of_library(kind) else kind.__mro__:
             for name, member in () if is_of_library(one) else list(vars(one).items()):
-                for function in _functions_in(member):
+                functions = functions_in(member)
+                for function in functions:
                     self.enter(f"{one.__name__}.{name}", function)
+                if not (functions or name.startswith("__")):
+                    self._see(f"{one.__name__}.{name}", member, partial(set_in_class, one, name))
+
+    def _see(self, place: str, value: Any, bind: Bind) -> None:
+        if self._records is not None:
+            self._records.see(place, value, bind, None)
 
     def _holder(self, place: str, value: Any, held: Iterable[str]) -> None:
         for name in held:
             part = getattr(value, name, None)
             if type(part) is int:
-                bind = functools.partial(setattr, value, name)
+                bind = partial(setattr, value, name)
                 self._found.append(Reached(f"{place}.{name}", part, bind))
             else:
                 self.enter(f"{place}.{name}", part)
 
     def _parts(self, place: str, parts: Iterable[Any]) -> None:
         parts = list(parts)
+        if SIMPLE_TYPES.issuperset(map(type, parts)):
+            return
         data = len(parts) > MAX_PARTS
         for number, part in enumerate(parts):
             if data and isinstance(part, torch.Tensor) and not part.requires_grad:
@@ -154,10 +187,10 @@ class _Walk:
             self.enter(place, inside.get("__wrapped__"))
             return
         self.enter(type(value).__name__, type(value))
-        for name in _slots(type(value)):
+        for name in slots(type(value)):
             self.enter(f"{place}.{name}", getattr(value, name, None))
         for name, part in list(inside.items()):
-            self.enter(f"{place}.{name}", part, functools.partial(inside.__setitem__, name))
+            self.enter(f"{place}.{name}", part, partial(inside.__setitem__, name))
 
     def _function(self, place: str, function: types.FunctionType) -> None:
         self._functions += 1
@@ -168,24 +201,26 @@ class _Walk:
             return
         cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
         for name, cell in cells:
-            self.enter(f"{place}.{name}", _content(cell), functools.partial(_fill, cell))
+            self.enter(f"{place}.{name}", content(cell), partial(fill, cell))
         read, stored = globals_of(function.__code__)
         space = function.__globals__
         for name in sorted(read | stored):
-            bind = functools.partial(space.__setitem__, name) if name in stored else None
+            bind = partial(space.__setitem__, name) if name in stored else None
             value = space.get(name)
             if isinstance(value, types.ModuleType):
                 self._module(name, value, function.__code__)
             self.enter(name, value, bind)
+        for name, part in list(vars(function).items()):
+            self._see(f"{place}.{name}", part, partial(vars(function).__setitem__, name))
         self._parts(place, function.__defaults__ or ())
         self._parts(place, (function.__kwdefaults__ or {}).values())
 
     def _behind(self, place: str, function: types.FunctionType) -> None:
         """Enter what a function of a library decorates, such as one under `torch.no_grad()`."""
-        held = [_content(cell) for cell in function.__closure__ or ()]
+        held = [content(cell) for cell in function.__closure__ or ()]
         held += [part for each in held if isinstance(each, Mapping) for part in each.values()]
         for value in (getattr(function, "__wrapped__", None), *held):
-            if isinstance(value, types.FunctionType | types.MethodType | functools.partial):
+            if isinstance(value, types.FunctionType | types.MethodType | partial):
                 self.enter(place, value)
 
     def _module(self, place: str, module: types.ModuleType, code: types.CodeType) -> None:
@@ -198,32 +233,8 @@ class _Walk:
                 self._seen[id(value)] = value
                 self._module(f"{place}.{name}", value, code)
             elif not isinstance(value, types.ModuleType):
+                self._see(f"{place}.{name}", value, partial(vars(module).__setitem__, name))
                 self.enter(f"{place}.{name}", value)
-
-
-def _functions_in(member: Any) -> list[types.FunctionType]:
-    """Functions of a member of a class: a method, of any kind, or a property."""
-    names = ("__func__", "fget", "fset", "func", "__wrapped__")
-    found = [member, *(getattr(member, name, None) for name in names)]
-    return [one for one in found if isinstance(one, types.FunctionType)]
-
-
-def _slots(kind: type) -> Iterator[str]:
-    for one in kind.__mro__:
-        for name, member in vars(one).items():
-            if isinstance(member, types.MemberDescriptorType):
-                yield name
-
-
-def _content(cell: types.CellType) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:
-        return None
-
-
-def _fill(cell: types.CellType, value: Any) -> None:
-    cell.cell_contents = value
 
 
 def _is_carried(value: Any) -> bool:
@@ -262,8 +273,9 @@ def _is_library_file(name: str, file: str | None) -> bool:
 
 
 def forwards(model: nn.Module) -> Iterator[tuple[str, Any]]:
-    """Functions and generators of the classes of a model's modules, without libraries."""
-    return held_by({type(module) for module in model.modules()})
+    """Functions and generators of the classes of a model's modules, and its hooks."""
+    yield from held_by({type(module) for module in model.modules()})
+    yield from hooks_of(model)
 
 
 def functions_of(kinds: Iterable[type]) -> Iterator[tuple[str, Any]]:

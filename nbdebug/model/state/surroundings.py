@@ -12,11 +12,14 @@ from nbdebug.errors import CheckpointError
 from nbdebug.model.state.attributes import registered, shared
 from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.model.state.copying import Copy, cloned
-from nbdebug.model.state.reachable import Reached, forwards, reachable
+from nbdebug.model.state.reachable import Bind, Reached, forwards, reachable
 from nbdebug.model.state.values.copier import ValueCopier
-from nbdebug.model.state.values.kept import AsIs, Kept
+from nbdebug.model.state.values.kept import MISSING, AsIs, Kept
 from nbdebug.model.state.values.likeness import Likeness
 from nbdebug.model.state.values.plain import PlainReader, PlainWriter
+from nbdebug.model.state.values.records import RecordCopier, Records
+
+Root = tuple[str, Any] | tuple[str, Any, Bind | None]
 
 
 class Surroundings:
@@ -28,8 +31,10 @@ class Surroundings:
         state: objects that are copied wholly, by name.
 
     Attributes:
-        more: returns more names and values from which the search begins.
-        rebinds: True for a loop of the user's own, which runs on between two passes.
+        more: returns more names and values from which the search begins, and what binds them.
+        more_records: returns more copies of records, and what binds them.
+        rebinds: True for a loop of the user's own, which runs on between two passes; its records
+            are copied too.
     """
 
     def __init__(
@@ -41,7 +46,8 @@ class Surroundings:
     ) -> None:
         self._model, self._functions, self._skip = model, dict(functions), skip
         self._state = dict(state or {})
-        self.more: Callable[[], Iterable[tuple[str, Any]]] = lambda: ()
+        self.more: Callable[[], Iterable[Root]] = lambda: ()
+        self.more_records: Callable[[], Iterable[tuple[Kept, Bind]]] = lambda: ()
         self.rebinds = False
 
     def values(self) -> list[Any]:
@@ -56,21 +62,50 @@ class Surroundings:
         """Values with a state that are reached, with their names and what binds them."""
         return list(self._reached())
 
-    def _reached(self) -> Iterator[Reached]:
+    def _reached(self, records: Records | None = None) -> Iterator[Reached]:
         for name, value in self._state.items():
             yield Reached(f"state[{name!r}]", value)
-        yield from reachable([*self._functions.items(), *forwards(self._model), *self.more()])
+        roots: list[Root] = [*self._functions.items(), *forwards(self._model), *self.more()]
+        yield from reachable(roots, records)
 
-    def capture(self, copy: Copy = cloned) -> SurroundingsCopy:
-        """Copy the state as it is now."""
+    def capture(self, copy: Copy = cloned, records: bool = False) -> SurroundingsCopy:
+        """Copy the state as it is now.
+
+        Args:
+            records: copy the numbers, containers and iterators of a loop of the user's own too.
+        """
         skip = registered(self._model) | {id(one) for one in self._skip()}
-        copier = ValueCopier(skip, shared(copy))
+        found = Records() if records and self.rebinds else None
+        copier = (
+            ValueCopier(skip, shared(copy)) if found is None else RecordCopier(skip, shared(copy))
+        )
         kept: dict[str, tuple[Reached, Kept]] = {}
-        for reached in self._reached():
+        for reached in self._reached(found):
             one = copier.keep(reached.value, reached.place)
             if type(one) is not AsIs:
                 kept[_free(reached.place, kept)] = reached, one
-        return SurroundingsCopy(kept, copier.tensors, self.rebinds)
+        made = SurroundingsCopy(kept, copier.tensors, self.rebinds)
+        if found is not None:
+            assert isinstance(copier, RecordCopier)
+            self._with_records(made, found, copier)
+        return made
+
+    def capture_records(self) -> SurroundingsCopy:
+        """Copy only the numbers, containers and iterators of a loop, and small tensors it binds."""
+        skip = registered(self._model) | {id(one) for one in self._skip()}
+        found, copier = Records(), RecordCopier(skip, cloned, trained=False)
+        made = SurroundingsCopy({
+            one.place: (one, copier.keep(one.value, one.place)) for one in self._reached(found)
+            if one.bind is not None and isinstance(one.value, torch.Tensor | tuple)
+        }, copier.tensors)  # fmt: skip
+        return self._with_records(made, found, copier)
+
+    def _with_records(
+        self, made: SurroundingsCopy, found: Records, copier: RecordCopier
+    ) -> SurroundingsCopy:
+        kept = [(copier.keep_record(one.value, one.place), one.bind) for one in found.found]
+        made.records = [*kept, *self.more_records()]
+        return made
 
     def from_plain(self, data: Mapping[str, Any], device: torch.device) -> SurroundingsCopy:
         """Copies that a file holds, for functions of the same names.
@@ -101,6 +136,7 @@ class SurroundingsCopy:
         tensors: all copied tensors.
         rebound: places of variables that a loop of the user's binds anew between two passes.
         loose: those that nobody else can bind: a loop that runs on binds them with its next batch.
+        records: numbers, containers and iterators of the loop, and what binds them.
     """
 
     def __init__(
@@ -108,6 +144,7 @@ class SurroundingsCopy:
         rebinds: bool = False,
     ) -> None:  # fmt: skip
         self.places, self.tensors = dict(kept), tensors
+        self.records: list[tuple[Kept, Bind | None]] = []
         loose = torch.Tensor, tuple
         self.rebound = {
             place
@@ -124,6 +161,15 @@ class SurroundingsCopy:
             value = kept.restored(reached.value, done)
             if reached.bind is not None:
                 reached.bind(value)
+        self.restore_records(done)
+
+    def restore_records(self, done: dict[int, Any] | None = None) -> None:
+        """Write only the copies of the loop's numbers, containers and iterators back."""
+        done = {} if done is None else done
+        for kept, bind in self.records:
+            value = kept.restored(MISSING, done)
+            if bind is not None and value is not MISSING:
+                bind(value)
 
     def plain(self, identities: bool = False) -> dict[str, Any]:
         """The copies as plain data; see `PlainWriter`."""

@@ -19,7 +19,7 @@ from nbdebug.training.engine.probe_runner import ProbeRunner
 from nbdebug.training.engine.probing.logged import logged_readings, note_metrics
 from nbdebug.training.engine.session import Session
 from nbdebug.training.engine.step_recorder import StepRecorder
-from nbdebug.training.engine.stopping.breakpoints import Breakpoints
+from nbdebug.training.engine.stopping.breakpoints import Break, Breakpoints
 from nbdebug.training.engine.stopping.stop_report import Retries, restoring_attributes
 
 NO_OUTPUTS = (
@@ -215,6 +215,10 @@ class Loop:
                 self._guard.settle()
             else:
                 self._guard.restore(error, self._retries.count(session.step, error))
+            if isinstance(error, Break) and self.body.read_on:
+                # The step is made again, from its first batch on.
+                session.sampler.seek(self._before)
+                self.batch = None
             session.drop_outputs()
             raise
         self._guard.settle()

@@ -42,6 +42,10 @@ class StepBody(Protocol):
     no_reset: str
 
     @property
+    def read_on(self) -> bool:
+        """True if the last step has read batches behind its first one."""
+
+    @property
     def repeats(self) -> bool:
         """False if its steps cannot be made again."""
 
@@ -81,14 +85,12 @@ class StepBody(Protocol):
     def late_stop(self) -> Break | None:
         """The breakpoint that held in the last step, where its update was made all the same."""
 
-    def after_rewind(self) -> str:
-        """Say what of the user's does not go back with a rewind; "" if everything does."""
-
 
 class OwnUpdate:
     """Forward and backward pass of each batch, clipping and the step of the optimizer."""
 
     repeats = attended = True
+    read_on = False
     no_reset = ""
 
     def is_ready(self) -> bool:
@@ -108,9 +110,6 @@ class OwnUpdate:
 
     def settle(self) -> None:
         pass
-
-    def after_rewind(self) -> str:
-        return ""
 
     def late_stop(self) -> Break | None:
         return None

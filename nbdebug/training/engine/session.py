@@ -127,7 +127,8 @@ class Session(TrainingState):
         if not isinstance(source, LoopSource):
             return
         self.body, self.rng = source.body, source.rng
-        self.surroundings.more, self.surroundings.rebinds = source.body.reached, True
+        around, state = self.surroundings, source.body.state
+        around.more, around.more_records, around.rebinds = state.roots, state.counts, True
         self.loop_schedulers = self._schedulers_of_loop
         self.unavailable = {**self.unavailable, **source.body.unavailable}
         self._schedulers_of_loop()

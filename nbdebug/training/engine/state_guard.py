@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -36,7 +38,8 @@ class StateGuard:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._model = ModelState.capture(session.model, session.optimizer)
-        self._surroundings = session.surroundings.capture()
+        self._surroundings = session.surroundings.capture(records=True)
+        self._runs = 0 if session.body is None else session.body.state.runs
         self._rng = RngState.capture()
         self._own_rng = session.rng.position()
         held = trained(session.model, session.optimizer, *session.surroundings.values())
@@ -79,6 +82,25 @@ class StateGuard:
         if not self._surroundings.equals(self._session.surroundings.capture(), loose=loose):
             found.append("what loss_fn and step_fn reach")
         return tuple(found)
+
+    @contextmanager
+    def each_look(self) -> Iterator[None]:
+        """Context in which each look at a loop puts back what the loop counts."""
+        body = self._session.body
+        if body is None:
+            yield
+            return
+        body.looks.records = self._surroundings
+        try:
+            yield
+        finally:
+            body.looks.records = None
+
+    def restore_records(self) -> None:
+        """Write numbers, containers and iterators back that a loop of the user's has moved."""
+        body = self._session.body
+        if body is not None and body.state.runs != self._runs:
+            self._surroundings.restore_records()
 
     def restore(self) -> None:
         """Write the copies back."""

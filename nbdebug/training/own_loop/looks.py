@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from nbdebug.errors import LoopLeft
+from nbdebug.model.state.surroundings import SurroundingsCopy
 from nbdebug.training.data.loops.batches import form
 from nbdebug.training.own_loop import messages as say
 from nbdebug.training.own_loop.gradient_marks import total_loss
@@ -24,11 +25,13 @@ class Looks:
 
     Attributes:
         data: the last batch of a look.
+        records: copies of what the loop counts, which each look puts back; None while nobody looks.
     """
 
     def __init__(self, body: LoopBody) -> None:
         self._body = body
         self.data: Any = None
+        self.records: SurroundingsCopy | None = None
         # The loop has come to its update since it got the last batch.
         self._whole = True
 
@@ -46,6 +49,8 @@ class Looks:
         if form(data) not in body.sampler.forms:
             raise LoopLeft(say.NOT_WHOLE)
         self._give(model, data)
+        if self.records is not None:
+            self.records.restore_records()
         if not body.updates.losses:
             raise LoopLeft("The loop called no backward pass for this batch.")
         return total_loss(body.updates.losses, session.scaler)
@@ -72,3 +77,5 @@ class Looks:
         finally:
             updates.looks = False
             self._whole = updates.called
+            if not body.in_pass:
+                updates.tell(say.LEFT_IN_LOOK, say.LEFT_IN_LOOK_TEXT, always=True)

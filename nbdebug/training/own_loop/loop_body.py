@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -13,14 +14,14 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from nbdebug.core.commands.queue import Ticket
 from nbdebug.core.ipython import ipython_shell
-from nbdebug.core.records import Attendance, Notice
+from nbdebug.core.records import Attendance, Notice, Severity
 from nbdebug.core.results.metric_names import LoopSchedule
 from nbdebug.errors import LoopLeft
 from nbdebug.model.joint_optimizer import members_of
 from nbdebug.model.module.forward import leaves
 from nbdebug.model.schedule.beside import names
-from nbdebug.model.state.weights import GradientCopies, trained
 from nbdebug.training.data.batch import Batch
+from nbdebug.training.data.loops.positions import Updates
 from nbdebug.training.data.loops.sampler import LoopSampler
 from nbdebug.training.engine.loop import Loop
 from nbdebug.training.engine.own_update import Values
@@ -30,7 +31,8 @@ from nbdebug.training.own_loop import messages as say
 from nbdebug.training.own_loop.looks import Looks
 from nbdebug.training.own_loop.meeting.handoff import Handoff
 from nbdebug.training.own_loop.others import ByHand
-from nbdebug.training.own_loop.reached import ReachedByLoop
+from nbdebug.training.own_loop.state.before_step import BeforeStep
+from nbdebug.training.own_loop.state.loop_state import LoopState
 from nbdebug.training.own_loop.torch_calls import TorchCalls
 from nbdebug.training.own_loop.updates import OTHER, LoopUpdates
 
@@ -46,31 +48,30 @@ class LoopBody(Handoff):
         step: number of the step; updates: what is seen of it; looks: batches without an update.
         unavailable: controls that a loop cannot take, with the reason.
         schedulers: that step on its optimizer, None to find those that the loop reaches.
-        epoch_given: number that the loop got from `epochs` for its pass; planned: its last one.
+        planned: number of epochs that the loop asked for.
         let_run: called when a loop begins; started: what it returned last.
     """
 
     unavailable: Mapping[str, str] = say.UNAVAILABLE
     schedulers: Sequence[LRScheduler] | None = None
-    no_reset = ""
+    no_reset = why_not = ""
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         super().__init__()
         self.updates = LoopUpdates(
             lambda: self._given[-1], lambda: self.repeats, lambda: self._state
         )
-        self.at_end = self.updates.leave
+        self.at_end = self._see_end
         self.calls = TorchCalls(self.updates, members_of(optimizer))
         self._loop: Loop | None = None
-        self.step, self.planned = 0, 0
+        self.step = self.planned = 0
         self.let_run: Callable[[], Ticket | None] = lambda: None
         self.started: Ticket | None = None
         self._begun: Callable[[], None] | None = None
         self._given: list[Batch] = []
         self.looks, self._by_hand = Looks(self), ByHand()
-        self.epoch_given: int | None = None
         # True in a pass after whose last step was no validation.
-        self._open, self._reached = False, ReachedByLoop()
+        self._open, self.state = False, LoopState(lambda: self._frames)
 
     def attach(self, loop: Loop, begun: Callable[[], None]) -> None:
         """Set the loop of the training, and what is called when the user's loop first begins."""
@@ -105,23 +106,33 @@ class LoopBody(Handoff):
         # A cell that waits in a kernel can be interrupted.
         return bool(attached) or not in_main or ipython_shell() is not None
 
+    def give(self, batch: Any) -> None:
+        self.state.runs += 1
+        self.state.let_go()
+        super().give(batch)
+
     def begin_pass(self, loader: Any) -> None:
-        """Begin a pass; a loop that begins lets training run."""
         fresh = not self.runs
+        frames = self.frames_of(sys._getframe(1))
+        if not isinstance(loader, Updates) and self.state.begin_pass(frames, fresh):
+            self._say("info", say.NOTHING_AGAIN, self.state.why_not)
+        self.why_not = self.state.why_not
         super().begin_pass(loader)
         if fresh:
             self.updates.seen.begin(self.loop.session.model)
             self.started = self.let_run()
 
+    def _see_end(self) -> None:
+        self.updates.leave()
+        self.state.end()
+
     @property
     def epoch(self) -> int:
-        """Number of the pass of the present step."""
         return self._given[-1].epoch if self._given else self.sampler.completed
 
-    def after_rewind(self) -> str:
-        now = self.sampler.number
-        fits = not self.runs or self.epoch_given in (None, now)
-        return "" if fits else say.STALE_EPOCH.format(self.epoch_given, now)
+    @property
+    def read_on(self) -> bool:
+        return len(self._given) > 1
 
     def late_stop(self) -> Break | None:
         stop, self.updates.stop = self.updates.stop, None
@@ -170,23 +181,22 @@ class LoopBody(Handoff):
 
     def _say_at_the_beginning(self) -> None:
         """See if the loop steps schedulers by itself or blocks its cell; say so if it matters."""
-        session, history = self.loop.session, self.loop.history
+        session = self.loop.session
         found = session.loop_schedulers()
-        history.set_result(LoopSchedule(names(found) if found else ""))
+        self.loop.history.set_result(LoopSchedule(names(found) if found else ""))
         if self.thread == threading.main_thread().ident and ipython_shell() is not None:
-            history.add_notice(Notice(session.step, "info", *say.BLOCKS_CELL))
+            self._say("info", *say.BLOCKS_CELL)
         if found and session.schedule.running:
             text = say.TWO_SCHEDULES.format(names(found), session.schedule.plan.kind)
-            history.add_notice(Notice(session.step, "warning", "Two schedules set lr", text))
+            self._say("warning", "Two schedules set lr", text)
+
+    def _say(self, severity: Severity, title: str, text: str) -> None:
+        self.loop.history.add_notice(Notice(self.loop.session.step, severity, title, text))
 
     @property
     def on_trial(self) -> bool:
         """True while the loop repeats or tries steps, which count nowhere."""
         return self.updates.looks or not self.updates.watched
-
-    def reached(self) -> list[tuple[str, Any]]:
-        """Names and values that the loop reaches; see `ReachedByLoop`."""
-        return list(self._reached.of(self._frames))
 
     def passing(self) -> list[Any]:
         """The last batch and its parts, which are no state."""
@@ -194,7 +204,7 @@ class LoopBody(Handoff):
         return [part for data in given for part in (data, *leaves(data))]
 
     def make_update(self, loop: Loop, batch: Batch, watched: bool) -> Values:
-        """Let the loop make an update; return loss, norm before clipping, clipping result, lr.
+        """Let the loop make an update; see `StepBody`.
 
         Raises:
             LoopLeft: the loop was left before its update.
@@ -202,15 +212,14 @@ class LoopBody(Handoff):
         """
         updates, session = self.updates, loop.session
         updates.clear(watched)
-        carried = self._carried_gradients()
-        self.step, scaler = session.step, session.scaler
-        scale = scaler.state_dict() if scaler is not None and loop.breakpoints else None
+        self.step, may_stop = session.step, bool(watched and loop.breakpoints and self.repeats)
+        before = BeforeStep(session, updates.carry_gradients, may_stop)
         self._give_until_updated(batch)
-        if carried is not None and updates.skipped:
-            carried.restore()
+        if updates.skipped:
+            before.restore_gradients()
         if updates.stop is not None and self.repeats:
-            if scaler is not None and scale is not None:
-                scaler.load_state_dict(scale)
+            # The body may change weights by hand before the update that was left out.
+            loop.updating = not before.restore()
             raise updates.stop
         if updates.skipped:
             loop.batch = None
@@ -222,12 +231,6 @@ class LoopBody(Handoff):
         updates.stop_late(values)
         return values
 
-    def _carried_gradients(self) -> GradientCopies | None:
-        """Gradients before a step, where it adds to them and may be left out and made again."""
-        if not self.updates.carry_gradients:
-            return None
-        return GradientCopies(trained(self.loop.session.model, self.loop.session.optimizer))
-
     def whole(self, batch: Batch) -> Batch:
         """All batches of the last step as one: the samples of all, the progress of the last."""
         last = self._given[-1]
@@ -235,11 +238,9 @@ class LoopBody(Handoff):
         return Batch(last.data, sum(b.samples for b in self._given), last.epoch, last.progress)
 
     def without_update(self) -> str:
-        """Say that the batches of this step made no update, and what to do."""
         return say.NO_UPDATE.format(len(self._given))
 
     def _loop_thread(self) -> int:
-        """Thread of the loop, which is known once it waits for a batch."""
         self.next_loader()
         return self.thread or 0
 
@@ -269,13 +270,13 @@ class LoopBody(Handoff):
         self.updates.order.goes_without(self.step, given)
         if self._by_hand.seen(given, self.step, self.loop.session.parameters):
             self.updates.count_by_hand()
-            return True
         elif given == MAX_BATCHES:
             if self.attended:
                 raise LoopLeft(self.without_update())
             self.updates.tell(OTHER, self.without_update())  # Nobody could press Run.
-            return True
-        return self.updates.updated
+        else:
+            return self.updates.updated
+        return True
 
     def _give(self, batch: Batch) -> None:
         with self.calls.seen(self._loop_thread()):
@@ -295,6 +296,5 @@ class LoopBody(Handoff):
         self.looks.finish()
 
     def give_modes(self, data: Any) -> None:
-        """Give a batch to the loop, in whose thread the modes of this one hold meanwhile."""
         with self.calls.seen(self._loop_thread()), self._modes.carried():
             self.give(data)

@@ -26,11 +26,6 @@ BLOCKS_CELL = (
     "elsewhere they may wait until the cell ends, and if training pauses, interrupt the kernel. "
     "Begin the cell with %%nbd, and everything works while it trains.",
 )
-STALE_EPOCH = (
-    "The variable of `for ... in dbg.epochs(...)` is {0} until the loop ends this pass, and "
-    "training is in epoch {1} now: what the body computes from it does not repeat. dbg.epoch is "
-    "always the number of the present step."
-)
 TWO_SCHEDULES = (
     "The loop steps {}, and the control schedule is at {}: each changes what the other has set. "
     "dbg.set(schedule='constant') leaves the one of the loop."
@@ -43,6 +38,13 @@ NO_UPDATE_OF_TRAINER = (
     "its updates by another one, or in a way of its own. Training was not changed."
 )
 NO_TRAINING = "The trainer is not training: run the cell that trains again to train on."
+LEFT_IN_LOOK = "A check ended the pass of the loop"
+LEFT_IN_LOOK_TEXT = (
+    "The body of the loop left its pass while a check looked at a batch, as by break or by an "
+    "exception: the rest of the pass is not trained on. Leave such an end out while dbg.on_trial "
+    "is True, and run the cell of the loop again if it has ended."
+)
+NOTHING_AGAIN = "Steps of this loop cannot be made again"
 WITHOUT_LOOP = (NO_LOOP, NO_TRAINING)
 CANNOT_REPEAT = "This loop cannot repeat a step."
 NOT_WHOLE = (

@@ -38,7 +38,7 @@ class TrainerFrames(LoopFrames):
             if str(frame.f_globals.get("__name__", "")).partition(".")[0] in packages:
                 found = frame
             frame = frame.f_back
-        self._iterates = self._root = found or outermost
+        self._inner = self._iterates = self._root = found or outermost
 
     def users(self) -> Iterator[FrameType]:
         """No frames: what a trainer reaches is its own, and nothing goes back."""

@@ -205,9 +205,9 @@ class LoopUpdates(UpdateNumbers):
         self.updated = self.updated or any(one.took for one in self.optimizers)
         self.tell(OTHER, SAID_BY_HAND)
 
-    def tell(self, title: str, text: str) -> None:
-        """Add a notice, once."""
-        if self.watched and text not in self._told:
+    def tell(self, title: str, text: str, always: bool = False) -> None:
+        """Add a notice, once; of a step on trial only if `always`."""
+        if (always or self.watched) and text not in self._told:
             self._told.add(text)
             self.loop.history.add_notice(Notice(self.loop.session.step, "warning", title, text))
 

@@ -127,8 +127,6 @@ def rewind_to(
         training.history.set_result(found)
     if not found.equal:
         training.notify("warning", "Rewind did not reproduce the recorded steps", str(found))
-    if stale := training.loop.body.after_rewind():
-        training.notify("info", "The loop's own epoch number stays", stale)
     training.run.pause()
     training.run.clear_failure()
     training.forecast.restart()

@@ -83,7 +83,7 @@ class Checkpoint:
         session = loop.session
         weights = Weights.capture(session.model, copy)
         optimizers = session.optimizers.capture(copy)
-        surroundings = session.surroundings.capture(copy)
+        surroundings = session.surroundings.capture(copy, records=True)
         gradients = _carried(session, copy)
         tensors = (
             gradients.tensors
@@ -138,6 +138,9 @@ class Checkpoint:
         session.schedule.fallback = self.fallback
         self.weights.restore(session.model)
         self.surroundings.restore()
+        if session.body is not None and not restart_data:
+            # What the user reaches of the data may have been read ahead.
+            session.sampler.seek(self.position)
         session.initialisation.restore(self.initialisation)
         session.clipping.window = self.window.copied()
         for name, window in self.part_windows.items():

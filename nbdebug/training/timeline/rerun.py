@@ -14,7 +14,7 @@ from nbdebug.core.error_text import describe_error
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Notice, StepRecord
 from nbdebug.core.results.timeline import Difference, ReplayResult
-from nbdebug.errors import NonFiniteError, TaskStopped
+from nbdebug.errors import NonFiniteError, NotRepeatableError, TaskStopped
 from nbdebug.model.state.copying import to_host
 from nbdebug.training.engine.control_set import ControlSet
 from nbdebug.training.engine.loop import Loop
@@ -99,13 +99,17 @@ class Rerun:
             base: the checkpoint before that step; newest: the last one, of the surroundings.
         """
         session = self._loop.session
-        moved = not session.surroundings.capture(to_host).equals(newest.surroundings)
+        # Variables of a loop went back with its step.
+        now = session.surroundings.capture(to_host)
+        moved = not now.equals(newest.surroundings, variables=False)
         if not (moved or self._loop.updating):
             return
         target = session.step, len(self._edits.events)
         try:
             with TaskProgress("undo", history, lambda: False) as progress, self.rolled_back(True):
-                self.run(base, target, progress)
+                found = self.run(base, target, progress)
+                if found.difference is not None:
+                    raise NotRepeatableError(str(found))
         except Exception as error:
             text = f"{describe_error(error)}. What the failed step changed so far stays."
             title = f"Step {session.step} could not be undone wholly"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import queue
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -105,17 +106,18 @@ def test_a_step_that_repeats_is_made_twice_once(verb: str) -> None:
         assert len(calls) == once + 2
 
 
-def test_a_loop_that_counts_is_not_rewound() -> None:
+def test_a_loop_that_counts_where_nobody_reaches_is_not_rewound() -> None:
     torch.manual_seed(0)
-    model, numbers = nn.Linear(4, 1), itertools.count(1)
+    model, calls = nn.Linear(4, 1), queue.SimpleQueue[int]()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
     loader = DataLoader(TensorDataset(X, Y), batch_size=8)
 
     def loop() -> None:
         for _ in dbg.epochs(3):
             for x, y in dbg.batches(loader):
+                calls.put(1)
                 optimizer.zero_grad()
-                (functional.mse_loss(model(x), y) / next(numbers)).backward()
+                (functional.mse_loss(model(x), y) / calls.qsize()).backward()
                 optimizer.step()
 
     with nbd.watch(model, optimizer, runs=None) as dbg:
@@ -127,9 +129,14 @@ def test_a_loop_that_counts_is_not_rewound() -> None:
         assert dbg.history.status.step == 5
 
 
-def in_turn(k: int) -> tuple[nbd.Watch, Callable[[], None]]:
-    """A loop in which the second optimizer makes its update at every k-th batch."""
+def in_turn(k: int, reached: bool = False) -> tuple[nbd.Watch, Callable[[], None]]:
+    """A loop in which the second optimizer makes its update at every k-th batch.
+
+    Args:
+        reached: what counts the batches goes back.
+    """
     torch.manual_seed(0)
+    calls = queue.SimpleQueue[int]()
     nets = {"a": nn.Linear(4, 1), "b": nn.Linear(4, 1)}
     opts = {name: torch.optim.SGD(net.parameters(), lr=0.1) for name, net in nets.items()}
     loader = DataLoader(TensorDataset(X, Y), batch_size=2)
@@ -137,7 +144,9 @@ def in_turn(k: int) -> tuple[nbd.Watch, Callable[[], None]]:
 
     def loop() -> None:
         for _ in dbg.epochs(3):
-            for number, (x, y) in enumerate(dbg.batches(loader)):
+            for at, (x, y) in enumerate(dbg.batches(loader)):
+                number = at if reached else calls.qsize()
+                calls.put(1)
                 for name in ("a", "b") if number % k == 0 else ("a",):
                     opts[name].zero_grad()
                     functional.mse_loss(nets[name](x), y).backward()
@@ -157,9 +166,18 @@ def test_a_loop_that_counts_turns_of_its_optimizers_is_not_forked(k: int) -> Non
             dbg.fork(2, lr=[1e-3])
 
 
+@pytest.mark.parametrize("k", [2, 3, 5])
+def test_one_that_counts_them_in_a_variable_is_forked(k: int) -> None:
+    dbg, loop = in_turn(k, reached=True)
+    with dbg:
+        dbg.run(loop)
+        assert dbg.wait(20)
+        assert not dbg.fork(2, lr=[dbg.controls["lr"]]).difference.any()
+
+
 def test_who_was_refused_is_refused_again() -> None:
     torch.manual_seed(0)
-    model, kept = nn.Linear(4, 1), []
+    model, kept = nn.Linear(4, 1), queue.SimpleQueue[int]()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
     loader = DataLoader(TensorDataset(X, Y), batch_size=8)
 
@@ -167,9 +185,9 @@ def test_who_was_refused_is_refused_again() -> None:
         for _ in dbg.epochs(3):
             for x, y in dbg.batches(loader):
                 # At the second trial it moves no more, as a buffer of samples that is full.
-                kept.append(1)
+                kept.put(1)
                 optimizer.zero_grad()
-                (functional.mse_loss(model(x), y) / min(len(kept), 8)).backward()
+                (functional.mse_loss(model(x), y) / min(kept.qsize(), 8)).backward()
                 optimizer.step()
 
     with nbd.watch(model, optimizer, runs=None) as dbg:

@@ -122,7 +122,7 @@ class ValueCopier:
             return self._left(value, place)
         if isinstance(value, tuple):
             several = self._remember(value, KeptTuple(value))
-            several.parts = [self.keep(part, f"{place}[{n}]") for n, part in enumerate(value)]
+            several.parts = self._parts(enumerate(value), place)
             return several
         if isinstance(value, CONTAINER_TYPES):
             return self._container(value, place)
@@ -160,12 +160,13 @@ class ValueCopier:
         else:
             kept.keys, values = list(value), []
         kept.simple = SIMPLE_TYPES.issuperset(map(type, values))
-        names = kept.keys or range(len(values))
-        kept.values = values if kept.simple else [
-            self.keep(part, f"{place}[{name!r}]") for name, part in zip(names, values, strict=False)
-        ]  # fmt: skip
+        named = zip(kept.keys or range(len(values)), values, strict=False)
+        kept.values = values if kept.simple else self._parts(named, place)
         kept.attributes = self._attributes(value, place)
         return kept
+
+    def _parts(self, values: Iterable[tuple[Any, Any]], place: str) -> list[Kept]:
+        return [self.keep(part, f"{place}[{name!r}]") for name, part in values]
 
     def _object(self, value: Any, place: str) -> Kept:
         if not _has_attributes(value):
@@ -173,7 +174,7 @@ class ValueCopier:
         kept: KeptObject = self._remember(value, KeptObject(value))
         before = set(self.uncopied)
         kept.parts = self._attributes(value, place)
-        if _is_service(value):
+        if is_service(value):
             # Half a copy of a queue or a writer would break it.
             for name in set(self.uncopied) - before:
                 del self.uncopied[name]
@@ -214,7 +215,7 @@ def _passed(value: Any) -> bool:
     return module.partition(".")[0] in PASSED_PACKAGES or module.startswith(PASSED_MODULES)
 
 
-def _is_service(value: Any) -> bool:
+def is_service(value: Any) -> bool:
     """True for an object that holds a lock, a thread, a file or a socket."""
     return any(
         type(part).__module__ in ("_thread", "threading", "_io", "socket", "_queue", "subprocess")

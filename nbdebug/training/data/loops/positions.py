@@ -54,9 +54,11 @@ class Passes(Protocol):
     Attributes:
         cut: True if the loop has left its pass before the end.
         in_pass: True if the loop waits inside of a pass.
+        why_not: why steps of the loop cannot be made again; "" if they can.
     """
 
     cut: bool
+    why_not: str
 
     @property
     def in_pass(self) -> bool: ...

@@ -51,7 +51,8 @@ class LoopSampler:
     @property
     def repeats(self) -> bool:
         """False if no step can be made again."""
-        return not (self._start is not None and isinstance(self._start.loader, Updates))
+        without = self._start is not None and isinstance(self._start.loader, Updates)
+        return not (without or self._passes.why_not)
 
     @property
     def loader(self) -> Any:
@@ -236,6 +237,8 @@ class LoopSampler:
         """Raise DataError if a pass cannot be begun again."""
         if start is not None and isinstance(start.loader, Updates):
             raise DataError(start.loader.nothing_goes_back)
+        if start is not None and self._passes.why_not:
+            raise DataError(self._passes.why_not)
         if start is not None and isinstance(start.loader, Iterator):
             raise DataError(READ_ONCE.format(type(start.loader).__name__))
 

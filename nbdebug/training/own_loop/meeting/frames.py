@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import dis
-import functools
 import inspect
 import sys
-import types
 from collections.abc import Iterator
-from types import FrameType
+from types import CodeType, FrameType
 
 from nbdebug.model.state.reachable import LIBRARIES
+from nbdebug.training.own_loop.meeting.loop_code import repeats
 
 PACKAGE = "nbdebug"
 SUSPENDABLE = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 MAX_TRIES = 100
+Place = tuple[CodeType | None, int]
 
 
 class LoopFrames:
@@ -25,10 +24,10 @@ class LoopFrames:
     """
 
     def __init__(self, frame: FrameType | None) -> None:
-        self._iterates, self._root = frame, frame
+        self._inner, self._iterates, self._root = frame, frame, frame
         around = list(_outwards(frame))
         if around:
-            self._iterates = next((one for one in around if _repeats(one)), around[0])
+            self._iterates = next(filter(_repeats, around), around[0])
             self._root = around[-1]
 
     def iterates(self, thread: int | None) -> bool:
@@ -46,6 +45,27 @@ class LoopFrames:
             if not _is_library(frame):
                 yield frame
             frame = None if frame is self._root else frame.f_back
+
+    def place(self) -> Place:
+        """Code and line at which the function that iterates asks for a batch."""
+        frame = self._iterates
+        return (None, -1) if frame is None else (frame.f_code, frame.f_lineno)
+
+    def between(self) -> Iterator[FrameType]:
+        """Frames of the user's generators that pass the batches on to the loop, while it waits."""
+        frame = self._inner
+        while frame is not None and frame is not self._iterates:
+            if not _is_library(frame):
+                yield frame
+            frame = frame.f_back
+
+    def generators(self) -> set[int]:
+        """Ids of the frames between the caller and the function that iterates, of libraries too."""
+        frame, found = self._inner, set[int]()
+        while frame is not None and frame is not self._iterates:
+            found.add(id(frame))
+            frame = frame.f_back
+        return found
 
 
 def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
@@ -82,15 +102,4 @@ def _is_library(frame: FrameType) -> bool:
 
 def _repeats(frame: FrameType) -> bool:
     """True if the frame is at an instruction inside of a loop."""
-    return any(first <= frame.f_lasti <= last for first, last in _loops(frame.f_code))
-
-
-@functools.lru_cache(256)
-def _loops(code: types.CodeType) -> tuple[tuple[int, int], ...]:
-    """First and last instruction of the loops of code: where it jumps backwards."""
-    jumps = {*dis.hasjrel, *dis.hasjabs}
-    return tuple(
-        (part.argval, part.offset)
-        for part in dis.get_instructions(code)
-        if part.opcode in jumps and part.argval < part.offset
-    )
+    return repeats(frame.f_code, frame.f_lasti)

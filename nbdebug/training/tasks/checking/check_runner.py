@@ -79,10 +79,14 @@ class CheckRunner:
 
     def run(self, names: Sequence[str], progress: TaskProgress) -> CheckReport:
         """Run some checks and return their report; each row is published as soon as it is ready."""
+        guard = StateGuard(self._session)
+        with guard.each_look():
+            return self._run(names, progress, guard)
+
+    def _run(self, names: Sequence[str], progress: TaskProgress, guard: StateGuard) -> CheckReport:
         before = self._history.results.of(CheckReport, CheckReport())
         known = {result.name: result for result in before}
         checks = [self.checks[name] for name in self.chosen(names)]
-        guard = StateGuard(self._session)
         batches, self._left = [], ""
         try:
             batches = self._draw(guard) if any(check.runs_model for check in checks) else []
@@ -200,6 +204,7 @@ class CheckRunner:
         except BaseException as error:
             # What the loop raises it raises again when training goes on.
             raise_interrupt(error)
+        guard.restore_records()
         if guard.moved():
             guard.restore()
 

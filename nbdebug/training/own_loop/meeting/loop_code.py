@@ -1,0 +1,92 @@
+"""Loops in the code of a function: where they begin and end, and what they use."""
+
+from __future__ import annotations
+
+import dis
+import functools
+import types
+from collections.abc import Iterator
+
+LOADS = frozenset({
+    "LOAD_FAST", "LOAD_FAST_CHECK", "LOAD_NAME", "LOAD_GLOBAL", "LOAD_DEREF", "LOAD_CLASSDEREF",
+    "LOAD_CLOSURE", "LOAD_FAST_LOAD_FAST", "LOAD_FAST_BORROW", "LOAD_FAST_BORROW_LOAD_FAST_BORROW",
+})  # fmt: skip
+# Below the iterator of a loop; those of the arguments of a call are at the top of the stack.
+COLLECTS = frozenset({"LIST_APPEND", "SET_ADD", "MAP_ADD"})
+MAKES_ITERATOR = frozenset({"batches", "epochs"})
+Span = tuple[int, int]
+
+
+@functools.lru_cache(256)
+def loops(code: types.CodeType) -> tuple[Span, ...]:
+    """First and last instruction of the loops of code: where it jumps backwards."""
+    jumps = {*dis.hasjrel, *dis.hasjabs}
+    return tuple(
+        (part.argval, part.offset)
+        for part in dis.get_instructions(code)
+        if part.opcode in jumps and part.argval < part.offset
+    )
+
+
+def repeats(code: types.CodeType, at: int) -> bool:
+    """True if an instruction is inside of a loop."""
+    return any(first <= at <= last for first, last in loops(code))
+
+
+@functools.lru_cache(256)
+def names_used(code: types.CodeType, at: int) -> frozenset[str]:
+    """Names of variables that the innermost loop around an instruction reads; of all without one.
+
+    Functions that are defined inside of the loop belong to it.
+    """
+    span = _innermost(code, at) or (0, len(code.co_code))
+    return frozenset(_names(code, span))
+
+
+@functools.lru_cache(256)
+def calls_of(code: types.CodeType, name: str) -> int:
+    """Number of places in code at which an attribute of this name is read."""
+    return sum(
+        part.argval == name and part.opname in ("LOAD_ATTR", "LOAD_METHOD")
+        for part in dis.get_instructions(code)
+    )
+
+
+def _names(code: types.CodeType, span: Span) -> Iterator[str]:
+    for part in dis.get_instructions(code):
+        if not span[0] <= part.offset <= span[1]:
+            continue
+        if part.opname in LOADS:
+            yield from part.argval if isinstance(part.argval, tuple) else (part.argval,)
+        elif isinstance(part.argval, types.CodeType):
+            yield from _names(part.argval, (0, len(part.argval.co_code)))
+
+
+@functools.lru_cache(256)
+def hidden_progress(code: types.CodeType, at: int) -> str:
+    """Say what of a loop's progress is kept where nobody can set it back; "" if nothing is.
+
+    The iterator of a `for` loop that is at work, and the list that a comprehension collects, are
+    in no variable.
+    """
+    parts = {part.offset: part for part in dis.get_instructions(code)}
+    span = _innermost(code, at)
+    if span is not None and any(
+        part.opname in COLLECTS and span[0] <= part.offset <= span[1] and (part.arg or 0) > 1
+        for part in parts.values()
+    ):
+        return "it collects values in a comprehension"
+    direct = at in parts and parts[at].opname == "FOR_ITER"
+    for first, last in loops(code):
+        if direct or not first <= at <= last or parts[first].opname != "FOR_ITER":
+            continue
+        inside = (part for part in parts.values() if first <= part.offset <= last)
+        # A loop that begins passes is not moved by a step.
+        if not any(part.argval in MAKES_ITERATOR for part in inside if part.argval):
+            return "it takes its batches by next() inside of a `for` loop over something else"
+    return ""
+
+
+def _innermost(code: types.CodeType, at: int) -> Span | None:
+    around = [span for span in loops(code) if span[0] <= at <= span[1]]
+    return min(around, key=lambda span: span[1] - span[0], default=None)

@@ -1,0 +1,42 @@
+"""Copies of what the body of a loop moves in a step, to put back where the update is left out."""
+
+from __future__ import annotations
+
+from nbdebug.model.state.weights import GradientCopies, trained
+from nbdebug.training.engine.session import Session
+
+
+class BeforeStep:
+    """State before a step of a loop.
+
+    Args:
+        carries: the step adds to gradients that were there before.
+        stops: the step may be stopped before its update, and made again.
+    """
+
+    def __init__(self, session: Session, carries: bool, stops: bool) -> None:
+        self._session = session
+        self._gradients: GradientCopies | None = None
+        if carries:
+            held = trained(session.model, session.optimizer)
+            self._gradients = GradientCopies(held)
+        scaler = session.scaler
+        self._scale = scaler.state_dict() if scaler is not None and stops else None
+        self._around = session.surroundings.capture_records() if stops else None
+        self._versions = self._now() if stops else []
+
+    def restore_gradients(self) -> None:
+        """Put the gradients back that the step added to."""
+        if self._gradients is not None:
+            self._gradients.restore()
+
+    def restore(self) -> bool:
+        """Put numbers, lists and tensors of the loop back; False if its body changed weights."""
+        if self._session.scaler is not None and self._scale is not None:
+            self._session.scaler.load_state_dict(self._scale)
+        if self._around is not None:
+            self._around.restore()
+        return self._versions == self._now()
+
+    def _now(self) -> list[int]:
+        return [parameter._version for _, parameter in self._session.parameters]

@@ -1,0 +1,200 @@
+"""State that the code of a user's loop reaches, and what of it cannot be put back."""
+
+from __future__ import annotations
+
+import ctypes
+import inspect
+import sys
+import types
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from types import FrameType
+from typing import Any
+
+import torch
+
+from nbdebug.model.state.reachable import MAX_CARRIED_BYTES, Bind, reachable
+from nbdebug.model.state.surroundings import Root
+from nbdebug.model.state.values.iterators import can_set_index, index_of, set_index
+from nbdebug.model.state.values.kept import Constant, Kept
+from nbdebug.model.state.values.records import Records
+from nbdebug.training.own_loop.meeting.frames import LoopFrames, Place
+from nbdebug.training.own_loop.meeting.loop_code import calls_of, hidden_progress, names_used
+from nbdebug.training.own_loop.state.wrappers import wrappers
+
+CANNOT = (
+    "The loop cannot make a step again: {}. Nothing is rewound, forked or replayed, and "
+    "checks look at its first steps only. Everything else works."
+)
+MOVES_ON = "it takes values from {}, a {}, which cannot be put back"
+WRAPPED = "its batches come through {}, whose other values cannot be put back"
+SEVERAL = "it has several loops over batches(), and cannot be led from one back to another"
+NO_INDEX = "the number that enumerate() gives cannot be put back in this Python"
+
+
+class LoopState:
+    """Variables of a loop and its callers, and what they reach.
+
+    A tensor in a variable is state if it lives on from step to step, or is small enough to be
+    copied each time; others come and go with each batch.
+
+    Args:
+        frames: returns the place of the loop in its thread, None without a loop.
+
+    Attributes:
+        why_not: why steps of the loop cannot be made again; "" if they can.
+        runs: number of times that its body was run.
+    """
+
+    def __init__(self, frames: Callable[[], LoopFrames | None]) -> None:
+        self._frames = frames
+        self._last: dict[types.CodeType, dict[str, Any]] = {}
+        self._counts, self._counters = False, list[enumerate[Any]]()
+        self._places = set[Place]()
+        # Number of the epoch that began after a number of passes.
+        self._epochs = dict[int, int]()
+        self.why_not, self.runs = "", 0
+
+    def begin_pass(self, frames: LoopFrames, first: bool) -> bool:
+        """See what of a pass that begins can be put back; True if that is news.
+
+        Called in the thread of the loop.
+        """
+        if first:
+            self.why_not = ""
+            self._places.clear()
+        self._places.add(frames.place())
+        found = _around(frames)
+        self._counts = bool(found)
+        if self.why_not:
+            return False
+        # Whatever the user's objects raise when they are looked at is no fault of the loop.
+        with suppress(Exception):
+            several = len(self._places) > 1 or _makes_several(frames)
+            self.why_not = CANNOT.format(SEVERAL) if several else _why_not(frames, found)
+        return bool(self.why_not)
+
+    def epoch_after(self, completed: int) -> int:
+        """Number of the epoch that begins after some passes; an epoch may have several."""
+        known = self._epochs
+        before = [passes for passes in known if passes < completed]
+        if completed not in known:
+            known[completed] = known[max(before)] + 1 if before else completed
+        return known[completed]
+
+    def end(self) -> None:
+        """Let go of a loop that has ended."""
+        self.let_go()
+        self._counts, self._last = False, {}
+
+    def roots(self) -> list[Root]:
+        """Names and values from which the search for state begins, and what binds them."""
+        frames = self._frames()
+        return [] if frames is None else list(self._roots(frames))
+
+    def counts(self) -> list[tuple[Kept, Bind]]:
+        """Numbers of the `enumerate` objects that count the batches of the pass."""
+        found = tuple(index_of(one) for one in self._counting())
+        return [(Constant(found), self._count_from)] if found else []
+
+    def _count_from(self, numbers: tuple[int, ...]) -> None:
+        for counted, number in zip(self._counting(), numbers, strict=False):
+            set_index(counted, number)
+
+    def _counting(self) -> list[enumerate[Any]]:
+        frames = self._frames()
+        if self._counts and not self._counters and frames is not None:
+            self._counters = [one for one in _around(frames) if isinstance(one, enumerate)]
+        return self._counters
+
+    def let_go(self) -> None:
+        """Let go of what the loop may drop; called before it goes on."""
+        self._counters = []
+
+    def _roots(self, frames: LoopFrames) -> Iterator[Root]:
+        last, self._last = self._last, {}
+        inside = [(frame, f"{frame.f_code.co_name}.") for frame in frames.between()]
+        for number, frame in enumerate(frames.users()):
+            inside.append((frame, f"{frame.f_code.co_name}." if number else ""))
+        for frame, prefix in inside:
+            code = frame.f_code
+            if code.co_flags & inspect.CO_OPTIMIZED:
+                now = dict(frame.f_locals)
+                # Nothing else is held: the loop may reach whoever watches it.
+                self._last[code] = {
+                    name: value for name, value in now.items() if isinstance(value, torch.Tensor)
+                }
+                for name, value in now.items():
+                    if _is_state(value, name, last.get(code)):
+                        yield f"{prefix}{name}", value, partial(self._bind, code, name)
+            # The code of a cell or a script has global variables only.
+            cells = tuple(types.CellType() for _ in code.co_freevars)
+            yield "loop", types.FunctionType(code, frame.f_globals, closure=cells)
+
+    def _bind(self, code: types.CodeType, name: str, value: Any) -> None:
+        """Bind a variable of a function that is running."""
+        frames = self._frames()
+        if frames is None:
+            return
+        for frame in (*frames.between(), *frames.users()):
+            if frame.f_code is code:
+                _write(frame, name, value)
+                return
+
+
+def _makes_several(frames: LoopFrames) -> bool:
+    """True for code that has several loops over batches."""
+    return sum(calls_of(frame.f_code, "batches") for frame in frames.users()) > 1
+
+
+def _around(frames: LoopFrames) -> list[Any]:
+    codes = [one.f_code for one in (*frames.between(), *frames.users())]
+    names = frozenset(name for code in codes for name in code.co_names)
+    return wrappers(frames.generators(), names)
+
+
+def _is_state(value: Any, name: str, last: dict[str, Any] | None) -> bool:
+    if not isinstance(value, torch.Tensor) or last is None:
+        return True
+    return value.nbytes <= MAX_CARRIED_BYTES or last.get(name) is value
+
+
+def _write(frame: FrameType, name: str, value: Any) -> None:
+    """Bind a variable of a function that waits in another thread."""
+    variables = frame.f_locals
+    if variables.get(name) is value:
+        return
+    variables[name] = value
+    if sys.version_info < (3, 13):
+        # f_locals is a copy there, which debuggers write back in this way.
+        ctypes.pythonapi.PyFrame_LocalsToFast(ctypes.py_object(frame), ctypes.c_int(0))
+
+
+def _why_not(frames: LoopFrames, around: list[Any]) -> str:
+    """Say why the steps of a loop cannot be made again; "" if they can."""
+    for frame in (*frames.between(), *list(frames.users())[:1]):
+        hidden = hidden_progress(frame.f_code, frame.f_lasti)
+        if frame.f_code.co_name == "<genexpr>":
+            hidden = "it collects values in a generator expression"
+        if hidden:
+            return CANNOT.format(hidden)
+    for one in around:
+        if not isinstance(one, enumerate):
+            return CANNOT.format(WRAPPED.format(f"{type(one).__name__}()"))
+    if around and not can_set_index():
+        return CANNOT.format(NO_INDEX)
+    moving = _moving(frames)
+    for place, kind in moving.items():
+        return CANNOT.format(MOVES_ON.format(place, kind))
+    return ""
+
+
+def _moving(frames: LoopFrames) -> dict[str, str]:
+    """Iterators that the body of a loop may take values from, and their types."""
+    records = Records()
+    for frame in (*frames.between(), *list(frames.users())[:1]):
+        space = {**frame.f_globals, **frame.f_locals}
+        used = names_used(frame.f_code, frame.f_lasti)
+        reachable([(name, space[name]) for name in sorted(used & space.keys())], records)
+    return records.moving
