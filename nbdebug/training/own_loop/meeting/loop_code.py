@@ -11,7 +11,7 @@ LOADS = frozenset({
     "LOAD_FAST", "LOAD_FAST_CHECK", "LOAD_NAME", "LOAD_GLOBAL", "LOAD_DEREF", "LOAD_CLASSDEREF",
     "LOAD_CLOSURE", "LOAD_FAST_LOAD_FAST", "LOAD_FAST_BORROW", "LOAD_FAST_BORROW_LOAD_FAST_BORROW",
 })  # fmt: skip
-# Below the iterator of a loop; those of the arguments of a call are at the top of the stack.
+# Append below the iterator of a loop; to the arguments of a call, at the top of the stack.
 COLLECTS = frozenset({"LIST_APPEND", "SET_ADD", "MAP_ADD"})
 MAKES_ITERATOR = frozenset({"batches", "epochs"})
 Span = tuple[int, int]
@@ -71,8 +71,9 @@ def hidden_progress(code: types.CodeType, at: int) -> str:
     """
     parts = {part.offset: part for part in dis.get_instructions(code)}
     span = _innermost(code, at)
+    # From Python 3.12 on a comprehension in the body of a loop is part of the same code.
     if span is not None and any(
-        part.opname in COLLECTS and span[0] <= part.offset <= span[1] and (part.arg or 0) > 1
+        part.opname in COLLECTS and (part.arg or 0) > 1 and _innermost(code, part.offset) == span
         for part in parts.values()
     ):
         return "it collects values in a comprehension"
