@@ -179,7 +179,7 @@ class Watch(Debugger):
         if self._body.runs:
             raise ArgumentError("A loop is running: wait for its end, or call dbg.end_loop().")
         thread = LoopThread(self._run, loop)
-        passes = self._body.passes
+        passes, self._body.started = self._body.passes, None
         thread.start()
         while thread.is_alive() and not (self._body.passes > passes and self.has_started):
             thread.join(0.01)

@@ -119,3 +119,18 @@ def test_an_exception_of_the_loop_is_its_own(
         dbg.run(steps=50)
     assert "ended after" not in str(told.value)
     assert until(lambda: "nbdebug-loop" not in [one.name for one in threading.enumerate()], "end")
+
+
+def test_wait_waits_for_each_loop_that_is_run(loop: OwnLoop, dbg: Watch) -> None:
+    def one_pass() -> None:
+        for x, y in dbg.batches(loop.loader):
+            loop.optimizer.zero_grad()
+            functional.mse_loss(loop.model(x), y).backward()
+            loop.optimizer.step()
+
+    seen = []
+    for _ in range(12):
+        dbg.run(one_pass)
+        assert dbg.wait(20)
+        seen.append(dbg.history.status.step)
+    assert seen == [EPOCH * (number + 1) for number in range(12)]
