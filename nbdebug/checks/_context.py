@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import Any
 
@@ -101,6 +102,17 @@ class CheckContext:
         """Outputs of the activations of the model as it is now for some samples, by name."""
         enough = -(-ACTIVATION_SAMPLES // self.samples.batch_size)
         return watch(self.model, self.batches[:enough], self.look, self._resting)
+
+    def in_turn(self) -> AbstractContextManager[None]:
+        """Context in which a loop of the user's own goes on from one evaluation to the next.
+
+        Elsewhere each evaluation begins where the loop is, with what it has counted so far.
+        """
+        body = getattr(self.subject, "body", None)
+        found: AbstractContextManager[None] = (
+            nullcontext() if body is None else body.looks.in_turn()
+        )
+        return found
 
     def train(self) -> None:
         """Put the model in training mode, except for layers that training runs in eval mode."""

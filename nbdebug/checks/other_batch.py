@@ -61,6 +61,10 @@ class OtherBatch(Check):
     def examine(self, context: CheckContext) -> Outcome:
         if context.loss_fn is not None:
             return Outcome("not_applicable", "nbdebug gives inputs and targets to the loss itself.")
+        with context.in_turn():
+            return self._examined(context)
+
+    def _examined(self, context: CheckContext) -> Outcome:
         looked: list[Tensors] = []
         delays: list[int | None] = []
         rows: list[_Rows] = []

@@ -195,7 +195,9 @@ def test_targets_of_another_batch_fail(name: str) -> None:
 def test_they_fail_in_a_loop(name: str) -> None:
     make, _ = SICK[name]
     report = watched(("other_batch",), model_for(make), DATA, make(), batch_size=32)
-    assert report["other_batch"].status == "fail"
+    # The iterator of a second loader cannot be put back: the loop is not run for a check.
+    once = name == "another loader"
+    assert report["other_batch"].status == ("not_applicable" if once else "fail")
 
 
 @pytest.mark.parametrize("make", HEALTHY)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -54,6 +56,17 @@ class Looks:
         if not body.updates.losses:
             raise LoopLeft("The loop called no backward pass for this batch.")
         return total_loss(body.updates.losses, session.scaler)
+
+    @contextmanager
+    def in_turn(self) -> Iterator[None]:
+        """Context in which each look goes on from the one before, as steps do."""
+        records, self.records = self.records, None
+        try:
+            yield
+        finally:
+            self.records = records
+            if records is not None:
+                records.restore_records()
 
     def finish(self) -> None:
         """Give the last batch again until the loop comes to its update.
