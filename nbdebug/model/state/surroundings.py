@@ -74,37 +74,35 @@ class Surroundings:
         Args:
             records: copy the numbers, containers and iterators of a loop of the user's own too.
         """
-        skip = registered(self._model) | {id(one) for one in self._skip()}
-        found = Records() if records and self.rebinds else None
-        copier = (
-            ValueCopier(skip, shared(copy)) if found is None else RecordCopier(skip, shared(copy))
-        )
-        kept: dict[str, tuple[Reached, Kept]] = {}
-        for reached in self._reached(found):
-            one = copier.keep(reached.value, reached.place)
-            if type(one) is not AsIs:
-                kept[_free(reached.place, kept)] = reached, one
-        made = SurroundingsCopy(kept, copier.tensors, self.rebinds)
-        if found is not None:
-            assert isinstance(copier, RecordCopier)
-            self._with_records(made, found, copier)
-        return made
+        if records and self.rebinds:
+            return self._with_records(RecordCopier(self._elsewhere(), shared(copy)))
+        return self._copied(ValueCopier(self._elsewhere(), shared(copy)), self._reached())
 
     def capture_records(self) -> SurroundingsCopy:
         """Copy only the numbers, containers and iterators of a loop, and small tensors it binds."""
-        skip = registered(self._model) | {id(one) for one in self._skip()}
-        found, copier = Records(), RecordCopier(skip, cloned, trained=False)
-        made = SurroundingsCopy({
-            one.place: (one, copier.keep(one.value, one.place)) for one in self._reached(found)
-            if one.bind is not None and isinstance(one.value, torch.Tensor | tuple)
-        }, copier.tensors)  # fmt: skip
-        return self._with_records(made, found, copier)
+        return self._with_records(RecordCopier(self._elsewhere(), cloned, trained=False), _is_bound)
+
+    def _elsewhere(self) -> set[int]:
+        """Ids of what is copied elsewhere."""
+        return registered(self._model) | {id(one) for one in self._skip()}
+
+    def _copied(self, copier: ValueCopier, reached: Iterable[Reached]) -> SurroundingsCopy:
+        kept: dict[str, tuple[Reached, Kept]] = {}
+        for one in reached:
+            found = copier.keep(one.value, one.place)
+            if type(found) is not AsIs:
+                kept[_free(one.place, kept)] = one, found
+        return SurroundingsCopy(kept, copier.tensors, self.rebinds)
 
     def _with_records(
-        self, made: SurroundingsCopy, found: Records, copier: RecordCopier
+        self, copier: RecordCopier, wanted: Callable[[Reached], bool] = lambda one: True
     ) -> SurroundingsCopy:
-        kept = [(copier.keep_record(one.value, one.place), one.bind) for one in found.found]
-        made.records = [*kept, *self.more_records()]
+        records = Records()
+        made = self._copied(copier, filter(wanted, self._reached(records)))
+        made.records = [
+            *((copier.keep_record(one.value, one.place), one.bind) for one in records.found),
+            *self.more_records(),
+        ]
         return made
 
     def from_plain(self, data: Mapping[str, Any], device: torch.device) -> SurroundingsCopy:
@@ -191,6 +189,11 @@ class SurroundingsCopy:
         if not variables:
             both -= self.rebound
         return all(bitwise_equal(_alone(self, place), _alone(other, place)) for place in both)
+
+
+def _is_bound(reached: Reached) -> bool:
+    """True for a tensor, or a tuple of them, in a variable that code binds to another one."""
+    return reached.bind is not None and isinstance(reached.value, torch.Tensor | tuple)
 
 
 def _alone(copy: SurroundingsCopy, place: str) -> Any:

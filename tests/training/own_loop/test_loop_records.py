@@ -293,6 +293,22 @@ def loop(epochs, batches):
             step(x, y, 1.0)
     return seen
 """,
+    "two tensors of one name": """
+mean = torch.zeros(())
+
+def slowly(loss):
+    global mean
+    mean = 0.9 * mean + 0.1 * loss
+    return mean
+
+def loop(epochs, batches):
+    mean = torch.zeros(())
+    for _ in epochs(3):
+        for x, y in batches(loader):
+            loss = step(x, y, 1 / (1 + float(mean)))
+            mean = 0.5 * mean + 0.5 * slowly(loss)
+    return float(mean), float(slowly(0.0))
+""",
     "a file in memory": """
 def loop(epochs, batches):
     text = io.StringIO()
