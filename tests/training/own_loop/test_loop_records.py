@@ -453,3 +453,25 @@ def test_what_cannot_go_back_is_named(case: str) -> None:
         with pytest.raises(nbd.LoopLeft):
             dbg.run(steps=1000)
     assert bitwise_equal((None, dict(program.model.state_dict())), wanted)
+
+
+def test_a_look_that_ends_the_pass_is_told() -> None:
+    program = made("")
+
+    def loop() -> None:
+        for _ in dbg.epochs(3):
+            for x, y in dbg.batches(program.loader):
+                program.step(x, y, 1.0)
+                if dbg.on_trial:
+                    break
+
+    with nbd.watch(program.model, program.optimizer, runs=None) as dbg:
+        dbg.break_when("step >= 8")
+        dbg.run(loop)
+        assert dbg.wait(60)
+        before = [one.title for one in dbg.history.notices]
+        dbg.check("frozen_layers", "loss_direction")
+        told = [one for one in dbg.history.notices if "ended the pass" in one.title]
+    assert not any("ended the pass" in title for title in before)
+    assert len(told) == 1
+    assert "dbg.on_trial" in told[0].text
