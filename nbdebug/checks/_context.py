@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from typing import Any
 
@@ -29,7 +29,6 @@ class CheckContext:
     Attributes:
         subject: model, optimizer and settings.
         loss_fn: the user's loss function, None if training uses a `step_fn`.
-        evaluate: function that returns loss, outputs and targets of a batch.
         step: number of updates so far; 0 means that the weights are the initial ones.
         batches: some training batches on the device, full batches first.
         samples: access to all training and validation data.
@@ -51,8 +50,10 @@ class CheckContext:
         halting: Callable[[], bool] = lambda: False,
         host_draws_seeded: bool = True,
         rebuilt: bool = False,
+        put_back: Callable[[], None] = lambda: None,
     ) -> None:
-        self.subject, self.loss_fn, self.evaluate = subject, loss_fn, evaluate
+        self.subject, self.loss_fn, self._evaluate = subject, loss_fn, evaluate
+        self._put_back = put_back
         self._safe_loss = None if loss_fn is None else SafeLoss(loss_fn, subject.device)
         self.batches, self.samples, self.step = batches, samples, step
         self._halting, self.host_draws_seeded = halting, host_draws_seeded
@@ -103,16 +104,24 @@ class CheckContext:
         enough = -(-ACTIVATION_SAMPLES // self.samples.batch_size)
         return watch(self.model, self.batches[:enough], self.look, self._resting)
 
-    def in_turn(self) -> AbstractContextManager[None]:
-        """Context in which a loop of the user's own goes on from one evaluation to the next.
+    def evaluate(self, batch: Any) -> tuple[Any, Any, Any]:
+        """Return loss, outputs and targets of a batch.
 
-        Elsewhere each evaluation begins where the loop is, with what it has counted so far.
+        Each evaluation begins with what the user's code has counted so far; see `in_turn`.
         """
+        self._put_back()
+        return self._evaluate(batch)
+
+    @contextmanager
+    def in_turn(self) -> Iterator[None]:
+        """Context in which the user's code counts on from one evaluation to the next."""
         body = getattr(self.subject, "body", None)
-        found: AbstractContextManager[None] = (
-            nullcontext() if body is None else body.looks.in_turn()
-        )
-        return found
+        put_back, self._put_back = self._put_back, lambda: None
+        try:
+            with nullcontext() if body is None else body.looks.in_turn():
+                yield
+        finally:
+            self._put_back = put_back
 
     def train(self) -> None:
         """Put the model in training mode, except for layers that training runs in eval mode."""
@@ -160,6 +169,7 @@ class CheckContext:
             Exception: whatever the loss raises, on a GPU before it runs there.
         """
         assert self._safe_loss is not None  # a check that has outputs and targets has one
+        self._put_back()
         loss: torch.Tensor = self._safe_loss(outputs, targets)
         return loss
 

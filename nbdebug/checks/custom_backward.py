@@ -14,7 +14,7 @@ from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.model.module.forward import tensors_of, with_leaves
-from nbdebug.model.state.reachable import LIBRARIES
+from nbdebug.model.source_code import LIBRARIES
 
 EXPECTED = "gradients as those of finite differences"
 REMEDY = (

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from types import FrameType
 
-from nbdebug.model.state.reachable import LIBRARIES
+from nbdebug.model.source_code import LIBRARIES
 
 OWN_PACKAGE = "nbdebug"
 

@@ -9,6 +9,7 @@ import functools
 import inspect
 import linecache
 import sys
+import sysconfig
 import textwrap
 import types
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from typing import Any
 
 from nbdebug.errors import ScriptError
 from nbdebug.model.state.copying import SIMPLE_TYPES
+
+LIBRARIES = tuple({sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib")})
 
 
 class Sources:
@@ -205,3 +208,25 @@ def globals_of(code: types.CodeType) -> tuple[frozenset[str], frozenset[str]]:
             read |= inner[0]
             stored |= inner[1]
     return frozenset(read), frozenset(stored)
+
+
+@functools.lru_cache(1024)
+def cells_bound(code: types.CodeType) -> frozenset[str]:
+    """Variables of the functions around it that code binds, also in functions within it."""
+    found = {part.argval for part in dis.get_instructions(code) if part.opname == "STORE_DEREF"}
+    inner = (one for one in code.co_consts if isinstance(one, types.CodeType))
+    return frozenset(found).union(*map(cells_bound, inner))
+
+
+def is_of_library(kind: Any) -> bool:
+    """True for a class or a function of an installed package, the standard library or nbdebug."""
+    name = str(kind.__module__)
+    module = sys.modules.get(name)
+    return is_library_file(name, getattr(module, "__file__", None))
+
+
+def is_library_file(name: str, file: str | None) -> bool:
+    """True if a module of this name and file is of a library; one without a file is built in."""
+    if file is None:
+        return name != "__main__"
+    return bool(file.startswith(LIBRARIES)) or name.partition(".")[0] == "nbdebug"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import threading
 import time
@@ -17,6 +18,7 @@ import nbdebug as nbd
 from nbdebug.errors import ClosedError, InsideStepError
 from nbdebug.plugins import Probe, TrainingState
 from tests.hanging import HANG, in_time
+from tests.hidden import Hidden
 from tests.inside import probes_of
 from tests.problems import blobs, tiny_mlp
 
@@ -26,6 +28,8 @@ Call = Callable[[], object]
 
 class Caller:
     """Calls a verb once, at the third call of the code around it."""
+
+    calls = Hidden()
 
     def __init__(self) -> None:
         self.calls = 0
@@ -141,11 +145,11 @@ def test_the_first_step_is_no_exception() -> None:
 
 
 def test_pause_inside_a_step_does_not_stop_a_rewind_that_runs_the_step_again() -> None:
-    paused = []
+    paused = queue.SimpleQueue[Any]()
 
     def loss(outputs: Any, targets: Any) -> Any:
         if dbg.history.status.step == 3:
-            paused.append(dbg.pause())
+            paused.put(dbg.pause())
         return loss_fn(outputs, targets)
 
     with nbd.Debugger(tiny_mlp(), blobs(), loss, batch_size=32) as dbg:
@@ -154,7 +158,7 @@ def test_pause_inside_a_step_does_not_stop_a_rewind_that_runs_the_step_again() -
         dbg.run(steps=4)
         assert in_time(lambda: dbg.rewind(6)) is None
         assert dbg.history.status.step == 6
-        assert paused
+        assert paused.qsize()
 
 
 def test_plugins_that_call_verbs_are_told_off_and_training_goes_on() -> None:

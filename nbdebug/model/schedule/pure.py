@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from nbdebug.model.state.reachable import is_of_library
+from nbdebug.model.source_code import is_of_library
 
 MODULES = frozenset({"math", "numpy", "bisect"})
 # Methods of modules; a name such as append would be one of NumPy and one of a list.

@@ -32,6 +32,12 @@ def outline(tensor: torch.Tensor) -> torch.Tensor:
     return torch.empty_like(tensor, device="meta")
 
 
+def is_plain(value: Any) -> bool:
+    """True for a number, a text, None, or a tuple of these."""
+    kind = type(value)
+    return kind in SIMPLE_TYPES or (kind is tuple and SIMPLE_TYPES.issuperset(map(type, value)))
+
+
 def simple_attributes(thing: Any) -> dict[str, Any]:
     """Attributes of an object that hold numbers, strings, bytes or None."""
     return {

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from nbdebug.model.state.reachable import LIBRARIES
+from nbdebug.model.source_code import LIBRARIES
 
 GUARDS = (ast.If, ast.While, ast.Assert, ast.IfExp)
 

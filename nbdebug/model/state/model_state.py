@@ -18,7 +18,8 @@ from nbdebug.errors import ModelError
 from nbdebug.model.state.attributes import Attributes
 from nbdebug.model.state.copying import cloned
 from nbdebug.model.state.optimizer import OptimizerCopy
-from nbdebug.model.state.surroundings import NO_SURROUNDINGS, Surroundings
+from nbdebug.model.state.surroundings import Surroundings
+from nbdebug.model.state.values.surroundings_copy import NO_SURROUNDINGS
 from nbdebug.model.state.weights import Weights, copy_buffers, trained, write_buffers
 
 
@@ -112,11 +113,16 @@ class ModelState:
 
 
 @contextmanager
-def undisturbed(model: nn.Module, around: Surroundings | None = None) -> Iterator[None]:
+def undisturbed(
+    model: nn.Module, around: Surroundings | None = None, validates: bool = False
+) -> Iterator[None]:
     """Restore gradients, buffers, training flags and random number generators on exit.
 
     Inside, parameters begin without gradients. Attributes of modules are restored too, see
     `Attributes`, and, if given, what loss and step function reach, see `Surroundings`.
+
+    Args:
+        validates: what the user collects in metrics and hooks stays.
     """
     rng = RngState.capture()
     reached = [] if around is None else around.values()
@@ -124,7 +130,9 @@ def undisturbed(model: nn.Module, around: Surroundings | None = None) -> Iterato
     flags = [(module, module.training) for module in model.modules()]
     buffers = copy_buffers(model)
     attributes = Attributes.capture(model, cloned)
-    outside = NO_SURROUNDINGS if around is None else around.capture()
+    outside = NO_SURROUNDINGS
+    if around is not None:
+        outside = around.capture_for_validation() if validates else around.capture(records=True)
     try:
         for parameter, _ in gradients:
             parameter.grad = None

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import sys
-import sysconfig
 import types
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,8 +16,16 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from nbdebug.model.source_code import globals_of, used_names
-from nbdebug.model.state.copying import SIMPLE_TYPES
+from nbdebug.model.source_code import (
+    LIBRARIES,
+    cells_bound,
+    globals_of,
+    is_library_file,
+    is_of_library,
+    used_names,
+)
+from nbdebug.model.state.copying import SIMPLE_TYPES, is_plain
+from nbdebug.model.state.values.iterators import RESTORED_TYPES
 from nbdebug.model.state.values.places import (
     content,
     fill,
@@ -38,7 +44,6 @@ MAX_FUNCTIONS, MAX_VALUES = 500, 20_000
 MAX_PARTS, MAX_DATA_BYTES = 64, 2**24
 # Up to this size a variable may carry the result of a step to the next one.
 MAX_CARRIED_BYTES = 2**20
-LIBRARIES = tuple({sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib")})
 GENERATOR_TYPES = (torch.Generator, random.Random, np.random.RandomState, np.random.Generator)
 TRAINED_TYPES = (
     nn.Module, torch.optim.Optimizer, LRScheduler, torch.amp.GradScaler, torch.Tensor,
@@ -200,13 +205,18 @@ class _Walk:
             self._behind(place, function)
             return
         cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+        bound = cells_bound(function.__code__)
         for name, cell in cells:
-            self.enter(f"{place}.{name}", content(cell), partial(fill, cell))
+            value = content(cell)
+            # A number that nothing binds anew is no state; a tensor may be bound by others.
+            bind = partial(fill, cell) if name in bound or not is_plain(value) else None
+            self.enter(f"{place}.{name}", value, bind)
         read, stored = globals_of(function.__code__)
         space = function.__globals__
         for name in sorted(read | stored):
-            bind = partial(space.__setitem__, name) if name in stored else None
             value = space.get(name)
+            moves = name in stored or isinstance(value, RESTORED_TYPES)
+            bind = partial(space.__setitem__, name) if moves else None
             if isinstance(value, types.ModuleType):
                 self._module(name, value, function.__code__)
             self.enter(name, value, bind)
@@ -225,7 +235,7 @@ class _Walk:
 
     def _module(self, place: str, module: types.ModuleType, code: types.CodeType) -> None:
         """Enter what code uses of a module of the user's."""
-        if _is_library_file(module.__name__, getattr(module, "__file__", None)):
+        if is_library_file(module.__name__, getattr(module, "__file__", None)):
             return
         for name in used_names(code) & vars(module).keys():
             value = vars(module)[name]
@@ -256,20 +266,6 @@ def _is_data(value: Any, bound: bool) -> bool:
     if value.grad_fn is not None:
         return not bound or value.nbytes > MAX_CARRIED_BYTES
     return not (value.requires_grad or value.nbytes <= MAX_DATA_BYTES)
-
-
-def is_of_library(kind: Any) -> bool:
-    """True for a class or a function of an installed package, the standard library or nbdebug."""
-    name = str(kind.__module__)
-    module = sys.modules.get(name)
-    return _is_library_file(name, getattr(module, "__file__", None))
-
-
-def _is_library_file(name: str, file: str | None) -> bool:
-    """True if a module of this name and file is of a library; one without a file is built in."""
-    if file is None:
-        return name != "__main__"
-    return bool(file.startswith(LIBRARIES)) or name.partition(".")[0] == "nbdebug"
 
 
 def forwards(model: nn.Module) -> Iterator[tuple[str, Any]]:

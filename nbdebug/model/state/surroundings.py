@@ -10,14 +10,15 @@ from torch import nn
 
 from nbdebug.errors import CheckpointError
 from nbdebug.model.state.attributes import registered, shared
-from nbdebug.model.state.bits import bitwise_equal
-from nbdebug.model.state.copying import Copy, cloned
+from nbdebug.model.state.copying import SIMPLE_TYPES, Copy, cloned
 from nbdebug.model.state.reachable import Bind, Reached, forwards, reachable
 from nbdebug.model.state.values.copier import ValueCopier
-from nbdebug.model.state.values.kept import MISSING, AsIs, Kept
+from nbdebug.model.state.values.kept import AsIs, Kept
 from nbdebug.model.state.values.likeness import Likeness
 from nbdebug.model.state.values.plain import PlainReader, PlainWriter
+from nbdebug.model.state.values.record_file import records_from_plain, records_to_plain
 from nbdebug.model.state.values.records import RecordCopier, Records
+from nbdebug.model.state.values.surroundings_copy import Record, SurroundingsCopy
 
 Root = tuple[str, Any] | tuple[str, Any, Bind | None]
 
@@ -29,12 +30,12 @@ class Surroundings:
         functions: loss, step function and metrics, by name.
         skip: returns objects that are copied elsewhere, such as the optimizer in force.
         state: objects that are copied wholly, by name.
+        training: name of the function that trains; the others only judge.
 
     Attributes:
         more: returns more names and values from which the search begins, and what binds them.
         more_records: returns more copies of records, and what binds them.
-        rebinds: True for a loop of the user's own, which runs on between two passes; its records
-            are copied too.
+        rebinds: True for a loop of the user's own, which runs on between two passes.
     """
 
     def __init__(
@@ -43,12 +44,13 @@ class Surroundings:
         functions: Mapping[str, Any],
         skip: Callable[[], Iterable[object]],
         state: Mapping[str, Any] | None = None,
+        training: str = "",
     ) -> None:
         self._model, self._functions, self._skip = model, dict(functions), skip
         self._state = dict(state or {})
         self.more: Callable[[], Iterable[Root]] = lambda: ()
         self.more_records: Callable[[], Iterable[tuple[Kept, Bind]]] = lambda: ()
-        self.rebinds = False
+        self.rebinds, self._training = False, training
 
     def values(self) -> list[Any]:
         """Values with a state that are reached."""
@@ -72,15 +74,29 @@ class Surroundings:
         """Copy the state as it is now.
 
         Args:
-            records: copy the numbers, containers and iterators of a loop of the user's own too.
+            records: copy the numbers, containers, iterators and objects of the user's too.
         """
-        if records and self.rebinds:
+        if records:
             return self._with_records(RecordCopier(self._elsewhere(), shared(copy)))
         return self._copied(ValueCopier(self._elsewhere(), shared(copy)), self._reached())
 
     def capture_records(self) -> SurroundingsCopy:
         """Copy only the numbers, containers and iterators of a loop, and small tensors it binds."""
         return self._with_records(RecordCopier(self._elsewhere(), cloned, trained=False), _is_bound)
+
+    def capture_for_validation(self) -> SurroundingsCopy:
+        """Copy the state, and what only the loss counts.
+
+        What the user collects in a metric or in a hook of the model stays.
+        """
+        training, judging = Records(), Records()
+        for name, function in self._functions.items():
+            reachable([(name, function)], training if name == self._training else judging)
+        passed = {_identity(one) for one in judging.found}
+        copier = RecordCopier(self._elsewhere(), cloned)
+        made = self._copied(copier, self._reached())
+        made.records = _copies(copier, (r for r in training.found if _identity(r) not in passed))
+        return made
 
     def _elsewhere(self) -> set[int]:
         """Ids of what is copied elsewhere."""
@@ -99,13 +115,22 @@ class Surroundings:
     ) -> SurroundingsCopy:
         records = Records()
         made = self._copied(copier, filter(wanted, self._reached(records)))
-        made.records = [
-            *((copier.keep_record(one.value, one.place), one.bind) for one in records.found),
-            *self.more_records(),
-        ]
+        more = [Record("", kept, bind) for kept, bind in self.more_records()]
+        made.records = [*_copies(copier, records.found), *more]
+        # A loop is refused for it before, by name.
+        made.moving = {} if self.rebinds else records.moving
         return made
 
-    def from_plain(self, data: Mapping[str, Any], device: torch.device) -> SurroundingsCopy:
+    def to_plain(self, copies: SurroundingsCopy) -> dict[str, Any]:
+        """Copies as plain data for a file; the records of a loop are those of its run only."""
+        writer = PlainWriter()
+        places = {place: writer.plain(kept) for place, (_, kept) in copies.places.items()}
+        records = () if self.rebinds else copies.records
+        return {"surroundings": places, "records": records_to_plain(records, writer)}
+
+    def from_plain(
+        self, data: Mapping[str, Any], records: Any, device: torch.device
+    ) -> SurroundingsCopy:
         """Copies that a file holds, for functions of the same names.
 
         Raises:
@@ -123,72 +148,24 @@ class Surroundings:
                 reached, there = now.places[place]
                 likeness.check(kept, there, place)
                 found[place] = reached, kept
-        return SurroundingsCopy(found, [])
+        made = SurroundingsCopy(found, [])
+        seen, copier = Records(), RecordCopier(self._elsewhere(), cloned)
+        if records and not self.rebinds:
+            list(self._reached(seen))
+        now_there = [(one, copier.keep_record(one.value, one.place)) for one in seen.found]
+        known = [kept for _, kept in found.values()]
+        made.records, made.left = records_from_plain(records, reader, known, now_there)
+        return made
 
 
-class SurroundingsCopy:
-    """Copies of what the user's functions reach.
+def _copies(copier: RecordCopier, found: Iterable[Reached]) -> list[Record]:
+    return [Record(r.place, copier.keep_record(r.value, r.place), r.bind) for r in found]
 
-    Attributes:
-        places: what was reached, and its copy, by place.
-        tensors: all copied tensors.
-        rebound: places of variables that a loop of the user's binds anew between two passes.
-        loose: those that nobody else can bind: a loop that runs on binds them with its next batch.
-        records: numbers, containers and iterators of the loop, and what binds them.
-    """
 
-    def __init__(
-        self, kept: Mapping[str, tuple[Reached, Kept]], tensors: list[torch.Tensor],
-        rebinds: bool = False,
-    ) -> None:  # fmt: skip
-        self.places, self.tensors = dict(kept), tensors
-        self.records: list[tuple[Kept, Bind | None]] = []
-        loose = torch.Tensor, tuple
-        self.rebound = {
-            place
-            for place, (reached, _) in self.places.items()
-            if rebinds and isinstance(reached.value, loose)
-        }
-
-        self.loose = {place for place in self.rebound if self.places[place][0].bind is None}
-
-    def restore(self) -> None:
-        """Write the copies back."""
-        done: dict[int, Any] = {}
-        for reached, kept in self.places.values():
-            value = kept.restored(reached.value, done)
-            if reached.bind is not None:
-                reached.bind(value)
-        self.restore_records(done)
-
-    def restore_records(self, done: dict[int, Any] | None = None) -> None:
-        """Write only the copies of the loop's numbers, containers and iterators back."""
-        done = {} if done is None else done
-        for kept, bind in self.records:
-            value = kept.restored(MISSING, done)
-            if bind is not None and value is not MISSING:
-                bind(value)
-
-    def plain(self, identities: bool = False) -> dict[str, Any]:
-        """The copies as plain data; see `PlainWriter`."""
-        writer = PlainWriter(identities)
-        return {place: writer.plain(kept) for place, (_, kept) in self.places.items()}
-
-    def equals(self, other: SurroundingsCopy, variables: bool = True, loose: bool = True) -> bool:
-        """True if both hold the same values to the bit, in the places that both have.
-
-        The user's code may meanwhile have added a tensor to a list of its own.
-
-        Args:
-            variables: False leaves out the variables that a loop binds anew between two passes;
-                loose: False only those of them that nobody else can bind.
-        """
-        both = self.places.keys() & other.places.keys()
-        if not loose:
-            both -= self.loose
-        if not variables:
-            both -= self.rebound
-        return all(bitwise_equal(_alone(self, place), _alone(other, place)) for place in both)
+def _identity(reached: Reached) -> object:
+    """Key of a record: the object itself, or the place of a value that is bound again."""
+    value = reached.value
+    return reached.place if type(value) in SIMPLE_TYPES else id(value)
 
 
 def _is_bound(reached: Reached) -> bool:
@@ -196,16 +173,8 @@ def _is_bound(reached: Reached) -> bool:
     return reached.bind is not None and isinstance(reached.value, torch.Tensor | tuple)
 
 
-def _alone(copy: SurroundingsCopy, place: str) -> Any:
-    """The plain form of one place, which does not depend on the others."""
-    return PlainWriter(identities=True).plain(copy.places[place][1])
-
-
 def _free(place: str, taken: Container[str]) -> str:
     """A place of its own: variables of two functions or modules may have the same name."""
     while place in taken:
         place += "'"
     return place
-
-
-NO_SURROUNDINGS = SurroundingsCopy({}, [])

@@ -35,7 +35,8 @@ class ValidationFunction:
     def evaluate(self, session: Any) -> dict[str, float]:
         """Return what the function returns, as `val_<name>`.
 
-        Weights, gradients, buffers, attributes and random numbers stay as they are.
+        Weights, gradients, buffers, attributes and random numbers stay as they are. What the
+        function counts, such as its best result so far, is the user's.
 
         Raises:
             LossError: the function returns something else.
@@ -43,7 +44,7 @@ class ValidationFunction:
         position = session.rng.position()
         session.rng.detect_host_draws()
         try:
-            with session.rng, undisturbed(session.model, session.surroundings):
+            with session.rng, undisturbed(session.model, session.surroundings, validates=True):
                 session.model.eval()
                 with torch.set_grad_enabled(self._gradients):
                     return _named(self._function(session.model))

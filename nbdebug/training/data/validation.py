@@ -55,13 +55,14 @@ class Validation:
     def evaluate(self, session: Any) -> dict[str, float]:
         """Return mean loss and metrics over all samples, as `val_<name>`.
 
-        Weights, gradients, buffers, attributes and random numbers stay as they are.
+        Weights, gradients, buffers, attributes and random numbers stay as they are. What the
+        loss counts does too; what a metric collects is the user's.
         """
         position = session.rng.position()
         # Draws from NumPy and Python are those of training, and come back with the position.
         session.rng.detect_host_draws()
         try:
-            with session.rng, undisturbed(session.model, session.surroundings):
+            with session.rng, undisturbed(session.model, session.surroundings, validates=True):
                 session.model.eval()
                 with torch.set_grad_enabled(self._gradients):
                     return self._means(session)

@@ -20,6 +20,7 @@ from nbdebug.training.engine.probing.logged import logged_readings, note_metrics
 from nbdebug.training.engine.session import Session
 from nbdebug.training.engine.step_recorder import StepRecorder
 from nbdebug.training.engine.stopping.breakpoints import Break, Breakpoints
+from nbdebug.training.engine.stopping.counts_guard import CountsGuard
 from nbdebug.training.engine.stopping.stop_report import Retries, restoring_attributes
 
 NO_OUTPUTS = (
@@ -41,6 +42,7 @@ class Loop:
             that a step has come to.
         last: loss and gradient norm of the last step.
         after_update: schedule and validation after the update of a step.
+        counts: puts back what the user's functions count in a step that fails.
         unread: True if the last failure was in reading a batch, which is read again.
         updating: True while the optimizer writes to the weights, and after it failed there.
     """
@@ -58,6 +60,7 @@ class Loop:
         self._guard, self._retries = StepGuard(session.model), Retries(history)
         self._recorder = StepRecorder(session, control_values)
         self.body: StepBody = session.body or OwnUpdate()
+        self.counts = CountsGuard(session)
         self.after_update = AfterUpdate(session)
         probes.reserve(self._recorder.names)
         self.last = math.nan, math.nan
@@ -206,7 +209,12 @@ class Loop:
         self._guard.capture()
         armed = watched and bool(self.breakpoints)
         try:
-            with session.rng, session.recurrent, restoring_attributes(session.model, armed):
+            with (
+                session.rng,
+                session.recurrent,
+                restoring_attributes(session.model, armed),
+                self.counts.kept(armed),
+            ):
                 values = self.body.make_update(self, batch, watched)
         except BaseException as error:
             self.probes.cancel()

@@ -45,6 +45,7 @@ class Session(TrainingState):
         logs: named values that `step_fn` returned with the last loss; loss_index: of the loss in
             what it returned, None if that was the loss.
         body: a loop of the user's own that makes the steps, or None.
+        evaluated: the step in which the loss was last called.
         schedule_unit: how the user's scheduler is stepped, where that was not said, or "".
     """
 
@@ -70,14 +71,11 @@ class Session(TrainingState):
         super().__init__(model, made, batching, device, Metrics(setup.metrics))
         self.loss_fn, self.step_fn = setup.loss_fn, setup.step_fn
         self.loss_name = "step_fn" if setup.loss_fn is None else "loss_fn"
-        functions: dict[str, Any] = {
-            self.loss_name: setup.loss_fn or setup.step_fn,
-            **(setup.metrics or {}),
-        }
-        functions |= {} if setup.val_fn is None else {"val_fn": setup.val_fn}
         given = (data for data in (setup.train_data, setup.val_data) if isinstance(data, tuple))
         self._given = [part for data in given for part in data]
-        self.surroundings = Surroundings(model, functions, self._copied_elsewhere, setup.state)
+        self.surroundings = Surroundings(
+            model, self._functions(setup), self._copied_elsewhere, setup.state, self.loss_name
+        )
         self.sampler = make_sampler(source, setup.train_data, batching, setup.seed)
         self.seed = setup.seed
         self.rng: SessionRng = SessionRng(setup.seed, device)
@@ -85,9 +83,17 @@ class Session(TrainingState):
         self.loss_index: int | str | None = None
         self._take_loop(source)
         self.scaler = setup.scaler if setup.scaler and setup.scaler.is_enabled() else None
-        self.step, self.samples, self.epoch, self.skipped = 0, 0, 0.0, 0
+        self.step, self.samples, self.epoch, self.skipped, self.evaluated = 0, 0, 0.0, 0, -1
         self.validated = self.validation is not None
         self._begin_schedule(own, setup.schedule_every)
+
+    def _functions(self, setup: Setup) -> dict[str, Any]:
+        """Functions of the user's, by name."""
+        found: dict[str, Any] = {
+            self.loss_name: setup.loss_fn or setup.step_fn,
+            **(setup.metrics or {}),
+        }
+        return found if setup.val_fn is None else {**found, "val_fn": setup.val_fn}
 
     def trained_parameters(self) -> dict[str, nn.Parameter]:
         """Parameters that an optimizer may hold, by name: of the model, and of its loss."""
@@ -191,6 +197,7 @@ class Session(TrainingState):
 
         With a `step_fn` the last two are None unless it returns them; what it logs is in `logs`.
         """
+        self.evaluated = self.step
         with self.batch_norms.measuring_once():
             if self.step_fn is not None:
                 found = parts_of(self.step_fn(self.model, batch))

@@ -97,9 +97,9 @@ class StateGuard:
             body.looks.records = None
 
     def restore_records(self) -> None:
-        """Write numbers, containers and iterators back that a loop of the user's has moved."""
+        """Write numbers, containers and iterators back that the user's code has moved."""
         body = self._session.body
-        if body is not None and body.state.runs != self._runs:
+        if body is None or body.state.runs != self._runs:
             self._surroundings.restore_records()
 
     def restore(self) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from nbdebug.errors import LoopLeft
-from nbdebug.model.state.surroundings import SurroundingsCopy
+from nbdebug.model.state.values.surroundings_copy import SurroundingsCopy
 from nbdebug.training.data.loops.batches import form
 from nbdebug.training.own_loop import messages as say
 from nbdebug.training.own_loop.gradient_marks import total_loss

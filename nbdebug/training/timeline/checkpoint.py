@@ -13,7 +13,7 @@ from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.model.state.copying import Copy, to_host
 from nbdebug.model.state.optimizer import OptimizerCopy, copy_nested
 from nbdebug.model.state.session_rng import RngPosition
-from nbdebug.model.state.surroundings import SurroundingsCopy
+from nbdebug.model.state.values.surroundings_copy import SurroundingsCopy
 from nbdebug.model.state.weights import GradientCopies, Weights, trained
 from nbdebug.training.data.batch import bytes_in
 from nbdebug.training.engine.control_set import ControlSet

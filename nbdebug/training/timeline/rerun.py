@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 
 from nbdebug.core.commands.running import SetControl
-from nbdebug.core.error_text import describe_error
+from nbdebug.core.error_text import describe_error, raise_interrupt
 from nbdebug.core.history.history import History
 from nbdebug.core.records import Notice, StepRecord
 from nbdebug.core.results.timeline import Difference, ReplayResult
@@ -102,7 +102,8 @@ class Rerun:
         # Variables of a loop went back with its step.
         now = session.surroundings.capture(to_host)
         moved = not now.equals(newest.surroundings, variables=False)
-        if not (moved or self._loop.updating):
+        counted = self._loop.counts.left and bool(newest.surroundings.records)
+        if not (moved or counted or self._loop.updating):
             return
         target = session.step, len(self._edits.events)
         try:
@@ -110,7 +111,8 @@ class Rerun:
                 found = self.run(base, target, progress)
                 if found.difference is not None:
                     raise NotRepeatableError(str(found))
-        except Exception as error:
+        except BaseException as error:
+            raise_interrupt(error)
             text = f"{describe_error(error)}. What the failed step changed so far stays."
             title = f"Step {session.step} could not be undone wholly"
             history.add_notice(Notice(session.step, "warning", title, text))
@@ -164,7 +166,10 @@ class Rerun:
 
 
 class OutsideCopy:
-    """Copies of what a failed step does not undo by itself: weights, optimizer, surroundings."""
+    """Copies of what a failed step does not undo by itself: weights, optimizer, surroundings.
+
+    Numbers and lists of the user's functions go back by `CountsGuard`.
+    """
 
     def __init__(self, session: Session) -> None:
         self._session = session

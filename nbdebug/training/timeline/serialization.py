@@ -66,7 +66,7 @@ def to_plain(checkpoint: Checkpoint, session: Session, name: str = "") -> dict[s
         "rng": encoded(checkpoint.rng),
         "position": encoded(portable_position(checkpoint.position, session.sampler)),
         "controls": encoded(checkpoint.controls),
-        "surroundings": checkpoint.surroundings.plain(),
+        **session.surroundings.to_plain(checkpoint.surroundings),
     }
 
 
@@ -88,10 +88,6 @@ def from_plain(data: Mapping[str, Any], session: Session) -> Checkpoint:
     _rehearse(optimizers, overwritten)
     schedule = schedule_from_plain(data, session)
     ratios = _checked_ratios(data["ratios"], optimizers, len(schedule[0].groups))
-    window = NormWindow()
-    for norm in data["window"]:
-        window.add(norm)
-    window.fresh = _count(data.get("fresh_norms", 0))
     return Checkpoint(
         Counters(**data["counters"]),
         0,
@@ -102,13 +98,24 @@ def from_plain(data: Mapping[str, Any], session: Session) -> Checkpoint:
         data["fallback"],
         overwritten,
         _scale(data["scale"], session),
-        window,
+        _window(data),
         _checked_rng(decoded(data["rng"])),
         fitting_position(decoded(data["position"]), session.sampler),
         current_settings(decoded(data["controls"])),
-        session.surroundings.from_plain(data.get("surroundings", {}), session.device),
+        # Files of 0.1 hold none of these.
+        session.surroundings.from_plain(
+            data.get("surroundings", {}), data.get("records", {}), session.device
+        ),
         0,
     )
+
+
+def _window(data: Mapping[str, Any]) -> NormWindow:
+    window = NormWindow()
+    for norm in data["window"]:
+        window.add(norm)
+    window.fresh = _count(data.get("fresh_norms", 0))
+    return window
 
 
 def _count(number: Any) -> int:

@@ -32,7 +32,7 @@ from nbdebug.training.timeline.serialization import from_plain, to_plain
 from nbdebug.training.timeline.step_log import StepLog
 from nbdebug.training.timeline.uncopied_notice import UncopiedNotice
 
-FLIGHT_RECORD_STEPS = 5
+FLIGHT_RECORD_STEPS, DAMAGED = 5, "The checkpoint is damaged, or of another training"
 Target = tuple[int, int]  # A step, and the number of events before it.
 
 
@@ -145,15 +145,15 @@ class Timeline:
         try:
             with self.rolled_back(keep=True):
                 self._controls.check_known(current_settings(data["controls"]))
-                from_plain(data, session).restore(self._loop, self._controls)
+                (found := from_plain(data, session)).restore(self._loop, self._controls)
                 rehearse_schedule(session.schedule.course, session.optimizer)
         except (CheckpointError, ModelError, DataError):
             raise
         except Exception as error:
-            reason = f"{type(error).__name__}: {str(error)[:300]}"
-            text = f"The checkpoint is damaged, or of another training ({reason})."
-            raise CheckpointError(text) from error
+            reason = f"({type(error).__name__}: {str(error)[:300]})."
+            raise CheckpointError(f"{DAMAGED} {reason}") from error
         self.resumed = True
+        self._uncopied.tell_of_resumed(found)
         self.begin()
 
     def begin(self, later: bool = False) -> None:

@@ -14,6 +14,14 @@ TEXT = (
     "tensor, a number, a list, a dict or a torch.Generator."
 )
 
+MOVES_ON = (
+    "an iterator that moves on cannot be put back. Rewind, replay, fork, checks and other looks "
+    "at the training take values from it. Use a list and a number, or itertools.count()."
+)
+NOT_RESUMED = (
+    "what loss_fn and step_fn count there was not taken from the checkpoint: it has no form in a "
+    "file, or what is there now is of another type. Training goes on with what is there now."
+)
 IN_WORKERS = (
     "each loader worker has its own copy of this value, and it moves while samples are read. A "
     "rewind, a fork or a resume starts workers with the value as it was at the beginning, so other "
@@ -44,4 +52,17 @@ class UncopiedNotice:
         self._told.update(found)
         if new:
             title, text = "A part of the model cannot be copied", f"{', '.join(new)}: {TEXT}"
+            self._history.add_notice(Notice(checkpoint.step, "warning", title, text))
+        moving = checkpoint.surroundings.moving
+        new = [f"{place} ({kind})" for place, kind in moving.items() if place not in self._told]
+        self._told.update(moving)
+        if new:
+            title, text = "What the loss uses cannot be copied", f"{', '.join(new)}: {MOVES_ON}"
+            self._history.add_notice(Notice(checkpoint.step, "warning", title, text))
+
+    def tell_of_resumed(self, checkpoint: Checkpoint) -> None:
+        """Tell of counts that a resumed training does not go on with."""
+        left = checkpoint.surroundings.left
+        if left:
+            title, text = "Not everything was resumed", f"{', '.join(left)}: {NOT_RESUMED}"
             self._history.add_notice(Notice(checkpoint.step, "warning", title, text))

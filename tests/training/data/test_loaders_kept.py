@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 from collections import OrderedDict, UserDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -34,23 +35,25 @@ Rows = TensorDataset(X, X)
 
 def numbers_of(data: Any, steps: int, edit: Callable[[nbd.Debugger], Any] = id) -> list[Any]:
     """Batches that training gets, which a replay and a reset give again."""
-    seen: list[Any] = []
+    seen = queue.SimpleQueue[Any]()
 
     def step_fn(model: nn.Module, batch: Any) -> torch.Tensor:
-        seen.append((batch[0] if isinstance(batch, tuple | list) else batch).tolist())
+        seen.put((batch[0] if isinstance(batch, tuple | list) else batch).tolist())
         return model(torch.ones(1, 1)).mean()
+
+    def taken() -> list[Any]:
+        return [seen.get() for _ in range(seen.qsize())]
 
     with nbd.Debugger(nn.Linear(1, 1), data, step_fn=step_fn, runs=None) as dbg:
         edit(dbg)
         dbg.run(steps=steps)
-        made = list(seen)
+        made = taken()
         assert dbg.replay().equal
-        assert seen[steps:] == made
-        seen.clear()
+        assert taken() == made
         dbg.reset()
         edit(dbg)
         dbg.run(steps=steps)
-        assert seen == made
+        assert taken() == made
     return made
 
 

@@ -13,6 +13,7 @@ from torch.optim import lr_scheduler
 from torch.utils.data import Dataset
 
 import nbdebug as nbd
+from tests.hidden import Hidden
 from tests.problems import blobs, tiny_mlp
 
 DATA, HELD_OUT = blobs(), blobs(samples=20, seed=5)
@@ -21,8 +22,13 @@ loss_fn = nn.CrossEntropyLoss()
 
 
 class Faults:
+    made = Hidden()
+
     def __init__(self, *calls: int) -> None:
         self.calls, self.made = calls, 0
+
+    def __deepcopy__(self, memo: Any) -> Faults:
+        return self
 
     def __call__(self) -> None:
         # The forecast of the learning rate steps a copy of the schedule.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 import nbdebug as nbd
+from tests.hidden import count_up
 from tests.problems import PlainLoop, same_weights
 from tests.training.stateful_models import ASIDE, CLASSES, FEATURES, STATES, LazyState
 
@@ -76,10 +78,10 @@ def bare(kind: str, steps: int = STEPS) -> nn.Module:
 
 def fails_at(*calls: int) -> Callable[[Any, Any], torch.Tensor]:
     """A loss that raises in some of its calls, counted from 0."""
-    count = iter(range(10**6))
+    count = queue.SimpleQueue[None]()
 
     def loss_fn(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        if next(count) in calls:
+        if count_up(count) in calls:
             raise OSError("the network was away for a moment")
         return nn.functional.cross_entropy(outputs, targets)
 
@@ -109,11 +111,11 @@ def test_a_loss_that_fails_once_leaves_no_trace(kind: str, calls: tuple[int, ...
 
 @pytest.mark.parametrize("kind", ["a number", "a list", "rebound buffers", "an object"])
 def test_a_batch_with_nan_that_is_excluded_leaves_no_trace_in_the_model(kind: str) -> None:
-    calls = iter(range(10**6))
+    calls = queue.SimpleQueue[None]()
 
     def loss_fn(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         loss = nn.functional.cross_entropy(outputs, targets)
-        return loss * torch.nan if next(calls) == 3 else loss
+        return loss * torch.nan if count_up(calls) == 3 else loss
 
     with nbd.Debugger(
         built(kind), (X, Y), loss_fn, batch_size=BATCH, not_finite="exclude", overhead=0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import queue
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import nbdebug as nbd
 from nbdebug.model.state.bits import bitwise_equal
+from tests.hidden import count_up
 
 X = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
 Y = X.sum(1, keepdim=True)
@@ -28,8 +28,8 @@ VERBS: dict[str, Callable[[nbd.Debugger], Any]] = {
 
 
 def by_a_counter(path: Path) -> Callable[[Any], torch.Tensor]:
-    numbers = itertools.count(1)
-    return lambda loss: loss * next(numbers)
+    calls = queue.SimpleQueue[None]()
+    return lambda loss: loss * (1 + count_up(calls))
 
 
 def by_a_file(path: Path) -> Callable[[Any], torch.Tensor]:
@@ -90,10 +90,10 @@ def test_what_does_not_repeat_does_not_go_back(
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_step_that_repeats_is_made_twice_once(verb: str) -> None:
-    calls: list[int] = []
+    calls = queue.SimpleQueue[None]()
 
     def scale(loss: torch.Tensor) -> torch.Tensor:
-        calls.append(1)
+        count_up(calls)
         return loss
 
     with made(scale, "step_fn") as dbg:
@@ -101,9 +101,9 @@ def test_a_step_that_repeats_is_made_twice_once(verb: str) -> None:
         dbg.set(lr=2e-3)
         dbg.run(steps=3)
         VERBS[verb](dbg)
-        once = len(calls)
+        once = calls.qsize()
         dbg.fork(1, lr=[1e-3])
-        assert len(calls) == once + 2
+        assert calls.qsize() == once + 2
 
 
 def test_a_loop_that_counts_where_nobody_reaches_is_not_rewound() -> None:

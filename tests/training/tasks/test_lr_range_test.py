@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import queue
 import random
 import threading
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ import nbdebug as nbd
 from nbdebug.core.results.lr_range_test import LrRangeTest
 from nbdebug.training.engine.session import Session
 from tests.contract.test_controls import same
+from tests.hidden import count_up
 from tests.inside import queue_of, session_of
 from tests.problems import PlainLoop, blobs, same_weights, tiny_mlp
 
@@ -287,12 +289,10 @@ def test_pause_and_close_end_it(close: bool) -> None:
 
 
 def test_an_exception_is_the_users_own_and_leaves_no_trace() -> None:
-    calls = 0
+    calls = queue.SimpleQueue[None]()
 
     def loss_fn(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        nonlocal calls
-        calls += 1
-        if calls == 12:
+        if count_up(calls) == 11:
             raise ZeroDivisionError("mine")
         return nn.functional.cross_entropy(outputs, targets)
 
@@ -338,12 +338,10 @@ def test_closed() -> None:
 
 
 def test_a_batch_that_waits_to_be_tried_again_still_does() -> None:
-    calls = 0
+    calls = queue.SimpleQueue[None]()
 
     def loss_fn(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        nonlocal calls
-        calls += 1
-        if calls == 6:
+        if count_up(calls) == 5:
             raise ZeroDivisionError("mine")
         return nn.functional.cross_entropy(outputs, targets)
 

@@ -11,6 +11,7 @@ from torch import nn
 
 import nbdebug as nbd
 from nbdebug.errors import ControlValueError
+from tests.hidden import Hidden
 from tests.inside import thread_of
 from tests.problems import blobs, tiny_mlp
 
@@ -29,17 +30,26 @@ COMMANDS: dict[str, Callable[[nbd.Debugger], Any]] = {
 class Watched:
     """A loss during which another thread reads the Debugger, and the training thread too."""
 
+    look, found = Hidden(), Hidden()
+
     def __init__(self) -> None:
-        self.look: Callable[[], Any] | None = None
-        self.seen: list[Any] = []
-        self.inside: list[Any] = []
+        self.look, self.found = None, ((), ())
+
+    @property
+    def seen(self) -> tuple[Any, ...]:
+        return tuple(self.found[0])
+
+    @property
+    def inside(self) -> tuple[Any, ...]:
+        return tuple(self.found[1])
 
     def __call__(self, outputs: Any, targets: Any) -> Any:
         if self.look is not None:
-            thread = threading.Thread(target=lambda: self.seen.append(self.look()))  # type: ignore[misc]
+            read: list[Any] = []
+            thread = threading.Thread(target=lambda: read.append(self.look()))
             thread.start()
             thread.join(30)
-            self.inside.append(self.look())
+            self.found = (*self.seen, *read), (*self.inside, self.look())
         return nn.functional.cross_entropy(outputs, targets)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import queue
 from collections.abc import Callable
 from typing import Any
 
@@ -260,10 +261,9 @@ def test_large_samples_go_through_in_batches_with_the_same_numbers() -> None:
     X = torch.randn(40, 1, 180, 180, generator=torch.Generator().manual_seed(0))
     y = torch.arange(40) % 3
     model = nn.Sequential(nn.Conv2d(1, 2, 5, stride=4), nn.Flatten(), nn.Linear(2 * 44 * 44, 3))
-    sizes = []
-    model.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
+    sizes = queue.SimpleQueue[int]()
+    model.register_forward_pre_hook(lambda _, given: sizes.put(len(given[0])))
     with nbd.Debugger(model, (X, y), nn.CrossEntropyLoss(), batch_size=16, runs=None) as dbg:
         found = dbg.predictions()
-    assert max(sizes) == 16
-    sizes.clear()
+    assert max(sizes.get() for _ in range(sizes.qsize())) == 16
     assert np.allclose(found.values, torch.softmax(plain(model, X), 1).numpy(), atol=1e-6)

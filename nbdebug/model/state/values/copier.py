@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from nbdebug.model.state.copying import SIMPLE_TYPES, Copy
+from nbdebug.model.state.copying import SIMPLE_TYPES, Copy, is_plain
 from nbdebug.model.state.reachable import GENERATOR_TYPES
 from nbdebug.model.state.values.kept import (
     MISSING,
@@ -91,8 +91,7 @@ class ValueCopier:
 
     def keep(self, value: Any, place: str = "") -> Kept:
         """Copy a value; `place` names it in `uncopied`."""
-        kind = type(value)
-        if kind in SIMPLE_TYPES or (kind is tuple and SIMPLE_TYPES.issuperset(map(type, value))):
+        if is_plain(value):
             return Constant(value)
         if id(value) in self._skip:
             return AsIs(value)

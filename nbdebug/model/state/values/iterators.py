@@ -41,6 +41,19 @@ class KeptIterator(Kept):
             self._inner, self._state = keep(arguments[0]), arguments[1]
         elif isinstance(value, itertools.count):
             self._state = arguments
+        self.kind = type(value)
+
+    @classmethod
+    def of(cls, kind: str, state: Any) -> KeptIterator:
+        """Create the copy that a file holds.
+
+        Raises:
+            KeyError: no such iterator has a place in a file.
+        """
+        found = {one.__name__: one for one in (*PLACED_TYPES, itertools.count)}[kind]
+        kept = cls(itertools.count() if found is itertools.count else iter(()), lambda part: part)
+        kept._held, kept._state, kept.kind = None, state, found
+        return kept
 
     @property
     def place(self) -> Any:
@@ -50,10 +63,10 @@ class KeptIterator(Kept):
     def restored(self, current: Any, done: Done) -> Any:
         if id(self) in done:
             return done[id(self)]
-        return done.setdefault(id(self), self._restored(done))
+        return done.setdefault(id(self), self._restored(current, done))
 
-    def _restored(self, done: Done) -> Any:
-        held = self._held
+    def _restored(self, current: Any, done: Done) -> Any:
+        held = current if self._held is None else self._held
         if isinstance(held, enumerate):
             assert self._inner is not None
             self._inner.restored(MISSING, done)

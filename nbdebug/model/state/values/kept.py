@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import operator
 import random
 import weakref
@@ -56,6 +57,25 @@ class Unchanged(Kept):
 
     def restored(self, current: Any, done: Done) -> Any:
         return current
+
+
+class KeptMember(Kept):
+    """A member of an enum that a file names; the class is that of the value that is there."""
+
+    def __init__(self, kind: str, name: str) -> None:
+        self._kind, self._name = kind, name
+
+    def is_of(self, current: Any) -> bool:
+        """True if the class of a value is the enum of that member."""
+        kind = type(current)
+        return (
+            isinstance(current, enum.Enum)
+            and kind.__qualname__ == self._kind
+            and self._name in kind.__members__
+        )
+
+    def restored(self, current: Any, done: Done) -> Any:
+        return type(current)[self._name] if self.is_of(current) else current
 
 
 class KeptTensor(Kept):
@@ -237,12 +257,13 @@ class KeptObject(Kept):
                 raise TypeError(f"was a {self.kind}, and is not there now")
             held = current
         done[id(self)] = held
-        write_attributes(held, self.parts, done)
+        # A file may be older than an attribute that the class has by now.
+        write_attributes(held, self.parts, done, exact=self.held is not None)
         return held
 
 
-def write_attributes(held: Any, parts: dict[str, Kept], done: Done) -> None:
-    """Write attributes back; those that were not there are deleted."""
+def write_attributes(held: Any, parts: dict[str, Kept], done: Done, exact: bool = True) -> None:
+    """Write attributes back; with `exact`, those that were not there are deleted."""
     inside = getattr(held, "__dict__", None)
     for name, part in parts.items():
         now = (inside or {}).get(name, MISSING)
@@ -255,7 +276,7 @@ def write_attributes(held: Any, parts: dict[str, Kept], done: Done) -> None:
             inside[name] = value
         else:
             object.__setattr__(held, name, value)
-    for name in [name for name in inside or () if name not in parts]:
+    for name in [name for name in inside or () if exact and name not in parts]:
         del held.__dict__[name]
 
 

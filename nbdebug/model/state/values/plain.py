@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Mapping
+import enum
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
@@ -11,6 +13,7 @@ import torch
 
 from nbdebug.errors import CheckpointError
 from nbdebug.model.state.copying import cloned
+from nbdebug.model.state.values.iterators import KeptIterator
 from nbdebug.model.state.values.kept import (
     AsIs,
     Constant,
@@ -18,6 +21,7 @@ from nbdebug.model.state.values.kept import (
     KeptArray,
     KeptContainer,
     KeptGenerator,
+    KeptMember,
     KeptObject,
     KeptTensor,
     KeptTuple,
@@ -36,6 +40,8 @@ CONTAINER_KINDS: dict[str, type] = {
         collections.defaultdict, collections.Counter,
     )
 }  # fmt: skip
+# Kinds that only what the user's functions count has.
+COUNTED_KINDS = ("scalar", "member", "iterator")
 SIMPLE = (int, float, complex, str, bool, bytes, type(None))
 
 
@@ -45,11 +51,26 @@ class PlainWriter:
     Args:
         identities: tell values that are left as they are by their id, to compare two captures
             of one process.
+
+    Attributes:
+        without_form: number of values that have no plain form.
     """
+
+    without_form = 0
 
     def __init__(self, identities: bool = False) -> None:
         self._identities = identities
         self._seen: dict[int, int] = {}
+        self._counting = False
+
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        """Context in which members of enums, NumPy's numbers and iterators are written too."""
+        self._counting = True
+        try:
+            yield
+        finally:
+            self._counting = False
 
     def plain(self, kept: Any) -> Any:
         """Convert a kept value."""
@@ -57,6 +78,13 @@ class PlainWriter:
             return kept
         if isinstance(kept, Constant):
             return list(kept.value) if isinstance(kept.value, tuple) else kept.value
+        if self._counting and isinstance(kept, AsIs):
+            if isinstance(kept.value, np.generic) and not kept.value.dtype.hasobject:
+                number = kept.value
+                return {KIND: "scalar", "data": number.item(), "dtype": number.dtype.str}
+            if isinstance(kept.value, enum.Enum):
+                value = kept.value
+                return {KIND: "member", "class": type(value).__qualname__, "name": value.name}
         if isinstance(kept, AsIs | Unchanged):
             return {KIND: "as_is", "id": id(kept.value) if self._identities else 0}
         if id(kept) in self._seen:
@@ -79,13 +107,20 @@ class PlainWriter:
         if isinstance(kept, KeptObject):
             parts = {name: self.plain(part) for name, part in kept.parts.items()}
             return {KIND: "object", "class": kept.kind, "parts": parts}
-        assert isinstance(kept, KeptContainer)
-        return self._container(kept)
+        if isinstance(kept, KeptIterator) and not issubclass(kept.kind, enumerate):
+            place = kept.place
+            state = list(place) if isinstance(place, tuple) else place
+            return {KIND: "iterator", "type": kept.kind.__name__, "state": state}
+        if isinstance(kept, KeptContainer):
+            return self._container(kept)
+        self.without_form += 1
+        return LEFT_AS_IS
 
     def _container(self, kept: KeptContainer) -> Any:
         known = kept.kind.__name__ in CONTAINER_KINDS
         simple_keys = all(isinstance(key, SIMPLE) for key in kept.keys)
         if not self._identities and not (known and simple_keys):
+            self.without_form += 1
             return LEFT_AS_IS
         keys = [key if isinstance(key, SIMPLE) else id(key) for key in kept.keys]
         if issubclass(kept.kind, set):
@@ -139,6 +174,8 @@ class PlainReader:
             optimizer = self._add(KeptOptimizer(None, cloned, data["state"]))
             optimizer.parameters = [self._kept(part) for part in data["parameters"]]
             return optimizer
+        if kind in COUNTED_KINDS:
+            return self._counted(kind, data)
         if kind == "tuple":
             several = self._add(KeptTuple(None))
             several.parts = [self._kept(part) for part in data["parts"]]
@@ -153,6 +190,15 @@ class PlainReader:
         values = list(data["values"])
         container.values = values if container.simple else [self._kept(v) for v in values]
         return container
+
+    def _counted(self, kind: str, data: Mapping[str, Any]) -> Kept:
+        if kind == "scalar":
+            return AsIs(np.dtype(data["dtype"]).type(data["data"]))
+        if kind == "member":
+            return KeptMember(str(data["class"]), str(data["name"]))
+        state = data["state"]
+        state = tuple(state) if isinstance(state, list) else state
+        return self._add(KeptIterator.of(data["type"], state))
 
     def _add(self, kept: K) -> K:
         self._seen.append(kept)

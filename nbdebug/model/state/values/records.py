@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Subset, TensorDataset, WeightedRandomSampler
 
+from nbdebug.model.source_code import is_of_library
 from nbdebug.model.state.copying import SIMPLE_TYPES, Copy
 from nbdebug.model.state.reachable import (
     DATA_TYPES,
@@ -22,7 +23,6 @@ from nbdebug.model.state.reachable import (
     TRAINED_TYPES,
     Bind,
     Reached,
-    is_of_library,
 )
 from nbdebug.model.state.values.copier import (
     CONSTANT_TYPES,

@@ -12,8 +12,9 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from nbdebug.errors import CheckpointError, DataError
+from nbdebug.model.source_code import is_of_library
 from nbdebug.model.state.copying import SIMPLE_TYPES
-from nbdebug.model.state.reachable import GENERATOR_TYPES, generators_of, is_of_library
+from nbdebug.model.state.reachable import GENERATOR_TYPES, generators_of
 from nbdebug.model.state.values.copier import attributes_of
 from nbdebug.model.state.values.kept import AsIs, Kept, KeptObject
 from nbdebug.training.data.passes.data_copier import DataCopier

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from types import CodeType, FrameType
 
-from nbdebug.model.state.reachable import LIBRARIES
+from nbdebug.model.source_code import LIBRARIES
 from nbdebug.training.own_loop.meeting.loop_code import repeats
 
 PACKAGE = "nbdebug"

@@ -97,7 +97,7 @@ class CheckRunner:
             raise_interrupt(error)
             refusal = _failed(error, "No batch could be drawn")
             return self._refused(checks, known, lambda check: refusal)
-        contexts = self._contexts(batches, progress.should_stop)
+        contexts = self._contexts(batches, progress.should_stop, guard)
         if not contexts:
             return self._refused(checks, known, lambda check: self._without_look(check, self._left))
         for number, check in enumerate(checks):
@@ -166,10 +166,10 @@ class CheckRunner:
                 outcome = Outcome("not_applicable", NO_BATCH if context.batch is None else said)
             else:
                 outcome = _failed(error, "The check failed")
+        guard.restore_records()
         if guard.moved():
             guard.restore()
-            left = guard.moved(loose=False)
-            if left:
+            if left := guard.moved(loose=False):
                 outcome = Outcome(
                     "fail",
                     f"The check changed {', '.join(left)} and could not restore it.",
@@ -222,7 +222,7 @@ class CheckRunner:
         return batches
 
     def _contexts(
-        self, batches: list[Any], should_stop: Callable[[], bool]
+        self, batches: list[Any], should_stop: Callable[[], bool], guard: StateGuard
     ) -> Sequence[CheckContext]:
         """The training, and of a loop of the user's own its first steps, computed without it."""
         session, body = self._session, self._session.body
@@ -236,7 +236,10 @@ class CheckRunner:
         own_loss = seen and session.step_fn != body.look
         if not self._left and (not seen or body.repeats or own_loss):
             samples = all_samples(session)
-            found.append(make(session, session.loss_fn, session.evaluate, batches, samples))
+            found.append(
+                make(session, session.loss_fn, session.evaluate, batches, samples,
+                     put_back=guard.restore_records)
+            )  # fmt: skip
         if seen:
             take_modes(session, seen)
             data = [to_device(step.batch, session.device) for step in seen]

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from nbdebug.model.source_code import is_of_library
 from nbdebug.model.state.copying import SIMPLE_TYPES
-from nbdebug.model.state.reachable import is_of_library
 from nbdebug.training.data.sources import DatasetSource, StreamSource
 from nbdebug.training.engine.session import Session
 

@@ -1,0 +1,98 @@
+"""Copies of what the user's functions reach, and how they are written back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+
+from nbdebug.model.state.bits import bitwise_equal
+from nbdebug.model.state.reachable import Bind, Reached
+from nbdebug.model.state.values.kept import MISSING, Kept
+from nbdebug.model.state.values.plain import PlainWriter
+
+
+class Record(NamedTuple):
+    """Copy of a number, container, iterator or object of the user's.
+
+    Attributes:
+        bind: binds a value to its place; None where only the object itself is written to.
+        current: the value that is there now, for a copy from a file.
+    """
+
+    place: str
+    kept: Kept
+    bind: Bind | None
+    current: Any = MISSING
+
+
+class SurroundingsCopy:
+    """Copies of what the user's functions reach.
+
+    Attributes:
+        places: what was reached, and its copy, by place.
+        tensors: all copied tensors.
+        rebound: places of variables that a loop of the user's binds anew between two passes.
+        loose: those that nobody else can bind: a loop that runs on binds them with its next batch.
+        records: numbers, containers, iterators and objects of the user's.
+        left: places of records that a file has and that do not fit.
+        moving: place and type of iterators that move on, and cannot be put back.
+    """
+
+    def __init__(
+        self, kept: Mapping[str, tuple[Reached, Kept]], tensors: list[torch.Tensor],
+        rebinds: bool = False,
+    ) -> None:  # fmt: skip
+        self.places, self.tensors = dict(kept), tensors
+        self.records, self.moving = list[Record](), dict[str, str]()
+        self.left: list[str] = []
+        loose = torch.Tensor, tuple
+        self.rebound = {
+            place
+            for place, (reached, _) in self.places.items()
+            if rebinds and isinstance(reached.value, loose)
+        }
+
+        self.loose = {place for place in self.rebound if self.places[place][0].bind is None}
+
+    def restore(self) -> None:
+        """Write the copies back."""
+        done: dict[int, Any] = {}
+        for reached, kept in self.places.values():
+            value = kept.restored(reached.value, done)
+            if reached.bind is not None:
+                reached.bind(value)
+        self.restore_records(done)
+
+    def restore_records(self, done: dict[int, Any] | None = None) -> None:
+        """Write only the copies of records back."""
+        done = {} if done is None else done
+        for record in self.records:
+            value = record.kept.restored(record.current, done)
+            if record.bind is not None and value is not MISSING:
+                record.bind(value)
+
+    def equals(self, other: SurroundingsCopy, variables: bool = True, loose: bool = True) -> bool:
+        """True if both hold the same values to the bit, in the places that both have.
+
+        The user's code may meanwhile have added a tensor to a list of its own.
+
+        Args:
+            variables: False leaves out the variables that a loop binds anew between two passes;
+                loose: False only those of them that nobody else can bind.
+        """
+        both = self.places.keys() & other.places.keys()
+        if not loose:
+            both -= self.loose
+        if not variables:
+            both -= self.rebound
+        return all(bitwise_equal(_alone(self, place), _alone(other, place)) for place in both)
+
+
+def _alone(copy: SurroundingsCopy, place: str) -> Any:
+    """The plain form of one place, which does not depend on the others."""
+    return PlainWriter(identities=True).plain(copy.places[place][1])
+
+
+NO_SURROUNDINGS = SurroundingsCopy({}, [])
