@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import random
+import queue
 import types
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
@@ -27,10 +26,15 @@ from nbdebug.model.source_code import (
 from nbdebug.model.state.copying import SIMPLE_TYPES, is_plain
 from nbdebug.model.state.values.iterators import RESTORED_TYPES
 from nbdebug.model.state.values.places import (
+    ABSENT,
+    GENERATOR_TYPES,
     content,
     fill,
     functions_in,
+    held_by,
     hooks_of,
+    parameters_of,
+    put,
     set_in_class,
     slots,
 )
@@ -44,7 +48,6 @@ MAX_FUNCTIONS, MAX_VALUES = 500, 20_000
 MAX_PARTS, MAX_DATA_BYTES = 64, 2**24
 # Up to this size a variable may carry the result of a step to the next one.
 MAX_CARRIED_BYTES = 2**20
-GENERATOR_TYPES = (torch.Generator, random.Random, np.random.RandomState, np.random.Generator)
 TRAINED_TYPES = (
     nn.Module, torch.optim.Optimizer, LRScheduler, torch.amp.GradScaler, torch.Tensor,
     *GENERATOR_TYPES,
@@ -105,7 +108,7 @@ class _Walk:
     def enter(self, place: str, value: Any, bind: Bind | None = None) -> None:
         if self._records is not None:
             self._records.see(place, value, bind, self._around)
-        if type(value) in SIMPLE_TYPES:
+        if type(value) in SIMPLE_TYPES or value is ABSENT:
             return
         value = bare_optimizer(value)
         if id(value) not in self._seen and len(self._seen) < MAX_VALUES:
@@ -127,16 +130,16 @@ class _Walk:
             elif isinstance(value, types.MethodType):
                 self.enter(place, value.__func__)
                 self.enter(f"{place}.self", value.__self__)
+            elif isinstance(value, types.MethodWrapperType | memoryview):
+                self.enter(place, value.obj if isinstance(value, memoryview) else value.__self__)
             elif isinstance(value, partial):
                 self._parts(place, (value.func, *value.args, *value.keywords.values()))
-            elif bind is not None and _is_carried(value):
+            elif bind is not None and is_carried(value):
                 self._found.append(Reached(place, value, bind))
-            elif isinstance(value, list | tuple | deque):
+            elif isinstance(value, list | tuple | deque | set | frozenset):
                 self._parts(place, value)
             elif isinstance(value, dict):
-                for key, part in list(value.items()):
-                    put = partial(value.__setitem__, key)
-                    self.enter(f"{place}[{key!r}]", part, put)
+                self._dict(place, value)
             elif held := HOLDERS.get(f"{type(value).__module__}.{type(value).__name__}"):
                 self._holder(place, value, held)
             elif isinstance(value, type):
@@ -145,8 +148,18 @@ class _Walk:
                 self._object(place, value)
         return self._found
 
+    def _dict(self, place: str, value: dict[Any, Any]) -> None:
+        self._parts(place, value)
+        self.enter(place, getattr(value, "default_factory", None))
+        for key, part in list(value.items()):
+            self.enter(f"{place}[{key!r}]", part, partial(value.__setitem__, key))
+
     def _classes(self, value: Any) -> None:
-        """Enter the classes of a network or another value with a state."""
+        """Enter the classes of a network or another value with a state, and of parameters more."""
+        for parameter in parameters_of(value):
+            for name, part in list(vars(parameter).items()):
+                self.enter(f"parameter.{name}", part, partial(put, vars(parameter), name))
+        self._see_space(value)
         for one in value.modules() if isinstance(value, nn.Module) else (value,):
             if not isinstance(one, torch.Tensor):
                 self.enter(type(one).__name__, type(one))
@@ -161,6 +174,11 @@ class _Walk:
                     self.enter(f"{one.__name__}.{name}", function)
                 if not (functions or name.startswith("__")):
                     self._see(f"{one.__name__}.{name}", member, partial(set_in_class, one, name))
+            self._see_space(one)
+
+    def _see_space(self, space: Any) -> None:
+        if self._records is not None:
+            self._records.spaces.append(space)
 
     def _see(self, place: str, value: Any, bind: Bind) -> None:
         if self._records is not None:
@@ -190,6 +208,8 @@ class _Walk:
         if is_of_library(type(value)):
             # Such as a function with a cache.
             self.enter(place, inside.get("__wrapped__"))
+            if isinstance(value, queue.Queue):
+                self.enter(f"{place}.queue", value.queue)
             return
         self.enter(type(value).__name__, type(value))
         for name in slots(type(value)):
@@ -214,14 +234,15 @@ class _Walk:
         read, stored = globals_of(function.__code__)
         space = function.__globals__
         for name in sorted(read | stored):
-            value = space.get(name)
+            value = space.get(name, ABSENT)
             moves = name in stored or isinstance(value, RESTORED_TYPES)
-            bind = partial(space.__setitem__, name) if moves else None
+            bind = partial(put, space, name) if moves else None
             if isinstance(value, types.ModuleType):
                 self._module(name, value, function.__code__)
             self.enter(name, value, bind)
         for name, part in list(vars(function).items()):
-            self._see(f"{place}.{name}", part, partial(vars(function).__setitem__, name))
+            self._see(f"{place}.{name}", part, partial(put, vars(function), name))
+        self._see_space(vars(function))
         self._parts(place, function.__defaults__ or ())
         self._parts(place, (function.__kwdefaults__ or {}).values())
 
@@ -247,11 +268,11 @@ class _Walk:
                 self.enter(f"{place}.{name}", value)
 
 
-def _is_carried(value: Any) -> bool:
+def is_carried(value: Any) -> bool:
     """True for a tuple of tensors that one step binds and the next one reads, as of an LSTM."""
     if not isinstance(value, tuple) or not value:
         return False
-    parts = all(isinstance(part, torch.Tensor) or _is_carried(part) for part in value)
+    parts = all(isinstance(part, torch.Tensor) or is_carried(part) for part in value)
     return parts and not any(_is_data(part, True) for part in value)
 
 
@@ -266,27 +287,6 @@ def _is_data(value: Any, bound: bool) -> bool:
     if value.grad_fn is not None:
         return not bound or value.nbytes > MAX_CARRIED_BYTES
     return not (value.requires_grad or value.nbytes <= MAX_DATA_BYTES)
-
-
-def forwards(model: nn.Module) -> Iterator[tuple[str, Any]]:
-    """Functions and generators of the classes of a model's modules, and its hooks."""
-    yield from held_by({type(module) for module in model.modules()})
-    yield from hooks_of(model)
-
-
-def functions_of(kinds: Iterable[type]) -> Iterator[tuple[str, Any]]:
-    """The functions of classes and their bases that are not of a library, by name."""
-    return ((n, value) for n, value in held_by(kinds) if isinstance(value, types.FunctionType))
-
-
-def held_by(kinds: Iterable[type]) -> Iterator[tuple[str, Any]]:
-    """Functions and random number generators of classes that are not of a library, by name."""
-    for kind in kinds:
-        for one in kind.__mro__:
-            if not is_of_library(one):
-                for name, value in vars(one).items():
-                    if isinstance(value, (types.FunctionType, *GENERATOR_TYPES)):
-                        yield f"{one.__name__}.{name}", value
 
 
 def generators_of(kinds: Iterable[type], functions: Iterable[tuple[str, Any]]) -> dict[str, Any]:

@@ -11,10 +11,12 @@ from torch import nn
 from nbdebug.errors import CheckpointError
 from nbdebug.model.state.attributes import registered, shared
 from nbdebug.model.state.copying import SIMPLE_TYPES, Copy, cloned
-from nbdebug.model.state.reachable import Bind, Reached, forwards, reachable
+from nbdebug.model.state.reachable import Bind, Reached, reachable
 from nbdebug.model.state.values.copier import ValueCopier
 from nbdebug.model.state.values.kept import AsIs, Kept
+from nbdebug.model.state.values.kept_records import KeptNames
 from nbdebug.model.state.values.likeness import Likeness
+from nbdebug.model.state.values.places import forwards
 from nbdebug.model.state.values.plain import PlainReader, PlainWriter
 from nbdebug.model.state.values.record_file import records_from_plain, records_to_plain
 from nbdebug.model.state.values.records import RecordCopier, Records
@@ -116,6 +118,7 @@ class Surroundings:
         records = Records()
         made = self._copied(copier, filter(wanted, self._reached(records)))
         more = [Record("", kept, bind) for kept, bind in self.more_records()]
+        more += [Record("", KeptNames(space), None) for space in records.spaces]
         made.records = [*_copies(copier, records.found), *more]
         # A loop is refused for it before, by name.
         made.moving = {} if self.rebinds else records.moving

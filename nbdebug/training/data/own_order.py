@@ -12,9 +12,10 @@ import torch
 from torch.utils.data import Sampler
 
 from nbdebug.errors import DataError
-from nbdebug.model.state.reachable import functions_of, generators_of
+from nbdebug.model.state.reachable import generators_of
 from nbdebug.model.state.values.copier import ValueCopier, attributes_of
 from nbdebug.model.state.values.kept import MISSING, AsIs, Done, Kept, Unchanged
+from nbdebug.model.state.values.places import functions_of
 from nbdebug.model.state.values.plain import PlainReader, PlainWriter
 from nbdebug.training.data.seeding import derived_seed, seeded
 

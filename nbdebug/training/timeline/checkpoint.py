@@ -177,8 +177,15 @@ def _tensors(optimizers: dict[str, OptimizerCopy]) -> list[torch.Tensor]:
 
 
 def _carried(session: Session, copy: Copy) -> GradientCopies:
-    """Gradients that the next step may need: a loop of the user's own may not clear them."""
-    body = session.body
+    """Gradients that the next step may need, of the model or of another network.
+
+    Code of the user's may add to them over several steps.
+    """
+    body, own = session.body, trained(session.model, session.optimizer)
+    found = trained(*session.surroundings.values())
     if body is None or not (session.step < FIRST_STEPS or body.updates.carry_gradients):
-        return NO_GRADIENTS
-    return GradientCopies(trained(session.model, session.optimizer), copy)
+        known = {id(p) for p in own}
+        found = [p for p in found if id(p) not in known]
+    else:
+        found = [*own, *found]
+    return GradientCopies(found, copy) if found else NO_GRADIENTS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import enum
 import functools
+import numbers
 import types
 import weakref
 from collections.abc import Iterable, Iterator
@@ -15,7 +16,6 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from nbdebug.model.state.copying import SIMPLE_TYPES, Copy, is_plain
-from nbdebug.model.state.reachable import GENERATOR_TYPES
 from nbdebug.model.state.values.kept import (
     MISSING,
     AsIs,
@@ -29,12 +29,14 @@ from nbdebug.model.state.values.kept import (
     KeptTuple,
 )
 from nbdebug.model.state.values.kept_optimizer import KeptOptimizer
+from nbdebug.model.state.values.places import GENERATOR_TYPES, slots
 
 # Immutable, or without a state of their own.
 CONSTANT_TYPES: tuple[Any, ...] = (
-    *SIMPLE_TYPES, type, enum.Enum, range, slice, frozenset, np.generic, torch.dtype, torch.device,
-    torch.layout, torch.memory_format, torch.finfo, torch.iinfo, types.FunctionType,
-    types.BuiltinFunctionType, types.MethodType, types.ModuleType, types.MethodWrapperType,
+    *SIMPLE_TYPES, numbers.Number, type, enum.Enum, range, slice, frozenset, np.generic,
+    torch.dtype, torch.device, torch.layout, torch.memory_format, torch.finfo, torch.iinfo,
+    types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType,
+    types.MethodWrapperType,
     types.WrapperDescriptorType, types.CodeType, types.NotImplementedType, types.EllipsisType,
     functools.partial, property, weakref.ref, np.dtype, np.ufunc, torch.jit.ScriptFunction,
     torch._ops.OpOverload, torch._ops.OpOverloadPacket,
@@ -138,7 +140,7 @@ class ValueCopier:
     def _array(self, value: np.ndarray[Any, Any], place: str) -> Kept:
         if not value.flags.writeable:
             return AsIs(value)
-        if value.dtype.hasobject or isinstance(value, np.memmap):
+        if isinstance(value, np.memmap):
             return self._left(value, place)
         return self._remember(value, KeptArray(value))
 
@@ -161,6 +163,7 @@ class ValueCopier:
         kept.simple = SIMPLE_TYPES.issuperset(map(type, values))
         named = zip(kept.keys or range(len(values)), values, strict=False)
         kept.values = values if kept.simple else self._parts(named, place)
+        kept.held_keys = [self.keep(key, place) for key in kept.keys if not is_constant(key)]
         kept.attributes = self._attributes(value, place)
         return kept
 
@@ -194,13 +197,10 @@ def is_constant(value: Any) -> bool:
 def attributes_of(value: Any) -> Iterator[tuple[str, Any]]:
     """Attributes of an object, in its `__dict__` and its slots."""
     yield from getattr(value, "__dict__", {}).items()
-    for kind in type(value).__mro__:
-        slots = kind.__dict__.get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            if name not in ("__dict__", "__weakref__"):
-                part = getattr(value, name, MISSING)
-                if part is not MISSING:
-                    yield name, part
+    for name in slots(type(value)):
+        part = getattr(value, name, MISSING)
+        if part is not MISSING:
+            yield name, part
 
 
 def _has_attributes(value: Any) -> bool:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextvars
 import ctypes
 import io
 import itertools
+import queue
 import sys
+import threading
 import types
 from collections.abc import Callable, Iterator
 from typing import Any
+
+import numpy as np
 
 from nbdebug.model.state.values.kept import MISSING, Done, Kept
 
@@ -20,6 +25,10 @@ PLACED_TYPES: tuple[type, ...] = (
 RESTORED_TYPES = (*PLACED_TYPES, enumerate, itertools.count)
 # Repeats the same value without end, unless it was given a number of times.
 UNMOVED_TYPES = (itertools.repeat,)
+# What these hold can be read by one thread only, or not set.
+STUCK_TYPES = (
+    contextvars.ContextVar, threading.local, queue.SimpleQueue, np.random.SeedSequence,
+)  # fmt: skip
 _INDEX_AT = object.__basicsize__
 
 
@@ -73,7 +82,7 @@ class KeptIterator(Kept):
             set_index(held, self._state)
             return held
         if isinstance(held, itertools.count):
-            return held if held.__reduce__()[1] == self._state else itertools.count(*self._state)
+            return held if _set_count(held, self._state) else itertools.count(*self._state)
         if self._state is None:
             return held
         if not held.__reduce__()[2:]:
@@ -119,13 +128,29 @@ def set_index(counted: enumerate[Any], index: int) -> bool:
     return index_of(counted) == index
 
 
+def _set_count(counted: itertools.count[Any], state: tuple[Any, ...]) -> bool:
+    """Set the number that `itertools.count` gives next, as `set_index` does."""
+    if arguments_of(counted) == state:
+        return True
+    numbers = len(state) == 1 and type(state[0]) is int and abs(state[0]) < sys.maxsize
+    if not numbers or sys.implementation.name != "cpython":
+        return False
+    field = ctypes.c_ssize_t.from_address(id(counted) + _INDEX_AT)
+    if (field.value,) != arguments_of(counted):
+        return False
+    field.value = state[0]
+    return arguments_of(counted) == state
+
+
 def can_set_index() -> bool:
     """Tell if the number of an `enumerate` can be set in this Python."""
     return set_index(enumerate(()), 3)
 
 
 def moves_on(value: Any) -> bool:
-    """True for an iterator that gives values and cannot be set back, such as a generator."""
+    """True for what moves and cannot be set back, such as a generator."""
+    if isinstance(value, STUCK_TYPES):
+        return True
     if not isinstance(value, Iterator) or isinstance(value, (*RESTORED_TYPES, *UNMOVED_TYPES)):
         return False
     if isinstance(value, types.GeneratorType):

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import enum
 import operator
 import random
 import weakref
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import torch
 
 from nbdebug.model.state.bits import bitwise_equal
+from nbdebug.model.state.values.places import slots
 
 MISSING: Any = object()
 Done = dict[int, Any]
@@ -57,25 +58,6 @@ class Unchanged(Kept):
 
     def restored(self, current: Any, done: Done) -> Any:
         return current
-
-
-class KeptMember(Kept):
-    """A member of an enum that a file names; the class is that of the value that is there."""
-
-    def __init__(self, kind: str, name: str) -> None:
-        self._kind, self._name = kind, name
-
-    def is_of(self, current: Any) -> bool:
-        """True if the class of a value is the enum of that member."""
-        kind = type(current)
-        return (
-            isinstance(current, enum.Enum)
-            and kind.__qualname__ == self._kind
-            and self._name in kind.__members__
-        )
-
-    def restored(self, current: Any, done: Done) -> Any:
-        return type(current)[self._name] if self.is_of(current) else current
 
 
 class KeptTensor(Kept):
@@ -195,6 +177,8 @@ class KeptContainer(Kept):
         self.keys: list[Any] = []
         self.values: list[Any] = []
         self.attributes: dict[str, Kept] = {}
+        # Copies of keys that are objects, which move by themselves.
+        self.held_keys: list[Kept] = []
         self.simple = False
         self.maxlen = getattr(value, "maxlen", None)
 
@@ -216,6 +200,8 @@ class KeptContainer(Kept):
         else:
             held[:] = bytes(self.keys)
         write_attributes(held, self.attributes, done)
+        for key in self.held_keys:
+            key.restored(MISSING, done)
         return held
 
     def _values(self, now: list[Any], done: Done) -> list[Any]:
@@ -276,8 +262,10 @@ def write_attributes(held: Any, parts: dict[str, Kept], done: Done, exact: bool 
             inside[name] = value
         else:
             object.__setattr__(held, name, value)
-    for name in [name for name in inside or () if exact and name not in parts]:
-        del held.__dict__[name]
+    if exact:
+        for name in {*(inside or ()), *slots(type(held))} - parts.keys():
+            with suppress(AttributeError, TypeError):
+                object.__delattr__(held, name)
 
 
 def _fits(held: torch.Tensor, data: torch.Tensor) -> bool:
@@ -290,7 +278,7 @@ def _fits(held: torch.Tensor, data: torch.Tensor) -> bool:
 
 
 def _is_slot(held: Any, name: str) -> bool:
-    return any(name in kind.__dict__.get("__slots__", ()) for kind in type(held).__mro__)
+    return name in slots(type(held))
 
 
 def _like_tuple(known: Any, parts: list[Any]) -> Any:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import random
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
+
+from nbdebug.model.source_code import is_of_library
+
+GENERATOR_TYPES = (torch.Generator, random.Random, np.random.RandomState, np.random.Generator)
+# In a place without a value, such as a variable before its first assignment.
+ABSENT: Any = object()
 
 
 def functions_in(member: Any) -> list[types.FunctionType]:
@@ -15,6 +24,14 @@ def functions_in(member: Any) -> list[types.FunctionType]:
     names = ("__func__", "fget", "fset", "func", "__wrapped__")
     found = [member, *(getattr(member, name, None) for name in names)]
     return [one for one in found if isinstance(one, types.FunctionType)]
+
+
+def put(space: dict[str, Any], name: str, value: Any) -> None:
+    """Bind a name in a dict; `ABSENT` removes it."""
+    if value is ABSENT:
+        space.pop(name, None)
+    else:
+        space[name] = value
 
 
 def set_in_class(kind: type, name: str, value: Any) -> None:
@@ -32,16 +49,26 @@ def slots(kind: type) -> Iterator[str]:
 
 
 def content(cell: types.CellType) -> Any:
-    """Value of a variable that a function took from the one around it; None before it has one."""
+    """Value of a variable that a function took from the one around it, or `ABSENT`."""
     try:
         return cell.cell_contents
     except ValueError:
-        return None
+        return ABSENT
 
 
 def fill(cell: types.CellType, value: Any) -> None:
     """Set such a variable."""
-    cell.cell_contents = value
+    if value is not ABSENT:
+        cell.cell_contents = value
+        return
+    with suppress(ValueError):
+        del cell.cell_contents
+
+
+def parameters_of(value: Any) -> Iterator[torch.Tensor]:
+    """Parameters of a network that have attributes of their own; or a tensor that has."""
+    held = value.parameters() if isinstance(value, nn.Module) else (value,)
+    return (one for one in held if isinstance(one, torch.Tensor) and vars(one))
 
 
 def hooks_of(value: Any) -> Iterator[tuple[str, Any]]:
@@ -58,3 +85,24 @@ def hooks_of(value: Any) -> Iterator[tuple[str, Any]]:
 def _is_own(hook: Any) -> bool:
     kind = hook if isinstance(hook, types.FunctionType) else type(hook)
     return str(kind.__module__).partition(".")[0] == "nbdebug"
+
+
+def forwards(model: nn.Module) -> Iterator[tuple[str, Any]]:
+    """Functions and generators of the classes of a model's modules, and its hooks."""
+    yield from held_by({type(module) for module in model.modules()})
+    yield from hooks_of(model)
+
+
+def functions_of(kinds: Iterable[type]) -> Iterator[tuple[str, Any]]:
+    """The functions of classes and their bases that are not of a library, by name."""
+    return ((n, value) for n, value in held_by(kinds) if isinstance(value, types.FunctionType))
+
+
+def held_by(kinds: Iterable[type]) -> Iterator[tuple[str, Any]]:
+    """Functions and random number generators of classes that are not of a library, by name."""
+    for kind in kinds:
+        for one in kind.__mro__:
+            if not is_of_library(one):
+                for name, value in vars(one).items():
+                    if isinstance(value, (types.FunctionType, *GENERATOR_TYPES)):
+                        yield f"{one.__name__}.{name}", value

@@ -21,13 +21,14 @@ from nbdebug.model.state.values.kept import (
     KeptArray,
     KeptContainer,
     KeptGenerator,
-    KeptMember,
     KeptObject,
     KeptTensor,
     KeptTuple,
     Unchanged,
 )
 from nbdebug.model.state.values.kept_optimizer import KeptOptimizer
+from nbdebug.model.state.values.kept_records import KeptMember
+from nbdebug.model.state.values.places import ABSENT
 
 K = TypeVar("K", bound=Kept)
 KIND = "kept"
@@ -76,6 +77,9 @@ class PlainWriter:
         """Convert a kept value."""
         if not isinstance(kept, Kept):
             return kept
+        if isinstance(kept, Constant) and kept.value is ABSENT:
+            self.without_form += 1
+            return LEFT_AS_IS
         if isinstance(kept, Constant):
             return list(kept.value) if isinstance(kept.value, tuple) else kept.value
         if self._counting and isinstance(kept, AsIs):
@@ -95,6 +99,9 @@ class PlainWriter:
     def _new(self, kept: Kept) -> Any:
         if isinstance(kept, KeptTensor):
             return {KIND: "tensor", "data": kept.data, "host": kept.device.type == "cpu"}
+        if isinstance(kept, KeptArray) and kept.data.dtype.hasobject:
+            self.without_form += 1
+            return LEFT_AS_IS
         if isinstance(kept, KeptArray):
             return {KIND: "array", "data": kept.data.tolist(), "dtype": str(kept.data.dtype)}
         if isinstance(kept, KeptGenerator):

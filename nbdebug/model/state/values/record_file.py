@@ -15,12 +15,13 @@ from nbdebug.model.state.values.kept import (
     Constant,
     Kept,
     KeptContainer,
-    KeptMember,
     KeptObject,
     KeptTuple,
     Unchanged,
 )
+from nbdebug.model.state.values.kept_records import KeptMember
 from nbdebug.model.state.values.likeness import Likeness
+from nbdebug.model.state.values.places import ABSENT
 from nbdebug.model.state.values.plain import PlainReader, PlainWriter
 from nbdebug.model.state.values.surroundings_copy import Record
 
@@ -33,7 +34,8 @@ def records_to_plain(records: Iterable[Record], writer: PlainWriter) -> dict[str
     found: dict[str, Any] = {}
     with writer.counting():
         for record in records:
-            if record.place and record.place not in found:
+            absent = isinstance(record.kept, Constant) and record.kept.value is ABSENT
+            if record.place and record.place not in found and not absent:
                 before = writer.without_form
                 plain = writer.plain(record.kept)
                 found[record.place] = plain if writer.without_form == before else LEFT
@@ -79,10 +81,10 @@ class _Fitting:
         """True if the value can be written into one that is there."""
         if isinstance(saved, Unchanged) or id(saved) in self._seen:
             return True
-        if isinstance(saved, Constant):
+        if isinstance(saved, Constant) and not (isinstance(now, AsIs) and now.value is ABSENT):
             return _is_like(saved.value, now.value if isinstance(now, AsIs) else now)
         self._seen[id(saved)] = saved
-        if isinstance(now, Constant) and now.value is None:
+        if isinstance(now, Constant) and (now.value is None or now.value is ABSENT):
             return self._is_whole(saved)
         if isinstance(saved, KeptMember):
             return saved.is_of(now.value if isinstance(now, AsIs) else None)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import array
 import collections
+import enum
 import io
+import numbers
+import sys
 import types
 import weakref
 from collections.abc import Iterable
@@ -15,7 +19,7 @@ import torch
 from torch.utils.data import DataLoader, Subset, TensorDataset, WeightedRandomSampler
 
 from nbdebug.model.source_code import is_of_library
-from nbdebug.model.state.copying import SIMPLE_TYPES, Copy
+from nbdebug.model.state.copying import SIMPLE_TYPES, Copy, is_plain
 from nbdebug.model.state.reachable import (
     DATA_TYPES,
     MAX_DATA_BYTES,
@@ -23,36 +27,59 @@ from nbdebug.model.state.reachable import (
     TRAINED_TYPES,
     Bind,
     Reached,
+    is_carried,
 )
 from nbdebug.model.state.values.copier import (
     CONSTANT_TYPES,
     CONTAINER_TYPES,
+    PASSED_PACKAGES,
     ValueCopier,
     is_service,
 )
 from nbdebug.model.state.values.iterators import (
     RESTORED_TYPES,
+    STUCK_TYPES,
     KeptIterator,
     is_of_generator,
     moves_on,
 )
 from nbdebug.model.state.values.kept import (
     AsIs,
-    Done,
+    Constant,
     Kept,
     KeptContainer,
-    KeptObject,
-    write_attributes,
 )
+from nbdebug.model.state.values.kept_records import (
+    KeptBuffer,
+    KeptNumbers,
+    KeptOwn,
+    Loose,
+)
+from nbdebug.model.state.values.places import ABSENT
 
 # A container with more parts that are no numbers holds data: its parts are not copied.
-MAX_COPIED_PARTS = 1000
+MAX_COPIED_PARTS, MAX_SMALL = 1000, 20_000
 BUFFER_TYPES = (io.StringIO, io.BytesIO)
+# Bound by imports and definitions, and no state.
+NAMES = (type, types.ModuleType, types.CodeType)
+# May be held: they reach no watch.
+IMMUTABLE: tuple[Any, ...] = (
+    *SIMPLE_TYPES, enum.Enum, numbers.Number, range, slice, frozenset, np.generic, np.dtype,
+    torch.dtype, torch.device, types.FunctionType, types.BuiltinFunctionType,
+)  # fmt: skip
 # Classes of the standard library whose objects are the user's own.
 NAMESPACES = (
     types.SimpleNamespace, argparse.Namespace, collections.UserDict, collections.UserList,
+    collections.ChainMap, weakref.WeakKeyDictionary, weakref.WeakValueDictionary, weakref.WeakSet,
     TensorDataset, Subset, WeightedRandomSampler,
 )  # fmt: skip
+# Packages whose objects are copied too: those of trainers and displays look after themselves.
+COPIED_OF_TORCH = ("torch.distributions", "torch.quasirandom")
+LEFT_PACKAGES = PASSED_PACKAGES | {
+    "accelerate", "datasets", "fastai", "ignite", "jax", "keras", "lightning", "plotly",
+    "pytorch_lightning", "ray", "rich", "skorch", "tensorflow", "tokenizers", "tqdm",
+    "transformers",
+}  # fmt: skip
 
 
 class Records:
@@ -60,11 +87,13 @@ class Records:
 
     Attributes:
         found: records, and what binds them; moving: place and type of iterators that move on.
+        spaces: functions' attributes and classes, which may get more names.
     """
 
     def __init__(self) -> None:
         self.found: list[Reached] = []
         self.moving: dict[str, str] = {}
+        self.spaces: list[Any] = []
         self._taken = set[int]()
 
     def see(self, place: str, value: Any, bind: Bind | None, holder: Any) -> None:
@@ -74,27 +103,26 @@ class Records:
         elif _is_record(value, bind is not None):
             self._remember(value)
             self.found.append(Reached(place, value, bind))
-        if moves_on(value) and not _is_object(value):
+        if isinstance(value, STUCK_TYPES) or (moves_on(value) and not _is_object(value)):
             self.moving[place] = type(value).__name__
 
     def _remember(self, value: Any) -> None:
-        if isinstance(value, (*CONTAINER_TYPES, tuple)) or _is_object(value):
+        if isinstance(value, (*CONTAINER_TYPES, tuple, frozenset)) or _is_object(value):
             self._taken.add(id(value))
 
 
 def _is_record(value: Any, bound: bool) -> bool:
     """True for a value that code moves in place, or by binding it to another one."""
-    kind = type(value)
     if is_of_generator(value):
         return False
-    if kind in SIMPLE_TYPES or isinstance(value, np.generic):
+    if value is ABSENT or (isinstance(value, CONSTANT_TYPES) and not isinstance(value, NAMES)):
         return bound
     if isinstance(value, tuple):
         # One of tensors is carried from step to step as such.
-        return bound and not any(isinstance(part, torch.Tensor) for part in value)
+        return bound and not is_carried(value)
     if isinstance(value, np.ndarray):
         return value.nbytes <= MAX_DATA_BYTES
-    if isinstance(value, (*CONTAINER_TYPES, *RESTORED_TYPES, *BUFFER_TYPES)):
+    if isinstance(value, (*CONTAINER_TYPES, *RESTORED_TYPES, *BUFFER_TYPES, array.array)):
         return True
     return _is_object(value)
 
@@ -105,69 +133,21 @@ def _is_object(value: Any) -> bool:
         return True
     if isinstance(value, (*CONSTANT_TYPES, *TRAINED_TYPES, DataLoader, *CONTAINER_TYPES)):
         return False
-    return not isinstance(value, type) and not is_of_library(type(value)) and not is_service(value)
+    return not isinstance(value, type) and _is_copied(type(value)) and not is_service(value)
 
 
-class KeptBuffer(Kept):
-    """Contents and place of a file in memory."""
-
-    def __init__(self, value: io.StringIO | io.BytesIO) -> None:
-        self._held: Any = value
-        self._state = None if value.closed else (value.getvalue(), value.tell())
-
-    def restored(self, current: Any, done: Done) -> Any:
-        held = self._held
-        if self._state is not None and not held.closed:
-            held.seek(0)
-            held.truncate()
-            held.write(self._state[0])
-            held.seek(self._state[1])
-        return held
-
-
-class Loose(AsIs):
-    """A value that is left as it is, and not kept alive."""
-
-    def __init__(self, value: Any) -> None:
-        self._ref = _weakly(value)
-
-    @property
-    def value(self) -> Any:
-        return self._ref()
-
-    def restored(self, current: Any, done: Done) -> Any:
-        value = self._ref()
-        return current if value is None else value
-
-
-class KeptOwn(KeptObject):
-    """An object of the user's and its attributes; not kept alive, since it may reach the watch."""
-
-    def __init__(self, value: Any) -> None:
-        super().__init__(None, type(value).__qualname__)
-        self._kind, self._ref = type(value), _weakly(value)
-
-    def restored(self, current: Any, done: Done) -> Any:
-        if id(self) in done:
-            return done[id(self)]
-        held = self._ref()
-        if held is None:
-            try:
-                held = object.__new__(self._kind)
-            except TypeError:
-                return current
-        done[id(self)] = held
-        write_attributes(held, self.parts, done)
-        return held
-
-
-def _weakly(value: Any) -> Any:
-    try:
-        if isinstance(value, types.MethodType):
-            return weakref.WeakMethod(value)
-        return weakref.ref(value)
-    except TypeError:
-        return lambda: value
+def _is_copied(kind: type) -> bool:
+    """True for a class of the user's, and for one of a package that keeps all in attributes."""
+    if not is_of_library(kind):
+        return True
+    module = str(kind.__module__)
+    package = module.partition(".")[0]
+    if not kind.__dictoffset__ or any("__new__" in vars(one) for one in kind.__mro__[:-1]):
+        # Made in C, where a part of it may be kept.
+        return False
+    if package == "torch":
+        return module.startswith(COPIED_OF_TORCH)
+    return not (package in LEFT_PACKAGES or package in sys.stdlib_module_names)
 
 
 class RecordCopier(ValueCopier):
@@ -193,8 +173,12 @@ class RecordCopier(ValueCopier):
             self._in_records = False
 
     def keep(self, value: Any, place: str = "") -> Kept:
+        if value is ABSENT:
+            return Constant(value)
         kept = super().keep(value, place)
-        return Loose(kept.value) if self._in_records and type(kept) is AsIs else kept
+        if self._in_records and type(kept) is AsIs and not isinstance(value, IMMUTABLE):
+            return Loose(kept.value)
+        return kept
 
     def _fresh(self, value: Any, place: str) -> Kept:
         if not self._in_records:
@@ -203,9 +187,11 @@ class RecordCopier(ValueCopier):
             return self._remember(value, KeptIterator(value, self.keep))
         if isinstance(value, BUFFER_TYPES):
             return self._remember(value, KeptBuffer(value))
+        if isinstance(value, array.array):
+            return self._remember(value, KeptNumbers(value))
         if isinstance(value, (*DATA_TYPES, *NAMESPACES)) and _is_object(value):
             return self._object(value, place)
-        if isinstance(value, TRAINED_TYPES) and not self._trained:
+        if isinstance(value, TRAINED_TYPES) and not (self._trained or _is_plain_tensor(value)):
             return self._remember(value, Loose(value))
         if isinstance(value, torch.Tensor) and not value.requires_grad:
             large = value.nbytes > MAX_DATA_BYTES
@@ -240,11 +226,21 @@ class RecordCopier(ValueCopier):
         return kept
 
 
+def _is_plain_tensor(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and not value.requires_grad
+
+
 def _is_large(value: Any) -> bool:
     """True for a container of data, whose parts are not copied one by one."""
     if isinstance(value, set | bytearray) or len(value) <= MAX_PARTS:
         return False
     parts = list(value.values() if isinstance(value, dict) else value)
-    plain = sum(type(part) in SIMPLE_TYPES for part in parts)
+    plain = sum(type(part) in SIMPLE_TYPES or _is_small(part) for part in parts)
     data = sum(isinstance(part, torch.Tensor | np.ndarray) for part in parts)
-    return len(parts) - plain > MAX_COPIED_PARTS or data > MAX_PARTS
+    return len(parts) - plain > MAX_COPIED_PARTS or data > MAX_PARTS or len(parts) > MAX_SMALL
+
+
+def _is_small(part: Any) -> bool:
+    """True for a list or dict of a few numbers, as in a heap."""
+    held = part.values() if isinstance(part, dict) else part
+    return isinstance(part, list | dict) and len(part) <= 8 and all(map(is_plain, held))

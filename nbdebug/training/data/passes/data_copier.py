@@ -15,9 +15,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler
 
 from nbdebug.model.state.copying import SIMPLE_TYPES
-from nbdebug.model.state.reachable import GENERATOR_TYPES
 from nbdebug.model.state.values.copier import ValueCopier, attributes_of
 from nbdebug.model.state.values.kept import AsIs, Kept, KeptObject
+from nbdebug.model.state.values.places import GENERATOR_TYPES
 from nbdebug.training.data.passes.fingerprint import fingerprint
 
 MAX_TENSOR_BYTES, MAX_TEXT, MAX_PARTS, MAX_MARKED = 2**22, 2**20, 20_000, 1_000

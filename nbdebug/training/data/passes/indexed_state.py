@@ -14,9 +14,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 from nbdebug.errors import CheckpointError, DataError
 from nbdebug.model.source_code import is_of_library
 from nbdebug.model.state.copying import SIMPLE_TYPES
-from nbdebug.model.state.reachable import GENERATOR_TYPES, generators_of
+from nbdebug.model.state.reachable import generators_of
 from nbdebug.model.state.values.copier import attributes_of
 from nbdebug.model.state.values.kept import AsIs, Kept, KeptObject
+from nbdebug.model.state.values.places import GENERATOR_TYPES
 from nbdebug.training.data.passes.data_copier import DataCopier
 from nbdebug.training.data.passes.held_state import HeldState
 from nbdebug.training.data.passes.system_draws import is_seeded_by_system

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from nbdebug.model.state.reachable import functions_of
+from nbdebug.model.state.values.places import functions_of
 from nbdebug.training.data.passes.data_copier import DataCopier
 
 READING = ("__iter__", "__next__", "__call__", "__getitem__", "__getitems__")

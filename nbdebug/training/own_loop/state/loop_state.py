@@ -18,6 +18,7 @@ from nbdebug.model.state.reachable import MAX_CARRIED_BYTES, Bind, reachable
 from nbdebug.model.state.surroundings import Root
 from nbdebug.model.state.values.iterators import can_set_index, index_of, set_index
 from nbdebug.model.state.values.kept import Constant, Kept
+from nbdebug.model.state.values.places import ABSENT
 from nbdebug.model.state.values.records import Records
 from nbdebug.training.own_loop.meeting.frames import LoopFrames, Place
 from nbdebug.training.own_loop.meeting.loop_code import calls_of, hidden_progress, names_used
@@ -117,7 +118,7 @@ class LoopState:
         inside = [(frame, f"{frame.f_code.co_name}.") for frame in frames.between()]
         for number, frame in enumerate(frames.users()):
             inside.append((frame, f"{frame.f_code.co_name}." if number else ""))
-        for frame, prefix in inside:
+        for number, (frame, prefix) in enumerate(inside):
             code = frame.f_code
             if code.co_flags & inspect.CO_OPTIMIZED:
                 now = dict(frame.f_locals)
@@ -125,22 +126,28 @@ class LoopState:
                 self._last[code] = {
                     name: value for name, value in now.items() if isinstance(value, torch.Tensor)
                 }
-                for name, value in now.items():
+                at = sum(other.f_code is code for other, _ in inside[number + 1 :])
+                for name in dict.fromkeys((*now, *code.co_varnames, *code.co_cellvars)):
+                    value = now.get(name, ABSENT)
                     if _is_state(value, name, last.get(code)):
-                        yield f"{prefix}{name}", value, partial(self._bind, code, name)
+                        yield f"{prefix}{name}", value, partial(self._bind, (code, at), name)
             # The code of a cell or a script has global variables only.
             cells = tuple(types.CellType() for _ in code.co_freevars)
             yield "loop", types.FunctionType(code, frame.f_globals, closure=cells)
 
-    def _bind(self, code: types.CodeType, name: str, value: Any) -> None:
-        """Bind a variable of a function that is running."""
+    def _bind(self, place: tuple[types.CodeType, int], name: str, value: Any) -> None:
+        """Bind a variable of a function that is running.
+
+        Args:
+            place: its code, and the number of calls of that code around it.
+        """
         frames = self._frames()
         if frames is None:
             return
-        for frame in (*frames.between(), *frames.users()):
-            if frame.f_code is code:
-                _write(frame, name, value)
-                return
+        code, around = place
+        same = [one for one in (*frames.between(), *frames.users()) if one.f_code is code]
+        if len(same) > around:
+            _write(same[-1 - around], name, value)
 
 
 def _makes_several(frames: LoopFrames) -> bool:
@@ -163,12 +170,15 @@ def _is_state(value: Any, name: str, last: dict[str, Any] | None) -> bool:
 def _write(frame: FrameType, name: str, value: Any) -> None:
     """Bind a variable of a function that waits in another thread."""
     variables = frame.f_locals
-    if variables.get(name) is value:
+    if variables.get(name, ABSENT) is value:
         return
-    variables[name] = value
+    if value is not ABSENT:
+        variables[name] = value
+    elif sys.version_info < (3, 13):
+        del variables[name]
     if sys.version_info < (3, 13):
         # f_locals is a copy there, which debuggers write back in this way.
-        ctypes.pythonapi.PyFrame_LocalsToFast(ctypes.py_object(frame), ctypes.c_int(0))
+        ctypes.pythonapi.PyFrame_LocalsToFast(ctypes.py_object(frame), ctypes.c_int(1))
 
 
 def _why_not(frames: LoopFrames, around: list[Any]) -> str:

@@ -1,0 +1,144 @@
+"""Copies of what only records hold: names, buffers, and objects that are not kept alive."""
+
+from __future__ import annotations
+
+import array
+import enum
+import io
+import types
+import weakref
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+from nbdebug.model.state.values.kept import (
+    MISSING,
+    AsIs,
+    Done,
+    Kept,
+    KeptObject,
+    write_attributes,
+)
+from nbdebug.model.state.values.places import functions_in, parameters_of
+
+
+class KeptMember(Kept):
+    """A member of an enum that a file names; the class is that of the value that is there."""
+
+    def __init__(self, kind: str, name: str) -> None:
+        self._kind, self._name = kind, name
+
+    def is_of(self, current: Any) -> bool:
+        """True if the class of a value is the enum of that member."""
+        kind = type(current)
+        return (
+            isinstance(current, enum.Enum)
+            and kind.__qualname__ == self._kind
+            and self._name in kind.__members__
+        )
+
+    def restored(self, current: Any, done: Done) -> Any:
+        return type(current)[self._name] if self.is_of(current) else current
+
+
+class KeptNumbers(Kept):
+    """Elements of an `array.array`."""
+
+    def __init__(self, value: array.array[Any]) -> None:
+        self._held, self._copy = value, value[:]
+
+    def restored(self, current: Any, done: Done) -> Any:
+        # One that a view looks into keeps its length.
+        with suppress(BufferError):
+            self._held[:] = self._copy
+        return self._held
+
+
+class KeptNames(Kept):
+    """Names in the dict of a function, in a class or at parameters: later ones are removed.
+
+    Args:
+        space: a dict, a class, a network or a parameter.
+    """
+
+    def __init__(self, space: Any) -> None:
+        self._space = space
+        self._names = {key: frozenset(held) for key, held in _names_of(space)}
+
+    def restored(self, current: Any, done: Done) -> Any:
+        for key, held in _names_of(self._space):
+            for name in set(held) - self._names.get(key, frozenset()):
+                if isinstance(held, dict):
+                    del held[name]
+                elif not functions_in(held[name]):
+                    type.__delattr__(self._space, name)
+        return MISSING
+
+
+def _names_of(space: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    if isinstance(space, dict | type):
+        yield id(space), vars(space) if isinstance(space, type) else space
+    else:
+        yield from ((id(one), vars(one)) for one in parameters_of(space))
+
+
+class KeptBuffer(Kept):
+    """Contents and place of a file in memory."""
+
+    def __init__(self, value: io.StringIO | io.BytesIO) -> None:
+        self._held: Any = value
+        self._state = None if value.closed else (value.getvalue(), value.tell())
+
+    def restored(self, current: Any, done: Done) -> Any:
+        held = self._held
+        if self._state is not None and not held.closed:
+            held.seek(0)
+            held.truncate()
+            held.write(self._state[0])
+            held.seek(self._state[1])
+        return held
+
+
+class Loose(AsIs):
+    """A value that is left as it is, and not kept alive."""
+
+    def __init__(self, value: Any) -> None:
+        self._ref = _weakly(value)
+
+    @property
+    def value(self) -> Any:
+        return self._ref()
+
+    def restored(self, current: Any, done: Done) -> Any:
+        value = self._ref()
+        return current if value is None else value
+
+
+class KeptOwn(KeptObject):
+    """An object of the user's and its attributes; not kept alive, since it may reach the watch."""
+
+    def __init__(self, value: Any) -> None:
+        super().__init__(None, type(value).__qualname__)
+        self._kind, self._ref = type(value), _weakly(value)
+
+    def restored(self, current: Any, done: Done) -> Any:
+        if id(self) in done:
+            return done[id(self)]
+        held = self._ref()
+        if held is None:
+            try:
+                held = object.__new__(self._kind)
+            except TypeError:
+                return current
+        done[id(self)] = held
+        write_attributes(held, self.parts, done)
+        return held
+
+
+def _weakly(value: Any) -> Any:
+    try:
+        if isinstance(value, types.MethodType):
+            return weakref.WeakMethod(value)
+        return weakref.ref(value)
+    except TypeError:
+        return lambda: value
