@@ -102,10 +102,10 @@ class Rerun:
         # Variables of a loop went back with its step.
         now = session.surroundings.capture(to_host)
         moved = not now.equals(newest.surroundings, variables=False)
-        counted = self._loop.counts.left and bool(newest.surroundings.records)
+        counted = self._loop.counts.left and newest.surroundings.counts
         if not (moved or counted or self._loop.updating):
             return
-        target = session.step, len(self._edits.events)
+        target, part = (session.step, len(self._edits.events)), self._loop.part or self._loop.batch
         try:
             with TaskProgress("undo", history, lambda: False) as progress, self.rolled_back(True):
                 found = self.run(base, target, progress)
@@ -116,6 +116,8 @@ class Rerun:
             text = f"{describe_error(error)}. What the failed step changed so far stays."
             title = f"Step {session.step} could not be undone wholly"
             history.add_notice(Notice(session.step, "warning", title, text))
+        # Whoever explains the failure looks at its data.
+        self._loop.part = part
 
     def _step(self) -> tuple[Difference | None, StepRecord]:
         """Make a step and compare it with the log."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import gc
 import itertools
-import queue
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -261,23 +261,25 @@ def test_accuracy_is_what_the_loop_logs(loop: OwnLoop, given: dict[str, Any]) ->
 
 
 def test_what_is_logged_on_trial_is_left_out(loop: OwnLoop, dbg: Watch) -> None:
-    # A list of the loop's own would be put back.
-    tried = queue.SimpleQueue[bool]()
+    # A list of the loop's own would be put back, and so would an attribute of an object.
+    held = concurrent.futures.Future[list[bool]]()
+    held.set_result([])
 
     def logs() -> None:
         for _ in dbg.epochs(4):
             for batch in dbg.batches(loop.loader):
                 one_step(loop, batch)
                 dbg.log(error=1.0)
-                tried.put(dbg.on_trial)
+                held.result().append(dbg.on_trial)
             dbg.log(val_error=1.0)
 
     dbg.break_when("step >= 15")
     dbg.run(logs)
     assert dbg.wait(10)
-    assert [tried.get_nowait() for _ in range(tried.qsize())].count(True) == 0
+    assert held.result().count(True) == 0
+    held.result().clear()
     assert dbg.replay().equal
-    assert [tried.get_nowait() for _ in range(tried.qsize())] == [True] * 15
+    assert held.result() == [True] * 15
     assert dbg.history.frame("error")["error"].count() == 15
     dbg.rewind(3)
     dbg.run(steps=2)

@@ -9,7 +9,8 @@ import torch
 
 from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.model.state.reachable import Bind, Reached
-from nbdebug.model.state.values.kept import MISSING, Kept
+from nbdebug.model.state.values.kept import MISSING, AsIs, Kept
+from nbdebug.model.state.values.kept_records import KeptNames
 from nbdebug.model.state.values.plain import PlainWriter
 
 
@@ -55,6 +56,12 @@ class SurroundingsCopy:
         }
 
         self.loose = {place for place in self.rebound if self.places[place][0].bind is None}
+
+    @property
+    def counts(self) -> bool:
+        """True if there are records that a step may have moved."""
+        kept = (record.kept for record in self.records)
+        return any(type(one) is not AsIs and not isinstance(one, KeptNames) for one in kept)
 
     def restore(self) -> None:
         """Write the copies back."""

@@ -71,13 +71,14 @@ class DoubleStep:
             where += REGISTER if body is None else ""
             self._refusal = (
                 f"{what} made twice from the same state gave {difference}. Going back "
-                f"would not give the training that was. {where}"
+                f"would not give the training that was, and the {2 * count} steps on trial moved "
+                f"on what no copy holds. {where}"
             )
             raise NotRepeatableError(self._refusal)
         self.passed = True
 
     def _forget_other_loops(self) -> None:
-        """Judge a loop that began since the last verdict anew."""
+        """Judge a loop that began since the last verdict for itself."""
         body = self._loop.session.body
         if body is not None and body.started is not self._judged:
             self.passed, self._refusal, self._judged = False, "", body.started
