@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import queue
 from typing import Any
 
@@ -30,3 +31,10 @@ def count_up(calls: queue.SimpleQueue[None]) -> int:
     """
     calls.put(None)
     return calls.qsize() - 1
+
+
+def unreached_list() -> concurrent.futures.Future[list[Any]]:
+    """A list that no search finds: the result of an object of a package that is left alone."""
+    held = concurrent.futures.Future[list[Any]]()
+    held.set_result([])
+    return held

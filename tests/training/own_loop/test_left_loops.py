@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import gc
 import itertools
 import threading
@@ -17,6 +16,7 @@ import nbdebug as nbd
 from nbdebug.debugger.own_loop.watch import Watch
 from nbdebug.model.state.bits import bitwise_equal
 from nbdebug.training.own_loop import loop_body
+from tests.hidden import unreached_list
 from tests.training.own_loop.loops import OwnLoop
 from tools.jupyterlab_driver import until
 
@@ -262,8 +262,7 @@ def test_accuracy_is_what_the_loop_logs(loop: OwnLoop, given: dict[str, Any]) ->
 
 def test_what_is_logged_on_trial_is_left_out(loop: OwnLoop, dbg: Watch) -> None:
     # A list of the loop's own would be put back, and so would an attribute of an object.
-    held = concurrent.futures.Future[list[bool]]()
-    held.set_result([])
+    held = unreached_list()
 
     def logs() -> None:
         for _ in dbg.epochs(4):

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import nbdebug as nbd
 from nbdebug.model.state.bits import bitwise_equal
-from tests.hidden import count_up
+from tests.hidden import count_up, unreached_list
 
 X = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
 Y = X.sum(1, keepdim=True)
@@ -108,16 +108,16 @@ def test_a_step_that_repeats_is_made_twice_once(verb: str) -> None:
 
 def test_a_loop_that_counts_where_nobody_reaches_is_not_rewound() -> None:
     torch.manual_seed(0)
-    model, calls = nn.Linear(4, 1), queue.SimpleQueue[int]()
+    model, calls = nn.Linear(4, 1), unreached_list()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
     loader = DataLoader(TensorDataset(X, Y), batch_size=8)
 
     def loop() -> None:
         for _ in dbg.epochs(3):
             for x, y in dbg.batches(loader):
-                calls.put(1)
+                calls.result().append(1)
                 optimizer.zero_grad()
-                (functional.mse_loss(model(x), y) / calls.qsize()).backward()
+                (functional.mse_loss(model(x), y) / len(calls.result())).backward()
                 optimizer.step()
 
     with nbd.watch(model, optimizer, runs=None) as dbg:
@@ -136,7 +136,7 @@ def in_turn(k: int, reached: bool = False) -> tuple[nbd.Watch, Callable[[], None
         reached: what counts the batches goes back.
     """
     torch.manual_seed(0)
-    calls = queue.SimpleQueue[int]()
+    calls = unreached_list()
     nets = {"a": nn.Linear(4, 1), "b": nn.Linear(4, 1)}
     opts = {name: torch.optim.SGD(net.parameters(), lr=0.1) for name, net in nets.items()}
     loader = DataLoader(TensorDataset(X, Y), batch_size=2)
@@ -145,8 +145,8 @@ def in_turn(k: int, reached: bool = False) -> tuple[nbd.Watch, Callable[[], None
     def loop() -> None:
         for _ in dbg.epochs(3):
             for at, (x, y) in enumerate(dbg.batches(loader)):
-                number = at if reached else calls.qsize()
-                calls.put(1)
+                number = at if reached else len(calls.result())
+                calls.result().append(1)
                 for name in ("a", "b") if number % k == 0 else ("a",):
                     opts[name].zero_grad()
                     functional.mse_loss(nets[name](x), y).backward()
@@ -177,7 +177,7 @@ def test_one_that_counts_them_in_a_variable_is_forked(k: int) -> None:
 
 def test_who_was_refused_is_refused_again() -> None:
     torch.manual_seed(0)
-    model, kept = nn.Linear(4, 1), queue.SimpleQueue[int]()
+    model, kept = nn.Linear(4, 1), unreached_list()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
     loader = DataLoader(TensorDataset(X, Y), batch_size=8)
 
@@ -185,9 +185,9 @@ def test_who_was_refused_is_refused_again() -> None:
         for _ in dbg.epochs(3):
             for x, y in dbg.batches(loader):
                 # At the second trial it moves no more, as a buffer of samples that is full.
-                kept.put(1)
+                kept.result().append(1)
                 optimizer.zero_grad()
-                (functional.mse_loss(model(x), y) / min(kept.qsize(), 8)).backward()
+                (functional.mse_loss(model(x), y) / min(len(kept.result()), 8)).backward()
                 optimizer.step()
 
     with nbd.watch(model, optimizer, runs=None) as dbg:

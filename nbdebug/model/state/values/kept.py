@@ -250,20 +250,21 @@ class KeptObject(Kept):
 
 def write_attributes(held: Any, parts: dict[str, Kept], done: Done, exact: bool = True) -> None:
     """Write attributes back; with `exact`, those that were not there are deleted."""
-    inside = getattr(held, "__dict__", None)
+    inside, slotted = getattr(held, "__dict__", None), set(slots(type(held)))
     for name, part in parts.items():
         now = (inside or {}).get(name, MISSING)
-        if now is MISSING:
+        if now is MISSING and name in slotted:
+            # Nothing else: a property of that name is code of the user's.
             now = getattr(held, name, MISSING)
         value = part.restored(now, done)
         if value is now or value is MISSING:
             continue
-        if inside is not None and (name in inside or not _is_slot(held, name)):
+        if inside is not None and name not in slotted:
             inside[name] = value
         else:
             object.__setattr__(held, name, value)
     if exact:
-        for name in {*(inside or ()), *slots(type(held))} - parts.keys():
+        for name in {*(inside or ()), *slotted} - parts.keys():
             with suppress(AttributeError, TypeError):
                 object.__delattr__(held, name)
 
@@ -275,10 +276,6 @@ def _fits(held: torch.Tensor, data: torch.Tensor) -> bool:
         return False
     strides = zip(held.shape, held.stride(), strict=True)
     return not any(size > 1 and not stride for size, stride in strides)
-
-
-def _is_slot(held: Any, name: str) -> bool:
-    return name in slots(type(held))
 
 
 def _like_tuple(known: Any, parts: list[Any]) -> Any:
