@@ -49,7 +49,7 @@ class LoopBody(Handoff):
         unavailable: controls that a loop cannot take, with the reason.
         schedulers: that step on its optimizer, None to find those that the loop reaches.
         planned: number of epochs that the loop asked for.
-        let_run: called when a loop begins; started: what it returned last.
+        let_run: called when a loop begins, while `begins`; started: what it returned last.
     """
 
     unavailable: Mapping[str, str] = say.UNAVAILABLE
@@ -71,7 +71,7 @@ class LoopBody(Handoff):
         self._given: list[Batch] = []
         self.looks, self._by_hand = Looks(self), ByHand()
         # True in a pass after whose last step was no validation.
-        self._open, self.state = False, LoopState(lambda: self._frames)
+        self._open, self.begins, self.state = False, False, LoopState(lambda: self._frames)
 
     def attach(self, loop: Loop, begun: Callable[[], None]) -> None:
         """Set the loop of the training, and what is called when the user's loop first begins."""
@@ -112,15 +112,15 @@ class LoopBody(Handoff):
         super().give(batch)
 
     def begin_pass(self, loader: Any) -> None:
-        fresh = not self.runs
-        frames = self.frames_of(sys._getframe(1))
-        if not isinstance(loader, Updates) and self.state.begin_pass(frames, fresh):
+        fresh = self.begins = not self.runs
+        around, again = self.frames_of(sys._getframe(1)), not isinstance(loader, Updates)
+        if again and self.state.begin_pass(around, fresh):
             self._say("info", say.NOTHING_AGAIN, self.state.why_not)
         self.why_not = self.state.why_not
         super().begin_pass(loader)
         if fresh:
             self.updates.seen.begin(self.loop.session.model)
-            self.started = self.let_run()
+            self.started, self.begins = self.let_run(), False
 
     def _see_end(self) -> None:
         self.updates.leave()

@@ -183,6 +183,17 @@ def loop(epochs, batches):
             agent.old = torch.distributions.Normal(model(x).detach().mean(), torch.ones(1))
     return seen, agent.old.mean
 """,
+    "a large batch that is carried on": """
+def loop(epochs, batches):
+    before, seen = None, []
+    for _ in epochs(3):
+        for x, y in batches(loader):
+            large = x.repeat(1, 20_000)
+            pull = 0.0 if before is None else float((large[0, :9] - before[0, :9]).abs().mean())
+            seen.append(step(x, y, 1 / (1 + pull)))
+            before = large
+    return seen
+""",
     "many small lists": """
 def loop(epochs, batches):
     heap = [[n, 1.0] for n in range(1500)]

@@ -132,3 +132,19 @@ def test_waiting_for_a_paused_loop_returns() -> None:
         assert dbg.wait()
         dbg.end_loop()
         assert dbg.wait()
+
+
+def test_waiting_does_not_end_where_the_next_loop_begins() -> None:
+    for _ in range(6):
+        walk, ends = Walk(), list[str]()
+
+        def train(walk: Walk = walk, ends: list[str] = ends) -> None:
+            for name in ("first", "second", "third"):
+                walk.train(dbg.step)
+                time.sleep(0.06)
+                ends.append(name)
+
+        with nbd.watch(walk.policy, walk.optimizer, runs=None) as dbg:
+            dbg.run(train)
+            assert dbg.wait(60)
+            assert ends == ["first", "second", "third"]

@@ -44,6 +44,21 @@ def names_used(code: types.CodeType, at: int) -> frozenset[str]:
 
 
 @functools.lru_cache(256)
+def names_carried(code: types.CodeType, at: int) -> frozenset[str]:
+    """Names that the innermost loop around an instruction reads before it binds them."""
+    span = _innermost(code, at) or (0, -1)
+    read, bound = set[str](), set[str]()
+    for part in dis.get_instructions(code):
+        if span[0] <= part.offset <= span[1]:
+            names = part.argval if isinstance(part.argval, tuple) else (part.argval,)
+            if part.opname in LOADS:
+                read.update(name for name in names if name not in bound)
+            elif part.opname.startswith("STORE_FAST"):
+                bound.update(names)
+    return frozenset(read & bound)
+
+
+@functools.lru_cache(256)
 def calls_of(code: types.CodeType, name: str) -> int:
     """Number of places in code at which an attribute of this name is read."""
     return sum(

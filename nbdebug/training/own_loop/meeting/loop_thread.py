@@ -47,7 +47,8 @@ def wait_for_end(
     end = time.monotonic() + (threading.TIMEOUT_MAX if timeout is None else timeout)
     while paused(None if timeout is None else max(end - time.monotonic(), 0.0)):
         left = end - time.monotonic()
-        if joined(min(MOMENT, max(left, 0.0))):
+        # Another loop may have begun since.
+        if joined(min(MOMENT, max(left, 0.0))) and paused(0.0):
             return True
         if left <= 0:
             return False

@@ -21,7 +21,12 @@ from nbdebug.model.state.values.kept import Constant, Kept
 from nbdebug.model.state.values.places import ABSENT
 from nbdebug.model.state.values.records import Records
 from nbdebug.training.own_loop.meeting.frames import LoopFrames, Place
-from nbdebug.training.own_loop.meeting.loop_code import calls_of, hidden_progress, names_used
+from nbdebug.training.own_loop.meeting.loop_code import (
+    calls_of,
+    hidden_progress,
+    names_carried,
+    names_used,
+)
 from nbdebug.training.own_loop.state.wrappers import wrappers
 
 CANNOT = (
@@ -129,7 +134,8 @@ class LoopState:
                 at = sum(other.f_code is code for other, _ in inside[number + 1 :])
                 for name in dict.fromkeys((*now, *code.co_varnames, *code.co_cellvars)):
                     value = now.get(name, ABSENT)
-                    if _is_state(value, name, last.get(code)):
+                    carried = name in names_carried(code, frame.f_lasti)
+                    if carried or _is_state(value, name, last.get(code)):
                         yield f"{prefix}{name}", value, partial(self._bind, (code, at), name)
             # The code of a cell or a script has global variables only.
             cells = tuple(types.CellType() for _ in code.co_freevars)
