@@ -207,11 +207,12 @@ def loop(epochs, batches):
 """,
     "an array of objects": """
 def loop(epochs, batches):
-    held = np.array([1, None, "a"], dtype=object)
+    held = np.array([1, None, np.ones(2)], dtype=object)
     for _ in epochs(3):
         for x, y in batches(loader):
-            step(x, y, 1 / held[0])
+            step(x, y, 1 / (held[0] + held[2][1]))
             held[0] += 1
+            held[2][1] += 0.5
     return held.tolist()
 """,
     "a function that calls itself": """

@@ -7,9 +7,11 @@ import enum
 import io
 import types
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
+
+import numpy as np
 
 from nbdebug.model.state.values.kept import (
     MISSING,
@@ -51,6 +53,23 @@ class KeptNumbers(Kept):
         # One that a view looks into keeps its length.
         with suppress(BufferError):
             self._held[:] = self._copy
+        return self._held
+
+
+class KeptElements(Kept):
+    """Elements of a NumPy array of objects."""
+
+    def __init__(self, value: np.ndarray[Any, Any], keep: Callable[[Any], Kept]) -> None:
+        self._held = value
+        self._parts = {at: keep(value[at]) for at in np.ndindex(value.shape)}
+
+    def restored(self, current: Any, done: Done) -> Any:
+        if id(self) not in done:
+            done[id(self)] = self._held
+            for at, part in self._parts.items():
+                found = part.restored(self._held[at], done)
+                if found is not MISSING:
+                    self._held[at] = found
         return self._held
 
 
