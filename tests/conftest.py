@@ -40,7 +40,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 # `make quick` runs one in this many, and all of those that look at the code itself.
 QUICK_SHARE = 8
 # `make test` draws from tests of so many cases one in ten, of those in the browser one in two, and
-# of others that are slow one in four: the same ones each time.
+# of others that are slow one in four: the same ones each time. Tests marked `whole` always run.
 MANY_CASES, DRAWN_SHARE, BROWSER_SHARE, SLOW_SHARE = 4, 10, 2, 4
 
 
@@ -75,7 +75,7 @@ def _not_drawn(items: list[pytest.Item]) -> Iterator[pytest.Item]:
     """Most cases of the tests that have many, and most of the tests that are slow."""
     tests: dict[tuple[Path, str], list[pytest.Item]] = {}
     for item in items:
-        if "codebase" not in item.path.parts:
+        if "codebase" not in item.path.parts and not item.get_closest_marker("whole"):
             name = getattr(item, "originalname", item.name)
             tests.setdefault((item.path, name), []).append(item)
     for cases in tests.values():

@@ -17,6 +17,9 @@ from tests.story.programs import Program
 from tests.story.verbs import Verb, verbs
 
 CLASSES = 3
+# Of four problems, 300 programs in each `make test`.
+PROGRAMS_OF_EACH = 75
+pytestmark = pytest.mark.whole
 
 
 def numbers(*shape: int, seed: int) -> torch.Tensor:
@@ -90,7 +93,7 @@ PROGRAMS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PROBLEMS)
-@settings(max_examples=draw(25, 4000))
+@settings(max_examples=draw(PROGRAMS_OF_EACH, 4000))
 @given(data=st.data())
 def test_a_program_of_commands(name: str, data: st.DataObject) -> None:
     problem = PROBLEMS[name]
