@@ -151,8 +151,20 @@ class InsideStepError(NbdebugError, RuntimeError):
     """A command was given by code that training runs, and would wait for itself."""
 
 
+# No loop runs; it was left within a step; its steps cannot be made again.
+LeftKind = Literal["no_loop", "left", "cannot_repeat"]
+
+
 class LoopLeft(NbdebugError, RuntimeError):  # noqa: N818
-    """There is no loop of the user's that could make the next step."""
+    """There is no loop of the user's that could make the next step.
+
+    Attributes:
+        kind: what code may go by; the message may be reworded.
+    """
+
+    def __init__(self, message: str = "", kind: LeftKind = "left") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class NotRepeatableError(NbdebugError, RuntimeError):

@@ -38,12 +38,14 @@ class Watched:
 
     Attributes:
         kind: name of the activation function, such as `relu`.
+        first: key of the first call in one pass over the model, of later calls as well.
         peaks: tensors [N, units], the largest |output| of each unit over its positions.
         edges: tensors [N, units], the share of positions near a limit of the output range.
         values: tensors [N, features], the first outputs of each sample.
     """
 
     kind: str
+    first: str
     peaks: list[torch.Tensor] = field(default_factory=list)
     edges: list[torch.Tensor] = field(default_factory=list)
     values: list[torch.Tensor] = field(default_factory=list)
@@ -156,6 +158,6 @@ class _Watching(TorchFunctionMode):
         else:
             place = f"{name} ({kind})".lstrip()
         self.counts[place] = self.counts.get(place, 0) + 1
-        if self.counts[place] > 1:
-            place += f", call {self.counts[place]}"
-        self.found.setdefault(place, Watched(kind)).take(output)
+        count = self.counts[place]
+        key = place if count == 1 else f"{place}, call {count}"
+        self.found.setdefault(key, Watched(kind, place)).take(output)

@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional
 
 from nbdebug.checks._context import CheckContext
+from nbdebug.core.results.checks.check_result import Outcome
 from nbdebug.model.module.forward import first_samples
 
 WEIGHT_FACTORS = (3.0, 30.0)
@@ -19,15 +20,16 @@ HIDDEN = "a step_fn, or a loop of its own, hides outputs and targets."
 CANCELLED = 1e-3
 
 
-def output_tensors(context: CheckContext) -> tuple[torch.Tensor, torch.Tensor] | str:
-    """Outputs and targets of the first batch as tensors, or the reason if they are not tensors."""
+def output_tensors(context: CheckContext) -> tuple[torch.Tensor, torch.Tensor] | Outcome:
+    """Outputs and targets of the first batch as tensors, or the outcome without tensors."""
     if context.loss_fn is None:
-        return HIDDEN
+        return Outcome("not_applicable", HIDDEN, reason="hidden")
     outputs, targets = context.outputs(), context.targets
     if not isinstance(outputs, torch.Tensor) or not isinstance(targets, torch.Tensor):
-        return "outputs or targets are not a single tensor."
+        return Outcome("not_applicable", "outputs or targets are not a single tensor.")
     if not outputs.is_floating_point() or not outputs.ndim or not targets.ndim:
-        return "the outputs are not real numbers with one row per sample."
+        said = "the outputs are not real numbers with one row per sample."
+        return Outcome("not_applicable", said)
     return outputs, targets
 
 

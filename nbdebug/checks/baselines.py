@@ -45,8 +45,8 @@ class Baselines(Check):
 
     def examine(self, context: CheckContext) -> Outcome:
         found = output_tensors(context)
-        if isinstance(found, str):
-            return Outcome("not_applicable", found)
+        if isinstance(found, Outcome):
+            return found
         outputs, targets = found
         inputs = [split(batch)[0] for batch in context.batches]
         if not all(isinstance(part, torch.Tensor) and part.is_floating_point() for part in inputs):

@@ -38,7 +38,7 @@ class ConstantActivations(Check):
         outputs = context.batch_outputs
         found = self._still(context.activations)
         # A second call may be meant to get the same for all, such as boundary points.
-        still = [name for name in found if name.partition(", call ")[0] in found]
+        still = [name for name in found if context.activations[name].first in found]
         if still:
             # A layer whose weights begin at 0 makes what follows constant until the first step.
             known = self._still(_without_zeros(context))

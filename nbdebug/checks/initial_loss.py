@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 
@@ -23,7 +24,18 @@ LOSS_SAMPLES = 64
 LARGE_MEAN = 5.0
 # Weights up to 30 times as large give outputs that are at most this many times as wide.
 SCALED_RATIO = 5.0
-BEST_CONSTANT = "of the best constant output"
+
+
+class Chance(NamedTuple):
+    """The loss of a model that knows nothing, None if it was not found.
+
+    Attributes:
+        words: whose loss it is; lowest: True if it is the lowest of all constant outputs.
+    """
+
+    loss: float | None
+    words: str
+    lowest: bool = False
 
 
 class InitialLoss(Check):
@@ -54,17 +66,17 @@ class InitialLoss(Check):
         if context.step:
             return Outcome("not_applicable", "training has started; Reset to run this check.")
         found = output_tensors(context)
-        if isinstance(found, str):
-            return Outcome("not_applicable", found)
+        if isinstance(found, Outcome):
+            return found
         enough = -(-LOSS_SAMPLES // context.samples.batch_size)
         parts = context.alike[:enough]
         # All samples at once, so that a sum over samples is compared with a sum.
         outputs = torch.cat([context.outputs(inputs) for inputs, _ in parts])
         targets = torch.cat([targets for _, targets in parts])
         loss = context.loss_value(outputs, targets)
-        chance, words = self._chance(context, outputs, targets)
+        chance, words, is_lowest = self._chance(context, outputs, targets)
         # Uniform scores are no minimum: of log-probabilities their loss is 0.
-        lowest = chance if words == BEST_CONSTANT else None
+        lowest = chance if is_lowest else None
         different = bool((targets != targets[0]).any())
         if lowest is not None and lowest < self.NOTHING * loss and different:
             return _without_reward(loss, lowest)
@@ -102,13 +114,15 @@ class InitialLoss(Check):
 
     def _chance(
         self, context: CheckContext, outputs: torch.Tensor, targets: torch.Tensor
-    ) -> tuple[float | None, str]:
+    ) -> Chance:
         uniform = torch.zeros_like(outputs)
         if is_cross_entropy(context, outputs, targets):
-            return context.loss_value(uniform, targets), f"-ln(1/{outputs.shape[1]}) per sample"
+            words = f"-ln(1/{outputs.shape[1]}) per sample"
+            return Chance(context.loss_value(uniform, targets), words)
         if is_binary(context, outputs, targets):
-            return context.loss_value(uniform, targets), "-ln(1/2) per sample"
-        return smallest_loss(context, targets, outputs.shape[1:]), BEST_CONSTANT
+            return Chance(context.loss_value(uniform, targets), "-ln(1/2) per sample")
+        lowest = smallest_loss(context, targets, outputs.shape[1:])
+        return Chance(lowest, "of the best constant output", lowest=True)
 
 
 def _without_reward(loss: float, chance: float) -> Outcome:

@@ -44,8 +44,8 @@ class LossOptimum(Check):
 
     def examine(self, context: CheckContext) -> Outcome:
         found = output_tensors(context)
-        if isinstance(found, str):
-            return Outcome("not_applicable", found)
+        if isinstance(found, Outcome):
+            return found
         outputs, targets = (part[:MAX_SAMPLES] for part in found)
         if outputs.numel() > MAX_ELEMENTS:
             rows = max(2, MAX_ELEMENTS * len(outputs) // outputs.numel())

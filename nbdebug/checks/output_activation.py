@@ -50,7 +50,7 @@ class OutputActivation(Check):
 
     def examine(self, context: CheckContext) -> Outcome:
         found = output_tensors(context)
-        if isinstance(found, str):
+        if isinstance(found, Outcome):
             return self._of_step(context)
         outputs, targets = found
         low, high = output_range(context)

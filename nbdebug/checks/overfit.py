@@ -44,8 +44,8 @@ class Overfit(Check):
 
     def examine(self, context: CheckContext) -> Outcome:
         found = output_tensors(context)
-        if isinstance(found, str):
-            return Outcome("not_applicable", found)
+        if isinstance(found, Outcome):
+            return found
         outputs, _ = found
         inputs, targets = split(first_samples(context.batch, EXAMPLES))
         baseline = best_constant(context, targets, outputs.shape[1:])

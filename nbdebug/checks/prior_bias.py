@@ -40,8 +40,8 @@ class PriorBias(Check):
         if context.step:
             return Outcome("not_applicable", "training has started; Reset to run this check.")
         found = output_tensors(context)
-        if isinstance(found, str):
-            return Outcome("not_applicable", found)
+        if isinstance(found, Outcome):
+            return found
         outputs, _ = found
         targets = torch.cat([targets for _, targets in context.alike])
         logits = is_cross_entropy(context, *found) or is_binary(context, *found)

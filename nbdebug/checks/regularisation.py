@@ -35,8 +35,8 @@ class Regularisation(Check):
 
     def examine(self, context: CheckContext) -> Outcome:
         found = output_tensors(context)
-        if isinstance(found, str):
-            return _beside_data(context) or Outcome("not_applicable", found)
+        if isinstance(found, Outcome):
+            return _beside_data(context) or found
         outputs, targets = found
         own = self._own(context, outputs, targets)
         if own is not None:

@@ -41,8 +41,8 @@ class Signal(Check):
 
     def examine(self, context: CheckContext) -> Outcome:
         found = output_tensors(context)
-        if isinstance(found, str):
-            return Outcome("not_applicable", found)
+        if isinstance(found, Outcome):
+            return found
         outputs, targets = found
         held_out, train = context.batches[::4], [b for i, b in enumerate(context.batches) if i % 4]
         inputs = split(context.batch)[0]

@@ -71,7 +71,7 @@ def short_titles(blocks: Sequence[Block]) -> list[tuple[str, str]]:
     found = []
     for block in blocks:
         ends = [".".join(end.split(".")[shared:]) for end in block.name.split(RANGE)]
-        short, known = RANGE.strip().join(ends), block.title.startswith(block.name)
+        short, known = RANGE.strip().join(ends), block.folded or block.layers[0].named
         title = short + block.title[len(block.name) :] if known else block.title
         head = ends[0] if len(ends) > 1 else short.rpartition(".")[0] if known else ""
         found.append((head, title[len(head) :]))

@@ -28,7 +28,6 @@ from nbdebug.training.engine.stopping.stop_report import (
     left_out_notice,
     noted,
 )
-from nbdebug.training.own_loop.messages import WITHOUT_LOOP
 from nbdebug.training.tasks.handler import Training
 from nbdebug.training.tasks.runner import CommandRunner
 
@@ -218,7 +217,7 @@ class Worker:
         return True
 
     def _stop_without_loop(self, left: LoopLeft) -> None:
-        self._training.run.stop_without_loop(left, str(left) in WITHOUT_LOOP)
+        self._training.run.stop_without_loop(left, left.kind == "no_loop")
 
     def _stop_at_breakpoint(self, condition: str) -> None:
         self._training.timeline.undo_outside()

@@ -37,10 +37,10 @@ def test_modules_go_by_their_names() -> None:
 
 def test_functions_go_by_the_module_that_calls_them() -> None:
     found = seen(Functions())
-    assert [(name, each.kind) for name, each in found.items()] == [
-        ("(relu)", "relu"),
-        ("(tanh)", "tanh"),
-        ("(relu), call 2", "relu"),
+    assert [(name, each.kind, each.first) for name, each in found.items()] == [
+        ("(relu)", "relu", "(relu)"),
+        ("(tanh)", "tanh", "(tanh)"),
+        ("(relu), call 2", "relu", "(relu)"),
     ]
 
 

@@ -21,7 +21,12 @@ class NetworkLayer:
     @property
     def title(self) -> str:
         """Name and class, such as "5 ReLU"; the class alone for a model of one layer."""
-        return self.kind if self.name == self.kind.lower() else f"{self.name} {self.kind}"
+        return f"{self.name} {self.kind}" if self.named else self.kind
+
+    @property
+    def named(self) -> bool:
+        """False for a model of one layer, which is called by its class."""
+        return self.name != self.kind.lower()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from nbdebug.model.explaining.layers import explain_layer
+from nbdebug.model.explaining.layers import ITS_INPUT, THE_DATA, explain_layer
 from nbdebug.model.explaining.losses import LOSSES, explain_targets
 from nbdebug.model.module.forward import leaves
 from nbdebug.model.module.names import stable_name
@@ -46,7 +46,7 @@ def _explain(error: BaseException, model: nn.Module, data: Any) -> str:
             label = _label(module, model)
             given = values.get("input", values.get("query"))
             own = any(given is one for one in tensors) or _alike(given, tensors)
-            found = explain_layer(module, label, given, "the data" if own else "its input")
+            found = explain_layer(module, label, given, THE_DATA if own else ITS_INPUT)
             if found:
                 return found
     return explain_targets(error, tensors[-1] if len(tensors) > 1 else None)

@@ -47,7 +47,7 @@ class Looks:
         body, session = self._body, self._body.loop.session
         # A loop without a loader would lose a step of its own to each look.
         if body.rests or not body.repeats:
-            raise LoopLeft(say.CANNOT_REPEAT)
+            raise LoopLeft(say.CANNOT_REPEAT, "cannot_repeat")
         if form(data) not in body.sampler.forms:
             raise LoopLeft(say.NOT_WHOLE)
         self._give(model, data)

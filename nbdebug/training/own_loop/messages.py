@@ -45,7 +45,6 @@ LEFT_IN_LOOK_TEXT = (
     "is True, and run the cell of the loop again if it has ended."
 )
 NOTHING_AGAIN = "Steps of this loop cannot be made again"
-WITHOUT_LOOP = (NO_LOOP, NO_TRAINING)
 CANNOT_REPEAT = "This loop cannot repeat a step."
 NOT_WHOLE = (
     "The loop is given whole batches of its loader only: with other ones it could fail, and end. "

@@ -101,4 +101,4 @@ class TrainerBody(LoopBody):
         Raises:
             LoopLeft: always.
         """
-        raise LoopLeft(CANNOT_REPEAT)
+        raise LoopLeft(CANNOT_REPEAT, "cannot_repeat")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 from collections.abc import Callable, Iterator
 
@@ -10,6 +11,7 @@ from torch.nn import functional
 
 import nbdebug as nbd
 from nbdebug.debugger.own_loop.watch import Watch
+from nbdebug.training.own_loop.meeting.handoff import Handoff
 from tests.training.own_loop.loops import OwnLoop, X, Y
 from tools.jupyterlab_driver import until
 
@@ -53,6 +55,18 @@ def test_the_end_of_the_loop_is_told(
     assert dbg.failure is not None
     assert dbg.failure.text == str(told.value)
     assert dbg.history.status.finished
+
+
+def test_it_is_told_whatever_the_words(
+    loop: OwnLoop, dbg: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Handoff, "no_loop", "Nothing runs.")
+    paused_at(dbg, loop, 3 * EPOCH - 8)
+    with pytest.raises(nbd.LoopLeft, match="8 of the 100 steps"):
+        dbg.run(steps=100)
+    with pytest.raises(nbd.LoopLeft, match=r"^Nothing runs\.$") as told:
+        dbg.run(steps=1)
+    assert told.value.kind == pickle.loads(pickle.dumps(told.value)).kind == "no_loop"
 
 
 def test_the_next_loop_goes_on(loop: OwnLoop, dbg: Watch) -> None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Verdict = Literal["pass", "warning", "fail", "not_applicable", "not_run"]
+# The loop makes no step again; it hides its outputs and targets.
+Reason = Literal["", "cannot_repeat", "hidden"]
 
 CHECKLIST_STEPS = {
     1: "Start simple",
@@ -46,6 +48,7 @@ class Outcome:
         remedy: the recommended action.
         proposal: the remedy as the value of a control, if there is one.
         raised: whether the check itself raised an exception.
+        reason: why a check does not apply, where more is told of it; "" for others.
     """
 
     status: Verdict
@@ -54,6 +57,7 @@ class Outcome:
     remedy: str = ""
     proposal: Proposal | None = None
     raised: bool = False
+    reason: Reason = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -272,13 +272,15 @@ class Handoff(ForkedCopy):
                 self._change.wait(MOMENT)
             self._look()
             if not self.runs:
-                raise LoopLeft(self.no_loop) from self.error
+                raise LoopLeft(self.no_loop, "no_loop") from self.error
             return self.ready
 
     def _wait_for(self, *states: State) -> None:
         while self._state not in states:
             if self._state == "none":
-                raise LoopLeft(self.no_loop if self.error is None else say.LEFT) from self.error
+                if self.error is not None:
+                    raise LoopLeft(say.LEFT) from self.error
+                raise LoopLeft(self.no_loop, "no_loop")
             self._change.wait(LOOK)
             self._look()
 

@@ -93,7 +93,7 @@ class LastCalls:
         # A call of it now is none of the loop.
         self._wanted, calls = False, self._calls
         if not calls or any(one.versions != versions_of((one.args, one.kwargs)) for one in calls):
-            raise LoopLeft(CANNOT_REPEAT)
+            raise LoopLeft(CANNOT_REPEAT, "cannot_repeat")
         total = torch.zeros(())
         for one in calls:
             with nullcontext() if one.autocast is None else torch.autocast(*one.autocast):

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from nbdebug.checks._constant import HIDDEN
 from nbdebug.checks._context import CheckContext
 from nbdebug.checks.base import Check
 from nbdebug.core.error_text import describe_error, raise_interrupt
@@ -18,7 +17,7 @@ from nbdebug.core.history.history import History
 from nbdebug.core.names import unknown_name
 from nbdebug.core.records import Notice
 from nbdebug.core.results.checks.check_report import CheckReport
-from nbdebug.core.results.checks.check_result import CheckResult, Outcome
+from nbdebug.core.results.checks.check_result import CheckResult, Outcome, Reason
 from nbdebug.errors import CheckNameError, CheckStopped, LoopLeft, PluginError
 from nbdebug.model.module.forward import to_device
 from nbdebug.model.nonfinite import eager
@@ -149,7 +148,7 @@ class CheckRunner:
                 eager(self._session.model),
             ):
                 if context.rebuilt and check.sees_step:
-                    raise LoopLeft(self._left or CANNOT_REPEAT)
+                    raise LoopLeft(self._left or CANNOT_REPEAT, "cannot_repeat")
                 context.refuse_out_of_range(check.runs_loss)
                 outcome = check.examine(context)
             if not isinstance(outcome, Outcome):
@@ -157,7 +156,8 @@ class CheckRunner:
         except CheckStopped as error:
             outcome = Outcome("not_applicable", str(error))
         except LoopLeft as error:
-            outcome = self._without_look(check, str(error))
+            reason: Reason = "cannot_repeat" if error.kind == "cannot_repeat" else ""
+            outcome = self._without_look(check, str(error), reason)
         except BaseException as error:
             raise_interrupt(error)
             if context.out_of_range is None and _model_runs(context):
@@ -178,17 +178,17 @@ class CheckRunner:
                 )
         return outcome
 
-    def _without_look(self, check: Check, why_not: str) -> Outcome:
+    def _without_look(self, check: Check, why_not: str, reason: Reason = "") -> Outcome:
         """Outcome of a loop that cannot be looked at: what its own steps have shown."""
         seen: Mapping[str, Outcome] = self._session.body.updates.seen.outcomes
-        return seen.get(check.name, Outcome("not_applicable", why_not))
+        return seen.get(check.name, Outcome("not_applicable", why_not, reason=reason))
 
     def _explained(self, check: Check, outcome: Outcome) -> Outcome:
         """An outcome, with the reason for which the first steps of a loop are not made again."""
-        body, said = self._session.body, outcome.seen
-        if body is None or body.repeats or check.sees_step or said not in (CANNOT_REPEAT, HIDDEN):
+        body = self._session.body
+        if body is None or body.repeats or check.sees_step or not outcome.reason:
             return outcome
-        return replace(outcome, seen=f"{said} {body.updates.seen.calls.why_not}".strip())
+        return replace(outcome, seen=f"{outcome.seen} {body.updates.seen.calls.why_not}".strip())
 
     def _loop_thread(self) -> int | None:
         """Thread of a loop of the user's own, which runs what a check looks at; None without."""
