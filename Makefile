@@ -22,7 +22,7 @@ test: .venv/installed-test
 	$(QUIET) $(BIN)/python -m pytest $(SPREAD) --drawn $(ARGS)
 
 cov: .venv/installed-test
-	$(QUIET) $(BIN)/python -m pytest $(SPREAD) -m "not browser" --cov=nbdebug \
+	$(QUIET) $(BIN)/python -m pytest $(SPREAD) --drawn -m "not browser" --cov \
 		--cov-report=term --cov-report=xml $(ARGS)
 
 # All of what `make test` draws from, and what it leaves out: hours.
