@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from nbdebug.core.history.snapshot import Snapshot
 from nbdebug.core.html.thumbnail import png_address
 from nbdebug.core.results.inside.prediction_frames import worst
-from nbdebug.core.results.inside.predictions import DecisionRegions, Predictions
+from nbdebug.core.results.inside.predictions import Predictions
+from nbdebug.core.results.inside.recorded_predictions import DecisionRegions
 from nbdebug.panels._predictions import TAB, changed, offer_latest, shown, use
 from nbdebug.panels.base import Panel, measured_at
 from nbdebug.plots.columns import Values

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from nbdebug.core.results.inside.predicted_step import PredictedSamples, PredictedStep
-from nbdebug.core.results.inside.predictions import DecisionRegions, Predictions
+from nbdebug.core.results.inside.predictions import Predictions
+from nbdebug.core.results.inside.recorded_predictions import DecisionRegions
 from nbdebug.panels.base import Panel
 from nbdebug.panels.predictions import PredictionCurves
 from nbdebug.panels.predictions_confusion import ConfusionMatrix, most_confused

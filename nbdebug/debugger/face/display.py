@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from nbdebug.core.control_spec import ControlState
 
 if TYPE_CHECKING:
-    from nbdebug.debugger.face.verbs import TrainingVerbs
+    from nbdebug.core.history.history import History
+    from nbdebug.dashboard.dashboard import Dashboard
 
 
-def mimebundle(debugger: TrainingVerbs, left: bool, options: Mapping[str, Any]) -> Any:
+class Displayed(Protocol):
+    """The Debugger as its display needs it."""
+
+    name: str
+    history: History
+
+    @property
+    def state(self) -> str:
+        """Paused, running or closed."""
+
+    @property
+    def dashboard(self) -> Dashboard:
+        """The widget."""
+
+
+def mimebundle(debugger: Displayed, left: bool, options: Mapping[str, Any]) -> Any:
     """Content of the output of a cell, by mime type.
 
     Args:
@@ -22,7 +38,7 @@ def mimebundle(debugger: TrainingVerbs, left: bool, options: Mapping[str, Any]) 
     return debugger.dashboard._repr_mimebundle_(**options)
 
 
-def show(debugger: TrainingVerbs, left: bool, states: Callable[[], Sequence[ControlState]]) -> None:
+def show(debugger: Displayed, left: bool, states: Callable[[], Sequence[ControlState]]) -> None:
     """Display the dashboard and a picture of it; the picture alone after the end.
 
     Args:

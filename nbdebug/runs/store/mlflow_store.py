@@ -21,6 +21,7 @@ from nbdebug.runs.store.database.preparation import (
     prepare_database,
 )
 from nbdebug.runs.store.database.reading import READ_ERRORS, Database
+from nbdebug.runs.store.database.run_folders import take_in_folders
 from nbdebug.runs.store.mlflow_loggers import quiet_loggers
 from nbdebug.runs.store.row import KEY_TAG, MLFLOW_STATUS, STATUS_TAG, Row, readable_row
 from nbdebug.runs.store.run_files import RunFiles
@@ -66,7 +67,7 @@ class MlflowStore:
     def open(self) -> None:
         """Open the store, or open it again; a database that is not complete is replaced."""
         with self._explained("opened"), quiet_loggers():
-            prepare_database(self.location, self.tell)
+            prepare_database(self.location, self.tell, _take_in)
         self.connect()
 
     def connect(self) -> None:
@@ -276,3 +277,9 @@ def _row(run: Any) -> Row:
 def _text(text: str) -> str:
     """Text that a database takes: lone surrogates cannot be encoded."""
     return text.encode("utf-8", "replace").decode()
+
+
+def _take_in(location: StoreLocation) -> None:
+    store = MlflowStore(location)
+    store.connect()
+    take_in_folders(store)

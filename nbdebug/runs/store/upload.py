@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
 from nbdebug.runs.record.headline import metric_names, metric_points
 from nbdebug.runs.record.run_data import RunData
-from nbdebug.runs.store.mlflow_store import MlflowStore
 from nbdebug.runs.store.row import STEPS_TAG
 
 MAX_METRIC_POINTS = 200
 
 
-def upload(store: MlflowStore, bundle: RunData, run: str | None = None, files: bool = True) -> str:
+class WritableStore(Protocol):
+    """A store that takes a run; see `MlflowStore`."""
+
+    def begin(self, key: str, name: str, started: float, parameters: Mapping[str, Any]) -> str:
+        """Create the entry of a run, or find an existing one, and return its id."""
+
+    def add_points(self, run: str, points: Iterable[tuple[str, int, float]]) -> None:
+        """Log values of metrics: name, step, value."""
+
+    def put_files(self, run: str, files: Iterable[tuple[str, bytes]]) -> None:
+        """Store files with a run."""
+
+    def end(self, run: str, status: str, ended: float, tags: Mapping[str, str]) -> None:
+        """Record the end of a run with its final status and tags."""
+
+
+def upload(
+    store: WritableStore, bundle: RunData, run: str | None = None, files: bool = True
+) -> str:
     """Write a whole run into the store and return its id.
 
     Args:

@@ -14,7 +14,7 @@ from nbdebug.errors import LoopLeft, NbdebugError
 from nbdebug.model.state.step_guard import StepGuard
 from nbdebug.training.data.batch import Batch, draw_step, skip_step
 from nbdebug.training.engine.after_update import AfterUpdate
-from nbdebug.training.engine.own_update import OwnUpdate, StepBody, Values
+from nbdebug.training.engine.own_update import OwnUpdate
 from nbdebug.training.engine.probe_runner import ProbeRunner
 from nbdebug.training.engine.probing.logged import logged_readings, note_metrics
 from nbdebug.training.engine.session import Session
@@ -22,6 +22,7 @@ from nbdebug.training.engine.step_recorder import StepRecorder
 from nbdebug.training.engine.stopping.breakpoints import Break, Breakpoints
 from nbdebug.training.engine.stopping.counts_guard import CountsGuard
 from nbdebug.training.engine.stopping.stop_report import Retries, restoring_attributes
+from nbdebug.training.engine.updating.step_body import StepBody, Values
 
 NO_OUTPUTS = (
     "A metric takes outputs and targets, which step_fn does not return: return (loss, outputs, "

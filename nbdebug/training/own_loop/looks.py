@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -12,14 +12,43 @@ from torch import nn
 from nbdebug.errors import LoopLeft
 from nbdebug.model.state.values.surroundings_copy import SurroundingsCopy
 from nbdebug.training.data.loops.batches import form
+from nbdebug.training.data.loops.sampler import LoopSampler
+from nbdebug.training.engine.loop import Loop
 from nbdebug.training.own_loop import messages as say
 from nbdebug.training.own_loop.gradient_marks import total_loss
 from nbdebug.training.own_loop.torch_calls import gradients_aside
-
-if TYPE_CHECKING:
-    from nbdebug.training.own_loop.loop_body import LoopBody
+from nbdebug.training.own_loop.updates import LoopUpdates
 
 MAX_BATCHES = 64
+
+
+class LookedAt(Protocol):
+    """The body of a loop that a look needs; see `LoopBody` and `Handoff`."""
+
+    updates: LoopUpdates
+
+    @property
+    def loop(self) -> Loop:
+        """The loop of the training."""
+
+    @property
+    def sampler(self) -> LoopSampler:
+        """The source of its batches."""
+
+    @property
+    def rests(self) -> bool:
+        """True if it is done with a step that is not written down yet."""
+
+    @property
+    def repeats(self) -> bool:
+        """False if its steps cannot be made again."""
+
+    @property
+    def in_pass(self) -> bool:
+        """True if it waits inside of a pass."""
+
+    def give_modes(self, data: Any) -> None:
+        """Give it a batch, in the modes that it began its pass with."""
 
 
 class Looks:
@@ -30,7 +59,7 @@ class Looks:
         records: copies of what the loop counts, which each look puts back; None while nobody looks.
     """
 
-    def __init__(self, body: LoopBody) -> None:
+    def __init__(self, body: LookedAt) -> None:
         self._body = body
         self.data: Any = None
         self.records: SurroundingsCopy | None = None

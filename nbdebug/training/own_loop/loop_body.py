@@ -24,9 +24,9 @@ from nbdebug.training.data.batch import Batch
 from nbdebug.training.data.loops.positions import Updates
 from nbdebug.training.data.loops.sampler import LoopSampler
 from nbdebug.training.engine.loop import Loop
-from nbdebug.training.engine.own_update import Values
 from nbdebug.training.engine.stopping.breakpoints import Break
 from nbdebug.training.engine.stopping.stop_report import nonfinite_error
+from nbdebug.training.engine.updating.step_body import StepLoop, Values
 from nbdebug.training.own_loop import messages as say
 from nbdebug.training.own_loop.looks import Looks
 from nbdebug.training.own_loop.meeting.handoff import Handoff
@@ -203,7 +203,7 @@ class LoopBody(Handoff):
         given = [batch.data for batch in self._given[-1:]] + [self.looks.data]
         return [part for data in given for part in (data, *leaves(data))]
 
-    def make_update(self, loop: Loop, batch: Batch, watched: bool) -> Values:
+    def make_update(self, loop: StepLoop, batch: Batch, watched: bool) -> Values:
         """Let the loop make an update; see `StepBody`.
 
         Raises:

@@ -13,8 +13,7 @@ from torch import nn
 from nbdebug.errors import LoopLeft
 from nbdebug.training.data.batch import Batch, count_samples
 from nbdebug.training.data.loops.positions import UserBatch
-from nbdebug.training.engine.loop import Loop
-from nbdebug.training.engine.own_update import Values
+from nbdebug.training.engine.updating.step_body import StepLoop, Values
 from nbdebug.training.own_loop.loop_body import LoopBody
 from nbdebug.training.own_loop.meeting.frames import LoopFrames
 from nbdebug.training.own_loop.messages import (
@@ -65,7 +64,7 @@ class TrainerBody(LoopBody):
         """Wait until a step may be made; called by the trainer."""
         self.take()
 
-    def make_update(self, loop: Loop, batch: Batch, watched: bool) -> Values:
+    def make_update(self, loop: StepLoop, batch: Batch, watched: bool) -> Values:
         self._samples = self._batches = 0
         return super().make_update(loop, batch, watched)
 

@@ -9,7 +9,7 @@ import torch
 
 from nbdebug.training.engine.gradients import Clipped
 from nbdebug.training.engine.loop import Loop
-from nbdebug.training.engine.own_update import Values
+from nbdebug.training.engine.updating.step_body import Values
 from nbdebug.training.own_loop.gradient_marks import total_loss
 from nbdebug.training.own_loop.watched_optimizer import WatchedOptimizer
 

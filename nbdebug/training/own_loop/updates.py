@@ -14,9 +14,9 @@ from nbdebug.core.results.metric_names import ClearedGradients
 from nbdebug.training.data.batch import Batch
 from nbdebug.training.engine.gradients import Clipped, Gradients
 from nbdebug.training.engine.loop import Loop
-from nbdebug.training.engine.own_update import Values, measured
 from nbdebug.training.engine.stopping.breakpoints import Break
 from nbdebug.training.engine.stopping.stop_report import breakpoint_hit
+from nbdebug.training.engine.updating.step_body import Values, measured
 from nbdebug.training.own_loop.call_order import CallOrder
 from nbdebug.training.own_loop.gradient_marks import reaches
 from nbdebug.training.own_loop.others import OTHER_OPTIMIZER, SAID_BY_HAND, OtherOptimizers

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from nbdebug.core.results.inside.predicted_step import PredictedSamples, PredictedStep
-from nbdebug.core.results.inside.predictions import DecisionRegions, Predictions
+from nbdebug.core.results.inside.predictions import Predictions
+from nbdebug.core.results.inside.recorded_predictions import DecisionRegions
 from nbdebug.panels.predictions import PredictionCurves
 from nbdebug.panels.predictions_confusion import ConfusionMatrix
 from nbdebug.panels.predictions_errors import PredictionErrors

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
 
 from nbdebug.core.html.heat import heat
 from nbdebug.core.results.inside.layout import places
-from nbdebug.core.results.inside.structure import Part
-
-if TYPE_CHECKING:
-    from nbdebug.core.results.inside.network_picture import NetworkPicture, PartValues
+from nbdebug.core.results.inside.part_values import PartValues
+from nbdebug.core.results.inside.structure import Part, Structure
 
 # Pixels: a box, the gaps between boxes, and the room of a line that goes around them.
 WIDTH, HEIGHT, GAP, ROW_GAP, LANE = 148, 62, 14, 20, 9
@@ -40,8 +38,20 @@ STYLE = """<style>
 </style>"""
 
 
+class Drawn(Protocol):
+    """The picture of a network as it is drawn; see `NetworkPicture`."""
+
+    @property
+    def structure(self) -> Structure:
+        """Parts and connections."""
+
+    @property
+    def values(self) -> Mapping[str, PartValues]:
+        """Values by name of the part."""
+
+
 def network_page(
-    picture: NetworkPicture,
+    picture: Drawn,
     block: str = "",
     chosen: str = "",
     marked: Collection[str] = (),
@@ -156,7 +166,7 @@ def _path(a: float, b: float, x: float, y: float) -> str:
 def _box(
     part: Part,
     corner: tuple[float, float],
-    picture: NetworkPicture,
+    picture: Drawn,
     state: tuple[str, Collection[str], tuple[str, str] | None],
 ) -> str:
     chosen, marked, buttons = state

@@ -10,33 +10,13 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from nbdebug.core.records import Array
+from nbdebug.core.results.inside.network_page import network_page
 from nbdebug.core.results.inside.part_detail import PartDetail
+from nbdebug.core.results.inside.part_values import PartValues
 from nbdebug.core.results.inside.structure import Structure
 
 Show = Literal["activations", "gradients"]
 SHOWN: tuple[Show, ...] = ("activations", "gradients")
-
-
-@dataclass(frozen=True, slots=True)
-class PartValues:
-    """Values that a part gave for one sample, or the gradient of the loss there.
-
-    Attributes:
-        picture: [H, W] what is drawn, a small part of the values where there are many.
-        mean, std, low, high: over all finite values; nan without any.
-        zeros: share of values that are exactly 0; broken: share that is NaN or Inf.
-        count: number of values.
-    """
-
-    picture: Array
-    mean: float = math.nan
-    std: float = math.nan
-    low: float = math.nan
-    high: float = math.nan
-    zeros: float = 0.0
-    broken: float = 0.0
-    count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +66,4 @@ class NetworkPicture:
         )
 
     def _repr_html_(self) -> str:
-        from nbdebug.core.results.inside.network_page import network_page
-
         return network_page(self)

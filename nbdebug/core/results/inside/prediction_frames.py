@@ -9,15 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbdebug.core.results.inside.predicted_step import Floats, Integers, PredictedStep
+from nbdebug.core.results.inside.recorded_predictions import RecordedPredictions
 from nbdebug.errors import ArgumentError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from nbdebug.core.results.inside.predictions import Predictions
 
-
-def to_frame(found: Predictions) -> pd.DataFrame:
+def to_frame(found: RecordedPredictions) -> pd.DataFrame:
     """One row for each step and sample; see `Predictions.to_frame`."""
     import pandas as pd
 
@@ -26,7 +25,7 @@ def to_frame(found: Predictions) -> pd.DataFrame:
     return pd.concat([step_frame(found, one) for one in found.history], ignore_index=True)
 
 
-def step_frame(found: Predictions, one: PredictedStep) -> pd.DataFrame:
+def step_frame(found: RecordedPredictions, one: PredictedStep) -> pd.DataFrame:
     """Rows of one step."""
     import pandas as pd
 
@@ -67,7 +66,7 @@ def _known(classes: Any) -> Any:
     return found
 
 
-def counted(found: Predictions, one: PredictedStep) -> tuple[Integers, Integers, Integers]:
+def counted(found: RecordedPredictions, one: PredictedStep) -> tuple[Integers, Integers, Integers]:
     """Classes [K], counts of each target and predicted class [K, K], and of NaN [K].
 
     The last are predictions that are NaN or Inf, by their target.
@@ -98,7 +97,7 @@ def counted(found: Predictions, one: PredictedStep) -> tuple[Integers, Integers,
 MAX_COUNTED = 100
 
 
-def confusion(found: Predictions, one: PredictedStep) -> pd.DataFrame:
+def confusion(found: RecordedPredictions, one: PredictedStep) -> pd.DataFrame:
     """Counts by target and predicted class; see `Predictions.confusion`."""
     import pandas as pd
 
@@ -113,7 +112,7 @@ def confusion(found: Predictions, one: PredictedStep) -> pd.DataFrame:
     return frame
 
 
-def scores(found: Predictions, one: PredictedStep) -> Floats:
+def scores(found: RecordedPredictions, one: PredictedStep) -> Floats:
     """One number [N] for each sample: how well it is predicted.
 
     The probability of the target; without targets that of the predicted class; of values the mean
@@ -127,7 +126,7 @@ def scores(found: Predictions, one: PredictedStep) -> Floats:
     return one.confidence if one.of_target is None else one.of_target
 
 
-def worst(found: Predictions, one: PredictedStep, top: int) -> list[int]:
+def worst(found: RecordedPredictions, one: PredictedStep, top: int) -> list[int]:
     """Positions of the worst predicted samples: NaN first, then the most confident errors.
 
     Those of classes are wrong ones only, those of values the largest errors.
@@ -147,7 +146,7 @@ def worst(found: Predictions, one: PredictedStep, top: int) -> list[int]:
     return [int(i) for i in wrong[order][:top]]
 
 
-def errors(found: Predictions, one: PredictedStep, top: int) -> pd.DataFrame:
+def errors(found: RecordedPredictions, one: PredictedStep, top: int) -> pd.DataFrame:
     """Rows of the worst samples; see `Predictions.errors`."""
     frame, rows = step_frame(found, one), worst(found, one, top)
     each = len(frame) // max(len(one.values), 1)
@@ -163,7 +162,7 @@ def quartiles(values: NDArray[Any]) -> NDArray[np.float64]:
     return found
 
 
-def mean_score(found: Predictions, one: PredictedStep) -> str:
+def mean_score(found: RecordedPredictions, one: PredictedStep) -> str:
     """Sentence on one step: share of right predictions, or the mean error."""
     targets = found.samples.targets
     if targets is None:

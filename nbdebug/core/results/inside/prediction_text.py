@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import html
-from typing import TYPE_CHECKING
 
 from nbdebug.core.results.inside.predicted_step import PredictedStep
 from nbdebug.core.results.inside.prediction_frames import mean_score, worst
+from nbdebug.core.results.inside.recorded_predictions import RecordedPredictions
 from nbdebug.core.results.worst_samples import CELL_STYLE
-
-if TYPE_CHECKING:
-    from nbdebug.core.results.inside.predictions import Predictions
 
 MAX_LISTED = 6
 MAX_VALUES = 3
@@ -19,7 +16,7 @@ MAX_PICTURE_BYTES = 18_000
 Rows = list[tuple[str, ...]]
 
 
-def title(found: Predictions) -> str:
+def title(found: RecordedPredictions) -> str:
     """Title: kind, samples, and the latest recorded step."""
     if found.latest is None:
         return f"No predictions: {found.why or 'nothing was recorded'}"
@@ -35,12 +32,12 @@ def title(found: Predictions) -> str:
     return f"Predictions ({kinds.get(found.kind, '')}) for {samples} {origin}, at {steps}"
 
 
-def sentence(found: Predictions, one: PredictedStep) -> str:
+def sentence(found: RecordedPredictions, one: PredictedStep) -> str:
     """Step and success of one step."""
     return f"step {one.step:,}: {mean_score(found, one)}"
 
 
-def headings(found: Predictions) -> tuple[str, ...]:
+def headings(found: RecordedPredictions) -> tuple[str, ...]:
     """Columns of the table of the worst samples."""
     if found.kind == "regression":
         return "sample", "target", "predicted", "error", "inputs"
@@ -49,7 +46,7 @@ def headings(found: Predictions) -> tuple[str, ...]:
     return "sample", "target", "predicted", "confidence", "of target", "inputs"
 
 
-def cells(found: Predictions, one: PredictedStep, position: int) -> tuple[str, ...]:
+def cells(found: RecordedPredictions, one: PredictedStep, position: int) -> tuple[str, ...]:
     """Cells of a sample, in the columns of `headings`."""
     samples, targets = found.samples, found.samples.targets
     assert targets is not None  # without targets no sample is wrong
@@ -67,13 +64,13 @@ def cells(found: Predictions, one: PredictedStep, position: int) -> tuple[str, .
     return name, f"{int(targets[position])}", *said, chance, row
 
 
-def inputs(found: Predictions, position: int) -> str:
+def inputs(found: RecordedPredictions, position: int) -> str:
     """The first inputs of a sample as text."""
     rows = found.samples.rows
     return ", ".join(f"{value:.3g}" for value in rows[position]) if rows else ""
 
 
-def as_text(found: Predictions) -> str:
+def as_text(found: RecordedPredictions) -> str:
     """Title, notes and the worst samples."""
     lines = [title(found), *found.notes]
     one = found.latest
@@ -85,7 +82,7 @@ def as_text(found: Predictions) -> str:
     return "\n".join(lines)
 
 
-def as_html(found: Predictions) -> str:
+def as_html(found: RecordedPredictions) -> str:
     """Title, notes, and a table of the worst samples."""
     parts = [f"<div><b>{html.escape(title(found))}</b></div>"]
     parts += [f"<div>{html.escape(note)}</div>" for note in found.notes]
@@ -96,7 +93,7 @@ def as_html(found: Predictions) -> str:
     return "".join(parts)
 
 
-def error_table(found: Predictions, one: PredictedStep, top: int = MAX_LISTED) -> str:
+def error_table(found: RecordedPredictions, one: PredictedStep, top: int = MAX_LISTED) -> str:
     """Table of the worst samples with their pictures, "" if none is wrong."""
     listed, room = worst(found, one, top), MAX_PICTURE_BYTES
     if not listed:

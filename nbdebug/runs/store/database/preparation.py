@@ -38,6 +38,7 @@ STATES = {
     "runs wait in journals until they have this MLflow.",
 }
 Tell = Callable[[str, str], None]
+TakeIn = Callable[[StoreLocation], None]
 
 
 def log_notice(title: str, text: str) -> None:
@@ -45,11 +46,11 @@ def log_notice(title: str, text: str) -> None:
     logging.getLogger("nbdebug").warning("%s. %s", title, text)
 
 
-def prepare_database(location: StoreLocation, tell: Tell) -> None:
+def prepare_database(location: StoreLocation, tell: Tell, take_in: TakeIn) -> None:
     """Make sure that there is a complete database of this MLflow.
 
     A store that is half-made or damaged is kept under another name. The new one holds what can be
-    read of it.
+    read of it, and `take_in` gives the runs in its folder their rows.
 
     Raises:
         RunStoreError: a newer MLflow made it, it is no store (it stays as it is), another kernel
@@ -73,7 +74,7 @@ def prepare_database(location: StoreLocation, tell: Tell) -> None:
             fresh = file.with_name(f".{hashlib.sha256(file.name.encode()).hexdigest()[:16]}.new")
             try:
                 _remove(fresh)
-                runs = _build(fresh, file, state, location)
+                runs = _build(fresh, file, state, location, take_in)
                 kept = _put_in_place(fresh, file)
             finally:
                 _remove(fresh)
@@ -120,7 +121,7 @@ def _left_alone(file: Path, reason: str) -> str:
     )
 
 
-def _build(fresh: Path, old: Path, state: str, location: StoreLocation) -> int:
+def _build(fresh: Path, old: Path, state: str, location: StoreLocation, take_in: TakeIn) -> int:
     """Make a complete database, with the runs of the old one; return their number."""
     if state != "older" or not _upgraded(fresh, old):
         _remove(fresh)
@@ -130,11 +131,9 @@ def _build(fresh: Path, old: Path, state: str, location: StoreLocation) -> int:
         if state != "missing":
             salvage(old, fresh)
     if state != "missing":
-        from nbdebug.runs.store.database.run_folders import take_in_folders
-
         with suppress(OSError):
             shutil.copymode(old, fresh)
-        take_in_folders(StoreLocation(f"sqlite:///{fresh.as_posix()}", fresh, location.folder))
+        take_in(StoreLocation(f"sqlite:///{fresh.as_posix()}", fresh, location.folder))
     if content_of(fresh) != "complete":
         raise RunStoreError(f"{old.name} could not be made: MLflow left it half-made.")
     with closing(connect(fresh, "rw")) as connection:

@@ -5,21 +5,31 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol
 
 from nbdebug.runs.record.location import StoreLocation
 from nbdebug.runs.record.run_data import RunData
 from nbdebug.runs.store.database.origin import RUN_DOCUMENT
 from nbdebug.runs.store.database.reading import Database
 from nbdebug.runs.store.database.salvage import adopt_runs
-from nbdebug.runs.store.mlflow_store import MlflowStore
 from nbdebug.runs.store.run_files import RunFiles
-from nbdebug.runs.store.upload import upload
+from nbdebug.runs.store.upload import WritableStore, upload
 
 
-def take_in_folders(location: StoreLocation) -> None:
+class FolderStore(WritableStore, Protocol):
+    """A store whose files lie in folders.
+
+    Attributes:
+        location: of its database; experiment: id of the experiment of its runs.
+    """
+
+    location: StoreLocation
+    experiment: str
+
+
+def take_in_folders(store: FolderStore) -> None:
     """Give each run whose files are in the folder of a store a row in its new database."""
-    store = MlflowStore(location)
-    store.connect()
+    location = store.location
     assert location.file is not None
     adopt_runs(location.file, store.experiment, location.folder)
     with Database(location.file).reading() as connection:
@@ -32,7 +42,7 @@ def take_in_folders(location: StoreLocation) -> None:
                 _take_in(store, files)
 
 
-def _take_in(store: MlflowStore, files: Path) -> None:
+def _take_in(store: FolderStore, files: Path) -> None:
     try:
         bundle = RunData.from_files(RunFiles(store.location, files.parent.name).read)
     except ValueError:
@@ -45,7 +55,7 @@ def _take_in(store: MlflowStore, files: Path) -> None:
         os.rename(files.parent, folder)
 
 
-def _only_run(store: MlflowStore, files: Path, name: str) -> bytes:
+def _only_run(store: FolderStore, files: Path, name: str) -> bytes:
     if name != "run.json":
         raise KeyError(name)
     return RunFiles(store.location, files.parent.name).read(name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -11,12 +10,10 @@ from nbdebug.model.metrics import averaged
 from nbdebug.model.module.forward import call, checked, split, with_gradient
 from nbdebug.training.data.batch import Batch
 from nbdebug.training.engine.probing.logged import check_logged
-
-if TYPE_CHECKING:
-    from nbdebug.training.engine.loop import Loop
+from nbdebug.training.engine.updating.step_body import StepLoop
 
 
-def one_pass(loop: Loop, batch: Batch) -> tuple[torch.Tensor, list[torch.Tensor]]:
+def one_pass(loop: StepLoop, batch: Batch) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """Make the passes of a step of one batch; return its loss, and the losses of its parts."""
     loss = _forward(loop, batch)
     loop.session.optimizer.zero_grad()
@@ -25,7 +22,7 @@ def one_pass(loop: Loop, batch: Batch) -> tuple[torch.Tensor, list[torch.Tensor]
     return loss, []
 
 
-def accumulated(loop: Loop, batch: Batch) -> tuple[torch.Tensor, list[torch.Tensor]]:
+def accumulated(loop: StepLoop, batch: Batch) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """Make the passes of a step of several batches, which add to the gradients.
 
     Outputs and targets are those of the last batch; what is logged is averaged over the samples.
@@ -53,7 +50,7 @@ def accumulated(loop: Loop, batch: Batch) -> tuple[torch.Tensor, list[torch.Tens
     return total, losses
 
 
-def _forward(loop: Loop, batch: Batch) -> torch.Tensor:
+def _forward(loop: StepLoop, batch: Batch) -> torch.Tensor:
     """Loss of a batch, with its graph; the session keeps outputs, targets and what is logged."""
     session = loop.session
     loss, session.outputs, session.targets = session.evaluate(batch.data)
@@ -67,6 +64,6 @@ def _forward(loop: Loop, batch: Batch) -> torch.Tensor:
     return with_gradient(checked(loss, session.loss_name), session.loss_name)
 
 
-def _backward(loop: Loop, loss: torch.Tensor) -> None:
+def _backward(loop: StepLoop, loss: torch.Tensor) -> None:
     scaler = loop.session.scaler
     (loss if scaler is None else scaler.scale(loss)).backward()

@@ -29,9 +29,8 @@ class Handoff(ForkedCopy):
     loop asks again. Between two passes the loop is on its own.
 
     Attributes:
-        thread: identifier of the loop's thread; None without a loop.
+        thread: of the loop, by its identifier; cut: True if it left its pass before the end.
         error: what the loop raised when it was left, if that is known.
-        cut: True if the loop has left its pass before the end.
         passes: number of passes that loops began; closed: True if no loop may begin any more.
         frames_of: finds the functions of the loop in the stack; no_loop: what is said without one.
     """
@@ -80,8 +79,7 @@ class Handoff(ForkedCopy):
             if self._ended is threading.current_thread():
                 self._ended = None
                 raise LoopEnded
-            while self._held:
-                self._change.wait()
+            self._change.wait_for(lambda: not self._held)
             if self._state in IN_STEPS and self._is_left():
                 self._go()
             if self.closed:
@@ -131,8 +129,7 @@ class Handoff(ForkedCopy):
             if self._state == "works":
                 self._state = "rests"
                 self._change.notify_all()
-            while self._state == "rests":
-                self._change.wait()
+            self._change.wait_for(lambda: self._state != "rests")
 
     def came_back(self) -> None:
         """Called when the loop, which was on its own, takes the next batch."""
@@ -278,9 +275,10 @@ class Handoff(ForkedCopy):
     def _wait_for(self, *states: State) -> None:
         while self._state not in states:
             if self._state == "none":
-                if self.error is not None:
-                    raise LoopLeft(say.LEFT) from self.error
-                raise LoopLeft(self.no_loop, "no_loop")
+                told = (
+                    LoopLeft(self.no_loop, "no_loop") if self.error is None else LoopLeft(say.LEFT)
+                )
+                raise told from self.error
             self._change.wait(LOOK)
             self._look()
 

@@ -18,7 +18,7 @@ from nbdebug.core.names import unknown_name
 from nbdebug.core.records import Notice
 from nbdebug.core.results.checks.check_report import CheckReport
 from nbdebug.core.results.checks.check_result import CheckResult, Outcome, Reason
-from nbdebug.errors import CheckNameError, CheckStopped, LoopLeft, PluginError
+from nbdebug.errors import CheckNameError, CheckStopped, LeftKind, LoopLeft, PluginError
 from nbdebug.model.module.forward import to_device
 from nbdebug.model.nonfinite import eager
 from nbdebug.training.engine.loop import HOST_DRAW_STEPS
@@ -156,8 +156,7 @@ class CheckRunner:
         except CheckStopped as error:
             outcome = Outcome("not_applicable", str(error))
         except LoopLeft as error:
-            reason: Reason = "cannot_repeat" if error.kind == "cannot_repeat" else ""
-            outcome = self._without_look(check, str(error), reason)
+            outcome = self._without_look(check, str(error), error.kind)
         except BaseException as error:
             raise_interrupt(error)
             if context.out_of_range is None and _model_runs(context):
@@ -178,9 +177,10 @@ class CheckRunner:
                 )
         return outcome
 
-    def _without_look(self, check: Check, why_not: str, reason: Reason = "") -> Outcome:
+    def _without_look(self, check: Check, why_not: str, kind: LeftKind = "left") -> Outcome:
         """Outcome of a loop that cannot be looked at: what its own steps have shown."""
         seen: Mapping[str, Outcome] = self._session.body.updates.seen.outcomes
+        reason: Reason = "cannot_repeat" if kind == "cannot_repeat" else ""
         return seen.get(check.name, Outcome("not_applicable", why_not, reason=reason))
 
     def _explained(self, check: Check, outcome: Outcome) -> Outcome:

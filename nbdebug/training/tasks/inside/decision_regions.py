@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from nbdebug.core.results.inside.predicted_step import PredictedStep
-from nbdebug.core.results.inside.predictions import DecisionRegions
+from nbdebug.core.results.inside.recorded_predictions import DecisionRegions
 from nbdebug.model.precision import wide
 
 POINTS = 60

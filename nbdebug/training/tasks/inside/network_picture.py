@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from nbdebug.core.results.inside.network_picture import NetworkPicture, PartValues, Show
+from nbdebug.core.results.inside.network_picture import NetworkPicture, Show
+from nbdebug.core.results.inside.part_values import PartValues
 from nbdebug.core.results.inside.structure import Structure
 from nbdebug.model.module.forward import checked, leaves
 from nbdebug.model.module.names import stable_name

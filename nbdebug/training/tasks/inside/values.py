@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from nbdebug.core.records import Array
-from nbdebug.core.results.inside.network_picture import PartValues
+from nbdebug.core.results.inside.part_values import PartValues
 
 ROW_CELLS, MAX_ROWS = 32, 16
 MAP_SIDE, MAX_MAPS = 14, 4

@@ -1,0 +1,29 @@
+"""Values that a part of a network gave."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from nbdebug.core.records import Array
+
+
+@dataclass(frozen=True, slots=True)
+class PartValues:
+    """Values that a part gave for one sample, or the gradient of the loss there.
+
+    Attributes:
+        picture: [H, W] what is drawn, a small part of the values where there are many.
+        mean, std, low, high: over all finite values; nan without any.
+        zeros: share of values that are exactly 0; broken: share that is NaN or Inf.
+        count: number of values.
+    """
+
+    picture: Array
+    mean: float = math.nan
+    std: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    zeros: float = 0.0
+    broken: float = 0.0
+    count: int = 0
