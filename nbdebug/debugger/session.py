@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -13,6 +12,7 @@ from nbdebug.core.commands.examining import FindWorstSamples, RunLrRangeTest, Su
 from nbdebug.core.commands.inside import Explain, LookInside
 from nbdebug.core.commands.predicting import Predict
 from nbdebug.core.commands.running import ReestimateBatchNorm
+from nbdebug.core.deprecated import warn_deprecated
 from nbdebug.core.history.present import PresentView
 from nbdebug.core.results.inside.attribution import Attribution, Method
 from nbdebug.core.results.inside.network_picture import NetworkPicture, Show
@@ -163,8 +163,7 @@ class DebuggerSession:
 
     def culprits(self, step: int | None = None, top: int = 8) -> WorstSamples:
         """Old name of `worst_samples`; removed in version 0.3."""
-        text = "culprits() is now worst_samples(); the old name will be removed in version 0.3."
-        warnings.warn(text, DeprecationWarning, stacklevel=2)
+        warn_deprecated("culprits()", "worst_samples()")
         return self.worst_samples(step, top)
 
     def worst_samples(self, step: int | None = None, top: int = 8) -> WorstSamples:

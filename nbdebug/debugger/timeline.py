@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections.abc import Callable, Mapping
 from os import PathLike
 from typing import Any, cast
@@ -22,6 +21,7 @@ from nbdebug.core.commands.timeline import (
     UndoAndRewind,
     WriteScript,
 )
+from nbdebug.core.deprecated import warn_deprecated
 from nbdebug.core.history.history import History
 from nbdebug.core.output_files import as_path
 from nbdebug.core.results.findings import Finding, Rules
@@ -159,11 +159,7 @@ class DebuggerTimeline:
             Exception: whatever the model, the loss or the data raised, as it was.
         """
         if "cures" in changes:
-            warnings.warn(
-                "fork(cures=...) is now fork(for_finding=...); removed in version 0.3.",
-                DeprecationWarning,
-                stacklevel=2,
-            )
+            warn_deprecated("fork(cures=...)", "fork(for_finding=...)")
             for_finding = changes.pop("cures")
         return self._forked(ForkSteps(steps, _combinations(changes), start, for_finding))
 

@@ -37,6 +37,25 @@ def test_keywords_of_the_debugger() -> None:
 
 
 @pytest.mark.parametrize(
+    "call",
+    [
+        lambda dbg: dbg.culprits(),
+        lambda dbg: dbg.session.culprits(),
+        lambda dbg: dbg.fork(1, lr=0.1, cures="not_finite"),
+        lambda dbg: dbg.timeline.fork(1, lr=0.1, cures="not_finite"),
+    ],
+    ids=["culprits", "session.culprits", "fork", "timeline.fork"],
+)
+def test_the_line_of_the_caller_is_blamed(call: Callable[[Debugger], object]) -> None:
+    with make() as dbg:
+        dbg.run(steps=1)
+        with pytest.warns(DeprecationWarning, match="was renamed to") as caught:
+            call(dbg)
+    line = call.__code__.co_firstlineno  # type: ignore[attr-defined]
+    assert [(one.filename, one.lineno) for one in caught] == [(__file__, line)]
+
+
+@pytest.mark.parametrize(
     ("old", "control", "value"),
     [
         ({"left_out": [3, 17]}, "excluded_samples", (3, 17)),
