@@ -274,6 +274,14 @@ def note_of(dashboard: Dashboard, panel: str) -> str:
     return str(dashboard.view._html_state._now["notes"][panel])
 
 
+def press(dashboard: Dashboard, panel: str, label: str) -> None:
+    """Press a button that a panel shows under its plot, as the browser does."""
+    shown = dashboard.view._html_state._now["actions"][panel]["actions"]
+    (button,) = (one for one in shown if one["label"] == label)
+    asked = {name: button[name] for name in ("command", "fields")}
+    dashboard.view._handle_custom_msg({"kind": "ask", "panel": panel, **asked}, [])
+
+
 def columns_of(dashboard: Dashboard, source: str) -> Any:
     """What the view was given for a data source of Bokeh."""
     return dashboard.view._mirror._wanted[source]
