@@ -14,8 +14,8 @@ from nbdebug.core.records import Notice
 from nbdebug.core.results.findings import Findings
 from nbdebug.debugger.assembly import assemble, keyword_names, resumed
 from nbdebug.debugger.face.delegate import Shortcut
-from nbdebug.debugger.face.keywords import refuse_unknown_keywords
 from nbdebug.debugger.face.verbs import TrainingVerbs
+from nbdebug.debugger.keywords import refuse_unknown_keywords
 from nbdebug.debugger.lifetime import Lifetime
 from nbdebug.debugger.notebook_cells import replace_predecessors
 from nbdebug.debugger.record import Recording

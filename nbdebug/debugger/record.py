@@ -13,7 +13,7 @@ from nbdebug.core.commands.running import Run as RunSteps
 from nbdebug.core.results.timeline import ReplayResult
 from nbdebug.debugger.assembly import Parts
 from nbdebug.debugger.client import Client
-from nbdebug.debugger.face.keywords import refuse_unknown_keywords
+from nbdebug.debugger.keywords import refuse_unknown_keywords
 from nbdebug.errors import ArgumentError
 from nbdebug.runs.compare.rerun import changes_to_repeat, compare_records
 from nbdebug.runs.record.run_data import RunData

@@ -21,7 +21,7 @@ from nbdebug.core.results.lr_range_test import LrRangeTest
 from nbdebug.core.results.model_summary import ModelSummary
 from nbdebug.core.results.worst_samples import WorstSamples
 from nbdebug.debugger.client import Client
-from nbdebug.debugger.face.keywords import refuse_unknown_keywords
+from nbdebug.debugger.keywords import refuse_unknown_keywords
 from nbdebug.training.engine.session import Session
 
 

@@ -37,7 +37,7 @@ from nbdebug.core.results.timeline import (
 )
 from nbdebug.core.results.undo import UndoableChange, UndoResult
 from nbdebug.debugger.client import Client
-from nbdebug.debugger.face.keywords import refuse_unknown_keywords
+from nbdebug.debugger.keywords import refuse_unknown_keywords
 from nbdebug.errors import ArgumentError
 from nbdebug.rules._fork_start import chosen_remedy, fork_start, fork_steps
 

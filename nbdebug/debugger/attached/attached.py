@@ -17,8 +17,8 @@ from nbdebug.debugger.attached.parts import (
     elsewhere,
 )
 from nbdebug.debugger.client import Client
-from nbdebug.debugger.face.keywords import refuse_unknown_keywords
 from nbdebug.debugger.face.verbs import TrainingVerbs
+from nbdebug.debugger.keywords import refuse_unknown_keywords
 from nbdebug.debugger.notebook_cells import replace_predecessors
 from nbdebug.elsewhere.far_queue import FarQueue, FarValidator
 from nbdebug.elsewhere.link import Link

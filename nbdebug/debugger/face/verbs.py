@@ -16,7 +16,7 @@ from nbdebug.core.results.findings import Findings
 from nbdebug.debugger.client import Client
 from nbdebug.debugger.face.delegate import Delegate, Shortcut
 from nbdebug.debugger.face.display import mimebundle, show
-from nbdebug.debugger.face.keywords import refuse_unknown_keywords
+from nbdebug.debugger.keywords import refuse_unknown_keywords
 from nbdebug.debugger.record import LiveRun, Recording
 from nbdebug.debugger.session import DebuggerSession
 from nbdebug.debugger.timeline import DebuggerTimeline

@@ -13,7 +13,7 @@ from torch import nn
 
 from nbdebug.errors import ModelError
 from nbdebug.model.clipping.settings import Clipping
-from nbdebug.training.engine.probe_runner import to_floats
+from nbdebug.training.engine.probing.floats import to_floats
 
 DTYPE, DEVICE, IS_SPARSE = attrgetter("dtype"), attrgetter("device"), attrgetter("is_sparse")
 Named = Sequence[tuple[str, nn.Parameter]]

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from operator import attrgetter
 
 import numpy as np
 import torch
@@ -15,17 +14,16 @@ import torch
 from nbdebug.core.error_text import describe_error, raise_interrupt
 from nbdebug.core.records import Histogram, Notice, Reading
 from nbdebug.errors import PluginError
-from nbdebug.model.precision import widest
 from nbdebug.model.training_state import TrainingState
 from nbdebug.probes.base import Probe, Values
 from nbdebug.training.engine.probing.contract import attach, measured
+from nbdebug.training.engine.probing.floats import to_floats
 from nbdebug.training.engine.probing.scheduled import AVERAGE_WEIGHT, ScheduledProbe, Stopwatch
 
 MAX_INTERVAL = 10_000
 MIN_BUDGET_SHARE = 0.15
 # What is watched moves on the screen once a second, unless that costs more than this share.
 REFRESH_SECONDS, MAX_REFRESH_SHARE = 1.0, 0.004
-ON_CPU = attrgetter("is_cpu")
 ReportNotice = Callable[[Notice], None]
 
 
@@ -230,23 +228,6 @@ class ProbeRunner:
             title = f"The probe {slot.probe.name} failed {end}"
             self._report(Notice(step, "warning", title, text))
             return None
-
-
-def to_floats(tensors: Iterable[torch.Tensor]) -> list[float]:
-    """Return all numbers of several tensors, in order, in one transfer to the host."""
-    found = list(tensors)
-    if all(map(ON_CPU, found)):
-        # On the CPU nothing is transferred: concatenation would only cost time.
-        numbers: list[float] = []
-        for tensor in found:
-            numbers += tensor.detach().flatten().tolist() if tensor.ndim else (tensor.item(),)
-        return numbers
-    flat = [tensor.detach().flatten() for tensor in found]
-    first = flat[0]
-    if any(t.dtype != first.dtype or t.device != first.device for t in flat):
-        dtype = widest(first.device)
-        flat = [tensor.to(first.device, dtype, non_blocking=True) for tensor in flat]
-    return list(torch.cat(flat).tolist())
 
 
 def _to_host(values: Values, step: int) -> tuple[list[Reading], list[Histogram]]:

@@ -13,7 +13,7 @@ from nbdebug.core.history.history import History
 from nbdebug.core.records import Reading
 from nbdebug.core.results.metric_names import MetricNames
 from nbdebug.errors import ArgumentError
-from nbdebug.training.engine.probe_runner import to_floats
+from nbdebug.training.engine.probing.floats import to_floats
 
 
 def check_logged(values: Mapping[str, Any], measured: frozenset[str]) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from nbdebug.model.state.model_state import undisturbed
 from nbdebug.training.data.batch import Batch
-from nbdebug.training.engine.probe_runner import to_floats
+from nbdebug.training.engine.probing.floats import to_floats
 from nbdebug.training.engine.session import Session
 
 

@@ -8,7 +8,7 @@ import torch
 
 from nbdebug.model.optimizers import rate_of
 from nbdebug.training.engine.gradients import Gradients
-from nbdebug.training.engine.probe_runner import to_floats
+from nbdebug.training.engine.probing.floats import to_floats
 from nbdebug.training.engine.session import Session
 
 
