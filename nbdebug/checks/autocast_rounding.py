@@ -66,7 +66,7 @@ class AutocastRounding(Check):
 
 def _apart(lost: float) -> str:
     return (
-        "out of range, and not finite," if lost == float("inf") else f"{lost:.0%} of their spread"
+        "out of range, and Inf or NaN," if lost == float("inf") else f"{lost:.0%} of their spread"
     )
 
 

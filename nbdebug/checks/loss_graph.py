@@ -96,7 +96,7 @@ class LossGraph(Check):
                 "fail", f"{len(lost)} parameters of shape {shapes} are in no module of the model",
                 "registered parameters only",
                 "Make layers in __init__, as attributes of the model: one that is made in forward "
-                "is drawn anew in each step and never learns.",
+                "is drawn again in each step and never learns.",
             )  # fmt: skip
         return Outcome(
             "pass", f"{len(strange)} other tensors get a gradient", "registered parameters"

@@ -68,7 +68,7 @@ class LossOptimum(Check):
         except RuntimeError as error:
             return Outcome("not_applicable", f"the loss has no gradient at the outputs: {error}")
         if best is None:
-            return Outcome("not_applicable", "the loss of these outputs is not finite.")
+            return Outcome("not_applicable", "the loss of these outputs is NaN or Inf.")
         if not numbers:
             return Outcome(
                 "pass", f"the loss falls to {best.loss:.3g} along the outputs", "a minimum"
@@ -127,7 +127,7 @@ class _Best(NamedTuple):
 def _descended(
     context: CheckContext, model: Reachable, targets: torch.Tensor, steps: int
 ) -> _Best | None:
-    """Outputs after some steps of Adam that lower the loss; None if it is not finite."""
+    """Outputs after some steps of Adam that lower the loss; None if it is NaN or Inf."""
     scale = 1.0
     if targets.is_floating_point():
         scale = max(1.0, float(targets.std())) if targets.numel() > 1 else 1.0

@@ -1,4 +1,4 @@
-"""Layers that forward makes anew in each call."""
+"""New layers that forward makes in each call."""
 
 from __future__ import annotations
 

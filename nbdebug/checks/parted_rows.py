@@ -36,7 +36,7 @@ class PartedRows(Check):
     explains = ("related_targets", "signal", "overfit", "one_epoch", "baselines")
     runs_loss = False
 
-    # Labels that are drawn anew differ in some rows.
+    # Labels that are drawn again differ in some rows.
     MAX_PARTED_SHARE = 0.2
 
     def examine(self, context: CheckContext) -> Outcome:

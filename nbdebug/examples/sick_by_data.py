@@ -12,7 +12,7 @@ from nbdebug.examples.networks import mlp
 from nbdebug.examples.sick_training import sick_training, train
 
 
-@sick_training("a sample that is not finite", "not_finite")
+@sick_training("a sample with NaN or Inf", "not_finite")
 def broken_sample(seed: int) -> Debugger:
     """One pixel of one sample is NaN."""
     X, y = digits(seed)

@@ -56,7 +56,7 @@ class Watch(TrainerWatch):
         return super().__new__(_with_callbacks(cls, _callback_classes()))
 
     def __reduce__(self) -> Any:
-        # The class is made anew where the copy is read.
+        # The class is made again where the copy is read.
         return _new, (), self.__getstate__()
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from nbdebug.rules._loss_rise import WINDOW, window_medians
 
 # These raise the training loss by intention: only the validation loss tells of harm.
 REGULARISING = frozenset({"dropout", "weight_decay", "mode", "layer_order"})
-# These change what a loss is, or begin anew.
+# These change what a loss is, or begin again.
 NOT_COMPARABLE = frozenset({"reinit", "excluded_samples", "relabelled", "left_out"})
 MIN_AFTER, TREND = 80, 40
 MIN_RISE_SHARE, MIN_VAL_RISE_SHARE = 0.1, 0.2

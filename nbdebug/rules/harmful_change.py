@@ -14,7 +14,7 @@ from nbdebug.rules._loss_rise import did_harm
 from nbdebug.rules._slow_harm import edits, slow_harm
 from nbdebug.rules.base import Rule, downsampled
 
-# New weights begin anew, and a loss of other samples is another loss.
+# New weights begin again, and a loss of other samples is another loss.
 NOT_MEANT = ("reinit", "left_out", "relabelled")
 
 

@@ -1,4 +1,4 @@
-"""Detects an optimizer that is made anew for each update."""
+"""Detects a new optimizer for each update."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class OptimizerMadeAnew(Rule):
     """
 
     name = "renewed_optimizer"
-    title = "The optimizer is made anew for each update"
+    title = "Each update has a new optimizer"
     source = "PyTorch, torch.optim; proof: other objects made the updates, or none counts beyond 1"
     wants = ("optimizer_age",)
 
@@ -38,7 +38,7 @@ class OptimizerMadeAnew(Rule):
         return Symptom(float(found.count), 1.0, 0, seen, (remedy,))
 
     def _measured(self, snapshot: Snapshot) -> Symptom | None:
-        """State that is cleared, or loaded anew, of the same optimizer."""
+        """State that is cleared, or loaded again, of the same optimizer."""
         ages = snapshot.series.get("optimizer_age")
         if ages is None or len(ages) < self.PATIENCE or snapshot.status.step < self.MIN_STEPS:
             return None

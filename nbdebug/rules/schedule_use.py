@@ -99,7 +99,7 @@ class ScheduleUse(Rule):
             return
         seen = f"{one.kind} is stepped, but its optimizer makes no update: it was made for another "
         seen += f"one than the optimizer that trains. Its rate, {one.rate:.3g}, reaches no weight."
-        remedy = Remedy("Make the scheduler anew, after the optimizer that trains, and from that")
+        remedy = Remedy("Make the scheduler again, after the optimizer that trains, and from that")
         yield Symptom(float(one.moves), 1.0, 0, seen, (remedy,))
 
     def _too_fast(self, one: SchedulerUse, per_epoch: float) -> Iterator[Symptom]:

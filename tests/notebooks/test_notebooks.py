@@ -259,7 +259,7 @@ def test_every_patient_is_shown_then_diagnosed_and_remedies_are_proved() -> None
     for cell in ("one-fork", "two-fork", "three-fork", "five-fork", "six-fork", "seven-fork"):
         assert ": gone" in said(cell)
     assert "Nothing looks sick" in said("one-keep")
-    assert "\n1300 | " in said("four-culprits")
+    assert "\n1300 | " in said("four-wrong-labels")
     assert "Gradient spike" not in said("four-cure")
     base, remedy = said("seven-fork").splitlines()[1:3]
     assert "worse: its loss is higher" in remedy

@@ -141,7 +141,7 @@ class RenewedOptimizer:
 
     Attributes:
         step: at which this was clear; kind: class of the optimizer.
-        count: of the optimizers so far; lost: names of what each of them had to gather anew.
+        count: of the optimizers so far; lost: names of what each of them had to gather again.
     """
 
     step: int

@@ -34,7 +34,7 @@ def wanted() -> bool:
 class StillOutput:
     """Shows the widget and a picture of its last state, and renews the picture.
 
-    The picture is an output of its own: a front end renders an output anew when it is updated,
+    The picture is an output of its own: a front end renders an output again when it is updated,
     and the live widget must not be. Views hide it while they are on the page.
 
     Args:
@@ -149,7 +149,7 @@ class StillOutput:
 
 @contextmanager
 def _without_failure() -> Iterator[None]:
-    """Whatever a plug-in or a front end raises: training and cells go on without the picture."""
+    """Go on without the picture, whatever a plug-in or a front end raises."""
     try:
         yield
     except BaseException as error:

@@ -29,7 +29,7 @@ function hitWhenPainted(views) {
   }
 }
 
-/** Bokeh lays a figure out anew at each change of a range that it shares, also where it is not
+/** Bokeh lays a figure out again at each change of a range that it shares, also where it is not
  * painted, and makes its tool bar again. Leave it as it is until it is seen. */
 function laidOutWhenSeen(views) {
   for (const view of views.filter((one) => one.throttled_paint)) {

@@ -51,7 +51,7 @@ BESIDE = nn.Linear(FEATURES, FEATURES)
 
 
 def renews_an_optimizer(model: nn.Module, batch: Any) -> torch.Tensor:
-    """Train the layer beside the model by an optimizer that each step makes anew."""
+    """Train the layer beside the model by a new optimizer in each step."""
     optimizer = torch.optim.Adam(BESIDE.parameters())
     optimizer.zero_grad()
     (BESIDE(batch[0]) - batch[0]).square().mean().backward()
@@ -101,5 +101,5 @@ START: Mapping[str, SickSetup] = {
     ),
     "inputs reduced to a sign": SickSetup("baselines", Parity),
     "two bits of each sample": SickSetup("overfit", TwoBits),
-    "one sample that is not finite": SickSetup("one_epoch", mlp, one_broken_sample),
+    "one sample with NaN or Inf": SickSetup("one_epoch", mlp, one_broken_sample),
 }

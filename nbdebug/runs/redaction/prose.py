@@ -84,7 +84,7 @@ def _alternates(value: str) -> bool:
 
 
 def _redact_odd(found: re.Match[str]) -> str:
-    """In a comment, which may hold a line of the program: `f(token=my_token)` is a name."""
+    """Redact a comment, which may hold a line of the program: `f(token=my_token)` is a name."""
     return _redact_setting(found) if _odd(found["value"]) else found[0]
 
 

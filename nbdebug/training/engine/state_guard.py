@@ -73,7 +73,7 @@ class StateGuard:
         """Names of the parts that changed since the copy was taken; empty if none did.
 
         Args:
-            loose: False leaves out variables of a loop that its next batch binds anew.
+            loose: False leaves out variables of a loop that its next batch binds again.
         """
         now = self._current()
         found = [

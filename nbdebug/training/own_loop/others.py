@@ -17,7 +17,7 @@ LATE_BATCHES = 20
 MAX_PARAMETERS, MAX_ELEMENTS = 8, 64
 MIN_RENEWED, MIN_RENEWED_SHARE = 10, 0.5
 OTHER_OPTIMIZER = (
-    "The loop updates the watched parameters by another {0}, such as one that it made anew. These "
+    "The loop updates the watched parameters by another {0}, such as a new one. These "
     "steps are counted, with their loss and gradient norm; lr and clipping are not those of the "
     "controls, and NaN is not left out. Change the settings of the watched optimizer instead of "
     "making another one, or give the new one to nbd.watch and run the cell of the loop again."
@@ -67,7 +67,7 @@ class OtherOptimizers:
         return optimizer in self._known
 
     def renewed(self, optimizer: torch.optim.Optimizer, step: int) -> RenewedOptimizer | None:
-        """Tell if an optimizer that gathers something is made anew for almost every update."""
+        """Tell if an optimizer that gathers something is a new one at almost every update."""
         if self._found < MIN_RENEWED or self._found < MIN_RENEWED_SHARE * self._updates:
             return None
         states = [state for state in optimizer.state.values() if isinstance(state, dict)]

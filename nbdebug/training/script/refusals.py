@@ -16,7 +16,9 @@ def check_writable(session: Session) -> None:
         raise ScriptError("There are several optimizers, which the script would not know to build.")
     loss_fn = session.loss_fn
     if isinstance(loss_fn, torch.nn.Module) and any(p.requires_grad for p in loss_fn.parameters()):
-        raise ScriptError("loss_fn has parameters that are trained; the script would begin anew.")
+        raise ScriptError(
+            "loss_fn has parameters that are trained; the script would have new ones."
+        )
     if session.optimizer.state:
         raise ScriptError("The optimizer had state before training began.")
 

@@ -205,7 +205,7 @@ def test_autocast_is_in_force_again() -> None:
 # They raise in the first steps.
 RAISES = {
     "a layer of the wrong width", "labels as floats", "labels in a column", "channels last",
-    "one sample that is not finite", "double precision", "NaN in the inputs", "images as bytes",
+    "one sample with NaN or Inf", "double precision", "NaN in the inputs", "images as bytes",
     "labels that begin at 1", "more classes than outputs", "a parameter that was converted",
 }  # fmt: skip
 # Of some batches in any order, of a loss with more than one term, or of a hinge that is made by

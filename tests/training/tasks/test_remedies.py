@@ -165,7 +165,7 @@ def test_the_past_of_a_fork_that_begins_long_ago_is_judged_too() -> None:
 
 
 def test_a_way_that_is_not_finite_has_the_finding_of_it() -> None:
-    with SICK_TRAININGS["a sample that is not finite"].debugger(0) as dbg:
+    with SICK_TRAININGS["a sample with NaN or Inf"].debugger(0) as dbg:
         assert cause(dbg, 100).name == "not_finite"
         fork = dbg.fork(60, start=-5, for_finding="not_finite", not_finite="exclude")
         assert fork.result.base.findings.names[0] == "not_finite"

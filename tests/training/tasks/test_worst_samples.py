@@ -111,7 +111,7 @@ def test_the_batch_is_that_of_the_step() -> None:
 
 
 def test_a_sample_that_is_not_finite_comes_first_and_can_be_left_out() -> None:
-    with SICK_TRAININGS["a sample that is not finite"].debugger(0) as dbg:
+    with SICK_TRAININGS["a sample with NaN or Inf"].debugger(0) as dbg:
         with pytest.raises(nbd.NonFiniteError):
             dbg.run(steps=100)
         found = dbg.worst_samples()
@@ -137,7 +137,7 @@ def test_an_outlier_is_the_sample_behind_its_spike() -> None:
 
 
 def test_a_batch_that_was_left_out_is_the_one_of_its_step() -> None:
-    with SICK_TRAININGS["a sample that is not finite"].debugger(0) as dbg:
+    with SICK_TRAININGS["a sample with NaN or Inf"].debugger(0) as dbg:
         dbg.set(not_finite="exclude")
         dbg.run(steps=60)
         (left_out,) = [n.step for n in dbg.history.notices if n.title == "A batch was excluded"][:1]

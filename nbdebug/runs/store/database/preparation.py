@@ -249,7 +249,7 @@ def _opening_lock(location: StoreLocation) -> Iterator[None]:
 
 @contextmanager
 def own_connections() -> Iterator[None]:
-    """Context in which MLflow makes stores that open the file anew for each query.
+    """Context in which MLflow makes stores that open the file again for each query.
 
     A file that was replaced is then seen; connections that are kept would write to the old one.
     """

@@ -14,7 +14,7 @@ from nbdebug.training.data.passes.held_state import HeldState
 
 NOT_BEGUN = "The loop has not begun: its batch size is known with the first batch."
 NOT_RESUMED = (
-    "A watched loop does not go on after a restart: it begins anew. Save what it needs with "
+    "A watched loop does not go on after a restart: it begins again. Save what it needs with "
     "torch.save."
 )
 

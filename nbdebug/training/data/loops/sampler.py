@@ -177,7 +177,7 @@ class LoopSampler:
             return
         given = self._given
         self._describe(loader)
-        # A loop may make the same loader anew for each epoch.
+        # A loop may make the same loader again for each epoch.
         if self._given not in (None, given):
             self._batching.size = loader.batch_size
 
@@ -243,7 +243,7 @@ class LoopSampler:
             raise DataError(READ_ONCE.format(type(start.loader).__name__))
 
     def _go(self, position: LoopPosition) -> None:
-        """Begin the pass of a position anew, and go on to the position."""
+        """Begin the pass of a position again, and go on to the position."""
         start, number, under_way, read = position.start, position.number, True, position.read
         if start is None:
             # The first pass begins again, over what the loop iterated over then.

@@ -62,7 +62,7 @@ class Marks:
         self._passes, self._inside = list(first), list[Mark]()
 
     def add(self, mark: Mark) -> None:
-        """Add a mark behind the others; the pass of the last one may begin anew."""
+        """Add a mark behind the others; the pass of the last one may begin again."""
         if mark.state is not None:
             self._inside = [*self._inside[1 - KEPT_MARKS :], mark]
             return

@@ -160,8 +160,8 @@ class IndexedState:
         except Exception as error:
             before.restore()
             raise DataError(
-                f"What the dataset holds is not as in the checkpoint: {error}. Give the data made "
-                "anew, as at the beginning of the training."
+                f"What the dataset holds is not as in the checkpoint: {error}. Make the "
+                "data again, as at the beginning of the training."
             ) from error
 
 

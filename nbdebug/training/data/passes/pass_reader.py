@@ -183,8 +183,8 @@ class PassReader(BoundedBatchCache):
         vars(self).update(here)
         raise DataError(
             f"The {type(self._items).__name__} of the data does not give the same order as before "
-            f"when it is read again{reasons}: training cannot go on from the checkpoint. Give the "
-            "data made anew, as at the beginning of the training. An order repeats itself if it "
+            f"when it is read again{reasons}: training cannot go on from the checkpoint. Make the "
+            "data again, as at the beginning of the training. An order repeats itself if it "
             "comes from generators with a fixed seed, or from the global ones, which are seeded "
             "for each pass."
         )

@@ -138,7 +138,7 @@ def explain(session: Session, batch: Batch, loss: float, place: str) -> NonFinit
     operation, behind = first_operation(session, batch, backward=math.isfinite(loss))
     if math.isfinite(loss):
         found, where = "gradient", nonfinite_gradients(session.model)
-        what = f"The gradient of {where or 'a parameter'} is not finite, the loss is {loss:g}."
+        what = f"The gradient of {where or 'a parameter'} has NaN or Inf, the loss is {loss:g}."
     else:
         found, first = first_place(session, batch)
         what = f"The loss is {loss:g}; {first}."

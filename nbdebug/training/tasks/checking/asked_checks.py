@@ -73,7 +73,7 @@ class AskedChecks:
         self._settle()
 
     def drop(self) -> None:
-        """Forget what waits: training begins anew."""
+        """Forget what waits: training begins again."""
         self._waiting = []
         self._settle()
 

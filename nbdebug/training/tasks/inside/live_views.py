@@ -1,4 +1,4 @@
-"""Views inside the network that are made anew while somebody looks at them."""
+"""Views inside the network that are made again while somebody looks at them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Make = Callable[[], object]
 
 
 class LiveViews:
-    """Views by name, each made anew between two steps while it is watched.
+    """Views by name, each made again between two steps while it is watched.
 
     A view is made at most once a second, and so rarely that making it takes at most `overhead`
     of the time. While training is paused it is made once. A view that raises says so and is left
